@@ -1,0 +1,65 @@
+//! Why a [`Resolver`](super::Resolver) could not be built.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::net::NetError;
+
+use super::build::NDOTS;
+
+/// A resolver that cannot be built as it was told.
+#[derive(Clone, Debug)]
+pub struct BuildError(Wrong);
+
+/// What is wrong with it.
+#[derive(Clone, Debug)]
+pub(crate) enum Wrong {
+    Contradiction {
+        less: (&'static str, Duration),
+        more: (&'static str, Duration),
+    },
+    Nothing(&'static str),
+    TooManyDots(usize),
+    Unreadable(String, Arc<NetError>),
+    Hosts(String, Arc<io::Error>),
+    Client(Arc<NetError>),
+}
+
+impl Wrong {
+    pub(crate) fn client(error: NetError) -> Self {
+        Self::Client(Arc::new(error))
+    }
+}
+
+impl From<Wrong> for BuildError {
+    fn from(wrong: Wrong) -> Self {
+        Self(wrong)
+    }
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Wrong::Contradiction { less, more } => {
+                let ((less, short), (more, long)) = (less, more);
+                write!(f, "{less} ({short:?}) is longer than {more} ({long:?})")
+            }
+            Wrong::Nothing(field) => write!(f, "{field} is nothing, and has to be something"),
+            Wrong::TooManyDots(dots) => write!(f, "ndots ({dots}) is more than {NDOTS}"),
+            Wrong::Unreadable(message, _) | Wrong::Hosts(message, _) => f.write_str(message),
+            Wrong::Client(_) => f.write_str("cannot build the dns client"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0 {
+            Wrong::Unreadable(_, cause) | Wrong::Client(cause) => Some(&**cause),
+            Wrong::Hosts(_, cause) => Some(&**cause),
+            Wrong::Contradiction { .. } | Wrong::Nothing(_) | Wrong::TooManyDots(_) => None,
+        }
+    }
+}

@@ -1,0 +1,258 @@
+use super::*;
+use crate::dns::Reason;
+
+const FLOOR: Duration = Duration::from_secs(1);
+const CEILING: Duration = Duration::from_secs(3600);
+const NANO: Duration = Duration::from_nanos(1);
+
+#[test]
+fn d1_answer_is_fresh_for_its_ttl_and_not_longer() {
+    let (mut cache, now) = (cache(), start());
+    both(&mut cache, "a", 6, now);
+
+    let just_before = now + secs(6) - NANO;
+    assert_eq!(cache.answer("a", just_before).unwrap().ttl(), NANO);
+    assert_eq!(cache.answer("a", now + secs(6)), None);
+}
+
+#[test]
+fn d2_same_addresses_in_another_order_are_no_change() {
+    let (mut cache, now) = (cache(), start());
+    assert!(!record(&mut cache, "a", addresses(&[1, 2], 6), now).changed);
+    assert!(!record(&mut cache, "a", addresses(&[2, 1], 6), now + secs(6)).changed);
+}
+
+#[test]
+fn d3_another_address_is_a_change_once() {
+    let (mut cache, now) = (cache(), start());
+    record(&mut cache, "a", addresses(&[1], 6), now);
+
+    assert!(record(&mut cache, "a", addresses(&[2], 6), now + secs(6)).changed);
+    assert!(!record(&mut cache, "a", addresses(&[2], 6), now + secs(12)).changed);
+}
+
+#[test]
+fn failure_and_recovery_are_no_change() {
+    let (mut cache, now) = (cache(), start());
+    record(&mut cache, "a", addresses(&[1], 6), now);
+
+    for outcome in [nothing(Reason::Timeout, None), addresses(&[1], 6)] {
+        assert!(!record(&mut cache, "a", outcome, now).changed);
+    }
+    let gone = nothing(Reason::NoRecords, Some(6));
+    assert!(record(&mut cache, "a", gone, now).changed);
+}
+
+#[test]
+fn d4_short_ttl_is_lifted_to_the_floor() {
+    let rules = Rules {
+        floor: secs(5),
+        ..rules()
+    };
+    let (mut cache, now) = (Cache::new(rules), start());
+    assert_eq!(good_for(&mut cache, addresses(&[1], 1), now), secs(5));
+}
+
+#[test]
+fn d9_failures_in_a_row_double_the_back_off_up_to_its_cap() {
+    let (mut cache, mut now) = (cache(), start());
+    let waits = [1, 2, 4, 8, 16, 30, 30].map(secs);
+
+    for wait in waits {
+        let failed = nothing(Reason::ServerFailure, None);
+        assert_eq!(good_for(&mut cache, failed, now), wait);
+        now += wait;
+    }
+}
+
+#[test]
+fn d9_back_off_begins_anew_after_an_answer_and_after_a_quiet_time() {
+    let (mut cache, now) = (cache(), start());
+    let failed = || nothing(Reason::Timeout, None);
+    good_for(&mut cache, failed(), now);
+    assert_eq!(good_for(&mut cache, failed(), now + secs(1)), secs(2));
+    let quiet = now + secs(1 + 2 + 30);
+
+    assert_eq!(good_for(&mut cache, failed(), quiet - NANO), secs(4));
+    assert_eq!(good_for(&mut cache, addresses(&[1], 6), quiet), secs(6));
+    assert_eq!(good_for(&mut cache, failed(), quiet + secs(6)), secs(1));
+    assert_eq!(good_for(&mut cache, failed(), quiet + secs(60)), secs(1));
+}
+
+#[test]
+fn back_off_does_not_overflow_after_a_long_outage() {
+    assert_eq!(rules().back_off(1_000), secs(30));
+}
+
+#[test]
+fn d18_ttl_0_is_not_kept_and_not_lifted() {
+    let (mut cache, now) = (cache(), start());
+    both(&mut cache, "a", 0, now);
+
+    assert_eq!(cache.answer("a", now), None);
+    assert!(cache.entries.is_empty());
+}
+
+#[test]
+fn d19_endless_ttl_is_clamped_to_the_ceiling() {
+    let (mut cache, now) = (cache(), start());
+    for ttl in [u32::MAX >> 1, u32::MAX] {
+        assert_eq!(good_for(&mut cache, addresses(&[1], ttl), now), CEILING);
+    }
+}
+
+#[test]
+fn d21_negative_answer_is_kept_for_the_ttl_of_its_soa_clamped() {
+    let (mut cache, now) = (cache(), start());
+    for (soa, kept) in [(Some(20), 20), (Some(61), 60), (Some(0), 1), (None, 1)] {
+        for reason in [Reason::NotFound, Reason::NoRecords] {
+            let heard = good_for(&mut cache, nothing(reason, soa), now);
+            assert_eq!(heard, secs(kept), "{soa:?}");
+        }
+    }
+}
+
+#[test]
+fn answer_lives_as_long_as_the_shorter_of_its_families() {
+    let (mut cache, now) = (cache(), start());
+    record(&mut cache, "a", addresses(&[1], 60), now);
+    assert_eq!(
+        cache.answer("a", now),
+        None,
+        "the other family was not heard of"
+    );
+
+    let six = Outcome::Addresses {
+        addresses: vec!["fd00::1".parse().unwrap()],
+        ttl: secs(30),
+    };
+    cache.record(&question("a", Family::V6), six, now);
+
+    let answer = cache.answer("a", now).unwrap();
+    assert_eq!(answer.ttl(), secs(30));
+    assert!(answer.addresses()[0].is_ipv6() && answer.addresses()[1].is_ipv4());
+}
+
+#[test]
+fn missing_family_does_not_shorten_the_answer() {
+    let (mut cache, now) = (cache(), start());
+    both(&mut cache, "a", 6, now);
+    let missing = nothing(Reason::NoRecords, Some(3));
+    cache.record(&question("a", Family::V6), missing, now);
+
+    assert_eq!(cache.answer("a", now).unwrap().ttl(), secs(6));
+}
+
+#[test]
+fn full_cache_gives_up_what_ends_first() {
+    let rules = Rules {
+        capacity: 2,
+        ..rules()
+    };
+    let (mut cache, now) = (Cache::new(rules), start());
+    both(&mut cache, "long", 60, now);
+    both(&mut cache, "short", 6, now);
+    both(&mut cache, "new", 30, now);
+
+    assert_eq!(cache.answer("short", now), None);
+    assert!(cache.answer("long", now).is_some());
+    assert!(cache.answer("new", now).is_some());
+}
+
+#[test]
+fn entry_that_was_renewed_is_ranked_by_its_new_end() {
+    let rules = Rules {
+        capacity: 2,
+        ..rules()
+    };
+    let (mut cache, now) = (Cache::new(rules), start());
+    both(&mut cache, "renewed", 6, now);
+    both(&mut cache, "other", 30, now);
+    both(&mut cache, "renewed", 60, now);
+    both(&mut cache, "new", 30, now);
+
+    assert!(cache.answer("renewed", now).is_some());
+    assert_eq!(cache.answer("other", now), None);
+}
+
+#[test]
+fn hostile_names_do_not_grow_the_memory() {
+    let rules = Rules {
+        capacity: 100,
+        ..rules()
+    };
+    let (mut cache, now) = (Cache::new(rules), start());
+    for n in 0..10_000 {
+        let missing = nothing(Reason::NotFound, Some(60));
+        record(&mut cache, &format!("{n}.hostile.test"), missing, now);
+    }
+    assert_eq!((cache.entries.len(), cache.by_end.len()), (100, 100));
+}
+
+#[test]
+fn hostile_answer_is_cut() {
+    let (mut cache, now) = (cache(), start());
+    let many = addresses(&[7; 4_000], 60);
+    let heard = record(&mut cache, "a", many, now).heard;
+    assert_eq!(heard.addresses().unwrap().len(), ADDRESSES);
+}
+
+fn rules() -> Rules {
+    Rules {
+        floor: FLOOR,
+        ceiling: CEILING,
+        negative_ceiling: secs(60),
+        backoff: (secs(1), secs(30)),
+        capacity: 4_096,
+    }
+}
+
+fn cache() -> Cache {
+    Cache::new(rules())
+}
+
+fn both(cache: &mut Cache, name: &str, ttl: u32, now: Instant) {
+    let missing = nothing(Reason::NoRecords, Some(ttl));
+    record(cache, name, addresses(&[1], ttl), now);
+    if ttl > 0 {
+        cache.record(&question(name, Family::V6), missing, now);
+    }
+}
+
+fn record(cache: &mut Cache, name: &str, outcome: Outcome, now: Instant) -> Recorded {
+    cache.record(&question(name, Family::V4), outcome, now)
+}
+
+fn question(name: &str, family: Family) -> Question {
+    let name = name.into();
+    Question { name, family }
+}
+
+fn good_for(cache: &mut Cache, outcome: Outcome, now: Instant) -> Duration {
+    let heard = record(cache, "a", outcome, now).heard;
+    assert_eq!(heard.at, now);
+    heard.until - now
+}
+
+fn addresses(last: &[u8], ttl: u32) -> Outcome {
+    Outcome::Addresses {
+        addresses: last.iter().map(|&d| [10, 0, 0, d].into()).collect(),
+        ttl: secs(ttl),
+    }
+}
+
+fn nothing(reason: Reason, ttl: Option<u32>) -> Outcome {
+    Outcome::Nothing {
+        failure: Failure::new(reason),
+        ttl: ttl.map(secs),
+    }
+}
+
+fn secs(secs: u32) -> Duration {
+    Duration::from_secs(secs.into())
+}
+
+/// Any instant will do: every test moves on from here by addition.
+fn start() -> Instant {
+    Instant::now()
+}

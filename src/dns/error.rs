@@ -1,0 +1,166 @@
+//! Why a name has no addresses.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::Arc;
+
+/// A host name that did not resolve.
+///
+/// [`reason`](Self::reason) tells what happened, [`source`](std::error::Error::source) keeps what the
+/// DNS client said about it. Cloning is cheap: everyone who asked for the name gets the same error.
+#[derive(Clone, Debug)]
+pub struct Error(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    host: Box<str>,
+    failure: Failure,
+}
+
+impl Error {
+    /// Creates the error a [`Resolve`](super::Resolve) of one's own reports.
+    #[must_use]
+    pub fn new(host: &str, reason: Reason) -> Self {
+        Self::from_failure(host, Failure::new(reason))
+    }
+
+    /// Adds what led to this error.
+    #[must_use]
+    pub fn caused_by(self, cause: impl StdError + Send + Sync + 'static) -> Self {
+        Self::from_failure(&self.0.host, Failure::because(self.0.failure.reason, cause))
+    }
+
+    /// What kept the name from resolving.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        self.0.failure.reason
+    }
+
+    /// The name that was asked for, as the caller wrote it.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.0.host
+    }
+
+    pub(crate) fn from_failure(host: &str, failure: Failure) -> Self {
+        let host = host.into();
+        Self(Arc::new(Inner { host, failure }))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.0.host;
+        match self.0.failure.reason {
+            Reason::NotFound => write!(f, "the name {host} does not exist"),
+            Reason::NoRecords => write!(f, "the name {host} has no addresses"),
+            Reason::Protocol => write!(f, "the name server's answer for {host} made no sense"),
+            Reason::ServerFailure => write!(f, "the name server failed to look up {host}"),
+            Reason::Unreachable => write!(f, "no name server could be reached to look up {host}"),
+            Reason::Timeout => write!(f, "no name server answered in time for {host}"),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let cause = self.0.failure.cause.as_deref()?;
+        Some(cause)
+    }
+}
+
+/// What kept a name from resolving, the mildest first.
+///
+/// The order is the one in which a look-up that failed in several ways reports: the worst wins, since a
+/// name must not be called missing while some server that could know it stays silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// The name does not exist (NXDOMAIN).
+    NotFound,
+    /// The name exists, but has no address (NODATA).
+    NoRecords,
+    /// The answer was garbage.
+    Protocol,
+    /// The server answered that it could not or would not (SERVFAIL, REFUSED and their like).
+    ServerFailure,
+    /// No server could be reached.
+    Unreachable,
+    /// No server answered within the limit.
+    Timeout,
+}
+
+impl Reason {
+    /// Whether a server vouched for there being nothing: an answer, not a failure.
+    #[must_use]
+    pub fn is_negative(self) -> bool {
+        matches!(self, Self::NotFound | Self::NoRecords)
+    }
+}
+
+/// A reason and its cause, before it is known for which host the error is.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) reason: Reason,
+    pub(crate) cause: Option<Cause>,
+}
+
+type Cause = Arc<dyn StdError + Send + Sync>;
+
+impl Failure {
+    pub(crate) fn new(reason: Reason) -> Self {
+        Self {
+            reason,
+            cause: None,
+        }
+    }
+
+    pub(crate) fn because(reason: Reason, cause: impl StdError + Send + Sync + 'static) -> Self {
+        Self {
+            reason,
+            cause: Some(Arc::new(cause)),
+        }
+    }
+
+    /// Of two failures, the one worth reporting; the first of two that are alike.
+    pub(crate) fn worst(self, other: Self) -> Self {
+        if other.reason > self.reason {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_is_one_sentence_and_source_keeps_the_cause() {
+        let error = Error::new("api.test", Reason::Timeout).caused_by(fmt::Error);
+
+        assert_eq!(
+            error.to_string(),
+            "no name server answered in time for api.test"
+        );
+        assert!(error.source().unwrap().is::<fmt::Error>());
+    }
+
+    #[test]
+    fn worst_reason_wins_and_the_first_of_equals() {
+        let worst_first = [
+            Reason::Timeout,
+            Reason::Unreachable,
+            Reason::ServerFailure,
+            Reason::Protocol,
+            Reason::NoRecords,
+            Reason::NotFound,
+        ];
+        for pair in worst_first.windows(2) {
+            let [worse, better] = [pair[0], pair[1]].map(Failure::new);
+            assert_eq!(better.clone().worst(worse.clone()).reason, pair[0]);
+            assert_eq!(worse.worst(better).reason, pair[0]);
+        }
+    }
+}

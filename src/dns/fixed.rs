@@ -1,0 +1,87 @@
+//! Addresses that are written down.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Answer, Error, Reason, Resolve, Resolving, UNCHANGING};
+
+/// Resolves names from a table; asks nobody and never waits.
+///
+/// For tests, and for hosts whose addresses are pinned. A name that is not in the table does not exist.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::dns::{Resolve, Resolving, Static};
+///
+/// let dns = Static::new().host("api.test", ["127.0.0.1".parse()?]);
+///
+/// let Resolving::Known(Ok(answer)) = dns.resolve("api.test") else {
+///     panic!("a fixed address is known");
+/// };
+/// assert_eq!(answer.addresses().len(), 1);
+/// assert!(matches!(dns.resolve("other.test"), Resolving::Known(Err(_))));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Static {
+    hosts: HashMap<Box<str>, Arc<[IpAddr]>>,
+}
+
+impl Static {
+    /// Creates an empty table.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a name, in place of what was said about it before. Without addresses, the name exists but has
+    /// none.
+    #[must_use]
+    pub fn host(mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        let name = absolute(name).to_ascii_lowercase();
+        self.hosts
+            .insert(name.into(), addresses.into_iter().collect());
+        self
+    }
+}
+
+impl Resolve for Static {
+    fn resolve(&self, host: &str) -> Resolving {
+        Resolving::Known(match self.hosts.get(absolute(host)) {
+            None => Err(Error::new(host, Reason::NotFound)),
+            Some(addresses) if addresses.is_empty() => Err(Error::new(host, Reason::NoRecords)),
+            Some(addresses) => Ok(Answer::remembered(Arc::clone(addresses), UNCHANGING)),
+        })
+    }
+}
+
+/// A name without its trailing dot: there is no search list here that the dot could switch off.
+fn absolute(host: &str) -> &str {
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_is_found_in_any_case_and_with_a_trailing_dot() {
+        let dns = Static::new().host("Api.Test.", [[127, 0, 0, 1].into()]);
+
+        for host in ["api.test", "api.test."] {
+            assert!(matches!(dns.resolve(host), Resolving::Known(Ok(_))));
+        }
+    }
+
+    #[test]
+    fn name_without_addresses_exists() {
+        let dns = Static::new().host("api.test", []);
+
+        let Resolving::Known(Err(error)) = dns.resolve("api.test") else {
+            panic!("an empty entry is an error");
+        };
+        assert_eq!(error.reason(), Reason::NoRecords);
+    }
+}

@@ -1,0 +1,210 @@
+//! Names to addresses, honoured to the TTL.
+//!
+//! ```text
+//!  host ─▶ fixed? (hosts file, localhost) ─▶ search (which absolute names, in which order)
+//!             │ known                             │ for each name, A and AAAA apart
+//!             ▼                                   ▼
+//!          Answer ◀── cache (fresh?) ◀── flight (one query for many) ◀── source (hickory)
+//! ```
+//!
+//! [`Resolver`] is the paved path. Whoever has a service registry, pinned addresses or a resolver of
+//! their own implements [`Resolve`].
+//!
+//! # Example
+//!
+//! ```no_run
+//! use sevenhops::dns::{Resolve, Resolver, Resolving};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let resolver = Resolver::from_system()?;
+//! let answer = match resolver.resolve("api.stripe.com") {
+//!     Resolving::Known(answer) => answer?, // from memory: no dns hop
+//!     Resolving::Asking(answer) => answer.await?,
+//! };
+//! println!("{:?}, for {:?}", answer.addresses(), answer.ttl());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it protects from
+//!
+//! Addresses used long after their TTL; a storm of queries when an entry expires or a server fails; one
+//! silent address family holding up the other; a look-up without an end; a public resolver asked behind
+//! the user's back; names that leak into the memory without a bound.
+//!
+//! # Defaults
+//!
+//! See [`ResolverBuilder`].
+//!
+//! # Trade-offs
+//!
+//! An answer holds what is known after at most 50 ms more than the faster address family took. What the
+//! slower one brings is in the next answer.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+mod build;
+mod build_error;
+mod cache;
+mod error;
+mod fixed;
+mod flight;
+mod hosts;
+mod order;
+mod pair;
+mod resolver;
+#[cfg(test)]
+mod scripted;
+mod search;
+mod source;
+mod system;
+
+pub use build::{HostsFile, ResolverBuilder};
+pub use build_error::BuildError;
+pub use error::{Error, Reason};
+pub use fixed::Static;
+pub use resolver::Resolver;
+
+/// Resolves host names. Implement it to bring one's own DNS.
+///
+/// `host` is lower-case ASCII, as it stands in an URL (a trailing dot included, if there was one). IP
+/// literals never come here.
+pub trait Resolve: fmt::Debug + Send + Sync + 'static {
+    /// Looks `host` up; [`Resolving`] says whether that takes a wait.
+    ///
+    /// Called on every attempt: an implementation must not block.
+    fn resolve(&self, host: &str) -> Resolving;
+}
+
+/// A look-up: answered from memory, or asking somebody.
+///
+/// The difference is the caller's to see: an attempt enters its dns hop only if there is something to
+/// wait for.
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "either there is a wait or there is none"
+)]
+pub enum Resolving {
+    /// Answered from memory, without waiting.
+    Known(Result<Answer, Error>),
+    /// Somebody has to be asked. Dropping the future disturbs nobody else who waits for the same name.
+    Asking(AnswerFuture),
+}
+
+/// An answer that is yet to come.
+pub type AnswerFuture = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
+
+impl Resolving {
+    /// Waits for the answer, if it takes a wait.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the name did not resolve.
+    pub async fn answer(self) -> Result<Answer, Error> {
+        match self {
+            Self::Known(answer) => answer,
+            Self::Asking(answer) => answer.await,
+        }
+    }
+}
+
+impl fmt::Debug for Resolving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(answer) => f.debug_tuple("Known").field(answer).finish(),
+            Self::Asking(_) => f.debug_tuple("Asking").finish_non_exhaustive(),
+        }
+    }
+}
+
+/// The addresses of a name, and for how long they are good. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    addresses: Arc<[IpAddr]>,
+    ttl: Duration,
+    cached: bool,
+}
+
+impl Answer {
+    /// Creates an answer, fresh from whoever was asked; `None` if there is no address.
+    #[must_use]
+    pub fn new(addresses: impl IntoIterator<Item = IpAddr>, ttl: Duration) -> Option<Self> {
+        let addresses: Arc<[IpAddr]> = addresses.into_iter().collect();
+        let answer = Self {
+            addresses,
+            ttl,
+            cached: false,
+        };
+        (!answer.addresses.is_empty()).then_some(answer)
+    }
+
+    /// The addresses, never none, in the order in which to try them: families take turns, IPv6 begins
+    /// (RFC 8305 §4).
+    #[must_use]
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// How long the addresses are good for, counted from the moment of this answer. Zero means: for the
+    /// connection about to be made only.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// Whether the answer came from memory.
+    #[must_use]
+    pub fn is_cached(&self) -> bool {
+        self.cached
+    }
+
+    /// The same answer, as one that nobody had to be asked for.
+    pub(crate) fn into_cached(self) -> Self {
+        Self {
+            cached: true,
+            ..self
+        }
+    }
+
+    /// An answer from memory. `addresses` holds at least one.
+    pub(crate) fn remembered(addresses: Arc<[IpAddr]>, ttl: Duration) -> Self {
+        debug_assert!(!addresses.is_empty(), "an answer has an address");
+        Self {
+            addresses,
+            ttl,
+            cached: true,
+        }
+    }
+}
+
+/// One kind of address, and so one DNS query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Family {
+    V6,
+    V4,
+}
+
+impl Family {
+    /// Both, in the order in which they take turns.
+    pub(crate) const BOTH: [Self; 2] = [Self::V6, Self::V4];
+
+    pub(crate) fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// One family of one absolute name, written without the trailing dot: what a query asks for.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) name: Arc<str>,
+    pub(crate) family: Family,
+}
+
+/// The time to live of what does not come from DNS: hosts file, fixed addresses. Long enough to mean "until
+/// told otherwise", short enough to add to any instant.
+pub(crate) const UNCHANGING: Duration = Duration::from_secs(365 * 24 * 60 * 60);

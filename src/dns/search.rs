@@ -1,0 +1,144 @@
+//! Which absolute names a host may mean: the search list, as glibc walks it.
+//!
+//! Names are absolute and written without the trailing dot from here on.
+
+use std::collections::VecDeque;
+
+/// A search list and the number of dots that make a name worth trying as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Search {
+    domains: Vec<Box<str>>,
+    ndots: usize,
+}
+
+impl Search {
+    /// `domains` are lower-case and absolute; the root (an empty one) stands for "as it is".
+    pub(crate) fn new(domains: Vec<Box<str>>, ndots: usize) -> Self {
+        Self { domains, ndots }
+    }
+
+    /// The first name to try, if that is `host` itself: the common case, for which nothing is allocated.
+    pub(crate) fn as_is_first<'a>(&self, host: &'a str) -> Option<&'a str> {
+        match host.strip_suffix('.') {
+            Some(absolute) => Some(absolute),
+            None => (self.domains.is_empty() || dots(host) >= self.ndots).then_some(host),
+        }
+    }
+
+    /// All the names to try, in order. Each is at most as long as DNS allows, and comes once.
+    pub(crate) fn names(&self, host: &str) -> VecDeque<Box<str>> {
+        let mut names = VecDeque::with_capacity(self.domains.len() + 1);
+        if let Some(absolute) = host.strip_suffix('.') {
+            push(&mut names, absolute.into());
+            return names;
+        }
+        let as_is_first = self.as_is_first(host).is_some();
+        if as_is_first {
+            push(&mut names, host.into());
+        }
+        for domain in &self.domains {
+            let name = match &**domain {
+                "" => host.into(),
+                domain => format!("{host}.{domain}").into(),
+            };
+            push(&mut names, name);
+        }
+        if !as_is_first {
+            push(&mut names, host.into());
+        }
+        names
+    }
+}
+
+fn push(names: &mut VecDeque<Box<str>>, name: Box<str>) {
+    if is_name(&name) && !names.contains(&name) {
+        names.push_back(name);
+    }
+}
+
+/// Whether `name` can be asked for at all (RFC 1035 §2.3.4); asking anyway could only fail.
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME_BYTES
+        && name
+            .split('.')
+            .all(|l| (1..=LABEL_BYTES).contains(&l.len()))
+}
+
+fn dots(host: &str) -> usize {
+    host.bytes().filter(|&byte| byte == b'.').count()
+}
+
+/// 255 on the wire, less the length byte of the first label and the root.
+const NAME_BYTES: usize = 253;
+const LABEL_BYTES: usize = 63;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn d31_name_with_fewer_dots_than_ndots_is_searched_first() {
+        let search = search(&["corp.test", "other.test"], 2);
+
+        assert_eq!(
+            names(&search, "api"),
+            ["api.corp.test", "api.other.test", "api"]
+        );
+        assert_eq!(
+            names(&search, "a.b"),
+            ["a.b.corp.test", "a.b.other.test", "a.b"]
+        );
+        assert_eq!(search.as_is_first("a.b"), None);
+    }
+
+    #[test]
+    fn d31_name_with_ndots_dots_is_tried_as_it_is_first() {
+        let search = search(&["corp.test"], 2);
+
+        assert_eq!(names(&search, "a.b.c"), ["a.b.c", "a.b.c.corp.test"]);
+        assert_eq!(search.as_is_first("a.b.c"), Some("a.b.c"));
+    }
+
+    #[test]
+    fn trailing_dot_means_absolute() {
+        let search = search(&["corp.test"], 2);
+
+        assert_eq!(names(&search, "api."), ["api"]);
+        assert_eq!(search.as_is_first("api."), Some("api"));
+    }
+
+    #[test]
+    fn without_a_list_every_name_is_absolute() {
+        let search = search(&[], 1);
+
+        assert_eq!(names(&search, "api"), ["api"]);
+        assert_eq!(search.as_is_first("api"), Some("api"));
+    }
+
+    #[test]
+    fn root_in_the_list_stands_for_the_name_itself_and_it_is_tried_once() {
+        assert_eq!(
+            names(&search(&["", "corp.test"], 1), "api"),
+            ["api", "api.corp.test"]
+        );
+    }
+
+    #[test]
+    fn name_that_dns_cannot_carry_is_left_out() {
+        let long = "a.".repeat(124) + "b";
+        let search = search(&["corp.test"], 1);
+
+        assert_eq!(names(&search, &long), [&*long]);
+        assert!(names(&search, &"a".repeat(64)).is_empty());
+        assert!(names(&search, "a..b").is_empty());
+        assert!(names(&search, "").is_empty());
+    }
+
+    fn search(domains: &[&str], ndots: usize) -> Search {
+        Search::new(domains.iter().map(|&d| d.into()).collect(), ndots)
+    }
+
+    fn names(search: &Search, host: &str) -> Vec<String> {
+        search.names(host).into_iter().map(String::from).collect()
+    }
+}

@@ -1,0 +1,198 @@
+//! One query for one family of one absolute name, and what came of it.
+
+use std::fmt;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::ResponseCode;
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+
+use super::error::{Failure, Reason};
+use super::{Family, Question};
+use crate::limit::Limit;
+
+/// Whoever answers queries. The cache above it needs to know nothing about how.
+pub(crate) trait Source: fmt::Debug + Send + Sync + 'static {
+    /// Asks; whoever calls bounds the wait.
+    fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+}
+
+/// What came of a query.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Addresses {
+        addresses: Vec<IpAddr>,
+        ttl: Duration,
+    },
+    /// No addresses; `ttl` is how long an SOA vouches for that.
+    Nothing {
+        failure: Failure,
+        ttl: Option<Duration>,
+    },
+}
+
+impl Outcome {
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self::Nothing { failure, ttl: None }
+    }
+
+    /// Whether another server could know better.
+    fn is_refused(&self) -> bool {
+        matches!(self, Self::Nothing { failure, .. } if failure.reason == Reason::ServerFailure)
+    }
+}
+
+/// hickory, as a plain client: its cache, search list, hosts file and own idea of servers are off.
+#[derive(Clone, Debug)]
+pub(crate) struct Hickory {
+    /// All the servers, two asked at a time; silence and unreachability move on to the next.
+    together: TokioResolver,
+    /// Each by itself, if there are several: the pool takes the first SERVFAIL or REFUSED for the answer,
+    /// though the next server may know (glibc moves on, too).
+    apart: Vec<TokioResolver>,
+}
+
+impl Hickory {
+    pub(crate) fn new(servers: &[SocketAddr], limit: Limit) -> Result<Self, NetError> {
+        // hickory takes its timeout once for each try, so a whole look-up takes it twice.
+        let timeout = limit.get() / 2;
+        let apart = match servers {
+            [_] => Vec::new(),
+            servers => servers
+                .iter()
+                .map(|server| client(&[*server], timeout, 0))
+                .collect::<Result<_, _>>()?,
+        };
+        Ok(Self {
+            together: client(servers, timeout, 1)?,
+            apart,
+        })
+    }
+
+    async fn look_up(self, name: Name, family: Family) -> Outcome {
+        let mut outcome = query(&self.together, &name, family).await;
+        let mut others = self.apart.iter();
+        while outcome.is_refused()
+            && let Some(server) = others.next()
+        {
+            outcome = query(server, &name, family).await;
+        }
+        outcome
+    }
+}
+
+impl Source for Hickory {
+    fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        // From labels, since a backslash in a text would be an escape.
+        match Name::from_labels(question.name.split('.').map(str::as_bytes)) {
+            Ok(mut name) => {
+                name.set_fqdn(true);
+                Box::pin(self.clone().look_up(name, question.family))
+            }
+            Err(error) => {
+                let failure = Failure::because(Reason::NotFound, error);
+                Box::pin(std::future::ready(Outcome::failed(failure)))
+            }
+        }
+    }
+}
+
+fn client(
+    servers: &[SocketAddr],
+    timeout: Duration,
+    retries: usize,
+) -> Result<TokioResolver, NetError> {
+    let servers = servers.iter().map(|server| {
+        let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+        for connection in &mut connections {
+            connection.port = server.port();
+        }
+        NameServerConfig::new(server.ip(), true, connections)
+    });
+    let config = ResolverConfig::from_name_servers(servers.collect());
+    let provider = TokioRuntimeProvider::default();
+    let mut builder = TokioResolver::builder_with_config(config, provider);
+    let options: &mut ResolverOpts = builder.options_mut();
+    options.timeout = timeout;
+    options.attempts = retries;
+    options.cache_size = 0;
+    options.use_hosts_file = ResolveHosts::Never;
+    options.preserve_intermediates = true; // the TTLs of the whole chain count
+    options.try_tcp_on_error = true;
+    options.case_randomization = false;
+    builder.build()
+}
+
+async fn query(client: &TokioResolver, name: &Name, family: Family) -> Outcome {
+    let record_type = match family {
+        Family::V4 => RecordType::A,
+        Family::V6 => RecordType::AAAA,
+    };
+    match client.lookup(name.clone(), record_type).await {
+        Ok(lookup) => read(&lookup, name, family),
+        Err(error) => explain(error),
+    }
+}
+
+/// Follows the aliases from `name` to the addresses, keeping the least TTL on the way. Records that are
+/// not on it, an answer may hold anything, are not looked at.
+fn read(lookup: &Lookup, name: &Name, family: Family) -> Outcome {
+    let records = lookup.answers();
+    let (mut owner, mut ttl) = (name, u32::MAX);
+    for _ in records {
+        let alias = records.iter().find_map(|record| match &record.data {
+            RData::CNAME(target) if record.name == *owner => Some((&target.0, record.ttl)),
+            _ => None,
+        });
+        let Some((target, alias_ttl)) = alias else {
+            break;
+        };
+        (owner, ttl) = (target, ttl.min(alias_ttl));
+    }
+    let mut addresses = Vec::new();
+    for record in records.iter().filter(|record| record.name == *owner) {
+        let address = match (&record.data, family) {
+            (RData::A(address), Family::V4) => IpAddr::V4(address.0),
+            (RData::AAAA(address), Family::V6) => IpAddr::V6(address.0),
+            _ => continue,
+        };
+        addresses.push(address);
+        ttl = ttl.min(record.ttl);
+    }
+    if addresses.is_empty() {
+        return Outcome::failed(Failure::new(Reason::NoRecords));
+    }
+    let ttl = Duration::from_secs(ttl.into());
+    Outcome::Addresses { addresses, ttl }
+}
+
+fn explain(error: NetError) -> Outcome {
+    let mut ttl = None;
+    let reason = match &error {
+        NetError::Timeout => Reason::Timeout,
+        NetError::Io(_) | NetError::NoConnections | NetError::Busy => Reason::Unreachable,
+        NetError::Dns(DnsError::ResponseCode(_)) => Reason::ServerFailure,
+        NetError::Dns(DnsError::NoRecordsFound(missing)) => {
+            ttl = missing.negative_ttl; // min(SOA minimum, SOA TTL), RFC 2308 §5
+            match missing.response_code {
+                ResponseCode::NXDomain => Reason::NotFound,
+                ResponseCode::NoError => Reason::NoRecords,
+                _ => Reason::ServerFailure,
+            }
+        }
+        _ => Reason::Protocol,
+    };
+    Outcome::Nothing {
+        failure: Failure::because(reason, error),
+        ttl: ttl.map(|secs| Duration::from_secs(secs.into())),
+    }
+}

@@ -1,0 +1,298 @@
+//! One opaque error that answers: where, what, did it happen, how hard we tried.
+
+mod setting;
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, header};
+
+pub use self::setting::SettingError;
+use crate::call::Call;
+use crate::hop::{Diagnosis, Effect, Fault, Hop, Kind, Timeline, name};
+use crate::limit::Waited;
+
+/// A boxed cause.
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Why a call failed, and whether it may have happened all the same.
+///
+/// `Display` is one sentence that names method, URL, hop, kind and effect; `source()` keeps the
+/// cause. Neither holds a secret: no header value, no query, no userinfo, no body.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::{Effect, Error};
+///
+/// /// The answer to "was I charged?".
+/// fn advice(error: &Error) -> &'static str {
+///     match error.effect() {
+///         Effect::None => "not charged: try again",
+///         Effect::Possible => "perhaps charged: look it up before trying again",
+///         Effect::Done => "charged: only the answer was lost",
+///     }
+/// }
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    diagnosis: Diagnosis,
+    refused_by: Option<Guard>,
+    retry_after: Option<Duration>,
+    call: Option<Timeline>,
+    source: Option<BoxError>,
+}
+
+/// A guard: a local policy that can refuse a call before anything is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Guard {
+    /// The call's deadline had passed before the attempt began.
+    Deadline,
+}
+
+impl fmt::Display for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deadline => "deadline",
+        })
+    }
+}
+
+impl Error {
+    pub(crate) fn new(diagnosis: Diagnosis) -> Self {
+        Self(Box::new(Inner {
+            diagnosis,
+            refused_by: None,
+            retry_after: None,
+            call: None,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(clean(source.into()));
+        self
+    }
+
+    pub(crate) fn refused(guard: Guard, diagnosis: Diagnosis) -> Self {
+        let mut error = Self::new(diagnosis);
+        error.0.refused_by = Some(guard);
+        error
+    }
+
+    /// Tells which call it was; the innermost call that says so counts.
+    pub(crate) fn of(mut self, call: &Call) -> Self {
+        self.0.call.get_or_insert_with(|| call.timeline());
+        self
+    }
+
+    /// The failure that a status is, for a caller who wants it as an error.
+    pub(crate) fn by_status(diagnosis: Diagnosis, headers: &HeaderMap) -> Self {
+        let mut error = Self::new(diagnosis);
+        error.0.retry_after = headers
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|seconds| seconds.trim().parse().ok())
+            .map(Duration::from_secs);
+        error
+    }
+
+    /// Takes an inner service's error: ours as it is, another one for the caller to diagnose.
+    pub(crate) fn ours(error: BoxError) -> Result<Self, BoxError> {
+        error.downcast::<Self>().map(|error| *error)
+    }
+
+    pub(crate) fn diagnosis(&self) -> Diagnosis {
+        self.0.diagnosis
+    }
+
+    pub(crate) fn settle(&mut self, change: impl FnOnce(&mut Diagnosis)) {
+        change(&mut self.0.diagnosis);
+    }
+
+    /// The hop at which it failed. `None` if a guard refused the call before any hop.
+    #[must_use]
+    pub fn hop(&self) -> Option<Hop> {
+        self.0.diagnosis.hop
+    }
+
+    /// What kind of failure it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.diagnosis.kind
+    }
+
+    /// Whether it may have happened.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.0.diagnosis.effect
+    }
+
+    /// Which limit of ours ran out, if one did.
+    #[must_use]
+    pub fn expired(&self) -> Option<Waited> {
+        self.0.diagnosis.expired
+    }
+
+    /// Which guard refused the call, if one did.
+    #[must_use]
+    pub fn refused_by(&self) -> Option<Guard> {
+        self.0.refused_by
+    }
+
+    /// The status, if there was an answer.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.0.diagnosis.status
+    }
+
+    /// When the far side wants to be asked again: its `Retry-After` in seconds (RFC 9110 §10.2.3).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+
+    /// How many attempts were made.
+    #[must_use]
+    pub fn attempts(&self) -> u32 {
+        self.0.call.as_ref().map_or(0, Timeline::attempt_count)
+    }
+
+    /// What happened, attempt by attempt. `None` for a call that never began.
+    #[must_use]
+    pub fn timeline(&self) -> Option<&Timeline> {
+        self.0.call.as_ref()
+    }
+
+    /// Who can mend it.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self.hop() {
+            Some(hop) => name(hop, self.kind()).fault,
+            None => Fault::Caller,
+        }
+    }
+
+    /// The value of `error.type` in spans and metrics.
+    #[must_use]
+    pub fn error_type(&self) -> std::borrow::Cow<'static, str> {
+        self.0.diagnosis.error_type()
+    }
+
+    /// Whether a limit ran out, ours or the gateway's.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.kind() == Kind::Timeout
+    }
+
+    /// Whether it failed before a connection stood: at dns, connect or tls.
+    #[must_use]
+    pub fn is_connect(&self) -> bool {
+        matches!(self.hop(), Some(Hop::Dns | Hop::Connect | Hop::Tls))
+    }
+
+    /// Whether an answer came, and its status is the failure.
+    #[must_use]
+    pub fn is_status(&self) -> bool {
+        self.status().is_some()
+    }
+
+    /// Whether the answer came and could not be understood.
+    #[must_use]
+    pub fn is_decode(&self) -> bool {
+        self.hop() == Some(Hop::Decode)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner {
+            diagnosis,
+            refused_by,
+            call,
+            ..
+        } = &*self.0;
+        match call {
+            Some(call) => write!(f, "{} {}", call.method(), call.url())?,
+            None => f.write_str("call")?,
+        }
+        match (refused_by, diagnosis.hop) {
+            (Some(guard), _) => write!(f, " refused by the {guard}")?,
+            (None, Some(hop)) => match hop.number() {
+                Some(number) => write!(f, " failed at {hop} (hop {number} of 7)")?,
+                None => write!(f, " failed at {hop}")?,
+            },
+            (None, None) => f.write_str(" failed")?,
+        }
+        write!(f, ": {}", diagnosis.kind)?;
+        if let Some(expired) = diagnosis.expired {
+            write!(f, ", {expired}")?;
+        }
+        if let Some(status) = diagnosis.status {
+            write!(f, ", status {}", status.as_u16())?;
+        }
+        match self.attempts() {
+            1 => f.write_str("; 1 attempt, ")?,
+            attempts => write!(f, "; {attempts} attempts, ")?,
+        }
+        f.write_str(match diagnosis.effect {
+            Effect::None => "no effect",
+            Effect::Possible => "effect possible",
+            Effect::Done => "effect done",
+        })
+    }
+}
+
+impl fmt::Debug for Error {
+    /// The sentence and the chain of causes, each by its `Display`: a cause's own `Debug` may hold
+    /// what a peer sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({self}")?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        f.write_str(")")
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Takes out of a cause what may be secret.
+fn clean(source: BoxError) -> BoxError {
+    // Its Display shows the whole URL, query and all.
+    #[cfg(feature = "client")]
+    let source = match source.downcast::<reqwest::Error>() {
+        Ok(error) => Box::new(error.without_url()) as BoxError,
+        Err(other) => other,
+    };
+    source
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_fits_into_one_word() {
+        assert_eq!(size_of::<Error>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn sentence_names_hop_kind_limit_and_effect() {
+        let mut diagnosis = Diagnosis::new(Hop::Tls, Kind::Timeout, Effect::None);
+        diagnosis.expired = Some(Waited::Tls);
+        assert_eq!(
+            Error::new(diagnosis).to_string(),
+            "call failed at tls (hop 3 of 7): timeout, tls limit; 0 attempts, no effect"
+        );
+    }
+}

@@ -1,0 +1,80 @@
+use std::error::Error as StdError;
+use std::fmt;
+use std::time::Duration;
+
+use super::BoxError;
+
+/// A setting that was refused when a client or a layer was built: names the field and its value.
+#[derive(Debug)]
+pub struct SettingError(Reason);
+
+#[derive(Debug)]
+enum Reason {
+    OutOfRange {
+        field: &'static str,
+        value: String,
+        range: &'static str,
+    },
+    Contradiction {
+        longer: (&'static str, Duration),
+        than: (&'static str, Duration),
+    },
+    Failed {
+        field: &'static str,
+        source: BoxError,
+    },
+}
+
+impl SettingError {
+    pub(crate) fn out_of_range(
+        field: &'static str,
+        value: impl fmt::Debug,
+        range: &'static str,
+    ) -> Self {
+        Self(Reason::OutOfRange {
+            field,
+            value: format!("{value:?}"),
+            range,
+        })
+    }
+
+    pub(crate) fn contradiction(
+        longer: (&'static str, Duration),
+        than: (&'static str, Duration),
+    ) -> Self {
+        Self(Reason::Contradiction { longer, than })
+    }
+
+    #[cfg(feature = "client")]
+    pub(crate) fn failed(field: &'static str, source: impl Into<BoxError>) -> Self {
+        let source = source.into();
+        Self(Reason::Failed { field, source })
+    }
+}
+
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Reason::OutOfRange {
+                field,
+                value,
+                range,
+            } => write!(f, "{field} of {value} is not within {range}"),
+            Reason::Contradiction { longer, than } => write!(
+                f,
+                "{} of {:?} is longer than the {} of {:?}",
+                longer.0, longer.1, than.0, than.1
+            ),
+            Reason::Failed { field, .. } => write!(f, "{field} cannot be used"),
+        }
+    }
+}
+
+impl StdError for SettingError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        match &self.0 {
+            Reason::Failed { source, .. } => Some(&**source),
+            Reason::OutOfRange { .. } | Reason::Contradiction { .. } => None,
+        }
+    }
+}

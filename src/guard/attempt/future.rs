@@ -1,0 +1,301 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::response::Parts;
+use http::{HeaderMap, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::AttemptBody;
+use super::due::{Progress, due, look_again};
+use crate::call::Call;
+use crate::clock;
+use crate::error::{BoxError, Error};
+use crate::hop::tracker::{Scoped, Tracker, scope};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, diagnose};
+use crate::limit::Waited;
+
+pin_project! {
+    /// The future of [`AttemptService`](super::AttemptService).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, R> {
+        // Dropped first: the attempt is given up before its inner future goes.
+        running: Option<Running>,
+        #[pin]
+        state: State<F, R>,
+        #[pin]
+        alarm: Option<Sleep>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjected]
+    enum State<F, R> {
+        Refused { error: Option<Error> },
+        Waiting { #[pin] inner: Scoped<F> },
+        Receiving { head: Option<Parts>, #[pin] body: R, whole: Whole },
+        Done,
+    }
+}
+
+/// A body that is received inside the attempt.
+struct Whole {
+    bytes: BytesMut,
+    trailers: Option<HeaderMap>,
+    most_bytes: usize,
+}
+
+/// An attempt under way; dropped before its end, it gives itself up.
+struct Running {
+    tracker: Arc<Tracker>,
+    call: Call,
+    /// The end of the attempt, and whose it is.
+    end: (Instant, Waited),
+    over: bool,
+}
+
+impl<F: Future, R> ResponseFuture<F, R> {
+    pub(super) fn new(inner: F, tracker: Arc<Tracker>, call: Call) -> Self {
+        let attempt = clock::after(tracker.started(), tracker.limits().attempt().get());
+        let end = if call.deadline() <= attempt {
+            (call.deadline(), Waited::Deadline)
+        } else {
+            (attempt, Waited::Attempt)
+        };
+        Self {
+            state: State::Waiting {
+                inner: scope(Arc::clone(&tracker), inner),
+            },
+            running: Some(Running {
+                tracker,
+                call,
+                end,
+                over: false,
+            }),
+            alarm: None,
+        }
+    }
+
+    pub(super) fn refused(error: Error) -> Self {
+        Self {
+            running: None,
+            state: State::Refused { error: Some(error) },
+            alarm: None,
+        }
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    E: Into<BoxError>,
+    R: Body,
+    R::Error: Into<BoxError>,
+{
+    type Output = Result<Response<AttemptBody<R>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let Some(running) = this.running else {
+            return match this.state.project() {
+                StateProjected::Refused { error } => match error.take() {
+                    Some(error) => Poll::Ready(Err(error)),
+                    None => Poll::Pending,
+                },
+                _ => Poll::Pending,
+            };
+        };
+        let span = running.tracker.spans().attempt();
+        let _entered = span.enter();
+
+        let ended = match advance(this.state.as_mut(), running, cx) {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => Err(running.expire(ready!(running.poll_alarm(this.alarm, cx)))),
+        };
+        // The inner future goes before anyone hears of the end.
+        this.state.set(State::Done);
+        Poll::Ready(ended.map_err(|error| running.fail(error)))
+    }
+}
+
+/// Polls what is under way until it waits.
+fn advance<F, R, E>(
+    mut state: Pin<&mut State<F, R>>,
+    running: &mut Running,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Response<AttemptBody<R>>, Error>>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    E: Into<BoxError>,
+    R: Body,
+    R::Error: Into<BoxError>,
+{
+    loop {
+        match state.as_mut().project() {
+            StateProjected::Waiting { inner } => {
+                let response = match ready!(inner.poll(cx)) {
+                    Ok(response) => response,
+                    Err(error) => return Poll::Ready(Err(running.diagnose(error.into()))),
+                };
+                running.head(&response);
+                let Some(most_bytes) = running.call.options().whole_body else {
+                    running.over = true;
+                    let tracker = Arc::clone(&running.tracker);
+                    return Poll::Ready(Ok(response.map(|body| AttemptBody::new(body, tracker))));
+                };
+                let (head, body) = response.into_parts();
+                state.set(State::Receiving {
+                    head: Some(head),
+                    body,
+                    whole: Whole {
+                        bytes: BytesMut::new(),
+                        trailers: None,
+                        most_bytes,
+                    },
+                });
+            }
+            StateProjected::Receiving { head, body, whole } => {
+                if let Err(error) = ready!(whole.poll(body, running, cx)) {
+                    return Poll::Ready(Err(error));
+                }
+                running.tracker.finish();
+                running.over = true;
+                let body = AttemptBody::whole(whole.bytes.split().freeze(), whole.trailers.take());
+                return match head.take() {
+                    Some(head) => Poll::Ready(Ok(Response::from_parts(head, body))),
+                    None => Poll::Pending,
+                };
+            }
+            StateProjected::Refused { .. } | StateProjected::Done => return Poll::Pending,
+        }
+    }
+}
+
+impl Whole {
+    fn poll<R>(
+        &mut self,
+        mut body: Pin<&mut R>,
+        running: &Running,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Error>>
+    where
+        R: Body,
+        R::Error: Into<BoxError>,
+    {
+        while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => return Poll::Ready(Err(running.diagnose(error.into()))),
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    running.tracker.received(data.remaining());
+                    if data.remaining() > self.most_bytes - self.bytes.len() {
+                        let effect = running.effect();
+                        let too_large = Diagnosis::new(Hop::Receive, Kind::TooLarge, effect);
+                        return Poll::Ready(Err(Error::new(too_large)));
+                    }
+                    self.bytes.put(data);
+                }
+                Err(frame) => self.trailers = frame.into_trailers().ok(),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Running {
+    fn head<R>(&self, response: &Response<R>) {
+        let status = response.status();
+        let judged = Diagnosis::status(status, response.headers());
+        self.tracker.spans().answered(status, response.version());
+        self.tracker.head(status, judged);
+    }
+
+    /// Whether it has happened, now that a head is here.
+    fn effect(&self) -> Effect {
+        match self.tracker.status() {
+            Some(status) if status.is_success() => Effect::Done,
+            _ => self
+                .tracker
+                .failure()
+                .map_or(Effect::Possible, |f| f.effect),
+        }
+    }
+
+    fn progress(&self) -> Progress {
+        let stage = self.tracker.open();
+        Progress {
+            stage,
+            tracked: self.tracker.is_tracked(),
+            entered: stage.map_or_else(|| self.tracker.started(), |s| self.tracker.entered(s)),
+            moved: self.tracker.moved(),
+            sent_bytes: self.tracker.sent_bytes(),
+        }
+    }
+
+    /// Ready when a limit has run out: which one.
+    fn poll_alarm(&self, mut alarm: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<Waited> {
+        self.tracker.waiting();
+        loop {
+            let now = clock::now();
+            let progress = self.progress();
+            let limits = self.tracker.limits();
+            let (at, which) = due(&progress, limits, self.end);
+            if at <= now {
+                return Poll::Ready(which);
+            }
+            let look = look_again(&progress, limits, at, now);
+            match alarm.as_mut().as_pin_mut() {
+                // An alarm that goes off too early only looks again: cheaper than moving it on.
+                Some(sleep) if sleep.deadline() <= look && !sleep.is_elapsed() => {}
+                Some(sleep) => sleep.reset(look),
+                None => alarm.set(Some(sleep_until(look))),
+            }
+            if let Some(sleep) = alarm.as_mut().as_pin_mut() {
+                ready!(sleep.poll(cx));
+            }
+        }
+    }
+
+    fn expire(&self, which: Waited) -> Error {
+        self.tracker.give_up();
+        Error::new(Diagnosis::expired(Some(&self.tracker), which))
+    }
+
+    fn diagnose(&self, error: BoxError) -> Error {
+        self.tracker.give_up();
+        Error::ours(error)
+            .unwrap_or_else(|other| Error::new(diagnose(&self.tracker, &*other)).because(other))
+    }
+
+    fn fail(&mut self, error: Error) -> Error {
+        self.over = true;
+        self.tracker.fail(error.diagnosis());
+        error.of(&self.call)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.over {
+            self.tracker.give_up();
+            self.tracker.cancel();
+        }
+    }
+}
+
+impl<F, R> std::fmt::Debug for ResponseFuture<F, R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// A piece of a body as bytes, shared where it can be.
+pub(super) fn bytes_of(mut data: impl Buf) -> Bytes {
+    data.copy_to_bytes(data.remaining())
+}

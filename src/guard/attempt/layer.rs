@@ -1,0 +1,137 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{AttemptBody, ResponseFuture};
+use crate::call::Call;
+use crate::clock;
+use crate::error::{BoxError, Error, Guard};
+use crate::hop::tracker::Tracker;
+use crate::hop::{Diagnosis, Effect, Kind};
+use crate::limit::{Limits, Waited};
+use crate::telemetry::AttemptSpans;
+
+/// Puts the limits of an attempt around a service, and names the hop at which it fails.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::{AttemptLayer, limit::Limits};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let service = ServiceBuilder::new()
+///     .layer(AttemptLayer::new(Limits::new(Duration::from_secs(10))?))
+///     .service(service_fn(async |_request: http::Request<String>| {
+///         Ok::<_, std::io::Error>(http::Response::new(String::from("hello")))
+///     }));
+/// let response = service.oneshot(http::Request::new(String::new())).await?;
+/// assert_eq!(response.status(), 200);
+/// # Ok(()) }
+/// ```
+///
+/// # What it protects from
+///
+/// A hop that stalls: each has a limit of its own, so the error says which one it was. A request
+/// that was given up and reaches the server all the same: its body refuses to be sent.
+///
+/// # Defaults
+///
+/// Those of [`Limits`]. Over [`Transport`](crate::Transport) every limit holds; over a service of
+/// another kind the attempt limit and the body idle limit do, and what cannot be seen is one wait.
+///
+/// # Cancel safety
+///
+/// Dropping the future gives the attempt up: what was not taken by a connection is never sent, and
+/// the timeline says "cancelled", not "failed".
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptLayer {
+    limits: Limits,
+}
+
+impl AttemptLayer {
+    /// Attempts under these limits.
+    #[must_use]
+    pub const fn new(limits: Limits) -> Self {
+        Self { limits }
+    }
+}
+
+impl<S> Layer<S> for AttemptLayer {
+    type Service = AttemptService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        AttemptService {
+            inner,
+            limits: self.limits,
+        }
+    }
+}
+
+/// The service of [`AttemptLayer`].
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptService<S> {
+    inner: S,
+    limits: Limits,
+}
+
+impl<S, B, R> Service<Request<B>> for AttemptService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    R: Body,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<AttemptBody<R>>;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let ready = self.inner.poll_ready(cx);
+        ready.map_err(|error| foreign(error.into()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        // Without a call around it, the attempt is the whole call.
+        let call = Call::of(request.extensions())
+            .unwrap_or_else(|| Call::begin(&mut request, self.limits.attempt()));
+        if call.deadline() <= clock::now() {
+            let diagnosis = Diagnosis {
+                hop: None,
+                kind: Kind::Timeout,
+                effect: Effect::None,
+                expired: Some(Waited::Deadline),
+                status: None,
+            };
+            return ResponseFuture::refused(Error::refused(Guard::Deadline, diagnosis).of(&call));
+        }
+        let limits = match call.options().deadline {
+            Some(deadline) => self.limits.under(deadline),
+            None => self.limits,
+        };
+        let spans = AttemptSpans::new(call.method(), request.uri(), call.attempt_count());
+        let tracker = Arc::new(Tracker::new(limits, spans));
+        call.attempt(Arc::clone(&tracker));
+        let inner = {
+            let span = tracker.spans().attempt();
+            let _entered = span.enter();
+            self.inner.call(request)
+        };
+        ResponseFuture::new(inner, tracker, call)
+    }
+}
+
+/// The error of a service that was not ready: nothing was sent.
+pub(crate) fn foreign(error: BoxError) -> Error {
+    Error::ours(error).unwrap_or_else(|other| {
+        let mut diagnosis = Diagnosis::new(crate::hop::Hop::Send, Kind::Other, Effect::None);
+        diagnosis.hop = None;
+        Error::new(diagnosis).because(other)
+    })
+}

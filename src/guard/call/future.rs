@@ -1,0 +1,131 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use http::Response;
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
+use tracing::Span;
+
+use super::CallBody;
+use crate::call::Call;
+use crate::error::{BoxError, Error};
+use crate::hop::{Diagnosis, diagnose};
+use crate::limit::Waited;
+use crate::telemetry::{end_call, fail_call};
+
+pin_project! {
+    /// The future of [`CallService`](super::CallService).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct CallFuture<F> {
+        #[pin]
+        inner: Option<F>,
+        #[pin]
+        alarm: Option<Sleep>,
+        // Dropped last: the call ends when what is below has.
+        open: Option<Open>,
+    }
+}
+
+/// A call under way; its end is recorded when it goes.
+pub(super) struct Open {
+    pub(super) call: Call,
+    pub(super) span: Span,
+}
+
+impl<F> CallFuture<F> {
+    pub(super) fn new(inner: F, call: Call, span: Span) -> Self {
+        Self {
+            inner: Some(inner),
+            alarm: None,
+            open: Some(Open { call, span }),
+        }
+    }
+}
+
+impl<F, R, E> Future for CallFuture<F>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    E: Into<BoxError>,
+    R: Body,
+    R::Error: Into<BoxError>,
+{
+    type Output = Result<Response<CallBody<R>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let (Some(open), Some(inner)) = (this.open.as_ref(), this.inner.as_mut().as_pin_mut())
+        else {
+            return Poll::Pending;
+        };
+        let entered = open.span.enter();
+        let failed = match inner.poll(cx) {
+            Poll::Ready(Ok(response)) => {
+                drop(entered);
+                let Some(open) = this.open.take() else {
+                    return Poll::Pending;
+                };
+                return Poll::Ready(Ok(response.map(|body| CallBody::new(body, open))));
+            }
+            Poll::Ready(Err(error)) => open.diagnose(error.into()),
+            Poll::Pending => {
+                if this.alarm.is_none() {
+                    this.alarm.set(Some(sleep_until(open.call.deadline())));
+                }
+                if let Some(alarm) = this.alarm.as_mut().as_pin_mut() {
+                    ready!(alarm.poll(cx));
+                }
+                open.expire()
+            }
+        };
+        // What is below goes before anyone hears of the end.
+        this.inner.set(None);
+        Poll::Ready(Err(open.fail(failed)))
+    }
+}
+
+impl Open {
+    /// The call's deadline passed and nothing below noticed.
+    pub(super) fn expire(&self) -> Error {
+        let tracker = self.call.trackers().pop();
+        if let Some(tracker) = &tracker {
+            tracker.give_up();
+        }
+        let diagnosis = Diagnosis::expired(tracker.as_deref(), Waited::Deadline);
+        if let Some(tracker) = &tracker {
+            tracker.fail(diagnosis);
+        }
+        Error::new(diagnosis)
+    }
+
+    pub(super) fn diagnose(&self, error: BoxError) -> Error {
+        Error::ours(error).unwrap_or_else(|other| {
+            let diagnosis = match self.call.trackers().pop() {
+                Some(tracker) => diagnose(&tracker, &*other),
+                None => Diagnosis::foreign(&*other),
+            };
+            Error::new(diagnosis).because(other)
+        })
+    }
+
+    pub(super) fn fail(&self, error: Error) -> Error {
+        let diagnosis = error.diagnosis();
+        self.call.fail(diagnosis);
+        fail_call(&self.span, &diagnosis, self.call.attempt_count());
+        error.of(&self.call)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.call.end();
+        end_call(&self.span, &self.call);
+    }
+}
+
+impl<F> std::fmt::Debug for CallFuture<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallFuture").finish_non_exhaustive()
+    }
+}

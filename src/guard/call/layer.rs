@@ -1,0 +1,123 @@
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{CallBody, CallFuture};
+use crate::call::Call;
+use crate::error::{BoxError, Error, SettingError};
+use crate::guard::attempt::foreign;
+use crate::limit::Limit;
+use crate::telemetry::call_span;
+
+/// Puts the deadline of the whole call around a service: attempts, waits and the body included.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::CallLayer;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let service = ServiceBuilder::new()
+///     .layer(CallLayer::new(Duration::from_secs(1))?)
+///     .service(service_fn(async |_request: http::Request<String>| {
+///         std::future::pending::<Result<http::Response<String>, std::io::Error>>().await
+///     }));
+/// let error = service.oneshot(http::Request::new(String::new())).await.unwrap_err();
+/// assert_eq!(error.expired(), Some(sevenhops::limit::Waited::Deadline));
+/// # Ok(()) }
+/// ```
+///
+/// # What it protects from
+///
+/// A timeout that is forgotten, one that becomes "per attempt", and a body that trickles for ever.
+///
+/// # Defaults
+///
+/// None: a deadline has to be named. One request can ask for another by
+/// [`Options::deadline`](crate::Options::deadline), or for none after the head by
+/// [`Options::streaming`](crate::Options::streaming).
+///
+/// # Cancel safety
+///
+/// Dropping the future or the body cancels what is below; a caller's cancellation is recorded as
+/// such and is no failure.
+#[derive(Clone, Copy, Debug)]
+pub struct CallLayer {
+    deadline: Limit,
+}
+
+impl CallLayer {
+    /// Calls that end within `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `deadline` is zero or longer than a day.
+    pub fn new(deadline: Duration) -> Result<Self, SettingError> {
+        match Limit::new(deadline) {
+            Ok(deadline) => Ok(Self { deadline }),
+            Err(_) => Err(SettingError::out_of_range(
+                "deadline",
+                deadline,
+                "0s (not included) to 86400s",
+            )),
+        }
+    }
+
+    /// Calls that end within a limit that is known to be one.
+    #[cfg(feature = "client")]
+    pub(crate) const fn within(deadline: Limit) -> Self {
+        Self { deadline }
+    }
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = CallService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        CallService {
+            inner,
+            deadline: self.deadline,
+        }
+    }
+}
+
+/// The service of [`CallLayer`].
+#[derive(Clone, Copy, Debug)]
+pub struct CallService<S> {
+    inner: S,
+    deadline: Limit,
+}
+
+impl<S, B, R> Service<Request<B>> for CallService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    R: Body,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<CallBody<R>>;
+    type Error = Error;
+    type Future = CallFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let ready = self.inner.poll_ready(cx);
+        ready.map_err(|error| foreign(error.into()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let call = Call::begin(&mut request, self.deadline);
+        let span = call_span(call.method(), call.uri(), call.route());
+        let inner = {
+            let _entered = span.enter();
+            self.inner.call(request)
+        };
+        CallFuture::new(inner, call, span)
+    }
+}

@@ -1,0 +1,149 @@
+//! From what is known of an attempt to the one answer: hop, kind, effect.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+
+use http::StatusCode;
+
+use super::evidence::{Evidence, evidence};
+use super::timeline::Stage;
+use super::tracker::Tracker;
+use super::{Effect, Hop, Kind, judge, name};
+use crate::limit::Waited;
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    /// None: a guard refused it, or nothing says where it was.
+    pub(crate) hop: Option<Hop>,
+    pub(crate) kind: Kind,
+    pub(crate) effect: Effect,
+    pub(crate) expired: Option<Waited>,
+    pub(crate) status: Option<StatusCode>,
+}
+
+impl Diagnosis {
+    pub(crate) const fn new(hop: Hop, kind: Kind, effect: Effect) -> Self {
+        Self {
+            hop: Some(hop),
+            kind,
+            effect,
+            expired: None,
+            status: None,
+        }
+    }
+
+    /// A limit ran out. What is open says where; the effect is settled by whether the request was
+    /// taken, and by a head that was there already.
+    pub(crate) fn expired(tracker: Option<&Tracker>, which: Waited) -> Self {
+        let stage = tracker.and_then(Tracker::open);
+        let hop = match (which, stage) {
+            (Waited::Dns, _) => Some(Hop::Dns),
+            (Waited::Connect, _) => Some(Hop::Connect),
+            (Waited::Tls, _) => Some(Hop::Tls),
+            (_, Some(stage)) => Some(hop_of(stage)),
+            // An attempt that has begun and entered nothing waits for a connection to take it.
+            (_, None) => tracker.map(|_| Hop::Send),
+        };
+        Self {
+            hop,
+            kind: Kind::Timeout,
+            effect: tracker.map_or(Effect::None, effect_of),
+            expired: Some(which),
+            status: None,
+        }
+    }
+
+    /// What a status says of a call; `None` if it is no failure.
+    pub(crate) fn status(status: StatusCode, headers: &http::HeaderMap) -> Option<Self> {
+        judge(status, headers).map(|(hop, kind, effect)| Self {
+            status: Some(status),
+            ..Self::new(hop, kind, effect)
+        })
+    }
+
+    /// The value of `error.type`: the status code of a failure by status, else the table's word.
+    pub(crate) fn error_type(&self) -> Cow<'static, str> {
+        match (self.status, self.hop) {
+            (Some(status), _) => Cow::Owned(status.as_u16().to_string()),
+            (None, Some(hop)) => Cow::Borrowed(name(hop, self.kind).error_type),
+            (None, None) => Cow::Borrowed("refused"),
+        }
+    }
+}
+
+impl Diagnosis {
+    /// A service that is not ours failed, and nothing was tracked: all there is is its error.
+    pub(crate) fn foreign(error: &(dyn StdError + 'static)) -> Self {
+        let evidence = evidence(error);
+        let hop = evidence.hop.unwrap_or(Hop::Server);
+        Self {
+            expired: evidence.expired,
+            ..Self::new(hop, evidence.kind.unwrap_or(Kind::Other), Effect::Possible)
+        }
+    }
+}
+
+/// Tracker first, evidence second.
+pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> Diagnosis {
+    let evidence = evidence(error);
+    let stage = tracker.open();
+    let mut diagnosis = Diagnosis::new(
+        evidence.hop.unwrap_or_else(|| stage_hop(tracker, stage)),
+        Kind::Other,
+        effect_of(tracker),
+    );
+    diagnosis.kind = kind_of(tracker, stage, &evidence);
+    diagnosis.expired = evidence.expired;
+    if evidence.unprocessed && stage != Some(Stage::Receive) {
+        diagnosis.effect = Effect::None;
+    }
+    diagnosis
+}
+
+fn stage_hop(tracker: &Tracker, stage: Option<Stage>) -> Hop {
+    match stage {
+        Some(stage) => hop_of(stage),
+        None if tracker.is_tracked() => Hop::Send,
+        // A service that is not ours, and nothing in its error tells where it was.
+        None => Hop::Server,
+    }
+}
+
+const fn hop_of(stage: Stage) -> Hop {
+    match stage {
+        Stage::Dns => Hop::Dns,
+        Stage::Connect => Hop::Connect,
+        Stage::Tls => Hop::Tls,
+        Stage::Send => Hop::Send,
+        Stage::Wait => Hop::Server,
+        Stage::Receive => Hop::Receive,
+    }
+}
+
+/// The same break looks different from each hop: FIN and RST race wherever the peer has something
+/// unread, so they are told apart only while the request goes out and while the answer comes in.
+fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind {
+    match (evidence.kind.unwrap_or(Kind::Other), stage) {
+        (Kind::Reset | Kind::Incomplete, Some(Stage::Tls)) => Kind::Closed,
+        (Kind::Reset, Some(Stage::Wait)) if !evidence.stream => Kind::Closed,
+        (Kind::Incomplete, Some(Stage::Wait)) => Kind::Closed,
+        (Kind::Incomplete | Kind::Reset, Some(Stage::Send) | None) if !tracker.is_taken() => {
+            Kind::Closed
+        }
+        (Kind::Incomplete, Some(Stage::Send)) => Kind::Closed,
+        (Kind::Closed | Kind::Unprocessed, Some(Stage::Receive)) => Kind::Incomplete,
+        (kind, _) => kind,
+    }
+}
+
+fn effect_of(tracker: &Tracker) -> Effect {
+    match (tracker.status(), tracker.failure()) {
+        (Some(status), _) if status.is_success() => Effect::Done,
+        (Some(_), Some(judged)) => judged.effect,
+        _ if tracker.is_taken() => Effect::Possible,
+        // A service that is not ours may have sent it, whatever it says.
+        _ if !tracker.is_tracked() => Effect::Possible,
+        _ => Effect::None,
+    }
+}

@@ -1,0 +1,210 @@
+//! What the chain of an error's causes says: the kind, and sometimes the place it belongs to.
+
+use std::error::Error as StdError;
+use std::{fmt, io};
+
+use super::{Hop, Kind};
+use crate::limit::Waited;
+
+/// What an error's chain says. Whatever stays open is left to the tracker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Evidence {
+    pub(super) kind: Option<Kind>,
+    /// Where it belongs, if that is not where it was noticed.
+    pub(super) hop: Option<Hop>,
+    /// The peer, or the state of the handshake, proves that nothing was processed.
+    pub(super) unprocessed: bool,
+    /// It was one HTTP/2 stream that broke, not the connection.
+    pub(super) stream: bool,
+    pub(super) expired: Option<Waited>,
+}
+
+/// A limit ran out below the attempt layer, in the connector.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LimitExpired(pub(crate) Waited);
+
+impl fmt::Display for LimitExpired {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ran out", self.0)
+    }
+}
+
+impl StdError for LimitExpired {}
+
+/// The request body's own source failed.
+#[derive(Debug)]
+pub(crate) struct BodyFailed(pub(crate) Box<dyn StdError + Send + Sync>);
+
+impl fmt::Display for BodyFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the source of the request body failed")
+    }
+}
+
+impl StdError for BodyFailed {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// Reads the whole chain; the innermost cause that says something has the last word.
+pub(super) fn evidence(error: &(dyn StdError + 'static)) -> Evidence {
+    let mut found = Evidence::default();
+    let mut next = Some(error);
+    for _ in 0..LONGEST_CHAIN {
+        let Some(error) = next else { break };
+        next = found.read(error);
+    }
+    found
+}
+
+impl Evidence {
+    /// Reads one error of the chain, and returns the next.
+    fn read<'e>(
+        &mut self,
+        error: &'e (dyn StdError + 'static),
+    ) -> Option<&'e (dyn StdError + 'static)> {
+        if let Some(LimitExpired(which)) = error.downcast_ref() {
+            self.kind = Some(Kind::Timeout);
+            self.expired = Some(*which);
+        } else if error.is::<BodyFailed>() {
+            (self.kind, self.hop) = (Some(Kind::Body), Some(Hop::Send));
+            return None; // what is below is the caller's
+        } else if let Some(io) = error.downcast_ref::<io::Error>() {
+            self.io(io);
+            // An io::Error hides what it wraps from source().
+            if let Some(inner) = io.get_ref() {
+                return Some(inner);
+            }
+        } else if let Some(h2) = error.downcast_ref::<h2::Error>() {
+            self.h2(h2);
+            return h2.get_io().map(|io| io as _);
+        } else if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
+            self.hyper(hyper);
+        } else {
+            #[cfg(feature = "client")]
+            self.client(error);
+        }
+        error.source()
+    }
+
+    fn io(&mut self, error: &io::Error) {
+        self.kind = match error.kind() {
+            io::ErrorKind::ConnectionRefused => Some(Kind::Refused),
+            // h2 reports the peer's FIN as a broken pipe of its own making.
+            io::ErrorKind::BrokenPipe if error.raw_os_error().is_none() => Some(Kind::Incomplete),
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Some(Kind::Reset),
+            io::ErrorKind::UnexpectedEof => Some(Kind::Incomplete),
+            io::ErrorKind::NotConnected => Some(Kind::Closed),
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::AddrNotAvailable
+            | io::ErrorKind::PermissionDenied => Some(Kind::Unreachable),
+            // The kernel gave up on a peer that acknowledges nothing.
+            io::ErrorKind::TimedOut => Some(Kind::Unacknowledged),
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Some(Kind::Protocol),
+            _ => self.kind,
+        };
+    }
+
+    fn h2(&mut self, error: &h2::Error) {
+        let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+        self.kind = if error.is_io() {
+            Some(Kind::Closed)
+        } else if error.is_remote() && (refused || error.is_go_away()) {
+            // RFC 9113 §8.7 and §6.8: neither processed the stream.
+            self.unprocessed = true;
+            Some(Kind::Unprocessed)
+        } else if error.is_remote() {
+            self.stream = true;
+            Some(Kind::Reset)
+        } else {
+            Some(Kind::Protocol)
+        };
+    }
+
+    fn hyper(&mut self, error: &hyper::Error) {
+        if error.is_parse() {
+            self.kind = Some(Kind::Protocol);
+        } else if error.is_incomplete_message() {
+            self.kind = Some(Kind::Incomplete);
+        } else if error.is_canceled() || error.is_closed() || error.is_shutdown() {
+            self.kind = Some(Kind::Closed);
+        } else if error.is_timeout() {
+            self.kind = Some(Kind::Unacknowledged);
+        }
+    }
+
+    #[cfg(feature = "client")]
+    fn client(&mut self, error: &(dyn StdError + 'static)) {
+        if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            self.tls(tls);
+        } else if let Some(dns) = error.downcast_ref::<crate::dns::Error>() {
+            (self.kind, self.hop) = (Some(dns.reason().into()), Some(Hop::Dns));
+        } else if let Some(reqwest) = error.downcast_ref::<reqwest::Error>() {
+            if reqwest.is_builder() {
+                (self.kind, self.hop) = (Some(Kind::Invalid), Some(Hop::Encode));
+            } else if reqwest.is_timeout() {
+                self.kind = Some(Kind::Timeout);
+            }
+        } else if self.kind.is_none() {
+            // hyper-util keeps its tunnel error to itself; its text is all there is.
+            self.kind = match error.to_string().as_str() {
+                "tunnel error: proxy authorization required" => Some(Kind::ProxyUnauthorized),
+                "tunnel error: unsuccessful" => Some(Kind::Proxy),
+                "tunnel error: unexpected end of file" => Some(Kind::Proxy),
+                _ => None,
+            };
+        }
+    }
+
+    #[cfg(feature = "client")]
+    fn tls(&mut self, error: &rustls::Error) {
+        use rustls::{CertificateError, Error};
+        self.kind = Some(match error {
+            Error::InvalidCertificate(reason) => match reason {
+                CertificateError::Expired
+                | CertificateError::ExpiredContext { .. }
+                | CertificateError::NotValidYet
+                | CertificateError::NotValidYetContext { .. } => Kind::CertificateExpired,
+                CertificateError::NotValidForName
+                | CertificateError::NotValidForNameContext { .. } => Kind::CertificateWrongName,
+                CertificateError::UnknownIssuer => Kind::CertificateUnknownIssuer,
+                _ => Kind::CertificateInvalid,
+            },
+            Error::NoCertificatesPresented => Kind::CertificateInvalid,
+            Error::AlertReceived(alert) => {
+                self.hop = Some(Hop::Tls);
+                self.unprocessed = ends_handshake(*alert);
+                Kind::Alert
+            }
+            _ => Kind::Protocol,
+        });
+    }
+}
+
+/// In TLS 1.3 the server's verdict on the client's certificate comes when the client thinks the
+/// handshake over and has sent its request: such an alert says that it was not read (RFC 8446 §6.2).
+#[cfg(feature = "client")]
+fn ends_handshake(alert: rustls::AlertDescription) -> bool {
+    use rustls::AlertDescription as Alert;
+    matches!(
+        alert,
+        Alert::HandshakeFailure
+            | Alert::BadCertificate
+            | Alert::UnsupportedCertificate
+            | Alert::CertificateRevoked
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::UnknownCA
+            | Alert::AccessDenied
+            | Alert::DecryptError
+            | Alert::CertificateRequired
+    )
+}
+
+/// Longer than any chain there is; a bound, in case one bites its tail.
+const LONGEST_CHAIN: usize = 32;

@@ -1,0 +1,182 @@
+use std::fmt;
+
+/// What kind of failure it was. The pair of hop and kind is what tells failures apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The request cannot be written down: an URL, a header or a body that is none.
+    Invalid,
+    /// The name does not exist (NXDOMAIN).
+    NotFound,
+    /// The name exists and has no address.
+    NoRecords,
+    /// The name servers failed (SERVFAIL, REFUSED).
+    ServerFailure,
+    /// A limit ran out; at the gateway hop, the gateway's own.
+    Timeout,
+    /// Nobody listens at the address.
+    Refused,
+    /// No route to the address.
+    Unreachable,
+    /// The path went dark: what was sent is not acknowledged.
+    Unacknowledged,
+    /// The peer broke the connection or the stream.
+    Reset,
+    /// The peer closed the connection.
+    Closed,
+    /// The certificate has run out, or is not valid yet.
+    CertificateExpired,
+    /// The certificate is for another name.
+    CertificateWrongName,
+    /// Nobody we trust signed the certificate.
+    CertificateUnknownIssuer,
+    /// The certificate is not acceptable for another reason.
+    CertificateInvalid,
+    /// The peer ended the TLS session with an alert.
+    Alert,
+    /// The peer does not speak the protocol.
+    Protocol,
+    /// The proxy refused the tunnel.
+    Proxy,
+    /// The proxy wants credentials.
+    ProxyUnauthorized,
+    /// The peer says that it did not begin to process the request.
+    Unprocessed,
+    /// The gateway got no usable answer (502).
+    BadGateway,
+    /// Not available now (503).
+    Unavailable,
+    /// The service failed (500 and other 5xx).
+    Failed,
+    /// Too many requests (429).
+    Throttled,
+    /// Not allowed (401, 403).
+    Unauthorized,
+    /// The service does not accept the request (other 4xx).
+    Rejected,
+    /// The body ended before its announced length.
+    Incomplete,
+    /// The body is longer than the caller accepts.
+    TooLarge,
+    /// The body is not what it claims to be: not the promised JSON, a corrupt content-coding.
+    Malformed,
+    /// The request body's own source failed.
+    Body,
+    /// Nothing that is known; the cause says more.
+    Other,
+}
+
+impl Kind {
+    /// The words for it, as in errors and timelines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::NotFound => "not found",
+            Self::NoRecords => "no records",
+            Self::ServerFailure => "server failure",
+            Self::Timeout => "timeout",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::Unacknowledged => "unacknowledged",
+            Self::Reset => "reset",
+            Self::Closed => "closed",
+            Self::CertificateExpired => "certificate expired",
+            Self::CertificateWrongName => "certificate for another name",
+            Self::CertificateUnknownIssuer => "certificate of unknown issuer",
+            Self::CertificateInvalid => "certificate not acceptable",
+            Self::Alert => "alert",
+            Self::Protocol => "protocol",
+            Self::Proxy => "refused by the proxy",
+            Self::ProxyUnauthorized => "proxy wants credentials",
+            Self::Unprocessed => "refused, unprocessed",
+            Self::BadGateway => "bad gateway",
+            Self::Unavailable => "unavailable",
+            Self::Failed => "failed",
+            Self::Throttled => "throttled",
+            Self::Unauthorized => "unauthorized",
+            Self::Rejected => "rejected",
+            Self::Incomplete => "incomplete",
+            Self::TooLarge => "too large",
+            Self::Malformed => "malformed",
+            Self::Body => "request body failed",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(feature = "client")]
+impl From<crate::dns::Reason> for Kind {
+    fn from(reason: crate::dns::Reason) -> Self {
+        use crate::dns::Reason;
+        match reason {
+            Reason::NotFound => Self::NotFound,
+            Reason::NoRecords => Self::NoRecords,
+            Reason::Protocol => Self::Protocol,
+            Reason::ServerFailure => Self::ServerFailure,
+            Reason::Unreachable => Self::Unreachable,
+            Reason::Timeout => Self::Timeout,
+        }
+    }
+}
+
+/// Did it happen? The answer to "was I charged?".
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "no, maybe and yes are all the answers there are"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// Provably not: nothing of the request was taken, or the peer said that it did nothing.
+    None,
+    /// It may have: the request was taken, and no word came back that settles it.
+    Possible,
+    /// It has: the peer answered with success.
+    Done,
+}
+
+impl Effect {
+    /// The word for it, as in spans and timelines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Possible => "possible",
+            Self::Done => "done",
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Who can mend it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fault {
+    /// The caller: another request, other credentials or other settings are needed.
+    Caller,
+    /// The way there: names, routes, proxies, gateways, a connection that broke.
+    Path,
+    /// The far side: the service, its certificate, its answers.
+    Service,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Caller => "caller",
+            Self::Path => "path",
+            Self::Service => "service",
+        })
+    }
+}

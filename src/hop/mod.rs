@@ -1,0 +1,123 @@
+//! Where a call can fail: the nine [`Hop`]s, and what is known of a failure.
+//!
+//! ```text
+//!  your code │ 1 dns │ 2 connect │ 3 tls │ 4 send │ 5 gateway │ 6 server │ 7 receive │ your code
+//!   encode ──┘                                                                       └── decode
+//! ```
+
+mod diagnosis;
+mod evidence;
+mod kind;
+mod log;
+mod names;
+mod status;
+pub(crate) mod timeline;
+pub(crate) mod tracker;
+mod waterfall;
+
+use std::fmt;
+
+pub use self::kind::{Effect, Fault, Kind};
+pub use self::names::{Name, names};
+pub use self::timeline::{Attempt, Outcome, Row, RowEnd, Stage, Timeline};
+pub use self::waterfall::Waterfall;
+
+pub(crate) use self::diagnosis::{Diagnosis, diagnose};
+pub(crate) use self::evidence::{BodyFailed, LimitExpired};
+pub(crate) use self::names::name;
+pub(crate) use self::status::judge;
+
+/// A stage of an attempt at which it can fail: seven network hops between two local ends.
+///
+/// Exhaustive on purpose: a `match` on it is a complete list of where a call can fail.
+/// [`Gateway`](Self::Gateway) and [`Server`](Self::Server) share one stretch of time, from the last
+/// request byte to the response head; the answer tells which of the two it was.
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a complete list is the point of it"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Hop {
+    /// Here: the request could not be written down.
+    Encode,
+    /// The name had no usable address.
+    Dns,
+    /// No TCP connection.
+    Connect,
+    /// No TLS session.
+    Tls,
+    /// The request did not go out.
+    Send,
+    /// A middlebox answered for the service, and not well.
+    Gateway,
+    /// The service refused, failed or kept silent.
+    Server,
+    /// The answer broke off.
+    Receive,
+    /// Here: the answer could not be understood.
+    Decode,
+}
+
+impl Hop {
+    /// All of them, in the order of the journey.
+    pub const ALL: [Self; 9] = [
+        Self::Encode,
+        Self::Dns,
+        Self::Connect,
+        Self::Tls,
+        Self::Send,
+        Self::Gateway,
+        Self::Server,
+        Self::Receive,
+        Self::Decode,
+    ];
+
+    /// The word for it, as in spans, errors and timelines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Encode => "encode",
+            Self::Dns => "dns",
+            Self::Connect => "connect",
+            Self::Tls => "tls",
+            Self::Send => "send",
+            Self::Gateway => "gateway",
+            Self::Server => "server",
+            Self::Receive => "receive",
+            Self::Decode => "decode",
+        }
+    }
+
+    /// Its number among the seven hops of the network; none for the two local ends.
+    #[must_use]
+    pub const fn number(self) -> Option<u8> {
+        match self {
+            Self::Encode | Self::Decode => None,
+            Self::Dns => Some(1),
+            Self::Connect => Some(2),
+            Self::Tls => Some(3),
+            Self::Send => Some(4),
+            Self::Gateway => Some(5),
+            Self::Server => Some(6),
+            Self::Receive => Some(7),
+        }
+    }
+}
+
+impl fmt::Display for Hop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seven_hops_are_numbered_in_the_order_of_the_journey() {
+        let numbers: Vec<_> = Hop::ALL.into_iter().filter_map(Hop::number).collect();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
+        assert!(Hop::ALL.is_sorted());
+    }
+}

@@ -1,0 +1,147 @@
+//! One name everywhere: the table that maps a failure to the words other tools know it by.
+
+use super::timeline::Stage;
+use super::{Fault, Hop, Kind};
+
+/// A row of the table: a pair of hop and kind, and its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Name {
+    /// Where it failed; also the value of `sevenhops.hop`.
+    pub hop: Hop,
+    /// What kind of failure it was.
+    pub kind: Kind,
+    /// The value of `error.type`: an RFC 9209 §2.3 proxy error type where one fits. A failure by
+    /// status is named by its status code instead, as OpenTelemetry asks.
+    pub error_type: &'static str,
+    /// Who can mend it.
+    pub fault: Fault,
+}
+
+impl Name {
+    /// The name of the span that carries the failure; none where no span is open for it.
+    #[must_use]
+    pub fn span(&self) -> Option<&'static str> {
+        Stage::of(self.hop).map(Stage::as_str)
+    }
+}
+
+/// The whole table, in the order of the journey.
+#[must_use]
+pub fn names() -> &'static [Name] {
+    NAMES
+}
+
+/// The row of a failure. A pair that no row names is named by its hop, and is the path's fault.
+pub(crate) fn name(hop: Hop, kind: Kind) -> Name {
+    NAMES
+        .iter()
+        .copied()
+        .find(|row| row.hop == hop && row.kind == kind)
+        .unwrap_or(Name {
+            hop,
+            kind,
+            error_type: "_OTHER",
+            fault: Fault::Path,
+        })
+}
+
+const fn row(hop: Hop, kind: Kind, error_type: &'static str, fault: Fault) -> Name {
+    Name {
+        hop,
+        kind,
+        error_type,
+        fault,
+    }
+}
+
+const STATUS: &str = "<status code>";
+
+#[rustfmt::skip] // a table
+const NAMES: &[Name] = {
+    use Fault::{Caller, Path, Service};
+    use Hop::{Connect, Decode, Dns, Encode, Gateway, Receive, Send, Server, Tls};
+    &[
+        row(Encode,  Kind::Invalid,                  "http_request_error",           Caller),
+        row(Dns,     Kind::NotFound,                 "dns_error",                    Caller),
+        row(Dns,     Kind::NoRecords,                "dns_error",                    Caller),
+        row(Dns,     Kind::ServerFailure,            "dns_error",                    Path),
+        row(Dns,     Kind::Timeout,                  "dns_timeout",                  Path),
+        row(Dns,     Kind::Unreachable,              "dns_error",                    Path),
+        row(Dns,     Kind::Protocol,                 "dns_error",                    Path),
+        row(Dns,     Kind::Other,                    "dns_error",                    Path),
+        row(Connect, Kind::Refused,                  "connection_refused",           Path),
+        row(Connect, Kind::Timeout,                  "connection_timeout",           Path),
+        row(Connect, Kind::Unreachable,              "destination_ip_unroutable",    Path),
+        row(Connect, Kind::Reset,                    "connection_terminated",        Path),
+        row(Connect, Kind::Closed,                   "connection_terminated",        Path),
+        row(Connect, Kind::Proxy,                    "http_request_denied",          Path),
+        row(Connect, Kind::ProxyUnauthorized,        "proxy_configuration_error",    Caller),
+        row(Connect, Kind::Other,                    "destination_unavailable",      Path),
+        row(Tls,     Kind::Timeout,                  "connection_timeout",           Path),
+        row(Tls,     Kind::Protocol,                 "tls_protocol_error",           Service),
+        row(Tls,     Kind::CertificateExpired,       "tls_certificate_error",        Service),
+        row(Tls,     Kind::CertificateWrongName,     "tls_certificate_error",        Service),
+        row(Tls,     Kind::CertificateUnknownIssuer, "tls_certificate_error",        Service),
+        row(Tls,     Kind::CertificateInvalid,       "tls_certificate_error",        Service),
+        row(Tls,     Kind::Alert,                    "tls_alert_received",           Service),
+        row(Tls,     Kind::Reset,                    "connection_terminated",        Path),
+        row(Tls,     Kind::Closed,                   "connection_terminated",        Path),
+        row(Tls,     Kind::Other,                    "tls_protocol_error",           Path),
+        row(Send,    Kind::Timeout,                  "connection_write_timeout",     Path),
+        row(Send,    Kind::Reset,                    "connection_terminated",        Path),
+        row(Send,    Kind::Closed,                   "connection_terminated",        Path),
+        row(Send,    Kind::Unacknowledged,           "connection_write_timeout",     Path),
+        row(Send,    Kind::Unprocessed,              "connection_limit_reached",     Service),
+        row(Send,    Kind::Protocol,                 "http_protocol_error",          Service),
+        row(Send,    Kind::Body,                     "http_request_error",           Caller),
+        row(Send,    Kind::Other,                    "connection_terminated",        Path),
+        row(Gateway, Kind::BadGateway,               STATUS,                         Path),
+        row(Gateway, Kind::Timeout,                  STATUS,                         Path),
+        row(Gateway, Kind::Unavailable,              STATUS,                         Path),
+        row(Server,  Kind::Timeout,                  "http_response_timeout",        Service),
+        row(Server,  Kind::Closed,                   "connection_terminated",        Service),
+        row(Server,  Kind::Reset,                    "connection_terminated",        Service),
+        row(Server,  Kind::Protocol,                 "http_protocol_error",          Service),
+        row(Server,  Kind::Unprocessed,              "connection_limit_reached",     Service),
+        row(Server,  Kind::Unacknowledged,           "connection_read_timeout",      Path),
+        row(Server,  Kind::Failed,                   STATUS,                         Service),
+        row(Server,  Kind::Unavailable,              STATUS,                         Service),
+        row(Server,  Kind::Throttled,                STATUS,                         Caller),
+        row(Server,  Kind::Unauthorized,             STATUS,                         Caller),
+        row(Server,  Kind::Rejected,                 STATUS,                         Caller),
+        row(Server,  Kind::Other,                    "http_protocol_error",          Service),
+        row(Receive, Kind::Timeout,                  "connection_read_timeout",      Path),
+        row(Receive, Kind::Incomplete,               "http_response_incomplete",     Path),
+        row(Receive, Kind::Reset,                    "http_response_incomplete",     Path),
+        row(Receive, Kind::Protocol,                 "http_response_transfer_coding", Service),
+        row(Receive, Kind::TooLarge,                 "http_response_body_size",      Caller),
+        row(Receive, Kind::Unacknowledged,           "connection_read_timeout",      Path),
+        row(Receive, Kind::Other,                    "http_response_incomplete",     Path),
+        row(Decode,  Kind::Malformed,                "http_response_content_coding", Service),
+        row(Decode,  Kind::TooLarge,                 "http_response_body_size",      Caller),
+    ]
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pair_stands_once_and_in_order() {
+        assert!(NAMES.is_sorted_by_key(|row| row.hop));
+        for (at, row) in NAMES.iter().enumerate() {
+            let again = NAMES[at + 1..]
+                .iter()
+                .any(|other| (other.hop, other.kind) == (row.hop, row.kind));
+            assert!(!again, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn every_hop_has_a_name() {
+        for hop in Hop::ALL {
+            assert!(NAMES.iter().any(|row| row.hop == hop), "{hop}");
+        }
+    }
+}

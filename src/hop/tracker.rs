@@ -1,0 +1,436 @@
+//! The ear of an attempt: hop entered, hop left.
+//!
+//! The hop that was entered and not left is where the attempt failed. Many hands report to one
+//! tracker (the attempt's own task, the connector, the TLS hook, the connection's task that polls
+//! the bodies), so it is lock-free where a call that goes well passes: one word of state, a log of
+//! fixed size, one allocation.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::task::futures::TaskLocalFuture;
+use tokio::time::Instant;
+
+use super::Diagnosis;
+use super::kind::Kind;
+use super::log::{End, Event, Log};
+use super::timeline::Stage;
+use crate::clock;
+use crate::limit::Limits;
+use crate::telemetry::AttemptSpans;
+
+tokio::task_local! {
+    static CURRENT: Arc<Tracker>;
+}
+
+/// The tracker of the attempt that is being polled right here, if any.
+pub(crate) fn current() -> Option<Arc<Tracker>> {
+    CURRENT.try_with(Arc::clone).ok()
+}
+
+/// Whether `tracker` is the one of the attempt that is being polled right here.
+pub(crate) fn is_current(tracker: &Arc<Tracker>) -> bool {
+    CURRENT
+        .try_with(|current| Arc::ptr_eq(current, tracker))
+        .unwrap_or(false)
+}
+
+/// Lets `future` report to `tracker`.
+pub(crate) fn scope<F: Future>(tracker: Arc<Tracker>, future: F) -> Scoped<F> {
+    CURRENT.scope(tracker, future)
+}
+
+/// A future that reports to a tracker.
+pub(crate) type Scoped<F> = TaskLocalFuture<Arc<Tracker>, F>;
+
+/// What is known of one attempt.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    started: Instant,
+    limits: Limits,
+    /// Which stages are open, and the marks below.
+    state: AtomicU16,
+    /// When each stage was last entered, in nanoseconds since `started`.
+    entered: [AtomicU64; Stage::ALL.len()],
+    /// When a byte of the request or the response last moved.
+    moved: AtomicU64,
+    ended: AtomicU64,
+    /// How long the next dial may take: its share of the connect limit.
+    dial_limit: AtomicU64,
+    sent_bytes: AtomicU64,
+    received_bytes: AtomicU64,
+    status: AtomicU16,
+    /// What the status says, where it is no success.
+    judged: OnceLock<Diagnosis>,
+    failure: OnceLock<Diagnosis>,
+    log: Log,
+    /// Cold: touched when a connection is made and when a head arrives, never in between.
+    facts: Mutex<Facts>,
+    spans: AttemptSpans,
+}
+
+/// What an attempt found out besides its stages.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// One for each time [`Stage::Connect`] was entered, in order.
+    pub(crate) dials: Vec<SocketAddr>,
+    /// What each dial that failed and was overcome failed with, in order.
+    pub(crate) overcome: Vec<Kind>,
+    /// The peer that answered.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) version: Option<http::Version>,
+    /// What was left of the answer's TTL, and whether it came from the cache.
+    pub(crate) dns: Option<(Duration, bool)>,
+}
+
+impl Tracker {
+    pub(crate) fn new(limits: Limits, spans: AttemptSpans) -> Self {
+        Self {
+            started: clock::now(),
+            limits,
+            state: AtomicU16::new(0),
+            entered: [const { AtomicU64::new(0) }; Stage::ALL.len()],
+            moved: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
+            dial_limit: AtomicU64::new(nanos_of(limits.connect().get())),
+            sent_bytes: AtomicU64::new(0),
+            received_bytes: AtomicU64::new(0),
+            status: AtomicU16::new(0),
+            judged: OnceLock::new(),
+            failure: OnceLock::new(),
+            log: Log::new(),
+            facts: Mutex::default(),
+            spans,
+        }
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.started
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    pub(crate) fn spans(&self) -> &AttemptSpans {
+        &self.spans
+    }
+
+    /// A transport that reports its stages has taken over.
+    pub(crate) fn begin(&self) {
+        self.change(End::Left, |state| Some(state | TRACKED));
+    }
+
+    /// A query has to be waited for.
+    pub(crate) fn resolving(&self) {
+        self.change(End::Left, |state| Some(state | bit(Stage::Dns)));
+    }
+
+    /// The query was answered.
+    pub(crate) fn resolved(&self) {
+        self.change(End::Left, |state| Some(state & !bit(Stage::Dns)));
+    }
+
+    /// Gives the next dial its share of the connect limit.
+    pub(crate) fn set_dial_limit(&self, limit: Duration) {
+        self.dial_limit.store(nanos_of(limit), Ordering::Release);
+    }
+
+    pub(crate) fn dial_limit(&self) -> Duration {
+        Duration::from_nanos(self.dial_limit.load(Ordering::Acquire))
+    }
+
+    /// A connection is being made. (hyper-util takes a request back from a pooled connection that
+    /// turned out dead, if it was not taken: then the send stage is open and is given up here.)
+    pub(crate) fn connecting(&self, address: SocketAddr) {
+        let before = self.change(End::Abandoned, |state| {
+            let fresh = state & !SETUP & !bit(Stage::Send) | bit(Stage::Connect);
+            (state & (TAKEN | GIVEN_UP) == 0).then_some(fresh)
+        });
+        if before & (TAKEN | GIVEN_UP) == 0 {
+            self.facts(|facts| facts.dials.push(address));
+        }
+    }
+
+    /// The TLS handshake begins on the connection that is being made.
+    pub(crate) fn handshaking(&self) {
+        self.change(End::Left, |state| {
+            let handshake = state & !SETUP | bit(Stage::Tls);
+            (state & bit(Stage::Connect) != 0).then_some(handshake)
+        });
+    }
+
+    /// The connection stands.
+    pub(crate) fn connected(&self) {
+        self.change(End::Left, |state| {
+            let ready = state & !SETUP | bit(Stage::Send);
+            (state & SETUP != 0 && state & GIVEN_UP == 0).then_some(ready)
+        });
+    }
+
+    /// Nothing is being connected: a pooled connection is there, or will be.
+    pub(crate) fn queued(&self) {
+        self.change(End::Left, |state| {
+            let begun = SETUP | SENT | HEAD | GIVEN_UP;
+            (state & begun == 0).then_some(state | bit(Stage::Send))
+        });
+    }
+
+    /// The connect failed, and the attempt goes on: there is another address.
+    pub(crate) fn overcome(&self, kind: Kind) {
+        self.facts(|facts| facts.overcome.push(kind));
+        self.close(SETUP, End::Failed, Some(kind));
+    }
+
+    /// A connection looks at the request: the head goes out next, with the body behind it. A
+    /// set-up that is still under way was not needed, and belongs to somebody else from now on.
+    pub(crate) fn head_taken(&self) {
+        self.touch();
+        self.close(SETUP, End::Abandoned, None);
+        self.queued();
+    }
+
+    /// The connection takes the request. False if the attempt was given up before: then nothing
+    /// may go out any more.
+    pub(crate) fn take(&self) -> bool {
+        self.touch();
+        let before = self.change(End::Left, |state| {
+            (state & GIVEN_UP == 0).then_some(state | TAKEN)
+        });
+        before & GIVEN_UP == 0
+    }
+
+    /// A piece of the request body was handed over.
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// The last byte of the request was handed over. The wait begins, unless the answer came first.
+    pub(crate) fn sent_all(&self) {
+        self.change(End::Left, |state| {
+            let wait = if state & HEAD == 0 {
+                bit(Stage::Wait)
+            } else {
+                0
+            };
+            let sent = state & !bit(Stage::Send) | SENT | wait;
+            (state & bit(Stage::Send) != 0).then_some(sent)
+        });
+    }
+
+    /// Something is being waited for and nothing tells what: the service inside is not ours.
+    pub(crate) fn waiting(&self) {
+        self.change(End::Left, |state| (state == 0).then_some(bit(Stage::Wait)));
+    }
+
+    /// The response head is here, and is judged: a status may say that the wait failed.
+    pub(crate) fn head(&self, status: StatusCode, judged: Option<Diagnosis>) {
+        self.status.store(status.as_u16(), Ordering::Relaxed);
+        self.waiting();
+        self.close(SETUP, End::Abandoned, None);
+        if let Some(diagnosis) = judged {
+            let _ = self.judged.set(diagnosis);
+            self.spans.fail(&diagnosis);
+            self.close(bit(Stage::Wait), End::Failed, Some(diagnosis.kind));
+        }
+        self.change(End::Left, |state| {
+            Some(state & !bit(Stage::Wait) | HEAD | bit(Stage::Receive))
+        });
+    }
+
+    /// A piece of the response body came.
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received_bytes
+            .fetch_add(bytes as u64, Ordering::Relaxed);
+        self.touch();
+    }
+
+    /// Gives the attempt up: from now on nothing more of it is sent. True if it was taken before.
+    pub(crate) fn give_up(&self) -> bool {
+        self.change(End::Left, |state| Some(state | GIVEN_UP)) & TAKEN != 0
+    }
+
+    /// It ended well, as far as it was wanted.
+    pub(crate) fn finish(&self) {
+        self.close(OPEN, End::Left, None);
+        self.end();
+    }
+
+    /// It failed, and the stage that is open failed with it.
+    pub(crate) fn fail(&self, diagnosis: Diagnosis) {
+        if self.failure.set(diagnosis).is_err() {
+            return;
+        }
+        self.spans.fail(&diagnosis);
+        if let Some(failing) = self.open() {
+            self.close(bit(failing), End::Failed, Some(diagnosis.kind));
+        }
+        self.close(OPEN, End::Abandoned, None);
+        self.end();
+    }
+
+    /// The caller went away.
+    pub(crate) fn cancel(&self) {
+        self.close(OPEN, End::Abandoned, None);
+        self.end();
+    }
+
+    fn end(&self) {
+        let now = self.nanos().max(1);
+        if self
+            .ended
+            .compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+        {
+            self.spans.end();
+        }
+    }
+
+    /// The stage that was entered and not left: where it fails if it fails now.
+    pub(crate) fn open(&self) -> Option<Stage> {
+        let state = self.state.load(Ordering::Acquire);
+        // Two are open at once only when the answer came before the request was sent.
+        let mut latest_first = Stage::ALL.into_iter().rev();
+        latest_first.find(|stage| state & bit(*stage) != 0)
+    }
+
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.has(TRACKED)
+    }
+
+    pub(crate) fn is_taken(&self) -> bool {
+        self.has(TAKEN)
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.has(GIVEN_UP)
+    }
+
+    fn has(&self, mark: u16) -> bool {
+        self.state.load(Ordering::Acquire) & mark != 0
+    }
+
+    /// When `stage` was last entered: now, while that is being written down.
+    pub(crate) fn entered(&self, stage: Stage) -> Instant {
+        match self.entered[stage as usize].load(Ordering::Acquire) {
+            0 => clock::now(),
+            nanos => self.started + Duration::from_nanos(nanos),
+        }
+    }
+
+    /// When a byte of the request or the response last moved.
+    pub(crate) fn moved(&self) -> Instant {
+        self.at(&self.moved)
+    }
+
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn status(&self) -> Option<StatusCode> {
+        StatusCode::from_u16(self.status.load(Ordering::Relaxed)).ok()
+    }
+
+    /// How it failed: to the end, or by the status it was answered with.
+    pub(crate) fn failure(&self) -> Option<Diagnosis> {
+        self.failure.get().or_else(|| self.judged.get()).copied()
+    }
+
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        (self.ended.load(Ordering::Acquire) != 0).then(|| self.at(&self.ended))
+    }
+
+    pub(crate) fn events(&self) -> impl Iterator<Item = (Stage, Event, Duration)> + '_ {
+        self.log.events()
+    }
+
+    pub(crate) fn facts<T>(&self, with: impl FnOnce(&mut Facts) -> T) -> T {
+        with(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the state in one step; the stages that this closes end as told. Returns the state
+    /// before.
+    fn change(&self, end: End, next: impl Fn(u16) -> Option<u16>) -> u16 {
+        match self
+            .state
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, &next)
+        {
+            Ok(before) => {
+                self.record(before, next(before).unwrap_or(before), (end, None));
+                before
+            }
+            Err(unchanged) => unchanged,
+        }
+    }
+
+    fn close(&self, stages: u16, end: End, kind: Option<Kind>) {
+        let before = self.state.fetch_and(!stages, Ordering::AcqRel);
+        self.record(before, before & !stages, (end, kind));
+    }
+
+    fn record(&self, before: u16, after: u16, (end, kind): (End, Option<Kind>)) {
+        if (before ^ after) & OPEN == 0 {
+            return;
+        }
+        let now = self.nanos();
+        for stage in Stage::ALL {
+            if before & !after & bit(stage) != 0 {
+                self.log.push(stage, Event::Ended(end), now);
+                self.spans.close(stage, kind);
+            }
+        }
+        for stage in Stage::ALL {
+            if after & !before & bit(stage) != 0 {
+                self.entered[stage as usize].store(now.max(1), Ordering::Release);
+                self.log.push(stage, Event::Entered, now);
+                self.spans.open(stage);
+            }
+        }
+    }
+
+    fn touch(&self) {
+        self.moved.store(self.nanos(), Ordering::Release);
+    }
+
+    fn nanos(&self) -> u64 {
+        let since = clock::now().saturating_duration_since(self.started);
+        nanos_of(since)
+    }
+
+    fn at(&self, nanos: &AtomicU64) -> Instant {
+        self.started + Duration::from_nanos(nanos.load(Ordering::Acquire))
+    }
+}
+
+fn nanos_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+const fn bit(stage: Stage) -> u16 {
+    1 << stage as u16
+}
+
+/// How many addresses one attempt tries at the most.
+pub(crate) const MOST_DIALS: usize = 16;
+
+const SETUP: u16 = bit(Stage::Connect) | bit(Stage::Tls);
+/// All stages.
+const OPEN: u16 = (1 << Stage::ALL.len()) - 1;
+/// The transport reports its stages.
+const TRACKED: u16 = 1 << 8;
+/// The connection took the request: the peer may have seen it.
+const TAKEN: u16 = 1 << 9;
+/// Nothing more may be sent.
+const GIVEN_UP: u16 = 1 << 10;
+/// The request was handed over to its last byte.
+const SENT: u16 = 1 << 11;
+/// The response head arrived.
+const HEAD: u16 = 1 << 12;

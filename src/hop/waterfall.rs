@@ -1,0 +1,228 @@
+//! The timeline drawn: a row a stage, a bar, a time, and a mark at the stage that failed.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::timeline::{Attempt, Outcome, Row, RowEnd, Timeline};
+
+/// A timeline as a picture of at most 80 columns.
+///
+/// # Example
+///
+/// ```no_run
+/// use std::io::IsTerminal;
+///
+/// # fn f(timeline: sevenhops::Timeline) {
+/// println!("{}", timeline.waterfall().coloured(std::io::stdout().is_terminal()));
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Waterfall<'t> {
+    timeline: &'t Timeline,
+    coloured: bool,
+}
+
+impl<'t> Waterfall<'t> {
+    pub(super) fn new(timeline: &'t Timeline) -> Self {
+        Self {
+            timeline,
+            coloured: false,
+        }
+    }
+
+    /// Draws in colour; off by default, so that logs and files stay plain. The variable `NO_COLOR`
+    /// has the last word.
+    #[must_use]
+    pub fn coloured(mut self, yes: bool) -> Self {
+        self.coloured = yes && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        self
+    }
+
+    fn paint(&self, f: &mut fmt::Formatter<'_>, colour: &str, text: &str) -> fmt::Result {
+        if self.coloured {
+            write!(f, "\x1b[{colour}m{text}\x1b[0m")
+        } else {
+            f.write_str(text)
+        }
+    }
+
+    fn attempt(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        attempt: &Attempt,
+        total: Duration,
+    ) -> fmt::Result {
+        f.write_str("\n")?;
+        let mut head = format!("  attempt {}", attempt.number);
+        if let Some(peer) = attempt.peer {
+            head.push_str(&format!(" · {peer}"));
+        }
+        if attempt.reused {
+            head.push_str(" · reused connection");
+        }
+        if let Some(version) = attempt.version {
+            head.push_str(&format!(" · {version:?}"));
+        }
+        if let Some((_, true)) = attempt.dns {
+            head.push_str(" · dns cached");
+        }
+        head.push_str(&format!(" · {}", describe(&attempt.outcome)));
+        f.write_str(&clip(&head, WIDTH))?;
+        for row in &attempt.rows {
+            f.write_str("\n")?;
+            self.row(f, row, total)?;
+        }
+        Ok(())
+    }
+
+    fn row(&self, f: &mut fmt::Formatter<'_>, row: &Row, total: Duration) -> fmt::Result {
+        let (colour, mark) = match row.end {
+            RowEnd::Failed(kind) => (RED, format!("✗ {kind}")),
+            RowEnd::Abandoned => (GREY, "abandoned".to_owned()),
+            RowEnd::Open => (GREY, "…".to_owned()),
+            RowEnd::Left => (GREEN, String::new()),
+        };
+        let (before, bar) = place(row, total);
+        let label = format!("    {:<8}", row.stage.as_str());
+        f.write_str(&label)?;
+        f.write_str(&" ".repeat(before))?;
+        self.paint(f, colour, &"█".repeat(bar))?;
+        f.write_str(&" ".repeat(BAR - before - bar))?;
+        write!(f, " {:>9}", short(row.duration))?;
+        if !mark.is_empty() {
+            f.write_str(" ")?;
+            self.paint(f, colour, &clip(&mark, MARK))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Waterfall<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let timeline = self.timeline;
+        let total = timeline.elapsed();
+        let outcome = timeline.outcome().unwrap_or(Outcome::Pending);
+        let head = format!("{} {}", timeline.method(), timeline.url());
+        writeln!(f, "{}", clip(&head, WIDTH))?;
+        let end = format!("  {} after {}", describe(&outcome), short(total));
+        f.write_str(&clip(&end, WIDTH))?;
+        for attempt in timeline.attempts() {
+            self.attempt(f, &attempt, total)?;
+        }
+        Ok(())
+    }
+}
+
+fn describe(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Pending => "under way".to_owned(),
+        Outcome::Cancelled => "cancelled by the caller".to_owned(),
+        Outcome::Answered(status) => format!("status {}", status.as_u16()),
+        Outcome::Failed {
+            hop,
+            kind,
+            effect,
+            status,
+            ..
+        } => {
+            let place = hop.map_or_else(String::new, |hop| format!(" at {hop}"));
+            let status = status.map_or_else(String::new, |s| format!("status {}, ", s.as_u16()));
+            format!("{status}failed{place}: {kind}, effect {effect}")
+        }
+    }
+}
+
+/// Where the bar of a row begins and how long it is; every row gets at least a mark.
+fn place(row: &Row, total: Duration) -> (usize, usize) {
+    let share = |part: Duration| {
+        if total.is_zero() {
+            return 0;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            clippy::cast_sign_loss,
+            reason = "a share of the bar's width, rounded"
+        )]
+        let columns = (part.div_duration_f64(total) * BAR as f64).round() as usize;
+        columns.min(BAR)
+    };
+    let before = share(row.start).min(BAR - 1);
+    (before, share(row.duration).clamp(1, BAR - before))
+}
+
+fn short(duration: Duration) -> String {
+    match duration.as_micros() {
+        micros @ 0..1_000 => format!("{micros} µs"),
+        micros @ 1_000..1_000_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
+        micros => format!(
+            "{}.{:02} s",
+            micros / 1_000_000,
+            micros % 1_000_000 / 10_000
+        ),
+    }
+}
+
+/// At most `width` columns; what is longer loses its tail.
+fn clip(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
+    }
+    text.chars().take(width - 1).chain(['…']).collect()
+}
+
+const WIDTH: usize = 80;
+const BAR: usize = 34;
+/// What is left of a row behind label, bar and time.
+const MARK: usize = WIDTH - 12 - BAR - 10 - 1;
+const RED: &str = "31";
+const GREEN: &str = "32";
+const GREY: &str = "90";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hop::Stage;
+
+    fn row(start: u64, duration: u64) -> Row {
+        Row {
+            stage: Stage::Wait,
+            address: None,
+            start: Duration::from_millis(start),
+            duration: Duration::from_millis(duration),
+            end: RowEnd::Left,
+        }
+    }
+
+    #[test]
+    fn bar_never_leaves_its_column() {
+        let total = Duration::from_millis(100);
+        for start in 0..=100 {
+            for duration in 0..=100 {
+                let (before, bar) = place(&row(start, duration), total);
+                assert!(bar >= 1 && before + bar <= BAR, "{start} {duration}");
+            }
+        }
+        assert_eq!(place(&row(0, 100), total), (0, BAR));
+        assert_eq!(place(&row(0, 0), Duration::ZERO), (0, 1));
+    }
+
+    #[test]
+    fn times_are_shown_in_the_unit_that_fits() {
+        for (micros, shown) in [
+            (0, "0 µs"),
+            (999, "999 µs"),
+            (1_000, "1.0 ms"),
+            (43_190, "43.1 ms"),
+            (2_345_678, "2.34 s"),
+        ] {
+            assert_eq!(short(Duration::from_micros(micros)), shown);
+        }
+    }
+
+    #[test]
+    fn long_lines_lose_their_tail() {
+        assert_eq!(clip("abcd", 4), "abcd");
+        assert_eq!(clip("abcde", 4), "abc…");
+    }
+}

@@ -1,0 +1,420 @@
+use std::fmt;
+use std::time::Duration;
+
+use super::Limit;
+use crate::error::SettingError;
+
+/// Every limit of a call, each finite, each derived from the deadline unless it was set.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::limit::{Limits, Settings};
+///
+/// let limits = Limits::new(Duration::from_secs(10))?;
+/// assert_eq!(limits.attempt().get(), Duration::from_secs(5));
+/// assert_eq!(limits.connect().get(), Duration::from_millis(2_500));
+///
+/// let too_long = Settings::new().connect(Duration::from_secs(7));
+/// let refused = Limits::with(Duration::from_secs(10), too_long).unwrap_err();
+/// assert_eq!(refused.to_string(), "connect limit of 7s is longer than the attempt limit of 5s");
+/// # Ok::<(), sevenhops::SettingError>(())
+/// ```
+///
+/// # Defaults
+///
+/// D is the deadline, A the attempt limit.
+///
+/// | limit | default | counts |
+/// |---|---|---|
+/// | attempt | D / 2 | one try, to the response head (to the last byte for whole-body calls) |
+/// | dns | min(2 s, A / 2) | one look-up, when it has to be waited for |
+/// | connect | min(3 s, A / 2) | TCP, over all addresses of the name |
+/// | tls | min(3 s, A / 2) | one handshake |
+/// | send | min(5 s, A / 2) | no progress while sending, or waiting for a stream |
+/// | first byte | 0.8 A | from the last request byte to the response head |
+/// | body idle | min(10 s, A) | between two pieces of the response body |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    deadline: Limit,
+    attempt: Limit,
+    dns: Limit,
+    connect: Limit,
+    tls: Limit,
+    send: Limit,
+    first_byte: Limit,
+    body_idle: Limit,
+    explicit: Settings,
+}
+
+impl Limits {
+    /// Derives every limit from the deadline of the whole call.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `deadline` is shorter than 10 ms or longer than 24 h.
+    pub fn new(deadline: Duration) -> Result<Self, SettingError> {
+        Self::with(deadline, Settings::new())
+    }
+
+    /// Derives from the deadline what `settings` leave open.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a limit is zero or longer than a day, if the attempt limit is longer than the
+    /// deadline, or if a hop's limit is longer than the attempt limit; the error names both.
+    pub fn with(deadline: Duration, settings: Settings) -> Result<Self, SettingError> {
+        if !(DEADLINES.0..=DEADLINES.1).contains(&deadline) {
+            return Err(SettingError::out_of_range(
+                "deadline",
+                deadline,
+                "10ms to 86400s",
+            ));
+        }
+        for (field, value) in settings.named() {
+            if let Some(value) = value {
+                Limit::new(value).map_err(|_| {
+                    SettingError::out_of_range(field, value, "0s (not included) to 86400s")
+                })?;
+            }
+        }
+        let limits = Self::derive(Limit::derived(deadline), settings);
+        limits.check()?;
+        Ok(limits)
+    }
+
+    /// The same settings under another deadline, for one request: what does not fit is shortened.
+    pub(crate) fn under(&self, deadline: Limit) -> Self {
+        let mut limits = Self::derive(deadline, self.explicit);
+        limits.attempt = limits.attempt.min(deadline);
+        for hop in [
+            &mut limits.dns,
+            &mut limits.connect,
+            &mut limits.tls,
+            &mut limits.send,
+            &mut limits.first_byte,
+            &mut limits.body_idle,
+        ] {
+            *hop = (*hop).min(limits.attempt);
+        }
+        limits
+    }
+
+    fn derive(deadline: Limit, explicit: Settings) -> Self {
+        let or = |set: Option<Duration>, default: Duration| Limit::derived(set.unwrap_or(default));
+        let attempt = or(explicit.attempt, deadline.get() / 2);
+        let a = attempt.get();
+        Self {
+            deadline,
+            attempt,
+            dns: or(explicit.dns, DNS.min(a / 2)),
+            connect: or(explicit.connect, CONNECT.min(a / 2)),
+            tls: or(explicit.tls, TLS.min(a / 2)),
+            send: or(explicit.send, SEND.min(a / 2)),
+            first_byte: or(explicit.first_byte, a / 5 * 4),
+            body_idle: or(explicit.body_idle, BODY_IDLE.min(a)),
+            explicit,
+        }
+    }
+
+    fn check(&self) -> Result<(), SettingError> {
+        if self.attempt > self.deadline {
+            return Err(SettingError::contradiction(
+                ("attempt limit", self.attempt.get()),
+                ("deadline", self.deadline.get()),
+            ));
+        }
+        let hops = [
+            ("dns limit", self.dns),
+            ("connect limit", self.connect),
+            ("tls limit", self.tls),
+            ("send limit", self.send),
+            ("first byte limit", self.first_byte),
+            ("body idle limit", self.body_idle),
+        ];
+        match hops.into_iter().find(|(_, limit)| *limit > self.attempt) {
+            Some((field, limit)) => Err(SettingError::contradiction(
+                (field, limit.get()),
+                ("attempt limit", self.attempt.get()),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// How long the response head may take once the last byte of a body of `body_len` bytes was
+    /// handed over.
+    ///
+    /// "Handed over" is not "on the wire": the kernel takes about 4 MiB before the peer has read
+    /// anything, so up to one more send limit is granted, in proportion.
+    pub(crate) fn first_byte_after(&self, body_len: u64) -> Duration {
+        let buffered = body_len.min(KERNEL_BUFFER_BYTES);
+        let share = f64::from(u32::try_from(buffered).unwrap_or(u32::MAX))
+            / f64::from(u32::try_from(KERNEL_BUFFER_BYTES).unwrap_or(u32::MAX));
+        self.first_byte.get() + self.send.get().mul_f64(share)
+    }
+
+    /// The time for the whole call, to the last byte of the response body.
+    #[must_use]
+    pub const fn deadline(&self) -> Limit {
+        self.deadline
+    }
+
+    /// The time for one attempt.
+    #[must_use]
+    pub const fn attempt(&self) -> Limit {
+        self.attempt
+    }
+
+    /// The time for a DNS look-up.
+    #[must_use]
+    pub const fn dns(&self) -> Limit {
+        self.dns
+    }
+
+    /// The time to a TCP connection, over all addresses.
+    #[must_use]
+    pub const fn connect(&self) -> Limit {
+        self.connect
+    }
+
+    /// The time for a TLS handshake.
+    #[must_use]
+    pub const fn tls(&self) -> Limit {
+        self.tls
+    }
+
+    /// The time without progress while the request is being sent.
+    #[must_use]
+    pub const fn send(&self) -> Limit {
+        self.send
+    }
+
+    /// The time from the last request byte to the response head.
+    #[must_use]
+    pub const fn first_byte(&self) -> Limit {
+        self.first_byte
+    }
+
+    /// The time without a byte of the response body.
+    #[must_use]
+    pub const fn body_idle(&self) -> Limit {
+        self.body_idle
+    }
+}
+
+/// The limits a user set; what is left open is derived from the deadline.
+///
+/// Plain values: they are checked once, by [`Limits::with`] or when a client is built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    attempt: Option<Duration>,
+    dns: Option<Duration>,
+    connect: Option<Duration>,
+    tls: Option<Duration>,
+    send: Option<Duration>,
+    first_byte: Option<Duration>,
+    body_idle: Option<Duration>,
+}
+
+macro_rules! setters {
+    ($($(#[$doc:meta])* $field:ident,)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub const fn $field(mut self, limit: Duration) -> Self {
+            self.$field = Some(limit);
+            self
+        }
+    )*};
+}
+
+impl Settings {
+    /// Leaves everything to the defaults.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            attempt: None,
+            dns: None,
+            connect: None,
+            tls: None,
+            send: None,
+            first_byte: None,
+            body_idle: None,
+        }
+    }
+
+    setters! {
+        /// Sets the time for one attempt.
+        attempt,
+        /// Sets the time for a DNS look-up.
+        dns,
+        /// Sets the time to a TCP connection, over all addresses.
+        connect,
+        /// Sets the time for a TLS handshake.
+        tls,
+        /// Sets the time without progress while the request is being sent.
+        send,
+        /// Sets the time from the last request byte to the response head.
+        first_byte,
+        /// Sets the time without a byte of the response body.
+        body_idle,
+    }
+
+    fn named(&self) -> [(&'static str, Option<Duration>); 7] {
+        [
+            ("attempt limit", self.attempt),
+            ("dns limit", self.dns),
+            ("connect limit", self.connect),
+            ("tls limit", self.tls),
+            ("send limit", self.send),
+            ("first byte limit", self.first_byte),
+            ("body idle limit", self.body_idle),
+        ]
+    }
+}
+
+/// Which limit ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Waited {
+    /// The deadline of the whole call.
+    Deadline,
+    /// The limit of one attempt.
+    Attempt,
+    /// The limit of a DNS look-up.
+    Dns,
+    /// The limit of a TCP connect.
+    Connect,
+    /// The limit of a TLS handshake.
+    Tls,
+    /// The limit without progress while sending.
+    Send,
+    /// The limit from the last request byte to the response head.
+    FirstByte,
+    /// The limit without a byte of the response body.
+    BodyIdle,
+}
+
+impl Waited {
+    /// The word for it, as in errors and timelines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Attempt => "attempt limit",
+            Self::Dns => "dns limit",
+            Self::Connect => "connect limit",
+            Self::Tls => "tls limit",
+            Self::Send => "send limit",
+            Self::FirstByte => "first byte limit",
+            Self::BodyIdle => "body idle limit",
+        }
+    }
+}
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Below 10 ms the derived limits come under a timer's resolution of one millisecond.
+const DEADLINES: (Duration, Duration) = (Duration::from_millis(10), Limit::MAX.0);
+/// Two tries of one second each.
+const DNS: Duration = Duration::from_secs(2);
+/// One SYN may be sent again (after one second).
+const CONNECT: Duration = Duration::from_secs(3);
+/// One flight may be sent again.
+const TLS: Duration = Duration::from_secs(3);
+/// No byte moved for so long: dead.
+const SEND: Duration = Duration::from_secs(5);
+/// Survives a garbage collector's pause at the far side.
+const BODY_IDLE: Duration = Duration::from_secs(10);
+/// What a kernel buffers of a request before its peer reads any (measured on Linux loopback).
+const KERNEL_BUFFER_BYTES: u64 = 4 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
+        let mut deadline = MS(10);
+        while deadline <= Limit::MAX.get() {
+            let limits = Limits::new(deadline).unwrap();
+            assert!(limits.first_byte() < limits.attempt(), "{deadline:?}");
+            deadline = deadline * 3 / 2;
+        }
+        assert!(Limits::new(Limit::MAX.get()).is_ok());
+    }
+
+    #[test]
+    fn deadline_out_of_range_is_refused_by_name() {
+        for deadline in [MS(0), MS(9), Limit::MAX.get() + MS(1)] {
+            let refused = Limits::new(deadline).unwrap_err().to_string();
+            assert!(
+                refused.starts_with(&format!("deadline of {deadline:?}")),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn t1_attempt_longer_than_the_deadline_is_refused_with_both_values() {
+        let attempt = Settings::new().attempt(MS(10_001));
+        let refused = Limits::with(MS(10_000), attempt).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "attempt limit of 10.001s is longer than the deadline of 10s"
+        );
+    }
+
+    #[test]
+    fn t1_hop_longer_than_the_attempt_is_refused_with_both_values() {
+        let (long, base) = (MS(5_001), Settings::new());
+        for (field, settings) in [
+            ("dns limit", base.dns(long)),
+            ("connect limit", base.connect(long)),
+            ("tls limit", base.tls(long)),
+            ("send limit", base.send(long)),
+            ("first byte limit", base.first_byte(long)),
+            ("body idle limit", base.body_idle(long)),
+        ] {
+            let refused = Limits::with(MS(10_000), settings).unwrap_err();
+            assert_eq!(
+                refused.to_string(),
+                format!("{field} of 5.001s is longer than the attempt limit of 5s")
+            );
+        }
+        assert!(Limits::with(MS(10_000), base.connect(MS(5_000))).is_ok());
+    }
+
+    #[test]
+    fn zero_is_refused_by_name() {
+        let refused = Limits::with(MS(10_000), Settings::new().tls(MS(0))).unwrap_err();
+        assert!(
+            refused.to_string().starts_with("tls limit of 0ns"),
+            "{refused}"
+        );
+    }
+
+    #[test]
+    fn shorter_deadline_for_one_request_shortens_every_limit() {
+        let limits = Limits::with(MS(10_000), Settings::new().connect(MS(4_000))).unwrap();
+        let hurried = limits.under(Limit::from_millis(100));
+        assert_eq!(hurried.attempt().get(), MS(50));
+        assert_eq!(hurried.connect().get(), MS(50));
+        assert_eq!(hurried.dns().get(), MS(25));
+    }
+
+    #[test]
+    fn first_byte_limit_grows_with_what_the_kernel_may_hold() {
+        let limits = Limits::new(MS(10_000)).unwrap();
+        assert_eq!(limits.first_byte_after(0), MS(4_000));
+        assert_eq!(limits.first_byte_after(2 << 20), MS(4_000 + 1_250));
+        assert_eq!(limits.first_byte_after(4 << 20), MS(4_000 + 2_500));
+        assert_eq!(limits.first_byte_after(1 << 40), MS(4_000 + 2_500));
+    }
+}

@@ -1,0 +1,5 @@
+//! Spans, live: call → attempt → hop.
+
+mod spans;
+
+pub(crate) use self::spans::{AttemptSpans, call_span, end_call, fail_call};

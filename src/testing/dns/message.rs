@@ -1,0 +1,95 @@
+//! Bytes to queries and replies to bytes.
+
+use std::net::IpAddr;
+
+use hickory_proto::ProtoError;
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, SOA};
+use hickory_proto::rr::{self, Name, RData, Record};
+
+use super::script::Soa;
+use super::zone::{Failed, Records, Reply, canonical};
+use super::{Query, RecordType, Transport};
+
+/// A query as it came, kept to answer it.
+pub(super) struct Asked {
+    message: Message,
+    pub(super) query: Query,
+}
+
+/// Reads a query; what is not one is not answered.
+pub(super) fn read(bytes: &[u8], transport: Transport) -> Option<Asked> {
+    let message = Message::from_vec(bytes).ok()?;
+    let question = message.queries.first()?;
+    let query = Query {
+        name: canonical(&question.name().to_ascii()),
+        record_type: match question.query_type() {
+            rr::RecordType::A => RecordType::A,
+            rr::RecordType::AAAA => RecordType::Aaaa,
+            _ => RecordType::Other,
+        },
+        transport,
+    };
+    Some(Asked { message, query })
+}
+
+/// Writes the bytes of a reply, if anything is to be said.
+pub(super) fn write(asked: &Asked, reply: &Reply) -> Option<Vec<u8>> {
+    let mut message = Message::response(asked.message.id, asked.message.op_code);
+    message.metadata.recursion_desired = asked.message.recursion_desired;
+    message.metadata.recursion_available = true;
+    message.add_queries(asked.message.queries.iter().cloned());
+    match reply {
+        Reply::Silent => return None,
+        Reply::Garbage => {
+            let id = asked.message.id.to_be_bytes();
+            return Some([&id[..], &[0xff; 30]].concat());
+        }
+        Reply::Truncated => message.metadata.truncation = true,
+        Reply::Failed(Failed::ServFail) => {
+            message.metadata.response_code = ResponseCode::ServFail;
+        }
+        Reply::Failed(Failed::Refused) => {
+            message.metadata.response_code = ResponseCode::Refused;
+        }
+        Reply::Records(records) => {
+            if !records.exists {
+                message.metadata.response_code = ResponseCode::NXDomain;
+            }
+            // A script with a name that DNS cannot carry is answered with silence.
+            fill(&mut message, records).ok()?;
+        }
+    }
+    message.to_vec().ok()
+}
+
+fn fill(message: &mut Message, records: &Records) -> Result<(), ProtoError> {
+    for (from, to, ttl) in &records.aliases {
+        let alias = RData::CNAME(CNAME(absolute(to)?));
+        message.add_answer(Record::from_rdata(absolute(from)?, *ttl, alias));
+    }
+    for address in &records.addresses {
+        let data = match address {
+            IpAddr::V4(address) => RData::A(A(*address)),
+            IpAddr::V6(address) => RData::AAAA(AAAA(*address)),
+        };
+        message.add_answer(Record::from_rdata(
+            absolute(&records.owner)?,
+            records.ttl,
+            data,
+        ));
+    }
+    if let Some(Soa { minimum, ttl }) = records.soa {
+        let zone = absolute(&records.owner)?.base_name();
+        let (server, contact) = (absolute("ns.invalid")?, absolute("hostmaster.invalid")?);
+        let soa = SOA::new(server, contact, 1, 3_600, 600, 86_400, minimum);
+        message.add_authority(Record::from_rdata(zone, ttl, RData::SOA(soa)));
+    }
+    Ok(())
+}
+
+fn absolute(name: &str) -> Result<Name, ProtoError> {
+    let mut name = Name::from_ascii(name)?;
+    name.set_fqdn(true);
+    Ok(name)
+}

@@ -1,0 +1,64 @@
+//! The sockets.
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinSet;
+
+use super::{Shared, Transport, message};
+
+/// Answers datagrams until it is dropped.
+pub(super) async fn udp(socket: UdpSocket, shared: Arc<Shared>) {
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        // An error belongs to an earlier datagram whose sender is gone.
+        let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
+        if let Some(answer) = shared.answer(&buffer[..length], Transport::Udp) {
+            let _ = socket.send_to(&answer, from).await;
+        }
+    }
+}
+
+/// Answers connections until it is dropped, and them with it.
+pub(super) async fn tcp(listener: TcpListener, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                connections.spawn(connection(stream, Arc::clone(&shared)));
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Messages with their length before them (RFC 1035 §4.2.2), until the client leaves.
+async fn connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    loop {
+        let mut message = vec![0; stream.read_u16().await?.into()];
+        stream.read_exact(&mut message).await?;
+        let Some(answer) = shared.answer(&message, Transport::Tcp) else {
+            continue;
+        };
+        let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
+        let framed = [&length.to_be_bytes()[..], &answer].concat();
+        stream.write_all(&framed).await?;
+    }
+}
+
+impl Shared {
+    /// Writes the query down, then answers it: whoever sees it in the list knows it has come.
+    fn answer(&self, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        let asked = message::read(bytes, transport)?;
+        let query = asked.query.clone();
+        let reply = self
+            .zone()
+            .reply(&query.name, query.record_type, query.transport);
+        self.queries.send_modify(|queries| queries.push(query));
+        message::write(&asked, &reply)
+    }
+}

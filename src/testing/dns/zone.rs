@@ -1,0 +1,200 @@
+//! What is said about all the names: pure, no message and no socket.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::script::{Script, Soa};
+use super::{RecordType, Transport};
+
+/// The scripts by name.
+#[derive(Debug, Default)]
+pub(super) struct Zone {
+    names: HashMap<String, Scripts>,
+}
+
+#[derive(Debug, Default)]
+struct Scripts {
+    any: Option<Script>,
+    by_type: HashMap<RecordType, Script>,
+}
+
+/// What a query is answered with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    Records(Records),
+    Failed(Failed),
+    Truncated,
+    Garbage,
+    Silent,
+}
+
+/// An answer's records: the aliases on the way, and what is at their end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Records {
+    /// From, to, TTL.
+    pub(super) aliases: Vec<(String, String, u32)>,
+    pub(super) owner: String,
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) ttl: u32,
+    pub(super) exists: bool,
+    /// Where there are no addresses.
+    pub(super) soa: Option<Soa>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    ServFail,
+    Refused,
+}
+
+impl Zone {
+    pub(super) fn set(&mut self, name: &str, script: Script) {
+        let scripts = Scripts {
+            any: Some(script),
+            by_type: HashMap::new(),
+        };
+        self.names.insert(canonical(name), scripts);
+    }
+
+    pub(super) fn set_type(&mut self, name: &str, record_type: RecordType, script: Script) {
+        let scripts = self.names.entry(canonical(name)).or_default();
+        scripts.by_type.insert(record_type, script);
+    }
+
+    /// Answers a query for `name`, following aliases as far as they go.
+    pub(super) fn reply(&self, name: &str, record_type: RecordType, transport: Transport) -> Reply {
+        let mut records = Records::default();
+        let mut owner = canonical(name);
+        // An alias that leads back to itself ends the answer where it begins to repeat.
+        for _ in 0..=self.names.len() {
+            let mut script = self.script(&owner, record_type);
+            let mut soa = Some(Soa::DEFAULT);
+            loop {
+                match script {
+                    Script::Soa {
+                        script: inner,
+                        soa: own,
+                    } => (script, soa) = (inner, *own),
+                    Script::Truncated(_) if transport == Transport::Udp => return Reply::Truncated,
+                    Script::Truncated(inner) => script = inner,
+                    _ => break,
+                }
+            }
+            let (addresses, ttl, exists) = match script {
+                Script::Cname { target, ttl } => {
+                    records.aliases.push((owner, target.clone(), *ttl));
+                    owner = target.clone();
+                    continue;
+                }
+                Script::Addresses { addresses, ttl } => {
+                    (of_type(addresses, record_type), *ttl, true)
+                }
+                Script::NoRecords => (Vec::new(), 0, true),
+                Script::NxDomain => (Vec::new(), 0, false),
+                Script::ServFail => return Reply::Failed(Failed::ServFail),
+                Script::Refused => return Reply::Failed(Failed::Refused),
+                Script::Silent => return Reply::Silent,
+                Script::Garbage => return Reply::Garbage,
+                Script::Soa { .. } | Script::Truncated(_) => unreachable!("unwrapped above"),
+            };
+            records.soa = soa.filter(|_| addresses.is_empty());
+            (records.addresses, records.ttl, records.exists) = (addresses, ttl, exists);
+            break;
+        }
+        records.owner = owner;
+        Reply::Records(records)
+    }
+
+    fn script(&self, name: &str, record_type: RecordType) -> &Script {
+        match self.names.get(name) {
+            None => &Script::NxDomain,
+            Some(scripts) => scripts
+                .by_type
+                .get(&record_type)
+                .or(scripts.any.as_ref())
+                // Said about one type only: the name exists.
+                .unwrap_or(&Script::NoRecords),
+        }
+    }
+}
+
+fn of_type(addresses: &[IpAddr], record_type: RecordType) -> Vec<IpAddr> {
+    let wanted = |address: &&IpAddr| match record_type {
+        RecordType::A => address.is_ipv4(),
+        RecordType::Aaaa => address.is_ipv6(),
+        RecordType::Other => false,
+    };
+    addresses.iter().filter(wanted).copied().collect()
+}
+
+/// Names are compared in lower case and without the trailing dot.
+pub(super) fn canonical(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_chain_stands_in_one_answer() {
+        let mut zone = Zone::default();
+        zone.set("a.test", Script::cname("B.test.", 30));
+        zone.set("b.test", Script::cname("c.test", 5));
+        zone.set("c.test", Script::addresses([[10, 0, 0, 1].into()]));
+
+        let records = records(&zone, "A.test.", RecordType::A);
+
+        assert_eq!(records.aliases.len(), 2);
+        assert_eq!((&*records.owner, records.addresses.len()), ("c.test", 1));
+    }
+
+    #[test]
+    fn chain_that_bites_its_tail_ends() {
+        let mut zone = Zone::default();
+        zone.set("a.test", Script::cname("b.test", 30));
+        zone.set("b.test", Script::cname("a.test", 30));
+
+        assert!(records(&zone, "a.test", RecordType::A).addresses.is_empty());
+    }
+
+    #[test]
+    fn other_family_has_no_records_and_an_soa() {
+        let mut zone = Zone::default();
+        zone.set(
+            "a.test",
+            Script::addresses([[10, 0, 0, 1].into()]).soa(7, 9),
+        );
+
+        let records = records(&zone, "a.test", RecordType::Aaaa);
+
+        assert!(records.exists && records.addresses.is_empty());
+        assert_eq!(records.soa, Some(Soa { minimum: 7, ttl: 9 }));
+    }
+
+    #[test]
+    fn type_has_its_own_script_until_the_name_is_set_anew() {
+        let mut zone = Zone::default();
+        zone.set("a.test", Script::NoRecords);
+        zone.set_type("a.test", RecordType::Aaaa, Script::Silent);
+        let reply = |zone: &Zone, t| zone.reply("a.test", t, Transport::Udp);
+
+        assert!(matches!(reply(&zone, RecordType::A), Reply::Records(_)));
+        assert_eq!(reply(&zone, RecordType::Aaaa), Reply::Silent);
+        zone.set("a.test", Script::NoRecords);
+        assert!(matches!(reply(&zone, RecordType::Aaaa), Reply::Records(_)));
+    }
+
+    #[test]
+    fn unknown_name_does_not_exist_and_an_soa_says_so() {
+        let records = records(&Zone::default(), "a.test", RecordType::A);
+        assert!(!records.exists && records.soa.is_some());
+    }
+
+    fn records(zone: &Zone, name: &str, record_type: RecordType) -> Records {
+        match zone.reply(name, record_type, Transport::Udp) {
+            Reply::Records(records) => records,
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! An HTTP proxy for tests.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use http::header::PROXY_AUTHENTICATE;
+use http::{Method, StatusCode, Uri};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::server::{Answer, Head, Reader, Seen, forward, write_answer};
+
+/// A plain HTTP proxy on a free port of 127.0.0.1: it tunnels (CONNECT) and forwards
+/// (absolute-form requests) to loopback addresses, or refuses both.
+///
+/// # Example
+///
+/// ```
+/// use http::StatusCode;
+/// use sevenhops::testing::{FaultServer, ProxyServer};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = FaultServer::builder().start().await?;
+/// let proxy = ProxyServer::builder().route("api.test:80", server.addr()).start().await?;
+/// let rude = ProxyServer::builder().refuse(StatusCode::BAD_GATEWAY).start().await?;
+///
+/// // point clients at proxy.url() and rude.url(), call http://api.test/, then
+/// assert_eq!(proxy.tunnels(), 0);
+/// # drop(rude);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Trade-offs
+///
+/// It tunnels or refuses. For a proxy that is silent, resets or talks garbage, point the client's
+/// proxy setting at a [`FaultServer`](super::FaultServer): to it CONNECT is a request like any other.
+///
+/// # How people get it wrong
+///
+/// A host without a route is not looked up: nothing leaves the loopback interface. The proxy
+/// answers 502 instead.
+#[derive(Debug)]
+pub struct ProxyServer {
+    addr: SocketAddr,
+    counts: Arc<Counts>,
+    task: JoinHandle<()>,
+}
+
+impl ProxyServer {
+    /// Begins a proxy without routes.
+    pub fn builder() -> ProxyServerBuilder {
+        ProxyServerBuilder {
+            policy: Policy::default(),
+        }
+    }
+
+    /// Returns the address it listens on.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns the URL to configure a client with.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Returns how many tunnels were opened.
+    #[must_use]
+    pub fn tunnels(&self) -> usize {
+        self.counts.tunnels.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many requests were forwarded outside of tunnels.
+    #[must_use]
+    pub fn forwarded(&self) -> usize {
+        self.counts.forwarded.load(Ordering::SeqCst)
+    }
+
+    /// Returns how many tunnels and requests were refused.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.counts.refused.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for ProxyServer {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Settings of a [`ProxyServer`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until it is started"]
+pub struct ProxyServerBuilder {
+    policy: Policy,
+}
+
+impl ProxyServerBuilder {
+    /// Takes `authority`, a host and port such as `api.test:443`, to be at `addr`.
+    pub fn route(mut self, authority: &str, addr: SocketAddr) -> Self {
+        self.policy.routes.insert(authority.to_owned(), addr);
+        self
+    }
+
+    /// Refuses everything with `status`; a 407 asks for basic credentials.
+    pub fn refuse(mut self, status: StatusCode) -> Self {
+        self.policy.refusal = Some(status);
+        self
+    }
+
+    /// Starts listening.
+    ///
+    /// # Errors
+    ///
+    /// Fails when no port is free.
+    pub async fn start(self) -> io::Result<ProxyServer> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let counts = Arc::new(Counts::default());
+        Ok(ProxyServer {
+            addr: listener.local_addr()?,
+            counts: Arc::clone(&counts),
+            task: tokio::spawn(listen(listener, Arc::new(self.policy), counts)),
+        })
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    tunnels: AtomicUsize,
+    forwarded: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Policy {
+    routes: HashMap<String, SocketAddr>,
+    refusal: Option<StatusCode>,
+}
+
+impl Policy {
+    /// Where `authority` is, or the status to refuse it with.
+    fn find(&self, authority: &str) -> Result<SocketAddr, StatusCode> {
+        if let Some(status) = self.refusal {
+            return Err(status);
+        }
+        if let Some(addr) = self.routes.get(authority) {
+            return Ok(*addr);
+        }
+        let literal = authority.parse::<SocketAddr>().ok();
+        literal
+            .filter(|addr| addr.ip().is_loopback())
+            .ok_or(StatusCode::BAD_GATEWAY)
+    }
+}
+
+async fn listen(listener: TcpListener, policy: Arc<Policy>, counts: Arc<Counts>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        if let Ok((tcp, _)) = accepted {
+            let (policy, counts) = (Arc::clone(&policy), Arc::clone(&counts));
+            // A connection that fails has lost its client, or its target: the other side is told.
+            connections.spawn(async move { drop(attend(tcp, &policy, &counts).await) });
+        }
+    }
+}
+
+async fn attend(tcp: TcpStream, policy: &Policy, counts: &Counts) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let mut reader = Reader::new(tcp);
+    while let Some(head) = reader.head().await? {
+        if head.method == Method::CONNECT {
+            match open(&head.target, policy).await {
+                Ok(target) => return tunnel(reader, target, counts).await,
+                Err(status) => refuse(reader.source(), status, counts).await?,
+            }
+        } else {
+            pass_on(&mut reader, head, policy, counts).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn open(authority: &str, policy: &Policy) -> Result<TcpStream, StatusCode> {
+    let addr = policy.find(authority)?;
+    let target = TcpStream::connect(addr).await;
+    target.map_err(|_| StatusCode::BAD_GATEWAY)
+}
+
+async fn tunnel(
+    reader: Reader<TcpStream>,
+    mut target: TcpStream,
+    counts: &Counts,
+) -> io::Result<()> {
+    let (mut client, early) = reader.into_parts();
+    target.set_nodelay(true)?;
+    counts.tunnels.fetch_add(1, Ordering::SeqCst);
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+    target.write_all(&early).await?;
+    tokio::io::copy_bidirectional(&mut client, &mut target).await?;
+    Ok(())
+}
+
+/// Forwards a request in absolute form, once it has come whole.
+async fn pass_on(
+    reader: &mut Reader<TcpStream>,
+    head: Head,
+    policy: &Policy,
+    counts: &Counts,
+) -> io::Result<()> {
+    let mut body = Vec::new();
+    while let Some(data) = reader.data().await? {
+        body.extend_from_slice(&data);
+    }
+    let (authority, target) = split(&head.target);
+    match policy.find(&authority) {
+        Err(status) => refuse(reader.source(), status, counts).await,
+        Ok(addr) => {
+            counts.forwarded.fetch_add(1, Ordering::SeqCst);
+            let request = Seen::whole(Head { target, ..head }, Bytes::from(body));
+            let answer = forward(Some(addr), &request).await;
+            write_answer(reader.source(), &answer).await
+        }
+    }
+}
+
+async fn refuse(client: &mut TcpStream, status: StatusCode, counts: &Counts) -> io::Result<()> {
+    counts.refused.fetch_add(1, Ordering::SeqCst);
+    let mut answer = Answer::new(status);
+    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        answer = answer.header(PROXY_AUTHENTICATE.as_str(), "Basic realm=\"test\"");
+    }
+    write_answer(client, &answer).await
+}
+
+/// Splits an absolute target into host with port, and path with query.
+fn split(target: &str) -> (String, String) {
+    let uri = target.parse::<Uri>().unwrap_or_default();
+    let authority = match (uri.host(), uri.port_u16()) {
+        (Some(host), port) => format!("{host}:{}", port.unwrap_or(80)),
+        (None, _) => String::new(),
+    };
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    (authority, path.to_owned())
+}

@@ -1,0 +1,236 @@
+//! One HTTP/2 stream: a request and its reply.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{Method, Response};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::http2::{self, Order};
+use super::ledger::Ticket;
+use super::reply::{Answer, Reply};
+use super::upstream;
+use super::wire::End;
+
+/// A stream whose head has arrived.
+pub(super) struct Exchange {
+    pub(super) reply: Reply,
+    pub(super) ticket: Ticket,
+    pub(super) body: RecvStream,
+    pub(super) respond: SendResponse<Bytes>,
+    /// A body that the end of the connection cuts off.
+    pub(super) open_body: Option<SendStream<Bytes>>,
+    pub(super) upstream: Option<SocketAddr>,
+    pub(super) orders: UnboundedSender<Order>,
+}
+
+/// The client has left the stream.
+struct Left;
+
+impl Exchange {
+    /// Does what the reply says; what concerns the whole connection is ordered from it.
+    pub(super) async fn run(mut self) {
+        // A stream that was left needs nothing more: its ticket says that it was given up.
+        if let Ok(Some(order)) = self.act().await {
+            self.ticket.settle();
+            let ends = matches!(order, Order::End(_));
+            self.order(order);
+            if ends {
+                // Letting go of the stream would reset it, and that would go out before the end.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    async fn act(&mut self) -> Result<Option<Order>, Left> {
+        match self.reply.clone() {
+            Reply::StopReading => self.left().await,
+            Reply::ResetWhileReading => {
+                if let Some(data) = self.data().await? {
+                    self.ticket.received(&data);
+                }
+                Ok(Some(Order::End(End::Reset)))
+            }
+            Reply::EarlyAnswer(answer) => {
+                self.answer(answer).await?;
+                Ok(None)
+            }
+            reply => {
+                self.take_body().await?;
+                self.reply_to_whole(reply).await
+            }
+        }
+    }
+
+    async fn reply_to_whole(&mut self, reply: Reply) -> Result<Option<Order>, Left> {
+        let stream = self.respond.stream_id();
+        let end = match reply {
+            Reply::Answer(answer) => {
+                self.answer(answer).await?;
+                return Ok(None);
+            }
+            Reply::Upstream => {
+                let answer = upstream::forward(self.upstream, &self.ticket.seen()).await;
+                self.answer(answer).await?;
+                return Ok(None);
+            }
+            Reply::CloseOnNextRequest(answer) => {
+                // Said first: a client that has the answer may be faster than an order behind it.
+                self.order(Order::EndOnNext);
+                self.answer(answer).await?;
+                return Ok(None);
+            }
+            Reply::AnswerThenClose(answer) => {
+                self.answer(answer).await?;
+                End::Close
+            }
+            Reply::StallInBody { declared, sent } => {
+                let mut body = self.begin_body(Answer::broken(declared, sent)).await?;
+                let _ = poll_fn(|cx| body.poll_reset(cx)).await;
+                return Err(Left);
+            }
+            Reply::TruncateBody { declared, sent } => {
+                self.open_body = Some(self.begin_body(Answer::broken(declared, sent)).await?);
+                End::Close
+            }
+            Reply::ResetInBody => {
+                self.open_body = Some(self.begin_body(Answer::half()).await?);
+                End::Reset
+            }
+            Reply::ResetStreamInBody(reason) => {
+                let body = self.begin_body(Answer::half()).await?;
+                return Ok(Some(Order::Reset(body, reason)));
+            }
+            Reply::ResetStream(reason) => {
+                self.respond.send_reset(reason);
+                self.ticket.settle();
+                return Ok(None);
+            }
+            Reply::Silent => return self.left().await,
+            Reply::Garbage(bytes) => End::CloseWith(bytes),
+            Reply::ResetAfterRequest => End::Reset,
+            Reply::CloseAfterRequest => End::Close,
+            Reply::GoAwayBelow(reason) => {
+                End::CloseWith(http2::go_away(http2::below(stream), reason))
+            }
+            Reply::GoAwayAtOrAbove => {
+                End::CloseWith(http2::go_away(stream.as_u32(), h2::Reason::NO_ERROR))
+            }
+            Reply::StopReading | Reply::ResetWhileReading | Reply::EarlyAnswer(_) => {
+                unreachable!("did not wait for the whole request")
+            }
+        };
+        Ok(Some(Order::End(end)))
+    }
+
+    fn order(&self, order: Order) {
+        // Fails when the connection is gone, and with it the need for orders.
+        let _ = self.orders.send(order);
+    }
+
+    /// Sends a whole answer.
+    async fn answer(&mut self, answer: Answer) -> Result<(), Left> {
+        let (bodiless, body) = (
+            self.ticket.seen().method == Method::HEAD,
+            answer.body.clone(),
+        );
+        let gate = answer.before_body.clone();
+        self.before_head(&answer).await?;
+        if bodiless || (body.is_empty() && gate.is_none()) {
+            // Settled first: once the answer is out, the client may close faster than we note it.
+            self.ticket.settle();
+            let sent = self.respond.send_response(head_of(&answer), true);
+            return sent.map(drop).map_err(|_| Left);
+        }
+        let sent = self.respond.send_response(head_of(&answer), false);
+        let mut stream = sent.map_err(|_| Left)?;
+        if let Some(gate) = gate {
+            tokio::select! {
+                () = gate.opened() => {}
+                _ = poll_fn(|cx| stream.poll_reset(cx)) => return Err(Left),
+            }
+        }
+        let last = send_data(&mut stream, body).await?;
+        self.ticket.settle();
+        stream.send_data(last, true).map_err(|_| Left)
+    }
+
+    /// Sends an answer and leaves its body open.
+    async fn begin_body(&mut self, answer: Answer) -> Result<SendStream<Bytes>, Left> {
+        let sent = self.respond.send_response(head_of(&answer), false);
+        let mut stream = sent.map_err(|_| Left)?;
+        let last = send_data(&mut stream, answer.body).await?;
+        stream.send_data(last, false).map_err(|_| Left)?;
+        Ok(stream)
+    }
+
+    async fn before_head(&mut self, answer: &Answer) -> Result<(), Left> {
+        let Some(gate) = &answer.before_head else {
+            return Ok(());
+        };
+        tokio::select! {
+            () = gate.opened() => Ok(()),
+            _ = poll_fn(|cx| self.respond.poll_reset(cx)) => Err(Left),
+        }
+    }
+
+    /// Waits until the client leaves the stream; says so in the only way there is.
+    async fn left(&mut self) -> Result<Option<Order>, Left> {
+        let _ = poll_fn(|cx| self.respond.poll_reset(cx)).await;
+        Err(Left)
+    }
+
+    async fn take_body(&mut self) -> Result<(), Left> {
+        while let Some(data) = self.data().await? {
+            self.ticket.received(&data);
+            // Fails when the stream is gone, which the next read says better.
+            let _ = self.body.flow_control().release_capacity(data.len());
+        }
+        self.ticket.received_all();
+        Ok(())
+    }
+
+    async fn data(&mut self) -> Result<Option<Bytes>, Left> {
+        self.body.data().await.transpose().map_err(|_| Left)
+    }
+}
+
+/// Sends `data` as the client's window allows; returns the last piece, which fits, to be sent.
+async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<Bytes, Left> {
+    loop {
+        if data.is_empty() {
+            return Ok(data);
+        }
+        stream.reserve_capacity(data.len());
+        let capacity = match stream.capacity() {
+            0 => poll_fn(|cx| stream.poll_capacity(cx)).await,
+            ready => Some(Ok(ready)),
+        };
+        let capacity = capacity.ok_or(Left)?.map_err(|_| Left)?;
+        if capacity >= data.len() {
+            return Ok(data);
+        }
+        stream
+            .send_data(data.split_to(capacity), false)
+            .map_err(|_| Left)?;
+    }
+}
+
+fn head_of(answer: &Answer) -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = answer.status;
+    let mut headers = answer.headers.clone();
+    // RFC 9113 §8.2.2: these belong to a connection, not to a message.
+    for name in [CONNECTION, TRANSFER_ENCODING] {
+        headers.remove(name);
+    }
+    if !answer.chunked && !answer.body.is_empty() && !headers.contains_key(CONTENT_LENGTH) {
+        headers.insert(CONTENT_LENGTH, answer.body.len().into());
+    }
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,265 @@
+//! What the server was told to do, and what it has seen.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Version};
+use tokio::sync::watch;
+
+use super::fault::ConnFault;
+use super::reader::Head;
+use super::reply::Reply;
+
+/// One request whose head arrived complete.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Seen {
+    /// The method.
+    pub method: Method,
+    /// The target as it was sent: path and query, or more if the client said more.
+    pub target: String,
+    /// The headers. On HTTP/2 a `host` is put in for the authority.
+    pub headers: HeaderMap,
+    /// What came of the body so far.
+    pub body: Bytes,
+    /// Whether the whole body came. A request that was given up midway stays `false`.
+    pub body_complete: bool,
+    /// Which connection brought it, counted from 1.
+    pub connection: usize,
+    /// The version it was sent in.
+    pub version: Version,
+}
+
+impl Seen {
+    /// Returns the target without its query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// A request of which nothing but the head is there.
+    pub(super) fn begun(head: Head, connection: usize) -> Self {
+        Self {
+            method: head.method,
+            target: head.target,
+            headers: head.headers,
+            body: Bytes::new(),
+            body_complete: false,
+            connection,
+            version: head.version,
+        }
+    }
+
+    /// A request that is there to its end, on the first connection.
+    pub(crate) fn whole(head: Head, body: Bytes) -> Self {
+        Self {
+            body,
+            body_complete: true,
+            ..Self::begun(head, 1)
+        }
+    }
+}
+
+/// Counts of what has happened so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Connections accepted.
+    pub connections: usize,
+    /// Connections accepted and closed by neither side yet.
+    pub open_connections: usize,
+    /// TLS handshakes finished.
+    pub handshakes: usize,
+    /// Requests whose head arrived.
+    pub requests: usize,
+    /// Requests whose body arrived to its end.
+    pub bodies: usize,
+    /// Requests that ended (stream reset by the client, connection closed) before the server was
+    /// done with them.
+    pub given_up: usize,
+}
+
+/// Shared by the server and all its connections.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    script: Mutex<Script>,
+    stats: watch::Sender<Stats>,
+    closing: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct Script {
+    faults: VecDeque<ConnFault>,
+    replies: VecDeque<Reply>,
+    default_reply: Reply,
+    seen: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    seen: Seen,
+    body: BytesMut,
+}
+
+impl Ledger {
+    pub(super) fn new(default_reply: Reply) -> Self {
+        Self {
+            script: Mutex::new(Script {
+                faults: VecDeque::new(),
+                replies: VecDeque::new(),
+                default_reply,
+                seen: Vec::new(),
+            }),
+            stats: watch::Sender::new(Stats::default()),
+            closing: watch::Sender::new(()),
+        }
+    }
+
+    pub(super) fn queue_faults(&self, faults: impl IntoIterator<Item = ConnFault>) {
+        self.script().faults.extend(faults);
+    }
+
+    pub(super) fn queue_replies(&self, replies: impl IntoIterator<Item = Reply>) {
+        self.script().replies.extend(replies);
+    }
+
+    pub(super) fn set_default_reply(&self, reply: Reply) {
+        self.script().default_reply = reply;
+    }
+
+    pub(super) fn close_connections(&self) {
+        self.closing.send_replace(());
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        *self.stats.borrow()
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Stats> {
+        self.stats.subscribe()
+    }
+
+    pub(super) fn seen(&self) -> Vec<Seen> {
+        let script = self.script();
+        let entries = script.seen.iter();
+        entries
+            .map(|entry| Seen {
+                body: Bytes::copy_from_slice(&entry.body),
+                ..entry.seen.clone()
+            })
+            .collect()
+    }
+
+    /// Notes a connection; returns what it needs on its way.
+    pub(super) fn arrive(self: &Arc<Self>) -> Visit {
+        let closing = self.closing.subscribe();
+        let fault = self.script().faults.pop_front();
+        let mut ordinal = 0;
+        self.stats.send_modify(|stats| {
+            stats.connections += 1;
+            stats.open_connections += 1;
+            ordinal = stats.connections;
+        });
+        Visit {
+            ordinal,
+            fault,
+            closing,
+            open: Open(Arc::clone(self)),
+        }
+    }
+
+    pub(super) fn shook_hands(&self) {
+        self.stats.send_modify(|stats| stats.handshakes += 1);
+    }
+
+    /// Notes a request's head; returns what shall become of it and where to report.
+    pub(super) fn begin(self: &Arc<Self>, seen: Seen) -> (Reply, Ticket) {
+        let (reply, index) = {
+            let mut script = self.script();
+            script.seen.push(Entry {
+                seen,
+                body: BytesMut::new(),
+            });
+            let queued = script.replies.pop_front();
+            let reply = queued.unwrap_or_else(|| script.default_reply.clone());
+            (reply, script.seen.len() - 1)
+        };
+        self.stats.send_modify(|stats| stats.requests += 1);
+        let ticket = Ticket {
+            ledger: Arc::clone(self),
+            index,
+            settled: false,
+        };
+        (reply, ticket)
+    }
+
+    fn script(&self) -> MutexGuard<'_, Script> {
+        // A test that panics in another thread has said enough.
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One connection's way through the server.
+#[derive(Debug)]
+pub(super) struct Visit {
+    pub(super) ordinal: usize,
+    pub(super) fault: Option<ConnFault>,
+    pub(super) closing: watch::Receiver<()>,
+    pub(super) open: Open,
+}
+
+/// Counts a connection as open until it is dropped.
+#[derive(Debug)]
+pub(super) struct Open(Arc<Ledger>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0
+            .stats
+            .send_modify(|stats| stats.open_connections -= 1);
+    }
+}
+
+/// One request's line in the ledger. Dropped before it is settled, it counts as given up.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    ledger: Arc<Ledger>,
+    index: usize,
+    settled: bool,
+}
+
+impl Ticket {
+    pub(super) fn received(&self, data: &[u8]) {
+        self.ledger.script().seen[self.index]
+            .body
+            .extend_from_slice(data);
+    }
+
+    pub(super) fn received_all(&self) {
+        self.ledger.script().seen[self.index].seen.body_complete = true;
+        self.ledger.stats.send_modify(|stats| stats.bodies += 1);
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        let script = self.ledger.script();
+        let entry = &script.seen[self.index];
+        Seen {
+            body: Bytes::copy_from_slice(&entry.body),
+            ..entry.seen.clone()
+        }
+    }
+
+    /// The server has done to this request what it was told to do.
+    pub(super) fn settle(&mut self) {
+        self.settled = true;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.ledger.stats.send_modify(|stats| stats.given_up += 1);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Requests passed on to a real server.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderName, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+use super::ledger::Seen;
+use super::reply::Answer;
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Asks the upstream over a connection of its own; 502 when that fails.
+pub(crate) async fn forward(upstream: Option<SocketAddr>, seen: &Seen) -> Answer {
+    let failed = |why: &str| Answer::new(StatusCode::BAD_GATEWAY).body(why.to_owned());
+    let Some(upstream) = upstream else {
+        return failed("no upstream");
+    };
+    ask(upstream, seen)
+        .await
+        .unwrap_or_else(|error| failed(&error.to_string()))
+}
+
+async fn ask(upstream: SocketAddr, seen: &Seen) -> Result<Answer, AnyError> {
+    let tcp = TcpStream::connect(upstream).await?;
+    tcp.set_nodelay(true)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
+    let exchange = async {
+        let response = sender.send_request(request(seen)?).await?;
+        let (head, body) = response.into_parts();
+        let mut answer = Answer::new(head.status).body(body.collect().await?.to_bytes());
+        answer.headers = head.headers;
+        for name in PER_CONNECTION {
+            answer.headers.remove(name);
+        }
+        Ok::<_, AnyError>(answer)
+    };
+    tokio::select! {
+        biased;
+        answer = exchange => answer,
+        Err(error) = connection => Err(error.into()),
+    }
+}
+
+fn request(seen: &Seen) -> Result<Request<Full<Bytes>>, http::Error> {
+    let mut request = Request::builder()
+        .method(&seen.method)
+        .uri(&seen.target)
+        .body(Full::new(seen.body.clone()))?;
+    *request.headers_mut() = seen.headers.clone();
+    request.headers_mut().remove(CONTENT_LENGTH);
+    for name in PER_CONNECTION {
+        request.headers_mut().remove(name);
+    }
+    Ok(request)
+}
+
+/// Said anew by each connection (RFC 9110 §7.6.1).
+const PER_CONNECTION: [HeaderName; 4] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TRANSFER_ENCODING,
+];

@@ -1,0 +1,188 @@
+//! The request body on its way out: it tells when the request is taken, and refuses to be sent
+//! once its attempt was given up.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::Method;
+use http_body::{Body, Frame, SizeHint};
+use sync_wrapper::SyncWrapper;
+
+use crate::error::BoxError;
+use crate::hop::BodyFailed;
+use crate::hop::tracker::Tracker;
+
+/// A request body that comes back when it was not taken, so that the next address can be tried.
+pub(super) struct Loan<B> {
+    slot: Arc<Slot<B>>,
+    tracker: Arc<Tracker>,
+    /// A safe method does no harm when it arrives late (RFC 9110 §9.2.1).
+    safe: bool,
+}
+
+type Slot<B> = Mutex<Option<Pin<Box<B>>>>;
+
+impl<B> Loan<B>
+where
+    B: Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    pub(super) fn new(body: B, method: &Method, tracker: Arc<Tracker>) -> Self {
+        Self {
+            slot: Arc::new(Mutex::new(Some(Box::pin(body)))),
+            tracker,
+            safe: method.is_safe(),
+        }
+    }
+
+    /// The body, unless it went out for good.
+    pub(super) fn lend(&self) -> Option<RequestBody<B>> {
+        let body = lock(&self.slot).take()?;
+        let hint = body.size_hint();
+        Some(RequestBody {
+            empty: body.is_end_stream() || hint.exact() == Some(0),
+            hint,
+            inner: Some(SyncWrapper::new(body)),
+            rest: Bytes::new(),
+            done: false,
+            seen: AtomicBool::new(false),
+            safe: self.safe,
+            home: Arc::clone(&self.slot),
+            tracker: Arc::clone(&self.tracker),
+        })
+    }
+}
+
+/// The wrapper that hyper gets to see.
+///
+/// hyper asks whether the caller is gone, then calls `is_end_stream`, then encodes the head, then
+/// polls the body; over HTTP/2 the request may wait between the last two for a stream. So a body
+/// with bytes in it is *taken* when it is first polled. An empty one is taken when the head is; for
+/// a method that is not safe it still does not claim to be at its end, so that the end of the stream
+/// stays ours to give: a request that was given up while it waited for a stream is reset, not sent.
+pub(super) struct RequestBody<B> {
+    inner: Option<SyncWrapper<Pin<Box<B>>>>,
+    hint: SizeHint,
+    /// What is left of a frame that was too large to be handed over at once.
+    rest: Bytes,
+    empty: bool,
+    done: bool,
+    seen: AtomicBool,
+    safe: bool,
+    home: Arc<Slot<B>>,
+    tracker: Arc<Tracker>,
+}
+
+impl<B> Body for RequestBody<B>
+where
+    B: Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        if !this.tracker.take() {
+            return Poll::Ready(Some(Err(Box::new(GivenUp))));
+        }
+        if this.rest.is_empty() && !this.done {
+            match ready!(this.poll_inner(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(mut data) => this.rest = data.copy_to_bytes(data.remaining()),
+                    Err(frame) => return Poll::Ready(Some(Ok(frame.map_data(|_| Bytes::new())))),
+                },
+                Some(Err(error)) => {
+                    return Poll::Ready(Some(Err(Box::new(BodyFailed(error.into())))));
+                }
+                None => this.done = true,
+            }
+        }
+        if this.rest.is_empty() {
+            if this.done {
+                this.tracker.sent_all();
+                return Poll::Ready(None);
+            }
+            return Poll::Ready(Some(Ok(Frame::data(Bytes::new()))));
+        }
+        let piece = this.rest.split_to(this.rest.len().min(PIECE_BYTES));
+        this.tracker.sent(piece.len());
+        if this.rest.is_empty() && this.at_end() {
+            this.done = true;
+            this.tracker.sent_all();
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        if self.seen.swap(true, Ordering::AcqRel) {
+            return self.done && self.rest.is_empty();
+        }
+        self.tracker.head_taken();
+        if self.empty && self.tracker.take() && self.safe {
+            self.tracker.sent_all();
+            return true;
+        }
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.hint.clone()
+    }
+}
+
+impl<B: Body> RequestBody<B> {
+    fn poll_inner(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        match &mut self.inner {
+            Some(inner) if !self.empty => inner.get_mut().as_mut().poll_frame(cx),
+            _ => Poll::Ready(None),
+        }
+    }
+
+    fn at_end(&mut self) -> bool {
+        self.inner
+            .as_mut()
+            .is_none_or(|inner| inner.get_mut().is_end_stream())
+    }
+}
+
+impl<B> Drop for RequestBody<B> {
+    fn drop(&mut self) {
+        if !self.tracker.is_taken() {
+            // Never taken: the next address may have it.
+            *lock(&self.home) = self.inner.take().map(SyncWrapper::into_inner);
+        } else if self.empty && *self.seen.get_mut() {
+            // HTTP/1 encodes an empty body with the head and drops it unpolled.
+            self.tracker.sent_all();
+        }
+    }
+}
+
+/// The attempt was given up: nothing more of it may go out.
+#[derive(Debug)]
+struct GivenUp;
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the attempt was given up")
+    }
+}
+
+impl std::error::Error for GivenUp {}
+
+fn lock<T>(slot: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One large frame would read as sent at once.
+const PIECE_BYTES: usize = 64 << 10;

@@ -1,0 +1,193 @@
+//! The ear around reqwest's connector: connect begins, TLS begins, the connection stands. It keeps
+//! the limits of both, also for a set-up that hyper finishes in the background.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use rustls::pki_types::ServerName;
+use tokio::task::futures::TaskLocalFuture;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::clock;
+use crate::error::BoxError;
+use crate::hop::LimitExpired;
+use crate::hop::tracker::{self, Tracker};
+use crate::limit::{Limits, Waited};
+
+tokio::task_local! {
+    static SETUP: Arc<Setup>;
+}
+
+/// A handshake begins, on the connection that is being made right here.
+pub(super) fn handshake_begins(name: &ServerName<'_>) {
+    let _ = SETUP.try_with(|setup| setup.handshake_begins(name));
+}
+
+/// Listens to the connections that are made to one address of one host.
+#[derive(Clone, Debug)]
+pub(super) struct EarLayer {
+    pub(super) address: SocketAddr,
+    /// The host whose handshake counts: a proxy's own is part of the connect.
+    pub(super) host: Arc<str>,
+    /// For a connection that no attempt of ours asked for.
+    pub(super) limits: Limits,
+}
+
+impl<S> Layer<S> for EarLayer {
+    type Service = Ear<S>;
+
+    fn layer(&self, inner: S) -> Ear<S> {
+        Ear {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Ear<S> {
+    inner: S,
+    layer: EarLayer,
+}
+
+impl<S, T> Service<T> for Ear<S>
+where
+    S: Service<T, Error = BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Connecting<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: T) -> Self::Future {
+        let tracker = tracker::current();
+        if let Some(tracker) = &tracker {
+            tracker.connecting(self.layer.address);
+        }
+        let limits = tracker.as_ref().map_or(&self.layer.limits, |t| t.limits());
+        let connect = tracker
+            .as_ref()
+            .map_or_else(|| limits.connect().get(), |tracker| tracker.dial_limit());
+        let setup = Arc::new(Setup {
+            host: Arc::clone(&self.layer.host),
+            tls: limits.tls().get(),
+            watched: Mutex::new(Watched {
+                due: clock::after(clock::now(), connect),
+                which: Waited::Connect,
+                tracker,
+            }),
+        });
+        Connecting {
+            inner: SETUP.scope(Arc::clone(&setup), self.inner.call(target)),
+            alarm: None,
+            setup,
+        }
+    }
+}
+
+pin_project! {
+    /// A connection being made.
+    pub(super) struct Connecting<F> {
+        #[pin]
+        inner: TaskLocalFuture<Arc<Setup>, F>,
+        #[pin]
+        alarm: Option<Sleep>,
+        setup: Arc<Setup>,
+    }
+}
+
+/// What the hooks of one set-up share.
+struct Setup {
+    host: Arc<str>,
+    tls: Duration,
+    watched: Mutex<Watched>,
+}
+
+struct Watched {
+    due: Instant,
+    which: Waited,
+    /// None once the set-up is nobody's: its request went out on another connection.
+    tracker: Option<Arc<Tracker>>,
+}
+
+impl<F, T> Future for Connecting<F>
+where
+    F: Future<Output = Result<T, BoxError>>,
+{
+    type Output = Result<T, BoxError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        this.setup.detach_unless_watched();
+        if let Poll::Ready(made) = this.inner.poll(cx) {
+            if let (Ok(_), Some(tracker)) = (&made, this.setup.tracker()) {
+                tracker.connected();
+            }
+            return Poll::Ready(made);
+        }
+        loop {
+            let (due, which) = this.setup.due();
+            if due <= clock::now() {
+                return Poll::Ready(Err(Box::new(LimitExpired(which))));
+            }
+            match this.alarm.as_mut().as_pin_mut() {
+                Some(alarm) if alarm.deadline() == due => {}
+                Some(alarm) => alarm.reset(due),
+                None => this.alarm.set(Some(sleep_until(due))),
+            }
+            if let Some(alarm) = this.alarm.as_mut().as_pin_mut() {
+                ready!(alarm.poll(cx));
+            }
+        }
+    }
+}
+
+impl Setup {
+    /// hyper spawns a set-up whose request found another connection. Then it is polled outside of
+    /// its attempt, and what it reports is no longer that attempt's.
+    fn detach_unless_watched(&self) {
+        let mut watched = self.watched();
+        let owned = watched.tracker.as_ref().is_some_and(tracker::is_current);
+        if !owned {
+            watched.tracker = None;
+        }
+    }
+
+    fn handshake_begins(&self, name: &ServerName<'_>) {
+        if !name.to_str().eq_ignore_ascii_case(&self.host) {
+            return;
+        }
+        let tracker = {
+            let mut watched = self.watched();
+            watched.due = clock::after(clock::now(), self.tls);
+            watched.which = Waited::Tls;
+            watched.tracker.clone()
+        };
+        if let Some(tracker) = tracker {
+            tracker.handshaking();
+        }
+    }
+
+    fn tracker(&self) -> Option<Arc<Tracker>> {
+        self.watched().tracker.clone()
+    }
+
+    fn due(&self) -> (Instant, Waited) {
+        let watched = self.watched();
+        (watched.due, watched.which)
+    }
+
+    fn watched(&self) -> std::sync::MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,141 @@
+//! The wire: our own look-up, then one reqwest client for each destination and address.
+
+mod addresses;
+mod body;
+mod builder;
+mod clients;
+mod connector;
+mod send;
+mod target;
+mod tls;
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+pub use self::builder::TransportBuilder;
+pub(crate) use self::target::basic;
+
+use self::clients::Clients;
+use self::target::Dial;
+use crate::dns::Resolve;
+use crate::error::{BoxError, Error, SettingError};
+use crate::limit::Limits;
+
+/// A tower service that sends requests over reqwest, and reports every hop to the attempt above it.
+///
+/// # Example
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use sevenhops::{AttemptLayer, CallLayer, Transport, limit::Limits};
+/// use tower::{ServiceBuilder, ServiceExt};
+///
+/// # async fn f() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let limits = Limits::new(Duration::from_secs(10))?;
+/// let service = ServiceBuilder::new()
+///     .layer(CallLayer::new(Duration::from_secs(10))?)
+///     .layer(AttemptLayer::new(limits))
+///     .service(Transport::builder(limits).build()?);
+/// let request = http::Request::get("https://api.test/").body(String::new())?;
+/// let response = service.oneshot(request).await?;
+/// # drop(response); Ok(()) }
+/// ```
+///
+/// # What it protects from
+///
+/// A pooled connection that outlives its DNS record, an address that refuses or swallows what is
+/// sent to it, and resends, redirects and decoding that reqwest would do out of sight.
+///
+/// # What it reports
+///
+/// Its errors are [`Error`]s. Alone it keeps the limits of dns, connect and tls; the others are kept
+/// by the attempt and the call around it.
+///
+/// # Trade-offs
+///
+/// One box for each request: it lets the walk over the addresses be read from top to bottom, and
+/// reqwest makes dozens.
+#[derive(Clone)]
+pub struct Transport {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    clients: Clients,
+    resolver: Arc<dyn Resolve>,
+    /// Whom to dial instead of the request's own host.
+    proxy: Option<(Dial, u16)>,
+    limits: Limits,
+}
+
+impl Transport {
+    /// Trusts what the system trusts, and asks the name servers of the system.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system's name servers or roots cannot be read.
+    pub fn new(limits: Limits) -> Result<Self, SettingError> {
+        Self::builder(limits).build()
+    }
+
+    /// Begins a transport; `limits` hold where no attempt above brings its own.
+    #[must_use]
+    pub fn builder(limits: Limits) -> TransportBuilder {
+        TransportBuilder::new(limits)
+    }
+}
+
+impl<B> Service<Request<B>> for Transport
+where
+    B: Body + Send + 'static,
+    B::Data: Into<Bytes> + Send,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<reqwest::Body>;
+    type Error = Error;
+    type Future = Sending;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Sending {
+        Sending(Box::pin(send::send(Arc::clone(&self.shared), request)))
+    }
+}
+
+/// The future of [`Transport`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Sending(Pin<Box<dyn Future<Output = Result<Response<reqwest::Body>, Error>> + Send>>);
+
+impl Future for Sending {
+    type Output = Result<Response<reqwest::Body>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for Sending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("clients", &self.shared.clients)
+            .field("resolver", &self.shared.resolver)
+            .field("proxied", &self.shared.proxy.is_some())
+            .finish_non_exhaustive()
+    }
+}

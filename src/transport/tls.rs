@@ -1,0 +1,82 @@
+//! One TLS configuration for all connections, with an ear at the start of the handshake.
+
+use std::sync::Arc;
+
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
+};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, NamedGroup};
+
+use super::connector;
+use crate::error::SettingError;
+
+/// The configuration that trusts what the operating system trusts.
+pub(super) fn system() -> Result<ClientConfig, SettingError> {
+    let provider = CryptoProvider::get_default()
+        .cloned()
+        .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
+    let failed = |error: rustls::Error| SettingError::failed("tls (the system's roots)", error);
+    let verifier =
+        rustls_platform_verifier::Verifier::new(Arc::clone(&provider)).map_err(failed)?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(config)
+}
+
+/// Puts the ear in. rustls asks for a session to resume as a handshake begins, so the store is
+/// where that can be heard; sessions are resumed as before.
+pub(super) fn with_ear(mut config: ClientConfig) -> ClientConfig {
+    config.resumption = Resumption::store(Arc::new(Ear {
+        sessions: ClientSessionMemoryCache::new(SESSIONS),
+    }));
+    if config.alpn_protocols.is_empty() {
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    }
+    config
+}
+
+#[derive(Debug)]
+struct Ear {
+    sessions: ClientSessionMemoryCache,
+}
+
+impl ClientSessionStore for Ear {
+    fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
+        self.sessions.set_kx_hint(name, group);
+    }
+
+    fn kx_hint(&self, name: &ServerName<'_>) -> Option<NamedGroup> {
+        self.sessions.kx_hint(name)
+    }
+
+    fn set_tls12_session(&self, name: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.sessions.set_tls12_session(name, value);
+    }
+
+    fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.sessions.tls12_session(name)
+    }
+
+    fn remove_tls12_session(&self, name: &ServerName<'static>) {
+        self.sessions.remove_tls12_session(name);
+    }
+
+    fn insert_tls13_ticket(&self, name: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.sessions.insert_tls13_ticket(name, value);
+    }
+
+    fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        connector::handshake_begins(name);
+        self.sessions.take_tls13_ticket(name)
+    }
+}
+
+/// rustls keeps as many by default.
+const SESSIONS: usize = 256;

@@ -1,0 +1,271 @@
+//! Journeys of look-ups to a real server on loopback sockets.
+
+use std::error::Error as _;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use sevenhops::dns::{Answer, Error, Reason, Resolve, Resolver, Resolving};
+use sevenhops::limit::Limit;
+use sevenhops::testing::{RecordType, Script, ScriptedDns, Transport};
+
+const V4: &str = "127.0.0.1";
+const V6: &str = "::1";
+
+#[tokio::test]
+async fn d1_second_look_up_is_known_without_a_query() {
+    let dns = start().await;
+    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(60));
+    let resolver = dns.resolver();
+
+    let first = ask(&resolver, "api.test").await.unwrap();
+    assert_eq!(first.addresses(), [ip(V6), ip(V4)]);
+    assert_ttl(&first, 60);
+
+    let second = known(&resolver, "api.test").unwrap();
+    assert!(second.is_cached() && second.ttl() <= first.ttl());
+    assert_eq!(dns.queries_for("api.test"), 2);
+}
+
+#[tokio::test]
+async fn d17_a_hundred_misses_are_one_query_a_family() {
+    let dns = start().await;
+    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]));
+    let resolver = dns.resolver();
+
+    let asking: Vec<_> = (0..100)
+        .map(|_| tokio::spawn(resolver.resolve("api.test").answer()))
+        .collect();
+    for asked in asking {
+        asked.await.unwrap().unwrap();
+    }
+    assert_eq!(dns.queries_for("api.test"), 2);
+}
+
+#[tokio::test]
+async fn d18_ttl_0_is_asked_for_each_time() {
+    let dns = start().await;
+    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(0));
+    let resolver = dns.resolver();
+
+    for times in 1..=3 {
+        let answer = ask(&resolver, "api.test").await.unwrap();
+        assert_eq!(answer.ttl(), Duration::ZERO);
+        assert_eq!(dns.queries_for("api.test"), 2 * times);
+    }
+}
+
+#[tokio::test]
+async fn d19_endless_ttl_is_clamped() {
+    let dns = start().await;
+    for (name, ttl) in [("a.test", u32::MAX >> 1), ("b.test", u32::MAX)] {
+        dns.set(name, Script::addresses([ip(V4), ip(V6)]).ttl(ttl));
+        let answer = ask(&dns.resolver(), name).await.unwrap();
+        assert_ttl(&answer, 60 * 60);
+    }
+}
+
+#[tokio::test]
+async fn d20_chain_is_good_for_its_least_ttl_wherever_that_stands() {
+    let dns = start().await;
+    for ttls in [[7, 300, 60], [300, 7, 60], [300, 60, 7]] {
+        dns.set("a.test", Script::cname("b.test", ttls[0]));
+        dns.set("b.test", Script::cname("c.test", ttls[1]));
+        dns.set("c.test", Script::addresses([ip(V4), ip(V6)]).ttl(ttls[2]));
+
+        let answer = ask(&dns.resolver(), "a.test").await.unwrap();
+
+        assert_ttl(&answer, 7);
+        assert_eq!(answer.addresses().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn d21_missing_name_and_missing_records_are_told_apart_and_remembered() {
+    let dns = start().await;
+    dns.set("empty.test", Script::NoRecords.soa(30, 60));
+    dns.set("bare.test", Script::NxDomain.without_soa());
+    let resolver = dns.resolver();
+
+    for (name, reason) in [
+        ("empty.test", Reason::NoRecords),
+        ("bare.test", Reason::NotFound),
+        ("unknown.test", Reason::NotFound),
+    ] {
+        let error = ask(&resolver, name).await.unwrap_err();
+        assert_eq!(error.reason(), reason, "{name}");
+        assert!(error.source().is_some());
+        assert_eq!(known(&resolver, name).unwrap_err().reason(), reason);
+        assert_eq!(dns.queries_for(name), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn d21_alias_to_nowhere_is_not_found() {
+    let dns = start().await;
+    dns.set("a.test", Script::cname("nowhere.test", 60));
+
+    let error = ask(&dns.resolver(), "a.test").await.unwrap_err();
+    assert_eq!(error.reason(), Reason::NotFound);
+}
+
+#[tokio::test]
+async fn d22_silent_family_does_not_hold_the_other_up() {
+    let dns = start().await;
+    dns.set("api.test", Script::addresses([ip(V4)]));
+    dns.set_type("api.test", RecordType::Aaaa, Script::Silent);
+    let builder = dns.resolver_builder().limit(Limit::from_secs(60));
+    let resolver = builder.build().unwrap();
+
+    let answer = tokio::time::timeout(Duration::from_secs(20), ask(&resolver, "api.test"));
+    assert_eq!(answer.await.unwrap().unwrap().addresses(), [ip(V4)]);
+}
+
+#[tokio::test]
+async fn d9_failures_are_told_apart_and_remembered() {
+    let dns = start().await;
+    dns.set("failed.test", Script::ServFail);
+    dns.set("refused.test", Script::Refused);
+    dns.set("garbage.test", Script::Garbage);
+    dns.set("silent.test", Script::Silent);
+    let builder = dns.resolver_builder().limit(Limit::from_millis(500));
+    let resolver = builder.build().unwrap();
+
+    for (name, reason) in [
+        ("failed.test", Reason::ServerFailure),
+        ("refused.test", Reason::ServerFailure),
+        ("garbage.test", Reason::Protocol),
+    ] {
+        let error = ask(&resolver, name).await.unwrap_err();
+        assert_eq!(error.reason(), reason, "{name}");
+        let queries = dns.queries_for(name);
+        assert_eq!(known(&resolver, name).unwrap_err().reason(), reason);
+        assert_eq!(dns.queries_for(name), queries, "{name}");
+    }
+    let error = ask(&resolver, "silent.test").await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Timeout);
+}
+
+#[tokio::test]
+async fn truncated_answer_is_fetched_over_tcp() {
+    let dns = start().await;
+    let many = (1..=200).map(|n| IpAddr::from([127, 0, 1, n]));
+    dns.set("big.test", Script::addresses(many).truncated());
+
+    let answer = ask(&dns.resolver(), "big.test").await.unwrap();
+
+    assert!(answer.addresses().len() > 100);
+    let queries = dns.queries();
+    let by_tcp = |record_type| {
+        let mut queries = queries.iter().filter(|q| q.record_type == record_type);
+        queries.any(|query| query.transport == Transport::Tcp)
+    };
+    assert!(by_tcp(RecordType::A));
+}
+
+#[tokio::test]
+async fn next_server_is_asked_when_the_first_fails_refuses_or_is_silent() {
+    for fault in [Script::ServFail, Script::Refused, Script::Silent] {
+        let (first, second) = (start().await, start().await);
+        first.set("api.test", fault.clone());
+        second.set("api.test", Script::addresses([ip(V4), ip(V6)]));
+        let builder = Resolver::builder().hosts_file(false);
+        let builder = builder.name_servers([first.addr(), second.addr()]);
+
+        let answer = ask(&builder.build().unwrap(), "api.test").await;
+
+        assert_eq!(answer.unwrap().addresses().len(), 2, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn d31_search_list_is_walked_and_silence_on_it_is_a_timeout() {
+    let dns = start().await;
+    dns.set("api.other.test", Script::addresses([ip(V4)]));
+    dns.set("mute.corp.test", Script::Silent);
+    dns.set("mute.other.test", Script::addresses([ip(V4)]));
+    let builder = dns.resolver_builder().search(["corp.test", "other.test"]);
+    let builder = builder.ndots(2).limit(Limit::from_millis(500));
+    let resolver = builder.build().unwrap();
+
+    assert!(ask(&resolver, "api").await.is_ok());
+    let error = ask(&resolver, "mute").await.unwrap_err();
+    assert_eq!(error.reason(), Reason::Timeout);
+    assert_eq!(dns.queries_for("mute.other.test"), 0);
+    let error = ask(&resolver, "api.").await.unwrap_err();
+    assert_eq!(error.reason(), Reason::NotFound);
+}
+
+#[tokio::test]
+async fn query_goes_on_when_its_asker_gives_up() {
+    let dns = start().await;
+    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]));
+    let resolver = dns.resolver();
+
+    drop(resolver.resolve("api.test"));
+
+    dns.wait_until(|queries| queries.len() == 2).await;
+    // Joins the flight, or finds what it brought.
+    ask(&resolver, "api.test").await.unwrap();
+    assert_eq!(dns.queries_for("api.test"), 2);
+}
+
+#[tokio::test]
+async fn server_listens_on_a_given_loopback_address_only() {
+    let dns = ScriptedDns::start_at(([127, 0, 0, 2], 0).into()).await;
+    assert_eq!(dns.unwrap().addr().ip(), IpAddr::from([127, 0, 0, 2]));
+
+    assert!(
+        ScriptedDns::start_at(([0, 0, 0, 0], 0).into())
+            .await
+            .is_err()
+    );
+}
+
+#[test]
+fn resolver_outlives_the_runtime_it_was_first_used_in() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    let home = runtime();
+    let dns = home.block_on(start());
+    for name in ["a.test", "b.test"] {
+        dns.set(name, Script::addresses([ip(V4), ip(V6)]));
+    }
+    let resolver = dns.resolver();
+
+    for name in ["a.test", "b.test"] {
+        let visitor = runtime();
+        let answer = visitor.block_on(async { ask(&resolver, name).await });
+        assert!(answer.is_ok(), "{name}: {answer:?}");
+    }
+}
+
+async fn start() -> ScriptedDns {
+    let dns = ScriptedDns::start().await;
+    dns.expect("a port of 127.0.0.1 is free")
+}
+
+async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+    resolver.resolve(host).answer().await
+}
+
+fn known(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+    match resolver.resolve(host) {
+        Resolving::Known(answer) => answer,
+        Resolving::Asking(_) => panic!("{host} is not known"),
+    }
+}
+
+/// The clock is a real one here: some of the TTL is gone by the time the answer is given.
+fn assert_ttl(answer: &Answer, secs: u64) {
+    let (most, gone) = (Duration::from_secs(secs), Duration::from_secs(5));
+    assert!(
+        answer.ttl() <= most && answer.ttl() > most - gone,
+        "{answer:?}"
+    );
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}

@@ -1,0 +1,14 @@
+//! Each fault, as a client meets it on a socket.
+
+// `cfg(test)` tells clippy that the modules below are tests, too.
+#[cfg(test)]
+mod kit {
+    mod client;
+
+    mod connections;
+    mod http1;
+    mod http2;
+    mod ports;
+    mod proxy;
+    mod tls;
+}

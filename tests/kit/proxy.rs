@@ -1,0 +1,71 @@
+use http::StatusCode;
+use sevenhops::testing::{FaultServer, ProxyServer};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use super::client::{GET, read_until};
+
+const CONNECT: &str = "CONNECT api.test:443 HTTP/1.1\r\nhost: api.test:443\r\n\r\n";
+
+#[tokio::test]
+async fn a_tunnel_leads_to_the_routed_address() {
+    let server = FaultServer::builder().start().await.unwrap();
+    let builder = ProxyServer::builder().route("api.test:443", server.addr());
+    let proxy = builder.start().await.unwrap();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+
+    client.write_all(CONNECT.as_bytes()).await.unwrap();
+    assert_eq!(
+        read_until(&mut client, "\r\n\r\n").await,
+        "HTTP/1.1 200 OK\r\n\r\n"
+    );
+    client.write_all(GET.as_bytes()).await.unwrap();
+
+    read_until(&mut client, r#"{"ok":true}"#).await;
+    assert_eq!((proxy.tunnels(), server.requests_seen()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_tunnel_can_be_refused() {
+    let builder = ProxyServer::builder().refuse(StatusCode::PROXY_AUTHENTICATION_REQUIRED);
+    let proxy = builder.start().await.unwrap();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+
+    client.write_all(CONNECT.as_bytes()).await.unwrap();
+
+    let head = read_until(&mut client, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 407 Proxy Authentication Required\r\n"));
+    assert!(head.contains("proxy-authenticate: Basic"));
+    assert_eq!((proxy.tunnels(), proxy.refused()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_host_without_a_route_is_not_looked_up() {
+    let proxy = ProxyServer::builder().start().await.unwrap();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+
+    client.write_all(CONNECT.as_bytes()).await.unwrap();
+
+    let head = read_until(&mut client, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 502 Bad Gateway\r\n"));
+}
+
+#[tokio::test]
+async fn an_absolute_request_is_forwarded() {
+    let server = FaultServer::builder().start().await.unwrap();
+    let builder = ProxyServer::builder().route("api.test:80", server.addr());
+    let proxy = builder.start().await.unwrap();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+
+    let request =
+        "PUT http://api.test/v1?x=1 HTTP/1.1\r\nhost: api.test\r\ncontent-length: 2\r\n\r\nhi";
+    client.write_all(request.as_bytes()).await.unwrap();
+
+    read_until(&mut client, r#"{"ok":true}"#).await;
+    let seen = &server.requests()[0];
+    assert_eq!(
+        (seen.target.as_str(), &seen.body[..]),
+        ("/v1?x=1", &b"hi"[..])
+    );
+    assert_eq!(proxy.forwarded(), 1);
+}
