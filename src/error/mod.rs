@@ -109,10 +109,6 @@ impl Error {
         self.0.diagnosis
     }
 
-    pub(crate) fn settle(&mut self, change: impl FnOnce(&mut Diagnosis)) {
-        change(&mut self.0.diagnosis);
-    }
-
     /// The hop at which it failed. `None` if a guard refused the call before any hop.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {

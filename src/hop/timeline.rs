@@ -23,9 +23,9 @@ use crate::limit::Waited;
 /// ```no_run
 /// # async fn f(client: sevenhops::Client) -> Result<(), sevenhops::Error> {
 /// let response = client.get("https://api.test/v1/charges").send().await?;
-/// let timeline = response.timeline().clone();
+/// let timeline = response.timeline().cloned();
 /// let body = response.bytes().await?;
-/// println!("{timeline}"); // to the last byte
+/// println!("{}", timeline.unwrap()); // to the last byte
 /// # drop(body); Ok(()) }
 /// ```
 #[derive(Clone)]

@@ -306,10 +306,6 @@ impl Tracker {
         self.has(TAKEN)
     }
 
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.has(GIVEN_UP)
-    }
-
     fn has(&self, mark: u16) -> bool {
         self.state.load(Ordering::Acquire) & mark != 0
     }

@@ -71,7 +71,6 @@ impl CallLayer {
     }
 
     /// Calls that end within a limit that is known to be one.
-    #[cfg(feature = "client")]
     pub(crate) const fn within(deadline: Limit) -> Self {
         Self { deadline }
     }

@@ -1,0 +1,184 @@
+//! Makes the call, and compares what is reported with what happened.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use sevenhops::{Effect, Error, Hop, Kind, Timeline};
+
+use crate::cases::{Case, Setting};
+use crate::world::{Broken, CANARY, Connection, Result, Stage, World};
+
+/// What became of one fault.
+pub(crate) struct Report {
+    pub(crate) error: Option<Error>,
+    pub(crate) timeline: Option<Timeline>,
+    /// What the server counted, and what the timeline claims to have sent.
+    pub(crate) requests: (usize, usize),
+    pub(crate) right: bool,
+}
+
+impl Report {
+    pub(crate) fn named(&self) -> (Option<Hop>, Option<Kind>, Option<Effect>) {
+        let error = self.error.as_ref();
+        (
+            error.and_then(Error::hop),
+            error.map(Error::kind),
+            error.map(Error::effect),
+        )
+    }
+}
+
+/// Brings the fault about, and makes the call.
+pub(crate) async fn run(case: &Case, world: &World) -> Result<Report> {
+    // Whether a connection that closes at once is noticed before the request is taken is up to the
+    // scheduler; the fault is the one where it is.
+    let tries = if case.fault == "F15b" { 50 } else { 1 };
+    let mut report = once(case, world).await?;
+    for _ in 1..tries {
+        if report.requests.1 == 0 {
+            break;
+        }
+        report = once(case, world).await?;
+    }
+    Ok(report)
+}
+
+async fn once(case: &Case, world: &World) -> Result<Report> {
+    let stage = case.stage(world).await?;
+    if stage.primed {
+        stage.client.get(&stage.url).send().await?.bytes().await?;
+    }
+    let before = seen(&stage);
+    let error = call(&stage).await.err();
+    let timeline = error.as_ref().and_then(Error::timeline).cloned();
+    let sent = timeline.as_ref().map_or(0, |timeline| {
+        let attempts = timeline.attempts();
+        attempts.iter().filter(|attempt| attempt.taken).count()
+    });
+    let requests = (seen(&stage) - before, sent);
+    let (hop, kind, effect) = case.expected;
+    let reused = timeline.as_ref().is_none_or(|timeline| {
+        case.connection != Connection::Pooled || timeline.attempts().iter().all(|a| a.reused)
+    });
+    let right = error.as_ref().is_some_and(|error| {
+        (error.hop(), error.kind(), error.effect()) == (Some(hop), kind, effect)
+    });
+    Ok(Report {
+        right: right && requests.0 == requests.1 && reused,
+        error,
+        timeline,
+        requests,
+    })
+}
+
+fn seen(stage: &Stage) -> usize {
+    stage
+        .server
+        .as_ref()
+        .map_or(0, |server| server.requests_seen())
+}
+
+/// The line of code that a user writes.
+async fn call(stage: &Stage) -> std::result::Result<(), Error> {
+    let mut request = stage
+        .client
+        .post(&stage.url)
+        .bearer_auth(CANARY)
+        .header("x-secret", CANARY)
+        .body(body(stage));
+    match stage.shape.broken {
+        None => {}
+        Some(Broken::Header) => request = request.header("x-broken", format!("{CANARY}\n")),
+        // A map with keys that are no strings has no JSON.
+        Some(Broken::Body) => request = request.json(&HashMap::from([((1, 2), CANARY)])),
+    }
+    let response = request.send().await?.error_for_status()?;
+    response.json::<HashMap<String, bool>>().await.map(|_| ())
+}
+
+fn body(stage: &Stage) -> Vec<u8> {
+    CANARY
+        .bytes()
+        .cycle()
+        .take(stage.shape.body_bytes)
+        .collect()
+}
+
+/// What plain reqwest says of the same fault.
+pub(crate) async fn plain_reqwest(case: &Case, world: &World) -> Result<String> {
+    if matches!(case.setting, Setting::StreamLimit | Setting::Unwritable(_)) {
+        return Ok("(not tried)".to_owned());
+    }
+    let stage = case.stage(world).await?;
+    let url: reqwest::Url = stage.url.parse()?;
+    let mut tls = world.authority.client_config();
+    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let mut builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .timeout(Duration::from_millis(1_500));
+    if let (Some(host), Some(address)) = (url.host_str(), stage.address) {
+        builder = builder.resolve(host, address);
+    } else {
+        builder = builder.dns_resolver(Ours(world.dns.resolver()));
+    }
+    if let Some(proxy) = &stage.proxy {
+        builder = builder.proxy(reqwest::Proxy::all(proxy)?);
+    }
+    let client = builder.build()?;
+    if stage.primed {
+        client.get(url.clone()).send().await?.bytes().await?;
+    }
+    let answer = async {
+        let response = client.post(url).body(body(&stage)).send().await?;
+        let bytes = response.error_for_status()?.bytes().await?;
+        Ok::<_, reqwest::Error>(bytes.len())
+    };
+    Ok(match answer.await {
+        Ok(bytes) => format!("fine, {bytes} bytes"),
+        Err(error) => flags(&error),
+    })
+}
+
+fn flags(error: &reqwest::Error) -> String {
+    let named = [
+        ("timeout", error.is_timeout()),
+        ("connect", error.is_connect()),
+        ("request", error.is_request()),
+        ("body", error.is_body()),
+        ("decode", error.is_decode()),
+        ("status", error.is_status()),
+    ];
+    let named: Vec<_> = named
+        .iter()
+        .filter(|flag| flag.1)
+        .map(|flag| flag.0)
+        .collect();
+    let mut last: &dyn StdError = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    let cause = last.to_string().replace(CANARY, "…");
+    format!("is_{}: {cause}", named.join(", is_"))
+}
+
+/// Lets reqwest ask the scripted name server, too.
+struct Ours(sevenhops::dns::Resolver);
+
+impl reqwest::dns::Resolve for Ours {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        use sevenhops::dns::Resolve;
+        let asking = self.0.resolve(name.as_str());
+        Box::pin(async move {
+            let answer = asking.answer().await?;
+            let addresses: Vec<_> = answer
+                .addresses()
+                .iter()
+                .map(|ip| (*ip, 0).into())
+                .collect();
+            let addresses: reqwest::dns::Addrs = Box::new(addresses.into_iter());
+            Ok(addresses)
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! The world of the experiment: one client, a name server, an authority, and a stage for each fault.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use sevenhops::limit::Settings;
+use sevenhops::testing::{Authority, FaultServer, Identity, Script, ScriptedDns};
+use sevenhops::{Client, ClientBuilder};
+
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Sync>>;
+
+/// Planted wherever a secret can be; must never come out again.
+pub(crate) const CANARY: &str = "canary-7f3a";
+
+/// What all experiments share.
+pub(crate) struct World {
+    pub(crate) authority: Authority,
+    pub(crate) dns: ScriptedDns,
+    pub(crate) client: Client,
+    names: AtomicUsize,
+}
+
+impl World {
+    pub(crate) async fn new() -> Result<Self> {
+        let authority = Authority::new()?;
+        let dns = ScriptedDns::start().await?;
+        let client = builder(&authority, &dns).build()?;
+        let names = AtomicUsize::new(0);
+        Ok(Self {
+            authority,
+            dns,
+            client,
+            names,
+        })
+    }
+
+    /// The one configuration, sent through a proxy.
+    pub(crate) fn client_by(&self, proxy: &str) -> Result<Client> {
+        let builder = builder(&self.authority, &self.dns);
+        Ok(builder.proxy(proxy).build()?)
+    }
+
+    /// A name that nobody has asked for yet.
+    pub(crate) fn name(&self) -> String {
+        format!("pay{}.test", self.names.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A name for 127.0.0.1, with a certificate.
+    pub(crate) fn host(&self) -> io::Result<(String, Identity)> {
+        let name = self.name();
+        self.dns
+            .set(&name, Script::addresses([[127, 0, 0, 1].into()]));
+        let identity = self.authority.issue(&[&name])?;
+        Ok((name, identity))
+    }
+}
+
+/// The one configuration of all experiments: limits short enough to wait for.
+fn builder(authority: &Authority, dns: &ScriptedDns) -> ClientBuilder {
+    let short = Duration::from_millis(900);
+    Client::builder(Duration::from_secs(10))
+        .limits(
+            Settings::new()
+                .attempt(Duration::from_secs(5))
+                .dns(short)
+                .connect(short)
+                .tls(short)
+                .send(Duration::from_millis(600))
+                .first_byte(Duration::from_millis(1_200))
+                .body_idle(short),
+        )
+        .tls(authority.client_config())
+        .resolver(dns.resolver())
+}
+
+/// How a request reaches its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// On a new connection.
+    Fresh,
+    /// On a connection that has carried a request before.
+    Pooled,
+    /// On a new HTTP/2 connection.
+    Http2,
+}
+
+impl Connection {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Pooled => "pooled",
+            Self::Http2 => "http2",
+        }
+    }
+}
+
+/// Everything is in place for one call to fail.
+pub(crate) struct Stage {
+    pub(crate) url: String,
+    pub(crate) server: Option<FaultServer>,
+    pub(crate) client: Client,
+    pub(crate) shape: Shape,
+    /// What has to live for as long as the call.
+    pub(crate) keep: Vec<Box<dyn Any + Send + Sync>>,
+    /// Where plain reqwest finds the name, which cannot ask our name server.
+    pub(crate) address: Option<SocketAddr>,
+    pub(crate) proxy: Option<String>,
+    /// A good call first, so that the connection is a pooled one.
+    pub(crate) primed: bool,
+}
+
+/// The call that is made.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shape {
+    pub(crate) body_bytes: usize,
+    pub(crate) broken: Option<Broken>,
+}
+
+/// A request that cannot be written down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Broken {
+    Header,
+    Body,
+}
+
+impl World {
+    /// A stage with a server on it.
+    pub(crate) async fn stage(&self, connection: Connection, tls: bool) -> Result<Stage> {
+        let (name, identity) = self.host()?;
+        let mut server = FaultServer::builder();
+        if tls {
+            server = server.tls(identity);
+        }
+        if connection == Connection::Http2 {
+            server = server.http2();
+        }
+        let server = server.start().await?;
+        let scheme = if tls { "https" } else { "http" };
+        let mut stage = self.bare_stage(&name, scheme, server.addr());
+        stage.primed = connection == Connection::Pooled;
+        stage.server = Some(server);
+        Ok(stage)
+    }
+
+    /// A stage for a name and a port, with nobody on it.
+    pub(crate) fn bare_stage(&self, name: &str, scheme: &str, address: SocketAddr) -> Stage {
+        let port = address.port();
+        Stage {
+            url: format!("{scheme}://{name}:{port}/v1/charges?key={CANARY}"),
+            server: None,
+            client: self.client.clone(),
+            shape: Shape {
+                body_bytes: 32,
+                broken: None,
+            },
+            keep: Vec::new(),
+            address: Some(address),
+            proxy: None,
+            primed: false,
+        }
+    }
+}

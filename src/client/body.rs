@@ -1,0 +1,162 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+
+use crate::error::{BoxError, Error};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
+
+/// A request body: bytes that are shared, or a stream.
+pub struct Body(Content);
+
+enum Content {
+    Bytes(Full<Bytes>),
+    Stream(UnsyncBoxBody<Bytes, BoxError>),
+}
+
+impl Body {
+    /// No body.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::from(Bytes::new())
+    }
+
+    /// A body that is made while it is sent.
+    pub fn wrap<B>(body: B) -> Self
+    where
+        B: HttpBody + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let body = body.map_frame(|frame| {
+            frame.map_data(|mut data: B::Data| data.copy_to_bytes(data.remaining()))
+        });
+        Self(Content::Stream(body.map_err(Into::into).boxed_unsync()))
+    }
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(bytes: T) -> Self {
+        Self(Content::Bytes(Full::new(bytes.into())))
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Content::Bytes(bytes) => match ready!(Pin::new(bytes).poll_frame(cx)) {
+                Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+                Some(Err(never)) => match never {},
+                None => Poll::Ready(None),
+            },
+            Content::Stream(stream) => Pin::new(stream).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Content::Bytes(bytes) => bytes.is_end_stream(),
+            Content::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Content::Bytes(bytes) => bytes.size_hint(),
+            Content::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    /// Its size only: bodies are nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("bytes", &self.size_hint().exact())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A response body, decoded, with the call's limits on it to the last byte.
+pub struct ResponseBody {
+    inner: UnsyncBoxBody<Bytes, BoxError>,
+    timeline: Option<Timeline>,
+}
+
+impl ResponseBody {
+    pub(super) fn new<B>(body: B, timeline: Option<Timeline>) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        Self {
+            inner: body.map_err(Into::into).boxed_unsync(),
+            timeline,
+        }
+    }
+}
+
+impl HttpBody for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| undecoded(error, &self.timeline))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody").finish_non_exhaustive()
+    }
+}
+
+/// What is not ours came from the decoder: the bytes arrived and are not what they claim to be.
+fn undecoded(error: BoxError, timeline: &Option<Timeline>) -> Error {
+    Error::ours(error).unwrap_or_else(|other| {
+        let diagnosis = Diagnosis::new(Hop::Decode, Kind::Malformed, Effect::Done);
+        failed(diagnosis, timeline).because(other)
+    })
+}
+
+/// A failure behind the last hop: the call's record gets it too.
+pub(super) fn failed(mut diagnosis: Diagnosis, timeline: &Option<Timeline>) -> Error {
+    let Some(timeline) = timeline else {
+        return Error::new(diagnosis);
+    };
+    let call = &timeline.0;
+    // The status had its say on the effect already.
+    if let Some(judged) = call.trackers().pop().and_then(|tracker| tracker.failure()) {
+        diagnosis.effect = judged.effect;
+    }
+    call.fail(diagnosis);
+    Error::new(diagnosis).of(call)
+}

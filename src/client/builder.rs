@@ -1,0 +1,152 @@
+use std::fmt;
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use tower_http::decompression::Decompression;
+use tower_layer::Layer;
+
+use super::Client;
+use crate::dns::Resolve;
+use crate::error::SettingError;
+use crate::limit::{Limits, Settings};
+use crate::stack::StandardLayer;
+use crate::transport::{Transport, TransportBuilder};
+
+/// What a [`Client`] is told once, when it is made.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::{Client, dns::Static, limit::Settings};
+///
+/// let refused = Client::builder(Duration::from_secs(10))
+///     .limits(Settings::new().attempt(Duration::from_secs(11)))
+///     .build()
+///     .unwrap_err();
+/// assert_eq!(refused.to_string(), "attempt limit of 11s is longer than the deadline of 10s");
+/// ```
+#[must_use = "a builder does nothing until it is built"]
+pub struct ClientBuilder {
+    deadline: Duration,
+    limits: Settings,
+    headers: HeaderMap,
+    most_body_bytes: usize,
+    /// Settings of the transport, which is begun when the limits are known.
+    transport: Vec<Setting>,
+}
+
+type Setting = Box<dyn FnOnce(TransportBuilder) -> TransportBuilder + Send>;
+
+impl ClientBuilder {
+    pub(super) fn new(deadline: Duration) -> Self {
+        Self {
+            deadline,
+            limits: Settings::new(),
+            headers: HeaderMap::from_iter([(USER_AGENT, AGENT)]),
+            most_body_bytes: WHOLE_BODY_BYTES,
+            transport: Vec::new(),
+        }
+    }
+
+    /// Sets limits that are not to follow from the deadline.
+    pub fn limits(mut self, limits: Settings) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sends this header with every request that does not bring its own.
+    pub fn default_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// Sends these headers with every request that does not bring its own.
+    pub fn default_headers(mut self, headers: HeaderMap) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    /// Bounds the bodies that are received whole (8 MiB by default), on the wire and decoded.
+    pub fn body_limit(mut self, most_bytes: usize) -> Self {
+        self.most_body_bytes = most_bytes;
+        self
+    }
+
+    /// Brings one's own DNS: see [`TransportBuilder::resolver`].
+    pub fn resolver(self, resolver: impl Resolve) -> Self {
+        self.with(|transport| transport.resolver(resolver))
+    }
+
+    /// Brings one's own TLS: see [`TransportBuilder::tls`].
+    pub fn tls(self, config: rustls::ClientConfig) -> Self {
+        self.with(|transport| transport.tls(config))
+    }
+
+    /// Sends everything through an HTTP proxy: see [`TransportBuilder::proxy`].
+    pub fn proxy(self, url: impl Into<String>) -> Self {
+        let url = url.into();
+        self.with(|transport| transport.proxy(url))
+    }
+
+    /// Changes the reqwest clients underneath: see [`TransportBuilder::reqwest`].
+    pub fn reqwest<F>(self, hook: F) -> Self
+    where
+        F: Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
+    {
+        self.with(|transport| transport.reqwest(hook))
+    }
+
+    fn with(
+        mut self,
+        set: impl FnOnce(TransportBuilder) -> TransportBuilder + Send + 'static,
+    ) -> Self {
+        self.transport.push(Box::new(set));
+        self
+    }
+
+    /// Makes the client.
+    ///
+    /// # Errors
+    ///
+    /// Fails if limits contradict each other (the error names both fields and values), if the
+    /// system's name servers or roots cannot be read where they are needed, or if a hook breaks
+    /// the client underneath.
+    pub fn build(self) -> Result<Client, SettingError> {
+        let limits = Limits::with(self.deadline, self.limits)?;
+        if self.most_body_bytes == 0 {
+            return Err(SettingError::out_of_range(
+                "body limit",
+                0,
+                "1 byte or more",
+            ));
+        }
+        let begun = Transport::builder(limits);
+        let set = self
+            .transport
+            .into_iter()
+            .fold(begun, |transport, set| set(transport));
+        let stack = StandardLayer::under(limits).layer(set.build()?);
+        Ok(Client {
+            // Outermost: what the wire did is settled below, what the bytes mean begins here.
+            stack: Decompression::new(stack),
+            headers: self.headers,
+            most_body_bytes: self.most_body_bytes,
+        })
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder")
+            .field("deadline", &self.deadline)
+            .field("limits", &self.limits)
+            .field("most_body_bytes", &self.most_body_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("sevenhops/", env!("CARGO_PKG_VERSION")));
+/// An API's answer is rarely larger, and a thousand of them still fit into memory.
+const WHOLE_BODY_BYTES: usize = 8 << 20;

@@ -1,0 +1,122 @@
+//! The paved path: a client with a deadline, in reqwest's way of building requests.
+
+mod body;
+mod builder;
+mod decode;
+mod request;
+mod response;
+
+use std::fmt;
+
+use http::{HeaderMap, Method};
+use reqwest::IntoUrl;
+use tower::ServiceExt;
+use tower_http::decompression::Decompression;
+
+pub use self::body::{Body, ResponseBody};
+pub use self::builder::ClientBuilder;
+pub use self::request::RequestBuilder;
+pub use self::response::Response;
+
+use crate::error::Error;
+use crate::guard::attempt::AttemptService;
+use crate::guard::call::CallService;
+use crate::transport::Transport;
+
+/// An HTTP client in which every wait ends and every failure names its hop.
+///
+/// Cheap to clone; clones share connections and the DNS cache.
+///
+/// # Example
+///
+/// ```no_run
+/// use std::time::Duration;
+/// # #[derive(serde::Deserialize)] struct Charge { id: String }
+///
+/// # async fn f(key: &str, params: &[(&str, &str)]) -> Result<(), Box<dyn std::error::Error>> {
+/// let client = sevenhops::Client::builder(Duration::from_secs(10)).build()?;
+/// let charge: Charge = client
+///     .post("https://api.stripe.com/v1/charges")
+///     .bearer_auth(key)
+///     .form(&params)
+///     .send().await?
+///     .error_for_status()?
+///     .json().await?;
+/// # drop(charge.id); Ok(()) }
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropping a future of the client gives its call up: what was not taken by a connection is not
+/// sent any more.
+#[derive(Clone)]
+pub struct Client {
+    stack: Decompression<CallService<AttemptService<Transport>>>,
+    headers: HeaderMap,
+    most_body_bytes: usize,
+}
+
+impl Client {
+    /// Begins a client whose calls end within `deadline`, to the last byte of the body.
+    pub fn builder(deadline: std::time::Duration) -> ClientBuilder {
+        ClientBuilder::new(deadline)
+    }
+
+    /// Begins a GET request.
+    pub fn get(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::GET, url)
+    }
+
+    /// Begins a POST request.
+    pub fn post(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::POST, url)
+    }
+
+    /// Begins a PUT request.
+    pub fn put(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::PUT, url)
+    }
+
+    /// Begins a PATCH request.
+    pub fn patch(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::PATCH, url)
+    }
+
+    /// Begins a DELETE request.
+    pub fn delete(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::DELETE, url)
+    }
+
+    /// Begins a HEAD request.
+    pub fn head(&self, url: impl IntoUrl) -> RequestBuilder {
+        self.request(Method::HEAD, url)
+    }
+
+    /// Begins a request. An URL that is none is reported when the request is sent, at encode.
+    pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
+        RequestBuilder::new(self.clone(), method, url.into_url())
+    }
+
+    /// Sends a request that was made elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the hop at which the call failed. A status is no failure.
+    pub async fn execute(&self, mut request: http::Request<Body>) -> Result<Response, Error> {
+        for (name, value) in &self.headers {
+            if !request.headers().contains_key(name) {
+                request.headers_mut().append(name, value.clone());
+            }
+        }
+        let uri = request.uri().clone();
+        let response = self.stack.clone().oneshot(request).await?;
+        Ok(Response::new(response, &uri, self.most_body_bytes))
+    }
+}
+
+impl fmt::Debug for Client {
+    /// Without its headers: they may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,269 @@
+use std::fmt;
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, Uri, Version};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use url::Url;
+
+use super::{Body, Client, Response};
+use crate::call::{Call, Options};
+use crate::error::{BoxError, Error};
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::limit::Limit;
+use crate::transport::basic;
+
+/// A request being built. What cannot be written down is reported when it is sent, at encode.
+#[must_use = "a request does nothing until it is sent"]
+pub struct RequestBuilder {
+    client: Client,
+    method: Method,
+    url: Option<Url>,
+    version: Version,
+    headers: HeaderMap,
+    body: Body,
+    options: Options,
+    most_body_bytes: usize,
+    /// The first thing that could not be written down.
+    invalid: Option<BoxError>,
+}
+
+impl RequestBuilder {
+    pub(super) fn new(client: Client, method: Method, url: reqwest::Result<Url>) -> Self {
+        let (url, invalid) = match url {
+            Ok(url) => (Some(url), None),
+            Err(error) => (None, Some(BoxError::from(error.without_url()))),
+        };
+        Self {
+            most_body_bytes: client.most_body_bytes,
+            client,
+            method,
+            url,
+            version: Version::default(),
+            headers: HeaderMap::new(),
+            body: Body::empty(),
+            options: Options::new(),
+            invalid,
+        }
+    }
+
+    /// Adds a header.
+    pub fn header<N, V>(mut self, name: N, value: V) -> Self
+    where
+        N: TryInto<HeaderName, Error: Into<BoxError>>,
+        V: TryInto<HeaderValue, Error: Into<BoxError>>,
+    {
+        match (name.try_into(), value.try_into()) {
+            (Ok(name), Ok(value)) => {
+                self.headers.append(name, value);
+                self
+            }
+            (Err(error), _) => self.reject(error),
+            (_, Err(error)) => self.reject(error),
+        }
+    }
+
+    /// Sets headers, in place of those of the same name.
+    pub fn headers(mut self, headers: HeaderMap) -> Self {
+        for name in headers.keys() {
+            self.headers.remove(name);
+        }
+        self.headers.extend(headers);
+        self
+    }
+
+    /// Adds pairs to the query.
+    pub fn query<T: Serialize + ?Sized>(mut self, query: &T) -> Self {
+        match serde_urlencoded::to_string(query) {
+            Ok(pairs) => {
+                if let Some(url) = self.url.as_mut().filter(|_| !pairs.is_empty()) {
+                    let all = match url.query().filter(|query| !query.is_empty()) {
+                        Some(before) => format!("{before}&{pairs}"),
+                        None => pairs,
+                    };
+                    url.set_query(Some(&all));
+                }
+                self
+            }
+            Err(error) => self.reject(error),
+        }
+    }
+
+    /// Sets the body to JSON, and the content type unless it was set.
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(json) => self.content(json.into(), "application/json"),
+            Err(error) => self.reject(error),
+        }
+    }
+
+    /// Sets the body to a form, and the content type unless it was set.
+    pub fn form<T: Serialize + ?Sized>(self, form: &T) -> Self {
+        match serde_urlencoded::to_string(form) {
+            Ok(pairs) => self.content(pairs.into(), "application/x-www-form-urlencoded"),
+            Err(error) => self.reject(error),
+        }
+    }
+
+    /// Sets the body.
+    pub fn body(mut self, body: impl Into<Body>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Sets `Authorization: Bearer` (RFC 6750).
+    pub fn bearer_auth(self, token: impl fmt::Display) -> Self {
+        let mut line = format!("Bearer {token}").into_bytes();
+        let value = HeaderValue::from_bytes(&line);
+        line.fill(0);
+        match value {
+            Ok(value) => self.authorization(value),
+            Err(error) => self.reject(error),
+        }
+    }
+
+    /// Sets `Authorization: Basic` (RFC 7617).
+    pub fn basic_auth(self, user: impl fmt::Display, password: Option<&str>) -> Self {
+        let value = basic(user.to_string().as_bytes(), password.map(str::as_bytes));
+        self.authorization(value)
+    }
+
+    /// Sets the version of HTTP to be asked for.
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Names the route for telemetry, without values: `/v1/charges/{id}`.
+    pub fn route(mut self, route: impl Into<Arc<str>>) -> Self {
+        self.options = self.options.route(route);
+        self
+    }
+
+    /// Sets the deadline of this call.
+    pub fn deadline(mut self, deadline: Limit) -> Self {
+        self.options = self.options.deadline(deadline);
+        self
+    }
+
+    /// Lets the deadline end at the response head: for a stream that goes on for as long as it
+    /// pleases, as long as no two pieces are further apart than the body idle limit.
+    pub fn streaming(mut self) -> Self {
+        self.options = self.options.streaming();
+        self
+    }
+
+    /// Bounds the body of this call, where it is received whole.
+    pub fn body_limit(mut self, most_bytes: usize) -> Self {
+        self.most_body_bytes = most_bytes;
+        self
+    }
+
+    /// Sends the request and returns as soon as the response head is here.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the hop at which the call failed. A status is no failure: see
+    /// [`Response::error_for_status`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives the call up.
+    pub async fn send(self) -> Result<Response, Error> {
+        let (client, most_body_bytes) = (self.client.clone(), self.most_body_bytes);
+        let response = client.execute(self.build()?).await?;
+        Ok(response.bounded(most_body_bytes))
+    }
+
+    /// Sends the request and receives the whole body, as part of the attempt.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); a status that is no success is a failure too, and so is a body
+    /// longer than the body limit.
+    pub async fn fetch_bytes(self) -> Result<Bytes, Error> {
+        self.fetch().await?.bytes().await
+    }
+
+    /// Sends the request, receives the whole body as part of the attempt, and reads it as JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`fetch_bytes`](Self::fetch_bytes); a body that is not the promised JSON fails at decode.
+    pub async fn fetch_json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        self.fetch().await?.json().await
+    }
+
+    async fn fetch(mut self) -> Result<Response, Error> {
+        self.options = self.options.whole_body(self.most_body_bytes);
+        self.send().await?.error_for_status()
+    }
+
+    /// The request, to be sent by [`Client::execute`] or through another service.
+    ///
+    /// # Errors
+    ///
+    /// Fails at encode if the URL, a header or the body cannot be written down.
+    pub fn build(mut self) -> Result<Request<Body>, Error> {
+        let url = self.url.take();
+        let uri = url.as_ref().and_then(|url| {
+            url.as_str()
+                .parse::<Uri>()
+                .map_err(|error| self.note(error))
+                .ok()
+        });
+        let mut request = Request::new(self.body);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = uri.unwrap_or_default();
+        *request.version_mut() = self.version;
+        *request.headers_mut() = self.headers;
+        request.extensions_mut().insert(self.options);
+        match self.invalid {
+            None => Ok(request),
+            Some(cause) => Err(unwritten(&mut request, cause)),
+        }
+    }
+
+    fn note(&mut self, error: impl Into<BoxError>) {
+        self.invalid.get_or_insert_with(|| error.into());
+    }
+
+    fn reject(mut self, error: impl Into<BoxError>) -> Self {
+        self.note(error);
+        self
+    }
+
+    fn content(mut self, bytes: Bytes, kind: &'static str) -> Self {
+        let kind = HeaderValue::from_static(kind);
+        self.headers.entry(CONTENT_TYPE).or_insert(kind);
+        self.body(bytes)
+    }
+
+    fn authorization(mut self, mut value: HeaderValue) -> Self {
+        value.set_sensitive(true);
+        self.headers.insert(AUTHORIZATION, value);
+        self
+    }
+}
+
+/// The call of a request that could not be written down: it ends before it begins.
+fn unwritten(request: &mut Request<Body>, cause: BoxError) -> Error {
+    let diagnosis = Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None);
+    let call = Call::begin(request, Limit::MAX);
+    let span = crate::telemetry::call_span(call.method(), call.uri(), call.route());
+    call.fail(diagnosis);
+    crate::telemetry::fail_call(&span, &diagnosis, 0);
+    Error::new(diagnosis).because(cause).of(&call)
+}
+
+impl fmt::Debug for RequestBuilder {
+    /// Without headers, query and body: they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBuilder")
+            .field("method", &self.method)
+            .field("host", &self.url.as_ref().and_then(Url::host_str))
+            .finish_non_exhaustive()
+    }
+}

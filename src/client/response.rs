@@ -1,0 +1,264 @@
+use std::fmt;
+
+use bytes::{Bytes, BytesMut};
+use http::response::Parts;
+use http::{Extensions, HeaderMap, StatusCode, Uri, Version};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
+use serde::de::DeserializeOwned;
+
+use super::ResponseBody;
+use super::body::failed;
+use super::decode;
+use crate::call::Call;
+use crate::error::{BoxError, Error};
+use crate::guard::call::CallBody;
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
+
+/// A response: its head is here, its body may still be on the way.
+pub struct Response {
+    head: Parts,
+    body: ResponseBody,
+    uri: Uri,
+    timeline: Option<Timeline>,
+    most_body_bytes: usize,
+}
+
+impl Response {
+    pub(super) fn new<R>(
+        response: http::Response<tower_http::decompression::DecompressionBody<CallBody<R>>>,
+        uri: &Uri,
+        most_body_bytes: usize,
+    ) -> Self
+    where
+        R: HttpBody<Data = Bytes> + Send + 'static,
+        R::Error: Into<BoxError>,
+    {
+        let timeline = response.body().get_ref().timeline().clone();
+        let (head, body) = response.into_parts();
+        Self {
+            head,
+            body: ResponseBody::new(body, Some(timeline.clone())),
+            uri: uri.clone(),
+            timeline: Some(timeline),
+            most_body_bytes,
+        }
+    }
+
+    pub(super) fn bounded(mut self, most_body_bytes: usize) -> Self {
+        self.most_body_bytes = most_body_bytes;
+        self
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.head.status
+    }
+
+    /// The version of HTTP that was spoken.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.head.version
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.headers
+    }
+
+    /// The extensions.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.head.extensions
+    }
+
+    /// The URL that was asked for, whole.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// What has happened in the call so far; it goes on while the body is received. `None` for a
+    /// response that was not received here.
+    #[must_use]
+    pub fn timeline(&self) -> Option<&Timeline> {
+        self.timeline.as_ref()
+    }
+
+    /// The length of the body, if it was announced and is not encoded.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        self.body.size_hint().exact()
+    }
+
+    /// Turns a status of 400 and above into an error that names gateway or server.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the hop, the kind and the effect of the status; the body is dropped.
+    pub fn error_for_status(self) -> Result<Self, Error> {
+        match Diagnosis::status(self.head.status, &self.head.headers) {
+            None => Ok(self),
+            Some(diagnosis) => {
+                let error = Error::by_status(diagnosis, &self.head.headers);
+                match &self.timeline {
+                    Some(Timeline(call)) => {
+                        call.fail(diagnosis);
+                        Err(error.of(call))
+                    }
+                    None => Err(error),
+                }
+            }
+        }
+    }
+
+    /// The next piece of the body; `None` at its end.
+    ///
+    /// # Errors
+    ///
+    /// Fails at receive if the body breaks off or stalls, at decode if its content-coding is
+    /// corrupt.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a piece is lost only together with the response.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(data) = frame?.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The body as a stream of pieces.
+    pub fn bytes_stream(self) -> http_body_util::BodyDataStream<ResponseBody> {
+        self.body.into_data_stream()
+    }
+
+    /// The whole body.
+    ///
+    /// # Errors
+    ///
+    /// As [`chunk`](Self::chunk); fails too if the body is longer than the body limit.
+    pub async fn bytes(mut self) -> Result<Bytes, Error> {
+        let mut whole = BytesMut::new();
+        while let Some(piece) = self.chunk().await? {
+            if piece.len() > self.most_body_bytes - whole.len() {
+                let too_large = Diagnosis::new(Hop::Decode, Kind::TooLarge, Effect::Done);
+                return Err(failed(too_large, &self.timeline));
+            }
+            if whole.is_empty() && self.body.is_end_stream() {
+                return Ok(piece);
+            }
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// The whole body as text; what is no UTF-8 is replaced by U+FFFD.
+    ///
+    /// # Errors
+    ///
+    /// As [`bytes`](Self::bytes).
+    pub async fn text(self) -> Result<String, Error> {
+        let bytes = self.bytes().await?;
+        Ok(String::from_utf8(bytes.into())
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
+    /// The whole body, read as JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`bytes`](Self::bytes); a body that is not the promised JSON fails at decode.
+    pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
+        let timeline = self.timeline.clone();
+        let bytes = self.bytes().await?;
+        decode::json(&bytes).map_err(|cause| {
+            let malformed = Diagnosis::new(Hop::Decode, Kind::Malformed, Effect::Done);
+            failed(malformed, &timeline).because(cause)
+        })
+    }
+}
+
+impl From<Response> for http::Response<ResponseBody> {
+    fn from(response: Response) -> Self {
+        Self::from_parts(response.head, response.body)
+    }
+}
+
+impl From<Response> for reqwest::Response {
+    fn from(response: Response) -> Self {
+        use reqwest::ResponseBuilderExt;
+        let Response {
+            mut head,
+            body,
+            uri,
+            ..
+        } = response;
+        // reqwest keeps the URL in an extension that only its builder can write.
+        if let Ok(url) = uri.to_string().parse() {
+            if let Ok(marked) = http::Response::builder().url(url).body(()) {
+                head.extensions.extend(marked.into_parts().0.extensions);
+            }
+        }
+        let body = sync_wrapper::SyncWrapper::new(body);
+        http::Response::from_parts(head, reqwest::Body::wrap(Shared(body))).into()
+    }
+}
+
+impl<B> From<http::Response<B>> for Response
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    fn from(response: http::Response<B>) -> Self {
+        let call = response.extensions().get::<Call>().cloned();
+        let timeline = call.map(|call| call.timeline());
+        let (head, body) = response.into_parts();
+        Self {
+            body: ResponseBody::new(body, timeline.clone()),
+            head,
+            uri: Uri::default(),
+            timeline,
+            most_body_bytes: usize::MAX,
+        }
+    }
+}
+
+impl From<reqwest::Response> for Response {
+    fn from(response: reqwest::Response) -> Self {
+        let uri = response.url().as_str().parse().unwrap_or_default();
+        let mut ours = Self::from(http::Response::<reqwest::Body>::from(response));
+        ours.uri = uri;
+        ours
+    }
+}
+
+/// A response body that can be shared between threads because nobody looks at it through `&`.
+struct Shared(sync_wrapper::SyncWrapper<ResponseBody>);
+
+impl HttpBody for Shared {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
+        std::pin::Pin::new(self.0.get_mut()).poll_frame(cx)
+    }
+}
+
+impl fmt::Debug for Response {
+    /// Status and version: headers and body may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response")
+            .field("status", &self.status())
+            .field("version", &self.version())
+            .finish_non_exhaustive()
+    }
+}
