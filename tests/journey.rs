@@ -1,0 +1,404 @@
+//! The good cases, stage by stage, and what happens when somebody goes away.
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::StatusCode;
+    use sevenhops::hop::{Outcome, RowEnd, Stage};
+    use sevenhops::limit::{Limit, Settings, Waited};
+    use sevenhops::testing::{
+        Answer, Authority, ClosedPort, ConnFault, FaultServer, Gate, Reply, Script, ScriptedDns,
+    };
+    use sevenhops::{Client, ClientBuilder, Effect, Hop, Kind, Timeline};
+
+    struct Net {
+        authority: Authority,
+        dns: ScriptedDns,
+    }
+
+    impl Net {
+        async fn new() -> Self {
+            let dns = ScriptedDns::start().await.unwrap();
+            dns.set("api.test", Script::addresses([[127, 0, 0, 1].into()]));
+            let authority = Authority::new().unwrap();
+            Self { authority, dns }
+        }
+
+        fn builder(&self) -> ClientBuilder {
+            Client::builder(Duration::from_secs(10))
+                .tls(self.authority.client_config())
+                .resolver(self.dns.resolver())
+        }
+
+        fn client(&self) -> Client {
+            self.builder().build().unwrap()
+        }
+
+        async fn tls_server(&self) -> FaultServer {
+            let identity = self.authority.issue(&["api.test"]).unwrap();
+            let server = FaultServer::builder().tls(identity);
+            server.start().await.unwrap()
+        }
+    }
+
+    fn url(server: &FaultServer, scheme: &str) -> String {
+        format!("{scheme}://api.test:{}/v1/charges", server.addr().port())
+    }
+
+    fn stages(timeline: &Timeline) -> Vec<(Stage, RowEnd)> {
+        let attempts = timeline.attempts();
+        let rows = attempts.iter().flat_map(|attempt| &attempt.rows);
+        rows.map(|row| (row.stage, row.end)).collect()
+    }
+
+    async fn good(client: &Client, url: &str) -> Timeline {
+        let response = client.post(url).body("amount=100").send().await.unwrap();
+        let timeline = response.timeline().cloned().unwrap();
+        assert_eq!(response.text().await.unwrap(), r#"{"ok":true}"#);
+        assert_eq!(timeline.outcome(), Some(Outcome::Answered(StatusCode::OK)));
+        timeline
+    }
+
+    fn left(stages: &[Stage]) -> Vec<(Stage, RowEnd)> {
+        stages.iter().map(|stage| (*stage, RowEnd::Left)).collect()
+    }
+
+    use Stage::{Connect, Dns, Receive, Send, Tls, Wait};
+
+    #[tokio::test]
+    async fn plain_http_on_a_new_connection() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let timeline = good(&net.client(), &url(&server, "http")).await;
+        let expected = left(&[Dns, Connect, Send, Wait, Receive]);
+        assert_eq!(stages(&timeline), expected, "{timeline}");
+        assert!(!timeline.attempts()[0].reused);
+    }
+
+    #[tokio::test]
+    async fn https_on_a_new_connection_then_on_the_pooled_one() {
+        let net = Net::new().await;
+        let server = net.tls_server().await;
+        let (client, url) = (net.client(), url(&server, "https"));
+        let timeline = good(&client, &url).await;
+        let expected = left(&[Dns, Connect, Tls, Send, Wait, Receive]);
+        assert_eq!(stages(&timeline), expected, "{timeline}");
+
+        let timeline = good(&client, &url).await;
+        assert_eq!(
+            stages(&timeline),
+            left(&[Send, Wait, Receive]),
+            "{timeline}"
+        );
+        let attempt = &timeline.attempts()[0];
+        assert!(attempt.reused && attempt.dns.unwrap().1);
+        assert_eq!((attempt.sent_bytes, attempt.received_bytes), (10, 11));
+        assert_eq!(server.connections(), 1);
+        assert_eq!(net.dns.queries_for("api.test"), 2, "A and AAAA, once each");
+    }
+
+    #[tokio::test]
+    async fn http2_is_negotiated_and_multiplexed() {
+        let net = Net::new().await;
+        let identity = net.authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder().tls(identity).http2();
+        let server = server.start().await.unwrap();
+        let (client, url) = (net.client(), url(&server, "https"));
+        good(&client, &url).await;
+        let timeline = good(&client, &url).await;
+        let attempt = &timeline.attempts()[0];
+        assert_eq!(attempt.version, Some(http::Version::HTTP_2));
+        assert!(attempt.reused);
+        assert_eq!(server.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn ip_literal_is_not_looked_up() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let timeline = good(&net.client(), &server.url("/v1/charges")).await;
+        assert_eq!(stages(&timeline), left(&[Connect, Send, Wait, Receive]));
+        assert_eq!(net.dns.queries().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn second_address_is_tried_when_the_first_refuses() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let port = server.addr().port();
+        let _closed = ClosedPort::at(([127, 0, 0, 2], port).into()).unwrap();
+        let both = [[127, 0, 0, 2].into(), [127, 0, 0, 1].into()];
+        net.dns.set("api.test", Script::addresses(both));
+
+        let timeline = good(&net.client(), &url(&server, "http")).await;
+
+        let mut expected = left(&[Dns, Connect, Connect, Send, Wait, Receive]);
+        expected[1].1 = RowEnd::Failed(Kind::Refused);
+        assert_eq!(stages(&timeline), expected, "{timeline}");
+        let rows = &timeline.attempts()[0].rows;
+        assert_eq!(rows[1].address.unwrap().ip().to_string(), "127.0.0.2");
+        assert_eq!(rows[2].address.unwrap().ip().to_string(), "127.0.0.1");
+        let seen = server.requests();
+        assert_eq!((seen.len(), &seen[0].body[..]), (1, &b"amount=100"[..]));
+    }
+
+    #[tokio::test]
+    async fn body_dropped_unread_ends_receive_with_the_bytes_delivered() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let stall = Reply::StallInBody {
+            declared: 100,
+            sent: Bytes::from_static(b"half"),
+        };
+        server.on_request([stall]);
+        let sent = net.client().get(url(&server, "http")).send().await;
+        let mut response = sent.unwrap();
+        let timeline = response.timeline().cloned().unwrap();
+        assert_eq!(response.chunk().await.unwrap().unwrap(), "half");
+        drop(response);
+        assert_eq!(stages(&timeline).last(), Some(&(Receive, RowEnd::Left)));
+        assert_eq!(timeline.attempts()[0].received_bytes, 4);
+    }
+
+    #[tokio::test]
+    async fn f16_idle_connection_that_closed_is_replaced_without_a_failure() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let (client, url) = (net.client(), url(&server, "http"));
+        good(&client, &url).await;
+        server.close_connections();
+        server.wait_until(|stats| stats.open_connections == 0).await;
+        // Whether hyper notices before or after it hands the request over is up to the scheduler:
+        // never is it sent twice, and never is a failure without effect called anything else.
+        match client.post(&url).body("amount=100").send().await {
+            Ok(_) => assert_eq!(server.requests_seen(), 2),
+            Err(error) => {
+                assert_eq!(
+                    (error.hop(), error.kind()),
+                    (Some(Hop::Server), Kind::Closed)
+                );
+                assert_eq!(error.effect(), Effect::Possible);
+                assert_eq!(server.requests_seen(), 1);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn f30_caller_that_goes_away_while_connecting_is_no_failure() {
+        let net = Net::new().await;
+        let server = net.tls_server().await;
+        server.on_connection([ConnFault::Silent]);
+        let client = net.client();
+        let request = client.post(url(&server, "https")).body("amount=100");
+        let calling = tokio::spawn(request.send());
+        server.wait_until(|stats| stats.connections == 1).await;
+        calling.abort();
+        assert!(calling.await.unwrap_err().is_cancelled());
+        server.wait_until(|stats| stats.open_connections == 0).await;
+        assert_eq!(server.requests_seen(), 0);
+    }
+
+    #[tokio::test]
+    async fn t13_request_given_up_behind_a_stream_limit_never_arrives() {
+        let net = Net::new().await;
+        let identity = net.authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder().tls(identity).http2();
+        let server = server.start().await.unwrap();
+        let client = net
+            .builder()
+            .limits(Settings::new().send(Duration::from_millis(300)))
+            .build()
+            .unwrap();
+        let url = url(&server, "https");
+        server.on_connection([ConnFault::MaxStreams(1)]);
+        good(&client, &url).await;
+        let gate = Gate::new();
+        server.on_request([Answer::default().hold(&gate).into()]);
+        let first = tokio::spawn(client.get(&url).send());
+        server.wait_until(|stats| stats.requests == 2).await;
+
+        // One with a body, one without: neither method may be sent late.
+        let (with, without) = tokio::join!(
+            client.post(&url).body("amount=100").send(),
+            client.post(&url).send(),
+        );
+        let with = with.unwrap_err();
+        assert_eq!((with.hop(), with.effect()), (Some(Hop::Send), Effect::None));
+        let without = without.unwrap_err();
+        assert_eq!(without.expired(), Some(Waited::Send));
+
+        gate.open();
+        first.await.unwrap().unwrap().bytes().await.unwrap();
+        // The connection is as good as before, and what was given up stays away: a stream that was
+        // already queued may open, but never to its end.
+        good(&client, &url).await;
+        let whole = server
+            .requests()
+            .iter()
+            .filter(|seen| seen.body_complete)
+            .count();
+        assert_eq!(whole, 3, "{:?}", server.requests());
+    }
+
+    #[tokio::test]
+    async fn t4_deadline_goes_to_the_last_byte_of_the_body() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.on_request([Reply::StallInBody {
+            declared: 100,
+            sent: Bytes::from_static(b"half"),
+        }]);
+        let hurried = net
+            .client()
+            .get(url(&server, "http"))
+            .deadline(Limit::from_millis(400));
+        let error = hurried.send().await.unwrap().bytes().await.unwrap_err();
+        assert_eq!(error.hop(), Some(Hop::Receive));
+        assert!(error.is_timeout());
+        assert_eq!(error.effect(), Effect::Done);
+        server.wait_until(|stats| stats.open_connections == 0).await;
+    }
+
+    #[tokio::test]
+    async fn streaming_body_outlives_the_deadline() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let gate = Gate::new();
+        server.on_request([Answer::default().hold_body(&gate).into()]);
+        let request = net
+            .builder()
+            .limits(Settings::new().attempt(Duration::from_secs(4)))
+            .build()
+            .unwrap()
+            .get(url(&server, "http"))
+            .deadline(Limit::from_millis(500))
+            .streaming();
+        let response = request.send().await.unwrap();
+        let late = tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>());
+        assert!(late.await.is_err());
+        gate.open();
+        assert_eq!(response.text().await.unwrap(), r#"{"ok":true}"#);
+    }
+
+    #[tokio::test]
+    async fn whole_body_calls_return_the_value_and_bound_the_body() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let (client, url) = (net.client(), url(&server, "http"));
+        let value: std::collections::HashMap<String, bool> =
+            client.get(&url).fetch_json().await.unwrap();
+        assert!(value["ok"]);
+        let error = client
+            .get(&url)
+            .body_limit(10)
+            .fetch_bytes()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.hop(), error.kind()),
+            (Some(Hop::Receive), Kind::TooLarge)
+        );
+        let error = client
+            .get(&url)
+            .body_limit(10)
+            .send()
+            .await
+            .unwrap()
+            .bytes()
+            .await;
+        assert_eq!(error.unwrap_err().kind(), Kind::TooLarge);
+    }
+
+    #[tokio::test]
+    async fn client_certificate_that_is_missing_is_tls_without_effect() {
+        let net = Net::new().await;
+        let identity = net.authority.issue(&["api.test"]).unwrap();
+        let config = identity.server_config_with_client_auth(&net.authority, &[]);
+        let server = FaultServer::builder()
+            .tls_config(config)
+            .start()
+            .await
+            .unwrap();
+        let url = url(&server, "https");
+        let error = net
+            .client()
+            .post(&url)
+            .body("amount=100")
+            .send()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.hop(), error.kind()),
+            (Some(Hop::Tls), Kind::Alert),
+            "{error:?}"
+        );
+        assert_eq!(error.effect(), Effect::None);
+        assert_eq!(server.requests_seen(), 0);
+
+        let own = net.authority.issue(&["client.test"]).unwrap();
+        let client = net.builder().tls(net.authority.client_config_as(&own));
+        good(&client.build().unwrap(), &url).await;
+    }
+
+    #[tokio::test]
+    async fn response_turns_into_reqwests_and_back() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let url = url(&server, "http");
+        let response = net.client().get(&url).send().await.unwrap();
+        let theirs = reqwest::Response::from(response);
+        assert_eq!(theirs.url().as_str(), url);
+        let ours = sevenhops::Response::from(theirs);
+        assert_eq!(ours.uri().to_string(), url);
+        assert_eq!(ours.text().await.unwrap(), r#"{"ok":true}"#);
+    }
+
+    #[tokio::test]
+    async fn requests_are_built_as_reqwests_users_expect() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let base = url(&server, "http").replace("http://", "http://us%65r:pass@");
+        let request = net
+            .client()
+            .put(format!("{base}?a=1"))
+            .query(&[("b", "2 3")])
+            .header("x-one", "1")
+            .json(&[1, 2]);
+        request.send().await.unwrap();
+        let seen = &server.requests()[0];
+        assert_eq!(
+            (seen.method.as_str(), &*seen.target),
+            ("PUT", "/v1/charges?a=1&b=2+3")
+        );
+        assert_eq!(seen.headers["authorization"], "Basic dXNlcjpwYXNz");
+        assert_eq!(seen.headers["content-type"], "application/json");
+        assert_eq!(seen.headers["x-one"], "1");
+        assert_eq!(&seen.body[..], b"[1,2]");
+    }
+
+    #[tokio::test]
+    async fn hook_cannot_undo_the_resolver_or_the_redirects() {
+        let net = Net::new().await;
+        let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+        let refused = net
+            .builder()
+            .reqwest(move |builder| builder.resolve("api.test", anywhere))
+            .build()
+            .unwrap_err();
+        assert!(refused.to_string().starts_with("reqwest hook"), "{refused}");
+
+        let server = FaultServer::builder().start().await.unwrap();
+        let moved = Answer::new(StatusCode::FOUND).header("location", "/elsewhere");
+        server.default_reply(moved);
+        let client = net
+            .builder()
+            .reqwest(|builder| builder.redirect(reqwest::redirect::Policy::limited(5)))
+            .build()
+            .unwrap();
+        let response = client.get(url(&server, "http")).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::FOUND);
+        assert_eq!(server.requests_seen(), 1);
+    }
+}
