@@ -1,4 +1,53 @@
-//! sevenhops
+//! One line of SDK code crosses at least seven network hops. Any of them can fail, stall, or do the
+//! work and lose the answer. This crate makes such a line safe to run, and honest when it fails.
+//!
+//! ```text
+//!  your code │ 1 dns │ 2 connect │ 3 tls │ 4 send │ 5 gateway │ 6 server │ 7 receive │ your code
+//!   encode ──┘       └ TCP                        └ a middlebox answered: 502, 504   └── decode
+//!                                                   └ the service: 429, 401, 5xx, silence
+//! ```
+//!
+//! Every wait ends, every failure names its hop, and every failure says whether it may have
+//! happened all the same:
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use sevenhops::{Client, Effect};
+//!
+//! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::builder(Duration::from_secs(10)).build()?; // no client without a deadline
+//! match client.post("https://api.test/v1/charges").form(&[("amount", "100")]).send().await {
+//!     Ok(response) => println!("{}", response.error_for_status()?.text().await?),
+//!     Err(error) if error.effect() == Effect::None => println!("not charged: {error}"),
+//!     Err(error) => println!("perhaps charged: {error}"),
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! # The journey of a call
+//!
+//! | place | what stands there |
+//! |---|---|
+//! | [`Client`] | builds the request, decodes the answer |
+//! | [`CallLayer`] | the deadline of the whole call, its timeline, its span |
+//! | [`AttemptLayer`] | the limits of one try, and the tracker that hears every hop |
+//! | [`Transport`] | our own look-up, then one reqwest client for each destination and address |
+//!
+//! [`StandardLayer`] puts them into that order; each works alone in any tower stack over
+//! [`http::Request`].
+//!
+//! # Features
+//!
+//! `client` (on by default) is the client, the transport and the resolver; without it the layers
+//! remain. `testing` is the fault server and the scripted name server of this crate's own tests.
+#![cfg_attr(
+    not(feature = "client"),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the transport calls the tracker's hooks"
+    )
+)]
 
 mod call;
 #[cfg(feature = "client")]
@@ -27,3 +76,8 @@ pub use self::hop::{Effect, Fault, Hop, Kind, Timeline};
 pub use self::stack::StandardLayer;
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};
+
+// The README's code compiles.
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

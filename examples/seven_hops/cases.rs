@@ -1,8 +1,5 @@
 //! The faults: how each is brought about, and what has to be named.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use bytes::Bytes;
 use http::StatusCode;
 use sevenhops::testing::{
@@ -131,20 +128,18 @@ async fn nobody(port: Port, world: &World) -> Result<Stage> {
 }
 
 /// Lets another call take the only stream of the connection, and keep it.
-fn occupied(mut stage: Stage) -> Pin<Box<dyn Future<Output = Result<Stage>> + Send>> {
-    Box::pin(async move {
-        // The first answer makes sure that the peer's settings have arrived.
-        let first = stage.client.get(&stage.url).send().await?;
-        first.bytes().await?;
-        if let Some(server) = &stage.server {
-            server.on_request([Reply::Silent]);
-            let (client, url) = (stage.client.clone(), stage.url.clone());
-            let occupant = tokio::spawn(async move { client.get(&url).send().await.map(|_| ()) });
-            server.wait_until(|stats| stats.requests == 2).await;
-            stage.keep.push(Box::new(occupant));
-        }
-        Ok(stage)
-    })
+async fn occupied(mut stage: Stage) -> Result<Stage> {
+    // The first answer makes sure that the peer's settings have arrived.
+    let first = stage.client.get(&stage.url).send().await?;
+    first.bytes().await?;
+    if let Some(server) = &stage.server {
+        server.on_request([Reply::Silent]);
+        let (client, url) = (stage.client.clone(), stage.url.clone());
+        let occupant = tokio::spawn(async move { client.get(&url).send().await.map(|_| ()) });
+        server.wait_until(|stats| stats.requests == 2).await;
+        stage.keep.push(Box::new(occupant));
+    }
+    Ok(stage)
 }
 
 impl Stage {

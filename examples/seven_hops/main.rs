@@ -133,16 +133,19 @@ fn print_report(case: &Case, report: &Report, reqwest: &str) {
 }
 
 fn print_json(case: &Case, report: &Report) {
-    let (hop, kind, effect) = report.named();
-    let word = |word: Option<String>| word.map_or("null".to_owned(), |word| format!("\"{word}\""));
+    let [hop, kind, effect] = match report.named() {
+        Some((hop, kind, effect)) => [hop.to_string(), kind.to_string(), effect.to_string()]
+            .map(|word| format!("\"{word}\"")),
+        None => ["null"; 3].map(str::to_owned),
+    };
     println!(
         r#"{{"fault":"{}","connection":"{}","expected_hop":"{}","hop":{},"kind":{},"effect":{},"requests_seen":{},"right":{}}}"#,
         case.fault,
         case.connection.as_str(),
         case.expected.0,
-        word(hop.map(|hop| hop.to_string())),
-        word(kind.map(|kind| kind.to_string())),
-        word(effect.map(|effect| effect.to_string())),
+        hop,
+        kind,
+        effect,
         report.requests.0,
         report.right,
     );

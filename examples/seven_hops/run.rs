@@ -19,13 +19,10 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn named(&self) -> (Option<Hop>, Option<Kind>, Option<Effect>) {
-        let error = self.error.as_ref();
-        (
-            error.and_then(Error::hop),
-            error.map(Error::kind),
-            error.map(Error::effect),
-        )
+    /// What was reported, if the call failed at a hop.
+    pub(crate) fn named(&self) -> Option<(Hop, Kind, Effect)> {
+        let error = self.error.as_ref()?;
+        Some((error.hop()?, error.kind(), error.effect()))
     }
 }
 

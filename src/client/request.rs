@@ -254,7 +254,7 @@ fn unwritten(request: &mut Request<Body>, cause: BoxError) -> Error {
     let call = Call::begin(request, Limit::MAX);
     let span = crate::telemetry::call_span(call.method(), call.uri(), call.route());
     call.fail(diagnosis);
-    crate::telemetry::fail_call(&span, &diagnosis, 0);
+    crate::telemetry::end_call(&span, &call);
     Error::new(diagnosis).because(cause).of(&call)
 }
 

@@ -200,10 +200,10 @@ impl From<Response> for reqwest::Response {
             ..
         } = response;
         // reqwest keeps the URL in an extension that only its builder can write.
-        if let Ok(url) = uri.to_string().parse() {
-            if let Ok(marked) = http::Response::builder().url(url).body(()) {
-                head.extensions.extend(marked.into_parts().0.extensions);
-            }
+        if let Ok(url) = uri.to_string().parse()
+            && let Ok(marked) = http::Response::builder().url(url).body(())
+        {
+            head.extensions.extend(marked.into_parts().0.extensions);
         }
         let body = sync_wrapper::SyncWrapper::new(body);
         http::Response::from_parts(head, reqwest::Body::wrap(Shared(body))).into()

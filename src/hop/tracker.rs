@@ -53,7 +53,7 @@ pub(crate) struct Tracker {
     limits: Limits,
     /// Which stages are open, and the marks below.
     state: AtomicU16,
-    /// When each stage was last entered, in nanoseconds since `started`.
+    /// When each stage was last entered, in nanoseconds since `started`, plus one: 0 is never.
     entered: [AtomicU64; Stage::ALL.len()],
     /// When a byte of the request or the response last moved.
     moved: AtomicU64,
@@ -314,7 +314,7 @@ impl Tracker {
     pub(crate) fn entered(&self, stage: Stage) -> Instant {
         match self.entered[stage as usize].load(Ordering::Acquire) {
             0 => clock::now(),
-            nanos => self.started + Duration::from_nanos(nanos),
+            nanos => self.started + Duration::from_nanos(nanos - 1),
         }
     }
 
@@ -385,7 +385,7 @@ impl Tracker {
         }
         for stage in Stage::ALL {
             if after & !before & bit(stage) != 0 {
-                self.entered[stage as usize].store(now.max(1), Ordering::Release);
+                self.entered[stage as usize].store(now + 1, Ordering::Release);
                 self.log.push(stage, Event::Entered, now);
                 self.spans.open(stage);
             }

@@ -2,4 +2,4 @@
 
 mod spans;
 
-pub(crate) use self::spans::{AttemptSpans, call_span, end_call, fail_call};
+pub(crate) use self::spans::{AttemptSpans, call_span, end_call};

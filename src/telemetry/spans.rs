@@ -32,21 +32,15 @@ pub(crate) fn call_span(method: &Method, uri: &Uri, route: Option<&str>) -> Span
     span
 }
 
-/// Marks the call as failed.
-pub(crate) fn fail_call(span: &Span, diagnosis: &Diagnosis, attempts: u32) {
-    span.record("sevenhops.attempts", attempts);
-    mark(span, diagnosis);
-}
-
-/// The call is over: what only its end tells.
+/// The call is over: how many attempts it took, and how it failed, if it did.
 pub(crate) fn end_call(span: &Span, call: &Call) {
-    if span.is_disabled() || call.failure().is_some() {
+    if span.is_disabled() {
         return;
     }
     span.record("sevenhops.attempts", call.attempt_count());
-    let last = call.trackers().pop();
-    if let Some(judged) = last.and_then(|tracker| tracker.failure()) {
-        mark(span, &judged);
+    let by_attempt = || call.trackers().pop().and_then(|last| last.failure());
+    if let Some(diagnosis) = call.failure().or_else(by_attempt) {
+        mark(span, &diagnosis);
     }
 }
 

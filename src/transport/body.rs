@@ -134,15 +134,14 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.hint.clone()
+        self.hint
     }
 }
 
+type FrameOf<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
+
 impl<B: Body> RequestBody<B> {
-    fn poll_inner(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameOf<B>>> {
         match &mut self.inner {
             Some(inner) if !self.empty => inner.get_mut().as_mut().poll_frame(cx),
             _ => Poll::Ready(None),

@@ -87,7 +87,6 @@ impl Transport {
     }
 
     /// Begins a transport; `limits` hold where no attempt above brings its own.
-    #[must_use]
     pub fn builder(limits: Limits) -> TransportBuilder {
         TransportBuilder::new(limits)
     }
@@ -114,7 +113,9 @@ where
 
 /// The future of [`Transport`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Sending(Pin<Box<dyn Future<Output = Result<Response<reqwest::Body>, Error>> + Send>>);
+pub struct Sending(Pin<Box<dyn Future<Output = Answered> + Send>>);
+
+type Answered = Result<Response<reqwest::Body>, Error>;
 
 impl Future for Sending {
     type Output = Result<Response<reqwest::Body>, Error>;

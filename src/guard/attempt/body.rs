@@ -119,7 +119,7 @@ where
 
 impl Watch {
     fn read<D: Buf, E: Into<BoxError>>(
-        &mut self,
+        &self,
         frame: Option<Result<Frame<D>, E>>,
     ) -> Option<Result<Frame<Bytes>, Error>> {
         match frame {

@@ -122,12 +122,14 @@ where
     }
 }
 
+type Answered<R> = Result<Response<AttemptBody<R>>, Error>;
+
 /// Polls what is under way until it waits.
 fn advance<F, R, E>(
     mut state: Pin<&mut State<F, R>>,
     running: &mut Running,
     cx: &mut Context<'_>,
-) -> Poll<Result<Response<AttemptBody<R>>, Error>>
+) -> Poll<Answered<R>>
 where
     F: Future<Output = Result<Response<R>, E>>,
     E: Into<BoxError>,

@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::error::{BoxError, Error};
 use crate::hop::{Diagnosis, diagnose};
 use crate::limit::Waited;
-use crate::telemetry::{end_call, fail_call};
+use crate::telemetry::end_call;
 
 pin_project! {
     /// The future of [`CallService`](super::CallService).
@@ -110,9 +110,7 @@ impl Open {
     }
 
     pub(super) fn fail(&self, error: Error) -> Error {
-        let diagnosis = error.diagnosis();
-        self.call.fail(diagnosis);
-        fail_call(&self.span, &diagnosis, self.call.attempt_count());
+        self.call.fail(error.diagnosis());
         error.of(&self.call)
     }
 }

@@ -1,0 +1,258 @@
+//! The layers over a service that is not ours, on a clock that stands still.
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::io;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{Request, Response, StatusCode};
+    use http_body_util::{BodyExt, Full, StreamBody};
+    use sevenhops::hop::{Outcome, RowEnd, Stage};
+    use sevenhops::limit::{Limit, Limits, Settings, Waited};
+    use sevenhops::{
+        AttemptLayer, CallLayer, Effect, Error, Guard, Hop, Kind, Options, StandardLayer,
+    };
+    use tokio::time::Instant;
+    use tower::{Layer, ServiceExt, service_fn};
+
+    type Answer = Response<Full<Bytes>>;
+
+    fn post() -> Request<Full<Bytes>> {
+        Request::post("https://u:p@api.test/v1/charges?key=canary")
+            .body(Full::from("canary"))
+            .unwrap()
+    }
+
+    fn standard() -> StandardLayer {
+        StandardLayer::new(Duration::from_secs(10)).unwrap()
+    }
+
+    async fn never(_request: Request<Full<Bytes>>) -> io::Result<Answer> {
+        std::future::pending().await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_ends_at_the_attempt_limit_and_may_have_had_an_effect() {
+        let start = Instant::now();
+        let error = standard()
+            .layer(service_fn(never))
+            .oneshot(post())
+            .await
+            .unwrap_err();
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+        assert_eq!(error.expired(), Some(Waited::Attempt));
+        assert_eq!(
+            (error.hop(), error.effect()),
+            (Some(Hop::Server), Effect::Possible)
+        );
+        assert_eq!(
+            error.to_string(),
+            "POST https://api.test/v1/charges failed at server (hop 6 of 7): timeout, \
+             attempt limit; 1 attempt, effect possible"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deadline_that_comes_first_is_the_one_that_is_named() {
+        let limits = Settings::new().attempt(Duration::from_secs(10));
+        let limits = Limits::with(Duration::from_secs(10), limits).unwrap();
+        let service = StandardLayer::under(limits).layer(service_fn(never));
+        let error = service.oneshot(post()).await.unwrap_err();
+        assert_eq!(error.expired(), Some(Waited::Deadline));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_request_can_ask_for_a_shorter_deadline() {
+        let start = Instant::now();
+        let mut request = post();
+        let options = Options::new().deadline(Limit::from_millis(100));
+        request.extensions_mut().insert(options);
+        let service = standard().layer(service_fn(never));
+        assert!(service.oneshot(request).await.unwrap_err().is_timeout());
+        assert_eq!(start.elapsed(), Duration::from_millis(50));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t12_deadline_that_has_passed_sends_nothing() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let attempt = AttemptLayer::new(Limits::new(Duration::from_secs(10)).unwrap());
+        let inner = attempt.layer(service_fn(move |_request: Request<Full<Bytes>>| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { Ok::<_, Infallible>(Answer::default()) }
+        }));
+        // Something between call and attempt takes all the time there was.
+        let slow = service_fn(move |request| {
+            let inner = inner.clone();
+            async move {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                inner.oneshot(request).await
+            }
+        });
+        let call = CallLayer::new(Duration::from_secs(1)).unwrap();
+        let error = call.layer(slow).oneshot(post()).await.unwrap_err();
+        assert_eq!(error.refused_by(), Some(Guard::Deadline));
+        assert_eq!((error.hop(), error.effect()), (None, Effect::None));
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t8_cancellation_is_no_timeout_and_no_failure() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            let body = StreamBody::new(stalled());
+            Ok::<_, Infallible>(Response::new(body))
+        }));
+        let response = service.oneshot(post()).await.unwrap();
+        let timeline = response.body().timeline().clone();
+        drop(response);
+        assert_eq!(timeline.outcome(), Some(Outcome::Answered(StatusCode::OK)));
+        let rows = &timeline.attempts()[0].rows;
+        assert!(rows.iter().all(|row| row.end == RowEnd::Left), "{timeline}");
+
+        let service = standard().layer(service_fn(never));
+        let mut calling = Box::pin(service.oneshot(post()));
+        assert!(poll_once(calling.as_mut()).is_pending());
+        drop(calling);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t10_body_goes_on_after_the_attempt_is_over() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(StreamBody::new(slow(3))))
+        }));
+        let response = service.oneshot(post()).await.unwrap();
+        let body = response.into_body();
+        let timeline = body.timeline().clone();
+        // Three pieces, 3 s apart: longer than the attempt limit, within deadline and idle limit.
+        let whole = body.collect().await.unwrap().to_bytes();
+        assert_eq!(whole, "piecepiecepiece");
+        assert_eq!(timeline.elapsed(), Duration::from_secs(9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t4_trickling_body_ends_at_the_deadline() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(StreamBody::new(slow(9))))
+        }));
+        let start = Instant::now();
+        let body = service.oneshot(post()).await.unwrap().into_body();
+        let error = body.collect().await.unwrap_err();
+        assert_eq!(start.elapsed(), Duration::from_secs(10));
+        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(
+            (error.hop(), error.effect()),
+            (Some(Hop::Receive), Effect::Done)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn body_that_stops_ends_at_the_idle_limit() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(StreamBody::new(stalled())))
+        }));
+        let start = Instant::now();
+        let body = service.oneshot(post()).await.unwrap().into_body();
+        let error = body.collect().await.unwrap_err();
+        assert_eq!(start.elapsed(), Duration::from_secs(5));
+        assert_eq!(error.expired(), Some(Waited::BodyIdle));
+    }
+
+    #[tokio::test]
+    async fn foreign_error_is_kept_as_the_cause() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            Err::<Answer, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+        }));
+        let error: Error = service.oneshot(post()).await.unwrap_err();
+        assert_eq!(
+            (error.hop(), error.kind()),
+            (Some(Hop::Server), Kind::Refused)
+        );
+        let cause = std::error::Error::source(&error).unwrap();
+        assert_eq!(
+            cause.downcast_ref::<io::Error>().unwrap().kind(),
+            io::ErrorKind::ConnectionRefused
+        );
+    }
+
+    #[tokio::test]
+    async fn whole_body_is_received_inside_the_attempt() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+        }));
+        let mut request = post();
+        request
+            .extensions_mut()
+            .insert(Options::new().whole_body(5));
+        let response = service.oneshot(request).await.unwrap();
+        let rows = response.body().timeline().attempts().remove(0).rows;
+        assert_eq!(
+            rows.last().map(|row| (row.stage, row.end)),
+            Some((Stage::Receive, RowEnd::Left))
+        );
+        let mut request = post();
+        request
+            .extensions_mut()
+            .insert(Options::new().whole_body(4));
+        let error = service.oneshot(request).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.effect()),
+            (Kind::TooLarge, Effect::Done)
+        );
+    }
+
+    type Frame = Result<http_body::Frame<Bytes>, Infallible>;
+
+    fn stalled() -> impl futures_core::Stream<Item = Frame> + Send {
+        Slow {
+            pieces: 1,
+            wait: None,
+            every: Duration::from_secs(3_600),
+        }
+    }
+
+    fn slow(pieces: usize) -> impl futures_core::Stream<Item = Frame> + Send {
+        Slow {
+            pieces,
+            wait: None,
+            every: Duration::from_secs(3),
+        }
+    }
+
+    /// A body that sends a piece every so often.
+    struct Slow {
+        pieces: usize,
+        wait: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
+        every: Duration,
+    }
+
+    impl futures_core::Stream for Slow {
+        type Item = Frame;
+
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Frame>> {
+            if self.pieces == 0 {
+                return std::task::Poll::Ready(None);
+            }
+            let every = self.every;
+            let wait = self
+                .wait
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep(every)));
+            std::task::ready!(wait.as_mut().poll(cx));
+            self.wait = None;
+            self.pieces -= 1;
+            std::task::Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(
+                b"piece",
+            )))))
+        }
+    }
+
+    fn poll_once<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    }
+}

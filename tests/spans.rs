@@ -1,0 +1,198 @@
+//! The spans of a call: which are opened and closed, in which order, what they say, and what not.
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fmt;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use sevenhops::testing::{Authority, FaultServer, Reply, Script, ScriptedDns};
+    use sevenhops::{Client, Effect};
+    use tracing::field::{Field, Visit};
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::{Instrument, Subscriber};
+    use tracing_subscriber::layer::{Context, SubscriberExt};
+    use tracing_subscriber::registry::LookupSpan;
+
+    const CANARY: &str = "canary-91c2";
+
+    /// Writes down what a subscriber is told of our spans.
+    #[derive(Clone, Default)]
+    struct Tape(Arc<Mutex<Vec<String>>>);
+
+    #[derive(Default)]
+    struct Fields(BTreeMap<&'static str, String>);
+
+    impl Visit for Fields {
+        fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+            self.0.insert(field.name(), format!("{value:?}"));
+        }
+    }
+
+    impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Tape {
+        fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, cx: Context<'_, S>) {
+            let span = cx.span(id).unwrap();
+            let mut fields = Fields::default();
+            attributes.record(&mut fields);
+            span.extensions_mut().insert(fields);
+            let parent = span.parent().map_or("-", |parent| parent.name());
+            self.0
+                .lock()
+                .unwrap()
+                .push(format!("+{} in {parent}", span.name()));
+        }
+
+        fn on_record(&self, id: &Id, values: &Record<'_>, cx: Context<'_, S>) {
+            let span = cx.span(id).unwrap();
+            values.record(span.extensions_mut().get_mut::<Fields>().unwrap());
+        }
+
+        fn on_close(&self, id: Id, cx: Context<'_, S>) {
+            let span = cx.span(&id).unwrap();
+            let fields = &span.extensions().get::<Fields>().unwrap().0.clone();
+            self.0
+                .lock()
+                .unwrap()
+                .push(format!("-{} {fields:?}", span.name()));
+        }
+    }
+
+    impl Tape {
+        /// Names only: what opened below what, what closed.
+        fn sequence(&self) -> Vec<String> {
+            let lines = self.0.lock().unwrap();
+            let names = lines
+                .iter()
+                .map(|line| line.split(" {").next().unwrap().to_owned());
+            names.collect()
+        }
+
+        fn closed(&self, name: &str) -> String {
+            let lines = self.0.lock().unwrap();
+            let closed = lines
+                .iter()
+                .find(|line| line.starts_with(&format!("-{name} ")));
+            closed.unwrap().clone()
+        }
+    }
+
+    /// Makes one call under a subscriber of its own.
+    async fn taped(reply: Option<Reply>) -> (Tape, Option<sevenhops::Error>) {
+        let tape = Tape::default();
+        let subscriber = tracing_subscriber::registry().with(tape.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let authority = Authority::new().unwrap();
+        let dns = ScriptedDns::start().await.unwrap();
+        dns.set("api.test", Script::addresses([[127, 0, 0, 1].into()]));
+        let identity = authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder().tls(identity).start().await.unwrap();
+        server.on_request(reply);
+        let client = Client::builder(Duration::from_secs(10))
+            .tls(authority.client_config())
+            .resolver(dns.resolver())
+            .build()
+            .unwrap();
+        let url = format!(
+            "https://{CANARY}:{CANARY}@api.test:{}/v1/charges/ch_1?key={CANARY}",
+            server.addr().port()
+        );
+        let call = async {
+            client
+                .post(&url)
+                .header("x-secret", CANARY)
+                .body(CANARY)
+                .route("/v1/charges/{id}")
+                .send()
+                .await?
+                .error_for_status()?
+                .bytes()
+                .await
+        };
+        let error = call.in_current_span().await.err();
+        (tape, error)
+    }
+
+    #[tokio::test]
+    async fn good_call_opens_and_closes_its_spans_in_order() {
+        let (tape, error) = taped(None).await;
+        assert!(error.is_none());
+        assert_eq!(
+            tape.sequence(),
+            [
+                "+call in -",
+                "+attempt in call",
+                "+dns in attempt",
+                "-dns",
+                "+connect in attempt",
+                "-connect",
+                "+tls in attempt",
+                "-tls",
+                "+send in attempt",
+                "-send",
+                "+wait in attempt",
+                "-wait",
+                "+receive in attempt",
+                "-receive",
+                "-attempt",
+                "-call",
+            ]
+        );
+        let attempt = tape.closed("attempt");
+        for said in [
+            r#""http.request.method": "POST""#,
+            r#""http.response.status_code": "200""#,
+            r#""server.address": "\"api.test\"""#,
+            r#""network.peer.address": "127.0.0.1""#,
+            r#""network.protocol.version": "\"1.1\"""#,
+            r#""otel.kind": "\"client\"""#,
+        ] {
+            assert!(attempt.contains(said), "{said} is not in {attempt}");
+        }
+        assert!(!attempt.contains("error.type"), "{attempt}");
+        assert!(tape.closed("call").contains("/v1/charges/{id}"));
+    }
+
+    #[tokio::test]
+    async fn failing_hop_is_marked_and_so_are_attempt_and_call() {
+        let (tape, error) = taped(Some(Reply::CloseAfterRequest)).await;
+        assert_eq!(error.unwrap().effect(), Effect::Possible);
+        for span in ["wait", "attempt", "call"] {
+            let closed = tape.closed(span);
+            for said in [
+                r#""error.type": "\"connection_terminated\"""#,
+                r#""otel.status_code": "\"ERROR\"""#,
+                r#""sevenhops.hop": "\"server\"""#,
+                r#""sevenhops.effect": "\"possible\"""#,
+            ] {
+                assert!(closed.contains(said), "{said} is not in {closed}");
+            }
+        }
+        assert!(!tape.closed("send").contains("ERROR"));
+        assert!(!tape.sequence().contains(&"+receive in attempt".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn status_failure_is_named_by_its_code() {
+        let answer = sevenhops::testing::Answer::new(http::StatusCode::BAD_GATEWAY);
+        let (tape, _) = taped(Some(answer.into())).await;
+        for span in ["wait", "attempt", "call"] {
+            let closed = tape.closed(span);
+            assert!(closed.contains(r#""error.type": "\"502\"""#), "{closed}");
+            assert!(
+                closed.contains(r#""sevenhops.hop": "\"gateway\"""#),
+                "{closed}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn no_secret_reaches_a_span() {
+        for reply in [None, Some(Reply::ResetAfterRequest), Some(Reply::garbage())] {
+            let (tape, error) = taped(reply).await;
+            let told = format!("{:?} {error:?}", tape.0.lock().unwrap());
+            assert!(told.contains("/v1/charges/ch_1"), "{told}");
+            assert!(!told.contains(CANARY), "{told}");
+        }
+    }
+}
