@@ -74,9 +74,9 @@ const EVENTS: [Event; 4] = [
     Event::Ended(End::Abandoned),
 ];
 
-/// Room for the longest attempt: a look-up, [`MOST_DIALS`](super::tracker::MOST_DIALS) connects of
+/// Room for the longest attempt: a look-up, [`MOST_DIALS`](super::state::MOST_DIALS) connects of
 /// which each may get as far as TLS, and what follows.
-const CAPACITY: usize = 2 + 4 * super::tracker::MOST_DIALS + 14;
+const CAPACITY: usize = 2 + 4 * super::state::MOST_DIALS + 14;
 const TAG_SHIFT: u32 = 56;
 /// Two years of nanoseconds.
 const MAX_NANOS: u64 = (1 << TAG_SHIFT) - 1;

@@ -7,9 +7,11 @@
 
 mod diagnosis;
 mod evidence;
+mod facts;
 mod kind;
 mod log;
 mod names;
+mod state;
 mod status;
 pub(crate) mod timeline;
 pub(crate) mod tracker;
@@ -25,6 +27,7 @@ pub use self::waterfall::Waterfall;
 pub(crate) use self::diagnosis::{Diagnosis, diagnose};
 pub(crate) use self::evidence::{BodyFailed, LimitExpired};
 pub(crate) use self::names::name;
+pub(crate) use self::state::MOST_DIALS;
 pub(crate) use self::status::judge;
 
 /// A stage of an attempt at which it can fail: seven network hops between two local ends.

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, Version};
 
+use super::facts::Facts;
 use super::log::{End, Event};
-use super::tracker::{Facts, Tracker};
+use super::tracker::Tracker;
 use super::waterfall::Waterfall;
 use super::{Diagnosis, Effect, Hop, Kind};
 use crate::call::Call;

@@ -15,8 +15,10 @@ use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 
 use super::Diagnosis;
+use super::facts::Facts;
 use super::kind::Kind;
 use super::log::{End, Event, Log};
+use super::state::{GIVEN_UP, HEAD, OPEN, SENT, SETUP, TAKEN, TRACKED, bit};
 use super::timeline::Stage;
 use crate::clock;
 use crate::limit::Limits;
@@ -70,20 +72,6 @@ pub(crate) struct Tracker {
     /// Cold: touched when a connection is made and when a head arrives, never in between.
     facts: Mutex<Facts>,
     spans: AttemptSpans,
-}
-
-/// What an attempt found out besides its stages.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
-    /// One for each time [`Stage::Connect`] was entered, in order.
-    pub(crate) dials: Vec<SocketAddr>,
-    /// What each dial that failed and was overcome failed with, in order.
-    pub(crate) overcome: Vec<Kind>,
-    /// The peer that answered.
-    pub(crate) peer: Option<SocketAddr>,
-    pub(crate) version: Option<http::Version>,
-    /// What was left of the answer's TTL, and whether it came from the cache.
-    pub(crate) dns: Option<(Duration, bool)>,
 }
 
 impl Tracker {
@@ -409,24 +397,3 @@ impl Tracker {
 fn nanos_of(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
-
-const fn bit(stage: Stage) -> u16 {
-    1 << stage as u16
-}
-
-/// How many addresses one attempt tries at the most.
-pub(crate) const MOST_DIALS: usize = 16;
-
-const SETUP: u16 = bit(Stage::Connect) | bit(Stage::Tls);
-/// All stages.
-const OPEN: u16 = (1 << Stage::ALL.len()) - 1;
-/// The transport reports its stages.
-const TRACKED: u16 = 1 << 8;
-/// The connection took the request: the peer may have seen it.
-const TAKEN: u16 = 1 << 9;
-/// Nothing more may be sent.
-const GIVEN_UP: u16 = 1 << 10;
-/// The request was handed over to its last byte.
-const SENT: u16 = 1 << 11;
-/// The response head arrived.
-const HEAD: u16 = 1 << 12;

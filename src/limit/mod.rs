@@ -4,11 +4,13 @@
 //! *timeout* is a limit that ran out, and [`Waited`] says which one.
 
 mod limits;
+mod waited;
 
 use std::fmt;
 use std::time::Duration;
 
-pub use self::limits::{Limits, Settings, Waited};
+pub use self::limits::{Limits, Settings};
+pub use self::waited::Waited;
 
 /// A wait with an end: more than zero, at most [`Limit::MAX`].
 ///

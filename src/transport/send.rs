@@ -18,8 +18,8 @@ use super::target::{Dial, Target, invalid};
 use crate::clock;
 use crate::dns::{Resolve, Resolving};
 use crate::error::{BoxError, Error};
-use crate::hop::tracker::{self, MOST_DIALS, Tracker};
-use crate::hop::{Kind, LimitExpired, Stage, diagnose};
+use crate::hop::tracker::{self, Tracker};
+use crate::hop::{Kind, LimitExpired, MOST_DIALS, Stage, diagnose};
 use crate::limit::Waited;
 use crate::telemetry::AttemptSpans;
 

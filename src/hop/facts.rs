@@ -1,0 +1,18 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::kind::Kind;
+
+/// What an attempt found out besides its stages.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    /// One for each time `Stage::Connect` was entered, in order.
+    pub(crate) dials: Vec<SocketAddr>,
+    /// What each dial that failed and was overcome failed with, in order.
+    pub(crate) overcome: Vec<Kind>,
+    /// The peer that answered.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) version: Option<http::Version>,
+    /// What was left of the answer's TTL, and whether it came from the cache.
+    pub(crate) dns: Option<(Duration, bool)>,
+}

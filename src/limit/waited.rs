@@ -1,0 +1,46 @@
+use std::fmt;
+
+/// Which limit ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Waited {
+    /// The deadline of the whole call.
+    Deadline,
+    /// The limit of one attempt.
+    Attempt,
+    /// The limit of a DNS look-up.
+    Dns,
+    /// The limit of a TCP connect.
+    Connect,
+    /// The limit of a TLS handshake.
+    Tls,
+    /// The limit without progress while sending.
+    Send,
+    /// The limit from the last request byte to the response head.
+    FirstByte,
+    /// The limit without a byte of the response body.
+    BodyIdle,
+}
+
+impl Waited {
+    /// The word for it, as in errors and timelines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Attempt => "attempt limit",
+            Self::Dns => "dns limit",
+            Self::Connect => "connect limit",
+            Self::Tls => "tls limit",
+            Self::Send => "send limit",
+            Self::FirstByte => "first byte limit",
+            Self::BodyIdle => "body idle limit",
+        }
+    }
+}
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

@@ -1,0 +1,36 @@
+//! The network that the journeys share.
+
+use std::time::Duration;
+
+use sevenhops::testing::{Authority, FaultServer, Script, ScriptedDns};
+use sevenhops::{Client, ClientBuilder};
+
+/// A name server, an authority, and clients that know both.
+pub(crate) struct Net {
+    pub(crate) authority: Authority,
+    pub(crate) dns: ScriptedDns,
+}
+
+impl Net {
+    pub(crate) async fn new() -> Self {
+        let dns = ScriptedDns::start().await.unwrap();
+        dns.set("api.test", Script::addresses([[127, 0, 0, 1].into()]));
+        let authority = Authority::new().unwrap();
+        Self { authority, dns }
+    }
+
+    pub(crate) fn builder(&self) -> ClientBuilder {
+        Client::builder(Duration::from_secs(10))
+            .tls(self.authority.client_config())
+            .resolver(self.dns.resolver())
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        self.builder().build().unwrap()
+    }
+}
+
+/// The URL of the payments API on a server.
+pub(crate) fn url(server: &FaultServer, scheme: &str) -> String {
+    format!("{scheme}://api.test:{}/v1/charges", server.addr().port())
+}
