@@ -121,8 +121,9 @@ const fn hop_of(stage: Stage) -> Hop {
     }
 }
 
-/// The same break looks different from each hop: FIN and RST race wherever the peer has something
-/// unread, so they are told apart only while the request goes out and while the answer comes in.
+/// FIN and RST race wherever the peer has something unread, so a connection that breaks has one name
+/// for each stage: closed while nothing was taken and while the answer is awaited, reset while the
+/// request goes out.
 fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind {
     match (evidence.kind.unwrap_or(Kind::Other), stage) {
         (Kind::Reset | Kind::Incomplete, Some(Stage::Tls)) => Kind::Closed,
@@ -131,7 +132,7 @@ fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind
         (Kind::Incomplete | Kind::Reset, Some(Stage::Send) | None) if !tracker.is_taken() => {
             Kind::Closed
         }
-        (Kind::Incomplete, Some(Stage::Send)) => Kind::Closed,
+        (Kind::Incomplete | Kind::Closed, Some(Stage::Send)) => Kind::Reset,
         (Kind::Closed | Kind::Unprocessed, Some(Stage::Receive)) => Kind::Incomplete,
         (kind, _) => kind,
     }

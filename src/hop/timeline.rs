@@ -223,9 +223,12 @@ impl Attempt {
             (None, None, Some(_)) => Outcome::Cancelled,
             (None, None, None) => Outcome::Pending,
         };
-        let connected = rows.iter().any(|row| {
-            matches!(row.stage, Stage::Connect | Stage::Tls) && row.end != RowEnd::Abandoned
-        });
+        // The set-up that came last is the one that was used, unless another one was.
+        let set_up = |row: &&Row| matches!(row.stage, Stage::Connect | Stage::Tls);
+        let connected = rows
+            .iter()
+            .rfind(set_up)
+            .is_some_and(|row| row.end != RowEnd::Abandoned);
         Self {
             number,
             start,
