@@ -5,8 +5,11 @@ mod net;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::StatusCode;
-    use sevenhops::testing::{Answer, FaultServer};
+    use sevenhops::limit::{Settings, Waited};
+    use sevenhops::testing::{Answer, FaultServer, Reply, Script};
     use sevenhops::{Effect, Hop, Kind};
 
     use super::net::{Net, url};
@@ -130,5 +133,95 @@ mod tests {
         let response = client.get(url(&server, "http")).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::FOUND);
         assert_eq!(server.requests_seen(), 1);
+    }
+
+    #[tokio::test]
+    async fn f3_silent_dns_with_a_search_list_is_still_a_timeout() {
+        let net = Net::new().await;
+        net.dns.set("pay.corp.test", Script::Silent);
+        let resolver = net.dns.resolver_builder().search(["corp.test"]).ndots(2);
+        let client = net
+            .builder()
+            .resolver(resolver.build().unwrap())
+            .limits(Settings::new().dns(Duration::from_millis(300)))
+            .build()
+            .unwrap();
+        let error = client.get("http://pay/").send().await.unwrap_err();
+        assert_eq!((error.hop(), error.kind()), (Some(Hop::Dns), Kind::Timeout));
+        assert_eq!(
+            (error.expired(), error.effect()),
+            (Some(Waited::Dns), Effect::None)
+        );
+    }
+
+    #[tokio::test]
+    async fn t14_stream_of_an_announced_length_is_not_still_sending_while_the_service_thinks() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.default_reply(Reply::Silent);
+        let limits = Settings::new()
+            .send(Duration::from_millis(200))
+            .first_byte(Duration::from_millis(600));
+        let client = net.builder().limits(limits).build().unwrap();
+        // A body that does not know its length, and never says that it is at its end.
+        let stream = http_body_util::StreamBody::new(Once(Some("hello")));
+        let error = client
+            .post(url(&server, "http"))
+            .header("content-length", "5")
+            .body(sevenhops::Body::wrap(stream))
+            .send()
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.hop(), error.expired()),
+            (Some(Hop::Server), Some(Waited::FirstByte))
+        );
+        assert_eq!(&server.requests()[0].body[..], b"hello");
+    }
+
+    struct Once(Option<&'static str>);
+
+    impl futures_core::Stream for Once {
+        type Item = Result<http_body::Frame<bytes::Bytes>, std::convert::Infallible>;
+
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            _cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Self::Item>> {
+            let piece = self.0.take();
+            std::task::Poll::Ready(piece.map(|text| Ok(http_body::Frame::data(text.into()))))
+        }
+    }
+
+    #[tokio::test]
+    async fn fault_server_stands_in_front_of_wiremock() {
+        use wiremock::matchers::{body_string, method, path};
+        let mock = wiremock::MockServer::start().await;
+        wiremock::Mock::given(method("POST"))
+            .and(path("/v1/charges"))
+            .and(body_string("amount=100"))
+            .respond_with(wiremock::ResponseTemplate::new(201).set_body_string("charged"))
+            .expect(1)
+            .mount(&mock)
+            .await;
+        let net = Net::new().await;
+        let server = FaultServer::builder().upstream(*mock.address());
+        let server = server.start().await.unwrap();
+        server.on_request([Reply::CloseAfterRequest]);
+        let client = net.client();
+        let lost = client
+            .post(url(&server, "http"))
+            .body("amount=100")
+            .send()
+            .await;
+        assert_eq!(lost.unwrap_err().effect(), Effect::Possible);
+        let response = client
+            .post(url(&server, "http"))
+            .body("amount=100")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+        assert_eq!(response.text().await.unwrap(), "charged");
     }
 }

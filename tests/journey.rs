@@ -194,15 +194,19 @@ mod tests {
         let first = tokio::spawn(client.get(&url).send());
         server.wait_until(|stats| stats.requests == 2).await;
 
-        // One with a body, one without: neither method may be sent late.
-        let (with, without) = tokio::join!(
-            client.post(&url).body("amount=100").send(),
+        // The first waits in HTTP/2's own queue, the second before it: neither may arrive late.
+        let (queued, untaken) = tokio::join!(
             client.post(&url).send(),
+            client.post(&url).body("amount=100").send(),
         );
-        let with = with.unwrap_err();
-        assert_eq!((with.hop(), with.effect()), (Some(Hop::Send), Effect::None));
-        let without = without.unwrap_err();
-        assert_eq!(without.expired(), Some(Waited::Send));
+        let (queued, untaken) = (queued.unwrap_err(), untaken.unwrap_err());
+        assert_eq!(queued.expired(), Some(Waited::Send), "{queued}");
+        assert_eq!(queued.effect(), Effect::Possible, "its head may go out yet");
+        assert_eq!(untaken.expired(), Some(Waited::Send), "{untaken}");
+        assert_eq!(
+            (untaken.hop(), untaken.effect()),
+            (Some(Hop::Send), Effect::None)
+        );
 
         gate.open();
         first.await.unwrap().unwrap().bytes().await.unwrap();

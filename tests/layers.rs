@@ -204,6 +204,96 @@ mod tests {
         );
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn call_alone_does_not_claim_that_nothing_happened() {
+        let call = CallLayer::new(Duration::from_secs(1)).unwrap();
+        let error = call
+            .layer(service_fn(never))
+            .oneshot(post())
+            .await
+            .unwrap_err();
+        assert_eq!(error.effect(), Effect::Possible);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn effect_of_an_earlier_attempt_is_not_forgotten() {
+        let attempt = AttemptLayer::new(Limits::new(Duration::from_secs(4)).unwrap());
+        let inner = attempt.layer(service_fn(never));
+        let repeating = service_fn(move |request: Request<Full<Bytes>>| async move {
+            let lost = inner.oneshot(request.clone()).await;
+            assert_eq!(lost.unwrap_err().effect(), Effect::Possible);
+            // Too late for another: that one is refused, and had no effect of its own.
+            tokio::time::advance(Duration::from_secs(10)).await;
+            inner.oneshot(request).await
+        });
+        let call = CallLayer::new(Duration::from_secs(10)).unwrap();
+        let error = call.layer(repeating).oneshot(post()).await.unwrap_err();
+        assert_eq!(error.refused_by(), Some(Guard::Deadline));
+        assert_eq!((error.attempts(), error.effect()), (1, Effect::Possible));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t4_deadline_reaches_a_reader_that_is_slower_than_the_network() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            let instant = Slow {
+                pieces: 100,
+                wait: None,
+                every: Duration::ZERO,
+            };
+            Ok::<_, Infallible>(Response::new(StreamBody::new(instant)))
+        }));
+        let start = Instant::now();
+        let mut body = service.oneshot(post()).await.unwrap().into_body();
+        let error = loop {
+            match body.frame().await.unwrap() {
+                Ok(_) => tokio::time::advance(Duration::from_secs(1)).await,
+                Err(error) => break error,
+            }
+        };
+        assert!(start.elapsed() < Duration::from_secs(12));
+        assert_eq!(error.expired(), Some(Waited::Deadline));
+    }
+
+    /// As reqwest-middleware wraps it: the inner error shows the whole URL.
+    #[derive(Debug)]
+    struct Wrapped(reqwest::Error);
+
+    impl std::fmt::Display for Wrapped {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    impl std::error::Error for Wrapped {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+
+    #[tokio::test]
+    async fn url_of_a_wrapped_reqwest_error_is_withheld() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            let client = reqwest::Client::builder()
+                .no_proxy()
+                .tls_backend_preconfigured(
+                    sevenhops::testing::Authority::new()
+                        .unwrap()
+                        .client_config(),
+                );
+            let failed = client
+                .build()
+                .unwrap()
+                .get("ftp://api.test/?key=canary")
+                .send()
+                .await;
+            Err::<Answer, _>(Wrapped(failed.unwrap_err()))
+        }));
+        let error: Error = service.oneshot(post()).await.unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap();
+        let told = format!("{error} {error:?} {cause} {cause:?}");
+        assert!(!told.contains("canary"), "{told}");
+    }
+
     type Frame = Result<http_body::Frame<Bytes>, Infallible>;
 
     fn stalled() -> impl futures_core::Stream<Item = Frame> + Send {

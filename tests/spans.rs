@@ -195,4 +195,33 @@ mod tests {
             assert!(!told.contains(CANARY), "{told}");
         }
     }
+
+    #[tokio::test]
+    async fn f30_cancelled_call_closes_its_spans_and_is_no_error() {
+        let tape = Tape::default();
+        let subscriber = tracing_subscriber::registry().with(tape.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let authority = Authority::new().unwrap();
+        let server = FaultServer::builder().start().await.unwrap();
+        server.default_reply(Reply::Silent);
+        let client = Client::builder(Duration::from_secs(10))
+            .tls(authority.client_config())
+            .resolver(sevenhops::dns::Static::new())
+            .build()
+            .unwrap();
+        tokio::select! {
+            _ = client.get(server.url("/")).send() => panic!("nobody answers"),
+            _ = server.wait_until(|stats| stats.requests == 1) => {}
+        }
+        let sequence = tape.sequence();
+        assert_eq!(
+            sequence[sequence.len() - 3..],
+            ["-wait", "-attempt", "-call"]
+        );
+        let told = format!("{:?}", tape.0.lock().unwrap());
+        assert!(
+            !told.contains("ERROR") && !told.contains("error.type"),
+            "{told}"
+        );
+    }
 }

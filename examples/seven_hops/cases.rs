@@ -1,5 +1,8 @@
 //! The faults: how each is brought about, and what has to be named.
 
+use std::future::poll_fn;
+use std::task::Poll;
+
 use bytes::Bytes;
 use http::StatusCode;
 use sevenhops::testing::{
@@ -127,7 +130,8 @@ async fn nobody(port: Port, world: &World) -> Result<Stage> {
     }
 }
 
-/// Lets another call take the only stream of the connection, and keep it.
+/// Lets another call take the only stream of the connection and keep it, and a second one wait for
+/// it in HTTP/2's own queue: whoever comes next is not taken by the connection at all.
 async fn occupied(mut stage: Stage) -> Result<Stage> {
     // The first answer makes sure that the peer's settings have arrived.
     let first = stage.client.get(&stage.url).send().await?;
@@ -138,6 +142,12 @@ async fn occupied(mut stage: Stage) -> Result<Stage> {
         let occupant = tokio::spawn(async move { client.get(&url).send().await.map(|_| ()) });
         server.wait_until(|stats| stats.requests == 2).await;
         stage.keep.push(Box::new(occupant));
+        let mut queued = Box::pin(stage.client.post(&stage.url).body("queued").send());
+        // Polled once, it is in line; from there it goes on in the background.
+        poll_fn(|cx| Poll::Ready(queued.as_mut().poll(cx).is_pending())).await;
+        stage.keep.push(Box::new(tokio::spawn(
+            async move { queued.await.map(|_| ()) },
+        )));
     }
     Ok(stage)
 }

@@ -8,7 +8,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
 use crate::error::{BoxError, Error};
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline, effect_of};
 
 /// A request body: bytes that are shared, or a stream.
 pub struct Body(Content);
@@ -153,9 +153,8 @@ pub(super) fn failed(mut diagnosis: Diagnosis, timeline: &Option<Timeline>) -> E
         return Error::new(diagnosis);
     };
     let call = &timeline.0;
-    // The status had its say on the effect already.
-    if let Some(judged) = call.trackers().pop().and_then(|tracker| tracker.failure()) {
-        diagnosis.effect = judged.effect;
+    if let Some(last) = call.trackers().pop() {
+        diagnosis.effect = effect_of(&last);
     }
     call.fail(diagnosis);
     Error::new(diagnosis).of(call)

@@ -103,9 +103,11 @@ impl Client {
     ///
     /// Fails with the hop at which the call failed. A status is no failure.
     pub async fn execute(&self, mut request: http::Request<Body>) -> Result<Response, Error> {
-        for (name, value) in &self.headers {
+        for name in self.headers.keys() {
             if !request.headers().contains_key(name) {
-                request.headers_mut().append(name, value.clone());
+                for value in self.headers.get_all(name) {
+                    request.headers_mut().append(name, value.clone());
+                }
             }
         }
         let uri = request.uri().clone();

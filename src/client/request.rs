@@ -181,8 +181,8 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send); a status that is no success is a failure too, and so is a body
-    /// longer than the body limit.
+    /// As [`send`](Self::send); a status of 400 and above is a failure too, and so is a body longer
+    /// than the body limit.
     pub async fn fetch_bytes(self) -> Result<Bytes, Error> {
         self.fetch().await?.bytes().await
     }

@@ -48,7 +48,8 @@ impl Diagnosis {
         Self {
             hop,
             kind: Kind::Timeout,
-            effect: tracker.map_or(Effect::None, effect_of),
+            // A service that is not ours may have sent it.
+            effect: tracker.map_or(Effect::Possible, effect_of),
             expired: Some(which),
             status: None,
         }
@@ -95,7 +96,10 @@ pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> D
     );
     diagnosis.kind = kind_of(tracker, stage, &evidence);
     diagnosis.expired = evidence.expired;
-    if evidence.unprocessed && stage != Some(Stage::Receive) {
+    // A TLS alert proves it only while the handshake can still fail: on a connection that was made
+    // for this attempt.
+    let proved = evidence.kind != Some(Kind::Alert) || tracker.is_own_connection();
+    if evidence.unprocessed && proved && stage != Some(Stage::Receive) {
         diagnosis.effect = Effect::None;
     }
     diagnosis
@@ -132,16 +136,19 @@ fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind
         (Kind::Incomplete | Kind::Reset, Some(Stage::Send) | None) if !tracker.is_taken() => {
             Kind::Closed
         }
+        (Kind::Closed, Some(Stage::Send) | None) if !tracker.is_taken() => Kind::Closed,
         (Kind::Incomplete | Kind::Closed, Some(Stage::Send)) => Kind::Reset,
         (Kind::Closed | Kind::Unprocessed, Some(Stage::Receive)) => Kind::Incomplete,
         (kind, _) => kind,
     }
 }
 
-fn effect_of(tracker: &Tracker) -> Effect {
+/// What is known of the effect now.
+pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
     match (tracker.status(), tracker.failure()) {
         (Some(status), _) if status.is_success() => Effect::Done,
         (Some(_), Some(judged)) => judged.effect,
+        (Some(_), None) => Effect::Possible,
         _ if tracker.is_taken() => Effect::Possible,
         // A service that is not ours may have sent it, whatever it says.
         _ if !tracker.is_tracked() => Effect::Possible,

@@ -24,7 +24,7 @@ pub use self::names::{Name, names};
 pub use self::timeline::{Attempt, Outcome, Row, RowEnd, Stage, Timeline};
 pub use self::waterfall::Waterfall;
 
-pub(crate) use self::diagnosis::{Diagnosis, diagnose};
+pub(crate) use self::diagnosis::{Diagnosis, diagnose, effect_of};
 pub(crate) use self::evidence::{BodyFailed, LimitExpired};
 pub(crate) use self::names::name;
 pub(crate) use self::state::MOST_DIALS;

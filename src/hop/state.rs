@@ -8,7 +8,7 @@ pub(super) const fn bit(stage: Stage) -> u16 {
 }
 
 /// How many addresses one attempt tries at the most.
-pub(crate) const MOST_DIALS: usize = 16;
+pub(crate) const MOST_DIALS: usize = 8;
 
 pub(super) const SETUP: u16 = bit(Stage::Connect) | bit(Stage::Tls);
 /// All stages.
@@ -23,3 +23,5 @@ pub(super) const GIVEN_UP: u16 = 1 << 10;
 pub(super) const SENT: u16 = 1 << 11;
 /// The response head arrived.
 pub(super) const HEAD: u16 = 1 << 12;
+/// The connection in use was made by this attempt.
+pub(super) const OWN: u16 = 1 << 13;

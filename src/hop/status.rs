@@ -13,9 +13,10 @@ pub(crate) fn judge(status: StatusCode, headers: &HeaderMap) -> Option<(Hop, Kin
         503 if by_gateway(headers) => (Hop::Gateway, Kind::Unavailable),
         503 => (Hop::Server, Kind::Unavailable),
         500..=599 => (Hop::Server, Kind::Failed),
-        // Some servers and middleboxes say 408 for "the service took too long": unlike the other
-        // 4xx it does not prove that nothing happened (RFC 9110 §15.5.9 would).
-        408 => return Some((Hop::Server, Kind::Rejected, Effect::Possible)),
+        // Unlike the other 4xx these two do not prove that nothing happened: some middleboxes say
+        // 408 for "the service took too long", and 409 is also "your first request is still being
+        // worked on".
+        408 | 409 => return Some((Hop::Server, Kind::Rejected, Effect::Possible)),
         429 => (Hop::Server, Kind::Throttled),
         401 | 403 => (Hop::Server, Kind::Unauthorized),
         400..=499 => (Hop::Server, Kind::Rejected),
@@ -77,7 +78,7 @@ mod tests {
             (413, &plain, (Hop::Server, Kind::Rejected, Effect::None)),
             (425, &plain, (Hop::Server, Kind::Rejected, Effect::None)),
             (408, &plain, (Hop::Server, Kind::Rejected, Effect::Possible)),
-            (409, &plain, (Hop::Server, Kind::Rejected, Effect::None)),
+            (409, &plain, (Hop::Server, Kind::Rejected, Effect::Possible)),
         ] {
             let judged = judge(StatusCode::from_u16(status).unwrap(), headers);
             assert_eq!(judged, Some(expected), "{status}");

@@ -346,6 +346,10 @@ fn rows(tracker: &Tracker, facts: &Facts, call: &Call) -> Vec<Row> {
     let now = call.elapsed();
     for row in rows.iter_mut().filter(|row| row.end == RowEnd::Open) {
         row.duration = now.saturating_sub(row.start);
+        if tracker.ended().is_some() {
+            // Two hands wrote at once, and the end stands before the beginning.
+            row.end = RowEnd::Left;
+        }
     }
     rows
 }

@@ -18,7 +18,7 @@ use super::Diagnosis;
 use super::facts::Facts;
 use super::kind::Kind;
 use super::log::{End, Event, Log};
-use super::state::{GIVEN_UP, HEAD, OPEN, SENT, SETUP, TAKEN, TRACKED, bit};
+use super::state::{GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, bit};
 use super::timeline::Stage;
 use crate::clock;
 use crate::limit::Limits;
@@ -75,9 +75,9 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    pub(crate) fn new(limits: Limits, spans: AttemptSpans) -> Self {
+    pub(crate) fn new(limits: Limits, spans: AttemptSpans, started: Instant) -> Self {
         Self {
-            started: clock::now(),
+            started,
             limits,
             state: AtomicU16::new(0),
             entered: [const { AtomicU64::new(0) }; Stage::ALL.len()],
@@ -135,7 +135,7 @@ impl Tracker {
     /// turned out dead, if it was not taken: then the send stage is open and is given up here.)
     pub(crate) fn connecting(&self, address: SocketAddr) {
         let before = self.change(End::Abandoned, |state| {
-            let fresh = state & !SETUP & !bit(Stage::Send) | bit(Stage::Connect);
+            let fresh = state & !(SETUP | OWN | bit(Stage::Send)) | bit(Stage::Connect);
             (state & (TAKEN | GIVEN_UP) == 0).then_some(fresh)
         });
         if before & (TAKEN | GIVEN_UP) == 0 {
@@ -154,7 +154,7 @@ impl Tracker {
     /// The connection stands.
     pub(crate) fn connected(&self) {
         self.change(End::Left, |state| {
-            let ready = state & !SETUP | bit(Stage::Send);
+            let ready = state & !SETUP | bit(Stage::Send) | OWN;
             (state & SETUP != 0 && state & GIVEN_UP == 0).then_some(ready)
         });
     }
@@ -173,21 +173,22 @@ impl Tracker {
         self.close(SETUP, End::Failed, Some(kind));
     }
 
-    /// A connection looks at the request: the head goes out next, with the body behind it. A
-    /// set-up that is still under way was not needed, and belongs to somebody else from now on.
-    pub(crate) fn head_taken(&self) {
-        self.touch();
+    /// The set-up is nobody's, or somebody else's: another connection is waited for.
+    pub(crate) fn detached(&self) {
         self.close(SETUP, End::Abandoned, None);
         self.queued();
     }
 
-    /// The connection takes the request. False if the attempt was given up before: then nothing
-    /// may go out any more.
+    /// A connection takes the request. False if the attempt was given up before: then nothing may
+    /// go out any more. A set-up that is still under way was not needed.
     pub(crate) fn take(&self) -> bool {
         self.touch();
         let before = self.change(End::Left, |state| {
             (state & GIVEN_UP == 0).then_some(state | TAKEN)
         });
+        if before & (GIVEN_UP | TAKEN) == 0 {
+            self.detached();
+        }
         before & GIVEN_UP == 0
     }
 
@@ -268,6 +269,9 @@ impl Tracker {
     }
 
     fn end(&self) {
+        if self.ended.load(Ordering::Acquire) != 0 {
+            return;
+        }
         let now = self.nanos().max(1);
         if self
             .ended
@@ -288,6 +292,15 @@ impl Tracker {
 
     pub(crate) fn is_tracked(&self) -> bool {
         self.has(TRACKED)
+    }
+
+    /// Whether this attempt made the connection that it uses.
+    pub(crate) fn is_own_connection(&self) -> bool {
+        self.has(OWN)
+    }
+
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.has(GIVEN_UP)
     }
 
     pub(crate) fn is_taken(&self) -> bool {

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use http::Method;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
@@ -22,6 +23,8 @@ pub(super) struct Loan<B> {
     tracker: Arc<Tracker>,
     /// A safe method does no harm when it arrives late (RFC 9110 §9.2.1).
     safe: bool,
+    /// The length that the caller announced.
+    announced: Option<u64>,
 }
 
 type Slot<B> = Mutex<Option<Pin<Box<B>>>>;
@@ -31,11 +34,14 @@ where
     B: Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn new(body: B, method: &Method, tracker: Arc<Tracker>) -> Self {
+    pub(super) fn new(body: B, head: &Parts, tracker: Arc<Tracker>) -> Self {
+        let length = head.headers.get(CONTENT_LENGTH);
+        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
         Self {
+            announced: length.or_else(|| body.size_hint().exact()),
             slot: Arc::new(Mutex::new(Some(Box::pin(body)))),
             tracker,
-            safe: method.is_safe(),
+            safe: head.method.is_safe(),
         }
     }
 
@@ -51,6 +57,7 @@ where
             done: false,
             seen: AtomicBool::new(false),
             safe: self.safe,
+            announced: self.announced,
             home: Arc::clone(&self.slot),
             tracker: Arc::clone(&self.tracker),
         })
@@ -59,11 +66,11 @@ where
 
 /// The wrapper that hyper gets to see.
 ///
-/// hyper asks whether the caller is gone, then calls `is_end_stream`, then encodes the head, then
-/// polls the body; over HTTP/2 the request may wait between the last two for a stream. So a body
-/// with bytes in it is *taken* when it is first polled. An empty one is taken when the head is; for
-/// a method that is not safe it still does not claim to be at its end, so that the end of the stream
-/// stays ours to give: a request that was given up while it waited for a stream is reset, not sent.
+/// hyper asks whether the caller is gone, then calls `is_end_stream`, then encodes the head: that
+/// call is where the request is *taken*. Over HTTP/2 the head may wait for a stream after that, and
+/// goes out from there without another question. So an empty body of a method that is not safe does
+/// not claim to be at its end: the end of the stream stays ours to give, and a request that was given
+/// up while it waited is reset, not complete.
 pub(super) struct RequestBody<B> {
     inner: Option<SyncWrapper<Pin<Box<B>>>>,
     hint: SizeHint,
@@ -73,6 +80,7 @@ pub(super) struct RequestBody<B> {
     done: bool,
     seen: AtomicBool,
     safe: bool,
+    announced: Option<u64>,
     home: Arc<Slot<B>>,
     tracker: Arc<Tracker>,
 }
@@ -97,7 +105,11 @@ where
             match ready!(this.poll_inner(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(mut data) => this.rest = data.copy_to_bytes(data.remaining()),
-                    Err(frame) => return Poll::Ready(Some(Ok(frame.map_data(|_| Bytes::new())))),
+                    Err(frame) => {
+                        // Trailers end a message; hyper does not ask again.
+                        this.tracker.sent_all();
+                        return Poll::Ready(Some(Ok(frame.map_data(|_| Bytes::new()))));
+                    }
                 },
                 Some(Err(error)) => {
                     return Poll::Ready(Some(Err(Box::new(BodyFailed(error.into())))));
@@ -117,6 +129,9 @@ where
         if this.rest.is_empty() && this.at_end() {
             this.done = true;
             this.tracker.sent_all();
+        } else if this.announced == Some(this.tracker.sent_bytes()) {
+            // The message is whole; hyper does not ask for more than was announced.
+            this.tracker.sent_all();
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
@@ -125,8 +140,8 @@ where
         if self.seen.swap(true, Ordering::AcqRel) {
             return self.done && self.rest.is_empty();
         }
-        self.tracker.head_taken();
-        if self.empty && self.tracker.take() && self.safe {
+        let taken = self.tracker.take();
+        if taken && self.empty && self.safe {
             self.tracker.sent_all();
             return true;
         }
@@ -134,6 +149,10 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.tracker.is_given_up() {
+            // HTTP/1 would drop a body of known length zero unpolled and send the head.
+            return SizeHint::default();
+        }
         self.hint
     }
 }

@@ -156,10 +156,13 @@ impl Setup {
     /// hyper spawns a set-up whose request found another connection. Then it is polled outside of
     /// its attempt, and what it reports is no longer that attempt's.
     fn detach_unless_watched(&self) {
-        let mut watched = self.watched();
-        let owned = watched.tracker.as_ref().is_some_and(tracker::is_current);
-        if !owned {
-            watched.tracker = None;
+        let lost = {
+            let mut watched = self.watched();
+            let lost = |tracker: &mut Arc<Tracker>| !tracker::is_current(tracker);
+            watched.tracker.take_if(lost)
+        };
+        if let Some(tracker) = lost {
+            tracker.detached();
         }
     }
 

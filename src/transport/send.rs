@@ -14,12 +14,12 @@ use http_body::Body;
 use super::Shared;
 use super::addresses::{order, share};
 use super::body::{Loan, RequestBody};
-use super::target::{Dial, Target, invalid};
+use super::target::{Dial, Target};
 use crate::clock;
 use crate::dns::{Resolve, Resolving};
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::{self, Tracker};
-use crate::hop::{Kind, LimitExpired, MOST_DIALS, Stage, diagnose};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, MOST_DIALS, Stage, diagnose};
 use crate::limit::Waited;
 use crate::telemetry::AttemptSpans;
 
@@ -37,8 +37,20 @@ where
         return journey(&shared, request, &tracker).await;
     }
     let spans = AttemptSpans::default();
-    let tracker = Arc::new(Tracker::new(shared.limits, spans));
+    let tracker = Arc::new(Tracker::new(shared.limits, spans, clock::now()));
+    let _abandon = Abandon(Arc::clone(&tracker));
     tracker::scope(Arc::clone(&tracker), journey(&shared, request, &tracker)).await
+}
+
+/// Gives a request up that no attempt watches over, when its future is dropped.
+struct Abandon(Arc<Tracker>);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        if self.0.status().is_none() && self.0.facts(|facts| facts.version.is_none()) {
+            self.0.give_up();
+        }
+    }
 }
 
 async fn journey<B>(
@@ -60,7 +72,7 @@ where
         .map_or((&target.dial, target.port), |(dial, port)| (dial, *port));
     let answer = look_up(&*shared.resolver, dial, tracker).await?;
     let warm = shared.clients.warm(&target, &answer, port);
-    let loan = Loan::new(body, &head.method, Arc::clone(tracker));
+    let loan = Loan::new(body, &head, Arc::clone(tracker));
     let began = clock::now();
     let mut addresses = order(&answer, warm, MOST_DIALS).into_iter();
     let connect = tracker.limits().connect().get();
@@ -75,11 +87,21 @@ where
         let error = Error::new(diagnose(tracker, &failed)).because(failed);
         let time_left = connect.saturating_sub(clock::now().saturating_duration_since(began));
         if addresses.len() == 0 || time_left.is_zero() || !may_go_on(&error, tracker) {
-            return Err(error);
+            return Err(settled(error, tracker));
         }
         tracker.overcome(error.kind());
     }
-    Err(invalid())
+    let nothing = Diagnosis::new(Hop::Dns, Kind::NoRecords, Effect::None);
+    Err(Error::new(nothing))
+}
+
+/// The effect of a failure, settled: what was not taken until now never will be.
+fn settled(mut error: Error, tracker: &Tracker) -> Error {
+    let taken = tracker.is_taken();
+    if tracker.give_up() && !taken {
+        error.at_least(Effect::Possible);
+    }
+    error
 }
 
 /// Whether another address may be tried: the connect failed, and nothing was sent.

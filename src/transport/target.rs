@@ -107,13 +107,13 @@ fn percent_decode(text: &str) -> Vec<u8> {
     decoded
 }
 
-pub(super) fn invalid() -> Error {
+fn invalid() -> Error {
     Error::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None))
 }
 
 /// Why a request cannot be written down.
 #[derive(Debug)]
-pub(super) struct Unfit(pub(super) &'static str);
+struct Unfit(&'static str);
 
 impl std::fmt::Display for Unfit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

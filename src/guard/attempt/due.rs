@@ -45,9 +45,9 @@ pub(super) fn due(
     if hop.0 < end.0 { hop } else { end }
 }
 
-/// When to look again, at the latest. The connection's own task ends the send stage and begins the
-/// wait without waking the attempt, so while sending one looks before a wait that began right now
-/// could be over.
+/// When to look again, at the latest. A connection's own task takes the request, ends the send stage
+/// and begins the wait without waking the attempt: so until the wait has begun, one looks before a
+/// stage that began right now could be over.
 pub(super) fn look_again(
     progress: &Progress,
     limits: &Limits,
@@ -55,8 +55,11 @@ pub(super) fn look_again(
     now: Instant,
 ) -> Instant {
     match progress.stage {
-        Some(Stage::Send) => due.min(after(now, limits.first_byte().get())),
-        _ => due,
+        Some(Stage::Wait | Stage::Receive) => due,
+        _ => {
+            let shortest = limits.first_byte().min(limits.send());
+            due.min(after(now, shortest.get()))
+        }
     }
 }
 

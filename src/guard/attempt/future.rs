@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::{Scoped, Tracker, scope};
-use crate::hop::{Diagnosis, Effect, Hop, Kind, diagnose};
+use crate::hop::{Diagnosis, Hop, Kind, diagnose, effect_of};
 use crate::limit::Waited;
 
 pin_project! {
@@ -189,6 +189,9 @@ impl Whole {
         R::Error: Into<BoxError>,
     {
         while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+            if running.end.0 <= clock::now() {
+                return Poll::Ready(Err(running.expire(running.end.1)));
+            }
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => return Poll::Ready(Err(running.diagnose(error.into()))),
@@ -197,7 +200,7 @@ impl Whole {
                 Ok(data) => {
                     running.tracker.received(data.remaining());
                     if data.remaining() > self.most_bytes - self.bytes.len() {
-                        let effect = running.effect();
+                        let effect = effect_of(&running.tracker);
                         let too_large = Diagnosis::new(Hop::Receive, Kind::TooLarge, effect);
                         return Poll::Ready(Err(Error::new(too_large)));
                     }
@@ -216,17 +219,6 @@ impl Running {
         let judged = Diagnosis::status(status, response.headers());
         self.tracker.spans().answered(status, response.version());
         self.tracker.head(status, judged);
-    }
-
-    /// Whether it has happened, now that a head is here.
-    fn effect(&self) -> Effect {
-        match self.tracker.status() {
-            Some(status) if status.is_success() => Effect::Done,
-            _ => self
-                .tracker
-                .failure()
-                .map_or(Effect::Possible, |f| f.effect),
-        }
     }
 
     fn progress(&self) -> Progress {

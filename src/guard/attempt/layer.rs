@@ -101,7 +101,8 @@ where
         // Without a call around it, the attempt is the whole call.
         let call = Call::of(request.extensions())
             .unwrap_or_else(|| Call::begin(&mut request, self.limits.attempt()));
-        if call.deadline() <= clock::now() {
+        let now = clock::now();
+        if call.deadline() <= now {
             let diagnosis = Diagnosis {
                 hop: None,
                 kind: Kind::Timeout,
@@ -116,7 +117,7 @@ where
             None => self.limits,
         };
         let spans = AttemptSpans::new(call.method(), request.uri(), call.attempt_count());
-        let tracker = Arc::new(Tracker::new(limits, spans));
+        let tracker = Arc::new(Tracker::new(limits, spans, now));
         call.attempt(Arc::clone(&tracker));
         let inner = {
             let span = tracker.spans().attempt();

@@ -57,6 +57,7 @@ where
         };
         let entered = open.span.enter();
         let failed = match inner.poll_frame(cx) {
+            Poll::Ready(Some(Ok(_))) if open.is_late() => Some(open.expire()),
             Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
             Poll::Ready(Some(Err(error))) => Some(open.diagnose(error.into())),
             Poll::Ready(None) => None,

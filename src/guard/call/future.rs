@@ -10,8 +10,9 @@ use tracing::Span;
 
 use super::CallBody;
 use crate::call::Call;
+use crate::clock;
 use crate::error::{BoxError, Error};
-use crate::hop::{Diagnosis, diagnose};
+use crate::hop::{Diagnosis, Effect, diagnose};
 use crate::limit::Waited;
 use crate::telemetry::end_call;
 
@@ -86,6 +87,11 @@ where
 }
 
 impl Open {
+    /// Whether a piece of the body that is here now comes too late.
+    pub(super) fn is_late(&self) -> bool {
+        !self.call.options().streaming && self.call.deadline() <= clock::now()
+    }
+
     /// The call's deadline passed and nothing below noticed.
     pub(super) fn expire(&self) -> Error {
         let tracker = self.call.trackers().pop();
@@ -109,7 +115,13 @@ impl Open {
         })
     }
 
-    pub(super) fn fail(&self, error: Error) -> Error {
+    pub(super) fn fail(&self, mut error: Error) -> Error {
+        // What an earlier attempt may have done is not undone by how the last one failed.
+        let before = self.call.trackers().into_iter();
+        let before = before
+            .filter_map(|tracker| tracker.failure())
+            .map(|f| f.effect);
+        error.at_least(before.max().unwrap_or(Effect::None));
         self.call.fail(error.diagnosis());
         error.of(&self.call)
     }
