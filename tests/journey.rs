@@ -161,6 +161,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn freed_connection_that_wins_the_race_is_followed_with_its_limits() {
+        let net = Net::new().await;
+        let server = tls_server(&net).await;
+        let limits = Settings::new().first_byte(Duration::from_millis(400));
+        let client = net.builder().limits(limits).build().unwrap();
+        let url = url(&server, "https");
+        // The second connection never gets through its handshake; meanwhile the first is freed, and
+        // takes a request that is never answered.
+        server.on_connection([ConnFault::Behave, ConnFault::Silent]);
+        let gate = Gate::new();
+        server.on_request([Answer::default().hold(&gate).into(), Reply::Silent]);
+        let first = tokio::spawn(client.get(&url).send());
+        server.wait_until(|stats| stats.requests == 1).await;
+        let second = tokio::spawn(client.post(&url).body("amount=100").send());
+        server.wait_until(|stats| stats.connections == 2).await;
+        gate.open();
+        first.await.unwrap().unwrap().bytes().await.unwrap();
+
+        let error = second.await.unwrap().unwrap_err();
+        assert_eq!(error.expired(), Some(Waited::FirstByte), "{error}");
+        assert_eq!(
+            (error.hop(), error.effect()),
+            (Some(Hop::Server), Effect::Possible)
+        );
+        let timeline = error.timeline().unwrap();
+        let abandoned = (Tls, RowEnd::Abandoned);
+        assert!(stages(timeline).contains(&abandoned), "{timeline}");
+        assert!(timeline.attempts()[0].reused);
+    }
+
+    #[tokio::test]
     async fn f30_caller_that_goes_away_while_connecting_is_no_failure() {
         let net = Net::new().await;
         let server = tls_server(&net).await;

@@ -6,6 +6,7 @@
 //! ```
 
 mod diagnosis;
+mod ear;
 mod evidence;
 mod facts;
 mod kind;

@@ -7,14 +7,14 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 
 use super::Diagnosis;
+pub(crate) use super::ear::{Scoped, current, is_current, scope};
 use super::facts::Facts;
 use super::kind::Kind;
 use super::log::{End, Event, Log};
@@ -23,30 +23,6 @@ use super::timeline::Stage;
 use crate::clock;
 use crate::limit::Limits;
 use crate::telemetry::AttemptSpans;
-
-tokio::task_local! {
-    static CURRENT: Arc<Tracker>;
-}
-
-/// The tracker of the attempt that is being polled right here, if any.
-pub(crate) fn current() -> Option<Arc<Tracker>> {
-    CURRENT.try_with(Arc::clone).ok()
-}
-
-/// Whether `tracker` is the one of the attempt that is being polled right here.
-pub(crate) fn is_current(tracker: &Arc<Tracker>) -> bool {
-    CURRENT
-        .try_with(|current| Arc::ptr_eq(current, tracker))
-        .unwrap_or(false)
-}
-
-/// Lets `future` report to `tracker`.
-pub(crate) fn scope<F: Future>(tracker: Arc<Tracker>, future: F) -> Scoped<F> {
-    CURRENT.scope(tracker, future)
-}
-
-/// A future that reports to a tracker.
-pub(crate) type Scoped<F> = TaskLocalFuture<Arc<Tracker>, F>;
 
 /// What is known of one attempt.
 #[derive(Debug)]
@@ -410,3 +386,7 @@ impl Tracker {
 fn nanos_of(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+#[path = "tracker_tests.rs"]
+mod tests;

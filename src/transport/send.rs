@@ -86,7 +86,7 @@ where
         };
         let error = Error::new(diagnose(tracker, &failed)).because(failed);
         let time_left = connect.saturating_sub(clock::now().saturating_duration_since(began));
-        if addresses.len() == 0 || time_left.is_zero() || !may_go_on(&error, tracker) {
+        if addresses.len() == 0 || time_left.is_zero() || !may_go_on(tracker) {
             return Err(settled(error, tracker));
         }
         tracker.overcome(error.kind());
@@ -105,10 +105,8 @@ fn settled(mut error: Error, tracker: &Tracker) -> Error {
 }
 
 /// Whether another address may be tried: the connect failed, and nothing was sent.
-fn may_go_on(error: &Error, tracker: &Tracker) -> bool {
-    tracker.open() == Some(Stage::Connect)
-        && !tracker.is_taken()
-        && !matches!(error.kind(), Kind::Proxy | Kind::ProxyUnauthorized)
+fn may_go_on(tracker: &Tracker) -> bool {
+    tracker.open() == Some(Stage::Connect) && !tracker.is_taken()
 }
 
 /// Sends the request to one address.

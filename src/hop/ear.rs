@@ -1,0 +1,32 @@
+//! How a tracker reaches the hooks below reqwest, which carries nothing for us: by the task that
+//! polls them. Only the tracker travels so; behaviour never does.
+
+use std::sync::Arc;
+
+use tokio::task::futures::TaskLocalFuture;
+
+use super::tracker::Tracker;
+
+tokio::task_local! {
+    static CURRENT: Arc<Tracker>;
+}
+
+/// The tracker of the attempt that is being polled right here, if any.
+pub(crate) fn current() -> Option<Arc<Tracker>> {
+    CURRENT.try_with(Arc::clone).ok()
+}
+
+/// Whether `tracker` is the one of the attempt that is being polled right here.
+pub(crate) fn is_current(tracker: &Arc<Tracker>) -> bool {
+    CURRENT
+        .try_with(|current| Arc::ptr_eq(current, tracker))
+        .unwrap_or(false)
+}
+
+/// Lets `future` report to `tracker`.
+pub(crate) fn scope<F: Future>(tracker: Arc<Tracker>, future: F) -> Scoped<F> {
+    CURRENT.scope(tracker, future)
+}
+
+/// A future that reports to a tracker.
+pub(crate) type Scoped<F> = TaskLocalFuture<Arc<Tracker>, F>;

@@ -1,0 +1,105 @@
+//! The order of things, told by addition: who came first is the truth.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::*;
+use crate::limit::Limits;
+
+fn tracker() -> Tracker {
+    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    Tracker::new(limits, AttemptSpans::default(), clock::now())
+}
+
+fn entered(tracker: &Tracker) -> Vec<Stage> {
+    let events = tracker.events();
+    let entered = events.filter(|(_, event, _)| *event == Event::Entered);
+    entered.map(|(stage, ..)| stage).collect()
+}
+
+#[test]
+fn request_that_was_given_up_cannot_be_taken_any_more() {
+    let tracker = tracker();
+    assert!(!tracker.give_up());
+    assert!(!tracker.take());
+    assert!(!tracker.is_taken());
+}
+
+#[test]
+fn request_that_was_taken_stays_taken_when_it_is_given_up() {
+    let tracker = tracker();
+    assert!(tracker.take());
+    assert!(tracker.give_up());
+    assert!(tracker.is_taken());
+    assert!(!tracker.take(), "its body is not sent any further");
+}
+
+#[test]
+fn answer_that_overtakes_the_request_leaves_no_wait() {
+    let tracker = tracker();
+    tracker.begin();
+    tracker.queued();
+    tracker.take();
+    tracker.head(StatusCode::PAYLOAD_TOO_LARGE, None);
+    tracker.sent_all();
+    assert_eq!(entered(&tracker), [Stage::Send, Stage::Receive]);
+    assert_eq!(tracker.open(), Some(Stage::Receive));
+}
+
+#[test]
+fn connection_made_after_the_request_was_taken_is_not_this_attempts() {
+    let tracker = tracker();
+    tracker.queued();
+    tracker.take();
+    tracker.connecting(([127, 0, 0, 1], 80).into());
+    assert_eq!(entered(&tracker), [Stage::Send]);
+    assert!(tracker.facts(|facts| facts.dials.is_empty()));
+}
+
+#[test]
+fn connection_that_was_thought_ready_is_given_back_when_another_is_made() {
+    let tracker = tracker();
+    tracker.queued();
+    tracker.connecting(([127, 0, 0, 1], 80).into());
+    tracker.handshaking();
+    tracker.connected();
+    assert!(tracker.is_own_connection());
+    tracker.take();
+    let expected = [Stage::Send, Stage::Connect, Stage::Tls, Stage::Send];
+    assert_eq!(entered(&tracker), expected);
+}
+
+#[test]
+fn freed_connection_that_wins_leaves_the_set_up_behind() {
+    let tracker = tracker();
+    tracker.connecting(([127, 0, 0, 1], 80).into());
+    tracker.take();
+    tracker.sent_all();
+    assert!(!tracker.is_own_connection());
+    assert_eq!(tracker.open(), Some(Stage::Wait));
+    tracker.connected();
+    assert_eq!(
+        entered(&tracker),
+        [Stage::Connect, Stage::Send, Stage::Wait]
+    );
+    let abandoned = (Stage::Connect, Event::Ended(End::Abandoned));
+    assert!(
+        tracker
+            .events()
+            .any(|(stage, event, _)| (stage, event) == abandoned)
+    );
+}
+
+#[test]
+fn first_failure_is_the_one_that_is_kept() {
+    let tracker = tracker();
+    tracker.resolving();
+    let first = Diagnosis::new(crate::Hop::Dns, Kind::Timeout, crate::Effect::None);
+    let second = Diagnosis::new(crate::Hop::Server, Kind::Closed, crate::Effect::Done);
+    tracker.fail(first);
+    tracker.fail(second);
+    tracker.finish();
+    assert_eq!(tracker.failure(), Some(first));
+    assert_eq!(tracker.open(), None);
+}
