@@ -6,7 +6,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::StatusCode;
 use sevenhops::testing::{
-    Answer, Authority, BlackHole, ClosedPort, ConnFault, ProxyServer, Reply, Script,
+    Answer, Authority, BlackHole, ClosedPort, ConnFault, Gate, ProxyServer, Reply, Script,
 };
 use sevenhops::{Effect, Hop, Kind};
 
@@ -28,6 +28,8 @@ pub(crate) enum Setting {
     Port(Port),
     Handshake(Handshake),
     Connection(ConnFault),
+    /// The server closes the connection before the request is handed to it.
+    ClosedBefore,
     Request(Reply),
     /// The same, with a body of ten megabytes.
     LargeRequest(Reply),
@@ -75,6 +77,13 @@ impl Case {
             Setting::Connection(fault) => {
                 let stage = world.stage(self.connection, true).await?;
                 Ok(stage.with_connection(fault.clone()))
+            }
+            Setting::ClosedBefore => {
+                let mut stage = world.stage(self.connection, true).await?;
+                let gate = Gate::new();
+                stage.client = world.client_behind(&gate)?;
+                stage.gate = Some(gate);
+                Ok(stage.with_connection(ConnFault::CloseAfterHandshake))
             }
             Setting::Request(reply) => {
                 let stage = world.stage(self.connection, true).await?;
@@ -219,14 +228,13 @@ fn before_the_request() -> Vec<Case> {
         ("F10a", "the certificate is for another name", Shake(Handshake::WrongName), (Tls, Kind::CertificateWrongName, None)),
         ("F10b", "the certificate has run out", Shake(Handshake::Expired), (Tls, Kind::CertificateExpired, None)),
         ("F11", "fatal alert handshake_failure", Connection(ConnFault::TlsAlert), (Tls, Kind::Alert, None)),
-        ("F15b", "the fresh connection closes at once", Connection(ConnFault::CloseAfterHandshake), (Send, Kind::Closed, None)),
+        ("F15b", "the fresh connection closes at once", Setting::ClosedBefore, (Send, Kind::Closed, None)),
         ("F31", "the proxy answers 502 to CONNECT", Proxy(502), (Connect, Kind::Proxy, None)),
         ("F31", "the proxy answers 403 to CONNECT", Proxy(403), (Connect, Kind::Proxy, None)),
         ("F31", "the proxy answers 407 to CONNECT", Proxy(407), (Connect, Kind::ProxyUnauthorized, None)),
     ]);
     cases.extend(on(&HTTP2, vec![
         ("F7", "accepts, never speaks TLS", Connection(ConnFault::Silent), (Tls, Kind::Timeout, None)),
-        ("F15b", "the fresh connection closes at once", Connection(ConnFault::CloseAfterHandshake), (Send, Kind::Closed, None)),
         ("F16b", "waits behind the peer's stream limit", Setting::StreamLimit, (Send, Kind::Timeout, None)),
     ]));
     cases

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use sevenhops::testing::Stats;
 use sevenhops::{Effect, Error, Hop, Kind, Timeline};
 
 use crate::cases::{Case, Setting};
@@ -28,18 +29,13 @@ impl Report {
 
 /// Brings the fault about, and makes the call.
 ///
-/// Two things are up to the scheduler: whether a connection that closes at once is noticed before
-/// the request is taken, and whether a connection is back in the pool when the next call looks.
-/// Where it went the other way, it was another fault than the one of the case: once more.
+/// Whether a connection is back in the pool when the next call looks is up to the scheduler. Where it
+/// was not, it was another fault than the one of the case: once more.
 pub(crate) async fn run(case: &Case, world: &World) -> Result<Report> {
     let mut report = once(case, world).await?;
     for _ in 1..MOST_TRIES {
-        let attempts = report.timeline.iter().flat_map(Timeline::attempts);
-        let other = match case.connection {
-            _ if case.fault == "F15b" => report.requests.1 > 0,
-            Connection::Pooled => attempts.into_iter().any(|attempt| !attempt.reused),
-            Connection::Fresh | Connection::Http2 => false,
-        };
+        let new = |timeline: &Timeline| timeline.attempts().iter().any(|attempt| !attempt.reused);
+        let other = case.connection == Connection::Pooled && report.timeline.iter().any(new);
         if !other {
             break;
         }
@@ -56,7 +52,8 @@ async fn once(case: &Case, world: &World) -> Result<Report> {
         stage.client.get(&stage.url).send().await?.bytes().await?;
     }
     let before = seen(&stage);
-    let error = call(&stage).await.err();
+    let (called, ()) = tokio::join!(call(&stage), open_gate(&stage));
+    let error = called.err();
     let timeline = error.as_ref().and_then(Error::timeline).cloned();
     let sent = timeline.as_ref().map_or(0, |timeline| {
         let attempts = timeline.attempts();
@@ -76,6 +73,15 @@ async fn once(case: &Case, world: &World) -> Result<Report> {
         timeline,
         requests,
     })
+}
+
+/// Lets the connection through once the server has closed it.
+async fn open_gate(stage: &Stage) {
+    if let (Some(server), Some(gate)) = (&stage.server, &stage.gate) {
+        let closed = |stats: &Stats| stats.handshakes == 1 && stats.open_connections == 0;
+        server.wait_until(closed).await;
+        gate.open();
+    }
 }
 
 fn seen(stage: &Stage) -> usize {

@@ -4,12 +4,15 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sevenhops::limit::Settings;
-use sevenhops::testing::{Authority, FaultServer, Identity, Script, ScriptedDns};
+use sevenhops::testing::{Authority, FaultServer, Gate, Identity, Script, ScriptedDns};
 use sevenhops::{Client, ClientBuilder};
+use tower::{Layer, Service};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Sync>>;
 
@@ -42,6 +45,14 @@ impl World {
     pub(crate) fn client_by(&self, proxy: &str) -> Result<Client> {
         let builder = builder(&self.authority, &self.dns);
         Ok(builder.proxy(proxy).build()?)
+    }
+
+    /// The one configuration, with connections that are handed over when the gate is open.
+    pub(crate) fn client_behind(&self, gate: &Gate) -> Result<Client> {
+        let held = Held(gate.clone());
+        let builder = builder(&self.authority, &self.dns);
+        let builder = builder.reqwest(move |reqwest| reqwest.connector_layer(held.clone()));
+        Ok(builder.build()?)
     }
 
     /// A name that nobody has asked for yet.
@@ -111,6 +122,8 @@ pub(crate) struct Stage {
     pub(crate) proxy: Option<String>,
     /// A good call first, so that the connection is a pooled one.
     pub(crate) primed: bool,
+    /// Opened when the server has closed the connection that was made.
+    pub(crate) gate: Option<Gate>,
 }
 
 /// The call that is made.
@@ -161,6 +174,43 @@ impl World {
             address: Some(address),
             proxy: None,
             primed: false,
+            gate: None,
         }
+    }
+}
+
+/// Holds new connections back until its gate is open.
+#[derive(Clone)]
+struct Held<T>(T);
+
+impl<S> Layer<S> for Held<Gate> {
+    type Service = Held<(Gate, S)>;
+
+    fn layer(&self, connector: S) -> Self::Service {
+        Held((self.0.clone(), connector))
+    }
+}
+
+impl<S, T> Service<T> for Held<(Gate, S)>
+where
+    S: Service<T, Future: Send + 'static>,
+    S::Response: Send,
+    S::Error: Send,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = std::result::Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<(), S::Error>> {
+        self.0.1.poll_ready(cx)
+    }
+
+    fn call(&mut self, target: T) -> Self::Future {
+        let (gate, connecting) = (self.0.0.clone(), self.0.1.call(target));
+        Box::pin(async move {
+            let connection = connecting.await;
+            gate.opened().await;
+            connection
+        })
     }
 }
