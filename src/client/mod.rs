@@ -45,6 +45,12 @@ use crate::transport::Transport;
 /// # drop(charge.id); Ok(()) }
 /// ```
 ///
+/// A client without a deadline does not compile:
+///
+/// ```compile_fail
+/// let client = sevenhops::Client::builder().build();
+/// ```
+///
 /// # Cancel safety
 ///
 /// Dropping a future of the client gives its call up: what was not taken by a connection is not

@@ -124,4 +124,21 @@ mod tests {
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7]);
         assert!(Hop::ALL.is_sorted());
     }
+
+    #[test]
+    fn readme_lists_the_hops_in_the_order_of_the_journey() {
+        let readme = include_str!("../../README.md");
+        let table = readme.split("## The hops").nth(1).unwrap();
+        let listed: Vec<_> = table
+            .lines()
+            .filter(|line| line.starts_with("| ") && !line.starts_with("| hop"))
+            .take(Hop::ALL.len())
+            .map(|line| line.split('|').nth(1).unwrap().trim().to_owned())
+            .collect();
+        let expected = Hop::ALL.map(|hop| match hop.number() {
+            Some(number) => format!("{number} {hop}"),
+            None => hop.to_string(),
+        });
+        assert_eq!(listed, expected);
+    }
 }
