@@ -270,25 +270,4 @@ mod tests {
         assert_eq!(error.effect(), Effect::Done);
         server.wait_until(|stats| stats.open_connections == 0).await;
     }
-
-    #[tokio::test]
-    async fn streaming_body_outlives_the_deadline() {
-        let net = Net::new().await;
-        let server = FaultServer::builder().start().await.unwrap();
-        let gate = Gate::new();
-        server.on_request([Answer::default().hold_body(&gate).into()]);
-        let request = net
-            .builder()
-            .limits(Settings::new().attempt(Duration::from_secs(4)))
-            .build()
-            .unwrap()
-            .get(url(&server, "http"))
-            .deadline(Limit::from_millis(500))
-            .streaming();
-        let response = request.send().await.unwrap();
-        let late = tokio::time::timeout(Duration::from_millis(50), std::future::pending::<()>());
-        assert!(late.await.is_err());
-        gate.open();
-        assert_eq!(response.text().await.unwrap(), r#"{"ok":true}"#);
-    }
 }

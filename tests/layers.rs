@@ -134,6 +134,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn streaming_body_outlives_the_deadline() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(StreamBody::new(slow(9))))
+        }));
+        let mut request = post();
+        request.extensions_mut().insert(Options::new().streaming());
+        let body = service.oneshot(request).await.unwrap().into_body();
+        let timeline = body.timeline().clone();
+        assert_eq!(body.collect().await.unwrap().to_bytes().len(), 45);
+        assert_eq!(timeline.elapsed(), Duration::from_secs(27));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn t4_trickling_body_ends_at_the_deadline() {
         let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
             Ok::<_, Infallible>(Response::new(StreamBody::new(slow(9))))
