@@ -224,4 +224,17 @@ mod tests {
         assert_eq!(response.status(), StatusCode::CREATED);
         assert_eq!(response.text().await.unwrap(), "charged");
     }
+
+    #[tokio::test]
+    async fn redirect_that_is_no_json_does_not_claim_that_it_is_done() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.default_reply(Answer::new(StatusCode::TEMPORARY_REDIRECT).body("elsewhere"));
+        let request = net.client().post(url(&server, "http"));
+        let error = request.fetch_json::<bool>().await.unwrap_err();
+        assert_eq!(
+            (error.hop(), error.effect()),
+            (Some(Hop::Decode), Effect::Possible)
+        );
+    }
 }
