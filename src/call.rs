@@ -173,6 +173,12 @@ impl Call {
             .collect()
     }
 
+    /// The attempt that is under way, or was made last.
+    pub(crate) fn last(&self) -> Option<Arc<Tracker>> {
+        let last = self.more().last().cloned();
+        last.or_else(|| self.0.first.get().cloned())
+    }
+
     pub(crate) fn attempt_count(&self) -> u32 {
         let Some(_) = self.0.first.get() else {
             return 0;

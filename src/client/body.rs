@@ -153,7 +153,7 @@ pub(super) fn failed(mut diagnosis: Diagnosis, timeline: &Option<Timeline>) -> E
         return Error::new(diagnosis);
     };
     let call = &timeline.0;
-    if let Some(last) = call.trackers().pop() {
+    if let Some(last) = call.last() {
         diagnosis.effect = effect_of(&last);
     }
     call.fail(diagnosis);

@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, header};
 
 pub use self::setting::SettingError;
 use crate::call::Call;
-use crate::hop::{Diagnosis, Effect, Fault, Hop, Kind, Timeline, name};
+use crate::hop::{Diagnosis, Effect, Fault, Hop, Kind, Timeline, diagnose, name};
 use crate::limit::Waited;
 
 /// A boxed cause.
@@ -51,12 +51,21 @@ struct Inner {
 pub enum Guard {
     /// The call's deadline had passed before the attempt began.
     Deadline,
+    /// The idempotency key is no longer good for a request.
+    Idempotency,
+    /// The answer leads where the call does not go.
+    Redirect,
+    /// The destination has failed too often of late.
+    Breaker,
 }
 
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Deadline => "deadline",
+            Self::Idempotency => "idempotency guard",
+            Self::Redirect => "redirect guard",
+            Self::Breaker => "breaker",
         })
     }
 }
@@ -81,6 +90,23 @@ impl Error {
         let mut error = Self::new(diagnosis);
         error.0.refused_by = Some(guard);
         error
+    }
+
+    /// When to come back.
+    pub(crate) fn after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Takes an inner service's error, ours or another's, on behalf of a call.
+    pub(crate) fn of_inner(error: impl Into<BoxError>, call: Option<&Call>) -> Self {
+        Self::ours(error.into()).unwrap_or_else(|other| {
+            let diagnosis = match call.and_then(Call::last) {
+                Some(tracker) => diagnose(&tracker, &*other),
+                None => Diagnosis::foreign(&*other),
+            };
+            Self::new(diagnosis).because(other)
+        })
     }
 
     /// Tells which call it was; the innermost call that says so counts.

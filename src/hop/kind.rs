@@ -54,6 +54,21 @@ pub enum Kind {
     Unauthorized,
     /// The service does not accept the request (other 4xx).
     Rejected,
+    /// The first request with this idempotency key is still being worked on (409 to a key that is
+    /// honoured).
+    InProgress,
+    /// The idempotency key was used with another request (422 to a key that is honoured).
+    KeyReused,
+    /// The idempotency key is older than the far side remembers it.
+    KeyExpired,
+    /// The breaker is open.
+    Open,
+    /// A redirect leads back to where the call has been.
+    RedirectLoop,
+    /// More redirects than are followed.
+    TooManyRedirects,
+    /// A redirect that is not followed: from https to http, or to what is not HTTP.
+    RedirectRefused,
     /// The body ended before its announced length.
     Incomplete,
     /// The body is longer than the caller accepts.
@@ -96,6 +111,13 @@ impl Kind {
             Self::Throttled => "throttled",
             Self::Unauthorized => "unauthorized",
             Self::Rejected => "rejected",
+            Self::InProgress => "still in progress",
+            Self::KeyReused => "key used with another request",
+            Self::KeyExpired => "key expired",
+            Self::Open => "open",
+            Self::RedirectLoop => "redirect loop",
+            Self::TooManyRedirects => "too many redirects",
+            Self::RedirectRefused => "redirect refused",
             Self::Incomplete => "incomplete",
             Self::TooLarge => "too large",
             Self::Malformed => "malformed",

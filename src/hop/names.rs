@@ -110,6 +110,8 @@ const NAMES: &[Name] = {
         row(Server,  Kind::Throttled,                STATUS,                         Caller),
         row(Server,  Kind::Unauthorized,             STATUS,                         Caller),
         row(Server,  Kind::Rejected,                 STATUS,                         Caller),
+        row(Server,  Kind::InProgress,               STATUS,                         Service),
+        row(Server,  Kind::KeyReused,                STATUS,                         Caller),
         row(Server,  Kind::Other,                    "http_protocol_error",          Service),
         row(Receive, Kind::Timeout,                  "connection_read_timeout",      Path),
         row(Receive, Kind::Incomplete,               "http_response_incomplete",     Path),

@@ -38,7 +38,7 @@ pub(crate) fn end_call(span: &Span, call: &Call) {
         return;
     }
     span.record("sevenhops.attempts", call.attempt_count());
-    let by_attempt = || call.trackers().pop().and_then(|last| last.failure());
+    let by_attempt = || call.last().and_then(|last| last.failure());
     if let Some(diagnosis) = call.failure().or_else(by_attempt) {
         mark(span, &diagnosis);
     }

@@ -12,7 +12,7 @@ use super::CallBody;
 use crate::call::Call;
 use crate::clock;
 use crate::error::{BoxError, Error};
-use crate::hop::{Diagnosis, Effect, diagnose};
+use crate::hop::{Diagnosis, Effect};
 use crate::limit::Waited;
 use crate::telemetry::end_call;
 
@@ -94,7 +94,7 @@ impl Open {
 
     /// The call's deadline passed and nothing below noticed.
     pub(super) fn expire(&self) -> Error {
-        let tracker = self.call.trackers().pop();
+        let tracker = self.call.last();
         if let Some(tracker) = &tracker {
             tracker.give_up();
         }
@@ -106,13 +106,7 @@ impl Open {
     }
 
     pub(super) fn diagnose(&self, error: BoxError) -> Error {
-        Error::ours(error).unwrap_or_else(|other| {
-            let diagnosis = match self.call.trackers().pop() {
-                Some(tracker) => diagnose(&tracker, &*other),
-                None => Diagnosis::foreign(&*other),
-            };
-            Error::new(diagnosis).because(other)
-        })
+        Error::of_inner(error, Some(&self.call))
     }
 
     pub(super) fn fail(&self, mut error: Error) -> Error {
