@@ -72,7 +72,7 @@ fn each_case(ruler: &mut impl Ruler) {
     let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let attempt = AttemptLayer::new(limits);
-    let standard = StandardLayer::under(limits);
+    let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let timeout = TimeoutLayer::new(DEADLINE);
     for leaf in [Leaf::AT_ONCE, Leaf::WAITING] {
         let name = |case: &str| format!("{case}{}", leaf.suffix());

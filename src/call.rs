@@ -1,76 +1,19 @@
 //! What a call carries through the stack, in its request's extensions.
 
+use std::any::Any;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::{Extensions, Method, Request, Uri};
+use http::{Extensions, HeaderMap, HeaderName, Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
 use crate::clock;
 use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Timeline};
+use crate::hop::{Diagnosis, Effect, NotRepeated, Note, Timeline, What, effect_of};
 use crate::limit::Limit;
-
-/// What one request wants otherwise than its client: put it into the request's extensions.
-///
-/// # Example
-///
-/// ```
-/// use sevenhops::{Options, limit::Limit};
-///
-/// let mut request = http::Request::get("https://api.test/v1/charges/ch_1").body(()).unwrap();
-/// request.extensions_mut().insert(
-///     Options::new()
-///         .route("/v1/charges/{id}")
-///         .deadline(Limit::from_secs(2)),
-/// );
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    pub(crate) deadline: Option<Limit>,
-    pub(crate) streaming: bool,
-    pub(crate) whole_body: Option<usize>,
-    pub(crate) route: Option<Arc<str>>,
-}
-
-impl Options {
-    /// Wants nothing.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Sets the deadline of this call; limits that were not set follow it, others are shortened
-    /// where they do not fit any more.
-    #[must_use]
-    pub fn deadline(mut self, deadline: Limit) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
-
-    /// Lets the deadline end at the response head: for a stream that goes on for as long as it
-    /// pleases. The body idle limit stays.
-    #[must_use]
-    pub fn streaming(mut self) -> Self {
-        self.streaming = true;
-        self
-    }
-
-    /// Receives the whole body inside the attempt, up to so many bytes as they come over the wire.
-    #[must_use]
-    pub fn whole_body(mut self, most_bytes: usize) -> Self {
-        self.whole_body = Some(most_bytes);
-        self
-    }
-
-    /// Names the route for telemetry (`url.template`): `/v1/charges/{id}`, never a path with values.
-    #[must_use]
-    pub fn route(mut self, route: impl Into<Arc<str>>) -> Self {
-        self.route = Some(route.into());
-        self
-    }
-}
+use crate::options::Options;
 
 /// A call under way: what its layers share. Cheap to clone.
 #[derive(Clone)]
@@ -85,31 +28,72 @@ struct Inner {
     deadline: Instant,
     /// Nearly every call is one attempt: that one costs no list.
     first: OnceLock<Arc<Tracker>>,
-    more: Mutex<Vec<Arc<Tracker>>>,
     failure: OnceLock<Diagnosis>,
     ended: OnceLock<Instant>,
+    key: OnceLock<KeyMark>,
+    /// Whether somebody repeats already: a retry of this call, or of a call around it.
+    repeated: AtomicBool,
+    /// How many attempts whoever repeats may make.
+    most_attempts: AtomicU32,
+    /// How many redirects were followed.
+    redirects: AtomicU32,
+    /// What only a call that does not go straight through touches.
+    cold: Mutex<Cold>,
+}
+
+#[derive(Default)]
+struct Cold {
+    more: Vec<Arc<Tracker>>,
+    notes: Vec<Note>,
+    not_repeated: Option<NotRepeated>,
+    /// Where redirects have led.
+    redirected_to: Option<Uri>,
+    /// Something of the request that came back from below: a body that was never taken.
+    returned: Option<Box<dyn Any + Send>>,
+}
+
+/// The idempotency key of a call, as far as repeating is concerned; its value is in the header.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyMark {
+    pub(crate) name: HeaderName,
+    /// The caller brought or derived it, or said that the far side honours keys.
+    pub(crate) vouched: bool,
+    /// Until when the far side remembers it, where that is known.
+    pub(crate) expires_at: Option<SystemTime>,
 }
 
 impl Call {
     /// Begins the call of a request, due at the latest after `limit`, and puts it into the
-    /// request's extensions. A call around it is honoured: its deadline holds here too.
+    /// request's extensions. A call around it is honoured: its deadline holds here too, and what it
+    /// repeats is not repeated here.
     pub(crate) fn begin<B>(request: &mut Request<B>, limit: Limit) -> Self {
         let started = clock::now();
-        let outer = Self::of(request.extensions()).map(|call| call.deadline());
+        let outer = Self::of(request.extensions());
         let options = request.extensions_mut().remove::<Options>();
         let options = options.unwrap_or_default();
-        let own = clock::after(started, options.deadline.unwrap_or(limit).get());
+        let mut deadline = clock::after(started, options.deadline.unwrap_or(limit).get());
+        if let Some(left) = options.inherited.left {
+            deadline = deadline.min(clock::after(started, left));
+        }
+        if let Some(outer) = &outer {
+            deadline = deadline.min(outer.deadline());
+        }
+        let repeated = options.inherited.repeated || outer.is_some_and(|outer| outer.is_repeated());
         let call = Self(Arc::new(Inner {
             method: request.method().clone(),
             uri: request.uri().clone(),
             options,
             started,
             started_at: clock::wall(),
-            deadline: outer.map_or(own, |outer| outer.min(own)),
+            deadline,
             first: OnceLock::new(),
-            more: Mutex::default(),
             failure: OnceLock::new(),
             ended: OnceLock::new(),
+            key: OnceLock::new(),
+            repeated: AtomicBool::new(repeated),
+            most_attempts: AtomicU32::new(1),
+            redirects: AtomicU32::new(0),
+            cold: Mutex::default(),
         }));
         request.extensions_mut().insert(call.clone());
         call
@@ -161,21 +145,19 @@ impl Call {
     /// Another attempt begins.
     pub(crate) fn attempt(&self, tracker: Arc<Tracker>) {
         if let Err(tracker) = self.0.first.set(tracker) {
-            self.more().push(tracker);
+            self.cold().more.push(tracker);
         }
     }
 
     pub(crate) fn trackers(&self) -> Vec<Arc<Tracker>> {
         let first = self.0.first.get().cloned();
-        first
-            .into_iter()
-            .chain(self.more().iter().cloned())
-            .collect()
+        let cold = self.cold();
+        first.into_iter().chain(cold.more.iter().cloned()).collect()
     }
 
     /// The attempt that is under way, or was made last.
     pub(crate) fn last(&self) -> Option<Arc<Tracker>> {
-        let last = self.more().last().cloned();
+        let last = self.cold().more.last().cloned();
         last.or_else(|| self.0.first.get().cloned())
     }
 
@@ -183,7 +165,116 @@ impl Call {
         let Some(_) = self.0.first.get() else {
             return 0;
         };
-        u32::try_from(self.more().len()).map_or(u32::MAX, |more| more.saturating_add(1))
+        u32::try_from(self.cold().more.len()).map_or(u32::MAX, |more| more.saturating_add(1))
+    }
+
+    /// Whether it may have happened: what one attempt may have done, the others do not undo.
+    pub(crate) fn effect(&self) -> Effect {
+        let trackers = self.trackers().into_iter();
+        let effects = trackers.map(|tracker| match tracker.failure() {
+            Some(failure) => failure.effect,
+            None => effect_of(&tracker),
+        });
+        effects.max().unwrap_or(Effect::None)
+    }
+
+    /// Claims the repeating of this call; `None` if somebody does it already. Up to `most` attempts
+    /// will be made.
+    pub(crate) fn repeat(&self, most: u32) -> Option<Repeating> {
+        if self.0.repeated.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        self.0.most_attempts.store(most, Ordering::Relaxed);
+        Some(Repeating(self.clone()))
+    }
+
+    pub(crate) fn is_repeated(&self) -> bool {
+        self.0.repeated.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn most_attempts(&self) -> u32 {
+        self.0.most_attempts.load(Ordering::Relaxed)
+    }
+
+    /// Says which header carries the key of this call.
+    pub(crate) fn mark_key(&self, mark: KeyMark) {
+        let _ = self.0.key.set(mark);
+    }
+
+    pub(crate) fn key(&self) -> Option<&KeyMark> {
+        self.0.key.get()
+    }
+
+    /// Whether a request of this call carries a key that the far side is known to honour.
+    pub(crate) fn vouches(&self, headers: &HeaderMap) -> bool {
+        self.key()
+            .is_some_and(|key| key.vouched && headers.contains_key(&key.name))
+    }
+
+    /// Whether a request of this call carries its key.
+    pub(crate) fn carries_key(&self, headers: &HeaderMap) -> bool {
+        self.key()
+            .is_some_and(|key| headers.contains_key(&key.name))
+    }
+
+    /// Whether the key of a request is honoured, and will be remembered for as long as `left`.
+    pub(crate) fn vouches_until(&self, headers: &HeaderMap, left: Duration) -> bool {
+        let expires_at = self.key().and_then(|key| key.expires_at);
+        let remembered =
+            |at: SystemTime| clock::wall().checked_add(left).is_some_and(|end| end < at);
+        self.vouches(headers) && expires_at.is_none_or(remembered)
+    }
+
+    /// A redirect is followed.
+    pub(crate) fn redirected(&self, status: StatusCode, uri: &Uri) {
+        self.0.redirects.fetch_add(1, Ordering::Relaxed);
+        let url = redacted(uri);
+        self.note(What::Redirected { status, url });
+        self.cold().redirected_to = Some(uri.clone());
+    }
+
+    /// Where the call is now: its own URL, or the one that a redirect led to.
+    pub(crate) fn current_uri(&self) -> Uri {
+        let redirected_to = self.cold().redirected_to.clone();
+        redirected_to.unwrap_or_else(|| self.0.uri.clone())
+    }
+
+    /// Whether a redirect led away from the URL of the call.
+    pub(crate) fn is_redirected(&self) -> bool {
+        self.0.redirects.load(Ordering::Relaxed) > 0
+    }
+
+    pub(crate) fn note(&self, what: What) {
+        let note = Note {
+            attempts: self.attempt_count(),
+            at: self.elapsed(),
+            what,
+        };
+        self.cold().notes.push(note);
+    }
+
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        self.cold().notes.clone()
+    }
+
+    /// Keeps why the last failure is not repeated; `None`: it is, or there was none.
+    pub(crate) fn stop(&self, reason: Option<NotRepeated>) {
+        self.cold().not_repeated = reason;
+    }
+
+    pub(crate) fn not_repeated(&self) -> Option<NotRepeated> {
+        self.cold().not_repeated.clone()
+    }
+
+    /// Hands back what was not used of a request.
+    pub(crate) fn give_back(&self, unused: Box<dyn Any + Send>) {
+        self.cold().returned = Some(unused);
+    }
+
+    /// Takes what came back, if it is a `T`.
+    pub(crate) fn reclaim<T: 'static>(&self) -> Option<T> {
+        let returned = self.cold().returned.take()?;
+        returned.downcast().ok().map(|unused| *unused)
     }
 
     pub(crate) fn timeline(&self) -> Timeline {
@@ -209,8 +300,19 @@ impl Call {
         self.0.ended.get().copied()
     }
 
-    fn more(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Tracker>>> {
-        self.0.more.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cold(&self) -> MutexGuard<'_, Cold> {
+        self.0.cold.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right to repeat a call: one at a time has it, so that stacks inside one another do not
+/// multiply.
+pub(crate) struct Repeating(Call);
+
+impl Drop for Repeating {
+    fn drop(&mut self) {
+        self.0.0.most_attempts.store(1, Ordering::Relaxed);
+        self.0.0.repeated.store(false, Ordering::Release);
     }
 }
 

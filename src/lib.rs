@@ -53,12 +53,21 @@ mod call;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
+mod destination;
 #[cfg(feature = "client")]
 pub mod dns;
 mod error;
+#[cfg(feature = "serde")]
+mod file;
 pub mod guard;
+mod hint;
 pub mod hop;
 pub mod limit;
+mod options;
+mod propagation;
+mod registry;
+mod replay;
+mod settings;
 mod stack;
 mod telemetry;
 #[cfg(feature = "testing")]
@@ -66,14 +75,20 @@ pub mod testing;
 #[cfg(feature = "client")]
 pub mod transport;
 
-pub use self::call::Options;
 #[cfg(feature = "client")]
 pub use self::client::{Body, Client, ClientBuilder, RequestBuilder, Response};
+pub use self::destination::{Destination, InvalidDestination};
 pub use self::error::{Error, Guard, SettingError};
 pub use self::guard::attempt::AttemptLayer;
+pub use self::guard::breaker::BreakerLayer;
 pub use self::guard::call::CallLayer;
+pub use self::guard::idempotency::IdempotencyLayer;
+pub use self::guard::redirect::RedirectLayer;
+pub use self::guard::retry::RetryLayer;
 pub use self::hop::{Effect, Fault, Hop, Kind, Timeline};
-pub use self::stack::StandardLayer;
+pub use self::options::Options;
+pub use self::settings::Settings;
+pub use self::stack::{StandardLayer, StandardService};
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};
 

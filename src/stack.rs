@@ -6,8 +6,14 @@ use tower_layer::Layer;
 
 use crate::error::SettingError;
 use crate::guard::attempt::{AttemptLayer, AttemptService};
+use crate::guard::breaker::{Breaker, BreakerLayer, BreakerService};
 use crate::guard::call::{CallLayer, CallService};
+use crate::guard::idempotency::{IdempotencyLayer, IdempotencyService};
+use crate::guard::redirect::{RedirectLayer, RedirectService};
+use crate::guard::retry::{ByFn, ByTrait, Failure, RetryLayer, RetryService};
+use crate::hop::Class;
 use crate::limit::Limits;
+use crate::settings::Settings;
 
 /// The guards of a call in their order, over any transport.
 ///
@@ -29,10 +35,24 @@ use crate::limit::Limits;
 /// assert_eq!(response.into_body().timeline().attempt_count(), 1);
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Copy, Debug)]
-pub struct StandardLayer {
-    limits: Limits,
+///
+/// Clones, and the services of clones, share what is known of each destination: retry budgets and
+/// breakers.
+#[derive(Clone, Debug)]
+pub struct StandardLayer<C = ByTrait> {
+    call: CallLayer,
+    idempotency: IdempotencyLayer,
+    redirect: RedirectLayer<C>,
+    retry: RetryLayer<C>,
+    breaker: BreakerLayer,
+    attempt: AttemptLayer,
 }
+
+/// The service of [`StandardLayer`] over a transport `S`.
+pub type StandardService<S, C = ByTrait> =
+    CallService<IdempotencyService<RedirectService<RetryService<Guarded<S>, C>, C>>>;
+
+type Guarded<S> = BreakerService<AttemptService<S>>;
 
 impl StandardLayer {
     /// The guards with the defaults that follow from the deadline.
@@ -41,23 +61,75 @@ impl StandardLayer {
     ///
     /// Fails if `deadline` is shorter than 10 ms or longer than 24 h.
     pub fn new(deadline: Duration) -> Result<Self, SettingError> {
-        Limits::new(deadline).map(Self::under)
+        Self::with(&Settings::new(deadline))
     }
 
-    /// The guards under these limits.
-    #[must_use]
-    pub const fn under(limits: Limits) -> Self {
-        Self { limits }
+    /// The guards with these settings.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a setting is out of range or contradicts another one, naming fields and values.
+    pub fn with(settings: &Settings) -> Result<Self, SettingError> {
+        let limits = Limits::with(settings.deadline, settings.limits)?;
+        Ok(Self {
+            call: CallLayer::within(limits.deadline()),
+            idempotency: IdempotencyLayer::new(settings.idempotency.clone()),
+            redirect: RedirectLayer::new(settings.redirect.clone())?.over_retry(),
+            retry: RetryLayer::new(settings.retry.clone())?,
+            breaker: BreakerLayer::with(limits, settings.breaker)?,
+            attempt: AttemptLayer::new(limits).propagating(settings.propagating),
+        })
     }
 }
 
-impl<S> Layer<S> for StandardLayer {
-    type Service = CallService<AttemptService<S>>;
+impl<C> StandardLayer<C> {
+    /// Copies bodies by a function, for body types that do not implement
+    /// [`Replay`](crate::guard::retry::Replay).
+    #[must_use]
+    pub fn replay_with<B>(self, copy: fn(&B) -> Option<B>) -> StandardLayer<ByFn<B>> {
+        StandardLayer {
+            call: self.call,
+            idempotency: self.idempotency,
+            redirect: self.redirect.replay_with(copy),
+            retry: self.retry.replay_with(copy),
+            breaker: self.breaker,
+            attempt: self.attempt,
+        }
+    }
+
+    /// The circuits, to look at and to work by hand.
+    #[must_use]
+    pub fn breaker(&self) -> Breaker {
+        self.breaker.handle()
+    }
+
+    /// Asks this function first whether a failure passes: see
+    /// [`RetryLayer::classify`](crate::RetryLayer::classify).
+    #[must_use]
+    pub fn classify<F>(mut self, classify: F) -> Self
+    where
+        F: Fn(&Failure<'_>) -> Option<Class> + Send + Sync + 'static,
+    {
+        self.retry = self.retry.classify(classify);
+        self
+    }
+}
+
+impl<S, C: Clone> Layer<S> for StandardLayer<C> {
+    type Service = StandardService<S, C>;
 
     fn layer(&self, transport: S) -> Self::Service {
         // Next to the wire: its limits and its tracker are those of one try.
-        let attempt = AttemptLayer::new(self.limits).layer(transport);
+        let attempt = self.attempt.layer(transport);
+        // Over one attempt, under the retry: it judges every try, and a refusal costs no time.
+        let breaker = self.breaker.layer(attempt);
+        // Over the attempts: from here down, things may happen more than once.
+        let retry = self.retry.layer(breaker);
+        // Over the retry: each leg is a request of its own, with its own destination and budget.
+        let redirect = self.redirect.layer(retry);
+        // Over the legs: every attempt and every leg at home carries the same key.
+        let idempotency = self.idempotency.layer(redirect);
         // Around everything: the deadline spans all tries, the waits between them and the body.
-        CallLayer::within(self.limits.deadline()).layer(attempt)
+        self.call.layer(idempotency)
     }
 }

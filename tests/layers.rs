@@ -52,15 +52,17 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "POST https://api.test/v1/charges failed at server (hop 6 of 7): timeout, \
-             attempt limit; 1 attempt, effect possible"
+             attempt limit; 1 attempt, effect possible; not repeated: POST, effect possible, and \
+             the destination is not known to honour idempotency keys"
         );
     }
 
     #[tokio::test(start_paused = true)]
     async fn deadline_that_comes_first_is_the_one_that_is_named() {
         let limits = Settings::new().attempt(Duration::from_secs(10));
-        let limits = Limits::with(Duration::from_secs(10), limits).unwrap();
-        let service = StandardLayer::under(limits).layer(service_fn(never));
+        let settings = sevenhops::Settings::new(Duration::from_secs(10)).limits(limits);
+        let service = StandardLayer::with(&settings).unwrap();
+        let service = service.layer(service_fn(never));
         let error = service.oneshot(post()).await.unwrap_err();
         assert_eq!(error.expired(), Some(Waited::Deadline));
     }
@@ -200,7 +202,7 @@ mod tests {
         request
             .extensions_mut()
             .insert(Options::new().whole_body(5));
-        let response = service.oneshot(request).await.unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
         let rows = response.body().timeline().attempts().remove(0).rows;
         assert_eq!(
             rows.last().map(|row| (row.stage, row.end)),

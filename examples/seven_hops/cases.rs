@@ -10,7 +10,7 @@ use sevenhops::testing::{
 };
 use sevenhops::{Effect, Hop, Kind};
 
-use crate::world::{Broken, Connection, Result, Shape, Stage, World};
+use crate::world::{Broken, Connection, PATH, Result, Shape, Stage, World};
 
 /// One fault on one kind of connection.
 pub(crate) struct Case {
@@ -18,7 +18,18 @@ pub(crate) struct Case {
     pub(crate) story: &'static str,
     pub(crate) connection: Connection,
     pub(crate) expected: (Hop, Kind, Effect),
+    pub(crate) repeat: Repeat,
     pub(crate) setting: Setting,
+}
+
+/// Whether the crate repeats it by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// For any method: it provably did not happen, and it may pass.
+    Yes,
+    /// Only for an idempotent method or a key that is honoured; the calls here are neither.
+    Idem,
+    No,
 }
 
 /// How the fault is brought about.
@@ -147,11 +158,13 @@ async fn occupied(mut stage: Stage) -> Result<Stage> {
     first.bytes().await?;
     if let Some(server) = &stage.server {
         server.on_request([Reply::Silent]);
-        let (client, url) = (stage.client.clone(), stage.url.clone());
-        let occupant = tokio::spawn(async move { client.get(&url).send().await.map(|_| ()) });
+        let other = stage.url.replace(PATH, "/occupant");
+        let (client, url) = (stage.client.clone(), other.clone());
+        let occupant =
+            tokio::spawn(async move { client.get(&url).no_retry().send().await.map(|_| ()) });
         server.wait_until(|stats| stats.requests == 2).await;
         stage.keep.push(Box::new(occupant));
-        let mut queued = Box::pin(stage.client.post(&stage.url).body("queued").send());
+        let mut queued = Box::pin(stage.client.post(&other).body("queued").no_retry().send());
         // Polled once, it is in line; from there it goes on in the background.
         poll_fn(|cx| Poll::Ready(queued.as_mut().poll(cx).is_pending())).await;
         stage.keep.push(Box::new(tokio::spawn(
@@ -193,17 +206,24 @@ const EVERY: [Connection; 3] = [Connection::Fresh, Connection::Pooled, Connectio
 const FRESH: [Connection; 1] = [Connection::Fresh];
 const HTTP2: [Connection; 1] = [Connection::Http2];
 
-/// A row of the table: fault, story, setting, what has to be named.
-type Row = (&'static str, &'static str, Setting, (Hop, Kind, Effect));
+/// A row of the table: fault, story, setting, what has to be named, whether it is repeated.
+type Row = (
+    &'static str,
+    &'static str,
+    Setting,
+    (Hop, Kind, Effect),
+    Repeat,
+);
 
 fn on(connections: &[Connection], rows: Vec<Row>) -> Vec<Case> {
     let mut cases = Vec::new();
-    for (fault, story, setting, expected) in rows {
+    for (fault, story, setting, expected, repeat) in rows {
         cases.extend(connections.iter().map(|connection| Case {
             fault,
             story,
             connection: *connection,
             expected,
+            repeat,
             setting: setting.clone(),
         }));
     }
@@ -216,26 +236,26 @@ fn before_the_request() -> Vec<Case> {
     use Hop::{Connect, Dns, Send, Tls};
     use Setting::{Connection, Handshake as Shake, Port as At, Proxy};
     let mut cases = on(&FRESH, vec![
-        ("F1", "DNS answers NXDOMAIN", Setting::Dns(Script::NxDomain), (Dns, Kind::NotFound, None)),
-        ("F2", "DNS answers SERVFAIL", Setting::Dns(Script::ServFail), (Dns, Kind::ServerFailure, None)),
-        ("F3", "DNS never answers", Setting::Dns(Script::Silent), (Dns, Kind::Timeout, None)),
-        ("F4", "the name has no address", Setting::Dns(Script::NoRecords), (Dns, Kind::NoRecords, None)),
-        ("F5", "nobody listens at the port", At(Port::Closed), (Connect, Kind::Refused, None)),
-        ("F6", "the SYN is swallowed", At(Port::BlackHole), (Connect, Kind::Timeout, None)),
-        ("F7", "accepts, never speaks TLS", Connection(ConnFault::Silent), (Tls, Kind::Timeout, None)),
-        ("F8", "plain HTTP on the TLS port", Connection(ConnFault::PlainHttp), (Tls, Kind::Protocol, None)),
-        ("F9", "nobody we trust signed the certificate", Shake(Handshake::UnknownIssuer), (Tls, Kind::CertificateUnknownIssuer, None)),
-        ("F10a", "the certificate is for another name", Shake(Handshake::WrongName), (Tls, Kind::CertificateWrongName, None)),
-        ("F10b", "the certificate has run out", Shake(Handshake::Expired), (Tls, Kind::CertificateExpired, None)),
-        ("F11", "fatal alert handshake_failure", Connection(ConnFault::TlsAlert), (Tls, Kind::Alert, None)),
-        ("F15b", "the fresh connection closes at once", Setting::ClosedBefore, (Send, Kind::Closed, None)),
-        ("F31", "the proxy answers 502 to CONNECT", Proxy(502), (Connect, Kind::Proxy, None)),
-        ("F31", "the proxy answers 403 to CONNECT", Proxy(403), (Connect, Kind::Proxy, None)),
-        ("F31", "the proxy answers 407 to CONNECT", Proxy(407), (Connect, Kind::ProxyUnauthorized, None)),
+        ("F1", "DNS answers NXDOMAIN", Setting::Dns(Script::NxDomain), (Dns, Kind::NotFound, None), Repeat::No),
+        ("F2", "DNS answers SERVFAIL", Setting::Dns(Script::ServFail), (Dns, Kind::ServerFailure, None), Repeat::Yes),
+        ("F3", "DNS never answers", Setting::Dns(Script::Silent), (Dns, Kind::Timeout, None), Repeat::Yes),
+        ("F4", "the name has no address", Setting::Dns(Script::NoRecords), (Dns, Kind::NoRecords, None), Repeat::No),
+        ("F5", "nobody listens at the port", At(Port::Closed), (Connect, Kind::Refused, None), Repeat::Yes),
+        ("F6", "the SYN is swallowed", At(Port::BlackHole), (Connect, Kind::Timeout, None), Repeat::Yes),
+        ("F7", "accepts, never speaks TLS", Connection(ConnFault::Silent), (Tls, Kind::Timeout, None), Repeat::Yes),
+        ("F8", "plain HTTP on the TLS port", Connection(ConnFault::PlainHttp), (Tls, Kind::Protocol, None), Repeat::No),
+        ("F9", "nobody we trust signed the certificate", Shake(Handshake::UnknownIssuer), (Tls, Kind::CertificateUnknownIssuer, None), Repeat::No),
+        ("F10a", "the certificate is for another name", Shake(Handshake::WrongName), (Tls, Kind::CertificateWrongName, None), Repeat::No),
+        ("F10b", "the certificate has run out", Shake(Handshake::Expired), (Tls, Kind::CertificateExpired, None), Repeat::No),
+        ("F11", "fatal alert handshake_failure", Connection(ConnFault::TlsAlert), (Tls, Kind::Alert, None), Repeat::No),
+        ("F15b", "the fresh connection closes at once", Setting::ClosedBefore, (Send, Kind::Closed, None), Repeat::Yes),
+        ("F31", "the proxy answers 502 to CONNECT", Proxy(502), (Connect, Kind::Proxy, None), Repeat::Yes),
+        ("F31", "the proxy answers 403 to CONNECT", Proxy(403), (Connect, Kind::Proxy, None), Repeat::Yes),
+        ("F31", "the proxy answers 407 to CONNECT", Proxy(407), (Connect, Kind::ProxyUnauthorized, None), Repeat::No),
     ]);
     cases.extend(on(&HTTP2, vec![
-        ("F7", "accepts, never speaks TLS", Connection(ConnFault::Silent), (Tls, Kind::Timeout, None)),
-        ("F16b", "waits behind the peer's stream limit", Setting::StreamLimit, (Send, Kind::Timeout, None)),
+        ("F7", "accepts, never speaks TLS", Connection(ConnFault::Silent), (Tls, Kind::Timeout, None), Repeat::Yes),
+        ("F16b", "waits behind the peer's stream limit", Setting::StreamLimit, (Send, Kind::Timeout, None), Repeat::Yes),
     ]));
     cases
 }
@@ -249,14 +269,14 @@ fn on_the_way() -> Vec<Case> {
     let stall = Reply::StallInBody { declared: 100, sent: some.clone() };
     let short = Reply::TruncateBody { declared: 100, sent: some };
     on(&EVERY, vec![
-        ("F12", "the server stops reading", LargeRequest(Reply::StopReading), (Send, Kind::Timeout, Possible)),
-        ("F13", "RST while the body goes out", LargeRequest(Reply::ResetWhileReading), (Send, Kind::Reset, Possible)),
-        ("F13b", "RST after a small body went out", Request(Reply::ResetAfterRequest), (Server, Kind::Closed, Possible)),
-        ("F14", "takes the request, never answers", Request(Reply::Silent), (Server, Kind::Timeout, Possible)),
-        ("F15", "takes the request, closes without a byte", Request(Reply::CloseAfterRequest), (Server, Kind::Closed, Possible)),
-        ("F17", "answers garbage", Request(Reply::garbage()), (Server, Kind::Protocol, Possible)),
-        ("F18", "head, then the body stalls", Request(stall), (Receive, Kind::Timeout, Done)),
-        ("F19", "100 bytes announced, 50 sent", Request(short), (Receive, Kind::Incomplete, Done)),
+        ("F12", "the server stops reading", LargeRequest(Reply::StopReading), (Send, Kind::Timeout, Possible), Repeat::Idem),
+        ("F13", "RST while the body goes out", LargeRequest(Reply::ResetWhileReading), (Send, Kind::Reset, Possible), Repeat::Idem),
+        ("F13b", "RST after a small body went out", Request(Reply::ResetAfterRequest), (Server, Kind::Closed, Possible), Repeat::Idem),
+        ("F14", "takes the request, never answers", Request(Reply::Silent), (Server, Kind::Timeout, Possible), Repeat::Idem),
+        ("F15", "takes the request, closes without a byte", Request(Reply::CloseAfterRequest), (Server, Kind::Closed, Possible), Repeat::Idem),
+        ("F17", "answers garbage", Request(Reply::garbage()), (Server, Kind::Protocol, Possible), Repeat::No),
+        ("F18", "head, then the body stalls", Request(stall), (Receive, Kind::Timeout, Done), Repeat::Idem),
+        ("F19", "100 bytes announced, 50 sent", Request(short), (Receive, Kind::Incomplete, Done), Repeat::Idem),
     ])
 }
 
@@ -267,12 +287,12 @@ fn http2_only() -> Vec<Case> {
     use Setting::Request;
     use h2::Reason;
     on(&HTTP2, vec![
-        ("F20", "RST_STREAM(REFUSED_STREAM)", Request(Reply::ResetStream(Reason::REFUSED_STREAM)), (Server, Kind::Unprocessed, None)),
-        ("F21", "GOAWAY(NO_ERROR) below our stream", Request(Reply::GoAwayBelow(Reason::NO_ERROR)), (Server, Kind::Unprocessed, None)),
-        ("F21", "GOAWAY(INTERNAL_ERROR) below our stream", Request(Reply::GoAwayBelow(Reason::INTERNAL_ERROR)), (Server, Kind::Unprocessed, None)),
-        ("F22", "GOAWAY at our stream, then close", Request(Reply::GoAwayAtOrAbove), (Server, Kind::Closed, Possible)),
-        ("F23", "RST_STREAM(CANCEL)", Request(Reply::ResetStream(Reason::CANCEL)), (Server, Kind::Reset, Possible)),
-        ("F23", "RST_STREAM(INTERNAL_ERROR)", Request(Reply::ResetStream(Reason::INTERNAL_ERROR)), (Server, Kind::Reset, Possible)),
+        ("F20", "RST_STREAM(REFUSED_STREAM)", Request(Reply::ResetStream(Reason::REFUSED_STREAM)), (Server, Kind::Unprocessed, None), Repeat::Yes),
+        ("F21", "GOAWAY(NO_ERROR) below our stream", Request(Reply::GoAwayBelow(Reason::NO_ERROR)), (Server, Kind::Unprocessed, None), Repeat::Yes),
+        ("F21", "GOAWAY(INTERNAL_ERROR) below our stream", Request(Reply::GoAwayBelow(Reason::INTERNAL_ERROR)), (Server, Kind::Unprocessed, None), Repeat::Yes),
+        ("F22", "GOAWAY at our stream, then close", Request(Reply::GoAwayAtOrAbove), (Server, Kind::Closed, Possible), Repeat::Idem),
+        ("F23", "RST_STREAM(CANCEL)", Request(Reply::ResetStream(Reason::CANCEL)), (Server, Kind::Reset, Possible), Repeat::Idem),
+        ("F23", "RST_STREAM(INTERNAL_ERROR)", Request(Reply::ResetStream(Reason::INTERNAL_ERROR)), (Server, Kind::Reset, Possible), Repeat::Idem),
     ])
 }
 
@@ -291,17 +311,17 @@ fn by_status() -> Vec<Case> {
     use Hop::{Gateway, Server};
     let early = Reply::EarlyAnswer(Answer::new(StatusCode::PAYLOAD_TOO_LARGE));
     let mut cases = on(&EVERY, vec![
-        ("F24a", "502", status(StatusCode::BAD_GATEWAY, &[]), (Gateway, Kind::BadGateway, Possible)),
-        ("F24a", "504", status(StatusCode::GATEWAY_TIMEOUT, &[]), (Gateway, Kind::Timeout, Possible)),
-        ("F24a", "503 with Via", status(StatusCode::SERVICE_UNAVAILABLE, &[("via", "1.1 edge")]), (Gateway, Kind::Unavailable, Possible)),
-        ("F24b", "500", status(StatusCode::INTERNAL_SERVER_ERROR, &[]), (Server, Kind::Failed, Possible)),
-        ("F24b", "503 without a gateway's marks", status(StatusCode::SERVICE_UNAVAILABLE, &[]), (Server, Kind::Unavailable, Possible)),
-        ("F24c", "429 with Retry-After", status(StatusCode::TOO_MANY_REQUESTS, &[("retry-after", "2")]), (Server, Kind::Throttled, None)),
-        ("F24d", "401", status(StatusCode::UNAUTHORIZED, &[]), (Server, Kind::Unauthorized, None)),
-        ("F24d", "403", status(StatusCode::FORBIDDEN, &[]), (Server, Kind::Unauthorized, None)),
+        ("F24a", "502", status(StatusCode::BAD_GATEWAY, &[]), (Gateway, Kind::BadGateway, Possible), Repeat::Idem),
+        ("F24a", "504", status(StatusCode::GATEWAY_TIMEOUT, &[]), (Gateway, Kind::Timeout, Possible), Repeat::Idem),
+        ("F24a", "503 with Via", status(StatusCode::SERVICE_UNAVAILABLE, &[("via", "1.1 edge")]), (Gateway, Kind::Unavailable, Possible), Repeat::Idem),
+        ("F24b", "500", status(StatusCode::INTERNAL_SERVER_ERROR, &[]), (Server, Kind::Failed, Possible), Repeat::Idem),
+        ("F24b", "503 without a gateway's marks", status(StatusCode::SERVICE_UNAVAILABLE, &[]), (Server, Kind::Unavailable, Possible), Repeat::Idem),
+        ("F24c", "429 with Retry-After", status(StatusCode::TOO_MANY_REQUESTS, &[("retry-after", "1")]), (Server, Kind::Throttled, None), Repeat::Yes),
+        ("F24d", "401", status(StatusCode::UNAUTHORIZED, &[]), (Server, Kind::Unauthorized, None), Repeat::No),
+        ("F24d", "403", status(StatusCode::FORBIDDEN, &[]), (Server, Kind::Unauthorized, None), Repeat::No),
     ]);
     cases.extend(on(&EVERY, vec![
-        ("F24e", "413 while the body still goes out", Setting::LargeRequest(early), (Server, Kind::Rejected, None)),
+        ("F24e", "413 while the body still goes out", Setting::LargeRequest(early), (Server, Kind::Rejected, None), Repeat::No),
     ]));
     cases
 }
@@ -314,12 +334,12 @@ fn at_the_ends() -> Vec<Case> {
     let text = Reply::from(Answer::default().body("<html>"));
     let corrupt = Reply::from(Answer::default().header("content-encoding", "gzip").body("no gzip"));
     let mut cases = on(&EVERY, vec![
-        ("F33", "200, and the body is no JSON", Request(text), (Decode, Kind::Malformed, Done)),
-        ("F33", "200, and the gzip stream is corrupt", Request(corrupt), (Decode, Kind::Malformed, Done)),
+        ("F33", "200, and the body is no JSON", Request(text), (Decode, Kind::Malformed, Done), Repeat::No),
+        ("F33", "200, and the gzip stream is corrupt", Request(corrupt), (Decode, Kind::Malformed, Done), Repeat::No),
     ]);
     cases.extend(on(&FRESH, vec![
-        ("F34", "a header that is none", Unwritable(Broken::Header), (Encode, Kind::Invalid, None)),
-        ("F34", "a body that does not serialise", Unwritable(Broken::Body), (Encode, Kind::Invalid, None)),
+        ("F34", "a header that is none", Unwritable(Broken::Header), (Encode, Kind::Invalid, None), Repeat::No),
+        ("F34", "a body that does not serialise", Unwritable(Broken::Body), (Encode, Kind::Invalid, None), Repeat::No),
     ]));
     cases
 }

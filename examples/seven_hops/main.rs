@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use sevenhops::{Client, Error, Timeline};
 
-use crate::cases::Case;
+use crate::cases::{Case, Repeat};
 use crate::run::Report;
 use crate::world::{Connection, Result, World};
 
@@ -110,6 +110,11 @@ fn draw(timeline: &Timeline) {
 
 fn print_report(case: &Case, report: &Report, reqwest: &str) {
     let (hop, kind, effect) = case.expected;
+    let repeat = match case.repeat {
+        Repeat::Yes => "yes",
+        Repeat::Idem => "only if idempotent",
+        Repeat::No => "no",
+    };
     let verdict = if report.right { "right" } else { "WRONG" };
     println!(
         "── {} · {} · {}\n",
@@ -129,7 +134,7 @@ fn print_report(case: &Case, report: &Report, reqwest: &str) {
     let (seen, claimed) = report.requests;
     println!("server:  {seen} requests seen, {claimed} claimed");
     println!("reqwest: {reqwest}");
-    println!("{verdict}:   expected {hop}, {kind}, effect {effect}\n");
+    println!("{verdict}:   expected {hop}, {kind}, effect {effect}; repeated: {repeat}\n");
 }
 
 fn print_json(case: &Case, report: &Report) {

@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use sevenhops::hop::Outcome;
 use sevenhops::testing::Stats;
 use sevenhops::{Effect, Error, Hop, Kind, Timeline};
 
-use crate::cases::{Case, Setting};
-use crate::world::{Broken, CANARY, Connection, Result, Stage, World};
+use crate::cases::{Case, Repeat, Setting};
+use crate::world::{Broken, CANARY, Connection, PATH, Result, Stage, World};
 
 /// What became of one fault.
 pub(crate) struct Report {
@@ -20,10 +21,19 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// What was reported, if the call failed at a hop.
+    /// What was reported: how the first attempt failed, or the call if there was none.
     pub(crate) fn named(&self) -> Option<(Hop, Kind, Effect)> {
-        let error = self.error.as_ref()?;
-        Some((error.hop()?, error.kind(), error.effect()))
+        let first = self.timeline.as_ref()?.attempts().into_iter().next();
+        match (first.map(|first| first.outcome), &self.error) {
+            (
+                Some(Outcome::Failed {
+                    hop, kind, effect, ..
+                }),
+                _,
+            ) => Some((hop?, kind, effect)),
+            (_, Some(error)) => Some((error.hop()?, error.kind(), error.effect())),
+            (_, None) => None,
+        }
     }
 }
 
@@ -34,7 +44,12 @@ impl Report {
 pub(crate) async fn run(case: &Case, world: &World) -> Result<Report> {
     let mut report = once(case, world).await?;
     for _ in 1..MOST_TRIES {
-        let new = |timeline: &Timeline| timeline.attempts().iter().any(|attempt| !attempt.reused);
+        let new = |timeline: &Timeline| {
+            timeline
+                .attempts()
+                .first()
+                .is_some_and(|first| !first.reused)
+        };
         let other = case.connection == Connection::Pooled && report.timeline.iter().any(new);
         if !other {
             break;
@@ -53,26 +68,45 @@ async fn once(case: &Case, world: &World) -> Result<Report> {
     }
     let before = seen(&stage);
     let (called, ()) = tokio::join!(call(&stage), open_gate(&stage));
-    let error = called.err();
-    let timeline = error.as_ref().and_then(Error::timeline).cloned();
-    let sent = timeline.as_ref().map_or(0, |timeline| {
-        let attempts = timeline.attempts();
-        attempts.iter().filter(|attempt| attempt.taken).count()
-    });
+    let (error, timeline) = match called {
+        Ok(timeline) => (None, timeline),
+        Err(error) => {
+            let timeline = error.timeline().cloned();
+            (Some(error), timeline)
+        }
+    };
+    let attempts = timeline.iter().flat_map(Timeline::attempts);
+    let sent = attempts.filter(|attempt| attempt.taken).count();
     let requests = (seen(&stage) - before, sent);
-    let (hop, kind, effect) = case.expected;
-    let reused = timeline.as_ref().is_none_or(|timeline| {
-        case.connection != Connection::Pooled || timeline.attempts().iter().all(|a| a.reused)
-    });
-    let right = error.as_ref().is_some_and(|error| {
-        (error.hop(), error.kind(), error.effect()) == (Some(hop), kind, effect)
-    });
     Ok(Report {
-        right: right && requests.0 == requests.1 && reused,
+        right: is_right(case, error.as_ref(), timeline.as_ref()) && requests.0 == requests.1,
         error,
         timeline,
         requests,
     })
+}
+
+/// Whether the failure was named, repeated if it may be, and told as it was.
+fn is_right(case: &Case, error: Option<&Error>, timeline: Option<&Timeline>) -> bool {
+    let (hop, kind, effect) = case.expected;
+    let attempts = timeline.map(Timeline::attempts).unwrap_or_default();
+    // What was overcome by a repeat stands in the timeline.
+    let named = match (error, attempts.first()) {
+        (Some(error), _) => {
+            (error.hop(), error.kind(), error.effect()) == (Some(hop), kind, effect)
+        }
+        (None, Some(first)) => matches!(
+            first.outcome,
+            Outcome::Failed { hop: h, kind: k, effect: e, .. } if (h, k, e) == (Some(hop), kind, effect)
+        ),
+        (None, None) => false,
+    };
+    let repeated = attempts.len() > 1;
+    let reused = attempts.first().is_none_or(|first| first.reused);
+    named
+        && repeated == (case.repeat == Repeat::Yes)
+        && (error.is_some() || repeated)
+        && (case.connection != Connection::Pooled || reused)
 }
 
 /// Lets the connection through once the server has closed it.
@@ -85,14 +119,16 @@ async fn open_gate(stage: &Stage) {
 }
 
 fn seen(stage: &Stage) -> usize {
-    stage
-        .server
-        .as_ref()
-        .map_or(0, |server| server.requests_seen())
+    stage.server.as_ref().map_or(0, |server| {
+        let requests = server.requests();
+        // Whoever else holds a stream asks for something else.
+        let ours = requests.iter().filter(|seen| seen.path() == PATH);
+        ours.count()
+    })
 }
 
 /// The line of code that a user writes.
-async fn call(stage: &Stage) -> std::result::Result<(), Error> {
+async fn call(stage: &Stage) -> std::result::Result<Option<Timeline>, Error> {
     let mut request = stage
         .client
         .post(&stage.url)
@@ -106,7 +142,9 @@ async fn call(stage: &Stage) -> std::result::Result<(), Error> {
         Some(Broken::Body) => request = request.json(&HashMap::from([((1, 2), CANARY)])),
     }
     let response = request.send().await?.error_for_status()?;
-    response.json::<HashMap<String, bool>>().await.map(|_| ())
+    let timeline = response.timeline().cloned();
+    response.json::<HashMap<String, bool>>().await?;
+    Ok(timeline)
 }
 
 fn body(stage: &Stage) -> Vec<u8> {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use sevenhops::guard::retry::{self, Backoff};
 use sevenhops::limit::Settings;
 use sevenhops::testing::{Authority, FaultServer, Gate, Identity, Script, ScriptedDns};
 use sevenhops::{Client, ClientBuilder};
@@ -18,6 +19,9 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Syn
 
 /// Planted wherever a secret can be; must never come out again.
 pub(crate) const CANARY: &str = "canary-7f3a";
+
+/// What the calls of the experiment ask for.
+pub(crate) const PATH: &str = "/v1/charges";
 
 /// What all experiments share.
 pub(crate) struct World {
@@ -83,6 +87,11 @@ fn builder(authority: &Authority, dns: &ScriptedDns) -> ClientBuilder {
                 .send(Duration::from_millis(600))
                 .first_byte(Duration::from_millis(1_200))
                 .body_idle(short),
+        )
+        .retry(
+            retry::Settings::new()
+                .attempts(2)
+                .backoff(Backoff::new().base(Duration::from_millis(20))),
         )
         .tls(authority.client_config())
         .resolver(dns.resolver())
@@ -163,7 +172,7 @@ impl World {
     pub(crate) fn bare_stage(&self, name: &str, scheme: &str, address: SocketAddr) -> Stage {
         let port = address.port();
         Stage {
-            url: format!("{scheme}://{name}:{port}/v1/charges?key={CANARY}"),
+            url: format!("{scheme}://{name}:{port}{PATH}?key={CANARY}"),
             server: None,
             client: self.client.clone(),
             shape: Shape {

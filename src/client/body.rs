@@ -8,6 +8,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
 use crate::error::{BoxError, Error};
+use crate::guard::retry::Replay;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline, effect_of};
 
 /// A request body: bytes that are shared, or a stream.
@@ -48,6 +49,15 @@ impl Default for Body {
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(bytes: T) -> Self {
         Self(Content::Bytes(Full::new(bytes.into())))
+    }
+}
+
+impl Replay for Body {
+    fn replay(&self) -> Option<Self> {
+        match &self.0 {
+            Content::Bytes(bytes) => Some(Self(Content::Bytes(bytes.clone()))),
+            Content::Stream(_) => None,
+        }
     }
 }
 

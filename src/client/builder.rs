@@ -8,7 +8,11 @@ use tower_layer::Layer;
 use super::Client;
 use crate::dns::Resolve;
 use crate::error::SettingError;
-use crate::limit::{Limits, Settings};
+use crate::guard::retry::Failure;
+use crate::guard::{breaker, idempotency, redirect, retry};
+use crate::hop::Class;
+use crate::limit::{self, Limits};
+use crate::settings::Settings;
 use crate::stack::StandardLayer;
 use crate::transport::{Transport, TransportBuilder};
 
@@ -28,8 +32,8 @@ use crate::transport::{Transport, TransportBuilder};
 /// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
-    deadline: Duration,
-    limits: Settings,
+    settings: Settings,
+    classify: Option<Classify>,
     headers: HeaderMap,
     most_body_bytes: usize,
     /// Settings of the transport, which is begun when the limits are known.
@@ -37,12 +41,17 @@ pub struct ClientBuilder {
 }
 
 type Setting = Box<dyn FnOnce(TransportBuilder) -> TransportBuilder + Send>;
+type Classify = Box<dyn Fn(&Failure<'_>) -> Option<Class> + Send + Sync>;
 
 impl ClientBuilder {
     pub(super) fn new(deadline: Duration) -> Self {
+        Self::with(Settings::new(deadline))
+    }
+
+    pub(super) fn with(settings: Settings) -> Self {
         Self {
-            deadline,
-            limits: Settings::new(),
+            settings,
+            classify: None,
             headers: HeaderMap::from_iter([(USER_AGENT, AGENT)]),
             most_body_bytes: WHOLE_BODY_BYTES,
             transport: Vec::new(),
@@ -50,8 +59,49 @@ impl ClientBuilder {
     }
 
     /// Sets limits that are not to follow from the deadline.
-    pub fn limits(mut self, limits: Settings) -> Self {
-        self.limits = limits;
+    pub fn limits(mut self, limits: limit::Settings) -> Self {
+        self.settings = self.settings.limits(limits);
+        self
+    }
+
+    /// Sets when a call is repeated.
+    pub fn retry(mut self, retry: retry::Settings) -> Self {
+        self.settings = self.settings.retry(retry);
+        self
+    }
+
+    /// Asks this function first whether a failure passes: see
+    /// [`RetryLayer::classify`](crate::RetryLayer::classify).
+    pub fn classify<F>(mut self, classify: F) -> Self
+    where
+        F: Fn(&Failure<'_>) -> Option<Class> + Send + Sync + 'static,
+    {
+        self.classify = Some(Box::new(classify));
+        self
+    }
+
+    /// Sets how idempotency keys are made, and who honours them.
+    pub fn idempotency(mut self, idempotency: idempotency::Settings) -> Self {
+        self.settings = self.settings.idempotency(idempotency);
+        self
+    }
+
+    /// Sets how far redirects are followed.
+    pub fn redirect(mut self, redirect: redirect::Settings) -> Self {
+        self.settings = self.settings.redirect(redirect);
+        self
+    }
+
+    /// Sets when a destination is not asked any more.
+    pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
+        self.settings = self.settings.breaker(breaker);
+        self
+    }
+
+    /// Tells the next process which attempt it is and how much time is left: see
+    /// [`AttemptLayer::propagating`](crate::AttemptLayer::propagating).
+    pub fn propagating(mut self, yes: bool) -> Self {
+        self.settings = self.settings.propagating(yes);
         self
     }
 
@@ -75,18 +125,18 @@ impl ClientBuilder {
 
     /// Brings one's own DNS: see [`TransportBuilder::resolver`].
     pub fn resolver(self, resolver: impl Resolve) -> Self {
-        self.with(|transport| transport.resolver(resolver))
+        self.set(|transport| transport.resolver(resolver))
     }
 
     /// Brings one's own TLS: see [`TransportBuilder::tls`].
     pub fn tls(self, config: rustls::ClientConfig) -> Self {
-        self.with(|transport| transport.tls(config))
+        self.set(|transport| transport.tls(config))
     }
 
     /// Sends everything through an HTTP proxy: see [`TransportBuilder::proxy`].
     pub fn proxy(self, url: impl Into<String>) -> Self {
         let url = url.into();
-        self.with(|transport| transport.proxy(url))
+        self.set(|transport| transport.proxy(url))
     }
 
     /// Changes the reqwest clients underneath: see [`TransportBuilder::reqwest`].
@@ -94,10 +144,10 @@ impl ClientBuilder {
     where
         F: Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     {
-        self.with(|transport| transport.reqwest(hook))
+        self.set(|transport| transport.reqwest(hook))
     }
 
-    fn with(
+    fn set(
         mut self,
         set: impl FnOnce(TransportBuilder) -> TransportBuilder + Send + 'static,
     ) -> Self {
@@ -113,7 +163,7 @@ impl ClientBuilder {
     /// system's name servers or roots cannot be read where they are needed, or if a hook breaks
     /// the client underneath.
     pub fn build(self) -> Result<Client, SettingError> {
-        let limits = Limits::with(self.deadline, self.limits)?;
+        let limits = Limits::with(self.settings.deadline, self.settings.limits)?;
         if self.most_body_bytes == 0 {
             return Err(SettingError::out_of_range(
                 "body limit",
@@ -126,10 +176,16 @@ impl ClientBuilder {
             .transport
             .into_iter()
             .fold(begun, |transport, set| set(transport));
-        let stack = StandardLayer::under(limits).layer(set.build()?);
+        let mut standard = StandardLayer::with(&self.settings)?;
+        if let Some(classify) = self.classify {
+            standard = standard.classify(classify);
+        }
+        let breaker = standard.breaker();
+        let stack = standard.layer(set.build()?);
         Ok(Client {
             // Outermost: what the wire did is settled below, what the bytes mean begins here.
             stack: Decompression::new(stack),
+            breaker,
             headers: self.headers,
             most_body_bytes: self.most_body_bytes,
         })
@@ -139,8 +195,7 @@ impl ClientBuilder {
 impl fmt::Debug for ClientBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientBuilder")
-            .field("deadline", &self.deadline)
-            .field("limits", &self.limits)
+            .field("settings", &self.settings)
             .field("most_body_bytes", &self.most_body_bytes)
             .finish_non_exhaustive()
     }

@@ -19,8 +19,9 @@ pub use self::request::RequestBuilder;
 pub use self::response::Response;
 
 use crate::error::Error;
-use crate::guard::attempt::AttemptService;
-use crate::guard::call::CallService;
+use crate::guard::breaker::Breaker;
+use crate::settings::Settings;
+use crate::stack::StandardService;
 use crate::transport::Transport;
 
 /// An HTTP client in which every wait ends and every failure names its hop.
@@ -57,7 +58,8 @@ use crate::transport::Transport;
 /// sent any more.
 #[derive(Clone)]
 pub struct Client {
-    stack: Decompression<CallService<AttemptService<Transport>>>,
+    stack: Decompression<StandardService<Transport>>,
+    breaker: Breaker,
     headers: HeaderMap,
     most_body_bytes: usize,
 }
@@ -66,6 +68,11 @@ impl Client {
     /// Begins a client whose calls end within `deadline`, to the last byte of the body.
     pub fn builder(deadline: std::time::Duration) -> ClientBuilder {
         ClientBuilder::new(deadline)
+    }
+
+    /// Begins a client with settings that were read from a file, say.
+    pub fn with(settings: Settings) -> ClientBuilder {
+        ClientBuilder::with(settings)
     }
 
     /// Begins a GET request.
@@ -103,6 +110,12 @@ impl Client {
         RequestBuilder::new(self.clone(), method, url.into_url())
     }
 
+    /// The circuits of this client and its clones, to look at and to work by hand.
+    #[must_use]
+    pub fn breaker(&self) -> &Breaker {
+        &self.breaker
+    }
+
     /// Sends a request that was made elsewhere.
     ///
     /// # Errors
@@ -116,9 +129,8 @@ impl Client {
                 }
             }
         }
-        let uri = request.uri().clone();
         let response = self.stack.clone().oneshot(request).await?;
-        Ok(Response::new(response, &uri, self.most_body_bytes))
+        Ok(Response::new(response, self.most_body_bytes))
     }
 }
 

@@ -1,18 +1,21 @@
 use std::fmt;
+use std::num::NonZeroU32;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, Uri, Version};
+use http::{Method, Request, StatusCode, Uri, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use url::Url;
 
 use super::{Body, Client, Response};
-use crate::call::{Call, Options};
+use crate::call::Call;
 use crate::error::{BoxError, Error};
+use crate::guard::idempotency::Key;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::limit::Limit;
+use crate::options::Options;
 use crate::transport::basic;
 
 /// A request being built. What cannot be written down is reported when it is sent, at encode.
@@ -152,6 +155,55 @@ impl RequestBuilder {
     /// pleases, as long as no two pieces are further apart than the body idle limit.
     pub fn streaming(mut self) -> Self {
         self.options = self.options.streaming();
+        self
+    }
+
+    /// Makes one attempt only.
+    pub fn no_retry(mut self) -> Self {
+        self.options = self.options.no_retry();
+        self
+    }
+
+    /// Makes up to so many attempts, the first included.
+    pub fn attempts(mut self, most: NonZeroU32) -> Self {
+        self.options = self.options.attempts(most);
+        self
+    }
+
+    /// Repeats after these statuses and no others, where that is safe.
+    pub fn retry_statuses(mut self, statuses: impl Into<Arc<[StatusCode]>>) -> Self {
+        self.options = self.options.retry_statuses(statuses);
+        self
+    }
+
+    /// Returns a redirect as it is.
+    pub fn no_redirects(mut self) -> Self {
+        self.options = self.options.no_redirects();
+        self
+    }
+
+    /// Sends this idempotency key: one that was brought along, or derived by [`Key::derive`].
+    pub fn idempotency_key(mut self, key: Key) -> Self {
+        self.options = self.options.idempotency_key(key);
+        self
+    }
+
+    /// Makes no idempotency key for this request.
+    pub fn no_idempotency_key(mut self) -> Self {
+        self.options = self.options.no_idempotency_key();
+        self
+    }
+
+    /// Says whether the far side honours idempotency keys.
+    pub fn honours_keys(mut self, yes: bool) -> Self {
+        self.options = self.options.honours_keys(yes);
+        self
+    }
+
+    /// Takes over what the caller of this process passed on: see
+    /// [`Options::inherit`](crate::Options::inherit).
+    pub fn inherit(mut self, headers: &HeaderMap) -> Self {
+        self.options = self.options.inherit(headers);
         self
     }
 

@@ -13,6 +13,8 @@ use super::decode;
 use crate::call::Call;
 use crate::error::{BoxError, Error};
 use crate::guard::call::CallBody;
+use crate::guard::idempotency;
+use crate::guard::retry::Truncated;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
 
 /// A response: its head is here, its body may still be on the way.
@@ -27,7 +29,6 @@ pub struct Response {
 impl Response {
     pub(super) fn new<R>(
         response: http::Response<tower_http::decompression::DecompressionBody<CallBody<R>>>,
-        uri: &Uri,
         most_body_bytes: usize,
     ) -> Self
     where
@@ -39,7 +40,7 @@ impl Response {
         Self {
             head,
             body: ResponseBody::new(body, Some(timeline.clone())),
-            uri: uri.clone(),
+            uri: timeline.0.current_uri(),
             timeline: Some(timeline),
             most_body_bytes,
         }
@@ -74,7 +75,7 @@ impl Response {
         &self.head.extensions
     }
 
-    /// The URL that was asked for, whole.
+    /// The URL that answered, whole: the one that was asked for, or where redirects led.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.uri
@@ -85,6 +86,19 @@ impl Response {
     #[must_use]
     pub fn timeline(&self) -> Option<&Timeline> {
         self.timeline.as_ref()
+    }
+
+    /// Whether the far side says that this is the answer it gave to the same idempotency key before.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        idempotency::is_replayed(self.headers())
+    }
+
+    /// Whether only the beginning of the body was kept: a repeat was under way, and then did not
+    /// happen. The body fails where what was kept ends.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.extensions().get::<Truncated>().is_some()
     }
 
     /// The length of the body, if it was announced and is not encoded.
@@ -99,19 +113,21 @@ impl Response {
     ///
     /// Fails with the hop, the kind and the effect of the status; the body is dropped.
     pub fn error_for_status(self) -> Result<Self, Error> {
-        match Diagnosis::status(self.head.status, &self.head.headers) {
-            None => Ok(self),
-            Some(diagnosis) => {
-                let error = Error::by_status(diagnosis, &self.head.headers);
-                match &self.timeline {
-                    Some(Timeline(call)) => {
-                        call.fail(diagnosis);
-                        Err(error.of(call))
-                    }
-                    None => Err(error),
-                }
-            }
-        }
+        let call = self.timeline.as_ref().map(|Timeline(call)| call);
+        let (status, headers) = (self.head.status, &self.head.headers);
+        // The attempt knows more: whether its key was honoured.
+        let judged = call.and_then(|call| call.last()?.failure());
+        let judged = judged.filter(|judged| judged.status == Some(status));
+        let Some(diagnosis) = judged.or_else(|| Diagnosis::status(status, headers, false)) else {
+            return Ok(self);
+        };
+        let mut error = Error::by_status(diagnosis, headers);
+        let Some(call) = call else {
+            return Err(error);
+        };
+        error.at_least(call.effect());
+        call.fail(error.diagnosis());
+        Err(error.of(call))
     }
 
     /// The next piece of the body; `None` at its end.

@@ -6,11 +6,13 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 
 pub use self::setting::SettingError;
 use crate::call::Call;
-use crate::hop::{Diagnosis, Effect, Fault, Hop, Kind, Timeline, diagnose, name};
+use crate::clock;
+use crate::hint::hint;
+use crate::hop::{Diagnosis, Effect, Fault, Hop, Kind, NotRepeated, Timeline, diagnose, name};
 use crate::limit::Waited;
 
 /// A boxed cause.
@@ -118,11 +120,7 @@ impl Error {
     /// The failure that a status is, for a caller who wants it as an error.
     pub(crate) fn by_status(diagnosis: Diagnosis, headers: &HeaderMap) -> Self {
         let mut error = Self::new(diagnosis);
-        error.0.retry_after = headers
-            .get(header::RETRY_AFTER)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|seconds| seconds.trim().parse().ok())
-            .map(Duration::from_secs);
+        error.0.retry_after = hint(headers, clock::wall());
         error
     }
 
@@ -177,7 +175,8 @@ impl Error {
         self.0.diagnosis.status
     }
 
-    /// When the far side wants to be asked again: its `Retry-After` in seconds (RFC 9110 §10.2.3).
+    /// When to come back: what the far side asks for by `Retry-After` (RFC 9110 §10.2.3) or
+    /// `RateLimit`, or how long the breaker stays open.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -195,11 +194,18 @@ impl Error {
         self.0.call.as_ref()
     }
 
+    /// Why it was not repeated, or not once more. `None` where nothing repeats, or a guard refused it.
+    #[must_use]
+    pub fn not_repeated(&self) -> Option<NotRepeated> {
+        self.0.call.as_ref().and_then(Timeline::not_repeated)
+    }
+
     /// Who can mend it.
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self.hop() {
             Some(hop) => name(hop, self.kind()).fault,
+            None if self.kind() == Kind::Open => Fault::Service,
             None => Fault::Caller,
         }
     }
@@ -270,7 +276,11 @@ impl fmt::Display for Error {
             Effect::None => "no effect",
             Effect::Possible => "effect possible",
             Effect::Done => "effect done",
-        })
+        })?;
+        match self.not_repeated() {
+            Some(reason) => write!(f, "; not repeated: {reason}"),
+            None => Ok(()),
+        }
     }
 }
 

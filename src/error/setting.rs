@@ -19,6 +19,10 @@ enum Reason {
         longer: (&'static str, Duration),
         than: (&'static str, Duration),
     },
+    LessThan {
+        less: (&'static str, String),
+        than: (&'static str, String),
+    },
     Failed {
         field: &'static str,
         source: BoxError,
@@ -45,6 +49,17 @@ impl SettingError {
         Self(Reason::Contradiction { longer, than })
     }
 
+    /// A field is less than another allows, which is named with its article.
+    pub(crate) fn less_than<T: fmt::Debug>(
+        less: (&'static str, T),
+        than: (&'static str, T),
+    ) -> Self {
+        Self(Reason::LessThan {
+            less: (less.0, format!("{:?}", less.1)),
+            than: (than.0, format!("{:?}", than.1)),
+        })
+    }
+
     #[cfg(feature = "client")]
     pub(crate) fn failed(field: &'static str, source: impl Into<BoxError>) -> Self {
         let source = source.into();
@@ -65,6 +80,11 @@ impl fmt::Display for SettingError {
                 "{} of {:?} is longer than the {} of {:?}",
                 longer.0, longer.1, than.0, than.1
             ),
+            Reason::LessThan { less, than } => write!(
+                f,
+                "{} of {} is less than {} of {}",
+                less.0, less.1, than.0, than.1
+            ),
             Reason::Failed { field, .. } => write!(f, "{field} cannot be used"),
         }
     }
@@ -74,7 +94,9 @@ impl StdError for SettingError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0 {
             Reason::Failed { source, .. } => Some(&**source),
-            Reason::OutOfRange { .. } | Reason::Contradiction { .. } => None,
+            Reason::OutOfRange { .. } | Reason::Contradiction { .. } | Reason::LessThan { .. } => {
+                None
+            }
         }
     }
 }

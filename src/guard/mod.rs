@@ -5,4 +5,9 @@
 //! pure decisions.
 
 pub mod attempt;
+pub mod breaker;
 pub mod call;
+mod drain;
+pub mod idempotency;
+pub mod redirect;
+pub mod retry;

@@ -55,9 +55,21 @@ impl Diagnosis {
         }
     }
 
-    /// What a status says of a call; `None` if it is no failure.
-    pub(crate) fn status(status: StatusCode, headers: &http::HeaderMap) -> Option<Self> {
-        judge(status, headers).map(|(hop, kind, effect)| Self {
+    /// A guard's no, before anything was sent.
+    pub(crate) const fn refusal(kind: Kind) -> Self {
+        Self {
+            hop: None,
+            ..Self::new(Hop::Encode, kind, Effect::None)
+        }
+    }
+
+    /// What a status says of a call, whose key was `vouched` for or not; `None` if it is no failure.
+    pub(crate) fn status(
+        status: StatusCode,
+        headers: &http::HeaderMap,
+        vouched: bool,
+    ) -> Option<Self> {
+        judge(status, headers, vouched).map(|(hop, kind, effect)| Self {
             status: Some(status),
             ..Self::new(hop, kind, effect)
         })
@@ -148,6 +160,10 @@ pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
     match (tracker.status(), tracker.failure()) {
         (Some(status), _) if status.is_success() => Effect::Done,
         (Some(_), Some(judged)) => judged.effect,
+        // The far side did not act: it says that the request belongs elsewhere.
+        (Some(StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT), None) => {
+            Effect::None
+        }
         (Some(_), None) => Effect::Possible,
         _ if tracker.is_taken() => Effect::Possible,
         // A service that is not ours may have sent it, whatever it says.

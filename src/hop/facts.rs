@@ -13,6 +13,8 @@ pub(crate) struct Facts {
     /// The peer that answered.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) version: Option<http::Version>,
+    /// Where the request went, if a redirect led it there.
+    pub(crate) url: Option<String>,
     /// What was left of the answer's TTL, and whether it came from the cache.
     pub(crate) dns: Option<(Duration, bool)>,
 }

@@ -12,6 +12,7 @@ mod facts;
 mod kind;
 mod log;
 mod names;
+mod note;
 mod state;
 mod status;
 pub(crate) mod timeline;
@@ -21,7 +22,8 @@ mod waterfall;
 use std::fmt;
 
 pub use self::kind::{Effect, Fault, Kind};
-pub use self::names::{Name, names};
+pub use self::names::{Class, Name, names};
+pub use self::note::{NotRepeated, Note, What};
 pub use self::timeline::{Attempt, Outcome, Row, RowEnd, Stage, Timeline};
 pub use self::waterfall::Waterfall;
 

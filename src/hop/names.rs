@@ -16,6 +16,19 @@ pub struct Name {
     pub error_type: &'static str,
     /// Who can mend it.
     pub fault: Fault,
+    /// Whether a repeat may fare better. Of the failures by status, those that the retry's settings
+    /// list are repeated.
+    pub class: Class,
+}
+
+/// Whether a failure passes by itself.
+#[expect(clippy::exhaustive_enums, reason = "it passes or it does not")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// It may be over at the next attempt: a repeat is worth it, where it is safe.
+    Passing,
+    /// It would fail again: a repeat is in vain.
+    Lasting,
 }
 
 impl Name {
@@ -43,15 +56,22 @@ pub(crate) fn name(hop: Hop, kind: Kind) -> Name {
             kind,
             error_type: "_OTHER",
             fault: Fault::Path,
+            class: Class::Lasting,
         })
 }
 
-const fn row(hop: Hop, kind: Kind, error_type: &'static str, fault: Fault) -> Name {
+const fn row(
+    hop: Hop,
+    kind: Kind,
+    error_type: &'static str,
+    (fault, class): (Fault, Class),
+) -> Name {
     Name {
         hop,
         kind,
         error_type,
         fault,
+        class,
     }
 }
 
@@ -59,69 +79,70 @@ const STATUS: &str = "<status code>";
 
 #[rustfmt::skip] // a table
 const NAMES: &[Name] = {
+    use Class::{Lasting, Passing};
     use Fault::{Caller, Path, Service};
     use Hop::{Connect, Decode, Dns, Encode, Gateway, Receive, Send, Server, Tls};
     &[
-        row(Encode,  Kind::Invalid,                  "http_request_error",           Caller),
-        row(Dns,     Kind::NotFound,                 "dns_error",                    Caller),
-        row(Dns,     Kind::NoRecords,                "dns_error",                    Caller),
-        row(Dns,     Kind::ServerFailure,            "dns_error",                    Path),
-        row(Dns,     Kind::Timeout,                  "dns_timeout",                  Path),
-        row(Dns,     Kind::Unreachable,              "dns_error",                    Path),
-        row(Dns,     Kind::Protocol,                 "dns_error",                    Path),
-        row(Dns,     Kind::Other,                    "dns_error",                    Path),
-        row(Connect, Kind::Refused,                  "connection_refused",           Path),
-        row(Connect, Kind::Timeout,                  "connection_timeout",           Path),
-        row(Connect, Kind::Unreachable,              "destination_ip_unroutable",    Path),
-        row(Connect, Kind::Reset,                    "connection_terminated",        Path),
-        row(Connect, Kind::Closed,                   "connection_terminated",        Path),
-        row(Connect, Kind::Proxy,                    "http_request_denied",          Path),
-        row(Connect, Kind::ProxyUnauthorized,        "proxy_configuration_error",    Caller),
-        row(Connect, Kind::Other,                    "destination_unavailable",      Path),
-        row(Tls,     Kind::Timeout,                  "connection_timeout",           Path),
-        row(Tls,     Kind::Protocol,                 "tls_protocol_error",           Service),
-        row(Tls,     Kind::CertificateExpired,       "tls_certificate_error",        Service),
-        row(Tls,     Kind::CertificateWrongName,     "tls_certificate_error",        Service),
-        row(Tls,     Kind::CertificateUnknownIssuer, "tls_certificate_error",        Service),
-        row(Tls,     Kind::CertificateInvalid,       "tls_certificate_error",        Service),
-        row(Tls,     Kind::Alert,                    "tls_alert_received",           Service),
-        row(Tls,     Kind::Reset,                    "connection_terminated",        Path),
-        row(Tls,     Kind::Closed,                   "connection_terminated",        Path),
-        row(Tls,     Kind::Other,                    "tls_protocol_error",           Path),
-        row(Send,    Kind::Timeout,                  "connection_write_timeout",     Path),
-        row(Send,    Kind::Reset,                    "connection_terminated",        Path),
-        row(Send,    Kind::Closed,                   "connection_terminated",        Path),
-        row(Send,    Kind::Unacknowledged,           "connection_write_timeout",     Path),
-        row(Send,    Kind::Unprocessed,              "connection_limit_reached",     Service),
-        row(Send,    Kind::Protocol,                 "http_protocol_error",          Service),
-        row(Send,    Kind::Body,                     "http_request_error",           Caller),
-        row(Send,    Kind::Other,                    "connection_terminated",        Path),
-        row(Gateway, Kind::BadGateway,               STATUS,                         Path),
-        row(Gateway, Kind::Timeout,                  STATUS,                         Path),
-        row(Gateway, Kind::Unavailable,              STATUS,                         Path),
-        row(Server,  Kind::Timeout,                  "http_response_timeout",        Service),
-        row(Server,  Kind::Closed,                   "connection_terminated",        Service),
-        row(Server,  Kind::Reset,                    "connection_terminated",        Service),
-        row(Server,  Kind::Protocol,                 "http_protocol_error",          Service),
-        row(Server,  Kind::Unprocessed,              "connection_limit_reached",     Service),
-        row(Server,  Kind::Unacknowledged,           "connection_read_timeout",      Path),
-        row(Server,  Kind::Failed,                   STATUS,                         Service),
-        row(Server,  Kind::Unavailable,              STATUS,                         Service),
-        row(Server,  Kind::Throttled,                STATUS,                         Caller),
-        row(Server,  Kind::Unauthorized,             STATUS,                         Caller),
-        row(Server,  Kind::Rejected,                 STATUS,                         Caller),
-        row(Server,  Kind::InProgress,               STATUS,                         Service),
-        row(Server,  Kind::KeyReused,                STATUS,                         Caller),
-        row(Server,  Kind::Other,                    "http_protocol_error",          Service),
-        row(Receive, Kind::Timeout,                  "connection_read_timeout",      Path),
-        row(Receive, Kind::Incomplete,               "http_response_incomplete",     Path),
-        row(Receive, Kind::Reset,                    "http_response_incomplete",     Path),
-        row(Receive, Kind::Protocol,                 "http_response_transfer_coding", Service),
-        row(Receive, Kind::TooLarge,                 "http_response_body_size",      Caller),
-        row(Receive, Kind::Unacknowledged,           "connection_read_timeout",      Path),
-        row(Receive, Kind::Other,                    "http_response_incomplete",     Path),
-        row(Decode,  Kind::Malformed,                "http_response_content_coding", Service),
-        row(Decode,  Kind::TooLarge,                 "http_response_body_size",      Caller),
+        row(Encode,  Kind::Invalid,                  "http_request_error",           (Caller, Lasting)),
+        row(Dns,     Kind::NotFound,                 "dns_error",                    (Caller, Lasting)),
+        row(Dns,     Kind::NoRecords,                "dns_error",                    (Caller, Lasting)),
+        row(Dns,     Kind::ServerFailure,            "dns_error",                    (Path, Passing)),
+        row(Dns,     Kind::Timeout,                  "dns_timeout",                  (Path, Passing)),
+        row(Dns,     Kind::Unreachable,              "dns_error",                    (Path, Passing)),
+        row(Dns,     Kind::Protocol,                 "dns_error",                    (Path, Passing)),
+        row(Dns,     Kind::Other,                    "dns_error",                    (Path, Passing)),
+        row(Connect, Kind::Refused,                  "connection_refused",           (Path, Passing)),
+        row(Connect, Kind::Timeout,                  "connection_timeout",           (Path, Passing)),
+        row(Connect, Kind::Unreachable,              "destination_ip_unroutable",    (Path, Passing)),
+        row(Connect, Kind::Reset,                    "connection_terminated",        (Path, Passing)),
+        row(Connect, Kind::Closed,                   "connection_terminated",        (Path, Passing)),
+        row(Connect, Kind::Proxy,                    "http_request_denied",          (Path, Passing)),
+        row(Connect, Kind::ProxyUnauthorized,        "proxy_configuration_error",    (Caller, Lasting)),
+        row(Connect, Kind::Other,                    "destination_unavailable",      (Path, Passing)),
+        row(Tls,     Kind::Timeout,                  "connection_timeout",           (Path, Passing)),
+        row(Tls,     Kind::Protocol,                 "tls_protocol_error",           (Service, Lasting)),
+        row(Tls,     Kind::CertificateExpired,       "tls_certificate_error",        (Service, Lasting)),
+        row(Tls,     Kind::CertificateWrongName,     "tls_certificate_error",        (Service, Lasting)),
+        row(Tls,     Kind::CertificateUnknownIssuer, "tls_certificate_error",        (Service, Lasting)),
+        row(Tls,     Kind::CertificateInvalid,       "tls_certificate_error",        (Service, Lasting)),
+        row(Tls,     Kind::Alert,                    "tls_alert_received",           (Service, Lasting)),
+        row(Tls,     Kind::Reset,                    "connection_terminated",        (Path, Passing)),
+        row(Tls,     Kind::Closed,                   "connection_terminated",        (Path, Passing)),
+        row(Tls,     Kind::Other,                    "tls_protocol_error",           (Path, Lasting)),
+        row(Send,    Kind::Timeout,                  "connection_write_timeout",     (Path, Passing)),
+        row(Send,    Kind::Reset,                    "connection_terminated",        (Path, Passing)),
+        row(Send,    Kind::Closed,                   "connection_terminated",        (Path, Passing)),
+        row(Send,    Kind::Unacknowledged,           "connection_write_timeout",     (Path, Passing)),
+        row(Send,    Kind::Unprocessed,              "connection_limit_reached",     (Service, Passing)),
+        row(Send,    Kind::Protocol,                 "http_protocol_error",          (Service, Lasting)),
+        row(Send,    Kind::Body,                     "http_request_error",           (Caller, Lasting)),
+        row(Send,    Kind::Other,                    "connection_terminated",        (Path, Passing)),
+        row(Gateway, Kind::BadGateway,               STATUS,                         (Path, Passing)),
+        row(Gateway, Kind::Timeout,                  STATUS,                         (Path, Passing)),
+        row(Gateway, Kind::Unavailable,              STATUS,                         (Path, Passing)),
+        row(Server,  Kind::Timeout,                  "http_response_timeout",        (Service, Passing)),
+        row(Server,  Kind::Closed,                   "connection_terminated",        (Service, Passing)),
+        row(Server,  Kind::Reset,                    "connection_terminated",        (Service, Passing)),
+        row(Server,  Kind::Protocol,                 "http_protocol_error",          (Service, Lasting)),
+        row(Server,  Kind::Unprocessed,              "connection_limit_reached",     (Service, Passing)),
+        row(Server,  Kind::Unacknowledged,           "connection_read_timeout",      (Path, Passing)),
+        row(Server,  Kind::Failed,                   STATUS,                         (Service, Passing)),
+        row(Server,  Kind::Unavailable,              STATUS,                         (Service, Passing)),
+        row(Server,  Kind::Throttled,                STATUS,                         (Caller, Passing)),
+        row(Server,  Kind::Unauthorized,             STATUS,                         (Caller, Lasting)),
+        row(Server,  Kind::Rejected,                 STATUS,                         (Caller, Lasting)),
+        row(Server,  Kind::InProgress,               STATUS,                         (Service, Passing)),
+        row(Server,  Kind::KeyReused,                STATUS,                         (Caller, Lasting)),
+        row(Server,  Kind::Other,                    "http_protocol_error",          (Service, Lasting)),
+        row(Receive, Kind::Timeout,                  "connection_read_timeout",      (Path, Passing)),
+        row(Receive, Kind::Incomplete,               "http_response_incomplete",     (Path, Passing)),
+        row(Receive, Kind::Reset,                    "http_response_incomplete",     (Path, Passing)),
+        row(Receive, Kind::Protocol,                 "http_response_transfer_coding", (Service, Lasting)),
+        row(Receive, Kind::TooLarge,                 "http_response_body_size",      (Caller, Lasting)),
+        row(Receive, Kind::Unacknowledged,           "connection_read_timeout",      (Path, Passing)),
+        row(Receive, Kind::Other,                    "http_response_incomplete",     (Path, Passing)),
+        row(Decode,  Kind::Malformed,                "http_response_content_coding", (Service, Lasting)),
+        row(Decode,  Kind::TooLarge,                 "http_response_body_size",      (Caller, Lasting)),
     ]
 };
 

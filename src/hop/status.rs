@@ -5,8 +5,13 @@ use http::header::{HeaderMap, HeaderName, VIA};
 
 use super::{Effect, Hop, Kind};
 
-/// What a status says of the call. `None` where it is no failure.
-pub(crate) fn judge(status: StatusCode, headers: &HeaderMap) -> Option<(Hop, Kind, Effect)> {
+/// What a status says of the call; `vouched`: the request carried an idempotency key that the far
+/// side is known to honour. `None` where it is no failure.
+pub(crate) fn judge(
+    status: StatusCode,
+    headers: &HeaderMap,
+    vouched: bool,
+) -> Option<(Hop, Kind, Effect)> {
     let (hop, kind) = match status.as_u16() {
         502 => (Hop::Gateway, Kind::BadGateway),
         504 => (Hop::Gateway, Kind::Timeout),
@@ -16,9 +21,11 @@ pub(crate) fn judge(status: StatusCode, headers: &HeaderMap) -> Option<(Hop, Kin
         // Unlike the other 4xx these two do not prove that nothing happened: some middleboxes say
         // 408 for "the service took too long", and 409 is also "your first request is still being
         // worked on".
+        409 if vouched => return Some((Hop::Server, Kind::InProgress, Effect::Possible)),
         408 | 409 => return Some((Hop::Server, Kind::Rejected, Effect::Possible)),
         429 => (Hop::Server, Kind::Throttled),
         401 | 403 => (Hop::Server, Kind::Unauthorized),
+        422 if vouched => (Hop::Server, Kind::KeyReused),
         400..=499 => (Hop::Server, Kind::Rejected),
         _ => return None,
     };
@@ -80,7 +87,7 @@ mod tests {
             (408, &plain, (Hop::Server, Kind::Rejected, Effect::Possible)),
             (409, &plain, (Hop::Server, Kind::Rejected, Effect::Possible)),
         ] {
-            let judged = judge(StatusCode::from_u16(status).unwrap(), headers);
+            let judged = judge(StatusCode::from_u16(status).unwrap(), headers, false);
             assert_eq!(judged, Some(expected), "{status}");
         }
     }
@@ -89,7 +96,23 @@ mod tests {
     fn success_and_redirection_are_no_failures() {
         for status in [200, 204, 301, 304, 399] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(judge(status, &HeaderMap::new()), None);
+            assert_eq!(judge(status, &HeaderMap::new(), false), None);
+        }
+    }
+
+    #[test]
+    fn honoured_key_says_what_a_conflict_is() {
+        let plain = HeaderMap::new();
+        for (status, expected) in [
+            (StatusCode::CONFLICT, (Kind::InProgress, Effect::Possible)),
+            (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                (Kind::KeyReused, Effect::None),
+            ),
+            (StatusCode::BAD_REQUEST, (Kind::Rejected, Effect::None)),
+        ] {
+            let (hop, kind, effect) = judge(status, &plain, true).unwrap();
+            assert_eq!((hop, (kind, effect)), (Hop::Server, expected), "{status}");
         }
     }
 }

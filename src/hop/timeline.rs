@@ -10,7 +10,7 @@ use super::facts::Facts;
 use super::log::{End, Event};
 use super::tracker::Tracker;
 use super::waterfall::Waterfall;
-use super::{Diagnosis, Effect, Hop, Kind};
+use super::{Diagnosis, Effect, Hop, Kind, NotRepeated, Note};
 use crate::call::Call;
 use crate::limit::Waited;
 
@@ -77,6 +77,24 @@ impl Timeline {
     #[must_use]
     pub fn attempt_count(&self) -> u32 {
         self.0.attempt_count()
+    }
+
+    /// What happened between the attempts, in order: waits, redirects, refusals.
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        self.0.notes()
+    }
+
+    /// Why the last failure was not repeated, if there was one that was not.
+    #[must_use]
+    pub fn not_repeated(&self) -> Option<NotRepeated> {
+        self.0.not_repeated()
+    }
+
+    /// Whether the call may have happened, by all its attempts so far: the greatest of their effects.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.0.effect()
     }
 
     /// How the call ended, if it has.
@@ -187,6 +205,8 @@ impl fmt::Display for Stage {
 pub struct Attempt {
     /// Counted from 1.
     pub number: usize,
+    /// The URL, without what may be secret, where a redirect led to another than the call's.
+    pub url: Option<String>,
     /// When it began, from the beginning of the call.
     pub start: Duration,
     /// How long it took, or has taken so far.
@@ -231,6 +251,7 @@ impl Attempt {
             .is_some_and(|row| row.end != RowEnd::Abandoned);
         Self {
             number,
+            url: facts.url,
             start,
             duration: end.saturating_duration_since(tracker.started()),
             peer: facts.peer.or_else(|| facts.dials.last().copied()),

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::note::{Note, short};
 use super::timeline::{Attempt, Outcome, Row, RowEnd, Timeline};
 
 /// A timeline as a picture of at most 80 columns.
@@ -54,6 +55,9 @@ impl<'t> Waterfall<'t> {
     ) -> fmt::Result {
         f.write_str("\n")?;
         let mut head = format!("  attempt {}", attempt.number);
+        if let Some(url) = &attempt.url {
+            head.push_str(&format!(" · {url}"));
+        }
         if let Some(peer) = attempt.peer {
             head.push_str(&format!(" · {peer}"));
         }
@@ -73,6 +77,11 @@ impl<'t> Waterfall<'t> {
             self.row(f, row, total)?;
         }
         Ok(())
+    }
+
+    fn note(&self, f: &mut fmt::Formatter<'_>, note: &Note) -> fmt::Result {
+        f.write_str("\n")?;
+        self.paint(f, GREY, &clip(&format!("  {}", note.what), WIDTH))
     }
 
     fn row(&self, f: &mut fmt::Formatter<'_>, row: &Row, total: Duration) -> fmt::Result {
@@ -106,10 +115,19 @@ impl fmt::Display for Waterfall<'_> {
         writeln!(f, "{}", clip(&head, WIDTH))?;
         let end = format!("  {} after {}", describe(&outcome), short(total));
         f.write_str(&clip(&end, WIDTH))?;
+        let notes = timeline.notes();
+        let mut notes = notes.iter().peekable();
         for attempt in timeline.attempts() {
+            while let Some(note) = notes.next_if(|note| (note.attempts as usize) < attempt.number) {
+                self.note(f, note)?;
+            }
             self.attempt(f, &attempt, total)?;
         }
-        Ok(())
+        notes.try_for_each(|note| self.note(f, note))?;
+        match timeline.not_repeated() {
+            Some(reason) => write!(f, "\n{}", clip(&format!("  not repeated: {reason}"), WIDTH)),
+            None => Ok(()),
+        }
     }
 }
 
@@ -149,18 +167,6 @@ fn place(row: &Row, total: Duration) -> (usize, usize) {
     };
     let before = share(row.start).min(BAR - 1);
     (before, share(row.duration).clamp(1, BAR - before))
-}
-
-fn short(duration: Duration) -> String {
-    match duration.as_micros() {
-        micros @ 0..1_000 => format!("{micros} µs"),
-        micros @ 1_000..1_000_000 => format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100),
-        micros => format!(
-            "{}.{:02} s",
-            micros / 1_000_000,
-            micros % 1_000_000 / 10_000
-        ),
-    }
 }
 
 /// At most `width` columns; what is longer loses its tail.
@@ -205,19 +211,6 @@ mod tests {
         }
         assert_eq!(place(&row(0, 100), total), (0, BAR));
         assert_eq!(place(&row(0, 0), Duration::ZERO), (0, 1));
-    }
-
-    #[test]
-    fn times_are_shown_in_the_unit_that_fits() {
-        for (micros, shown) in [
-            (0, "0 µs"),
-            (999, "999 µs"),
-            (1_000, "1.0 ms"),
-            (43_190, "43.1 ms"),
-            (2_345_678, "2.34 s"),
-        ] {
-            assert_eq!(short(Duration::from_micros(micros)), shown);
-        }
     }
 
     #[test]

@@ -206,13 +206,22 @@ impl Limits {
 ///
 /// Plain values: they are checked once, by [`Limits::with`] or when a client is built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Settings {
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
     attempt: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
     dns: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
     connect: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
     tls: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
     send: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
     first_byte: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
     body_idle: Option<Duration>,
 }
 

@@ -13,13 +13,16 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
+use crate::call::Call;
 use crate::error::BoxError;
 use crate::hop::BodyFailed;
 use crate::hop::tracker::Tracker;
 
-/// A request body that comes back when it was not taken, so that the next address can be tried.
-pub(super) struct Loan<B> {
+/// A request body that comes back when it was not taken, so that the next address can be tried; and
+/// that goes back to the call when no address took it, for the next attempt.
+pub(super) struct Loan<B: Send + 'static> {
     slot: Arc<Slot<B>>,
+    call: Option<Call>,
     tracker: Arc<Tracker>,
     /// A safe method does no harm when it arrives late (RFC 9110 §9.2.1).
     safe: bool,
@@ -27,7 +30,7 @@ pub(super) struct Loan<B> {
     announced: Option<u64>,
 }
 
-type Slot<B> = Mutex<Option<Pin<Box<B>>>>;
+type Slot<B> = Mutex<Option<Box<B>>>;
 
 impl<B> Loan<B>
 where
@@ -39,7 +42,8 @@ where
         let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
         Self {
             announced: length.or_else(|| body.size_hint().exact()),
-            slot: Arc::new(Mutex::new(Some(Box::pin(body)))),
+            slot: Arc::new(Mutex::new(Some(Box::new(body)))),
+            call: Call::of(&head.extensions),
             tracker,
             safe: head.method.is_safe(),
         }
@@ -52,7 +56,7 @@ where
         Some(RequestBody {
             empty: body.is_end_stream() || hint.exact() == Some(0),
             hint,
-            inner: Some(SyncWrapper::new(body)),
+            inner: Some(SyncWrapper::new(Held::Whole(body))),
             rest: Bytes::new(),
             done: false,
             seen: AtomicBool::new(false),
@@ -64,6 +68,21 @@ where
     }
 }
 
+impl<B: Send + 'static> Drop for Loan<B> {
+    fn drop(&mut self) {
+        let unused = lock(&self.slot).take();
+        if let (Some(body), Some(call)) = (unused, &self.call) {
+            call.give_back(body);
+        }
+    }
+}
+
+/// A body that nobody has asked for anything, or one that stays where it is.
+enum Held<B> {
+    Whole(Box<B>),
+    Polled(Pin<Box<B>>),
+}
+
 /// The wrapper that hyper gets to see.
 ///
 /// hyper asks whether the caller is gone, then calls `is_end_stream`, then encodes the head: that
@@ -72,7 +91,7 @@ where
 /// not claim to be at its end: the end of the stream stays ours to give, and a request that was given
 /// up while it waited is reset, not complete.
 pub(super) struct RequestBody<B> {
-    inner: Option<SyncWrapper<Pin<Box<B>>>>,
+    inner: Option<SyncWrapper<Held<B>>>,
     hint: SizeHint,
     /// What is left of a frame that was too large to be handed over at once.
     rest: Bytes,
@@ -161,16 +180,35 @@ type FrameOf<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
 impl<B: Body> RequestBody<B> {
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameOf<B>>> {
-        match &mut self.inner {
-            Some(inner) if !self.empty => inner.get_mut().as_mut().poll_frame(cx),
-            _ => Poll::Ready(None),
+        if self.empty {
+            return Poll::Ready(None);
+        }
+        match self.pinned() {
+            Some(body) => body.poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    /// The body, to be polled: from here on it cannot be moved, and is nobody else's.
+    fn pinned(&mut self) -> Option<Pin<&mut B>> {
+        let held = match self.inner.take()?.into_inner() {
+            Held::Whole(body) => Box::into_pin(body),
+            Held::Polled(body) => body,
+        };
+        let held = self.inner.insert(SyncWrapper::new(Held::Polled(held)));
+        match held.get_mut() {
+            Held::Polled(body) => Some(body.as_mut()),
+            Held::Whole(_) => None,
         }
     }
 
     fn at_end(&mut self) -> bool {
         self.inner
             .as_mut()
-            .is_none_or(|inner| inner.get_mut().is_end_stream())
+            .is_none_or(|inner| match inner.get_mut() {
+                Held::Whole(body) => body.is_end_stream(),
+                Held::Polled(body) => body.is_end_stream(),
+            })
     }
 }
 
@@ -178,7 +216,9 @@ impl<B> Drop for RequestBody<B> {
     fn drop(&mut self) {
         if !self.tracker.is_taken() {
             // Never taken: the next address may have it.
-            *lock(&self.home) = self.inner.take().map(SyncWrapper::into_inner);
+            if let Some(Held::Whole(body)) = self.inner.take().map(SyncWrapper::into_inner) {
+                *lock(&self.home) = Some(body);
+            }
         } else if self.empty && *self.seen.get_mut() {
             // HTTP/1 encodes an empty body with the head and drops it unpolled.
             self.tracker.sent_all();

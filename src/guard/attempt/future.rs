@@ -56,10 +56,12 @@ struct Running {
     /// The end of the attempt, and whose it is.
     end: (Instant, Waited),
     over: bool,
+    /// Whether the request carries a key that the far side honours.
+    vouched: bool,
 }
 
 impl<F: Future, R> ResponseFuture<F, R> {
-    pub(super) fn new(inner: F, tracker: Arc<Tracker>, call: Call) -> Self {
+    pub(super) fn new(inner: F, tracker: Arc<Tracker>, call: Call, vouched: bool) -> Self {
         let attempt = clock::after(tracker.started(), tracker.limits().attempt().get());
         let end = if call.deadline() <= attempt {
             (call.deadline(), Waited::Deadline)
@@ -75,6 +77,7 @@ impl<F: Future, R> ResponseFuture<F, R> {
                 call,
                 end,
                 over: false,
+                vouched,
             }),
             alarm: None,
         }
@@ -216,7 +219,7 @@ impl Whole {
 impl Running {
     fn head<R>(&self, response: &Response<R>) {
         let status = response.status();
-        let judged = Diagnosis::status(status, response.headers());
+        let judged = Diagnosis::status(status, response.headers(), self.vouched);
         self.tracker.spans().answered(status, response.version());
         self.tracker.head(status, judged);
     }

@@ -7,12 +7,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{AttemptBody, ResponseFuture};
-use crate::call::Call;
+use crate::call::{Call, redacted};
 use crate::clock;
 use crate::error::{BoxError, Error, Guard};
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, Kind};
 use crate::limit::{Limits, Waited};
+use crate::propagation;
 use crate::telemetry::AttemptSpans;
 
 /// Puts the limits of an attempt around a service, and names the hop at which it fails.
@@ -53,13 +54,26 @@ use crate::telemetry::AttemptSpans;
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptLayer {
     limits: Limits,
+    propagating: bool,
 }
 
 impl AttemptLayer {
     /// Attempts under these limits.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
-        Self { limits }
+        Self {
+            limits,
+            propagating: false,
+        }
+    }
+
+    /// Tells the next process, in the headers `Sevenhops-Attempt` and `Sevenhops-Timeout-Ms`, which
+    /// attempt it is and how much time is left: off by default. What it does with them there:
+    /// [`Options::inherit`](crate::Options::inherit).
+    #[must_use]
+    pub const fn propagating(mut self, yes: bool) -> Self {
+        self.propagating = yes;
+        self
     }
 }
 
@@ -70,6 +84,7 @@ impl<S> Layer<S> for AttemptLayer {
         AttemptService {
             inner,
             limits: self.limits,
+            propagating: self.propagating,
         }
     }
 }
@@ -79,6 +94,7 @@ impl<S> Layer<S> for AttemptLayer {
 pub struct AttemptService<S> {
     inner: S,
     limits: Limits,
+    propagating: bool,
 }
 
 impl<S, B, R> Service<Request<B>> for AttemptService<S>
@@ -104,11 +120,8 @@ where
         let now = clock::now();
         if call.deadline() <= now {
             let diagnosis = Diagnosis {
-                hop: None,
-                kind: Kind::Timeout,
-                effect: Effect::None,
                 expired: Some(Waited::Deadline),
-                status: None,
+                ..Diagnosis::refusal(Kind::Timeout)
             };
             return ResponseFuture::refused(Error::refused(Guard::Deadline, diagnosis).of(&call));
         }
@@ -116,15 +129,30 @@ where
             Some(deadline) => self.limits.under(deadline),
             None => self.limits,
         };
-        let spans = AttemptSpans::new(call.method(), request.uri(), call.attempt_count());
+        let made = call.attempt_count();
+        let spans = AttemptSpans::new(request.method(), request.uri(), made);
         let tracker = Arc::new(Tracker::new(limits, spans, now));
+        if call.is_redirected() {
+            let url = redacted(request.uri());
+            tracker.facts(|facts| facts.url = Some(url));
+        }
         call.attempt(Arc::clone(&tracker));
+        if self.propagating {
+            let left = call.deadline().saturating_duration_since(now);
+            propagation::write(
+                request.headers_mut(),
+                made.saturating_add(1),
+                call.most_attempts(),
+                left,
+            );
+        }
+        let vouched = call.vouches(request.headers());
         let inner = {
             let span = tracker.spans().attempt();
             let _entered = span.enter();
             self.inner.call(request)
         };
-        ResponseFuture::new(inner, tracker, call)
+        ResponseFuture::new(inner, tracker, call, vouched)
     }
 }
 

@@ -12,7 +12,7 @@ use super::CallBody;
 use crate::call::Call;
 use crate::clock;
 use crate::error::{BoxError, Error};
-use crate::hop::{Diagnosis, Effect};
+use crate::hop::Diagnosis;
 use crate::limit::Waited;
 use crate::telemetry::end_call;
 
@@ -111,11 +111,7 @@ impl Open {
 
     pub(super) fn fail(&self, mut error: Error) -> Error {
         // What an earlier attempt may have done is not undone by how the last one failed.
-        let before = self.call.trackers().into_iter();
-        let before = before
-            .filter_map(|tracker| tracker.failure())
-            .map(|f| f.effect);
-        error.at_least(before.max().unwrap_or(Effect::None));
+        error.at_least(self.call.effect());
         self.call.fail(error.diagnosis());
         error.of(&self.call)
     }

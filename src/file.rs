@@ -1,0 +1,164 @@
+//! How settings are written in a file: durations as `1m 30s`, names and URLs as text.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A duration: `250ms`, `10s`, `1m 30s`.
+pub(crate) mod duration {
+    use std::time::Duration;
+
+    use super::{Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&humantime::format_duration(*duration))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        super::from_text(deserializer, humantime::parse_duration)
+    }
+}
+
+/// A duration, or nothing.
+pub(crate) mod optional_duration {
+    use std::time::Duration;
+
+    use super::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize, Serialize)]
+    struct Written(#[serde(with = "super::duration")] Duration);
+
+    #[expect(clippy::ref_option, reason = "serde's signature")]
+    pub(crate) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        duration.map(Written).serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        let written = Option::<Written>::deserialize(deserializer)?;
+        Ok(written.map(|Written(duration)| duration))
+    }
+}
+
+/// What is read from text and shown as text: a header name, a destination.
+pub(crate) mod text {
+    use super::{Deserializer, Display, FromStr, Serializer};
+
+    pub(crate) fn serialize<T: Display, S: Serializer>(
+        value: &T,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        super::from_text(deserializer, str::parse)
+    }
+}
+
+/// The same, or nothing.
+pub(crate) mod optional_text {
+    use super::{Deserialize, Deserializer, Display, FromStr, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde's signature")]
+    pub(crate) fn serialize<T: Display, S: Serializer>(
+        value: &Option<T>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        value
+            .as_ref()
+            .map(ToString::to_string)
+            .serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let text = Option::<String>::deserialize(deserializer)?;
+        text.map(|text| super::parsed(&text, str::parse))
+            .transpose()
+    }
+}
+
+/// A list of them.
+pub(crate) mod texts {
+    use super::{Deserialize, Deserializer, Display, FromStr, Serializer};
+
+    pub(crate) fn serialize<T: Display, S: Serializer>(
+        values: &[T],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(ToString::to_string))
+    }
+
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let parsed = texts.iter().map(|text| super::parsed(text, str::parse));
+        parsed.collect()
+    }
+}
+
+/// A list of status codes, as numbers.
+pub(crate) mod statuses {
+    use http::StatusCode;
+
+    use super::{Deserialize, Deserializer, Serializer};
+    use serde::de::Error as _;
+
+    pub(crate) fn serialize<S: Serializer>(
+        statuses: &[StatusCode],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(statuses.iter().map(StatusCode::as_u16))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<StatusCode>, D::Error> {
+        let codes = Vec::<u16>::deserialize(deserializer)?;
+        let statuses = codes.into_iter().map(|code| {
+            let status = StatusCode::from_u16(code);
+            status.map_err(|_| D::Error::custom(format_args!("{code} is no status code")))
+        });
+        statuses.collect()
+    }
+}
+
+fn from_text<'de, T, D, E>(
+    deserializer: D,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    E: Display,
+{
+    let text = String::deserialize(deserializer)?;
+    parsed(&text, parse)
+}
+
+fn parsed<T, E: Display, R: serde::de::Error>(
+    text: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, R> {
+    parse(text).map_err(|error| R::custom(format_args!("{text:?}: {error}")))
+}

@@ -1,0 +1,74 @@
+//! Why a circuit refuses, as plain values: the words are made when somebody reads them.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::hop::{Hop, Kind};
+
+/// Where and how an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) hop: Hop,
+    pub(crate) kind: Kind,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.hop, self.kind)
+    }
+}
+
+impl StdError for Failure {}
+
+/// Why a circuit refuses: what opened it, and the failure that did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cause {
+    pub(super) why: Why,
+    pub(super) last: Option<Failure>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// Too many of the attempts in the window failed; most of them at one hop.
+    Failed {
+        failed: u64,
+        attempts: u64,
+        worst: (u64, Failure),
+    },
+    /// So many failed one after the other.
+    InARow { failed: u32 },
+    /// Too many of the attempts in the window were slow.
+    Slow { slow: u64, attempts: u64 },
+    /// It was open, and the attempt that should tell whether it is over failed.
+    Probe,
+    /// As before, and the answer came too slowly.
+    SlowProbe,
+    /// Somebody wanted it so.
+    Isolated,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.why {
+            Why::Failed {
+                failed,
+                attempts,
+                worst: (count, Failure { hop, kind }),
+            } => write!(
+                f,
+                "{failed} of {attempts} attempts failed, {count} at {hop} ({kind})"
+            ),
+            Why::InARow { failed } => write!(f, "{failed} attempts in a row failed"),
+            Why::Slow { slow, attempts } => write!(f, "{slow} of {attempts} attempts were slow"),
+            Why::Probe => f.write_str("the probe failed"),
+            Why::SlowProbe => f.write_str("the probe was slow"),
+            Why::Isolated => f.write_str("isolated by hand"),
+        }
+    }
+}
+
+impl StdError for Cause {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.last.as_ref().map(|last| last as _)
+    }
+}

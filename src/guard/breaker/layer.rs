@@ -1,0 +1,319 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, Method, Request, Response, Uri};
+use http_body::Body;
+use tokio::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::circuit::Refusal;
+use super::future::Admitted;
+use super::shared::Shared;
+use super::{Breaker, BreakerBody, BreakerFuture, Settings};
+use crate::call::Call;
+use crate::clock;
+use crate::destination::{Destination, Origin};
+use crate::error::{BoxError, Error, Guard, SettingError};
+use crate::guard::attempt::foreign;
+use crate::hop::{Diagnosis, Effect, Kind};
+use crate::limit::Limits;
+
+/// Puts a circuit breaker around a service: a destination that keeps failing is refused at once, and
+/// asked again by one probe at a time.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::{BreakerLayer, Guard, limit::Limits};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let service = ServiceBuilder::new()
+///     .layer(BreakerLayer::new(Limits::new(Duration::from_secs(10))?))
+///     .service(service_fn(async |_request: http::Request<String>| {
+///         http::Response::builder().status(503).body(String::new())
+///     }));
+/// let get = || http::Request::get("https://api.test/v1").body(String::new());
+/// for _ in 0..20 {
+///     assert_eq!(service.clone().oneshot(get()?).await?.status(), 503);
+/// }
+/// let refused = service.oneshot(get()?).await.unwrap_err();
+/// assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+/// assert!(refused.retry_after() >= Some(Duration::from_secs(4)));
+/// let cause = std::error::Error::source(&refused).ok_or("no cause")?;
+/// assert_eq!(
+///     cause.to_string(),
+///     "20 of 20 attempts failed, 20 at server (unavailable)"
+/// );
+/// # Ok(()) }
+/// ```
+///
+/// # What it protects from
+///
+/// Callers that wait in line for a destination that is down; a destination that cannot get up
+/// because everybody keeps asking; a herd that comes back at the same moment. Each destination has a
+/// circuit of its own: scheme, host and port, or what [`key_by`](Self::key_by) makes of a request.
+///
+/// What counts as a failure: whatever goes wrong at connect, tls, send, gateway, server (5xx, a
+/// connection that closes, silence) and receive, and an attempt that was dropped after its limit or
+/// the deadline of its call. What does not: encode, decode and dns, 4xx (the destination did its
+/// part), 429, refusals by other guards, and an attempt that its caller gave up.
+///
+/// # Defaults
+///
+/// | setting | default |
+/// |---|---|
+/// | failure ratio | 0.5 |
+/// | minimum volume | 20 attempts |
+/// | window | 10 s, or twice the attempt limit if that is longer |
+/// | consecutive failures | off |
+/// | slow calls | off |
+/// | open for | 5 s, twice as long each time, 0–20 % longer by luck, at most 120 s |
+/// | probes | 1 |
+/// | 429 counts | no |
+/// | observe only | no |
+/// | destinations | 10000, forgotten first when idle for 600 s |
+///
+/// A server that says `Retry-After` as it opens the circuit is not asked before then, within the
+/// longest open time.
+///
+/// # What it reports
+///
+/// A refusal is an [`Error`] with [`Guard::Breaker`], [`Kind::Open`] and no effect. Its
+/// [`retry_after`](Error::retry_after) is what is left, and its cause names the hop that broke the
+/// circuit. [`handle`](Self::handle) gives a [`Breaker`], to see, watch and work the circuits.
+///
+/// # Trade-offs
+///
+/// A refusal costs the calls that would have worked: at the default ratio, a destination that fails
+/// half of the time is not asked at all. One probe gives a destination its traffic back a round trip
+/// later than it could be, and never stampedes it. A time window forgets by tenths: what is older
+/// than nine tenths of it may be forgotten already.
+///
+/// A probe holds a lease for one more open time, or for an attempt limit if that is longer. A probe
+/// that is silent for so long is replaced; one whose body is still coming was successful.
+///
+/// # How people get it wrong
+///
+/// - A layer for each request: nothing is learned. Build one, and clone it.
+/// - Outside of the retries: it then sees one failure where there were three, and a retry goes on
+///   against an open circuit. Put it inside.
+/// - A window shorter than two attempts: those that hang until their limit have fallen out of it
+///   before there are enough. Refused when it is built.
+/// - One circuit for hosts that fail apart (shards, tenants behind one gateway): see
+///   [`key_by`](Self::key_by).
+/// - Inside of a service that reserves room in `poll_ready`: a refusal holds it until the next call.
+///
+/// # Cancel safety
+///
+/// Dropping the future or the body gives the permit back. An attempt that had not had its time
+/// counts nothing; one that had counts as a timeout.
+#[derive(Clone)]
+pub struct BreakerLayer {
+    breaker: Breaker,
+    key: Option<Key>,
+}
+
+type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync>;
+
+impl BreakerLayer {
+    /// A breaker with the defaults that follow from the attempt limit.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            breaker: Breaker::new(&limits, &Settings::new()),
+            key: None,
+        }
+    }
+
+    /// A breaker by these settings.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a ratio is not more than 0 and at most 1, if a count or a time is out of its range,
+    /// if the window is shorter than two attempts or than the minimum volume, or if the open time is
+    /// longer than the longest one; the error names the fields and their values.
+    pub fn with(limits: Limits, settings: Settings) -> Result<Self, SettingError> {
+        settings.check(&limits)?;
+        Ok(Self {
+            breaker: Breaker::new(&limits, &settings),
+            key: None,
+        })
+    }
+
+    /// Keeps a circuit for whatever `key` makes of a request, and judges nothing where that is
+    /// `None`. By default it is [`Destination::of`] the URL.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sevenhops::{BreakerLayer, Destination, limit::Limits};
+    ///
+    /// let limits = Limits::new(Duration::from_secs(10))?;
+    /// let by_tenant = BreakerLayer::new(limits).key_by(|_method, uri, headers| {
+    ///     let tenant = headers.get("x-tenant")?.to_str().ok()?;
+    ///     Some(Destination::named(format!("{}#{tenant}", Destination::of(uri)?)))
+    /// });
+    /// # let _ = by_tenant;
+    /// # Ok::<(), sevenhops::SettingError>(())
+    /// ```
+    #[must_use]
+    pub fn key_by(
+        mut self,
+        key: impl Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
+    ) -> Self {
+        self.key = Some(Arc::new(key));
+        self
+    }
+
+    /// The circuits, to look at and to work by hand.
+    #[must_use]
+    pub fn handle(&self) -> Breaker {
+        self.breaker.clone()
+    }
+}
+
+impl<S> Layer<S> for BreakerLayer {
+    type Service = BreakerService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        BreakerService {
+            inner,
+            breaker: self.breaker.clone(),
+            key: self.key.clone(),
+        }
+    }
+}
+
+/// The service of [`BreakerLayer`].
+#[derive(Clone)]
+pub struct BreakerService<S> {
+    inner: S,
+    breaker: Breaker,
+    key: Option<Key>,
+}
+
+impl<S> BreakerService<S> {
+    /// The circuit that a request goes by, if any.
+    fn circuit<B>(&self, request: &Request<B>, now: Instant) -> Option<Arc<Shared>> {
+        let Some(key) = &self.key else {
+            return Origin::of(request.uri()).map(|origin| self.breaker.at(origin, now));
+        };
+        let destination = key(request.method(), request.uri(), request.headers())?;
+        Some(self.breaker.of(destination, now))
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for BreakerService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    R: Body,
+    R::Error: Into<BoxError>,
+{
+    type Response = Response<BreakerBody<R>>;
+    type Error = Error;
+    type Future = BreakerFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let ready = self.inner.poll_ready(cx);
+        ready.map_err(|error| foreign(error.into()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let call = Call::of(request.extensions());
+        let now = clock::now();
+        let Some(circuit) = self.circuit(&request, now) else {
+            return BreakerFuture::unjudged(self.inner.call(request), call);
+        };
+        let ticket = match Shared::admit(circuit, now) {
+            Ok(ticket) => ticket,
+            Err(_) if self.breaker.is_observe_only() => {
+                return BreakerFuture::unjudged(self.inner.call(request), call);
+            }
+            Err(refusal) => return BreakerFuture::refused(refused(&refusal, call.as_ref())),
+        };
+        let admitted = Admitted {
+            ticket: Some(ticket),
+            judge: self.breaker.judge(),
+            since: now,
+            attempts_before: call.as_ref().map_or(0, Call::attempt_count),
+            call,
+        };
+        BreakerFuture::judged(self.inner.call(request), admitted)
+    }
+}
+
+fn refused(refusal: &Refusal, call: Option<&Call>) -> Error {
+    let diagnosis = Diagnosis {
+        hop: None,
+        kind: Kind::Open,
+        effect: Effect::None,
+        expired: None,
+        status: None,
+    };
+    let mut error = Error::refused(Guard::Breaker, diagnosis).because(refusal.cause);
+    if let Some(wait) = refusal.retry_after {
+        error = error.after(wait);
+    }
+    match call {
+        Some(call) => error.of(call),
+        None => error,
+    }
+}
+
+impl fmt::Debug for BreakerLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BreakerLayer")
+            .field("breaker", &self.breaker)
+            .field("keyed", &self.key.is_some())
+            .finish()
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for BreakerService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BreakerService")
+            .field("inner", &self.inner)
+            .field("breaker", &self.breaker)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::settings::{
+        FAILURE_RATIO, MINIMUM_VOLUME, OPEN_AT_MOST, OPEN_FOR, PROBES, SHORTEST_WINDOW,
+    };
+    use crate::registry::{IDLE, MOST_DESTINATIONS};
+
+    #[test]
+    fn table_of_defaults_is_the_constants() {
+        let doc = include_str!("layer.rs");
+        let (shortest, open, longest) = (
+            SHORTEST_WINDOW.as_secs(),
+            OPEN_FOR.as_secs(),
+            OPEN_AT_MOST.as_secs(),
+        );
+        let jitter = super::super::rules::JITTER * 100.0;
+        for row in [
+            format!("| failure ratio | {FAILURE_RATIO} |"),
+            format!("| minimum volume | {MINIMUM_VOLUME} attempts |"),
+            format!("| window | {shortest} s, or twice the attempt limit if that is longer |"),
+            format!(
+                "| open for | {open} s, twice as long each time, 0–{jitter} % longer by luck, \
+                 at most {longest} s |"
+            ),
+            format!("| probes | {PROBES} |"),
+            format!(
+                "| destinations | {MOST_DESTINATIONS}, forgotten first when idle for {} s |",
+                IDLE.as_secs()
+            ),
+        ] {
+            assert!(doc.contains(&format!("/// {row}\n")), "{row}");
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Refuses at once what would fail all the same: one circuit for each destination.
+
+mod body;
+mod cause;
+mod circuit;
+mod future;
+mod handle;
+mod layer;
+mod probes;
+mod rules;
+mod settings;
+mod shared;
+mod sync;
+mod verdict;
+mod watch;
+mod window;
+
+// Not inside their files: a model checker takes those in by their path.
+#[cfg(test)]
+mod circuit_tests;
+#[cfg(test)]
+mod window_tests;
+
+pub use self::body::BreakerBody;
+pub use self::circuit::State;
+pub use self::future::BreakerFuture;
+pub use self::handle::Breaker;
+pub use self::layer::{BreakerLayer, BreakerService};
+pub use self::rules::Window;
+pub use self::settings::Settings;
+pub use self::watch::Watcher;

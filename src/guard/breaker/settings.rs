@@ -1,0 +1,410 @@
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::rules::{Rules, Window};
+use super::verdict::Judge;
+use crate::error::SettingError;
+use crate::limit::{Limit, Limits};
+
+/// What a breaker goes by; what is left open is derived from the attempt limit.
+///
+/// Plain values: they are checked once, by [`BreakerLayer::with`](super::BreakerLayer::with).
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::BreakerLayer;
+/// use sevenhops::guard::breaker::{Settings, Window};
+/// use sevenhops::limit::Limits;
+///
+/// let limits = Limits::new(Duration::from_secs(10))?; // 5 s for an attempt
+/// let settings = Settings::new().window(Window::Time(Duration::from_secs(8)));
+/// let refused = BreakerLayer::with(limits, settings).unwrap_err();
+/// assert_eq!(
+///     refused.to_string(),
+///     "breaker window of 8s is less than twice the attempt limit of 5s"
+/// );
+/// # Ok::<(), sevenhops::SettingError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct Settings {
+    failure_ratio: f64,
+    minimum_volume: u32,
+    window: Option<Window>,
+    consecutive_failures: Option<u32>,
+    slow_calls: Option<SlowCalls>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
+    open_for: Duration,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
+    open_at_most: Duration,
+    probes: u32,
+    throttled_counts: bool,
+    observe_only: bool,
+}
+
+/// A window as it stands in a file.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize, serde::Serialize)]
+#[serde(rename = "Window", rename_all = "snake_case")]
+enum Written {
+    Time(#[serde(with = "crate::file::duration")] Duration),
+    Count(u32),
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Window {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Written::deserialize(deserializer).map(|written| match written {
+            Written::Time(window) => Self::Time(window),
+            Written::Count(attempts) => Self::Count(attempts),
+        })
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Window {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let written = match *self {
+            Self::Time(window) => Written::Time(window),
+            Self::Count(attempts) => Written::Count(attempts),
+        };
+        written.serialize(serializer)
+    }
+}
+
+/// When an answer is slow, and the share of slow ones that opens a circuit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+struct SlowCalls {
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
+    limit: Duration,
+    ratio: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Settings {
+    /// Leaves everything to the defaults.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            failure_ratio: FAILURE_RATIO,
+            minimum_volume: MINIMUM_VOLUME,
+            window: None,
+            consecutive_failures: None,
+            slow_calls: None,
+            open_for: OPEN_FOR,
+            open_at_most: OPEN_AT_MOST,
+            probes: PROBES,
+            throttled_counts: false,
+            observe_only: false,
+        }
+    }
+
+    /// Opens when so large a share of the attempts in the window failed: more than 0, at most 1.
+    #[must_use]
+    pub const fn failure_ratio(mut self, ratio: f64) -> Self {
+        self.failure_ratio = ratio;
+        self
+    }
+
+    /// Judges by a ratio only when so many attempts are in the window: from 1 on.
+    #[must_use]
+    pub const fn minimum_volume(mut self, attempts: u32) -> Self {
+        self.minimum_volume = attempts;
+        self
+    }
+
+    /// Looks back so far: a time of at least twice the attempt limit, or a count of 1 to 10,000.
+    #[must_use]
+    pub const fn window(mut self, window: Window) -> Self {
+        self.window = Some(window);
+        self
+    }
+
+    /// Opens also when so many attempts failed one after the other, whatever the ratio: from 1 on.
+    #[must_use]
+    pub const fn consecutive_failures(mut self, attempts: u32) -> Self {
+        self.consecutive_failures = Some(attempts);
+        self
+    }
+
+    /// Opens also when so large a share of the attempts in the window took longer than `limit` to
+    /// the response head: more than 0, at most 1.
+    #[must_use]
+    pub const fn slow_calls(mut self, limit: Duration, ratio: f64) -> Self {
+        self.slow_calls = Some(SlowCalls { limit, ratio });
+        self
+    }
+
+    /// Stays open for so long the first time, and twice as long each time the probe fails.
+    #[must_use]
+    pub const fn open_for(mut self, open_for: Duration) -> Self {
+        self.open_for = open_for;
+        self
+    }
+
+    /// Never stays open for longer, whatever it doubled to, luck added or the server asked for.
+    #[must_use]
+    pub const fn open_at_most(mut self, longest: Duration) -> Self {
+        self.open_at_most = longest;
+        self
+    }
+
+    /// Closes after so many successful probes, of which as many may be out at once: 1 to 64.
+    #[must_use]
+    pub const fn probes(mut self, probes: u32) -> Self {
+        self.probes = probes;
+        self
+    }
+
+    /// Counts 429 as a failure. It asks for patience, not for a broken circuit; say so where a
+    /// destination means "I am down" by it.
+    #[must_use]
+    pub const fn throttled_counts(mut self, counts: bool) -> Self {
+        self.throttled_counts = counts;
+        self
+    }
+
+    /// Judges, changes state and tells of it, and refuses nothing.
+    #[must_use]
+    pub const fn observe_only(mut self, observe_only: bool) -> Self {
+        self.observe_only = observe_only;
+        self
+    }
+
+    pub(super) const fn is_observe_only(&self) -> bool {
+        self.observe_only
+    }
+
+    /// What follows from the settings where an attempt takes as long as these limits allow.
+    pub(super) fn resolve(&self, limits: &Limits) -> (Rules, Judge) {
+        let attempt = limits.attempt().get();
+        let rules = Rules {
+            failure_ratio: self.failure_ratio,
+            minimum_volume: self.minimum_volume,
+            window: self
+                .window
+                .unwrap_or_else(|| Window::Time(SHORTEST_WINDOW.max(attempt * 2))),
+            consecutive_failures: self.consecutive_failures,
+            slow_ratio: self.slow_calls.map(|slow| slow.ratio),
+            open_for: self.open_for,
+            open_at_most: self.open_at_most,
+            probes: self.probes,
+            shortest_lease: attempt,
+        };
+        let judge = Judge {
+            slow: self.slow_calls.map(|slow| slow.limit),
+            throttled_counts: self.throttled_counts,
+            attempt,
+        };
+        (rules, judge)
+    }
+
+    pub(super) fn check(&self, limits: &Limits) -> Result<(), SettingError> {
+        ratio("failure ratio", self.failure_ratio)?;
+        count("minimum volume", self.minimum_volume, 1..=u32::MAX)?;
+        count("probes", self.probes, 1..=MOST_PROBES)?;
+        if let Some(attempts) = self.consecutive_failures {
+            count("consecutive failures", attempts, 1..=u32::MAX)?;
+        }
+        if let Some(slow) = self.slow_calls {
+            duration("slow limit", slow.limit, Limit::MAX.get())?;
+            ratio("slow ratio", slow.ratio)?;
+        }
+        duration("open time", self.open_for, Limit::MAX.get())?;
+        duration("longest open time", self.open_at_most, Limit::MAX.get())?;
+        if self.open_for > self.open_at_most {
+            return Err(SettingError::contradiction(
+                ("open time", self.open_for),
+                ("longest open time", self.open_at_most),
+            ));
+        }
+        self.check_window(limits.attempt().get())
+    }
+
+    fn check_window(&self, attempt: Duration) -> Result<(), SettingError> {
+        match self.window {
+            None => Ok(()),
+            Some(Window::Time(length)) => {
+                duration("breaker window", length, Limit::MAX.get() * 2)?;
+                if length < attempt * 2 {
+                    let than = ("twice the attempt limit", attempt);
+                    return Err(SettingError::less_than(("breaker window", length), than));
+                }
+                Ok(())
+            }
+            Some(Window::Count(attempts)) => {
+                count("breaker window", attempts, 1..=LONGEST_COUNT)?;
+                if attempts < self.minimum_volume {
+                    let than = ("the minimum volume", self.minimum_volume);
+                    return Err(SettingError::less_than(("breaker window", attempts), than));
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+fn ratio(field: &'static str, ratio: f64) -> Result<(), SettingError> {
+    if ratio > 0.0 && ratio <= 1.0 {
+        return Ok(());
+    }
+    Err(SettingError::out_of_range(
+        field,
+        ratio,
+        "0 (not included) to 1",
+    ))
+}
+
+fn count(field: &'static str, count: u32, within: RangeInclusive<u32>) -> Result<(), SettingError> {
+    if within.contains(&count) {
+        return Ok(());
+    }
+    let range = match *within.end() {
+        MOST_PROBES => "1 to 64",
+        LONGEST_COUNT => "1 to 10000",
+        _ => "1 and more",
+    };
+    Err(SettingError::out_of_range(field, count, range))
+}
+
+fn duration(field: &'static str, value: Duration, most: Duration) -> Result<(), SettingError> {
+    if !value.is_zero() && value <= most {
+        return Ok(());
+    }
+    let range = if most == Limit::MAX.get() {
+        "0s (not included) to 86400s"
+    } else {
+        "0s (not included) to 172800s"
+    };
+    Err(SettingError::out_of_range(field, value, range))
+}
+
+/// Half of it fails: more than noise, and it cannot be told from being down.
+pub(super) const FAILURE_RATIO: f64 = 0.5;
+/// Small clients must be able to trip it, noise must not.
+pub(super) const MINIMUM_VOLUME: u32 = 20;
+/// At least so long, and twice the attempt limit: else the attempts that hang until then fall out
+/// of the window before there are enough of them.
+pub(super) const SHORTEST_WINDOW: Duration = Duration::from_secs(10);
+/// A quick restart is over by then.
+pub(super) const OPEN_FOR: Duration = Duration::from_secs(5);
+/// Nobody wants to wait longer for a service that is back.
+pub(super) const OPEN_AT_MOST: Duration = Duration::from_secs(2 * 60);
+/// One is enough to tell, and no herd.
+pub(super) const PROBES: u32 = 1;
+/// A circuit keeps a lease for each.
+const MOST_PROBES: u32 = 64;
+/// A circuit keeps a byte for each.
+const LONGEST_COUNT: u32 = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+    fn refused(settings: Settings) -> String {
+        let limits = Limits::new(SECS(10)).unwrap();
+        settings.check(&limits).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn t1_window_shorter_than_two_attempts_is_refused_with_both_values() {
+        let limits = Limits::new(SECS(20)).unwrap();
+        let short = Settings::new().window(Window::Time(SECS(20) - Duration::from_nanos(1)));
+        assert_eq!(
+            short.check(&limits).unwrap_err().to_string(),
+            "breaker window of 19.999999999s is less than twice the attempt limit of 10s"
+        );
+        let exact = Settings::new().window(Window::Time(SECS(20)));
+        assert!(exact.check(&limits).is_ok());
+    }
+
+    #[test]
+    fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
+        let mut deadline = Duration::from_millis(10);
+        while deadline <= Limit::MAX.get() {
+            let limits = Limits::new(deadline).unwrap();
+            let settings = Settings::new();
+            assert!(settings.check(&limits).is_ok());
+            let (rules, _) = settings.resolve(&limits);
+            let Window::Time(length) = rules.window else {
+                panic!("the default is a time");
+            };
+            assert_eq!(length, SECS(10).max(limits.attempt().get() * 2));
+            deadline = deadline * 3 / 2;
+        }
+    }
+
+    #[test]
+    fn ratio_is_more_than_nothing_and_at_most_all() {
+        for ratio in [0.0, -0.1, 1.000_001, f64::NAN, f64::INFINITY] {
+            let settings = Settings::new();
+            assert_eq!(
+                refused(settings.failure_ratio(ratio)),
+                format!("failure ratio of {ratio:?} is not within 0 (not included) to 1")
+            );
+            assert_eq!(
+                refused(settings.slow_calls(SECS(1), ratio)),
+                format!("slow ratio of {ratio:?} is not within 0 (not included) to 1")
+            );
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_by_name_and_value() {
+        let base = Settings::new();
+        for (settings, start) in [
+            (
+                base.minimum_volume(0),
+                "minimum volume of 0 is not within 1",
+            ),
+            (base.probes(0), "probes of 0 is not within 1 to 64"),
+            (base.probes(65), "probes of 65 is not within 1 to 64"),
+            (
+                base.consecutive_failures(0),
+                "consecutive failures of 0 is not",
+            ),
+            (
+                base.slow_calls(SECS(0), 0.5),
+                "slow limit of 0ns is not within",
+            ),
+            (base.open_for(SECS(0)), "open time of 0ns is not within 0s"),
+            (
+                base.open_at_most(SECS(86_401)),
+                "longest open time of 86401s",
+            ),
+            (base.window(Window::Count(0)), "breaker window of 0 is not"),
+            (base.window(Window::Time(SECS(0))), "breaker window of 0ns"),
+            (
+                base.window(Window::Count(10_001)),
+                "breaker window of 10001 is not within 1 to 10000",
+            ),
+        ] {
+            let refused = refused(settings);
+            assert!(refused.starts_with(start), "{refused}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused_with_both_values() {
+        assert_eq!(
+            refused(Settings::new().open_for(SECS(180))),
+            "open time of 180s is longer than the longest open time of 120s"
+        );
+        assert_eq!(
+            refused(Settings::new().window(Window::Count(19))),
+            "breaker window of 19 is less than the minimum volume of 20"
+        );
+    }
+}

@@ -1,0 +1,95 @@
+//! One destination's circuit between threads: the only part of the breaker with a lock.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::circuit::{Circuit, Moment, Permit, Position, Refusal, Verdict};
+use super::rules::Rules;
+use super::sync::{Arc, Mutex, PoisonError, Watch};
+
+/// A circuit, and those who watch it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    circuit: Mutex<Circuit>,
+    pub(super) watch: Watch,
+}
+
+impl Shared {
+    pub(crate) fn new(rules: Rules, now: Instant) -> Self {
+        Self {
+            circuit: Mutex::new(Circuit::new(rules, now)),
+            watch: Watch::new(),
+        }
+    }
+
+    /// Asks leave to make one attempt. What comes back settles by itself.
+    pub(crate) fn admit(shared: Arc<Self>, now: Instant) -> Result<Ticket, Refusal> {
+        let permit = Some(shared.change(|circuit| circuit.admit(now))?);
+        Ok(Ticket { shared, permit })
+    }
+
+    pub(crate) fn isolate(&self) {
+        self.change(Circuit::isolate);
+    }
+
+    pub(crate) fn close(&self) {
+        self.change(Circuit::close);
+    }
+
+    pub(crate) fn position(&self) -> Position {
+        self.change(|circuit| circuit.position())
+    }
+
+    pub(crate) fn is_needed(&self, now: Instant, grace: Duration) -> bool {
+        self.change(|circuit| circuit.is_needed(now, grace))
+    }
+
+    /// Changes the circuit under its lock, and tells of it once the lock is let go. Two that do so
+    /// at a time may tell in the wrong order: the watch goes by the generation.
+    fn change<T>(&self, with: impl FnOnce(&mut Circuit) -> T) -> T {
+        let (result, before, after) = {
+            let mut circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = circuit.position();
+            let result = with(&mut circuit);
+            (result, before, circuit.position())
+        };
+        if before.generation != after.generation {
+            self.watch.publish(after);
+        }
+        result
+    }
+}
+
+/// A permit on its way. Dropped before it is settled, it goes back and nothing is counted.
+#[must_use = "a ticket that is dropped counts nothing"]
+#[derive(Debug)]
+pub(crate) struct Ticket {
+    shared: Arc<Shared>,
+    permit: Option<Permit>,
+}
+
+impl Ticket {
+    /// Tells how the attempt ended.
+    pub(crate) fn settle(mut self, verdict: Verdict, at: Moment) {
+        if let Some(permit) = self.permit.take() {
+            let settle = |circuit: &mut Circuit| circuit.settle(permit, verdict, at);
+            self.shared.change(settle);
+        }
+    }
+
+    /// The answer has begun, and well. Only of a probe anybody wants to know.
+    pub(crate) fn answered(&self) {
+        if let Some(permit) = self.permit.as_ref().filter(|permit| permit.is_probe()) {
+            self.shared.change(|circuit| circuit.answered(permit));
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(permit) = self.permit.take() {
+            self.shared.change(|circuit| circuit.release(&permit));
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What a circuit is shared by. One place to name it, so that a model checker can put its own here.
+
+pub(super) use std::sync::{Arc, Mutex, PoisonError};
+
+pub(super) use super::watch::Watch;

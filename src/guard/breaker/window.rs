@@ -1,0 +1,217 @@
+//! How the attempts of late ended: counted, not listed, in memory that does not grow with load.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::rules::Window;
+use crate::hop::Hop;
+
+/// How one attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mark {
+    Success,
+    Slow,
+    Failure(Hop),
+}
+
+/// What the attempts of a stretch came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub(super) attempts: u64,
+    pub(super) slow: u64,
+    /// By the hop at which they failed.
+    failed: [u64; Hop::ALL.len()],
+}
+
+impl Tally {
+    fn add(&mut self, mark: Mark) {
+        self.attempts += 1;
+        if let Some(count) = self.count(mark) {
+            *count += 1;
+        }
+    }
+
+    fn remove(&mut self, mark: Mark) {
+        self.attempts -= 1;
+        if let Some(count) = self.count(mark) {
+            *count -= 1;
+        }
+    }
+
+    fn count(&mut self, mark: Mark) -> Option<&mut u64> {
+        match mark {
+            Mark::Success => None,
+            Mark::Slow => Some(&mut self.slow),
+            Mark::Failure(hop) => self.failed.get_mut(hop as usize),
+        }
+    }
+
+    fn merge(mut self, other: &Self) -> Self {
+        self.attempts += other.attempts;
+        self.slow += other.slow;
+        for (sum, more) in self.failed.iter_mut().zip(other.failed) {
+            *sum += more;
+        }
+        self
+    }
+
+    pub(super) fn failures(&self) -> u64 {
+        self.failed.iter().sum()
+    }
+
+    /// The hop at which most failed, and how many; the earlier one of two that are even.
+    pub(super) fn worst(&self) -> Option<(Hop, u64)> {
+        let failed = Hop::ALL.into_iter().zip(self.failed);
+        failed
+            .filter(|(_, count)| *count > 0)
+            .rev()
+            .max_by_key(|(_, count)| *count)
+    }
+}
+
+/// The attempts a breaker looks back on.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every window is one of time; a count may waste what that takes"
+)]
+#[derive(Debug)]
+pub(super) enum Recent {
+    Time(Buckets),
+    Count(Ring),
+}
+
+impl Recent {
+    pub(super) fn new(window: Window, now: Instant) -> Self {
+        match window {
+            Window::Time(length) => Self::Time(Buckets::new(length, now)),
+            Window::Count(most) => Self::Count(Ring::new(most)),
+        }
+    }
+
+    pub(super) fn record(&mut self, mark: Mark, now: Instant) {
+        match self {
+            Self::Time(buckets) => buckets.record(mark, now),
+            Self::Count(ring) => ring.record(mark),
+        }
+    }
+
+    /// What is in the window now.
+    pub(super) fn tally(&mut self, now: Instant) -> Tally {
+        match self {
+            Self::Time(buckets) => buckets.tally(now),
+            Self::Count(ring) => ring.tally,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Time(_) => 0,
+            Self::Count(ring) => ring.marks.capacity() * size_of::<Mark>(),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        match self {
+            Self::Time(buckets) => buckets.tallies = [Tally::default(); BUCKETS],
+            Self::Count(ring) => ring.clear(),
+        }
+    }
+}
+
+/// A stretch of time in tenths: the eldest tenth is dropped as a whole.
+#[derive(Debug)]
+pub(super) struct Buckets {
+    tallies: [Tally; BUCKETS],
+    at: usize,
+    /// When the bucket that is being filled is full.
+    ends: Instant,
+    width: Duration,
+}
+
+impl Buckets {
+    fn new(length: Duration, now: Instant) -> Self {
+        let width = length / BUCKETS_U32;
+        Self {
+            tallies: [Tally::default(); BUCKETS],
+            at: 0,
+            ends: now + width,
+            width,
+        }
+    }
+
+    fn record(&mut self, mark: Mark, now: Instant) {
+        self.advance(now);
+        if let Some(tally) = self.tallies.get_mut(self.at) {
+            tally.add(mark);
+        }
+    }
+
+    fn tally(&mut self, now: Instant) -> Tally {
+        self.advance(now);
+        let sum = |sum: Tally, tally| sum.merge(tally);
+        self.tallies.iter().fold(Tally::default(), sum)
+    }
+
+    /// Moves on to the bucket of `now`. A `now` that was read before another's is taken for that
+    /// one: buckets are never gone back to.
+    fn advance(&mut self, now: Instant) {
+        let mut left = BUCKETS;
+        while self.ends <= now {
+            if left == 0 {
+                // Nothing of the old stretch is left: a new one begins here.
+                self.ends = now + self.width;
+                return;
+            }
+            left -= 1;
+            self.at = (self.at + 1) % BUCKETS;
+            self.ends += self.width;
+            if let Some(tally) = self.tallies.get_mut(self.at) {
+                *tally = Tally::default();
+            }
+        }
+    }
+}
+
+/// The last so many attempts, one byte each: the eldest makes room for the newest.
+#[derive(Debug)]
+pub(super) struct Ring {
+    marks: Vec<Mark>,
+    most: usize,
+    /// The eldest, once the ring is full.
+    at: usize,
+    tally: Tally,
+}
+
+impl Ring {
+    fn new(most: u32) -> Self {
+        Self {
+            marks: Vec::new(),
+            most: usize::try_from(most).unwrap_or(usize::MAX),
+            at: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    fn record(&mut self, mark: Mark) {
+        if self.marks.len() < self.most {
+            self.marks.push(mark);
+        } else if let Some(eldest) = self.marks.get_mut(self.at) {
+            self.tally.remove(*eldest);
+            *eldest = mark;
+            self.at = (self.at + 1) % self.most;
+        }
+        self.tally.add(mark);
+    }
+
+    fn clear(&mut self) {
+        self.marks.clear();
+        self.at = 0;
+        self.tally = Tally::default();
+    }
+}
+
+/// Fine enough to forget in time, few enough to add up.
+const BUCKETS: usize = 10;
+const BUCKETS_U32: u32 = BUCKETS as u32;

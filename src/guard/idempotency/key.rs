@@ -1,0 +1,220 @@
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use http::HeaderValue;
+use uuid::Uuid;
+
+/// An idempotency key that the caller brings or derives.
+///
+/// # Example
+///
+/// A job that is delivered twice asks with the same key, whichever process it runs in:
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use sevenhops::guard::idempotency::Key;
+///
+/// const DAY: Duration = Duration::from_secs(24 * 60 * 60); // as long as Stripe remembers a key
+///
+/// let ordered_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+/// let key = Key::derive("charge", "order-4711", ordered_at, DAY)?;
+/// assert_eq!(key, Key::derive("charge", "order-4711", ordered_at, DAY)?);
+/// assert_ne!(key, Key::derive("charge", "order-4712", ordered_at, DAY)?);
+/// # Ok::<(), sevenhops::guard::idempotency::KeyError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Key {
+    value: Box<str>,
+    expires_at: Option<SystemTime>,
+}
+
+impl Key {
+    /// A key of the caller's own making.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless the key is 1 to 255 visible ASCII characters; a quote or a backslash has no
+    /// quoted form and is refused too.
+    pub fn new(value: impl Into<Box<str>>) -> Result<Self, KeyError> {
+        let value = value.into();
+        let fits = (1..=MOST_CHARACTERS).contains(&value.len());
+        if !fits {
+            return Err(KeyError("key: its length is not 1 to 255 characters"));
+        }
+        let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+        if !value.bytes().all(plain) {
+            return Err(KeyError(
+                "key: a character is not visible ASCII, or is \" or \\",
+            ));
+        }
+        Ok(Self {
+            value,
+            expires_at: None,
+        })
+    }
+
+    /// A key that follows from what is to happen and to what: UUID version 5 (RFC 9562 §5.5).
+    ///
+    /// The same in every process and on every day; so `identity` has to name one business event
+    /// (an order, not a customer), across all accounts that share the far side's account.
+    ///
+    /// `made_at` is when the event happened: no request with this key was sent before. From then
+    /// the far side remembers the key for `remembered_for`; after that a call with it is refused,
+    /// because nobody could tell any more whether it is the second one.
+    ///
+    /// # Errors
+    ///
+    /// Fails if `operation` or `identity` is empty, if `remembered_for` is zero, or if the key never
+    /// expires by the system's clock.
+    pub fn derive(
+        operation: &str,
+        identity: &str,
+        made_at: SystemTime,
+        remembered_for: Duration,
+    ) -> Result<Self, KeyError> {
+        if operation.is_empty() || identity.is_empty() {
+            return Err(KeyError("derived key: operation or identity is empty"));
+        }
+        if remembered_for.is_zero() {
+            return Err(KeyError("derived key: remembered_for is zero"));
+        }
+        let Some(expires_at) = made_at.checked_add(remembered_for) else {
+            return Err(KeyError(
+                "derived key: made_at + remembered_for never comes",
+            ));
+        };
+        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        let name = format!("{}:{operation}{identity}", operation.len());
+        let uuid = Uuid::new_v5(&NAMESPACE, name.as_bytes());
+        Ok(Self {
+            value: uuid.hyphenated().to_string().into(),
+            expires_at: Some(expires_at),
+        })
+    }
+
+    /// The key itself.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.value
+    }
+
+    /// Until when the far side remembers it; `None` for a key of the caller's own making.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.expires_at
+    }
+}
+
+/// A header value of a key: bare, or as a structured field's string (RFC 9651 §3.3.3).
+pub(super) fn header(value: &str, quoted: bool) -> Option<HeaderValue> {
+    let line = if quoted {
+        HeaderValue::try_from(format!("\"{value}\""))
+    } else {
+        HeaderValue::from_str(value)
+    };
+    line.ok().map(sensitive)
+}
+
+/// A fresh key: UUID version 4.
+pub(super) fn fresh(quoted: bool) -> Option<HeaderValue> {
+    let mut line = [b'"'; 38];
+    Uuid::new_v4().hyphenated().encode_lower(&mut line[1..37]);
+    let text = if quoted { &line[..] } else { &line[1..37] };
+    HeaderValue::from_bytes(text).ok().map(sensitive)
+}
+
+/// Kept out of debug output, and out of HTTP/2's tables: it is never sent in another call.
+fn sensitive(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
+}
+
+impl fmt::Debug for Key {
+    /// Without its value: whoever knows a key can have its answer replayed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key")
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What cannot be an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyError(&'static str);
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+/// What services accept (Stripe: up to 255 characters).
+const MOST_CHARACTERS: usize = 255;
+/// UUID version 5 of `https://docs.rs/sevenhops` in the namespace of URLs. Never to be changed: every
+/// derived key follows from it.
+const NAMESPACE: Uuid = Uuid::from_u128(0xdcc5_bfaa_7279_5af2_a922_e200_a081_3009);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn derived(operation: &str, identity: &str) -> Key {
+        Key::derive(operation, identity, SystemTime::UNIX_EPOCH, DAY).unwrap()
+    }
+
+    #[test]
+    fn i18_derived_key_is_the_same_in_another_process_on_another_day() {
+        // A literal from another process, on the day this was written.
+        let key = derived("charge", "order-4711");
+        assert_eq!(key.as_str(), "587e7a07-9e59-5e48-894b-9bbbfa22666e");
+        let later = Key::derive("charge", "order-4711", SystemTime::UNIX_EPOCH + DAY, DAY).unwrap();
+        assert_eq!(later.as_str(), key.as_str());
+    }
+
+    #[test]
+    fn i18_derived_key_differs_for_another_identity_or_operation() {
+        let key = derived("charge", "order-4711");
+        for other in [
+            derived("charge", "order-4712"),
+            derived("refund", "order-4711"),
+            derived("charg", "eorder-4711"),
+        ] {
+            assert_ne!(other.as_str(), key.as_str());
+        }
+    }
+
+    #[test]
+    fn i4_value_is_bare_or_a_quoted_string() {
+        assert_eq!(header("k-1", false).unwrap(), "k-1");
+        assert_eq!(header("k-1", true).unwrap(), "\"k-1\"");
+        let (bare, quoted) = (fresh(false).unwrap(), fresh(true).unwrap());
+        let uuid: Uuid = bare.to_str().unwrap().parse().unwrap();
+        assert_eq!(uuid.get_version_num(), 4);
+        let inner = quoted.to_str().unwrap().strip_prefix('"').unwrap();
+        let uuid: Uuid = inner.strip_suffix('"').unwrap().parse().unwrap();
+        assert_eq!(uuid.get_version_num(), 4);
+    }
+
+    #[test]
+    fn what_cannot_be_a_key_is_refused() {
+        for value in ["", "a b", "naïve", "a\nb", "a\"b", "a\\b"] {
+            assert!(Key::new(value).is_err(), "{value:?}");
+        }
+        assert!(Key::new("x".repeat(255)).is_ok());
+        assert!(Key::new("x".repeat(256)).is_err());
+        let epoch = SystemTime::UNIX_EPOCH;
+        assert!(Key::derive("", "x", epoch, DAY).is_err());
+        assert!(Key::derive("x", "", epoch, DAY).is_err());
+        assert!(Key::derive("x", "x", epoch, Duration::ZERO).is_err());
+        assert!(Key::derive("x", "x", epoch, Duration::MAX).is_err());
+    }
+
+    #[test]
+    fn debug_output_keeps_the_key_to_itself() {
+        assert!(!format!("{:?}", Key::new("canary").unwrap()).contains("canary"));
+    }
+}

@@ -1,0 +1,169 @@
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response, Uri};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::key::{fresh, header};
+use super::wanted::{Asked, Wanted, vouched, wanted};
+use super::{ResponseFuture, Settings};
+use crate::call::{Call, KeyMark};
+use crate::clock;
+use crate::destination::Destination;
+use crate::error::{BoxError, Error, Guard};
+use crate::guard::attempt::foreign;
+use crate::hop::{Diagnosis, Kind};
+use crate::limit::Limit;
+
+/// Gives every call that needs one an idempotency key: one key a call, the same in every attempt.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::IdempotencyLayer;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let service = ServiceBuilder::new()
+///     .layer(IdempotencyLayer::default())
+///     .service(service_fn(async |request: http::Request<String>| {
+///         assert!(request.headers().contains_key("idempotency-key"));
+///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+///     }));
+/// service.oneshot(http::Request::post("https://api.test/").body(String::new())?).await?;
+/// # Ok(()) }
+/// ```
+///
+/// # What it protects from
+///
+/// A charge that is made twice because its answer was lost and it was sent again.
+///
+/// # A key is not a licence
+///
+/// A service that does not know the header ignores it, and a repeat is a second charge. So a key
+/// permits to repeat what may have happened only if the caller brought or derived it, or said that
+/// the far side honours keys: for the client or the destination in [`Settings`], for one request by
+/// [`Options::honours_keys`](crate::Options::honours_keys).
+///
+/// # What it reports
+///
+/// A note in the timeline where the far side says that its answer is a replay; a refusal by
+/// [`Guard::Idempotency`] for a derived key that the far side does not remember any more.
+///
+/// # How people get it wrong
+///
+/// A fresh key for each attempt, or a key of the customer instead of the order: the first charges
+/// twice, the second not at all.
+///
+/// # Cancel safety
+///
+/// Nothing is held: a dropped future leaves nothing behind.
+#[derive(Clone, Debug, Default)]
+pub struct IdempotencyLayer {
+    settings: Arc<Settings>,
+}
+
+impl IdempotencyLayer {
+    /// Makes keys as these settings say.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings: Arc::new(settings),
+        }
+    }
+}
+
+impl<S> Layer<S> for IdempotencyLayer {
+    type Service = IdempotencyService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        IdempotencyService {
+            inner,
+            settings: Arc::clone(&self.settings),
+        }
+    }
+}
+
+/// The service of [`IdempotencyLayer`].
+#[derive(Clone, Debug)]
+pub struct IdempotencyService<S> {
+    inner: S,
+    settings: Arc<Settings>,
+}
+
+impl<S, B, R> Service<Request<B>> for IdempotencyService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+{
+    type Response = Response<R>;
+    type Error = Error;
+    type Future = ResponseFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let ready = self.inner.poll_ready(cx);
+        ready.map_err(|error| foreign(error.into()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let call =
+            Call::of(request.extensions()).unwrap_or_else(|| Call::begin(&mut request, Limit::MAX));
+        if let Some(refused) = self.settings.apply(&mut request, &call) {
+            return ResponseFuture::refused(refused);
+        }
+        ResponseFuture::new(self.inner.call(request), call)
+    }
+}
+
+impl Settings {
+    /// Puts the key into the request and marks it in the call; or says why the request must not go.
+    fn apply<B>(&self, request: &mut Request<B>, call: &Call) -> Option<Error> {
+        let options = call.options();
+        let method = request.method().clone();
+        let asked = Asked {
+            method: &method,
+            brought: request.headers().contains_key(&self.header),
+            key: options.key.as_ref(),
+            make: self.make_keys && !options.no_key,
+            honours: options.honours_keys.or_else(|| self.honours(request.uri())),
+        };
+        let wanted = wanted(&asked);
+        let value = match wanted {
+            Wanted::None => return None,
+            Wanted::Brought => None,
+            Wanted::Given(key) => header(key.as_str(), self.quoted),
+            Wanted::Made => fresh(self.quoted),
+        };
+        if let Some(value) = value {
+            request.headers_mut().insert(self.header.clone(), value);
+        }
+        let expires_at = match wanted {
+            Wanted::Given(key) => key.expires_at(),
+            Wanted::None | Wanted::Brought | Wanted::Made => None,
+        };
+        call.mark_key(KeyMark {
+            name: self.header.clone(),
+            vouched: vouched(&asked, wanted),
+            expires_at,
+        });
+        let expired = expires_at.is_some_and(|at| at <= clock::wall());
+        expired.then(|| {
+            let diagnosis = Diagnosis::refusal(Kind::KeyExpired);
+            Error::refused(Guard::Idempotency, diagnosis).of(call)
+        })
+    }
+
+    /// What was said of a destination, if anything.
+    fn honours(&self, uri: &Uri) -> Option<bool> {
+        if self.honoured_by_all {
+            return Some(true);
+        }
+        if self.honoured_by.is_empty() {
+            return None;
+        }
+        let destination = Destination::of(uri)?;
+        self.honoured_by.contains(&destination).then_some(true)
+    }
+}

@@ -1,0 +1,28 @@
+//! One idempotency key a call, so that every attempt and every leg carries the same one.
+
+mod future;
+mod key;
+mod layer;
+mod settings;
+mod wanted;
+
+pub use self::future::ResponseFuture;
+pub use self::key::{Key, KeyError};
+pub use self::layer::{IdempotencyLayer, IdempotencyService};
+pub use self::settings::Settings;
+
+use http::{HeaderMap, HeaderName};
+
+/// Whether an answer is the one that the far side gave to the same key before.
+///
+/// There is no standard for it; this is the header that payment services use.
+#[must_use]
+pub fn is_replayed(headers: &HeaderMap) -> bool {
+    headers
+        .get(REPLAYED)
+        .is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"true"))
+}
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// The name in the IETF's draft, and the one that services agree on.
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");

@@ -1,0 +1,128 @@
+//! Which key a request gets, and whether it is a licence to repeat: pure.
+
+use http::Method;
+
+use super::Key;
+
+/// What is known of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    /// The request brought the header itself.
+    pub(super) brought: bool,
+    /// The key that the caller gave for this request.
+    pub(super) key: Option<&'a Key>,
+    /// Whether keys are to be made.
+    pub(super) make: bool,
+    /// What was said of the far side: of this request, else of the destination or the client.
+    pub(super) honours: Option<bool>,
+}
+
+/// Where the key comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted<'a> {
+    /// There is none.
+    None,
+    /// It is in the request already.
+    Brought,
+    /// From the caller.
+    Given(&'a Key),
+    /// A fresh one.
+    Made,
+}
+
+/// | the request | gets |
+/// |---|---|
+/// | has a key given for it | that key |
+/// | brought the header | what it brought |
+/// | is a POST or a PATCH | a fresh key, if keys are made |
+/// | is anything else | none: it is idempotent by its method |
+pub(super) fn wanted<'a>(asked: &Asked<'a>) -> Wanted<'a> {
+    match asked.key {
+        Some(key) => Wanted::Given(key),
+        None if asked.brought => Wanted::Brought,
+        None if asked.make && needs_key(asked.method) => Wanted::Made,
+        None => Wanted::None,
+    }
+}
+
+/// Whether a key permits to repeat what may have happened. A key that was made up for a destination
+/// nobody vouched for permits nothing.
+pub(super) fn vouched(asked: &Asked<'_>, wanted: Wanted<'_>) -> bool {
+    match wanted {
+        Wanted::None => false,
+        Wanted::Brought | Wanted::Given(_) => asked.honours.unwrap_or(true),
+        Wanted::Made => asked.honours.unwrap_or(false),
+    }
+}
+
+/// The two methods of RFC 9110 and RFC 5789 that are neither idempotent nor rare.
+fn needs_key(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PATCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(method: &Method) -> Asked<'_> {
+        Asked {
+            method,
+            brought: false,
+            key: None,
+            make: true,
+            honours: None,
+        }
+    }
+
+    #[test]
+    fn i5_idempotent_methods_get_no_key() {
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
+            assert_eq!(wanted(&asked(&method)), Wanted::None, "{method}");
+        }
+        for method in [Method::POST, Method::PATCH] {
+            assert_eq!(wanted(&asked(&method)), Wanted::Made, "{method}");
+        }
+    }
+
+    #[test]
+    fn i3_key_that_the_caller_brought_is_kept() {
+        let mut asked = asked(&Method::POST);
+        asked.brought = true;
+        assert_eq!(wanted(&asked), Wanted::Brought);
+        let key = Key::new("mine").unwrap();
+        asked.key = Some(&key);
+        assert_eq!(wanted(&asked), Wanted::Given(&key));
+    }
+
+    #[test]
+    fn key_is_a_licence_only_if_somebody_vouches_for_it() {
+        let key = Key::new("mine").unwrap();
+        let all = [
+            Wanted::Brought,
+            Wanted::Given(&key),
+            Wanted::Made,
+            Wanted::None,
+        ];
+        for (honours, licences) in [
+            (None, [true, true, false, false]),
+            (Some(true), [true, true, true, false]),
+            (Some(false), [false; 4]),
+        ] {
+            let mut asked = asked(&Method::POST);
+            asked.honours = honours;
+            assert_eq!(
+                all.map(|wanted| vouched(&asked, wanted)),
+                licences,
+                "{honours:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn i10_no_key_is_made_where_that_is_switched_off() {
+        let mut asked = asked(&Method::POST);
+        asked.make = false;
+        assert_eq!(wanted(&asked), Wanted::None);
+    }
+}

@@ -1,0 +1,182 @@
+//! Where a redirect leads, and what goes along: pure.
+
+use http::header::{self, HeaderMap, HeaderName};
+use http::{Method, StatusCode, Uri};
+use url::Url;
+
+/// A request as far as a redirect is concerned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) status: StatusCode,
+    /// Whether its body can be sent again.
+    pub(super) replayable: bool,
+}
+
+/// The next leg of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Leg {
+    pub(super) method: Method,
+    pub(super) uri: Uri,
+    /// Whether it leads to another scheme, host or port.
+    pub(super) away: bool,
+}
+
+impl Leg {
+    /// Whether the body goes along: where the method stays.
+    pub(super) fn keeps_body(&self, asked: &Asked<'_>) -> bool {
+        self.method == asked.method
+    }
+}
+
+/// Where an answer leads. `None`: nowhere, it is the answer.
+///
+/// | status | method of the next leg (RFC 9110 §15.4) |
+/// |---|---|
+/// | 301, 302 | GET after a POST, else the same |
+/// | 303 | HEAD after a HEAD, else GET |
+/// | 307, 308 | the same, with the same body |
+///
+/// A `Location` that is missing or malformed leads nowhere, and so does one that would need a body
+/// that is gone.
+///
+/// # Errors
+///
+/// Refuses to go from https to http, or to what is not HTTP: the URL that it leads to.
+pub(super) fn next(asked: &Asked<'_>, headers: &HeaderMap) -> Result<Option<Leg>, Uri> {
+    let Some(method) = method(asked) else {
+        return Ok(None);
+    };
+    let Some(there) = location(asked.uri, headers) else {
+        return Ok(None);
+    };
+    let here = asked.uri.scheme_str().unwrap_or_default();
+    let down = here.eq_ignore_ascii_case("https") && there.scheme() == "http";
+    let Ok(uri) = there.as_str().parse::<Uri>() else {
+        return Ok(None);
+    };
+    if down || !matches!(there.scheme(), "http" | "https") {
+        return Err(uri);
+    }
+    let leg = Leg {
+        away: !same_origin(asked.uri, &uri),
+        method,
+        uri,
+    };
+    let body_is_gone = leg.keeps_body(asked) && !asked.replayable;
+    Ok((!body_is_gone).then_some(leg))
+}
+
+fn method(asked: &Asked<'_>) -> Option<Method> {
+    let same = asked.method.clone();
+    match asked.status.as_u16() {
+        301 | 302 if same == Method::POST => Some(Method::GET),
+        303 if same != Method::HEAD => Some(Method::GET),
+        301 | 302 | 303 | 307 | 308 => Some(same),
+        _ => None,
+    }
+}
+
+/// The absolute URL that an answer names (RFC 9110 §10.2.2), without fragment and userinfo: the far
+/// side has no business to choose our credentials.
+fn location(base: &Uri, headers: &HeaderMap) -> Option<Url> {
+    let mut values = headers.get_all(header::LOCATION).into_iter();
+    let location = values.next()?.to_str().ok()?;
+    let base: Url = base.to_string().parse().ok()?;
+    let mut there = base.join(location).ok()?;
+    there.set_fragment(None);
+    // They fail only for URLs that cannot have any.
+    let _ = there.set_username("");
+    let _ = there.set_password(None);
+    Some(there)
+}
+
+/// Scheme, host and port (RFC 6454 §4).
+fn same_origin(one: &Uri, other: &Uri) -> bool {
+    use crate::destination::Destination;
+    Destination::of(one).is_some_and(|one| Some(one) == Destination::of(other))
+}
+
+/// What stays in the request's headers on the way to `leg`.
+///
+/// Across origins only what is known to be harmless goes along: any other header may be a
+/// credential. Once left at home, it stays there, even where the next redirect leads back.
+pub(super) fn prune(headers: &mut HeaderMap, leg: &Leg, body: bool, rules: &Rules<'_>) {
+    headers.remove(header::HOST);
+    if !body {
+        let names = [
+            header::CONTENT_LENGTH,
+            header::TRANSFER_ENCODING,
+            header::EXPECT,
+            header::TRAILER,
+        ];
+        names.iter().for_each(|name| drop(headers.remove(name)));
+        retain(headers, |name, _| !name.as_str().starts_with("content-"));
+        if let Some(key) = rules.key {
+            headers.remove(key);
+        }
+    }
+    if leg.away {
+        retain(headers, |name, sensitive| {
+            let kept = HARMLESS.contains(name) || rules.kept.contains(name);
+            let secret = sensitive || SECRET.contains(name) || rules.key == Some(name);
+            kept && !secret
+        });
+    }
+}
+
+/// What the settings and the call say of headers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    pub(super) kept: &'a [HeaderName],
+    /// The header of the idempotency key.
+    pub(super) key: Option<&'a HeaderName>,
+}
+
+fn retain(headers: &mut HeaderMap, keep: impl Fn(&HeaderName, bool) -> bool) {
+    let gone: Vec<_> = headers
+        .keys()
+        .filter(|name| {
+            let sensitive = headers.get_all(*name).iter().any(|v| v.is_sensitive());
+            !keep(name, sensitive)
+        })
+        .cloned()
+        .collect();
+    gone.iter().for_each(|name| drop(headers.remove(name)));
+}
+
+/// What says nothing of who asks.
+const HARMLESS: &[HeaderName] = &[
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::CACHE_CONTROL,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::EXPECT,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::PRAGMA,
+    header::RANGE,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::USER_AGENT,
+];
+/// What never leaves, whatever the settings say.
+const SECRET: &[HeaderName] = &[
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::PROXY_AUTHORIZATION,
+];
+
+#[cfg(test)]
+#[path = "next_tests.rs"]
+mod tests;

@@ -1,0 +1,186 @@
+use super::*;
+
+fn asked<'a>(method: &'a Method, uri: &'a Uri, status: u16) -> Asked<'a> {
+    Asked {
+        method,
+        uri,
+        status: StatusCode::from_u16(status).unwrap(),
+        replayable: true,
+    }
+}
+
+fn led_to(location: &str) -> HeaderMap {
+    HeaderMap::from_iter([(header::LOCATION, location.parse().unwrap())])
+}
+
+#[test]
+fn method_changes_as_rfc_9110_says() {
+    let uri = Uri::from_static("https://api.test/a");
+    use Method as M;
+    for (status, method, expected) in [
+        (301, M::POST, Some(M::GET)),
+        (302, M::POST, Some(M::GET)),
+        (301, M::PUT, Some(M::PUT)),
+        (302, M::GET, Some(M::GET)),
+        (303, M::POST, Some(M::GET)),
+        (303, M::DELETE, Some(M::GET)),
+        (303, M::HEAD, Some(M::HEAD)),
+        (307, M::POST, Some(M::POST)),
+        (308, M::PATCH, Some(M::PATCH)),
+        (300, M::GET, None),
+        (304, M::GET, None),
+        (305, M::GET, None),
+        (306, M::GET, None),
+    ] {
+        let leg = next(&asked(&method, &uri, status), &led_to("/b")).unwrap();
+        assert_eq!(leg.map(|leg| leg.method), expected, "{status} {method}");
+    }
+}
+
+#[test]
+fn location_is_resolved_against_the_url_that_was_asked() {
+    let uri = Uri::from_static("https://api.test:8443/v1/a?x=1");
+    for (location, expected, away) in [
+        ("b", "https://api.test:8443/v1/b", false),
+        ("/b?y=2#part", "https://api.test:8443/b?y=2", false),
+        ("?z", "https://api.test:8443/v1/a?z", false),
+        ("//other.test/b", "https://other.test/b", true),
+        ("https://API.test:8443/", "https://api.test:8443/", false),
+        ("https://api.test/", "https://api.test/", true),
+        (
+            "https://u:p@api.test:8443/",
+            "https://api.test:8443/",
+            false,
+        ),
+        ("", "https://api.test:8443/v1/a?x=1", false),
+    ] {
+        let leg = next(&asked(&Method::GET, &uri, 302), &led_to(location));
+        let leg = leg.unwrap().unwrap();
+        assert_eq!(
+            (leg.uri.to_string().as_str(), leg.away),
+            (expected, away),
+            "{location}"
+        );
+    }
+}
+
+#[test]
+fn malformed_or_missing_location_leads_nowhere() {
+    let uri = Uri::from_static("https://api.test/a");
+    let asked = asked(&Method::GET, &uri, 302);
+    for location in [
+        "https://",
+        "https://[::1",
+        "http://a b/",
+        "https://api.test:99999/",
+    ] {
+        assert_eq!(next(&asked, &led_to(location)), Ok(None), "{location}");
+    }
+    let bytes = http::HeaderValue::from_bytes(b"/\xff").unwrap();
+    let headers = HeaderMap::from_iter([(header::LOCATION, bytes)]);
+    assert_eq!(next(&asked, &headers), Ok(None));
+    assert_eq!(next(&asked, &HeaderMap::new()), Ok(None));
+}
+
+#[test]
+fn downgrade_and_what_is_not_http_are_refused() {
+    let uri = Uri::from_static("https://api.test/a");
+    let asked = asked(&Method::GET, &uri, 301);
+    for location in ["http://api.test/a", "ftp://api.test/a", "ftps://api.test/a"] {
+        let refused = next(&asked, &led_to(location));
+        assert_eq!(refused, Err(location.parse().unwrap()), "{location}");
+    }
+    let plain = Uri::from_static("http://api.test/a");
+    let up = Asked {
+        uri: &plain,
+        ..asked
+    };
+    assert!(
+        next(&up, &led_to("https://api.test/a"))
+            .unwrap()
+            .unwrap()
+            .away
+    );
+}
+
+#[test]
+fn body_that_is_gone_ends_the_way_unless_it_is_not_needed() {
+    let uri = Uri::from_static("https://api.test/a");
+    let mut post = asked(&Method::POST, &uri, 307);
+    post.replayable = false;
+    assert_eq!(next(&post, &led_to("/b")), Ok(None));
+    post.status = StatusCode::SEE_OTHER;
+    assert!(next(&post, &led_to("/b")).unwrap().is_some());
+}
+
+fn request_headers() -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [
+        ("host", "api.test"),
+        ("authorization", "Bearer canary"),
+        ("cookie", "canary"),
+        ("x-api-key", "canary"),
+        ("idempotency-key", "canary"),
+        ("accept", "*/*"),
+        ("content-type", "text/plain"),
+        ("content-length", "3"),
+        ("content-digest", "x"),
+        ("x-tenant", "eu"),
+    ] {
+        let name = HeaderName::from_static(name);
+        headers.insert(name, value.parse().unwrap());
+    }
+    headers
+}
+
+fn pruned(leg: &Leg, body: bool, kept: &[HeaderName]) -> Vec<String> {
+    let key = HeaderName::from_static("idempotency-key");
+    let mut headers = request_headers();
+    let key = Some(&key);
+    prune(&mut headers, leg, body, &Rules { kept, key });
+    let mut names: Vec<_> = headers.keys().map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+fn leg(away: bool) -> Leg {
+    Leg {
+        method: Method::GET,
+        uri: Uri::from_static("https://other.test/"),
+        away,
+    }
+}
+
+#[test]
+fn i14_credentials_cookies_and_key_stay_at_home() {
+    assert_eq!(
+        pruned(&leg(true), true, &[]),
+        ["accept", "content-length", "content-type"]
+    );
+    let kept = [HeaderName::from_static("x-tenant"), header::COOKIE];
+    assert_eq!(pruned(&leg(true), false, &kept), ["accept", "x-tenant"]);
+}
+
+#[test]
+fn i14_key_is_not_sent_where_a_post_turned_into_a_get() {
+    assert_eq!(
+        pruned(&leg(false), false, &[]),
+        ["accept", "authorization", "cookie", "x-api-key", "x-tenant"]
+    );
+    let all = pruned(&leg(false), true, &[]);
+    assert!(all.contains(&"idempotency-key".to_owned()) && !all.contains(&"host".to_owned()));
+}
+
+#[test]
+fn sensitive_value_stays_at_home_whatever_its_name() {
+    let mut headers = HeaderMap::new();
+    let mut value = http::HeaderValue::from_static("canary");
+    value.set_sensitive(true);
+    headers.insert(header::ACCEPT, value);
+    let rules = Rules {
+        kept: &[],
+        key: None,
+    };
+    prune(&mut headers, &leg(true), true, &rules);
+    assert!(headers.is_empty());
+}

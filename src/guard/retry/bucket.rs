@@ -1,0 +1,185 @@
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::budget::{Budget, TOKEN, Terms};
+use crate::registry::Entry;
+
+/// What calls paid in and repeats took out, each for as long as the budget says.
+///
+/// Finagle's semantics: the reserve is a constant, and a withdrawal is a negative entry that
+/// expires as a deposit does. So a repeat's price comes back after that time, and "at least ten a
+/// second" needs no clockwork that drips.
+///
+/// ```text
+///              now
+///               │      a slot is a tenth of the time an entry lives
+///  ┌──┬──┬──┬──┬┴─┬──┬──┬──┬──┬──┐
+///  │ 7│ 8│ 9│10│11│ 2│ 3│ 4│ 5│ 6│   balance = reserve + sum of all slots
+///  └──┴──┴──┴──┴──┴──┴──┴──┴──┴──┘
+///                  └ emptied when its turn comes: what is in it is then as old as that
+/// ```
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    reserve: i64,
+    deposit: i64,
+    slots: [i64; SLOTS],
+    /// The reserve and all slots, so that nobody has to add them up.
+    balance: i64,
+    current: usize,
+    /// When the current slot began.
+    since: Instant,
+    slot: Duration,
+}
+
+impl Bucket {
+    pub(super) fn new(terms: &Terms, now: Instant) -> Self {
+        let slot = terms.over() / SLOTS as u32;
+        Self {
+            reserve: terms.reserve(),
+            deposit: terms.deposit(),
+            slots: [0; SLOTS],
+            balance: terms.reserve(),
+            current: 0,
+            since: now,
+            // Settings are validated before; still, no division by zero.
+            slot: slot.max(Duration::from_nanos(1)),
+        }
+    }
+
+    /// A call pays in.
+    pub(crate) fn deposit(&mut self, now: Instant) {
+        self.turn(now);
+        self.enter(self.deposit);
+    }
+
+    /// Takes the price of one repeat, if it is there.
+    pub(crate) fn withdraw(&mut self, now: Instant) -> bool {
+        self.turn(now);
+        let affordable = self.balance >= TOKEN;
+        if affordable {
+            self.enter(-TOKEN);
+        }
+        affordable
+    }
+
+    /// Takes the price of one repeat, into debt if need be: for what a repeat cost beyond itself
+    /// once it was under way, such as a new connection.
+    pub(crate) fn charge(&mut self, now: Instant) {
+        self.turn(now);
+        self.enter(-TOKEN);
+    }
+
+    /// Gives the price of a repeat back that was not made.
+    pub(crate) fn give_back(&mut self, now: Instant) {
+        self.turn(now);
+        self.enter(TOKEN);
+    }
+
+    /// How many repeats are affordable; below zero after charges.
+    #[cfg(test)]
+    pub(crate) fn balance(&mut self, now: Instant) -> i64 {
+        self.turn(now);
+        self.balance.div_euclid(TOKEN)
+    }
+
+    fn enter(&mut self, units: i64) {
+        let slot = &mut self.slots[self.current];
+        *slot = slot.saturating_add(units);
+        self.balance = self.balance.saturating_add(units);
+    }
+
+    /// Moves on to the slot of `now` and empties those that lie between.
+    fn turn(&mut self, now: Instant) {
+        let behind = now.saturating_duration_since(self.since);
+        if behind < self.slot {
+            // Callers that raced for the lock come a little late. A clock that was set back farther
+            // is a new one: entries shall not wait for the old time to come round again.
+            if self.since.saturating_duration_since(now) >= self.slot {
+                self.since = now;
+            }
+            return;
+        }
+        let (behind, slot) = (behind.as_nanos(), self.slot.as_nanos());
+        for _ in 0..(behind / slot).min(SLOTS as u128) {
+            self.current = (self.current + 1) % SLOTS;
+            self.slots[self.current] = 0;
+        }
+        let into_slot = u64::try_from(behind % slot).unwrap_or(0);
+        let since = now.checked_sub(Duration::from_nanos(into_slot));
+        self.since = since.unwrap_or(now);
+        // Once a slot, so that it costs a call nothing, and no sum that saturated stays wrong.
+        let entries = self
+            .slots
+            .iter()
+            .fold(0, |sum: i64, slot| sum.saturating_add(*slot));
+        self.balance = self.reserve.saturating_add(entries);
+    }
+}
+
+/// One destination's bucket, shared by its repeats; a budget without limits keeps no count.
+#[derive(Debug)]
+pub(crate) struct SharedBudget(Option<Mutex<Bucket>>);
+
+impl SharedBudget {
+    pub(crate) fn new(budget: Budget, now: Instant) -> Self {
+        Self(
+            budget
+                .terms()
+                .map(|terms| Mutex::new(Bucket::new(&terms, now))),
+        )
+    }
+
+    /// A call pays in.
+    pub(crate) fn deposit(&self, now: Instant) {
+        if let Some(mut bucket) = self.bucket() {
+            bucket.deposit(now);
+        }
+    }
+
+    /// Takes the price of one repeat, if it is there.
+    pub(crate) fn withdraw(&self, now: Instant) -> bool {
+        self.bucket().is_none_or(|mut bucket| bucket.withdraw(now))
+    }
+
+    /// Gives the price of a repeat back that was not made.
+    pub(crate) fn give_back(&self, now: Instant) {
+        if let Some(mut bucket) = self.bucket() {
+            bucket.give_back(now);
+        }
+    }
+
+    /// Takes the price of one repeat, into debt if need be.
+    pub(crate) fn charge(&self, now: Instant) {
+        if let Some(mut bucket) = self.bucket() {
+            bucket.charge(now);
+        }
+    }
+
+    /// How many repeats are affordable; `None` if there is no limit.
+    #[cfg(test)]
+    pub(crate) fn balance(&self, now: Instant) -> Option<i64> {
+        self.bucket().map(|mut bucket| bucket.balance(now))
+    }
+
+    /// A panic under the lock leaves numbers that are right to one entry: good enough to go on.
+    fn bucket(&self) -> Option<MutexGuard<'_, Bucket>> {
+        let bucket = self.0.as_ref()?;
+        Some(bucket.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Entries live a tenth of their time too short at most.
+const SLOTS: usize = 10;
+
+impl Entry for SharedBudget {
+    /// Never: what was not used for minutes is full again.
+    fn is_pinned(&self, _now: Instant) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+#[path = "bucket_tests.rs"]
+mod tests;

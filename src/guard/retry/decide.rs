@@ -1,0 +1,126 @@
+//! Whether a call is repeated: pure.
+//!
+//! | what is known | repeated |
+//! |---|---|
+//! | retries are off, for another destination, or the caller's | no |
+//! | the server says so in its should-retry header | no, or as if the failure were passing |
+//! | the failure lasts (a certificate, NXDOMAIN, a status that is not listed) | no |
+//! | 409 to an honoured key, and no earlier attempt may have had an effect | no |
+//! | effect none | any method |
+//! | effect possible | an idempotent method, or a key that the far side honours |
+//! | effect done | the same, and only to receive a body that broke off |
+//! | the body cannot be sent again | only if nothing took it |
+//! | all attempts are spent | no |
+//! | the next wait does not fit into the time left | no |
+//! | the budget is empty | no |
+//!
+//! In this order: the first that applies is the reason that is kept.
+
+use std::time::Duration;
+
+use http::Method;
+
+use crate::hop::{Class, Diagnosis, Effect, Hop, Kind, NotRepeated, name};
+
+/// An attempt that failed.
+#[derive(Clone, Debug)]
+pub(super) struct Failed<'a> {
+    pub(super) method: &'a Method,
+    pub(super) diagnosis: Diagnosis,
+    /// Whether the request carried a key, and one that the far side honours.
+    pub(super) keyed: bool,
+    pub(super) vouched: bool,
+    /// Whether there is a body to be sent again.
+    pub(super) replayable: bool,
+    /// Whether the body of the answer is received inside the attempt.
+    pub(super) whole_body: bool,
+    /// Whether an earlier attempt may have had an effect.
+    pub(super) open_before: bool,
+    /// Whether the status is one of those that are repeated.
+    pub(super) listed: bool,
+    /// The server's word, and the user's.
+    pub(super) should_retry: Option<bool>,
+    pub(super) class: Option<Class>,
+}
+
+/// What is left to repeat with.
+#[derive(Clone, Debug)]
+pub(super) struct Left {
+    /// Why there are no repeats at all, if so.
+    pub(super) off: Option<NotRepeated>,
+    pub(super) made: u32,
+    pub(super) most: u32,
+    pub(super) time: Duration,
+}
+
+/// How long to wait before the next attempt, or why there is none. `withdraw` takes from the budget,
+/// and is asked last.
+pub(super) fn decide(
+    failed: &Failed<'_>,
+    left: &Left,
+    wait: Duration,
+    withdraw: impl FnOnce() -> bool,
+) -> Result<Duration, NotRepeated> {
+    if let Some(off) = &left.off {
+        return Err(off.clone());
+    }
+    failed.is_passing()?;
+    failed.is_safe()?;
+    if !failed.replayable {
+        return Err(NotRepeated::NotReplayable);
+    }
+    if left.made >= left.most {
+        return Err(NotRepeated::AttemptsSpent { made: left.made });
+    }
+    if wait >= left.time {
+        let left = left.time;
+        return Err(NotRepeated::NoTime { wait, left });
+    }
+    if !withdraw() {
+        return Err(NotRepeated::BudgetEmpty);
+    }
+    Ok(wait)
+}
+
+impl Failed<'_> {
+    fn is_passing(&self) -> Result<(), NotRepeated> {
+        let Diagnosis {
+            hop, kind, status, ..
+        } = self.diagnosis;
+        let by_table = match (status, hop) {
+            // Without an earlier attempt it is a conflict of its own.
+            (Some(_), _) if kind == Kind::InProgress => self.open_before,
+            (Some(_), _) => self.listed,
+            (None, Some(hop)) => name(hop, kind).class == Class::Passing,
+            (None, None) => false,
+        };
+        let passing = match (self.should_retry, self.class) {
+            (Some(false), _) => return Err(NotRepeated::ServerSaysNo),
+            (Some(true), _) => true,
+            (None, Some(class)) => class == Class::Passing,
+            (None, None) => by_table,
+        };
+        passing.then_some(()).ok_or(NotRepeated::Lasting)
+    }
+
+    /// Whether a repeat cannot make it happen twice. Nobody's word overrides this.
+    fn is_safe(&self) -> Result<(), NotRepeated> {
+        let Diagnosis { hop, effect, .. } = self.diagnosis;
+        let harmless = self.method.is_idempotent() || self.vouched;
+        let safe = match effect {
+            Effect::None => true,
+            Effect::Possible => harmless,
+            Effect::Done if hop == Some(Hop::Receive) && self.whole_body => harmless,
+            Effect::Done => return Err(NotRepeated::Lasting),
+        };
+        safe.then_some(()).ok_or_else(|| NotRepeated::Unsafe {
+            method: self.method.clone(),
+            effect,
+            keyed: self.keyed,
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -1,0 +1,249 @@
+use http::StatusCode;
+
+use super::*;
+
+const WAIT: Duration = Duration::from_millis(100);
+
+fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> Failed<'a> {
+    Failed {
+        method,
+        diagnosis,
+        keyed: false,
+        vouched: false,
+        replayable: true,
+        whole_body: false,
+        open_before: false,
+        listed: false,
+        should_retry: None,
+        class: None,
+    }
+}
+
+fn by_status<'a>(method: &'a Method, code: u16, listed: bool) -> Failed<'a> {
+    let status = StatusCode::from_u16(code).unwrap();
+    let diagnosis = Diagnosis::status(status, &http::HeaderMap::new(), false).unwrap();
+    Failed {
+        listed,
+        ..failed(method, diagnosis)
+    }
+}
+
+fn plenty() -> Left {
+    Left {
+        off: None,
+        made: 1,
+        most: 3,
+        time: Duration::from_secs(10),
+    }
+}
+
+fn repeated(failed: &Failed<'_>) -> Result<Duration, NotRepeated> {
+    decide(failed, &plenty(), WAIT, || true)
+}
+
+fn lost(effect: Effect) -> Diagnosis {
+    Diagnosis::new(Hop::Server, Kind::Closed, effect)
+}
+
+#[test]
+fn effect_none_may_be_repeated_for_any_method() {
+    for method in [Method::POST, Method::PATCH, Method::GET, Method::PUT] {
+        let refused = Diagnosis::new(Hop::Connect, Kind::Refused, Effect::None);
+        assert_eq!(repeated(&failed(&method, refused)), Ok(WAIT), "{method}");
+    }
+}
+
+#[test]
+fn effect_possible_may_be_repeated_for_idempotent_methods_only() {
+    use Method as M;
+    for method in [M::GET, M::HEAD, M::OPTIONS, M::TRACE, M::PUT, M::DELETE] {
+        let failed = failed(&method, lost(Effect::Possible));
+        assert_eq!(repeated(&failed), Ok(WAIT), "{method}");
+    }
+    for method in [M::POST, M::PATCH] {
+        let failed = failed(&method, lost(Effect::Possible));
+        let reason = NotRepeated::Unsafe {
+            method: method.clone(),
+            effect: Effect::Possible,
+            keyed: false,
+        };
+        assert_eq!(repeated(&failed), Err(reason), "{method}");
+    }
+}
+
+#[test]
+fn key_that_is_honoured_permits_and_one_that_was_made_up_does_not() {
+    let mut failed = failed(&Method::POST, lost(Effect::Possible));
+    failed.keyed = true;
+    assert_eq!(
+        repeated(&failed).unwrap_err().to_string(),
+        "POST, effect possible, and the destination is not known to honour idempotency keys"
+    );
+    failed.vouched = true;
+    assert_eq!(repeated(&failed), Ok(WAIT));
+}
+
+#[test]
+fn effect_done_is_repeated_only_to_receive_a_body_that_broke_off() {
+    let broke_off = Diagnosis::new(Hop::Receive, Kind::Incomplete, Effect::Done);
+    let mut get = failed(&Method::GET, broke_off);
+    assert_eq!(repeated(&get), Err(NotRepeated::Lasting));
+    get.whole_body = true;
+    assert_eq!(repeated(&get), Ok(WAIT));
+    let mut post = failed(&Method::POST, broke_off);
+    post.whole_body = true;
+    assert!(matches!(repeated(&post), Err(NotRepeated::Unsafe { .. })));
+    post.vouched = true;
+    assert_eq!(repeated(&post), Ok(WAIT));
+    let malformed = Diagnosis::new(Hop::Decode, Kind::Malformed, Effect::Done);
+    get.diagnosis = malformed;
+    assert_eq!(repeated(&get), Err(NotRepeated::Lasting));
+}
+
+#[test]
+fn unkeyed_post_is_repeated_on_425_and_429_only() {
+    for code in [408, 425, 429, 500, 502, 503, 504] {
+        let post = repeated(&by_status(&Method::POST, code, true)).is_ok();
+        assert_eq!(post, matches!(code, 425 | 429), "{code}");
+        assert_eq!(
+            repeated(&by_status(&Method::GET, code, true)),
+            Ok(WAIT),
+            "{code}"
+        );
+    }
+    for code in [400, 401, 403, 404, 409, 413, 422, 501, 505] {
+        let get = repeated(&by_status(&Method::GET, code, false));
+        assert_eq!(get, Err(NotRepeated::Lasting), "{code}");
+    }
+}
+
+#[test]
+fn i6_conflict_is_repeated_only_as_still_in_progress() {
+    let conflict = StatusCode::CONFLICT;
+    let headers = http::HeaderMap::new();
+    let diagnosis = Diagnosis::status(conflict, &headers, true).unwrap();
+    let mut conflict = failed(&Method::POST, diagnosis);
+    (conflict.keyed, conflict.vouched) = (true, true);
+    assert_eq!(repeated(&conflict), Err(NotRepeated::Lasting));
+    conflict.open_before = true;
+    assert_eq!(repeated(&conflict), Ok(WAIT));
+}
+
+#[test]
+fn what_lasts_is_never_repeated() {
+    use Hop::{Connect, Decode, Dns, Encode, Server, Tls};
+    for (hop, kind) in [
+        (Encode, Kind::Invalid),
+        (Dns, Kind::NotFound),
+        (Dns, Kind::NoRecords),
+        (Connect, Kind::ProxyUnauthorized),
+        (Tls, Kind::Protocol),
+        (Tls, Kind::CertificateExpired),
+        (Tls, Kind::CertificateWrongName),
+        (Tls, Kind::CertificateUnknownIssuer),
+        (Tls, Kind::Alert),
+        (Server, Kind::Protocol),
+        (Decode, Kind::Malformed),
+    ] {
+        let diagnosis = Diagnosis::new(hop, kind, Effect::None);
+        let reason = repeated(&failed(&Method::GET, diagnosis));
+        assert_eq!(reason, Err(NotRepeated::Lasting), "{hop} {kind}");
+    }
+}
+
+#[test]
+fn what_passes_is_repeated() {
+    use Hop::{Connect, Dns, Send, Server, Tls};
+    for (hop, kind) in [
+        (Dns, Kind::ServerFailure),
+        (Dns, Kind::Timeout),
+        (Connect, Kind::Refused),
+        (Connect, Kind::Timeout),
+        (Connect, Kind::Proxy),
+        (Tls, Kind::Timeout),
+        (Send, Kind::Closed),
+        (Send, Kind::Timeout),
+        (Server, Kind::Unprocessed),
+    ] {
+        let diagnosis = Diagnosis::new(hop, kind, Effect::None);
+        let repeat = repeated(&failed(&Method::POST, diagnosis));
+        assert_eq!(repeat, Ok(WAIT), "{hop} {kind}");
+    }
+}
+
+#[test]
+fn server_may_say_yes_or_no_but_not_make_it_safe() {
+    let mut rejected = by_status(&Method::POST, 400, false);
+    rejected.should_retry = Some(true);
+    assert_eq!(repeated(&rejected), Ok(WAIT));
+    let mut down = by_status(&Method::GET, 503, true);
+    down.should_retry = Some(false);
+    assert_eq!(repeated(&down), Err(NotRepeated::ServerSaysNo));
+    let mut down = by_status(&Method::POST, 503, true);
+    down.should_retry = Some(true);
+    assert!(matches!(repeated(&down), Err(NotRepeated::Unsafe { .. })));
+}
+
+#[test]
+fn users_classifier_extends_the_table_but_not_what_is_safe() {
+    let mut missing = by_status(&Method::GET, 404, false);
+    missing.class = Some(Class::Passing);
+    assert_eq!(repeated(&missing), Ok(WAIT));
+    let mut down = by_status(&Method::GET, 503, true);
+    down.class = Some(Class::Lasting);
+    assert_eq!(repeated(&down), Err(NotRepeated::Lasting));
+    let mut lost = failed(&Method::POST, lost(Effect::Possible));
+    lost.class = Some(Class::Passing);
+    assert!(matches!(repeated(&lost), Err(NotRepeated::Unsafe { .. })));
+}
+
+#[test]
+fn budget_is_asked_last_and_once() {
+    let get = failed(&Method::GET, lost(Effect::Possible));
+    let mut asked = 0;
+    let reason = decide(&get, &plenty(), WAIT, || {
+        asked += 1;
+        false
+    });
+    assert_eq!((reason, asked), (Err(NotRepeated::BudgetEmpty), 1));
+    for left in [
+        Left {
+            made: 3,
+            ..plenty()
+        },
+        Left {
+            time: WAIT,
+            ..plenty()
+        },
+        Left {
+            off: Some(NotRepeated::CallerRepeats),
+            ..plenty()
+        },
+    ] {
+        assert!(decide(&get, &left, WAIT, || unreachable!("budget is asked")).is_err());
+    }
+}
+
+#[test]
+fn wait_that_does_not_fit_into_the_time_left_is_not_begun() {
+    let get = failed(&Method::GET, lost(Effect::Possible));
+    let mut left = plenty();
+    left.time = Duration::from_secs(2);
+    let never = Duration::from_secs(u64::MAX);
+    for wait in [left.time, never] {
+        let reason = NotRepeated::NoTime {
+            wait,
+            left: left.time,
+        };
+        assert_eq!(decide(&get, &left, wait, || true), Err(reason));
+    }
+    let just = left.time - Duration::from_nanos(1);
+    assert_eq!(decide(&get, &left, just, || true), Ok(just));
+}
+
+#[test]
+fn i13_body_that_cannot_be_sent_again_is_not() {
+    let mut get = failed(&Method::PUT, lost(Effect::Possible));
+    get.replayable = false;
+    assert_eq!(repeated(&get), Err(NotRepeated::NotReplayable));
+}

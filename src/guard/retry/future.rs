@@ -1,0 +1,135 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep_until};
+use tower_service::Service;
+
+use super::policy::Policy;
+use super::turn::{Next, Turn};
+use super::{Copies, RetryBody};
+use crate::call::Call;
+use crate::error::{BoxError, Error};
+use crate::hop::NotRepeated;
+
+pin_project! {
+    /// The future of [`RetryService`](super::RetryService).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<S, B, R, C>
+    where
+        S: Service<Request<B>>,
+    {
+        #[pin]
+        state: State<S::Future, R>,
+        service: S,
+        copies: C,
+        turn: Turn<B>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjected]
+    enum State<F, R> {
+        Attempting { #[pin] inner: F },
+        Draining { #[pin] body: R, #[pin] until: Sleep },
+        Waiting { #[pin] until: Sleep },
+        Readying,
+        Done,
+    }
+}
+
+impl<S, B, R, C> ResponseFuture<S, B, R, C>
+where
+    S: Service<Request<B>>,
+    C: Copies<B>,
+{
+    pub(super) fn new(
+        mut service: S,
+        request: Request<B>,
+        call: Call,
+        (policy, copies): (&Arc<Policy>, C),
+    ) -> Self {
+        let turn = Turn::new(&request, call, Arc::clone(policy), &copies);
+        Self {
+            state: State::Attempting {
+                inner: service.call(request),
+            },
+            service,
+            copies,
+            turn,
+        }
+    }
+}
+
+impl<S, B, R, C> Future for ResponseFuture<S, B, R, C>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    C: Copies<B>,
+    B: Send + 'static,
+    R: Body,
+    R::Error: Into<BoxError>,
+{
+    type Output = Result<Response<RetryBody<R>>, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let turn = this.turn;
+        loop {
+            let next = match this.state.as_mut().project() {
+                StateProjected::Attempting { inner } => turn.judge(ready!(inner.poll(cx))),
+                StateProjected::Draining { body, until } => {
+                    if turn.poll_drain(body, cx).is_pending() {
+                        ready!(until.poll(cx));
+                    }
+                    turn.keep();
+                    Next::Wait
+                }
+                StateProjected::Waiting { until } => {
+                    ready!(until.poll(cx));
+                    this.state.set(State::Readying);
+                    continue;
+                }
+                StateProjected::Readying => match ready!(this.service.poll_ready(cx)) {
+                    Ok(()) => match turn.again(this.copies) {
+                        Some(request) => {
+                            let inner = this.service.call(request);
+                            this.state.set(State::Attempting { inner });
+                            continue;
+                        }
+                        None => turn.end(NotRepeated::NotReplayable),
+                    },
+                    Err(error) => turn.judge(Err(error)),
+                },
+                StateProjected::Done => return Poll::Pending,
+            };
+            match next {
+                Next::Return(ended) => {
+                    this.state.set(State::Done);
+                    return Poll::Ready(ended);
+                }
+                Next::Drain(body, until) => this.state.set(State::Draining {
+                    body,
+                    until: sleep_until(until),
+                }),
+                Next::Wait => this.state.set(State::Waiting {
+                    until: sleep_until(turn.due()),
+                }),
+            }
+        }
+    }
+}
+
+impl<S, B, R, C> fmt::Debug for ResponseFuture<S, B, R, C>
+where
+    S: Service<Request<B>>,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,21 @@
+//! Repeats what failed, where that is safe, worth it and affordable.
+
+mod backoff;
+mod body;
+mod bucket;
+mod budget;
+mod decide;
+mod future;
+mod layer;
+mod policy;
+mod settings;
+mod turn;
+
+pub use self::backoff::{Backoff, Jitter};
+pub use self::body::{RetryBody, Truncated};
+pub use self::budget::Budget;
+pub use self::future::ResponseFuture;
+pub use self::layer::{RetryLayer, RetryService};
+pub use self::policy::Failure;
+pub use self::settings::Settings;
+pub use crate::replay::{ByFn, ByTrait, Copies, Replay};

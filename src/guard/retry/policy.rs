@@ -1,0 +1,117 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode, Uri};
+use tokio::time::Instant;
+
+use super::Settings;
+use super::backoff::after_hint;
+use super::bucket::SharedBudget;
+use super::settings::MOST_ATTEMPTS;
+use crate::call::Call;
+use crate::destination::{Destination, Origin};
+use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
+use crate::registry::Registry;
+
+/// What the services of one layer share: settings, the user's word, and the budgets.
+pub(super) struct Policy {
+    pub(super) settings: Settings,
+    pub(super) classify: Option<Arc<Classify>>,
+    pub(super) budgets: Arc<Registry<SharedBudget>>,
+}
+
+pub(super) type Classify = dyn Fn(&Failure<'_>) -> Option<Class> + Send + Sync;
+
+/// A failed attempt, as a classifier sees it.
+#[derive(Debug)]
+pub struct Failure<'a> {
+    pub(super) method: &'a Method,
+    pub(super) uri: &'a Uri,
+    pub(super) diagnosis: Diagnosis,
+    pub(super) headers: Option<&'a HeaderMap>,
+}
+
+impl Failure<'_> {
+    /// The request's method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        self.method
+    }
+
+    /// The request's URL, whole: it may hold secrets.
+    #[must_use]
+    pub fn uri(&self) -> &Uri {
+        self.uri
+    }
+
+    /// How the attempt ended: hop, kind, effect, status.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        self.diagnosis.into()
+    }
+
+    /// The headers of the answer, if there was one.
+    #[must_use]
+    pub fn headers(&self) -> Option<&HeaderMap> {
+        self.headers
+    }
+}
+
+impl Policy {
+    /// The budget of a request's destination; a request without one has a budget nobody shares.
+    pub(super) fn budget(&self, uri: &Uri, now: Instant) -> Arc<SharedBudget> {
+        let make = || SharedBudget::new(self.settings.budget, now);
+        let Some(origin) = Origin::of(uri) else {
+            return Arc::new(make());
+        };
+        self.budgets.get(&origin, now).unwrap_or_else(|| {
+            self.budgets
+                .get_or_keep(origin.to_destination(), make(), now)
+        })
+    }
+
+    /// How many attempts a call may make, and why there are no repeats, if so.
+    pub(super) fn most(&self, call: &Call, uri: &Uri) -> (u32, Option<NotRepeated>) {
+        let options = call.options();
+        if options.no_retry {
+            return (1, Some(NotRepeated::SwitchedOff));
+        }
+        let only = &self.settings.only;
+        let meant = || Destination::of(uri).is_some_and(|to| only.contains(&to));
+        if !only.is_empty() && !meant() {
+            return (1, Some(NotRepeated::OtherDestination));
+        }
+        let asked = options.attempts.map(|most| most.get().min(MOST_ATTEMPTS));
+        (asked.unwrap_or(self.settings.attempts), None)
+    }
+
+    pub(super) fn lists(&self, call: &Call, status: StatusCode) -> bool {
+        match &call.options().statuses {
+            Some(asked) => asked.contains(&status),
+            None => self.settings.statuses.contains(&status),
+        }
+    }
+
+    /// How long the next attempt waits: our own back-off, and all of it.
+    pub(super) fn wait(
+        &self,
+        (kind, hint): (Kind, Option<Duration>),
+        (repeat, previous): (u32, Option<Duration>),
+    ) -> (Duration, Duration) {
+        let mut backoff = self.settings.backoff;
+        if kind == Kind::Throttled && hint.is_none() {
+            backoff = backoff.throttled();
+        }
+        let own = backoff.wait(repeat, previous, fastrand::f64());
+        (own, after_hint(own, hint, fastrand::f64()))
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Policy")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,177 @@
+use http::StatusCode;
+use http::header::HeaderName;
+
+use super::{Backoff, Budget};
+use crate::destination::Destination;
+use crate::error::SettingError;
+
+/// When a call is repeated, how often, and how long it waits before.
+///
+/// # Defaults
+///
+/// | setting | default |
+/// |---|---|
+/// | `attempts` | 3, the first included |
+/// | `backoff` | full jitter, base 100 ms, cap 5 s; after a 429 without a hint, base 1 s |
+/// | `budget` | 20 % of the calls and 10 a second, over 10 s |
+/// | `statuses` | 408, 425, 429, 500, 502, 503, 504 |
+/// | `should_retry_header` | none |
+/// | `only` | every destination |
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct Settings {
+    pub(super) attempts: u32,
+    pub(super) backoff: Backoff,
+    pub(super) budget: Budget,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::statuses"))]
+    pub(super) statuses: Vec<StatusCode>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_text"))]
+    pub(super) should_retry_header: Option<HeaderName>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::texts"))]
+    pub(super) only: Vec<Destination>,
+}
+
+impl Settings {
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how many attempts a call may make, the first included: 1 to 100.
+    #[must_use]
+    pub fn attempts(mut self, most: u32) -> Self {
+        self.attempts = most;
+        self
+    }
+
+    /// Sets how long a repeat waits.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Sets how many of a destination's calls may be repeated.
+    #[must_use]
+    pub fn budget(mut self, budget: Budget) -> Self {
+        self.budget = budget;
+        self
+    }
+
+    /// Repeats after these statuses and no others: 400 to 599.
+    #[must_use]
+    pub fn statuses(mut self, statuses: impl Into<Vec<StatusCode>>) -> Self {
+        self.statuses = statuses.into();
+        self
+    }
+
+    /// Believes this header of an answer, `true` or `false`, more than its status:
+    /// `stripe-should-retry`.
+    #[must_use]
+    pub fn should_retry_header(mut self, name: HeaderName) -> Self {
+        self.should_retry_header = Some(name);
+        self
+    }
+
+    /// Repeats calls to this destination, and to others only if they are named too.
+    #[must_use]
+    pub fn only(mut self, destination: Destination) -> Self {
+        self.only.push(destination);
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), SettingError> {
+        if !(1..=MOST_ATTEMPTS).contains(&self.attempts) {
+            let value = self.attempts;
+            return Err(SettingError::out_of_range(
+                "retry attempts",
+                value,
+                "1 to 100",
+            ));
+        }
+        let failure = |status: &&StatusCode| !(400..600).contains(&status.as_u16());
+        if let Some(status) = self.statuses.iter().find(failure) {
+            let value = status.as_u16();
+            return Err(SettingError::out_of_range(
+                "retry status",
+                value,
+                "400 to 599",
+            ));
+        }
+        self.backoff.validate()?;
+        self.budget.validate()
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            attempts: ATTEMPTS,
+            backoff: Backoff::new(),
+            budget: Budget::new(),
+            statuses: STATUSES.to_vec(),
+            should_retry_header: None,
+            only: Vec::new(),
+        }
+    }
+}
+
+/// AWS's SDKs make as many, and so does Microsoft's standard handler.
+const ATTEMPTS: u32 = 3;
+/// More than anybody waits for.
+pub(super) const MOST_ATTEMPTS: u32 = 100;
+/// What passes by itself. Not 501 and 505: they are about the request; 409 only as "still in
+/// progress", which is decided by the key.
+const STATUSES: [StatusCode; 7] = [
+    StatusCode::REQUEST_TIMEOUT,
+    StatusCode::TOO_EARLY,
+    StatusCode::TOO_MANY_REQUESTS,
+    StatusCode::INTERNAL_SERVER_ERROR,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+    StatusCode::GATEWAY_TIMEOUT,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_of_defaults_says_what_they_are() {
+        let doc = include_str!("settings.rs");
+        let settings = Settings::new();
+        let statuses: Vec<_> = settings.statuses.iter().map(|s| s.as_str()).collect();
+        for row in [
+            format!(
+                "/// | `attempts` | {}, the first included |",
+                settings.attempts
+            ),
+            format!("/// | `statuses` | {} |", statuses.join(", ")),
+        ] {
+            assert!(doc.contains(&row), "{row}");
+        }
+        assert!(settings.check().is_ok());
+    }
+
+    #[test]
+    fn what_is_out_of_range_is_refused_by_name_and_value() {
+        for (settings, refused) in [
+            (
+                Settings::new().attempts(0),
+                "retry attempts of 0 is not within 1 to 100",
+            ),
+            (
+                Settings::new().attempts(101),
+                "retry attempts of 101 is not within 1 to 100",
+            ),
+            (
+                Settings::new().statuses([StatusCode::OK]),
+                "retry status of 200 is not within 400 to 599",
+            ),
+        ] {
+            assert_eq!(settings.check().unwrap_err().to_string(), refused);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! One call's way through its attempts: what was made, what is kept, what comes next.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::response::Parts;
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
+use tokio::time::Instant;
+
+use super::bucket::SharedBudget;
+use super::decide::{Failed, Left, decide};
+use super::policy::{Failure, Policy};
+use super::{Copies, RetryBody, Truncated};
+use crate::call::{Call, Repeating};
+use crate::clock;
+use crate::error::{BoxError, Error};
+use crate::guard::drain::{DRAIN_TIME, Drain, Kept};
+use crate::hint::{hint, should_retry};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, NotRepeated, What};
+use crate::replay::Saved;
+
+/// The attempts of one call to one destination.
+pub(super) struct Turn<B> {
+    policy: Arc<Policy>,
+    call: Call,
+    saved: Saved<B>,
+    budget: Arc<SharedBudget>,
+    /// Given back when this ends: only one retry of a call repeats.
+    _repeating: Option<Repeating>,
+    left: Left,
+    /// When the next attempt may begin, and our own part of the wait before it.
+    due: Instant,
+    previous: Option<Duration>,
+    /// Whether an attempt may have had an effect.
+    open_before: bool,
+    drain: Drain,
+    last: Option<Last>,
+}
+
+/// The last real answer.
+enum Last {
+    /// Its body is being drained.
+    Head(Box<Parts>),
+    Response(Box<Parts>, Kept),
+    Error(Error),
+}
+
+/// What comes next.
+#[expect(clippy::large_enum_variant, reason = "handed on at once, never kept")]
+pub(super) enum Next<R> {
+    Return(Result<Response<RetryBody<R>>, Error>),
+    /// Read what is left of an answer, until then.
+    Drain(R, Instant),
+    Wait,
+}
+
+impl<B> Turn<B> {
+    pub(super) fn new(
+        request: &Request<B>,
+        call: Call,
+        policy: Arc<Policy>,
+        copies: &impl Copies<B>,
+    ) -> Self {
+        let (most, off) = policy.most(&call, request.uri());
+        let repeating = call.repeat(most);
+        let off = off.or_else(|| repeating.is_none().then_some(NotRepeated::CallerRepeats));
+        let now = clock::now();
+        let budget = policy.budget(request.uri(), now);
+        budget.deposit(now);
+        Self {
+            saved: Saved::of(request, copies),
+            budget,
+            _repeating: repeating,
+            left: Left {
+                off,
+                made: 0,
+                most,
+                time: Duration::ZERO,
+            },
+            due: now,
+            previous: None,
+            open_before: false,
+            drain: Drain::default(),
+            last: None,
+            policy,
+            call,
+        }
+    }
+
+    /// When the next attempt may begin.
+    pub(super) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// An attempt ended.
+    pub(super) fn judge<R, E>(&mut self, ended: Result<Response<R>, E>) -> Next<R>
+    where
+        B: Send + 'static,
+        E: Into<BoxError>,
+    {
+        self.left.made += 1;
+        self.charge_connection();
+        match ended {
+            Ok(response) => self.judge_answer(response),
+            Err(error) => {
+                let error = Error::of_inner(error, Some(&self.call)).of(&self.call);
+                self.judge_error(error)
+            }
+        }
+    }
+
+    fn judge_answer<R>(&mut self, response: Response<R>) -> Next<R>
+    where
+        B: Send + 'static,
+    {
+        let vouched = self.call.vouches(&self.saved.headers);
+        let judged = Diagnosis::status(response.status(), response.headers(), vouched);
+        let Some(diagnosis) = judged else {
+            return self.answer(response);
+        };
+        let hint = hint(response.headers(), clock::wall());
+        match self.decide(diagnosis, (Some(response.headers()), hint)) {
+            Ok(()) => {
+                let (head, body) = response.into_parts();
+                self.last = Some(Last::Head(Box::new(head)));
+                self.drain = Drain::default();
+                // No longer than the deadline leaves for what comes after.
+                let spare = self.call.deadline().saturating_duration_since(self.due) / 2;
+                Next::Drain(body, clock::after(clock::now(), DRAIN_TIME.min(spare)))
+            }
+            Err(reason) => {
+                self.call.stop(Some(reason));
+                Next::Return(Ok(response.map(RetryBody::live)))
+            }
+        }
+    }
+
+    /// No failure: this is the answer of the call, or the way to another URL.
+    fn answer<R>(&mut self, response: Response<R>) -> Next<R>
+    where
+        B: Send + 'static,
+    {
+        if response.status().is_redirection() {
+            let nothing = Saved::nothing();
+            let saved = std::mem::replace(&mut self.saved, nothing);
+            self.call.give_back(Box::new(saved));
+        }
+        Next::Return(Ok(response.map(RetryBody::live)))
+    }
+
+    fn judge_error<R>(&mut self, error: Error) -> Next<R>
+    where
+        B: Send + 'static,
+    {
+        if let Some(guard) = error.refused_by() {
+            self.call.note(What::Refused(guard));
+            if self.last.is_none() {
+                return Next::Return(Err(error));
+            }
+            // It cost the destination nothing.
+            self.budget.give_back(clock::now());
+            return self.end(NotRepeated::Refused(guard));
+        }
+        match self.decide(error.diagnosis(), (None, error.retry_after())) {
+            Ok(()) => {
+                self.last = Some(Last::Error(error));
+                Next::Wait
+            }
+            Err(reason) => {
+                self.call.stop(Some(reason));
+                Next::Return(Err(error))
+            }
+        }
+    }
+
+    /// A repeat that was to come does not: the caller gets the answer that it was to repeat.
+    pub(super) fn end<R>(&mut self, reason: NotRepeated) -> Next<R> {
+        let Some(last) = self.last.take() else {
+            let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.call.effect());
+            return Next::Return(Err(Error::new(nothing).of(&self.call)));
+        };
+        self.call.stop(Some(reason));
+        Next::Return(match last {
+            Last::Error(error) => Err(error),
+            Last::Response(head, kept) => Ok(self.kept_response(*head, kept)),
+            Last::Head(head) => Ok(self.kept_response(*head, Drain::default().kept())),
+        })
+    }
+
+    fn kept_response<R>(&self, mut head: Parts, kept: Kept) -> Response<RetryBody<R>> {
+        if kept.truncated {
+            head.extensions.insert(Truncated);
+        }
+        Response::from_parts(head, RetryBody::kept(kept, &self.call))
+    }
+
+    /// Whether it is repeated; if so, the wait is noted and paid for.
+    fn decide(
+        &mut self,
+        diagnosis: Diagnosis,
+        (headers, hint): (Option<&HeaderMap>, Option<Duration>),
+    ) -> Result<(), NotRepeated>
+    where
+        B: 'static,
+    {
+        self.saved.reclaim(&self.call);
+        let now = clock::now();
+        self.left.time = self.call.deadline().saturating_duration_since(now);
+        let policy = Arc::clone(&self.policy);
+        let repeat = self.left.made - 1;
+        let (own, wait) = policy.wait((diagnosis.kind, hint), (repeat, self.previous));
+        let failed = self.failed(diagnosis, headers);
+        let decided = decide(&failed, &self.left, wait, || self.budget.withdraw(now));
+        self.open_before |= diagnosis.effect != Effect::None;
+        let wait = decided?;
+        self.previous = Some(own);
+        self.due = clock::after(now, wait);
+        let asked = hint.is_some();
+        self.call.note(What::Waited { wait, asked });
+        Ok(())
+    }
+
+    fn failed<'a>(&'a self, diagnosis: Diagnosis, headers: Option<&'a HeaderMap>) -> Failed<'a> {
+        let Saved { method, uri, .. } = &self.saved;
+        let settings = &self.policy.settings;
+        let classify = self.policy.classify.as_deref();
+        let named = headers.zip(settings.should_retry_header.as_ref());
+        let status = diagnosis.status;
+        Failed {
+            method,
+            diagnosis,
+            keyed: self.call.carries_key(&self.saved.headers),
+            vouched: self.call.vouches_until(&self.saved.headers, self.left.time),
+            replayable: self.saved.body.is_some(),
+            whole_body: self.call.options().whole_body.is_some(),
+            open_before: self.open_before,
+            listed: status.is_some_and(|status| self.policy.lists(&self.call, status)),
+            should_retry: named.and_then(|(headers, name)| should_retry(headers, name)),
+            class: classify.and_then(|classify| {
+                classify(&Failure {
+                    method,
+                    uri,
+                    diagnosis,
+                    headers,
+                })
+            }),
+        }
+    }
+
+    pub(super) fn poll_drain<R: Body>(
+        &mut self,
+        body: Pin<&mut R>,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        self.drain.poll(body, cx)
+    }
+
+    /// What was drained is what remains of the answer.
+    pub(super) fn keep(&mut self) {
+        let drained = std::mem::take(&mut self.drain).kept();
+        self.last = match self.last.take() {
+            Some(Last::Head(head)) => Some(Last::Response(head, drained)),
+            other => other,
+        };
+    }
+
+    /// The request of the next attempt.
+    pub(super) fn again(&mut self, copies: &impl Copies<B>) -> Option<Request<B>> {
+        self.saved.again(&self.call, copies)
+    }
+
+    /// A connection that only a repeat needed is paid for like a repeat.
+    fn charge_connection(&self) {
+        if self.left.made < 2 {
+            return;
+        }
+        let last = self.call.last();
+        if last.is_some_and(|tracker| tracker.facts(|facts| !facts.dials.is_empty())) {
+            self.budget.charge(clock::now());
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! What one request wants otherwise than its client.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+
+use crate::guard::idempotency::Key;
+use crate::limit::Limit;
+use crate::propagation;
+
+/// What one request wants otherwise than its client: put it into the request's extensions.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::{Options, limit::Limit};
+///
+/// let mut request = http::Request::get("https://api.test/v1/charges/ch_1").body(()).unwrap();
+/// request.extensions_mut().insert(
+///     Options::new()
+///         .route("/v1/charges/{id}")
+///         .deadline(Limit::from_secs(2)),
+/// );
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub(crate) deadline: Option<Limit>,
+    pub(crate) streaming: bool,
+    pub(crate) whole_body: Option<usize>,
+    pub(crate) route: Option<Arc<str>>,
+    pub(crate) no_retry: bool,
+    pub(crate) attempts: Option<NonZeroU32>,
+    pub(crate) statuses: Option<Arc<[StatusCode]>>,
+    pub(crate) no_redirects: bool,
+    pub(crate) key: Option<Key>,
+    pub(crate) no_key: bool,
+    pub(crate) honours_keys: Option<bool>,
+    pub(crate) inherited: Inherited,
+}
+
+/// What a caller in another process passed on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Inherited {
+    /// What is left of its deadline.
+    pub(crate) left: Option<Duration>,
+    /// Whether it repeats.
+    pub(crate) repeated: bool,
+}
+
+impl Options {
+    /// Wants nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the deadline of this call; limits that were not set follow it, others are shortened
+    /// where they do not fit any more.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Limit) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Lets the deadline end at the response head: for a stream that goes on for as long as it
+    /// pleases. The body idle limit stays.
+    #[must_use]
+    pub fn streaming(mut self) -> Self {
+        self.streaming = true;
+        self
+    }
+
+    /// Receives the whole body inside the attempt, up to so many bytes as they come over the wire.
+    #[must_use]
+    pub fn whole_body(mut self, most_bytes: usize) -> Self {
+        self.whole_body = Some(most_bytes);
+        self
+    }
+
+    /// Names the route for telemetry (`url.template`): `/v1/charges/{id}`, never a path with values.
+    #[must_use]
+    pub fn route(mut self, route: impl Into<Arc<str>>) -> Self {
+        self.route = Some(route.into());
+        self
+    }
+
+    /// Makes one attempt only.
+    #[must_use]
+    pub fn no_retry(mut self) -> Self {
+        self.no_retry = true;
+        self
+    }
+
+    /// Makes up to so many attempts, the first included.
+    #[must_use]
+    pub fn attempts(mut self, most: NonZeroU32) -> Self {
+        self.attempts = Some(most);
+        self
+    }
+
+    /// Repeats after these statuses and no others. What is not safe to repeat is still not
+    /// repeated.
+    #[must_use]
+    pub fn retry_statuses(mut self, statuses: impl Into<Arc<[StatusCode]>>) -> Self {
+        self.statuses = Some(statuses.into());
+        self
+    }
+
+    /// Returns a redirect as it is.
+    #[must_use]
+    pub fn no_redirects(mut self) -> Self {
+        self.no_redirects = true;
+        self
+    }
+
+    /// Sends this idempotency key, whatever the method.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Makes no idempotency key for this request.
+    #[must_use]
+    pub fn no_idempotency_key(mut self) -> Self {
+        self.no_key = true;
+        self
+    }
+
+    /// Says whether the far side honours idempotency keys: if it does, a keyed request whose answer
+    /// was lost is sent again.
+    #[must_use]
+    pub fn honours_keys(mut self, yes: bool) -> Self {
+        self.honours_keys = Some(yes);
+        self
+    }
+
+    /// Takes over what the caller of this process passed on in its request's headers: the time left
+    /// holds here too, and what the caller repeats is not repeated here.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use sevenhops::Options;
+    ///
+    /// # let incoming = http::Request::new(());
+    /// let options = Options::new().inherit(incoming.headers());
+    /// # drop(options);
+    /// ```
+    #[must_use]
+    pub fn inherit(mut self, headers: &HeaderMap) -> Self {
+        self.inherited = propagation::read(headers);
+        self
+    }
+}

@@ -1,0 +1,80 @@
+//! What a call passes on to the next process, where that is switched on: the attempt and the time
+//! left.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::options::Inherited;
+
+/// Which attempt it is, counted from 1, and how many there may be: `2;max=3`.
+const ATTEMPT: HeaderName = HeaderName::from_static("sevenhops-attempt");
+/// What is left of the call's deadline, in whole milliseconds.
+const TIMEOUT_MS: HeaderName = HeaderName::from_static("sevenhops-timeout-ms");
+
+/// Writes both headers, in place of any that were there.
+pub(crate) fn write(headers: &mut HeaderMap, attempt: u32, most: u32, left: Duration) {
+    let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+    headers.insert(TIMEOUT_MS, HeaderValue::from(millis));
+    // Digits and a name are always a header value.
+    if let Ok(value) = HeaderValue::try_from(format!("{attempt};max={most}")) {
+        headers.insert(ATTEMPT, value);
+    }
+}
+
+/// Reads both headers. What is malformed is ignored.
+pub(crate) fn read(headers: &HeaderMap) -> Inherited {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let left = text(TIMEOUT_MS).and_then(|millis| digits(millis.trim()));
+    let repeated = text(ATTEMPT).and_then(|attempt| {
+        let (_, max) = attempt.split_once(';')?;
+        digits(max.trim().strip_prefix("max=")?)
+    });
+    Inherited {
+        left: left.map(Duration::from_millis),
+        repeated: repeated.is_some_and(|max| max > 1),
+    }
+}
+
+/// A whole number of digits alone: `parse` would take a sign.
+fn digits(text: &str) -> Option<u64> {
+    let all = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    all.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let mut headers = HeaderMap::new();
+        write(&mut headers, 2, 3, Duration::from_micros(812_900));
+        assert_eq!(headers[ATTEMPT], "2;max=3");
+        let read = read(&headers);
+        assert_eq!(read.left, Some(Duration::from_millis(812)));
+        assert!(read.repeated);
+    }
+
+    #[test]
+    fn caller_that_makes_one_attempt_does_not_repeat() {
+        let mut headers = HeaderMap::new();
+        write(&mut headers, 1, 1, Duration::ZERO);
+        assert!(!read(&headers).repeated);
+        assert_eq!(read(&headers).left, Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn malformed_headers_are_ignored() {
+        for value in [
+            "", "-1", "+1", "1.0", "x", ";max=", ";max=-3", "2;max", "\t",
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ATTEMPT, value.parse().unwrap());
+            headers.insert(TIMEOUT_MS, value.parse().unwrap());
+            let read = read(&headers);
+            assert!(read.left.is_none() || value == "1", "{value}");
+            assert!(!read.repeated, "{value}");
+        }
+    }
+}

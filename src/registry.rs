@@ -1,0 +1,284 @@
+//! What is known of each destination: a bounded map that many look into and few change.
+
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use papaya::{Equivalent, HashMap};
+use tokio::time::Instant;
+
+use crate::destination::Destination;
+
+/// What a registry keeps for a destination.
+pub(crate) trait Entry {
+    /// Whether forgetting it would do harm, however long it was not used.
+    fn is_pinned(&self, now: Instant) -> bool;
+}
+
+/// A bounded map from destinations to what is shared between the calls that go there.
+///
+/// A look-up of what is there takes no lock and allocates nothing. What is new goes through one
+/// lock, so that the bound holds exactly.
+///
+/// An entry that somebody holds is not forgotten either: its calls are still to be judged. One that
+/// is looked up in the very moment it is thrown out serves that one caller, and is then gone.
+#[derive(Debug)]
+pub(crate) struct Registry<T> {
+    map: HashMap<Destination, Kept<T>>,
+    epoch: Instant,
+    /// When to look again for what can be forgotten, after nothing could.
+    look_again: Mutex<Option<Instant>>,
+    most: usize,
+}
+
+#[derive(Debug)]
+struct Kept<T> {
+    value: Arc<T>,
+    /// When it was last looked up, in seconds since the registry's epoch.
+    used: AtomicU64,
+}
+
+impl<T: Entry> Registry<T> {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self::bounded(MOST_DESTINATIONS, now)
+    }
+
+    fn bounded(most: usize, now: Instant) -> Self {
+        Self {
+            map: HashMap::new(),
+            epoch: now,
+            look_again: Mutex::new(None),
+            most,
+        }
+    }
+
+    /// What is kept for a destination, if anything; this counts as a use of it.
+    pub(crate) fn get<Q>(&self, key: &Q, now: Instant) -> Option<Arc<T>>
+    where
+        Q: Hash + Equivalent<Destination> + ?Sized,
+    {
+        let map = self.map.pin();
+        let kept = map.get(key)?;
+        let second = self.second(now);
+        // Most look-ups find it written already, and leave the cache line to the others.
+        if kept.used.load(Ordering::Relaxed) != second {
+            kept.used.store(second, Ordering::Relaxed);
+        }
+        Some(Arc::clone(&kept.value))
+    }
+
+    /// Keeps `value` for a destination that has none. Where all are pinned it is handed back
+    /// unkept: it serves its caller, and the next one gets another.
+    pub(crate) fn get_or_keep(&self, key: Destination, value: T, now: Instant) -> Arc<T> {
+        self.insert((key, value), self.most, now)
+    }
+
+    /// Keeps `value` even where the registry is full: somebody asked for this one by name.
+    pub(crate) fn get_or_insist(&self, key: Destination, value: T, now: Instant) -> Arc<T> {
+        self.insert((key, value), usize::MAX, now)
+    }
+
+    fn insert(&self, (key, value): (Destination, T), room: usize, now: Instant) -> Arc<T> {
+        let value = Arc::new(value);
+        let mut look_again = self
+            .look_again
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = self.get(&key, now) {
+            return kept;
+        }
+        if self.map.len() >= self.most && look_again.is_none_or(|at| at <= now) {
+            *look_again = (self.forget(now) == 0).then(|| now + LOOK_AGAIN);
+        }
+        if self.map.len() < room {
+            let kept = Kept {
+                value: Arc::clone(&value),
+                used: AtomicU64::new(self.second(now)),
+            };
+            self.map.pin().insert(key, kept);
+        }
+        value
+    }
+
+    /// Every destination and what is kept for it, in no order.
+    pub(crate) fn each<R>(&self, mut with: impl FnMut(&Destination, &T) -> R) -> Vec<R> {
+        let map = self.map.pin();
+        map.iter()
+            .map(|(key, kept)| with(key, &kept.value))
+            .collect()
+    }
+
+    /// Looks without counting it as a use.
+    pub(crate) fn peek<R>(&self, key: &Destination, with: impl FnOnce(&T) -> R) -> Option<R> {
+        self.map.pin().get(key).map(|kept| with(&kept.value))
+    }
+
+    /// Forgets the idle ones, or else the least recently used. Returns how many.
+    fn forget(&self, now: Instant) -> usize {
+        let map = self.map.pin();
+        let mut free: Vec<_> = map
+            .iter()
+            .filter(|(_, kept)| is_free(kept, now))
+            .map(|(key, kept)| (kept.used.load(Ordering::Relaxed), key))
+            .collect();
+        let idle_before = self.second(now).checked_sub(IDLE.as_secs());
+        let is_idle = |used: u64| idle_before.is_some_and(|before| used <= before);
+        let idle = free.iter().filter(|(used, _)| is_idle(*used)).count();
+        let batch = idle.max((self.most / BATCH_SHARE).max(1)).min(free.len());
+        if batch < free.len() {
+            free.select_nth_unstable_by_key(batch, |(used, _)| *used);
+        }
+        let oldest = free.iter().take(batch);
+        oldest
+            .filter(|(_, key)| {
+                matches!(
+                    map.remove_if(*key, |_, kept| is_free(kept, now)),
+                    Ok(Some(_))
+                )
+            })
+            .count()
+    }
+
+    fn second(&self, now: Instant) -> u64 {
+        now.saturating_duration_since(self.epoch).as_secs()
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.map.len()
+    }
+}
+
+/// Whether nobody holds it and nothing speaks against forgetting it.
+fn is_free<T: Entry>(kept: &Kept<T>, now: Instant) -> bool {
+    Arc::strong_count(&kept.value) == 1 && !kept.value.is_pinned(now)
+}
+
+/// More than a client has business with, and little enough to hold.
+pub(crate) const MOST_DESTINATIONS: usize = 10_000;
+/// What was not used for so long is forgotten first.
+pub(crate) const IDLE: Duration = Duration::from_secs(10 * 60);
+/// The share of the entries that goes at once, so that a flood of names pays for one scan in many.
+const BATCH_SHARE: usize = 16;
+/// How long a scan that freed nothing is good for.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::clock;
+
+    #[derive(Debug, Default)]
+    struct Note {
+        pinned: AtomicBool,
+    }
+
+    impl Entry for Note {
+        fn is_pinned(&self, _now: Instant) -> bool {
+            self.pinned.load(Ordering::Relaxed)
+        }
+    }
+
+    fn name(number: usize) -> Destination {
+        Destination::named(format!("host-{number}"))
+    }
+
+    fn filled(most: usize, now: Instant) -> Registry<Note> {
+        let registry = Registry::bounded(most, now);
+        for number in 0..most {
+            let at = now + Duration::from_secs(number as u64);
+            registry.get_or_keep(name(number), Note::default(), at);
+        }
+        registry
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again() {
+        let now = clock::now();
+        let registry = Registry::new(now);
+        let kept = registry.get_or_keep(name(0), Note::default(), now);
+        assert!(Arc::ptr_eq(&kept, &registry.get(&name(0), now).unwrap()));
+        let again = registry.get_or_keep(name(0), Note::default(), now);
+        assert!(Arc::ptr_eq(&kept, &again));
+        assert!(registry.get(&name(1), now).is_none());
+    }
+
+    #[test]
+    fn flood_of_names_never_exceeds_the_bound() {
+        let now = clock::now();
+        let registry = Registry::new(now);
+        for number in 0..3 * MOST_DESTINATIONS {
+            registry.get_or_keep(name(number), Note::default(), now);
+            assert!(registry.len() <= MOST_DESTINATIONS);
+        }
+        assert!(registry.len() > MOST_DESTINATIONS / 2);
+    }
+
+    #[test]
+    fn all_that_are_idle_go_first() {
+        let start = clock::now();
+        let registry = filled(100, start);
+        let later = start + IDLE + Duration::from_secs(49);
+        registry.get(&name(7), later);
+        registry.get_or_keep(name(100), Note::default(), later);
+        // 0 to 49 were idle for ten minutes, but for the one that was used again.
+        assert_eq!(registry.len(), 100 - 49 + 1);
+        assert!(registry.get(&name(7), later).is_some());
+        assert!(registry.get(&name(50), later).is_some());
+        assert!(registry.get(&name(49), later).is_none());
+    }
+
+    #[test]
+    fn least_recently_used_go_where_none_is_idle() {
+        let start = clock::now();
+        let registry = filled(32, start);
+        let now = start + Duration::from_secs(40);
+        registry.get(&name(0), now);
+        registry.get_or_keep(name(32), Note::default(), now);
+        let kept = |number| registry.get(&name(number), now).is_some();
+        assert!(kept(0) && !kept(1) && !kept(2) && kept(3) && kept(32));
+    }
+
+    #[test]
+    fn pinned_entry_is_never_forgotten() {
+        let start = clock::now();
+        let registry = filled(16, start);
+        let pinned = registry.get(&name(3), start).unwrap();
+        pinned.pinned.store(true, Ordering::Relaxed);
+        drop(pinned);
+        for number in 16..1_000 {
+            let at = start + IDLE * u32::try_from(number).unwrap();
+            registry.get_or_keep(name(number), Note::default(), at);
+        }
+        assert!(registry.peek(&name(3), |_| ()).is_some());
+    }
+
+    #[test]
+    fn entry_that_somebody_holds_is_not_forgotten() {
+        let start = clock::now();
+        let registry = filled(16, start);
+        let held = registry.get(&name(0), start).unwrap();
+        registry.get_or_keep(name(16), Note::default(), start + IDLE * 2);
+        assert!(Arc::ptr_eq(&held, &registry.get(&name(0), start).unwrap()));
+    }
+
+    #[test]
+    fn newcomer_is_served_unkept_where_all_are_pinned() {
+        let start = clock::now();
+        let registry = filled(16, start);
+        registry.each(|_, note| note.pinned.store(true, Ordering::Relaxed));
+        let now = start + IDLE * 2;
+        registry.get_or_keep(name(16), Note::default(), now);
+        assert!(registry.get(&name(16), now).is_none());
+        registry.get_or_insist(name(17), Note::default(), now);
+        assert!(registry.get(&name(17), now).is_some());
+        assert_eq!(registry.len(), 17);
+
+        registry.each(|_, note| note.pinned.store(false, Ordering::Relaxed));
+        registry.get_or_keep(name(18), Note::default(), now + LOOK_AGAIN);
+        assert!(registry.get(&name(18), now).is_some());
+    }
+}

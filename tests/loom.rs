@@ -1,0 +1,259 @@
+//! The breaker's circuit between threads, under every order in which they can run.
+//!
+//! The circuit is compiled into this test by its path, with loom's primitives where the library has
+//! the standard ones. A global `--cfg loom` would change tokio as well, which does not bear it.
+
+#[cfg(test)]
+mod hop {
+    pub(crate) use sevenhops::{Hop, Kind};
+}
+
+#[cfg(test)]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the library uses the rest; only what threads share is modelled"
+)]
+#[path = "../src/guard/breaker"]
+mod breaker {
+    pub(crate) mod cause;
+    pub(crate) mod circuit;
+    mod probes;
+    pub(crate) mod rules;
+    pub(crate) mod shared;
+    mod window;
+
+    /// Loom's, in the place of the standard library's.
+    mod sync {
+        pub(super) use loom::sync::{Arc, Mutex};
+        pub(super) use std::sync::PoisonError;
+
+        use super::circuit::{Position, State};
+
+        /// What was published last, by the library's rule.
+        #[derive(Debug)]
+        pub(super) struct Watch(Mutex<Position>);
+
+        impl Watch {
+            pub(super) fn new() -> Self {
+                Self(Mutex::new(Position {
+                    generation: 0,
+                    state: State::Closed,
+                }))
+            }
+
+            pub(super) fn publish(&self, position: Position) {
+                let mut known = self.0.lock().unwrap();
+                if known.generation < position.generation {
+                    *known = position;
+                }
+            }
+
+            pub(super) fn known(&self) -> Position {
+                *self.0.lock().unwrap()
+            }
+        }
+    }
+
+    impl shared::Shared {
+        pub(crate) fn published(&self) -> circuit::Position {
+            self.watch.known()
+        }
+    }
+
+    /// A circuit that opens at the first failure, for a second.
+    pub(crate) fn rules(probes: u32) -> rules::Rules {
+        let second = std::time::Duration::from_secs(1);
+        rules::Rules {
+            failure_ratio: 0.5,
+            minimum_volume: 1,
+            window: rules::Window::Time(second * 10),
+            consecutive_failures: None,
+            slow_ratio: None,
+            open_for: second,
+            open_at_most: second * 120,
+            probes,
+            shortest_lease: second,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use loom::sync::Arc;
+    use loom::thread;
+    use tokio::time::Instant;
+
+    use crate::breaker::cause::Failure;
+    use crate::breaker::circuit::{Moment, State, Verdict};
+    use crate::breaker::rules;
+    use crate::breaker::shared::{Shared, Ticket};
+    use crate::hop::{Hop, Kind};
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const FAILURE: Verdict = Verdict::Failure {
+        failure: Failure {
+            hop: Hop::Connect,
+            kind: Kind::Refused,
+        },
+        hint: None,
+    };
+
+    fn settle(ticket: Ticket, verdict: Verdict, now: Instant) {
+        ticket.settle(verdict, Moment { now, luck: 0.0 });
+    }
+
+    fn admit(shared: &Arc<Shared>, now: Instant) -> Option<Ticket> {
+        Shared::admit(Arc::clone(shared), now).ok()
+    }
+
+    fn closed(probes: u32, now: Instant) -> Arc<Shared> {
+        Arc::new(Shared::new(rules(probes), now))
+    }
+
+    /// Open since `now`.
+    fn opened(probes: u32, now: Instant) -> Arc<Shared> {
+        let shared = closed(probes, now);
+        settle(admit(&shared, now).unwrap(), FAILURE, now);
+        assert_eq!(shared.position().state, State::Open);
+        shared
+    }
+
+    fn is_told(shared: &Shared) {
+        assert_eq!(shared.published(), shared.position());
+    }
+
+    #[test]
+    fn no_more_probes_are_out_than_were_asked_for() {
+        for probes in [1, 2] {
+            loom::model(move || {
+                let now = Instant::now();
+                let shared = opened(probes, now);
+                let asking: Vec<_> = (0..2)
+                    .map(|_| {
+                        let shared = Arc::clone(&shared);
+                        thread::spawn(move || admit(&shared, now + SECOND))
+                    })
+                    .collect();
+                let own = admit(&shared, now + SECOND);
+                let others = asking.into_iter().map(|asking| asking.join().unwrap());
+                let tickets: Vec<_> = others.chain([own]).flatten().collect();
+                assert_eq!(tickets.len(), probes as usize, "probes out");
+                is_told(&shared);
+            });
+        }
+    }
+
+    #[test]
+    fn lease_that_ran_out_cannot_settle() {
+        for late in [Verdict::Success, FAILURE] {
+            loom::model(move || {
+                let now = Instant::now();
+                let shared = opened(1, now);
+                let lost = admit(&shared, now + SECOND).unwrap();
+                let next = admit(&shared, now + 2 * SECOND).unwrap();
+                let settling = thread::spawn(move || settle(lost, late, now + 2 * SECOND));
+                let asking = {
+                    let shared = Arc::clone(&shared);
+                    thread::spawn(move || admit(&shared, now + 2 * SECOND).is_some())
+                };
+                assert!(!asking.join().unwrap(), "the probe that took over is out");
+                settling.join().unwrap();
+                assert_eq!(shared.position().state, State::HalfOpen, "late verdict");
+                settle(next, Verdict::Success, now + 2 * SECOND);
+                assert_eq!(shared.position().state, State::Closed);
+                is_told(&shared);
+            });
+        }
+    }
+
+    #[test]
+    fn success_from_before_the_outage_never_closes() {
+        loom::model(|| {
+            let now = Instant::now();
+            let shared = closed(1, now);
+            let straggler = admit(&shared, now).unwrap();
+            let failing = admit(&shared, now).unwrap();
+            let late = thread::spawn(move || settle(straggler, Verdict::Success, now));
+            // A success that comes first is one of two attempts, and half of them failed.
+            settle(failing, FAILURE, now);
+            let probe = admit(&shared, now + SECOND).unwrap();
+            late.join().unwrap();
+            assert_eq!(shared.position().state, State::HalfOpen, "straggler");
+            settle(probe, FAILURE, now + SECOND);
+            assert_eq!(shared.position().state, State::Open);
+            is_told(&shared);
+        });
+    }
+
+    #[test]
+    fn dropped_permits_always_come_back() {
+        for probes in [1, 2] {
+            loom::model(move || {
+                let now = Instant::now();
+                let shared = opened(probes, now);
+                let dropping: Vec<_> = (0..2)
+                    .map(|_| {
+                        let shared = Arc::clone(&shared);
+                        thread::spawn(move || drop(admit(&shared, now + SECOND)))
+                    })
+                    .collect();
+                for dropping in dropping {
+                    dropping.join().unwrap();
+                }
+                // No lease has run out, and every probe can go out again.
+                let tickets: Vec<_> = (0..probes)
+                    .filter_map(|_| admit(&shared, now + SECOND))
+                    .collect();
+                assert_eq!(tickets.len(), probes as usize, "permits that came back");
+                for ticket in tickets {
+                    settle(ticket, Verdict::Success, now + SECOND);
+                }
+                assert_eq!(shared.position().state, State::Closed);
+                is_told(&shared);
+            });
+        }
+    }
+
+    #[test]
+    fn half_open_is_never_stuck_whatever_its_probe_does() {
+        loom::model(|| {
+            let now = Instant::now();
+            let shared = opened(1, now);
+            let probe = admit(&shared, now + SECOND).unwrap();
+            let answered = thread::spawn(move || {
+                probe.answered();
+                drop(probe);
+            });
+            let other = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || drop(admit(&shared, now + 2 * SECOND)))
+            };
+            answered.join().unwrap();
+            other.join().unwrap();
+            assert!(admit(&shared, now + 2 * SECOND).is_some(), "stuck");
+            is_told(&shared);
+        });
+    }
+
+    #[test]
+    fn older_state_never_overwrites_a_newer_one() {
+        loom::model(|| {
+            let now = Instant::now();
+            let shared = closed(1, now);
+            let isolating = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || shared.isolate())
+            };
+            let failing = admit(&shared, now);
+            if let Some(ticket) = failing {
+                settle(ticket, FAILURE, now);
+            }
+            shared.close();
+            isolating.join().unwrap();
+            is_told(&shared);
+        });
+    }
+}
