@@ -85,6 +85,7 @@ mod tests {
         assert_eq!(theirs.url().as_str(), url);
         let ours = sevenhops::Response::from(theirs);
         assert_eq!(ours.uri().to_string(), url);
+        assert_eq!(ours.timeline().unwrap().attempt_count(), 1);
         assert_eq!(ours.text().await.unwrap(), r#"{"ok":true}"#);
     }
 

@@ -46,6 +46,13 @@ impl Response {
         }
     }
 
+    /// Lets the call travel with a response that turns into another type, and perhaps back.
+    fn keep_call(&mut self) {
+        if let Some(Timeline(call)) = &self.timeline {
+            self.head.extensions.insert(call.clone());
+        }
+    }
+
     pub(super) fn bounded(mut self, most_body_bytes: usize) -> Self {
         self.most_body_bytes = most_body_bytes;
         self
@@ -201,14 +208,16 @@ impl Response {
 }
 
 impl From<Response> for http::Response<ResponseBody> {
-    fn from(response: Response) -> Self {
+    fn from(mut response: Response) -> Self {
+        response.keep_call();
         Self::from_parts(response.head, response.body)
     }
 }
 
 impl From<Response> for reqwest::Response {
-    fn from(response: Response) -> Self {
+    fn from(mut response: Response) -> Self {
         use reqwest::ResponseBuilderExt;
+        response.keep_call();
         let Response {
             mut head,
             body,

@@ -1,0 +1,328 @@
+//! The guards on real sockets: what is repeated, on which connection, with which body.
+
+#[cfg(test)]
+mod net;
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::StatusCode;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use sevenhops::guard::breaker::State;
+    use sevenhops::guard::idempotency;
+    use sevenhops::guard::retry::{Backoff, Budget, Settings};
+    use sevenhops::hop::NotRepeated;
+    use sevenhops::limit::{self, Waited};
+    use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Reply};
+    use sevenhops::{Body, Client, Destination, Effect, Guard, Hop, Kind};
+
+    use super::net::{Net, url};
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    /// Repeats without much waiting.
+    fn quick() -> Settings {
+        Settings::new().backoff(Backoff::new().base(MS(5)))
+    }
+
+    fn client(net: &Net) -> Client {
+        net.builder().retry(quick()).build().unwrap()
+    }
+
+    fn keyed(net: &Net) -> Client {
+        let all = idempotency::Settings::new().honoured_by_all(true);
+        net.builder()
+            .retry(quick())
+            .idempotency(all)
+            .build()
+            .unwrap()
+    }
+
+    /// A body that is made while it is sent.
+    fn stream(text: &'static str) -> Body {
+        Body::wrap(StreamBody::new(Once(Some(Bytes::from_static(
+            text.as_bytes(),
+        )))))
+    }
+
+    struct Once(Option<Bytes>);
+
+    impl futures_core::Stream for Once {
+        type Item = Result<Frame<Bytes>, std::convert::Infallible>;
+
+        fn poll_next(
+            mut self: std::pin::Pin<&mut Self>,
+            _cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Self::Item>> {
+            std::task::Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+        }
+    }
+
+    #[tokio::test]
+    async fn sixty_failing_requests_use_one_connection_because_their_bodies_are_drained() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let down = Answer::new(StatusCode::SERVICE_UNAVAILABLE).body(vec![b'x'; 20_000]);
+        server.default_reply(down.clone());
+        let unlimited = quick().budget(Budget::unlimited());
+        let client = net
+            .builder()
+            .retry(unlimited)
+            .breaker(watching())
+            .build()
+            .unwrap();
+        for _ in 0..20 {
+            let response = client.get(url(&server, "http")).send().await.unwrap();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(response.bytes().await.unwrap().len(), 20_000);
+        }
+        assert_eq!((server.requests_seen(), server.connections()), (60, 1));
+    }
+
+    fn watching() -> sevenhops::guard::breaker::Settings {
+        sevenhops::guard::breaker::Settings::new().observe_only(true)
+    }
+
+    #[tokio::test]
+    async fn whole_body_call_repeats_a_body_that_broke_off() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let broken = Reply::TruncateBody {
+            declared: 100,
+            sent: Bytes::from_static(b"{\"ok\""),
+        };
+        let url = url(&server, "http");
+        for (method, client, repeated) in [
+            ("GET", client(&net), true),
+            ("POST", client(&net), false),
+            ("POST", keyed(&net), true),
+        ] {
+            server.on_request([broken.clone()]);
+            let before = server.requests_seen();
+            let method = method.parse().unwrap();
+            let request = client.request(method, &url).body("amount=100");
+            match request.fetch_bytes().await {
+                Ok(body) => assert!(repeated && body == r#"{"ok":true}"#),
+                Err(error) => {
+                    assert!(!repeated, "{error}");
+                    assert_eq!(
+                        (error.hop(), error.effect()),
+                        (Some(Hop::Receive), Effect::Done)
+                    );
+                }
+            }
+            assert_eq!(
+                server.requests_seen() - before,
+                if repeated { 2 } else { 1 }
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn i6_lost_answer_is_asked_for_again_with_the_same_key() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.on_request([Reply::CloseAfterRequest]);
+        let request = keyed(&net).post(url(&server, "http")).body("amount=100");
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
+        let seen = server.requests();
+        assert_eq!(seen.len(), 2);
+        assert_eq!(seen[0].headers, seen[1].headers);
+        assert_eq!(
+            (&seen[0].body, &seen[0].target),
+            (&seen[1].body, &seen[1].target)
+        );
+        assert!(seen[0].headers.contains_key("idempotency-key"));
+    }
+
+    #[tokio::test]
+    async fn i11_post_without_a_key_is_repeated_after_a_refused_connection_or_stream() {
+        let net = Net::new().await;
+        let port = ClosedPort::new().unwrap();
+        let refused = client(&net)
+            .post(format!("http://api.test:{}/", port.addr().port()))
+            .no_idempotency_key();
+        let error = refused.send().await.unwrap_err();
+        assert_eq!((error.attempts(), error.effect()), (3, Effect::None));
+        let spent = NotRepeated::AttemptsSpent { made: 3 };
+        assert_eq!(error.not_repeated(), Some(spent));
+
+        let identity = net.authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder()
+            .tls(identity)
+            .http2()
+            .start()
+            .await
+            .unwrap();
+        server.on_request([Reply::ResetStream(h2::Reason::REFUSED_STREAM)]);
+        let post = client(&net)
+            .post(url(&server, "https"))
+            .no_idempotency_key();
+        assert_eq!(
+            post.body("amount=100").send().await.unwrap().status(),
+            StatusCode::OK
+        );
+        assert_eq!(server.requests_seen(), 2);
+    }
+
+    #[tokio::test]
+    async fn i13_stream_that_was_never_taken_is_sent_by_the_next_attempt() {
+        let net = Net::new().await;
+        let identity = net.authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder().tls(identity).start().await.unwrap();
+        server.on_connection([ConnFault::CloseAtOnce, ConnFault::ResetOnFirstBytes]);
+        let post = client(&net)
+            .post(url(&server, "https"))
+            .body(stream("amount=100"));
+        let response = post.send().await.unwrap();
+        assert_eq!(response.timeline().unwrap().attempt_count(), 3);
+        let seen = server.requests();
+        assert_eq!((seen.len(), &seen[0].body[..]), (1, &b"amount=100"[..]));
+    }
+
+    #[tokio::test]
+    async fn i13_stream_that_was_taken_is_not_repeated() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.on_request([Reply::CloseAfterRequest]);
+        let put = client(&net)
+            .put(url(&server, "http"))
+            .body(stream("amount=100"));
+        let error = put.send().await.unwrap_err();
+        assert_eq!(error.not_repeated(), Some(NotRepeated::NotReplayable));
+        assert_eq!(
+            (error.effect(), server.requests_seen()),
+            (Effect::Possible, 1)
+        );
+    }
+
+    #[tokio::test]
+    async fn new_connection_that_only_a_repeat_needed_costs_as_much_again() {
+        let net = Net::new().await;
+        let port = ClosedPort::new().unwrap();
+        let two = Budget::new()
+            .ratio(0.0)
+            .at_least_per_second(2)
+            .over(Duration::from_secs(1));
+        let client = net.builder().retry(quick().budget(two)).build().unwrap();
+        let get = client.get(format!("http://api.test:{}/", port.addr().port()));
+        let error = get
+            .attempts(NonZeroU32::new(9).unwrap())
+            .send()
+            .await
+            .unwrap_err();
+        // One token for the repeat, one for its connection.
+        assert_eq!((error.attempts(), error.hop()), (2, Some(Hop::Connect)));
+        assert_eq!(error.not_repeated(), Some(NotRepeated::BudgetEmpty));
+    }
+
+    #[tokio::test]
+    async fn f29_deadline_that_passes_in_the_handshake_of_attempt_2_names_it() {
+        let net = Net::new().await;
+        let identity = net.authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder().tls(identity).start().await.unwrap();
+        server.on_connection([ConnFault::CloseAtOnce, ConnFault::Silent]);
+        let long = limit::Settings::new().attempt(MS(600)).tls(MS(600));
+        let client = net.builder().retry(quick()).limits(long).build().unwrap();
+        let deadline = limit::Limit::from_millis(600);
+        let get = client.post(url(&server, "https")).deadline(deadline);
+        let error = get.send().await.unwrap_err();
+        assert_eq!((error.hop(), error.kind()), (Some(Hop::Tls), Kind::Timeout));
+        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!((error.attempts(), error.effect()), (2, Effect::None));
+    }
+
+    #[tokio::test]
+    async fn redirect_to_another_host_is_another_connection_without_the_secrets() {
+        let net = Net::new().await;
+        net.dns.set(
+            "other.test",
+            sevenhops::testing::Script::addresses([[127, 0, 0, 1].into()]),
+        );
+        let home = FaultServer::builder().start().await.unwrap();
+        let away = FaultServer::builder().start().await.unwrap();
+        let there = format!("http://other.test:{}/v2?x=1", away.addr().port());
+        let moved = Answer::new(StatusCode::PERMANENT_REDIRECT).header("location", &there);
+        home.default_reply(moved.body("moved"));
+        let post = client(&net).post(url(&home, "http")).bearer_auth("canary");
+        let response = post.body("amount=100").send().await.unwrap();
+        assert_eq!(response.uri().to_string(), there);
+        let seen = &away.requests()[0];
+        assert_eq!((&seen.body[..], seen.path()), (&b"amount=100"[..], "/v2"));
+        assert_eq!(
+            seen.headers["host"],
+            format!("other.test:{}", away.addr().port())
+        );
+        for name in ["authorization", "idempotency-key"] {
+            assert!(home.requests()[0].headers.contains_key(name), "{name}");
+            assert!(!seen.headers.contains_key(name), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn f25_open_breaker_sends_nothing_and_keeps_the_cause() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.default_reply(Reply::CloseAfterRequest);
+        let once = quick().attempts(1);
+        let client = net.builder().retry(once).build().unwrap();
+        let url = url(&server, "http");
+        for _ in 0..20 {
+            let error = client.post(&url).send().await.unwrap_err();
+            assert_eq!(error.hop(), Some(Hop::Server));
+        }
+        let error = client.post(&url).send().await.unwrap_err();
+        assert_eq!(
+            (error.refused_by(), error.effect()),
+            (Some(Guard::Breaker), Effect::None)
+        );
+        assert!(
+            error
+                .retry_after()
+                .is_some_and(|wait| wait > Duration::from_secs(4))
+        );
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert_eq!(cause, "20 of 20 attempts failed, 20 at server (closed)");
+        assert_eq!(server.requests_seen(), 20);
+        let destination: Destination = url.trim_end_matches("/v1/charges").parse().unwrap();
+        assert_eq!(client.breaker().state(&destination), State::Open);
+    }
+
+    #[tokio::test]
+    async fn f30_caller_that_goes_away_while_connecting_does_not_charge_the_breaker() {
+        let net = Net::new().await;
+        let identity = net.authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder().tls(identity).start().await.unwrap();
+        server.on_connection((0..30).map(|_| ConnFault::Silent));
+        let client = client(&net);
+        for connection in 1..=30 {
+            let mut calling = Box::pin(client.get(url(&server, "https")).send());
+            tokio::select! {
+                _ = &mut calling => panic!("nobody answers"),
+                _ = server.wait_until(move |stats| stats.connections >= connection) => {}
+            }
+        }
+        let response = client.get(url(&server, "https")).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.timeline().unwrap().attempt_count(), 1);
+    }
+
+    #[tokio::test]
+    async fn t13_repeat_arrives_and_what_was_given_up_does_not() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.on_request([Reply::Silent]);
+        let short = limit::Settings::new().attempt(MS(300));
+        let all = idempotency::Settings::new().honoured_by_all(true);
+        let builder = net.builder().retry(quick()).limits(short).idempotency(all);
+        let post = builder.build().unwrap().post(url(&server, "http"));
+        let response = post.body("amount=100").send().await.unwrap();
+        assert_eq!(response.timeline().unwrap().attempt_count(), 2);
+        server.wait_until(|stats| stats.given_up == 1).await;
+        assert_eq!(server.requests_seen(), 2);
+    }
+}

@@ -1,0 +1,278 @@
+//! Keys: made, brought, derived; when they permit to repeat, and when they stay at home.
+
+#[cfg(test)]
+mod mock;
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+    use std::time::{Duration, SystemTime};
+
+    use bytes::Bytes;
+    use http::{HeaderName, Method, Request};
+    use http_body_util::Full;
+    use sevenhops::guard::idempotency::{Key, Settings};
+    use sevenhops::hop::{NotRepeated, Outcome, What, names};
+    use sevenhops::{
+        Effect, Fault, Guard, Hop, IdempotencyLayer, Kind, Options, StandardLayer, StandardService,
+    };
+    use tower::{Layer, ServiceExt};
+
+    use super::mock::{Asked, Mock, Step, request, status, with};
+
+    const SECS: fn(u64) -> Duration = Duration::from_secs;
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
+
+    #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
+    fn now() -> SystemTime {
+        SystemTime::now()
+    }
+
+    fn stack(keys: Settings, mock: &Mock) -> StandardService<Mock> {
+        let settings = sevenhops::Settings::new(SECS(10)).idempotency(keys);
+        StandardLayer::with(&settings).unwrap().layer(mock.clone())
+    }
+
+    fn vouched() -> Settings {
+        Settings::new().honoured_by("https://api.test".parse().unwrap())
+    }
+
+    fn post(options: Options) -> Request<Full<Bytes>> {
+        let mut request = request(Method::POST);
+        request.extensions_mut().insert(options);
+        request
+    }
+
+    fn key(asked: &Asked) -> Option<String> {
+        asked.header("idempotency-key").map(str::to_owned)
+    }
+
+    fn keys(mock: &Mock) -> Vec<Option<String>> {
+        mock.asked().iter().map(key).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i1_three_sends_one_key() {
+        let mock = Mock::new([status(500), status(500)]);
+        let service = stack(vouched(), &mock);
+        let response = service.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!(response.status(), 200);
+        let keys = keys(&mock);
+        assert_eq!(keys.len(), 3);
+        assert!(keys[0].is_some() && keys.iter().all(|key| *key == keys[0]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i2_two_calls_with_the_same_body_have_two_keys() {
+        let mock = Mock::default();
+        let service = stack(vouched(), &mock);
+        for _ in 0..2 {
+            service
+                .clone()
+                .oneshot(request(Method::POST))
+                .await
+                .unwrap();
+        }
+        let keys = keys(&mock);
+        assert!(keys[0].is_some() && keys[0] != keys[1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i3_key_that_the_caller_brought_is_kept_on_every_attempt() {
+        let mock = Mock::new([LOST, status(503)]);
+        let mut request = request(Method::POST);
+        let mine = "mine".parse().unwrap();
+        request.headers_mut().insert("idempotency-key", mine);
+        stack(Settings::new(), &mock)
+            .oneshot(request)
+            .await
+            .unwrap();
+        let mine = Some("mine".to_owned());
+        assert_eq!(keys(&mock), [mine.clone(), mine.clone(), mine]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i4_key_is_bare_or_quoted_under_the_name_that_is_wanted() {
+        let mock = Mock::default();
+        let name = HeaderName::from_static("x-request-key");
+        let settings = Settings::new().quoted(true).header(name);
+        stack(settings, &mock)
+            .oneshot(request(Method::POST))
+            .await
+            .unwrap();
+        stack(Settings::new(), &mock)
+            .oneshot(request(Method::POST))
+            .await
+            .unwrap();
+        let asked = mock.asked();
+        let quoted = asked[0].header("x-request-key").unwrap();
+        let bare = asked[1].header("idempotency-key").unwrap();
+        assert!(quoted.starts_with('"') && quoted.ends_with('"') && quoted.len() == 38);
+        assert!(!bare.contains('"') && bare.len() == 36);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i5_get_head_put_and_delete_have_no_key() {
+        let mock = Mock::default();
+        for method in [Method::GET, Method::HEAD, Method::PUT, Method::DELETE] {
+            stack(vouched(), &mock)
+                .oneshot(request(method))
+                .await
+                .unwrap();
+        }
+        assert_eq!(keys(&mock), [None, None, None, None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i6_still_in_progress_is_asked_again_with_the_same_key() {
+        let mock = Mock::new([LOST, status(409)]);
+        let service = stack(vouched(), &mock);
+        let response = service.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (200, 3));
+        assert_eq!(keys(&mock)[0], keys(&mock)[2]);
+        let waits = mock.waits();
+        assert!(waits[1] <= SECS(5));
+
+        // Without an earlier attempt it is a conflict, and that lasts.
+        let mock = Mock::new([status(409)]);
+        let service = stack(vouched(), &mock);
+        let response = service.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (409, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f32_key_that_was_used_otherwise_is_the_callers_mistake() {
+        for (code, kind) in [(422, Kind::KeyReused), (400, Kind::Rejected)] {
+            let mock = Mock::new([status(code)]);
+            let service = stack(vouched(), &mock);
+            let response = service.oneshot(request(Method::POST)).await.unwrap();
+            assert_eq!(mock.count(), 1);
+            let timeline = response.body().timeline().clone();
+            assert!(
+                matches!(timeline.attempts()[0].outcome, Outcome::Failed { hop: Some(Hop::Server), kind: named, effect: Effect::None, .. } if named == kind),
+                "{timeline}"
+            );
+            let row = names()
+                .iter()
+                .find(|row| (row.hop, row.kind) == (Hop::Server, kind));
+            assert_eq!(row.unwrap().fault, Fault::Caller);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i9_replayed_answer_is_a_success_and_says_so() {
+        let mock = Mock::new([LOST, with(200, "idempotent-replayed", "true")]);
+        let service = stack(vouched(), &mock);
+        let response = service.oneshot(request(Method::POST)).await.unwrap();
+        let notes = response.body().timeline().notes();
+        assert_eq!(notes.last().unwrap().what, What::Replayed);
+        assert!(sevenhops::Response::from(response).is_replayed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i10_post_without_a_key_whose_answer_was_lost_is_not_repeated() {
+        let mock = Mock::new([LOST]);
+        let service = stack(vouched().make_keys(false), &mock);
+        let error = service.oneshot(request(Method::POST)).await.unwrap_err();
+        assert_eq!((mock.count(), error.effect()), (1, Effect::Possible));
+        let reason = NotRepeated::Unsafe {
+            method: Method::POST,
+            effect: Effect::Possible,
+            keyed: false,
+        };
+        assert_eq!(error.not_repeated(), Some(reason));
+        assert_eq!(keys(&mock), [None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn far_side_can_be_vouched_for_by_client_destination_or_request() {
+        let all = Settings::new().honoured_by_all(true);
+        let other = Settings::new().honoured_by("https://other.test".parse().unwrap());
+        for (settings, options, sent) in [
+            (Settings::new(), Options::new(), 1),
+            (Settings::new(), Options::new().honours_keys(true), 2),
+            (all.clone(), Options::new(), 2),
+            (all, Options::new().honours_keys(false), 1),
+            (vouched(), Options::new(), 2),
+            (vouched(), Options::new().no_idempotency_key(), 1),
+            (other, Options::new(), 1),
+        ] {
+            let mock = Mock::new([LOST]);
+            let told = format!("{settings:?} {options:?}");
+            let _ = stack(settings, &mock).oneshot(post(options)).await;
+            assert_eq!(mock.count(), sent, "{told}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i18_derived_key_is_a_licence_and_the_same_everywhere() {
+        let derive = || Key::derive("charge", "order-4711", now(), DAY).unwrap();
+        let mut seen = Vec::new();
+        for _ in 0..2 {
+            let mock = Mock::new([LOST]);
+            let options = Options::new().idempotency_key(derive());
+            stack(Settings::new(), &mock)
+                .oneshot(post(options))
+                .await
+                .unwrap();
+            seen.extend(keys(&mock));
+        }
+        assert_eq!(seen.len(), 4);
+        assert!(
+            seen.iter()
+                .all(|key| key.as_deref() == Some(derive().as_str()))
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i19_call_later_than_the_far_side_remembers_is_refused() {
+        let yesterday = now() - DAY;
+        let key = Key::derive("charge", "order-4711", yesterday, DAY).unwrap();
+        let mock = Mock::default();
+        let options = Options::new().idempotency_key(key);
+        let refused = stack(Settings::new(), &mock).oneshot(post(options)).await;
+        let error = refused.unwrap_err();
+        assert_eq!(error.refused_by(), Some(Guard::Idempotency));
+        assert_eq!(
+            (error.kind(), error.effect()),
+            (Kind::KeyExpired, Effect::None)
+        );
+        assert_eq!(mock.count(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i19_key_that_expires_before_the_deadline_permits_no_repeat() {
+        let made_at = now() - DAY + SECS(5);
+        let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
+        let mock = Mock::new([LOST]);
+        let options = Options::new().idempotency_key(key);
+        let error = stack(Settings::new(), &mock).oneshot(post(options)).await;
+        assert!(matches!(
+            error.unwrap_err().not_repeated(),
+            Some(NotRepeated::Unsafe { .. })
+        ));
+        assert_eq!(mock.count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn layer_alone_gives_every_post_a_key() {
+        let mock = Mock::default();
+        let service = IdempotencyLayer::default().layer(mock.clone());
+        service.oneshot(request(Method::PATCH)).await.unwrap();
+        assert!(keys(&mock)[0].is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn key_is_in_no_debug_output() {
+        let mock = Mock::new([LOST]);
+        let key = Key::new("canary").unwrap();
+        let options = Options::new().idempotency_key(key).honours_keys(false);
+        let told = format!("{options:?}");
+        let error = stack(Settings::new(), &mock).oneshot(post(options)).await;
+        let error = error.unwrap_err();
+        let told = format!("{told} {error} {error:?} {:?}", error.timeline());
+        assert_eq!(keys(&mock), [Some("canary".to_owned())]);
+        assert!(!told.contains("canary"), "{told}");
+    }
+}

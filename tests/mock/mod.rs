@@ -1,0 +1,141 @@
+//! A service that is told what to do, and remembers what it was asked, on any clock.
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "no test needs all of it, and each needs another part"
+)]
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use tokio::time::Instant;
+use tower::Service;
+
+/// What becomes of one request.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    /// An answer: status, headers, body.
+    Answer(u16, Vec<(&'static str, String)>, Bytes),
+    /// An answer with a header of any bytes.
+    Raw(u16, http::HeaderName, http::HeaderValue),
+    /// An error of the connection.
+    Fail(io::ErrorKind),
+    /// The same, after a while.
+    FailAfter(Duration),
+    /// Nothing, for ever.
+    Hang,
+}
+
+pub(crate) fn status(code: u16) -> Step {
+    Step::Answer(code, Vec::new(), Bytes::new())
+}
+
+pub(crate) fn with(code: u16, name: &'static str, value: &str) -> Step {
+    Step::Answer(code, vec![(name, value.to_owned())], Bytes::new())
+}
+
+pub(crate) fn saying(code: u16, body: impl Into<Bytes>) -> Step {
+    Step::Answer(code, Vec::new(), body.into())
+}
+
+/// One request, as it arrived.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    pub(crate) head: Parts,
+    pub(crate) body: Bytes,
+    pub(crate) at: Instant,
+}
+
+impl Asked {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let value = self.head.headers.get(name)?;
+        value.to_str().ok()
+    }
+}
+
+/// The service; when its steps are used up, it answers 200.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Mock {
+    steps: Arc<Mutex<VecDeque<Step>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
+}
+
+impl Mock {
+    pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        let mock = Self::default();
+        mock.steps.lock().unwrap().extend(steps);
+        mock
+    }
+
+    pub(crate) fn asked(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    /// The time between one request and the next.
+    pub(crate) fn waits(&self) -> Vec<Duration> {
+        let asked = self.asked();
+        let pairs = asked.windows(2);
+        pairs.map(|pair| pair[1].at - pair[0].at).collect()
+    }
+}
+
+impl Service<Request<Full<Bytes>>> for Mock {
+    type Response = Response<Full<Bytes>>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Response<Full<Bytes>>>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+        let step = self.steps.lock().unwrap().pop_front();
+        let (head, body) = request.into_parts();
+        let asked = Arc::clone(&self.asked);
+        Box::pin(async move {
+            let body = body.collect().await.unwrap().to_bytes();
+            let at = Instant::now();
+            asked.lock().unwrap().push(Asked { head, body, at });
+            match step.unwrap_or_else(|| status(200)) {
+                Step::Answer(status, headers, body) => {
+                    let mut response = Response::builder().status(status);
+                    for (name, value) in headers {
+                        response = response.header(name, value);
+                    }
+                    Ok(response.body(Full::new(body)).unwrap())
+                }
+                Step::Raw(status, name, value) => {
+                    let response = Response::builder().status(status).header(name, value);
+                    Ok(response.body(Full::default()).unwrap())
+                }
+                Step::Fail(kind) => Err(kind.into()),
+                Step::FailAfter(wait) => {
+                    tokio::time::sleep(wait).await;
+                    Err(io::ErrorKind::ConnectionReset.into())
+                }
+                Step::Hang => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// A request to the payments API.
+pub(crate) fn request(method: http::Method) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method);
+    let request = request.uri("https://api.test/v1/charges?order=1");
+    let request = request.header("authorization", "Bearer canary");
+    request.body(Full::from("amount=100")).unwrap()
+}

@@ -1,0 +1,227 @@
+//! Redirects: each leg a request of its own, and what stays at home.
+
+#[cfg(test)]
+mod mock;
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+    use std::time::Duration;
+
+    use http::{HeaderName, Method};
+    use sevenhops::guard::redirect::Settings;
+    use sevenhops::hop::What;
+    use sevenhops::{
+        Effect, Guard, Kind, Options, RedirectLayer, RetryLayer, StandardLayer, StandardService,
+    };
+    use tower::{Layer, ServiceExt};
+
+    use super::mock::{Mock, Step, request, status, with};
+
+    fn stack(redirect: Settings, mock: &Mock) -> StandardService<Mock> {
+        let settings = sevenhops::Settings::new(Duration::from_secs(10)).redirect(redirect);
+        StandardLayer::with(&settings).unwrap().layer(mock.clone())
+    }
+
+    fn to(code: u16, location: &str) -> Step {
+        with(code, "location", location)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn body_and_method_go_along_or_do_not() {
+        for (code, method, expected, body) in [
+            (301, Method::POST, Method::GET, ""),
+            (302, Method::POST, Method::GET, ""),
+            (303, Method::PUT, Method::GET, ""),
+            (307, Method::POST, Method::POST, "amount=100"),
+            (308, Method::PATCH, Method::PATCH, "amount=100"),
+        ] {
+            let mock = Mock::new([to(code, "/v2")]);
+            stack(Settings::new(), &mock)
+                .oneshot(request(method))
+                .await
+                .unwrap();
+            let leg = &mock.asked()[1];
+            assert_eq!(leg.head.uri, "https://api.test/v2", "{code}");
+            assert_eq!(
+                (&leg.head.method, &leg.body[..]),
+                (&expected, body.as_bytes())
+            );
+            let keyed = leg.header("idempotency-key").is_some();
+            assert_eq!(keyed, expected != Method::GET, "{code}");
+            assert_eq!(leg.header("authorization"), Some("Bearer canary"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn i14_credentials_cookies_and_key_are_not_sent_to_another_origin() {
+        for there in [
+            "https://other.test/",
+            "https://api.test:444/",
+            "//api.example/",
+        ] {
+            let mock = Mock::new([to(307, there), to(307, "https://api.test/back")]);
+            let mut post = request(Method::POST);
+            for name in ["cookie", "x-api-key", "proxy-authorization"] {
+                post.headers_mut().insert(name, "canary".parse().unwrap());
+            }
+            stack(Settings::new(), &mock).oneshot(post).await.unwrap();
+            let asked = mock.asked();
+            assert_eq!(asked.len(), 3);
+            assert!(asked[0].header("idempotency-key").is_some());
+            // Once left at home, it stays there.
+            for leg in &asked[1..] {
+                let told = format!("{:?}", leg.head.headers);
+                assert!(
+                    !told.contains("canary") && !told.contains("idempotency"),
+                    "{told}"
+                );
+                assert_eq!(leg.body, "amount=100");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn key_left_at_home_is_no_licence_there() {
+        let mock = Mock::new([
+            to(307, "https://other.test/"),
+            Step::Fail(std::io::ErrorKind::ConnectionReset),
+        ]);
+        let mut post = request(Method::POST);
+        post.extensions_mut()
+            .insert(Options::new().honours_keys(true));
+        let error = stack(Settings::new(), &mock)
+            .oneshot(post)
+            .await
+            .unwrap_err();
+        assert_eq!((mock.count(), error.effect()), (2, Effect::Possible));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_leg_has_its_own_attempts_and_its_line_in_the_timeline() {
+        let mock = Mock::new([
+            status(503),
+            to(302, "https://other.test/b?key=s"),
+            status(503),
+        ]);
+        let service = stack(Settings::new(), &mock);
+        let response = service.oneshot(request(Method::GET)).await.unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (200, 4));
+        let timeline = response.body().timeline().clone();
+        let urls: Vec<_> = timeline.attempts().into_iter().map(|a| a.url).collect();
+        let there = Some("https://other.test/b".to_owned());
+        assert_eq!(urls, [None, None, there.clone(), there]);
+        let notes = timeline.notes();
+        assert!(
+            notes.iter().any(|note| matches!(&note.what,
+                What::Redirected { url, .. } if url == "https://other.test/b")),
+            "{notes:?}"
+        );
+        assert!(!timeline.to_string().contains("key=s"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn loop_is_named() {
+        let mock = Mock::new([to(302, "/a"), to(302, "/b"), to(302, "/a")]);
+        let service = stack(Settings::new(), &mock);
+        let error = service.oneshot(request(Method::GET)).await.unwrap_err();
+        assert_eq!(error.refused_by(), Some(Guard::Redirect));
+        assert_eq!((error.kind(), mock.count()), (Kind::RedirectLoop, 3));
+        assert_eq!(
+            error.source().unwrap().to_string(),
+            "status 302 leads to https://api.test/a, after 3 requests"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ten_redirects_are_followed_and_not_one_more() {
+        for (redirects, expected) in [(10, None), (11, Some(Kind::TooManyRedirects))] {
+            let mock = Mock::new((0..redirects).map(|leg| to(302, &format!("/{leg}"))));
+            let service = stack(Settings::new(), &mock);
+            let answer = service.oneshot(request(Method::GET)).await;
+            assert_eq!(answer.err().map(|error| error.kind()), expected);
+            assert_eq!(mock.count(), 11);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn downgrade_is_refused_and_sends_nothing() {
+        for there in ["http://api.test/", "ftp://api.test/"] {
+            let mock = Mock::new([to(301, there)]);
+            let service = stack(Settings::new(), &mock);
+            let error = service.oneshot(request(Method::GET)).await.unwrap_err();
+            assert_eq!((error.kind(), mock.count()), (Kind::RedirectRefused, 1));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn redirect_is_returned_as_it_is_where_that_is_wanted_or_it_leads_nowhere() {
+        let off = Options::new().no_redirects();
+        for (settings, options, location) in [
+            (Settings::new().follow(false), Options::new(), "/v2"),
+            (Settings::new(), off, "/v2"),
+            (Settings::new(), Options::new(), "https://[::1"),
+        ] {
+            let mock = Mock::new([to(302, location)]);
+            let mut get = request(Method::GET);
+            get.extensions_mut().insert(options);
+            let response = stack(settings, &mock).oneshot(get).await.unwrap();
+            assert_eq!((response.status().as_u16(), mock.count()), (302, 1));
+        }
+        let mock = Mock::new([status(304), status(302)]);
+        for code in [304, 302] {
+            let service = stack(Settings::new(), &mock);
+            let response = service.oneshot(request(Method::GET)).await.unwrap();
+            assert_eq!(response.status(), code);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn header_that_is_named_goes_along_and_a_credential_never_does() {
+        let tenant = HeaderName::from_static("x-tenant");
+        let settings = Settings::new()
+            .keep_across_origins(tenant)
+            .keep_across_origins(http::header::AUTHORIZATION);
+        let mock = Mock::new([to(302, "https://other.test/")]);
+        let mut get = request(Method::GET);
+        get.headers_mut().insert("x-tenant", "eu".parse().unwrap());
+        stack(settings, &mock).oneshot(get).await.unwrap();
+        let leg = &mock.asked()[1];
+        assert_eq!(leg.header("x-tenant"), Some("eu"));
+        assert_eq!(leg.header("authorization"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn layer_follows_alone_and_over_a_retry_alike() {
+        let mock = Mock::new([to(307, "/a"), to(307, "/b")]);
+        let redirect = RedirectLayer::new(Settings::new()).unwrap();
+        redirect
+            .layer(mock.clone())
+            .oneshot(request(Method::POST))
+            .await
+            .unwrap();
+        assert_eq!(mock.asked()[2].body, "amount=100");
+
+        let mock = Mock::new([to(307, "/a"), to(307, "/b")]);
+        let retry = RetryLayer::new(sevenhops::guard::retry::Settings::new()).unwrap();
+        let service = redirect.layer(retry.layer(mock.clone()));
+        service.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!(mock.asked()[2].body, "amount=100");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn redirected_post_leaves_open_what_it_did() {
+        let mock = Mock::new([to(303, "/done"), status(404)]);
+        let response = stack(Settings::new(), &mock)
+            .oneshot(request(Method::POST))
+            .await
+            .unwrap();
+        assert_eq!(response.body().timeline().effect(), Effect::Possible);
+        let mock = Mock::new([to(307, "/there"), status(404)]);
+        let response = stack(Settings::new(), &mock)
+            .oneshot(request(Method::POST))
+            .await
+            .unwrap();
+        assert_eq!(response.body().timeline().effect(), Effect::None);
+    }
+}
