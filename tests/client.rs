@@ -138,6 +138,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn hook_cannot_bring_timeouts_of_its_own() {
+        type Builder = reqwest::ClientBuilder;
+        let net = Net::new().await;
+        let second = Duration::from_secs(1);
+        let hooks: [(&str, Box<dyn Fn(Builder) -> Builder + Send + Sync>); 3] = [
+            ("timeout", Box::new(move |builder| builder.timeout(second))),
+            (
+                "read_timeout",
+                Box::new(move |builder| builder.read_timeout(second)),
+            ),
+            (
+                "connect_timeout",
+                Box::new(move |builder| builder.connect_timeout(second)),
+            ),
+        ];
+        for (name, hook) in hooks {
+            let refused = net.builder().reqwest(hook).build().unwrap_err();
+            let said = format!("reqwest hook of {name}(..) is not within");
+            assert!(refused.to_string().starts_with(&said), "{refused}");
+        }
+    }
+
+    #[tokio::test]
     async fn f3_silent_dns_with_a_search_list_is_still_a_timeout() {
         let net = Net::new().await;
         net.dns.set("pay.corp.test", Script::Silent);

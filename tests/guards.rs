@@ -298,7 +298,7 @@ mod tests {
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
         server.on_connection((0..30).map(|_| ConnFault::Silent));
-        let client = client(&net);
+        let client = net.client();
         for connection in 1..=30 {
             let mut calling = Box::pin(client.get(url(&server, "https")).send());
             tokio::select! {

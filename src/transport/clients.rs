@@ -82,13 +82,27 @@ impl Recipe {
         }
         let address = SocketAddr::from(([127, 0, 0, 1], 9));
         match self.make(&"localhost".into(), address) {
-            Ok(_) => Ok(()),
+            Ok(client) => refuse_timeouts(&format!("{:?} {client:?}", self.hooked())),
             Err(error) => Err(SettingError::failed(
                 "reqwest hook or tls",
                 error.without_url(),
             )),
         }
     }
+}
+
+/// A timeout below ours would end calls in ways that nobody can name, and cannot be taken back.
+fn refuse_timeouts(shown: &str) -> Result<(), SettingError> {
+    for set in ["connect_timeout", "read_timeout", "timeout"] {
+        if shown.contains(&format!(" {set}: ")) {
+            return Err(SettingError::out_of_range(
+                "reqwest hook",
+                format_args!("{set}(..)"),
+                "what leaves the timeouts alone; give the client limits instead",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The clients in use, bounded in number and in idle time.
