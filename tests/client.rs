@@ -140,9 +140,10 @@ mod tests {
     #[tokio::test]
     async fn hook_cannot_bring_timeouts_of_its_own() {
         type Builder = reqwest::ClientBuilder;
+        type Hook = Box<dyn Fn(Builder) -> Builder + Send + Sync>;
         let net = Net::new().await;
         let second = Duration::from_secs(1);
-        let hooks: [(&str, Box<dyn Fn(Builder) -> Builder + Send + Sync>); 3] = [
+        let hooks: [(&str, Hook); 3] = [
             ("timeout", Box::new(move |builder| builder.timeout(second))),
             (
                 "read_timeout",
