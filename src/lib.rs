@@ -30,6 +30,10 @@
 //! |---|---|
 //! | [`Client`] | builds the request, decodes the answer |
 //! | [`CallLayer`] | the deadline of the whole call, its timeline, its span |
+//! | [`IdempotencyLayer`] | one key a call, the same in every attempt |
+//! | [`RedirectLayer`] | each leg a request of its own; what belongs at home stays there |
+//! | [`RetryLayer`] | repeats what is safe, worth it and affordable |
+//! | [`BreakerLayer`] | refuses at once what would fail all the same |
 //! | [`AttemptLayer`] | the limits of one try, and the tracker that hears every hop |
 //! | [`Transport`] | our own look-up, then one reqwest client for each destination and address |
 //!
@@ -39,7 +43,7 @@
 //! # Features
 //!
 //! `client` (on by default) is the client, the transport and the resolver; without it the layers
-//! remain. `testing` is the fault server and the scripted name server of this crate's own tests.
+//! remain. `serde` reads [`Settings`] from a file. `testing` is the fault server and the scripted name server of this crate's own tests.
 #![cfg_attr(
     not(feature = "client"),
     expect(
