@@ -111,8 +111,19 @@ pub(crate) struct Origin<'u> {
 impl<'u> Origin<'u> {
     pub(crate) fn of(uri: &'u Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?;
-        let host = uri.host().filter(|host| !host.is_empty())?;
-        let port = uri.port_u16().filter(|port| *port != default_port(scheme));
+        let authority = uri.authority()?;
+        let mut bytes = authority.as_str().bytes();
+        let (host, port) = if bytes.any(|byte| matches!(byte, b'@' | b':')) {
+            let port = authority.port_u16();
+            let port = port.filter(|port| *port != default_port(scheme));
+            (authority.host(), port)
+        } else {
+            // Nothing but the host, as nearly always: no need to search it for its parts.
+            (authority.as_str(), None)
+        };
+        if host.is_empty() {
+            return None;
+        }
         Some(Self {
             scheme,
             host,

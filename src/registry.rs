@@ -266,6 +266,43 @@ mod tests {
     }
 
     #[test]
+    fn threads_share_one_entry_for_each_name() {
+        let now = clock::now();
+        let registry = Registry::bounded(256, now);
+        let ask = || {
+            let keep = |number| registry.get_or_keep(name(number), Note::default(), now);
+            (0..200).map(keep).collect::<Vec<_>>()
+        };
+        let kept = std::thread::scope(|scope| {
+            let asking: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+            let kept = asking.into_iter().map(|asking| asking.join().unwrap());
+            kept.collect::<Vec<_>>()
+        });
+        for others in &kept[1..] {
+            let same = |(one, other): (&Arc<Note>, &Arc<Note>)| Arc::ptr_eq(one, other);
+            assert!(kept[0].iter().zip(others).all(same));
+        }
+    }
+
+    #[test]
+    fn threads_that_flood_it_do_not_exceed_the_bound() {
+        let now = clock::now();
+        let registry = Registry::bounded(64, now);
+        let flood = |thread: usize| {
+            for number in 0..2_000 {
+                let key = name(number * 4 + thread);
+                drop(registry.get_or_keep(key, Note::default(), now));
+            }
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || flood(thread));
+            }
+        });
+        assert!((1..=64).contains(&registry.len()));
+    }
+
+    #[test]
     fn newcomer_is_served_unkept_where_all_are_pinned() {
         let start = clock::now();
         let registry = filled(16, start);

@@ -161,10 +161,6 @@ mod tests {
             (r#"{"deadline": "1s", "retry": {"budget": {"x": 1}}}"#, "x"),
             (r#"{"deadline": "1s", "breaker": {"x": 1}}"#, "x"),
             (
-                r#"{"deadline": "1s", "breaker": {"slow_calls": {"x": 1}}}"#,
-                "x",
-            ),
-            (
                 r#"{"deadline": "1s", "breaker": {"window": {"x": 1}}}"#,
                 "x",
             ),

@@ -2,6 +2,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
@@ -34,18 +35,18 @@ pub(super) struct Receiving {
     pub(super) judged: Option<(Ticket, Verdict)>,
     pub(super) judge: Option<Judge>,
     /// Whether the head said that it was done.
-    pub(super) is_done: bool,
+    is_done: bool,
     call: Option<Call>,
     /// Whether the reader waits, or is itself waited for.
     is_waiting: bool,
 }
 
 impl Receiving {
-    pub(super) fn unjudged(call: Option<Call>) -> Self {
+    pub(super) fn unjudged(call: Option<Call>, status: StatusCode) -> Self {
         Self {
             judged: None,
             judge: None,
-            is_done: false,
+            is_done: status.is_success(),
             call,
             is_waiting: false,
         }

@@ -97,11 +97,11 @@ where
         let call = call.take();
         // The inner future goes before anyone hears of the end.
         this.state.set(State::Done);
-        Poll::Ready(match (ended, this.admitted.take()) {
+        Poll::Ready(match (ended, this.admitted.as_mut()) {
             (Ok(response), Some(admitted)) => Ok(admitted.head(response)),
             (Err(error), Some(admitted)) => Err(admitted.fail(error.into())),
             (Ok(response), None) => {
-                let unjudged = Receiving::unjudged(call);
+                let unjudged = Receiving::unjudged(call, response.status());
                 Ok(response.map(|body| BreakerBody::new(body, unjudged)))
             }
             (Err(error), None) => Err(Error::of_inner(error, call.as_ref())),
@@ -111,7 +111,7 @@ where
 
 impl Admitted {
     /// The head is here: a status that is a failure is judged at once, the rest when the body ends.
-    fn head<R: Body>(mut self, response: Response<R>) -> Response<BreakerBody<R>> {
+    fn head<R: Body>(&mut self, response: Response<R>) -> Response<BreakerBody<R>> {
         let diagnosis = Diagnosis::status(response.status(), response.headers(), false);
         let hint = diagnosis.and_then(|_| hint(response.headers(), clock::wall()));
         let verdict = self.judge.judge(diagnosis.as_ref(), hint);
@@ -119,12 +119,10 @@ impl Admitted {
         let took = || clock::now().saturating_duration_since(since);
         let verdict = self.judge.by_time(verdict, took);
 
-        let streaming = self.call.as_ref();
-        let streaming = streaming.is_some_and(|call| call.options().streaming);
+        let call = self.call.as_ref();
+        let streaming = call.is_some_and(|call| call.options().streaming);
         let is_well = matches!(verdict, Verdict::Success | Verdict::Slow);
-        let call = self.call.take();
-        let mut receiving = Receiving::unjudged(call);
-        receiving.is_done = response.status().is_success();
+        let mut receiving = Receiving::unjudged(self.call.take(), response.status());
         match self.ticket.take() {
             Some(ticket) if is_well && !streaming && !response.body().is_end_stream() => {
                 ticket.answered();
@@ -137,7 +135,7 @@ impl Admitted {
         response.map(|body| BreakerBody::new(body, receiving))
     }
 
-    fn fail(mut self, error: BoxError) -> Error {
+    fn fail(&mut self, error: BoxError) -> Error {
         let error = Error::of_inner(error, self.call.as_ref());
         if let Some(ticket) = self.ticket.take() {
             let verdict = self

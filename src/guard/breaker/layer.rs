@@ -106,7 +106,8 @@ use crate::limit::Limits;
 ///   before there are enough. Refused when it is built.
 /// - One circuit for hosts that fail apart (shards, tenants behind one gateway): see
 ///   [`key_by`](Self::key_by).
-/// - Inside of a service that reserves room in `poll_ready`: a refusal holds it until the next call.
+/// - Around a service that reserves room in `poll_ready`, as a concurrency limit does: a refusal
+///   keeps that room until the next call, or until the service is dropped.
 ///
 /// # Cancel safety
 ///

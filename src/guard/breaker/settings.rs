@@ -35,7 +35,9 @@ pub struct Settings {
     minimum_volume: u32,
     window: Option<Window>,
     consecutive_failures: Option<u32>,
-    slow_calls: Option<SlowCalls>,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
+    slow_limit: Option<Duration>,
+    slow_ratio: f64,
     #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
     open_for: Duration,
     #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
@@ -43,46 +45,6 @@ pub struct Settings {
     probes: u32,
     throttled_counts: bool,
     observe_only: bool,
-}
-
-/// A window as it stands in a file.
-#[cfg(feature = "serde")]
-#[derive(serde::Deserialize, serde::Serialize)]
-#[serde(rename = "Window", rename_all = "snake_case")]
-enum Written {
-    Time(#[serde(with = "crate::file::duration")] Duration),
-    Count(u32),
-}
-
-#[cfg(feature = "serde")]
-impl<'de> serde::Deserialize<'de> for Window {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Written::deserialize(deserializer).map(|written| match written {
-            Written::Time(window) => Self::Time(window),
-            Written::Count(attempts) => Self::Count(attempts),
-        })
-    }
-}
-
-#[cfg(feature = "serde")]
-impl serde::Serialize for Window {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let written = match *self {
-            Self::Time(window) => Written::Time(window),
-            Self::Count(attempts) => Written::Count(attempts),
-        };
-        written.serialize(serializer)
-    }
-}
-
-/// When an answer is slow, and the share of slow ones that opens a circuit.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-struct SlowCalls {
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
-    limit: Duration,
-    ratio: f64,
 }
 
 impl Default for Settings {
@@ -100,7 +62,8 @@ impl Settings {
             minimum_volume: MINIMUM_VOLUME,
             window: None,
             consecutive_failures: None,
-            slow_calls: None,
+            slow_limit: None,
+            slow_ratio: FAILURE_RATIO,
             open_for: OPEN_FOR,
             open_at_most: OPEN_AT_MOST,
             probes: PROBES,
@@ -141,7 +104,8 @@ impl Settings {
     /// the response head: more than 0, at most 1.
     #[must_use]
     pub const fn slow_calls(mut self, limit: Duration, ratio: f64) -> Self {
-        self.slow_calls = Some(SlowCalls { limit, ratio });
+        self.slow_limit = Some(limit);
+        self.slow_ratio = ratio;
         self
     }
 
@@ -195,14 +159,14 @@ impl Settings {
                 .window
                 .unwrap_or_else(|| Window::Time(SHORTEST_WINDOW.max(attempt * 2))),
             consecutive_failures: self.consecutive_failures,
-            slow_ratio: self.slow_calls.map(|slow| slow.ratio),
+            slow_ratio: self.slow_limit.map(|_| self.slow_ratio),
             open_for: self.open_for,
             open_at_most: self.open_at_most,
             probes: self.probes,
             shortest_lease: attempt,
         };
         let judge = Judge {
-            slow: self.slow_calls.map(|slow| slow.limit),
+            slow: self.slow_limit,
             throttled_counts: self.throttled_counts,
             attempt,
         };
@@ -216,9 +180,9 @@ impl Settings {
         if let Some(attempts) = self.consecutive_failures {
             count("consecutive failures", attempts, 1..=u32::MAX)?;
         }
-        if let Some(slow) = self.slow_calls {
-            duration("slow limit", slow.limit, Limit::MAX.get())?;
-            ratio("slow ratio", slow.ratio)?;
+        if let Some(limit) = self.slow_limit {
+            duration("slow limit", limit, Limit::MAX.get())?;
+            ratio("slow ratio", self.slow_ratio)?;
         }
         duration("open time", self.open_for, Limit::MAX.get())?;
         duration("longest open time", self.open_at_most, Limit::MAX.get())?;

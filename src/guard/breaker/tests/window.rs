@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::rules::Window;
-use super::window::{Mark, Recent, Tally};
+use super::super::rules::Window;
+use super::super::window::{Mark, Recent, Tally};
 use crate::clock;
 use crate::hop::Hop;
 

@@ -1,0 +1,107 @@
+//! The scripts of the breaker, on a virtual clock: F failure, S success, seconds by addition.
+
+mod opening;
+mod probing;
+mod window;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cause::Failure;
+use super::circuit::{Circuit, Moment, Permit, Refusal, State, Verdict};
+use super::rules::{Rules, Window};
+use crate::clock;
+use crate::hop::{Hop, Kind};
+
+const OPEN_FOR: Duration = Duration::from_secs(30);
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+const NANO: Duration = Duration::from_nanos(1);
+
+/// Ratio 0.5, window 10 s, at least 4 calls, open for 30 s.
+const RULES: Rules = Rules {
+    failure_ratio: 0.5,
+    minimum_volume: 4,
+    window: Window::Time(Duration::from_secs(10)),
+    consecutive_failures: None,
+    slow_ratio: None,
+    open_for: Duration::from_secs(30),
+    open_at_most: Duration::from_secs(120),
+    probes: 1,
+    shortest_lease: Duration::from_secs(5),
+};
+
+fn failure(hop: Hop, kind: Kind) -> Verdict {
+    let failure = Failure { hop, kind };
+    Verdict::Failure {
+        failure,
+        hint: None,
+    }
+}
+
+fn refused() -> Verdict {
+    failure(Hop::Connect, Kind::Refused)
+}
+
+/// A circuit, and the instant its clock counts from.
+struct Script {
+    circuit: Circuit,
+    start: Instant,
+}
+
+impl Script {
+    fn new(rules: Rules) -> Self {
+        let start = clock::now();
+        let circuit = Circuit::new(rules, start);
+        Self { circuit, start }
+    }
+
+    fn at(&self, since: Duration) -> Instant {
+        self.start + since
+    }
+
+    fn admit(&mut self, at: Duration) -> Result<Permit, Refusal> {
+        let now = self.at(at);
+        self.circuit.admit(now)
+    }
+
+    fn settle(&mut self, permit: Permit, verdict: Verdict, at: Duration) -> State {
+        let now = self.at(at);
+        self.circuit
+            .settle(permit, verdict, Moment { now, luck: 0.0 });
+        self.state()
+    }
+
+    fn one(&mut self, verdict: Verdict, at: Duration) -> State {
+        let permit = self.admit(at).unwrap();
+        self.settle(permit, verdict, at)
+    }
+
+    /// Plays `"FFS"`, each letter an attempt, all at the same time.
+    fn play(&mut self, letters: &str, at: Duration) -> State {
+        for letter in letters.chars() {
+            let verdict = if letter == 'F' {
+                refused()
+            } else {
+                Verdict::Success
+            };
+            self.one(verdict, at);
+        }
+        self.state()
+    }
+
+    fn state(&self) -> State {
+        self.circuit.position().state
+    }
+
+    fn retry_after(&mut self, at: Duration) -> Duration {
+        self.admit(at).unwrap_err().retry_after.unwrap()
+    }
+
+    /// Open since `at`.
+    fn opened(rules: Rules, at: Duration) -> Self {
+        let mut script = Self::new(rules);
+        assert_eq!(script.play("FFFF", at), State::Open);
+        script
+    }
+}

@@ -1,0 +1,142 @@
+//! Callers that go away, and callers that come all at once.
+
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use sevenhops::guard::breaker::{Settings, State};
+use sevenhops::{BreakerLayer, Guard};
+use tokio::time::{Instant, advance};
+use tower::{Layer, Service, ServiceExt};
+
+use super::mock::*;
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_at_every_await_point_a_probe_returns_its_permit() {
+    for point in ["pending", "head", "mid-body"] {
+        let (mock, service, breaker) = opened(Settings::new()).await;
+        advance(OPEN_TIME).await;
+        mock.set(match point {
+            "pending" => Leaf::Hangs,
+            _ => Leaf::Stalls,
+        });
+        let mut future = Box::pin(service.clone().oneshot(get()));
+        if let Poll::Ready(response) = poll_once(future.as_mut()) {
+            let mut body = response.unwrap().into_body();
+            assert!(ask(&service).await.is_err(), "{point}: the probe is out");
+            if point == "mid-body" {
+                body.frame().await.unwrap().unwrap();
+                assert!(poll_once(Box::pin(body.frame()).as_mut()).is_pending());
+            }
+            drop(body);
+            // The answer came, and nobody wanted it to its end.
+            assert_eq!(breaker.state(&api()), State::Closed, "{point}");
+            continue;
+        }
+        assert!(ask(&service).await.is_err(), "{point}: the probe is out");
+        drop(future);
+        mock.set(Leaf::Answers(200));
+        assert!(ask(&service).await.is_ok(), "{point}");
+        assert_eq!(breaker.state(&api()), State::Closed, "{point}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_call_that_was_never_polled_returns_its_permit() {
+    let (mock, mut service, breaker) = opened(Settings::new()).await;
+    advance(OPEN_TIME).await;
+    mock.set(Leaf::Hangs);
+    std::future::poll_fn(|cx| ready(&mut service, cx)).await;
+    let probe = service.call(get());
+    assert!(ask(&service).await.is_err());
+    drop(probe);
+    assert_eq!(breaker.state(&api()), State::HalfOpen);
+    mock.set(Leaf::Answers(200));
+    assert!(ask(&service).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_calls_count_nothing() {
+    let (mock, service, breaker) = over(Leaf::Hangs);
+    for _ in 0..1_000 {
+        let mut future = Box::pin(ask(&service));
+        assert!(poll_once(future.as_mut()).is_pending());
+    }
+    assert_eq!(breaker.state(&api()), State::Closed);
+    mock.set(Leaf::Answers(503));
+    fail(&service, 19).await;
+    assert_eq!(breaker.state(&api()), State::Closed);
+    fail(&service, 1).await;
+    assert_eq!(breaker.state(&api()), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn thousand_callers_at_the_edge_are_one_inner_call() {
+    for probes in [1, 3] {
+        let (mock, service, _) = opened(Settings::new().probes(probes)).await;
+        advance(OPEN_TIME).await;
+        mock.set(Leaf::Hangs);
+        let before = mock.calls();
+        let mut callers = tokio::task::JoinSet::new();
+        for _ in 0..1_000 {
+            let service = service.clone();
+            callers.spawn(async move { service.oneshot(get()).await.map(drop) });
+        }
+        for _ in probes..1_000 {
+            let refused = callers.join_next().await.unwrap().unwrap().unwrap_err();
+            assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+        }
+        assert_eq!(mock.calls() - before, probes as usize);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_goes_well_allocates_nothing() {
+    let answer = |_request: Request<()>| {
+        let body = http_body_util::Empty::<Bytes>::new();
+        std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+    };
+    let mut service = BreakerLayer::new(limits()).layer(tower::service_fn(answer));
+    let mut requests: Vec<_> = std::iter::repeat_with(get).take(100).collect();
+    let mut once = |request| {
+        let calling = std::pin::pin!(service.call(request));
+        assert!(poll_once(calling).is_ready());
+    };
+    once(get());
+    let memory = allocation_counter::measure(|| requests.drain(..).for_each(&mut once));
+    assert_eq!(memory.count_total, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn service_that_was_polled_ready_is_the_one_that_is_called() {
+    /// Counts what was made ready and not called.
+    struct Reserved(i32);
+
+    impl Service<Request<()>> for Reserved {
+        type Response = Response<Script>;
+        type Error = Infallible;
+        type Future = std::future::Ready<Result<Response<Script>, Infallible>>;
+
+        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            self.0 += 1;
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _request: Request<()>) -> Self::Future {
+            self.0 -= 1;
+            assert_eq!(self.0, 0, "called without being ready");
+            let body = Script::of(Leaf::Answers(200));
+            std::future::ready(Ok(Response::new(body)))
+        }
+    }
+
+    let mut service = BreakerLayer::new(limits()).layer(Reserved(0));
+    for _ in 0..3 {
+        let start = Instant::now();
+        assert!(service.ready().await.unwrap().call(get()).await.is_ok());
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

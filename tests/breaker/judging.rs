@@ -1,0 +1,222 @@
+//! What counts, and what does not.
+
+use std::error::Error as _;
+use std::io;
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::BodyExt;
+use sevenhops::guard::breaker::{Settings, State};
+use sevenhops::{AttemptLayer, BreakerLayer, CallLayer, Effect, Guard, Hop, Kind, Options};
+use tokio::time::advance;
+use tower::{Layer, ServiceExt};
+
+use super::mock::*;
+
+#[tokio::test(start_paused = true)]
+async fn hung_calls_that_an_outer_timeout_drops_after_the_attempt_limit_count() {
+    let (_, service, breaker) = over(Leaf::Hangs);
+    let mut hung: Vec<_> = (0..200).map(|_| Box::pin(ask(&service))).collect();
+    for future in &mut hung {
+        assert!(poll_once(future.as_mut()).is_pending());
+    }
+    advance(ATTEMPT).await;
+    drop(hung);
+    assert_eq!(breaker.state(&api()), State::Open);
+    let refused = ask(&service).await.unwrap_err();
+    assert_eq!(
+        refused.source().unwrap().to_string(),
+        "20 of 20 attempts failed, 20 at server (timeout)"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn drop_after_the_calls_deadline_is_a_failure() {
+    let (_, service, breaker) = over(Leaf::Hangs);
+    // The deadline comes long before the attempt limit, and the call drops what is below.
+    let call = CallLayer::new(Duration::from_millis(100)).unwrap();
+    let call = call.layer(service);
+    for _ in 0..20 {
+        assert_eq!(breaker.state(&api()), State::Closed);
+        assert!(call.clone().oneshot(get()).await.unwrap_err().is_timeout());
+    }
+    assert_eq!(breaker.state(&api()), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_that_is_waited_for_at_the_deadline_is_a_failure_at_receive() {
+    let (_, service, breaker) = over(Leaf::Stalls);
+    let call = CallLayer::new(Duration::from_millis(100)).unwrap();
+    let call = call.layer(service.clone());
+    for _ in 0..20 {
+        assert_eq!(breaker.state(&api()), State::Closed);
+        let body = call.clone().oneshot(get()).await.unwrap().into_body();
+        assert!(body.collect().await.is_err());
+    }
+    assert_eq!(breaker.state(&api()), State::Open);
+    let cause = ask(&service).await.unwrap_err();
+    assert_eq!(
+        cause.source().unwrap().to_string(),
+        "20 of 20 attempts failed, 20 at receive (timeout)"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_that_ends_at_its_limit_is_a_failure_at_its_hop() {
+    let layer = BreakerLayer::new(limits());
+    let attempt = AttemptLayer::new(limits()).layer(Mock::new(Leaf::Hangs));
+    let service = layer.layer(attempt);
+    let hung: Vec<_> = (0..20)
+        .map(|_| tokio::spawn(service.clone().oneshot(get())))
+        .collect();
+    for hung in hung {
+        assert!(hung.await.unwrap().unwrap_err().is_timeout());
+    }
+    assert_eq!(layer.handle().state(&api()), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_that_is_dropped_after_its_limit_is_a_failure_at_the_hop_that_was_open() {
+    let layer = BreakerLayer::new(limits());
+    let attempt = AttemptLayer::new(limits()).layer(Mock::new(Leaf::Hangs));
+    let call = CallLayer::new(SECS(10)).unwrap();
+    let service = call.layer(layer.layer(attempt));
+    let mut hung: Vec<_> = (0..40)
+        .map(|_| Box::pin(service.clone().oneshot(get())))
+        .collect();
+    for future in &mut hung {
+        assert!(poll_once(future.as_mut()).is_pending());
+    }
+    advance(ATTEMPT - Duration::from_millis(1)).await;
+    hung.truncate(20);
+    assert_eq!(layer.handle().state(&api()), State::Closed);
+    advance(Duration::from_millis(1)).await;
+    drop(hung);
+    let refused = service.oneshot(get()).await.unwrap_err();
+    assert_eq!(
+        refused.source().unwrap().to_string(),
+        "20 of 20 attempts failed, 20 at server (timeout)"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_that_breaks_off_counts_and_one_that_ends_does_not() {
+    let (mock, service, breaker) = over(Leaf::BreaksOff);
+    for _ in 0..20 {
+        let error = ask(&service).await.unwrap().into_body().collect().await;
+        let error = error.unwrap_err();
+        assert_eq!(
+            (error.hop(), error.effect()),
+            (Some(Hop::Receive), Effect::Done)
+        );
+    }
+    assert_eq!(breaker.state(&api()), State::Open);
+    breaker.close(&api());
+    mock.set(Leaf::Streams);
+    for _ in 0..40 {
+        let body = ask(&service).await.unwrap().into_body();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "piece");
+    }
+    mock.set(Leaf::BreaksOff);
+    for _ in 0..20 {
+        let body = ask(&service).await.unwrap().into_body();
+        assert!(body.collect().await.is_err());
+    }
+    assert_eq!(breaker.state(&api()), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streaming_call_is_judged_by_its_head() {
+    let (mock, service, breaker) = opened(Settings::new()).await;
+    advance(OPEN_TIME).await;
+    mock.set(Leaf::Stalls);
+    let call = CallLayer::new(SECS(10)).unwrap().layer(service);
+    let mut request = get();
+    request.extensions_mut().insert(Options::new().streaming());
+    let _open = call.oneshot(request).await.unwrap();
+    assert_eq!(breaker.state(&api()), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn inner_errors_are_kept_and_count() {
+    let (_, service, breaker) = over(Leaf::Fails(io::ErrorKind::ConnectionRefused));
+    for _ in 0..20 {
+        let error = ask(&service).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        let cause = error.source().unwrap().downcast_ref::<io::Error>();
+        assert_eq!(cause.unwrap().kind(), io::ErrorKind::ConnectionRefused);
+    }
+    assert_eq!(breaker.state(&api()), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn statuses_4xx_and_429_do_not_count() {
+    for status in [400, 401, 404, 408, 429] {
+        let (_, service, breaker) = over(Leaf::Answers(status));
+        fail(&service, 40).await;
+        assert_eq!(breaker.state(&api()), State::Closed, "{status}");
+    }
+    let (_, service, breaker) = with(Leaf::Answers(429), Settings::new().throttled_counts(true));
+    fail(&service, 20).await;
+    assert_eq!(breaker.state(&api()), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusals_by_guards_below_do_not_count() {
+    let layer = BreakerLayer::new(limits());
+    let inner = CallLayer::new(SECS(1)).unwrap();
+    let below = BreakerLayer::new(limits());
+    below.handle().isolate(&api());
+    let service = layer.layer(inner.layer(below.layer(Mock::new(Leaf::Hangs))));
+    for _ in 0..40 {
+        let refused = service.clone().oneshot(get()).await.unwrap_err();
+        assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+        assert_eq!(refused.retry_after(), None);
+    }
+    assert_eq!(layer.handle().state(&api()), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_answers_open_it_where_that_is_wanted() {
+    let settings = Settings::new().slow_calls(SECS(1), 0.5);
+    let layer = BreakerLayer::with(limits(), settings).unwrap();
+    let mock = Mock::new(Leaf::Answers(200));
+    let slowed = tower::service_fn(move |request: Request<()>| {
+        let mock = mock.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(1_500)).await;
+            mock.oneshot(request).await
+        }
+    });
+    let service = layer.layer(slowed);
+    let slow: Vec<_> = (0..20)
+        .map(|_| tokio::spawn(service.clone().oneshot(get())))
+        .collect();
+    for slow in slow {
+        assert_eq!(slow.await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(layer.handle().state(&api()), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_successes_then_failures_open_within_the_windows_worth() {
+    let (mock, service, breaker) = over(Leaf::Answers(200));
+    for _ in 0..10_000 {
+        assert!(ask(&service).await.is_ok());
+    }
+    advance(SECS(10)).await;
+    mock.set(Leaf::Answers(503));
+    fail(&service, 20).await;
+    assert_eq!(breaker.state(&api()), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_without_a_destination_is_not_judged() {
+    let (_, service, breaker) = over(Leaf::Answers(503));
+    for _ in 0..40 {
+        let request = Request::get("/v1").body(()).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        assert!(response.into_body().collect().await.is_ok());
+    }
+    assert_eq!(breaker.destinations(), []);
+}

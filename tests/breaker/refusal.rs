@@ -1,0 +1,63 @@
+//! What a refusal says.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use sevenhops::guard::breaker::Settings;
+use sevenhops::{CallLayer, Effect, Guard, Kind};
+use tokio::time::advance;
+use tower::{Layer, ServiceExt};
+
+use super::mock::*;
+
+#[tokio::test(start_paused = true)]
+async fn refusal_sends_nothing_and_keeps_its_cause() {
+    let (mock, service, _) = opened(Settings::new()).await;
+    let refused = ask(&service).await.unwrap_err();
+    assert_eq!(mock.calls(), 20);
+    assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+    assert_eq!((refused.hop(), refused.kind()), (None, Kind::Open));
+    assert_eq!(refused.effect(), Effect::None);
+    let cause = refused.source().unwrap();
+    assert_eq!(
+        cause.to_string(),
+        "20 of 20 attempts failed, 20 at server (unavailable)"
+    );
+    assert_eq!(cause.source().unwrap().to_string(), "server: unavailable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusal_within_a_call_names_the_call_and_no_secret() {
+    let (_, service, _) = opened(Settings::new()).await;
+    let call = CallLayer::new(SECS(10)).unwrap().layer(service);
+    let refused = call.oneshot(get()).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "GET https://api.test/v1 refused by the breaker: open; 0 attempts, no effect"
+    );
+    assert!(!format!("{refused:?}").contains("canary"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn refusal_tells_the_truth() {
+    let (mock, service, _) = opened(Settings::new()).await;
+    let wait = ask(&service).await.unwrap_err().retry_after().unwrap();
+    assert!((SECS(5)..OPEN_TIME).contains(&wait), "{wait:?}");
+    mock.set(Leaf::Answers(200));
+    // The clock of a paused runtime goes by the millisecond.
+    advance(wait - Duration::from_millis(2)).await;
+    assert!(ask(&service).await.is_err());
+    advance(Duration::from_millis(2)).await;
+    assert!(ask(&service).await.is_ok());
+    assert!(ask(&service).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_on_the_opening_answer_is_honoured() {
+    let (mock, service, _) = over(Leaf::Answers(503));
+    fail(&service, 19).await;
+    mock.set(Leaf::RetryAfter("60"));
+    fail(&service, 1).await;
+    let wait = ask(&service).await.unwrap_err().retry_after().unwrap();
+    assert!((SECS(60)..SECS(72)).contains(&wait), "{wait:?}");
+}
