@@ -1,6 +1,6 @@
 //! What one request wants otherwise than its client.
 
-use std::num::NonZeroU32;
+use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ pub struct Options {
     pub(crate) whole_body: Option<usize>,
     pub(crate) route: Option<Arc<str>>,
     pub(crate) no_retry: bool,
-    pub(crate) attempts: Option<NonZeroU32>,
+    pub(crate) attempts: Option<NonZeroU8>,
     pub(crate) statuses: Option<Arc<[StatusCode]>>,
     pub(crate) no_redirects: bool,
     pub(crate) key: Option<Key>,
@@ -95,7 +95,7 @@ impl Options {
 
     /// Makes up to so many attempts, the first included.
     #[must_use]
-    pub fn attempts(mut self, most: NonZeroU32) -> Self {
+    pub fn attempts(mut self, most: NonZeroU8) -> Self {
         self.attempts = Some(most);
         self
     }

@@ -5,7 +5,7 @@ mod net;
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
+    use std::num::NonZeroU8;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -211,7 +211,7 @@ mod tests {
         let client = net.builder().retry(quick().budget(two)).build().unwrap();
         let get = client.get(format!("http://api.test:{}/", port.addr().port()));
         let error = get
-            .attempts(NonZeroU32::new(9).unwrap())
+            .attempts(NonZeroU8::new(9).unwrap())
             .send()
             .await
             .unwrap_err();

@@ -25,6 +25,7 @@ mod breaker {
 
     /// Loom's, in the place of the standard library's.
     mod sync {
+        pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
         pub(super) use loom::sync::{Arc, Mutex};
         pub(super) use std::sync::PoisonError;
 

@@ -7,7 +7,7 @@ mod mock;
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
-    use std::num::NonZeroU32;
+    use std::num::NonZeroU8;
     use std::time::Duration;
 
     use http::{Method, StatusCode};
@@ -260,7 +260,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_request_may_want_it_otherwise() {
         let off = Options::new().no_retry();
-        let more = Options::new().attempts(NonZeroU32::new(5).unwrap());
+        let more = Options::new().attempts(NonZeroU8::new(5).unwrap());
         let only = Options::new().retry_statuses([StatusCode::NOT_FOUND]);
         for (options, code, sent) in [
             (off, 503, 1),
@@ -416,6 +416,44 @@ mod tests {
         assert!(calling.await.is_err());
         tokio::time::sleep(SECS(10)).await;
         assert_eq!(mock.count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cancelled_wait_gives_back_what_the_budget_paid() {
+        let mock = Mock::new([status(503), status(503)]);
+        let one = Budget::new()
+            .ratio(0.0)
+            .at_least_per_second(1)
+            .over(SECS(1));
+        let service = stack(steady().budget(one), &mock);
+        let calling = service.clone().oneshot(request(Method::GET));
+        assert!(tokio::time::timeout(MS(50), calling).await.is_err());
+        let response = service.oneshot(request(Method::GET)).await.unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (200, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repeat_that_was_begun_is_paid_for_though_its_caller_goes_away() {
+        let mock = Mock::new([status(503), Step::Hang, status(503)]);
+        let one = Budget::new()
+            .ratio(0.0)
+            .at_least_per_second(1)
+            .over(SECS(1));
+        let service = stack(steady().budget(one), &mock);
+        let calling = service.clone().oneshot(request(Method::GET));
+        assert!(tokio::time::timeout(MS(150), calling).await.is_err());
+        let response = service.oneshot(request(Method::GET)).await.unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (503, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stack_around_that_makes_one_attempt_leaves_the_repeating_to_the_one_inside() {
+        let mock = Mock::new((0..9).map(|_| status(503)));
+        let once = sevenhops::Settings::new(SECS(10)).retry(steady().attempts(1));
+        let outer = StandardLayer::with(&once).unwrap();
+        let service = outer.layer(stack(steady(), &mock));
+        service.oneshot(request(Method::GET)).await.unwrap();
+        assert_eq!(mock.count(), 3);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::num::NonZeroU32;
+use std::num::NonZeroU8;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -165,7 +165,7 @@ impl RequestBuilder {
     }
 
     /// Makes up to so many attempts, the first included.
-    pub fn attempts(mut self, most: NonZeroU32) -> Self {
+    pub fn attempts(mut self, most: NonZeroU8) -> Self {
         self.options = self.options.attempts(most);
         self
     }

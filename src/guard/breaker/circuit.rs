@@ -54,6 +54,14 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
+    /// Leave that a closed circuit gives.
+    pub(crate) fn of(generation: u64) -> Self {
+        Self {
+            generation,
+            probe: None,
+        }
+    }
+
     pub(crate) fn is_probe(&self) -> bool {
         self.probe.is_some()
     }
@@ -142,10 +150,15 @@ impl Circuit {
         self.pass(now);
         let lease = self.open_time.max(self.rules.shortest_lease);
         let until = match &mut self.phase {
-            Phase::Closed => return Ok(self.permit(None)),
+            Phase::Closed => return Ok(Permit::of(self.generation)),
             Phase::Open { until } => Some(*until),
             Phase::HalfOpen { probes, .. } => match probes.grant(self.rules.probes, now + lease) {
-                Ok(id) => return Ok(self.permit(Some(id))),
+                Ok(id) => {
+                    return Ok(Permit {
+                        generation: self.generation,
+                        probe: Some(id),
+                    });
+                }
                 Err(first_end) => first_end,
             },
             Phase::Isolated => None,
@@ -169,13 +182,6 @@ impl Circuit {
                 }
             }
             Phase::Closed | Phase::Open { .. } | Phase::Isolated => {}
-        }
-    }
-
-    fn permit(&self, probe: Option<u64>) -> Permit {
-        Permit {
-            generation: self.generation,
-            probe,
         }
     }
 

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::circuit::{Circuit, Moment, Permit, Position, Refusal, Verdict};
+use super::circuit::{Circuit, Moment, Permit, Position, Refusal, State, Verdict};
 use super::rules::Rules;
-use super::sync::{Arc, Mutex, PoisonError, Watch};
+use super::sync::{Arc, AtomicU64, Mutex, Ordering, PoisonError, Watch};
 
 /// A circuit, and those who watch it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     circuit: Mutex<Circuit>,
+    /// The generation while the circuit is closed, else [`NOT_CLOSED`]. Written under the lock.
+    closed: AtomicU64,
     pub(super) watch: Watch,
 }
 
@@ -19,13 +21,20 @@ impl Shared {
     pub(crate) fn new(rules: Rules, now: Instant) -> Self {
         Self {
             circuit: Mutex::new(Circuit::new(rules, now)),
+            closed: AtomicU64::new(0),
             watch: Watch::new(),
         }
     }
 
     /// Asks leave to make one attempt. What comes back settles by itself.
     pub(crate) fn admit(shared: Arc<Self>, now: Instant) -> Result<Ticket, Refusal> {
-        let permit = Some(shared.change(|circuit| circuit.admit(now))?);
+        // A closed circuit lets everything through and keeps no count of it: that needs no lock. Who
+        // looked a moment too early has a permit of an earlier generation, which has no say.
+        let permit = match shared.closed.load(Ordering::Acquire) {
+            NOT_CLOSED => shared.change(|circuit| circuit.admit(now))?,
+            generation => Permit::of(generation),
+        };
+        let permit = Some(permit);
         Ok(Ticket { shared, permit })
     }
 
@@ -52,7 +61,15 @@ impl Shared {
             let mut circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
             let before = circuit.position();
             let result = with(&mut circuit);
-            (result, before, circuit.position())
+            let after = circuit.position();
+            if before.generation != after.generation {
+                let closed = match after.state {
+                    State::Closed => after.generation,
+                    State::Open | State::HalfOpen | State::Isolated => NOT_CLOSED,
+                };
+                self.closed.store(closed, Ordering::Release);
+            }
+            (result, before, after)
         };
         if before.generation != after.generation {
             self.watch.publish(after);
@@ -93,3 +110,6 @@ impl Drop for Ticket {
         }
     }
 }
+
+/// No generation: there is no time to make so many transitions.
+const NOT_CLOSED: u64 = u64::MAX;

@@ -76,8 +76,8 @@ use crate::registry::Registry;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives up the attempt or the wait; the budget keeps what was withdrawn for a
-/// repeat that was begun.
+/// Dropping the future gives up the attempt or the wait; what the budget paid for a repeat that was not
+/// begun goes back.
 pub struct RetryLayer<C = ByTrait> {
     settings: Settings,
     classify: Option<Arc<Classify>>,

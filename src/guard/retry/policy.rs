@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::Settings;
 use super::backoff::after_hint;
 use super::bucket::SharedBudget;
-use super::settings::MOST_ATTEMPTS;
 use crate::call::Call;
 use crate::destination::{Destination, Origin};
 use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
@@ -82,7 +81,7 @@ impl Policy {
         if !only.is_empty() && !meant() {
             return (1, Some(NotRepeated::OtherDestination));
         }
-        let asked = options.attempts.map(|most| most.get().min(MOST_ATTEMPTS));
+        let asked = options.attempts.map(|most| u32::from(most.get()));
         (asked.unwrap_or(self.settings.attempts), None)
     }
 

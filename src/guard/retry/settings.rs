@@ -39,7 +39,7 @@ impl Settings {
         Self::default()
     }
 
-    /// Sets how many attempts a call may make, the first included: 1 to 100.
+    /// Sets how many attempts a call may make, the first included: 1 to 255.
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = most;
@@ -88,7 +88,7 @@ impl Settings {
             return Err(SettingError::out_of_range(
                 "retry attempts",
                 value,
-                "1 to 100",
+                "1 to 255",
             ));
         }
         let failure = |status: &&StatusCode| !(400..600).contains(&status.as_u16());
@@ -120,8 +120,8 @@ impl Default for Settings {
 
 /// AWS's SDKs make as many, and so does Microsoft's standard handler.
 const ATTEMPTS: u32 = 3;
-/// More than anybody waits for.
-pub(super) const MOST_ATTEMPTS: u32 = 100;
+/// More than anybody waits for, and what one request can ask for.
+const MOST_ATTEMPTS: u32 = u8::MAX as u32;
 /// What passes by itself. Not 501 and 505: they are about the request; 409 only as "still in
 /// progress", which is decided by the key.
 const STATUSES: [StatusCode; 7] = [
@@ -160,11 +160,11 @@ mod tests {
         for (settings, refused) in [
             (
                 Settings::new().attempts(0),
-                "retry attempts of 0 is not within 1 to 100",
+                "retry attempts of 0 is not within 1 to 255",
             ),
             (
-                Settings::new().attempts(101),
-                "retry attempts of 101 is not within 1 to 100",
+                Settings::new().attempts(256),
+                "retry attempts of 256 is not within 1 to 255",
             ),
             (
                 Settings::new().statuses([StatusCode::OK]),

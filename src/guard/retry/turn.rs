@@ -34,6 +34,8 @@ pub(super) struct Turn<B> {
     /// When the next attempt may begin, and our own part of the wait before it.
     due: Instant,
     previous: Option<Duration>,
+    /// Whether a repeat is paid for that has not begun.
+    paid: bool,
     /// Whether an attempt may have had an effect.
     open_before: bool,
     drain: Drain,
@@ -65,8 +67,11 @@ impl<B> Turn<B> {
         copies: &impl Copies<B>,
     ) -> Self {
         let (most, off) = policy.most(&call, request.uri());
-        let repeating = call.repeat(most);
-        let off = off.or_else(|| repeating.is_none().then_some(NotRepeated::CallerRepeats));
+        // Who makes one attempt only leaves the repeating to others.
+        let wanted = most > 1;
+        let repeating = wanted.then(|| call.repeat(most)).flatten();
+        let elsewhere = wanted && repeating.is_none();
+        let off = off.or_else(|| elsewhere.then_some(NotRepeated::CallerRepeats));
         let now = clock::now();
         let budget = policy.budget(request.uri(), now);
         budget.deposit(now);
@@ -82,6 +87,7 @@ impl<B> Turn<B> {
             },
             due: now,
             previous: None,
+            paid: false,
             open_before: false,
             drain: Drain::default(),
             last: None,
@@ -216,6 +222,8 @@ impl<B> Turn<B> {
         let decided = decide(&failed, &self.left, wait, || self.budget.withdraw(now));
         self.open_before |= diagnosis.effect != Effect::None;
         let wait = decided?;
+        self.paid = true;
+        self.call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);
         let asked = hint.is_some();
@@ -269,7 +277,9 @@ impl<B> Turn<B> {
 
     /// The request of the next attempt.
     pub(super) fn again(&mut self, copies: &impl Copies<B>) -> Option<Request<B>> {
-        self.saved.again(&self.call, copies)
+        let request = self.saved.again(&self.call, copies)?;
+        self.paid = false;
+        Some(request)
     }
 
     /// A connection that only a repeat needed is paid for like a repeat.
@@ -280,6 +290,14 @@ impl<B> Turn<B> {
         let last = self.call.last();
         if last.is_some_and(|tracker| tracker.facts(|facts| !facts.dials.is_empty())) {
             self.budget.charge(clock::now());
+        }
+    }
+}
+
+impl<B> Drop for Turn<B> {
+    fn drop(&mut self) {
+        if self.paid {
+            self.budget.give_back(clock::now());
         }
     }
 }
