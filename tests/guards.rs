@@ -17,7 +17,7 @@ mod tests {
     use sevenhops::guard::retry::{Backoff, Budget, Settings};
     use sevenhops::hop::NotRepeated;
     use sevenhops::limit::{self, Waited};
-    use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Reply};
+    use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply};
     use sevenhops::{Body, Client, Destination, Effect, Guard, Hop, Kind};
 
     use super::net::{Net, url};
@@ -309,6 +309,74 @@ mod tests {
         let response = client.get(url(&server, "https")).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.timeline().unwrap().attempt_count(), 1);
+    }
+
+    #[tokio::test]
+    async fn t13_repeat_of_what_waited_behind_a_stream_limit_arrives_once() {
+        let net = Net::new().await;
+        let identity = net.authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder()
+            .tls(identity)
+            .http2()
+            .start()
+            .await
+            .unwrap();
+        server.on_connection([ConnFault::MaxStreams(1)]);
+        let gate = Gate::new();
+        let freeing = gate.clone();
+        let builder = net.builder().retry(quick());
+        let builder = builder.limits(limit::Settings::new().send(MS(300)));
+        // The stream is free as soon as the first attempt was given up.
+        let client = builder.classify(move |_| {
+            freeing.open();
+            None
+        });
+        let (client, url) = (client.build().unwrap(), url(&server, "https"));
+        client
+            .get(&url)
+            .send()
+            .await
+            .unwrap()
+            .bytes()
+            .await
+            .unwrap();
+        server.on_request([Answer::default().hold(&gate).into()]);
+        let occupant = tokio::spawn(client.get(&url).send());
+        server.wait_until(|stats| stats.requests == 2).await;
+        let mut queued = Box::pin(client.post(&url).body("queued").no_retry().send());
+        tokio::select! {
+            biased;
+            _ = &mut queued => panic!("the stream is taken"),
+            () = std::future::ready(()) => {}
+        }
+        let post = client.post(&url).body("amount=100").send();
+        let (queued, response) = tokio::join!(queued, post);
+        assert_eq!(queued.unwrap_err().expired(), Some(Waited::Send));
+        let response = response.unwrap();
+        assert_eq!(response.timeline().unwrap().attempt_count(), 2);
+        occupant.await.unwrap().unwrap();
+        let ours = |seen: &&sevenhops::testing::Seen| seen.body == "amount=100";
+        let seen = server.requests();
+        assert_eq!(seen.iter().filter(ours).count(), 1, "{seen:?}");
+        let late = |seen: &&sevenhops::testing::Seen| seen.body == "queued" && seen.body_complete;
+        assert_eq!(seen.iter().filter(late).count(), 0, "{seen:?}");
+    }
+
+    #[tokio::test]
+    async fn t9_answer_that_comes_after_the_limit_is_discarded_with_its_connection() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let gate = Gate::new();
+        let late = Answer::json(r#"{"late":true}"#).hold(&gate);
+        server.on_request([late.into()]);
+        let short = limit::Settings::new().attempt(MS(300));
+        let client = net.builder().retry(quick()).limits(short).build().unwrap();
+        let response = client.get(url(&server, "http")).send().await.unwrap();
+        gate.open();
+        assert_eq!(response.timeline().unwrap().attempt_count(), 2);
+        assert_eq!(response.text().await.unwrap(), r#"{"ok":true}"#);
+        server.wait_until(|stats| stats.open_connections == 1).await;
+        assert_eq!(server.connections(), 2);
     }
 
     #[tokio::test]

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn f32_key_that_was_used_otherwise_is_the_callers_mistake() {
+    async fn i7_f32_key_that_was_used_otherwise_or_is_missing_is_the_callers_mistake() {
         for (code, kind) in [(422, Kind::KeyReused), (400, Kind::Rejected)] {
             let mock = Mock::new([status(code)]);
             let service = stack(vouched(), &mock);

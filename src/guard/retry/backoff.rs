@@ -178,11 +178,11 @@ fn nanos(duration: Duration) -> u64 {
 }
 
 /// Three attempts with two such waits fit into an SDK's deadline of a few seconds.
-const BASE: Duration = Duration::from_millis(100);
+pub(super) const BASE: Duration = Duration::from_millis(100);
 /// Half of a usual deadline: a longer wait would be the last thing the call did.
-const CAP: Duration = Duration::from_secs(5);
+pub(super) const CAP: Duration = Duration::from_secs(5);
 /// Most rate limits count by the second.
-const THROTTLED_BASE: Duration = Duration::from_secs(1);
+pub(super) const THROTTLED_BASE: Duration = Duration::from_secs(1);
 const BASE_NAME: &str = "back-off base";
 const CAP_NAME: &str = "back-off cap";
 

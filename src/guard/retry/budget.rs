@@ -93,9 +93,9 @@ impl From<Budget> for Written {
 /// The terms of a budget that is not unlimited.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Terms {
-    ratio: f64,
-    at_least_per_second: u32,
-    over: Duration,
+    pub(super) ratio: f64,
+    pub(super) at_least_per_second: u32,
+    pub(super) over: Duration,
 }
 
 impl Budget {

@@ -12,8 +12,8 @@ use crate::error::SettingError;
 /// | setting | default |
 /// |---|---|
 /// | `attempts` | 3, the first included |
-/// | `backoff` | full jitter, base 100 ms, cap 5 s; after a 429 without a hint, base 1 s |
-/// | `budget` | 20 % of the calls and 10 a second, over 10 s |
+/// | `backoff` | full jitter, base 100ms, cap 5s; after a 429 without a hint, base 1s |
+/// | `budget` | 20 % of the calls and 10 a second, over 10s |
 /// | `statuses` | 408, 425, 429, 500, 502, 503, 504 |
 /// | `should_retry_header` | none |
 /// | `only` | every destination |
@@ -136,12 +136,16 @@ const STATUSES: [StatusCode; 7] = [
 
 #[cfg(test)]
 mod tests {
+    use super::super::Jitter;
+    use super::super::backoff::{BASE, CAP, THROTTLED_BASE};
     use super::*;
 
     #[test]
     fn table_of_defaults_says_what_they_are() {
         let doc = include_str!("settings.rs");
         let settings = Settings::new();
+        assert_eq!(settings.backoff, Backoff::new().jitter(Jitter::Full));
+        let terms = settings.budget.terms().unwrap();
         let statuses: Vec<_> = settings.statuses.iter().map(|s| s.as_str()).collect();
         for row in [
             format!(
@@ -149,6 +153,16 @@ mod tests {
                 settings.attempts
             ),
             format!("/// | `statuses` | {} |", statuses.join(", ")),
+            format!(
+                "/// | `backoff` | full jitter, base {BASE:?}, cap {CAP:?}; after a 429 without a \
+                 hint, base {THROTTLED_BASE:?} |"
+            ),
+            format!(
+                "/// | `budget` | {:.0} % of the calls and {} a second, over {:?} |",
+                terms.ratio * 100.0,
+                terms.at_least_per_second,
+                terms.over
+            ),
         ] {
             assert!(doc.contains(&row), "{row}");
         }

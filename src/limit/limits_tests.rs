@@ -1,0 +1,104 @@
+use super::*;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+#[test]
+fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
+    let mut deadline = MS(10);
+    while deadline <= Limit::MAX.get() {
+        let limits = Limits::new(deadline).unwrap();
+        assert!(limits.first_byte() < limits.attempt(), "{deadline:?}");
+        deadline = deadline * 3 / 2;
+    }
+    assert!(Limits::new(Limit::MAX.get()).is_ok());
+}
+
+#[test]
+fn table_of_defaults_says_what_they_are() {
+    let doc = include_str!("limits.rs");
+    let secs = |limit: Duration| limit.as_secs();
+    for row in [
+        "| attempt | D / 2 |".to_owned(),
+        format!("| dns | min({} s, A / 2) |", secs(DNS)),
+        format!("| connect | min({} s, A / 2) |", secs(CONNECT)),
+        format!("| tls | min({} s, A / 2) |", secs(TLS)),
+        format!("| send | min({} s, A / 2) |", secs(SEND)),
+        "| first byte | 0.8 A |".to_owned(),
+        format!("| body idle | min({} s, A) |", secs(BODY_IDLE)),
+    ] {
+        assert!(doc.contains(&format!("/// {row}")), "{row}");
+    }
+    let day = Limits::new(Limit::MAX.get()).unwrap();
+    let hour = Duration::from_secs(60 * 60);
+    assert_eq!((day.attempt().get(), day.dns().get()), (12 * hour, DNS));
+    assert_eq!(day.first_byte().get(), 12 * hour / 5 * 4);
+    assert_eq!((day.send().get(), day.body_idle().get()), (SEND, BODY_IDLE));
+}
+
+#[test]
+fn deadline_out_of_range_is_refused_by_name() {
+    for deadline in [MS(0), MS(9), Limit::MAX.get() + MS(1)] {
+        let refused = Limits::new(deadline).unwrap_err().to_string();
+        assert!(
+            refused.starts_with(&format!("deadline of {deadline:?}")),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn t1_attempt_longer_than_the_deadline_is_refused_with_both_values() {
+    let attempt = Settings::new().attempt(MS(10_001));
+    let refused = Limits::with(MS(10_000), attempt).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "attempt limit of 10.001s is longer than the deadline of 10s"
+    );
+}
+
+#[test]
+fn t1_hop_longer_than_the_attempt_is_refused_with_both_values() {
+    let (long, base) = (MS(5_001), Settings::new());
+    for (field, settings) in [
+        ("dns limit", base.dns(long)),
+        ("connect limit", base.connect(long)),
+        ("tls limit", base.tls(long)),
+        ("send limit", base.send(long)),
+        ("first byte limit", base.first_byte(long)),
+        ("body idle limit", base.body_idle(long)),
+    ] {
+        let refused = Limits::with(MS(10_000), settings).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            format!("{field} of 5.001s is longer than the attempt limit of 5s")
+        );
+    }
+    assert!(Limits::with(MS(10_000), base.connect(MS(5_000))).is_ok());
+}
+
+#[test]
+fn zero_is_refused_by_name() {
+    let refused = Limits::with(MS(10_000), Settings::new().tls(MS(0))).unwrap_err();
+    assert!(
+        refused.to_string().starts_with("tls limit of 0ns"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn shorter_deadline_for_one_request_shortens_every_limit() {
+    let limits = Limits::with(MS(10_000), Settings::new().connect(MS(4_000))).unwrap();
+    let hurried = limits.under(Limit::from_millis(100));
+    assert_eq!(hurried.attempt().get(), MS(50));
+    assert_eq!(hurried.connect().get(), MS(50));
+    assert_eq!(hurried.dns().get(), MS(25));
+}
+
+#[test]
+fn first_byte_limit_grows_with_what_the_kernel_may_hold() {
+    let limits = Limits::new(MS(10_000)).unwrap();
+    assert_eq!(limits.first_byte_after(0), MS(4_000));
+    assert_eq!(limits.first_byte_after(2 << 20), MS(4_000 + 1_250));
+    assert_eq!(limits.first_byte_after(4 << 20), MS(4_000 + 2_500));
+    assert_eq!(limits.first_byte_after(1 << 40), MS(4_000 + 2_500));
+}
