@@ -1,0 +1,124 @@
+//! A thousand charges over bad sockets, and nobody pays twice.
+//!
+//! ```text
+//! cargo run --example charge_once                      # the service honours idempotency keys
+//! cargo run --example charge_once -- --keyless-server  # it ignores them, and nobody said otherwise
+//! cargo run --example charge_once -- --naive           # the control: plain reqwest, blind repeats
+//! cargo run --example charge_once -- --seed 7          # the same luck again
+//! ```
+//!
+//! A payments service of its own makes the charges and keeps the books. It resets connections, is not
+//! there for a moment, says 503, keeps silent, takes longer than its client waits; and of one answer
+//! in five it does the work and loses the answer. That last one is what the experiment is about: the
+//! client cannot tell it from a request that was never worked on, so whoever simply tries again
+//! charges twice (`--naive` does, by the hundred).
+//!
+//! With keys that the service honours, the client repeats until it has its answer, and gets the
+//! charge that was made already. Without, it does not repeat what may have happened, and says so:
+//! "effect possible". In both modes the client's beliefs are held against the books: a success is a
+//! charge, "no effect" is none, and no order is charged twice.
+//!
+//! One card in twenty-five is declined, for good: no effect, the client says, unless an earlier attempt
+//! of the same call had no answer. What that one did is not undone by the last one's no.
+
+mod fate;
+mod ledger;
+mod load;
+mod report;
+mod server;
+
+use std::error::Error as StdError;
+use std::process::ExitCode;
+
+use crate::load::{CHARGES, Caller};
+use crate::report::{Claim, Reconciled};
+use crate::server::Server;
+
+type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Sync>>;
+
+/// Who calls whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Keyed,
+    Keyless,
+    Naive,
+}
+
+impl Mode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Keyed => "the service honours idempotency keys, and the client was told so",
+            Self::Keyless => "the service ignores idempotency keys, and nobody said otherwise",
+            Self::Naive => "the service ignores keys, and plain reqwest repeats what failed",
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    match options(std::env::args().skip(1)) {
+        Some((mode, seed)) => experiment(mode, seed).await,
+        None => {
+            eprintln!("usage: charge_once [--seed N] [--keyless-server | --naive]");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+fn options(mut args: impl Iterator<Item = String>) -> Option<(Mode, u64)> {
+    let (mut mode, mut seed) = (None, None);
+    while let Some(arg) = args.next() {
+        let taken = match arg.as_str() {
+            "--keyless-server" => mode.replace(Mode::Keyless).is_some(),
+            "--naive" => mode.replace(Mode::Naive).is_some(),
+            "--seed" => seed.replace(args.next()?.parse().ok()?).is_some(),
+            _ => true,
+        };
+        if taken {
+            return None;
+        }
+    }
+    // Short enough to be typed again.
+    let luck = || fastrand::u64(..1_000_000);
+    Some((mode.unwrap_or(Mode::Keyed), seed.unwrap_or_else(luck)))
+}
+
+async fn experiment(mode: Mode, seed: u64) -> Result<ExitCode> {
+    println!("{CHARGES} charges, seed {seed}: {}\n", mode.as_str());
+    let server = Server::start(seed, mode == Mode::Keyed)?;
+    let origin = server.origin();
+    let caller = match mode {
+        Mode::Keyed => Caller::ours(Some(&origin))?,
+        Mode::Keyless => Caller::ours(None)?,
+        Mode::Naive => Caller::naive()?,
+    };
+    let beliefs = load::run(&caller, &origin).await?;
+    let misuse = match &caller {
+        Caller::Ours(client) if mode == Mode::Keyed => {
+            let refused = load::reuse_key(client, &origin).await?;
+            Some(Claim::new(
+                "a key used for another amount is refused",
+                refused,
+            ))
+        }
+        Caller::Ours(_) | Caller::Naive(_) => None,
+    };
+    // The client's connections go with it. Only then can nothing be charged any more.
+    drop(caller);
+    let ledger = server.close().await?;
+
+    let reconciled = Reconciled::new(&beliefs, &ledger);
+    report::print(&beliefs, &reconciled, &ledger);
+    let mut all = true;
+    let claims = report::claims(mode, &reconciled, &ledger);
+    for claim in claims.into_iter().chain(misuse) {
+        let verdict = if claim.holds { "holds " } else { "FAILED" };
+        println!("{verdict}  {}", claim.text);
+        all &= claim.holds;
+    }
+    Ok(if all {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
