@@ -12,26 +12,18 @@
 //! response head, ours at the last byte; the tower-resilience stack also retries and breaks
 //! circuits, ours also keeps a timeline. The lines are prices, not a race.
 
-use std::convert::Infallible;
+mod driver;
+
 use std::fmt::Debug;
-use std::future::{Future, poll_fn};
-use std::hint::black_box;
-use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, Criterion};
-use http::{Request, Response};
-use http_body::Body;
+use criterion::Criterion;
+use http::Request;
 use http_body_util::Full;
 use sevenhops::limit::Limits;
 use sevenhops::{AttemptLayer, CallLayer, StandardLayer};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::unconstrained;
-use tokio::time::Instant;
 use tower::timeout::TimeoutLayer;
 use tower::{Layer, Service, ServiceBuilder};
 use tower_resilience::circuitbreaker::CircuitBreakerLayer;
@@ -40,8 +32,7 @@ use tower_resilience::timelimiter::TimeLimiterLayer;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-type Ask = Request<Full<Bytes>>;
-type Answer = Response<Full<Bytes>>;
+use crate::driver::{Answer, Ask, Clock, Leaf, Ruler, Table};
 
 fn main() {
     let mut table = Table::new();
@@ -61,10 +52,7 @@ fn main() {
 }
 
 fn time_each(criterion: &mut Criterion) {
-    each_case(&mut Clock {
-        runtime: runtime(),
-        group: criterion.benchmark_group("call"),
-    });
+    each_case(&mut Clock::new(criterion, "call"));
 }
 
 /// The cases, in the order they are reported.
@@ -74,19 +62,26 @@ fn each_case(ruler: &mut impl Ruler) {
     let attempt = AttemptLayer::new(limits);
     let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let timeout = TimeoutLayer::new(DEADLINE);
-    for leaf in [Leaf::AT_ONCE, Leaf::WAITING] {
-        let name = |case: &str| format!("{case}{}", leaf.suffix());
-        ruler.measure(&name("bare leaf"), leaf);
-        ruler.measure(&name("CallLayer"), call.layer(leaf));
-        ruler.measure(&name("AttemptLayer"), attempt.layer(leaf));
-        ruler.measure(&name("StandardLayer"), standard.layer(leaf));
+    let mut ask = Request::new(Full::new(Bytes::from_static(b"amount=100")));
+    *ask.uri_mut() = http::Uri::from_static("https://api.test/v1/charges");
+    for waits in [false, true] {
+        let leaf = Leaf { waits };
+        let name = |case: &str| format!("{case}{}", if waits { ", waiting" } else { "" });
+        ruler.measure(&name("bare leaf"), &ask, leaf);
+        ruler.measure(&name("CallLayer"), &ask, call.layer(leaf));
+        ruler.measure(&name("AttemptLayer"), &ask, attempt.layer(leaf));
+        ruler.measure(&name("StandardLayer"), &ask, standard.layer(leaf));
         tracing::subscriber::with_default(Listener::default(), || {
-            ruler.measure(&name("StandardLayer, spans on"), standard.layer(leaf));
+            ruler.measure(&name("StandardLayer, spans on"), &ask, standard.layer(leaf));
         });
         // Otherwise the span sites would go on asking who listens.
         tracing::callsite::rebuild_interest_cache();
-        ruler.measure(&name("tower timeout"), timeout.layer(leaf));
-        ruler.measure(&name("tower-resilience"), tower_resilience_stack(leaf));
+        ruler.measure(&name("tower timeout"), &ask, timeout.layer(leaf));
+        ruler.measure(
+            &name("tower-resilience"),
+            &ask,
+            tower_resilience_stack(leaf),
+        );
     }
 }
 
@@ -108,165 +103,6 @@ fn tower_resilience_stack(
         .layer(breaker)
         .layer(timeout(DEADLINE / 2))
         .service(leaf)
-}
-
-/// Something that is found out about every case.
-trait Ruler {
-    fn measure<S, R>(&mut self, name: &str, service: S)
-    where
-        S: Service<Ask, Response = Response<R>, Error: Debug>,
-        R: Body<Error: Debug>;
-}
-
-/// Counts allocations.
-struct Table {
-    runtime: Runtime,
-}
-
-impl Table {
-    fn new() -> Self {
-        println!("{:<34}{:>12}{:>12}", "per call", "allocations", "bytes");
-        Self { runtime: runtime() }
-    }
-}
-
-impl Ruler for Table {
-    fn measure<S, R>(&mut self, name: &str, mut service: S)
-    where
-        S: Service<Ask, Response = Response<R>, Error: Debug>,
-        R: Body<Error: Debug>,
-    {
-        // What is allocated once for all calls is not a call's.
-        self.runtime.block_on(calls(&mut service, COUNTED));
-        let counted = allocation_counter::measure(|| {
-            self.runtime.block_on(calls(&mut service, COUNTED));
-        });
-        let per_call = |total: u64| total as f64 / COUNTED as f64;
-        let allocations = per_call(counted.count_total);
-        let bytes = per_call(counted.bytes_total);
-        println!("{name:<34}{allocations:>12.2}{bytes:>12.0}");
-    }
-}
-
-/// Measures time.
-struct Clock<'a> {
-    runtime: Runtime,
-    group: BenchmarkGroup<'a, WallTime>,
-}
-
-impl Ruler for Clock<'_> {
-    fn measure<S, R>(&mut self, name: &str, mut service: S)
-    where
-        S: Service<Ask, Response = Response<R>, Error: Debug>,
-        R: Body<Error: Debug>,
-    {
-        self.group.bench_function(name, |bencher| {
-            bencher.iter_custom(|times| self.runtime.block_on(calls(&mut service, times)));
-        });
-    }
-}
-
-fn runtime() -> Runtime {
-    Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("a runtime without sockets needs nothing")
-}
-
-/// Calls so many times in a row; how long it took, without entering the runtime.
-async fn calls<S, R>(service: &mut S, times: u64) -> Duration
-where
-    S: Service<Ask, Response = Response<R>, Error: Debug>,
-    R: Body<Error: Debug>,
-{
-    let mut template = Request::new(Full::new(Bytes::from_static(b"amount=100")));
-    *template.uri_mut() = http::Uri::from_static("https://api.test/v1/charges");
-    unconstrained(async {
-        let start = Instant::now();
-        for _ in 0..times {
-            one_call(service, black_box(&template).clone()).await;
-        }
-        start.elapsed()
-    })
-    .await
-}
-
-async fn one_call<S, R>(service: &mut S, request: Ask)
-where
-    S: Service<Ask, Response = Response<R>, Error: Debug>,
-    R: Body<Error: Debug>,
-{
-    let ready = poll_fn(|cx| service.poll_ready(cx)).await;
-    ready.expect("the leaf is always ready");
-    let response = eager(service.call(request)).await;
-    let response = response.expect("the leaf always answers");
-    let mut body = pin!(response.into_body());
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let frame = frame.expect("the leaf's body does not break off");
-        black_box(frame.is_data());
-    }
-}
-
-/// Polls again instead of waiting to be woken.
-async fn eager<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        loop {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(output);
-            }
-        }
-    })
-    .await
-}
-
-/// The service below everything.
-#[derive(Clone, Copy)]
-struct Leaf {
-    waits: bool,
-}
-
-impl Leaf {
-    const AT_ONCE: Self = Self { waits: false };
-    const WAITING: Self = Self { waits: true };
-
-    fn suffix(self) -> &'static str {
-        if self.waits { ", waiting" } else { "" }
-    }
-}
-
-impl Service<Ask> for Leaf {
-    type Response = Answer;
-    type Error = Infallible;
-    type Future = LeafFuture;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Ask) -> LeafFuture {
-        LeafFuture {
-            waits: self.waits,
-            _request: request,
-        }
-    }
-}
-
-struct LeafFuture {
-    waits: bool,
-    _request: Ask,
-}
-
-impl Future for LeafFuture {
-    type Output = Result<Answer, Infallible>;
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
-        if std::mem::take(&mut self.waits) {
-            return Poll::Pending;
-        }
-        let body = Full::new(Bytes::from_static(b"{\"paid\":true}"));
-        Poll::Ready(Ok(Response::new(body)))
-    }
 }
 
 /// Is interested in everything, and does nothing but count.
@@ -313,5 +149,3 @@ impl Subscriber for Listener {
 }
 
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Enough that what happens once in a while shows up as a fraction.
-const COUNTED: u64 = 1_000;

@@ -1,0 +1,256 @@
+//! What each guard adds to a call that goes well: the time over a leaf in memory, minus that of the
+//! same call without the guard.
+//!
+//! First a table of allocations per call, then the times, then what each line costs beyond the one
+//! it is built on. Guards need a `Call` in the request, and make one where there is none: so each is
+//! measured inside a [`CallLayer`], as in the standard stack, and alone.
+//!
+//! The group `contention` has tasks on two threads share one layer's breakers and budgets, all for
+//! one destination or each for one of its own. What counts is that calls a second do not go down as
+//! tasks are added.
+//!
+//! ```text
+//! cargo bench --bench guards
+//! cargo bench --bench guards -- contention
+//! ```
+//!
+//! How people get it wrong: they compare lines of two runs. The leaf is measured in each run, and
+//! what counts is the difference to it.
+
+mod driver;
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{Criterion, Throughput};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body::Body;
+use http_body_util::Full;
+use sevenhops::guard::{breaker, redirect, retry};
+use sevenhops::limit::Limits;
+use sevenhops::{
+    AttemptLayer, BreakerLayer, CallLayer, Error, IdempotencyLayer, RedirectLayer, RetryLayer,
+    StandardLayer,
+};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_resilience::circuitbreaker::CircuitBreakerLayer;
+use tower_resilience::retry::RetryLayer as TheirRetryLayer;
+use tower_resilience::timelimiter::TimeLimiterLayer;
+
+use crate::driver::{Answer, Ask, Clock, Leaf, Ruler, Table, calls};
+
+fn main() {
+    let mut table = Table::new();
+    each_case(&mut table);
+
+    // The allocator counts everything it is not told to leave out.
+    allocation_counter::opt_out(|| {
+        let mut criterion = Criterion::default()
+            .warm_up_time(Duration::from_millis(200))
+            .measurement_time(Duration::from_secs(1))
+            .sample_size(40)
+            .nresamples(20_000)
+            .configure_from_args();
+        let mut clock = Clock::new(&mut criterion, "guards");
+        each_case(&mut clock);
+        print_prices(&clock.best);
+        drop(clock);
+        contention(&mut criterion);
+        criterion.final_summary();
+    });
+}
+
+/// The cases, in the order they are reported.
+fn each_case(ruler: &mut impl Ruler) {
+    let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
+    let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
+    let redirect = RedirectLayer::new(redirect::Settings::new()).expect("defaults are valid");
+    let retry = RetryLayer::new(retry::Settings::new()).expect("defaults are valid");
+    let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
+    let get = ask(Method::GET);
+    ruler.measure("GET", &get, LEAF);
+    ruler.measure("GET +call", &get, call.layer(LEAF));
+    both_ways(ruler, "idempotency", &get, &IdempotencyLayer::default());
+    both_ways(ruler, "redirect", &get, &redirect);
+    both_ways(ruler, "retry", &get, &retry);
+    both_ways(ruler, "breaker", &get, &BreakerLayer::new(limits));
+    both_ways(ruler, "attempt", &get, &AttemptLayer::new(limits));
+    ruler.measure("GET +standard", &get, standard.layer(LEAF));
+    ruler.measure("GET +tower-resilience", &get, tower_resilience_stack());
+
+    let post = ask(Method::POST);
+    ruler.measure("POST", &post, LEAF);
+    ruler.measure("POST +call", &post, call.layer(LEAF));
+    both_ways(ruler, "idempotency", &post, &IdempotencyLayer::default());
+    ruler.measure("POST +standard", &post, standard.layer(LEAF));
+
+    let open = open_breaker(limits);
+    let refusing = refused(open.layer(LEAF));
+    ruler.measure("GET +open breaker", &get, refusing);
+    let refusing = refused(call.layer(open.layer(LEAF)));
+    ruler.measure("GET +call +open breaker", &get, refusing);
+}
+
+/// A guard inside a call, and alone.
+fn both_ways<L, R>(ruler: &mut impl Ruler, name: &str, ask: &Ask, guard: &L)
+where
+    L: Layer<Leaf, Service: Service<Ask, Response = Response<R>, Error = Error>>,
+    R: Body<Error: Debug + Into<Box<dyn std::error::Error + Send + Sync>>>,
+{
+    let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
+    let method = ask.method();
+    let in_call = call.layer(guard.layer(LEAF));
+    ruler.measure(&format!("{method} +call +{name}"), ask, in_call);
+    let alone = guard.layer(LEAF);
+    ruler.measure(&format!("{method} +{name}"), ask, alone);
+}
+
+/// A request as it leaves an application: an URL with a query, and five headers.
+fn ask(method: Method) -> Ask {
+    let mut ask = Request::new(Full::new(Bytes::from_static(b"amount=100")));
+    *ask.method_mut() = method;
+    *ask.uri_mut() = Uri::from_static("https://api.test/v1/charges?expand=customer");
+    let headers = [
+        (header::ACCEPT, "application/json"),
+        (
+            header::AUTHORIZATION,
+            "Bearer 0123456789abcdef0123456789abcdef",
+        ),
+        (header::CONTENT_TYPE, "application/x-www-form-urlencoded"),
+        (header::USER_AGENT, "shop/1.0"),
+        (header::HeaderName::from_static("x-request-id"), "4711"),
+    ];
+    *ask.headers_mut() =
+        HeaderMap::from_iter(headers.map(|(name, value)| (name, HeaderValue::from_static(value))));
+    ask
+}
+
+/// A breaker that was opened by failures, for longer than this takes.
+fn open_breaker(limits: Limits) -> BreakerLayer {
+    let long = Duration::from_secs(60 * 60);
+    let settings = breaker::Settings::new().open_at_most(long).open_for(long);
+    let breaker = BreakerLayer::with(limits, settings).expect("an hour is an open time");
+    let failing = breaker.layer(service_fn(async |_: Ask| {
+        let mut answer = Answer::default();
+        *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        Ok::<_, Error>(answer)
+    }));
+    runtime(1).block_on(async {
+        for _ in 0..20 {
+            let answer = failing.clone().oneshot(ask(Method::GET)).await;
+            drop(answer.expect("it is not open yet"));
+        }
+    });
+    breaker
+}
+
+/// Takes the error for the answer; it has to be one.
+fn refused<S>(service: S) -> impl Service<Ask, Response = Answer, Error = Error>
+where
+    S: Service<Ask, Error = Error>,
+{
+    service.map_result(|result| match result {
+        Err(error) => {
+            assert!(error.refused_by().is_some(), "{error}");
+            Ok(Answer::default())
+        }
+        Ok(_) => panic!("an open breaker refuses"),
+    })
+}
+
+/// As in the bench `call`: timeout, retry, breaker, timeout.
+fn tower_resilience_stack() -> impl Service<Ask, Response = Answer, Error: Debug> {
+    let retry = TheirRetryLayer::builder()
+        .max_attempts(3)
+        .exponential_backoff(Duration::from_millis(100))
+        .build();
+    let breaker = CircuitBreakerLayer::standard()
+        .build()
+        .expect("the preset is valid");
+    let timeout = |limit| TimeLimiterLayer::builder().timeout_duration(limit).build();
+    ServiceBuilder::new()
+        .layer(timeout(DEADLINE))
+        .layer(retry)
+        .layer(breaker)
+        .layer(timeout(DEADLINE / 2))
+        .service(LEAF)
+}
+
+/// What each case costs beyond the one that it is built on: that is its name up to the last `+`.
+fn print_prices(best: &[(String, f64)]) {
+    if best.is_empty() {
+        return;
+    }
+    println!(
+        "\n{:<30}{:>10}{:>10}   beyond",
+        "best of all samples", "ns", "more ns"
+    );
+    for (name, nanos) in best {
+        let base = name.rsplit_once(" +").map_or("", |(base, _)| base);
+        let known = best.iter().find(|(name, _)| name == base);
+        match known {
+            Some((_, without)) => {
+                println!("{name:<30}{nanos:>10.0}{:>10.0}   {base}", nanos - without);
+            }
+            None => println!("{name:<30}{nanos:>10.0}"),
+        }
+    }
+    println!();
+}
+
+/// Tasks that share one layer, on two threads.
+fn contention(criterion: &mut Criterion) {
+    let runtime = runtime(2);
+    let mut group = criterion.benchmark_group("contention");
+    group.throughput(Throughput::Elements(1));
+    for spread in [false, true] {
+        for tasks in [1, 2, 4, 8, 16] {
+            let to = if spread { "one each" } else { "one for all" };
+            group.bench_function(format!("{tasks} tasks, destination: {to}"), |bencher| {
+                bencher.iter_custom(|times| share(&runtime, (tasks, spread), times));
+            });
+        }
+    }
+}
+
+/// Divides so many calls between tasks; how long they took together.
+fn share(runtime: &Runtime, (tasks, spread): (u64, bool), times: u64) -> Duration {
+    let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
+    let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
+    let retry = RetryLayer::new(retry::Settings::new()).expect("defaults are valid");
+    let breaker = BreakerLayer::new(limits);
+    let service = call.layer(retry.layer(breaker.layer(LEAF)));
+    runtime.block_on(async {
+        let start = Instant::now();
+        let tasks: Vec<_> = (0..tasks)
+            .map(|task| {
+                let mut service = service.clone();
+                let mut ask = ask(Method::GET);
+                if spread {
+                    let uri = format!("https://api{task}.test/v1/charges").parse();
+                    *ask.uri_mut() = uri.expect("that is an URL");
+                }
+                let part = times.div_ceil(tasks);
+                tokio::spawn(async move { calls(&mut service, &ask, part).await })
+            })
+            .collect();
+        for task in tasks {
+            task.await.expect("calls do not panic");
+        }
+        start.elapsed()
+    })
+}
+
+fn runtime(threads: usize) -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_time()
+        .build()
+        .expect("a runtime without sockets needs nothing")
+}
+
+const LEAF: Leaf = Leaf { waits: false };
+const DEADLINE: Duration = Duration::from_secs(10);
