@@ -23,21 +23,28 @@ use crate::registry::Registry;
 /// # Example
 ///
 /// ```
-/// use sevenhops::RetryLayer;
-/// use sevenhops::guard::retry::{Backoff, Settings};
+/// use std::sync::atomic::{AtomicU32, Ordering};
+/// use std::time::Duration;
+/// use sevenhops::guard::retry::Settings;
+/// use sevenhops::{CallLayer, RetryLayer};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// static ASKED: AtomicU32 = AtomicU32::new(0);
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-/// let mut answers = vec![200, 503, 503];
 /// let service = ServiceBuilder::new()
-///     .layer(RetryLayer::new(Settings::new().attempts(3))?)
-///     .service(service_fn(move |_request: http::Request<String>| {
-///         let answer = http::Response::builder().status(answers.pop().unwrap_or(500));
-///         std::future::ready(answer.body(String::new()))
+///     .layer(CallLayer::new(Duration::from_secs(10))?)
+///     .layer(RetryLayer::new(Settings::new())?)
+///     .service(service_fn(async |_request: http::Request<String>| {
+///         let down = ASKED.fetch_add(1, Ordering::Relaxed) < 2;
+///         let answer = http::Response::builder().status(if down { 503 } else { 200 });
+///         answer.body(String::new())
 ///     }));
-/// # let service = tower::util::BoxService::new(service);
-/// # drop(service);
+/// let request = http::Request::get("https://api.test/").body(String::new())?;
+/// let response = service.oneshot(request).await?;
+/// assert_eq!(response.status(), 200);
+/// assert_eq!(response.body().timeline().notes().len(), 2); // two waits
 /// # Ok(()) }
 /// ```
 ///
