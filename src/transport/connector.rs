@@ -194,3 +194,38 @@ impl Setup {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::future::{pending, poll_fn};
+
+    use super::*;
+    use crate::hop::Stage;
+    use crate::limit::Limits;
+    use crate::telemetry::AttemptSpans;
+
+    #[tokio::test(start_paused = true)]
+    async fn set_up_that_is_polled_by_somebody_else_is_left_behind() {
+        let limits = Limits::new(Duration::from_secs(10)).unwrap();
+        let ear = EarLayer {
+            address: ([127, 0, 0, 1], 9).into(),
+            host: "api.test".into(),
+            limits,
+        };
+        let spans = AttemptSpans::default();
+        let tracker = Arc::new(Tracker::new(limits, spans, clock::now()));
+        let mut connector = ear.layer(tower::service_fn(|(): ()| pending::<Made>()));
+        let scope = |future| tracker::scope(Arc::clone(&tracker), future);
+        let connecting = poll_fn(|_| Poll::Ready(connector.call(())));
+        let mut connecting = Box::pin(scope(connecting).await);
+        assert_eq!(tracker.open(), Some(Stage::Connect));
+
+        // hyper spawned it, because another connection was freed; that one has no room yet.
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(connecting.as_mut().poll(&mut context).is_pending());
+        assert_eq!(tracker.open(), Some(Stage::Send));
+    }
+
+    type Made = Result<Infallible, BoxError>;
+}

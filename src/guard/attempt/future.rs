@@ -296,3 +296,43 @@ impl<F, R> std::fmt::Debug for ResponseFuture<F, R> {
 pub(super) fn bytes_of(mut data: impl Buf) -> Bytes {
     data.copy_to_bytes(data.remaining())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::OnceLock;
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use http::Request;
+    use http_body_util::Empty;
+    use tower::{Layer, Service, service_fn};
+
+    use super::*;
+    use crate::AttemptLayer;
+    use crate::hop::tracker;
+    use crate::limit::Limits;
+
+    type Answer = Result<Response<Empty<Bytes>>, Infallible>;
+
+    #[tokio::test(start_paused = true)]
+    async fn dropped_attempt_is_given_up_before_its_inner_future_goes() {
+        let limits = Limits::new(Duration::from_secs(10)).unwrap();
+        let heard = Arc::new(OnceLock::new());
+        let ear = Arc::clone(&heard);
+        let mut service = AttemptLayer::new(limits).layer(service_fn(move |_: Request<()>| {
+            let ear = Arc::clone(&ear);
+            async move {
+                ear.get_or_init(tracker::current);
+                std::future::pending::<Answer>().await
+            }
+        }));
+        let mut attempt = Box::pin(service.call(Request::new(())));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(attempt.as_mut().poll(&mut context).is_pending());
+        let tracker = heard.get().cloned().flatten().unwrap();
+        assert!(!tracker.is_given_up());
+        drop(attempt);
+        assert!(tracker.is_given_up());
+    }
+}
