@@ -5,8 +5,14 @@
 #[path = "../examples/seven_hops/cases.rs"]
 mod cases;
 #[cfg(test)]
+#[path = "../examples/seven_hops/guards.rs"]
+mod guards;
+#[cfg(test)]
 #[path = "../examples/seven_hops/run.rs"]
 mod run;
+#[cfg(test)]
+#[path = "../examples/seven_hops/tape.rs"]
+mod tape;
 #[cfg(test)]
 #[path = "../examples/seven_hops/world.rs"]
 mod world;
@@ -15,9 +21,9 @@ mod world;
 mod tests {
     use std::error::Error as StdError;
 
-    use super::cases;
     use super::run::{Report, plain_reqwest, run};
     use super::world::{CANARY, World};
+    use super::{cases, guards};
 
     /// Runs all cases of a fault, and expects each to be right.
     async fn check(fault: &str) {
@@ -32,6 +38,14 @@ mod tests {
                 "{fault}, {}, {connection}:\n{told}",
                 case.story
             );
+            assert!(!told.contains(CANARY), "{fault} tells a secret:\n{told}");
+            checked += 1;
+        }
+        for case in guards::all().into_iter().filter(|case| case.fault == fault) {
+            let guarded = case.run(&world).await.unwrap();
+            let told = tell(&guarded.report);
+            let (story, wrong) = (case.story, &guarded.wrong);
+            assert!(guarded.report.right, "{fault}, {story}: {wrong:?}\n{told}");
             assert!(!told.contains(CANARY), "{fault} tells a secret:\n{told}");
             checked += 1;
         }
@@ -76,8 +90,10 @@ mod tests {
         #[test]
         fn every_fault_of_the_table_has_its_test() {
             let tested = [$($fault),*];
-            for case in cases::all() {
-                assert!(tested.contains(&case.fault), "{}", case.fault);
+            let cases = cases::all().into_iter().map(|case| case.fault);
+            let guards = guards::all().into_iter().map(|case| case.fault);
+            for fault in cases.chain(guards) {
+                assert!(tested.contains(&fault), "{fault}");
             }
         }};
     }
@@ -114,7 +130,13 @@ mod tests {
         f24c_throttling_had_no_effect: "F24c",
         f24d_unauthorized_had_no_effect: "F24d",
         f24e_early_413_is_an_answer: "F24e",
+        f25_open_breaker_refuses_and_keeps_its_cause: "F25",
+        f27_empty_budget_leaves_the_last_real_failure: "F27",
+        f28_hint_beyond_the_deadline_ends_the_call_at_once: "F28",
+        f29_deadline_in_the_second_handshake_is_tls: "F29",
+        f30_dropped_call_is_nobodys_failure: "F30",
         f31_proxy_that_refuses_is_connect: "F31",
+        f32_honoured_key_says_what_a_conflict_is: "F32",
         f33_unexpected_body_is_decode: "F33",
         f34_unwritable_request_is_encode: "F34",
     }

@@ -115,7 +115,7 @@ impl Case {
                     .refuse(StatusCode::from_u16(*status)?)
                     .start()
                     .await?;
-                stage.client = world.client_by(&proxy.url())?;
+                stage.client = world.client_with(|builder| builder.proxy(proxy.url()))?;
                 stage.proxy = Some(proxy.url());
                 stage.keep.push(Box::new(proxy));
                 Ok(stage)

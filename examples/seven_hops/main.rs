@@ -7,17 +7,21 @@
 //! ```
 
 mod cases;
+mod guards;
 mod run;
+mod tape;
 mod world;
 
 use std::error::Error as StdError;
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sevenhops::{Client, Error, Timeline};
+use sevenhops::{Client, Error, Hop, Timeline};
 
 use crate::cases::{Case, Repeat};
+use crate::guards::{GuardCase, GuardReport, Named};
 use crate::run::Report;
 use crate::world::{Connection, Result, World};
 
@@ -73,14 +77,21 @@ async fn experiment(json: bool) -> Result<ExitCode> {
             print_report(case, &report, &reqwest);
         }
     }
-    if !json {
-        println!(
-            "{right} of {} right: hop, kind, effect, and the server's own count",
-            cases.len()
-        );
+    let guards = guards::all();
+    for case in &guards {
+        let report = case.run(&world).await?;
+        right += usize::from(report.report.right);
+        if json {
+            print_guard_json(case, &report);
+        } else {
+            print_guard(case, &report);
+        }
     }
-    let all = right == cases.len();
-    Ok(if all {
+    let all = cases.len() + guards.len();
+    if !json {
+        println!("{right} of {all} right: hop, kind, effect, and the server's own count");
+    }
+    Ok(if right == all {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -115,13 +126,37 @@ fn print_report(case: &Case, report: &Report, reqwest: &str) {
         Repeat::Idem => "only if idempotent",
         Repeat::No => "no",
     };
-    let verdict = if report.right { "right" } else { "WRONG" };
+    print_title(case.fault, case.story, case.connection);
+    print_failure(report);
+    println!("reqwest: {reqwest}");
     println!(
-        "── {} · {} · {}\n",
-        case.fault,
-        case.story,
-        case.connection.as_str()
+        "{}:   expected {hop}, {kind}, effect {effect}; repeated: {repeat}\n",
+        verdict(report)
     );
+}
+
+fn print_guard(case: &GuardCase, guarded: &GuardReport) {
+    let report = &guarded.report;
+    print_title(case.fault, case.story, Connection::Fresh);
+    print_failure(report);
+    let expected = match case.expected {
+        Some((Some(hop), kind, effect)) => format!("{hop}, {kind}, effect {effect}"),
+        Some((None, kind, effect)) => format!("no hop, {kind}, effect {effect}"),
+        None => "no failure of anybody's, and the next call is answered (above)".to_owned(),
+    };
+    println!("{}:   expected {expected}", verdict(report));
+    for wrong in &guarded.wrong {
+        println!("         does not hold: {wrong}");
+    }
+    println!();
+}
+
+fn print_title(fault: &str, story: &str, connection: Connection) {
+    println!("── {fault} · {story} · {}\n", connection.as_str());
+}
+
+/// What the caller is told, what the timeline shows, and what the server has seen of it.
+fn print_failure(report: &Report) {
     if let Some(error) = &report.error {
         println!("{error}");
         let mut cause = error.source();
@@ -133,25 +168,60 @@ fn print_report(case: &Case, report: &Report, reqwest: &str) {
     report.timeline.iter().for_each(draw);
     let (seen, claimed) = report.requests;
     println!("server:  {seen} requests seen, {claimed} claimed");
-    println!("reqwest: {reqwest}");
-    println!("{verdict}:   expected {hop}, {kind}, effect {effect}; repeated: {repeat}\n");
+}
+
+fn verdict(report: &Report) -> &'static str {
+    if report.right { "right" } else { "WRONG" }
 }
 
 fn print_json(case: &Case, report: &Report) {
-    let [hop, kind, effect] = match report.named() {
-        Some((hop, kind, effect)) => [hop.to_string(), kind.to_string(), effect.to_string()]
-            .map(|word| format!("\"{word}\"")),
-        None => ["null"; 3].map(str::to_owned),
+    let named = report.named();
+    let named = named.map(|(hop, kind, effect)| (Some(hop), kind, effect));
+    let line = Line {
+        fault: case.fault,
+        connection: case.connection.as_str(),
+        expected_hop: Some(case.expected.0),
+        named,
     };
-    println!(
-        r#"{{"fault":"{}","connection":"{}","expected_hop":"{}","hop":{},"kind":{},"effect":{},"requests_seen":{},"right":{}}}"#,
-        case.fault,
-        case.connection.as_str(),
-        case.expected.0,
-        hop,
-        kind,
-        effect,
-        report.requests.0,
-        report.right,
-    );
+    line.print(report);
+}
+
+fn print_guard_json(case: &GuardCase, guarded: &GuardReport) {
+    let line = Line {
+        fault: case.fault,
+        connection: Connection::Fresh.as_str(),
+        expected_hop: case.expected.and_then(|(hop, ..)| hop),
+        named: guarded.named,
+    };
+    line.print(&guarded.report);
+}
+
+/// An object of the output by `--json`.
+struct Line {
+    fault: &'static str,
+    connection: &'static str,
+    expected_hop: Option<Hop>,
+    named: Option<Named>,
+}
+
+impl Line {
+    fn print(&self, report: &Report) {
+        let hop = self.named.and_then(|(hop, ..)| hop);
+        println!(
+            r#"{{"fault":"{}","connection":"{}","expected_hop":{},"hop":{},"kind":{},"effect":{},"requests_seen":{},"right":{}}}"#,
+            self.fault,
+            self.connection,
+            quoted(self.expected_hop),
+            quoted(hop),
+            quoted(self.named.map(|(_, kind, _)| kind)),
+            quoted(self.named.map(|(.., effect)| effect)),
+            report.requests.0,
+            report.right,
+        );
+    }
+}
+
+/// A word of ours as JSON: none of them holds what would have to be escaped.
+fn quoted(word: Option<impl Display>) -> String {
+    word.map_or_else(|| "null".to_owned(), |word| format!("\"{word}\""))
 }

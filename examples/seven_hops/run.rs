@@ -118,7 +118,7 @@ async fn open_gate(stage: &Stage) {
     }
 }
 
-fn seen(stage: &Stage) -> usize {
+pub(crate) fn seen(stage: &Stage) -> usize {
     stage.server.as_ref().map_or(0, |server| {
         let requests = server.requests();
         // Whoever else holds a stream asks for something else.
@@ -128,7 +128,7 @@ fn seen(stage: &Stage) -> usize {
 }
 
 /// The line of code that a user writes.
-async fn call(stage: &Stage) -> std::result::Result<Option<Timeline>, Error> {
+pub(crate) async fn call(stage: &Stage) -> std::result::Result<Option<Timeline>, Error> {
     let mut request = stage
         .client
         .post(&stage.url)

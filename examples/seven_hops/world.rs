@@ -45,18 +45,20 @@ impl World {
         })
     }
 
-    /// The one configuration, sent through a proxy.
-    pub(crate) fn client_by(&self, proxy: &str) -> Result<Client> {
-        let builder = builder(&self.authority, &self.dns);
-        Ok(builder.proxy(proxy).build()?)
+    /// The one configuration, changed for one case.
+    pub(crate) fn client_with(
+        &self,
+        change: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<Client> {
+        Ok(change(builder(&self.authority, &self.dns)).build()?)
     }
 
     /// The one configuration, with connections that are handed over when the gate is open.
     pub(crate) fn client_behind(&self, gate: &Gate) -> Result<Client> {
         let held = Held(gate.clone());
-        let builder = builder(&self.authority, &self.dns);
-        let builder = builder.reqwest(move |reqwest| reqwest.connector_layer(held.clone()));
-        Ok(builder.build()?)
+        self.client_with(|builder| {
+            builder.reqwest(move |reqwest| reqwest.connector_layer(held.clone()))
+        })
     }
 
     /// A name that nobody has asked for yet.

@@ -1,0 +1,353 @@
+//! The guards' faults: what they refuse, why they do not repeat, and what the caller is told then.
+//!
+//! Each has a client of its own, so that no other case opens its breaker or spends its budget.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode, Uri};
+use sevenhops::guard::breaker::{self, State};
+use sevenhops::guard::idempotency;
+use sevenhops::guard::retry::{self, Backoff, Budget};
+use sevenhops::hop::{NotRepeated, Outcome, What};
+use sevenhops::limit::{Limit, Waited};
+use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
+use sevenhops::{ClientBuilder, Destination, Effect, Error, Fault, Guard, Hop, Kind, Timeline};
+
+use crate::run::{Report, call, seen};
+use crate::tape::Tape;
+use crate::world::{Connection, Result, Stage, World};
+
+/// Where, how, and whether it may have happened. No hop: a guard refused it.
+pub(crate) type Named = (Option<Hop>, Kind, Effect);
+
+/// One fault of the guards.
+pub(crate) struct GuardCase {
+    pub(crate) fault: &'static str,
+    pub(crate) story: &'static str,
+    /// Of the last attempt that failed; none where nothing is to be reported as a failure.
+    pub(crate) expected: Option<Named>,
+    setting: Setting,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Setting {
+    BreakerOpen,
+    BudgetEmpty,
+    LongWait(StatusCode),
+    DeadlineInTls,
+    Dropped,
+    KeyInProgress,
+    KeyReused,
+}
+
+#[rustfmt::skip] // a table
+pub(crate) fn all() -> Vec<GuardCase> {
+    use Hop::{Server, Tls};
+    let case = |fault, story, expected, setting| GuardCase { fault, story, expected, setting };
+    vec![
+        case("F25", "the breaker is open", Some((None, Kind::Open, Effect::None)), Setting::BreakerOpen),
+        case("F27", "the retry budget is empty", Some((Some(Server), Kind::Unavailable, Effect::Possible)), Setting::BudgetEmpty),
+        case("F28", "503, and to come back after the deadline", Some((Some(Server), Kind::Unavailable, Effect::Possible)), Setting::LongWait(StatusCode::SERVICE_UNAVAILABLE)),
+        case("F28", "429, and to come back after the deadline", Some((Some(Server), Kind::Throttled, Effect::None)), Setting::LongWait(StatusCode::TOO_MANY_REQUESTS)),
+        case("F29", "the deadline passes in attempt 2's handshake", Some((Some(Tls), Kind::Timeout, Effect::None)), Setting::DeadlineInTls),
+        case("F30", "the caller drops the call while it connects", None, Setting::Dropped),
+        case("F32", "409: the key's first request is worked on", Some((Some(Server), Kind::InProgress, Effect::Possible)), Setting::KeyInProgress),
+        case("F32", "422: the key was used for something else", Some((Some(Server), Kind::KeyReused, Effect::None)), Setting::KeyReused),
+    ]
+}
+
+/// What became of one case.
+pub(crate) struct GuardReport {
+    pub(crate) report: Report,
+    pub(crate) named: Option<Named>,
+    /// What does not hold, each in words.
+    pub(crate) wrong: Vec<&'static str>,
+}
+
+impl GuardReport {
+    /// The call has ended; `before`: what the server had seen until it began.
+    fn new(stage: &Stage, before: usize, called: Called) -> Self {
+        let (error, timeline) = match called {
+            Ok(timeline) => (None, timeline),
+            Err(error) => {
+                let timeline = error.timeline().cloned();
+                (Some(error), timeline)
+            }
+        };
+        let attempts = timeline.as_ref().map(Timeline::attempts);
+        let attempts = attempts.unwrap_or_default();
+        let failed = attempts.iter().rev().find_map(|last| match last.outcome {
+            Outcome::Failed {
+                hop, kind, effect, ..
+            } => Some((hop, kind, effect)),
+            _ => None,
+        });
+        let by_error = |error: &Error| (error.hop(), error.kind(), error.effect());
+        let sent = attempts.iter().filter(|attempt| attempt.taken).count();
+        let requests = (seen(stage) - before, sent);
+        let mut report = Self {
+            named: error.as_ref().map(by_error).or(failed),
+            report: Report {
+                error,
+                timeline,
+                requests,
+                right: true,
+            },
+            wrong: Vec::new(),
+        };
+        report.check("the server saw what was claimed", requests.0 == requests.1);
+        report
+    }
+
+    fn check(&mut self, what: &'static str, holds: bool) {
+        if !holds {
+            self.wrong.push(what);
+            self.report.right = false;
+        }
+    }
+
+    /// Checks something about the error, which has to be there.
+    fn check_error(&mut self, what: &'static str, holds: impl FnOnce(&Error) -> bool) {
+        let holds = self.report.error.as_ref().is_some_and(holds);
+        self.check(what, holds);
+    }
+
+    fn attempts(&self) -> usize {
+        let timeline = self.report.timeline.as_ref();
+        timeline.map_or(0, |timeline| timeline.attempts().len())
+    }
+}
+
+type Called = std::result::Result<Option<Timeline>, Error>;
+
+impl GuardCase {
+    /// Brings the fault about, makes the call, and checks what is said of it.
+    pub(crate) async fn run(&self, world: &World) -> Result<GuardReport> {
+        let mut report = match self.setting {
+            Setting::BreakerOpen => breaker_open(world).await,
+            Setting::BudgetEmpty => budget_empty(world).await,
+            Setting::LongWait(status) => long_wait(world, status).await,
+            Setting::DeadlineInTls => deadline_in_tls(world).await,
+            Setting::Dropped => dropped(world).await,
+            Setting::KeyInProgress => key_in_progress(world).await,
+            Setting::KeyReused => key_reused(world).await,
+        }?;
+        let named = report.named == self.expected;
+        report.check("hop, kind and effect", named);
+        Ok(report)
+    }
+}
+
+/// F25: two calls fail, and the third is refused before anything is sent.
+async fn breaker_open(world: &World) -> Result<GuardReport> {
+    let stage = staged(world, |builder| {
+        builder.breaker(breaker::Settings::new().minimum_volume(2))
+    });
+    let stage = stage.await?;
+    server(&stage)?.on_request([Reply::CloseAfterRequest, Reply::CloseAfterRequest]);
+    for _ in 0..2 {
+        if call(&stage).await.is_ok() {
+            return Err("the call that is to open the breaker was answered".into());
+        }
+    }
+    let before = seen(&stage);
+    let mut report = GuardReport::new(&stage, before, call(&stage).await);
+    report.check("nothing is sent", report.report.requests == (0, 0));
+    report.check("no attempt is made", report.attempts() == 0);
+    report.check_error("refused by the breaker", |error| {
+        error.refused_by() == Some(Guard::Breaker) && error.fault() == Fault::Service
+    });
+    report.check_error("says when to come back", |error| {
+        let open = Duration::from_secs(4)..=Duration::from_secs(6);
+        error.retry_after().is_some_and(|wait| open.contains(&wait))
+    });
+    report.check_error("keeps what opened it", |error| {
+        let cause = error.source();
+        let why = cause.map(ToString::to_string);
+        let last = cause.and_then(StdError::source).map(ToString::to_string);
+        why.as_deref() == Some("2 of 2 attempts failed, 2 at server (closed)")
+            && last.as_deref() == Some("server: closed")
+    });
+    Ok(report)
+}
+
+/// F27: one repeat can be paid for, and it fails too.
+async fn budget_empty(world: &World) -> Result<GuardReport> {
+    // A call pays for one repeat, and nothing was saved up.
+    let budget = Budget::new().ratio(1.0).at_least_per_second(0);
+    let stage = staged(world, |builder| vouched(builder).retry(three(budget))).await?;
+    server(&stage)?.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+    let mut report = GuardReport::new(&stage, 0, call(&stage).await);
+    report.check("one repeat of the two", report.attempts() == 2);
+    report.check_error("the last real failure", |error| {
+        error.status() == Some(StatusCode::SERVICE_UNAVAILABLE)
+    });
+    report.check_error("the reason beside it", |error| {
+        error.not_repeated() == Some(NotRepeated::BudgetEmpty)
+    });
+    Ok(report)
+}
+
+/// F28: the server wants to be left alone for longer than the call may take.
+async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
+    const ASKED: Duration = Duration::from_secs(60);
+    let stage = staged(world, vouched).await?;
+    let answer = Answer::new(status).header("retry-after", "60").body("busy");
+    server(&stage)?.on_request([Reply::from(answer)]);
+    let mut response = stage.client.post(&stage.url).send().await?;
+    let real = response.status() == status && response.headers().contains_key("retry-after");
+    let body = response.chunk().await?;
+    let called = response.error_for_status();
+    let called = called.map(|response| response.timeline().cloned());
+
+    let mut report = GuardReport::new(&stage, 0, called);
+    let whole = body.is_some_and(|body| *body == *b"busy");
+    report.check("the real answer, head and body", real && whole);
+    report.check("one attempt", report.attempts() == 1);
+    report.check_error("at once", |error| {
+        let timeline = error.timeline();
+        timeline.is_some_and(|timeline| timeline.elapsed() < Duration::from_secs(5))
+    });
+    report.check_error("the hint", |error| error.retry_after() == Some(ASKED));
+    report.check_error("the reason beside it", |error| {
+        matches!(error.not_repeated(), Some(NotRepeated::NoTime { wait, left }) if wait >= ASKED && left < ASKED)
+    });
+    Ok(report)
+}
+
+/// F29: the first handshake is reset and may be repeated; in the second one, silence.
+async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
+    let stage = staged(world, |builder| builder.retry(three(Budget::new()))).await?;
+    let far_side = server(&stage)?;
+    far_side.on_connection([ConnFault::ResetOnFirstBytes, ConnFault::Silent]);
+    let request = stage.client.post(&stage.url).body("amount=100");
+    // The tls limit is longer than what is left of it.
+    let called = request.deadline(Limit::from_millis(600)).send().await;
+    let stats = far_side.stats();
+    let called = called.map(|response| response.timeline().cloned());
+    let mut report = GuardReport::new(&stage, 0, called);
+    report.check("two attempts", report.attempts() == 2);
+    report.check(
+        "two connections, no session",
+        (stats.connections, stats.handshakes) == (2, 0),
+    );
+    report.check("nothing is sent", report.report.requests == (0, 0));
+    report.check_error("the deadline ran out", |error| {
+        error.expired() == Some(Waited::Deadline)
+    });
+    report.check_error("the reason beside it", |error| {
+        matches!(error.not_repeated(), Some(NotRepeated::NoTime { left, .. }) if left.is_zero())
+    });
+    Ok(report)
+}
+
+/// F30: the breaker's only probe is dropped in the middle of its handshake.
+async fn dropped(world: &World) -> Result<GuardReport> {
+    const OPEN: Duration = Duration::from_millis(1);
+    let stage = staged(world, |builder| {
+        let breaker = breaker::Settings::new().consecutive_failures(1);
+        builder.breaker(breaker.open_for(OPEN).open_at_most(OPEN))
+    });
+    let stage = stage.await?;
+    let far_side = server(&stage)?;
+    far_side.on_connection([ConnFault::Behave, ConnFault::Silent]);
+    far_side.on_request([Reply::CloseAfterRequest]);
+    let destination = Destination::of(&stage.url.parse::<Uri>()?).ok_or("no destination")?;
+    let state = || stage.client.breaker().state(&destination);
+    let opened = call(&stage).await.is_err() && state() == State::Open;
+    tokio::time::sleep(OPEN * 2).await;
+
+    let tape = Tape::default();
+    tokio::select! {
+        _ = tape.listen(call(&stage)) => return Err("a silent server has answered".into()),
+        _ = far_side.wait_until(|stats| stats.connections == 2) => {}
+    }
+    let after = state();
+    let before = seen(&stage);
+    let mut report = GuardReport::new(&stage, before, call(&stage).await);
+    report.check("the breaker was open", opened);
+    report.check("the call had begun to connect", tape.began("connect"));
+    report.check("no span is marked as failed", tape.failures() == 0);
+    report.check("the probe is not charged", after == State::HalfOpen);
+    // Else the next call were refused until the dropped one's lease is over.
+    let served = report.report.error.is_none() && report.report.requests == (1, 1);
+    report.check("its permit is given back: the next call is let in", served);
+    report.check("and closes the circuit", state() == State::Closed);
+    Ok(report)
+}
+
+/// F32: the answer is lost, and the same key comes while the work is still being done.
+async fn key_in_progress(world: &World) -> Result<GuardReport> {
+    let stage = staged(world, |builder| {
+        vouched(builder).retry(three(Budget::new()))
+    })
+    .await?;
+    let conflict = Answer::new(StatusCode::CONFLICT);
+    server(&stage)?.on_request([Reply::CloseAfterRequest, conflict.into()]);
+    let mut report = GuardReport::new(&stage, 0, call(&stage).await);
+    report.check("the third attempt is answered", {
+        report.report.error.is_none() && report.attempts() == 3
+    });
+    let notes = report.report.timeline.as_ref().map(Timeline::notes);
+    let waited = |what: &What| matches!(what, What::Waited { .. });
+    let waits = notes.iter().flatten().filter(|note| waited(&note.what));
+    report.check("a delay before each repeat", waits.count() == 2);
+    report.check("one key, three times", one_key(&stage)? == 3);
+    Ok(report)
+}
+
+/// F32: the key has paid for something else.
+async fn key_reused(world: &World) -> Result<GuardReport> {
+    let stage = staged(world, vouched).await?;
+    let reused = Answer::new(StatusCode::UNPROCESSABLE_ENTITY);
+    server(&stage)?.on_request([Reply::from(reused)]);
+    let mut report = GuardReport::new(&stage, 0, call(&stage).await);
+    report.check("one attempt", report.attempts() == 1);
+    report.check("with a key", one_key(&stage)? == 1);
+    report.check_error("the caller's fault", |error| error.fault() == Fault::Caller);
+    report.check_error("and why it is not repeated", |error| {
+        error.not_repeated() == Some(NotRepeated::Lasting)
+    });
+    Ok(report)
+}
+
+/// A stage for a client of its own.
+async fn staged(
+    world: &World,
+    change: impl FnOnce(ClientBuilder) -> ClientBuilder,
+) -> Result<Stage> {
+    let mut stage = world.stage(Connection::Fresh, true).await?;
+    stage.client = world.client_with(change)?;
+    Ok(stage)
+}
+
+/// Somebody said that every service here honours keys.
+fn vouched(builder: ClientBuilder) -> ClientBuilder {
+    builder.idempotency(idempotency::Settings::new().honoured_by_all(true))
+}
+
+/// Three attempts, if this budget allows them.
+fn three(budget: Budget) -> retry::Settings {
+    let soon = Backoff::new().base(Duration::from_millis(20));
+    retry::Settings::new()
+        .attempts(3)
+        .backoff(soon)
+        .budget(budget)
+}
+
+fn server(stage: &Stage) -> Result<&FaultServer> {
+    stage.server.as_ref().ok_or_else(|| "no server".into())
+}
+
+/// How many requests came with a key, if it was the same in all of them.
+fn one_key(stage: &Stage) -> Result<usize> {
+    let key = |headers: &HeaderMap| headers.get("idempotency-key").cloned();
+    let keys: Vec<_> = server(stage)?
+        .requests()
+        .iter()
+        .filter_map(|seen| key(&seen.headers))
+        .collect();
+    let same = keys.windows(2).all(|pair| pair[0] == pair[1]);
+    Ok(if same { keys.len() } else { 0 })
+}
