@@ -44,7 +44,7 @@ impl<T: Entry> Registry<T> {
         Self::bounded(MOST_DESTINATIONS, now)
     }
 
-    fn bounded(most: usize, now: Instant) -> Self {
+    pub(crate) fn bounded(most: usize, now: Instant) -> Self {
         Self {
             map: HashMap::new(),
             epoch: now,

@@ -143,10 +143,22 @@ impl Answer {
         (!answer.addresses.is_empty()).then_some(answer)
     }
 
+    /// An address that stood in the URL: nobody is asked for it.
+    #[cfg(feature = "client")]
+    pub(crate) fn literal(address: IpAddr) -> Self {
+        Self::remembered([address].into(), UNCHANGING)
+    }
+
     /// The addresses, never none, in the order in which to try them: families take turns, IPv6 begins
     /// (RFC 8305 §4).
     #[must_use]
     pub fn addresses(&self) -> &[IpAddr] {
+        &self.addresses
+    }
+
+    /// The same, to be kept.
+    #[cfg(feature = "client")]
+    pub(crate) fn shared(&self) -> &Arc<[IpAddr]> {
         &self.addresses
     }
 

@@ -10,6 +10,8 @@ pub(crate) struct Facts {
     pub(crate) dials: Vec<SocketAddr>,
     /// What each dial that failed and was overcome failed with, in order.
     pub(crate) overcome: Vec<Kind>,
+    /// How old the connection is that was used.
+    pub(crate) connection_age: Option<Duration>,
     /// The peer that answered.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) version: Option<http::Version>,

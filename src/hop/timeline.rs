@@ -217,6 +217,8 @@ pub struct Attempt {
     pub peer: Option<SocketAddr>,
     /// Whether a connection was used that had been made before.
     pub reused: bool,
+    /// How old the connection was that answered; zero for one that was made for it.
+    pub connection_age: Option<Duration>,
     /// The version of HTTP that was spoken.
     pub version: Option<Version>,
     /// What was left of the DNS answer's TTL, and whether it came from the cache.
@@ -256,6 +258,7 @@ impl Attempt {
             duration: end.saturating_duration_since(tracker.started()),
             peer: facts.peer.or_else(|| facts.dials.last().copied()),
             reused: tracker.is_tracked() && tracker.is_taken() && !connected,
+            connection_age: facts.connection_age,
             version: facts.version,
             dns: facts.dns,
             taken: tracker.is_taken(),

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use url::Url;
 
-use super::clients::{Clients, Hook, Recipe};
+use super::places::Places;
+use super::recipe::{Hook, Recipe};
 use super::target::dial;
 use super::{Shared, Transport, tls};
 use crate::dns::{Resolve, Resolver};
@@ -99,7 +100,7 @@ impl TransportBuilder {
         recipe.check()?;
         Ok(Transport {
             shared: Arc::new(Shared {
-                clients: Clients::new(recipe),
+                places: Places::new(recipe),
                 resolver,
                 proxy: dialled,
                 limits: self.limits,

@@ -1,10 +1,11 @@
 //! The wire: our own look-up, then one reqwest client for each destination and address.
 
-mod addresses;
 mod body;
+mod book;
 mod builder;
-mod clients;
 mod connector;
+mod places;
+mod recipe;
 mod send;
 mod target;
 mod tls;
@@ -23,7 +24,7 @@ use tower_service::Service;
 pub use self::builder::TransportBuilder;
 pub(crate) use self::target::basic;
 
-use self::clients::Clients;
+use self::places::Places;
 use self::target::Dial;
 use crate::dns::Resolve;
 use crate::error::{BoxError, Error, SettingError};
@@ -69,7 +70,7 @@ pub struct Transport {
 }
 
 struct Shared {
-    clients: Clients,
+    places: Places,
     resolver: Arc<dyn Resolve>,
     /// Whom to dial instead of the request's own host.
     proxy: Option<(Dial, u16)>,
@@ -134,7 +135,7 @@ impl fmt::Debug for Sending {
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
-            .field("clients", &self.shared.clients)
+            .field("places", &self.shared.places)
             .field("resolver", &self.shared.resolver)
             .field("proxied", &self.shared.proxy.is_some())
             .finish_non_exhaustive()

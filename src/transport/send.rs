@@ -1,22 +1,26 @@
 //! The way of one request: look the name up, then try its addresses until one connects.
 
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
+use hyper_util::client::legacy::connect::HttpInfo;
+use tokio::net::TcpStream;
 
 use super::Shared;
-use super::addresses::{order, share};
 use super::body::{Loan, RequestBody};
+use super::book::{Fared, Given, share};
+use super::places::Place;
 use super::target::{Dial, Target};
 use crate::clock;
-use crate::dns::{Resolve, Resolving};
+use crate::dns::{Answer, Resolve, Resolving};
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::{self, Tracker};
 use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, MOST_DIALS, Stage, diagnose};
@@ -71,29 +75,200 @@ where
         .as_ref()
         .map_or((&target.dial, target.port), |(dial, port)| (dial, *port));
     let answer = look_up(&*shared.resolver, dial, tracker).await?;
-    let warm = shared.clients.warm(&target, &answer, port);
+    let place = shared.places.of(&head.uri);
+    let given = Given {
+        addresses: answer.shared(),
+        ttl: answer.ttl(),
+        whole: true,
+    };
+    let order = place.order(&given, MOST_DIALS).into_iter();
+    let order: Vec<_> = order.map(|ip| SocketAddr::new(ip, port)).collect();
+    let way = Way {
+        shared,
+        target: &target,
+        head: &head,
+        place: &place,
+        tracker,
+    };
     let loan = Loan::new(body, &head, Arc::clone(tracker));
-    let began = clock::now();
-    let mut addresses = order(&answer, warm, MOST_DIALS).into_iter();
-    let connect = tracker.limits().connect().get();
-    while let (Some(address), Some(body)) = (addresses.next(), loan.lend()) {
-        let left = connect.saturating_sub(clock::now().saturating_duration_since(began));
-        tracker.set_dial_limit(share(left, addresses.len() + 1));
-        let address = SocketAddr::new(address, port);
-        let failed = match attempt(shared, (&target, address), (&head, body), tracker).await {
-            Ok(response) => return Ok(response),
-            Err(failed) => failed,
-        };
-        let error = Error::new(diagnose(tracker, &failed)).because(failed);
-        let time_left = connect.saturating_sub(clock::now().saturating_duration_since(began));
-        if addresses.len() == 0 || time_left.is_zero() || !may_go_on(tracker) {
-            return Err(settled(error, tracker));
-        }
-        tracker.overcome(error.kind());
-    }
-    let nothing = Diagnosis::new(Hop::Dns, Kind::NoRecords, Effect::None);
-    Err(Error::new(nothing))
+    way.walk(&order, &loan).await
 }
+
+/// What is the same for every address that a request is sent to.
+struct Way<'a> {
+    shared: &'a Shared,
+    target: &'a Target,
+    head: &'a Parts,
+    place: &'a Arc<Place>,
+    tracker: &'a Arc<Tracker>,
+}
+
+impl Way<'_> {
+    /// Tries the addresses one after another, until one connects or the connect limit is over.
+    async fn walk<B>(
+        &self,
+        order: &[SocketAddr],
+        loan: &Loan<B>,
+    ) -> Result<Response<reqwest::Body>, Error>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let tracker = self.tracker;
+        let began = clock::now();
+        let connect = tracker.limits().connect().get();
+        let left = || connect.saturating_sub(clock::now().saturating_duration_since(began));
+        let mut rest = order;
+        while let Some((address, others)) = rest.split_first() {
+            let Some(body) = loan.lend() else { break };
+            rest = others;
+            tracker.set_dial_limit(share(left(), rest.len() + 1));
+            let visit = self.place.begin(address.ip(), tracker);
+            let error = match self.visit(*address, body, rest).await {
+                Went::Answered(response) => {
+                    visit.fared(self.fared(&response));
+                    return Ok(response.into());
+                }
+                Went::Failed(failed) => Error::new(diagnose(tracker, &failed)).because(failed),
+                Went::Overtaken => {
+                    let timeout = Diagnosis::new(Hop::Connect, Kind::Timeout, Effect::None);
+                    Error::new(timeout).because(Overtaken)
+                }
+            };
+            visit.fared(match error.hop() {
+                Some(Hop::Connect) => Fared::Unreachable,
+                _ => Fared::Failed,
+            });
+            if rest.is_empty() || left().is_zero() || !may_go_on(tracker) {
+                return Err(settled(error, tracker));
+            }
+            tracker.overcome(error.kind());
+        }
+        Err(Error::new(Diagnosis::new(
+            Hop::Dns,
+            Kind::NoRecords,
+            Effect::None,
+        )))
+    }
+
+    /// Sends the request to one address. Where that takes long to connect, the next ones are tried
+    /// beside it; it is left as soon as one of them proves to be there (RFC 8305 §5, but the request
+    /// itself is on its way to one address only).
+    async fn visit<B>(&self, address: SocketAddr, body: RequestBody<B>, rest: &[SocketAddr]) -> Went
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let mut sending = pin!(self.send(address, body));
+        // A tunnel is slow for reasons of its own.
+        let rest = if self.shared.proxy.is_some() {
+            &[]
+        } else {
+            rest
+        };
+        let mut overtaking = pin!(overtake(rest, self.tracker));
+        poll_fn(|cx| {
+            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
+                return Poll::Ready(match sent {
+                    Ok(response) => Went::Answered(response),
+                    Err(failed) => Went::Failed(failed),
+                });
+            }
+            overtaking.as_mut().poll(cx).map(|()| Went::Overtaken)
+        })
+        .await
+    }
+
+    async fn send<B>(
+        &self,
+        address: SocketAddr,
+        body: RequestBody<B>,
+    ) -> Result<reqwest::Response, reqwest::Error>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let Self { target, head, .. } = self;
+        let client = self.shared.places.client(self.place, target, address)?;
+        let mut request = reqwest::Request::new(head.method.clone(), target.url.clone());
+        *request.headers_mut() = head.headers.clone();
+        *request.version_mut() = head.version;
+        *request.body_mut() = Some(reqwest::Body::wrap(body));
+        let mut sending = pin!(client.execute(request));
+        let response = poll_fn(|cx| {
+            let polled = sending.as_mut().poll(cx);
+            if polled.is_pending() {
+                // No connection is being made for it: it waits for one of the pool to take it.
+                self.tracker.queued();
+            }
+            polled
+        })
+        .await?;
+        self.note(&response, address);
+        Ok(response)
+    }
+
+    /// Keeps what the answer tells of its connection.
+    fn note(&self, response: &reqwest::Response, address: SocketAddr) {
+        let tracker = self.tracker;
+        let peer = response.remote_addr().unwrap_or(address);
+        let own = tracker.is_own_connection();
+        let info = response.extensions().get::<HttpInfo>();
+        let age = info.and_then(|info| self.place.connection(address.ip(), info.local_addr(), own));
+        tracker.spans().peer(peer);
+        tracker.facts(|facts| {
+            facts.peer = Some(peer);
+            facts.version = Some(response.version());
+            facts.connection_age = age;
+        });
+    }
+
+    fn fared(&self, response: &reqwest::Response) -> Fared {
+        if response.status().is_server_error() {
+            return Fared::Failed;
+        }
+        let asked = self.tracker.entered(Stage::Wait);
+        Fared::Answered(clock::now().saturating_duration_since(asked))
+    }
+}
+
+/// How a visit to an address ended.
+enum Went {
+    Answered(reqwest::Response),
+    Failed(reqwest::Error),
+    /// Another address is there, and this one is not.
+    Overtaken,
+}
+
+/// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
+async fn overtake(rest: &[SocketAddr], tracker: &Tracker) {
+    let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
+    for address in rest {
+        tokio::time::sleep(OVERTAKE_AFTER).await;
+        if !waits() {
+            break;
+        }
+        let connecting = tokio::time::timeout(OVERTAKE_AFTER, TcpStream::connect(address));
+        if let Ok(Ok(_)) = connecting.await
+            && waits()
+        {
+            return;
+        }
+    }
+    std::future::pending().await
+}
+
+/// Why a connect was left.
+#[derive(Debug)]
+struct Overtaken;
+
+impl std::fmt::Display for Overtaken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("another address took a connection first")
+    }
+}
+
+impl std::error::Error for Overtaken {}
 
 /// The effect of a failure, settled: what was not taken until now never will be.
 fn settled(mut error: Error, tracker: &Tracker) -> Error {
@@ -109,48 +284,9 @@ fn may_go_on(tracker: &Tracker) -> bool {
     tracker.open() == Some(Stage::Connect) && !tracker.is_taken()
 }
 
-/// Sends the request to one address.
-async fn attempt<B>(
-    shared: &Shared,
-    (target, address): (&Target, SocketAddr),
-    (head, body): (&Parts, RequestBody<B>),
-    tracker: &Tracker,
-) -> Result<Response<reqwest::Body>, reqwest::Error>
-where
-    B: Body + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    let client = shared.clients.of(target, address)?;
-    let mut request = reqwest::Request::new(head.method.clone(), target.url.clone());
-    *request.headers_mut() = head.headers.clone();
-    *request.version_mut() = head.version;
-    *request.body_mut() = Some(reqwest::Body::wrap(body));
-    let mut sending = pin!(client.execute(request));
-    let response = poll_fn(|cx| {
-        let polled = sending.as_mut().poll(cx);
-        if polled.is_pending() {
-            // No connection is being made for it: it waits for one of the pool to take it.
-            tracker.queued();
-        }
-        polled
-    })
-    .await?;
-    let peer = response.remote_addr().unwrap_or(address);
-    tracker.spans().peer(peer);
-    tracker.facts(|facts| {
-        facts.peer = Some(peer);
-        facts.version = Some(response.version());
-    });
-    Ok(response.into())
-}
-
-async fn look_up(
-    resolver: &dyn Resolve,
-    dial: &Dial,
-    tracker: &Tracker,
-) -> Result<Vec<IpAddr>, Error> {
+async fn look_up(resolver: &dyn Resolve, dial: &Dial, tracker: &Tracker) -> Result<Answer, Error> {
     let name = match dial {
-        Dial::Address(address) => return Ok(vec![*address]),
+        Dial::Address(address) => return Ok(Answer::literal(*address)),
         Dial::Name(name) => name,
     };
     let limit: Duration = tracker.limits().dns().get();
@@ -171,8 +307,11 @@ async fn look_up(
         Ok(answer) => {
             tracker.resolved();
             tracker.facts(|facts| facts.dns = Some((answer.ttl(), answer.is_cached())));
-            Ok(answer.addresses().to_vec())
+            Ok(answer)
         }
         Err(error) => Err(Error::new(diagnose(tracker, &*error)).because(error)),
     }
 }
+
+/// RFC 8305 §8: the Connection Attempt Delay.
+const OVERTAKE_AFTER: Duration = Duration::from_millis(250);

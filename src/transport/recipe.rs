@@ -1,18 +1,13 @@
-//! One reqwest client for each destination and address: the pool of an address ends with it.
+//! How the reqwest client of one address is made.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use tokio::time::Instant;
 use url::Url;
 
 use super::connector::EarLayer;
-use super::target::Target;
-use crate::clock;
 use crate::error::SettingError;
 use crate::limit::Limits;
 
@@ -105,111 +100,6 @@ fn refuse_timeouts(shown: &str) -> Result<(), SettingError> {
     Ok(())
 }
 
-/// The clients in use, bounded in number and in idle time.
-pub(super) struct Clients {
-    recipe: Recipe,
-    held: Mutex<HashMap<Key, Held>>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    https: bool,
-    host: Arc<str>,
-    address: SocketAddr,
-}
-
-struct Held {
-    client: reqwest::Client,
-    used: Instant,
-}
-
-impl Clients {
-    pub(super) fn new(recipe: Recipe) -> Self {
-        Self {
-            recipe,
-            held: Mutex::default(),
-        }
-    }
-
-    /// The client of an address, made on first use.
-    pub(super) fn of(
-        &self,
-        target: &Target,
-        address: SocketAddr,
-    ) -> reqwest::Result<reqwest::Client> {
-        let key = Key {
-            https: target.url.scheme() == "https",
-            host: Arc::clone(&target.host),
-            address,
-        };
-        let used = clock::now();
-        if let Some(held) = self.held().get_mut(&key) {
-            held.used = used;
-            return Ok(held.client.clone());
-        }
-        // Made outside of the lock; if two make one at once, the first stays.
-        let made = self.recipe.make(&target.host, address)?;
-        let mut held = self.held();
-        let gone = if held.len() >= MOST_CLIENTS {
-            evict(&mut held, used)
-        } else {
-            Vec::new()
-        };
-        let client = held
-            .entry(key)
-            .or_insert(Held { client: made, used })
-            .client
-            .clone();
-        drop(held);
-        drop(gone);
-        Ok(client)
-    }
-
-    /// The address of `target` that was used last.
-    pub(super) fn warm(&self, target: &Target, answer: &[IpAddr], port: u16) -> Option<IpAddr> {
-        let held = self.held();
-        let used = |address: &IpAddr| {
-            let key = Key {
-                https: target.url.scheme() == "https",
-                host: Arc::clone(&target.host),
-                address: SocketAddr::new(*address, port),
-            };
-            held.get(&key).map(|held| held.used)
-        };
-        let warm = answer.iter().filter_map(|a| used(a).map(|at| (at, *a)));
-        warm.max_by_key(|(at, _)| *at).map(|(_, address)| address)
-    }
-
-    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Held>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Makes room: those idle for long go, or else the one idle for longest. Bodies in flight finish.
-fn evict(held: &mut HashMap<Key, Held>, now: Instant) -> Vec<Held> {
-    let idle = |held: &Held| now.saturating_duration_since(held.used) >= IDLE_CLIENT;
-    let mut gone: Vec<Held> = held
-        .extract_if(|_, held| idle(held))
-        .map(|(_, held)| held)
-        .collect();
-    if gone.is_empty() {
-        let oldest = held
-            .iter()
-            .min_by_key(|(_, held)| held.used)
-            .map(|(key, _)| key.clone());
-        gone.extend(oldest.and_then(|key| held.remove(&key)));
-    }
-    gone
-}
-
-impl fmt::Debug for Clients {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Clients")
-            .field("held", &self.held().len())
-            .finish_non_exhaustive()
-    }
-}
-
 /// A resolver that knows one address.
 #[derive(Debug)]
 struct Only(SocketAddr);
@@ -221,7 +111,5 @@ impl reqwest::dns::Resolve for Only {
     }
 }
 
-const MOST_CLIENTS: usize = 1_024;
-const IDLE_CLIENT: Duration = Duration::from_secs(10 * 60);
 /// Load balancers drop idle connections at 60 s: ours are gone before.
 const IDLE_CONNECTION: Duration = Duration::from_secs(50);

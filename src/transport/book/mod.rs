@@ -1,0 +1,202 @@
+//! The addresses of a destination: which one next, which one is gone. Pure: time is an argument.
+//!
+//! ```text
+//!  what DNS gives now ──┬─ healthy: fewest requests in flight, the warm one on a tie
+//!                       ├─ set aside: much worse than its siblings; only trials, and when all else fails
+//!                       └─ refusing: nothing could be connected to it of late; tried last
+//!  what it gave before ──── gone: not chosen again, its connections are dropped
+//! ```
+
+mod health;
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+pub(crate) use self::health::Fared;
+use self::health::{Health, Siblings, Standing};
+
+/// What is known of the addresses of one destination.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    known: HashMap<IpAddr, Health>,
+    /// The answer that was seen last: most calls bring the same.
+    current: Option<Arc<[IpAddr]>>,
+    /// Addresses of this name have come back before: a CDN, say, that turns through a large set.
+    rotates: bool,
+    /// Those that left the answers of late, to notice when they come back.
+    left: HashMap<IpAddr, Instant>,
+}
+
+/// An answer of DNS, as far as the book goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given<'a> {
+    pub(crate) addresses: &'a Arc<[IpAddr]>,
+    pub(crate) ttl: Duration,
+    /// Neither stale nor partial: what is absent from it is absent.
+    pub(crate) whole: bool,
+}
+
+impl Book {
+    /// Takes in what DNS gives now. Returns the addresses that are gone: their connections are to be
+    /// dropped.
+    pub(crate) fn update(&mut self, given: &Given<'_>, now: Instant) -> Vec<IpAddr> {
+        let same = self
+            .current
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, given.addresses));
+        if same && !self.rotates {
+            return Vec::new();
+        }
+        for address in given.addresses.iter() {
+            self.rotates |= self.left.remove(address).is_some();
+            let health = self.known.entry(*address).or_insert_with(Health::new);
+            self.rotates |= health.absent_since.take().is_some();
+        }
+        self.current = Some(Arc::clone(given.addresses));
+        if !given.whole {
+            return Vec::new();
+        }
+        let grace = if self.rotates {
+            (given.ttl * 3).max(ROTATION)
+        } else {
+            Duration::ZERO
+        };
+        let mut gone = Vec::new();
+        for (address, health) in &mut self.known {
+            if given.addresses.contains(address) {
+                continue;
+            }
+            let since = *health.absent_since.get_or_insert(now);
+            if now.saturating_duration_since(since) >= grace {
+                gone.push(*address);
+            }
+        }
+        for address in &gone {
+            self.known.remove(address);
+            self.remember_leaving(*address, now);
+        }
+        gone
+    }
+
+    fn remember_leaving(&mut self, address: IpAddr, now: Instant) {
+        if self.left.len() >= MOST_LEFT {
+            let oldest = self.left.iter().min_by_key(|(_, at)| **at);
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                self.left.remove(&oldest);
+            }
+        }
+        self.left.insert(address, now);
+    }
+
+    /// The addresses in the order in which they are tried, `most` at the most. The first is counted
+    /// as chosen by [`begin`](Self::begin).
+    pub(crate) fn order(&mut self, addresses: &[IpAddr], most: usize, now: Instant) -> Vec<IpAddr> {
+        let trial = addresses.iter().copied().find(|address| {
+            let health = self.known.get_mut(address);
+            health.is_some_and(|health| health.try_again(now))
+        });
+        let mut order: Vec<_> = addresses.iter().copied().enumerate().collect();
+        order.sort_by_key(|(at, address)| {
+            let health = self.known.get(address);
+            let refuses = health.and_then(|health| health.refuses_until(now));
+            let aside = health.is_some_and(|health| health.aside.is_some());
+            let in_flight = health.map_or(0, |health| health.in_flight);
+            let warm = health.and_then(|health| health.used);
+            (
+                Some(*address) != trial,
+                refuses,
+                aside,
+                in_flight,
+                std::cmp::Reverse(warm),
+                *at,
+            )
+        });
+        let order = order.into_iter().map(|(_, address)| address);
+        order.take(most).collect()
+    }
+
+    /// A request goes to `address`.
+    pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) {
+        if let Some(health) = self.known.get_mut(&address) {
+            health.in_flight = health.in_flight.saturating_add(1);
+            health.used = Some(now);
+        }
+    }
+
+    /// It ended.
+    pub(crate) fn end(&mut self, address: IpAddr, fared: Fared, now: Instant) {
+        let siblings = self.siblings(address);
+        let may_go = self.may_set_aside();
+        let Some(health) = self.known.get_mut(&address) else {
+            return;
+        };
+        health.in_flight = health.in_flight.saturating_sub(1);
+        if health.aside.is_some() {
+            health.tried(fared, &siblings);
+            return;
+        }
+        health.record(fared, now);
+        if may_go && health.compare(&siblings) == Some(Standing::Worse) {
+            health.set_aside(now);
+        }
+    }
+
+    /// What is usual among the others that were not set aside.
+    fn siblings(&self, address: IpAddr) -> Siblings {
+        let others = || {
+            let others = self
+                .known
+                .iter()
+                .filter(move |(other, _)| **other != address);
+            others.filter(|(_, health)| health.aside.is_none())
+        };
+        Siblings {
+            latency: median(
+                others()
+                    .filter_map(|(_, health)| health.latency())
+                    .collect(),
+            ),
+            failures: median(
+                others()
+                    .filter_map(|(_, health)| health.failures())
+                    .collect(),
+            )
+            .unwrap_or(0.0),
+        }
+    }
+
+    /// At most a third of the addresses, and never the last one.
+    fn may_set_aside(&self) -> bool {
+        let present = self.known.values().filter(|h| h.absent_since.is_none());
+        let (all, aside) = present.fold((0, 0), |(all, aside), health| {
+            (all + 1, aside + usize::from(health.aside.is_some()))
+        });
+        all > 1 && aside < (all / 3).max(1)
+    }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().checked_sub(1)? / 2).copied()
+}
+
+/// How long the next address may take to connect: an equal share of what is left, so that one that
+/// swallows SYNs does not use up the time of the others.
+pub(crate) fn share(left: Duration, addresses: usize) -> Duration {
+    let addresses = u32::try_from(addresses.max(1)).unwrap_or(u32::MAX);
+    (left / addresses).max(LEAST_SHARE.min(left))
+}
+
+/// One round trip to the far side of the world.
+const LEAST_SHARE: Duration = Duration::from_millis(300);
+/// An address of a name that turns through many is not gone before this.
+const ROTATION: Duration = Duration::from_secs(60);
+/// More than a rotating name shows within a minute.
+const MOST_LEFT: usize = 256;
+
+#[cfg(test)]
+mod tests;

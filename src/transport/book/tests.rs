@@ -1,0 +1,227 @@
+use super::*;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+fn ip(last: u8) -> IpAddr {
+    [127, 0, 0, last].into()
+}
+
+fn given(addresses: &[u8]) -> Arc<[IpAddr]> {
+    addresses.iter().map(|last| ip(*last)).collect()
+}
+
+fn whole(addresses: &Arc<[IpAddr]>) -> Given<'_> {
+    Given {
+        addresses,
+        ttl: SECS(5),
+        whole: true,
+    }
+}
+
+fn start() -> Instant {
+    crate::clock::now()
+}
+
+/// A book that knows these.
+fn book(addresses: &Arc<[IpAddr]>, now: Instant) -> Book {
+    let mut book = Book::default();
+    assert!(book.update(&whole(addresses), now).is_empty());
+    book
+}
+
+/// A request to the address that comes first; where it went.
+fn call(
+    book: &mut Book,
+    addresses: &[IpAddr],
+    now: Instant,
+    fares: impl Fn(IpAddr) -> Fared,
+) -> IpAddr {
+    let first = book.order(addresses, 8, now)[0];
+    book.begin(first, now);
+    book.end(first, fares(first), now);
+    first
+}
+
+#[tokio::test(start_paused = true)]
+async fn fewest_in_flight_is_chosen_and_the_warm_one_on_a_tie() {
+    let (now, all) = (start(), given(&[1, 2, 3]));
+    let mut book = book(&all, now);
+    assert_eq!(book.order(&all, 8, now), *all, "the order of the answer");
+    book.begin(ip(2), now);
+    book.end(ip(2), Fared::Answered(MS(1)), now);
+    assert_eq!(book.order(&all, 8, now)[0], ip(2), "warm");
+    book.begin(ip(2), now);
+    assert_eq!(book.order(&all, 2, now), [ip(1), ip(3)], "one in flight");
+}
+
+#[tokio::test(start_paused = true)]
+async fn address_absent_from_one_fresh_answer_is_gone() {
+    let (now, old, new) = (start(), given(&[1, 2]), given(&[2, 3]));
+    let mut book = book(&old, now);
+    assert_eq!(book.update(&whole(&new), now), [ip(1)]);
+    assert!(book.update(&whole(&new), now).is_empty(), "told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_stale_or_partial_answer_makes_nothing_gone() {
+    let (now, old, new) = (start(), given(&[1, 2]), given(&[2]));
+    let mut book = book(&old, now);
+    let partial = Given {
+        whole: false,
+        ..whole(&new)
+    };
+    assert!(book.update(&partial, now).is_empty());
+    assert_eq!(
+        book.update(&whole(&new.iter().copied().collect()), now),
+        [ip(1)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d26_addresses_that_come_back_are_gone_only_after_a_while() {
+    let (now, one, two) = (start(), given(&[1]), given(&[2]));
+    let mut book = book(&one, now);
+    assert_eq!(book.update(&whole(&two), now + SECS(5)), [ip(1)]);
+    // It comes back: the name turns through a set.
+    assert!(book.update(&whole(&one), now + SECS(10)).is_empty());
+    let three = given(&[3]);
+    assert!(book.update(&whole(&three), now + SECS(15)).is_empty());
+    assert!(book.update(&whole(&three), now + SECS(69)).is_empty());
+    let mut gone = book.update(&whole(&three), now + SECS(75));
+    gone.sort();
+    assert_eq!(gone, [ip(1), ip(2)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d29_address_that_swallows_is_tried_last_for_a_while_by_everyone() {
+    let (now, all) = (start(), given(&[1, 2]));
+    let mut book = book(&all, now);
+    book.begin(ip(1), now);
+    book.end(ip(1), Fared::Unreachable, now);
+    assert_eq!(book.order(&all, 8, now), [ip(2), ip(1)]);
+    let soon = now + MS(999);
+    assert_eq!(book.order(&all, 8, soon)[0], ip(2));
+    let later = now + SECS(1);
+    assert_eq!(
+        book.order(&all, 8, later)[0],
+        ip(1),
+        "and then again: it is the warm one"
+    );
+    book.begin(ip(1), later);
+    book.end(ip(1), Fared::Unreachable, later);
+    assert_eq!(
+        book.order(&all, 8, later + MS(1_999))[0],
+        ip(2),
+        "twice as long"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d30_slow_address_is_set_aside_and_gets_trials_only() {
+    let (start, all) = (start(), given(&[1, 2, 3]));
+    let mut book = book(&all, start);
+    let slow = |address| Fared::Answered(if address == ip(3) { MS(150) } else { MS(50) });
+    // 100 requests a second, three at a time.
+    let mut after_five_seconds = (0, 0);
+    for round in 0..1_000 {
+        let now = start + MS(30) * round;
+        let mut under_way = Vec::new();
+        for _ in 0..3 {
+            let address = book.order(&all, 8, now)[0];
+            book.begin(address, now);
+            under_way.push(address);
+        }
+        for address in under_way {
+            book.end(address, slow(address), now);
+            if now > start + SECS(5) {
+                after_five_seconds.0 += u32::from(address == ip(3));
+                after_five_seconds.1 += 1;
+            }
+        }
+    }
+    let (there, total) = after_five_seconds;
+    assert!(there > 0, "tried again");
+    assert!(there * 10 <= total, "{there} of {total}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn healed_address_comes_back_after_a_few_good_trials() {
+    let (mut now, all) = (start(), given(&[1, 2, 3]));
+    let mut book = book(&all, now);
+    for _ in 0..20 {
+        for address in all.iter() {
+            book.begin(*address, now);
+            let fared = Fared::Answered(if *address == ip(3) { MS(150) } else { MS(50) });
+            book.end(*address, fared, now);
+        }
+    }
+    assert!(book.known[&ip(3)].aside.is_some());
+    let mut seconds = 0;
+    while book.known[&ip(3)].aside.is_some() && seconds < 60 {
+        for _ in 0..50 {
+            now += MS(20);
+            call(&mut book, &all, now, |_| Fared::Answered(MS(50)));
+        }
+        seconds += 1;
+    }
+    assert!(seconds <= 10, "{seconds} s");
+}
+
+#[tokio::test(start_paused = true)]
+async fn address_that_fails_more_than_its_siblings_is_set_aside() {
+    let (now, all) = (start(), given(&[1, 2, 3]));
+    let mut book = book(&all, now);
+    for round in 0..60 {
+        for address in all.iter() {
+            let fails = *address == ip(2) && round % 3 == 0;
+            book.begin(*address, now);
+            let fared = if fails {
+                Fared::Failed
+            } else {
+                Fared::Answered(MS(5))
+            };
+            book.end(*address, fared, now);
+        }
+    }
+    assert!(book.known[&ip(2)].aside.is_some());
+    assert!(book.known[&ip(1)].aside.is_none() && book.known[&ip(3)].aside.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_a_third_is_set_aside_and_never_the_last() {
+    let now = start();
+    for (addresses, most) in [(1, 0), (2, 1), (3, 1), (6, 2)] {
+        let all: Arc<[IpAddr]> = (1..=addresses).map(ip).collect();
+        let mut book = book(&all, now);
+        for _ in 0..100 {
+            for (at, address) in all.iter().enumerate() {
+                book.begin(*address, now);
+                book.end(*address, Fared::Answered(MS(10 << (2 * at))), now);
+            }
+        }
+        let aside = book.known.values().filter(|health| health.aside.is_some());
+        assert!(aside.count() <= most, "{addresses}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_every_address_refuses_the_one_that_is_back_first_comes_first() {
+    let (now, all) = (start(), given(&[1, 2]));
+    let mut book = book(&all, now);
+    for (address, times) in [(ip(1), 2), (ip(2), 1)] {
+        for _ in 0..times {
+            book.begin(address, now);
+            book.end(address, Fared::Unreachable, now);
+        }
+    }
+    assert_eq!(book.order(&all, 8, now), [ip(2), ip(1)]);
+}
+
+#[test]
+fn connect_limit_is_shared_among_the_addresses() {
+    assert_eq!(share(SECS(3), 1), SECS(3));
+    assert_eq!(share(SECS(3), 3), SECS(1));
+    assert_eq!(share(SECS(3), 100), MS(300));
+    assert_eq!(share(MS(10), 100), MS(10));
+}

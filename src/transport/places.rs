@@ -1,0 +1,230 @@
+//! Where requests go: for each destination a book of its addresses, and one reqwest client for each
+//! address, so that the pool of an address ends with it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::book::{Book, Fared, Given};
+use super::recipe::Recipe;
+use super::target::Target;
+use crate::clock;
+use crate::destination::Origin;
+use crate::hop::Stage;
+use crate::hop::tracker::Tracker;
+use crate::registry::{Entry, Registry};
+
+/// The destinations in use, bounded in number.
+pub(super) struct Places {
+    recipe: Recipe,
+    known: Registry<Place>,
+}
+
+impl Places {
+    pub(super) fn new(recipe: Recipe) -> Self {
+        Self {
+            recipe,
+            known: Registry::bounded(MOST_PLACES, clock::now()),
+        }
+    }
+
+    /// The place of a request. What has neither scheme nor host was refused before.
+    pub(super) fn of(&self, uri: &http::Uri) -> Arc<Place> {
+        let now = clock::now();
+        let Some(origin) = Origin::of(uri) else {
+            return Arc::default();
+        };
+        self.known.get(&origin, now).unwrap_or_else(|| {
+            let fresh = Place::default();
+            self.known.get_or_keep(origin.to_destination(), fresh, now)
+        })
+    }
+
+    /// The client of an address, made on first use, and anew when its connections may be too old.
+    pub(super) fn client(
+        &self,
+        place: &Place,
+        target: &Target,
+        address: SocketAddr,
+    ) -> reqwest::Result<reqwest::Client> {
+        let now = clock::now();
+        if let Some(client) = place.client(address.ip(), now) {
+            return Ok(client);
+        }
+        // Made outside of the lock; if two make one at once, the first stays.
+        let made = self.recipe.make(&target.host, address)?;
+        let lives = CONNECTION_AGE.mul_f64(1.0 + AGE_JITTER * (2.0 * fastrand::f64() - 1.0));
+        Ok(place.keep(address.ip(), Held::new(made, now, lives), now))
+    }
+}
+
+impl fmt::Debug for Places {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.known.each(|destination, _| destination.to_string());
+        f.debug_set().entries(names).finish()
+    }
+}
+
+/// One destination.
+#[derive(Default)]
+pub(super) struct Place(Mutex<Inside>);
+
+#[derive(Default)]
+struct Inside {
+    book: Book,
+    clients: HashMap<IpAddr, Held>,
+}
+
+/// A client, and what is known of its connections.
+struct Held {
+    client: reqwest::Client,
+    used: Instant,
+    /// From then on new requests get a new client; those in flight finish on this one.
+    old_at: Instant,
+    /// When each connection was made, by our end of it.
+    made: HashMap<SocketAddr, Instant>,
+}
+
+impl Held {
+    fn new(client: reqwest::Client, now: Instant, lives: Duration) -> Self {
+        Self {
+            client,
+            used: now,
+            old_at: now + lives,
+            made: HashMap::new(),
+        }
+    }
+}
+
+impl Place {
+    /// The addresses to be tried, in order. The clients of those that are gone go with them.
+    pub(super) fn order(&self, given: &Given<'_>, most: usize) -> Vec<IpAddr> {
+        let now = clock::now();
+        let mut inside = self.inside();
+        let gone = inside.book.update(given, now);
+        let order = inside.book.order(given.addresses, most, now);
+        let clients: Vec<_> = gone
+            .iter()
+            .filter_map(|address| inside.clients.remove(address))
+            .collect();
+        drop(inside);
+        // Idle connections are closed here, outside of the lock.
+        drop(clients);
+        order
+    }
+
+    /// A request goes to an address; what comes back tells how it fared when it is dropped.
+    pub(super) fn begin(self: &Arc<Self>, address: IpAddr, tracker: &Arc<Tracker>) -> Visit {
+        self.inside().book.begin(address, clock::now());
+        Visit {
+            place: Arc::clone(self),
+            address,
+            tracker: Arc::clone(tracker),
+            fared: None,
+        }
+    }
+
+    /// How old the connection is that answered: it was made just now, or before.
+    pub(super) fn connection(
+        &self,
+        address: IpAddr,
+        local: SocketAddr,
+        own: bool,
+    ) -> Option<Duration> {
+        let now = clock::now();
+        let mut inside = self.inside();
+        let held = inside.clients.get_mut(&address)?;
+        if own {
+            if held.made.len() >= MOST_CONNECTIONS {
+                let oldest = held.made.iter().min_by_key(|(_, made)| **made);
+                let oldest = oldest.map(|(local, _)| *local);
+                oldest.map(|oldest| held.made.remove(&oldest));
+            }
+            held.made.insert(local, now);
+        }
+        let made = held.made.get(&local)?;
+        Some(now.saturating_duration_since(*made))
+    }
+
+    fn client(&self, address: IpAddr, now: Instant) -> Option<reqwest::Client> {
+        let mut inside = self.inside();
+        let held = inside.clients.get_mut(&address)?;
+        held.used = now;
+        (now < held.old_at).then(|| held.client.clone())
+    }
+
+    fn keep(&self, address: IpAddr, fresh: Held, now: Instant) -> reqwest::Client {
+        let mut inside = self.inside();
+        let kept = inside.clients.get(&address);
+        if let Some(kept) = kept.filter(|kept| now < kept.old_at) {
+            return kept.client.clone();
+        }
+        let client = fresh.client.clone();
+        let mut gone = vec![inside.clients.insert(address, fresh)];
+        if inside.clients.len() > MOST_CLIENTS {
+            let others = inside
+                .clients
+                .iter()
+                .filter(|(other, _)| **other != address);
+            let oldest = others.min_by_key(|(_, held)| held.used);
+            let oldest = oldest.map(|(address, _)| *address);
+            gone.extend(oldest.map(|oldest| inside.clients.remove(&oldest)));
+        }
+        drop(inside);
+        drop(gone);
+        client
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry for Place {
+    /// Never: what is forgotten is looked up and connected to again.
+    fn is_pinned(&self, _now: Instant) -> bool {
+        false
+    }
+}
+
+/// A request on its way to an address.
+pub(super) struct Visit {
+    place: Arc<Place>,
+    address: IpAddr,
+    tracker: Arc<Tracker>,
+    fared: Option<Fared>,
+}
+
+impl Visit {
+    pub(super) fn fared(mut self, fared: Fared) {
+        self.fared = Some(fared);
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        let fared = self.fared.unwrap_or_else(|| {
+            // Given up and not ended: a limit ran out. A caller that goes away ends it first.
+            let expired = self.tracker.is_given_up() && self.tracker.ended().is_none();
+            match self.tracker.open() {
+                _ if !expired => Fared::Unknown,
+                Some(Stage::Connect) => Fared::Unreachable,
+                _ => Fared::Failed,
+            }
+        });
+        let mut inside = self.place.inside();
+        inside.book.end(self.address, fared, clock::now());
+    }
+}
+
+const MOST_PLACES: usize = 1_024;
+/// Of one destination; more than a name has at a time.
+const MOST_CLIENTS: usize = 64;
+const MOST_CONNECTIONS: usize = 256;
+/// Load balancers and deployments move on; connections that never end do not.
+const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
+const AGE_JITTER: f64 = 0.2;
