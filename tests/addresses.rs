@@ -1,0 +1,152 @@
+//! Which address a request goes to, while DNS and the addresses change under it.
+
+#[cfg(test)]
+mod net;
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, SocketAddr};
+    use std::time::Duration;
+
+    use sevenhops::hop::{RowEnd, Stage};
+    use sevenhops::testing::{Answer, BlackHole, FaultServer, Script};
+    use sevenhops::{Client, Kind, Timeline};
+
+    use super::net::Net;
+
+    fn host(last: u8) -> IpAddr {
+        [127, 0, 0, last].into()
+    }
+
+    /// A server at 127.0.0.`last`, at the port of the others.
+    async fn at(last: u8, port: u16) -> FaultServer {
+        let server = FaultServer::builder().address(SocketAddr::new(host(last), port));
+        let server = server.start().await.unwrap();
+        server.default_reply(Answer::json(&format!("{{\"host\":{last}}}")));
+        server
+    }
+
+    fn url(name: &str, port: u16) -> String {
+        format!("http://{name}:{port}/v1/charges")
+    }
+
+    async fn call(client: &Client, url: &str) -> Timeline {
+        let response = client.get(url).send().await.unwrap();
+        let timeline = response.timeline().cloned().unwrap();
+        response.bytes().await.unwrap();
+        timeline
+    }
+
+    fn peer(timeline: &Timeline) -> IpAddr {
+        timeline.attempts().last().unwrap().peer.unwrap().ip()
+    }
+
+    #[tokio::test]
+    async fn quiet_client_reuses_the_warm_connection_and_tells_its_age() {
+        let net = Net::new().await;
+        let first = at(1, 0).await;
+        let port = first.addr().port();
+        let second = at(2, port).await;
+        net.dns
+            .set("pay.test", Script::addresses([host(1), host(2)]));
+        let (client, url) = (net.client(), url("pay.test", port));
+        let fresh = call(&client, &url).await;
+        assert_eq!(fresh.attempts()[0].connection_age, Some(Duration::ZERO));
+        for _ in 0..5 {
+            let reused = call(&client, &url).await;
+            assert!(reused.attempts()[0].reused);
+            assert!(reused.attempts()[0].connection_age > Some(Duration::ZERO));
+        }
+        assert_eq!(first.connections() + second.connections(), 1);
+    }
+
+    #[tokio::test]
+    async fn concurrent_requests_spread_over_the_addresses() {
+        let net = Net::new().await;
+        let first = at(1, 0).await;
+        let port = first.addr().port();
+        let second = at(2, port).await;
+        net.dns
+            .set("pay.test", Script::addresses([host(1), host(2)]));
+        let (client, url) = (net.client(), url("pay.test", port));
+        call(&client, &url).await;
+        let gate = sevenhops::testing::Gate::new();
+        for server in [&first, &second] {
+            server.default_reply(Answer::default().hold(&gate));
+        }
+        let calls: Vec<_> = (0..10)
+            .map(|_| tokio::spawn(client.get(&url).send()))
+            .collect();
+        let half = |stats: &sevenhops::testing::Stats| stats.requests >= 5;
+        tokio::join!(first.wait_until(half), second.wait_until(half));
+        gate.open();
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn d29_address_that_swallows_syns_costs_a_quarter_of_a_second_once() {
+        let net = Net::new().await;
+        let hole = BlackHole::start_at(SocketAddr::new(host(3), 0))
+            .await
+            .unwrap();
+        let port = hole.addr().port();
+        let _good = at(4, port).await;
+        net.dns
+            .set("pay.test", Script::addresses([host(3), host(4)]));
+        let (client, url) = (net.client(), url("pay.test", port));
+        let began = tokio::time::Instant::now();
+        let timeline = call(&client, &url).await;
+        assert_eq!(peer(&timeline), host(4), "{timeline}");
+        assert_eq!(timeline.attempt_count(), 1, "{timeline}");
+        // The connect limit is 2.5 s; an equal share of it would be 1.25 s.
+        assert!(began.elapsed() < Duration::from_secs(1), "{timeline}");
+        let rows = &timeline.attempts()[0].rows;
+        let swallowed = rows.iter().find(|row| row.stage == Stage::Connect);
+        assert_eq!(swallowed.unwrap().end, RowEnd::Failed(Kind::Timeout));
+        for _ in 0..3 {
+            let timeline = call(&client, &url).await;
+            assert!(timeline.attempts()[0].reused, "{timeline}");
+        }
+    }
+
+    #[tokio::test]
+    async fn d16_address_that_left_the_answers_is_not_used_again_though_it_answers() {
+        let net = Net::new().await;
+        let old = at(1, 0).await;
+        let port = old.addr().port();
+        let new = at(2, port).await;
+        // TTL 0: every call sees what DNS says now.
+        let says = |address: IpAddr| Script::addresses([address]).ttl(0);
+        net.dns.set("pay.test", says(host(1)));
+        let (client, url) = (net.client(), url("pay.test", port));
+        call(&client, &url).await;
+        assert_eq!(old.stats().open_connections, 1);
+        net.dns.set("pay.test", says(host(2)));
+        assert_eq!(peer(&call(&client, &url).await), host(2));
+        // Its idle connection was closed, not just left alone.
+        old.wait_until(|stats| stats.open_connections == 0).await;
+        assert_eq!((old.requests_seen(), new.requests_seen()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn request_in_flight_to_an_address_that_is_gone_finishes() {
+        let net = Net::new().await;
+        let old = at(1, 0).await;
+        let port = old.addr().port();
+        let _new = at(2, port).await;
+        let says = |address: IpAddr| Script::addresses([address]).ttl(0);
+        net.dns.set("pay.test", says(host(1)));
+        let gate = sevenhops::testing::Gate::new();
+        old.default_reply(Answer::json("\"late\"").hold(&gate));
+        let (client, url) = (net.client(), url("pay.test", port));
+        let slow = tokio::spawn(client.get(&url).send());
+        old.wait_until(|stats| stats.requests == 1).await;
+        net.dns.set("pay.test", says(host(2)));
+        assert_eq!(peer(&call(&client, &url).await), host(2));
+        gate.open();
+        let answer = slow.await.unwrap().unwrap();
+        assert_eq!(answer.text().await.unwrap(), "\"late\"");
+    }
+}
