@@ -31,6 +31,11 @@ impl Net {
 }
 
 /// The URL of the payments API on a server.
+#[allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "not every journey goes to one server"
+)]
 pub(crate) fn url(server: &FaultServer, scheme: &str) -> String {
     format!("{scheme}://api.test:{}/v1/charges", server.addr().port())
 }
