@@ -10,7 +10,7 @@ use sevenhops::guard::breaker::{self, State};
 use sevenhops::guard::idempotency;
 use sevenhops::guard::retry::{self, Backoff, Budget};
 use sevenhops::hop::{NotRepeated, Outcome, What};
-use sevenhops::limit::{Limit, Waited};
+use sevenhops::limit::{self, Limit, Waited};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
 use sevenhops::{ClientBuilder, Destination, Effect, Error, Fault, Guard, Hop, Kind, Timeline};
 
@@ -216,14 +216,17 @@ async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
     Ok(report)
 }
 
-/// F29: the first handshake is reset and may be repeated; in the second one, silence.
+/// F29: silence instead of a handshake, twice; before the second tls limit comes the deadline.
 async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
-    let stage = staged(world, |builder| builder.retry(three(Budget::new()))).await?;
+    let limits = limit::Settings::new().tls(Duration::from_millis(500));
+    let stage = staged(world, |builder| {
+        builder.limits(limits).retry(three(Budget::new()))
+    });
+    let stage = stage.await?;
     let far_side = server(&stage)?;
-    far_side.on_connection([ConnFault::ResetOnFirstBytes, ConnFault::Silent]);
+    far_side.on_connection([ConnFault::Silent, ConnFault::Silent]);
     let request = stage.client.post(&stage.url).body("amount=100");
-    // The tls limit is longer than what is left of it.
-    let called = request.deadline(Limit::from_millis(600)).send().await;
+    let called = request.deadline(Limit::from_millis(800)).send().await;
     let stats = far_side.stats();
     let called = called.map(|response| response.timeline().cloned());
     let mut report = GuardReport::new(&stage, 0, called);
