@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri};
 use sevenhops::guard::breaker::{self, State};
-use sevenhops::guard::idempotency;
+use sevenhops::guard::idempotency::{self, Key};
 use sevenhops::guard::retry::{self, Backoff, Budget};
 use sevenhops::hop::{NotRepeated, Outcome, What};
 use sevenhops::limit::{self, Limit, Waited};
@@ -305,9 +305,17 @@ async fn key_reused(world: &World) -> Result<GuardReport> {
     let stage = staged(world, vouched).await?;
     let reused = Answer::new(StatusCode::UNPROCESSABLE_ENTITY);
     server(&stage)?.on_request([Reply::from(reused)]);
-    let mut report = GuardReport::new(&stage, 0, call(&stage).await);
+    // The caller's own key: one that was made for this call cannot have been used before.
+    let request = stage
+        .client
+        .post(&stage.url)
+        .idempotency_key(Key::new("order-4711")?);
+    let called = request.body("amount=100").send().await;
+    let called = called.and_then(|response| response.error_for_status());
+    let called = called.map(|response| response.timeline().cloned());
+    let mut report = GuardReport::new(&stage, 0, called);
     report.check("one attempt", report.attempts() == 1);
-    report.check("with a key", one_key(&stage)? == 1);
+    report.check("with the key", one_key(&stage)? == 1);
     report.check_error("the caller's fault", |error| error.fault() == Fault::Caller);
     report.check_error("and why it is not repeated", |error| {
         error.not_repeated() == Some(NotRepeated::Lasting)
