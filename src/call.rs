@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Effect, NotRepeated, Note, Timeline, What, effect_of};
+use crate::hop::{Diagnosis, Effect, Keyed, NotRepeated, Note, Timeline, What, effect_of};
 use crate::limit::Limit;
 use crate::options::Options;
 
@@ -58,6 +58,8 @@ pub(crate) struct KeyMark {
     pub(crate) name: HeaderName,
     /// The caller brought or derived it, or said that the far side honours keys.
     pub(crate) vouched: bool,
+    /// It was made for this call.
+    pub(crate) made: bool,
     /// Until when the far side remembers it, where that is known.
     pub(crate) expires_at: Option<SystemTime>,
 }
@@ -161,6 +163,12 @@ impl Call {
         last.or_else(|| self.0.first.get().cloned())
     }
 
+    /// What the attempt that was made last made of this status.
+    pub(crate) fn judged(&self, status: StatusCode) -> Option<Diagnosis> {
+        let judged = self.last().and_then(|tracker| tracker.failure());
+        judged.filter(|judged| judged.status == Some(status))
+    }
+
     pub(crate) fn attempt_count(&self) -> u32 {
         let Some(_) = self.0.first.get() else {
             return 0;
@@ -209,6 +217,17 @@ impl Call {
     pub(crate) fn vouches(&self, headers: &HeaderMap) -> bool {
         self.key()
             .is_some_and(|key| key.vouched && headers.contains_key(&key.name))
+    }
+
+    /// What the key of a request that goes out now is to the far side.
+    pub(crate) fn keyed(&self, headers: &HeaderMap) -> Keyed {
+        match self.key() {
+            _ if !self.vouches(headers) => Keyed::No,
+            None => Keyed::No,
+            Some(key) if !key.made => Keyed::Given,
+            Some(_) if self.effect() == Effect::None => Keyed::Fresh,
+            Some(_) => Keyed::Again,
+        }
     }
 
     /// Whether a request of this call carries its key.

@@ -134,7 +134,16 @@ mod tests {
         let waits = mock.waits();
         assert!(waits[1] <= SECS(5));
 
-        // Without an earlier attempt it is a conflict, and that lasts.
+        // A key that was given may be at work in another process: a job that was redelivered.
+        let mock = Mock::new([status(409)]);
+        let given = Options::new().idempotency_key(Key::new("mine").unwrap());
+        let response = stack(Settings::new(), &mock)
+            .oneshot(post(given))
+            .await
+            .unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (200, 2));
+
+        // A fresh one is at work nowhere: it is a conflict, and that lasts.
         let mock = Mock::new([status(409)]);
         let service = stack(vouched(), &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
@@ -143,10 +152,18 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn i7_f32_key_that_was_used_otherwise_or_is_missing_is_the_callers_mistake() {
-        for (code, kind) in [(422, Kind::KeyReused), (400, Kind::Rejected)] {
+        let given = || Options::new().idempotency_key(Key::new("mine").unwrap());
+        for (code, options, kind) in [
+            (422, given(), Kind::KeyReused),
+            (400, given(), Kind::Rejected),
+            // A key that was made for this call cannot have been used before.
+            (422, Options::new(), Kind::Rejected),
+        ] {
             let mock = Mock::new([status(code)]);
-            let service = stack(vouched(), &mock);
-            let response = service.oneshot(request(Method::POST)).await.unwrap();
+            let response = stack(vouched(), &mock)
+                .oneshot(post(options))
+                .await
+                .unwrap();
             assert_eq!(mock.count(), 1);
             let timeline = response.body().timeline().clone();
             assert!(

@@ -154,6 +154,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn hint_that_fits_is_never_refused_by_luck() {
+        for _ in 0..50 {
+            let mock = Mock::new([with(503, "retry-after", "1")]);
+            let short = Options::new().deadline(Limit::from_millis(1_050));
+            let get = optional(Method::GET, short);
+            stack(steady(), &mock).oneshot(get).await.unwrap();
+            assert_eq!(mock.count(), 2);
+            assert!((SECS(1)..MS(1_050)).contains(&mock.waits()[0]));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn f28_hint_that_does_not_fit_is_the_answer_at_once() {
         for hint in ["11", "9223372036854775807"] {
             let start = Instant::now();

@@ -44,13 +44,13 @@ impl Report {
 pub(crate) async fn run(case: &Case, world: &World) -> Result<Report> {
     let mut report = once(case, world).await?;
     for _ in 1..MOST_TRIES {
-        let new = |timeline: &Timeline| {
-            timeline
-                .attempts()
-                .first()
-                .is_some_and(|first| !first.reused)
+        let first = report.timeline.iter().flat_map(Timeline::attempts).next();
+        let other = match (case.connection, &case.setting) {
+            (Connection::Pooled, _) => first.is_some_and(|first| !first.reused),
+            // The close can be noticed a moment after the request was taken.
+            (_, Setting::ClosedBefore) => first.is_some_and(|first| first.taken),
+            _ => false,
         };
-        let other = case.connection == Connection::Pooled && report.timeline.iter().any(new);
         if !other {
             break;
         }

@@ -15,7 +15,7 @@ use crate::error::{BoxError, Error};
 use crate::guard::call::CallBody;
 use crate::guard::idempotency;
 use crate::guard::retry::Truncated;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
+use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, Timeline};
 
 /// A response: its head is here, its body may still be on the way.
 pub struct Response {
@@ -123,9 +123,9 @@ impl Response {
         let call = self.timeline.as_ref().map(|Timeline(call)| call);
         let (status, headers) = (self.head.status, &self.head.headers);
         // The attempt knows more: whether its key was honoured.
-        let judged = call.and_then(|call| call.last()?.failure());
-        let judged = judged.filter(|judged| judged.status == Some(status));
-        let Some(diagnosis) = judged.or_else(|| Diagnosis::status(status, headers, false)) else {
+        let judged = call.and_then(|call| call.judged(status));
+        let Some(diagnosis) = judged.or_else(|| Diagnosis::status(status, headers, Keyed::No))
+        else {
             return Ok(self);
         };
         let mut error = Error::by_status(diagnosis, headers);

@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::evidence::{Evidence, evidence};
 use super::timeline::Stage;
 use super::tracker::Tracker;
-use super::{Effect, Hop, Kind, judge, name};
+use super::{Effect, Hop, Keyed, Kind, judge, name};
 use crate::limit::Waited;
 
 /// What went wrong.
@@ -63,13 +63,13 @@ impl Diagnosis {
         }
     }
 
-    /// What a status says of a call, whose key was `vouched` for or not; `None` if it is no failure.
+    /// What a status says of a call; `None` if it is no failure.
     pub(crate) fn status(
         status: StatusCode,
         headers: &http::HeaderMap,
-        vouched: bool,
+        keyed: Keyed,
     ) -> Option<Self> {
-        judge(status, headers, vouched).map(|(hop, kind, effect)| Self {
+        judge(status, headers, keyed).map(|(hop, kind, effect)| Self {
             status: Some(status),
             ..Self::new(hop, kind, effect)
         })

@@ -31,7 +31,7 @@ pub(crate) use self::diagnosis::{Diagnosis, diagnose, effect_of};
 pub(crate) use self::evidence::{BodyFailed, LimitExpired};
 pub(crate) use self::names::name;
 pub(crate) use self::state::MOST_DIALS;
-pub(crate) use self::status::judge;
+pub(crate) use self::status::{Keyed, judge};
 
 /// A stage of an attempt at which it can fail: seven network hops between two local ends.
 ///

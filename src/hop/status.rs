@@ -5,12 +5,25 @@ use http::header::{HeaderMap, HeaderName, VIA};
 
 use super::{Effect, Hop, Kind};
 
-/// What a status says of the call; `vouched`: the request carried an idempotency key that the far
-/// side is known to honour. `None` where it is no failure.
+/// The idempotency key of a request, as far as a status can be about it: only one that the far side
+/// is known to honour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keyed {
+    /// None, or nobody vouched for it.
+    No,
+    /// It was made for this call, and cannot have been seen before this attempt.
+    Fresh,
+    /// It was made for this call, and an earlier attempt may have got through.
+    Again,
+    /// The caller brought or derived it: another request may have carried it, in another process.
+    Given,
+}
+
+/// What a status says of the call. `None` where it is no failure.
 pub(crate) fn judge(
     status: StatusCode,
     headers: &HeaderMap,
-    vouched: bool,
+    keyed: Keyed,
 ) -> Option<(Hop, Kind, Effect)> {
     let (hop, kind) = match status.as_u16() {
         502 => (Hop::Gateway, Kind::BadGateway),
@@ -21,11 +34,15 @@ pub(crate) fn judge(
         // Unlike the other 4xx these two do not prove that nothing happened: some middleboxes say
         // 408 for "the service took too long", and 409 is also "your first request is still being
         // worked on".
-        409 if vouched => return Some((Hop::Server, Kind::InProgress, Effect::Possible)),
+        409 if matches!(keyed, Keyed::Again | Keyed::Given) => {
+            return Some((Hop::Server, Kind::InProgress, Effect::Possible));
+        }
+        // Nobody can be working on it: it is a conflict of its own.
+        409 if keyed == Keyed::Fresh => (Hop::Server, Kind::Rejected),
         408 | 409 => return Some((Hop::Server, Kind::Rejected, Effect::Possible)),
         429 => (Hop::Server, Kind::Throttled),
         401 | 403 => (Hop::Server, Kind::Unauthorized),
-        422 if vouched => (Hop::Server, Kind::KeyReused),
+        422 if keyed == Keyed::Given => (Hop::Server, Kind::KeyReused),
         400..=499 => (Hop::Server, Kind::Rejected),
         _ => return None,
     };
@@ -87,7 +104,7 @@ mod tests {
             (408, &plain, (Hop::Server, Kind::Rejected, Effect::Possible)),
             (409, &plain, (Hop::Server, Kind::Rejected, Effect::Possible)),
         ] {
-            let judged = judge(StatusCode::from_u16(status).unwrap(), headers, false);
+            let judged = judge(StatusCode::from_u16(status).unwrap(), headers, Keyed::No);
             assert_eq!(judged, Some(expected), "{status}");
         }
     }
@@ -96,22 +113,28 @@ mod tests {
     fn success_and_redirection_are_no_failures() {
         for status in [200, 204, 301, 304, 399] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(judge(status, &HeaderMap::new(), false), None);
+            assert_eq!(judge(status, &HeaderMap::new(), Keyed::No), None);
         }
     }
 
     #[test]
     fn honoured_key_says_what_a_conflict_is() {
         let plain = HeaderMap::new();
-        for (status, expected) in [
-            (StatusCode::CONFLICT, (Kind::InProgress, Effect::Possible)),
-            (
-                StatusCode::UNPROCESSABLE_ENTITY,
-                (Kind::KeyReused, Effect::None),
-            ),
-            (StatusCode::BAD_REQUEST, (Kind::Rejected, Effect::None)),
+        let rejected = (Kind::Rejected, Effect::None);
+        let in_progress = (Kind::InProgress, Effect::Possible);
+        for (status, keyed, expected) in [
+            (409, Keyed::No, (Kind::Rejected, Effect::Possible)),
+            (409, Keyed::Fresh, rejected),
+            (409, Keyed::Again, in_progress),
+            (409, Keyed::Given, in_progress),
+            (422, Keyed::No, rejected),
+            (422, Keyed::Fresh, rejected),
+            (422, Keyed::Again, rejected),
+            (422, Keyed::Given, (Kind::KeyReused, Effect::None)),
+            (400, Keyed::Given, rejected),
         ] {
-            let (hop, kind, effect) = judge(status, &plain, true).unwrap();
+            let status = StatusCode::from_u16(status).unwrap();
+            let (hop, kind, effect) = judge(status, &plain, keyed).unwrap();
             assert_eq!((hop, (kind, effect)), (Hop::Server, expected), "{status}");
         }
     }

@@ -143,9 +143,9 @@ fn describe(outcome: &Outcome) -> String {
             status,
             ..
         } => {
-            let place = hop.map_or_else(String::new, |hop| format!(" at {hop}"));
+            let verb = hop.map_or_else(|| "refused".to_owned(), |hop| format!("failed at {hop}"));
             let status = status.map_or_else(String::new, |s| format!("status {}, ", s.as_u16()));
-            format!("{status}failed{place}: {kind}, effect {effect}")
+            format!("{status}{verb}: {kind}, effect {effect}")
         }
     }
 }

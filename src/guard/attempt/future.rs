@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::{Scoped, Tracker, scope};
-use crate::hop::{Diagnosis, Hop, Kind, diagnose, effect_of};
+use crate::hop::{Diagnosis, Hop, Keyed, Kind, diagnose, effect_of};
 use crate::limit::Waited;
 
 pin_project! {
@@ -56,12 +56,12 @@ struct Running {
     /// The end of the attempt, and whose it is.
     end: (Instant, Waited),
     over: bool,
-    /// Whether the request carries a key that the far side honours.
-    vouched: bool,
+    /// What the request's key is to the far side.
+    keyed: Keyed,
 }
 
 impl<F: Future, R> ResponseFuture<F, R> {
-    pub(super) fn new(inner: F, tracker: Arc<Tracker>, call: Call, vouched: bool) -> Self {
+    pub(super) fn new(inner: F, tracker: Arc<Tracker>, call: Call, keyed: Keyed) -> Self {
         let attempt = clock::after(tracker.started(), tracker.limits().attempt().get());
         let end = if call.deadline() <= attempt {
             (call.deadline(), Waited::Deadline)
@@ -77,7 +77,7 @@ impl<F: Future, R> ResponseFuture<F, R> {
                 call,
                 end,
                 over: false,
-                vouched,
+                keyed,
             }),
             alarm: None,
         }
@@ -219,7 +219,7 @@ impl Whole {
 impl Running {
     fn head<R>(&self, response: &Response<R>) {
         let status = response.status();
-        let judged = Diagnosis::status(status, response.headers(), self.vouched);
+        let judged = Diagnosis::status(status, response.headers(), self.keyed);
         self.tracker.spans().answered(status, response.version());
         self.tracker.head(status, judged);
     }

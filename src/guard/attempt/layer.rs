@@ -136,6 +136,7 @@ where
             let url = redacted(request.uri());
             tracker.facts(|facts| facts.url = Some(url));
         }
+        let keyed = call.keyed(request.headers());
         call.attempt(Arc::clone(&tracker));
         if self.propagating {
             let left = call.deadline().saturating_duration_since(now);
@@ -146,13 +147,12 @@ where
                 left,
             );
         }
-        let vouched = call.vouches(request.headers());
         let inner = {
             let span = tracker.spans().attempt();
             let _entered = span.enter();
             self.inner.call(request)
         };
-        ResponseFuture::new(inner, tracker, call, vouched)
+        ResponseFuture::new(inner, tracker, call, keyed)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::error::{BoxError, Error};
 use crate::hint::hint;
-use crate::hop::{Diagnosis, Hop};
+use crate::hop::{Diagnosis, Hop, Keyed};
 use crate::limit::Waited;
 
 pin_project! {
@@ -112,7 +112,7 @@ where
 impl Admitted {
     /// The head is here: a status that is a failure is judged at once, the rest when the body ends.
     fn head<R: Body>(&mut self, response: Response<R>) -> Response<BreakerBody<R>> {
-        let diagnosis = Diagnosis::status(response.status(), response.headers(), false);
+        let diagnosis = Diagnosis::status(response.status(), response.headers(), Keyed::No);
         let hint = diagnosis.and_then(|_| hint(response.headers(), clock::wall()));
         let verdict = self.judge.judge(diagnosis.as_ref(), hint);
         let since = self.since;

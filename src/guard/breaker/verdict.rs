@@ -66,7 +66,7 @@ mod tests {
     use http::{HeaderMap, StatusCode};
 
     use super::*;
-    use crate::hop::{Effect, names};
+    use crate::hop::{Effect, Keyed, names};
 
     const JUDGE: Judge = Judge {
         slow: None,
@@ -80,7 +80,7 @@ mod tests {
 
     fn by_status(judge: Judge, status: u16) -> Verdict {
         let status = StatusCode::from_u16(status).unwrap();
-        let diagnosis = Diagnosis::status(status, &HeaderMap::new(), false);
+        let diagnosis = Diagnosis::status(status, &HeaderMap::new(), Keyed::No);
         judge.judge(diagnosis.as_ref(), None)
     }
 

@@ -146,6 +146,7 @@ impl Settings {
         call.mark_key(KeyMark {
             name: self.header.clone(),
             vouched: vouched(&asked, wanted),
+            made: wanted == Wanted::Made,
             expires_at,
         });
         let expired = expires_at.is_some_and(|at| at <= clock::wall());

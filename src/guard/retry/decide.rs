@@ -5,7 +5,6 @@
 //! | retries are off, for another destination, or the caller's | no |
 //! | the server says so in its should-retry header | no, or as if the failure were passing |
 //! | the failure lasts (a certificate, NXDOMAIN, a status that is not listed) | no |
-//! | 409 to an honoured key, and no earlier attempt may have had an effect | no |
 //! | effect none | any method |
 //! | effect possible | an idempotent method, or a key that the far side honours |
 //! | effect done | the same, and only to receive a body that broke off |
@@ -34,8 +33,6 @@ pub(super) struct Failed<'a> {
     pub(super) replayable: bool,
     /// Whether the body of the answer is received inside the attempt.
     pub(super) whole_body: bool,
-    /// Whether an earlier attempt may have had an effect.
-    pub(super) open_before: bool,
     /// Whether the status is one of those that are repeated.
     pub(super) listed: bool,
     /// The server's word, and the user's.
@@ -69,6 +66,10 @@ pub(super) fn decide(
     if !failed.replayable {
         return Err(NotRepeated::NotReplayable);
     }
+    if left.time.is_zero() {
+        let left = left.time;
+        return Err(NotRepeated::NoTime { wait, left });
+    }
     if left.made >= left.most {
         return Err(NotRepeated::AttemptsSpent { made: left.made });
     }
@@ -88,8 +89,7 @@ impl Failed<'_> {
             hop, kind, status, ..
         } = self.diagnosis;
         let by_table = match (status, hop) {
-            // Without an earlier attempt it is a conflict of its own.
-            (Some(_), _) if kind == Kind::InProgress => self.open_before,
+            (Some(_), _) if kind == Kind::InProgress => true,
             (Some(_), _) => self.listed,
             (None, Some(hop)) => name(hop, kind).class == Class::Passing,
             (None, None) => false,

@@ -1,6 +1,7 @@
 use http::StatusCode;
 
 use super::*;
+use crate::hop::Keyed;
 
 const WAIT: Duration = Duration::from_millis(100);
 
@@ -12,7 +13,6 @@ fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> Failed<'a> {
         vouched: false,
         replayable: true,
         whole_body: false,
-        open_before: false,
         listed: false,
         should_retry: None,
         class: None,
@@ -21,7 +21,7 @@ fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> Failed<'a> {
 
 fn by_status<'a>(method: &'a Method, code: u16, listed: bool) -> Failed<'a> {
     let status = StatusCode::from_u16(code).unwrap();
-    let diagnosis = Diagnosis::status(status, &http::HeaderMap::new(), false).unwrap();
+    let diagnosis = Diagnosis::status(status, &http::HeaderMap::new(), Keyed::No).unwrap();
     Failed {
         listed,
         ..failed(method, diagnosis)
@@ -119,14 +119,30 @@ fn unkeyed_post_is_repeated_on_425_and_429_only() {
 
 #[test]
 fn i6_conflict_is_repeated_only_as_still_in_progress() {
-    let conflict = StatusCode::CONFLICT;
     let headers = http::HeaderMap::new();
-    let diagnosis = Diagnosis::status(conflict, &headers, true).unwrap();
-    let mut conflict = failed(&Method::POST, diagnosis);
-    (conflict.keyed, conflict.vouched) = (true, true);
-    assert_eq!(repeated(&conflict), Err(NotRepeated::Lasting));
-    conflict.open_before = true;
-    assert_eq!(repeated(&conflict), Ok(WAIT));
+    for (keyed, expected) in [
+        (Keyed::No, Err(NotRepeated::Lasting)),
+        (Keyed::Fresh, Err(NotRepeated::Lasting)),
+        (Keyed::Again, Ok(WAIT)),
+        (Keyed::Given, Ok(WAIT)),
+    ] {
+        let diagnosis = Diagnosis::status(StatusCode::CONFLICT, &headers, keyed).unwrap();
+        let mut conflict = failed(&Method::POST, diagnosis);
+        (conflict.keyed, conflict.vouched) = (true, keyed != Keyed::No);
+        assert_eq!(repeated(&conflict), expected, "{keyed:?}");
+    }
+}
+
+#[test]
+fn time_that_is_over_is_the_reason_also_where_the_attempts_are_spent() {
+    let get = failed(&Method::GET, lost(Effect::Possible));
+    let left = Left {
+        made: 3,
+        time: Duration::ZERO,
+        ..plenty()
+    };
+    let reason = decide(&get, &left, WAIT, || true);
+    assert!(matches!(reason, Err(NotRepeated::NoTime { .. })));
 }
 
 #[test]

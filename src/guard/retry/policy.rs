@@ -97,13 +97,18 @@ impl Policy {
         &self,
         (kind, hint): (Kind, Option<Duration>),
         (repeat, previous): (u32, Option<Duration>),
+        left: Duration,
     ) -> (Duration, Duration) {
         let mut backoff = self.settings.backoff;
         if kind == Kind::Throttled && hint.is_none() {
             backoff = backoff.throttled();
         }
         let own = backoff.wait(repeat, previous, fastrand::f64());
-        (own, after_hint(own, hint, fastrand::f64()))
+        let wait = after_hint(own, hint, fastrand::f64());
+        // Luck alone must not make it too long.
+        let least = own.max(hint.unwrap_or_default());
+        let wait = if wait >= left { least } else { wait };
+        (own, wait)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::error::{BoxError, Error};
 use crate::guard::drain::{DRAIN_TIME, Drain, Kept};
 use crate::hint::{hint, should_retry};
-use crate::hop::{Diagnosis, Effect, Hop, Kind, NotRepeated, What};
+use crate::hop::{Diagnosis, Hop, Keyed, Kind, NotRepeated, What};
 use crate::replay::Saved;
 
 /// The attempts of one call to one destination.
@@ -36,8 +36,6 @@ pub(super) struct Turn<B> {
     previous: Option<Duration>,
     /// Whether a repeat is paid for that has not begun.
     paid: bool,
-    /// Whether an attempt may have had an effect.
-    open_before: bool,
     drain: Drain,
     last: Option<Last>,
 }
@@ -88,7 +86,6 @@ impl<B> Turn<B> {
             due: now,
             previous: None,
             paid: false,
-            open_before: false,
             drain: Drain::default(),
             last: None,
             policy,
@@ -122,8 +119,12 @@ impl<B> Turn<B> {
     where
         B: Send + 'static,
     {
-        let vouched = self.call.vouches(&self.saved.headers);
-        let judged = Diagnosis::status(response.status(), response.headers(), vouched);
+        let (status, headers) = (response.status(), response.headers());
+        // The attempt knows best what its status meant; without one, there is the status alone.
+        let judged = (status.as_u16() >= 400)
+            .then(|| self.call.judged(status))
+            .flatten()
+            .or_else(|| Diagnosis::status(status, headers, Keyed::No));
         let Some(diagnosis) = judged else {
             return self.answer(response);
         };
@@ -217,10 +218,10 @@ impl<B> Turn<B> {
         self.left.time = self.call.deadline().saturating_duration_since(now);
         let policy = Arc::clone(&self.policy);
         let repeat = self.left.made - 1;
-        let (own, wait) = policy.wait((diagnosis.kind, hint), (repeat, self.previous));
+        let told = (diagnosis.kind, hint);
+        let (own, wait) = policy.wait(told, (repeat, self.previous), self.left.time);
         let failed = self.failed(diagnosis, headers);
         let decided = decide(&failed, &self.left, wait, || self.budget.withdraw(now));
-        self.open_before |= diagnosis.effect != Effect::None;
         let wait = decided?;
         self.paid = true;
         self.call.stop(None);
@@ -244,7 +245,6 @@ impl<B> Turn<B> {
             vouched: self.call.vouches_until(&self.saved.headers, self.left.time),
             replayable: self.saved.body.is_some(),
             whole_body: self.call.options().whole_body.is_some(),
-            open_before: self.open_before,
             listed: status.is_some_and(|status| self.policy.lists(&self.call, status)),
             should_retry: named.and_then(|(headers, name)| should_retry(headers, name)),
             class: classify.and_then(|classify| {
