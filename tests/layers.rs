@@ -234,12 +234,15 @@ mod tests {
     async fn effect_of_an_earlier_attempt_is_not_forgotten() {
         let attempt = AttemptLayer::new(Limits::new(Duration::from_secs(4)).unwrap());
         let inner = attempt.layer(service_fn(never));
-        let repeating = service_fn(move |request: Request<Full<Bytes>>| async move {
-            let lost = inner.oneshot(request.clone()).await;
-            assert_eq!(lost.unwrap_err().effect(), Effect::Possible);
-            // Too late for another: that one is refused, and had no effect of its own.
-            tokio::time::advance(Duration::from_secs(10)).await;
-            inner.oneshot(request).await
+        let repeating = service_fn(move |request: Request<Full<Bytes>>| {
+            let inner = inner.clone();
+            async move {
+                let lost = inner.clone().oneshot(request.clone()).await;
+                assert_eq!(lost.unwrap_err().effect(), Effect::Possible);
+                // Too late for another: that one is refused, and had no effect of its own.
+                tokio::time::advance(Duration::from_secs(10)).await;
+                inner.oneshot(request).await
+            }
         });
         let call = CallLayer::new(Duration::from_secs(10)).unwrap();
         let error = call.layer(repeating).oneshot(post()).await.unwrap_err();

@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -28,7 +28,8 @@ use crate::telemetry::AttemptSpans;
 #[derive(Debug)]
 pub(crate) struct Tracker {
     started: Instant,
-    limits: Limits,
+    /// Shared by all attempts of a service.
+    limits: Arc<Limits>,
     /// Which stages are open, and the marks below.
     state: AtomicU16,
     /// When each stage was last entered, in nanoseconds since `started`, plus one: 0 is never.
@@ -51,15 +52,20 @@ pub(crate) struct Tracker {
 }
 
 impl Tracker {
-    pub(crate) fn new(limits: Limits, spans: AttemptSpans, started: Instant) -> Self {
+    pub(crate) fn new(
+        limits: impl Into<Arc<Limits>>,
+        spans: AttemptSpans,
+        started: Instant,
+    ) -> Self {
+        let limits = limits.into();
         Self {
             started,
-            limits,
             state: AtomicU16::new(0),
             entered: [const { AtomicU64::new(0) }; Stage::ALL.len()],
             moved: AtomicU64::new(0),
             ended: AtomicU64::new(0),
             dial_limit: AtomicU64::new(nanos_of(limits.connect().get())),
+            limits,
             sent_bytes: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             status: AtomicU16::new(0),

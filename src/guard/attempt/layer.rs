@@ -83,17 +83,18 @@ impl<S> Layer<S> for AttemptLayer {
     fn layer(&self, inner: S) -> Self::Service {
         AttemptService {
             inner,
-            limits: self.limits,
+            limits: Arc::new(self.limits),
             propagating: self.propagating,
         }
     }
 }
 
 /// The service of [`AttemptLayer`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AttemptService<S> {
     inner: S,
-    limits: Limits,
+    /// Behind a pointer: services are cloned for each call, and moved about.
+    limits: Arc<Limits>,
     propagating: bool,
 }
 
@@ -126,8 +127,8 @@ where
             return ResponseFuture::refused(Error::refused(Guard::Deadline, diagnosis).of(&call));
         }
         let limits = match call.options().deadline {
-            Some(deadline) => self.limits.under(deadline),
-            None => self.limits,
+            Some(deadline) => Arc::new(self.limits.under(deadline)),
+            None => Arc::clone(&self.limits),
         };
         let made = call.attempt_count();
         let spans = AttemptSpans::new(request.method(), request.uri(), made);
