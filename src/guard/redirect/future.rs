@@ -45,7 +45,7 @@ pin_project! {
 }
 
 /// The way of a call from URL to URL.
-struct Way<B> {
+pub(super) struct Way<B> {
     /// None: redirects are not followed.
     settings: Option<Arc<Settings>>,
     call: Call,
@@ -61,27 +61,11 @@ struct Way<B> {
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
 where
     S: Service<Request<B>>,
-    C: Copies<B>,
 {
-    pub(super) fn new(
-        mut service: S,
-        request: Request<B>,
-        call: Call,
-        (settings, copies, keep): (Option<Arc<Settings>>, C, bool),
-    ) -> Self {
-        let way = Way {
-            settings,
-            saved: keep.then(|| Saved::of(&request, &copies)),
-            keep,
-            call,
-            visited: Vec::new(),
-            drain: Drain::default(),
-            next: None,
-        };
+    /// The first leg is under way; `service` makes the others.
+    pub(super) fn new(first: S::Future, way: Way<B>, (service, copies): (S, C)) -> Self {
         Self {
-            state: State::Asking {
-                inner: service.call(request),
-            },
+            state: State::Asking { inner: first },
             service,
             copies,
             way,
@@ -153,6 +137,24 @@ enum Led<R> {
     Here(Response<R>),
     /// To the next leg, once the rest of it is read.
     There(R),
+}
+
+impl<B> Way<B> {
+    pub(super) fn new(
+        call: Call,
+        settings: Option<Arc<Settings>>,
+        saved: Option<Saved<B>>,
+    ) -> Self {
+        Self {
+            settings,
+            keep: saved.is_some(),
+            saved,
+            call,
+            visited: Vec::new(),
+            drain: Drain::default(),
+            next: None,
+        }
+    }
 }
 
 impl<B: Default + Send + 'static> Way<B> {

@@ -7,12 +7,13 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::future::Way;
 use super::{ResponseFuture, Settings};
 use crate::call::Call;
 use crate::error::{BoxError, Error, SettingError};
 use crate::guard::attempt::foreign;
 use crate::limit::Limit;
-use crate::replay::{ByFn, ByTrait, Copies};
+use crate::replay::{ByFn, ByTrait, Copies, Saved};
 
 /// Follows redirects, and keeps at home what belongs there.
 ///
@@ -150,13 +151,14 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call =
             Call::of(request.extensions()).unwrap_or_else(|| Call::begin(&mut request, Limit::MAX));
-        // The service that was polled ready makes this leg, and the next ones.
-        let next = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, next);
         let follow = self.settings.follow && !call.options().no_redirects;
         let settings = follow.then(|| Arc::clone(&self.settings));
         let keep = follow && !self.over_retry;
-        ResponseFuture::new(ready, request, call, (settings, self.copies.clone(), keep))
+        let saved = keep.then(|| Saved::of(&request, &self.copies));
+        let way = Way::new(call, settings, saved);
+        // The service that was polled ready makes this leg, a clone of it the next ones.
+        let first = self.inner.call(request);
+        ResponseFuture::new(first, way, (self.inner.clone(), self.copies.clone()))
     }
 }
 

@@ -1,7 +1,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
@@ -10,10 +9,8 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
-use super::policy::Policy;
 use super::turn::{Next, Turn};
 use super::{Copies, RetryBody};
-use crate::call::Call;
 use crate::error::{BoxError, Error};
 use crate::hop::NotRepeated;
 
@@ -46,19 +43,11 @@ pin_project! {
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
 where
     S: Service<Request<B>>,
-    C: Copies<B>,
 {
-    pub(super) fn new(
-        mut service: S,
-        request: Request<B>,
-        call: Call,
-        (policy, copies): (&Arc<Policy>, C),
-    ) -> Self {
-        let turn = Turn::new(&request, call, Arc::clone(policy), &copies);
+    /// The first attempt is under way; `service` makes the others.
+    pub(super) fn new(first: S::Future, turn: Turn<B>, (service, copies): (S, C)) -> Self {
         Self {
-            state: State::Attempting {
-                inner: service.call(request),
-            },
+            state: State::Attempting { inner: first },
             service,
             copies,
             turn,

@@ -9,6 +9,7 @@ use tower_service::Service;
 
 use super::bucket::SharedBudget;
 use super::policy::{Classify, Failure, Policy};
+use super::turn::Turn;
 use super::{ByFn, ByTrait, Copies, ResponseFuture, RetryBody, Settings};
 use crate::call::Call;
 use crate::clock;
@@ -179,10 +180,10 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call =
             Call::of(request.extensions()).unwrap_or_else(|| Call::begin(&mut request, Limit::MAX));
-        // The service that was polled ready makes this call, and its repeats.
-        let next = self.inner.clone();
-        let ready = std::mem::replace(&mut self.inner, next);
-        ResponseFuture::new(ready, request, call, (&self.policy, self.copies.clone()))
+        let turn = Turn::new(&request, call, Arc::clone(&self.policy), &self.copies);
+        // The service that was polled ready makes this attempt, a clone of it the others.
+        let first = self.inner.call(request);
+        ResponseFuture::new(first, turn, (self.inner.clone(), self.copies.clone()))
     }
 }
 
