@@ -36,15 +36,15 @@ pub(super) struct Turn<B> {
     previous: Option<Duration>,
     /// Whether a repeat is paid for that has not begun.
     paid: bool,
-    drain: Drain,
-    last: Option<Last>,
+    /// Behind a pointer: nearly every call is one attempt.
+    last: Option<Box<Last>>,
 }
 
 /// The last real answer.
 enum Last {
     /// Its body is being drained.
-    Head(Box<Parts>),
-    Response(Box<Parts>, Kept),
+    Head(Parts, Drain),
+    Response(Parts, Kept),
     Error(Error),
 }
 
@@ -86,7 +86,6 @@ impl<B> Turn<B> {
             due: now,
             previous: None,
             paid: false,
-            drain: Drain::default(),
             last: None,
             policy,
             call,
@@ -132,8 +131,7 @@ impl<B> Turn<B> {
         match self.decide(diagnosis, (Some(response.headers()), hint)) {
             Ok(()) => {
                 let (head, body) = response.into_parts();
-                self.last = Some(Last::Head(Box::new(head)));
-                self.drain = Drain::default();
+                self.last = Some(Box::new(Last::Head(head, Drain::default())));
                 // No longer than the deadline leaves for what comes after.
                 let spare = self.call.deadline().saturating_duration_since(self.due) / 2;
                 Next::Drain(body, clock::after(clock::now(), DRAIN_TIME.min(spare)))
@@ -173,7 +171,7 @@ impl<B> Turn<B> {
         }
         match self.decide(error.diagnosis(), (None, error.retry_after())) {
             Ok(()) => {
-                self.last = Some(Last::Error(error));
+                self.last = Some(Box::new(Last::Error(error)));
                 Next::Wait
             }
             Err(reason) => {
@@ -190,10 +188,10 @@ impl<B> Turn<B> {
             return Next::Return(Err(Error::new(nothing).of(&self.call)));
         };
         self.call.stop(Some(reason));
-        Next::Return(match last {
+        Next::Return(match *last {
             Last::Error(error) => Err(error),
-            Last::Response(head, kept) => Ok(self.kept_response(*head, kept)),
-            Last::Head(head) => Ok(self.kept_response(*head, Drain::default().kept())),
+            Last::Response(head, kept) => Ok(self.kept_response(head, kept)),
+            Last::Head(head, drain) => Ok(self.kept_response(head, drain.kept())),
         })
     }
 
@@ -263,16 +261,18 @@ impl<B> Turn<B> {
         body: Pin<&mut R>,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
-        self.drain.poll(body, cx)
+        match self.last.as_deref_mut() {
+            Some(Last::Head(_, drain)) => drain.poll(body, cx),
+            _ => Poll::Ready(()),
+        }
     }
 
     /// What was drained is what remains of the answer.
     pub(super) fn keep(&mut self) {
-        let drained = std::mem::take(&mut self.drain).kept();
-        self.last = match self.last.take() {
-            Some(Last::Head(head)) => Some(Last::Response(head, drained)),
-            other => other,
-        };
+        self.last = self.last.take().map(|last| match *last {
+            Last::Head(head, drain) => Box::new(Last::Response(head, drain.kept())),
+            Last::Response(..) | Last::Error(_) => last,
+        });
     }
 
     /// The request of the next attempt.
