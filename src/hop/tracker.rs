@@ -227,8 +227,7 @@ impl Tracker {
 
     /// It ended well, as far as it was wanted.
     pub(crate) fn finish(&self) {
-        self.close(OPEN, End::Left, None);
-        self.end();
+        self.end(End::Left);
     }
 
     /// It failed, and the stage that is open failed with it.
@@ -240,21 +239,21 @@ impl Tracker {
         if let Some(failing) = self.open() {
             self.close(bit(failing), End::Failed, Some(diagnosis.kind));
         }
-        self.close(OPEN, End::Abandoned, None);
-        self.end();
+        self.end(End::Abandoned);
     }
 
     /// The caller went away.
     pub(crate) fn cancel(&self) {
-        self.close(OPEN, End::Abandoned, None);
-        self.end();
+        self.end(End::Abandoned);
     }
 
-    fn end(&self) {
+    /// What is open ends as told, and with it the attempt.
+    fn end(&self, how: End) {
+        let closed = self.close(OPEN, how, None);
         if self.ended.load(Ordering::Acquire) != 0 {
             return;
         }
-        let now = self.nanos().max(1);
+        let now = closed.unwrap_or_else(|| self.nanos()).max(1);
         if self
             .ended
             .compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire)
@@ -350,14 +349,15 @@ impl Tracker {
         }
     }
 
-    fn close(&self, stages: u16, end: End, kind: Option<Kind>) {
+    fn close(&self, stages: u16, end: End, kind: Option<Kind>) -> Option<u64> {
         let before = self.state.fetch_and(!stages, Ordering::AcqRel);
-        self.record(before, before & !stages, (end, kind));
+        self.record(before, before & !stages, (end, kind))
     }
 
-    fn record(&self, before: u16, after: u16, (end, kind): (End, Option<Kind>)) {
+    /// Returns when, if a stage was entered or left.
+    fn record(&self, before: u16, after: u16, (end, kind): (End, Option<Kind>)) -> Option<u64> {
         if (before ^ after) & OPEN == 0 {
-            return;
+            return None;
         }
         let now = self.nanos();
         for stage in Stage::ALL {
@@ -373,6 +373,7 @@ impl Tracker {
                 self.spans.open(stage);
             }
         }
+        Some(now)
     }
 
     fn touch(&self) {
