@@ -270,6 +270,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn refused_call_pays_nothing_into_the_budget() {
+        let one_each = Budget::new().ratio(1.0).at_least_per_second(0);
+        let settings = sevenhops::Settings::new(SECS(10)).retry(steady().budget(one_each));
+        let layer = StandardLayer::with(&settings).unwrap();
+        let (breaker, api) = (layer.breaker(), "https://api.test".parse().unwrap());
+        let mock = Mock::new((0..9).map(|_| status(503)));
+        let service = layer.layer(mock.clone());
+        breaker.isolate(&api);
+        for _ in 0..5 {
+            assert!(service.clone().oneshot(request(Method::GET)).await.is_err());
+        }
+        breaker.close(&api);
+        service.oneshot(request(Method::GET)).await.unwrap();
+        assert_eq!(mock.count(), 2, "its own token, and no other");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_request_may_want_it_otherwise() {
         let off = Options::new().no_retry();
         let more = Options::new().attempts(NonZeroU8::new(5).unwrap());

@@ -60,24 +60,17 @@ fn main() -> Result<ExitCode> {
     })
 }
 
-/// All runs, in the order of the table. Each share of failures has a thread, each run a clock.
+/// All runs, in the order of the table. Each has a thread and a clock of its own.
 fn run_all() -> Result<Vec<Report>> {
-    let threads = FAILING.map(|failing| {
-        thread::spawn(move || -> Result<Vec<_>> {
-            Guards::ALL
-                .into_iter()
-                .map(|guards| run(guards, failing))
-                .collect()
-        })
-    });
-    let mut reports = Vec::new();
-    for thread in threads {
-        let ended = thread
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        reports.extend(ended?);
-    }
-    Ok(reports)
+    let threads: Vec<_> = FAILING
+        .into_iter()
+        .flat_map(|failing| Guards::ALL.map(|guards| thread::spawn(move || run(guards, failing))))
+        .collect();
+    let join = |thread: thread::JoinHandle<_>| {
+        let ended = thread.join();
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    };
+    threads.into_iter().map(join).collect()
 }
 
 fn print_table(reports: &[Report]) {

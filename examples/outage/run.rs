@@ -168,8 +168,8 @@ const URL: &str = "https://api.test";
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A thousand calls a second.
 const EVERY: Duration = Duration::from_millis(1);
-/// Five seconds of full traffic in a row: it is not going to stop again.
-const STEADY_SLOTS: usize = 50;
+/// Two seconds of full traffic in a row: it is not going to stop again.
+const STEADY_SLOTS: usize = 20;
 /// The longest open time of a breaker, and more.
 const LONGEST: Duration = Duration::from_secs(150);
 /// How long the service fails: long enough for a budget to be spent twice over,

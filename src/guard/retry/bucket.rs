@@ -71,6 +71,12 @@ impl Bucket {
         self.enter(-TOKEN);
     }
 
+    /// A call that paid in was not made after all.
+    pub(crate) fn take_back(&mut self, now: Instant) {
+        self.turn(now);
+        self.enter(-self.deposit);
+    }
+
     /// Gives the price of a repeat back that was not made.
     pub(crate) fn give_back(&mut self, now: Instant) {
         self.turn(now);
@@ -141,6 +147,13 @@ impl SharedBudget {
     /// Takes the price of one repeat, if it is there.
     pub(crate) fn withdraw(&self, now: Instant) -> bool {
         self.bucket().is_none_or(|mut bucket| bucket.withdraw(now))
+    }
+
+    /// A call that paid in was not made after all.
+    pub(crate) fn take_back(&self, now: Instant) {
+        if let Some(mut bucket) = self.bucket() {
+            bucket.take_back(now);
+        }
     }
 
     /// Gives the price of a repeat back that was not made.

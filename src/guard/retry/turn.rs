@@ -163,6 +163,8 @@ impl<B> Turn<B> {
         if let Some(guard) = error.refused_by() {
             self.call.note(What::Refused(guard));
             if self.last.is_none() {
+                // Nor did the call come to anything: else an open circuit would save up for a storm.
+                self.budget.take_back(clock::now());
                 return Next::Return(Err(error));
             }
             // It cost the destination nothing.
