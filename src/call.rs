@@ -24,7 +24,8 @@ struct Inner {
     uri: Uri,
     options: Options,
     started: Instant,
-    started_at: SystemTime,
+    /// Read when somebody wants to know.
+    started_at: OnceLock<SystemTime>,
     deadline: Instant,
     /// Nearly every call is one attempt: that one costs no list.
     first: OnceLock<Arc<Tracker>>,
@@ -86,7 +87,7 @@ impl Call {
             uri: request.uri().clone(),
             options,
             started,
-            started_at: clock::wall(),
+            started_at: OnceLock::new(),
             deadline,
             first: OnceLock::new(),
             failure: OnceLock::new(),
@@ -131,8 +132,13 @@ impl Call {
         self.0.started
     }
 
+    /// When it began, by the wall clock as it stood when this was first asked.
     pub(crate) fn started_at(&self) -> SystemTime {
-        self.0.started_at
+        *self.0.started_at.get_or_init(|| {
+            let since = clock::now().saturating_duration_since(self.0.started);
+            let now = clock::wall();
+            now.checked_sub(since).unwrap_or(now)
+        })
     }
 
     pub(crate) fn deadline(&self) -> Instant {

@@ -50,12 +50,12 @@ pub(super) struct Way<B> {
     settings: Option<Arc<Settings>>,
     call: Call,
     /// What was asked last; none where the retry below keeps it.
-    saved: Option<Saved<B>>,
+    saved: Option<Box<Saved<B>>>,
     keep: bool,
     /// Where the call has been.
     visited: Vec<(Method, Uri)>,
-    drain: Drain,
-    next: Option<Request<B>>,
+    /// The next leg, and what is drained before it.
+    next: Option<Box<(Request<B>, Drain)>>,
 }
 
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
@@ -107,10 +107,11 @@ where
                     }
                 }
                 StateProjected::Draining { body, until } => {
-                    if way.drain.poll(body, cx).is_pending() {
+                    if let Some((_, drain)) = way.next.as_deref_mut()
+                        && drain.poll(body, cx).is_pending()
+                    {
                         ready!(until.poll(cx));
                     }
-                    way.drain = Drain::default();
                     this.state.set(State::Readying);
                 }
                 StateProjected::Readying => {
@@ -119,10 +120,10 @@ where
                         this.state.set(State::Done);
                         return Poll::Ready(Err(error));
                     }
-                    let Some(request) = way.next.take() else {
+                    let Some(next) = way.next.take() else {
                         return Poll::Pending;
                     };
-                    let inner = this.service.call(request);
+                    let inner = this.service.call(next.0);
                     this.state.set(State::Asking { inner });
                 }
                 StateProjected::Done => return Poll::Pending,
@@ -143,7 +144,7 @@ impl<B> Way<B> {
     pub(super) fn new(
         call: Call,
         settings: Option<Arc<Settings>>,
-        saved: Option<Saved<B>>,
+        saved: Option<Box<Saved<B>>>,
     ) -> Self {
         Self {
             settings,
@@ -151,7 +152,6 @@ impl<B> Way<B> {
             saved,
             call,
             visited: Vec::new(),
-            drain: Drain::default(),
             next: None,
         }
     }
@@ -171,7 +171,11 @@ impl<B: Default + Send + 'static> Way<B> {
         if !status.is_redirection() {
             return Ok(Led::Here(response));
         }
-        let Some(mut saved) = self.saved.take().or_else(|| self.call.reclaim()) else {
+        let Some(mut saved) = self
+            .saved
+            .take()
+            .or_else(|| self.call.reclaim().map(Box::new))
+        else {
             return Ok(Led::Here(response));
         };
         let asked = Asked {
@@ -209,7 +213,7 @@ impl<B: Default + Send + 'static> Way<B> {
             return Ok(Led::Here(response));
         };
         self.call.redirected(status, &saved.uri);
-        self.next = Some(request);
+        self.next = Some(Box::new((request, Drain::default())));
         self.saved = self.keep.then_some(saved);
         Ok(Led::There(response.into_body()))
     }

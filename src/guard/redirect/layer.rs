@@ -154,7 +154,7 @@ where
         let follow = self.settings.follow && !call.options().no_redirects;
         let settings = follow.then(|| Arc::clone(&self.settings));
         let keep = follow && !self.over_retry;
-        let saved = keep.then(|| Saved::of(&request, &self.copies));
+        let saved = keep.then(|| Box::new(Saved::of(&request, &self.copies)));
         let way = Way::new(call, settings, saved);
         // The service that was polled ready makes this leg, a clone of it the next ones.
         let first = self.inner.call(request);
