@@ -54,8 +54,13 @@ pub(super) struct Way<B> {
     keep: bool,
     /// Where the call has been.
     visited: Vec<(Method, Uri)>,
-    /// The next leg, and what is drained before it.
-    next: Option<Box<(Request<B>, Drain)>>,
+    next: Option<Box<Following<B>>>,
+}
+
+/// The next leg, and what is drained before it.
+struct Following<B> {
+    request: Request<B>,
+    drain: Drain,
 }
 
 impl<S, B, R, C> ResponseFuture<S, B, R, C>
@@ -107,8 +112,8 @@ where
                     }
                 }
                 StateProjected::Draining { body, until } => {
-                    if let Some((_, drain)) = way.next.as_deref_mut()
-                        && drain.poll(body, cx).is_pending()
+                    if let Some(next) = way.next.as_deref_mut()
+                        && next.drain.poll(body, cx).is_pending()
                     {
                         ready!(until.poll(cx));
                     }
@@ -123,7 +128,7 @@ where
                     let Some(next) = way.next.take() else {
                         return Poll::Pending;
                     };
-                    let inner = this.service.call(next.0);
+                    let inner = this.service.call(next.request);
                     this.state.set(State::Asking { inner });
                 }
                 StateProjected::Done => return Poll::Pending,
@@ -213,7 +218,10 @@ impl<B: Default + Send + 'static> Way<B> {
             return Ok(Led::Here(response));
         };
         self.call.redirected(status, &saved.uri);
-        self.next = Some(Box::new((request, Drain::default())));
+        self.next = Some(Box::new(Following {
+            request,
+            drain: Drain::default(),
+        }));
         self.saved = self.keep.then_some(saved);
         Ok(Led::There(response.into_body()))
     }
