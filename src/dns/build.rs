@@ -5,14 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+
 use super::build_error::{BuildError, Wrong};
-use super::cache::{Cache, Rules};
+use super::cache::Cache;
 use super::flight::Board;
+use super::heard::Rules;
 use super::hosts::Hosts;
-use super::resolver::{Inner, Resolver};
-use super::search::Search;
-use super::source::{Hickory, Source};
-use super::system::{HOSTS, RESOLV_CONF, System};
+use super::resolver::{Config, Inner, Resolver};
+use super::source::{Server, Source, Upstream};
+use super::system::{HOSTS, RESOLV_CONF};
+use super::watch::{Asking, Plan, Watch};
 use crate::limit::Limit;
 
 /// Builds a [`Resolver`].
@@ -25,33 +28,41 @@ use crate::limit::Limit;
 /// | TTL | at least 1 s, at most 1 h | RFC 8767 §4 asks for a cap |
 /// | negative answers | at most 60 s | a name that was just made is found soon |
 /// | failure back-off | 1 s, doubled up to 30 s | no query storm (RFC 9520 §3.2) |
+/// | refresh | at 80 to 90 % of the TTL, for names in use | nobody waits, and not all ask at once |
+/// | stale answers | for 24 h after their end | RFC 8767 §5: the last known beats none |
+/// | silence before they are used | 1.8 s, or half of the limit | RFC 8767 §5 |
 /// | capacity | 4,096 names | bounded |
+///
+/// The system's configuration and the hosts file are read again when they change: a look-up that has to ask
+/// looks at their size and date, once in three seconds. When the name servers are others than before, what the
+/// old ones said has ended. A file that cannot be used any more is reported once as a `tracing` warning, and
+/// what it said before holds.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct ResolverBuilder {
-    name_servers: Option<Vec<SocketAddr>>,
-    search: Option<Vec<String>>,
-    ndots: Option<usize>,
-    hosts_file: HostsFile,
-    resolv_conf: PathBuf,
-    limit: Limit,
+    plan: Plan,
     rules: Rules,
 }
 
 impl ResolverBuilder {
     pub(crate) fn new() -> Self {
         Self {
-            name_servers: None,
-            search: None,
-            ndots: None,
-            hosts_file: HostsFile::System,
-            resolv_conf: RESOLV_CONF.into(),
-            limit: Limit::from_secs(2),
+            plan: Plan {
+                servers: None,
+                search: None,
+                ndots: None,
+                resolv_conf: RESOLV_CONF.into(),
+                hosts_file: HostsFile::System,
+                upstream: Upstream::new(Limit::from_secs(2)),
+                #[cfg(test)]
+                port: None,
+            },
             rules: Rules {
                 floor: Duration::from_secs(1),
                 ceiling: Duration::from_secs(60 * 60),
                 negative_ceiling: Duration::from_secs(60),
                 backoff: (Duration::from_secs(1), Duration::from_secs(30)),
+                stale: Some(Duration::from_secs(24 * 60 * 60)),
                 capacity: 4_096,
             },
         }
@@ -60,19 +71,19 @@ impl ResolverBuilder {
     /// Asks these servers, over UDP and TCP, instead of the system's. The system's search list is not used
     /// either then: it belongs to its servers.
     pub fn name_servers(mut self, servers: impl IntoIterator<Item = SocketAddr>) -> Self {
-        self.name_servers = Some(servers.into_iter().collect());
+        self.plan.servers = Some(servers.into_iter().map(Server::Plain).collect());
         self
     }
 
     /// Completes short names with these domains; with none, every name is absolute.
     pub fn search<D: Into<String>>(mut self, domains: impl IntoIterator<Item = D>) -> Self {
-        self.search = Some(domains.into_iter().map(Into::into).collect());
+        self.plan.search = Some(domains.into_iter().map(Into::into).collect());
         self
     }
 
     /// Tries names with at least `dots` dots as they are before it completes them.
     pub fn ndots(mut self, dots: usize) -> Self {
-        self.ndots = Some(dots);
+        self.plan.ndots = Some(dots);
         self
     }
 
@@ -80,13 +91,13 @@ impl ResolverBuilder {
     ///
     /// `localhost` is this machine in any case.
     pub fn hosts_file(mut self, file: impl Into<HostsFile>) -> Self {
-        self.hosts_file = file.into();
+        self.plan.hosts_file = file.into();
         self
     }
 
     /// Bounds the whole look-up: both families, all tries, the walk through the search list.
     pub fn limit(mut self, limit: Limit) -> Self {
-        self.limit = limit;
+        self.plan.upstream.limit = limit;
         self
     }
 
@@ -115,6 +126,22 @@ impl ResolverBuilder {
         self
     }
 
+    /// Uses addresses for at most this long after their end, as long as the servers fail or are silent.
+    ///
+    /// Such an answer [says so](crate::dns::Answer::is_stale), and is given at once while a failure is known, else when the
+    /// servers have been silent for 1.8 s or half of the limit. They are asked on, in the background, with
+    /// back-off. A server's word that there is no address is an answer, and ends the old one.
+    pub fn stale_limit(mut self, limit: Duration) -> Self {
+        self.rules.stale = Some(limit);
+        self
+    }
+
+    /// Uses no address after its end, whatever happens to the servers.
+    pub fn never_stale(mut self) -> Self {
+        self.rules.stale = None;
+        self
+    }
+
     /// Remembers at most this many names.
     pub fn capacity(mut self, names: usize) -> Self {
         self.rules.capacity = names;
@@ -123,7 +150,14 @@ impl ResolverBuilder {
 
     #[cfg(test)]
     pub(crate) fn resolv_conf(mut self, path: impl Into<PathBuf>) -> Self {
-        self.resolv_conf = path.into();
+        self.plan.resolv_conf = path.into();
+        self
+    }
+
+    /// A port for the servers of a resolv.conf, which can name none.
+    #[cfg(test)]
+    pub(crate) fn port(mut self, port: u16) -> Self {
+        self.plan.port = Some(port);
         self
     }
 
@@ -133,44 +167,43 @@ impl ResolverBuilder {
     ///
     /// Fails if settings contradict each other, if the system's configuration is needed and cannot be read
     /// or names no server, or if a hosts file that was asked for cannot be read.
-    pub fn build(mut self) -> Result<Resolver, BuildError> {
+    pub fn build(self) -> Result<Resolver, BuildError> {
         self.check()?;
-        let servers = match self.name_servers.take() {
-            Some(servers) => servers,
-            None => self.take_system()?,
-        };
-        if servers.is_empty() {
-            return Err(BuildError::from(Wrong::Nothing("name_servers")));
-        }
-        let source = Hickory::new(&servers, self.limit).map_err(Wrong::client)?;
-        self.finish(Arc::new(source))
+        let watch = Watch::new(self.plan.clone());
+        let asking = self.plan.asking()?;
+        let source = self.plan.upstream.source(&asking.servers)?;
+        self.finish_with((watch, asking), source)
     }
 
+    #[cfg(test)]
     pub(crate) fn finish(self, source: Arc<dyn Source>) -> Result<Resolver, BuildError> {
         self.check()?;
-        let hosts = self.hosts_file.read()?;
-        let search = self.search.unwrap_or_default();
-        let search = search.iter().map(|domain| {
-            let domain = domain.strip_suffix('.').unwrap_or(domain);
-            domain.to_ascii_lowercase().into()
-        });
-        let board = Board::new(Cache::new(self.rules), source, self.limit);
-        Ok(Resolver::from_inner(Inner {
-            hosts,
-            search: Search::new(search.collect(), self.ndots.unwrap_or(1)),
-            board: Arc::new(board),
-            limit: self.limit,
-        }))
+        let builder = match self.plan.servers {
+            Some(_) => self,
+            None => self.name_servers([]),
+        };
+        let watch = Watch::new(builder.plan.clone());
+        let asking = builder.plan.asking()?;
+        builder.finish_with((watch, asking), source)
     }
 
-    fn take_system(&mut self) -> Result<Vec<SocketAddr>, BuildError> {
-        let system = System::read(&self.resolv_conf).map_err(|unreadable| {
-            let message = unreadable.to_string();
-            Wrong::Unreadable(message, unreadable.cause)
-        })?;
-        self.search.get_or_insert(system.search);
-        self.ndots.get_or_insert(system.ndots);
-        Ok(system.name_servers)
+    fn finish_with(
+        self,
+        (mut watch, asking): (Watch, Asking),
+        source: Arc<dyn Source>,
+    ) -> Result<Resolver, BuildError> {
+        let config = Config {
+            hosts: Arc::new(self.plan.hosts_file.read()?),
+            search: asking.search,
+        };
+        watch.begin(asking.servers);
+        let limit = self.plan.upstream.limit;
+        Ok(Resolver::from_inner(Inner {
+            config: ArcSwap::from_pointee(config),
+            board: Arc::new(Board::new(Cache::new(self.rules), source, limit)),
+            watch,
+            limit,
+        }))
     }
 
     fn check(&self) -> Result<(), Wrong> {
@@ -179,6 +212,7 @@ impl ResolverBuilder {
             ceiling,
             negative_ceiling,
             backoff,
+            stale,
             capacity,
         } = self.rules;
         ordered(("ttl_floor", floor), ("ttl_ceiling", ceiling))?;
@@ -190,17 +224,21 @@ impl ResolverBuilder {
         for (field, nothing) in [
             ("ttl_ceiling", ceiling.is_zero()),
             ("negative_ceiling", negative_ceiling.is_zero()),
+            ("stale_limit", stale.is_some_and(|stale| stale.is_zero())),
             ("capacity", capacity == 0),
         ] {
             if nothing {
                 return Err(Wrong::Nothing(field));
             }
         }
-        ordered(
+        for (field, longest) in [
             ("ttl_ceiling", ceiling),
-            ("the longest that is kept", super::UNCHANGING),
-        )?;
-        match self.ndots {
+            ("stale_limit", stale.unwrap_or_default()),
+        ] {
+            let kept = ("the longest that is kept", super::UNCHANGING);
+            ordered((field, longest), kept)?;
+        }
+        match self.plan.ndots {
             Some(dots) if dots > NDOTS => Err(Wrong::TooManyDots(dots)),
             _ => Ok(()),
         }
@@ -227,16 +265,31 @@ pub enum HostsFile {
 }
 
 impl HostsFile {
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::System => Some(Path::new(HOSTS)),
+            Self::Ignore => None,
+            Self::At(path) => Some(path),
+        }
+    }
+
     fn read(&self) -> Result<Hosts, BuildError> {
-        let lines = match self {
-            Self::Ignore => String::new(),
+        match self.read_again() {
             // Without one the system resolves all the same, and so do we.
-            Self::System => std::fs::read(HOSTS).map_or_else(|_| String::new(), lossy),
-            Self::At(path) => std::fs::read(path).map(lossy).map_err(|error| {
-                let message = format!("cannot read the hosts file {}", path.display());
-                Wrong::Hosts(message, Arc::new(error))
-            })?,
+            Err(_) if *self == Self::System => Ok(Hosts::parse("")),
+            read => read,
+        }
+    }
+
+    /// Reads a file that was there before.
+    pub(crate) fn read_again(&self) -> Result<Hosts, BuildError> {
+        let Some(path) = self.path() else {
+            return Ok(Hosts::parse(""));
         };
+        let lines = std::fs::read(path).map(lossy).map_err(|error| {
+            let message = format!("cannot read the hosts file {}", path.display());
+            Wrong::Hosts(message, Arc::new(error))
+        })?;
         Ok(Hosts::parse(&lines))
     }
 }

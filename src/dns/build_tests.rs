@@ -1,7 +1,8 @@
 use std::error::Error as _;
-use std::path::PathBuf;
 
 use super::*;
+use crate::dns::scripted::File;
+use crate::dns::system::System;
 use crate::dns::{Resolve, Resolving};
 
 #[test]
@@ -79,7 +80,7 @@ fn contradictions_are_refused_naming_both_fields_and_values() {
 #[test]
 fn nothing_is_refused_where_something_is_needed() {
     type Change = fn(ResolverBuilder) -> ResolverBuilder;
-    let changes: [(Change, &str); 5] = [
+    let changes: [(Change, &str); 6] = [
         (|b| b.name_servers([]), "name_servers"),
         (|b| b.capacity(0), "capacity"),
         (
@@ -87,6 +88,7 @@ fn nothing_is_refused_where_something_is_needed() {
             "ttl_ceiling",
         ),
         (|b| b.negative_ceiling(Duration::ZERO), "negative_ceiling"),
+        (|b| b.stale_limit(Duration::ZERO), "stale_limit"),
         (|b| b.ndots(16), "ndots"),
     ];
     for (change, field) in changes {
@@ -101,21 +103,3 @@ fn refusal(change: impl Fn(ResolverBuilder) -> ResolverBuilder) -> String {
 }
 
 const SERVER: &str = "127.0.0.1:53";
-
-/// A file for one test.
-struct File(PathBuf);
-
-impl File {
-    fn new(name: &str, content: &str) -> Self {
-        let name = format!("sevenhops-dns-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, content).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}

@@ -1,26 +1,18 @@
-//! What is known about names, and until when: pure. No lock, no clock; time is an argument.
+//! What is known about names: bounded, and pure. No lock, no clock; time and luck are arguments.
 //!
-//! ```text
-//!  Outcome ──record──▶ Heard { held, at, until }      fresh while now < until
-//!    addresses            ttl, clamped; 0 stays 0: good for this asking only
-//!    missing              the SOA's, clamped; no SOA: the floor
-//!    failed               back-off, doubled for each failure in a row
-//! ```
-//!
-//! What has expired stays until its room is needed. Nobody is given it; it tells whether a family is worth
-//! waiting for, and what an answer has to differ from to be a change.
+//! What has expired stays until its room is needed. It tells whether a family is worth waiting for, and what an
+//! answer has to differ from to be a change; and while nobody can be asked, it is better than nothing.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::Failure;
-use super::order::interleave;
+use super::compose::{Composed, Said, compose};
+use super::heard::{Heard, Rules};
+use super::listed::Listed;
 use super::source::Outcome;
-use super::{Answer, Family, Question};
+use super::{Family, Question};
 
 /// A bounded memory of names.
 #[derive(Debug)]
@@ -43,61 +35,96 @@ impl Cache {
         }
     }
 
-    /// The answer for `name`, if both families are fresh and one of them has addresses. Allocates nothing.
-    pub(crate) fn answer(&self, name: &str, now: Instant) -> Option<Answer> {
-        let entry = self.entries.get(name)?;
-        let mut ends = None;
-        for heard in &entry.families {
-            let heard = heard.as_ref().filter(|heard| heard.is_fresh(now))?;
-            if heard.addresses().is_some() {
-                ends = Some(ends.map_or(heard.until, |ends: Instant| ends.min(heard.until)));
-            }
-        }
-        let ttl = ends?.saturating_duration_since(now);
-        Some(Answer::remembered(Arc::clone(&entry.joined), ttl))
-    }
-
     /// What was last heard of one family of `name`, fresh or not.
     pub(crate) fn heard(&self, name: &str, family: Family) -> Option<&Heard> {
         self.entries.get(name)?.families[family.index()].as_ref()
     }
 
-    /// Takes in what was answered at `now`.
+    /// Whether an answer about one family of `name` is worth waiting for.
+    pub(crate) fn is_hoped(&self, name: &str, family: Family, now: Instant) -> bool {
+        self.rules.is_hoped(self.heard(name, family), now)
+    }
+
+    /// The answer for `name` that can be given without asking, and how long it can: `None` if one of its
+    /// families has to be asked for, or if it has no address.
+    pub(crate) fn show(&mut self, name: &str, now: Instant) -> Option<Shown> {
+        let entry = self.entries.get_mut(name)?;
+        let [Some(six), Some(four)] = &entry.families else {
+            return None;
+        };
+        if !six.stands(now) || !four.stands(now) {
+            return None;
+        }
+        let composed = compose([Said::of(six, now), Said::of(four, now)]).ok()?;
+        let addresses = Arc::clone(&composed.addresses);
+        let listed = match &entry.listed {
+            Some(listed) => listed.followed_by(addresses),
+            None => Listed::new(addresses),
+        };
+        entry.listed = Some(listed.clone());
+        Some(Shown {
+            composed,
+            listed,
+            until: six.turns(now).min(four.turns(now)),
+            refresh: six.refresh.min(four.refresh),
+        })
+    }
+
+    /// Takes in what was answered at an instant; `luck` is in `[0, 1)`.
     ///
-    /// Whether it is a change is returned, for the caller to report after letting go of its lock.
+    /// Whether it is a change, and whose room was needed, is returned for the caller to act on.
     pub(crate) fn record(
         &mut self,
         question: &Question,
         outcome: Outcome,
-        now: Instant,
+        (now, luck): (Instant, f64),
     ) -> Recorded {
         let Question { name, family } = question;
         let before = self.heard(name, *family);
-        let heard = self.rules.weigh(outcome, before, now);
+        let heard = self.rules.weigh(outcome, before, (now, luck));
         let changed = before.is_some_and(|before| heard.differs_from(before));
         let known = self.entries.contains_key(name);
-        if known || heard.is_fresh(now) {
-            self.keep(name, *family, heard.clone());
+        let evicted = match known || heard.stands(now) {
+            true => self.keep(name, *family, heard.clone()),
+            false => None,
+        };
+        Recorded {
+            heard,
+            changed,
+            evicted,
         }
-        Recorded { heard, changed }
     }
 
-    fn keep(&mut self, name: &Arc<str>, family: Family, heard: Heard) {
+    /// Ends everything at `now`: whoever said it is not to be asked any more. It is still better than nothing.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.by_end.clear();
+        for (name, entry) in &mut self.entries {
+            for heard in entry.families.iter_mut().flatten() {
+                heard.expire(now);
+            }
+            entry.rank.0 = entry.end();
+            self.by_end.insert(entry.rank, Arc::clone(name));
+        }
+    }
+
+    fn keep(&mut self, name: &Arc<str>, family: Family, heard: Heard) -> Option<Arc<str>> {
+        let mut evicted = None;
         if let Some(entry) = self.entries.get(name) {
             self.by_end.remove(&entry.rank);
         } else if self.entries.len() >= self.rules.capacity
             && let Some((_, ended)) = self.by_end.pop_first()
         {
             self.entries.remove(&ended);
+            evicted = Some(ended);
         }
         let id = self.next_id;
         self.next_id += 1;
         let entry = self.entries.entry(Arc::clone(name));
         let entry = entry.or_insert_with(|| Entry::new(heard.until));
         entry.families[family.index()] = Some(heard);
-        entry.join();
         entry.rank = (entry.end(), id);
         self.by_end.insert(entry.rank, Arc::clone(name));
+        evicted
     }
 }
 
@@ -107,131 +134,26 @@ pub(crate) struct Recorded {
     pub(crate) heard: Heard,
     /// Whether the addresses are others than before. The order does not count, servers shuffle it.
     pub(crate) changed: bool,
+    /// The name that is forgotten to make room.
+    pub(crate) evicted: Option<Arc<str>>,
 }
 
-/// What was heard of one family of a name.
-#[derive(Clone, Debug)]
-pub(crate) struct Heard {
-    pub(crate) held: Held,
-    pub(crate) at: Instant,
+/// An answer to be given until something happens.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    pub(crate) composed: Composed,
+    pub(crate) listed: Listed,
+    /// From then on it is another one, or somebody has to be asked.
     pub(crate) until: Instant,
-    /// How many failures there were in a row.
-    streak: u32,
-}
-
-/// Addresses, or why there are none.
-#[derive(Clone, Debug)]
-pub(crate) enum Held {
-    Addresses(Arc<[IpAddr]>),
-    Nothing(Failure),
-}
-
-impl Heard {
-    /// A failure that is told to whoever waits and then forgotten.
-    pub(crate) fn passing(failure: Failure, now: Instant) -> Self {
-        Self {
-            held: Held::Nothing(failure),
-            at: now,
-            until: now,
-            streak: 0,
-        }
-    }
-
-    pub(crate) fn is_fresh(&self, now: Instant) -> bool {
-        now < self.until
-    }
-
-    pub(crate) fn addresses(&self) -> Option<&Arc<[IpAddr]>> {
-        match &self.held {
-            Held::Addresses(addresses) => Some(addresses),
-            Held::Nothing(_) => None,
-        }
-    }
-
-    /// A failure says nothing about the addresses, so it is no change; nor is recovering from one.
-    fn differs_from(&self, before: &Self) -> bool {
-        let set = |heard: &Self| match &heard.held {
-            Held::Addresses(addresses) => Some(sorted(addresses)),
-            Held::Nothing(failure) => failure.reason.is_negative().then(Vec::new),
-        };
-        match (set(self), set(before)) {
-            (Some(now), Some(before)) => now != before,
-            (None, _) | (_, None) => false,
-        }
-    }
-}
-
-/// What a cache is told once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
-    pub(crate) floor: Duration,
-    pub(crate) ceiling: Duration,
-    pub(crate) negative_ceiling: Duration,
-    pub(crate) backoff: (Duration, Duration),
-    /// Names, not records: a name's two families share their room.
-    pub(crate) capacity: usize,
-}
-
-impl Rules {
-    fn weigh(&self, outcome: Outcome, before: Option<&Heard>, now: Instant) -> Heard {
-        let mut streak = 0;
-        let (held, good_for) = match outcome {
-            Outcome::Addresses { mut addresses, ttl } => {
-                addresses.truncate(ADDRESSES);
-                (Held::Addresses(addresses.into()), self.positive(ttl))
-            }
-            Outcome::Nothing { failure, ttl } if failure.reason.is_negative() => {
-                (Held::Nothing(failure), self.negative(ttl))
-            }
-            Outcome::Nothing { failure, .. } => {
-                streak = self.streak(before, now) + 1;
-                (Held::Nothing(failure), self.back_off(streak))
-            }
-        };
-        let until = now + good_for;
-        Heard {
-            held,
-            at: now,
-            until,
-            streak,
-        }
-    }
-
-    /// A TTL of zero is a wish (RFC 1035 §3.2.1) and not a small number: the floor does not lift it. One
-    /// with the highest bit set is a large number and not a negative one (RFC 8767 §4).
-    fn positive(&self, ttl: Duration) -> Duration {
-        if ttl.is_zero() {
-            return ttl;
-        }
-        ttl.max(self.floor).min(self.ceiling)
-    }
-
-    /// Without an SOA nobody vouches for the absence, and it should not be cached (RFC 2308 §5); but
-    /// asking anew for each request of a misspelt name helps nobody either.
-    fn negative(&self, ttl: Option<Duration>) -> Duration {
-        let ttl = ttl.map_or(self.floor, |ttl| ttl.max(self.floor));
-        ttl.min(self.negative_ceiling)
-    }
-
-    /// Failures are in a row if the next try came soon after the wait for it was over.
-    fn streak(&self, before: Option<&Heard>, now: Instant) -> u32 {
-        before
-            .filter(|before| now < before.until + self.backoff.1)
-            .map_or(0, |before| before.streak)
-    }
-
-    fn back_off(&self, streak: u32) -> Duration {
-        let (first, most) = self.backoff;
-        let doubled = first.saturating_mul(1_u32.checked_shl(streak - 1).unwrap_or(u32::MAX));
-        doubled.min(most)
-    }
+    /// From then on the name is asked for on the side.
+    pub(crate) refresh: Instant,
 }
 
 #[derive(Debug)]
 struct Entry {
     families: [Option<Heard>; 2],
-    /// The addresses of both families in the order to try them, so that a hit need not join them.
-    joined: Arc<[IpAddr]>,
+    /// What was last shown, so that the same addresses keep their number.
+    listed: Option<Listed>,
     rank: (Instant, u64),
 }
 
@@ -239,17 +161,9 @@ impl Entry {
     fn new(end: Instant) -> Self {
         Self {
             families: [None, None],
-            joined: Arc::default(),
+            listed: None,
             rank: (end, 0),
         }
-    }
-
-    fn join(&mut self) {
-        let held = self.families.iter().flatten().filter_map(Heard::addresses);
-        let held: Vec<_> = held
-            .flat_map(|addresses| addresses.iter().copied())
-            .collect();
-        self.joined = interleave(&held);
     }
 
     fn end(&self) -> Instant {
@@ -257,15 +171,6 @@ impl Entry {
         ends.max().unwrap_or(self.rank.0)
     }
 }
-
-fn sorted(addresses: &[IpAddr]) -> Vec<IpAddr> {
-    let mut addresses = addresses.to_vec();
-    addresses.sort_unstable();
-    addresses
-}
-
-/// How many addresses of one family are kept: more than any client tries, less than a hostile answer holds.
-const ADDRESSES: usize = 128;
 
 #[cfg(test)]
 #[path = "cache_tests.rs"]

@@ -1,8 +1,15 @@
+use std::time::Duration;
+
 use super::*;
-use crate::dns::Reason;
+use crate::dns::error::Failure;
+use crate::dns::heard::ADDRESSES;
+use crate::dns::{Answer, Origin, Reason};
 
 const FLOOR: Duration = Duration::from_secs(1);
 const CEILING: Duration = Duration::from_secs(3600);
+const STALE: Duration = Duration::from_secs(24 * 3600);
+/// In the middle of the spread: refreshes are due at 85 % of the TTL.
+const LUCK: f64 = 0.5;
 const NANO: Duration = Duration::from_nanos(1);
 
 #[test]
@@ -11,8 +18,8 @@ fn d1_answer_is_fresh_for_its_ttl_and_not_longer() {
     both(&mut cache, "a", 6, now);
 
     let just_before = now + secs(6) - NANO;
-    assert_eq!(cache.answer("a", just_before).unwrap().ttl(), NANO);
-    assert_eq!(cache.answer("a", now + secs(6)), None);
+    assert_eq!(answer(&mut cache, "a", just_before).unwrap().ttl(), NANO);
+    assert_eq!(answer(&mut cache, "a", now + secs(6)), None);
 }
 
 #[test]
@@ -89,7 +96,7 @@ fn d18_ttl_0_is_not_kept_and_not_lifted() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 0, now);
 
-    assert_eq!(cache.answer("a", now), None);
+    assert_eq!(answer(&mut cache, "a", now), None);
     assert!(cache.entries.is_empty());
 }
 
@@ -117,7 +124,7 @@ fn answer_lives_as_long_as_the_shorter_of_its_families() {
     let (mut cache, now) = (cache(), start());
     record(&mut cache, "a", addresses(&[1], 60), now);
     assert_eq!(
-        cache.answer("a", now),
+        answer(&mut cache, "a", now),
         None,
         "the other family was not heard of"
     );
@@ -126,9 +133,9 @@ fn answer_lives_as_long_as_the_shorter_of_its_families() {
         addresses: vec!["fd00::1".parse().unwrap()],
         ttl: secs(30),
     };
-    cache.record(&question("a", Family::V6), six, now);
+    cache.record(&question("a", Family::V6), six, (now, LUCK));
 
-    let answer = cache.answer("a", now).unwrap();
+    let answer = answer(&mut cache, "a", now).unwrap();
     assert_eq!(answer.ttl(), secs(30));
     assert!(answer.addresses()[0].is_ipv6() && answer.addresses()[1].is_ipv4());
 }
@@ -138,9 +145,9 @@ fn missing_family_does_not_shorten_the_answer() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 6, now);
     let missing = nothing(Reason::NoRecords, Some(3));
-    cache.record(&question("a", Family::V6), missing, now);
+    cache.record(&question("a", Family::V6), missing, (now, LUCK));
 
-    assert_eq!(cache.answer("a", now).unwrap().ttl(), secs(6));
+    assert_eq!(answer(&mut cache, "a", now).unwrap().ttl(), secs(6));
 }
 
 #[test]
@@ -154,9 +161,9 @@ fn full_cache_gives_up_what_ends_first() {
     both(&mut cache, "short", 6, now);
     both(&mut cache, "new", 30, now);
 
-    assert_eq!(cache.answer("short", now), None);
-    assert!(cache.answer("long", now).is_some());
-    assert!(cache.answer("new", now).is_some());
+    assert_eq!(answer(&mut cache, "short", now), None);
+    assert!(answer(&mut cache, "long", now).is_some());
+    assert!(answer(&mut cache, "new", now).is_some());
 }
 
 #[test]
@@ -171,8 +178,8 @@ fn entry_that_was_renewed_is_ranked_by_its_new_end() {
     both(&mut cache, "renewed", 60, now);
     both(&mut cache, "new", 30, now);
 
-    assert!(cache.answer("renewed", now).is_some());
-    assert_eq!(cache.answer("other", now), None);
+    assert!(answer(&mut cache, "renewed", now).is_some());
+    assert_eq!(answer(&mut cache, "other", now), None);
 }
 
 #[test]
@@ -190,11 +197,175 @@ fn hostile_names_do_not_grow_the_memory() {
 }
 
 #[test]
+fn forgotten_name_is_told_so_that_it_is_not_shown_any_longer() {
+    let rules = Rules {
+        capacity: 1,
+        ..rules()
+    };
+    let (mut cache, now) = (Cache::new(rules), start());
+    assert_eq!(
+        record(&mut cache, "a", addresses(&[1], 6), now).evicted,
+        None
+    );
+
+    let evicted = record(&mut cache, "b", addresses(&[1], 6), now).evicted;
+    assert_eq!(evicted.as_deref(), Some("a"));
+}
+
+#[test]
+fn d3_generation_changes_with_the_addresses_and_only_with_them() {
+    let (mut cache, now) = (cache(), start());
+    let mut generation = |outcome, at| {
+        record(&mut cache, "a", outcome, at);
+        let missing = nothing(Reason::NoRecords, Some(60));
+        cache.record(&question("a", Family::V6), missing, (at, LUCK));
+        answer(&mut cache, "a", at).unwrap().generation()
+    };
+    let first = generation(addresses(&[1, 2], 6), now);
+
+    assert_eq!(generation(addresses(&[2, 1], 6), now + secs(6)), first);
+    let failed = nothing(Reason::Timeout, None);
+    assert_eq!(generation(failed, now + secs(12)), first, "stale");
+    assert_eq!(generation(addresses(&[1, 2], 6), now + secs(18)), first);
+    let other = generation(addresses(&[3], 6), now + secs(24));
+    assert_ne!(other, first);
+    assert_eq!(generation(addresses(&[3], 6), now + secs(30)), other);
+}
+
+#[test]
+fn d3_change_that_a_failure_stood_before_is_told_all_the_same() {
+    let (mut cache, now) = (cache(), start());
+    record(&mut cache, "a", addresses(&[1], 6), now);
+    record(
+        &mut cache,
+        "a",
+        nothing(Reason::Timeout, None),
+        now + secs(6),
+    );
+
+    assert!(record(&mut cache, "a", addresses(&[2], 6), now + secs(7)).changed);
+}
+
+#[test]
+fn d10_failure_leaves_the_addresses_until_the_stale_limit() {
+    let (mut cache, now) = (cache(), start());
+    both(&mut cache, "a", 6, now);
+    let ended = now + secs(6);
+    for (family, reason) in [
+        (Family::V4, Reason::Timeout),
+        (Family::V6, Reason::ServerFailure),
+    ] {
+        let failed = nothing(reason, None);
+        cache.record(&question("a", family), failed, (ended, LUCK));
+    }
+
+    let stale = answer(&mut cache, "a", ended).unwrap();
+    assert!(stale.is_stale() && stale.is_cached() && stale.is_partial());
+    assert_eq!((stale.ttl(), stale.age()), (Duration::ZERO, secs(6)));
+    assert!(!stale.speaks_for(stale.addresses()[0]));
+
+    let last = ended + STALE - secs(1);
+    let failed = || nothing(Reason::Timeout, None);
+    let heard = record(&mut cache, "a", failed(), last).heard;
+    assert!(heard.old(last).is_some() && heard.old(ended + STALE).is_none());
+    assert_eq!(heard.turns(last), last + secs(1));
+    let heard = record(&mut cache, "a", failed(), ended + STALE).heard;
+    assert!(heard.old(ended + STALE).is_none());
+}
+
+#[test]
+fn d10_that_there_is_nothing_is_an_answer_and_ends_the_old_one() {
+    for reason in [Reason::NotFound, Reason::NoRecords] {
+        let (mut cache, now) = (cache(), start());
+        both(&mut cache, "a", 6, now);
+        let gone = nothing(reason, Some(6));
+        let heard = record(&mut cache, "a", gone, now + secs(6)).heard;
+        assert!(heard.old(now + secs(6)).is_none());
+
+        let failed = nothing(Reason::Timeout, None);
+        let heard = record(&mut cache, "a", failed, now + secs(12)).heard;
+        assert!(heard.old(now + secs(12)).is_none());
+    }
+}
+
+#[test]
+fn d10_answer_good_for_one_connection_is_never_stale() {
+    let (mut cache, now) = (cache(), start());
+    both(&mut cache, "a", 6, now);
+    record(&mut cache, "a", addresses(&[1], 0), now + secs(6));
+
+    let failed = nothing(Reason::Timeout, None);
+    let heard = record(&mut cache, "a", failed, now + secs(6)).heard;
+    assert!(heard.old(now + secs(6)).is_none());
+}
+
+#[test]
+fn failed_refresh_leaves_the_answer_fresh_and_comes_again_after_the_back_off() {
+    let (mut cache, now) = (cache(), start());
+    both(&mut cache, "a", 60, now);
+    let early = now + secs(51);
+    record(&mut cache, "a", nothing(Reason::Timeout, None), early);
+
+    let shown = cache.show("a", early).unwrap();
+    assert!(!shown.composed.stale && shown.composed.missing.is_none());
+    assert_eq!(
+        (shown.until, shown.refresh),
+        (now + secs(60), early + secs(1))
+    );
+}
+
+#[test]
+fn d25_refresh_is_due_at_80_to_90_percent_of_the_ttl() {
+    let (rules, now) = (rules(), start());
+    for (luck, percent) in [(0.0, 80), (0.5, 85), (1.0, 90)] {
+        let heard = rules.weigh(addresses(&[1], 100), None, (now, luck));
+        assert!(!heard.is_due(now + secs(percent) - NANO) && heard.is_due(now + secs(percent)));
+    }
+    let missing = rules.weigh(nothing(Reason::NoRecords, Some(60)), None, (now, 0.0));
+    assert!(
+        !missing.is_due(now + secs(60)),
+        "what is not there is not refreshed"
+    );
+}
+
+#[test]
+fn doubt_waits_for_a_second_and_for_the_back_off() {
+    let (mut cache, now) = (cache(), start());
+    let heard = record(&mut cache, "a", addresses(&[1], 60), now).heard;
+    assert!(!heard.may_be_doubted(now + secs(1) - NANO) && heard.may_be_doubted(now + secs(1)));
+
+    let failed = || nothing(Reason::Timeout, None);
+    record(&mut cache, "a", failed(), now);
+    let heard = record(&mut cache, "a", failed(), now).heard;
+    assert!(!heard.may_be_doubted(now + secs(2) - NANO) && heard.may_be_doubted(now + secs(2)));
+}
+
+#[test]
+fn d27_answers_of_servers_that_are_not_asked_any_more_are_old_at_once() {
+    let (mut cache, now) = (cache(), start());
+    both(&mut cache, "a", 60, now);
+    record(&mut cache, "failed", nothing(Reason::Timeout, None), now);
+
+    cache.expire(now + secs(1));
+
+    assert_eq!(answer(&mut cache, "a", now + secs(1)), None);
+    let heard = cache.heard("a", Family::V4).unwrap();
+    assert!(heard.old(now + secs(1)).is_some());
+    assert!(cache.is_hoped("a", Family::V4, now + secs(1)));
+    assert!(
+        !cache
+            .heard("failed", Family::V4)
+            .unwrap()
+            .stands(now + secs(1))
+    );
+}
+
+#[test]
 fn hostile_answer_is_cut() {
     let (mut cache, now) = (cache(), start());
     let many = addresses(&[7; 4_000], 60);
     let heard = record(&mut cache, "a", many, now).heard;
-    assert_eq!(heard.addresses().unwrap().len(), ADDRESSES);
+    assert_eq!(heard.fresh(now).unwrap().addresses.len(), ADDRESSES);
 }
 
 fn rules() -> Rules {
@@ -203,6 +374,7 @@ fn rules() -> Rules {
         ceiling: CEILING,
         negative_ceiling: secs(60),
         backoff: (secs(1), secs(30)),
+        stale: Some(STALE),
         capacity: 4_096,
     }
 }
@@ -215,12 +387,20 @@ fn both(cache: &mut Cache, name: &str, ttl: u32, now: Instant) {
     let missing = nothing(Reason::NoRecords, Some(ttl));
     record(cache, name, addresses(&[1], ttl), now);
     if ttl > 0 {
-        cache.record(&question(name, Family::V6), missing, now);
+        cache.record(&question(name, Family::V6), missing, (now, LUCK));
     }
 }
 
+/// The answer that is given at `now` without asking.
+fn answer(cache: &mut Cache, name: &str, now: Instant) -> Option<Answer> {
+    let shown = cache.show(name, now)?;
+    assert!(now < shown.until);
+    let composed = Answer::composed(&shown.composed, shown.listed, (now, Origin::Memory));
+    Some(composed)
+}
+
 fn record(cache: &mut Cache, name: &str, outcome: Outcome, now: Instant) -> Recorded {
-    cache.record(&question(name, Family::V4), outcome, now)
+    cache.record(&question(name, Family::V4), outcome, (now, LUCK))
 }
 
 fn question(name: &str, family: Family) -> Question {

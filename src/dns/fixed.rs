@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
+use super::listed::Listed;
 use super::{Answer, Error, Reason, Resolve, Resolving, UNCHANGING};
 
 /// Resolves names from a table; asks nobody and never waits.
@@ -26,7 +26,7 @@ use super::{Answer, Error, Reason, Resolve, Resolving, UNCHANGING};
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Static {
-    hosts: HashMap<Box<str>, Arc<[IpAddr]>>,
+    hosts: HashMap<Box<str>, Listed>,
 }
 
 impl Static {
@@ -41,8 +41,8 @@ impl Static {
     #[must_use]
     pub fn host(mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let name = absolute(name).to_ascii_lowercase();
-        self.hosts
-            .insert(name.into(), addresses.into_iter().collect());
+        let addresses: Vec<_> = addresses.into_iter().collect();
+        self.hosts.insert(name.into(), Listed::new(addresses));
         self
     }
 }
@@ -51,8 +51,10 @@ impl Resolve for Static {
     fn resolve(&self, host: &str) -> Resolving {
         Resolving::Known(match self.hosts.get(absolute(host)) {
             None => Err(Error::new(host, Reason::NotFound)),
-            Some(addresses) if addresses.is_empty() => Err(Error::new(host, Reason::NoRecords)),
-            Some(addresses) => Ok(Answer::remembered(Arc::clone(addresses), UNCHANGING)),
+            Some(listed) if listed.addresses().is_empty() => {
+                Err(Error::new(host, Reason::NoRecords))
+            }
+            Some(listed) => Ok(Answer::remembered(listed.clone(), UNCHANGING)),
         })
     }
 }

@@ -1,31 +1,36 @@
 //! One query for many: whoever asks while a query is out waits for that one.
 //!
-//! Cache and flights are under one lock, so that a query is never begun for what has just landed. The query
-//! runs in a task of its own: an asker that gives up takes nothing away from the others, and the answer
-//! gets into the cache even if nobody waits any more.
+//! Cache and flights are under one lock, so that a query is never begun for what has just landed. What can be
+//! answered without asking stands on the [`Shelf`] beside them, where nobody waits for anybody. The query runs in
+//! a task of its own: an asker that gives up takes nothing away from the others, and the answer gets into the
+//! cache even if nobody waits any more.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
-use super::cache::{Cache, Heard, Recorded};
+use super::cache::{Cache, Recorded};
+use super::compose::Composed;
 use super::error::{Failure, Reason};
+use super::heard::Heard;
 use super::pair::{Leg, Pair, Verdict};
+use super::shelf::{Hit, Shelf};
 use super::source::{Outcome, Source};
-use super::{Answer, Family, Question};
+use super::{Answer, Family, Origin, Question};
 use crate::clock;
 use crate::limit::Limit;
 
 /// What is known, what is being asked, and whom to ask.
 #[derive(Debug)]
 pub(crate) struct Board {
-    memory: RwLock<Memory>,
-    source: Arc<dyn Source>,
+    shelf: Shelf,
+    memory: Mutex<Memory>,
     limit: Limit,
     /// A query holds a socket: as many as there are turns, however many names are asked for.
     turns: Semaphore,
@@ -35,6 +40,8 @@ pub(crate) struct Board {
 struct Memory {
     cache: Cache,
     flights: [HashMap<Arc<str>, Flight>; 2],
+    source: Arc<dyn Source>,
+    patience: Duration,
 }
 
 /// A query that is out.
@@ -51,53 +58,109 @@ pub(crate) type Landing = watch::Receiver<Option<Heard>>;
 /// Where they are told.
 type Tower = watch::Sender<Option<Heard>>;
 
+/// A query that is to be begun, once the lock is let go of.
+type Begun = (Question, Tower, Arc<dyn Source>);
+
 /// How a name stands: answered, or to be waited for.
 #[derive(Debug)]
 pub(crate) enum Boarding {
     Known(Result<Answer, Failure>),
-    Wait(Pair),
+    Wait(Box<Pair>),
+}
+
+/// Why a name is asked for on the side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Its answer is soon to end, or failed to be refreshed and may be tried again.
+    Due,
+    /// Somebody doubts it.
+    Doubted,
 }
 
 impl Board {
     pub(crate) fn new(cache: Cache, source: Arc<dyn Source>, limit: Limit) -> Self {
-        let memory = RwLock::new(Memory {
+        let memory = Mutex::new(Memory {
             cache,
             flights: Default::default(),
+            source,
+            patience: PATIENCE.min(limit.get() / 2),
         });
         Self {
+            shelf: Shelf::default(),
             memory,
-            source,
             limit,
             turns: Semaphore::new(QUERIES),
         }
     }
 
-    /// The answer for `name`, if all of it is fresh. The hot path.
-    pub(crate) fn answer(&self, name: &str, now: Instant) -> Option<Answer> {
-        self.read().cache.answer(name, now)
+    /// The answer for `name`, if none of it has to be asked for. The hot path: takes no lock.
+    pub(crate) fn answer(&self, name: &str, now: Instant) -> Option<Hit> {
+        self.shelf.find(name, now)
     }
 
     /// Finds out how `name` stands, and begins what queries it needs.
     pub(crate) fn board(self: &Arc<Self>, name: &str, now: Instant, runtime: &Handle) -> Boarding {
         let mut begun = Vec::new();
         let pair = {
-            let mut memory = self.write();
-            Pair::new(Family::BOTH.map(|family| {
-                let (leg, landing) = memory.leg(name, family, now);
-                begun.extend(landing.map(|landing| (family, landing)));
+            let mut memory = self.memory();
+            let legs = Family::BOTH.map(|family| {
+                let (leg, new) = memory.leg(name, family, now);
+                begun.extend(new);
                 leg
-            }))
+            });
+            Pair::new(legs, memory.patience)
         };
-        // Not under the lock: a runtime that is shutting down drops the task on the spot, and its landing
-        // takes the lock.
-        for (family, landing) in begun {
-            let name = name.into();
-            let question = Question { name, family };
-            runtime.spawn(Arc::clone(self).query(question, landing));
-        }
+        self.begin(begun, runtime);
         match pair.verdict(now) {
-            Verdict::Ready => Boarding::Known(pair.answer(now).map(Answer::into_cached)),
-            Verdict::Until(_) | Verdict::Open => Boarding::Wait(pair),
+            Verdict::Ready => {
+                let composed = pair.answer(now);
+                Boarding::Known(composed.map(|c| self.settle(name, c, (now, Origin::Memory))))
+            }
+            Verdict::Until(_) | Verdict::Open => Boarding::Wait(Box::new(pair)),
+        }
+    }
+
+    /// Asks for what is known of `name`, while it goes on to be answered from memory.
+    pub(crate) fn refresh(
+        self: &Arc<Self>,
+        name: &str,
+        (why, now): (Why, Instant),
+        runtime: &Handle,
+    ) {
+        let begun = self.memory().renew(name, (why, now));
+        if why == Why::Due {
+            self.shelf.claim(name);
+        }
+        self.begin(begun, runtime);
+    }
+
+    /// Asks somebody else from now on. What the one before said has ended.
+    pub(crate) fn turn_to(&self, source: Arc<dyn Source>, now: Instant) {
+        let before = {
+            let mut memory = self.memory();
+            memory.cache.expire(now);
+            self.shelf.clear();
+            std::mem::replace(&mut memory.source, source)
+        };
+        drop(before); // not under the lock: it may close sockets
+    }
+
+    /// An answer, under the number of its addresses.
+    pub(crate) fn settle(
+        &self,
+        name: &str,
+        composed: Composed,
+        (now, origin): (Instant, Origin),
+    ) -> Answer {
+        let listed = self.shelf.number(name, Arc::clone(&composed.addresses));
+        Answer::composed(&composed, listed, (now, origin))
+    }
+
+    /// Not under the lock: a runtime that is shutting down drops the task on the spot, and its landing takes
+    /// the lock.
+    fn begin(self: &Arc<Self>, begun: Vec<Begun>, runtime: &Handle) {
+        for (question, landing, source) in begun {
+            runtime.spawn(Arc::clone(self).query(question, landing, source));
         }
     }
 
@@ -105,6 +168,7 @@ impl Board {
         self: Arc<Self>,
         question: Question,
         landing: Tower,
+        source: Arc<dyn Source>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let approach = Approach {
             board: self,
@@ -115,7 +179,7 @@ impl Board {
             let board = &approach.board;
             let outcome = timeout(board.limit.get(), async {
                 let _turn = board.turns.acquire().await;
-                board.source.ask(&approach.question).await
+                source.ask(&approach.question).await
             });
             let outcome = outcome.await.unwrap_or_else(|elapsed| {
                 Outcome::failed(Failure::because(Reason::Timeout, elapsed))
@@ -125,37 +189,60 @@ impl Board {
     }
 
     // No code that can panic runs under the lock, so a poisoned one holds nothing half done.
-    fn read(&self) -> RwLockReadGuard<'_, Memory> {
-        self.memory.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn write(&self) -> RwLockWriteGuard<'_, Memory> {
-        self.memory.write().unwrap_or_else(PoisonError::into_inner)
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Memory {
-    /// What is known of one family of `name`; if that is nothing fresh, the query that is out for it; if
-    /// there is none, a new one, whose landing the caller has to see to.
-    fn leg(&mut self, name: &str, family: Family, now: Instant) -> (Leg, Option<Tower>) {
-        let heard = self.cache.heard(name, family);
-        if let Some(heard) = heard.filter(|heard| heard.is_fresh(now)) {
-            return (Leg::Heard(heard.clone()), None);
+    /// What is known of one family of `name`; if that is nothing that stands, the query that is out for it; if
+    /// there is none, a new one, which the caller has to begin.
+    fn leg(&mut self, name: &str, family: Family, now: Instant) -> (Leg, Option<Begun>) {
+        let heard = self.cache.heard(name, family).cloned();
+        let before = match heard {
+            Some(heard) if heard.stands(now) => return (Leg::Heard(heard), None),
+            before => before,
+        };
+        if let Some(flight) = self.flights[family.index()].get(name) {
+            return (flight.leg(before), None);
         }
-        let hoped = heard.is_none_or(|heard| heard.addresses().is_some());
-        let flights = &mut self.flights[family.index()];
-        if let Some(flight) = flights.get(name) {
-            return (flight.leg(), None);
+        let (flight, begun) = self.flight(name, family, now);
+        let leg = flight.leg(before);
+        self.flights[family.index()].insert(name.into(), flight);
+        (leg, Some(begun))
+    }
+
+    /// New queries for a name that can still be answered.
+    fn renew(&mut self, name: &str, (why, now): (Why, Instant)) -> Vec<Begun> {
+        let mut all = Vec::new();
+        for family in Family::BOTH {
+            let wanted = self
+                .cache
+                .heard(name, family)
+                .is_some_and(|heard| match why {
+                    Why::Due => heard.is_due(now),
+                    Why::Doubted => heard.may_be_doubted(now),
+                });
+            if !wanted || self.flights[family.index()].contains_key(name) {
+                continue;
+            }
+            let (flight, begun) = self.flight(name, family, now);
+            self.flights[family.index()].insert(name.into(), flight);
+            all.push(begun);
         }
+        all
+    }
+
+    fn flight(&self, name: &str, family: Family, now: Instant) -> (Flight, Begun) {
         let (sender, landing) = watch::channel(None);
         let flight = Flight {
             since: now,
-            hoped,
+            hoped: self.cache.is_hoped(name, family, now),
             landing,
         };
-        let leg = flight.leg();
-        flights.insert(name.into(), flight);
-        (leg, Some(sender))
+        let name = name.into();
+        let question = Question { name, family };
+        (flight, (question, sender, Arc::clone(&self.source)))
     }
 
     fn end(&mut self, question: &Question) {
@@ -164,10 +251,11 @@ impl Memory {
 }
 
 impl Flight {
-    fn leg(&self) -> Leg {
+    fn leg(&self, before: Option<Heard>) -> Leg {
         Leg::Out {
             since: self.since,
             hoped: self.hoped,
+            before,
             landing: self.landing.clone(),
         }
     }
@@ -182,14 +270,23 @@ struct Approach {
 
 impl Approach {
     fn land(self, outcome: Outcome) {
-        let (now, question) = (clock::now(), &self.question);
-        let Recorded { heard, changed } = {
-            let mut memory = self.board.write();
+        let (now, luck, question) = (clock::now(), fastrand::f64(), &self.question);
+        let Recorded { heard, changed, .. } = {
+            let mut memory = self.board.memory();
             memory.end(question);
-            memory.cache.record(question, outcome, now)
+            let recorded = memory.cache.record(question, outcome, (now, luck));
+            let shown = memory.cache.show(&question.name, now);
+            // Under the lock, so that of two families that land at once the later one is shown last.
+            let shelf = &self.board.shelf;
+            shelf.put(&question.name, shown, recorded.evicted.as_deref());
+            recorded
         };
         if changed {
             tracing::debug!(name = %question.name, family = ?question.family, "addresses changed");
+        }
+        if let (Some(failure), Some(_)) = (heard.failure(), heard.old(now)) {
+            let (name, reason) = (&question.name, failure.reason);
+            tracing::debug!(%name, ?reason, "no newer addresses: the old ones are used");
         }
         self.landing.send_replace(Some(heard));
     }
@@ -198,7 +295,7 @@ impl Approach {
 impl Drop for Approach {
     fn drop(&mut self) {
         if self.landing.borrow().is_none() {
-            self.board.write().end(&self.question);
+            self.board.memory().end(&self.question);
         }
     }
 }
@@ -214,6 +311,10 @@ impl fmt::Display for Abandoned {
 }
 
 impl std::error::Error for Abandoned {}
+
+/// How long servers may be silent before old addresses are used (RFC 8767 §5); half of the limit, if that is
+/// less.
+const PATIENCE: Duration = Duration::from_millis(1_800);
 
 /// Queries out at a time: far above what a healthy server leaves waiting, well below the 1,024 files that a
 /// process may commonly open.

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
+use super::listed::Listed;
 use super::order::interleave;
 
 /// What a hosts file says, and `localhost`.
 #[derive(Debug)]
 pub(crate) struct Hosts {
-    by_name: HashMap<Box<str>, Arc<[IpAddr]>>,
-    loopback: Arc<[IpAddr]>,
+    by_name: HashMap<Box<str>, Listed>,
+    loopback: Listed,
 }
 
 impl Hosts {
@@ -39,15 +39,16 @@ impl Hosts {
         if loopback.is_empty() {
             loopback = vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()];
         }
-        let by_name = by_name.into_iter().map(|(name, a)| (name, interleave(&a)));
+        let listed = |addresses: &[IpAddr]| Listed::new(interleave(addresses));
+        let by_name = by_name.into_iter().map(|(name, a)| (name, listed(&a)));
         Self {
             by_name: by_name.collect(),
-            loopback: interleave(&loopback),
+            loopback: listed(&loopback),
         }
     }
 
     /// The addresses of a name that is known without asking anybody.
-    pub(crate) fn find(&self, host: &str) -> Option<&Arc<[IpAddr]>> {
+    pub(crate) fn find(&self, host: &str) -> Option<&Listed> {
         let host = host.strip_suffix('.').unwrap_or(host);
         let is_localhost = host
             .strip_suffix("localhost")
@@ -99,7 +100,7 @@ mod tests {
     }
 
     fn find(hosts: &Hosts, host: &str) -> Vec<String> {
-        let addresses = hosts.find(host).unwrap().iter();
+        let addresses = hosts.find(host).unwrap().addresses().iter();
         addresses.map(ToString::to_string).collect()
     }
 }

@@ -48,22 +48,30 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod answer;
 mod build;
 mod build_error;
 mod cache;
+mod compose;
 mod error;
 mod fixed;
 mod flight;
+mod heard;
 mod hosts;
+mod listed;
 mod order;
 mod pair;
 mod resolver;
 #[cfg(test)]
 mod scripted;
 mod search;
+mod shelf;
 mod source;
 mod system;
+mod watch;
 
+pub use answer::Answer;
+pub(crate) use answer::Origin;
 pub use build::{HostsFile, ResolverBuilder};
 pub use build_error::BuildError;
 pub use error::{Error, Reason};
@@ -79,6 +87,15 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     ///
     /// Called on every attempt: an implementation must not block.
     fn resolve(&self, host: &str) -> Resolving;
+
+    /// Is told that an address of `host` refused or swallowed a connection: the name may have moved before its
+    /// TTL is over.
+    ///
+    /// An implementation that remembers answers asks again early, on the side, and not more often than once a
+    /// second; it must not block. Others have nothing to do.
+    fn suspect(&self, host: &str) {
+        let _ = host;
+    }
 }
 
 /// A look-up: answered from memory, or asking somebody.
@@ -122,78 +139,6 @@ impl fmt::Debug for Resolving {
     }
 }
 
-/// The addresses of a name, and for how long they are good. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    addresses: Arc<[IpAddr]>,
-    ttl: Duration,
-    cached: bool,
-}
-
-impl Answer {
-    /// Creates an answer, fresh from whoever was asked; `None` if there is no address.
-    #[must_use]
-    pub fn new(addresses: impl IntoIterator<Item = IpAddr>, ttl: Duration) -> Option<Self> {
-        let addresses: Arc<[IpAddr]> = addresses.into_iter().collect();
-        let answer = Self {
-            addresses,
-            ttl,
-            cached: false,
-        };
-        (!answer.addresses.is_empty()).then_some(answer)
-    }
-
-    /// An address that stood in the URL: nobody is asked for it.
-    #[cfg(feature = "client")]
-    pub(crate) fn literal(address: IpAddr) -> Self {
-        Self::remembered([address].into(), UNCHANGING)
-    }
-
-    /// The addresses, never none, in the order in which to try them: families take turns, IPv6 begins
-    /// (RFC 8305 §4).
-    #[must_use]
-    pub fn addresses(&self) -> &[IpAddr] {
-        &self.addresses
-    }
-
-    /// The same, to be kept.
-    #[cfg(feature = "client")]
-    pub(crate) fn shared(&self) -> &Arc<[IpAddr]> {
-        &self.addresses
-    }
-
-    /// How long the addresses are good for, counted from the moment of this answer. Zero means: for the
-    /// connection about to be made only.
-    #[must_use]
-    pub fn ttl(&self) -> Duration {
-        self.ttl
-    }
-
-    /// Whether the answer came from memory.
-    #[must_use]
-    pub fn is_cached(&self) -> bool {
-        self.cached
-    }
-
-    /// The same answer, as one that nobody had to be asked for.
-    pub(crate) fn into_cached(self) -> Self {
-        Self {
-            cached: true,
-            ..self
-        }
-    }
-
-    /// An answer from memory. `addresses` holds at least one.
-    pub(crate) fn remembered(addresses: Arc<[IpAddr]>, ttl: Duration) -> Self {
-        debug_assert!(!addresses.is_empty(), "an answer has an address");
-        Self {
-            addresses,
-            ttl,
-            cached: true,
-        }
-    }
-}
-
 /// One kind of address, and so one DNS query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Family {
@@ -204,6 +149,13 @@ pub(crate) enum Family {
 impl Family {
     /// Both, in the order in which they take turns.
     pub(crate) const BOTH: [Self; 2] = [Self::V6, Self::V4];
+
+    pub(crate) fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V6(_) => Self::V6,
+            IpAddr::V4(_) => Self::V4,
+        }
+    }
 
     pub(crate) fn index(self) -> usize {
         self as usize

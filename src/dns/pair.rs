@@ -1,14 +1,15 @@
-//! Two families, one answer: how long the faster one waits for the slower one.
+//! Two families, one answer: how long the faster one waits for the slower one, and both for a server that is
+//! silent.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use super::cache::{Heard, Held};
+use super::Family;
+use super::compose::{Composed, Said, compose, servable};
 use super::error::{Failure, Reason};
 use super::flight::{Abandoned, Landing};
-use super::order::interleave;
-use super::{Answer, Family};
+use super::heard::Heard;
 use crate::clock;
 
 /// One family of a name that is being resolved.
@@ -17,38 +18,68 @@ pub(crate) enum Leg {
     Heard(Heard),
     Out {
         since: Instant,
-        /// Whether it is worth waiting for: it had addresses, or was never heard of. One that had none, or
-        /// failed, is asked on the side.
+        /// Whether it is worth waiting for: see [`Rules::is_hoped`](super::heard::Rules::is_hoped).
         hoped: bool,
+        /// What there was before, for as long as nobody says anything newer.
+        before: Option<Heard>,
         landing: Landing,
     },
 }
 
 impl Leg {
     async fn landed(&mut self) -> Heard {
-        let Self::Out { landing, .. } = self else {
+        let Self::Out {
+            landing, before, ..
+        } = self
+        else {
             return std::future::pending().await;
         };
         match landing.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(heard)) => heard.clone(),
             Ok(None) | Err(_) => {
                 let failure = Failure::because(Reason::Timeout, Abandoned);
-                Heard::passing(failure, clock::now())
+                let now = clock::now();
+                let known = before.as_ref().and_then(|before| before.old(now));
+                Heard::passing(failure, known.cloned(), now)
             }
+        }
+    }
+
+    fn said(&self, now: Instant) -> Said<'_> {
+        match self {
+            Self::Heard(heard) => Said::of(heard, now),
+            Self::Out { before, .. } => Said {
+                old: before.as_ref().and_then(|before| before.old(now)),
+                ..Said::default()
+            },
+        }
+    }
+
+    /// Since when it is waited for, if that is worth it.
+    fn hoped_since(&self) -> Option<Instant> {
+        match self {
+            Self::Out {
+                since, hoped: true, ..
+            } => Some(*since),
+            Self::Out { .. } | Self::Heard(_) => None,
         }
     }
 }
 
 /// Both families of a name.
 #[derive(Debug)]
-pub(crate) struct Pair([Leg; 2]);
+pub(crate) struct Pair {
+    legs: [Leg; 2],
+    /// How long servers may be silent before old addresses are used.
+    patience: Duration,
+}
 
 /// What a pair knows about its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// There is no point in waiting.
     Ready,
-    /// Some family has addresses; the other one is waited for until then.
+    /// There is something to answer; something better is waited for until then.
     Until(Instant),
     /// There is nothing to answer yet.
     Open,
@@ -56,78 +87,64 @@ pub(crate) enum Verdict {
 
 impl Pair {
     /// `legs` are in the order of [`Family::BOTH`].
-    pub(crate) fn new(legs: [Leg; 2]) -> Self {
-        Self(legs)
+    pub(crate) fn new(legs: [Leg; 2], patience: Duration) -> Self {
+        Self { legs, patience }
     }
 
     /// Whether there is an answer, or when there will be.
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
-        match &self.0 {
-            [Leg::Heard(_), Leg::Heard(_)] => Verdict::Ready,
-            [Leg::Heard(heard), Leg::Out { since, hoped, .. }]
-            | [Leg::Out { since, hoped, .. }, Leg::Heard(heard)]
-                if heard.addresses().is_some() =>
-            {
-                // From the later of the two, since what was known for long must not make a question that
-                // was just put look overdue.
-                let until = heard.at.max(*since) + RESOLUTION_DELAY;
-                if *hoped && now < until {
-                    Verdict::Until(until)
-                } else {
-                    Verdict::Ready
-                }
-            }
-            _ => Verdict::Open,
+        let fresh = self.legs.iter().find_map(|leg| match leg {
+            Leg::Heard(heard) => heard.fresh(now).map(|_| heard.at),
+            Leg::Out { .. } => None,
+        });
+        let hoped = self.legs.iter().filter_map(Leg::hoped_since).max();
+        let until = match (&self.legs, fresh, hoped) {
+            ([Leg::Heard(_), Leg::Heard(_)], ..) => return Verdict::Ready,
+            // From the later of the two, since what was known for long must not make a question that was
+            // just put look overdue.
+            (_, Some(at), Some(since)) => at.max(since) + RESOLUTION_DELAY,
+            (_, Some(_), None) => return Verdict::Ready,
+            (_, None, _) if !self.has_old(now) => return Verdict::Open,
+            (_, None, Some(since)) => since + self.patience,
+            (_, None, None) => return Verdict::Ready,
+        };
+        if now < until {
+            Verdict::Until(until)
+        } else {
+            Verdict::Ready
         }
     }
 
     /// Waits until there is an answer, and gives it.
-    pub(crate) async fn wait(mut self) -> Result<Answer, Failure> {
+    pub(crate) async fn wait(&mut self) -> Result<Composed, Failure> {
         loop {
             let delay = match self.verdict(clock::now()) {
                 Verdict::Ready => break,
                 Verdict::Until(until) => Some(until),
                 Verdict::Open => None,
             };
-            let [six, four] = &mut self.0;
+            let [six, four] = &mut self.legs;
             let (family, heard) = tokio::select! {
                 biased;
                 heard = six.landed() => (Family::V6, heard),
                 heard = four.landed() => (Family::V4, heard),
                 () = sleep_until(delay.unwrap_or_else(clock::now)), if delay.is_some() => break,
             };
-            self.0[family.index()] = Leg::Heard(heard);
+            self.legs[family.index()] = Leg::Heard(heard);
         }
         self.answer(clock::now())
     }
 
     /// The answer of what has been heard: the addresses of either family, else the worst of the failures.
-    pub(crate) fn answer(&self, now: Instant) -> Result<Answer, Failure> {
-        let (mut addresses, mut ends, mut worst) = (Vec::new(), None, None);
-        for leg in &self.0 {
-            let Leg::Heard(heard) = leg else { continue };
-            match &heard.held {
-                Held::Addresses(found) => {
-                    addresses.extend_from_slice(found);
-                    ends = Some(ends.map_or(heard.until, |ends: Instant| ends.min(heard.until)));
-                }
-                Held::Nothing(failure) => {
-                    let failure = failure.clone();
-                    worst = Some(match worst {
-                        None => failure,
-                        Some(worst) => Failure::worst(worst, failure),
-                    });
-                }
-            }
-        }
-        match ends {
-            Some(ends) => Ok(Answer {
-                addresses: interleave(&addresses),
-                ttl: ends.saturating_duration_since(now),
-                cached: false,
-            }),
-            None => Err(worst.unwrap_or_else(|| Failure::new(Reason::Timeout))),
-        }
+    pub(crate) fn answer(&self, now: Instant) -> Result<Composed, Failure> {
+        let [six, four] = &self.legs;
+        compose([six.said(now), four.said(now)])
+    }
+
+    fn has_old(&self, now: Instant) -> bool {
+        let [six, four] = &self.legs;
+        let said = [six.said(now), four.said(now)];
+        servable(&said).iter().any(Option::is_some)
     }
 }
 

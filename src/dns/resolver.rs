@@ -4,17 +4,20 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use super::build::ResolverBuilder;
 use super::build_error::BuildError;
 use super::error::{Error, Failure, Reason};
-use super::flight::{Board, Boarding};
+use super::flight::{Board, Boarding, Why};
 use super::hosts::Hosts;
+use super::listed::Listed;
 use super::pair::Pair;
 use super::search::Search;
-use super::{Answer, Resolve, Resolving, UNCHANGING};
+use super::watch::{News, Watch};
+use super::{Answer, Origin, Resolve, Resolving, UNCHANGING};
 use crate::clock;
 use crate::limit::Limit;
 
@@ -41,10 +44,17 @@ pub struct Resolver(Arc<Inner>);
 
 #[derive(Debug)]
 pub(crate) struct Inner {
-    pub(crate) hosts: Hosts,
-    pub(crate) search: Search,
+    pub(crate) config: ArcSwap<Config>,
     pub(crate) board: Arc<Board>,
+    pub(crate) watch: Watch,
     pub(crate) limit: Limit,
+}
+
+/// What files say, besides whom to ask.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) hosts: Arc<Hosts>,
+    pub(crate) search: Search,
 }
 
 impl Resolver {
@@ -70,24 +80,45 @@ impl Resolver {
 
 impl Resolve for Resolver {
     fn resolve(&self, host: &str) -> Resolving {
-        if let Some(addresses) = self.0.hosts.find(host) {
-            return Resolving::Known(Ok(Answer::remembered(Arc::clone(addresses), UNCHANGING)));
-        }
-        let now = clock::now();
-        if let Some(name) = self.0.search.as_is_first(host)
-            && let Some(answer) = self.0.board.answer(name, now)
+        let (now, inner) = (clock::now(), &self.0);
+        let mut config = inner.config.load();
+        let mut written = config.hosts.find(host);
+        if written.is_none()
+            && let Some(name) = config.search.as_is_first(host)
+            && let Some(hit) = inner.board.answer(name, now)
         {
-            return Resolving::Known(Ok(answer));
+            if hit.due {
+                inner.ask_again(name, (Why::Due, now));
+            }
+            return Resolving::Known(Ok(hit.answer));
+        }
+        // What is known goes on being known; whatever else is asked for may stand in the files by now.
+        if inner.reread(now) {
+            config = inner.config.load();
+            written = config.hosts.find(host);
+        }
+        if let Some(listed) = written {
+            return Resolving::Known(Ok(Answer::remembered(listed.clone(), UNCHANGING)));
         }
         if let Some(address) = literal(host) {
-            return Resolving::Known(Ok(Answer::remembered([address].into(), UNCHANGING)));
+            let listed = Listed::new([address]);
+            return Resolving::Known(Ok(Answer::remembered(listed, UNCHANGING)));
         }
-        let walk = Walk {
-            names: self.0.search.names(host),
-            host: host.into(),
-            found: None,
-        };
-        self.0.look_up(walk, now)
+        let names = config.search.names(host);
+        inner.look_up(Walk::new(host, names), now)
+    }
+
+    fn suspect(&self, host: &str) {
+        let (now, config) = (clock::now(), self.0.config.load());
+        if config.hosts.find(host).is_some() {
+            return;
+        }
+        // The name that the host stands for is the first that has an answer.
+        let names = config.search.names(host).into_iter();
+        let mut known = names.filter(|name| self.0.board.answer(name, now).is_some());
+        if let Some(name) = known.next() {
+            self.0.ask_again(&name, (Why::Doubted, now));
+        }
     }
 }
 
@@ -113,12 +144,42 @@ impl Inner {
                 })
         }))
     }
+
+    /// Asks on the side; where there is no runtime, nobody is asked, and the answer goes on to its end.
+    fn ask_again(&self, name: &str, (why, now): (Why, Instant)) {
+        if let Ok(runtime) = Handle::try_current() {
+            self.board.refresh(name, (why, now), &runtime);
+        }
+    }
+
+    /// Takes in what has changed in the files, if it is time to look. Says whether anything has.
+    fn reread(&self, now: Instant) -> bool {
+        let Some(News {
+            hosts,
+            search,
+            source,
+        }) = self.watch.look(now)
+        else {
+            return false;
+        };
+        let before = self.config.load();
+        self.config.store(Arc::new(Config {
+            hosts: hosts.unwrap_or_else(|| Arc::clone(&before.hosts)),
+            search: search.unwrap_or_else(|| before.search.clone()),
+        }));
+        if let Some(source) = source {
+            self.board.turn_to(source, now);
+        }
+        true
+    }
 }
 
 /// One look-up on its way through the names its host may mean.
 #[derive(Debug)]
 struct Walk {
     names: VecDeque<Box<str>>,
+    /// The name it has come to.
+    name: Box<str>,
     host: Box<str>,
     /// What the names that were tried had to say, all of it negative.
     found: Option<Failure>,
@@ -127,14 +188,24 @@ struct Walk {
 #[derive(Debug)]
 enum Step {
     Done(Result<Answer, Error>),
-    Wait(Pair),
+    Wait(Box<Pair>),
 }
 
 impl Walk {
+    fn new(host: &str, names: VecDeque<Box<str>>) -> Self {
+        Self {
+            names,
+            name: Box::default(),
+            host: host.into(),
+            found: None,
+        }
+    }
+
     /// Goes on to the first name that takes a wait, or to the end.
     fn on(&mut self, board: &Arc<Board>, runtime: &Handle, now: Instant) -> Step {
         while let Some(name) = self.names.pop_front() {
-            let answer = match board.board(&name, now, runtime) {
+            self.name = name;
+            let answer = match board.board(&self.name, now, runtime) {
                 Boarding::Known(answer) => answer,
                 Boarding::Wait(pair) => return Step::Wait(pair),
             };
@@ -149,12 +220,15 @@ impl Walk {
 
     async fn wait(
         mut self,
-        mut pair: Pair,
+        mut pair: Box<Pair>,
         board: &Arc<Board>,
         runtime: &Handle,
     ) -> Result<Answer, Error> {
         loop {
-            if let Some(end) = self.end(pair.wait().await) {
+            let composed = pair.wait().await;
+            let asked = (clock::now(), Origin::Asked);
+            let answer = composed.map(|composed| board.settle(&self.name, composed, asked));
+            if let Some(end) = self.end(answer) {
                 return end;
             }
             pair = match self.on(board, runtime, clock::now()) {
@@ -206,3 +280,11 @@ impl std::error::Error for NoRuntime {}
 #[cfg(test)]
 #[path = "resolver_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "early_tests.rs"]
+mod early_tests;
+
+#[cfg(test)]
+#[path = "stale_tests.rs"]
+mod stale_tests;

@@ -3,13 +3,17 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::error::{Failure, Reason};
 use super::source::{Outcome, Source};
-use super::{Family, Question, Resolver};
+use super::{Family, Question, Resolver, ResolverBuilder};
+use crate::clock;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scripted(Arc<Mutex<Script>>);
@@ -17,7 +21,7 @@ pub(super) struct Scripted(Arc<Mutex<Script>>);
 #[derive(Debug, Default)]
 struct Script {
     says: HashMap<Asked, (Duration, Say)>,
-    asked: Vec<Asked>,
+    asked: Vec<(Asked, Instant)>,
 }
 
 type Asked = (String, Family);
@@ -47,13 +51,28 @@ impl Scripted {
 
     pub(super) fn asked(&self, family: Family) -> Vec<String> {
         let script = self.0.lock().unwrap();
-        let asked = script.asked.iter().filter(|(_, f)| *f == family);
-        asked.map(|(name, _)| name.clone()).collect()
+        let asked = script.asked.iter().filter(|((_, f), _)| *f == family);
+        asked.map(|((name, _), _)| name.clone()).collect()
+    }
+
+    /// When each query of a family came.
+    pub(super) fn asked_at(&self, family: Family) -> Vec<Instant> {
+        let script = self.0.lock().unwrap();
+        let asked = script.asked.iter().filter(|((_, f), _)| *f == family);
+        asked.map(|(_, at)| *at).collect()
     }
 
     pub(super) fn resolver(&self) -> Resolver {
         let builder = Resolver::builder().hosts_file(false);
         builder.finish(Arc::new(self.clone())).unwrap()
+    }
+
+    pub(super) fn resolver_with(
+        &self,
+        change: impl FnOnce(ResolverBuilder) -> ResolverBuilder,
+    ) -> Resolver {
+        let builder = Resolver::builder().hosts_file(false);
+        change(builder).finish(Arc::new(self.clone())).unwrap()
     }
 
     pub(super) fn searching(&self, domains: &[&str], ndots: usize) -> Resolver {
@@ -72,7 +91,7 @@ impl Source for Scripted {
             Say::Nothing(Reason::NotFound, Some(60 * 60)),
         );
         let (after, say) = script.says.get(&key).cloned().unwrap_or(missing);
-        script.asked.push(key);
+        script.asked.push((key, clock::now()));
         Box::pin(async move {
             tokio::time::sleep(after).await;
             match say {
@@ -88,5 +107,34 @@ impl Source for Scripted {
                 Say::Panic => panic!("as scripted"),
             }
         })
+    }
+}
+
+/// A file for one test.
+pub(super) struct File(pub(super) PathBuf);
+
+impl File {
+    pub(super) fn new(name: &str, content: &str) -> Self {
+        let name = format!("sevenhops-dns-{}-{name}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, content).unwrap();
+        Self(path)
+    }
+
+    /// Writes something of another length, since two writes may have one date.
+    pub(super) fn write(&self, content: &str) {
+        let before = std::fs::metadata(&self.0).map_or(0, |seen| seen.len());
+        assert_ne!(before, content.len() as u64);
+        std::fs::write(&self.0, content).unwrap();
+    }
+
+    pub(super) fn remove(&self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
     }
 }

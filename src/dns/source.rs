@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -16,6 +17,7 @@ use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
+use super::build_error::{BuildError, Wrong};
 use super::error::{Failure, Reason};
 use super::{Family, Question};
 use crate::limit::Limit;
@@ -61,19 +63,84 @@ pub(crate) struct Hickory {
     apart: Vec<TokioResolver>,
 }
 
+/// A name server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// Over UDP and TCP.
+    Plain(SocketAddr),
+}
+
+impl Server {
+    fn config(&self) -> NameServerConfig {
+        match self {
+            Self::Plain(addr) => {
+                let connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+                config(*addr, connections)
+            }
+        }
+    }
+}
+
+fn config(addr: SocketAddr, mut connections: Vec<ConnectionConfig>) -> NameServerConfig {
+    for connection in &mut connections {
+        connection.port = addr.port();
+    }
+    NameServerConfig::new(addr.ip(), true, connections)
+}
+
+/// How servers are asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    pub(crate) limit: Limit,
+}
+
+impl Upstream {
+    pub(crate) fn new(limit: Limit) -> Self {
+        Self { limit }
+    }
+
+    pub(crate) fn source(&self, servers: &[Server]) -> Result<Arc<dyn Source>, BuildError> {
+        if servers.is_empty() {
+            return Err(BuildError::from(Wrong::Nothing("name_servers")));
+        }
+        let hickory = Hickory::new(servers, self).map_err(Wrong::client)?;
+        Ok(Arc::new(hickory))
+    }
+
+    fn client(
+        &self,
+        servers: &[Server],
+        (timeout, retries): (Duration, usize),
+    ) -> Result<TokioResolver, NetError> {
+        let servers = servers.iter().map(Server::config).collect();
+        let config = ResolverConfig::from_name_servers(servers);
+        let provider = TokioRuntimeProvider::default();
+        let mut builder = TokioResolver::builder_with_config(config, provider);
+        let options: &mut ResolverOpts = builder.options_mut();
+        options.timeout = timeout;
+        options.attempts = retries;
+        options.cache_size = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        options.preserve_intermediates = true; // the TTLs of the whole chain count
+        options.try_tcp_on_error = true;
+        options.case_randomization = false;
+        builder.build()
+    }
+}
+
 impl Hickory {
-    pub(crate) fn new(servers: &[SocketAddr], limit: Limit) -> Result<Self, NetError> {
+    fn new(servers: &[Server], upstream: &Upstream) -> Result<Self, NetError> {
         // hickory takes its timeout once for each try, so a whole look-up takes it twice.
-        let timeout = limit.get() / 2;
+        let timeout = upstream.limit.get() / 2;
         let apart = match servers {
             [_] => Vec::new(),
             servers => servers
-                .iter()
-                .map(|server| client(&[*server], timeout, 0))
+                .chunks(1)
+                .map(|server| upstream.client(server, (timeout, 0)))
                 .collect::<Result<_, _>>()?,
         };
         Ok(Self {
-            together: client(servers, timeout, 1)?,
+            together: upstream.client(servers, (timeout, 1))?,
             apart,
         })
     }
@@ -104,32 +171,6 @@ impl Source for Hickory {
             }
         }
     }
-}
-
-fn client(
-    servers: &[SocketAddr],
-    timeout: Duration,
-    retries: usize,
-) -> Result<TokioResolver, NetError> {
-    let servers = servers.iter().map(|server| {
-        let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-        for connection in &mut connections {
-            connection.port = server.port();
-        }
-        NameServerConfig::new(server.ip(), true, connections)
-    });
-    let config = ResolverConfig::from_name_servers(servers.collect());
-    let provider = TokioRuntimeProvider::default();
-    let mut builder = TokioResolver::builder_with_config(config, provider);
-    let options: &mut ResolverOpts = builder.options_mut();
-    options.timeout = timeout;
-    options.attempts = retries;
-    options.cache_size = 0;
-    options.use_hosts_file = ResolveHosts::Never;
-    options.preserve_intermediates = true; // the TTLs of the whole chain count
-    options.try_tcp_on_error = true;
-    options.case_randomization = false;
-    builder.build()
 }
 
 async fn query(client: &TokioResolver, name: &Name, family: Family) -> Outcome {

@@ -18,6 +18,15 @@ pub(crate) struct System {
 }
 
 impl System {
+    /// A system that says nothing.
+    pub(crate) fn silent() -> Self {
+        Self {
+            name_servers: Vec::new(),
+            search: Vec::new(),
+            ndots: 1,
+        }
+    }
+
     /// Reads `resolv_conf`, or where the system keeps no such file, its own settings.
     pub(crate) fn read(resolv_conf: &Path) -> Result<Self, Unreadable> {
         let unreadable = |cause| Unreadable {

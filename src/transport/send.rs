@@ -1,7 +1,7 @@
 //! The way of one request: look the name up, then try its addresses until one connects.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -77,9 +77,10 @@ where
     let answer = look_up(&*shared.resolver, dial, tracker).await?;
     let place = shared.places.of(&head.uri);
     let given = Given {
-        addresses: answer.shared(),
+        addresses: answer.addresses(),
+        generation: answer.generation(),
         ttl: answer.ttl(),
-        whole: true,
+        speaks_for: [V4, V6].map(|any| answer.speaks_for(any)).into(),
     };
     let order = place.order(&given, MOST_DIALS).into_iter();
     let order: Vec<_> = order.map(|ip| SocketAddr::new(ip, port)).collect();
@@ -136,7 +137,11 @@ impl Way<'_> {
                 }
             };
             visit.fared(match error.hop() {
-                Some(Hop::Connect) => Fared::Unreachable,
+                Some(Hop::Connect) => {
+                    // DNS may know better by now.
+                    self.shared.resolver.suspect(&self.target.host);
+                    Fared::Unreachable
+                }
                 _ => Fared::Failed,
             });
             if rest.is_empty() || left().is_zero() || !may_go_on(tracker) {
@@ -315,3 +320,6 @@ async fn look_up(resolver: &dyn Resolve, dial: &Dial, tracker: &Tracker) -> Resu
 
 /// RFC 8305 §8: the Connection Attempt Delay.
 const OVERTAKE_AFTER: Duration = Duration::from_millis(250);
+/// Any address of each family.
+const V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);

@@ -11,7 +11,6 @@ mod health;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,8 +22,8 @@ use self::health::{Health, Siblings, Standing};
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     known: HashMap<IpAddr, Health>,
-    /// The answer that was seen last: most calls bring the same.
-    current: Option<Arc<[IpAddr]>>,
+    /// The answer that was seen last, and whether it was whole: most calls bring the same.
+    current: Option<(u64, bool)>,
     /// Addresses of this name have come back before: a CDN, say, that turns through a large set.
     rotates: bool,
     /// Those that left the answers of late, to notice when they come back.
@@ -34,21 +33,33 @@ pub(crate) struct Book {
 /// An answer of DNS, as far as the book goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given<'a> {
-    pub(crate) addresses: &'a Arc<[IpAddr]>,
+    pub(crate) addresses: &'a [IpAddr],
+    /// The same number, the same addresses.
+    pub(crate) generation: u64,
     pub(crate) ttl: Duration,
-    /// Neither stale nor partial: what is absent from it is absent.
-    pub(crate) whole: bool,
+    /// Of which families it speaks: what is absent of them is absent. Of none if it is stale.
+    pub(crate) speaks_for: (V4, V6),
+}
+
+type V4 = bool;
+type V6 = bool;
+
+impl Given<'_> {
+    fn speaks_for(&self, address: IpAddr) -> bool {
+        if address.is_ipv4() {
+            self.speaks_for.0
+        } else {
+            self.speaks_for.1
+        }
+    }
 }
 
 impl Book {
     /// Takes in what DNS gives now. Returns the addresses that are gone: their connections are to be
     /// dropped.
     pub(crate) fn update(&mut self, given: &Given<'_>, now: Instant) -> Vec<IpAddr> {
-        let same = self
-            .current
-            .as_ref()
-            .is_some_and(|current| Arc::ptr_eq(current, given.addresses));
-        if same && !self.rotates {
+        let current = Some((given.generation, given.speaks_for == (true, true)));
+        if self.current == current && !self.rotates {
             return Vec::new();
         }
         for address in given.addresses.iter() {
@@ -56,10 +67,7 @@ impl Book {
             let health = self.known.entry(*address).or_insert_with(Health::new);
             self.rotates |= health.absent_since.take().is_some();
         }
-        self.current = Some(Arc::clone(given.addresses));
-        if !given.whole {
-            return Vec::new();
-        }
+        self.current = current;
         let grace = if self.rotates {
             (given.ttl * 3).max(ROTATION)
         } else {
@@ -67,7 +75,7 @@ impl Book {
         };
         let mut gone = Vec::new();
         for (address, health) in &mut self.known {
-            if given.addresses.contains(address) {
+            if given.addresses.contains(address) || !given.speaks_for(*address) {
                 continue;
             }
             let since = *health.absent_since.get_or_insert(now);

@@ -1,3 +1,6 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::*;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -11,11 +14,14 @@ fn given(addresses: &[u8]) -> Arc<[IpAddr]> {
     addresses.iter().map(|last| ip(*last)).collect()
 }
 
-fn whole(addresses: &Arc<[IpAddr]>) -> Given<'_> {
+/// An answer that nobody has seen before.
+fn whole(addresses: &[IpAddr]) -> Given<'_> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
     Given {
         addresses,
+        generation: NEXT.fetch_add(1, Ordering::Relaxed),
         ttl: SECS(5),
-        whole: true,
+        speaks_for: (true, true),
     }
 }
 
@@ -64,18 +70,17 @@ async fn address_absent_from_one_fresh_answer_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_stale_or_partial_answer_makes_nothing_gone() {
+async fn d10_answer_makes_nothing_gone_of_which_it_does_not_speak() {
     let (now, old, new) = (start(), given(&[1, 2]), given(&[2]));
-    let mut book = book(&old, now);
-    let partial = Given {
-        whole: false,
-        ..whole(&new)
-    };
-    assert!(book.update(&partial, now).is_empty());
-    assert_eq!(
-        book.update(&whole(&new.iter().copied().collect()), now),
-        [ip(1)]
-    );
+    for silent in [(false, false), (false, true)] {
+        let mut book = book(&old, now);
+        let mut answer = whole(&new);
+        answer.speaks_for = silent;
+        assert!(book.update(&answer, now).is_empty());
+        // The same addresses again, from somebody who knows.
+        answer.speaks_for = (true, true);
+        assert_eq!(book.update(&answer, now), [ip(1)]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,136 @@
+//! What a look-up brings.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Family;
+use super::compose::Composed;
+use super::listed::Listed;
+
+/// The addresses of a name, and for how long they are good. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    listed: Listed,
+    ttl: Duration,
+    age: Duration,
+    origin: Origin,
+    missing: Option<Family>,
+}
+
+/// How an answer came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// Somebody was asked for it.
+    Asked,
+    /// It was known.
+    Memory,
+    /// It was known, and has ended; nobody says anything newer.
+    Stale,
+}
+
+impl Answer {
+    /// Creates an answer, fresh from whoever was asked; `None` if there is no address.
+    #[must_use]
+    pub fn new(addresses: impl IntoIterator<Item = IpAddr>, ttl: Duration) -> Option<Self> {
+        let answer = Self {
+            listed: Listed::new(addresses.into_iter().collect::<Vec<_>>()),
+            ttl,
+            age: Duration::ZERO,
+            origin: Origin::Asked,
+            missing: None,
+        };
+        (!answer.addresses().is_empty()).then_some(answer)
+    }
+
+    /// An address that stood in the URL: nobody is asked for it.
+    #[cfg(feature = "client")]
+    pub(crate) fn literal(address: IpAddr) -> Self {
+        Self::remembered(Listed::new(vec![address]), super::UNCHANGING)
+    }
+
+    /// The addresses, never none, in the order in which to try them: families take turns, IPv6 begins
+    /// (RFC 8305 §4).
+    #[must_use]
+    pub fn addresses(&self) -> &[IpAddr] {
+        self.listed.addresses()
+    }
+
+    /// How long the addresses are good for, counted from the moment of this answer. Zero means: for the
+    /// connection about to be made only.
+    #[must_use]
+    pub fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// How long ago the addresses were heard.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// A number that stands for the addresses: as long as it is the same, so are they, whatever their order.
+    ///
+    /// Answers of a [`Resolver`](super::Resolver) for one name keep their number until the addresses change;
+    /// those of [`Answer::new`] have one each.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.listed.generation()
+    }
+
+    /// Whether the answer came from memory.
+    #[must_use]
+    pub fn is_cached(&self) -> bool {
+        self.origin != Origin::Asked
+    }
+
+    /// Whether the addresses have ended, and are used because nobody says anything newer (RFC 8767).
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        self.origin == Origin::Stale
+    }
+
+    /// Whether one of the two families is missing because it was not answered: too late, or not at all.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.missing.is_some()
+    }
+
+    /// Whether an address like this one is gone if it is not in the answer.
+    ///
+    /// An answer that is [partial](Self::is_partial) says nothing about the family that it is missing, and one
+    /// that is [stale](Self::is_stale) nothing at all.
+    #[must_use]
+    pub fn speaks_for(&self, address: IpAddr) -> bool {
+        !self.is_stale() && self.missing != Some(Family::of(address))
+    }
+
+    /// The answer that was composed, as it looks at an instant.
+    pub(crate) fn composed(
+        composed: &Composed,
+        listed: Listed,
+        (now, origin): (Instant, Origin),
+    ) -> Self {
+        let stale = composed.stale;
+        Self {
+            listed,
+            ttl: composed.ends.saturating_duration_since(now),
+            age: now.saturating_duration_since(composed.at),
+            origin: if stale { Origin::Stale } else { origin },
+            missing: composed.missing,
+        }
+    }
+
+    /// An answer from memory. `listed` holds at least one address.
+    pub(crate) fn remembered(listed: Listed, ttl: Duration) -> Self {
+        debug_assert!(!listed.addresses().is_empty(), "an answer has an address");
+        Self {
+            listed,
+            ttl,
+            age: Duration::ZERO,
+            origin: Origin::Memory,
+            missing: None,
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! One answer of what is known of two families: pure.
+//!
+//! Fresh addresses of either family come first. Only where there are none, old ones are used, marked stale;
+//! and not even those if a server has said that the name does not exist.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::Family;
+use super::error::{Failure, Reason};
+use super::heard::{Heard, Known};
+use super::order::interleave;
+
+/// What is known of one family.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Said<'a> {
+    pub(crate) fresh: Option<&'a Known>,
+    pub(crate) old: Option<&'a Known>,
+    pub(crate) failure: Option<&'a Failure>,
+}
+
+impl<'a> Said<'a> {
+    pub(crate) fn of(heard: &'a Heard, now: Instant) -> Self {
+        Self {
+            fresh: heard.fresh(now),
+            old: heard.old(now),
+            failure: heard.failure(),
+        }
+    }
+
+    /// Whether the family was spoken about: there are addresses now, or there are none.
+    fn is_answered(&self) -> bool {
+        let negative = self.failure.is_some_and(|said| said.reason.is_negative());
+        self.fresh.is_some() || negative
+    }
+}
+
+/// An answer, as long as nothing newer is heard.
+#[derive(Clone, Debug)]
+pub(crate) struct Composed {
+    pub(crate) addresses: Arc<[IpAddr]>,
+    /// When they were heard; of two families the longer ago.
+    pub(crate) at: Instant,
+    /// The end of their TTL.
+    pub(crate) ends: Instant,
+    pub(crate) stale: bool,
+    pub(crate) missing: Option<Family>,
+}
+
+/// Composes an answer of both families, in the order of [`Family::BOTH`]; without addresses, the worst of the
+/// failures.
+pub(crate) fn compose(said: [Said<'_>; 2]) -> Result<Composed, Failure> {
+    let fresh = said.map(|said| said.fresh);
+    if let Some(composed) = join(fresh, &said) {
+        return Ok(composed);
+    }
+    if let Some(composed) = join(servable(&said), &said) {
+        return Ok(Composed {
+            stale: true,
+            ..composed
+        });
+    }
+    let failures = said.into_iter().filter_map(|said| said.failure.cloned());
+    let worst = failures.reduce(Failure::worst);
+    Err(worst.unwrap_or_else(|| Failure::new(Reason::Timeout)))
+}
+
+/// Old addresses that may be used. That a name does not exist is true of both its families (RFC 8020).
+pub(crate) fn servable<'a>(said: &[Said<'a>; 2]) -> [Option<&'a Known>; 2] {
+    let gone = |said: &Said<'_>| said.failure.is_some_and(|f| f.reason == Reason::NotFound);
+    if said.iter().any(gone) {
+        return [None, None];
+    }
+    said.map(|said| said.old)
+}
+
+fn join(known: [Option<&Known>; 2], said: &[Said<'_>; 2]) -> Option<Composed> {
+    let used = known.iter().flatten();
+    let at = used.clone().map(|known| known.at).min()?;
+    let ends = used.clone().map(|known| known.until).min()?;
+    let addresses: Vec<_> = used
+        .flat_map(|known| known.addresses.iter().copied())
+        .collect();
+    let is_missing =
+        |family: &Family| known[family.index()].is_none() && !said[family.index()].is_answered();
+    Some(Composed {
+        addresses: interleave(&addresses),
+        at,
+        ends,
+        stale: false,
+        missing: Family::BOTH.into_iter().find(is_missing),
+    })
+}

@@ -1,0 +1,208 @@
+//! What is asked for before it has to be.
+
+use std::time::Duration;
+
+use tokio::time::{advance, sleep};
+
+use super::*;
+use crate::dns::Family::{V4, V6};
+use crate::dns::scripted::{Say, Scripted};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn d25_answer_in_use_is_refreshed_on_the_side_before_it_ends() {
+    let dns = Scripted::default();
+    dns.four("a.test", "10.0.0.1", 100);
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    dns.say(("a.test", V4), 500, Say::Address("10.0.0.2", 100));
+
+    let mut moved = None;
+    for tick in 0..1_500 {
+        let answer = known(&resolver, "a.test").unwrap();
+        if answer.addresses()[0].to_string() == "10.0.0.2" {
+            moved.get_or_insert(tick);
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    // Nobody ever waited, and there was one query for all of them.
+    assert!((805..=908).contains(&moved.unwrap()), "{moved:?}");
+    assert_eq!(dns.asked(V4).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d25_name_that_is_not_in_use_is_not_refreshed() {
+    let dns = Scripted::default();
+    dns.four("a.test", "10.0.0.1", 100);
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    sleep(79 * SECOND).await;
+    known(&resolver, "a.test").unwrap();
+    sleep(100 * SECOND).await;
+
+    assert_eq!(dns.asked(V4).len(), 1);
+    assert!(matches!(resolver.resolve("a.test"), Resolving::Asking(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn d25_a_thousand_names_of_one_ttl_are_not_refreshed_in_one_tick() {
+    let dns = Scripted::default();
+    let names: Vec<_> = (0..1_000).map(|n| format!("{n}.test")).collect();
+    let resolver = dns.resolver();
+    for name in &names {
+        dns.four(name, "10.0.0.1", 100);
+    }
+    let asking: Vec<_> = names.iter().map(|name| resolver.resolve(name)).collect();
+    for asked in asking {
+        asked.answer().await.unwrap();
+    }
+    sleep(79 * SECOND).await;
+    let before = dns.asked(V4).len();
+    let mut most = 0;
+    for _ in 0..12 {
+        let tick = dns.asked(V4).len();
+        for name in &names {
+            known(&resolver, name).unwrap();
+        }
+        sleep(SECOND).await;
+        most = most.max(dns.asked(V4).len() - tick);
+    }
+
+    assert_eq!(dns.asked(V4).len() - before, 1_000);
+    assert!(
+        most <= 200,
+        "{most} in one second, where 100 are an even share"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_refresh_is_tried_again_while_the_answer_is_good() {
+    let dns = Scripted::default();
+    dns.four("a.test", "10.0.0.1", 100);
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    let failed = Say::Nothing(Reason::ServerFailure, None);
+    dns.say(("a.test", V4), 0, failed);
+
+    for _ in 0..99 {
+        sleep(SECOND).await;
+        assert!(!known(&resolver, "a.test").unwrap().is_stale());
+    }
+    // From 80 to 90 s on, 1, 2, 4 (and 8) s apart.
+    assert!(
+        (4..=5).contains(&dns.asked(V4)[1..].len()),
+        "{:?}",
+        dns.asked_at(V4)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d16b_suspected_name_is_asked_for_at_once_and_at_most_once_a_second() {
+    let dns = Scripted::default();
+    dns.four("a.test", "10.0.0.1", 3_600);
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    dns.four("a.test", "10.0.0.2", 3_600);
+
+    resolver.suspect("a.test");
+    sleep(Duration::from_millis(999)).await;
+    assert_eq!(dns.asked(V4).len(), 1, "it has just been heard");
+    for _ in 0..100 {
+        sleep(Duration::from_millis(30)).await;
+        resolver.suspect("a.test");
+        assert!(known(&resolver, "a.test").is_ok(), "nobody waits for it");
+    }
+
+    let answer = known(&resolver, "a.test").unwrap();
+    assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
+    let asked = dns.asked_at(V4);
+    assert_eq!(asked.len(), 4);
+    assert!(asked.windows(2).all(|two| two[1] - two[0] >= SECOND));
+}
+
+#[tokio::test(start_paused = true)]
+async fn d16b_suspicion_of_a_failing_server_keeps_its_back_off() {
+    let dns = Scripted::default();
+    dns.four("a.test", "10.0.0.1", 3_600);
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    let failed = Say::Nothing(Reason::ServerFailure, None);
+    dns.say(("a.test", V4), 0, failed);
+
+    for _ in 0..600 {
+        sleep(Duration::from_millis(100)).await;
+        resolver.suspect("a.test");
+    }
+    // One minute: tries at 1, 2, 4, 8, 16, 32 s.
+    assert_eq!(dns.asked(V4).len(), 1 + 6);
+    assert!(!known(&resolver, "a.test").unwrap().is_stale());
+}
+
+#[tokio::test(start_paused = true)]
+async fn d16b_suspected_host_is_found_through_the_search_list() {
+    let dns = Scripted::default();
+    dns.four("api.corp.test", "10.0.0.1", 3_600);
+    let resolver = dns.searching(&["other.test", "corp.test"], 2);
+    ask(&resolver, "api").await.unwrap();
+    advance(SECOND).await;
+
+    resolver.suspect("api");
+    resolver.suspect("unknown");
+    sleep(SECOND).await;
+
+    let asked = dns.asked(V4);
+    assert_eq!(asked, ["api.other.test", "api.corp.test", "api.corp.test"]);
+}
+
+#[test]
+fn suspicion_outside_a_runtime_changes_nothing() {
+    Scripted::default().resolver().suspect("a.test");
+}
+
+#[tokio::test(start_paused = true)]
+async fn d22_answer_without_the_slower_family_is_partial_and_the_next_one_is_not() {
+    let dns = Scripted::default();
+    dns.say(("a.test", V4), 20, Say::Address("10.0.0.1", 60));
+    dns.say(("a.test", V6), 500, Say::Address("fd00::1", 60));
+    let resolver = dns.resolver();
+
+    let partial = ask(&resolver, "a.test").await.unwrap();
+    assert!(partial.is_partial() && !partial.speaks_for("fd00::9".parse().unwrap()));
+    sleep(SECOND).await;
+    let whole = known(&resolver, "a.test").unwrap();
+    assert!(!whole.is_partial() && whole.speaks_for("fd00::9".parse().unwrap()));
+    assert_ne!(whole.generation(), partial.generation());
+    assert!(partial.age() < SECOND && whole.age() >= SECOND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d2_generation_of_whoever_waited_is_that_of_whoever_comes_after() {
+    let dns = Scripted::default();
+    dns.four("a.test", "10.0.0.1", 6);
+    let resolver = dns.resolver();
+
+    let asked = ask(&resolver, "a.test").await.unwrap();
+    let cached = known(&resolver, "a.test").unwrap();
+    advance(6 * SECOND).await;
+    let again = ask(&resolver, "a.test").await.unwrap();
+    dns.four("a.test", "10.0.0.2", 6);
+    advance(6 * SECOND).await;
+    let moved = ask(&resolver, "a.test").await.unwrap();
+
+    assert!(!asked.is_cached() && cached.is_cached());
+    assert_eq!(asked.generation(), cached.generation());
+    assert_eq!(asked.generation(), again.generation());
+    assert_ne!(asked.generation(), moved.generation());
+}
+
+async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+    resolver.resolve(host).answer().await
+}
+
+fn known(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+    match resolver.resolve(host) {
+        Resolving::Known(answer) => answer,
+        Resolving::Asking(_) => panic!("{host} is not known"),
+    }
+}

@@ -1,0 +1,278 @@
+//! What was last heard of one family of a name, and what follows from it: pure.
+//!
+//! ```text
+//!  Outcome ──weigh──▶ Heard { known, failure, at, until, refresh }      it stands while now < until
+//!    addresses            TTL, clamped; 0 stays 0: good for this asking only
+//!    missing              the SOA's, clamped; no SOA: the floor; nothing known any more
+//!    failed               back-off, doubled for each failure in a row; what was known stays known
+//!
+//!  Known          at ─────── fresh ──────▶ until ──────── old ────────▶ old_until
+//!                             └ refresh: at 80 to 90 % of the TTL
+//! ```
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::error::{Failure, Reason};
+use super::source::Outcome;
+
+/// What was heard of one family of a name.
+#[derive(Clone, Debug)]
+pub(crate) struct Heard {
+    /// The addresses of the last answer that had some, however long ago: a failure does not take them away,
+    /// another answer does.
+    known: Option<Known>,
+    /// Why there are none, or no newer ones.
+    failure: Option<Failure>,
+    pub(crate) at: Instant,
+    /// Until then nobody has to be asked before an answer is given.
+    pub(crate) until: Instant,
+    /// From then on the name is asked for beside an answer that still stands.
+    pub(crate) refresh: Instant,
+    /// How many failures there were in a row.
+    streak: u32,
+}
+
+/// Addresses, and how long they are good.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) addresses: Arc<[IpAddr]>,
+    pub(crate) at: Instant,
+    pub(crate) until: Instant,
+    /// How long they are better than none (RFC 8767).
+    old_until: Instant,
+}
+
+impl Known {
+    fn is_old(&self, now: Instant) -> bool {
+        self.until <= now && now < self.old_until
+    }
+}
+
+impl Heard {
+    /// A failure that is told to whoever waits and then forgotten.
+    pub(crate) fn passing(failure: Failure, known: Option<Known>, now: Instant) -> Self {
+        Self {
+            known,
+            failure: Some(failure),
+            at: now,
+            until: now,
+            refresh: now,
+            streak: 0,
+        }
+    }
+
+    /// Whether an answer can be given of it, without asking.
+    pub(crate) fn stands(&self, now: Instant) -> bool {
+        now < self.until
+    }
+
+    /// The addresses that are good without a doubt. Those of an answer that has just come are, whatever their
+    /// TTL: somebody waited for them.
+    pub(crate) fn fresh(&self, now: Instant) -> Option<&Known> {
+        let known = self.known.as_ref();
+        known.filter(|known| self.failure.is_none() || now < known.until)
+    }
+
+    /// The addresses to make do with as long as nothing newer is heard.
+    pub(crate) fn old(&self, now: Instant) -> Option<&Known> {
+        self.known.as_ref().filter(|known| known.is_old(now))
+    }
+
+    /// Ends what was heard: the addresses are old at once, failures are over.
+    pub(crate) fn expire(&mut self, now: Instant) {
+        self.until = self.until.min(now);
+        self.streak = 0;
+        if let Some(known) = &mut self.known {
+            known.until = known.until.min(now);
+            self.failure = None;
+        }
+    }
+
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+
+    /// When what can be answered of it will be something else.
+    pub(crate) fn turns(&self, now: Instant) -> Instant {
+        let turn = match &self.known {
+            Some(known) if now < known.until => known.until,
+            Some(known) if now < known.old_until => known.old_until,
+            _ => self.until,
+        };
+        turn.min(self.until)
+    }
+
+    /// Whether asking again on the side is due.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.known.is_some() && self.refresh <= now
+    }
+
+    /// Whether somebody's doubt is reason enough to ask again: not at once after the last word, and not
+    /// within the back-off of a failure.
+    pub(crate) fn may_be_doubted(&self, now: Instant) -> bool {
+        let failed = self.failed().is_some();
+        self.at + DOUBT <= now && (!failed || self.refresh <= now)
+    }
+
+    /// A failure says nothing about the addresses, so it is no change; nor is recovering from one.
+    pub(crate) fn differs_from(&self, before: &Self) -> bool {
+        let set = |heard: &Self| match (&heard.known, heard.failed()) {
+            (Some(known), _) => Some(sorted(&known.addresses)),
+            (None, Some(_)) => None,
+            (None, None) => Some(Vec::new()),
+        };
+        match (set(self), set(before)) {
+            (Some(now), Some(before)) => now != before,
+            (None, _) | (_, None) => false,
+        }
+    }
+
+    /// Why nothing newer was heard; a word that there is nothing is no failure.
+    fn failed(&self) -> Option<Reason> {
+        let reason = self.failure.as_ref()?.reason;
+        (!reason.is_negative()).then_some(reason)
+    }
+}
+
+/// What a cache is told once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) floor: Duration,
+    pub(crate) ceiling: Duration,
+    pub(crate) negative_ceiling: Duration,
+    pub(crate) backoff: (Duration, Duration),
+    /// How long after their end addresses are used while nobody can be asked; without one, never.
+    pub(crate) stale: Option<Duration>,
+    /// Names, not records: a name's two families share their room.
+    pub(crate) capacity: usize,
+}
+
+impl Rules {
+    /// Weighs what was answered at an instant; `luck`, in `[0, 1)`, spreads the refreshes of names that were
+    /// heard together.
+    pub(crate) fn weigh(
+        &self,
+        outcome: Outcome,
+        before: Option<&Heard>,
+        (now, luck): (Instant, f64),
+    ) -> Heard {
+        match outcome {
+            Outcome::Addresses { mut addresses, ttl } => {
+                addresses.truncate(ADDRESSES);
+                self.answered(addresses.into(), ttl, (now, luck))
+            }
+            Outcome::Nothing { failure, ttl } if failure.reason.is_negative() => {
+                let until = now + self.negative(ttl);
+                Heard {
+                    until,
+                    refresh: until,
+                    ..Heard::passing(failure, None, now)
+                }
+            }
+            Outcome::Nothing { failure, .. } => self.failed(failure, before, now),
+        }
+    }
+
+    fn answered(
+        &self,
+        addresses: Arc<[IpAddr]>,
+        ttl: Duration,
+        (now, luck): (Instant, f64),
+    ) -> Heard {
+        let good_for = self.positive(ttl);
+        let until = now + good_for;
+        // What must not be used twice does not get better by lying around.
+        let stale = self.stale.filter(|_| !good_for.is_zero());
+        let known = Known {
+            addresses,
+            at: now,
+            until,
+            old_until: until + stale.unwrap_or_default(),
+        };
+        Heard {
+            known: Some(known),
+            failure: None,
+            at: now,
+            until,
+            refresh: now + good_for.mul_f64(EARLY + EARLY_SPREAD * luck),
+            streak: 0,
+        }
+    }
+
+    fn failed(&self, failure: Failure, before: Option<&Heard>, now: Instant) -> Heard {
+        let streak = self.streak(before, now) + 1;
+        let retry = now + self.back_off(streak);
+        let known = before.and_then(|before| before.known.clone());
+        let known = known.filter(|known| now < known.old_until);
+        Heard {
+            until: known.as_ref().map_or(retry, |known| known.until.max(retry)),
+            refresh: retry,
+            streak,
+            ..Heard::passing(failure, known, now)
+        }
+    }
+
+    /// Whether the answer to a question about what has been `heard` is worth waiting for. What had nothing,
+    /// or has just failed, is asked on the side.
+    pub(crate) fn is_hoped(&self, heard: Option<&Heard>, now: Instant) -> bool {
+        let Some(heard) = heard else { return true };
+        match heard.failure {
+            None => true,
+            // A failure of long ago says nothing about now.
+            Some(_) => heard.old(now).is_some() && !self.is_in_a_row(heard, now),
+        }
+    }
+
+    /// A TTL of zero is a wish (RFC 1035 §3.2.1) and not a small number: the floor does not lift it. One
+    /// with the highest bit set is a large number and not a negative one (RFC 8767 §4).
+    fn positive(&self, ttl: Duration) -> Duration {
+        if ttl.is_zero() {
+            return ttl;
+        }
+        ttl.max(self.floor).min(self.ceiling)
+    }
+
+    /// Without an SOA nobody vouches for the absence, and it should not be cached (RFC 2308 §5); but
+    /// asking anew for each request of a misspelt name helps nobody either.
+    fn negative(&self, ttl: Option<Duration>) -> Duration {
+        let ttl = ttl.map_or(self.floor, |ttl| ttl.max(self.floor));
+        ttl.min(self.negative_ceiling)
+    }
+
+    fn streak(&self, before: Option<&Heard>, now: Instant) -> u32 {
+        before
+            .filter(|before| self.is_in_a_row(before, now))
+            .map_or(0, |before| before.streak)
+    }
+
+    /// Failures are in a row if the next try came soon after the wait for it was over.
+    fn is_in_a_row(&self, before: &Heard, now: Instant) -> bool {
+        now < before.until + self.backoff.1
+    }
+
+    pub(super) fn back_off(&self, streak: u32) -> Duration {
+        let (first, most) = self.backoff;
+        let doubled = first.saturating_mul(1_u32.checked_shl(streak - 1).unwrap_or(u32::MAX));
+        doubled.min(most)
+    }
+}
+
+fn sorted(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let mut addresses = addresses.to_vec();
+    addresses.sort_unstable();
+    addresses
+}
+
+/// How many addresses of one family are kept: more than any client tries, less than a hostile answer holds.
+pub(super) const ADDRESSES: usize = 128;
+/// The share of its TTL after which an answer is refreshed: late enough to save queries, early enough for a
+/// query to land before the end.
+const EARLY: f64 = 0.8;
+/// The width over which names that were heard together are refreshed.
+const EARLY_SPREAD: f64 = 0.1;
+/// A name in doubt is asked for at most so often.
+const DOUBT: Duration = Duration::from_secs(1);

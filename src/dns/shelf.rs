@@ -1,0 +1,85 @@
+//! What can be answered without asking: read by all, without a lock; written by what lands.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use std::net::IpAddr;
+
+use papaya::HashMap;
+use tokio::time::Instant;
+
+use super::cache::Shown;
+use super::listed::Listed;
+use super::{Answer, Origin};
+
+/// The answers of the names that have one.
+///
+/// It is bounded by the cache behind it: only what is kept there is shown here.
+#[derive(Debug, Default)]
+pub(crate) struct Shelf(HashMap<Arc<str>, Kept>);
+
+#[derive(Debug)]
+struct Kept {
+    shown: Shown,
+    /// Somebody has seen to its refresh.
+    claimed: AtomicBool,
+}
+
+/// An answer from memory.
+#[derive(Debug)]
+pub(crate) struct Hit {
+    pub(crate) answer: Answer,
+    /// Whether it is time to ask for the next one.
+    pub(crate) due: bool,
+}
+
+impl Shelf {
+    pub(crate) fn find(&self, name: &str, now: Instant) -> Option<Hit> {
+        let shelf = self.0.pin();
+        let Kept { shown, claimed } = shelf.get(name)?;
+        if shown.until <= now {
+            return None;
+        }
+        let listed = shown.listed.clone();
+        Some(Hit {
+            answer: Answer::composed(&shown.composed, listed, (now, Origin::Memory)),
+            due: shown.refresh <= now && !claimed.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Lets the others know that the refresh is seen to, until there is something new to show.
+    pub(crate) fn claim(&self, name: &str) {
+        if let Some(kept) = self.0.pin().get(name) {
+            kept.claimed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Shows the answer of `name`, or that there is none; `evicted` is forgotten.
+    pub(crate) fn put(&self, name: &Arc<str>, shown: Option<Shown>, evicted: Option<&str>) {
+        let shelf = self.0.pin();
+        if let Some(evicted) = evicted {
+            shelf.remove(evicted);
+        }
+        match shown {
+            Some(shown) => {
+                let claimed = AtomicBool::new(false);
+                shelf.insert(Arc::clone(name), Kept { shown, claimed });
+            }
+            None => {
+                shelf.remove(&**name);
+            }
+        }
+    }
+
+    /// A list of addresses, under the number it is shown with if it is the same.
+    pub(crate) fn number(&self, name: &str, addresses: Arc<[IpAddr]>) -> Listed {
+        match self.0.pin().get(name) {
+            Some(kept) => kept.shown.listed.followed_by(addresses),
+            None => Listed::new(addresses),
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.pin().clear();
+    }
+}

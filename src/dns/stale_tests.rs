@@ -1,0 +1,198 @@
+//! What is served while the name servers fail or are silent (RFC 8767).
+
+use std::time::Duration;
+
+use tokio::time::advance;
+
+use super::*;
+use crate::dns::Family::{V4, V6};
+use crate::dns::scripted::{Say, Scripted};
+
+const MILLI: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn d10_old_addresses_are_served_when_the_servers_fail() {
+    let (dns, resolver) = known_for_a_minute().await;
+    dns.fails("a.test", Reason::ServerFailure);
+    let begun = clock::now();
+
+    let stale = ask(&resolver).await.unwrap();
+
+    assert!(stale.is_stale() && stale.is_cached());
+    assert_eq!(stale.addresses()[0].to_string(), "10.0.0.1");
+    assert!(clock::now() - begun <= MILLI, "a failure is not waited out");
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_silence_is_borne_for_half_of_the_limit() {
+    let (dns, resolver) = known_for_a_minute().await;
+    dns.is_silent("a.test");
+    let begun = clock::now();
+
+    let stale = ask(&resolver).await.unwrap();
+
+    assert!(stale.is_stale());
+    let waited = clock::now() - begun;
+    assert!((SECOND..=SECOND + MILLI).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_silence_is_borne_for_no_longer_than_1800_ms() {
+    let dns = Scripted::default();
+    let resolver = dns.resolver_with(|builder| builder.limit(Limit::from_secs(60)));
+    dns.four("a.test", "10.0.0.1", 60);
+    ask(&resolver).await.unwrap();
+    advance(60 * SECOND).await;
+    dns.is_silent("a.test");
+    let begun = clock::now();
+
+    assert!(ask(&resolver).await.unwrap().is_stale());
+    let (waited, patience) = (clock::now() - begun, Duration::from_millis(1_800));
+    assert!(
+        (patience..=patience + MILLI).contains(&waited),
+        "{waited:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_known_failure_is_not_waited_for_and_retried_on_the_side_with_back_off() {
+    let (dns, resolver) = known_for_a_minute().await;
+    dns.is_silent("a.test");
+    ask(&resolver).await.unwrap();
+    tokio::time::sleep(3 * SECOND).await; // until the query has failed
+
+    for _ in 0..600 {
+        let stale = known(&resolver).unwrap();
+        assert!(stale.is_stale());
+        advance(Duration::from_millis(100)).await;
+    }
+    // One at first. Then one minute, in which a try takes 2 s: 1, 2, 4, 8, 16 s apart.
+    let asked = dns.asked(V4).len() - 1;
+    assert!((5..=7).contains(&asked), "{asked}");
+
+    dns.four("a.test", "10.0.0.2", 60);
+    tokio::time::sleep(30 * SECOND).await;
+    let _ = known(&resolver);
+    tokio::time::sleep(3 * SECOND).await;
+    let _ = known(&resolver);
+    tokio::time::sleep(SECOND).await;
+    let fresh = known(&resolver).unwrap();
+    assert!(!fresh.is_stale() && fresh.addresses()[0].to_string() == "10.0.0.2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_failure_of_long_ago_says_nothing_about_now() {
+    let (dns, resolver) = known_for_a_minute().await;
+    dns.fails("a.test", Reason::ServerFailure);
+    ask(&resolver).await.unwrap();
+    advance(600 * SECOND).await;
+
+    dns.four("a.test", "10.0.0.2", 60);
+    let fresh = ask(&resolver).await.unwrap();
+    assert!(!fresh.is_stale() && fresh.addresses()[0].to_string() == "10.0.0.2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_stale_addresses_end_with_the_stale_limit() {
+    let dns = Scripted::default();
+    let resolver = dns.resolver_with(|builder| builder.stale_limit(10 * SECOND));
+    dns.four("a.test", "10.0.0.1", 60);
+    ask(&resolver).await.unwrap();
+    dns.fails("a.test", Reason::ServerFailure);
+
+    advance(60 * SECOND).await;
+    assert!(ask(&resolver).await.unwrap().is_stale());
+    advance(10 * SECOND).await;
+    let error = ask(&resolver).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ServerFailure);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_nothing_is_stale_if_that_is_not_wanted() {
+    let dns = Scripted::default();
+    let resolver = dns.resolver_with(ResolverBuilder::never_stale);
+    dns.four("a.test", "10.0.0.1", 60);
+    ask(&resolver).await.unwrap();
+    advance(60 * SECOND).await;
+    dns.fails("a.test", Reason::ServerFailure);
+
+    let error = ask(&resolver).await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ServerFailure);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_name_that_does_not_exist_any_more_is_not_served() {
+    for reason in [Reason::NotFound, Reason::NoRecords] {
+        let (dns, resolver) = known_for_a_minute().await;
+        for family in [V4, V6] {
+            dns.say(("a.test", family), 0, Say::Nothing(reason, Some(60)));
+        }
+        assert_eq!(ask(&resolver).await.unwrap_err().reason(), reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_servers_word_that_a_name_is_gone_is_true_of_the_silent_family_too() {
+    let (dns, resolver) = known_for_a_minute().await;
+    dns.say(("a.test", V4), 0, Say::Silence);
+    dns.say(("a.test", V6), 0, Say::Nothing(Reason::NotFound, Some(60)));
+
+    assert!(ask(&resolver).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_family_that_still_answers_is_used_alone_and_marked() {
+    let dns = Scripted::default();
+    dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 60));
+    dns.say(("a.test", V6), 0, Say::Address("fd00::1", 60));
+    let resolver = dns.resolver();
+    ask(&resolver).await.unwrap();
+    advance(60 * SECOND).await;
+    let failed = Say::Nothing(Reason::ServerFailure, None);
+    dns.say(("a.test", V6), 0, failed);
+
+    let answer = ask(&resolver).await.unwrap();
+
+    assert_eq!(answer.addresses(), ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+    assert!(!answer.is_stale() && answer.is_partial());
+    assert!(answer.speaks_for("10.0.0.9".parse().unwrap()));
+    assert!(!answer.speaks_for("fd00::1".parse().unwrap()));
+    let cached = known(&resolver).unwrap();
+    assert!(cached.is_partial() && cached.is_cached());
+}
+
+/// A resolver whose only answer has just ended.
+async fn known_for_a_minute() -> (Scripted, Resolver) {
+    let dns = Scripted::default();
+    dns.four("a.test", "10.0.0.1", 60);
+    let resolver = dns.resolver();
+    assert!(!ask(&resolver).await.unwrap().is_stale());
+    advance(60 * SECOND).await;
+    (dns, resolver)
+}
+
+impl Scripted {
+    fn fails(&self, name: &str, reason: Reason) {
+        for family in [V4, V6] {
+            self.say((name, family), 0, Say::Nothing(reason, None));
+        }
+    }
+
+    fn is_silent(&self, name: &str) {
+        for family in [V4, V6] {
+            self.say((name, family), 0, Say::Silence);
+        }
+    }
+}
+
+async fn ask(resolver: &Resolver) -> Result<Answer, Error> {
+    resolver.resolve("a.test").answer().await
+}
+
+fn known(resolver: &Resolver) -> Result<Answer, Error> {
+    match resolver.resolve("a.test") {
+        Resolving::Known(answer) => answer,
+        Resolving::Asking(_) => panic!("the name is not known"),
+    }
+}

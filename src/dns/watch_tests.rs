@@ -1,0 +1,191 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::time::advance;
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+use super::*;
+use crate::dns::scripted::File as Temporary;
+use crate::dns::{Resolve, Resolver, Resolving};
+
+#[tokio::test(start_paused = true)]
+async fn d27_hosts_file_is_read_again_when_it_changes() {
+    let file = Temporary::new("hosts-again", "10.0.0.1 api.test\n");
+    let builder = Resolver::builder().name_servers([SERVER.parse().unwrap()]);
+    let resolver = builder.hosts_file(&*file.0).build().unwrap();
+    assert_eq!(written(&resolver), "10.0.0.1");
+
+    file.write("10.0.0.22 api.test\n");
+    assert_eq!(written(&resolver), "10.0.0.1", "nobody looks again at once");
+    advance(LOOK_AGAIN).await;
+    assert_eq!(written(&resolver), "10.0.0.22");
+
+    file.remove();
+    advance(LOOK_AGAIN).await;
+    assert_eq!(
+        written(&resolver),
+        "10.0.0.22",
+        "the last that could be read"
+    );
+    std::fs::write(&file.0, "10.0.0.3 api.test\n").unwrap();
+    advance(LOOK_AGAIN).await;
+    assert_eq!(written(&resolver), "10.0.0.3");
+}
+
+#[test]
+fn d27_servers_and_search_list_are_read_again_when_they_change() {
+    let file = Temporary::new("conf-again", "nameserver 127.0.0.1\n");
+    let (watch, mut now) = (watch(&file), Instant::now());
+    let mut look = || {
+        now += LOOK_AGAIN;
+        watch.look(now)
+    };
+    assert!(look().is_none());
+
+    file.write("nameserver 127.0.0.1\nsearch corp.test\n");
+    let news = look().unwrap();
+    assert!(news.source.is_none(), "the servers are the same");
+    assert_eq!(news.search.unwrap().names("api").len(), 2);
+
+    file.write("nameserver 127.0.0.2\n");
+    let news = look().unwrap();
+    assert!(news.source.is_some());
+    assert_eq!(news.search.unwrap().names("api").len(), 1);
+    assert!(look().is_none());
+}
+
+#[test]
+fn d27_file_that_cannot_be_used_any_more_is_reported_once() {
+    let file = Temporary::new("conf-unusable", "nameserver 127.0.0.1\n");
+    let (watch, mut now) = (watch(&file), Instant::now());
+    let mut look = || {
+        now += LOOK_AGAIN;
+        watch.look(now).is_some()
+    };
+    let warnings = Arc::new(AtomicUsize::new(0));
+
+    tracing::subscriber::with_default(Warnings(Arc::clone(&warnings)), || {
+        file.write("# nothing\n");
+        assert!(!look());
+        file.write("search corp.test\n");
+        assert!(!look());
+        file.remove();
+        assert!(!look() && !look());
+        assert_eq!(warnings.load(Ordering::Relaxed), 1);
+
+        std::fs::write(&file.0, "nameserver 127.0.0.1\n").unwrap();
+        assert!(look());
+        file.remove();
+        assert!(!look());
+        assert_eq!(warnings.load(Ordering::Relaxed), 2);
+    });
+}
+
+#[test]
+fn files_are_looked_at_once_in_a_few_seconds() {
+    let file = Temporary::new("conf-seldom", "nameserver 127.0.0.1\n");
+    let (watch, now) = (watch(&file), Instant::now());
+    assert!(watch.look(now).is_none());
+
+    file.write("nameserver 127.0.0.2 # moved\n");
+    assert!(
+        watch
+            .look(now + LOOK_AGAIN - Duration::from_nanos(1))
+            .is_none()
+    );
+    assert!(watch.look(now + LOOK_AGAIN).is_some());
+}
+
+#[test]
+fn what_was_told_is_not_taken_from_a_file() {
+    let file = Temporary::new("conf-told", "nameserver 127.0.0.1\n");
+    let plan = Plan {
+        servers: Some(vec![Server::Plain(SERVER.parse().unwrap())]),
+        ..plan(&file)
+    };
+    let (watch, now) = (Watch::new(plan), Instant::now());
+
+    file.write("nameserver 127.0.0.2 # moved\n");
+    assert!(watch.look(now).is_none());
+}
+
+#[cfg(feature = "testing")]
+#[tokio::test]
+async fn d27_new_server_is_asked_and_what_the_old_one_said_has_ended() {
+    use crate::testing::{Script, ScriptedDns};
+    let first = ScriptedDns::start().await.unwrap();
+    let port = first.addr().port();
+    let second = ScriptedDns::start_at(([127, 0, 0, 2], port).into());
+    let second = second.await.unwrap();
+    first.set("api.test", Script::addresses([[10, 0, 0, 1].into()]));
+    second.set("api.test", Script::addresses([[10, 0, 0, 2].into()]));
+    let file = Temporary::new("conf-real", "nameserver 127.0.0.1\n");
+    let builder = Resolver::builder().resolv_conf(&file.0).port(port);
+    let resolver = builder.hosts_file(false).build().unwrap();
+    let ask = async |host: &str| {
+        let answer = resolver.resolve(host).answer().await;
+        answer.map(|answer| answer.addresses()[0].to_string())
+    };
+    tokio::time::pause();
+    assert_eq!(ask("api.test").await.unwrap(), "10.0.0.1");
+
+    file.write("nameserver 127.0.0.2 # moved\n");
+    advance(LOOK_AGAIN).await;
+    assert_eq!(ask("api.test").await.unwrap(), "10.0.0.1", "it is known");
+    let _ = ask("other.test").await;
+
+    assert_eq!(ask("api.test").await.unwrap(), "10.0.0.2");
+    assert_eq!(second.queries_for("other.test"), 2);
+}
+
+fn written(resolver: &Resolver) -> String {
+    match resolver.resolve("api.test") {
+        Resolving::Known(Ok(answer)) => answer.addresses()[0].to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn watch(file: &Temporary) -> Watch {
+    let mut watch = Watch::new(plan(file));
+    watch.begin(watch.plan.asking().unwrap().servers);
+    watch
+}
+
+fn plan(file: &Temporary) -> Plan {
+    Plan {
+        servers: None,
+        search: None,
+        ndots: None,
+        resolv_conf: file.0.clone(),
+        hosts_file: HostsFile::Ignore,
+        upstream: Upstream::new(crate::limit::Limit::from_secs(2)),
+        port: None,
+    }
+}
+
+const SERVER: &str = "127.0.0.1:53";
+
+/// Counts warnings.
+struct Warnings(Arc<AtomicUsize>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
