@@ -6,7 +6,7 @@ use tower_http::decompression::Decompression;
 use tower_layer::Layer;
 
 use super::Client;
-use crate::dns::Resolve;
+use crate::dns::{Filter, Resolve};
 use crate::error::SettingError;
 use crate::guard::retry::Failure;
 use crate::guard::{breaker, idempotency, redirect, retry};
@@ -126,6 +126,11 @@ impl ClientBuilder {
     /// Brings one's own DNS: see [`TransportBuilder::resolver`].
     pub fn resolver(self, resolver: impl Resolve) -> Self {
         self.set(|transport| transport.resolver(resolver))
+    }
+
+    /// Dials only addresses that pass this filter: see [`TransportBuilder::filter`].
+    pub fn filter(self, filter: Filter) -> Self {
+        self.set(|transport| transport.filter(filter))
     }
 
     /// Brings one's own TLS: see [`TransportBuilder::tls`].

@@ -133,4 +133,25 @@ impl Answer {
             missing: None,
         }
     }
+
+    /// The same answer with only those of its addresses that pass; if none does, the first error.
+    pub(crate) fn retain<E>(&self, check: impl Fn(IpAddr) -> Result<(), E>) -> Result<Self, E> {
+        let (mut passed, mut refused) = (Vec::new(), None);
+        for &address in self.addresses() {
+            match check(address) {
+                Ok(()) => passed.push(address),
+                Err(error) => {
+                    refused.get_or_insert(error);
+                }
+            }
+        }
+        match refused {
+            Some(error) if passed.is_empty() => Err(error),
+            None => Ok(self.clone()),
+            Some(_) => Ok(Self {
+                listed: self.listed.with_some(passed),
+                ..self.clone()
+            }),
+        }
+    }
 }

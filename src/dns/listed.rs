@@ -32,6 +32,14 @@ impl Listed {
         }
     }
 
+    /// Some of the addresses, under the same number: the same ones are left out each time.
+    pub(crate) fn with_some(&self, addresses: Vec<IpAddr>) -> Self {
+        Self {
+            addresses: addresses.into(),
+            generation: self.generation,
+        }
+    }
+
     pub(crate) fn addresses(&self) -> &[IpAddr] {
         &self.addresses
     }

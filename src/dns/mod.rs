@@ -52,8 +52,10 @@ mod answer;
 mod build;
 mod build_error;
 mod cache;
+mod cidr;
 mod compose;
 mod error;
+mod filter;
 mod fixed;
 mod flight;
 mod heard;
@@ -67,6 +69,7 @@ mod scripted;
 mod search;
 mod shelf;
 mod source;
+mod special;
 mod system;
 mod watch;
 
@@ -74,9 +77,12 @@ pub use answer::Answer;
 pub(crate) use answer::Origin;
 pub use build::{HostsFile, ResolverBuilder};
 pub use build_error::BuildError;
+pub use cidr::{Cidr, InvalidCidr};
 pub use error::{Error, Reason};
+pub use filter::{Filter, Refused};
 pub use fixed::Static;
 pub use resolver::Resolver;
+pub use special::Range;
 
 /// Resolves host names. Implement it to bring one's own DNS.
 ///

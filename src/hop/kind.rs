@@ -12,6 +12,8 @@ pub enum Kind {
     NoRecords,
     /// The name servers failed (SERVFAIL, REFUSED).
     ServerFailure,
+    /// The filter refuses every address that the name or the URL stands for.
+    Filtered,
     /// A limit ran out; at the gateway hop, the gateway's own.
     Timeout,
     /// Nobody listens at the address.
@@ -90,6 +92,7 @@ impl Kind {
             Self::NotFound => "not found",
             Self::NoRecords => "no records",
             Self::ServerFailure => "server failure",
+            Self::Filtered => "refused by the filter",
             Self::Timeout => "timeout",
             Self::Refused => "refused",
             Self::Unreachable => "unreachable",

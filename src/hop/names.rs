@@ -91,6 +91,7 @@ const NAMES: &[Name] = {
         row(Dns,     Kind::Unreachable,              "dns_error",                    (Path, Passing)),
         row(Dns,     Kind::Protocol,                 "dns_error",                    (Path, Passing)),
         row(Dns,     Kind::Other,                    "dns_error",                    (Path, Passing)),
+        row(Dns,     Kind::Filtered,                 "destination_ip_prohibited",    (Caller, Lasting)),
         row(Connect, Kind::Refused,                  "connection_refused",           (Path, Passing)),
         row(Connect, Kind::Timeout,                  "connection_timeout",           (Path, Passing)),
         row(Connect, Kind::Unreachable,              "destination_ip_unroutable",    (Path, Passing)),

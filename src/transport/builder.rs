@@ -8,7 +8,7 @@ use super::places::Places;
 use super::recipe::{Hook, Recipe};
 use super::target::dial;
 use super::{Shared, Transport, tls};
-use crate::dns::{Resolve, Resolver};
+use crate::dns::{Filter, Resolve, Resolver};
 use crate::error::SettingError;
 use crate::limit::Limits;
 
@@ -18,6 +18,7 @@ use crate::limit::Limits;
 pub struct TransportBuilder {
     limits: Limits,
     resolver: Option<Arc<dyn Resolve>>,
+    filter: Filter,
     tls: Option<ClientConfig>,
     proxy: Option<String>,
     hook: Option<Hook>,
@@ -28,6 +29,7 @@ impl TransportBuilder {
         Self {
             limits,
             resolver: None,
+            filter: Filter::new(),
             tls: None,
             proxy: None,
             hook: None,
@@ -37,6 +39,16 @@ impl TransportBuilder {
     /// Brings one's own DNS; by default the system's name servers are asked, through a cache.
     pub fn resolver(mut self, resolver: impl Resolve) -> Self {
         self.resolver = Some(Arc::new(resolver));
+        self
+    }
+
+    /// Dials only addresses that pass this filter: those of names and those that stand in an URL, on every leg
+    /// of a redirect. Where none passes, the call fails at dns, and nothing was sent.
+    ///
+    /// A proxy is dialled wherever it is, and looks names up by itself: with one, only the addresses in URLs are
+    /// filtered.
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.filter = filter;
         self
     }
 
@@ -102,6 +114,7 @@ impl TransportBuilder {
             shared: Arc::new(Shared {
                 places: Places::new(recipe),
                 resolver,
+                filter: self.filter,
                 proxy: dialled,
                 limits: self.limits,
             }),
@@ -127,6 +140,7 @@ impl fmt::Debug for TransportBuilder {
         f.debug_struct("TransportBuilder")
             .field("limits", &self.limits)
             .field("resolver", &self.resolver)
+            .field("filter", &self.filter)
             .field("own_tls", &self.tls.is_some())
             .field("proxied", &self.proxy.is_some())
             .field("hooked", &self.hook.is_some())

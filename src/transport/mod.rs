@@ -4,6 +4,7 @@ mod body;
 mod book;
 mod builder;
 mod connector;
+mod look_up;
 mod places;
 mod recipe;
 mod send;
@@ -26,7 +27,7 @@ pub(crate) use self::target::basic;
 
 use self::places::Places;
 use self::target::Dial;
-use crate::dns::Resolve;
+use crate::dns::{Filter, Resolve};
 use crate::error::{BoxError, Error, SettingError};
 use crate::limit::Limits;
 
@@ -72,6 +73,7 @@ pub struct Transport {
 struct Shared {
     places: Places,
     resolver: Arc<dyn Resolve>,
+    filter: Filter,
     /// Whom to dial instead of the request's own host.
     proxy: Option<(Dial, u16)>,
     limits: Limits,

@@ -17,14 +17,14 @@ use tokio::net::TcpStream;
 use super::Shared;
 use super::body::{Loan, RequestBody};
 use super::book::{Fared, Given, share};
+use super::look_up::{filter_literal, look_up};
 use super::places::Place;
-use super::target::{Dial, Target};
+use super::target::Target;
 use crate::clock;
-use crate::dns::{Answer, Resolve, Resolving};
+use crate::dns::Filter;
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::{self, Tracker};
-use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, MOST_DIALS, Stage, diagnose};
-use crate::limit::Waited;
+use crate::hop::{Diagnosis, Effect, Hop, Kind, MOST_DIALS, Stage, diagnose};
 use crate::telemetry::AttemptSpans;
 
 /// Sends a request on behalf of the attempt that polls this, or of none.
@@ -70,11 +70,16 @@ where
     tracker.begin();
     let (mut head, body) = request.into_parts();
     let target = Target::of(&head.uri, &mut head.headers)?;
-    let (dial, port) = shared
-        .proxy
-        .as_ref()
-        .map_or((&target.dial, target.port), |(dial, port)| (dial, *port));
-    let answer = look_up(&*shared.resolver, dial, tracker).await?;
+    let (answer, port) = match &shared.proxy {
+        Some((dial, port)) => {
+            filter_literal(&shared.filter, &target.dial, tracker)?;
+            (look_up(shared, dial, &Filter::new(), tracker).await?, *port)
+        }
+        None => {
+            let (dial, filter) = (&target.dial, &shared.filter);
+            (look_up(shared, dial, filter, tracker).await?, target.port)
+        }
+    };
     let place = shared.places.of(&head.uri);
     let given = Given {
         addresses: answer.addresses(),
@@ -287,35 +292,6 @@ fn settled(mut error: Error, tracker: &Tracker) -> Error {
 /// Whether another address may be tried: the connect failed, and nothing was sent.
 fn may_go_on(tracker: &Tracker) -> bool {
     tracker.open() == Some(Stage::Connect) && !tracker.is_taken()
-}
-
-async fn look_up(resolver: &dyn Resolve, dial: &Dial, tracker: &Tracker) -> Result<Answer, Error> {
-    let name = match dial {
-        Dial::Address(address) => return Ok(Answer::literal(*address)),
-        Dial::Name(name) => name,
-    };
-    let limit: Duration = tracker.limits().dns().get();
-    let answer = match resolver.resolve(name) {
-        Resolving::Known(answer) => answer.map_err(|error| {
-            tracker.resolving();
-            BoxError::from(error)
-        }),
-        Resolving::Asking(asking) => {
-            tracker.resolving();
-            match tokio::time::timeout(limit, asking).await {
-                Ok(answer) => answer.map_err(BoxError::from),
-                Err(_) => Err(BoxError::from(LimitExpired(Waited::Dns))),
-            }
-        }
-    };
-    match answer {
-        Ok(answer) => {
-            tracker.resolved();
-            tracker.facts(|facts| facts.dns = Some((answer.ttl(), answer.is_cached())));
-            Ok(answer)
-        }
-        Err(error) => Err(Error::new(diagnose(tracker, &*error)).because(error)),
-    }
 }
 
 /// RFC 8305 §8: the Connection Attempt Delay.

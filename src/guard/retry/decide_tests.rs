@@ -152,6 +152,7 @@ fn what_lasts_is_never_repeated() {
         (Encode, Kind::Invalid),
         (Dns, Kind::NotFound),
         (Dns, Kind::NoRecords),
+        (Dns, Kind::Filtered),
         (Connect, Kind::ProxyUnauthorized),
         (Tls, Kind::Protocol),
         (Tls, Kind::CertificateExpired),

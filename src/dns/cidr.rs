@@ -1,0 +1,210 @@
+//! Ranges of addresses.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+/// A range of addresses in CIDR notation: `10.0.0.0/8`, `fd00::/8`; an address alone is a range of one.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::dns::Cidr;
+///
+/// let range: Cidr = "10.0.0.0/8".parse()?;
+/// assert!(range.contains("10.1.2.3".parse().unwrap()));
+///
+/// let refused = "10.0.0.1/8".parse::<Cidr>().unwrap_err();
+/// assert_eq!(refused.to_string(), "\"10.0.0.1/8\" has bits set after its prefix: \"10.0.0.0/8\" has none");
+/// # Ok::<(), sevenhops::dns::InvalidCidr>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Cidr {
+    first: IpAddr,
+    prefix: u8,
+}
+
+impl Cidr {
+    /// Creates a range from its first address and the length of the prefix that all have in common.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the prefix is longer than an address, or if the address has bits set after it.
+    pub fn new(first: IpAddr, prefix: u8) -> Result<Self, InvalidCidr> {
+        let invalid = |why| InvalidCidr {
+            text: format!("{first}/{prefix}"),
+            why,
+        };
+        if prefix > width(first) {
+            return Err(invalid(Why::Prefix(width(first))));
+        }
+        let masked = masked(first, prefix);
+        if masked != first {
+            return Err(invalid(Why::Bits(Self {
+                first: masked,
+                prefix,
+            })));
+        }
+        Ok(Self { first, prefix })
+    }
+
+    /// A range that is known to be one.
+    pub(super) const fn known(first: IpAddr, prefix: u8) -> Self {
+        Self { first, prefix }
+    }
+
+    /// Whether `address` is in the range. IPv4 and IPv6 are never in each other's.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        address.is_ipv4() == self.first.is_ipv4() && masked(address, self.prefix) == self.first
+    }
+}
+
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn masked(address: IpAddr, prefix: u8) -> IpAddr {
+    let rest = u32::from(width(address).saturating_sub(prefix));
+    match address {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(rest).unwrap_or(0);
+            IpAddr::V4((v4.to_bits() & mask).into())
+        }
+        IpAddr::V6(v6) => {
+            let mask = u128::MAX.checked_shl(rest).unwrap_or(0);
+            IpAddr::V6((v6.to_bits() & mask).into())
+        }
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.prefix)
+    }
+}
+
+impl From<IpAddr> for Cidr {
+    fn from(address: IpAddr) -> Self {
+        Self::known(address, width(address))
+    }
+}
+
+impl FromStr for Cidr {
+    type Err = InvalidCidr;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCidr> {
+        let invalid = |why| InvalidCidr {
+            text: text.to_owned(),
+            why,
+        };
+        let (first, prefix) = text
+            .split_once('/')
+            .map_or((text, None), |(first, prefix)| (first, Some(prefix)));
+        let first: IpAddr = first.parse().map_err(|_| invalid(Why::Address))?;
+        let Some(prefix) = prefix else {
+            return Ok(first.into());
+        };
+        let digits = prefix.bytes().all(|byte| byte.is_ascii_digit());
+        let prefix = prefix.parse().ok().filter(|_| digits);
+        let prefix = prefix.ok_or_else(|| invalid(Why::Prefix(width(first))))?;
+        Self::new(first, prefix).map_err(|error| invalid(error.why))
+    }
+}
+
+/// A text that is no range of addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidCidr {
+    text: String,
+    why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    Address,
+    Prefix(u8),
+    Bits(Cidr),
+}
+
+impl fmt::Display for InvalidCidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = &self.text;
+        match self.why {
+            Why::Address => write!(f, "{text:?} does not begin with an address"),
+            Why::Prefix(most) => write!(f, "{text:?} has no prefix length from 0 to {most}"),
+            Why::Bits(range) => {
+                let range = range.to_string();
+                write!(
+                    f,
+                    "{text:?} has bits set after its prefix: {range:?} has none"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidCidr {}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Cidr {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::file::text::deserialize(deserializer)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Cidr {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        crate::file::text::serialize(self, serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn range_holds_what_has_its_prefix() {
+        for (range, inside, outside) in [
+            ("10.0.0.0/8", "10.255.255.255", "11.0.0.0"),
+            ("100.64.0.0/10", "100.127.255.255", "100.128.0.0"),
+            ("10.0.0.1", "10.0.0.1", "10.0.0.2"),
+            ("0.0.0.0/0", "255.255.255.255", "::"),
+            ("::/0", "ffff::", "0.0.0.0"),
+            ("fe80::/10", "febf::1", "fec0::"),
+            ("64:ff9b::/96", "64:ff9b::ffff:ffff", "64:ff9b::1:0:0"),
+        ] {
+            let cidr: Cidr = range.parse().unwrap();
+            assert!(cidr.contains(inside.parse().unwrap()), "{range}");
+            assert!(!cidr.contains(outside.parse().unwrap()), "{range}");
+        }
+    }
+
+    #[test]
+    fn range_is_read_as_it_is_written() {
+        for text in ["10.0.0.0/8", "fd00::/8", "127.0.0.1/32"] {
+            assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
+        }
+        assert_eq!("::1".parse::<Cidr>().unwrap().to_string(), "::1/128");
+    }
+
+    #[test]
+    fn what_is_no_range_is_named() {
+        for (text, why) in [
+            ("", "does not begin with an address"),
+            ("10.0.0/8", "does not begin with an address"),
+            ("010.0.0.0/8", "does not begin with an address"),
+            ("10.0.0.0/33", "from 0 to 32"),
+            ("10.0.0.0/+8", "from 0 to 32"),
+            ("10.0.0.0/", "from 0 to 32"),
+            ("fd00::/129", "from 0 to 128"),
+            ("10.1.0.0/8", "\"10.0.0.0/8\" has none"),
+        ] {
+            let error = text.parse::<Cidr>().unwrap_err().to_string();
+            assert!(
+                error.starts_with(&format!("{text:?}")) && error.contains(why),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! From a host to its addresses: by DNS, or as it stands in the URL; and past the filter.
+
+use std::time::Duration;
+
+use super::Shared;
+use super::target::Dial;
+use crate::dns::{Answer, Filter, Refused, Resolving};
+use crate::error::{BoxError, Error};
+use crate::hop::tracker::Tracker;
+use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, diagnose};
+use crate::limit::Waited;
+
+/// The addresses of whom to dial, as far as they pass the filter.
+pub(super) async fn look_up(
+    shared: &Shared,
+    dial: &Dial,
+    filter: &Filter,
+    tracker: &Tracker,
+) -> Result<Answer, Error> {
+    filter_literal(filter, dial, tracker)?;
+    let name = match dial {
+        Dial::Address(address) => return Ok(Answer::literal(*address)),
+        Dial::Name(name) => name,
+    };
+    let limit: Duration = tracker.limits().dns().get();
+    let answer = match shared.resolver.resolve(name) {
+        Resolving::Known(answer) => answer.map_err(|error| {
+            tracker.resolving();
+            BoxError::from(error)
+        }),
+        Resolving::Asking(asking) => {
+            tracker.resolving();
+            match tokio::time::timeout(limit, asking).await {
+                Ok(answer) => answer.map_err(BoxError::from),
+                Err(_) => Err(BoxError::from(LimitExpired(Waited::Dns))),
+            }
+        }
+    };
+    match answer {
+        Ok(answer) => {
+            let answer = filter.retain(&answer).map_err(|no| filtered(no, tracker))?;
+            tracker.resolved();
+            tracker.facts(|facts| facts.dns = Some((answer.ttl(), answer.is_cached())));
+            Ok(answer)
+        }
+        Err(error) => Err(Error::new(diagnose(tracker, &*error)).because(error)),
+    }
+}
+
+/// Refuses an address that stands in the URL itself.
+pub(super) fn filter_literal(filter: &Filter, dial: &Dial, tracker: &Tracker) -> Result<(), Error> {
+    match dial {
+        Dial::Address(address) => filter.check(*address).map_err(|no| filtered(no, tracker)),
+        Dial::Name(_) => Ok(()),
+    }
+}
+
+fn filtered(refused: Refused, tracker: &Tracker) -> Error {
+    tracker.resolving();
+    let diagnosis = Diagnosis::new(Hop::Dns, Kind::Filtered, Effect::None);
+    Error::new(diagnosis).because(refused)
+}

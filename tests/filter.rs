@@ -1,0 +1,133 @@
+//! Addresses that are not dialled, whoever names them.
+
+#[cfg(test)]
+mod net;
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use http::StatusCode;
+    use sevenhops::dns::{Filter, Range, Refused};
+    use sevenhops::testing::{Answer, FaultServer, ProxyServer, Reply, Script};
+    use sevenhops::{Client, Effect, Error, Hop, Kind};
+
+    use super::net::{Net, url};
+
+    #[tokio::test]
+    async fn d28_name_that_resolves_to_what_is_not_public_is_refused() {
+        let net = Net::new().await;
+        let client = filtering(&net, Filter::public_only());
+        for (name, address, range) in [
+            ("loop.test", "127.0.0.1", Range::Loopback),
+            ("meta.test", "169.254.169.254", Range::Metadata),
+            ("mapped.test", "::ffff:10.0.0.1", Range::Private),
+        ] {
+            net.dns
+                .set(name, Script::addresses([address.parse().unwrap()]));
+            let request = client.post(format!("http://{name}/")).body("amount=100");
+            let error = request.send().await.unwrap_err();
+            assert_eq!(refused(&error).range(), Some(range), "{name}");
+        }
+        let error = client.get("http://localhost/").send().await.unwrap_err();
+        assert_eq!(refused(&error).range(), Some(Range::Loopback));
+    }
+
+    #[tokio::test]
+    async fn d28_literal_in_any_spelling_is_refused_and_asks_nobody() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let client = filtering(&net, Filter::public_only());
+        let port = server.addr().port();
+        for host in [
+            "127.0.0.1",
+            "2130706433",
+            "0177.0.0.1",
+            "0x7f.1",
+            "127.1",
+            "[::1]",
+            "[::ffff:127.0.0.1]",
+            "[64:ff9b::127.0.0.1]",
+        ] {
+            let request = client.get(format!("http://{host}:{port}/"));
+            refused(&request.send().await.unwrap_err());
+        }
+        assert_eq!((server.connections(), net.dns.queries().len()), (0, 0));
+        let unfiltered = net.client().get(format!("http://127.1:{port}/"));
+        assert!(unfiltered.send().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn d28_redirect_is_filtered_leg_by_leg() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let inner = FaultServer::builder().start().await.unwrap();
+        let allowed = Filter::public_only().allow(server.addr().ip().into());
+        let client = filtering(&net, allowed.deny("127.0.0.2".parse().unwrap()));
+        net.dns
+            .set("inner.test", Script::addresses([[127, 0, 0, 2].into()]));
+        let port = inner.addr().port();
+        for to in [
+            format!("http://127.0.0.2:{port}/"),
+            format!("http://0x7f.2:{port}/"),
+            format!("http://inner.test:{port}/"),
+        ] {
+            let found = Answer::new(StatusCode::FOUND).header("location", &to);
+            server.on_request([Reply::from(found)]);
+            let error = client.get(url(&server, "http")).send().await.unwrap_err();
+            assert_eq!(
+                (error.hop(), error.kind()),
+                (Some(Hop::Dns), Kind::Filtered),
+                "{to}"
+            );
+        }
+        assert_eq!((server.requests_seen(), inner.connections()), (3, 0));
+    }
+
+    #[tokio::test]
+    async fn name_is_dialled_at_the_address_that_passes() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let client = filtering(&net, Filter::new().deny("127.0.0.2/31".parse().unwrap()));
+        let addresses = [[127, 0, 0, 2], [127, 0, 0, 1], [127, 0, 0, 3]];
+        net.dns
+            .set("api.test", Script::addresses(addresses.map(Into::into)));
+
+        let response = client.get(url(&server, "http")).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn proxy_is_dialled_wherever_it_is_but_not_sent_to_a_literal() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let proxy = ProxyServer::builder()
+            .route(&format!("api.test:{}", server.addr().port()), server.addr())
+            .start()
+            .await
+            .unwrap();
+        let builder = net.builder().filter(Filter::public_only());
+        let client = builder.proxy(proxy.url()).build().unwrap();
+
+        let error = client.get("http://169.254.169.254/").send().await;
+        assert_eq!(refused(&error.unwrap_err()).range(), Some(Range::Metadata));
+        assert_eq!(proxy.forwarded() + proxy.refused(), 0);
+        let response = client.get(url(&server, "http")).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    fn filtering(net: &Net, filter: Filter) -> Client {
+        net.builder().filter(filter).build().unwrap()
+    }
+
+    /// The filter's word, of a call that failed for it: at once, for good, and without effect.
+    fn refused(error: &Error) -> &Refused {
+        assert_eq!(
+            (error.hop(), error.kind(), error.effect(), error.attempts()),
+            (Some(Hop::Dns), Kind::Filtered, Effect::None, 1),
+            "{error}"
+        );
+        let cause = error.source().expect("the filter's word is kept");
+        cause.downcast_ref().expect("the filter's word is kept")
+    }
+}
