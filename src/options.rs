@@ -45,8 +45,8 @@ pub struct Options {
 pub(crate) struct Inherited {
     /// What is left of its deadline.
     pub(crate) left: Option<Duration>,
-    /// Whether it repeats.
-    pub(crate) repeated: bool,
+    /// How many attempts it may make, if it repeats.
+    pub(crate) most: Option<u32>,
 }
 
 impl Options {
@@ -86,7 +86,7 @@ impl Options {
         self
     }
 
-    /// Makes one attempt only.
+    /// Makes one attempt only (one for each leg, where redirects are followed).
     #[must_use]
     pub fn no_retry(mut self) -> Self {
         self.no_retry = true;

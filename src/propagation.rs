@@ -26,13 +26,16 @@ pub(crate) fn write(headers: &mut HeaderMap, attempt: u32, most: u32, left: Dura
 pub(crate) fn read(headers: &HeaderMap) -> Inherited {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let left = text(TIMEOUT_MS).and_then(|millis| digits(millis.trim()));
-    let repeated = text(ATTEMPT).and_then(|attempt| {
-        let (_, max) = attempt.split_once(';')?;
+    let most = text(ATTEMPT).and_then(|attempt| {
+        let (number, max) = attempt.split_once(';')?;
+        digits(number.trim())?;
         digits(max.trim().strip_prefix("max=")?)
     });
     Inherited {
         left: left.map(Duration::from_millis),
-        repeated: repeated.is_some_and(|max| max > 1),
+        most: most
+            .filter(|most| *most > 1)
+            .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
     }
 }
 
@@ -53,28 +56,28 @@ mod tests {
         assert_eq!(headers[ATTEMPT], "2;max=3");
         let read = read(&headers);
         assert_eq!(read.left, Some(Duration::from_millis(812)));
-        assert!(read.repeated);
+        assert_eq!(read.most, Some(3));
     }
 
     #[test]
     fn caller_that_makes_one_attempt_does_not_repeat() {
         let mut headers = HeaderMap::new();
         write(&mut headers, 1, 1, Duration::ZERO);
-        assert!(!read(&headers).repeated);
+        assert_eq!(read(&headers).most, None);
         assert_eq!(read(&headers).left, Some(Duration::ZERO));
     }
 
     #[test]
     fn malformed_headers_are_ignored() {
-        for value in [
-            "", "-1", "+1", "1.0", "x", ";max=", ";max=-3", "2;max", "\t",
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(ATTEMPT, value.parse().unwrap());
-            headers.insert(TIMEOUT_MS, value.parse().unwrap());
-            let read = read(&headers);
-            assert!(read.left.is_none() || value == "1", "{value}");
-            assert!(!read.repeated, "{value}");
+        let malformed = [
+            "", "-1", "+1", "1.0", "x", "1", ";max=", ";max=3", "x;max=3", "2;max", "2;max=-3",
+            "\t",
+        ];
+        for value in malformed {
+            let headers = HeaderMap::from_iter([(ATTEMPT, value.parse().unwrap())]);
+            assert_eq!(read(&headers).most, None, "{value}");
+            let headers = HeaderMap::from_iter([(TIMEOUT_MS, value.parse().unwrap())]);
+            assert_eq!(read(&headers).left.is_some(), value == "1", "{value}");
         }
     }
 }

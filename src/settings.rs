@@ -179,6 +179,10 @@ mod tests {
     fn value_that_cannot_be_read_is_named() {
         for (json, value) in [
             (r#"{"deadline": "soon"}"#, "soon"),
+            (
+                r#"{"deadline": "1s", "retry": {"budget": {"unlimited": true, "ratio": 1}}}"#,
+                "unlimited",
+            ),
             (r#"{"deadline": "1s", "retry": {"statuses": [42]}}"#, "42"),
             (
                 r#"{"deadline": "1s", "redirect": {"keep_across_origins": ["a b"]}}"#,
@@ -205,6 +209,14 @@ mod tests {
             (
                 r#"{"deadline": "1s", "retry": {"backoff": {"base": "6s"}}}"#,
                 "back-off base of 6s is longer than the back-off cap of 5s",
+            ),
+            (
+                r#"{"deadline": "1s", "breaker": {"slow_ratio": 7}}"#,
+                "slow ratio of 7.0",
+            ),
+            (
+                r#"{"deadline": "1s", "idempotency": {"header": "content-length"}}"#,
+                "idempotency header of \"content-length\"",
             ),
             (
                 r#"{"deadline": "1s", "breaker": {"failure_ratio": 2}}"#,

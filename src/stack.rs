@@ -73,7 +73,7 @@ impl StandardLayer {
         let limits = Limits::with(settings.deadline, settings.limits)?;
         Ok(Self {
             call: CallLayer::within(limits.deadline()),
-            idempotency: IdempotencyLayer::new(settings.idempotency.clone()),
+            idempotency: IdempotencyLayer::new(settings.idempotency.clone())?,
             redirect: RedirectLayer::new(settings.redirect.clone())?.over_retry(),
             retry: RetryLayer::new(settings.retry.clone())?,
             breaker: BreakerLayer::with(limits, settings.breaker)?,

@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(error.refused_by(), Some(Guard::Idempotency));
         assert_eq!(
             (error.kind(), error.effect()),
-            (Kind::KeyExpired, Effect::None)
+            (Kind::KeyExpired, Effect::Possible)
         );
         assert_eq!(mock.count(), 0);
     }
@@ -267,7 +267,7 @@ mod tests {
         let error = stack(Settings::new(), &mock).oneshot(post(options)).await;
         assert!(matches!(
             error.unwrap_err().not_repeated(),
-            Some(NotRepeated::Unsafe { .. })
+            Some(NotRepeated::KeyExpires { .. })
         ));
         assert_eq!(mock.count(), 1);
     }

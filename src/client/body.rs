@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 
 use crate::error::{BoxError, Error};
 use crate::guard::retry::Replay;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline, effect_of};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
 
 /// A request body: bytes that are shared, or a stream.
 pub struct Body(Content);
@@ -163,8 +163,8 @@ pub(super) fn failed(mut diagnosis: Diagnosis, timeline: &Option<Timeline>) -> E
         return Error::new(diagnosis);
     };
     let call = &timeline.0;
-    if let Some(last) = call.last() {
-        diagnosis.effect = effect_of(&last);
+    if call.last().is_some() {
+        diagnosis.effect = call.effect();
     }
     call.fail(diagnosis);
     Error::new(diagnosis).of(call)

@@ -158,7 +158,7 @@ impl RequestBuilder {
         self
     }
 
-    /// Makes one attempt only.
+    /// Makes one attempt only (one for each leg, where redirects are followed).
     pub fn no_retry(mut self) -> Self {
         self.options = self.options.no_retry();
         self

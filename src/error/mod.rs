@@ -111,6 +111,16 @@ impl Error {
         })
     }
 
+    /// Takes the error of a response body, ours or another's, whose head said this of the effect.
+    pub(crate) fn of_body(error: impl Into<BoxError>, effect: Effect) -> Self {
+        Self::ours(error.into()).unwrap_or_else(|other| {
+            let mut diagnosis = Diagnosis::foreign(&*other);
+            diagnosis.hop = Some(Hop::Receive);
+            diagnosis.effect = effect;
+            Self::new(diagnosis).because(other)
+        })
+    }
+
     /// Tells which call it was; the innermost call that says so counts.
     pub(crate) fn of(mut self, call: &Call) -> Self {
         self.0.call.get_or_insert_with(|| call.timeline());
@@ -131,6 +141,17 @@ impl Error {
 
     pub(crate) fn diagnosis(&self) -> Diagnosis {
         self.0.diagnosis
+    }
+
+    /// Settles what the whole call may have done. That a redirect's GET was answered does not say that
+    /// the POST was done.
+    pub(crate) fn settle(&mut self, call: &Call) {
+        let whole = call.effect();
+        let known = &mut self.0.diagnosis.effect;
+        if call.is_redirected() && whole < Effect::Done {
+            *known = Effect::Possible.min(*known);
+        }
+        *known = whole.max(*known);
     }
 
     /// The call may have had this effect, or a greater one.

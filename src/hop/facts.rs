@@ -15,6 +15,8 @@ pub(crate) struct Facts {
     /// The peer that answered.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) version: Option<http::Version>,
+    /// Whether a redirect had changed the method.
+    pub(crate) other_method: bool,
     /// Where the request went, if a redirect led it there.
     pub(crate) url: Option<String>,
     /// What was left of the answer's TTL, and whether it came from the cache.

@@ -75,6 +75,13 @@ pub enum NotRepeated {
         /// Whether it carried an idempotency key (that nobody vouched for).
         keyed: bool,
     },
+    /// The far side will have forgotten the idempotency key.
+    KeyExpires {
+        /// How long it remembers it.
+        left: Duration,
+    },
+    /// The service below was not ready for another attempt.
+    Unready,
     /// The body cannot be sent again, and the connection had taken it.
     NotReplayable,
     /// So many attempts are all there are.
@@ -119,6 +126,12 @@ impl fmt::Display for NotRepeated {
                     "no idempotency key"
                 })
             }
+            Self::KeyExpires { left } => write!(
+                f,
+                "the far side remembers the idempotency key for {} more",
+                short(*left)
+            ),
+            Self::Unready => f.write_str("the service below was not ready"),
             Self::NotReplayable => f.write_str("the body was taken and cannot be sent again"),
             Self::AttemptsSpent { made } => write!(f, "all {made} attempts are spent"),
             Self::BudgetEmpty => f.write_str("the retry budget of the destination is empty"),

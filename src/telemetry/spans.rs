@@ -38,7 +38,12 @@ pub(crate) fn end_call(span: &Span, call: &Call) {
         return;
     }
     span.record("sevenhops.attempts", call.attempt_count());
-    let by_attempt = || call.last().and_then(|last| last.failure());
+    // A caller that goes away between two attempts is no failure.
+    let by_attempt = || {
+        call.last()
+            .filter(|_| call.is_answered())
+            .and_then(|last| last.failure())
+    };
     if let Some(diagnosis) = call.failure().or_else(by_attempt) {
         mark(span, &diagnosis);
     }

@@ -77,12 +77,37 @@ impl Recipe {
         }
         let address = SocketAddr::from(([127, 0, 0, 1], 9));
         match self.make(&"localhost".into(), address) {
-            Ok(client) => refuse_timeouts(&format!("{:?} {client:?}", self.hooked())),
+            Ok(client) => {
+                refuse_timeouts(&format!("{:?} {client:?}", self.hooked()))?;
+                self.refuse_headers()
+            }
             Err(error) => Err(SettingError::failed(
                 "reqwest hook or tls",
                 error.without_url(),
             )),
         }
+    }
+}
+
+impl Recipe {
+    /// Headers that reqwest adds go to every origin, out of reach of the redirects.
+    fn refuse_headers(&self) -> Result<(), SettingError> {
+        let shown = |builder: reqwest::ClientBuilder| {
+            let shown = format!("{builder:?}");
+            let from = shown.find("default_headers: ").unwrap_or(shown.len());
+            let upto = shown[from..]
+                .find('}')
+                .map_or(shown.len(), |end| from + end);
+            shown[from..upto].to_owned()
+        };
+        if shown(self.hooked()) == shown(reqwest::Client::builder()) {
+            return Ok(());
+        }
+        Err(SettingError::out_of_range(
+            "reqwest hook",
+            format_args!("default_headers(..)"),
+            "what leaves the headers alone; give the client default headers instead",
+        ))
     }
 }
 

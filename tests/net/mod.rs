@@ -1,4 +1,9 @@
 //! The network that the journeys share.
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "no journey needs all of it"
+)]
 
 use std::time::Duration;
 
@@ -31,11 +36,6 @@ impl Net {
 }
 
 /// The URL of the payments API on a server.
-#[allow(
-    clippy::allow_attributes,
-    dead_code,
-    reason = "not every journey goes to one server"
-)]
 pub(crate) fn url(server: &FaultServer, scheme: &str) -> String {
     format!("{scheme}://api.test:{}/v1/charges", server.addr().port())
 }

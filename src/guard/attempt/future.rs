@@ -147,7 +147,10 @@ where
                     Err(error) => return Poll::Ready(Err(running.diagnose(error.into()))),
                 };
                 running.head(&response);
-                let Some(most_bytes) = running.call.options().whole_body else {
+                // What failed by its status is judged by it, whatever becomes of its body.
+                let failed = running.tracker.failure().is_some();
+                let wanted = running.call.options().whole_body.filter(|_| !failed);
+                let Some(most_bytes) = wanted else {
                     running.over = true;
                     let tracker = Arc::clone(&running.tracker);
                     return Poll::Ready(Ok(response.map(|body| AttemptBody::new(body, tracker))));

@@ -135,7 +135,11 @@ where
         let tracker = Arc::new(Tracker::new(limits, spans, now));
         if call.is_redirected() {
             let url = redacted(request.uri());
-            tracker.facts(|facts| facts.url = Some(url));
+            let other_method = request.method() != call.method();
+            tracker.facts(|facts| {
+                facts.url = Some(url);
+                facts.other_method = other_method;
+            });
         }
         let keyed = call.keyed(request.headers());
         call.attempt(Arc::clone(&tracker));
@@ -143,7 +147,7 @@ where
             let left = call.deadline().saturating_duration_since(now);
             propagation::write(
                 request.headers_mut(),
-                made.saturating_add(1),
+                made.saturating_sub(call.attempts_before_leg()) + 1,
                 call.most_attempts(),
                 left,
             );

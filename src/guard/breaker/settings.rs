@@ -182,8 +182,8 @@ impl Settings {
         }
         if let Some(limit) = self.slow_limit {
             duration("slow limit", limit, Limit::MAX.get())?;
-            ratio("slow ratio", self.slow_ratio)?;
         }
+        ratio("slow ratio", self.slow_ratio)?;
         duration("open time", self.open_for, Limit::MAX.get())?;
         duration("longest open time", self.open_at_most, Limit::MAX.get())?;
         if self.open_for > self.open_at_most {

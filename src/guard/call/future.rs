@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Response;
@@ -13,6 +14,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::error::{BoxError, Error};
 use crate::hop::Diagnosis;
+use crate::hop::tracker::Tracker;
 use crate::limit::Waited;
 use crate::telemetry::end_call;
 
@@ -62,13 +64,15 @@ where
         };
         let entered = open.span.enter();
         let failed = match inner.poll(cx) {
-            Poll::Ready(Ok(response)) => {
+            Poll::Ready(Ok(response)) if open.is_in_time() => {
                 drop(entered);
+                open.call.answer();
                 let Some(open) = this.open.take() else {
                     return Poll::Pending;
                 };
                 return Poll::Ready(Ok(response.map(|body| CallBody::new(body, open))));
             }
+            Poll::Ready(Ok(_late)) => open.expire(),
             Poll::Ready(Err(error)) => open.diagnose(error.into()),
             Poll::Pending => {
                 if this.alarm.is_none() {
@@ -92,9 +96,17 @@ impl Open {
         !self.call.options().streaming && self.call.deadline() <= clock::now()
     }
 
+    /// Whether a head that is here now came before the deadline. One that was kept while a repeat was
+    /// tried did.
+    fn is_in_time(&self) -> bool {
+        self.call.options().streaming || !self.is_late() || self.call.not_repeated().is_some()
+    }
+
     /// The call's deadline passed and nothing below noticed.
     pub(super) fn expire(&self) -> Error {
-        let tracker = self.call.last();
+        // An attempt that is over stays as it was.
+        let under_way = |tracker: &Arc<Tracker>| tracker.ended().is_none();
+        let tracker = self.call.last().filter(under_way);
         if let Some(tracker) = &tracker {
             tracker.give_up();
         }
@@ -111,7 +123,7 @@ impl Open {
 
     pub(super) fn fail(&self, mut error: Error) -> Error {
         // What an earlier attempt may have done is not undone by how the last one failed.
-        error.at_least(self.call.effect());
+        error.settle(&self.call);
         self.call.fail(error.diagnosis());
         error.of(&self.call)
     }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response, Uri};
+use http::{HeaderMap, HeaderName, Request, Response, Uri};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -11,9 +11,9 @@ use super::{ResponseFuture, Settings};
 use crate::call::{Call, KeyMark};
 use crate::clock;
 use crate::destination::Destination;
-use crate::error::{BoxError, Error, Guard};
+use crate::error::{BoxError, Error, Guard, SettingError};
 use crate::guard::attempt::foreign;
-use crate::hop::{Diagnosis, Kind};
+use crate::hop::{Diagnosis, Effect, Kind};
 use crate::limit::Limit;
 
 /// Gives every call that needs one an idempotency key: one key a call, the same in every attempt.
@@ -67,11 +67,15 @@ pub struct IdempotencyLayer {
 
 impl IdempotencyLayer {
     /// Makes keys as these settings say.
-    #[must_use]
-    pub fn new(settings: Settings) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// Fails if the header for the key is one that HTTP has another use for.
+    pub fn new(settings: Settings) -> Result<Self, SettingError> {
+        settings.check()?;
+        Ok(Self {
             settings: Arc::new(settings),
-        }
+        })
     }
 }
 
@@ -120,11 +124,16 @@ where
 impl Settings {
     /// Puts the key into the request and marks it in the call; or says why the request must not go.
     fn apply<B>(&self, request: &mut Request<B>, call: &Call) -> Option<Error> {
+        // A stack around this one has seen to it: one key a call, and one word on it.
+        if call.key().is_some() {
+            return None;
+        }
         let options = call.options();
         let method = request.method().clone();
         let asked = Asked {
             method: &method,
             brought: request.headers().contains_key(&self.header),
+            sound: is_sound(request.headers(), &self.header),
             key: options.key.as_ref(),
             make: self.make_keys && !options.no_key,
             honours: options.honours_keys.or_else(|| self.honours(request.uri())),
@@ -132,7 +141,10 @@ impl Settings {
         let wanted = wanted(&asked);
         let value = match wanted {
             Wanted::None => return None,
-            Wanted::Brought => None,
+            Wanted::Brought => {
+                hide(request.headers_mut(), &self.header);
+                None
+            }
             Wanted::Given(key) => header(key.as_str(), self.quoted),
             Wanted::Made => fresh(self.quoted),
         };
@@ -151,7 +163,9 @@ impl Settings {
         });
         let expired = expires_at.is_some_and(|at| at <= clock::wall());
         expired.then(|| {
-            let diagnosis = Diagnosis::refusal(Kind::KeyExpired);
+            // Whether an earlier call with it came through, nobody can tell any more.
+            let mut diagnosis = Diagnosis::refusal(Kind::KeyExpired);
+            diagnosis.effect = Effect::Possible;
             Error::refused(Guard::Idempotency, diagnosis).of(call)
         })
     }
@@ -166,5 +180,19 @@ impl Settings {
         }
         let destination = Destination::of(uri)?;
         self.honoured_by.contains(&destination).then_some(true)
+    }
+}
+
+/// Whether the header can be one key.
+fn is_sound(headers: &HeaderMap, name: &HeaderName) -> bool {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    first.is_some_and(|key| !key.as_bytes().trim_ascii().is_empty()) && values.next().is_none()
+}
+
+/// Whoever knows a key can have its answer replayed: it is kept out of debug output.
+fn hide(headers: &mut HeaderMap, name: &HeaderName) {
+    if let Some(key) = headers.get_mut(name) {
+        key.set_sensitive(true);
     }
 }

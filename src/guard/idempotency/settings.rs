@@ -1,6 +1,7 @@
-use http::HeaderName;
+use http::header::{self, HeaderName};
 
 use crate::destination::Destination;
+use crate::error::SettingError;
 
 /// How keys are made, and who honours them.
 ///
@@ -62,6 +63,19 @@ impl Settings {
         self
     }
 
+    pub(super) fn check(&self) -> Result<(), SettingError> {
+        if !TAKEN.contains(&self.header) {
+            return Ok(());
+        }
+        let name = self.header.as_str();
+        let range = "the names that HTTP has no other use for";
+        Err(SettingError::out_of_range(
+            "idempotency header",
+            name,
+            range,
+        ))
+    }
+
     /// Vouches for one destination more.
     #[must_use]
     pub fn honoured_by(mut self, destination: Destination) -> Self {
@@ -82,6 +96,24 @@ impl Default for Settings {
     }
 }
 
+/// What frames a message, names its target or proves who asks.
+const TAKEN: [HeaderName; 14] = [
+    header::AUTHORIZATION,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::COOKIE,
+    header::EXPECT,
+    header::HOST,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::USER_AGENT,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +124,13 @@ mod tests {
         assert_eq!(settings.header.as_str(), "idempotency-key");
         assert!(!settings.quoted && settings.make_keys && !settings.honoured_by_all);
         assert!(settings.honoured_by.is_empty());
+        assert!(settings.check().is_ok());
+    }
+
+    #[test]
+    fn header_that_http_needs_is_refused_by_name() {
+        let settings = Settings::new().header(header::CONTENT_LENGTH);
+        let refused = settings.check().unwrap_err().to_string();
+        assert!(refused.contains("content-length"), "{refused}");
     }
 }

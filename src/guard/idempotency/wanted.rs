@@ -8,8 +8,10 @@ use super::Key;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
-    /// The request brought the header itself.
+    /// The request brought the header itself, and whether it can be one key: a single value that is
+    /// not empty.
     pub(super) brought: bool,
+    pub(super) sound: bool,
     /// The key that the caller gave for this request.
     pub(super) key: Option<&'a Key>,
     /// Whether keys are to be made.
@@ -51,7 +53,8 @@ pub(super) fn wanted<'a>(asked: &Asked<'a>) -> Wanted<'a> {
 pub(super) fn vouched(asked: &Asked<'_>, wanted: Wanted<'_>) -> bool {
     match wanted {
         Wanted::None => false,
-        Wanted::Brought | Wanted::Given(_) => asked.honours.unwrap_or(true),
+        Wanted::Brought => asked.sound && asked.honours.unwrap_or(true),
+        Wanted::Given(_) => asked.honours.unwrap_or(true),
         Wanted::Made => asked.honours.unwrap_or(false),
     }
 }
@@ -69,6 +72,7 @@ mod tests {
         Asked {
             method,
             brought: false,
+            sound: true,
             key: None,
             make: true,
             honours: None,

@@ -16,7 +16,7 @@ use crate::call::{Call, redacted};
 use crate::clock;
 use crate::error::{BoxError, Error, Guard};
 use crate::guard::drain::{DRAIN_TIME, Drain};
-use crate::hop::{Diagnosis, Kind};
+use crate::hop::{Diagnosis, Effect, Kind};
 use crate::replay::{Copies, Saved};
 
 pin_project! {
@@ -52,6 +52,8 @@ pub(super) struct Way<B> {
     /// What was asked last; none where the retry below keeps it.
     saved: Option<Box<Saved<B>>>,
     keep: bool,
+    /// What the legs so far may have done.
+    effect: Effect,
     /// Where the call has been.
     visited: Vec<(Method, Uri)>,
     next: Option<Box<Following<B>>>,
@@ -156,6 +158,7 @@ impl<B> Way<B> {
             keep: saved.is_some(),
             saved,
             call,
+            effect: Effect::None,
             visited: Vec::new(),
             next: None,
         }
@@ -183,6 +186,10 @@ impl<B: Default + Send + 'static> Way<B> {
         else {
             return Ok(Led::Here(response));
         };
+        // 307 and 308 say that the request belongs elsewhere; the others may have acted on it.
+        if !saved.method.is_safe() && !matches!(status.as_u16(), 307 | 308) {
+            self.effect = Effect::Possible;
+        }
         let asked = Asked {
             method: &saved.method,
             uri: &saved.uri,
@@ -228,7 +235,7 @@ impl<B: Default + Send + 'static> Way<B> {
 
     fn refuse(&self, kind: Kind, status: StatusCode, to: &Uri) -> Error {
         let mut diagnosis = Diagnosis::refusal(kind);
-        diagnosis.effect = self.call.effect();
+        diagnosis.effect = self.call.effect().max(self.effect);
         let why = Refused {
             status,
             to: redacted(to),

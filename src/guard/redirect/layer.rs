@@ -41,7 +41,7 @@ use crate::replay::{ByFn, ByTrait, Copies, Saved};
 /// # What it protects from
 ///
 /// Credentials, cookies and idempotency keys that are handed to whoever a `Location` names; a step
-/// down from https to http; a loop; a POST that silently becomes something else.
+/// down from https to http; a loop.
 ///
 /// # What is followed
 ///

@@ -53,6 +53,7 @@ pub(super) fn next(asked: &Asked<'_>, headers: &HeaderMap) -> Result<Option<Leg>
     };
     let here = asked.uri.scheme_str().unwrap_or_default();
     let down = here.eq_ignore_ascii_case("https") && there.scheme() == "http";
+    let there = at_home(asked.uri, there);
     let Ok(uri) = there.as_str().parse::<Uri>() else {
         return Ok(None);
     };
@@ -92,6 +93,19 @@ fn location(base: &Uri, headers: &HeaderMap) -> Option<Url> {
     Some(there)
 }
 
+/// The same URL with the userinfo of the one that was asked, where both have one origin: those are the
+/// caller's credentials, and at home they are needed.
+fn at_home(here: &Uri, mut there: Url) -> Url {
+    let Ok(base) = here.to_string().parse::<Url>() else {
+        return there;
+    };
+    if base.origin() == there.origin() {
+        let _ = there.set_username(base.username());
+        let _ = there.set_password(base.password());
+    }
+    there
+}
+
 /// Scheme, host and port (RFC 6454 §4).
 fn same_origin(one: &Uri, other: &Uri) -> bool {
     use crate::destination::Destination;
@@ -103,7 +117,6 @@ fn same_origin(one: &Uri, other: &Uri) -> bool {
 /// Across origins only what is known to be harmless goes along: any other header may be a
 /// credential. Once left at home, it stays there, even where the next redirect leads back.
 pub(super) fn prune(headers: &mut HeaderMap, leg: &Leg, body: bool, rules: &Rules<'_>) {
-    headers.remove(header::HOST);
     if !body {
         let names = [
             header::CONTENT_LENGTH,
@@ -118,6 +131,7 @@ pub(super) fn prune(headers: &mut HeaderMap, leg: &Leg, body: bool, rules: &Rule
         }
     }
     if leg.away {
+        headers.remove(header::HOST);
         retain(headers, |name, sensitive| {
             let kept = HARMLESS.contains(name) || rules.kept.contains(name);
             let secret = sensitive || SECRET.contains(name) || rules.key == Some(name);

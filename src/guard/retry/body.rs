@@ -7,10 +7,9 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::call::Call;
 use crate::error::{BoxError, Error};
 use crate::guard::drain::{DRAIN_BYTES, Kept};
-use crate::hop::{Diagnosis, Hop, Kind};
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
 
 pin_project! {
     /// The response body of a call that may have been repeated: one that is still being received, or
@@ -24,7 +23,7 @@ pin_project! {
 pin_project! {
     #[project = SourceProjected]
     enum Source<R> {
-        Live { #[pin] body: R },
+        Live { #[pin] body: R, effect: Effect },
         Kept { bytes: Option<Bytes>, trailers: Option<HeaderMap>, lost: Option<Error> },
     }
 }
@@ -36,15 +35,16 @@ pin_project! {
 pub struct Truncated;
 
 impl<R> RetryBody<R> {
-    pub(super) fn live(body: R) -> Self {
+    /// What may have been done is known from the head.
+    pub(super) fn live(body: R, effect: Effect) -> Self {
         Self {
-            source: Source::Live { body },
+            source: Source::Live { body, effect },
         }
     }
 
-    pub(super) fn kept(kept: Kept, call: &Call) -> Self {
+    pub(super) fn kept(kept: Kept, effect: Effect) -> Self {
         let lost = kept.truncated.then(|| {
-            let diagnosis = Diagnosis::new(Hop::Receive, Kind::Incomplete, call.effect());
+            let diagnosis = Diagnosis::new(Hop::Receive, Kind::Incomplete, effect);
             Error::new(diagnosis).because(NotKept)
         });
         Self {
@@ -70,13 +70,13 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self.project().source.project() {
-            SourceProjected::Live { body } => {
+            SourceProjected::Live { body, effect } => {
                 let frame = ready!(body.poll_frame(cx));
                 Poll::Ready(frame.map(|frame| match frame {
                     Ok(frame) => {
                         Ok(frame.map_data(|mut data| data.copy_to_bytes(data.remaining())))
                     }
-                    Err(error) => Err(Error::of_inner(error, None)),
+                    Err(error) => Err(Error::of_body(error, *effect)),
                 }))
             }
             SourceProjected::Kept {
@@ -101,7 +101,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Live { body } => body.is_end_stream(),
+            Source::Live { body, .. } => body.is_end_stream(),
             Source::Kept {
                 bytes,
                 trailers,
@@ -112,7 +112,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         match &self.source {
-            Source::Live { body } => body.size_hint(),
+            Source::Live { body, .. } => body.size_hint(),
             Source::Kept { lost: Some(_), .. } => SizeHint::default(),
             Source::Kept { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))

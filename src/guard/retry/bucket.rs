@@ -77,10 +77,14 @@ impl Bucket {
         self.enter(-self.deposit);
     }
 
-    /// Gives the price of a repeat back that was not made.
-    pub(crate) fn give_back(&mut self, now: Instant) {
+    /// Gives the price of a repeat back that was paid and not made. What was paid so long ago that it
+    /// has come back by itself is not given a second time.
+    pub(crate) fn give_back(&mut self, paid: Instant, now: Instant) {
         self.turn(now);
-        self.enter(TOKEN);
+        let lives = self.slot * (SLOTS as u32 - 1);
+        if now.saturating_duration_since(paid) < lives {
+            self.enter(TOKEN);
+        }
     }
 
     /// How many repeats are affordable; below zero after charges.
@@ -99,12 +103,8 @@ impl Bucket {
     /// Moves on to the slot of `now` and empties those that lie between.
     fn turn(&mut self, now: Instant) {
         let behind = now.saturating_duration_since(self.since);
+        // Callers that raced for the lock may come a little late: they do not set the clock back.
         if behind < self.slot {
-            // Callers that raced for the lock come a little late. A clock that was set back farther
-            // is a new one: entries shall not wait for the old time to come round again.
-            if self.since.saturating_duration_since(now) >= self.slot {
-                self.since = now;
-            }
             return;
         }
         let (behind, slot) = (behind.as_nanos(), self.slot.as_nanos());
@@ -156,10 +156,10 @@ impl SharedBudget {
         }
     }
 
-    /// Gives the price of a repeat back that was not made.
-    pub(crate) fn give_back(&self, now: Instant) {
+    /// Gives the price of a repeat back that was paid and not made.
+    pub(crate) fn give_back(&self, paid: Instant, now: Instant) {
         if let Some(mut bucket) = self.bucket() {
-            bucket.give_back(now);
+            bucket.give_back(paid, now);
         }
     }
 

@@ -41,7 +41,7 @@ use crate::error::SettingError;
 /// its reserve, and together they multiply the load all the same.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(from = "Written", into = "Written"))]
+#[cfg_attr(feature = "serde", serde(try_from = "Written", into = "Written"))]
 pub struct Budget(Option<Terms>);
 
 /// A budget as it stands in a file.
@@ -64,16 +64,20 @@ impl Default for Written {
 }
 
 #[cfg(feature = "serde")]
-impl From<Written> for Budget {
-    fn from(written: Written) -> Self {
-        if written.unlimited {
-            return Self::unlimited();
-        }
-        Self(Some(Terms {
+impl TryFrom<Written> for Budget {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let terms = Terms {
             ratio: written.ratio,
             at_least_per_second: written.at_least_per_second,
             over: written.over,
-        }))
+        };
+        match written.unlimited {
+            false => Ok(Self(Some(terms))),
+            true if terms == Terms::DEFAULT => Ok(Self::unlimited()),
+            true => Err("budget: unlimited, and ratio, at_least_per_second or over beside it"),
+        }
     }
 }
 

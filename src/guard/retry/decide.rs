@@ -8,6 +8,7 @@
 //! | effect none | any method |
 //! | effect possible | an idempotent method, or a key that the far side honours |
 //! | effect done | the same, and only to receive a body that broke off |
+//! | the far side will have forgotten the key by then | no |
 //! | the body cannot be sent again | only if nothing took it |
 //! | all attempts are spent | no |
 //! | the next wait does not fit into the time left | no |
@@ -29,6 +30,8 @@ pub(super) struct Failed<'a> {
     /// Whether the request carried a key, and one that the far side honours.
     pub(super) keyed: bool,
     pub(super) vouched: bool,
+    /// How long the far side will remember the key, where that is known.
+    pub(super) key_left: Option<Duration>,
     /// Whether there is a body to be sent again.
     pub(super) replayable: bool,
     /// Whether the body of the answer is received inside the attempt.
@@ -63,6 +66,7 @@ pub(super) fn decide(
     }
     failed.is_passing()?;
     failed.is_safe()?;
+    failed.is_remembered(wait, left.time)?;
     if !failed.replayable {
         return Err(NotRepeated::NotReplayable);
     }
@@ -101,6 +105,19 @@ impl Failed<'_> {
             (None, None) => by_table,
         };
         passing.then_some(()).ok_or(NotRepeated::Lasting)
+    }
+
+    /// Whether the far side still knows the key when the repeat comes: for as long as the call goes on,
+    /// if it may have happened; else until it is sent.
+    fn is_remembered(&self, wait: Duration, time: Duration) -> Result<(), NotRepeated> {
+        let needed = match self.diagnosis.effect {
+            Effect::None => wait,
+            Effect::Possible | Effect::Done => time,
+        };
+        match self.key_left {
+            Some(left) if left <= needed => Err(NotRepeated::KeyExpires { left }),
+            _ => Ok(()),
+        }
     }
 
     /// Whether a repeat cannot make it happen twice. Nobody's word overrides this.

@@ -11,6 +11,7 @@ fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> Failed<'a> {
         diagnosis,
         keyed: false,
         vouched: false,
+        key_left: None,
         replayable: true,
         whole_body: false,
         listed: false,
@@ -263,4 +264,28 @@ fn i13_body_that_cannot_be_sent_again_is_not() {
     let mut get = failed(&Method::PUT, lost(Effect::Possible));
     get.replayable = false;
     assert_eq!(repeated(&get), Err(NotRepeated::NotReplayable));
+}
+
+#[test]
+fn i19_key_is_not_sent_after_it_was_forgotten() {
+    let refused = Diagnosis::new(Hop::Connect, Kind::Refused, Effect::None);
+    let mut post = failed(&Method::POST, refused);
+    (post.keyed, post.vouched) = (true, true);
+    let just = WAIT + Duration::from_nanos(1);
+    for (effect, left, repeat) in [
+        (Effect::None, WAIT, false),
+        (Effect::None, just, true),
+        (Effect::Possible, just, false),
+        (Effect::Possible, plenty().time, false),
+        (Effect::Possible, plenty().time + just, true),
+    ] {
+        post.diagnosis.effect = effect;
+        post.key_left = Some(left);
+        let expected = if repeat {
+            Ok(WAIT)
+        } else {
+            Err(NotRepeated::KeyExpires { left })
+        };
+        assert_eq!(repeated(&post), expected, "{effect} {left:?}");
+    }
 }

@@ -35,7 +35,7 @@ pin_project! {
         Attempting { #[pin] inner: F },
         Draining { #[pin] body: R, #[pin] until: Sleep },
         Waiting { #[pin] until: Sleep },
-        Readying,
+        Readying { #[pin] until: Sleep },
         Done,
     }
 }
@@ -81,20 +81,31 @@ where
                 }
                 StateProjected::Waiting { until } => {
                     ready!(until.poll(cx));
-                    this.state.set(State::Readying);
+                    let until = sleep_until(turn.deadline());
+                    this.state.set(State::Readying { until });
                     continue;
                 }
-                StateProjected::Readying => match ready!(this.service.poll_ready(cx)) {
-                    Ok(()) => match turn.again(this.copies) {
-                        Some(request) => {
+                StateProjected::Readying { until } => {
+                    let Poll::Ready(ready) = this.service.poll_ready(cx) else {
+                        ready!(until.poll(cx));
+                        let ended = turn.end(turn.no_time());
+                        this.state.set(State::Done);
+                        return Poll::Ready(ended);
+                    };
+                    // A service that failed to get ready is not asked again.
+                    let again = ready.ok().map(|()| turn.again(this.copies));
+                    let ended = match again {
+                        Some(Some(request)) => {
                             let inner = this.service.call(request);
                             this.state.set(State::Attempting { inner });
                             continue;
                         }
-                        None => turn.end(NotRepeated::NotReplayable),
-                    },
-                    Err(error) => turn.judge(Err(error)),
-                },
+                        Some(None) => turn.end(NotRepeated::NotReplayable),
+                        None => turn.end(NotRepeated::Unready),
+                    };
+                    this.state.set(State::Done);
+                    return Poll::Ready(ended);
+                }
                 StateProjected::Done => return Poll::Pending,
             };
             match next {

@@ -1,5 +1,6 @@
 //! Repeats what failed, where that is safe, worth it and affordable.
 
+mod account;
 mod backoff;
 mod body;
 mod bucket;

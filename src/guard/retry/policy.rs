@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Settings;
 use super::backoff::after_hint;
 use super::bucket::SharedBudget;
-use crate::call::Call;
+use crate::call::{Call, redacted};
 use crate::destination::{Destination, Origin};
 use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
 use crate::registry::Registry;
@@ -23,7 +23,6 @@ pub(super) struct Policy {
 pub(super) type Classify = dyn Fn(&Failure<'_>) -> Option<Class> + Send + Sync;
 
 /// A failed attempt, as a classifier sees it.
-#[derive(Debug)]
 pub struct Failure<'a> {
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
@@ -105,10 +104,22 @@ impl Policy {
         }
         let own = backoff.wait(repeat, previous, fastrand::f64());
         let wait = after_hint(own, hint, fastrand::f64());
-        // Luck alone must not make it too long.
+        // Luck takes no more than half of what the wait itself leaves.
         let least = own.max(hint.unwrap_or_default());
-        let wait = if wait >= left { least } else { wait };
+        let spare = left.saturating_sub(least) / 2;
+        let wait = wait.min(least.saturating_add(spare));
         (own, wait)
+    }
+}
+
+impl fmt::Debug for Failure<'_> {
+    /// Without headers, query and userinfo: they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failure")
+            .field("method", &self.method)
+            .field("url", &redacted(self.uri))
+            .field("outcome", &self.outcome())
+            .finish_non_exhaustive()
     }
 }
 

@@ -10,16 +10,16 @@ use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
-use super::bucket::SharedBudget;
+use super::account::Account;
 use super::decide::{Failed, Left, decide};
 use super::policy::{Failure, Policy};
 use super::{Copies, RetryBody, Truncated};
 use crate::call::{Call, Repeating};
 use crate::clock;
-use crate::error::{BoxError, Error};
+use crate::error::{BoxError, Error, Guard};
 use crate::guard::drain::{DRAIN_TIME, Drain, Kept};
 use crate::hint::{hint, should_retry};
-use crate::hop::{Diagnosis, Hop, Keyed, Kind, NotRepeated, What};
+use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, What};
 use crate::replay::Saved;
 
 /// The attempts of one call to one destination.
@@ -27,15 +27,15 @@ pub(super) struct Turn<B> {
     policy: Arc<Policy>,
     call: Call,
     saved: Saved<B>,
-    budget: Arc<SharedBudget>,
+    account: Account,
     /// Given back when this ends: only one retry of a call repeats.
     _repeating: Option<Repeating>,
     left: Left,
     /// When the next attempt may begin, and our own part of the wait before it.
     due: Instant,
     previous: Option<Duration>,
-    /// Whether a repeat is paid for that has not begun.
-    paid: bool,
+    /// What the attempts so far may have done.
+    effect: Effect,
     /// Behind a pointer: nearly every call is one attempt.
     last: Option<Box<Last>>,
 }
@@ -72,10 +72,9 @@ impl<B> Turn<B> {
         let off = off.or_else(|| elsewhere.then_some(NotRepeated::CallerRepeats));
         let now = clock::now();
         let budget = policy.budget(request.uri(), now);
-        budget.deposit(now);
         Self {
             saved: Saved::of(request, copies),
-            budget,
+            account: Account::open(budget, call.clone(), now),
             _repeating: repeating,
             left: Left {
                 off,
@@ -85,7 +84,7 @@ impl<B> Turn<B> {
             },
             due: now,
             previous: None,
-            paid: false,
+            effect: Effect::None,
             last: None,
             policy,
             call,
@@ -104,9 +103,11 @@ impl<B> Turn<B> {
         E: Into<BoxError>,
     {
         self.left.made += 1;
-        self.charge_connection();
         match ended {
-            Ok(response) => self.judge_answer(response),
+            Ok(response) => {
+                self.account.end();
+                self.judge_answer(response)
+            }
             Err(error) => {
                 let error = Error::of_inner(error, Some(&self.call)).of(&self.call);
                 self.judge_error(error)
@@ -127,6 +128,7 @@ impl<B> Turn<B> {
         let Some(diagnosis) = judged else {
             return self.answer(response);
         };
+        self.effect = self.effect.max(diagnosis.effect);
         let hint = hint(response.headers(), clock::wall());
         match self.decide(diagnosis, (Some(response.headers()), hint)) {
             Ok(()) => {
@@ -138,7 +140,7 @@ impl<B> Turn<B> {
             }
             Err(reason) => {
                 self.call.stop(Some(reason));
-                Next::Return(Ok(response.map(RetryBody::live)))
+                Next::Return(Ok(self.live(response)))
             }
         }
     }
@@ -153,25 +155,27 @@ impl<B> Turn<B> {
             let saved = std::mem::replace(&mut self.saved, nothing);
             self.call.give_back(Box::new(saved));
         }
-        Next::Return(Ok(response.map(RetryBody::live)))
+        Next::Return(Ok(self.live(response)))
     }
 
-    fn judge_error<R>(&mut self, error: Error) -> Next<R>
+    fn judge_error<R>(&mut self, mut error: Error) -> Next<R>
     where
         B: Send + 'static,
     {
-        if let Some(guard) = error.refused_by() {
+        // Who stands above the wire and let nothing through.
+        let local = |guard: &Guard| matches!(guard, Guard::Breaker | Guard::Deadline);
+        let refused = error.refused_by();
+        if let Some(guard) = refused.filter(|guard| local(guard) && self.account.refused()) {
             self.call.note(What::Refused(guard));
-            if self.last.is_none() {
-                // Nor did the call come to anything: else an open circuit would save up for a storm.
-                self.budget.take_back(clock::now());
-                return Next::Return(Err(error));
-            }
-            // It cost the destination nothing.
-            self.budget.give_back(clock::now());
-            return self.end(NotRepeated::Refused(guard));
+            return match self.last {
+                None => Next::Return(Err(error)),
+                Some(_) => Next::Return(self.end(NotRepeated::Refused(guard))),
+            };
         }
-        match self.decide(error.diagnosis(), (None, error.retry_after())) {
+        self.account.end();
+        self.effect = self.effect.max(error.effect());
+        error.at_least(self.effect);
+        match self.decide(error.diagnosis(), (None, None)) {
             Ok(()) => {
                 self.last = Some(Box::new(Last::Error(error)));
                 Next::Wait
@@ -183,25 +187,47 @@ impl<B> Turn<B> {
         }
     }
 
+    fn live<R>(&self, response: Response<R>) -> Response<RetryBody<R>> {
+        let effect = if response.status().is_success() {
+            Effect::Done
+        } else {
+            self.effect.max(Effect::Possible)
+        };
+        response.map(|body| RetryBody::live(body, effect))
+    }
+
+    /// When the call has to be over.
+    pub(super) fn deadline(&self) -> Instant {
+        self.call.deadline()
+    }
+
+    /// What was left when there was no time left.
+    pub(super) fn no_time(&self) -> NotRepeated {
+        NotRepeated::NoTime {
+            wait: Duration::ZERO,
+            left: Duration::ZERO,
+        }
+    }
+
     /// A repeat that was to come does not: the caller gets the answer that it was to repeat.
-    pub(super) fn end<R>(&mut self, reason: NotRepeated) -> Next<R> {
+    pub(super) fn end<R>(&mut self, reason: NotRepeated) -> Result<Response<RetryBody<R>>, Error> {
         let Some(last) = self.last.take() else {
-            let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.call.effect());
-            return Next::Return(Err(Error::new(nothing).of(&self.call)));
+            let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.effect);
+            return Err(Error::new(nothing).of(&self.call));
         };
         self.call.stop(Some(reason));
-        Next::Return(match *last {
+        match *last {
             Last::Error(error) => Err(error),
             Last::Response(head, kept) => Ok(self.kept_response(head, kept)),
             Last::Head(head, drain) => Ok(self.kept_response(head, drain.kept())),
-        })
+        }
     }
 
     fn kept_response<R>(&self, mut head: Parts, kept: Kept) -> Response<RetryBody<R>> {
         if kept.truncated {
             head.extensions.insert(Truncated);
         }
-        Response::from_parts(head, RetryBody::kept(kept, &self.call))
+        Response::from_parts(head, RetryBody::kept(kept, self.effect))
     }
 
     /// Whether it is repeated; if so, the wait is noted and paid for.
@@ -220,34 +246,37 @@ impl<B> Turn<B> {
         let repeat = self.left.made - 1;
         let told = (diagnosis.kind, hint);
         let (own, wait) = policy.wait(told, (repeat, self.previous), self.left.time);
-        let failed = self.failed(diagnosis, headers);
-        let decided = decide(&failed, &self.left, wait, || self.budget.withdraw(now));
-        let wait = decided?;
-        self.paid = true;
+        let failed = Self::failed(&self.call, (&self.saved, &policy), diagnosis, headers);
+        let account = &mut self.account;
+        let wait = decide(&failed, &self.left, wait, || account.withdraw(now))?;
         self.call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);
-        let asked = hint.is_some();
+        let asked = hint.is_some_and(|hint| hint >= own);
         self.call.note(What::Waited { wait, asked });
         Ok(())
     }
 
-    fn failed<'a>(&'a self, diagnosis: Diagnosis, headers: Option<&'a HeaderMap>) -> Failed<'a> {
-        let Saved { method, uri, .. } = &self.saved;
-        let settings = &self.policy.settings;
-        let classify = self.policy.classify.as_deref();
-        let named = headers.zip(settings.should_retry_header.as_ref());
+    fn failed<'a>(
+        call: &'a Call,
+        (saved, policy): (&'a Saved<B>, &'a Policy),
+        diagnosis: Diagnosis,
+        headers: Option<&'a HeaderMap>,
+    ) -> Failed<'a> {
+        let Saved { method, uri, .. } = saved;
+        let named = headers.zip(policy.settings.should_retry_header.as_ref());
         let status = diagnosis.status;
         Failed {
             method,
             diagnosis,
-            keyed: self.call.carries_key(&self.saved.headers),
-            vouched: self.call.vouches_until(&self.saved.headers, self.left.time),
-            replayable: self.saved.body.is_some(),
-            whole_body: self.call.options().whole_body.is_some(),
-            listed: status.is_some_and(|status| self.policy.lists(&self.call, status)),
+            keyed: call.carries_key(&saved.headers),
+            vouched: call.vouches(&saved.headers),
+            key_left: call.key_left(&saved.headers),
+            replayable: saved.body.is_some(),
+            whole_body: call.options().whole_body.is_some(),
+            listed: status.is_some_and(|status| policy.lists(call, status)),
             should_retry: named.and_then(|(headers, name)| should_retry(headers, name)),
-            class: classify.and_then(|classify| {
+            class: policy.classify.as_deref().and_then(|classify| {
                 classify(&Failure {
                     method,
                     uri,
@@ -280,26 +309,7 @@ impl<B> Turn<B> {
     /// The request of the next attempt.
     pub(super) fn again(&mut self, copies: &impl Copies<B>) -> Option<Request<B>> {
         let request = self.saved.again(&self.call, copies)?;
-        self.paid = false;
+        self.account.begin();
         Some(request)
-    }
-
-    /// A connection that only a repeat needed is paid for like a repeat.
-    fn charge_connection(&self) {
-        if self.left.made < 2 {
-            return;
-        }
-        let last = self.call.last();
-        if last.is_some_and(|tracker| tracker.facts(|facts| !facts.dials.is_empty())) {
-            self.budget.charge(clock::now());
-        }
-    }
-}
-
-impl<B> Drop for Turn<B> {
-    fn drop(&mut self) {
-        if self.paid {
-            self.budget.give_back(clock::now());
-        }
     }
 }

@@ -1,17 +1,23 @@
 //! What a call carries through the stack, in its request's extensions.
 
+mod key;
+mod shown;
+
 use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::{Extensions, HeaderMap, HeaderName, Method, Request, StatusCode, Uri};
+use http::{Extensions, Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
+
+pub(crate) use self::key::KeyMark;
+pub(crate) use self::shown::redacted;
 
 use crate::clock;
 use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Effect, Keyed, NotRepeated, Note, Timeline, What, effect_of};
+use crate::hop::{Diagnosis, Effect, NotRepeated, Note, Timeline, What, effect_of};
 use crate::limit::Limit;
 use crate::options::Options;
 
@@ -36,8 +42,10 @@ struct Inner {
     repeated: AtomicBool,
     /// How many attempts whoever repeats may make.
     most_attempts: AtomicU32,
-    /// How many redirects were followed.
-    redirects: AtomicU32,
+    /// How many attempts were made before the last redirect; 0 is none.
+    leg: AtomicU32,
+    /// Whether the caller was given an answer.
+    answered: AtomicBool,
     /// What only a call that does not go straight through touches.
     cold: Mutex<Cold>,
 }
@@ -49,20 +57,10 @@ struct Cold {
     not_repeated: Option<NotRepeated>,
     /// Where redirects have led.
     redirected_to: Option<Uri>,
+    /// Attempts that no tracker followed.
+    untracked: u32,
     /// Something of the request that came back from below: a body that was never taken.
     returned: Option<Box<dyn Any + Send>>,
-}
-
-/// The idempotency key of a call, as far as repeating is concerned; its value is in the header.
-#[derive(Clone, Debug)]
-pub(crate) struct KeyMark {
-    pub(crate) name: HeaderName,
-    /// The caller brought or derived it, or said that the far side honours keys.
-    pub(crate) vouched: bool,
-    /// It was made for this call.
-    pub(crate) made: bool,
-    /// Until when the far side remembers it, where that is known.
-    pub(crate) expires_at: Option<SystemTime>,
 }
 
 impl Call {
@@ -73,7 +71,7 @@ impl Call {
         let started = clock::now();
         let outer = Self::of(request.extensions());
         let options = request.extensions_mut().remove::<Options>();
-        let options = options.unwrap_or_default();
+        let mut options = options.unwrap_or_default();
         let mut deadline = clock::after(started, options.deadline.unwrap_or(limit).get());
         if let Some(left) = options.inherited.left {
             deadline = deadline.min(clock::after(started, left));
@@ -81,7 +79,14 @@ impl Call {
         if let Some(outer) = &outer {
             deadline = deadline.min(outer.deadline());
         }
-        let repeated = options.inherited.repeated || outer.is_some_and(|outer| outer.is_repeated());
+        let mut most = options.inherited.most;
+        if let Some(outer) = &outer {
+            // What the caller wanted, it wants of every stack that its call goes through.
+            let whole = outer.is_repeated() || outer.options().no_retry;
+            most = most.max(whole.then(|| outer.most_attempts().max(2)));
+            options.streaming |= outer.options().streaming;
+        }
+        let key = outer.and_then(|outer| outer.key().cloned());
         let call = Self(Arc::new(Inner {
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -92,10 +97,11 @@ impl Call {
             first: OnceLock::new(),
             failure: OnceLock::new(),
             ended: OnceLock::new(),
-            key: OnceLock::new(),
-            repeated: AtomicBool::new(repeated),
-            most_attempts: AtomicU32::new(1),
-            redirects: AtomicU32::new(0),
+            key: key.map_or_else(OnceLock::new, OnceLock::from),
+            repeated: AtomicBool::new(most.is_some()),
+            most_attempts: AtomicU32::new(most.unwrap_or(1)),
+            leg: AtomicU32::new(0),
+            answered: AtomicBool::new(false),
             cold: Mutex::default(),
         }));
         request.extensions_mut().insert(call.clone());
@@ -176,18 +182,33 @@ impl Call {
     }
 
     pub(crate) fn attempt_count(&self) -> u32 {
-        let Some(_) = self.0.first.get() else {
-            return 0;
-        };
-        u32::try_from(self.cold().more.len()).map_or(u32::MAX, |more| more.saturating_add(1))
+        let cold = self.cold();
+        let more = u32::try_from(cold.more.len()).unwrap_or(u32::MAX);
+        let first = u32::from(self.0.first.get().is_some());
+        first.saturating_add(more).saturating_add(cold.untracked)
+    }
+
+    /// An attempt ended; where no tracker followed it since there were `before`, it is counted here.
+    pub(crate) fn count_attempt(&self, before: u32) {
+        if self.attempt_count() == before {
+            self.cold().untracked += 1;
+        }
     }
 
     /// Whether it may have happened: what one attempt may have done, the others do not undo.
     pub(crate) fn effect(&self) -> Effect {
         let trackers = self.trackers().into_iter();
-        let effects = trackers.map(|tracker| match tracker.failure() {
-            Some(failure) => failure.effect,
-            None => effect_of(&tracker),
+        let effects = trackers.map(|tracker| {
+            let effect = match tracker.failure() {
+                Some(failure) => failure.effect,
+                None => effect_of(&tracker),
+            };
+            // That a redirect's GET was answered does not say that the POST was done.
+            if tracker.facts(|facts| facts.other_method) {
+                effect.min(Effect::Possible)
+            } else {
+                effect
+            }
         });
         effects.max().unwrap_or(Effect::None)
     }
@@ -210,49 +231,11 @@ impl Call {
         self.0.most_attempts.load(Ordering::Relaxed)
     }
 
-    /// Says which header carries the key of this call.
-    pub(crate) fn mark_key(&self, mark: KeyMark) {
-        let _ = self.0.key.set(mark);
-    }
-
-    pub(crate) fn key(&self) -> Option<&KeyMark> {
-        self.0.key.get()
-    }
-
-    /// Whether a request of this call carries a key that the far side is known to honour.
-    pub(crate) fn vouches(&self, headers: &HeaderMap) -> bool {
-        self.key()
-            .is_some_and(|key| key.vouched && headers.contains_key(&key.name))
-    }
-
-    /// What the key of a request that goes out now is to the far side.
-    pub(crate) fn keyed(&self, headers: &HeaderMap) -> Keyed {
-        match self.key() {
-            _ if !self.vouches(headers) => Keyed::No,
-            None => Keyed::No,
-            Some(key) if !key.made => Keyed::Given,
-            Some(_) if self.effect() == Effect::None => Keyed::Fresh,
-            Some(_) => Keyed::Again,
-        }
-    }
-
-    /// Whether a request of this call carries its key.
-    pub(crate) fn carries_key(&self, headers: &HeaderMap) -> bool {
-        self.key()
-            .is_some_and(|key| headers.contains_key(&key.name))
-    }
-
-    /// Whether the key of a request is honoured, and will be remembered for as long as `left`.
-    pub(crate) fn vouches_until(&self, headers: &HeaderMap, left: Duration) -> bool {
-        let expires_at = self.key().and_then(|key| key.expires_at);
-        let remembered =
-            |at: SystemTime| clock::wall().checked_add(left).is_some_and(|end| end < at);
-        self.vouches(headers) && expires_at.is_none_or(remembered)
-    }
-
     /// A redirect is followed.
     pub(crate) fn redirected(&self, status: StatusCode, uri: &Uri) {
-        self.0.redirects.fetch_add(1, Ordering::Relaxed);
+        self.0
+            .leg
+            .store(self.attempt_count().max(1), Ordering::Relaxed);
         let url = redacted(uri);
         self.note(What::Redirected { status, url });
         self.cold().redirected_to = Some(uri.clone());
@@ -266,7 +249,12 @@ impl Call {
 
     /// Whether a redirect led away from the URL of the call.
     pub(crate) fn is_redirected(&self) -> bool {
-        self.0.redirects.load(Ordering::Relaxed) > 0
+        self.attempts_before_leg() > 0
+    }
+
+    /// How many attempts were made at other URLs.
+    pub(crate) fn attempts_before_leg(&self) -> u32 {
+        self.0.leg.load(Ordering::Relaxed)
     }
 
     pub(crate) fn note(&self, what: What) {
@@ -312,6 +300,15 @@ impl Call {
         self.end();
     }
 
+    /// The caller has its answer.
+    pub(crate) fn answer(&self) {
+        self.0.answered.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_answered(&self) -> bool {
+        self.0.answered.load(Ordering::Relaxed)
+    }
+
     /// The call is over.
     pub(crate) fn end(&self) {
         self.0.ended.get_or_init(clock::now);
@@ -347,41 +344,9 @@ impl fmt::Debug for Call {
     }
 }
 
-/// An URL as it may be shown: scheme, host, port and path. Userinfo, query and fragment may be
-/// secret and are left out.
-pub(crate) fn redacted(uri: &Uri) -> String {
-    let mut shown = String::new();
-    if let Some(scheme) = uri.scheme_str() {
-        shown.push_str(scheme);
-        shown.push_str("://");
-    }
-    shown.push_str(uri.host().unwrap_or_default());
-    if let Some(port) = uri.port() {
-        shown.push(':');
-        shown.push_str(port.as_str());
-    }
-    shown.push_str(uri.path());
-    shown
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn url_is_shown_without_userinfo_and_query() {
-        for (uri, shown) in [
-            (
-                "https://u:p@api.test:8443/v1?key=s",
-                "https://api.test:8443/v1",
-            ),
-            ("http://[::1]:80/", "http://[::1]:80/"),
-            ("/v1?key=s", "/v1"),
-            ("https://api.test", "https://api.test/"),
-        ] {
-            assert_eq!(redacted(&uri.parse().unwrap()), shown);
-        }
-    }
 
     #[tokio::test(start_paused = true)]
     async fn call_inside_a_call_keeps_the_earlier_deadline() {

@@ -1,0 +1,40 @@
+//! What may be shown of a request.
+
+use http::Uri;
+
+/// An URL as it may be shown: scheme, host, port and path. Userinfo, query and fragment may be
+/// secret and are left out.
+pub(crate) fn redacted(uri: &Uri) -> String {
+    let mut shown = String::new();
+    if let Some(scheme) = uri.scheme_str() {
+        shown.push_str(scheme);
+        shown.push_str("://");
+    }
+    shown.push_str(uri.host().unwrap_or_default());
+    if let Some(port) = uri.port() {
+        shown.push(':');
+        shown.push_str(port.as_str());
+    }
+    shown.push_str(uri.path());
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn url_is_shown_without_userinfo_and_query() {
+        for (uri, shown) in [
+            (
+                "https://u:p@api.test:8443/v1?key=s",
+                "https://api.test:8443/v1",
+            ),
+            ("http://[::1]:80/", "http://[::1]:80/"),
+            ("/v1?key=s", "/v1"),
+            ("https://api.test", "https://api.test/"),
+        ] {
+            assert_eq!(redacted(&uri.parse().unwrap()), shown);
+        }
+    }
+}

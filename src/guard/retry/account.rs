@@ -1,0 +1,96 @@
+//! What one call pays into its destination's budget, and takes out of it.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::bucket::SharedBudget;
+use crate::call::Call;
+use crate::clock;
+
+/// The account of one call. Dropped, it gives back what was taken for a repeat that was not begun.
+pub(super) struct Account {
+    budget: Arc<SharedBudget>,
+    call: Call,
+    /// When the repeat that comes next was paid for.
+    paid: Option<Instant>,
+    /// Whether an attempt is under way, and a repeat.
+    repeating: bool,
+    /// How many attempts had reached the wire before the one that is under way.
+    before: u32,
+}
+
+impl Account {
+    /// A call begins, and pays in.
+    pub(super) fn open(budget: Arc<SharedBudget>, call: Call, now: Instant) -> Self {
+        budget.deposit(now);
+        Self {
+            before: call.attempt_count(),
+            budget,
+            call,
+            paid: None,
+            repeating: false,
+        }
+    }
+
+    /// Pays for a repeat, if there is enough.
+    pub(super) fn withdraw(&mut self, now: Instant) -> bool {
+        let affordable = self.budget.withdraw(now);
+        if affordable {
+            self.paid = Some(now);
+        }
+        affordable
+    }
+
+    /// The repeat begins.
+    pub(super) fn begin(&mut self) {
+        self.before = self.call.attempt_count();
+        self.repeating = true;
+    }
+
+    /// The attempt ended, and came to the wire, as far as anybody can tell.
+    pub(super) fn end(&mut self) {
+        self.call.count_attempt(self.before);
+        if self.repeating {
+            self.charge_connection();
+        }
+        self.paid = None;
+        self.repeating = false;
+    }
+
+    /// A guard below let nothing through. False if something came to the wire all the same.
+    pub(super) fn refused(&mut self) -> bool {
+        if self.call.attempt_count() > self.before {
+            return false;
+        }
+        let now = clock::now();
+        match self.paid.take() {
+            Some(paid) => self.budget.give_back(paid, now),
+            // Nor did the call come to anything: else an open circuit would save up for a storm.
+            None => self.budget.take_back(now),
+        }
+        self.repeating = false;
+        true
+    }
+
+    /// A connection that only a repeat needed is paid for like a repeat.
+    fn charge_connection(&self) {
+        if self.call.attempt_count() == self.before {
+            return;
+        }
+        let last = self.call.last();
+        if last.is_some_and(|tracker| tracker.facts(|facts| !facts.dials.is_empty())) {
+            self.budget.charge(clock::now());
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        match self.paid.take() {
+            Some(_) if self.repeating => self.charge_connection(),
+            Some(paid) => self.budget.give_back(paid, clock::now()),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Layers alone tell the truth, too: effects, attempts, the last real answer.
+
+#[cfg(test)]
+mod mock;
+#[cfg(test)]
+mod net;
+
+#[cfg(test)]
+mod tests {
+
+    use std::io::ErrorKind;
+    use std::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{Method, Request, Response};
+    use http_body_util::{BodyExt, Full};
+
+    use sevenhops::guard::redirect;
+    use sevenhops::guard::retry::{Backoff, Budget, Jitter, Settings};
+
+    use sevenhops::limit::Limits;
+    use sevenhops::testing::{FaultServer, Reply};
+    use sevenhops::{
+        AttemptLayer, BreakerLayer, Destination, Effect, Hop, RedirectLayer, RetryLayer,
+        StandardLayer, Transport,
+    };
+    use tower::{Layer, Service, ServiceExt, service_fn};
+
+    use super::mock::{Mock, Step, request, saying, status, with};
+    use super::net::{Net, url};
+
+    const SECS: fn(u64) -> Duration = Duration::from_secs;
+    const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
+
+    fn steady() -> Settings {
+        Settings::new().backoff(Backoff::new().jitter(Jitter::None))
+    }
+
+    // RetryLayer without CallLayer.
+    #[tokio::test]
+    async fn retry_layer_alone_keeps_the_greatest_effect() {
+        let net = Net::new().await;
+        let identity = net.authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder()
+            .tls(identity)
+            .http2()
+            .start()
+            .await
+            .unwrap();
+        server.on_request([
+            Reply::CloseAfterRequest,
+            Reply::ResetStream(h2::Reason::REFUSED_STREAM),
+            Reply::ResetStream(h2::Reason::REFUSED_STREAM),
+        ]);
+        let limits = Limits::new(SECS(10)).unwrap();
+        let transport = Transport::builder(limits)
+            .tls(net.authority.client_config())
+            .resolver(net.dns.resolver())
+            .build()
+            .unwrap();
+        let service = RetryLayer::new(steady())
+            .unwrap()
+            .layer(AttemptLayer::new(limits).layer(transport));
+        let put = Request::put(url(&server, "https"))
+            .body(Full::new(Bytes::from_static(b"amount=100")))
+            .unwrap();
+        let error = service.oneshot(put).await.unwrap_err();
+        assert_eq!(server.requests_seen(), 3);
+        assert_eq!(error.effect(), Effect::Possible, "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn redirect_layer_alone_does_not_claim_that_a_303_had_no_effect() {
+        let mock = Mock::new([with(303, "location", "http://api.test/done")]);
+        let service = RedirectLayer::new(redirect::Settings::new())
+            .unwrap()
+            .layer(mock.clone());
+        let error = service.oneshot(request(Method::POST)).await.unwrap_err();
+        assert_eq!(error.effect(), Effect::Possible, "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn kept_body_that_breaks_off_does_not_claim_no_effect() {
+        let mock = Mock::new([saying(503, vec![b'x'; 100_000])]);
+        let breaker = BreakerLayer::new(Limits::new(SECS(10)).unwrap());
+        let handle = breaker.handle();
+        let api: Destination = "https://api.test".parse().unwrap();
+        let retry = RetryLayer::new(steady()).unwrap().classify(move |_| {
+            handle.isolate(&api);
+            None
+        });
+        let service = retry.layer(breaker.layer(mock.clone()));
+        let response = service.oneshot(request(Method::PUT)).await.unwrap();
+        assert_eq!(response.status(), 503);
+        let error = response.into_body().collect().await.unwrap_err();
+        assert_eq!(error.effect(), Effect::Possible, "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repeat_that_never_gets_ready_leaves_the_last_answer_as_it_was() {
+        let mock = Mock::new([status(503)]);
+        let once = Once {
+            inner: mock.clone(),
+            calls: Arc::default(),
+            fail: None,
+            failed: false,
+        };
+        let settings = sevenhops::Settings::new(SECS(10)).retry(steady());
+        let service = StandardLayer::with(&settings).unwrap().layer(once);
+        match service.oneshot(request(Method::GET)).await {
+            Ok(response) => assert_eq!(response.status(), 503),
+            Err(error) => {
+                let timeline = error.timeline().unwrap();
+                panic!(
+                    "{error}\nattempt 1 now reads {:?}",
+                    timeline.attempts()[0].outcome
+                );
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn body_that_breaks_off_under_a_retry_alone_is_receive_and_done() {
+        let service = RetryLayer::new(steady()).unwrap().layer(service_fn(
+            async |_: Request<Full<Bytes>>| Ok::<_, std::io::Error>(Response::new(Broken)),
+        ));
+        let response = service.oneshot(request(Method::POST)).await.unwrap();
+        let error = response.into_body().collect().await.unwrap_err();
+        assert_eq!(
+            (error.hop(), error.effect()),
+            (Some(Hop::Receive), Effect::Done),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_readiness_does_not_pay_twice() {
+        // Two tokens; one repeat is sent after a readiness that failed: one is left.
+        let mock = Mock::new([status(503), status(200), status(503), status(200)]);
+        let two = Budget::new()
+            .ratio(0.0)
+            .at_least_per_second(2)
+            .over(SECS(1));
+        let layer = RetryLayer::new(steady().budget(two)).unwrap();
+        let once = |fail| Once {
+            inner: mock.clone(),
+            calls: Arc::default(),
+            fail: Some(fail),
+            failed: false,
+        };
+        let _first = layer.layer(once(1)).oneshot(request(Method::GET)).await;
+        let second = layer.layer(once(99)).oneshot(request(Method::GET)).await;
+        assert_eq!(second.unwrap().status(), 200, "a token is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_alone_says_how_many_attempts_it_made() {
+        let mock = Mock::new([LOST, LOST, LOST]);
+        let service = RetryLayer::new(steady()).unwrap().layer(mock.clone());
+        let error = service.oneshot(request(Method::GET)).await.unwrap_err();
+        assert_eq!((mock.count(), error.attempts()), (3, 3));
+    }
+
+    // A redirect guard below the retry refuses what attempt 2 led to: that is the last real answer.
+    #[tokio::test(start_paused = true)]
+    async fn refusal_that_came_after_an_attempt_is_the_last_answer() {
+        let mock = Mock::new([status(503), with(303, "location", "http://api.test/done")]);
+        let redirect = RedirectLayer::new(redirect::Settings::new()).unwrap();
+        let retry = RetryLayer::new(steady()).unwrap();
+        let service = retry.layer(redirect.layer(mock.clone()));
+        let answer = service.oneshot(request(Method::PUT)).await;
+        assert_eq!(mock.count(), 2);
+        assert!(answer.is_err(), "{:?}", answer.map(|r| r.status()));
+    }
+
+    struct Broken;
+
+    impl http_body::Body for Broken {
+        type Data = Bytes;
+        type Error = std::io::Error;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
+            Poll::Ready(Some(Err(ErrorKind::ConnectionReset.into())))
+        }
+    }
+
+    /// Ready once, then never again.
+    #[derive(Clone)]
+    struct Once {
+        inner: Mock,
+        calls: Arc<AtomicU32>,
+        fail: Option<u32>,
+        failed: bool,
+    }
+
+    impl Service<Request<Full<Bytes>>> for Once {
+        type Response = Response<Full<Bytes>>;
+        type Error = std::io::Error;
+        type Future = <Mock as Service<Request<Full<Bytes>>>>::Future;
+        fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+            let made = self.calls.load(Ordering::Relaxed);
+            match self.fail {
+                None if made == 1 && !self.failed => Poll::Pending,
+                Some(at) if made == at => {
+                    self.fail = None;
+                    self.failed = true;
+                    Poll::Ready(Err(ErrorKind::ConnectionReset.into()))
+                }
+                _ => Poll::Ready(Ok(())),
+            }
+        }
+        fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
+            self.calls.fetch_add(1, Ordering::Relaxed);
+            self.inner.call(request)
+        }
+    }
+}

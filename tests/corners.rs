@@ -1,0 +1,363 @@
+//! Where guards meet: effects, budgets, secrets and reasons.
+
+#[cfg(test)]
+mod mock;
+#[cfg(test)]
+mod net;
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::io::ErrorKind;
+    use std::pin::Pin;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::{Arc, Mutex};
+    use std::task::{Context, Poll};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{Method, Request, Response, StatusCode};
+    use http_body_util::Full;
+
+    use sevenhops::guard::retry::{Backoff, Budget, Jitter, Settings};
+    use sevenhops::hop::NotRepeated;
+
+    use sevenhops::testing::{Answer, FaultServer, Reply};
+    use sevenhops::{CallLayer, Destination, Effect, Options, StandardLayer, StandardService};
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use super::mock::{Mock, request, status, with};
+    use super::net::{Net, url};
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+    fn steady() -> Settings {
+        Settings::new().backoff(Backoff::new().jitter(Jitter::None))
+    }
+
+    fn stack(retry: Settings, mock: &Mock) -> StandardService<Mock> {
+        let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
+        StandardLayer::with(&settings).unwrap().layer(mock.clone())
+    }
+
+    fn optional(method: Method, options: Options) -> Request<Full<Bytes>> {
+        let mut request = request(method);
+        request.extensions_mut().insert(options);
+        request
+    }
+
+    // effect None after an attempt that may have happened.
+    #[tokio::test]
+    async fn decode_error_does_not_forget_an_earlier_attempt() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.on_request([
+            Reply::CloseAfterRequest,
+            Answer::new(StatusCode::NOT_FOUND).body("nope").into(),
+        ]);
+        let post = net
+            .client()
+            .post(url(&server, "http"))
+            .honours_keys(true)
+            .body("amount=100");
+        let response = post.send().await.unwrap();
+        assert_eq!(response.timeline().unwrap().effect(), Effect::Possible);
+        let error = response.json::<serde_json::Value>().await.unwrap_err();
+        assert_eq!(error.effect(), Effect::Possible, "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn token_given_back_after_it_expired_is_not_minted() {
+        let mock = Mock::new((0..20).map(|_| status(503)));
+        let one = Budget::new()
+            .ratio(0.0)
+            .at_least_per_second(1)
+            .over(SECS(1));
+        let wait = Backoff::new().jitter(Jitter::Constant).base(MS(1_500));
+        let retry = Settings::new().backoff(wait).budget(one).attempts(2);
+        let service = stack(retry, &mock);
+        // Paid at 0, expired at 1 s, cancelled and given back at 1.2 s.
+        let calling = service.clone().oneshot(request(Method::GET));
+        assert!(tokio::time::timeout(MS(1_200), calling).await.is_err());
+        let before = mock.count();
+        let calls = (0..2).map(|_| tokio::spawn(service.clone().oneshot(request(Method::GET))));
+        let calls: Vec<_> = calls.collect();
+        for call in calls {
+            call.await.unwrap().unwrap();
+        }
+        assert_eq!(mock.count() - before, 2 + 1, "reserve of 1 paid for 2");
+    }
+
+    #[tokio::test]
+    async fn repeat_refused_by_the_breaker_costs_no_budget() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+        let two = Budget::new()
+            .ratio(0.0)
+            .at_least_per_second(1)
+            .over(SECS(2));
+        let quick = Settings::new()
+            .backoff(Backoff::new().base(MS(1)))
+            .attempts(2)
+            .budget(two);
+        let shut = Arc::new(Mutex::new(
+            None::<(sevenhops::guard::breaker::Breaker, Destination)>,
+        ));
+        let shutting = Arc::clone(&shut);
+        let client = net
+            .builder()
+            .retry(quick)
+            .classify(move |_| {
+                if let Some((breaker, api)) = shutting.lock().unwrap().take() {
+                    breaker.isolate(&api);
+                }
+                None
+            })
+            .build()
+            .unwrap();
+        let url = url(&server, "http");
+        let api: Destination = url.trim_end_matches("/v1/charges").parse().unwrap();
+        *shut.lock().unwrap() = Some((client.breaker().clone(), api.clone()));
+        let response = client.get(&url).send().await.unwrap();
+        assert!(matches!(
+            response.timeline().unwrap().not_repeated(),
+            Some(NotRepeated::Refused(_))
+        ));
+        response.bytes().await.unwrap();
+        client.breaker().close(&api);
+        let before = server.requests_seen();
+        for _ in 0..4 {
+            client
+                .get(&url)
+                .send()
+                .await
+                .unwrap()
+                .bytes()
+                .await
+                .unwrap();
+        }
+        assert_eq!(server.requests_seen() - before, 4 + 2, "a token is gone");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn debug_of_what_a_classifier_sees_holds_no_secret() {
+        let seen = Arc::new(Mutex::new(String::new()));
+        let told = Arc::clone(&seen);
+        let mock = Mock::new([with(404, "set-cookie", "session=canary")]);
+        let layer = StandardLayer::new(SECS(10))
+            .unwrap()
+            .classify(move |failure| {
+                *told.lock().unwrap() = format!("{failure:?}");
+                None
+            });
+        let mut get = request(Method::GET);
+        *get.uri_mut() = "https://u:canary@api.test/v1?key=canary".parse().unwrap();
+        layer.layer(mock).oneshot(get).await.unwrap();
+        let seen = seen.lock().unwrap().clone();
+        assert!(!seen.contains("canary"), "{seen}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hint_holds_for_a_whole_body_call_whose_error_body_breaks_off() {
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&times);
+        let service = StandardLayer::with(&sevenhops::Settings::new(SECS(10)).retry(steady()))
+            .unwrap()
+            .layer(service_fn(move |_: Request<Full<Bytes>>| {
+                told.lock().unwrap().push(tokio::time::Instant::now());
+                let answer = Response::builder().status(429).header("retry-after", "3");
+                std::future::ready(Ok::<_, Infallible>(answer.body(Broken).unwrap()))
+            }));
+        let get = optional(Method::GET, Options::new().whole_body(1_000));
+        let _ = service.oneshot(get).await;
+        let times = times.lock().unwrap().clone();
+        let waits: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(waits.iter().all(|wait| *wait >= SECS(3)), "{waits:?}");
+    }
+
+    // a status that lasts is repeated because its body broke off.
+    #[tokio::test(start_paused = true)]
+    async fn status_that_lasts_is_not_repeated_because_its_body_breaks_off() {
+        let count = Arc::new(AtomicU32::new(0));
+        let counting = Arc::clone(&count);
+        let service = StandardLayer::with(&sevenhops::Settings::new(SECS(10)).retry(steady()))
+            .unwrap()
+            .layer(service_fn(move |_: Request<Full<Bytes>>| {
+                counting.fetch_add(1, Ordering::Relaxed);
+                let answer = Response::builder().status(401);
+                std::future::ready(Ok::<_, Infallible>(answer.body(Broken).unwrap()))
+            }));
+        let post = optional(Method::POST, Options::new().whole_body(1_000));
+        let response = service.oneshot(post).await.unwrap();
+        assert_eq!(response.status(), 401);
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn credentials_of_the_url_go_along_at_home() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let moved = Answer::new(StatusCode::FOUND).header("location", "/new");
+        server.on_request([moved.into()]);
+        let url = url(&server, "http").replace("http://", "http://user:pw@");
+        net.client().get(url).send().await.unwrap();
+        let seen = server.requests();
+        assert_eq!(seen.len(), 2);
+        assert!(seen[0].headers.contains_key("authorization"));
+        assert!(
+            seen[1].headers.contains_key("authorization"),
+            "lost at home"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn head_that_comes_after_the_deadline_is_discarded() {
+        let service =
+            CallLayer::new(SECS(1))
+                .unwrap()
+                .layer(service_fn(async |_: Request<Full<Bytes>>| {
+                    tokio::time::sleep(SECS(2)).await;
+                    Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
+                }));
+        let calling = tokio::spawn(service.oneshot(request(Method::GET)));
+        tokio::task::yield_now().await;
+        tokio::time::advance(SECS(3)).await;
+        assert!(calling.await.unwrap().is_err(), "accepted at 3 s of 1 s");
+    }
+
+    #[tokio::test]
+    async fn default_headers_of_the_reqwest_hook_stay_at_home() {
+        let net = Net::new().await;
+        net.dns.set(
+            "other.test",
+            sevenhops::testing::Script::addresses([[127, 0, 0, 1].into()]),
+        );
+        let home = FaultServer::builder().start().await.unwrap();
+        let away = FaultServer::builder().start().await.unwrap();
+        let there = format!("http://other.test:{}/", away.addr().port());
+        home.default_reply(Answer::new(StatusCode::FOUND).header("location", &there));
+        let client = net.builder().reqwest(|builder| {
+            let value = http::HeaderValue::from_static("Bearer canary");
+            builder.default_headers([(http::header::AUTHORIZATION, value)].into_iter().collect())
+        });
+        let client = match client.build() {
+            Ok(client) => client,
+            Err(_) => return, // refused at build: fine
+        };
+        client.get(url(&home, "http")).send().await.unwrap();
+        assert!(
+            !away.requests()[0].headers.contains_key("authorization"),
+            "credential sent to another origin"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn host_header_of_the_caller_is_kept_at_home() {
+        let mock = Mock::new([with(302, "location", "/b")]);
+        let mut get = request(Method::GET);
+        get.headers_mut()
+            .insert("host", "tenant.test".parse().unwrap());
+        stack(steady(), &mock).oneshot(get).await.unwrap();
+        assert_eq!(mock.asked()[1].header("host"), Some("tenant.test"));
+    }
+
+    #[cfg(feature = "serde")]
+    #[tokio::test(start_paused = true)]
+    async fn classifier_that_panics_harms_only_its_call() {
+        let mock = Mock::new([status(503), status(503)]);
+        let first = Arc::new(AtomicU32::new(0));
+        let layer = StandardLayer::new(SECS(10)).unwrap().classify(move |_| {
+            assert!(first.fetch_add(1, Ordering::Relaxed) > 0, "boom");
+            None
+        });
+        let service = layer.layer(mock.clone());
+        let call = tokio::spawn(service.clone().oneshot(request(Method::GET)));
+        assert!(call.await.unwrap_err().is_panic());
+        let response = service.oneshot(request(Method::GET)).await.unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (200, 3));
+    }
+
+    // what is recorded of a call that its caller gave up while it waited for a repeat.
+    #[test]
+    fn call_cancelled_between_attempts_is_not_recorded_as_failed() {
+        use tracing_subscriber::layer::SubscriberExt;
+        #[derive(Clone, Default)]
+        struct Words(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Words {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let words = Words::default();
+        let writer = words.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
+            .with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::with_default(subscriber, || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .start_paused(true)
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let mock = Mock::new([status(503)]);
+                let calling = stack(steady(), &mock).oneshot(request(Method::GET));
+                assert!(tokio::time::timeout(MS(50), calling).await.is_err());
+            });
+        });
+        let told = String::from_utf8(words.0.lock().unwrap().clone()).unwrap();
+        let call = told
+            .lines()
+            .rfind(|line| line.contains("call{") && !line.contains("attempt{"));
+        assert!(!call.unwrap().contains("otel.status_code"), "{told}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn destination_error_holds_no_query() {
+        let refused = "https://api.test/?key=canary".parse::<Destination>();
+        let told = refused.unwrap_err().to_string();
+        assert!(!told.contains("canary"), "{told}");
+    }
+
+    // The POST was answered by 302; that the GET it became was answered by 200 says nothing of it.
+    #[tokio::test]
+    async fn success_of_the_get_is_not_the_success_of_the_post() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.on_request([
+            Answer::new(StatusCode::FOUND)
+                .header("location", "/login")
+                .into(),
+            Reply::TruncateBody {
+                declared: 100,
+                sent: Bytes::from_static(b"<html>"),
+            },
+        ]);
+        let post = net.client().post(url(&server, "http")).body("amount=100");
+        let response = post.send().await.unwrap();
+        assert_eq!(server.requests()[1].method, Method::GET);
+        let error = response.bytes().await.unwrap_err();
+        assert_eq!(error.effect(), Effect::Possible, "{error}");
+    }
+
+    struct Broken;
+
+    impl http_body::Body for Broken {
+        type Data = Bytes;
+        type Error = std::io::Error;
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
+            Poll::Ready(Some(Err(ErrorKind::ConnectionReset.into())))
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Stacks inside one another, and processes behind one another: one key, one deadline, one that repeats.
+
+#[cfg(test)]
+mod mock;
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::io::ErrorKind;
+    use std::pin::Pin;
+
+    use std::task::{Context, Poll};
+    use std::time::{Duration, SystemTime};
+
+    use bytes::Bytes;
+    use http::{Method, Request, Response};
+    use http_body_util::{BodyExt, Full};
+    use sevenhops::guard::idempotency::Key;
+
+    use sevenhops::guard::retry::{Backoff, Jitter, Settings};
+
+    use sevenhops::{IdempotencyLayer, Options, StandardLayer, StandardService};
+    use tower::{Layer, ServiceExt, service_fn};
+
+    use super::mock::{Mock, Step, request, status, with};
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    const SECS: fn(u64) -> Duration = Duration::from_secs;
+    const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+    fn steady() -> Settings {
+        Settings::new().backoff(Backoff::new().jitter(Jitter::None))
+    }
+
+    fn stack(retry: Settings, mock: &Mock) -> StandardService<Mock> {
+        let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
+        StandardLayer::with(&settings).unwrap().layer(mock.clone())
+    }
+
+    fn optional(method: Method, options: Options) -> Request<Full<Bytes>> {
+        let mut request = request(method);
+        request.extensions_mut().insert(options);
+        request
+    }
+
+    // a key that an outer layer of ours made up is "brought" for the inner stack: a licence.
+    #[tokio::test(start_paused = true)]
+    async fn made_key_is_no_licence_for_a_stack_inside() {
+        let mock = Mock::new([LOST]);
+        let service = IdempotencyLayer::default().layer(stack(steady(), &mock));
+        let _ = service.oneshot(request(Method::POST)).await;
+        assert_eq!(mock.count(), 1, "double send");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn made_key_no_licence_nested_standard_stacks_no_retry() {
+        let mock = Mock::new([LOST]);
+        let outer = StandardLayer::new(SECS(10)).unwrap();
+        let service = outer.layer(stack(steady(), &mock));
+        let post = optional(Method::POST, Options::new().no_retry());
+        let _ = service.oneshot(post).await;
+        assert_eq!(mock.count(), 1, "double send");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn honours_keys_false_holds_in_a_nested_stack() {
+        let mock = Mock::new([LOST]);
+        let once = sevenhops::Settings::new(SECS(10)).retry(steady().attempts(1));
+        let outer = StandardLayer::with(&once).unwrap();
+        let service = outer.layer(stack(steady(), &mock));
+        let post = optional(Method::POST, Options::new().honours_keys(false));
+        let _ = service.oneshot(post).await;
+        assert_eq!(mock.count(), 1, "double send");
+    }
+
+    // A repeats; B inherits; C must hear that somebody repeats.
+    #[tokio::test(start_paused = true)]
+    async fn third_process_hears_that_the_first_repeats() {
+        let settings = sevenhops::Settings::new(SECS(10))
+            .retry(steady())
+            .propagating(true);
+        let a = Mock::new([]);
+        let layer = StandardLayer::with(&settings).unwrap();
+        layer
+            .layer(a.clone())
+            .oneshot(request(Method::GET))
+            .await
+            .unwrap();
+        let from_a = a.asked()[0].head.headers.clone();
+        let b = Mock::new([]);
+        let layer = StandardLayer::with(&settings).unwrap();
+        let get = optional(Method::GET, Options::new().inherit(&from_a));
+        layer.layer(b.clone()).oneshot(get).await.unwrap();
+        let from_b = b.asked()[0].head.headers.clone();
+        let c = Mock::new((0..9).map(|_| status(503)));
+        let get = optional(Method::GET, Options::new().inherit(&from_b));
+        stack(steady(), &c).oneshot(get).await.unwrap();
+        assert_eq!(c.count(), 1, "C repeats although A does");
+    }
+
+    // the far side has forgotten the key by the time the repeat is sent.
+    #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
+    #[tokio::test(start_paused = true)]
+    async fn derived_key_is_not_sent_after_it_expired() {
+        let made_at = SystemTime::now() - DAY + SECS(5);
+        let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
+        let mock = Mock::new([with(429, "retry-after", "6")]);
+        let options = Options::new().idempotency_key(key);
+        let _start = tokio::time::Instant::now();
+        let _ = stack(steady(), &mock)
+            .oneshot(optional(Method::POST, options))
+            .await;
+        assert_eq!(mock.count(), 1, "sent a second after the key was forgotten");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_retry_makes_one_attempt_also_through_two_stacks() {
+        let mock = Mock::new((0..9).map(|_| status(503)));
+        let outer = StandardLayer::new(SECS(10)).unwrap();
+        let service = outer.layer(stack(steady(), &mock));
+        let get = optional(Method::GET, Options::new().no_retry());
+        service.oneshot(get).await.unwrap();
+        assert_eq!(mock.count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn empty_key_is_no_licence() {
+        let mock = Mock::new([LOST]);
+        let mut post = request(Method::POST);
+        post.headers_mut()
+            .insert("idempotency-key", "".parse().unwrap());
+        let _ = stack(steady(), &mock).oneshot(post).await;
+        assert_eq!(mock.count(), 1, "double send under an empty key");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn malformed_attempt_header_is_ignored() {
+        for value in [";max=3", "x;max=3", "-1;max=99999999999999999999999"] {
+            let mut headers = http::HeaderMap::new();
+            headers.insert("sevenhops-attempt", value.parse().unwrap());
+            let mock = Mock::new((0..9).map(|_| status(503)));
+            let get = optional(Method::GET, Options::new().inherit(&headers));
+            stack(steady(), &mock).oneshot(get).await.unwrap();
+            assert_eq!(mock.count(), 3, "{value}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempt_header_never_counts_beyond_its_most() {
+        let mock = Mock::new([
+            status(503),
+            status(503),
+            with(302, "location", "/b"),
+            status(503),
+            status(503),
+        ]);
+        let settings = sevenhops::Settings::new(SECS(10))
+            .retry(steady())
+            .propagating(true);
+        let layer = StandardLayer::with(&settings).unwrap();
+        layer
+            .layer(mock.clone())
+            .oneshot(request(Method::GET))
+            .await
+            .unwrap();
+        let sent: Vec<_> = mock
+            .asked()
+            .iter()
+            .map(|asked| asked.header("sevenhops-attempt").unwrap().to_owned())
+            .collect();
+        assert!(!sent.contains(&"4;max=3".to_owned()), "{sent:?}");
+    }
+
+    // Two keys: which one counts, nobody knows.
+    #[tokio::test(start_paused = true)]
+    async fn two_keys_are_no_licence() {
+        let mock = Mock::new([LOST]);
+        let mut post = request(Method::POST);
+        post.headers_mut()
+            .append("idempotency-key", "one".parse().unwrap());
+        post.headers_mut()
+            .append("idempotency-key", "two".parse().unwrap());
+        let _ = stack(steady(), &mock).oneshot(post).await;
+        assert_eq!(mock.count(), 1, "repeated under two keys");
+    }
+
+    // Two answers in one: the wait of a server's hint must not hide that it is over the deadline of
+    // an idempotency key brought by an outer layer.
+    #[tokio::test(start_paused = true)]
+    async fn stack_inside_forgets_when_the_key_expires() {
+        #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
+        let made_at = SystemTime::now() - DAY + SECS(5);
+        let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
+        let mock = Mock::new([LOST]);
+        let once = sevenhops::Settings::new(SECS(10)).retry(steady().attempts(1));
+        let outer = StandardLayer::with(&once).unwrap();
+        let service = outer.layer(stack(steady(), &mock));
+        let post = optional(Method::POST, Options::new().idempotency_key(key));
+        let _ = service.oneshot(post).await;
+        assert_eq!(mock.count(), 1);
+    }
+
+    // A call that its caller wants as a stream is not cut by a stack inside.
+    #[tokio::test(start_paused = true)]
+    async fn streaming_holds_through_two_stacks() {
+        struct Slow(Pin<Box<tokio::time::Sleep>>, u32);
+        impl http_body::Body for Slow {
+            type Data = Bytes;
+            type Error = Infallible;
+            fn poll_frame(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+                if self.1 == 0 {
+                    return Poll::Ready(None);
+                }
+                std::task::ready!(Future::poll(self.0.as_mut(), cx));
+                self.1 -= 1;
+                self.0 = Box::pin(tokio::time::sleep(MS(1_000)));
+                Poll::Ready(Some(Ok(http_body::Frame::data(Bytes::from_static(b"x")))))
+            }
+        }
+        let transport = service_fn(async |_: Request<Full<Bytes>>| {
+            let slow = Slow(Box::pin(tokio::time::sleep(MS(1_000))), 9);
+            Ok::<_, Infallible>(Response::new(slow))
+        });
+        let get = || optional(Method::GET, Options::new().streaming());
+        let alone = StandardLayer::new(SECS(4)).unwrap().layer(transport);
+        let response = alone.oneshot(get()).await.unwrap();
+        assert!(
+            response.into_body().collect().await.is_ok(),
+            "one stack is fine"
+        );
+        let inner = StandardLayer::new(SECS(60)).unwrap().layer(transport);
+        let outer = StandardLayer::new(SECS(4)).unwrap().layer(inner);
+        let response = outer.oneshot(get()).await.unwrap();
+        let body = response.into_body().collect().await;
+        assert!(body.is_ok(), "{:?}", body.err());
+    }
+
+    // The reason that is printed for a vouched key that expires too soon.
+    #[tokio::test(start_paused = true)]
+    async fn reason_for_a_key_that_expires_too_soon_is_the_true_one() {
+        #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
+        let made_at = SystemTime::now() - DAY + SECS(5);
+        let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
+        let mock = Mock::new([LOST]);
+        let options = Options::new().idempotency_key(key).honours_keys(true);
+        let error = stack(steady(), &mock)
+            .oneshot(optional(Method::POST, options))
+            .await
+            .unwrap_err();
+        let told = error.to_string();
+        assert!(!told.contains("not known to honour"), "{told}");
+    }
+}
