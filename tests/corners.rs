@@ -230,26 +230,14 @@ mod tests {
     #[tokio::test]
     async fn default_headers_of_the_reqwest_hook_stay_at_home() {
         let net = Net::new().await;
-        net.dns.set(
-            "other.test",
-            sevenhops::testing::Script::addresses([[127, 0, 0, 1].into()]),
-        );
-        let home = FaultServer::builder().start().await.unwrap();
-        let away = FaultServer::builder().start().await.unwrap();
-        let there = format!("http://other.test:{}/", away.addr().port());
-        home.default_reply(Answer::new(StatusCode::FOUND).header("location", &there));
         let client = net.builder().reqwest(|builder| {
             let value = http::HeaderValue::from_static("Bearer canary");
             builder.default_headers([(http::header::AUTHORIZATION, value)].into_iter().collect())
         });
-        let client = match client.build() {
-            Ok(client) => client,
-            Err(_) => return, // refused at build: fine
-        };
-        client.get(url(&home, "http")).send().await.unwrap();
+        let refused = client.build().unwrap_err().to_string();
         assert!(
-            !away.requests()[0].headers.contains_key("authorization"),
-            "credential sent to another origin"
+            refused.starts_with("reqwest hook of default_headers(..)"),
+            "{refused}"
         );
     }
 
@@ -277,47 +265,6 @@ mod tests {
         assert!(call.await.unwrap_err().is_panic());
         let response = service.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (200, 3));
-    }
-
-    // what is recorded of a call that its caller gave up while it waited for a repeat.
-    #[test]
-    fn call_cancelled_between_attempts_is_not_recorded_as_failed() {
-        use tracing_subscriber::layer::SubscriberExt;
-        #[derive(Clone, Default)]
-        struct Words(Arc<Mutex<Vec<u8>>>);
-        impl std::io::Write for Words {
-            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-                self.0.lock().unwrap().extend_from_slice(bytes);
-                Ok(bytes.len())
-            }
-            fn flush(&mut self) -> std::io::Result<()> {
-                Ok(())
-            }
-        }
-        let words = Words::default();
-        let writer = words.clone();
-        let layer = tracing_subscriber::fmt::layer()
-            .with_ansi(false)
-            .with_span_events(tracing_subscriber::fmt::format::FmtSpan::CLOSE)
-            .with_writer(move || writer.clone());
-        let subscriber = tracing_subscriber::registry().with(layer);
-        tracing::subscriber::with_default(subscriber, || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .start_paused(true)
-                .build()
-                .unwrap();
-            runtime.block_on(async {
-                let mock = Mock::new([status(503)]);
-                let calling = stack(steady(), &mock).oneshot(request(Method::GET));
-                assert!(tokio::time::timeout(MS(50), calling).await.is_err());
-            });
-        });
-        let told = String::from_utf8(words.0.lock().unwrap().clone()).unwrap();
-        let call = told
-            .lines()
-            .rfind(|line| line.contains("call{") && !line.contains("attempt{"));
-        assert!(!call.unwrap().contains("otel.status_code"), "{told}");
     }
 
     #[tokio::test(start_paused = true)]

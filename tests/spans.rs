@@ -8,7 +8,8 @@ mod tests {
     use std::time::Duration;
 
     use sevenhops::testing::{Authority, FaultServer, Reply, Script, ScriptedDns};
-    use sevenhops::{Client, Effect};
+    use sevenhops::{Client, Effect, StandardLayer};
+    use tower::{Layer as _, ServiceExt, service_fn};
     use tracing::field::{Field, Visit};
     use tracing::span::{Attributes, Id, Record};
     use tracing::{Instrument, Subscriber};
@@ -194,6 +195,25 @@ mod tests {
             assert!(told.contains("/v1/charges/ch_1"), "{told}");
             assert!(!told.contains(CANARY), "{told}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t8_call_cancelled_between_two_attempts_is_no_error() {
+        let tape = Tape::default();
+        let subscriber = tracing_subscriber::registry().with(tape.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+        let service = layer.layer(service_fn(async |_: http::Request<String>| {
+            let down = http::Response::builder().status(503);
+            down.header("retry-after", "1").body(String::new())
+        }));
+        let get = http::Request::get("https://api.test/").body(String::new());
+        let calling = service.oneshot(get.unwrap());
+        let soon = Duration::from_millis(500);
+        assert!(tokio::time::timeout(soon, calling).await.is_err());
+        let (attempt, call) = (tape.closed("attempt"), tape.closed("call"));
+        assert!(attempt.contains("otel.status_code"), "{attempt}");
+        assert!(!call.contains("otel.status_code"), "{call}");
     }
 
     #[tokio::test]
