@@ -9,6 +9,8 @@ use arc_swap::ArcSwap;
 
 use super::build_error::{BuildError, Wrong};
 use super::cache::Cache;
+#[cfg(feature = "doh")]
+use super::encrypted::Encrypted;
 use super::flight::Board;
 use super::heard::Rules;
 use super::hosts::Hosts;
@@ -72,6 +74,44 @@ impl ResolverBuilder {
     /// either then: it belongs to its servers.
     pub fn name_servers(mut self, servers: impl IntoIterator<Item = SocketAddr>) -> Self {
         self.plan.servers = Some(servers.into_iter().map(Server::Plain).collect());
+        self
+    }
+
+    /// Asks these servers over TLS (RFC 7858) instead of any others; with each stands the name that its
+    /// certificate is for. As with [`name_servers`](Self::name_servers), the system is not asked for anything.
+    #[cfg(feature = "doh")]
+    pub fn tls_servers<N: Into<String>>(
+        mut self,
+        servers: impl IntoIterator<Item = (SocketAddr, N)>,
+    ) -> Self {
+        let servers = servers.into_iter().map(|(addr, name)| {
+            let name = name.into();
+            Server::Encrypted(Encrypted::Tls(addr, name))
+        });
+        self.plan.servers = Some(servers.collect());
+        self
+    }
+
+    /// Asks these servers over HTTPS (RFC 8484, HTTP/2) instead of any others; with each stands the URL that
+    /// queries are posted to. Its host is not looked up: it is the name that the certificate is for.
+    #[cfg(feature = "doh")]
+    pub fn https_servers<U: Into<String>>(
+        mut self,
+        servers: impl IntoIterator<Item = (SocketAddr, U)>,
+    ) -> Self {
+        let servers = servers.into_iter().map(|(addr, url)| {
+            let url = url.into();
+            Server::Encrypted(Encrypted::Https(addr, url))
+        });
+        self.plan.servers = Some(servers.collect());
+        self
+    }
+
+    /// Brings one's own TLS for servers that are asked over TLS or HTTPS; by default they are trusted if the
+    /// system trusts them.
+    #[cfg(feature = "doh")]
+    pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
+        self.plan.upstream.tls = Some(config);
         self
     }
 

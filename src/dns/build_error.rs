@@ -8,6 +8,8 @@ use std::time::Duration;
 use hickory_resolver::net::NetError;
 
 use super::build::NDOTS;
+#[cfg(feature = "doh")]
+use crate::error::SettingError;
 
 /// A resolver that cannot be built as it was told.
 #[derive(Clone, Debug)]
@@ -25,6 +27,12 @@ pub(crate) enum Wrong {
     Unreadable(String, Arc<NetError>),
     Hosts(String, Arc<io::Error>),
     Client(Arc<NetError>),
+    #[cfg(feature = "doh")]
+    NoName(&'static str, String),
+    #[cfg(feature = "doh")]
+    NoUrl(&'static str, String),
+    #[cfg(feature = "doh")]
+    Trust(Arc<SettingError>),
 }
 
 impl Wrong {
@@ -50,6 +58,16 @@ impl fmt::Display for BuildError {
             Wrong::TooManyDots(dots) => write!(f, "ndots ({dots}) is more than {NDOTS}"),
             Wrong::Unreadable(message, _) | Wrong::Hosts(message, _) => f.write_str(message),
             Wrong::Client(_) => f.write_str("cannot build the dns client"),
+            #[cfg(feature = "doh")]
+            Wrong::NoName(field, name) => {
+                write!(f, "{field}: {name:?} is no name that a certificate is for")
+            }
+            #[cfg(feature = "doh")]
+            Wrong::NoUrl(field, url) => {
+                write!(f, "{field}: {url:?} is no https url of a host and a path")
+            }
+            #[cfg(feature = "doh")]
+            Wrong::Trust(_) => f.write_str("cannot tell whom to trust with dns over tls"),
         }
     }
 }
@@ -59,6 +77,10 @@ impl std::error::Error for BuildError {
         match &self.0 {
             Wrong::Unreadable(_, cause) | Wrong::Client(cause) => Some(&**cause),
             Wrong::Hosts(_, cause) => Some(&**cause),
+            #[cfg(feature = "doh")]
+            Wrong::Trust(cause) => Some(&**cause),
+            #[cfg(feature = "doh")]
+            Wrong::NoName(..) | Wrong::NoUrl(..) => None,
             Wrong::Contradiction { .. } | Wrong::Nothing(_) | Wrong::TooManyDots(_) => None,
         }
     }

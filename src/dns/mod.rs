@@ -54,6 +54,8 @@ mod build_error;
 mod cache;
 mod cidr;
 mod compose;
+#[cfg(feature = "doh")]
+mod encrypted;
 mod error;
 mod filter;
 mod fixed;

@@ -18,6 +18,8 @@ use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::build_error::{BuildError, Wrong};
+#[cfg(feature = "doh")]
+use super::encrypted::{Encrypted, trust};
 use super::error::{Failure, Reason};
 use super::{Family, Question};
 use crate::limit::Limit;
@@ -68,52 +70,64 @@ pub(crate) struct Hickory {
 pub(crate) enum Server {
     /// Over UDP and TCP.
     Plain(SocketAddr),
+    #[cfg(feature = "doh")]
+    Encrypted(Encrypted),
 }
 
 impl Server {
-    fn config(&self) -> NameServerConfig {
-        match self {
-            Self::Plain(addr) => {
-                let connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                config(*addr, connections)
-            }
+    fn config(&self) -> Result<NameServerConfig, BuildError> {
+        let (addr, mut connections) = match self {
+            Self::Plain(addr) => (
+                *addr,
+                vec![ConnectionConfig::udp(), ConnectionConfig::tcp()],
+            ),
+            #[cfg(feature = "doh")]
+            Self::Encrypted(server) => (server.addr(), vec![server.connection()?]),
+        };
+        for connection in &mut connections {
+            connection.port = addr.port();
         }
+        Ok(NameServerConfig::new(addr.ip(), true, connections))
     }
-}
 
-fn config(addr: SocketAddr, mut connections: Vec<ConnectionConfig>) -> NameServerConfig {
-    for connection in &mut connections {
-        connection.port = addr.port();
+    #[cfg(feature = "doh")]
+    fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Encrypted(_))
     }
-    NameServerConfig::new(addr.ip(), true, connections)
 }
 
 /// How servers are asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
     pub(crate) limit: Limit,
+    /// Whom encrypted servers are certified by, if not by those that the system trusts.
+    #[cfg(feature = "doh")]
+    pub(crate) tls: Option<rustls::ClientConfig>,
 }
 
 impl Upstream {
     pub(crate) fn new(limit: Limit) -> Self {
-        Self { limit }
+        Self {
+            limit,
+            #[cfg(feature = "doh")]
+            tls: None,
+        }
     }
 
     pub(crate) fn source(&self, servers: &[Server]) -> Result<Arc<dyn Source>, BuildError> {
         if servers.is_empty() {
             return Err(BuildError::from(Wrong::Nothing("name_servers")));
         }
-        let hickory = Hickory::new(servers, self).map_err(Wrong::client)?;
-        Ok(Arc::new(hickory))
+        Ok(Arc::new(Hickory::new(servers, self)?))
     }
 
     fn client(
         &self,
         servers: &[Server],
         (timeout, retries): (Duration, usize),
-    ) -> Result<TokioResolver, NetError> {
-        let servers = servers.iter().map(Server::config).collect();
-        let config = ResolverConfig::from_name_servers(servers);
+    ) -> Result<TokioResolver, BuildError> {
+        let configs = servers.iter().map(Server::config).collect::<Result<_, _>>();
+        let config = ResolverConfig::from_name_servers(configs?);
         let provider = TokioRuntimeProvider::default();
         let mut builder = TokioResolver::builder_with_config(config, provider);
         let options: &mut ResolverOpts = builder.options_mut();
@@ -124,12 +138,16 @@ impl Upstream {
         options.preserve_intermediates = true; // the TTLs of the whole chain count
         options.try_tcp_on_error = true;
         options.case_randomization = false;
-        builder.build()
+        #[cfg(feature = "doh")]
+        if servers.iter().any(Server::is_encrypted) {
+            builder = builder.with_tls_config(trust(self.tls.as_ref())?);
+        }
+        Ok(builder.build().map_err(Wrong::client)?)
     }
 }
 
 impl Hickory {
-    fn new(servers: &[Server], upstream: &Upstream) -> Result<Self, NetError> {
+    fn new(servers: &[Server], upstream: &Upstream) -> Result<Self, BuildError> {
         // hickory takes its timeout once for each try, so a whole look-up takes it twice.
         let timeout = upstream.limit.get() / 2;
         let apart = match servers {

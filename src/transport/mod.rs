@@ -24,6 +24,8 @@ use tower_service::Service;
 
 pub use self::builder::TransportBuilder;
 pub(crate) use self::target::basic;
+#[cfg(feature = "doh")]
+pub(crate) use self::tls::system as system_tls;
 
 use self::places::Places;
 use self::target::Dial;

@@ -14,7 +14,7 @@ use super::connector;
 use crate::error::SettingError;
 
 /// The configuration that trusts what the operating system trusts.
-pub(super) fn system() -> Result<ClientConfig, SettingError> {
+pub(crate) fn system() -> Result<ClientConfig, SettingError> {
     let provider = CryptoProvider::get_default()
         .cloned()
         .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));

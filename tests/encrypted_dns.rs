@@ -1,0 +1,187 @@
+//! Name servers over TLS and HTTPS, on real loopback sockets.
+#![cfg(feature = "doh")]
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, SocketAddr};
+
+    use bytes::{BufMut, Bytes, BytesMut};
+    use http::{Method, Request, Response, StatusCode};
+    use sevenhops::dns::{Answer, Error, Reason, Resolve, Resolver, ResolverBuilder};
+    use sevenhops::limit::Limit;
+    use sevenhops::testing::{Authority, Script, ScriptedDns, Transport};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::AbortHandle;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::server::TlsStream;
+
+    #[tokio::test]
+    async fn answers_come_over_tls() {
+        let far = Far::start(Speaks::Tls).await;
+        let builder = Resolver::builder().tls_servers([(far.addr, "dns.test")]);
+
+        let answer = far.ask(builder).await.unwrap();
+
+        assert_eq!(answer.addresses(), [IpAddr::from([10, 0, 0, 1])]);
+        assert_eq!(far.queries(), 2);
+    }
+
+    #[tokio::test]
+    async fn answers_come_over_https() {
+        let far = Far::start(Speaks::Https).await;
+        let builder = Resolver::builder().https_servers([(far.addr, "https://dns.test/ask")]);
+
+        let answer = far.ask(builder).await.unwrap();
+
+        assert_eq!(answer.addresses(), [IpAddr::from([10, 0, 0, 1])]);
+        assert_eq!(far.queries(), 2);
+    }
+
+    #[tokio::test]
+    async fn server_with_another_certificate_is_not_believed_and_nobody_else_is_asked() {
+        for speaks in [Speaks::Tls, Speaks::Https] {
+            let far = Far::start(speaks).await;
+            let builder = Resolver::builder().limit(Limit::from_secs(1));
+            let builder = match speaks {
+                Speaks::Tls => builder.tls_servers([(far.addr, "other.test")]),
+                Speaks::Https => builder.https_servers([(far.addr, "https://other.test/ask")]),
+            };
+
+            let error = far.ask(builder).await.unwrap_err();
+
+            assert!(!error.reason().is_negative(), "{error:?}");
+            assert_ne!(error.reason(), Reason::ServerFailure);
+            assert_eq!(far.queries(), 0);
+        }
+    }
+
+    #[test]
+    fn server_that_cannot_be_certified_is_refused_by_name() {
+        let addr: SocketAddr = "127.0.0.1:853".parse().unwrap();
+        let refusal = |builder: ResolverBuilder| builder.build().unwrap_err().to_string();
+
+        assert_eq!(
+            refusal(Resolver::builder().tls_servers([(addr, "no name")])),
+            "tls_servers: \"no name\" is no name that a certificate is for"
+        );
+        for url in ["http://dns.test/", "dns.test", "https://dns.test/?a=b"] {
+            assert_eq!(
+                refusal(Resolver::builder().https_servers([(addr, url)])),
+                format!("https_servers: {url:?} is no https url of a host and a path")
+            );
+        }
+    }
+
+    #[derive(Clone, Copy)]
+    enum Speaks {
+        Tls,
+        Https,
+    }
+
+    /// A server that takes queries out of their wrapping and passes them on to a scripted one.
+    struct Far {
+        authority: Authority,
+        dns: ScriptedDns,
+        addr: SocketAddr,
+        task: AbortHandle,
+    }
+
+    impl Far {
+        async fn start(speaks: Speaks) -> Self {
+            let dns = ScriptedDns::start().await.unwrap();
+            dns.set("api.test", Script::addresses([[10, 0, 0, 1].into()]));
+            let authority = Authority::new().unwrap();
+            let identity = authority.issue(&["dns.test"]).unwrap();
+            let alpn: &[&[u8]] = match speaks {
+                Speaks::Tls => &[],
+                Speaks::Https => &[b"h2"],
+            };
+            let acceptor = TlsAcceptor::from(identity.server_config(alpn));
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let addr = listener.local_addr().unwrap();
+            let task = tokio::spawn(serve((listener, acceptor), speaks, dns.addr()));
+            Self {
+                authority,
+                dns,
+                addr,
+                task: task.abort_handle(),
+            }
+        }
+
+        async fn ask(&self, builder: ResolverBuilder) -> Result<Answer, Error> {
+            let builder = builder.tls(self.authority.client_config());
+            let resolver = builder.hosts_file(false).build().unwrap();
+            resolver.resolve("api.test").answer().await
+        }
+
+        /// How many queries came through, all of them in a stream.
+        fn queries(&self) -> usize {
+            let queries = self.dns.queries();
+            assert!(queries.iter().all(|q| q.transport == Transport::Tcp));
+            queries.len()
+        }
+    }
+
+    impl Drop for Far {
+        fn drop(&mut self) {
+            self.task.abort();
+        }
+    }
+
+    async fn serve(
+        (listener, acceptor): (TcpListener, TlsAcceptor),
+        speaks: Speaks,
+        dns: SocketAddr,
+    ) {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    return;
+                };
+                match speaks {
+                    // What is inside is framed as over TCP.
+                    Speaks::Tls => {
+                        let mut inner = TcpStream::connect(dns).await.unwrap();
+                        let _ = copy_bidirectional(&mut stream, &mut inner).await;
+                    }
+                    Speaks::Https => https(stream, dns).await,
+                }
+            });
+        }
+    }
+
+    async fn https(stream: TlsStream<TcpStream>, dns: SocketAddr) {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            tokio::spawn(async move {
+                assert_eq!(request.uri(), "https://dns.test/ask");
+                let answer = pass_on(request, dns).await;
+                let mut head = Response::new(());
+                *head.status_mut() = StatusCode::OK;
+                let kind = http::HeaderValue::from_static("application/dns-message");
+                head.headers_mut().insert("content-type", kind);
+                let mut body = respond.send_response(head, false).unwrap();
+                body.send_data(answer, true).unwrap();
+            });
+        }
+    }
+
+    async fn pass_on(request: Request<h2::RecvStream>, dns: SocketAddr) -> Bytes {
+        assert_eq!(request.method(), Method::POST);
+        let mut body = request.into_body();
+        let mut query = BytesMut::new();
+        while let Some(bytes) = body.data().await {
+            query.put(bytes.unwrap());
+        }
+        let mut inner = TcpStream::connect(dns).await.unwrap();
+        let length = u16::try_from(query.len()).unwrap();
+        inner.write_u16(length).await.unwrap();
+        inner.write_all(&query).await.unwrap();
+        let mut answer = vec![0; inner.read_u16().await.unwrap().into()];
+        inner.read_exact(&mut answer).await.unwrap();
+        answer.into()
+    }
+}
