@@ -1,8 +1,8 @@
 //! What a look-up costs that is answered from memory.
 //!
 //! `one name` is the only one that is known; `10,000 names` are asked for in turn, so most of them are in no
-//! cache of the processor; `beside a writer` is one name while another thread makes the resolver take in
-//! answers for other names all the time.
+//! cache of the processor; `beside a reader` is one name while another thread looks another one up all the time,
+//! `beside a writer` while the resolver takes in answers for others.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ fn main() {
         .expect("a port of 127.0.0.1 is free");
     one_name(&mut criterion, &runtime, &dns);
     many_names(&mut criterion, &runtime, &dns);
+    beside_a_reader(&mut criterion, &runtime, &dns);
     beside_a_writer(&mut criterion, &runtime, &dns);
     criterion.final_summary();
 }
@@ -42,6 +43,23 @@ fn many_names(criterion: &mut Criterion, runtime: &Runtime, dns: &ScriptedDns) {
     let mut next = names.iter().cycle();
     criterion.bench_function("dns/hit, 10,000 names", |bencher| {
         bencher.iter(|| hit(&resolver, next.next().expect("a cycle has no end")));
+    });
+}
+
+fn beside_a_reader(criterion: &mut Criterion, runtime: &Runtime, dns: &ScriptedDns) {
+    let (resolver, names) = known(runtime, dns, 2);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _inside = runtime.enter();
+            while !done.load(Ordering::Relaxed) {
+                hit(&resolver, &names[1]);
+            }
+        });
+        criterion.bench_function("dns/hit, beside a reader", |bencher| {
+            bencher.iter(|| hit(&resolver, &names[0]));
+        });
+        done.store(true, Ordering::Relaxed);
     });
 }
 

@@ -43,7 +43,7 @@
 //! # Features
 //!
 //! `client` (on by default) is the client, the transport and the resolver; without it the layers
-//! remain. `serde` reads [`Settings`] from a file. `testing` is the fault server and the scripted name server of this crate's own tests.
+//! remain. `doh` asks name servers over TLS and HTTPS. `serde` reads [`Settings`] from a file. `testing` is the fault server and the scripted name server of this crate's own tests.
 #![cfg_attr(
     not(feature = "client"),
     expect(

@@ -27,6 +27,97 @@ async fn d1_second_look_up_is_known_without_a_query() {
 }
 
 #[tokio::test]
+async fn d1_d2_d3_name_is_asked_for_after_its_ttl_and_only_a_change_is_one() {
+    let dns = start().await;
+    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(60));
+    let resolver = dns.resolver();
+    let first = ask(&resolver, "api.test").await.unwrap();
+
+    later(Duration::from_secs(60)).await;
+    let same = ask(&resolver, "api.test").await.unwrap();
+    assert!(!same.is_cached() && dns.queries_for("api.test") == 4);
+    assert_eq!(same.generation(), first.generation());
+
+    dns.set(
+        "api.test",
+        Script::addresses([ip("127.0.0.2"), ip(V6)]).ttl(60),
+    );
+    later(Duration::from_secs(60)).await;
+    let moved = ask(&resolver, "api.test").await.unwrap();
+    assert_eq!(moved.addresses(), [ip(V6), ip("127.0.0.2")]);
+    assert_ne!(moved.generation(), first.generation());
+    let known = known(&resolver, "api.test").unwrap();
+    assert_eq!(known.generation(), moved.generation());
+}
+
+#[tokio::test]
+async fn d10_old_addresses_are_served_while_the_server_fails_or_is_silent() {
+    for fault in [Script::ServFail, Script::Refused, Script::Silent] {
+        let dns = start().await;
+        dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(60));
+        let builder = dns.resolver_builder().limit(Limit::from_millis(500));
+        let resolver = builder.build().unwrap();
+        ask(&resolver, "api.test").await.unwrap();
+        dns.set("api.test", fault.clone());
+        later(Duration::from_secs(60)).await;
+
+        let stale = ask(&resolver, "api.test").await.unwrap();
+
+        assert!(stale.is_stale(), "{fault:?}");
+        assert_eq!(stale.addresses(), [ip(V6), ip(V4)]);
+        assert_eq!(stale.ttl(), Duration::ZERO);
+    }
+}
+
+#[tokio::test]
+async fn d10_name_that_is_gone_is_not_served() {
+    let dns = start().await;
+    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(60));
+    let resolver = dns.resolver();
+    ask(&resolver, "api.test").await.unwrap();
+    dns.set("api.test", Script::NxDomain);
+    later(Duration::from_secs(60)).await;
+
+    let error = ask(&resolver, "api.test").await.unwrap_err();
+    assert_eq!(error.reason(), Reason::NotFound);
+}
+
+#[tokio::test]
+async fn d25_answer_in_use_is_refreshed_before_it_ends_and_nobody_waits() {
+    let dns = start().await;
+    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(600));
+    let resolver = dns.resolver();
+    ask(&resolver, "api.test").await.unwrap();
+    dns.set("api.test", Script::addresses([ip("127.0.0.2")]).ttl(600));
+
+    later(Duration::from_secs(545)).await;
+    for _ in 0..100 {
+        known(&resolver, "api.test").unwrap();
+    }
+    until_known(&resolver, "api.test", "127.0.0.2").await;
+    assert_eq!(dns.queries_for("api.test"), 4);
+}
+
+#[tokio::test]
+async fn d16b_suspected_name_is_asked_for_early() {
+    let dns = start().await;
+    dns.set(
+        "api.test",
+        Script::addresses([ip(V4)]).ttl(600).soa(600, 600),
+    );
+    let resolver = dns.resolver();
+    ask(&resolver, "api.test").await.unwrap();
+    dns.set("api.test", Script::addresses([ip("127.0.0.2")]).ttl(600));
+
+    later(Duration::from_secs(1)).await;
+    for _ in 0..100 {
+        resolver.suspect("api.test");
+    }
+    until_known(&resolver, "api.test", "127.0.0.2").await;
+    assert_eq!(dns.queries_for("api.test"), 4);
+}
+
+#[tokio::test]
 async fn d17_a_hundred_misses_are_one_query_a_family() {
     let dns = start().await;
     dns.set("api.test", Script::addresses([ip(V4), ip(V6)]));
@@ -244,6 +335,28 @@ fn resolver_outlives_the_runtime_it_was_first_used_in() {
 async fn start() -> ScriptedDns {
     let dns = ScriptedDns::start().await;
     dns.expect("a port of 127.0.0.1 is free")
+}
+
+/// Moves the clock, and lets it go on by itself: sockets need a real one.
+async fn later(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+}
+
+/// Waits until `address` is the only one that is known of `host`, which never takes an asker a wait.
+async fn until_known(resolver: &Resolver, host: &str, address: &str) {
+    let has_landed = || {
+        let answer = known(resolver, host).expect("it stays known");
+        answer.addresses() == [ip(address)]
+    };
+    let landed = async {
+        while !has_landed() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let landed = tokio::time::timeout(Duration::from_secs(20), landed).await;
+    landed.expect("the new address is heard of");
 }
 
 async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, Error> {

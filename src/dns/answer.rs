@@ -122,6 +122,15 @@ impl Answer {
         }
     }
 
+    /// The same addresses, as ones that may not be those of the name any more.
+    pub(crate) fn into_stale(self) -> Self {
+        Self {
+            ttl: Duration::ZERO,
+            origin: Origin::Stale,
+            ..self
+        }
+    }
+
     /// An answer from memory. `listed` holds at least one address.
     pub(crate) fn remembered(listed: Listed, ttl: Duration) -> Self {
         debug_assert!(!listed.addresses().is_empty(), "an answer has an address");

@@ -45,6 +45,12 @@ impl Cache {
         self.rules.is_hoped(self.heard(name, family), now)
     }
 
+    /// Whether the last question about one family of `name` failed, and not long ago.
+    pub(crate) fn is_failing(&self, name: &str, family: Family, now: Instant) -> bool {
+        let heard = self.heard(name, family);
+        heard.is_some_and(|heard| self.rules.is_failing(heard, now))
+    }
+
     /// The answer for `name` that can be given without asking, and how long it can: `None` if one of its
     /// families has to be asked for, or if it has no address.
     pub(crate) fn show(&mut self, name: &str, now: Instant) -> Option<Shown> {

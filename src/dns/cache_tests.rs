@@ -5,6 +5,9 @@ use crate::dns::error::Failure;
 use crate::dns::heard::ADDRESSES;
 use crate::dns::{Answer, Origin, Reason};
 
+#[path = "cache_old_tests.rs"]
+mod old;
+
 const FLOOR: Duration = Duration::from_secs(1);
 const CEILING: Duration = Duration::from_secs(3600);
 const STALE: Duration = Duration::from_secs(24 * 3600);
@@ -210,154 +213,6 @@ fn forgotten_name_is_told_so_that_it_is_not_shown_any_longer() {
 
     let evicted = record(&mut cache, "b", addresses(&[1], 6), now).evicted;
     assert_eq!(evicted.as_deref(), Some("a"));
-}
-
-#[test]
-fn d3_generation_changes_with_the_addresses_and_only_with_them() {
-    let (mut cache, now) = (cache(), start());
-    let mut generation = |outcome, at| {
-        record(&mut cache, "a", outcome, at);
-        let missing = nothing(Reason::NoRecords, Some(60));
-        cache.record(&question("a", Family::V6), missing, (at, LUCK));
-        answer(&mut cache, "a", at).unwrap().generation()
-    };
-    let first = generation(addresses(&[1, 2], 6), now);
-
-    assert_eq!(generation(addresses(&[2, 1], 6), now + secs(6)), first);
-    let failed = nothing(Reason::Timeout, None);
-    assert_eq!(generation(failed, now + secs(12)), first, "stale");
-    assert_eq!(generation(addresses(&[1, 2], 6), now + secs(18)), first);
-    let other = generation(addresses(&[3], 6), now + secs(24));
-    assert_ne!(other, first);
-    assert_eq!(generation(addresses(&[3], 6), now + secs(30)), other);
-}
-
-#[test]
-fn d3_change_that_a_failure_stood_before_is_told_all_the_same() {
-    let (mut cache, now) = (cache(), start());
-    record(&mut cache, "a", addresses(&[1], 6), now);
-    record(
-        &mut cache,
-        "a",
-        nothing(Reason::Timeout, None),
-        now + secs(6),
-    );
-
-    assert!(record(&mut cache, "a", addresses(&[2], 6), now + secs(7)).changed);
-}
-
-#[test]
-fn d10_failure_leaves_the_addresses_until_the_stale_limit() {
-    let (mut cache, now) = (cache(), start());
-    both(&mut cache, "a", 6, now);
-    let ended = now + secs(6);
-    for (family, reason) in [
-        (Family::V4, Reason::Timeout),
-        (Family::V6, Reason::ServerFailure),
-    ] {
-        let failed = nothing(reason, None);
-        cache.record(&question("a", family), failed, (ended, LUCK));
-    }
-
-    let stale = answer(&mut cache, "a", ended).unwrap();
-    assert!(stale.is_stale() && stale.is_cached() && stale.is_partial());
-    assert_eq!((stale.ttl(), stale.age()), (Duration::ZERO, secs(6)));
-    assert!(!stale.speaks_for(stale.addresses()[0]));
-
-    let last = ended + STALE - secs(1);
-    let failed = || nothing(Reason::Timeout, None);
-    let heard = record(&mut cache, "a", failed(), last).heard;
-    assert!(heard.old(last).is_some() && heard.old(ended + STALE).is_none());
-    assert_eq!(heard.turns(last), last + secs(1));
-    let heard = record(&mut cache, "a", failed(), ended + STALE).heard;
-    assert!(heard.old(ended + STALE).is_none());
-}
-
-#[test]
-fn d10_that_there_is_nothing_is_an_answer_and_ends_the_old_one() {
-    for reason in [Reason::NotFound, Reason::NoRecords] {
-        let (mut cache, now) = (cache(), start());
-        both(&mut cache, "a", 6, now);
-        let gone = nothing(reason, Some(6));
-        let heard = record(&mut cache, "a", gone, now + secs(6)).heard;
-        assert!(heard.old(now + secs(6)).is_none());
-
-        let failed = nothing(Reason::Timeout, None);
-        let heard = record(&mut cache, "a", failed, now + secs(12)).heard;
-        assert!(heard.old(now + secs(12)).is_none());
-    }
-}
-
-#[test]
-fn d10_answer_good_for_one_connection_is_never_stale() {
-    let (mut cache, now) = (cache(), start());
-    both(&mut cache, "a", 6, now);
-    record(&mut cache, "a", addresses(&[1], 0), now + secs(6));
-
-    let failed = nothing(Reason::Timeout, None);
-    let heard = record(&mut cache, "a", failed, now + secs(6)).heard;
-    assert!(heard.old(now + secs(6)).is_none());
-}
-
-#[test]
-fn failed_refresh_leaves_the_answer_fresh_and_comes_again_after_the_back_off() {
-    let (mut cache, now) = (cache(), start());
-    both(&mut cache, "a", 60, now);
-    let early = now + secs(51);
-    record(&mut cache, "a", nothing(Reason::Timeout, None), early);
-
-    let shown = cache.show("a", early).unwrap();
-    assert!(!shown.composed.stale && shown.composed.missing.is_none());
-    assert_eq!(
-        (shown.until, shown.refresh),
-        (now + secs(60), early + secs(1))
-    );
-}
-
-#[test]
-fn d25_refresh_is_due_at_80_to_90_percent_of_the_ttl() {
-    let (rules, now) = (rules(), start());
-    for (luck, percent) in [(0.0, 80), (0.5, 85), (1.0, 90)] {
-        let heard = rules.weigh(addresses(&[1], 100), None, (now, luck));
-        assert!(!heard.is_due(now + secs(percent) - NANO) && heard.is_due(now + secs(percent)));
-    }
-    let missing = rules.weigh(nothing(Reason::NoRecords, Some(60)), None, (now, 0.0));
-    assert!(
-        !missing.is_due(now + secs(60)),
-        "what is not there is not refreshed"
-    );
-}
-
-#[test]
-fn doubt_waits_for_a_second_and_for_the_back_off() {
-    let (mut cache, now) = (cache(), start());
-    let heard = record(&mut cache, "a", addresses(&[1], 60), now).heard;
-    assert!(!heard.may_be_doubted(now + secs(1) - NANO) && heard.may_be_doubted(now + secs(1)));
-
-    let failed = || nothing(Reason::Timeout, None);
-    record(&mut cache, "a", failed(), now);
-    let heard = record(&mut cache, "a", failed(), now).heard;
-    assert!(!heard.may_be_doubted(now + secs(2) - NANO) && heard.may_be_doubted(now + secs(2)));
-}
-
-#[test]
-fn d27_answers_of_servers_that_are_not_asked_any_more_are_old_at_once() {
-    let (mut cache, now) = (cache(), start());
-    both(&mut cache, "a", 60, now);
-    record(&mut cache, "failed", nothing(Reason::Timeout, None), now);
-
-    cache.expire(now + secs(1));
-
-    assert_eq!(answer(&mut cache, "a", now + secs(1)), None);
-    let heard = cache.heard("a", Family::V4).unwrap();
-    assert!(heard.old(now + secs(1)).is_some());
-    assert!(cache.is_hoped("a", Family::V4, now + secs(1)));
-    assert!(
-        !cache
-            .heard("failed", Family::V4)
-            .unwrap()
-            .stands(now + secs(1))
-    );
 }
 
 #[test]

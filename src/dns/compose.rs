@@ -19,6 +19,8 @@ pub(crate) struct Said<'a> {
     pub(crate) fresh: Option<&'a Known>,
     pub(crate) old: Option<&'a Known>,
     pub(crate) failure: Option<&'a Failure>,
+    /// There was nothing, when somebody last said something.
+    pub(crate) was_absent: bool,
 }
 
 impl<'a> Said<'a> {
@@ -27,6 +29,7 @@ impl<'a> Said<'a> {
             fresh: heard.fresh(now),
             old: heard.old(now),
             failure: heard.failure(),
+            was_absent: heard.was_absent(now),
         }
     }
 
@@ -49,9 +52,17 @@ pub(crate) struct Composed {
     pub(crate) missing: Option<Family>,
 }
 
+/// Why there is no answer.
+#[derive(Clone, Debug)]
+pub(crate) struct Nothing {
+    pub(crate) failure: Failure,
+    /// The failure is about now; what was last heard is that there is nothing.
+    pub(crate) was_absent: bool,
+}
+
 /// Composes an answer of both families, in the order of [`Family::BOTH`]; without addresses, the worst of the
 /// failures.
-pub(crate) fn compose(said: [Said<'_>; 2]) -> Result<Composed, Failure> {
+pub(crate) fn compose(said: [Said<'_>; 2]) -> Result<Composed, Nothing> {
     let fresh = said.map(|said| said.fresh);
     if let Some(composed) = join(fresh, &said) {
         return Ok(composed);
@@ -64,11 +75,33 @@ pub(crate) fn compose(said: [Said<'_>; 2]) -> Result<Composed, Failure> {
     }
     let failures = said.into_iter().filter_map(|said| said.failure.cloned());
     let worst = failures.reduce(Failure::worst);
-    Err(worst.unwrap_or_else(|| Failure::new(Reason::Timeout)))
+    Err(Nothing {
+        failure: worst.unwrap_or_else(|| Failure::new(Reason::Timeout)),
+        was_absent: said.iter().all(|said| said.was_absent),
+    })
+}
+
+/// What there is to make do with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Old {
+    Addresses,
+    /// The word that there are none.
+    Absence,
+    Nothing,
+}
+
+pub(crate) fn old(said: &[Said<'_>; 2]) -> Old {
+    if servable(said).iter().any(Option::is_some) {
+        Old::Addresses
+    } else if said.iter().all(|said| said.was_absent) {
+        Old::Absence
+    } else {
+        Old::Nothing
+    }
 }
 
 /// Old addresses that may be used. That a name does not exist is true of both its families (RFC 8020).
-pub(crate) fn servable<'a>(said: &[Said<'a>; 2]) -> [Option<&'a Known>; 2] {
+fn servable<'a>(said: &[Said<'a>; 2]) -> [Option<&'a Known>; 2] {
     let gone = |said: &Said<'_>| said.failure.is_some_and(|f| f.reason == Reason::NotFound);
     if said.iter().any(gone) {
         return [None, None];

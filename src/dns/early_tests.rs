@@ -77,6 +77,40 @@ async fn d25_a_thousand_names_of_one_ttl_are_not_refreshed_in_one_tick() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d25_name_behind_a_search_list_is_refreshed_too() {
+    let dns = Scripted::default();
+    dns.four("api.test", "10.0.0.1", 50);
+    let resolver = dns.searching(&["corp.test"], 5);
+    ask(&resolver, "api.test").await.unwrap();
+    sleep(46 * SECOND).await;
+
+    known(&resolver, "api.test").unwrap();
+    sleep(SECOND).await;
+
+    assert_eq!(
+        dns.asked(V4),
+        ["api.test.corp.test", "api.test", "api.test"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn d27_what_an_old_server_says_late_is_for_those_who_waited_only() {
+    let (old, new) = (Scripted::default(), Scripted::default());
+    old.say(("a.test", V4), 500, Say::Address("10.0.0.1", 60));
+    new.four("a.test", "10.0.0.2", 60);
+    let resolver = old.resolver();
+    let asking = tokio::spawn(resolver.resolve("a.test").answer());
+    sleep(SECOND / 10).await;
+
+    resolver.0.board.turn_to(Arc::new(new), clock::now());
+
+    let late = asking.await.unwrap().unwrap();
+    assert_eq!(late.addresses()[0].to_string(), "10.0.0.1");
+    let answer = ask(&resolver, "a.test").await.unwrap();
+    assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn failed_refresh_is_tried_again_while_the_answer_is_good() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 100);

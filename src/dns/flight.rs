@@ -16,10 +16,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use super::cache::{Cache, Recorded};
-use super::compose::Composed;
+use super::compose::{Composed, Nothing};
 use super::error::{Failure, Reason};
 use super::heard::Heard;
-use super::pair::{Leg, Pair, Verdict};
+use super::pair::{Errand, Leg, Pair, Verdict};
 use super::shelf::{Hit, Shelf};
 use super::source::{Outcome, Source};
 use super::{Answer, Family, Origin, Question};
@@ -49,6 +49,7 @@ struct Memory {
 struct Flight {
     since: Instant,
     hoped: bool,
+    failing: bool,
     landing: Landing,
 }
 
@@ -64,7 +65,7 @@ type Begun = (Question, Tower, Arc<dyn Source>);
 /// How a name stands: answered, or to be waited for.
 #[derive(Debug)]
 pub(crate) enum Boarding {
-    Known(Result<Answer, Failure>),
+    Known(Result<Answer, Nothing>),
     Wait(Box<Pair>),
 }
 
@@ -99,7 +100,12 @@ impl Board {
     }
 
     /// Finds out how `name` stands, and begins what queries it needs.
-    pub(crate) fn board(self: &Arc<Self>, name: &str, now: Instant, runtime: &Handle) -> Boarding {
+    pub(crate) fn board(
+        self: &Arc<Self>,
+        name: &str,
+        (now, errand): (Instant, Errand),
+        runtime: &Handle,
+    ) -> Boarding {
         let mut begun = Vec::new();
         let pair = {
             let mut memory = self.memory();
@@ -108,7 +114,15 @@ impl Board {
                 begun.extend(new);
                 leg
             });
-            Pair::new(legs, memory.patience)
+            if begun.is_empty()
+                && self.shelf.find(name, now).is_none()
+                && let Some(shown) = memory.cache.show(name, now)
+            {
+                // It has turned into something else that stands, such as old addresses.
+                self.shelf.put(&name.into(), Some(shown), None);
+            }
+            begun.extend(memory.renew(name, (Why::Due, now)));
+            Pair::new(legs, errand, memory.patience)
         };
         self.begin(begun, runtime);
         match pair.verdict(now) {
@@ -174,12 +188,13 @@ impl Board {
             board: self,
             question,
             landing,
+            source,
         };
         async move {
             let board = &approach.board;
             let outcome = timeout(board.limit.get(), async {
                 let _turn = board.turns.acquire().await;
-                source.ask(&approach.question).await
+                approach.source.ask(&approach.question).await
             });
             let outcome = outcome.await.unwrap_or_else(|elapsed| {
                 Outcome::failed(Failure::because(Reason::Timeout, elapsed))
@@ -238,6 +253,7 @@ impl Memory {
         let flight = Flight {
             since: now,
             hoped: self.cache.is_hoped(name, family, now),
+            failing: self.cache.is_failing(name, family, now),
             landing,
         };
         let name = name.into();
@@ -255,6 +271,7 @@ impl Flight {
         Leg::Out {
             since: self.since,
             hoped: self.hoped,
+            failing: self.failing,
             before,
             landing: self.landing.clone(),
         }
@@ -266,6 +283,7 @@ struct Approach {
     board: Arc<Board>,
     question: Question,
     landing: Tower,
+    source: Arc<dyn Source>,
 }
 
 impl Approach {
@@ -275,6 +293,11 @@ impl Approach {
             let mut memory = self.board.memory();
             memory.end(question);
             let recorded = memory.cache.record(question, outcome, (now, luck));
+            if !Arc::ptr_eq(&memory.source, &self.source) {
+                // Those who waited get what was said by somebody who is not asked any more; nobody else does.
+                memory.cache.expire(now);
+                self.board.shelf.clear();
+            }
             let shown = memory.cache.show(&question.name, now);
             // Under the lock, so that of two families that land at once the later one is shown last.
             let shelf = &self.board.shelf;

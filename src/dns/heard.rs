@@ -4,7 +4,7 @@
 //!  Outcome ──weigh──▶ Heard { known, failure, at, until, refresh }      it stands while now < until
 //!    addresses            TTL, clamped; 0 stays 0: good for this asking only
 //!    missing              the SOA's, clamped; no SOA: the floor; nothing known any more
-//!    failed               back-off, doubled for each failure in a row; what was known stays known
+//!    failed               back-off, doubled for each failure in a row; what was known, or absent, stays so
 //!
 //!  Known          at ─────── fresh ──────▶ until ──────── old ────────▶ old_until
 //!                             └ refresh: at 80 to 90 % of the TTL
@@ -27,6 +27,8 @@ pub(crate) struct Heard {
     known: Option<Known>,
     /// Why there are none, or no newer ones.
     failure: Option<Failure>,
+    /// Until when a word that there was nothing, which a failure came after, is better than none.
+    absent_until: Option<Instant>,
     pub(crate) at: Instant,
     /// Until then nobody has to be asked before an answer is given.
     pub(crate) until: Instant,
@@ -58,10 +60,19 @@ impl Heard {
         Self {
             known,
             failure: Some(failure),
+            absent_until: None,
             at: now,
             until: now,
             refresh: now,
             streak: 0,
+        }
+    }
+
+    /// The same, if the task that asked was dropped; what there was `before` is as good as it was.
+    pub(crate) fn abandoned(failure: Failure, before: Option<&Self>, now: Instant) -> Self {
+        Self {
+            absent_until: before.and_then(|before| before.absent_until),
+            ..Self::passing(failure, before.and_then(|b| b.known.clone()), now)
         }
     }
 
@@ -90,6 +101,11 @@ impl Heard {
             known.until = known.until.min(now);
             self.failure = None;
         }
+    }
+
+    /// Whether there was nothing when a server last said something, and nothing newer is heard.
+    pub(crate) fn was_absent(&self, now: Instant) -> bool {
+        self.absent_until.is_some_and(|until| now < until)
     }
 
     pub(crate) fn failure(&self) -> Option<&Failure> {
@@ -168,6 +184,7 @@ impl Rules {
             Outcome::Nothing { failure, ttl } if failure.reason.is_negative() => {
                 let until = now + self.negative(ttl);
                 Heard {
+                    absent_until: self.stale.map(|stale| until + stale),
                     until,
                     refresh: until,
                     ..Heard::passing(failure, None, now)
@@ -196,6 +213,7 @@ impl Rules {
         Heard {
             known: Some(known),
             failure: None,
+            absent_until: None,
             at: now,
             until,
             refresh: now + good_for.mul_f64(EARLY + EARLY_SPREAD * luck),
@@ -209,6 +227,7 @@ impl Rules {
         let known = before.and_then(|before| before.known.clone());
         let known = known.filter(|known| now < known.old_until);
         Heard {
+            absent_until: before.and_then(|before| before.absent_until),
             until: known.as_ref().map_or(retry, |known| known.until.max(retry)),
             refresh: retry,
             streak,
@@ -225,6 +244,11 @@ impl Rules {
             // A failure of long ago says nothing about now.
             Some(_) => heard.old(now).is_some() && !self.is_in_a_row(heard, now),
         }
+    }
+
+    /// Whether the last question failed, and not long ago.
+    pub(crate) fn is_failing(&self, heard: &Heard, now: Instant) -> bool {
+        heard.failed().is_some() && self.is_in_a_row(heard, now)
     }
 
     /// A TTL of zero is a wish (RFC 1035 §3.2.1) and not a small number: the floor does not lift it. One

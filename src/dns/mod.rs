@@ -1,10 +1,13 @@
 //! Names to addresses, honoured to the TTL.
 //!
 //! ```text
-//!  host ─▶ fixed? (hosts file, localhost) ─▶ search (which absolute names, in which order)
-//!             │ known                             │ for each name, A and AAAA apart
-//!             ▼                                   ▼
-//!          Answer ◀── cache (fresh?) ◀── flight (one query for many) ◀── source (hickory)
+//!  host ─▶ written down? (hosts file, localhost) ─▶ search (which absolute names, in which order)
+//!             │ known                                  │ for each name, A and AAAA apart
+//!             ▼                                        ▼
+//!          Answer ◀── shelf (no lock) ◀── cache ◀── flight (one query for many) ◀── source (hickory)
+//!             │                             fresh, refreshed before its end, or old where nobody answers
+//!             ▼
+//!          filter (may this address be dialled?) ─▶ the transport
 //! ```
 //!
 //! [`Resolver`] is the paved path. Whoever has a service registry, pinned addresses or a resolver of
@@ -28,9 +31,10 @@
 //!
 //! # What it protects from
 //!
-//! Addresses used long after their TTL; a storm of queries when an entry expires or a server fails; one
-//! silent address family holding up the other; a look-up without an end; a public resolver asked behind
-//! the user's back; names that leak into the memory without a bound.
+//! Addresses used long after their TTL; a storm of queries when an entry expires or a server fails; an outage of
+//! the name servers becoming one's own; one silent address family holding up the other; a look-up without an end;
+//! a public resolver asked behind the user's back; names that leak into the memory without a bound; and, with a
+//! [`Filter`], an URL that leads where nobody should go.
 //!
 //! # Defaults
 //!
@@ -39,7 +43,14 @@
 //! # Trade-offs
 //!
 //! An answer holds what is known after at most 50 ms more than the faster address family took. What the
-//! slower one brings is in the next answer.
+//! slower one brings is in the next answer; until then the answer is [partial](Answer::is_partial).
+//!
+//! While the name servers fail, an answer may be [stale](Answer::is_stale): the last known addresses, for a day
+//! at most. Whoever would rather fail says [`never_stale`](ResolverBuilder::never_stale).
+//!
+//! # How people get it wrong
+//!
+//! By taking an address for gone because one answer lacks it: see [`Answer::speaks_for`].
 
 use std::fmt;
 use std::future::Future;

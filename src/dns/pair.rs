@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 use super::Family;
-use super::compose::{Composed, Said, compose, servable};
+use super::compose::{Composed, Nothing, Old, Said, compose, old};
 use super::error::{Failure, Reason};
 use super::flight::{Abandoned, Landing};
 use super::heard::Heard;
@@ -20,6 +20,8 @@ pub(crate) enum Leg {
         since: Instant,
         /// Whether it is worth waiting for: see [`Rules::is_hoped`](super::heard::Rules::is_hoped).
         hoped: bool,
+        /// Whether it follows a failure, so that silence is no surprise.
+        failing: bool,
         /// What there was before, for as long as nobody says anything newer.
         before: Option<Heard>,
         landing: Landing,
@@ -39,8 +41,7 @@ impl Leg {
             Ok(None) | Err(_) => {
                 let failure = Failure::because(Reason::Timeout, Abandoned);
                 let now = clock::now();
-                let known = before.as_ref().and_then(|before| before.old(now));
-                Heard::passing(failure, known.cloned(), now)
+                Heard::abandoned(failure, before.as_ref(), now)
             }
         }
     }
@@ -50,8 +51,16 @@ impl Leg {
             Self::Heard(heard) => Said::of(heard, now),
             Self::Out { before, .. } => Said {
                 old: before.as_ref().and_then(|before| before.old(now)),
+                was_absent: before.as_ref().is_some_and(|b| b.was_absent(now)),
                 ..Said::default()
             },
+        }
+    }
+
+    fn out_since(&self) -> Option<Instant> {
+        match self {
+            Self::Out { since, .. } => Some(*since),
+            Self::Heard(_) => None,
         }
     }
 
@@ -70,8 +79,17 @@ impl Leg {
 #[derive(Debug)]
 pub(crate) struct Pair {
     legs: [Leg; 2],
-    /// How long servers may be silent before old addresses are used.
-    patience: Duration,
+    /// When the look-up had waited long enough for silent servers to make do with something old.
+    patient_until: Instant,
+    last: bool,
+}
+
+/// How a look-up stands that comes to a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Errand {
+    pub(crate) begun: Instant,
+    /// There is no other name to go on to, so that an old word that this one is absent leads nowhere.
+    pub(crate) last: bool,
 }
 
 /// What a pair knows about its answer.
@@ -87,8 +105,15 @@ pub(crate) enum Verdict {
 
 impl Pair {
     /// `legs` are in the order of [`Family::BOTH`].
-    pub(crate) fn new(legs: [Leg; 2], patience: Duration) -> Self {
-        Self { legs, patience }
+    pub(crate) fn new(legs: [Leg; 2], errand: Errand, patience: Duration) -> Self {
+        // Whoever asked first has waited for all the others.
+        let since = legs.iter().filter_map(Leg::out_since).max();
+        let begun = since.map_or(errand.begun, |since| since.min(errand.begun));
+        Self {
+            legs,
+            patient_until: begun + patience,
+            last: errand.last,
+        }
     }
 
     /// Whether there is an answer, or when there will be.
@@ -104,9 +129,13 @@ impl Pair {
             // just put look overdue.
             (_, Some(at), Some(since)) => at.max(since) + RESOLUTION_DELAY,
             (_, Some(_), None) => return Verdict::Ready,
-            (_, None, _) if !self.has_old(now) => return Verdict::Open,
-            (_, None, Some(since)) => since + self.patience,
-            (_, None, None) => return Verdict::Ready,
+            (_, None, _) => match self.old(now) {
+                Old::Nothing => return Verdict::Open,
+                Old::Absence if self.last => return Verdict::Open,
+                Old::Addresses if hoped.is_none() => return Verdict::Ready,
+                Old::Absence if self.is_failing() => return Verdict::Ready,
+                Old::Addresses | Old::Absence => self.patient_until,
+            },
         };
         if now < until {
             Verdict::Until(until)
@@ -116,7 +145,7 @@ impl Pair {
     }
 
     /// Waits until there is an answer, and gives it.
-    pub(crate) async fn wait(&mut self) -> Result<Composed, Failure> {
+    pub(crate) async fn wait(&mut self) -> Result<Composed, Nothing> {
         loop {
             let delay = match self.verdict(clock::now()) {
                 Verdict::Ready => break,
@@ -136,15 +165,22 @@ impl Pair {
     }
 
     /// The answer of what has been heard: the addresses of either family, else the worst of the failures.
-    pub(crate) fn answer(&self, now: Instant) -> Result<Composed, Failure> {
+    pub(crate) fn answer(&self, now: Instant) -> Result<Composed, Nothing> {
         let [six, four] = &self.legs;
         compose([six.said(now), four.said(now)])
     }
 
-    fn has_old(&self, now: Instant) -> bool {
+    fn old(&self, now: Instant) -> Old {
         let [six, four] = &self.legs;
-        let said = [six.said(now), four.said(now)];
-        servable(&said).iter().any(Option::is_some)
+        old(&[six.said(now), four.said(now)])
+    }
+
+    /// Whether there is nothing to wait for but what has just failed.
+    fn is_failing(&self) -> bool {
+        self.legs.iter().all(|leg| match leg {
+            Leg::Out { failing, .. } => *failing,
+            Leg::Heard(_) => true,
+        })
     }
 }
 

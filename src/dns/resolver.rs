@@ -10,11 +10,12 @@ use tokio::time::{Instant, timeout_at};
 
 use super::build::ResolverBuilder;
 use super::build_error::BuildError;
+use super::compose::Nothing;
 use super::error::{Error, Failure, Reason};
 use super::flight::{Board, Boarding, Why};
 use super::hosts::Hosts;
 use super::listed::Listed;
-use super::pair::Pair;
+use super::pair::{Errand, Pair};
 use super::search::Search;
 use super::watch::{News, Watch};
 use super::{Answer, Origin, Resolve, Resolving, UNCHANGING};
@@ -105,7 +106,7 @@ impl Resolve for Resolver {
             return Resolving::Known(Ok(Answer::remembered(listed, UNCHANGING)));
         }
         let names = config.search.names(host);
-        inner.look_up(Walk::new(host, names), now)
+        inner.look_up(Walk::new(host, names, now), now)
     }
 
     fn suspect(&self, host: &str) {
@@ -181,8 +182,12 @@ struct Walk {
     /// The name it has come to.
     name: Box<str>,
     host: Box<str>,
-    /// What the names that were tried had to say, all of it negative.
+    begun: Instant,
+    /// What the names that were tried had to say: that there is nothing, now or when somebody last said
+    /// something.
     found: Option<Failure>,
+    /// It was walked past a name for what was said of it long ago.
+    stale: bool,
 }
 
 #[derive(Debug)]
@@ -192,12 +197,14 @@ enum Step {
 }
 
 impl Walk {
-    fn new(host: &str, names: VecDeque<Box<str>>) -> Self {
+    fn new(host: &str, names: VecDeque<Box<str>>, begun: Instant) -> Self {
         Self {
             names,
             name: Box::default(),
             host: host.into(),
+            begun,
             found: None,
+            stale: false,
         }
     }
 
@@ -205,7 +212,11 @@ impl Walk {
     fn on(&mut self, board: &Arc<Board>, runtime: &Handle, now: Instant) -> Step {
         while let Some(name) = self.names.pop_front() {
             self.name = name;
-            let answer = match board.board(&self.name, now, runtime) {
+            let errand = Errand {
+                begun: self.begun,
+                last: self.names.is_empty(),
+            };
+            let answer = match board.board(&self.name, (now, errand), runtime) {
                 Boarding::Known(answer) => answer,
                 Boarding::Wait(pair) => return Step::Wait(pair),
             };
@@ -239,18 +250,21 @@ impl Walk {
     }
 
     /// Whether the walk ends with what one name had to say. Only a server's word that there is nothing
-    /// leads on to the next name: walking past a silent server would answer for another host.
-    fn end(&mut self, answer: Result<Answer, Failure>) -> Option<Result<Answer, Error>> {
+    /// leads on to the next name: walking past a silent server would answer for another host. An old word will
+    /// do where old addresses would, and makes the answer stale.
+    fn end(&mut self, answer: Result<Answer, Nothing>) -> Option<Result<Answer, Error>> {
         match answer {
+            Ok(answer) if self.stale => Some(Ok(answer.into_stale())),
             Ok(answer) => Some(Ok(answer)),
-            Err(failure) if failure.reason.is_negative() => {
+            Err(nothing) if nothing.failure.reason.is_negative() || nothing.was_absent => {
+                self.stale |= !nothing.failure.reason.is_negative();
                 self.found = Some(match self.found.take() {
-                    None => failure,
-                    Some(found) => found.worst(failure),
+                    None => nothing.failure,
+                    Some(found) => found.worst(nothing.failure),
                 });
                 None
             }
-            Err(failure) => Some(Err(self.error(failure))),
+            Err(nothing) => Some(Err(self.error(nothing.failure))),
         }
     }
 

@@ -162,6 +162,64 @@ async fn d10_family_that_still_answers_is_used_alone_and_marked() {
     assert!(cached.is_partial() && cached.is_cached());
 }
 
+#[tokio::test(start_paused = true)]
+async fn d10_search_list_is_walked_as_before_while_the_servers_fail_or_are_silent() {
+    for silent in [false, true] {
+        let dns = Scripted::default();
+        dns.four("api.test", "10.0.0.1", 60);
+        let resolver = dns.searching(&["a.corp.test", "b.corp.test", "corp.test"], 5);
+        resolver.resolve("api.test").answer().await.unwrap();
+        advance(600 * SECOND).await;
+        let names = ["a.corp.test", "b.corp.test", "corp.test"].map(|d| format!("api.test.{d}"));
+        for name in names.iter().map(String::as_str).chain(["api.test"]) {
+            match silent {
+                true => dns.is_silent(name),
+                false => dns.fails(name, Reason::ServerFailure),
+            }
+        }
+        let begun = clock::now();
+
+        let stale = resolver.resolve("api.test").answer().await.unwrap();
+
+        assert!(stale.is_stale() && stale.is_cached());
+        let waited = clock::now() - begun;
+        assert!(waited <= SECOND + MILLI, "all names together: {waited:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_word_that_there_is_nothing_does_not_answer_for_a_server_that_is_only_slow() {
+    let dns = Scripted::default();
+    for family in [V4, V6] {
+        let missing = Say::Nothing(Reason::NotFound, Some(60));
+        dns.say(("api.test.corp.test", family), 500, missing);
+    }
+    dns.four("api.test", "10.0.0.1", 60);
+    let resolver = dns.searching(&["corp.test"], 5);
+    for host in ["api.test", "api.test.corp.test."] {
+        let _ = resolver.resolve(host).answer().await;
+    }
+    advance(100 * SECOND).await;
+
+    let answer = resolver.resolve("api.test").answer().await.unwrap();
+    assert!(!answer.is_stale());
+    advance(100 * SECOND).await;
+    let missing = resolver.resolve("api.test.corp.test.").answer().await;
+    assert_eq!(missing.unwrap_err().reason(), Reason::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn d10_name_that_was_never_heard_of_is_not_walked_past() {
+    let dns = Scripted::default();
+    dns.four("api.test", "10.0.0.1", 3_600);
+    let resolver = dns.searching(&["corp.test"], 5);
+    resolver.resolve("api.test.").answer().await.unwrap();
+    dns.fails("api.test.corp.test", Reason::ServerFailure);
+
+    let error = resolver.resolve("api.test").answer().await.unwrap_err();
+    assert_eq!(error.reason(), Reason::ServerFailure);
+}
+
 /// A resolver whose only answer has just ended.
 async fn known_for_a_minute() -> (Scripted, Resolver) {
     let dns = Scripted::default();
