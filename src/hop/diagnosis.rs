@@ -107,6 +107,10 @@ pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> D
         effect_of(tracker),
     );
     diagnosis.kind = kind_of(tracker, stage, &evidence);
+    if (diagnosis.kind, stage) == (Kind::Unacknowledged, Some(Stage::Wait)) {
+        // The service is not slow to answer: nobody says that the request has arrived.
+        diagnosis.hop = Some(Hop::Send);
+    }
     diagnosis.expired = evidence.expired;
     // A TLS alert proves it only while the handshake can still fail: on a connection that was made
     // for this attempt.
@@ -142,6 +146,12 @@ const fn hop_of(stage: Stage) -> Hop {
 /// request goes out.
 fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind {
     match (evidence.kind.unwrap_or(Kind::Other), stage) {
+        (Kind::Unacknowledged, Some(Stage::Connect)) => Kind::Timeout,
+        // The kernel gives the last thing it heard as the reason: from a host that lost its power,
+        // that it cannot be reached.
+        (Kind::Unreachable, Some(Stage::Tls | Stage::Send | Stage::Wait | Stage::Receive)) => {
+            Kind::Unacknowledged
+        }
         (Kind::Reset | Kind::Incomplete, Some(Stage::Tls)) => Kind::Closed,
         (Kind::Reset, Some(Stage::Wait)) if !evidence.stream => Kind::Closed,
         (Kind::Incomplete, Some(Stage::Wait)) => Kind::Closed,

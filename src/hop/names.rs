@@ -109,6 +109,7 @@ const NAMES: &[Name] = {
         row(Tls,     Kind::Alert,                    "tls_alert_received",           (Service, Lasting)),
         row(Tls,     Kind::Reset,                    "connection_terminated",        (Path, Passing)),
         row(Tls,     Kind::Closed,                   "connection_terminated",        (Path, Passing)),
+        row(Tls,     Kind::Unacknowledged,           "connection_timeout",           (Path, Passing)),
         row(Tls,     Kind::Other,                    "tls_protocol_error",           (Path, Lasting)),
         row(Send,    Kind::Timeout,                  "connection_write_timeout",     (Path, Passing)),
         row(Send,    Kind::Reset,                    "connection_terminated",        (Path, Passing)),

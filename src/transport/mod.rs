@@ -4,6 +4,7 @@ mod body;
 mod book;
 mod builder;
 mod connector;
+mod dark;
 mod look_up;
 mod places;
 mod recipe;

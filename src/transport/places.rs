@@ -128,6 +128,14 @@ impl Place {
         }
     }
 
+    /// Drops the client of an address: its idle connections are closed, the next request makes a
+    /// new one.
+    pub(super) fn forget(&self, address: IpAddr) {
+        let gone = self.inside().clients.remove(&address);
+        // Closed here, outside of the lock.
+        drop(gone);
+    }
+
     /// How old the connection is that answered: it was made just now, or before.
     pub(super) fn connection(
         &self,

@@ -8,6 +8,7 @@ use rustls::ClientConfig;
 use url::Url;
 
 use super::connector::EarLayer;
+use super::dark::Patience;
 use crate::error::SettingError;
 use crate::limit::Limits;
 
@@ -50,6 +51,7 @@ impl Recipe {
             .no_proxy()
             .tcp_nodelay(true)
             .pool_idle_timeout(IDLE_CONNECTION);
+        builder = Patience::of(&self.limits).apply(builder);
         if let Some(proxy) = &self.proxy {
             builder = builder.proxy(reqwest::Proxy::all(proxy.clone())?);
         }

@@ -141,9 +141,15 @@ impl Way<'_> {
                     Error::new(timeout).because(Overtaken)
                 }
             };
-            visit.fared(match error.hop() {
-                Some(Hop::Connect) => {
+            visit.fared(match (error.hop(), error.kind()) {
+                (Some(Hop::Connect), _) => {
                     // DNS may know better by now.
+                    self.shared.resolver.suspect(&self.target.host);
+                    Fared::Unreachable
+                }
+                (_, Kind::Unacknowledged) => {
+                    // Whatever else the pool holds to there went the same dark way.
+                    self.place.forget(address.ip());
                     self.shared.resolver.suspect(&self.target.host);
                     Fared::Unreachable
                 }

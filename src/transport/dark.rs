@@ -1,0 +1,143 @@
+//! How long a connection may stay unanswered by the machine at its other end: pure.
+//!
+//! A path that goes dark (a partition, a firewall that forgot the connection, a host that lost its
+//! power) looks like a service that takes its time, unless somebody below HTTP says otherwise. Three
+//! do: the kernel, of what was sent and not acknowledged; its keep-alive, of a connection on which
+//! nothing is sent; and HTTP/2's PING, where the kernel at the other end is not the peer's.
+
+use std::time::Duration;
+
+use crate::limit::Limits;
+
+/// When a connection is taken for dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Patience {
+    /// How long what was sent may stay unacknowledged.
+    unacknowledged: Duration,
+    /// After how long a silence the kernel asks whether the peer is there, and how often from then.
+    probe: Duration,
+    probe_again: Duration,
+    /// The same question by HTTP/2, and how long its answer may take.
+    ping: Duration,
+    pong: Duration,
+}
+
+impl Patience {
+    /// No byte acknowledged for the send limit: dead. With the defaults that is half of the attempt,
+    /// and the first byte limit is four fifths of it, so that a dark path is told before a silent
+    /// service would be. (The kernel counts from its first repeat, 0.2 to 0.4 s after the request: told
+    /// after 3 s of the 4 s that a deadline of ten seconds leaves.)
+    ///
+    /// Two things keep it from being shorter. The kernel applies it to the connect as well, whose
+    /// limit is kept above this, with a name of its own. And it counts a peer that acknowledges but
+    /// has no room for more: below the send limit, a server that stops reading would be taken for
+    /// a path that is dark.
+    pub(super) fn of(limits: &Limits) -> Self {
+        let connect = limits.connect().get() + AFTER_CONNECT;
+        let unacknowledged = limits.send().get().max(connect).max(SHORTEST);
+        let half = unacknowledged / 2;
+        let third = unacknowledged / 3;
+        Self {
+            unacknowledged,
+            probe: whole_seconds(half),
+            probe_again: whole_seconds(half / 2),
+            ping: third.max(SHORTEST_PING),
+            // Longer than that: a peer that collects its garbage is not dead.
+            pong: third * 2,
+        }
+    }
+
+    pub(super) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        let builder = builder.tcp_user_timeout(self.unacknowledged);
+        builder
+            .tcp_keepalive(self.probe)
+            .tcp_keepalive_interval(self.probe_again)
+            // Linux goes by the time above instead.
+            .tcp_keepalive_retries(PROBES)
+            .http2_keep_alive_interval(self.ping)
+            .http2_keep_alive_timeout(self.pong)
+            // The kernel's probes watch idle connections without waking anybody, and servers count
+            // pings on connections without streams as abuse (gRPC: two, then GOAWAY).
+            .http2_keep_alive_while_idle(false)
+    }
+}
+
+/// Rounded up: the kernel counts its probes in seconds, and takes zero for a mistake.
+fn whole_seconds(time: Duration) -> Duration {
+    let up = u64::from(time.subsec_nanos() > 0);
+    Duration::from_secs((time.as_secs() + up).max(1))
+}
+
+/// Our own limit of the connect runs out first.
+const AFTER_CONNECT: Duration = Duration::from_millis(100);
+/// The kernel sends again after 200 ms at the earliest; that needs time to be acknowledged.
+const SHORTEST: Duration = Duration::from_millis(300);
+/// A call waits for a few of them at the most; more often is what servers call a flood.
+const SHORTEST_PING: Duration = Duration::from_secs(1);
+const PROBES: u32 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Settings;
+
+    /// When the kernel sends again what was not acknowledged, at the latest on a path of 100 ms.
+    const FIRST_REPEAT: Duration = Duration::from_millis(400);
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn dark_path_is_told_before_a_silent_service_for_every_deadline_from_four_seconds() {
+        for deadline in [4, 5, 10, 30, 60, 600, 3_600, 86_400].map(Duration::from_secs) {
+            let limits = Limits::new(deadline).unwrap();
+            let patience = Patience::of(&limits);
+            let told = patience.unacknowledged + FIRST_REPEAT;
+            assert!(told < limits.first_byte().get(), "{deadline:?}");
+            assert!(patience.unacknowledged >= limits.send().get());
+            assert!(patience.unacknowledged > limits.connect().get());
+        }
+    }
+
+    #[test]
+    fn path_that_goes_dark_during_the_wait_is_told_before_a_silent_service_from_six_seconds() {
+        for deadline in [6, 10, 30, 60, 600].map(Duration::from_secs) {
+            let limits = Limits::new(deadline).unwrap();
+            let patience = Patience::of(&limits);
+            let by_ping = patience.ping + patience.pong;
+            assert!(by_ping < limits.first_byte().get(), "{deadline:?}");
+            let by_probe = patience.probe + patience.probe_again;
+            assert!(by_probe < limits.first_byte().get(), "{deadline:?}");
+        }
+    }
+
+    #[test]
+    fn ten_seconds_make_two_and_a_half() {
+        let patience = Patience::of(&Limits::new(MS(10_000)).unwrap());
+        assert_eq!(patience.unacknowledged, MS(2_600));
+        assert_eq!(
+            (patience.probe, patience.probe_again),
+            (MS(2_000), MS(1_000))
+        );
+        assert_eq!(patience.ping, MS(1_000));
+        assert_eq!(patience.pong.as_millis(), 1_733);
+    }
+
+    #[test]
+    fn connect_limit_is_never_cut_short() {
+        let long = Settings::new().connect(MS(4_000)).send(MS(500));
+        let limits = Limits::with(MS(10_000), long).unwrap();
+        assert_eq!(Patience::of(&limits).unacknowledged, MS(4_100));
+    }
+
+    #[test]
+    fn kernel_is_given_the_time_to_send_again_and_whole_seconds() {
+        let patience = Patience::of(&Limits::new(MS(10)).unwrap());
+        assert_eq!(patience.unacknowledged, SHORTEST);
+        assert_eq!(
+            (patience.probe, patience.probe_again),
+            (MS(1_000), MS(1_000))
+        );
+        assert_eq!(whole_seconds(MS(1_000)), MS(1_000));
+        assert_eq!(whole_seconds(MS(1_001)), MS(2_000));
+    }
+}

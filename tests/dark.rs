@@ -1,0 +1,149 @@
+//! F35: the path goes dark on an established connection. Real packets, dropped in network namespaces
+//! of the test's own.
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod partition;
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use sevenhops::dns::Static;
+    use sevenhops::testing::{Authority, FaultServer, Reply};
+    use sevenhops::{Client, Effect, Error, Hop, Kind};
+
+    use super::partition::{Partition, SERVER};
+
+    /// A client and a server with a path between them.
+    struct Path {
+        partition: Arc<Partition>,
+        server: FaultServer,
+        client: Client,
+        url: String,
+    }
+
+    impl Path {
+        /// None where no network can be made; that is said aloud, past the capture of the test's output.
+        fn new(http2: bool) -> Option<Self> {
+            let mut partition = match Partition::new() {
+                Ok(partition) => partition,
+                Err(reason) => {
+                    let _ = writeln!(std::io::stderr(), "SKIPPED: F35, a dark path: {reason}");
+                    return None;
+                }
+            };
+            let authority = Authority::new().unwrap();
+            let identity = authority.issue(&["api.test"]).unwrap();
+            let mut server = FaultServer::builder().tls(identity);
+            if http2 {
+                server = server.http2();
+            }
+            let server = partition.serve(server);
+            let client = Client::builder(DEADLINE)
+                .tls(authority.client_config())
+                .resolver(Static::new().host("api.test", [SERVER.into()]))
+                .build()
+                .unwrap();
+            Some(Self {
+                partition: Arc::new(partition),
+                url: format!("https://api.test:{}/v1/charges", server.addr().port()),
+                server,
+                client,
+            })
+        }
+
+        async fn good(&self) -> bool {
+            let response = self.client.get(&self.url).send().await.unwrap();
+            let timeline = response.timeline().cloned().unwrap();
+            response.bytes().await.unwrap();
+            timeline.attempts()[0].reused
+        }
+
+        async fn charge(&self) -> Error {
+            let charging = self.client.post(&self.url).body("amount=100");
+            charging.send().await.unwrap_err()
+        }
+    }
+
+    /// What has to be said of it, and by when: before the first byte limit, which would blame the
+    /// service.
+    fn check(error: &Error) {
+        let timeline = error.timeline().unwrap();
+        let named = (error.hop(), error.kind(), error.effect());
+        let expected = (Some(Hop::Send), Kind::Unacknowledged, Effect::Possible);
+        assert_eq!(named, expected, "{error:?}\n{timeline}");
+        assert_eq!(timeline.attempt_count(), 1, "{timeline}");
+        let took = timeline.attempts()[0].duration;
+        assert!(took < DEADLINE / 2 / 5 * 4, "{timeline}");
+    }
+
+    /// The path goes dark while the answer is being waited for: nothing of ours is under way.
+    fn fresh(http2: bool) {
+        let Some(path) = Path::new(http2) else { return };
+        path.server.on_request([Reply::Silent]);
+        let partition = Arc::clone(&path.partition);
+        partition.call(async move {
+            let dark = async {
+                path.server.wait_until(|stats| stats.requests == 1).await;
+                path.partition.go_dark();
+            };
+            let (error, ()) = tokio::join!(path.charge(), dark);
+            check(&error);
+            path.partition.heal();
+            assert!(!path.good().await, "the dark connection was used again");
+        });
+    }
+
+    /// The path goes dark under an idle connection that takes the next request.
+    fn pooled(http2: bool) {
+        let Some(path) = Path::new(http2) else { return };
+        let partition = Arc::clone(&path.partition);
+        partition.call(async move {
+            path.good().await;
+            path.partition.go_dark();
+            let error = path.charge().await;
+            check(&error);
+            assert!(error.timeline().unwrap().attempts()[0].reused);
+            path.partition.heal();
+            assert!(!path.good().await, "the dark connection was used again");
+            assert_eq!(path.server.requests_seen(), 2, "the charge never arrived");
+        });
+    }
+
+    #[test]
+    fn f35_fresh() {
+        fresh(false);
+    }
+
+    #[test]
+    fn f35_fresh_over_http2() {
+        fresh(true);
+    }
+
+    #[test]
+    fn f35_pooled() {
+        pooled(false);
+    }
+
+    #[test]
+    fn f35_pooled_over_http2() {
+        pooled(true);
+    }
+
+    #[test]
+    fn host_that_lost_its_power_is_a_dark_path_too() {
+        let Some(path) = Path::new(false) else { return };
+        let partition = Arc::clone(&path.partition);
+        partition.call(async move {
+            path.good().await;
+            path.partition.unplug();
+            check(&path.charge().await);
+        });
+    }
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+}
