@@ -138,10 +138,21 @@ impl ClientBuilder {
         self.set(|transport| transport.tls(config))
     }
 
-    /// Sends everything through an HTTP proxy: see [`TransportBuilder::proxy`].
+    /// Sends everything through a proxy: see [`TransportBuilder::proxy`].
     pub fn proxy(self, url: impl Into<String>) -> Self {
         let url = url.into();
         self.set(|transport| transport.proxy(url))
+    }
+
+    /// Takes the proxies from the environment: see [`TransportBuilder::proxy_from_env`].
+    pub fn proxy_from_env(self) -> Self {
+        self.set(TransportBuilder::proxy_from_env)
+    }
+
+    /// Reaches these destinations without the proxy: see [`TransportBuilder::no_proxy`].
+    pub fn no_proxy(self, destinations: impl Into<String>) -> Self {
+        let destinations = destinations.into();
+        self.set(|transport| transport.no_proxy(destinations))
     }
 
     /// Changes the reqwest clients underneath: see [`TransportBuilder::reqwest`].

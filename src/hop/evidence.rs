@@ -151,13 +151,7 @@ impl Evidence {
                 self.kind = Some(Kind::Timeout);
             }
         } else if self.kind.is_none() {
-            // hyper-util keeps its tunnel error to itself; its text is all there is.
-            self.kind = match error.to_string().as_str() {
-                "tunnel error: proxy authorization required" => Some(Kind::ProxyUnauthorized),
-                "tunnel error: unsuccessful" => Some(Kind::Proxy),
-                "tunnel error: unexpected end of file" => Some(Kind::Proxy),
-                _ => None,
-            };
+            self.kind = of_proxy(error);
         }
     }
 
@@ -183,6 +177,34 @@ impl Evidence {
             }
             _ => Kind::Protocol,
         });
+    }
+}
+
+/// hyper-util keeps the errors of its tunnels to itself; their text is all there is.
+#[cfg(feature = "client")]
+fn of_proxy(error: &(dyn StdError + 'static)) -> Option<Kind> {
+    match error.to_string().as_str() {
+        "tunnel error: proxy authorization required" => Some(Kind::ProxyUnauthorized),
+        "tunnel error: unsuccessful" => Some(Kind::Proxy),
+        "tunnel error: unexpected end of file" => Some(Kind::Proxy),
+        "SOCKS error: credentials not accepted"
+        // It takes none of the ways to log in that were offered.
+        | "SOCKS error: server does not support user/pass authentication" => {
+            Some(Kind::ProxyUnauthorized)
+        }
+        // There is no proxy. That error is not even in the chain.
+        "SOCKS error: failed to create underlying connection" => {
+            let inner = format!("{error:?}");
+            let names = [
+                ("ConnectionRefused", Kind::Refused),
+                ("HostUnreachable", Kind::Unreachable),
+                ("NetworkUnreachable", Kind::Unreachable),
+            ];
+            let found = names.into_iter().find(|(name, _)| inner.contains(name));
+            found.map(|(_, kind)| kind)
+        }
+        text if text.starts_with("SOCKS error: ") => Some(Kind::Proxy),
+        _ => None,
     }
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Facts {
     pub(crate) version: Option<http::Version>,
     /// Whether a redirect had changed the method.
     pub(crate) other_method: bool,
+    /// The proxy that it went through, without credentials.
+    pub(crate) via: Option<String>,
     /// Where the request went, if a redirect led it there.
     pub(crate) url: Option<String>,
     /// What was left of the answer's TTL, and whether it came from the cache.

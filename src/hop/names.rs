@@ -119,6 +119,7 @@ const NAMES: &[Name] = {
         row(Send,    Kind::Protocol,                 "http_protocol_error",          (Service, Lasting)),
         row(Send,    Kind::Body,                     "http_request_error",           (Caller, Lasting)),
         row(Send,    Kind::Other,                    "connection_terminated",        (Path, Passing)),
+        row(Gateway, Kind::ProxyUnauthorized,        STATUS,                         (Caller, Lasting)),
         row(Gateway, Kind::BadGateway,               STATUS,                         (Path, Passing)),
         row(Gateway, Kind::Timeout,                  STATUS,                         (Path, Passing)),
         row(Gateway, Kind::Unavailable,              STATUS,                         (Path, Passing)),

@@ -34,6 +34,8 @@ pub(crate) fn judge(
         // Unlike the other 4xx these two do not prove that nothing happened: some middleboxes say
         // 408 for "the service took too long", and 409 is also "your first request is still being
         // worked on".
+        // Only a proxy says this (RFC 9110 §15.5.8).
+        407 => (Hop::Gateway, Kind::ProxyUnauthorized),
         409 if matches!(keyed, Keyed::Again | Keyed::Given) => {
             return Some((Hop::Server, Kind::InProgress, Effect::Possible));
         }

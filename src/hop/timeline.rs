@@ -214,6 +214,9 @@ pub struct Attempt {
     pub duration: Duration,
     /// Its stages, in the order in which they were entered.
     pub rows: Vec<Row>,
+    /// The proxy that it went through, without credentials: dns, connect and the peer are then those of
+    /// the way to the proxy.
+    pub via: Option<String>,
     /// The peer that answered, or that was tried last.
     pub peer: Option<SocketAddr>,
     /// Whether a connection was used that had been made before.
@@ -255,6 +258,7 @@ impl Attempt {
         Self {
             number,
             url: facts.url,
+            via: facts.via,
             start,
             duration: end.saturating_duration_since(tracker.started()),
             peer: facts.peer.or_else(|| facts.dials.last().copied()),

@@ -58,6 +58,9 @@ impl<'t> Waterfall<'t> {
         if let Some(url) = &attempt.url {
             head.push_str(&format!(" · {url}"));
         }
+        if let Some(via) = &attempt.via {
+            head.push_str(&format!(" · via {via}"));
+        }
         if let Some(peer) = attempt.peer {
             head.push_str(&format!(" · {peer}"));
         }
@@ -71,7 +74,7 @@ impl<'t> Waterfall<'t> {
             head.push_str(" · dns cached");
         }
         head.push_str(&format!(" · {}", describe(&attempt.outcome)));
-        f.write_str(&clip(&head, WIDTH))?;
+        f.write_str(&wrap(&head))?;
         for row in &attempt.rows {
             f.write_str("\n")?;
             self.row(f, row, total)?;
@@ -169,6 +172,25 @@ fn place(row: &Row, total: Duration) -> (usize, usize) {
     (before, share(row.duration).clamp(1, BAR - before))
 }
 
+/// Facts in lines of at most 80 columns; only one that is longer by itself loses its tail.
+fn wrap(facts: &str) -> String {
+    let mut lines = String::new();
+    let mut line = String::new();
+    for fact in facts.split(BETWEEN) {
+        let longer = format!("{line}{BETWEEN}{fact}");
+        if line.is_empty() {
+            line = fact.to_owned();
+        } else if longer.chars().count() <= WIDTH {
+            line = longer;
+        } else {
+            lines.push_str(&clip(&line, WIDTH));
+            lines.push('\n');
+            line = format!("    {fact}");
+        }
+    }
+    lines + &clip(&line, WIDTH)
+}
+
 /// At most `width` columns; what is longer loses its tail.
 fn clip(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -178,6 +200,7 @@ fn clip(text: &str, width: usize) -> String {
 }
 
 const WIDTH: usize = 80;
+const BETWEEN: &str = " · ";
 const BAR: usize = 34;
 /// What is left of a row behind label, bar and time.
 const MARK: usize = WIDTH - 12 - BAR - 10 - 1;
@@ -211,6 +234,16 @@ mod tests {
         }
         assert_eq!(place(&row(0, 100), total), (0, BAR));
         assert_eq!(place(&row(0, 0), Duration::ZERO), (0, 1));
+    }
+
+    #[test]
+    fn facts_that_do_not_fit_go_on_in_the_next_line() {
+        let fact = "x".repeat(40);
+        assert_eq!(wrap(&format!("  a · {fact}")), format!("  a · {fact}"));
+        let two = wrap(&format!("  a · {fact} · {fact} · b"));
+        assert_eq!(two, format!("  a · {fact}\n    {fact} · b"));
+        let long = wrap(&format!("  a · {}", "y".repeat(100)));
+        assert!(long.lines().all(|line| line.chars().count() <= WIDTH));
     }
 
     #[test]

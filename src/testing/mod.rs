@@ -73,6 +73,7 @@ mod dns;
 mod gate;
 mod proxy;
 mod server;
+mod socks;
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! An HTTP proxy for tests.
+//! A proxy for tests, that speaks HTTP and SOCKS5.
 
 use std::collections::HashMap;
 use std::io;
@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use http::header::PROXY_AUTHENTICATE;
+use http::header::{PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
 use http::{Method, StatusCode, Uri};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::server::{Answer, Head, Reader, Seen, forward, write_answer};
+use super::socks::{self, Credentials, Said};
+use crate::transport::basic;
 
-/// A plain HTTP proxy on a free port of 127.0.0.1: it tunnels (CONNECT) and forwards
-/// (absolute-form requests) to loopback addresses, or refuses both.
+/// A proxy on a free port of 127.0.0.1: it tunnels (CONNECT, and SOCKS5 on the same port) and
+/// forwards (absolute-form requests) to loopback addresses, or refuses all of it.
 ///
 /// # Example
 ///
@@ -73,6 +75,13 @@ impl ProxyServer {
         format!("http://{}", self.addr)
     }
 
+    /// Returns the URL to configure a client with that is to speak SOCKS5, and to leave names to the
+    /// proxy.
+    #[must_use]
+    pub fn socks_url(&self) -> String {
+        format!("socks5h://{}", self.addr)
+    }
+
     /// Returns how many tunnels were opened.
     #[must_use]
     pub fn tunnels(&self) -> usize {
@@ -112,7 +121,14 @@ impl ProxyServerBuilder {
         self
     }
 
-    /// Refuses everything with `status`; a 407 asks for basic credentials.
+    /// Wants credentials: a 407 for who brings none, or others.
+    pub fn credentials(mut self, user: &str, password: &str) -> Self {
+        self.policy.credentials = Some((user.to_owned(), password.to_owned()));
+        self
+    }
+
+    /// Refuses everything with `status`; a 407 asks for basic credentials. In SOCKS5 there are no
+    /// statuses: then it is "not allowed".
     pub fn refuse(mut self, status: StatusCode) -> Self {
         self.policy.refusal = Some(status);
         self
@@ -145,9 +161,18 @@ struct Counts {
 struct Policy {
     routes: HashMap<String, SocketAddr>,
     refusal: Option<StatusCode>,
+    credentials: Option<Credentials>,
 }
 
 impl Policy {
+    /// Whether a request brings what is wanted.
+    fn admits(&self, head: &Head) -> bool {
+        self.credentials.as_ref().is_none_or(|(user, password)| {
+            let wanted = basic(user.as_bytes(), Some(password.as_bytes()));
+            head.headers.get(PROXY_AUTHORIZATION) == Some(&wanted)
+        })
+    }
+
     /// Where `authority` is, or the status to refuse it with.
     fn find(&self, authority: &str) -> Result<SocketAddr, StatusCode> {
         if let Some(status) = self.refusal {
@@ -180,9 +205,16 @@ async fn listen(listener: TcpListener, policy: Arc<Policy>, counts: Arc<Counts>)
 
 async fn attend(tcp: TcpStream, policy: &Policy, counts: &Counts) -> io::Result<()> {
     tcp.set_nodelay(true)?;
+    let mut first = [0];
+    if tcp.peek(&mut first).await? == 1 && first[0] == socks::VERSION {
+        return attend_socks(tcp, policy, counts).await;
+    }
     let mut reader = Reader::new(tcp);
     while let Some(head) = reader.head().await? {
-        if head.method == Method::CONNECT {
+        if !policy.admits(&head) {
+            let wanted = StatusCode::PROXY_AUTHENTICATION_REQUIRED;
+            refuse(reader.source(), wanted, counts).await?;
+        } else if head.method == Method::CONNECT {
             match open(&head.target, policy).await {
                 Ok(target) => return tunnel(reader, target, counts).await,
                 Err(status) => refuse(reader.source(), status, counts).await?,
@@ -192,6 +224,30 @@ async fn attend(tcp: TcpStream, policy: &Policy, counts: &Counts) -> io::Result<
         }
     }
     Ok(())
+}
+
+async fn attend_socks(mut tcp: TcpStream, policy: &Policy, counts: &Counts) -> io::Result<()> {
+    let target = match socks::greet(&mut tcp, policy.credentials.as_ref()).await? {
+        Some(authority) => open(&authority, policy).await,
+        None => {
+            counts.refused.fetch_add(1, Ordering::SeqCst);
+            return Ok(());
+        }
+    };
+    match target {
+        Ok(target) => {
+            socks::answer(&mut tcp, Said::Granted).await?;
+            join(tcp, target, counts).await
+        }
+        Err(status) => {
+            counts.refused.fetch_add(1, Ordering::SeqCst);
+            let said = match status {
+                StatusCode::BAD_GATEWAY => Said::HostUnreachable,
+                _ => Said::NotAllowed,
+            };
+            socks::answer(&mut tcp, said).await
+        }
+    }
 }
 
 async fn open(authority: &str, policy: &Policy) -> Result<TcpStream, StatusCode> {
@@ -206,10 +262,14 @@ async fn tunnel(
     counts: &Counts,
 ) -> io::Result<()> {
     let (mut client, early) = reader.into_parts();
-    target.set_nodelay(true)?;
-    counts.tunnels.fetch_add(1, Ordering::SeqCst);
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
     target.write_all(&early).await?;
+    join(client, target, counts).await
+}
+
+async fn join(mut client: TcpStream, mut target: TcpStream, counts: &Counts) -> io::Result<()> {
+    target.set_nodelay(true)?;
+    counts.tunnels.fetch_add(1, Ordering::SeqCst);
     tokio::io::copy_bidirectional(&mut client, &mut target).await?;
     Ok(())
 }

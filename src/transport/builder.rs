@@ -2,11 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use url::Url;
 
 use super::places::Places;
+use super::proxy::{Choice, Proxies};
 use super::recipe::{Hook, Recipe};
-use super::target::dial;
 use super::{Shared, Transport, tls};
 use crate::dns::{Filter, Resolve, Resolver};
 use crate::error::SettingError;
@@ -20,7 +19,8 @@ pub struct TransportBuilder {
     resolver: Option<Arc<dyn Resolve>>,
     filter: Filter,
     tls: Option<ClientConfig>,
-    proxy: Option<String>,
+    proxy: Choice,
+    no_proxy: String,
     hook: Option<Hook>,
 }
 
@@ -31,7 +31,8 @@ impl TransportBuilder {
             resolver: None,
             filter: Filter::new(),
             tls: None,
-            proxy: None,
+            proxy: Choice::Straight,
+            no_proxy: String::new(),
             hook: None,
         }
     }
@@ -59,12 +60,44 @@ impl TransportBuilder {
         self
     }
 
-    /// Sends everything through an HTTP proxy. Its name is looked up here, the destination's by the
-    /// proxy; the hops dns and connect are then those of the way to the proxy and its tunnel.
+    /// Sends everything through a proxy: `http://`, `https://` or `socks5h://`, with credentials if it
+    /// wants any (`http://user:password@proxy:3128`). What was said before of proxies is forgotten.
     ///
-    /// Without this no proxy is used: the environment is not read.
+    /// The proxy's name is looked up here, the destination's by the proxy. The hops dns and connect
+    /// are those of the way to the proxy and of its tunnel, and [`Attempt::via`](crate::hop::Attempt)
+    /// says so; a tunnel that is refused failed at connect.
+    ///
+    /// # Defaults
+    ///
+    /// No proxy: the environment is not read unless [`proxy_from_env`](Self::proxy_from_env) says so.
+    ///
+    /// # How people get it wrong
+    ///
+    /// `socks5://` asks the client to look the destination up and `socks5h://` asks the proxy. The
+    /// first is refused at [`build`](Self::build): a proxy usually stands where names mean something
+    /// else.
     pub fn proxy(mut self, url: impl Into<String>) -> Self {
-        self.proxy = Some(url.into());
+        self.proxy = Choice::Through(url.into());
+        self
+    }
+
+    /// Takes the proxies from the environment, once, when the transport is built: `HTTP_PROXY` and
+    /// `HTTPS_PROXY` by the destination's scheme, else `ALL_PROXY`; none for what `NO_PROXY` lists.
+    /// Each also in lower case; the upper case goes first, and what is empty is not set. In a CGI
+    /// program (`REQUEST_METHOD` is set) `HTTP_PROXY` is a header of the request, and is not believed.
+    ///
+    /// Off by default, unlike in curl and reqwest: a variable that somebody set for another program
+    /// would decide who sees the requests, and the failures would carry the names of hops that are
+    /// not in the code. It is one line where it is wanted.
+    pub fn proxy_from_env(mut self) -> Self {
+        self.proxy = Choice::Environment;
+        self
+    }
+
+    /// Reaches these destinations without the proxy, besides those of `NO_PROXY`: names (and all
+    /// below them), addresses and networks (`10.0.0.0/8`), separated by commas; `*` is all.
+    pub fn no_proxy(mut self, destinations: impl Into<String>) -> Self {
+        self.no_proxy = destinations.into();
         self
     }
 
@@ -83,7 +116,7 @@ impl TransportBuilder {
     /// # Errors
     ///
     /// Fails if the system's name servers or roots cannot be read where they are needed, if the
-    /// proxy's URL is none, or if the hook breaks the client.
+    /// proxy's URL is none (the error names the variable, not its value), or if the hook breaks the client.
     pub fn build(self) -> Result<Transport, SettingError> {
         let resolver = match self.resolver {
             Some(resolver) => resolver,
@@ -95,18 +128,11 @@ impl TransportBuilder {
             Some(config) => config,
             None => tls::system()?,
         };
-        let proxy = match self.proxy {
-            Some(url) => Some(proxy_url(&url)?),
-            None => None,
-        };
-        let dialled = match &proxy {
-            Some(url) => Some(dial(url).map_err(|error| SettingError::failed("proxy", error))?),
-            None => None,
-        };
+        let read = |name: &str| std::env::var_os(name);
+        let proxies = Proxies::of(&self.proxy, &self.no_proxy, read)?;
         let recipe = Recipe {
             tls: tls::with_ear(tls),
             hook: self.hook,
-            proxy,
             limits: self.limits,
         };
         recipe.check()?;
@@ -115,24 +141,11 @@ impl TransportBuilder {
                 places: Places::new(recipe),
                 resolver,
                 filter: self.filter,
-                proxy: dialled,
+                proxies,
                 limits: self.limits,
             }),
         })
     }
-}
-
-fn proxy_url(url: &str) -> Result<Url, SettingError> {
-    let parsed = Url::parse(url).map_err(|error| SettingError::failed("proxy", error))?;
-    if !matches!(parsed.scheme(), "http" | "https") {
-        let scheme = parsed.scheme().to_owned();
-        return Err(SettingError::out_of_range(
-            "proxy scheme",
-            scheme,
-            "http, https",
-        ));
-    }
-    Ok(parsed)
 }
 
 impl fmt::Debug for TransportBuilder {
@@ -142,7 +155,7 @@ impl fmt::Debug for TransportBuilder {
             .field("resolver", &self.resolver)
             .field("filter", &self.filter)
             .field("own_tls", &self.tls.is_some())
-            .field("proxied", &self.proxy.is_some())
+            .field("proxied", &!matches!(self.proxy, Choice::Straight))
             .field("hooked", &self.hook.is_some())
             .finish()
     }

@@ -7,6 +7,7 @@ mod connector;
 mod dark;
 mod look_up;
 mod places;
+mod proxy;
 mod recipe;
 mod send;
 mod target;
@@ -29,7 +30,7 @@ pub(crate) use self::target::basic;
 pub(crate) use self::tls::system as system_tls;
 
 use self::places::Places;
-use self::target::Dial;
+use self::proxy::Proxies;
 use crate::dns::{Filter, Resolve};
 use crate::error::{BoxError, Error, SettingError};
 use crate::limit::Limits;
@@ -77,8 +78,7 @@ struct Shared {
     places: Places,
     resolver: Arc<dyn Resolve>,
     filter: Filter,
-    /// Whom to dial instead of the request's own host.
-    proxy: Option<(Dial, u16)>,
+    proxies: Proxies,
     limits: Limits,
 }
 
@@ -142,7 +142,7 @@ impl fmt::Debug for Transport {
         f.debug_struct("Transport")
             .field("places", &self.shared.places)
             .field("resolver", &self.shared.resolver)
-            .field("proxied", &self.shared.proxy.is_some())
+            .field("proxies", &self.shared.proxies)
             .finish_non_exhaustive()
     }
 }

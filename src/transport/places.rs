@@ -56,7 +56,9 @@ impl Places {
             return Ok(client);
         }
         // Made outside of the lock; if two make one at once, the first stays.
-        let made = self.recipe.make(&target.host, address)?;
+        let made = self
+            .recipe
+            .make(&target.host, address, target.via.as_deref())?;
         let lives = CONNECTION_AGE.mul_f64(1.0 + AGE_JITTER * (2.0 * fastrand::f64() - 1.0));
         Ok(place.keep(address.ip(), Held::new(made, now, lives), now))
     }

@@ -4,13 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ClientConfig;
-use url::Url;
-
 use super::connector::EarLayer;
 use super::dark::Patience;
+use super::proxy::Via;
 use crate::error::SettingError;
 use crate::limit::Limits;
+use rustls::ClientConfig;
 
 /// Changes a reqwest client before ours is laid over it.
 pub(super) type Hook = Arc<dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync>;
@@ -20,17 +19,17 @@ pub(super) type Hook = Arc<dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuil
 pub(super) struct Recipe {
     pub(super) tls: ClientConfig,
     pub(super) hook: Option<Hook>,
-    pub(super) proxy: Option<Url>,
     pub(super) limits: Limits,
 }
 
 impl Recipe {
-    /// Makes the client of one address. The caller's hook comes first and ours last, so that it
+    /// Makes the client of one address of a host, or of the proxy that leads to it. The caller's hook comes first and ours last, so that it
     /// cannot undo resolver, redirects or retries.
     pub(super) fn make(
         &self,
         host: &Arc<str>,
         address: SocketAddr,
+        via: Option<&Via>,
     ) -> reqwest::Result<reqwest::Client> {
         let mut builder = self
             .hooked()
@@ -52,8 +51,8 @@ impl Recipe {
             .tcp_nodelay(true)
             .pool_idle_timeout(IDLE_CONNECTION);
         builder = Patience::of(&self.limits).apply(builder);
-        if let Some(proxy) = &self.proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy.clone())?);
+        if let Some(via) = via {
+            builder = builder.proxy(via.proxy()?);
         }
         builder.build()
     }
@@ -78,7 +77,7 @@ impl Recipe {
             ));
         }
         let address = SocketAddr::from(([127, 0, 0, 1], 9));
-        match self.make(&"localhost".into(), address) {
+        match self.make(&"localhost".into(), address, None) {
             Ok(client) => {
                 refuse_timeouts(&format!("{:?} {client:?}", self.hooked()))?;
                 self.refuse_headers()

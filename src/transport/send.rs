@@ -69,17 +69,17 @@ where
 {
     tracker.begin();
     let (mut head, body) = request.into_parts();
-    let target = Target::of(&head.uri, &mut head.headers)?;
-    let (answer, port) = match &shared.proxy {
-        Some((dial, port)) => {
-            filter_literal(&shared.filter, &target.dial, tracker)?;
-            (look_up(shared, dial, &Filter::new(), tracker).await?, *port)
-        }
-        None => {
-            let (dial, filter) = (&target.dial, &shared.filter);
-            (look_up(shared, dial, filter, tracker).await?, target.port)
-        }
-    };
+    let mut target = Target::of(&head.uri, &mut head.headers)?;
+    target.via = shared.proxies.way(&target.url);
+    if let Some(via) = &target.via {
+        tracker.facts(|facts| facts.via = Some(via.shown.clone()));
+    }
+    let (dial, port) = target.dialled();
+    // A proxy is dialled wherever it is; of the destination, only an address in the URL can be judged.
+    filter_literal(&shared.filter, &target.dial, tracker)?;
+    let none = Filter::new();
+    let filter = if target.via.is_some() { &none } else { &shared.filter };
+    let answer = look_up(shared, dial, filter, tracker).await?;
     let place = shared.places.of(&head.uri);
     let given = Given {
         addresses: answer.addresses(),
@@ -177,11 +177,7 @@ impl Way<'_> {
     {
         let mut sending = pin!(self.send(address, body));
         // A tunnel is slow for reasons of its own.
-        let rest = if self.shared.proxy.is_some() {
-            &[]
-        } else {
-            rest
-        };
+        let rest = if self.target.via.is_some() { &[] } else { rest };
         let mut overtaking = pin!(overtake(rest, self.tracker));
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Uri, header};
 use url::{Host, Url};
 
+use super::proxy::Via;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 
@@ -24,6 +25,8 @@ pub(super) struct Target {
     pub(super) host: Arc<str>,
     pub(super) dial: Dial,
     pub(super) port: u16,
+    /// The proxy that leads there.
+    pub(super) via: Option<Arc<Via>>,
 }
 
 impl Target {
@@ -47,12 +50,21 @@ impl Target {
             host,
             dial,
             port,
+            via: None,
         })
+    }
+
+    /// Whom to dial: the destination, or the proxy, which looks the destination up itself.
+    pub(super) fn dialled(&self) -> (&Dial, u16) {
+        match &self.via {
+            Some(via) => (&via.dial, via.port),
+            None => (&self.dial, self.port),
+        }
     }
 }
 
 /// Whom an URL says to dial.
-pub(super) fn dial(url: &Url) -> Result<(Dial, u16), Error> {
+fn dial(url: &Url) -> Result<(Dial, u16), Error> {
     let dial = match url.host() {
         Some(Host::Domain(name)) => Dial::Name(name.to_owned()),
         Some(Host::Ipv4(address)) => Dial::Address(address.into()),

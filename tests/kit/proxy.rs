@@ -1,6 +1,6 @@
 use http::StatusCode;
 use sevenhops::testing::{FaultServer, ProxyServer};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::client::{GET, read_until};
@@ -68,4 +68,40 @@ async fn an_absolute_request_is_forwarded() {
         ("/v1?x=1", &b"hi"[..])
     );
     assert_eq!(proxy.forwarded(), 1);
+}
+
+#[tokio::test]
+async fn a_socks_tunnel_leads_to_the_routed_address() {
+    let server = FaultServer::builder().start().await.unwrap();
+    let builder = ProxyServer::builder().route("api.test:443", server.addr());
+    let proxy = builder.start().await.unwrap();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+
+    let mut chosen = [0; 2];
+    client.write_all(&[5, 1, 0]).await.unwrap();
+    client.read_exact(&mut chosen).await.unwrap();
+    assert_eq!(chosen, [5, 0]);
+    let wish = [&[5, 1, 0, 3, 8], &b"api.test"[..], &443_u16.to_be_bytes()].concat();
+    let mut granted = [0; 10];
+    client.write_all(&wish).await.unwrap();
+    client.read_exact(&mut granted).await.unwrap();
+    assert_eq!(granted, [5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
+    client.write_all(GET.as_bytes()).await.unwrap();
+
+    read_until(&mut client, r#"{"ok":true}"#).await;
+    assert_eq!((proxy.tunnels(), server.requests_seen()), (1, 1));
+}
+
+#[tokio::test]
+async fn socks_without_the_wanted_credentials_is_turned_away() {
+    let builder = ProxyServer::builder().credentials("user", "password");
+    let proxy = builder.start().await.unwrap();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+
+    let mut chosen = [0; 2];
+    client.write_all(&[5, 1, 0]).await.unwrap();
+    client.read_exact(&mut chosen).await.unwrap();
+    assert_eq!(chosen, [5, 0xff]);
+    assert_eq!(client.read(&mut chosen).await.unwrap(), 0);
+    assert_eq!((proxy.tunnels(), proxy.refused()), (0, 1));
 }

@@ -1,0 +1,89 @@
+//! The SOCKS5 side of the test proxy (RFC 1928, and RFC 1929 for the password).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// User and password, where the proxy wants them.
+pub(super) type Credentials = (String, String);
+
+/// What a client that speaks SOCKS begins with.
+pub(super) const VERSION: u8 = 5;
+
+/// Greets a client and reads where it wants to go, as host and port; `None` if it was turned away
+/// for its credentials.
+pub(super) async fn greet(
+    tcp: &mut TcpStream,
+    wanted: Option<&Credentials>,
+) -> io::Result<Option<String>> {
+    let [_, count] = read(tcp).await?;
+    let mut methods = vec![0; count.into()];
+    tcp.read_exact(&mut methods).await?;
+    let method = if wanted.is_some() { PASSWORD } else { NO_LOGIN };
+    if !methods.contains(&method) {
+        tcp.write_all(&[VERSION, NONE_ACCEPTABLE]).await?;
+        return Ok(None);
+    }
+    tcp.write_all(&[VERSION, method]).await?;
+    if let Some(wanted) = wanted {
+        let _version = read::<1>(tcp).await?;
+        let given = (text(tcp).await?, text(tcp).await?);
+        let good = given == *wanted;
+        tcp.write_all(&[LOGIN, u8::from(!good)]).await?;
+        if !good {
+            return Ok(None);
+        }
+    }
+    authority(tcp).await.map(Some)
+}
+
+/// Answers what [`greet`] has read.
+pub(super) async fn answer(tcp: &mut TcpStream, said: Said) -> io::Result<()> {
+    // The address that the proxy is bound to is nobody's business.
+    let nowhere = [0, IPV4, 0, 0, 0, 0, 0, 0];
+    tcp.write_all(&[&[VERSION, said as u8], &nowhere[..]].concat())
+        .await
+}
+
+/// What the proxy answers.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub(super) enum Said {
+    Granted = 0,
+    NotAllowed = 2,
+    HostUnreachable = 4,
+}
+
+async fn authority(tcp: &mut TcpStream) -> io::Result<String> {
+    let [_version, _command, _, kind] = read(tcp).await?;
+    let host = match kind {
+        IPV4 => IpAddr::from(Ipv4Addr::from(read::<4>(tcp).await?)).to_string(),
+        IPV6 => format!("[{}]", Ipv6Addr::from(read::<16>(tcp).await?)),
+        _ => text(tcp).await?,
+    };
+    let port = u16::from_be_bytes(read(tcp).await?);
+    Ok(format!("{host}:{port}"))
+}
+
+/// Text with its length before it.
+async fn text(tcp: &mut TcpStream) -> io::Result<String> {
+    let [length] = read(tcp).await?;
+    let mut text = vec![0; length.into()];
+    tcp.read_exact(&mut text).await?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+async fn read<const N: usize>(tcp: &mut TcpStream) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    tcp.read_exact(&mut bytes).await?;
+    Ok(bytes)
+}
+
+const NO_LOGIN: u8 = 0;
+const PASSWORD: u8 = 2;
+const NONE_ACCEPTABLE: u8 = 0xff;
+const LOGIN: u8 = 1;
+const IPV4: u8 = 1;
+const IPV6: u8 = 4;

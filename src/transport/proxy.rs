@@ -1,0 +1,219 @@
+//! Which way a request takes: straight, or through a proxy.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hyper_util::client::proxy::matcher::Matcher;
+use url::{Host, Url};
+
+use super::target::Dial;
+use crate::error::SettingError;
+
+/// What the caller said of proxies.
+#[derive(Clone, Default)]
+pub(super) enum Choice {
+    #[default]
+    Straight,
+    Through(String),
+    Environment,
+}
+
+/// The proxies, and the destinations that are reached without.
+pub(super) struct Proxies {
+    /// Knows the exceptions; the ways themselves are below.
+    matcher: Matcher,
+    http: Option<Arc<Via>>,
+    https: Option<Arc<Via>>,
+}
+
+impl Proxies {
+    /// Carries the caller's choice out; `except` is a list like that of `NO_PROXY`, and is added to it.
+    pub(super) fn of(
+        choice: &Choice,
+        except: &str,
+        read: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, SettingError> {
+        match choice {
+            Choice::Straight => Ok(Self::new(None, None, "")),
+            Choice::Through(url) => {
+                let via = Some(Arc::new(Via::parse(&EXPLICIT, url)?));
+                Ok(Self::new(via.clone(), via, except))
+            }
+            Choice::Environment => Self::from_env(except, read),
+        }
+    }
+
+    fn from_env(
+        except: &str,
+        read: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, SettingError> {
+        let set = |name| read(name).filter(|value| !value.is_empty());
+        let first = |variables: &[&'static Variable]| {
+            let mut set = variables.iter().filter_map(|v| Some((*v, set(v.name)?)));
+            set.next().map(|(v, value)| v.via(value)).transpose()
+        };
+        // A CGI program gets the header `Proxy` of its request as this variable (httpoxy).
+        let of_http: &[_] = if set("REQUEST_METHOD").is_some() {
+            &[&HTTP[1]]
+        } else {
+            &[&HTTP[0], &HTTP[1]]
+        };
+        let all = first(&[&ALL[0], &ALL[1]])?;
+        let http = first(of_http)?.or_else(|| all.clone());
+        let https = first(&[&HTTPS[0], &HTTPS[1]])?.or(all);
+        let no = set("NO_PROXY").or_else(|| set("no_proxy"));
+        let no = no.unwrap_or_default();
+        let except = format!("{},{except}", no.to_string_lossy());
+        Ok(Self::new(http, https, &except))
+    }
+
+    fn new(http: Option<Arc<Via>>, https: Option<Arc<Via>>, except: &str) -> Self {
+        let url = |via: &Option<Arc<Via>>| via.as_ref().map_or("", |via| &*via.shown).to_owned();
+        let matcher = Matcher::builder()
+            .http(url(&http))
+            .https(url(&https))
+            .no(except)
+            .build();
+        Self {
+            matcher,
+            http,
+            https,
+        }
+    }
+
+    /// The proxy for a destination; none if it is reached straight.
+    pub(super) fn way(&self, url: &Url) -> Option<Arc<Via>> {
+        let via = match url.scheme() {
+            "https" => self.https.as_ref()?,
+            _ => self.http.as_ref()?,
+        };
+        // Written anew from the URL that is dialled, so that an address cannot be spelt around the list.
+        let host: http::Uri = url[..url::Position::BeforePath].parse().ok()?;
+        self.matcher.intercept(&host).map(|_| Arc::clone(via))
+    }
+}
+
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxies")
+            .field("http", &self.http)
+            .field("https", &self.https)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A proxy.
+pub(super) struct Via {
+    /// With its credentials, if it wants any.
+    url: Url,
+    /// Without.
+    pub(super) shown: String,
+    pub(super) dial: Dial,
+    pub(super) port: u16,
+}
+
+impl Via {
+    fn parse(variable: &Variable, text: &str) -> Result<Self, SettingError> {
+        let bad = |reason| SettingError::failed(variable.name, Unfit(reason));
+        // As everywhere: a host and a port alone mean a proxy that speaks HTTP.
+        let full = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        let mut url = Url::parse(&full).map_err(|e| SettingError::failed(variable.name, e))?;
+        let usual = match url.scheme() {
+            "http" => 80,
+            "https" => 443,
+            "socks5h" => 1_080,
+            scheme => {
+                return Err(SettingError::out_of_range(
+                    variable.scheme,
+                    scheme,
+                    "http, https, socks5h (socks5 would look names up here: let the proxy do it)",
+                ));
+            }
+        };
+        let port = url.port().unwrap_or(usual);
+        if url.port().is_none() {
+            // What is not http has no port that everybody knows.
+            let _ = url.set_port(Some(port));
+        }
+        let dial = match url.host().ok_or_else(|| bad("the url has no host"))? {
+            // A scheme that is none of the web's keeps an address as text.
+            Host::Domain(name) => match name.parse::<IpAddr>() {
+                Ok(address) => Dial::Address(address),
+                Err(_) => Dial::Name(name.to_owned()),
+            },
+            Host::Ipv4(address) => Dial::Address(address.into()),
+            Host::Ipv6(address) => Dial::Address(address.into()),
+        };
+        let host = url.host_str().unwrap_or_default();
+        let via = Self {
+            shown: format!("{}://{host}:{port}", url.scheme()),
+            dial,
+            port,
+            url,
+        };
+        via.proxy()
+            .map_err(|error| SettingError::failed(variable.name, error.without_url()))?;
+        Ok(via)
+    }
+
+    /// The proxy as reqwest knows it.
+    pub(super) fn proxy(&self) -> reqwest::Result<reqwest::Proxy> {
+        reqwest::Proxy::all(self.url.clone())
+    }
+}
+
+impl fmt::Debug for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.shown)
+    }
+}
+
+/// Where a proxy's URL was read, for errors: those never hold the value, which may hold a password.
+struct Variable {
+    name: &'static str,
+    scheme: &'static str,
+}
+
+impl Variable {
+    fn via(&self, value: OsString) -> Result<Arc<Via>, SettingError> {
+        let text = value.into_string();
+        let text = text.map_err(|_| SettingError::failed(self.name, Unfit("it is not UTF-8")))?;
+        Via::parse(self, text.trim()).map(Arc::new)
+    }
+}
+
+macro_rules! variable {
+    ($name:literal) => {
+        Variable {
+            name: $name,
+            scheme: concat!($name, " scheme"),
+        }
+    };
+}
+
+const EXPLICIT: Variable = variable!("proxy");
+static HTTP: [Variable; 2] = [variable!("HTTP_PROXY"), variable!("http_proxy")];
+static HTTPS: [Variable; 2] = [variable!("HTTPS_PROXY"), variable!("https_proxy")];
+static ALL: [Variable; 2] = [variable!("ALL_PROXY"), variable!("all_proxy")];
+
+/// Why a proxy's URL is none.
+#[derive(Debug)]
+struct Unfit(&'static str);
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for Unfit {}
+
+#[cfg(test)]
+#[path = "proxy_tests.rs"]
+mod tests;
