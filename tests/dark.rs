@@ -1,5 +1,5 @@
 //! F35: the path goes dark on an established connection. Real packets, dropped in network namespaces
-//! of the test's own.
+//! of the test's own; and a middlebox that keeps up appearances.
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -9,12 +9,16 @@ mod partition;
 #[cfg(target_os = "linux")]
 mod tests {
     use std::io::Write;
+    use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Duration;
 
     use sevenhops::dns::Static;
-    use sevenhops::testing::{Authority, FaultServer, Reply};
+    use sevenhops::testing::{Authority, FaultServer, Gate, Reply};
     use sevenhops::{Client, Effect, Error, Hop, Kind};
+    use tokio::io::copy_bidirectional;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::task::JoinSet;
 
     use super::partition::{Partition, SERVER};
 
@@ -32,7 +36,8 @@ mod tests {
             let mut partition = match Partition::new() {
                 Ok(partition) => partition,
                 Err(reason) => {
-                    let _ = writeln!(std::io::stderr(), "SKIPPED: F35, a dark path: {reason}");
+                    let line = format!("SKIPPED: F35, a dark path: {reason}\n");
+                    let _ = std::io::stderr().write_all(line.as_bytes());
                     return None;
                 }
             };
@@ -114,6 +119,26 @@ mod tests {
         });
     }
 
+    /// The path goes dark while a large body goes out: the send limit, which is shorter than the
+    /// kernel's patience, names the same hop.
+    #[test]
+    fn upload_into_the_dark_is_send_too() {
+        let Some(path) = Path::new(false) else { return };
+        let partition = Arc::clone(&path.partition);
+        partition.call(async move {
+            path.good().await;
+            path.partition.go_dark();
+            let body = vec![b' '; 10 << 20];
+            let error = path.client.post(&path.url).body(body).send().await;
+            let error = error.unwrap_err();
+            let named = (error.hop(), error.kind(), error.effect());
+            let expected = (Some(Hop::Send), Kind::Timeout, Effect::Possible);
+            assert_eq!(named, expected, "{}", error.timeline().unwrap());
+            path.partition.heal();
+            assert!(!path.good().await, "the dark connection was used again");
+        });
+    }
+
     #[test]
     fn f35_fresh() {
         fresh(false);
@@ -132,6 +157,58 @@ mod tests {
     #[test]
     fn f35_pooled_over_http2() {
         pooled(true);
+    }
+
+    /// Passes bytes on both ways; the first connection only until the gate opens, and then nobody
+    /// hears of it.
+    async fn relay(listener: TcpListener, to: SocketAddr, gate: Gate) {
+        let mut relayed = JoinSet::new();
+        let mut until = Some(gate);
+        while let Ok((mut near, _)) = listener.accept().await {
+            let until = until.take();
+            relayed.spawn(async move {
+                let mut far = TcpStream::connect(to).await.unwrap();
+                let dark = async {
+                    match until {
+                        Some(gate) => gate.opened().await,
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    _ = copy_bidirectional(&mut near, &mut far) => {}
+                    () = dark => std::future::pending().await,
+                }
+            });
+        }
+    }
+
+    /// A middlebox acknowledges for a peer that it has lost: no kernel notices, HTTP/2 does.
+    #[tokio::test]
+    async fn middlebox_that_lost_its_peer_is_found_out_by_pings() {
+        let authority = Authority::new().unwrap();
+        let identity = authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder().tls(identity).http2();
+        let server = server.start().await.unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let near = listener.local_addr().unwrap();
+        let gate = Gate::new();
+        let _relay = tokio::spawn(relay(listener, server.addr(), gate.clone()));
+        let client = Client::builder(DEADLINE)
+            .tls(authority.client_config())
+            .resolver(Static::new().host("api.test", [near.ip()]))
+            .build()
+            .unwrap();
+        let url = format!("https://api.test:{}/v1/charges", near.port());
+        server.on_request([Reply::Silent]);
+        let lose = async {
+            server.wait_until(|stats| stats.requests == 1).await;
+            gate.open();
+        };
+        let charging = client.post(&url).body("amount=100").send();
+        let (charged, ()) = tokio::join!(charging, lose);
+        check(&charged.unwrap_err());
+        let next = client.get(&url).send().await.unwrap();
+        assert!(!next.timeline().unwrap().attempts()[0].reused);
     }
 
     #[test]

@@ -5,10 +5,14 @@ mod net;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use bytes::Bytes;
     use http::StatusCode;
+    use rustls::crypto::ring::default_provider;
+    use rustls::version::{TLS12, TLS13};
+    use rustls::{ClientConfig, RootCertStore};
     use sevenhops::hop::{Outcome, RowEnd, Stage};
     use sevenhops::limit::{Limit, Settings, Waited};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply, Script};
@@ -69,9 +73,49 @@ mod tests {
         );
         let attempt = &timeline.attempts()[0];
         assert!(attempt.reused && attempt.dns.unwrap().1);
+        assert_eq!(attempt.tls, Some("1.3"));
+        let drawn = timeline.to_string();
+        for fact in [" · reused connection, ", " old · HTTP/1.1", "TLS 1.3"] {
+            assert!(drawn.contains(fact), "{drawn}");
+        }
+        assert!(
+            drawn.lines().all(|line| line.chars().count() <= 80),
+            "{drawn}"
+        );
         assert_eq!((attempt.sent_bytes, attempt.received_bytes), (10, 11));
         assert_eq!(server.connections(), 1);
         assert_eq!(net.dns.queries_for("api.test"), 2, "A and AAAA, once each");
+    }
+
+    #[tokio::test]
+    async fn version_of_tls_is_told_on_new_reused_and_resumed_connections() {
+        let net = Net::new().await;
+        let server = tls_server(&net).await;
+        let url = url(&server, "https");
+        let mut roots = RootCertStore::empty();
+        roots.add(net.authority.root()).unwrap();
+        for (version, told) in [(&TLS12, "1.2"), (&TLS13, "1.3")] {
+            let tls = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+                .with_protocol_versions(&[version])
+                .unwrap()
+                .with_root_certificates(roots.clone())
+                .with_no_client_auth();
+            let client = net.builder().tls(tls).build().unwrap();
+            for reused in [false, true] {
+                let timeline = good(&client, &url).await;
+                let attempt = &timeline.attempts()[0];
+                assert_eq!((attempt.tls, attempt.reused), (Some(told), reused));
+            }
+            server.close_connections();
+            server.wait_until(|stats| stats.open_connections == 0).await;
+            // Where the pool has not heard of it yet, the second attempt is the one.
+            let response = client.get(&url).send().await.unwrap();
+            let resumed = response.timeline().unwrap().attempts().pop().unwrap();
+            assert_eq!((resumed.tls, resumed.reused), (Some(told), false));
+        }
+        let plain = FaultServer::builder().start().await.unwrap();
+        let timeline = good(&net.client(), &plain.url("/v1/charges")).await;
+        assert_eq!(timeline.attempts()[0].tls, None);
     }
 
     #[tokio::test]

@@ -17,6 +17,8 @@ pub(crate) struct Facts {
     pub(crate) version: Option<http::Version>,
     /// Whether a redirect had changed the method.
     pub(crate) other_method: bool,
+    /// The version of TLS on the connection that was used.
+    pub(crate) tls: Option<&'static str>,
     /// The proxy that it went through, without credentials.
     pub(crate) via: Option<String>,
     /// Where the request went, if a redirect led it there.

@@ -225,6 +225,8 @@ pub struct Attempt {
     pub connection_age: Option<Duration>,
     /// The version of HTTP that was spoken.
     pub version: Option<Version>,
+    /// The version of TLS, "1.3" or "1.2", on the connection that was used.
+    pub tls: Option<&'static str>,
     /// What was left of the DNS answer's TTL, and whether it came from the cache.
     pub dns: Option<(Duration, bool)>,
     /// Whether a connection took the request.
@@ -265,6 +267,7 @@ impl Attempt {
             reused: tracker.is_tracked() && tracker.is_taken() && !connected,
             connection_age: facts.connection_age,
             version: facts.version,
+            tls: facts.tls,
             dns: facts.dns,
             taken: tracker.is_taken(),
             sent_bytes: tracker.sent_bytes(),

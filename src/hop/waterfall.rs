@@ -66,9 +66,15 @@ impl<'t> Waterfall<'t> {
         }
         if attempt.reused {
             head.push_str(" · reused connection");
+            if let Some(age) = attempt.connection_age {
+                head.push_str(&format!(", {} old", short(age)));
+            }
         }
         if let Some(version) = attempt.version {
             head.push_str(&format!(" · {version:?}"));
+        }
+        if let Some(tls) = attempt.tls {
+            head.push_str(&format!(" · TLS {tls}"));
         }
         if let Some((_, true)) = attempt.dns {
             head.push_str(" · dns cached");

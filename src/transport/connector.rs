@@ -4,6 +4,7 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -28,6 +29,11 @@ tokio::task_local! {
 /// A handshake begins, on the connection that is being made right here.
 pub(super) fn handshake_begins(name: &ServerName<'_>) {
     let _ = SETUP.try_with(|setup| setup.handshake_begins(name));
+}
+
+/// The handshake on the connection that is being made right here was one of TLS 1.3.
+pub(super) fn handshake_was_1_3(name: &ServerName<'_>) {
+    let _ = SETUP.try_with(|setup| setup.handshake_was_1_3(name));
 }
 
 /// Listens to the connections that are made to one address of one host.
@@ -81,6 +87,7 @@ where
         let setup = Arc::new(Setup {
             host: Arc::clone(&self.layer.host),
             tls: limits.tls().get(),
+            tls_1_3: AtomicBool::new(false),
             watched: Mutex::new(Watched {
                 due: clock::after(clock::now(), connect),
                 which: Waited::Connect,
@@ -110,6 +117,7 @@ pin_project! {
 struct Setup {
     host: Arc<str>,
     tls: Duration,
+    tls_1_3: AtomicBool,
     watched: Mutex<Watched>,
 }
 
@@ -131,6 +139,8 @@ where
         this.setup.detach_unless_watched();
         if let Poll::Ready(made) = this.inner.poll(cx) {
             if let (Ok(_), Some(tracker)) = (&made, this.setup.tracker()) {
+                let tls = this.setup.tls_version();
+                tracker.facts(|facts| facts.tls = tls);
                 tracker.connected();
             }
             return Poll::Ready(made);
@@ -178,6 +188,21 @@ impl Setup {
         };
         if let Some(tracker) = tracker {
             tracker.handshaking();
+        }
+    }
+
+    fn handshake_was_1_3(&self, name: &ServerName<'_>) {
+        if name.to_str().eq_ignore_ascii_case(&self.host) {
+            self.tls_1_3.store(true, Ordering::Release);
+        }
+    }
+
+    /// Of a connection that stands. rustls speaks two versions, and tells of the newer one.
+    fn tls_version(&self) -> Option<&'static str> {
+        match (self.watched().which, self.tls_1_3.load(Ordering::Acquire)) {
+            (Waited::Tls, true) => Some("1.3"),
+            (Waited::Tls, false) => Some("1.2"),
+            _ => None,
         }
     }
 

@@ -60,6 +60,12 @@ use crate::limit::Limits;
 /// A pooled connection that outlives its DNS record, an address that refuses or swallows what is
 /// sent to it, and resends, redirects and decoding that reqwest would do out of sight.
 ///
+/// A path that goes dark under a connection that stands: if nothing is acknowledged for about the send
+/// limit, it failed at send, unacknowledged, and neither that connection nor what else the pool holds
+/// to the address is used again. The kernel tells (`TCP_USER_TIMEOUT` on Linux, keep-alive
+/// everywhere), and HTTP/2 pings where requests wait. For deadlines of a few seconds and for a first
+/// byte limit below the send limit that comes too late: then a silent service is blamed.
+///
 /// # What it reports
 ///
 /// Its errors are [`Error`]s. Alone it keeps the limits of dns, connect and tls; the others are kept
@@ -69,6 +75,10 @@ use crate::limit::Limits;
 ///
 /// One box for each request: it lets the walk over the addresses be read from top to bottom, and
 /// reqwest makes dozens.
+///
+/// Whoever acknowledges but takes no byte for longer than the send limit loses the connection, and so
+/// does an HTTP/2 peer that stands still for that long; idle connections cost a packet every few
+/// seconds.
 #[derive(Clone)]
 pub struct Transport {
     shared: Arc<Shared>,

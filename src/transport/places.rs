@@ -87,8 +87,15 @@ struct Held {
     used: Instant,
     /// From then on new requests get a new client; those in flight finish on this one.
     old_at: Instant,
-    /// When each connection was made, by our end of it.
-    made: HashMap<SocketAddr, Instant>,
+    /// The connections, by our end of them.
+    made: HashMap<SocketAddr, Made>,
+}
+
+/// A connection that was made.
+#[derive(Clone, Copy)]
+struct Made {
+    at: Instant,
+    tls: Option<&'static str>,
 }
 
 impl Held {
@@ -138,26 +145,31 @@ impl Place {
         drop(gone);
     }
 
-    /// How old the connection is that answered: it was made just now, or before.
+    /// A connection to an address was made, from `local`, and answered.
+    pub(super) fn made(&self, address: IpAddr, local: SocketAddr, tls: Option<&'static str>) {
+        let at = clock::now();
+        let mut inside = self.inside();
+        let Some(held) = inside.clients.get_mut(&address) else {
+            return;
+        };
+        if held.made.len() >= MOST_CONNECTIONS {
+            let oldest = held.made.iter().min_by_key(|(_, made)| made.at);
+            let oldest = oldest.map(|(local, _)| *local);
+            oldest.map(|oldest| held.made.remove(&oldest));
+        }
+        held.made.insert(local, Made { at, tls });
+    }
+
+    /// How old the connection is that answered, and its version of TLS.
     pub(super) fn connection(
         &self,
         address: IpAddr,
         local: SocketAddr,
-        own: bool,
-    ) -> Option<Duration> {
+    ) -> Option<(Duration, Option<&'static str>)> {
         let now = clock::now();
-        let mut inside = self.inside();
-        let held = inside.clients.get_mut(&address)?;
-        if own {
-            if held.made.len() >= MOST_CONNECTIONS {
-                let oldest = held.made.iter().min_by_key(|(_, made)| **made);
-                let oldest = oldest.map(|(local, _)| *local);
-                oldest.map(|oldest| held.made.remove(&oldest));
-            }
-            held.made.insert(local, now);
-        }
-        let made = held.made.get(&local)?;
-        Some(now.saturating_duration_since(*made))
+        let inside = self.inside();
+        let made = inside.clients.get(&address)?.made.get(&local)?;
+        Some((now.saturating_duration_since(made.at), made.tls))
     }
 
     fn client(&self, address: IpAddr, now: Instant) -> Option<reqwest::Client> {

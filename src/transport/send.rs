@@ -78,7 +78,11 @@ where
     // A proxy is dialled wherever it is; of the destination, only an address in the URL can be judged.
     filter_literal(&shared.filter, &target.dial, tracker)?;
     let none = Filter::new();
-    let filter = if target.via.is_some() { &none } else { &shared.filter };
+    let filter = if target.via.is_some() {
+        &none
+    } else {
+        &shared.filter
+    };
     let answer = look_up(shared, dial, filter, tracker).await?;
     let place = shared.places.of(&head.uri);
     let given = Given {
@@ -225,13 +229,23 @@ impl Way<'_> {
         let tracker = self.tracker;
         let peer = response.remote_addr().unwrap_or(address);
         let own = tracker.is_own_connection();
-        let info = response.extensions().get::<HttpInfo>();
-        let age = info.and_then(|info| self.place.connection(address.ip(), info.local_addr(), own));
+        let local = response.extensions().get::<HttpInfo>();
+        let local = local.map(HttpInfo::local_addr);
+        let known = match (own, local) {
+            (true, Some(local)) => {
+                let tls = tracker.facts(|facts| facts.tls);
+                self.place.made(address.ip(), local, tls);
+                Some((Duration::ZERO, tls))
+            }
+            (false, Some(local)) => self.place.connection(address.ip(), local),
+            (_, None) => None,
+        };
         tracker.spans().peer(peer);
         tracker.facts(|facts| {
             facts.peer = Some(peer);
             facts.version = Some(response.version());
-            facts.connection_age = age;
+            facts.connection_age = known.map(|(age, _)| age);
+            facts.tls = known.and_then(|(_, tls)| tls);
         });
     }
 
