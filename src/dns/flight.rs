@@ -9,7 +9,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -41,7 +40,6 @@ struct Memory {
     cache: Cache,
     flights: [HashMap<Arc<str>, Flight>; 2],
     source: Arc<dyn Source>,
-    patience: Duration,
 }
 
 /// A query that is out.
@@ -84,7 +82,6 @@ impl Board {
             cache,
             flights: Default::default(),
             source,
-            patience: PATIENCE.min(limit.get() / 2),
         });
         Self {
             shelf: Shelf::default(),
@@ -122,7 +119,7 @@ impl Board {
                 self.shelf.put(&name.into(), Some(shown), None);
             }
             begun.extend(memory.renew(name, (Why::Due, now)));
-            Pair::new(legs, errand, memory.patience)
+            Pair::new(legs, errand)
         };
         self.begin(begun, runtime);
         match pair.verdict(now) {
@@ -334,10 +331,6 @@ impl fmt::Display for Abandoned {
 }
 
 impl std::error::Error for Abandoned {}
-
-/// How long servers may be silent before old addresses are used (RFC 8767 §5); half of the limit, if that is
-/// less.
-const PATIENCE: Duration = Duration::from_millis(1_800);
 
 /// Queries out at a time: far above what a healthy server leaves waiting, well below the 1,024 files that a
 /// process may commonly open.

@@ -59,6 +59,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::limit::Limit;
+
 mod answer;
 mod build;
 mod build_error;
@@ -106,6 +108,15 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     ///
     /// Called on every attempt: an implementation must not block.
     fn resolve(&self, host: &str) -> Resolving;
+
+    /// Looks `host` up for somebody who waits for at most `limit`.
+    ///
+    /// An implementation that has something to fall back on when nobody answers should do so within half of
+    /// that. Others have nothing to do: whoever waits keeps the limit.
+    fn resolve_within(&self, host: &str, limit: Limit) -> Resolving {
+        let _ = limit;
+        self.resolve(host)
+    }
 
     /// Is told that an address of `host` refused or swallowed a connection: the name may have moved before its
     /// TTL is over.

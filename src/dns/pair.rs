@@ -11,6 +11,7 @@ use super::error::{Failure, Reason};
 use super::flight::{Abandoned, Landing};
 use super::heard::Heard;
 use crate::clock;
+use crate::limit::Limit;
 
 /// One family of a name that is being resolved.
 #[derive(Debug)]
@@ -88,6 +89,8 @@ pub(crate) struct Pair {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Errand {
     pub(crate) begun: Instant,
+    /// How long whoever asks waits at most.
+    pub(crate) limit: Limit,
     /// There is no other name to go on to, so that an old word that this one is absent leads nowhere.
     pub(crate) last: bool,
 }
@@ -105,13 +108,13 @@ pub(crate) enum Verdict {
 
 impl Pair {
     /// `legs` are in the order of [`Family::BOTH`].
-    pub(crate) fn new(legs: [Leg; 2], errand: Errand, patience: Duration) -> Self {
+    pub(crate) fn new(legs: [Leg; 2], errand: Errand) -> Self {
         // Whoever asked first has waited for all the others.
         let since = legs.iter().filter_map(Leg::out_since).max();
         let begun = since.map_or(errand.begun, |since| since.min(errand.begun));
         Self {
             legs,
-            patient_until: begun + patience,
+            patient_until: begun + PATIENCE.min(errand.limit.get() / 2),
             last: errand.last,
         }
     }
@@ -186,3 +189,6 @@ impl Pair {
 
 /// RFC 8305 §3.
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+
+/// How long servers may be silent before something old is used (RFC 8767 §5); half of the limit, if that is less.
+const PATIENCE: Duration = Duration::from_millis(1_800);

@@ -81,6 +81,10 @@ impl Resolver {
 
 impl Resolve for Resolver {
     fn resolve(&self, host: &str) -> Resolving {
+        self.resolve_within(host, self.0.limit)
+    }
+
+    fn resolve_within(&self, host: &str, limit: Limit) -> Resolving {
         let (now, inner) = (clock::now(), &self.0);
         let mut config = inner.config.load();
         let mut written = config.hosts.find(host);
@@ -106,7 +110,8 @@ impl Resolve for Resolver {
             return Resolving::Known(Ok(Answer::remembered(listed, UNCHANGING)));
         }
         let names = config.search.names(host);
-        inner.look_up(Walk::new(host, names, now), now)
+        let limit = limit.min(inner.limit);
+        inner.look_up(Walk::new((host, names), now, limit), now)
     }
 
     fn suspect(&self, host: &str) {
@@ -183,6 +188,7 @@ struct Walk {
     name: Box<str>,
     host: Box<str>,
     begun: Instant,
+    limit: Limit,
     /// What the names that were tried had to say: that there is nothing, now or when somebody last said
     /// something.
     found: Option<Failure>,
@@ -197,12 +203,13 @@ enum Step {
 }
 
 impl Walk {
-    fn new(host: &str, names: VecDeque<Box<str>>, begun: Instant) -> Self {
+    fn new((host, names): (&str, VecDeque<Box<str>>), begun: Instant, limit: Limit) -> Self {
         Self {
             names,
             name: Box::default(),
             host: host.into(),
             begun,
+            limit,
             found: None,
             stale: false,
         }
@@ -214,6 +221,7 @@ impl Walk {
             self.name = name;
             let errand = Errand {
                 begun: self.begun,
+                limit: self.limit,
                 last: self.names.is_empty(),
             };
             let answer = match board.board(&self.name, (now, errand), runtime) {

@@ -56,6 +56,20 @@ async fn d10_silence_is_borne_for_no_longer_than_1800_ms() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d10_silence_is_borne_for_half_of_what_the_asker_waits() {
+    let (dns, resolver) = known_for_a_minute().await;
+    dns.is_silent("a.test");
+    let (begun, limit) = (clock::now(), Limit::from_millis(200));
+
+    let asking = resolver.resolve_within("a.test", limit).answer();
+    let stale = tokio::time::timeout(limit.get(), asking).await.unwrap();
+
+    assert!(stale.unwrap().is_stale());
+    let (waited, half) = (clock::now() - begun, limit.get() / 2);
+    assert!((half..=half + MILLI).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn d10_known_failure_is_not_waited_for_and_retried_on_the_side_with_back_off() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.is_silent("a.test");

@@ -23,7 +23,7 @@ pub(super) async fn look_up(
         Dial::Name(name) => name,
     };
     let limit: Duration = tracker.limits().dns().get();
-    let answer = match shared.resolver.resolve(name) {
+    let answer = match shared.resolver.resolve_within(name, limit) {
         Resolving::Known(answer) => answer.map_err(|error| {
             tracker.resolving();
             BoxError::from(error)
