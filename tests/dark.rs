@@ -82,6 +82,8 @@ mod tests {
         let expected = (Some(Hop::Send), Kind::Unacknowledged, Effect::Possible);
         assert_eq!(named, expected, "{error:?}\n{timeline}");
         assert_eq!(timeline.attempt_count(), 1, "{timeline}");
+        let peer = timeline.attempts()[0].peer;
+        assert!(peer.is_some(), "{timeline}");
         let took = timeline.attempts()[0].duration;
         assert!(took < DEADLINE / 2 / 5 * 4, "{timeline}");
     }

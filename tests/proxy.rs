@@ -2,7 +2,6 @@
 //! when the proxy says no.
 
 #[cfg(test)]
-#[expect(dead_code, reason = "what other journeys need")]
 mod net;
 
 #[cfg(test)]

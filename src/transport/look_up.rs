@@ -1,7 +1,5 @@
 //! From a host to its addresses: by DNS, or as it stands in the URL; and past the filter.
 
-use std::time::Duration;
-
 use super::Shared;
 use super::target::Dial;
 use crate::dns::{Answer, Filter, Refused, Resolving};
@@ -22,7 +20,7 @@ pub(super) async fn look_up(
         Dial::Address(address) => return Ok(Answer::literal(*address)),
         Dial::Name(name) => name,
     };
-    let limit: Duration = tracker.limits().dns().get();
+    let limit = tracker.limits().dns();
     let answer = match shared.resolver.resolve_within(name, limit) {
         Resolving::Known(answer) => answer.map_err(|error| {
             tracker.resolving();
@@ -30,7 +28,7 @@ pub(super) async fn look_up(
         }),
         Resolving::Asking(asking) => {
             tracker.resolving();
-            match tokio::time::timeout(limit, asking).await {
+            match tokio::time::timeout(limit.get(), asking).await {
                 Ok(answer) => answer.map_err(BoxError::from),
                 Err(_) => Err(BoxError::from(LimitExpired(Waited::Dns))),
             }

@@ -84,6 +84,7 @@ struct Inside {
 /// A client, and what is known of its connections.
 struct Held {
     client: reqwest::Client,
+    begun: Instant,
     used: Instant,
     /// From then on new requests get a new client; those in flight finish on this one.
     old_at: Instant,
@@ -102,6 +103,7 @@ impl Held {
     fn new(client: reqwest::Client, now: Instant, lives: Duration) -> Self {
         Self {
             client,
+            begun: now,
             used: now,
             old_at: now + lives,
             made: HashMap::new(),
@@ -137,10 +139,17 @@ impl Place {
         }
     }
 
-    /// Drops the client of an address: its idle connections are closed, the next request makes a
-    /// new one.
-    pub(super) fn forget(&self, address: IpAddr) {
-        let gone = self.inside().clients.remove(&address);
+    /// Drops the client of an address, if it is the one that was in use then: its idle connections
+    /// are closed, and the next request makes new ones. Of many requests that fail at once the first
+    /// does it; the others leave alone what was made since.
+    pub(super) fn forget(&self, address: IpAddr, used: Instant) {
+        let mut inside = self.inside();
+        let then = |held: &Held| held.begun <= used;
+        let gone = match inside.clients.get(&address).is_some_and(then) {
+            true => inside.clients.remove(&address),
+            false => None,
+        };
+        drop(inside);
         // Closed here, outside of the lock.
         drop(gone);
     }

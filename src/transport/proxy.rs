@@ -22,8 +22,7 @@ pub(super) enum Choice {
 
 /// The proxies, and the destinations that are reached without.
 pub(super) struct Proxies {
-    /// Knows the exceptions; the ways themselves are below.
-    matcher: Matcher,
+    exceptions: Matcher,
     http: Option<Arc<Via>>,
     https: Option<Arc<Via>>,
 }
@@ -70,14 +69,10 @@ impl Proxies {
     }
 
     fn new(http: Option<Arc<Via>>, https: Option<Arc<Via>>, except: &str) -> Self {
-        let url = |via: &Option<Arc<Via>>| via.as_ref().map_or("", |via| &*via.shown).to_owned();
-        let matcher = Matcher::builder()
-            .http(url(&http))
-            .https(url(&https))
-            .no(except)
-            .build();
         Self {
-            matcher,
+            // It is asked for the exceptions only. What it does not understand of a proxy's URL it
+            // leaves out without a word, and the request would go straight.
+            exceptions: Matcher::builder().all("http://proxy").no(except).build(),
             http,
             https,
         }
@@ -90,8 +85,9 @@ impl Proxies {
             _ => self.http.as_ref()?,
         };
         // Written anew from the URL that is dialled, so that an address cannot be spelt around the list.
-        let host: http::Uri = url[..url::Position::BeforePath].parse().ok()?;
-        self.matcher.intercept(&host).map(|_| Arc::clone(via))
+        let host: Result<http::Uri, _> = url[..url::Position::BeforePath].parse();
+        let excepted = host.is_ok_and(|host| self.exceptions.intercept(&host).is_none());
+        (!excepted).then(|| Arc::clone(via))
     }
 }
 

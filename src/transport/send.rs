@@ -133,6 +133,8 @@ impl Way<'_> {
             let Some(body) = loan.lend() else { break };
             rest = others;
             tracker.set_dial_limit(share(left(), rest.len() + 1));
+            // Where it fails on a pooled connection, nothing else tells to whom.
+            tracker.facts(|facts| facts.peer = Some(*address));
             let visit = self.place.begin(address.ip(), tracker);
             let error = match self.visit(*address, body, rest).await {
                 Went::Answered(response) => {
@@ -153,7 +155,8 @@ impl Way<'_> {
                 }
                 (_, Kind::Unacknowledged) => {
                     // Whatever else the pool holds to there went the same dark way.
-                    self.place.forget(address.ip());
+                    let used = tracker.entered(Stage::Send);
+                    self.place.forget(address.ip(), used);
                     self.shared.resolver.suspect(&self.target.host);
                     Fared::Unreachable
                 }
