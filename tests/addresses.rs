@@ -1,7 +1,6 @@
 //! Which address a request goes to, while DNS and the addresses change under it.
 
 #[cfg(test)]
-#[expect(dead_code, reason = "what other journeys need")]
 mod net;
 
 #[cfg(test)]

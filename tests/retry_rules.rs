@@ -1,0 +1,249 @@
+//! What servers, users and settings say of repeating, over a service that is not ours, on a clock
+//! that stands still.
+
+#[cfg(test)]
+mod mock;
+
+#[cfg(test)]
+mod tests {
+
+    use std::num::NonZeroU8;
+    use std::time::Duration;
+
+    use http::{Method, StatusCode};
+    use http_body_util::BodyExt;
+    use sevenhops::guard::retry::{Backoff, Jitter, Settings};
+    use sevenhops::hop::{Class, NotRepeated, What};
+    use sevenhops::limit::Limit;
+    use sevenhops::{Options, StandardLayer, StandardService};
+    use tokio::time::Instant;
+    use tower::{Layer, ServiceExt};
+
+    use super::mock::{Mock, Step, request, status, with};
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+    const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+    /// Waits that can be foreseen: 100 ms, 200 ms, 400 ms.
+    fn steady() -> Settings {
+        Settings::new().backoff(Backoff::new().jitter(Jitter::None))
+    }
+
+    fn stack(retry: Settings, mock: &Mock) -> StandardService<Mock> {
+        let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
+        StandardLayer::with(&settings).unwrap().layer(mock.clone())
+    }
+
+    fn optional(
+        method: Method,
+        options: Options,
+    ) -> http::Request<http_body_util::Full<bytes::Bytes>> {
+        let mut request = request(method);
+        request.extensions_mut().insert(options);
+        request
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn status_429_without_a_hint_waits_from_a_second_on() {
+        let mock = Mock::new([status(429), status(429)]);
+        stack(steady(), &mock)
+            .oneshot(request(Method::GET))
+            .await
+            .unwrap();
+        assert_eq!(mock.waits(), [SECS(1), SECS(2)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hint_is_never_undercut_and_hardly_exceeded() {
+        for code in [429, 503, 500] {
+            let mock = Mock::new([with(code, "retry-after", "2")]);
+            let response = stack(steady(), &mock)
+                .oneshot(request(Method::GET))
+                .await
+                .unwrap();
+            let waited = mock.waits()[0];
+            assert!((SECS(2)..=MS(2_201)).contains(&waited), "{waited:?}");
+            let notes = response.into_body().timeline().notes();
+            assert!(matches!(notes[0].what, What::Waited { asked: true, .. }));
+        }
+        let mock = Mock::new([with(503, "retry-after", "0")]);
+        stack(steady(), &mock)
+            .oneshot(request(Method::GET))
+            .await
+            .unwrap();
+        assert!(mock.waits()[0] >= MS(100), "not below our own back-off");
+        let mock = Mock::new([with(429, "ratelimit", r#""default";r=0;t=3"#)]);
+        stack(steady(), &mock)
+            .oneshot(request(Method::GET))
+            .await
+            .unwrap();
+        assert!(mock.waits()[0] >= SECS(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn hint_that_fits_is_never_refused_by_luck() {
+        for _ in 0..50 {
+            let mock = Mock::new([with(503, "retry-after", "1")]);
+            let short = Options::new().deadline(Limit::from_millis(1_050));
+            let get = optional(Method::GET, short);
+            stack(steady(), &mock).oneshot(get).await.unwrap();
+            assert_eq!(mock.count(), 2);
+            assert!((SECS(1)..MS(1_050)).contains(&mock.waits()[0]));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn f28_hint_that_does_not_fit_is_the_answer_at_once() {
+        for hint in ["11", "9223372036854775807"] {
+            let start = Instant::now();
+            let answer = Step::Answer(
+                503,
+                vec![("retry-after", hint.to_owned())],
+                "come back later".into(),
+            );
+            let mock = Mock::new([answer]);
+            let response = stack(steady(), &mock)
+                .oneshot(request(Method::GET))
+                .await
+                .unwrap();
+            assert_eq!((start.elapsed(), mock.count()), (Duration::ZERO, 1));
+            assert_eq!(response.headers()["retry-after"], hint);
+            let timeline = response.body().timeline().clone();
+            assert!(matches!(
+                timeline.not_repeated(),
+                Some(NotRepeated::NoTime { .. })
+            ));
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, "come back later");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t2_deadline_includes_back_off() {
+        // 2.7 s of 3 s are gone when the first attempt fails: 0.3 s are left for everything else.
+        let limits = sevenhops::limit::Settings::new().attempt(SECS(3));
+        for (base, sent) in [(MS(299), 2), (MS(300), 1)] {
+            let retry = Settings::new().backoff(Backoff::new().jitter(Jitter::None).base(base));
+            let settings = sevenhops::Settings::new(SECS(3))
+                .limits(limits)
+                .retry(retry);
+            let mock = Mock::new([Step::FailAfter(MS(2_700)), Step::Hang]);
+            let start = Instant::now();
+            let service = StandardLayer::with(&settings).unwrap().layer(mock.clone());
+            let error = service.oneshot(request(Method::GET)).await.unwrap_err();
+            assert_eq!(mock.count(), sent);
+            assert!(start.elapsed() <= SECS(3));
+            let reason = error.not_repeated();
+            match sent {
+                1 => assert!(
+                    matches!(reason, Some(NotRepeated::NoTime { .. })),
+                    "{error}"
+                ),
+                _ => assert!(error.is_timeout(), "{error}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_request_may_want_it_otherwise() {
+        let off = Options::new().no_retry();
+        let more = Options::new().attempts(NonZeroU8::new(5).unwrap());
+        let only = Options::new().retry_statuses([StatusCode::NOT_FOUND]);
+        for (options, code, sent) in [
+            (off, 503, 1),
+            (more, 503, 5),
+            (only.clone(), 503, 1),
+            (only, 404, 3),
+        ] {
+            let mock = Mock::new((0..9).map(|_| status(code)));
+            let get = optional(Method::GET, options.clone());
+            stack(steady(), &mock).oneshot(get).await.unwrap();
+            assert_eq!(mock.count(), sent, "{options:?} {code}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn servers_word_overrides_the_status_either_way() {
+        let name = http::HeaderName::from_static("stripe-should-retry");
+        for (code, word, sent) in [(503, "false", 1), (400, "true", 2), (400, "maybe", 1)] {
+            let mock = Mock::new([with(code, "stripe-should-retry", word)]);
+            let retry = steady().should_retry_header(name.clone());
+            stack(retry, &mock)
+                .oneshot(request(Method::GET))
+                .await
+                .unwrap();
+            assert_eq!(mock.count(), sent, "{code} {word}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn users_classifier_is_asked_first() {
+        let layer = StandardLayer::with(&sevenhops::Settings::new(SECS(10)).retry(steady()));
+        let layer = layer.unwrap().classify(|failure| {
+            let found = failure.headers()?.get("x-passing")?;
+            let passing = found == "yes" && failure.method() == Method::GET;
+            Some(if passing {
+                Class::Passing
+            } else {
+                Class::Lasting
+            })
+        });
+        for (code, word, sent) in [(404, "yes", 2), (503, "no", 1)] {
+            let mock = Mock::new([with(code, "x-passing", word)]);
+            let service = layer.layer(mock.clone());
+            service.oneshot(request(Method::GET)).await.unwrap();
+            assert_eq!(mock.count(), sent, "{code}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_host_than_the_policy_was_made_for_is_not_repeated_even_once() {
+        let mock = Mock::new([status(503), status(503)]);
+        let only = steady().only("https://api.test".parse().unwrap());
+        let service = stack(only, &mock);
+        let mut other = request(Method::GET);
+        *other.uri_mut() = "https://other.test/".parse().unwrap();
+        let response = service.clone().oneshot(other).await.unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
+        let reason = response.into_body().timeline().not_repeated();
+        assert_eq!(reason, Some(NotRepeated::OtherDestination));
+        let response = service.oneshot(request(Method::GET)).await.unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (200, 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn t11_attempt_and_time_left_travel_to_the_next_process_where_switched_on() {
+        let mock = Mock::new([Step::FailAfter(SECS(1)), status(503)]);
+        let settings = sevenhops::Settings::new(SECS(10)).retry(steady());
+        let layer = StandardLayer::with(&settings.clone().propagating(true)).unwrap();
+        layer
+            .layer(mock.clone())
+            .oneshot(request(Method::GET))
+            .await
+            .unwrap();
+        let asked = mock.asked();
+        let sent = |name| {
+            asked
+                .iter()
+                .map(move |asked| asked.header(name).unwrap().to_owned())
+        };
+        let attempts: Vec<_> = sent("sevenhops-attempt").collect();
+        assert_eq!(attempts, ["1;max=3", "2;max=3", "3;max=3"]);
+        let left: Vec<_> = sent("sevenhops-timeout-ms").collect();
+        assert_eq!(left, ["10000", "8900", "8700"]);
+
+        // The next process repeats nothing, and gives up when its caller does.
+        let there = Mock::new((0..9).map(|_| Step::Hang));
+        let inherited = Options::new().inherit(&asked[1].head.headers);
+        let (start, get) = (Instant::now(), optional(Method::GET, inherited));
+        let layer = StandardLayer::with(&settings).unwrap();
+        let error = layer.layer(there.clone()).oneshot(get).await.unwrap_err();
+        assert_eq!(error.not_repeated(), Some(NotRepeated::CallerRepeats));
+        assert_eq!((there.count(), start.elapsed()), (1, SECS(5)));
+
+        assert!(
+            there.asked()[0].header("sevenhops-attempt").is_none(),
+            "off by default"
+        );
+    }
+}
