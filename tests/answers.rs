@@ -49,6 +49,7 @@ mod tests {
         assert_eq!(response.status(), 503);
         assert!(response.extensions().get::<Truncated>().is_some());
         let mut body = response.into_body();
+        assert_eq!(http_body::Body::size_hint(&body).exact(), None);
         let kept = body.frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(kept.len(), 64 << 10);
         let error = body.frame().await.unwrap().unwrap_err();

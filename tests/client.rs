@@ -263,4 +263,40 @@ mod tests {
             (Some(Hop::Decode), Effect::Possible)
         );
     }
+
+    #[tokio::test]
+    async fn redirects_are_followed_on_the_connection_they_came_on() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let moved = Answer::new(StatusCode::FOUND).header("location", "/v2");
+        server.on_request([moved.body(vec![b'x'; 20_000]).into()]);
+        let response = net.client().get(url(&server, "http")).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!((server.requests_seen(), server.connections()), (2, 1));
+    }
+
+    #[tokio::test]
+    async fn redirect_to_another_host_is_another_connection_without_the_secrets() {
+        let net = Net::new().await;
+        net.dns
+            .set("other.test", Script::addresses([[127, 0, 0, 1].into()]));
+        let home = FaultServer::builder().start().await.unwrap();
+        let away = FaultServer::builder().start().await.unwrap();
+        let there = format!("http://other.test:{}/v2?x=1", away.addr().port());
+        let moved = Answer::new(StatusCode::PERMANENT_REDIRECT).header("location", &there);
+        home.default_reply(moved.body("moved"));
+        let post = net.client().post(url(&home, "http")).bearer_auth("canary");
+        let response = post.body("amount=100").send().await.unwrap();
+        assert_eq!(response.uri().to_string(), there);
+        let seen = &away.requests()[0];
+        assert_eq!((&seen.body[..], seen.path()), (&b"amount=100"[..], "/v2"));
+        assert_eq!(
+            seen.headers["host"],
+            format!("other.test:{}", away.addr().port())
+        );
+        for name in ["authorization", "idempotency-key"] {
+            assert!(home.requests()[0].headers.contains_key(name), "{name}");
+            assert!(!seen.headers.contains_key(name), "{name}");
+        }
+    }
 }

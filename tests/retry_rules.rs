@@ -54,6 +54,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn status_429_with_a_hint_has_the_usual_back_off() {
+        let mock = Mock::new([with(429, "retry-after", "0")]);
+        let service = stack(steady(), &mock);
+        service.oneshot(request(Method::GET)).await.unwrap();
+        assert!((MS(100)..=MS(111)).contains(&mock.waits()[0]));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn hint_is_never_undercut_and_hardly_exceeded() {
         for code in [429, 503, 500] {
             let mock = Mock::new([with(code, "retry-after", "2")]);
@@ -240,6 +248,16 @@ mod tests {
         let error = layer.layer(there.clone()).oneshot(get).await.unwrap_err();
         assert_eq!(error.not_repeated(), Some(NotRepeated::CallerRepeats));
         assert_eq!((there.count(), start.elapsed()), (1, SECS(5)));
+
+        // Its caller's time is up before its own attempt's.
+        let mut hurried = asked[2].head.headers.clone();
+        hurried.insert("sevenhops-timeout-ms", "2000".parse().unwrap());
+        let there = Mock::new([Step::Hang]);
+        let (start, inherited) = (Instant::now(), Options::new().inherit(&hurried));
+        let get = optional(Method::GET, inherited);
+        let error = layer.layer(there.clone()).oneshot(get).await.unwrap_err();
+        assert_eq!(error.expired(), Some(sevenhops::limit::Waited::Deadline));
+        assert_eq!(start.elapsed(), SECS(2));
 
         assert!(
             there.asked()[0].header("sevenhops-attempt").is_none(),

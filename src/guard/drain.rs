@@ -68,3 +68,51 @@ impl Drain {
 pub(crate) const DRAIN_BYTES: usize = 64 << 10;
 /// So does a slower one.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_millis(250);
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::task::Waker;
+
+    use http_body::Frame;
+
+    use super::*;
+
+    /// A body of these pieces, and then its end or an error.
+    struct Pieces(Vec<usize>, bool);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+            Poll::Ready(match self.0.pop() {
+                Some(bytes) => Some(Ok(Frame::data(vec![b'x'; bytes].into()))),
+                None if self.1 => None,
+                None => Some(Err(io::ErrorKind::ConnectionReset.into())),
+            })
+        }
+    }
+
+    fn kept(pieces: &[usize], ends: bool) -> (usize, bool) {
+        let mut body = Pieces(pieces.to_vec(), ends);
+        let mut drain = Drain::default();
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(drain.poll(Pin::new(&mut body), &mut context).is_ready());
+        let kept = drain.kept();
+        (kept.bytes.len(), kept.truncated)
+    }
+
+    #[test]
+    fn body_is_whole_only_if_its_end_was_seen_within_the_bound() {
+        assert_eq!(kept(&[], true), (0, false));
+        assert_eq!(kept(&[7, 3], true), (10, false));
+        assert_eq!(kept(&[7, 3], false), (10, true));
+        assert_eq!(kept(&[DRAIN_BYTES], true), (DRAIN_BYTES, false));
+        assert_eq!(kept(&[DRAIN_BYTES + 1], true), (DRAIN_BYTES, true));
+        assert_eq!(kept(&[1, DRAIN_BYTES], true), (DRAIN_BYTES, true));
+    }
+}

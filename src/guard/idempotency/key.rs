@@ -200,6 +200,13 @@ mod tests {
     }
 
     #[test]
+    fn key_is_kept_out_of_debug_output_and_of_tables() {
+        for value in [fresh(false), fresh(true), header("k-1", false)] {
+            assert!(value.unwrap().is_sensitive());
+        }
+    }
+
+    #[test]
     fn what_cannot_be_a_key_is_refused() {
         for value in ["", "a b", "naïve", "a\nb", "a\"b", "a\\b"] {
             assert!(Key::new(value).is_err(), "{value:?}");

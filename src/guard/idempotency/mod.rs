@@ -26,3 +26,22 @@ pub fn is_replayed(headers: &HeaderMap) -> bool {
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// The name in the IETF's draft, and the one that services agree on.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i9_answer_is_replayed_only_if_the_far_side_says_true() {
+        for (value, replayed) in [
+            ("true", true),
+            (" True", true),
+            ("false", false),
+            ("", false),
+        ] {
+            let headers = HeaderMap::from_iter([(REPLAYED, value.parse().unwrap())]);
+            assert_eq!(is_replayed(&headers), replayed, "{value}");
+        }
+        assert!(!is_replayed(&HeaderMap::new()));
+    }
+}

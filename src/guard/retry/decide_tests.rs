@@ -289,3 +289,19 @@ fn i19_key_is_not_sent_after_it_was_forgotten() {
         assert_eq!(repeated(&post), expected, "{effect} {left:?}");
     }
 }
+
+#[test]
+fn that_it_lasts_is_told_before_that_it_is_unsafe() {
+    let post = by_status(&Method::POST, 501, false);
+    assert_eq!(repeated(&post), Err(NotRepeated::Lasting));
+}
+
+#[test]
+fn what_is_done_is_not_repeated_for_anything_but_its_body() {
+    let mut get = failed(
+        &Method::GET,
+        Diagnosis::new(Hop::Server, Kind::Closed, Effect::Done),
+    );
+    get.whole_body = true;
+    assert_eq!(repeated(&get), Err(NotRepeated::Lasting));
+}
