@@ -9,6 +9,7 @@ mod tests {
     use std::time::Duration;
 
     use sevenhops::hop::{RowEnd, Stage};
+    use sevenhops::limit::{Limit, Settings};
     use sevenhops::testing::{Answer, BlackHole, FaultServer, Script};
     use sevenhops::{Client, Kind, Timeline};
 
@@ -128,6 +129,29 @@ mod tests {
         // Its idle connection was closed, not just left alone.
         old.wait_until(|stats| stats.open_connections == 0).await;
         assert_eq!((old.requests_seen(), new.requests_seen()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn d16b_address_that_refuses_is_replaced_before_its_ttl_is_over() {
+        let net = Net::new().await;
+        let old = at(1, 0).await;
+        let port = old.addr().port();
+        let _new = at(2, port).await;
+        let says = |address: IpAddr| Script::addresses([address]).ttl(60);
+        net.dns.set("pay.test", says(host(1)));
+        let deadline = Duration::from_secs(5);
+        let builder = net.builder().limits(Settings::new().attempt(deadline / 2));
+        let (client, url) = (builder.build().unwrap(), url("pay.test", port));
+        assert_eq!(peer(&call(&client, &url).await), host(1));
+        net.dns.set("pay.test", says(host(2)));
+        drop(old);
+        let get = client.get(&url).deadline(Limit::new(deadline).unwrap());
+        let response = get.send().await.unwrap();
+        let timeline = response.timeline().unwrap();
+        assert_eq!(peer(timeline), host(2), "{timeline}");
+        assert!(timeline.attempt_count() <= 3, "{timeline}");
+        // One family each, twice: no storm.
+        assert_eq!(net.dns.queries_for("pay.test"), 4);
     }
 
     #[tokio::test]

@@ -197,6 +197,9 @@ impl Call {
 
     /// Whether it may have happened: what one attempt may have done, the others do not undo.
     pub(crate) fn effect(&self) -> Effect {
+        if self.0.first.get().is_none() {
+            return Effect::None;
+        }
         let trackers = self.trackers().into_iter();
         let effects = trackers.map(|tracker| {
             let effect = match tracker.failure() {

@@ -88,6 +88,12 @@ impl Error {
         self
     }
 
+    /// A cause of our own making, which holds no secret.
+    pub(crate) fn caused_by(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
+        self.0.source = Some(Box::new(cause));
+        self
+    }
+
     pub(crate) fn refused(guard: Guard, diagnosis: Diagnosis) -> Self {
         let mut error = Self::new(diagnosis);
         error.0.refused_by = Some(guard);

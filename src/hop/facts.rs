@@ -23,6 +23,8 @@ pub(crate) struct Facts {
     pub(crate) via: Option<String>,
     /// Where the request went, if a redirect led it there.
     pub(crate) url: Option<String>,
+    /// Whether the DNS answer had ended, and was used because nobody said anything newer.
+    pub(crate) stale: bool,
     /// What was left of the answer's TTL, and whether it came from the cache.
     pub(crate) dns: Option<(Duration, bool)>,
 }

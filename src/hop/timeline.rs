@@ -227,6 +227,8 @@ pub struct Attempt {
     pub version: Option<Version>,
     /// The version of TLS, "1.3" or "1.2", on the connection that was used.
     pub tls: Option<&'static str>,
+    /// Whether the DNS answer was stale: over, and used because nobody said anything newer.
+    pub dns_stale: bool,
     /// What was left of the DNS answer's TTL, and whether it came from the cache.
     pub dns: Option<(Duration, bool)>,
     /// Whether a connection took the request.
@@ -268,6 +270,7 @@ impl Attempt {
             connection_age: facts.connection_age,
             version: facts.version,
             tls: facts.tls,
+            dns_stale: facts.stale,
             dns: facts.dns,
             taken: tracker.is_taken(),
             sent_bytes: tracker.sent_bytes(),

@@ -76,7 +76,9 @@ impl<'t> Waterfall<'t> {
         if let Some(tls) = attempt.tls {
             head.push_str(&format!(" · TLS {tls}"));
         }
-        if let Some((_, true)) = attempt.dns {
+        if attempt.dns_stale {
+            head.push_str(" · dns stale");
+        } else if let Some((_, true)) = attempt.dns {
             head.push_str(" · dns cached");
         }
         head.push_str(&format!(" · {}", describe(&attempt.outcome)));

@@ -38,7 +38,10 @@ pub(super) async fn look_up(
         Ok(answer) => {
             let answer = filter.retain(&answer).map_err(|no| filtered(no, tracker))?;
             tracker.resolved();
-            tracker.facts(|facts| facts.dns = Some((answer.ttl(), answer.is_cached())));
+            tracker.facts(|facts| {
+                facts.dns = Some((answer.ttl(), answer.is_cached()));
+                facts.stale = answer.is_stale();
+            });
             Ok(answer)
         }
         Err(error) => Err(Error::new(diagnose(tracker, &*error)).because(error)),

@@ -256,7 +256,7 @@ fn refused(refusal: &Refusal, call: Option<&Call>) -> Error {
         expired: None,
         status: None,
     };
-    let mut error = Error::refused(Guard::Breaker, diagnosis).because(refusal.cause);
+    let mut error = Error::refused(Guard::Breaker, diagnosis).caused_by(refusal.cause);
     if let Some(wait) = refusal.retry_after {
         error = error.after(wait);
     }

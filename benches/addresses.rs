@@ -1,0 +1,55 @@
+//! What it costs to choose among the addresses of a destination: with 1, 8 and 64 of them, each with
+//! requests under way.
+//!
+//! The book is compiled into this benchmark by its path: nothing outside of the crate chooses addresses.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use criterion::Criterion;
+use tokio::time::Instant;
+
+#[path = "../src/transport/book/mod.rs"]
+#[expect(dead_code, unreachable_pub, reason = "the library uses the rest")]
+mod book;
+
+use self::book::{Book, Fared, Given};
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(2))
+        .sample_size(40)
+        .configure_from_args();
+    for addresses in [1, 8, 64] {
+        choose(&mut criterion, addresses);
+    }
+    criterion.final_summary();
+}
+
+/// One request: what DNS gives is seen to be the same, an address is chosen, and it answers.
+fn choose(criterion: &mut Criterion, addresses: u8) {
+    let known: Vec<IpAddr> = (0..addresses)
+        .map(|last| Ipv4Addr::new(127, 0, 0, last).into())
+        .collect();
+    let given = Given {
+        addresses: &known,
+        generation: 1,
+        ttl: Duration::from_secs(60),
+        speaks_for: (true, true),
+    };
+    let now = Instant::now();
+    let mut book = Book::default();
+    let id = format!("addresses/choose among {addresses}");
+    criterion.bench_function(&id, |bencher| {
+        bencher.iter(|| {
+            let gone = book.update(black_box(&given), now);
+            let first = book.order(&known, 8, now).first().copied();
+            let address = first.unwrap_or(known[0]);
+            book.begin(address, now);
+            book.end(address, Fared::Answered(Duration::from_millis(5)), now);
+            gone.len()
+        });
+    });
+}
