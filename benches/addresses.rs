@@ -11,7 +11,7 @@ use criterion::Criterion;
 use tokio::time::Instant;
 
 #[path = "../src/transport/book/mod.rs"]
-#[expect(dead_code, unreachable_pub, reason = "the library uses the rest")]
+#[expect(dead_code, reason = "the library uses the rest")]
 mod book;
 
 use self::book::{Book, Fared, Given};

@@ -145,6 +145,16 @@ impl Board {
         self.begin(begun, runtime);
     }
 
+    /// Where the queries that are out for `name` will land.
+    pub(crate) fn out(&self, name: &str) -> Vec<Landing> {
+        let memory = self.memory();
+        let flights = memory
+            .flights
+            .iter()
+            .filter_map(|flights| flights.get(name));
+        flights.map(|flight| flight.landing.clone()).collect()
+    }
+
     /// Asks somebody else from now on. What the one before said has ended.
     pub(crate) fn turn_to(&self, source: Arc<dyn Source>, now: Instant) {
         let before = {

@@ -122,11 +122,16 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// TTL is over.
     ///
     /// An implementation that remembers answers asks again early, on the side, and not more often than once a
-    /// second; it must not block. Others have nothing to do.
-    fn suspect(&self, host: &str) {
+    /// second; it must not block. What it returns is ready when it knows: whoever has nothing else to try may
+    /// wait for that. Others have nothing to do.
+    fn suspect(&self, host: &str) -> Option<SecondLook> {
         let _ = host;
+        None
     }
 }
+
+/// A name is being asked for once more: ready when that is over, whatever it brought.
+pub type SecondLook = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A look-up: answered from memory, or asking somebody.
 ///

@@ -18,7 +18,7 @@ use super::listed::Listed;
 use super::pair::{Errand, Pair};
 use super::search::Search;
 use super::watch::{News, Watch};
-use super::{Answer, Origin, Resolve, Resolving, UNCHANGING};
+use super::{Answer, Origin, Resolve, Resolving, SecondLook, UNCHANGING};
 use crate::clock;
 use crate::limit::Limit;
 
@@ -114,17 +114,26 @@ impl Resolve for Resolver {
         inner.look_up(Walk::new((host, names), now, limit), now)
     }
 
-    fn suspect(&self, host: &str) {
+    fn suspect(&self, host: &str) -> Option<SecondLook> {
         let (now, config) = (clock::now(), self.0.config.load());
         if config.hosts.find(host).is_some() {
-            return;
+            return None;
         }
         // The name that the host stands for is the first that has an answer.
         let names = config.search.names(host).into_iter();
         let mut known = names.filter(|name| self.0.board.answer(name, now).is_some());
-        if let Some(name) = known.next() {
-            self.0.ask_again(&name, (Why::Doubted, now));
+        let name = known.next()?;
+        self.0.ask_again(&name, (Why::Doubted, now));
+        let landings = self.0.board.out(&name);
+        if landings.is_empty() {
+            return None;
         }
+        Some(Box::pin(async move {
+            for mut landing in landings {
+                // A query that was dropped will not land: that is an end, too.
+                let _ = landing.wait_for(Option::is_some).await;
+            }
+        }))
     }
 }
 

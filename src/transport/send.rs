@@ -1,5 +1,6 @@
 //! The way of one request: look the name up, then try its addresses until one connects.
 
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
@@ -18,10 +19,10 @@ use super::Shared;
 use super::body::{Loan, RequestBody};
 use super::book::{Fared, Given, share};
 use super::look_up::{filter_literal, look_up};
-use super::places::Place;
-use super::target::Target;
+use super::places::{Place, Visit};
+use super::target::{Dial, Target};
 use crate::clock;
-use crate::dns::Filter;
+use crate::dns::{Filter, SecondLook};
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::{self, Tracker};
 use crate::hop::{Diagnosis, Effect, Hop, Kind, MOST_DIALS, Stage, diagnose};
@@ -83,41 +84,52 @@ where
     } else {
         &shared.filter
     };
-    let answer = look_up(shared, dial, filter, tracker).await?;
     let place = shared.places.of(&head.uri);
-    let given = Given {
-        addresses: answer.addresses(),
-        generation: answer.generation(),
-        ttl: answer.ttl(),
-        speaks_for: [V4, V6].map(|any| answer.speaks_for(any)).into(),
-    };
-    let order = place.order(&given, MOST_DIALS).into_iter();
-    let order: Vec<_> = order.map(|ip| SocketAddr::new(ip, port)).collect();
     let way = Way {
         shared,
         target: &target,
+        dialled: (dial, port, filter),
         head: &head,
         place: &place,
         tracker,
     };
+    let first = way.addresses(&[]).await?;
     let loan = Loan::new(body, &head, Arc::clone(tracker));
-    way.walk(&order, &loan).await
+    way.walk(first, &loan).await
 }
 
 /// What is the same for every address that a request is sent to.
 struct Way<'a> {
     shared: &'a Shared,
     target: &'a Target,
+    /// Whom to dial, at which port, and past which filter: the destination, or a proxy.
+    dialled: (&'a Dial, u16, &'a Filter),
     head: &'a Parts,
     place: &'a Arc<Place>,
     tracker: &'a Arc<Tracker>,
 }
 
 impl Way<'_> {
+    /// What DNS gives now, in the order in which to try it, but for what was `tried` before.
+    async fn addresses(&self, tried: &[SocketAddr]) -> Result<VecDeque<SocketAddr>, Error> {
+        let (dial, port, filter) = self.dialled;
+        let answer = look_up(self.shared, dial, filter, self.tracker).await?;
+        let given = Given {
+            addresses: answer.addresses(),
+            generation: answer.generation(),
+            ttl: answer.ttl(),
+            speaks_for: [V4, V6].map(|any| answer.speaks_for(any)).into(),
+        };
+        let order = self.place.order(&given, MOST_DIALS).into_iter();
+        let order = order.map(|ip| SocketAddr::new(ip, port));
+        let new = order.filter(|address| !tried.contains(address));
+        Ok(new.take(MOST_DIALS - tried.len().min(MOST_DIALS)).collect())
+    }
+
     /// Tries the addresses one after another, until one connects or the connect limit is over.
     async fn walk<B>(
         &self,
-        order: &[SocketAddr],
+        mut rest: VecDeque<SocketAddr>,
         loan: &Loan<B>,
     ) -> Result<Response<reqwest::Body>, Error>
     where
@@ -128,15 +140,15 @@ impl Way<'_> {
         let began = clock::now();
         let connect = tracker.limits().connect().get();
         let left = || connect.saturating_sub(clock::now().saturating_duration_since(began));
-        let mut rest = order;
-        while let Some((address, others)) = rest.split_first() {
+        let mut tried = Vec::new();
+        while let Some(address) = rest.pop_front() {
             let Some(body) = loan.lend() else { break };
-            rest = others;
+            tried.push(address);
             tracker.set_dial_limit(share(left(), rest.len() + 1));
             // Where it fails on a pooled connection, nothing else tells to whom.
-            tracker.facts(|facts| facts.peer = Some(*address));
+            tracker.facts(|facts| facts.peer = Some(address));
             let visit = self.place.begin(address.ip(), tracker);
-            let error = match self.visit(*address, body, rest).await {
+            let error = match self.visit(address, body, rest.make_contiguous()).await {
                 Went::Answered(response) => {
                     visit.fared(self.fared(&response));
                     return Ok(response.into());
@@ -147,31 +159,57 @@ impl Way<'_> {
                     Error::new(timeout).because(Overtaken)
                 }
             };
-            visit.fared(match (error.hop(), error.kind()) {
-                (Some(Hop::Connect), _) => {
-                    // DNS may know better by now.
-                    self.shared.resolver.suspect(&self.target.host);
-                    Fared::Unreachable
-                }
-                (_, Kind::Unacknowledged) => {
-                    // Whatever else the pool holds to there went the same dark way.
-                    let used = tracker.entered(Stage::Send);
-                    self.place.forget(address.ip(), used);
-                    self.shared.resolver.suspect(&self.target.host);
-                    Fared::Unreachable
-                }
-                _ => Fared::Failed,
-            });
-            if rest.is_empty() || left().is_zero() || !may_go_on(tracker) {
+            let second = self.judge(visit, address, &error);
+            if !left().is_zero() && may_go_on(tracker) && rest.is_empty() {
+                // Nothing else is left to try, but DNS may know better by now.
+                rest = self.look_again(second, &tried, left()).await;
+            }
+            if left().is_zero() || rest.is_empty() || !may_go_on(tracker) {
                 return Err(settled(error, tracker));
             }
             tracker.overcome(error.kind());
         }
-        Err(Error::new(Diagnosis::new(
-            Hop::Dns,
-            Kind::NoRecords,
-            Effect::None,
-        )))
+        let nothing = Diagnosis::new(Hop::Dns, Kind::NoRecords, Effect::None);
+        Err(Error::new(nothing))
+    }
+
+    /// Writes down how an address fared. Where nothing can be connected to it, its name is in doubt.
+    fn judge(&self, visit: Visit, address: SocketAddr, error: &Error) -> Option<SecondLook> {
+        let dark = error.kind() == Kind::Unacknowledged;
+        if dark {
+            // Whatever else the pool holds to there went the same dark way.
+            let used = self.tracker.entered(Stage::Send);
+            self.place.forget(address.ip(), used);
+        }
+        if !dark && error.hop() != Some(Hop::Connect) {
+            visit.fared(Fared::Failed);
+            return None;
+        }
+        visit.fared(Fared::Unreachable);
+        match self.dialled.0 {
+            Dial::Name(name) => self.shared.resolver.suspect(name),
+            Dial::Address(_) => None,
+        }
+    }
+
+    /// The addresses that a second look brings within the time left, if there is one under way.
+    async fn look_again(
+        &self,
+        second: Option<SecondLook>,
+        tried: &[SocketAddr],
+        left: Duration,
+    ) -> VecDeque<SocketAddr> {
+        let Some(second) = second else {
+            return VecDeque::new();
+        };
+        let limit = self.tracker.limits().dns().get().min(left);
+        self.tracker.resolving();
+        let looked = tokio::time::timeout(limit, second).await;
+        self.tracker.resolved();
+        match looked {
+            Ok(()) => self.addresses(tried).await.unwrap_or_default(),
+            Err(_) => VecDeque::new(),
+        }
     }
 
     /// Sends the request to one address. Where that takes long to connect, the next ones are tried
