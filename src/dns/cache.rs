@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -43,6 +44,20 @@ impl Cache {
     /// Whether an answer about one family of `name` is worth waiting for.
     pub(crate) fn is_hoped(&self, name: &str, family: Family, now: Instant) -> bool {
         self.rules.is_hoped(self.heard(name, family), now)
+    }
+
+    /// Whether `name` may be asked for because somebody doubts it: at most once a second. When it was last
+    /// heard does not count: the word that came just before the addresses moved is the one to be doubted.
+    pub(crate) fn may_doubt(&self, name: &str, now: Instant) -> bool {
+        let entry = self.entries.get(name);
+        entry.is_some_and(|entry| entry.doubted.is_none_or(|at| at + DOUBT <= now))
+    }
+
+    /// `name` is asked for because somebody doubts it.
+    pub(crate) fn doubt(&mut self, name: &str, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.doubted = Some(now);
+        }
     }
 
     /// Whether the last question about one family of `name` failed, and not long ago.
@@ -160,6 +175,8 @@ struct Entry {
     families: [Option<Heard>; 2],
     /// What was last shown, so that the same addresses keep their number.
     listed: Option<Listed>,
+    /// When it was last asked for because somebody doubted it.
+    doubted: Option<Instant>,
     rank: (Instant, u64),
 }
 
@@ -168,6 +185,7 @@ impl Entry {
         Self {
             families: [None, None],
             listed: None,
+            doubted: None,
             rank: (end, 0),
         }
     }
@@ -177,6 +195,9 @@ impl Entry {
         ends.max().unwrap_or(self.rank.0)
     }
 }
+
+/// A name in doubt is asked for at most so often.
+const DOUBT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 #[path = "cache_tests.rs"]

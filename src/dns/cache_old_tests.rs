@@ -121,8 +121,12 @@ fn d25_refresh_is_due_at_80_to_90_percent_of_the_ttl() {
 #[test]
 fn doubt_waits_for_a_second_and_for_the_back_off() {
     let (mut cache, now) = (cache(), start());
+    assert!(!cache.may_doubt("a", now), "nothing is known of it");
     let heard = record(&mut cache, "a", addresses(&[1], 60), now).heard;
-    assert!(!heard.may_be_doubted(now + secs(1) - NANO) && heard.may_be_doubted(now + secs(1)));
+    assert!(heard.may_be_doubted(now) && cache.may_doubt("a", now));
+    cache.doubt("a", now);
+    record(&mut cache, "a", addresses(&[1], 60), now);
+    assert!(!cache.may_doubt("a", now + secs(1) - NANO) && cache.may_doubt("a", now + secs(1)));
 
     let failed = || nothing(Reason::Timeout, None);
     record(&mut cache, "a", failed(), now);

@@ -139,20 +139,21 @@ async fn d16b_suspected_name_is_asked_for_at_once_and_at_most_once_a_second() {
     ask(&resolver, "a.test").await.unwrap();
     dns.four("a.test", "10.0.0.2", 3_600);
 
+    // It has just been heard, and moved in the same instant: there is no better reason to doubt it.
     resolver.suspect("a.test");
-    sleep(Duration::from_millis(999)).await;
-    assert_eq!(dns.asked(V4).len(), 1, "it has just been heard");
+    sleep(Duration::from_millis(1)).await;
+    let answer = known(&resolver, "a.test").unwrap();
+    assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
+
     for _ in 0..100 {
         sleep(Duration::from_millis(30)).await;
         resolver.suspect("a.test");
         assert!(known(&resolver, "a.test").is_ok(), "nobody waits for it");
     }
-
-    let answer = known(&resolver, "a.test").unwrap();
-    assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
     let asked = dns.asked_at(V4);
-    assert_eq!(asked.len(), 4);
-    assert!(asked.windows(2).all(|two| two[1] - two[0] >= SECOND));
+    assert_eq!(asked.len(), 1 + 3);
+    let doubted = &asked[1..];
+    assert!(doubted.windows(2).all(|two| two[1] - two[0] >= SECOND));
 }
 
 #[tokio::test(start_paused = true)]

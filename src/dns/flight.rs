@@ -237,6 +237,9 @@ impl Memory {
     /// New queries for a name that can still be answered.
     fn renew(&mut self, name: &str, (why, now): (Why, Instant)) -> Vec<Begun> {
         let mut all = Vec::new();
+        if why == Why::Doubted && !self.cache.may_doubt(name, now) {
+            return all;
+        }
         for family in Family::BOTH {
             let wanted = self
                 .cache
@@ -251,6 +254,9 @@ impl Memory {
             let (flight, begun) = self.flight(name, family, now);
             self.flights[family.index()].insert(name.into(), flight);
             all.push(begun);
+        }
+        if why == Why::Doubted && !all.is_empty() {
+            self.cache.doubt(name, now);
         }
         all
     }

@@ -127,11 +127,9 @@ impl Heard {
         self.known.is_some() && self.refresh <= now
     }
 
-    /// Whether somebody's doubt is reason enough to ask again: not at once after the last word, and not
-    /// within the back-off of a failure.
+    /// Whether somebody's doubt is reason enough to ask again: not within the back-off of a failure.
     pub(crate) fn may_be_doubted(&self, now: Instant) -> bool {
-        let failed = self.failed().is_some();
-        self.at + DOUBT <= now && (!failed || self.refresh <= now)
+        self.failed().is_none() || self.refresh <= now
     }
 
     /// A failure says nothing about the addresses, so it is no change; nor is recovering from one.
@@ -298,5 +296,3 @@ pub(super) const ADDRESSES: usize = 128;
 const EARLY: f64 = 0.8;
 /// The width over which names that were heard together are refreshed.
 const EARLY_SPREAD: f64 = 0.1;
-/// A name in doubt is asked for at most so often.
-const DOUBT: Duration = Duration::from_secs(1);
