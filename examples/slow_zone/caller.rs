@@ -12,7 +12,7 @@ use crate::Result;
 
 #[derive(Clone)]
 pub(crate) enum Caller {
-    Ours(Client),
+    Ours(Box<Client>),
     /// One for each address, and whose turn it is.
     Turns(Arc<(Vec<reqwest::Client>, AtomicUsize)>),
 }
@@ -22,7 +22,7 @@ impl Caller {
         // Not needed, and the system's roots are not either.
         let tls = Authority::new()?.client_config();
         let client = Client::builder(DEADLINE).tls(tls).resolver(dns.resolver());
-        Ok(Self::Ours(client.build()?))
+        Ok(Self::Ours(Box::new(client.build()?)))
     }
 
     pub(crate) fn turns(name: &str, addresses: &[SocketAddr]) -> Result<Self> {
