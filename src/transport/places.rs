@@ -259,3 +259,33 @@ const MOST_CONNECTIONS: usize = 256;
 /// Load balancers and deployments move on; connections that never end do not.
 const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
 const AGE_JITTER: f64 = 0.2;
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::testing::Authority;
+
+    #[tokio::test(start_paused = true)]
+    async fn client_whose_connections_may_be_too_old_is_not_used_again() {
+        let tls = Authority::new().unwrap().client_config();
+        let client = || {
+            let builder = reqwest::Client::builder();
+            builder.tls_backend_preconfigured(tls.clone()).build()
+        };
+        let (place, now) = (Place::default(), clock::now());
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let held = Held::new(client().unwrap(), now, CONNECTION_AGE);
+        place.keep(address, held, now);
+        let old = now + CONNECTION_AGE;
+        assert!(
+            place
+                .client(address, old - Duration::from_nanos(1))
+                .is_some()
+        );
+        assert!(place.client(address, old).is_none());
+        // Its place is taken by a new one.
+        let held = Held::new(client().unwrap(), old, CONNECTION_AGE);
+        place.keep(address, held, old);
+        assert!(place.client(address, old).is_some());
+    }
+}
