@@ -25,7 +25,7 @@ use crate::clock;
 use crate::dns::{Filter, SecondLook};
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::{self, Tracker};
-use crate::hop::{Diagnosis, Effect, Hop, Kind, MOST_DIALS, Stage, diagnose};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, MOST_DIALS, Stage, diagnose, effect_of};
 use crate::telemetry::AttemptSpans;
 
 /// Sends a request on behalf of the attempt that polls this, or of none.
@@ -141,8 +141,14 @@ impl Way<'_> {
         let connect = tracker.limits().connect().get();
         let left = || connect.saturating_sub(clock::now().saturating_duration_since(began));
         let mut tried = Vec::new();
+        let mut last = Error::new(Diagnosis::new(Hop::Dns, Kind::NoRecords, Effect::None));
         while let Some(address) = rest.pop_front() {
-            let Some(body) = loan.lend() else { break };
+            let Some(body) = loan.lend() else {
+                // A connection that came at the last moment holds it: it is that one's, or nobody's.
+                tracker.give_up();
+                last.at_least(effect_of(tracker));
+                break;
+            };
             tried.push(address);
             tracker.set_dial_limit(share(left(), rest.len() + 1));
             // Where it fails on a pooled connection, nothing else tells to whom.
@@ -155,7 +161,8 @@ impl Way<'_> {
                 }
                 Went::Failed(failed) => Error::new(diagnose(tracker, &failed)).because(failed),
                 Went::Overtaken => {
-                    let timeout = Diagnosis::new(Hop::Connect, Kind::Timeout, Effect::None);
+                    let effect = effect_of(tracker);
+                    let timeout = Diagnosis::new(Hop::Connect, Kind::Timeout, effect);
                     Error::new(timeout).because(Overtaken)
                 }
             };
@@ -168,9 +175,9 @@ impl Way<'_> {
                 return Err(settled(error, tracker));
             }
             tracker.overcome(error.kind());
+            last = error;
         }
-        let nothing = Diagnosis::new(Hop::Dns, Kind::NoRecords, Effect::None);
-        Err(Error::new(nothing))
+        Err(last)
     }
 
     /// Writes down how an address fared. Where nothing can be connected to it, its name is in doubt.
