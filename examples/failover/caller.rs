@@ -49,13 +49,13 @@ impl Caller {
         let resolver = net.dns.resolver();
         let mut tls = net.authority.client_config();
         Ok(match who {
-            Who::Ours => Self::Ours(Box::new(
-                Client::builder(DEADLINE)
+            Who::Ours => {
+                let client = Client::builder(DEADLINE)
                     .retry(retry::Settings::new().attempts(3))
                     .tls(tls)
-                    .resolver(resolver)
-                    .build()?,
-            )),
+                    .resolver(resolver);
+                Self::Ours(Box::new(client.build()?))
+            }
             Who::Reqwest => {
                 tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
                 let client = reqwest::Client::builder()

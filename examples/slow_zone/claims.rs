@@ -17,7 +17,7 @@ pub(crate) fn claims(rows: &[Row]) -> Vec<Claim> {
         comes_back(rows, Scene::Healed, "was slow"),
         set_aside(rows, Scene::Failing, "fails a third"),
         comes_back(rows, Scene::HealedAgain, "failed"),
-        no_call_fails(rows),
+        few_calls_fail(rows),
         turns_suffer(rows),
     ]
 }
@@ -50,13 +50,14 @@ fn comes_back(rows: &[Row], healed: Scene, what: &str) -> Claim {
     }
 }
 
-fn no_call_fails(rows: &[Row]) -> Claim {
+/// Not none: in the moment before it is set aside, a call can meet the failing zone three times in a row.
+fn few_calls_fail(rows: &[Row]) -> Claim {
     let failed: usize = rows.iter().map(|row| row.ours.failed).sum();
     let control: usize = rows.iter().map(|row| row.turns.failed).sum();
     Claim {
-        text: String::from("ours: no call fails"),
-        measured: format!("{failed}, and {control} of those that take turns and try once"),
-        holds: failed == 0,
+        text: String::from("ours: of the calls that fail in turns, at most one in twenty fails"),
+        measured: format!("{failed}, and {control} in turns"),
+        holds: failed * 20 <= control && control > 0,
     }
 }
 

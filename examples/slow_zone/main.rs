@@ -7,11 +7,12 @@
 //! "One availability zone has a degraded switch, so 33 % of requests take three times longer." Three servers
 //! at 127.0.0.1, 2 and 3 stand behind one name and answer after 40 ms. About a hundred calls a second are
 //! begun, at random intervals, whether or not the ones before have ended. All is well at first; then zone 3
-//! takes 120 ms; then it is well again; then it takes every third request and closes the connection; then it
-//! is well for good.
+//! takes 120 ms; then it is well again; then it takes a third of its requests and closes the connection; then
+//! it is well for good.
 //!
 //! - **ours**: this client. It sends to the address with the fewest requests in flight, sets aside one that is
-//!   much worse than its siblings, and tries that one now and then.
+//!   much worse than its siblings, and tries that one now and then. (The fewest in flight alone would leave
+//!   about 18 % with the slow zone, and a third with the failing one.)
 //! - **turns**: the control, which nothing is set aside by: three plain reqwest clients, one for each address,
 //!   that take turns. It has servers of its own, to which the same happens at the same time. It makes no
 //!   second attempt.
