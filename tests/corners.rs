@@ -179,6 +179,28 @@ mod tests {
 
     // a status that lasts is repeated because its body broke off.
     #[tokio::test(start_paused = true)]
+    async fn body_that_broke_off_is_asked_for_again_though_the_next_attempt_fails() {
+        let count = Arc::new(AtomicU32::new(0));
+        let counting = Arc::clone(&count);
+        let settings = sevenhops::Settings::new(SECS(10)).retry(steady());
+        let service = StandardLayer::with(&settings).unwrap().layer(service_fn(
+            move |_: Request<Full<Bytes>>| {
+                let made = counting.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(match made {
+                    0 => Ok(Response::new(Broken)),
+                    _ => Err(std::io::Error::from(ErrorKind::ConnectionReset)),
+                })
+            },
+        ));
+        let get = optional(Method::GET, Options::new().whole_body(1_000));
+        let error = service.oneshot(get).await.unwrap_err();
+        assert_eq!(
+            (count.load(Ordering::Relaxed), error.effect()),
+            (3, Effect::Done)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn status_that_lasts_is_not_repeated_because_its_body_breaks_off() {
         let count = Arc::new(AtomicU32::new(0));
         let counting = Arc::clone(&count);

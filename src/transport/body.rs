@@ -179,6 +179,11 @@ where
 type FrameOf<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
 
 impl<B: Body> RequestBody<B> {
+    /// Whether the end of the message is ours to give although there is nothing in it.
+    pub(super) fn has_no_length_of_its_own(&self) -> bool {
+        self.empty && !self.safe
+    }
+
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameOf<B>>> {
         if self.empty {
             return Poll::Ready(None);

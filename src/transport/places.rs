@@ -195,6 +195,10 @@ impl Place {
             return kept.client.clone();
         }
         let client = fresh.client.clone();
+        if !inside.book.knows(address) {
+            // It left while its siblings were tried: it serves this one request.
+            return client;
+        }
         let mut gone = vec![inside.clients.insert(address, fresh)];
         if inside.clients.len() > MOST_CLIENTS {
             let others = inside
@@ -274,6 +278,16 @@ mod tests {
         };
         let (place, now) = (Place::default(), clock::now());
         let address = IpAddr::from([127, 0, 0, 1]);
+        let given = Given {
+            addresses: &[address],
+            generation: 1,
+            ttl: CONNECTION_AGE,
+            speaks_for: (true, true),
+        };
+        let held = Held::new(client().unwrap(), now, CONNECTION_AGE);
+        place.keep(address, held, now);
+        assert!(place.client(address, now).is_none(), "nobody knows it");
+        assert_eq!(place.order(&given, 1), [address]);
         let held = Held::new(client().unwrap(), now, CONNECTION_AGE);
         place.keep(address, held, now);
         let old = now + CONNECTION_AGE;

@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
@@ -117,7 +118,7 @@ impl Way<'_> {
         let given = Given {
             addresses: answer.addresses(),
             generation: answer.generation(),
-            ttl: answer.ttl(),
+            ttl: answer.ttl().saturating_add(answer.age()),
             speaks_for: [V4, V6].map(|any| answer.speaks_for(any)).into(),
         };
         let order = self.place.order(&given, MOST_DIALS).into_iter();
@@ -154,7 +155,10 @@ impl Way<'_> {
             // Where it fails on a pooled connection, nothing else tells to whom.
             tracker.facts(|facts| facts.peer = Some(address));
             let visit = self.place.begin(address.ip(), tracker);
-            let error = match self.visit(address, body, rest.make_contiguous()).await {
+            let went = self.visit(address, body, rest.make_contiguous()).await;
+            // Before anything is made of the failure: a take that comes later makes it worse.
+            let taken = tracker.is_taken();
+            let error = match went {
                 Went::Answered(response) => {
                     visit.fared(self.fared(&response));
                     return Ok(response.into());
@@ -172,7 +176,7 @@ impl Way<'_> {
                 rest = self.look_again(second, &tried, left()).await;
             }
             if left().is_zero() || rest.is_empty() || !may_go_on(tracker) {
-                return Err(settled(error, tracker));
+                return Err(settled(error, tracker, taken));
             }
             tracker.overcome(error.kind());
             last = error;
@@ -211,11 +215,15 @@ impl Way<'_> {
         };
         let limit = self.tracker.limits().dns().get().min(left);
         self.tracker.resolving();
-        let looked = tokio::time::timeout(limit, second).await;
+        let looking = async {
+            second.await;
+            self.addresses(tried).await
+        };
+        let looked = tokio::time::timeout(limit, looking).await;
         self.tracker.resolved();
         match looked {
-            Ok(()) => self.addresses(tried).await.unwrap_or_default(),
-            Err(_) => VecDeque::new(),
+            Ok(Ok(addresses)) => addresses,
+            Ok(Err(_)) | Err(_) => VecDeque::new(),
         }
     }
 
@@ -256,6 +264,10 @@ impl Way<'_> {
         let client = self.shared.places.client(self.place, target, address)?;
         let mut request = reqwest::Request::new(head.method.clone(), target.url.clone());
         *request.headers_mut() = head.headers.clone();
+        if body.has_no_length_of_its_own() {
+            // With the caller's own, hyper would send the head of what was given up, and be done.
+            request.headers_mut().remove(CONTENT_LENGTH);
+        }
         *request.version_mut() = head.version;
         *request.body_mut() = Some(reqwest::Body::wrap(body));
         let mut sending = pin!(client.execute(request));
@@ -344,9 +356,9 @@ impl std::fmt::Display for Overtaken {
 
 impl std::error::Error for Overtaken {}
 
-/// The effect of a failure, settled: what was not taken until now never will be.
-fn settled(mut error: Error, tracker: &Tracker) -> Error {
-    let taken = tracker.is_taken();
+/// The effect of a failure, settled: what was not taken until now never will be, and what was taken
+/// since the failure was diagnosed may have happened.
+fn settled(mut error: Error, tracker: &Tracker, taken: bool) -> Error {
     if tracker.give_up() && !taken {
         error.at_least(Effect::Possible);
     }

@@ -173,9 +173,11 @@ impl<B> Turn<B> {
             };
         }
         self.account.end();
-        self.effect = self.effect.max(error.effect());
+        let own = error.diagnosis();
+        self.effect = self.effect.max(own.effect);
         error.at_least(self.effect);
-        match self.decide(error.diagnosis(), (None, None)) {
+        // What came before was safe to repeat; what is asked here is whether this is.
+        match self.decide(own, (None, None)) {
             Ok(()) => {
                 self.last = Some(Box::new(Last::Error(error)));
                 Next::Wait

@@ -69,7 +69,7 @@ impl Book {
         }
         self.current = current;
         let grace = if self.rotates {
-            (given.ttl * 3).max(ROTATION)
+            given.ttl.saturating_mul(3).max(ROTATION)
         } else {
             Duration::ZERO
         };
@@ -125,6 +125,11 @@ impl Book {
         });
         let order = order.into_iter().map(|(_, address)| address);
         order.take(most).collect()
+    }
+
+    /// Whether `address` is still one of this destination's.
+    pub(crate) fn knows(&self, address: IpAddr) -> bool {
+        self.known.contains_key(&address)
     }
 
     /// A request goes to `address`.
