@@ -1,5 +1,6 @@
 //! One opaque error that answers: where, what, did it happen, how hard we tried.
 
+mod secrets;
 mod setting;
 
 use std::error::Error as StdError;
@@ -8,11 +9,14 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use self::secrets::clean;
 pub use self::setting::SettingError;
 use crate::call::Call;
 use crate::clock;
 use crate::hint::hint;
-use crate::hop::{Diagnosis, Effect, Fault, Hop, Kind, NotRepeated, Timeline, diagnose, name};
+use crate::hop::{
+    Diagnosis, Effect, Fault, Hop, Kind, NotRepeated, Timeline, diagnose, name, short,
+};
 use crate::limit::Waited;
 
 /// A boxed cause.
@@ -304,8 +308,11 @@ impl fmt::Display for Error {
             Effect::Possible => "effect possible",
             Effect::Done => "effect done",
         })?;
-        match self.not_repeated() {
-            Some(reason) => write!(f, "; not repeated: {reason}"),
+        if let Some(reason) = self.not_repeated() {
+            write!(f, "; not repeated: {reason}")?;
+        }
+        match self.retry_after() {
+            Some(wait) => write!(f, "; come back after {}", short(wait)),
             None => Ok(()),
         }
     }
@@ -330,51 +337,6 @@ impl StdError for Error {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
-
-/// Takes out of a cause what may be secret: reqwest shows the whole URL, query and all, and h2 what
-/// the peer said as it left. Where one of them is wrapped, only the words of the kind remain.
-fn clean(source: BoxError) -> BoxError {
-    #[cfg(feature = "client")]
-    let source = match source.downcast::<reqwest::Error>() {
-        Ok(error) => Box::new(error.without_url()) as BoxError,
-        Err(other) => other,
-    };
-    let mut link: Option<&(dyn StdError + 'static)> = Some(&*source);
-    while let Some(error) = link {
-        if tells(error) {
-            return Box::new(Withheld);
-        }
-        link = error.source();
-    }
-    source
-}
-
-/// Whether the text of an error may hold a secret.
-fn tells(error: &(dyn StdError + 'static)) -> bool {
-    #[cfg(feature = "client")]
-    if error
-        .downcast_ref::<reqwest::Error>()
-        .is_some_and(|error| error.url().is_some())
-    {
-        return true;
-    }
-    error.downcast_ref::<h2::Error>().is_some_and(|error| {
-        // Without a reason of its own the peer can say nothing of its own.
-        error.is_go_away() && error.to_string().contains('"')
-    })
-}
-
-/// Stands for a cause whose text may hold a secret.
-#[derive(Debug)]
-struct Withheld;
-
-impl fmt::Display for Withheld {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(withheld: its text may hold a secret)")
-    }
-}
-
-impl StdError for Withheld {}
 
 #[cfg(test)]
 mod tests {

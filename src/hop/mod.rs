@@ -30,6 +30,7 @@ pub use self::waterfall::Waterfall;
 pub(crate) use self::diagnosis::{Diagnosis, diagnose, effect_of};
 pub(crate) use self::evidence::{BodyFailed, LimitExpired};
 pub(crate) use self::names::name;
+pub(crate) use self::note::short;
 pub(crate) use self::state::MOST_DIALS;
 pub(crate) use self::status::{Keyed, judge};
 

@@ -1,0 +1,51 @@
+//! What must not be read out of a cause.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use super::BoxError;
+
+/// Takes out of a cause what may be secret: reqwest shows the whole URL, query and all, and h2 what
+/// the peer said as it left. Where one of them is wrapped, only the words of the kind remain.
+pub(super) fn clean(source: BoxError) -> BoxError {
+    #[cfg(feature = "client")]
+    let source = match source.downcast::<reqwest::Error>() {
+        Ok(error) => Box::new(error.without_url()) as BoxError,
+        Err(other) => other,
+    };
+    let mut link: Option<&(dyn StdError + 'static)> = Some(&*source);
+    while let Some(error) = link {
+        if tells(error) {
+            return Box::new(Withheld);
+        }
+        link = error.source();
+    }
+    source
+}
+
+/// Whether the text of an error may hold a secret.
+fn tells(error: &(dyn StdError + 'static)) -> bool {
+    #[cfg(feature = "client")]
+    if error
+        .downcast_ref::<reqwest::Error>()
+        .is_some_and(|error| error.url().is_some())
+    {
+        return true;
+    }
+    error.downcast_ref::<h2::Error>().is_some_and(|error| {
+        // Without a reason of its own the peer can say nothing of its own.
+        error.is_go_away() && error.to_string().contains('"')
+    })
+}
+
+/// Stands for a cause whose text may hold a secret.
+#[derive(Debug)]
+struct Withheld;
+
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(withheld: its text may hold a secret)")
+    }
+}
+
+impl StdError for Withheld {}
