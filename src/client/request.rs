@@ -133,7 +133,7 @@ impl RequestBuilder {
         self.authorization(value)
     }
 
-    /// Sets the version of HTTP to be asked for.
+    /// Sets the version of HTTP to be asked for: 1.1 or 2.
     pub fn version(mut self, version: Version) -> Self {
         self.version = version;
         self

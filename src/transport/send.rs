@@ -21,7 +21,7 @@ use super::body::{Loan, RequestBody};
 use super::book::{Fared, Given, share};
 use super::look_up::{filter_literal, look_up};
 use super::places::{Place, Visit};
-use super::target::{Dial, Target};
+use super::target::{Dial, Target, speakable};
 use crate::clock;
 use crate::dns::{Filter, SecondLook};
 use crate::error::{BoxError, Error};
@@ -71,6 +71,7 @@ where
 {
     tracker.begin();
     let (mut head, body) = request.into_parts();
+    speakable(head.version)?;
     let mut target = Target::of(&head.uri, &mut head.headers)?;
     target.via = shared.proxies.way(&target.url);
     if let Some(via) = &target.via {

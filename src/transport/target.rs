@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use url::{Host, Url};
 
 use super::proxy::Via;
@@ -60,6 +60,15 @@ impl Target {
             Some(via) => (&via.dial, via.port),
             None => (&self.dial, self.port),
         }
+    }
+}
+
+/// Refuses versions of HTTP that are not spoken here. HTTP/1.0 is one of them: its request ends where
+/// the head does, so that nothing could be held back once it was given up.
+pub(super) fn speakable(version: Version) -> Result<(), Error> {
+    match version {
+        Version::HTTP_11 | Version::HTTP_2 => Ok(()),
+        _ => Err(invalid().because(Unfit("only HTTP/1.1 and HTTP/2 can be spoken"))),
     }
 }
 
@@ -161,6 +170,18 @@ mod tests {
         }
         let v6 = target("https://[::1]:8443/").0.unwrap();
         assert_eq!((&*v6.host, v6.port), ("::1", 8443));
+    }
+
+    #[test]
+    fn f34_version_that_cannot_be_spoken_is_refused_at_encode() {
+        for version in [Version::HTTP_09, Version::HTTP_10, Version::HTTP_3] {
+            let error = speakable(version).unwrap_err();
+            assert_eq!(
+                (error.hop(), error.effect()),
+                (Some(Hop::Encode), Effect::None)
+            );
+        }
+        assert!(speakable(Version::default()).is_ok() && speakable(Version::HTTP_2).is_ok());
     }
 
     #[test]
