@@ -47,8 +47,9 @@ fn choose(criterion: &mut Criterion, addresses: u8) {
             let gone = book.update(black_box(&given), now);
             let first = book.order(&known, 8, now).first().copied();
             let address = first.unwrap_or(known[0]);
-            book.begin(address, now);
-            book.end(address, Fared::Answered(Duration::from_millis(5)), now);
+            if let Some(entry) = book.begin(address, now) {
+                book.end(entry, Fared::Answered(Duration::from_millis(5)), now);
+            }
             gone.len()
         });
     });

@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::book::{Book, Fared, Given};
+use super::book::{Book, Entry, Fared, Given};
 use super::recipe::Recipe;
 use super::target::Target;
 use crate::clock;
 use crate::destination::Origin;
 use crate::hop::Stage;
 use crate::hop::tracker::Tracker;
-use crate::registry::{Entry, Registry};
+use crate::registry::{self, Registry};
 
 /// The destinations in use, bounded in number.
 pub(super) struct Places {
@@ -130,10 +130,10 @@ impl Place {
 
     /// A request goes to an address; what comes back tells how it fared when it is dropped.
     pub(super) fn begin(self: &Arc<Self>, address: IpAddr, tracker: &Arc<Tracker>) -> Visit {
-        self.inside().book.begin(address, clock::now());
+        let entry = self.inside().book.begin(address, clock::now());
         Visit {
             place: Arc::clone(self),
-            address,
+            entry,
             tracker: Arc::clone(tracker),
             fared: None,
         }
@@ -219,7 +219,7 @@ impl Place {
     }
 }
 
-impl Entry for Place {
+impl registry::Entry for Place {
     /// Never: what is forgotten is looked up and connected to again.
     fn is_pinned(&self, _now: Instant) -> bool {
         false
@@ -229,7 +229,7 @@ impl Entry for Place {
 /// A request on its way to an address.
 pub(super) struct Visit {
     place: Arc<Place>,
-    address: IpAddr,
+    entry: Option<Entry>,
     tracker: Arc<Tracker>,
     fared: Option<Fared>,
 }
@@ -252,7 +252,9 @@ impl Drop for Visit {
             }
         });
         let mut inside = self.place.inside();
-        inside.book.end(self.address, fared, clock::now());
+        if let Some(entry) = self.entry.take() {
+            inside.book.end(entry, fared, clock::now());
+        }
     }
 }
 

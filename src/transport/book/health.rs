@@ -7,6 +7,8 @@ use tokio::time::Instant;
 /// What is known of one address of a destination.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
+    /// Tells it from an earlier entry of the same address.
+    pub(super) entry: u64,
     /// Requests that are on their way.
     pub(super) in_flight: u32,
     pub(super) used: Option<Instant>,
@@ -45,8 +47,9 @@ pub(crate) enum Fared {
 }
 
 impl Health {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(entry: u64) -> Self {
         Self {
+            entry,
             in_flight: 0,
             used: None,
             latency: Average::new(),

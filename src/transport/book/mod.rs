@@ -22,6 +22,8 @@ use self::health::{Health, Siblings, Standing};
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     known: HashMap<IpAddr, Health>,
+    /// How many addresses were written down so far: an address that comes back is another entry.
+    entries: u64,
     /// The answer that was seen last, and whether it was whole: most calls bring the same.
     current: Option<(u64, bool)>,
     /// Addresses of this name have come back before: a CDN, say, that turns through a large set.
@@ -54,6 +56,13 @@ impl Given<'_> {
     }
 }
 
+/// A request that is on its way to an address.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    address: IpAddr,
+    number: u64,
+}
+
 impl Book {
     /// Takes in what DNS gives now. Returns the addresses that are gone: their connections are to be
     /// dropped.
@@ -64,7 +73,11 @@ impl Book {
         }
         for address in given.addresses.iter() {
             self.rotates |= self.left.remove(address).is_some();
-            let health = self.known.entry(*address).or_insert_with(Health::new);
+            let entries = &mut self.entries;
+            let health = self.known.entry(*address).or_insert_with(|| {
+                *entries += 1;
+                Health::new(*entries)
+            });
             self.rotates |= health.absent_since.take().is_some();
         }
         self.current = current;
@@ -132,19 +145,22 @@ impl Book {
         self.known.contains_key(&address)
     }
 
-    /// A request goes to `address`.
-    pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) {
-        if let Some(health) = self.known.get_mut(&address) {
-            health.in_flight = health.in_flight.saturating_add(1);
-            health.used = Some(now);
-        }
+    /// A request goes to `address`. What comes back is for [`end`](Self::end); nothing, where the address
+    /// is not known any more.
+    pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Option<Entry> {
+        let health = self.known.get_mut(&address)?;
+        health.in_flight = health.in_flight.saturating_add(1);
+        health.used = Some(now);
+        let number = health.entry;
+        Some(Entry { address, number })
     }
 
-    /// It ended.
-    pub(crate) fn end(&mut self, address: IpAddr, fared: Fared, now: Instant) {
-        let siblings = self.siblings(address);
+    /// It ended. What went to an address that has left since says nothing about the one that came back.
+    pub(crate) fn end(&mut self, entry: Entry, fared: Fared, now: Instant) {
+        let siblings = self.siblings(entry.address);
         let may_go = self.may_set_aside();
-        let Some(health) = self.known.get_mut(&address) else {
+        let health = self.known.get_mut(&entry.address);
+        let Some(health) = health.filter(|health| health.entry == entry.number) else {
             return;
         };
         health.in_flight = health.in_flight.saturating_sub(1);

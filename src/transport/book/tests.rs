@@ -36,6 +36,12 @@ fn book(addresses: &Arc<[IpAddr]>, now: Instant) -> Book {
     book
 }
 
+/// A request to an address, and how it fared.
+fn go(book: &mut Book, address: IpAddr, fared: Fared, now: Instant) {
+    let entry = book.begin(address, now).unwrap();
+    book.end(entry, fared, now);
+}
+
 /// A request to the address that comes first; where it went.
 fn call(
     book: &mut Book,
@@ -44,8 +50,7 @@ fn call(
     fares: impl Fn(IpAddr) -> Fared,
 ) -> IpAddr {
     let first = book.order(addresses, 8, now)[0];
-    book.begin(first, now);
-    book.end(first, fares(first), now);
+    go(book, first, fares(first), now);
     first
 }
 
@@ -54,8 +59,7 @@ async fn fewest_in_flight_is_chosen_and_the_warm_one_on_a_tie() {
     let (now, all) = (start(), given(&[1, 2, 3]));
     let mut book = book(&all, now);
     assert_eq!(book.order(&all, 8, now), *all, "the order of the answer");
-    book.begin(ip(2), now);
-    book.end(ip(2), Fared::Answered(MS(1)), now);
+    go(&mut book, ip(2), Fared::Answered(MS(1)), now);
     assert_eq!(book.order(&all, 8, now)[0], ip(2), "warm");
     book.begin(ip(2), now);
     assert_eq!(book.order(&all, 2, now), [ip(1), ip(3)], "one in flight");
@@ -67,6 +71,25 @@ async fn address_absent_from_one_fresh_answer_is_gone() {
     let mut book = book(&old, now);
     assert_eq!(book.update(&whole(&new), now), [ip(1)]);
     assert!(book.update(&whole(&new), now).is_empty(), "told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_to_an_address_that_left_says_nothing_about_the_one_that_came_back() {
+    let (now, both, other) = (start(), given(&[1, 2]), given(&[2]));
+    let mut book = book(&both, now);
+    let long = book.begin(ip(1), now).unwrap();
+    book.update(&whole(&other), now);
+    book.update(&whole(&both), now);
+    let short = book.begin(ip(1), now).unwrap();
+    assert_eq!(book.order(&both, 8, now)[0], ip(2), "one is busy");
+    book.end(long, Fared::Unreachable, now);
+    assert_eq!(book.order(&both, 8, now)[0], ip(2), "and still is");
+    book.end(short, Fared::Answered(MS(1)), now);
+    assert_eq!(
+        book.order(&both, 8, now)[0],
+        ip(1),
+        "warm, and it never refused"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,8 +125,7 @@ async fn d26_addresses_that_come_back_are_gone_only_after_a_while() {
 async fn d29_address_that_swallows_is_tried_last_for_a_while_by_everyone() {
     let (now, all) = (start(), given(&[1, 2]));
     let mut book = book(&all, now);
-    book.begin(ip(1), now);
-    book.end(ip(1), Fared::Unreachable, now);
+    go(&mut book, ip(1), Fared::Unreachable, now);
     assert_eq!(book.order(&all, 8, now), [ip(2), ip(1)]);
     let soon = now + MS(999);
     assert_eq!(book.order(&all, 8, soon)[0], ip(2));
@@ -113,8 +135,7 @@ async fn d29_address_that_swallows_is_tried_last_for_a_while_by_everyone() {
         ip(1),
         "and then again: it is the warm one"
     );
-    book.begin(ip(1), later);
-    book.end(ip(1), Fared::Unreachable, later);
+    go(&mut book, ip(1), Fared::Unreachable, later);
     assert_eq!(
         book.order(&all, 8, later + MS(1_999))[0],
         ip(2),
@@ -134,11 +155,10 @@ async fn d30_slow_address_is_set_aside_and_gets_trials_only() {
         let mut under_way = Vec::new();
         for _ in 0..3 {
             let address = book.order(&all, 8, now)[0];
-            book.begin(address, now);
-            under_way.push(address);
+            under_way.push((address, book.begin(address, now).unwrap()));
         }
-        for address in under_way {
-            book.end(address, slow(address), now);
+        for (address, entry) in under_way {
+            book.end(entry, slow(address), now);
             if now > start + SECS(5) {
                 after_five_seconds.0 += u32::from(address == ip(3));
                 after_five_seconds.1 += 1;
@@ -156,9 +176,8 @@ async fn healed_address_comes_back_after_a_few_good_trials() {
     let mut book = book(&all, now);
     for _ in 0..20 {
         for address in all.iter() {
-            book.begin(*address, now);
             let fared = Fared::Answered(if *address == ip(3) { MS(150) } else { MS(50) });
-            book.end(*address, fared, now);
+            go(&mut book, *address, fared, now);
         }
     }
     assert!(book.known[&ip(3)].aside.is_some());
@@ -180,13 +199,12 @@ async fn address_that_fails_more_than_its_siblings_is_set_aside() {
     for round in 0..60 {
         for address in all.iter() {
             let fails = *address == ip(2) && round % 3 == 0;
-            book.begin(*address, now);
             let fared = if fails {
                 Fared::Failed
             } else {
                 Fared::Answered(MS(5))
             };
-            book.end(*address, fared, now);
+            go(&mut book, *address, fared, now);
         }
     }
     assert!(book.known[&ip(2)].aside.is_some());
@@ -201,8 +219,12 @@ async fn at_most_a_third_is_set_aside_and_never_the_last() {
         let mut book = book(&all, now);
         for _ in 0..100 {
             for (at, address) in all.iter().enumerate() {
-                book.begin(*address, now);
-                book.end(*address, Fared::Answered(MS(10 << (2 * at))), now);
+                go(
+                    &mut book,
+                    *address,
+                    Fared::Answered(MS(10 << (2 * at))),
+                    now,
+                );
             }
         }
         let aside = book.known.values().filter(|health| health.aside.is_some());
@@ -216,8 +238,7 @@ async fn when_every_address_refuses_the_one_that_is_back_first_comes_first() {
     let mut book = book(&all, now);
     for (address, times) in [(ip(1), 2), (ip(2), 1)] {
         for _ in 0..times {
-            book.begin(address, now);
-            book.end(address, Fared::Unreachable, now);
+            go(&mut book, address, Fared::Unreachable, now);
         }
     }
     assert_eq!(book.order(&all, 8, now), [ip(2), ip(1)]);
