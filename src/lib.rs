@@ -73,7 +73,7 @@ mod registry;
 mod replay;
 mod settings;
 mod stack;
-mod telemetry;
+pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(feature = "client")]

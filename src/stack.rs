@@ -11,9 +11,12 @@ use crate::guard::call::{CallLayer, CallService};
 use crate::guard::idempotency::{IdempotencyLayer, IdempotencyService};
 use crate::guard::redirect::{RedirectLayer, RedirectService};
 use crate::guard::retry::{ByFn, ByTrait, Failure, RetryLayer, RetryService};
-use crate::hop::Class;
+use crate::hop::{Class, Timeline};
 use crate::limit::Limits;
 use crate::settings::Settings;
+use crate::telemetry::Propagator;
+#[cfg(feature = "otel")]
+use crate::telemetry::otel::Metrics;
 
 /// The guards of a call in their order, over any transport.
 ///
@@ -101,6 +104,36 @@ impl<C> StandardLayer<C> {
     #[must_use]
     pub fn breaker(&self) -> Breaker {
         self.breaker.handle()
+    }
+
+    /// Calls this function at the end of every call: see [`CallLayer::on_end`].
+    #[must_use]
+    pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
+        self.call = self.call.on_end(observe);
+        self
+    }
+
+    /// Lets the trace go along in the headers of each attempt: see [`AttemptLayer::propagator`].
+    #[must_use]
+    pub fn propagator(mut self, propagator: impl Propagator) -> Self {
+        self.attempt = self.attempt.propagator(propagator);
+        self
+    }
+
+    /// Records every call, and shows circuits and budgets.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn metrics(self, metrics: &Metrics) -> Self {
+        self.watch(metrics);
+        let metrics = metrics.clone();
+        self.on_end(move |timeline| metrics.record(timeline))
+    }
+
+    #[cfg(feature = "otel")]
+    pub(crate) fn watch(&self, metrics: &Metrics) {
+        let gauges = metrics.gauges();
+        gauges.circuits.watch(self.breaker.handle().look());
+        gauges.budgets.watch(self.retry.look());
     }
 
     /// Asks this function first whether a failure passes: see

@@ -141,9 +141,13 @@ mod tests {
         );
         let attempt = tape.closed("attempt");
         for said in [
-            r#""http.request.method": "POST""#,
+            r#""http.request.method": "\"POST\"""#,
             r#""http.response.status_code": "200""#,
             r#""server.address": "\"api.test\"""#,
+            r#""url.full": "\"https://REDACTED:REDACTED@api.test"#,
+            r#""otel.name": "\"POST /v1/charges/{id}\"""#,
+            r#""url.template": "\"/v1/charges/{id}\"""#,
+            r#""http.request.body.size": "11""#,
             r#""network.peer.address": "127.0.0.1""#,
             r#""network.protocol.version": "\"1.1\"""#,
             r#""otel.kind": "\"client\"""#,

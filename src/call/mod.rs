@@ -1,6 +1,7 @@
 //! What a call carries through the stack, in its request's extensions.
 
 mod key;
+mod open;
 mod shown;
 
 use std::any::Any;
@@ -12,14 +13,19 @@ use std::time::{Duration, SystemTime};
 use http::{Extensions, Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
+use self::open::Ears;
+
 pub(crate) use self::key::KeyMark;
+pub(crate) use self::open::{Hold, Observer, also};
 pub(crate) use self::shown::redacted;
 
 use crate::clock;
+use crate::error::Guard;
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, NotRepeated, Note, Timeline, What, effect_of};
 use crate::limit::Limit;
 use crate::options::Options;
+use crate::telemetry;
 
 /// A call under way: what its layers share. Cheap to clone.
 #[derive(Clone)]
@@ -46,6 +52,10 @@ struct Inner {
     leg: AtomicU32,
     /// Whether the caller was given an answer.
     answered: AtomicBool,
+    /// How many work on it; at none it is over.
+    holds: AtomicU32,
+    /// Empty where nobody listens.
+    ears: OnceLock<Ears>,
     /// What only a call that does not go straight through touches.
     cold: Mutex<Cold>,
 }
@@ -102,6 +112,8 @@ impl Call {
             most_attempts: AtomicU32::new(most.unwrap_or(1)),
             leg: AtomicU32::new(0),
             answered: AtomicBool::new(false),
+            holds: AtomicU32::new(1),
+            ears: OnceLock::new(),
             cold: Mutex::default(),
         }));
         request.extensions_mut().insert(call.clone());
@@ -261,12 +273,22 @@ impl Call {
     }
 
     pub(crate) fn note(&self, what: What) {
+        telemetry::note(&self.span(), &what);
         let note = Note {
             attempts: self.attempt_count(),
             at: self.elapsed(),
             what,
         };
         self.cold().notes.push(note);
+    }
+
+    /// A guard lets nothing through; several layers may say so of one refusal.
+    pub(crate) fn refused_by(&self, guard: Guard) {
+        let (attempts, what) = (self.attempt_count(), What::Refused(guard));
+        let said = |note: &Note| note.attempts == attempts && note.what == what;
+        if !self.cold().notes.last().is_some_and(said) {
+            self.note(what);
+        }
     }
 
     pub(crate) fn notes(&self) -> Vec<Note> {

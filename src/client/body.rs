@@ -7,6 +7,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 
+use crate::call::Hold;
 use crate::error::{BoxError, Error};
 use crate::guard::retry::Replay;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
@@ -107,6 +108,8 @@ impl fmt::Debug for Body {
 pub struct ResponseBody {
     inner: UnsyncBoxBody<Bytes, BoxError>,
     timeline: Option<Timeline>,
+    /// Until it is decoded to its end, the call goes on.
+    hold: Option<Hold>,
 }
 
 impl ResponseBody {
@@ -117,6 +120,7 @@ impl ResponseBody {
     {
         Self {
             inner: body.map_err(Into::into).boxed_unsync(),
+            hold: timeline.as_ref().and_then(|Timeline(call)| call.hold()),
             timeline,
         }
     }
@@ -131,7 +135,11 @@ impl HttpBody for ResponseBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| undecoded(error, &self.timeline))))
+        let frame = frame.map(|frame| frame.map_err(|error| undecoded(error, &self.timeline)));
+        if !matches!(frame, Some(Ok(_))) {
+            self.hold = None;
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,14 +6,18 @@ use tower_http::decompression::Decompression;
 use tower_layer::Layer;
 
 use super::Client;
+use crate::call::{Observer, also};
 use crate::dns::{Filter, Resolve};
 use crate::error::SettingError;
 use crate::guard::retry::Failure;
 use crate::guard::{breaker, idempotency, redirect, retry};
-use crate::hop::Class;
+use crate::hop::{Class, Timeline};
 use crate::limit::{self, Limits};
 use crate::settings::Settings;
 use crate::stack::StandardLayer;
+use crate::telemetry::Propagator;
+#[cfg(feature = "otel")]
+use crate::telemetry::otel::Metrics;
 use crate::transport::{Transport, TransportBuilder};
 
 /// What a [`Client`] is told once, when it is made.
@@ -33,7 +37,11 @@ use crate::transport::{Transport, TransportBuilder};
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
     settings: Settings,
-    classify: Option<Classify>,
+    /// What the stack is told besides its settings.
+    stack: Vec<Extra>,
+    on_end: Option<Observer>,
+    #[cfg(feature = "otel")]
+    metrics: Option<Metrics>,
     headers: HeaderMap,
     most_body_bytes: usize,
     /// Settings of the transport, which is begun when the limits are known.
@@ -41,7 +49,7 @@ pub struct ClientBuilder {
 }
 
 type Setting = Box<dyn FnOnce(TransportBuilder) -> TransportBuilder + Send>;
-type Classify = Box<dyn Fn(&Failure<'_>) -> Option<Class> + Send + Sync>;
+type Extra = Box<dyn FnOnce(StandardLayer) -> StandardLayer + Send>;
 
 impl ClientBuilder {
     pub(super) fn new(deadline: Duration) -> Self {
@@ -51,7 +59,10 @@ impl ClientBuilder {
     pub(super) fn with(settings: Settings) -> Self {
         Self {
             settings,
-            classify: None,
+            stack: Vec::new(),
+            on_end: None,
+            #[cfg(feature = "otel")]
+            metrics: None,
             headers: HeaderMap::from_iter([(USER_AGENT, AGENT)]),
             most_body_bytes: WHOLE_BODY_BYTES,
             transport: Vec::new(),
@@ -76,8 +87,32 @@ impl ClientBuilder {
     where
         F: Fn(&Failure<'_>) -> Option<Class> + Send + Sync + 'static,
     {
-        self.classify = Some(Box::new(classify));
+        self.stack
+            .push(Box::new(|standard| standard.classify(classify)));
         self
+    }
+
+    /// Calls this function at the end of every call: see
+    /// [`CallLayer::on_end`](crate::CallLayer::on_end).
+    pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
+        self.on_end = Some(also(self.on_end, observe));
+        self
+    }
+
+    /// Lets the trace go along in the headers of each attempt: see
+    /// [`AttemptLayer::propagator`](crate::AttemptLayer::propagator).
+    pub fn propagator(mut self, propagator: impl Propagator) -> Self {
+        self.stack
+            .push(Box::new(|standard| standard.propagator(propagator)));
+        self
+    }
+
+    /// Records every call, and shows circuits, budgets and open connections.
+    #[cfg(feature = "otel")]
+    pub fn metrics(mut self, metrics: &Metrics) -> Self {
+        self.metrics = Some(metrics.clone());
+        let metrics = metrics.clone();
+        self.on_end(move |timeline| metrics.record(timeline))
     }
 
     /// Sets how idempotency keys are made, and who honours them.
@@ -193,15 +228,25 @@ impl ClientBuilder {
             .into_iter()
             .fold(begun, |transport, set| set(transport));
         let mut standard = StandardLayer::with(&self.settings)?;
-        if let Some(classify) = self.classify {
-            standard = standard.classify(classify);
+        for tell in self.stack {
+            standard = tell(standard);
+        }
+        if let Some(on_end) = self.on_end.clone() {
+            standard = standard.on_end(move |timeline| on_end(timeline));
         }
         let breaker = standard.breaker();
-        let stack = standard.layer(set.build()?);
+        let transport = set.build()?;
+        #[cfg(feature = "otel")]
+        if let Some(metrics) = self.metrics {
+            standard.watch(&metrics);
+            metrics.gauges().connections.watch(transport.look());
+        }
+        let stack = standard.layer(transport);
         Ok(Client {
             // Outermost: what the wire did is settled below, what the bytes mean begins here.
             stack: Decompression::new(stack),
             breaker,
+            on_end: self.on_end,
             headers: self.headers,
             most_body_bytes: self.most_body_bytes,
         })

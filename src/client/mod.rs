@@ -18,6 +18,7 @@ pub use self::builder::ClientBuilder;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 
+use crate::call::Observer;
 use crate::error::Error;
 use crate::guard::breaker::Breaker;
 use crate::settings::Settings;
@@ -60,6 +61,7 @@ use crate::transport::Transport;
 pub struct Client {
     stack: Decompression<StandardService<Transport>>,
     breaker: Breaker,
+    on_end: Option<Observer>,
     headers: HeaderMap,
     most_body_bytes: usize,
 }

@@ -6,6 +6,7 @@ use http::{Extensions, HeaderMap, StatusCode, Uri, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use tracing::Span;
 
 use super::ResponseBody;
 use super::body::failed;
@@ -16,6 +17,7 @@ use crate::guard::call::CallBody;
 use crate::guard::idempotency;
 use crate::guard::retry::Truncated;
 use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, Timeline};
+use crate::telemetry::{decode_span, mark};
 
 /// A response: its head is here, its body may still be on the way.
 pub struct Response {
@@ -199,10 +201,16 @@ impl Response {
     /// As [`bytes`](Self::bytes); a body that is not the promised JSON fails at decode.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let timeline = self.timeline.clone();
+        // The call goes on until its answer is understood.
+        let call = timeline.as_ref().map(|Timeline(call)| call);
+        let _hold = call.and_then(Call::hold);
         let bytes = self.bytes().await?;
-        decode::json(&bytes).map_err(|cause| {
+        let span = call.map_or_else(Span::none, |call| decode_span(&call.span()));
+        span.in_scope(|| decode::json(&bytes)).map_err(|cause| {
             let malformed = Diagnosis::new(Hop::Decode, Kind::Malformed, Effect::Done);
-            failed(malformed, &timeline).because(cause)
+            let error = failed(malformed, &timeline);
+            mark(&span, &error.diagnosis());
+            error.because(cause)
         })
     }
 }

@@ -65,6 +65,19 @@ pub enum Guard {
     Breaker,
 }
 
+impl Guard {
+    /// The word for it, as in spans and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Deadline => "deadline",
+            Self::Idempotency => "idempotency",
+            Self::Redirect => "redirect",
+            Self::Breaker => "breaker",
+        }
+    }
+}
+
 impl fmt::Display for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -110,6 +110,28 @@ pub enum NotRepeated {
     Refused(Guard),
 }
 
+impl NotRepeated {
+    /// The reason in a word, as in metrics.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Lasting => "lasting",
+            Self::Unsafe { .. } => "unsafe",
+            Self::KeyExpires { .. } => "key_expires",
+            Self::Unready => "unready",
+            Self::NotReplayable => "not_replayable",
+            Self::AttemptsSpent { .. } => "attempts_spent",
+            Self::BudgetEmpty => "budget_empty",
+            Self::NoTime { .. } => "no_time",
+            Self::ServerSaysNo => "server_says_no",
+            Self::SwitchedOff => "switched_off",
+            Self::OtherDestination => "other_destination",
+            Self::CallerRepeats => "caller_repeats",
+            Self::Refused(_) => "refused",
+        }
+    }
+}
+
 impl fmt::Display for NotRepeated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -122,6 +122,7 @@ impl Tracker {
         });
         if before & (TAKEN | GIVEN_UP) == 0 {
             self.facts(|facts| facts.dials.push(address));
+            self.spans.dialling(address);
         }
     }
 
@@ -259,7 +260,7 @@ impl Tracker {
             .compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
         {
-            self.spans.end();
+            self.spans.end(self.sent_bytes(), self.received_bytes());
         }
     }
 

@@ -1,5 +1,17 @@
 //! Spans, live: call → attempt → hop.
 
+mod events;
+mod names;
+#[cfg(feature = "otel")]
+pub mod otel;
+mod propagator;
+mod shown;
 mod spans;
 
+pub use self::names::{EVENTS, EventName, METRICS, Metric, SPANS, SpanName};
+pub use self::propagator::{Link, Propagator};
+
+pub(crate) use self::events::note;
 pub(crate) use self::spans::{AttemptSpans, call_span, end_call};
+#[cfg(feature = "client")]
+pub(crate) use self::spans::{decode_span, encode_span, mark};

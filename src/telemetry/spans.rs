@@ -1,33 +1,40 @@
 //! The `tracing` spans of a call, opened and closed as it goes, with OpenTelemetry's names for an
 //! HTTP client's facts. Where nobody listens, a span site costs one load and a branch.
 
-use std::sync::{Mutex, PoisonError};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode, Uri};
 use tracing::field::{Empty, display};
 use tracing::{Span, info_span};
 
+use super::events;
+use super::propagator::{Link, Propagator};
+use super::shown::{self, port, span_name};
 use crate::call::Call;
 use crate::hop::{Diagnosis, Kind, Stage};
 
 /// The span of a whole call.
 pub(crate) fn call_span(method: &Method, uri: &Uri, route: Option<&str>) -> Span {
     let span = info_span!(
+        target: TARGET,
         "call",
+        otel.name = Empty,
         otel.kind = "internal",
-        http.request.method = %method,
+        otel.status_code = Empty,
+        http.request.method = shown::method(method),
         server.address = uri.host(),
         server.port = port(uri),
-        url.template = Empty,
+        url.template = route,
         sevenhops.attempts = Empty,
         sevenhops.hop = Empty,
         sevenhops.kind = Empty,
         sevenhops.effect = Empty,
+        sevenhops.not_repeated = Empty,
         "error.type" = Empty,
-        otel.status_code = Empty,
     );
-    if let Some(route) = route {
-        span.record("url.template", route);
+    if !span.is_disabled() {
+        span.record("otel.name", span_name(method, route));
     }
     span
 }
@@ -37,7 +44,7 @@ pub(crate) fn end_call(span: &Span, call: &Call) {
     if span.is_disabled() {
         return;
     }
-    span.record("sevenhops.attempts", call.attempt_count());
+    span.record("sevenhops.attempts", i64::from(call.attempt_count()));
     // A caller that goes away between two attempts is no failure.
     let by_attempt = || {
         call.last()
@@ -46,7 +53,31 @@ pub(crate) fn end_call(span: &Span, call: &Call) {
     };
     if let Some(diagnosis) = call.failure().or_else(by_attempt) {
         mark(span, &diagnosis);
+        if let Some(reason) = call.not_repeated() {
+            span.record("sevenhops.not_repeated", display(reason));
+        }
     }
+}
+
+/// Writing a body down, which is done before the call begins.
+#[cfg(feature = "client")]
+pub(crate) fn encode_span() -> Span {
+    info_span!(target: TARGET, "encode", sevenhops.kind = Empty, otel.status_code = Empty)
+}
+
+/// Making sense of a body.
+#[cfg(feature = "client")]
+pub(crate) fn decode_span(call: &Span) -> Span {
+    info_span!(
+        target: TARGET,
+        parent: call,
+        "decode",
+        sevenhops.hop = Empty,
+        sevenhops.kind = Empty,
+        sevenhops.effect = Empty,
+        "error.type" = Empty,
+        otel.status_code = Empty,
+    )
 }
 
 /// The spans of one attempt: its own, and one for each stage that is open.
@@ -55,70 +86,158 @@ pub(crate) struct AttemptSpans(Option<Box<Listening>>);
 
 #[derive(Debug)]
 struct Listening {
-    attempt: Mutex<Span>,
-    stages: Mutex<[Option<Span>; Stage::ALL.len()]>,
+    open: Mutex<Open>,
+    propagator: Option<Arc<dyn Propagator>>,
 }
 
-impl Listening {
-    fn attempt(&self) -> Span {
-        lock(&self.attempt).clone()
+#[derive(Debug)]
+struct Open {
+    /// The call's, for events; so that it closes in time, this goes with the attempt.
+    call: Span,
+    attempt: Span,
+    stages: [Option<Span>; Stage::ALL.len()],
+    /// What ties later attempts to the connection that is being set up.
+    set_up: Option<Link>,
+}
+
+impl Open {
+    fn new(call: Span, attempt: Span) -> Self {
+        Self {
+            call,
+            attempt,
+            stages: Default::default(),
+            set_up: None,
+        }
     }
 }
 
 impl AttemptSpans {
     /// Opens the span of an attempt below the current span; `resend` counts repeats from 1.
-    pub(crate) fn new(method: &Method, uri: &Uri, resend: u32) -> Self {
+    pub(crate) fn new(call: &Call, (method, uri): (&Method, &Uri), resend: u32) -> Self {
         let span = info_span!(
+            target: TARGET,
             "attempt",
+            otel.name = Empty,
             otel.kind = "client",
-            http.request.method = %method,
+            otel.status_code = Empty,
+            http.request.method = shown::method(method),
+            http.request.method_original = Empty,
             http.request.resend_count = Empty,
+            http.request.body.size = Empty,
+            http.response.status_code = Empty,
+            http.response.body.size = Empty,
             server.address = uri.host(),
             server.port = port(uri),
             url.full = Empty,
+            url.scheme = uri.scheme_str(),
+            url.template = call.route(),
             network.peer.address = Empty,
             network.peer.port = Empty,
             network.protocol.version = Empty,
-            http.response.status_code = Empty,
             sevenhops.hop = Empty,
             sevenhops.kind = Empty,
             sevenhops.effect = Empty,
             "error.type" = Empty,
-            otel.status_code = Empty,
         );
         if span.is_disabled() {
             return Self(None);
         }
-        span.record("url.full", crate::call::redacted(uri));
+        span.record("otel.name", span_name(method, call.route()));
+        span.record("url.full", shown::full_url(uri));
+        if shown::method(method) != method.as_str() {
+            span.record("http.request.method_original", method.as_str());
+        }
         if resend > 0 {
-            span.record("http.request.resend_count", resend);
+            span.record("http.request.resend_count", i64::from(resend));
         }
         Self(Some(Box::new(Listening {
-            attempt: Mutex::new(span),
-            stages: Mutex::default(),
+            open: Mutex::new(Open::new(call.span(), span)),
+            propagator: None,
         })))
+    }
+
+    /// Lets the trace go along with the attempt, also where no span is listened to.
+    pub(crate) fn propagate(&mut self, by: &Arc<dyn Propagator>, headers: &mut HeaderMap) {
+        by.inject(&self.attempt(), headers);
+        if let Some(listening) = &mut self.0 {
+            listening.propagator = Some(Arc::clone(by));
+        }
     }
 
     /// The attempt's own span, to be entered while the attempt is polled.
     pub(crate) fn attempt(&self) -> Span {
-        self.0
-            .as_deref()
-            .map_or_else(Span::none, Listening::attempt)
+        self.open_now()
+            .map_or_else(Span::none, |open| open.attempt.clone())
     }
 
     /// A stage was entered.
     pub(crate) fn open(&self, stage: Stage) {
-        if let Some(listening) = &self.0 {
-            let span = stage_span(stage, &listening.attempt());
-            let before = lock(&listening.stages)[stage as usize].replace(span);
-            drop(before);
+        let Some(listening) = &self.0 else { return };
+        let span = stage_span(stage, &self.attempt());
+        let link = listening
+            .propagator
+            .as_ref()
+            .filter(|_| stage == Stage::Connect)
+            .and_then(|propagator| propagator.link(&span));
+        let mut open = lock(&listening.open);
+        let before = open.stages[stage as usize].replace(span);
+        let before = (before, link.map(|link| open.set_up.replace(link)));
+        drop(open);
+        // Spans are closed outside of the lock.
+        drop(before);
+    }
+
+    /// Says more of a stage that is open.
+    fn tell(&self, stage: Stage, what: impl FnOnce(&Span)) {
+        let span = self
+            .open_now()
+            .and_then(|open| open.stages[stage as usize].clone());
+        if let Some(span) = span {
+            what(&span);
         }
+    }
+
+    /// A name is asked for.
+    pub(crate) fn asking(&self, name: &str) {
+        self.tell(Stage::Dns, |span| {
+            span.record("dns.question.name", name);
+        });
+    }
+
+    /// It was answered.
+    pub(crate) fn answers(&self, addresses: &[IpAddr]) {
+        self.tell(Stage::Dns, |span| {
+            let answers: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+            span.record("dns.answers", answers.join(","));
+        });
+    }
+
+    /// An address is dialled.
+    pub(crate) fn dialling(&self, address: SocketAddr) {
+        self.tell(Stage::Connect, |span| {
+            span.record("network.peer.address", display(address.ip()));
+            span.record("network.peer.port", i64::from(address.port()));
+            span.record("network.transport", "tcp");
+            span.record(
+                "network.type",
+                if address.is_ipv4() { "ipv4" } else { "ipv6" },
+            );
+        });
+    }
+
+    /// A handshake was made.
+    pub(crate) fn secured(&self, version: &str) {
+        self.tell(Stage::Tls, |span| {
+            span.record("tls.protocol.name", "tls");
+            span.record("tls.protocol.version", version);
+        });
     }
 
     /// A stage was left; with a kind, it failed and that was overcome.
     pub(crate) fn close(&self, stage: Stage, failed: Option<Kind>) {
-        let Some(listening) = &self.0 else { return };
-        let span = lock(&listening.stages)[stage as usize].take();
+        let span = self
+            .open_now()
+            .and_then(|mut open| open.stages[stage as usize].take());
         if let (Some(span), Some(kind)) = (span, failed) {
             span.record("sevenhops.kind", kind.as_str());
             span.record("otel.status_code", "ERROR");
@@ -127,56 +246,102 @@ impl AttemptSpans {
 
     /// The attempt failed: marks it, and the stage that is open for the hop.
     pub(crate) fn fail(&self, diagnosis: &Diagnosis) {
-        let Some(listening) = &self.0 else { return };
-        mark(&listening.attempt(), diagnosis);
+        mark(&self.attempt(), diagnosis);
         if let Some(stage) = diagnosis.hop.and_then(Stage::of) {
-            let span = lock(&listening.stages)[stage as usize].clone();
-            mark(&span.unwrap_or_else(Span::none), diagnosis);
+            self.tell(stage, |span| mark(span, diagnosis));
         }
     }
 
     /// A response head came.
     pub(crate) fn answered(&self, status: StatusCode, version: http::Version) {
-        if let Some(listening) = &self.0 {
-            let span = listening.attempt();
-            span.record("http.response.status_code", status.as_u16());
-            span.record(
-                "network.protocol.version",
-                match version {
-                    http::Version::HTTP_10 => "1.0",
-                    http::Version::HTTP_2 => "2",
-                    _ => "1.1",
-                },
-            );
+        if self.0.is_some() {
+            let span = self.attempt();
+            span.record("http.response.status_code", i64::from(status.as_u16()));
+            span.record("network.protocol.version", shown::version(version));
         }
     }
 
     /// The peer is known.
-    pub(crate) fn peer(&self, peer: std::net::SocketAddr) {
-        if let Some(listening) = &self.0 {
-            let span = listening.attempt();
+    pub(crate) fn peer(&self, peer: SocketAddr) {
+        if self.0.is_some() {
+            let span = self.attempt();
             span.record("network.peer.address", display(peer.ip()));
-            span.record("network.peer.port", peer.port());
+            span.record("network.peer.port", i64::from(peer.port()));
+        }
+    }
+
+    /// What ties later attempts to the connection that this one set up last.
+    pub(crate) fn set_up(&self) -> Option<Link> {
+        self.open_now().and_then(|open| open.set_up.clone())
+    }
+
+    /// The connection in use was set up by another attempt.
+    pub(crate) fn tie(&self, link: &Link) {
+        if self.0.is_some() {
+            link.tie(&self.attempt());
+        }
+    }
+
+    /// The DNS answer in use is over.
+    pub(crate) fn stale_dns(&self) {
+        if let Some(call) = self.call() {
+            events::stale_dns(&call);
+        }
+    }
+
+    /// The address was the one too many that fared worse than its siblings.
+    pub(crate) fn set_aside(&self, address: IpAddr) {
+        if let Some(call) = self.call() {
+            events::set_aside(&call, address);
         }
     }
 
     /// The attempt ended: what is still open closes with it.
-    pub(crate) fn end(&self) {
-        if let Some(listening) = &self.0 {
-            let stages = std::mem::take(&mut *lock(&listening.stages));
-            drop(stages);
-            let attempt = std::mem::replace(&mut *lock(&listening.attempt), Span::none());
-            drop(attempt);
+    pub(crate) fn end(&self, sent_bytes: u64, received_bytes: u64) {
+        let Some(mut open) = self.open_now() else {
+            return;
+        };
+        let ended = std::mem::replace(&mut *open, Open::new(Span::none(), Span::none()));
+        drop(open);
+        for (name, bytes) in [
+            ("http.request.body.size", sent_bytes),
+            ("http.response.body.size", received_bytes),
+        ] {
+            if bytes > 0 {
+                ended
+                    .attempt
+                    .record(name, i64::try_from(bytes).unwrap_or(i64::MAX));
+            }
         }
+        let Open {
+            call,
+            attempt,
+            stages,
+            set_up: _,
+        } = ended;
+        // In this order: no span outlives the one that it is part of.
+        drop(stages);
+        drop(attempt);
+        drop(call);
+    }
+
+    fn call(&self) -> Option<Span> {
+        self.open_now().map(|open| open.call.clone())
+    }
+
+    fn open_now(&self) -> Option<MutexGuard<'_, Open>> {
+        self.0.as_deref().map(|listening| lock(&listening.open))
     }
 }
 
 fn stage_span(stage: Stage, attempt: &Span) -> Span {
     macro_rules! span {
-        ($name:literal) => {
+        ($name:literal $(, $more:literal)*) => {
             info_span!(
+                target: TARGET,
                 parent: attempt,
                 $name,
+                $($more = Empty,)*
                 sevenhops.hop = Empty,
                 sevenhops.kind = Empty,
                 sevenhops.effect = Empty,
@@ -186,16 +351,22 @@ fn stage_span(stage: Stage, attempt: &Span) -> Span {
         };
     }
     match stage {
-        Stage::Dns => span!("dns"),
-        Stage::Connect => span!("connect"),
-        Stage::Tls => span!("tls"),
+        Stage::Dns => span!("dns", "dns.question.name", "dns.answers"),
+        Stage::Connect => span!(
+            "connect",
+            "network.peer.address",
+            "network.peer.port",
+            "network.transport",
+            "network.type"
+        ),
+        Stage::Tls => span!("tls", "tls.protocol.name", "tls.protocol.version"),
         Stage::Send => span!("send"),
         Stage::Wait => span!("wait"),
         Stage::Receive => span!("receive"),
     }
 }
 
-fn mark(span: &Span, diagnosis: &Diagnosis) {
+pub(crate) fn mark(span: &Span, diagnosis: &Diagnosis) {
     if span.is_disabled() {
         return;
     }
@@ -208,14 +379,9 @@ fn mark(span: &Span, diagnosis: &Diagnosis) {
     span.record("otel.status_code", "ERROR");
 }
 
-fn port(uri: &Uri) -> Option<u16> {
-    uri.port_u16().or_else(|| match uri.scheme_str() {
-        Some("https") => Some(443),
-        Some("http") => Some(80),
-        _ => None,
-    })
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// By which a subscriber's filter finds what is ours: `sevenhops=info`.
+pub(super) const TARGET: &str = "sevenhops";

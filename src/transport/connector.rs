@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use pin_project_lite::pin_project;
 use rustls::pki_types::ServerName;
 use tokio::task::futures::TaskLocalFuture;
@@ -16,11 +17,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::connections::Connections;
 use crate::clock;
 use crate::error::BoxError;
 use crate::hop::LimitExpired;
 use crate::hop::tracker::{self, Tracker};
 use crate::limit::{Limits, Waited};
+use crate::telemetry::Link;
 
 tokio::task_local! {
     static SETUP: Arc<Setup>;
@@ -44,6 +47,8 @@ pub(super) struct EarLayer {
     pub(super) host: Arc<str>,
     /// For a connection that no attempt of ours asked for.
     pub(super) limits: Limits,
+    /// Where those that stand are written down.
+    pub(super) connections: Connections,
 }
 
 impl<S> Layer<S> for EarLayer {
@@ -65,7 +70,7 @@ pub(super) struct Ear<S> {
 
 impl<S, T> Service<T> for Ear<S>
 where
-    S: Service<T, Error = BoxError>,
+    S: Service<T, Response: Connection, Error = BoxError>,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -86,6 +91,8 @@ where
             .map_or_else(|| limits.connect().get(), |tracker| tracker.dial_limit());
         let setup = Arc::new(Setup {
             host: Arc::clone(&self.layer.host),
+            connections: self.layer.connections.clone(),
+            link: tracker.as_ref().and_then(|t| t.spans().set_up()),
             tls: limits.tls().get(),
             tls_1_3: AtomicBool::new(false),
             watched: Mutex::new(Watched {
@@ -116,6 +123,9 @@ pin_project! {
 /// What the hooks of one set-up share.
 struct Setup {
     host: Arc<str>,
+    connections: Connections,
+    /// What ties later attempts to this set-up.
+    link: Option<Link>,
     tls: Duration,
     tls_1_3: AtomicBool,
     watched: Mutex<Watched>,
@@ -131,6 +141,7 @@ struct Watched {
 impl<F, T> Future for Connecting<F>
 where
     F: Future<Output = Result<T, BoxError>>,
+    T: Connection,
 {
     type Output = Result<T, BoxError>;
 
@@ -138,9 +149,15 @@ where
         let mut this = self.project();
         this.setup.detach_unless_watched();
         if let Poll::Ready(made) = this.inner.poll(cx) {
+            if let Ok(connection) = &made {
+                this.setup.made(connection);
+            }
             if let (Ok(_), Some(tracker)) = (&made, this.setup.tracker()) {
                 let tls = this.setup.tls_version();
                 tracker.facts(|facts| facts.tls = tls);
+                if let Some(version) = tls {
+                    tracker.spans().secured(version);
+                }
                 tracker.connected();
             }
             return Poll::Ready(made);
@@ -173,6 +190,17 @@ impl Setup {
         };
         if let Some(tracker) = lost {
             tracker.detached();
+        }
+    }
+
+    /// Whoever comes to use it finds it written down.
+    fn made(&self, connection: &impl Connection) {
+        let mut extras = http::Extensions::new();
+        connection.connected().get_extras(&mut extras);
+        if let Some(info) = extras.get::<HttpInfo>() {
+            let ends = (info.local_addr(), info.remote_addr());
+            self.connections
+                .made(ends, self.tls_version(), self.link.clone());
         }
     }
 
@@ -222,7 +250,6 @@ impl Setup {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
     use std::future::{pending, poll_fn};
 
     use super::*;
@@ -237,6 +264,7 @@ mod tests {
             address: ([127, 0, 0, 1], 9).into(),
             host: "api.test".into(),
             limits,
+            connections: Connections::default(),
         };
         let spans = AttemptSpans::default();
         let tracker = Arc::new(Tracker::new(limits, spans, clock::now()));
@@ -252,5 +280,13 @@ mod tests {
         assert_eq!(tracker.open(), Some(Stage::Send));
     }
 
-    type Made = Result<Infallible, BoxError>;
+    type Made = Result<Nothing, BoxError>;
+
+    enum Nothing {}
+
+    impl Connection for Nothing {
+        fn connected(&self) -> hyper_util::client::legacy::connect::Connected {
+            match *self {}
+        }
+    }
 }

@@ -24,10 +24,12 @@ pub(super) async fn look_up(
     let answer = match shared.resolver.resolve_within(name, limit) {
         Resolving::Known(answer) => answer.map_err(|error| {
             tracker.resolving();
+            tracker.spans().asking(name);
             BoxError::from(error)
         }),
         Resolving::Asking(asking) => {
             tracker.resolving();
+            tracker.spans().asking(name);
             match tokio::time::timeout(limit.get(), asking).await {
                 Ok(answer) => answer.map_err(BoxError::from),
                 Err(_) => Err(BoxError::from(LimitExpired(Waited::Dns))),
@@ -37,7 +39,11 @@ pub(super) async fn look_up(
     match answer {
         Ok(answer) => {
             let answer = filter.retain(&answer).map_err(|no| filtered(no, tracker))?;
+            tracker.spans().answers(answer.addresses());
             tracker.resolved();
+            if answer.is_stale() {
+                tracker.spans().stale_dns();
+            }
             tracker.facts(|facts| {
                 facts.dns = Some((answer.ttl(), answer.is_cached()));
                 facts.stale = answer.is_stale();

@@ -3,6 +3,7 @@
 mod body;
 mod book;
 mod builder;
+mod connections;
 mod connector;
 mod dark;
 mod look_up;
@@ -10,6 +11,8 @@ mod places;
 mod proxy;
 mod recipe;
 mod send;
+#[cfg(feature = "otel")]
+mod sockets;
 mod target;
 mod tls;
 
@@ -34,6 +37,8 @@ use self::proxy::Proxies;
 use crate::dns::{Filter, Resolve};
 use crate::error::{BoxError, Error, SettingError};
 use crate::limit::Limits;
+#[cfg(feature = "otel")]
+use crate::telemetry::otel::Look;
 
 /// A tower service that sends requests over reqwest, and reports every hop to the attempt above it.
 ///
@@ -105,6 +110,13 @@ impl Transport {
     /// Begins a transport; `limits` hold where no attempt above brings its own.
     pub fn builder(limits: Limits) -> TransportBuilder {
         TransportBuilder::new(limits)
+    }
+
+    /// Shows how many connections are open.
+    #[cfg(feature = "otel")]
+    pub(crate) fn look(&self) -> Look<u64> {
+        let shared = Arc::downgrade(&self.shared);
+        Box::new(move || Some(shared.upgrade()?.places.open_connections()))
     }
 }
 

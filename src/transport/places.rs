@@ -10,9 +10,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::book::{Book, Entry, Fared, Given};
+use super::connections::{Connections, Used};
 use super::recipe::Recipe;
+#[cfg(feature = "otel")]
+use super::sockets;
 use super::target::Target;
 use crate::clock;
+#[cfg(feature = "otel")]
+use crate::destination::Destination;
 use crate::destination::Origin;
 use crate::hop::Stage;
 use crate::hop::tracker::Tracker;
@@ -64,6 +69,25 @@ impl Places {
     }
 }
 
+#[cfg(feature = "otel")]
+impl Places {
+    /// How many connections are open to each destination; nothing where that cannot be known.
+    pub(super) fn open_connections(&self) -> Vec<(Destination, u64)> {
+        let Some(established) = sockets::established() else {
+            return Vec::new();
+        };
+        self.known.each(|destination, place| {
+            let held: Vec<_> = {
+                let inside = place.inside();
+                let held = inside.clients.values();
+                held.map(|held| held.connections.clone()).collect()
+            };
+            let open = held.iter().map(|held| held.open(&established) as u64).sum();
+            (destination.clone(), open)
+        })
+    }
+}
+
 impl fmt::Debug for Places {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.known.each(|destination, _| destination.to_string());
@@ -88,25 +112,21 @@ struct Held {
     used: Instant,
     /// From then on new requests get a new client; those in flight finish on this one.
     old_at: Instant,
-    /// The connections, by our end of them.
-    made: HashMap<SocketAddr, Made>,
-}
-
-/// A connection that was made.
-#[derive(Clone, Copy)]
-struct Made {
-    at: Instant,
-    tls: Option<&'static str>,
+    connections: Connections,
 }
 
 impl Held {
-    fn new(client: reqwest::Client, now: Instant, lives: Duration) -> Self {
+    fn new(
+        (client, connections): (reqwest::Client, Connections),
+        now: Instant,
+        lives: Duration,
+    ) -> Self {
         Self {
             client,
             begun: now,
             used: now,
             old_at: now + lives,
-            made: HashMap::new(),
+            connections,
         }
     }
 }
@@ -154,31 +174,13 @@ impl Place {
         drop(gone);
     }
 
-    /// A connection to an address was made, from `local`, and answered.
-    pub(super) fn made(&self, address: IpAddr, local: SocketAddr, tls: Option<&'static str>) {
-        let at = clock::now();
-        let mut inside = self.inside();
-        let Some(held) = inside.clients.get_mut(&address) else {
-            return;
+    /// What is known of the connection from `local` to an address.
+    pub(super) fn connection(&self, address: IpAddr, local: SocketAddr) -> Option<Used> {
+        let connections = {
+            let inside = self.inside();
+            inside.clients.get(&address)?.connections.clone()
         };
-        if held.made.len() >= MOST_CONNECTIONS {
-            let oldest = held.made.iter().min_by_key(|(_, made)| made.at);
-            let oldest = oldest.map(|(local, _)| *local);
-            oldest.map(|oldest| held.made.remove(&oldest));
-        }
-        held.made.insert(local, Made { at, tls });
-    }
-
-    /// How old the connection is that answered, and its version of TLS.
-    pub(super) fn connection(
-        &self,
-        address: IpAddr,
-        local: SocketAddr,
-    ) -> Option<(Duration, Option<&'static str>)> {
-        let now = clock::now();
-        let inside = self.inside();
-        let made = inside.clients.get(&address)?.made.get(&local)?;
-        Some((now.saturating_duration_since(made.at), made.tls))
+        connections.used(local)
     }
 
     fn client(&self, address: IpAddr, now: Instant) -> Option<reqwest::Client> {
@@ -251,9 +253,13 @@ impl Drop for Visit {
                 _ => Fared::Failed,
             }
         });
-        let mut inside = self.place.inside();
-        if let Some(entry) = self.entry.take() {
-            inside.book.end(entry, fared, clock::now());
+        let Some(entry) = self.entry.take() else {
+            return;
+        };
+        let address = entry.address;
+        let set_aside = self.place.inside().book.end(entry, fared, clock::now());
+        if set_aside {
+            self.tracker.spans().set_aside(address);
         }
     }
 }
@@ -261,7 +267,6 @@ impl Drop for Visit {
 const MOST_PLACES: usize = 1_024;
 /// Of one destination; more than a name has at a time.
 const MOST_CLIENTS: usize = 64;
-const MOST_CONNECTIONS: usize = 256;
 /// Load balancers and deployments move on; connections that never end do not.
 const CONNECTION_AGE: Duration = Duration::from_secs(10 * 60);
 const AGE_JITTER: f64 = 0.2;
@@ -274,9 +279,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn client_whose_connections_may_be_too_old_is_not_used_again() {
         let tls = Authority::new().unwrap().client_config();
-        let client = || {
+        let made = || {
             let builder = reqwest::Client::builder();
-            builder.tls_backend_preconfigured(tls.clone()).build()
+            let client = builder.tls_backend_preconfigured(tls.clone()).build();
+            (client.unwrap(), Connections::default())
         };
         let (place, now) = (Place::default(), clock::now());
         let address = IpAddr::from([127, 0, 0, 1]);
@@ -286,11 +292,11 @@ mod tests {
             ttl: CONNECTION_AGE,
             speaks_for: (true, true),
         };
-        let held = Held::new(client().unwrap(), now, CONNECTION_AGE);
+        let held = Held::new(made(), now, CONNECTION_AGE);
         place.keep(address, held, now);
         assert!(place.client(address, now).is_none(), "nobody knows it");
         assert_eq!(place.order(&given, 1), [address]);
-        let held = Held::new(client().unwrap(), now, CONNECTION_AGE);
+        let held = Held::new(made(), now, CONNECTION_AGE);
         place.keep(address, held, now);
         let old = now + CONNECTION_AGE;
         assert!(
@@ -300,7 +306,7 @@ mod tests {
         );
         assert!(place.client(address, old).is_none());
         // Its place is taken by a new one.
-        let held = Held::new(client().unwrap(), old, CONNECTION_AGE);
+        let held = Held::new(made(), old, CONNECTION_AGE);
         place.keep(address, held, old);
         assert!(place.client(address, old).is_some());
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connections::Connections;
 use super::connector::EarLayer;
 use super::dark::Patience;
 use super::proxy::Via;
@@ -30,7 +31,8 @@ impl Recipe {
         host: &Arc<str>,
         address: SocketAddr,
         via: Option<&Via>,
-    ) -> reqwest::Result<reqwest::Client> {
+    ) -> reqwest::Result<(reqwest::Client, Connections)> {
+        let connections = Connections::default();
         let mut builder = self
             .hooked()
             .tls_backend_preconfigured(self.tls.clone())
@@ -39,6 +41,7 @@ impl Recipe {
                 address,
                 host: Arc::clone(host),
                 limits: self.limits,
+                connections: connections.clone(),
             })
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -54,7 +57,7 @@ impl Recipe {
         if let Some(via) = via {
             builder = builder.proxy(via.proxy()?);
         }
-        builder.build()
+        Ok((builder.build()?, connections))
     }
 
     fn hooked(&self) -> reqwest::ClientBuilder {
@@ -78,7 +81,7 @@ impl Recipe {
         }
         let address = SocketAddr::from(([127, 0, 0, 1], 9));
         match self.make(&"localhost".into(), address, None) {
-            Ok(client) => {
+            Ok((client, _)) => {
                 refuse_timeouts(&format!("{:?} {client:?}", self.hooked()))?;
                 self.refuse_headers()
             }

@@ -291,22 +291,20 @@ impl Way<'_> {
         let peer = response.remote_addr().unwrap_or(address);
         let own = tracker.is_own_connection();
         let local = response.extensions().get::<HttpInfo>();
-        let local = local.map(HttpInfo::local_addr);
-        let known = match (own, local) {
-            (true, Some(local)) => {
-                let tls = tracker.facts(|facts| facts.tls);
-                self.place.made(address.ip(), local, tls);
-                Some((Duration::ZERO, tls))
-            }
-            (false, Some(local)) => self.place.connection(address.ip(), local),
-            (_, None) => None,
-        };
+        let used = local.and_then(|info| self.place.connection(address.ip(), info.local_addr()));
         tracker.spans().peer(peer);
+        if let Some(set_up) = used.as_ref().and_then(|used| used.link.as_ref())
+            && !own
+        {
+            tracker.spans().tie(set_up);
+        }
         tracker.facts(|facts| {
             facts.peer = Some(peer);
             facts.version = Some(response.version());
-            facts.connection_age = known.map(|(age, _)| age);
-            facts.tls = known.and_then(|(_, tls)| tls);
+            facts.connection_age = used
+                .as_ref()
+                .map(|used| if own { Duration::ZERO } else { used.age });
+            facts.tls = used.and_then(|used| used.tls);
         });
     }
 

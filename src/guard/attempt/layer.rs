@@ -9,12 +9,13 @@ use tower_service::Service;
 use super::{AttemptBody, ResponseFuture};
 use crate::call::{Call, redacted};
 use crate::clock;
+use crate::destination::Destination;
 use crate::error::{BoxError, Error, Guard};
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, Kind};
 use crate::limit::{Limits, Waited};
 use crate::propagation;
-use crate::telemetry::AttemptSpans;
+use crate::telemetry::{AttemptSpans, Propagator};
 
 /// Puts the limits of an attempt around a service, and names the hop at which it fails.
 ///
@@ -51,10 +52,11 @@ use crate::telemetry::AttemptSpans;
 ///
 /// Dropping the future gives the attempt up: what was not taken by a connection is never sent, and
 /// the timeline says "cancelled", not "failed".
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AttemptLayer {
     limits: Limits,
     propagating: bool,
+    propagator: Option<Arc<dyn Propagator>>,
 }
 
 impl AttemptLayer {
@@ -64,6 +66,7 @@ impl AttemptLayer {
         Self {
             limits,
             propagating: false,
+            propagator: None,
         }
     }
 
@@ -73,6 +76,14 @@ impl AttemptLayer {
     #[must_use]
     pub const fn propagating(mut self, yes: bool) -> Self {
         self.propagating = yes;
+        self
+    }
+
+    /// Lets the trace go along in the headers of each attempt: none does by default. To another origin
+    /// than the call's own, W3C `baggage` does not go.
+    #[must_use]
+    pub fn propagator(mut self, propagator: impl Propagator) -> Self {
+        self.propagator = Some(Arc::new(propagator));
         self
     }
 }
@@ -85,6 +96,7 @@ impl<S> Layer<S> for AttemptLayer {
             inner,
             limits: Arc::new(self.limits),
             propagating: self.propagating,
+            propagator: self.propagator.clone(),
         }
     }
 }
@@ -96,6 +108,7 @@ pub struct AttemptService<S> {
     /// Behind a pointer: services are cloned for each call, and moved about.
     limits: Arc<Limits>,
     propagating: bool,
+    propagator: Option<Arc<dyn Propagator>>,
 }
 
 impl<S, B, R> Service<Request<B>> for AttemptService<S>
@@ -131,7 +144,14 @@ where
             None => Arc::clone(&self.limits),
         };
         let made = call.attempt_count();
-        let spans = AttemptSpans::new(request.method(), request.uri(), made);
+        let mut spans = AttemptSpans::new(&call, (request.method(), request.uri()), made);
+        if let Some(propagator) = &self.propagator {
+            spans.propagate(propagator, request.headers_mut());
+            if call.is_redirected() && Destination::of(request.uri()) != Destination::of(call.uri())
+            {
+                request.headers_mut().remove(BAGGAGE);
+            }
+        }
         let tracker = Arc::new(Tracker::new(limits, spans, now));
         if call.is_redirected() {
             let url = redacted(request.uri());
@@ -160,6 +180,9 @@ where
         ResponseFuture::new(inner, tracker, call, keyed)
     }
 }
+
+/// What the application says of itself and its user (W3C Baggage).
+const BAGGAGE: &str = "baggage";
 
 /// The error of a service that was not ready: nothing was sent.
 pub(crate) fn foreign(error: BoxError) -> Error {

@@ -14,6 +14,8 @@ use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::limit::Limits;
 use crate::registry::{self, Entry, Registry};
+#[cfg(feature = "otel")]
+use crate::telemetry::otel::Look;
 
 /// The circuits of a [`BreakerLayer`](super::BreakerLayer), to look at and to work by hand. Cheap to
 /// clone; every clone of the layer shares them.
@@ -70,6 +72,13 @@ impl Breaker {
     pub fn destinations(&self) -> Vec<(Destination, State)> {
         let row = |key: &Destination, shared: &Shared| (key.clone(), shared.position().state);
         self.0.circuits.each(row)
+    }
+
+    /// Shows what it does with each destination.
+    #[cfg(feature = "otel")]
+    pub(crate) fn look(&self) -> Look<State> {
+        let inner = Arc::downgrade(&self.0);
+        Box::new(move || Some(Self(inner.upgrade()?).destinations()))
     }
 
     /// Follows the state of a destination.

@@ -10,13 +10,12 @@ use tokio::time::{Sleep, sleep_until};
 use tracing::Span;
 
 use super::CallBody;
-use crate::call::Call;
+use crate::call::{Call, Hold};
 use crate::clock;
 use crate::error::{BoxError, Error};
 use crate::hop::Diagnosis;
 use crate::hop::tracker::Tracker;
 use crate::limit::Waited;
-use crate::telemetry::end_call;
 
 pin_project! {
     /// The future of [`CallService`](super::CallService).
@@ -35,6 +34,8 @@ pin_project! {
 pub(super) struct Open {
     pub(super) call: Call,
     pub(super) span: Span,
+    // Dropped last: the record has the last handle of the span.
+    _hold: Hold,
 }
 
 impl<F> CallFuture<F> {
@@ -42,7 +43,11 @@ impl<F> CallFuture<F> {
         Self {
             inner: Some(inner),
             alarm: None,
-            open: Some(Open { call, span }),
+            open: Some(Open {
+                _hold: call.open(),
+                call,
+                span,
+            }),
         }
     }
 }
@@ -124,15 +129,11 @@ impl Open {
     pub(super) fn fail(&self, mut error: Error) -> Error {
         // What an earlier attempt may have done is not undone by how the last one failed.
         error.settle(&self.call);
+        if let Some(guard) = error.refused_by() {
+            self.call.refused_by(guard);
+        }
         self.call.fail(error.diagnosis());
         error.of(&self.call)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.call.end();
-        end_call(&self.span, &self.call);
     }
 }
 

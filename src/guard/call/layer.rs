@@ -1,3 +1,4 @@
+use std::fmt;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -7,9 +8,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{CallBody, CallFuture};
-use crate::call::Call;
+use crate::call::{Call, Observer, also};
 use crate::error::{BoxError, Error, SettingError};
 use crate::guard::attempt::foreign;
+use crate::hop::Timeline;
 use crate::limit::Limit;
 use crate::telemetry::call_span;
 
@@ -48,9 +50,10 @@ use crate::telemetry::call_span;
 ///
 /// Dropping the future or the body cancels what is below; a caller's cancellation is recorded as
 /// such and is no failure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct CallLayer {
     deadline: Limit,
+    observer: Option<Observer>,
 }
 
 impl CallLayer {
@@ -61,7 +64,7 @@ impl CallLayer {
     /// Fails if `deadline` is zero or longer than a day.
     pub fn new(deadline: Duration) -> Result<Self, SettingError> {
         match Limit::new(deadline) {
-            Ok(deadline) => Ok(Self { deadline }),
+            Ok(deadline) => Ok(Self::within(deadline)),
             Err(_) => Err(SettingError::out_of_range(
                 "deadline",
                 deadline,
@@ -72,7 +75,20 @@ impl CallLayer {
 
     /// Calls that end within a limit that is known to be one.
     pub(crate) const fn within(deadline: Limit) -> Self {
-        Self { deadline }
+        Self {
+            deadline,
+            observer: None,
+        }
+    }
+
+    /// Calls this function at the end of every call: when the last byte of its body has come, it
+    /// failed, or it was dropped. What was set before is called first.
+    ///
+    /// It runs where the call ends, so it should be quick, and must not panic.
+    #[must_use]
+    pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
+        self.observer = Some(also(self.observer, observe));
+        self
     }
 }
 
@@ -83,15 +99,25 @@ impl<S> Layer<S> for CallLayer {
         CallService {
             inner,
             deadline: self.deadline,
+            observer: self.observer.clone(),
         }
     }
 }
 
+impl fmt::Debug for CallLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallLayer")
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The service of [`CallLayer`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub struct CallService<S> {
     inner: S,
     deadline: Limit,
+    observer: Option<Observer>,
 }
 
 impl<S, B, R> Service<Request<B>> for CallService<S>
@@ -113,10 +139,20 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = Call::begin(&mut request, self.deadline);
         let span = call_span(call.method(), call.uri(), call.route());
+        call.listen(span.clone(), self.observer.clone());
         let inner = {
             let _entered = span.enter();
             self.inner.call(request)
         };
         CallFuture::new(inner, call, span)
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for CallService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallService")
+            .field("inner", &self.inner)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }

@@ -88,7 +88,7 @@ impl Bucket {
     }
 
     /// How many repeats are affordable; below zero after charges.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "otel"))]
     pub(crate) fn balance(&mut self, now: Instant) -> i64 {
         self.turn(now);
         self.balance.div_euclid(TOKEN)
@@ -171,7 +171,7 @@ impl SharedBudget {
     }
 
     /// How many repeats are affordable; `None` if there is no limit.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "otel"))]
     pub(crate) fn balance(&self, now: Instant) -> Option<i64> {
         self.bucket().map(|mut bucket| bucket.balance(now))
     }

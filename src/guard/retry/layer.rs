@@ -13,11 +13,15 @@ use super::turn::Turn;
 use super::{ByFn, ByTrait, Copies, ResponseFuture, RetryBody, Settings};
 use crate::call::Call;
 use crate::clock;
+#[cfg(feature = "otel")]
+use crate::destination::Destination;
 use crate::error::{BoxError, Error, SettingError};
 use crate::guard::attempt::foreign;
 use crate::hop::Class;
 use crate::limit::Limit;
 use crate::registry::Registry;
+#[cfg(feature = "otel")]
+use crate::telemetry::otel::Look;
 
 /// Repeats a call that failed, where that is safe.
 ///
@@ -121,6 +125,20 @@ impl<C> RetryLayer<C> {
             budgets: self.budgets,
             copies: ByFn(copy),
         }
+    }
+
+    /// Shows what is left of each destination's budget.
+    #[cfg(feature = "otel")]
+    pub(crate) fn look(&self) -> Look<i64> {
+        let budgets = Arc::downgrade(&self.budgets);
+        Box::new(move || {
+            let now = clock::now();
+            let left = |key: &Destination, budget: &SharedBudget| {
+                budget.balance(now).map(|left| (key.clone(), left))
+            };
+            let left = budgets.upgrade()?.each(left);
+            Some(left.into_iter().flatten().collect())
+        })
     }
 
     /// Asks this function first whether a failure passes; `None` leaves it to the table. It cannot

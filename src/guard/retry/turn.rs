@@ -166,7 +166,7 @@ impl<B> Turn<B> {
         let local = |guard: &Guard| matches!(guard, Guard::Breaker | Guard::Deadline);
         let refused = error.refused_by();
         if let Some(guard) = refused.filter(|guard| local(guard) && self.account.refused()) {
-            self.call.note(What::Refused(guard));
+            self.call.refused_by(guard);
             return match self.last {
                 None => Next::Return(Err(error)),
                 Some(_) => Next::Return(self.end(NotRepeated::Refused(guard))),

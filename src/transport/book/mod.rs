@@ -59,7 +59,7 @@ impl Given<'_> {
 /// A request that is on its way to an address.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    address: IpAddr,
+    pub(crate) address: IpAddr,
     number: u64,
 }
 
@@ -156,22 +156,25 @@ impl Book {
     }
 
     /// It ended. What went to an address that has left since says nothing about the one that came back.
-    pub(crate) fn end(&mut self, entry: Entry, fared: Fared, now: Instant) {
+    /// True if it was the one too many: the address is set aside.
+    pub(crate) fn end(&mut self, entry: Entry, fared: Fared, now: Instant) -> bool {
         let siblings = self.siblings(entry.address);
         let may_go = self.may_set_aside();
         let health = self.known.get_mut(&entry.address);
         let Some(health) = health.filter(|health| health.entry == entry.number) else {
-            return;
+            return false;
         };
         health.in_flight = health.in_flight.saturating_sub(1);
         if health.aside.is_some() {
             health.tried(fared, &siblings);
-            return;
+            return false;
         }
         health.record(fared, now);
-        if may_go && health.compare(&siblings) == Some(Standing::Worse) {
+        let worse = may_go && health.compare(&siblings) == Some(Standing::Worse);
+        if worse {
             health.set_aside(now);
         }
+        worse
     }
 
     /// What is usual among the others that were not set aside.

@@ -1,0 +1,141 @@
+//! What stands as it stands when it is collected: circuits, budgets, connections.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use super::metrics::server;
+use crate::destination::Destination;
+use crate::guard::breaker::State;
+use crate::telemetry::names::{self, Metric};
+
+/// Looks at a part of a stack while there is one; `None` once it is gone.
+pub(crate) type Look<T> = Box<dyn Fn() -> Option<Vec<(Destination, T)>> + Send + Sync>;
+
+/// The parts of stacks that have something to show.
+pub(crate) struct Looks<T>(Mutex<Vec<Look<T>>>);
+
+/// What is looked at when it is collected.
+#[derive(Debug, Default)]
+pub(crate) struct Gauges {
+    pub(crate) circuits: Looks<State>,
+    pub(crate) budgets: Looks<i64>,
+    pub(crate) connections: Looks<u64>,
+}
+
+impl Gauges {
+    pub(super) fn observe(self: &Arc<Self>, meter: &Meter) {
+        // One-hot: of each circuit every state is shown, and one of them is 1.
+        let worse = |one: State, other| {
+            if rank(one) < rank(other) { other } else { one }
+        };
+        gauge(
+            meter,
+            &names::BREAKER_STATE,
+            self,
+            move |gauges, observe| {
+                for (destination, now) in gauges.circuits.look(worse) {
+                    for state in STATES {
+                        let about = [name(&destination), KeyValue::new(STATE, state.as_str())];
+                        observe(i64::from(state == now), &about);
+                    }
+                }
+            },
+        );
+        gauge(meter, &names::BUDGET_LEFT, self, |gauges, observe| {
+            for (destination, left) in gauges.budgets.look(i64::min) {
+                observe(left, &[name(&destination)]);
+            }
+        });
+        gauge(meter, &names::OPEN_CONNECTIONS, self, |gauges, observe| {
+            for (destination, open) in gauges.connections.look(u64::saturating_add) {
+                let uri = destination.as_str().parse().unwrap_or_default();
+                observe(i64::try_from(open).unwrap_or(i64::MAX), &server(&uri));
+            }
+        });
+    }
+}
+
+impl<T: Copy> Looks<T> {
+    pub(crate) fn watch(&self, look: Look<T>) {
+        let mut looks = self.looks();
+        if looks.len().is_power_of_two() {
+            // Where nobody collects, those that are gone are forgotten here.
+            looks.retain(|look| look().is_some());
+        }
+        looks.push(look);
+    }
+
+    /// What all of them show, put together; those that are gone are forgotten.
+    fn look(&self, merge: impl Fn(T, T) -> T) -> HashMap<Destination, T> {
+        let mut all = HashMap::new();
+        self.looks().retain(|look| {
+            let Some(shown) = look() else { return false };
+            for (destination, value) in shown {
+                let merged = all
+                    .get(&destination)
+                    .map_or(value, |other| merge(*other, value));
+                all.insert(destination, merged);
+            }
+            true
+        });
+        all
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Vec<Look<T>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Default for Looks<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> fmt::Debug for Looks<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Looks").finish_non_exhaustive()
+    }
+}
+
+type Observe<'o> = dyn Fn(i64, &[KeyValue]) + 'o;
+
+fn gauge(
+    meter: &Meter,
+    metric: &Metric,
+    gauges: &Arc<Gauges>,
+    look: impl Fn(&Gauges, &Observe<'_>) + Send + Sync + 'static,
+) {
+    let gauges = Arc::downgrade(gauges);
+    meter
+        .i64_observable_gauge(metric.name)
+        .with_unit(metric.unit)
+        .with_description(metric.what)
+        .with_callback(move |to| {
+            if let Some(gauges) = gauges.upgrade() {
+                look(&gauges, &|value, about| to.observe(value, about));
+            }
+        })
+        .build();
+}
+
+/// A destination may have a name of its own, so it is shown whole.
+fn name(destination: &Destination) -> KeyValue {
+    KeyValue::new("sevenhops.destination", destination.to_string())
+}
+
+const fn rank(state: State) -> u8 {
+    match state {
+        State::Closed => 0,
+        State::HalfOpen => 1,
+        State::Open => 2,
+        State::Isolated => 3,
+    }
+}
+
+const STATES: [State; 4] = [State::Closed, State::HalfOpen, State::Open, State::Isolated];
+const STATE: &str = "sevenhops.breaker.state";

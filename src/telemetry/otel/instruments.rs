@@ -1,0 +1,67 @@
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+
+use crate::telemetry::names::{self, Metric};
+
+/// What is recorded at the end of a call.
+#[derive(Debug)]
+pub(super) struct Instruments {
+    pub(super) request: Histogram<f64>,
+    pub(super) look_up: Histogram<f64>,
+    pub(super) set_up: Histogram<f64>,
+    pub(super) hop: Histogram<f64>,
+    pub(super) call: Histogram<f64>,
+    pub(super) attempts: Histogram<u64>,
+    pub(super) repeats: Counter<u64>,
+    pub(super) not_repeated: Counter<u64>,
+    pub(super) refusals: Counter<u64>,
+    pub(super) stale: Counter<u64>,
+    pub(super) effect_possible: Counter<u64>,
+}
+
+impl Instruments {
+    pub(super) fn of(meter: &Meter) -> Self {
+        let seconds = |metric: &Metric, bounds: &[f64]| {
+            meter
+                .f64_histogram(metric.name)
+                .with_unit(metric.unit)
+                .with_description(metric.what)
+                .with_boundaries(bounds.to_vec())
+                .build()
+        };
+        let counter = |metric: &Metric| {
+            meter
+                .u64_counter(metric.name)
+                .with_unit(metric.unit)
+                .with_description(metric.what)
+                .build()
+        };
+        Self {
+            request: seconds(&names::REQUEST_DURATION, SECONDS),
+            look_up: seconds(&names::LOOK_UP_DURATION, SECONDS),
+            set_up: seconds(&names::SET_UP_DURATION, SECONDS),
+            hop: seconds(&names::HOP_DURATION, SHORT_SECONDS),
+            call: seconds(&names::CALL_DURATION, SECONDS),
+            attempts: meter
+                .u64_histogram(names::ATTEMPTS.name)
+                .with_unit(names::ATTEMPTS.unit)
+                .with_description(names::ATTEMPTS.what)
+                .with_boundaries(COUNTS.to_vec())
+                .build(),
+            repeats: counter(&names::REPEATS),
+            not_repeated: counter(&names::NOT_REPEATED),
+            refusals: counter(&names::REFUSALS),
+            stale: counter(&names::STALE),
+            effect_possible: counter(&names::EFFECT_POSSIBLE),
+        }
+    }
+}
+
+/// The buckets that OpenTelemetry's conventions advise for HTTP and DNS.
+const SECONDS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
+/// A hop can be over in less than the first of them.
+const SHORT_SECONDS: &[f64] = &[
+    0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+const COUNTS: &[f64] = &[1.0, 2.0, 3.0, 4.0, 5.0, 8.0];

@@ -1,0 +1,233 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Uri;
+use opentelemetry::{KeyValue, global};
+
+use super::gauges::Gauges;
+use super::instruments::Instruments;
+use crate::hop::{Attempt, Diagnosis, Outcome, RowEnd, Stage, Timeline, What};
+use crate::telemetry::shown;
+
+/// Metrics of calls, by OpenTelemetry's conventions where they have a name, under `sevenhops.` where
+/// they have none: the table is in [`telemetry`](crate::telemetry).
+///
+/// Cheap to clone; make one, and give it to every client and stack. It uses the meter provider that is
+/// installed when it is made: one that is installed later hears nothing.
+///
+/// What is recorded is bounded in kind: by destination and route, never by path or value. Where redirects
+/// lead to many destinations, the SDK's own bound on a metric's series holds (2,000 by default).
+///
+/// Durations and counts are recorded at the end of a call. What a gauge shows is looked up when it is
+/// collected, so a state that is over leaves nothing behind; where two clients know of one destination,
+/// the worse state and the smaller budget are shown. Open connections are counted on Linux, where the
+/// kernel tells.
+#[derive(Clone)]
+pub struct Metrics {
+    instruments: Arc<Instruments>,
+    gauges: Arc<Gauges>,
+}
+
+impl Metrics {
+    /// Metrics of the global meter provider.
+    #[must_use]
+    pub fn global() -> Self {
+        let meter = global::meter("sevenhops");
+        let gauges = Arc::new(Gauges::default());
+        gauges.observe(&meter);
+        Self {
+            instruments: Arc::new(Instruments::of(&meter)),
+            gauges,
+        }
+    }
+
+    pub(crate) fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
+    /// Records a call that is over: see [`CallLayer::on_end`](crate::CallLayer::on_end).
+    pub fn record(&self, timeline: &Timeline) {
+        let call = &timeline.0;
+        let to = To {
+            method: shown::method(call.method()),
+            route: call.route(),
+            uri: call.uri(),
+        };
+        let attempts = timeline.attempts();
+        for attempt in &attempts {
+            self.attempt(&to, attempt);
+        }
+        for before in attempts.iter().rev().skip(1) {
+            if let Some(failed) = error_type(&before.outcome) {
+                self.instruments.repeats.add(1, &to.and([failed]));
+            }
+        }
+        for note in timeline.notes() {
+            if let What::Refused(guard) = note.what {
+                let guard = KeyValue::new("sevenhops.guard", guard.as_str());
+                self.instruments.refusals.add(1, &to.and([guard]));
+            }
+        }
+        self.call(&to, timeline);
+    }
+
+    fn call(&self, to: &To<'_>, timeline: &Timeline) {
+        let instruments = &self.instruments;
+        let made = u64::from(timeline.attempt_count());
+        instruments.attempts.record(made, &to.all());
+        let mut all = to.all();
+        let outcome = timeline.outcome().unwrap_or(Outcome::Cancelled);
+        all.extend(error_type(&outcome));
+        if let Outcome::Failed { hop, .. } = outcome {
+            all.extend(hop.map(|hop| KeyValue::new("sevenhops.hop", hop.as_str())));
+        }
+        instruments
+            .call
+            .record(timeline.elapsed().as_secs_f64(), &all);
+        if !matches!(outcome, Outcome::Failed { .. }) {
+            return;
+        }
+        if timeline.effect() == crate::Effect::Possible {
+            instruments.effect_possible.add(1, &all);
+        }
+        if let Some(reason) = timeline.not_repeated() {
+            let reason = KeyValue::new("sevenhops.reason", reason.as_str());
+            instruments.not_repeated.add(1, &to.and([reason]));
+        }
+    }
+
+    fn attempt(&self, to: &To<'_>, attempt: &Attempt) {
+        let instruments = &self.instruments;
+        let led: Option<Uri> = attempt.url.as_ref().and_then(|url| url.parse().ok());
+        let to = &To {
+            uri: led.as_ref().unwrap_or(to.uri),
+            ..*to
+        };
+        let failed = error_type(&attempt.outcome);
+        let mut all = to.all();
+        all.extend(failed);
+        let (status, _) = status(&attempt.outcome);
+        all.extend(status.map(|s| KeyValue::new("http.response.status_code", i64::from(s))));
+        all.extend(
+            attempt
+                .version
+                .map(|v| KeyValue::new("network.protocol.version", shown::version(v))),
+        );
+        instruments
+            .request
+            .record(attempt.duration.as_secs_f64(), &all);
+        if attempt.dns_stale {
+            instruments.stale.add(1, &to.server());
+        }
+        self.rows(to, attempt);
+    }
+
+    fn rows(&self, to: &To<'_>, attempt: &Attempt) {
+        let instruments = &self.instruments;
+        let mut set_up = None;
+        for row in &attempt.rows {
+            let kind = match row.end {
+                RowEnd::Left => None,
+                RowEnd::Failed(kind) => Some(KeyValue::new("sevenhops.kind", kind.as_str())),
+                RowEnd::Open | RowEnd::Abandoned => continue,
+            };
+            let seconds = row.duration.as_secs_f64();
+            let mut about = to.server();
+            about.extend(kind.clone());
+            if row.stage == Stage::Dns {
+                let host = to.uri.host().unwrap_or_default().to_owned();
+                let mut about = vec![KeyValue::new("dns.question.name", host)];
+                about.extend(kind.as_ref().and_then(|_| error_type(&attempt.outcome)));
+                instruments.look_up.record(seconds, &about);
+            }
+            set_up = match (row.stage, row.end, set_up) {
+                (Stage::Connect, RowEnd::Left, _) => Some(row.duration),
+                (Stage::Tls, RowEnd::Left, Some(connect)) => Some(connect + row.duration),
+                (Stage::Connect | Stage::Tls, ..) => None,
+                (_, _, before) => before,
+            };
+            about.push(KeyValue::new("sevenhops.hop", row.stage.as_str()));
+            instruments.hop.record(seconds, &about);
+        }
+        if let Some(took) = set_up {
+            let took: Duration = took;
+            instruments.set_up.record(took.as_secs_f64(), &to.server());
+        }
+    }
+}
+
+/// Where a request went, as far as a metric may tell.
+#[derive(Clone, Copy)]
+struct To<'c> {
+    method: &'static str,
+    route: Option<&'c str>,
+    uri: &'c Uri,
+}
+
+impl To<'_> {
+    fn server(&self) -> Vec<KeyValue> {
+        server(self.uri)
+    }
+
+    fn all(&self) -> Vec<KeyValue> {
+        let mut all = self.server();
+        all.push(KeyValue::new("http.request.method", self.method));
+        let scheme = self.uri.scheme_str().map(str::to_ascii_lowercase);
+        all.extend(scheme.map(|scheme| KeyValue::new("url.scheme", scheme)));
+        let route = self.route.map(str::to_owned);
+        all.extend(route.map(|route| KeyValue::new("url.template", route)));
+        all
+    }
+
+    fn and<const N: usize>(&self, more: [KeyValue; N]) -> Vec<KeyValue> {
+        let mut all = self.all();
+        all.extend(more);
+        all
+    }
+}
+
+pub(super) fn server(uri: &Uri) -> Vec<KeyValue> {
+    let mut server = Vec::with_capacity(8);
+    if let Some(host) = uri.host() {
+        server.push(KeyValue::new("server.address", host.to_ascii_lowercase()));
+    }
+    let port = shown::port(uri);
+    server.extend(port.map(|port| KeyValue::new("server.port", port)));
+    server
+}
+
+fn error_type(outcome: &Outcome) -> Option<KeyValue> {
+    let (_, failed) = status(outcome);
+    failed.map(|failed| KeyValue::new("error.type", failed.error_type()))
+}
+
+/// The status, and how it failed.
+fn status(outcome: &Outcome) -> (Option<u16>, Option<Diagnosis>) {
+    match *outcome {
+        Outcome::Answered(status) => (Some(status.as_u16()), None),
+        Outcome::Failed {
+            hop,
+            kind,
+            effect,
+            expired,
+            status,
+        } => {
+            let failed = Diagnosis {
+                hop,
+                kind,
+                effect,
+                expired,
+                status,
+            };
+            (status.map(|status| status.as_u16()), Some(failed))
+        }
+        Outcome::Pending | Outcome::Cancelled => (None, None),
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}

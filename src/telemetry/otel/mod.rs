@@ -1,0 +1,29 @@
+//! OpenTelemetry (feature `otel`): metrics, W3C propagation, links. Any SDK will do: what is used is the
+//! API, and the providers that the application installed.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use sevenhops::Client;
+//! use sevenhops::telemetry::otel::{Metrics, TraceContext};
+//!
+//! # fn f() -> Result<(), sevenhops::SettingError> {
+//! let client = Client::builder(Duration::from_secs(10))
+//!     .propagator(TraceContext) // traceparent, tracestate, baggage
+//!     .metrics(&Metrics::global()) // after the application has installed its meter provider
+//!     .build()?;
+//! # drop(client); Ok(()) }
+//! ```
+//!
+//! Spans need neither: `tracing_opentelemetry::layer()` in the application's subscriber exports them.
+
+mod context;
+mod gauges;
+mod instruments;
+mod metrics;
+
+pub use self::context::TraceContext;
+pub use self::metrics::Metrics;
+
+pub(crate) use self::gauges::Look;

@@ -1,0 +1,71 @@
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderMap;
+use tracing::Span;
+
+/// Carries the trace along: writes its context into the headers of an attempt, so that the server's
+/// span hangs under the attempt that reached it.
+///
+/// With the feature `otel`, `sevenhops::telemetry::otel::TraceContext` is one. The trait is for traces of another
+/// make.
+///
+/// # Example
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue};
+/// use sevenhops::telemetry::Propagator;
+///
+/// #[derive(Debug)]
+/// struct RequestId;
+///
+/// impl Propagator for RequestId {
+///     fn inject(&self, span: &tracing::Span, headers: &mut HeaderMap) {
+///         if let Some(id) = span.id() {
+///             headers.insert("x-request-id", HeaderValue::from(id.into_u64()));
+///         }
+///     }
+/// }
+///
+/// # fn f() -> Result<(), sevenhops::SettingError> {
+/// # use std::time::Duration;
+/// let layer = sevenhops::StandardLayer::new(Duration::from_secs(10))?.propagator(RequestId);
+/// # drop(layer); Ok(()) }
+/// ```
+pub trait Propagator: fmt::Debug + Send + Sync + 'static {
+    /// Writes the context of an attempt's span into the headers that it sends, in place of what
+    /// stands there. The span is disabled where nobody listens.
+    fn inject(&self, span: &Span, headers: &mut HeaderMap);
+
+    /// What ties a span to this one later, when this one may be over: an attempt to the set-up of the
+    /// connection that it found in the pool. Nothing by default.
+    fn link(&self, span: &Span) -> Option<Link> {
+        let _ = span;
+        None
+    }
+}
+
+/// Ties spans to one that came before.
+#[derive(Clone)]
+pub struct Link(Arc<Tie>);
+
+type Tie = dyn Fn(&Span) + Send + Sync;
+
+impl Link {
+    /// A link that is made by this function.
+    #[must_use]
+    pub fn new(tie: impl Fn(&Span) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tie))
+    }
+
+    /// Ties a span to the one that this link leads to.
+    pub(super) fn tie(&self, span: &Span) {
+        (self.0)(span);
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,109 @@
+//! What telemetry may show of a request, in the words of OpenTelemetry's HTTP conventions.
+
+use http::{Method, Uri};
+
+/// The method as a metric or a span may carry it: one of the known ones, or `_OTHER`, so that nobody
+/// can make up new values.
+pub(crate) fn method(method: &Method) -> &'static str {
+    match method.as_str() {
+        "CONNECT" => "CONNECT",
+        "DELETE" => "DELETE",
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "OPTIONS" => "OPTIONS",
+        "PATCH" => "PATCH",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "QUERY" => "QUERY",
+        "TRACE" => "TRACE",
+        _ => "_OTHER",
+    }
+}
+
+/// The name of a span: the method and, where it is known, the route.
+pub(super) fn span_name(request: &Method, route: Option<&str>) -> String {
+    let method = match method(request) {
+        "_OTHER" => "HTTP",
+        known => known,
+    };
+    match route {
+        Some(route) => format!("{method} {route}"),
+        None => method.to_owned(),
+    }
+}
+
+/// The URL with what may be secret replaced: userinfo and every value of the query. (The conventions
+/// name a few parameters whose values are credentials; nobody knows all of them.)
+pub(super) fn full_url(uri: &Uri) -> String {
+    let mut shown = crate::call::redacted(uri);
+    let userinfo = uri.authority().filter(|a| a.as_str().contains('@'));
+    if userinfo.is_some()
+        && let Some(scheme) = shown.find("://")
+    {
+        shown.insert_str(scheme + 3, "REDACTED:REDACTED@");
+    }
+    if let Some(query) = uri.query() {
+        let pairs = query.split('&').map(|pair| match pair.split_once('=') {
+            Some((name, _)) => format!("{name}=REDACTED"),
+            // A parameter without a value is one itself.
+            None if pair.is_empty() => String::new(),
+            None => "REDACTED".to_owned(),
+        });
+        shown.push('?');
+        shown.push_str(&pairs.collect::<Vec<_>>().join("&"));
+    }
+    shown
+}
+
+/// The port of an URL, named or its scheme's own; signed, as OpenTelemetry's integers are.
+pub(crate) fn port(uri: &Uri) -> Option<i64> {
+    let port = uri.port_u16().or_else(|| match uri.scheme_str() {
+        Some("https") => Some(443),
+        Some("http") => Some(80),
+        _ => None,
+    });
+    port.map(i64::from)
+}
+
+/// `network.protocol.version`.
+pub(crate) fn version(version: http::Version) -> &'static str {
+    match version {
+        http::Version::HTTP_09 => "0.9",
+        http::Version::HTTP_10 => "1.0",
+        http::Version::HTTP_2 => "2",
+        http::Version::HTTP_3 => "3",
+        _ => "1.1",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_url_keeps_the_shape_and_hides_what_may_be_secret() {
+        for (uri, shown) in [
+            (
+                "https://u:canary@api.test:8443/v1?key=canary&b=canary",
+                "https://REDACTED:REDACTED@api.test:8443/v1?key=REDACTED&b=REDACTED",
+            ),
+            ("https://api.test/v1?canary", "https://api.test/v1?REDACTED"),
+            ("https://api.test/v1?", "https://api.test/v1?"),
+            (
+                "https://api.test/v1?a=canary=canary&&b",
+                "https://api.test/v1?a=REDACTED&&REDACTED",
+            ),
+            ("http://[::1]:80/", "http://[::1]:80/"),
+        ] {
+            assert_eq!(full_url(&uri.parse().unwrap()), shown);
+        }
+    }
+
+    #[test]
+    fn method_that_is_not_known_has_one_name() {
+        let purge = Method::from_bytes(b"PURGE").unwrap();
+        assert_eq!(method(&purge), "_OTHER");
+        assert_eq!(span_name(&purge, None), "HTTP");
+        assert_eq!(span_name(&Method::GET, Some("/v1/{id}")), "GET /v1/{id}");
+    }
+}
