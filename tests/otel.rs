@@ -1,0 +1,21 @@
+//! What arrives at an OpenTelemetry SDK: spans, links, contexts, metrics.
+
+#[cfg(test)]
+#[path = "mock/mod.rs"]
+mod mock;
+#[cfg(test)]
+#[path = "net/mod.rs"]
+mod net;
+
+#[cfg(test)]
+#[path = "otel/metrics.rs"]
+mod metrics;
+#[cfg(test)]
+#[path = "otel/propagation.rs"]
+mod propagation;
+#[cfg(test)]
+#[path = "otel/spans.rs"]
+mod spans;
+#[cfg(test)]
+#[path = "otel/told.rs"]
+mod told;

@@ -1,0 +1,291 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use http::StatusCode;
+use opentelemetry::{KeyValue, Value, global};
+use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
+use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
+use sevenhops::guard::{breaker, retry};
+use sevenhops::telemetry::METRICS;
+use sevenhops::telemetry::otel::Metrics;
+use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
+use sevenhops::{Client, StandardLayer};
+use tower::{Layer as _, ServiceExt};
+
+use crate::mock::{Mock, Step, status};
+use crate::net::{Net, url};
+
+/// One SDK for the process; each test finds its own series by the port of its server.
+fn sdk() -> &'static (SdkMeterProvider, InMemoryMetricExporter, Metrics) {
+    static SDK: OnceLock<(SdkMeterProvider, InMemoryMetricExporter, Metrics)> = OnceLock::new();
+    SDK.get_or_init(|| {
+        let exporter = InMemoryMetricExporter::default();
+        let provider = SdkMeterProvider::builder()
+            .with_periodic_exporter(exporter.clone())
+            .build();
+        global::set_meter_provider(provider.clone());
+        (provider, exporter, Metrics::global())
+    })
+}
+
+type Series = BTreeMap<String, String>;
+
+/// What stands in each series of a metric now: a counter's or gauge's value, a histogram's count.
+fn collected() -> Vec<(String, Series, u64)> {
+    let (provider, exporter, _) = sdk();
+    provider.force_flush().unwrap();
+    let last = exporter.get_finished_metrics().unwrap().pop();
+    last.as_ref().map_or_else(Vec::new, read)
+}
+
+fn read(collected: &ResourceMetrics) -> Vec<(String, Series, u64)> {
+    let metrics = collected.scope_metrics().flat_map(|scope| scope.metrics());
+    metrics
+        .flat_map(|metric| {
+            let series = match metric.data() {
+                AggregatedMetrics::F64(data) => points(data, |value| value as u64),
+                AggregatedMetrics::U64(data) => points(data, |value| value),
+                AggregatedMetrics::I64(data) => points(data, |value| value as u64),
+            };
+            let name = metric.name().to_owned();
+            series
+                .into_iter()
+                .map(move |(series, value)| (name.clone(), series, value))
+        })
+        .collect()
+}
+
+fn points<T: Copy>(data: &MetricData<T>, value: impl Fn(T) -> u64) -> Vec<(Series, u64)> {
+    match data {
+        MetricData::Gauge(gauge) => gauge
+            .data_points()
+            .map(|point| (series(point.attributes()), value(point.value())))
+            .collect(),
+        MetricData::Sum(sum) => sum
+            .data_points()
+            .map(|point| (series(point.attributes()), value(point.value())))
+            .collect(),
+        MetricData::Histogram(histogram) => histogram
+            .data_points()
+            .map(|point| (series(point.attributes()), point.count()))
+            .collect(),
+        MetricData::ExponentialHistogram(_) => panic!("we have none"),
+    }
+}
+
+fn series<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Series {
+    let text = |value: &Value| value.as_str().into_owned();
+    attributes
+        .map(|pair| (pair.key.to_string(), text(&pair.value)))
+        .collect()
+}
+
+/// The sum of a metric over the series that say all of this.
+fn sum(metric: &str, saying: &[(&str, &str)]) -> u64 {
+    let says = |series: &Series| {
+        let mut saying = saying.iter();
+        saying.all(|(key, value)| series.get(*key).is_some_and(|said| said == value))
+    };
+    let collected = collected().into_iter();
+    let found = collected.filter(|(name, series, _)| name == metric && says(series));
+    found.map(|(_, _, value)| value).sum()
+}
+
+fn client(net: &Net) -> Client {
+    net.builder().metrics(&sdk().2).build().unwrap()
+}
+
+fn port(server: &FaultServer) -> String {
+    server.addr().port().to_string()
+}
+
+#[tokio::test]
+async fn good_call_is_counted_at_every_hop() {
+    let net = Net::new().await;
+    let identity = net.authority.issue(&["api.test"]).unwrap();
+    let server = FaultServer::builder().tls(identity).start().await.unwrap();
+    let client = client(&net);
+    let get = client.get(url(&server, "https")).route("/v1/charges");
+    get.fetch_bytes().await.unwrap();
+    let port = port(&server);
+    let here = ("server.port", port.as_str());
+    let whole = [
+        here,
+        ("server.address", "api.test"),
+        ("http.request.method", "GET"),
+        ("http.response.status_code", "200"),
+        ("url.scheme", "https"),
+        ("url.template", "/v1/charges"),
+        ("network.protocol.version", "1.1"),
+    ];
+    assert_eq!(sum("http.client.request.duration", &whole), 1);
+    assert_eq!(sum("sevenhops.call.duration", &[here]), 1);
+    assert_eq!(sum("sevenhops.call.attempts", &[here]), 1);
+    assert_eq!(sum("sevenhops.connection.setup.duration", &[here]), 1);
+    for hop in ["dns", "connect", "tls", "send", "wait", "receive"] {
+        let hop = [here, ("sevenhops.hop", hop)];
+        assert_eq!(sum("sevenhops.hop.duration", &hop), 1, "{hop:?}");
+    }
+    assert!(sum("dns.lookup.duration", &[("dns.question.name", "api.test")]) >= 1);
+    for none in ["sevenhops.call.repeats", "sevenhops.call.effect_possible"] {
+        assert_eq!(sum(none, &[here]), 0, "{none}");
+    }
+    let origin = format!("https://api.test:{port}");
+    let here = ("sevenhops.destination", origin.as_str());
+    assert_eq!(sum("sevenhops.budget.left", &[here]), 100);
+}
+
+#[tokio::test]
+async fn failures_are_told_apart_by_what_they_say_elsewhere() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let busy = || Reply::from(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+    server.on_request([busy(), Answer::json("1").into(), Reply::CloseAfterRequest]);
+    let (client, url) = (client(&net), url(&server, "http"));
+    client
+        .get(&url)
+        .send()
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap();
+    assert!(client.post(&url).send().await.is_err());
+    let port = port(&server);
+    let here = ("server.port", port.as_str());
+    let post = ("http.request.method", "POST");
+    for (metric, also, count) in [
+        ("http.client.request.duration", ("error.type", "503"), 1),
+        ("sevenhops.call.repeats", ("error.type", "503"), 1),
+        ("sevenhops.call.duration", ("error.type", "503"), 0),
+        ("sevenhops.call.duration", ("sevenhops.hop", "server"), 1),
+        ("sevenhops.call.effect_possible", post, 1),
+        (
+            "sevenhops.call.not_repeated",
+            ("sevenhops.reason", "unsafe"),
+            1,
+        ),
+        ("sevenhops.hop.duration", ("sevenhops.kind", "closed"), 1),
+    ] {
+        assert_eq!(sum(metric, &[here, also]), count, "{metric} {also:?}");
+    }
+}
+
+#[tokio::test]
+async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    server.on_request([Reply::CloseAfterRequest]);
+    let trip = breaker::Settings::new().consecutive_failures(1);
+    let builder = net.builder().breaker(trip).metrics(&sdk().2);
+    let (client, url) = (builder.build().unwrap(), url(&server, "http"));
+    let origin = format!("http://api.test:{}", server.addr().port());
+    let states = || {
+        ["closed", "half_open", "open", "isolated"].map(|state| {
+            let of = [
+                ("sevenhops.destination", origin.as_str()),
+                ("sevenhops.breaker.state", state),
+            ];
+            sum("sevenhops.breaker.state", &of)
+        })
+    };
+    assert!(client.post(&url).send().await.is_err());
+    assert_eq!(states(), [0, 0, 1, 0]);
+    assert!(client.post(&url).send().await.is_err());
+    let port = port(&server);
+    let refused = [
+        ("server.port", port.as_str()),
+        ("sevenhops.guard", "breaker"),
+    ];
+    assert_eq!(sum("sevenhops.refusals", &refused), 1);
+    client.breaker().isolate(&origin.parse().unwrap());
+    assert_eq!(states(), [0, 0, 0, 1]);
+    drop(client);
+    let shown = collected();
+    let left = shown.iter().filter(|(name, series, _)| {
+        name == "sevenhops.breaker.state" && series["sevenhops.destination"] == origin
+    });
+    assert_eq!(left.count(), 0, "a series of a client that is gone");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn open_connections_are_those_that_the_kernel_holds() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let (client, url) = (client(&net), url(&server, "http"));
+    let port = port(&server);
+    let open = || sum("http.client.open_connections", &[("server.port", &port)]);
+    client.get(&url).fetch_bytes().await.unwrap();
+    assert_eq!(open(), 1);
+    let gate = Gate::new();
+    server.default_reply(Answer::json("1").hold(&gate));
+    let [one, other] = [(); 2].map(|()| tokio::spawn(client.get(&url).fetch_bytes()));
+    server.wait_until(|stats| stats.requests == 3).await;
+    gate.open();
+    one.await.unwrap().unwrap();
+    other.await.unwrap().unwrap();
+    assert_eq!(open(), 2, "idle ones, too");
+    server.close_connections();
+    server.wait_until(|stats| stats.open_connections == 0).await;
+    assert_eq!(open(), 0);
+}
+
+#[tokio::test]
+async fn stale_answer_is_counted() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    // Over as soon as it is given.
+    let resolver = net.dns.resolver_builder();
+    let resolver = resolver
+        .ttl_floor(Duration::ZERO)
+        .ttl_ceiling(Duration::from_nanos(1));
+    let builder = net.builder().resolver(resolver.build().unwrap());
+    let client = builder.metrics(&sdk().2).build().unwrap();
+    let url = url(&server, "http");
+    client.get(&url).fetch_bytes().await.unwrap();
+    net.dns.set("api.test", Script::ServFail);
+    client.get(&url).fetch_bytes().await.unwrap();
+    let port = port(&server);
+    assert_eq!(sum("sevenhops.dns.stale", &[("server.port", &port)]), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_metric_that_is_emitted_stands_in_the_table_and_says_no_more_than_it_may() {
+    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let mock = Mock::new([Step::Hang, status(200)]);
+    let service = layer.metrics(&sdk().2).layer(mock);
+    let secret = "https://u:canary@table.test/canary?key=canary";
+    let get = http::Request::get(secret).body(http_body_util::Full::default());
+    service.oneshot(get.unwrap()).await.unwrap();
+    let table: BTreeMap<_, _> = METRICS
+        .iter()
+        .map(|metric| (metric.name, metric.attributes))
+        .collect();
+    assert_eq!(table.len(), METRICS.len(), "each stands once");
+    let mut names = BTreeSet::new();
+    for (name, series, _) in collected() {
+        let may = table[name.as_str()];
+        for key in series.keys() {
+            assert!(may.contains(&key.as_str()), "{name} {key}");
+        }
+        assert!(!format!("{series:?}").contains("canary"), "{series:?}");
+        names.insert(name);
+    }
+    assert!(names.contains("sevenhops.call.repeats"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn budget_is_what_the_calls_left_of_it() {
+    let tight = retry::Budget::new().ratio(0.0).at_least_per_second(1);
+    let settings = sevenhops::Settings::new(Duration::from_secs(60))
+        .retry(retry::Settings::new().budget(tight));
+    let layer = StandardLayer::with(&settings).unwrap().metrics(&sdk().2);
+    let mock = Mock::new([status(503), status(503), status(200)]);
+    let get = http::Request::get("https://budget.test/").body(http_body_util::Full::default());
+    let service = layer.layer(mock);
+    service.oneshot(get.unwrap()).await.unwrap();
+    let here = ("sevenhops.destination", "https://budget.test");
+    assert_eq!(sum("sevenhops.budget.left", &[here]), 8);
+}

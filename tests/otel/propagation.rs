@@ -1,0 +1,160 @@
+use std::sync::Once;
+
+use http::StatusCode;
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::propagation::TextMapCompositePropagator;
+use opentelemetry::trace::{SpanKind, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry::{Context, KeyValue, global};
+use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
+use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
+use sevenhops::Client;
+use sevenhops::telemetry::otel::TraceContext;
+use sevenhops::testing::{Answer, FaultServer, Gate, Script, Seen};
+
+use crate::net::{Net, url};
+use crate::told::Told;
+
+fn client(net: &Net) -> Client {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        global::set_text_map_propagator(TextMapCompositePropagator::new(vec![
+            Box::new(TraceContextPropagator::new()),
+            Box::new(BaggagePropagator::new()),
+        ]));
+    });
+    net.builder().propagator(TraceContext).build().unwrap()
+}
+
+fn header(seen: &Seen, name: &str) -> Option<String> {
+    let value = seen.headers.get(name)?;
+    Some(value.to_str().unwrap().to_owned())
+}
+
+/// The traceparent that leads to a span.
+fn parent(span: &SpanData) -> String {
+    let context = &span.span_context;
+    format!("00-{}-{}-01", context.trace_id(), context.span_id())
+}
+
+fn attempts(told: &Told) -> Vec<SpanData> {
+    let mut attempts = told.spans();
+    attempts.retain(|span| span.span_kind == SpanKind::Client);
+    attempts.sort_by_key(|span| span.start_time);
+    attempts
+}
+
+#[tokio::test]
+async fn server_hears_of_the_attempt_that_reached_it() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let unavailable = Answer::new(StatusCode::SERVICE_UNAVAILABLE);
+    server.on_request([unavailable.into()]);
+    let stale = "00-11111111111111111111111111111111-2222222222222222-01";
+    let get = client(&net).get(url(&server, "http"));
+    get.header("traceparent", stale).send().await.unwrap();
+    let heard = server.requests();
+    let heard = heard
+        .iter()
+        .map(|seen| header(seen, "traceparent").unwrap());
+    let attempts = attempts(&told);
+    assert_eq!(attempts.len(), 2);
+    assert_eq!(
+        heard.collect::<Vec<_>>(),
+        attempts.iter().map(parent).collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
+async fn where_nobody_listens_the_callers_own_context_goes_along() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let provider = SdkTracerProvider::builder().build();
+    let span = provider.tracer("caller").start("caller");
+    let context = Context::new()
+        .with_span(span)
+        .with_baggage([KeyValue::new("tenant", "7")]);
+    let trace = context.span().span_context().trace_id().to_string();
+    let _attached = context.attach();
+    client(&net).get(url(&server, "http")).send().await.unwrap();
+    let seen = &server.requests()[0];
+    assert!(header(seen, "traceparent").unwrap().contains(&trace));
+    assert_eq!(header(seen, "baggage").as_deref(), Some("tenant=7"));
+}
+
+#[tokio::test]
+async fn baggage_stays_at_home() {
+    let net = Net::new().await;
+    let home = FaultServer::builder().start().await.unwrap();
+    let other = FaultServer::builder().start().await.unwrap();
+    let away = Answer::new(StatusCode::FOUND).header("location", &other.url("/"));
+    let near = Answer::new(StatusCode::FOUND).header("location", "/near");
+    home.on_request([near.into(), away.into()]);
+    let _told = Told::listen();
+    let baggage = Context::new().with_baggage([KeyValue::new("user", "canary")]);
+    let _attached = baggage.attach();
+    client(&net).get(url(&home, "http")).send().await.unwrap();
+    for seen in home.requests() {
+        assert!(header(&seen, "traceparent").is_some());
+    }
+    let away = &other.requests()[0];
+    assert!(header(away, "traceparent").is_some());
+    assert_eq!(header(away, "baggage"), None);
+}
+
+#[tokio::test]
+async fn attempt_on_a_pooled_connection_is_linked_to_its_set_up() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let client = client(&net);
+    for _ in 0..2 {
+        let answer = client.get(url(&server, "http")).send().await.unwrap();
+        answer.bytes().await.unwrap();
+    }
+    let set_up = told.only("connect");
+    let [first, second] = <[_; 2]>::try_from(attempts(&told)).unwrap();
+    assert!(first.links.is_empty(), "it is part of the attempt itself");
+    let links = second.links.iter().map(|link| link.span_context.span_id());
+    assert_eq!(links.collect::<Vec<_>>(), [set_up.span_context.span_id()]);
+    assert_eq!(set_up.parent_span_id, first.span_context.span_id());
+}
+
+/// Two calls at once make two connections; the second finds the first's free before its own stands, and
+/// leaves it to a third.
+#[tokio::test]
+async fn set_up_that_somebody_else_gets_to_use_is_linked_and_not_claimed() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let slow = Gate::new();
+    net.dns
+        .set("api.test", Script::addresses([[127, 0, 0, 1].into()]));
+    let identity = net.authority.issue(&["api.test"]).unwrap();
+    let server = FaultServer::builder().tls(identity).start().await.unwrap();
+    server.on_request([Answer::json("1").hold(&slow).into()]);
+    let client = client(&net);
+    let url = url(&server, "https");
+    let first = tokio::spawn(client.get(&url).fetch_bytes());
+    server.wait_until(|stats| stats.requests == 1).await;
+    // Its connection is asked for while the first one is in use …
+    let second = tokio::spawn(client.get(&url).fetch_bytes());
+    server.wait_until(|stats| stats.connections == 2).await;
+    // … which is free again by now, or its own stands: who wins is up to the machine.
+    slow.open();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    let third = client.get(&url).fetch_bytes();
+    third.await.unwrap();
+    let attempts = attempts(&told);
+    let connects = told.named("connect");
+    for attempt in &attempts {
+        let id = attempt.span_context.span_id();
+        let own = connects
+            .iter()
+            .any(|connect| connect.parent_span_id == id && connect.end_time <= attempt.end_time);
+        let linked = !attempt.links.is_empty();
+        assert!(own || linked, "{attempts:?}");
+    }
+    let [_, _, third] = <[_; 3]>::try_from(attempts).unwrap();
+    assert_eq!(third.links.len(), 1, "it made no connection of its own");
+}

@@ -1,0 +1,237 @@
+use std::time::Duration;
+
+use http::StatusCode;
+use opentelemetry::Value;
+use opentelemetry::trace::{SpanKind, Status};
+use sevenhops::guard::breaker;
+use sevenhops::guard::idempotency::Key;
+use sevenhops::testing::{Answer, FaultServer, Reply, Script};
+use tower::{Layer as _, ServiceExt};
+
+use crate::mock::{Mock, Step, status, with};
+use crate::net::{Net, url};
+use crate::told::{Told, attribute, text};
+
+fn error() -> Status {
+    Status::error("")
+}
+
+#[tokio::test]
+async fn good_call_arrives_as_call_attempt_and_hops() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let identity = net.authority.issue(&["api.test"]).unwrap();
+    let server = FaultServer::builder().tls(identity).start().await.unwrap();
+    server.default_reply(Answer::json("[1]"));
+    let numbers: Vec<u8> = net
+        .client()
+        .post(url(&server, "https"))
+        .route("/v1/charges")
+        .json(&[1])
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(numbers, [1]);
+    assert_eq!(
+        told.tree(),
+        [
+            "encode",
+            "POST /v1/charges",
+            "  POST /v1/charges",
+            "    dns",
+            "    connect",
+            "    tls",
+            "    send",
+            "    wait",
+            "    receive",
+            "  decode",
+        ]
+    );
+    for span in told.spans() {
+        assert_eq!(span.status, Status::Unset, "{}", span.name);
+    }
+    let mut kinds = told.named("POST /v1/charges");
+    kinds.sort_by_key(|span| span.start_time);
+    let [call, attempt] = <[_; 2]>::try_from(kinds).unwrap();
+    assert_eq!(call.span_kind, SpanKind::Internal);
+    assert_eq!(attempt.span_kind, SpanKind::Client);
+    assert_eq!(attribute(&call, "sevenhops.attempts"), Some(&Value::I64(1)));
+    let port = i64::from(server.addr().port());
+    for (key, value) in [
+        ("http.request.method", "POST".into()),
+        ("http.response.status_code", Value::I64(200)),
+        ("http.request.body.size", Value::I64(3)),
+        ("http.response.body.size", Value::I64(3)),
+        ("server.address", "api.test".into()),
+        ("server.port", Value::I64(port)),
+        ("url.scheme", "https".into()),
+        ("url.full", url(&server, "https").into()),
+        ("url.template", "/v1/charges".into()),
+        ("network.peer.address", "127.0.0.1".into()),
+        ("network.peer.port", Value::I64(port)),
+        ("network.protocol.version", "1.1".into()),
+    ] {
+        assert_eq!(attribute(&attempt, key), Some(&value), "{key}");
+    }
+    assert_eq!(attribute(&attempt, "http.request.resend_count"), None);
+    for (span, key, value) in [
+        ("dns", "dns.question.name", "api.test"),
+        ("dns", "dns.answers", "127.0.0.1"),
+        ("connect", "network.peer.address", "127.0.0.1"),
+        ("connect", "network.transport", "tcp"),
+        ("connect", "network.type", "ipv4"),
+        ("tls", "tls.protocol.name", "tls"),
+        ("tls", "tls.protocol.version", "1.3"),
+    ] {
+        let said = text(&told.only(span), key);
+        assert_eq!(said.as_deref(), Some(value), "{span} {key}");
+    }
+}
+
+#[tokio::test]
+async fn name_that_does_not_exist_fails_at_dns_all_the_way_up() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    net.dns.set("gone.test", Script::NxDomain);
+    let sent = net.client().get("http://gone.test/").send().await;
+    assert!(sent.is_err());
+    assert_eq!(
+        told.tree(),
+        [
+            "GET ✗ dns_error",
+            "  GET ✗ dns_error",
+            "    dns ✗ dns_error"
+        ]
+    );
+    for span in told.spans() {
+        assert_eq!(span.status, error(), "{}", span.name);
+        assert_eq!(text(&span, "sevenhops.hop").as_deref(), Some("dns"));
+        assert_eq!(text(&span, "sevenhops.effect").as_deref(), Some("none"));
+    }
+}
+
+#[tokio::test]
+async fn body_that_is_not_the_promised_json_fails_at_decode_within_its_call() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    server.default_reply(Answer::json("{"));
+    let get = net.client().get(url(&server, "http")).fetch_json::<u8>();
+    assert!(get.await.is_err());
+    let tree = told.tree();
+    assert_eq!(tree[0], "GET ✗ http_response_content_coding");
+    assert_eq!(tree[1], "  GET", "the attempt did well");
+    assert_eq!(
+        tree.last().unwrap(),
+        "  decode ✗ http_response_content_coding"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeats_are_counted_and_their_waits_are_events_of_the_call() {
+    let told = Told::listen();
+    let mock = Mock::new([with(503, "retry-after", "1"), Step::Hang, status(200)]);
+    let layer = sevenhops::StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let get = http::Request::get("https://api.test/v1").body(http_body_util::Full::default());
+    let answer = layer.layer(mock).oneshot(get.unwrap()).await.unwrap();
+    drop(answer);
+    assert_eq!(
+        told.tree(),
+        [
+            "GET",
+            "  GET ✗ 503",
+            "    wait ✗ 503",
+            "    receive",
+            "  GET ✗ http_response_timeout",
+            "    wait ✗ http_response_timeout",
+            "  GET",
+            "    wait",
+            "    receive",
+        ]
+    );
+    let mut attempts = told.named("GET");
+    attempts.retain(|span| span.span_kind == SpanKind::Client);
+    let counts = attempts
+        .iter()
+        .map(|span| text(span, "http.request.resend_count"));
+    let counted = counts.collect::<Vec<_>>();
+    assert_eq!(counted, [None, Some("1".into()), Some("2".into())]);
+    let mut calls = told.named("GET");
+    calls.retain(|span| span.span_kind == SpanKind::Internal);
+    let events = &calls[0].events;
+    let names = events.iter().map(|event| event.name.as_ref());
+    assert_eq!(names.collect::<Vec<_>>(), ["waited", "waited"]);
+    let first = &events[0].attributes;
+    let asked = crate::told::value(first, "sevenhops.wait.asked");
+    assert_eq!(asked, Some(&Value::Bool(true)));
+    assert_eq!(calls[0].status, Status::Unset, "it ended well");
+}
+
+/// The messages on the span of the call.
+fn events(told: &Told) -> Vec<String> {
+    let mut calls = told.spans();
+    calls.retain(|span| span.span_kind == SpanKind::Internal);
+    let events = calls.iter().flat_map(|call| call.events.iter());
+    events.map(|event| event.name.to_string()).collect()
+}
+
+#[tokio::test]
+async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let url = url(&server, "http");
+    let trip = breaker::Settings::new().consecutive_failures(1);
+    let client = net.builder().breaker(trip).build().unwrap();
+    let key = || Key::new("order-1").unwrap();
+
+    server.on_request([
+        Answer::new(StatusCode::TEMPORARY_REDIRECT)
+            .header("location", "/elsewhere?token=canary")
+            .into(),
+        Answer::json("1")
+            .header("idempotent-replayed", "true")
+            .into(),
+    ]);
+    let told = Told::listen();
+    let post = client.post(&url).idempotency_key(key()).honours_keys(true);
+    post.send().await.unwrap();
+    assert_eq!(events(&told), ["redirected", "key replayed"]);
+    assert!(!format!("{:?}", told.spans()).contains("canary"));
+    drop(told);
+
+    server.on_request([Reply::CloseAfterRequest]);
+    let told = Told::listen();
+    assert!(client.post(&url).send().await.is_err());
+    assert!(client.post(&url).send().await.is_err());
+    assert_eq!(events(&told), ["refused"]);
+}
+
+#[tokio::test]
+async fn call_that_its_caller_drops_is_over_and_no_error() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    server.default_reply(Reply::Silent);
+    let client = net.client();
+    tokio::select! {
+        _ = client.get(url(&server, "http")).send() => panic!("nobody answers"),
+        _ = server.wait_until(|stats| stats.requests == 1) => {}
+    }
+    assert_eq!(
+        told.tree(),
+        [
+            "GET",
+            "  GET",
+            "    dns",
+            "    connect",
+            "    send",
+            "    wait"
+        ]
+    );
+    for span in told.spans() {
+        assert_eq!(span.status, Status::Unset, "{}", span.name);
+    }
+}

@@ -1,0 +1,85 @@
+//! What the SDK was told of spans, from one test's thread.
+
+use opentelemetry::trace::{SpanId, TracerProvider};
+use opentelemetry::{KeyValue, Value};
+use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use tracing::subscriber::DefaultGuard;
+use tracing_subscriber::layer::SubscriberExt;
+
+/// An SDK that keeps what it is told.
+pub(crate) struct Told {
+    exporter: InMemorySpanExporter,
+    provider: SdkTracerProvider,
+    _listening: DefaultGuard,
+}
+
+impl Told {
+    pub(crate) fn listen() -> Self {
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(exporter.clone())
+            .build();
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("test"))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false);
+        let subscriber = tracing_subscriber::registry().with(layer);
+        Self {
+            exporter,
+            provider,
+            _listening: tracing::subscriber::set_default(subscriber),
+        }
+    }
+
+    /// The spans that are over, in the order in which they ended.
+    pub(crate) fn spans(&self) -> Vec<SpanData> {
+        self.provider.force_flush().unwrap();
+        self.exporter.get_finished_spans().unwrap()
+    }
+
+    /// The spans by name.
+    pub(crate) fn named(&self, name: &str) -> Vec<SpanData> {
+        let mut spans = self.spans();
+        spans.retain(|span| span.name == name);
+        spans
+    }
+
+    /// The only span of that name.
+    pub(crate) fn only(&self, name: &str) -> SpanData {
+        let mut spans = self.named(name);
+        assert_eq!(spans.len(), 1, "{name}");
+        spans.remove(0)
+    }
+
+    /// The tree: each span below the one that it is part of, in the order in which they began.
+    pub(crate) fn tree(&self) -> Vec<String> {
+        let mut spans = self.spans();
+        spans.sort_by_key(|span| span.start_time);
+        let mut drawn = Vec::new();
+        draw(&spans, SpanId::INVALID, 0, &mut drawn);
+        assert_eq!(drawn.len(), spans.len(), "no span is lost");
+        drawn
+    }
+}
+
+fn draw(spans: &[SpanData], parent: SpanId, depth: usize, drawn: &mut Vec<String>) {
+    for span in spans.iter().filter(|span| span.parent_span_id == parent) {
+        let failed = text(span, "error.type").map_or(String::new(), |word| format!(" ✗ {word}"));
+        drawn.push(format!("{}{}{failed}", "  ".repeat(depth), span.name));
+        draw(spans, span.span_context.span_id(), depth + 1, drawn);
+    }
+}
+
+pub(crate) fn attribute<'s>(span: &'s SpanData, key: &str) -> Option<&'s Value> {
+    value(&span.attributes, key)
+}
+
+pub(crate) fn value<'v>(values: &'v [KeyValue], key: &str) -> Option<&'v Value> {
+    let pair = values.iter().find(|pair| pair.key.as_str() == key)?;
+    Some(&pair.value)
+}
+
+pub(crate) fn text(span: &SpanData, key: &str) -> Option<String> {
+    attribute(span, key).map(|value| value.as_str().into_owned())
+}
