@@ -2,12 +2,14 @@
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::fmt;
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use sevenhops::testing::{Authority, FaultServer, Reply, Script, ScriptedDns};
+    use sevenhops::guard::breaker;
+    use sevenhops::telemetry::{EVENTS, SPANS};
+    use sevenhops::testing::{Answer, Authority, FaultServer, Reply, Script, ScriptedDns};
     use sevenhops::{Client, Effect, StandardLayer};
     use tower::{Layer as _, ServiceExt, service_fn};
     use tracing::field::{Field, Visit};
@@ -76,6 +78,90 @@ mod tests {
                 .find(|line| line.starts_with(&format!("-{name} ")));
             closed.unwrap().clone()
         }
+    }
+
+    /// What we promise to say, and of which spans and events we said it.
+    #[derive(Clone, Default)]
+    struct Names(Arc<Mutex<BTreeSet<(&'static str, Vec<&'static str>)>>>);
+
+    impl Names {
+        fn keep(&self, name: &'static str, metadata: &tracing::Metadata<'static>) {
+            if metadata.target() == "sevenhops" {
+                let mut fields: Vec<_> = metadata.fields().iter().map(|f| f.name()).collect();
+                fields.retain(|field| *field != "message");
+                fields.sort_unstable();
+                self.0.lock().unwrap().insert((name, fields));
+            }
+        }
+    }
+
+    impl<S: Subscriber> tracing_subscriber::Layer<S> for Names {
+        fn on_new_span(&self, attributes: &Attributes<'_>, _id: &Id, _cx: Context<'_, S>) {
+            self.keep(attributes.metadata().name(), attributes.metadata());
+        }
+
+        fn on_event(&self, event: &tracing::Event<'_>, _cx: Context<'_, S>) {
+            if event.metadata().target() != "sevenhops" {
+                return;
+            }
+            let mut said = Fields::default();
+            event.record(&mut said);
+            let known = EVENTS.iter().map(|event| event.name);
+            let name = known.into_iter().find(|name| said.0["message"] == *name);
+            self.keep(name.expect("an event of the table"), event.metadata());
+        }
+    }
+
+    #[tokio::test]
+    async fn names_that_are_emitted_are_those_of_the_table() {
+        let names = Names::default();
+        let subscriber = tracing_subscriber::registry().with(names.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let dns = ScriptedDns::start().await.unwrap();
+        let home = [127, 0, 0, 1].into();
+        dns.set("api.test", Script::addresses([home]));
+        dns.set("two.test", Script::addresses([home, [127, 0, 0, 2].into()]));
+        let authority = Authority::new().unwrap();
+        let identity = authority.issue(&["api.test", "two.test"]).unwrap();
+        let server = FaultServer::builder().tls(identity).start().await.unwrap();
+        let resolver = dns.resolver_builder().ttl_floor(Duration::ZERO);
+        let resolver = resolver.ttl_ceiling(Duration::from_nanos(1));
+        let trip = breaker::Settings::new().consecutive_failures(2);
+        let client = Client::builder(Duration::from_secs(10))
+            .tls(authority.client_config())
+            .resolver(resolver.build().unwrap())
+            .breaker(trip)
+            .build()
+            .unwrap();
+        let url = format!("https://api.test:{}/", server.addr().port());
+        let unavailable = Answer::new(http::StatusCode::SERVICE_UNAVAILABLE);
+        let found = Answer::new(http::StatusCode::TEMPORARY_REDIRECT).header("location", "/near");
+        let replayed = Answer::json("1").header("idempotent-replayed", "true");
+        server.on_request([unavailable.into(), found.into(), replayed.into()]);
+        let post = client.put(&url).json(&1).fetch_json::<u8>();
+        post.await.unwrap();
+        dns.set("api.test", Script::ServFail);
+        server.on_request([Reply::CloseAfterRequest, Reply::CloseAfterRequest]);
+        for _ in 0..3 {
+            client.post(&url).send().await.unwrap_err();
+        }
+        server.default_reply(Answer::new(http::StatusCode::INTERNAL_SERVER_ERROR));
+        client.breaker().observe_only(true);
+        let two = url.replace("api.test", "two.test");
+        for _ in 0..12 {
+            client.post(&two).send().await.unwrap();
+        }
+        let said = names.0.lock().unwrap().clone();
+        let sorted = |fields: &[&'static str]| {
+            let mut fields = fields.to_vec();
+            fields.sort_unstable();
+            fields
+        };
+        let spans = SPANS.iter().map(|span| (span.name, sorted(span.fields)));
+        let events = EVENTS
+            .iter()
+            .map(|event| (event.name, sorted(event.fields)));
+        assert_eq!(said, spans.chain(events).collect());
     }
 
     /// Makes one call under a subscriber of its own.

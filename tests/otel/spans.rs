@@ -16,10 +16,8 @@ fn error() -> Status {
     Status::error("")
 }
 
-#[tokio::test]
-async fn good_call_arrives_as_call_attempt_and_hops() {
-    let told = Told::listen();
-    let net = Net::new().await;
+/// Posts JSON and reads JSON, over TLS.
+async fn good_call(net: &Net) -> FaultServer {
     let identity = net.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
     server.default_reply(Answer::json("[1]"));
@@ -35,6 +33,14 @@ async fn good_call_arrives_as_call_attempt_and_hops() {
         .await
         .unwrap();
     assert_eq!(numbers, [1]);
+    server
+}
+
+#[tokio::test]
+async fn good_call_arrives_as_call_attempt_and_hops() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = good_call(&net).await;
     assert_eq!(
         told.tree(),
         [
