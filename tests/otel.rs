@@ -11,11 +11,20 @@ mod net;
 #[path = "otel/metrics.rs"]
 mod metrics;
 #[cfg(test)]
+#[path = "otel/otlp.rs"]
+mod otlp;
+#[cfg(test)]
 #[path = "otel/propagation.rs"]
 mod propagation;
+#[cfg(test)]
+#[path = "../examples/traced/receiver.rs"]
+mod receiver;
 #[cfg(test)]
 #[path = "otel/spans.rs"]
 mod spans;
 #[cfg(test)]
 #[path = "otel/told.rs"]
 mod told;
+#[cfg(test)]
+#[path = "../examples/traced/tree.rs"]
+mod tree;

@@ -82,7 +82,10 @@ mod tests {
 
     /// What we promise to say, and of which spans and events we said it.
     #[derive(Clone, Default)]
-    struct Names(Arc<Mutex<BTreeSet<(&'static str, Vec<&'static str>)>>>);
+    struct Names(Arc<Mutex<BTreeSet<Said>>>);
+
+    /// A name and its fields.
+    type Said = (&'static str, Vec<&'static str>);
 
     impl Names {
         fn keep(&self, name: &'static str, metadata: &tracing::Metadata<'static>) {
@@ -265,7 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn status_failure_is_named_by_its_code() {
-        let answer = sevenhops::testing::Answer::new(http::StatusCode::BAD_GATEWAY);
+        let answer = Answer::new(http::StatusCode::BAD_GATEWAY);
         let (tape, _) = taped(Some(answer.into())).await;
         for span in ["wait", "attempt", "call"] {
             let closed = tape.closed(span);

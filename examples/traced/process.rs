@@ -1,0 +1,181 @@
+//! One of the processes: it serves what it is asked by asking the next one.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use opentelemetry::propagation::Extractor;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry::{Context, global};
+use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use sevenhops::Client;
+use sevenhops::telemetry::otel::TraceContext;
+use sevenhops::testing::{Script, ScriptedDns};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+use tracing::{Instrument, info_span};
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// What a process is told on its command line.
+pub(crate) struct Orders {
+    /// `a`, `b` or `c`.
+    pub(crate) name: String,
+    /// Whom it asks.
+    pub(crate) next: String,
+    /// Where its traces go.
+    pub(crate) export: String,
+}
+
+pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// Runs a process: A makes one call, B and C serve until nobody holds the other end of their input.
+pub(crate) fn run(orders: &Orders) -> Outcome<()> {
+    let provider = trace(orders)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let done = runtime.block_on(async {
+        let dns = ScriptedDns::start().await?;
+        // C's name servers are down.
+        dns.set("ledger.test", Script::ServFail);
+        dns.set("b.test", Script::addresses([Ipv4Addr::LOCALHOST.into()]));
+        dns.set("c.test", Script::addresses([Ipv4Addr::LOCALHOST.into()]));
+        let client = Client::builder(Duration::from_secs(5))
+            .resolver(dns.resolver())
+            .tls(sevenhops::testing::Authority::new()?.client_config())
+            .propagator(TraceContext)
+            .build()?;
+        if orders.name == "a" {
+            ask(&client, &orders.next).await;
+            return Ok(());
+        }
+        serve(client, orders.next.clone()).await
+    });
+    // Every span is out before the process is.
+    provider.shutdown()?;
+    done
+}
+
+/// Makes the call; what became of it is in its timeline.
+async fn ask(client: &Client, url: &str) -> StatusCode {
+    let asked = async {
+        let response = client.get(url).no_retry().send().await?;
+        response.error_for_status()
+    };
+    match asked.await {
+        Ok(response) => response.status(),
+        Err(error) => {
+            eprintln!("    {error}");
+            StatusCode::BAD_GATEWAY
+        }
+    }
+}
+
+async fn serve(client: Client, next: String) -> Outcome<()> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    // Whoever started this process waits for the port.
+    println!("{}", listener.local_addr()?.port());
+    std::io::stdout().flush()?;
+    let accept = async {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (client, next) = (client.clone(), next.clone());
+            let service = service_fn(move |request| answer(client.clone(), next.clone(), request));
+            let connection = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    };
+    let mut input = tokio::io::stdin();
+    let mut nothing = [0; 1];
+    tokio::select! {
+        () = accept => {}
+        _ = input.read(&mut nothing) => {}
+    }
+    Ok(())
+}
+
+async fn answer(
+    client: Client,
+    next: String,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let span = info_span!(
+        target: "traced",
+        "serve",
+        otel.kind = "server",
+        "error.type" = tracing::field::Empty,
+        otel.status_code = tracing::field::Empty,
+    );
+    let caller = global::get_text_map_propagator(|propagator| {
+        propagator.extract_with_context(&Context::new(), &Headers(request.headers()))
+    });
+    // It fails only where nobody exports: then there is nothing to hang anything under.
+    let _ = span.set_parent(caller);
+    let status = ask(&client, &next).instrument(span.clone()).await;
+    if status.is_server_error() {
+        span.record("error.type", status.as_str());
+        span.record("otel.status_code", "ERROR");
+    }
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    Ok(response)
+}
+
+fn trace(orders: &Orders) -> Outcome<SdkTracerProvider> {
+    global::set_text_map_propagator(TraceContextPropagator::new());
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_http_client(plain()?)
+        .with_endpoint(&orders.export)
+        .build()?;
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(
+            Resource::builder()
+                .with_service_name(orders.name.clone())
+                .build(),
+        )
+        .build();
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("traced"))
+        .with_filter(
+            Targets::new()
+                .with_target("sevenhops", tracing::Level::INFO)
+                .with_target("traced", tracing::Level::INFO),
+        );
+    tracing_subscriber::registry().with(layer).try_init()?;
+    Ok(provider)
+}
+
+/// The exporter's own client: it speaks plain HTTP here, and its TLS is never used.
+fn plain() -> Outcome<reqwest::blocking::Client> {
+    let tls = sevenhops::testing::Authority::new()?.client_config();
+    let builder = reqwest::blocking::Client::builder().no_proxy();
+    Ok(builder.tls_backend_preconfigured(tls).build()?)
+}
+
+struct Headers<'h>(&'h HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}

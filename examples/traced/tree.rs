@@ -1,0 +1,126 @@
+//! From what an OTLP receiver decoded to one tree, and to the hop at which it broke: by parent and
+//! `error.type` alone.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+
+/// A span, as far as the tree is concerned.
+#[derive(Clone, Debug)]
+pub(crate) struct Span {
+    pub(crate) service: String,
+    pub(crate) name: String,
+    pub(crate) trace: Vec<u8>,
+    id: Vec<u8>,
+    parent: Vec<u8>,
+    start: u64,
+    took_nanos: u64,
+    pub(crate) error_type: Option<String>,
+    pub(crate) asked: Option<String>,
+}
+
+/// All spans of one trace.
+pub(crate) struct Tree {
+    spans: Vec<Span>,
+}
+
+impl Tree {
+    pub(crate) fn read(received: &[ExportTraceServiceRequest]) -> Self {
+        let mut spans = Vec::new();
+        for resource in received.iter().flat_map(|one| &one.resource_spans) {
+            let about = resource.resource.as_ref();
+            let about = about.map_or(&[][..], |about| &about.attributes);
+            let service = text(about, "service.name").unwrap_or_default();
+            for span in resource.scope_spans.iter().flat_map(|scope| &scope.spans) {
+                spans.push(Span {
+                    service: service.clone(),
+                    name: span.name.clone(),
+                    trace: span.trace_id.clone(),
+                    id: span.span_id.clone(),
+                    parent: span.parent_span_id.clone(),
+                    start: span.start_time_unix_nano,
+                    took_nanos: span
+                        .end_time_unix_nano
+                        .saturating_sub(span.start_time_unix_nano),
+                    error_type: text(&span.attributes, "error.type"),
+                    asked: text(&span.attributes, "dns.question.name"),
+                });
+            }
+        }
+        spans.sort_by_key(|span| span.start);
+        Self { spans }
+    }
+
+    /// The span at which it all began, if there is one such and everything hangs below it.
+    pub(crate) fn root(&self) -> Option<&Span> {
+        let ids: HashSet<_> = self.spans.iter().map(|span| &span.id).collect();
+        let mut roots = self.spans.iter().filter(|span| !ids.contains(&span.parent));
+        let root = roots.next()?;
+        let one_trace = self.spans.iter().all(|span| span.trace == root.trace);
+        (roots.next().is_none() && one_trace).then_some(root)
+    }
+
+    /// The failing span that lies deepest below failing spans: where the innermost call broke.
+    pub(crate) fn cause(&self) -> Option<&Span> {
+        let root = self.root()?;
+        root.error_type.as_ref()?;
+        Some(self.deepest(root, 0).1)
+    }
+
+    fn deepest<'s>(&'s self, span: &'s Span, depth: usize) -> (usize, &'s Span) {
+        let below = self.below(span, depth);
+        let failing = below.filter(|below| below.error_type.is_some());
+        failing
+            .map(|below| self.deepest(below, depth + 1))
+            .max_by_key(|(depth, _)| *depth)
+            .unwrap_or((depth, span))
+    }
+
+    /// The spans right below one. No tree is deeper than it has spans.
+    fn below(&self, span: &Span, depth: usize) -> impl Iterator<Item = &Span> {
+        let below = self.spans.iter().filter(move |_| depth < self.spans.len());
+        below.filter(|below| below.parent == span.id)
+    }
+
+    fn draw(&self, f: &mut fmt::Formatter<'_>, span: &Span, depth: usize) -> fmt::Result {
+        let indent = "  ".repeat(depth);
+        let label = format!("{indent}{} {}", span.service, span.name);
+        let millis = span.took_nanos / 1_000;
+        write!(
+            f,
+            "{label:<44}{:>6}.{:03} ms",
+            millis / 1_000,
+            millis % 1_000
+        )?;
+        if let Some(error_type) = &span.error_type {
+            write!(f, "  ✗ {error_type}")?;
+        }
+        writeln!(f)?;
+        for below in self.below(span, depth) {
+            self.draw(f, below, depth + 1)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.root() {
+            Some(root) => self.draw(f, root, 0),
+            None => writeln!(f, "{} spans that are not one tree", self.spans.len()),
+        }
+    }
+}
+
+fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
+    let pair = attributes.iter().find(|pair| pair.key == key)?;
+    match &pair.value {
+        Some(AnyValue {
+            value: Some(Value::StringValue(text)),
+        }) => Some(text.clone()),
+        _ => None,
+    }
+}

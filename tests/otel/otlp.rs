@@ -1,0 +1,51 @@
+//! The same over the wire: exported by the SDK's own exporter, decoded by a receiver of ours.
+
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use sevenhops::testing::Script;
+use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::net::Net;
+use crate::receiver::Receiver;
+use crate::tree::Tree;
+
+/// Makes one call that fails at dns, and exports what it said of it.
+async fn call() {
+    let net = Net::new().await;
+    net.dns.set("gone.test", Script::NxDomain);
+    let get = net.client().get("http://gone.test/").send();
+    get.await.unwrap_err();
+}
+
+#[test]
+fn failing_hop_is_found_in_the_bytes_that_an_exporter_sends() {
+    let there = Runtime::new().unwrap();
+    let receiver = there.block_on(Receiver::start()).unwrap();
+    let tls = sevenhops::testing::Authority::new()
+        .unwrap()
+        .client_config();
+    let plain = reqwest::blocking::Client::builder().no_proxy();
+    let exporter = opentelemetry_otlp::SpanExporter::builder()
+        .with_http()
+        .with_http_client(plain.tls_backend_preconfigured(tls).build().unwrap())
+        .with_endpoint(receiver.url())
+        .build()
+        .unwrap();
+    let provider = SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .build();
+    let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+    let ours =
+        tracing_subscriber::filter::Targets::new().with_target("sevenhops", tracing::Level::INFO);
+    let subscriber = tracing_subscriber::registry().with(ours).with(layer);
+    let here = Builder::new_current_thread().enable_all().build().unwrap();
+    tracing::subscriber::with_default(subscriber, || here.block_on(call()));
+    provider.shutdown().unwrap();
+    let tree = Tree::read(&receiver.received());
+    let cause = tree.cause().unwrap();
+    assert_eq!(cause.name, "dns");
+    assert_eq!(cause.error_type.as_deref(), Some("dns_error"));
+    assert_eq!(cause.asked.as_deref(), Some("gone.test"));
+}
