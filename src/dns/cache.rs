@@ -91,6 +91,12 @@ impl Cache {
         })
     }
 
+    /// What an answer says to those who wait for it; `luck` is in `[0, 1)`.
+    pub(crate) fn weigh(&self, question: &Question, outcome: Outcome, at: (Instant, f64)) -> Heard {
+        let before = self.heard(&question.name, question.family);
+        self.rules.weigh(outcome, before, at)
+    }
+
     /// Takes in what was answered at an instant; `luck` is in `[0, 1)`.
     ///
     /// Whether it is a change, and whose room was needed, is returned for the caller to act on.
@@ -101,8 +107,8 @@ impl Cache {
         (now, luck): (Instant, f64),
     ) -> Recorded {
         let Question { name, family } = question;
+        let heard = self.weigh(question, outcome, (now, luck));
         let before = self.heard(name, *family);
-        let heard = self.rules.weigh(outcome, before, (now, luck));
         let changed = before.is_some_and(|before| heard.differs_from(before));
         let known = self.entries.contains_key(name);
         let evicted = match known || heard.stands(now) {

@@ -3,12 +3,14 @@
 //! Cache and flights are under one lock, so that a query is never begun for what has just landed. What can be
 //! answered without asking stands on the [`Shelf`] beside them, where nobody waits for anybody. The query runs in
 //! a task of its own: an asker that gives up takes nothing away from the others, and the answer gets into the
-//! cache even if nobody waits any more.
+//! cache even if nobody waits any more. A query whose runtime stands still is lost, and put again by the next
+//! who asks.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
@@ -40,6 +42,8 @@ struct Memory {
     cache: Cache,
     flights: [HashMap<Arc<str>, Flight>; 2],
     source: Arc<dyn Source>,
+    /// How long a query may be out before it is lost: its runtime stands still, or was busy for too long.
+    lost_after: Duration,
 }
 
 /// A query that is out.
@@ -82,6 +86,7 @@ impl Board {
             cache,
             flights: Default::default(),
             source,
+            lost_after: limit.get() + LATE,
         });
         Self {
             shelf: Shelf::default(),
@@ -146,12 +151,10 @@ impl Board {
     }
 
     /// Where the queries that are out for `name` will land.
-    pub(crate) fn out(&self, name: &str) -> Vec<Landing> {
+    pub(crate) fn out(&self, name: &str, now: Instant) -> Vec<Landing> {
         let memory = self.memory();
-        let flights = memory
-            .flights
-            .iter()
-            .filter_map(|flights| flights.get(name));
+        let flights = Family::BOTH.into_iter();
+        let flights = flights.filter_map(|family| memory.out(name, family, now));
         flights.map(|flight| flight.landing.clone()).collect()
     }
 
@@ -225,7 +228,7 @@ impl Memory {
             Some(heard) if heard.stands(now) => return (Leg::Heard(heard), None),
             before => before,
         };
-        if let Some(flight) = self.flights[family.index()].get(name) {
+        if let Some(flight) = self.out(name, family, now) {
             return (flight.leg(before), None);
         }
         let (flight, begun) = self.flight(name, family, now);
@@ -248,7 +251,7 @@ impl Memory {
                     Why::Due => heard.is_due(now),
                     Why::Doubted => heard.may_be_doubted(now),
                 });
-            if !wanted || self.flights[family.index()].contains_key(name) {
+            if !wanted || self.out(name, family, now).is_some() {
                 continue;
             }
             let (flight, begun) = self.flight(name, family, now);
@@ -259,6 +262,12 @@ impl Memory {
             self.cache.doubt(name, now);
         }
         all
+    }
+
+    /// The query that is out, unless it is lost: whoever goes on waiting for that waits for nothing.
+    fn out(&self, name: &str, family: Family, now: Instant) -> Option<&Flight> {
+        let flight = self.flights[family.index()].get(name)?;
+        (now < flight.since + self.lost_after).then_some(flight)
     }
 
     fn flight(&self, name: &str, family: Family, now: Instant) -> (Flight, Begun) {
@@ -274,8 +283,17 @@ impl Memory {
         (flight, (question, sender, Arc::clone(&self.source)))
     }
 
-    fn end(&mut self, question: &Question) {
-        self.flights[question.family.index()].remove(&question.name);
+    /// Ends the query that is to land there, unless another one has taken its place. Says whether what it
+    /// brings counts: what a lost one heard was said long ago.
+    fn end(&mut self, question: &Question, landing: &Tower, now: Instant) -> bool {
+        let Question { name, family } = question;
+        let is_own = |flight: &Flight| flight.landing.same_channel(&landing.subscribe());
+        let counts = self.out(name, *family, now).is_some_and(is_own);
+        let flights = &mut self.flights[family.index()];
+        if flights.get(name).is_some_and(is_own) {
+            flights.remove(name);
+        }
+        counts
     }
 }
 
@@ -304,7 +322,12 @@ impl Approach {
         let (now, luck, question) = (clock::now(), fastrand::f64(), &self.question);
         let Recorded { heard, changed, .. } = {
             let mut memory = self.board.memory();
-            memory.end(question);
+            if !memory.end(question, &self.landing, now) {
+                let heard = memory.cache.weigh(question, outcome, (now, luck));
+                drop(memory);
+                self.landing.send_replace(Some(heard));
+                return;
+            }
             let recorded = memory.cache.record(question, outcome, (now, luck));
             if !Arc::ptr_eq(&memory.source, &self.source) {
                 // Those who waited get what was said by somebody who is not asked any more; nobody else does.
@@ -331,7 +354,8 @@ impl Approach {
 impl Drop for Approach {
     fn drop(&mut self) {
         if self.landing.borrow().is_none() {
-            self.board.memory().end(&self.question);
+            let now = clock::now();
+            self.board.memory().end(&self.question, &self.landing, now);
         }
     }
 }
@@ -348,6 +372,12 @@ impl fmt::Display for Abandoned {
 
 impl std::error::Error for Abandoned {}
 
+/// How much later than its limit a query may land, on a busy runtime.
+const LATE: Duration = Duration::from_secs(1);
 /// Queries out at a time: far above what a healthy server leaves waiting, well below the 1,024 files that a
 /// process may commonly open.
 pub(crate) const QUERIES: usize = 256;
+
+#[cfg(test)]
+#[path = "flight_tests.rs"]
+mod tests;

@@ -124,7 +124,7 @@ impl Resolve for Resolver {
         let mut known = names.filter(|name| self.0.board.answer(name, now).is_some());
         let name = known.next()?;
         self.0.ask_again(&name, (Why::Doubted, now));
-        let landings = self.0.board.out(&name);
+        let landings = self.0.board.out(&name, now);
         if landings.is_empty() {
             return None;
         }
