@@ -94,6 +94,21 @@ async fn d25_name_behind_a_search_list_is_refreshed_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d25_refresh_is_not_lost_to_an_asker_whom_the_one_before_overtook() {
+    let dns = Scripted::default();
+    dns.four("a.test", "10.0.0.1", 50);
+    let resolver = dns.resolver();
+    ask(&resolver, "a.test").await.unwrap();
+    // It saw that a refresh was due, and the refresh has landed before it gets to ask for one.
+    resolver.0.ask_again("a.test", (Why::Due, clock::now()));
+    advance(46 * SECOND).await;
+
+    known(&resolver, "a.test").unwrap();
+    sleep(SECOND).await;
+    assert_eq!(dns.asked(V4).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn d27_what_an_old_server_says_late_is_for_those_who_waited_only() {
     let (old, new) = (Scripted::default(), Scripted::default());
     old.say(("a.test", V4), 500, Say::Address("10.0.0.1", 60));

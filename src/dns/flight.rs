@@ -145,7 +145,7 @@ impl Board {
     ) {
         let begun = self.memory().renew(name, (why, now));
         if why == Why::Due {
-            self.shelf.claim(name);
+            self.shelf.claim(name, now);
         }
         self.begin(begun, runtime);
     }

@@ -47,9 +47,12 @@ impl Shelf {
         })
     }
 
-    /// Lets the others know that the refresh is seen to, until there is something new to show.
-    pub(crate) fn claim(&self, name: &str) {
-        if let Some(kept) = self.0.pin().get(name) {
+    /// Lets the others know that the refresh which is due is seen to, until there is something new to show. That
+    /// may be there by now: its own refresh is still to come.
+    pub(crate) fn claim(&self, name: &str, now: Instant) {
+        if let Some(kept) = self.0.pin().get(name)
+            && kept.shown.refresh <= now
+        {
             kept.claimed.store(true, Ordering::Relaxed);
         }
     }
