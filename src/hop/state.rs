@@ -1,27 +1,45 @@
-//! The word of state of a tracker: a bit for each open stage, and the marks.
+//! The word of state of a tracker: a bit for each open stage, the marks, and the number of the latest dial.
 
 use super::timeline::Stage;
 
 /// The bit of a stage.
-pub(super) const fn bit(stage: Stage) -> u16 {
-    1 << stage as u16
+pub(super) const fn bit(stage: Stage) -> u32 {
+    1 << stage as u32
 }
 
 /// How many addresses one attempt tries at the most.
 pub(crate) const MOST_DIALS: usize = 8;
 
-pub(super) const SETUP: u16 = bit(Stage::Connect) | bit(Stage::Tls);
+pub(super) const SETUP: u32 = bit(Stage::Connect) | bit(Stage::Tls);
 /// All stages.
-pub(super) const OPEN: u16 = (1 << Stage::ALL.len()) - 1;
+pub(super) const OPEN: u32 = (1 << Stage::ALL.len()) - 1;
 /// The transport reports its stages.
-pub(super) const TRACKED: u16 = 1 << 8;
+pub(super) const TRACKED: u32 = 1 << 8;
 /// The connection took the request: the peer may have seen it.
-pub(super) const TAKEN: u16 = 1 << 9;
+pub(super) const TAKEN: u32 = 1 << 9;
 /// Nothing more may be sent.
-pub(super) const GIVEN_UP: u16 = 1 << 10;
+pub(super) const GIVEN_UP: u32 = 1 << 10;
 /// The request was handed over to its last byte.
-pub(super) const SENT: u16 = 1 << 11;
+pub(super) const SENT: u32 = 1 << 11;
 /// The response head arrived.
-pub(super) const HEAD: u16 = 1 << 12;
+pub(super) const HEAD: u32 = 1 << 12;
 /// The connection in use was made by this attempt.
-pub(super) const OWN: u16 = 1 << 13;
+pub(super) const OWN: u32 = 1 << 13;
+/// From here up the word counts the dials, so that nobody takes one for another.
+const DIALS: u32 = 16;
+
+/// The same state, with one more dial.
+pub(super) const fn dial_more(state: u32) -> u32 {
+    state.wrapping_add(1 << DIALS)
+}
+
+/// The number of the latest dial.
+pub(super) const fn latest_dial(state: u32) -> u32 {
+    state >> DIALS
+}
+
+/// The same state, with the send stage begun, if no connection is being made and the end is not in sight.
+pub(super) fn queued(state: u32) -> Option<u32> {
+    let begun = SETUP | SENT | HEAD | GIVEN_UP;
+    (state & begun == 0).then_some(state | bit(Stage::Send))
+}

@@ -6,7 +6,7 @@
 //! fixed size, one allocation.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ pub(crate) use super::ear::{Scoped, current, is_current, scope};
 use super::facts::Facts;
 use super::kind::Kind;
 use super::log::{End, Event, Log};
-use super::state::{GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, bit};
+use super::state::{GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED};
+use super::state::{bit, dial_more, latest_dial, queued};
 use super::timeline::Stage;
 use crate::clock;
 use crate::limit::Limits;
@@ -31,7 +32,7 @@ pub(crate) struct Tracker {
     /// Shared by all attempts of a service.
     limits: Arc<Limits>,
     /// Which stages are open, and the marks below.
-    state: AtomicU16,
+    state: AtomicU32,
     /// When each stage was last entered, in nanoseconds since `started`, plus one: 0 is never.
     entered: [AtomicU64; Stage::ALL.len()],
     /// When a byte of the request or the response last moved.
@@ -60,7 +61,7 @@ impl Tracker {
         let limits = limits.into();
         Self {
             started,
-            state: AtomicU16::new(0),
+            state: AtomicU32::new(0),
             entered: [const { AtomicU64::new(0) }; Stage::ALL.len()],
             moved: AtomicU64::new(0),
             ended: AtomicU64::new(0),
@@ -113,17 +114,18 @@ impl Tracker {
         Duration::from_nanos(self.dial_limit.load(Ordering::Acquire))
     }
 
-    /// A connection is being made. (hyper-util takes a request back from a pooled connection that
-    /// turned out dead, if it was not taken: then the send stage is open and is given up here.)
-    pub(crate) fn connecting(&self, address: SocketAddr) {
+    /// A connection is being made; returns the number of the dial. (hyper-util takes a request back from
+    /// a pooled connection that turned out dead, if it was not taken: then the send stage is given up.)
+    pub(crate) fn connecting(&self, address: SocketAddr) -> u32 {
         let before = self.change(End::Abandoned, |state| {
             let fresh = state & !(SETUP | OWN | bit(Stage::Send)) | bit(Stage::Connect);
-            (state & (TAKEN | GIVEN_UP) == 0).then_some(fresh)
+            (state & (TAKEN | GIVEN_UP) == 0).then_some(dial_more(fresh))
         });
         if before & (TAKEN | GIVEN_UP) == 0 {
             self.facts(|facts| facts.dials.push(address));
             self.spans.dialling(address);
         }
+        latest_dial(dial_more(before))
     }
 
     /// The TLS handshake begins on the connection that is being made.
@@ -144,10 +146,7 @@ impl Tracker {
 
     /// Nothing is being connected: a pooled connection is there, or will be.
     pub(crate) fn queued(&self) {
-        self.change(End::Left, |state| {
-            let begun = SETUP | SENT | HEAD | GIVEN_UP;
-            (state & begun == 0).then_some(state | bit(Stage::Send))
-        });
+        self.change(End::Left, queued);
     }
 
     /// The connect failed, and the attempt goes on: there is another address.
@@ -156,10 +155,12 @@ impl Tracker {
         self.close(SETUP, End::Failed, Some(kind));
     }
 
-    /// The set-up is nobody's, or somebody else's: another connection is waited for.
-    pub(crate) fn detached(&self) {
-        self.close(SETUP, End::Abandoned, None);
-        self.queued();
+    /// A dial's set-up is nobody's, or somebody else's: another connection is waited for, or a later dial.
+    pub(crate) fn detached(&self, dial: u32) {
+        self.change(End::Abandoned, |state| {
+            let left = state & !SETUP;
+            (latest_dial(state) == dial).then(|| queued(left).unwrap_or(left))
+        });
     }
 
     /// A connection takes the request. False if the attempt was given up before: then nothing may
@@ -170,7 +171,7 @@ impl Tracker {
             (state & GIVEN_UP == 0).then_some(state | TAKEN)
         });
         if before & (GIVEN_UP | TAKEN) == 0 {
-            self.detached();
+            self.detached(latest_dial(before));
         }
         before & GIVEN_UP == 0
     }
@@ -289,7 +290,7 @@ impl Tracker {
         self.has(TAKEN)
     }
 
-    fn has(&self, mark: u16) -> bool {
+    fn has(&self, mark: u32) -> bool {
         self.state.load(Ordering::Acquire) & mark != 0
     }
 
@@ -335,9 +336,8 @@ impl Tracker {
         with(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes the state in one step; the stages that this closes end as told. Returns the state
-    /// before.
-    fn change(&self, end: End, next: impl Fn(u16) -> Option<u16>) -> u16 {
+    /// Changes the state in one step; the stages that this closes end as told. Returns the one before.
+    fn change(&self, end: End, next: impl Fn(u32) -> Option<u32>) -> u32 {
         match self
             .state
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, &next)
@@ -350,13 +350,13 @@ impl Tracker {
         }
     }
 
-    fn close(&self, stages: u16, end: End, kind: Option<Kind>) -> Option<u64> {
+    fn close(&self, stages: u32, end: End, kind: Option<Kind>) -> Option<u64> {
         let before = self.state.fetch_and(!stages, Ordering::AcqRel);
         self.record(before, before & !stages, (end, kind))
     }
 
     /// Returns when, if a stage was entered or left.
-    fn record(&self, before: u16, after: u16, (end, kind): (End, Option<Kind>)) -> Option<u64> {
+    fn record(&self, before: u32, after: u32, (end, kind): (End, Option<Kind>)) -> Option<u64> {
         if (before ^ after) & OPEN == 0 {
             return None;
         }

@@ -82,9 +82,7 @@ where
 
     fn call(&mut self, target: T) -> Self::Future {
         let tracker = tracker::current();
-        if let Some(tracker) = &tracker {
-            tracker.connecting(self.layer.address);
-        }
+        let dial = tracker.as_ref().map(|t| t.connecting(self.layer.address));
         let limits = tracker.as_ref().map_or(&self.layer.limits, |t| t.limits());
         let connect = tracker
             .as_ref()
@@ -95,6 +93,7 @@ where
             link: tracker.as_ref().and_then(|t| t.spans().set_up()),
             tls: limits.tls().get(),
             tls_1_3: AtomicBool::new(false),
+            dial: dial.unwrap_or_default(),
             watched: Mutex::new(Watched {
                 due: clock::after(clock::now(), connect),
                 which: Waited::Connect,
@@ -128,6 +127,8 @@ struct Setup {
     link: Option<Link>,
     tls: Duration,
     tls_1_3: AtomicBool,
+    /// Which of its attempt's dials this is.
+    dial: u32,
     watched: Mutex<Watched>,
 }
 
@@ -189,7 +190,7 @@ impl Setup {
             watched.tracker.take_if(lost)
         };
         if let Some(tracker) = lost {
-            tracker.detached();
+            tracker.detached(self.dial);
         }
     }
 
@@ -253,31 +254,63 @@ mod tests {
     use std::future::{pending, poll_fn};
 
     use super::*;
-    use crate::hop::Stage;
+    use crate::hop::{Kind, Stage};
     use crate::limit::Limits;
     use crate::telemetry::AttemptSpans;
 
     #[tokio::test(start_paused = true)]
     async fn set_up_that_is_polled_by_somebody_else_is_left_behind() {
-        let limits = Limits::new(Duration::from_secs(10)).unwrap();
-        let ear = EarLayer {
-            address: ([127, 0, 0, 1], 9).into(),
-            host: "api.test".into(),
-            limits,
-            connections: Connections::default(),
-        };
-        let spans = AttemptSpans::default();
-        let tracker = Arc::new(Tracker::new(limits, spans, clock::now()));
-        let mut connector = ear.layer(tower::service_fn(|(): ()| pending::<Made>()));
-        let scope = |future| tracker::scope(Arc::clone(&tracker), future);
-        let connecting = poll_fn(|_| Poll::Ready(connector.call(())));
-        let mut connecting = Box::pin(scope(connecting).await);
+        let tracker = tracker();
+        let mut left = Box::pin(dial(&tracker).await);
         assert_eq!(tracker.open(), Some(Stage::Connect));
 
         // hyper spawned it, because another connection was freed; that one has no room yet.
         let mut context = Context::from_waker(std::task::Waker::noop());
-        assert!(connecting.as_mut().poll(&mut context).is_pending());
+        assert!(left.as_mut().poll(&mut context).is_pending());
         assert_eq!(tracker.open(), Some(Stage::Send));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn set_up_that_is_left_behind_does_not_close_a_later_one() {
+        let tracker = tracker();
+        let mut left = Box::pin(dial(&tracker).await);
+        // The connection that was freed had died, and handed the request back.
+        let later = dial(&tracker).await;
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(left.as_mut().poll(&mut context).is_pending());
+        assert_eq!(tracker.open(), Some(Stage::Connect));
+        drop(later);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn set_up_that_is_left_behind_queues_for_nothing_once_a_later_one_has_failed() {
+        let tracker = tracker();
+        let mut left = Box::pin(dial(&tracker).await);
+        drop(dial(&tracker).await);
+        tracker.overcome(Kind::Refused);
+
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(left.as_mut().poll(&mut context).is_pending());
+        assert_eq!(tracker.open(), None);
+    }
+
+    /// A connection that never stands, begun by the attempt.
+    async fn dial(tracker: &Arc<Tracker>) -> Connecting<impl Future<Output = Made> + use<>> {
+        let ear = EarLayer {
+            address: ([127, 0, 0, 1], 9).into(),
+            host: "api.test".into(),
+            limits: *tracker.limits(),
+            connections: Connections::default(),
+        };
+        let mut connector = ear.layer(tower::service_fn(|(): ()| pending::<Made>()));
+        let connecting = poll_fn(|_| Poll::Ready(connector.call(())));
+        tracker::scope(Arc::clone(tracker), connecting).await
+    }
+
+    fn tracker() -> Arc<Tracker> {
+        let limits = Limits::new(Duration::from_secs(10)).unwrap();
+        let spans = AttemptSpans::default();
+        Arc::new(Tracker::new(limits, spans, clock::now()))
     }
 
     type Made = Result<Nothing, BoxError>;
