@@ -8,7 +8,7 @@ mod tests {
     use std::time::Duration;
 
     use http::StatusCode;
-    use sevenhops::limit::{Settings, Waited};
+    use sevenhops::limit::{Limit, Settings, Waited};
     use sevenhops::testing::{Answer, FaultServer, Reply, Script};
     use sevenhops::{Effect, Hop, Kind};
 
@@ -41,6 +41,26 @@ mod tests {
             .bytes()
             .await;
         assert_eq!(error.unwrap_err().kind(), Kind::TooLarge);
+    }
+
+    #[tokio::test]
+    async fn failed_look_up_that_is_remembered_does_not_use_up_the_attempts() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let url = url(&server, "http");
+        // Longer than the waits of three attempts together.
+        let (first, most) = (Limit::from_millis(500), Limit::from_secs(20));
+        let resolver = net.dns.resolver_builder().failure_backoff(first, most);
+        let client = net.builder().resolver(resolver.build().unwrap());
+        let client = client.build().unwrap();
+        net.dns.set("api.test", Script::ServFail);
+        let error = client.get(&url).no_retry().send().await.unwrap_err();
+        assert!(error.retry_after().is_some_and(|wait| wait <= first.get()));
+
+        net.dns
+            .set("api.test", Script::addresses([[127, 0, 0, 1].into()]));
+        let response = client.get(&url).send().await.unwrap();
+        assert_eq!(response.timeline().unwrap().attempts().len(), 2);
     }
 
     #[tokio::test]

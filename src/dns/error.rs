@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 /// A host name that did not resolve.
 ///
 /// [`reason`](Self::reason) tells what happened, [`source`](std::error::Error::source) keeps what the
@@ -27,7 +29,11 @@ impl Error {
     /// Adds what led to this error.
     #[must_use]
     pub fn caused_by(self, cause: impl StdError + Send + Sync + 'static) -> Self {
-        Self::from_failure(&self.0.host, Failure::because(self.0.failure.reason, cause))
+        let failure = Failure {
+            cause: Some(Arc::new(cause)),
+            ..self.0.failure.clone()
+        };
+        Self::from_failure(&self.0.host, failure)
     }
 
     /// What kept the name from resolving.
@@ -40,6 +46,11 @@ impl Error {
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.host
+    }
+
+    /// When it is worth asking again, if that is known: until then the same is said from memory.
+    pub(crate) fn again(&self) -> Option<Instant> {
+        self.0.failure.again
     }
 
     pub(crate) fn from_failure(host: &str, failure: Failure) -> Self {
@@ -103,6 +114,8 @@ impl Reason {
 pub(crate) struct Failure {
     pub(crate) reason: Reason,
     pub(crate) cause: Option<Cause>,
+    /// Until then nobody is asked again (RFC 9520).
+    pub(crate) again: Option<Instant>,
 }
 
 type Cause = Arc<dyn StdError + Send + Sync>;
@@ -112,23 +125,27 @@ impl Failure {
         Self {
             reason,
             cause: None,
+            again: None,
         }
     }
 
     pub(crate) fn because(reason: Reason, cause: impl StdError + Send + Sync + 'static) -> Self {
         Self {
-            reason,
             cause: Some(Arc::new(cause)),
+            ..Self::new(reason)
         }
     }
 
-    /// Of two failures, the one worth reporting; the first of two that are alike.
+    /// Of two failures, the one worth reporting; the first of two that are alike. It is worth asking again as
+    /// soon as one of the two is.
     pub(crate) fn worst(self, other: Self) -> Self {
-        if other.reason > self.reason {
+        let again = [self.again, other.again].into_iter().flatten().min();
+        let worst = if other.reason > self.reason {
             other
         } else {
             self
-        }
+        };
+        Self { again, ..worst }
     }
 }
 

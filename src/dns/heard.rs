@@ -224,6 +224,10 @@ impl Rules {
         let retry = now + self.back_off(streak);
         let known = before.and_then(|before| before.known.clone());
         let known = known.filter(|known| now < known.old_until);
+        let failure = Failure {
+            again: Some(retry),
+            ..failure
+        };
         Heard {
             absent_until: before.and_then(|before| before.absent_until),
             until: known.as_ref().map_or(retry, |known| known.until.max(retry)),

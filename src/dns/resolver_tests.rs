@@ -72,6 +72,27 @@ async fn d9_failure_is_no_query_storm() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d9_failure_says_when_asking_again_is_worth_it_and_absence_does_not() {
+    let dns = Scripted::default();
+    let failed = || Say::Nothing(Reason::ServerFailure, None);
+    dns.say(("a.test", V4), 0, failed());
+    dns.say(("a.test", V6), 500, failed());
+    let (resolver, begun) = (dns.resolver(), clock::now());
+
+    let error = resolver.resolve("a.test").answer().await.unwrap_err();
+    // As soon as one of the families may be asked for.
+    assert_eq!(error.again(), Some(begun + Duration::from_secs(1)));
+    advance(Duration::from_millis(400)).await;
+    let remembered = known(&resolver, "a.test").unwrap_err();
+    assert_eq!(remembered.again(), error.again());
+    let told = remembered.caused_by(std::fmt::Error);
+    assert_eq!(told.again(), error.again());
+
+    let missing = resolver.resolve("unknown.test").answer().await.unwrap_err();
+    assert_eq!(missing.again(), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn d17_a_hundred_misses_ask_once_and_a_cancelled_asker_disturbs_nobody() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 100, Say::Address("10.0.0.1", 60));

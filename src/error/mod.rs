@@ -220,7 +220,8 @@ impl Error {
     }
 
     /// When to come back: what the far side asks for by `Retry-After` (RFC 9110 §10.2.3) or
-    /// `RateLimit`, or how long the breaker stays open.
+    /// `RateLimit`, how long the breaker stays open, or how long a failed look-up is remembered (RFC
+    /// 9520).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after

@@ -2,7 +2,8 @@
 
 use super::Shared;
 use super::target::Dial;
-use crate::dns::{Answer, Filter, Refused, Resolving};
+use crate::clock;
+use crate::dns::{self, Answer, Filter, Refused, Resolving};
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, diagnose};
@@ -50,7 +51,7 @@ pub(super) async fn look_up(
             });
             Ok(answer)
         }
-        Err(error) => Err(Error::new(diagnose(tracker, &*error)).because(error)),
+        Err(error) => Err(failed(error, tracker)),
     }
 }
 
@@ -59,6 +60,17 @@ pub(super) fn filter_literal(filter: &Filter, dial: &Dial, tracker: &Tracker) ->
     match dial {
         Dial::Address(address) => filter.check(*address).map_err(|no| filtered(no, tracker)),
         Dial::Name(_) => Ok(()),
+    }
+}
+
+/// What is remembered of a failure is said again until its back-off is over: nobody need ask before.
+fn failed(error: BoxError, tracker: &Tracker) -> Error {
+    let again = error.downcast_ref::<dns::Error>().and_then(|e| e.again());
+    let wait = again.map(|again| again.saturating_duration_since(clock::now()));
+    let failed = Error::new(diagnose(tracker, &*error)).because(error);
+    match wait {
+        Some(wait) if !wait.is_zero() => failed.after(wait),
+        _ => failed,
     }
 }
 

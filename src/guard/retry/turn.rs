@@ -177,7 +177,7 @@ impl<B> Turn<B> {
         self.effect = self.effect.max(own.effect);
         error.at_least(self.effect);
         // What came before was safe to repeat; what is asked here is whether this is.
-        match self.decide(own, (None, None)) {
+        match self.decide(own, (None, error.retry_after())) {
             Ok(()) => {
                 self.last = Some(Box::new(Last::Error(error)));
                 Next::Wait
@@ -254,7 +254,8 @@ impl<B> Turn<B> {
         self.call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);
-        let asked = hint.is_some_and(|hint| hint >= own);
+        // An error's hint is our own knowledge, such as how long a failed look-up is remembered.
+        let asked = headers.is_some() && hint.is_some_and(|hint| hint >= own);
         self.call.note(What::Waited { wait, asked });
         Ok(())
     }
@@ -315,3 +316,7 @@ impl<B> Turn<B> {
         Some(request)
     }
 }
+
+#[cfg(test)]
+#[path = "turn_tests.rs"]
+mod tests;
