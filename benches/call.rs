@@ -14,7 +14,6 @@
 
 mod driver;
 
-use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -24,15 +23,12 @@ use http::Request;
 use http_body_util::Full;
 use sevenhops::limit::Limits;
 use sevenhops::{AttemptLayer, CallLayer, StandardLayer};
+use tower::Layer;
 use tower::timeout::TimeoutLayer;
-use tower::{Layer, Service, ServiceBuilder};
-use tower_resilience::circuitbreaker::CircuitBreakerLayer;
-use tower_resilience::retry::RetryLayer;
-use tower_resilience::timelimiter::TimeLimiterLayer;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::driver::{Answer, Ask, Clock, Leaf, Ruler, Table};
+use crate::driver::{Clock, DEADLINE, Leaf, Ruler, Table, tower_resilience_stack};
 
 fn main() {
     let mut table = Table::new();
@@ -85,26 +81,6 @@ fn each_case(ruler: &mut impl Ruler) {
     }
 }
 
-/// The order its own guide recommends: timeout, retry, breaker, timeout.
-fn tower_resilience_stack(
-    leaf: Leaf,
-) -> impl Service<Ask, Response = Answer, Error: Debug, Future: Send> {
-    let retry = RetryLayer::builder()
-        .max_attempts(3)
-        .exponential_backoff(Duration::from_millis(100))
-        .build();
-    let breaker = CircuitBreakerLayer::standard()
-        .build()
-        .expect("the preset is valid");
-    let timeout = |limit| TimeLimiterLayer::builder().timeout_duration(limit).build();
-    ServiceBuilder::new()
-        .layer(timeout(DEADLINE))
-        .layer(retry)
-        .layer(breaker)
-        .layer(timeout(DEADLINE / 2))
-        .service(leaf)
-}
-
 /// Is interested in everything, and does nothing but count.
 #[derive(Default)]
 struct Listener {
@@ -147,5 +123,3 @@ impl Subscriber for Listener {
         self.hear();
     }
 }
-
-const DEADLINE: Duration = Duration::from_secs(10);

@@ -35,12 +35,11 @@ use sevenhops::{
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
-use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_resilience::circuitbreaker::CircuitBreakerLayer;
-use tower_resilience::retry::RetryLayer as TheirRetryLayer;
-use tower_resilience::timelimiter::TimeLimiterLayer;
+use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::driver::{Answer, Ask, Clock, Leaf, Ruler, Table, calls};
+use crate::driver::{
+    Answer, Ask, Clock, DEADLINE, Leaf, Ruler, Table, calls, tower_resilience_stack,
+};
 
 fn main() {
     let mut table = Table::new();
@@ -79,7 +78,7 @@ fn each_case(ruler: &mut impl Ruler) {
     both_ways(ruler, "breaker", &get, &BreakerLayer::new(limits));
     both_ways(ruler, "attempt", &get, &AttemptLayer::new(limits));
     ruler.measure("GET +standard", &get, standard.layer(LEAF));
-    ruler.measure("GET +tower-resilience", &get, tower_resilience_stack());
+    ruler.measure("GET +tower-resilience", &get, tower_resilience_stack(LEAF));
 
     let post = ask(Method::POST);
     ruler.measure("POST", &post, LEAF);
@@ -161,24 +160,6 @@ where
     })
 }
 
-/// As in the bench `call`: timeout, retry, breaker, timeout.
-fn tower_resilience_stack() -> impl Service<Ask, Response = Answer, Error: Debug> {
-    let retry = TheirRetryLayer::builder()
-        .max_attempts(3)
-        .exponential_backoff(Duration::from_millis(100))
-        .build();
-    let breaker = CircuitBreakerLayer::standard()
-        .build()
-        .expect("the preset is valid");
-    let timeout = |limit| TimeLimiterLayer::builder().timeout_duration(limit).build();
-    ServiceBuilder::new()
-        .layer(timeout(DEADLINE))
-        .layer(retry)
-        .layer(breaker)
-        .layer(timeout(DEADLINE / 2))
-        .service(LEAF)
-}
-
 /// What each case costs beyond the one that it is built on: that is its name up to the last `+`.
 fn print_prices(best: &[(String, f64)]) {
     if best.is_empty() {
@@ -253,4 +234,3 @@ fn runtime(threads: usize) -> Runtime {
 }
 
 const LEAF: Leaf = Leaf { waits: false };
-const DEADLINE: Duration = Duration::from_secs(10);

@@ -27,8 +27,15 @@ mod tests {
         server
     }
 
-    fn url(name: &str, port: u16) -> String {
-        format!("http://{name}:{port}/v1/charges")
+    /// Servers at 127.0.0.1 and 127.0.0.2, and the URL of a name that may lead to either.
+    async fn two() -> (FaultServer, FaultServer, String) {
+        let first = at(1, 0).await;
+        let port = first.addr().port();
+        (first, at(2, port).await, url(port))
+    }
+
+    fn url(port: u16) -> String {
+        format!("http://pay.test:{port}/v1/charges")
     }
 
     async fn call(client: &Client, url: &str) -> Timeline {
@@ -45,12 +52,10 @@ mod tests {
     #[tokio::test]
     async fn quiet_client_reuses_the_warm_connection_and_tells_its_age() {
         let net = Net::new().await;
-        let first = at(1, 0).await;
-        let port = first.addr().port();
-        let second = at(2, port).await;
+        let (first, second, url) = two().await;
         net.dns
             .set("pay.test", Script::addresses([host(1), host(2)]));
-        let (client, url) = (net.client(), url("pay.test", port));
+        let client = net.client();
         let fresh = call(&client, &url).await;
         assert_eq!(fresh.attempts()[0].connection_age, Some(Duration::ZERO));
         for _ in 0..5 {
@@ -64,12 +69,10 @@ mod tests {
     #[tokio::test]
     async fn concurrent_requests_spread_over_the_addresses() {
         let net = Net::new().await;
-        let first = at(1, 0).await;
-        let port = first.addr().port();
-        let second = at(2, port).await;
+        let (first, second, url) = two().await;
         net.dns
             .set("pay.test", Script::addresses([host(1), host(2)]));
-        let (client, url) = (net.client(), url("pay.test", port));
+        let client = net.client();
         call(&client, &url).await;
         let gate = sevenhops::testing::Gate::new();
         for server in [&first, &second] {
@@ -96,7 +99,7 @@ mod tests {
         let _good = at(4, port).await;
         net.dns
             .set("pay.test", Script::addresses([host(3), host(4)]));
-        let (client, url) = (net.client(), url("pay.test", port));
+        let (client, url) = (net.client(), url(port));
         let began = tokio::time::Instant::now();
         let timeline = call(&client, &url).await;
         assert_eq!(peer(&timeline), host(4), "{timeline}");
@@ -115,13 +118,11 @@ mod tests {
     #[tokio::test]
     async fn d16_address_that_left_the_answers_is_not_used_again_though_it_answers() {
         let net = Net::new().await;
-        let old = at(1, 0).await;
-        let port = old.addr().port();
-        let new = at(2, port).await;
+        let (old, new, url) = two().await;
         // TTL 0: every call sees what DNS says now.
         let says = |address: IpAddr| Script::addresses([address]).ttl(0);
         net.dns.set("pay.test", says(host(1)));
-        let (client, url) = (net.client(), url("pay.test", port));
+        let client = net.client();
         call(&client, &url).await;
         assert_eq!(old.stats().open_connections, 1);
         net.dns.set("pay.test", says(host(2)));
@@ -134,14 +135,12 @@ mod tests {
     #[tokio::test]
     async fn d16b_address_that_refuses_is_replaced_before_its_ttl_is_over() {
         let net = Net::new().await;
-        let old = at(1, 0).await;
-        let port = old.addr().port();
-        let _new = at(2, port).await;
+        let (old, _new, url) = two().await;
         let says = |address: IpAddr| Script::addresses([address]).ttl(60);
         net.dns.set("pay.test", says(host(1)));
         let deadline = Duration::from_secs(5);
         let builder = net.builder().limits(Settings::new().attempt(deadline / 2));
-        let (client, url) = (builder.build().unwrap(), url("pay.test", port));
+        let client = builder.build().unwrap();
         assert_eq!(peer(&call(&client, &url).await), host(1));
         net.dns.set("pay.test", says(host(2)));
         drop(old);
@@ -157,14 +156,12 @@ mod tests {
     #[tokio::test]
     async fn request_in_flight_to_an_address_that_is_gone_finishes() {
         let net = Net::new().await;
-        let old = at(1, 0).await;
-        let port = old.addr().port();
-        let _new = at(2, port).await;
+        let (old, _new, url) = two().await;
         let says = |address: IpAddr| Script::addresses([address]).ttl(0);
         net.dns.set("pay.test", says(host(1)));
         let gate = sevenhops::testing::Gate::new();
         old.default_reply(Answer::json("\"late\"").hold(&gate));
-        let (client, url) = (net.client(), url("pay.test", port));
+        let client = net.client();
         let slow = tokio::spawn(client.get(&url).send());
         old.wait_until(|stats| stats.requests == 1).await;
         net.dns.set("pay.test", says(host(2)));

@@ -7,9 +7,7 @@ mod net;
 
 #[cfg(test)]
 mod tests {
-
     use std::io::ErrorKind;
-    use std::pin::Pin;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::task::{Context, Poll};
@@ -18,39 +16,26 @@ mod tests {
     use bytes::Bytes;
     use http::{Method, Request, Response};
     use http_body_util::{BodyExt, Full};
-
     use sevenhops::guard::redirect;
-    use sevenhops::guard::retry::{Backoff, Budget, Jitter, Settings};
-
+    use sevenhops::guard::retry::Budget;
     use sevenhops::limit::Limits;
-    use sevenhops::testing::{FaultServer, Reply};
+    use sevenhops::testing::Reply;
     use sevenhops::{
-        AttemptLayer, BreakerLayer, Destination, Effect, Hop, RedirectLayer, RetryLayer,
-        StandardLayer, Transport,
+        AttemptLayer, BreakerLayer, Destination, Effect, Hop, RedirectLayer, RetryLayer, Transport,
     };
     use tower::{Layer, Service, ServiceExt, service_fn};
 
-    use super::mock::{Mock, Step, request, saying, status, with};
+    use super::mock::{Broken, Mock, Step, request, saying, standard, status, steady, with};
     use super::net::{Net, url};
 
     const SECS: fn(u64) -> Duration = Duration::from_secs;
     const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
 
-    fn steady() -> Settings {
-        Settings::new().backoff(Backoff::new().jitter(Jitter::None))
-    }
-
     // RetryLayer without CallLayer.
     #[tokio::test]
     async fn retry_layer_alone_keeps_the_greatest_effect() {
         let net = Net::new().await;
-        let identity = net.authority.issue(&["api.test"]).unwrap();
-        let server = FaultServer::builder()
-            .tls(identity)
-            .http2()
-            .start()
-            .await
-            .unwrap();
+        let server = net.http2().await;
         server.on_request([
             Reply::CloseAfterRequest,
             Reply::ResetStream(h2::Reason::REFUSED_STREAM),
@@ -109,8 +94,7 @@ mod tests {
             fail: None,
             failed: false,
         };
-        let settings = sevenhops::Settings::new(SECS(10)).retry(steady());
-        let service = StandardLayer::with(&settings).unwrap().layer(once);
+        let service = standard(steady()).layer(once);
         match service.oneshot(request(Method::GET)).await {
             Ok(response) => assert_eq!(response.status(), 503),
             Err(error) => {
@@ -175,19 +159,6 @@ mod tests {
         let answer = service.oneshot(request(Method::PUT)).await;
         assert_eq!(mock.count(), 2);
         assert!(answer.is_err(), "{:?}", answer.map(|r| r.status()));
-    }
-
-    struct Broken;
-
-    impl http_body::Body for Broken {
-        type Data = Bytes;
-        type Error = std::io::Error;
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
-            Poll::Ready(Some(Err(ErrorKind::ConnectionReset.into())))
-        }
     }
 
     /// Ready once, then never again.

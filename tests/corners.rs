@@ -9,43 +9,24 @@ mod net;
 mod tests {
     use std::convert::Infallible;
     use std::io::ErrorKind;
-    use std::pin::Pin;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::sync::{Arc, Mutex};
-    use std::task::{Context, Poll};
     use std::time::Duration;
 
     use bytes::Bytes;
     use http::{Method, Request, Response, StatusCode};
     use http_body_util::Full;
-
     use sevenhops::guard::retry::{Backoff, Budget, Jitter, Settings};
     use sevenhops::hop::NotRepeated;
-
     use sevenhops::testing::{Answer, FaultServer, Reply};
-    use sevenhops::{CallLayer, Destination, Effect, Options, StandardLayer, StandardService};
+    use sevenhops::{CallLayer, Destination, Effect, Options, StandardLayer};
     use tower::{Layer, ServiceExt, service_fn};
 
-    use super::mock::{Mock, request, status, with};
+    use super::mock::{Broken, Mock, optional, request, stack, standard, status, steady, with};
     use super::net::{Net, url};
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
     const SECS: fn(u64) -> Duration = Duration::from_secs;
-
-    fn steady() -> Settings {
-        Settings::new().backoff(Backoff::new().jitter(Jitter::None))
-    }
-
-    fn stack(retry: Settings, mock: &Mock) -> StandardService<Mock> {
-        let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
-        StandardLayer::with(&settings).unwrap().layer(mock.clone())
-    }
-
-    fn optional(method: Method, options: Options) -> Request<Full<Bytes>> {
-        let mut request = request(method);
-        request.extensions_mut().insert(options);
-        request
-    }
 
     // effect None after an attempt that may have happened.
     #[tokio::test]
@@ -163,13 +144,11 @@ mod tests {
     async fn hint_holds_for_a_whole_body_call_whose_error_body_breaks_off() {
         let times = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&times);
-        let service = StandardLayer::with(&sevenhops::Settings::new(SECS(10)).retry(steady()))
-            .unwrap()
-            .layer(service_fn(move |_: Request<Full<Bytes>>| {
-                told.lock().unwrap().push(tokio::time::Instant::now());
-                let answer = Response::builder().status(429).header("retry-after", "3");
-                std::future::ready(Ok::<_, Infallible>(answer.body(Broken).unwrap()))
-            }));
+        let service = standard(steady()).layer(service_fn(move |_: Request<Full<Bytes>>| {
+            told.lock().unwrap().push(tokio::time::Instant::now());
+            let answer = Response::builder().status(429).header("retry-after", "3");
+            std::future::ready(Ok::<_, Infallible>(answer.body(Broken).unwrap()))
+        }));
         let get = optional(Method::GET, Options::new().whole_body(1_000));
         let _ = service.oneshot(get).await;
         let times = times.lock().unwrap().clone();
@@ -182,16 +161,13 @@ mod tests {
     async fn body_that_broke_off_is_asked_for_again_though_the_next_attempt_fails() {
         let count = Arc::new(AtomicU32::new(0));
         let counting = Arc::clone(&count);
-        let settings = sevenhops::Settings::new(SECS(10)).retry(steady());
-        let service = StandardLayer::with(&settings).unwrap().layer(service_fn(
-            move |_: Request<Full<Bytes>>| {
-                let made = counting.fetch_add(1, Ordering::Relaxed);
-                std::future::ready(match made {
-                    0 => Ok(Response::new(Broken)),
-                    _ => Err(std::io::Error::from(ErrorKind::ConnectionReset)),
-                })
-            },
-        ));
+        let service = standard(steady()).layer(service_fn(move |_: Request<Full<Bytes>>| {
+            let made = counting.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(match made {
+                0 => Ok(Response::new(Broken)),
+                _ => Err(std::io::Error::from(ErrorKind::ConnectionReset)),
+            })
+        }));
         let get = optional(Method::GET, Options::new().whole_body(1_000));
         let error = service.oneshot(get).await.unwrap_err();
         assert_eq!(
@@ -204,13 +180,11 @@ mod tests {
     async fn status_that_lasts_is_not_repeated_because_its_body_breaks_off() {
         let count = Arc::new(AtomicU32::new(0));
         let counting = Arc::clone(&count);
-        let service = StandardLayer::with(&sevenhops::Settings::new(SECS(10)).retry(steady()))
-            .unwrap()
-            .layer(service_fn(move |_: Request<Full<Bytes>>| {
-                counting.fetch_add(1, Ordering::Relaxed);
-                let answer = Response::builder().status(401);
-                std::future::ready(Ok::<_, Infallible>(answer.body(Broken).unwrap()))
-            }));
+        let service = standard(steady()).layer(service_fn(move |_: Request<Full<Bytes>>| {
+            counting.fetch_add(1, Ordering::Relaxed);
+            let answer = Response::builder().status(401);
+            std::future::ready(Ok::<_, Infallible>(answer.body(Broken).unwrap()))
+        }));
         let post = optional(Method::POST, Options::new().whole_body(1_000));
         let response = service.oneshot(post).await.unwrap();
         assert_eq!(response.status(), 401);
@@ -315,18 +289,5 @@ mod tests {
         assert_eq!(server.requests()[1].method, Method::GET);
         let error = response.bytes().await.unwrap_err();
         assert_eq!(error.effect(), Effect::Possible, "{error}");
-    }
-
-    struct Broken;
-
-    impl http_body::Body for Broken {
-        type Data = Bytes;
-        type Error = std::io::Error;
-        fn poll_frame(
-            self: Pin<&mut Self>,
-            _cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
-            Poll::Ready(Some(Err(ErrorKind::ConnectionReset.into())))
-        }
     }
 }

@@ -163,13 +163,7 @@ mod tests {
         let spent = NotRepeated::AttemptsSpent { made: 3 };
         assert_eq!(error.not_repeated(), Some(spent));
 
-        let identity = net.authority.issue(&["api.test"]).unwrap();
-        let server = FaultServer::builder()
-            .tls(identity)
-            .http2()
-            .start()
-            .await
-            .unwrap();
+        let server = net.http2().await;
         server.on_request([Reply::ResetStream(h2::Reason::REFUSED_STREAM)]);
         let post = client(&net)
             .post(url(&server, "https"))
@@ -299,13 +293,7 @@ mod tests {
     #[tokio::test]
     async fn t13_repeat_of_what_waited_behind_a_stream_limit_arrives_once() {
         let net = Net::new().await;
-        let identity = net.authority.issue(&["api.test"]).unwrap();
-        let server = FaultServer::builder()
-            .tls(identity)
-            .http2()
-            .start()
-            .await
-            .unwrap();
+        let server = net.http2().await;
         server.on_connection([ConnFault::MaxStreams(1)]);
         let gate = Gate::new();
         let freeing = gate.clone();

@@ -18,7 +18,7 @@ mod tests {
     };
     use tower::{Layer, ServiceExt};
 
-    use super::mock::{Asked, Mock, Step, request, status, with};
+    use super::mock::{Asked, Mock, Step, optional, request, status, with};
 
     const SECS: fn(u64) -> Duration = Duration::from_secs;
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -39,9 +39,7 @@ mod tests {
     }
 
     fn post(options: Options) -> Request<Full<Bytes>> {
-        let mut request = request(Method::POST);
-        request.extensions_mut().insert(options);
-        request
+        optional(Method::POST, options)
     }
 
     fn key(asked: &Asked) -> Option<String> {

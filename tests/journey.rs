@@ -121,9 +121,7 @@ mod tests {
     #[tokio::test]
     async fn http2_is_negotiated_and_multiplexed() {
         let net = Net::new().await;
-        let identity = net.authority.issue(&["api.test"]).unwrap();
-        let server = FaultServer::builder().tls(identity).http2();
-        let server = server.start().await.unwrap();
+        let server = net.http2().await;
         let (client, url) = (net.client(), url(&server, "https"));
         good(&client, &url).await;
         let timeline = good(&client, &url).await;
@@ -253,9 +251,7 @@ mod tests {
     #[tokio::test]
     async fn t13_request_given_up_behind_a_stream_limit_never_arrives() {
         let net = Net::new().await;
-        let identity = net.authority.issue(&["api.test"]).unwrap();
-        let server = FaultServer::builder().tls(identity).http2();
-        let server = server.start().await.unwrap();
+        let server = net.http2().await;
         let client = net
             .builder()
             .limits(Settings::new().send(Duration::from_millis(300)))

@@ -8,7 +8,6 @@ mod tests {
     use std::convert::Infallible;
     use std::io::ErrorKind;
     use std::pin::Pin;
-
     use std::task::{Context, Poll};
     use std::time::{Duration, SystemTime};
 
@@ -16,33 +15,15 @@ mod tests {
     use http::{Method, Request, Response};
     use http_body_util::{BodyExt, Full};
     use sevenhops::guard::idempotency::Key;
-
-    use sevenhops::guard::retry::{Backoff, Jitter, Settings};
-
-    use sevenhops::{IdempotencyLayer, Options, StandardLayer, StandardService};
+    use sevenhops::{IdempotencyLayer, Options, StandardLayer};
     use tower::{Layer, ServiceExt, service_fn};
 
-    use super::mock::{Mock, Step, request, status, with};
+    use super::mock::{Mock, Step, optional, request, stack, standard, status, steady, with};
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
     const SECS: fn(u64) -> Duration = Duration::from_secs;
     const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-    fn steady() -> Settings {
-        Settings::new().backoff(Backoff::new().jitter(Jitter::None))
-    }
-
-    fn stack(retry: Settings, mock: &Mock) -> StandardService<Mock> {
-        let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
-        StandardLayer::with(&settings).unwrap().layer(mock.clone())
-    }
-
-    fn optional(method: Method, options: Options) -> Request<Full<Bytes>> {
-        let mut request = request(method);
-        request.extensions_mut().insert(options);
-        request
-    }
 
     // a key that an outer layer of ours made up is "brought" for the inner stack: a licence.
     #[tokio::test(start_paused = true)]
@@ -66,8 +47,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn honours_keys_false_holds_in_a_nested_stack() {
         let mock = Mock::new([LOST]);
-        let once = sevenhops::Settings::new(SECS(10)).retry(steady().attempts(1));
-        let outer = StandardLayer::with(&once).unwrap();
+        let outer = standard(steady().attempts(1));
         let service = outer.layer(stack(steady(), &mock));
         let post = optional(Method::POST, Options::new().honours_keys(false));
         let _ = service.oneshot(post).await;
@@ -193,8 +173,7 @@ mod tests {
         let made_at = SystemTime::now() - DAY + SECS(5);
         let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
         let mock = Mock::new([LOST]);
-        let once = sevenhops::Settings::new(SECS(10)).retry(steady().attempts(1));
-        let outer = StandardLayer::with(&once).unwrap();
+        let outer = standard(steady().attempts(1));
         let service = outer.layer(stack(steady(), &mock));
         let post = optional(Method::POST, Options::new().idempotency_key(key));
         let _ = service.oneshot(post).await;

@@ -7,40 +7,26 @@ mod mock;
 #[cfg(test)]
 mod tests {
     use std::io::ErrorKind;
-
     use std::time::Duration;
 
     use http::Method;
     use http_body_util::BodyExt;
-    use sevenhops::guard::retry::{Backoff, Budget, Jitter, Settings};
+    use sevenhops::guard::retry::{Budget, Settings};
     use sevenhops::hop::{NotRepeated, What};
     use sevenhops::limit::Limit;
-    use sevenhops::{Effect, Error, Hop, Options, RetryLayer, StandardLayer, StandardService};
+    use sevenhops::{Effect, Error, Hop, Options, RetryLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt};
 
-    use super::mock::{Mock, Step, request, saying, status};
+    use super::mock::{Mock, Step, optional, request, saying, stack, standard, status, steady};
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
     const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-    /// Waits that can be foreseen: 100 ms, 200 ms, 400 ms.
-    fn steady() -> Settings {
-        Settings::new().backoff(Backoff::new().jitter(Jitter::None))
-    }
-
-    fn stack(retry: Settings, mock: &Mock) -> StandardService<Mock> {
-        let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
-        StandardLayer::with(&settings).unwrap().layer(mock.clone())
-    }
-
-    fn optional(
-        method: Method,
-        options: Options,
-    ) -> http::Request<http_body_util::Full<bytes::Bytes>> {
-        let mut request = request(method);
-        request.extensions_mut().insert(options);
-        request
+    /// Pays for one repeat in a second.
+    fn one_token() -> Budget {
+        let nothing = Budget::new().ratio(0.0);
+        nothing.at_least_per_second(1).over(SECS(1))
     }
 
     #[tokio::test(start_paused = true)]
@@ -171,8 +157,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn refused_call_pays_nothing_into_the_budget() {
         let one_each = Budget::new().ratio(1.0).at_least_per_second(0);
-        let settings = sevenhops::Settings::new(SECS(10)).retry(steady().budget(one_each));
-        let layer = StandardLayer::with(&settings).unwrap();
+        let layer = standard(steady().budget(one_each));
         let (breaker, api) = (layer.breaker(), "https://api.test".parse().unwrap());
         let mock = Mock::new((0..9).map(|_| status(503)));
         let service = layer.layer(mock.clone());
@@ -189,8 +174,7 @@ mod tests {
     async fn two_stacks_of_three_attempts_make_three() {
         let mock = Mock::new((0..9).map(|_| status(503)));
         let inner = stack(steady(), &mock);
-        let settings = sevenhops::Settings::new(SECS(10)).retry(steady());
-        let outer = StandardLayer::with(&settings).unwrap().layer(inner);
+        let outer = standard(steady()).layer(inner);
         let response = outer.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (503, 3));
         // Over again: the right to repeat is given back when a call ends.
@@ -246,11 +230,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn cancelled_wait_gives_back_what_the_budget_paid() {
         let mock = Mock::new([status(503), status(503)]);
-        let one = Budget::new()
-            .ratio(0.0)
-            .at_least_per_second(1)
-            .over(SECS(1));
-        let service = stack(steady().budget(one), &mock);
+        let service = stack(steady().budget(one_token()), &mock);
         let calling = service.clone().oneshot(request(Method::GET));
         assert!(tokio::time::timeout(MS(50), calling).await.is_err());
         let response = service.oneshot(request(Method::GET)).await.unwrap();
@@ -260,11 +240,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn repeat_that_was_begun_is_paid_for_though_its_caller_goes_away() {
         let mock = Mock::new([status(503), Step::Hang, status(503)]);
-        let one = Budget::new()
-            .ratio(0.0)
-            .at_least_per_second(1)
-            .over(SECS(1));
-        let service = stack(steady().budget(one), &mock);
+        let service = stack(steady().budget(one_token()), &mock);
         let calling = service.clone().oneshot(request(Method::GET));
         assert!(tokio::time::timeout(MS(150), calling).await.is_err());
         let response = service.oneshot(request(Method::GET)).await.unwrap();
@@ -274,8 +250,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn stack_around_that_makes_one_attempt_leaves_the_repeating_to_the_one_inside() {
         let mock = Mock::new((0..9).map(|_| status(503)));
-        let once = sevenhops::Settings::new(SECS(10)).retry(steady().attempts(1));
-        let outer = StandardLayer::with(&once).unwrap();
+        let outer = standard(steady().attempts(1));
         let service = outer.layer(stack(steady(), &mock));
         service.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!(mock.count(), 3);

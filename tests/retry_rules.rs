@@ -6,7 +6,6 @@ mod mock;
 
 #[cfg(test)]
 mod tests {
-
     use std::num::NonZeroU8;
     use std::time::Duration;
 
@@ -15,33 +14,14 @@ mod tests {
     use sevenhops::guard::retry::{Backoff, Jitter, Settings};
     use sevenhops::hop::{Class, NotRepeated, What};
     use sevenhops::limit::Limit;
-    use sevenhops::{Options, StandardLayer, StandardService};
+    use sevenhops::{Options, StandardLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt};
 
-    use super::mock::{Mock, Step, request, status, with};
+    use super::mock::{Mock, Step, optional, request, stack, standard, status, steady, with};
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
     const SECS: fn(u64) -> Duration = Duration::from_secs;
-
-    /// Waits that can be foreseen: 100 ms, 200 ms, 400 ms.
-    fn steady() -> Settings {
-        Settings::new().backoff(Backoff::new().jitter(Jitter::None))
-    }
-
-    fn stack(retry: Settings, mock: &Mock) -> StandardService<Mock> {
-        let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
-        StandardLayer::with(&settings).unwrap().layer(mock.clone())
-    }
-
-    fn optional(
-        method: Method,
-        options: Options,
-    ) -> http::Request<http_body_util::Full<bytes::Bytes>> {
-        let mut request = request(method);
-        request.extensions_mut().insert(options);
-        request
-    }
 
     #[tokio::test(start_paused = true)]
     async fn status_429_without_a_hint_waits_from_a_second_on() {
@@ -186,8 +166,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn users_classifier_is_asked_first() {
-        let layer = StandardLayer::with(&sevenhops::Settings::new(SECS(10)).retry(steady()));
-        let layer = layer.unwrap().classify(|failure| {
+        let layer = standard(steady());
+        let layer = layer.classify(|failure| {
             let found = failure.headers()?.get("x-passing")?;
             let passing = found == "yes" && failure.method() == Method::GET;
             Some(if passing {

@@ -19,7 +19,10 @@ use http_body_util::Full;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::unconstrained;
 use tokio::time::Instant;
-use tower::Service;
+use tower::{Service, ServiceBuilder};
+use tower_resilience::circuitbreaker::CircuitBreakerLayer;
+use tower_resilience::retry::RetryLayer;
+use tower_resilience::timelimiter::TimeLimiterLayer;
 
 pub(crate) type Ask = Request<Full<Bytes>>;
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -194,5 +197,27 @@ impl Future for LeafFuture {
     }
 }
 
+/// What another crate's stack is, in the order its own guide recommends: timeout, retry, breaker, timeout.
+pub(crate) fn tower_resilience_stack(
+    leaf: Leaf,
+) -> impl Service<Ask, Response = Answer, Error: Debug, Future: Send> {
+    let retry = RetryLayer::builder()
+        .max_attempts(3)
+        .exponential_backoff(Duration::from_millis(100))
+        .build();
+    let breaker = CircuitBreakerLayer::standard()
+        .build()
+        .expect("the preset is valid");
+    let timeout = |limit| TimeLimiterLayer::builder().timeout_duration(limit).build();
+    ServiceBuilder::new()
+        .layer(timeout(DEADLINE))
+        .layer(retry)
+        .layer(breaker)
+        .layer(timeout(DEADLINE / 2))
+        .service(leaf)
+}
+
+/// Of a call.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 /// Enough that what happens once in a while shows up as a fraction.
 const COUNTED: u64 = 1_000;

@@ -16,9 +16,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
+use sevenhops::guard::retry::{Backoff, Jitter, Settings};
+use sevenhops::{Options, StandardLayer, StandardService};
 use tokio::time::Instant;
-use tower::Service;
+use tower::{Layer, Service};
 
 /// What becomes of one request.
 #[derive(Clone, Debug)]
@@ -138,4 +141,42 @@ pub(crate) fn request(method: http::Method) -> Request<Full<Bytes>> {
     let request = request.uri("https://api.test/v1/charges?order=1");
     let request = request.header("authorization", "Bearer canary");
     request.body(Full::from("amount=100")).unwrap()
+}
+
+/// The same, with a word of the caller's.
+pub(crate) fn optional(method: http::Method, options: Options) -> Request<Full<Bytes>> {
+    let mut request = request(method);
+    request.extensions_mut().insert(options);
+    request
+}
+
+/// Waits that can be foreseen: 100 ms, 200 ms, 400 ms.
+pub(crate) fn steady() -> Settings {
+    Settings::new().backoff(Backoff::new().jitter(Jitter::None))
+}
+
+/// The standard stack, with ten seconds for a call.
+pub(crate) fn standard(retry: Settings) -> StandardLayer {
+    let settings = sevenhops::Settings::new(Duration::from_secs(10)).retry(retry);
+    StandardLayer::with(&settings).unwrap()
+}
+
+/// The same over a mock.
+pub(crate) fn stack(retry: Settings, mock: &Mock) -> StandardService<Mock> {
+    standard(retry).layer(mock.clone())
+}
+
+/// A body that breaks off at once.
+pub(crate) struct Broken;
+
+impl Body for Broken {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())))
+    }
 }

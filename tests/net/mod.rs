@@ -33,6 +33,13 @@ impl Net {
     pub(crate) fn client(&self) -> Client {
         self.builder().build().unwrap()
     }
+
+    /// A server that speaks HTTP/2, over TLS.
+    pub(crate) async fn http2(&self) -> FaultServer {
+        let identity = self.authority.issue(&["api.test"]).unwrap();
+        let server = FaultServer::builder().tls(identity).http2();
+        server.start().await.unwrap()
+    }
 }
 
 /// The URL of the payments API on a server.
