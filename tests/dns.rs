@@ -7,6 +7,7 @@ use std::time::Duration;
 use sevenhops::dns::{Answer, Error, Reason, Resolve, Resolver, Resolving};
 use sevenhops::limit::Limit;
 use sevenhops::testing::{RecordType, Script, ScriptedDns, Transport};
+use tokio::runtime::Builder;
 
 const V4: &str = "127.0.0.1";
 const V6: &str = "::1";
@@ -314,7 +315,7 @@ async fn server_listens_on_a_given_loopback_address_only() {
 #[test]
 fn resolver_outlives_the_runtime_it_was_first_used_in() {
     let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let mut builder = Builder::new_multi_thread();
         builder.worker_threads(1).enable_all().build().unwrap()
     };
     let home = runtime();
@@ -328,6 +329,20 @@ fn resolver_outlives_the_runtime_it_was_first_used_in() {
         let visitor = runtime();
         let answer = visitor.block_on(async { ask(&resolver, name).await });
         assert!(answer.is_ok(), "{name}: {answer:?}");
+    }
+}
+
+#[test]
+fn look_up_does_not_wait_for_a_runtime_that_stands_still() {
+    let lives = Builder::new_multi_thread().enable_all().build().unwrap();
+    let stands_still = Builder::new_current_thread().enable_all().build().unwrap();
+    let dns = lives.block_on(start());
+    dns.set("a.test", Script::addresses([ip(V4)]).ttl(0));
+    let resolver = dns.resolver();
+
+    // What is connected on one of the two is driven there.
+    for runtime in [&stands_still, &lives, &stands_still] {
+        runtime.block_on(ask(&resolver, "a.test")).unwrap();
     }
 }
 

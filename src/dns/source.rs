@@ -1,10 +1,11 @@
 //! One query for one family of one absolute name, and what came of it.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -16,6 +17,7 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use tokio::runtime::{self, Handle};
 
 use super::build_error::{BuildError, Wrong};
 #[cfg(feature = "doh")]
@@ -56,8 +58,20 @@ impl Outcome {
 }
 
 /// hickory, as a plain client: its cache, search list, hosts file and own idea of servers are off.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Hickory {
+    servers: Box<[Server]>,
+    upstream: Upstream,
+    /// What hickory connects is driven by the runtime that it was connected on, and hangs while that one stands
+    /// still: so each runtime has its own, the one that came first in front.
+    clients: Mutex<PerRuntime>,
+}
+
+type PerRuntime = VecDeque<(Option<runtime::Id>, Clients)>;
+
+/// The clients of one runtime.
+#[derive(Clone, Debug)]
+struct Clients {
     /// All the servers, two asked at a time; silence and unreachability move on to the next.
     together: TokioResolver,
     /// Each by itself, if there are several: the pool takes the first SERVFAIL or REFUSED for the answer,
@@ -121,6 +135,16 @@ impl Upstream {
         Ok(Arc::new(Hickory::new(servers, self)?))
     }
 
+    /// The same with the roots that these servers need: those of the system are read once.
+    #[cfg(feature = "doh")]
+    fn trusting(&self, servers: &[Server]) -> Result<Self, BuildError> {
+        let mut trusting = self.clone();
+        if servers.iter().any(Server::is_encrypted) {
+            trusting.tls = Some(trust(self.tls.as_ref())?);
+        }
+        Ok(trusting)
+    }
+
     fn client(
         &self,
         servers: &[Server],
@@ -139,14 +163,55 @@ impl Upstream {
         options.try_tcp_on_error = true;
         options.case_randomization = false;
         #[cfg(feature = "doh")]
-        if servers.iter().any(Server::is_encrypted) {
-            builder = builder.with_tls_config(trust(self.tls.as_ref())?);
+        if let Some(tls) = &self.tls {
+            builder = builder.with_tls_config(tls.clone());
         }
         Ok(builder.build().map_err(Wrong::client)?)
     }
 }
 
 impl Hickory {
+    fn new(servers: &[Server], upstream: &Upstream) -> Result<Self, BuildError> {
+        #[cfg(feature = "doh")]
+        let upstream = &upstream.trusting(servers)?;
+        // What cannot be built is to be heard of now.
+        Clients::new(servers, upstream)?;
+        Ok(Self {
+            servers: servers.into(),
+            upstream: upstream.clone(),
+            clients: Mutex::default(),
+        })
+    }
+
+    /// The clients of the runtime that this is called on, made on first use.
+    fn clients(&self) -> Result<Clients, BuildError> {
+        let here = Handle::try_current().ok().map(|runtime| runtime.id());
+        let known = |all: &PerRuntime| {
+            let mut all = all.iter();
+            all.find_map(|(there, clients)| (*there == here).then(|| clients.clone()))
+        };
+        if let Some(clients) = known(&self.lock()) {
+            return Ok(clients);
+        }
+        // Made outside of the lock; if two make some at once, the first stay.
+        let made = Clients::new(&self.servers, &self.upstream)?;
+        let mut all = self.lock();
+        if let Some(clients) = known(&all) {
+            return Ok(clients);
+        }
+        let oldest = (all.len() >= MOST_RUNTIMES).then(|| all.pop_front());
+        all.push_back((here, made.clone()));
+        drop(all);
+        drop(oldest); // not under the lock: it may close sockets
+        Ok(made)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PerRuntime> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clients {
     fn new(servers: &[Server], upstream: &Upstream) -> Result<Self, BuildError> {
         // hickory takes its timeout once for each try, so a whole look-up takes it twice.
         let timeout = upstream.limit.get() / 2;
@@ -177,16 +242,16 @@ impl Hickory {
 
 impl Source for Hickory {
     fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let failed = |failure| Box::pin(std::future::ready(Outcome::failed(failure)));
         // From labels, since a backslash in a text would be an escape.
-        match Name::from_labels(question.name.split('.').map(str::as_bytes)) {
-            Ok(mut name) => {
-                name.set_fqdn(true);
-                Box::pin(self.clone().look_up(name, question.family))
-            }
-            Err(error) => {
-                let failure = Failure::because(Reason::NotFound, error);
-                Box::pin(std::future::ready(Outcome::failed(failure)))
-            }
+        let mut name = match Name::from_labels(question.name.split('.').map(str::as_bytes)) {
+            Ok(name) => name,
+            Err(error) => return failed(Failure::because(Reason::NotFound, error)),
+        };
+        name.set_fqdn(true);
+        match self.clients() {
+            Ok(clients) => Box::pin(clients.look_up(name, question.family)),
+            Err(error) => failed(Failure::because(Reason::Unreachable, error)),
         }
     }
 }
@@ -255,3 +320,6 @@ fn explain(error: NetError) -> Outcome {
         ttl: ttl.map(|secs| Duration::from_secs(secs.into())),
     }
 }
+
+/// One for each core of a large machine.
+const MOST_RUNTIMES: usize = 64;
