@@ -126,6 +126,35 @@ async fn d27_what_an_old_server_says_late_is_for_those_who_waited_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn d27_what_an_old_server_is_asked_holds_nobody_up_and_ends_nothing_that_is_newer() {
+    let (old, new) = (Scripted::default(), Scripted::default());
+    for asked in [
+        ("a.test", V4),
+        ("a.test", V6),
+        ("b.test", V4),
+        ("b.test", V6),
+    ] {
+        old.say(asked, 1_000, Say::Nothing(Reason::ServerFailure, None));
+    }
+    new.four("a.test", "10.0.0.2", 60);
+    let (resolver, begun) = (old.resolver(), clock::now());
+    let asking = ["a.test", "b.test"].map(|name| tokio::spawn(resolver.resolve(name).answer()));
+    sleep(SECOND / 10).await;
+
+    resolver.0.board.turn_to(Arc::new(new), clock::now());
+
+    let answer = ask(&resolver, "a.test").await.unwrap();
+    assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
+    assert!(clock::now() - begun < SECOND);
+    let [better, failed] = asking;
+    assert!(better.await.unwrap().is_ok(), "it was heard meanwhile");
+    let failed = failed.await.unwrap().unwrap_err();
+    assert_eq!(failed.again(), None, "nothing of it is remembered");
+    let answer = known(&resolver, "a.test").unwrap();
+    assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn failed_refresh_is_tried_again_while_the_answer_is_good() {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 100);

@@ -163,6 +163,8 @@ impl Board {
         let before = {
             let mut memory = self.memory();
             memory.cache.expire(now);
+            // What they bring is for those who wait for it.
+            memory.flights = Default::default();
             self.shelf.clear();
             std::mem::replace(&mut memory.source, source)
         };
@@ -284,7 +286,7 @@ impl Memory {
     }
 
     /// Ends the query that is to land there, unless another one has taken its place. Says whether what it
-    /// brings counts: what a lost one heard was said long ago.
+    /// brings counts: what a lost one heard was said long ago, or by somebody who is not asked any more.
     fn end(&mut self, question: &Question, landing: &Tower, now: Instant) -> bool {
         let Question { name, family } = question;
         let is_own = |flight: &Flight| flight.landing.same_channel(&landing.subscribe());
@@ -323,17 +325,15 @@ impl Approach {
         let Recorded { heard, changed, .. } = {
             let mut memory = self.board.memory();
             if !memory.end(question, &self.landing, now) {
-                let heard = memory.cache.weigh(question, outcome, (now, luck));
+                let heard = memory
+                    .cache
+                    .weigh(question, outcome, (now, luck))
+                    .forgotten();
                 drop(memory);
                 self.landing.send_replace(Some(heard));
                 return;
             }
             let recorded = memory.cache.record(question, outcome, (now, luck));
-            if !Arc::ptr_eq(&memory.source, &self.source) {
-                // Those who waited get what was said by somebody who is not asked any more; nobody else does.
-                memory.cache.expire(now);
-                self.board.shelf.clear();
-            }
             let shown = memory.cache.show(&question.name, now);
             // Under the lock, so that of two families that land at once the later one is shown last.
             let shelf = &self.board.shelf;

@@ -68,7 +68,15 @@ impl Heard {
         }
     }
 
-    /// The same, if the task that asked was dropped; what there was `before` is as good as it was.
+    /// The same word for those who wait, if it is not remembered: asking again is worth it at once.
+    pub(crate) fn forgotten(mut self) -> Self {
+        if let Some(failure) = &mut self.failure {
+            failure.again = None;
+        }
+        self
+    }
+
+    /// A passing failure, if the task that asked was dropped; what there was `before` is as good as it was.
     pub(crate) fn abandoned(failure: Failure, before: Option<&Self>, now: Instant) -> Self {
         Self {
             absent_until: before.and_then(|before| before.absent_until),
