@@ -173,6 +173,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn name_of_a_proxy_that_refuses_is_not_in_doubt() {
+        let net = Net::new().await;
+        let rude = ProxyServer::builder().refuse(StatusCode::FORBIDDEN);
+        let rude = rude.start().await.unwrap();
+        for scheme in ["http", "socks5h"] {
+            let named = format!("{scheme}://api.test:{}", rude.addr().port());
+            assert_eq!(refused(&net, &named, "https").await.kind(), Kind::Proxy);
+        }
+        // One look-up for each of the two clients.
+        assert_eq!(net.dns.queries_for("api.test"), 2 * 2);
+    }
+
+    #[tokio::test]
     async fn proxy_that_wants_credentials_is_named_and_its_password_is_not() {
         let net = Net::new().await;
         let strict = ProxyServer::builder().credentials("user", "open sesame");

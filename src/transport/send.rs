@@ -193,7 +193,9 @@ impl Way<'_> {
             let used = self.tracker.entered(Stage::Send);
             self.place.forget(address.ip(), used);
         }
-        if !dark && error.hop() != Some(Hop::Connect) {
+        // Who refuses a tunnel is there.
+        let refuses = matches!(error.kind(), Kind::Proxy | Kind::ProxyUnauthorized);
+        if refuses || !dark && error.hop() != Some(Hop::Connect) {
             visit.fared(Fared::Failed);
             return None;
         }
