@@ -323,3 +323,26 @@ fn explain(error: NetError) -> Outcome {
 
 /// One for each core of a large machine.
 const MOST_RUNTIMES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    #[test]
+    fn runtime_has_its_clients_once_and_not_too_many_have_some() {
+        let server = Server::Plain(([127, 0, 0, 1], 9).into());
+        let upstream = Upstream::new(Limit::from_secs(1));
+        let hickory = Hickory::new(&[server], &upstream).unwrap();
+        let runtime = || Builder::new_current_thread().build().unwrap();
+        let runtimes: Vec<_> = (0..=MOST_RUNTIMES).map(|_| runtime()).collect();
+
+        for (before, runtime) in runtimes.iter().enumerate() {
+            for _ in 0..2 {
+                runtime.block_on(async { hickory.clients() }).unwrap();
+                assert_eq!(hickory.lock().len(), MOST_RUNTIMES.min(before + 1));
+            }
+        }
+    }
+}

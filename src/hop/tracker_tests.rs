@@ -71,6 +71,25 @@ fn connection_that_was_thought_ready_is_given_back_when_another_is_made() {
 }
 
 #[test]
+fn nothing_is_queued_for_once_the_request_was_sent_answered_or_given_up() {
+    let sent = |tracker: &Tracker| {
+        tracker.take();
+        tracker.sent_all();
+    };
+    let answered = |tracker: &Tracker| tracker.head(StatusCode::OK, None);
+    let given_up = |tracker: &Tracker| {
+        tracker.give_up();
+    };
+    for end in [sent, answered, given_up] {
+        let tracker = tracker();
+        end(&tracker);
+        let before = entered(&tracker);
+        tracker.queued();
+        assert_eq!(entered(&tracker), before);
+    }
+}
+
+#[test]
 fn freed_connection_that_wins_leaves_the_set_up_behind() {
     let tracker = tracker();
     tracker.connecting(([127, 0, 0, 1], 80).into());
