@@ -13,6 +13,7 @@
 //! circuits, ours also keeps a timeline. The lines are prices, not a race.
 
 mod driver;
+mod rival;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,7 +29,7 @@ use tower::timeout::TimeoutLayer;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::driver::{Clock, DEADLINE, Leaf, Ruler, Table, tower_resilience_stack};
+use crate::driver::{Clock, DEADLINE, Leaf, Ruler, Table};
 
 fn main() {
     let mut table = Table::new();
@@ -76,7 +77,7 @@ fn each_case(ruler: &mut impl Ruler) {
         ruler.measure(
             &name("tower-resilience"),
             &ask,
-            tower_resilience_stack(leaf),
+            rival::tower_resilience_stack(leaf),
         );
     }
 }

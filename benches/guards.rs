@@ -18,6 +18,7 @@
 //! what counts is the difference to it.
 
 mod driver;
+mod rival;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -37,9 +38,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::driver::{
-    Answer, Ask, Clock, DEADLINE, Leaf, Ruler, Table, calls, tower_resilience_stack,
-};
+use crate::driver::{Answer, Ask, Clock, DEADLINE, Leaf, Ruler, Table, calls};
 
 fn main() {
     let mut table = Table::new();
@@ -78,7 +77,11 @@ fn each_case(ruler: &mut impl Ruler) {
     both_ways(ruler, "breaker", &get, &BreakerLayer::new(limits));
     both_ways(ruler, "attempt", &get, &AttemptLayer::new(limits));
     ruler.measure("GET +standard", &get, standard.layer(LEAF));
-    ruler.measure("GET +tower-resilience", &get, tower_resilience_stack(LEAF));
+    ruler.measure(
+        "GET +tower-resilience",
+        &get,
+        rival::tower_resilience_stack(LEAF),
+    );
 
     let post = ask(Method::POST);
     ruler.measure("POST", &post, LEAF);

@@ -19,10 +19,7 @@ use http_body_util::Full;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::unconstrained;
 use tokio::time::Instant;
-use tower::{Service, ServiceBuilder};
-use tower_resilience::circuitbreaker::CircuitBreakerLayer;
-use tower_resilience::retry::RetryLayer;
-use tower_resilience::timelimiter::TimeLimiterLayer;
+use tower::Service;
 
 pub(crate) type Ask = Request<Full<Bytes>>;
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -195,26 +192,6 @@ impl Future for LeafFuture {
         let body = Full::new(Bytes::from_static(b"{\"paid\":true}"));
         Poll::Ready(Ok(Response::new(body)))
     }
-}
-
-/// What another crate's stack is, in the order its own guide recommends: timeout, retry, breaker, timeout.
-pub(crate) fn tower_resilience_stack(
-    leaf: Leaf,
-) -> impl Service<Ask, Response = Answer, Error: Debug, Future: Send> {
-    let retry = RetryLayer::builder()
-        .max_attempts(3)
-        .exponential_backoff(Duration::from_millis(100))
-        .build();
-    let breaker = CircuitBreakerLayer::standard()
-        .build()
-        .expect("the preset is valid");
-    let timeout = |limit| TimeLimiterLayer::builder().timeout_duration(limit).build();
-    ServiceBuilder::new()
-        .layer(timeout(DEADLINE))
-        .layer(retry)
-        .layer(breaker)
-        .layer(timeout(DEADLINE / 2))
-        .service(leaf)
 }
 
 /// Of a call.
