@@ -20,6 +20,11 @@ pub(crate) fn method(method: &Method) -> &'static str {
     }
 }
 
+/// The method as it was sent, where that is not what [`method`] says.
+pub(super) fn original(request: &Method) -> Option<&str> {
+    Some(request.as_str()).filter(|sent| *sent != method(request))
+}
+
 /// The name of a span: the method and, where it is known, the route.
 pub(super) fn span_name(request: &Method, route: Option<&str>) -> String {
     let method = match method(request) {

@@ -6,20 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tracing::field::{Empty, display};
-use tracing::{Span, info_span};
+use tracing::{Span, info_span, record_all};
 
 use super::events;
 use super::propagator::{Link, Propagator};
 use super::shown::{self, port, span_name};
 use crate::call::Call;
-use crate::hop::{Diagnosis, Kind, Stage};
+use crate::hop::{Diagnosis, Hop, Kind, Stage};
 
 /// The span of a whole call.
 pub(crate) fn call_span(method: &Method, uri: &Uri, route: Option<&str>) -> Span {
-    let span = info_span!(
+    // What a field says is put together only where somebody listens.
+    info_span!(
         target: TARGET,
         "call",
-        otel.name = Empty,
+        otel.name = span_name(method, route),
         otel.kind = "internal",
         otel.status_code = Empty,
         http.request.method = shown::method(method),
@@ -32,11 +33,7 @@ pub(crate) fn call_span(method: &Method, uri: &Uri, route: Option<&str>) -> Span
         sevenhops.effect = Empty,
         sevenhops.not_repeated = Empty,
         "error.type" = Empty,
-    );
-    if !span.is_disabled() {
-        span.record("otel.name", span_name(method, route));
-    }
-    span
+    )
 }
 
 /// The call is over: how many attempts it took, and how it failed, if it did.
@@ -117,18 +114,18 @@ impl AttemptSpans {
         let span = info_span!(
             target: TARGET,
             "attempt",
-            otel.name = Empty,
+            otel.name = span_name(method, call.route()),
             otel.kind = "client",
             otel.status_code = Empty,
             http.request.method = shown::method(method),
-            http.request.method_original = Empty,
-            http.request.resend_count = Empty,
+            http.request.method_original = shown::original(method),
+            http.request.resend_count = (resend > 0).then(|| i64::from(resend)),
             http.request.body.size = Empty,
             http.response.status_code = Empty,
             http.response.body.size = Empty,
             server.address = uri.host(),
             server.port = port(uri),
-            url.full = Empty,
+            url.full = shown::full_url(uri),
             url.scheme = uri.scheme_str(),
             url.template = call.route(),
             network.peer.address = Empty,
@@ -141,14 +138,6 @@ impl AttemptSpans {
         );
         if span.is_disabled() {
             return Self(None);
-        }
-        span.record("otel.name", span_name(method, call.route()));
-        span.record("url.full", shown::full_url(uri));
-        if shown::method(method) != method.as_str() {
-            span.record("http.request.method_original", method.as_str());
-        }
-        if resend > 0 {
-            span.record("http.request.resend_count", i64::from(resend));
         }
         Self(Some(Box::new(Listening {
             open: Mutex::new(Open::new(call.span(), span)),
@@ -215,12 +204,12 @@ impl AttemptSpans {
     /// An address is dialled.
     pub(crate) fn dialling(&self, address: SocketAddr) {
         self.tell(Stage::Connect, |span| {
-            span.record("network.peer.address", display(address.ip()));
-            span.record("network.peer.port", i64::from(address.port()));
-            span.record("network.transport", "tcp");
-            span.record(
-                "network.type",
-                if address.is_ipv4() { "ipv4" } else { "ipv6" },
+            record_all!(
+                span,
+                network.peer.address = %address.ip(),
+                network.peer.port = i64::from(address.port()),
+                network.transport = "tcp",
+                "network.type" = if address.is_ipv4() { "ipv4" } else { "ipv6" },
             );
         });
     }
@@ -228,8 +217,11 @@ impl AttemptSpans {
     /// A handshake was made.
     pub(crate) fn secured(&self, version: &str) {
         self.tell(Stage::Tls, |span| {
-            span.record("tls.protocol.name", "tls");
-            span.record("tls.protocol.version", version);
+            record_all!(
+                span,
+                tls.protocol.name = "tls",
+                tls.protocol.version = version,
+            );
         });
     }
 
@@ -256,8 +248,11 @@ impl AttemptSpans {
     pub(crate) fn answered(&self, status: StatusCode, version: http::Version) {
         if self.0.is_some() {
             let span = self.attempt();
-            span.record("http.response.status_code", i64::from(status.as_u16()));
-            span.record("network.protocol.version", shown::version(version));
+            record_all!(
+                span,
+                http.response.status_code = i64::from(status.as_u16()),
+                network.protocol.version = shown::version(version),
+            );
         }
     }
 
@@ -265,8 +260,11 @@ impl AttemptSpans {
     pub(crate) fn peer(&self, peer: SocketAddr) {
         if self.0.is_some() {
             let span = self.attempt();
-            span.record("network.peer.address", display(peer.ip()));
-            span.record("network.peer.port", i64::from(peer.port()));
+            record_all!(
+                span,
+                network.peer.address = %peer.ip(),
+                network.peer.port = i64::from(peer.port()),
+            );
         }
     }
 
@@ -303,16 +301,12 @@ impl AttemptSpans {
         };
         let ended = std::mem::replace(&mut *open, Open::new(Span::none(), Span::none()));
         drop(open);
-        for (name, bytes) in [
-            ("http.request.body.size", sent_bytes),
-            ("http.response.body.size", received_bytes),
-        ] {
-            if bytes > 0 {
-                ended
-                    .attempt
-                    .record(name, i64::try_from(bytes).unwrap_or(i64::MAX));
-            }
-        }
+        let some = |bytes: u64| i64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+        record_all!(
+            ended.attempt,
+            http.request.body.size = some(sent_bytes),
+            http.response.body.size = some(received_bytes),
+        );
         let Open {
             call,
             attempt,
@@ -370,13 +364,14 @@ pub(crate) fn mark(span: &Span, diagnosis: &Diagnosis) {
     if span.is_disabled() {
         return;
     }
-    if let Some(hop) = diagnosis.hop {
-        span.record("sevenhops.hop", hop.as_str());
-    }
-    span.record("sevenhops.kind", diagnosis.kind.as_str());
-    span.record("sevenhops.effect", diagnosis.effect.as_str());
-    span.record("error.type", &*diagnosis.error_type());
-    span.record("otel.status_code", "ERROR");
+    record_all!(
+        span,
+        sevenhops.hop = diagnosis.hop.map(Hop::as_str),
+        sevenhops.kind = diagnosis.kind.as_str(),
+        sevenhops.effect = diagnosis.effect.as_str(),
+        "error.type" = &*diagnosis.error_type(),
+        otel.status_code = "ERROR",
+    );
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
