@@ -48,6 +48,8 @@ struct Inner {
     repeated: AtomicBool,
     /// How many attempts whoever repeats may make.
     most_attempts: AtomicU32,
+    /// How many attempts have begun.
+    made: AtomicU32,
     /// How many attempts were made before the last redirect; 0 is none.
     leg: AtomicU32,
     /// Whether the caller was given an answer.
@@ -67,8 +69,6 @@ struct Cold {
     not_repeated: Option<NotRepeated>,
     /// Where redirects have led.
     redirected_to: Option<Uri>,
-    /// Attempts that no tracker followed.
-    untracked: u32,
     /// Something of the request that came back from below: a body that was never taken.
     returned: Option<Box<dyn Any + Send>>,
 }
@@ -110,6 +110,7 @@ impl Call {
             key: key.map_or_else(OnceLock::new, OnceLock::from),
             repeated: AtomicBool::new(most.is_some()),
             most_attempts: AtomicU32::new(most.unwrap_or(1)),
+            made: AtomicU32::new(0),
             leg: AtomicU32::new(0),
             answered: AtomicBool::new(false),
             holds: AtomicU32::new(1),
@@ -173,6 +174,7 @@ impl Call {
         if let Err(tracker) = self.0.first.set(tracker) {
             self.cold().more.push(tracker);
         }
+        self.0.made.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn trackers(&self) -> Vec<Arc<Tracker>> {
@@ -194,16 +196,13 @@ impl Call {
     }
 
     pub(crate) fn attempt_count(&self) -> u32 {
-        let cold = self.cold();
-        let more = u32::try_from(cold.more.len()).unwrap_or(u32::MAX);
-        let first = u32::from(self.0.first.get().is_some());
-        first.saturating_add(more).saturating_add(cold.untracked)
+        self.0.made.load(Ordering::Acquire)
     }
 
     /// An attempt ended; where no tracker followed it since there were `before`, it is counted here.
     pub(crate) fn count_attempt(&self, before: u32) {
         if self.attempt_count() == before {
-            self.cold().untracked += 1;
+            self.0.made.fetch_add(1, Ordering::AcqRel);
         }
     }
 
