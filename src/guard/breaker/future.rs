@@ -97,21 +97,25 @@ where
         let call = call.take();
         // The inner future goes before anyone hears of the end.
         this.state.set(State::Done);
-        Poll::Ready(match (ended, this.admitted.as_mut()) {
-            (Ok(response), Some(admitted)) => Ok(admitted.head(response)),
-            (Err(error), Some(admitted)) => Err(admitted.fail(error.into())),
-            (Ok(response), None) => {
-                let unjudged = Receiving::unjudged(call, response.status());
-                Ok(response.map(|body| BreakerBody::new(body, unjudged)))
+        Poll::Ready(match ended {
+            Ok(response) => {
+                let receiving = match this.admitted {
+                    Some(admitted) => admitted.head(&response),
+                    None => Receiving::unjudged(call, response.status()),
+                };
+                Ok(response.map(|body| BreakerBody::new(body, receiving)))
             }
-            (Err(error), None) => Err(Error::of_inner(error, call.as_ref())),
+            Err(error) => Err(match this.admitted {
+                Some(admitted) => admitted.fail(error.into()),
+                None => Error::of_inner(error, call.as_ref()),
+            }),
         })
     }
 }
 
 impl Admitted {
     /// The head is here: a status that is a failure is judged at once, the rest when the body ends.
-    fn head<R: Body>(&mut self, response: Response<R>) -> Response<BreakerBody<R>> {
+    fn head<R: Body>(&mut self, response: &Response<R>) -> Receiving {
         let diagnosis = Diagnosis::status(response.status(), response.headers(), Keyed::No);
         let hint = diagnosis.and_then(|_| hint(response.headers(), clock::wall()));
         let verdict = self.judge.judge(diagnosis.as_ref(), hint);
@@ -132,7 +136,7 @@ impl Admitted {
             Some(ticket) => settle(ticket, verdict),
             None => {}
         }
-        response.map(|body| BreakerBody::new(body, receiving))
+        receiving
     }
 
     fn fail(&mut self, error: BoxError) -> Error {

@@ -96,14 +96,19 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProjected::Asking { inner } => {
-                    let answered = ready!(inner.poll(cx)).map_err(|error| way.failed(error));
-                    let led = answered.and_then(|response| way.lead(response, this.copies));
-                    match led {
-                        Ok(Led::There(body)) => this.state.set(State::Draining {
-                            body,
+                    let response = match ready!(inner.poll(cx)) {
+                        Ok(response) => response,
+                        Err(error) => {
+                            this.state.set(State::Done);
+                            return Poll::Ready(Err(way.failed(error)));
+                        }
+                    };
+                    match way.lead(&response, this.copies) {
+                        Ok(true) => this.state.set(State::Draining {
+                            body: response.into_body(),
                             until: sleep_until(clock::after(clock::now(), DRAIN_TIME)),
                         }),
-                        Ok(Led::Here(response)) => {
+                        Ok(false) => {
                             this.state.set(State::Done);
                             return Poll::Ready(Ok(response));
                         }
@@ -139,14 +144,6 @@ where
     }
 }
 
-/// Where an answer leads.
-enum Led<R> {
-    /// Nowhere: it is the answer.
-    Here(Response<R>),
-    /// To the next leg, once the rest of it is read.
-    There(R),
-}
-
 impl<B> Way<B> {
     pub(super) fn new(
         call: Call,
@@ -170,21 +167,21 @@ impl<B: Default + Send + 'static> Way<B> {
         Error::of_inner(error, Some(&self.call)).of(&self.call)
     }
 
-    /// Follows an answer, if it leads anywhere.
-    fn lead<R>(&mut self, response: Response<R>, copies: &impl Copies<B>) -> Result<Led<R>, Error> {
-        let Some(settings) = self.settings.clone() else {
-            return Ok(Led::Here(response));
-        };
+    /// Follows an answer, if it leads anywhere: whether there is a next leg.
+    fn lead<R>(&mut self, response: &Response<R>, copies: &impl Copies<B>) -> Result<bool, Error> {
         let status = response.status();
         if !status.is_redirection() {
-            return Ok(Led::Here(response));
+            return Ok(false);
         }
+        let Some(settings) = self.settings.clone() else {
+            return Ok(false);
+        };
         let Some(mut saved) = self
             .saved
             .take()
             .or_else(|| self.call.reclaim().map(Box::new))
         else {
-            return Ok(Led::Here(response));
+            return Ok(false);
         };
         // 307 and 308 say that the request belongs elsewhere; the others may have acted on it.
         if !saved.method.is_safe() && !matches!(status.as_u16(), 307 | 308) {
@@ -198,7 +195,7 @@ impl<B: Default + Send + 'static> Way<B> {
         };
         let leg = match next(&asked, response.headers()) {
             Ok(Some(leg)) => leg,
-            Ok(None) => return Ok(Led::Here(response)),
+            Ok(None) => return Ok(false),
             Err(to) => return Err(self.refuse(Kind::RedirectRefused, status, &to)),
         };
         let keeps_body = leg.keeps_body(&asked);
@@ -222,7 +219,7 @@ impl<B: Default + Send + 'static> Way<B> {
         }
         (saved.method, saved.uri) = (leg.method, leg.uri);
         let Some(request) = saved.again(&self.call, copies) else {
-            return Ok(Led::Here(response));
+            return Ok(false);
         };
         self.call.redirected(status, &saved.uri);
         self.next = Some(Box::new(Following {
@@ -230,7 +227,7 @@ impl<B: Default + Send + 'static> Way<B> {
             drain: Drain::default(),
         }));
         self.saved = self.keep.then_some(saved);
-        Ok(Led::There(response.into_body()))
+        Ok(true)
     }
 
     fn refuse(&self, kind: Kind, status: StatusCode, to: &Uri) -> Error {

@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 use tower_service::Service;
 
-use super::turn::{Next, Turn};
+use super::turn::Turn;
 use super::{Copies, RetryBody};
 use crate::error::{BoxError, Error};
 use crate::hop::NotRepeated;
@@ -70,14 +70,30 @@ where
         let mut this = self.project();
         let turn = this.turn;
         loop {
-            let next = match this.state.as_mut().project() {
-                StateProjected::Attempting { inner } => turn.judge(ready!(inner.poll(cx))),
+            match this.state.as_mut().project() {
+                StateProjected::Attempting { inner } => match ready!(inner.poll(cx)) {
+                    Ok(response) if turn.repeats(&response) => {
+                        let (body, until) = turn.set_aside(response);
+                        let until = sleep_until(until);
+                        this.state.set(State::Draining { body, until });
+                        continue;
+                    }
+                    Ok(response) => {
+                        this.state.set(State::Done);
+                        return Poll::Ready(Ok(turn.live(response)));
+                    }
+                    Err(error) => {
+                        if let Some(ended) = turn.fail(error) {
+                            this.state.set(State::Done);
+                            return Poll::Ready(ended);
+                        }
+                    }
+                },
                 StateProjected::Draining { body, until } => {
                     if turn.poll_drain(body, cx).is_pending() {
                         ready!(until.poll(cx));
                     }
                     turn.keep();
-                    Next::Wait
                 }
                 StateProjected::Waiting { until } => {
                     ready!(until.poll(cx));
@@ -107,20 +123,9 @@ where
                     return Poll::Ready(ended);
                 }
                 StateProjected::Done => return Poll::Pending,
-            };
-            match next {
-                Next::Return(ended) => {
-                    this.state.set(State::Done);
-                    return Poll::Ready(ended);
-                }
-                Next::Drain(body, until) => this.state.set(State::Draining {
-                    body,
-                    until: sleep_until(until),
-                }),
-                Next::Wait => this.state.set(State::Waiting {
-                    until: sleep_until(turn.due()),
-                }),
             }
+            let until = sleep_until(turn.due());
+            this.state.set(State::Waiting { until });
         }
     }
 }

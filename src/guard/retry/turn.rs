@@ -48,14 +48,8 @@ enum Last {
     Error(Error),
 }
 
-/// What comes next.
-#[expect(clippy::large_enum_variant, reason = "handed on at once, never kept")]
-pub(super) enum Next<R> {
-    Return(Result<Response<RetryBody<R>>, Error>),
-    /// Read what is left of an answer, until then.
-    Drain(R, Instant),
-    Wait,
-}
+/// What the caller gets.
+type Ended<R> = Result<Response<RetryBody<R>>, Error>;
 
 impl<B> Turn<B> {
     pub(super) fn new(
@@ -96,29 +90,14 @@ impl<B> Turn<B> {
         self.due
     }
 
-    /// An attempt ended.
-    pub(super) fn judge<R, E>(&mut self, ended: Result<Response<R>, E>) -> Next<R>
+    /// Whether an attempt that was answered is repeated. If not, this is the answer of the call, or
+    /// the way to another URL.
+    pub(super) fn repeats<R>(&mut self, response: &Response<R>) -> bool
     where
         B: Send + 'static,
-        E: Into<BoxError>,
     {
         self.left.made += 1;
-        match ended {
-            Ok(response) => {
-                self.account.end();
-                self.judge_answer(response)
-            }
-            Err(error) => {
-                let error = Error::of_inner(error, Some(&self.call)).of(&self.call);
-                self.judge_error(error)
-            }
-        }
-    }
-
-    fn judge_answer<R>(&mut self, response: Response<R>) -> Next<R>
-    where
-        B: Send + 'static,
-    {
+        self.account.end();
         let (status, headers) = (response.status(), response.headers());
         // The attempt knows best what its status meant; without one, there is the status alone.
         let judged = (status.as_u16() >= 400)
@@ -126,51 +105,46 @@ impl<B> Turn<B> {
             .flatten()
             .or_else(|| Diagnosis::status(status, headers, Keyed::No));
         let Some(diagnosis) = judged else {
-            return self.answer(response);
+            if status.is_redirection() {
+                let nothing = Saved::nothing();
+                let saved = std::mem::replace(&mut self.saved, nothing);
+                self.call.give_back(Box::new(saved));
+            }
+            return false;
         };
         self.effect = self.effect.max(diagnosis.effect);
-        let hint = hint(response.headers(), clock::wall());
-        match self.decide(diagnosis, (Some(response.headers()), hint)) {
-            Ok(()) => {
-                let (head, body) = response.into_parts();
-                self.last = Some(Box::new(Last::Head(head, Drain::default())));
-                // No longer than the deadline leaves for what comes after.
-                let spare = self.call.deadline().saturating_duration_since(self.due) / 2;
-                Next::Drain(body, clock::after(clock::now(), DRAIN_TIME.min(spare)))
-            }
-            Err(reason) => {
-                self.call.stop(Some(reason));
-                Next::Return(Ok(self.live(response)))
-            }
-        }
+        let hint = hint(headers, clock::wall());
+        let decided = self.decide(diagnosis, (Some(headers), hint));
+        decided
+            .map_err(|reason| self.call.stop(Some(reason)))
+            .is_ok()
     }
 
-    /// No failure: this is the answer of the call, or the way to another URL.
-    fn answer<R>(&mut self, response: Response<R>) -> Next<R>
+    /// Keeps the head of an answer that is repeated. Its body is to be read until then.
+    pub(super) fn set_aside<R>(&mut self, response: Response<R>) -> (R, Instant) {
+        let (head, body) = response.into_parts();
+        self.last = Some(Box::new(Last::Head(head, Drain::default())));
+        // No longer than the deadline leaves for what comes after.
+        let spare = self.call.deadline().saturating_duration_since(self.due) / 2;
+        (body, clock::after(clock::now(), DRAIN_TIME.min(spare)))
+    }
+
+    /// An attempt failed: how the call ends; `None` if it is repeated.
+    pub(super) fn fail<R>(&mut self, error: impl Into<BoxError>) -> Option<Ended<R>>
     where
         B: Send + 'static,
     {
-        if response.status().is_redirection() {
-            let nothing = Saved::nothing();
-            let saved = std::mem::replace(&mut self.saved, nothing);
-            self.call.give_back(Box::new(saved));
-        }
-        Next::Return(Ok(self.live(response)))
-    }
-
-    fn judge_error<R>(&mut self, mut error: Error) -> Next<R>
-    where
-        B: Send + 'static,
-    {
+        self.left.made += 1;
+        let mut error = Error::of_inner(error, Some(&self.call)).of(&self.call);
         // Who stands above the wire and let nothing through.
         let local = |guard: &Guard| matches!(guard, Guard::Breaker | Guard::Deadline);
         let refused = error.refused_by();
         if let Some(guard) = refused.filter(|guard| local(guard) && self.account.refused()) {
             self.call.refused_by(guard);
-            return match self.last {
-                None => Next::Return(Err(error)),
-                Some(_) => Next::Return(self.end(NotRepeated::Refused(guard))),
-            };
+            return Some(match self.last {
+                None => Err(error),
+                Some(_) => self.end(NotRepeated::Refused(guard)),
+            });
         }
         self.account.end();
         let own = error.diagnosis();
@@ -180,16 +154,17 @@ impl<B> Turn<B> {
         match self.decide(own, (None, error.retry_after())) {
             Ok(()) => {
                 self.last = Some(Box::new(Last::Error(error)));
-                Next::Wait
+                None
             }
             Err(reason) => {
                 self.call.stop(Some(reason));
-                Next::Return(Err(error))
+                Some(Err(error))
             }
         }
     }
 
-    fn live<R>(&self, response: Response<R>) -> Response<RetryBody<R>> {
+    /// An answer as the caller gets it.
+    pub(super) fn live<R>(&self, response: Response<R>) -> Response<RetryBody<R>> {
         let effect = if response.status().is_success() {
             Effect::Done
         } else {
@@ -212,7 +187,7 @@ impl<B> Turn<B> {
     }
 
     /// A repeat that was to come does not: the caller gets the answer that it was to repeat.
-    pub(super) fn end<R>(&mut self, reason: NotRepeated) -> Result<Response<RetryBody<R>>, Error> {
+    pub(super) fn end<R>(&mut self, reason: NotRepeated) -> Ended<R> {
         let Some(last) = self.last.take() else {
             let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.effect);
             return Err(Error::new(nothing).of(&self.call));
