@@ -1,6 +1,6 @@
 //! What a breaker and a budget are keyed by: scheme, host and port.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ impl Destination {
 
 impl Hash for Destination {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        hash_lower_case(&[&self.0], state);
+        hash_bytes(self.0.as_bytes(), state);
     }
 }
 
@@ -102,16 +102,12 @@ impl fmt::Display for InvalidDestination {
 
 impl std::error::Error for InvalidDestination {}
 
-/// A destination that still lives in its URL: looks one up without an allocation.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Origin<'u> {
-    scheme: &'u str,
-    host: &'u str,
-    port: Port,
-}
+/// A destination that is only looked up: its text, without an allocation.
+#[derive(Debug)]
+pub(crate) struct Origin(Text);
 
-impl<'u> Origin<'u> {
-    pub(crate) fn of(uri: &'u Uri) -> Option<Self> {
+impl Origin {
+    pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?;
         let authority = uri.authority()?;
         let mut bytes = authority.as_str().bytes();
@@ -126,78 +122,85 @@ impl<'u> Origin<'u> {
         if host.is_empty() {
             return None;
         }
-        Some(Self {
-            scheme,
-            host,
-            port: Port::new(port),
-        })
+        let mut text = Text::new();
+        text.push(scheme);
+        text.push("://");
+        text.push(host);
+        if let Some(port) = port {
+            let _ = write!(text, ":{port}");
+        }
+        text.make_ascii_lowercase();
+        Some(Self(text))
     }
 
-    pub(crate) fn to_destination(self) -> Destination {
-        Destination(self.pieces().concat().to_ascii_lowercase().into())
-    }
-
-    /// What its text is put together from.
-    fn pieces(&self) -> [&str; 4] {
-        [self.scheme, "://", self.host, self.port.as_str()]
+    pub(crate) fn to_destination(&self) -> Destination {
+        Destination(String::from_utf8_lossy(self.0.as_bytes()).into())
     }
 }
 
-impl Hash for Origin<'_> {
+impl Hash for Origin {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        hash_lower_case(&self.pieces(), state);
+        hash_bytes(self.0.as_bytes(), state);
     }
 }
 
-impl Equivalent<Destination> for Origin<'_> {
+impl Equivalent<Destination> for Origin {
     fn equivalent(&self, key: &Destination) -> bool {
-        let mut rest = key.0.as_bytes();
-        for piece in self.pieces() {
-            let Some((front, back)) = rest.split_at_checked(piece.len()) else {
-                return false;
-            };
-            let lower = piece.bytes().map(|byte| byte.to_ascii_lowercase());
-            if !lower.eq(front.iter().copied()) {
-                return false;
-            }
-            rest = back;
-        }
-        rest.is_empty()
+        self.0.as_bytes() == key.0.as_bytes()
     }
 }
 
-/// The text of a port that is not the scheme's own: `:8443`, or nothing.
-#[derive(Clone, Copy, Debug)]
-struct Port {
-    text: [u8; LONGEST_PORT],
-    from: u8,
+/// For both forms alike.
+fn hash_bytes<H: Hasher>(bytes: &[u8], state: &mut H) {
+    state.write(bytes);
+    state.write_u8(0xff);
 }
 
-impl Port {
-    fn new(port: Option<u16>) -> Self {
-        let mut text = [b':'; LONGEST_PORT];
-        let mut from = LONGEST_PORT;
-        if let Some(mut rest) = port {
-            loop {
-                from -= 1;
-                text[from] = b'0' + (rest % 10) as u8;
-                rest /= 10;
-                if rest == 0 {
-                    break;
+/// A text that is put together on the stack where it fits.
+#[derive(Debug)]
+enum Text {
+    Short([u8; ROOM], usize),
+    Long(Vec<u8>),
+}
+
+impl Text {
+    const fn new() -> Self {
+        Self::Short([0; ROOM], 0)
+    }
+
+    fn push(&mut self, piece: &str) {
+        let piece = piece.as_bytes();
+        match self {
+            Self::Short(bytes, len) => match bytes.get_mut(*len..*len + piece.len()) {
+                Some(room) => {
+                    room.copy_from_slice(piece);
+                    *len += piece.len();
                 }
-            }
-            from -= 1;
-        }
-        Self {
-            text,
-            from: from as u8,
+                None => *self = Self::Long([&bytes[..*len], piece].concat()),
+            },
+            Self::Long(bytes) => bytes.extend_from_slice(piece),
         }
     }
 
-    fn as_str(&self) -> &str {
-        let text = self.text.get(usize::from(self.from)..);
-        text.and_then(|text| std::str::from_utf8(text).ok())
-            .unwrap_or_default()
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(bytes, len) => &bytes[..*len],
+            Self::Long(bytes) => bytes,
+        }
+    }
+
+    fn make_ascii_lowercase(&mut self) {
+        match self {
+            Self::Short(bytes, _) => bytes.make_ascii_lowercase(),
+            Self::Long(bytes) => bytes.make_ascii_lowercase(),
+        }
+    }
+}
+
+impl Write for Text {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.push(piece);
+        Ok(())
     }
 }
 
@@ -213,34 +216,8 @@ fn default_port(scheme: &str) -> u16 {
     }
 }
 
-/// Hashes a text in lower case, and the same whatever pieces it comes in: a hasher may tell apart
-/// what is written in different portions, so both forms go through the same buffer.
-fn hash_lower_case<H: Hasher>(pieces: &[&str], state: &mut H) {
-    let mut buffer = [0; PORTION_BYTES];
-    let mut filled = 0;
-    for piece in pieces {
-        let mut rest = piece.as_bytes();
-        while !rest.is_empty() {
-            let (taken, left) = rest.split_at(rest.len().min(PORTION_BYTES - filled));
-            let room = &mut buffer[filled..filled + taken.len()];
-            room.copy_from_slice(taken);
-            room.make_ascii_lowercase();
-            filled += taken.len();
-            if filled == PORTION_BYTES {
-                state.write(&buffer);
-                filled = 0;
-            }
-            rest = left;
-        }
-    }
-    state.write(&buffer[..filled]);
-    state.write_u8(0xff);
-}
-
-/// Holds nearly every origin there is in one portion.
-const PORTION_BYTES: usize = 64;
-/// `:65535`.
-const LONGEST_PORT: usize = 6;
+/// Holds nearly every origin there is.
+const ROOM: usize = 96;
 
 #[cfg(test)]
 mod tests {
@@ -279,10 +256,12 @@ mod tests {
     #[test]
     fn borrowed_and_owned_form_agree_in_hash_and_equality() {
         let hasher = RandomState::new();
-        for host in [1, 7, 55, 56, 57, 63, 64, 120, 200].map(|len| "H".repeat(len)) {
+        for host in [1, 7, 81, 82, 83, 87, 88, 89, 120, 200].map(|len| "H".repeat(len)) {
             for port in ["", ":1", ":443", ":80", ":65535"] {
                 let uri: Uri = format!("HTTPS://u:p@{host}{port}/x").parse().unwrap();
                 let (origin, owned) = (Origin::of(&uri).unwrap(), Destination::of(&uri).unwrap());
+                let text = format!("https://{host}{port}").to_ascii_lowercase();
+                assert_eq!(owned.as_str(), text.trim_end_matches(":443"));
                 assert!(origin.equivalent(&owned), "{uri}");
                 assert_eq!(hasher.hash_one(origin), hasher.hash_one(&owned), "{uri}");
             }

@@ -114,8 +114,8 @@ impl Breaker {
     }
 
     /// The circuit of an URL's destination.
-    pub(super) fn at(&self, origin: Origin<'_>, now: Instant) -> Arc<Shared> {
-        let known = self.0.circuits.get(&origin, now);
+    pub(super) fn at(&self, origin: &Origin, now: Instant) -> Arc<Shared> {
+        let known = self.0.circuits.get(origin, now);
         known.unwrap_or_else(|| self.keep(origin.to_destination(), now))
     }
 

@@ -201,7 +201,7 @@ impl<S> BreakerService<S> {
     /// The circuit that a request goes by, if any.
     fn circuit<B>(&self, request: &Request<B>, now: Instant) -> Option<Arc<Shared>> {
         let Some(key) = &self.key else {
-            return Origin::of(request.uri()).map(|origin| self.breaker.at(origin, now));
+            return Origin::of(request.uri()).map(|origin| self.breaker.at(&origin, now));
         };
         let destination = key(request.method(), request.uri(), request.headers())?;
         Some(self.breaker.of(destination, now))
