@@ -11,25 +11,23 @@ use crate::clock;
 /// The account of one call. Dropped, it gives back what was taken for a repeat that was not begun.
 pub(super) struct Account {
     budget: Arc<SharedBudget>,
-    call: Call,
     /// When the repeat that comes next was paid for.
     paid: Option<Instant>,
-    /// Whether an attempt is under way, and a repeat.
-    repeating: bool,
+    /// The call, while a repeat of it is under way.
+    repeating: Option<Call>,
     /// How many attempts had reached the wire before the one that is under way.
     before: u32,
 }
 
 impl Account {
     /// A call begins, and pays in.
-    pub(super) fn open(budget: Arc<SharedBudget>, call: Call, now: Instant) -> Self {
+    pub(super) fn open(budget: Arc<SharedBudget>, call: &Call, now: Instant) -> Self {
         budget.deposit(now);
         Self {
             before: call.attempt_count(),
             budget,
-            call,
             paid: None,
-            repeating: false,
+            repeating: None,
         }
     }
 
@@ -43,24 +41,23 @@ impl Account {
     }
 
     /// The repeat begins.
-    pub(super) fn begin(&mut self) {
-        self.before = self.call.attempt_count();
-        self.repeating = true;
+    pub(super) fn begin(&mut self, call: &Call) {
+        self.before = call.attempt_count();
+        self.repeating = Some(call.clone());
     }
 
     /// The attempt ended, and came to the wire, as far as anybody can tell.
-    pub(super) fn end(&mut self) {
-        self.call.count_attempt(self.before);
-        if self.repeating {
-            self.charge_connection();
+    pub(super) fn end(&mut self, call: &Call) {
+        call.count_attempt(self.before);
+        if self.repeating.take().is_some() {
+            self.charge_connection(call);
         }
         self.paid = None;
-        self.repeating = false;
     }
 
     /// A guard below let nothing through. False if something came to the wire all the same.
-    pub(super) fn refused(&mut self) -> bool {
-        if self.call.attempt_count() > self.before {
+    pub(super) fn refused(&mut self, call: &Call) -> bool {
+        if call.attempt_count() > self.before {
             return false;
         }
         let now = clock::now();
@@ -69,16 +66,16 @@ impl Account {
             // Nor did the call come to anything: else an open circuit would save up for a storm.
             None => self.budget.take_back(now),
         }
-        self.repeating = false;
+        self.repeating = None;
         true
     }
 
     /// A connection that only a repeat needed is paid for like a repeat.
-    fn charge_connection(&self) {
-        if self.call.attempt_count() == self.before {
+    fn charge_connection(&self, call: &Call) {
+        if call.attempt_count() == self.before {
             return;
         }
-        let last = self.call.last();
+        let last = call.last();
         if last.is_some_and(|tracker| tracker.facts(|facts| !facts.dials.is_empty())) {
             self.budget.charge(clock::now());
         }
@@ -87,10 +84,10 @@ impl Account {
 
 impl Drop for Account {
     fn drop(&mut self) {
-        match self.paid.take() {
-            Some(_) if self.repeating => self.charge_connection(),
-            Some(paid) => self.budget.give_back(paid, clock::now()),
-            None => {}
+        match (self.paid, self.repeating.take()) {
+            (Some(_), Some(call)) => self.charge_connection(&call),
+            (Some(paid), None) => self.budget.give_back(paid, clock::now()),
+            (None, _) => {}
         }
     }
 }

@@ -68,7 +68,7 @@ impl<B> Turn<B> {
         let budget = policy.budget(request.uri(), now);
         Self {
             saved: Saved::of(request, copies),
-            account: Account::open(budget, call.clone(), now),
+            account: Account::open(budget, &call, now),
             _repeating: repeating,
             left: Left {
                 off,
@@ -97,7 +97,7 @@ impl<B> Turn<B> {
         B: Send + 'static,
     {
         self.left.made += 1;
-        self.account.end();
+        self.account.end(&self.call);
         let (status, headers) = (response.status(), response.headers());
         // The attempt knows best what its status meant; without one, there is the status alone.
         let judged = (status.as_u16() >= 400)
@@ -139,14 +139,16 @@ impl<B> Turn<B> {
         // Who stands above the wire and let nothing through.
         let local = |guard: &Guard| matches!(guard, Guard::Breaker | Guard::Deadline);
         let refused = error.refused_by();
-        if let Some(guard) = refused.filter(|guard| local(guard) && self.account.refused()) {
+        if let Some(guard) =
+            refused.filter(|guard| local(guard) && self.account.refused(&self.call))
+        {
             self.call.refused_by(guard);
             return Some(match self.last {
                 None => Err(error),
                 Some(_) => self.end(NotRepeated::Refused(guard)),
             });
         }
-        self.account.end();
+        self.account.end(&self.call);
         let own = error.diagnosis();
         self.effect = self.effect.max(own.effect);
         error.at_least(self.effect);
@@ -287,7 +289,7 @@ impl<B> Turn<B> {
     /// The request of the next attempt.
     pub(super) fn again(&mut self, copies: &impl Copies<B>) -> Option<Request<B>> {
         let request = self.saved.again(&self.call, copies)?;
-        self.account.begin();
+        self.account.begin(&self.call);
         Some(request)
     }
 }
