@@ -1,6 +1,7 @@
-//! What happened in an attempt, in order: a log of fixed size that many hands append to.
+//! What happened in an attempt, in order: a log of bounded size that many hands append to.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use super::timeline::Stage;
 pub(crate) struct Log {
     len: AtomicUsize,
     /// An event is one word: its tag in the upper byte (never zero), nanoseconds below.
-    events: [AtomicU64; CAPACITY],
+    first: [AtomicU64; FIRST],
+    /// Made when the first are full: few attempts dial more than once.
+    more: OnceLock<Box<[AtomicU64; MORE]>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +35,8 @@ impl Log {
     pub(crate) const fn new() -> Self {
         Self {
             len: AtomicUsize::new(0),
-            events: [const { AtomicU64::new(0) }; CAPACITY],
+            first: [const { AtomicU64::new(0) }; FIRST],
+            more: OnceLock::new(),
         }
     }
 
@@ -43,14 +47,22 @@ impl Log {
                 .iter()
                 .position(|e| *e == event)
                 .map_or(0, |at| at as u64 + 1);
-        if let Some(slot) = self.events.get(self.len.fetch_add(1, Ordering::AcqRel)) {
+        let at = self.len.fetch_add(1, Ordering::AcqRel);
+        let more = || Box::new([const { AtomicU64::new(0) }; MORE]);
+        let slot = match at.checked_sub(FIRST) {
+            None => self.first.get(at),
+            Some(at) => self.more.get_or_init(more).get(at),
+        };
+        if let Some(slot) = slot {
             slot.store(tag << TAG_SHIFT | nanos.min(MAX_NANOS), Ordering::Release);
         }
     }
 
     pub(crate) fn events(&self) -> impl Iterator<Item = (Stage, Event, Duration)> + '_ {
-        let len = self.len.load(Ordering::Acquire).min(CAPACITY);
-        self.events[..len].iter().filter_map(|slot| {
+        let more = self.more.get().into_iter().flat_map(|more| more.iter());
+        let len = self.len.load(Ordering::Acquire);
+        let written = self.first.iter().chain(more).take(len);
+        written.filter_map(|slot| {
             let word = slot.load(Ordering::Acquire);
             let tag = word >> TAG_SHIFT;
             let stage = Stage::ALL.get(usize::try_from(tag >> 4).ok()?)?;
@@ -77,6 +89,9 @@ const EVENTS: [Event; 4] = [
 /// Room for the longest attempt: a look-up, [`MOST_DIALS`](super::state::MOST_DIALS) connects of
 /// which each may get as far as TLS, and what follows.
 const CAPACITY: usize = 2 + 4 * super::state::MOST_DIALS + 14;
+/// Room for an attempt that dials once: it enters and leaves each stage.
+const FIRST: usize = 2 * Stage::ALL.len();
+const MORE: usize = CAPACITY - FIRST;
 const TAG_SHIFT: u32 = 56;
 /// Two years of nanoseconds.
 const MAX_NANOS: u64 = (1 << TAG_SHIFT) - 1;

@@ -256,11 +256,8 @@ impl Tracker {
             return;
         }
         let now = closed.unwrap_or_else(|| self.nanos()).max(1);
-        if self
-            .ended
-            .compare_exchange(0, now, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-        {
+        let (first, later) = (Ordering::AcqRel, Ordering::Acquire);
+        if self.ended.compare_exchange(0, now, first, later).is_ok() {
             self.spans.end(self.sent_bytes(), self.received_bytes());
         }
     }
@@ -351,7 +348,8 @@ impl Tracker {
     }
 
     fn close(&self, stages: u32, end: End, kind: Option<Kind>) -> Option<u64> {
-        let before = self.state.fetch_and(!stages, Ordering::AcqRel);
+        let open = self.has(stages);
+        let before = open.then(|| self.state.fetch_and(!stages, Ordering::AcqRel))?;
         self.record(before, before & !stages, (end, kind))
     }
 
