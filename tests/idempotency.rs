@@ -91,6 +91,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn i3_two_keys_in_one_request_permit_no_repeat() {
+        let mock = Mock::new([LOST]);
+        let mut request = request(Method::POST);
+        for key in ["mine", "another"] {
+            let headers = request.headers_mut();
+            headers.append("idempotency-key", key.parse().unwrap());
+        }
+        let lost = stack(Settings::new(), &mock).oneshot(request).await;
+        assert_eq!(lost.unwrap_err().effect(), Effect::Possible);
+        assert_eq!(mock.count(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn i4_key_is_bare_or_quoted_under_the_name_that_is_wanted() {
         let mock = Mock::default();
         let name = HeaderName::from_static("x-request-key");

@@ -130,10 +130,11 @@ impl Settings {
         }
         let options = call.options();
         let method = request.method().clone();
+        let (brought, sound) = brought(request.headers(), &self.header);
         let asked = Asked {
             method: &method,
-            brought: request.headers().contains_key(&self.header),
-            sound: is_sound(request.headers(), &self.header),
+            brought,
+            sound,
             key: options.key.as_ref(),
             make: self.make_keys && !options.no_key,
             honours: options.honours_keys.or_else(|| self.honours(request.uri())),
@@ -183,11 +184,14 @@ impl Settings {
     }
 }
 
-/// Whether the header can be one key.
-fn is_sound(headers: &HeaderMap, name: &HeaderName) -> bool {
+/// Whether the header is there, and whether it can be one key.
+fn brought(headers: &HeaderMap, name: &HeaderName) -> (bool, bool) {
     let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    first.is_some_and(|key| !key.as_bytes().trim_ascii().is_empty()) && values.next().is_none()
+    let Some(first) = values.next() else {
+        return (false, false);
+    };
+    let sound = !first.as_bytes().trim_ascii().is_empty() && values.next().is_none();
+    (true, sound)
 }
 
 /// Whoever knows a key can have its answer replayed: it is kept out of debug output.
