@@ -131,7 +131,9 @@ where
 {
     let ready = poll_fn(|cx| service.poll_ready(cx)).await;
     ready.expect("the leaf is always ready");
-    let response = eager(service.call(request)).await;
+    // Pinned where it is made: how often a caller moves a future is not the stack's.
+    let mut answering = pin!(service.call(request));
+    let response = poll_fn(|cx| eager(answering.as_mut(), cx)).await;
     let response = response.expect("the leaf always answers");
     let mut body = pin!(response.into_body());
     while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
@@ -141,16 +143,12 @@ where
 }
 
 /// Polls again instead of waiting to be woken.
-async fn eager<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        loop {
-            if let Poll::Ready(output) = future.as_mut().poll(cx) {
-                return Poll::Ready(output);
-            }
+fn eager<F: Future>(mut future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(output);
         }
-    })
-    .await
+    }
 }
 
 /// The service below everything.
