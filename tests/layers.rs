@@ -272,6 +272,21 @@ mod tests {
         assert_eq!(error.expired(), Some(Waited::Deadline));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn t4_last_piece_of_a_body_that_comes_too_late_fails_at_receive() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+        }));
+        let mut body = service.oneshot(post()).await.unwrap().into_body();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        let error = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(
+            (error.hop(), error.effect()),
+            (Some(Hop::Receive), Effect::Done)
+        );
+    }
+
     /// As reqwest-middleware wraps it: the inner error shows the whole URL.
     #[derive(Debug)]
     struct Wrapped(reqwest::Error);
