@@ -5,6 +5,7 @@
 //!   encode ──┘                                                                       └── decode
 //! ```
 
+mod attempt;
 mod diagnosis;
 mod ear;
 mod evidence;
@@ -21,10 +22,11 @@ mod waterfall;
 
 use std::fmt;
 
+pub use self::attempt::{Attempt, Outcome, Row, RowEnd};
 pub use self::kind::{Effect, Fault, Kind};
 pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};
-pub use self::timeline::{Attempt, Outcome, Row, RowEnd, Stage, Timeline};
+pub use self::timeline::{Stage, Timeline};
 pub use self::waterfall::Waterfall;
 
 pub(crate) use self::diagnosis::{Diagnosis, diagnose, effect_of};

@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::attempt::{Attempt, Outcome, Row, RowEnd};
 use super::note::{Note, short};
-use super::timeline::{Attempt, Outcome, Row, RowEnd, Timeline};
+use super::timeline::Timeline;
 
 /// A timeline as a picture of at most 80 columns.
 ///

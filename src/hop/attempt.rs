@@ -1,0 +1,203 @@
+//! One try of a call, read from its tracker.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{StatusCode, Version};
+
+use super::facts::Facts;
+use super::log::{End, Event};
+use super::timeline::Stage;
+use super::tracker::Tracker;
+use super::{Diagnosis, Effect, Hop, Kind};
+use crate::call::Call;
+use crate::limit::Waited;
+
+/// One try of a call on the wire.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// Counted from 1.
+    pub number: usize,
+    /// The URL, without what may be secret, where a redirect led to another than the call's.
+    pub url: Option<String>,
+    /// When it began, from the beginning of the call.
+    pub start: Duration,
+    /// How long it took, or has taken so far.
+    pub duration: Duration,
+    /// Its stages, in the order in which they were entered.
+    pub rows: Vec<Row>,
+    /// The proxy that it went through, without credentials: dns, connect and the peer are then those of
+    /// the way to the proxy.
+    pub via: Option<String>,
+    /// The peer that answered, or that was tried last.
+    pub peer: Option<SocketAddr>,
+    /// Whether a connection was used that had been made before.
+    pub reused: bool,
+    /// How old the connection was that answered; zero for one that was made for it.
+    pub connection_age: Option<Duration>,
+    /// The version of HTTP that was spoken.
+    pub version: Option<Version>,
+    /// The version of TLS, "1.3" or "1.2", on the connection that was used.
+    pub tls: Option<&'static str>,
+    /// Whether the DNS answer was stale: over, and used because nobody said anything newer.
+    pub dns_stale: bool,
+    /// What was left of the DNS answer's TTL, and whether it came from the cache.
+    pub dns: Option<(Duration, bool)>,
+    /// Whether a connection took the request.
+    pub taken: bool,
+    /// Bytes of the request body that were handed over.
+    pub sent_bytes: u64,
+    /// Bytes of the response body that arrived.
+    pub received_bytes: u64,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl Attempt {
+    pub(super) fn read(number: usize, tracker: &Tracker, call: &Call) -> Self {
+        let facts = tracker.facts(|facts| facts.clone());
+        let rows = rows(tracker, &facts, call);
+        let start = tracker.started().saturating_duration_since(call.started());
+        let end = tracker.ended().unwrap_or_else(crate::clock::now);
+        let outcome = match (tracker.failure(), tracker.status(), tracker.ended()) {
+            (Some(diagnosis), ..) => Outcome::from(diagnosis),
+            (None, Some(status), _) => Outcome::Answered(status),
+            (None, None, Some(_)) => Outcome::Cancelled,
+            (None, None, None) => Outcome::Pending,
+        };
+        // The set-up that came last is the one that was used, unless another one was.
+        let set_up = |row: &&Row| matches!(row.stage, Stage::Connect | Stage::Tls);
+        let connected = rows
+            .iter()
+            .rfind(set_up)
+            .is_some_and(|row| row.end != RowEnd::Abandoned);
+        Self {
+            number,
+            url: facts.url,
+            via: facts.via,
+            start,
+            duration: end.saturating_duration_since(tracker.started()),
+            peer: facts.peer.or_else(|| facts.dials.last().copied()),
+            reused: tracker.is_tracked() && tracker.is_taken() && !connected,
+            connection_age: facts.connection_age,
+            version: facts.version,
+            tls: facts.tls,
+            dns_stale: facts.stale,
+            dns: facts.dns,
+            taken: tracker.is_taken(),
+            sent_bytes: tracker.sent_bytes(),
+            received_bytes: tracker.received_bytes(),
+            outcome,
+            rows,
+        }
+    }
+}
+
+/// A stage of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Row {
+    /// Which.
+    pub stage: Stage,
+    /// The address that was dialled, for a connect.
+    pub address: Option<SocketAddr>,
+    /// When it was entered, from the beginning of the call.
+    pub start: Duration,
+    /// How long it took, or has taken so far.
+    pub duration: Duration,
+    /// How it ended.
+    pub end: RowEnd,
+}
+
+/// How a stage ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RowEnd {
+    /// It has not.
+    Open,
+    /// Well.
+    Left,
+    /// It failed.
+    Failed(Kind),
+    /// Neither: the caller went away, or another connection took the request.
+    Abandoned,
+}
+
+/// How an attempt or a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It has not.
+    Pending,
+    /// With an answer that is no failure.
+    Answered(StatusCode),
+    /// It failed.
+    Failed {
+        /// Where; none if a guard refused it.
+        hop: Option<Hop>,
+        /// How.
+        kind: Kind,
+        /// Whether it may have happened.
+        effect: Effect,
+        /// Which limit ran out, if one did.
+        expired: Option<Waited>,
+        /// The status, if there was an answer.
+        status: Option<StatusCode>,
+    },
+    /// The caller went away.
+    Cancelled,
+}
+
+impl From<Diagnosis> for Outcome {
+    fn from(diagnosis: Diagnosis) -> Self {
+        Self::Failed {
+            hop: diagnosis.hop,
+            kind: diagnosis.kind,
+            effect: diagnosis.effect,
+            expired: diagnosis.expired,
+            status: diagnosis.status,
+        }
+    }
+}
+
+fn rows(tracker: &Tracker, facts: &Facts, call: &Call) -> Vec<Row> {
+    let offset = tracker.started().saturating_duration_since(call.started());
+    let mut dials = facts.dials.iter().copied();
+    let mut overcome = facts.overcome.iter().copied();
+    let failed = tracker
+        .failure()
+        .map_or(Kind::Other, |failure| failure.kind);
+    let mut rows: Vec<Row> = Vec::new();
+    for (stage, event, at) in tracker.events() {
+        match event {
+            Event::Entered => rows.push(Row {
+                stage,
+                address: (stage == Stage::Connect).then(|| dials.next()).flatten(),
+                start: offset + at,
+                duration: Duration::ZERO,
+                end: RowEnd::Open,
+            }),
+            Event::Ended(end) => {
+                let open = |row: &&mut Row| row.stage == stage && row.end == RowEnd::Open;
+                if let Some(row) = rows.iter_mut().rev().find(open) {
+                    row.duration = (offset + at).saturating_sub(row.start);
+                    row.end = match end {
+                        End::Left => RowEnd::Left,
+                        End::Failed => RowEnd::Failed(overcome.next().unwrap_or(failed)),
+                        End::Abandoned => RowEnd::Abandoned,
+                    };
+                }
+            }
+        }
+    }
+    let now = call.elapsed();
+    for row in rows.iter_mut().filter(|row| row.end == RowEnd::Open) {
+        row.duration = now.saturating_sub(row.start);
+        if tracker.ended().is_some() {
+            // Two hands wrote at once, and the end stands before the beginning.
+            row.end = RowEnd::Left;
+        }
+    }
+    rows
+}
