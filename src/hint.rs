@@ -13,7 +13,19 @@ use sfv::{List, ListEntry, Parameters, Parser};
 
 /// How long the server asks us to stay away; zero is "come back at once".
 pub(crate) fn hint(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    readable(headers, &RETRY_AFTER, |text| retry_after(text, now)).or_else(|| rate_limit(headers))
+    retry_after(headers, || now).or_else(|| rate_limit(headers))
+}
+
+/// The same by `Retry-After` alone; the clock is read only if it is there.
+pub(crate) fn retry_after(
+    headers: &HeaderMap,
+    now: impl FnOnce() -> SystemTime,
+) -> Option<Duration> {
+    if !headers.contains_key(RETRY_AFTER) {
+        return None;
+    }
+    let now = now();
+    readable(headers, &RETRY_AFTER, |text| delay(text, now))
 }
 
 /// A server's plain order, such as Stripe's `Stripe-Should-Retry`, that overrides the status.
@@ -30,7 +42,7 @@ pub(crate) fn should_retry(headers: &HeaderMap, name: &HeaderName) -> Option<boo
 }
 
 /// The first of a field's lines that says something, without the white space around it.
-fn readable<T>(
+pub(crate) fn readable<T>(
     headers: &HeaderMap,
     name: &HeaderName,
     read: impl Fn(&str) -> Option<T>,
@@ -43,14 +55,19 @@ fn readable<T>(
 }
 
 /// `delay-seconds` or one of the three forms of an HTTP date.
-fn retry_after(text: &str, now: SystemTime) -> Option<Duration> {
-    // Digits alone: `parse` would take a plus sign, which the grammar does not know.
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // Digits fail to parse only by being too many.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+fn delay(text: &str, now: SystemTime) -> Option<Duration> {
+    seconds(text).or_else(|| {
+        let date = httpdate::parse_http_date(text).ok()?;
+        Some(date.duration_since(now).unwrap_or(Duration::ZERO))
+    })
+}
+
+/// `delay-seconds` (RFC 9110 §10.2.3, RFC 9111 §1.2.2). Digits alone: `parse` would take a plus sign,
+/// which the grammar does not know.
+pub(crate) fn seconds(text: &str) -> Option<Duration> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Digits fail to parse only by being too many.
+    digits.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
 }
 
 /// The longest wait among the quotas that are used up (draft-ietf-httpapi-ratelimit-headers).

@@ -14,7 +14,6 @@ mod world;
 
 use std::error::Error as StdError;
 use std::fmt::Display;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -115,8 +114,7 @@ async fn good_call(world: &World) -> Result<()> {
 }
 
 fn draw(timeline: &Timeline) {
-    let colour = std::io::stdout().is_terminal();
-    println!("{}", timeline.waterfall().coloured(colour));
+    println!("{}", timeline.waterfall().for_terminal(&std::io::stdout()));
 }
 
 fn print_report(case: &Case, report: &Report, reqwest: &str) {

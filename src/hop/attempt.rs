@@ -7,6 +7,7 @@ use http::{StatusCode, Version};
 
 use super::facts::Facts;
 use super::log::{End, Event};
+use super::said::Said;
 use super::timeline::Stage;
 use super::tracker::Tracker;
 use super::{Diagnosis, Effect, Hop, Kind};
@@ -32,6 +33,8 @@ pub struct Attempt {
     pub via: Option<String>,
     /// The peer that answered, or that was tried last.
     pub peer: Option<SocketAddr>,
+    /// This end of the connection that answered, if it is known; its port tells connections apart.
+    pub local: Option<SocketAddr>,
     /// Whether a connection was used that had been made before.
     pub reused: bool,
     /// How old the connection was that answered; zero for one that was made for it.
@@ -50,6 +53,8 @@ pub struct Attempt {
     pub sent_bytes: u64,
     /// Bytes of the response body that arrived.
     pub received_bytes: u64,
+    /// What the head of the answer says of the way that it took.
+    pub said: Option<Said>,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -79,6 +84,7 @@ impl Attempt {
             start,
             duration: end.saturating_duration_since(tracker.started()),
             peer: facts.peer.or_else(|| facts.dials.last().copied()),
+            local: facts.local,
             reused: tracker.is_tracked() && tracker.is_taken() && !connected,
             connection_age: facts.connection_age,
             version: facts.version,
@@ -88,9 +94,19 @@ impl Attempt {
             taken: tracker.is_taken(),
             sent_bytes: tracker.sent_bytes(),
             received_bytes: tracker.received_bytes(),
+            said: facts.said.map(|said| *said),
             outcome,
             rows,
         }
+    }
+
+    /// How much of the wait for the answer was the service's time, by its own word
+    /// ([`Said::service_time`]); the rest was the way there and back. Never more than the wait.
+    #[must_use]
+    pub fn service_time(&self) -> Option<Duration> {
+        let said = self.said.as_ref()?.service_time()?;
+        let wait = self.rows.iter().rfind(|row| row.stage == Stage::Wait)?;
+        Some(said.min(wait.duration))
     }
 }
 

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::kind::Kind;
+use super::said::Said;
 
 /// What an attempt found out besides its stages.
 #[derive(Clone, Debug, Default)]
@@ -27,4 +28,8 @@ pub(crate) struct Facts {
     pub(crate) stale: bool,
     /// What was left of the answer's TTL, and whether it came from the cache.
     pub(crate) dns: Option<(Duration, bool)>,
+    /// This end of the connection that was used.
+    pub(crate) local: Option<SocketAddr>,
+    /// What the head of the answer says of its way.
+    pub(crate) said: Option<Box<Said>>,
 }

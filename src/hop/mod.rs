@@ -14,6 +14,7 @@ mod kind;
 mod log;
 mod names;
 mod note;
+mod said;
 mod state;
 mod status;
 pub(crate) mod timeline;
@@ -26,6 +27,7 @@ pub use self::attempt::{Attempt, Outcome, Row, RowEnd};
 pub use self::kind::{Effect, Fault, Kind};
 pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};
+pub use self::said::{Metric, Proxy, Said};
 pub use self::timeline::{Stage, Timeline};
 pub use self::waterfall::Waterfall;
 

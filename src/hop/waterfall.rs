@@ -1,21 +1,22 @@
 //! The timeline drawn: a row a stage, a bar, a time, and a mark at the stage that failed.
 
+use std::ffi::OsString;
 use std::fmt;
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::attempt::{Attempt, Outcome, Row, RowEnd};
 use super::note::{Note, short};
-use super::timeline::Timeline;
+use super::said::Said;
+use super::timeline::{Stage, Timeline};
 
 /// A timeline as a picture of at most 80 columns.
 ///
 /// # Example
 ///
 /// ```no_run
-/// use std::io::IsTerminal;
-///
 /// # fn f(timeline: sevenhops::Timeline) {
-/// println!("{}", timeline.waterfall().coloured(std::io::stdout().is_terminal()));
+/// println!("{}", timeline.waterfall().for_terminal(&std::io::stdout()));
 /// # }
 /// ```
 #[derive(Debug)]
@@ -32,12 +33,19 @@ impl<'t> Waterfall<'t> {
         }
     }
 
-    /// Draws in colour; off by default, so that logs and files stay plain. The variable `NO_COLOR`
-    /// has the last word.
+    /// Draws in colour, whatever it is drawn on; off by default, so that logs and files stay plain.
     #[must_use]
     pub fn coloured(mut self, yes: bool) -> Self {
-        self.coloured = yes && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        self.coloured = yes;
         self
+    }
+
+    /// Draws in colour if `out` is a terminal that shows colours and whose user wants them: not a `dumb`
+    /// one by `TERM`, and `NO_COLOR` is unset or empty (<https://no-color.org>).
+    #[must_use]
+    pub fn for_terminal(self, out: &impl IsTerminal) -> Self {
+        let coloured = shows_colour(out.is_terminal(), |name| std::env::var_os(name));
+        self.coloured(coloured)
     }
 
     fn paint(&self, f: &mut fmt::Formatter<'_>, colour: &str, text: &str) -> fmt::Result {
@@ -82,11 +90,21 @@ impl<'t> Waterfall<'t> {
         } else if let Some((_, true)) = attempt.dns {
             head.push_str(" · dns cached");
         }
+        if let Some(said) = &attempt.said {
+            head.push_str(&heard(said));
+        }
         head.push_str(&format!(" · {}", describe(&attempt.outcome)));
         f.write_str(&wrap(&head))?;
         for row in &attempt.rows {
             f.write_str("\n")?;
             self.row(f, row, total)?;
+            let mut left = MARK;
+            if let Some(service) = attempt.service_time().filter(|_| row.stage == Stage::Wait) {
+                let service = format!(" (service {})", short(service));
+                left = left.saturating_sub(service.chars().count()).max(1);
+                f.write_str(&service)?;
+            }
+            self.mark(f, row, left)?;
         }
         Ok(())
     }
@@ -97,24 +115,24 @@ impl<'t> Waterfall<'t> {
     }
 
     fn row(&self, f: &mut fmt::Formatter<'_>, row: &Row, total: Duration) -> fmt::Result {
-        let (colour, mark) = match row.end {
-            RowEnd::Failed(kind) => (RED, format!("✗ {kind}")),
-            RowEnd::Abandoned => (GREY, "abandoned".to_owned()),
-            RowEnd::Open => (GREY, "…".to_owned()),
-            RowEnd::Left => (GREEN, String::new()),
-        };
         let (before, bar) = place(row, total);
         let label = format!("    {:<8}", row.stage.as_str());
         f.write_str(&label)?;
         f.write_str(&" ".repeat(before))?;
-        self.paint(f, colour, &"█".repeat(bar))?;
+        self.paint(f, colour(row.end), &"█".repeat(bar))?;
         f.write_str(&" ".repeat(BAR - before - bar))?;
-        write!(f, " {:>9}", short(row.duration))?;
-        if !mark.is_empty() {
-            f.write_str(" ")?;
-            self.paint(f, colour, &clip(&mark, MARK))?;
-        }
-        Ok(())
+        write!(f, " {:>9}", short(row.duration))
+    }
+
+    fn mark(&self, f: &mut fmt::Formatter<'_>, row: &Row, left: usize) -> fmt::Result {
+        let mark = match row.end {
+            RowEnd::Failed(kind) => format!("✗ {kind}"),
+            RowEnd::Abandoned => "abandoned".to_owned(),
+            RowEnd::Open => "…".to_owned(),
+            RowEnd::Left => return Ok(()),
+        };
+        f.write_str(" ")?;
+        self.paint(f, colour(row.end), &clip(&mark, left))
     }
 }
 
@@ -160,6 +178,40 @@ fn describe(outcome: &Outcome) -> String {
             format!("{status}{verb}: {kind}, effect {effect}")
         }
     }
+}
+
+/// What the far side says of the way, each fact behind a separator.
+fn heard(said: &Said) -> String {
+    let mut facts = String::new();
+    if !said.via.is_empty() {
+        facts.push_str(&format!("{BETWEEN}passed on by {}", said.via.join(", ")));
+    }
+    if let Some(age) = said.age.filter(|_| said.is_cached()) {
+        facts.push_str(&format!("{BETWEEN}out of a cache, {} old", short(age)));
+    }
+    for proxy in &said.proxies {
+        if let Some(error) = &proxy.error {
+            facts.push_str(&format!("{BETWEEN}{} says {error}", proxy.name));
+        }
+    }
+    if let Some(wait) = said.retry_after {
+        facts.push_str(&format!("{BETWEEN}come back after {}", short(wait)));
+    }
+    facts
+}
+
+const fn colour(end: RowEnd) -> &'static str {
+    match end {
+        RowEnd::Failed(_) => RED,
+        RowEnd::Left => GREEN,
+        RowEnd::Abandoned | RowEnd::Open => GREY,
+    }
+}
+
+/// Whether to draw in colour, by what it is drawn on and by the environment.
+fn shows_colour(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    terminal && !unwanted && variable("TERM").is_none_or(|value| value != "dumb")
 }
 
 /// Where the bar of a row begins and how long it is; every row gets at least a mark.
@@ -211,7 +263,7 @@ fn clip(text: &str, width: usize) -> String {
 const WIDTH: usize = 80;
 const BETWEEN: &str = " · ";
 const BAR: usize = 34;
-/// What is left of a row behind label, bar and time.
+/// What is left of a row behind label, bar, time and a space.
 const MARK: usize = WIDTH - 12 - BAR - 10 - 1;
 const RED: &str = "31";
 const GREEN: &str = "32";
@@ -220,7 +272,6 @@ const GREY: &str = "90";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::hop::Stage;
 
     fn row(start: u64, duration: u64) -> Row {
         Row {
@@ -229,6 +280,28 @@ mod tests {
             start: Duration::from_millis(start),
             duration: Duration::from_millis(duration),
             end: RowEnd::Left,
+        }
+    }
+
+    #[test]
+    fn colour_is_for_terminals_that_show_it_and_users_who_want_it() {
+        for (terminal, no_color, term, expected) in [
+            (true, None, Some("xterm-256color"), true),
+            (true, None, None, true),
+            (true, Some(""), None, true),
+            (true, Some("1"), None, false),
+            (true, Some("0"), Some("xterm"), false),
+            (true, None, Some("dumb"), false),
+            (false, None, Some("xterm"), false),
+            (false, Some(""), None, false),
+        ] {
+            let variable = |name: &str| match name {
+                "NO_COLOR" => no_color.map(OsString::from),
+                "TERM" => term.map(OsString::from),
+                _ => None,
+            };
+            let shown = shows_colour(terminal, variable);
+            assert_eq!(shown, expected, "{terminal} {no_color:?} {term:?}");
         }
     }
 

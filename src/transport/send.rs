@@ -292,8 +292,9 @@ impl Way<'_> {
         let tracker = self.tracker;
         let peer = response.remote_addr().unwrap_or(address);
         let own = tracker.is_own_connection();
-        let local = response.extensions().get::<HttpInfo>();
-        let used = local.and_then(|info| self.place.connection(address.ip(), info.local_addr()));
+        let info = response.extensions().get::<HttpInfo>();
+        let local = info.map(HttpInfo::local_addr);
+        let used = local.and_then(|local| self.place.connection(address.ip(), local));
         tracker.spans().peer(peer);
         if let Some(set_up) = used.as_ref().and_then(|used| used.link.as_ref())
             && !own
@@ -302,6 +303,7 @@ impl Way<'_> {
         }
         tracker.facts(|facts| {
             facts.peer = Some(peer);
+            facts.local = local;
             facts.version = Some(response.version());
             facts.connection_age = used
                 .as_ref()

@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::{Scoped, Tracker, scope};
-use crate::hop::{Diagnosis, Hop, Keyed, Kind, diagnose, effect_of};
+use crate::hop::{Diagnosis, Hop, Keyed, Kind, Said, diagnose, effect_of};
 use crate::limit::Waited;
 
 pin_project! {
@@ -222,6 +222,10 @@ impl Whole {
 impl Running {
     fn head<R>(&self, response: &Response<R>) {
         let status = response.status();
+        if let Some(said) = Said::read(response.headers(), clock::wall) {
+            self.tracker
+                .facts(|facts| facts.said = Some(Box::new(said)));
+        }
         let judged = Diagnosis::status(status, response.headers(), self.keyed);
         self.tracker.spans().answered(status, response.version());
         self.tracker.head(status, judged);

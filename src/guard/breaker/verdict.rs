@@ -32,10 +32,12 @@ impl Judge {
             (Hop::Encode | Hop::Dns | Hop::Decode, _) => Verdict::Ignored,
             // The caller's own body broke off, or its bound on ours was passed.
             (_, Kind::Body | Kind::TooLarge) => Verdict::Ignored,
-            (Hop::Server, Kind::Throttled) if !self.throttled_counts => Verdict::Ignored,
+            (Hop::Gateway | Hop::Server, Kind::Throttled) if !self.throttled_counts => {
+                Verdict::Ignored
+            }
             // It understood the request well enough to decline it.
             (
-                Hop::Server,
+                Hop::Gateway | Hop::Server,
                 Kind::Unauthorized
                 | Kind::Rejected
                 | Kind::InProgress
@@ -124,6 +126,9 @@ mod tests {
             ignored,
             [
                 (Hop::Send, Kind::Body, Verdict::Ignored),
+                (Hop::Gateway, Kind::Throttled, Verdict::Ignored),
+                (Hop::Gateway, Kind::Unauthorized, Verdict::Success),
+                (Hop::Gateway, Kind::Rejected, Verdict::Success),
                 (Hop::Server, Kind::Throttled, Verdict::Ignored),
                 (Hop::Server, Kind::Unauthorized, Verdict::Success),
                 (Hop::Server, Kind::Rejected, Verdict::Success),

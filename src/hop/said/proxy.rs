@@ -1,0 +1,106 @@
+//! `Proxy-Status` (RFC 9209): what middleboxes say of an answer.
+
+use http::StatusCode;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use sfv::{BareItem, List, ListEntry, Parser};
+
+use super::list::{MOST_BYTES, MOST_LINES};
+use super::{MOST_ENTRIES, MOST_NAME};
+
+/// What a middlebox says of an answer. Its details are not kept: they are free text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Proxy {
+    /// Its own name.
+    pub name: String,
+    /// What went wrong between it and the next one (RFC 9209 §2.3), if something did.
+    pub error: Option<String>,
+    /// The status that it received from the next one.
+    pub received_status: Option<StatusCode>,
+}
+
+impl Proxy {
+    /// Whether it made an answer of this failing status itself.
+    ///
+    /// Most errors are said only by those who could not pass an answer on. Those about an answer that
+    /// broke off or was too much may also mark one that was passed on; then it keeps its status, and
+    /// of a server's error the proxy says that it received it.
+    pub(crate) fn made(&self, status: StatusCode) -> bool {
+        let Some(error) = self.error.as_deref() else {
+            return false;
+        };
+        let about_the_answer =
+            error.starts_with("http_response_") && error != "http_response_timeout";
+        let passed_on = !status.is_server_error() || self.received_status == Some(status);
+        !(about_the_answer && passed_on)
+    }
+
+    /// Whether its error leaves open that it had sent the request on: all do, but those by which a proxy
+    /// declines.
+    pub(crate) fn may_have_sent(&self) -> bool {
+        let error = self.error.as_deref();
+        error.is_some_and(|error| !DECLINED.contains(&error))
+    }
+}
+
+pub(crate) fn proxies(headers: &HeaderMap) -> Vec<Proxy> {
+    if !headers.contains_key(&PROXY_STATUS) {
+        return Vec::new();
+    }
+    // A list may be split over several lines (RFC 9651 §4.2).
+    let lines = headers.get_all(&PROXY_STATUS).into_iter();
+    let lines: Vec<&[u8]> = lines
+        .take(MOST_LINES)
+        .map(HeaderValue::as_bytes)
+        .filter(|line| line.len() <= MOST_BYTES)
+        .collect();
+    let list = Parser::new(&lines.join(&b", "[..])).parse::<List>();
+    let entries = list.unwrap_or_default();
+    entries
+        .iter()
+        .filter_map(proxy)
+        .take(MOST_ENTRIES)
+        .collect()
+}
+
+fn proxy(entry: &ListEntry) -> Option<Proxy> {
+    let ListEntry::Item(item) = entry else {
+        return None;
+    };
+    let error = item.params.get("error").and_then(BareItem::as_token);
+    let received = item.params.get("received-status");
+    let received = received.and_then(BareItem::as_integer);
+    Some(Proxy {
+        name: name(&item.bare_item)?,
+        error: error.map(|error| plain(error.as_str())),
+        received_status: received.and_then(|status| {
+            let status = u16::try_from(i64::from(status)).ok()?;
+            StatusCode::from_u16(status).ok()
+        }),
+    })
+}
+
+/// A token, or a string.
+fn name(item: &BareItem) -> Option<String> {
+    let token = item.as_token().map(sfv::TokenRef::as_str);
+    let text = token.or_else(|| item.as_string().map(sfv::StringRef::as_str))?;
+    Some(plain(text)).filter(|name| !name.is_empty())
+}
+
+/// The first word, up to a bound.
+fn plain(text: &str) -> String {
+    let word = text.chars().take_while(char::is_ascii_graphic);
+    word.take(MOST_NAME).collect()
+}
+
+/// The errors (RFC 9209 §2.3) that come before anything is sent, of those that a proxy says with a 4xx.
+const DECLINED: [&str; 7] = [
+    "connection_limit_reached",
+    "destination_ip_prohibited",
+    "destination_not_found",
+    "http_request_denied",
+    "http_request_error",
+    "proxy_configuration_error",
+    "proxy_internal_response",
+];
+pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

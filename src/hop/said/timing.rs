@@ -1,0 +1,64 @@
+//! `Server-Timing` (W3C): what the far side measured.
+
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderName};
+
+use super::list::{is_token, members, parts};
+use super::{MOST_ENTRIES, MOST_NAME};
+
+/// One of the times in `Server-Timing`. Its description is not kept: it is free text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Metric {
+    /// What was measured: `db`, `cache`, `total`.
+    pub name: String,
+    /// How long it took; none for a metric that only says that something was the case.
+    pub duration: Option<Duration>,
+}
+
+pub(super) fn timings(headers: &HeaderMap) -> Vec<Metric> {
+    let members = members(headers, &SERVER_TIMING, false);
+    members.filter_map(metric).take(MOST_ENTRIES).collect()
+}
+
+/// `name;dur=12.3;desc="…"`; of several `dur` the first counts.
+fn metric(member: &str) -> Option<Metric> {
+    let mut parts = parts(member, b';', false);
+    let name = parts.next().filter(|name| is_token(name))?;
+    if name.len() > MOST_NAME {
+        return None;
+    }
+    let mut durations = parts.filter_map(|param| {
+        let (key, value) = param.split_once('=')?;
+        key.trim_end_matches([' ', '\t'])
+            .eq_ignore_ascii_case("dur")
+            .then(|| value.trim_start_matches([' ', '\t']))
+    });
+    Some(Metric {
+        name: name.to_owned(),
+        duration: durations.next().and_then(millis),
+    })
+}
+
+/// A number of milliseconds, also in quotes. Digits first: `parse` would take a sign, `inf` and `nan`.
+fn millis(text: &str) -> Option<Duration> {
+    let text = text
+        .strip_prefix('"')
+        .and_then(|quoted| quoted.strip_suffix('"'))
+        .unwrap_or(text);
+    if !text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
+        return None;
+    }
+    let millis: f64 = text.parse().ok()?;
+    Duration::try_from_secs_f64(millis / 1e3)
+        .ok()
+        .filter(|took| *took <= LONGEST)
+}
+
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// No call takes longer.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
