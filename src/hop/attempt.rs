@@ -165,6 +165,31 @@ pub enum Outcome {
     Cancelled,
 }
 
+impl Outcome {
+    /// The value of `error.type`, where it failed.
+    #[cfg(any(feature = "har", feature = "serde"))]
+    pub(super) fn error_type(&self) -> Option<std::borrow::Cow<'static, str>> {
+        let Self::Failed {
+            hop,
+            kind,
+            effect,
+            expired,
+            status,
+        } = *self
+        else {
+            return None;
+        };
+        let diagnosis = Diagnosis {
+            hop,
+            kind,
+            effect,
+            expired,
+            status,
+        };
+        Some(diagnosis.error_type())
+    }
+}
+
 impl From<Diagnosis> for Outcome {
     fn from(diagnosis: Diagnosis) -> Self {
         Self::Failed {

@@ -20,6 +20,8 @@ mod status;
 pub(crate) mod timeline;
 pub(crate) mod tracker;
 mod waterfall;
+#[cfg(feature = "serde")]
+mod written;
 
 use std::fmt;
 

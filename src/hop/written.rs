@@ -1,0 +1,247 @@
+//! A timeline as data (feature `serde`): snake_case fields, in a form that does not change under those
+//! who read it.
+//!
+//! Times are whole microseconds and say so in their names; words are those of the waterfall and the
+//! spans. What is not known does not stand there.
+
+use std::time::Duration;
+
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+use super::attempt::{Attempt, Outcome, Row, RowEnd};
+use super::note::{NotRepeated, Note, What};
+use super::said::{Metric, Proxy, Said};
+use super::{Effect, Hop, Kind, Stage, Timeline};
+use crate::clock;
+use crate::limit::Waited;
+
+/// As JSON:
+///
+/// ```json
+/// {
+///   "method": "GET", "url": "https://api.test/v1", "started_at": "2026-01-02T03:04:05.000006Z",
+///   "duration_us": 43000, "effect": "done", "outcome": {"end": "answered", "status": 200},
+///   "attempts": [{"number": 1, "start_us": 0, "duration_us": 43000, "rows": [], "reused": false,
+///     "dns_stale": false, "taken": true, "sent_bytes": 0, "received_bytes": 2,
+///     "outcome": {"end": "answered", "status": 200}}],
+///   "notes": []
+/// }
+/// ```
+///
+/// Times are whole microseconds; what is not known does not stand there.
+impl Serialize for Timeline {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = Fields::of(serializer)?;
+        fields.put("method", self.method().as_str())?;
+        fields.put("url", self.url())?;
+        fields.known("route", self.route())?;
+        fields.put("started_at", clock::rfc3339(self.started_at()))?;
+        fields.put("duration_us", micros(self.elapsed()))?;
+        fields.put("effect", self.effect())?;
+        fields.put("outcome", self.outcome().unwrap_or(Outcome::Pending))?;
+        fields.put("attempts", self.attempts())?;
+        fields.put("notes", self.notes())?;
+        fields.known("not_repeated", self.not_repeated())?;
+        fields.end()
+    }
+}
+
+impl Serialize for Attempt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = Fields::of(serializer)?;
+        fields.put("number", self.number)?;
+        fields.known("url", self.url.as_ref())?;
+        fields.put("start_us", micros(self.start))?;
+        fields.put("duration_us", micros(self.duration))?;
+        fields.put("rows", &self.rows)?;
+        fields.known("via", self.via.as_ref())?;
+        fields.known("peer", self.peer)?;
+        fields.known("local", self.local)?;
+        fields.put("reused", self.reused)?;
+        fields.known("connection_age_us", self.connection_age.map(micros))?;
+        fields.known(
+            "version",
+            self.version.map(|version| format!("{version:?}")),
+        )?;
+        fields.known("tls", self.tls)?;
+        fields.put("dns_stale", self.dns_stale)?;
+        fields.known("dns_ttl_us", self.dns.map(|(ttl, _)| micros(ttl)))?;
+        fields.known("dns_cached", self.dns.map(|(_, cached)| cached))?;
+        fields.put("taken", self.taken)?;
+        fields.put("sent_bytes", self.sent_bytes)?;
+        fields.put("received_bytes", self.received_bytes)?;
+        fields.known("said", self.said.as_ref())?;
+        fields.known("service_us", self.service_time().map(micros))?;
+        fields.put("outcome", self.outcome)?;
+        fields.end()
+    }
+}
+
+impl Serialize for Row {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (end, kind) = match self.end {
+            RowEnd::Open => ("open", None),
+            RowEnd::Left => ("left", None),
+            RowEnd::Failed(kind) => ("failed", Some(kind)),
+            RowEnd::Abandoned => ("abandoned", None),
+        };
+        let mut fields = Fields::of(serializer)?;
+        fields.put("stage", self.stage)?;
+        fields.known("address", self.address)?;
+        fields.put("start_us", micros(self.start))?;
+        fields.put("duration_us", micros(self.duration))?;
+        fields.put("end", end)?;
+        fields.known("kind", kind)?;
+        fields.end()
+    }
+}
+
+impl Serialize for Outcome {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = Fields::of(serializer)?;
+        match self {
+            Self::Pending => fields.put("end", "pending")?,
+            Self::Cancelled => fields.put("end", "cancelled")?,
+            Self::Answered(status) => {
+                fields.put("end", "answered")?;
+                fields.put("status", status.as_u16())?;
+            }
+            Self::Failed {
+                hop,
+                kind,
+                effect,
+                expired,
+                status,
+            } => {
+                fields.put("end", "failed")?;
+                fields.known("hop", *hop)?;
+                fields.put("kind", *kind)?;
+                fields.put("effect", *effect)?;
+                fields.known("error_type", self.error_type())?;
+                fields.known("expired", expired.map(Waited::as_str))?;
+                fields.known("status", status.map(|status| status.as_u16()))?;
+            }
+        }
+        fields.end()
+    }
+}
+
+impl Serialize for Note {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = Fields::of(serializer)?;
+        fields.put("attempts", self.attempts)?;
+        fields.put("at_us", micros(self.at))?;
+        match &self.what {
+            What::Waited { wait, asked } => {
+                fields.put("what", "waited")?;
+                fields.put("wait_us", micros(*wait))?;
+                fields.put("asked", asked)?;
+            }
+            What::Redirected { status, url } => {
+                fields.put("what", "redirected")?;
+                fields.put("status", status.as_u16())?;
+                fields.put("url", url)?;
+            }
+            What::Replayed => fields.put("what", "replayed")?,
+            What::Refused(guard) => {
+                fields.put("what", "refused")?;
+                fields.put("guard", guard.to_string())?;
+            }
+        }
+        fields.end()
+    }
+}
+
+/// The reason by a name, and as the sentence that it is shown as.
+impl Serialize for NotRepeated {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let reason = match self {
+            Self::Lasting => "lasting",
+            Self::Unsafe { .. } => "unsafe",
+            Self::KeyExpires { .. } => "key_expires",
+            Self::Unready => "unready",
+            Self::NotReplayable => "not_replayable",
+            Self::AttemptsSpent { .. } => "attempts_spent",
+            Self::BudgetEmpty => "budget_empty",
+            Self::NoTime { .. } => "no_time",
+            Self::ServerSaysNo => "server_says_no",
+            Self::SwitchedOff => "switched_off",
+            Self::OtherDestination => "other_destination",
+            Self::CallerRepeats => "caller_repeats",
+            Self::Refused(_) => "refused",
+        };
+        let mut fields = Fields::of(serializer)?;
+        fields.put("reason", reason)?;
+        fields.put("text", self.to_string())?;
+        fields.end()
+    }
+}
+
+impl Serialize for Said {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = Fields::of(serializer)?;
+        fields.put("timings", &self.timings)?;
+        fields.put("proxies", &self.proxies)?;
+        fields.put("via", &self.via)?;
+        fields.known("age_us", self.age.map(micros))?;
+        fields.known("retry_after_us", self.retry_after.map(micros))?;
+        fields.end()
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = Fields::of(serializer)?;
+        fields.put("name", &self.name)?;
+        fields.known("duration_us", self.duration.map(micros))?;
+        fields.end()
+    }
+}
+
+impl Serialize for Proxy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = Fields::of(serializer)?;
+        fields.put("name", &self.name)?;
+        fields.known("error", self.error.as_ref())?;
+        let received = self.received_status.map(|status| status.as_u16());
+        fields.known("received_status", received)?;
+        fields.end()
+    }
+}
+
+macro_rules! words {
+    ($($word:ty),*) => {
+        $(impl Serialize for $word {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        })*
+    };
+}
+
+words!(Hop, Kind, Effect, Stage);
+
+/// The fields of an object, without those that are not known.
+struct Fields<S: Serializer>(S::SerializeMap);
+
+impl<S: Serializer> Fields<S> {
+    fn of(serializer: S) -> Result<Self, S::Error> {
+        serializer.serialize_map(None).map(Self)
+    }
+
+    fn put(&mut self, name: &'static str, value: impl Serialize) -> Result<(), S::Error> {
+        self.0.serialize_entry(name, &value)
+    }
+
+    fn known(&mut self, name: &'static str, value: Option<impl Serialize>) -> Result<(), S::Error> {
+        value.map_or(Ok(()), |value| self.put(name, value))
+    }
+
+    fn end(self) -> Result<S::Ok, S::Error> {
+        self.0.end()
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
