@@ -4,6 +4,8 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "har")]
+use http::HeaderName;
 use http::{HeaderMap, StatusCode};
 
 use crate::guard::idempotency::Key;
@@ -38,6 +40,8 @@ pub struct Options {
     pub(crate) no_key: bool,
     pub(crate) honours_keys: Option<bool>,
     pub(crate) inherited: Inherited,
+    #[cfg(feature = "har")]
+    pub(crate) headers: Option<Arc<[HeaderName]>>,
 }
 
 /// What a caller in another process passed on.
@@ -134,6 +138,27 @@ impl Options {
     #[must_use]
     pub fn honours_keys(mut self, yes: bool) -> Self {
         self.honours_keys = Some(yes);
+        self
+    }
+
+    /// Keeps the headers of each attempt for [`Timeline::to_har`](crate::Timeline::to_har), as the guards
+    /// leave them: all names, and the values of those that are known to be harmless and of those named
+    /// here. Never the value of one that is marked sensitive, carries the idempotency key, or sounds like
+    /// a secret (`auth`, `cookie`, `key`, `token` and their like), whatever is named.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use http::HeaderName;
+    /// use sevenhops::Options;
+    ///
+    /// let options = Options::new().keep_headers([HeaderName::from_static("x-request-id")]);
+    /// # drop(options);
+    /// ```
+    #[cfg(feature = "har")]
+    #[must_use]
+    pub fn keep_headers(mut self, shown: impl Into<Arc<[HeaderName]>>) -> Self {
+        self.headers = Some(shown.into());
         self
     }
 

@@ -218,7 +218,7 @@ impl Call {
                 None => effect_of(&tracker),
             };
             // That a redirect's GET was answered does not say that the POST was done.
-            if tracker.facts(|facts| facts.other_method) {
+            if tracker.facts(|facts| facts.method.is_some()) {
                 effect.min(Effect::Possible)
             } else {
                 effect

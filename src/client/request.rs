@@ -201,6 +201,14 @@ impl RequestBuilder {
         self
     }
 
+    /// Keeps the headers for an HTTP archive: see
+    /// [`Options::keep_headers`](crate::Options::keep_headers).
+    #[cfg(feature = "har")]
+    pub fn keep_headers(mut self, shown: impl Into<Arc<[HeaderName]>>) -> Self {
+        self.options = self.options.keep_headers(shown);
+        self
+    }
+
     /// Takes over what the caller of this process passed on: see
     /// [`Options::inherit`](crate::Options::inherit).
     pub fn inherit(mut self, headers: &HeaderMap) -> Self {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use http::{StatusCode, Version};
+use http::{Method, StatusCode, Version};
 
 use super::facts::Facts;
 use super::log::{End, Event};
@@ -15,11 +15,13 @@ use crate::call::Call;
 use crate::limit::Waited;
 
 /// One try of a call on the wire.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Attempt {
     /// Counted from 1.
     pub number: usize,
+    /// The method, where a redirect led to another than the call's.
+    pub method: Option<Method>,
     /// The URL, without what may be secret, where a redirect led to another than the call's.
     pub url: Option<String>,
     /// When it began, from the beginning of the call.
@@ -57,6 +59,8 @@ pub struct Attempt {
     pub said: Option<Said>,
     /// How it ended.
     pub outcome: Outcome,
+    #[cfg(feature = "har")]
+    pub(super) kept: Option<Box<super::har::Kept>>,
 }
 
 impl Attempt {
@@ -79,6 +83,7 @@ impl Attempt {
             .is_some_and(|row| row.end != RowEnd::Abandoned);
         Self {
             number,
+            method: facts.method,
             url: facts.url,
             via: facts.via,
             start,
@@ -95,6 +100,8 @@ impl Attempt {
             sent_bytes: tracker.sent_bytes(),
             received_bytes: tracker.received_bytes(),
             said: facts.said.map(|said| *said),
+            #[cfg(feature = "har")]
+            kept: facts.kept,
             outcome,
             rows,
         }
@@ -141,10 +148,11 @@ pub enum RowEnd {
 }
 
 /// How an attempt or a call ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
     /// It has not.
+    #[default]
     Pending,
     /// With an answer that is no failure.
     Answered(StatusCode),

@@ -16,8 +16,8 @@ pub(crate) struct Facts {
     /// The peer that answered.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) version: Option<http::Version>,
-    /// Whether a redirect had changed the method.
-    pub(crate) other_method: bool,
+    /// The method, if a redirect had changed it.
+    pub(crate) method: Option<http::Method>,
     /// The version of TLS on the connection that was used.
     pub(crate) tls: Option<&'static str>,
     /// The proxy that it went through, without credentials.
@@ -32,4 +32,7 @@ pub(crate) struct Facts {
     pub(crate) local: Option<SocketAddr>,
     /// What the head of the answer says of its way.
     pub(crate) said: Option<Box<Said>>,
+    /// The headers, where somebody asked for them.
+    #[cfg(feature = "har")]
+    pub(crate) kept: Option<Box<super::har::Kept>>,
 }

@@ -10,6 +10,8 @@ mod diagnosis;
 mod ear;
 mod evidence;
 mod facts;
+#[cfg(feature = "har")]
+mod har;
 mod kind;
 mod log;
 mod names;
@@ -26,6 +28,8 @@ mod written;
 use std::fmt;
 
 pub use self::attempt::{Attempt, Outcome, Row, RowEnd};
+#[cfg(feature = "har")]
+pub use self::har::Har;
 pub use self::kind::{Effect, Fault, Kind};
 pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};
@@ -35,6 +39,8 @@ pub use self::waterfall::Waterfall;
 
 pub(crate) use self::diagnosis::{Diagnosis, diagnose, effect_of};
 pub(crate) use self::evidence::{BodyFailed, LimitExpired};
+#[cfg(feature = "har")]
+pub(crate) use self::har::{keep_request, keep_response};
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
 pub(crate) use self::state::MOST_DIALS;

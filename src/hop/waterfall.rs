@@ -161,7 +161,7 @@ impl fmt::Display for Waterfall<'_> {
     }
 }
 
-fn describe(outcome: &Outcome) -> String {
+pub(super) fn describe(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Pending => "under way".to_owned(),
         Outcome::Cancelled => "cancelled by the caller".to_owned(),

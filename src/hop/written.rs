@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::attempt::{Attempt, Outcome, Row, RowEnd};
@@ -50,6 +51,7 @@ impl Serialize for Attempt {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;
         fields.put("number", self.number)?;
+        fields.known("method", self.method.as_ref().map(Method::as_str))?;
         fields.known("url", self.url.as_ref())?;
         fields.put("start_us", micros(self.start))?;
         fields.put("duration_us", micros(self.duration))?;

@@ -15,6 +15,8 @@ use super::due::{Progress, due, look_again};
 use crate::call::Call;
 use crate::clock;
 use crate::error::{BoxError, Error};
+#[cfg(feature = "har")]
+use crate::hop::keep_response;
 use crate::hop::tracker::{Scoped, Tracker, scope};
 use crate::hop::{Diagnosis, Hop, Keyed, Kind, Said, diagnose, effect_of};
 use crate::limit::Waited;
@@ -226,6 +228,8 @@ impl Running {
             self.tracker
                 .facts(|facts| facts.said = Some(Box::new(said)));
         }
+        #[cfg(feature = "har")]
+        keep_response(&self.call, &self.tracker, response.headers());
         let judged = Diagnosis::status(status, response.headers(), self.keyed);
         self.tracker.spans().answered(status, response.version());
         self.tracker.head(status, judged);

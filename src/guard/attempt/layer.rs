@@ -11,6 +11,8 @@ use crate::call::{Call, redacted};
 use crate::clock;
 use crate::destination::Destination;
 use crate::error::{BoxError, Error, Guard};
+#[cfg(feature = "har")]
+use crate::hop::keep_request;
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, Kind};
 use crate::limit::{Limits, Waited};
@@ -155,10 +157,10 @@ where
         let tracker = Arc::new(Tracker::new(limits, spans, now));
         if call.is_redirected() {
             let url = redacted(request.uri());
-            let other_method = request.method() != call.method();
+            let method = Some(request.method()).filter(|method| *method != call.method());
             tracker.facts(|facts| {
                 facts.url = Some(url);
-                facts.other_method = other_method;
+                facts.method = method.cloned();
             });
         }
         let keyed = call.keyed(request.headers());
@@ -172,6 +174,8 @@ where
                 left,
             );
         }
+        #[cfg(feature = "har")]
+        keep_request(&call, &tracker, request.headers());
         let inner = {
             let span = tracker.spans().attempt();
             let _entered = span.enter();

@@ -1,0 +1,211 @@
+//! One attempt as an entry of an HTTP archive.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+
+use super::headers::Kept;
+use crate::clock;
+use crate::hop::attempt::{Attempt, Outcome};
+use crate::hop::note::What;
+use crate::hop::timeline::{Stage, Timeline};
+use crate::hop::waterfall::describe;
+
+/// The entries of a call, each with the time at which it began.
+pub(super) fn entries(timeline: &Timeline) -> Vec<(String, Value)> {
+    let mut attempts = timeline.attempts();
+    if attempts.is_empty() {
+        attempts.push(none(timeline));
+    }
+    let mut before = Duration::ZERO;
+    let mut entries = Vec::with_capacity(attempts.len());
+    for attempt in &attempts {
+        // What lies between two attempts belongs to the second.
+        let begun = before.min(attempt.start);
+        before = attempt.start + attempt.duration;
+        let started = clock::rfc3339(timeline.started_at() + begun);
+        let mut entry = entry(timeline, attempt, attempt.start - begun);
+        entry["startedDateTime"] = started.as_str().into();
+        entries.push((started, entry));
+    }
+    if let Some((_, last)) = entries.last_mut() {
+        last["comment"] = ending(timeline).into();
+    }
+    entries
+}
+
+/// Stands for the attempt of a call that ended before its first.
+fn none(timeline: &Timeline) -> Attempt {
+    Attempt {
+        duration: timeline.elapsed(),
+        outcome: timeline.outcome().unwrap_or(Outcome::Pending),
+        ..Attempt::default()
+    }
+}
+
+/// How the call ended, and why it was not repeated.
+fn ending(timeline: &Timeline) -> String {
+    let ending = describe(&timeline.outcome().unwrap_or(Outcome::Pending));
+    match timeline.not_repeated() {
+        Some(reason) => format!("{ending}; not repeated: {reason}"),
+        None => ending,
+    }
+}
+
+fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
+    let (request, response) = (request(timeline, attempt), response(timeline, attempt));
+    let (time, timings) = times(attempt, waited);
+    let mut entry = json!({
+        "time": time,
+        "request": request,
+        "response": response,
+        "cache": {},
+        "timings": timings,
+        "_attempt": attempt.number,
+    });
+    let peer = attempt.peer.map(|peer| peer.ip().to_string());
+    let port = attempt.local.map(|local| local.port().to_string());
+    let mut known = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            entry[name] = value;
+        }
+    };
+    known("serverIPAddress", peer.map(Value::from));
+    known("connection", port.map(Value::from));
+    known(
+        "_service_ms",
+        attempt.service_time().map(|took| millis(took).into()),
+    );
+    if let Outcome::Failed {
+        hop, kind, effect, ..
+    } = attempt.outcome
+    {
+        known("_hop", hop.map(|hop| hop.as_str().into()));
+        known("_kind", Some(kind.as_str().into()));
+        known("_effect", Some(effect.as_str().into()));
+        known("_error_type", attempt.outcome.error_type().map(Value::from));
+    }
+    entry
+}
+
+fn request(timeline: &Timeline, attempt: &Attempt) -> Value {
+    let method = attempt.method.as_ref().unwrap_or_else(|| timeline.method());
+    let sent = attempt.taken.then_some(attempt.sent_bytes);
+    json!({
+        "method": method.as_str(),
+        "url": absolute(attempt.url.clone().unwrap_or_else(|| timeline.url())),
+        "httpVersion": version(attempt),
+        // Cookies and queries are secrets.
+        "cookies": [],
+        "headers": kept(attempt, |kept| &kept.request),
+        "queryString": [],
+        "headersSize": -1,
+        "bodySize": size(sent),
+    })
+}
+
+fn response(timeline: &Timeline, attempt: &Attempt) -> Value {
+    let status = match attempt.outcome {
+        Outcome::Answered(status) => Some(status),
+        Outcome::Failed { status, .. } => status,
+        Outcome::Pending | Outcome::Cancelled => None,
+    };
+    let mut notes = timeline.notes().into_iter();
+    let redirect = notes.find_map(|note| match note.what {
+        What::Redirected { url, .. } if note.attempts as usize == attempt.number => Some(url),
+        _ => None,
+    });
+    let headers = kept(attempt, |kept| &kept.response);
+    let mut mime_types = headers
+        .iter()
+        .filter(|header| header["name"] == "content-type");
+    let mime_type = mime_types.next().map(|header| header["value"].clone());
+    let mut response = json!({
+        "status": status.map_or(0, |status| status.as_u16()),
+        "statusText": status.as_ref().and_then(StatusCode::canonical_reason).unwrap_or_default(),
+        "httpVersion": version(attempt),
+        "cookies": [],
+        "headers": headers,
+        "content": {
+            "size": attempt.received_bytes,
+            "mimeType": mime_type.unwrap_or_else(|| "x-unknown".into()),
+        },
+        "redirectURL": redirect.unwrap_or_default(),
+        "headersSize": -1,
+        "bodySize": size(status.map(|_| attempt.received_bytes)),
+    });
+    if matches!(attempt.outcome, Outcome::Failed { .. } | Outcome::Cancelled) {
+        // The name under which Chromium writes and reads what went wrong.
+        response["_error"] = describe(&attempt.outcome).into();
+    }
+    response
+}
+
+/// An URL, as the format asks: of a request that does not say where it goes, the path of an unknown place.
+fn absolute(url: String) -> String {
+    if url.starts_with('/') {
+        format!("unknown:{url}")
+    } else {
+        url
+    }
+}
+
+fn version(attempt: &Attempt) -> String {
+    let version = attempt.version.map(|version| format!("{version:?}"));
+    version.unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn kept(attempt: &Attempt, side: impl Fn(&Kept) -> &[(String, String)]) -> Vec<Value> {
+    let headers = attempt.kept.as_deref().map(side).unwrap_or_default();
+    let header = |(name, value): &(String, String)| json!({ "name": name, "value": value });
+    headers.iter().map(header).collect()
+}
+
+/// The time of an entry, and the parts that make it up. `ssl` is a part of `connect`; parts that an
+/// attempt had not are −1, but for the three that every entry has to have.
+fn times(attempt: &Attempt, waited: Duration) -> (f64, Value) {
+    let part = |stage: Stage| {
+        let rows = attempt.rows.iter().filter(|row| row.stage == stage);
+        rows.map(|row| row.duration).reduce(|sum, row| sum + row)
+    };
+    let staged = attempt.rows.iter().map(|row| row.duration).sum();
+    // What is part of no stage was waiting, too.
+    let blocked = waited + attempt.duration.saturating_sub(staged);
+    let blocked = Some(blocked).filter(|blocked| !blocked.is_zero());
+    let (dns, tls) = (part(Stage::Dns), part(Stage::Tls));
+    let connect = part(Stage::Connect)
+        .into_iter()
+        .chain(tls)
+        .reduce(|sum, part| sum + part);
+    let [send, wait, receive] =
+        [Stage::Send, Stage::Wait, Stage::Receive].map(|stage| part(stage).unwrap_or_default());
+    let time = [blocked, dns, connect]
+        .into_iter()
+        .flatten()
+        .sum::<Duration>()
+        + send
+        + wait
+        + receive;
+    let optional = |part: Option<Duration>| part.map_or(UNKNOWN, millis);
+    let timings = json!({
+        "blocked": optional(blocked),
+        "dns": optional(dns),
+        "connect": optional(connect),
+        "ssl": optional(tls),
+        "send": millis(send),
+        "wait": millis(wait),
+        "receive": millis(receive),
+    });
+    (millis(time), timings)
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+fn size(bytes: Option<u64>) -> i64 {
+    bytes.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
+}
+
+const UNKNOWN: f64 = -1.0;

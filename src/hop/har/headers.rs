@@ -1,0 +1,145 @@
+//! Headers for an HTTP archive: kept only where somebody asked for them, and redacted before they are.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+use crate::call::Call;
+use crate::hop::tracker::Tracker;
+
+/// The headers of an attempt, as they may be shown.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
+    pub(super) request: Vec<(String, String)>,
+    pub(super) response: Vec<(String, String)>,
+}
+
+/// Keeps the headers of a request as it leaves the guards, if the call wants that.
+pub(crate) fn keep_request(call: &Call, tracker: &Tracker, headers: &HeaderMap) {
+    if let Some(request) = kept(call, headers) {
+        tracker.facts(|facts| facts.kept.get_or_insert_default().request = request);
+    }
+}
+
+/// Keeps the headers of its answer.
+pub(crate) fn keep_response(call: &Call, tracker: &Tracker, headers: &HeaderMap) {
+    if let Some(response) = kept(call, headers) {
+        tracker.facts(|facts| facts.kept.get_or_insert_default().response = response);
+    }
+}
+
+fn kept(call: &Call, headers: &HeaderMap) -> Option<Vec<(String, String)>> {
+    let named = call.options().headers.as_deref()?;
+    let key = call.key().map(|mark| &mark.name);
+    let headers = headers.iter().take(MOST_HEADERS);
+    let headers = headers.map(|(name, value)| {
+        let listed = HARMLESS.contains(name) || named.contains(name);
+        let shown = listed && key != Some(name) && !is_secret(name, value);
+        let text = value.to_str().ok().filter(|_| shown);
+        let text = text.map(|text| text.chars().take(MOST_VALUE).collect());
+        (
+            name.to_string(),
+            text.unwrap_or_else(|| REDACTED.to_owned()),
+        )
+    });
+    Some(headers.collect())
+}
+
+/// Whether a header is one that is never shown, whoever asks.
+fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
+    value.is_sensitive() || SECRET.iter().any(|word| name.as_str().contains(word))
+}
+
+const REDACTED: &str = "(redacted)";
+/// What is kept of one side.
+const MOST_HEADERS: usize = 64;
+const MOST_VALUE: usize = 256;
+
+/// In the name of a header that holds a secret: `authorization`, `set-cookie`, `x-api-key`,
+/// `idempotency-key`, `x-amz-security-token` …
+const SECRET: [&str; 12] = [
+    "auth",
+    "cookie",
+    "credential",
+    "csrf",
+    "jwt",
+    "key",
+    "pass",
+    "secret",
+    "session",
+    "signature",
+    "token",
+    "xsrf",
+];
+
+/// Whose values say nothing of who asks or what about. A list of what is secret would be too short:
+/// nobody knows the names of all API keys.
+const HARMLESS: &[HeaderName] = &[
+    header::ACCEPT,
+    header::ACCEPT_CHARSET,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+    header::ACCEPT_RANGES,
+    header::AGE,
+    header::ALLOW,
+    header::CACHE_CONTROL,
+    header::CONNECTION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::DATE,
+    header::EXPECT,
+    header::EXPIRES,
+    header::HOST,
+    header::LAST_MODIFIED,
+    header::RANGE,
+    header::RETRY_AFTER,
+    header::SERVER,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::USER_AGENT,
+    header::VARY,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_known_by_their_names_and_by_their_mark() {
+        let plain = HeaderValue::from_static("x");
+        for name in [
+            "authorization",
+            "proxy-authorization",
+            "www-authenticate",
+            "x-auth-token",
+            "cookie",
+            "set-cookie",
+            "x-api-key",
+            "api-key",
+            "apikey",
+            "idempotency-key",
+            "x-amz-security-token",
+            "stripe-signature",
+            "x-client-secret",
+            "x-password",
+            "x-csrf",
+            "x-session-id",
+        ] {
+            assert!(is_secret(&HeaderName::from_static(name), &plain), "{name}");
+        }
+        let mut marked = plain;
+        marked.set_sensitive(true);
+        assert!(is_secret(&header::ACCEPT, &marked));
+    }
+
+    #[test]
+    fn nothing_on_the_list_of_the_harmless_looks_like_a_secret() {
+        let plain = HeaderValue::from_static("x");
+        for name in HARMLESS {
+            assert!(!is_secret(name, &plain), "{name}");
+        }
+    }
+}

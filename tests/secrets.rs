@@ -1,0 +1,161 @@
+//! A canary in every place where a secret can be, and all that a timeline can be turned into searched.
+#![cfg(all(feature = "har", feature = "serde"))]
+
+#[cfg(test)]
+mod net;
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+    use sevenhops::Timeline;
+    use sevenhops::guard::idempotency::Key;
+    use sevenhops::hop::Har;
+    use sevenhops::testing::{Answer, FaultServer, Reply};
+
+    use super::net::{Net, url};
+
+    const CANARY: &str = "canary-91c2";
+
+    /// Headers that carry secrets, by their names or by what a caller says of them.
+    const SECRET: [&str; 12] = [
+        "cookie",
+        "proxy-authorization",
+        "x-api-key",
+        "api-key",
+        "apikey",
+        "x-auth-token",
+        "x-amz-security-token",
+        "x-client-secret",
+        "x-password",
+        "x-signature",
+        "x-session-id",
+        "x-unheard-of",
+    ];
+
+    /// What an answer can hold; a canary in each.
+    fn telling(status: u16) -> Answer {
+        let status = http::StatusCode::from_u16(status).unwrap();
+        Answer::new(status)
+            .header("set-cookie", &format!("session={CANARY}; HttpOnly"))
+            .header("www-authenticate", &format!("Bearer realm=\"{CANARY}\""))
+            .header(
+                "proxy-status",
+                &format!("edge; error=http_request_error; details=\"{CANARY}\""),
+            )
+            .header(
+                "proxy-status",
+                &format!("inner; next-hop=\"{CANARY}.internal\""),
+            )
+            .header("server-timing", &format!("total;dur=1;desc=\"{CANARY}\""))
+            .header("via", &format!("1.1 edge ({CANARY})"))
+            .header("warning", &format!("199 - \"{CANARY}\""))
+            .header("x-error", CANARY)
+            .header("link", &format!("</next?cursor={CANARY}>; rel=next"))
+            .body(format!("{{\"error\": \"{CANARY}\"}}"))
+    }
+
+    /// All that can be made of timelines.
+    fn told(timelines: &[Timeline]) -> Vec<(&'static str, String)> {
+        let mut told = vec![("all as har", timelines.iter().collect::<Har>().to_string())];
+        for timeline in timelines {
+            told.extend([
+                ("display", timeline.to_string()),
+                ("debug", format!("{timeline:?}")),
+                ("pretty debug", format!("{timeline:#?}")),
+                ("waterfall", timeline.waterfall().coloured(true).to_string()),
+                ("har", timeline.to_har().to_string()),
+                ("debug of har", format!("{:?}", timeline.to_har())),
+                ("json", serde_json::to_string(timeline).unwrap()),
+                ("notes", format!("{:?}", timeline.notes())),
+                ("attempts", format!("{:?}", timeline.attempts())),
+                (
+                    "outcome",
+                    format!("{:?} {:?}", timeline.outcome(), timeline.not_repeated()),
+                ),
+            ]);
+        }
+        told
+    }
+
+    /// Calls with a canary wherever a caller can put one: one that is redirected and then refused, one
+    /// whose body breaks off, one that cannot be written down.
+    async fn calls(keep: bool) -> Vec<Timeline> {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let there = format!(
+            "http://u:{CANARY}@api.test:{}/v2?next={CANARY}#{CANARY}",
+            server.addr().port()
+        );
+        server.on_request([
+            telling(307).header("location", &there).into(),
+            telling(403).into(),
+            Reply::TruncateBody {
+                declared: 100,
+                sent: CANARY.into(),
+            },
+        ]);
+        let place = url(&server, "http").replace("http://", &format!("http://user:{CANARY}@"));
+        let client = net.client();
+        let mut timelines = Vec::new();
+        for _ in 0..2 {
+            let mut post = client
+                .post(format!("{place}?key={CANARY}"))
+                .query(&[("token", CANARY)])
+                .header("authorization", format!("Bearer {CANARY}"))
+                .idempotency_key(Key::new(CANARY).unwrap())
+                .no_retry()
+                .body(CANARY);
+            for name in SECRET {
+                post = post.header(name, CANARY);
+            }
+            if keep {
+                // All that a caller could name by mistake, but for what nobody could know.
+                let named = SECRET.iter().filter(|name| **name != "x-unheard-of");
+                let named = named.chain(&["authorization", "set-cookie", "idempotency-key"]);
+                let named: Vec<_> = named.map(|name| HeaderName::from_static(name)).collect();
+                post = post.keep_headers(named);
+            }
+            let response = post.send().await.unwrap();
+            timelines.push(response.timeline().cloned().unwrap());
+            drop(response.bytes().await);
+        }
+        let unwritten = client
+            .get(format!("http://u:{CANARY}@api.test/?{CANARY}"))
+            .header("x-bad", format!("{CANARY}\n"));
+        let error = unwritten.send().await.unwrap_err();
+        timelines.push(error.timeline().cloned().unwrap());
+        assert_eq!(server.requests().len(), 3, "nothing was refused on the way");
+        timelines
+    }
+
+    #[tokio::test]
+    async fn no_secret_is_in_anything_that_a_timeline_turns_into() {
+        for keep in [false, true] {
+            let timelines = calls(keep).await;
+            assert_eq!(timelines[0].attempt_count(), 2);
+            for (form, text) in told(&timelines) {
+                assert!(!text.contains(CANARY), "{form}:\n{text}");
+                assert!(
+                    !text.contains("?key") && !text.contains("user:"),
+                    "{form}:\n{text}"
+                );
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_said_is_there_without_its_secrets() {
+        let timelines = calls(true).await;
+        let attempts = timelines[0].attempts();
+        let said = attempts[1].said.as_ref().unwrap();
+        assert_eq!(said.via, ["edge"]);
+        assert_eq!(said.proxies.len(), 2);
+        assert_eq!(said.timings[0].name, "total");
+        let har = timelines[0].to_har().to_string();
+        assert!(
+            har.contains("\"x-api-key\"") && har.contains("(redacted)"),
+            "{har}"
+        );
+        assert!(har.contains("\"redirectURL\":\"http://api.test"), "{har}");
+    }
+}
