@@ -18,7 +18,7 @@ mod tests {
     use http_body_util::Full;
     use serde_json::{Value, json};
     use sevenhops::hop::Har;
-    use sevenhops::testing::{Answer, FaultServer, Script};
+    use sevenhops::testing::{Answer, FaultServer, Reply, Script};
     use sevenhops::{Options, StandardLayer, Timeline};
     use tower::{Layer, ServiceExt, service_fn};
 
@@ -71,7 +71,6 @@ mod tests {
                     "cookies": [], "headers": [],
                     "content": { "size": 0, "mimeType": "x-unknown" },
                     "redirectURL": "", "headersSize": -1, "bodySize": 0,
-                    "_error": "status 503, failed at server: unavailable, effect possible",
                 },
                 "cache": {},
                 "timings": {
@@ -110,6 +109,10 @@ mod tests {
         assert_eq!(first["response"].get("_error"), None);
         assert_eq!(lost["request"]["url"], "https://api.test/v2");
         assert_eq!(lost["response"]["status"], 0);
+        assert_eq!(
+            lost["response"]["_error"],
+            "failed at server: closed, effect possible"
+        );
         assert_eq!(lost["response"]["bodySize"], -1);
         assert_eq!(lost["timings"]["wait"], 20.0);
         assert_eq!(lost["_error_type"], "connection_terminated");
@@ -155,11 +158,34 @@ mod tests {
             );
             assert_eq!(reused["timings"][part], -1.0, "{part}: {reused}");
         }
-        assert_eq!(made["connection"], reused["connection"]);
+        assert_eq!(made["connection"], server.addr().port().to_string());
+        assert!(made["_connectionId"].is_string());
+        assert_eq!(made["_connectionId"], reused["_connectionId"]);
         assert_eq!(made["serverIPAddress"], "127.0.0.1");
         assert_eq!(made["request"]["httpVersion"], "HTTP/1.1");
         assert_eq!(made["request"]["bodySize"], 10);
         assert_eq!(made["response"]["bodySize"], 11);
+    }
+
+    #[tokio::test]
+    async fn answer_that_breaks_off_keeps_its_status_and_says_so() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let sent = Bytes::from_static(b"abc");
+        server.on_request([Reply::TruncateBody {
+            declared: 100,
+            sent,
+        }]);
+        let get = net.client().get(url(&server, "http")).no_retry();
+        let response = get.send().await.unwrap();
+        let timeline = response.timeline().cloned().unwrap();
+        response.bytes().await.unwrap_err();
+        let entry = entries(&timeline).remove(0);
+        assert_eq!(entry["response"]["status"], 200);
+        assert_eq!(entry["response"]["bodySize"], 3);
+        let said = "failed at receive: incomplete, effect done";
+        assert_eq!(entry["response"]["_error"], said);
+        assert_eq!(entry["_hop"], "receive");
     }
 
     #[tokio::test]

@@ -89,6 +89,7 @@ mod tests {
                     "taken": false,
                     "sent_bytes": 0,
                     "received_bytes": 0,
+                    "status": 503,
                     "said": {
                         "timings": [{ "name": "total", "duration_us": 31_200 }, { "name": "miss" }],
                         "proxies": [{

@@ -55,6 +55,8 @@ pub struct Attempt {
     pub sent_bytes: u64,
     /// Bytes of the response body that arrived.
     pub received_bytes: u64,
+    /// The status, if the head of an answer came; what became of its body, `outcome` tells.
+    pub status: Option<StatusCode>,
     /// What the head of the answer says of the way that it took.
     pub said: Option<Said>,
     /// How it ended.
@@ -99,6 +101,7 @@ impl Attempt {
             taken: tracker.is_taken(),
             sent_bytes: tracker.sent_bytes(),
             received_bytes: tracker.received_bytes(),
+            status: tracker.status(),
             said: facts.said.map(|said| *said),
             #[cfg(feature = "har")]
             kept: facts.kept,

@@ -72,6 +72,7 @@ impl Serialize for Attempt {
         fields.put("taken", self.taken)?;
         fields.put("sent_bytes", self.sent_bytes)?;
         fields.put("received_bytes", self.received_bytes)?;
+        fields.known("status", self.status.map(|status| status.as_u16()))?;
         fields.known("said", self.said.as_ref())?;
         fields.known("service_us", self.service_time().map(micros))?;
         fields.put("outcome", self.outcome)?;

@@ -64,15 +64,22 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
         "timings": timings,
         "_attempt": attempt.number,
     });
-    let peer = attempt.peer.map(|peer| peer.ip().to_string());
-    let port = attempt.local.map(|local| local.port().to_string());
+    let peer = attempt.peer.map(|peer| Value::from(peer.ip().to_string()));
+    let port = attempt
+        .peer
+        .map(|peer| Value::from(peer.port().to_string()));
+    let own_port = attempt
+        .local
+        .map(|local| Value::from(local.port().to_string()));
     let mut known = |name: &str, value: Option<Value>| {
         if let Some(value) = value {
             entry[name] = value;
         }
     };
-    known("serverIPAddress", peer.map(Value::from));
-    known("connection", port.map(Value::from));
+    // Browsers write the far port as the connection, and tell connections apart by a field of theirs.
+    known("serverIPAddress", peer);
+    known("connection", port);
+    known("_connectionId", own_port);
     known(
         "_service_ms",
         attempt.service_time().map(|took| millis(took).into()),
@@ -106,11 +113,7 @@ fn request(timeline: &Timeline, attempt: &Attempt) -> Value {
 }
 
 fn response(timeline: &Timeline, attempt: &Attempt) -> Value {
-    let status = match attempt.outcome {
-        Outcome::Answered(status) => Some(status),
-        Outcome::Failed { status, .. } => status,
-        Outcome::Pending | Outcome::Cancelled => None,
-    };
+    let status = attempt.status;
     let mut notes = timeline.notes().into_iter();
     let redirect = notes.find_map(|note| match note.what {
         What::Redirected { url, .. } if note.attempts as usize == attempt.number => Some(url),
@@ -135,8 +138,11 @@ fn response(timeline: &Timeline, attempt: &Attempt) -> Value {
         "headersSize": -1,
         "bodySize": size(status.map(|_| attempt.received_bytes)),
     });
-    if matches!(attempt.outcome, Outcome::Failed { .. } | Outcome::Cancelled) {
-        // The name under which Chromium writes and reads what went wrong.
+    if matches!(
+        attempt.outcome,
+        Outcome::Failed { status: None, .. } | Outcome::Cancelled
+    ) {
+        // As Chromium calls what it says of an answer that did not come, or not whole.
         response["_error"] = describe(&attempt.outcome).into();
     }
     response
