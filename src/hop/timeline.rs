@@ -13,7 +13,9 @@ use crate::call::Call;
 /// What happened in a call.
 ///
 /// A live view: it can be taken before the call ends, and shows what is known when it is asked.
-/// `Display` draws the waterfall, at most 80 columns wide and without colours.
+/// `Display` draws the waterfall, at most 80 columns wide and without colours;
+/// [`waterfall`](Self::waterfall) knows colours. With the feature `har` it turns into an HTTP archive for
+/// a browser (`to_har`), with `serde` into data.
 ///
 /// # Example
 ///

@@ -10,8 +10,7 @@ mod via;
 
 use std::time::{Duration, SystemTime};
 
-use http::HeaderMap;
-use http::header::AGE;
+use http::header::{AGE, HeaderMap, HeaderName};
 
 pub(super) use self::proxy::{PROXY_STATUS, proxies};
 
@@ -43,8 +42,12 @@ pub struct Said {
 }
 
 impl Said {
-    /// Reads a head; `None` if it says nothing of the kind, which costs five look-ups.
+    /// Reads a head; `None` if it says nothing of the kind, which costs one pass over its names.
     pub(crate) fn read(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Self> {
+        // A quarter of what five look-ups in vain cost.
+        if !headers.keys().any(says_something) {
+            return None;
+        }
         let said = Self {
             timings: timing::timings(headers),
             proxies: proxies(headers),
@@ -79,6 +82,13 @@ impl Said {
         let longest = || timed().max_by_key(|(_, took)| *took);
         total.or_else(longest).map(|(_, took)| took)
     }
+}
+
+fn says_something(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "age" | "proxy-status" | "retry-after" | "server-timing" | "via"
+    )
 }
 
 /// For how long an answer has been in caches. More seconds than 2³¹ count as so many (RFC 9111
