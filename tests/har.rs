@@ -287,14 +287,19 @@ mod tests {
         let service = StandardLayer::with(&settings)
             .unwrap()
             .layer(Mock::default());
-        let name = HeaderName::from_static("x-request-id");
-        let mut post = request(Method::POST);
-        post.extensions_mut()
-            .insert(Options::new().keep_headers([name]));
-        let response = service.oneshot(post).await.unwrap();
-        let entry = entries(response.body().timeline()).remove(0);
-        let headers = entry["request"]["headers"].as_array().unwrap();
-        let key = json!({ "name": "x-request-id", "value": "(redacted)" });
-        assert!(headers.contains(&key), "{headers:?}");
+        for brought in [None, Some("canary")] {
+            let name = HeaderName::from_static("x-request-id");
+            let mut post = request(Method::POST);
+            if let Some(key) = brought {
+                post.headers_mut().insert(&name, key.parse().unwrap());
+            }
+            post.extensions_mut()
+                .insert(Options::new().keep_headers([name]));
+            let response = service.clone().oneshot(post).await.unwrap();
+            let entry = entries(response.body().timeline()).remove(0);
+            let headers = entry["request"]["headers"].as_array().unwrap();
+            let key = json!({ "name": "x-request-id", "value": "(redacted)" });
+            assert!(headers.contains(&key), "{headers:?}");
+        }
     }
 }

@@ -248,3 +248,40 @@ impl<S: Serializer> Fields<S> {
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use http::Method;
+
+    use super::*;
+    use crate::error::Guard;
+
+    #[test]
+    fn every_reason_has_a_name_that_stays() {
+        let (wait, left) = (Duration::ZERO, Duration::ZERO);
+        let unsafe_ = NotRepeated::Unsafe {
+            method: Method::POST,
+            effect: Effect::Possible,
+            keyed: false,
+        };
+        for (reason, name) in [
+            (NotRepeated::Lasting, "lasting"),
+            (unsafe_, "unsafe"),
+            (NotRepeated::KeyExpires { left }, "key_expires"),
+            (NotRepeated::Unready, "unready"),
+            (NotRepeated::NotReplayable, "not_replayable"),
+            (NotRepeated::AttemptsSpent { made: 3 }, "attempts_spent"),
+            (NotRepeated::BudgetEmpty, "budget_empty"),
+            (NotRepeated::NoTime { wait, left }, "no_time"),
+            (NotRepeated::ServerSaysNo, "server_says_no"),
+            (NotRepeated::SwitchedOff, "switched_off"),
+            (NotRepeated::OtherDestination, "other_destination"),
+            (NotRepeated::CallerRepeats, "caller_repeats"),
+            (NotRepeated::Refused(Guard::Breaker), "refused"),
+        ] {
+            let written = serde_json::to_value(&reason).unwrap();
+            assert_eq!(written["reason"], name);
+            assert_eq!(written["text"], reason.to_string());
+        }
+    }
+}

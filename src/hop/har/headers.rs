@@ -28,11 +28,10 @@ pub(crate) fn keep_response(call: &Call, tracker: &Tracker, headers: &HeaderMap)
 
 fn kept(call: &Call, headers: &HeaderMap) -> Option<Vec<(String, String)>> {
     let named = call.options().headers.as_deref()?;
-    let key = call.key().map(|mark| &mark.name);
     let headers = headers.iter().take(MOST_HEADERS);
     let headers = headers.map(|(name, value)| {
         let listed = HARMLESS.contains(name) || named.contains(name);
-        let shown = listed && key != Some(name) && !is_secret(name, value);
+        let shown = listed && !is_secret(name, value);
         let text = value.to_str().ok().filter(|_| shown);
         let text = text.map(|text| text.chars().take(MOST_VALUE).collect());
         (
@@ -43,7 +42,8 @@ fn kept(call: &Call, headers: &HeaderMap) -> Option<Vec<(String, String)>> {
     Some(headers.collect())
 }
 
-/// Whether a header is one that is never shown, whoever asks.
+/// Whether a header is one that is never shown, whoever asks. (The idempotency guard marks the header of
+/// its key as sensitive, whatever its name.)
 fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
     value.is_sensitive() || SECRET.iter().any(|word| name.as_str().contains(word))
 }

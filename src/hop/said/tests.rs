@@ -194,7 +194,7 @@ fn via_keeps_who_and_loses_versions_and_comments() {
     assert_eq!(via("1.1 edge"), ["edge"]);
     assert_eq!(
         via(
-            "1.0 fred, HTTP/1.1 p.example.net:8080 (Apache/1.1, \"canary\" (nested) \\) x), 2 [::1]:80"
+            "1.0 fred, HTTP/1.1 p.example.net:8080 (Apache/1.1, 1.1 canary (nested, 1.1 canary) \\), 1.1 canary), 2 [::1]:80"
         ),
         ["fred", "p.example.net:8080", "[::1]:80"]
     );
