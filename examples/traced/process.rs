@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::io::Write;
 use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,9 +20,10 @@ use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use sevenhops::Client;
+use sevenhops::hop::Har;
 use sevenhops::telemetry::otel::TraceContext;
 use sevenhops::testing::{Script, ScriptedDns};
+use sevenhops::{Client, Timeline};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tracing::{Instrument, info_span};
@@ -43,12 +45,15 @@ pub(crate) struct Orders {
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Runs a process: A makes one call, B and C serve until nobody holds the other end of their input.
+/// Runs a process: A makes one call, B and C serve until nobody holds the other end of their input. The last
+/// line that it prints is the HAR of its calls.
 pub(crate) fn run(orders: &Orders) -> Outcome<()> {
     let provider = trace(orders)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
+    let calls = Arc::<Mutex<Vec<Timeline>>>::default();
+    let keep = Arc::clone(&calls);
     let done = runtime.block_on(async {
         let dns = ScriptedDns::start().await?;
         // C's name servers are down.
@@ -59,6 +64,11 @@ pub(crate) fn run(orders: &Orders) -> Outcome<()> {
             .resolver(dns.resolver())
             .tls(sevenhops::testing::Authority::new()?.client_config())
             .propagator(TraceContext)
+            .on_end(move |timeline| {
+                keep.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(timeline.clone())
+            })
             .build()?;
         if orders.name == "a" {
             ask(&client, &orders.next).await;
@@ -66,6 +76,8 @@ pub(crate) fn run(orders: &Orders) -> Outcome<()> {
         }
         serve(client, orders.next.clone()).await
     });
+    let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
+    println!("{}", calls.iter().collect::<Har>());
     // Every span is out before the process is.
     provider.shutdown()?;
     done
