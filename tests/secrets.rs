@@ -1,8 +1,12 @@
-//! A canary in every place where a secret can be, and all that a timeline can be turned into searched.
+//! A canary in every place where a secret can be, and all that is said of a call searched: timelines and
+//! what they turn into, errors, spans and their events.
 #![cfg(all(feature = "har", feature = "serde"))]
 
 #[cfg(test)]
 mod net;
+#[cfg(test)]
+#[path = "otel/told.rs"]
+mod told;
 
 #[cfg(test)]
 mod tests {
@@ -13,6 +17,7 @@ mod tests {
     use sevenhops::testing::{Answer, FaultServer, Reply};
 
     use super::net::{Net, url};
+    use super::told::Told;
 
     const CANARY: &str = "canary-91c2";
 
@@ -79,7 +84,7 @@ mod tests {
 
     /// Calls with a canary wherever a caller can put one: one that is redirected and then refused, one
     /// whose body breaks off, one that cannot be written down.
-    async fn calls(keep: bool) -> Vec<Timeline> {
+    async fn calls(keep: bool) -> (Vec<Timeline>, Vec<String>) {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let there = format!(
@@ -96,7 +101,7 @@ mod tests {
         ]);
         let place = url(&server, "http").replace("http://", &format!("http://user:{CANARY}@"));
         let client = net.client();
-        let mut timelines = Vec::new();
+        let (mut timelines, mut errors) = (Vec::new(), Vec::new());
         for _ in 0..2 {
             let mut post = client
                 .post(format!("{place}?key={CANARY}"))
@@ -117,22 +122,49 @@ mod tests {
             }
             let response = post.send().await.unwrap();
             timelines.push(response.timeline().cloned().unwrap());
-            drop(response.bytes().await);
+            let body = match response.error_for_status() {
+                Ok(response) => response.bytes().await,
+                Err(error) => Err(error),
+            };
+            errors.extend(body.err());
         }
         let unwritten = client
             .get(format!("http://u:{CANARY}@api.test/?{CANARY}"))
             .header("x-bad", format!("{CANARY}\n"));
         let error = unwritten.send().await.unwrap_err();
         timelines.push(error.timeline().cloned().unwrap());
+        errors.push(error);
         assert_eq!(server.requests().len(), 3, "nothing was refused on the way");
-        timelines
+        assert_eq!(errors.len(), 3);
+        (timelines, errors.iter().map(all_of).collect())
+    }
+
+    /// An error in all its forms, and its causes.
+    fn all_of(error: &sevenhops::Error) -> String {
+        let mut all = format!("{error} {error:?} {error:#?}");
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            all.push_str(&format!(" {error} {error:?}"));
+            cause = error.source();
+        }
+        all
     }
 
     #[tokio::test]
-    async fn no_secret_is_in_anything_that_a_timeline_turns_into() {
+    async fn no_secret_is_in_anything_that_is_said_of_a_call() {
         for keep in [false, true] {
-            let timelines = calls(keep).await;
+            let listening = Told::listen();
+            let (timelines, errors) = calls(keep).await;
             assert_eq!(timelines[0].attempt_count(), 2);
+            let spans = format!("{:?}", listening.spans());
+            assert!(
+                spans.contains("redirected") && spans.contains("REDACTED"),
+                "{spans}"
+            );
+            assert!(!spans.contains(CANARY), "{spans}");
+            for error in errors {
+                assert!(!error.contains(CANARY), "{error}");
+            }
             for (form, text) in told(&timelines) {
                 assert!(!text.contains(CANARY), "{form}:\n{text}");
                 assert!(
@@ -145,7 +177,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_said_is_there_without_its_secrets() {
-        let timelines = calls(true).await;
+        let (timelines, _) = calls(true).await;
         let attempts = timelines[0].attempts();
         let said = attempts[1].said.as_ref().unwrap();
         assert_eq!(said.via, ["edge"]);

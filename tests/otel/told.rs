@@ -1,8 +1,16 @@
 //! What the SDK was told of spans, from one test's thread.
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    reason = "no test needs all of it"
+)]
+
+use std::sync::OnceLock;
 
 use opentelemetry::trace::{SpanId, TracerProvider};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -15,6 +23,10 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn listen() -> Self {
+        // Where there is only one subscriber, tracing asks whichever thread comes first whether anybody is
+        // interested in a span: with a second one it asks them all.
+        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+        ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(exporter.clone())
