@@ -1,4 +1,4 @@
-//! Spans, live: call → attempt → hop.
+#![doc = include_str!("../../docs/telemetry.md")]
 
 mod events;
 mod names;
@@ -15,3 +15,6 @@ pub(crate) use self::events::note;
 pub(crate) use self::spans::{AttemptSpans, call_span, end_call};
 #[cfg(feature = "client")]
 pub(crate) use self::spans::{decode_span, encode_span, mark};
+
+#[cfg(test)]
+mod doc_tests;
