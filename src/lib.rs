@@ -73,6 +73,7 @@ mod options;
 mod propagation;
 mod registry;
 mod replay;
+pub mod sdk;
 mod settings;
 mod stack;
 pub mod telemetry;
@@ -93,6 +94,7 @@ pub use self::guard::redirect::RedirectLayer;
 pub use self::guard::retry::RetryLayer;
 pub use self::hop::{Effect, Fault, Hop, Kind, Timeline};
 pub use self::options::Options;
+pub use self::sdk::operation::Operation;
 pub use self::settings::Settings;
 pub use self::stack::{StandardLayer, StandardService};
 #[cfg(feature = "client")]

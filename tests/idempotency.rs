@@ -205,7 +205,7 @@ mod tests {
         let error = service.oneshot(request(Method::POST)).await.unwrap_err();
         assert_eq!((mock.count(), error.effect()), (1, Effect::Possible));
         let reason = NotRepeated::Unsafe {
-            method: Method::POST,
+            method: Some(Method::POST),
             effect: Effect::Possible,
             keyed: false,
         };

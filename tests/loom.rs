@@ -96,7 +96,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     const FAILURE: Verdict = Verdict::Failure {
         failure: Failure {
-            hop: Hop::Connect,
+            hop: Some(Hop::Connect),
             kind: Kind::Refused,
         },
         hint: None,

@@ -10,7 +10,7 @@ mod tests {
     use sevenhops::guard::breaker;
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{Answer, Authority, FaultServer, Reply, Script, ScriptedDns};
-    use sevenhops::{Client, Effect, StandardLayer};
+    use sevenhops::{Client, Effect, Operation, StandardLayer};
     use tower::{Layer as _, ServiceExt, service_fn};
     use tracing::field::{Field, Visit};
     use tracing::span::{Attributes, Id, Record};
@@ -154,6 +154,8 @@ mod tests {
         for _ in 0..12 {
             client.post(&two).send().await.unwrap();
         }
+        let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
+        operation.run(async |_| Ok(())).await.unwrap();
         let said = names.0.lock().unwrap().clone();
         let sorted = |fields: &[&'static str]| {
             let mut fields = fields.to_vec();
@@ -336,5 +338,40 @@ mod tests {
             !told.contains("ERROR") && !told.contains("error.type"),
             "{told}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn operation_opens_its_spans_and_calls_inside_stand_below_its_attempt() {
+        let tape = Tape::default();
+        let subscriber = tracing_subscriber::registry().with(tape.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+        let service = layer.layer(service_fn(async |_: http::Request<String>| {
+            Err::<http::Response<String>, _>(std::io::Error::other("lost"))
+        }));
+        let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
+        let operation = operation.named("insert order");
+        let run = operation.run(async |_| Ok(service.clone().oneshot(Default::default()).await?));
+        run.await.unwrap_err();
+        let expected = [
+            "+operation in -",
+            "+operation attempt in operation",
+            "+call in operation attempt",
+            "+attempt in call",
+            "-attempt",
+            "-call",
+            "-operation attempt",
+            "-operation",
+        ];
+        assert_eq!(tape.sequence(), expected);
+        let lines = tape.0.lock().unwrap().clone();
+        for said in [
+            r#""otel.name": "\"insert order\"""#,
+            r#""sevenhops.destination": "\"orders\"""#,
+            r#""sevenhops.attempts": "1""#,
+            r#""sevenhops.effect": "\"possible\"""#,
+        ] {
+            assert!(lines.last().unwrap().contains(said), "{lines:#?}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! What a call carries through the stack, in its request's extensions.
 
+mod around;
+mod asked;
 mod key;
 mod open;
 mod shown;
@@ -15,6 +17,8 @@ use tokio::time::Instant;
 
 use self::open::Ears;
 
+pub(crate) use self::around::{Around, effect_of_calls};
+pub(crate) use self::asked::Asked;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::open::{Hold, Observer, also};
 pub(crate) use self::shown::redacted;
@@ -32,8 +36,7 @@ use crate::telemetry;
 pub(crate) struct Call(Arc<Inner>);
 
 struct Inner {
-    method: Method,
-    uri: Uri,
+    asked: Asked,
     options: Options,
     started: Instant,
     /// Read when somebody wants to know.
@@ -78,16 +81,36 @@ impl Call {
     /// request's extensions. A call around it is honoured: its deadline holds here too, and what it
     /// repeats is not repeated here.
     pub(crate) fn begin<B>(request: &mut Request<B>, limit: Limit) -> Self {
-        let started = clock::now();
         let outer = Self::of(request.extensions());
         let options = request.extensions_mut().remove::<Options>();
-        let mut options = options.unwrap_or_default();
+        let asked = Asked::Request {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        };
+        let call = Self::start(asked, options.unwrap_or_default(), limit, outer);
+        request.extensions_mut().insert(call.clone());
+        call
+    }
+
+    /// Begins the call of an operation, due at the latest after `limit`. An operation around it is
+    /// honoured.
+    pub(crate) fn operate(asked: Asked, limit: Limit) -> Self {
+        Self::start(asked, Options::default(), limit, None)
+    }
+
+    fn start(asked: Asked, mut options: Options, limit: Limit, outer: Option<Self>) -> Self {
+        let started = clock::now();
+        let around = outer.is_none().then(Around::current).flatten();
+        let outer = outer.or_else(|| around.as_ref().map(|around| around.call.clone()));
         let mut deadline = clock::after(started, options.deadline.unwrap_or(limit).get());
         if let Some(left) = options.inherited.left {
             deadline = deadline.min(clock::after(started, left));
         }
         if let Some(outer) = &outer {
             deadline = deadline.min(outer.deadline());
+        }
+        if let Some(around) = &around {
+            deadline = deadline.min(around.ends);
         }
         let mut most = options.inherited.most;
         if let Some(outer) = &outer {
@@ -98,8 +121,7 @@ impl Call {
         }
         let key = outer.and_then(|outer| outer.key().cloned());
         let call = Self(Arc::new(Inner {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
+            asked,
             options,
             started,
             started_at: OnceLock::new(),
@@ -117,7 +139,9 @@ impl Call {
             ears: OnceLock::new(),
             cold: Mutex::default(),
         }));
-        request.extensions_mut().insert(call.clone());
+        if let Some(around) = around {
+            around.heard(&call);
+        }
         call
     }
 
@@ -126,17 +150,17 @@ impl Call {
         extensions.get::<Self>().cloned()
     }
 
-    pub(crate) fn method(&self) -> &Method {
-        &self.0.method
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.0.asked
+    }
+
+    pub(crate) fn method(&self) -> Option<&Method> {
+        self.0.asked.method()
     }
 
     /// The URL as it may be shown: see [`redacted`].
     pub(crate) fn url(&self) -> String {
-        redacted(&self.0.uri)
-    }
-
-    pub(crate) fn uri(&self) -> &Uri {
-        &self.0.uri
+        self.0.asked.url()
     }
 
     pub(crate) fn route(&self) -> Option<&str> {
@@ -258,7 +282,7 @@ impl Call {
     /// Where the call is now: its own URL, or the one that a redirect led to.
     pub(crate) fn current_uri(&self) -> Uri {
         let redirected_to = self.cold().redirected_to.clone();
-        redirected_to.unwrap_or_else(|| self.0.uri.clone())
+        redirected_to.unwrap_or_else(|| self.0.asked.uri().cloned().unwrap_or_default())
     }
 
     /// Whether a redirect led away from the URL of the call.

@@ -324,7 +324,7 @@ fn encoded<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
 fn unwritten(request: &mut Request<Body>, cause: BoxError, on_end: Option<Observer>) -> Error {
     let diagnosis = Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None);
     let call = Call::begin(request, Limit::MAX);
-    let span = call_span(call.method(), call.uri(), call.route());
+    let span = call_span(request.method(), request.uri(), call.route());
     call.listen(span, on_end);
     let open = call.open();
     call.fail(diagnosis);

@@ -183,7 +183,8 @@ impl Error {
         *known = effect.max(*known);
     }
 
-    /// The hop at which it failed. `None` if a guard refused the call before any hop.
+    /// The hop at which it failed. `None` if a guard refused the call before any hop, or if it was an
+    /// operation in which nobody saw a hop.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {
         self.0.diagnosis.hop
@@ -251,7 +252,8 @@ impl Error {
         match self.hop() {
             Some(hop) => name(hop, self.kind()).fault,
             None if self.kind() == Kind::Open => Fault::Service,
-            None => Fault::Caller,
+            None if self.refused_by().is_some() => Fault::Caller,
+            None => Fault::Service,
         }
     }
 
@@ -295,7 +297,7 @@ impl fmt::Display for Error {
             ..
         } = &*self.0;
         match call {
-            Some(call) => write!(f, "{} {}", call.method(), call.url())?,
+            Some(call) => write!(f, "{}", call.asked())?,
             None => f.write_str("call")?,
         }
         match (refused_by, diagnosis.hop) {

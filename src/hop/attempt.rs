@@ -8,11 +8,10 @@ use http::{Method, StatusCode, Version};
 use super::facts::Facts;
 use super::log::{End, Event};
 use super::said::Said;
-use super::timeline::Stage;
+use super::timeline::{Stage, Timeline};
 use super::tracker::Tracker;
-use super::{Diagnosis, Effect, Hop, Kind};
+use super::{Kind, Outcome};
 use crate::call::Call;
-use crate::limit::Waited;
 
 /// One try of a call on the wire.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +58,9 @@ pub struct Attempt {
     pub status: Option<StatusCode>,
     /// What the head of the answer says of the way that it took.
     pub said: Option<Said>,
+    /// What clients of ours were asked for in it, in order, if it was an attempt of an
+    /// [`Operation`](crate::Operation): at most 100 calls.
+    pub calls: Vec<Timeline>,
     /// How it ended.
     pub outcome: Outcome,
     #[cfg(feature = "har")]
@@ -74,6 +76,7 @@ impl Attempt {
         let outcome = match (tracker.failure(), tracker.status(), tracker.ended()) {
             (Some(diagnosis), ..) => Outcome::from(diagnosis),
             (None, Some(status), _) => Outcome::Answered(status),
+            (None, None, _) if facts.is_done => Outcome::Done,
             (None, None, Some(_)) => Outcome::Cancelled,
             (None, None, None) => Outcome::Pending,
         };
@@ -105,9 +108,16 @@ impl Attempt {
             said: facts.said.map(|said| *said),
             #[cfg(feature = "har")]
             kept: facts.kept,
+            calls: facts.calls.into_iter().map(Timeline).collect(),
             outcome,
             rows,
         }
+    }
+
+    /// Counts its time from an earlier beginning.
+    pub(super) fn delay(&mut self, by: Duration) {
+        self.start += by;
+        self.rows.iter_mut().for_each(|row| row.start += by);
     }
 
     /// How much of the wait for the answer was the service's time, by its own word
@@ -148,69 +158,6 @@ pub enum RowEnd {
     Failed(Kind),
     /// Neither: the caller went away, or another connection took the request.
     Abandoned,
-}
-
-/// How an attempt or a call ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// It has not.
-    #[default]
-    Pending,
-    /// With an answer that is no failure.
-    Answered(StatusCode),
-    /// It failed.
-    Failed {
-        /// Where; none if a guard refused it.
-        hop: Option<Hop>,
-        /// How.
-        kind: Kind,
-        /// Whether it may have happened.
-        effect: Effect,
-        /// Which limit ran out, if one did.
-        expired: Option<Waited>,
-        /// The status, if there was an answer.
-        status: Option<StatusCode>,
-    },
-    /// The caller went away.
-    Cancelled,
-}
-
-impl Outcome {
-    /// The value of `error.type`, where it failed.
-    #[cfg(any(feature = "har", feature = "serde"))]
-    pub(super) fn error_type(&self) -> Option<std::borrow::Cow<'static, str>> {
-        let Self::Failed {
-            hop,
-            kind,
-            effect,
-            expired,
-            status,
-        } = *self
-        else {
-            return None;
-        };
-        let diagnosis = Diagnosis {
-            hop,
-            kind,
-            effect,
-            expired,
-            status,
-        };
-        Some(diagnosis.error_type())
-    }
-}
-
-impl From<Diagnosis> for Outcome {
-    fn from(diagnosis: Diagnosis) -> Self {
-        Self::Failed {
-            hop: diagnosis.hop,
-            kind: diagnosis.kind,
-            effect: diagnosis.effect,
-            expired: diagnosis.expired,
-            status: diagnosis.status,
-        }
-    }
 }
 
 fn rows(tracker: &Tracker, facts: &Facts, call: &Call) -> Vec<Row> {

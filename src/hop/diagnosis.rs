@@ -55,6 +55,28 @@ impl Diagnosis {
         }
     }
 
+    /// An operation failed in which nobody saw a hop.
+    pub(crate) const fn operation(effect: Effect, expired: Option<Waited>) -> Self {
+        let kind = match expired {
+            Some(_) => Kind::Timeout,
+            None => Kind::Other,
+        };
+        Self {
+            hop: None,
+            expired,
+            ..Self::new(Hop::Server, kind, effect)
+        }
+    }
+
+    /// An operation's time was over. It has a hop only if a client of ours reported a set-up that was not
+    /// left.
+    pub(crate) fn operation_expired(tracker: &Tracker, which: Waited) -> Self {
+        Self {
+            hop: set_up(tracker).map(hop_of),
+            ..Self::operation(Effect::Possible, Some(which))
+        }
+    }
+
     /// A guard's no, before anything was sent.
     pub(crate) const fn refusal(kind: Kind) -> Self {
         Self {
@@ -80,7 +102,9 @@ impl Diagnosis {
         match (self.status, self.hop) {
             (Some(status), _) => Cow::Owned(status.as_u16().to_string()),
             (None, Some(hop)) => Cow::Borrowed(name(hop, self.kind).error_type),
-            (None, None) => Cow::Borrowed("refused"),
+            (None, None) if self.kind == Kind::Timeout => Cow::Borrowed("timeout"),
+            (None, None) if self.kind.is_refusal() => Cow::Borrowed("refused"),
+            (None, None) => Cow::Borrowed("_OTHER"),
         }
     }
 }
@@ -95,6 +119,34 @@ impl Diagnosis {
             ..Self::new(hop, evidence.kind.unwrap_or(Kind::Other), Effect::Possible)
         }
     }
+}
+
+/// The work of an operation failed, and this is known of the effect. It has a hop only if a client of ours
+/// reported a set-up that was not left.
+pub(crate) fn diagnose_operation(
+    tracker: &Tracker,
+    error: &(dyn StdError + 'static),
+    effect: Effect,
+) -> Diagnosis {
+    let diagnosis = match set_up(tracker) {
+        Some(_) => diagnose(tracker, error),
+        None => {
+            let evidence = evidence(error);
+            Diagnosis {
+                kind: evidence.kind.unwrap_or(Kind::Other),
+                ..Diagnosis::operation(effect, evidence.expired)
+            }
+        }
+    };
+    Diagnosis {
+        effect,
+        ..diagnosis
+    }
+}
+
+fn set_up(tracker: &Tracker) -> Option<Stage> {
+    let is_set_up = |stage: &Stage| matches!(stage, Stage::Dns | Stage::Connect | Stage::Tls);
+    tracker.open().filter(is_set_up)
 }
 
 /// Tracker first, evidence second.
@@ -175,6 +227,7 @@ pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
             Effect::None
         }
         (Some(_), None) => Effect::Possible,
+        _ if tracker.facts(|facts| facts.is_done) => Effect::Done,
         _ if tracker.is_taken() => Effect::Possible,
         // A service that is not ours may have sent it, whatever it says.
         _ if !tracker.is_tracked() => Effect::Possible,

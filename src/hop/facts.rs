@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::kind::Kind;
 use super::said::Said;
+use crate::call::Call;
 
 /// What an attempt found out besides its stages.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +12,10 @@ pub(crate) struct Facts {
     pub(crate) dials: Vec<SocketAddr>,
     /// What each dial that failed and was overcome failed with, in order.
     pub(crate) overcome: Vec<Kind>,
+    /// Whether it was an operation's, and did what it was to do.
+    pub(crate) is_done: bool,
+    /// What clients of ours were asked for in an attempt of an operation, in order.
+    pub(crate) calls: Vec<Call>,
     /// How old the connection is that was used.
     pub(crate) connection_age: Option<Duration>,
     /// The peer that answered.

@@ -130,6 +130,20 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// Whether it is a guard's no.
+    pub(crate) const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::Open
+                | Self::KeyExpired
+                | Self::RedirectLoop
+                | Self::TooManyRedirects
+                | Self::RedirectRefused
+        )
+    }
+}
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

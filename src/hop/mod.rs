@@ -16,6 +16,7 @@ mod kind;
 mod log;
 mod names;
 mod note;
+mod outcome;
 mod said;
 mod state;
 mod status;
@@ -27,17 +28,18 @@ mod written;
 
 use std::fmt;
 
-pub use self::attempt::{Attempt, Outcome, Row, RowEnd};
+pub use self::attempt::{Attempt, Row, RowEnd};
 #[cfg(feature = "har")]
 pub use self::har::Har;
 pub use self::kind::{Effect, Fault, Kind};
 pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};
+pub use self::outcome::Outcome;
 pub use self::said::{Metric, Proxy, Said};
 pub use self::timeline::{Stage, Timeline};
 pub use self::waterfall::Waterfall;
 
-pub(crate) use self::diagnosis::{Diagnosis, diagnose, effect_of};
+pub(crate) use self::diagnosis::{Diagnosis, diagnose, diagnose_operation, effect_of};
 pub(crate) use self::evidence::{BodyFailed, LimitExpired};
 #[cfg(feature = "har")]
 pub(crate) use self::har::{keep_request, keep_response};

@@ -68,8 +68,8 @@ pub enum NotRepeated {
     Lasting,
     /// It may have happened, and sending it again could make it happen twice.
     Unsafe {
-        /// The request's method.
-        method: Method,
+        /// The request's method; none for an operation.
+        method: Option<Method>,
         /// Whether it happened.
         effect: Effect,
         /// Whether it carried an idempotency key (that nobody vouched for).
@@ -141,7 +141,10 @@ impl fmt::Display for NotRepeated {
                 effect,
                 keyed,
             } => {
-                write!(f, "{method}, effect {effect}, and ")?;
+                match method {
+                    Some(method) => write!(f, "{method}, effect {effect}, and ")?,
+                    None => write!(f, "effect {effect}, not said to be idempotent, and ")?,
+                }
                 f.write_str(if *keyed {
                     "the destination is not known to honour idempotency keys"
                 } else {
@@ -205,13 +208,22 @@ mod tests {
     #[test]
     fn reason_is_a_sentence_that_names_method_and_effect() {
         let reason = NotRepeated::Unsafe {
-            method: Method::POST,
+            method: Some(Method::POST),
             effect: Effect::Possible,
             keyed: true,
         };
         assert_eq!(
             reason.to_string(),
             "POST, effect possible, and the destination is not known to honour idempotency keys"
+        );
+        let reason = NotRepeated::Unsafe {
+            method: None,
+            effect: Effect::Possible,
+            keyed: false,
+        };
+        assert_eq!(
+            reason.to_string(),
+            "effect possible, not said to be idempotent, and no idempotency key"
         );
     }
 }

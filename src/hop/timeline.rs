@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 
-use super::attempt::{Attempt, Outcome};
+use super::attempt::Attempt;
 use super::waterfall::Waterfall;
-use super::{Effect, Hop, NotRepeated, Note};
-use crate::call::Call;
+use super::{Effect, Hop, NotRepeated, Note, Outcome};
+use crate::call::{Asked, Call};
 
 /// What happened in a call.
 ///
@@ -31,22 +31,34 @@ use crate::call::Call;
 pub struct Timeline(pub(crate) Call);
 
 impl Timeline {
-    /// The request's method.
+    /// The request's method; `None` for an operation.
     #[must_use]
-    pub fn method(&self) -> &Method {
+    pub fn method(&self) -> Option<&Method> {
         self.0.method()
     }
 
-    /// The request's URL without what may be secret: userinfo, query and fragment.
+    /// The request's URL without what may be secret: userinfo, query and fragment. For an operation,
+    /// its destination.
     #[must_use]
     pub fn url(&self) -> String {
         self.0.url()
+    }
+
+    /// What was asked for: method and URL, or an operation and its destination.
+    pub(crate) fn asked(&self) -> &Asked {
+        self.0.asked()
     }
 
     /// The route name that was given to the request for telemetry.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
         self.0.route()
+    }
+
+    /// How much later it began than another one.
+    pub(super) fn since(&self, other: &Self) -> Duration {
+        let began = other.0.started();
+        self.0.started().saturating_duration_since(began)
     }
 
     /// When the call began, by the wall clock.
@@ -125,8 +137,7 @@ impl fmt::Display for Timeline {
 impl fmt::Debug for Timeline {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Timeline")
-            .field("method", self.method())
-            .field("url", &self.url())
+            .field("asked", &self.asked().to_string())
             .field("elapsed", &self.elapsed())
             .field("attempts", &self.attempts())
             .field("outcome", &self.outcome())

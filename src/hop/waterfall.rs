@@ -5,7 +5,8 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use super::attempt::{Attempt, Outcome, Row, RowEnd};
+use super::Outcome;
+use super::attempt::{Attempt, Row, RowEnd};
 use super::note::{Note, short};
 use super::said::Said;
 use super::timeline::{Stage, Timeline};
@@ -56,14 +57,41 @@ impl<'t> Waterfall<'t> {
         }
     }
 
+    /// The attempts of a timeline, and what happened between them. What clients of ours were asked for
+    /// inside an attempt begins at its own time.
+    fn journey(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        timeline: &Timeline,
+        total: Duration,
+    ) -> fmt::Result {
+        let inside = !std::ptr::eq(timeline, self.timeline);
+        let notes = timeline.notes();
+        let mut notes = notes.iter().peekable();
+        for mut attempt in timeline.attempts() {
+            while let Some(note) = notes.next_if(|note| (note.attempts as usize) < attempt.number) {
+                self.note(f, note)?;
+            }
+            let mut head = format!("  attempt {}", attempt.number);
+            if inside {
+                head = format!("    {}", timeline.asked());
+                if timeline.attempt_count() > 1 {
+                    head.push_str(&format!(" · attempt {}", attempt.number));
+                }
+                attempt.delay(timeline.since(self.timeline));
+            }
+            self.attempt(f, (head, &attempt), total)?;
+        }
+        notes.try_for_each(|note| self.note(f, note))
+    }
+
     fn attempt(
         &self,
         f: &mut fmt::Formatter<'_>,
-        attempt: &Attempt,
+        (mut head, attempt): (String, &Attempt),
         total: Duration,
     ) -> fmt::Result {
         f.write_str("\n")?;
-        let mut head = format!("  attempt {}", attempt.number);
         if let Some(url) = &attempt.url {
             head.push_str(&format!(" · {url}"));
         }
@@ -95,7 +123,9 @@ impl<'t> Waterfall<'t> {
         }
         head.push_str(&format!(" · {}", describe(&attempt.outcome)));
         f.write_str(&wrap(&head))?;
-        for row in &attempt.rows {
+        // Of a wait in which calls of ours were made, they say more.
+        let said = |row: &&Row| attempt.calls.is_empty() || row.stage != Stage::Wait;
+        for row in attempt.rows.iter().filter(said) {
             f.write_str("\n")?;
             self.row(f, row, total)?;
             let mut left = MARK;
@@ -106,7 +136,8 @@ impl<'t> Waterfall<'t> {
             }
             self.mark(f, row, left)?;
         }
-        Ok(())
+        let mut calls = attempt.calls.iter();
+        calls.try_for_each(|call| self.journey(f, call, total))
     }
 
     fn note(&self, f: &mut fmt::Formatter<'_>, note: &Note) -> fmt::Result {
@@ -141,19 +172,11 @@ impl fmt::Display for Waterfall<'_> {
         let timeline = self.timeline;
         let total = timeline.elapsed();
         let outcome = timeline.outcome().unwrap_or(Outcome::Pending);
-        let head = format!("{} {}", timeline.method(), timeline.url());
+        let head = timeline.asked().to_string();
         writeln!(f, "{}", clip(&head, WIDTH))?;
         let end = format!("  {} after {}", describe(&outcome), short(total));
         f.write_str(&clip(&end, WIDTH))?;
-        let notes = timeline.notes();
-        let mut notes = notes.iter().peekable();
-        for attempt in timeline.attempts() {
-            while let Some(note) = notes.next_if(|note| (note.attempts as usize) < attempt.number) {
-                self.note(f, note)?;
-            }
-            self.attempt(f, &attempt, total)?;
-        }
-        notes.try_for_each(|note| self.note(f, note))?;
+        self.journey(f, timeline, total)?;
         match timeline.not_repeated() {
             Some(reason) => write!(f, "\n{}", clip(&format!("  not repeated: {reason}"), WIDTH)),
             None => Ok(()),
@@ -166,6 +189,7 @@ pub(super) fn describe(outcome: &Outcome) -> String {
         Outcome::Pending => "under way".to_owned(),
         Outcome::Cancelled => "cancelled by the caller".to_owned(),
         Outcome::Answered(status) => format!("status {}", status.as_u16()),
+        Outcome::Done => "done".to_owned(),
         Outcome::Failed {
             hop,
             kind,
@@ -173,7 +197,11 @@ pub(super) fn describe(outcome: &Outcome) -> String {
             status,
             ..
         } => {
-            let verb = hop.map_or_else(|| "refused".to_owned(), |hop| format!("failed at {hop}"));
+            let verb = match hop {
+                Some(hop) => format!("failed at {hop}"),
+                None if kind.is_refusal() => "refused".to_owned(),
+                None => "failed".to_owned(),
+            };
             let status = status.map_or_else(String::new, |s| format!("status {}, ", s.as_u16()));
             format!("{status}{verb}: {kind}, effect {effect}")
         }

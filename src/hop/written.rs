@@ -9,8 +9,9 @@ use std::time::Duration;
 use http::Method;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use super::attempt::{Attempt, Outcome, Row, RowEnd};
+use super::attempt::{Attempt, Row, RowEnd};
 use super::note::{NotRepeated, Note, What};
+use super::outcome::Outcome;
 use super::said::{Metric, Proxy, Said};
 use super::{Effect, Hop, Kind, Stage, Timeline};
 use crate::clock;
@@ -33,7 +34,7 @@ use crate::limit::Waited;
 impl Serialize for Timeline {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;
-        fields.put("method", self.method().as_str())?;
+        fields.known("method", self.method().map(Method::as_str))?;
         fields.put("url", self.url())?;
         fields.known("route", self.route())?;
         fields.put("started_at", clock::rfc3339(self.started_at()))?;
@@ -76,6 +77,9 @@ impl Serialize for Attempt {
         fields.known("said", self.said.as_ref())?;
         fields.known("service_us", self.service_time().map(micros))?;
         fields.put("outcome", self.outcome)?;
+        if !self.calls.is_empty() {
+            fields.put("calls", &self.calls)?;
+        }
         fields.end()
     }
 }
@@ -104,6 +108,7 @@ impl Serialize for Outcome {
         let mut fields = Fields::of(serializer)?;
         match self {
             Self::Pending => fields.put("end", "pending")?,
+            Self::Done => fields.put("end", "done")?,
             Self::Cancelled => fields.put("end", "cancelled")?,
             Self::Answered(status) => {
                 fields.put("end", "answered")?;
@@ -260,7 +265,7 @@ mod tests {
     fn every_reason_has_a_name_that_stays() {
         let (wait, left) = (Duration::ZERO, Duration::ZERO);
         let unsafe_ = NotRepeated::Unsafe {
-            method: Method::POST,
+            method: Some(Method::POST),
             effect: Effect::Possible,
             keyed: false,
         };

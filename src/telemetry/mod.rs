@@ -12,7 +12,7 @@ pub use self::names::{EVENTS, EventName, METRICS, Metric, SPANS, SpanName};
 pub use self::propagator::{Link, Propagator};
 
 pub(crate) use self::events::note;
-pub(crate) use self::spans::{AttemptSpans, call_span, end_call};
+pub(crate) use self::spans::{AttemptSpans, call_span, end_call, operation_span};
 #[cfg(feature = "client")]
 pub(crate) use self::spans::{decode_span, encode_span, mark};
 

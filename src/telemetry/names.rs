@@ -116,6 +116,22 @@ pub const SPANS: &[SpanName] = &[
     span("wait", Some("attempt"), and_failure![]),
     span("receive", Some("attempt"), and_failure![]),
     span("decode", Some("call"), and_failure![]),
+    span(
+        "operation",
+        None,
+        and_failure![
+            "otel.name",
+            "otel.kind",
+            "sevenhops.destination",
+            "sevenhops.attempts",
+            "sevenhops.not_repeated",
+        ],
+    ),
+    span(
+        "operation attempt",
+        Some("operation"),
+        and_failure!["otel.kind", "sevenhops.resend_count"],
+    ),
 ];
 
 /// The events on the span of a call.
@@ -208,6 +224,7 @@ pub(super) const CALL_DURATION: Metric = Metric {
     instrument: "histogram",
     unit: "s",
     attributes: &[
+        "sevenhops.destination",
         "server.address",
         "server.port",
         "http.request.method",
@@ -224,6 +241,7 @@ pub(super) const ATTEMPTS: Metric = Metric {
     instrument: "histogram",
     unit: "{attempt}",
     attributes: &[
+        "sevenhops.destination",
         "server.address",
         "server.port",
         "http.request.method",
@@ -238,6 +256,7 @@ pub(super) const REPEATS: Metric = Metric {
     instrument: "counter",
     unit: "{attempt}",
     attributes: &[
+        "sevenhops.destination",
         "server.address",
         "server.port",
         "http.request.method",
@@ -253,6 +272,7 @@ pub(super) const NOT_REPEATED: Metric = Metric {
     instrument: "counter",
     unit: "{call}",
     attributes: &[
+        "sevenhops.destination",
         "server.address",
         "server.port",
         "http.request.method",
@@ -268,6 +288,7 @@ pub(super) const REFUSALS: Metric = Metric {
     instrument: "counter",
     unit: "{refusal}",
     attributes: &[
+        "sevenhops.destination",
         "server.address",
         "server.port",
         "http.request.method",
@@ -291,6 +312,7 @@ pub(super) const EFFECT_POSSIBLE: Metric = Metric {
     instrument: "counter",
     unit: "{call}",
     attributes: &[
+        "sevenhops.destination",
         "server.address",
         "server.port",
         "http.request.method",

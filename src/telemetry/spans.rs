@@ -36,6 +36,24 @@ pub(crate) fn call_span(method: &Method, uri: &Uri, route: Option<&str>) -> Span
     )
 }
 
+/// The span of a whole operation.
+pub(crate) fn operation_span(name: &str, destination: &str) -> Span {
+    info_span!(
+        target: TARGET,
+        "operation",
+        otel.name = name,
+        otel.kind = "internal",
+        otel.status_code = Empty,
+        sevenhops.destination = destination,
+        sevenhops.attempts = Empty,
+        sevenhops.hop = Empty,
+        sevenhops.kind = Empty,
+        sevenhops.effect = Empty,
+        sevenhops.not_repeated = Empty,
+        "error.type" = Empty,
+    )
+}
+
 /// The call is over: how many attempts it took, and how it failed, if it did.
 pub(crate) fn end_call(span: &Span, call: &Call) {
     if span.is_disabled() {
@@ -136,6 +154,26 @@ impl AttemptSpans {
             sevenhops.effect = Empty,
             "error.type" = Empty,
         );
+        Self::listening(call, span)
+    }
+
+    /// Opens the span of an attempt of an operation below the current span; `resend` counts repeats.
+    pub(crate) fn of_operation(call: &Call, resend: u32) -> Self {
+        let span = info_span!(
+            target: TARGET,
+            "operation attempt",
+            otel.kind = "internal",
+            otel.status_code = Empty,
+            sevenhops.resend_count = (resend > 0).then(|| i64::from(resend)),
+            sevenhops.hop = Empty,
+            sevenhops.kind = Empty,
+            sevenhops.effect = Empty,
+            "error.type" = Empty,
+        );
+        Self::listening(call, span)
+    }
+
+    fn listening(call: &Call, span: Span) -> Self {
         if span.is_disabled() {
             return Self(None);
         }

@@ -149,7 +149,8 @@ where
         let mut spans = AttemptSpans::new(&call, (request.method(), request.uri()), made);
         if let Some(propagator) = &self.propagator {
             spans.propagate(propagator, request.headers_mut());
-            if call.is_redirected() && Destination::of(request.uri()) != Destination::of(call.uri())
+            if call.is_redirected()
+                && call.asked().uri().and_then(Destination::of) != Destination::of(request.uri())
             {
                 request.headers_mut().remove(BAGGAGE);
             }
@@ -157,7 +158,8 @@ where
         let tracker = Arc::new(Tracker::new(limits, spans, now));
         if call.is_redirected() {
             let url = redacted(request.uri());
-            let method = Some(request.method()).filter(|method| *method != call.method());
+            let method =
+                Some(request.method()).filter(|method| Some(*method) != call.asked().method());
             tracker.facts(|facts| {
                 facts.url = Some(url);
                 facts.method = method.cloned();

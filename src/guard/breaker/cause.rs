@@ -8,13 +8,17 @@ use crate::hop::{Hop, Kind};
 /// Where and how an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    pub(crate) hop: Hop,
+    /// None for an operation in which nobody saw a hop.
+    pub(crate) hop: Option<Hop>,
     pub(crate) kind: Kind,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.hop, self.kind)
+        match self.hop {
+            Some(hop) => write!(f, "{hop}: {}", self.kind),
+            None => self.kind.fmt(f),
+        }
     }
 }
 
@@ -54,10 +58,13 @@ impl fmt::Display for Cause {
                 failed,
                 attempts,
                 worst: (count, Failure { hop, kind }),
-            } => write!(
-                f,
-                "{failed} of {attempts} attempts failed, {count} at {hop} ({kind})"
-            ),
+            } => {
+                write!(f, "{failed} of {attempts} attempts failed, {count} ")?;
+                match hop {
+                    Some(hop) => write!(f, "at {hop} ({kind})"),
+                    None => write!(f, "of them: {kind}"),
+                }
+            }
             Why::InARow { failed } => write!(f, "{failed} attempts in a row failed"),
             Why::Slow { slow, attempts } => write!(f, "{slow} of {attempts} attempts were slow"),
             Why::Probe => f.write_str("the probe failed"),

@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use super::cause::{Cause, Failure, Why};
 use super::probes::Probes;
 use super::rules::Rules;
-use super::window::{Mark, Recent};
-use crate::hop::{Hop, Kind};
+use super::window::{Mark, PLACES, Recent, place};
+use crate::hop::Kind;
 
 /// What a breaker does with a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -121,7 +121,7 @@ pub(crate) struct Circuit {
     recent: Recent,
     in_a_row: u32,
     /// How each hop failed last.
-    kinds: [Kind; Hop::ALL.len()],
+    kinds: [Kind; PLACES],
     /// How often it has opened since it was closed.
     openings: u32,
     /// How long it was opened for the last time.
@@ -146,7 +146,7 @@ impl Circuit {
             generation: 0,
             recent: Recent::new(rules.window, now),
             in_a_row: 0,
-            kinds: [Kind::Other; Hop::ALL.len()],
+            kinds: [Kind::Other; PLACES],
             openings: 0,
             open_time: rules.open_for,
             cause: ISOLATED,
@@ -261,7 +261,7 @@ impl Circuit {
             Verdict::Failure { failure, hint } => {
                 self.in_a_row = self.in_a_row.saturating_add(1);
                 self.recent.record(Mark::Failure(failure.hop), now);
-                if let Some(kind) = self.kinds.get_mut(failure.hop as usize) {
+                if let Some(kind) = self.kinds.get_mut(place(failure.hop)) {
                     *kind = failure.kind;
                 }
                 (self.too_many(failure, now), hint)
@@ -310,7 +310,7 @@ impl Circuit {
             return None;
         }
         let (hop, count) = tally.worst()?;
-        let kind = self.kinds.get(hop as usize).copied()?;
+        let kind = self.kinds.get(place(hop)).copied()?;
         let why = Why::Failed {
             failed,
             attempts,

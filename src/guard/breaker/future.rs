@@ -188,7 +188,7 @@ impl Drop for Admitted {
 }
 
 /// Settles now, with what luck the moment has.
-pub(super) fn settle(ticket: Ticket, verdict: Verdict) {
+pub(crate) fn settle(ticket: Ticket, verdict: Verdict) {
     if verdict != Verdict::Ignored {
         let at = Moment {
             now: clock::now(),

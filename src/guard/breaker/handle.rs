@@ -47,7 +47,7 @@ struct Inner {
 }
 
 impl Breaker {
-    pub(super) fn new(limits: &Limits, settings: &Settings) -> Self {
+    pub(crate) fn new(limits: &Limits, settings: &Settings) -> Self {
         let (rules, judge) = settings.resolve(limits);
         Self(Arc::new(Inner {
             rules,
@@ -105,11 +105,11 @@ impl Breaker {
         self.0.observe_only.store(observe_only, Ordering::Relaxed);
     }
 
-    pub(super) fn is_observe_only(&self) -> bool {
+    pub(crate) fn is_observe_only(&self) -> bool {
         self.0.observe_only.load(Ordering::Relaxed)
     }
 
-    pub(super) fn judge(&self) -> Judge {
+    pub(crate) fn judge(&self) -> Judge {
         self.0.judge
     }
 
@@ -120,7 +120,7 @@ impl Breaker {
     }
 
     /// The circuit of a destination by any name.
-    pub(super) fn of(&self, destination: Destination, now: Instant) -> Arc<Shared> {
+    pub(crate) fn of(&self, destination: Destination, now: Instant) -> Arc<Shared> {
         let known = self.0.circuits.get(&destination, now);
         known.unwrap_or_else(|| self.keep(destination, now))
     }

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::error::{BoxError, Error, Guard, SettingError};
 use crate::guard::attempt::foreign;
-use crate::hop::{Diagnosis, Effect, Kind};
+use crate::hop::{Diagnosis, Kind};
 use crate::limit::Limits;
 
 /// Puts a circuit breaker around a service: a destination that keeps failing is refused at once, and
@@ -248,15 +248,10 @@ where
     }
 }
 
-fn refused(refusal: &Refusal, call: Option<&Call>) -> Error {
-    let diagnosis = Diagnosis {
-        hop: None,
-        kind: Kind::Open,
-        effect: Effect::None,
-        expired: None,
-        status: None,
-    };
-    let mut error = Error::refused(Guard::Breaker, diagnosis).caused_by(refusal.cause);
+/// The error of an attempt that a circuit does not let through.
+pub(crate) fn refused(refusal: &Refusal, call: Option<&Call>) -> Error {
+    let mut error =
+        Error::refused(Guard::Breaker, Diagnosis::refusal(Kind::Open)).caused_by(refusal.cause);
     if let Some(wait) = refusal.retry_after {
         error = error.after(wait);
     }

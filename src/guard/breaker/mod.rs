@@ -29,3 +29,9 @@ pub use self::layer::{BreakerLayer, BreakerService};
 pub use self::rules::Window;
 pub use self::settings::Settings;
 pub use self::watch::Watcher;
+
+pub(crate) use self::circuit::Verdict;
+pub(crate) use self::future::settle;
+pub(crate) use self::layer::refused;
+pub(crate) use self::shared::{Shared, Ticket};
+pub(crate) use self::verdict::Judge;

@@ -173,7 +173,7 @@ impl Settings {
         (rules, judge)
     }
 
-    pub(super) fn check(&self, limits: &Limits) -> Result<(), SettingError> {
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), SettingError> {
         ratio("failure ratio", self.failure_ratio)?;
         count("minimum volume", self.minimum_volume, 1..=u32::MAX)?;
         count("probes", self.probes, 1..=MOST_PROBES)?;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::cause::Failure;
 use super::circuit::Verdict;
-use crate::hop::{Diagnosis, Hop, Kind};
+use crate::hop::{Class, Diagnosis, Hop, Kind};
 
 /// What is judged by, apart from how it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Judge {
+pub(crate) struct Judge {
     /// An answer that took longer was slow.
     pub(super) slow: Option<Duration>,
     /// Whether 429 is a failure.
@@ -19,7 +19,7 @@ pub(super) struct Judge {
 
 impl Judge {
     /// Judges what went wrong, if anything did; `hint` is when the server wants to be asked again.
-    pub(super) fn judge(&self, ended: Option<&Diagnosis>, hint: Option<Duration>) -> Verdict {
+    pub(crate) fn judge(&self, ended: Option<&Diagnosis>, hint: Option<Duration>) -> Verdict {
         let Some(Diagnosis { hop, kind, .. }) = ended else {
             return Verdict::Success;
         };
@@ -48,6 +48,27 @@ impl Judge {
                 Hop::Connect | Hop::Tls | Hop::Send | Hop::Gateway | Hop::Server | Hop::Receive,
                 _,
             ) => {
+                let hop = Some(hop);
+                let failure = Failure { hop, kind };
+                Verdict::Failure { failure, hint }
+            }
+        }
+    }
+
+    /// Judges an attempt of an operation. Where a client of ours saw the hop, that is what counts; else
+    /// a failure that would come again is the destination's word, which it was well enough to give.
+    pub(crate) fn judge_operation(
+        &self,
+        failed: &Diagnosis,
+        class: Class,
+        hint: Option<Duration>,
+    ) -> Verdict {
+        match failed.hop {
+            Some(_) => self.judge(Some(failed), hint),
+            None if failed.kind.is_refusal() => Verdict::Ignored,
+            None if class == Class::Lasting => Verdict::Success,
+            None => {
+                let (hop, kind) = (None, failed.kind);
                 let failure = Failure { hop, kind };
                 Verdict::Failure { failure, hint }
             }
@@ -55,7 +76,7 @@ impl Judge {
     }
 
     /// An answer that was long in coming says less good of its destination.
-    pub(super) fn by_time(&self, verdict: Verdict, took: impl FnOnce() -> Duration) -> Verdict {
+    pub(crate) fn by_time(&self, verdict: Verdict, took: impl FnOnce() -> Duration) -> Verdict {
         match (verdict, self.slow) {
             (Verdict::Success, Some(slow)) if took() > slow => Verdict::Slow,
             _ => verdict,
@@ -144,6 +165,18 @@ mod tests {
         let mut refused = Diagnosis::new(Hop::Server, Kind::Timeout, Effect::None);
         refused.hop = None;
         assert_eq!(JUDGE.judge(Some(&refused), None), Verdict::Ignored);
+    }
+
+    #[test]
+    fn operation_counts_by_its_class_where_nobody_saw_a_hop() {
+        let judge = |diagnosis: Diagnosis, class| JUDGE.judge_operation(&diagnosis, class, None);
+        let failed = Diagnosis::operation(Effect::Possible, None);
+        assert!(is_failure(judge(failed, Class::Passing)));
+        assert_eq!(judge(failed, Class::Lasting), Verdict::Success);
+        let refused = Diagnosis::refusal(Kind::Open);
+        assert_eq!(judge(refused, Class::Passing), Verdict::Ignored);
+        let unnamed = Diagnosis::new(Hop::Dns, Kind::NotFound, Effect::None);
+        assert_eq!(judge(unnamed, Class::Passing), Verdict::Ignored);
     }
 
     #[test]

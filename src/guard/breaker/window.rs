@@ -12,7 +12,8 @@ use crate::hop::Hop;
 pub(super) enum Mark {
     Success,
     Slow,
-    Failure(Hop),
+    /// Where; none for an operation in which nobody saw a hop.
+    Failure(Option<Hop>),
 }
 
 /// What the attempts of a stretch came to.
@@ -20,8 +21,8 @@ pub(super) enum Mark {
 pub(super) struct Tally {
     pub(super) attempts: u64,
     pub(super) slow: u64,
-    /// By the hop at which they failed.
-    failed: [u64; Hop::ALL.len()],
+    /// By the hop at which they failed: see [`place`].
+    failed: [u64; PLACES],
 }
 
 impl Tally {
@@ -43,7 +44,7 @@ impl Tally {
         match mark {
             Mark::Success => None,
             Mark::Slow => Some(&mut self.slow),
-            Mark::Failure(hop) => self.failed.get_mut(hop as usize),
+            Mark::Failure(hop) => self.failed.get_mut(place(hop)),
         }
     }
 
@@ -61,8 +62,9 @@ impl Tally {
     }
 
     /// The hop at which most failed, and how many; the earlier one of two that are even.
-    pub(super) fn worst(&self) -> Option<(Hop, u64)> {
-        let failed = Hop::ALL.into_iter().zip(self.failed);
+    pub(super) fn worst(&self) -> Option<(Option<Hop>, u64)> {
+        let hops: [_; PLACES] = std::array::from_fn(|at| Hop::ALL.get(at).copied());
+        let failed = hops.into_iter().zip(self.failed);
         failed
             .filter(|(_, count)| *count > 0)
             .rev()
@@ -213,5 +215,11 @@ impl Ring {
 }
 
 /// Fine enough to forget in time, few enough to add up.
+/// Where failures at a hop are counted; behind the hops stand those in which nobody saw one.
+pub(super) fn place(hop: Option<Hop>) -> usize {
+    hop.map_or(Hop::ALL.len(), |hop| hop as usize)
+}
+
+pub(super) const PLACES: usize = Hop::ALL.len() + 1;
 const BUCKETS: usize = 10;
 const BUCKETS_U32: u32 = BUCKETS as u32;

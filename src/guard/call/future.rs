@@ -31,9 +31,9 @@ pin_project! {
 }
 
 /// A call under way; its end is recorded when it goes.
-pub(super) struct Open {
-    pub(super) call: Call,
-    pub(super) span: Span,
+pub(crate) struct Open {
+    pub(crate) call: Call,
+    pub(crate) span: Span,
     // Dropped last: the record has the last handle of the span.
     _hold: Hold,
 }
@@ -43,11 +43,7 @@ impl<F> CallFuture<F> {
         Self {
             inner: Some(inner),
             alarm: None,
-            open: Some(Open {
-                _hold: call.open(),
-                call,
-                span,
-            }),
+            open: Some(Open::new(call, span)),
         }
     }
 }
@@ -96,6 +92,14 @@ where
 }
 
 impl Open {
+    pub(crate) fn new(call: Call, span: Span) -> Self {
+        Self {
+            _hold: call.open(),
+            call,
+            span,
+        }
+    }
+
     /// Whether a piece of the body that is here now comes too late.
     pub(super) fn is_late(&self) -> bool {
         !self.call.options().streaming && self.call.deadline() <= clock::now()
@@ -126,7 +130,7 @@ impl Open {
         Error::of_inner(error, Some(&self.call))
     }
 
-    pub(super) fn fail(&self, mut error: Error) -> Error {
+    pub(crate) fn fail(&self, mut error: Error) -> Error {
         // What an earlier attempt may have done is not undone by how the last one failed.
         error.settle(&self.call);
         if let Some(guard) = error.refused_by() {

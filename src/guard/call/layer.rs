@@ -138,7 +138,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = Call::begin(&mut request, self.deadline);
-        let span = call_span(call.method(), call.uri(), call.route());
+        let span = call_span(request.method(), request.uri(), call.route());
         call.listen(span.clone(), self.observer.clone());
         let inner = {
             let _entered = span.enter();

@@ -7,3 +7,5 @@ mod layer;
 pub use self::body::CallBody;
 pub use self::future::CallFuture;
 pub use self::layer::{CallLayer, CallService};
+
+pub(crate) use self::future::Open;

@@ -53,6 +53,14 @@ impl Key {
         })
     }
 
+    /// One that nobody used before: UUID version 4.
+    pub(crate) fn fresh() -> Self {
+        Self {
+            value: Uuid::new_v4().hyphenated().to_string().into(),
+            expires_at: None,
+        }
+    }
+
     /// A key that follows from what is to happen and to what: UUID version 5 (RFC 9562 §5.5).
     ///
     /// The same in every process and on every day; so `identity` has to name one business event

@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::clock;
 
 /// The account of one call. Dropped, it gives back what was taken for a repeat that was not begun.
-pub(super) struct Account {
+pub(crate) struct Account {
     budget: Arc<SharedBudget>,
     /// When the repeat that comes next was paid for.
     paid: Option<Instant>,
@@ -21,7 +21,7 @@ pub(super) struct Account {
 
 impl Account {
     /// A call begins, and pays in.
-    pub(super) fn open(budget: Arc<SharedBudget>, call: &Call, now: Instant) -> Self {
+    pub(crate) fn open(budget: Arc<SharedBudget>, call: &Call, now: Instant) -> Self {
         budget.deposit(now);
         Self {
             before: call.attempt_count(),
@@ -32,7 +32,7 @@ impl Account {
     }
 
     /// Pays for a repeat, if there is enough.
-    pub(super) fn withdraw(&mut self, now: Instant) -> bool {
+    pub(crate) fn withdraw(&mut self, now: Instant) -> bool {
         let affordable = self.budget.withdraw(now);
         if affordable {
             self.paid = Some(now);
@@ -41,13 +41,13 @@ impl Account {
     }
 
     /// The repeat begins.
-    pub(super) fn begin(&mut self, call: &Call) {
+    pub(crate) fn begin(&mut self, call: &Call) {
         self.before = call.attempt_count();
         self.repeating = Some(call.clone());
     }
 
     /// The attempt ended, and came to the wire, as far as anybody can tell.
-    pub(super) fn end(&mut self, call: &Call) {
+    pub(crate) fn end(&mut self, call: &Call) {
         call.count_attempt(self.before);
         if self.repeating.take().is_some() {
             self.charge_connection(call);
@@ -56,7 +56,7 @@ impl Account {
     }
 
     /// A guard below let nothing through. False if something came to the wire all the same.
-    pub(super) fn refused(&mut self, call: &Call) -> bool {
+    pub(crate) fn refused(&mut self, call: &Call) -> bool {
         if call.attempt_count() > self.before {
             return false;
         }

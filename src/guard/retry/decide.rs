@@ -5,8 +5,8 @@
 //! | retries are off, for another destination, or the caller's | no |
 //! | the server says so in its should-retry header | no, or as if the failure were passing |
 //! | the failure lasts (a certificate, NXDOMAIN, a status that is not listed) | no |
-//! | effect none | any method |
-//! | effect possible | an idempotent method, or a key that the far side honours |
+//! | effect none | everything |
+//! | effect possible | what is idempotent, or has a key that the far side honours |
 //! | effect done | the same, and only to receive a body that broke off |
 //! | the far side will have forgotten the key by then | no |
 //! | the body cannot be sent again | only if nothing took it |
@@ -24,38 +24,41 @@ use crate::hop::{Class, Diagnosis, Effect, Hop, Kind, NotRepeated, name};
 
 /// An attempt that failed.
 #[derive(Clone, Debug)]
-pub(super) struct Failed<'a> {
-    pub(super) method: &'a Method,
-    pub(super) diagnosis: Diagnosis,
+pub(crate) struct Failed<'a> {
+    /// None for an operation.
+    pub(crate) method: Option<&'a Method>,
+    /// Whether doing it twice is like doing it once, by its method or by the caller's word.
+    pub(crate) idempotent: bool,
+    pub(crate) diagnosis: Diagnosis,
     /// Whether the request carried a key, and one that the far side honours.
-    pub(super) keyed: bool,
-    pub(super) vouched: bool,
+    pub(crate) keyed: bool,
+    pub(crate) vouched: bool,
     /// How long the far side will remember the key, where that is known.
-    pub(super) key_left: Option<Duration>,
+    pub(crate) key_left: Option<Duration>,
     /// Whether there is a body to be sent again.
-    pub(super) replayable: bool,
+    pub(crate) replayable: bool,
     /// Whether the body of the answer is received inside the attempt.
-    pub(super) whole_body: bool,
+    pub(crate) whole_body: bool,
     /// Whether the status is one of those that are repeated.
-    pub(super) listed: bool,
+    pub(crate) listed: bool,
     /// The server's word, and the user's.
-    pub(super) should_retry: Option<bool>,
-    pub(super) class: Option<Class>,
+    pub(crate) should_retry: Option<bool>,
+    pub(crate) class: Option<Class>,
 }
 
 /// What is left to repeat with.
 #[derive(Clone, Debug)]
-pub(super) struct Left {
+pub(crate) struct Left {
     /// Why there are no repeats at all, if so.
-    pub(super) off: Option<NotRepeated>,
-    pub(super) made: u32,
-    pub(super) most: u32,
-    pub(super) time: Duration,
+    pub(crate) off: Option<NotRepeated>,
+    pub(crate) made: u32,
+    pub(crate) most: u32,
+    pub(crate) time: Duration,
 }
 
 /// How long to wait before the next attempt, or why there is none. `withdraw` takes from the budget,
 /// and is asked last.
-pub(super) fn decide(
+pub(crate) fn decide(
     failed: &Failed<'_>,
     left: &Left,
     wait: Duration,
@@ -123,7 +126,7 @@ impl Failed<'_> {
     /// Whether a repeat cannot make it happen twice. Nobody's word overrides this.
     fn is_safe(&self) -> Result<(), NotRepeated> {
         let Diagnosis { hop, effect, .. } = self.diagnosis;
-        let harmless = self.method.is_idempotent() || self.vouched;
+        let harmless = self.idempotent || self.vouched;
         let safe = match effect {
             Effect::None => true,
             Effect::Possible => harmless,
@@ -131,7 +134,7 @@ impl Failed<'_> {
             Effect::Done => return Err(NotRepeated::Lasting),
         };
         safe.then_some(()).ok_or_else(|| NotRepeated::Unsafe {
-            method: self.method.clone(),
+            method: self.method.cloned(),
             effect,
             keyed: self.keyed,
         })

@@ -7,7 +7,8 @@ const WAIT: Duration = Duration::from_millis(100);
 
 fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> Failed<'a> {
     Failed {
-        method,
+        method: Some(method),
+        idempotent: method.is_idempotent(),
         diagnosis,
         keyed: false,
         vouched: false,
@@ -64,7 +65,7 @@ fn effect_possible_may_be_repeated_for_idempotent_methods_only() {
     for method in [M::POST, M::PATCH] {
         let failed = failed(&method, lost(Effect::Possible));
         let reason = NotRepeated::Unsafe {
-            method: method.clone(),
+            method: Some(method.clone()),
             effect: Effect::Possible,
             keyed: false,
         };

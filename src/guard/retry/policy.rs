@@ -14,7 +14,7 @@ use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
 use crate::registry::Registry;
 
 /// What the services of one layer share: settings, the user's word, and the budgets.
-pub(super) struct Policy {
+pub(crate) struct Policy {
     pub(super) settings: Settings,
     pub(super) classify: Option<Arc<Classify>>,
     pub(super) budgets: Arc<Registry<SharedBudget>>,
@@ -57,6 +57,23 @@ impl Failure<'_> {
 }
 
 impl Policy {
+    /// What the operations to some destinations share.
+    pub(crate) fn new(settings: Settings, now: Instant) -> Self {
+        Self {
+            settings,
+            classify: None,
+            budgets: Arc::new(Registry::new(now)),
+        }
+    }
+
+    /// The budget of a destination by any name.
+    pub(crate) fn budget_of(&self, destination: &Destination, now: Instant) -> Arc<SharedBudget> {
+        self.budgets.get(destination, now).unwrap_or_else(|| {
+            let fresh = SharedBudget::new(self.settings.budget, now);
+            self.budgets.get_or_keep(destination.clone(), fresh, now)
+        })
+    }
+
     /// The budget of a request's destination; a request without one has a budget nobody shares.
     pub(super) fn budget(&self, uri: &Uri, now: Instant) -> Arc<SharedBudget> {
         let make = || SharedBudget::new(self.settings.budget, now);
@@ -71,12 +88,20 @@ impl Policy {
 
     /// How many attempts a call may make, and why there are no repeats, if so.
     pub(super) fn most(&self, call: &Call, uri: &Uri) -> (u32, Option<NotRepeated>) {
+        self.most_to(call, || Destination::of(uri))
+    }
+
+    pub(crate) fn most_to(
+        &self,
+        call: &Call,
+        destination: impl FnOnce() -> Option<Destination>,
+    ) -> (u32, Option<NotRepeated>) {
         let options = call.options();
         if options.no_retry {
             return (1, Some(NotRepeated::SwitchedOff));
         }
         let only = &self.settings.only;
-        let meant = || Destination::of(uri).is_some_and(|to| only.contains(&to));
+        let meant = || destination().is_some_and(|to| only.contains(&to));
         if !only.is_empty() && !meant() {
             return (1, Some(NotRepeated::OtherDestination));
         }
@@ -84,7 +109,7 @@ impl Policy {
         (asked.unwrap_or(self.settings.attempts), None)
     }
 
-    pub(super) fn lists(&self, call: &Call, status: StatusCode) -> bool {
+    pub(crate) fn lists(&self, call: &Call, status: StatusCode) -> bool {
         match &call.options().statuses {
             Some(asked) => asked.contains(&status),
             None => self.settings.statuses.contains(&status),
@@ -92,7 +117,7 @@ impl Policy {
     }
 
     /// How long the next attempt waits: our own back-off, and all of it.
-    pub(super) fn wait(
+    pub(crate) fn wait(
         &self,
         (kind, hint): (Kind, Option<Duration>),
         (repeat, previous): (u32, Option<Duration>),

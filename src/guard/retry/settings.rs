@@ -82,7 +82,7 @@ impl Settings {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), SettingError> {
+    pub(crate) fn check(&self) -> Result<(), SettingError> {
         if !(1..=MOST_ATTEMPTS).contains(&self.attempts) {
             let value = self.attempts;
             return Err(SettingError::out_of_range(

@@ -247,7 +247,8 @@ impl<B> Turn<B> {
         let named = headers.zip(policy.settings.should_retry_header.as_ref());
         let status = diagnosis.status;
         Failed {
-            method,
+            method: Some(method),
+            idempotent: method.is_idempotent(),
             diagnosis,
             keyed: call.carries_key(&saved.headers),
             vouched: call.vouches(&saved.headers),

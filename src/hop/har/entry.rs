@@ -2,19 +2,24 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::headers::Kept;
 use crate::clock;
-use crate::hop::attempt::{Attempt, Outcome};
 use crate::hop::note::What;
 use crate::hop::timeline::{Stage, Timeline};
 use crate::hop::waterfall::describe;
+use crate::hop::{Attempt, Outcome};
 
 /// The entries of a call, each with the time at which it began.
 pub(super) fn entries(timeline: &Timeline) -> Vec<(String, Value)> {
     let mut attempts = timeline.attempts();
+    if timeline.method().is_none() {
+        // An operation is no request; what clients of ours were asked for in it is.
+        let calls = attempts.iter().flat_map(|attempt| &attempt.calls);
+        return calls.flat_map(entries).collect();
+    }
     if attempts.is_empty() {
         attempts.push(none(timeline));
     }
@@ -97,10 +102,10 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
 }
 
 fn request(timeline: &Timeline, attempt: &Attempt) -> Value {
-    let method = attempt.method.as_ref().unwrap_or_else(|| timeline.method());
+    let method = attempt.method.as_ref().or_else(|| timeline.method());
     let sent = attempt.taken.then_some(attempt.sent_bytes);
     json!({
-        "method": method.as_str(),
+        "method": method.map_or("", Method::as_str),
         "url": absolute(attempt.url.clone().unwrap_or_else(|| timeline.url())),
         "httpVersion": version(attempt),
         // Cookies and queries are secrets.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
 
-use super::metrics::server;
+use super::metrics::{name, server};
 use crate::destination::Destination;
 use crate::guard::breaker::State;
 use crate::telemetry::names::{self, Metric};
@@ -121,11 +121,6 @@ fn gauge(
             }
         })
         .build();
-}
-
-/// A destination may have a name of its own, so it is shown whole.
-fn name(destination: &Destination) -> KeyValue {
-    KeyValue::new("sevenhops.destination", destination.to_string())
 }
 
 const fn rank(state: State) -> u8 {

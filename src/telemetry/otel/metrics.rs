@@ -2,11 +2,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Uri;
+use http::{Method, Uri};
 use opentelemetry::{KeyValue, global};
 
 use super::gauges::Gauges;
 use super::instruments::Instruments;
+use crate::call::Asked;
+use crate::destination::Destination;
 use crate::hop::{Attempt, Diagnosis, Outcome, RowEnd, Stage, Timeline, What};
 use crate::telemetry::shown;
 
@@ -50,13 +52,17 @@ impl Metrics {
     pub fn record(&self, timeline: &Timeline) {
         let call = &timeline.0;
         let to = To {
-            method: shown::method(call.method()),
+            asked: call.asked(),
+            method: call.asked().method(),
+            uri: call.asked().uri(),
             route: call.route(),
-            uri: call.uri(),
         };
         let attempts = timeline.attempts();
-        for attempt in &attempts {
-            self.attempt(&to, attempt);
+        // What an operation asks clients of ours for, they record themselves.
+        if call.asked().uri().is_some() {
+            for attempt in &attempts {
+                self.attempt(&to, attempt);
+            }
         }
         for before in attempts.iter().rev().skip(1) {
             if let Some(failed) = error_type(&before.outcome) {
@@ -101,7 +107,8 @@ impl Metrics {
         let instruments = &self.instruments;
         let led: Option<Uri> = attempt.url.as_ref().and_then(|url| url.parse().ok());
         let to = &To {
-            uri: led.as_ref().unwrap_or(to.uri),
+            method: attempt.method.as_ref().or(to.method),
+            uri: led.as_ref().or(to.uri),
             ..*to
         };
         let failed = error_type(&attempt.outcome);
@@ -136,7 +143,7 @@ impl Metrics {
             let mut about = to.server();
             about.extend(kind.clone());
             if row.stage == Stage::Dns {
-                let host = to.uri.host().unwrap_or_default().to_owned();
+                let host = to.uri.and_then(Uri::host).unwrap_or_default().to_owned();
                 let mut about = vec![KeyValue::new("dns.question.name", host)];
                 about.extend(kind.as_ref().and_then(|_| error_type(&attempt.outcome)));
                 instruments.look_up.record(seconds, &about);
@@ -157,23 +164,31 @@ impl Metrics {
     }
 }
 
-/// Where a request went, as far as a metric may tell.
+/// Where a request or an operation went, as far as a metric may tell.
 #[derive(Clone, Copy)]
 struct To<'c> {
-    method: &'static str,
+    asked: &'c Asked,
     route: Option<&'c str>,
-    uri: &'c Uri,
+    /// Of the call, or where a redirect led.
+    method: Option<&'c Method>,
+    uri: Option<&'c Uri>,
 }
 
 impl To<'_> {
     fn server(&self) -> Vec<KeyValue> {
-        server(self.uri)
+        match (self.asked, self.uri) {
+            (_, Some(uri)) => server(uri),
+            (Asked::Operation { destination, .. }, None) => vec![name(destination)],
+            (Asked::Request { .. }, None) => Vec::new(),
+        }
     }
 
     fn all(&self) -> Vec<KeyValue> {
         let mut all = self.server();
-        all.push(KeyValue::new("http.request.method", self.method));
-        let scheme = self.uri.scheme_str().map(str::to_ascii_lowercase);
+        let method = self.method.map(shown::method);
+        all.extend(method.map(|method| KeyValue::new("http.request.method", method)));
+        let scheme = self.uri.and_then(Uri::scheme_str);
+        let scheme = scheme.map(str::to_ascii_lowercase);
         all.extend(scheme.map(|scheme| KeyValue::new("url.scheme", scheme)));
         let route = self.route.map(str::to_owned);
         all.extend(route.map(|route| KeyValue::new("url.template", route)));
@@ -185,6 +200,11 @@ impl To<'_> {
         all.extend(more);
         all
     }
+}
+
+/// A destination may have a name of its own, so it is shown whole.
+pub(super) fn name(destination: &Destination) -> KeyValue {
+    KeyValue::new("sevenhops.destination", destination.to_string())
 }
 
 pub(super) fn server(uri: &Uri) -> Vec<KeyValue> {
@@ -222,7 +242,7 @@ fn status(outcome: &Outcome) -> (Option<u16>, Option<Diagnosis>) {
             };
             (status.map(|status| status.as_u16()), Some(failed))
         }
-        Outcome::Pending | Outcome::Cancelled => (None, None),
+        Outcome::Pending | Outcome::Done | Outcome::Cancelled => (None, None),
     }
 }
 

@@ -32,6 +32,7 @@ const RULES: Rules = Rules {
 };
 
 fn failure(hop: Hop, kind: Kind) -> Verdict {
+    let hop = Some(hop);
     let failure = Failure { hop, kind };
     Verdict::Failure {
         failure,

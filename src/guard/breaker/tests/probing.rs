@@ -204,7 +204,7 @@ fn servers_hint_on_the_opening_answer_is_honoured_up_to_the_cap() {
         let mut script = Script::new(RULES);
         script.play("FFF", SECS(0));
         let failure = Failure {
-            hop: Hop::Server,
+            hop: Some(Hop::Server),
             kind: Kind::Unavailable,
         };
         let hint = Some(SECS(hint));

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::hop::Hop;
 
 const LENGTH: Duration = Duration::from_secs(10);
-const FAILURE: Mark = Mark::Failure(Hop::Connect);
+const FAILURE: Mark = Mark::Failure(Some(Hop::Connect));
 
 #[test]
 fn mark_is_one_byte() {
@@ -94,9 +94,9 @@ fn worst_hop_is_the_one_with_the_most_failures() {
     let mut recent = Recent::new(Window::Time(LENGTH), now);
     assert_eq!(recent.tally(now).worst(), None);
     for hop in [Hop::Tls, Hop::Server, Hop::Connect, Hop::Server] {
-        recent.record(Mark::Failure(hop), now);
+        recent.record(Mark::Failure(Some(hop)), now);
     }
-    assert_eq!(recent.tally(now).worst(), Some((Hop::Server, 2)));
-    recent.record(Mark::Failure(Hop::Connect), now);
-    assert_eq!(recent.tally(now).worst(), Some((Hop::Connect, 2)));
+    assert_eq!(recent.tally(now).worst(), Some((Some(Hop::Server), 2)));
+    recent.record(Mark::Failure(Some(Hop::Connect)), now);
+    assert_eq!(recent.tally(now).worst(), Some((Some(Hop::Connect), 2)));
 }

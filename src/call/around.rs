@@ -1,0 +1,68 @@
+//! How a call of ours hears of the operation that it is made in, where the SDK between them carries
+//! nothing: by the task that polls it.
+//!
+//! What is taken from there can only make a call shorter and rarer, never longer, more often or
+//! another one: the time left, whether somebody repeats already, and a place in the timeline. The
+//! idempotency key is not: an operation may make several calls, and which one it is meant for, only
+//! the closure knows.
+
+use std::sync::Arc;
+
+use http::Method;
+use tokio::task::futures::TaskLocalFuture;
+use tokio::time::Instant;
+
+use super::Call;
+use crate::hop::Effect;
+use crate::hop::tracker::Tracker;
+
+tokio::task_local! {
+    static AROUND: Around;
+}
+
+/// The attempt of an operation that is being polled right here.
+#[derive(Clone, Debug)]
+pub(crate) struct Around {
+    pub(crate) call: Call,
+    pub(crate) attempt: Arc<Tracker>,
+    /// When the attempt has to be over.
+    pub(crate) ends: Instant,
+}
+
+impl Around {
+    pub(super) fn current() -> Option<Self> {
+        AROUND.try_with(Self::clone).ok()
+    }
+
+    /// Lets the calls that `future` makes hear of this attempt.
+    pub(crate) fn scope<F: Future>(self, future: F) -> TaskLocalFuture<Self, F> {
+        AROUND.scope(self, future)
+    }
+
+    /// A call begins in the attempt.
+    pub(super) fn heard(&self, call: &Call) {
+        self.attempt.facts(|facts| {
+            if facts.calls.len() < MOST_CALLS {
+                facts.calls.push(call.clone());
+            }
+        });
+    }
+}
+
+/// What the calls in an attempt may have done, as far as the operation is concerned: of a part of it that
+/// is done, the whole is not. What was only asked for changes nothing.
+pub(crate) fn effect_of_calls(attempt: &Tracker) -> Effect {
+    let calls = attempt.facts(|facts| facts.calls.clone());
+    if calls.len() >= MOST_CALLS {
+        // There may have been more.
+        return Effect::Possible;
+    }
+    let changing = calls
+        .iter()
+        .filter(|call| !call.method().is_some_and(Method::is_safe));
+    let effects = changing.map(Call::effect);
+    effects.max().unwrap_or(Effect::None).min(Effect::Possible)
+}
+
+/// More than anybody reads; a bound for a closure that goes round in circles.
+const MOST_CALLS: usize = 100;

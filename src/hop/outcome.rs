@@ -1,0 +1,69 @@
+use http::StatusCode;
+
+use super::{Diagnosis, Effect, Hop, Kind};
+use crate::limit::Waited;
+
+/// How an attempt or a call ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It has not.
+    #[default]
+    Pending,
+    /// With an answer that is no failure.
+    Answered(StatusCode),
+    /// The operation was done.
+    Done,
+    /// It failed.
+    Failed {
+        /// Where; none if a guard refused it, or if nobody saw a hop.
+        hop: Option<Hop>,
+        /// How.
+        kind: Kind,
+        /// Whether it may have happened.
+        effect: Effect,
+        /// Which limit ran out, if one did.
+        expired: Option<Waited>,
+        /// The status, if there was an answer.
+        status: Option<StatusCode>,
+    },
+    /// The caller went away.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The value of `error.type`, where it failed.
+    #[cfg(any(feature = "har", feature = "serde"))]
+    pub(super) fn error_type(&self) -> Option<std::borrow::Cow<'static, str>> {
+        let Self::Failed {
+            hop,
+            kind,
+            effect,
+            expired,
+            status,
+        } = *self
+        else {
+            return None;
+        };
+        let diagnosis = Diagnosis {
+            hop,
+            kind,
+            effect,
+            expired,
+            status,
+        };
+        Some(diagnosis.error_type())
+    }
+}
+
+impl From<Diagnosis> for Outcome {
+    fn from(diagnosis: Diagnosis) -> Self {
+        Self::Failed {
+            hop: diagnosis.hop,
+            kind: diagnosis.kind,
+            effect: diagnosis.effect,
+            expired: diagnosis.expired,
+            status: diagnosis.status,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Wrapping the SDK you have.
+
+pub mod operation;

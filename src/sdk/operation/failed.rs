@@ -1,0 +1,188 @@
+use std::error::Error as StdError;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use crate::call::effect_of_calls;
+use crate::error::{BoxError, Error};
+use crate::hop::tracker::Tracker;
+use crate::hop::{Class, Diagnosis, Effect, diagnose_operation};
+use crate::limit::Waited;
+
+/// What the work of an operation says when it fails: what became of it, whether a repeat may fare
+/// better, and when.
+///
+/// By `?` any error becomes the careful word: [`maybe`](Self::maybe), and it may pass.
+///
+/// # Example
+///
+/// What PostgreSQL's client says, in a function that every query shares:
+///
+/// ```
+/// # mod tokio_postgres {
+/// #     pub type Error = std::io::Error;
+/// # }
+/// # trait Code { fn as_db_error(&self) -> Option<()>; }
+/// # impl Code for std::io::Error { fn as_db_error(&self) -> Option<()> { None } }
+/// use sevenhops::sdk::operation::Failed;
+///
+/// fn said(error: tokio_postgres::Error) -> Failed {
+///     match error.as_db_error() {
+///         // It read the statement and declined it.
+///         Some(_) => Failed::unsent(error).lasting(),
+///         // The connection broke: nobody knows how far it had come.
+///         None => Failed::maybe(error),
+///     }
+/// }
+/// ```
+///
+/// # How people get it wrong
+///
+/// Everything by `?`: a statement that can never work is then repeated, and counts against its
+/// destination as an outage does. Say [`lasting`](Self::lasting) of what the far side declined.
+pub struct Failed {
+    said: Said,
+    class: Option<Class>,
+    retry_after: Option<Duration>,
+    source: BoxError,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Said {
+    By(Effect),
+    /// What our own error in the chain says.
+    Heard,
+}
+
+impl Failed {
+    /// It provably did not happen: nothing was sent, or the far side says that it did nothing.
+    pub fn unsent(error: impl Into<BoxError>) -> Self {
+        Self::new(Said::By(Effect::None), error)
+    }
+
+    /// Nobody knows whether it happened.
+    pub fn maybe(error: impl Into<BoxError>) -> Self {
+        Self::new(Said::By(Effect::Possible), error)
+    }
+
+    /// It happened; only what came of it is lost.
+    pub fn done(error: impl Into<BoxError>) -> Self {
+        Self::new(Said::By(Effect::Done), error)
+    }
+
+    /// What the error of a client of ours in the chain says of the effect; a maybe where there is
+    /// none. What other calls of ours in the same attempt may have done counts too. For work that does
+    /// nothing else: of that, they know nothing.
+    pub fn heard(error: impl Into<BoxError>) -> Self {
+        Self::new(Said::Heard, error)
+    }
+
+    /// It would fail again: a repeat is in vain, and the destination did its part.
+    #[must_use]
+    pub fn lasting(mut self) -> Self {
+        self.class = Some(Class::Lasting);
+        self
+    }
+
+    /// Not before so long: the far side says when to come back.
+    #[must_use]
+    pub fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    fn new(said: Said, error: impl Into<BoxError>) -> Self {
+        Self {
+            said,
+            class: None,
+            retry_after: None,
+            source: error.into(),
+        }
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::maybe(error)
+    }
+}
+
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Failed")
+            .field("said", &self.said)
+            .field("class", &self.class)
+            .field("retry_after", &self.retry_after)
+            .field("source", &self.source)
+            .finish()
+    }
+}
+
+/// How an attempt of an operation failed, whoever says so.
+pub(super) struct Told {
+    pub(super) diagnosis: Diagnosis,
+    /// The caller's word, or what follows where no table has one; else the table's counts.
+    pub(super) class: Option<Class>,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) source: Option<BoxError>,
+}
+
+impl Told {
+    pub(super) fn failed(failed: Failed, attempt: &Tracker) -> Self {
+        let ours = ours(&*failed.source);
+        let effect = match (failed.said, ours) {
+            (Said::By(effect), _) => effect,
+            (Said::Heard, None) => Effect::Possible,
+            (Said::Heard, Some(ours)) => ours.effect().max(effect_of_calls(attempt)),
+        };
+        let mut diagnosis = diagnose_operation(attempt, &*failed.source, effect);
+        let mut class = Some(Class::Passing);
+        let mut hint = None;
+        if let Some(ours) = ours {
+            let inner = ours.diagnosis();
+            let by_table = inner.hop.is_some() || ours.refused_by().is_some();
+            diagnosis = Diagnosis { effect, ..inner };
+            class = class.filter(|_| !by_table);
+            hint = ours.retry_after();
+        }
+        Self {
+            diagnosis,
+            class: failed.class.or(class),
+            retry_after: failed.retry_after.or(hint),
+            source: Some(failed.source),
+        }
+    }
+
+    /// The time was over. Nobody knows what the work had done by then.
+    pub(super) fn expired(which: Waited, attempt: &Tracker) -> Self {
+        Self {
+            diagnosis: Diagnosis::operation_expired(attempt, which),
+            class: Some(Class::Passing),
+            retry_after: None,
+            source: None,
+        }
+    }
+}
+
+/// The first error of ours in a chain.
+fn ours<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
+    let mut link = Some(error);
+    for _ in 0..LONGEST_CHAIN {
+        let error = link?;
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            return Some(ours);
+        }
+        // An io::Error hides what it wraps from source().
+        let hidden = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        link = match hidden {
+            Some(hidden) => Some(hidden),
+            None => error.source(),
+        };
+    }
+    None
+}
+
+/// Longer than any chain there is; a bound, in case one bites its tail.
+const LONGEST_CHAIN: usize = 32;

@@ -1,0 +1,48 @@
+use tokio::time::Instant;
+
+use super::failed::Told;
+use crate::clock;
+use crate::guard::breaker::{Judge, Ticket, Verdict, settle};
+use crate::hop::{Class, Diagnosis, Effect};
+use crate::limit::Waited;
+
+/// A circuit's leave to make one attempt. Dropped before it is settled, it is judged by whether the
+/// attempt had its time.
+pub(super) struct Permit {
+    /// None where nobody judges.
+    pub(super) ticket: Option<Ticket>,
+    pub(super) judge: Judge,
+    pub(super) since: Instant,
+    /// When the attempt has to be over.
+    pub(super) ends: Instant,
+}
+
+impl Permit {
+    pub(super) fn succeed(mut self) {
+        let took = || clock::now().saturating_duration_since(self.since);
+        let verdict = self.judge.by_time(Verdict::Success, took);
+        self.settle(verdict);
+    }
+
+    pub(super) fn fail(mut self, told: &Told) {
+        let class = told.class.unwrap_or(Class::Passing);
+        let judge = self.judge;
+        self.settle(judge.judge_operation(&told.diagnosis, class, told.retry_after));
+    }
+
+    fn settle(&mut self, verdict: Verdict) {
+        if let Some(ticket) = self.ticket.take() {
+            settle(ticket, verdict);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if self.ends <= clock::now() {
+            let expired = Diagnosis::operation(Effect::Possible, Some(Waited::Attempt));
+            let judge = self.judge;
+            self.settle(judge.judge_operation(&expired, Class::Passing, None));
+        }
+    }
+}

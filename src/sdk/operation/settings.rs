@@ -1,0 +1,79 @@
+use std::time::Duration;
+
+use crate::error::SettingError;
+use crate::guard::{breaker, retry};
+use crate::limit::{self, Limits};
+
+/// What an operation is told once, when it is made.
+///
+/// Plain values: they are checked once, by [`Operation::with`](super::Operation::with), and what is
+/// out of range or contradicts something else is refused there, naming field and value.
+///
+/// # Defaults
+///
+/// | setting | default |
+/// |---|---|
+/// | `attempt` | half of the deadline |
+/// | `retry` | those of [`retry::Settings`]; `statuses` are about calls of ours that are made inside |
+/// | `breaker` | those of [`breaker::Settings`] |
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub struct Settings {
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
+    deadline: Duration,
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, with = "crate::file::optional_duration")
+    )]
+    attempt: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(super) retry: retry::Settings,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(super) breaker: breaker::Settings,
+}
+
+impl Settings {
+    /// Leaves everything but the deadline to the defaults.
+    #[must_use]
+    pub fn new(deadline: Duration) -> Self {
+        Self {
+            deadline,
+            attempt: None,
+            retry: retry::Settings::new(),
+            breaker: breaker::Settings::new(),
+        }
+    }
+
+    /// Sets the time for one attempt.
+    #[must_use]
+    pub fn attempt(mut self, limit: Duration) -> Self {
+        self.attempt = Some(limit);
+        self
+    }
+
+    /// Sets when an operation is repeated, how often, and at whose expense.
+    #[must_use]
+    pub fn retry(mut self, retry: retry::Settings) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets when a destination is not asked any more.
+    #[must_use]
+    pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
+        self.breaker = breaker;
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<Limits, SettingError> {
+        let mut limits = limit::Settings::new();
+        if let Some(attempt) = self.attempt {
+            limits = limits.attempt(attempt);
+        }
+        let limits = Limits::with(self.deadline, limits)?;
+        self.retry.check()?;
+        self.breaker.check(&limits)?;
+        Ok(limits)
+    }
+}

@@ -1,0 +1,363 @@
+//! One run's way through its attempts.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::Instrument;
+
+use super::attempt::Keys;
+use super::failed::Told;
+use super::guards::Guards;
+use super::permit::Permit;
+use super::{Attempt, Failed, Operation};
+use crate::call::{Around, Asked, Call, Repeating};
+use crate::clock;
+use crate::error::{Error, Guard};
+use crate::guard::breaker::{Shared, refused};
+use crate::guard::call::Open;
+use crate::guard::retry::{self, Account, Left, decide};
+use crate::hop::tracker::{self, Tracker};
+use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, What};
+use crate::limit::Waited;
+use crate::telemetry::{AttemptSpans, operation_span};
+
+/// The attempts of one run.
+pub(super) struct Turn<'o> {
+    operation: &'o Operation,
+    keys: Arc<Keys>,
+    account: Account,
+    /// Given back when this ends: calls of ours inside do not repeat meanwhile.
+    _repeating: Option<Repeating>,
+    left: Left,
+    /// When the next attempt may begin, and our own part of the wait before it.
+    due: Instant,
+    previous: Option<Duration>,
+    /// What the last attempt failed with.
+    last: Option<Error>,
+    // Dropped last: the call ends when everything else has.
+    open: Open,
+}
+
+/// An attempt under way; dropped before its end, the caller has gone away.
+struct Running {
+    tracker: Arc<Tracker>,
+    over: bool,
+}
+
+impl<'o> Turn<'o> {
+    pub(super) fn new(operation: &'o Operation) -> Self {
+        let Guards { limits, policy, .. } = &*operation.guards;
+        let asked = Asked::Operation {
+            name: Arc::clone(&operation.name),
+            destination: operation.destination.clone(),
+        };
+        let span = operation_span(&operation.name, operation.destination.as_str());
+        let call = Call::operate(asked, limits.deadline());
+        call.listen(span.clone(), operation.observer.clone());
+        let (most, off) = policy.most_to(&call, || Some(operation.destination.clone()));
+        // Who makes one attempt only leaves the repeating to the calls inside.
+        let wanted = most > 1;
+        let repeating = wanted.then(|| call.repeat(most)).flatten();
+        let elsewhere = wanted && repeating.is_none();
+        let now = clock::now();
+        let budget = policy.budget_of(&operation.destination, now);
+        Self {
+            keys: Arc::new(Keys::new(operation.key.clone())),
+            account: Account::open(budget, &call, now),
+            _repeating: repeating,
+            left: Left {
+                off: off.or_else(|| elsewhere.then_some(NotRepeated::CallerRepeats)),
+                made: 0,
+                most,
+                time: Duration::ZERO,
+            },
+            due: now,
+            previous: None,
+            last: None,
+            open: Open::new(call, span),
+            operation,
+        }
+    }
+
+    pub(super) async fn run<T, F>(mut self, mut work: impl FnMut(Attempt) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Failed>>,
+    {
+        let span = self.open.span.clone();
+        let journey = async {
+            loop {
+                let permit = self.admit().map_err(|error| self.refuse(error))?;
+                match self.attempt(permit, &mut work).await {
+                    Ok(done) => return Ok(done),
+                    Err(told) => self.judge(told)?,
+                }
+                sleep_until(self.due).await;
+                self.account.begin(&self.open.call);
+            }
+        };
+        let ended = journey.instrument(span).await;
+        ended.map_err(|error| self.open.fail(error))
+    }
+
+    /// Asks those who stand before the work.
+    fn admit(&self) -> Result<Permit, Error> {
+        let call = &self.open.call;
+        let now = clock::now();
+        let refuse = |guard, kind| (guard, Diagnosis::refusal(kind));
+        let expires_at = self.operation.key.as_ref().and_then(|key| key.expires_at());
+        if expires_at.is_some_and(|at| at <= clock::wall()) {
+            let (guard, mut diagnosis) = refuse(Guard::Idempotency, Kind::KeyExpired);
+            // Whether an earlier run with it came through, nobody can tell any more.
+            diagnosis.effect = Effect::Possible;
+            return Err(Error::refused(guard, diagnosis));
+        }
+        if call.deadline() <= now {
+            let (guard, mut diagnosis) = refuse(Guard::Deadline, Kind::Timeout);
+            diagnosis.expired = Some(Waited::Deadline);
+            return Err(Error::refused(guard, diagnosis));
+        }
+        let Guards {
+            limits, breaker, ..
+        } = &*self.operation.guards;
+        let circuit = breaker.of(self.operation.destination.clone(), now);
+        let ticket = match Shared::admit(circuit, now) {
+            Ok(ticket) => Some(ticket),
+            Err(_) if breaker.is_observe_only() => None,
+            Err(refusal) => return Err(refused(&refusal, Some(call))),
+        };
+        Ok(Permit {
+            ticket,
+            judge: breaker.judge(),
+            since: now,
+            ends: clock::after(now, limits.attempt().get()).min(call.deadline()),
+        })
+    }
+
+    /// A guard let nothing through: the caller gets what was to be repeated, if anything.
+    fn refuse(&mut self, refused: Error) -> Error {
+        self.account.refused(&self.open.call);
+        let Some(guard) = refused.refused_by() else {
+            return refused;
+        };
+        self.open.call.refused_by(guard);
+        match self.last.take() {
+            Some(last) => {
+                self.open.call.stop(Some(NotRepeated::Refused(guard)));
+                last
+            }
+            None => refused,
+        }
+    }
+
+    async fn attempt<T, F>(
+        &mut self,
+        permit: Permit,
+        work: &mut impl FnMut(Attempt) -> F,
+    ) -> Result<T, Told>
+    where
+        F: Future<Output = Result<T, Failed>>,
+    {
+        let call = self.open.call.clone();
+        let spans = AttemptSpans::of_operation(&call, self.left.made);
+        let span = spans.attempt();
+        let limits = Arc::clone(&self.operation.guards.limits);
+        let tracker = Arc::new(Tracker::new(limits, spans, permit.since));
+        call.attempt(Arc::clone(&tracker));
+        self.left.made += 1;
+        let mut running = Running {
+            tracker: Arc::clone(&tracker),
+            over: false,
+        };
+        let around = Around {
+            call: call.clone(),
+            attempt: Arc::clone(&tracker),
+            ends: permit.ends,
+        };
+        let attempt = Attempt::new(self.left.made, around.clone(), Arc::clone(&self.keys));
+        let ended = {
+            let working = around.scope(tracker::scope(Arc::clone(&tracker), work(attempt)));
+            let mut working = pin!(working.instrument(span));
+            // Dropped before the work: what hangs in it is given up first.
+            let _give_up = GiveUp(&tracker);
+            let heard = poll_fn(|cx| {
+                let polled = working.as_mut().poll(cx);
+                if polled.is_pending() {
+                    tracker.waiting();
+                }
+                polled
+            });
+            timeout_at(permit.ends, heard).await
+        };
+        running.over = true;
+        self.account.end(&call);
+        let told = match ended {
+            Ok(Ok(done)) => {
+                permit.succeed();
+                tracker.facts(|facts| facts.is_done = true);
+                tracker.finish();
+                call.answer();
+                return Ok(done);
+            }
+            Ok(Err(failed)) => Told::failed(failed, &tracker),
+            Err(_) if permit.ends < call.deadline() => Told::expired(Waited::Attempt, &tracker),
+            Err(_) => Told::expired(Waited::Deadline, &tracker),
+        };
+        permit.fail(&told);
+        tracker.fail(told.diagnosis);
+        Err(told)
+    }
+
+    /// An attempt failed: it is repeated after a wait, or this is the end.
+    fn judge(&mut self, told: Told) -> Result<(), Error> {
+        let decided = self.decide(&told);
+        let mut error = Error::new(told.diagnosis);
+        if let Some(wait) = told.retry_after {
+            error = error.after(wait);
+        }
+        if let Some(source) = told.source {
+            error = error.because(source);
+        }
+        match decided {
+            Ok(()) => {
+                self.last = Some(error);
+                Ok(())
+            }
+            Err(reason) => {
+                self.open.call.stop(Some(reason));
+                Err(error)
+            }
+        }
+    }
+
+    /// Whether it is repeated; if so, the wait is noted and paid for.
+    fn decide(&mut self, told: &Told) -> Result<(), NotRepeated> {
+        let policy = &self.operation.guards.policy;
+        let call = &self.open.call;
+        let now = clock::now();
+        self.left.time = call.deadline().saturating_duration_since(now);
+        let (kind, hint) = (told.diagnosis.kind, told.retry_after);
+        let repeat = (self.left.made - 1, self.previous);
+        let (own, wait) = policy.wait((kind, hint), repeat, self.left.time);
+        let account = &mut self.account;
+        let failed = failed(self.operation, (call, self.left.made), &self.keys, told);
+        let wait = decide(&failed, &self.left, wait, || account.withdraw(now))?;
+        call.stop(None);
+        self.previous = Some(own);
+        self.due = clock::after(now, wait);
+        let asked = hint.is_some_and(|hint| hint >= own);
+        call.note(What::Waited { wait, asked });
+        Ok(())
+    }
+}
+
+/// What the decision goes by.
+fn failed<'a>(
+    operation: &Operation,
+    (call, made): (&Call, u32),
+    keys: &Keys,
+    told: &Told,
+) -> retry::Failed<'a> {
+    let status = told.diagnosis.status;
+    let key = keys.asked_by(made);
+    let left = key.and_then(|key| key.expires_at()).map(|at| {
+        let left = at.duration_since(clock::wall());
+        left.unwrap_or(Duration::ZERO)
+    });
+    retry::Failed {
+        method: None,
+        idempotent: operation.idempotent,
+        diagnosis: told.diagnosis,
+        keyed: key.is_some(),
+        vouched: key.is_some() && operation.vouches(),
+        key_left: left,
+        replayable: true,
+        whole_body: true,
+        listed: status.is_some_and(|status| operation.guards.policy.lists(call, status)),
+        should_retry: None,
+        class: told.class,
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.over {
+            self.tracker.cancel();
+        }
+    }
+}
+
+struct GiveUp<'t>(&'t Tracker);
+
+impl Drop for GiveUp<'_> {
+    fn drop(&mut self) {
+        self.0.give_up();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::net::Ipv4Addr;
+    use std::sync::OnceLock;
+
+    use super::*;
+    use crate::hop::Hop;
+
+    const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+    fn once() -> Operation {
+        let settings = super::super::Settings::new(SECS(10));
+        let once = retry::Settings::new().attempts(1);
+        Operation::with("api", settings.retry(once)).unwrap()
+    }
+
+    fn connecting() {
+        let tracker = tracker::current().unwrap();
+        tracker.connecting((Ipv4Addr::LOCALHOST, 1).into());
+    }
+
+    /// The hooks of a client that an SDK keeps to itself find the attempt by the task.
+    #[tokio::test(start_paused = true)]
+    async fn set_up_that_a_client_of_ours_reported_is_the_hop() {
+        let operation = once();
+        let run = operation.run(async |_| {
+            connecting();
+            Err::<(), _>(Failed::unsent(io::Error::from(
+                io::ErrorKind::ConnectionRefused,
+            )))
+        });
+        let error = run.await.unwrap_err();
+        let told = (error.hop(), error.kind(), error.effect());
+        assert_eq!(told, (Some(Hop::Connect), Kind::Refused, Effect::None));
+        let run = operation.run(async |_| {
+            connecting();
+            std::future::pending::<Result<(), Failed>>().await
+        });
+        let error = run.await.unwrap_err();
+        let told = (error.hop(), error.kind(), error.effect());
+        assert_eq!(told, (Some(Hop::Connect), Kind::Timeout, Effect::Possible));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempt_is_given_up_before_its_work_goes() {
+        struct Going<'a>(&'a OnceLock<bool>, Arc<Tracker>);
+        impl Drop for Going<'_> {
+            fn drop(&mut self) {
+                let _ = self.0.set(self.1.is_given_up());
+            }
+        }
+        let operation = once();
+        let (expired, cancelled) = (OnceLock::new(), OnceLock::new());
+        let hang = async |given_up| {
+            let _going = Going(given_up, tracker::current().unwrap());
+            std::future::pending::<Result<(), Failed>>().await
+        };
+        let _ = operation.run(|_| hang(&expired)).await;
+        let run = operation.run(|_| hang(&cancelled));
+        let _ = tokio::time::timeout(SECS(1), run).await;
+        assert_eq!((expired.get(), cancelled.get()), (Some(&true), Some(&true)));
+    }
+}

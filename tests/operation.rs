@@ -1,0 +1,14 @@
+//! An operation: the guards of a call around a closure, on a clock that stands still.
+
+#[cfg(test)]
+mod mock;
+
+// `cfg(test)` tells clippy that the modules below are tests, too.
+#[cfg(test)]
+mod operation {
+    mod calls;
+    mod guarding;
+    mod repeating;
+    mod telling;
+    mod work;
+}

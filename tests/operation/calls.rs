@@ -1,0 +1,241 @@
+//! Calls of ours inside an operation: its time, its repeating, its timeline.
+
+use std::io::ErrorKind;
+use std::sync::Mutex;
+
+use http::{Method, Request};
+use http_body_util::Full;
+use sevenhops::hop::{NotRepeated, Outcome};
+use sevenhops::sdk::operation::Failed;
+use sevenhops::{Effect, Hop, Kind, Options, StandardLayer, StandardService};
+use sevenhops::{Error, Operation};
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt};
+
+use super::work::*;
+use crate::mock::{self, Mock, request, status, with};
+
+const LOST: mock::Step = mock::Step::Fail(ErrorKind::ConnectionReset);
+
+fn stack(mock: &Mock) -> StandardService<Mock> {
+    let settings = sevenhops::Settings::new(SECS(10)).retry(steady());
+    StandardLayer::with(&settings).unwrap().layer(mock.clone())
+}
+
+/// One call, and its status as an error.
+async fn ask(mock: &Mock, request: Request<Full<bytes::Bytes>>) -> Result<u16, Failed> {
+    let response = stack(mock).oneshot(request).await.map_err(Failed::heard)?;
+    match response.status() {
+        status if status.is_success() => Ok(status.as_u16()),
+        status => Err(Failed::maybe(format!("status {status}"))),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_inside_leaves_the_repeating_to_the_operation() {
+    let mock = Mock::new((0..99).map(|_| LOST));
+    let operation = operation().idempotent();
+    let run = operation.run(async |_| ask(&mock, request(Method::GET)).await);
+    let error = run.await.unwrap_err();
+    assert_eq!((mock.count(), error.attempts()), (3, 3));
+    let inner = &error.timeline().unwrap().attempts()[0].calls[0];
+    assert_eq!(inner.not_repeated(), Some(NotRepeated::CallerRepeats));
+}
+
+#[tokio::test(start_paused = true)]
+async fn operation_of_one_attempt_leaves_the_repeating_to_the_call_inside() {
+    let mock = Mock::new((0..99).map(|_| status(503)));
+    let settings = settings().retry(steady().attempts(1));
+    let operation = Operation::with("api", settings).unwrap();
+    let run = operation.run(async |_| ask(&mock, request(Method::GET)).await);
+    assert_eq!(run.await.unwrap_err().attempts(), 1);
+    assert_eq!(mock.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_inside_may_repeat_again_when_the_operation_is_over() {
+    let operation = operation();
+    let mock = Mock::new([]);
+    let run = operation.run(async |_| ask(&mock, request(Method::GET)).await);
+    run.await.unwrap();
+    let mock = Mock::new((0..99).map(|_| status(503)));
+    ask(&mock, request(Method::GET)).await.unwrap_err();
+    assert_eq!(mock.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_inside_ends_with_the_attempt_and_names_its_hop() {
+    let mock = Mock::new([mock::Step::Hang]);
+    let settings = settings().attempt(SECS(2));
+    let operation = Operation::with("api", settings).unwrap();
+    let begun = Instant::now();
+    let run = operation.run(async |_| ask(&mock, request(Method::POST)).await);
+    let error = run.await.unwrap_err();
+    assert_eq!(begun.elapsed(), SECS(2));
+    assert_eq!(
+        (error.hop(), error.kind()),
+        (Some(Hop::Server), Kind::Timeout)
+    );
+    assert_eq!((mock.count(), error.effect()), (1, Effect::Possible));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hops_of_calls_inside_stand_in_the_timeline() {
+    let mock = Mock::new([status(200), mock::Step::FailAfter(SECS(1))]);
+    let operation = operation().named("charge");
+    let run = operation.run(async |_| {
+        ask(&mock, request(Method::GET)).await?;
+        tokio::time::sleep(SECS(1)).await;
+        ask(&mock, request(Method::POST)).await
+    });
+    let error = run.await.unwrap_err();
+    let timeline = error.timeline().unwrap();
+    let attempts = timeline.attempts();
+    let calls = &attempts[0].calls;
+    assert_eq!(calls.len(), 2);
+    assert_eq!(calls[0].method(), Some(&Method::GET));
+    assert_eq!(
+        calls[0].attempts()[0].outcome,
+        Outcome::Answered(http::StatusCode::OK)
+    );
+    let drawn = timeline.to_string();
+    let expected = format!(
+        "charge at postgres\n  \
+         failed at server: closed, effect possible after 2.00 s\n  \
+         attempt 1 · failed at server: closed, effect possible\n    \
+         GET https://api.test/v1/charges · status 200\n    \
+         wait    █ {:>42}\n    \
+         receive █ {:>42}\n    \
+         POST https://api.test/v1/charges · failed at server: closed, effect possible\n    \
+         wait    {:>34}    1.00 s ✗ closed\n  \
+         not repeated: effect possible, not said to be idempotent, and no idempotency …",
+        "0 µs",
+        "0 µs",
+        "█".repeat(17)
+    );
+    assert_eq!(drawn, expected, "{drawn}");
+    assert_eq!(error.hop(), Some(Hop::Server));
+    assert!(
+        drawn.lines().all(|line| line.chars().count() <= 80),
+        "{drawn}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
+    let down = sevenhops::guard::breaker::Settings::new();
+    let settings = sevenhops::Settings::new(SECS(10)).breaker(down);
+    let layer = StandardLayer::with(&settings).unwrap();
+    layer
+        .breaker()
+        .isolate(&"https://api.test".parse().unwrap());
+    let mock = Mock::new([]);
+    let service = layer.layer(mock.clone());
+    let operation = operation();
+    let ask = async || service.clone().oneshot(request(Method::POST)).await;
+    let plain = operation.run(async |_| Ok(ask().await?)).await.unwrap_err();
+    assert_eq!(
+        (plain.kind(), plain.effect()),
+        (Kind::Open, Effect::Possible)
+    );
+    let heard = operation.run(async |_| ask().await.map_err(Failed::heard));
+    let heard = heard.await.unwrap_err();
+    assert_eq!((heard.kind(), heard.effect()), (Kind::Open, Effect::None));
+    assert_eq!(heard.not_repeated(), Some(NotRepeated::Lasting));
+    // Another breaker's refusal says nothing about this destination.
+    let state = operation
+        .breaker()
+        .state(&sevenhops::Destination::named("postgres"));
+    assert_eq!(state, sevenhops::guard::breaker::State::Closed);
+    let source = std::error::Error::source(&heard).unwrap();
+    assert!(source.downcast_ref::<Error>().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn effect_that_is_heard_counts_the_other_calls_of_the_attempt() {
+    for (first, effect) in [
+        (Method::POST, Effect::Possible),
+        (Method::GET, Effect::None),
+    ] {
+        let mock = Mock::new([status(200), status(429)]);
+        let operation = operation().named("charge and tell");
+        let run = operation.run(async |_| {
+            ask(&mock, request(first.clone())).await?;
+            let once = Options::new().no_retry();
+            let mut second = request(Method::POST);
+            second.extensions_mut().insert(once);
+            let throttled = stack(&mock).oneshot(second).await?;
+            let timeline = throttled.body().timeline().clone();
+            assert_eq!(timeline.effect(), Effect::None);
+            Err::<(), _>(Failed::heard(refusal().await))
+        });
+        let error = run.await.unwrap_err();
+        assert_eq!(error.effect(), effect, "{first}");
+    }
+}
+
+/// An error of ours that has no effect.
+async fn refusal() -> Error {
+    let operation = operation();
+    let breaker = operation.breaker();
+    breaker.isolate(&sevenhops::Destination::named("postgres"));
+    Work::new([]).by(&operation).await.unwrap_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn hint_of_a_call_inside_is_kept_to() {
+    let mock = Mock::new([with(503, "retry-after", "2")]);
+    let operation = operation().idempotent();
+    let run = operation.run(async |_| {
+        let response = stack(&mock).oneshot(request(Method::GET)).await?;
+        match response.headers().get("retry-after") {
+            Some(_) => Err(Failed::maybe("later").after(SECS(2))),
+            None => Ok(()),
+        }
+    });
+    run.await.unwrap();
+    assert!(mock.waits()[0] >= SECS(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_goes_over_only_by_hand() {
+    let mock = Mock::new([]);
+    let operation = operation();
+    let key = Mutex::new(None);
+    let run = operation.run(async |attempt| {
+        *key.lock().unwrap() = Some(attempt.key().clone());
+        ask(&mock, request(Method::POST)).await?;
+        let options = Options::new().idempotency_key(attempt.key().clone());
+        let mut post = request(Method::POST);
+        post.extensions_mut().insert(options);
+        ask(&mock, post).await
+    });
+    run.await.unwrap();
+    let sent: Vec<_> = mock
+        .asked()
+        .iter()
+        .map(|asked| asked.header("idempotency-key").map(str::to_owned))
+        .collect();
+    let key = key.into_inner().unwrap().unwrap();
+    assert_ne!(sent[0].as_deref(), Some(key.as_str()));
+    assert_eq!(sent[1].as_deref(), Some(key.as_str()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn task_that_the_work_spawns_is_heard_within_its_scope() {
+    for (scoped, count) in [(true, 3), (false, 9)] {
+        let mock = Mock::new((0..99).map(|_| LOST));
+        let operation = operation().idempotent();
+        let run = operation.run(async |attempt| {
+            let service = stack(&mock);
+            let call = async { service.oneshot(request(Method::GET)).await };
+            let task = match scoped {
+                true => tokio::spawn(attempt.scope(call)),
+                false => tokio::spawn(call),
+            };
+            Ok(task.await??)
+        });
+        run.await.unwrap_err();
+        assert_eq!(mock.count(), count, "{scoped}");
+    }
+}

@@ -1,0 +1,305 @@
+//! Deadline, breaker, cancelling, and settings that cannot be.
+
+use std::sync::Mutex;
+
+use sevenhops::Operation;
+use sevenhops::guard::retry;
+use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+use std::task::{Context, Waker};
+use tokio::time::Instant;
+
+use sevenhops::guard::breaker::{self, State};
+use sevenhops::hop::{NotRepeated, Outcome, What};
+use sevenhops::limit::Waited;
+use sevenhops::{Destination, Effect, Guard, Kind};
+
+use super::work::*;
+
+fn tripping(failures: u32) -> Operation {
+    let breaker = breaker::Settings::new().consecutive_failures(failures);
+    Operation::with("postgres", settings().breaker(breaker)).unwrap()
+}
+
+fn state(operation: &Operation) -> State {
+    operation.breaker().state(&Destination::named("postgres"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_spans_all_attempts_and_the_waits_between() {
+    let work = Work::new((0..9).map(|_| Step::Hang));
+    let begun = Instant::now();
+    let error = work.by(&operation().idempotent()).await.unwrap_err();
+    assert_eq!((work.count(), begun.elapsed()), (2, SECS(10)));
+    assert_eq!(error.expired(), Some(Waited::Deadline));
+    assert_eq!((error.kind(), error.hop()), (Kind::Timeout, None));
+    assert_eq!(error.effect(), Effect::Possible);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_ends_at_its_own_limit_and_says_so() {
+    let settings = settings().attempt(SECS(1));
+    let operation = Operation::with("postgres", settings).unwrap();
+    let work = Work::new([Step::Hang]);
+    let begun = Instant::now();
+    let error = work.by(&operation).await.unwrap_err();
+    assert_eq!(begun.elapsed(), SECS(1));
+    assert_eq!(error.expired(), Some(Waited::Attempt));
+    let told = "operation at postgres failed: timeout, attempt limit; 1 attempt, effect possible; \
+                not repeated: effect possible, not said to be idempotent, and no idempotency key";
+    assert_eq!(error.to_string(), told);
+    assert_eq!(error.error_type(), "timeout");
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_is_told_the_time_it_has() {
+    let work = Work::new([Step::Unsent]);
+    let left = Mutex::new(Vec::new());
+    let operation = operation();
+    let run = operation.run(async |attempt| {
+        tokio::time::sleep(SECS(1)).await;
+        let told = (attempt.number(), attempt.time_left());
+        left.lock().unwrap().push(told);
+        work.once().await
+    });
+    run.await.unwrap();
+    assert_eq!(left.into_inner().unwrap(), [(1, SECS(4)), (2, SECS(4))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn breaker_opens_after_failures_and_refuses_at_once() {
+    let operation = tripping(3);
+    let work = Work::new((0..9).map(|_| Step::Unsent));
+    work.by(&operation).await.unwrap_err();
+    assert_eq!(state(&operation), State::Open);
+    let error = work.by(&operation).await.unwrap_err();
+    assert_eq!(work.count(), 3);
+    assert_eq!(error.refused_by(), Some(Guard::Breaker));
+    assert_eq!((error.kind(), error.effect()), (Kind::Open, Effect::None));
+    assert!(error.retry_after() >= Some(SECS(4)));
+    assert_eq!(error.attempts(), 0);
+    let cause = std::error::Error::source(&error).unwrap();
+    assert_eq!(cause.to_string(), "3 attempts in a row failed");
+    let last = cause.source().unwrap();
+    assert_eq!(last.to_string(), "refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ratio_is_told_without_a_hop_that_nobody_saw() {
+    let operation = operation();
+    let work = Work::new((0..20).map(|_| Step::Maybe));
+    for _ in 0..20 {
+        work.by(&operation).await.unwrap_err();
+    }
+    let error = work.by(&operation).await.unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap();
+    let told = "20 of 20 attempts failed, 20 of them: other";
+    assert_eq!(cause.to_string(), told);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_repeat_gives_what_was_to_be_repeated() {
+    let operation = tripping(2);
+    let work = Work::new((0..9).map(|_| Step::Unsent));
+    let error = work.by(&operation).await.unwrap_err();
+    assert_eq!((work.count(), error.refused_by()), (2, None));
+    assert_eq!(error.kind(), Kind::Refused);
+    let reason = NotRepeated::Refused(Guard::Breaker);
+    assert_eq!(error.not_repeated(), Some(reason));
+    let notes = error.timeline().unwrap().notes();
+    assert_eq!(notes.last().unwrap().what, What::Refused(Guard::Breaker));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_destination_declines_does_not_count_against_it() {
+    let operation = tripping(2);
+    let declined = || Step::Fail(Failed::unsent("duplicate key").lasting());
+    let work = Work::new([Step::Maybe, declined(), Step::Maybe, declined(), declined()]);
+    for _ in 0..5 {
+        work.by(&operation).await.unwrap_err();
+    }
+    assert_eq!((work.count(), state(&operation)), (5, State::Closed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_whose_time_is_over_counts_against_its_destination() {
+    let operation = tripping(1);
+    Work::new([Step::Hang]).by(&operation).await.unwrap_err();
+    assert_eq!(state(&operation), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn open_circuit_waits_as_long_as_the_far_side_asks_and_closes_after_a_probe() {
+    let operation = tripping(1);
+    let asked = Failed::unsent("starting up").after(SECS(60));
+    let work = Work::new([Step::Fail(asked)]);
+    work.by(&operation).await.unwrap_err();
+    tokio::time::advance(SECS(59)).await;
+    let refused = work.by(&operation).await.unwrap_err();
+    assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+    tokio::time::advance(SECS(14)).await;
+    assert_eq!(work.by(&operation).await.unwrap(), 7);
+    assert_eq!(state(&operation), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuits_are_kept_apart_by_destination() {
+    let operation = tripping(1);
+    let work = Work::new([Step::Maybe]);
+    work.by(&operation).await.unwrap_err();
+    assert_eq!(work.by(&operation.clone().to("other")).await.unwrap(), 7);
+    assert_eq!(state(&operation), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn breaker_that_only_observes_refuses_nothing() {
+    let breaker = breaker::Settings::new()
+        .consecutive_failures(1)
+        .observe_only(true);
+    let operation = Operation::with("postgres", settings().breaker(breaker)).unwrap();
+    let work = Work::new([Step::Maybe, Step::Maybe]);
+    work.by(&operation).await.unwrap_err();
+    assert_eq!(state(&operation), State::Open);
+    work.by(&operation).await.unwrap_err();
+    assert_eq!(work.by(&operation).await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_work_opens_a_breaker_that_minds() {
+    let breaker = breaker::Settings::new()
+        .slow_calls(SECS(1), 0.5)
+        .minimum_volume(1);
+    let operation = Operation::with("postgres", settings().breaker(breaker)).unwrap();
+    let slow = operation.run(async |_| {
+        tokio::time::sleep(SECS(2)).await;
+        Ok(())
+    });
+    slow.await.unwrap();
+    assert_eq!(state(&operation), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_run_drops_the_work_and_counts_nothing() {
+    struct Dropped<'a>(&'a Mutex<u32>);
+    impl Drop for Dropped<'_> {
+        fn drop(&mut self) {
+            *self.0.lock().unwrap() += 1;
+        }
+    }
+    let operation = tripping(1);
+    let dropped = Mutex::new(0);
+    let outer = super::work::operation().named("outer");
+    let work = async |_| {
+        let _dropped = Dropped(&dropped);
+        std::future::pending::<Result<(), Failed>>().await
+    };
+    let run = outer.run(async |_| {
+        let cancelled = tokio::time::timeout(SECS(1), operation.run(work)).await;
+        assert!(cancelled.is_err());
+        Err::<(), _>(Failed::maybe("given up"))
+    });
+    let error = run.await.unwrap_err();
+    assert_eq!(
+        (*dropped.lock().unwrap(), state(&operation)),
+        (1, State::Closed)
+    );
+    let inner = error.timeline().unwrap().attempts()[0].calls[0].clone();
+    assert_eq!(inner.outcome(), Some(Outcome::Cancelled));
+    assert_eq!(inner.attempts()[0].outcome, Outcome::Cancelled);
+    assert_eq!(inner.effect(), Effect::Possible);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_probe_makes_room_for_another() {
+    let operation = tripping(1);
+    let work = Work::new([Step::Maybe, Step::Hang]);
+    work.by(&operation).await.unwrap_err();
+    tokio::time::advance(SECS(10)).await;
+    let mut probe = Box::pin(work.by(&operation));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(probe.as_mut().poll(&mut context).is_pending());
+    assert_eq!(state(&operation), State::HalfOpen);
+    let refused = work.by(&operation).await.unwrap_err();
+    assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+    drop(probe);
+    assert_eq!(work.by(&operation).await.unwrap(), 7);
+    assert_eq!(state(&operation), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn run_dropped_after_its_attempt_had_its_time_counts_as_a_timeout() {
+    let operation = tripping(1);
+    let work = Work::new([Step::Hang]);
+    let mut run = Box::pin(work.by(&operation));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(run.as_mut().poll(&mut context).is_pending());
+    tokio::time::advance(SECS(6)).await;
+    drop(run);
+    assert_eq!(state(&operation), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_that_is_cancelled_gives_back_what_it_was_paid() {
+    let budget = retry::Budget::new()
+        .ratio(0.0)
+        .at_least_per_second(1)
+        .over(SECS(1));
+    let settings = Settings::new(SECS(10)).retry(steady().budget(budget));
+    let operation = Operation::with("postgres", settings).unwrap();
+    let work = Work::new((0..9).map(|_| Step::Unsent));
+    let mut run = Box::pin(work.by(&operation));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(run.as_mut().poll(&mut context).is_pending());
+    drop(run);
+    assert_eq!(work.count(), 1);
+    let error = work.by(&operation).await.unwrap_err();
+    assert_eq!(
+        error.attempts(),
+        2,
+        "the budget of one repeat is still there"
+    );
+}
+
+#[tokio::test]
+async fn run_can_be_moved_to_another_thread() {
+    let (operation, work) = (operation(), Work::new([Step::Unsent]));
+    let run = async move { work.keyed(&operation).await };
+    assert_eq!(tokio::spawn(run).await.unwrap().unwrap(), 7);
+    let operation = super::work::operation();
+    let texts = vec![String::from("a")];
+    let spawned = tokio::spawn(async move {
+        let texts = &texts;
+        let work = async |attempt: Attempt| {
+            tokio::task::yield_now().await;
+            Ok(texts.len() + attempt.key().as_str().len())
+        };
+        operation.run(work).await
+    });
+    assert_eq!(spawned.await.unwrap().unwrap(), 37);
+}
+
+#[test]
+fn wrong_settings_are_refused_by_name_and_value() {
+    let breaker = breaker::Settings::new().failure_ratio(2.0);
+    for (settings, told) in [
+        (
+            Settings::new(MS(1)),
+            "deadline of 1ms is not within 10ms to 86400s",
+        ),
+        (
+            settings().attempt(SECS(11)),
+            "attempt limit of 11s is longer than the deadline of 10s",
+        ),
+        (
+            settings().retry(steady().attempts(0)),
+            "retry attempts of 0 is not within 1 to 255",
+        ),
+        (
+            settings().breaker(breaker),
+            "failure ratio of 2.0 is not within 0 (not included) to 1",
+        ),
+    ] {
+        let refused = Operation::with("postgres", settings).unwrap_err();
+        assert_eq!(refused.to_string(), told);
+    }
+    assert!(Operation::new("postgres", SECS(0)).is_err());
+}

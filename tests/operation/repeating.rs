@@ -1,0 +1,255 @@
+//! What is repeated, and what is not.
+
+use std::time::Duration;
+
+use sevenhops::Operation;
+use sevenhops::sdk::operation::{Failed, Settings};
+use std::sync::Mutex;
+use std::time::SystemTime;
+use tokio::time::Instant;
+
+use sevenhops::guard::idempotency::Key;
+use sevenhops::guard::retry::Budget;
+use sevenhops::hop::{NotRepeated, What};
+use sevenhops::{Effect, Guard, Kind};
+
+use super::work::*;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn not_repeated(keyed: bool) -> Option<NotRepeated> {
+    Some(NotRepeated::Unsafe {
+        method: None,
+        effect: Effect::Possible,
+        keyed,
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_sent_is_repeated_with_waits_between() {
+    let work = Work::new([Step::Unsent, Step::Unsent]);
+    assert_eq!(work.by(&operation()).await.unwrap(), 7);
+    assert_eq!(work.waits(), [MS(100), MS(200)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn maybe_is_not_repeated() {
+    let work = Work::new([Step::Maybe]);
+    let error = work.by(&operation()).await.unwrap_err();
+    assert_eq!((work.count(), error.effect()), (1, Effect::Possible));
+    assert_eq!(error.not_repeated(), not_repeated(false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn plain_error_is_a_maybe() {
+    let work = Work::new([Step::Plain]);
+    let error = work.by(&operation()).await.unwrap_err();
+    assert_eq!((work.count(), error.effect()), (1, Effect::Possible));
+    assert_eq!(error.kind(), Kind::Reset);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_whose_time_is_over_is_a_maybe() {
+    let work = Work::new([Step::Hang]);
+    let begun = Instant::now();
+    let error = work.by(&operation()).await.unwrap_err();
+    assert_eq!((work.count(), error.effect()), (1, Effect::Possible));
+    assert_eq!(error.not_repeated(), not_repeated(false));
+    assert_eq!(begun.elapsed(), SECS(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn idempotent_operation_is_repeated_after_a_maybe_and_after_its_time() {
+    let work = Work::new([Step::Hang, Step::Maybe]);
+    assert_eq!(work.by(&operation().idempotent()).await.unwrap(), 7);
+    assert_eq!(work.waits(), [SECS(5) + MS(100), MS(200)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lasts_is_not_repeated_even_if_it_is_safe() {
+    let work = Work::new([Step::Fail(Failed::unsent("syntax error").lasting())]);
+    let error = work.by(&operation().idempotent()).await.unwrap_err();
+    assert_eq!((work.count(), error.effect()), (1, Effect::None));
+    assert_eq!(error.not_repeated(), Some(NotRepeated::Lasting));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_done_is_not_done_again() {
+    let work = Work::new([Step::Fail(Failed::done("no such column"))]);
+    let error = work.by(&operation().idempotent()).await.unwrap_err();
+    assert_eq!((work.count(), error.effect()), (1, Effect::Done));
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_key_that_nobody_vouches_for_is_no_licence() {
+    let work = Work::new([Step::Maybe]);
+    let error = work.keyed(&operation()).await.unwrap_err();
+    assert_eq!(work.count(), 1);
+    assert_eq!(error.not_repeated(), not_repeated(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn made_key_that_the_far_side_honours_is_a_licence() {
+    let work = Work::new([Step::Maybe, Step::Hang]);
+    let operation = operation().honours_keys(true);
+    assert_eq!(work.keyed(&operation).await.unwrap(), 7);
+    assert_eq!(work.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn brought_key_is_a_licence_unless_the_far_side_does_not_honour_it() {
+    let operation = operation().key(Key::new("order-4711").unwrap());
+    let work = Work::new([Step::Maybe]);
+    assert_eq!(work.keyed(&operation).await.unwrap(), 7);
+    let work = Work::new([Step::Maybe]);
+    let error = work.keyed(&operation.honours_keys(false)).await;
+    assert_eq!((work.count(), error.is_err()), (1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_that_the_attempt_did_not_ask_for_is_no_licence() {
+    let brought = operation().key(Key::new("order-4711").unwrap());
+    for operation in [brought, operation().honours_keys(true)] {
+        let work = Work::new([Step::Maybe]);
+        let error = work.by(&operation).await.unwrap_err();
+        assert_eq!(work.count(), 1);
+        assert_eq!(error.not_repeated(), not_repeated(false));
+    }
+    // Nor is one that only the attempt before asked for.
+    let work = Work::new([Step::Maybe, Step::Maybe]);
+    let operation = operation().honours_keys(true);
+    let run = operation.run(async |attempt| {
+        if attempt.number() == 1 {
+            let _ = attempt.key();
+        }
+        work.once().await
+    });
+    assert!(run.await.is_err());
+    assert_eq!(work.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_is_the_same_in_every_attempt_and_another_in_every_run() {
+    let operation = operation().honours_keys(true);
+    let keys = Mutex::new(Vec::new());
+    for _ in 0..2 {
+        let work = Work::new([Step::Maybe, Step::Unsent]);
+        let run = operation.run(async |attempt| {
+            keys.lock().unwrap().push(attempt.key().clone());
+            work.once().await
+        });
+        run.await.unwrap();
+    }
+    let keys = keys.into_inner().unwrap();
+    assert_eq!(keys.len(), 6);
+    assert!(keys[..3].iter().all(|key| *key == keys[0]));
+    assert_ne!(keys[0], keys[3]);
+    assert_eq!(keys[0].as_str().as_bytes()[14], b'4', "UUID version 4");
+    let given = Key::new("order-4711").unwrap();
+    let operation = operation.key(given.clone());
+    let handed = operation.run(async |attempt| Ok(attempt.key().clone()));
+    assert_eq!(handed.await.unwrap(), given);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
+#[tokio::test(start_paused = true)]
+async fn derived_key_has_to_outlive_the_deadline() {
+    for (left, attempts) in [(SECS(9), 1), (SECS(60), 2)] {
+        let made_at = SystemTime::now() - DAY + left;
+        let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
+        let work = Work::new([Step::Maybe]);
+        let _ = work.keyed(&operation().key(key)).await;
+        assert_eq!(work.count(), attempts, "{left:?}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
+#[tokio::test(start_paused = true)]
+async fn derived_key_that_is_forgotten_is_refused_before_the_work() {
+    let key = Key::derive("charge", "order-4711", SystemTime::now() - DAY, DAY).unwrap();
+    let work = Work::new([]);
+    let error = work.keyed(&operation().key(key)).await.unwrap_err();
+    assert_eq!(work.count(), 0);
+    assert_eq!(error.refused_by(), Some(Guard::Idempotency));
+    assert_eq!(error.kind(), Kind::KeyExpired);
+    assert_eq!(error.effect(), Effect::Possible);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_end_at_their_limit() {
+    let work = Work::new((0..9).map(|_| Step::Unsent));
+    let error = work.by(&operation()).await.unwrap_err();
+    assert_eq!((work.count(), error.attempts()), (3, 3));
+    let reason = NotRepeated::AttemptsSpent { made: 3 };
+    assert_eq!(error.not_repeated(), Some(reason));
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_that_does_not_fit_into_the_deadline_is_not_begun() {
+    let work = Work::new([Step::Fail(Failed::unsent("busy").after(SECS(30)))]);
+    let begun = Instant::now();
+    let error = work.by(&operation()).await.unwrap_err();
+    assert_eq!((work.count(), begun.elapsed()), (1, SECS(0)));
+    let reason = error.not_repeated();
+    assert!(matches!(reason, Some(NotRepeated::NoTime { .. })));
+    assert_eq!(error.retry_after(), Some(SECS(30)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeat_comes_no_earlier_than_the_far_side_asks() {
+    let work = Work::new([Step::Fail(Failed::unsent("busy").after(SECS(2)))]);
+    let operation = operation();
+    assert_eq!(work.by(&operation).await.unwrap(), 7);
+    let wait = work.waits()[0];
+    assert!((SECS(2)..=MS(2_200)).contains(&wait), "{wait:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeats_end_with_the_budget_which_clones_share() {
+    let budget = Budget::new()
+        .ratio(0.0)
+        .at_least_per_second(1)
+        .over(SECS(1));
+    let settings = Settings::new(SECS(10)).retry(steady().budget(budget));
+    let operation = Operation::with("postgres", settings).unwrap();
+    let work = Work::new((0..9).map(|_| Step::Unsent));
+    let first = work.by(&operation.clone()).await.unwrap_err();
+    assert_eq!(first.attempts(), 2);
+    let second = work.by(&operation.clone().named("other")).await;
+    let second = second.unwrap_err();
+    assert_eq!(second.attempts(), 1);
+    assert_eq!(second.not_repeated(), Some(NotRepeated::BudgetEmpty));
+    let elsewhere = work.by(&operation.to("postgres-2")).await.unwrap_err();
+    assert_eq!(elsewhere.attempts(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn effect_is_the_greatest_of_all_attempts() {
+    let work = Work::new([Step::Maybe, Step::Unsent, Step::Unsent]);
+    let error = work.by(&operation().idempotent()).await.unwrap_err();
+    assert_eq!((work.count(), error.effect()), (3, Effect::Possible));
+    assert_eq!(error.kind(), Kind::Refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_of_other_destinations_repeats_nothing_here() {
+    let only = steady().only("https://api.test".parse().unwrap());
+    let operation = Operation::with("postgres", settings().retry(only)).unwrap();
+    let work = Work::new([Step::Unsent]);
+    let error = work.by(&operation).await.unwrap_err();
+    let reason = NotRepeated::OtherDestination;
+    assert_eq!((work.count(), error.not_repeated()), (1, Some(reason)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn operation_inside_an_operation_leaves_the_repeating_to_it() {
+    let work = Work::new((0..99).map(|_| Step::Unsent));
+    let (outer, inner) = (operation(), operation());
+    let run = outer.run(async |_| work.by(&inner).await.map_err(Failed::heard));
+    let error = run.await.unwrap_err();
+    assert_eq!((work.count(), error.attempts()), (3, 3));
+    let calls = &error.timeline().unwrap().attempts()[0].calls;
+    assert_eq!(calls[0].not_repeated(), Some(NotRepeated::CallerRepeats));
+    let notes = error.timeline().unwrap().notes();
+    assert!(matches!(notes[0].what, What::Waited { asked: false, .. }));
+}

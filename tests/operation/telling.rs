@@ -1,0 +1,114 @@
+//! What is told of a run: the error, the timeline, the spans.
+
+use std::io::{self, ErrorKind};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use sevenhops::hop::Outcome;
+use sevenhops::sdk::operation::Failed;
+use sevenhops::{Effect, Fault, Kind};
+
+use super::work::*;
+
+#[tokio::test(start_paused = true)]
+async fn error_answers_and_keeps_the_work_s_own_to_be_downcast() {
+    let work = Work::new((0..9).map(|_| Step::Unsent));
+    let operation = operation().named("count orders");
+    let error = work.by(&operation).await.unwrap_err();
+    assert_eq!(error.hop(), None);
+    assert_eq!(
+        (error.kind(), error.effect()),
+        (Kind::Refused, Effect::None)
+    );
+    assert_eq!((error.status(), error.refused_by()), (None, None));
+    assert_eq!((error.attempts(), error.fault()), (3, Fault::Service));
+    assert_eq!(error.error_type(), "_OTHER");
+    let source = std::error::Error::source(&error).unwrap();
+    let source = source.downcast_ref::<io::Error>().unwrap();
+    assert_eq!(source.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(
+        error.to_string(),
+        "count orders at postgres failed: refused; 3 attempts, no effect; \
+         not repeated: all 3 attempts are spent"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeline_shows_attempts_and_waits() {
+    let work = Work::new([Step::Unsent, Step::Hang]);
+    let error = work
+        .by(&operation().named("insert order"))
+        .await
+        .unwrap_err();
+    let timeline = error.timeline().unwrap();
+    assert_eq!(
+        (timeline.method(), timeline.url()),
+        (None, "postgres".into())
+    );
+    let outcomes = timeline.attempts().into_iter().map(|attempt| {
+        let Outcome::Failed { kind, effect, .. } = attempt.outcome else {
+            panic!("{:?}", attempt.outcome)
+        };
+        (kind, effect, attempt.start, attempt.duration)
+    });
+    assert_eq!(
+        outcomes.collect::<Vec<_>>(),
+        [
+            (Kind::Refused, Effect::None, MS(0), Duration::from_nanos(1)),
+            (Kind::Timeout, Effect::Possible, MS(100), SECS(5)),
+        ]
+    );
+    let bar = "█".repeat(33);
+    assert_eq!(
+        timeline.to_string(),
+        format!(
+            "insert order at postgres\n  \
+             failed: timeout, effect possible after 5.10 s\n  \
+             attempt 1 · failed: refused, effect none\n  \
+             waited 100.0 ms\n  \
+             attempt 2 · failed: timeout, effect possible\n    \
+             wait    {bar:>34}    5.00 s ✗ timeout\n  \
+             not repeated: effect possible, not said to be idempotent, and no idempotency …"
+        )
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn run_that_is_done_is_told_as_done() {
+    let (outer, inner) = (operation(), operation().named("inner"));
+    let run = outer.run(async |_| {
+        Work::new([Step::Unsent]).by(&inner).await?;
+        Err::<(), _>(Failed::maybe("so that there is a timeline to look at"))
+    });
+    let error = run.await.unwrap_err();
+    // The operation around it repeats, so this one did not.
+    let refused = &error.timeline().unwrap().attempts()[0].calls[0];
+    assert!(matches!(refused.outcome(), Some(Outcome::Failed { .. })));
+    let run = outer.run(async |_| {
+        Work::new([]).by(&inner).await?;
+        Err::<(), _>(Failed::maybe("so that there is a timeline to look at"))
+    });
+    let error = run.await.unwrap_err();
+    let done = &error.timeline().unwrap().attempts()[0].calls[0];
+    assert_eq!(done.outcome(), Some(Outcome::Done));
+    assert_eq!(done.effect(), Effect::Done);
+    assert!(done.to_string().contains("done after"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_that_is_shown_holds_the_key() {
+    let key = sevenhops::guard::idempotency::Key::new("canary-91c2").unwrap();
+    let operation = operation().key(key).honours_keys(false);
+    let work = Work::new([Step::Maybe]);
+    let shown = Mutex::new(format!("{operation:?}"));
+    let run = operation.run(async |attempt| {
+        let _ = attempt.key();
+        shown.lock().unwrap().push_str(&format!("{attempt:?}"));
+        work.once().await
+    });
+    let error = run.await.unwrap_err();
+    let timeline = error.timeline().unwrap();
+    let mut shown = shown.into_inner().unwrap();
+    shown.push_str(&format!("{error}{error:?}{timeline}{timeline:?}"));
+    assert!(!shown.contains("canary"), "{shown}");
+}

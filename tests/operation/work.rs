@@ -1,0 +1,92 @@
+//! Work that is told what becomes of it.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sevenhops::guard::retry::{self, Backoff, Jitter};
+use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+use sevenhops::{Error, Operation};
+use tokio::time::Instant;
+
+pub(super) const MS: fn(u64) -> Duration = Duration::from_millis;
+pub(super) const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+/// Waits that can be foreseen: 100 ms, 200 ms, 400 ms.
+pub(super) fn steady() -> retry::Settings {
+    retry::Settings::new().backoff(Backoff::new().jitter(Jitter::None))
+}
+
+pub(super) fn settings() -> Settings {
+    Settings::new(SECS(10)).retry(steady())
+}
+
+pub(super) fn operation() -> Operation {
+    Operation::with("postgres", settings()).unwrap()
+}
+
+/// What becomes of one attempt.
+pub(super) enum Step {
+    Unsent,
+    Maybe,
+    Plain,
+    Done,
+    Fail(Failed),
+    Hang,
+}
+
+/// Work that is told what to do, and remembers when it was asked; when its steps are used up, it is done.
+#[derive(Clone, Default)]
+pub(super) struct Work {
+    steps: Arc<Mutex<VecDeque<Step>>>,
+    asked: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Work {
+    pub(super) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        let work = Self::default();
+        work.steps.lock().unwrap().extend(steps);
+        work
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+
+    /// The time between one attempt and the next.
+    pub(super) fn waits(&self) -> Vec<Duration> {
+        let asked = self.asked.lock().unwrap();
+        asked.windows(2).map(|pair| pair[1] - pair[0]).collect()
+    }
+
+    pub(super) async fn once(&self) -> Result<u32, Failed> {
+        self.asked.lock().unwrap().push(Instant::now());
+        let step = self.steps.lock().unwrap().pop_front();
+        match step.unwrap_or(Step::Done) {
+            Step::Unsent => Err(Failed::unsent(refused())),
+            Step::Maybe => Err(Failed::maybe("lost")),
+            Step::Plain => Err(io::Error::from(ErrorKind::ConnectionReset))?,
+            Step::Done => Ok(7),
+            Step::Fail(failed) => Err(failed),
+            Step::Hang => std::future::pending().await,
+        }
+    }
+
+    pub(super) async fn by(&self, operation: &Operation) -> Result<u32, Error> {
+        operation.run(async |_| self.once().await).await
+    }
+
+    /// With the key in hand.
+    pub(super) async fn keyed(&self, operation: &Operation) -> Result<u32, Error> {
+        let work = async |attempt: Attempt| {
+            let _ = attempt.key();
+            self.once().await
+        };
+        operation.run(work).await
+    }
+}
+
+pub(super) fn refused() -> io::Error {
+    ErrorKind::ConnectionRefused.into()
+}
