@@ -1,0 +1,259 @@
+//! An operation around a real PostgreSQL.
+
+#[cfg(test)]
+mod servers;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use sevenhops::guard::breaker::{self, State};
+    use sevenhops::guard::retry::{self, Backoff};
+    use sevenhops::hop::{NotRepeated, Outcome};
+    use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+    use sevenhops::{Destination, Effect, Error, Guard, Kind, Operation};
+    use tokio_postgres::types::{ToSql, Type};
+    use tokio_postgres::{Client, Config, NoTls};
+
+    use super::servers::{Losing, Server};
+
+    const SECS: fn(u64) -> Duration = Duration::from_secs;
+    const INSERT: &str = "INSERT INTO orders (key, amount) VALUES ($1, 100) ON CONFLICT DO NOTHING";
+
+    /// What a query's error says of it.
+    fn said(error: tokio_postgres::Error) -> Failed {
+        let code = error.code().map(|code| code.code().to_owned());
+        match code.as_deref().map(|code| code.split_at(2)) {
+            // Shut down, or the connection broke: nobody knows how far it had come.
+            None | Some(("57" | "08", _)) => Failed::maybe(error),
+            // Rolled back: a conflict with another transaction, or no room.
+            Some(("40" | "53", _)) => Failed::unsent(error),
+            // Read and declined.
+            Some(_) => Failed::unsent(error).lasting(),
+        }
+    }
+
+    async fn connect(port: u16) -> Result<Client, Failed> {
+        let mut config = Config::new();
+        config.host(Ipv4Addr::LOCALHOST.to_string()).port(port);
+        config.user("postgres").dbname("postgres");
+        // No statement was sent, whatever went wrong.
+        let connecting = config.connect(NoTls).await;
+        let (client, connection) = connecting.map_err(Failed::unsent)?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    async fn execute(client: &Client, sql: &str, key: &str) -> Result<u64, Failed> {
+        let values: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
+        let done = client.execute_typed(sql, &values).await;
+        done.map_err(said)
+    }
+
+    async fn count(port: u16) -> i64 {
+        let client = connect(port).await.unwrap();
+        let rows = client.query_one("SELECT count(*) FROM orders", &[]).await;
+        rows.unwrap().get(0)
+    }
+
+    /// A server with an empty table of orders.
+    async fn shop() -> Option<Server> {
+        let server = Server::postgres()?;
+        let client = connect(server.port()).await.unwrap();
+        let table = "CREATE TABLE orders (key text UNIQUE, amount int NOT NULL)";
+        client.batch_execute(table).await.unwrap();
+        Some(server)
+    }
+
+    fn operation() -> Operation {
+        let backoff = Backoff::new().cap(Duration::from_millis(200));
+        let patient = retry::Settings::new().attempts(100).backoff(backoff);
+        let settings = Settings::new(SECS(60)).retry(patient);
+        Operation::with("postgres", settings).unwrap()
+    }
+
+    fn source(error: &Error) -> &tokio_postgres::Error {
+        let source = std::error::Error::source(error).unwrap();
+        source.downcast_ref().unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn server_that_is_down_is_unsent_and_the_breaker_opens() {
+        let Some(mut server) = shop().await else {
+            return;
+        };
+        server.kill();
+        let down = breaker::Settings::new().consecutive_failures(3);
+        let settings = Settings::new(SECS(10)).breaker(down);
+        let operation = Operation::with("postgres", settings).unwrap();
+        let operation = operation.named("insert order");
+        let work = async |attempt: Attempt| {
+            let client = connect(server.port()).await?;
+            execute(&client, INSERT, attempt.key().as_str()).await
+        };
+        let error = operation.run(work).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.effect()),
+            (Kind::Refused, Effect::None)
+        );
+        assert_eq!((error.attempts(), error.hop()), (3, None));
+        assert!(source(&error).to_string().contains("error connecting"));
+
+        let refused = operation.run(work).await.unwrap_err();
+        assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+        assert_eq!((refused.attempts(), refused.effect()), (0, Effect::None));
+        let postgres = Destination::named("postgres");
+        assert_eq!(operation.breaker().state(&postgres), State::Open);
+
+        server.start();
+        operation.breaker().close(&postgres);
+        let work = async |attempt: Attempt| {
+            let client = connect(server.port()).await?;
+            execute(&client, INSERT, attempt.key().as_str()).await
+        };
+        assert_eq!(operation.run(work).await.unwrap(), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn server_that_is_killed_under_a_statement_leaves_a_maybe() {
+        let Some(server) = shop().await else { return };
+        let server = Mutex::new(server);
+        let operation = operation().named("insert order");
+        let run = operation.run(async |_| {
+            let port = server.lock().unwrap().port();
+            let client = connect(port).await?;
+            client
+                .batch_execute("BEGIN; LOCK TABLE orders")
+                .await
+                .map_err(said)?;
+            let second = connect(port).await?;
+            // It waits for the lock, so that it is under way when the server dies.
+            let insert = execute(&second, INSERT, "order-4711");
+            let kill = async {
+                let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+                let is_waiting = async || {
+                    let row = client.query_one(waiting, &[]).await.map_err(said)?;
+                    Ok::<i64, Failed>(row.get(0))
+                };
+                while is_waiting().await? == 0 {}
+                server.lock().unwrap().kill();
+                Ok::<(), Failed>(())
+            };
+            let (inserted, killed) = tokio::join!(insert, kill);
+            killed?;
+            inserted
+        });
+        let error = run.await.unwrap_err();
+        assert_eq!((error.effect(), error.attempts()), (Effect::Possible, 1));
+        assert!(matches!(
+            error.not_repeated(),
+            Some(NotRepeated::Unsafe {
+                method: None,
+                keyed: false,
+                ..
+            })
+        ));
+        assert!(source(&error).code().is_none(), "{error:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn idempotent_read_succeeds_when_the_server_is_back() {
+        let Some(server) = shop().await else { return };
+        let server = Mutex::new(server);
+        let operation = operation().named("count orders").idempotent();
+        let timelines = Mutex::new(Vec::new());
+        let read = operation.run(async |attempt| {
+            let port = server.lock().unwrap().port();
+            if attempt.number() == 3 {
+                server.lock().unwrap().start();
+            }
+            let client = connect(port).await?;
+            let mut read = "SELECT count(*) FROM orders";
+            if attempt.number() == 1 {
+                server.lock().unwrap().kill();
+                // Its last children may answer yet what can be answered at once.
+                read = "SELECT count(*) FROM orders, pg_sleep(3600)";
+            }
+            let read = client.query_one(read, &[]).await;
+            let row = read.map_err(said)?;
+            timelines.lock().unwrap().push(attempt.number());
+            Ok(row.get::<_, i64>(0))
+        });
+        assert_eq!(read.await.unwrap(), 0);
+        let succeeded = timelines.into_inner().unwrap();
+        assert_eq!(succeeded, [3], "the first was lost, the second refused");
+    }
+
+    /// The insert is done, and its answer is lost.
+    async fn insert(operation: &Operation, server: &Server, path: &Losing) -> Result<u64, Error> {
+        let work = async |attempt: Attempt| {
+            let client = connect(path.port()).await?;
+            if attempt.number() == 1 {
+                path.lose_next_answer();
+            }
+            let inserted = execute(&client, INSERT, attempt.key().as_str()).await;
+            assert_eq!(count(server.port()).await, 1, "{}", attempt.number());
+            inserted
+        };
+        operation.run(work).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn insert_whose_answer_was_lost_is_repeated_by_its_key_and_inserts_once() {
+        let Some(server) = shop().await else { return };
+        let path = Losing::to(server.port()).await;
+        let operation = operation().named("insert order").honours_keys(true);
+        let inserted = insert(&operation, &server, &path).await.unwrap();
+        assert_eq!(inserted, 0, "the repeat finds its own row");
+        assert_eq!(count(server.port()).await, 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn insert_whose_answer_was_lost_is_not_repeated_where_nobody_vouches_for_the_key() {
+        let Some(server) = shop().await else { return };
+        let path = Losing::to(server.port()).await;
+        let operation = operation().named("insert order");
+        let error = insert(&operation, &server, &path).await.unwrap_err();
+        assert_eq!((error.effect(), error.attempts()), (Effect::Possible, 1));
+        assert_eq!(count(server.port()).await, 1, "it was possible indeed");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn statement_that_is_declined_is_told_as_such_and_not_repeated() {
+        let Some(server) = shop().await else { return };
+        let operation = operation().named("insert order").idempotent();
+        let run = operation.run(async |_| {
+            let client = connect(server.port()).await?;
+            execute(&client, "INSERT INTO orders (key) VALUES ($1)", "a").await
+        });
+        let error = run.await.unwrap_err();
+        assert_eq!((error.effect(), error.attempts()), (Effect::None, 1));
+        assert_eq!(error.not_repeated(), Some(NotRepeated::Lasting));
+        let violated = source(&error).code();
+        let expected = tokio_postgres::error::SqlState::NOT_NULL_VIOLATION;
+        assert_eq!(violated, Some(&expected));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn statement_that_hangs_ends_with_its_attempt() {
+        let Some(server) = shop().await else { return };
+        let settings = Settings::new(SECS(1)).attempt(Duration::from_millis(300));
+        let operation = Operation::with("postgres", settings).unwrap();
+        let run = operation.run(async |_| {
+            let client = connect(server.port()).await?;
+            client
+                .batch_execute("SELECT pg_sleep(3600)")
+                .await
+                .map_err(said)
+        });
+        let error = run.await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.effect()),
+            (Kind::Timeout, Effect::Possible)
+        );
+        let attempts = error.timeline().unwrap().attempts();
+        assert!(matches!(attempts[0].outcome, Outcome::Failed { .. }));
+    }
+}

@@ -1,0 +1,172 @@
+//! An operation around a real Redis.
+
+#[cfg(test)]
+mod servers;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use redis::aio::MultiplexedConnection;
+    use redis::{Client, RedisError, cmd};
+    use sevenhops::guard::breaker::{self, State};
+    use sevenhops::guard::idempotency::Key;
+    use sevenhops::guard::retry::{self, Backoff};
+    use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+    use sevenhops::{Destination, Effect, Error, Guard, Operation};
+
+    use super::servers::{Losing, Server};
+
+    const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+    /// What a command's error says of it.
+    fn said(error: RedisError) -> Failed {
+        if error.is_connection_refusal() {
+            Failed::unsent(error)
+        } else if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
+            Failed::maybe(error)
+        } else {
+            Failed::unsent(error).lasting()
+        }
+    }
+
+    async fn connect(port: u16) -> Result<MultiplexedConnection, Failed> {
+        let client = Client::open(format!("redis://127.0.0.1:{port}/"));
+        let connecting = client.map_err(Failed::unsent)?;
+        // No command of ours was sent, whatever went wrong.
+        let connection = connecting.get_multiplexed_async_connection().await;
+        connection.map_err(Failed::unsent)
+    }
+
+    /// Reserves an order for a key: whoever was first stays first. True if that is this key.
+    async fn reserve(port: u16, order: &str, key: &Key) -> Result<bool, Failed> {
+        let mut connection = connect(port).await?;
+        reserve_by(&mut connection, order, key).await
+    }
+
+    async fn reserve_by(
+        connection: &mut MultiplexedConnection,
+        order: &str,
+        key: &Key,
+    ) -> Result<bool, Failed> {
+        let mut set = cmd("SET");
+        set.arg(order).arg(key.as_str()).arg("NX").arg("GET");
+        let before: Option<String> = set.query_async(connection).await.map_err(said)?;
+        Ok(before.is_none_or(|before| before == key.as_str()))
+    }
+
+    fn operation() -> Operation {
+        let backoff = Backoff::new().cap(Duration::from_millis(200));
+        let patient = retry::Settings::new().attempts(100).backoff(backoff);
+        let settings = Settings::new(SECS(60)).retry(patient);
+        Operation::with("redis", settings).unwrap()
+    }
+
+    /// The reservation is made, and its answer is lost.
+    async fn reserve_and_lose(operation: &Operation, path: &Losing) -> Result<bool, Error> {
+        let work = async |attempt: Attempt| {
+            let mut connection = connect(path.port()).await?;
+            if attempt.number() == 1 {
+                path.lose_next_answer();
+            }
+            reserve_by(&mut connection, "order-4711", attempt.key()).await
+        };
+        operation.run(work).await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn reservation_whose_answer_was_lost_is_repeated_by_its_key_and_is_still_ours() {
+        let Some(server) = Server::redis() else {
+            return;
+        };
+        let path = Losing::to(server.port()).await;
+        let operation = operation().named("reserve order").honours_keys(true);
+        assert!(reserve_and_lose(&operation, &path).await.unwrap());
+        let other = Key::new("another-key").unwrap();
+        let theirs = reserve(server.port(), "order-4711", &other).await.unwrap();
+        assert!(!theirs, "somebody else comes too late");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn reservation_whose_answer_was_lost_is_a_maybe_and_not_repeated_unvouched() {
+        let Some(server) = Server::redis() else {
+            return;
+        };
+        let path = Losing::to(server.port()).await;
+        let operation = operation().named("reserve order");
+        let error = reserve_and_lose(&operation, &path).await.unwrap_err();
+        assert_eq!((error.effect(), error.attempts()), (Effect::Possible, 1));
+        let other = Key::new("another-key").unwrap();
+        let theirs = reserve(server.port(), "order-4711", &other).await.unwrap();
+        assert!(!theirs, "it was possible indeed");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn server_that_is_down_is_unsent_and_the_breaker_opens() {
+        let Some(mut server) = Server::redis() else {
+            return;
+        };
+        server.kill();
+        let down = breaker::Settings::new().consecutive_failures(3);
+        let settings = Settings::new(SECS(10)).breaker(down);
+        let operation = Operation::with("redis", settings).unwrap();
+        let port = server.port();
+        let work = async |attempt: Attempt| reserve(port, "order", attempt.key()).await;
+        let error = operation.run(work).await.unwrap_err();
+        assert_eq!((error.effect(), error.attempts()), (Effect::None, 3));
+        assert_eq!(error.hop(), None);
+        let source = std::error::Error::source(&error).unwrap();
+        let source = source.downcast_ref::<RedisError>().unwrap();
+        assert!(source.is_connection_refusal());
+        let refused = operation.run(work).await.unwrap_err();
+        assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+        let state = operation.breaker().state(&Destination::named("redis"));
+        assert_eq!(state, State::Open);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn idempotent_read_succeeds_when_the_server_is_back_and_nothing_was_lost() {
+        let Some(server) = Server::redis() else {
+            return;
+        };
+        let key = Key::new("a-key").unwrap();
+        reserve(server.port(), "order-4711", &key).await.unwrap();
+        let server = Mutex::new(server);
+        let operation = operation().named("who has it").idempotent();
+        let succeeded = Mutex::new(0);
+        let read = operation.run(async |attempt| {
+            let port = server.lock().unwrap().port();
+            if attempt.number() == 3 {
+                server.lock().unwrap().start();
+            }
+            let mut connection = connect(port).await?;
+            if attempt.number() == 1 {
+                server.lock().unwrap().kill();
+            }
+            let mut get = cmd("GET");
+            let read = get.arg("order-4711").query_async(&mut connection).await;
+            let who: String = read.map_err(said)?;
+            *succeeded.lock().unwrap() = attempt.number();
+            Ok(who)
+        });
+        assert_eq!(read.await.unwrap(), "a-key");
+        assert_eq!(succeeded.into_inner().unwrap(), 3);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn command_that_is_declined_is_not_repeated() {
+        let Some(server) = Server::redis() else {
+            return;
+        };
+        let operation = operation().idempotent();
+        let run = operation.run(async |_| {
+            let mut connection = connect(server.port()).await?;
+            let unknown = cmd("NOSUCHCOMMAND").query_async(&mut connection).await;
+            unknown.map_err(said)
+        });
+        let ended: Result<(), Error> = run.await;
+        let error = ended.unwrap_err();
+        assert_eq!((error.effect(), error.attempts()), (Effect::None, 1));
+    }
+}
