@@ -38,7 +38,8 @@
 //! | [`Transport`] | our own look-up, then one reqwest client for each destination and address |
 //!
 //! [`StandardLayer`] puts them into that order; each works alone in any tower stack over
-//! [`http::Request`].
+//! [`http::Request`]. An [`Operation`] is the same around what is no request: an SDK's call, a query, a
+//! message for a queue.
 //!
 //! # Features
 //!

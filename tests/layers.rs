@@ -303,28 +303,32 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn url_of_a_wrapped_reqwest_error_is_withheld() {
-        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+    /// The error of a call whose transport wraps that of reqwest.
+    async fn wrapped(url: &'static str) -> Error {
+        let service = standard().layer(service_fn(move |_: Request<Full<Bytes>>| async move {
+            let authority = sevenhops::testing::Authority::new().unwrap();
             let client = reqwest::Client::builder()
                 .no_proxy()
-                .tls_backend_preconfigured(
-                    sevenhops::testing::Authority::new()
-                        .unwrap()
-                        .client_config(),
-                );
-            let failed = client
-                .build()
-                .unwrap()
-                .get("ftp://api.test/?key=canary")
-                .send()
-                .await;
+                .tls_backend_preconfigured(authority.client_config());
+            let failed = client.build().unwrap().get(url).send().await;
             Err::<Answer, _>(Wrapped(failed.unwrap_err()))
         }));
-        let error: Error = service.oneshot(post()).await.unwrap_err();
+        service.oneshot(post()).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn url_of_a_wrapped_reqwest_error_is_withheld() {
+        let error = wrapped("ftp://api.test/?key=canary").await;
         let cause = std::error::Error::source(&error).unwrap();
         let told = format!("{error} {error:?} {cause} {cause:?}");
         assert!(!told.contains("canary"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn wrapped_reqwest_error_whose_url_holds_no_secret_can_be_downcast() {
+        let error = wrapped("ftp://api.test/v1/charges").await;
+        let cause = std::error::Error::source(&error).unwrap();
+        assert!(cause.downcast_ref::<Wrapped>().is_some(), "{error:?}");
     }
 
     type Frame = Result<http_body::Frame<Bytes>, Infallible>;

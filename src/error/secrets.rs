@@ -28,7 +28,8 @@ fn tells(error: &(dyn StdError + 'static)) -> bool {
     #[cfg(feature = "client")]
     if error
         .downcast_ref::<reqwest::Error>()
-        .is_some_and(|error| error.url().is_some())
+        .and_then(reqwest::Error::url)
+        .is_some_and(is_secret)
     {
         return true;
     }
@@ -36,6 +37,13 @@ fn tells(error: &(dyn StdError + 'static)) -> bool {
         // Without a reason of its own the peer can say nothing of its own.
         error.is_go_away() && error.to_string().contains('"')
     })
+}
+
+/// Whether an URL holds more than may be shown: see [`redacted`](crate::call::redacted).
+#[cfg(feature = "client")]
+fn is_secret(url: &url::Url) -> bool {
+    let userinfo = !url.username().is_empty() || url.password().is_some();
+    userinfo || url.query().is_some() || url.fragment().is_some()
 }
 
 /// Stands for a cause whose text may hold a secret.

@@ -1,5 +1,6 @@
 //! How a tracker reaches the hooks below reqwest, which carries nothing for us: by the task that
-//! polls them. Only the tracker travels so; behaviour never does.
+//! polls them. Only the tracker travels so; behaviour never does. (What a call takes over from an
+//! operation around it, and why no more: `call/around.rs`.)
 
 use std::sync::Arc;
 

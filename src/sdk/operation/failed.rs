@@ -108,12 +108,13 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Failed {
 }
 
 impl fmt::Debug for Failed {
+    /// The cause by its `Display`: its own `Debug` may hold what a peer sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Failed")
             .field("said", &self.said)
             .field("class", &self.class)
             .field("retry_after", &self.retry_after)
-            .field("source", &self.source)
+            .field("source", &self.source.to_string())
             .finish()
     }
 }

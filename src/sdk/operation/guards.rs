@@ -225,7 +225,7 @@ impl Operation {
     }
 
     /// Runs it: one attempt after another, until the work is done or a repeat is not safe, worth it or
-    /// affordable.
+    /// affordable. What the work changes of what it captures has to be shared (`Cell`, `Mutex`).
     ///
     /// # Errors
     ///

@@ -77,3 +77,25 @@ impl Settings {
         Ok(limits)
     }
 }
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Settings, String> {
+        serde_json::from_str(json).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn settings_are_read_from_a_file_in_which_only_the_deadline_has_to_stand() {
+        let settings = Settings::new(Duration::from_secs(10));
+        assert_eq!(read(r#"{"deadline": "10s"}"#).as_ref(), Ok(&settings));
+        let all = settings.attempt(Duration::from_secs(2));
+        let all = all.retry(retry::Settings::new().attempts(5));
+        let json = serde_json::to_string(&all).unwrap();
+        assert_eq!(read(&json), Ok(all));
+        assert!(read("{}").unwrap_err().contains("deadline"));
+        let unknown = r#"{"deadline": "1s", "redirect": {}}"#;
+        assert!(read(unknown).unwrap_err().contains("redirect"));
+    }
+}
