@@ -198,6 +198,19 @@ async fn hint_of_a_call_inside_is_kept_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn error_of_a_call_inside_says_when_to_come_back() {
+    let once = sevenhops::guard::breaker::Settings::new().consecutive_failures(1);
+    let inner = Operation::with("inner", settings().breaker(once)).unwrap();
+    let work = Work::new([Step::Maybe]);
+    work.by(&inner).await.unwrap_err();
+    let outer = operation();
+    let run = outer.run(async |_| work.by(&inner).await.map_err(Failed::heard));
+    let error = run.await.unwrap_err();
+    assert_eq!((error.kind(), error.effect()), (Kind::Open, Effect::None));
+    assert!(error.retry_after() >= Some(SECS(4)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn key_goes_over_only_by_hand() {
     let mock = Mock::new([]);
     let operation = operation();

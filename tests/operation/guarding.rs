@@ -237,14 +237,17 @@ async fn run_dropped_after_its_attempt_had_its_time_counts_as_a_timeout() {
     assert_eq!(state(&operation), State::Open);
 }
 
+/// One repeat a second, and no more.
+fn poor(breaker: breaker::Settings) -> Operation {
+    let budget = retry::Budget::new().ratio(0.0);
+    let budget = budget.at_least_per_second(1).over(SECS(1));
+    let settings = settings().retry(steady().budget(budget));
+    Operation::with("postgres", settings.breaker(breaker)).unwrap()
+}
+
 #[tokio::test(start_paused = true)]
 async fn wait_that_is_cancelled_gives_back_what_it_was_paid() {
-    let budget = retry::Budget::new()
-        .ratio(0.0)
-        .at_least_per_second(1)
-        .over(SECS(1));
-    let settings = Settings::new(SECS(10)).retry(steady().budget(budget));
-    let operation = Operation::with("postgres", settings).unwrap();
+    let operation = poor(breaker::Settings::new());
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let mut run = Box::pin(work.by(&operation));
     let mut context = Context::from_waker(Waker::noop());
@@ -252,11 +255,46 @@ async fn wait_that_is_cancelled_gives_back_what_it_was_paid() {
     drop(run);
     assert_eq!(work.count(), 1);
     let error = work.by(&operation).await.unwrap_err();
-    assert_eq!(
-        error.attempts(),
-        2,
-        "the budget of one repeat is still there"
-    );
+    assert_eq!(error.attempts(), 2, "the one repeat is still to be had");
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeat_that_is_cancelled_was_paid_for() {
+    let operation = poor(breaker::Settings::new());
+    let work = Work::new([Step::Unsent, Step::Hang, Step::Unsent]);
+    let cancelled = tokio::time::timeout(MS(200), work.by(&operation)).await;
+    assert!(cancelled.is_err());
+    let error = work.by(&operation).await.unwrap_err();
+    assert_eq!(error.not_repeated(), Some(NotRepeated::BudgetEmpty));
+    assert_eq!(work.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeat_that_the_breaker_refuses_costs_nothing() {
+    let operation = poor(breaker::Settings::new().consecutive_failures(1));
+    let work = Work::new((0..9).map(|_| Step::Unsent));
+    for _ in 0..3 {
+        let error = work.by(&operation).await.unwrap_err();
+        let reason = NotRepeated::Refused(Guard::Breaker);
+        assert_eq!(error.not_repeated(), Some(reason));
+        let postgres = Destination::named("postgres");
+        operation.breaker().close(&postgres);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeat_that_would_come_after_the_deadline_is_refused() {
+    let operation = operation();
+    let work = Work::new([Step::Unsent]);
+    let mut run = Box::pin(work.by(&operation));
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(run.as_mut().poll(&mut context).is_pending());
+    // The process was suspended for a while.
+    tokio::time::advance(SECS(20)).await;
+    let error = run.await.unwrap_err();
+    assert_eq!((work.count(), error.kind()), (1, Kind::Refused));
+    let reason = NotRepeated::Refused(Guard::Deadline);
+    assert_eq!(error.not_repeated(), Some(reason));
 }
 
 #[tokio::test]
