@@ -6,6 +6,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use sync_wrapper::SyncWrapper;
 
 use crate::call::Hold;
 use crate::error::{BoxError, Error};
@@ -102,6 +103,39 @@ impl fmt::Debug for Body {
             .field("bytes", &self.size_hint().exact())
             .finish_non_exhaustive()
     }
+}
+
+impl From<Body> for reqwest::Body {
+    fn from(body: Body) -> Self {
+        match body.0 {
+            Content::Bytes(bytes) => bytes.into_inner().unwrap_or_default().into(),
+            Content::Stream(stream) => to_reqwest(stream),
+        }
+    }
+}
+
+/// A body that can be shared between threads because nobody looks at it through `&`.
+struct Shared<B>(SyncWrapper<B>);
+
+impl<B: HttpBody + Unpin> HttpBody for Shared<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        Pin::new(self.0.get_mut()).poll_frame(cx)
+    }
+}
+
+/// A body as reqwest takes it.
+pub(super) fn to_reqwest<B>(body: B) -> reqwest::Body
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<BoxError>,
+{
+    reqwest::Body::wrap(Shared(SyncWrapper::new(body)))
 }
 
 /// A response body, decoded, with the call's limits on it to the last byte.

@@ -17,6 +17,8 @@ pub use self::body::{Body, ResponseBody};
 pub use self::builder::ClientBuilder;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
+#[cfg(feature = "middleware")]
+pub(crate) use self::response::shared;
 
 use crate::call::Observer;
 use crate::error::Error;

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use tracing::Span;
 
 use super::ResponseBody;
-use super::body::failed;
+use super::body::{failed, to_reqwest};
 use super::decode;
 use crate::call::Call;
 use crate::error::{BoxError, Error};
@@ -238,8 +238,7 @@ impl From<Response> for reqwest::Response {
         {
             head.extensions.extend(marked.into_parts().0.extensions);
         }
-        let body = sync_wrapper::SyncWrapper::new(body);
-        http::Response::from_parts(head, reqwest::Body::wrap(Shared(body))).into()
+        http::Response::from_parts(head, to_reqwest(body)).into()
     }
 }
 
@@ -271,19 +270,17 @@ impl From<reqwest::Response> for Response {
     }
 }
 
-/// A response body that can be shared between threads because nobody looks at it through `&`.
-struct Shared(sync_wrapper::SyncWrapper<ResponseBody>);
-
-impl HttpBody for Shared {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Error>>> {
-        std::pin::Pin::new(self.0.get_mut()).poll_frame(cx)
-    }
+/// A response of a stack below a middleware, as reqwest takes it: with its call.
+#[cfg(feature = "middleware")]
+pub(crate) fn shared<R>(response: http::Response<CallBody<R>>) -> http::Response<reqwest::Body>
+where
+    R: HttpBody<Data = Bytes> + Send + 'static,
+    R::Error: Into<BoxError>,
+{
+    let Timeline(call) = response.body().timeline().clone();
+    let mut response = response.map(|body| to_reqwest(Box::pin(body)));
+    response.extensions_mut().insert(call);
+    response
 }
 
 impl fmt::Debug for Response {

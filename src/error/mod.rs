@@ -128,7 +128,7 @@ impl Error {
         Self::ours(error.into()).unwrap_or_else(|other| {
             let diagnosis = match call.and_then(Call::last) {
                 Some(tracker) => diagnose(&tracker, &*other),
-                None => Diagnosis::foreign(&*other),
+                None => Diagnosis::foreign(&*other).or_at(Hop::Server),
             };
             Self::new(diagnosis).because(other)
         })

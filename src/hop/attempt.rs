@@ -93,7 +93,7 @@ impl Attempt {
             via: facts.via,
             start,
             duration: end.saturating_duration_since(tracker.started()),
-            peer: facts.peer.or_else(|| facts.dials.last().copied()),
+            peer: facts.peer.or_else(|| facts.dials.last().copied().flatten()),
             local: facts.local,
             reused: tracker.is_tracked() && tracker.is_taken() && !connected,
             connection_age: facts.connection_age,
@@ -172,7 +172,9 @@ fn rows(tracker: &Tracker, facts: &Facts, call: &Call) -> Vec<Row> {
         match event {
             Event::Entered => rows.push(Row {
                 stage,
-                address: (stage == Stage::Connect).then(|| dials.next()).flatten(),
+                address: (stage == Stage::Connect)
+                    .then(|| dials.next().flatten())
+                    .flatten(),
                 start: offset + at,
                 duration: Duration::ZERO,
                 end: RowEnd::Open,

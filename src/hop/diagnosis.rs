@@ -109,18 +109,6 @@ impl Diagnosis {
     }
 }
 
-impl Diagnosis {
-    /// A service that is not ours failed, and nothing was tracked: all there is is its error.
-    pub(crate) fn foreign(error: &(dyn StdError + 'static)) -> Self {
-        let evidence = evidence(error);
-        let hop = evidence.hop.unwrap_or(Hop::Server);
-        Self {
-            expired: evidence.expired,
-            ..Self::new(hop, evidence.kind.unwrap_or(Kind::Other), Effect::Possible)
-        }
-    }
-}
-
 /// The work of an operation failed, and this is known of the effect. It has a hop only if a client of ours
 /// reported a set-up that was not left.
 pub(crate) fn diagnose_operation(
@@ -152,12 +140,16 @@ fn set_up(tracker: &Tracker) -> Option<Stage> {
 /// Tracker first, evidence second.
 pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> Diagnosis {
     let evidence = evidence(error);
+    if let Some(known) = evidence.known {
+        return known;
+    }
     let stage = tracker.open();
-    let mut diagnosis = Diagnosis::new(
-        evidence.hop.unwrap_or_else(|| stage_hop(tracker, stage)),
-        Kind::Other,
-        effect_of(tracker),
-    );
+    // A connector that nobody listens to may still say that it was the one.
+    let unseen = matches!(stage, None | Some(Stage::Wait)) && !tracker.is_tracked();
+    let set_up = evidence.set_up.filter(|_| unseen);
+    let hop = evidence.hop.or(set_up);
+    let hop = hop.unwrap_or_else(|| stage_hop(tracker, stage));
+    let mut diagnosis = Diagnosis::new(hop, Kind::Other, effect_of(tracker));
     diagnosis.kind = kind_of(tracker, stage, &evidence);
     if (diagnosis.kind, stage) == (Kind::Unacknowledged, Some(Stage::Wait)) {
         // The service is not slow to answer: nobody says that the request has arrived.

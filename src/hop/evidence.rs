@@ -3,7 +3,9 @@
 use std::error::Error as StdError;
 use std::{fmt, io};
 
-use super::{Hop, Kind};
+use super::chain::chain;
+use super::{Diagnosis, Effect, Hop, Kind};
+use crate::error::Error;
 use crate::limit::Waited;
 
 /// What an error's chain says. Whatever stays open is left to the tracker.
@@ -17,6 +19,10 @@ pub(super) struct Evidence {
     /// It was one HTTP/2 stream that broke, not the connection.
     pub(super) stream: bool,
     pub(super) expired: Option<Waited>,
+    /// There is no connection: a connector said so. Where the set-up was, as far as it says.
+    pub(super) set_up: Option<Hop>,
+    /// An error of ours is in the chain, and knows.
+    pub(super) known: Option<Diagnosis>,
 }
 
 /// A limit ran out below the attempt layer, in the connector.
@@ -50,42 +56,50 @@ impl StdError for BodyFailed {
 /// Reads the whole chain; the innermost cause that says something has the last word.
 pub(super) fn evidence(error: &(dyn StdError + 'static)) -> Evidence {
     let mut found = Evidence::default();
-    let mut next = Some(error);
-    for _ in 0..LONGEST_CHAIN {
-        let Some(error) = next else { break };
-        next = found.read(error);
+    for error in chain(error) {
+        if !found.read(error) {
+            break;
+        }
     }
     found
 }
 
+/// Whether the peer said that it did not process the request.
+#[cfg(feature = "client")]
+pub(crate) fn is_unprocessed(error: &(dyn StdError + 'static)) -> bool {
+    let found = evidence(error);
+    found.unprocessed && found.kind == Some(Kind::Unprocessed)
+}
+
 impl Evidence {
-    /// Reads one error of the chain, and returns the next.
-    fn read<'e>(
-        &mut self,
-        error: &'e (dyn StdError + 'static),
-    ) -> Option<&'e (dyn StdError + 'static)> {
+    /// Reads one error of the chain. False if what is below it says nothing of this call.
+    fn read(&mut self, error: &(dyn StdError + 'static)) -> bool {
+        if let Some(ours) = error.downcast_ref::<Error>() {
+            let mut known = ours.diagnosis();
+            if ours.timeline().is_some() {
+                // A call of its own: whoever made it may have made others before.
+                known.effect = known.effect.max(Effect::Possible);
+            }
+            self.known = Some(known);
+            return false;
+        }
         if let Some(LimitExpired(which)) = error.downcast_ref() {
             self.kind = Some(Kind::Timeout);
             self.expired = Some(*which);
         } else if error.is::<BodyFailed>() {
             (self.kind, self.hop) = (Some(Kind::Body), Some(Hop::Send));
-            return None; // what is below is the caller's
+            return false; // what is below is the caller's
         } else if let Some(io) = error.downcast_ref::<io::Error>() {
             self.io(io);
-            // An io::Error hides what it wraps from source().
-            if let Some(inner) = io.get_ref() {
-                return Some(inner);
-            }
         } else if let Some(h2) = error.downcast_ref::<h2::Error>() {
             self.h2(h2);
-            return h2.get_io().map(|io| io as _);
         } else if let Some(hyper) = error.downcast_ref::<hyper::Error>() {
             self.hyper(hyper);
         } else {
             #[cfg(feature = "client")]
             self.client(error);
         }
-        error.source()
+        true
     }
 
     fn io(&mut self, error: &io::Error) {
@@ -141,6 +155,7 @@ impl Evidence {
     #[cfg(feature = "client")]
     fn client(&mut self, error: &(dyn StdError + 'static)) {
         if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+            self.set_up = self.set_up.and(Some(Hop::Tls));
             self.tls(tls);
         } else if let Some(dns) = error.downcast_ref::<crate::dns::Error>() {
             (self.kind, self.hop) = (Some(dns.reason().into()), Some(Hop::Dns));
@@ -150,9 +165,29 @@ impl Evidence {
             } else if reqwest.is_timeout() {
                 self.kind = Some(Kind::Timeout);
             }
-        } else if self.kind.is_none() {
-            self.kind = of_proxy(error);
+        } else if let Some(pool) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            if pool.is_connect() {
+                // Until a cause says more.
+                self.set_up = Some(Hop::Connect);
+            }
+        } else {
+            let text = error.to_string();
+            self.set_up_at(&text);
+            if self.kind.is_none() {
+                self.kind = of_proxy(error, &text);
+            }
         }
+    }
+
+    /// hyper-util and tokio-rustls keep the types of these errors to themselves, too.
+    #[cfg(feature = "client")]
+    fn set_up_at(&mut self, text: &str) {
+        let at = match text {
+            "dns error" => Hop::Dns,
+            "tls handshake eof" => Hop::Tls,
+            _ => return,
+        };
+        self.set_up = self.set_up.and(Some(at));
     }
 
     #[cfg(feature = "client")]
@@ -182,8 +217,8 @@ impl Evidence {
 
 /// hyper-util keeps the errors of its tunnels to itself; their text is all there is.
 #[cfg(feature = "client")]
-fn of_proxy(error: &(dyn StdError + 'static)) -> Option<Kind> {
-    match error.to_string().as_str() {
+fn of_proxy(error: &(dyn StdError + 'static), text: &str) -> Option<Kind> {
+    match text {
         "tunnel error: proxy authorization required" => Some(Kind::ProxyUnauthorized),
         "tunnel error: unsuccessful" => Some(Kind::Proxy),
         "tunnel error: unexpected end of file" => Some(Kind::Proxy),
@@ -227,6 +262,3 @@ fn ends_handshake(alert: rustls::AlertDescription) -> bool {
             | Alert::CertificateRequired
     )
 }
-
-/// Longer than any chain there is; a bound, in case one bites its tail.
-const LONGEST_CHAIN: usize = 32;

@@ -8,8 +8,8 @@ use crate::call::Call;
 /// What an attempt found out besides its stages.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    /// One for each time `Stage::Connect` was entered, in order.
-    pub(crate) dials: Vec<SocketAddr>,
+    /// One for each time `Stage::Connect` was entered, in order, as far as it is known.
+    pub(crate) dials: Vec<Option<SocketAddr>>,
     /// What each dial that failed and was overcome failed with, in order.
     pub(crate) overcome: Vec<Kind>,
     /// Whether it was an operation's, and did what it was to do.

@@ -6,10 +6,12 @@
 //! ```
 
 mod attempt;
+mod chain;
 mod diagnosis;
 mod ear;
 mod evidence;
 mod facts;
+mod foreign;
 #[cfg(feature = "har")]
 mod har;
 mod kind;
@@ -39,7 +41,10 @@ pub use self::said::{Metric, Proxy, Said};
 pub use self::timeline::{Stage, Timeline};
 pub use self::waterfall::Waterfall;
 
+pub(crate) use self::chain::chain;
 pub(crate) use self::diagnosis::{Diagnosis, diagnose, diagnose_operation, effect_of};
+#[cfg(feature = "client")]
+pub(crate) use self::evidence::is_unprocessed;
 pub(crate) use self::evidence::{BodyFailed, LimitExpired};
 #[cfg(feature = "har")]
 pub(crate) use self::har::{keep_request, keep_response};

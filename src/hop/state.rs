@@ -25,6 +25,9 @@ pub(super) const SENT: u32 = 1 << 11;
 pub(super) const HEAD: u32 = 1 << 12;
 /// The connection in use was made by this attempt.
 pub(super) const OWN: u32 = 1 << 13;
+/// What ends when a connection is made for a request that none has taken: hyper-util takes it back from
+/// a pooled one that turned out dead.
+pub(super) const UNTAKEN: u32 = SETUP | OWN | bit(Stage::Send) | bit(Stage::Wait);
 /// From here up the word counts the dials, so that nobody takes one for another.
 const DIALS: u32 = 16;
 
@@ -38,8 +41,24 @@ pub(super) const fn latest_dial(state: u32) -> u32 {
     state >> DIALS
 }
 
-/// The same state, with the send stage begun, if no connection is being made and the end is not in sight.
+/// The same state, with what comes once a connection is there, if none is being made and the end is not in
+/// sight.
 pub(super) fn queued(state: u32) -> Option<u32> {
     let begun = SETUP | SENT | HEAD | GIVEN_UP;
-    (state & begun == 0).then_some(state | bit(Stage::Send))
+    (state & begun == 0).then_some(state | connected(state))
+}
+
+/// What comes once a connection is there: the sending, or, where nobody reports it, one wait until the
+/// answer.
+pub(super) const fn connected(state: u32) -> u32 {
+    if state & TRACKED == 0 {
+        bit(Stage::Wait)
+    } else {
+        bit(Stage::Send)
+    }
+}
+
+/// A name is asked for: whatever was waited for without knowing what it was, this is something else.
+pub(super) const fn resolving(state: u32) -> u32 {
+    state & !bit(Stage::Wait) | bit(Stage::Dns)
 }

@@ -18,7 +18,7 @@ pub(crate) use super::ear::{Scoped, current, is_current, scope};
 use super::facts::Facts;
 use super::kind::Kind;
 use super::log::{End, Event, Log};
-use super::state::{GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED};
+use super::state::{self, GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, UNTAKEN};
 use super::state::{bit, dial_more, latest_dial, queued};
 use super::timeline::Stage;
 use crate::clock;
@@ -97,7 +97,7 @@ impl Tracker {
 
     /// A query has to be waited for.
     pub(crate) fn resolving(&self) {
-        self.change(End::Left, |state| Some(state | bit(Stage::Dns)));
+        self.change(End::Left, |state| Some(state::resolving(state)));
     }
 
     /// The query was answered.
@@ -114,16 +114,17 @@ impl Tracker {
         Duration::from_nanos(self.dial_limit.load(Ordering::Acquire))
     }
 
-    /// A connection is being made; returns the number of the dial. (hyper-util takes a request back from
-    /// a pooled connection that turned out dead, if it was not taken: then the send stage is given up.)
-    pub(crate) fn connecting(&self, address: SocketAddr) -> u32 {
+    /// A connection is being made; returns the number of the dial.
+    pub(crate) fn connecting(&self, address: Option<SocketAddr>) -> u32 {
         let before = self.change(End::Abandoned, |state| {
-            let fresh = state & !(SETUP | OWN | bit(Stage::Send)) | bit(Stage::Connect);
+            let fresh = state & !UNTAKEN | bit(Stage::Connect);
             (state & (TAKEN | GIVEN_UP) == 0).then_some(dial_more(fresh))
         });
         if before & (TAKEN | GIVEN_UP) == 0 {
             self.facts(|facts| facts.dials.push(address));
-            self.spans.dialling(address);
+            if let Some(address) = address {
+                self.spans.dialling(address);
+            }
         }
         latest_dial(dial_more(before))
     }
@@ -139,7 +140,7 @@ impl Tracker {
     /// The connection stands.
     pub(crate) fn connected(&self) {
         self.change(End::Left, |state| {
-            let ready = state & !SETUP | bit(Stage::Send) | OWN;
+            let ready = state & !SETUP | state::connected(state) | OWN;
             (state & SETUP != 0 && state & GIVEN_UP == 0).then_some(ready)
         });
     }

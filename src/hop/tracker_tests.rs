@@ -12,6 +12,10 @@ fn tracker() -> Tracker {
     Tracker::new(limits, AttemptSpans::default(), clock::now())
 }
 
+fn here() -> Option<SocketAddr> {
+    Some(([127, 0, 0, 1], 80).into())
+}
+
 fn entered(tracker: &Tracker) -> Vec<Stage> {
     let events = tracker.events();
     let entered = events.filter(|(_, event, _)| *event == Event::Entered);
@@ -50,9 +54,10 @@ fn answer_that_overtakes_the_request_leaves_no_wait() {
 #[test]
 fn connection_made_after_the_request_was_taken_is_not_this_attempts() {
     let tracker = tracker();
+    tracker.begin();
     tracker.queued();
     tracker.take();
-    tracker.connecting(([127, 0, 0, 1], 80).into());
+    tracker.connecting(here());
     assert_eq!(entered(&tracker), [Stage::Send]);
     assert!(tracker.facts(|facts| facts.dials.is_empty()));
 }
@@ -60,8 +65,9 @@ fn connection_made_after_the_request_was_taken_is_not_this_attempts() {
 #[test]
 fn connection_that_was_thought_ready_is_given_back_when_another_is_made() {
     let tracker = tracker();
+    tracker.begin();
     tracker.queued();
-    tracker.connecting(([127, 0, 0, 1], 80).into());
+    tracker.connecting(here());
     tracker.handshaking();
     tracker.connected();
     assert!(tracker.is_own_connection());
@@ -92,7 +98,8 @@ fn nothing_is_queued_for_once_the_request_was_sent_answered_or_given_up() {
 #[test]
 fn freed_connection_that_wins_leaves_the_set_up_behind() {
     let tracker = tracker();
-    tracker.connecting(([127, 0, 0, 1], 80).into());
+    tracker.begin();
+    tracker.connecting(here());
     tracker.take();
     tracker.sent_all();
     assert!(!tracker.is_own_connection());
@@ -108,6 +115,22 @@ fn freed_connection_that_wins_leaves_the_set_up_behind() {
             .events()
             .any(|(stage, event, _)| (stage, event) == abandoned)
     );
+}
+
+#[test]
+fn connection_of_a_client_that_reports_no_sending_is_waited_on() {
+    let tracker = tracker();
+    for _ in 0..2 {
+        // The second time, because the first connection died before it took the request.
+        tracker.resolving();
+        tracker.resolved();
+        tracker.connecting(here());
+        tracker.handshaking();
+        tracker.connected();
+    }
+    let each = [Stage::Dns, Stage::Connect, Stage::Tls, Stage::Wait];
+    assert_eq!(entered(&tracker), [each, each].concat());
+    assert_eq!(tracker.open(), Some(Stage::Wait));
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! The request body on its way out: it tells when the request is taken, and refuses to be sent
 //! once its attempt was given up.
 
+#![cfg_attr(
+    not(feature = "hyper"),
+    expect(unreachable_pub, reason = "it is shown with that feature")
+)]
+
 use std::fmt;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -83,14 +88,14 @@ enum Held<B> {
     Polled(Pin<Box<B>>),
 }
 
-/// The wrapper that hyper gets to see.
-///
-/// hyper asks whether the caller is gone, then calls `is_end_stream`, then encodes the head: that
-/// call is where the request is *taken*. Over HTTP/2 the head may wait for a stream after that, and
-/// goes out from there without another question. So an empty body of a method that is not safe does
-/// not claim to be at its end: the end of the stream stays ours to give, and a request that was given
-/// up while it waited is reset, not complete.
-pub(super) struct RequestBody<B> {
+/// The request body as hyper gets to see it: it tells when it is taken and sent, and refuses to be once its
+/// attempt was given up.
+// hyper asks whether the caller is gone, then calls `is_end_stream`, then encodes the head: that
+// call is where the request is *taken*. Over HTTP/2 the head may wait for a stream after that, and
+// goes out from there without another question. So an empty body of a method that is not safe does
+// not claim to be at its end: the end of the stream stays ours to give, and a request that was given
+// up while it waited is reset, not complete.
+pub struct RequestBody<B> {
     inner: Option<SyncWrapper<Held<B>>>,
     hint: SizeHint,
     /// What is left of a frame that was too large to be handed over at once.
@@ -228,6 +233,15 @@ impl<B> Drop for RequestBody<B> {
             // HTTP/1 encodes an empty body with the head and drops it unpolled.
             self.tracker.sent_all();
         }
+    }
+}
+
+impl<B> fmt::Debug for RequestBody<B> {
+    /// Its size only: bodies are nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestBody")
+            .field("bytes", &self.hint.exact())
+            .finish_non_exhaustive()
     }
 }
 

@@ -118,34 +118,56 @@ impl TransportBuilder {
     /// Fails if the system's name servers or roots cannot be read where they are needed, if the
     /// proxy's URL is none (the error names the variable, not its value), or if the hook breaks the client.
     pub fn build(self) -> Result<Transport, SettingError> {
+        let Parts {
+            recipe,
+            resolver,
+            filter,
+            proxies,
+        } = self.parts()?;
+        let recipe = recipe.checked()?;
+        recipe.refuse_headers()?;
+        Ok(Transport {
+            shared: Arc::new(Shared {
+                limits: recipe.limits,
+                places: Places::new(recipe),
+                resolver,
+                filter,
+                proxies,
+            }),
+        })
+    }
+
+    pub(super) fn parts(self) -> Result<Parts, SettingError> {
         let resolver = match self.resolver {
             Some(resolver) => resolver,
             None => Arc::new(
                 Resolver::from_system().map_err(|error| SettingError::failed("resolver", error))?,
             ),
         };
-        let tls = match self.tls {
+        let tls = tls::with_ear(match self.tls {
             Some(config) => config,
             None => tls::system()?,
-        };
+        });
         let read = |name: &str| std::env::var_os(name);
-        let proxies = Proxies::of(&self.proxy, &self.no_proxy, read)?;
-        let recipe = Recipe {
-            tls: tls::with_ear(tls),
-            hook: self.hook,
-            limits: self.limits,
-        };
-        recipe.check()?;
-        Ok(Transport {
-            shared: Arc::new(Shared {
-                places: Places::new(recipe),
-                resolver,
-                filter: self.filter,
-                proxies,
+        Ok(Parts {
+            proxies: Proxies::of(&self.proxy, &self.no_proxy, read)?,
+            recipe: Recipe {
+                tls,
+                hook: self.hook,
                 limits: self.limits,
-            }),
+            },
+            resolver,
+            filter: self.filter,
         })
     }
+}
+
+/// What everything is made of.
+pub(super) struct Parts {
+    pub(super) recipe: Recipe,
+    pub(super) resolver: Arc<dyn Resolve>,
+    pub(super) filter: Filter,
+    pub(super) proxies: Proxies,
 }
 
 impl fmt::Debug for TransportBuilder {

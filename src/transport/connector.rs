@@ -29,6 +29,11 @@ tokio::task_local! {
     static SETUP: Arc<Setup>;
 }
 
+/// The connection that is being made right here.
+pub(super) fn setup() -> Option<Arc<Setup>> {
+    SETUP.try_with(Arc::clone).ok()
+}
+
 /// A handshake begins, on the connection that is being made right here.
 pub(super) fn handshake_begins(name: &ServerName<'_>) {
     let _ = SETUP.try_with(|setup| setup.handshake_begins(name));
@@ -82,29 +87,18 @@ where
 
     fn call(&mut self, target: T) -> Self::Future {
         let tracker = tracker::current();
-        let dial = tracker.as_ref().map(|t| t.connecting(self.layer.address));
+        let dial = tracker
+            .as_ref()
+            .map(|tracker| Dial::begin(tracker, Some(self.layer.address)));
         let limits = tracker.as_ref().map_or(&self.layer.limits, |t| t.limits());
         let connect = tracker
             .as_ref()
             .map_or_else(|| limits.connect().get(), |tracker| tracker.dial_limit());
-        let setup = Arc::new(Setup {
-            host: Arc::clone(&self.layer.host),
-            connections: self.layer.connections.clone(),
-            link: tracker.as_ref().and_then(|t| t.spans().set_up()),
-            tls: limits.tls().get(),
-            tls_1_3: AtomicBool::new(false),
-            dial: dial.unwrap_or_default(),
-            watched: Mutex::new(Watched {
-                due: clock::after(clock::now(), connect),
-                which: Waited::Connect,
-                tracker,
-            }),
-        });
-        Connecting {
-            inner: SETUP.scope(Arc::clone(&setup), self.inner.call(target)),
-            alarm: None,
-            setup,
-        }
+        let mut setup = Setup::new(Some(Arc::clone(&self.layer.host)), limits);
+        setup.connections = Some(self.layer.connections.clone());
+        setup.watch(tracker, (connect, Waited::Connect));
+        setup.watched().dial = dial.unwrap_or_default();
+        Connecting::new(self.inner.call(target), setup)
     }
 }
 
@@ -119,16 +113,32 @@ pin_project! {
     }
 }
 
+impl<F: Future> Connecting<F> {
+    pub(super) fn new(inner: F, setup: Setup) -> Self {
+        let setup = Arc::new(setup);
+        Self {
+            inner: SETUP.scope(Arc::clone(&setup), inner),
+            alarm: None,
+            setup,
+        }
+    }
+
+    pub(super) fn setup(&self) -> &Setup {
+        &self.setup
+    }
+}
+
 /// What the hooks of one set-up share.
-struct Setup {
-    host: Arc<str>,
-    connections: Connections,
-    /// What ties later attempts to this set-up.
-    link: Option<Link>,
+pub(super) struct Setup {
+    /// Whose handshake counts; none: everybody's.
+    host: Option<Arc<str>>,
+    /// The port there, if anybody asks.
+    pub(super) port: Option<u16>,
+    /// Where it is written down once it stands.
+    connections: Option<Connections>,
+    connect: Duration,
     tls: Duration,
     tls_1_3: AtomicBool,
-    /// Which of its attempt's dials this is.
-    dial: u32,
     watched: Mutex<Watched>,
 }
 
@@ -137,12 +147,34 @@ struct Watched {
     which: Waited,
     /// None once the set-up is nobody's: its request went out on another connection.
     tracker: Option<Arc<Tracker>>,
+    /// The tracker is the set-up's own: there is no attempt that could be left behind.
+    own: bool,
+    asked: bool,
+    dial: Dial,
 }
 
-impl<F, T> Future for Connecting<F>
+/// Which of its attempt's dials a set-up is.
+#[derive(Clone, Default)]
+struct Dial {
+    number: u32,
+    /// What ties later attempts to it.
+    link: Option<Link>,
+}
+
+impl Dial {
+    fn begin(tracker: &Tracker, address: Option<SocketAddr>) -> Self {
+        Self {
+            number: tracker.connecting(address),
+            link: tracker.spans().set_up(),
+        }
+    }
+}
+
+impl<F, T, E> Future for Connecting<F>
 where
-    F: Future<Output = Result<T, BoxError>>,
+    F: Future<Output = Result<T, E>>,
     T: Connection,
+    E: Into<BoxError>,
 {
     type Output = Result<T, BoxError>;
 
@@ -161,8 +193,9 @@ where
                 }
                 tracker.connected();
             }
-            return Poll::Ready(made);
+            return Poll::Ready(made.map_err(Into::into));
         }
+        this.setup.dialling_unless_asked();
         loop {
             let (due, which) = this.setup.due();
             if due <= clock::now() {
@@ -181,32 +214,103 @@ where
 }
 
 impl Setup {
+    pub(super) fn new(host: Option<Arc<str>>, limits: &Limits) -> Self {
+        Self {
+            host,
+            port: None,
+            connections: None,
+            connect: limits.connect().get(),
+            tls: limits.tls().get(),
+            tls_1_3: AtomicBool::new(false),
+            watched: Mutex::new(Watched {
+                due: clock::now(),
+                which: Waited::Connect,
+                tracker: None,
+                own: false,
+                asked: false,
+                dial: Dial::default(),
+            }),
+        }
+    }
+
+    /// It begins, on behalf of an attempt if there is one, and has this long until something is heard.
+    fn watch(&self, tracker: Option<Arc<Tracker>>, (limit, which): (Duration, Waited)) {
+        let mut watched = self.watched();
+        watched.due = clock::after(clock::now(), limit);
+        watched.which = which;
+        watched.tracker = tracker;
+    }
+
+    /// It begins, and looks the name up by itself.
+    pub(super) fn watch_look_up(&self, tracker: Arc<Tracker>, own: bool) {
+        let limit = tracker.limits().dns().get();
+        self.watch(Some(tracker), (limit, Waited::Dns));
+        self.watched().own = own;
+    }
+
+    /// Our resolver was asked: it tells when it is done.
+    pub(super) fn asked(&self) {
+        self.watched().asked = true;
+    }
+
+    /// The name is known, or there was none to look up.
+    pub(super) fn dialling(&self, address: Option<SocketAddr>) {
+        let tracker = {
+            let mut watched = self.watched();
+            watched.due = clock::after(clock::now(), self.connect);
+            watched.which = Waited::Connect;
+            watched.tracker.clone()
+        };
+        if let Some(tracker) = tracker {
+            let dial = Dial::begin(&tracker, address);
+            self.watched().dial = dial;
+        }
+    }
+
+    /// Nobody asked our resolver, and nobody is going to: whatever it is, it is part of the connect.
+    fn dialling_unless_asked(&self) {
+        let waits = {
+            let watched = self.watched();
+            matches!(watched.which, Waited::Dns) && !watched.asked
+        };
+        if waits {
+            self.dialling(None);
+        }
+    }
+
     /// hyper spawns a set-up whose request found another connection. Then it is polled outside of
     /// its attempt, and what it reports is no longer that attempt's.
     fn detach_unless_watched(&self) {
         let lost = {
             let mut watched = self.watched();
             let lost = |tracker: &mut Arc<Tracker>| !tracker::is_current(tracker);
-            watched.tracker.take_if(lost)
+            if watched.own {
+                return;
+            }
+            let dial = watched.dial.number;
+            watched.tracker.take_if(lost).map(|tracker| (tracker, dial))
         };
-        if let Some(tracker) = lost {
-            tracker.detached(self.dial);
+        if let Some((tracker, dial)) = lost {
+            tracker.detached(dial);
         }
     }
 
     /// Whoever comes to use it finds it written down.
     fn made(&self, connection: &impl Connection) {
+        let Some(connections) = &self.connections else {
+            return;
+        };
         let mut extras = http::Extensions::new();
         connection.connected().get_extras(&mut extras);
         if let Some(info) = extras.get::<HttpInfo>() {
             let ends = (info.local_addr(), info.remote_addr());
-            self.connections
-                .made(ends, self.tls_version(), self.link.clone());
+            let link = self.watched().dial.link.clone();
+            connections.made(ends, self.tls_version(), link);
         }
     }
 
     fn handshake_begins(&self, name: &ServerName<'_>) {
-        if !name.to_str().eq_ignore_ascii_case(&self.host) {
+        if !self.is_to(&name.to_str()) {
             return;
         }
         let tracker = {
@@ -221,7 +325,7 @@ impl Setup {
     }
 
     fn handshake_was_1_3(&self, name: &ServerName<'_>) {
-        if name.to_str().eq_ignore_ascii_case(&self.host) {
+        if self.is_to(&name.to_str()) {
             self.tls_1_3.store(true, Ordering::Release);
         }
     }
@@ -235,7 +339,13 @@ impl Setup {
         }
     }
 
-    fn tracker(&self) -> Option<Arc<Tracker>> {
+    /// Whether `name` is the destination, not a proxy on the way.
+    pub(super) fn is_to(&self, name: &str) -> bool {
+        let host = self.host.as_deref();
+        host.is_none_or(|host| name.eq_ignore_ascii_case(host))
+    }
+
+    pub(super) fn tracker(&self) -> Option<Arc<Tracker>> {
         self.watched().tracker.clone()
     }
 
@@ -310,7 +420,9 @@ mod tests {
     fn tracker() -> Arc<Tracker> {
         let limits = Limits::new(Duration::from_secs(10)).unwrap();
         let spans = AttemptSpans::default();
-        Arc::new(Tracker::new(limits, spans, clock::now()))
+        let tracker = Tracker::new(limits, spans, clock::now());
+        tracker.begin();
+        Arc::new(tracker)
     }
 
     type Made = Result<Nothing, BoxError>;

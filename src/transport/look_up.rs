@@ -1,9 +1,11 @@
 //! From a host to its addresses: by DNS, or as it stands in the URL; and past the filter.
 
-use super::Shared;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::book::Given;
 use super::target::Dial;
 use crate::clock;
-use crate::dns::{self, Answer, Filter, Refused, Resolving};
+use crate::dns::{self, Answer, Filter, Refused, Resolve, Resolving};
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, diagnose};
@@ -11,7 +13,7 @@ use crate::limit::Waited;
 
 /// The addresses of whom to dial, as far as they pass the filter.
 pub(super) async fn look_up(
-    shared: &Shared,
+    resolver: &dyn Resolve,
     dial: &Dial,
     filter: &Filter,
     tracker: &Tracker,
@@ -22,7 +24,7 @@ pub(super) async fn look_up(
         Dial::Name(name) => name,
     };
     let limit = tracker.limits().dns();
-    let answer = match shared.resolver.resolve_within(name, limit) {
+    let answer = match resolver.resolve_within(name, limit) {
         Resolving::Known(answer) => answer.map_err(|error| {
             tracker.resolving();
             tracker.spans().asking(name);
@@ -55,6 +57,16 @@ pub(super) async fn look_up(
     }
 }
 
+/// What an answer says, as far as the book goes.
+pub(super) fn given(answer: &Answer) -> Given<'_> {
+    Given {
+        addresses: answer.addresses(),
+        generation: answer.generation(),
+        ttl: answer.ttl().saturating_add(answer.age()),
+        speaks_for: (answer.speaks_for(ANY_V4), answer.speaks_for(ANY_V6)),
+    }
+}
+
 /// Refuses an address that stands in the URL itself.
 pub(super) fn filter_literal(filter: &Filter, dial: &Dial, tracker: &Tracker) -> Result<(), Error> {
     match dial {
@@ -79,3 +91,7 @@ fn filtered(refused: Refused, tracker: &Tracker) -> Error {
     let diagnosis = Diagnosis::new(Hop::Dns, Kind::Filtered, Effect::None);
     Error::new(diagnosis).because(refused)
 }
+
+/// Any address of each family.
+const ANY_V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+const ANY_V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);

@@ -1,13 +1,18 @@
 //! The wire: our own look-up, then one reqwest client for each destination and address.
 
-mod body;
+pub(crate) mod anywhere;
+mod bare;
+pub(crate) mod body;
 mod book;
 mod builder;
 mod connections;
 mod connector;
 mod dark;
 mod look_up;
+pub(crate) mod names;
 mod places;
+#[cfg(feature = "hyper")]
+pub(crate) mod pooled;
 mod proxy;
 mod recipe;
 mod send;

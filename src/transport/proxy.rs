@@ -78,6 +78,17 @@ impl Proxies {
         }
     }
 
+    /// Whether there is any.
+    #[cfg(feature = "hyper")]
+    pub(super) fn is_some(&self) -> bool {
+        self.http.is_some() || self.https.is_some()
+    }
+
+    /// The same, for a client that finds its own way.
+    pub(super) fn into_reqwest(self) -> reqwest::Proxy {
+        reqwest::Proxy::custom(move |url| self.way(url).map(|via| via.url.clone()))
+    }
+
     /// The proxy for a destination; none if it is reached straight.
     pub(super) fn way(&self, url: &Url) -> Option<Arc<Via>> {
         let via = match url.scheme() {

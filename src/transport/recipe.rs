@@ -8,6 +8,7 @@ use super::connections::Connections;
 use super::connector::EarLayer;
 use super::dark::Patience;
 use super::proxy::Via;
+use super::tls;
 use crate::error::SettingError;
 use crate::limit::Limits;
 use rustls::ClientConfig;
@@ -34,8 +35,7 @@ impl Recipe {
     ) -> reqwest::Result<(reqwest::Client, Connections)> {
         let connections = Connections::default();
         let mut builder = self
-            .hooked()
-            .tls_backend_preconfigured(self.tls.clone())
+            .begin()
             .dns_resolver(Only(address))
             .connector_layer(EarLayer {
                 address,
@@ -43,21 +43,28 @@ impl Recipe {
                 limits: self.limits,
                 connections: connections.clone(),
             })
-            .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
-            .referer(false)
             .no_gzip()
             .no_brotli()
             .no_deflate()
-            .no_zstd()
-            .no_proxy()
-            .tcp_nodelay(true)
-            .pool_idle_timeout(IDLE_CONNECTION);
-        builder = Patience::of(&self.limits).apply(builder);
+            .no_zstd();
         if let Some(via) = via {
             builder = builder.proxy(via.proxy()?);
         }
         Ok((builder.build()?, connections))
+    }
+
+    /// What all clients have in common.
+    pub(super) fn begin(&self) -> reqwest::ClientBuilder {
+        let builder = self
+            .hooked()
+            .tls_backend_preconfigured(self.tls.clone())
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .no_proxy()
+            .tcp_nodelay(true)
+            .pool_idle_timeout(IDLE_CONNECTION);
+        Patience::of(&self.limits).apply(builder)
     }
 
     fn hooked(&self) -> reqwest::ClientBuilder {
@@ -69,7 +76,8 @@ impl Recipe {
     }
 
     /// Tries the recipe once, so that what is wrong with it is heard when the client is built.
-    pub(super) fn check(&self) -> Result<(), SettingError> {
+    pub(super) fn checked(mut self) -> Result<Self, SettingError> {
+        self.tls = tls::with_alpn(self.tls);
         // There is no way to take back an override of single names, and it would send calls past
         // our own look-up: the debug output is the only place where it shows.
         if format!("{:?}", self.hooked()).contains("dns_overrides") {
@@ -83,7 +91,7 @@ impl Recipe {
         match self.make(&"localhost".into(), address, None) {
             Ok((client, _)) => {
                 refuse_timeouts(&format!("{:?} {client:?}", self.hooked()))?;
-                self.refuse_headers()
+                Ok(self)
             }
             Err(error) => Err(SettingError::failed(
                 "reqwest hook or tls",
@@ -95,7 +103,7 @@ impl Recipe {
 
 impl Recipe {
     /// Headers that reqwest adds go to every origin, out of reach of the redirects.
-    fn refuse_headers(&self) -> Result<(), SettingError> {
+    pub(super) fn refuse_headers(&self) -> Result<(), SettingError> {
         let shown = |builder: reqwest::ClientBuilder| {
             let shown = format!("{builder:?}");
             let from = shown.find("default_headers: ").unwrap_or(shown.len());

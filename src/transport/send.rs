@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -17,9 +17,10 @@ use hyper_util::client::legacy::connect::HttpInfo;
 use tokio::net::TcpStream;
 
 use super::Shared;
+use super::anywhere::alone;
 use super::body::{Loan, RequestBody};
-use super::book::{Fared, Given, share};
-use super::look_up::{filter_literal, look_up};
+use super::book::{Fared, share};
+use super::look_up::{filter_literal, given, look_up};
 use super::places::{Place, Visit};
 use super::target::{Dial, Target, speakable};
 use crate::clock;
@@ -27,7 +28,6 @@ use crate::dns::{Filter, SecondLook};
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::{self, Tracker};
 use crate::hop::{Diagnosis, Effect, Hop, Kind, MOST_DIALS, Stage, diagnose, effect_of};
-use crate::telemetry::AttemptSpans;
 
 /// Sends a request on behalf of the attempt that polls this, or of none.
 pub(super) async fn send<B>(
@@ -42,14 +42,13 @@ where
     if let Some(tracker) = tracker::current() {
         return journey(&shared, request, &tracker).await;
     }
-    let spans = AttemptSpans::default();
-    let tracker = Arc::new(Tracker::new(shared.limits, spans, clock::now()));
+    let tracker = alone(&shared.limits);
     let _abandon = Abandon(Arc::clone(&tracker));
     tracker::scope(Arc::clone(&tracker), journey(&shared, request, &tracker)).await
 }
 
 /// Gives a request up that no attempt watches over, when its future is dropped.
-struct Abandon(Arc<Tracker>);
+pub(super) struct Abandon(pub(super) Arc<Tracker>);
 
 impl Drop for Abandon {
     fn drop(&mut self) {
@@ -115,14 +114,8 @@ impl Way<'_> {
     /// What DNS gives now, in the order in which to try it, but for what was `tried` before.
     async fn addresses(&self, tried: &[SocketAddr]) -> Result<VecDeque<SocketAddr>, Error> {
         let (dial, port, filter) = self.dialled;
-        let answer = look_up(self.shared, dial, filter, self.tracker).await?;
-        let given = Given {
-            addresses: answer.addresses(),
-            generation: answer.generation(),
-            ttl: answer.ttl().saturating_add(answer.age()),
-            speaks_for: [V4, V6].map(|any| answer.speaks_for(any)).into(),
-        };
-        let order = self.place.order(&given, MOST_DIALS).into_iter();
+        let answer = look_up(&*self.shared.resolver, dial, filter, self.tracker).await?;
+        let order = self.place.order(&given(&answer), MOST_DIALS).into_iter();
         let order = order.map(|ip| SocketAddr::new(ip, port));
         let new = order.filter(|address| !tried.contains(address));
         Ok(new.take(MOST_DIALS - tried.len().min(MOST_DIALS)).collect())
@@ -361,7 +354,7 @@ impl std::error::Error for Overtaken {}
 
 /// The effect of a failure, settled: what was not taken until now never will be, and what was taken
 /// since the failure was diagnosed may have happened.
-fn settled(mut error: Error, tracker: &Tracker, taken: bool) -> Error {
+pub(super) fn settled(mut error: Error, tracker: &Tracker, taken: bool) -> Error {
     if tracker.give_up() && !taken {
         error.at_least(Effect::Possible);
     }
@@ -375,6 +368,3 @@ fn may_go_on(tracker: &Tracker) -> bool {
 
 /// RFC 8305 §8: the Connection Attempt Delay.
 const OVERTAKE_AFTER: Duration = Duration::from_millis(250);
-/// Any address of each family.
-const V4: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-const V6: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);

@@ -73,7 +73,7 @@ pub(super) fn speakable(version: Version) -> Result<(), Error> {
 }
 
 /// Whom an URL says to dial.
-fn dial(url: &Url) -> Result<(Dial, u16), Error> {
+pub(super) fn dial(url: &Url) -> Result<(Dial, u16), Error> {
     let dial = match url.host() {
         Some(Host::Domain(name)) => Dial::Name(name.to_owned()),
         Some(Host::Ipv4(address)) => Dial::Address(address.into()),
@@ -128,7 +128,7 @@ fn percent_decode(text: &str) -> Vec<u8> {
     decoded
 }
 
-fn invalid() -> Error {
+pub(super) fn invalid() -> Error {
     Error::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None))
 }
 

@@ -36,6 +36,12 @@ pub(super) fn with_ear(mut config: ClientConfig) -> ClientConfig {
     config.resumption = Resumption::store(Arc::new(Ear {
         sessions: ClientSessionMemoryCache::new(SESSIONS),
     }));
+    config
+}
+
+/// Offers both versions of HTTP, unless it was said what to offer: reqwest does not for a configuration
+/// that it is given, and HTTP/2 would silently never happen.
+pub(super) fn with_alpn(mut config: ClientConfig) -> ClientConfig {
     if config.alpn_protocols.is_empty() {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     }

@@ -316,7 +316,7 @@ mod tests {
 
     fn connecting() {
         let tracker = tracker::current().unwrap();
-        tracker.connecting((Ipv4Addr::LOCALHOST, 1).into());
+        tracker.connecting(Some((Ipv4Addr::LOCALHOST, 1).into()));
     }
 
     /// The hooks of a client that an SDK keeps to itself find the attempt by the task.

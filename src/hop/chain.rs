@@ -1,0 +1,35 @@
+//! The causes of an error, one after another.
+
+use std::error::Error as StdError;
+use std::{io, iter};
+
+/// An error and all its causes, the outermost first; also those that `source` does not tell of.
+pub(crate) fn chain<'e>(
+    error: &'e (dyn StdError + 'static),
+) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    iter::successors(Some(error), |error| cause(*error)).take(LONGEST_CHAIN)
+}
+
+fn cause<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 'static)> {
+    if let Some(io) = error.downcast_ref::<io::Error>() {
+        return match io.get_ref() {
+            Some(wrapped) => Some(wrapped),
+            None => io.source(),
+        };
+    }
+    if let Some(h2) = error.downcast_ref::<h2::Error>() {
+        return h2.get_io().map(|io| io as _);
+    }
+    // It shows what it wraps as itself, and so leaves it out.
+    #[cfg(feature = "middleware")]
+    if let Some(wrapper) = error.downcast_ref::<reqwest_middleware::Error>() {
+        return Some(match wrapper {
+            reqwest_middleware::Error::Middleware(wrapped) => wrapped.as_ref(),
+            reqwest_middleware::Error::Reqwest(wrapped) => wrapped,
+        });
+    }
+    error.source()
+}
+
+/// Longer than any chain there is; a bound, in case one bites its tail.
+const LONGEST_CHAIN: usize = 32;

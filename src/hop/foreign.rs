@@ -1,0 +1,66 @@
+//! What the error of somebody else's client says, where nothing was tracked.
+
+use std::error::Error as StdError;
+
+#[cfg(feature = "client")]
+use super::chain::chain;
+use super::evidence::evidence;
+use super::{Diagnosis, Effect, Hop, Kind};
+
+impl Diagnosis {
+    /// All there is is an error. The hop is told where the chain tells it, and the effect stays open:
+    /// whose client it was may have followed a redirect, or sent the request twice, before it failed.
+    pub(crate) fn foreign(error: &(dyn StdError + 'static)) -> Self {
+        let evidence = evidence(error);
+        if let Some(known) = evidence.known {
+            return known;
+        }
+        let mut diagnosis = Self {
+            hop: evidence.hop.or(evidence.set_up),
+            kind: evidence.kind.unwrap_or(Kind::Other),
+            effect: Effect::Possible,
+            expired: evidence.expired,
+            status: None,
+        };
+        if diagnosis.hop == Some(Hop::Encode) {
+            diagnosis.effect = Effect::None;
+        }
+        if diagnosis.hop == Some(Hop::Connect) && diagnosis.kind == Kind::Unacknowledged {
+            diagnosis.kind = Kind::Timeout;
+        }
+        #[cfg(feature = "client")]
+        diagnosis.of_reqwest(error);
+        diagnosis
+    }
+
+    /// With a hop for what does not tell its own.
+    pub(crate) fn or_at(mut self, hop: Hop) -> Self {
+        self.hop.get_or_insert(hop);
+        self
+    }
+
+    /// reqwest's outermost error says which end of the call it was.
+    #[cfg(feature = "client")]
+    fn of_reqwest(&mut self, error: &(dyn StdError + 'static)) {
+        use super::{Keyed, judge};
+        let Some(reqwest) = chain(error).find_map(|error| error.downcast_ref::<reqwest::Error>())
+        else {
+            return;
+        };
+        if let Some(status) = reqwest.status() {
+            self.status = Some(status);
+            if let Some((hop, kind, _)) = judge(status, &http::HeaderMap::new(), Keyed::No) {
+                (self.hop, self.kind) = (Some(hop), kind);
+            }
+        } else if reqwest.is_redirect() {
+            (self.hop, self.kind) = (None, Kind::RedirectRefused);
+        } else if reqwest.is_body() || reqwest.is_decode() {
+            // It calls a body that broke off undecodable; one that is has no such cause.
+            let broken = self.kind != Kind::Other || reqwest.is_body();
+            (self.hop, self.kind) = match broken {
+                true => (Some(Hop::Receive), self.kind),
+                false => (Some(Hop::Decode), Kind::Malformed),
+            };
+        }
+    }
+}

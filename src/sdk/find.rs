@@ -1,0 +1,105 @@
+use std::error::Error as StdError;
+use std::fmt;
+
+use http::StatusCode;
+
+use crate::error::Error;
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline, chain};
+
+/// Finds out what an SDK's error says of the call that failed.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::{Effect, sdk};
+///
+/// /// Whether a job whose SDK call failed may be put back into its queue.
+/// fn may_go_back(error: &(dyn std::error::Error + 'static)) -> bool {
+///     sdk::find(error).effect() == Effect::None
+/// }
+/// let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+/// assert!(!may_go_back(&lost));
+/// ```
+///
+/// # What it reports
+///
+/// If an error of ours is anywhere in the chain, what that one says: hop, kind, effect, and the timeline if
+/// there is one. If there is none, what the chain tells of itself: reqwest's, hyper's, hyper-util's, h2's,
+/// rustls' and I/O errors are understood.
+///
+/// # Trade-offs
+///
+/// An error alone proves little. Where no error of ours is in the chain, the hop is told only if the chain
+/// names it, and the effect is possible unless the request could not even be written down: whose client it
+/// was may have followed a redirect or repeated the request before it failed.
+///
+/// # How people get it wrong
+///
+/// An SDK that repeats requests by itself returns the last failure only. That this one had no effect says
+/// nothing of those before: switch its own retries off where a request must not be made twice.
+///
+/// And an SDK whose errors keep no cause leaves nothing to be found.
+#[must_use]
+pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Finding<'e> {
+    let ours = chain(error).find_map(|error| error.downcast_ref::<Error>());
+    Finding {
+        diagnosis: ours.map_or_else(|| Diagnosis::foreign(error), Error::diagnosis),
+        error: ours,
+    }
+}
+
+/// What was found out by [`find`].
+#[derive(Clone, Copy, Debug)]
+pub struct Finding<'e> {
+    diagnosis: Diagnosis,
+    error: Option<&'e Error>,
+}
+
+impl<'e> Finding<'e> {
+    /// The hop at which it failed. `None` if a guard refused the call, or nothing tells.
+    #[must_use]
+    pub fn hop(&self) -> Option<Hop> {
+        self.diagnosis.hop
+    }
+
+    /// What kind of failure it was.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.diagnosis.kind
+    }
+
+    /// Whether it may have happened.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        self.diagnosis.effect
+    }
+
+    /// The status, if there was an answer and the error tells.
+    #[must_use]
+    pub fn status(&self) -> Option<StatusCode> {
+        self.diagnosis.status
+    }
+
+    /// What happened, attempt by attempt, if the call was one of ours.
+    #[must_use]
+    pub fn timeline(&self) -> Option<&'e Timeline> {
+        self.error.and_then(Error::timeline)
+    }
+
+    /// The error of ours, if there is one in the chain.
+    #[must_use]
+    pub fn error(&self) -> Option<&'e Error> {
+        self.error
+    }
+}
+
+impl fmt::Display for Finding<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Diagnosis { kind, effect, .. } = self.diagnosis;
+        match (self.error, self.diagnosis.hop) {
+            (Some(error), _) => error.fmt(f),
+            (None, Some(hop)) => write!(f, "failed at {hop}: {kind}, effect {effect}"),
+            (None, None) => write!(f, "failed: {kind}, effect {effect}"),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! SDKs that take a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware).
+//!
+//! [`Client`] and [`StandardLayer`] are middleware: the first brings its own transport and ends the
+//! chain, the second puts the guards around what comes after it.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use reqwest_middleware::ClientBuilder;
+//! use sevenhops::{Client, Effect, StandardLayer, sdk};
+//!
+//! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+//! let deadline = Duration::from_secs(10);
+//! let bare = sdk::bare::client(deadline)?;
+//!
+//! // Over our own transport. What others add goes before it: what comes after is not asked.
+//! let ours = Client::builder(deadline).build()?;
+//! let client = ClientBuilder::new(bare.clone()).with(ours).build();
+//!
+//! if let Err(error) = client.post("https://api.test/v1/charges").send().await {
+//!     let found = sdk::find(&error);
+//!     println!("{found}");
+//!     if found.effect() == Effect::None {
+//!         println!("not charged: it is safe to try again");
+//!     }
+//! }
+//!
+//! // The guards over the client's own connections, and over the middleware that comes after.
+//! let guards = StandardLayer::new(deadline)?;
+//! let client = ClientBuilder::new(bare).with(guards).build();
+//! # drop(client); Ok(()) }
+//! ```
+//!
+//! # What it protects from
+//!
+//! What the stack always protects from. What one request wants otherwise, its
+//! [`Options`], goes into the request's extensions: `.with_extension(Options::new().idempotency_key(key))`.
+//! A timeout that was set for one request becomes its deadline.
+//!
+//! # What it reports
+//!
+//! Errors are [`reqwest_middleware::Error`]s that hold an [`Error`]; a body that breaks off is a
+//! [`reqwest::Error`] that holds one. [`sdk::find`](crate::sdk::find) finds it in either. The timeline of an
+//! answer is [`Response::from(response).timeline()`](crate::Response::timeline).
+//!
+//! # Trade-offs
+//!
+//! Over the client's own connections there is one wait, from the request to the answer, in which dns,
+//! connect, tls and send are not told apart, and its pool knows nothing of DNS. If that client is one
+//! of ours ([`sdk::bare`](crate::sdk::bare)), dns, connect and tls are seen all the same.
+//!
+//! A body that cannot be cloned passes once; it may be sent again only over our own transport, and only if
+//! no connection took it.
+//!
+//! # How people get it wrong
+//!
+//! With another middleware that retries, before or after this one: three attempts of three make nine. And
+//! with a reqwest client that follows redirects below the guards: switch that off
+//! (`redirect::Policy::none()`), or credentials and keys go where they should not.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use async_trait::async_trait;
+use http::Extensions;
+use http_body::Body as _;
+use reqwest::ResponseBuilderExt;
+use reqwest_middleware::{Middleware, Next};
+use tower::ServiceExt;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::client::{Body, Client};
+use crate::error::{BoxError, Error};
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::limit::Limit;
+use crate::options::Options;
+use crate::stack::StandardLayer;
+
+/// The whole stack and its own transport, at the end of the chain.
+#[async_trait]
+impl Middleware for Client {
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        extensions: &mut Extensions,
+        _next: Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        let request = incoming(request, extensions).map_err(failed)?;
+        let answered = self.execute(request).await;
+        answered.map(Into::into).map_err(failed)
+    }
+}
+
+/// The guards, over what comes after them.
+#[async_trait]
+impl Middleware for StandardLayer {
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> reqwest_middleware::Result<reqwest::Response> {
+        let request = incoming(request, extensions).map_err(failed)?;
+        let shared = Arc::new(Mutex::new(std::mem::take(extensions)));
+        let below = Below {
+            next,
+            extensions: Arc::clone(&shared),
+        };
+        let answered = self.layer(below).oneshot(request).await;
+        *extensions = std::mem::take(&mut *lock(&shared));
+        let response = answered.map_err(failed)?;
+        Ok(crate::client::shared(response).into())
+    }
+}
+
+/// What comes after the guards.
+#[derive(Clone)]
+struct Below<'a> {
+    next: Next<'a>,
+    /// What the middleware of a chain tell one another; attempts see what those before them left.
+    extensions: Arc<Mutex<Extensions>>,
+}
+
+impl<'a> Service<http::Request<Body>> for Below<'a> {
+    type Response = http::Response<reqwest::Body>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send + 'a>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let Self { next, extensions } = self.clone();
+        Box::pin(async move {
+            let request = reqwest::Request::try_from(request)?;
+            let mut own = lock(&extensions).clone();
+            let answered = next.run(request, &mut own).await;
+            *lock(&extensions) = own;
+            let response = answered.map_err(unwrapped)?;
+            // The URL is lost in the conversion, and only a builder can write it down again.
+            let url = response.url().clone();
+            let marked = http::Response::builder().url(url).body(())?;
+            let mut response = http::Response::<reqwest::Body>::from(response);
+            let mark = marked.into_parts().0.extensions;
+            response.extensions_mut().extend(mark);
+            Ok(response)
+        })
+    }
+}
+
+/// A request of reqwest's as one of ours.
+fn incoming(
+    mut request: reqwest::Request,
+    extensions: &Extensions,
+) -> Result<http::Request<Body>, Error> {
+    let timeout = request.timeout_mut().take().map(Limit::new).transpose();
+    let timeout = timeout.map_err(|error| invalid().because(error))?;
+    let request = http::Request::<reqwest::Body>::try_from(request);
+    let request = request.map_err(|error| invalid().because(error))?;
+    let mut request = request.map(body);
+    request.extensions_mut().extend(extensions.clone());
+    if timeout.is_some() {
+        let options = request.extensions_mut().get_or_insert_default::<Options>();
+        options.deadline = options.deadline.or(timeout);
+    }
+    Ok(request)
+}
+
+/// A body in memory is taken out, so that it can be sent again; a stream passes once.
+fn body(mut body: reqwest::Body) -> Body {
+    if body.as_bytes().is_none() {
+        return Body::wrap(body);
+    }
+    let mut context = Context::from_waker(Waker::noop());
+    match Pin::new(&mut body).poll_frame(&mut context) {
+        Poll::Ready(Some(Ok(frame))) => {
+            frame.into_data().map_or_else(|_| Body::empty(), Body::from)
+        }
+        _ => Body::empty(),
+    }
+}
+
+fn invalid() -> Error {
+    Error::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None))
+}
+
+fn failed(error: Error) -> reqwest_middleware::Error {
+    reqwest_middleware::Error::middleware(error)
+}
+
+/// The error of another stack of ours as it was, and any other without its wrapping.
+fn unwrapped(error: reqwest_middleware::Error) -> BoxError {
+    match error {
+        reqwest_middleware::Error::Reqwest(error) => Box::new(error),
+        reqwest_middleware::Error::Middleware(error) => match error.downcast::<Error>() {
+            Ok(ours) => Box::new(ours),
+            Err(other) => other.into(),
+        },
+    }
+}
+
+fn lock(extensions: &Mutex<Extensions>) -> MutexGuard<'_, Extensions> {
+    extensions.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,328 @@
+//! hyper-util's own client, with the hops in front of it and behind it: the name is looked up first, pooled
+//! connections that DNS has left are not used again, and the request tells when it is taken and sent.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Request, Response};
+use http_body::Body;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpInfo, capture_connection};
+use rustls::ClientConfig;
+use tokio::time::Instant;
+use tower_layer::Layer;
+use tower_service::Service;
+use url::Url;
+
+use super::anywhere::{ConnectorLayer, alone};
+use super::body::{Loan, RequestBody};
+use super::book::{Book, Given};
+use super::look_up::{given, look_up};
+use super::names::Names;
+use super::send::{Abandon, settled};
+use super::target::{dial, invalid, speakable};
+use crate::clock;
+use crate::destination::Origin;
+use crate::error::{BoxError, Error};
+use crate::hop::diagnose;
+use crate::hop::tracker::{self, Tracker};
+use crate::registry::{self, Registry};
+
+/// The pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper).
+#[derive(Clone, Debug)]
+pub struct Hops {
+    names: Names,
+    connector: ConnectorLayer,
+    tls: ClientConfig,
+    pool: PoolLayer,
+}
+
+impl Hops {
+    pub(super) fn new(names: Names, connector: ConnectorLayer, tls: ClientConfig) -> Self {
+        Self {
+            pool: PoolLayer::new(names.clone()),
+            names,
+            connector,
+            tls,
+        }
+    }
+
+    /// The resolver, for `HttpConnector::new_with_resolver`.
+    #[must_use]
+    pub fn resolver(&self) -> Names {
+        self.names.clone()
+    }
+
+    /// The TLS configuration, for the connector that speaks TLS. Its ALPN protocols are left to that one.
+    #[must_use]
+    pub fn tls(&self) -> ClientConfig {
+        self.tls.clone()
+    }
+
+    /// The layer around the whole connector.
+    #[must_use]
+    pub fn connector_layer(&self) -> ConnectorLayer {
+        self.connector.clone()
+    }
+
+    /// The layer around the client.
+    #[must_use]
+    pub fn layer(&self) -> PoolLayer {
+        self.pool.clone()
+    }
+}
+
+/// Puts the hops around hyper-util's own client.
+#[derive(Clone)]
+pub struct PoolLayer {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    names: Names,
+    pools: Registry<Pool>,
+}
+
+impl PoolLayer {
+    pub(super) fn new(names: Names) -> Self {
+        let pools = Registry::bounded(MOST_POOLS, clock::now());
+        Self {
+            shared: Arc::new(Shared { names, pools }),
+        }
+    }
+}
+
+impl<S> Layer<S> for PoolLayer {
+    type Service = Pooled<S>;
+
+    fn layer(&self, inner: S) -> Pooled<S> {
+        Pooled {
+            inner,
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl fmt::Debug for PoolLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pools = &self.shared.pools;
+        f.debug_set()
+            .entries(pools.each(|destination, _| destination.to_string()))
+            .finish()
+    }
+}
+
+/// The service of [`PoolLayer`].
+#[derive(Clone)]
+pub struct Pooled<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S: fmt::Debug> fmt::Debug for Pooled<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pooled")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for Pooled<S>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Into<Bytes> + Send,
+    B::Error: Into<BoxError>,
+    R: 'static,
+{
+    type Response = Response<R>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<R>, Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        let ready = self.inner.poll_ready(cx);
+        ready.map_err(|error| Error::of_inner(error, None))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The service that was polled ready takes it, a clone of it the next one.
+        let next = self.inner.clone();
+        let inner = std::mem::replace(&mut self.inner, next);
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            if let Some(tracker) = tracker::current() {
+                return send(&shared, inner, request, &tracker).await;
+            }
+            let tracker = alone(&shared.names.limits);
+            let _abandon = Abandon(Arc::clone(&tracker));
+            let sending = send(&shared, inner, request, &tracker);
+            tracker::scope(Arc::clone(&tracker), sending).await
+        })
+    }
+}
+
+async fn send<S, B, R>(
+    shared: &Shared,
+    mut inner: S,
+    request: Request<B>,
+    tracker: &Arc<Tracker>,
+) -> Result<Response<R>, Error>
+where
+    S: Service<Request<RequestBody<B>>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Into<Bytes> + Send,
+    B::Error: Into<BoxError>,
+{
+    tracker.begin();
+    let (mut head, body) = request.into_parts();
+    speakable(head.version)?;
+    let url = Url::parse(&head.uri.to_string()).map_err(|error| invalid().because(error))?;
+    let (whom, _) = dial(&url)?;
+    let Names {
+        resolver, filter, ..
+    } = &shared.names;
+    let answer = look_up(&**resolver, &whom, filter, tracker).await?;
+    let pool = shared.pool(&head.uri);
+    pool.leave(&given(&answer));
+
+    let loan = Loan::new(body, &head, Arc::clone(tracker));
+    let Some(body) = loan.lend() else {
+        return Err(invalid());
+    };
+    if body.has_no_length_of_its_own() {
+        // With the caller's own, hyper would send the head of what was given up, and be done.
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    let mut request = Request::from_parts(head, body);
+    let connection = capture_connection(&mut request);
+    let answered = {
+        let mut sending = pin!(inner.call(request));
+        poll_fn(|cx| {
+            let polled = sending.as_mut().poll(cx);
+            if polled.is_pending() {
+                // No connection is being made for it: it waits for one of the pool to take it.
+                tracker.queued();
+            }
+            polled
+        })
+        .await
+    };
+    // Before anything is made of the failure: a take that comes later makes it worse.
+    let taken = tracker.is_taken();
+    match answered {
+        Ok(response) => {
+            pool.note(&response, connection, tracker);
+            Ok(response)
+        }
+        Err(error) => {
+            let error: BoxError = error.into();
+            let failed = Error::new(diagnose(tracker, &*error)).because(error);
+            Err(settled(failed, tracker, taken))
+        }
+    }
+}
+
+impl Shared {
+    fn pool(&self, uri: &http::Uri) -> Arc<Pool> {
+        let now = clock::now();
+        let Some(origin) = Origin::of(uri) else {
+            return Arc::default();
+        };
+        self.pools.get(&origin, now).unwrap_or_else(|| {
+            let fresh = Pool::default();
+            self.pools.get_or_keep(origin.to_destination(), fresh, now)
+        })
+    }
+}
+
+/// The connections of one destination, as far as they have answered.
+#[derive(Default)]
+struct Pool(Mutex<Inside>);
+
+#[derive(Default)]
+struct Inside {
+    book: Book,
+    /// By our end of them.
+    open: HashMap<SocketAddr, Open>,
+}
+
+struct Open {
+    peer: IpAddr,
+    since: Instant,
+    connection: CaptureConnection,
+}
+
+impl Pool {
+    /// Takes in what DNS gives now: connections to an address that is gone are not used again. What is in
+    /// flight on them finishes.
+    fn leave(&self, given: &Given<'_>) {
+        let mut inside = self.inside();
+        let gone = inside.book.update(given, clock::now());
+        if gone.is_empty() {
+            return;
+        }
+        let left = inside.open.extract_if(|_, open| gone.contains(&open.peer));
+        let left: Vec<_> = left.collect();
+        drop(inside);
+        for (_, open) in left {
+            poison(&open.connection);
+        }
+    }
+
+    /// A connection has answered.
+    fn note<R>(&self, response: &Response<R>, connection: CaptureConnection, tracker: &Tracker) {
+        let known = response.extensions().get::<HttpInfo>();
+        tracker.facts(|facts| facts.version = Some(response.version()));
+        let Some(known) = known else { return };
+        tracker.spans().peer(known.remote_addr());
+        tracker.facts(|facts| facts.peer = Some(known.remote_addr()));
+        let (peer, since) = (known.remote_addr().ip(), clock::now());
+        let mut inside = self.inside();
+        if !inside.book.knows(peer) {
+            // It was left while it answered.
+            drop(inside);
+            return poison(&connection);
+        }
+        if inside.open.len() >= MOST_CONNECTIONS {
+            let oldest = inside.open.iter().min_by_key(|(_, open)| open.since);
+            let oldest = oldest.map(|(local, _)| *local);
+            oldest.map(|oldest| inside.open.remove(&oldest));
+        }
+        let open = Open {
+            peer,
+            since,
+            connection,
+        };
+        inside.open.insert(known.local_addr(), open);
+    }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl registry::Entry for Pool {
+    /// Never: what is forgotten is only used for longer.
+    fn is_pinned(&self, _now: Instant) -> bool {
+        false
+    }
+}
+
+fn poison(connection: &CaptureConnection) {
+    if let Some(connected) = connection.connection_metadata().as_ref() {
+        connected.poison();
+    }
+}
+
+const MOST_POOLS: usize = 1_024;
+/// Of one destination.
+const MOST_CONNECTIONS: usize = 256;

@@ -1,0 +1,10 @@
+//! The table of `sdk`, cell by cell: what each way in sees, repeats and hears of DNS.
+
+#[cfg(test)]
+mod ways {
+    mod bare;
+    mod errors;
+    mod hyper;
+    mod middleware;
+    mod world;
+}

@@ -1,0 +1,138 @@
+//! A bare `reqwest::Client`: set-up seen by name, the rest is one wait.
+
+use std::time::Duration;
+
+use sevenhops::testing::{Answer, FaultServer, Reply};
+use sevenhops::{Effect, Hop, Kind, Transport, dns, sdk};
+
+use super::world::{BoxError, Fault, Move, World, base, found, keys, throttled, told};
+
+/// A call as an SDK makes it.
+async fn call(client: &reqwest::Client, url: &str) -> Result<(u16, String), BoxError> {
+    let response = client.get(format!("{url}/v1/charges")).send().await?;
+    let status = response.status().as_u16();
+    Ok((status, response.text().await?))
+}
+
+#[tokio::test]
+async fn set_up_is_named_and_what_comes_after_it_is_a_wait_without_an_effect_to_prove() {
+    for fault in Fault::ALL {
+        let world = World::new().await;
+        let client = world.transport().build_reqwest().unwrap();
+        let stage = world.stage(fault).await;
+        let expected = match fault {
+            // Nothing in reqwest's error says where it was; all that comes before has named itself.
+            Fault::Silent => told(None, Kind::Timeout, Effect::Possible),
+            Fault::Truncated => told(Hop::Receive, Kind::Incomplete, Effect::Possible),
+            _ => fault.named(),
+        };
+        let begun = tokio::time::Instant::now();
+        let told = found(call(&client, &stage.url).await);
+        assert_eq!(told, expected, "{fault:?}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{fault:?}");
+        assert!(stage.requests() <= 1, "{fault:?} is not repeated");
+    }
+}
+
+#[tokio::test]
+async fn error_of_ours_is_found_below_reqwests_and_names_the_limit() {
+    let world = World::new().await;
+    let client = world.transport().build_reqwest().unwrap();
+    let stage = world.stage(Fault::TlsSilent).await;
+    let error = client.get(&stage.url).send().await.unwrap_err();
+    let found = sdk::find(&error);
+    let ours = found.error().unwrap();
+    assert_eq!(ours.expired(), Some(sevenhops::limit::Waited::Tls));
+    assert!(found.timeline().is_none(), "nobody kept one");
+    let sentence = "call failed at tls (hop 3 of 7): timeout, tls limit; 0 attempts, no effect";
+    assert_eq!(found.to_string(), sentence);
+}
+
+#[tokio::test]
+async fn throttled_answer_and_lost_answer_are_the_sdks_to_handle() {
+    let world = World::new().await;
+    let client = world.transport().build_reqwest().unwrap();
+    let server = world.server().await;
+    server.on_request([throttled(), Reply::CloseAfterRequest]);
+    assert_eq!(call(&client, &base(&server)).await.unwrap().0, 429);
+    let lost = client.post(base(&server)).body("amount=100").send().await;
+    let lost = lost.unwrap_err();
+    let found = sdk::find(&lost);
+    // Without a tracker nobody knows that the answer was being waited for.
+    assert_eq!((found.hop(), found.effect()), (None, Effect::Possible));
+    assert_eq!(keys(&server), [None, None]);
+}
+
+#[tokio::test]
+async fn what_the_peer_did_not_process_is_sent_again_and_a_redirect_is_the_answer() {
+    let world = World::new().await;
+    let client = world.transport().build_reqwest().unwrap();
+    let identity = world.authority.issue(&["api.test"]).unwrap();
+    let server = FaultServer::builder().tls(identity).http2();
+    let server = server.start().await.unwrap();
+    let redirect = Answer::new(http::StatusCode::FOUND).header("location", "/elsewhere");
+    server.on_request([
+        Reply::ResetStream(h2::Reason::REFUSED_STREAM),
+        Reply::GoAwayBelow(h2::Reason::INTERNAL_ERROR),
+        redirect.into(),
+    ]);
+    let response = client.post(base(&server)).body("a=1").send().await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), server.requests_seen()),
+        (302, 3)
+    );
+}
+
+#[tokio::test]
+async fn new_connections_hear_of_dns_and_pooled_ones_do_not() {
+    let world = World::new().await;
+    let moved = Move::new(&world).await;
+    let client = Transport::builder(world.limits())
+        .tls(world.authority.client_config())
+        .resolver(moved.dns.clone())
+        .build_reqwest()
+        .unwrap();
+    call(&client, &base(&moved.before)).await.unwrap();
+    moved.dns.move_to(2);
+    call(&client, &base(&moved.before)).await.unwrap();
+    assert_eq!(moved.seen(), (2, 0));
+    moved.before.close_connections();
+    moved
+        .before
+        .wait_until(|stats| stats.open_connections == 0)
+        .await;
+    while moved.seen().1 == 0 {
+        // The pool may not have noticed yet.
+        let _ = call(&client, &base(&moved.before)).await;
+    }
+}
+
+#[tokio::test]
+async fn filter_holds_for_names_and_for_addresses_in_urls() {
+    let world = World::new().await;
+    let server = world.server().await;
+    let filter = dns::Filter::public_only();
+    let client = world.transport().filter(filter).build_reqwest().unwrap();
+    let port = server.addr().port();
+    for host in ["api.test", "127.0.0.1", "2130706433", "[::ffff:127.0.0.1]"] {
+        let told_by = call(&client, &format!("https://{host}:{port}")).await;
+        let expected = told(Hop::Dns, Kind::Filtered, Effect::None);
+        assert_eq!(found(told_by), expected, "{host}");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[test]
+fn what_a_hook_does_to_the_limits_is_refused() {
+    let limits = sevenhops::limit::Limits::new(Duration::from_secs(10)).unwrap();
+    let refused = Transport::builder(limits)
+        .resolver(dns::Static::new())
+        .reqwest(|builder| builder.connect_timeout(Duration::from_secs(1)))
+        .build_reqwest()
+        .unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .starts_with("reqwest hook of connect_timeout(..)")
+    );
+}

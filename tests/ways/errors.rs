@@ -1,0 +1,131 @@
+//! What is found in the errors of clients that are nothing of ours.
+
+use std::io;
+
+use http::StatusCode;
+use sevenhops::testing::{Answer, ConnFault};
+use sevenhops::{Effect, Hop, Kind, sdk};
+
+use super::world::{Fault, NAME, Told, World, base, told};
+
+/// A resolver that knows nothing.
+struct Nowhere;
+
+impl reqwest::dns::Resolve for Nowhere {
+    fn resolve(&self, _name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(async { Err(Box::from("nobody knows")) })
+    }
+}
+
+fn plain(world: &World) -> reqwest::ClientBuilder {
+    reqwest::Client::builder().tls_backend_preconfigured(world.authority.client_config())
+}
+
+fn found(error: &reqwest::Error) -> Told {
+    let found = sdk::find(error);
+    assert!(found.error().is_none(), "nothing of ours is in {error:?}");
+    (found.hop(), found.kind(), found.effect())
+}
+
+#[tokio::test]
+async fn hop_is_told_where_the_chain_names_it_and_the_effect_stays_open() {
+    let world = World::new().await;
+    let client = plain(&world).resolve(NAME, ([127, 0, 0, 1], 0).into());
+    let client = client.build().unwrap();
+    let server = world.server().await;
+    server.on_connection([ConnFault::CloseAtOnce]);
+    let error = client.get(base(&server)).send().await.unwrap_err();
+    assert_eq!(found(&error).0, Some(Hop::Tls), "{error:?}");
+    for (fault, hop, kind) in [
+        (Fault::Refused, Hop::Connect, Kind::Refused),
+        (
+            Fault::UnknownIssuer,
+            Hop::Tls,
+            Kind::CertificateUnknownIssuer,
+        ),
+    ] {
+        let stage = world.stage(fault).await;
+        let error = client.get(&stage.url).send().await.unwrap_err();
+        assert_eq!(
+            found(&error),
+            told(hop, kind, Effect::Possible),
+            "{error:?}"
+        );
+    }
+    let stage = world.stage(Fault::Truncated).await;
+    let error = client.get(&stage.url).send().await.unwrap();
+    let error = error.bytes().await.unwrap_err();
+    let incomplete = told(Hop::Receive, Kind::Incomplete, Effect::Possible);
+    assert_eq!(found(&error), incomplete, "{error:?}");
+
+    let client = plain(&world).dns_resolver(Nowhere).build().unwrap();
+    let error = client.get(&stage.url).send().await.unwrap_err();
+    assert_eq!(found(&error), told(Hop::Dns, Kind::Other, Effect::Possible));
+}
+
+#[tokio::test]
+async fn timeout_that_names_no_hop_is_given_none() {
+    let world = World::new().await;
+    let second = std::time::Duration::from_millis(200);
+    let client = plain(&world).resolve(NAME, ([127, 0, 0, 1], 0).into());
+    let client = client.timeout(second).build().unwrap();
+    for fault in [Fault::TlsSilent, Fault::Silent] {
+        let stage = world.stage(fault).await;
+        let error = client.get(&stage.url).send().await.unwrap_err();
+        assert_eq!(found(&error), told(None, Kind::Timeout, Effect::Possible));
+    }
+}
+
+#[tokio::test]
+async fn status_that_was_made_an_error_is_judged_but_proves_nothing() {
+    let world = World::new().await;
+    let client = plain(&world).resolve(NAME, ([127, 0, 0, 1], 0).into());
+    let client = client.build().unwrap();
+    let server = world.server().await;
+    for (status, hop, kind) in [
+        (503, Hop::Server, Kind::Unavailable),
+        (502, Hop::Gateway, Kind::BadGateway),
+        (404, Hop::Server, Kind::Rejected),
+    ] {
+        let status = StatusCode::from_u16(status).unwrap();
+        server.on_request([Answer::new(status).into()]);
+        let response = client.get(base(&server)).send().await.unwrap();
+        let error = response.error_for_status().unwrap_err();
+        assert_eq!(found(&error), told(hop, kind, Effect::Possible));
+        assert_eq!(sdk::find(&error).status(), Some(status));
+    }
+}
+
+#[tokio::test]
+async fn request_that_was_never_written_had_no_effect() {
+    let world = World::new().await;
+    let client = plain(&world).build().unwrap();
+    let error = client.get("no url").send().await.unwrap_err();
+    let expected = told(Hop::Encode, Kind::Invalid, Effect::None);
+    assert_eq!(found(&error), expected, "{error:?}");
+}
+
+#[tokio::test]
+async fn redirect_that_was_not_followed_has_no_hop() {
+    let world = World::new().await;
+    let client = plain(&world).resolve(NAME, ([127, 0, 0, 1], 0).into());
+    let client = client.redirect(reqwest::redirect::Policy::limited(1));
+    let client = client.build().unwrap();
+    let server = world.server().await;
+    server.default_reply(Answer::new(StatusCode::FOUND).header("location", "/on"));
+    let error = client.post(base(&server)).send().await.unwrap_err();
+    assert_eq!(
+        found(&error),
+        told(None, Kind::RedirectRefused, Effect::Possible)
+    );
+}
+
+#[test]
+fn error_that_is_no_clients_at_all_tells_its_kind() {
+    let reset = io::Error::other(io::Error::from(io::ErrorKind::ConnectionReset));
+    let found = sdk::find(&reset);
+    assert_eq!((found.hop(), found.kind()), (None, Kind::Reset));
+    assert_eq!(found.to_string(), "failed: reset, effect possible");
+    let nothing = io::Error::other("out of luck");
+    assert_eq!(sdk::find(&nothing).kind(), Kind::Other);
+}

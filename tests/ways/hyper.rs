@@ -1,0 +1,279 @@
+//! A client of hyper-util's own, as an SDK that takes a tower service brings it.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use sevenhops::guard::idempotency::Key;
+use sevenhops::hop::Stage;
+use sevenhops::sdk::hyper::{Connector, Hops, Names, Pooled, RequestBody};
+use sevenhops::testing::{FaultServer, Gate, Reply};
+use sevenhops::{Effect, Hop, Kind, Options, StandardLayer, StandardService, Timeline, dns};
+use tower::{Layer, ServiceExt};
+
+use super::world::{BoxError, Fault, Move, World, base, found, keys, throttled, told};
+
+type Http<B> = Client<Connector<HttpsConnector<HttpConnector<Names>>>, B>;
+type Service = StandardService<Pooled<Http<RequestBody<Full<Bytes>>>>>;
+
+fn client<B>(hops: &Hops) -> Http<B>
+where
+    B: http_body::Body<Data: Send> + Send + 'static,
+{
+    let mut tcp = HttpConnector::new_with_resolver(hops.resolver());
+    tcp.enforce_http(false);
+    let https = HttpsConnectorBuilder::new().with_tls_config(hops.tls());
+    let https = https
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(tcp);
+    Client::builder(TokioExecutor::new()).build(hops.connector_layer().layer(https))
+}
+
+fn service(world: &World, hops: &Hops) -> Service {
+    let guards = StandardLayer::with(&world.settings()).unwrap();
+    guards.layer(hops.layer().layer(client(hops)))
+}
+
+fn request(method: Method, url: &str) -> Request<Full<Bytes>> {
+    let body = if method == Method::POST {
+        "amount=100"
+    } else {
+        ""
+    };
+    let request = Request::builder().method(method).uri(url);
+    request.body(Full::new(Bytes::from(body))).unwrap()
+}
+
+async fn call(service: &Service, url: &str) -> Result<(u16, Timeline), BoxError> {
+    send(service, request(Method::GET, url)).await
+}
+
+async fn send(
+    service: &Service,
+    request: Request<Full<Bytes>>,
+) -> Result<(u16, Timeline), BoxError> {
+    let response = service.clone().oneshot(request).await?;
+    let status = response.status().as_u16();
+    let timeline = response.body().timeline().clone();
+    response.into_body().collect().await?;
+    Ok((status, timeline))
+}
+
+fn stages(timeline: &Timeline) -> Vec<Stage> {
+    let last = timeline.attempts().pop().unwrap();
+    last.rows.iter().map(|row| row.stage).collect()
+}
+
+#[tokio::test]
+async fn every_hop_is_named() {
+    for fault in Fault::ALL {
+        let world = World::new().await;
+        let hops = world.transport().build_hyper().unwrap();
+        let stage = world.stage(fault).await;
+        let told = found(call(&service(&world, &hops), &stage.url).await);
+        assert_eq!(told, fault.named(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn guards_over_a_client_with_our_connector_alone_see_the_set_up_and_one_wait() {
+    for fault in Fault::ALL {
+        let world = World::new().await;
+        let hops = world.transport().build_hyper().unwrap();
+        let guards = StandardLayer::with(&world.settings()).unwrap();
+        let service = guards.layer(client::<Full<Bytes>>(&hops));
+        let stage = world.stage(fault).await;
+        let calling = async {
+            let request = request(Method::GET, &stage.url);
+            Ok(service
+                .oneshot(request)
+                .await?
+                .into_body()
+                .collect()
+                .await?)
+        };
+        assert_eq!(found(calling.await), fault.named(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn plain_client_with_our_connector_says_in_our_words_what_it_cannot_reach() {
+    for fault in Fault::ALL {
+        let world = World::new().await;
+        let hops = world.transport().build_hyper().unwrap();
+        let stage = world.stage(fault).await;
+        let calling = async {
+            let answered = client(&hops)
+                .request(request(Method::POST, &stage.url))
+                .await?;
+            Ok(answered.into_body().collect().await?)
+        };
+        let expected = match fault {
+            // A client without limits: nobody would ever give up.
+            Fault::Silent => continue,
+            Fault::Truncated => told(None, Kind::Incomplete, Effect::Possible),
+            _ => fault.named(),
+        };
+        assert_eq!(found(calling.await), expected, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn good_call_shows_all_its_stages_and_a_reused_connection_shows_none_of_the_set_up() {
+    let world = World::new().await;
+    let hops = world.transport().build_hyper().unwrap();
+    let service = service(&world, &hops);
+    let server = world.server().await;
+    let (_, first) = call(&service, &base(&server)).await.unwrap();
+    use Stage::{Connect, Dns, Receive, Send, Tls, Wait};
+    assert_eq!(stages(&first), [Dns, Connect, Tls, Send, Wait, Receive]);
+    let connect = first.attempts()[0].rows[1].address;
+    assert_eq!(connect, Some(server.addr()), "the port is the URL's");
+    let (_, second) = call(&service, &base(&server)).await.unwrap();
+    assert_eq!(stages(&second), [Send, Wait, Receive]);
+    assert!(second.attempts()[0].reused);
+    assert_eq!(second.attempts()[0].peer, Some(server.addr()));
+}
+
+#[tokio::test]
+async fn throttled_call_is_repeated_when_the_server_said() {
+    let world = World::new().await;
+    let hops = world.transport().build_hyper().unwrap();
+    let server = world.server().await;
+    server.on_request([throttled()]);
+    let begun = tokio::time::Instant::now();
+    let (status, timeline) = call(&service(&world, &hops), &base(&server)).await.unwrap();
+    assert_eq!((status, timeline.attempt_count()), (200, 2));
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn post_whose_answer_was_lost_is_repeated_only_with_a_key_that_somebody_vouched_for() {
+    let world = World::new().await;
+    let hops = world.transport().build_hyper().unwrap();
+    let service = service(&world, &hops);
+    let server = world.server().await;
+    server.on_request([Reply::CloseAfterRequest]);
+    let lost = send(&service, request(Method::POST, &base(&server))).await;
+    assert_eq!(
+        found(lost),
+        told(Hop::Server, Kind::Closed, Effect::Possible)
+    );
+    assert_eq!(server.requests_seen(), 1);
+
+    let server = world.server().await;
+    server.on_request([Reply::CloseAfterRequest]);
+    let mut keyed = request(Method::POST, &base(&server));
+    let options = Options::new().idempotency_key(Key::new("order-4711").unwrap());
+    keyed.extensions_mut().insert(options);
+    assert_eq!(send(&service, keyed).await.unwrap().0, 200);
+    assert_eq!(keys(&server), vec![Some("order-4711".to_owned()); 2]);
+}
+
+#[tokio::test]
+async fn request_that_was_given_up_while_it_waited_for_a_stream_was_not_sent() {
+    let world = World::new().await;
+    let hops = world.transport().build_hyper().unwrap();
+    let service = service(&world, &hops);
+    let identity = world.authority.issue(&["api.test"]).unwrap();
+    let server = FaultServer::builder().tls(identity).http2();
+    let server = server.start().await.unwrap();
+    server.on_connection([sevenhops::testing::ConnFault::MaxStreams(1)]);
+    call(&service, &base(&server)).await.unwrap();
+    server.on_request([Reply::Silent]);
+    let occupant = tokio::spawn(send_owned(service.clone(), base(&server)));
+    server.wait_until(|stats| stats.requests == 2).await;
+    let mut queued = Box::pin(send_owned(service.clone(), base(&server)));
+    // Polled once, it is in line before ours; from there it goes on in the background.
+    poll_fn(|cx| Poll::Ready(queued.as_mut().poll(cx).is_pending())).await;
+    let queued = tokio::spawn(queued);
+    let mut once = request(Method::POST, &base(&server));
+    once.extensions_mut().insert(Options::new().no_retry());
+    let error = send(&service, once).await;
+    assert_eq!(found(error), told(Hop::Send, Kind::Timeout, Effect::None));
+    let _ = tokio::join!(occupant, queued);
+    assert!(server.requests().iter().all(|seen| seen.method != "POST"));
+}
+
+async fn send_owned(service: Service, url: String) -> Result<(u16, Timeline), BoxError> {
+    let mut request = request(Method::GET, &url);
+    request.extensions_mut().insert(Options::new().no_retry());
+    send(&service, request).await
+}
+
+#[tokio::test]
+async fn pooled_connection_is_not_used_again_when_dns_has_left_its_address() {
+    for http2 in [false, true] {
+        let world = World::new().await;
+        let moved = Move::of(&world, http2).await;
+        let transport = world.transport().resolver(moved.dns.clone());
+        let hops = transport.build_hyper().unwrap();
+        let service = service(&world, &hops);
+        let url = base(&moved.before);
+        call(&service, &url).await.unwrap();
+        // One that is in flight finishes.
+        let gate = Gate::new();
+        let held = sevenhops::testing::Answer::default().hold(&gate);
+        moved.before.on_request([held.into()]);
+        let in_flight = tokio::spawn(send_owned(service.clone(), url.clone()));
+        moved.before.wait_until(|stats| stats.requests == 2).await;
+        moved.dns.move_to(2);
+        call(&service, &url).await.unwrap();
+        assert_eq!(moved.seen(), (2, 1), "http2: {http2}");
+        gate.open();
+        assert_eq!(in_flight.await.unwrap().unwrap().0, 200);
+        call(&service, &url).await.unwrap();
+        assert_eq!(moved.seen(), (2, 2), "http2: {http2}");
+    }
+}
+
+#[tokio::test]
+async fn pooled_connection_of_a_client_without_the_layer_outlives_its_record() {
+    let world = World::new().await;
+    let moved = Move::new(&world).await;
+    let transport = world.transport().resolver(moved.dns.clone());
+    let client = client(&transport.build_hyper().unwrap());
+    for last in [1, 2] {
+        moved.dns.move_to(last);
+        let answered = client.request(request(Method::GET, &base(&moved.before)));
+        answered.await.unwrap().into_body().collect().await.unwrap();
+    }
+    assert_eq!(moved.seen(), (2, 0));
+}
+
+#[tokio::test]
+async fn filter_holds_for_names_and_for_addresses_in_urls() {
+    let world = World::new().await;
+    let server = world.server().await;
+    let filter = dns::Filter::public_only();
+    let hops = world.transport().filter(filter).build_hyper().unwrap();
+    let port = server.addr().port();
+    for host in ["api.test", "127.0.0.1", "[::ffff:127.0.0.1]"] {
+        let url = format!("https://{host}:{port}/");
+        let expected = told(Hop::Dns, Kind::Filtered, Effect::None);
+        assert_eq!(found(call(&service(&world, &hops), &url).await), expected);
+        // The connector alone, too.
+        let plain = client(&hops).request(request(Method::GET, &url)).await;
+        assert_eq!(found(plain.map_err(BoxError::from)), expected, "{host}");
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn what_a_connector_of_ones_own_cannot_be_told_is_refused() {
+    let world = World::new().await;
+    let proxied = world.transport().proxy("http://127.0.0.1:9").build_hyper();
+    let refused = proxied.unwrap_err().to_string();
+    assert!(refused.starts_with("proxy of "), "{refused}");
+    let hooked = world.transport().reqwest(|builder| builder).build_hyper();
+    let refused = hooked.unwrap_err().to_string();
+    assert!(refused.starts_with("reqwest hook of "), "{refused}");
+}

@@ -1,0 +1,225 @@
+//! `ClientWithMiddleware`: the stack over its own transport, and over the client's own connections.
+
+use std::time::Duration;
+
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use sevenhops::guard::idempotency::Key;
+use sevenhops::hop::Stage;
+use sevenhops::testing::Reply;
+use sevenhops::{Client, Effect, Hop, Kind, Options, StandardLayer, sdk};
+
+use super::world::{BoxError, DEADLINE, Fault, Move, World, base, found, keys, throttled, told};
+
+/// The stack over our own transport: the client below it is not asked.
+fn over_transport(world: &World, client: Client) -> ClientWithMiddleware {
+    ClientBuilder::new(foreign(world)).with(client).build()
+}
+
+/// The guards over a client's own connections.
+fn over(world: &World, client: reqwest::Client) -> ClientWithMiddleware {
+    let guards = StandardLayer::with(&world.settings()).unwrap();
+    ClientBuilder::new(client).with(guards).build()
+}
+
+/// A client that is nothing of ours, and is told where the server is.
+fn foreign(world: &World) -> reqwest::Client {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(world.authority.client_config())
+        .redirect(reqwest::redirect::Policy::none())
+        .resolve("api.test", ([127, 0, 0, 1], 0).into())
+        .build()
+        .unwrap()
+}
+
+async fn call(client: &ClientWithMiddleware, url: &str) -> Result<(u16, String), BoxError> {
+    let response = client.get(format!("{url}/v1/charges")).send().await?;
+    let status = response.status().as_u16();
+    Ok((status, response.text().await?))
+}
+
+#[tokio::test]
+async fn every_hop_is_named_over_our_transport() {
+    for fault in Fault::ALL {
+        let world = World::new().await;
+        let client = over_transport(&world, world.client());
+        let stage = world.stage(fault).await;
+        let told = found(call(&client, &stage.url).await);
+        assert_eq!(told, fault.named(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn set_up_is_named_over_a_bare_client_of_ours_and_the_rest_is_one_wait() {
+    for fault in Fault::ALL {
+        let world = World::new().await;
+        let client = over(&world, world.transport().build_reqwest().unwrap());
+        let stage = world.stage(fault).await;
+        let told = found(call(&client, &stage.url).await);
+        assert_eq!(told, fault.named(), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn wait_is_all_that_is_seen_over_a_foreign_client() {
+    for fault in Fault::ALL {
+        let world = World::new().await;
+        let client = over(&world, foreign(&world));
+        let stage = world.stage(fault).await;
+        let expected = match fault {
+            Fault::DnsSilent => continue, // it asks another resolver
+            // Its connector says so, but it could have sent something before.
+            Fault::Refused => told(Hop::Connect, Kind::Refused, Effect::Possible),
+            Fault::UnknownIssuer => {
+                told(Hop::Tls, Kind::CertificateUnknownIssuer, Effect::Possible)
+            }
+            // Nobody can tell the two apart from outside.
+            Fault::TlsSilent | Fault::Silent => told(Hop::Server, Kind::Timeout, Effect::Possible),
+            Fault::Truncated => fault.named(),
+        };
+        assert_eq!(
+            found(call(&client, &stage.url).await),
+            expected,
+            "{fault:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn timeline_is_found_in_both_errors_and_in_the_answer() {
+    let world = World::new().await;
+    let client = over_transport(&world, world.client());
+    let stage = world.stage(Fault::TlsSilent).await;
+    let error = client.get(&stage.url).send().await.unwrap_err();
+    let found = sdk::find(&error);
+    assert_eq!(found.timeline().unwrap().attempt_count(), 2, "{found}");
+
+    let world = World::new().await;
+    let client = over_transport(&world, world.client());
+    let stage = world.stage(Fault::Truncated).await;
+    let response = client.get(&stage.url).send().await.unwrap();
+    assert_eq!(response.url().as_str(), format!("{}/", stage.url));
+    let error: reqwest::Error = response.bytes().await.unwrap_err();
+    let rows = sdk::find(&error).timeline().unwrap().attempts();
+    assert!(rows[0].rows.iter().any(|row| row.stage == Stage::Receive));
+
+    let server = world.server().await;
+    for client in [
+        client,
+        over(&world, world.transport().build_reqwest().unwrap()),
+    ] {
+        let response = client.get(base(&server)).send().await.unwrap();
+        assert_eq!(response.url().as_str(), format!("{}/", base(&server)));
+        let ours = sevenhops::Response::from(response);
+        let stages = ours.timeline().unwrap().attempts()[0].rows.clone();
+        let stages: Vec<_> = stages.iter().map(|row| row.stage).collect();
+        let set_up = [Stage::Connect, Stage::Tls];
+        assert!(stages.windows(2).any(|two| two == set_up), "{stages:?}");
+        assert!(stages.contains(&Stage::Wait), "{stages:?}");
+    }
+}
+
+#[tokio::test]
+async fn throttled_call_is_repeated_when_the_server_said() {
+    let world = World::new().await;
+    for client in [
+        over_transport(&world, world.client()),
+        over(&world, foreign(&world)),
+    ] {
+        let server = world.server().await;
+        server.on_request([throttled()]);
+        let begun = tokio::time::Instant::now();
+        assert_eq!(call(&client, &base(&server)).await.unwrap().0, 200);
+        assert!(begun.elapsed() >= Duration::from_secs(1));
+        assert_eq!(server.requests_seen(), 2);
+    }
+}
+
+#[tokio::test]
+async fn post_whose_answer_was_lost_is_repeated_only_with_a_key_that_somebody_vouched_for() {
+    let world = World::new().await;
+    for client in [
+        over_transport(&world, world.client()),
+        over(&world, foreign(&world)),
+    ] {
+        let server = world.server().await;
+        server.on_request([Reply::CloseAfterRequest]);
+        let url = base(&server);
+        let lost = client.post(&url).body("amount=100").send().await;
+        let told_by = found(lost.map_err(BoxError::from));
+        assert_eq!(told_by, told(Hop::Server, Kind::Closed, Effect::Possible));
+        assert_eq!(server.requests_seen(), 1);
+        assert!(keys(&server)[0].is_some(), "a key is sent all the same");
+
+        let server = world.server().await;
+        server.on_request([Reply::CloseAfterRequest]);
+        let options = Options::new().idempotency_key(Key::new("order-4711").unwrap());
+        let request = client.post(base(&server)).body("amount=100");
+        let response = request.with_extension(options).send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(keys(&server), vec![Some("order-4711".to_owned()); 2]);
+    }
+}
+
+#[tokio::test]
+async fn body_that_cannot_be_cloned_passes_once() {
+    let world = World::new().await;
+    for client in [
+        over_transport(&world, world.client()),
+        over(&world, foreign(&world)),
+    ] {
+        let server = world.server().await;
+        server.on_request([Reply::CloseAfterRequest]);
+        let options = Options::new().honours_keys(true);
+        let body = reqwest::Body::wrap(String::from("amount=100"));
+        let request = client
+            .post(base(&server))
+            .with_extension(options)
+            .body(body);
+        let error = request.send().await.unwrap_err();
+        let ours = sdk::find(&error).error().unwrap();
+        assert_eq!(server.requests()[0].body, "amount=100");
+        assert_eq!(
+            (server.requests_seen(), ours.effect()),
+            (1, Effect::Possible)
+        );
+    }
+}
+
+#[tokio::test]
+async fn timeout_of_one_request_is_its_deadline() {
+    let world = World::new().await;
+    let client = over_transport(&world, world.client());
+    let stage = world.stage(Fault::Silent).await;
+    let begun = tokio::time::Instant::now();
+    let request = client.get(&stage.url).timeout(Duration::from_millis(200));
+    let error = request.send().await.unwrap_err();
+    assert_eq!(sdk::find(&error).kind(), Kind::Timeout);
+    assert!(begun.elapsed() < DEADLINE / 2);
+    let error = client.get(&stage.url).timeout(Duration::ZERO).send().await;
+    let error = error.unwrap_err();
+    assert_eq!(sdk::find(&error).hop(), Some(Hop::Encode));
+}
+
+#[tokio::test]
+async fn dns_reaches_the_pool_of_our_transport_and_not_the_clients_own() {
+    let world = World::new().await;
+    let moved = Move::new(&world).await;
+    let url = base(&moved.before);
+    let client = Client::with(world.settings())
+        .tls(world.authority.client_config())
+        .resolver(moved.dns.clone())
+        .build();
+    let client = over_transport(&world, client.unwrap());
+    call(&client, &url).await.unwrap();
+    moved.dns.move_to(2);
+    call(&client, &url).await.unwrap();
+    assert_eq!(moved.seen(), (1, 1));
+
+    let moved = Move::new(&world).await;
+    let bare = world.transport().resolver(moved.dns.clone());
+    let client = over(&world, bare.build_reqwest().unwrap());
+    call(&client, &base(&moved.before)).await.unwrap();
+    moved.dns.move_to(2);
+    call(&client, &base(&moved.before)).await.unwrap();
+    assert_eq!(moved.seen(), (2, 0));
+}

@@ -1,0 +1,260 @@
+//! The faults that every way in is put through.
+
+use std::any::Any;
+use std::error::Error as StdError;
+use std::fmt::Debug;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::StatusCode;
+use sevenhops::dns::{self, Resolve, Resolving};
+use sevenhops::guard::retry::{self, Backoff};
+use sevenhops::limit::{self, Limits};
+use sevenhops::testing::{
+    Answer, Authority, ClosedPort, ConnFault, FaultServer, Reply, Script, ScriptedDns,
+};
+use sevenhops::{Client, Effect, Hop, Kind, Settings, Transport, TransportBuilder, sdk};
+
+pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// What can go wrong on a way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// F3: DNS never answers.
+    DnsSilent,
+    /// F5: nobody listens at the port.
+    Refused,
+    /// F7: accepts, never speaks TLS.
+    TlsSilent,
+    /// F9: nobody we trust signed the certificate.
+    UnknownIssuer,
+    /// F14: takes the request, never answers.
+    Silent,
+    /// F19: 100 bytes announced, 50 sent.
+    Truncated,
+}
+
+impl Fault {
+    pub(crate) const ALL: [Self; 6] = [
+        Self::DnsSilent,
+        Self::Refused,
+        Self::TlsSilent,
+        Self::UnknownIssuer,
+        Self::Silent,
+        Self::Truncated,
+    ];
+
+    /// What has to be named where every hop is seen.
+    pub(crate) fn named(self) -> Told {
+        match self {
+            Self::DnsSilent => told(Hop::Dns, Kind::Timeout, Effect::None),
+            Self::Refused => told(Hop::Connect, Kind::Refused, Effect::None),
+            Self::TlsSilent => told(Hop::Tls, Kind::Timeout, Effect::None),
+            Self::UnknownIssuer => told(Hop::Tls, Kind::CertificateUnknownIssuer, Effect::None),
+            Self::Silent => told(Hop::Server, Kind::Timeout, Effect::Possible),
+            Self::Truncated => told(Hop::Receive, Kind::Incomplete, Effect::Done),
+        }
+    }
+}
+
+/// What an error tells.
+pub(crate) type Told = (Option<Hop>, Kind, Effect);
+
+pub(crate) fn told(hop: impl Into<Option<Hop>>, kind: Kind, effect: Effect) -> Told {
+    (hop.into(), kind, effect)
+}
+
+/// What is found in the error of a call that failed.
+pub(crate) fn found<T: Debug>(answered: Result<T, BoxError>) -> Told {
+    let error = answered.unwrap_err();
+    let found = sdk::find(&*error);
+    (found.hop(), found.kind(), found.effect())
+}
+
+/// A name server and an authority.
+pub(crate) struct World {
+    pub(crate) authority: Authority,
+    pub(crate) dns: ScriptedDns,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let dns = ScriptedDns::start().await.unwrap();
+        dns.set(NAME, Script::addresses([host(1)]));
+        let authority = Authority::new().unwrap();
+        Self { authority, dns }
+    }
+
+    /// The settings of all stacks: limits short enough to wait for, two attempts.
+    pub(crate) fn settings(&self) -> Settings {
+        let short = Duration::from_millis(400);
+        let limits = limit::Settings::new()
+            .attempt(Duration::from_millis(1_500))
+            .dns(short)
+            .connect(short)
+            .tls(short)
+            .send(short)
+            .first_byte(Duration::from_millis(600))
+            .body_idle(short);
+        let backoff = Backoff::new().base(Duration::from_millis(20));
+        Settings::new(DEADLINE)
+            .limits(limits)
+            .retry(retry::Settings::new().attempts(2).backoff(backoff))
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        let short = Duration::from_millis(400);
+        let limits = limit::Settings::new().dns(short).connect(short).tls(short);
+        Limits::with(DEADLINE, limits).unwrap()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::with(self.settings())
+            .tls(self.authority.client_config())
+            .resolver(self.dns.resolver())
+            .build()
+            .unwrap()
+    }
+
+    pub(crate) fn transport(&self) -> TransportBuilder {
+        Transport::builder(self.limits())
+            .tls(self.authority.client_config())
+            .resolver(self.dns.resolver())
+    }
+
+    /// A server that behaves.
+    pub(crate) async fn server(&self) -> FaultServer {
+        let identity = self.authority.issue(&[NAME]).unwrap();
+        FaultServer::builder().tls(identity).start().await.unwrap()
+    }
+
+    /// Everything is in place for a call to fail.
+    pub(crate) async fn stage(&self, fault: Fault) -> Stage {
+        if fault == Fault::Refused {
+            let port = ClosedPort::new().unwrap();
+            return Stage {
+                url: format!("https://{NAME}:{}", port.addr().port()),
+                server: None,
+                _keep: Box::new(port),
+            };
+        }
+        let server = self.server().await;
+        match fault {
+            Fault::DnsSilent => self.dns.set(NAME, Script::Silent),
+            Fault::Refused => {}
+            Fault::TlsSilent => server.on_connection(vec![ConnFault::Silent; 2]),
+            Fault::UnknownIssuer => {
+                let wrong = Authority::new().unwrap().issue(&[NAME]).unwrap();
+                server.on_connection(vec![ConnFault::WrongCertificate(wrong); 2]);
+            }
+            Fault::Silent => server.default_reply(Reply::Silent),
+            Fault::Truncated => server.default_reply(Reply::TruncateBody {
+                declared: 100,
+                sent: vec![b' '; 50].into(),
+            }),
+        }
+        Stage {
+            url: base(&server),
+            server: Some(server),
+            _keep: Box::new(()),
+        }
+    }
+}
+
+/// Where a call goes.
+pub(crate) struct Stage {
+    /// Without a path.
+    pub(crate) url: String,
+    pub(crate) server: Option<FaultServer>,
+    _keep: Box<dyn Any>,
+}
+
+impl Stage {
+    pub(crate) fn requests(&self) -> usize {
+        self.server.as_ref().map_or(0, FaultServer::requests_seen)
+    }
+}
+
+/// The base URL of a server.
+pub(crate) fn base(server: &FaultServer) -> String {
+    format!("https://{NAME}:{}", server.addr().port())
+}
+
+/// 429, to come back at once.
+pub(crate) fn throttled() -> Reply {
+    let status = StatusCode::TOO_MANY_REQUESTS;
+    Answer::new(status).header("retry-after", "1").into()
+}
+
+/// The idempotency keys of the requests that came.
+pub(crate) fn keys(server: &FaultServer) -> Vec<Option<String>> {
+    let requests = server.requests().into_iter();
+    let keys =
+        requests.map(|seen| Some(seen.headers.get("idempotency-key")?.to_str().ok()?.into()));
+    keys.collect()
+}
+
+/// DNS that can be moved.
+#[derive(Clone, Debug)]
+pub(crate) struct Moving(Arc<Mutex<IpAddr>>);
+
+impl Moving {
+    pub(crate) fn at(last: u8) -> Self {
+        Self(Arc::new(Mutex::new(host(last))))
+    }
+
+    pub(crate) fn move_to(&self, last: u8) {
+        *self.0.lock().unwrap() = host(last);
+    }
+}
+
+impl Resolve for Moving {
+    fn resolve(&self, host: &str) -> Resolving {
+        let address = *self.0.lock().unwrap();
+        let answer = dns::Answer::new([address], Duration::from_secs(1));
+        Resolving::Known(answer.ok_or_else(|| dns::Error::new(host, dns::Reason::NoRecords)))
+    }
+}
+
+/// Two servers that share a port: DNS leads to the first, and then to the second.
+pub(crate) struct Move {
+    pub(crate) dns: Moving,
+    pub(crate) before: FaultServer,
+    pub(crate) after: FaultServer,
+}
+
+impl Move {
+    pub(crate) async fn new(world: &World) -> Self {
+        Self::of(world, false).await
+    }
+
+    /// Over HTTP/2, or not.
+    pub(crate) async fn of(world: &World, http2: bool) -> Self {
+        let start = async |last, port| {
+            let identity = world.authority.issue(&[NAME]).unwrap();
+            let mut server = FaultServer::builder().tls(identity);
+            if http2 {
+                server = server.http2();
+            }
+            let server = server.address(SocketAddr::new(host(last), port));
+            server.start().await.unwrap()
+        };
+        let before = start(1, 0).await;
+        let after = start(2, before.addr().port()).await;
+        let dns = Moving::at(1);
+        Self { dns, before, after }
+    }
+
+    /// How many requests each of them has seen.
+    pub(crate) fn seen(&self) -> (usize, usize) {
+        (self.before.requests_seen(), self.after.requests_seen())
+    }
+}
+
+fn host(last: u8) -> IpAddr {
+    [127, 0, 0, last].into()
+}
+
+pub(crate) const NAME: &str = "api.test";
+pub(crate) const DEADLINE: Duration = Duration::from_secs(3);
