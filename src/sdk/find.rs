@@ -38,7 +38,8 @@ use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline, chain};
 /// An SDK that repeats requests by itself returns the last failure only. That this one had no effect says
 /// nothing of those before: switch its own retries off where a request must not be made twice.
 ///
-/// And an SDK whose errors keep no cause leaves nothing to be found.
+/// And an SDK whose errors keep no cause leaves nothing to be found. One whose error is transparent, as
+/// `thiserror` calls it, leaves out what it wraps: hand that over instead.
 #[must_use]
 pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Finding<'e> {
     let ours = chain(error).find_map(|error| error.downcast_ref::<Error>());

@@ -1,4 +1,10 @@
 //! The faults that every way in is put through.
+#![allow(
+    clippy::allow_attributes,
+    dead_code,
+    unreachable_pub,
+    reason = "no way in needs all of it"
+)]
 
 use std::any::Any;
 use std::error::Error as StdError;

@@ -1,0 +1,10 @@
+//! The table of `sdk`, cell by cell, through SDKs as they are.
+
+#[cfg(test)]
+mod ways {
+    mod object_store;
+    mod octocrab;
+    mod openai;
+    #[path = "../../../tests/ways/world.rs"]
+    mod world;
+}
