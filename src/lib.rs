@@ -44,8 +44,9 @@
 //! # Features
 //!
 //! `client` (on by default) is the client, the transport and the resolver; without it the layers
-//! remain. `doh` asks name servers over TLS and HTTPS. `har` writes timelines for the
-//! network panel of a browser. `otel` is OpenTelemetry: propagation, links, metrics. `serde` reads [`Settings`] from a file and turns timelines into data.
+//! remain. `doh` asks name servers over TLS and HTTPS. `har` writes timelines for the network panel of a
+//! browser. `otel` is OpenTelemetry: propagation, links, metrics. `serde` reads [`Settings`] from a file and
+//! turns timelines into data. `middleware` and `hyper` get the stack under SDKs that take those: see [`sdk`].
 //! `testing` is the fault server and the scripted name server of this crate's own tests.
 #![cfg_attr(
     not(feature = "client"),

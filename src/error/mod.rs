@@ -315,9 +315,10 @@ impl fmt::Display for Error {
         if let Some(status) = diagnosis.status {
             write!(f, ", status {}", status.as_u16())?;
         }
-        match self.attempts() {
-            1 => f.write_str("; 1 attempt, ")?,
-            attempts => write!(f, "; {attempts} attempts, ")?,
+        match call.as_ref().map(Timeline::attempt_count) {
+            None => f.write_str("; ")?,
+            Some(1) => f.write_str("; 1 attempt, ")?,
+            Some(attempts) => write!(f, "; {attempts} attempts, ")?,
         }
         f.write_str(match diagnosis.effect {
             Effect::None => "no effect",
@@ -369,7 +370,7 @@ mod tests {
         diagnosis.expired = Some(Waited::Tls);
         assert_eq!(
             Error::new(diagnosis).to_string(),
-            "call failed at tls (hop 3 of 7): timeout, tls limit; 0 attempts, no effect"
+            "call failed at tls (hop 3 of 7): timeout, tls limit; no effect"
         );
     }
 }

@@ -123,6 +123,7 @@ fn connection_of_a_client_that_reports_no_sending_is_waited_on() {
     for _ in 0..2 {
         // The second time, because the first connection died before it took the request.
         tracker.resolving();
+        assert_eq!(tracker.open(), Some(Stage::Dns));
         tracker.resolved();
         tracker.connecting(here());
         tracker.handshaking();
@@ -131,6 +132,8 @@ fn connection_of_a_client_that_reports_no_sending_is_waited_on() {
     let each = [Stage::Dns, Stage::Connect, Stage::Tls, Stage::Wait];
     assert_eq!(entered(&tracker), [each, each].concat());
     assert_eq!(tracker.open(), Some(Stage::Wait));
+    tracker.connecting(here());
+    assert_eq!(tracker.open(), Some(Stage::Connect));
 }
 
 #[test]

@@ -202,3 +202,7 @@ impl fmt::Display for Unseen {
 }
 
 impl std::error::Error for Unseen {}
+
+#[cfg(test)]
+#[path = "anywhere_tests.rs"]
+mod tests;

@@ -181,7 +181,9 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         this.setup.detach_unless_watched();
-        if let Poll::Ready(made) = this.inner.poll(cx) {
+        let polled = this.inner.poll(cx);
+        this.setup.dialling_unless_asked();
+        if let Poll::Ready(made) = polled {
             if let Ok(connection) = &made {
                 this.setup.made(connection);
             }
@@ -195,7 +197,6 @@ where
             }
             return Poll::Ready(made.map_err(Into::into));
         }
-        this.setup.dialling_unless_asked();
         loop {
             let (due, which) = this.setup.due();
             if due <= clock::now() {

@@ -48,8 +48,11 @@ pub(super) async fn look_up(
                 tracker.spans().stale_dns();
             }
             tracker.facts(|facts| {
-                facts.dns = Some((answer.ttl(), answer.is_cached()));
-                facts.stale = answer.is_stale();
+                // A connector that looks the name up again finds it cached: that is not news.
+                if facts.dns.is_none() || !answer.is_cached() {
+                    facts.dns = Some((answer.ttl(), answer.is_cached()));
+                    facts.stale = answer.is_stale();
+                }
             });
             Ok(answer)
         }

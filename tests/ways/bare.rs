@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sevenhops::testing::{Answer, FaultServer, Reply};
+use sevenhops::testing::{Answer, FaultServer, ProxyServer, Reply, Script};
 use sevenhops::{Effect, Hop, Kind, Transport, dns, sdk};
 
 use super::world::{BoxError, Fault, Move, World, base, found, keys, throttled, told};
@@ -44,7 +44,7 @@ async fn error_of_ours_is_found_below_reqwests_and_names_the_limit() {
     let ours = found.error().unwrap();
     assert_eq!(ours.expired(), Some(sevenhops::limit::Waited::Tls));
     assert!(found.timeline().is_none(), "nobody kept one");
-    let sentence = "call failed at tls (hop 3 of 7): timeout, tls limit; 0 attempts, no effect";
+    let sentence = "call failed at tls (hop 3 of 7): timeout, tls limit; no effect";
     assert_eq!(found.to_string(), sentence);
 }
 
@@ -116,10 +116,41 @@ async fn filter_holds_for_names_and_for_addresses_in_urls() {
     let port = server.addr().port();
     for host in ["api.test", "127.0.0.1", "2130706433", "[::ffff:127.0.0.1]"] {
         let told_by = call(&client, &format!("https://{host}:{port}")).await;
-        let expected = told(Hop::Dns, Kind::Filtered, Effect::None);
-        assert_eq!(found(told_by), expected, "{host}");
+        assert_eq!(found(told_by), told_filtered(), "{host}");
     }
     assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
+async fn proxy_is_dialled_wherever_it_is_and_its_name_is_not_filtered() {
+    let world = World::new().await;
+    let server = world.server().await;
+    let proxy = ProxyServer::builder().start().await.unwrap();
+    let port = proxy.url().rsplit(':').next().unwrap().to_owned();
+    world
+        .dns
+        .set("proxy.test", Script::addresses([[127, 0, 0, 1].into()]));
+    let client = world
+        .transport()
+        .filter(dns::Filter::public_only())
+        .proxy(format!("http://proxy.test:{}", port.trim_end_matches('/')))
+        .build_reqwest()
+        .unwrap();
+    // The proxy is asked for the name, and does not know it; it was reached.
+    let error = call(&client, &base(&server)).await.unwrap_err();
+    let told = sdk::find(&*error);
+    assert_eq!(
+        (told.hop(), told.kind()),
+        (Some(Hop::Connect), Kind::Proxy),
+        "{error:?}"
+    );
+    let literal = format!("https://127.0.0.1:{}", server.addr().port());
+    let expected = told_filtered();
+    assert_eq!(found(call(&client, &literal).await), expected);
+}
+
+fn told_filtered() -> super::world::Told {
+    told(Hop::Dns, Kind::Filtered, Effect::None)
 }
 
 #[test]

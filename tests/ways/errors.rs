@@ -4,7 +4,8 @@ use std::io;
 
 use http::StatusCode;
 use sevenhops::testing::{Answer, ConnFault};
-use sevenhops::{Effect, Hop, Kind, sdk};
+use sevenhops::{Effect, Hop, Kind, StandardLayer, sdk};
+use tower::{Layer, ServiceExt, service_fn};
 
 use super::world::{Fault, NAME, Told, World, base, told};
 
@@ -128,4 +129,27 @@ fn error_that_is_no_clients_at_all_tells_its_kind() {
     assert_eq!(found.to_string(), "failed: reset, effect possible");
     let nothing = io::Error::other("out of luck");
     assert_eq!(sdk::find(&nothing).kind(), Kind::Other);
+}
+
+#[tokio::test]
+async fn error_of_a_call_inside_another_names_its_hop_and_proves_nothing_for_the_outer_one() {
+    let world = World::new().await;
+    let stage = world.stage(Fault::Refused).await;
+    let (client, url) = (world.client(), stage.url.clone());
+    let guards = StandardLayer::with(&world.settings()).unwrap();
+    let service = guards.layer(service_fn(move |_: http::Request<String>| {
+        // Somebody's service, which may have done more than this.
+        let call = client.get(&url).no_retry().send();
+        async move {
+            let response = call.await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>(http::Response::from(response))
+        }
+    }));
+    let request = http::Request::get("https://outer.test/").body(String::new());
+    let error = service.oneshot(request.unwrap()).await.unwrap_err();
+    assert_eq!(
+        (error.hop(), error.kind()),
+        (Some(Hop::Connect), Kind::Refused)
+    );
+    assert_eq!(error.effect(), Effect::Possible);
 }

@@ -236,6 +236,27 @@ async fn pooled_connection_is_not_used_again_when_dns_has_left_its_address() {
 }
 
 #[tokio::test]
+async fn connection_that_was_left_before_it_first_answered_is_not_used_again() {
+    let world = World::new().await;
+    let moved = Move::new(&world).await;
+    let transport = world.transport().resolver(moved.dns.clone());
+    let service = service(&world, &transport.build_hyper().unwrap());
+    let url = base(&moved.before);
+    let gate = Gate::new();
+    let held = sevenhops::testing::Answer::default().hold(&gate);
+    moved.before.on_request([held.into()]);
+    let in_flight = tokio::spawn(send_owned(service.clone(), url.clone()));
+    moved.before.wait_until(|stats| stats.requests == 1).await;
+    moved.dns.move_to(2);
+    call(&service, &url).await.unwrap();
+    gate.open();
+    in_flight.await.unwrap().unwrap();
+    // The pool would take the one that came back last.
+    call(&service, &url).await.unwrap();
+    assert_eq!(moved.seen(), (1, 2));
+}
+
+#[tokio::test]
 async fn pooled_connection_of_a_client_without_the_layer_outlives_its_record() {
     let world = World::new().await;
     let moved = Move::new(&world).await;

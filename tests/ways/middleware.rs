@@ -1,8 +1,10 @@
 //! `ClientWithMiddleware`: the stack over its own transport, and over the client's own connections.
 
+use std::pin::Pin;
 use std::time::Duration;
 
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
+use http::Extensions;
+use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next, Result};
 use sevenhops::guard::idempotency::Key;
 use sevenhops::hop::Stage;
 use sevenhops::testing::Reply;
@@ -31,7 +33,10 @@ fn foreign(world: &World) -> reqwest::Client {
         .unwrap()
 }
 
-async fn call(client: &ClientWithMiddleware, url: &str) -> Result<(u16, String), BoxError> {
+async fn call(
+    client: &ClientWithMiddleware,
+    url: &str,
+) -> std::result::Result<(u16, String), BoxError> {
     let response = client.get(format!("{url}/v1/charges")).send().await?;
     let status = response.status().as_u16();
     Ok((status, response.text().await?))
@@ -222,4 +227,47 @@ async fn dns_reaches_the_pool_of_our_transport_and_not_the_clients_own() {
     moved.dns.move_to(2);
     call(&client, &base(&moved.before)).await.unwrap();
     assert_eq!(moved.seen(), (2, 0));
+}
+
+type Going<'a> = Pin<Box<dyn Future<Output = Result<reqwest::Response>> + Send + 'a>>;
+
+/// Counts the attempts that pass.
+#[derive(Clone, Copy, Default)]
+struct Passed(u32);
+
+fn counting<'a>(
+    request: reqwest::Request,
+    extensions: &'a mut Extensions,
+    next: Next<'a>,
+) -> Going<'a> {
+    extensions.get_or_insert_default::<Passed>().0 += 1;
+    next.run(request, extensions)
+}
+
+/// Tells by a header how many were counted.
+fn telling<'a>(
+    request: reqwest::Request,
+    extensions: &'a mut Extensions,
+    next: Next<'a>,
+) -> Going<'a> {
+    Box::pin(async move {
+        let mut response = next.run(request, extensions).await?;
+        let passed = extensions.get::<Passed>().copied().unwrap_or_default();
+        response.headers_mut().insert("x-passed", passed.0.into());
+        Ok(response)
+    })
+}
+
+#[tokio::test]
+async fn middleware_on_both_sides_of_the_guards_still_tell_one_another() {
+    let world = World::new().await;
+    let server = world.server().await;
+    server.on_request([Reply::CloseAfterRequest]);
+    let guards = StandardLayer::with(&world.settings()).unwrap();
+    let client = ClientBuilder::new(foreign(&world))
+        .with(telling)
+        .with(guards)
+        .with(counting);
+    let response = client.build().get(base(&server)).send().await.unwrap();
+    assert_eq!(response.headers()["x-passed"], "2");
 }
