@@ -27,7 +27,7 @@
 //!
 //! | what | how | why |
 //! |---|---|---|
-//! | dns, connect, tls | the defaults of [`Limits`](crate::limit::Limits) for this deadline | |
+//! | dns, connect, tls | the defaults of [`Limits`] for this deadline | |
 //! | total | the deadline, to the last byte of the body | a stream that goes on needs a longer one |
 //! | redirects | none: an SDK gets the 3xx as it is | nothing here holds its keys back from another origin, and a POST that was answered by a redirect may have happened |
 //! | repeats | two, within a budget, of what the peer says it did not process (REFUSED_STREAM, GOAWAY) | reqwest does so by itself, without a budget; nothing else is provably safe here |
