@@ -1,11 +1,11 @@
 //! What the connector layer makes of what it is asked and answered; its journeys are in `tests/ways`.
 
-use std::convert::Infallible;
 use std::io;
 use std::time::Duration;
 
 use tower::{ServiceExt, service_fn};
 
+use super::super::connector::tests::Nothing;
 use super::*;
 
 fn layer(filter: Filter) -> ConnectorLayer {
@@ -15,8 +15,7 @@ fn layer(filter: Filter) -> ConnectorLayer {
 
 /// What is made of a connector that is refused.
 async fn refused<T: Debug>(filter: Filter, target: T) -> Error {
-    let refuses =
-        async |_: T| Err::<Infallible, _>(io::Error::from(io::ErrorKind::ConnectionRefused));
+    let refuses = async |_: T| Err::<Nothing, _>(io::Error::from(io::ErrorKind::ConnectionRefused));
     let connector = layer(filter).layer(service_fn(refuses));
     let error = connector.oneshot(target).await.unwrap_err();
     Error::ours(error).unwrap()
@@ -81,7 +80,7 @@ async fn filter_refuses_what_it_cannot_see() {
 
 #[tokio::test(start_paused = true)]
 async fn set_up_that_nobody_asks_our_resolver_for_is_a_connect_and_ends() {
-    let hangs = async |_: http::Uri| std::future::pending::<Result<Infallible, io::Error>>().await;
+    let hangs = async |_: http::Uri| std::future::pending::<Result<Nothing, io::Error>>().await;
     let connector = layer(Filter::new()).layer(service_fn(hangs));
     let begun = clock::now();
     let error = connector.oneshot(uri()).await.unwrap_err();

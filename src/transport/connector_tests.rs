@@ -1,0 +1,77 @@
+//! What becomes of set-ups that somebody else polls.
+
+use std::future::{pending, poll_fn};
+
+use super::*;
+use crate::hop::{Kind, Stage};
+use crate::limit::Limits;
+use crate::telemetry::AttemptSpans;
+
+#[tokio::test(start_paused = true)]
+async fn set_up_that_is_polled_by_somebody_else_is_left_behind() {
+    let tracker = tracker();
+    let mut left = Box::pin(dial(&tracker).await);
+    assert_eq!(tracker.open(), Some(Stage::Connect));
+
+    // hyper spawned it, because another connection was freed; that one has no room yet.
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    assert!(left.as_mut().poll(&mut context).is_pending());
+    assert_eq!(tracker.open(), Some(Stage::Send));
+}
+
+#[tokio::test(start_paused = true)]
+async fn set_up_that_is_left_behind_does_not_close_a_later_one() {
+    let tracker = tracker();
+    let mut left = Box::pin(dial(&tracker).await);
+    // The connection that was freed had died, and handed the request back.
+    let later = dial(&tracker).await;
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    assert!(left.as_mut().poll(&mut context).is_pending());
+    assert_eq!(tracker.open(), Some(Stage::Connect));
+    drop(later);
+}
+
+#[tokio::test(start_paused = true)]
+async fn set_up_that_is_left_behind_queues_for_nothing_once_a_later_one_has_failed() {
+    let tracker = tracker();
+    let mut left = Box::pin(dial(&tracker).await);
+    drop(dial(&tracker).await);
+    tracker.overcome(Kind::Refused);
+
+    let mut context = Context::from_waker(std::task::Waker::noop());
+    assert!(left.as_mut().poll(&mut context).is_pending());
+    assert_eq!(tracker.open(), None);
+}
+
+/// A connection that never stands, begun by the attempt.
+async fn dial(tracker: &Arc<Tracker>) -> Connecting<impl Future<Output = Made> + use<>> {
+    let ear = EarLayer {
+        address: ([127, 0, 0, 1], 9).into(),
+        host: "api.test".into(),
+        limits: *tracker.limits(),
+        connections: Connections::default(),
+    };
+    let mut connector = ear.layer(tower::service_fn(|(): ()| pending::<Made>()));
+    let connecting = poll_fn(|_| Poll::Ready(connector.call(())));
+    tracker::scope(Arc::clone(tracker), connecting).await
+}
+
+fn tracker() -> Arc<Tracker> {
+    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    let spans = AttemptSpans::default();
+    let tracker = Tracker::new(limits, spans, clock::now());
+    tracker.begin();
+    Arc::new(tracker)
+}
+
+type Made = Result<Nothing, BoxError>;
+
+/// A connection that there never is.
+#[derive(Debug)]
+pub(in crate::transport) enum Nothing {}
+
+impl Connection for Nothing {
+    fn connected(&self) -> hyper_util::client::legacy::connect::Connected {
+        match *self {}
+    }
+}
