@@ -21,6 +21,7 @@ mod breaker {
     mod probes;
     pub(crate) mod rules;
     pub(crate) mod shared;
+    pub(crate) mod state;
     mod window;
 
     /// Loom's, in the place of the standard library's.
@@ -29,7 +30,7 @@ mod breaker {
         pub(super) use loom::sync::{Arc, Mutex};
         pub(super) use std::sync::PoisonError;
 
-        use super::circuit::{Position, State};
+        use super::state::{Position, State};
 
         /// What was published last, by the library's rule.
         #[derive(Debug)]
@@ -57,7 +58,7 @@ mod breaker {
     }
 
     impl shared::Shared {
-        pub(crate) fn published(&self) -> circuit::Position {
+        pub(crate) fn published(&self) -> state::Position {
             self.watch.known()
         }
     }
@@ -88,9 +89,10 @@ mod tests {
     use tokio::time::Instant;
 
     use crate::breaker::cause::Failure;
-    use crate::breaker::circuit::{Moment, State, Verdict};
+    use crate::breaker::circuit::{Moment, Verdict};
     use crate::breaker::rules;
     use crate::breaker::shared::{Shared, Ticket};
+    use crate::breaker::state::State;
     use crate::hop::{Hop, Kind};
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -1,5 +1,6 @@
 #![doc = include_str!("../../docs/telemetry.md")]
 
+mod attempt;
 mod events;
 mod names;
 #[cfg(feature = "otel")]
@@ -11,8 +12,9 @@ mod spans;
 pub use self::names::{EVENTS, EventName, METRICS, Metric, SPANS, SpanName};
 pub use self::propagator::{Link, Propagator};
 
+pub(crate) use self::attempt::AttemptSpans;
 pub(crate) use self::events::note;
-pub(crate) use self::spans::{AttemptSpans, call_span, end_call, operation_span};
+pub(crate) use self::spans::{call_span, end_call, operation_span};
 #[cfg(feature = "client")]
 pub(crate) use self::spans::{decode_span, encode_span, mark};
 

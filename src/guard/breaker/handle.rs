@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 
-use super::circuit::State;
 use super::rules::Rules;
 use super::settings::Settings;
 use super::shared::Shared;
+use super::state::State;
 use super::verdict::Judge;
 use super::watch::Watcher;
 use crate::clock;

@@ -10,6 +10,7 @@ mod probes;
 mod rules;
 mod settings;
 mod shared;
+mod state;
 mod sync;
 mod verdict;
 mod watch;
@@ -22,12 +23,12 @@ mod written;
 mod tests;
 
 pub use self::body::BreakerBody;
-pub use self::circuit::State;
 pub use self::future::BreakerFuture;
 pub use self::handle::Breaker;
 pub use self::layer::{BreakerLayer, BreakerService};
 pub use self::rules::Window;
 pub use self::settings::Settings;
+pub use self::state::State;
 pub use self::watch::Watcher;
 
 pub(crate) use self::circuit::Verdict;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::circuit::{Circuit, Moment, Permit, Position, Refusal, State, Verdict};
+use super::circuit::{Circuit, Moment, Permit, Refusal, Verdict};
 use super::rules::Rules;
+use super::state::{Position, State};
 use super::sync::{Arc, AtomicU64, Mutex, Ordering, PoisonError, Watch};
 
 /// A circuit, and those who watch it.

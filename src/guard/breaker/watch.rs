@@ -4,8 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
-use super::circuit::{Position, State};
 use super::shared::Shared;
+use super::state::{Position, State};
 
 /// Where a circuit's states are published. Costs a word until somebody listens.
 #[derive(Debug)]

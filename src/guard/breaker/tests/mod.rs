@@ -9,8 +9,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::cause::Failure;
-use super::circuit::{Circuit, Moment, Permit, Refusal, State, Verdict};
+use super::circuit::{Circuit, Moment, Permit, Refusal, Verdict};
 use super::rules::{Rules, Window};
+use super::state::State;
 use crate::clock;
 use crate::hop::{Hop, Kind};
 

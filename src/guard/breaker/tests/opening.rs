@@ -3,8 +3,9 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use super::super::circuit::{State, Verdict};
+use super::super::circuit::Verdict;
 use super::super::rules::{Rules, Window};
+use super::super::state::State;
 use super::{NANO, OPEN_FOR, RULES, SECS, Script, failure, refused};
 use crate::hop::{Hop, Kind};
 

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::super::cause::Failure;
-use super::super::circuit::{State, Verdict};
+use super::super::circuit::Verdict;
 use super::super::rules::Rules;
+use super::super::state::State;
 use super::{NANO, OPEN_FOR, RULES, SECS, Script, refused};
 use crate::hop::{Hop, Kind};
 

@@ -1,0 +1,322 @@
+//! The spans of an attempt, live: opened and closed as it goes.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use http::{HeaderMap, Method, StatusCode, Uri};
+use tracing::field::Empty;
+use tracing::{Span, info_span, record_all};
+
+use super::events;
+use super::propagator::{Link, Propagator};
+use super::shown::{self, port, span_name};
+use super::spans::{TARGET, mark};
+use crate::call::Call;
+use crate::hop::{Diagnosis, Kind, Stage};
+
+/// The spans of one attempt: its own, and one for each stage that is open.
+#[derive(Debug, Default)]
+pub(crate) struct AttemptSpans(Option<Box<Listening>>);
+
+#[derive(Debug)]
+struct Listening {
+    open: Mutex<Open>,
+    propagator: Option<Arc<dyn Propagator>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    /// The call's, for events; so that it closes in time, this goes with the attempt.
+    call: Span,
+    attempt: Span,
+    stages: [Option<Span>; Stage::ALL.len()],
+    /// What ties later attempts to the connection that is being set up.
+    set_up: Option<Link>,
+}
+
+impl Open {
+    fn new(call: Span, attempt: Span) -> Self {
+        Self {
+            call,
+            attempt,
+            stages: Default::default(),
+            set_up: None,
+        }
+    }
+}
+
+impl AttemptSpans {
+    /// Opens the span of an attempt below the current span; `resend` counts repeats from 1.
+    pub(crate) fn new(call: &Call, (method, uri): (&Method, &Uri), resend: u32) -> Self {
+        let span = info_span!(
+            target: TARGET,
+            "attempt",
+            otel.name = span_name(method, call.route()),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            http.request.method = shown::method(method),
+            http.request.method_original = shown::original(method),
+            http.request.resend_count = (resend > 0).then(|| i64::from(resend)),
+            http.request.body.size = Empty,
+            http.response.status_code = Empty,
+            http.response.body.size = Empty,
+            server.address = uri.host(),
+            server.port = port(uri),
+            url.full = shown::full_url(uri),
+            url.scheme = uri.scheme_str(),
+            url.template = call.route(),
+            network.peer.address = Empty,
+            network.peer.port = Empty,
+            network.protocol.version = Empty,
+            sevenhops.hop = Empty,
+            sevenhops.kind = Empty,
+            sevenhops.effect = Empty,
+            "error.type" = Empty,
+        );
+        Self::listening(call, span)
+    }
+
+    /// Opens the span of an attempt of an operation below the current span; `resend` counts repeats.
+    pub(crate) fn of_operation(call: &Call, resend: u32) -> Self {
+        let span = info_span!(
+            target: TARGET,
+            "operation attempt",
+            otel.kind = "internal",
+            otel.status_code = Empty,
+            sevenhops.resend_count = (resend > 0).then(|| i64::from(resend)),
+            sevenhops.hop = Empty,
+            sevenhops.kind = Empty,
+            sevenhops.effect = Empty,
+            "error.type" = Empty,
+        );
+        Self::listening(call, span)
+    }
+
+    fn listening(call: &Call, span: Span) -> Self {
+        if span.is_disabled() {
+            return Self(None);
+        }
+        Self(Some(Box::new(Listening {
+            open: Mutex::new(Open::new(call.span(), span)),
+            propagator: None,
+        })))
+    }
+
+    /// Lets the trace go along with the attempt, also where no span is listened to.
+    pub(crate) fn propagate(&mut self, by: &Arc<dyn Propagator>, headers: &mut HeaderMap) {
+        by.inject(&self.attempt(), headers);
+        if let Some(listening) = &mut self.0 {
+            listening.propagator = Some(Arc::clone(by));
+        }
+    }
+
+    /// The attempt's own span, to be entered while the attempt is polled.
+    pub(crate) fn attempt(&self) -> Span {
+        self.open_now()
+            .map_or_else(Span::none, |open| open.attempt.clone())
+    }
+
+    /// A stage was entered.
+    pub(crate) fn open(&self, stage: Stage) {
+        let Some(listening) = &self.0 else { return };
+        let span = stage_span(stage, &self.attempt());
+        let link = listening
+            .propagator
+            .as_ref()
+            .filter(|_| stage == Stage::Connect)
+            .and_then(|propagator| propagator.link(&span));
+        let mut open = lock(&listening.open);
+        let before = open.stages[stage as usize].replace(span);
+        let before = (before, link.map(|link| open.set_up.replace(link)));
+        drop(open);
+        // Spans are closed outside of the lock.
+        drop(before);
+    }
+
+    /// Says more of a stage that is open.
+    fn tell(&self, stage: Stage, what: impl FnOnce(&Span)) {
+        let span = self
+            .open_now()
+            .and_then(|open| open.stages[stage as usize].clone());
+        if let Some(span) = span {
+            what(&span);
+        }
+    }
+
+    /// A name is asked for.
+    pub(crate) fn asking(&self, name: &str) {
+        self.tell(Stage::Dns, |span| {
+            span.record("dns.question.name", name);
+        });
+    }
+
+    /// It was answered.
+    pub(crate) fn answers(&self, addresses: &[IpAddr]) {
+        self.tell(Stage::Dns, |span| {
+            let answers: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+            span.record("dns.answers", answers.join(","));
+        });
+    }
+
+    /// An address is dialled.
+    pub(crate) fn dialling(&self, address: SocketAddr) {
+        self.tell(Stage::Connect, |span| {
+            record_all!(
+                span,
+                network.peer.address = %address.ip(),
+                network.peer.port = i64::from(address.port()),
+                network.transport = "tcp",
+                "network.type" = if address.is_ipv4() { "ipv4" } else { "ipv6" },
+            );
+        });
+    }
+
+    /// A handshake was made.
+    pub(crate) fn secured(&self, version: &str) {
+        self.tell(Stage::Tls, |span| {
+            record_all!(
+                span,
+                tls.protocol.name = "tls",
+                tls.protocol.version = version,
+            );
+        });
+    }
+
+    /// A stage was left; with a kind, it failed and that was overcome.
+    pub(crate) fn close(&self, stage: Stage, failed: Option<Kind>) {
+        let span = self
+            .open_now()
+            .and_then(|mut open| open.stages[stage as usize].take());
+        if let (Some(span), Some(kind)) = (span, failed) {
+            span.record("sevenhops.kind", kind.as_str());
+            span.record("otel.status_code", "ERROR");
+        }
+    }
+
+    /// The attempt failed: marks it, and the stage that is open for the hop.
+    pub(crate) fn fail(&self, diagnosis: &Diagnosis) {
+        mark(&self.attempt(), diagnosis);
+        if let Some(stage) = diagnosis.hop.and_then(Stage::of) {
+            self.tell(stage, |span| mark(span, diagnosis));
+        }
+    }
+
+    /// A response head came.
+    pub(crate) fn answered(&self, status: StatusCode, version: http::Version) {
+        if self.0.is_some() {
+            let span = self.attempt();
+            record_all!(
+                span,
+                http.response.status_code = i64::from(status.as_u16()),
+                network.protocol.version = shown::version(version),
+            );
+        }
+    }
+
+    /// The peer is known.
+    pub(crate) fn peer(&self, peer: SocketAddr) {
+        if self.0.is_some() {
+            let span = self.attempt();
+            record_all!(
+                span,
+                network.peer.address = %peer.ip(),
+                network.peer.port = i64::from(peer.port()),
+            );
+        }
+    }
+
+    /// What ties later attempts to the connection that this one set up last.
+    pub(crate) fn set_up(&self) -> Option<Link> {
+        self.open_now().and_then(|open| open.set_up.clone())
+    }
+
+    /// The connection in use was set up by another attempt.
+    pub(crate) fn tie(&self, link: &Link) {
+        if self.0.is_some() {
+            link.tie(&self.attempt());
+        }
+    }
+
+    /// The DNS answer in use is over.
+    pub(crate) fn stale_dns(&self) {
+        if let Some(call) = self.call() {
+            events::stale_dns(&call);
+        }
+    }
+
+    /// The address was the one too many that fared worse than its siblings.
+    pub(crate) fn set_aside(&self, address: IpAddr) {
+        if let Some(call) = self.call() {
+            events::set_aside(&call, address);
+        }
+    }
+
+    /// The attempt ended: what is still open closes with it.
+    pub(crate) fn end(&self, sent_bytes: u64, received_bytes: u64) {
+        let Some(mut open) = self.open_now() else {
+            return;
+        };
+        let ended = std::mem::replace(&mut *open, Open::new(Span::none(), Span::none()));
+        drop(open);
+        let some = |bytes: u64| i64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+        record_all!(
+            ended.attempt,
+            http.request.body.size = some(sent_bytes),
+            http.response.body.size = some(received_bytes),
+        );
+        let Open {
+            call,
+            attempt,
+            stages,
+            set_up: _,
+        } = ended;
+        // In this order: no span outlives the one that it is part of.
+        drop(stages);
+        drop(attempt);
+        drop(call);
+    }
+
+    fn call(&self) -> Option<Span> {
+        self.open_now().map(|open| open.call.clone())
+    }
+
+    fn open_now(&self) -> Option<MutexGuard<'_, Open>> {
+        self.0.as_deref().map(|listening| lock(&listening.open))
+    }
+}
+
+fn stage_span(stage: Stage, attempt: &Span) -> Span {
+    macro_rules! span {
+        ($name:literal $(, $more:literal)*) => {
+            info_span!(
+                target: TARGET,
+                parent: attempt,
+                $name,
+                $($more = Empty,)*
+                sevenhops.hop = Empty,
+                sevenhops.kind = Empty,
+                sevenhops.effect = Empty,
+                "error.type" = Empty,
+                otel.status_code = Empty,
+            )
+        };
+    }
+    match stage {
+        Stage::Dns => span!("dns", "dns.question.name", "dns.answers"),
+        Stage::Connect => span!(
+            "connect",
+            "network.peer.address",
+            "network.peer.port",
+            "network.transport",
+            "network.type"
+        ),
+        Stage::Tls => span!("tls", "tls.protocol.name", "tls.protocol.version"),
+        Stage::Send => span!("send"),
+        Stage::Wait => span!("wait"),
+        Stage::Receive => span!("receive"),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
