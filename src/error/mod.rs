@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::hint::hint;
 use crate::hop::{
-    Diagnosis, Effect, Fault, Hop, Kind, NotRepeated, Timeline, diagnose, name, short,
+    Diagnosis, Effect, Fault, Hop, Kind, NotRepeated, Timeline, chain, diagnose, name, short,
 };
 use crate::limit::Waited;
 
@@ -142,6 +142,11 @@ impl Error {
             diagnosis.effect = effect;
             Self::new(diagnosis).because(other)
         })
+    }
+
+    /// The first error of ours in a chain.
+    pub(crate) fn first_in<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
+        chain(error).find_map(|error| error.downcast_ref())
     }
 
     /// Tells which call it was; the innermost call that says so counts.

@@ -4,7 +4,7 @@ use std::fmt;
 use http::StatusCode;
 
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline, chain};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
 
 /// Finds out what an SDK's error says of the call that failed.
 ///
@@ -42,7 +42,7 @@ use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline, chain};
 /// `thiserror` calls it, leaves out what it wraps: hand that over instead.
 #[must_use]
 pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Finding<'e> {
-    let ours = chain(error).find_map(|error| error.downcast_ref::<Error>());
+    let ours = Error::first_in(error);
     Finding {
         diagnosis: ours.map_or_else(|| Diagnosis::foreign(error), Error::diagnosis),
         error: ours,

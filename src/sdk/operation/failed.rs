@@ -1,6 +1,5 @@
 use std::error::Error as StdError;
 use std::fmt;
-use std::io;
 use std::time::Duration;
 
 use crate::call::effect_of_calls;
@@ -130,7 +129,7 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn failed(failed: Failed, attempt: &Tracker) -> Self {
-        let ours = ours(&*failed.source);
+        let ours = Error::first_in(&*failed.source);
         let effect = match (failed.said, ours) {
             (Said::By(effect), _) => effect,
             (Said::Heard, None) => Effect::Possible,
@@ -164,26 +163,3 @@ impl Told {
         }
     }
 }
-
-/// The first error of ours in a chain.
-fn ours<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Error> {
-    let mut link = Some(error);
-    for _ in 0..LONGEST_CHAIN {
-        let error = link?;
-        if let Some(ours) = error.downcast_ref::<Error>() {
-            return Some(ours);
-        }
-        // An io::Error hides what it wraps from source().
-        let hidden = error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref);
-        link = match hidden {
-            Some(hidden) => Some(hidden),
-            None => error.source(),
-        };
-    }
-    None
-}
-
-/// Longer than any chain there is; a bound, in case one bites its tail.
-const LONGEST_CHAIN: usize = 32;
