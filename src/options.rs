@@ -2,12 +2,13 @@
 
 use std::num::NonZeroU8;
 use std::sync::Arc;
-use std::time::Duration;
 
 #[cfg(feature = "har")]
 use http::HeaderName;
 use http::{HeaderMap, StatusCode};
+use tokio::time::Instant;
 
+use crate::clock;
 use crate::guard::idempotency::Key;
 use crate::limit::Limit;
 use crate::propagation;
@@ -47,8 +48,8 @@ pub struct Options {
 /// What a caller in another process passed on.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Inherited {
-    /// What is left of its deadline.
-    pub(crate) left: Option<Duration>,
+    /// When its deadline is over, by this process's clock.
+    pub(crate) deadline: Option<Instant>,
     /// How many attempts it may make, if it repeats.
     pub(crate) most: Option<u32>,
 }
@@ -165,18 +166,23 @@ impl Options {
     /// Takes over what the caller of this process passed on in its request's headers: the time left
     /// holds here too, and what the caller repeats is not repeated here.
     ///
+    /// The time left counts from now on: read it when the request arrives, once, and give every call that is
+    /// made for it a clone. Read anew for each of several calls, one after another, it would begin anew.
+    ///
     /// # Example
     ///
     /// ```
     /// use sevenhops::Options;
     ///
     /// # let incoming = http::Request::new(());
-    /// let options = Options::new().inherit(incoming.headers());
-    /// # drop(options);
+    /// let inherited = Options::new().inherit(incoming.headers());
+    /// let first = inherited.clone().route("/v1/accounts/{id}");
+    /// let second = inherited.route("/v1/prices");
+    /// # drop((first, second));
     /// ```
     #[must_use]
     pub fn inherit(mut self, headers: &HeaderMap) -> Self {
-        self.inherited = propagation::read(headers);
+        self.inherited = propagation::read(headers, clock::now());
         self
     }
 }

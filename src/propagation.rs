@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::time::Instant;
 
+use crate::clock;
 use crate::options::Inherited;
 
 /// Which attempt it is, counted from 1, and how many there may be: `2;max=3`.
@@ -22,8 +24,8 @@ pub(crate) fn write(headers: &mut HeaderMap, attempt: u32, most: u32, left: Dura
     }
 }
 
-/// Reads both headers. What is malformed is ignored.
-pub(crate) fn read(headers: &HeaderMap) -> Inherited {
+/// Reads both headers, of a request that arrived just now. What is malformed is ignored.
+pub(crate) fn read(headers: &HeaderMap, now: Instant) -> Inherited {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let left = text(TIMEOUT_MS).and_then(|millis| digits(millis.trim()));
     let most = text(ATTEMPT).and_then(|attempt| {
@@ -32,7 +34,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Inherited {
         digits(max.trim().strip_prefix("max=")?)
     });
     Inherited {
-        left: left.map(Duration::from_millis),
+        deadline: left.map(|left| clock::after(now, Duration::from_millis(left))),
         most: most
             .filter(|most| *most > 1)
             .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
@@ -54,8 +56,9 @@ mod tests {
         let mut headers = HeaderMap::new();
         write(&mut headers, 2, 3, Duration::from_micros(812_900));
         assert_eq!(headers[ATTEMPT], "2;max=3");
-        let read = read(&headers);
-        assert_eq!(read.left, Some(Duration::from_millis(812)));
+        let now = clock::now();
+        let read = read(&headers, now);
+        assert_eq!(read.deadline, Some(now + Duration::from_millis(812)));
         assert_eq!(read.most, Some(3));
     }
 
@@ -63,8 +66,9 @@ mod tests {
     fn caller_that_makes_one_attempt_does_not_repeat() {
         let mut headers = HeaderMap::new();
         write(&mut headers, 1, 1, Duration::ZERO);
-        assert_eq!(read(&headers).most, None);
-        assert_eq!(read(&headers).left, Some(Duration::ZERO));
+        let now = clock::now();
+        assert_eq!(read(&headers, now).most, None);
+        assert_eq!(read(&headers, now).deadline, Some(now));
     }
 
     #[test]
@@ -73,11 +77,13 @@ mod tests {
             "", "-1", "+1", "1.0", "x", "1", ";max=", ";max=3", "x;max=3", "2;max", "2;max=-3",
             "\t",
         ];
+        let now = clock::now();
         for value in malformed {
             let headers = HeaderMap::from_iter([(ATTEMPT, value.parse().unwrap())]);
-            assert_eq!(read(&headers).most, None, "{value}");
+            assert_eq!(read(&headers, now).most, None, "{value}");
             let headers = HeaderMap::from_iter([(TIMEOUT_MS, value.parse().unwrap())]);
-            assert_eq!(read(&headers).left.is_some(), value == "1", "{value}");
+            let deadline = read(&headers, now).deadline;
+            assert_eq!(deadline.is_some(), value == "1", "{value}");
         }
     }
 }

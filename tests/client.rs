@@ -10,7 +10,7 @@ mod tests {
     use http::StatusCode;
     use sevenhops::limit::{Limit, Settings, Waited};
     use sevenhops::testing::{Answer, FaultServer, Reply, Script};
-    use sevenhops::{Effect, Hop, Kind};
+    use sevenhops::{Effect, Hop, Kind, Options};
 
     use super::net::{Net, url};
 
@@ -130,6 +130,22 @@ mod tests {
         assert_eq!(seen.headers["content-type"], "application/json");
         assert_eq!(seen.headers["x-one"], "1");
         assert_eq!(&seen.body[..], b"[1,2]");
+    }
+
+    #[tokio::test]
+    async fn several_requests_share_their_options() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+        let (client, url) = (net.client(), url(&server, "http"));
+        let shared = Options::new().no_retry().route("/v1/{id}");
+        for _ in 0..2 {
+            let request = client.get(&url).route("/before").options(shared.clone());
+            let response = request.send().await.unwrap();
+            let timeline = response.timeline().unwrap();
+            assert_eq!(timeline.route(), Some("/v1/{id}"));
+            assert_eq!(timeline.attempt_count(), 1);
+        }
     }
 
     #[tokio::test]

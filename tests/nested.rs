@@ -12,10 +12,12 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     use bytes::Bytes;
-    use http::{Method, Request, Response};
+    use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
     use http_body_util::{BodyExt, Full};
     use sevenhops::guard::idempotency::Key;
+    use sevenhops::limit::Waited;
     use sevenhops::{IdempotencyLayer, Options, StandardLayer};
+    use tokio::time::Instant;
     use tower::{Layer, ServiceExt, service_fn};
 
     use super::mock::{Mock, Step, optional, request, stack, standard, status, steady, with};
@@ -54,6 +56,28 @@ mod tests {
         assert_eq!(mock.count(), 1, "double send");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn calls_one_after_another_share_the_time_left_when_the_request_arrived() {
+        let incoming = HeaderMap::from_iter([(
+            HeaderName::from_static("sevenhops-timeout-ms"),
+            HeaderValue::from_static("5000"),
+        )]);
+        let (arrived, inherited) = (Instant::now(), Options::new().inherit(&incoming));
+        let layer = StandardLayer::new(SECS(60)).unwrap();
+        tokio::time::advance(SECS(3)).await;
+        let mock = Mock::new([Step::Hang]);
+        let get = optional(Method::GET, inherited.clone());
+        let error = layer.layer(mock.clone()).oneshot(get).await.unwrap_err();
+        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(arrived.elapsed(), SECS(5), "the time left began anew");
+        tokio::time::advance(SECS(1)).await;
+        let get = optional(Method::GET, inherited);
+        let error = layer.layer(mock.clone()).oneshot(get).await.unwrap_err();
+        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(arrived.elapsed(), SECS(6));
+        assert_eq!(mock.count(), 1, "sent when the time was over");
+    }
+
     // A repeats; B inherits; C must hear that somebody repeats.
     #[tokio::test(start_paused = true)]
     async fn third_process_hears_that_the_first_repeats() {
@@ -87,7 +111,7 @@ mod tests {
         let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
         let mock = Mock::new([with(429, "retry-after", "6")]);
         let options = Options::new().idempotency_key(key);
-        let _start = tokio::time::Instant::now();
+        let _start = Instant::now();
         let _ = stack(steady(), &mock)
             .oneshot(optional(Method::POST, options))
             .await;
@@ -117,7 +141,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn malformed_attempt_header_is_ignored() {
         for value in [";max=3", "x;max=3", "-1;max=99999999999999999999999"] {
-            let mut headers = http::HeaderMap::new();
+            let mut headers = HeaderMap::new();
             headers.insert("sevenhops-attempt", value.parse().unwrap());
             let mock = Mock::new((0..9).map(|_| status(503)));
             let get = optional(Method::GET, Options::new().inherit(&headers));

@@ -104,8 +104,8 @@ impl Call {
         let around = outer.is_none().then(Around::current).flatten();
         let outer = outer.or_else(|| around.as_ref().map(|around| around.call.clone()));
         let mut deadline = clock::after(started, options.deadline.unwrap_or(limit).get());
-        if let Some(left) = options.inherited.left {
-            deadline = deadline.min(clock::after(started, left));
+        if let Some(inherited) = options.inherited.deadline {
+            deadline = deadline.min(inherited);
         }
         if let Some(outer) = &outer {
             deadline = deadline.min(outer.deadline());

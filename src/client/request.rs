@@ -209,8 +209,16 @@ impl RequestBuilder {
         self
     }
 
-    /// Takes over what the caller of this process passed on: see
-    /// [`Options::inherit`](crate::Options::inherit).
+    /// Wants what these options say, in place of all that it was told to want before: what several calls for
+    /// one incoming request have in common.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Takes over what the caller of this process passed on, for one call: see
+    /// [`Options::inherit`](crate::Options::inherit). Several share [`options`](Self::options) that were
+    /// read when the request arrived.
     pub fn inherit(mut self, headers: &HeaderMap) -> Self {
         self.options = self.options.inherit(headers);
         self
