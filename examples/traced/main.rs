@@ -11,20 +11,23 @@
 
 mod process;
 mod receiver;
+mod spawn;
 mod tree;
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
+use std::process::ExitCode;
+use std::time::Duration;
 
 use serde_json::Value;
+use sevenhops::testing::{Script, ScriptedDns};
 
 use self::process::{Orders, Outcome};
 use self::receiver::Receiver;
+use self::spawn::{Server, start};
 use self::tree::Tree;
 
 fn main() -> ExitCode {
     let done = arguments().and_then(|arguments| match arguments {
-        Arguments::Process(orders) => process::run(&orders),
+        Arguments::Process(orders) => play(&orders),
         Arguments::Stage { export, har } => stage(export, har),
     });
     match done {
@@ -46,6 +49,9 @@ enum Arguments {
 }
 
 fn arguments() -> Outcome<Arguments> {
+    if let Some(orders) = Orders::read(std::env::args().skip(1))? {
+        return Ok(Arguments::Process(orders));
+    }
     let mut given = std::env::args().skip(1);
     let (mut export, mut har) = (None, None);
     while let Some(argument) = given.next() {
@@ -57,13 +63,6 @@ fn arguments() -> Outcome<Arguments> {
         match argument.as_str() {
             "--export" => export = Some(value()?),
             "--har" => har = Some(value()?),
-            "--process" => {
-                return Ok(Arguments::Process(Orders {
-                    name: value()?,
-                    next: value()?,
-                    export: value()?,
-                }));
-            }
             other => {
                 return Err(
                     format!("{other} is not known; there are --export URL and --har FILE").into(),
@@ -74,15 +73,32 @@ fn arguments() -> Outcome<Arguments> {
     Ok(Arguments::Stage { export, har })
 }
 
+/// One of the three: A makes a call, B and C serve.
+fn play(orders: &Orders) -> Outcome<()> {
+    let asks: &[&str] = match orders.name.as_str() {
+        "a" => &["/pay"],
+        _ => &[],
+    };
+    let (patience, next) = (Duration::from_secs(5), orders.next.clone());
+    process::run(orders, (asks, patience), async |dns: &ScriptedDns, _| {
+        for name in ["b.test", "c.test"] {
+            dns.set(name, Script::addresses([[127, 0, 0, 1].into()]));
+        }
+        // C's name servers are down.
+        dns.set("ledger.test", Script::ServFail);
+        Ok(process::along(next))
+    })
+}
+
 /// Starts the three, lets the call run, and looks at what came of it.
 fn stage(export: Option<String>, har: Option<String>) -> Outcome<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     let receiver = runtime.block_on(Receiver::start())?;
     let to = export.clone().unwrap_or_else(|| receiver.url());
     println!("A calls B, B calls C, and C cannot look up ledger.test:\n");
-    let c = Server::start("c", "http://ledger.test/entries", &to)?;
-    let b = Server::start("b", &format!("http://c.test:{}/book", c.port), &to)?;
-    let url = format!("http://b.test:{}/pay", b.port);
+    let c = Server::start("c", "http://ledger.test", &to)?;
+    let b = Server::start("b", &format!("http://c.test:{}", c.port), &to)?;
+    let url = format!("http://b.test:{}", b.port);
     let a = start("a", &url, &to)?.wait_with_output()?;
     if !a.status.success() {
         return Err("process a failed".into());
@@ -96,69 +112,27 @@ fn stage(export: Option<String>, har: Option<String>) -> Outcome<()> {
         println!("\nexported to {export}");
         return Ok(());
     }
-    let tree = Tree::read(&receiver.received());
+    let trees = Tree::read(&receiver.received());
+    let [tree] = &*trees else {
+        return Err(format!("{} traces, and there was one call", trees.len()).into());
+    };
     println!("\nwhat the receiver decoded:\n\n{tree}");
     let cause = tree
         .cause()
         .ok_or("the trace does not tell where it broke")?;
-    let found = (cause.service.as_str(), cause.name.as_str());
+    let hop = cause.hop.as_deref().unwrap_or_default();
+    let found = (cause.service.as_str(), hop);
     let asked = cause.asked.as_deref().unwrap_or("nothing");
     let error_type = cause.error_type.as_deref().unwrap_or_default();
+    let kind = cause.kind.as_deref().unwrap_or_default();
     println!(
-        "the innermost call broke in {} at {}: {error_type}, asking for {asked}",
+        "the innermost call broke in {} at {}: {error_type} ({kind}), asking for {asked}",
         found.0, found.1
     );
     if (found, asked) != (("c", "dns"), "ledger.test") {
         return Err("that is not what happened".into());
     }
     Ok(())
-}
-
-/// A process that serves.
-struct Server {
-    child: Child,
-    /// It serves for as long as somebody holds this.
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-    port: u16,
-}
-
-impl Server {
-    fn start(name: &str, next: &str, export: &str) -> Outcome<Self> {
-        let mut child = start(name, next, export)?;
-        let (input, output) = (child.stdin.take(), child.stdout.take());
-        let (Some(input), Some(output)) = (input, output) else {
-            return Err("a process without input and output".into());
-        };
-        let (mut port, mut output) = (String::new(), BufReader::new(output));
-        output.read_line(&mut port)?;
-        Ok(Self {
-            child,
-            input,
-            output,
-            port: port.trim().parse()?,
-        })
-    }
-
-    /// Ends it; what it printed last.
-    fn stop(mut self) -> Outcome<String> {
-        drop(self.input);
-        let mut archive = String::new();
-        self.output.read_to_string(&mut archive)?;
-        match self.child.wait()?.success() {
-            true => Ok(archive),
-            false => Err("a server process failed".into()),
-        }
-    }
-}
-
-fn start(name: &str, next: &str, export: &str) -> Outcome<Child> {
-    let child = Command::new(std::env::current_exe()?)
-        .args(["--process", name, next, export])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()?;
-    Ok(child)
 }
 
 /// One archive of several.

@@ -22,7 +22,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use sevenhops::hop::Har;
 use sevenhops::telemetry::otel::TraceContext;
-use sevenhops::testing::{Script, ScriptedDns};
+use sevenhops::testing::{Authority, ScriptedDns};
 use sevenhops::{Client, Timeline};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -35,9 +35,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// What a process is told on its command line.
 pub(crate) struct Orders {
-    /// `a`, `b` or `c`.
+    /// What its spans say that the service is called.
     pub(crate) name: String,
-    /// Whom it asks.
+    /// Whom it asks: an origin.
     pub(crate) next: String,
     /// Where its traces go.
     pub(crate) export: String,
@@ -45,9 +45,37 @@ pub(crate) struct Orders {
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Runs a process: A makes one call, B and C serve until nobody holds the other end of their input. The last
-/// line that it prints is the HAR of its calls.
-pub(crate) fn run(orders: &Orders) -> Outcome<()> {
+impl Orders {
+    /// Reads a command line as [`spawn::start`](crate::spawn::start) writes it; none if it is another one.
+    pub(crate) fn read(mut arguments: impl Iterator<Item = String>) -> Outcome<Option<Self>> {
+        if arguments.next().as_deref() != Some(PROCESS) {
+            return Ok(None);
+        }
+        let mut value = || arguments.next().ok_or("a process is told three things");
+        Ok(Some(Self {
+            name: value()?,
+            next: value()?,
+            export: value()?,
+        }))
+    }
+}
+
+/// Which URL it takes to answer a request for a path.
+pub(crate) type Next = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+/// The same path at another origin.
+pub(crate) fn along(origin: String) -> Next {
+    Arc::new(move |path| format!("{origin}{path}"))
+}
+
+/// Runs a process: it asks for these paths, one after another, and has so much patience for each; without one
+/// it serves until nobody holds the other end of its input. What it finds in its network, `prepare` says. The
+/// last line that it prints is the HAR of its calls.
+pub(crate) fn run(
+    orders: &Orders,
+    (asks, patience): (&[&str], Duration),
+    prepare: impl AsyncFnOnce(&ScriptedDns, &Authority) -> Outcome<Next>,
+) -> Outcome<()> {
     let provider = trace(orders)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -55,14 +83,11 @@ pub(crate) fn run(orders: &Orders) -> Outcome<()> {
     let calls = Arc::<Mutex<Vec<Timeline>>>::default();
     let keep = Arc::clone(&calls);
     let done = runtime.block_on(async {
-        let dns = ScriptedDns::start().await?;
-        // C's name servers are down.
-        dns.set("ledger.test", Script::ServFail);
-        dns.set("b.test", Script::addresses([Ipv4Addr::LOCALHOST.into()]));
-        dns.set("c.test", Script::addresses([Ipv4Addr::LOCALHOST.into()]));
-        let client = Client::builder(Duration::from_secs(5))
+        let (dns, authority) = (ScriptedDns::start().await?, Authority::new()?);
+        let next = prepare(&dns, &authority).await?;
+        let client = Client::builder(patience)
             .resolver(dns.resolver())
-            .tls(sevenhops::testing::Authority::new()?.client_config())
+            .tls(authority.client_config())
             .propagator(TraceContext)
             .on_end(move |timeline| {
                 keep.lock()
@@ -70,11 +95,13 @@ pub(crate) fn run(orders: &Orders) -> Outcome<()> {
                     .push(timeline.clone())
             })
             .build()?;
-        if orders.name == "a" {
-            ask(&client, &orders.next).await;
-            return Ok(());
+        if asks.is_empty() {
+            return serve(client, next).await;
         }
-        serve(client, orders.next.clone()).await
+        for path in asks {
+            ask(&client, &next(path)).await;
+        }
+        Ok(())
     });
     let calls = calls.lock().unwrap_or_else(PoisonError::into_inner);
     println!("{}", calls.iter().collect::<Har>());
@@ -85,12 +112,8 @@ pub(crate) fn run(orders: &Orders) -> Outcome<()> {
 
 /// Makes the call; what became of it is in its timeline.
 async fn ask(client: &Client, url: &str) -> StatusCode {
-    let asked = async {
-        let response = client.get(url).no_retry().send().await?;
-        response.error_for_status()
-    };
-    match asked.await {
-        Ok(response) => response.status(),
+    match client.get(url).no_retry().fetch_bytes().await {
+        Ok(_) => StatusCode::OK,
         Err(error) => {
             eprintln!("    {error}");
             StatusCode::BAD_GATEWAY
@@ -98,15 +121,16 @@ async fn ask(client: &Client, url: &str) -> StatusCode {
     }
 }
 
-async fn serve(client: Client, next: String) -> Outcome<()> {
+async fn serve(client: Client, next: Next) -> Outcome<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     // Whoever started this process waits for the port.
     println!("{}", listener.local_addr()?.port());
     std::io::stdout().flush()?;
     let accept = async {
         while let Ok((stream, _)) = listener.accept().await {
-            let (client, next) = (client.clone(), next.clone());
-            let service = service_fn(move |request| answer(client.clone(), next.clone(), request));
+            let (client, next) = (client.clone(), Arc::clone(&next));
+            let service =
+                service_fn(move |request| answer(client.clone(), Arc::clone(&next), request));
             let connection = hyper::server::conn::http1::Builder::new();
             tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
         }
@@ -122,7 +146,7 @@ async fn serve(client: Client, next: String) -> Outcome<()> {
 
 async fn answer(
     client: Client,
-    next: String,
+    next: Next,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let span = info_span!(
@@ -137,7 +161,8 @@ async fn answer(
     });
     // It fails only where nobody exports: then there is nothing to hang anything under.
     let _ = span.set_parent(caller);
-    let status = ask(&client, &next).instrument(span.clone()).await;
+    let url = next(request.uri().path());
+    let status = ask(&client, &url).instrument(span.clone()).await;
     if status.is_server_error() {
         span.record("error.type", status.as_str());
         span.record("otel.status_code", "ERROR");
@@ -175,10 +200,13 @@ fn trace(orders: &Orders) -> Outcome<SdkTracerProvider> {
 
 /// The exporter's own client: it speaks plain HTTP here, and its TLS is never used.
 fn plain() -> Outcome<reqwest::blocking::Client> {
-    let tls = sevenhops::testing::Authority::new()?.client_config();
+    let tls = Authority::new()?.client_config();
     let builder = reqwest::blocking::Client::builder().no_proxy();
     Ok(builder.tls_backend_preconfigured(tls).build()?)
 }
+
+/// By which a process knows that it is one.
+pub(crate) const PROCESS: &str = "--process";
 
 struct Headers<'h>(&'h HeaderMap);
 

@@ -1,7 +1,7 @@
-//! From what an OTLP receiver decoded to one tree, and to the hop at which it broke: by parent and
+//! From what an OTLP receiver decoded to a tree for each trace, and to the hop at which it broke: by parent and
 //! `error.type` alone.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -13,12 +13,13 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
 pub(crate) struct Span {
     pub(crate) service: String,
     pub(crate) name: String,
-    pub(crate) trace: Vec<u8>,
     id: Vec<u8>,
     parent: Vec<u8>,
     start: u64,
     took_nanos: u64,
     pub(crate) error_type: Option<String>,
+    pub(crate) hop: Option<String>,
+    pub(crate) kind: Option<String>,
     pub(crate) asked: Option<String>,
 }
 
@@ -28,17 +29,17 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) fn read(received: &[ExportTraceServiceRequest]) -> Self {
-        let mut spans = Vec::new();
+    /// All traces, in the order in which they began.
+    pub(crate) fn read(received: &[ExportTraceServiceRequest]) -> Vec<Self> {
+        let mut traces: HashMap<&[u8], Vec<Span>> = HashMap::new();
         for resource in received.iter().flat_map(|one| &one.resource_spans) {
             let about = resource.resource.as_ref();
             let about = about.map_or(&[][..], |about| &about.attributes);
             let service = text(about, "service.name").unwrap_or_default();
             for span in resource.scope_spans.iter().flat_map(|scope| &scope.spans) {
-                spans.push(Span {
+                traces.entry(&span.trace_id).or_default().push(Span {
                     service: service.clone(),
                     name: span.name.clone(),
-                    trace: span.trace_id.clone(),
                     id: span.span_id.clone(),
                     parent: span.parent_span_id.clone(),
                     start: span.start_time_unix_nano,
@@ -46,10 +47,18 @@ impl Tree {
                         .end_time_unix_nano
                         .saturating_sub(span.start_time_unix_nano),
                     error_type: text(&span.attributes, "error.type"),
+                    hop: text(&span.attributes, "sevenhops.hop"),
+                    kind: text(&span.attributes, "sevenhops.kind"),
                     asked: text(&span.attributes, "dns.question.name"),
                 });
             }
         }
+        let mut trees: Vec<_> = traces.into_values().map(Self::new).collect();
+        trees.sort_by_key(|tree| tree.spans.first().map(|span| span.start));
+        trees
+    }
+
+    fn new(mut spans: Vec<Span>) -> Self {
         spans.sort_by_key(|span| span.start);
         Self { spans }
     }
@@ -59,8 +68,7 @@ impl Tree {
         let ids: HashSet<_> = self.spans.iter().map(|span| &span.id).collect();
         let mut roots = self.spans.iter().filter(|span| !ids.contains(&span.parent));
         let root = roots.next()?;
-        let one_trace = self.spans.iter().all(|span| span.trace == root.trace);
-        (roots.next().is_none() && one_trace).then_some(root)
+        roots.next().is_none().then_some(root)
     }
 
     /// The failing span that lies deepest below failing spans: where the innermost call broke.

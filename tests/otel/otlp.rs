@@ -43,9 +43,12 @@ fn failing_hop_is_found_in_the_bytes_that_an_exporter_sends() {
     let here = Builder::new_current_thread().enable_all().build().unwrap();
     tracing::subscriber::with_default(subscriber, || here.block_on(call()));
     provider.shutdown().unwrap();
-    let tree = Tree::read(&receiver.received());
-    let cause = tree.cause().unwrap();
+    let trees = Tree::read(&receiver.received());
+    assert_eq!(trees.len(), 1, "one call is one trace");
+    let cause = trees[0].cause().unwrap();
     assert_eq!(cause.name, "dns");
     assert_eq!(cause.error_type.as_deref(), Some("dns_error"));
+    assert_eq!(cause.hop.as_deref(), Some("dns"));
+    assert_eq!(cause.kind.as_deref(), Some("not found"));
     assert_eq!(cause.asked.as_deref(), Some("gone.test"));
 }
