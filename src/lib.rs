@@ -58,6 +58,7 @@
 )]
 
 mod call;
+pub mod chaos;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;

@@ -7,6 +7,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
+    use sevenhops::chaos::{self, ChaosLayer, Mishap};
     use sevenhops::guard::breaker;
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{Answer, Authority, FaultServer, Reply, Script, ScriptedDns};
@@ -130,10 +131,12 @@ mod tests {
         let resolver = dns.resolver_builder().ttl_floor(Duration::ZERO);
         let resolver = resolver.ttl_ceiling(Duration::from_nanos(1));
         let trip = breaker::Settings::new().consecutive_failures(2);
+        let chaos = ChaosLayer::new(chaos::Settings::new(0)).unwrap();
         let client = Client::builder(Duration::from_secs(10))
             .tls(authority.client_config())
             .resolver(resolver.build().unwrap())
             .breaker(trip)
+            .chaos(chaos.clone())
             .build()
             .unwrap();
         let url = format!("https://api.test:{}/", server.addr().port());
@@ -143,6 +146,8 @@ mod tests {
         server.on_request([unavailable.into(), found.into(), replayed.into()]);
         let post = client.put(&url).json(&1).fetch_json::<u8>();
         post.await.unwrap();
+        chaos.on_request([Mishap::RefuseConnect]).unwrap();
+        client.get(&url).send().await.unwrap();
         dns.set("api.test", Script::ServFail);
         server.on_request([Reply::CloseAfterRequest, Reply::CloseAfterRequest]);
         for _ in 0..3 {

@@ -7,6 +7,7 @@ use tower_layer::Layer;
 
 use super::Client;
 use crate::call::{Observer, also};
+use crate::chaos::ChaosLayer;
 use crate::dns::{Filter, Resolve};
 use crate::error::SettingError;
 use crate::guard::retry::Failure;
@@ -196,6 +197,11 @@ impl ClientBuilder {
         F: Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     {
         self.set(|transport| transport.reqwest(hook))
+    }
+
+    /// Lets some of the requests fail on purpose: see [the module](crate::chaos). None do by default.
+    pub fn chaos(self, chaos: ChaosLayer) -> Self {
+        self.set(|transport| transport.chaos(chaos))
     }
 
     fn set(

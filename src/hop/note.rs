@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 
 use super::Effect;
+use crate::chaos::Mishap;
 use crate::error::Guard;
 
 /// Something that happened between the attempts of a call.
@@ -42,6 +43,13 @@ pub enum What {
     Replayed,
     /// A guard let nothing through.
     Refused(Guard),
+    /// Something that was done on purpose befell the latest attempt.
+    Chaos {
+        /// What.
+        mishap: Mishap,
+        /// How long an answer that is late was kept back.
+        late: Option<Duration>,
+    },
 }
 
 impl fmt::Display for What {
@@ -56,6 +64,10 @@ impl fmt::Display for What {
             }
             Self::Replayed => f.write_str("answer replayed from the idempotency key"),
             Self::Refused(guard) => write!(f, "refused by the {guard}"),
+            Self::Chaos { mishap, late } => {
+                write!(f, "chaos: {mishap}, on purpose")?;
+                late.map_or(Ok(()), |late| write!(f, ", for {}", short(late)))
+            }
         }
     }
 }

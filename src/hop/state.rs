@@ -58,7 +58,8 @@ pub(super) const fn connected(state: u32) -> u32 {
     }
 }
 
-/// A name is asked for: whatever was waited for without knowing what it was, this is something else.
-pub(super) const fn resolving(state: u32) -> u32 {
-    state & !bit(Stage::Wait) | bit(Stage::Dns)
+/// A stage begins that is none of the others: whatever was waited for without knowing what it was, this is
+/// something else.
+pub(super) const fn entering(state: u32, stage: Stage) -> u32 {
+    state & !bit(Stage::Wait) | bit(stage)
 }

@@ -95,9 +95,10 @@ impl Tracker {
         self.change(End::Left, |state| Some(state | TRACKED));
     }
 
-    /// A query has to be waited for.
-    pub(crate) fn resolving(&self) {
-        self.change(End::Left, |state| Some(state::resolving(state)));
+    /// A query has to be waited for; or a stage is one that fails on purpose. Whatever was waited for without
+    /// knowing what it was, this is something else.
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.change(End::Left, |state| Some(state::entering(state, stage)));
     }
 
     /// The query was answered.

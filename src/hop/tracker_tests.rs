@@ -122,7 +122,7 @@ fn connection_of_a_client_that_reports_no_sending_is_waited_on() {
     let tracker = tracker();
     for _ in 0..2 {
         // The second time, because the first connection died before it took the request.
-        tracker.resolving();
+        tracker.enter(Stage::Dns);
         assert_eq!(tracker.open(), Some(Stage::Dns));
         tracker.resolved();
         tracker.connecting(here());
@@ -139,7 +139,7 @@ fn connection_of_a_client_that_reports_no_sending_is_waited_on() {
 #[test]
 fn first_failure_is_the_one_that_is_kept() {
     let tracker = tracker();
-    tracker.resolving();
+    tracker.enter(Stage::Dns);
     let first = Diagnosis::new(crate::Hop::Dns, Kind::Timeout, crate::Effect::None);
     let second = Diagnosis::new(crate::Hop::Server, Kind::Closed, crate::Effect::Done);
     tracker.fail(first);

@@ -155,6 +155,11 @@ impl Serialize for Note {
                 fields.put("what", "refused")?;
                 fields.put("guard", guard.to_string())?;
             }
+            What::Chaos { mishap, late } => {
+                fields.put("what", "chaos")?;
+                fields.put("mishap", mishap.as_str())?;
+                fields.known("late_us", late.map(micros))?;
+            }
         }
         fields.end()
     }

@@ -34,6 +34,14 @@ pub(crate) fn note(call: &Span, what: &What) {
             sevenhops.guard = guard.as_str(),
             "refused"
         ),
+        What::Chaos { mishap, late } => event!(
+            target: TARGET,
+            parent: call,
+            Level::WARN,
+            sevenhops.chaos.mishap = mishap.as_str(),
+            sevenhops.chaos.late = late.map(|late| late.as_secs_f64()),
+            "chaos"
+        ),
     }
 }
 

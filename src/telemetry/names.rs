@@ -143,6 +143,7 @@ pub const EVENTS: &[EventName] = &[
     event("redirected", &["http.response.status_code", "url.full"]),
     event("key replayed", &[]),
     event("refused", &["sevenhops.guard"]),
+    event("chaos", &["sevenhops.chaos.mishap", "sevenhops.chaos.late"]),
     event("stale dns", &[]),
     event("address set aside", &["network.peer.address"]),
 ];

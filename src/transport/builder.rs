@@ -7,6 +7,7 @@ use super::places::Places;
 use super::proxy::{Choice, Proxies};
 use super::recipe::{Hook, Recipe};
 use super::{Shared, Transport, tls};
+use crate::chaos::ChaosLayer;
 use crate::dns::{Filter, Resolve, Resolver};
 use crate::error::SettingError;
 use crate::limit::Limits;
@@ -22,6 +23,7 @@ pub struct TransportBuilder {
     proxy: Choice,
     no_proxy: String,
     hook: Option<Hook>,
+    chaos: Option<ChaosLayer>,
 }
 
 impl TransportBuilder {
@@ -34,6 +36,7 @@ impl TransportBuilder {
             proxy: Choice::Straight,
             no_proxy: String::new(),
             hook: None,
+            chaos: None,
         }
     }
 
@@ -111,13 +114,20 @@ impl TransportBuilder {
         self
     }
 
+    /// Lets some of the requests fail on purpose: see [the module](crate::chaos). None do by default.
+    pub fn chaos(mut self, chaos: ChaosLayer) -> Self {
+        self.chaos = Some(chaos);
+        self
+    }
+
     /// Makes the transport.
     ///
     /// # Errors
     ///
     /// Fails if the system's name servers or roots cannot be read where they are needed, if the
     /// proxy's URL is none (the error names the variable, not its value), or if the hook breaks the client.
-    pub fn build(self) -> Result<Transport, SettingError> {
+    pub fn build(mut self) -> Result<Transport, SettingError> {
+        let chaos = self.chaos.take();
         let Parts {
             recipe,
             resolver,
@@ -133,11 +143,19 @@ impl TransportBuilder {
                 resolver,
                 filter,
                 proxies,
+                chaos,
             }),
         })
     }
 
     pub(super) fn parts(self) -> Result<Parts, SettingError> {
+        if self.chaos.is_some() {
+            return Err(SettingError::out_of_range(
+                "chaos",
+                "a layer",
+                "nothing, in a client that is not ours: lay it over the transport instead",
+            ));
+        }
         let resolver = match self.resolver {
             Some(resolver) => resolver,
             None => Arc::new(
@@ -179,6 +197,7 @@ impl fmt::Debug for TransportBuilder {
             .field("own_tls", &self.tls.is_some())
             .field("proxied", &!matches!(self.proxy, Choice::Straight))
             .field("hooked", &self.hook.is_some())
+            .field("chaos", &self.chaos)
             .finish()
     }
 }

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::dns::{self, Answer, Filter, Refused, Resolve, Resolving};
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, diagnose};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, Stage, diagnose};
 use crate::limit::Waited;
 
 /// The addresses of whom to dial, as far as they pass the filter.
@@ -26,12 +26,12 @@ pub(super) async fn look_up(
     let limit = tracker.limits().dns();
     let answer = match resolver.resolve_within(name, limit) {
         Resolving::Known(answer) => answer.map_err(|error| {
-            tracker.resolving();
+            tracker.enter(Stage::Dns);
             tracker.spans().asking(name);
             BoxError::from(error)
         }),
         Resolving::Asking(asking) => {
-            tracker.resolving();
+            tracker.enter(Stage::Dns);
             tracker.spans().asking(name);
             match tokio::time::timeout(limit.get(), asking).await {
                 Ok(answer) => answer.map_err(BoxError::from),
@@ -90,7 +90,7 @@ fn failed(error: BoxError, tracker: &Tracker) -> Error {
 }
 
 fn filtered(refused: Refused, tracker: &Tracker) -> Error {
-    tracker.resolving();
+    tracker.enter(Stage::Dns);
     let diagnosis = Diagnosis::new(Hop::Dns, Kind::Filtered, Effect::None);
     Error::new(diagnosis).because(refused)
 }

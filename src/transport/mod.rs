@@ -1,5 +1,6 @@
 //! The wire: our own look-up, then one reqwest client for each destination and address.
 
+mod amid;
 pub(crate) mod anywhere;
 mod bare;
 pub(crate) mod body;
@@ -39,6 +40,7 @@ pub(crate) use self::tls::system as system_tls;
 
 use self::places::Places;
 use self::proxy::Proxies;
+use crate::chaos::ChaosLayer;
 use crate::dns::{Filter, Resolve};
 use crate::error::{BoxError, Error, SettingError};
 use crate::limit::Limits;
@@ -100,6 +102,7 @@ struct Shared {
     filter: Filter,
     proxies: Proxies,
     limits: Limits,
+    chaos: Option<ChaosLayer>,
 }
 
 impl Transport {
@@ -140,7 +143,11 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Sending {
-        Sending(Box::pin(send::send(Arc::clone(&self.shared), request)))
+        let shared = Arc::clone(&self.shared);
+        match &self.shared.chaos {
+            None => Sending(Box::pin(send::send(shared, request))),
+            Some(chaos) => Sending(Box::pin(amid::send_amid(chaos.clone(), shared, request))),
+        }
     }
 }
 

@@ -210,7 +210,7 @@ impl Way<'_> {
             return VecDeque::new();
         };
         let limit = self.tracker.limits().dns().get().min(left);
-        self.tracker.resolving();
+        self.tracker.enter(Stage::Dns);
         let looking = async {
             second.await;
             self.addresses(tried).await

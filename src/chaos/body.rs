@@ -1,0 +1,91 @@
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use crate::error::BoxError;
+
+pin_project! {
+    /// The response body of [`ChaosService`](super::ChaosService): the real one, one that was made up, or
+    /// one that breaks off.
+    pub struct ChaosBody<R> {
+        #[pin]
+        source: Source<R>,
+    }
+}
+
+pin_project! {
+    #[project = SourceProjected]
+    enum Source<R> {
+        Real { #[pin] body: R },
+        Text { text: Option<Bytes> },
+        Broken { error: Option<BoxError> },
+    }
+}
+
+impl<R> ChaosBody<R> {
+    pub(super) fn real(body: R) -> Self {
+        let source = Source::Real { body };
+        Self { source }
+    }
+
+    pub(super) fn text(text: &'static str) -> Self {
+        let text = Some(Bytes::from_static(text.as_bytes()));
+        let source = Source::Text { text };
+        Self { source }
+    }
+
+    pub(super) fn broken(error: BoxError) -> Self {
+        let source = Source::Broken { error: Some(error) };
+        Self { source }
+    }
+}
+
+impl<R> Body for ChaosBody<R>
+where
+    R: Body<Error: Into<BoxError>>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project().source.project() {
+            SourceProjected::Real { body } => body.poll_frame(cx).map(|frame| {
+                let whole = |mut data: R::Data| data.copy_to_bytes(data.remaining());
+                frame.map(|frame| frame.map(|frame| frame.map_data(whole)).map_err(Into::into))
+            }),
+            SourceProjected::Text { text } => Poll::Ready(text.take().map(Frame::data).map(Ok)),
+            SourceProjected::Broken { error } => Poll::Ready(error.take().map(Err)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Real { body } => body.is_end_stream(),
+            Source::Text { text } => text.is_none(),
+            Source::Broken { error } => error.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Real { body } => body.size_hint(),
+            Source::Text { text } => {
+                SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64))
+            }
+            Source::Broken { .. } => SizeHint::default(),
+        }
+    }
+}
+
+impl<R> fmt::Debug for ChaosBody<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChaosBody").finish_non_exhaustive()
+    }
+}

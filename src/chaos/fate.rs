@@ -1,0 +1,119 @@
+//! What befalls the next request: shared by all clones of a layer.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fastrand::Rng;
+use http::request::Parts;
+use tracing::Span;
+
+use super::{Mishap, Settings};
+use crate::call::Call;
+use crate::destination::Destination;
+use crate::hop::What;
+use crate::telemetry;
+
+/// What befalls a request, and how late its answer is if it is late.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drawn {
+    pub(super) mishap: Mishap,
+    pub(super) late: Option<Duration>,
+}
+
+/// Says which requests are meant.
+pub(super) type When = dyn Fn(&Parts) -> bool + Send + Sync;
+
+pub(super) struct Fate {
+    settings: Settings,
+    on: AtomicBool,
+    played: AtomicU64,
+    next: Mutex<Next>,
+}
+
+struct Next {
+    /// What was asked for comes before what is drawn.
+    queue: VecDeque<Mishap>,
+    luck: Rng,
+}
+
+impl Fate {
+    pub(super) fn new(settings: Settings) -> Self {
+        let luck = Rng::with_seed(settings.seed);
+        Self {
+            settings,
+            on: AtomicBool::new(true),
+            played: AtomicU64::new(0),
+            next: Mutex::new(Next {
+                queue: VecDeque::new(),
+                luck,
+            }),
+        }
+    }
+
+    pub(super) fn switch(&self, on: bool) {
+        self.on.store(on, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn played(&self) -> u64 {
+        self.played.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn queue(&self, mishaps: impl IntoIterator<Item = Mishap>) {
+        let mishaps: Vec<_> = mishaps.into_iter().collect();
+        self.next().queue.extend(mishaps);
+    }
+
+    /// Whether a request is one of those that something can befall.
+    pub(super) fn is_meant(&self, head: &Parts, when: Option<&When>) -> bool {
+        let only = &self.settings.only;
+        let there = || Destination::of(&head.uri).is_some_and(|to| only.contains(&to));
+        (only.is_empty() || there()) && when.is_none_or(|when| when(head))
+    }
+
+    /// What befalls the request whose turn it is.
+    pub(super) fn draw(&self) -> Option<Drawn> {
+        let mut next = self.next();
+        let queued = next.queue.pop_front();
+        // Two numbers a request, whatever comes of them: the sequence is the seed's alone.
+        let (luck, lateness) = (next.luck.f64(), next.luck.f64());
+        drop(next);
+        let mishap = queued.or_else(|| self.settings.draw(luck))?;
+        let late = match mishap {
+            Mishap::Late(latency) => Some(latency.at(lateness)),
+            _ => None,
+        };
+        Some(Drawn { mishap, late })
+    }
+
+    /// Says that it happened, wherever somebody may look.
+    pub(super) fn note(&self, call: Option<&Call>, drawn: Drawn) {
+        self.played.fetch_add(1, Ordering::Relaxed);
+        let Drawn { mishap, late } = drawn;
+        let what = What::Chaos { mishap, late };
+        match call {
+            Some(call) => call.note(what),
+            None => telemetry::note(&Span::current(), &what),
+        }
+    }
+
+    fn next(&self) -> MutexGuard<'_, Next> {
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fate")
+            .field("settings", &self.settings)
+            .field("on", &self.is_on())
+            .field("played", &self.played())
+            .finish_non_exhaustive()
+    }
+}

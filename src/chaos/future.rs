@@ -1,0 +1,227 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Response, StatusCode};
+use http_body::Body;
+use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
+
+use super::fate::{Drawn, Fate};
+use super::{ChaosBody, Mishap};
+use crate::call::Call;
+use crate::error::BoxError;
+use crate::hop::Stage;
+use crate::hop::tracker;
+use crate::limit::Limit;
+
+pin_project! {
+    /// The future of [`ChaosService`](super::ChaosService).
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, R> {
+        #[pin]
+        state: State<F, R>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjected]
+    enum State<F, R> {
+        Untouched { #[pin] inner: F },
+        Sent { #[pin] inner: F, befalling: Befalling },
+        Unsent { befalling: Befalling },
+        // It has befallen; how it ends is known, and comes later.
+        Held { end: Box<Option<Answered<R>>>, until: Pin<Box<Sleep>> },
+        Done,
+    }
+}
+
+type Answered<R> = Result<Response<ChaosBody<R>>, BoxError>;
+
+/// What befalls a request, and whom to tell.
+pub(super) struct Befalling {
+    drawn: Drawn,
+    fate: Arc<Fate>,
+    call: Option<Call>,
+}
+
+/// What it comes to: the end, now or after a while.
+struct Fallen<R> {
+    end: Answered<R>,
+    after: Option<Duration>,
+}
+
+impl<F, R> ResponseFuture<F, R> {
+    pub(super) fn untouched(inner: F) -> Self {
+        let state = State::Untouched { inner };
+        Self { state }
+    }
+
+    pub(super) fn sent(inner: F, befalling: Befalling) -> Self {
+        let state = State::Sent { inner, befalling };
+        Self { state }
+    }
+
+    pub(super) fn unsent(befalling: Befalling) -> Self {
+        let state = State::Unsent { befalling };
+        Self { state }
+    }
+}
+
+impl<F, R, E> Future for ResponseFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+    E: Into<BoxError>,
+    R: Body,
+{
+    type Output = Answered<R>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.project().state;
+        loop {
+            let fallen = match state.as_mut().project() {
+                StateProjected::Untouched { inner } => {
+                    let answered = ready!(inner.poll(cx)).map_err(Into::into);
+                    answered.map(|answer| answer.map(ChaosBody::real)).into()
+                }
+                StateProjected::Sent { inner, befalling } => {
+                    match ready!(inner.poll(cx)).map_err(Into::into) {
+                        Ok(answer) => befalling.befall(answer),
+                        // A real failure came first.
+                        Err(error) => Err(error).into(),
+                    }
+                }
+                StateProjected::Unsent { befalling } => befalling.instead(),
+                StateProjected::Held { end, until } => {
+                    ready!(until.as_mut().poll(cx));
+                    let Some(end) = end.take() else {
+                        return Poll::Pending;
+                    };
+                    end.into()
+                }
+                StateProjected::Done => return Poll::Pending,
+            };
+            let Some(after) = fallen.after else {
+                state.set(State::Done);
+                return Poll::Ready(fallen.end);
+            };
+            state.set(State::Held {
+                end: Box::new(Some(fallen.end)),
+                until: Box::pin(sleep(after)),
+            });
+        }
+    }
+}
+
+impl Befalling {
+    pub(super) fn new(drawn: Drawn, fate: Arc<Fate>, call: Option<Call>) -> Self {
+        Self { drawn, fate, call }
+    }
+
+    /// Whether the request is really sent.
+    pub(super) fn needs_the_service(&self) -> bool {
+        let mishap = self.drawn.mishap;
+        !mishap.comes_before_sending() && !matches!(mishap, Mishap::Answer { .. })
+    }
+
+    /// Hands back the body that no connection took, as a transport does.
+    pub(super) fn give_back<B: Send + 'static>(&self, body: B) {
+        if let Some(call) = self
+            .call
+            .as_ref()
+            .filter(|_| self.drawn.mishap.comes_before_sending())
+        {
+            call.give_back(Box::new(body));
+        }
+    }
+
+    /// What happens to an answer that came.
+    fn befall<R: Body>(&self, answer: Response<R>) -> Fallen<R> {
+        let Drawn { mishap, late } = self.drawn;
+        if mishap == Mishap::BreakBody && answer.body().is_end_stream() {
+            return Ok(answer.map(ChaosBody::real)).into();
+        }
+        self.note();
+        match mishap {
+            Mishap::Late(_) => Fallen {
+                end: Ok(answer.map(ChaosBody::real)),
+                after: late,
+            },
+            Mishap::BreakBody => {
+                let broken = answer.map(|_lost| ChaosBody::broken(mishap.error()));
+                Ok(broken).into()
+            }
+            // A wait with an end, far behind every limit there is.
+            Mishap::Silence => Fallen {
+                end: Err(mishap.error()),
+                after: Some(Limit::MAX.get()),
+            },
+            _ => Err(mishap.error()).into(),
+        }
+    }
+
+    /// What happens in place of sending.
+    fn instead<R>(&self) -> Fallen<R> {
+        self.note();
+        let mishap = self.drawn.mishap;
+        let tracker = tracker::current();
+        let play = |stage| {
+            if let Some(tracker) = &tracker {
+                tracker.begin();
+                tracker.enter(stage);
+            }
+        };
+        match mishap {
+            Mishap::Answer {
+                status,
+                retry_after,
+            } => return Ok(made_up(status, retry_after)).into(),
+            Mishap::RefuseConnect | Mishap::SwallowConnect => play(Stage::Connect),
+            _ => play(Stage::Send),
+        }
+        let limit = || {
+            let limit = tracker.as_ref().map(|tracker| tracker.limits().connect());
+            limit.map_or(KERNEL_GIVES_UP, Limit::get)
+        };
+        Fallen {
+            end: Err(mishap.error()),
+            after: (mishap == Mishap::SwallowConnect).then(limit),
+        }
+    }
+
+    fn note(&self) {
+        self.fate.note(self.call.as_ref(), self.drawn);
+    }
+}
+
+impl<R> From<Answered<R>> for Fallen<R> {
+    fn from(end: Answered<R>) -> Self {
+        Self { end, after: None }
+    }
+}
+
+fn made_up<R>(status: StatusCode, retry_after: Option<Duration>) -> Response<ChaosBody<R>> {
+    let mut answer = Response::new(ChaosBody::text(MADE_UP));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    if let Some(wait) = retry_after {
+        let secs = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        headers.insert(RETRY_AFTER, secs.into());
+    }
+    answer
+}
+
+impl<F, R> fmt::Debug for ResponseFuture<F, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+const MADE_UP: &str = "chaos: this answer was made up, and the service was not asked\n";
+/// Where no attempt above brings a limit: six SYNs that nobody answers, on Linux.
+const KERNEL_GIVES_UP: Duration = Duration::from_secs(127);

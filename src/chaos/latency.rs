@@ -1,0 +1,140 @@
+use std::time::Duration;
+
+use crate::error::SettingError;
+use crate::limit::Limit;
+
+/// How late an answer is: a distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Latency(Shape);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Shape {
+    Between { least: Duration, most: Duration },
+    Tailed { median: Duration, p99: Duration },
+}
+
+impl Latency {
+    /// Any delay between these two is as likely as any other.
+    #[must_use]
+    pub const fn between(least: Duration, most: Duration) -> Self {
+        Self(Shape::Between { least, most })
+    }
+
+    /// Half of the delays are shorter than `median`, and one in a hundred is longer than `p99`: what
+    /// dashboards show of a service. Log-logistic, cut off where one in a thousand would be longer.
+    #[must_use]
+    pub const fn tailed(median: Duration, p99: Duration) -> Self {
+        Self(Shape::Tailed { median, p99 })
+    }
+
+    /// The delay that this luck, within [0, 1), stands for.
+    pub(super) fn at(self, luck: f64) -> Duration {
+        let secs = match self.0 {
+            Shape::Between { least, most } => {
+                least.as_secs_f64() + most.saturating_sub(least).as_secs_f64() * luck
+            }
+            Shape::Tailed { median, p99 } => {
+                let luck = luck.min(CUT_OFF);
+                let spread = p99.div_duration_f64(median).ln() / 99_f64.ln();
+                median.as_secs_f64() * (luck / (1.0 - luck)).powf(spread)
+            }
+        };
+        let most = Limit::MAX.get();
+        Duration::try_from_secs_f64(secs).map_or(most, |delay| delay.min(most))
+    }
+
+    pub(super) fn check(self) -> Result<(), SettingError> {
+        let (shorter, longer) = match self.0 {
+            Shape::Between { least, most } => (("least latency", least), ("most latency", most)),
+            Shape::Tailed { median, p99 } => {
+                if median.is_zero() {
+                    return Err(SettingError::out_of_range("median latency", median, RANGE));
+                }
+                (("median latency", median), ("p99 latency", p99))
+            }
+        };
+        if Limit::new(longer.1).is_err() {
+            return Err(SettingError::out_of_range(longer.0, longer.1, RANGE));
+        }
+        if shorter.1 > longer.1 {
+            return Err(SettingError::contradiction(shorter, longer));
+        }
+        Ok(())
+    }
+}
+
+const RANGE: &str = "0s (not included) to 86400s";
+/// A tail without an end would hold an answer back for days, once in a lifetime.
+const CUT_OFF: f64 = 0.999;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLIS: fn(u64) -> Duration = Duration::from_millis;
+
+    fn about(delay: Duration, millis: u64) -> bool {
+        delay.abs_diff(MILLIS(millis)) < MILLIS(1)
+    }
+
+    #[test]
+    fn uniform_delays_go_from_one_end_to_the_other() {
+        let latency = Latency::between(MILLIS(100), MILLIS(300));
+        for (luck, millis) in [(0.0, 100), (0.5, 200), (0.999_999, 300)] {
+            assert!(about(latency.at(luck), millis), "{luck}");
+        }
+        assert_eq!(Latency::between(MILLIS(5), MILLIS(5)).at(0.7), MILLIS(5));
+    }
+
+    #[test]
+    fn tail_goes_through_median_and_p99_and_has_an_end() {
+        let latency = Latency::tailed(MILLIS(200), MILLIS(3_000));
+        for (luck, millis) in [(0.0, 0), (0.5, 200), (0.99, 3_000)] {
+            assert!(
+                about(latency.at(luck), millis),
+                "{luck} {:?}",
+                latency.at(luck)
+            );
+        }
+        assert_eq!(latency.at(CUT_OFF), latency.at(1.0 - f64::EPSILON));
+        assert!(latency.at(CUT_OFF) < MILLIS(12_000));
+        let steep = Latency::tailed(Duration::from_nanos(1), Limit::MAX.get());
+        assert_eq!(steep.at(CUT_OFF), Limit::MAX.get());
+    }
+
+    #[test]
+    fn latency_that_makes_no_sense_is_refused_by_name_and_value() {
+        let day = Limit::MAX.get();
+        for (latency, said) in [
+            (
+                Latency::between(MILLIS(2), MILLIS(1)),
+                "least latency of 2ms is longer than the most latency of 1ms",
+            ),
+            (
+                Latency::between(MILLIS(0), MILLIS(0)),
+                "most latency of 0ns is not within 0s",
+            ),
+            (
+                Latency::between(MILLIS(0), day * 2),
+                "most latency of 172800s is not within 0s",
+            ),
+            (
+                Latency::tailed(MILLIS(0), MILLIS(1)),
+                "median latency of 0ns is not within 0s",
+            ),
+            (
+                Latency::tailed(MILLIS(3), MILLIS(1)),
+                "median latency of 3ms is longer than the p99 latency of 1ms",
+            ),
+            (
+                Latency::tailed(MILLIS(3), day * 2),
+                "p99 latency of 172800s is not within 0s",
+            ),
+        ] {
+            let refused = latency.check().unwrap_err().to_string();
+            assert!(refused.starts_with(said), "{refused}");
+        }
+        assert!(Latency::between(MILLIS(0), day).check().is_ok());
+        assert!(Latency::tailed(MILLIS(1), MILLIS(1)).check().is_ok());
+    }
+}

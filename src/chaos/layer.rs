@@ -1,0 +1,175 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use http::request::Parts;
+use http::{Request, Response};
+use http_body::Body;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::fate::{Fate, When};
+use super::future::{Befalling, ResponseFuture};
+use super::{ChaosBody, Mishap, Settings};
+use crate::call::Call;
+use crate::error::{BoxError, SettingError};
+
+/// Lets mishaps befall the requests that pass it: see [the module](super).
+///
+/// Clones, and the services of clones, share the sequence, the queue and the switch.
+///
+/// # Example
+///
+/// A test in which the first answer is lost, without a socket and on a paused clock:
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
+/// use sevenhops::{Effect, Hop, StandardLayer};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let chaos = ChaosLayer::new(Settings::new(0))?;
+/// let service = ServiceBuilder::new()
+///     .layer(StandardLayer::new(Duration::from_secs(10))?)
+///     .layer(chaos.clone()) // right above the transport
+///     .service(service_fn(async |_request: http::Request<String>| {
+///         Ok::<_, std::io::Error>(http::Response::new(String::from("charged")))
+///     }));
+///
+/// chaos.on_request([Mishap::LoseAnswer])?;
+/// let charge = http::Request::post("https://api.test/v1/charges").body(String::new())?;
+/// let error = service.oneshot(charge).await.unwrap_err();
+/// assert_eq!((error.hop(), error.effect()), (Some(Hop::Server), Effect::Possible));
+/// # Ok(()) }
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropping the future drops what is under way below.
+#[derive(Clone)]
+pub struct ChaosLayer {
+    fate: Arc<Fate>,
+    when: Option<Arc<When>>,
+}
+
+impl ChaosLayer {
+    /// Lets befall what these settings say; switched on.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a setting is out of range, naming it and its value.
+    pub fn new(settings: Settings) -> Result<Self, SettingError> {
+        settings.check()?;
+        Ok(Self {
+            fate: Arc::new(Fate::new(settings)),
+            when: None,
+        })
+    }
+
+    /// Lets things befall only the requests of which this function says so. Others use up neither luck
+    /// nor queue.
+    #[must_use]
+    pub fn when(mut self, meant: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
+        self.when = Some(Arc::new(meant));
+        self
+    }
+
+    /// Queues what befalls the next requests, one each, before anything is left to luck.
+    ///
+    /// # Errors
+    ///
+    /// Fails if something about a mishap is out of range, naming it and its value; then none is queued.
+    pub fn on_request(
+        &self,
+        mishaps: impl IntoIterator<Item = Mishap>,
+    ) -> Result<(), SettingError> {
+        let mishaps: Vec<_> = mishaps.into_iter().collect();
+        mishaps.iter().try_for_each(|mishap| mishap.check())?;
+        self.fate.queue(mishaps);
+        Ok(())
+    }
+
+    /// Switches it on or off for all clones. Off, requests pass untouched, and use up neither luck nor
+    /// queue.
+    pub fn switch(&self, on: bool) {
+        self.fate.switch(on);
+    }
+
+    /// Whether it is on.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.fate.is_on()
+    }
+
+    /// How many mishaps have befallen so far.
+    #[must_use]
+    pub fn played(&self) -> u64 {
+        self.fate.played()
+    }
+}
+
+impl<S> Layer<S> for ChaosLayer {
+    type Service = ChaosService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        ChaosService {
+            inner,
+            chaos: self.clone(),
+        }
+    }
+}
+
+impl fmt::Debug for ChaosLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChaosLayer")
+            .field("fate", &self.fate)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The service of [`ChaosLayer`].
+#[derive(Clone, Debug)]
+pub struct ChaosService<S> {
+    inner: S,
+    chaos: ChaosLayer,
+}
+
+impl<S, B, R> Service<Request<B>> for ChaosService<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Error: Into<BoxError>,
+    B: Send + 'static,
+    R: Body<Data: Buf, Error: Into<BoxError>>,
+{
+    type Response = Response<ChaosBody<R>>;
+    type Error = BoxError;
+    type Future = ResponseFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let ChaosLayer { fate, when } = &self.chaos;
+        if !fate.is_on() {
+            return ResponseFuture::untouched(self.inner.call(request));
+        }
+        let (head, body) = request.into_parts();
+        let meant = fate.is_meant(&head, when.as_deref());
+        let drawn = meant.then(|| fate.draw()).flatten();
+        let call = drawn.and_then(|_| Call::of(&head.extensions));
+        let request = Request::from_parts(head, body);
+        let Some(drawn) = drawn else {
+            return ResponseFuture::untouched(self.inner.call(request));
+        };
+        let befalling = Befalling::new(drawn, Arc::clone(fate), call);
+        if befalling.needs_the_service() {
+            return ResponseFuture::sent(self.inner.call(request), befalling);
+        }
+        befalling.give_back(request.into_body());
+        ResponseFuture::unsent(befalling)
+    }
+}

@@ -1,0 +1,154 @@
+use super::Mishap;
+use crate::destination::Destination;
+use crate::error::SettingError;
+
+/// What befalls how many requests, and whose.
+///
+/// Plain values: they are checked once, by [`ChaosLayer::new`](super::ChaosLayer::new).
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
+///
+/// let settings = Settings::new(1).mishap(Mishap::LoseAnswer, 0.7).mishap(Mishap::Silence, 0.4);
+/// let refused = ChaosLayer::new(settings).unwrap_err();
+/// assert_eq!(refused.to_string(), "sum of the chaos rates of 1.1 is not within 0 to 1");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub(super) seed: u64,
+    mishaps: Vec<(Mishap, f64)>,
+    pub(super) only: Vec<Destination>,
+}
+
+impl Settings {
+    /// No mishaps yet. The same seed makes the same sequence of them.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            mishaps: Vec::new(),
+            only: Vec::new(),
+        }
+    }
+
+    /// Lets this befall so large a share of the attempts: 0 to 1. At most one befalls an attempt, so the
+    /// rates of all mishaps add up to at most 1.
+    #[must_use]
+    pub fn mishap(mut self, mishap: Mishap, rate: f64) -> Self {
+        self.mishaps.push((mishap, rate));
+        self
+    }
+
+    /// Befalls requests to this destination, and to others only if they are named too.
+    #[must_use]
+    pub fn only(mut self, destination: Destination) -> Self {
+        self.only.push(destination);
+        self
+    }
+
+    pub(super) fn check(&self) -> Result<(), SettingError> {
+        let mut sum = 0.0;
+        for (mishap, rate) in &self.mishaps {
+            mishap.check()?;
+            if !(0.0..=1.0).contains(rate) {
+                return Err(SettingError::out_of_range("chaos rate", rate, RANGE));
+            }
+            sum += rate;
+        }
+        if sum > 1.0 + ROUNDING {
+            let field = "sum of the chaos rates";
+            return Err(SettingError::out_of_range(field, sum, RANGE));
+        }
+        Ok(())
+    }
+
+    /// What this luck, within [0, 1), stands for.
+    pub(super) fn draw(&self, luck: f64) -> Option<Mishap> {
+        let mut sum = 0.0;
+        let drawn = self.mishaps.iter().find(|(_, rate)| {
+            sum += rate;
+            luck < sum
+        });
+        drawn.map(|(mishap, _)| *mishap)
+    }
+}
+
+const RANGE: &str = "0 to 1";
+/// 0.7 + 0.2 + 0.1 is not quite 1.
+const ROUNDING: f64 = 1e-9;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::StatusCode;
+
+    use super::super::Latency;
+    use super::*;
+
+    #[test]
+    fn luck_is_cut_into_shares_of_the_rates() {
+        let settings = Settings::new(0)
+            .mishap(Mishap::RefuseConnect, 0.25)
+            .mishap(Mishap::BreakBody, 0.0)
+            .mishap(Mishap::LoseAnswer, 0.5);
+        for (luck, drawn) in [
+            (0.0, Some(Mishap::RefuseConnect)),
+            (0.249, Some(Mishap::RefuseConnect)),
+            (0.25, Some(Mishap::LoseAnswer)),
+            (0.749, Some(Mishap::LoseAnswer)),
+            (0.75, None),
+            (0.999, None),
+        ] {
+            assert_eq!(settings.draw(luck), drawn, "{luck}");
+        }
+        assert_eq!(Settings::new(0).draw(0.0), None);
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused_by_name_and_value() {
+        let minute = Duration::from_secs(60);
+        let redirect = Mishap::Answer {
+            status: StatusCode::FOUND,
+            retry_after: None,
+        };
+        let late = Mishap::Late(Latency::between(minute, minute / 2));
+        for (mishap, rate, said) in [
+            (
+                Mishap::Silence,
+                -0.1,
+                "chaos rate of -0.1 is not within 0 to 1",
+            ),
+            (
+                Mishap::Silence,
+                1.5,
+                "chaos rate of 1.5 is not within 0 to 1",
+            ),
+            (
+                Mishap::Silence,
+                f64::NAN,
+                "chaos rate of NaN is not within 0 to 1",
+            ),
+            (
+                redirect,
+                0.1,
+                "chaos status of 302 is not within 400 to 599",
+            ),
+            (
+                late,
+                0.1,
+                "least latency of 60s is longer than the most latency of 30s",
+            ),
+        ] {
+            let refused = Settings::new(0).mishap(mishap, rate).check().unwrap_err();
+            assert_eq!(refused.to_string(), said);
+        }
+        let whole = Settings::new(0)
+            .mishap(Mishap::Silence, 0.8)
+            .mishap(Mishap::LoseAnswer, 0.1)
+            .mishap(Mishap::BreakBody, 0.1);
+        assert!(whole.check().is_ok());
+    }
+}

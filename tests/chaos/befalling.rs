@@ -1,0 +1,390 @@
+//! Each mishap through the standard stack, on a clock that stands still.
+
+use std::error::Error as _;
+use std::io::ErrorKind;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use sevenhops::chaos::{ChaosLayer, ChaosService, Latency, Mishap, Settings};
+use sevenhops::guard::retry;
+use sevenhops::hop::{Outcome, What};
+use sevenhops::limit::Waited;
+use sevenhops::{Effect, Error, Hop, Kind, StandardService};
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt, service_fn};
+
+use crate::mock::{Mock, Step, request, saying, standard, status, steady};
+
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+/// Nothing is left to luck.
+pub(crate) fn quiet() -> ChaosLayer {
+    ChaosLayer::new(Settings::new(0)).unwrap()
+}
+
+fn stack(
+    retry: retry::Settings,
+    chaos: &ChaosLayer,
+    mock: &Mock,
+) -> StandardService<ChaosService<Mock>> {
+    standard(retry).layer(chaos.layer(mock.clone()))
+}
+
+/// One attempt, and what became of it: the error, and how often the service was asked.
+async fn once(method: Method, mishap: Mishap) -> (Error, usize) {
+    let (chaos, mock) = (quiet(), Mock::new([saying(200, "charged")]));
+    chaos.on_request([mishap]).unwrap();
+    let service = stack(steady().attempts(1), &chaos, &mock);
+    let failed = match service.oneshot(request(method)).await {
+        Err(error) => error,
+        Ok(response) => {
+            let timeline = response.body().timeline().clone();
+            let read = response.into_body().collect().await;
+            read.map(|body| panic!("{body:?}\n{timeline}")).unwrap_err()
+        }
+    };
+    assert_eq!(chaos.played(), 1);
+    (failed, mock.count())
+}
+
+#[tokio::test(start_paused = true)]
+async fn mishap_is_named_by_its_hop_and_its_effect_is_the_truth() {
+    let late = Mishap::Late(Latency::between(SECS(60), SECS(60)));
+    for (mishap, hop, kind, effect, asked) in [
+        (
+            Mishap::RefuseConnect,
+            Hop::Connect,
+            Kind::Refused,
+            Effect::None,
+            0,
+        ),
+        (
+            Mishap::SwallowConnect,
+            Hop::Connect,
+            Kind::Timeout,
+            Effect::None,
+            0,
+        ),
+        (
+            Mishap::BreakConnection,
+            Hop::Send,
+            Kind::Closed,
+            Effect::None,
+            0,
+        ),
+        (late, Hop::Server, Kind::Timeout, Effect::Possible, 1),
+        (
+            Mishap::LoseAnswer,
+            Hop::Server,
+            Kind::Closed,
+            Effect::Possible,
+            1,
+        ),
+        (
+            Mishap::Silence,
+            Hop::Server,
+            Kind::Timeout,
+            Effect::Possible,
+            1,
+        ),
+        (
+            Mishap::BreakBody,
+            Hop::Receive,
+            Kind::Incomplete,
+            Effect::Done,
+            1,
+        ),
+    ] {
+        let (error, count) = once(Method::POST, mishap).await;
+        let found = (error.hop(), error.kind(), error.effect(), count);
+        assert_eq!(
+            found,
+            (Some(hop), kind, effect, asked),
+            "{mishap:?}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_that_was_made_up_is_judged_by_its_status() {
+    let gone = Mishap::Answer {
+        status: StatusCode::BAD_GATEWAY,
+        retry_after: None,
+    };
+    for (mishap, hop, kind, effect) in [
+        (
+            Mishap::throttled(SECS(7)),
+            Hop::Server,
+            Kind::Throttled,
+            Effect::None,
+        ),
+        (
+            Mishap::unavailable(),
+            Hop::Server,
+            Kind::Unavailable,
+            Effect::Possible,
+        ),
+        (gone, Hop::Gateway, Kind::BadGateway, Effect::Possible),
+    ] {
+        let (chaos, mock) = (quiet(), Mock::default());
+        chaos.on_request([mishap]).unwrap();
+        let service = stack(steady().attempts(1), &chaos, &mock);
+        let response = service.oneshot(request(Method::POST)).await.unwrap();
+        let wait = response.headers().get("retry-after").cloned();
+        assert_eq!(wait.is_some(), kind == Kind::Throttled);
+        let outcome = response.body().timeline().attempts()[0].outcome;
+        let status = Some(response.status());
+        let expired = None;
+        let judged = Outcome::Failed {
+            hop: Some(hop),
+            kind,
+            effect,
+            expired,
+            status,
+        };
+        assert_eq!(outcome, judged);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.starts_with(b"chaos: "));
+        assert_eq!(mock.count(), 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_whole_seconds_and_is_waited_for() {
+    let (chaos, mock) = (quiet(), Mock::default());
+    let wait = Duration::from_millis(6_001);
+    chaos.on_request([Mishap::throttled(wait)]).unwrap();
+    let start = Instant::now();
+    let response = stack(steady(), &chaos, &mock)
+        .oneshot(request(Method::POST))
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    let waited = start.elapsed();
+    assert!((SECS(7)..SECS(8)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
+    for mishap in [
+        Mishap::RefuseConnect,
+        Mishap::SwallowConnect,
+        Mishap::BreakConnection,
+    ] {
+        let (chaos, mock) = (quiet(), Mock::default());
+        chaos.on_request([mishap]).unwrap();
+        // No copy is kept: the body has to come back.
+        let service = standard(steady()).replay_with(|_: &Full<Bytes>| None);
+        let service = service.layer(chaos.layer(mock.clone()));
+        let response = service.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!(response.body().timeline().attempt_count(), 2, "{mishap:?}");
+        let [asked] = &mock.asked()[..] else {
+            panic!("asked once, after {mishap:?}")
+        };
+        assert_eq!(asked.body, "amount=100");
+    }
+    // What a real answer was given to was taken.
+    let (chaos, mock) = (quiet(), Mock::default());
+    chaos.on_request([Mishap::throttled(SECS(1))]).unwrap();
+    let service = standard(steady()).replay_with(|_: &Full<Bytes>| None);
+    let service = service.layer(chaos.layer(mock.clone()));
+    let response = service.oneshot(request(Method::POST)).await.unwrap();
+    assert_eq!(response.status(), 429);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_answer_is_repeated_only_where_that_is_safe() {
+    for (method, attempts, asked) in [(Method::POST, 1, 1), (Method::PUT, 2, 2)] {
+        let (chaos, mock) = (quiet(), Mock::default());
+        chaos.on_request([Mishap::LoseAnswer]).unwrap();
+        let result = stack(steady(), &chaos, &mock)
+            .oneshot(request(method.clone()))
+            .await;
+        let made = match &result {
+            Ok(response) => response.body().timeline().attempt_count(),
+            Err(error) => error.attempts(),
+        };
+        assert_eq!((made, mock.count()), (attempts, asked), "{method}");
+        assert_eq!(result.is_ok(), method == Method::PUT);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_end_with_the_limit_of_their_hop() {
+    for (mishap, limit, expired) in [
+        (
+            Mishap::SwallowConnect,
+            SECS(2) + SECS(1) / 2,
+            Waited::Connect,
+        ),
+        (Mishap::Silence, SECS(5), Waited::Attempt),
+    ] {
+        let start = Instant::now();
+        let (error, _) = once(Method::POST, mishap).await;
+        assert_eq!(error.expired(), Some(expired), "{error:?}");
+        assert_eq!(start.elapsed(), limit);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn swallowed_connect_ends_without_an_attempt_above_it_too() {
+    let chaos = quiet();
+    chaos.on_request([Mishap::SwallowConnect]).unwrap();
+    let start = Instant::now();
+    let error = chaos
+        .layer(Mock::default())
+        .oneshot(request(Method::GET))
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "chaos: connect swallowed, on purpose");
+    assert_eq!(start.elapsed(), SECS(127));
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_answer_is_the_real_one() {
+    let (chaos, mock) = (quiet(), Mock::new([saying(201, "charged")]));
+    let late = Latency::between(SECS(1), SECS(2));
+    chaos.on_request([Mishap::Late(late)]).unwrap();
+    let start = Instant::now();
+    let response = stack(steady(), &chaos, &mock)
+        .oneshot(request(Method::POST))
+        .await
+        .unwrap();
+    let took = start.elapsed();
+    assert!((SECS(1)..SECS(2)).contains(&took), "{took:?}");
+    assert_eq!(response.status(), 201);
+    let note = response.body().timeline().notes().remove(0);
+    let What::Chaos {
+        late: Some(late), ..
+    } = note.what
+    else {
+        panic!("{note:?}")
+    };
+    assert!(took.abs_diff(late) <= Duration::from_millis(1));
+    assert_eq!(
+        response.into_body().collect().await.unwrap().to_bytes(),
+        "charged"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_takes_it_for_a_real_failure() {
+    let (error, _) = once(Method::POST, Mishap::LoseAnswer).await;
+    let timeline = error.timeline().unwrap();
+    let [note] = &timeline.notes()[..] else {
+        panic!("{timeline}")
+    };
+    let lost = What::Chaos {
+        mishap: Mishap::LoseAnswer,
+        late: None,
+    };
+    assert_eq!((note.attempts, &note.what), (1, &lost));
+    let drawn = timeline.to_string();
+    assert!(
+        drawn.contains("  chaos: answer lost, on purpose\n"),
+        "{drawn}"
+    );
+    let cause = error.source().unwrap().to_string();
+    assert_eq!(cause, "chaos: answer lost, on purpose");
+}
+
+#[tokio::test(start_paused = true)]
+async fn real_failure_that_comes_first_is_the_one_that_is_told() {
+    let (chaos, mock) = (quiet(), Mock::new([Step::Fail(ErrorKind::UnexpectedEof)]));
+    chaos.on_request([Mishap::Silence]).unwrap();
+    let service = stack(steady().attempts(1), &chaos, &mock);
+    let error = service.oneshot(request(Method::POST)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Closed);
+    assert_eq!(
+        (chaos.played(), error.timeline().unwrap().notes().len()),
+        (0, 0)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_without_a_body_has_none_to_break_off() {
+    let (chaos, mock) = (quiet(), Mock::new([status(204)]));
+    chaos.on_request([Mishap::BreakBody]).unwrap();
+    let service = stack(steady(), &chaos, &mock);
+    let response = service.oneshot(request(Method::POST)).await.unwrap();
+    assert!(response.into_body().collect().await.is_ok());
+    assert_eq!(chaos.played(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancel_while_it_waits_is_a_cancellation() {
+    for mishap in [Mishap::SwallowConnect, Mishap::Silence] {
+        let (chaos, mock) = (quiet(), Mock::default());
+        chaos.on_request([mishap]).unwrap();
+        let (ended, outcomes) = std::sync::mpsc::channel();
+        let standard = standard(steady()).on_end(move |timeline| {
+            ended.send(timeline.outcome()).unwrap();
+        });
+        let service = standard.layer(chaos.layer(mock.clone()));
+        let mut call = Box::pin(service.oneshot(request(Method::POST)));
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(call.as_mut().poll(&mut context).is_pending());
+        assert_eq!(chaos.played(), 1);
+        drop(call);
+        assert_eq!(outcomes.recv().unwrap(), Some(Outcome::Cancelled));
+    }
+}
+
+#[tokio::test]
+async fn switched_off_or_not_meant_not_a_byte_is_changed() {
+    let real = || {
+        service_fn(async |request: Request<Full<Bytes>>| {
+            let (head, body) = request.into_parts();
+            let mut response = Response::new(body);
+            *response.headers_mut() = head.headers;
+            *response.extensions_mut() = head.extensions;
+            *response.version_mut() = http::Version::HTTP_2;
+            Ok::<_, std::io::Error>(response)
+        })
+    };
+    let off = quiet();
+    off.switch(false);
+    let elsewhere = Settings::new(0).only("https://other.test".parse().unwrap());
+    let elsewhere = ChaosLayer::new(elsewhere).unwrap();
+    let never = quiet().when(|head| head.method == Method::GET);
+    for chaos in [off, elsewhere, never] {
+        chaos.on_request([Mishap::RefuseConnect]).unwrap();
+        let mut request = request(Method::POST);
+        request.extensions_mut().insert("mine");
+        let response = chaos.layer(real()).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.version(), http::Version::HTTP_2);
+        assert_eq!(response.headers()["authorization"], "Bearer canary");
+        assert_eq!(response.headers().len(), 1);
+        assert_eq!(response.extensions().get::<&str>(), Some(&"mine"));
+        let body = response.into_body();
+        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(10));
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "amount=100");
+        assert_eq!(chaos.played(), 0);
+    }
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test(start_paused = true)]
+async fn note_is_written_with_the_timeline() {
+    let late = Mishap::Late(Latency::between(SECS(60), SECS(60)));
+    for (mishap, written) in [
+        (
+            Mishap::LoseAnswer,
+            serde_json::json!({"attempts": 1, "at_us": 0, "what": "chaos", "mishap": "lose_answer"}),
+        ),
+        (
+            late,
+            serde_json::json!({
+                "attempts": 1, "at_us": 0, "what": "chaos", "mishap": "late", "late_us": 60_000_000,
+            }),
+        ),
+    ] {
+        let (error, _) = once(Method::POST, mishap).await;
+        let notes = serde_json::to_value(error.timeline().unwrap()).unwrap();
+        assert_eq!(notes["notes"], serde_json::json!([written]));
+    }
+}

@@ -1,0 +1,113 @@
+//! What is left to luck: shares, seeds, whose turn it is.
+
+use std::time::Duration;
+
+use http::{Method, Request};
+use http_body_util::Full;
+use sevenhops::chaos::{ChaosLayer, Latency, Mishap, Settings};
+use tower::{Layer, ServiceExt};
+
+use super::befalling::quiet;
+use crate::mock::{Mock, request};
+
+const REQUESTS: usize = 10_000;
+
+fn settings(seed: u64) -> Settings {
+    Settings::new(seed)
+        .mishap(Mishap::RefuseConnect, 0.02)
+        .mishap(Mishap::LoseAnswer, 0.05)
+        .mishap(Mishap::unavailable(), 0.10)
+}
+
+/// What became of so many requests, a letter each.
+async fn letters(chaos: &ChaosLayer, requests: usize) -> String {
+    let service = chaos.layer(Mock::default());
+    let mut letters = String::new();
+    for _ in 0..requests {
+        let answered = service.clone().oneshot(request(Method::GET)).await;
+        letters.push(match answered {
+            Ok(answer) if answer.status() == 503 => 'a',
+            Ok(_) => '.',
+            Err(error) if error.to_string().contains("refused") => 'r',
+            Err(_) => 'l',
+        });
+    }
+    letters
+}
+
+#[tokio::test(start_paused = true)]
+async fn rates_are_shares_of_the_requests() {
+    let chaos = ChaosLayer::new(settings(4711)).unwrap();
+    let letters = letters(&chaos, REQUESTS).await;
+    for (letter, expected) in [('r', 200), ('l', 500), ('a', 1_000), ('.', 8_300)] {
+        let found = letters.matches(letter).count();
+        // Four standard deviations of the binomial distribution.
+        let share = expected as f64 / REQUESTS as f64;
+        let spread = (expected as f64 * (1.0 - share)).sqrt() * 4.0;
+        assert!(
+            found.abs_diff(expected) as f64 <= spread,
+            "{letter}: {found}"
+        );
+    }
+    assert_eq!(
+        chaos.played() as usize,
+        REQUESTS - letters.matches('.').count()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn same_seed_is_the_same_sequence_and_another_is_another() {
+    let run = async |seed| letters(&ChaosLayer::new(settings(seed)).unwrap(), 500).await;
+    assert_eq!(run(1).await, run(1).await);
+    assert_ne!(run(1).await, run(2).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_meant_uses_up_no_luck() {
+    let all = letters(&ChaosLayer::new(settings(3)).unwrap(), 200).await;
+    let chaos = ChaosLayer::new(settings(3).only("https://api.test".parse().unwrap())).unwrap();
+    let chaos = chaos.when(|head| head.method == Method::GET);
+    let mut meant = String::new();
+    for at in 0..200 {
+        chaos.switch(false);
+        letters(&chaos, at % 3).await;
+        chaos.switch(true);
+        let elsewhere = Request::get("https://other.test/").body(Full::default());
+        for stranger in [request(Method::POST), elsewhere.unwrap()] {
+            let service = chaos.layer(Mock::default());
+            assert_eq!(service.oneshot(stranger).await.unwrap().status(), 200);
+        }
+        meant += &letters(&chaos, 1).await;
+    }
+    assert_eq!(meant, all);
+}
+
+#[tokio::test(start_paused = true)]
+async fn queue_comes_before_luck_for_all_clones() {
+    let chaos = ChaosLayer::new(Settings::new(0).mishap(Mishap::unavailable(), 1.0)).unwrap();
+    let queued = [Mishap::LoseAnswer, Mishap::RefuseConnect];
+    chaos.clone().on_request(queued).unwrap();
+    assert_eq!(letters(&chaos, 4).await, "lraa");
+    assert!(chaos.is_on());
+    chaos.clone().switch(false);
+    assert!(!chaos.is_on());
+    assert_eq!(letters(&chaos, 2).await, "..");
+}
+
+#[test]
+fn queue_takes_all_or_nothing() {
+    let chaos = quiet();
+    let minute = Duration::from_secs(60);
+    let wrong = Mishap::Late(Latency::tailed(minute, minute / 2));
+    let refused = chaos.on_request([Mishap::Silence, wrong]).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "median latency of 60s is longer than the p99 latency of 30s"
+    );
+    let service = chaos.layer(Mock::default());
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    let answer = runtime
+        .unwrap()
+        .block_on(service.oneshot(request(Method::GET)));
+    assert_eq!(answer.unwrap().status(), 200);
+}

@@ -1,0 +1,88 @@
+//! Amid the client's own transport: what was played is on the wire, or is not.
+
+use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
+use sevenhops::hop::Stage;
+use sevenhops::testing::FaultServer;
+use sevenhops::{Client, Effect, Hop, Kind};
+
+use super::befalling::quiet;
+use crate::net::{Net, url};
+
+fn client(net: &Net, chaos: &ChaosLayer) -> Client {
+    net.builder().chaos(chaos.clone()).build().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_said_to_be_unsent_is_not_on_the_wire() {
+    let (net, chaos) = (Net::new().await, quiet());
+    let server = FaultServer::builder().start().await.unwrap();
+    let client = client(&net, &chaos);
+    chaos
+        .on_request([Mishap::RefuseConnect, Mishap::BreakConnection])
+        .unwrap();
+    let post = || client.post(url(&server, "http")).body("amount=100");
+    for (hop, kind) in [(Hop::Connect, Kind::Refused), (Hop::Send, Kind::Closed)] {
+        let error = post().no_retry().send().await.unwrap_err();
+        let found = (error.hop(), error.kind(), error.effect());
+        assert_eq!(found, (Some(hop), kind, Effect::None));
+        assert_eq!(server.connections(), 0);
+    }
+    chaos.on_request([Mishap::RefuseConnect]).unwrap();
+    let response = post().send().await.unwrap();
+    assert_eq!(response.timeline().unwrap().attempt_count(), 2);
+    assert_eq!(server.requests()[0].body, "amount=100");
+    assert_eq!(server.requests_seen(), 1);
+}
+
+#[tokio::test]
+async fn lost_answer_was_one_to_a_request_that_arrived_whole() {
+    let (net, chaos) = (Net::new().await, quiet());
+    let server = FaultServer::builder().start().await.unwrap();
+    let client = client(&net, &chaos);
+    chaos.on_request([Mishap::LoseAnswer]).unwrap();
+    let post = client.post(url(&server, "http")).body("amount=100");
+    let error = post.send().await.unwrap_err();
+    assert_eq!(
+        (error.hop(), error.kind()),
+        (Some(Hop::Server), Kind::Closed)
+    );
+    assert_eq!(error.effect(), Effect::Possible);
+    assert!(server.requests()[0].body_complete);
+    let rows = &error.timeline().unwrap().attempts()[0].rows;
+    let stages: Vec<_> = rows.iter().map(|row| row.stage).collect();
+    assert_eq!(
+        stages,
+        [Stage::Dns, Stage::Connect, Stage::Send, Stage::Wait]
+    );
+}
+
+#[tokio::test]
+async fn body_that_broke_off_leaves_the_effect_done_and_is_received_again() {
+    let (net, chaos) = (Net::new().await, quiet());
+    let server = FaultServer::builder().start().await.unwrap();
+    let client = client(&net, &chaos);
+    chaos.on_request([Mishap::BreakBody]).unwrap();
+    let response = client.post(url(&server, "http")).send().await.unwrap();
+    let error = response.bytes().await.unwrap_err();
+    let found = (error.hop(), error.kind(), error.effect());
+    assert_eq!(found, (Some(Hop::Receive), Kind::Incomplete, Effect::Done));
+
+    chaos.on_request([Mishap::BreakBody]).unwrap();
+    let whole = client.get(url(&server, "http")).fetch_bytes().await;
+    assert_eq!(whole.unwrap(), r#"{"ok":true}"#);
+    assert_eq!(server.requests_seen(), 3);
+}
+
+#[tokio::test]
+async fn without_mishaps_a_client_amid_chaos_is_a_client() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let chaos = ChaosLayer::new(Settings::new(0).mishap(Mishap::Silence, 1.0)).unwrap();
+    let client = client(&net, &chaos);
+    chaos.switch(false);
+    for _ in 0..2 {
+        let response = client.get(url(&server, "http")).send().await.unwrap();
+        assert_eq!(response.text().await.unwrap(), r#"{"ok":true}"#);
+    }
+    assert_eq!((server.connections(), chaos.played()), (1, 0));
+}
