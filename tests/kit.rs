@@ -5,10 +5,12 @@
 mod kit {
     mod client;
 
+    mod assertions;
     mod connections;
     mod http1;
     mod http2;
     mod ports;
     mod proxy;
+    mod recorder;
     mod tls;
 }

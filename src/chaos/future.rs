@@ -145,6 +145,10 @@ impl Befalling {
         if mishap == Mishap::BreakBody && answer.body().is_end_stream() {
             return Ok(answer.map(ChaosBody::real)).into();
         }
+        if let Some(tracker) = tracker::current() {
+            // A service that is not ours, and answers at once, has entered nothing.
+            tracker.waiting();
+        }
         self.note();
         match mishap {
             Mishap::Late(_) => Fallen {

@@ -1,31 +1,26 @@
-//! Faults on real sockets: for this crate's tests, and for yours.
+//! Faults to test against: for this crate's tests, and for yours.
+//!
+//! The [`guide`] shows three complete tests.
 //!
 //! # Example
 //!
-//! A service that takes the request and closes without a byte, then recovers:
+//! A service that takes a charge and closes without a word:
 //!
 //! ```
+//! use std::time::Duration;
 //! use sevenhops::testing::{FaultServer, Reply};
-//! use tokio::io::{AsyncReadExt, AsyncWriteExt};
-//! use tokio::net::TcpStream;
+//! use sevenhops::{Client, assert_effect, assert_hop};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> std::io::Result<()> {
-//! let server = FaultServer::builder().start().await?;
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let server = FaultServer::start().await?;
+//! let client = Client::builder(Duration::from_secs(10)).build()?;
+//!
 //! server.on_request([Reply::CloseAfterRequest]);
-//!
-//! async fn call(server: &FaultServer) -> std::io::Result<String> {
-//!     let mut client = TcpStream::connect(server.addr()).await?;
-//!     let request = b"GET /v1/charges HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-//!     client.write_all(request).await?;
-//!     let mut answer = String::new();
-//!     client.read_to_string(&mut answer).await?;
-//!     Ok(answer)
-//! }
-//!
-//! assert_eq!(call(&server).await?, "");
-//! assert!(call(&server).await?.ends_with(r#"{"ok":true}"#));
-//! assert_eq!(server.requests_seen(), 2);
+//! let error = client.post(server.url("/v1/charges")).send().await.unwrap_err();
+//! assert_hop!(error, Server, Closed);
+//! assert_effect!(error, Possible);
+//! assert_eq!(server.requests_seen(), 1); // not sent again: it may have happened
 //! assert_eq!(server.requests()[0].path(), "/v1/charges");
 //! # Ok(())
 //! # }
@@ -42,10 +37,13 @@
 //! | a port that refuses | [`ClosedPort`] |
 //! | a port that swallows SYNs | [`BlackHole`] |
 //! | certificates, client certificates | [`Authority`], [`Identity`] |
+//! | a name: none, moved, silent, truncated | [`ScriptedDns`] with [`Script`] |
 //! | a connection: silence, RST, TLS faults | [`FaultServer::on_connection`] with [`ConnFault`] |
 //! | a request: silence, RST, garbage, HTTP/2 faults | [`FaultServer::on_request`] with [`Reply`] |
+//! | a service that a mock plays (`wiremock`), behind such a network | [`FaultServerBuilder::upstream`] |
 //! | an answer kept back | [`Gate`] |
 //! | a proxy | [`ProxyServer`] |
+//! | a network without sockets, on a paused clock | [`ChaosLayer`](crate::chaos::ChaosLayer) |
 //!
 //! # Defaults
 //!
@@ -54,24 +52,32 @@
 //! # What it reports
 //!
 //! Requests as they were seen ([`FaultServer::requests`]), and counts to wait on
-//! ([`FaultServer::wait_until`]), so that no test has to sleep.
+//! ([`FaultServer::wait_until`]), so that no test has to sleep. What the calls went through is kept by a
+//! [`Recorder`], and asserted by [`assert_hop!`](crate::assert_hop) and
+//! [`assert_effect!`](crate::assert_effect).
 //!
 //! # Trade-offs
 //!
-//! Everything happens on loopback sockets in real time, which costs the length of every limit that is
-//! to run out: some tens of milliseconds are plenty. [`BlackHole`] works on Linux only.
+//! Everything on sockets happens on loopback in real time, which costs the length of every limit that is
+//! to run out: some tens of milliseconds are plenty. [`BlackHole`] works on Linux only. What is no header
+//! panics where it is given ([`Answer::header`]); nothing else does.
 //!
 //! # How people get it wrong
 //!
-//! A paused clock: tokio moves it on whenever the runtime is idle, and waiting for a socket is idle, so
-//! that every limit runs out at once. And sleeping "until the server has it": wait for the count.
+//! A paused clock with sockets: tokio moves it on whenever the runtime is idle, and waiting for a socket
+//! is idle, so that every limit runs out at once. And sleeping "until the server has it": wait for the
+//! count.
 
+mod assertions;
 mod authority;
 mod black_hole;
 mod closed_port;
 mod dns;
 mod gate;
+#[doc = include_str!("../../docs/testing.md")]
+pub mod guide {}
 mod proxy;
+mod recorder;
 mod server;
 mod socks;
 
@@ -80,12 +86,15 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpSocket;
 
+#[doc(hidden)]
+pub use self::assertions::{Chain, Suspect, check_effect, check_hop};
 pub use self::authority::{Authority, Identity};
 pub use self::black_hole::BlackHole;
 pub use self::closed_port::ClosedPort;
 pub use self::dns::{Query, RecordType, Script, ScriptedDns, Soa, Transport};
 pub use self::gate::Gate;
 pub use self::proxy::{ProxyServer, ProxyServerBuilder};
+pub use self::recorder::Recorder;
 pub use self::server::{Answer, ConnFault, FaultServer, FaultServerBuilder, Reply, Seen, Stats};
 
 fn socket_for(addr: SocketAddr) -> io::Result<TcpSocket> {

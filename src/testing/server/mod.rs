@@ -12,6 +12,7 @@ mod reply;
 mod upstream;
 mod wire;
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ pub(super) use self::upstream::forward;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> std::io::Result<()> {
-/// let server = FaultServer::builder().start().await?;
+/// let server = FaultServer::start().await?;
 /// server.on_connection([ConnFault::ResetAtOnce]); // the first connection; the second behaves
 /// server.on_request([Reply::CloseAfterRequest]); // the first request; the second is answered
 ///
@@ -74,7 +75,16 @@ pub struct FaultServer {
 }
 
 impl FaultServer {
-    /// Begins a plain HTTP/1.1 server on a free port of 127.0.0.1.
+    /// Starts a plain HTTP/1.1 server on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// Fails when no port is free.
+    pub async fn start() -> io::Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// Begins a server that is to speak TLS or HTTP/2, or to stand at an address of its own.
     pub fn builder() -> FaultServerBuilder {
         FaultServerBuilder::new()
     }

@@ -1,0 +1,21 @@
+//! The tests of the guide run, and stand in it to the letter.
+
+// `cfg(test)` tells clippy that the modules below are tests, too.
+#[cfg(test)]
+mod guide {
+    mod lost_answer;
+    mod moving;
+    mod patience;
+
+    #[test]
+    fn guide_holds_the_tests_that_run() {
+        let guide = include_str!("../docs/testing.md");
+        for test in [
+            include_str!("guide/lost_answer.rs"),
+            include_str!("guide/patience.rs"),
+            include_str!("guide/moving.rs"),
+        ] {
+            assert!(guide.contains(&format!("\n```rust\n{test}```\n")), "{test}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+use std::time::Duration;
+
+use sevenhops::testing::{FaultServer, Recorder, Reply};
+use sevenhops::{Client, Error, assert_effect, assert_hop};
+use wiremock::matchers::{method, path};
+use wiremock::{Mock, MockServer, ResponseTemplate};
+
+/// What is tested: the part of your program that calls the API.
+struct Payments {
+    client: Client,
+    base: String,
+    honours_keys: bool,
+}
+
+impl Payments {
+    async fn charge(&self, order: &str) -> Result<String, Error> {
+        let charge = self.client.post(format!("{}/v1/charges", self.base));
+        let charge = charge.form(&[("amount", "100"), ("order", order)]);
+        let answer = charge.honours_keys(self.honours_keys).send().await?;
+        answer.error_for_status()?.text().await
+    }
+}
+
+#[tokio::test]
+async fn lost_answer_is_no_second_charge() {
+    // wiremock is the service; the fault server in front of it is the network.
+    let service = MockServer::start().await;
+    Mock::given(method("POST"))
+        .and(path("/v1/charges"))
+        .respond_with(ResponseTemplate::new(201).set_body_string("ch_1"))
+        .mount(&service)
+        .await;
+    let network = FaultServer::builder().upstream(*service.address());
+    let network = network.start().await.unwrap();
+
+    let recorder = Recorder::new(); // prints every call if this test fails
+    let client = Client::builder(Duration::from_secs(10)).on_end(recorder.listener());
+    let mut payments = Payments {
+        client: client.build().unwrap(),
+        base: network.url(""),
+        honours_keys: false,
+    };
+    assert_eq!(payments.charge("4710").await.unwrap(), "ch_1");
+
+    // The request arrives, the connection closes, and nobody knows: not sent again.
+    network.on_request([Reply::CloseAfterRequest]);
+    let error = payments.charge("4711").await.unwrap_err();
+    assert_hop!(error, Server, Closed);
+    assert_effect!(error, Possible);
+    assert_eq!(network.requests_seen(), 2);
+
+    // A service that honours keys gets the same key again.
+    payments.honours_keys = true;
+    network.on_request([Reply::CloseAfterRequest]);
+    assert_eq!(payments.charge("4712").await.unwrap(), "ch_1");
+    let [_, _, lost, repeated] = &network.requests()[..] else {
+        panic!("one charge too many, or too few")
+    };
+    assert_eq!(
+        lost.headers["idempotency-key"],
+        repeated.headers["idempotency-key"]
+    );
+    assert_eq!(recorder.wait_for(3).await[2].attempt_count(), 2);
+}

@@ -1,0 +1,46 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use sevenhops::testing::{Answer, FaultServer, Script, ScriptedDns};
+use sevenhops::{Client, assert_effect, assert_hop};
+
+/// A record that may not be remembered.
+fn at(address: Ipv4Addr) -> Script {
+    Script::addresses([address.into()]).ttl(0)
+}
+
+#[tokio::test]
+async fn service_that_moves_is_followed_and_one_that_is_gone_is_told() {
+    let (blue, green) = (Ipv4Addr::LOCALHOST, Ipv4Addr::new(127, 0, 0, 2));
+    let old = FaultServer::start().await.unwrap();
+    let port = old.addr().port();
+    let new = FaultServer::builder().address(SocketAddr::from((green, port)));
+    let new = new.start().await.unwrap();
+    new.default_reply(Answer::json(r#"{"moved":true}"#));
+
+    let dns = ScriptedDns::start().await.unwrap();
+    let client = Client::builder(Duration::from_secs(10)).resolver(dns.resolver());
+    let client = client.build().unwrap();
+    let url = format!("http://api.test:{port}/v1/charges");
+
+    dns.set("api.test", at(blue));
+    client.get(&url).fetch_bytes().await.unwrap();
+
+    // The connection to the old address is open, and works, and is not used.
+    dns.set("api.test", at(green));
+    let moved = client.get(&url).fetch_bytes().await.unwrap();
+    assert_eq!(moved, r#"{"moved":true}"#);
+    assert_eq!((old.requests_seen(), new.requests_seen()), (1, 1));
+
+    // The new one dies: nothing is sent, so the call is repeated, and fails without effect.
+    new.stop().await;
+    let error = client.post(&url).send().await.unwrap_err();
+    assert_hop!(error, Connect, Refused);
+    assert_effect!(error, None);
+    assert_eq!(error.attempts(), 3);
+
+    // A name that does not exist will not exist in a second either.
+    let error = client.post("http://typo.test/").send().await.unwrap_err();
+    assert_hop!(error, Dns, NotFound);
+    assert_eq!(error.attempts(), 1);
+}

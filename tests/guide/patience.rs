@@ -1,0 +1,55 @@
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
+use sevenhops::{StandardLayer, assert_effect, assert_hop};
+use tokio::time::Instant;
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+
+/// The service, without a socket.
+async fn service(_request: Request<Full<Bytes>>) -> Result<Response<Full<Bytes>>, Infallible> {
+    Ok(Response::new(Full::from("ch_1")))
+}
+
+fn charge() -> Request<Full<Bytes>> {
+    let charge = Request::post("https://api.test/v1/charges");
+    charge.body(Full::from("amount=100")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn patience_is_what_the_server_asks_for_and_the_deadline_allows() {
+    let network = ChaosLayer::new(Settings::new(0)).unwrap();
+    let client = ServiceBuilder::new()
+        .layer(StandardLayer::new(Duration::from_secs(10)).unwrap())
+        .service(network.layer(service_fn(service)));
+
+    // Throttled: the charge waits for as long as the server asks, and is made.
+    let start = Instant::now();
+    let asked = Duration::from_secs(4);
+    network.on_request([Mishap::throttled(asked)]).unwrap();
+    let response = client.clone().oneshot(charge()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert!(start.elapsed() >= asked);
+
+    // It asks for more than there is: no wait is begun that cannot be ended.
+    let start = Instant::now();
+    let asked = Duration::from_secs(30);
+    network.on_request([Mishap::throttled(asked)]).unwrap();
+    let response = client.clone().oneshot(charge()).await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+
+    // Nobody listens, then nobody answers: the first is repeated, the second is not.
+    network
+        .on_request([Mishap::RefuseConnect, Mishap::Silence])
+        .unwrap();
+    let start = Instant::now();
+    let error = client.clone().oneshot(charge()).await.unwrap_err();
+    assert_hop!(error, Server, Timeout);
+    assert_effect!(error, Possible);
+    assert_eq!(error.attempts(), 2);
+    assert!(start.elapsed() <= Duration::from_secs(10));
+}
