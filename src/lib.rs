@@ -41,13 +41,16 @@
 //! [`http::Request`]. An [`Operation`] is the same around what is no request: an SDK's call, a query, a
 //! message for a queue.
 //!
+//! [`chaos`] lets some of the requests of a staging environment fail on purpose, right above the
+//! transport.
+//!
 //! # Features
 //!
 //! `client` (on by default) is the client, the transport and the resolver; without it the layers
 //! remain. `doh` asks name servers over TLS and HTTPS. `har` writes timelines for the network panel of a
 //! browser. `otel` is OpenTelemetry: propagation, links, metrics. `serde` reads [`Settings`] from a file and
 //! turns timelines into data. `middleware` and `hyper` get the stack under SDKs that take those: see [`sdk`].
-//! `testing` is the fault server and the scripted name server of this crate's own tests.
+//! `testing` is the kit of this crate's own tests: a fault server, a scripted name server, assertions and a guide.
 #![cfg_attr(
     not(feature = "client"),
     expect(

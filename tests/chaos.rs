@@ -5,6 +5,7 @@
 mod chaos {
     mod befalling;
     mod luck;
+    mod telling;
     mod wire;
 }
 #[cfg(test)]

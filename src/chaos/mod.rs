@@ -50,13 +50,15 @@
 //! # What it reports
 //!
 //! Every mishap is a note in the call's timeline ([`What::Chaos`](crate::hop::What::Chaos)), an event
-//! `chaos` on its span (a warning), and the cause of the error: nobody takes it for a real failure. An
-//! answer that was made up says so in its body.
+//! `chaos` on its span (a warning), and the cause of the error; an answer that was made up says so in its
+//! body. Nobody takes it for a real failure.
 //!
 //! # Trade-offs
 //!
 //! It needs nothing that the crate does not need anyway and no feature, so that staging runs the
 //! binary that production runs; switched off it costs a look at a flag, and left out nothing at all.
+//!
+//! Names and certificates do not fail here: for them there is the kit (`testing`, feature `testing`).
 //!
 //! A lost answer takes as long as the answer took: the request is really sent. A mishap of the network
 //! is played above the transport: addresses are not set aside, connections not closed for it.

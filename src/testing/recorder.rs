@@ -89,8 +89,7 @@ impl fmt::Display for Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let calls = self.timelines().len();
-            eprintln!("{calls} calls were over by then:\n{self}");
+            eprintln!("calls over by then: {}\n{self}", self.timelines().len());
         }
     }
 }

@@ -1,6 +1,5 @@
 //! Each mishap through the standard stack, on a clock that stands still.
 
-use std::error::Error as _;
 use std::io::ErrorKind;
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -25,7 +24,7 @@ pub(crate) fn quiet() -> ChaosLayer {
     ChaosLayer::new(Settings::new(0)).unwrap()
 }
 
-fn stack(
+pub(crate) fn stack(
     retry: retry::Settings,
     chaos: &ChaosLayer,
     mock: &Mock,
@@ -34,7 +33,7 @@ fn stack(
 }
 
 /// One attempt, and what became of it: the error, and how often the service was asked.
-async fn once(method: Method, mishap: Mishap) -> (Error, usize) {
+pub(crate) async fn once(method: Method, mishap: Mishap) -> (Error, usize) {
     let (chaos, mock) = (quiet(), Mock::new([saying(200, "charged")]));
     chaos.on_request([mishap]).unwrap();
     let service = stack(steady().attempts(1), &chaos, &mock);
@@ -271,27 +270,6 @@ async fn late_answer_is_the_real_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_takes_it_for_a_real_failure() {
-    let (error, _) = once(Method::POST, Mishap::LoseAnswer).await;
-    let timeline = error.timeline().unwrap();
-    let [note] = &timeline.notes()[..] else {
-        panic!("{timeline}")
-    };
-    let lost = What::Chaos {
-        mishap: Mishap::LoseAnswer,
-        late: None,
-    };
-    assert_eq!((note.attempts, &note.what), (1, &lost));
-    let drawn = timeline.to_string();
-    assert!(
-        drawn.contains("  chaos: answer lost, on purpose\n"),
-        "{drawn}"
-    );
-    let cause = error.source().unwrap().to_string();
-    assert_eq!(cause, "chaos: answer lost, on purpose");
-}
-
-#[tokio::test(start_paused = true)]
 async fn real_failure_that_comes_first_is_the_one_that_is_told() {
     let (chaos, mock) = (quiet(), Mock::new([Step::Fail(ErrorKind::UnexpectedEof)]));
     chaos.on_request([Mishap::Silence]).unwrap();
@@ -364,27 +342,5 @@ async fn switched_off_or_not_meant_not_a_byte_is_changed() {
         assert_eq!(http_body::Body::size_hint(&body).exact(), Some(10));
         assert_eq!(body.collect().await.unwrap().to_bytes(), "amount=100");
         assert_eq!(chaos.played(), 0);
-    }
-}
-
-#[cfg(feature = "serde")]
-#[tokio::test(start_paused = true)]
-async fn note_is_written_with_the_timeline() {
-    let late = Mishap::Late(Latency::between(SECS(60), SECS(60)));
-    for (mishap, written) in [
-        (
-            Mishap::LoseAnswer,
-            serde_json::json!({"attempts": 1, "at_us": 0, "what": "chaos", "mishap": "lose_answer"}),
-        ),
-        (
-            late,
-            serde_json::json!({
-                "attempts": 1, "at_us": 0, "what": "chaos", "mishap": "late", "late_us": 60_000_000,
-            }),
-        ),
-    ] {
-        let (error, _) = once(Method::POST, mishap).await;
-        let notes = serde_json::to_value(error.timeline().unwrap()).unwrap();
-        assert_eq!(notes["notes"], serde_json::json!([written]));
     }
 }

@@ -68,7 +68,7 @@ fn waterfalls_are_printed_when_the_test_fails_and_only_then() {
     assert!(passed && !said.contains("attempt 1"), "{said}");
     let (passed, said) = run(&[ASKED]);
     assert!(!passed && said.contains("as asked"), "{said}");
-    let printed = "1 calls were over by then:\nGET https://api.test/asked\n  status 200 after ";
+    let printed = "calls over by then: 1\nGET https://api.test/asked\n  status 200 after ";
     assert!(said.contains(printed), "{said}");
     assert!(said.contains("\n  attempt 1 · status 200\n"), "{said}");
 }

@@ -98,7 +98,19 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
         known("_effect", Some(effect.as_str().into()));
         known("_error_type", attempt.outcome.error_type().map(Value::from));
     }
+    known("_chaos", befallen(timeline, attempt));
     entry
+}
+
+/// What befell the attempt on purpose.
+fn befallen(timeline: &Timeline, attempt: &Attempt) -> Option<Value> {
+    let mut notes = timeline.notes().into_iter();
+    notes.find_map(|note| match note.what {
+        What::Chaos { mishap, .. } if note.attempts as usize == attempt.number => {
+            Some(mishap.as_str().into())
+        }
+        _ => None,
+    })
 }
 
 fn request(timeline: &Timeline, attempt: &Attempt) -> Value {

@@ -35,8 +35,9 @@ pub(crate) use self::headers::{Kept, keep_request, keep_response};
 ///
 /// An entry for each attempt, in the order in which they began, and one for a call that ended before
 /// its first. A wait before an attempt is part of what its entry was `blocked` for. `_hop`, `_kind`,
-/// `_effect` and `_error_type` say how it failed, `_service_ms` how long the service says that it took,
-/// `_connectionId` (this end's port, under Chromium's name for it) which connections are the same.
+/// `_effect` and `_error_type` say how it failed, `_chaos` what befell it on purpose, `_service_ms` how
+/// long the service says that it took, `_connectionId` (this end's port, under Chromium's name for it)
+/// which connections are the same.
 ///
 /// URLs come without userinfo and query. There are no bodies, and no headers unless
 /// [`Options::keep_headers`](crate::Options::keep_headers) asks for them.

@@ -1,0 +1,69 @@
+//! Every form in which a timeline is told says what was done on purpose.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use http::Method;
+use sevenhops::chaos::{Latency, Mishap};
+use sevenhops::hop::What;
+use tower::ServiceExt;
+
+use super::befalling::{once, quiet, stack};
+use crate::mock::{Mock, request, status, steady};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn nobody_takes_it_for_a_real_failure() {
+    let (error, _) = once(Method::POST, Mishap::LoseAnswer).await;
+    let timeline = error.timeline().unwrap();
+    let [note] = &timeline.notes()[..] else {
+        panic!("{timeline}")
+    };
+    let lost = What::Chaos {
+        mishap: Mishap::LoseAnswer,
+        late: None,
+    };
+    assert_eq!((note.attempts, &note.what), (1, &lost));
+    let drawn = timeline.to_string();
+    assert!(
+        drawn.contains("  chaos: answer lost, on purpose\n"),
+        "{drawn}"
+    );
+    let cause = error.source().unwrap().to_string();
+    assert_eq!(cause, "chaos: answer lost, on purpose");
+}
+
+#[cfg(feature = "serde")]
+#[tokio::test(start_paused = true)]
+async fn note_is_written_with_the_timeline() {
+    let late = Mishap::Late(Latency::between(MINUTE, MINUTE));
+    for (mishap, written) in [
+        (
+            Mishap::LoseAnswer,
+            serde_json::json!({"attempts": 1, "at_us": 0, "what": "chaos", "mishap": "lose_answer"}),
+        ),
+        (
+            late,
+            serde_json::json!({
+                "attempts": 1, "at_us": 0, "what": "chaos", "mishap": "late", "late_us": 60_000_000,
+            }),
+        ),
+    ] {
+        let (error, _) = once(Method::POST, mishap).await;
+        let notes = serde_json::to_value(error.timeline().unwrap()).unwrap();
+        assert_eq!(notes["notes"], serde_json::json!([written]));
+    }
+}
+
+#[cfg(feature = "har")]
+#[tokio::test(start_paused = true)]
+async fn archive_says_which_attempt_it_befell() {
+    let (chaos, mock) = (quiet(), Mock::new([status(200), status(503)]));
+    chaos.on_request([Mishap::LoseAnswer]).unwrap();
+    let service = stack(steady(), &chaos, &mock);
+    let response = service.oneshot(request(Method::PUT)).await.unwrap();
+    let har = serde_json::to_value(response.body().timeline().to_har()).unwrap();
+    let said = [0, 1, 2].map(|at| har["log"]["entries"][at]["_chaos"].as_str());
+    assert_eq!(said, [Some("lose_answer"), None, None]);
+}
