@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
+use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use sevenhops::chaos::{ChaosLayer, ChaosService, Latency, Mishap, Settings};
 use sevenhops::guard::retry;
@@ -283,6 +284,18 @@ async fn real_failure_that_comes_first_is_the_one_that_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn body_that_breaks_off_is_not_at_its_end_before() {
+    let (chaos, mock) = (quiet(), Mock::new([saying(200, "charged")]));
+    chaos.on_request([Mishap::BreakBody]).unwrap();
+    let service = chaos.layer(mock);
+    let answer = service.oneshot(request(Method::GET)).await.unwrap();
+    let mut body = answer.into_body();
+    assert!(!body.is_end_stream());
+    assert!(body.frame().await.unwrap().is_err());
+    assert!(body.is_end_stream() && body.frame().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
 async fn answer_without_a_body_has_none_to_break_off() {
     let (chaos, mock) = (quiet(), Mock::new([status(204)]));
     chaos.on_request([Mishap::BreakBody]).unwrap();
@@ -339,7 +352,7 @@ async fn switched_off_or_not_meant_not_a_byte_is_changed() {
         assert_eq!(response.headers().len(), 1);
         assert_eq!(response.extensions().get::<&str>(), Some(&"mine"));
         let body = response.into_body();
-        assert_eq!(http_body::Body::size_hint(&body).exact(), Some(10));
+        assert_eq!(body.size_hint().exact(), Some(10));
         assert_eq!(body.collect().await.unwrap().to_bytes(), "amount=100");
         assert_eq!(chaos.played(), 0);
     }

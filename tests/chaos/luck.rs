@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{Method, Request};
 use http_body_util::Full;
 use sevenhops::chaos::{ChaosLayer, Latency, Mishap, Settings};
+use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
 use super::befalling::quiet;
@@ -110,4 +111,16 @@ fn queue_takes_all_or_nothing() {
         .unwrap()
         .block_on(service.oneshot(request(Method::GET)));
     assert_eq!(answer.unwrap().status(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_answers_are_late_by_the_distribution() {
+    let second = Duration::from_secs(1);
+    let late = Mishap::Late(Latency::between(second, second * 3));
+    let chaos = ChaosLayer::new(Settings::new(5).mishap(late, 1.0)).unwrap();
+    let start = Instant::now();
+    letters(&chaos, REQUESTS).await;
+    let mean = start.elapsed().as_secs_f64() / REQUESTS as f64;
+    // Four standard errors of the mean: 2 s / √12 / √10,000 each; and timers wait for whole milliseconds.
+    assert!((mean - 2.0).abs() < 0.024, "{mean}");
 }

@@ -1,12 +1,18 @@
 //! Every form in which a timeline is told says what was done on purpose.
 
 use std::error::Error as _;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Method;
 use sevenhops::chaos::{Latency, Mishap};
 use sevenhops::hop::What;
-use tower::ServiceExt;
+use tower::{Layer as _, ServiceExt};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use super::befalling::{once, quiet, stack};
 use crate::mock::{Mock, request, status, steady};
@@ -66,4 +72,38 @@ async fn archive_says_which_attempt_it_befell() {
     let har = serde_json::to_value(response.body().timeline().to_har()).unwrap();
     let said = [0, 1, 2].map(|at| har["log"]["entries"][at]["_chaos"].as_str());
     assert_eq!(said, [Some("lose_answer"), None, None]);
+}
+
+/// Counts the warnings that say "chaos".
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl Visit for &Warnings {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" && format!("{value:?}") == "chaos" {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<S: Subscriber> tracing_subscriber::Layer<S> for Warnings {
+    fn on_event(&self, event: &Event<'_>, _cx: Context<'_, S>) {
+        if *event.metadata().level() == Level::WARN {
+            event.record(&mut &*self);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscriber_is_told_without_a_call_around_it_too() {
+    let warnings = Warnings::default();
+    let subscriber = tracing_subscriber::registry().with(warnings.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let chaos = quiet();
+    chaos.on_request([Mishap::RefuseConnect]).unwrap();
+    let alone = chaos.layer(Mock::default());
+    alone.oneshot(request(Method::GET)).await.unwrap_err();
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
+    once(Method::POST, Mishap::Silence).await;
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 2);
 }
