@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use http::StatusCode;
+use tracing::span;
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 
 use super::*;
+use crate::call::Call;
 use crate::limit::Limits;
 
 fn tracker() -> Tracker {
@@ -147,4 +151,33 @@ fn first_failure_is_the_one_that_is_kept() {
     tracker.finish();
     assert_eq!(tracker.failure(), Some(first));
     assert_eq!(tracker.open(), None);
+}
+
+#[test]
+fn stage_that_is_told_of_after_the_end_opens_no_span() {
+    #[derive(Clone, Default)]
+    struct Open(Arc<AtomicU32>);
+    impl<S: tracing::Subscriber> Layer<S> for Open {
+        fn on_new_span(&self, _: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn on_close(&self, _: span::Id, _: Context<'_, S>) {
+            self.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    let open = Open::default();
+    let count = || open.0.load(Ordering::Relaxed);
+    let subscriber = tracing_subscriber::registry().with(open.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        let limits = Limits::new(Duration::from_secs(10)).unwrap();
+        let mut request = http::Request::new(());
+        let call = Call::begin(&mut request, limits.attempt());
+        let spans = AttemptSpans::new(&call, (request.method(), request.uri()), 0);
+        let tracker = Tracker::new(limits, spans, clock::now());
+        assert_eq!(count(), 1);
+        tracker.finish();
+        // The connection's task left the send a moment before, and tells of the wait now.
+        tracker.spans().open(Stage::Wait);
+        assert_eq!(count(), 0);
+    });
 }

@@ -119,13 +119,24 @@ impl AttemptSpans {
     /// A stage was entered.
     pub(crate) fn open(&self, stage: Stage) {
         let Some(listening) = &self.0 else { return };
-        let span = stage_span(stage, &self.attempt());
+        let attempt = self.attempt();
+        if attempt.is_disabled() {
+            // The connection's task was about to say so when the attempt ended.
+            return;
+        }
+        let span = stage_span(stage, &attempt);
         let link = listening
             .propagator
             .as_ref()
             .filter(|_| stage == Stage::Connect)
             .and_then(|propagator| propagator.link(&span));
         let mut open = lock(&listening.open);
+        if open.attempt.is_disabled() {
+            // It ended just now. What is to close closes outside of the lock, and in order.
+            drop(open);
+            drop(span);
+            return;
+        }
         let before = open.stages[stage as usize].replace(span);
         let before = (before, link.map(|link| open.set_up.replace(link)));
         drop(open);
