@@ -73,13 +73,33 @@ impl Connections {
 
 #[cfg(feature = "otel")]
 impl Connections {
-    /// How many of them the kernel still holds. Those that it does not are forgotten.
-    pub(super) fn open(&self, established: &HashSet<Ends>) -> usize {
+    /// How many of them the kernel still holds, by the list it gave when it was `asked`. Those that it does
+    /// not are forgotten, but for what was made since.
+    pub(super) fn open(&self, established: &HashSet<Ends>, asked: Instant) -> usize {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|local, made| established.contains(&(*local, made.peer)));
+        known.retain(|local, made| made.at >= asked || established.contains(&(*local, made.peer)));
         known.len()
     }
 }
 
 /// More than a pool keeps to one address; what is forgotten only has no age.
 const MOST_CONNECTIONS: usize = 1_024;
+
+#[cfg(all(test, feature = "otel"))]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_made_while_the_kernel_is_asked_is_not_forgotten() {
+        let connections = Connections::default();
+        let (local, peer): (SocketAddr, SocketAddr) =
+            (([127, 0, 0, 1], 1).into(), ([127, 0, 0, 1], 2).into());
+        let asked = clock::now();
+        connections.made((local, peer), None, None);
+        assert_eq!(connections.open(&HashSet::new(), asked), 1);
+        assert!(connections.used(local).is_some());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(connections.open(&HashSet::new(), clock::now()), 0);
+        assert!(connections.used(local).is_none());
+    }
+}

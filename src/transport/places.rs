@@ -73,6 +73,7 @@ impl Places {
 impl Places {
     /// How many connections are open to each destination; nothing where that cannot be known.
     pub(super) fn open_connections(&self) -> Vec<(Destination, u64)> {
+        let asked = clock::now();
         let Some(established) = sockets::established() else {
             return Vec::new();
         };
@@ -82,7 +83,10 @@ impl Places {
                 let held = inside.clients.values();
                 held.map(|held| held.connections.clone()).collect()
             };
-            let open = held.iter().map(|held| held.open(&established) as u64).sum();
+            let open = held
+                .iter()
+                .map(|held| held.open(&established, asked) as u64)
+                .sum();
             (destination.clone(), open)
         })
     }
