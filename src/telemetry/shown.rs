@@ -49,10 +49,12 @@ pub(super) fn full_url(uri: &Uri) -> String {
     }
     if let Some(query) = uri.query() {
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-            Some((name, _)) => format!("{name}=REDACTED"),
-            // A parameter without a value is one itself.
+            // Where there is no value, the name may be one, and what follows it the end of its base64.
+            Some((name, value)) if !value.trim_end_matches('=').is_empty() => {
+                format!("{name}=REDACTED")
+            }
             None if pair.is_empty() => String::new(),
-            None => "REDACTED".to_owned(),
+            _ => "REDACTED".to_owned(),
         });
         shown.push('?');
         shown.push_str(&pairs.collect::<Vec<_>>().join("&"));
@@ -93,6 +95,10 @@ mod tests {
                 "https://REDACTED:REDACTED@api.test:8443/v1?key=REDACTED&b=REDACTED",
             ),
             ("https://api.test/v1?canary", "https://api.test/v1?REDACTED"),
+            (
+                "https://api.test/v1?canary==",
+                "https://api.test/v1?REDACTED",
+            ),
             ("https://api.test/v1?", "https://api.test/v1?"),
             (
                 "https://api.test/v1?a=canary=canary&&b",
