@@ -11,6 +11,8 @@ use sevenhops::telemetry::METRICS;
 use sevenhops::telemetry::otel::Metrics;
 use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
 use sevenhops::{Client, StandardLayer};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 use tower::{Layer as _, ServiceExt};
 
 use crate::mock::{Mock, Step, status};
@@ -134,6 +136,30 @@ async fn good_call_is_counted_at_every_hop() {
     let origin = format!("https://api.test:{port}");
     let here = ("sevenhops.destination", origin.as_str());
     assert_eq!(sum("sevenhops.budget.left", &[here]), 100);
+}
+
+#[tokio::test]
+async fn connection_whose_handshake_was_left_is_no_set_up() {
+    let net = Net::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let call = client(&net)
+        .get(format!("https://127.0.0.1:{port}/"))
+        .send();
+    let hello = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_u8().await.unwrap();
+        stream
+    };
+    tokio::select! {
+        _ = call => panic!("nobody answers it"),
+        _ = hello => {}
+    }
+    let here = ("server.port", port.as_str());
+    assert_eq!(sum("sevenhops.call.duration", &[here]), 1);
+    let connect = [here, ("sevenhops.hop", "connect")];
+    assert_eq!(sum("sevenhops.hop.duration", &connect), 1);
+    assert_eq!(sum("sevenhops.connection.setup.duration", &[here]), 0);
 }
 
 #[tokio::test]

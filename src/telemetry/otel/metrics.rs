@@ -137,7 +137,11 @@ impl Metrics {
             let kind = match row.end {
                 RowEnd::Left => None,
                 RowEnd::Failed(kind) => Some(KeyValue::new("sevenhops.kind", kind.as_str())),
-                RowEnd::Open | RowEnd::Abandoned => continue,
+                RowEnd::Open | RowEnd::Abandoned => {
+                    // A connection whose TLS was left never stood.
+                    set_up = set_up.filter(|_| row.stage != Stage::Tls);
+                    continue;
+                }
             };
             let seconds = row.duration.as_secs_f64();
             let mut about = to.server();
