@@ -21,7 +21,8 @@ mod tests {
     use sevenhops::limit::Limits;
     use sevenhops::testing::Reply;
     use sevenhops::{
-        AttemptLayer, BreakerLayer, Destination, Effect, Hop, RedirectLayer, RetryLayer, Transport,
+        AttemptLayer, BreakerLayer, Destination, Effect, Hop, Operation, RedirectLayer, RetryLayer,
+        Transport,
     };
     use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -56,6 +57,30 @@ mod tests {
         let error = service.oneshot(put).await.unwrap_err();
         assert_eq!(server.requests_seen(), 3);
         assert_eq!(error.effect(), Effect::Possible, "{error}");
+    }
+
+    // Transport without AttemptLayer, in an operation.
+    #[tokio::test]
+    async fn request_that_failed_in_an_operation_does_not_give_up_the_next_one() {
+        let net = Net::new().await;
+        let server = net.http2().await;
+        server.on_request([Reply::CloseAfterRequest]);
+        let transport = Transport::builder(Limits::new(SECS(10)).unwrap())
+            .tls(net.authority.client_config())
+            .resolver(net.dns.resolver())
+            .build()
+            .unwrap();
+        let get = async || {
+            let get = Request::get(url(&server, "https")).body(Full::new(Bytes::new()));
+            transport.clone().oneshot(get.unwrap()).await
+        };
+        let operation = Operation::new("api", SECS(10)).unwrap();
+        let run = operation.run(async |_| {
+            get().await.unwrap_err();
+            Ok(get().await?.status())
+        });
+        assert_eq!(run.await.unwrap(), 200);
+        assert_eq!(server.requests_seen(), 2);
     }
 
     #[tokio::test(start_paused = true)]

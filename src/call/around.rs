@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 use super::Call;
 use crate::hop::Effect;
+#[cfg(feature = "client")]
+use crate::hop::tracker;
 use crate::hop::tracker::Tracker;
 
 tokio::task_local! {
@@ -47,6 +49,15 @@ impl Around {
             }
         });
     }
+}
+
+/// The attempt of one request that is being polled right here. That of an operation is none: it may make
+/// many requests, and one that is given up or was taken says nothing of the next.
+#[cfg(feature = "client")]
+pub(crate) fn attempt_of_request() -> Option<Arc<Tracker>> {
+    let is_operations =
+        |tracker: &Arc<Tracker>| AROUND.try_with(|around| Arc::ptr_eq(&around.attempt, tracker));
+    tracker::current().filter(|tracker| !is_operations(tracker).unwrap_or(false))
 }
 
 /// What the calls in an attempt may have done, as far as the operation is concerned: of a part of it that

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 
 use self::open::Ears;
 
+#[cfg(feature = "client")]
+pub(crate) use self::around::attempt_of_request;
 pub(crate) use self::around::{Around, effect_of_calls};
 pub(crate) use self::asked::Asked;
 pub(crate) use self::key::KeyMark;

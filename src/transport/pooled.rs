@@ -27,6 +27,7 @@ use super::look_up::{given, look_up};
 use super::names::Names;
 use super::send::{Abandon, settled};
 use super::target::{dial, invalid, speakable};
+use crate::call::attempt_of_request;
 use crate::clock;
 use crate::destination::Origin;
 use crate::error::{BoxError, Error};
@@ -158,7 +159,7 @@ where
         let inner = std::mem::replace(&mut self.inner, next);
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
-            if let Some(tracker) = tracker::current() {
+            if let Some(tracker) = attempt_of_request() {
                 return send(&shared, inner, request, &tracker).await;
             }
             let tracker = alone(&shared.names.limits);

@@ -23,6 +23,7 @@ use super::book::{Fared, share};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::{Place, Visit};
 use super::target::{Dial, Target, speakable};
+use crate::call::attempt_of_request;
 use crate::clock;
 use crate::dns::{Filter, SecondLook};
 use crate::error::{BoxError, Error};
@@ -39,7 +40,7 @@ where
     B::Data: Into<Bytes> + Send,
     B::Error: Into<BoxError>,
 {
-    if let Some(tracker) = tracker::current() {
+    if let Some(tracker) = attempt_of_request() {
         return journey(&shared, request, &tracker).await;
     }
     let tracker = alone(&shared.limits);
