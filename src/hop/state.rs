@@ -60,6 +60,6 @@ pub(super) const fn connected(state: u32) -> u32 {
 
 /// A stage begins that is none of the others: whatever was waited for without knowing what it was, this is
 /// something else.
-pub(super) const fn entering(state: u32, stage: Stage) -> u32 {
-    state & !bit(Stage::Wait) | bit(stage)
+pub(super) fn entering(state: u32, stage: Stage) -> Option<u32> {
+    (state & GIVEN_UP == 0).then_some(state & !bit(Stage::Wait) | bit(stage))
 }

@@ -98,7 +98,7 @@ impl Tracker {
     /// A query has to be waited for; or a stage is one that fails on purpose. Whatever was waited for without
     /// knowing what it was, this is something else.
     pub(crate) fn enter(&self, stage: Stage) {
-        self.change(End::Left, |state| Some(state::entering(state, stage)));
+        self.change(End::Left, |state| state::entering(state, stage));
     }
 
     /// The query was answered.

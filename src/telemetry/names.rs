@@ -201,7 +201,7 @@ pub(super) const SET_UP_DURATION: Metric = Metric {
 
 pub(super) const OPEN_CONNECTIONS: Metric = Metric {
     name: "http.client.open_connections",
-    instrument: "gauge",
+    instrument: UP_DOWN_COUNTER,
     unit: "{connection}",
     attributes: &["server.address", "server.port"],
     what: "Connections that are open, idle or not.",
@@ -340,6 +340,8 @@ pub(super) const BREAKER_STATE: Metric = Metric {
     attributes: &["sevenhops.destination", "sevenhops.breaker.state"],
     what: "One for the state that a circuit is in, zero for the others.",
 };
+
+pub(super) const UP_DOWN_COUNTER: &str = "up-down counter";
 
 const fn span(
     name: &'static str,

@@ -39,11 +39,11 @@ pub(crate) struct Open {
 }
 
 impl<F> CallFuture<F> {
-    pub(super) fn new(inner: F, call: Call, span: Span) -> Self {
+    pub(super) fn new(inner: F, open: Open) -> Self {
         Self {
             inner: Some(inner),
             alarm: None,
-            open: Some(Open::new(call, span)),
+            open: Some(open),
         }
     }
 }
@@ -87,7 +87,10 @@ where
         };
         // What is below goes before anyone hears of the end.
         this.inner.set(None);
-        Poll::Ready(Err(open.fail(failed)))
+        let error = open.fail(failed);
+        drop(entered);
+        *this.open = None;
+        Poll::Ready(Err(error))
     }
 }
 

@@ -7,7 +7,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{CallBody, CallFuture};
+use super::{CallBody, CallFuture, Open};
 use crate::call::{Call, Observer, also};
 use crate::error::{BoxError, Error, SettingError};
 use crate::guard::attempt::foreign;
@@ -140,11 +140,13 @@ where
         let call = Call::begin(&mut request, self.deadline);
         let span = call_span(request.method(), request.uri(), call.route());
         call.listen(span.clone(), self.observer.clone());
+        // Before anything is asked below: whatever happens there, the call has an end.
+        let open = Open::new(call, span);
         let inner = {
-            let _entered = span.enter();
+            let _entered = open.span.enter();
             self.inner.call(request)
         };
-        CallFuture::new(inner, call, span)
+        CallFuture::new(inner, open)
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{AsyncInstrument, Meter};
 
 use super::metrics::{name, server};
 use crate::destination::Destination;
@@ -111,16 +111,26 @@ fn gauge(
     look: impl Fn(&Gauges, &Observe<'_>) + Send + Sync + 'static,
 ) {
     let gauges = Arc::downgrade(gauges);
-    meter
-        .i64_observable_gauge(metric.name)
-        .with_unit(metric.unit)
-        .with_description(metric.what)
-        .with_callback(move |to| {
-            if let Some(gauges) = gauges.upgrade() {
-                look(&gauges, &|value, about| to.observe(value, about));
-            }
-        })
-        .build();
+    let watch = move |to: &dyn AsyncInstrument<i64>| {
+        if let Some(gauges) = gauges.upgrade() {
+            look(&gauges, &|value, about| to.observe(value, about));
+        }
+    };
+    if metric.instrument == names::UP_DOWN_COUNTER {
+        meter
+            .i64_observable_up_down_counter(metric.name)
+            .with_unit(metric.unit)
+            .with_description(metric.what)
+            .with_callback(watch)
+            .build();
+    } else {
+        meter
+            .i64_observable_gauge(metric.name)
+            .with_unit(metric.unit)
+            .with_description(metric.what)
+            .with_callback(watch)
+            .build();
+    }
 }
 
 const fn rank(state: State) -> u8 {
