@@ -1,0 +1,113 @@
+//! The way in: object_store's HTTP, over the whole stack or over a client of its own.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use http_body_util::BodyExt;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService,
+};
+use object_store::{ClientOptions, RetryConfig};
+use sevenhops::limit::{self, Limits};
+use sevenhops::{Body, Settings, StandardLayer, StandardService, Timeline, Transport};
+use tower::{Layer, ServiceExt};
+
+use crate::Result;
+use crate::bucket::Bucket;
+
+/// The timelines of the calls that have ended.
+#[derive(Clone, Default)]
+pub(crate) struct Tape(Arc<Mutex<Vec<Timeline>>>);
+
+impl Tape {
+    fn add(&self, timeline: &Timeline) {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(timeline.clone());
+    }
+
+    /// Those since the last time.
+    pub(crate) fn take(&self) -> Vec<Timeline> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The bucket through our stack; its repeats are the only ones.
+pub(crate) fn ours(bucket: &Bucket, tape: &Tape) -> Result<AmazonS3> {
+    let limits = limit::Settings::new().attempt(ATTEMPT).send(STALL);
+    let settings = Settings::new(DEADLINE).limits(limits);
+    let tape = tape.clone();
+    let guards = StandardLayer::with(&settings)?.on_end(move |timeline| tape.add(timeline));
+    let transport = Transport::new(Limits::with(DEADLINE, limits)?)?;
+    let never = RetryConfig {
+        max_retries: 0,
+        ..RetryConfig::default()
+    };
+    let store = builder(bucket).with_retry(never);
+    Ok(store
+        .with_http_connector(Stack(guards.layer(transport)))
+        .build()?)
+}
+
+/// The bucket through a client and under retries of object_store's own.
+pub(crate) fn plain(bucket: &Bucket) -> Result<AmazonS3> {
+    Ok(options(bucket, ClientOptions::new()).build()?)
+}
+
+/// The same, told to give up soon and not to try again.
+pub(crate) fn plain_once(bucket: &Bucket, timeout: Duration) -> Result<AmazonS3> {
+    let never = RetryConfig {
+        max_retries: 0,
+        ..RetryConfig::default()
+    };
+    let options = options(bucket, ClientOptions::new().with_timeout(timeout));
+    Ok(options.with_retry(never).build()?)
+}
+
+fn options(bucket: &Bucket, options: ClientOptions) -> AmazonS3Builder {
+    builder(bucket).with_client_options(options.with_allow_http(true))
+}
+
+fn builder(bucket: &Bucket) -> AmazonS3Builder {
+    AmazonS3Builder::new()
+        .with_endpoint(bucket.url())
+        .with_bucket_name("bucket")
+        .with_region("eu-central-1")
+        .with_access_key_id("id")
+        .with_secret_access_key("secret")
+}
+
+#[derive(Clone, Debug)]
+struct Stack(StandardService<Transport>);
+
+impl HttpConnector for Stack {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Stack {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let request = http::Request::from_parts(head, Body::from(body));
+        let response = self.0.clone().oneshot(request).await.map_err(failed)?;
+        Ok(response.map(|body| HttpResponseBody::new(body.map_err(failed))))
+    }
+}
+
+/// What can be repeated has been.
+fn failed(error: sevenhops::Error) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, error)
+}
+
+/// Of each request, with its repeats: an upload in parts makes several.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(6);
+pub(crate) const ATTEMPT: Duration = Duration::from_secs(3);
+/// So long may a body that goes out make no progress.
+pub(crate) const STALL: Duration = Duration::from_millis(500);
