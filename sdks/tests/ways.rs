@@ -5,6 +5,7 @@ mod ways {
     mod object_store;
     mod octocrab;
     mod openai;
+    mod operation;
     #[path = "../../../tests/ways/world.rs"]
     mod world;
 }

@@ -13,25 +13,25 @@ use tower::service_fn;
 
 use super::world::{BoxError, Fault, Move, World, base, found, keys, throttled, told};
 
-type OpenAI = Client<OpenAIConfig>;
+pub(super) type OpenAI = Client<OpenAIConfig>;
 
 fn config(url: &str) -> OpenAIConfig {
     OpenAIConfig::new().with_api_base(url).with_api_key("key")
 }
 
 /// A bare client, and what the SDK repeats by itself.
-fn over_bare(client: reqwest::Client, url: &str) -> OpenAI {
+pub(super) fn over_bare(client: reqwest::Client, url: &str) -> OpenAI {
     Client::build(client, config(url))
 }
 
 /// A bare client, and nothing is repeated.
-fn once(client: reqwest::Client, url: &str) -> OpenAI {
+pub(super) fn once(client: reqwest::Client, url: &str) -> OpenAI {
     let service = ReqwestService::new(client.clone());
     over_bare(client, url).with_http_service(service)
 }
 
 /// The whole stack.
-fn over_stack(world: &World, url: &str) -> OpenAI {
+pub(super) fn over_stack(world: &World, url: &str) -> OpenAI {
     let bare = world.transport().build_reqwest().unwrap();
     let stack = ClientBuilder::new(bare.clone())
         .with(world.client())
@@ -48,14 +48,14 @@ fn over_stack(world: &World, url: &str) -> OpenAI {
 }
 
 /// It shows what it has in its box as itself, and leaves it out of the chain.
-fn unboxed(error: OpenAIError) -> BoxError {
+pub(super) fn unboxed(error: OpenAIError) -> BoxError {
     match error {
         OpenAIError::Boxed(inner) => inner,
         other => other.into(),
     }
 }
 
-async fn list(openai: &OpenAI) -> Result<usize, BoxError> {
+pub(super) async fn list(openai: &OpenAI) -> Result<usize, BoxError> {
     let listed = openai.models().list().await;
     Ok(listed.map_err(unboxed)?.data.len())
 }
@@ -67,7 +67,7 @@ async fn embed(openai: &OpenAI) -> Result<usize, BoxError> {
     Ok(created.map_err(unboxed)?.data.len())
 }
 
-const MODELS: &str = r#"{"object":"list","data":[]}"#;
+pub(super) const MODELS: &str = r#"{"object":"list","data":[]}"#;
 
 #[tokio::test]
 async fn set_up_is_named_with_a_bare_client() {

@@ -1,0 +1,154 @@
+//! An operation around async-openai, which sends with a bare client of ours.
+
+use std::time::Duration;
+
+use async_openai::traits::RequestOptionsBuilder;
+use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
+use http::StatusCode;
+use sevenhops::guard::retry::{self, Backoff};
+use sevenhops::hop::{NotRepeated, RowEnd, Stage};
+use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
+use sevenhops::{Effect, Error, Kind, Operation};
+
+use super::openai::{MODELS, OpenAI, list, once, over_bare, over_stack, unboxed};
+use super::world::{DEADLINE, Fault, World, base, keys, told};
+
+/// Two attempts, as many as a stage is faulted for.
+fn operation() -> Operation {
+    let backoff = Backoff::new().base(Duration::from_millis(20));
+    let retry = retry::Settings::new().attempts(2).backoff(backoff);
+    let settings = Settings::new(DEADLINE).retry(retry);
+    Operation::with("openai", settings).unwrap()
+}
+
+async fn listed(operation: &Operation, openai: &OpenAI) -> Result<usize, Error> {
+    let list = async |_| list(openai).await.map_err(Failed::heard);
+    operation.run(list).await
+}
+
+/// A POST that hands the key on, if it is to have one.
+async fn embed(openai: &OpenAI, key: Option<&Attempt>) -> Result<(), Failed> {
+    let mut request = CreateEmbeddingRequestArgs::default();
+    let request = request.model("a-model").input("text").build()?;
+    let mut embeddings = openai.embeddings();
+    if let Some(attempt) = key {
+        embeddings = embeddings.header("idempotency-key", attempt.key().as_str())?;
+    }
+    let created = embeddings.create(request).await;
+    created
+        .map(drop)
+        .map_err(|error| Failed::heard(unboxed(error)))
+}
+
+fn sdk(world: &World, server: &FaultServer) -> OpenAI {
+    once(world.transport().build_reqwest().unwrap(), &base(server))
+}
+
+#[tokio::test]
+async fn hops_of_the_sdk_land_in_the_timeline_and_in_the_error() {
+    for fault in Fault::ALL {
+        let world = World::new().await;
+        let stage = world.stage(fault).await;
+        let openai = once(world.transport().build_reqwest().unwrap(), &stage.url);
+        let error = listed(&operation(), &openai).await.unwrap_err();
+        let expected = match fault {
+            // Past the set-up the work may do anything: nobody of ours has seen the hop.
+            Fault::Silent => told(None, Kind::Timeout, Effect::Possible),
+            Fault::Truncated => told(None, Kind::Incomplete, Effect::Possible),
+            _ => fault.named(),
+        };
+        let (hop, kind) = (error.hop(), error.kind());
+        assert_eq!((hop, kind, error.effect()), expected, "{fault:?}");
+        let attempts = error.timeline().unwrap().attempts();
+        let last = attempts.last().unwrap();
+        let failed = last.rows.iter().rfind(|row| row.end != RowEnd::Left);
+        let failed = failed.map(|row| (row.stage, row.end));
+        let stage = hop.and_then(Stage::of).unwrap_or(Stage::Wait);
+        assert_eq!(failed, Some((stage, RowEnd::Failed(kind))), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_sent_is_repeated() {
+    let world = World::new().await;
+    let server = world.server().await;
+    server.default_reply(Answer::json(EMBEDDED));
+    server.on_connection([ConnFault::ResetAtOnce]);
+    let openai = sdk(&world, &server);
+    let operation = operation();
+    let run = operation.run(async |_| embed(&openai, None).await);
+    run.await.unwrap();
+    assert_eq!((server.connections(), server.requests_seen()), (2, 1));
+}
+
+#[tokio::test]
+async fn post_whose_answer_was_lost_is_a_maybe_and_not_repeated() {
+    let world = World::new().await;
+    let server = world.server().await;
+    server.on_request([Reply::CloseAfterRequest]);
+    let openai = sdk(&world, &server);
+    let operation = operation();
+    let run = operation.run(async |_| embed(&openai, None).await);
+    let error = run.await.unwrap_err();
+    assert_eq!((error.effect(), error.attempts()), (Effect::Possible, 1));
+    assert!(matches!(
+        error.not_repeated(),
+        Some(NotRepeated::Unsafe { .. })
+    ));
+    assert_eq!(server.requests_seen(), 1);
+}
+
+#[tokio::test]
+async fn post_whose_answer_was_lost_is_repeated_under_a_key_that_is_honoured() {
+    let world = World::new().await;
+    for honours in [true, false] {
+        let server = world.server().await;
+        server.default_reply(Answer::json(EMBEDDED));
+        server.on_request([Reply::CloseAfterRequest]);
+        let openai = sdk(&world, &server);
+        let operation = operation().honours_keys(honours);
+        let run = operation.run(async |attempt| embed(&openai, Some(&attempt)).await);
+        assert_eq!(run.await.is_ok(), honours);
+        let keys = keys(&server);
+        assert_eq!(keys.len(), if honours { 2 } else { 1 });
+        assert!(keys[0].is_some() && keys.iter().all(|key| *key == keys[0]));
+    }
+}
+
+#[tokio::test]
+async fn repeats_of_the_operation_are_the_only_ones() {
+    let world = World::new().await;
+    for stack in [false, true] {
+        let server = world.server().await;
+        server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+        let openai = match stack {
+            true => over_stack(&world, &base(&server)),
+            false => sdk(&world, &server),
+        };
+        let error = listed(&operation().idempotent(), &openai)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.attempts(), server.requests_seen()),
+            (2, 2),
+            "stack: {stack}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn sdk_that_repeats_by_itself_does_so_under_an_operation_of_one_attempt() {
+    let world = World::new().await;
+    let server = world.server().await;
+    server.default_reply(Answer::json(MODELS));
+    server.on_request([Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
+    let settings = Settings::new(DEADLINE).retry(retry::Settings::new().attempts(1));
+    let operation = Operation::with("openai", settings).unwrap();
+    let openai = over_bare(world.transport().build_reqwest().unwrap(), &base(&server));
+    listed(&operation, &openai).await.unwrap();
+    assert_eq!(server.requests_seen(), 2);
+}
+
+const EMBEDDED: &str = r#"{"object":"list","model":"a-model","data":[],
+    "usage":{"prompt_tokens":1,"total_tokens":1}}"#;
