@@ -1,15 +1,16 @@
 //! Assertions on failures, which show what happened when they do not hold.
 
 use std::error::Error as StdError;
-use std::fmt::{self, Write};
-use std::io;
+use std::fmt::Write;
 
 use crate::error::Error;
-use crate::hop::{Effect, Hop, Kind};
+use crate::hop::{Effect, Hop, Kind, chain};
+use crate::sdk::{self, Finding};
 
 /// Asserts at which hop a call failed, and how.
 ///
-/// Takes an error of this crate, or any error with one of them among its causes, such as an SDK's own.
+/// Takes an error of this crate, or an SDK's own: see [`sdk::find`](crate::sdk::find) for what is
+/// understood.
 ///
 /// # Example
 ///
@@ -63,37 +64,29 @@ macro_rules! assert_effect {
     }};
 }
 
-/// An error that may have one of ours among its causes.
+/// An error that can be asked what it says of a call: see [`sdk::find`].
 pub trait Suspect {
-    /// Finds the first of ours in the chain.
-    ///
-    /// # Errors
-    ///
-    /// All that the chain says, if none of them is ours.
-    fn suspect(&self) -> Result<&Error, Chain>;
+    /// What it says, and all its causes.
+    fn suspect(&self) -> (Finding<'_>, String);
 }
 
 impl<E: StdError + 'static> Suspect for E {
-    fn suspect(&self) -> Result<&Error, Chain> {
-        find(self)
+    fn suspect(&self) -> (Finding<'_>, String) {
+        (sdk::find(self), causes(self))
     }
 }
 
 impl Suspect for dyn StdError {
-    fn suspect(&self) -> Result<&Error, Chain> {
-        find(self)
+    fn suspect(&self) -> (Finding<'_>, String) {
+        (sdk::find(self), causes(self))
     }
 }
 
 impl Suspect for dyn StdError + Send + Sync {
-    fn suspect(&self) -> Result<&Error, Chain> {
-        find(self)
+    fn suspect(&self) -> (Finding<'_>, String) {
+        (sdk::find(self), causes(self))
     }
 }
-
-/// What a chain of causes says, a line each.
-#[derive(Debug)]
-pub struct Chain(String);
 
 /// Compares, and shows what there was instead.
 ///
@@ -101,14 +94,14 @@ pub struct Chain(String);
 ///
 /// Panics where it was another hop or another kind.
 #[track_caller]
-pub fn check_hop(found: Result<&Error, Chain>, hop: Hop, kinds: &[Kind]) {
-    let holds =
-        |error: &Error| error.hop() == Some(hop) && kinds.iter().all(|kind| error.kind() == *kind);
+pub fn check_hop(found: (Finding<'_>, String), hop: Hop, kinds: &[Kind]) {
+    let finding = found.0;
+    let holds = finding.hop() == Some(hop) && kinds.iter().all(|kind| finding.kind() == *kind);
     let mut expected = format!("failed at {hop}");
     for kind in kinds {
         expected = format!("{expected}: {kind}");
     }
-    check(found, holds, &expected);
+    check(holds, &expected, found);
 }
 
 /// Compares, and shows what there was instead.
@@ -117,53 +110,26 @@ pub fn check_hop(found: Result<&Error, Chain>, hop: Hop, kinds: &[Kind]) {
 ///
 /// Panics where it was another effect.
 #[track_caller]
-pub fn check_effect(found: Result<&Error, Chain>, effect: Effect) {
-    let holds = |error: &Error| error.effect() == effect;
-    check(found, holds, &format!("effect {effect}"));
+pub fn check_effect(found: (Finding<'_>, String), effect: Effect) {
+    let holds = found.0.effect() == effect;
+    check(holds, &format!("effect {effect}"), found);
 }
 
 #[track_caller]
-fn check(found: Result<&Error, Chain>, holds: impl Fn(&Error) -> bool, expected: &str) {
-    match found {
-        Ok(error) if holds(error) => {}
-        Ok(error) => panic!("expected: {expected}\n   found: {}", Shown(error)),
-        Err(Chain(said)) => panic!("expected: {expected}\n   found: no error of sevenhops\n{said}"),
+fn check(holds: bool, expected: &str, (finding, causes): (Finding<'_>, String)) {
+    if holds {
+        return;
     }
+    let timeline = finding.timeline().map(|timeline| format!("\n{timeline}"));
+    let timeline = timeline.unwrap_or_default();
+    panic!("expected: {expected}\n   found: {finding}\n{causes}{timeline}");
 }
 
-fn find<'e>(error: &'e (dyn StdError + 'static)) -> Result<&'e Error, Chain> {
+/// A line for each error of the chain but ours: what that one says is the finding.
+fn causes(error: &(dyn StdError + 'static)) -> String {
     let mut said = String::new();
-    let mut next = Some(error);
-    for _ in 0..LONGEST_CHAIN {
-        let Some(error) = next else { break };
-        if let Some(ours) = error.downcast_ref() {
-            return Ok(ours);
-        }
+    for error in chain(error).filter(|error| !error.is::<Error>()) {
         let _ = writeln!(said, "     because: {error}");
-        // An io::Error hides what it wraps from source().
-        let inner = error.downcast_ref().and_then(io::Error::get_ref);
-        next = inner.map_or_else(|| error.source(), |inner| Some(inner));
     }
-    Err(Chain(said))
+    said
 }
-
-/// An error with its causes and its waterfall.
-struct Shown<'e>(&'e Error);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.0)?;
-        let mut cause = self.0.source();
-        while let Some(error) = cause {
-            writeln!(f, "     because: {error}")?;
-            cause = error.source();
-        }
-        match self.0.timeline() {
-            Some(timeline) => write!(f, "\n{timeline}"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Longer than any chain there is; a bound, in case one bites its tail.
-const LONGEST_CHAIN: usize = 32;

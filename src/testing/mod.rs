@@ -87,7 +87,7 @@ use std::net::SocketAddr;
 use tokio::net::TcpSocket;
 
 #[doc(hidden)]
-pub use self::assertions::{Chain, Suspect, check_effect, check_hop};
+pub use self::assertions::{Suspect, check_effect, check_hop};
 pub use self::authority::{Authority, Identity};
 pub use self::black_hole::BlackHole;
 pub use self::closed_port::ClosedPort;

@@ -91,10 +91,11 @@ async fn what_does_not_hold_shows_sentence_causes_and_waterfall() {
 #[test]
 fn error_that_is_not_ours_is_shown_with_its_causes() {
     let foreign = SdkError(Box::new(io::Error::other(SdkError("no coverage".into()))));
+    assert_effect!(foreign, Possible);
     let message = said(|| assert_hop!(foreign, Dns));
     assert_eq!(
         message,
-        "expected: failed at dns\n   found: no error of sevenhops\n     because: the charge failed\n     \
+        "expected: failed at dns\n   found: failed: other, effect possible\n     because: the charge failed\n     \
          because: the charge failed\n     because: the charge failed\n     because: no coverage\n"
     );
 }
