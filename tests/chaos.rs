@@ -2,6 +2,9 @@
 
 // `cfg(test)` tells clippy that the modules below are tests, too.
 #[cfg(test)]
+#[path = "listen/mod.rs"]
+mod listen;
+#[cfg(test)]
 mod chaos {
     mod befalling;
     mod luck;

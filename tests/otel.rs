@@ -1,6 +1,9 @@
 //! What arrives at an OpenTelemetry SDK: spans, links, contexts, metrics.
 
 #[cfg(test)]
+#[path = "listen/mod.rs"]
+mod listen;
+#[cfg(test)]
 #[path = "mock/mod.rs"]
 mod mock;
 #[cfg(test)]

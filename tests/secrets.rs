@@ -3,6 +3,8 @@
 #![cfg(all(feature = "har", feature = "serde"))]
 
 #[cfg(test)]
+mod listen;
+#[cfg(test)]
 mod net;
 #[cfg(test)]
 #[path = "otel/told.rs"]

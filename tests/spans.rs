@@ -1,6 +1,8 @@
 //! The spans of a call: which are opened and closed, in which order, what they say, and what not.
 
 #[cfg(test)]
+mod listen;
+#[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::fmt;
@@ -120,7 +122,7 @@ mod tests {
     async fn names_that_are_emitted_are_those_of_the_table() {
         let names = Names::default();
         let subscriber = tracing_subscriber::registry().with(names.clone());
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let _guard = crate::listen::listen(subscriber);
         let dns = ScriptedDns::start().await.unwrap();
         let home = [127, 0, 0, 1].into();
         dns.set("api.test", Script::addresses([home]));
@@ -178,7 +180,7 @@ mod tests {
     async fn taped(reply: Option<Reply>) -> (Tape, Option<sevenhops::Error>) {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let _guard = crate::listen::listen(subscriber);
         let authority = Authority::new().unwrap();
         let dns = ScriptedDns::start().await.unwrap();
         dns.set("api.test", Script::addresses([[127, 0, 0, 1].into()]));
@@ -301,7 +303,7 @@ mod tests {
     async fn t8_call_cancelled_between_two_attempts_is_no_error() {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let _guard = crate::listen::listen(subscriber);
         let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
         let service = layer.layer(service_fn(async |_: http::Request<String>| {
             let down = http::Response::builder().status(503);
@@ -320,7 +322,7 @@ mod tests {
     async fn f30_cancelled_call_closes_its_spans_and_is_no_error() {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let _guard = crate::listen::listen(subscriber);
         let authority = Authority::new().unwrap();
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(Reply::Silent);
@@ -349,7 +351,7 @@ mod tests {
     async fn operation_opens_its_spans_and_calls_inside_stand_below_its_attempt() {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let _guard = crate::listen::listen(subscriber);
         let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
         let service = layer.layer(service_fn(async |_: http::Request<String>| {
             Err::<http::Response<String>, _>(std::io::Error::other("lost"))

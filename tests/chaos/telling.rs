@@ -98,7 +98,7 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Warnings {
 async fn subscriber_is_told_without_a_call_around_it_too() {
     let warnings = Warnings::default();
     let subscriber = tracing_subscriber::registry().with(warnings.clone());
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = crate::listen::listen(subscriber);
     let chaos = quiet();
     chaos.on_request([Mishap::RefuseConnect]).unwrap();
     let alone = chaos.layer(Mock::default());

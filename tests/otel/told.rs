@@ -5,12 +5,9 @@
     reason = "no test needs all of it"
 )]
 
-use std::sync::OnceLock;
-
 use opentelemetry::trace::{SpanId, TracerProvider};
 use opentelemetry::{KeyValue, Value};
 use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
-use tracing::Dispatch;
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -23,10 +20,6 @@ pub(crate) struct Told {
 
 impl Told {
     pub(crate) fn listen() -> Self {
-        // Where there is only one subscriber, tracing asks whichever thread comes first whether anybody is
-        // interested in a span: with a second one it asks them all.
-        static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
-        ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
         let exporter = InMemorySpanExporter::default();
         let provider = SdkTracerProvider::builder()
             .with_simple_exporter(exporter.clone())
@@ -40,7 +33,7 @@ impl Told {
         Self {
             exporter,
             provider,
-            _listening: tracing::subscriber::set_default(subscriber),
+            _listening: crate::listen::listen(subscriber),
         }
     }
 
