@@ -135,7 +135,15 @@ impl Stage {
             let body = response.expect("an answer").bytes().await;
             body.expect("a body").len()
         });
+        let empty = self.time(criterion, &format!("5 empty spans, {who}"), async || {
+            five_empty_spans();
+            0
+        });
         vec![
+            (
+                "5 empty spans, which is what the SDK takes for itself",
+                empty,
+            ),
             ("4 spans of a call in memory", in_memory),
             ("5 spans of a pooled call", ours),
             ("1 span of reqwest-tracing", theirs),
@@ -159,6 +167,16 @@ impl Stage {
         });
         best
     }
+}
+
+/// As a pooled call has them, without a word in them.
+fn five_empty_spans() {
+    let call = info_span!("call").entered();
+    let attempt = info_span!(parent: &*call, "attempt").entered();
+    for _ in 0..3 {
+        drop(info_span!(parent: &*attempt, "hop"));
+    }
+    drop(attempt);
 }
 
 /// Four spans: call, attempt, wait, receive.
