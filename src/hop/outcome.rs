@@ -33,8 +33,8 @@ pub enum Outcome {
 
 impl Outcome {
     /// The value of `error.type`, where it failed.
-    #[cfg(any(feature = "har", feature = "serde"))]
-    pub(super) fn error_type(&self) -> Option<std::borrow::Cow<'static, str>> {
+    #[cfg(any(feature = "har", feature = "otel", feature = "serde"))]
+    pub(crate) fn error_type(&self) -> Option<std::borrow::Cow<'static, str>> {
         let Self::Failed {
             hop,
             kind,

@@ -153,7 +153,7 @@ impl Serialize for Note {
             What::Replayed => fields.put("what", "replayed")?,
             What::Refused(guard) => {
                 fields.put("what", "refused")?;
-                fields.put("guard", guard.to_string())?;
+                fields.put("guard", guard.as_str())?;
             }
             What::Chaos { mishap, late } => {
                 fields.put("what", "chaos")?;
@@ -168,23 +168,8 @@ impl Serialize for Note {
 /// The reason by a name, and as the sentence that it is shown as.
 impl Serialize for NotRepeated {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let reason = match self {
-            Self::Lasting => "lasting",
-            Self::Unsafe { .. } => "unsafe",
-            Self::KeyExpires { .. } => "key_expires",
-            Self::Unready => "unready",
-            Self::NotReplayable => "not_replayable",
-            Self::AttemptsSpent { .. } => "attempts_spent",
-            Self::BudgetEmpty => "budget_empty",
-            Self::NoTime { .. } => "no_time",
-            Self::ServerSaysNo => "server_says_no",
-            Self::SwitchedOff => "switched_off",
-            Self::OtherDestination => "other_destination",
-            Self::CallerRepeats => "caller_repeats",
-            Self::Refused(_) => "refused",
-        };
         let mut fields = Fields::of(serializer)?;
-        fields.put("reason", reason)?;
+        fields.put("reason", self.as_str())?;
         fields.put("text", self.to_string())?;
         fields.end()
     }

@@ -9,7 +9,7 @@ use super::gauges::Gauges;
 use super::instruments::Instruments;
 use crate::call::Asked;
 use crate::destination::Destination;
-use crate::hop::{Attempt, Diagnosis, Outcome, RowEnd, Stage, Timeline, What};
+use crate::hop::{Attempt, Outcome, RowEnd, Stage, Timeline, What};
 use crate::telemetry::shown;
 
 /// Metrics of calls, by OpenTelemetry's conventions where they have a name, under `sevenhops.` where
@@ -114,8 +114,8 @@ impl Metrics {
         let failed = error_type(&attempt.outcome);
         let mut all = to.all();
         all.extend(failed);
-        let (status, _) = status(&attempt.outcome);
-        all.extend(status.map(|s| KeyValue::new("http.response.status_code", i64::from(s))));
+        let status = attempt.status.map(|status| i64::from(status.as_u16()));
+        all.extend(status.map(|status| KeyValue::new("http.response.status_code", status)));
         all.extend(
             attempt
                 .version
@@ -222,32 +222,8 @@ pub(super) fn server(uri: &Uri) -> Vec<KeyValue> {
 }
 
 fn error_type(outcome: &Outcome) -> Option<KeyValue> {
-    let (_, failed) = status(outcome);
-    failed.map(|failed| KeyValue::new("error.type", failed.error_type()))
-}
-
-/// The status, and how it failed.
-fn status(outcome: &Outcome) -> (Option<u16>, Option<Diagnosis>) {
-    match *outcome {
-        Outcome::Answered(status) => (Some(status.as_u16()), None),
-        Outcome::Failed {
-            hop,
-            kind,
-            effect,
-            expired,
-            status,
-        } => {
-            let failed = Diagnosis {
-                hop,
-                kind,
-                effect,
-                expired,
-                status,
-            };
-            (status.map(|status| status.as_u16()), Some(failed))
-        }
-        Outcome::Pending | Outcome::Done | Outcome::Cancelled => (None, None),
-    }
+    let failed = outcome.error_type()?;
+    Some(KeyValue::new("error.type", failed))
 }
 
 impl fmt::Debug for Metrics {
