@@ -196,6 +196,8 @@ async fn failures_are_told_apart_by_what_they_say_elsewhere() {
     ] {
         assert_eq!(sum(metric, &[here, also]), count, "{metric} {also:?}");
     }
+    let repeats = sum("sevenhops.call.repeats", &[here]);
+    assert_eq!(repeats, 1, "the last failure was not repeated");
 }
 
 #[tokio::test]
