@@ -9,7 +9,7 @@ use crate::call::Call;
 /// A body that can be sent more than once.
 ///
 /// Implemented for bodies in memory: a copy shares their bytes. For a body type of somebody else's
-/// see [`RetryLayer::replay_with`](crate::RetryLayer::replay_with).
+/// see [`StandardLayer::replay_with`](crate::StandardLayer::replay_with).
 pub trait Replay: Sized {
     /// The same body from its beginning; `None` if it can be sent only once.
     fn replay(&self) -> Option<Self>;
@@ -75,11 +75,52 @@ impl<B> Copies<B> for ByFn<B> {
     }
 }
 
+/// How a body of type `B` is left out, where a redirect drops it: by [`Default`], or by a function.
+pub trait Empties<B>: Copies<B> {
+    /// A body without a byte.
+    #[doc(hidden)]
+    fn empty(&self) -> B;
+}
+
+impl<B: Replay + Default> Empties<B> for ByTrait {
+    fn empty(&self) -> B {
+        B::default()
+    }
+}
+
+/// By two functions, for body types that are not ours, where redirects are followed too.
+#[derive(Debug)]
+pub struct ByFns<B> {
+    pub(crate) copy: fn(&B) -> Option<B>,
+    pub(crate) empty: fn() -> B,
+}
+
+impl<B> Clone for ByFns<B> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<B> Copy for ByFns<B> {}
+
+impl<B> Copies<B> for ByFns<B> {
+    fn copy(&self, body: &B) -> Option<B> {
+        (self.copy)(body)
+    }
+}
+
+impl<B> Empties<B> for ByFns<B> {
+    fn empty(&self) -> B {
+        (self.empty)()
+    }
+}
+
 mod sealed {
     #[expect(unnameable_types, reason = "that is what seals it")]
     pub trait Sealed {}
     impl Sealed for super::ByTrait {}
     impl<B> Sealed for super::ByFn<B> {}
+    impl<B> Sealed for super::ByFns<B> {}
 }
 
 /// A request, kept so that it can be sent again.

@@ -10,7 +10,7 @@ use crate::guard::breaker::{Breaker, BreakerLayer, BreakerService};
 use crate::guard::call::{CallLayer, CallService};
 use crate::guard::idempotency::{IdempotencyLayer, IdempotencyService};
 use crate::guard::redirect::{RedirectLayer, RedirectService};
-use crate::guard::retry::{ByFn, ByTrait, Failure, RetryLayer, RetryService};
+use crate::guard::retry::{ByFns, ByTrait, Failure, RetryLayer, RetryService};
 use crate::hop::{Class, Timeline};
 use crate::limit::Limits;
 use crate::settings::Settings;
@@ -86,15 +86,20 @@ impl StandardLayer {
 }
 
 impl<C> StandardLayer<C> {
-    /// Copies bodies by a function, for body types that do not implement
-    /// [`Replay`](crate::guard::retry::Replay).
+    /// Copies bodies by a function, and makes empty ones by another (for the GET that follows a POST which
+    /// was redirected): for body types that do not implement [`Replay`](crate::guard::retry::Replay) and
+    /// [`Default`]. What the first returns `None` for is sent once.
     #[must_use]
-    pub fn replay_with<B>(self, copy: fn(&B) -> Option<B>) -> StandardLayer<ByFn<B>> {
+    pub fn replay_with<B>(
+        self,
+        copy: fn(&B) -> Option<B>,
+        empty: fn() -> B,
+    ) -> StandardLayer<ByFns<B>> {
         StandardLayer {
             call: self.call,
             idempotency: self.idempotency,
-            redirect: self.redirect.replay_with(copy),
-            retry: self.retry.replay_with(copy),
+            redirect: self.redirect.replay_with(copy, empty),
+            retry: self.retry.copying(ByFns { copy, empty }),
             breaker: self.breaker,
             attempt: self.attempt,
         }

@@ -8,13 +8,14 @@ mod tests {
     use std::error::Error as _;
     use std::time::Duration;
 
-    use http::{HeaderName, Method};
+    use http::{HeaderName, Method, Request};
+    use http_body_util::Full;
     use sevenhops::guard::redirect::Settings;
     use sevenhops::hop::What;
     use sevenhops::{
         Effect, Guard, Kind, Options, RedirectLayer, RetryLayer, StandardLayer, StandardService,
     };
-    use tower::{Layer, ServiceExt};
+    use tower::{Layer, ServiceExt, service_fn};
 
     use super::mock::{Mock, Step, request, status, with};
 
@@ -50,6 +51,39 @@ mod tests {
             let keyed = leg.header("idempotency-key").is_some();
             assert_eq!(keyed, expected != Method::GET, "{code}");
             assert_eq!(leg.header("authorization"), Some("Bearer canary"));
+        }
+    }
+
+    /// A body type that knows nothing of ours.
+    struct Theirs(&'static str);
+
+    #[tokio::test(start_paused = true)]
+    async fn body_of_another_make_is_copied_and_emptied_by_functions() {
+        for (code, legs) in [
+            (303, [(Method::POST, "amount=100"), (Method::GET, "")]),
+            (
+                307,
+                [(Method::POST, "amount=100"), (Method::POST, "amount=100")],
+            ),
+        ] {
+            let mock = Mock::new([to(code, "/v2")]);
+            let below = mock.clone();
+            let service = StandardLayer::new(Duration::from_secs(10))
+                .unwrap()
+                .replay_with(|body: &Theirs| Some(Theirs(body.0)), || Theirs(""))
+                .layer(service_fn(move |request: Request<Theirs>| {
+                    below
+                        .clone()
+                        .oneshot(request.map(|body| Full::from(body.0)))
+                }));
+            let post = request(Method::POST).map(|_| Theirs("amount=100"));
+            assert_eq!(service.oneshot(post).await.unwrap().status(), 200);
+            let asked = mock.asked();
+            let asked = asked.iter().map(|leg| (&leg.head.method, &leg.body[..]));
+            let legs = legs
+                .each_ref()
+                .map(|(method, body)| (method, body.as_bytes()));
+            assert!(asked.eq(legs), "{code}");
         }
     }
 

@@ -21,16 +21,19 @@ use tower::Layer;
 
 type Result<T> = std::result::Result<T, Box<dyn StdError>>;
 
+/// A body in memory, or none, can be sent again.
+fn copy(body: &OctoBody) -> Option<OctoBody> {
+    let empty = body.is_end_stream().then(OctoBody::empty);
+    empty.or_else(|| body.try_clone())
+}
+
 fn octocrab(server: &FaultServer) -> Result<Octocrab> {
     let deadline = Duration::from_secs(5);
     let dns = Static::new().host("api.test", [server.addr().ip()]);
     let transport = Transport::builder(Limits::new(deadline)?)
         .resolver(dns)
         .build()?;
-    let guards = StandardLayer::new(deadline)?.replay_with(|body: &OctoBody| {
-        let empty = body.is_end_stream().then(OctoBody::empty);
-        empty.or_else(|| body.try_clone())
-    });
+    let guards = StandardLayer::new(deadline)?.replay_with(copy, OctoBody::empty);
     let base = format!("http://api.test:{}", server.addr().port());
     Ok(OctocrabBuilder::new_empty()
         .with_service(guards.layer(transport))

@@ -6,6 +6,7 @@ mod ways {
     mod octocrab;
     mod openai;
     mod operation;
+    mod services;
     #[path = "../../../tests/ways/world.rs"]
     mod world;
 }

@@ -177,7 +177,7 @@ async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
         let (chaos, mock) = (quiet(), Mock::default());
         chaos.on_request([mishap]).unwrap();
         // No copy is kept: the body has to come back.
-        let service = standard(steady()).replay_with(|_: &Full<Bytes>| None);
+        let service = standard(steady()).replay_with(|_: &Full<Bytes>| None, Full::default);
         let service = service.layer(chaos.layer(mock.clone()));
         let response = service.oneshot(request(Method::POST)).await.unwrap();
         assert_eq!(response.body().timeline().attempt_count(), 2, "{mishap:?}");
@@ -189,7 +189,7 @@ async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
     // What a real answer was given to was taken.
     let (chaos, mock) = (quiet(), Mock::default());
     chaos.on_request([Mishap::throttled(SECS(1))]).unwrap();
-    let service = standard(steady()).replay_with(|_: &Full<Bytes>| None);
+    let service = standard(steady()).replay_with(|_: &Full<Bytes>| None, Full::default);
     let service = service.layer(chaos.layer(mock.clone()));
     let response = service.oneshot(request(Method::POST)).await.unwrap();
     assert_eq!(response.status(), 429);

@@ -17,7 +17,7 @@ use crate::clock;
 use crate::error::{BoxError, Error, Guard};
 use crate::guard::drain::{DRAIN_TIME, Drain};
 use crate::hop::{Diagnosis, Effect, Kind};
-use crate::replay::{Copies, Saved};
+use crate::replay::{Empties, Saved};
 
 pin_project! {
     /// The future of [`RedirectService`](super::RedirectService).
@@ -84,8 +84,8 @@ impl<S, B, R, C> Future for ResponseFuture<S, B, R, C>
 where
     S: Service<Request<B>, Response = Response<R>>,
     S::Error: Into<BoxError>,
-    C: Copies<B>,
-    B: Default + Send + 'static,
+    C: Empties<B>,
+    B: Send + 'static,
     R: Body,
 {
     type Output = Result<Response<R>, Error>;
@@ -162,13 +162,13 @@ impl<B> Way<B> {
     }
 }
 
-impl<B: Default + Send + 'static> Way<B> {
+impl<B: Send + 'static> Way<B> {
     fn failed(&self, error: impl Into<BoxError>) -> Error {
         Error::of_inner(error, Some(&self.call)).of(&self.call)
     }
 
     /// Follows an answer, if it leads anywhere: whether there is a next leg.
-    fn lead<R>(&mut self, response: &Response<R>, copies: &impl Copies<B>) -> Result<bool, Error> {
+    fn lead<R>(&mut self, response: &Response<R>, copies: &impl Empties<B>) -> Result<bool, Error> {
         let status = response.status();
         if !status.is_redirection() {
             return Ok(false);
@@ -215,7 +215,7 @@ impl<B: Default + Send + 'static> Way<B> {
         };
         prune(&mut saved.headers, &leg, keeps_body, &rules);
         if !keeps_body {
-            saved.body = Some(B::default());
+            saved.body = Some(copies.empty());
         }
         (saved.method, saved.uri) = (leg.method, leg.uri);
         let Some(request) = saved.again(&self.call, copies) else {

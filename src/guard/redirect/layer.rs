@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::error::{BoxError, Error, SettingError};
 use crate::guard::attempt::foreign;
 use crate::limit::Limit;
-use crate::replay::{ByFn, ByTrait, Copies, Saved};
+use crate::replay::{ByFns, ByTrait, Empties, Saved};
 
 /// Follows redirects, and keeps at home what belongs there.
 ///
@@ -91,13 +91,17 @@ impl RedirectLayer {
 }
 
 impl<C> RedirectLayer<C> {
-    /// Copies bodies by a function, for body types that do not implement
-    /// [`Replay`](crate::guard::retry::Replay).
+    /// Copies and empties bodies by functions, for body types that do not implement
+    /// [`Replay`](crate::guard::retry::Replay) and [`Default`].
     #[must_use]
-    pub fn replay_with<B>(self, copy: fn(&B) -> Option<B>) -> RedirectLayer<ByFn<B>> {
+    pub fn replay_with<B>(
+        self,
+        copy: fn(&B) -> Option<B>,
+        empty: fn() -> B,
+    ) -> RedirectLayer<ByFns<B>> {
         RedirectLayer {
             settings: self.settings,
-            copies: ByFn(copy),
+            copies: ByFns { copy, empty },
             over_retry: self.over_retry,
         }
     }
@@ -135,8 +139,8 @@ impl<S, C, B, R> Service<Request<B>> for RedirectService<S, C>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
-    C: Copies<B> + Clone,
-    B: Default + Send + 'static,
+    C: Empties<B> + Clone,
+    B: Send + 'static,
     R: Body,
 {
     type Response = Response<R>;

@@ -119,11 +119,15 @@ impl<C> RetryLayer<C> {
     /// [`Replay`](super::Replay).
     #[must_use]
     pub fn replay_with<B>(self, copy: fn(&B) -> Option<B>) -> RetryLayer<ByFn<B>> {
+        self.copying(ByFn(copy))
+    }
+
+    pub(crate) fn copying<D>(self, copies: D) -> RetryLayer<D> {
         RetryLayer {
             settings: self.settings,
             classify: self.classify,
             budgets: self.budgets,
-            copies: ByFn(copy),
+            copies,
         }
     }
 

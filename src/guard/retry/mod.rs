@@ -22,4 +22,4 @@ pub use self::layer::{RetryLayer, RetryService};
 pub use self::policy::Failure;
 pub(crate) use self::policy::Policy;
 pub use self::settings::Settings;
-pub use crate::replay::{ByFn, ByTrait, Copies, Replay};
+pub use crate::replay::{ByFn, ByFns, ByTrait, Copies, Empties, Replay};
