@@ -1,8 +1,11 @@
 //! `ClientWithMiddleware`: the stack over its own transport, and over the client's own connections.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use http::Extensions;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next, Result};
 use sevenhops::guard::idempotency::Key;
@@ -10,7 +13,7 @@ use sevenhops::hop::Stage;
 use sevenhops::testing::Reply;
 use sevenhops::{Client, Effect, Hop, Kind, Options, StandardLayer, sdk};
 
-use super::world::{BoxError, Fault, Move, World, base, found, keys, throttled, told};
+use super::world::{BoxError, Fault, Move, NAME, World, base, found, keys, throttled, told};
 
 /// The stack over our own transport: the client below it is not asked.
 fn over_transport(world: &World, client: Client) -> ClientWithMiddleware {
@@ -25,12 +28,43 @@ fn over(world: &World, client: reqwest::Client) -> ClientWithMiddleware {
 
 /// A client that is nothing of ours, and is told where the server is.
 fn foreign(world: &World) -> reqwest::Client {
+    let told = foreign_builder(world).resolve("api.test", ([127, 0, 0, 1], 0).into());
+    told.build().unwrap()
+}
+
+fn foreign_builder(world: &World) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .tls_backend_preconfigured(world.authority.client_config())
         .redirect(reqwest::redirect::Policy::none())
-        .resolve("api.test", ([127, 0, 0, 1], 0).into())
-        .build()
-        .unwrap()
+}
+
+/// A resolver that is nothing of ours either, and asks a name server of ours for as long as it likes.
+struct Theirs(TokioResolver);
+
+impl Theirs {
+    fn new(world: &World, patience: Duration) -> Self {
+        let mut udp = ConnectionConfig::udp();
+        udp.port = world.dns.addr().port();
+        let server = NameServerConfig::new(world.dns.addr().ip(), true, vec![udp]);
+        let config = ResolverConfig::from_name_servers(vec![server]);
+        let mut builder = TokioResolver::builder_with_config(config, Default::default());
+        (
+            builder.options_mut().timeout,
+            builder.options_mut().attempts,
+        ) = (patience, 0);
+        Self(builder.build().unwrap())
+    }
+}
+
+impl reqwest::dns::Resolve for Theirs {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let resolver = self.0.clone();
+        Box::pin(async move {
+            let found = resolver.lookup_ip(name.as_str()).await?;
+            let addresses: Vec<SocketAddr> = found.iter().map(|ip| (ip, 0).into()).collect();
+            Ok(Box::new(addresses.into_iter()) as reqwest::dns::Addrs)
+        })
+    }
 }
 
 async fn call(
@@ -71,7 +105,7 @@ async fn wait_is_all_that_is_seen_over_a_foreign_client() {
         let client = over(&world, foreign(&world));
         let stage = world.stage(fault).await;
         let expected = match fault {
-            Fault::DnsSilent => continue, // it asks another resolver
+            Fault::DnsSilent => continue, // it asks nobody: see below
             // Its connector says so, but it could have sent something before.
             Fault::Refused => told(Hop::Connect, Kind::Refused, Effect::Possible),
             Fault::UnknownIssuer => {
@@ -87,6 +121,45 @@ async fn wait_is_all_that_is_seen_over_a_foreign_client() {
             "{fault:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn dns_of_a_foreign_client_is_told_if_its_resolver_gives_up_before_the_attempt_does() {
+    let over_theirs = |world: &World, patience| {
+        let resolver = Theirs::new(world, patience);
+        over(
+            world,
+            foreign_builder(world)
+                .dns_resolver(resolver)
+                .build()
+                .unwrap(),
+        )
+    };
+    for (patience, expected) in [
+        (
+            Duration::from_millis(200),
+            told(Hop::Dns, Kind::Other, Effect::Possible),
+        ),
+        (
+            Duration::from_secs(60),
+            told(Hop::Server, Kind::Timeout, Effect::Possible),
+        ),
+    ] {
+        let world = World::new().await;
+        let client = over_theirs(&world, patience);
+        let stage = world.stage(Fault::DnsSilent).await;
+        assert_eq!(found(call(&client, &stage.url).await), expected);
+        assert!(world.dns.queries_for(NAME) > 0);
+        assert_eq!(stage.requests(), 0);
+    }
+    let world = World::new().await;
+    let client = over_theirs(&world, Duration::from_secs(60));
+    let server = world.server().await;
+    assert_eq!(
+        call(&client, &base(&server)).await.unwrap().0,
+        200,
+        "it works"
+    );
 }
 
 #[tokio::test]
