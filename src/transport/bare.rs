@@ -15,7 +15,7 @@ impl TransportBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build).
+    /// As [`build`](Self::build). Fails too if there is chaos, which has no place in a client that is not ours.
     pub fn build_reqwest(self) -> Result<reqwest::Client, SettingError> {
         let Parts {
             recipe,
@@ -56,7 +56,8 @@ impl TransportBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build). Fails too if there is a hook for reqwest, or a proxy: the connector is yours.
+    /// As [`build`](Self::build). Fails too if there is chaos, a hook for reqwest, or a proxy: the
+    /// connector is yours.
     pub fn build_hyper(self) -> Result<Hops, SettingError> {
         let Parts {
             recipe,

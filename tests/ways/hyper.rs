@@ -11,6 +11,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use sevenhops::chaos::{self, ChaosLayer};
 use sevenhops::guard::idempotency::Key;
 use sevenhops::hop::Stage;
 use sevenhops::sdk::hyper::{Connector, Hops, Names, Pooled, RequestBody};
@@ -297,4 +298,17 @@ async fn what_a_connector_of_ones_own_cannot_be_told_is_refused() {
     let hooked = world.transport().reqwest(|builder| builder).build_hyper();
     let refused = hooked.unwrap_err().to_string();
     assert!(refused.starts_with("reqwest hook of "), "{refused}");
+    let chaos = chaos::Settings::new(1);
+    let chaotic = || {
+        world
+            .transport()
+            .chaos(ChaosLayer::new(chaos.clone()).unwrap())
+    };
+    let refused = [
+        chaotic().build_hyper().unwrap_err(),
+        chaotic().build_reqwest().unwrap_err(),
+    ];
+    for refused in refused.map(|error| error.to_string()) {
+        assert!(refused.starts_with("chaos of "), "{refused}");
+    }
 }
