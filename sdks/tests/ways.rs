@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod ways {
+    mod kube;
     mod object_store;
     mod octocrab;
     mod openai;
