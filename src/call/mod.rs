@@ -23,7 +23,7 @@ pub(crate) use self::around::attempt_of_request;
 pub(crate) use self::around::{Around, effect_of_calls};
 pub(crate) use self::asked::Asked;
 pub(crate) use self::key::KeyMark;
-pub(crate) use self::open::{Hold, Observer, also};
+pub(crate) use self::open::{Hold, Observer, WeakCall, also};
 pub(crate) use self::shown::redacted;
 
 use crate::clock;

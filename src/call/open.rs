@@ -1,11 +1,12 @@
 //! From the beginning of a call to its end: whoever still works on it holds it open.
 
+use std::fmt;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tracing::Span;
 
-use super::Call;
+use super::{Call, Inner};
 use crate::hop::Timeline;
 use crate::telemetry::end_call;
 
@@ -40,6 +41,10 @@ impl Call {
             let span = ears.span.lock();
             span.unwrap_or_else(PoisonError::into_inner).clone()
         })
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakCall {
+        WeakCall(Arc::downgrade(&self.0))
     }
 
     /// Says who listens. Without a call to it, nobody does.
@@ -77,6 +82,22 @@ impl Call {
         if let Some(observer) = &ears.observer {
             observer(&self.timeline());
         }
+    }
+}
+
+/// A call that is remembered, and not kept.
+#[derive(Clone)]
+pub(crate) struct WeakCall(Weak<Inner>);
+
+impl WeakCall {
+    pub(crate) fn upgrade(&self) -> Option<Call> {
+        self.0.upgrade().map(Call)
+    }
+}
+
+impl fmt::Debug for WeakCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakCall")
     }
 }
 

@@ -10,8 +10,8 @@ use tracing::{Span, info_span, record_all};
 use super::events;
 use super::propagator::{Link, Propagator};
 use super::shown::{self, port, span_name};
-use super::spans::{TARGET, mark};
-use crate::call::Call;
+use super::spans::{TARGET, end_now, mark};
+use crate::call::{Call, WeakCall};
 use crate::hop::{Diagnosis, Kind, Stage};
 
 /// The spans of one attempt: its own, and one for each stage that is open.
@@ -20,29 +20,23 @@ pub(crate) struct AttemptSpans(Option<Box<Listening>>);
 
 #[derive(Debug)]
 struct Listening {
-    open: Mutex<Open>,
+    /// For events on its span.
+    call: WeakCall,
+    /// Gone at the end: the attempt is remembered for longer than its spans are open.
+    open: Mutex<Option<Open>>,
     propagator: Option<Arc<dyn Propagator>>,
 }
 
+/// What is open is written to under the lock, and closed outside of it.
 #[derive(Debug)]
 struct Open {
-    /// The call's, for events; so that it closes in time, this goes with the attempt.
-    call: Span,
     attempt: Span,
     stages: [Option<Span>; Stage::ALL.len()],
     /// What ties later attempts to the connection that is being set up.
     set_up: Option<Link>,
-}
-
-impl Open {
-    fn new(call: Span, attempt: Span) -> Self {
-        Self {
-            call,
-            attempt,
-            stages: Default::default(),
-            set_up: None,
-        }
-    }
+    // What is known of the answer is recorded at the end, in one go.
+    answered: Option<(StatusCode, http::Version)>,
+    peer: Option<SocketAddr>,
 }
 
 impl AttemptSpans {
@@ -63,7 +57,6 @@ impl AttemptSpans {
             server.address = uri.host(),
             server.port = port(uri),
             url.full = shown::full_url(uri),
-            url.scheme = uri.scheme_str(),
             url.template = call.route(),
             network.peer.address = Empty,
             network.peer.port = Empty,
@@ -97,7 +90,14 @@ impl AttemptSpans {
             return Self(None);
         }
         Self(Some(Box::new(Listening {
-            open: Mutex::new(Open::new(call.span(), span)),
+            call: call.downgrade(),
+            open: Mutex::new(Some(Open {
+                attempt: span,
+                stages: Default::default(),
+                set_up: None,
+                answered: None,
+                peer: None,
+            })),
             propagator: None,
         })))
     }
@@ -110,48 +110,41 @@ impl AttemptSpans {
         }
     }
 
-    /// The attempt's own span, to be entered while the attempt is polled.
+    /// The attempt's own span, to be entered while the attempt is polled, and let go at its end.
     pub(crate) fn attempt(&self) -> Span {
-        self.open_now()
-            .map_or_else(Span::none, |open| open.attempt.clone())
+        self.with(|open| open.attempt.clone())
+            .unwrap_or_else(Span::none)
     }
 
     /// A stage was entered.
     pub(crate) fn open(&self, stage: Stage) {
-        let Some(listening) = &self.0 else { return };
-        let attempt = self.attempt();
-        if attempt.is_disabled() {
-            // The connection's task was about to say so when the attempt ended.
-            return;
-        }
-        let span = stage_span(stage, &attempt);
-        let link = listening
-            .propagator
-            .as_ref()
-            .filter(|_| stage == Stage::Connect)
-            .and_then(|propagator| propagator.link(&span));
-        let mut open = lock(&listening.open);
-        if open.attempt.is_disabled() {
-            // It ended just now. What is to close closes outside of the lock, and in order.
-            drop(open);
-            drop(span);
-            return;
-        }
-        let before = open.stages[stage as usize].replace(span);
-        let before = (before, link.map(|link| open.set_up.replace(link)));
-        drop(open);
-        // Spans are closed outside of the lock.
+        // The connection's task may say so when the attempt has ended just now.
+        let before = self.with(|open| {
+            let span = stage_span(stage, &open.attempt);
+            open.stages[stage as usize].replace(span)
+        });
         drop(before);
+        if stage == Stage::Connect {
+            self.tie_later_ones();
+        }
+    }
+
+    /// A connection is being set up: whoever uses it later is tied to that.
+    fn tie_later_ones(&self) {
+        let by = self.0.as_ref().and_then(|it| it.propagator.as_ref());
+        let Some(propagator) = by else { return };
+        let connect = self.with(|open| open.stages[Stage::Connect as usize].clone());
+        let Some(span) = connect.flatten() else {
+            return;
+        };
+        let link = propagator.link(&span);
+        drop(span);
+        self.with(|open| open.set_up = link.or_else(|| open.set_up.take()));
     }
 
     /// Says more of a stage that is open.
     fn tell(&self, stage: Stage, what: impl FnOnce(&Span)) {
-        let span = self
-            .open_now()
-            .and_then(|open| open.stages[stage as usize].clone());
-        if let Some(span) = span {
-            what(&span);
-        }
+        self.with(|open| open.stages[stage as usize].as_ref().map(what));
     }
 
     /// A name is asked for.
@@ -195,10 +188,8 @@ impl AttemptSpans {
 
     /// A stage was left; with a kind, it failed and that was overcome.
     pub(crate) fn close(&self, stage: Stage, failed: Option<Kind>) {
-        let span = self
-            .open_now()
-            .and_then(|mut open| open.stages[stage as usize].take());
-        if let (Some(span), Some(kind)) = (span, failed) {
+        let span = self.with(|open| open.stages[stage as usize].take());
+        if let (Some(span), Some(kind)) = (span.flatten(), failed) {
             span.record("sevenhops.kind", kind.as_str());
             span.record("otel.status_code", "ERROR");
         }
@@ -206,39 +197,28 @@ impl AttemptSpans {
 
     /// The attempt failed: marks it, and the stage that is open for the hop.
     pub(crate) fn fail(&self, diagnosis: &Diagnosis) {
-        mark(&self.attempt(), diagnosis);
-        if let Some(stage) = diagnosis.hop.and_then(Stage::of) {
-            self.tell(stage, |span| mark(span, diagnosis));
-        }
+        self.with(|open| {
+            mark(&open.attempt, diagnosis);
+            let stage = diagnosis.hop.and_then(Stage::of);
+            if let Some(span) = stage.and_then(|stage| open.stages[stage as usize].as_ref()) {
+                mark(span, diagnosis);
+            }
+        });
     }
 
     /// A response head came.
     pub(crate) fn answered(&self, status: StatusCode, version: http::Version) {
-        if self.0.is_some() {
-            let span = self.attempt();
-            record_all!(
-                span,
-                http.response.status_code = i64::from(status.as_u16()),
-                network.protocol.version = shown::version(version),
-            );
-        }
+        self.with(|open| open.answered = Some((status, version)));
     }
 
     /// The peer is known.
     pub(crate) fn peer(&self, peer: SocketAddr) {
-        if self.0.is_some() {
-            let span = self.attempt();
-            record_all!(
-                span,
-                network.peer.address = %peer.ip(),
-                network.peer.port = i64::from(peer.port()),
-            );
-        }
+        self.with(|open| open.peer = Some(peer));
     }
 
     /// What ties later attempts to the connection that this one set up last.
     pub(crate) fn set_up(&self) -> Option<Link> {
-        self.open_now().and_then(|open| open.set_up.clone())
+        self.with(|open| open.set_up.clone()).flatten()
     }
 
     /// The connection in use was set up by another attempt.
@@ -264,35 +244,41 @@ impl AttemptSpans {
 
     /// The attempt ended: what is still open closes with it.
     pub(crate) fn end(&self, sent_bytes: u64, received_bytes: u64) {
-        let Some(mut open) = self.open_now() else {
+        let listening = self.0.as_deref();
+        let Some(ended) = listening.and_then(|listening| lock(&listening.open).take()) else {
             return;
         };
-        let ended = std::mem::replace(&mut *open, Open::new(Span::none(), Span::none()));
-        drop(open);
-        let some = |bytes: u64| i64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
-        record_all!(
-            ended.attempt,
-            http.request.body.size = some(sent_bytes),
-            http.response.body.size = some(received_bytes),
-        );
         let Open {
-            call,
             attempt,
             stages,
             set_up: _,
+            answered,
+            peer,
         } = ended;
-        // In this order: no span outlives the one that it is part of.
+        // No span outlives the one that it is part of.
         drop(stages);
-        drop(attempt);
-        drop(call);
+        let some = |bytes: u64| i64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+        record_all!(
+            attempt,
+            http.request.body.size = some(sent_bytes),
+            http.response.status_code = answered.map(|(status, _)| i64::from(status.as_u16())),
+            http.response.body.size = some(received_bytes),
+            network.peer.address = peer.map(|peer| display(peer.ip())),
+            network.peer.port = peer.map(|peer| i64::from(peer.port())),
+            network.protocol.version = answered.map(|(_, version)| shown::version(version)),
+        );
+        end_now(&attempt);
     }
 
     fn call(&self) -> Option<Span> {
-        self.open_now().map(|open| open.call.clone())
+        let call = self.0.as_deref()?.call.upgrade()?;
+        Some(call.span()).filter(|span| !span.is_disabled())
     }
 
-    fn open_now(&self) -> Option<MutexGuard<'_, Open>> {
-        self.0.as_deref().map(|listening| lock(&listening.open))
+    /// Does something to what is open, unless nobody listens or the attempt has ended.
+    fn with<T>(&self, what: impl FnOnce(&mut Open) -> T) -> Option<T> {
+        let mut open = lock(&self.0.as_deref()?.open);
+        open.as_mut().map(what)
     }
 }
 

@@ -85,7 +85,6 @@ pub const SPANS: &[SpanName] = &[
             "server.address",
             "server.port",
             "url.full",
-            "url.scheme",
             "url.template",
             "network.peer.address",
             "network.peer.port",

@@ -67,6 +67,7 @@ pub(crate) fn end_call(span: &Span, call: &Call) {
             span.record("sevenhops.not_repeated", display(reason));
         }
     }
+    end_now(span);
 }
 
 /// Writing a body down, which is done before the call begins.
@@ -102,6 +103,12 @@ pub(crate) fn mark(span: &Span, diagnosis: &Diagnosis) {
         "error.type" = &*diagnosis.error_type(),
         otel.status_code = "ERROR",
     );
+}
+
+/// The span ends now. OpenTelemetry's layer takes the moment at which a span was last left for its end, and
+/// that may lie before those of its parts.
+pub(super) fn end_now(span: &Span) {
+    drop(span.enter());
 }
 
 /// By which a subscriber's filter finds what is ours: `sevenhops=info`.

@@ -5,7 +5,7 @@ use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, Status};
 use sevenhops::guard::breaker;
 use sevenhops::guard::idempotency::Key;
-use sevenhops::testing::{Answer, FaultServer, Reply, Script};
+use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
 use tower::{Layer as _, ServiceExt};
 
 use crate::mock::{Mock, Step, status, with};
@@ -73,7 +73,6 @@ async fn good_call_arrives_as_call_attempt_and_hops() {
         ("http.response.body.size", Value::I64(3)),
         ("server.address", "api.test".into()),
         ("server.port", Value::I64(port)),
-        ("url.scheme", "https".into()),
         ("url.full", url(&server, "https").into()),
         ("url.template", "/v1/charges".into()),
         ("network.peer.address", "127.0.0.1".into()),
@@ -240,4 +239,17 @@ async fn call_that_its_caller_drops_is_over_and_no_error() {
     for span in told.spans() {
         assert_eq!(span.status, Status::Unset, "{}", span.name);
     }
+}
+
+#[tokio::test]
+async fn body_that_its_caller_drops_ends_receive_attempt_and_call_in_this_order() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let held = Gate::new();
+    server.default_reply(Answer::json("[1]").hold_body(&held));
+    let answer = net.client().get(url(&server, "http")).send().await.unwrap();
+    drop(answer);
+    assert_eq!(told.tree().last().unwrap(), "    receive");
+    held.open();
 }

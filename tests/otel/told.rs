@@ -61,10 +61,22 @@ impl Told {
     pub(crate) fn tree(&self) -> Vec<String> {
         let mut spans = self.spans();
         spans.sort_by_key(|span| span.start_time);
+        assert_within_their_parents(&spans);
         let mut drawn = Vec::new();
         draw(&spans, SpanId::INVALID, 0, &mut drawn);
         assert_eq!(drawn.len(), spans.len(), "no span is lost");
         drawn
+    }
+}
+
+/// No span begins before the one that it is part of, or ends after it, by the times that are exported.
+fn assert_within_their_parents(spans: &[SpanData]) {
+    for span in spans {
+        let is_parent = |other: &&SpanData| other.span_context.span_id() == span.parent_span_id;
+        if let Some(parent) = spans.iter().find(is_parent) {
+            let within = parent.start_time <= span.start_time && span.end_time <= parent.end_time;
+            assert!(within, "{} in {}", span.name, parent.name);
+        }
     }
 }
 

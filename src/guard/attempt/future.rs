@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,6 +10,7 @@ use http::{HeaderMap, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
+use tracing::Span;
 
 use super::AttemptBody;
 use super::due::{Progress, due, look_again};
@@ -55,6 +57,8 @@ struct Whole {
 struct Running {
     tracker: Arc<Tracker>,
     call: Call,
+    /// Entered while the attempt is polled.
+    span: Span,
     /// The end of the attempt, and whose it is.
     end: (Instant, Waited),
     over: bool,
@@ -63,7 +67,12 @@ struct Running {
 }
 
 impl<F: Future, R> ResponseFuture<F, R> {
-    pub(super) fn new(inner: F, tracker: Arc<Tracker>, call: Call, keyed: Keyed) -> Self {
+    pub(super) fn new(
+        inner: F,
+        span: Span,
+        (tracker, call): (Arc<Tracker>, Call),
+        keyed: Keyed,
+    ) -> Self {
         let attempt = clock::after(tracker.started(), tracker.limits().attempt().get());
         let end = if call.deadline() <= attempt {
             (call.deadline(), Waited::Deadline)
@@ -77,6 +86,7 @@ impl<F: Future, R> ResponseFuture<F, R> {
             running: Some(Running {
                 tracker,
                 call,
+                span,
                 end,
                 over: false,
                 keyed,
@@ -114,12 +124,18 @@ where
                 _ => Poll::Pending,
             };
         };
-        let span = running.tracker.spans().attempt();
-        let _entered = span.enter();
-
+        let span = mem::replace(&mut running.span, Span::none());
+        let entered = span.enter();
         let ended = match advance(this.state.as_mut(), running, cx) {
             Poll::Ready(ended) => ended,
-            Poll::Pending => Err(running.expire(ready!(running.poll_alarm(this.alarm, cx)))),
+            Poll::Pending => {
+                let Poll::Ready(which) = running.poll_alarm(this.alarm, cx) else {
+                    drop(entered);
+                    running.span = span;
+                    return Poll::Pending;
+                };
+                Err(running.expire(which))
+            }
         };
         // The inner future goes before anyone hears of the end.
         this.state.set(State::Done);

@@ -178,12 +178,9 @@ where
         }
         #[cfg(feature = "har")]
         keep_request(&call, &tracker, request.headers());
-        let inner = {
-            let span = tracker.spans().attempt();
-            let _entered = span.enter();
-            self.inner.call(request)
-        };
-        ResponseFuture::new(inner, tracker, call, keyed)
+        let span = tracker.spans().attempt();
+        let inner = span.in_scope(|| self.inner.call(request));
+        ResponseFuture::new(inner, span, (tracker, call), keyed)
     }
 }
 
