@@ -1,9 +1,10 @@
-//! What spans cost: a site at which nobody listens, and the spans of a call on a pooled connection that go
-//! to an OpenTelemetry SDK in batch mode, beside the single span of reqwest-tracing.
+//! What spans cost: a site at which nobody listens, and the spans of a call that go to an OpenTelemetry SDK in
+//! batch mode, beside what the SDK takes for empty ones and the single span of reqwest-tracing.
 //!
-//! The pooled calls go over a socket, whose time is in every line; what counts is the difference between
-//! the lines of a pair, which is printed at the end: the best of each, in nanoseconds. The exporter behind
-//! the batches drops what it gets.
+//! Calls in memory are timed where the exporter's thread is at rest: it drops what it gets between them. Calls on
+//! a pooled connection go over a socket, whose time is many times that of the spans; so calls to which
+//! nobody listens and calls that are heard take turns, and what is printed is the median of the
+//! differences, with the quarter of them that lies below and above.
 
 mod driver;
 
@@ -25,11 +26,13 @@ use sevenhops::{Client, StandardLayer};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use tower::Layer;
+use tracing::dispatcher::with_default;
 use tracing::field::Empty;
-use tracing::info_span;
+use tracing::level_filters::LevelFilter;
+use tracing::{Dispatch, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::driver::{Clock, DEADLINE, Leaf, Ruler, Table};
+use crate::driver::{Clock, DEADLINE, Leaf, Ruler, Table, with_rests};
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -38,16 +41,21 @@ fn main() {
         .sample_size(40)
         .configure_from_args();
     criterion.bench_function("spans/site, nobody listens", |bencher| bencher.iter(site));
-    let stage = Stage::new();
-    let silent = stage.measure(&mut criterion, "nobody listens");
-    let sdk = listen();
-    let heard = stage.measure(&mut criterion, "SDK");
+    let sdk = Sdk::new();
+    let silent = alone(&mut criterion, "nobody listens", &|| {});
+    let heard = with_default(&sdk.ear, || alone(&mut criterion, "SDK", &|| sdk.flush()));
     criterion.final_summary();
-    for (before, after) in silent.iter().zip(&heard) {
-        let beyond = after.1 - before.1;
-        println!("{}: {beyond:.0} ns beyond the call", before.0);
+    for ((name, silent), (_, heard)) in silent.iter().zip(&heard) {
+        println!("{name}: {:.0} ns beyond the call", heard - silent);
     }
-    sdk.shutdown().expect("it is not shut down yet");
+    let stage = Stage::new();
+    stage.take_turns(
+        "5 empty spans around a call of reqwest's",
+        &sdk,
+        stage.plain(),
+    );
+    stage.take_turns("5 spans of a pooled call", &sdk, stage.ours());
+    stage.take_turns("1 span of reqwest-tracing", &sdk, stage.theirs());
 }
 
 /// A span with as many fields as that of an attempt.
@@ -79,17 +87,62 @@ fn site() {
     let _entered = span.enter();
 }
 
-/// What is measured, with and without somebody who listens.
+/// The best of each case in memory, in nanoseconds a call.
+fn alone(criterion: &mut Criterion, who: &str, flush: &dyn Fn()) -> Vec<(&'static str, f64)> {
+    in_memory(&mut Table::new(), who);
+    let mut clock = Clock::new(criterion, "spans").resting(BETWEEN_RESTS, flush);
+    in_memory(&mut clock, who);
+    let in_memory = clock.best.first().map_or(f64::NAN, |(_, nanos)| *nanos);
+    drop(clock);
+    let mut empty = f64::INFINITY;
+    criterion.bench_function(&format!("spans/5 empty spans, {who}"), |bencher| {
+        bencher.iter_custom(|times| {
+            let took = with_rests(times, (BETWEEN_RESTS, flush), |times| {
+                let start = Instant::now();
+                (0..times).for_each(|_| five_empty_spans());
+                start.elapsed()
+            });
+            empty = empty.min(nanos(took, times));
+            took
+        });
+    });
+    vec![
+        (
+            "5 empty spans, which is what the SDK takes for itself",
+            empty,
+        ),
+        ("4 spans of a call in memory", in_memory),
+    ]
+}
+
+/// Four spans: call, attempt, wait, receive.
+fn in_memory(ruler: &mut impl Ruler, who: &str) {
+    let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
+    let mut ask = Request::new(Full::new(Bytes::from_static(b"amount=100")));
+    *ask.uri_mut() = http::Uri::from_static("https://api.test/v1/charges");
+    let leaf = Leaf { waits: false };
+    ruler.measure(&format!("in memory, {who}"), &ask, standard.layer(leaf));
+}
+
+/// As a pooled call has them, without a word in them.
+fn five_empty_spans() {
+    let call = info_span!("call").entered();
+    let attempt = info_span!(parent: &*call, "attempt").entered();
+    for _ in 0..3 {
+        drop(info_span!(parent: &*attempt, "hop"));
+    }
+    drop(attempt);
+}
+
+/// A server, and clients of it.
 struct Stage {
     here: Runtime,
     url: String,
     ours: Client,
+    plain: reqwest::Client,
     theirs: ClientWithMiddleware,
     _server: (FaultServer, Runtime),
 }
-
-/// The best of each case, in nanoseconds a call.
-type Best = Vec<(&'static str, f64)>;
 
 impl Stage {
     fn new() -> Self {
@@ -112,101 +165,113 @@ impl Stage {
             here: here.expect("a runtime"),
             url: server.url("/v1/charges"),
             ours: ours.build().expect("a client"),
-            theirs: reqwest_middleware::ClientBuilder::new(plain)
+            theirs: reqwest_middleware::ClientBuilder::new(plain.clone())
                 .with(reqwest_tracing::TracingMiddleware::default())
                 .build(),
+            plain,
             _server: (server, there),
         }
     }
 
-    fn measure(&self, criterion: &mut Criterion, who: &str) -> Best {
-        in_memory(&mut Table::new(), who);
-        let mut clock = Clock::new(criterion, "spans");
-        in_memory(&mut clock, who);
-        let in_memory = clock.best.first().map_or(f64::NAN, |(_, nanos)| *nanos);
-        drop(clock);
-        let ours = self.time(criterion, &format!("pooled call, {who}"), async || {
+    fn ours(&self) -> impl AsyncFn() -> usize {
+        async || {
             let response = self.ours.get(&self.url).send().await;
             let body = response.expect("an answer").bytes().await;
             body.expect("a body").len()
-        });
-        let theirs = self.time(criterion, &format!("reqwest-tracing, {who}"), async || {
+        }
+    }
+
+    fn plain(&self) -> impl AsyncFn() -> usize {
+        async || {
+            let call = info_span!("call");
+            let attempt = call.in_scope(|| info_span!("attempt"));
+            drop(attempt.in_scope(|| info_span!("hop")));
+            let hop = info_span!(parent: &attempt, "hop");
+            let response = self.plain.get(&self.url).send().await;
+            drop(hop);
+            let _hop = info_span!(parent: &attempt, "hop");
+            let body = response.expect("an answer").bytes().await;
+            body.expect("a body").len()
+        }
+    }
+
+    fn theirs(&self) -> impl AsyncFn() -> usize {
+        async || {
             let response = self.theirs.get(&self.url).send().await;
             let body = response.expect("an answer").bytes().await;
             body.expect("a body").len()
-        });
-        let empty = self.time(criterion, &format!("5 empty spans, {who}"), async || {
-            five_empty_spans();
-            0
-        });
-        vec![
-            (
-                "5 empty spans, which is what the SDK takes for itself",
-                empty,
-            ),
-            ("4 spans of a call in memory", in_memory),
-            ("5 spans of a pooled call", ours),
-            ("1 span of reqwest-tracing", theirs),
-        ]
+        }
     }
 
-    fn time(&self, criterion: &mut Criterion, name: &str, call: impl AsyncFn() -> usize) -> f64 {
-        let mut best = f64::INFINITY;
-        criterion.bench_function(&format!("spans/{name}"), |bencher| {
-            bencher.iter_custom(|times| {
-                let took = self.here.block_on(async {
-                    let start = Instant::now();
-                    for _ in 0..times {
-                        black_box(call().await);
-                    }
-                    start.elapsed()
-                });
-                best = best.min(took.as_secs_f64() * 1e9 / times as f64);
-                took
+    /// What calls that are heard take beyond those that are not.
+    fn take_turns(&self, name: &str, sdk: &Sdk, call: impl AsyncFn() -> usize) {
+        let turn = || {
+            let start = Instant::now();
+            self.here.block_on(async {
+                for _ in 0..BETWEEN_RESTS {
+                    black_box(call().await);
+                }
             });
+            nanos(start.elapsed(), BETWEEN_RESTS)
+        };
+        turn();
+        let pairs = (0..PAIRS).map(|_| {
+            let silent = turn();
+            let heard = with_default(&sdk.ear, turn);
+            sdk.flush();
+            heard - silent
         });
-        best
+        let mut differences: Vec<f64> = pairs.collect();
+        differences.sort_by(f64::total_cmp);
+        let at = |part: usize| differences[differences.len() * part / 4] / 1e3;
+        println!(
+            "{name}: {:.1} µs beyond the call ({:.1} to {:.1})",
+            at(2),
+            at(1),
+            at(3)
+        );
     }
 }
 
-/// As a pooled call has them, without a word in them.
-fn five_empty_spans() {
-    let call = info_span!("call").entered();
-    let attempt = info_span!(parent: &*call, "attempt").entered();
-    for _ in 0..3 {
-        drop(info_span!(parent: &*attempt, "hop"));
+fn nanos(took: Duration, times: u64) -> f64 {
+    took.as_secs_f64() * 1e9 / times as f64
+}
+
+/// An SDK in batch mode that throws away what it exports.
+struct Sdk {
+    ear: Dispatch,
+    provider: SdkTracerProvider,
+    /// What all subscribers think of a site is cached for all threads: one of another mind has each asked.
+    _deaf: Dispatch,
+}
+
+impl Sdk {
+    fn new() -> Self {
+        let batches = BatchConfigBuilder::default().with_max_queue_size(1 << 16);
+        let processor = BatchSpanProcessor::builder(Nowhere)
+            .with_batch_config(batches.build())
+            .build();
+        let provider = SdkTracerProvider::builder()
+            .with_span_processor(processor)
+            .build();
+        // What an application that counts its microseconds would leave out.
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer("bench"))
+            .with_location(false)
+            .with_threads(false)
+            .with_tracked_inactivity(false);
+        let only = |level: LevelFilter| tracing_subscriber::registry().with(level);
+        Self {
+            ear: Dispatch::new(only(LevelFilter::INFO).with(layer)),
+            provider,
+            _deaf: Dispatch::new(only(LevelFilter::OFF)),
+        }
     }
-    drop(attempt);
-}
 
-/// Four spans: call, attempt, wait, receive.
-fn in_memory(ruler: &mut impl Ruler, who: &str) {
-    let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
-    let mut ask = Request::new(Full::new(Bytes::from_static(b"amount=100")));
-    *ask.uri_mut() = http::Uri::from_static("https://api.test/v1/charges");
-    let leaf = Leaf { waits: false };
-    ruler.measure(&format!("in memory, {who}"), &ask, standard.layer(leaf));
-}
-
-/// An SDK in batch mode that throws away what it exports hears of every span from now on.
-fn listen() -> SdkTracerProvider {
-    let batches = BatchConfigBuilder::default().with_max_queue_size(1 << 16);
-    let processor = BatchSpanProcessor::builder(Nowhere)
-        .with_batch_config(batches.build())
-        .build();
-    let provider = SdkTracerProvider::builder()
-        .with_span_processor(processor)
-        .build();
-    // What an application that counts its microseconds would leave out.
-    let layer = tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer("bench"))
-        .with_location(false)
-        .with_threads(false)
-        .with_tracked_inactivity(false);
-    let ours = tracing_subscriber::filter::LevelFilter::INFO;
-    let subscriber = tracing_subscriber::registry().with(ours).with(layer);
-    tracing::subscriber::set_global_default(subscriber).expect("nobody listens yet");
-    provider
+    /// The exporter's thread has nothing left to do.
+    fn flush(&self) {
+        self.provider.force_flush().expect("it is not shut down");
+    }
 }
 
 #[derive(Debug)]
@@ -217,3 +282,7 @@ impl SpanExporter for Nowhere {
         Ok(())
     }
 }
+
+/// Fewer spans than the exporter waits for.
+const BETWEEN_RESTS: u64 = 100;
+const PAIRS: usize = 300;

@@ -69,6 +69,8 @@ pub(crate) struct Clock<'a> {
     group: BenchmarkGroup<'a, WallTime>,
     /// The best that was seen of each case, in nanoseconds a call.
     pub(crate) best: Vec<(String, f64)>,
+    /// What is done after so many calls, and not timed.
+    rest: (u64, &'a dyn Fn()),
 }
 
 impl<'a> Clock<'a> {
@@ -77,7 +79,14 @@ impl<'a> Clock<'a> {
             runtime: runtime(),
             group: criterion.benchmark_group(group),
             best: Vec::new(),
+            rest: (u64::MAX, &|| {}),
         }
+    }
+
+    /// Does something after so many calls, which is not timed.
+    pub(crate) fn resting(mut self, after: u64, with: &'a dyn Fn()) -> Self {
+        self.rest = (after, with);
+        self
     }
 }
 
@@ -90,7 +99,9 @@ impl Ruler for Clock<'_> {
         let mut best = f64::INFINITY;
         self.group.bench_function(name, |bencher| {
             bencher.iter_custom(|times| {
-                let took = self.runtime.block_on(calls(&mut service, request, times));
+                let took = with_rests(times, self.rest, |times| {
+                    self.runtime.block_on(calls(&mut service, request, times))
+                });
                 best = best.min(took.as_secs_f64() * 1e9 / times as f64);
                 took
             });
@@ -99,6 +110,22 @@ impl Ruler for Clock<'_> {
             self.best.push((name.into(), best));
         }
     }
+}
+
+/// How long so many calls take, without the rests.
+pub(crate) fn with_rests(
+    times: u64,
+    (after, rest): (u64, &dyn Fn()),
+    mut run: impl FnMut(u64) -> Duration,
+) -> Duration {
+    let (mut left, mut took) = (times, Duration::ZERO);
+    while left > 0 {
+        let now = left.min(after);
+        took += run(now);
+        rest();
+        left -= now;
+    }
+    took
 }
 
 fn runtime() -> Runtime {
