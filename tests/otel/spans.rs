@@ -6,7 +6,7 @@ use opentelemetry::trace::{SpanKind, Status};
 use sevenhops::guard::breaker;
 use sevenhops::guard::idempotency::Key;
 use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
-use tower::{Layer as _, ServiceExt};
+use tower::{Layer as _, ServiceBuilder, ServiceExt};
 
 use crate::mock::{Mock, Step, status, with};
 use crate::net::{Net, url};
@@ -252,4 +252,44 @@ async fn body_that_its_caller_drops_ends_receive_attempt_and_call_in_this_order(
     drop(answer);
     assert_eq!(told.tree().last().unwrap(), "    receive");
     held.open();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_between_attempts_is_asked_within_the_call() {
+    let told = Told::listen();
+    let mock = Mock::new([status(503), with(307, "location", "/v2"), status(200)]);
+    let layer = sevenhops::StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let layer = layer.classify(|_| {
+        tracing::info!("classified");
+        None
+    });
+    let transport = ServiceBuilder::new()
+        .map_request(|request| {
+            tracing::info!("asked");
+            request
+        })
+        .service(mock);
+    let get = http::Request::get("https://api.test/v1").body(http_body_util::Full::default());
+    let answer = layer.layer(transport).oneshot(get.unwrap()).await.unwrap();
+    drop(answer);
+    assert_eq!(
+        told.tree()
+            .iter()
+            .filter(|line| line.starts_with("  GET"))
+            .count(),
+        3
+    );
+    assert_eq!(events(&told), ["classified", "waited", "redirected"]);
+    for attempt in told.named("GET") {
+        if attempt.span_kind == SpanKind::Client {
+            assert_eq!(
+                attempt
+                    .events
+                    .iter()
+                    .map(|event| &event.name[..])
+                    .collect::<Vec<_>>(),
+                ["asked"]
+            );
+        }
+    }
 }
