@@ -70,7 +70,7 @@ pub(crate) struct Clock<'a> {
     /// The best that was seen of each case, in nanoseconds a call.
     pub(crate) best: Vec<(String, f64)>,
     /// What is done after so many calls, and not timed.
-    rest: (u64, &'a dyn Fn()),
+    pub(crate) rest: (u64, &'a dyn Fn()),
 }
 
 impl<'a> Clock<'a> {
@@ -81,12 +81,6 @@ impl<'a> Clock<'a> {
             best: Vec::new(),
             rest: (u64::MAX, &|| {}),
         }
-    }
-
-    /// Does something after so many calls, which is not timed.
-    pub(crate) fn resting(mut self, after: u64, with: &'a dyn Fn()) -> Self {
-        self.rest = (after, with);
-        self
     }
 }
 
