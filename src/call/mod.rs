@@ -241,7 +241,7 @@ impl Call {
     }
 
     pub(crate) fn note(&self, what: What) {
-        telemetry::note(&self.span(), &what);
+        telemetry::note(&self.span_for_events(), &what);
         let note = Note {
             attempts: self.attempt_count(),
             at: self.elapsed(),

@@ -43,6 +43,14 @@ impl Call {
         })
     }
 
+    /// What guards speak to: the span of this call or, where no layer has made one, that of whoever called.
+    pub(crate) fn span_for_events(&self) -> Span {
+        match self.0.ears.get() {
+            Some(_) => self.span(),
+            None => Span::current(),
+        }
+    }
+
     pub(crate) fn downgrade(&self) -> WeakCall {
         WeakCall(Arc::downgrade(&self.0))
     }

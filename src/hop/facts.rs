@@ -41,3 +41,13 @@ pub(crate) struct Facts {
     #[cfg(feature = "har")]
     pub(crate) kept: Option<Box<super::har::Kept>>,
 }
+
+impl Facts {
+    /// An address is dialled. A dial that begins before another is over has its row.
+    pub(crate) fn dial(&mut self, address: Option<SocketAddr>, is_connecting: bool) {
+        match self.dials.last_mut() {
+            Some(last) if is_connecting => *last = address,
+            _ => self.dials.push(address),
+        }
+    }
+}

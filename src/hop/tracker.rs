@@ -122,7 +122,7 @@ impl Tracker {
             (state & (TAKEN | GIVEN_UP) == 0).then_some(dial_more(fresh))
         });
         if before & (TAKEN | GIVEN_UP) == 0 {
-            self.facts(|facts| facts.dials.push(address));
+            self.facts(|facts| facts.dial(address, before & bit(Stage::Connect) != 0));
             if let Some(address) = address {
                 self.spans.dialling(address);
             }
@@ -169,9 +169,8 @@ impl Tracker {
     /// go out any more. A set-up that is still under way was not needed.
     pub(crate) fn take(&self) -> bool {
         self.touch();
-        let before = self.change(End::Left, |state| {
-            (state & GIVEN_UP == 0).then_some(state | TAKEN)
-        });
+        let taken = |state| (state & GIVEN_UP == 0).then_some(state | TAKEN);
+        let before = self.change(End::Left, taken);
         if before & (GIVEN_UP | TAKEN) == 0 {
             self.detached(latest_dial(before));
         }

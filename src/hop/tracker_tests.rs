@@ -181,3 +181,16 @@ fn stage_that_is_told_of_after_the_end_opens_no_span() {
         assert_eq!(count(), 0);
     });
 }
+
+#[test]
+fn each_connect_has_one_address_also_where_a_dial_overtakes_another() {
+    let tracker = tracker();
+    tracker.begin();
+    let to = |last: u8| Some(([127, 0, 0, last], 80).into());
+    tracker.connecting(to(1));
+    tracker.connecting(to(2));
+    tracker.overcome(Kind::Refused);
+    tracker.connecting(to(3));
+    assert_eq!(entered(&tracker), [Stage::Connect, Stage::Connect]);
+    assert_eq!(tracker.facts(|facts| facts.dials.clone()), [to(2), to(3)]);
+}

@@ -272,7 +272,7 @@ impl AttemptSpans {
 
     fn call(&self) -> Option<Span> {
         let call = self.0.as_deref()?.call.upgrade()?;
-        Some(call.span()).filter(|span| !span.is_disabled())
+        Some(call.span_for_events()).filter(|span| !span.is_disabled())
     }
 
     /// Does something to what is open, unless nobody listens or the attempt has ended.

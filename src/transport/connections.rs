@@ -21,6 +21,7 @@ pub(super) struct Connections(Arc<Mutex<HashMap<SocketAddr, Made>>>);
 #[derive(Clone, Debug)]
 struct Made {
     at: Instant,
+    last_used: Instant,
     #[cfg_attr(not(feature = "otel"), expect(dead_code, reason = "the gauge asks"))]
     peer: SocketAddr,
     tls: Option<&'static str>,
@@ -44,17 +45,19 @@ impl Connections {
         tls: Option<&'static str>,
         link: Option<Link>,
     ) {
+        let now = clock::now();
         let made = Made {
-            at: clock::now(),
+            at: now,
+            last_used: now,
             peer,
             tls,
             link,
         };
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MOST_CONNECTIONS {
-            let oldest = known.iter().min_by_key(|(_, made)| made.at);
-            let oldest = oldest.map(|(local, _)| *local);
-            oldest.map(|oldest| known.remove(&oldest));
+            let idlest = known.iter().min_by_key(|(_, made)| made.last_used);
+            let idlest = idlest.map(|(local, _)| *local);
+            idlest.map(|idlest| known.remove(&idlest));
         }
         known.insert(local, made);
     }
@@ -62,8 +65,10 @@ impl Connections {
     /// An answer came over the connection from `local`.
     pub(super) fn used(&self, local: SocketAddr) -> Option<Used> {
         let now = clock::now();
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&local).map(|made| Used {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = known.get_mut(&local)?;
+        made.last_used = now;
+        Some(Used {
             age: now.saturating_duration_since(made.at),
             tls: made.tls,
             link: made.link.clone(),
@@ -82,13 +87,30 @@ impl Connections {
     }
 }
 
-/// More than a pool keeps to one address; what is forgotten only has no age.
+/// More than a pool keeps to one address; what is forgotten, the one idle for longest, only has no age.
 const MOST_CONNECTIONS: usize = 1_024;
 
-#[cfg(all(test, feature = "otel"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn connection_that_is_used_is_remembered_longer_than_one_that_is_not() {
+        let connections = Connections::default();
+        let at = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+        for port in 1..=1_024 {
+            connections.made((at(port), at(9_999)), None, None);
+        }
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(connections.used(at(1)).is_some());
+        for port in 1_025..2_048 {
+            connections.made((at(port), at(9_999)), None, None);
+        }
+        assert!(connections.used(at(1)).is_some(), "it is in use");
+        assert!((2..=1_024).all(|port| connections.used(at(port)).is_none()));
+    }
+
+    #[cfg(feature = "otel")]
     #[tokio::test(start_paused = true)]
     async fn connection_made_while_the_kernel_is_asked_is_not_forgotten() {
         let connections = Connections::default();

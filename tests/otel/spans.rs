@@ -3,10 +3,12 @@ use std::time::Duration;
 use http::StatusCode;
 use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, Status};
-use sevenhops::guard::breaker;
+use sevenhops::RetryLayer;
 use sevenhops::guard::idempotency::Key;
+use sevenhops::guard::{breaker, retry};
 use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
+use tracing::Instrument;
 
 use crate::mock::{Mock, Step, status, with};
 use crate::net::{Net, url};
@@ -292,4 +294,15 @@ async fn what_is_asked_between_attempts_is_asked_within_the_call() {
             );
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn guard_without_a_call_around_it_speaks_to_the_callers_span() {
+    let told = Told::listen();
+    let layer = RetryLayer::new(retry::Settings::new()).unwrap();
+    let get = http::Request::get("https://api.test/v1").body(http_body_util::Full::default());
+    let asking = layer.layer(Mock::new([status(503)])).oneshot(get.unwrap());
+    let mine = tracing::info_span!("mine");
+    drop(asking.instrument(mine).await.unwrap());
+    assert_eq!(events(&told), ["waited"]);
 }
