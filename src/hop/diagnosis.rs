@@ -118,11 +118,13 @@ pub(crate) fn diagnose_operation(
 ) -> Diagnosis {
     let diagnosis = match set_up(tracker) {
         Some(_) => diagnose(tracker, error),
+        // Nobody of ours has seen the hop; the error may name it.
         None => {
-            let evidence = evidence(error);
+            let told = Diagnosis::foreign(error);
             Diagnosis {
-                kind: evidence.kind.unwrap_or(Kind::Other),
-                ..Diagnosis::operation(effect, evidence.expired)
+                hop: told.hop,
+                kind: told.kind,
+                ..Diagnosis::operation(effect, told.expired)
             }
         }
     };

@@ -9,10 +9,10 @@ use sevenhops::guard::retry::{self, Backoff};
 use sevenhops::hop::{NotRepeated, RowEnd, Stage};
 use sevenhops::sdk::operation::{Attempt, Failed, Settings};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
-use sevenhops::{Effect, Error, Kind, Operation};
+use sevenhops::{Effect, Error, Hop, Kind, Operation};
 
 use super::openai::{MODELS, OpenAI, list, once, over_bare, over_stack, unboxed};
-use super::world::{DEADLINE, Fault, World, base, keys, told};
+use super::world::{DEADLINE, Fault, NAME, World, base, keys, told};
 
 /// Two attempts, as many as a stage is faulted for.
 fn operation() -> Operation {
@@ -53,9 +53,9 @@ async fn hops_of_the_sdk_land_in_the_timeline_and_in_the_error() {
         let openai = once(world.transport().build_reqwest().unwrap(), &stage.url);
         let error = listed(&operation(), &openai).await.unwrap_err();
         let expected = match fault {
-            // Past the set-up the work may do anything: nobody of ours has seen the hop.
+            // Past the set-up nobody of ours has seen the hop, and the error may name it or not.
             Fault::Silent => told(None, Kind::Timeout, Effect::Possible),
-            Fault::Truncated => told(None, Kind::Incomplete, Effect::Possible),
+            Fault::Truncated => told(Hop::Receive, Kind::Incomplete, Effect::Possible),
             _ => fault.named(),
         };
         let (hop, kind) = (error.hop(), error.kind());
@@ -64,8 +64,30 @@ async fn hops_of_the_sdk_land_in_the_timeline_and_in_the_error() {
         let last = attempts.last().unwrap();
         let failed = last.rows.iter().rfind(|row| row.end != RowEnd::Left);
         let failed = failed.map(|row| (row.stage, row.end));
-        let stage = hop.and_then(Stage::of).unwrap_or(Stage::Wait);
+        let seen = hop
+            .and_then(Stage::of)
+            .filter(|stage| *stage != Stage::Receive);
+        let stage = seen.unwrap_or(Stage::Wait);
         assert_eq!(failed, Some((stage, RowEnd::Failed(kind))), "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn error_of_a_client_that_is_not_ours_names_the_hop_if_it_can() {
+    for (fault, hop) in [
+        (Fault::Refused, Hop::Connect),
+        (Fault::UnknownIssuer, Hop::Tls),
+    ] {
+        let world = World::new().await;
+        let stage = world.stage(fault).await;
+        let theirs = reqwest::Client::builder()
+            .tls_backend_preconfigured(world.authority.client_config())
+            .resolve(NAME, ([127, 0, 0, 1], 0).into());
+        let openai = once(theirs.build().unwrap(), &stage.url);
+        let error = listed(&operation(), &openai).await.unwrap_err();
+        let (_, kind, _) = fault.named();
+        let expected = told(hop, kind, Effect::Possible);
+        assert_eq!((error.hop(), error.kind(), error.effect()), expected);
     }
 }
 

@@ -98,8 +98,9 @@ use crate::limit::Limits;
 /// # What it reports
 ///
 /// An [`Error`] that says kind, effect, attempts and when to come back, and whose `source` is the
-/// work's own error, to be downcast. It has a hop where a call of ours inside failed at one. Spans:
-/// `operation` → `operation attempt`, under the operation's name; calls of ours hang below.
+/// work's own error, to be downcast. It has a hop where a call of ours inside failed at one, or where
+/// the work's error names one. Spans: `operation` → `operation attempt`, under the operation's name;
+/// calls of ours hang below.
 ///
 /// # Trade-offs
 ///
