@@ -2,6 +2,8 @@
 
 #[cfg(test)]
 mod ways {
+    #[path = "../../examples/upload/connector.rs"]
+    mod connector;
     mod kube;
     mod object_store;
     mod octocrab;

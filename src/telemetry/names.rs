@@ -53,6 +53,21 @@ macro_rules! and_failure {
     };
 }
 
+/// What tells calls apart, and more.
+macro_rules! of_call {
+    ($($more:literal),* $(,)?) => {
+        &[
+            "sevenhops.destination",
+            "server.address",
+            "server.port",
+            "http.request.method",
+            "url.scheme",
+            "url.template",
+            $($more,)*
+        ]
+    };
+}
+
 /// The spans, in the order of the journey.
 pub const SPANS: &[SpanName] = &[
     span("encode", None, &["sevenhops.kind", "otel.status_code"]),
@@ -165,11 +180,10 @@ pub const METRICS: &[Metric] = &[
     BREAKER_STATE,
 ];
 
-pub(super) const REQUEST_DURATION: Metric = Metric {
-    name: "http.client.request.duration",
-    instrument: "histogram",
-    unit: "s",
-    attributes: &[
+pub(super) const REQUEST_DURATION: Metric = metric(
+    "http.client.request.duration",
+    ("histogram", "s"),
+    &[
         "server.address",
         "server.port",
         "http.request.method",
@@ -179,166 +193,104 @@ pub(super) const REQUEST_DURATION: Metric = Metric {
         "network.protocol.version",
         "error.type",
     ],
-    what: "How long an attempt took, to the last byte of its answer.",
-};
+    "How long an attempt took, to the last byte of its answer.",
+);
 
-pub(super) const LOOK_UP_DURATION: Metric = Metric {
-    name: "dns.lookup.duration",
-    instrument: "histogram",
-    unit: "s",
-    attributes: &["dns.question.name", "error.type"],
-    what: "How long a name was waited for; what the cache has is not waited for.",
-};
+pub(super) const LOOK_UP_DURATION: Metric = metric(
+    "dns.lookup.duration",
+    ("histogram", "s"),
+    &["dns.question.name", "error.type"],
+    "How long a name was waited for; what the cache has is not waited for.",
+);
 
-pub(super) const SET_UP_DURATION: Metric = Metric {
-    name: "sevenhops.connection.setup.duration",
-    instrument: "histogram",
-    unit: "s",
-    attributes: &["server.address", "server.port"],
-    what: "How long a connection took to stand, its TLS included.",
-};
+pub(super) const SET_UP_DURATION: Metric = metric(
+    "sevenhops.connection.setup.duration",
+    ("histogram", "s"),
+    &["server.address", "server.port"],
+    "How long a connection took to stand, its TLS included.",
+);
 
-pub(super) const OPEN_CONNECTIONS: Metric = Metric {
-    name: "http.client.open_connections",
-    instrument: UP_DOWN_COUNTER,
-    unit: "{connection}",
-    attributes: &["server.address", "server.port"],
-    what: "Connections that are open, idle or not.",
-};
+pub(super) const OPEN_CONNECTIONS: Metric = metric(
+    "http.client.open_connections",
+    (UP_DOWN_COUNTER, "{connection}"),
+    &["server.address", "server.port"],
+    "Connections that are open, idle or not.",
+);
 
-pub(super) const HOP_DURATION: Metric = Metric {
-    name: "sevenhops.hop.duration",
-    instrument: "histogram",
-    unit: "s",
-    attributes: &[
+pub(super) const HOP_DURATION: Metric = metric(
+    "sevenhops.hop.duration",
+    ("histogram", "s"),
+    &[
         "server.address",
         "server.port",
         "sevenhops.hop",
         "sevenhops.kind",
     ],
-    what: "How long a hop took, and how it failed.",
-};
+    "How long a hop took, and how it failed.",
+);
 
-pub(super) const CALL_DURATION: Metric = Metric {
-    name: "sevenhops.call.duration",
-    instrument: "histogram",
-    unit: "s",
-    attributes: &[
-        "sevenhops.destination",
-        "server.address",
-        "server.port",
-        "http.request.method",
-        "url.scheme",
-        "url.template",
-        "error.type",
-        "sevenhops.hop",
-    ],
-    what: "How long a call took, with its attempts and waits.",
-};
+pub(super) const CALL_DURATION: Metric = metric(
+    "sevenhops.call.duration",
+    ("histogram", "s"),
+    of_call!["error.type", "sevenhops.hop"],
+    "How long a call took, with its attempts and waits.",
+);
 
-pub(super) const ATTEMPTS: Metric = Metric {
-    name: "sevenhops.call.attempts",
-    instrument: "histogram",
-    unit: "{attempt}",
-    attributes: &[
-        "sevenhops.destination",
-        "server.address",
-        "server.port",
-        "http.request.method",
-        "url.scheme",
-        "url.template",
-    ],
-    what: "How many attempts a call took.",
-};
+pub(super) const ATTEMPTS: Metric = metric(
+    "sevenhops.call.attempts",
+    ("histogram", "{attempt}"),
+    of_call![],
+    "How many attempts a call took.",
+);
 
-pub(super) const REPEATS: Metric = Metric {
-    name: "sevenhops.call.repeats",
-    instrument: "counter",
-    unit: "{attempt}",
-    attributes: &[
-        "sevenhops.destination",
-        "server.address",
-        "server.port",
-        "http.request.method",
-        "url.scheme",
-        "url.template",
-        "error.type",
-    ],
-    what: "Repeats, by the failure that was repeated.",
-};
+pub(super) const REPEATS: Metric = metric(
+    "sevenhops.call.repeats",
+    ("counter", "{attempt}"),
+    of_call!["error.type"],
+    "Repeats, by the failure that was repeated.",
+);
 
-pub(super) const NOT_REPEATED: Metric = Metric {
-    name: "sevenhops.call.not_repeated",
-    instrument: "counter",
-    unit: "{call}",
-    attributes: &[
-        "sevenhops.destination",
-        "server.address",
-        "server.port",
-        "http.request.method",
-        "url.scheme",
-        "url.template",
-        "sevenhops.reason",
-    ],
-    what: "Failed calls, by the reason why they were not repeated.",
-};
+pub(super) const NOT_REPEATED: Metric = metric(
+    "sevenhops.call.not_repeated",
+    ("counter", "{call}"),
+    of_call!["sevenhops.reason"],
+    "Failed calls, by the reason why they were not repeated.",
+);
 
-pub(super) const REFUSALS: Metric = Metric {
-    name: "sevenhops.refusals",
-    instrument: "counter",
-    unit: "{refusal}",
-    attributes: &[
-        "sevenhops.destination",
-        "server.address",
-        "server.port",
-        "http.request.method",
-        "url.scheme",
-        "url.template",
-        "sevenhops.guard",
-    ],
-    what: "What guards let not through.",
-};
+pub(super) const REFUSALS: Metric = metric(
+    "sevenhops.refusals",
+    ("counter", "{refusal}"),
+    of_call!["sevenhops.guard"],
+    "What guards let not through.",
+);
 
-pub(super) const STALE: Metric = Metric {
-    name: "sevenhops.dns.stale",
-    instrument: "counter",
-    unit: "{attempt}",
-    attributes: &["server.address", "server.port"],
-    what: "Attempts on a DNS answer that was over.",
-};
+pub(super) const STALE: Metric = metric(
+    "sevenhops.dns.stale",
+    ("counter", "{attempt}"),
+    &["server.address", "server.port"],
+    "Attempts on a DNS answer that was over.",
+);
 
-pub(super) const EFFECT_POSSIBLE: Metric = Metric {
-    name: "sevenhops.call.effect_possible",
-    instrument: "counter",
-    unit: "{call}",
-    attributes: &[
-        "sevenhops.destination",
-        "server.address",
-        "server.port",
-        "http.request.method",
-        "url.scheme",
-        "url.template",
-        "error.type",
-        "sevenhops.hop",
-    ],
-    what: "Failed calls that may have happened.",
-};
+pub(super) const EFFECT_POSSIBLE: Metric = metric(
+    "sevenhops.call.effect_possible",
+    ("counter", "{call}"),
+    of_call!["error.type", "sevenhops.hop"],
+    "Failed calls that may have happened.",
+);
 
-pub(super) const BUDGET_LEFT: Metric = Metric {
-    name: "sevenhops.budget.left",
-    instrument: "gauge",
-    unit: "{attempt}",
-    attributes: &["sevenhops.destination"],
-    what: "Repeats that the calls to a destination can afford.",
-};
+pub(super) const BUDGET_LEFT: Metric = metric(
+    "sevenhops.budget.left",
+    ("gauge", "{attempt}"),
+    &["sevenhops.destination"],
+    "Repeats that the calls to a destination can afford.",
+);
 
-pub(super) const BREAKER_STATE: Metric = Metric {
-    name: "sevenhops.breaker.state",
-    instrument: "gauge",
-    unit: "1",
-    attributes: &["sevenhops.destination", "sevenhops.breaker.state"],
-    what: "One for the state that a circuit is in, zero for the others.",
-};
+pub(super) const BREAKER_STATE: Metric = metric(
+    "sevenhops.breaker.state",
+    ("gauge", "1"),
+    &["sevenhops.destination", "sevenhops.breaker.state"],
+    "One for the state that a circuit is in, zero for the others.",
+);
 
 pub(super) const UP_DOWN_COUNTER: &str = "up-down counter";
 
@@ -356,4 +308,19 @@ const fn span(
 
 const fn event(name: &'static str, fields: &'static [&'static str]) -> EventName {
     EventName { name, fields }
+}
+
+const fn metric(
+    name: &'static str,
+    (instrument, unit): (&'static str, &'static str),
+    attributes: &'static [&'static str],
+    what: &'static str,
+) -> Metric {
+    Metric {
+        name,
+        instrument,
+        unit,
+        attributes,
+        what,
+    }
 }

@@ -10,6 +10,7 @@
 
 mod bucket;
 mod claims;
+mod connector;
 mod stack;
 
 use std::error::Error as StdError;

@@ -3,20 +3,15 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use http_body_util::BodyExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
-    HttpResponseBody, HttpService,
-};
 use object_store::{ClientOptions, RetryConfig};
 use sevenhops::limit::{self, Limits};
-use sevenhops::{Body, Settings, StandardLayer, StandardService, Timeline, Transport};
-use tower::{Layer, ServiceExt};
+use sevenhops::{Settings, StandardLayer, Timeline, Transport};
+use tower::Layer;
 
 use crate::Result;
 use crate::bucket::Bucket;
+use crate::connector::Stack;
 
 /// The timelines of the calls that have ended.
 #[derive(Clone, Default)]
@@ -79,31 +74,6 @@ fn builder(bucket: &Bucket) -> AmazonS3Builder {
         .with_region("eu-central-1")
         .with_access_key_id("id")
         .with_secret_access_key("secret")
-}
-
-#[derive(Clone, Debug)]
-struct Stack(StandardService<Transport>);
-
-impl HttpConnector for Stack {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.clone()))
-    }
-}
-
-#[async_trait]
-impl HttpService for Stack {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let (head, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
-        let request = http::Request::from_parts(head, Body::from(body));
-        let response = self.0.clone().oneshot(request).await.map_err(failed)?;
-        Ok(response.map(|body| HttpResponseBody::new(body.map_err(failed))))
-    }
-}
-
-/// What can be repeated has been.
-fn failed(error: sevenhops::Error) -> HttpError {
-    HttpError::new(HttpErrorKind::Unknown, error)
 }
 
 /// Of each request, with its repeats: an upload in parts makes several.

@@ -2,18 +2,14 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
-use http_body_util::BodyExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
-use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
-    HttpResponseBody, HttpService,
-};
+use object_store::client::{HttpClient, HttpConnector};
 use object_store::{ClientOptions, ObjectStoreExt, RetryConfig, path::Path};
 use sevenhops::testing::{Answer, Reply};
-use sevenhops::{Body, Effect, Hop, Kind, StandardLayer, StandardService, Transport};
-use tower::{Layer, ServiceExt};
+use sevenhops::{Effect, Hop, Kind, StandardLayer};
+use tower::Layer;
 
+use super::connector::Stack;
 use super::world::{BoxError, Fault, Move, World, base, found, throttled, told};
 
 /// A bare client for everything that it does.
@@ -24,32 +20,6 @@ impl HttpConnector for Bare {
     fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
         Ok(HttpClient::new(self.0.clone()))
     }
-}
-
-/// The whole stack for everything that it does.
-#[derive(Clone, Debug)]
-struct Stack(StandardService<Transport>);
-
-impl HttpConnector for Stack {
-    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.clone()))
-    }
-}
-
-#[async_trait]
-impl HttpService for Stack {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let (head, body) = request.into_parts();
-        let body = body.collect().await?.to_bytes();
-        let request = http::Request::from_parts(head, Body::from(body));
-        let response = self.0.clone().oneshot(request).await.map_err(failed)?;
-        Ok(response.map(|body| HttpResponseBody::new(body.map_err(failed))))
-    }
-}
-
-/// What can be repeated has been.
-fn failed(error: sevenhops::Error) -> HttpError {
-    HttpError::new(HttpErrorKind::Unknown, error)
 }
 
 fn s3(connector: impl HttpConnector, url: &str) -> AmazonS3 {
