@@ -3,10 +3,10 @@ use std::time::Duration;
 use http::StatusCode;
 use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, Status};
-use sevenhops::RetryLayer;
 use sevenhops::guard::idempotency::Key;
 use sevenhops::guard::{breaker, retry};
 use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
+use sevenhops::{Operation, RetryLayer};
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tracing::Instrument;
 
@@ -305,4 +305,35 @@ async fn guard_without_a_call_around_it_speaks_to_the_callers_span() {
     let mine = tracing::info_span!("mine");
     drop(asking.instrument(mine).await.unwrap());
     assert_eq!(events(&told), ["waited"]);
+}
+
+#[tokio::test]
+async fn operation_holds_its_attempts_and_the_calls_inside_them() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    server.default_reply(Answer::json("[1]"));
+    let client = net.client();
+    let operation = Operation::new("payments", Duration::from_secs(10)).unwrap();
+    let operation = operation.named("charge");
+    let charge = operation.run(async |_| {
+        let answer = client.get(url(&server, "http")).send().await?;
+        Ok(answer.bytes().await?)
+    });
+    assert_eq!(charge.await.unwrap(), "[1]");
+    assert_eq!(
+        told.tree(),
+        [
+            "charge",
+            "  operation attempt",
+            "    GET",
+            "      GET",
+            "        dns",
+            "        connect",
+            "        send",
+            "        wait",
+            "        receive",
+            "    wait",
+        ]
+    );
 }
