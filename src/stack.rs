@@ -75,7 +75,7 @@ impl StandardLayer {
     pub fn with(settings: &Settings) -> Result<Self, SettingError> {
         let limits = Limits::with(settings.deadline, settings.limits)?;
         Ok(Self {
-            call: CallLayer::within(limits.deadline()).over_guards(),
+            call: CallLayer::within(limits.deadline()),
             idempotency: IdempotencyLayer::new(settings.idempotency.clone())?,
             redirect: RedirectLayer::new(settings.redirect.clone())?.over_retry(),
             retry: RetryLayer::new(settings.retry.clone())?,

@@ -55,7 +55,7 @@ where
         else {
             return Poll::Ready(None);
         };
-        let entered = open.enter();
+        let entered = open.span.enter();
         let failed = match inner.poll_frame(cx) {
             Poll::Ready(Some(Ok(_))) if open.is_late() => Some(open.expire()),
             Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),

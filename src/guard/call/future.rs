@@ -8,7 +8,6 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 use tracing::Span;
-use tracing::span::Entered;
 
 use super::CallBody;
 use crate::call::{Call, Hold};
@@ -31,21 +30,10 @@ pin_project! {
     }
 }
 
-/// When the span of a call is entered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Enters {
-    /// Whenever something below is polled.
-    Always,
-    /// When the call begins. Guards of ours do so too where something of somebody else's is asked
-    /// outside of an attempt, and each attempt enters its own.
-    AtFirst,
-}
-
 /// A call under way; its end is recorded when it goes.
 pub(crate) struct Open {
     pub(crate) call: Call,
     pub(crate) span: Span,
-    enters: Enters,
     // Dropped last: the record has the last handle of the span.
     _hold: Hold,
 }
@@ -75,7 +63,7 @@ where
         else {
             return Poll::Pending;
         };
-        let entered = open.enter();
+        let entered = open.span.enter();
         let failed = match inner.poll(cx) {
             Poll::Ready(Ok(response)) if open.is_in_time() => {
                 drop(entered);
@@ -107,18 +95,12 @@ where
 }
 
 impl Open {
-    pub(crate) fn new(call: Call, span: Span, enters: Enters) -> Self {
+    pub(crate) fn new(call: Call, span: Span) -> Self {
         Self {
             _hold: call.open(),
             call,
             span,
-            enters,
         }
-    }
-
-    /// Enters the span of the call, if whoever is polled below may want to find it.
-    pub(super) fn enter(&self) -> Option<Entered<'_>> {
-        (self.enters == Enters::Always).then(|| self.span.enter())
     }
 
     /// Whether a piece of the body that is here now comes too late.

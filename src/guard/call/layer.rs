@@ -7,7 +7,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{CallBody, CallFuture, Enters, Open};
+use super::{CallBody, CallFuture, Open};
 use crate::call::{Call, Observer, also};
 use crate::error::{BoxError, Error, SettingError};
 use crate::guard::attempt::foreign;
@@ -54,7 +54,6 @@ use crate::telemetry::call_span;
 pub struct CallLayer {
     deadline: Limit,
     observer: Option<Observer>,
-    enters: Enters,
 }
 
 impl CallLayer {
@@ -79,14 +78,7 @@ impl CallLayer {
         Self {
             deadline,
             observer: None,
-            enters: Enters::Always,
         }
-    }
-
-    /// All that is below are guards of ours, and a transport that they call within attempts.
-    pub(crate) const fn over_guards(mut self) -> Self {
-        self.enters = Enters::AtFirst;
-        self
     }
 
     /// Calls this function at the end of every call: when the last byte of its body has come, it
@@ -108,7 +100,6 @@ impl<S> Layer<S> for CallLayer {
             inner,
             deadline: self.deadline,
             observer: self.observer.clone(),
-            enters: self.enters,
         }
     }
 }
@@ -127,7 +118,6 @@ pub struct CallService<S> {
     inner: S,
     deadline: Limit,
     observer: Option<Observer>,
-    enters: Enters,
 }
 
 impl<S, B, R> Service<Request<B>> for CallService<S>
@@ -151,7 +141,7 @@ where
         let span = call_span(request.method(), request.uri(), call.route());
         call.listen(span.clone(), self.observer.clone());
         // Before anything is asked below: whatever happens there, the call has an end.
-        let open = Open::new(call, span, self.enters);
+        let open = Open::new(call, span);
         let inner = {
             let _entered = open.span.enter();
             self.inner.call(request)

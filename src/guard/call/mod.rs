@@ -8,4 +8,4 @@ pub use self::body::CallBody;
 pub use self::future::CallFuture;
 pub use self::layer::{CallLayer, CallService};
 
-pub(crate) use self::future::{Enters, Open};
+pub(crate) use self::future::Open;

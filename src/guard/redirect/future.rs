@@ -127,8 +127,6 @@ where
                     this.state.set(State::Readying);
                 }
                 StateProjected::Readying => {
-                    let span = way.call.span();
-                    let _entered = span.enter();
                     let ready = ready!(this.service.poll_ready(cx));
                     if let Err(error) = ready.map_err(|error| way.failed(error)) {
                         this.state.set(State::Done);

@@ -102,8 +102,6 @@ where
                     continue;
                 }
                 StateProjected::Readying { until } => {
-                    let span = turn.span();
-                    let _entered = span.enter();
                     let Poll::Ready(ready) = this.service.poll_ready(cx) else {
                         ready!(until.poll(cx));
                         let ended = turn.end(turn.no_time());

@@ -14,8 +14,6 @@ use super::account::Account;
 use super::decide::{Failed, Left, decide};
 use super::policy::{Failure, Policy};
 use super::{Copies, RetryBody, Truncated};
-use tracing::Span;
-
 use crate::call::{Call, Repeating};
 use crate::clock;
 use crate::error::{BoxError, Error, Guard};
@@ -182,11 +180,6 @@ impl<B> Turn<B> {
         self.call.deadline()
     }
 
-    /// The call's, for whom is asked between two attempts.
-    pub(super) fn span(&self) -> Span {
-        self.call.span()
-    }
-
     /// What was left when there was no time left.
     pub(super) fn no_time(&self) -> NotRepeated {
         NotRepeated::NoTime {
@@ -265,13 +258,12 @@ impl<B> Turn<B> {
             listed: status.is_some_and(|status| policy.lists(call, status)),
             should_retry: named.and_then(|(headers, name)| should_retry(headers, name)),
             class: policy.classify.as_deref().and_then(|classify| {
-                let failure = Failure {
+                classify(&Failure {
                     method,
                     uri,
                     diagnosis,
                     headers,
-                };
-                call.span().in_scope(|| classify(&failure))
+                })
             }),
         }
     }

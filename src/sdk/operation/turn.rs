@@ -17,7 +17,7 @@ use crate::call::{Around, Asked, Call, Repeating};
 use crate::clock;
 use crate::error::{Error, Guard};
 use crate::guard::breaker::{Shared, refused};
-use crate::guard::call::{Enters, Open};
+use crate::guard::call::Open;
 use crate::guard::retry::{self, Account, Left, decide};
 use crate::hop::tracker::{self, Tracker};
 use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, What};
@@ -77,7 +77,7 @@ impl<'o> Turn<'o> {
             due: now,
             previous: None,
             last: None,
-            open: Open::new(call, span, Enters::Always),
+            open: Open::new(call, span),
             operation,
         }
     }
