@@ -88,7 +88,7 @@ impl StandardLayer {
 impl<C> StandardLayer<C> {
     /// Copies bodies by a function, and makes empty ones by another (for the GET that follows a POST which
     /// was redirected): for body types that do not implement [`Replay`](crate::guard::retry::Replay) and
-    /// [`Default`]. What the first returns `None` for is sent once.
+    /// [`Default`]. What the first returns `None` for is sent once; it has to copy what the second makes.
     #[must_use]
     pub fn replay_with<B>(
         self,

@@ -11,6 +11,9 @@ mod mock;
 mod net;
 
 #[cfg(test)]
+#[path = "otel/context.rs"]
+mod context;
+#[cfg(test)]
 #[path = "otel/metrics.rs"]
 mod metrics;
 #[cfg(test)]

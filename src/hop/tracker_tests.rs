@@ -1,11 +1,14 @@
 //! The order of things, told by addition: who came first is the truth.
 
+use std::sync::{Weak, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use http::StatusCode;
-use tracing::span;
-use tracing_subscriber::Layer;
+use tracing::subscriber::with_default;
+use tracing::{Dispatch, span};
 use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::{Layer, Registry};
 
 use super::*;
 use crate::call::Call;
@@ -14,6 +17,22 @@ use crate::limit::Limits;
 fn tracker() -> Tracker {
     let limits = Limits::new(Duration::from_secs(10)).unwrap();
     Tracker::new(limits, AttemptSpans::default(), clock::now())
+}
+
+/// With a second subscriber about, each is asked of its own thread's spans.
+fn listening(layer: impl Layer<Registry> + Send + Sync, with: impl FnOnce()) {
+    static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
+    ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+    with_default(tracing_subscriber::registry().with(layer), with);
+}
+
+/// Its attempt has a span, if anybody listens.
+fn listened_to() -> Tracker {
+    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    let mut request = http::Request::new(());
+    let call = Call::begin(&mut request, limits.attempt());
+    let spans = AttemptSpans::new(&call, (request.method(), request.uri()), 0);
+    Tracker::new(limits, spans, clock::now())
 }
 
 fn here() -> Option<SocketAddr> {
@@ -167,19 +186,41 @@ fn stage_that_is_told_of_after_the_end_opens_no_span() {
     }
     let open = Open::default();
     let count = || open.0.load(Ordering::Relaxed);
-    let subscriber = tracing_subscriber::registry().with(open.clone());
-    tracing::subscriber::with_default(subscriber, || {
-        let limits = Limits::new(Duration::from_secs(10)).unwrap();
-        let mut request = http::Request::new(());
-        let call = Call::begin(&mut request, limits.attempt());
-        let spans = AttemptSpans::new(&call, (request.method(), request.uri()), 0);
-        let tracker = Tracker::new(limits, spans, clock::now());
+    listening(open.clone(), || {
+        let tracker = listened_to();
         assert_eq!(count(), 1);
         tracker.finish();
         // The connection's task left the send a moment before, and tells of the wait now.
         tracker.spans().open(Stage::Wait);
         assert_eq!(count(), 0);
     });
+}
+
+#[test]
+fn subscriber_that_blocks_keeps_nobody_else_waiting() {
+    /// While it hears of a stage, another thread wants to know of the attempt.
+    struct Blocks(Arc<OnceLock<Weak<Tracker>>>, mpsc::Sender<bool>);
+    impl<S: tracing::Subscriber> Layer<S> for Blocks {
+        fn on_new_span(&self, _: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
+            let Some(tracker) = self.0.get().and_then(Weak::upgrade) else {
+                return; // it is being made
+            };
+            let (tell, told) = mpsc::channel();
+            thread::spawn(move || tell.send(tracker.spans().attempt().is_disabled()));
+            let _ = self
+                .1
+                .send(told.recv_timeout(Duration::from_secs(10)).is_ok());
+        }
+    }
+    let (tell, told) = mpsc::channel();
+    let heard = Arc::new(OnceLock::new());
+    let blocks = Blocks(Arc::clone(&heard), tell);
+    listening(blocks, || {
+        let tracker = Arc::new(listened_to());
+        heard.set(Arc::downgrade(&tracker)).unwrap();
+        tracker.spans().open(Stage::Wait);
+    });
+    assert!(told.try_recv().unwrap());
 }
 
 #[test]

@@ -27,7 +27,6 @@ struct Listening {
     propagator: Option<Arc<dyn Propagator>>,
 }
 
-/// What is open is written to under the lock, and closed outside of it.
 #[derive(Debug)]
 struct Open {
     attempt: Span,
@@ -110,7 +109,7 @@ impl AttemptSpans {
         }
     }
 
-    /// The attempt's own span, to be entered while the attempt is polled, and let go at its end.
+    /// The attempt's own span, to be entered while the attempt is polled.
     pub(crate) fn attempt(&self) -> Span {
         self.with(|open| open.attempt.clone())
             .unwrap_or_else(Span::none)
@@ -118,33 +117,36 @@ impl AttemptSpans {
 
     /// A stage was entered.
     pub(crate) fn open(&self, stage: Stage) {
-        // The connection's task may say so when the attempt has ended just now.
+        let Some(listening) = &self.0 else { return };
+        let attempt = self.attempt();
+        if attempt.is_disabled() {
+            // The connection's task was about to say so when the attempt ended.
+            return;
+        }
+        let span = stage_span(stage, &attempt);
+        let by = listening.propagator.as_ref();
+        let by = by.filter(|_| stage == Stage::Connect);
+        let link = by.and_then(|propagator| propagator.link(&span));
+        let mut opened = Some(span);
         let before = self.with(|open| {
-            let span = stage_span(stage, &open.attempt);
-            open.stages[stage as usize].replace(span)
+            let ties = link.and_then(|link| open.set_up.replace(link));
+            let span = opened.take();
+            (
+                std::mem::replace(&mut open.stages[stage as usize], span),
+                ties,
+            )
         });
         drop(before);
-        if stage == Stage::Connect {
-            self.tie_later_ones();
-        }
-    }
-
-    /// A connection is being set up: whoever uses it later is tied to that.
-    fn tie_later_ones(&self) {
-        let by = self.0.as_ref().and_then(|it| it.propagator.as_ref());
-        let Some(propagator) = by else { return };
-        let connect = self.with(|open| open.stages[Stage::Connect as usize].clone());
-        let Some(span) = connect.flatten() else {
-            return;
-        };
-        let link = propagator.link(&span);
-        drop(span);
-        self.with(|open| open.set_up = link.or_else(|| open.set_up.take()));
+        // If it ended just now, this one closes before its parent, too.
+        drop(opened);
     }
 
     /// Says more of a stage that is open.
     fn tell(&self, stage: Stage, what: impl FnOnce(&Span)) {
-        self.with(|open| open.stages[stage as usize].as_ref().map(what));
+        let span = self.with(|open| open.stages[stage as usize].clone());
+        if let Some(span) = span.flatten() {
+            what(&span);
+        }
     }
 
     /// A name is asked for.
@@ -197,13 +199,10 @@ impl AttemptSpans {
 
     /// The attempt failed: marks it, and the stage that is open for the hop.
     pub(crate) fn fail(&self, diagnosis: &Diagnosis) {
-        self.with(|open| {
-            mark(&open.attempt, diagnosis);
-            let stage = diagnosis.hop.and_then(Stage::of);
-            if let Some(span) = stage.and_then(|stage| open.stages[stage as usize].as_ref()) {
-                mark(span, diagnosis);
-            }
-        });
+        mark(&self.attempt(), diagnosis);
+        if let Some(stage) = diagnosis.hop.and_then(Stage::of) {
+            self.tell(stage, |span| mark(span, diagnosis));
+        }
     }
 
     /// A response head came.
@@ -272,10 +271,11 @@ impl AttemptSpans {
 
     fn call(&self) -> Option<Span> {
         let call = self.0.as_deref()?.call.upgrade()?;
-        Some(call.span_for_events()).filter(|span| !span.is_disabled())
+        Some(call.span_for_events())
     }
 
-    /// Does something to what is open, unless nobody listens or the attempt has ended.
+    /// Looks at what is open, unless nobody listens or the attempt has ended. Whoever listens is told
+    /// outside: a subscriber may block, and nobody else's deadline may wait for it.
     fn with<T>(&self, what: impl FnOnce(&mut Open) -> T) -> Option<T> {
         let mut open = lock(&self.0.as_deref()?.open);
         open.as_mut().map(what)

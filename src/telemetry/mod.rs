@@ -14,7 +14,7 @@ pub use self::propagator::{Link, Propagator};
 
 pub(crate) use self::attempt::AttemptSpans;
 pub(crate) use self::events::note;
-pub(crate) use self::spans::{call_span, end_call, operation_span};
+pub(crate) use self::spans::{call_span, end_call, enter, operation_span};
 #[cfg(feature = "client")]
 pub(crate) use self::spans::{decode_span, encode_span, mark};
 

@@ -1,8 +1,11 @@
 //! The `tracing` spans of a call, opened and closed as it goes, with OpenTelemetry's names for an
 //! HTTP client's facts. Where nobody listens, a span site costs one load and a branch.
 
+use std::cell::Cell;
+
 use http::{Method, Uri};
 use tracing::field::{Empty, display};
+use tracing::span::Entered;
 use tracing::{Span, info_span, record_all};
 
 use super::shown::{self, port, span_name};
@@ -105,10 +108,37 @@ pub(crate) fn mark(span: &Span, diagnosis: &Diagnosis) {
     );
 }
 
+/// Enters a span of ours.
+pub(crate) fn enter(span: &Span) -> Entered<'_> {
+    let entered = span.enter();
+    if !span.is_disabled() {
+        // Made after the thread-locals that a subscriber needs for this, and so destroyed before them.
+        let _ = THREAD.try_with(|_| ());
+    }
+    entered
+}
+
 /// The span ends now. OpenTelemetry's layer takes the moment at which a span was last left for its end, and
 /// that may lie before those of its parts.
 pub(super) fn end_now(span: &Span) {
-    drop(span.enter());
+    // What ends with its thread cannot be entered any more: it ends when it was last left.
+    if !span.is_disabled() && !GONE.get() {
+        drop(enter(span));
+    }
+}
+
+/// Says when its thread's thread-locals go.
+struct Thread;
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        GONE.set(true);
+    }
+}
+
+thread_local! {
+    static GONE: Cell<bool> = const { Cell::new(false) };
+    static THREAD: Thread = const { Thread };
 }
 
 /// By which a subscriber's filter finds what is ours: `sevenhops=info`.

@@ -1,14 +1,17 @@
 //! kube, which takes a tower service.
 
+use futures_util::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, PostParams, WatchEvent, WatchParams};
 use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use serde_json::Value;
+use sevenhops::testing::{Answer, Gate};
+use sevenhops::{Effect, Hop, Kind, Settings, limit};
 use tower::ServiceBuilder;
 
 use super::services::{self, OverService, Service};
-use super::world::BoxError;
+use super::world::{BoxError, DEADLINE, World, base, found, told};
 
 type Maps = Api<ConfigMap>;
 
@@ -65,4 +68,27 @@ async fn lost_answer_to_a_post_is_asked_for_again_only_where_keys_are_honoured()
 #[tokio::test]
 async fn dns_reaches_the_pool() {
     services::dns_reaches_the_pool::<Maps>().await;
+}
+
+#[tokio::test]
+async fn quiet_watch_lasts_as_long_as_it_was_given() {
+    let world = World::new().await;
+    let server = world.server().await;
+    let something = Gate::new();
+    let added = format!("{{\"type\": \"ADDED\", \"object\": {}}}\n", Maps::ANSWER);
+    server.default_reply(Answer::json(&added).hold_body(&something));
+    let watch = async |settings: &Settings| {
+        let [maps, _] = services::both::<Maps>(settings, || world.transport(), &base(&server));
+        let watch = maps.watch(&WatchParams::default(), "0").await;
+        Box::pin(watch.unwrap().map_err(BoxError::from))
+    };
+    let patient = limit::Settings::new().attempt(DEADLINE).body_idle(DEADLINE);
+    let mut patient = watch(&Settings::new(DEADLINE).limits(patient)).await;
+    let mut impatient = watch(&world.settings()).await;
+
+    let expected = told(Hop::Receive, Kind::Timeout, Effect::Done);
+    assert_eq!(found(impatient.next().await.unwrap()), expected);
+    something.open();
+    let event = patient.next().await.unwrap().unwrap();
+    assert!(matches!(event, WatchEvent::Added(_)), "{event:?}");
 }

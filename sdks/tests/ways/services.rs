@@ -41,7 +41,7 @@ pub(super) type Service<B> = BoxCloneService<Request<B>, Response<BoxBody<Bytes,
 
 /// Over the guards on our transport, and over the guards on a client of hyper-util's that has our connector
 /// layer, resolver and TLS.
-fn both<T: OverService>(
+pub(super) fn both<T: OverService>(
     settings: &Settings,
     transport: impl Fn() -> TransportBuilder,
     url: &str,

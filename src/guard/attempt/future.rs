@@ -1,5 +1,4 @@
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,7 +9,6 @@ use http::{HeaderMap, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tracing::Span;
 
 use super::AttemptBody;
 use super::due::{Progress, due, look_again};
@@ -22,6 +20,7 @@ use crate::hop::keep_response;
 use crate::hop::tracker::{Scoped, Tracker, scope};
 use crate::hop::{Diagnosis, Hop, Keyed, Kind, Said, diagnose, effect_of};
 use crate::limit::Waited;
+use crate::telemetry::enter;
 
 pin_project! {
     /// The future of [`AttemptService`](super::AttemptService).
@@ -54,11 +53,9 @@ struct Whole {
 }
 
 /// An attempt under way; dropped before its end, it gives itself up.
-struct Running {
+pub(super) struct Running {
     tracker: Arc<Tracker>,
     call: Call,
-    /// Entered while the attempt is polled.
-    span: Span,
     /// The end of the attempt, and whose it is.
     end: (Instant, Waited),
     over: bool,
@@ -67,30 +64,12 @@ struct Running {
 }
 
 impl<F: Future, R> ResponseFuture<F, R> {
-    pub(super) fn new(
-        inner: F,
-        span: Span,
-        (tracker, call): (Arc<Tracker>, Call),
-        keyed: Keyed,
-    ) -> Self {
-        let attempt = clock::after(tracker.started(), tracker.limits().attempt().get());
-        let end = if call.deadline() <= attempt {
-            (call.deadline(), Waited::Deadline)
-        } else {
-            (attempt, Waited::Attempt)
-        };
+    pub(super) fn new(inner: F, running: Running) -> Self {
         Self {
             state: State::Waiting {
-                inner: scope(Arc::clone(&tracker), inner),
+                inner: scope(Arc::clone(&running.tracker), inner),
             },
-            running: Some(Running {
-                tracker,
-                call,
-                span,
-                end,
-                over: false,
-                keyed,
-            }),
+            running: Some(running),
             alarm: None,
         }
     }
@@ -124,18 +103,12 @@ where
                 _ => Poll::Pending,
             };
         };
-        let span = mem::replace(&mut running.span, Span::none());
-        let entered = span.enter();
+        let span = running.tracker.spans().attempt();
+        let _entered = enter(&span);
+
         let ended = match advance(this.state.as_mut(), running, cx) {
             Poll::Ready(ended) => ended,
-            Poll::Pending => {
-                let Poll::Ready(which) = running.poll_alarm(this.alarm, cx) else {
-                    drop(entered);
-                    running.span = span;
-                    return Poll::Pending;
-                };
-                Err(running.expire(which))
-            }
+            Poll::Pending => Err(running.expire(ready!(running.poll_alarm(this.alarm, cx)))),
         };
         // The inner future goes before anyone hears of the end.
         this.state.set(State::Done);
@@ -238,6 +211,22 @@ impl Whole {
 }
 
 impl Running {
+    pub(super) fn new(tracker: Arc<Tracker>, call: Call, keyed: Keyed) -> Self {
+        let attempt = clock::after(tracker.started(), tracker.limits().attempt().get());
+        let end = if call.deadline() <= attempt {
+            (call.deadline(), Waited::Deadline)
+        } else {
+            (attempt, Waited::Attempt)
+        };
+        Self {
+            tracker,
+            call,
+            end,
+            over: false,
+            keyed,
+        }
+    }
+
     fn head<R>(&self, response: &Response<R>) {
         let status = response.status();
         if let Some(said) = Said::read(response.headers(), clock::wall) {

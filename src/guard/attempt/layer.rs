@@ -6,6 +6,7 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::future::Running;
 use super::{AttemptBody, ResponseFuture};
 use crate::call::{Call, redacted};
 use crate::clock;
@@ -17,7 +18,7 @@ use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, Kind};
 use crate::limit::{Limits, Waited};
 use crate::propagation;
-use crate::telemetry::{AttemptSpans, Propagator};
+use crate::telemetry::{AttemptSpans, Propagator, enter};
 
 /// Puts the limits of an attempt around a service, and names the hop at which it fails.
 ///
@@ -179,8 +180,12 @@ where
         #[cfg(feature = "har")]
         keep_request(&call, &tracker, request.headers());
         let span = tracker.spans().attempt();
-        let inner = span.in_scope(|| self.inner.call(request));
-        ResponseFuture::new(inner, span, (tracker, call), keyed)
+        let running = Running::new(tracker, call, keyed);
+        let inner = {
+            let _entered = enter(&span);
+            self.inner.call(request)
+        };
+        ResponseFuture::new(inner, running)
     }
 }
 

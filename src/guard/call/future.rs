@@ -16,6 +16,7 @@ use crate::error::{BoxError, Error};
 use crate::hop::Diagnosis;
 use crate::hop::tracker::Tracker;
 use crate::limit::Waited;
+use crate::telemetry::enter;
 
 pin_project! {
     /// The future of [`CallService`](super::CallService).
@@ -63,7 +64,7 @@ where
         else {
             return Poll::Pending;
         };
-        let entered = open.span.enter();
+        let entered = enter(&open.span);
         let failed = match inner.poll(cx) {
             Poll::Ready(Ok(response)) if open.is_in_time() => {
                 drop(entered);

@@ -13,7 +13,7 @@ use crate::error::{BoxError, Error, SettingError};
 use crate::guard::attempt::foreign;
 use crate::hop::Timeline;
 use crate::limit::Limit;
-use crate::telemetry::call_span;
+use crate::telemetry::{call_span, enter};
 
 /// Puts the deadline of the whole call around a service: attempts, waits and the body included.
 ///
@@ -143,7 +143,7 @@ where
         // Before anything is asked below: whatever happens there, the call has an end.
         let open = Open::new(call, span);
         let inner = {
-            let _entered = open.span.enter();
+            let _entered = enter(&open.span);
             self.inner.call(request)
         };
         CallFuture::new(inner, open)

@@ -92,7 +92,7 @@ impl RedirectLayer {
 
 impl<C> RedirectLayer<C> {
     /// Copies and empties bodies by functions, for body types that do not implement
-    /// [`Replay`](crate::guard::retry::Replay) and [`Default`].
+    /// [`Replay`](crate::guard::retry::Replay) and [`Default`]. The first has to copy what the second makes.
     #[must_use]
     pub fn replay_with<B>(
         self,

@@ -1,0 +1,158 @@
+//! What is current where, and what is over when, in stacks that are put together by hand.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full};
+use sevenhops::guard::retry;
+use sevenhops::limit::Limits;
+use sevenhops::testing::{FaultServer, Script};
+use sevenhops::{AttemptLayer, CallLayer, RetryLayer, StandardLayer, Transport};
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tracing::instrument::{Instrument, Instrumented};
+use tracing::{Span, info_span};
+
+use crate::mock::{Mock, Step, status};
+use crate::net::{Net, url};
+use crate::told::Told;
+
+fn limits() -> Limits {
+    Limits::new(Duration::from_secs(10)).unwrap()
+}
+
+fn get() -> Request<Full<Bytes>> {
+    let get = Request::get("https://api.test/v1").body(Full::default());
+    get.unwrap()
+}
+
+/// A span of the application's own around everything below.
+#[derive(Clone)]
+struct Mine<S>(S);
+
+impl<S: Service<R>, R> Service<R> for Mine<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Instrumented<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let span = info_span!("mine");
+        let inner = span.in_scope(|| self.0.call(request));
+        inner.instrument(span)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn repeat_stays_below_a_span_between_the_call_and_its_attempts() {
+    let told = Told::listen();
+    let service = ServiceBuilder::new()
+        .layer(CallLayer::new(Duration::from_secs(10)).unwrap())
+        .layer_fn(Mine)
+        .layer(RetryLayer::new(retry::Settings::new()).unwrap())
+        .layer(AttemptLayer::new(limits()))
+        .service(Mock::new([status(503), status(200)]));
+    drop(service.oneshot(get()).await.unwrap());
+    let mine = told.only("mine").span_context.span_id();
+    let mut attempts = told.named("GET");
+    attempts.retain(|span| span.parent_span_id == mine);
+    assert_eq!(attempts.len(), 2);
+}
+
+/// A body that notes within which span it is polled.
+struct Notes(Option<Bytes>, Arc<Mutex<Vec<&'static str>>>);
+
+impl Body for Notes {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let here = Span::current()
+            .metadata()
+            .map_or("none", |meta| meta.name());
+        self.1.lock().unwrap().push(here);
+        Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_is_received_within_the_call() {
+    let _told = Told::listen();
+    let noted = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&noted);
+    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let service = layer.layer(service_fn(async |_: Request<Full<Bytes>>| {
+        let body = Notes(Some(Bytes::from_static(b"x")), Arc::clone(&notes));
+        Ok::<_, std::io::Error>(Response::new(body))
+    }));
+    let answer = service.oneshot(get()).await.unwrap();
+    answer.into_body().collect().await.unwrap();
+    assert_eq!(*noted.lock().unwrap(), ["call", "call"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
+    let told = Told::listen();
+    let mock = Mock::new([Step::FailAfter(Duration::from_secs(3))]);
+    let attempt = AttemptLayer::new(limits()).layer(mock);
+    let service = CallLayer::new(Duration::from_secs(1))
+        .unwrap()
+        .layer(service_fn(move |request: Request<Full<Bytes>>| {
+            let attempt = attempt.clone().call(request);
+            async { tokio::spawn(attempt).await.unwrap() }
+        }));
+    service.oneshot(get()).await.unwrap_err();
+    let at_once = told.tree();
+    assert_eq!(at_once.len(), 3, "{at_once:#?}");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert_eq!(told.tree(), at_once);
+}
+
+#[tokio::test]
+async fn attempt_of_a_transport_that_panics_when_it_is_called_is_over() {
+    let told = Told::listen();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeper = Arc::clone(&kept);
+    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let layer = layer.on_end(move |timeline| keeper.lock().unwrap().push(timeline.clone()));
+    let service = layer.layer(service_fn(|_: Request<Full<Bytes>>| {
+        let nobody: Result<Mock, _> = "?".parse::<u8>().map(|_| Mock::default());
+        nobody.unwrap().oneshot(get())
+    }));
+    let call = tokio::spawn(async { drop(service.oneshot(get()).await) });
+    assert!(call.await.unwrap_err().is_panic());
+    assert_eq!(kept.lock().unwrap().len(), 1);
+    assert_eq!(told.tree(), ["GET", "  GET"]);
+}
+
+#[tokio::test]
+async fn attempt_without_a_call_says_by_itself_that_its_dns_is_stale() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let short = net.dns.resolver_builder().ttl_floor(Duration::ZERO);
+    let resolver = short.ttl_ceiling(Duration::from_nanos(1)).build().unwrap();
+    let transport = Transport::builder(limits()).resolver(resolver);
+    let service = AttemptLayer::new(limits()).layer(transport.build().unwrap());
+    for _ in 0..2 {
+        let get = Request::get(url(&server, "http")).body(Full::<Bytes>::default());
+        let answer = service.clone().oneshot(get.unwrap()).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+        net.dns.set("api.test", Script::ServFail);
+    }
+    let stale = told.named("GET").into_iter().map(|attempt| {
+        let mut events = attempt.events.iter();
+        events.any(|event| event.name == "stale dns")
+    });
+    assert_eq!(stale.collect::<Vec<_>>(), [false, true]);
+}

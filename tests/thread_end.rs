@@ -1,0 +1,71 @@
+//! A thread ends, and with it a call that is under way.
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::thread;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use opentelemetry::trace::TracerProvider;
+    use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+    use sevenhops::StandardLayer;
+    use tokio::runtime::{Builder, Runtime};
+    use tokio::sync::Notify;
+    use tower::{Layer, ServiceExt, service_fn};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    thread_local! {
+        static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };
+    }
+
+    type Answer = Result<Response<Full<Bytes>>, Infallible>;
+
+    /// Lets a call begin that nobody answers, on a runtime that goes with its thread.
+    fn leave_a_call_under_way() {
+        let here = Builder::new_current_thread().enable_all().build().unwrap();
+        let begun = Arc::new(Notify::new());
+        let begins = Arc::clone(&begun);
+        let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+        let service = layer.layer(service_fn(move |_: Request<Full<Bytes>>| {
+            begins.notify_one();
+            std::future::pending::<Answer>()
+        }));
+        let get = Request::get("https://api.test/v1").body(Full::default());
+        here.spawn(service.oneshot(get.unwrap()));
+        here.block_on(async {
+            begun.notified().await;
+            tokio::task::yield_now().await;
+        });
+        RUNTIME.with_borrow_mut(|runtime| *runtime = Some(here));
+    }
+
+    #[test]
+    fn call_that_ends_with_its_thread_is_told_and_harms_nobody() {
+        let exporter = InMemorySpanExporter::default();
+        let provider = SdkTracerProvider::builder()
+            .with_simple_exporter(exporter.clone())
+            .build();
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+        for at_first in [true, false] {
+            let thread = thread::spawn(move || {
+                if at_first {
+                    // Made before all that is entered, its place is the last to go.
+                    RUNTIME.with_borrow(|runtime| assert!(runtime.is_none()));
+                }
+                leave_a_call_under_way();
+            });
+            thread.join().unwrap();
+            let spans = exporter.get_finished_spans().unwrap();
+            let names: Vec<_> = spans.iter().map(|span| &span.name[..]).collect();
+            assert_eq!(names, ["wait", "GET", "GET"]);
+            exporter.reset();
+        }
+    }
+}
