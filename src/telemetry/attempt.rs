@@ -53,7 +53,7 @@ impl AttemptSpans {
             http.request.body.size = Empty,
             http.response.status_code = Empty,
             http.response.body.size = Empty,
-            server.address = uri.host(),
+            server.address = shown::host(uri).as_deref(),
             server.port = port(uri),
             url.full = shown::full_url(uri),
             url.template = call.route(),
@@ -126,15 +126,12 @@ impl AttemptSpans {
         let span = stage_span(stage, &attempt);
         let by = listening.propagator.as_ref();
         let by = by.filter(|_| stage == Stage::Connect);
-        let link = by.and_then(|propagator| propagator.link(&span));
+        let mut link = by.and_then(|propagator| propagator.link(&span));
         let mut opened = Some(span);
         let before = self.with(|open| {
-            let ties = link.and_then(|link| open.set_up.replace(link));
-            let span = opened.take();
-            (
-                std::mem::replace(&mut open.stages[stage as usize], span),
-                ties,
-            )
+            let ties = link.take().and_then(|link| open.set_up.replace(link));
+            let stage = &mut open.stages[stage as usize];
+            (std::mem::replace(stage, opened.take()), ties)
         });
         drop(before);
         // If it ended just now, this one closes before its parent, too.

@@ -1,5 +1,7 @@
 //! What telemetry may show of a request, in the words of OpenTelemetry's HTTP conventions.
 
+use std::borrow::Cow;
+
 use http::{Method, Uri};
 
 /// The method as a metric or a span may carry it: one of the known ones, or `_OTHER`, so that nobody
@@ -62,6 +64,17 @@ pub(super) fn full_url(uri: &Uri) -> String {
     shown
 }
 
+/// `server.address`: a name in small letters, or an address without the brackets that an URL puts around it.
+pub(crate) fn host(uri: &Uri) -> Option<Cow<'_, str>> {
+    let host = uri.host()?;
+    let host = host.strip_prefix('[').unwrap_or(host);
+    let host = host.strip_suffix(']').unwrap_or(host);
+    Some(match host.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => host.to_ascii_lowercase().into(),
+        false => host.into(),
+    })
+}
+
 /// The port of an URL, named or its scheme's own; signed, as OpenTelemetry's integers are.
 pub(crate) fn port(uri: &Uri) -> Option<i64> {
     let port = uri.port_u16().or_else(|| match uri.scheme_str() {
@@ -108,6 +121,18 @@ mod tests {
         ] {
             assert_eq!(full_url(&uri.parse().unwrap()), shown);
         }
+    }
+
+    #[test]
+    fn host_is_as_the_conventions_write_it() {
+        for (uri, shown) in [
+            ("https://API.test/", "api.test"),
+            ("http://[::1]:80/", "::1"),
+            ("http://127.0.0.1/", "127.0.0.1"),
+        ] {
+            assert_eq!(host(&uri.parse().unwrap()).unwrap(), shown);
+        }
+        assert_eq!(host(&"/v1".parse().unwrap()), None);
     }
 
     #[test]

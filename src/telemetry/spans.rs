@@ -22,7 +22,7 @@ pub(crate) fn call_span(method: &Method, uri: &Uri, route: Option<&str>) -> Span
         otel.kind = "internal",
         otel.status_code = Empty,
         http.request.method = shown::method(method),
-        server.address = uri.host(),
+        server.address = shown::host(uri).as_deref(),
         server.port = port(uri),
         url.template = route,
         sevenhops.attempts = Empty,

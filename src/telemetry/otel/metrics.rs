@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,9 +214,8 @@ pub(super) fn name(destination: &Destination) -> KeyValue {
 
 pub(super) fn server(uri: &Uri) -> Vec<KeyValue> {
     let mut server = Vec::with_capacity(8);
-    if let Some(host) = uri.host() {
-        server.push(KeyValue::new("server.address", host.to_ascii_lowercase()));
-    }
+    let host = shown::host(uri).map(Cow::into_owned);
+    server.extend(host.map(|host| KeyValue::new("server.address", host)));
     let port = shown::port(uri);
     server.extend(port.map(|port| KeyValue::new("server.port", port)));
     server
