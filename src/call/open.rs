@@ -43,12 +43,13 @@ impl Call {
         })
     }
 
-    /// What guards speak to: the span of this call or, where no layer has made one, that of whoever called.
+    /// What guards speak to: the span of this call or, where it has none, that of whoever called.
     pub(crate) fn span_for_events(&self) -> Span {
-        match self.0.ears.get() {
-            Some(_) => self.span(),
-            None => Span::current(),
+        let span = self.span();
+        if span.is_disabled() {
+            return Span::current();
         }
+        span
     }
 
     pub(crate) fn downgrade(&self) -> WeakCall {
