@@ -37,6 +37,11 @@ pub(crate) fn after(start: Instant, wait: Duration) -> Instant {
         .unwrap_or_else(|| start + Duration::from_secs(60 * 60 * 24 * 365))
 }
 
+/// In nanoseconds, as far as they fit.
+pub(crate) fn nanos_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
 #[cfg(all(test, any(feature = "har", feature = "serde")))]
 mod tests {
     use super::*;

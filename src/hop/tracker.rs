@@ -21,7 +21,7 @@ use super::log::{End, Event, Log};
 use super::state::{self, GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, UNTAKEN};
 use super::state::{bit, dial_more, latest_dial, queued};
 use super::timeline::Stage;
-use crate::clock;
+use crate::clock::{self, nanos_of};
 use crate::limit::Limits;
 use crate::telemetry::AttemptSpans;
 
@@ -151,10 +151,13 @@ impl Tracker {
         self.change(End::Left, queued);
     }
 
-    /// The connect failed, and the attempt goes on: there is another address.
+    /// The connect failed, or a query, and the attempt goes on: there is another address, or there may be.
     pub(crate) fn overcome(&self, kind: Kind) {
-        self.facts(|facts| facts.overcome.push(kind));
-        self.close(SETUP, End::Failed, Some(kind));
+        let failed = SETUP | bit(Stage::Dns);
+        if self.has(failed) {
+            self.facts(|facts| facts.overcome.push(kind));
+            self.close(failed, End::Failed, Some(kind));
+        }
     }
 
     /// A dial's set-up is nobody's, or somebody else's: another connection is waited for, or a later dial.
@@ -388,10 +391,6 @@ impl Tracker {
     fn at(&self, nanos: &AtomicU64) -> Instant {
         self.started + Duration::from_nanos(nanos.load(Ordering::Acquire))
     }
-}
-
-fn nanos_of(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

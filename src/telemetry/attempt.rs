@@ -12,7 +12,7 @@ use super::propagator::{Link, Propagator};
 use super::shown::{self, port, span_name};
 use super::spans::{TARGET, end_now, mark};
 use crate::call::{Call, WeakCall};
-use crate::hop::{Diagnosis, Kind, Stage};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
 
 /// The spans of one attempt: its own, and one for each stage that is open.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ struct Listening {
 #[derive(Debug)]
 struct Open {
     attempt: Span,
-    stages: [Option<Span>; Stage::ALL.len()],
+    stages: [Option<StageSpan>; Stage::ALL.len()],
     /// What ties later attempts to the connection that is being set up.
     set_up: Option<Link>,
     // What is known of the answer is recorded at the end, in one go.
@@ -38,13 +38,22 @@ struct Open {
     peer: Option<SocketAddr>,
 }
 
+#[derive(Debug)]
+struct StageSpan {
+    span: Span,
+    /// Whether its failure stands on it.
+    marked: bool,
+}
+
 impl AttemptSpans {
     /// Opens the span of an attempt below the current span; `resend` counts repeats from 1.
     pub(crate) fn new(call: &Call, (method, uri): (&Method, &Uri), resend: u32) -> Self {
+        // The route is that of the call's own URL.
+        let route = call.route().filter(|_| !call.is_redirected());
         let span = info_span!(
             target: TARGET,
             "attempt",
-            otel.name = span_name(method, call.route()),
+            otel.name = span_name(method, route),
             otel.kind = "client",
             otel.status_code = Empty,
             http.request.method = shown::method(method),
@@ -56,7 +65,7 @@ impl AttemptSpans {
             server.address = shown::host(uri).as_deref(),
             server.port = port(uri),
             url.full = shown::full_url(uri),
-            url.template = call.route(),
+            url.template = route,
             network.peer.address = Empty,
             network.peer.port = Empty,
             network.protocol.version = Empty,
@@ -127,7 +136,10 @@ impl AttemptSpans {
         let by = listening.propagator.as_ref();
         let by = by.filter(|_| stage == Stage::Connect);
         let mut link = by.and_then(|propagator| propagator.link(&span));
-        let mut opened = Some(span);
+        let mut opened = Some(StageSpan {
+            span,
+            marked: false,
+        });
         let before = self.with(|open| {
             let ties = link.take().and_then(|link| open.set_up.replace(link));
             let stage = &mut open.stages[stage as usize];
@@ -140,8 +152,8 @@ impl AttemptSpans {
 
     /// Says more of a stage that is open.
     fn tell(&self, stage: Stage, what: impl FnOnce(&Span)) {
-        let span = self.with(|open| open.stages[stage as usize].clone());
-        if let Some(span) = span.flatten() {
+        let stage = |open: &mut Open| Some(open.stages[stage as usize].as_ref()?.span.clone());
+        if let Some(span) = self.with(stage).flatten() {
             what(&span);
         }
     }
@@ -185,20 +197,46 @@ impl AttemptSpans {
         });
     }
 
-    /// A stage was left; with a kind, it failed and that was overcome.
+    /// A stage was left; with a kind, it failed.
     pub(crate) fn close(&self, stage: Stage, failed: Option<Kind>) {
-        let span = self.with(|open| open.stages[stage as usize].take());
-        if let (Some(span), Some(kind)) = (span.flatten(), failed) {
-            span.record("sevenhops.kind", kind.as_str());
-            span.record("otel.status_code", "ERROR");
+        let closed = self.with(|open| open.stages[stage as usize].take());
+        let (Some(closed), Some(kind)) = (closed.flatten(), failed) else {
+            return;
+        };
+        if closed.marked {
+            return;
         }
+        let mut diagnosis = Diagnosis::new(Hop::Server, kind, Effect::None);
+        // A set-up that was overcome did nothing. What else failed without a hop, nobody knows more of.
+        diagnosis.hop = match stage {
+            Stage::Dns => Some(Hop::Dns),
+            Stage::Connect => Some(Hop::Connect),
+            Stage::Tls => Some(Hop::Tls),
+            Stage::Send | Stage::Wait | Stage::Receive => None,
+        };
+        let effect = diagnosis.hop.map(|_| Effect::None.as_str());
+        record_all!(
+            closed.span,
+            sevenhops.hop = diagnosis.hop.map(Hop::as_str),
+            sevenhops.kind = kind.as_str(),
+            sevenhops.effect = effect,
+            "error.type" = &*diagnosis.error_type(),
+            otel.status_code = "ERROR",
+        );
     }
 
     /// The attempt failed: marks it, and the stage that is open for the hop.
     pub(crate) fn fail(&self, diagnosis: &Diagnosis) {
         mark(&self.attempt(), diagnosis);
-        if let Some(stage) = diagnosis.hop.and_then(Stage::of) {
-            self.tell(stage, |span| mark(span, diagnosis));
+        let Some(stage) = diagnosis.hop.and_then(Stage::of) else {
+            return;
+        };
+        let failing = self.with(|open| {
+            let stage = open.stages[stage as usize].as_mut()?;
+            (!std::mem::replace(&mut stage.marked, true)).then(|| stage.span.clone())
+        });
+        if let Some(span) = failing.flatten() {
+            mark(&span, diagnosis);
         }
     }
 

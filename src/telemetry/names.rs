@@ -223,7 +223,7 @@ pub(super) const HOP_DURATION: Metric = metric(
     &[
         "server.address",
         "server.port",
-        "sevenhops.hop",
+        "sevenhops.stage",
         "sevenhops.kind",
     ],
     "How long a hop took, and how it failed.",

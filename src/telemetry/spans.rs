@@ -4,7 +4,7 @@
 use std::cell::Cell;
 
 use http::{Method, Uri};
-use tracing::field::{Empty, display};
+use tracing::field::Empty;
 use tracing::span::Entered;
 use tracing::{Span, info_span, record_all};
 
@@ -67,7 +67,7 @@ pub(crate) fn end_call(span: &Span, call: &Call) {
     if let Some(diagnosis) = call.failure().or_else(by_attempt) {
         mark(span, &diagnosis);
         if let Some(reason) = call.not_repeated() {
-            span.record("sevenhops.not_repeated", display(reason));
+            span.record("sevenhops.not_repeated", reason.as_str());
         }
     }
     end_now(span);

@@ -149,6 +149,7 @@ impl Way<'_> {
             tracker.set_dial_limit(share(left(), rest.len() + 1));
             // Where it fails on a pooled connection, nothing else tells to whom.
             tracker.facts(|facts| facts.peer = Some(address));
+            tracker.spans().peer(address);
             let visit = self.place.begin(address.ip(), tracker);
             let went = self.visit(address, body, rest.make_contiguous()).await;
             // Before anything is made of the failure: a take that comes later makes it worse.
@@ -166,14 +167,18 @@ impl Way<'_> {
                 }
             };
             let second = self.judge(visit, address, &error);
-            if !left().is_zero() && may_go_on(tracker) && rest.is_empty() {
-                // Nothing else is left to try, but DNS may know better by now.
-                rest = self.look_again(second, &tried, left()).await;
-            }
-            if left().is_zero() || rest.is_empty() || !may_go_on(tracker) {
+            let goes_on = !left().is_zero() && may_go_on(tracker);
+            if !goes_on || rest.is_empty() && second.is_none() {
                 return Err(settled(error, tracker, taken));
             }
             tracker.overcome(error.kind());
+            if let Some(second) = second.filter(|_| rest.is_empty()) {
+                // Nothing else is left to try, but DNS may know better by now.
+                rest = self.look_again(second, &tried, left()).await;
+                if left().is_zero() || rest.is_empty() || tracker.is_taken() {
+                    return Err(settled(error, tracker, taken));
+                }
+            }
             last = error;
         }
         Err(last)
@@ -200,28 +205,32 @@ impl Way<'_> {
         }
     }
 
-    /// The addresses that a second look brings within the time left, if there is one under way.
+    /// The addresses that a second look brings within the time left.
     async fn look_again(
         &self,
-        second: Option<SecondLook>,
+        second: SecondLook,
         tried: &[SocketAddr],
         left: Duration,
     ) -> VecDeque<SocketAddr> {
-        let Some(second) = second else {
-            return VecDeque::new();
-        };
         let limit = self.tracker.limits().dns().get().min(left);
         self.tracker.enter(Stage::Dns);
+        if let Dial::Name(name) = self.dialled.0 {
+            self.tracker.spans().asking(name);
+        }
         let looking = async {
             second.await;
             self.addresses(tried).await
         };
-        let looked = tokio::time::timeout(limit, looking).await;
-        self.tracker.resolved();
-        match looked {
-            Ok(Ok(addresses)) => addresses,
-            Ok(Err(_)) | Err(_) => VecDeque::new(),
-        }
+        let failed = match tokio::time::timeout(limit, looking).await {
+            Ok(Ok(addresses)) => {
+                self.tracker.resolved();
+                return addresses;
+            }
+            Ok(Err(error)) => error.kind(),
+            Err(_) => Kind::Timeout,
+        };
+        self.tracker.overcome(failed);
+        VecDeque::new()
     }
 
     /// Sends the request to one address. Where that takes long to connect, the next ones are tried

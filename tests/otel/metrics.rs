@@ -126,7 +126,7 @@ async fn good_call_is_counted_at_every_hop() {
     assert_eq!(sum("sevenhops.call.attempts", &[here]), 1);
     assert_eq!(sum("sevenhops.connection.setup.duration", &[here]), 1);
     for hop in ["dns", "connect", "tls", "send", "wait", "receive"] {
-        let hop = [here, ("sevenhops.hop", hop)];
+        let hop = [here, ("sevenhops.stage", hop)];
         assert_eq!(sum("sevenhops.hop.duration", &hop), 1, "{hop:?}");
     }
     assert!(sum("dns.lookup.duration", &[("dns.question.name", "api.test")]) >= 1);
@@ -157,7 +157,7 @@ async fn connection_whose_handshake_was_left_is_no_set_up() {
     }
     let here = ("server.port", port.as_str());
     assert_eq!(sum("sevenhops.call.duration", &[here]), 1);
-    let connect = [here, ("sevenhops.hop", "connect")];
+    let connect = [here, ("sevenhops.stage", "connect")];
     assert_eq!(sum("sevenhops.hop.duration", &connect), 1);
     assert_eq!(sum("sevenhops.connection.setup.duration", &[here]), 0);
 }

@@ -5,7 +5,7 @@ use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, Status};
 use sevenhops::guard::idempotency::Key;
 use sevenhops::guard::{breaker, retry};
-use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
+use sevenhops::testing::{Answer, ClosedPort, FaultServer, Gate, Reply, Script};
 use sevenhops::{Operation, RetryLayer};
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tracing::Instrument;
@@ -336,4 +336,42 @@ async fn operation_holds_its_attempts_and_the_calls_inside_them() {
             "    wait",
         ]
     );
+}
+
+#[tokio::test]
+async fn refused_connect_is_over_before_dns_is_asked_again() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let port = ClosedPort::new().unwrap();
+    let url = format!("http://api.test:{}/", port.addr().port());
+    assert!(net.client().get(&url).no_retry().send().await.is_err());
+    assert_eq!(
+        told.tree(),
+        [
+            "GET ✗ connection_refused",
+            "  GET ✗ connection_refused",
+            "    dns",
+            "    connect ✗ connection_refused",
+            "    dns",
+        ]
+    );
+    let connect = told.only("connect");
+    for dns in told.named("dns") {
+        let name = text(&dns, "dns.question.name");
+        assert_eq!(name.as_deref(), Some("api.test"));
+        let before = dns.end_time <= connect.start_time;
+        assert!(before || connect.end_time <= dns.start_time);
+    }
+}
+
+#[tokio::test]
+async fn attempt_is_over_when_nothing_is_to_come() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    server.default_reply(Answer::new(StatusCode::NO_CONTENT));
+    let answer = net.client().get(url(&server, "http")).send().await.unwrap();
+    assert_eq!(told.only("receive").status, Status::Unset);
+    drop(answer);
+    assert_eq!(told.tree().len(), 7);
 }

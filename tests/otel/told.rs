@@ -69,9 +69,21 @@ impl Told {
     }
 }
 
-/// No span begins before the one that it is part of, or ends after it, by the times that are exported.
+/// No span begins before the one that it is part of, or ends after it, by the times that are exported; and
+/// none says a thing twice.
 fn assert_within_their_parents(spans: &[SpanData]) {
     for span in spans {
+        let mut keys: Vec<_> = span
+            .attributes
+            .iter()
+            .map(|pair| pair.key.as_str())
+            .collect();
+        keys.sort_unstable();
+        assert!(
+            keys.windows(2).all(|two| two[0] != two[1]),
+            "{}: {keys:?}",
+            span.name
+        );
         let is_parent = |other: &&SpanData| other.span_context.span_id() == span.parent_span_id;
         if let Some(parent) = spans.iter().find(is_parent) {
             let within = parent.start_time <= span.start_time && span.end_time <= parent.end_time;

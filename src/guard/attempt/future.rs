@@ -144,6 +144,10 @@ where
                 let Some(most_bytes) = wanted else {
                     running.over = true;
                     let tracker = Arc::clone(&running.tracker);
+                    // Where nothing is to come, it does not matter how long the caller keeps the head.
+                    if response.body().is_end_stream() && clock::now() < running.end.0 {
+                        tracker.finish();
+                    }
                     return Poll::Ready(Ok(response.map(|body| AttemptBody::new(body, tracker))));
                 };
                 let (head, body) = response.into_parts();

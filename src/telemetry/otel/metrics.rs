@@ -10,7 +10,7 @@ use super::gauges::Gauges;
 use super::instruments::Instruments;
 use crate::call::Asked;
 use crate::destination::Destination;
-use crate::hop::{Attempt, Outcome, RowEnd, Stage, Timeline, What};
+use crate::hop::{Attempt, Diagnosis, Effect, Hop, Outcome, RowEnd, Stage, Timeline, What};
 use crate::telemetry::shown;
 
 /// Metrics of calls, by OpenTelemetry's conventions where they have a name, under `sevenhops.` where
@@ -95,7 +95,7 @@ impl Metrics {
         if !matches!(outcome, Outcome::Failed { .. }) {
             return;
         }
-        if timeline.effect() == crate::Effect::Possible {
+        if timeline.effect() == Effect::Possible {
             instruments.effect_possible.add(1, &all);
         }
         if let Some(reason) = timeline.not_repeated() {
@@ -110,6 +110,8 @@ impl Metrics {
         let to = &To {
             method: attempt.method.as_ref().or(to.method),
             uri: led.as_ref().or(to.uri),
+            // It is that of the call's own URL.
+            route: to.route.filter(|_| led.is_none()),
             ..*to
         };
         let failed = error_type(&attempt.outcome);
@@ -148,9 +150,15 @@ impl Metrics {
             let mut about = to.server();
             about.extend(kind.clone());
             if row.stage == Stage::Dns {
-                let host = to.uri.and_then(Uri::host).unwrap_or_default().to_owned();
-                let mut about = vec![KeyValue::new("dns.question.name", host)];
-                about.extend(kind.as_ref().and_then(|_| error_type(&attempt.outcome)));
+                // Through a proxy it is the proxy's name that is looked up here.
+                let via: Option<Uri> = attempt.via.as_ref().and_then(|via| via.parse().ok());
+                let asked = via.as_ref().or(to.uri).and_then(shown::host);
+                let asked = asked.unwrap_or_default().into_owned();
+                let mut about = vec![KeyValue::new("dns.question.name", asked)];
+                if let RowEnd::Failed(kind) = row.end {
+                    let failed = Diagnosis::new(Hop::Dns, kind, Effect::None).error_type();
+                    about.push(KeyValue::new("error.type", failed.into_owned()));
+                }
                 instruments.look_up.record(seconds, &about);
             }
             set_up = match (row.stage, row.end, set_up) {
@@ -159,7 +167,7 @@ impl Metrics {
                 (Stage::Connect | Stage::Tls, ..) => None,
                 (_, _, before) => before,
             };
-            about.push(KeyValue::new("sevenhops.hop", row.stage.as_str()));
+            about.push(KeyValue::new("sevenhops.stage", row.stage.as_str()));
             instruments.hop.record(seconds, &about);
         }
         if let Some(took) = set_up {
