@@ -5,12 +5,14 @@ use http::Uri;
 /// An URL as it may be shown: scheme, host, port and path. Userinfo, query and fragment may be
 /// secret and are left out.
 pub(crate) fn redacted(uri: &Uri) -> String {
-    let mut shown = String::new();
+    let host = uri.host().unwrap_or_default();
+    // The longest of "https://", ":65535" and what stands between and after them.
+    let mut shown = String::with_capacity(14 + host.len() + uri.path().len());
     if let Some(scheme) = uri.scheme_str() {
         shown.push_str(scheme);
         shown.push_str("://");
     }
-    shown.push_str(uri.host().unwrap_or_default());
+    shown.push_str(host);
     if let Some(port) = uri.port() {
         shown.push(':');
         shown.push_str(port.as_str());
