@@ -16,7 +16,7 @@ use crate::limit::Limits;
 use crate::settings::Settings;
 use crate::telemetry::Propagator;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::Metrics;
+use crate::telemetry::otel::{Metrics, Spans};
 
 /// The guards of a call in their order, over any transport.
 ///
@@ -122,6 +122,15 @@ impl<C> StandardLayer<C> {
     #[must_use]
     pub fn propagator(mut self, propagator: impl Propagator) -> Self {
         self.attempt = self.attempt.propagator(propagator);
+        self
+    }
+
+    /// Makes the spans of every call straight in OpenTelemetry, and none in `tracing`: see
+    /// [`Spans`].
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn spans(mut self, spans: &Spans) -> Self {
+        self.call = self.call.spans(spans);
         self
     }
 

@@ -1,4 +1,8 @@
 //! What arrives at an OpenTelemetry SDK: spans, links, contexts, metrics.
+#![cfg_attr(
+    test,
+    expect(clippy::duplicate_mod, reason = "the same tests, by two ways")
+)]
 
 #[cfg(test)]
 #[path = "listen/mod.rs"]
@@ -11,26 +15,37 @@ mod mock;
 mod net;
 
 #[cfg(test)]
-#[path = "otel/context.rs"]
-mod context;
-#[cfg(test)]
 #[path = "otel/metrics.rs"]
 mod metrics;
 #[cfg(test)]
 #[path = "otel/otlp.rs"]
 mod otlp;
 #[cfg(test)]
-#[path = "otel/propagation.rs"]
-mod propagation;
-#[cfg(test)]
 #[path = "../examples/traced/receiver.rs"]
 mod receiver;
 #[cfg(test)]
-#[path = "otel/spans.rs"]
-mod spans;
-#[cfg(test)]
-#[path = "otel/told.rs"]
-mod told;
-#[cfg(test)]
 #[path = "../examples/traced/tree.rs"]
 mod tree;
+
+/// Spans by way of `tracing` and its OpenTelemetry layer.
+#[cfg(test)]
+#[path = "otel"]
+mod by_tracing {
+    pub(crate) const DIRECT: bool = false;
+    mod context;
+    mod propagation;
+    mod spans;
+    mod told;
+}
+
+/// Spans straight in OpenTelemetry: they are the same.
+#[cfg(test)]
+#[path = "otel"]
+mod direct {
+    pub(crate) const DIRECT: bool = true;
+    mod context;
+    mod propagation;
+    mod spans;
+    mod told;
+    mod without_tracing;
+}

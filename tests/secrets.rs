@@ -10,6 +10,10 @@ mod net;
 #[path = "otel/told.rs"]
 mod told;
 
+/// Spans straight in OpenTelemetry can be heard, too.
+#[cfg(test)]
+const DIRECT: bool = true;
+
 #[cfg(test)]
 mod tests {
     use http::HeaderName;
@@ -19,7 +23,7 @@ mod tests {
     use sevenhops::testing::{Answer, FaultServer, Reply};
 
     use super::net::{Net, url};
-    use super::told::Told;
+    use super::told::{Heard, Told};
 
     const CANARY: &str = "canary-91c2";
 
@@ -86,7 +90,7 @@ mod tests {
 
     /// Calls with a canary wherever a caller can put one: one that is redirected and then refused, one
     /// whose body breaks off, one that cannot be written down.
-    async fn calls(keep: bool) -> (Vec<Timeline>, Vec<String>) {
+    async fn calls((keep, direct): (bool, bool)) -> (Vec<Timeline>, Vec<String>) {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let there = format!(
@@ -102,7 +106,10 @@ mod tests {
             },
         ]);
         let place = url(&server, "http").replace("http://", &format!("http://user:{CANARY}@"));
-        let client = net.client();
+        let client = match direct {
+            true => net.builder().heard().build().unwrap(),
+            false => net.client(),
+        };
         let (mut timelines, mut errors) = (Vec::new(), Vec::new());
         for _ in 0..2 {
             let mut post = client
@@ -154,9 +161,9 @@ mod tests {
 
     #[tokio::test]
     async fn no_secret_is_in_anything_that_is_said_of_a_call() {
-        for keep in [false, true] {
+        for how in [(false, false), (false, true), (true, false), (true, true)] {
             let listening = Told::listen();
-            let (timelines, errors) = calls(keep).await;
+            let (timelines, errors) = calls(how).await;
             assert_eq!(timelines[0].attempt_count(), 2);
             let spans = format!("{:?}", listening.spans());
             assert!(
@@ -179,7 +186,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_said_is_there_without_its_secrets() {
-        let (timelines, _) = calls(true).await;
+        let (timelines, _) = calls((true, false)).await;
         let attempts = timelines[0].attempts();
         let said = attempts[1].said.as_ref().unwrap();
         assert_eq!(said.via, ["edge"]);

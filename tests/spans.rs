@@ -246,7 +246,7 @@ mod tests {
             r#""otel.name": "\"POST /v1/charges/{id}\"""#,
             r#""url.template": "\"/v1/charges/{id}\"""#,
             r#""http.request.body.size": "11""#,
-            r#""network.peer.address": "127.0.0.1""#,
+            r#""network.peer.address": "\"127.0.0.1\"""#,
             r#""network.protocol.version": "\"1.1\"""#,
             r#""otel.kind": "\"client\"""#,
         ] {

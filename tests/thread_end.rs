@@ -14,6 +14,7 @@ mod tests {
     use opentelemetry::trace::TracerProvider;
     use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
     use sevenhops::StandardLayer;
+    use sevenhops::telemetry::otel::Spans;
     use tokio::runtime::{Builder, Runtime};
     use tokio::sync::Notify;
     use tower::{Layer, ServiceExt, service_fn};
@@ -26,11 +27,14 @@ mod tests {
     type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
     /// Lets a call begin that nobody answers, on a runtime that goes with its thread.
-    fn leave_a_call_under_way() {
+    fn leave_a_call_under_way(direct: bool) {
         let here = Builder::new_current_thread().enable_all().build().unwrap();
         let begun = Arc::new(Notify::new());
         let begins = Arc::clone(&begun);
-        let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+        let mut layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+        if direct {
+            layer = layer.spans(&Spans::global());
+        }
         let service = layer.layer(service_fn(move |_: Request<Full<Bytes>>| {
             begins.notify_one();
             std::future::pending::<Answer>()
@@ -53,13 +57,14 @@ mod tests {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("test"));
         let subscriber = tracing_subscriber::registry().with(layer);
         tracing::subscriber::set_global_default(subscriber).unwrap();
-        for at_first in [true, false] {
+        opentelemetry::global::set_tracer_provider(provider);
+        for (at_first, direct) in [(true, false), (false, false), (true, true), (false, true)] {
             let thread = thread::spawn(move || {
                 if at_first {
                     // Made before all that is entered, its place is the last to go.
                     RUNTIME.with_borrow(|runtime| assert!(runtime.is_none()));
                 }
-                leave_a_call_under_way();
+                leave_a_call_under_way(direct);
             });
             thread.join().unwrap();
             let spans = exporter.get_finished_spans().unwrap();

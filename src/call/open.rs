@@ -4,11 +4,9 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tracing::Span;
-
 use super::{Call, Inner};
 use crate::hop::Timeline;
-use crate::telemetry::end_call;
+use crate::telemetry::{Span, end_call};
 
 /// Whoever wants to know of calls that are over.
 pub(crate) type Observer = Arc<dyn Fn(&Timeline) + Send + Sync>;

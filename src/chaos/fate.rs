@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use http::request::Parts;
-use tracing::Span;
 
 use super::{Mishap, Settings};
 use crate::call::Call;
@@ -99,7 +98,7 @@ impl Fate {
         let what = What::Chaos { mishap, late };
         match call {
             Some(call) => call.note(what),
-            None => telemetry::note(&Span::current(), &what),
+            None => telemetry::note(&telemetry::Span::current(), &what),
         }
     }
 

@@ -16,9 +16,9 @@ use crate::hop::{Class, Timeline};
 use crate::limit::{self, Limits};
 use crate::settings::Settings;
 use crate::stack::StandardLayer;
-use crate::telemetry::Propagator;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::Metrics;
+use crate::telemetry::otel::{Metrics, Spans};
+use crate::telemetry::{Maker, Propagator};
 use crate::transport::{Transport, TransportBuilder};
 
 /// What a [`Client`] is told once, when it is made.
@@ -41,6 +41,7 @@ pub struct ClientBuilder {
     /// What the stack is told besides its settings.
     stack: Vec<Extra>,
     on_end: Option<Observer>,
+    maker: Maker,
     #[cfg(feature = "otel")]
     metrics: Option<Metrics>,
     headers: HeaderMap,
@@ -62,6 +63,7 @@ impl ClientBuilder {
             settings,
             stack: Vec::new(),
             on_end: None,
+            maker: Maker::Tracing,
             #[cfg(feature = "otel")]
             metrics: None,
             headers: HeaderMap::from_iter([(USER_AGENT, AGENT)]),
@@ -105,6 +107,17 @@ impl ClientBuilder {
     pub fn propagator(mut self, propagator: impl Propagator) -> Self {
         self.stack
             .push(Box::new(|standard| standard.propagator(propagator)));
+        self
+    }
+
+    /// Makes the spans of every call straight in OpenTelemetry, and none in `tracing`: see
+    /// [`Spans`].
+    #[cfg(feature = "otel")]
+    pub fn spans(mut self, spans: &Spans) -> Self {
+        self.maker = Maker::Direct(spans.clone());
+        let spans = spans.clone();
+        self.stack
+            .push(Box::new(move |standard| standard.spans(&spans)));
         self
     }
 
@@ -253,6 +266,7 @@ impl ClientBuilder {
             stack: Decompression::new(stack),
             breaker,
             on_end: self.on_end,
+            maker: self.maker,
             headers: self.headers,
             most_body_bytes: self.most_body_bytes,
         })

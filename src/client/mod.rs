@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::guard::breaker::Breaker;
 use crate::settings::Settings;
 use crate::stack::StandardService;
+use crate::telemetry::Maker;
 use crate::transport::Transport;
 
 /// An HTTP client in which every wait ends and every failure names its hop.
@@ -64,6 +65,7 @@ pub struct Client {
     stack: Decompression<StandardService<Transport>>,
     breaker: Breaker,
     on_end: Option<Observer>,
+    maker: Maker,
     headers: HeaderMap,
     most_body_bytes: usize,
 }

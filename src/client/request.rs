@@ -10,13 +10,13 @@ use std::sync::Arc;
 use url::Url;
 
 use super::{Body, Client, Response};
-use crate::call::{Call, Observer};
+use crate::call::Call;
 use crate::error::{BoxError, Error};
 use crate::guard::idempotency::Key;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::limit::Limit;
 use crate::options::Options;
-use crate::telemetry::{call_span, encode_span};
+use crate::telemetry::{Maker, call_span, encode_span, invalid};
 use crate::transport::basic;
 
 /// A request being built. What cannot be written down is reported when it is sent, at encode.
@@ -97,7 +97,7 @@ impl RequestBuilder {
 
     /// Sets the body to JSON, and the content type unless it was set.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
-        match encoded(|| serde_json::to_vec(value)) {
+        match encoded(&self.client.maker, || serde_json::to_vec(value)) {
             Ok(json) => self.content(json.into(), "application/json"),
             Err(error) => self.reject(error),
         }
@@ -105,7 +105,7 @@ impl RequestBuilder {
 
     /// Sets the body to a form, and the content type unless it was set.
     pub fn form<T: Serialize + ?Sized>(self, form: &T) -> Self {
-        match encoded(|| serde_urlencoded::to_string(form)) {
+        match encoded(&self.client.maker, || serde_urlencoded::to_string(form)) {
             Ok(pairs) => self.content(pairs.into(), "application/x-www-form-urlencoded"),
             Err(error) => self.reject(error),
         }
@@ -291,7 +291,7 @@ impl RequestBuilder {
         request.extensions_mut().insert(self.options);
         match self.invalid {
             None => Ok(request),
-            Some(cause) => Err(unwritten(&mut request, cause, self.client.on_end)),
+            Some(cause) => Err(unwritten(&mut request, cause, self.client)),
         }
     }
 
@@ -318,22 +318,22 @@ impl RequestBuilder {
 }
 
 /// Writes a body down, in a span of its own.
-fn encoded<T, E>(encode: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-    let span = encode_span();
+fn encoded<T, E>(maker: &Maker, encode: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let span = encode_span(maker);
     let encoded = span.in_scope(encode);
     if encoded.is_err() {
-        span.record("sevenhops.kind", Kind::Invalid.as_str());
-        span.record("otel.status_code", "ERROR");
+        invalid(&span);
     }
     encoded
 }
 
 /// The call of a request that could not be written down: it ends before it begins.
-fn unwritten(request: &mut Request<Body>, cause: BoxError, on_end: Option<Observer>) -> Error {
+fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Error {
     let diagnosis = Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None);
     let call = Call::begin(request, Limit::MAX);
-    let span = call_span(request.method(), request.uri(), call.route());
-    call.listen(span, on_end);
+    let asked = (request.method(), request.uri());
+    let span = call_span(&client.maker, &call, asked);
+    call.listen(span, client.on_end);
     let open = call.open();
     call.fail(diagnosis);
     drop(open);

@@ -6,7 +6,6 @@ use http::{Extensions, HeaderMap, StatusCode, Uri, Version};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
-use tracing::Span;
 
 use super::ResponseBody;
 use super::body::{failed, to_reqwest};
@@ -17,7 +16,7 @@ use crate::guard::call::CallBody;
 use crate::guard::idempotency;
 use crate::guard::retry::Truncated;
 use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, Timeline};
-use crate::telemetry::{decode_span, mark};
+use crate::telemetry::{Span, decode_span, mark};
 
 /// A response: its head is here, its body may still be on the way.
 pub struct Response {

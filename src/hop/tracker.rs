@@ -259,10 +259,13 @@ impl Tracker {
         if self.ended.load(Ordering::Acquire) != 0 {
             return;
         }
-        let now = closed.unwrap_or_else(|| self.nanos()).max(1);
+        let now = closed.unwrap_or_else(|| self.nanos());
         let (first, later) = (Ordering::AcqRel, Ordering::Acquire);
-        if self.ended.compare_exchange(0, now, first, later).is_ok() {
-            self.spans.end(self.sent_bytes(), self.received_bytes());
+        let ended = self.ended.compare_exchange(0, now.max(1), first, later);
+        if ended.is_ok() {
+            let moved = (self.sent_bytes(), self.received_bytes());
+            self.spans
+                .end(self.started + Duration::from_nanos(now), moved);
         }
     }
 
@@ -339,10 +342,8 @@ impl Tracker {
 
     /// Changes the state in one step; the stages that this closes end as told. Returns the one before.
     fn change(&self, end: End, next: impl Fn(u32) -> Option<u32>) -> u32 {
-        match self
-            .state
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, &next)
-        {
+        let (first, later) = (Ordering::AcqRel, Ordering::Acquire);
+        match self.state.fetch_update(first, later, &next) {
             Ok(before) => {
                 self.record(before, next(before).unwrap_or(before), (end, None));
                 before
@@ -363,17 +364,18 @@ impl Tracker {
             return None;
         }
         let now = self.nanos();
+        let at = self.started + Duration::from_nanos(now);
         for stage in Stage::ALL {
             if before & !after & bit(stage) != 0 {
                 self.log.push(stage, Event::Ended(end), now);
-                self.spans.close(stage, kind);
+                self.spans.close(stage, at, kind);
             }
         }
         for stage in Stage::ALL {
             if after & !before & bit(stage) != 0 {
                 self.entered[stage as usize].store(now + 1, Ordering::Release);
                 self.log.push(stage, Event::Entered, now);
-                self.spans.open(stage);
+                self.spans.open(stage, at);
             }
         }
         Some(now)

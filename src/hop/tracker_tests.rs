@@ -31,7 +31,7 @@ fn listened_to() -> Tracker {
     let limits = Limits::new(Duration::from_secs(10)).unwrap();
     let mut request = http::Request::new(());
     let call = Call::begin(&mut request, limits.attempt());
-    let spans = AttemptSpans::new(&call, (request.method(), request.uri()), 0);
+    let spans = AttemptSpans::new(&call, (request.method(), request.uri()), (0, clock::now()));
     Tracker::new(limits, spans, clock::now())
 }
 
@@ -191,7 +191,7 @@ fn stage_that_is_told_of_after_the_end_opens_no_span() {
         assert_eq!(count(), 1);
         tracker.finish();
         // The connection's task left the send a moment before, and tells of the wait now.
-        tracker.spans().open(Stage::Wait);
+        tracker.spans().open(Stage::Wait, clock::now());
         assert_eq!(count(), 0);
     });
 }
@@ -218,7 +218,7 @@ fn subscriber_that_blocks_keeps_nobody_else_waiting() {
     listening(blocks, || {
         let tracker = Arc::new(listened_to());
         heard.set(Arc::downgrade(&tracker)).unwrap();
-        tracker.spans().open(Stage::Wait);
+        tracker.spans().open(Stage::Wait, clock::now());
     });
     assert!(told.try_recv().unwrap());
 }

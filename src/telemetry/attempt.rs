@@ -1,18 +1,22 @@
 //! The spans of an attempt, live: opened and closed as it goes.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Method, StatusCode, Uri};
+use tokio::time::Instant;
 use tracing::field::Empty;
-use tracing::{Span, info_span, record_all};
 
 use super::events;
 use super::propagator::{Link, Propagator};
+use super::say::{open, record};
 use super::shown::{self, port, span_name};
-use super::spans::{TARGET, end_now, mark};
+use super::span::{Span, TARGET};
+use super::spans::mark;
+use super::stage::StageSpan;
 use crate::call::{Call, WeakCall};
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
+use crate::hop::{Diagnosis, Kind, Stage};
 
 /// The spans of one attempt: its own, and one for each stage that is open.
 #[derive(Debug, Default)]
@@ -38,56 +42,55 @@ struct Open {
     peer: Option<SocketAddr>,
 }
 
-#[derive(Debug)]
-struct StageSpan {
-    span: Span,
-    /// Whether its failure stands on it.
-    marked: bool,
-}
-
 impl AttemptSpans {
     /// Opens the span of an attempt below the current span; `resend` counts repeats from 1.
-    pub(crate) fn new(call: &Call, (method, uri): (&Method, &Uri), resend: u32) -> Self {
+    pub(crate) fn new(
+        call: &Call,
+        (method, uri): (&Method, &Uri),
+        (resend, now): (u32, Instant),
+    ) -> Self {
         // The route is that of the call's own URL.
         let route = call.route().filter(|_| !call.is_redirected());
-        let span = info_span!(
-            target: TARGET,
+        let span = open!(
+            within: &call.span(),
+            now,
             "attempt",
-            otel.name = span_name(method, route),
-            otel.kind = "client",
-            otel.status_code = Empty,
-            http.request.method = shown::method(method),
-            http.request.method_original = shown::original(method),
-            http.request.resend_count = (resend > 0).then(|| i64::from(resend)),
-            http.request.body.size = Empty,
-            http.response.status_code = Empty,
-            http.response.body.size = Empty,
-            server.address = shown::host(uri).as_deref(),
-            server.port = port(uri),
-            url.full = shown::full_url(uri),
-            url.template = route,
-            network.peer.address = Empty,
-            network.peer.port = Empty,
-            network.protocol.version = Empty,
-            sevenhops.hop = Empty,
-            sevenhops.kind = Empty,
-            sevenhops.effect = Empty,
+            named: span_name(method, route),
+            "otel.kind" = "client",
+            "otel.status_code" = Empty,
+            "http.request.method" = shown::method(method),
+            "http.request.method_original" = shown::original(method).map(str::to_owned),
+            "http.request.resend_count" = (resend > 0).then(|| i64::from(resend)),
+            "http.request.body.size" = Empty,
+            "http.response.status_code" = Empty,
+            "http.response.body.size" = Empty,
+            "server.address" = shown::host(uri).map(Cow::into_owned),
+            "server.port" = port(uri),
+            "url.full" = shown::full_url(uri),
+            "url.template" = route.map(str::to_owned),
+            "network.peer.address" = Empty,
+            "network.peer.port" = Empty,
+            "network.protocol.version" = Empty,
+            "sevenhops.hop" = Empty,
+            "sevenhops.kind" = Empty,
+            "sevenhops.effect" = Empty,
             "error.type" = Empty,
         );
         Self::listening(call, span)
     }
 
     /// Opens the span of an attempt of an operation below the current span; `resend` counts repeats.
-    pub(crate) fn of_operation(call: &Call, resend: u32) -> Self {
-        let span = info_span!(
-            target: TARGET,
+    pub(crate) fn of_operation(call: &Call, (resend, now): (u32, Instant)) -> Self {
+        let span = open!(
+            within: &call.span(),
+            now,
             "operation attempt",
-            otel.kind = "internal",
-            otel.status_code = Empty,
-            sevenhops.resend_count = (resend > 0).then(|| i64::from(resend)),
-            sevenhops.hop = Empty,
-            sevenhops.kind = Empty,
-            sevenhops.effect = Empty,
+            "otel.kind" = "internal",
+            "otel.status_code" = Empty,
+            "sevenhops.resend_count" = (resend > 0).then(|| i64::from(resend)),
+            "sevenhops.hop" = Empty,
+            "sevenhops.kind" = Empty,
+            "sevenhops.effect" = Empty,
             "error.type" = Empty,
         );
         Self::listening(call, span)
@@ -112,7 +115,10 @@ impl AttemptSpans {
 
     /// Lets the trace go along with the attempt, also where no span is listened to.
     pub(crate) fn propagate(&mut self, by: &Arc<dyn Propagator>, headers: &mut HeaderMap) {
-        by.inject(&self.attempt(), headers);
+        let attempt = self.attempt();
+        let entered = attempt.enter();
+        by.inject(&attempt.in_tracing(), headers);
+        drop(entered);
         if let Some(listening) = &mut self.0 {
             listening.propagator = Some(Arc::clone(by));
         }
@@ -125,34 +131,31 @@ impl AttemptSpans {
     }
 
     /// A stage was entered.
-    pub(crate) fn open(&self, stage: Stage) {
+    pub(crate) fn open(&self, stage: Stage, at: Instant) {
         let Some(listening) = &self.0 else { return };
         let attempt = self.attempt();
         if attempt.is_disabled() {
             // The connection's task was about to say so when the attempt ended.
             return;
         }
-        let span = stage_span(stage, &attempt);
-        let by = listening.propagator.as_ref();
-        let by = by.filter(|_| stage == Stage::Connect);
-        let mut link = by.and_then(|propagator| propagator.link(&span));
-        let mut opened = Some(StageSpan {
-            span,
-            marked: false,
-        });
+        let span = StageSpan::open(stage, attempt, at);
+        let mut link = span.link(listening.propagator.as_ref());
+        let mut opened = Some(span);
         let before = self.with(|open| {
             let ties = link.take().and_then(|link| open.set_up.replace(link));
             let stage = &mut open.stages[stage as usize];
             (std::mem::replace(stage, opened.take()), ties)
         });
-        drop(before);
+        if let Some((Some(before), _)) = before {
+            before.close(at, None);
+        }
         // If it ended just now, this one closes before its parent, too.
         drop(opened);
     }
 
     /// Says more of a stage that is open.
     fn tell(&self, stage: Stage, what: impl FnOnce(&Span)) {
-        let stage = |open: &mut Open| Some(open.stages[stage as usize].as_ref()?.span.clone());
+        let stage = |open: &mut Open| open.stages[stage as usize].as_ref()?.span().cloned();
         if let Some(span) = self.with(stage).flatten() {
             what(&span);
         }
@@ -161,7 +164,7 @@ impl AttemptSpans {
     /// A name is asked for.
     pub(crate) fn asking(&self, name: &str) {
         self.tell(Stage::Dns, |span| {
-            span.record("dns.question.name", name);
+            record!(span, "dns.question.name" = name.to_owned());
         });
     }
 
@@ -169,60 +172,40 @@ impl AttemptSpans {
     pub(crate) fn answers(&self, addresses: &[IpAddr]) {
         self.tell(Stage::Dns, |span| {
             let answers: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
-            span.record("dns.answers", answers.join(","));
+            record!(span, "dns.answers" = answers.join(","));
         });
     }
 
     /// An address is dialled.
     pub(crate) fn dialling(&self, address: SocketAddr) {
         self.tell(Stage::Connect, |span| {
-            record_all!(
+            record!(
                 span,
-                network.peer.address = %address.ip(),
-                network.peer.port = i64::from(address.port()),
-                network.transport = "tcp",
+                "network.peer.address" = address.ip().to_string(),
+                "network.peer.port" = i64::from(address.port()),
+                "network.transport" = "tcp",
                 "network.type" = if address.is_ipv4() { "ipv4" } else { "ipv6" },
             );
         });
     }
 
     /// A handshake was made.
-    pub(crate) fn secured(&self, version: &str) {
+    pub(crate) fn secured(&self, version: &'static str) {
         self.tell(Stage::Tls, |span| {
-            record_all!(
+            record!(
                 span,
-                tls.protocol.name = "tls",
-                tls.protocol.version = version,
+                "tls.protocol.name" = "tls",
+                "tls.protocol.version" = version,
             );
         });
     }
 
     /// A stage was left; with a kind, it failed.
-    pub(crate) fn close(&self, stage: Stage, failed: Option<Kind>) {
+    pub(crate) fn close(&self, stage: Stage, at: Instant, failed: Option<Kind>) {
         let closed = self.with(|open| open.stages[stage as usize].take());
-        let (Some(closed), Some(kind)) = (closed.flatten(), failed) else {
-            return;
-        };
-        if closed.marked {
-            return;
+        if let Some(closed) = closed.flatten() {
+            closed.close(at, failed);
         }
-        let mut diagnosis = Diagnosis::new(Hop::Server, kind, Effect::None);
-        // A set-up that was overcome did nothing. What else failed without a hop, nobody knows more of.
-        diagnosis.hop = match stage {
-            Stage::Dns => Some(Hop::Dns),
-            Stage::Connect => Some(Hop::Connect),
-            Stage::Tls => Some(Hop::Tls),
-            Stage::Send | Stage::Wait | Stage::Receive => None,
-        };
-        let effect = diagnosis.hop.map(|_| Effect::None.as_str());
-        record_all!(
-            closed.span,
-            sevenhops.hop = diagnosis.hop.map(Hop::as_str),
-            sevenhops.kind = kind.as_str(),
-            sevenhops.effect = effect,
-            "error.type" = &*diagnosis.error_type(),
-            otel.status_code = "ERROR",
-        );
     }
 
     /// The attempt failed: marks it, and the stage that is open for the hop.
@@ -231,11 +214,8 @@ impl AttemptSpans {
         let Some(stage) = diagnosis.hop.and_then(Stage::of) else {
             return;
         };
-        let failing = self.with(|open| {
-            let stage = open.stages[stage as usize].as_mut()?;
-            (!std::mem::replace(&mut stage.marked, true)).then(|| stage.span.clone())
-        });
-        if let Some(span) = failing.flatten() {
+        let failing = |open: &mut Open| open.stages[stage as usize].as_mut()?.fail(*diagnosis);
+        if let Some(span) = self.with(failing).flatten() {
             mark(&span, diagnosis);
         }
     }
@@ -277,7 +257,7 @@ impl AttemptSpans {
     }
 
     /// The attempt ended: what is still open closes with it.
-    pub(crate) fn end(&self, sent_bytes: u64, received_bytes: u64) {
+    pub(crate) fn end(&self, at: Instant, (sent_bytes, received_bytes): (u64, u64)) {
         let listening = self.0.as_deref();
         let Some(ended) = listening.and_then(|listening| lock(&listening.open).take()) else {
             return;
@@ -290,18 +270,20 @@ impl AttemptSpans {
             peer,
         } = ended;
         // No span outlives the one that it is part of.
-        drop(stages);
+        for stage in stages.into_iter().flatten() {
+            stage.close(at, None);
+        }
         let some = |bytes: u64| i64::try_from(bytes).ok().filter(|bytes| *bytes > 0);
-        record_all!(
-            attempt,
-            http.request.body.size = some(sent_bytes),
-            http.response.status_code = answered.map(|(status, _)| i64::from(status.as_u16())),
-            http.response.body.size = some(received_bytes),
-            network.peer.address = peer.map(|peer| display(peer.ip())),
-            network.peer.port = peer.map(|peer| i64::from(peer.port())),
-            network.protocol.version = answered.map(|(_, version)| shown::version(version)),
+        record!(
+            &attempt,
+            "http.request.body.size" = some(sent_bytes),
+            "http.response.status_code" = answered.map(|(status, _)| i64::from(status.as_u16())),
+            "http.response.body.size" = some(received_bytes),
+            "network.peer.address" = peer.map(|peer| shown::ip(peer.ip())),
+            "network.peer.port" = peer.map(|peer| i64::from(peer.port())),
+            "network.protocol.version" = answered.map(|(_, version)| shown::version(version)),
         );
-        end_now(&attempt);
+        attempt.end(at);
     }
 
     fn call(&self) -> Option<Span> {
@@ -314,38 +296,6 @@ impl AttemptSpans {
     fn with<T>(&self, what: impl FnOnce(&mut Open) -> T) -> Option<T> {
         let mut open = lock(&self.0.as_deref()?.open);
         open.as_mut().map(what)
-    }
-}
-
-fn stage_span(stage: Stage, attempt: &Span) -> Span {
-    macro_rules! span {
-        ($name:literal $(, $more:literal)*) => {
-            info_span!(
-                target: TARGET,
-                parent: attempt,
-                $name,
-                $($more = Empty,)*
-                sevenhops.hop = Empty,
-                sevenhops.kind = Empty,
-                sevenhops.effect = Empty,
-                "error.type" = Empty,
-                otel.status_code = Empty,
-            )
-        };
-    }
-    match stage {
-        Stage::Dns => span!("dns", "dns.question.name", "dns.answers"),
-        Stage::Connect => span!(
-            "connect",
-            "network.peer.address",
-            "network.peer.port",
-            "network.transport",
-            "network.type"
-        ),
-        Stage::Tls => span!("tls", "tls.protocol.name", "tls.protocol.version"),
-        Stage::Send => span!("send"),
-        Stage::Wait => span!("wait"),
-        Stage::Receive => span!("receive"),
     }
 }
 

@@ -2,59 +2,55 @@
 
 use std::net::IpAddr;
 
-use tracing::{Level, Span, event};
+use tracing::Level;
 
-use super::spans::TARGET;
+use super::say::event;
+use super::span::{Span, TARGET};
 use crate::hop::What;
 
 /// What happened between two attempts.
 pub(crate) fn note(call: &Span, what: &What) {
     match what {
         What::Waited { wait, asked } => event!(
-            target: TARGET,
-            parent: call,
+            call,
             Level::INFO,
-            sevenhops.wait.duration = wait.as_secs_f64(),
-            sevenhops.wait.asked = asked,
-            "waited"
+            "waited",
+            "sevenhops.wait.duration" = wait.as_secs_f64(),
+            "sevenhops.wait.asked" = *asked,
         ),
         What::Redirected { status, url } => event!(
-            target: TARGET,
-            parent: call,
+            call,
             Level::INFO,
-            http.response.status_code = i64::from(status.as_u16()),
-            url.full = url,
-            "redirected"
+            "redirected",
+            "http.response.status_code" = i64::from(status.as_u16()),
+            "url.full" = url.clone(),
         ),
-        What::Replayed => event!(target: TARGET, parent: call, Level::INFO, "key replayed"),
+        What::Replayed => event!(call, Level::INFO, "key replayed"),
         What::Refused(guard) => event!(
-            target: TARGET,
-            parent: call,
+            call,
             Level::WARN,
-            sevenhops.guard = guard.as_str(),
-            "refused"
+            "refused",
+            "sevenhops.guard" = guard.as_str(),
         ),
         What::Chaos { mishap, late } => event!(
-            target: TARGET,
-            parent: call,
+            call,
             Level::WARN,
-            sevenhops.chaos.mishap = mishap.as_str(),
-            sevenhops.chaos.late = late.map(|late| late.as_secs_f64()),
-            "chaos"
+            "chaos",
+            "sevenhops.chaos.mishap" = mishap.as_str(),
+            "sevenhops.chaos.late" = late.map(|late| late.as_secs_f64()),
         ),
     }
 }
 
 pub(super) fn stale_dns(call: &Span) {
-    event!(target: TARGET, parent: call, Level::WARN, "stale dns");
+    event!(call, Level::WARN, "stale dns");
 }
 
 pub(super) fn set_aside(call: &Span, address: IpAddr) {
     event!(
-        target: TARGET,
-        parent: call,
+        call,
         Level::WARN,
-        network.peer.address = %address,
-        "address set aside"
+        "address set aside",
+        "network.peer.address" = address.to_string(),
     );
 }

@@ -6,17 +6,21 @@ mod names;
 #[cfg(feature = "otel")]
 pub mod otel;
 mod propagator;
+mod say;
 mod shown;
+mod span;
 mod spans;
+mod stage;
 
 pub use self::names::{EVENTS, EventName, METRICS, Metric, SPANS, SpanName};
 pub use self::propagator::{Link, Propagator};
 
 pub(crate) use self::attempt::AttemptSpans;
 pub(crate) use self::events::note;
-pub(crate) use self::spans::{call_span, end_call, enter, operation_span};
+pub(crate) use self::span::{Maker, Span};
+pub(crate) use self::spans::{call_span, end_call, operation_span};
 #[cfg(feature = "client")]
-pub(crate) use self::spans::{decode_span, encode_span, mark};
+pub(crate) use self::spans::{decode_span, encode_span, invalid, mark};
 
 #[cfg(test)]
 mod doc_tests;

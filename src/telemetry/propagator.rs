@@ -2,7 +2,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tracing::Span;
+#[cfg(feature = "otel")]
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::span::Span;
 
 /// Carries the trace along: writes its context into the headers of an attempt, so that the server's
 /// span hangs under the attempt that reached it.
@@ -35,11 +38,11 @@ use tracing::Span;
 pub trait Propagator: fmt::Debug + Send + Sync + 'static {
     /// Writes the context of an attempt's span into the headers that it sends, in place of what
     /// stands there. The span is disabled where nobody listens.
-    fn inject(&self, span: &Span, headers: &mut HeaderMap);
+    fn inject(&self, span: &tracing::Span, headers: &mut HeaderMap);
 
     /// What ties a span to this one later, when this one may be over: an attempt to the set-up of the
     /// connection that it found in the pool. Nothing by default.
-    fn link(&self, span: &Span) -> Option<Link> {
+    fn link(&self, span: &tracing::Span) -> Option<Link> {
         let _ = span;
         None
     }
@@ -47,20 +50,42 @@ pub trait Propagator: fmt::Debug + Send + Sync + 'static {
 
 /// Ties spans to one that came before.
 #[derive(Clone)]
-pub struct Link(Arc<Tie>);
+pub struct Link(To);
 
-type Tie = dyn Fn(&Span) + Send + Sync;
+#[derive(Clone)]
+enum To {
+    Tracing(Arc<Tie>),
+    #[cfg(feature = "otel")]
+    Direct(opentelemetry::trace::SpanContext),
+}
+
+type Tie = dyn Fn(&tracing::Span) + Send + Sync;
 
 impl Link {
     /// A link that is made by this function.
     #[must_use]
-    pub fn new(tie: impl Fn(&Span) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tie))
+    pub fn new(tie: impl Fn(&tracing::Span) + Send + Sync + 'static) -> Self {
+        Self(To::Tracing(Arc::new(tie)))
+    }
+
+    /// What leads to a span.
+    pub(super) fn to(span: &Span, by: Option<&Arc<dyn Propagator>>) -> Option<Self> {
+        match span {
+            Span::Tracing(span) => by.and_then(|propagator| propagator.link(span)),
+            #[cfg(feature = "otel")]
+            Span::Direct(span) => Some(Self(To::Direct(span.address()))),
+        }
     }
 
     /// Ties a span to the one that this link leads to.
     pub(super) fn tie(&self, span: &Span) {
-        (self.0)(span);
+        match (&self.0, span) {
+            (To::Tracing(tie), _) => tie(&span.in_tracing()),
+            #[cfg(feature = "otel")]
+            (To::Direct(to), Span::Direct(span)) => span.tie(to),
+            #[cfg(feature = "otel")]
+            (To::Direct(to), Span::Tracing(span)) => span.add_link(to.clone()),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What telemetry may show of a request, in the words of OpenTelemetry's HTTP conventions.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use http::{Method, Uri};
 
@@ -28,14 +29,14 @@ pub(super) fn original(request: &Method) -> Option<&str> {
 }
 
 /// The name of a span: the method and, where it is known, the route.
-pub(super) fn span_name(request: &Method, route: Option<&str>) -> String {
+pub(super) fn span_name(request: &Method, route: Option<&str>) -> Cow<'static, str> {
     let method = match method(request) {
         "_OTHER" => "HTTP",
         known => known,
     };
     match route {
-        Some(route) => format!("{method} {route}"),
-        None => method.to_owned(),
+        Some(route) => format!("{method} {route}").into(),
+        None => method.into(),
     }
 }
 
@@ -73,6 +74,22 @@ pub(crate) fn host(uri: &Uri) -> Option<Cow<'_, str>> {
         true => host.to_ascii_lowercase().into(),
         false => host.into(),
     })
+}
+
+/// An address as it is written, without the machinery of `Display`: every attempt has one.
+pub(super) fn ip(address: IpAddr) -> String {
+    let IpAddr::V4(address) = address else {
+        return address.to_string();
+    };
+    let [first, rest @ ..] = address.octets();
+    let mut digits = itoa::Buffer::new();
+    let mut shown = String::with_capacity("255.255.255.255".len());
+    shown.push_str(digits.format(first));
+    for octet in rest {
+        shown.push('.');
+        shown.push_str(digits.format(octet));
+    }
+    shown
 }
 
 /// The port of an URL, named or its scheme's own; signed, as OpenTelemetry's integers are.
@@ -133,6 +150,13 @@ mod tests {
             assert_eq!(host(&uri.parse().unwrap()).unwrap(), shown);
         }
         assert_eq!(host(&"/v1".parse().unwrap()), None);
+    }
+
+    #[test]
+    fn ip_is_written_as_everywhere_else() {
+        for address in ["127.0.0.1", "0.10.255.9", "::1", "2001:db8::7"] {
+            assert_eq!(ip(address.parse().unwrap()), address);
+        }
     }
 
     #[test]

@@ -9,17 +9,18 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
+use opentelemetry::trace::{SpanId, SpanKind, get_active_span};
 use sevenhops::guard::retry;
 use sevenhops::limit::Limits;
 use sevenhops::testing::{FaultServer, Script};
 use sevenhops::{AttemptLayer, CallLayer, RetryLayer, StandardLayer, Transport};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
+use tracing::info_span;
 use tracing::instrument::{Instrument, Instrumented};
-use tracing::{Span, info_span};
 
+use super::told::{Heard, Told};
 use crate::mock::{Mock, Step, status};
 use crate::net::{Net, url};
-use crate::told::Told;
 
 fn limits() -> Limits {
     Limits::new(Duration::from_secs(10)).unwrap()
@@ -54,7 +55,7 @@ impl<S: Service<R>, R> Service<R> for Mine<S> {
 async fn repeat_stays_below_a_span_between_the_call_and_its_attempts() {
     let told = Told::listen();
     let service = ServiceBuilder::new()
-        .layer(CallLayer::new(Duration::from_secs(10)).unwrap())
+        .layer(CallLayer::new(Duration::from_secs(10)).unwrap().heard())
         .layer_fn(Mine)
         .layer(RetryLayer::new(retry::Settings::new()).unwrap())
         .layer(AttemptLayer::new(limits()))
@@ -67,7 +68,7 @@ async fn repeat_stays_below_a_span_between_the_call_and_its_attempts() {
 }
 
 /// A body that notes within which span it is polled.
-struct Notes(Option<Bytes>, Arc<Mutex<Vec<&'static str>>>);
+struct Notes(Option<Bytes>, Arc<Mutex<Vec<SpanId>>>);
 
 impl Body for Notes {
     type Data = Bytes;
@@ -77,9 +78,7 @@ impl Body for Notes {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        let here = Span::current()
-            .metadata()
-            .map_or("none", |meta| meta.name());
+        let here = get_active_span(|span| span.span_context().span_id());
         self.1.lock().unwrap().push(here);
         Poll::Ready(self.0.take().map(|data| Ok(Frame::data(data))))
     }
@@ -87,17 +86,19 @@ impl Body for Notes {
 
 #[tokio::test(start_paused = true)]
 async fn answer_is_received_within_the_call() {
-    let _told = Told::listen();
+    let told = Told::listen();
     let noted = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&noted);
-    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap().heard();
     let service = layer.layer(service_fn(async |_: Request<Full<Bytes>>| {
         let body = Notes(Some(Bytes::from_static(b"x")), Arc::clone(&notes));
         Ok::<_, std::io::Error>(Response::new(body))
     }));
     let answer = service.oneshot(get()).await.unwrap();
     answer.into_body().collect().await.unwrap();
-    assert_eq!(*noted.lock().unwrap(), ["call", "call"]);
+    let mut calls = told.named("GET");
+    calls.retain(|span| span.span_kind == SpanKind::Internal);
+    assert_eq!(*noted.lock().unwrap(), [calls[0].span_context.span_id(); 2]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,6 +108,7 @@ async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
     let attempt = AttemptLayer::new(limits()).layer(mock);
     let service = CallLayer::new(Duration::from_secs(1))
         .unwrap()
+        .heard()
         .layer(service_fn(move |request: Request<Full<Bytes>>| {
             let attempt = attempt.clone().call(request);
             async { tokio::spawn(attempt).await.unwrap() }
@@ -123,7 +125,7 @@ async fn attempt_of_a_transport_that_panics_when_it_is_called_is_over() {
     let told = Told::listen();
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeper = Arc::clone(&kept);
-    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap().heard();
     let layer = layer.on_end(move |timeline| keeper.lock().unwrap().push(timeline.clone()));
     let service = layer.layer(service_fn(|_: Request<Full<Bytes>>| {
         let nobody: Result<Mock, _> = "?".parse::<u8>().map(|_| Mock::default());

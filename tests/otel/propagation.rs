@@ -3,7 +3,10 @@ use std::sync::Once;
 use http::StatusCode;
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::propagation::TextMapCompositePropagator;
-use opentelemetry::trace::{SpanKind, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry::trace::{
+    SpanContext, SpanId, SpanKind, TraceContextExt, TraceFlags, TraceId, TraceState, Tracer,
+    TracerProvider,
+};
 use opentelemetry::{Context, KeyValue, global};
 use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
@@ -11,8 +14,8 @@ use sevenhops::Client;
 use sevenhops::telemetry::otel::TraceContext;
 use sevenhops::testing::{Answer, FaultServer, Gate, Script, Seen};
 
+use super::told::{Heard, Told};
 use crate::net::{Net, url};
-use crate::told::Told;
 
 fn client(net: &Net) -> Client {
     static ONCE: Once = Once::new();
@@ -22,7 +25,11 @@ fn client(net: &Net) -> Client {
             Box::new(BaggagePropagator::new()),
         ]));
     });
-    net.builder().propagator(TraceContext).build().unwrap()
+    net.builder()
+        .heard()
+        .propagator(TraceContext)
+        .build()
+        .unwrap()
 }
 
 fn header(seen: &Seen, name: &str) -> Option<String> {
@@ -80,6 +87,29 @@ async fn where_nobody_listens_the_callers_own_context_goes_along() {
     let seen = &server.requests()[0];
     assert!(header(seen, "traceparent").unwrap().contains(&trace));
     assert_eq!(header(seen, "baggage").as_deref(), Some("tenant=7"));
+}
+
+#[tokio::test]
+async fn trace_that_is_not_sampled_goes_along_and_is_not_exported() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let above = SpanContext::new(
+        TraceId::from(7),
+        SpanId::from(7),
+        TraceFlags::NOT_SAMPLED,
+        true,
+        TraceState::NONE,
+    );
+    let context = Context::new().with_remote_span_context(above);
+    let _attached = context.attach();
+    client(&net).get(url(&server, "http")).send().await.unwrap();
+    assert!(told.spans().is_empty());
+    let sent = header(&server.requests()[0], "traceparent").unwrap();
+    let [_, trace, parent, flags] =
+        <[_; 4]>::try_from(sent.split('-').collect::<Vec<_>>()).unwrap();
+    assert_eq!((trace, flags), (&*TraceId::from(7).to_string(), "00"));
+    assert_ne!(parent, SpanId::from(7).to_string(), "it is the attempt's");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use opentelemetry::Value;
-use opentelemetry::trace::{SpanKind, Status};
+use opentelemetry::trace::{SpanKind, Status, get_active_span};
 use sevenhops::guard::idempotency::Key;
 use sevenhops::guard::{breaker, retry};
 use sevenhops::testing::{Answer, ClosedPort, FaultServer, Gate, Reply, Script};
@@ -10,9 +10,9 @@ use sevenhops::{Operation, RetryLayer};
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tracing::Instrument;
 
+use super::told::{Heard, Told, attribute, text, value};
 use crate::mock::{Mock, Step, status, with};
 use crate::net::{Net, url};
-use crate::told::{Told, attribute, text};
 
 fn error() -> Status {
     Status::error("")
@@ -24,7 +24,10 @@ async fn good_call(net: &Net) -> FaultServer {
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
     server.default_reply(Answer::json("[1]"));
     let numbers: Vec<u8> = net
-        .client()
+        .builder()
+        .heard()
+        .build()
+        .unwrap()
         .post(url(&server, "https"))
         .route("/v1/charges")
         .json(&[1])
@@ -103,7 +106,14 @@ async fn name_that_does_not_exist_fails_at_dns_all_the_way_up() {
     let told = Told::listen();
     let net = Net::new().await;
     net.dns.set("gone.test", Script::NxDomain);
-    let sent = net.client().get("http://gone.test/").send().await;
+    let sent = net
+        .builder()
+        .heard()
+        .build()
+        .unwrap()
+        .get("http://gone.test/")
+        .send()
+        .await;
     assert!(sent.is_err());
     assert_eq!(
         told.tree(),
@@ -126,7 +136,13 @@ async fn body_that_is_not_the_promised_json_fails_at_decode_within_its_call() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(Answer::json("{"));
-    let get = net.client().get(url(&server, "http")).fetch_json::<u8>();
+    let get = net
+        .builder()
+        .heard()
+        .build()
+        .unwrap()
+        .get(url(&server, "http"))
+        .fetch_json::<u8>();
     assert!(get.await.is_err());
     let tree = told.tree();
     assert_eq!(tree[0], "GET ✗ http_response_content_coding");
@@ -141,7 +157,9 @@ async fn body_that_is_not_the_promised_json_fails_at_decode_within_its_call() {
 async fn repeats_are_counted_and_their_waits_are_events_of_the_call() {
     let told = Told::listen();
     let mock = Mock::new([with(503, "retry-after", "1"), Step::Hang, status(200)]);
-    let layer = sevenhops::StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let layer = sevenhops::StandardLayer::new(Duration::from_secs(10))
+        .unwrap()
+        .heard();
     let get = http::Request::get("https://api.test/v1").body(http_body_util::Full::default());
     let answer = layer.layer(mock).oneshot(get.unwrap()).await.unwrap();
     drop(answer);
@@ -172,7 +190,7 @@ async fn repeats_are_counted_and_their_waits_are_events_of_the_call() {
     let names = events.iter().map(|event| event.name.as_ref());
     assert_eq!(names.collect::<Vec<_>>(), ["waited", "waited"]);
     let first = &events[0].attributes;
-    let asked = crate::told::value(first, "sevenhops.wait.asked");
+    let asked = value(first, "sevenhops.wait.asked");
     assert_eq!(asked, Some(&Value::Bool(true)));
     assert_eq!(calls[0].status, Status::Unset, "it ended well");
 }
@@ -191,7 +209,7 @@ async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
     let server = FaultServer::builder().start().await.unwrap();
     let url = url(&server, "http");
     let trip = breaker::Settings::new().consecutive_failures(1);
-    let client = net.builder().breaker(trip).build().unwrap();
+    let client = net.builder().heard().breaker(trip).build().unwrap();
     let key = || Key::new("order-1").unwrap();
 
     server.on_request([
@@ -222,7 +240,7 @@ async fn call_that_its_caller_drops_is_over_and_no_error() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(Reply::Silent);
-    let client = net.client();
+    let client = net.builder().heard().build().unwrap();
     tokio::select! {
         _ = client.get(url(&server, "http")).send() => panic!("nobody answers"),
         _ = server.wait_until(|stats| stats.requests == 1) => {}
@@ -250,7 +268,15 @@ async fn body_that_its_caller_drops_ends_receive_attempt_and_call_in_this_order(
     let server = FaultServer::builder().start().await.unwrap();
     let held = Gate::new();
     server.default_reply(Answer::json("[1]").hold_body(&held));
-    let answer = net.client().get(url(&server, "http")).send().await.unwrap();
+    let answer = net
+        .builder()
+        .heard()
+        .build()
+        .unwrap()
+        .get(url(&server, "http"))
+        .send()
+        .await
+        .unwrap();
     drop(answer);
     assert_eq!(told.tree().last().unwrap(), "    receive");
     held.open();
@@ -260,14 +286,16 @@ async fn body_that_its_caller_drops_ends_receive_attempt_and_call_in_this_order(
 async fn what_is_asked_between_attempts_is_asked_within_the_call() {
     let told = Told::listen();
     let mock = Mock::new([status(503), with(307, "location", "/v2"), status(200)]);
-    let layer = sevenhops::StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let layer = sevenhops::StandardLayer::new(Duration::from_secs(10))
+        .unwrap()
+        .heard();
     let layer = layer.classify(|_| {
-        tracing::info!("classified");
+        get_active_span(|span| span.add_event("classified", Vec::new()));
         None
     });
     let transport = ServiceBuilder::new()
         .map_request(|request| {
-            tracing::info!("asked");
+            get_active_span(|span| span.add_event("asked", Vec::new()));
             request
         })
         .service(mock);
@@ -313,8 +341,10 @@ async fn operation_holds_its_attempts_and_the_calls_inside_them() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(Answer::json("[1]"));
-    let client = net.client();
-    let operation = Operation::new("payments", Duration::from_secs(10)).unwrap();
+    let client = net.builder().heard().build().unwrap();
+    let operation = Operation::new("payments", Duration::from_secs(10))
+        .unwrap()
+        .heard();
     let operation = operation.named("charge");
     let charge = operation.run(async |_| {
         let answer = client.get(url(&server, "http")).send().await?;
@@ -344,7 +374,17 @@ async fn refused_connect_is_over_before_dns_is_asked_again() {
     let net = Net::new().await;
     let port = ClosedPort::new().unwrap();
     let url = format!("http://api.test:{}/", port.addr().port());
-    assert!(net.client().get(&url).no_retry().send().await.is_err());
+    assert!(
+        net.builder()
+            .heard()
+            .build()
+            .unwrap()
+            .get(&url)
+            .no_retry()
+            .send()
+            .await
+            .is_err()
+    );
     assert_eq!(
         told.tree(),
         [
@@ -370,7 +410,15 @@ async fn attempt_is_over_when_nothing_is_to_come() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(Answer::new(StatusCode::NO_CONTENT));
-    let answer = net.client().get(url(&server, "http")).send().await.unwrap();
+    let answer = net
+        .builder()
+        .heard()
+        .build()
+        .unwrap()
+        .get(url(&server, "http"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(told.only("receive").status, Status::Unset);
     drop(answer);
     assert_eq!(told.tree().len(), 7);

@@ -5,42 +5,99 @@
     reason = "no test needs all of it"
 )]
 
+use std::cell::RefCell;
+use std::sync::LazyLock;
+use std::time::Duration;
+
 use opentelemetry::trace::{SpanId, TracerProvider};
-use opentelemetry::{KeyValue, Value};
-use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider, SpanData};
+use opentelemetry::{Context, KeyValue, Value, global};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
+use sevenhops::telemetry::otel::Spans;
+use sevenhops::{CallLayer, ClientBuilder, Operation, StandardLayer};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
 /// An SDK that keeps what it is told.
 pub(crate) struct Told {
-    exporter: InMemorySpanExporter,
-    provider: SdkTracerProvider,
     _listening: DefaultGuard,
 }
 
+/// Keeps the spans that end on a thread with that thread, which is one test's.
+#[derive(Debug)]
+struct Keeper;
+
+thread_local! {
+    static KEPT: RefCell<Vec<SpanData>> = const { RefCell::new(Vec::new()) };
+}
+
+impl SpanProcessor for Keeper {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        KEPT.with_borrow_mut(|kept| kept.push(span));
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        Ok(())
+    }
+
+    fn shutdown_with_timeout(&self, _: Duration) -> OTelSdkResult {
+        Ok(())
+    }
+}
+
+pub(crate) static PROVIDER: LazyLock<SdkTracerProvider> = LazyLock::new(|| {
+    let provider = SdkTracerProvider::builder().with_span_processor(Keeper);
+    let provider = provider.build();
+    if super::DIRECT {
+        global::set_tracer_provider(provider.clone());
+    }
+    provider
+});
+
+/// What makes spans, and makes them as this module's tests want them.
+pub(crate) trait Heard: Sized {
+    fn direct(self, spans: &Spans) -> Self;
+
+    fn heard(self) -> Self {
+        if !super::DIRECT {
+            return self;
+        }
+        LazyLock::force(&PROVIDER);
+        self.direct(&Spans::global())
+    }
+}
+
+macro_rules! heard {
+    ($($made:ty),+) => {
+        $(impl Heard for $made {
+            fn direct(self, spans: &Spans) -> Self {
+                self.spans(spans)
+            }
+        })+
+    };
+}
+
+heard!(CallLayer, ClientBuilder, Operation, StandardLayer);
+
 impl Told {
     pub(crate) fn listen() -> Self {
-        let exporter = InMemorySpanExporter::default();
-        let provider = SdkTracerProvider::builder()
-            .with_simple_exporter(exporter.clone())
-            .build();
         let layer = tracing_opentelemetry::layer()
-            .with_tracer(provider.tracer("test"))
+            .with_tracer(PROVIDER.tracer("test"))
             .with_location(false)
             .with_threads(false)
             .with_tracked_inactivity(false);
         let subscriber = tracing_subscriber::registry().with(layer);
+        KEPT.take();
         Self {
-            exporter,
-            provider,
             _listening: crate::listen::listen(subscriber),
         }
     }
 
     /// The spans that are over, in the order in which they ended.
     pub(crate) fn spans(&self) -> Vec<SpanData> {
-        self.provider.force_flush().unwrap();
-        self.exporter.get_finished_spans().unwrap()
+        KEPT.with_borrow(Clone::clone)
     }
 
     /// The spans by name.
@@ -62,6 +119,10 @@ impl Told {
         let mut spans = self.spans();
         spans.sort_by_key(|span| span.start_time);
         assert_within_their_parents(&spans);
+        let maker = if super::DIRECT { "sevenhops" } else { "test" };
+        for span in &spans {
+            assert_eq!(span.instrumentation_scope.name(), maker, "{}", span.name);
+        }
         let mut drawn = Vec::new();
         draw(&spans, SpanId::INVALID, 0, &mut drawn);
         assert_eq!(drawn.len(), spans.len(), "no span is lost");

@@ -20,7 +20,6 @@ use crate::hop::keep_response;
 use crate::hop::tracker::{Scoped, Tracker, scope};
 use crate::hop::{Diagnosis, Hop, Keyed, Kind, Said, diagnose, effect_of};
 use crate::limit::Waited;
-use crate::telemetry::enter;
 
 pin_project! {
     /// The future of [`AttemptService`](super::AttemptService).
@@ -104,7 +103,7 @@ where
             };
         };
         let span = running.tracker.spans().attempt();
-        let _entered = enter(&span);
+        let _entered = span.enter();
 
         let ended = match advance(this.state.as_mut(), running, cx) {
             Poll::Ready(ended) => ended,

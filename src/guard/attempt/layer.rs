@@ -18,7 +18,7 @@ use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, Kind};
 use crate::limit::{Limits, Waited};
 use crate::propagation;
-use crate::telemetry::{AttemptSpans, Propagator, enter};
+use crate::telemetry::{AttemptSpans, Propagator};
 
 /// Puts the limits of an attempt around a service, and names the hop at which it fails.
 ///
@@ -147,7 +147,7 @@ where
             None => Arc::clone(&self.limits),
         };
         let made = call.attempt_count();
-        let mut spans = AttemptSpans::new(&call, (request.method(), request.uri()), made);
+        let mut spans = AttemptSpans::new(&call, (request.method(), request.uri()), (made, now));
         if let Some(propagator) = &self.propagator {
             spans.propagate(propagator, request.headers_mut());
             if call.is_redirected()
@@ -182,7 +182,7 @@ where
         let span = tracker.spans().attempt();
         let running = Running::new(tracker, call, keyed);
         let inner = {
-            let _entered = enter(&span);
+            let _entered = span.enter();
             self.inner.call(request)
         };
         ResponseFuture::new(inner, running)

@@ -9,7 +9,6 @@ use tokio::time::{Sleep, sleep_until};
 use super::future::Open;
 use crate::error::{BoxError, Error};
 use crate::hop::Timeline;
-use crate::telemetry::enter;
 
 pin_project! {
     /// The response body of a call: the deadline goes to its last byte.
@@ -56,7 +55,7 @@ where
         else {
             return Poll::Ready(None);
         };
-        let entered = enter(&open.span);
+        let entered = open.span.enter();
         let failed = match inner.poll_frame(cx) {
             Poll::Ready(Some(Ok(_))) if open.is_late() => Some(open.expire()),
             Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),

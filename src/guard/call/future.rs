@@ -7,7 +7,6 @@ use http::Response;
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
-use tracing::Span;
 
 use super::CallBody;
 use crate::call::{Call, Hold};
@@ -16,7 +15,7 @@ use crate::error::{BoxError, Error};
 use crate::hop::Diagnosis;
 use crate::hop::tracker::Tracker;
 use crate::limit::Waited;
-use crate::telemetry::enter;
+use crate::telemetry::Span;
 
 pin_project! {
     /// The future of [`CallService`](super::CallService).
@@ -64,7 +63,7 @@ where
         else {
             return Poll::Pending;
         };
-        let entered = enter(&open.span);
+        let entered = open.span.enter();
         let failed = match inner.poll(cx) {
             Poll::Ready(Ok(response)) if open.is_in_time() => {
                 drop(entered);

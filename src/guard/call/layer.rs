@@ -13,7 +13,9 @@ use crate::error::{BoxError, Error, SettingError};
 use crate::guard::attempt::foreign;
 use crate::hop::Timeline;
 use crate::limit::Limit;
-use crate::telemetry::{call_span, enter};
+#[cfg(feature = "otel")]
+use crate::telemetry::otel::Spans;
+use crate::telemetry::{Maker, call_span};
 
 /// Puts the deadline of the whole call around a service: attempts, waits and the body included.
 ///
@@ -54,6 +56,7 @@ use crate::telemetry::{call_span, enter};
 pub struct CallLayer {
     deadline: Limit,
     observer: Option<Observer>,
+    maker: Maker,
 }
 
 impl CallLayer {
@@ -78,6 +81,7 @@ impl CallLayer {
         Self {
             deadline,
             observer: None,
+            maker: Maker::Tracing,
         }
     }
 
@@ -90,6 +94,15 @@ impl CallLayer {
         self.observer = Some(also(self.observer, observe));
         self
     }
+
+    /// Makes the spans of every call straight in OpenTelemetry, and none in `tracing`: see
+    /// [`Spans`].
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn spans(mut self, spans: &Spans) -> Self {
+        self.maker = Maker::Direct(spans.clone());
+        self
+    }
 }
 
 impl<S> Layer<S> for CallLayer {
@@ -100,6 +113,7 @@ impl<S> Layer<S> for CallLayer {
             inner,
             deadline: self.deadline,
             observer: self.observer.clone(),
+            maker: self.maker.clone(),
         }
     }
 }
@@ -118,6 +132,7 @@ pub struct CallService<S> {
     inner: S,
     deadline: Limit,
     observer: Option<Observer>,
+    maker: Maker,
 }
 
 impl<S, B, R> Service<Request<B>> for CallService<S>
@@ -138,12 +153,12 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let call = Call::begin(&mut request, self.deadline);
-        let span = call_span(request.method(), request.uri(), call.route());
+        let span = call_span(&self.maker, &call, (request.method(), request.uri()));
         call.listen(span.clone(), self.observer.clone());
         // Before anything is asked below: whatever happens there, the call has an end.
         let open = Open::new(call, span);
         let inner = {
-            let _entered = enter(&open.span);
+            let _entered = open.span.enter();
             self.inner.call(request)
         };
         CallFuture::new(inner, open)

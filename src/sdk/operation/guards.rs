@@ -13,6 +13,9 @@ use crate::guard::idempotency::Key;
 use crate::guard::retry::Policy;
 use crate::hop::Timeline;
 use crate::limit::Limits;
+use crate::telemetry::Maker;
+#[cfg(feature = "otel")]
+use crate::telemetry::otel::Spans;
 
 /// The guards of a call around any async work: deadline, attempt limit, retry, budget, breaker and
 /// timeline for an SDK's call, a query, a message for a queue.
@@ -129,6 +132,7 @@ pub struct Operation {
     pub(super) key: Option<Key>,
     honours_keys: Option<bool>,
     pub(super) observer: Option<Observer>,
+    pub(super) maker: Maker,
 }
 
 /// What the clones of an operation share.
@@ -171,6 +175,7 @@ impl Operation {
             key: None,
             honours_keys: None,
             observer: None,
+            maker: Maker::Tracing,
         })
     }
 
@@ -216,6 +221,15 @@ impl Operation {
     #[must_use]
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         self.observer = Some(also(self.observer, observe));
+        self
+    }
+
+    /// Makes the spans of every run straight in OpenTelemetry, and none in `tracing`: see
+    /// [`Spans`].
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn spans(mut self, spans: &Spans) -> Self {
+        self.maker = Maker::Direct(spans.clone());
         self
     }
 

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::Instrument;
 
 use super::attempt::Keys;
 use super::failed::Told;
@@ -54,8 +53,9 @@ impl<'o> Turn<'o> {
             name: Arc::clone(&operation.name),
             destination: operation.destination.clone(),
         };
-        let span = operation_span(&operation.name, operation.destination.as_str());
         let call = Call::operate(asked, limits.deadline());
+        let named = (&*operation.name, operation.destination.as_str());
+        let span = operation_span(&operation.maker, &call, named);
         call.listen(span.clone(), operation.observer.clone());
         let (most, off) = policy.most_to(&call, || Some(operation.destination.clone()));
         // Who makes one attempt only leaves the repeating to the calls inside.
@@ -98,7 +98,7 @@ impl<'o> Turn<'o> {
                 self.account.begin(&self.open.call);
             }
         };
-        let ended = journey.instrument(span).await;
+        let ended = span.around(journey).await;
         ended.map_err(|error| self.open.fail(error))
     }
 
@@ -161,7 +161,7 @@ impl<'o> Turn<'o> {
         F: Future<Output = Result<T, Failed>>,
     {
         let call = self.open.call.clone();
-        let spans = AttemptSpans::of_operation(&call, self.left.made);
+        let spans = AttemptSpans::of_operation(&call, (self.left.made, permit.since));
         let span = spans.attempt();
         let limits = Arc::clone(&self.operation.guards.limits);
         let tracker = Arc::new(Tracker::new(limits, spans, permit.since));
@@ -179,7 +179,7 @@ impl<'o> Turn<'o> {
         let attempt = Attempt::new(self.left.made, around.clone(), Arc::clone(&self.keys));
         let ended = {
             let working = around.scope(tracker::scope(Arc::clone(&tracker), work(attempt)));
-            let mut working = pin!(working.instrument(span));
+            let mut working = pin!(span.around(working));
             // Dropped before the work: what hangs in it is given up first.
             let _give_up = GiveUp(&tracker);
             let heard = poll_fn(|cx| {

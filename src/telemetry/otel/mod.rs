@@ -16,14 +16,20 @@
 //! # drop(client); Ok(()) }
 //! ```
 //!
-//! Spans need neither: `tracing_opentelemetry::layer()` in the application's subscriber exports them.
+//! Spans need neither: `tracing_opentelemetry::layer()` in the application's subscriber exports them. Whoever
+//! pays by the microsecond makes them straight in OpenTelemetry: [`Spans`].
 
 mod context;
+mod direct;
 mod gauges;
 mod instruments;
 mod metrics;
+mod told;
 
 pub use self::context::TraceContext;
+pub use self::direct::Spans;
 pub use self::metrics::Metrics;
 
+pub(crate) use self::direct::Direct;
 pub(crate) use self::gauges::Look;
+pub(crate) use self::told::Told;

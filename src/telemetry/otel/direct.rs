@@ -1,0 +1,217 @@
+//! Spans that are made in OpenTelemetry itself, without `tracing` in between.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use opentelemetry::global::{self, BoxedTracer};
+use opentelemetry::trace::{Span as _, SpanBuilder, SpanContext, TraceContextExt, Tracer};
+use opentelemetry::{Context, ContextGuard};
+use tokio::time::Instant;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use super::told::{Saying, Told};
+use crate::clock;
+
+/// Spans of calls straight in OpenTelemetry, for whoever pays by the microsecond: those of a pooled call take
+/// less than half of what they take by way of `tracing` and its OpenTelemetry layer.
+///
+/// They are the same spans: names, attributes, events and links as in [`telemetry`](crate::telemetry). What
+/// they hang below is the current span of OpenTelemetry, or the current one of `tracing` where its layer
+/// exports that; and what is made below them through either finds them in turn, unless that layer was
+/// told not to activate contexts. An attempt on a pooled connection is linked to its set-up without
+/// another word; trace headers take a [`Propagator`](crate::telemetry::Propagator), here too.
+///
+/// `tracing` is told nothing of a call whose spans are made here: a log line within it does not say so.
+///
+/// Cheap to clone. It uses the tracer provider that is installed when it is made: one that is installed later
+/// hears nothing.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::StandardLayer;
+/// use sevenhops::telemetry::otel::{Spans, TraceContext};
+///
+/// # fn f() -> Result<(), sevenhops::SettingError> {
+/// let layer = StandardLayer::new(Duration::from_secs(10))?
+///     .spans(&Spans::global()) // after the application has installed its tracer provider
+///     .propagator(TraceContext);
+/// # drop(layer); Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Spans(Arc<BoxedTracer>);
+
+impl Spans {
+    /// Spans of the global tracer provider.
+    #[must_use]
+    pub fn global() -> Self {
+        Self(Arc::new(global::tracer("sevenhops")))
+    }
+
+    /// Opens a span below what is current.
+    pub(crate) fn open(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Direct {
+        let clocks = Clocks {
+            at: clock::now(),
+            wall: clock::wall(),
+        };
+        let below = current().unwrap_or_else(Context::current);
+        Direct::open((&self.0, clocks), &below, at, (name, told))
+    }
+}
+
+impl fmt::Debug for Spans {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spans").finish_non_exhaustive()
+    }
+}
+
+/// The context of the span that is current, if one is: OpenTelemetry's or, where the layer for `tracing` keeps it
+/// for itself, that one's.
+fn current() -> Option<Context> {
+    let here = Context::current();
+    if here.has_active_span() {
+        return Some(here);
+    }
+    let above = tracing::Span::current().context();
+    let above = above.span().span_context().clone();
+    above
+        .is_valid()
+        .then(|| here.with_remote_span_context(above))
+}
+
+/// The clock of calls and that of the wall, read together: the spans of a call are as long as its timeline says.
+#[derive(Clone, Copy)]
+struct Clocks {
+    at: Instant,
+    wall: SystemTime,
+}
+
+impl Clocks {
+    fn wall(&self, at: Instant) -> SystemTime {
+        let wall = match at.checked_duration_since(self.at) {
+            Some(later) => self.wall.checked_add(later),
+            None => self.wall.checked_sub(self.at.saturating_duration_since(at)),
+        };
+        wall.unwrap_or(self.wall)
+    }
+}
+
+/// A handle of such a span, which ends with its last handle if not before.
+#[derive(Clone)]
+pub(crate) struct Direct(Arc<Live>);
+
+struct Live {
+    tracer: Arc<BoxedTracer>,
+    clocks: Clocks,
+    context: Context,
+    /// Whether anybody wants to know what is said of it.
+    is_recording: bool,
+    is_over: AtomicBool,
+}
+
+impl Direct {
+    fn open(
+        (tracer, clocks): (&Arc<BoxedTracer>, Clocks),
+        below: &Context,
+        at: Instant,
+        (name, told): (Cow<'static, str>, Told),
+    ) -> Self {
+        let builder = told.into_builder(name).with_start_time(clocks.wall(at));
+        let span = tracer.build_with_context(builder, below);
+        Self(Arc::new(Live {
+            tracer: Arc::clone(tracer),
+            clocks,
+            is_recording: span.is_recording(),
+            context: below.with_span(span),
+            is_over: AtomicBool::new(false),
+        }))
+    }
+
+    /// Opens a span below this one.
+    pub(crate) fn child(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Self {
+        let live = &*self.0;
+        Self::open((&live.tracer, live.clocks), &live.context, at, (name, told))
+    }
+
+    /// Opens a span below what is current, which lies below this one; where nothing is current, below this one.
+    pub(crate) fn within(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Self {
+        let live = &*self.0;
+        match current() {
+            Some(current) => Self::open((&live.tracer, live.clocks), &current, at, (name, told)),
+            None => self.child(at, name, told),
+        }
+    }
+
+    /// A part of this one that is over, and that nothing hangs below.
+    pub(crate) fn part(&self, name: &'static str, (begun, over): (Instant, Instant)) {
+        let live = &*self.0;
+        if live.is_recording {
+            let builder = SpanBuilder::from_name(name).with_start_time(live.clocks.wall(begun));
+            let mut span = live.tracer.build_with_context(builder, &live.context);
+            span.end_with_timestamp(live.clocks.wall(over));
+        }
+    }
+
+    /// Says more of it.
+    pub(crate) fn record(&self, say: impl FnOnce(Saying<'_>) -> Saying<'_>) {
+        if self.0.is_recording {
+            say(Saying(self.0.context.span()));
+        }
+    }
+
+    /// Leaves an event on it.
+    pub(crate) fn event(&self, name: &'static str, told: impl FnOnce() -> Told) {
+        if self.0.is_recording {
+            let now = self.0.clocks.wall(clock::now());
+            let span = self.0.context.span();
+            span.add_event_with_timestamp(name, now, told().attributes);
+        }
+    }
+
+    /// Makes it current on this thread.
+    pub(crate) fn attach(&self) -> ContextGuard {
+        self.0.context.clone().attach()
+    }
+
+    pub(crate) fn end(&self, at: Instant) {
+        self.0.end(at);
+    }
+
+    /// What leads to it from elsewhere.
+    pub(crate) fn address(&self) -> SpanContext {
+        self.0.context.span().span_context().clone()
+    }
+
+    /// Ties it to one that came before.
+    pub(crate) fn tie(&self, to: &SpanContext) {
+        self.0.context.span().add_link(to.clone(), Vec::new());
+    }
+}
+
+impl Live {
+    fn end(&self, at: Instant) {
+        if !self.is_over.swap(true, Ordering::Relaxed) {
+            let span = self.context.span();
+            span.end_with_timestamp(self.clocks.wall(at));
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // Whoever has its context still does not keep it going.
+        if !*self.is_over.get_mut() {
+            self.end(clock::now());
+        }
+    }
+}
+
+impl fmt::Debug for Direct {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Direct").field(&self.address()).finish()
+    }
+}

@@ -1,0 +1,99 @@
+use std::borrow::Cow;
+
+use opentelemetry::trace::{SpanBuilder, SpanKind, SpanRef, Status};
+use opentelemetry::{KeyValue, StringValue, Value};
+use tracing::field::Empty;
+
+/// What is said of a span as it is opened, and of an event.
+pub(crate) struct Told {
+    kind: SpanKind,
+    pub(super) attributes: Vec<KeyValue>,
+}
+
+/// No span of a call that went well says more.
+const ENOUGH: usize = 12;
+
+// Inlined, so that nobody looks at a key twice.
+impl Told {
+    /// Nothing yet, with room for as many attributes.
+    #[inline]
+    pub(crate) fn with_room(room: usize) -> Self {
+        Self {
+            kind: SpanKind::Internal,
+            attributes: Vec::with_capacity(room.min(ENOUGH)),
+        }
+    }
+
+    #[inline]
+    #[must_use]
+    pub(crate) fn say(mut self, key: &'static str, what: impl Said) -> Self {
+        match (key, what.said()) {
+            (_, None) => {}
+            (KIND, Some(kind)) if kind.as_str() == "client" => self.kind = SpanKind::Client,
+            (KIND, Some(_)) => {}
+            (key, Some(value)) => self.attributes.push(KeyValue::new(key, value)),
+        }
+        self
+    }
+
+    pub(super) fn into_builder(self, name: Cow<'static, str>) -> SpanBuilder {
+        SpanBuilder::from_name(name)
+            .with_kind(self.kind)
+            .with_attributes(self.attributes)
+    }
+}
+
+/// Says more of a span that is open.
+pub(crate) struct Saying<'s>(pub(super) SpanRef<'s>);
+
+impl Saying<'_> {
+    #[inline]
+    #[must_use]
+    pub(crate) fn say(self, key: &'static str, what: impl Said) -> Self {
+        match (key, what.said()) {
+            (_, None) => {}
+            (STATUS, Some(_)) => self.0.set_status(Status::error("")),
+            (key, Some(value)) => self.0.set_attribute(KeyValue::new(key, value)),
+        }
+        self
+    }
+}
+
+// As `tracing-opentelemetry` has them.
+const KIND: &str = "otel.kind";
+const STATUS: &str = "otel.status_code";
+
+/// A value of a span's, unless there is none.
+pub(crate) trait Said {
+    fn said(self) -> Option<Value>;
+}
+
+impl Said for Empty {
+    fn said(self) -> Option<Value> {
+        None
+    }
+}
+
+impl<T: Said> Said for Option<T> {
+    fn said(self) -> Option<Value> {
+        self.and_then(T::said)
+    }
+}
+
+impl Said for &'static str {
+    fn said(self) -> Option<Value> {
+        Some(StringValue::from(self).into())
+    }
+}
+
+macro_rules! said {
+    ($($kind:ty),+) => {
+        $(impl Said for $kind {
+            fn said(self) -> Option<Value> {
+                Some(self.into())
+            }
+        })+
+    };
+}
+
+said!(String, bool, i64, f64);

@@ -1,0 +1,113 @@
+//! How a span is opened and what is said of it, in words that `tracing` and OpenTelemetry both understand.
+//!
+//! What a value is made of is put together only where somebody listens.
+
+/// Opens a span: by a [`Maker`](super::Maker) or, made as another one is, somewhere `within:` or right `below:` it.
+macro_rules! open {
+    (within: $span:expr, $at:expr, $($said:tt)*) => {
+        match $span {
+            Span::Tracing(_) => $crate::telemetry::say::traced!((), $at, $($said)*),
+            #[cfg(feature = "otel")]
+            Span::Direct(span) => Span::Direct(span.within(
+                $at,
+                $crate::telemetry::say::named!($($said)*),
+                $crate::telemetry::say::told!($($said)*),
+            )),
+        }
+    };
+    (below: $span:expr, $at:expr, $($said:tt)*) => {
+        match $span {
+            Span::Tracing(span) => $crate::telemetry::say::traced!((parent: span,), $at, $($said)*),
+            #[cfg(feature = "otel")]
+            Span::Direct(span) => Span::Direct(span.child(
+                $at,
+                $crate::telemetry::say::named!($($said)*),
+                $crate::telemetry::say::told!($($said)*),
+            )),
+        }
+    };
+    ($maker:expr, $at:expr, $($said:tt)*) => {
+        match $maker {
+            Maker::Tracing => $crate::telemetry::say::traced!((), $at, $($said)*),
+            #[cfg(feature = "otel")]
+            Maker::Direct(spans) => Span::Direct(spans.open(
+                $at,
+                $crate::telemetry::say::named!($($said)*),
+                $crate::telemetry::say::told!($($said)*),
+            )),
+        }
+    };
+}
+
+/// Says more of a span.
+macro_rules! record {
+    ($span:expr, $($key:literal = $value:expr),+ $(,)?) => {
+        match $span {
+            Span::Tracing(span) => {
+                tracing::record_all!(span, $($key = $value),+);
+            }
+            #[cfg(feature = "otel")]
+            Span::Direct(span) => span.record(|span| span$(.say($key, $value))+),
+        }
+    };
+}
+
+/// Leaves an event on a span.
+macro_rules! event {
+    ($span:expr, $level:expr, $name:literal $(, $key:literal = $value:expr)* $(,)?) => {
+        match $span {
+            Span::Tracing(span) => tracing::event!(
+                target: TARGET,
+                parent: span,
+                $level,
+                { $($key = $value),* },
+                $name
+            ),
+            #[cfg(feature = "otel")]
+            Span::Direct(span) => {
+                span.event($name, || $crate::telemetry::say::told!($name $(, $key = $value)*));
+            }
+        }
+    };
+}
+
+/// A span of `tracing`, which reads a clock of its own.
+macro_rules! traced {
+    (
+        ($($parent:tt)*), $at:expr,
+        $name:literal $(, named: $named:expr)? $(, $key:literal = $value:expr)* $(,)?
+    ) => {{
+        let _ = || $at;
+        Span::Tracing(tracing::info_span!(
+            target: TARGET,
+            $($parent)*
+            $name
+            $(, "otel.name" = &*$named)?
+            $(, $key = $value)*
+        ))
+    }};
+}
+
+/// What a span is called in OpenTelemetry.
+#[cfg(feature = "otel")]
+macro_rules! named {
+    ($name:literal, named: $named:expr, $($said:tt)*) => {
+        $named
+    };
+    ($name:literal, $($said:tt)*) => {
+        std::borrow::Cow::Borrowed($name)
+    };
+}
+
+/// What is said of a span in OpenTelemetry, or of an event.
+#[cfg(feature = "otel")]
+macro_rules! told {
+    ($name:literal $(, named: $named:expr)? $(, $key:literal = $value:expr)* $(,)?) => {{
+        const KEYS: &[&str] = &[$($key),*];
+        $crate::telemetry::otel::Told::with_room(KEYS.len())$(.say($key, $value))*
+    }};
+}
+
+pub(super) use {event, open, record, traced};
+#[cfg(feature = "otel")]
+pub(super) use {named, told};

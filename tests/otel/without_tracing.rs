@@ -1,0 +1,108 @@
+//! What is different where no `tracing` is in between.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use opentelemetry::Context;
+use opentelemetry::trace::{SpanKind, TracerProvider};
+use sevenhops::{Operation, StandardLayer};
+use tower::{Layer, ServiceExt, service_fn};
+use tracing::instrument::Instrument;
+use tracing::span::{Attributes, Id};
+use tracing::{Subscriber, info_span};
+use tracing_subscriber::layer::{self, SubscriberExt};
+
+use super::told::{Heard, PROVIDER, Told};
+use crate::mock::{Mock, Step, status};
+
+fn standard() -> StandardLayer {
+    StandardLayer::new(Duration::from_secs(10)).unwrap().heard()
+}
+
+fn get() -> Request<Full<Bytes>> {
+    let get = Request::get("https://api.test/v1").body(Full::default());
+    get.unwrap()
+}
+
+/// Writes down what spans `tracing` hears of.
+#[derive(Clone, Default)]
+struct Names(Arc<Mutex<Vec<&'static str>>>);
+
+impl<S: Subscriber> layer::Layer<S> for Names {
+    fn on_new_span(&self, span: &Attributes<'_>, _: &Id, _: layer::Context<'_, S>) {
+        self.0.lock().unwrap().push(span.metadata().name());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tracing_hears_nothing_of_it() {
+    let names = Names::default();
+    let subscriber = tracing_subscriber::registry().with(names.clone());
+    let _listening = crate::listen::listen(subscriber);
+    let answer = standard().layer(Mock::new([status(503), status(200)]));
+    drop(answer.oneshot(get()).await.unwrap());
+    let operation = Operation::new("payments", Duration::from_secs(10)).unwrap();
+    let operation = operation.heard();
+    operation.run(async |_| Ok(())).await.unwrap();
+    assert!(names.0.lock().unwrap().is_empty(), "{:?}", names.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_hangs_below_the_span_that_its_layer_keeps_for_itself() {
+    let told = Told::listen();
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(PROVIDER.tracer("test"))
+        .with_context_activation(false);
+    let subscriber = tracing_subscriber::registry().with(layer);
+    let _listening = crate::listen::listen(subscriber);
+    let mine = info_span!("mine");
+    let answer = standard().layer(Mock::new([status(200)])).oneshot(get());
+    drop(answer.instrument(mine).await.unwrap());
+    let mut calls = told.named("GET");
+    calls.retain(|span| span.span_kind == SpanKind::Internal);
+    let mine = told.only("mine").span_context;
+    assert_eq!(calls[0].parent_span_id, mine.span_id());
+    assert_eq!(calls[0].span_context.trace_id(), mine.trace_id());
+}
+
+fn length((from, to): (SystemTime, SystemTime)) -> Duration {
+    to.duration_since(from).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn span_is_as_long_as_the_timeline_says() {
+    let told = Told::listen();
+    let mock = Mock::new([Step::FailAfter(Duration::from_secs(3)), status(418)]);
+    let kept = Arc::new(Mutex::new(None));
+    let keeper = Arc::clone(&kept);
+    let layer = standard().on_end(move |timeline| {
+        *keeper.lock().unwrap() = Some(timeline.clone());
+    });
+    drop(layer.layer(mock).oneshot(get()).await.unwrap());
+    let timeline = kept.lock().unwrap().take().unwrap();
+    let wait = told.named("wait").remove(0);
+    let waited = length((wait.start_time, wait.end_time));
+    assert_eq!(waited, Duration::from_secs(3));
+    let mut calls = told.named("GET");
+    calls.retain(|span| span.span_kind == SpanKind::Internal);
+    let call = length((calls[0].start_time, calls[0].end_time));
+    assert!(call > waited, "it waited before it repeated");
+    assert_eq!(call, timeline.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_keeps_its_context_does_not_keep_it_open() {
+    let told = Told::listen();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeper = Arc::clone(&kept);
+    let service = standard().layer(service_fn(move |_: Request<Full<Bytes>>| {
+        keeper.lock().unwrap().push(Context::current());
+        async { Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default())) }
+    }));
+    drop(service.oneshot(get()).await.unwrap());
+    assert_eq!(kept.lock().unwrap().len(), 1);
+    assert_eq!(told.tree().len(), 4);
+}
