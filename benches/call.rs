@@ -14,6 +14,8 @@
 
 mod driver;
 mod rival;
+#[path = "driver/table.rs"]
+mod table;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -29,7 +31,8 @@ use tower::timeout::TimeoutLayer;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-use crate::driver::{Clock, DEADLINE, Leaf, Ruler, Table};
+use crate::driver::{Clock, DEADLINE, Leaf, Ruler};
+use crate::table::Table;
 
 fn main() {
     let mut table = Table::new();

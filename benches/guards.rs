@@ -10,8 +10,8 @@
 //! tasks are added.
 //!
 //! ```text
-//! cargo bench --bench guards
-//! cargo bench --bench guards -- contention
+//! cargo bench -p sevenhops --bench guards
+//! cargo bench -p sevenhops --bench guards -- contention
 //! ```
 //!
 //! How people get it wrong: they compare lines of two runs. The leaf is measured in each run, and
@@ -19,6 +19,8 @@
 
 mod driver;
 mod rival;
+#[path = "driver/table.rs"]
+mod table;
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -38,7 +40,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::driver::{Answer, Ask, Clock, DEADLINE, Leaf, Ruler, Table, calls};
+use crate::driver::{Answer, Ask, Clock, DEADLINE, Leaf, Ruler, calls};
+use crate::table::Table;
 
 fn main() {
     let mut table = Table::new();

@@ -3,12 +3,14 @@
 //!
 //! Calls in memory are timed where the exporter's thread is at rest: it drops what it gets between them. Calls on
 //! a pooled connection go over a socket, whose time is many times that of the spans; so calls to which
-//! nobody listens and calls that are heard take turns, and what is printed is the median of the
-//! differences, with the quarter of them that lies below and above.
+//! nobody listens and calls that are heard take turns, what is timed is the caller's thread while it has a
+//! processor, and what is printed is the median of the differences, with the quarter of them that lies
+//! below and above.
 
 mod driver;
 
 use std::hint::black_box;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,6 +23,7 @@ use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter,
 };
 use reqwest_middleware::ClientWithMiddleware;
+use sevenhops::telemetry::otel::Spans;
 use sevenhops::testing::{Answer, Authority, FaultServer};
 use sevenhops::{Client, StandardLayer};
 use tokio::runtime::{Builder, Runtime};
@@ -32,7 +35,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::driver::{Clock, DEADLINE, Leaf, Ruler, Table, with_rests};
+use crate::driver::{Clock, DEADLINE, Leaf, Ruler, with_rests};
 
 fn main() {
     let mut criterion = Criterion::default()
@@ -45,17 +48,36 @@ fn main() {
     let silent = alone(&mut criterion, "nobody listens", &|| {});
     let heard = with_default(&sdk.ear, || alone(&mut criterion, "SDK", &|| sdk.flush()));
     criterion.final_summary();
+    let direct = direct(&mut criterion, &sdk);
     for ((name, silent), (_, heard)) in silent.iter().zip(&heard) {
         println!("{name}: {:.0} ns beyond the call", heard - silent);
     }
+    println!(
+        "4 spans straight in OpenTelemetry: {:.0} ns beyond the call",
+        direct - silent[1].1
+    );
     let stage = Stage::new();
-    stage.take_turns(
+    let heard = |call: &dyn Fn() -> f64| with_default(&sdk.ear, call);
+    let (plain, ours, theirs) = (stage.plain(), stage.ours(&stage.ours), stage.theirs());
+    let (plain, ours) = (|| stage.turn(&plain), || stage.turn(&ours));
+    let (direct, theirs) = (stage.ours(&stage.direct), || stage.turn(&theirs));
+    take_turns(
         "5 empty spans around a call of reqwest's",
         &sdk,
-        stage.plain(),
+        &plain,
+        &|| heard(&plain),
     );
-    stage.take_turns("5 spans of a pooled call", &sdk, stage.ours());
-    stage.take_turns("1 span of reqwest-tracing", &sdk, stage.theirs());
+    take_turns("5 spans of a pooled call", &sdk, &ours, &|| heard(&ours));
+    let direct = || stage.turn(&direct);
+    take_turns(
+        "5 spans of a pooled call, straight in OpenTelemetry",
+        &sdk,
+        &ours,
+        &direct,
+    );
+    take_turns("1 span of reqwest-tracing", &sdk, &theirs, &|| {
+        heard(&theirs)
+    });
 }
 
 /// A span with as many fields as that of an attempt.
@@ -89,10 +111,9 @@ fn site() {
 
 /// The best of each case in memory, in nanoseconds a call.
 fn alone(criterion: &mut Criterion, who: &str, flush: &dyn Fn()) -> Vec<(&'static str, f64)> {
-    in_memory(&mut Table::new(), who);
     let mut clock = Clock::new(criterion, "spans");
     clock.rest = (BETWEEN_RESTS, flush);
-    in_memory(&mut clock, who);
+    in_memory(&mut clock, who, standard());
     let in_memory = clock.best.first().map_or(f64::NAN, |(_, nanos)| *nanos);
     drop(clock);
     let mut empty = f64::INFINITY;
@@ -116,9 +137,22 @@ fn alone(criterion: &mut Criterion, who: &str, flush: &dyn Fn()) -> Vec<(&'stati
     ]
 }
 
+/// The best of a call in memory whose spans are made straight in OpenTelemetry.
+fn direct(criterion: &mut Criterion, sdk: &Sdk) -> f64 {
+    let standard = || standard().spans(&Spans::global());
+    let flush = || sdk.flush();
+    let mut clock = Clock::new(criterion, "spans");
+    clock.rest = (BETWEEN_RESTS, &flush);
+    in_memory(&mut clock, "direct", standard());
+    clock.best.first().map_or(f64::NAN, |(_, nanos)| *nanos)
+}
+
+fn standard() -> StandardLayer {
+    StandardLayer::new(DEADLINE).expect("ten seconds are a deadline")
+}
+
 /// Four spans: call, attempt, wait, receive.
-fn in_memory(ruler: &mut impl Ruler, who: &str) {
-    let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
+fn in_memory(ruler: &mut impl Ruler, who: &str, standard: StandardLayer) {
     let mut ask = Request::new(Full::new(Bytes::from_static(b"amount=100")));
     *ask.uri_mut() = http::Uri::from_static("https://api.test/v1/charges");
     let leaf = Leaf { waits: false };
@@ -140,6 +174,8 @@ struct Stage {
     here: Runtime,
     url: String,
     ours: Client,
+    /// Its spans are made without `tracing`.
+    direct: Client,
     plain: reqwest::Client,
     theirs: ClientWithMiddleware,
     _server: (FaultServer, Runtime),
@@ -153,19 +189,21 @@ impl Stage {
             .expect("a port of 127.0.0.1 is free");
         server.default_reply(Answer::json("{}"));
         let tls = Authority::new().expect("an authority").client_config();
-        let ours = Client::builder(DEADLINE)
-            .tls(tls.clone())
-            .resolver(sevenhops::dns::Static::new());
+        let ours = || {
+            let ours = Client::builder(DEADLINE).tls(tls.clone());
+            ours.resolver(sevenhops::dns::Static::new())
+        };
         let plain = reqwest::Client::builder()
             .no_proxy()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(tls.clone())
             .build()
             .expect("a client");
         let here = Builder::new_current_thread().enable_all().build();
         Self {
             here: here.expect("a runtime"),
             url: server.url("/v1/charges"),
-            ours: ours.build().expect("a client"),
+            ours: ours().build().expect("a client"),
+            direct: ours().spans(&Spans::global()).build().expect("a client"),
             theirs: reqwest_middleware::ClientBuilder::new(plain.clone())
                 .with(reqwest_tracing::TracingMiddleware::default())
                 .build(),
@@ -174,9 +212,9 @@ impl Stage {
         }
     }
 
-    fn ours(&self) -> impl AsyncFn() -> usize {
+    fn ours(&self, client: &Client) -> impl AsyncFn() -> usize {
         async || {
-            let response = self.ours.get(&self.url).send().await;
+            let response = client.get(&self.url).send().await;
             let body = response.expect("an answer").bytes().await;
             body.expect("a body").len()
         }
@@ -204,35 +242,47 @@ impl Stage {
         }
     }
 
-    /// What calls that are heard take beyond those that are not.
-    fn take_turns(&self, name: &str, sdk: &Sdk, call: impl AsyncFn() -> usize) {
-        let turn = || {
-            let start = Instant::now();
-            self.here.block_on(async {
-                for _ in 0..BETWEEN_RESTS {
-                    black_box(call().await);
-                }
-            });
-            nanos(start.elapsed(), BETWEEN_RESTS)
-        };
-        turn();
-        let pairs = (0..PAIRS).map(|_| {
-            let silent = turn();
-            let heard = with_default(&sdk.ear, turn);
-            sdk.flush();
-            heard - silent
+    fn turn(&self, call: &impl AsyncFn() -> usize) -> f64 {
+        let start = on_processor();
+        self.here.block_on(async {
+            for _ in 0..BETWEEN_RESTS {
+                black_box(call().await);
+            }
         });
-        let mut differences: Vec<f64> = pairs.collect();
-        differences.sort_by(f64::total_cmp);
-        let at = |part: usize| differences[differences.len() * part / 4] / 1e3;
-        println!(
-            "{name}: {:.1} µs beyond the call ({:.1} to {:.1})",
-            at(2),
-            at(1),
-            at(3)
-        );
+        nanos(on_processor() - start, BETWEEN_RESTS)
     }
 }
+
+/// What calls that are heard take beyond those that are not.
+fn take_turns(name: &str, sdk: &Sdk, silent: &dyn Fn() -> f64, heard: &dyn Fn() -> f64) {
+    silent();
+    let pairs = (0..PAIRS).map(|_| {
+        let difference = silent() - heard();
+        sdk.flush();
+        -difference
+    });
+    let mut differences: Vec<f64> = pairs.collect();
+    differences.sort_by(f64::total_cmp);
+    let at = |part: usize| differences[differences.len() * part / 4] / 1e3;
+    println!(
+        "{name}: {:.1} µs beyond the call ({:.1} to {:.1})",
+        at(2),
+        at(1),
+        at(3)
+    );
+}
+
+/// How long this thread has run so far, as Linux tells; elsewhere, how long it is there.
+fn on_processor() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat");
+    let ran = stat.as_deref().unwrap_or_default().split(' ').next();
+    match ran.and_then(|nanos| nanos.parse().ok()) {
+        Some(nanos) => Duration::from_nanos(nanos),
+        None => BEGUN.elapsed(),
+    }
+}
+
+static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 fn nanos(took: Duration, times: u64) -> f64 {
     took.as_secs_f64() * 1e9 / times as f64
@@ -248,13 +298,14 @@ struct Sdk {
 
 impl Sdk {
     fn new() -> Self {
-        let batches = BatchConfigBuilder::default().with_max_queue_size(1 << 16);
+        let batches = BatchConfigBuilder::default();
         let processor = BatchSpanProcessor::builder(Nowhere)
             .with_batch_config(batches.build())
             .build();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(processor)
             .build();
+        opentelemetry::global::set_tracer_provider(provider.clone());
         // What an application that counts its microseconds would leave out.
         let layer = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("bench"))

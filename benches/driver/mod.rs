@@ -33,36 +33,6 @@ pub(crate) trait Ruler {
         R: Body<Error: Debug>;
 }
 
-/// Counts allocations.
-pub(crate) struct Table {
-    runtime: Runtime,
-}
-
-impl Table {
-    pub(crate) fn new() -> Self {
-        println!("{:<34}{:>12}{:>12}", "per call", "allocations", "bytes");
-        Self { runtime: runtime() }
-    }
-}
-
-impl Ruler for Table {
-    fn measure<S, R>(&mut self, name: &str, request: &Ask, mut service: S)
-    where
-        S: Service<Ask, Response = Response<R>, Error: Debug>,
-        R: Body<Error: Debug>,
-    {
-        // What is allocated once for all calls is not a call's.
-        self.runtime.block_on(calls(&mut service, request, COUNTED));
-        let counted = allocation_counter::measure(|| {
-            self.runtime.block_on(calls(&mut service, request, COUNTED));
-        });
-        let per_call = |total: u64| total as f64 / COUNTED as f64;
-        let allocations = per_call(counted.count_total);
-        let bytes = per_call(counted.bytes_total);
-        println!("{name:<34}{allocations:>12.2}{bytes:>12.0}");
-    }
-}
-
 /// Measures time.
 pub(crate) struct Clock<'a> {
     runtime: Runtime,
@@ -122,7 +92,7 @@ pub(crate) fn with_rests(
     took
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     Builder::new_current_thread()
         .enable_time()
         .build()
@@ -215,5 +185,3 @@ impl Future for LeafFuture {
 
 /// Of a call.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
-/// Enough that what happens once in a while shows up as a fraction.
-const COUNTED: u64 = 1_000;
