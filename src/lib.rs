@@ -48,7 +48,7 @@
 //!
 //! `client` (on by default) is the client, the transport and the resolver; without it the layers
 //! remain. `doh` asks name servers over TLS and HTTPS. `har` writes timelines for the network panel of a
-//! browser. `otel` is OpenTelemetry: propagation, links, metrics. `serde` reads [`Settings`] from a file and
+//! browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Settings`] from a file and
 //! turns timelines into data. `middleware` and `hyper` get the stack under SDKs that take those: see [`sdk`].
 //! `testing` is the kit of this crate's own tests: a fault server, a scripted name server, assertions and a guide.
 #![cfg_attr(

@@ -1,5 +1,5 @@
-//! The `tracing` spans of a call, opened and closed as it goes, with OpenTelemetry's names for an
-//! HTTP client's facts. Where nobody listens, a span site costs one load and a branch.
+//! The spans of a call, opened and closed as it goes, with OpenTelemetry's names for an HTTP client's facts.
+//! Where nobody listens, a span site costs one load and a branch.
 
 use std::borrow::Cow;
 

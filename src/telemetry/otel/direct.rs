@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::global::{self, BoxedTracer};
 use opentelemetry::trace::{Span as _, SpanBuilder, SpanContext, TraceContextExt, Tracer};
@@ -54,12 +54,8 @@ impl Spans {
 
     /// Opens a span below what is current.
     pub(crate) fn open(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Direct {
-        let clocks = Clocks {
-            at: clock::now(),
-            wall: clock::wall(),
-        };
         let below = current().unwrap_or_else(Context::current);
-        Direct::open((&self.0, clocks), &below, at, (name, told))
+        Direct::open((&self.0, Clocks::read()), &below, at, (name, told))
     }
 }
 
@@ -90,7 +86,25 @@ struct Clocks {
     wall: SystemTime,
 }
 
+/// What two readings lie apart if the thread was not put aside between them, with room to spare.
+const TOGETHER: Duration = Duration::from_micros(20);
+
 impl Clocks {
+    fn read() -> Self {
+        let read = || Self {
+            at: clock::now(),
+            wall: clock::wall(),
+        };
+        let mut clocks = read();
+        for _ in 0..2 {
+            if clock::now().saturating_duration_since(clocks.at) < TOGETHER {
+                break;
+            }
+            clocks = read();
+        }
+        clocks
+    }
+
     fn wall(&self, at: Instant) -> SystemTime {
         let wall = match at.checked_duration_since(self.at) {
             Some(later) => self.wall.checked_add(later),
