@@ -13,7 +13,7 @@ use opentelemetry::trace::{SpanId, SpanKind, get_active_span};
 use sevenhops::guard::retry;
 use sevenhops::limit::Limits;
 use sevenhops::testing::{FaultServer, Script};
-use sevenhops::{AttemptLayer, CallLayer, RetryLayer, StandardLayer, Transport};
+use sevenhops::{AttemptLayer, CallLayer, Operation, RetryLayer, StandardLayer, Transport};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tracing::info_span;
 use tracing::instrument::{Instrument, Instrumented};
@@ -118,6 +118,31 @@ async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
     assert_eq!(at_once.len(), 3, "{at_once:#?}");
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(told.tree(), at_once);
+}
+
+/// Says on the span that is current that it goes.
+struct Goes;
+
+impl Drop for Goes {
+    fn drop(&mut self) {
+        get_active_span(|span| span.add_event("it goes", Vec::new()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_that_is_dropped_goes_within_its_attempt() {
+    let told = Told::listen();
+    let operation = Operation::new("payments", Duration::from_secs(10)).unwrap();
+    let operation = operation.heard();
+    let work = operation.run(async |_| {
+        let _goes = Goes;
+        std::future::pending::<Result<(), _>>().await
+    });
+    let second = Duration::from_secs(1);
+    tokio::time::timeout(second, work).await.unwrap_err();
+    let attempt = told.only("operation attempt");
+    let said: Vec<_> = attempt.events.iter().map(|event| &*event.name).collect();
+    assert_eq!(said, ["it goes"]);
 }
 
 #[tokio::test]

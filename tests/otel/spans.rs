@@ -5,6 +5,7 @@ use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, Status, get_active_span};
 use sevenhops::guard::idempotency::Key;
 use sevenhops::guard::{breaker, retry};
+use sevenhops::sdk::operation::Failed;
 use sevenhops::testing::{Answer, ClosedPort, FaultServer, Gate, Reply, Script};
 use sevenhops::{Operation, RetryLayer};
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
@@ -402,6 +403,27 @@ async fn refused_connect_is_over_before_dns_is_asked_again() {
         let before = dns.end_time <= connect.start_time;
         assert!(before || connect.end_time <= dns.start_time);
     }
+}
+
+#[tokio::test]
+async fn failure_of_which_nobody_knows_the_hop_is_marked_without_one() {
+    let told = Told::listen();
+    let operation = Operation::new("payments", Duration::from_secs(10)).unwrap();
+    let operation = operation.heard();
+    let work = operation.run(async |_| {
+        tokio::task::yield_now().await;
+        Err::<(), _>(Failed::maybe("what is that?"))
+    });
+    work.await.unwrap_err();
+    let wait = told.only("wait");
+    assert_eq!(wait.status, error());
+    assert_eq!(text(&wait, "sevenhops.kind").as_deref(), Some("other"));
+    assert_eq!(text(&wait, "sevenhops.hop"), None);
+    assert_eq!(
+        text(&wait, "sevenhops.effect"),
+        None,
+        "nobody knows it of a part"
+    );
 }
 
 #[tokio::test]

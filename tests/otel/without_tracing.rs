@@ -1,5 +1,6 @@
 //! What is different where no `tracing` is in between.
 
+use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -7,8 +8,11 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use opentelemetry::Context;
-use opentelemetry::trace::{SpanKind, TracerProvider};
-use sevenhops::{Operation, StandardLayer};
+use opentelemetry::trace::{SpanKind, TraceContextExt, TracerProvider};
+use serde::de::{Deserialize, Deserializer, IgnoredAny};
+use sevenhops::limit::Limits;
+use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::{AttemptLayer, CallLayer, Operation, StandardLayer};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::instrument::Instrument;
 use tracing::span::{Attributes, Id};
@@ -17,6 +21,7 @@ use tracing_subscriber::layer::{self, SubscriberExt};
 
 use super::told::{Heard, PROVIDER, Told};
 use crate::mock::{Mock, Step, status};
+use crate::net::{Net, url};
 
 fn standard() -> StandardLayer {
     StandardLayer::new(Duration::from_secs(10)).unwrap().heard()
@@ -105,4 +110,46 @@ async fn whoever_keeps_its_context_does_not_keep_it_open() {
     drop(service.oneshot(get()).await.unwrap());
     assert_eq!(kept.lock().unwrap().len(), 1);
     assert_eq!(told.tree().len(), 4);
+}
+
+thread_local! {
+    static KEPT: RefCell<Option<Context>> = const { RefCell::new(None) };
+}
+
+/// Keeps the context in which it was read.
+struct Reads;
+
+impl<'de> Deserialize<'de> for Reads {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        KEPT.set(Some(Context::current()));
+        IgnoredAny::deserialize(from).map(|_| Self)
+    }
+}
+
+#[tokio::test]
+async fn whoever_keeps_the_context_of_decode_does_not_keep_it_open() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    server.default_reply(Answer::json("[1]"));
+    let client = net.builder().heard().build().unwrap();
+    let read = client.get(url(&server, "http")).fetch_json::<Reads>().await;
+    let Reads = read.unwrap();
+    let decode = told.only("decode");
+    let kept = KEPT.take().unwrap();
+    assert_eq!(kept.span().span_context(), &decode.span_context);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_in_a_task_of_its_own_hangs_below_its_call() {
+    let told = Told::listen();
+    let attempt = AttemptLayer::new(Limits::new(Duration::from_secs(10)).unwrap());
+    let attempt = attempt.layer(Mock::new([status(200)]));
+    let call = CallLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let service = call.layer(service_fn(move |request: Request<Full<Bytes>>| {
+        let attempt = attempt.clone().oneshot(request);
+        async { tokio::spawn(attempt).await.unwrap() }
+    }));
+    drop(service.oneshot(get()).await.unwrap());
+    assert_eq!(told.tree(), ["GET", "  GET", "    wait", "    receive"]);
 }

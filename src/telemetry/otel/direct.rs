@@ -229,3 +229,20 @@ impl fmt::Debug for Direct {
         f.debug_tuple("Direct").field(&self.address()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_tell_the_wall_time_of_what_was_before_and_after_they_were_read() {
+        let clocks = Clocks::read();
+        let second = Duration::from_secs(1);
+        assert_eq!(clocks.wall(clocks.at + second), clocks.wall + second);
+        let later = Clocks {
+            at: clocks.at + second,
+            ..clocks
+        };
+        assert_eq!(later.wall(clocks.at), clocks.wall - second);
+    }
+}
