@@ -33,6 +33,7 @@ mod tree;
 mod by_tracing {
     pub(crate) const DIRECT: bool = false;
     mod context;
+    mod operations;
     mod propagation;
     mod spans;
     mod told;
@@ -44,6 +45,7 @@ mod by_tracing {
 mod direct {
     pub(crate) const DIRECT: bool = true;
     mod context;
+    mod operations;
     mod propagation;
     mod spans;
     mod told;

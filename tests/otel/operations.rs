@@ -1,0 +1,63 @@
+use std::time::Duration;
+
+use opentelemetry::trace::Status;
+use sevenhops::Operation;
+use sevenhops::sdk::operation::Failed;
+use sevenhops::testing::{Answer, FaultServer};
+
+use super::told::{Heard, Told, text};
+use crate::net::{Net, url};
+
+#[tokio::test]
+async fn operation_holds_its_attempts_and_the_calls_inside_them() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    server.default_reply(Answer::json("[1]"));
+    let client = net.builder().heard().build().unwrap();
+    let operation = Operation::new("payments", Duration::from_secs(10))
+        .unwrap()
+        .heard();
+    let operation = operation.named("charge");
+    let charge = operation.run(async |_| {
+        let answer = client.get(url(&server, "http")).send().await?;
+        Ok(answer.bytes().await?)
+    });
+    assert_eq!(charge.await.unwrap(), "[1]");
+    assert_eq!(
+        told.tree(),
+        [
+            "charge",
+            "  operation attempt",
+            "    GET",
+            "      GET",
+            "        dns",
+            "        connect",
+            "        send",
+            "        wait",
+            "        receive",
+            "    wait",
+        ]
+    );
+}
+
+#[tokio::test]
+async fn failure_of_which_nobody_knows_the_hop_is_marked_without_one() {
+    let told = Told::listen();
+    let operation = Operation::new("payments", Duration::from_secs(10)).unwrap();
+    let operation = operation.heard();
+    let work = operation.run(async |_| {
+        tokio::task::yield_now().await;
+        Err::<(), _>(Failed::maybe("what is that?"))
+    });
+    work.await.unwrap_err();
+    let wait = told.only("wait");
+    assert_eq!(wait.status, Status::error(""));
+    assert_eq!(text(&wait, "sevenhops.kind").as_deref(), Some("other"));
+    assert_eq!(text(&wait, "sevenhops.hop"), None);
+    assert_eq!(
+        text(&wait, "sevenhops.effect"),
+        None,
+        "nobody knows it of a part"
+    );
+}
