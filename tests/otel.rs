@@ -33,6 +33,7 @@ mod tree;
 mod by_tracing {
     pub(crate) const DIRECT: bool = false;
     mod context;
+    mod edges;
     mod operations;
     mod propagation;
     mod spans;
@@ -45,6 +46,7 @@ mod by_tracing {
 mod direct {
     pub(crate) const DIRECT: bool = true;
     mod context;
+    mod edges;
     mod operations;
     mod propagation;
     mod spans;

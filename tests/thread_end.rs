@@ -2,19 +2,23 @@
 
 #[cfg(test)]
 mod tests {
+    use std::any::Any;
     use std::cell::RefCell;
     use std::convert::Infallible;
+    use std::future::{Future, poll_fn};
     use std::sync::Arc;
+    use std::task::Poll;
     use std::thread;
     use std::time::Duration;
 
     use bytes::Bytes;
     use http::{Request, Response};
     use http_body_util::Full;
+    use opentelemetry::Context;
     use opentelemetry::trace::TracerProvider;
     use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
-    use sevenhops::StandardLayer;
     use sevenhops::telemetry::otel::Spans;
+    use sevenhops::{Operation, StandardLayer};
     use tokio::runtime::{Builder, Runtime};
     use tokio::sync::Notify;
     use tower::{Layer, ServiceExt, service_fn};
@@ -48,6 +52,37 @@ mod tests {
         RUNTIME.with_borrow_mut(|runtime| *runtime = Some(here));
     }
 
+    thread_local! {
+        static WORK: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
+    }
+
+    /// Begins an operation here, and lets it go with the thread-locals of a thread that had none of it.
+    fn leave_work_with_another_thread(direct: bool) {
+        let here = Builder::new_current_thread().enable_all().build().unwrap();
+        let mut work = Box::pin(async move {
+            let mut operation = Operation::new("payments", Duration::from_secs(10)).unwrap();
+            if direct {
+                operation = operation.spans(&Spans::global());
+            }
+            let pending = operation.run(async |_| {
+                std::future::pending::<()>().await;
+                Ok(())
+            });
+            pending.await
+        });
+        here.block_on(poll_fn(|cx| {
+            assert!(work.as_mut().poll(cx).is_pending());
+            Poll::Ready(())
+        }));
+        let thread = thread::spawn(move || {
+            // Made before OpenTelemetry's own, its place is the last to go.
+            WORK.with_borrow(|work| assert!(work.is_none()));
+            drop(Context::current());
+            WORK.set(Some(Box::new(work)));
+        });
+        thread.join().unwrap();
+    }
+
     #[test]
     fn call_that_ends_with_its_thread_is_told_and_harms_nobody() {
         let exporter = InMemorySpanExporter::default();
@@ -70,6 +105,12 @@ mod tests {
             let spans = exporter.get_finished_spans().unwrap();
             let names: Vec<_> = spans.iter().map(|span| &span.name[..]).collect();
             assert_eq!(names, ["wait", "GET", "GET"]);
+            exporter.reset();
+        }
+        for direct in [false, true] {
+            leave_work_with_another_thread(direct);
+            let spans = exporter.get_finished_spans().unwrap();
+            assert_eq!(spans.len(), 3, "wait, attempt, operation");
             exporter.reset();
         }
     }

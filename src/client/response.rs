@@ -204,7 +204,7 @@ impl Response {
         let call = timeline.as_ref().map(|Timeline(call)| call);
         let _hold = call.and_then(Call::hold);
         let bytes = self.bytes().await?;
-        let span = call.map_or_else(Span::none, |call| decode_span(&call.span()));
+        let span = call.map_or_else(Span::none, decode_span);
         span.in_scope(|| decode::json(&bytes)).map_err(|cause| {
             let malformed = Diagnosis::new(Hop::Decode, Kind::Malformed, Effect::Done);
             let error = failed(malformed, &timeline);

@@ -40,6 +40,9 @@ struct Open {
     // What is known of the answer is recorded at the end, in one go.
     answered: Option<(StatusCode, http::Version)>,
     peer: Option<SocketAddr>,
+    failure: Option<Diagnosis>,
+    /// When a stage was last entered or left.
+    latest: Instant,
 }
 
 impl AttemptSpans {
@@ -76,7 +79,7 @@ impl AttemptSpans {
             "sevenhops.effect" = Empty,
             "error.type" = Empty,
         );
-        Self::listening(call, span)
+        Self::listening(call, span, now)
     }
 
     /// Opens the span of an attempt of an operation below the current span; `resend` counts repeats.
@@ -93,10 +96,10 @@ impl AttemptSpans {
             "sevenhops.effect" = Empty,
             "error.type" = Empty,
         );
-        Self::listening(call, span)
+        Self::listening(call, span, now)
     }
 
-    fn listening(call: &Call, span: Span) -> Self {
+    fn listening(call: &Call, span: Span, now: Instant) -> Self {
         if span.is_disabled() {
             return Self(None);
         }
@@ -108,6 +111,8 @@ impl AttemptSpans {
                 set_up: None,
                 answered: None,
                 peer: None,
+                failure: None,
+                latest: now,
             })),
             propagator: None,
         })))
@@ -144,13 +149,16 @@ impl AttemptSpans {
         let before = self.with(|open| {
             let ties = link.take().and_then(|link| open.set_up.replace(link));
             let stage = &mut open.stages[stage as usize];
+            open.latest = open.latest.max(at);
             (std::mem::replace(stage, opened.take()), ties)
         });
         if let Some((Some(before), _)) = before {
             before.close(at, None);
         }
-        // If it ended just now, this one closes before its parent, too.
-        drop(opened);
+        // It ended just now.
+        if let Some(late) = opened {
+            late.close(at, None);
+        }
     }
 
     /// Says more of a stage that is open.
@@ -202,19 +210,22 @@ impl AttemptSpans {
 
     /// A stage was left; with a kind, it failed.
     pub(crate) fn close(&self, stage: Stage, at: Instant, failed: Option<Kind>) {
-        let closed = self.with(|open| open.stages[stage as usize].take());
+        let closed = self.with(|open| {
+            open.latest = open.latest.max(at);
+            open.stages[stage as usize].take()
+        });
         if let Some(closed) = closed.flatten() {
             closed.close(at, failed);
         }
     }
 
-    /// The attempt failed: marks it, and the stage that is open for the hop.
+    /// The attempt failed: marks the stage that is open for the hop now, and the attempt when it ends.
     pub(crate) fn fail(&self, diagnosis: &Diagnosis) {
-        mark(&self.attempt(), diagnosis);
-        let Some(stage) = diagnosis.hop.and_then(Stage::of) else {
-            return;
+        let failing = |open: &mut Open| {
+            open.failure = Some(*diagnosis);
+            let stage = diagnosis.hop.and_then(Stage::of)?;
+            open.stages[stage as usize].as_mut()?.fail(*diagnosis)
         };
-        let failing = |open: &mut Open| open.stages[stage as usize].as_mut()?.fail(*diagnosis);
         if let Some(span) = self.with(failing).flatten() {
             mark(&span, diagnosis);
         }
@@ -268,8 +279,11 @@ impl AttemptSpans {
             set_up: _,
             answered,
             peer,
+            failure,
+            latest,
         } = ended;
-        // No span outlives the one that it is part of.
+        // No span outlives the one that it is part of, also where the connection's task was a little later.
+        let at = at.max(latest);
         for stage in stages.into_iter().flatten() {
             stage.close(at, None);
         }
@@ -283,6 +297,9 @@ impl AttemptSpans {
             "network.peer.port" = peer.map(|peer| i64::from(peer.port())),
             "network.protocol.version" = answered.map(|(_, version)| shown::version(version)),
         );
+        if let Some(diagnosis) = &failure {
+            mark(&attempt, diagnosis);
+        }
         attempt.end(at);
     }
 

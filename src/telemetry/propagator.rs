@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 #[cfg(feature = "otel")]
+use opentelemetry::trace::SpanContext;
+#[cfg(feature = "otel")]
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::span::Span;
@@ -37,7 +39,8 @@ use super::span::Span;
 /// ```
 pub trait Propagator: fmt::Debug + Send + Sync + 'static {
     /// Writes the context of an attempt's span into the headers that it sends, in place of what
-    /// stands there. The span is disabled where nobody listens.
+    /// stands there. The span is disabled where nobody listens, and where spans are made straight in
+    /// OpenTelemetry: then the attempt's is the current one there.
     fn inject(&self, span: &tracing::Span, headers: &mut HeaderMap);
 
     /// What ties a span to this one later, when this one may be over: an attempt to the set-up of the
@@ -56,7 +59,7 @@ pub struct Link(To);
 enum To {
     Tracing(Arc<Tie>),
     #[cfg(feature = "otel")]
-    Direct(opentelemetry::trace::SpanContext),
+    Direct(SpanContext),
 }
 
 type Tie = dyn Fn(&tracing::Span) + Send + Sync;
@@ -73,8 +76,14 @@ impl Link {
         match span {
             Span::Tracing(span) => by.and_then(|propagator| propagator.link(span)),
             #[cfg(feature = "otel")]
-            Span::Direct(span) => Some(Self(To::Direct(span.address()))),
+            Span::Direct(span) => Self::to_context(span.address()),
         }
+    }
+
+    /// What leads to the span of such a context, if there is one.
+    #[cfg(feature = "otel")]
+    pub(super) fn to_context(context: SpanContext) -> Option<Self> {
+        context.is_valid().then(|| Self(To::Direct(context)))
     }
 
     /// Ties a span to the one that this link leads to.

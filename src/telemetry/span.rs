@@ -73,9 +73,9 @@ impl Span {
                 _attached: Some(span.attach()),
             },
         };
-        if !self.is_disabled() {
+        if !self.is_disabled() && STATE.get() == State::Unknown {
             // Made after the thread-locals that are needed for this, and so destroyed before them.
-            let _ = THREAD.try_with(|_| ());
+            let _ = THREAD.try_with(|_| STATE.set(State::Alive));
         }
         entered
     }
@@ -120,9 +120,9 @@ impl Span {
         }
     }
 
-    /// Enters it, unless the thread ends.
+    /// Enters it, unless the thread may be ending: then it would panic.
     fn enter_if_possible(&self) -> Option<Entered<'_>> {
-        (!self.is_disabled() && !GONE.get()).then(|| self.enter())
+        (!self.is_disabled() && is_alive()).then(|| self.enter())
     }
 }
 
@@ -163,16 +163,31 @@ impl<F: Future> Future for Within<F> {
     }
 }
 
+/// What is known of this thread.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No span of ours was entered on it, so that it cannot be told whether it ends.
+    Unknown,
+    Alive,
+    /// Its thread-locals go.
+    Gone,
+}
+
+/// Whether the thread-locals that an entered span needs are there for sure.
+pub(super) fn is_alive() -> bool {
+    STATE.get() == State::Alive
+}
+
 /// Says when its thread's thread-locals go.
 struct Thread;
 
 impl Drop for Thread {
     fn drop(&mut self) {
-        GONE.set(true);
+        STATE.set(State::Gone);
     }
 }
 
 thread_local! {
-    static GONE: Cell<bool> = const { Cell::new(false) };
+    static STATE: Cell<State> = const { Cell::new(State::Unknown) };
     static THREAD: Thread = const { Thread };
 }

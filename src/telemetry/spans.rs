@@ -105,9 +105,14 @@ pub(crate) fn invalid(encode: &Span) {
 
 /// Making sense of a body.
 #[cfg(feature = "client")]
-pub(crate) fn decode_span(call: &Span) -> Span {
+pub(crate) fn decode_span(call: &Call) -> Span {
+    let call = call.span();
+    if call.is_disabled() {
+        // It is over: nothing is part of it any more.
+        return Span::none();
+    }
     open!(
-        below: call,
+        below: &call,
         clock::now(),
         "decode",
         "sevenhops.hop" = Empty,

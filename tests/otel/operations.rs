@@ -1,11 +1,13 @@
 use std::time::Duration;
 
 use opentelemetry::trace::Status;
-use sevenhops::Operation;
-use sevenhops::sdk::operation::Failed;
+use sevenhops::sdk::operation::{Attempt, Failed};
 use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::{Operation, StandardLayer};
+use tower::{Layer, ServiceExt};
 
 use super::told::{Heard, Told, text};
+use crate::mock::{Mock, status};
 use crate::net::{Net, url};
 
 #[tokio::test]
@@ -60,4 +62,23 @@ async fn failure_of_which_nobody_knows_the_hop_is_marked_without_one() {
         None,
         "nobody knows it of a part"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_in_a_later_attempt_lies_within_that_attempt() {
+    let told = Told::listen();
+    let operation = Operation::new("payments", Duration::from_secs(60)).unwrap();
+    let operation = operation.heard();
+    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let service = layer.layer(Mock::new([status(200)]));
+    let work = operation.run(async |attempt: Attempt| {
+        if attempt.number() == 1 {
+            return Err(Failed::unsent("refused"));
+        }
+        let get = http::Request::get("https://api.test/v1").body(http_body_util::Full::default());
+        drop(service.clone().oneshot(get.unwrap()).await.unwrap());
+        Ok(())
+    });
+    work.await.unwrap();
+    assert!(told.tree().contains(&"    GET".to_owned()));
 }

@@ -17,7 +17,7 @@ use sevenhops::testing::{Answer, FaultServer, Gate, Script, Seen};
 use super::told::{Heard, Told};
 use crate::net::{Net, url};
 
-fn client(net: &Net) -> Client {
+pub(crate) fn client(net: &Net) -> Client {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         global::set_text_map_propagator(TextMapCompositePropagator::new(vec![

@@ -5,11 +5,11 @@
     reason = "no test needs all of it"
 )]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use opentelemetry::trace::{SpanId, TracerProvider};
+use opentelemetry::trace::{SpanId, TracerProvider, get_active_span};
 use opentelemetry::{Context, KeyValue, Value, global};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
@@ -28,6 +28,8 @@ pub(crate) struct Told {
 struct Keeper;
 
 thread_local! {
+    /// Whether the end of a span is told to the current one.
+    pub(crate) static TOUCHES: Cell<bool> = const { Cell::new(false) };
     static KEPT: RefCell<Vec<SpanData>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -35,6 +37,9 @@ impl SpanProcessor for Keeper {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
+        if TOUCHES.get() {
+            get_active_span(|current| current.add_event("another is over", Vec::new()));
+        }
         KEPT.with_borrow_mut(|kept| kept.push(span));
     }
 

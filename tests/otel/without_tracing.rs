@@ -6,13 +6,14 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceContextExt, TracerProvider};
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use sevenhops::limit::Limits;
+use sevenhops::telemetry::otel::TraceContext;
 use sevenhops::testing::{Answer, FaultServer};
-use sevenhops::{AttemptLayer, CallLayer, Operation, StandardLayer};
+use sevenhops::{AttemptLayer, CallLayer, Operation, StandardLayer, Transport};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::instrument::Instrument;
 use tracing::span::{Attributes, Id};
@@ -152,4 +153,37 @@ async fn attempt_in_a_task_of_its_own_hangs_below_its_call() {
     }));
     drop(service.oneshot(get()).await.unwrap());
     assert_eq!(told.tree(), ["GET", "  GET", "    wait", "    receive"]);
+}
+
+#[tokio::test]
+async fn set_up_in_tracing_is_linked_to_from_without() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let resolver = net.dns.resolver_builder().build().unwrap();
+    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    let transport = Transport::builder(limits)
+        .resolver(resolver)
+        .build()
+        .unwrap();
+    let standard = || {
+        let standard = StandardLayer::new(Duration::from_secs(10)).unwrap();
+        standard.propagator(TraceContext)
+    };
+    let ask = async |layer: StandardLayer| {
+        let get = Request::get(url(&server, "http")).body(Full::<Bytes>::default());
+        let answer = layer.layer(transport.clone()).oneshot(get.unwrap()).await;
+        answer.unwrap().into_body().collect().await.unwrap();
+    };
+    ask(standard()).await;
+    let set_up = told.only("connect").span_context;
+    // A connection is back in the pool a moment after its answer: one of these finds it there.
+    while server.connections() == server.requests().len() {
+        ask(standard().heard()).await;
+    }
+    let mut links = told
+        .named("GET")
+        .into_iter()
+        .flat_map(|span| span.links.links);
+    assert!(links.any(|link| link.span_context == set_up));
 }

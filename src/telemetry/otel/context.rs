@@ -32,10 +32,7 @@ impl Propagator for TraceContext {
     }
 
     fn link(&self, span: &Span) -> Option<Link> {
-        let context = span.context().span().span_context().clone();
-        context
-            .is_valid()
-            .then(|| Link::new(move |span| span.add_link(context.clone())))
+        Link::to_context(span.context().span().span_context().clone())
     }
 }
 

@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use opentelemetry::global::{self, BoxedTracer};
-use opentelemetry::trace::{Span as _, SpanBuilder, SpanContext, TraceContextExt, Tracer};
+use opentelemetry::trace::{Span as _, SpanBuilder, SpanContext, SpanId, TraceContextExt, Tracer};
 use opentelemetry::{Context, ContextGuard};
 use tokio::time::Instant;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::told::{Saying, Told};
 use crate::clock;
+use crate::telemetry::span::is_alive;
 
 /// Spans of calls straight in OpenTelemetry, for whoever pays by the microsecond: those of a pooled call take
 /// less than half of what they take by way of `tracing` and its OpenTelemetry layer.
@@ -22,7 +23,9 @@ use crate::clock;
 /// they hang below is the current span of OpenTelemetry, or the current one of `tracing` where its layer
 /// exports that; and what is made below them through either finds them in turn, unless that layer was
 /// told not to activate contexts. An attempt on a pooled connection is linked to its set-up without
-/// another word; trace headers take a [`Propagator`](crate::telemetry::Propagator), here too.
+/// another word; trace headers take a [`Propagator`](crate::telemetry::Propagator), here too: one that goes by the
+/// current context, as [`TraceContext`](super::TraceContext) does, since it is handed no span of `tracing`. What
+/// an attempt spawns takes the context along by OpenTelemetry's `with_current_context`.
 ///
 /// `tracing` is told nothing of a call whose spans are made here: a log line within it does not say so.
 ///
@@ -54,8 +57,16 @@ impl Spans {
 
     /// Opens a span below what is current.
     pub(crate) fn open(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Direct {
-        let below = current().unwrap_or_else(Context::current);
-        Direct::open((&self.0, Clocks::read()), &below, at, (name, told))
+        let mut below = current().unwrap_or_else(Context::current);
+        // A call inside an operation, or inside another call, goes by the clocks of what it lies in.
+        let around = below
+            .get::<Clocks>()
+            .filter(|_| below.span().is_recording());
+        let clocks = around.copied().unwrap_or_else(Clocks::read);
+        if around.is_none() {
+            below = below.with_value(clocks);
+        }
+        Direct::open((&self.0, clocks), &below, at, (name, told))
     }
 }
 
@@ -73,10 +84,8 @@ fn current() -> Option<Context> {
         return Some(here);
     }
     let above = tracing::Span::current().context();
-    let above = above.span().span_context().clone();
-    above
-        .is_valid()
-        .then(|| here.with_remote_span_context(above))
+    let is_span = above.span().span_context().is_valid();
+    is_span.then_some(above)
 }
 
 /// The clock of calls and that of the wall, read together: the spans of a call are as long as its timeline says.
@@ -122,6 +131,7 @@ struct Live {
     tracer: Arc<BoxedTracer>,
     clocks: Clocks,
     context: Context,
+    above: SpanId,
     /// Whether anybody wants to know what is said of it.
     is_recording: bool,
     is_over: AtomicBool,
@@ -140,6 +150,7 @@ impl Direct {
             tracer: Arc::clone(tracer),
             clocks,
             is_recording: span.is_recording(),
+            above: below.span().span_context().span_id(),
             context: below.with_span(span),
             is_over: AtomicBool::new(false),
         }))
@@ -151,10 +162,12 @@ impl Direct {
         Self::open((&live.tracer, live.clocks), &live.context, at, (name, told))
     }
 
-    /// Opens a span below what is current, which lies below this one; where nothing is current, below this one.
+    /// Opens a span below what is current, if that lies below this one: where nothing is current, or only what
+    /// was when this one was opened, it is below this one.
     pub(crate) fn within(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Self {
         let live = &*self.0;
-        match current() {
+        let lies_above = |current: &Context| current.span().span_context().span_id() == live.above;
+        match current().filter(|current| !lies_above(current)) {
             Some(current) => Self::open((&live.tracer, live.clocks), &current, at, (name, told)),
             None => self.child(at, name, told),
         }
@@ -166,7 +179,7 @@ impl Direct {
         if live.is_recording {
             let builder = SpanBuilder::from_name(name).with_start_time(live.clocks.wall(begun));
             let mut span = live.tracer.build_with_context(builder, &live.context);
-            span.end_with_timestamp(live.clocks.wall(over));
+            span.end_with_timestamp(live.clocks.wall(over.max(begun)));
         }
     }
 
@@ -208,10 +221,15 @@ impl Direct {
 
 impl Live {
     fn end(&self, at: Instant) {
-        if !self.is_over.swap(true, Ordering::Relaxed) {
-            let span = self.context.span();
-            span.end_with_timestamp(self.clocks.wall(at));
+        if self.is_over.swap(true, Ordering::Relaxed) {
+            return;
         }
+        let span = self.context.span();
+        let id = span.span_context().span_id();
+        // Whoever is told of the end may turn to the span that is current: not to one that is locked for that.
+        let is_current = || Context::map_current(|cx| cx.span().span_context().span_id() == id);
+        let _outside = (is_alive() && is_current()).then(|| Context::new().attach());
+        span.end_with_timestamp(self.clocks.wall(at));
     }
 }
 

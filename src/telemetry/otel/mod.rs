@@ -1,5 +1,5 @@
-//! OpenTelemetry (feature `otel`): metrics, W3C propagation, links. Any SDK will do: what is used is the
-//! API, and the providers that the application installed.
+//! OpenTelemetry (feature `otel`): metrics, W3C propagation, links, spans without `tracing`. Any SDK will do: what
+//! is used is the API, and the providers that the application installed.
 //!
 //! # Example
 //!

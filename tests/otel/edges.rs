@@ -1,0 +1,138 @@
+//! Where spans, threads and contexts of several makes meet.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use opentelemetry::baggage::BaggageExt;
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
+use opentelemetry::trace::{SpanKind, TracerProvider};
+use opentelemetry::{Context, KeyValue};
+use sevenhops::limit::{self, Limits};
+use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::{AttemptLayer, CallLayer, StandardLayer};
+use tower::{Layer, ServiceExt, service_fn};
+use tracing::info_span;
+use tracing::instrument::Instrument;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::layer::SubscriberExt;
+
+use super::propagation::client;
+use super::told::{Heard, PROVIDER, TOUCHES, Told};
+use crate::mock::{Mock, status};
+use crate::net::{Net, url};
+
+fn get() -> Request<Full<Bytes>> {
+    let get = Request::get("https://api.test/v1").body(Full::default());
+    get.unwrap()
+}
+
+#[tokio::test]
+async fn attempt_that_is_spawned_in_the_callers_span_is_part_of_its_call() {
+    let told = Told::listen();
+    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    let attempt = AttemptLayer::new(limits).layer(Mock::new([status(200)]));
+    let call = CallLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let service = call.layer(service_fn(move |request: Request<Full<Bytes>>| {
+        let attempt = attempt.clone().oneshot(request);
+        let task = tokio::spawn(attempt.in_current_span());
+        async { task.await.unwrap() }
+    }));
+    let mine = info_span!("mine");
+    let answer = service.oneshot(get()).instrument(mine).await.unwrap();
+    answer.into_body().collect().await.unwrap();
+    let mut calls = told.named("GET");
+    calls.retain(|span| span.span_kind == SpanKind::Internal);
+    let mut attempts = told.named("GET");
+    attempts.retain(|span| span.span_kind == SpanKind::Client);
+    let mine = told.only("mine").span_context.span_id();
+    assert_eq!(calls[0].parent_span_id, mine);
+    assert_eq!(attempts[0].parent_span_id, calls[0].span_context.span_id());
+}
+
+#[tokio::test]
+async fn set_up_that_nobody_was_to_hear_of_is_linked_to_by_nobody() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let client = client(&net);
+    let ask = || client.get(url(&server, "http")).fetch_bytes();
+    {
+        let _quiet = Context::enter_telemetry_suppressed_scope();
+        ask().await.unwrap();
+    }
+    // A connection is back in the pool a moment after its answer: one of these finds it there.
+    while server.connections() == server.requests().len() {
+        ask().await.unwrap();
+    }
+    for span in told.spans() {
+        for link in span.links.iter() {
+            assert!(link.span_context.is_valid(), "{}", span.name);
+        }
+    }
+}
+
+#[tokio::test]
+async fn baggage_of_a_span_whose_layer_keeps_it_for_itself_goes_along() {
+    let _told = Told::listen();
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(PROVIDER.tracer("test"))
+        .with_context_activation(false);
+    let _listening = crate::listen::listen(tracing_subscriber::registry().with(layer));
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let (trace, span) = (TraceId::from(7), SpanId::from(7));
+    let above = SpanContext::new(trace, span, TraceFlags::SAMPLED, true, TraceState::NONE);
+    let incoming = Context::new()
+        .with_remote_span_context(above)
+        .with_baggage([KeyValue::new("tenant", "7")]);
+    let mine = info_span!("mine");
+    mine.set_parent(incoming).unwrap();
+    let sent = client(&net).get(url(&server, "http")).send();
+    sent.instrument(mine).await.unwrap();
+    let seen = &server.requests()[0];
+    assert_eq!(seen.headers["baggage"], "tenant=7");
+}
+
+#[tokio::test]
+async fn status_that_fails_and_a_body_that_breaks_off_are_one_failure_of_the_attempt() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let short = Answer::new(StatusCode::BAD_REQUEST).header("content-length", "10");
+    server.default_reply(short);
+    let impatient = limit::Settings::new().body_idle(Duration::from_millis(100));
+    let client = net.builder().heard().limits(impatient).build().unwrap();
+    let answer = client.get(url(&server, "http")).send().await.unwrap();
+    answer.bytes().await.unwrap_err();
+    let tree = told.tree();
+    assert_eq!(tree[1], "  GET ✗ connection_read_timeout", "the last one");
+}
+
+#[tokio::test]
+async fn processor_that_turns_to_the_current_span_keeps_nobody_waiting() {
+    let told = Told::listen();
+    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let service = layer.layer(service_fn(async |_: Request<Full<Bytes>>| {
+        Err::<Response<Full<Bytes>>, _>(std::io::Error::other("what is that?"))
+    }));
+    TOUCHES.set(true);
+    let answer = service.oneshot(get()).await;
+    TOUCHES.set(false);
+    answer.unwrap_err();
+    assert_eq!(told.tree().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_decoded_after_the_end_of_its_call_is_no_part_of_a_trace() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    server.default_reply(Answer::json("[1]"));
+    let client = net.builder().heard().build().unwrap();
+    let mut answer = client.get(url(&server, "http")).send().await.unwrap();
+    while answer.chunk().await.unwrap().is_some() {}
+    answer.json::<u8>().await.unwrap_err();
+    assert!(told.named("decode").is_empty());
+}
