@@ -9,7 +9,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 #[cfg(feature = "otel")]
-use super::otel::{Direct, Spans};
+use super::otel::{Attached, Direct, Spans};
 
 /// By which a subscriber's filter finds what is ours: `sevenhops=info`.
 pub(super) const TARGET: &str = "sevenhops";
@@ -130,7 +130,7 @@ impl Span {
 pub(crate) struct Entered<'s> {
     _in_tracing: Option<tracing::span::Entered<'s>>,
     #[cfg(feature = "otel")]
-    _attached: Option<opentelemetry::ContextGuard>,
+    _attached: Option<Attached>,
 }
 
 pin_project! {

@@ -1,6 +1,7 @@
 //! Spans that are made in OpenTelemetry itself, without `tracing` in between.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,15 +58,9 @@ impl Spans {
 
     /// Opens a span below what is current.
     pub(crate) fn open(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Direct {
-        let mut below = current().unwrap_or_else(Context::current);
+        let below = current().unwrap_or_else(Context::current);
         // A call inside an operation, or inside another call, goes by the clocks of what it lies in.
-        let around = below
-            .get::<Clocks>()
-            .filter(|_| below.span().is_recording());
-        let clocks = around.copied().unwrap_or_else(Clocks::read);
-        if around.is_none() {
-            below = below.with_value(clocks);
-        }
+        let clocks = AROUND.get().unwrap_or_else(Clocks::read);
         Direct::open((&self.0, clocks), &below, at, (name, told))
     }
 }
@@ -200,8 +195,11 @@ impl Direct {
     }
 
     /// Makes it current on this thread.
-    pub(crate) fn attach(&self) -> ContextGuard {
-        self.0.context.clone().attach()
+    pub(crate) fn attach(&self) -> Attached {
+        Attached {
+            before: AROUND.replace(Some(self.0.clocks)),
+            _context: self.0.context.clone().attach(),
+        }
     }
 
     pub(crate) fn end(&self, at: Instant) {
@@ -217,6 +215,22 @@ impl Direct {
     pub(crate) fn tie(&self, to: &SpanContext) {
         self.0.context.span().add_link(to.clone(), Vec::new());
     }
+}
+
+/// For as long as it is there, a span is current on this thread, and what is opened goes by its clocks.
+pub(crate) struct Attached {
+    before: Option<Clocks>,
+    _context: ContextGuard,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        AROUND.set(self.before);
+    }
+}
+
+thread_local! {
+    static AROUND: Cell<Option<Clocks>> = const { Cell::new(None) };
 }
 
 impl Live {

@@ -30,6 +30,6 @@ pub use self::context::TraceContext;
 pub use self::direct::Spans;
 pub use self::metrics::Metrics;
 
-pub(crate) use self::direct::Direct;
+pub(crate) use self::direct::{Attached, Direct};
 pub(crate) use self::gauges::Look;
 pub(crate) use self::told::Told;
