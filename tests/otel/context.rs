@@ -6,29 +6,24 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use opentelemetry::trace::{SpanId, SpanKind, get_active_span};
 use sevenhops::guard::retry;
 use sevenhops::limit::Limits;
 use sevenhops::testing::{FaultServer, Script};
-use sevenhops::{AttemptLayer, CallLayer, Operation, RetryLayer, StandardLayer, Transport};
+use sevenhops::{AttemptLayer, CallLayer, Operation, RetryLayer, Transport};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tracing::info_span;
 use tracing::instrument::{Instrument, Instrumented};
 
-use super::told::{Heard, Told};
-use crate::mock::{Mock, Step, status};
+use super::told::{Heard, Told, standard};
+use crate::mock::{Mock, Step, request, status};
 use crate::net::{Net, url};
 
 fn limits() -> Limits {
     Limits::new(Duration::from_secs(10)).unwrap()
-}
-
-fn get() -> Request<Full<Bytes>> {
-    let get = Request::get("https://api.test/v1").body(Full::default());
-    get.unwrap()
 }
 
 /// A span of the application's own around everything below.
@@ -60,7 +55,7 @@ async fn repeat_stays_below_a_span_between_the_call_and_its_attempts() {
         .layer(RetryLayer::new(retry::Settings::new()).unwrap())
         .layer(AttemptLayer::new(limits()))
         .service(Mock::new([status(503), status(200)]));
-    drop(service.oneshot(get()).await.unwrap());
+    drop(service.oneshot(request(Method::GET)).await.unwrap());
     let mine = told.only("mine").span_context.span_id();
     let mut attempts = told.named("GET");
     attempts.retain(|span| span.parent_span_id == mine);
@@ -89,12 +84,12 @@ async fn answer_is_received_within_the_call() {
     let told = Told::listen();
     let noted = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&noted);
-    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let layer = standard();
     let service = layer.layer(service_fn(async |_: Request<Full<Bytes>>| {
         let body = Notes(Some(Bytes::from_static(b"x")), Arc::clone(&notes));
         Ok::<_, std::io::Error>(Response::new(body))
     }));
-    let answer = service.oneshot(get()).await.unwrap();
+    let answer = service.oneshot(request(Method::GET)).await.unwrap();
     answer.into_body().collect().await.unwrap();
     let mut calls = told.named("GET");
     calls.retain(|span| span.span_kind == SpanKind::Internal);
@@ -113,7 +108,7 @@ async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
             let attempt = attempt.clone().call(request);
             async { tokio::spawn(attempt).await.unwrap() }
         }));
-    service.oneshot(get()).await.unwrap_err();
+    service.oneshot(request(Method::GET)).await.unwrap_err();
     let at_once = told.tree();
     assert_eq!(at_once.len(), 3, "{at_once:#?}");
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -150,13 +145,13 @@ async fn attempt_of_a_transport_that_panics_when_it_is_called_is_over() {
     let told = Told::listen();
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeper = Arc::clone(&kept);
-    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let layer = standard();
     let layer = layer.on_end(move |timeline| keeper.lock().unwrap().push(timeline.clone()));
     let service = layer.layer(service_fn(|_: Request<Full<Bytes>>| {
         let nobody: Result<Mock, _> = "?".parse::<u8>().map(|_| Mock::default());
-        nobody.unwrap().oneshot(get())
+        nobody.unwrap().oneshot(request(Method::GET))
     }));
-    let call = tokio::spawn(async { drop(service.oneshot(get()).await) });
+    let call = tokio::spawn(async { drop(service.oneshot(request(Method::GET)).await) });
     assert!(call.await.unwrap_err().is_panic());
     assert_eq!(kept.lock().unwrap().len(), 1);
     assert_eq!(told.tree(), ["GET", "  GET"]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
@@ -11,22 +11,17 @@ use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry::{Context, KeyValue};
 use sevenhops::limit::{self, Limits};
 use sevenhops::testing::{Answer, FaultServer};
-use sevenhops::{AttemptLayer, CallLayer, StandardLayer};
+use sevenhops::{AttemptLayer, CallLayer};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::info_span;
 use tracing::instrument::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::propagation::client;
-use super::told::{Heard, PROVIDER, TOUCHES, Told};
-use crate::mock::{Mock, status};
+use super::propagation::propagating;
+use super::told::{Heard, PROVIDER, TOUCHES, Told, client, standard};
+use crate::mock::{Mock, request, status};
 use crate::net::{Net, url};
-
-fn get() -> Request<Full<Bytes>> {
-    let get = Request::get("https://api.test/v1").body(Full::default());
-    get.unwrap()
-}
 
 #[tokio::test]
 async fn attempt_that_is_spawned_in_the_callers_span_is_part_of_its_call() {
@@ -40,7 +35,11 @@ async fn attempt_that_is_spawned_in_the_callers_span_is_part_of_its_call() {
         async { task.await.unwrap() }
     }));
     let mine = info_span!("mine");
-    let answer = service.oneshot(get()).instrument(mine).await.unwrap();
+    let answer = service
+        .oneshot(request(Method::GET))
+        .instrument(mine)
+        .await
+        .unwrap();
     answer.into_body().collect().await.unwrap();
     let mut calls = told.named("GET");
     calls.retain(|span| span.span_kind == SpanKind::Internal);
@@ -56,7 +55,7 @@ async fn set_up_that_nobody_was_to_hear_of_is_linked_to_by_nobody() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    let client = client(&net);
+    let client = propagating(&net);
     let ask = || client.get(url(&server, "http")).fetch_bytes();
     {
         let _quiet = Context::enter_telemetry_suppressed_scope();
@@ -89,7 +88,7 @@ async fn baggage_of_a_span_whose_layer_keeps_it_for_itself_goes_along() {
         .with_baggage([KeyValue::new("tenant", "7")]);
     let mine = info_span!("mine");
     mine.set_parent(incoming).unwrap();
-    let sent = client(&net).get(url(&server, "http")).send();
+    let sent = propagating(&net).get(url(&server, "http")).send();
     sent.instrument(mine).await.unwrap();
     let seen = &server.requests()[0];
     assert_eq!(seen.headers["baggage"], "tenant=7");
@@ -113,12 +112,12 @@ async fn status_that_fails_and_a_body_that_breaks_off_are_one_failure_of_the_att
 #[tokio::test]
 async fn processor_that_turns_to_the_current_span_keeps_nobody_waiting() {
     let told = Told::listen();
-    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let layer = standard();
     let service = layer.layer(service_fn(async |_: Request<Full<Bytes>>| {
         Err::<Response<Full<Bytes>>, _>(std::io::Error::other("what is that?"))
     }));
     TOUCHES.set(true);
-    let answer = service.oneshot(get()).await;
+    let answer = service.oneshot(request(Method::GET)).await;
     TOUCHES.set(false);
     answer.unwrap_err();
     assert_eq!(told.tree().len(), 2);
@@ -130,7 +129,7 @@ async fn what_is_decoded_after_the_end_of_its_call_is_no_part_of_a_trace() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(Answer::json("[1]"));
-    let client = net.builder().heard().build().unwrap();
+    let client = client(&net);
     let mut answer = client.get(url(&server, "http")).send().await.unwrap();
     while answer.chunk().await.unwrap().is_some() {}
     answer.json::<u8>().await.unwrap_err();

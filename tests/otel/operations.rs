@@ -1,13 +1,14 @@
 use std::time::Duration;
 
+use http::Method;
 use opentelemetry::trace::Status;
+use sevenhops::Operation;
 use sevenhops::sdk::operation::{Attempt, Failed};
 use sevenhops::testing::{Answer, FaultServer};
-use sevenhops::{Operation, StandardLayer};
 use tower::{Layer, ServiceExt};
 
-use super::told::{Heard, Told, text};
-use crate::mock::{Mock, status};
+use super::told::{Heard, Told, client, standard, text};
+use crate::mock::{Mock, request, status};
 use crate::net::{Net, url};
 
 #[tokio::test]
@@ -16,7 +17,7 @@ async fn operation_holds_its_attempts_and_the_calls_inside_them() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(Answer::json("[1]"));
-    let client = net.builder().heard().build().unwrap();
+    let client = client(&net);
     let operation = Operation::new("payments", Duration::from_secs(10))
         .unwrap()
         .heard();
@@ -69,14 +70,13 @@ async fn call_in_a_later_attempt_lies_within_that_attempt() {
     let told = Told::listen();
     let operation = Operation::new("payments", Duration::from_secs(60)).unwrap();
     let operation = operation.heard();
-    let layer = StandardLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let layer = standard();
     let service = layer.layer(Mock::new([status(200)]));
     let work = operation.run(async |attempt: Attempt| {
         if attempt.number() == 1 {
             return Err(Failed::unsent("refused"));
         }
-        let get = http::Request::get("https://api.test/v1").body(http_body_util::Full::default());
-        drop(service.clone().oneshot(get.unwrap()).await.unwrap());
+        drop(service.clone().oneshot(request(Method::GET)).await.unwrap());
         Ok(())
     });
     work.await.unwrap();

@@ -17,7 +17,7 @@ use sevenhops::testing::{Answer, FaultServer, Gate, Script, Seen};
 use super::told::{Heard, Told};
 use crate::net::{Net, url};
 
-pub(crate) fn client(net: &Net) -> Client {
+pub(crate) fn propagating(net: &Net) -> Client {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         global::set_text_map_propagator(TextMapCompositePropagator::new(vec![
@@ -58,7 +58,7 @@ async fn server_hears_of_the_attempt_that_reached_it() {
     let unavailable = Answer::new(StatusCode::SERVICE_UNAVAILABLE);
     server.on_request([unavailable.into()]);
     let stale = "00-11111111111111111111111111111111-2222222222222222-01";
-    let get = client(&net).get(url(&server, "http"));
+    let get = propagating(&net).get(url(&server, "http"));
     get.header("traceparent", stale).send().await.unwrap();
     let heard = server.requests();
     let heard = heard
@@ -83,7 +83,11 @@ async fn where_nobody_listens_the_callers_own_context_goes_along() {
         .with_baggage([KeyValue::new("tenant", "7")]);
     let trace = context.span().span_context().trace_id().to_string();
     let _attached = context.attach();
-    client(&net).get(url(&server, "http")).send().await.unwrap();
+    propagating(&net)
+        .get(url(&server, "http"))
+        .send()
+        .await
+        .unwrap();
     let seen = &server.requests()[0];
     assert!(header(seen, "traceparent").unwrap().contains(&trace));
     assert_eq!(header(seen, "baggage").as_deref(), Some("tenant=7"));
@@ -103,7 +107,11 @@ async fn trace_that_is_not_sampled_goes_along_and_is_not_exported() {
     );
     let context = Context::new().with_remote_span_context(above);
     let _attached = context.attach();
-    client(&net).get(url(&server, "http")).send().await.unwrap();
+    propagating(&net)
+        .get(url(&server, "http"))
+        .send()
+        .await
+        .unwrap();
     assert!(told.spans().is_empty());
     let sent = header(&server.requests()[0], "traceparent").unwrap();
     let [_, trace, parent, flags] =
@@ -123,7 +131,11 @@ async fn baggage_stays_at_home() {
     let _told = Told::listen();
     let baggage = Context::new().with_baggage([KeyValue::new("user", "canary")]);
     let _attached = baggage.attach();
-    client(&net).get(url(&home, "http")).send().await.unwrap();
+    propagating(&net)
+        .get(url(&home, "http"))
+        .send()
+        .await
+        .unwrap();
     for seen in home.requests() {
         assert!(header(&seen, "traceparent").is_some());
     }
@@ -137,7 +149,7 @@ async fn attempt_on_a_pooled_connection_is_linked_to_its_set_up() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    let client = client(&net);
+    let client = propagating(&net);
     // A connection is back in the pool a moment after its answer: one of these finds it there.
     for _ in 0..50 {
         client
@@ -178,7 +190,7 @@ async fn set_up_that_somebody_else_gets_to_use_is_linked_and_not_claimed() {
     let identity = net.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
     server.on_request([Answer::json("1").hold(&slow).into()]);
-    let client = client(&net);
+    let client = propagating(&net);
     let url = url(&server, "https");
     let first = tokio::spawn(client.get(&url).fetch_bytes());
     server.wait_until(|stats| stats.requests == 1).await;

@@ -1,6 +1,4 @@
-use std::time::Duration;
-
-use http::StatusCode;
+use http::{Method, StatusCode};
 use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, Status, get_active_span};
 use sevenhops::RetryLayer;
@@ -10,8 +8,8 @@ use sevenhops::testing::{Answer, ClosedPort, FaultServer, Gate, Reply, Script};
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tracing::Instrument;
 
-use super::told::{Heard, Told, attribute, text, value};
-use crate::mock::{Mock, Step, status, with};
+use super::told::{Heard, Told, attribute, client, standard, text, value};
+use crate::mock::{Mock, Step, request, status, with};
 use crate::net::{Net, url};
 
 fn error() -> Status {
@@ -23,11 +21,7 @@ async fn good_call(net: &Net) -> FaultServer {
     let identity = net.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
     server.default_reply(Answer::json("[1]"));
-    let numbers: Vec<u8> = net
-        .builder()
-        .heard()
-        .build()
-        .unwrap()
+    let numbers: Vec<u8> = client(net)
         .post(url(&server, "https"))
         .route("/v1/charges")
         .json(&[1])
@@ -106,14 +100,7 @@ async fn name_that_does_not_exist_fails_at_dns_all_the_way_up() {
     let told = Told::listen();
     let net = Net::new().await;
     net.dns.set("gone.test", Script::NxDomain);
-    let sent = net
-        .builder()
-        .heard()
-        .build()
-        .unwrap()
-        .get("http://gone.test/")
-        .send()
-        .await;
+    let sent = client(&net).get("http://gone.test/").send().await;
     assert!(sent.is_err());
     assert_eq!(
         told.tree(),
@@ -136,13 +123,7 @@ async fn body_that_is_not_the_promised_json_fails_at_decode_within_its_call() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(Answer::json("{"));
-    let get = net
-        .builder()
-        .heard()
-        .build()
-        .unwrap()
-        .get(url(&server, "http"))
-        .fetch_json::<u8>();
+    let get = client(&net).get(url(&server, "http")).fetch_json::<u8>();
     assert!(get.await.is_err());
     let tree = told.tree();
     assert_eq!(tree[0], "GET ✗ http_response_content_coding");
@@ -157,11 +138,12 @@ async fn body_that_is_not_the_promised_json_fails_at_decode_within_its_call() {
 async fn repeats_are_counted_and_their_waits_are_events_of_the_call() {
     let told = Told::listen();
     let mock = Mock::new([with(503, "retry-after", "1"), Step::Hang, status(200)]);
-    let layer = sevenhops::StandardLayer::new(Duration::from_secs(10))
-        .unwrap()
-        .heard();
-    let get = http::Request::get("https://api.test/v1").body(http_body_util::Full::default());
-    let answer = layer.layer(mock).oneshot(get.unwrap()).await.unwrap();
+    let layer = standard();
+    let answer = layer
+        .layer(mock)
+        .oneshot(request(Method::GET))
+        .await
+        .unwrap();
     drop(answer);
     assert_eq!(
         told.tree(),
@@ -240,7 +222,7 @@ async fn call_that_its_caller_drops_is_over_and_no_error() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(Reply::Silent);
-    let client = net.builder().heard().build().unwrap();
+    let client = client(&net);
     tokio::select! {
         _ = client.get(url(&server, "http")).send() => panic!("nobody answers"),
         _ = server.wait_until(|stats| stats.requests == 1) => {}
@@ -268,15 +250,7 @@ async fn body_that_its_caller_drops_ends_receive_attempt_and_call_in_this_order(
     let server = FaultServer::builder().start().await.unwrap();
     let held = Gate::new();
     server.default_reply(Answer::json("[1]").hold_body(&held));
-    let answer = net
-        .builder()
-        .heard()
-        .build()
-        .unwrap()
-        .get(url(&server, "http"))
-        .send()
-        .await
-        .unwrap();
+    let answer = client(&net).get(url(&server, "http")).send().await.unwrap();
     drop(answer);
     assert_eq!(told.tree().last().unwrap(), "    receive");
     held.open();
@@ -286,9 +260,7 @@ async fn body_that_its_caller_drops_ends_receive_attempt_and_call_in_this_order(
 async fn what_is_asked_between_attempts_is_asked_within_the_call() {
     let told = Told::listen();
     let mock = Mock::new([status(503), with(307, "location", "/v2"), status(200)]);
-    let layer = sevenhops::StandardLayer::new(Duration::from_secs(10))
-        .unwrap()
-        .heard();
+    let layer = standard();
     let layer = layer.classify(|_| {
         get_active_span(|span| span.add_event("classified", Vec::new()));
         None
@@ -299,8 +271,11 @@ async fn what_is_asked_between_attempts_is_asked_within_the_call() {
             request
         })
         .service(mock);
-    let get = http::Request::get("https://api.test/v1").body(http_body_util::Full::default());
-    let answer = layer.layer(transport).oneshot(get.unwrap()).await.unwrap();
+    let answer = layer
+        .layer(transport)
+        .oneshot(request(Method::GET))
+        .await
+        .unwrap();
     drop(answer);
     assert_eq!(
         told.tree()
@@ -328,8 +303,9 @@ async fn what_is_asked_between_attempts_is_asked_within_the_call() {
 async fn guard_without_a_call_around_it_speaks_to_the_callers_span() {
     let told = Told::listen();
     let layer = RetryLayer::new(retry::Settings::new()).unwrap();
-    let get = http::Request::get("https://api.test/v1").body(http_body_util::Full::default());
-    let asking = layer.layer(Mock::new([status(503)])).oneshot(get.unwrap());
+    let asking = layer
+        .layer(Mock::new([status(503)]))
+        .oneshot(request(Method::GET));
     let mine = tracing::info_span!("mine");
     drop(asking.instrument(mine).await.unwrap());
     assert_eq!(events(&told), ["waited"]);
@@ -341,17 +317,7 @@ async fn refused_connect_is_over_before_dns_is_asked_again() {
     let net = Net::new().await;
     let port = ClosedPort::new().unwrap();
     let url = format!("http://api.test:{}/", port.addr().port());
-    assert!(
-        net.builder()
-            .heard()
-            .build()
-            .unwrap()
-            .get(&url)
-            .no_retry()
-            .send()
-            .await
-            .is_err()
-    );
+    assert!(client(&net).get(&url).no_retry().send().await.is_err());
     assert_eq!(
         told.tree(),
         [
@@ -377,15 +343,7 @@ async fn attempt_is_over_when_nothing_is_to_come() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(Answer::new(StatusCode::NO_CONTENT));
-    let answer = net
-        .builder()
-        .heard()
-        .build()
-        .unwrap()
-        .get(url(&server, "http"))
-        .send()
-        .await
-        .unwrap();
+    let answer = client(&net).get(url(&server, "http")).send().await.unwrap();
     assert_eq!(told.only("receive").status, Status::Unset);
     drop(answer);
     assert_eq!(told.tree().len(), 7);

@@ -14,9 +14,11 @@ use opentelemetry::{Context, KeyValue, Value, global};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
 use sevenhops::telemetry::otel::Spans;
-use sevenhops::{CallLayer, ClientBuilder, Operation, StandardLayer};
+use sevenhops::{CallLayer, Client, ClientBuilder, Operation, StandardLayer};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
+
+use crate::net::Net;
 
 /// An SDK that keeps what it is told.
 pub(crate) struct Told {
@@ -85,6 +87,16 @@ macro_rules! heard {
 }
 
 heard!(CallLayer, ClientBuilder, Operation, StandardLayer);
+
+/// A client whose spans are made as this module's tests want them.
+pub(crate) fn client(net: &Net) -> Client {
+    net.builder().heard().build().unwrap()
+}
+
+/// The same of the standard stack.
+pub(crate) fn standard() -> StandardLayer {
+    StandardLayer::new(Duration::from_secs(10)).unwrap().heard()
+}
 
 impl Told {
     pub(crate) fn listen() -> Self {

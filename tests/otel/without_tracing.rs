@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceContextExt, TracerProvider};
@@ -20,18 +20,9 @@ use tracing::span::{Attributes, Id};
 use tracing::{Subscriber, info_span};
 use tracing_subscriber::layer::{self, SubscriberExt};
 
-use super::told::{Heard, PROVIDER, Told};
-use crate::mock::{Mock, Step, status};
+use super::told::{Heard, PROVIDER, Told, client, standard};
+use crate::mock::{Mock, Step, request, status};
 use crate::net::{Net, url};
-
-fn standard() -> StandardLayer {
-    StandardLayer::new(Duration::from_secs(10)).unwrap().heard()
-}
-
-fn get() -> Request<Full<Bytes>> {
-    let get = Request::get("https://api.test/v1").body(Full::default());
-    get.unwrap()
-}
 
 /// Writes down what spans `tracing` hears of.
 #[derive(Clone, Default)]
@@ -49,7 +40,7 @@ async fn tracing_hears_nothing_of_it() {
     let subscriber = tracing_subscriber::registry().with(names.clone());
     let _listening = crate::listen::listen(subscriber);
     let answer = standard().layer(Mock::new([status(503), status(200)]));
-    drop(answer.oneshot(get()).await.unwrap());
+    drop(answer.oneshot(request(Method::GET)).await.unwrap());
     let operation = Operation::new("payments", Duration::from_secs(10)).unwrap();
     let operation = operation.heard();
     operation.run(async |_| Ok(())).await.unwrap();
@@ -65,7 +56,9 @@ async fn call_hangs_below_the_span_that_its_layer_keeps_for_itself() {
     let subscriber = tracing_subscriber::registry().with(layer);
     let _listening = crate::listen::listen(subscriber);
     let mine = info_span!("mine");
-    let answer = standard().layer(Mock::new([status(200)])).oneshot(get());
+    let answer = standard()
+        .layer(Mock::new([status(200)]))
+        .oneshot(request(Method::GET));
     drop(answer.instrument(mine).await.unwrap());
     let mut calls = told.named("GET");
     calls.retain(|span| span.span_kind == SpanKind::Internal);
@@ -87,7 +80,13 @@ async fn span_is_as_long_as_the_timeline_says() {
     let layer = standard().on_end(move |timeline| {
         *keeper.lock().unwrap() = Some(timeline.clone());
     });
-    drop(layer.layer(mock).oneshot(get()).await.unwrap());
+    drop(
+        layer
+            .layer(mock)
+            .oneshot(request(Method::GET))
+            .await
+            .unwrap(),
+    );
     let timeline = kept.lock().unwrap().take().unwrap();
     let wait = told.named("wait").remove(0);
     let waited = length((wait.start_time, wait.end_time));
@@ -108,7 +107,7 @@ async fn whoever_keeps_its_context_does_not_keep_it_open() {
         keeper.lock().unwrap().push(Context::current());
         async { Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default())) }
     }));
-    drop(service.oneshot(get()).await.unwrap());
+    drop(service.oneshot(request(Method::GET)).await.unwrap());
     assert_eq!(kept.lock().unwrap().len(), 1);
     assert_eq!(told.tree().len(), 4);
 }
@@ -133,7 +132,7 @@ async fn whoever_keeps_the_context_of_decode_does_not_keep_it_open() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.default_reply(Answer::json("[1]"));
-    let client = net.builder().heard().build().unwrap();
+    let client = client(&net);
     let read = client.get(url(&server, "http")).fetch_json::<Reads>().await;
     let Reads = read.unwrap();
     let decode = told.only("decode");
@@ -151,7 +150,7 @@ async fn attempt_in_a_task_of_its_own_hangs_below_its_call() {
         let attempt = attempt.clone().oneshot(request);
         async { tokio::spawn(attempt).await.unwrap() }
     }));
-    drop(service.oneshot(get()).await.unwrap());
+    drop(service.oneshot(request(Method::GET)).await.unwrap());
     assert_eq!(told.tree(), ["GET", "  GET", "    wait", "    receive"]);
 }
 
@@ -166,7 +165,7 @@ async fn set_up_in_tracing_is_linked_to_from_without() {
         .resolver(resolver)
         .build()
         .unwrap();
-    let standard = || {
+    let plain = || {
         let standard = StandardLayer::new(Duration::from_secs(10)).unwrap();
         standard.propagator(TraceContext)
     };
@@ -175,11 +174,11 @@ async fn set_up_in_tracing_is_linked_to_from_without() {
         let answer = layer.layer(transport.clone()).oneshot(get.unwrap()).await;
         answer.unwrap().into_body().collect().await.unwrap();
     };
-    ask(standard()).await;
+    ask(plain()).await;
     let set_up = told.only("connect").span_context;
     // A connection is back in the pool a moment after its answer: one of these finds it there.
     while server.connections() == server.requests().len() {
-        ask(standard().heard()).await;
+        ask(plain().heard()).await;
     }
     let mut links = told
         .named("GET")
