@@ -44,7 +44,7 @@ pub trait Propagator: fmt::Debug + Send + Sync + 'static {
     fn inject(&self, span: &tracing::Span, headers: &mut HeaderMap);
 
     /// What ties a span to this one later, when this one may be over: an attempt to the set-up of the
-    /// connection that it found in the pool. Nothing by default.
+    /// connection that it found in the pool. Nothing by default. Spans straight in OpenTelemetry are tied without it.
     fn link(&self, span: &tracing::Span) -> Option<Link> {
         let _ = span;
         None
