@@ -189,10 +189,9 @@ impl Tracker {
     /// The last byte of the request was handed over. The wait begins, unless the answer came first.
     pub(crate) fn sent_all(&self) {
         self.change(End::Left, |state| {
-            let wait = if state & HEAD == 0 {
-                bit(Stage::Wait)
-            } else {
-                0
+            let wait = match state & HEAD {
+                0 => bit(Stage::Wait),
+                _ => 0,
             };
             let sent = state & !bit(Stage::Send) | SENT | wait;
             (state & bit(Stage::Send) != 0).then_some(sent)
