@@ -32,6 +32,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// How it ended, in a word; also the value of `sevenhops.outcome`.
+    #[cfg(any(feature = "otel", feature = "serde"))]
+    pub(crate) const fn end(&self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Answered(_) => "answered",
+            Self::Done => "done",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
     /// The value of `error.type`, where it failed.
     #[cfg(any(feature = "har", feature = "otel", feature = "serde"))]
     pub(crate) fn error_type(&self) -> Option<std::borrow::Cow<'static, str>> {

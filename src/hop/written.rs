@@ -106,14 +106,10 @@ impl Serialize for Row {
 impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;
+        fields.put("end", self.end())?;
         match self {
-            Self::Pending => fields.put("end", "pending")?,
-            Self::Done => fields.put("end", "done")?,
-            Self::Cancelled => fields.put("end", "cancelled")?,
-            Self::Answered(status) => {
-                fields.put("end", "answered")?;
-                fields.put("status", status.as_u16())?;
-            }
+            Self::Pending | Self::Done | Self::Cancelled => {}
+            Self::Answered(status) => fields.put("status", status.as_u16())?,
             Self::Failed {
                 hop,
                 kind,
@@ -121,7 +117,6 @@ impl Serialize for Outcome {
                 expired,
                 status,
             } => {
-                fields.put("end", "failed")?;
                 fields.known("hop", *hop)?;
                 fields.put("kind", *kind)?;
                 fields.put("effect", *effect)?;

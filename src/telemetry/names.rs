@@ -232,7 +232,7 @@ pub(super) const HOP_DURATION: Metric = metric(
 pub(super) const CALL_DURATION: Metric = metric(
     "sevenhops.call.duration",
     ("histogram", "s"),
-    of_call!["error.type", "sevenhops.hop"],
+    of_call!["sevenhops.outcome", "error.type", "sevenhops.hop"],
     "How long a call took, with its attempts and waits.",
 );
 

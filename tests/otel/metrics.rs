@@ -201,6 +201,29 @@ async fn failures_are_told_apart_by_what_they_say_elsewhere() {
 }
 
 #[tokio::test]
+async fn caller_that_goes_away_is_told_from_success_and_from_failure() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let gate = Gate::new();
+    server.on_request([
+        Answer::json("1").hold(&gate).into(),
+        Answer::json("1").into(),
+    ]);
+    let (client, url) = (client(&net), url(&server, "http"));
+    let call = tokio::spawn(client.get(&url).fetch_bytes());
+    server.wait_until(|stats| stats.requests == 1).await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    client.get(&url).fetch_bytes().await.unwrap();
+    let port = port(&server);
+    let here = ("server.port", port.as_str());
+    for (outcome, count) in [("cancelled", 1), ("answered", 1), ("failed", 0)] {
+        let so = ("sevenhops.outcome", outcome);
+        assert_eq!(sum("sevenhops.call.duration", &[here, so]), count, "{so:?}");
+    }
+}
+
+#[tokio::test]
 async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();

@@ -89,9 +89,11 @@ impl Metrics {
         if let Outcome::Failed { hop, .. } = outcome {
             all.extend(hop.map(|hop| KeyValue::new("sevenhops.hop", hop.as_str())));
         }
+        let mut ended = all.clone();
+        ended.push(KeyValue::new("sevenhops.outcome", outcome.end()));
         instruments
             .call
-            .record(timeline.elapsed().as_secs_f64(), &all);
+            .record(timeline.elapsed().as_secs_f64(), &ended);
         if !matches!(outcome, Outcome::Failed { .. }) {
             return;
         }
