@@ -180,6 +180,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn last_piece_of_a_body_ends_its_attempt_however_long_the_body_is_kept() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        server.on_request([Answer::json("[1]").into()]);
+        let sent = net.client().get(url(&server, "http")).send().await;
+        let mut response = sent.unwrap();
+        let timeline = response.timeline().cloned().unwrap();
+        assert_eq!(timeline.outcome(), None, "its body is still to come");
+        assert_eq!(response.chunk().await.unwrap().unwrap(), "[1]");
+        let [attempt] = &timeline.attempts()[..] else {
+            panic!("{timeline}");
+        };
+        assert_eq!(attempt.outcome, Outcome::Answered(StatusCode::OK));
+        assert_eq!(attempt.rows.last().unwrap().end, RowEnd::Left);
+        assert_eq!(attempt.received_bytes, 3);
+        assert_eq!(response.chunk().await.unwrap(), None);
+    }
+
+    #[tokio::test]
     async fn f16_idle_connection_that_closed_is_replaced_without_a_failure() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();

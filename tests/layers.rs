@@ -287,6 +287,21 @@ mod tests {
         );
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn last_piece_of_a_body_ends_the_call_however_long_the_body_is_kept() {
+        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+        }));
+        let mut body = service.oneshot(post()).await.unwrap().into_body();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert!(body.frame().await.unwrap().is_ok());
+        let timeline = body.timeline().clone();
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert_eq!(timeline.outcome(), Some(Outcome::Answered(StatusCode::OK)));
+        assert_eq!(timeline.elapsed(), Duration::from_secs(3));
+        assert!(body.frame().await.is_none(), "and it is no failure later");
+    }
+
     /// As reqwest-middleware wraps it: the inner error shows the whole URL.
     #[derive(Debug)]
     struct Wrapped(reqwest::Error);

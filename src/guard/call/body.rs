@@ -51,15 +51,17 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<R::Data>, Error>>> {
         let mut this = self.project();
-        let (Some(open), Some(inner)) = (this.open.as_ref(), this.inner.as_mut().as_pin_mut())
+        let (Some(open), Some(mut inner)) = (this.open.as_ref(), this.inner.as_mut().as_pin_mut())
         else {
             return Poll::Ready(None);
         };
         let entered = open.span.enter();
-        let failed = match inner.poll_frame(cx) {
-            Poll::Ready(Some(Ok(_))) if open.is_late() => Some(open.expire()),
+        let last = match inner.as_mut().poll_frame(cx) {
+            Poll::Ready(Some(Ok(_))) if open.is_late() => Some(Err(open.expire())),
+            // After the last piece it does not matter how long the caller keeps the body.
+            Poll::Ready(Some(Ok(frame))) if inner.is_end_stream() => Some(Ok(frame)),
             Poll::Ready(Some(Ok(frame))) => return Poll::Ready(Some(Ok(frame))),
-            Poll::Ready(Some(Err(error))) => Some(open.diagnose(error.into())),
+            Poll::Ready(Some(Err(error))) => Some(Err(open.diagnose(error.into()))),
             Poll::Ready(None) => None,
             Poll::Pending if open.call.options().streaming => return Poll::Pending,
             Poll::Pending => {
@@ -67,15 +69,15 @@ where
                     .alarm
                     .get_or_insert_with(|| Box::pin(sleep_until(open.call.deadline())));
                 ready!(alarm.as_mut().poll(cx));
-                Some(open.expire())
+                Some(Err(open.expire()))
             }
         };
         drop(entered);
         // An answer that comes too late is discarded, and its connection closed.
         this.inner.set(None);
-        let failed = failed.map(|error| open.fail(error));
+        let last = last.map(|last| last.map_err(|error| open.fail(error)));
         *this.open = None;
-        Poll::Ready(failed.map(Err))
+        Poll::Ready(last)
     }
 
     fn is_end_stream(&self) -> bool {
