@@ -160,45 +160,57 @@ pub enum RowEnd {
     Abandoned,
 }
 
+/// Many hands write the log, so an end may stand before its beginning there. The times are in order, and a stage
+/// ends before it begins again.
 fn rows(tracker: &Tracker, facts: &Facts, call: &Call) -> Vec<Row> {
     let offset = tracker.started().saturating_duration_since(call.started());
     let mut dials = facts.dials.iter().copied();
+    let mut events: Vec<_> = tracker.events().collect();
+    events.sort_by_key(|(stage, event, at)| (*at, *event != Event::Entered, *stage));
+    let mut rows: Vec<Row> = events
+        .iter()
+        .filter(|(_, event, _)| *event == Event::Entered)
+        .map(|(stage, _, at)| Row {
+            stage: *stage,
+            address: (*stage == Stage::Connect)
+                .then(|| dials.next().flatten())
+                .flatten(),
+            start: offset + *at,
+            duration: Duration::ZERO,
+            end: RowEnd::Open,
+        })
+        .collect();
     let mut overcome = facts.overcome.iter().copied();
-    let failed = tracker
-        .failure()
-        .map_or(Kind::Other, |failure| failure.kind);
-    let mut rows: Vec<Row> = Vec::new();
-    for (stage, event, at) in tracker.events() {
-        match event {
-            Event::Entered => rows.push(Row {
-                stage,
-                address: (stage == Stage::Connect)
-                    .then(|| dials.next().flatten())
-                    .flatten(),
-                start: offset + at,
-                duration: Duration::ZERO,
-                end: RowEnd::Open,
-            }),
-            Event::Ended(end) => {
-                let open = |row: &&mut Row| row.stage == stage && row.end == RowEnd::Open;
-                if let Some(row) = rows.iter_mut().rev().find(open) {
-                    row.duration = (offset + at).saturating_sub(row.start);
-                    row.end = match end {
-                        End::Left => RowEnd::Left,
-                        End::Failed => RowEnd::Failed(overcome.next().unwrap_or(failed)),
-                        End::Abandoned => RowEnd::Abandoned,
-                    };
-                }
-            }
+    for (stage, event, at) in events {
+        let Event::Ended(end) = event else { continue };
+        let open = |row: &&mut Row| row.stage == stage && row.end == RowEnd::Open;
+        if let Some(row) = rows.iter_mut().find(open) {
+            row.duration = (offset + at).saturating_sub(row.start);
+            row.end = match end {
+                End::Left => RowEnd::Left,
+                End::Failed => RowEnd::Failed(failed_at(stage, tracker, &mut overcome)),
+                End::Abandoned => RowEnd::Abandoned,
+            };
         }
     }
-    let now = call.elapsed();
+    let (ended, now) = (tracker.ended(), call.elapsed());
     for row in rows.iter_mut().filter(|row| row.end == RowEnd::Open) {
-        row.duration = now.saturating_sub(row.start);
-        if tracker.ended().is_some() {
-            // Two hands wrote at once, and the end stands before the beginning.
+        let over = ended.map_or(now, |ended| ended.saturating_duration_since(call.started()));
+        row.duration = over.saturating_sub(row.start);
+        if ended.is_some() {
+            // Its end found no room in the log, or is being written.
             row.end = RowEnd::Left;
         }
     }
     rows
+}
+
+/// How a stage failed: by the status, as one of those that were overcome, or as the whole attempt.
+fn failed_at(stage: Stage, tracker: &Tracker, overcome: &mut impl Iterator<Item = Kind>) -> Kind {
+    let judged = tracker.judged().filter(|_| stage == Stage::Wait);
+    judged
+        .map(|judged| judged.kind)
+        .or_else(|| overcome.next())
+        .or_else(|| tracker.failure().map(|failure| failure.kind))
+        .unwrap_or(Kind::Other)
 }

@@ -25,11 +25,22 @@ pub(super) const SENT: u32 = 1 << 11;
 pub(super) const HEAD: u32 = 1 << 12;
 /// The connection in use was made by this attempt.
 pub(super) const OWN: u32 = 1 << 13;
+/// The attempt is over: no stage begins any more.
+pub(super) const ENDED: u32 = 1 << 14;
 /// What ends when a connection is made for a request that none has taken: hyper-util takes it back from
 /// a pooled one that turned out dead.
 pub(super) const UNTAKEN: u32 = SETUP | OWN | bit(Stage::Send) | bit(Stage::Wait);
 /// From here up the word counts the dials, so that nobody takes one for another.
 const DIALS: u32 = 16;
+
+/// The state that comes next, if it may: once the attempt is over, no stage is open.
+pub(super) const fn settled(before: u32, after: u32) -> u32 {
+    if before & ENDED == 0 {
+        after
+    } else {
+        after & !OPEN
+    }
+}
 
 /// The same state, with one more dial.
 pub(super) const fn dial_more(state: u32) -> u32 {

@@ -5,6 +5,8 @@
 //! the bodies), so it is lock-free where a call that goes well passes: one word of state, a log of
 //! fixed size, one allocation.
 
+mod known;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -18,7 +20,7 @@ pub(crate) use super::ear::{Scoped, current, is_current, scope};
 use super::facts::Facts;
 use super::kind::Kind;
 use super::log::{End, Event, Log};
-use super::state::{self, GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, UNTAKEN};
+use super::state::{self, ENDED, GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, UNTAKEN};
 use super::state::{bit, dial_more, latest_dial, queued};
 use super::timeline::Stage;
 use crate::clock::{self, nanos_of};
@@ -78,18 +80,6 @@ impl Tracker {
         }
     }
 
-    pub(crate) fn started(&self) -> Instant {
-        self.started
-    }
-
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    pub(crate) fn spans(&self) -> &AttemptSpans {
-        &self.spans
-    }
-
     /// A transport that reports its stages has taken over.
     pub(crate) fn begin(&self) {
         self.change(End::Left, |state| Some(state | TRACKED));
@@ -109,10 +99,6 @@ impl Tracker {
     /// Gives the next dial its share of the connect limit.
     pub(crate) fn set_dial_limit(&self, limit: Duration) {
         self.dial_limit.store(nanos_of(limit), Ordering::Release);
-    }
-
-    pub(crate) fn dial_limit(&self) -> Duration {
-        Duration::from_nanos(self.dial_limit.load(Ordering::Acquire))
     }
 
     /// A connection is being made; returns the number of the dial.
@@ -209,6 +195,8 @@ impl Tracker {
         self.waiting();
         self.close(SETUP, End::Abandoned, None);
         if let Some(diagnosis) = judged {
+            // It may have come before the request was sent: then it was not waited for, and fails all the same.
+            self.change(End::Left, |state| Some(state | bit(Stage::Wait)));
             let _ = self.judged.set(diagnosis);
             self.spans.fail(&diagnosis);
             self.close(bit(Stage::Wait), End::Failed, Some(diagnosis.kind));
@@ -254,85 +242,16 @@ impl Tracker {
 
     /// What is open ends as told, and with it the attempt.
     fn end(&self, how: End) {
-        let closed = self.close(OPEN, how, None);
-        if self.ended.load(Ordering::Acquire) != 0 {
+        let over = |state| (state & ENDED == 0).then_some(state & !OPEN | ENDED);
+        let (before, closed) = self.swap((how, None), over);
+        if before & ENDED != 0 {
             return;
         }
         let now = closed.unwrap_or_else(|| self.nanos());
-        let (first, later) = (Ordering::AcqRel, Ordering::Acquire);
-        let ended = self.ended.compare_exchange(0, now.max(1), first, later);
-        if ended.is_ok() {
-            let moved = (self.sent_bytes(), self.received_bytes());
-            self.spans
-                .end(self.started + Duration::from_nanos(now), moved);
-        }
-    }
-
-    /// The stage that was entered and not left: where it fails if it fails now.
-    pub(crate) fn open(&self) -> Option<Stage> {
-        let state = self.state.load(Ordering::Acquire);
-        // Two are open at once only when the answer came before the request was sent.
-        let mut latest_first = Stage::ALL.into_iter().rev();
-        latest_first.find(|stage| state & bit(*stage) != 0)
-    }
-
-    pub(crate) fn is_tracked(&self) -> bool {
-        self.has(TRACKED)
-    }
-
-    /// Whether this attempt made the connection that it uses.
-    pub(crate) fn is_own_connection(&self) -> bool {
-        self.has(OWN)
-    }
-
-    pub(crate) fn is_given_up(&self) -> bool {
-        self.has(GIVEN_UP)
-    }
-
-    pub(crate) fn is_taken(&self) -> bool {
-        self.has(TAKEN)
-    }
-
-    fn has(&self, mark: u32) -> bool {
-        self.state.load(Ordering::Acquire) & mark != 0
-    }
-
-    /// When `stage` was last entered: now, while that is being written down.
-    pub(crate) fn entered(&self, stage: Stage) -> Instant {
-        match self.entered[stage as usize].load(Ordering::Acquire) {
-            0 => clock::now(),
-            nanos => self.started + Duration::from_nanos(nanos - 1),
-        }
-    }
-
-    /// When a byte of the request or the response last moved.
-    pub(crate) fn moved(&self) -> Instant {
-        self.at(&self.moved)
-    }
-
-    pub(crate) fn sent_bytes(&self) -> u64 {
-        self.sent_bytes.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn received_bytes(&self) -> u64 {
-        self.received_bytes.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn status(&self) -> Option<StatusCode> {
-        StatusCode::from_u16(self.status.load(Ordering::Relaxed)).ok()
-    }
-
-    /// How it failed: to the end, or by the status it was answered with.
-    pub(crate) fn failure(&self) -> Option<Diagnosis> {
-        self.failure.get().or_else(|| self.judged.get()).copied()
-    }
-
-    pub(crate) fn ended(&self) -> Option<Instant> {
-        (self.ended.load(Ordering::Acquire) != 0).then(|| self.at(&self.ended))
-    }
-
-    pub(crate) fn events(&self) -> impl Iterator<Item = (Stage, Event, Duration)> + '_ {
-        self.log.events()
+        self.ended.store(now.max(1), Ordering::Release);
+        let moved = (self.sent_bytes(), self.received_bytes());
+        self.spans
+            .end(self.started + Duration::from_nanos(now), moved);
     }
 
     pub(crate) fn facts<T>(&self, with: impl FnOnce(&mut Facts) -> T) -> T {
@@ -341,43 +260,62 @@ impl Tracker {
 
     /// Changes the state in one step; the stages that this closes end as told. Returns the one before.
     fn change(&self, end: End, next: impl Fn(u32) -> Option<u32>) -> u32 {
+        self.swap((end, None), next).0
+    }
+
+    fn close(&self, stages: u32, end: End, kind: Option<Kind>) {
+        let without = |state| (state & stages != 0).then_some(state & !stages);
+        self.swap((end, kind), without);
+    }
+
+    /// Returns the state before, and when, if a stage was entered or left. The clock is read between look and
+    /// swap, so whoever changes the state later does so at a later time.
+    fn swap(
+        &self,
+        how: (End, Option<Kind>),
+        next: impl Fn(u32) -> Option<u32>,
+    ) -> (u32, Option<u64>) {
         let (first, later) = (Ordering::AcqRel, Ordering::Acquire);
-        match self.state.fetch_update(first, later, &next) {
-            Ok(before) => {
-                self.record(before, next(before).unwrap_or(before), (end, None));
-                before
+        let mut before = self.state.load(later);
+        loop {
+            let Some(after) = next(before).map(|after| state::settled(before, after)) else {
+                return (before, None);
+            };
+            let at = ((before ^ after) & OPEN != 0).then(|| self.nanos());
+            match self
+                .state
+                .compare_exchange_weak(before, after, first, later)
+            {
+                Ok(_) => {
+                    if let Some(at) = at {
+                        self.record(before, after, how, at);
+                    }
+                    return (before, at);
+                }
+                Err(changed) => before = changed,
             }
-            Err(unchanged) => unchanged,
         }
     }
 
-    fn close(&self, stages: u32, end: End, kind: Option<Kind>) -> Option<u64> {
-        let open = self.has(stages);
-        let before = open.then(|| self.state.fetch_and(!stages, Ordering::AcqRel))?;
-        self.record(before, before & !stages, (end, kind))
-    }
-
-    /// Returns when, if a stage was entered or left.
-    fn record(&self, before: u32, after: u32, (end, kind): (End, Option<Kind>)) -> Option<u64> {
-        if (before ^ after) & OPEN == 0 {
-            return None;
-        }
-        let now = self.nanos();
-        let at = self.started + Duration::from_nanos(now);
+    fn record(&self, before: u32, after: u32, (end, kind): (End, Option<Kind>), nanos: u64) {
+        let at = self.started + Duration::from_nanos(nanos);
         for stage in Stage::ALL {
             if before & !after & bit(stage) != 0 {
-                self.log.push(stage, Event::Ended(end), now);
+                self.log.push(stage, Event::Ended(end), nanos);
                 self.spans.close(stage, at, kind);
             }
         }
         for stage in Stage::ALL {
             if after & !before & bit(stage) != 0 {
-                self.entered[stage as usize].store(now + 1, Ordering::Release);
-                self.log.push(stage, Event::Entered, now);
+                self.entered[stage as usize].store(nanos + 1, Ordering::Release);
+                self.log.push(stage, Event::Entered, nanos);
                 self.spans.open(stage, at);
+                if !self.has(bit(stage)) {
+                    // Another hand left it in between, and found nothing to close.
+                    self.spans.close(stage, at, None);
+                }
             }
         }
-        Some(now)
     }
 
     fn touch(&self) {
@@ -387,10 +325,6 @@ impl Tracker {
     fn nanos(&self) -> u64 {
         let since = clock::now().saturating_duration_since(self.started);
         nanos_of(since)
-    }
-
-    fn at(&self, nanos: &AtomicU64) -> Instant {
-        self.started + Duration::from_nanos(nanos.load(Ordering::Acquire))
     }
 }
 

@@ -8,10 +8,12 @@ use http::StatusCode;
 use tracing::subscriber::with_default;
 use tracing::{Dispatch, span};
 use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{Layer, Registry};
 
 use super::*;
 use crate::call::Call;
+use crate::hop::{Attempt, RowEnd};
 use crate::limit::Limits;
 
 fn tracker() -> Tracker {
@@ -234,4 +236,112 @@ fn each_connect_has_one_address_also_where_a_dial_overtakes_another() {
     tracker.connecting(to(3));
     assert_eq!(entered(&tracker), [Stage::Connect, Stage::Connect]);
     assert_eq!(tracker.facts(|facts| facts.dials.clone()), [to(2), to(3)]);
+}
+
+#[test]
+fn nothing_begins_once_the_attempt_is_over() {
+    let tracker = tracker();
+    tracker.begin();
+    tracker.finish();
+    tracker.enter(Stage::Dns);
+    tracker.connecting(here());
+    tracker.queued();
+    tracker.waiting();
+    assert_eq!((tracker.open(), entered(&tracker)), (None, Vec::new()));
+}
+
+#[test]
+fn end_that_is_written_before_its_beginning_belongs_to_it() {
+    let mut request = http::Request::new(());
+    let call = Call::begin(
+        &mut request,
+        Limits::new(Duration::from_secs(10)).unwrap().attempt(),
+    );
+    let tracker = tracker();
+    // The connection's task was quicker to write than the attempt's own.
+    let left = Event::Ended(End::Left);
+    let written = [
+        (Stage::Send, left, 20),
+        (Stage::Wait, Event::Entered, 20),
+        (Stage::Send, Event::Entered, 10),
+        (Stage::Receive, Event::Entered, 30),
+        (Stage::Wait, left, 30),
+    ];
+    for (stage, event, nanos) in written {
+        tracker.log.push(stage, event, nanos);
+    }
+    tracker.ended.store(70, Ordering::Release);
+    let rows = Attempt::read(1, &tracker, &call).rows;
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.stage, row.duration.as_nanos(), row.end))
+        .collect();
+    let expected = [(Stage::Send, 10), (Stage::Wait, 10), (Stage::Receive, 40)];
+    assert_eq!(
+        told,
+        expected.map(|(stage, took)| (stage, took, RowEnd::Left))
+    );
+}
+
+#[test]
+fn span_of_a_stage_that_is_left_while_it_is_made_is_closed_then() {
+    /// The request is sent by another hand just when the span of its sending is made.
+    struct Sends(Arc<OnceLock<Weak<Tracker>>>, mpsc::Sender<&'static str>);
+    impl<S: tracing::Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Sends {
+        fn on_new_span(&self, of: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
+            let tracker = self.0.get().and_then(Weak::upgrade);
+            if let Some(tracker) = tracker.filter(|_| of.metadata().name() == "send") {
+                tracker.sent_all();
+            }
+        }
+        fn on_close(&self, id: span::Id, context: Context<'_, S>) {
+            let name = context.span(&id).map(|span| span.name());
+            let _ = name.map(|name| self.1.send(name));
+        }
+    }
+    let (tell, told) = mpsc::channel();
+    let heard = Arc::new(OnceLock::new());
+    let sends = Sends(Arc::clone(&heard), tell);
+    listening(sends, || {
+        let tracker = Arc::new(listened_to());
+        heard.set(Arc::downgrade(&tracker)).unwrap();
+        tracker.begin();
+        tracker.queued();
+        assert_eq!(told.try_recv(), Ok("send"), "it is over, the wait goes on");
+        assert!(told.try_recv().is_err());
+    });
+}
+
+#[test]
+fn wait_fails_by_the_status_whatever_becomes_of_the_body() {
+    let mut request = http::Request::new(());
+    let attempt_limit = Limits::new(Duration::from_secs(10)).unwrap().attempt();
+    let call = Call::begin(&mut request, attempt_limit);
+    let unavailable = Diagnosis::new(crate::Hop::Server, Kind::Unavailable, crate::Effect::None);
+    let timeout = Diagnosis::new(crate::Hop::Receive, Kind::Timeout, crate::Effect::Possible);
+    // It may also come before the request was sent: what was not waited for fails all the same.
+    for is_sent in [true, false] {
+        let tracker = tracker();
+        tracker.begin();
+        tracker.queued();
+        if is_sent {
+            tracker.sent_all();
+        }
+        tracker.head(StatusCode::SERVICE_UNAVAILABLE, Some(unavailable));
+        tracker.fail(timeout);
+        let rows = Attempt::read(1, &tracker, &call).rows;
+        let failed: Vec<_> = rows
+            .iter()
+            .filter(|row| matches!(row.end, RowEnd::Failed(_)))
+            .map(|row| (row.stage, row.end))
+            .collect();
+        let expected = [
+            (Stage::Wait, Kind::Unavailable),
+            (Stage::Receive, Kind::Timeout),
+        ];
+        assert_eq!(
+            failed,
+            expected.map(|(stage, kind)| (stage, RowEnd::Failed(kind)))
+        );
+    }
 }
