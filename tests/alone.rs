@@ -14,15 +14,16 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use http::{Method, Request, Response};
+    use http::{Method, Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full};
     use sevenhops::guard::redirect;
     use sevenhops::guard::retry::Budget;
+    use sevenhops::hop::Outcome;
     use sevenhops::limit::Limits;
     use sevenhops::testing::Reply;
     use sevenhops::{
-        AttemptLayer, BreakerLayer, Destination, Effect, Hop, Operation, RedirectLayer, RetryLayer,
-        Transport,
+        AttemptLayer, BreakerLayer, CallLayer, Destination, Effect, Hop, Kind, Operation,
+        RedirectLayer, RetryLayer, Transport,
     };
     use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -184,6 +185,29 @@ mod tests {
         let answer = service.oneshot(request(Method::PUT)).await;
         assert_eq!(mock.count(), 2);
         assert!(answer.is_err(), "{:?}", answer.map(|r| r.status()));
+    }
+
+    // CallLayer without AttemptLayer.
+    #[tokio::test(start_paused = true)]
+    async fn call_whose_attempts_nobody_follows_ends_as_it_was_answered() {
+        let mock = Mock::new([status(200), status(500)]);
+        let service = CallLayer::new(SECS(10)).unwrap().layer(mock);
+        let answered = async || {
+            let answer = service.clone().oneshot(request(Method::POST)).await;
+            let body = answer.unwrap().into_body();
+            let timeline = body.timeline().clone();
+            assert_eq!((timeline.outcome(), timeline.attempt_count()), (None, 0));
+            drop(body);
+            (timeline.outcome().unwrap(), timeline.effect())
+        };
+        let good = Outcome::Answered(StatusCode::OK);
+        assert_eq!(answered().await, (good, Effect::Done));
+        let (failed, effect) = answered().await;
+        let Outcome::Failed { hop, kind, .. } = failed else {
+            panic!("{failed:?}");
+        };
+        assert_eq!((hop, kind), (Some(Hop::Server), Kind::Failed));
+        assert_eq!(effect, Effect::Possible);
     }
 
     /// Ready once, then never again.

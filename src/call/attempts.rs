@@ -50,7 +50,9 @@ impl Call {
     /// Whether it may have happened: what one attempt may have done, the others do not undo.
     pub(crate) fn effect(&self) -> Effect {
         if self.0.first.get().is_none() {
-            return Effect::None;
+            let failed = self.failed().map(|failed| failed.effect);
+            let done = self.answered().map(|_| Effect::Done);
+            return failed.or(done).unwrap_or(Effect::None);
         }
         let trackers = self.trackers().into_iter();
         let effects = trackers.map(|tracker| {

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use http::{Extensions, Method, Request, StatusCode, Uri};
+use http::{Extensions, HeaderMap, Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
 use self::open::Ears;
@@ -29,7 +29,7 @@ pub(crate) use self::shown::redacted;
 use crate::clock;
 use crate::error::Guard;
 use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, NotRepeated, Note, Timeline, What};
+use crate::hop::{Diagnosis, Keyed, NotRepeated, Note, Outcome, Timeline, What};
 use crate::limit::Limit;
 use crate::options::Options;
 use crate::telemetry;
@@ -58,8 +58,10 @@ struct Inner {
     made: AtomicU32,
     /// How many attempts were made before the last redirect; 0 is none.
     leg: AtomicU32,
-    /// Whether the caller was given an answer.
-    answered: AtomicBool,
+    /// What the caller was given.
+    answered: OnceLock<Outcome>,
+    /// Whether the caller waits for more of it.
+    waits: AtomicBool,
     /// How many work on it; at none it is over.
     holds: AtomicU32,
     /// Empty where nobody listens.
@@ -137,7 +139,8 @@ impl Call {
             most_attempts: AtomicU32::new(most.unwrap_or(1)),
             made: AtomicU32::new(0),
             leg: AtomicU32::new(0),
-            answered: AtomicBool::new(false),
+            answered: OnceLock::new(),
+            waits: AtomicBool::new(false),
             holds: AtomicU32::new(1),
             ears: OnceLock::new(),
             cold: Mutex::default(),
@@ -293,13 +296,33 @@ impl Call {
         self.end();
     }
 
-    /// The caller has its answer.
-    pub(crate) fn answer(&self) {
-        self.0.answered.store(true, Ordering::Relaxed);
+    /// The caller has its answer: with a status, or done.
+    pub(crate) fn answer(&self, how: Outcome) {
+        let _ = self.0.answered.set(how);
     }
 
-    pub(crate) fn is_answered(&self) -> bool {
-        self.0.answered.load(Ordering::Relaxed)
+    /// The caller waits for more of it, or does not: whoever leaves while it does goes away.
+    pub(crate) fn wait_for_more(&self, waits: bool) {
+        self.0.waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// The answer that the caller has, as far as it wanted it.
+    pub(crate) fn answered(&self) -> Option<Outcome> {
+        let waits = self.0.waits.load(Ordering::Relaxed);
+        self.0.answered.get().filter(|_| !waits).copied()
+    }
+
+    /// How it failed: by itself, or as it was answered.
+    pub(crate) fn failed(&self) -> Option<Diagnosis> {
+        self.failure()
+            .or_else(|| match (self.answered()?, self.last()) {
+                (_, Some(last)) => last.failure(),
+                // Nobody followed its attempts.
+                (Outcome::Answered(status), None) => {
+                    Diagnosis::status(status, &HeaderMap::new(), Keyed::No)
+                }
+                _ => None,
+            })
     }
 
     /// The call is over.

@@ -113,11 +113,11 @@ impl Timeline {
         match (self.0.failure(), self.0.ended()) {
             (Some(diagnosis), _) => Some(Outcome::from(diagnosis)),
             (None, None) => None,
-            (None, Some(_)) if !self.0.is_answered() => Some(Outcome::Cancelled),
-            (None, Some(_)) => match self.attempts().pop() {
-                Some(last) => Some(last.outcome),
-                None => Some(Outcome::Cancelled),
-            },
+            (None, Some(_)) => Some(match (self.0.answered(), self.attempts().pop()) {
+                (None, _) => Outcome::Cancelled,
+                (Some(_), Some(last)) => last.outcome,
+                (Some(answered), None) => self.0.failed().map_or(answered, Outcome::from),
+            }),
         }
     }
 

@@ -67,12 +67,7 @@ pub(crate) fn end_call(span: &Span, call: &Call) {
     }
     record!(span, "sevenhops.attempts" = i64::from(call.attempt_count()));
     // A caller that goes away between two attempts is no failure.
-    let by_attempt = || {
-        call.last()
-            .filter(|_| call.is_answered())
-            .and_then(|last| last.failure())
-    };
-    if let Some(diagnosis) = call.failure().or_else(by_attempt) {
+    if let Some(diagnosis) = call.failed() {
         mark(span, &diagnosis);
         if let Some(reason) = call.not_repeated() {
             record!(span, "sevenhops.not_repeated" = reason.as_str());

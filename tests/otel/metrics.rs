@@ -208,6 +208,8 @@ async fn caller_that_goes_away_is_told_from_success_and_from_failure() {
     server.on_request([
         Answer::json("1").hold(&gate).into(),
         Answer::json("1").into(),
+        Answer::json("1").hold_body(&gate).into(),
+        Answer::json("1").hold_body(&gate).into(),
     ]);
     let (client, url) = (client(&net), url(&server, "http"));
     let call = tokio::spawn(client.get(&url).fetch_bytes());
@@ -217,10 +219,21 @@ async fn caller_that_goes_away_is_told_from_success_and_from_failure() {
     client.get(&url).fetch_bytes().await.unwrap();
     let port = port(&server);
     let here = ("server.port", port.as_str());
-    for (outcome, count) in [("cancelled", 1), ("answered", 1), ("failed", 0)] {
+    let count = |outcome: &str| {
         let so = ("sevenhops.outcome", outcome);
-        assert_eq!(sum("sevenhops.call.duration", &[here, so]), count, "{so:?}");
-    }
+        sum("sevenhops.call.duration", &[here, so])
+    };
+    assert_eq!(["cancelled", "answered", "failed"].map(count), [1, 1, 0]);
+    // Whoever has the head, and wants no more, was answered; who waits for the rest, and leaves, was not.
+    drop(client.get(&url).send().await.unwrap());
+    assert_eq!(["cancelled", "answered", "failed"].map(count), [1, 2, 0]);
+    let mut answer = client.get(&url).send().await.unwrap();
+    let waited = tokio::time::timeout(Duration::ZERO, answer.chunk());
+    assert!(waited.await.is_err(), "it is still to come");
+    drop(answer);
+    assert_eq!(["cancelled", "answered", "failed"].map(count), [2, 2, 0]);
+    let received = [here, ("sevenhops.stage", "receive")];
+    assert_eq!(sum("sevenhops.hop.duration", &received), 2);
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it ends the receive stage with the bytes delivered so far; the connection is
-    /// closed unless everything had come.
+    /// Dropping it ends the receive stage with the bytes delivered so far, and abandons it if more was being
+    /// waited for; the connection is closed unless everything had come.
     pub struct AttemptBody<R> {
         #[pin]
         source: Source<R>,
@@ -42,6 +42,8 @@ pin_project! {
 struct Watch {
     tracker: Arc<Tracker>,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Whoever leaves while it waits for more goes away; who leaves otherwise has what it wanted.
+    is_waited_for: bool,
 }
 
 impl<R> AttemptBody<R> {
@@ -49,6 +51,7 @@ impl<R> AttemptBody<R> {
         let watch = Watch {
             tracker,
             alarm: None,
+            is_waited_for: false,
         };
         Self {
             source: Source::Streaming { body, watch },
@@ -87,10 +90,14 @@ where
                 );
             }
             SourceProjected::Over => return Poll::Ready(None),
-            SourceProjected::Streaming { body, watch } => match body.poll_frame(cx) {
-                Poll::Ready(frame) => watch.read(frame),
-                Poll::Pending => Some(Err(ready!(watch.poll_idle(cx)))),
-            },
+            SourceProjected::Streaming { body, watch } => {
+                let frame = body.poll_frame(cx);
+                watch.is_waited_for = frame.is_pending();
+                match frame {
+                    Poll::Ready(frame) => watch.read(frame),
+                    Poll::Pending => Some(Err(ready!(watch.poll_idle(cx)))),
+                }
+            }
         };
         if !matches!(frame, Some(Ok(_))) {
             source.set(Source::Over);
@@ -169,7 +176,10 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.tracker.finish();
+        match self.is_waited_for {
+            true => self.tracker.cancel(),
+            false => self.tracker.finish(),
+        }
     }
 }
 

@@ -56,7 +56,9 @@ where
             return Poll::Ready(None);
         };
         let entered = open.span.enter();
-        let last = match inner.as_mut().poll_frame(cx) {
+        let frame = inner.as_mut().poll_frame(cx);
+        open.call.wait_for_more(frame.is_pending());
+        let last = match frame {
             Poll::Ready(Some(Ok(_))) if open.is_late() => Some(Err(open.expire())),
             // After the last piece it does not matter how long the caller keeps the body.
             Poll::Ready(Some(Ok(frame))) if inner.is_end_stream() => Some(Ok(frame)),

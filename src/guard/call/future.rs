@@ -12,8 +12,8 @@ use super::CallBody;
 use crate::call::{Call, Hold};
 use crate::clock;
 use crate::error::{BoxError, Error};
-use crate::hop::Diagnosis;
 use crate::hop::tracker::Tracker;
+use crate::hop::{Diagnosis, Outcome};
 use crate::limit::Waited;
 use crate::telemetry::Span;
 
@@ -67,7 +67,7 @@ where
         let failed = match inner.poll(cx) {
             Poll::Ready(Ok(response)) if open.is_in_time() => {
                 drop(entered);
-                open.call.answer();
+                open.call.answer(Outcome::Answered(response.status()));
                 let Some(open) = this.open.take() else {
                     return Poll::Pending;
                 };

@@ -19,7 +19,7 @@ use crate::guard::breaker::{Shared, refused};
 use crate::guard::call::Open;
 use crate::guard::retry::{self, Account, Left, decide};
 use crate::hop::tracker::{self, Tracker};
-use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, What};
+use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, Outcome, What};
 use crate::limit::Waited;
 use crate::telemetry::{AttemptSpans, operation_span};
 
@@ -198,7 +198,7 @@ impl<'o> Turn<'o> {
                 permit.succeed();
                 tracker.facts(|facts| facts.is_done = true);
                 tracker.finish();
-                call.answer();
+                call.answer(Outcome::Done);
                 return Ok(done);
             }
             Ok(Err(failed)) => Told::failed(failed, &tracker),
