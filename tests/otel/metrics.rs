@@ -7,10 +7,11 @@ use opentelemetry::{KeyValue, Value, global};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use sevenhops::guard::{breaker, retry};
+use sevenhops::sdk::operation::{self, Failed};
 use sevenhops::telemetry::METRICS;
 use sevenhops::telemetry::otel::Metrics;
 use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
-use sevenhops::{Client, StandardLayer};
+use sevenhops::{Client, Operation, StandardLayer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tower::{Layer as _, ServiceExt};
@@ -271,6 +272,26 @@ async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
         name == "sevenhops.breaker.state" && series["sevenhops.destination"] == origin
     });
     assert_eq!(left.count(), 0, "a series of a client that is gone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuit_and_budget_of_an_operation_are_shown() {
+    let trip = breaker::Settings::new().consecutive_failures(1);
+    let once = retry::Settings::new().attempts(1);
+    let settings = operation::Settings::new(Duration::from_secs(10));
+    let settings = settings.breaker(trip).retry(once);
+    let ledger = Operation::with("ledger", settings).unwrap();
+    let ledger = ledger.metrics(&sdk().2);
+    let failing = ledger.run(async |_| Err::<(), _>(Failed::maybe("it went away")));
+    failing.await.unwrap_err();
+    let here = ("sevenhops.destination", "ledger");
+    for (state, is) in [("open", 1), ("closed", 0)] {
+        let so = ("sevenhops.breaker.state", state);
+        assert_eq!(sum("sevenhops.breaker.state", &[here, so]), is, "{state}");
+    }
+    assert!(sum("sevenhops.budget.left", &[here]) > 0);
+    let failed = ("sevenhops.outcome", "failed");
+    assert_eq!(sum("sevenhops.call.duration", &[here, failed]), 1);
 }
 
 #[cfg(target_os = "linux")]

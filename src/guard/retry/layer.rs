@@ -8,13 +8,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::bucket::SharedBudget;
+#[cfg(feature = "otel")]
+use super::policy;
 use super::policy::{Classify, Failure, Policy};
 use super::turn::Turn;
 use super::{ByFn, ByTrait, Copies, ResponseFuture, RetryBody, Settings};
 use crate::call::Call;
 use crate::clock;
-#[cfg(feature = "otel")]
-use crate::destination::Destination;
 use crate::error::{BoxError, Error, SettingError};
 use crate::guard::attempt::foreign;
 use crate::hop::Class;
@@ -134,15 +134,7 @@ impl<C> RetryLayer<C> {
     /// Shows what is left of each destination's budget.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<i64> {
-        let budgets = Arc::downgrade(&self.budgets);
-        Box::new(move || {
-            let now = clock::now();
-            let left = |key: &Destination, budget: &SharedBudget| {
-                budget.balance(now).map(|left| (key.clone(), left))
-            };
-            let left = budgets.upgrade()?.each(left);
-            Some(left.into_iter().flatten().collect())
-        })
+        policy::look(&self.budgets)
     }
 
     /// Asks this function first whether a failure passes; `None` leaves it to the table. It cannot

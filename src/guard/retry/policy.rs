@@ -9,9 +9,13 @@ use super::Settings;
 use super::backoff::after_hint;
 use super::bucket::SharedBudget;
 use crate::call::{Call, redacted};
+#[cfg(feature = "otel")]
+use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
 use crate::registry::Registry;
+#[cfg(feature = "otel")]
+use crate::telemetry::otel::Look;
 
 /// What the services of one layer share: settings, the user's word, and the budgets.
 pub(crate) struct Policy {
@@ -56,6 +60,20 @@ impl Failure<'_> {
     }
 }
 
+/// Shows what is left of each destination's budget, while somebody has it.
+#[cfg(feature = "otel")]
+pub(super) fn look(budgets: &Arc<Registry<SharedBudget>>) -> Look<i64> {
+    let budgets = Arc::downgrade(budgets);
+    Box::new(move || {
+        let now = clock::now();
+        let left = |key: &Destination, budget: &SharedBudget| {
+            budget.balance(now).map(|left| (key.clone(), left))
+        };
+        let left = budgets.upgrade()?.each(left);
+        Some(left.into_iter().flatten().collect())
+    })
+}
+
 impl Policy {
     /// What the operations to some destinations share.
     pub(crate) fn new(settings: Settings, now: Instant) -> Self {
@@ -64,6 +82,12 @@ impl Policy {
             classify: None,
             budgets: Arc::new(Registry::new(now)),
         }
+    }
+
+    /// Shows what is left of each destination's budget.
+    #[cfg(feature = "otel")]
+    pub(crate) fn look(&self) -> Look<i64> {
+        look(&self.budgets)
     }
 
     /// The budget of a destination by any name.

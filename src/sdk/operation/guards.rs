@@ -15,7 +15,7 @@ use crate::hop::Timeline;
 use crate::limit::Limits;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::Spans;
+use crate::telemetry::otel::{Metrics, Spans};
 
 /// The guards of a call around any async work: deadline, attempt limit, retry, budget, breaker and
 /// timeline for an SDK's call, a query, a message for a queue.
@@ -222,6 +222,17 @@ impl Operation {
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         self.observer = Some(also(self.observer, observe));
         self
+    }
+
+    /// Records every run, and shows circuits and budgets. Clones made before are not recorded.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn metrics(self, metrics: &Metrics) -> Self {
+        let gauges = metrics.gauges();
+        gauges.circuits.watch(self.guards.breaker.look());
+        gauges.budgets.watch(self.guards.policy.look());
+        let metrics = metrics.clone();
+        self.on_end(move |timeline| metrics.record(timeline))
     }
 
     /// Makes the spans of every run straight in OpenTelemetry, and none in `tracing`: see

@@ -16,7 +16,7 @@ use crate::telemetry::shown;
 /// Metrics of calls, by OpenTelemetry's conventions where they have a name, under `sevenhops.` where
 /// they have none: the table is in [`telemetry`](crate::telemetry).
 ///
-/// Cheap to clone; make one, and give it to every client and stack. It uses the meter provider that is
+/// Cheap to clone; make one, and give it to every client, stack and operation. It uses the meter provider that is
 /// installed when it is made: one that is installed later hears nothing.
 ///
 /// What is recorded is bounded in kind: by destination and route, never by path or value. Where redirects
