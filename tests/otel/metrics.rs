@@ -274,6 +274,22 @@ async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
     assert_eq!(left.count(), 0, "a series of a client that is gone");
 }
 
+#[tokio::test]
+async fn worse_state_is_shown_also_where_each_client_has_metrics_of_its_own() {
+    let net = Net::new().await;
+    let _ = sdk();
+    let [one, other] = [(); 2].map(|()| net.builder().metrics(&Metrics::global()));
+    let [one, other] = [one, other].map(|builder| builder.build().unwrap());
+    let origin = "http://shared.test:81";
+    one.breaker().isolate(&origin.parse().unwrap());
+    let _closed = other.breaker().watch(&origin.parse().unwrap());
+    for (state, is) in [("isolated", 1), ("closed", 0)] {
+        let so = ("sevenhops.breaker.state", state);
+        let here = ("sevenhops.destination", origin);
+        assert_eq!(sum("sevenhops.breaker.state", &[here, so]), is, "{state}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn circuit_and_budget_of_an_operation_are_shown() {
     let trip = breaker::Settings::new().consecutive_failures(1);

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use http::{Method, Uri};
@@ -23,21 +23,24 @@ use crate::telemetry::shown;
 /// lead to many destinations, the SDK's own bound on a metric's series holds (2,000 by default).
 ///
 /// Durations and counts are recorded at the end of a call. What a gauge shows is looked up when it is
-/// collected, so a state that is over leaves nothing behind; where two clients know of one destination,
-/// the worse state and the smaller budget are shown. Open connections are counted on Linux, where the
-/// kernel tells.
+/// collected, so a state that is over leaves nothing behind; where two clients of a process know of one
+/// destination, the worse state and the smaller budget are shown, and all connections. Open connections are
+/// counted on Linux, where the kernel tells.
 #[derive(Clone)]
 pub struct Metrics {
     instruments: Arc<Instruments>,
     gauges: Arc<Gauges>,
 }
 
+/// What all of a process have to show: of two that observe one series, the SDK would keep the later one only.
+static GAUGES: LazyLock<Arc<Gauges>> = LazyLock::new(Arc::default);
+
 impl Metrics {
     /// Metrics of the global meter provider.
     #[must_use]
     pub fn global() -> Self {
         let meter = global::meter("sevenhops");
-        let gauges = Arc::new(Gauges::default());
+        let gauges = Arc::clone(&GAUGES);
         gauges.observe(&meter);
         Self {
             instruments: Arc::new(Instruments::of(&meter)),
