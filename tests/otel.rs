@@ -15,6 +15,9 @@ mod mock;
 mod net;
 
 #[cfg(test)]
+#[path = "otel/gauges.rs"]
+mod gauges;
+#[cfg(test)]
 #[path = "otel/metrics.rs"]
 mod metrics;
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(crate) use self::around::{Around, effect_of_calls};
 pub(crate) use self::asked::Asked;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::open::{Hold, Observer, WeakCall, also};
-pub(crate) use self::shown::redacted;
+pub(crate) use self::shown::{ascii, redacted};
 
 use crate::clock;
 use crate::error::Guard;

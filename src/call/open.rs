@@ -77,6 +77,11 @@ impl Call {
 
     fn close(&self) {
         self.end();
+        // An attempt in a task of its own may be under way: it ends here, and sends nothing any more.
+        if let Some(last) = self.last().filter(|last| last.ended().is_none()) {
+            last.give_up();
+            last.cancel();
+        }
         let Some(ears) = self.0.ears.get() else {
             return;
         };

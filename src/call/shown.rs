@@ -1,5 +1,7 @@
 //! What may be shown of a request.
 
+use std::borrow::Cow;
+
 use http::Uri;
 
 /// An URL as it may be shown: scheme, host, port and path. Userinfo, query and fragment may be
@@ -17,13 +19,31 @@ pub(crate) fn redacted(uri: &Uri) -> String {
         shown.push(':');
         shown.push_str(port.as_str());
     }
-    shown.push_str(uri.path());
+    shown.push_str(&ascii(uri.path()));
     shown
+}
+
+/// A part of an URL without what a terminal might obey: `http` lets raw bytes beyond ASCII pass.
+pub(crate) fn ascii(part: &str) -> Cow<'_, str> {
+    if part.is_ascii() {
+        return part.into();
+    }
+    let escaped = part.bytes().map(|byte| match byte.is_ascii() {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    });
+    escaped.collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_that_a_terminal_might_obey_are_escaped() {
+        let uri = "https://api.test/caf\u{e9}/\u{9b}31m".parse().unwrap();
+        assert_eq!(redacted(&uri), "https://api.test/caf%C3%A9/%C2%9B31m");
+    }
 
     #[test]
     fn url_is_shown_without_userinfo_and_query() {

@@ -63,6 +63,9 @@ pub struct Attempt {
     pub calls: Vec<Timeline>,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whether DNS failed in memory already: then nobody was asked.
+    #[cfg(feature = "otel")]
+    pub(crate) dns_remembered: bool,
     #[cfg(feature = "har")]
     pub(super) kept: Option<Box<super::har::Kept>>,
 }
@@ -106,6 +109,8 @@ impl Attempt {
             received_bytes: tracker.received_bytes(),
             status: tracker.status(),
             said: facts.said.map(|said| *said),
+            #[cfg(feature = "otel")]
+            dns_remembered: facts.dns_remembered,
             #[cfg(feature = "har")]
             kept: facts.kept,
             calls: facts.calls.into_iter().map(Timeline).collect(),

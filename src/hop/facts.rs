@@ -33,6 +33,8 @@ pub(crate) struct Facts {
     pub(crate) stale: bool,
     /// What was left of the answer's TTL, and whether it came from the cache.
     pub(crate) dns: Option<(Duration, bool)>,
+    /// Whether it was remembered that DNS has no answer: then nobody was asked.
+    pub(crate) dns_remembered: bool,
     /// This end of the connection that was used.
     pub(crate) local: Option<SocketAddr>,
     /// What the head of the answer says of its way.

@@ -225,7 +225,8 @@ impl Tracker {
 
     /// It failed, and the stage that is open failed with it.
     pub(crate) fn fail(&self, diagnosis: Diagnosis) {
-        if self.failure.set(diagnosis).is_err() {
+        // What is over stays as it was.
+        if self.has(ENDED) || self.failure.set(diagnosis).is_err() {
             return;
         }
         self.spans.fail(&diagnosis);
@@ -288,7 +289,7 @@ impl Tracker {
             {
                 Ok(_) => {
                     if let Some(at) = at {
-                        self.record(before, after, how, at);
+                        self.record((before, after), how, at);
                     }
                     return (before, at);
                 }
@@ -297,7 +298,7 @@ impl Tracker {
         }
     }
 
-    fn record(&self, before: u32, after: u32, (end, kind): (End, Option<Kind>), nanos: u64) {
+    fn record(&self, (before, after): (u32, u32), (end, kind): (End, Option<Kind>), nanos: u64) {
         let at = self.started + Duration::from_nanos(nanos);
         for stage in Stage::ALL {
             if before & !after & bit(stage) != 0 {

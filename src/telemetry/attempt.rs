@@ -38,7 +38,7 @@ struct Open {
     /// What ties later attempts to the connection that is being set up.
     set_up: Option<Link>,
     // What is known of the answer is recorded at the end, in one go.
-    answered: Option<(StatusCode, http::Version)>,
+    answered: Option<(StatusCode, Option<http::Version>)>,
     peer: Option<SocketAddr>,
     failure: Option<Diagnosis>,
     /// When a stage was last entered or left.
@@ -231,9 +231,16 @@ impl AttemptSpans {
         }
     }
 
-    /// A response head came.
-    pub(crate) fn answered(&self, status: StatusCode, version: http::Version) {
-        self.with(|open| open.answered = Some((status, version)));
+    /// A response head came, in a version that is known where the transport is one of ours.
+    pub(crate) fn answered(
+        &self,
+        status: StatusCode,
+        version: impl FnOnce() -> Option<http::Version>,
+    ) {
+        if self.0.is_some() {
+            let answered = Some((status, version()));
+            self.with(|open| open.answered = answered);
+        }
     }
 
     /// The peer is known.
@@ -295,7 +302,9 @@ impl AttemptSpans {
             "http.response.body.size" = some(received_bytes),
             "network.peer.address" = peer.map(|peer| shown::ip(peer.ip())),
             "network.peer.port" = peer.map(|peer| i64::from(peer.port())),
-            "network.protocol.version" = answered.map(|(_, version)| shown::version(version)),
+            "network.protocol.version" = answered
+                .and_then(|(_, version)| version)
+                .map(shown::version),
         );
         if let Some(diagnosis) = &failure {
             mark(&attempt, diagnosis);

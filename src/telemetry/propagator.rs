@@ -7,6 +7,8 @@ use opentelemetry::trace::SpanContext;
 #[cfg(feature = "otel")]
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+#[cfg(feature = "otel")]
+use super::otel::TraceContext;
 use super::span::Span;
 
 /// Carries the trace along: writes its context into the headers of an attempt, so that the server's
@@ -74,7 +76,13 @@ impl Link {
     /// What leads to a span.
     pub(super) fn to(span: &Span, by: Option<&Arc<dyn Propagator>>) -> Option<Self> {
         match span {
-            Span::Tracing(span) => by.and_then(|propagator| propagator.link(span)),
+            Span::Tracing(span) => match by {
+                Some(propagator) => propagator.link(span),
+                #[cfg(feature = "otel")]
+                None => TraceContext.link(span),
+                #[cfg(not(feature = "otel"))]
+                None => None,
+            },
             #[cfg(feature = "otel")]
             Span::Direct(span) => Self::to_context(span.address()),
         }

@@ -6,7 +6,12 @@
 macro_rules! open {
     (within: $span:expr, $at:expr, $($said:tt)*) => {
         match $span {
-            Span::Tracing(_) => $crate::telemetry::say::traced!((), $at, $($said)*),
+            Span::Tracing(span) => {
+                // In a task of its own, where nothing is current, it is below that one.
+                let alone = !span.is_disabled() && tracing::Span::current().is_none();
+                let _below = alone.then(|| span.enter());
+                $crate::telemetry::say::traced!((), $at, $($said)*)
+            }
             #[cfg(feature = "otel")]
             Span::Direct(span) => Span::Direct(span.within(
                 $at,

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use http::{Method, Uri};
 
+use crate::call::ascii;
+
 /// The method as a metric or a span may carry it: one of the known ones, or `_OTHER`, so that nobody
 /// can make up new values.
 pub(crate) fn method(method: &Method) -> &'static str {
@@ -54,7 +56,7 @@ pub(super) fn full_url(uri: &Uri) -> String {
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
             // Where there is no value, the name may be one, and what follows it the end of its base64.
             Some((name, value)) if !value.trim_end_matches('=').is_empty() => {
-                format!("{name}=REDACTED")
+                format!("{}=REDACTED", ascii(name))
             }
             None if pair.is_empty() => String::new(),
             _ => "REDACTED".to_owned(),

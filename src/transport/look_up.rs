@@ -28,11 +28,13 @@ pub(super) async fn look_up(
         Resolving::Known(answer) => answer.map_err(|error| {
             tracker.enter(Stage::Dns);
             tracker.spans().asking(name);
+            tracker.facts(|facts| facts.dns_remembered = true);
             BoxError::from(error)
         }),
         Resolving::Asking(asking) => {
             tracker.enter(Stage::Dns);
             tracker.spans().asking(name);
+            tracker.facts(|facts| facts.dns_remembered = false);
             match tokio::time::timeout(limit.get(), asking).await {
                 Ok(answer) => answer.map_err(BoxError::from),
                 Err(_) => Err(BoxError::from(LimitExpired(Waited::Dns))),

@@ -97,9 +97,23 @@ async fn answer_is_received_within_the_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn attempt_in_a_task_of_its_own_hangs_below_its_call() {
+    let told = Told::listen();
+    let attempt = AttemptLayer::new(limits());
+    let attempt = attempt.layer(Mock::new([status(200)]));
+    let call = CallLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let service = call.layer(service_fn(move |request: Request<Full<Bytes>>| {
+        let attempt = attempt.clone().oneshot(request);
+        async { tokio::spawn(attempt).await.unwrap() }
+    }));
+    drop(service.oneshot(request(Method::GET)).await.unwrap());
+    assert_eq!(told.tree(), ["GET", "  GET", "    wait", "    receive"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
     let told = Told::listen();
-    let mock = Mock::new([Step::FailAfter(Duration::from_secs(3))]);
+    let mock = Mock::new([(); 2].map(|()| Step::FailAfter(Duration::from_secs(3))));
     let attempt = AttemptLayer::new(limits()).layer(mock);
     let service = CallLayer::new(Duration::from_secs(1))
         .unwrap()
@@ -108,11 +122,21 @@ async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
             let attempt = attempt.clone().call(request);
             async { tokio::spawn(attempt).await.unwrap() }
         }));
-    service.oneshot(request(Method::GET)).await.unwrap_err();
+    service
+        .clone()
+        .oneshot(request(Method::GET))
+        .await
+        .unwrap_err();
     let at_once = told.tree();
     assert_eq!(at_once.len(), 3, "{at_once:#?}");
+    // The caller goes away.
+    let half = Duration::from_millis(500);
+    let call = tokio::time::timeout(half, service.oneshot(request(Method::GET)));
+    call.await.unwrap_err();
+    let both = told.tree();
+    assert_eq!(both.len(), 6, "{both:#?}");
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert_eq!(told.tree(), at_once);
+    assert_eq!(told.tree(), both);
 }
 
 /// Says on the span that is current that it goes.

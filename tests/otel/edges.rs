@@ -19,7 +19,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::propagation::propagating;
-use super::told::{Heard, PROVIDER, TOUCHES, Told, client, standard};
+use super::told::{Heard, PROVIDER, TOUCHES, Told, client, standard, text};
 use crate::mock::{Mock, request, status};
 use crate::net::{Net, url};
 
@@ -134,4 +134,35 @@ async fn what_is_decoded_after_the_end_of_its_call_is_no_part_of_a_trace() {
     while answer.chunk().await.unwrap().is_some() {}
     answer.json::<u8>().await.unwrap_err();
     assert!(told.named("decode").is_empty());
+}
+
+#[tokio::test]
+async fn set_up_of_another_call_is_linked_to_also_where_nothing_is_propagated() {
+    let told = Told::listen();
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let (client, url) = (client(&net), url(&server, "http"));
+    client.get(&url).fetch_bytes().await.unwrap();
+    // A connection is back in the pool a moment after its answer: one of these finds it there.
+    while server.connections() == server.requests().len() {
+        client.get(&url).fetch_bytes().await.unwrap();
+    }
+    let set_ups = told.named("connect").into_iter();
+    let set_ups: Vec<_> = set_ups.map(|span| span.span_context.span_id()).collect();
+    let attempts = told.named("GET").into_iter();
+    let links: Vec<_> = attempts.flat_map(|span| span.links.links).collect();
+    let [link] = &links[..] else {
+        panic!("{links:?}");
+    };
+    assert!(set_ups.contains(&link.span_context.span_id()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn version_that_nobody_knows_is_not_told() {
+    let told = Told::listen();
+    let service = standard().layer(Mock::new([status(200)]));
+    drop(service.oneshot(request(Method::GET)).await.unwrap());
+    for span in told.named("GET") {
+        assert_eq!(text(&span, "network.protocol.version"), None);
+    }
 }

@@ -6,12 +6,10 @@ use http::StatusCode;
 use opentelemetry::{KeyValue, Value, global};
 use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMetrics};
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
-use sevenhops::guard::{breaker, retry};
-use sevenhops::sdk::operation::{self, Failed};
 use sevenhops::telemetry::METRICS;
 use sevenhops::telemetry::otel::Metrics;
 use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
-use sevenhops::{Client, Operation, StandardLayer};
+use sevenhops::{Client, StandardLayer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tower::{Layer as _, ServiceExt};
@@ -20,7 +18,7 @@ use crate::mock::{Mock, Step, status};
 use crate::net::{Net, url};
 
 /// One SDK for the process; each test finds its own series by the port of its server.
-fn sdk() -> &'static (SdkMeterProvider, InMemoryMetricExporter, Metrics) {
+pub(crate) fn sdk() -> &'static (SdkMeterProvider, InMemoryMetricExporter, Metrics) {
     static SDK: OnceLock<(SdkMeterProvider, InMemoryMetricExporter, Metrics)> = OnceLock::new();
     SDK.get_or_init(|| {
         let exporter = InMemoryMetricExporter::default();
@@ -32,10 +30,10 @@ fn sdk() -> &'static (SdkMeterProvider, InMemoryMetricExporter, Metrics) {
     })
 }
 
-type Series = BTreeMap<String, String>;
+pub(crate) type Series = BTreeMap<String, String>;
 
 /// What stands in each series of a metric now: a counter's or gauge's value, a histogram's count.
-fn collected() -> Vec<(String, Series, u64)> {
+pub(crate) fn collected() -> Vec<(String, Series, u64)> {
     let (provider, exporter, _) = sdk();
     provider.force_flush().unwrap();
     let last = exporter.get_finished_metrics().unwrap().pop();
@@ -85,7 +83,7 @@ fn series<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Series {
 }
 
 /// The sum of a metric over the series that say all of this.
-fn sum(metric: &str, saying: &[(&str, &str)]) -> u64 {
+pub(crate) fn sum(metric: &str, saying: &[(&str, &str)]) -> u64 {
     let says = |series: &Series| {
         let mut saying = saying.iter();
         saying.all(|(key, value)| series.get(*key).is_some_and(|said| said == value))
@@ -95,11 +93,11 @@ fn sum(metric: &str, saying: &[(&str, &str)]) -> u64 {
     found.map(|(_, _, value)| value).sum()
 }
 
-fn client(net: &Net) -> Client {
+pub(crate) fn client(net: &Net) -> Client {
     net.builder().metrics(&sdk().2).build().unwrap()
 }
 
-fn port(server: &FaultServer) -> String {
+pub(crate) fn port(server: &FaultServer) -> String {
     server.addr().port().to_string()
 }
 
@@ -238,102 +236,6 @@ async fn caller_that_goes_away_is_told_from_success_and_from_failure() {
 }
 
 #[tokio::test]
-async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
-    let net = Net::new().await;
-    let server = FaultServer::builder().start().await.unwrap();
-    server.on_request([Reply::CloseAfterRequest]);
-    let trip = breaker::Settings::new().consecutive_failures(1);
-    let builder = net.builder().breaker(trip).metrics(&sdk().2);
-    let (client, url) = (builder.build().unwrap(), url(&server, "http"));
-    let origin = format!("http://api.test:{}", server.addr().port());
-    let states = || {
-        ["closed", "half_open", "open", "isolated"].map(|state| {
-            let of = [
-                ("sevenhops.destination", origin.as_str()),
-                ("sevenhops.breaker.state", state),
-            ];
-            sum("sevenhops.breaker.state", &of)
-        })
-    };
-    assert!(client.post(&url).send().await.is_err());
-    assert_eq!(states(), [0, 0, 1, 0]);
-    assert!(client.post(&url).send().await.is_err());
-    let port = port(&server);
-    let refused = [
-        ("server.port", port.as_str()),
-        ("sevenhops.guard", "breaker"),
-    ];
-    assert_eq!(sum("sevenhops.refusals", &refused), 1);
-    client.breaker().isolate(&origin.parse().unwrap());
-    assert_eq!(states(), [0, 0, 0, 1]);
-    drop(client);
-    let shown = collected();
-    let left = shown.iter().filter(|(name, series, _)| {
-        name == "sevenhops.breaker.state" && series["sevenhops.destination"] == origin
-    });
-    assert_eq!(left.count(), 0, "a series of a client that is gone");
-}
-
-#[tokio::test]
-async fn worse_state_is_shown_also_where_each_client_has_metrics_of_its_own() {
-    let net = Net::new().await;
-    let _ = sdk();
-    let [one, other] = [(); 2].map(|()| net.builder().metrics(&Metrics::global()));
-    let [one, other] = [one, other].map(|builder| builder.build().unwrap());
-    let origin = "http://shared.test:81";
-    one.breaker().isolate(&origin.parse().unwrap());
-    let _closed = other.breaker().watch(&origin.parse().unwrap());
-    for (state, is) in [("isolated", 1), ("closed", 0)] {
-        let so = ("sevenhops.breaker.state", state);
-        let here = ("sevenhops.destination", origin);
-        assert_eq!(sum("sevenhops.breaker.state", &[here, so]), is, "{state}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn circuit_and_budget_of_an_operation_are_shown() {
-    let trip = breaker::Settings::new().consecutive_failures(1);
-    let once = retry::Settings::new().attempts(1);
-    let settings = operation::Settings::new(Duration::from_secs(10));
-    let settings = settings.breaker(trip).retry(once);
-    let ledger = Operation::with("ledger", settings).unwrap();
-    let ledger = ledger.metrics(&sdk().2);
-    let failing = ledger.run(async |_| Err::<(), _>(Failed::maybe("it went away")));
-    failing.await.unwrap_err();
-    let here = ("sevenhops.destination", "ledger");
-    for (state, is) in [("open", 1), ("closed", 0)] {
-        let so = ("sevenhops.breaker.state", state);
-        assert_eq!(sum("sevenhops.breaker.state", &[here, so]), is, "{state}");
-    }
-    assert!(sum("sevenhops.budget.left", &[here]) > 0);
-    let failed = ("sevenhops.outcome", "failed");
-    assert_eq!(sum("sevenhops.call.duration", &[here, failed]), 1);
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn open_connections_are_those_that_the_kernel_holds() {
-    let net = Net::new().await;
-    let server = FaultServer::builder().start().await.unwrap();
-    let (client, url) = (client(&net), url(&server, "http"));
-    let port = port(&server);
-    let open = || sum("http.client.open_connections", &[("server.port", &port)]);
-    client.get(&url).fetch_bytes().await.unwrap();
-    assert_eq!(open(), 1);
-    let gate = Gate::new();
-    server.default_reply(Answer::json("1").hold(&gate));
-    let [one, other] = [(); 2].map(|()| tokio::spawn(client.get(&url).fetch_bytes()));
-    server.wait_until(|stats| stats.requests == 3).await;
-    gate.open();
-    one.await.unwrap().unwrap();
-    other.await.unwrap().unwrap();
-    assert_eq!(open(), 2, "idle ones, too");
-    server.close_connections();
-    server.wait_until(|stats| stats.open_connections == 0).await;
-    assert_eq!(open(), 0);
-}
-
-#[tokio::test]
 async fn stale_answer_is_counted() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
@@ -377,16 +279,20 @@ async fn every_metric_that_is_emitted_stands_in_the_table_and_says_no_more_than_
     assert!(names.contains("sevenhops.call.repeats"));
 }
 
-#[tokio::test(start_paused = true)]
-async fn budget_is_what_the_calls_left_of_it() {
-    let tight = retry::Budget::new().ratio(0.0).at_least_per_second(1);
-    let settings = sevenhops::Settings::new(Duration::from_secs(60))
-        .retry(retry::Settings::new().budget(tight));
-    let layer = StandardLayer::with(&settings).unwrap().metrics(&sdk().2);
-    let mock = Mock::new([status(503), status(503), status(200)]);
-    let get = http::Request::get("https://budget.test/").body(http_body_util::Full::default());
-    let service = layer.layer(mock);
-    service.oneshot(get.unwrap()).await.unwrap();
-    let here = ("sevenhops.destination", "https://budget.test");
-    assert_eq!(sum("sevenhops.budget.left", &[here]), 8);
+#[tokio::test]
+async fn look_up_that_nobody_waits_for_is_not_counted() {
+    let net = Net::new().await;
+    net.dns.set("gone.test", Script::NxDomain);
+    let client = client(&net);
+    for _ in 0..3 {
+        client
+            .get("http://gone.test/")
+            .fetch_bytes()
+            .await
+            .unwrap_err();
+    }
+    let here = ("dns.question.name", "gone.test");
+    assert_eq!(sum("dns.lookup.duration", &[here]), 1);
+    let calls = ("server.address", "gone.test");
+    assert_eq!(sum("sevenhops.call.duration", &[calls]), 3);
 }

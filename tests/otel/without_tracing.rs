@@ -13,7 +13,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use sevenhops::limit::Limits;
 use sevenhops::telemetry::otel::TraceContext;
 use sevenhops::testing::{Answer, FaultServer};
-use sevenhops::{AttemptLayer, CallLayer, Operation, StandardLayer, Transport};
+use sevenhops::{Operation, StandardLayer, Transport};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::instrument::Instrument;
 use tracing::span::{Attributes, Id};
@@ -138,20 +138,6 @@ async fn whoever_keeps_the_context_of_decode_does_not_keep_it_open() {
     let decode = told.only("decode");
     let kept = KEPT.take().unwrap();
     assert_eq!(kept.span().span_context(), &decode.span_context);
-}
-
-#[tokio::test(start_paused = true)]
-async fn attempt_in_a_task_of_its_own_hangs_below_its_call() {
-    let told = Told::listen();
-    let attempt = AttemptLayer::new(Limits::new(Duration::from_secs(10)).unwrap());
-    let attempt = attempt.layer(Mock::new([status(200)]));
-    let call = CallLayer::new(Duration::from_secs(10)).unwrap().heard();
-    let service = call.layer(service_fn(move |request: Request<Full<Bytes>>| {
-        let attempt = attempt.clone().oneshot(request);
-        async { tokio::spawn(attempt).await.unwrap() }
-    }));
-    drop(service.oneshot(request(Method::GET)).await.unwrap());
-    assert_eq!(told.tree(), ["GET", "  GET", "    wait", "    receive"]);
 }
 
 #[tokio::test]

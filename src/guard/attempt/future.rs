@@ -239,7 +239,8 @@ impl Running {
         #[cfg(feature = "har")]
         keep_response(&self.call, &self.tracker, response.headers());
         let judged = Diagnosis::status(status, response.headers(), self.keyed);
-        self.tracker.spans().answered(status, response.version());
+        let version = || self.tracker.facts(|facts| facts.version);
+        self.tracker.spans().answered(status, version);
         self.tracker.head(status, judged);
     }
 

@@ -158,11 +158,16 @@ impl Direct {
     }
 
     /// Opens a span below what is current, if that lies below this one: where nothing is current, or only what
-    /// was when this one was opened, it is below this one.
+    /// was when this one was opened, or another trace (a task's own), it is below this one.
     pub(crate) fn within(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Self {
         let live = &*self.0;
-        let lies_above = |current: &Context| current.span().span_context().span_id() == live.above;
-        match current().filter(|current| !lies_above(current)) {
+        let trace = self.address().trace_id();
+        let lies_below = |current: &Context| {
+            let span = current.span();
+            let context = span.span_context();
+            context.trace_id() == trace && context.span_id() != live.above
+        };
+        match current().filter(lies_below) {
             Some(current) => Self::open((&live.tracer, live.clocks), &current, at, (name, told)),
             None => self.child(at, name, told),
         }

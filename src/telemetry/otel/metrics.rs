@@ -154,7 +154,8 @@ impl Metrics {
             let seconds = row.duration.as_secs_f64();
             let mut about = to.server();
             about.extend(kind.clone());
-            if row.stage == Stage::Dns {
+            let remembered = attempt.dns_remembered && kind.is_some();
+            if row.stage == Stage::Dns && !remembered {
                 // Through a proxy it is the proxy's name that is looked up here.
                 let via: Option<Uri> = attempt.via.as_ref().and_then(|via| via.parse().ok());
                 let asked = via.as_ref().or(to.uri).and_then(shown::host);

@@ -1,0 +1,122 @@
+use std::time::Duration;
+
+use sevenhops::guard::{breaker, retry};
+use sevenhops::sdk::operation::{self, Failed};
+use sevenhops::telemetry::otel::Metrics;
+use sevenhops::testing::{Answer, FaultServer, Gate, Reply};
+use sevenhops::{Operation, StandardLayer};
+use tower::{Layer as _, ServiceExt};
+
+use super::metrics::{client, collected, port, sdk, sum};
+use crate::mock::{Mock, status};
+use crate::net::{Net, url};
+
+#[tokio::test]
+async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    server.on_request([Reply::CloseAfterRequest]);
+    let trip = breaker::Settings::new().consecutive_failures(1);
+    let builder = net.builder().breaker(trip).metrics(&sdk().2);
+    let (client, url) = (builder.build().unwrap(), url(&server, "http"));
+    let origin = format!("http://api.test:{}", server.addr().port());
+    let states = || {
+        ["closed", "half_open", "open", "isolated"].map(|state| {
+            let of = [
+                ("sevenhops.destination", origin.as_str()),
+                ("sevenhops.breaker.state", state),
+            ];
+            sum("sevenhops.breaker.state", &of)
+        })
+    };
+    assert!(client.post(&url).send().await.is_err());
+    assert_eq!(states(), [0, 0, 1, 0]);
+    assert!(client.post(&url).send().await.is_err());
+    let port = port(&server);
+    let refused = [
+        ("server.port", port.as_str()),
+        ("sevenhops.guard", "breaker"),
+    ];
+    assert_eq!(sum("sevenhops.refusals", &refused), 1);
+    client.breaker().isolate(&origin.parse().unwrap());
+    assert_eq!(states(), [0, 0, 0, 1]);
+    drop(client);
+    let shown = collected();
+    let left = shown.iter().filter(|(name, series, _)| {
+        name == "sevenhops.breaker.state" && series["sevenhops.destination"] == origin
+    });
+    assert_eq!(left.count(), 0, "a series of a client that is gone");
+}
+
+#[tokio::test]
+async fn worse_state_is_shown_also_where_each_client_has_metrics_of_its_own() {
+    let net = Net::new().await;
+    let _ = sdk();
+    let [one, other] = [(); 2].map(|()| net.builder().metrics(&Metrics::global()));
+    let [one, other] = [one, other].map(|builder| builder.build().unwrap());
+    let origin = "http://shared.test:81";
+    one.breaker().isolate(&origin.parse().unwrap());
+    let _closed = other.breaker().watch(&origin.parse().unwrap());
+    for (state, is) in [("isolated", 1), ("closed", 0)] {
+        let so = ("sevenhops.breaker.state", state);
+        let here = ("sevenhops.destination", origin);
+        assert_eq!(sum("sevenhops.breaker.state", &[here, so]), is, "{state}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuit_and_budget_of_an_operation_are_shown() {
+    let trip = breaker::Settings::new().consecutive_failures(1);
+    let once = retry::Settings::new().attempts(1);
+    let settings = operation::Settings::new(Duration::from_secs(10));
+    let settings = settings.breaker(trip).retry(once);
+    let ledger = Operation::with("ledger", settings).unwrap();
+    let ledger = ledger.metrics(&sdk().2);
+    let failing = ledger.run(async |_| Err::<(), _>(Failed::maybe("it went away")));
+    failing.await.unwrap_err();
+    let here = ("sevenhops.destination", "ledger");
+    for (state, is) in [("open", 1), ("closed", 0)] {
+        let so = ("sevenhops.breaker.state", state);
+        assert_eq!(sum("sevenhops.breaker.state", &[here, so]), is, "{state}");
+    }
+    assert!(sum("sevenhops.budget.left", &[here]) > 0);
+    let failed = ("sevenhops.outcome", "failed");
+    assert_eq!(sum("sevenhops.call.duration", &[here, failed]), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn open_connections_are_those_that_the_kernel_holds() {
+    let net = Net::new().await;
+    let server = FaultServer::builder().start().await.unwrap();
+    let (client, url) = (client(&net), url(&server, "http"));
+    let port = port(&server);
+    let open = || sum("http.client.open_connections", &[("server.port", &port)]);
+    client.get(&url).fetch_bytes().await.unwrap();
+    assert_eq!(open(), 1);
+    let gate = Gate::new();
+    server.default_reply(Answer::json("1").hold(&gate));
+    let [one, other] = [(); 2].map(|()| tokio::spawn(client.get(&url).fetch_bytes()));
+    server.wait_until(|stats| stats.requests == 3).await;
+    gate.open();
+    one.await.unwrap().unwrap();
+    other.await.unwrap().unwrap();
+    assert_eq!(open(), 2, "idle ones, too");
+    server.close_connections();
+    server.wait_until(|stats| stats.open_connections == 0).await;
+    assert_eq!(open(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn budget_is_what_the_calls_left_of_it() {
+    let tight = retry::Budget::new().ratio(0.0).at_least_per_second(1);
+    let settings = sevenhops::Settings::new(Duration::from_secs(60))
+        .retry(retry::Settings::new().budget(tight));
+    let layer = StandardLayer::with(&settings).unwrap().metrics(&sdk().2);
+    let mock = Mock::new([status(503), status(503), status(200)]);
+    let get = http::Request::get("https://budget.test/").body(http_body_util::Full::default());
+    let service = layer.layer(mock);
+    service.oneshot(get.unwrap()).await.unwrap();
+    let here = ("sevenhops.destination", "https://budget.test");
+    assert_eq!(sum("sevenhops.budget.left", &[here]), 8);
+}
