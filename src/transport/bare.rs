@@ -6,12 +6,13 @@ use super::names::Names;
 #[cfg(feature = "hyper")]
 use super::pooled::Hops;
 use crate::error::SettingError;
-use crate::hop::is_unprocessed;
+use crate::hop::{is_unprocessed, tracker};
 
 impl TransportBuilder {
     /// Makes a bare [`reqwest::Client`] for an SDK that takes nothing else: see
     /// [`sdk::bare`](crate::sdk::bare). Every request ends within the deadline of the limits, to the last
-    /// byte of its body.
+    /// byte of its body, unless it brings a timeout of its own (`RequestBuilder::timeout`), which then holds
+    /// instead.
     ///
     /// # Errors
     ///
@@ -35,7 +36,10 @@ impl TransportBuilder {
         let repeat = reqwest::retry::for_host(Everywhere)
             .max_retries_per_request(MOST_REPEATS)
             .classify_fn(|answered| match answered.error() {
-                Some(error) if is_unprocessed(error) => answered.retryable(),
+                // An attempt of ours is repeated by whoever made it, and paid for.
+                Some(error) if is_unprocessed(error) && tracker::current().is_none() => {
+                    answered.retryable()
+                }
                 _ => answered.success(),
             });
         let built = recipe

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sevenhops::testing::{Answer, FaultServer, ProxyServer, Reply, Script};
-use sevenhops::{Effect, Hop, Kind, Transport, dns, sdk};
+use sevenhops::{Effect, Hop, Kind, StandardLayer, Transport, dns, sdk};
 
 use super::world::{BoxError, Fault, Move, World, base, found, keys, throttled, told};
 
@@ -81,6 +81,21 @@ async fn what_the_peer_did_not_process_is_sent_again_and_a_redirect_is_the_answe
         (response.status().as_u16(), server.requests_seen()),
         (302, 3)
     );
+}
+
+#[tokio::test]
+async fn under_guards_it_is_they_who_repeat_what_was_not_processed() {
+    let world = World::new().await;
+    let client = world.transport().build_reqwest().unwrap();
+    let identity = world.authority.issue(&["api.test"]).unwrap();
+    let server = FaultServer::builder().tls(identity).http2();
+    let server = server.start().await.unwrap();
+    server.on_request((0..9).map(|_| Reply::ResetStream(h2::Reason::REFUSED_STREAM)));
+    let guards = StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let client = reqwest_middleware::ClientBuilder::new(client).with(guards);
+    let error = client.build().post(base(&server)).body("a=1").send().await;
+    let found = sdk::find(&error.unwrap_err()).effect();
+    assert_eq!((found, server.requests_seen()), (Effect::None, 3));
 }
 
 #[tokio::test]
