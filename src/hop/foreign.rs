@@ -22,7 +22,7 @@ impl Diagnosis {
             expired: evidence.expired,
             status: None,
         };
-        if diagnosis.hop == Some(Hop::Encode) {
+        if diagnosis.hop == Some(Hop::Encode) && !names_url(error) {
             diagnosis.effect = Effect::None;
         }
         if diagnosis.hop == Some(Hop::Connect) && diagnosis.kind == Kind::Unacknowledged {
@@ -63,4 +63,18 @@ impl Diagnosis {
             };
         }
     }
+}
+
+/// Whether it may be where an answer led: reqwest says of a redirect to a scheme that it does not speak
+/// (`myapp://paid`) what it says of such an URL in the request, and names it. What could not be put together at
+/// all has none.
+#[cfg(feature = "client")]
+fn names_url(error: &(dyn StdError + 'static)) -> bool {
+    let mut errors = chain(error).filter_map(|error| error.downcast_ref::<reqwest::Error>());
+    errors.any(|error| error.url().is_some())
+}
+
+#[cfg(not(feature = "client"))]
+fn names_url(_: &(dyn StdError + 'static)) -> bool {
+    false
 }
