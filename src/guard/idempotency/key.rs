@@ -1,4 +1,5 @@
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
@@ -22,10 +23,26 @@ use uuid::Uuid;
 /// assert_ne!(key, Key::derive("charge", "order-4712", ordered_at, DAY)?);
 /// # Ok::<(), sevenhops::guard::idempotency::KeyError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Key {
     value: Box<str>,
     expires_at: Option<SystemTime>,
+    /// Whether it was made up, and nobody said that the far side honours it.
+    pub(super) is_made_up: bool,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.value, self.expires_at) == (&other.value, other.expires_at)
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.value, self.expires_at).hash(state);
+    }
 }
 
 impl Key {
@@ -50,14 +67,17 @@ impl Key {
         Ok(Self {
             value,
             expires_at: None,
+            is_made_up: false,
         })
     }
 
-    /// One that nobody used before: UUID version 4.
-    pub(crate) fn fresh() -> Self {
+    /// One that nobody used before: UUID version 4. Where nobody vouched for it, it is no licence wherever it is
+    /// handed on to.
+    pub(crate) fn fresh(is_vouched: bool) -> Self {
         Self {
             value: Uuid::new_v4().hyphenated().to_string().into(),
             expires_at: None,
+            is_made_up: !is_vouched,
         }
     }
 
@@ -97,6 +117,7 @@ impl Key {
         Ok(Self {
             value: uuid.hyphenated().to_string().into(),
             expires_at: Some(expires_at),
+            is_made_up: false,
         })
     }
 

@@ -54,7 +54,7 @@ pub(super) fn vouched(asked: &Asked<'_>, wanted: Wanted<'_>) -> bool {
     match wanted {
         Wanted::None => false,
         Wanted::Brought => asked.sound && asked.honours.unwrap_or(true),
-        Wanted::Given(_) => asked.honours.unwrap_or(true),
+        Wanted::Given(key) => asked.honours.unwrap_or(!key.is_made_up),
         Wanted::Made => asked.honours.unwrap_or(false),
     }
 }

@@ -24,6 +24,8 @@ pub(super) struct Keys {
     key: OnceLock<Key>,
     /// The attempt that asked for it last; 0 is none.
     asked: AtomicU32,
+    /// Whether the far side honours it, also where it is made up.
+    is_vouched: bool,
 }
 
 impl Attempt {
@@ -55,7 +57,9 @@ impl Attempt {
     #[must_use]
     pub fn key(&self) -> &Key {
         self.keys.asked.store(self.number, Ordering::Release);
-        self.keys.key.get_or_init(Key::fresh)
+        self.keys
+            .key
+            .get_or_init(|| Key::fresh(self.keys.is_vouched))
     }
 
     /// Lets the calls of our clients in `future` hear of this attempt. The work itself does anyway;
@@ -75,10 +79,11 @@ impl Attempt {
 }
 
 impl Keys {
-    pub(super) fn new(given: Option<Key>) -> Self {
+    pub(super) fn new(given: Option<Key>, is_vouched: bool) -> Self {
         Self {
             key: given.map_or_else(OnceLock::new, OnceLock::from),
             asked: AtomicU32::new(0),
+            is_vouched,
         }
     }
 

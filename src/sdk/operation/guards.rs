@@ -115,7 +115,8 @@ use crate::telemetry::otel::{Metrics, Spans};
 ///
 /// - An operation for each run: its circuit and its budget learn nothing. Make one, and clone it.
 /// - `idempotent` because it should be: ask what a second `UPDATE … SET n = n + 1` does.
-/// - A key that is asked for and not handed to the far side: then only the caller believes in it.
+/// - A key that is asked for and not handed to the far side: then only the caller believes in it. One that
+///   was made up is no licence for a client inside either, unless the operation says that it is honoured.
 /// - An SDK that repeats by itself, inside one that repeats: switch one of them off.
 ///
 /// # Cancel safety

@@ -65,7 +65,7 @@ impl<'o> Turn<'o> {
         let now = clock::now();
         let budget = policy.budget_of(&operation.destination, now);
         Self {
-            keys: Arc::new(Keys::new(operation.key.clone())),
+            keys: Arc::new(Keys::new(operation.key.clone(), operation.vouches())),
             account: Account::open(budget, &call, now),
             _repeating: repeating,
             left: Left {
