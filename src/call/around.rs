@@ -13,10 +13,10 @@ use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 
 use super::Call;
-use crate::hop::Effect;
 #[cfg(feature = "client")]
 use crate::hop::tracker;
 use crate::hop::tracker::Tracker;
+use crate::hop::{Effect, effect_of};
 
 tokio::task_local! {
     static AROUND: Around;
@@ -60,6 +60,21 @@ pub(crate) fn attempt_of_request() -> Option<Arc<Tracker>> {
     tracker::current().filter(|tracker| !is_operations(tracker).unwrap_or(false))
 }
 
+/// A request goes out in an operation, and no call of ours is around it.
+#[cfg(feature = "client")]
+pub(crate) fn heard_alone(method: &Method, tracker: &Arc<Tracker>) {
+    if method.is_safe() {
+        return;
+    }
+    let _ = AROUND.try_with(|around| {
+        around.attempt.facts(|facts| {
+            if facts.alone.len() < MOST_CALLS {
+                facts.alone.push(Arc::clone(tracker));
+            }
+        });
+    });
+}
+
 /// What the calls in an attempt may have done, as far as the operation is concerned: of a part of it that
 /// is done, the whole is not. What was only asked for changes nothing.
 pub(crate) fn effect_of_calls(attempt: &Tracker) -> Effect {
@@ -71,9 +86,25 @@ pub(crate) fn effect_of_calls(attempt: &Tracker) -> Effect {
     let changing = calls
         .iter()
         .filter(|call| !call.method().is_some_and(Method::is_safe));
-    let effects = changing.map(Call::effect);
-    effects.max().unwrap_or(Effect::None).min(Effect::Possible)
+    let effects = changing.map(Call::effect_from_outside);
+    let alone = attempt.facts(|facts| facts.alone.clone());
+    if alone.len() >= MOST_CALLS {
+        return Effect::Possible;
+    }
+    let alone = alone.iter().map(|tracker| effect_of(tracker));
+    effects
+        .chain(alone)
+        .max()
+        .unwrap_or(Effect::None)
+        .min(Effect::Possible)
+}
+
+/// Whether an attempt of an operation has heard of the call whose error this is; a connector's is nobody's.
+pub(crate) fn has_heard_of(attempt: &Tracker, of: Option<&Call>) -> bool {
+    let Some(of) = of else { return true };
+    let calls = attempt.facts(|facts| facts.calls.clone());
+    calls.iter().any(|call| call.is(of) || call.leads_to(of))
 }
 
 /// More than anybody reads; a bound for a closure that goes round in circles.
-const MOST_CALLS: usize = 100;
+pub(super) const MOST_CALLS: usize = 100;

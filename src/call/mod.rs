@@ -3,6 +3,7 @@
 mod around;
 mod asked;
 mod attempts;
+mod below;
 mod key;
 mod open;
 mod shown;
@@ -16,11 +17,12 @@ use std::time::{Duration, SystemTime};
 use http::{Extensions, HeaderMap, Method, Request, StatusCode, Uri};
 use tokio::time::Instant;
 
+use self::around::MOST_CALLS;
 use self::open::Ears;
 
+pub(crate) use self::around::{Around, effect_of_calls, has_heard_of};
 #[cfg(feature = "client")]
-pub(crate) use self::around::attempt_of_request;
-pub(crate) use self::around::{Around, effect_of_calls};
+pub(crate) use self::around::{attempt_of_request, heard_alone};
 pub(crate) use self::asked::Asked;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::open::{Hold, Observer, WeakCall, also};
@@ -75,6 +77,8 @@ struct Cold {
     more: Vec<Arc<Tracker>>,
     notes: Vec<Note>,
     not_repeated: Option<NotRepeated>,
+    /// The calls of stacks below that go on with its request.
+    inner: Vec<Call>,
     /// Where redirects have led.
     redirected_to: Option<Uri>,
     /// Something of the request that came back from below: a body that was never taken.
@@ -105,6 +109,7 @@ impl Call {
 
     fn start(asked: Asked, mut options: Options, limit: Limit, outer: Option<Self>) -> Self {
         let started = clock::now();
+        let above = outer.clone();
         let around = outer.is_none().then(Around::current).flatten();
         let outer = outer.or_else(|| around.as_ref().map(|around| around.call.clone()));
         let mut deadline = clock::after(started, options.deadline.unwrap_or(limit).get());
@@ -148,12 +153,19 @@ impl Call {
         if let Some(around) = around {
             around.heard(&call);
         }
+        if let Some(above) = above {
+            above.goes_on_in(&call);
+        }
         call
     }
 
     /// The call that a request belongs to.
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
         extensions.get::<Self>().cloned()
+    }
+
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn asked(&self) -> &Asked {

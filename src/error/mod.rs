@@ -125,13 +125,27 @@ impl Error {
 
     /// Takes an inner service's error, ours or another's, on behalf of a call.
     pub(crate) fn of_inner(error: impl Into<BoxError>, call: Option<&Call>) -> Self {
-        Self::ours(error.into()).unwrap_or_else(|other| {
+        let ours = Self::ours(error.into());
+        let ours = ours.map(|ours| match call {
+            Some(call) => ours.from_below(call),
+            None => ours,
+        });
+        ours.unwrap_or_else(|other| {
             let diagnosis = match call.and_then(Call::last) {
                 Some(tracker) => diagnose(&tracker, &*other),
                 None => Diagnosis::foreign(&*other).or_at(Hop::Server),
             };
             Self::new(diagnosis).because(other)
         })
+    }
+
+    /// What came from below, on behalf of a call: that of another one proves what [`Call::effect_below`] says.
+    pub(crate) fn from_below(mut self, call: &Call) -> Self {
+        let other = self.timeline().filter(|of| !of.0.is(call));
+        if let Some(effect) = other.map(|of| call.effect_below(&of.0)) {
+            self.at_least(effect);
+        }
+        self
     }
 
     /// Takes the error of a response body, ours or another's, whose head said this of the effect.

@@ -1,8 +1,10 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::kind::Kind;
 use super::said::Said;
+use super::tracker::Tracker;
 use crate::call::Call;
 
 /// What an attempt found out besides its stages.
@@ -16,6 +18,8 @@ pub(crate) struct Facts {
     pub(crate) is_done: bool,
     /// What clients of ours were asked for in an attempt of an operation, in order.
     pub(crate) calls: Vec<Call>,
+    /// What went out in an attempt of an operation with no call around it, and may change something.
+    pub(crate) alone: Vec<Arc<Tracker>>,
     /// How old the connection is that was used.
     pub(crate) connection_age: Option<Duration>,
     /// The peer that answered.

@@ -27,7 +27,7 @@ use super::look_up::{given, look_up};
 use super::names::Names;
 use super::send::{Abandon, settled};
 use super::target::{dial, invalid, speakable};
-use crate::call::attempt_of_request;
+use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::destination::Origin;
 use crate::error::{BoxError, Error};
@@ -163,6 +163,7 @@ where
                 return send(&shared, inner, request, &tracker).await;
             }
             let tracker = alone(&shared.names.limits);
+            heard_alone(request.method(), &tracker);
             let _abandon = Abandon(Arc::clone(&tracker));
             let sending = send(&shared, inner, request, &tracker);
             tracker::scope(Arc::clone(&tracker), sending).await

@@ -23,7 +23,7 @@ use super::book::{Fared, share};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::{Place, Visit};
 use super::target::{Dial, Target, speakable};
-use crate::call::attempt_of_request;
+use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::dns::{Filter, SecondLook};
 use crate::error::{BoxError, Error};
@@ -44,6 +44,7 @@ where
         return journey(&shared, request, &tracker).await;
     }
     let tracker = alone(&shared.limits);
+    heard_alone(request.method(), &tracker);
     let _abandon = Abandon(Arc::clone(&tracker));
     tracker::scope(Arc::clone(&tracker), journey(&shared, request, &tracker)).await
 }

@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use crate::call::effect_of_calls;
+use crate::call::{effect_of_calls, has_heard_of};
 use crate::error::{BoxError, Error};
 use crate::hop::tracker::Tracker;
 use crate::hop::{Class, Diagnosis, Effect, diagnose_operation};
@@ -70,8 +70,9 @@ impl Failed {
     }
 
     /// What the error of a client of ours in the chain says of the effect; a maybe where there is
-    /// none. What other calls of ours in the same attempt may have done counts too. For work that does
-    /// nothing else: of that, they know nothing.
+    /// none, or where the attempt has not heard of that call (it was made in a task of its own). What other
+    /// calls of ours in the same attempt may have done counts too. For work that does nothing else, one request
+    /// after another: of that, they know nothing.
     pub fn heard(error: impl Into<BoxError>) -> Self {
         Self::new(Said::Heard, error)
     }
@@ -133,7 +134,15 @@ impl Told {
         let effect = match (failed.said, ours) {
             (Said::By(effect), _) => effect,
             (Said::Heard, None) => Effect::Possible,
-            (Said::Heard, Some(ours)) => ours.effect().max(effect_of_calls(attempt)),
+            (Said::Heard, Some(ours)) => {
+                let call = ours.timeline().map(|of| &of.0);
+                // Where this one was not heard of, others may have gone the same way.
+                let others = match has_heard_of(attempt, call) {
+                    true => effect_of_calls(attempt),
+                    false => Effect::Possible,
+                };
+                ours.effect().max(others)
+            }
         };
         let mut diagnosis = diagnose_operation(attempt, &*failed.source, effect);
         let mut class = Some(Class::Passing);

@@ -1,0 +1,44 @@
+//! Calls inside one another: what the failure of one proves for the other.
+
+use super::{Call, MOST_CALLS};
+use crate::hop::Effect;
+
+impl Call {
+    /// A stack below goes on with this call's request.
+    pub(super) fn goes_on_in(&self, inner: &Self) {
+        let mut cold = self.cold();
+        if cold.inner.len() < MOST_CALLS {
+            cold.inner.push(inner.clone());
+        }
+    }
+
+    /// What this one may have done, where `failed`, a call below, is what failed. If this one's request went on
+    /// in it, that is what all who had it may have done. Otherwise nobody knows: whoever made that call may have
+    /// made others before.
+    pub(crate) fn effect_below(&self, failed: &Self) -> Effect {
+        if !self.leads_to(failed) {
+            return Effect::Possible;
+        }
+        let inner = self.cold().inner.clone();
+        let effects = inner.iter().map(Self::effect_from_outside);
+        effects.max().unwrap_or(Effect::Possible)
+    }
+
+    /// Whether another one's request is this one's, at any depth.
+    pub(super) fn leads_to(&self, other: &Self) -> bool {
+        let inner = self.cold().inner.clone();
+        let is_all = inner.len() < MOST_CALLS;
+        let leads = |call: &Self| call.is(other) || call.leads_to(other);
+        is_all && inner.iter().any(leads)
+    }
+
+    /// What a call may have done. Where nobody followed its attempts, only its failure can say that it was
+    /// nothing.
+    pub(super) fn effect_from_outside(&self) -> Effect {
+        match (self.last(), self.failure()) {
+            (Some(_), _) => self.effect(),
+            (None, Some(failure)) => failure.effect,
+            (None, None) => Effect::Possible,
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! "No effect" is a proof: what was sent below, beside or before the failure takes it away.
+
+#[cfg(test)]
+mod net;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use http::{Request, Response, Uri};
+    use http_body_util::Full;
+    use sevenhops::guard::retry;
+    use sevenhops::limit::Limits;
+    use sevenhops::sdk::operation::{Failed, Settings};
+    use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply};
+    use sevenhops::{
+        CallLayer, Client, Effect, Error, Operation, RetryLayer, StandardLayer, Transport, sdk,
+    };
+    use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+
+    use super::net::{Net, url};
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+    type Charge = Request<Full<Bytes>>;
+
+    /// A charge, and what is behind it.
+    struct Shop {
+        net: Net,
+        server: FaultServer,
+        nobody: ClosedPort,
+        client: Client,
+    }
+
+    impl Shop {
+        async fn new() -> Self {
+            let net = Net::new().await;
+            let server = FaultServer::builder().start().await.unwrap();
+            let (nobody, client) = (ClosedPort::new().unwrap(), net.client());
+            Self {
+                net,
+                server,
+                nobody,
+                client,
+            }
+        }
+
+        fn transport(&self) -> Transport {
+            let builder = Transport::builder(Limits::new(DEADLINE).unwrap());
+            let resolver = self.net.dns.resolver();
+            builder.resolver(resolver).build().unwrap()
+        }
+
+        fn charges(&self) -> String {
+            url(&self.server, "http")
+        }
+
+        /// Where nobody listens.
+        fn audits(&self) -> String {
+            format!("http://api.test:{}/audits", self.nobody.addr().port())
+        }
+
+        /// It was sent once, and nobody says that it was not.
+        fn assert_open(&self, error: &Error) {
+            assert_eq!(self.server.requests_seen(), 1, "{error}");
+            assert_eq!(error.effect(), Effect::Possible, "{error}");
+        }
+    }
+
+    fn post(url: &str) -> Charge {
+        Request::post(url).body(Full::from("amount=100")).unwrap()
+    }
+
+    fn standard() -> StandardLayer {
+        StandardLayer::new(DEADLINE).unwrap()
+    }
+
+    fn ok() -> Response<Full<Bytes>> {
+        Response::new(Full::default())
+    }
+
+    #[tokio::test]
+    async fn request_that_a_layer_makes_by_itself_proves_nothing_for_the_one_that_went_through() {
+        let shop = Shop::new().await;
+        let (transport, audits) = (shop.transport(), shop.audits());
+        let audited = service_fn(|charge: Charge| {
+            let (transport, client) = (transport.clone(), shop.client.clone());
+            let audit = client.post(&audits).body("charged");
+            async move {
+                let answer = transport.oneshot(charge).await?;
+                audit.send().await?;
+                Ok::<_, Error>(answer)
+            }
+        });
+        let charge = standard().layer(audited).oneshot(post(&shop.charges()));
+        shop.assert_open(&charge.await.map(drop).unwrap_err());
+    }
+
+    #[tokio::test]
+    async fn second_place_that_refuses_proves_nothing_for_the_first_one() {
+        let shop = Shop::new().await;
+        let lost = || shop.server.on_request([Reply::CloseAfterRequest]);
+        let places = [shop.charges(), shop.audits()].map(|url| url.parse::<Uri>().unwrap());
+        let inner = standard().layer(shop.transport());
+        // The same request, by a stack inside.
+        let fails_over = service_fn(|charge: Charge| {
+            let (inner, [one, other]) = (inner.clone(), places.clone());
+            async move {
+                let [mut first, mut second] = [charge.clone(), charge];
+                (*first.uri_mut(), *second.uri_mut()) = (one, other);
+                match inner.clone().oneshot(first).await {
+                    Ok(answer) => Ok(answer),
+                    Err(_) => inner.oneshot(second).await,
+                }
+            }
+        });
+        lost();
+        let charge = standard().layer(fails_over).oneshot(post(&shop.charges()));
+        shop.assert_open(&charge.await.map(drop).unwrap_err());
+    }
+
+    #[tokio::test]
+    async fn second_place_that_refuses_a_client_proves_nothing_for_the_first_one() {
+        let shop = Shop::new().await;
+        shop.server.on_request([Reply::CloseAfterRequest]);
+        let fails_over = service_fn(|_: Charge| {
+            let [one, other] = [shop.charges(), shop.audits()].map(|url| shop.client.post(url));
+            async move {
+                match one.body("amount=100").send().await {
+                    Ok(_) => Ok(ok()),
+                    Err(_) => other.body("amount=100").send().await.map(|_| ok()),
+                }
+            }
+        });
+        let charge = standard().layer(fails_over).oneshot(post(&shop.charges()));
+        shop.assert_open(&charge.await.map(drop).unwrap_err());
+    }
+
+    #[tokio::test]
+    async fn call_from_where_nobody_follows_the_attempts_proves_nothing() {
+        let shop = Shop::new().await;
+        let charges = AtomicU32::new(0);
+        let service = ServiceBuilder::new()
+            .layer(CallLayer::new(DEADLINE).unwrap())
+            .layer(RetryLayer::new(retry::Settings::new()).unwrap())
+            .service(service_fn(|_: Charge| {
+                charges.fetch_add(1, Ordering::Relaxed);
+                let audit = shop.client.post(shop.audits()).send();
+                async move { audit.await.map(|_| ok()) }
+            }));
+        let error = service.oneshot(post(&shop.charges())).await.map(drop);
+        let error = error.unwrap_err();
+        assert_eq!(charges.into_inner(), 1);
+        assert_eq!(error.effect(), Effect::Possible, "{error}");
+    }
+
+    #[tokio::test]
+    async fn request_that_no_stack_inside_could_send_is_repeated_by_the_one_around() {
+        let shop = Shop::new().await;
+        let made = AtomicU32::new(0);
+        let inner = standard().layer(shop.transport());
+        let counted = service_fn(|charge: Charge| {
+            made.fetch_add(1, Ordering::Relaxed);
+            inner.clone().oneshot(charge)
+        });
+        let error = standard().layer(counted).oneshot(post(&shop.audits()));
+        assert_eq!(error.await.map(drop).unwrap_err().effect(), Effect::None);
+        assert_eq!(made.into_inner(), 3);
+    }
+
+    /// Charges, then asks for a receipt, which nobody hands out.
+    async fn with_receipt<T, E>(shop: &Shop, charge: impl AsyncFn(Charge) -> Result<T, E>) -> Error
+    where
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let operation = Operation::new("payments", DEADLINE).unwrap();
+        let run = operation.run(async |_| {
+            charge(post(&shop.charges())).await.map_err(Failed::heard)?;
+            let receipt = shop.client.post(shop.audits()).send();
+            receipt.await.map_err(Failed::heard)
+        });
+        run.await.map(drop).unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn receipt_that_was_not_sent_proves_nothing_for_the_charge_however_it_went() {
+        let shop = Shop::new().await;
+        let transport = shop.transport();
+        let error = with_receipt(&shop, async |charge| {
+            transport.clone().oneshot(charge).await
+        });
+        shop.assert_open(&error.await);
+
+        let shop = Shop::new().await;
+        let call = CallLayer::new(DEADLINE).unwrap().layer(shop.transport());
+        let error = with_receipt(&shop, async |charge| call.clone().oneshot(charge).await);
+        shop.assert_open(&error.await);
+
+        let shop = Shop::new().await;
+        let foreign = reqwest::Client::builder()
+            .tls_backend_preconfigured(shop.net.authority.client_config());
+        let foreign = foreign.build().unwrap();
+        let there = format!("http://{}/v1/charges", shop.server.addr());
+        let followed = CallLayer::new(DEADLINE)
+            .unwrap()
+            .layer(service_fn(|_: Charge| {
+                let charge = foreign.post(&there).body("amount=100").send();
+                async move { charge.await.map(|_| ok()) }
+            }));
+        let by_call = with_receipt(&shop, async |charge| followed.clone().oneshot(charge).await);
+        shop.assert_open(&by_call.await);
+    }
+
+    #[tokio::test]
+    async fn call_in_a_task_that_the_operation_never_heard_of_proves_nothing() {
+        let shop = Shop::new().await;
+        let operation = Operation::new("payments", DEADLINE).unwrap();
+        let run = operation.run(async |_| {
+            let [charge, receipt] =
+                [shop.charges(), shop.audits()].map(|url| shop.client.post(url));
+            let both = tokio::spawn(async {
+                charge.body("amount=100").send().await?;
+                receipt.send().await
+            });
+            both.await?.map_err(Failed::heard)
+        });
+        shop.assert_open(&run.await.map(drop).unwrap_err());
+    }
+
+    #[tokio::test]
+    async fn key_that_was_made_up_is_no_licence_wherever_it_is_handed_on_to() {
+        let once = retry::Settings::new().attempts(1);
+        let settings = || Settings::new(DEADLINE).retry(once.clone());
+        let unvouched = Operation::with("payments", settings()).unwrap();
+        let denied = Operation::with("payments", settings()).unwrap();
+        let vouched = Operation::with("payments", settings()).unwrap();
+        for (operation, charges) in [
+            (unvouched, 1),
+            (denied.honours_keys(false), 1),
+            (vouched.honours_keys(true), 3),
+        ] {
+            let shop = Shop::new().await;
+            shop.server
+                .on_request((0..9).map(|_| Reply::CloseAfterRequest));
+            let run = operation.run(async |attempt| {
+                let charge = shop.client.post(shop.charges()).body("amount=100");
+                let charge = charge.idempotency_key(attempt.key().clone());
+                charge.send().await.map_err(Failed::heard)
+            });
+            let error = run.await.map(drop).unwrap_err();
+            assert_eq!(shop.server.requests_seen(), charges, "{error}");
+            assert_eq!(error.effect(), Effect::Possible, "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn answer_that_led_to_an_app_proves_nothing_for_the_request() {
+        let server = FaultServer::start().await.unwrap();
+        let paid = Answer::new(http::StatusCode::FOUND).header("location", "myapp://paid");
+        server.on_request([paid.into()]);
+        let tls = sevenhops::testing::Authority::new()
+            .unwrap()
+            .client_config();
+        let plain = reqwest::Client::builder().tls_backend_preconfigured(tls);
+        let plain = plain.build().unwrap();
+        let charge = plain.post(server.url("/v1/charges")).body("amount=100");
+        let error = charge.send().await.unwrap_err();
+        assert_eq!(server.requests_seen(), 1);
+        assert_eq!(sdk::find(&error).effect(), Effect::Possible);
+        let error = plain.post("not an URL").send().await.unwrap_err();
+        assert_eq!(sdk::find(&error).effect(), Effect::None, "it never was one");
+    }
+}
