@@ -293,12 +293,11 @@ mod tests {
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
         }));
         let mut body = service.oneshot(post()).await.unwrap().into_body();
-        tokio::time::advance(Duration::from_secs(3)).await;
         assert!(body.frame().await.unwrap().is_ok());
-        let timeline = body.timeline().clone();
         tokio::time::advance(Duration::from_secs(30)).await;
+        let timeline = body.timeline();
         assert_eq!(timeline.outcome(), Some(Outcome::Answered(StatusCode::OK)));
-        assert_eq!(timeline.elapsed(), Duration::from_secs(3));
+        assert_eq!(timeline.elapsed(), Duration::ZERO);
         assert!(body.frame().await.is_none(), "and it is no failure later");
     }
 

@@ -127,7 +127,7 @@ impl Error {
     pub(crate) fn of_inner(error: impl Into<BoxError>, call: Option<&Call>) -> Self {
         let ours = Self::ours(error.into());
         let ours = ours.map(|ours| match call {
-            Some(call) => ours.from_below(call),
+            Some(call) => ours.passed_up_to(call),
             None => ours,
         });
         ours.unwrap_or_else(|other| {
@@ -140,7 +140,7 @@ impl Error {
     }
 
     /// What came from below, on behalf of a call: that of another one proves what [`Call::effect_below`] says.
-    pub(crate) fn from_below(mut self, call: &Call) -> Self {
+    pub(crate) fn passed_up_to(mut self, call: &Call) -> Self {
         let other = self.timeline().filter(|of| !of.0.is(call));
         if let Some(effect) = other.map(|of| call.effect_below(&of.0)) {
             self.at_least(effect);

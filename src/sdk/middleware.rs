@@ -36,7 +36,7 @@
 //!
 //! What the stack always protects from. What one request wants otherwise, its
 //! [`Options`], goes into the request's extensions: `.with_extension(Options::new().idempotency_key(key))`.
-//! A timeout that was set for one request becomes its deadline: from 1 ms to 24 h, else the request is refused.
+//! A timeout that was set for one request becomes its deadline: zero, or more than 24 h, is refused.
 //!
 //! # What it reports
 //!

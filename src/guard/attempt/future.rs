@@ -287,7 +287,7 @@ impl Running {
     fn diagnose(&self, error: BoxError) -> Error {
         self.tracker.give_up();
         Error::ours(error)
-            .map(|ours| ours.from_below(&self.call))
+            .map(|ours| ours.passed_up_to(&self.call))
             .unwrap_or_else(|other| Error::new(diagnose(&self.tracker, &*other)).because(other))
     }
 
