@@ -121,6 +121,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn stack_inside_that_refuses_proves_nothing_for_the_transport_before_it() {
+        let shop = Shop::new().await;
+        shop.server.on_request([Reply::CloseAfterRequest]);
+        let (transport, audits) = (shop.transport(), shop.audits().parse::<Uri>().unwrap());
+        let inner = standard().layer(shop.transport());
+        let fails_over = service_fn(|charge: Charge| {
+            let (transport, inner) = (transport.clone(), inner.clone());
+            let mut second = charge.clone();
+            *second.uri_mut() = audits.clone();
+            async move {
+                match transport.oneshot(charge).await {
+                    Ok(_) => Ok(ok()),
+                    Err(_) => inner.oneshot(second).await.map(|_| ok()),
+                }
+            }
+        });
+        let charge = standard().layer(fails_over).oneshot(post(&shop.charges()));
+        shop.assert_open(&charge.await.map(drop).unwrap_err());
+    }
+
+    #[tokio::test]
     async fn second_place_that_refuses_a_client_proves_nothing_for_the_first_one() {
         let shop = Shop::new().await;
         shop.server.on_request([Reply::CloseAfterRequest]);

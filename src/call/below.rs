@@ -16,7 +16,9 @@ impl Call {
     /// in it, that is what all who had it may have done. Otherwise nobody knows: whoever made that call may have
     /// made others before.
     pub(crate) fn effect_below(&self, failed: &Self) -> Effect {
-        if !self.leads_to(failed) {
+        // Before it went on there, it may have gone out right here.
+        let is_taken = self.last().is_some_and(|own| own.is_taken());
+        if is_taken || !self.leads_to(failed) {
             return Effect::Possible;
         }
         let inner = self.cold().inner.clone();
