@@ -238,6 +238,8 @@ mod tests {
         let shop = Shop::new().await;
         let operation = Operation::new("payments", DEADLINE).unwrap();
         let run = operation.run(async |_| {
+            // Of this one it hears.
+            shop.client.get(shop.audits()).send().await.unwrap_err();
             let [charge, receipt] =
                 [shop.charges(), shop.audits()].map(|url| shop.client.post(url));
             let both = tokio::spawn(async {
