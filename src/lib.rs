@@ -68,6 +68,7 @@ mod clock;
 mod destination;
 #[cfg(feature = "client")]
 pub mod dns;
+pub mod driver;
 mod error;
 #[cfg(feature = "serde")]
 mod file;

@@ -1,65 +1,105 @@
-//! Sending a request again: what is kept of it, and how cheaply.
+//! Sending a request again: what is kept of it, and how its body is cloned.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Buf;
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 use http_body_util::{Empty, Full};
 
-use crate::call::Call;
 
 /// A body that can be sent more than once.
 ///
-/// Implemented for bodies in memory: a copy shares their bytes. For a body type of somebody else's
-/// see [`StandardLayer::replay_with`](crate::StandardLayer::replay_with).
-pub trait Replay: Sized {
-    /// The same body from its beginning; `None` if it can be sent only once.
-    fn replay(&self) -> Option<Self>;
-}
+/// Implemented for bodies in memory: a clone shares their bytes. For a foreign body type see
+/// [`StandardLayer::replay_with`](crate::StandardLayer::replay_with).
+#[diagnostic::on_unimplemented(
+    message = "a retry sends the body `{Self}` again, and does not know how to clone it",
+    label = "this body cannot be cloned",
+    note = "implement `CloneBody` for it, or use `replay_with` of the layer"
+)]
+pub trait CloneBody: Sized {
+    /// Returns the same body from its beginning; `None` if it can be sent only once.
+    fn clone_body(&self) -> Option<Self>;
 
-impl<D: Buf + Clone> Replay for Full<D> {
-    fn replay(&self) -> Option<Self> {
-        Some(self.clone())
+    /// Returns a body without a byte, for a redirect that drops the body (303 after a POST). With
+    /// `None`, which is the default, such a redirect is the response of the call.
+    #[must_use]
+    fn empty_body() -> Option<Self> {
+        None
     }
 }
 
-impl<D> Replay for Empty<D> {
-    fn replay(&self) -> Option<Self> {
+impl<D: Buf + Clone + Default> CloneBody for Full<D> {
+    fn clone_body(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    fn empty_body() -> Option<Self> {
+        Some(Self::new(D::default()))
+    }
+}
+
+impl<D> CloneBody for Empty<D> {
+    fn clone_body(&self) -> Option<Self> {
+        Some(Self::new())
+    }
+
+    fn empty_body() -> Option<Self> {
         Some(Self::new())
     }
 }
 
-impl Replay for String {
-    fn replay(&self) -> Option<Self> {
+impl CloneBody for String {
+    fn clone_body(&self) -> Option<Self> {
         Some(self.clone())
+    }
+
+    fn empty_body() -> Option<Self> {
+        Some(Self::new())
     }
 }
 
-impl Replay for () {
-    fn replay(&self) -> Option<Self> {
+impl CloneBody for () {
+    fn clone_body(&self) -> Option<Self> {
+        Some(())
+    }
+
+    fn empty_body() -> Option<Self> {
         Some(())
     }
 }
 
-/// How bodies of type `B` are copied: by [`Replay`], or by a function.
-pub trait Copies<B>: sealed::Sealed {
-    /// The same body from its beginning.
+/// How bodies of type `B` are cloned: by [`CloneBody`], or by functions.
+pub trait BodyCloner<B>: sealed::Sealed {
+    /// Returns the same body from its beginning.
     #[doc(hidden)]
-    fn copy(&self, body: &B) -> Option<B>;
+    fn clone_body(&self, body: &B) -> Option<B>;
+
+    /// Returns a body without a byte.
+    #[doc(hidden)]
+    fn empty_body(&self) -> Option<B>;
 }
 
-/// By the body's own [`Replay`].
+/// By the body's own [`CloneBody`].
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ByTrait;
 
-impl<B: Replay> Copies<B> for ByTrait {
-    fn copy(&self, body: &B) -> Option<B> {
-        body.replay()
+impl<B: CloneBody> BodyCloner<B> for ByTrait {
+    fn clone_body(&self, body: &B) -> Option<B> {
+        body.clone_body()
+    }
+
+    fn empty_body(&self) -> Option<B> {
+        B::empty_body()
     }
 }
 
-/// By a function, for body types that are not ours.
+/// By functions, for foreign body types.
 #[derive(Debug)]
-pub struct ByFn<B>(pub(crate) fn(&B) -> Option<B>);
+pub struct ByFn<B> {
+    pub(crate) clone: fn(&B) -> Option<B>,
+    pub(crate) empty: Option<fn() -> B>,
+}
 
 impl<B> Clone for ByFn<B> {
     fn clone(&self) -> Self {
@@ -69,49 +109,13 @@ impl<B> Clone for ByFn<B> {
 
 impl<B> Copy for ByFn<B> {}
 
-impl<B> Copies<B> for ByFn<B> {
-    fn copy(&self, body: &B) -> Option<B> {
-        (self.0)(body)
+impl<B> BodyCloner<B> for ByFn<B> {
+    fn clone_body(&self, body: &B) -> Option<B> {
+        (self.clone)(body)
     }
-}
 
-/// How a body of type `B` is left out, where a redirect drops it: by [`Default`], or by a function.
-pub trait Empties<B>: Copies<B> {
-    /// A body without a byte.
-    #[doc(hidden)]
-    fn empty(&self) -> B;
-}
-
-impl<B: Replay + Default> Empties<B> for ByTrait {
-    fn empty(&self) -> B {
-        B::default()
-    }
-}
-
-/// By two functions, for body types that are not ours, where redirects are followed too.
-#[derive(Debug)]
-pub struct ByFns<B> {
-    pub(crate) copy: fn(&B) -> Option<B>,
-    pub(crate) empty: fn() -> B,
-}
-
-impl<B> Clone for ByFns<B> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<B> Copy for ByFns<B> {}
-
-impl<B> Copies<B> for ByFns<B> {
-    fn copy(&self, body: &B) -> Option<B> {
-        (self.copy)(body)
-    }
-}
-
-impl<B> Empties<B> for ByFns<B> {
-    fn empty(&self) -> B {
-        (self.empty)()
+    fn empty_body(&self) -> Option<B> {
+        self.empty.map(|empty| empty())
     }
 }
 
@@ -120,59 +124,117 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::ByTrait {}
     impl<B> Sealed for super::ByFn<B> {}
-    impl<B> Sealed for super::ByFns<B> {}
+}
+
+/// Where a transport puts a body that no connection took, for the next attempt. It travels in the
+/// request's extensions, and only with a body that cannot be cloned.
+pub(crate) struct UnsentBody<B>(Arc<Mutex<Place<B>>>);
+
+enum Place<B> {
+    Empty,
+    Full(B),
+    /// The request goes on with another body.
+    Closed,
+}
+
+impl<B> UnsentBody<B> {
+    fn new() -> Self {
+        Self(Arc::new(Mutex::new(Place::Empty)))
+    }
+
+    pub(crate) fn put(&self, body: B) {
+        let mut place = self.lock();
+        if matches!(*place, Place::Empty) {
+            *place = Place::Full(body);
+        }
+    }
+
+    fn take(&self) -> Option<B> {
+        let mut place = self.lock();
+        match std::mem::replace(&mut *place, Place::Empty) {
+            Place::Full(body) => Some(body),
+            other => {
+                *place = other;
+                None
+            }
+        }
+    }
+
+    fn close(&self) {
+        *self.lock() = Place::Closed;
+    }
+
+    fn is_full(&self) -> bool {
+        matches!(*self.lock(), Place::Full(_))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Place<B>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<B> Clone for UnsentBody<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 /// A request, kept so that it can be sent again.
-pub(crate) struct Saved<B> {
+#[expect(unnameable_types, reason = "a driver's own part, seen in the type of its future")]
+pub struct Saved<B> {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
     pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
     /// Nothing where the call is all there is: that is the usual case, and costs no allocation.
-    pub(crate) extensions: Option<Extensions>,
-    pub(crate) body: Option<B>,
+    extensions: Option<Extensions>,
+    body: Option<B>,
+    unsent: Option<UnsentBody<B>>,
 }
 
-impl<B> Saved<B> {
-    pub(crate) fn of(request: &Request<B>, copies: &impl Copies<B>) -> Self {
-        let only_call = request.extensions().len() <= 1;
+impl<B: Send + 'static> Saved<B> {
+    /// Keeps the head of a request and a clone of its body. A body that cannot be cloned may come
+    /// back from below: the request carries the place for it.
+    pub(crate) fn of(request: &mut Request<B>, cloner: &impl BodyCloner<B>) -> Self {
+        let body = cloner.clone_body(request.body());
+        let extensions = request.extensions_mut();
+        // A driver around this one has a place for it already: both look there.
+        let unsent = body
+            .is_none()
+            .then(|| extensions.get_or_insert_with(UnsentBody::new).clone());
+        let only_call = extensions.len() <= 1;
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             headers: request.headers().clone(),
             extensions: (!only_call).then(|| request.extensions().clone()),
-            body: copies.copy(request.body()),
+            body,
+            unsent,
         }
     }
 
-    /// A request that cannot be sent at all: what remains when one was moved out.
-    pub(crate) fn nothing() -> Self {
-        Self {
-            method: Method::default(),
-            uri: Uri::default(),
-            version: Version::default(),
-            headers: HeaderMap::new(),
-            extensions: None,
-            body: None,
-        }
+}
+
+impl<B> Saved<B> {
+    /// Whether there is a body to be sent again.
+    pub(crate) fn is_replayable(&self) -> bool {
+        self.body.is_some() || self.unsent.as_ref().is_some_and(UnsentBody::is_full)
     }
 
-    /// Keeps the body that came back from below because nothing took it.
-    pub(crate) fn reclaim(&mut self, call: &Call)
-    where
-        B: 'static,
-    {
-        if self.body.is_none() {
-            self.body = call.reclaim::<B>();
+    /// Drops the body: the next request has this one in its place.
+    pub(crate) fn replace_body(&mut self, body: B) {
+        self.body = Some(body);
+        if let Some(unsent) = self.unsent.take() {
+            unsent.close();
         }
     }
 
     /// The request once more; `None` if its body is gone.
-    pub(crate) fn again(&mut self, call: &Call, copies: &impl Copies<B>) -> Option<Request<B>> {
-        let body = self.body.take()?;
-        self.body = copies.copy(&body);
+    pub(crate) fn again(&mut self, cloner: &impl BodyCloner<B>) -> Option<Request<B>> {
+        let unsent = || self.unsent.as_ref().and_then(UnsentBody::take);
+        let body = self.body.take().or_else(unsent)?;
+        self.body = cloner.clone_body(&body);
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = self.uri.clone();
@@ -181,7 +243,6 @@ impl<B> Saved<B> {
         if let Some(extensions) = &self.extensions {
             *request.extensions_mut() = extensions.clone();
         }
-        request.extensions_mut().insert(call.clone());
         Some(request)
     }
 }
@@ -189,11 +250,10 @@ impl<B> Saved<B> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Limit;
     use bytes::Bytes;
 
     #[tokio::test(start_paused = true)]
-    async fn i17_repeat_is_identical_to_what_was_sent_first() {
+    async fn retry_is_identical_to_what_was_sent_first() {
         let mut request = Request::patch("https://api.test/v1/charges?a=1")
             .version(Version::HTTP_2)
             .header("x-one", "1")
@@ -201,16 +261,14 @@ mod tests {
             .extension("mine")
             .body(Full::new(Bytes::from_static(b"amount=100")))
             .unwrap();
-        let call = Call::begin(&mut request, Limit::MAX);
-        let mut saved = Saved::of(&request, &ByTrait);
+        let mut saved = Saved::of(&mut request, &ByTrait);
         for _ in 0..2 {
-            let again = saved.again(&call, &ByTrait).unwrap();
+            let again = saved.again(&ByTrait).unwrap();
             assert_eq!(again.method(), request.method());
             assert_eq!(again.uri(), request.uri());
             assert_eq!(again.version(), request.version());
             assert_eq!(again.headers(), request.headers());
             assert_eq!(again.extensions().get::<&str>(), Some(&"mine"));
-            assert!(Call::of(again.extensions()).is_some());
             assert_eq!(
                 again.into_body().into_inner(),
                 Some(Bytes::from_static(b"amount=100"))
@@ -219,15 +277,33 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn i13_body_that_came_back_is_sent_again_once() {
+    async fn body_that_came_back_is_sent_again_once() {
         let mut request = Request::new("once");
-        let call = Call::begin(&mut request, Limit::MAX);
-        let never = ByFn::<&str>(|_| None);
-        let mut saved = Saved::of(&request, &never);
-        assert!(saved.again(&call, &never).is_none());
-        call.give_back(Box::new("once"));
-        saved.reclaim(&call);
-        assert_eq!(saved.again(&call, &never).unwrap().into_body(), "once");
-        assert!(saved.again(&call, &never).is_none());
+        let never = ByFn::<&str> {
+            clone: |_| None,
+            empty: None,
+        };
+        let mut saved = Saved::of(&mut request, &never);
+        assert!(!saved.is_replayable());
+        assert!(saved.again(&never).is_none());
+        let unsent = request.extensions().get::<UnsentBody<&str>>().unwrap();
+        unsent.put("once");
+        assert!(saved.is_replayable());
+        assert_eq!(saved.again(&never).unwrap().into_body(), "once");
+        assert!(saved.again(&never).is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stacks_inside_one_another_share_the_place_for_a_body_that_comes_back() {
+        let never = ByFn::<&str> {
+            clone: |_| None,
+            empty: None,
+        };
+        let mut request = Request::new("once");
+        let mut outer = Saved::of(&mut request, &never);
+        let inner = Saved::of(&mut request, &never);
+        inner.unsent.as_ref().unwrap().put("once");
+        assert_eq!(outer.again(&never).unwrap().into_body(), "once");
+        assert!(!inner.is_replayable());
     }
 }

@@ -1,16 +1,18 @@
-//! The standard stack, outermost first: the order, and the reason for each place.
+//! The standard stack: all policies of a call, in the order of [`Policies`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tower_layer::Layer;
 
+use crate::driver::{Again, Driver, Policies};
 use crate::error::SettingError;
-use crate::guard::attempt::{AttemptLayer, AttemptService};
-use crate::guard::breaker::{Breaker, BreakerLayer, BreakerService};
-use crate::guard::call::{CallLayer, CallService};
-use crate::guard::idempotency::{IdempotencyLayer, IdempotencyService};
-use crate::guard::redirect::{RedirectLayer, RedirectService};
-use crate::guard::retry::{ByFns, ByTrait, Failure, RetryLayer, RetryService};
+use crate::guard::attempt::AttemptLayer;
+use crate::guard::breaker::{Breaker, BreakerLayer};
+use crate::guard::call::CallLayer;
+use crate::guard::idempotency::IdempotencyLayer;
+use crate::guard::redirect::RedirectLayer;
+use crate::guard::retry::{ByFn, ByTrait, Failure, RetryLayer};
 use crate::hop::{Class, Timeline};
 use crate::limit::Limits;
 use crate::settings::Settings;
@@ -45,17 +47,15 @@ use crate::telemetry::otel::{Metrics, Spans};
 pub struct StandardLayer<C = ByTrait> {
     call: CallLayer,
     idempotency: IdempotencyLayer,
-    redirect: RedirectLayer<C>,
-    retry: RetryLayer<C>,
+    redirect: RedirectLayer,
+    retry: RetryLayer,
     breaker: BreakerLayer,
     attempt: AttemptLayer,
+    cloner: C,
 }
 
 /// The service of [`StandardLayer`] over a transport `S`.
-pub type StandardService<S, C = ByTrait> =
-    CallService<IdempotencyService<RedirectService<RetryService<Guarded<S>, C>, C>>>;
-
-type Guarded<S> = BreakerService<AttemptService<S>>;
+pub type StandardService<S, C = ByTrait> = Driver<S, Again<C>>;
 
 impl StandardLayer {
     /// The guards with the defaults that follow from the deadline.
@@ -77,31 +77,36 @@ impl StandardLayer {
         Ok(Self {
             call: CallLayer::within(limits.deadline()),
             idempotency: IdempotencyLayer::new(settings.idempotency.clone())?,
-            redirect: RedirectLayer::new(settings.redirect.clone())?.over_retry(),
+            redirect: RedirectLayer::new(settings.redirect.clone())?,
             retry: RetryLayer::new(settings.retry.clone())?,
             breaker: BreakerLayer::with(limits, settings.breaker)?,
             attempt: AttemptLayer::new(limits).propagating(settings.propagating),
+            cloner: ByTrait,
         })
     }
 }
 
 impl<C> StandardLayer<C> {
-    /// Copies bodies by a function, and makes empty ones by another (for the GET that follows a POST which
-    /// was redirected): for body types that do not implement [`Replay`](crate::guard::retry::Replay) and
-    /// [`Default`]. What the first returns `None` for is sent once; it has to copy what the second makes.
+    /// Clones bodies by a function, and makes empty ones by another (for the GET that follows a POST which
+    /// was redirected): for body types that do not implement [`CloneBody`](crate::guard::retry::CloneBody).
+    /// What the first returns `None` for is sent once; it has to clone what the second makes.
     #[must_use]
     pub fn replay_with<B>(
         self,
-        copy: fn(&B) -> Option<B>,
+        clone: fn(&B) -> Option<B>,
         empty: fn() -> B,
-    ) -> StandardLayer<ByFns<B>> {
+    ) -> StandardLayer<ByFn<B>> {
         StandardLayer {
             call: self.call,
             idempotency: self.idempotency,
-            redirect: self.redirect.replay_with(copy, empty),
-            retry: self.retry.copying(ByFns { copy, empty }),
+            redirect: self.redirect,
+            retry: self.retry,
             breaker: self.breaker,
             attempt: self.attempt,
+            cloner: ByFn {
+                clone,
+                empty: Some(empty),
+            },
         }
     }
 
@@ -166,17 +171,14 @@ impl<S, C: Clone> Layer<S> for StandardLayer<C> {
     type Service = StandardService<S, C>;
 
     fn layer(&self, transport: S) -> Self::Service {
-        // Next to the wire: its limits and its tracker are those of one try.
-        let attempt = self.attempt.layer(transport);
-        // Over one attempt, under the retry: it judges every try, and a refusal costs no time.
-        let breaker = self.breaker.layer(attempt);
-        // Over the attempts: from here down, things may happen more than once.
-        let retry = self.retry.layer(breaker);
-        // Over the retry: each leg is a request of its own, with its own destination and budget.
-        let redirect = self.redirect.layer(retry);
-        // Over the legs: every attempt and every leg at home carries the same key.
-        let idempotency = self.idempotency.layer(redirect);
-        // Around everything: the deadline spans all tries, the waits between them and the body.
-        self.call.layer(idempotency)
+        let policies = Policies {
+            deadline: Some(self.call.policy()),
+            idempotency: Some(self.idempotency.policy()),
+            redirect: Some(self.redirect.policy()),
+            retry: Some(self.retry.policy()),
+            breaker: Some(self.breaker.policy()),
+            attempt: Some(self.attempt.policy()),
+        };
+        Driver::new(transport, Again(self.cloner.clone()), Arc::new(policies))
     }
 }

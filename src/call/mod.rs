@@ -8,7 +8,6 @@ mod key;
 mod open;
 mod shown;
 
-use std::any::Any;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -81,8 +80,6 @@ struct Cold {
     inner: Vec<Call>,
     /// Where redirects have led.
     redirected_to: Option<Uri>,
-    /// Something of the request that came back from below: a body that was never taken.
-    returned: Option<Box<dyn Any + Send>>,
 }
 
 impl Call {
@@ -285,17 +282,6 @@ impl Call {
 
     pub(crate) fn not_repeated(&self) -> Option<NotRepeated> {
         self.cold().not_repeated.clone()
-    }
-
-    /// Hands back what was not used of a request.
-    pub(crate) fn give_back(&self, unused: Box<dyn Any + Send>) {
-        self.cold().returned = Some(unused);
-    }
-
-    /// Takes what came back, if it is a `T`.
-    pub(crate) fn reclaim<T: 'static>(&self) -> Option<T> {
-        let returned = self.cold().returned.take()?;
-        returned.downcast().ok().map(|unused| *unused)
     }
 
     pub(crate) fn timeline(&self) -> Timeline {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
@@ -18,6 +18,7 @@ use crate::error::BoxError;
 use crate::hop::Stage;
 use crate::hop::tracker;
 use crate::limit::Limit;
+use crate::replay::UnsentBody;
 
 pin_project! {
     /// The future of [`ChaosService`](super::ChaosService).
@@ -129,13 +130,11 @@ impl Befalling {
     }
 
     /// Hands back the body that no connection took, as a transport does.
-    pub(super) fn give_back<B: Send + 'static>(&self, body: B) {
-        if let Some(call) = self
-            .call
-            .as_ref()
-            .filter(|_| self.drawn.mishap.comes_before_sending())
-        {
-            call.give_back(Box::new(body));
+    pub(super) fn give_back<B: Send + 'static>(&self, request: Request<B>) {
+        let (head, body) = request.into_parts();
+        let unsent = head.extensions.get::<UnsentBody<B>>();
+        if let Some(unsent) = unsent.filter(|_| self.drawn.mishap.comes_before_sending()) {
+            unsent.put(body);
         }
     }
 

@@ -169,7 +169,7 @@ where
         if befalling.needs_the_service() {
             return ResponseFuture::sent(self.inner.call(request), befalling);
         }
-        befalling.give_back(request.into_body());
+        befalling.give_back(request);
         ResponseFuture::unsent(befalling)
     }
 }

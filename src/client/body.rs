@@ -10,7 +10,7 @@ use sync_wrapper::SyncWrapper;
 
 use crate::call::Hold;
 use crate::error::{BoxError, Error};
-use crate::guard::retry::Replay;
+use crate::guard::retry::CloneBody;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
 
 /// A request body: bytes that are shared, or a stream.
@@ -54,8 +54,12 @@ impl<T: Into<Bytes>> From<T> for Body {
     }
 }
 
-impl Replay for Body {
-    fn replay(&self) -> Option<Self> {
+impl CloneBody for Body {
+    fn empty_body() -> Option<Self> {
+        Some(Self::empty())
+    }
+
+    fn clone_body(&self) -> Option<Self> {
         match &self.0 {
             Content::Bytes(bytes) => Some(Self(Content::Bytes(bytes.clone()))),
             Content::Stream(_) => None,

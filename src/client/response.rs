@@ -12,7 +12,7 @@ use super::body::{failed, to_reqwest};
 use super::decode;
 use crate::call::Call;
 use crate::error::{BoxError, Error};
-use crate::guard::call::CallBody;
+use crate::driver::DriverBody;
 use crate::guard::idempotency;
 use crate::guard::retry::Truncated;
 use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, Timeline};
@@ -29,7 +29,7 @@ pub struct Response {
 
 impl Response {
     pub(super) fn new<R>(
-        response: http::Response<tower_http::decompression::DecompressionBody<CallBody<R>>>,
+        response: http::Response<tower_http::decompression::DecompressionBody<DriverBody<R>>>,
         most_body_bytes: usize,
     ) -> Self
     where
@@ -271,7 +271,7 @@ impl From<reqwest::Response> for Response {
 
 /// A response of a stack below a middleware, as reqwest takes it: with its call.
 #[cfg(feature = "middleware")]
-pub(crate) fn shared<R>(response: http::Response<CallBody<R>>) -> http::Response<reqwest::Body>
+pub(crate) fn shared<R>(response: http::Response<DriverBody<R>>) -> http::Response<reqwest::Body>
 where
     R: HttpBody<Data = Bytes> + Send + 'static,
     R::Error: Into<BoxError>,

@@ -7,7 +7,6 @@
 pub mod attempt;
 pub mod breaker;
 pub mod call;
-mod drain;
 pub mod idempotency;
 pub mod redirect;
 pub mod retry;

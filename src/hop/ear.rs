@@ -29,5 +29,10 @@ pub(crate) fn scope<F: Future>(tracker: Arc<Tracker>, future: F) -> Scoped<F> {
     CURRENT.scope(tracker, future)
 }
 
+/// Lets what `poll` does report to `tracker`.
+pub(crate) fn sync_scope<T>(tracker: Arc<Tracker>, poll: impl FnOnce() -> T) -> T {
+    CURRENT.sync_scope(tracker, poll)
+}
+
 /// A future that reports to a tracker.
 pub(crate) type Scoped<F> = TaskLocalFuture<Arc<Tracker>, F>;

@@ -16,7 +16,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::Diagnosis;
-pub(crate) use super::ear::{Scoped, current, is_current, scope};
+pub(crate) use super::ear::{current, is_current, scope, sync_scope};
 use super::facts::Facts;
 use super::kind::Kind;
 use super::log::{End, Event, Log};

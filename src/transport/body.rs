@@ -18,16 +18,16 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
-use crate::call::Call;
 use crate::error::BoxError;
 use crate::hop::BodyFailed;
 use crate::hop::tracker::Tracker;
+use crate::replay::UnsentBody;
 
 /// A request body that comes back when it was not taken, so that the next address can be tried; and
 /// that goes back to the call when no address took it, for the next attempt.
 pub(super) struct Loan<B: Send + 'static> {
     slot: Arc<Slot<B>>,
-    call: Option<Call>,
+    unsent: Option<UnsentBody<B>>,
     tracker: Arc<Tracker>,
     /// A safe method does no harm when it arrives late (RFC 9110 §9.2.1).
     safe: bool,
@@ -48,7 +48,7 @@ where
         Self {
             announced: length.or_else(|| body.size_hint().exact()),
             slot: Arc::new(Mutex::new(Some(Box::new(body)))),
-            call: Call::of(&head.extensions),
+            unsent: head.extensions.get::<UnsentBody<B>>().cloned(),
             tracker,
             safe: head.method.is_safe(),
         }
@@ -76,8 +76,8 @@ where
 impl<B: Send + 'static> Drop for Loan<B> {
     fn drop(&mut self) {
         let unused = lock(&self.slot).take();
-        if let (Some(body), Some(call)) = (unused, &self.call) {
-            call.give_back(body);
+        if let (Some(body), Some(unsent)) = (unused, &self.unsent) {
+            unsent.put(*body);
         }
     }
 }

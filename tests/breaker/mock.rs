@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
-use sevenhops::guard::breaker::{Breaker, BreakerBody, BreakerService, Settings, State};
+use sevenhops::guard::breaker::{Breaker, BreakerService, Settings, State};
 use sevenhops::limit::Limits;
 use sevenhops::{BreakerLayer, Destination, Error};
 use tower::{Layer, Service, ServiceExt};
@@ -150,7 +150,7 @@ pub(super) fn with(leaf: Leaf, settings: Settings) -> (Mock, BreakerService<Mock
     (mock.clone(), layer.layer(mock), layer.handle())
 }
 
-pub(super) type Answer = Result<Response<BreakerBody<Script>>, Error>;
+pub(super) type Answer = Result<Response<sevenhops::driver::DriverBody<Script>>, Error>;
 
 pub(super) async fn ask(service: &BreakerService<Mock>) -> Answer {
     service.clone().oneshot(get()).await

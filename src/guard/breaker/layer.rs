@@ -1,23 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{HeaderMap, Method, Request, Response, Uri};
-use http_body::Body;
-use tokio::time::Instant;
+use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
-use tower_service::Service;
 
-use super::circuit::Refusal;
-use super::future::Admitted;
-use super::shared::Shared;
-use super::{Breaker, BreakerBody, BreakerFuture, Settings};
-use crate::call::Call;
-use crate::clock;
-use crate::destination::{Destination, Origin};
-use crate::error::{BoxError, Error, Guard, SettingError};
-use crate::guard::attempt::foreign;
-use crate::hop::{Diagnosis, Kind};
+use super::permit::{Key, Policy};
+use super::{Breaker, Settings};
+use crate::destination::Destination;
+use crate::driver::{Driver, Now, Policies};
+use crate::error::SettingError;
 use crate::limit::Limits;
 
 /// Puts a circuit breaker around a service: a destination that keeps failing is refused at once, and
@@ -119,8 +110,6 @@ pub struct BreakerLayer {
     key: Option<Key>,
 }
 
-type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync>;
-
 impl BreakerLayer {
     /// A breaker with the defaults that follow from the attempt limit.
     #[must_use]
@@ -177,89 +166,29 @@ impl BreakerLayer {
     }
 }
 
-impl<S> Layer<S> for BreakerLayer {
-    type Service = BreakerService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        BreakerService {
-            inner,
+impl BreakerLayer {
+    pub(crate) fn policy(&self) -> Policy {
+        Policy {
             breaker: self.breaker.clone(),
             key: self.key.clone(),
         }
     }
 }
 
+impl<S> Layer<S> for BreakerLayer {
+    type Service = BreakerService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let policies = Policies {
+            breaker: Some(self.policy()),
+            ..Policies::default()
+        };
+        Driver::new(inner, Now, Arc::new(policies))
+    }
+}
+
 /// The service of [`BreakerLayer`].
-#[derive(Clone)]
-pub struct BreakerService<S> {
-    inner: S,
-    breaker: Breaker,
-    key: Option<Key>,
-}
-
-impl<S> BreakerService<S> {
-    /// The circuit that a request goes by, if any.
-    fn circuit<B>(&self, request: &Request<B>, now: Instant) -> Option<Arc<Shared>> {
-        let Some(key) = &self.key else {
-            return Origin::of(request.uri()).map(|origin| self.breaker.at(&origin, now));
-        };
-        let destination = key(request.method(), request.uri(), request.headers())?;
-        Some(self.breaker.of(destination, now))
-    }
-}
-
-impl<S, B, R> Service<Request<B>> for BreakerService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
-    R: Body,
-    R::Error: Into<BoxError>,
-{
-    type Response = Response<BreakerBody<R>>;
-    type Error = Error;
-    type Future = BreakerFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let ready = self.inner.poll_ready(cx);
-        ready.map_err(|error| foreign(error.into()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let call = Call::of(request.extensions());
-        let now = clock::now();
-        let Some(circuit) = self.circuit(&request, now) else {
-            return BreakerFuture::unjudged(self.inner.call(request), call);
-        };
-        let ticket = match Shared::admit(circuit, now) {
-            Ok(ticket) => ticket,
-            Err(_) if self.breaker.is_observe_only() => {
-                return BreakerFuture::unjudged(self.inner.call(request), call);
-            }
-            Err(refusal) => return BreakerFuture::refused(refused(&refusal, call.as_ref())),
-        };
-        let admitted = Admitted {
-            ticket: Some(ticket),
-            judge: self.breaker.judge(),
-            since: now,
-            attempts_before: call.as_ref().map_or(0, Call::attempt_count),
-            call,
-        };
-        BreakerFuture::judged(self.inner.call(request), admitted)
-    }
-}
-
-/// The error of an attempt that a circuit does not let through.
-pub(crate) fn refused(refusal: &Refusal, call: Option<&Call>) -> Error {
-    let mut error =
-        Error::refused(Guard::Breaker, Diagnosis::refusal(Kind::Open)).caused_by(refusal.cause);
-    if let Some(wait) = refusal.retry_after {
-        error = error.after(wait);
-    }
-    match call {
-        Some(call) => error.of(call),
-        None => error,
-    }
-}
+pub type BreakerService<S> = Driver<S, Now>;
 
 impl fmt::Debug for BreakerLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -267,15 +196,6 @@ impl fmt::Debug for BreakerLayer {
             .field("breaker", &self.breaker)
             .field("keyed", &self.key.is_some())
             .finish()
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for BreakerService<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BreakerService")
-            .field("inner", &self.inner)
-            .field("breaker", &self.breaker)
-            .finish_non_exhaustive()
     }
 }
 

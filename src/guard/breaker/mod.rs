@@ -1,11 +1,10 @@
 //! Refuses at once what would fail all the same: one circuit for each destination.
 
-mod body;
 mod cause;
 mod circuit;
-mod future;
 mod handle;
 mod layer;
+mod permit;
 mod probes;
 mod rules;
 mod settings;
@@ -22,8 +21,6 @@ mod written;
 #[cfg(test)]
 mod tests;
 
-pub use self::body::BreakerBody;
-pub use self::future::BreakerFuture;
 pub use self::handle::Breaker;
 pub use self::layer::{BreakerLayer, BreakerService};
 pub use self::rules::Window;
@@ -32,7 +29,6 @@ pub use self::state::State;
 pub use self::watch::Watcher;
 
 pub(crate) use self::circuit::Verdict;
-pub(crate) use self::future::settle;
-pub(crate) use self::layer::refused;
+pub(crate) use self::permit::{Admission, PendingVerdict, Policy, refused, settle};
 pub(crate) use self::shared::{Shared, Ticket};
 pub(crate) use self::verdict::Judge;

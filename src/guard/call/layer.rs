@@ -1,21 +1,17 @@
 use std::fmt;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use http_body::Body;
 use tower_layer::Layer;
-use tower_service::Service;
 
-use super::{CallBody, CallFuture, Open};
-use crate::call::{Call, Observer, also};
-use crate::error::{BoxError, Error, SettingError};
-use crate::guard::attempt::foreign;
+use crate::call::{Observer, also};
+use crate::driver::{Deadline, Driver, Now, Policies};
+use crate::error::SettingError;
 use crate::hop::Timeline;
 use crate::limit::Limit;
+use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
-use crate::telemetry::{Maker, call_span};
 
 /// Puts the deadline of the whole call around a service: attempts, waits and the body included.
 ///
@@ -95,6 +91,14 @@ impl CallLayer {
         self
     }
 
+    pub(crate) fn policy(&self) -> Deadline {
+        Deadline {
+            limit: self.deadline,
+            observer: self.observer.clone(),
+            maker: self.maker.clone(),
+        }
+    }
+
     /// Makes the spans of every call straight in OpenTelemetry, and none in `tracing`: see
     /// [`Spans`].
     #[cfg(feature = "otel")]
@@ -109,12 +113,11 @@ impl<S> Layer<S> for CallLayer {
     type Service = CallService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        CallService {
-            inner,
-            deadline: self.deadline,
-            observer: self.observer.clone(),
-            maker: self.maker.clone(),
-        }
+        let policies = Policies {
+            deadline: Some(self.policy()),
+            ..Policies::default()
+        };
+        Driver::new(inner, Now, Arc::new(policies))
     }
 }
 
@@ -127,49 +130,4 @@ impl fmt::Debug for CallLayer {
 }
 
 /// The service of [`CallLayer`].
-#[derive(Clone)]
-pub struct CallService<S> {
-    inner: S,
-    deadline: Limit,
-    observer: Option<Observer>,
-    maker: Maker,
-}
-
-impl<S, B, R> Service<Request<B>> for CallService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
-    R: Body,
-    R::Error: Into<BoxError>,
-{
-    type Response = Response<CallBody<R>>;
-    type Error = Error;
-    type Future = CallFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let ready = self.inner.poll_ready(cx);
-        ready.map_err(|error| foreign(error.into()))
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call = Call::begin(&mut request, self.deadline);
-        let span = call_span(&self.maker, &call, (request.method(), request.uri()));
-        call.listen(span.clone(), self.observer.clone());
-        // Before anything is asked below: whatever happens there, the call has an end.
-        let open = Open::new(call, span);
-        let inner = {
-            let _entered = open.span.enter();
-            self.inner.call(request)
-        };
-        CallFuture::new(inner, open)
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for CallService<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallService")
-            .field("inner", &self.inner)
-            .field("deadline", &self.deadline)
-            .finish_non_exhaustive()
-    }
-}
+pub type CallService<S> = Driver<S, Now>;

@@ -1,20 +1,17 @@
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{HeaderMap, HeaderName, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, Request, Uri};
 use tower_layer::Layer;
-use tower_service::Service;
 
+use super::Settings;
 use super::key::{fresh, header};
 use super::wanted::{Asked, Wanted, vouched, wanted};
-use super::{ResponseFuture, Settings};
 use crate::call::{Call, KeyMark};
 use crate::clock;
 use crate::destination::Destination;
-use crate::error::{BoxError, Error, Guard, SettingError};
-use crate::guard::attempt::foreign;
+use crate::driver::{Driver, Now, Policies};
+use crate::error::{Error, Guard, SettingError};
 use crate::hop::{Diagnosis, Effect, Kind};
-use crate::limit::Limit;
 
 /// Gives every call that needs one an idempotency key: one key a call, the same in every attempt.
 ///
@@ -79,51 +76,30 @@ impl IdempotencyLayer {
     }
 }
 
+impl IdempotencyLayer {
+    pub(crate) fn policy(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings)
+    }
+}
+
 impl<S> Layer<S> for IdempotencyLayer {
     type Service = IdempotencyService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        IdempotencyService {
-            inner,
-            settings: Arc::clone(&self.settings),
-        }
+        let policies = Policies {
+            idempotency: Some(self.policy()),
+            ..Policies::default()
+        };
+        Driver::new(inner, Now, Arc::new(policies))
     }
 }
 
 /// The service of [`IdempotencyLayer`].
-#[derive(Clone, Debug)]
-pub struct IdempotencyService<S> {
-    inner: S,
-    settings: Arc<Settings>,
-}
-
-impl<S, B, R> Service<Request<B>> for IdempotencyService<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    S::Error: Into<BoxError>,
-{
-    type Response = Response<R>;
-    type Error = Error;
-    type Future = ResponseFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let ready = self.inner.poll_ready(cx);
-        ready.map_err(|error| foreign(error.into()))
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call =
-            Call::of(request.extensions()).unwrap_or_else(|| Call::begin(&mut request, Limit::MAX));
-        if let Some(refused) = self.settings.apply(&mut request, &call) {
-            return ResponseFuture::refused(refused);
-        }
-        ResponseFuture::new(self.inner.call(request), call)
-    }
-}
+pub type IdempotencyService<S> = Driver<S, Now>;
 
 impl Settings {
     /// Puts the key into the request and marks it in the call; or says why the request must not go.
-    fn apply<B>(&self, request: &mut Request<B>, call: &Call) -> Option<Error> {
+    pub(crate) fn apply<B>(&self, request: &mut Request<B>, call: &Call) -> Option<Error> {
         // A stack around this one has seen to it: one key a call, and one word on it.
         if call.key().is_some() {
             return None;

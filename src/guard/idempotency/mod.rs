@@ -1,12 +1,10 @@
 //! One idempotency key a call, so that every attempt and every leg carries the same one.
 
-mod future;
 mod key;
 mod layer;
 mod settings;
 mod wanted;
 
-pub use self::future::ResponseFuture;
 pub use self::key::{Key, KeyError};
 pub use self::layer::{IdempotencyLayer, IdempotencyService};
 pub use self::settings::Settings;

@@ -1,19 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{Request, Response};
-use http_body::Body;
 use tower_layer::Layer;
-use tower_service::Service;
 
-use super::future::Way;
-use super::{ResponseFuture, Settings};
-use crate::call::Call;
-use crate::error::{BoxError, Error, SettingError};
-use crate::guard::attempt::foreign;
-use crate::limit::Limit;
-use crate::replay::{ByFns, ByTrait, Empties, Saved};
+use super::Settings;
+use crate::driver::{Again, Driver, Policies};
+use crate::error::SettingError;
+use crate::replay::{ByFn, ByTrait};
 
 /// Follows redirects, and keeps at home what belongs there.
 ///
@@ -69,9 +62,7 @@ use crate::replay::{ByFns, ByTrait, Empties, Saved};
 /// Nothing is held: dropping the future drops the leg that is under way.
 pub struct RedirectLayer<C = ByTrait> {
     settings: Arc<Settings>,
-    copies: C,
-    /// A retry below keeps what the next leg needs, and hands it back.
-    over_retry: bool,
+    cloner: C,
 }
 
 impl RedirectLayer {
@@ -84,32 +75,31 @@ impl RedirectLayer {
         settings.check()?;
         Ok(Self {
             settings: Arc::new(settings),
-            copies: ByTrait,
-            over_retry: false,
+            cloner: ByTrait,
         })
     }
 }
 
 impl<C> RedirectLayer<C> {
-    /// Copies and empties bodies by functions, for body types that do not implement
-    /// [`Replay`](crate::guard::retry::Replay) and [`Default`]. The first has to copy what the second makes.
+    /// Clones and empties bodies by functions, for body types that do not implement
+    /// [`CloneBody`](crate::guard::retry::CloneBody). The first has to clone what the second makes.
     #[must_use]
     pub fn replay_with<B>(
         self,
-        copy: fn(&B) -> Option<B>,
+        clone: fn(&B) -> Option<B>,
         empty: fn() -> B,
-    ) -> RedirectLayer<ByFns<B>> {
+    ) -> RedirectLayer<ByFn<B>> {
         RedirectLayer {
             settings: self.settings,
-            copies: ByFns { copy, empty },
-            over_retry: self.over_retry,
+            cloner: ByFn {
+                clone,
+                empty: Some(empty),
+            },
         }
     }
 
-    /// Keeps no copy of the request: the retry right below does.
-    pub(crate) fn over_retry(mut self) -> Self {
-        self.over_retry = true;
-        self
+    pub(crate) fn policy(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings)
     }
 }
 
@@ -117,61 +107,22 @@ impl<S, C: Clone> Layer<S> for RedirectLayer<C> {
     type Service = RedirectService<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RedirectService {
-            inner,
-            settings: Arc::clone(&self.settings),
-            copies: self.copies.clone(),
-            over_retry: self.over_retry,
-        }
+        let policies = Policies {
+            redirect: Some(self.policy()),
+            ..Policies::default()
+        };
+        Driver::new(inner, Again(self.cloner.clone()), Arc::new(policies))
     }
 }
 
 /// The service of [`RedirectLayer`].
-#[derive(Clone, Debug)]
-pub struct RedirectService<S, C = ByTrait> {
-    inner: S,
-    settings: Arc<Settings>,
-    copies: C,
-    over_retry: bool,
-}
-
-impl<S, C, B, R> Service<Request<B>> for RedirectService<S, C>
-where
-    S: Service<Request<B>, Response = Response<R>> + Clone,
-    S::Error: Into<BoxError>,
-    C: Empties<B> + Clone,
-    B: Send + 'static,
-    R: Body,
-{
-    type Response = Response<R>;
-    type Error = Error;
-    type Future = ResponseFuture<S, B, R, C>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let ready = self.inner.poll_ready(cx);
-        ready.map_err(|error| foreign(error.into()))
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call =
-            Call::of(request.extensions()).unwrap_or_else(|| Call::begin(&mut request, Limit::MAX));
-        let follow = self.settings.follow && !call.options().no_redirects;
-        let settings = follow.then(|| Arc::clone(&self.settings));
-        let keep = follow && !self.over_retry;
-        let saved = keep.then(|| Box::new(Saved::of(&request, &self.copies)));
-        let way = Way::new(call, settings, saved);
-        // The service that was polled ready makes this leg, a clone of it the next ones.
-        let first = self.inner.call(request);
-        ResponseFuture::new(first, way, (self.inner.clone(), self.copies.clone()))
-    }
-}
+pub type RedirectService<S, C = ByTrait> = Driver<S, Again<C>>;
 
 impl<C: Clone> Clone for RedirectLayer<C> {
     fn clone(&self) -> Self {
         Self {
             settings: Arc::clone(&self.settings),
-            copies: self.copies.clone(),
-            over_retry: self.over_retry,
+            cloner: self.cloner.clone(),
         }
     }
 }

@@ -6,26 +6,26 @@ use url::Url;
 
 /// A request as far as a redirect is concerned.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
-    pub(super) method: &'a Method,
-    pub(super) uri: &'a Uri,
-    pub(super) status: StatusCode,
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) status: StatusCode,
     /// Whether its body can be sent again.
-    pub(super) replayable: bool,
+    pub(crate) replayable: bool,
 }
 
 /// The next leg of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Leg {
-    pub(super) method: Method,
-    pub(super) uri: Uri,
+pub(crate) struct Leg {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
     /// Whether it leads to another scheme, host or port.
-    pub(super) away: bool,
+    pub(crate) away: bool,
 }
 
 impl Leg {
     /// Whether the body goes along: where the method stays.
-    pub(super) fn keeps_body(&self, asked: &Asked<'_>) -> bool {
+    pub(crate) fn keeps_body(&self, asked: &Asked<'_>) -> bool {
         self.method == asked.method
     }
 }
@@ -44,7 +44,7 @@ impl Leg {
 /// # Errors
 ///
 /// Refuses to go from https to http, or to what is not HTTP: the URL that it leads to.
-pub(super) fn next(asked: &Asked<'_>, headers: &HeaderMap) -> Result<Option<Leg>, Uri> {
+pub(crate) fn next(asked: &Asked<'_>, headers: &HeaderMap) -> Result<Option<Leg>, Uri> {
     let Some(method) = method(asked) else {
         return Ok(None);
     };
@@ -116,7 +116,7 @@ fn same_origin(one: &Uri, other: &Uri) -> bool {
 ///
 /// Across origins only what is known to be harmless goes along: any other header may be a
 /// credential. Once left at home, it stays there, even where the next redirect leads back.
-pub(super) fn prune(headers: &mut HeaderMap, leg: &Leg, body: bool, rules: &Rules<'_>) {
+pub(crate) fn prune(headers: &mut HeaderMap, leg: &Leg, body: bool, rules: &Rules<'_>) {
     if !body {
         let names = [
             header::CONTENT_LENGTH,
@@ -142,10 +142,10 @@ pub(super) fn prune(headers: &mut HeaderMap, leg: &Leg, body: bool, rules: &Rule
 
 /// What the settings and the call say of headers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rules<'a> {
-    pub(super) kept: &'a [HeaderName],
+pub(crate) struct Rules<'a> {
+    pub(crate) kept: &'a [HeaderName],
     /// The header of the idempotency key.
-    pub(super) key: Option<&'a HeaderName>,
+    pub(crate) key: Option<&'a HeaderName>,
 }
 
 fn retain(headers: &mut HeaderMap, keep: impl Fn(&HeaderName, bool) -> bool) {

@@ -1,5 +1,6 @@
 use http::HeaderName;
 
+use crate::call::Call;
 use crate::error::SettingError;
 
 /// How far redirects are followed, and what goes along.
@@ -48,6 +49,21 @@ impl Settings {
     pub fn keep_across_origins(mut self, name: HeaderName) -> Self {
         self.keep_across_origins.push(name);
         self
+    }
+
+    /// Whether the redirects of this call are followed.
+    pub(crate) fn follows(&self, call: &Call) -> bool {
+        self.follow && !call.options().no_redirects
+    }
+
+    /// How many redirects are followed.
+    pub(crate) fn max_redirects(&self) -> usize {
+        self.most as usize
+    }
+
+    /// What goes along across origins.
+    pub(crate) fn kept(&self) -> &[HeaderName] {
+        &self.keep_across_origins
     }
 
     pub(super) fn check(&self) -> Result<(), SettingError> {

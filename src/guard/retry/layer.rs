@@ -1,25 +1,19 @@
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{Request, Response};
-use http_body::Body;
 use tower_layer::Layer;
-use tower_service::Service;
 
+use super::Settings;
 use super::bucket::SharedBudget;
 #[cfg(feature = "otel")]
 use super::policy;
 use super::policy::{Classify, Failure, Policy};
-use super::turn::Turn;
-use super::{ByFn, ByTrait, Copies, ResponseFuture, RetryBody, Settings};
-use crate::call::Call;
 use crate::clock;
-use crate::error::{BoxError, Error, SettingError};
-use crate::guard::attempt::foreign;
+use crate::driver::{Again, Driver, Policies};
+use crate::error::SettingError;
 use crate::hop::Class;
-use crate::limit::Limit;
 use crate::registry::Registry;
+use crate::replay::{ByFn, ByTrait};
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Look;
 
@@ -94,7 +88,7 @@ pub struct RetryLayer<C = ByTrait> {
     settings: Settings,
     classify: Option<Arc<Classify>>,
     budgets: Arc<Registry<SharedBudget>>,
-    copies: C,
+    cloner: C,
 }
 
 impl RetryLayer {
@@ -109,26 +103,30 @@ impl RetryLayer {
             settings,
             classify: None,
             budgets: Arc::new(Registry::new(clock::now())),
-            copies: ByTrait,
+            cloner: ByTrait,
         })
     }
 }
 
 impl<C> RetryLayer<C> {
-    /// Copies bodies by a function, for body types that do not implement
-    /// [`Replay`](super::Replay).
+    /// Clones bodies by a function, for body types that do not implement
+    /// [`CloneBody`](super::CloneBody).
     #[must_use]
-    pub fn replay_with<B>(self, copy: fn(&B) -> Option<B>) -> RetryLayer<ByFn<B>> {
-        self.copying(ByFn(copy))
-    }
-
-    pub(crate) fn copying<D>(self, copies: D) -> RetryLayer<D> {
+    pub fn replay_with<B>(self, clone: fn(&B) -> Option<B>) -> RetryLayer<ByFn<B>> {
         RetryLayer {
             settings: self.settings,
             classify: self.classify,
             budgets: self.budgets,
-            copies,
+            cloner: ByFn { clone, empty: None },
         }
+    }
+
+    pub(crate) fn policy(&self) -> Arc<Policy> {
+        Arc::new(Policy {
+            settings: self.settings.clone(),
+            classify: self.classify.clone(),
+            budgets: Arc::clone(&self.budgets),
+        })
     }
 
     /// Shows what is left of each destination's budget.
@@ -153,53 +151,16 @@ impl<S, C: Clone> Layer<S> for RetryLayer<C> {
     type Service = RetryService<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RetryService {
-            inner,
-            copies: self.copies.clone(),
-            policy: Arc::new(Policy {
-                settings: self.settings.clone(),
-                classify: self.classify.clone(),
-                budgets: Arc::clone(&self.budgets),
-            }),
-        }
+        let policies = Policies {
+            retry: Some(self.policy()),
+            ..Policies::default()
+        };
+        Driver::new(inner, Again(self.cloner.clone()), Arc::new(policies))
     }
 }
 
 /// The service of [`RetryLayer`].
-#[derive(Clone, Debug)]
-pub struct RetryService<S, C = ByTrait> {
-    inner: S,
-    copies: C,
-    policy: Arc<Policy>,
-}
-
-impl<S, C, B, R> Service<Request<B>> for RetryService<S, C>
-where
-    S: Service<Request<B>, Response = Response<R>> + Clone,
-    S::Error: Into<BoxError>,
-    C: Copies<B> + Clone,
-    B: Send + 'static,
-    R: Body,
-    R::Error: Into<BoxError>,
-{
-    type Response = Response<RetryBody<R>>;
-    type Error = Error;
-    type Future = ResponseFuture<S, B, R, C>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        let ready = self.inner.poll_ready(cx);
-        ready.map_err(|error| foreign(error.into()))
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let call =
-            Call::of(request.extensions()).unwrap_or_else(|| Call::begin(&mut request, Limit::MAX));
-        let turn = Turn::new(&request, call, Arc::clone(&self.policy), &self.copies);
-        // The service that was polled ready makes this attempt, a clone of it the others.
-        let first = self.inner.call(request);
-        ResponseFuture::new(first, turn, (self.inner.clone(), self.copies.clone()))
-    }
-}
+pub type RetryService<S, C = ByTrait> = Driver<S, Again<C>>;
 
 impl<C: Clone> Clone for RetryLayer<C> {
     fn clone(&self) -> Self {
@@ -207,7 +168,7 @@ impl<C: Clone> Clone for RetryLayer<C> {
             settings: self.settings.clone(),
             classify: self.classify.clone(),
             budgets: Arc::clone(&self.budgets),
-            copies: self.copies.clone(),
+            cloner: self.cloner.clone(),
         }
     }
 }

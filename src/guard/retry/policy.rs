@@ -5,15 +5,17 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::Settings;
+use super::{Failed, Settings};
 use super::backoff::after_hint;
 use super::bucket::SharedBudget;
 use crate::call::{Call, redacted};
 #[cfg(feature = "otel")]
 use crate::clock;
 use crate::destination::{Destination, Origin};
+use crate::hint::should_retry;
 use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
 use crate::registry::Registry;
+use crate::replay::Saved;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Look;
 
@@ -99,7 +101,7 @@ impl Policy {
     }
 
     /// The budget of a request's destination; a request without one has a budget nobody shares.
-    pub(super) fn budget(&self, uri: &Uri, now: Instant) -> Arc<SharedBudget> {
+    pub(crate) fn budget(&self, uri: &Uri, now: Instant) -> Arc<SharedBudget> {
         let make = || SharedBudget::new(self.settings.budget, now);
         let Some(origin) = Origin::of(uri) else {
             return Arc::new(make());
@@ -110,11 +112,7 @@ impl Policy {
         })
     }
 
-    /// How many attempts a call may make, and why there are no repeats, if so.
-    pub(super) fn most(&self, call: &Call, uri: &Uri) -> (u32, Option<NotRepeated>) {
-        self.most_to(call, || Destination::of(uri))
-    }
-
+    /// How many attempts a call may make, and why there are no retries, if so.
     pub(crate) fn most_to(
         &self,
         call: &Call,
@@ -158,6 +156,38 @@ impl Policy {
         let spare = left.saturating_sub(least) / 2;
         let wait = wait.min(least.saturating_add(spare));
         (own, wait)
+    }
+}
+
+/// What the decision goes by, for a request that was kept.
+pub(crate) fn failed<'a, B>(
+    call: &Call,
+    saved: &'a Saved<B>,
+    policy: &Policy,
+    (diagnosis, headers): (Diagnosis, Option<&HeaderMap>),
+) -> Failed<'a> {
+    let Saved { method, uri, .. } = saved;
+    let named = headers.zip(policy.settings.should_retry_header.as_ref());
+    let status = diagnosis.status;
+    Failed {
+        method: Some(method),
+        idempotent: method.is_idempotent(),
+        diagnosis,
+        keyed: call.carries_key(&saved.headers),
+        vouched: call.vouches(&saved.headers),
+        key_left: call.key_left(&saved.headers),
+        replayable: saved.is_replayable(),
+        whole_body: call.options().whole_body.is_some(),
+        listed: status.is_some_and(|status| policy.lists(call, status)),
+        should_retry: named.and_then(|(headers, name)| should_retry(headers, name)),
+        class: policy.classify.as_deref().and_then(|classify| {
+            classify(&Failure {
+                method,
+                uri,
+                diagnosis,
+                headers,
+            })
+        }),
     }
 }
 

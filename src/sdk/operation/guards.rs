@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::turn::Turn;
+use super::turn::Run;
 use super::{Attempt, Failed, Settings};
 use crate::call::{Observer, also};
 use crate::clock;
@@ -139,7 +139,7 @@ pub struct Operation {
 /// What the clones of an operation share.
 pub(super) struct Guards {
     pub(super) limits: Arc<Limits>,
-    pub(super) policy: Policy,
+    pub(super) policy: Arc<Policy>,
     pub(super) breaker: Breaker,
 }
 
@@ -167,7 +167,7 @@ impl Operation {
         Ok(Self {
             guards: Arc::new(Guards {
                 limits: Arc::new(limits),
-                policy: Policy::new(settings.retry, clock::now()),
+                policy: Arc::new(Policy::new(settings.retry, clock::now())),
                 breaker,
             }),
             destination: Destination::named(destination),
@@ -266,7 +266,7 @@ impl Operation {
     where
         F: Future<Output = Result<T, Failed>>,
     {
-        Turn::new(self).run(work).await
+        Run::new(self).run(work).await
     }
 
     /// Whether the far side honours the key, whoever made it.

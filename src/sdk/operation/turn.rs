@@ -5,39 +5,35 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{sleep_until, timeout_at};
 
 use super::attempt::Keys;
 use super::failed::Told;
 use super::guards::Guards;
 use super::permit::Permit;
 use super::{Attempt, Failed, Operation};
-use crate::call::{Around, Asked, Call, Repeating};
+use crate::call::{Around, Asked, Call};
+
 use crate::clock;
+use crate::driver::{Hint, Scope, Turn};
 use crate::error::{Error, Guard};
 use crate::guard::breaker::{Shared, refused};
-use crate::guard::call::Open;
-use crate::guard::retry::{self, Account, Left, decide};
+use crate::guard::retry;
 use crate::hop::tracker::{self, Tracker};
-use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, Outcome, What};
+use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, Outcome};
 use crate::limit::Waited;
 use crate::telemetry::{AttemptSpans, operation_span};
 
 /// The attempts of one run.
-pub(super) struct Turn<'o> {
+pub(super) struct Run<'o> {
     operation: &'o Operation,
     keys: Arc<Keys>,
-    account: Account,
-    /// Given back when this ends: calls of ours inside do not repeat meanwhile.
-    _repeating: Option<Repeating>,
-    left: Left,
-    /// When the next attempt may begin, and our own part of the wait before it.
-    due: Instant,
-    previous: Option<Duration>,
+    /// Its claim to retry goes with it: calls of ours inside do not retry meanwhile.
+    turn: Turn,
     /// What the last attempt failed with.
     last: Option<Error>,
     // Dropped last: the call ends when everything else has.
-    open: Open,
+    scope: Scope,
 }
 
 /// An attempt under way; dropped before its end, the caller has gone away.
@@ -46,7 +42,7 @@ struct Running {
     over: bool,
 }
 
-impl<'o> Turn<'o> {
+impl<'o> Run<'o> {
     pub(super) fn new(operation: &'o Operation) -> Self {
         let Guards { limits, policy, .. } = &*operation.guards;
         let asked = Asked::Operation {
@@ -57,27 +53,14 @@ impl<'o> Turn<'o> {
         let named = (&*operation.name, operation.destination.as_str());
         let span = operation_span(&operation.maker, &call, named);
         call.listen(span.clone(), operation.observer.clone());
-        let (most, off) = policy.most_to(&call, || Some(operation.destination.clone()));
-        // Who makes one attempt only leaves the repeating to the calls inside.
-        let wanted = most > 1;
-        let repeating = wanted.then(|| call.repeat(most)).flatten();
-        let elsewhere = wanted && repeating.is_none();
         let now = clock::now();
         let budget = policy.budget_of(&operation.destination, now);
+        let destination = || Some(operation.destination.clone());
         Self {
             keys: Arc::new(Keys::new(operation.key.clone(), operation.vouches())),
-            account: Account::open(budget, &call, now),
-            _repeating: repeating,
-            left: Left {
-                off: off.or_else(|| elsewhere.then_some(NotRepeated::CallerRepeats)),
-                made: 0,
-                most,
-                time: Duration::ZERO,
-            },
-            due: now,
-            previous: None,
+            turn: Turn::new(policy, &call, budget, destination, now),
             last: None,
-            open: Open::new(call, span),
+            scope: Scope::new(call, span),
             operation,
         }
     }
@@ -86,7 +69,7 @@ impl<'o> Turn<'o> {
     where
         F: Future<Output = Result<T, Failed>>,
     {
-        let span = self.open.span.clone();
+        let span = self.scope.span.clone();
         let journey = async {
             loop {
                 let permit = self.admit().map_err(|error| self.refuse(error))?;
@@ -94,17 +77,17 @@ impl<'o> Turn<'o> {
                     Ok(done) => return Ok(done),
                     Err(told) => self.judge(told)?,
                 }
-                sleep_until(self.due).await;
-                self.account.begin(&self.open.call);
+                sleep_until(self.turn.due()).await;
+                self.turn.begin(&self.scope.call);
             }
         };
         let ended = span.around(journey).await;
-        ended.map_err(|error| self.open.fail(error))
+        ended.map_err(|error| self.scope.fail(error))
     }
 
     /// Asks those who stand before the work.
     fn admit(&self) -> Result<Permit, Error> {
-        let call = &self.open.call;
+        let call = &self.scope.call;
         let now = clock::now();
         let refuse = |guard, kind| (guard, Diagnosis::refusal(kind));
         let expires_at = self.operation.key.as_ref().and_then(|key| key.expires_at());
@@ -126,7 +109,7 @@ impl<'o> Turn<'o> {
         let ticket = match Shared::admit(circuit, now) {
             Ok(ticket) => Some(ticket),
             Err(_) if breaker.is_observe_only() => None,
-            Err(refusal) => return Err(refused(&refusal, Some(call))),
+            Err(refusal) => return Err(refused(&refusal).of(call)),
         };
         Ok(Permit {
             ticket,
@@ -138,14 +121,14 @@ impl<'o> Turn<'o> {
 
     /// A guard let nothing through: the caller gets what was to be repeated, if anything.
     fn refuse(&mut self, refused: Error) -> Error {
-        self.account.refused(&self.open.call);
+        self.turn.rejected(&self.scope.call);
         let Some(guard) = refused.refused_by() else {
             return refused;
         };
-        self.open.call.refused_by(guard);
+        self.scope.call.refused_by(guard);
         match self.last.take() {
             Some(last) => {
-                self.open.call.stop(Some(NotRepeated::Refused(guard)));
+                self.scope.call.stop(Some(NotRepeated::Refused(guard)));
                 last
             }
             None => refused,
@@ -160,13 +143,12 @@ impl<'o> Turn<'o> {
     where
         F: Future<Output = Result<T, Failed>>,
     {
-        let call = self.open.call.clone();
-        let spans = AttemptSpans::of_operation(&call, (self.left.made, permit.since));
+        let call = self.scope.call.clone();
+        let spans = AttemptSpans::of_operation(&call, (self.turn.made(), permit.since));
         let span = spans.attempt();
         let limits = Arc::clone(&self.operation.guards.limits);
         let tracker = Arc::new(Tracker::new(limits, spans, permit.since));
         call.attempt(Arc::clone(&tracker));
-        self.left.made += 1;
         let mut running = Running {
             tracker: Arc::clone(&tracker),
             over: false,
@@ -176,7 +158,7 @@ impl<'o> Turn<'o> {
             attempt: Arc::clone(&tracker),
             ends: permit.ends,
         };
-        let attempt = Attempt::new(self.left.made, around.clone(), Arc::clone(&self.keys));
+        let attempt = Attempt::new(self.turn.made() + 1, around.clone(), Arc::clone(&self.keys));
         let ended = {
             let working = around.scope(tracker::scope(Arc::clone(&tracker), work(attempt)));
             let mut working = pin!(span.around(working));
@@ -192,7 +174,7 @@ impl<'o> Turn<'o> {
             timeout_at(permit.ends, heard).await
         };
         running.over = true;
-        self.account.end(&call);
+        self.turn.end(&call);
         let told = match ended {
             Ok(Ok(done)) => {
                 permit.succeed();
@@ -226,30 +208,22 @@ impl<'o> Turn<'o> {
                 Ok(())
             }
             Err(reason) => {
-                self.open.call.stop(Some(reason));
+                self.scope.call.stop(Some(reason));
                 Err(error)
             }
         }
     }
 
-    /// Whether it is repeated; if so, the wait is noted and paid for.
+    /// Whether it is retried; if so, the wait is noted and paid for.
     fn decide(&mut self, told: &Told) -> Result<(), NotRepeated> {
-        let policy = &self.operation.guards.policy;
-        let call = &self.open.call;
-        let now = clock::now();
-        self.left.time = call.deadline().saturating_duration_since(now);
-        let (kind, hint) = (told.diagnosis.kind, told.retry_after);
-        let repeat = (self.left.made - 1, self.previous);
-        let (own, wait) = policy.wait((kind, hint), repeat, self.left.time);
-        let account = &mut self.account;
-        let failed = failed(self.operation, (call, self.left.made), &self.keys, told);
-        let wait = decide(&failed, &self.left, wait, || account.withdraw(now))?;
-        call.stop(None);
-        self.previous = Some(own);
-        self.due = clock::after(now, wait);
-        let asked = hint.is_some_and(|hint| hint >= own);
-        call.note(What::Waited { wait, asked });
-        Ok(())
+        let (call, made) = (&self.scope.call, self.turn.made());
+        let hint = Hint {
+            wait: told.retry_after,
+            by_server: true,
+        };
+        let failed = |_: &retry::Policy| Some(failed(self.operation, (call, made), &self.keys, told));
+        let decided = self.turn.decide(call, (told.diagnosis, hint), failed);
+        decided.map(drop)
     }
 }
 

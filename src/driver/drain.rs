@@ -26,6 +26,17 @@ pub(crate) struct Kept {
     pub(crate) truncated: bool,
 }
 
+impl Kept {
+    /// Nothing was read.
+    pub(crate) const fn nothing() -> Self {
+        Self {
+            bytes: Bytes::new(),
+            trailers: None,
+            truncated: true,
+        }
+    }
+}
+
 impl Drain {
     /// Reads on; ready at the end of the body, or when it cannot be read or grows beyond the bound.
     pub(crate) fn poll<R: Body>(

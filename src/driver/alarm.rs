@@ -1,0 +1,38 @@
+//! The one timer of a driver.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A timer that is made when something is first waited for, and moved where it has to be.
+pub(super) struct Alarm<'a>(pub(super) Pin<&'a mut Option<Sleep>>);
+
+impl Alarm<'_> {
+    /// Ready at the instant at the latest. It may be ready earlier: the caller looks at the time.
+    ///
+    /// An alarm that goes off too early is cheaper than one that is moved.
+    pub(super) fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        match self.0.as_mut().as_pin_mut() {
+            Some(sleep) if sleep.deadline() <= at && !sleep.is_elapsed() => {}
+            Some(sleep) => sleep.reset(at),
+            None => self.0.set(Some(sleep_until(at))),
+        }
+        match self.0.as_mut().as_pin_mut() {
+            Some(sleep) => sleep.poll(cx),
+            None => Poll::Ready(()),
+        }
+    }
+
+    /// Ready at the instant, not earlier.
+    pub(super) fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if at <= crate::clock::now() {
+                return Poll::Ready(());
+            }
+            if self.poll_at(at, cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}

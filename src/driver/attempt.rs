@@ -1,0 +1,164 @@
+//! One attempt: its timeouts, and the record that names where it fails.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Request, Response};
+use tokio::time::Instant;
+
+use super::alarm::Alarm;
+use super::due::{Progress, due, look_again};
+use super::policies::Attempts;
+use crate::call::{Call, redacted};
+use crate::clock;
+use crate::destination::Destination;
+use crate::error::{BoxError, Error};
+#[cfg(feature = "har")]
+use crate::hop::{keep_request, keep_response};
+use crate::hop::tracker::Tracker;
+use crate::hop::{Diagnosis, Keyed, Said, diagnose};
+use crate::limit::Waited;
+use crate::propagation;
+use crate::telemetry::AttemptSpans;
+
+/// An attempt under way; dropped before its end, it gives itself up.
+pub(super) struct Attempt {
+    pub(super) tracker: Arc<Tracker>,
+    /// The end of the attempt, and which timeout that is.
+    pub(super) end: (Instant, Waited),
+    pub(super) over: bool,
+    /// What the request's key is to the server.
+    keyed: Keyed,
+}
+
+impl Attempt {
+    /// Begins an attempt, and writes into its request's head what goes along.
+    pub(super) fn begin<B>(
+        policy: &Attempts,
+        call: &Call,
+        request: &mut Request<B>,
+        now: Instant,
+    ) -> Self {
+        let limits = match call.options().deadline {
+            Some(deadline) => Arc::new(policy.limits.under(deadline)),
+            None => Arc::clone(&policy.limits),
+        };
+        let made = call.attempt_count();
+        let mut spans = AttemptSpans::new(call, (request.method(), request.uri()), (made, now));
+        if let Some(propagator) = &policy.propagator {
+            spans.propagate(propagator, request.headers_mut());
+            if call.is_redirected()
+                && call.asked().uri().and_then(Destination::of) != Destination::of(request.uri())
+            {
+                request.headers_mut().remove(BAGGAGE);
+            }
+        }
+        let tracker = Arc::new(Tracker::new(limits, spans, now));
+        if call.is_redirected() {
+            let url = redacted(request.uri());
+            let method =
+                Some(request.method()).filter(|method| Some(*method) != call.asked().method());
+            tracker.facts(|facts| {
+                facts.url = Some(url);
+                facts.method = method.cloned();
+            });
+        }
+        let keyed = call.keyed(request.headers());
+        call.attempt(Arc::clone(&tracker));
+        if policy.propagating {
+            let left = call.deadline().saturating_duration_since(now);
+            let number = made.saturating_sub(call.attempts_before_leg()) + 1;
+            propagation::write(request.headers_mut(), number, call.most_attempts(), left);
+        }
+        #[cfg(feature = "har")]
+        keep_request(call, &tracker, request.headers());
+        let attempt = clock::after(now, tracker.limits().attempt().get());
+        let end = if call.deadline() <= attempt {
+            (call.deadline(), Waited::Deadline)
+        } else {
+            (attempt, Waited::Attempt)
+        };
+        Self {
+            tracker,
+            end,
+            over: false,
+            keyed,
+        }
+    }
+
+    /// The response head is here.
+    pub(super) fn head<R>(&self, call: &Call, response: &Response<R>) {
+        let status = response.status();
+        if let Some(said) = Said::read(response.headers(), clock::wall) {
+            self.tracker
+                .facts(|facts| facts.said = Some(Box::new(said)));
+        }
+        #[cfg(feature = "har")]
+        keep_response(call, &self.tracker, response.headers());
+        let judged = Diagnosis::status(status, response.headers(), self.keyed);
+        let version = || self.tracker.facts(|facts| facts.version);
+        self.tracker.spans().answered(status, version);
+        self.tracker.head(status, judged);
+        #[cfg(not(feature = "har"))]
+        let _ = call;
+    }
+
+    fn progress(&self) -> Progress {
+        let stage = self.tracker.open();
+        Progress {
+            stage,
+            tracked: self.tracker.is_tracked(),
+            entered: stage.map_or_else(|| self.tracker.started(), |s| self.tracker.entered(s)),
+            moved: self.tracker.moved(),
+            sent_bytes: self.tracker.sent_bytes(),
+        }
+    }
+
+    /// Ready when a timeout has passed: which one.
+    pub(super) fn poll_timeout(&self, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<Waited> {
+        self.tracker.waiting();
+        loop {
+            let now = clock::now();
+            let progress = self.progress();
+            let limits = self.tracker.limits();
+            let (at, which) = due(&progress, limits, self.end);
+            if at <= now {
+                return Poll::Ready(which);
+            }
+            let look = look_again(&progress, limits, at, now);
+            ready!(alarm.poll_at(look, cx));
+        }
+    }
+
+    /// A timeout passed: gives the attempt up.
+    pub(super) fn expire(&self, which: Waited) -> Error {
+        self.tracker.give_up();
+        Error::new(Diagnosis::expired(Some(&self.tracker), which))
+    }
+
+    /// The service failed: gives the attempt up, and says where it was.
+    pub(super) fn diagnose(&self, call: &Call, error: BoxError) -> Error {
+        self.tracker.give_up();
+        Error::ours(error)
+            .map(|ours| ours.passed_up_to(call))
+            .unwrap_or_else(|other| Error::new(diagnose(&self.tracker, &*other)).because(other))
+    }
+
+    /// Records how it failed.
+    pub(super) fn fail(&mut self, error: &Error) {
+        self.over = true;
+        self.tracker.fail(error.diagnosis());
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.over {
+            self.tracker.give_up();
+            self.tracker.cancel();
+        }
+    }
+}
+
+/// What the application says of itself and its user (W3C Baggage).
+const BAGGAGE: &str = "baggage";

@@ -1,0 +1,400 @@
+//! The response body of a driver: the last bytes of a call are received under its timeouts.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::drain::{DRAIN_BYTES, Kept};
+use super::scope::Scope;
+use crate::clock;
+use crate::error::{BoxError, Error};
+use crate::guard::breaker::PendingVerdict;
+use crate::hop::tracker::Tracker;
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage, Timeline, diagnose};
+use crate::limit::Waited;
+
+pin_project! {
+    /// The response body of [`Driver`](super::Driver): still on the way, received already, or what was
+    /// kept of the last real response while a retry was tried.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it ends the call with the bytes delivered so far. If the reader was waiting for more, the
+    /// receive stage is abandoned. The connection is closed unless the whole body had come.
+    pub struct DriverBody<R> {
+        #[pin]
+        source: Source<R>,
+        watch: Option<Watch>,
+        // Judged after the attempt has ended.
+        verdict: Option<PendingVerdict>,
+        alarm: Option<Pin<Box<Sleep>>>,
+        // Dropped last: the call ends when what is below has.
+        scope: Option<Scope>,
+        // What the head said of the effect.
+        effect: Effect,
+        timeline: Timeline,
+    }
+}
+
+pin_project! {
+    /// Where the bytes come from.
+    #[project = SourceProjected]
+    pub(super) enum Source<R> {
+        Live { #[pin] body: R },
+        Here { bytes: Option<Bytes>, trailers: Option<HeaderMap>, lost: Option<Error> },
+        Over,
+    }
+}
+
+/// Marks a response, in its extensions, of whose body only the beginning was kept: a retry was
+/// under way, and then did not happen. The body fails where what was kept ends.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Truncated;
+
+/// Watches a body that is being received in an attempt of this driver.
+pub(super) struct Watch {
+    tracker: Arc<Tracker>,
+    /// A reader that leaves while it waits for more goes away; otherwise it has what it wanted.
+    is_waited_for: bool,
+}
+
+impl<R> Source<R> {
+    /// A body that was received whole.
+    pub(super) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self::Here {
+            bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
+            trailers,
+            lost: None,
+        }
+    }
+
+    /// What was kept of a response that was drained.
+    pub(super) fn kept(kept: Kept, effect: Effect) -> Self {
+        let lost = kept.truncated.then(|| {
+            let diagnosis = Diagnosis::new(Hop::Receive, Kind::Incomplete, effect);
+            Error::new(diagnosis).because(NotKept)
+        });
+        Self::Here {
+            bytes: Some(kept.bytes).filter(|bytes| !bytes.is_empty()),
+            trailers: kept.trailers,
+            lost,
+        }
+    }
+}
+
+impl<R: Body> Source<R> {
+    pub(super) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Live { body } => body.is_end_stream(),
+            Self::Here {
+                bytes,
+                trailers,
+                lost,
+            } => bytes.is_none() && trailers.is_none() && lost.is_none(),
+            Self::Over => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Live { body } => body.size_hint(),
+            Self::Here { lost: Some(_), .. } => SizeHint::default(),
+            Self::Here { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Over => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl<R> DriverBody<R> {
+    pub(super) const fn new(source: Source<R>, effect: Effect, timeline: Timeline) -> Self {
+        Self {
+            source,
+            watch: None,
+            verdict: None,
+            alarm: None,
+            scope: None,
+            effect,
+            timeline,
+        }
+    }
+
+    /// Receives it as part of an attempt.
+    pub(super) fn watched(mut self, tracker: Option<Arc<Tracker>>) -> Self {
+        self.watch = tracker.map(|tracker| Watch {
+            tracker,
+            is_waited_for: false,
+        });
+        self
+    }
+
+    /// Judges the destination by how it ends.
+    pub(super) fn judged(mut self, verdict: Option<PendingVerdict>) -> Self {
+        self.verdict = verdict;
+        self
+    }
+
+    /// Ends the call with it.
+    pub(super) fn ending(mut self, scope: Option<Scope>) -> Self {
+        self.scope = scope;
+        self
+    }
+
+    /// Returns what has happened in the call so far.
+    #[must_use]
+    pub fn timeline(&self) -> &Timeline {
+        &self.timeline
+    }
+}
+
+impl<R> Body for DriverBody<R>
+where
+    R: Body,
+    R::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let mut this = self.project();
+        let mut reading = Reading {
+            watch: this.watch,
+            verdict: this.verdict,
+            scope: this.scope,
+            effect: *this.effect,
+            timeline: this.timeline,
+        };
+        let span = reading.scope.as_ref().map(|scope| scope.span.clone());
+        let entered = span.as_ref().map(|span| span.enter());
+        let frame = match this.source.as_mut().project() {
+            SourceProjected::Live { body } => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|read| read.map_err(Into::into).map(to_bytes))),
+            SourceProjected::Here {
+                bytes,
+                trailers,
+                lost,
+            } => {
+                let data = bytes.take().map(|bytes| Ok(Frame::data(bytes)));
+                let lost = || lost.take().map(|lost| Err(lost.into()));
+                let trailers = || trailers.take().map(|trailers| Ok(Frame::trailers(trailers)));
+                Poll::Ready(data.or_else(lost).or_else(trailers))
+            }
+            SourceProjected::Over => return Poll::Ready(None),
+        };
+        reading.wait_for_more(frame.is_pending());
+        let read = match frame {
+            Poll::Ready(frame) => reading.read(frame),
+            Poll::Pending => Some(Err(reading.expired(ready!(
+                reading.poll_timeout(this.alarm, cx)
+            )))),
+        };
+        let is_last = matches!(read, Some(Ok(_))) && this.source.is_end_stream();
+        if is_last {
+            reading.end_verdict();
+        }
+        // After the last piece it does not matter how long the caller keeps the body.
+        if matches!(read, Some(Ok(_))) && !(is_last && reading.scope.is_some()) {
+            return Poll::Ready(read);
+        }
+        drop(entered);
+        drop(span);
+        // What comes too late is discarded, and its connection closed.
+        this.source.set(Source::Over);
+        let read = read.map(|read| read.map_err(|error| reading.fail(error)));
+        *reading.watch = None;
+        *reading.verdict = None;
+        *reading.scope = None;
+        Poll::Ready(read)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.source.size_hint()
+    }
+}
+
+/// What is told of each piece.
+struct Reading<'a> {
+    watch: &'a mut Option<Watch>,
+    verdict: &'a mut Option<PendingVerdict>,
+    scope: &'a mut Option<Scope>,
+    effect: Effect,
+    timeline: &'a Timeline,
+}
+
+impl Reading<'_> {
+    fn wait_for_more(&mut self, waits: bool) {
+        if let Some(watch) = self.watch {
+            watch.is_waited_for = waits;
+        }
+        if let Some(verdict) = self.verdict {
+            verdict.wait_for_more(waits);
+        }
+        if let Some(scope) = self.scope {
+            scope.call.wait_for_more(waits);
+        }
+    }
+
+    fn read(
+        &mut self,
+        frame: Option<Result<Frame<Bytes>, BoxError>>,
+    ) -> Option<Result<Frame<Bytes>, Error>> {
+        match frame {
+            Some(Ok(frame)) => {
+                if let Some(watch) = &self.watch {
+                    watch.tracker.received(frame.data_ref().map_or(0, Bytes::len));
+                }
+                match self.scope.as_ref().filter(|scope| scope.is_late()) {
+                    Some(scope) => Some(Err(scope.expire())),
+                    None => Some(Ok(frame)),
+                }
+            }
+            Some(Err(error)) => Some(Err(self.broke_off(error))),
+            None => {
+                if let Some(watch) = &self.watch {
+                    watch.tracker.finish();
+                }
+                self.end_verdict();
+                None
+            }
+        }
+    }
+
+    fn end_verdict(&mut self) {
+        if let Some(verdict) = self.verdict {
+            verdict.end();
+        }
+    }
+
+    /// The body broke off: where, and what that says.
+    fn broke_off(&self, error: BoxError) -> Error {
+        let Self { watch, timeline, .. } = self;
+        let own = watch.as_ref().map(|watch| Arc::clone(&watch.tracker));
+        Error::ours(error)
+            .map(|ours| ours.passed_up_to(&timeline.0))
+            .unwrap_or_else(|other| {
+                let diagnosis = match own.or_else(|| timeline.0.last()) {
+                    Some(tracker) => diagnose(&tracker, &*other),
+                    None => Diagnosis {
+                        hop: Some(Hop::Receive),
+                        effect: self.effect,
+                        ..Diagnosis::foreign(&*other)
+                    },
+                };
+                Error::new(diagnosis).because(other)
+            })
+    }
+
+    /// The instant at which the wait for the next piece ends, and the timeout that it is.
+    fn due(&self) -> Option<(Instant, Waited)> {
+        let idle = self.watch.as_ref().map(|Watch { tracker, .. }| {
+            let since = tracker.moved().max(tracker.entered(Stage::Receive));
+            let due = clock::after(since, tracker.limits().body_idle().get());
+            (due, Waited::BodyIdle)
+        });
+        let scope = self.scope.as_ref();
+        let scope = scope.filter(|scope| !scope.call.options().streaming);
+        let deadline = scope.map(|scope| (scope.call.deadline(), Waited::Deadline));
+        idle.into_iter().chain(deadline).min_by_key(|(at, _)| *at)
+    }
+
+    /// Ready when nothing has come for too long.
+    fn poll_timeout(
+        &self,
+        alarm: &mut Option<Pin<Box<Sleep>>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Waited> {
+        loop {
+            let Some((due, which)) = self.due() else {
+                return Poll::Pending;
+            };
+            if due <= clock::now() {
+                return Poll::Ready(which);
+            }
+            let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if alarm.is_elapsed() || alarm.deadline() > due {
+                alarm.as_mut().reset(due);
+            }
+            ready!(alarm.as_mut().poll(cx));
+        }
+    }
+
+    fn expired(&self, which: Waited) -> Error {
+        match (&self.watch, &self.scope) {
+            (Some(watch), _) => {
+                watch.tracker.give_up();
+                Error::new(Diagnosis::expired(Some(&watch.tracker), which))
+            }
+            (None, Some(scope)) => scope.expire(),
+            (None, None) => Error::new(Diagnosis::expired(None, which)),
+        }
+    }
+
+    /// The body fails, and with it all that waited for its end.
+    fn fail(&mut self, error: Error) -> Error {
+        let diagnosis = error.diagnosis();
+        if let Some(watch) = self.watch {
+            watch.tracker.fail(diagnosis);
+        }
+        if let Some(verdict) = self.verdict {
+            verdict.fail(&diagnosis);
+        }
+        match self.scope {
+            Some(scope) => scope.fail(error),
+            None => error,
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        match self.is_waited_for {
+            true => self.tracker.cancel(),
+            false => self.tracker.finish(),
+        }
+    }
+}
+
+fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+}
+
+/// Why a kept body ends early.
+#[derive(Debug)]
+struct NotKept;
+
+impl fmt::Display for NotKept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "only the beginning of a response is kept while it is retried: {} KiB",
+            DRAIN_BYTES >> 10
+        )
+    }
+}
+
+impl std::error::Error for NotKept {}
+
+impl<R> fmt::Debug for DriverBody<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DriverBody")
+            .field("timeline", &self.timeline)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,147 @@
+//! Whether a driver may send later, or again: the one thing about it that is a type.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
+
+use http::Request;
+use tower_service::Service;
+
+use crate::error::BoxError;
+use crate::replay::{BodyCloner, ByTrait, Saved};
+
+/// The driver sends at once, and once: it demands nothing of its service.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Now;
+
+/// The driver may send a request again: its service is [`Clone`], and bodies are cloned by `C`.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct Again<C = ByTrait>(pub(crate) C);
+
+/// How a driver sends another request after the first one.
+#[expect(unnameable_types, reason = "a driver's own part, seen in the type of its future")]
+pub trait Resend {
+    /// The request's body.
+    type Body;
+    /// The future of the service.
+    type Future;
+
+    /// What is kept of the request, if anything.
+    fn saved(&mut self) -> Option<&mut Saved<Self::Body>>;
+
+    /// Keeps a body without a byte in place of the request's own. False if there is no such body.
+    fn empty_body(&mut self) -> bool;
+
+    /// The request once more; `None` if its body is gone.
+    fn again(&mut self) -> Option<Request<Self::Body>>;
+
+    /// Asks the service for readiness.
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
+
+    /// Sends a request through a service that is ready.
+    fn send(&mut self, request: Request<Self::Body>) -> Option<Self::Future>;
+}
+
+/// Sends nothing more.
+#[expect(unnameable_types, reason = "a driver's own part, seen in the type of its future")]
+#[derive(Debug)]
+pub struct Once<B, F>(PhantomData<fn(B) -> F>);
+
+impl<B, F> Once<B, F> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<B, F> Resend for Once<B, F> {
+    type Body = B;
+    type Future = F;
+
+    fn saved(&mut self) -> Option<&mut Saved<B>> {
+        None
+    }
+
+    fn empty_body(&mut self) -> bool {
+        false
+    }
+
+    fn again(&mut self) -> Option<Request<B>> {
+        None
+    }
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn send(&mut self, _request: Request<B>) -> Option<F> {
+        None
+    }
+}
+
+/// Sends what was kept through a clone of the service; empty where nothing may follow.
+#[expect(unnameable_types, reason = "a driver's own part, seen in the type of its future")]
+pub struct Later<S, B, C> {
+    pub(super) kept: Option<Kept<S, B>>,
+    pub(super) cloner: C,
+}
+
+/// The request and the service for what may follow.
+#[expect(unnameable_types, reason = "a driver's own part, seen in the type of its future")]
+pub struct Kept<S, B> {
+    pub(super) service: S,
+    pub(super) request: Saved<B>,
+}
+
+impl<S, B, C> Resend for Later<S, B, C>
+where
+    S: Service<Request<B>, Error: Into<BoxError>>,
+    B: Send + 'static,
+    C: BodyCloner<B>,
+{
+    type Body = B;
+    type Future = S::Future;
+
+    fn saved(&mut self) -> Option<&mut Saved<B>> {
+        self.kept.as_mut().map(|kept| &mut kept.request)
+    }
+
+    fn empty_body(&mut self) -> bool {
+        let empty = self.cloner.empty_body();
+        let kept = self.kept.as_mut().zip(empty);
+        kept.map(|(kept, empty)| kept.request.replace_body(empty))
+            .is_some()
+    }
+
+    fn again(&mut self) -> Option<Request<B>> {
+        let kept = self.kept.as_mut()?;
+        kept.request.again(&self.cloner)
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match self.kept.as_mut() {
+            Some(kept) => kept.service.poll_ready(cx).map_err(Into::into),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn send(&mut self, request: Request<B>) -> Option<S::Future> {
+        let kept = self.kept.as_mut()?;
+        Some(kept.service.call(request))
+    }
+}
+
+impl<S, B> fmt::Debug for Kept<S, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept").finish_non_exhaustive()
+    }
+}
+
+impl<S, B, C> fmt::Debug for Later<S, B, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Later")
+            .field("kept", &self.kept.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,133 @@
+//! The way of a call from URL to URL.
+
+use std::fmt;
+
+use http::response::Parts;
+use http::{Method, StatusCode, Uri};
+
+use super::later::Resend;
+use crate::call::{Call, redacted};
+use crate::error::{Error, Guard};
+use crate::guard::redirect::{Asked, Leg, Rules, Settings, next, prune};
+use crate::hop::{Diagnosis, Effect, Kind};
+
+/// The legs of a call so far.
+#[derive(Debug, Default)]
+pub(super) struct Legs {
+    visited: Vec<(Method, Uri)>,
+}
+
+/// Where a response leads.
+pub(super) enum Lead {
+    /// Nowhere: it is the response of the call.
+    Nowhere,
+    /// To another URL; what was kept of the request is changed accordingly.
+    On(Uri),
+    /// Where the call does not go.
+    Rejected(Error),
+}
+
+impl Legs {
+    /// Follows a redirect, if the response is one; `effect` is what the legs may have done by then.
+    pub(super) fn lead<N: Resend>(
+        &mut self,
+        (call, settings): (&Call, &Settings),
+        head: &Parts,
+        later: &mut N,
+        effect: &mut Effect,
+    ) -> Lead {
+        let status = head.status;
+        if !status.is_redirection() {
+            return Lead::Nowhere;
+        }
+        let Some(saved) = later.saved() else {
+            return Lead::Nowhere;
+        };
+        // 307 and 308 say that the request belongs elsewhere; the others may have acted on it.
+        if !saved.method.is_safe() && !matches!(status.as_u16(), 307 | 308) {
+            *effect = Effect::Possible.max(*effect);
+        }
+        let (method, uri) = (saved.method.clone(), saved.uri.clone());
+        let asked = Asked {
+            method: &method,
+            uri: &uri,
+            status,
+            replayable: saved.is_replayable(),
+        };
+        let leg = match next(&asked, &head.headers) {
+            Ok(Some(leg)) => leg,
+            Ok(None) => return Lead::Nowhere,
+            Err(to) => return self.reject(call, Kind::RedirectRefused, (status, &to), *effect),
+        };
+        let keeps_body = leg.keeps_body(&asked);
+        self.visited.push((method.clone(), uri.clone()));
+        let to = (leg.method.clone(), leg.uri.clone());
+        if self.visited.contains(&to) {
+            return self.reject(call, Kind::RedirectLoop, (status, &to.1), *effect);
+        }
+        if self.visited.len() > settings.max_redirects() {
+            return self.reject(call, Kind::TooManyRedirects, (status, &to.1), *effect);
+        }
+        if !keeps_body && !later.empty_body() {
+            return Lead::Nowhere;
+        }
+        Self::change(call, settings, leg, keeps_body, later);
+        call.redirected(status, &to.1);
+        Lead::On(to.1)
+    }
+
+    /// Changes what was kept of the request into the next leg.
+    fn change<N: Resend>(
+        call: &Call,
+        settings: &Settings,
+        leg: Leg,
+        keeps_body: bool,
+        later: &mut N,
+    ) {
+        let Some(saved) = later.saved() else { return };
+        let rules = Rules {
+            kept: settings.kept(),
+            key: call.key().map(|mark| &mark.name),
+        };
+        prune(&mut saved.headers, &leg, keeps_body, &rules);
+        (saved.method, saved.uri) = (leg.method, leg.uri);
+    }
+
+    fn reject(
+        &self,
+        call: &Call,
+        kind: Kind,
+        (status, to): (StatusCode, &Uri),
+        effect: Effect,
+    ) -> Lead {
+        let mut diagnosis = Diagnosis::refusal(kind);
+        diagnosis.effect = call.effect().max(effect);
+        let why = Refused {
+            status,
+            to: redacted(to),
+            after: self.visited.len(),
+        };
+        Lead::Rejected(Error::refused(Guard::Redirect, diagnosis).because(why))
+    }
+}
+
+/// What led to the rejection of a redirect.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    to: String,
+    after: usize,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "status {} leads to {}", self.status.as_u16(), self.to)?;
+        match self.after {
+            0 => Ok(()),
+            1 => f.write_str(", after 1 request"),
+            requests => write!(f, ", after {requests} requests"),
+        }
+    }
+}
+
+impl std::error::Error for Refused {}

@@ -1,0 +1,36 @@
+//! The service behind every layer: one loop that reads like the story of a call, and policies that only
+//! decide.
+//!
+//! ```text
+//! call:      begin: deadline, key
+//!   leg:       redirect decides the next one
+//!     attempt:   admit (breaker) → exchange, one alarm → judge (breaker, budget)
+//!                → retry decides: done, wait, again
+//!   body:      received under its timeouts; the verdict settles at its last byte
+//! end:       one diagnosis, one effect, one timeline
+//! ```
+
+mod alarm;
+mod attempt;
+mod body;
+mod drain;
+mod due;
+mod flight;
+mod future;
+mod later;
+mod legs;
+mod policies;
+mod run;
+mod scope;
+mod service;
+mod turn;
+mod whole;
+
+pub use self::body::{DriverBody, Truncated};
+pub use self::future::DriverFuture;
+pub use self::later::{Again, Now};
+pub use self::service::{Driver, HttpResponse};
+
+pub(crate) use self::policies::{Attempts, Deadline, Policies};
+pub(crate) use self::scope::Scope;
+pub(crate) use self::turn::{Hint, Turn};

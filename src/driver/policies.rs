@@ -1,0 +1,59 @@
+//! The policies of a driver, outermost first: the order, and the reason for each place.
+
+use std::sync::Arc;
+
+use crate::call::Observer;
+use crate::guard::{breaker, idempotency, redirect, retry};
+use crate::limit::{Limit, Limits};
+use crate::telemetry::{Maker, Propagator};
+
+/// What a driver decides by. Each policy is on or off; a public layer is a driver with one of them.
+#[derive(Clone, Default)]
+pub(crate) struct Policies {
+    /// Around everything: the deadline spans all attempts, the waits between them, and the body.
+    pub(crate) deadline: Option<Deadline>,
+    /// Over the legs: each attempt, and each leg to the same origin, carries the same key.
+    pub(crate) idempotency: Option<Arc<idempotency::Settings>>,
+    /// Over the retry: each leg is a request of its own, with its own destination and budget.
+    pub(crate) redirect: Option<Arc<redirect::Settings>>,
+    /// Over the attempts: from here down, a request may be sent more than once.
+    pub(crate) retry: Option<Arc<retry::Policy>>,
+    /// Under the retry: it judges each attempt, and a rejection costs no time.
+    pub(crate) breaker: Option<breaker::Policy>,
+    /// Next to the wire: its timeouts and its record are those of one attempt.
+    pub(crate) attempt: Option<Attempts>,
+}
+
+/// The deadline of a whole call, and who hears of its end.
+#[derive(Clone)]
+pub(crate) struct Deadline {
+    pub(crate) limit: Limit,
+    pub(crate) observer: Option<Observer>,
+    pub(crate) maker: Maker,
+}
+
+/// The timeouts of attempts, and what an attempt tells the next process.
+#[derive(Clone)]
+pub(crate) struct Attempts {
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) propagating: bool,
+    pub(crate) propagator: Option<Arc<dyn Propagator>>,
+}
+
+impl Policies {
+    /// How long a call may take that this driver begins although no deadline was set here.
+    pub(super) fn longest(&self) -> Limit {
+        self.attempt
+            .as_ref()
+            .map_or(Limit::MAX, |attempt| attempt.limits.attempt())
+    }
+
+    /// Whether layers below have to find the call of this driver. A breaker alone tells nothing.
+    pub(super) fn shares_call(&self) -> bool {
+        self.deadline.is_some()
+            || self.idempotency.is_some()
+            || self.redirect.is_some()
+            || self.retry.is_some()
+            || self.attempt.is_some()
+    }
+}

@@ -1,0 +1,66 @@
+//! A call that a driver began: it is held open until the driver and its body are done with it.
+
+use std::sync::Arc;
+
+use crate::call::{Call, Hold};
+use crate::clock;
+use crate::error::Error;
+use crate::hop::Diagnosis;
+use crate::hop::tracker::Tracker;
+use crate::limit::Waited;
+use crate::telemetry::Span;
+
+/// A call under way; its end is recorded when it goes.
+pub(crate) struct Scope {
+    pub(crate) call: Call,
+    pub(crate) span: Span,
+    // Dropped last: the record has the last handle of the span.
+    _hold: Hold,
+}
+
+impl Scope {
+    pub(crate) fn new(call: Call, span: Span) -> Self {
+        Self {
+            _hold: call.open(),
+            call,
+            span,
+        }
+    }
+
+    /// Whether a piece of the body that is here now comes too late.
+    pub(super) fn is_late(&self) -> bool {
+        !self.call.options().streaming && self.call.deadline() <= clock::now()
+    }
+
+    /// Whether a head that is here now came before the deadline. One that was kept while a retry was
+    /// tried did.
+    pub(super) fn is_in_time(&self) -> bool {
+        self.call.options().streaming || !self.is_late() || self.call.not_repeated().is_some()
+    }
+
+    /// The call's deadline passed, and the attempt under way is not one of this driver's.
+    pub(super) fn expire(&self) -> Error {
+        // An attempt that is over stays as it was.
+        let under_way = |tracker: &Arc<Tracker>| tracker.ended().is_none();
+        let tracker = self.call.last().filter(under_way);
+        if let Some(tracker) = &tracker {
+            tracker.give_up();
+        }
+        let diagnosis = Diagnosis::expired(tracker.as_deref(), Waited::Deadline);
+        if let Some(tracker) = &tracker {
+            tracker.fail(diagnosis);
+        }
+        Error::new(diagnosis)
+    }
+
+    /// The call fails for good: the error as its caller gets it.
+    pub(crate) fn fail(&self, mut error: Error) -> Error {
+        // An earlier attempt's effect is not undone by how the last one failed.
+        error.settle(&self.call);
+        if let Some(guard) = error.refused_by() {
+            self.call.refused_by(guard);
+        }
+        self.call.fail(error.diagnosis());
+        error.of(&self.call)
+    }
+}

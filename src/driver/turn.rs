@@ -1,0 +1,125 @@
+//! Whether a request is sent again, and when: the attempts of one leg, without IO.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::call::{Call, Repeating};
+use crate::clock;
+use crate::destination::Destination;
+use crate::guard::retry::{Account, Failed, Left, Policy, SharedBudget, decide};
+use crate::hop::{Diagnosis, NotRepeated, What};
+
+/// The retries of one leg: what was made, what is left, what comes next.
+pub(crate) struct Turn {
+    policy: Arc<Policy>,
+    account: Account,
+    /// Given back when this ends: only one driver retries a call.
+    _repeating: Option<Repeating>,
+    left: Left,
+    /// When the next attempt may begin, and our own part of the wait before it.
+    due: Instant,
+    previous: Option<Duration>,
+}
+
+/// What says when to come back: the server's head, or an error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hint {
+    pub(crate) wait: Option<Duration>,
+    pub(crate) by_server: bool,
+}
+
+impl Turn {
+    /// Begins the attempts of a leg. Its destination is asked for only where a setting needs it.
+    pub(crate) fn new(
+        policy: &Arc<Policy>,
+        call: &Call,
+        budget: Arc<SharedBudget>,
+        destination: impl FnOnce() -> Option<Destination>,
+        now: Instant,
+    ) -> Self {
+        let (most, off) = policy.most_to(call, destination);
+        // A driver that makes one attempt leaves the retries to others.
+        let wanted = most > 1;
+        let repeating = wanted.then(|| call.repeat(most)).flatten();
+        let elsewhere = wanted && repeating.is_none();
+        Self {
+            account: Account::open(budget, call, now),
+            _repeating: repeating,
+            left: Left {
+                off: off.or_else(|| elsewhere.then_some(NotRepeated::CallerRepeats)),
+                made: 0,
+                most,
+                time: Duration::ZERO,
+            },
+            due: now,
+            previous: None,
+            policy: Arc::clone(policy),
+        }
+    }
+
+    /// Whether retries are switched on for this leg.
+    pub(crate) fn may_retry(&self) -> bool {
+        self.left.off.is_none()
+    }
+
+    /// How many attempts of this leg have ended.
+    pub(crate) fn made(&self) -> u32 {
+        self.left.made
+    }
+
+    /// When the next attempt may begin.
+    pub(crate) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// A retry begins.
+    pub(crate) fn begin(&mut self, call: &Call) {
+        self.account.begin(call);
+    }
+
+    /// An attempt ended.
+    pub(crate) fn end(&mut self, call: &Call) {
+        self.left.made += 1;
+        self.account.end(call);
+    }
+
+    /// A policy let nothing through. False if something came to the wire all the same.
+    pub(crate) fn rejected(&mut self, call: &Call) -> bool {
+        self.account.refused(call)
+    }
+
+    /// Decides about an attempt that failed; if it is retried, the wait is noted and paid for.
+    /// Returns when the next attempt may begin.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the reason why it is not retried.
+    pub(crate) fn decide<'a>(
+        &mut self,
+        call: &Call,
+        (diagnosis, hint): (Diagnosis, Hint),
+        failed: impl FnOnce(&Policy) -> Option<Failed<'a>>,
+    ) -> Result<Instant, NotRepeated> {
+        if let Some(off) = &self.left.off {
+            return Err(off.clone());
+        }
+        let failed = failed(&self.policy).ok_or(NotRepeated::NotReplayable)?;
+        let now = clock::now();
+        self.left.time = call.deadline().saturating_duration_since(now);
+        let retry = self.left.made.saturating_sub(1);
+        let told = (diagnosis.kind, hint.wait);
+        let (own, wait) = self
+            .policy
+            .wait(told, (retry, self.previous), self.left.time);
+        let account = &mut self.account;
+        let wait = decide(&failed, &self.left, wait, || account.withdraw(now))?;
+        call.stop(None);
+        self.previous = Some(own);
+        self.due = clock::after(now, wait);
+        let asked = hint.by_server && hint.wait.is_some_and(|hint| hint >= own);
+        call.note(What::Waited { wait, asked });
+        Ok(self.due)
+    }
+}

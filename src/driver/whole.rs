@@ -1,0 +1,81 @@
+//! A body that is received inside its attempt.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::HeaderMap;
+use http_body::Body;
+
+use super::attempt::Attempt;
+use super::body::Source;
+use crate::clock;
+use crate::error::{BoxError, Error};
+use crate::hop::{Diagnosis, Hop, Kind, effect_of};
+
+/// What has been received so far.
+pub(super) struct Whole {
+    bytes: BytesMut,
+    trailers: Option<HeaderMap>,
+    most_bytes: usize,
+}
+
+/// Why the rest is not received.
+pub(super) enum Broken {
+    /// The attempt's own timeout, or its bound.
+    Ours(Error),
+    /// The service below.
+    Foreign(BoxError),
+}
+
+impl Whole {
+    pub(super) fn new(most_bytes: usize) -> Self {
+        Self {
+            bytes: BytesMut::new(),
+            trailers: None,
+            most_bytes,
+        }
+    }
+
+    /// Ready at the end of the body.
+    pub(super) fn poll<R>(
+        &mut self,
+        mut body: Pin<&mut R>,
+        attempt: &Attempt,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), Broken>>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+            let (end, which) = attempt.end;
+            if end <= clock::now() {
+                return Poll::Ready(Err(Broken::Ours(attempt.expire(which))));
+            }
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => return Poll::Ready(Err(Broken::Foreign(error.into()))),
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    attempt.tracker.received(data.remaining());
+                    if data.remaining() > self.most_bytes - self.bytes.len() {
+                        let effect = effect_of(&attempt.tracker);
+                        let too_large = Diagnosis::new(Hop::Receive, Kind::TooLarge, effect);
+                        return Poll::Ready(Err(Broken::Ours(Error::new(too_large))));
+                    }
+                    self.bytes.put(data);
+                }
+                Err(frame) => self.trailers = frame.into_trailers().ok(),
+            }
+        }
+        attempt.tracker.finish();
+        Poll::Ready(Ok(()))
+    }
+
+    /// The body as it was received.
+    pub(super) fn take<R>(&mut self) -> Source<R> {
+        let bytes: Bytes = self.bytes.split().freeze();
+        Source::whole(bytes, self.trailers.take())
+    }
+}

@@ -1,0 +1,217 @@
+//! A circuit's leave to make one attempt, from admission to the last byte of the response.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use tokio::time::Instant;
+
+use super::Breaker;
+use super::circuit::{Moment, Refusal, Verdict};
+use super::shared::{Shared, Ticket};
+use super::verdict::Judge;
+use crate::call::Call;
+use crate::clock;
+use crate::destination::{Destination, Origin};
+use crate::error::{Error, Guard};
+use crate::hint::hint;
+use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind};
+use crate::limit::Waited;
+
+/// The circuits that a driver goes by, and how it finds the one of a request.
+#[derive(Clone)]
+pub(crate) struct Policy {
+    pub(crate) breaker: Breaker,
+    pub(super) key: Option<Key>,
+}
+
+pub(super) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync>;
+
+impl Policy {
+    /// Asks the circuit of a request for leave to send it; `None` where none judges it.
+    pub(crate) fn admit<B>(
+        &self,
+        request: &Request<B>,
+        call: &Call,
+        now: Instant,
+    ) -> Result<Option<Admission>, Error> {
+        let Some(circuit) = self.circuit(request, now) else {
+            return Ok(None);
+        };
+        match Shared::admit(circuit, now) {
+            Ok(ticket) => Ok(Some(Admission {
+                ticket: Some(ticket),
+                judge: self.breaker.judge(),
+                since: now,
+                attempts_before: call.attempt_count(),
+                call: call.clone(),
+            })),
+            Err(_) if self.breaker.is_observe_only() => Ok(None),
+            Err(refusal) => Err(refused(&refusal)),
+        }
+    }
+
+    /// The circuit that a request goes by, if any.
+    fn circuit<B>(&self, request: &Request<B>, now: Instant) -> Option<Arc<Shared>> {
+        let Some(key) = &self.key else {
+            return Origin::of(request.uri()).map(|origin| self.breaker.at(&origin, now));
+        };
+        let destination = key(request.method(), request.uri(), request.headers())?;
+        Some(self.breaker.of(destination, now))
+    }
+}
+
+/// The error of an attempt that a circuit does not let through.
+pub(crate) fn refused(refusal: &Refusal) -> Error {
+    let error =
+        Error::refused(Guard::Breaker, Diagnosis::refusal(Kind::Open)).caused_by(refusal.cause);
+    match refusal.retry_after {
+        Some(wait) => error.after(wait),
+        None => error,
+    }
+}
+
+/// An attempt that was let through, until its head is here. Dropped before, it is judged by whether
+/// it had its time.
+pub(crate) struct Admission {
+    ticket: Option<Ticket>,
+    judge: Judge,
+    call: Call,
+    since: Instant,
+    /// How many attempts the call had made before this one.
+    attempts_before: u32,
+}
+
+impl Admission {
+    /// The head is here: a status that is a failure is judged at once, the rest when the body ends;
+    /// `is_over` says that it has.
+    pub(crate) fn head<R>(
+        mut self,
+        response: &Response<R>,
+        is_over: bool,
+    ) -> Option<PendingVerdict> {
+        let diagnosis = Diagnosis::status(response.status(), response.headers(), Keyed::No);
+        let hint = diagnosis.and_then(|_| hint(response.headers(), clock::wall()));
+        let verdict = self.judge.judge(diagnosis.as_ref(), hint);
+        let since = self.since;
+        let took = || clock::now().saturating_duration_since(since);
+        let verdict = self.judge.by_time(verdict, took);
+        let is_well = matches!(verdict, Verdict::Success | Verdict::Slow);
+        let ticket = self.ticket.take()?;
+        if !is_well || self.call.options().streaming || is_over {
+            settle(ticket, verdict);
+            return None;
+        }
+        ticket.answered();
+        Some(PendingVerdict {
+            judged: Some((ticket, verdict)),
+            judge: self.judge,
+            call: self.call.clone(),
+            status: response.status(),
+            is_waiting: false,
+        })
+    }
+
+    /// The attempt failed.
+    pub(crate) fn fail(mut self, error: &Error) {
+        if let Some(ticket) = self.ticket.take() {
+            let diagnosis = error.diagnosis();
+            let verdict = self.judge.judge(Some(&diagnosis), error.retry_after());
+            settle(ticket, verdict);
+        }
+    }
+
+    /// Where it hung, if it had all its time before it was dropped.
+    fn expired(&self, now: Instant) -> Option<Diagnosis> {
+        // An earlier attempt's record knows nothing of this one.
+        let is_current = self.call.attempt_count() > self.attempts_before;
+        let tracker = is_current.then(|| self.call.last()).flatten();
+        let (start, limit) = match &tracker {
+            Some(tracker) => (tracker.started(), tracker.limits().attempt().get()),
+            None => (self.since, self.judge.attempt),
+        };
+        let which = if self.call.deadline() <= now {
+            Waited::Deadline
+        } else if clock::after(start, limit) <= now {
+            Waited::Attempt
+        } else {
+            return None;
+        };
+        let failure = tracker.as_ref().and_then(|tracker| tracker.failure());
+        let mut diagnosis =
+            failure.unwrap_or_else(|| Diagnosis::expired(tracker.as_deref(), which));
+        // Nothing tells where it was: what is known is that no answer came.
+        diagnosis.hop.get_or_insert(Hop::Server);
+        Some(diagnosis)
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        if let Some(diagnosis) = self.expired(clock::now()) {
+            settle(ticket, self.judge.judge(Some(&diagnosis), None));
+        }
+    }
+}
+
+/// A response that began well, and is judged by how its body ends. Dropped before the end, it was a
+/// success, unless the reader waited for more of it as the deadline passed.
+pub(crate) struct PendingVerdict {
+    judged: Option<(Ticket, Verdict)>,
+    judge: Judge,
+    call: Call,
+    status: StatusCode,
+    is_waiting: bool,
+}
+
+impl PendingVerdict {
+    /// The reader waits for more of the body, or does not.
+    pub(crate) fn wait_for_more(&mut self, waits: bool) {
+        self.is_waiting = waits;
+    }
+
+    /// The body ended well.
+    pub(crate) fn end(&mut self) {
+        if let Some((ticket, verdict)) = self.judged.take() {
+            settle(ticket, verdict);
+        }
+    }
+
+    /// The body broke off.
+    pub(crate) fn fail(&mut self, diagnosis: &Diagnosis) {
+        if let Some((ticket, _)) = self.judged.take() {
+            settle(ticket, self.judge.judge(Some(diagnosis), None));
+        }
+    }
+}
+
+impl Drop for PendingVerdict {
+    fn drop(&mut self) {
+        if self.judged.is_none() {
+            return;
+        }
+        if self.is_waiting && self.call.deadline() <= clock::now() {
+            let effect = match self.status.is_success() {
+                true => Effect::Done,
+                false => Effect::Possible,
+            };
+            self.fail(&Diagnosis::new(Hop::Receive, Kind::Timeout, effect));
+        } else {
+            self.end();
+        }
+    }
+}
+
+/// Settles now, with what luck the moment has.
+pub(crate) fn settle(ticket: Ticket, verdict: Verdict) {
+    if verdict != Verdict::Ignored {
+        let at = Moment {
+            now: clock::now(),
+            luck: fastrand::f64(),
+        };
+        ticket.settle(verdict, at);
+    }
+}
+
