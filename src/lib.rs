@@ -60,11 +60,13 @@
     )
 )]
 
+mod box_error;
 mod call;
 pub mod chaos;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
+mod config_error;
 mod destination;
 #[cfg(feature = "client")]
 pub mod dns;
@@ -90,14 +92,16 @@ pub mod transport;
 
 #[cfg(feature = "client")]
 pub use self::client::{Body, Client, ClientBuilder, RequestBuilder, Response};
+pub use self::config_error::SettingError;
 pub use self::destination::{Destination, InvalidDestination};
-pub use self::error::{Error, Guard, SettingError};
+pub use self::error::Error;
 pub use self::guard::attempt::AttemptLayer;
 pub use self::guard::breaker::BreakerLayer;
 pub use self::guard::call::CallLayer;
 pub use self::guard::idempotency::IdempotencyLayer;
 pub use self::guard::redirect::RedirectLayer;
 pub use self::guard::retry::RetryLayer;
+pub use self::hop::policy::Guard;
 pub use self::hop::{Effect, Fault, Hop, Kind, Timeline};
 pub use self::options::Options;
 pub use self::sdk::operation::Operation;

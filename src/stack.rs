@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 use crate::guard::attempt::{AttemptLayer, AttemptService};
 use crate::guard::breaker::{Breaker, BreakerLayer, BreakerService};
 use crate::guard::call::{CallLayer, CallService};

@@ -29,9 +29,8 @@ pub(crate) use self::open::{Hold, Observer, WeakCall, also};
 pub(crate) use self::shown::{ascii, redacted};
 
 use crate::clock;
-use crate::error::Guard;
 use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Keyed, NotRepeated, Note, Outcome, Timeline, What};
+use crate::hop::{Diagnosis, Guard, Keyed, NotRepeated, Note, Outcome, Timeline, What};
 use crate::limit::Limit;
 use crate::options::Options;
 use crate::telemetry;

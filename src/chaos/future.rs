@@ -13,8 +13,8 @@ use tokio::time::{Sleep, sleep};
 
 use super::fate::{Drawn, Fate};
 use super::{ChaosBody, Mishap};
+use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::error::BoxError;
 use crate::hop::Stage;
 use crate::hop::tracker;
 use crate::limit::Limit;

@@ -5,7 +5,8 @@ use std::{fmt, io};
 use http::StatusCode;
 
 use super::Latency;
-use crate::error::{BoxError, SettingError};
+use crate::box_error::BoxError;
+use crate::config_error::SettingError;
 use crate::hop::LimitExpired;
 use crate::limit::Waited;
 

@@ -8,8 +8,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use sync_wrapper::SyncWrapper;
 
+use crate::box_error::BoxError;
 use crate::call::Hold;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::guard::retry::Replay;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
 

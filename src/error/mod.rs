@@ -1,7 +1,6 @@
 //! One opaque error that answers: where, what, did it happen, how hard we tried.
 
 mod secrets;
-mod setting;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,17 +9,14 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use self::secrets::clean;
-pub use self::setting::SettingError;
+use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
 use crate::hint::hint;
 use crate::hop::{
-    Diagnosis, Effect, Fault, Hop, Kind, NotRepeated, Timeline, chain, diagnose, name, short,
+    Diagnosis, Effect, Fault, Guard, Hop, Kind, NotRepeated, Timeline, chain, diagnose, name, short,
 };
 use crate::limit::Waited;
-
-/// A boxed cause.
-pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
 /// Why a call failed, and whether it may have happened all the same.
 ///
@@ -49,44 +45,6 @@ struct Inner {
     retry_after: Option<Duration>,
     call: Option<Timeline>,
     source: Option<BoxError>,
-}
-
-/// A guard: a local policy that can refuse a call before anything is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Guard {
-    /// The call's deadline had passed before the attempt began.
-    Deadline,
-    /// The idempotency key is no longer good for a request.
-    Idempotency,
-    /// The answer leads where the call does not go.
-    Redirect,
-    /// The destination has failed too often of late.
-    Breaker,
-}
-
-impl Guard {
-    /// The word for it, as in spans and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Deadline => "deadline",
-            Self::Idempotency => "idempotency",
-            Self::Redirect => "redirect",
-            Self::Breaker => "breaker",
-        }
-    }
-}
-
-impl fmt::Display for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Deadline => "deadline",
-            Self::Idempotency => "idempotency guard",
-            Self::Redirect => "redirect guard",
-            Self::Breaker => "breaker",
-        })
-    }
 }
 
 impl Error {

@@ -8,10 +8,11 @@ use http::{Method, StatusCode, Version};
 use super::facts::Facts;
 use super::log::{End, Event};
 use super::said::Said;
-use super::timeline::{Stage, Timeline};
+use super::timeline::Timeline;
 use super::tracker::Tracker;
 use super::{Kind, Outcome};
 use crate::call::Call;
+use crate::hop::Stage;
 
 /// One try of a call on the wire.
 #[derive(Clone, Debug, Default)]

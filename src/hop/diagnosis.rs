@@ -6,9 +6,9 @@ use std::error::Error as StdError;
 use http::StatusCode;
 
 use super::evidence::{Evidence, evidence};
-use super::timeline::Stage;
 use super::tracker::Tracker;
 use super::{Effect, Hop, Keyed, Kind, judge, name};
+use crate::hop::Stage;
 use crate::limit::Waited;
 
 /// What went wrong.

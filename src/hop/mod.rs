@@ -6,6 +6,7 @@
 //! ```
 
 mod attempt;
+mod cause;
 mod chain;
 mod diagnosis;
 mod ear;
@@ -19,7 +20,9 @@ mod log;
 mod names;
 mod note;
 mod outcome;
+pub(crate) mod policy;
 mod said;
+mod stage;
 mod state;
 mod status;
 pub(crate) mod timeline;
@@ -38,18 +41,20 @@ pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};
 pub use self::outcome::Outcome;
 pub use self::said::{Metric, Proxy, Said};
-pub use self::timeline::{Stage, Timeline};
+pub use self::stage::Stage;
+pub use self::timeline::Timeline;
 pub use self::waterfall::Waterfall;
 
+pub(crate) use self::cause::{BodyFailed, LimitExpired};
 pub(crate) use self::chain::chain;
 pub(crate) use self::diagnosis::{Diagnosis, diagnose, diagnose_operation, effect_of};
 #[cfg(feature = "client")]
 pub(crate) use self::evidence::is_unprocessed;
-pub(crate) use self::evidence::{BodyFailed, LimitExpired};
 #[cfg(feature = "har")]
 pub(crate) use self::har::{keep_request, keep_response};
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
+pub(crate) use self::policy::Guard;
 pub(crate) use self::state::MOST_DIALS;
 pub(crate) use self::status::{Keyed, judge};
 

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 
 use super::Effect;
 use crate::chaos::Mishap;
-use crate::error::Guard;
+use crate::hop::Guard;
 
 /// Something that happened between the attempts of a call.
 #[derive(Clone, Debug, PartialEq)]

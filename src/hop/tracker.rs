@@ -22,8 +22,8 @@ use super::kind::Kind;
 use super::log::{End, Event, Log};
 use super::state::{self, ENDED, GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, UNTAKEN};
 use super::state::{bit, dial_more, latest_dial, queued};
-use super::timeline::Stage;
 use crate::clock::{self, nanos_of};
+use crate::hop::Stage;
 use crate::limit::Limits;
 use crate::telemetry::AttemptSpans;
 

@@ -9,7 +9,8 @@ use super::Outcome;
 use super::attempt::{Attempt, Row, RowEnd};
 use super::note::{Note, short};
 use super::said::Said;
-use super::timeline::{Stage, Timeline};
+use super::timeline::Timeline;
+use crate::hop::Stage;
 
 /// A timeline as a picture of at most 80 columns.
 ///

@@ -244,7 +244,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::error::Guard;
+    use crate::hop::Guard;
 
     #[test]
     fn every_reason_has_a_name_that_stays() {

@@ -19,9 +19,10 @@ use tower_service::Service;
 use url::{Host, Url};
 
 use super::connector::{Connecting, Setup};
+use crate::box_error::BoxError;
 use crate::clock;
 use crate::dns::Filter;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::hop::tracker::{self, Tracker};
 use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage, diagnose, effect_of};
 use crate::limit::Limits;

@@ -5,7 +5,7 @@ use super::builder::{Parts, TransportBuilder};
 use super::names::Names;
 #[cfg(feature = "hyper")]
 use super::pooled::Hops;
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 use crate::hop::{is_unprocessed, tracker};
 
 impl TransportBuilder {

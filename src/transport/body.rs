@@ -18,8 +18,8 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
+use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::error::BoxError;
 use crate::hop::BodyFailed;
 use crate::hop::tracker::Tracker;
 

@@ -8,8 +8,8 @@ use super::proxy::{Choice, Proxies};
 use super::recipe::{Hook, Recipe};
 use super::{Shared, Transport, tls};
 use crate::chaos::ChaosLayer;
+use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve, Resolver};
-use crate::error::SettingError;
 use crate::limit::Limits;
 
 /// What a [`Transport`] is told once, when it is made.

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::book::Given;
 use super::target::Dial;
+use crate::box_error::BoxError;
 use crate::clock;
 use crate::dns::{self, Answer, Filter, Refused, Resolve, Resolving};
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, Stage, diagnose};
 use crate::limit::Waited;

@@ -40,9 +40,11 @@ pub(crate) use self::tls::system as system_tls;
 
 use self::places::Places;
 use self::proxy::Proxies;
+use crate::box_error::BoxError;
 use crate::chaos::ChaosLayer;
+use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve};
-use crate::error::{BoxError, Error, SettingError};
+use crate::error::Error;
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Look;

@@ -23,10 +23,11 @@ use super::book::{Fared, share};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::{Place, Visit};
 use super::target::{Dial, Target, speakable};
+use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::dns::{Filter, SecondLook};
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::hop::tracker::{self, Tracker};
 use crate::hop::{Diagnosis, Effect, Hop, Kind, MOST_DIALS, Stage, diagnose, effect_of};
 

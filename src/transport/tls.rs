@@ -11,7 +11,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, NamedGroup};
 
 use super::connector;
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 
 /// The configuration that trusts what the operating system trusts.
 pub(crate) fn system() -> Result<ClientConfig, SettingError> {

@@ -10,8 +10,9 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 
 use super::future::bytes_of;
+use crate::box_error::BoxError;
 use crate::clock;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Stage, diagnose};
 use crate::limit::Waited;

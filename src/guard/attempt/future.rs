@@ -12,9 +12,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::AttemptBody;
 use super::due::{Progress, due, look_again};
+use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 #[cfg(feature = "har")]
 use crate::hop::keep_response;
 use crate::hop::tracker::{Scoped, Tracker, scope};

@@ -8,14 +8,15 @@ use tower_service::Service;
 
 use super::future::Running;
 use super::{AttemptBody, ResponseFuture};
+use crate::box_error::BoxError;
 use crate::call::{Call, redacted};
 use crate::clock;
 use crate::destination::Destination;
-use crate::error::{BoxError, Error, Guard};
+use crate::error::Error;
 #[cfg(feature = "har")]
 use crate::hop::keep_request;
 use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Effect, Kind};
+use crate::hop::{Diagnosis, Effect, Guard, Kind};
 use crate::limit::{Limits, Waited};
 use crate::propagation;
 use crate::telemetry::{AttemptSpans, Propagator};

@@ -10,9 +10,10 @@ use super::circuit::Verdict;
 use super::future::settle;
 use super::shared::Ticket;
 use super::verdict::Judge;
+use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, diagnose};
 
 pin_project! {

@@ -12,12 +12,14 @@ use super::circuit::Refusal;
 use super::future::Admitted;
 use super::shared::Shared;
 use super::{Breaker, BreakerBody, BreakerFuture, Settings};
+use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
+use crate::config_error::SettingError;
 use crate::destination::{Destination, Origin};
-use crate::error::{BoxError, Error, Guard, SettingError};
+use crate::error::Error;
 use crate::guard::attempt::foreign;
-use crate::hop::{Diagnosis, Kind};
+use crate::hop::{Diagnosis, Guard, Kind};
 use crate::limit::Limits;
 
 /// Puts a circuit breaker around a service: a destination that keeps failing is refused at once, and

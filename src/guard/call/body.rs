@@ -7,7 +7,8 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 
 use super::future::Open;
-use crate::error::{BoxError, Error};
+use crate::box_error::BoxError;
+use crate::error::Error;
 use crate::hop::Timeline;
 
 pin_project! {

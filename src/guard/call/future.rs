@@ -9,9 +9,10 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep_until};
 
 use super::CallBody;
+use crate::box_error::BoxError;
 use crate::call::{Call, Hold};
 use crate::clock;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Outcome};
 use crate::limit::Waited;

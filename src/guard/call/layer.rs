@@ -8,8 +8,10 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{CallBody, CallFuture, Open};
+use crate::box_error::BoxError;
 use crate::call::{Call, Observer, also};
-use crate::error::{BoxError, Error, SettingError};
+use crate::config_error::SettingError;
+use crate::error::Error;
 use crate::guard::attempt::foreign;
 use crate::hop::Timeline;
 use crate::limit::Limit;

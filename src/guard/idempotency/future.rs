@@ -7,8 +7,9 @@ use http::Response;
 use pin_project_lite::pin_project;
 
 use super::is_replayed;
+use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::hop::What;
 
 pin_project! {

@@ -8,12 +8,14 @@ use tower_service::Service;
 use super::key::{fresh, header};
 use super::wanted::{Asked, Wanted, vouched, wanted};
 use super::{ResponseFuture, Settings};
+use crate::box_error::BoxError;
 use crate::call::{Call, KeyMark};
 use crate::clock;
+use crate::config_error::SettingError;
 use crate::destination::Destination;
-use crate::error::{BoxError, Error, Guard, SettingError};
+use crate::error::Error;
 use crate::guard::attempt::foreign;
-use crate::hop::{Diagnosis, Effect, Kind};
+use crate::hop::{Diagnosis, Effect, Guard, Kind};
 use crate::limit::Limit;
 
 /// Gives every call that needs one an idempotency key: one key a call, the same in every attempt.

@@ -12,11 +12,12 @@ use tower_service::Service;
 
 use super::Settings;
 use super::next::{Asked, Rules, next, prune};
+use crate::box_error::BoxError;
 use crate::call::{Call, redacted};
 use crate::clock;
-use crate::error::{BoxError, Error, Guard};
+use crate::error::Error;
 use crate::guard::drain::{DRAIN_TIME, Drain};
-use crate::hop::{Diagnosis, Effect, Kind};
+use crate::hop::{Diagnosis, Effect, Guard, Kind};
 use crate::replay::{Empties, Saved};
 
 pin_project! {

@@ -9,8 +9,10 @@ use tower_service::Service;
 
 use super::future::Way;
 use super::{ResponseFuture, Settings};
+use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::error::{BoxError, Error, SettingError};
+use crate::config_error::SettingError;
+use crate::error::Error;
 use crate::guard::attempt::foreign;
 use crate::limit::Limit;
 use crate::replay::{ByFns, ByTrait, Empties, Saved};

@@ -1,6 +1,6 @@
 use http::HeaderName;
 
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 
 /// How far redirects are followed, and what goes along.
 ///

@@ -7,7 +7,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::error::{BoxError, Error};
+use crate::box_error::BoxError;
+use crate::error::Error;
 use crate::guard::drain::{DRAIN_BYTES, Kept};
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 

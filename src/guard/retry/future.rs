@@ -11,7 +11,8 @@ use tower_service::Service;
 
 use super::turn::Turn;
 use super::{Copies, RetryBody};
-use crate::error::{BoxError, Error};
+use crate::box_error::BoxError;
+use crate::error::Error;
 use crate::hop::NotRepeated;
 
 pin_project! {

@@ -14,12 +14,13 @@ use super::account::Account;
 use super::decide::{Failed, Left, decide};
 use super::policy::{Failure, Policy};
 use super::{Copies, RetryBody, Truncated};
+use crate::box_error::BoxError;
 use crate::call::{Call, Repeating};
 use crate::clock;
-use crate::error::{BoxError, Error, Guard};
+use crate::error::Error;
 use crate::guard::drain::{DRAIN_TIME, Drain, Kept};
 use crate::hint::{hint, should_retry};
-use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, What};
+use crate::hop::{Diagnosis, Effect, Guard, Hop, Keyed, Kind, NotRepeated, What};
 use crate::replay::Saved;
 
 /// The attempts of one call to one destination.

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use super::headers::Kept;
 use crate::clock;
 use crate::hop::note::What;
-use crate::hop::timeline::{Stage, Timeline};
+use crate::hop::timeline::Timeline;
 use crate::hop::waterfall::describe;
-use crate::hop::{Attempt, Outcome};
+use crate::hop::{Attempt, Outcome, Stage};
 
 /// The entries of a call, each with the time at which it began.
 pub(super) fn entries(timeline: &Timeline) -> Vec<(String, Value)> {

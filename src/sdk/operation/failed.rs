@@ -2,8 +2,9 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use crate::box_error::BoxError;
 use crate::call::{effect_of_calls, has_heard_of};
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::hop::tracker::Tracker;
 use crate::hop::{Class, Diagnosis, Effect, diagnose_operation};
 use crate::limit::Waited;

@@ -14,12 +14,12 @@ use super::permit::Permit;
 use super::{Attempt, Failed, Operation};
 use crate::call::{Around, Asked, Call, Repeating};
 use crate::clock;
-use crate::error::{Error, Guard};
+use crate::error::Error;
 use crate::guard::breaker::{Shared, refused};
 use crate::guard::call::Open;
 use crate::guard::retry::{self, Account, Left, decide};
 use crate::hop::tracker::{self, Tracker};
-use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, Outcome, What};
+use crate::hop::{Diagnosis, Effect, Guard, Kind, NotRepeated, Outcome, What};
 use crate::limit::Waited;
 use crate::telemetry::{AttemptSpans, operation_span};
 
