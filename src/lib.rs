@@ -68,6 +68,7 @@ pub mod client;
 mod clock;
 mod config_error;
 mod destination;
+mod diagnose;
 #[cfg(feature = "client")]
 pub mod dns;
 mod error;
@@ -79,6 +80,7 @@ pub mod hop;
 pub mod limit;
 mod options;
 mod propagation;
+mod record;
 mod registry;
 mod replay;
 pub mod sdk;
@@ -87,6 +89,7 @@ mod stack;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timeline;
 #[cfg(feature = "client")]
 pub mod transport;
 
@@ -102,11 +105,12 @@ pub use self::guard::idempotency::IdempotencyLayer;
 pub use self::guard::redirect::RedirectLayer;
 pub use self::guard::retry::RetryLayer;
 pub use self::hop::policy::Guard;
-pub use self::hop::{Effect, Fault, Hop, Kind, Timeline};
+pub use self::hop::{Effect, Fault, Hop, Kind};
 pub use self::options::Options;
 pub use self::sdk::operation::Operation;
 pub use self::settings::Settings;
 pub use self::stack::{StandardLayer, StandardService};
+pub use self::timeline::Timeline;
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};
 

@@ -11,12 +11,13 @@ use crate::guard::call::{CallLayer, CallService};
 use crate::guard::idempotency::{IdempotencyLayer, IdempotencyService};
 use crate::guard::redirect::{RedirectLayer, RedirectService};
 use crate::guard::retry::{ByFns, ByTrait, Failure, RetryLayer, RetryService};
-use crate::hop::{Class, Timeline};
+use crate::hop::Class;
 use crate::limit::Limits;
 use crate::settings::Settings;
 use crate::telemetry::Propagator;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::{Metrics, Spans};
+use crate::timeline::Timeline;
 
 /// The guards of a call in their order, over any transport.
 ///

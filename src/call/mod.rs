@@ -29,11 +29,12 @@ pub(crate) use self::open::{Hold, Observer, WeakCall, also};
 pub(crate) use self::shown::{ascii, redacted};
 
 use crate::clock;
-use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Guard, Keyed, NotRepeated, Note, Outcome, Timeline, What};
+use crate::hop::{Diagnosis, Guard, Keyed, NotRepeated, Note, Outcome, What};
 use crate::limit::Limit;
 use crate::options::Options;
+use crate::record::tracker::Tracker;
 use crate::telemetry;
+use crate::timeline::Timeline;
 
 /// A call under way: what its layers share. Cheap to clone.
 #[derive(Clone)]

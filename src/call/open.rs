@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{Call, Inner};
-use crate::hop::Timeline;
 use crate::telemetry::{Span, end_call};
+use crate::timeline::Timeline;
 
 /// Whoever wants to know of calls that are over.
 pub(crate) type Observer = Arc<dyn Fn(&Timeline) + Send + Sync>;

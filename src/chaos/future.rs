@@ -16,8 +16,8 @@ use super::{ChaosBody, Mishap};
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::hop::Stage;
-use crate::hop::tracker;
 use crate::limit::Limit;
+use crate::record::tracker;
 
 pin_project! {
     /// The future of [`ChaosService`](super::ChaosService).

@@ -12,7 +12,8 @@ use crate::box_error::BoxError;
 use crate::call::Hold;
 use crate::error::Error;
 use crate::guard::retry::Replay;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::timeline::Timeline;
 
 /// A request body: bytes that are shared, or a stream.
 pub struct Body(Content);

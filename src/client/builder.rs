@@ -12,13 +12,14 @@ use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve};
 use crate::guard::retry::Failure;
 use crate::guard::{breaker, idempotency, redirect, retry};
-use crate::hop::{Class, Timeline};
+use crate::hop::Class;
 use crate::limit::{self, Limits};
 use crate::settings::Settings;
 use crate::stack::StandardLayer;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::{Metrics, Spans};
 use crate::telemetry::{Maker, Propagator};
+use crate::timeline::Timeline;
 use crate::transport::{Transport, TransportBuilder};
 
 /// What a [`Client`] is told once, when it is made.

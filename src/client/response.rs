@@ -16,8 +16,9 @@ use crate::error::Error;
 use crate::guard::call::CallBody;
 use crate::guard::idempotency;
 use crate::guard::retry::Truncated;
-use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, Timeline};
+use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind};
 use crate::telemetry::{Span, decode_span, mark};
+use crate::timeline::Timeline;
 
 /// A response: its head is here, its body may still be on the way.
 pub struct Response {

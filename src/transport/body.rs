@@ -21,7 +21,7 @@ use sync_wrapper::SyncWrapper;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::hop::BodyFailed;
-use crate::hop::tracker::Tracker;
+use crate::record::tracker::Tracker;
 
 /// A request body that comes back when it was not taken, so that the next address can be tried; and
 /// that goes back to the call when no address took it, for the next attempt.

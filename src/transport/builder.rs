@@ -67,7 +67,7 @@ impl TransportBuilder {
     /// wants any (`http://user:password@proxy:3128`). What was said before of proxies is forgotten.
     ///
     /// The proxy's name is looked up here, the destination's by the proxy. The hops dns and connect
-    /// are those of the way to the proxy and of its tunnel, and [`Attempt::via`](crate::hop::Attempt)
+    /// are those of the way to the proxy and of its tunnel, and [`Attempt::via`](crate::timeline::Attempt)
     /// says so; a tunnel that is refused failed at connect.
     ///
     /// # Defaults

@@ -31,9 +31,9 @@ use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::destination::Origin;
+use crate::diagnose::diagnose;
 use crate::error::Error;
-use crate::hop::diagnose;
-use crate::hop::tracker::{self, Tracker};
+use crate::record::tracker::{self, Tracker};
 use crate::registry::{self, Registry};
 
 /// The pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper).

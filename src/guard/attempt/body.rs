@@ -12,10 +12,11 @@ use tokio::time::{Sleep, sleep_until};
 use super::future::bytes_of;
 use crate::box_error::BoxError;
 use crate::clock;
+use crate::diagnose::diagnose;
 use crate::error::Error;
-use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Stage, diagnose};
+use crate::hop::{Diagnosis, Stage};
 use crate::limit::Waited;
+use crate::record::tracker::Tracker;
 
 pin_project! {
     /// The response body of an attempt: its idle limit runs, its end is recorded.

@@ -15,12 +15,14 @@ use super::due::{Progress, due, look_again};
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
+use crate::diagnose::diagnose;
 use crate::error::Error;
-#[cfg(feature = "har")]
-use crate::hop::keep_response;
-use crate::hop::tracker::{Scoped, Tracker, scope};
-use crate::hop::{Diagnosis, Hop, Keyed, Kind, Said, diagnose, effect_of};
+use crate::hop::{Diagnosis, Hop, Keyed, Kind, Said};
 use crate::limit::Waited;
+use crate::record::effect_of;
+use crate::record::tracker::{Scoped, Tracker, scope};
+#[cfg(feature = "har")]
+use crate::timeline::keep_response;
 
 pin_project! {
     /// The future of [`AttemptService`](super::AttemptService).
@@ -332,8 +334,8 @@ mod tests {
 
     use super::*;
     use crate::AttemptLayer;
-    use crate::hop::tracker;
     use crate::limit::Limits;
+    use crate::record::tracker;
 
     type Answer = Result<Response<Empty<Bytes>>, Infallible>;
 

@@ -13,13 +13,13 @@ use crate::call::{Call, redacted};
 use crate::clock;
 use crate::destination::Destination;
 use crate::error::Error;
-#[cfg(feature = "har")]
-use crate::hop::keep_request;
-use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, Guard, Kind};
 use crate::limit::{Limits, Waited};
 use crate::propagation;
+use crate::record::tracker::Tracker;
 use crate::telemetry::{AttemptSpans, Propagator};
+#[cfg(feature = "har")]
+use crate::timeline::keep_request;
 
 /// Puts the limits of an attempt around a service, and names the hop at which it fails.
 ///

@@ -13,8 +13,9 @@ use super::verdict::Judge;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
+use crate::diagnose::diagnose;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, diagnose};
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
 
 pin_project! {
     /// The response body of an attempt that is judged by how the body ends.

@@ -9,7 +9,7 @@ use tokio::time::{Sleep, sleep_until};
 use super::future::Open;
 use crate::box_error::BoxError;
 use crate::error::Error;
-use crate::hop::Timeline;
+use crate::timeline::Timeline;
 
 pin_project! {
     /// The response body of a call: the deadline goes to its last byte.

@@ -13,9 +13,9 @@ use crate::box_error::BoxError;
 use crate::call::{Call, Hold};
 use crate::clock;
 use crate::error::Error;
-use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Outcome};
 use crate::limit::Waited;
+use crate::record::tracker::Tracker;
 use crate::telemetry::Span;
 
 pin_project! {

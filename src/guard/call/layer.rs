@@ -13,11 +13,11 @@ use crate::call::{Call, Observer, also};
 use crate::config_error::SettingError;
 use crate::error::Error;
 use crate::guard::attempt::foreign;
-use crate::hop::Timeline;
 use crate::limit::Limit;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, call_span};
+use crate::timeline::Timeline;
 
 /// Puts the deadline of the whole call around a service: attempts, waits and the body included.
 ///

@@ -12,11 +12,11 @@ use crate::error::Error;
 use crate::guard::breaker::Breaker;
 use crate::guard::idempotency::Key;
 use crate::guard::retry::Policy;
-use crate::hop::Timeline;
 use crate::limit::Limits;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::{Metrics, Spans};
+use crate::timeline::Timeline;
 
 /// The guards of a call around any async work: deadline, attempt limit, retry, budget, breaker and
 /// timeline for an SDK's call, a query, a message for a queue.

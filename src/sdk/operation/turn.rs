@@ -18,9 +18,9 @@ use crate::error::Error;
 use crate::guard::breaker::{Shared, refused};
 use crate::guard::call::Open;
 use crate::guard::retry::{self, Account, Left, decide};
-use crate::hop::tracker::{self, Tracker};
 use crate::hop::{Diagnosis, Effect, Guard, Kind, NotRepeated, Outcome, What};
 use crate::limit::Waited;
+use crate::record::tracker::{self, Tracker};
 use crate::telemetry::{AttemptSpans, operation_span};
 
 /// The attempts of one run.

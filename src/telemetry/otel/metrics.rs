@@ -10,8 +10,9 @@ use super::gauges::Gauges;
 use super::instruments::Instruments;
 use crate::call::Asked;
 use crate::destination::Destination;
-use crate::hop::{Attempt, Diagnosis, Effect, Hop, Outcome, RowEnd, Stage, Timeline, What};
+use crate::hop::{Diagnosis, Effect, Hop, Outcome, Stage, What};
 use crate::telemetry::shown;
+use crate::timeline::{Attempt, RowEnd, Timeline};
 
 /// Metrics of calls, by OpenTelemetry's conventions where they have a name, under `sevenhops.` where
 /// they have none: the table is in [`telemetry`](crate::telemetry).

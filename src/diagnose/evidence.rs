@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 use std::io;
 
 use super::chain::chain;
-use super::{BodyFailed, Diagnosis, Effect, Hop, Kind, LimitExpired};
 use crate::error::Error;
+use crate::hop::{BodyFailed, Diagnosis, Effect, Hop, Kind, LimitExpired};
 use crate::limit::Waited;
 
 /// What an error's chain says. Whatever stays open is left to the tracker.

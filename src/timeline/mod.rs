@@ -1,14 +1,27 @@
 //! What happened in a call: its attempts, their stages, and how it ended.
 
+mod attempt;
+#[cfg(feature = "har")]
+mod har;
+mod waterfall;
+#[cfg(feature = "serde")]
+mod written;
+
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 
-use super::attempt::Attempt;
-use super::waterfall::Waterfall;
-use super::{Effect, NotRepeated, Note, Outcome};
 use crate::call::{Asked, Call};
+use crate::hop::{Effect, NotRepeated, Note, Outcome};
+
+pub use self::attempt::{Attempt, Row, RowEnd};
+#[cfg(feature = "har")]
+pub use self::har::Har;
+pub use self::waterfall::Waterfall;
+
+#[cfg(feature = "har")]
+pub(crate) use self::har::{keep_request, keep_response};
 
 /// What happened in a call.
 ///
