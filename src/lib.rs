@@ -77,12 +77,18 @@ mod file;
 pub mod guard;
 mod hint;
 pub mod hop;
+mod idempotency_key;
 pub mod limit;
+#[cfg(feature = "otel")]
+mod metrics;
 mod options;
 mod propagation;
 mod record;
+mod redact;
 mod registry;
 mod replay;
+#[cfg(feature = "client")]
+mod roots;
 pub mod sdk;
 mod settings;
 mod stack;

@@ -13,10 +13,12 @@ use crate::guard::redirect::{RedirectLayer, RedirectService};
 use crate::guard::retry::{ByFns, ByTrait, Failure, RetryLayer, RetryService};
 use crate::hop::Class;
 use crate::limit::Limits;
+#[cfg(feature = "otel")]
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::telemetry::Propagator;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::{Metrics, Spans};
+use crate::telemetry::otel::Spans;
 use crate::timeline::Timeline;
 
 /// The guards of a call in their order, over any transport.

@@ -6,7 +6,6 @@ mod attempts;
 mod below;
 mod key;
 mod open;
-mod shown;
 
 use std::any::Any;
 use std::fmt;
@@ -26,13 +25,13 @@ pub(crate) use self::around::{attempt_of_request, heard_alone};
 pub(crate) use self::asked::Asked;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::open::{Hold, Observer, WeakCall, also};
-pub(crate) use self::shown::{ascii, redacted};
 
 use crate::clock;
 use crate::hop::{Diagnosis, Guard, Keyed, NotRepeated, Note, Outcome, What};
 use crate::limit::Limit;
 use crate::options::Options;
 use crate::record::tracker::Tracker;
+use crate::redact::redacted;
 use crate::telemetry;
 use crate::timeline::Timeline;
 

@@ -14,10 +14,12 @@ use crate::guard::retry::Failure;
 use crate::guard::{breaker, idempotency, redirect, retry};
 use crate::hop::Class;
 use crate::limit::{self, Limits};
+#[cfg(feature = "otel")]
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::stack::StandardLayer;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::{Metrics, Spans};
+use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
 use crate::timeline::Timeline;
 use crate::transport::{Transport, TransportBuilder};

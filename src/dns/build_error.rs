@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use hickory_resolver::net::NetError;
 
-use super::build::NDOTS;
+use super::search::NDOTS;
 #[cfg(feature = "doh")]
 use crate::config_error::SettingError;
 

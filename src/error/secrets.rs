@@ -39,7 +39,7 @@ fn tells(error: &(dyn StdError + 'static)) -> bool {
     })
 }
 
-/// Whether an URL holds more than may be shown: see [`redacted`](crate::call::redacted).
+/// Whether an URL holds more than may be shown: see [`redacted`](crate::redact::redacted).
 #[cfg(feature = "client")]
 fn is_secret(url: &url::Url) -> bool {
     let userinfo = !url.username().is_empty() || url.password().is_some();

@@ -8,6 +8,8 @@
 mod cause;
 mod diagnosis;
 mod kind;
+pub(crate) mod latency;
+pub(crate) mod mishap;
 mod names;
 mod note;
 mod outcome;
@@ -30,6 +32,8 @@ pub use crate::timeline::{Attempt, Row, RowEnd, Timeline, Waterfall};
 
 pub(crate) use self::cause::{BodyFailed, LimitExpired};
 pub(crate) use self::diagnosis::Diagnosis;
+pub(crate) use self::latency::Latency;
+pub(crate) use self::mishap::Mishap;
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
 pub(crate) use self::policy::Guard;

@@ -2,12 +2,12 @@
 
 mod attempt;
 mod events;
-mod names;
+pub(crate) mod names;
 #[cfg(feature = "otel")]
 pub mod otel;
 mod propagator;
 mod say;
-mod shown;
+pub(crate) mod shown;
 mod span;
 mod spans;
 mod stage;

@@ -11,6 +11,7 @@ use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve, Resolver};
 use crate::limit::Limits;
+use crate::roots;
 
 /// What a [`Transport`] is told once, when it is made.
 #[must_use = "a builder does nothing until it is built"]
@@ -164,7 +165,7 @@ impl TransportBuilder {
         };
         let tls = tls::with_ear(match self.tls {
             Some(config) => config,
-            None => tls::system()?,
+            None => roots::system()?,
         });
         let read = |name: &str| std::env::var_os(name);
         Ok(Parts {

@@ -9,7 +9,7 @@ use tower_service::Service;
 use super::future::Running;
 use super::{AttemptBody, ResponseFuture};
 use crate::box_error::BoxError;
-use crate::call::{Call, redacted};
+use crate::call::Call;
 use crate::clock;
 use crate::destination::Destination;
 use crate::error::Error;
@@ -17,6 +17,7 @@ use crate::hop::{Diagnosis, Effect, Guard, Kind};
 use crate::limit::{Limits, Waited};
 use crate::propagation;
 use crate::record::tracker::Tracker;
+use crate::redact::redacted;
 use crate::telemetry::{AttemptSpans, Propagator};
 #[cfg(feature = "har")]
 use crate::timeline::keep_request;

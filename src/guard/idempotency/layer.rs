@@ -5,7 +5,6 @@ use http::{HeaderMap, HeaderName, Request, Response, Uri};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::key::{fresh, header};
 use super::wanted::{Asked, Wanted, vouched, wanted};
 use super::{ResponseFuture, Settings};
 use crate::box_error::BoxError;
@@ -16,6 +15,7 @@ use crate::destination::Destination;
 use crate::error::Error;
 use crate::guard::attempt::foreign;
 use crate::hop::{Diagnosis, Effect, Guard, Kind};
+use crate::idempotency_key::{fresh, header};
 use crate::limit::Limit;
 
 /// Gives every call that needs one an idempotency key: one key a call, the same in every attempt.

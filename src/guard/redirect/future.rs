@@ -13,11 +13,12 @@ use tower_service::Service;
 use super::Settings;
 use super::next::{Asked, Rules, next, prune};
 use crate::box_error::BoxError;
-use crate::call::{Call, redacted};
+use crate::call::Call;
 use crate::clock;
 use crate::error::Error;
 use crate::guard::drain::{DRAIN_TIME, Drain};
 use crate::hop::{Diagnosis, Effect, Guard, Kind};
+use crate::redact::redacted;
 use crate::replay::{Empties, Saved};
 
 pin_project! {

@@ -21,9 +21,9 @@ use crate::error::Error;
 use crate::guard::attempt::foreign;
 use crate::hop::Class;
 use crate::limit::Limit;
-use crate::registry::Registry;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::Look;
+use crate::metrics::Look;
+use crate::registry::Registry;
 
 /// Repeats a call that failed, where that is safe.
 ///

@@ -8,14 +8,15 @@ use tokio::time::Instant;
 use super::Settings;
 use super::backoff::after_hint;
 use super::bucket::SharedBudget;
-use crate::call::{Call, redacted};
+use crate::call::Call;
 #[cfg(feature = "otel")]
 use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
-use crate::registry::Registry;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::Look;
+use crate::metrics::Look;
+use crate::redact::redacted;
+use crate::registry::Registry;
 
 /// What the services of one layer share: settings, the user's word, and the budgets.
 pub(crate) struct Policy {

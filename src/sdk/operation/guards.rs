@@ -13,9 +13,11 @@ use crate::guard::breaker::Breaker;
 use crate::guard::idempotency::Key;
 use crate::guard::retry::Policy;
 use crate::limit::Limits;
+#[cfg(feature = "otel")]
+use crate::metrics::Metrics;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::{Metrics, Spans};
+use crate::telemetry::otel::Spans;
 use crate::timeline::Timeline;
 
 /// The guards of a call around any async work: deadline, attempt limit, retry, budget, breaker and
