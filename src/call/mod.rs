@@ -24,7 +24,7 @@ pub(crate) use self::around::{Around, effect_of_calls, has_heard_of};
 pub(crate) use self::around::{attempt_of_request, heard_alone};
 pub(crate) use self::asked::Asked;
 pub(crate) use self::key::KeyMark;
-pub(crate) use self::open::{Hold, Observer, WeakCall, also};
+pub(crate) use self::open::{Hold, Observer};
 
 use crate::clock;
 use crate::hop::{Diagnosis, Guard, Keyed, NotRepeated, Note, Outcome, What};
@@ -33,7 +33,6 @@ use crate::options::Options;
 use crate::record::tracker::Tracker;
 use crate::redact::redacted;
 use crate::telemetry;
-use crate::timeline::Timeline;
 
 /// A call under way: what its layers share. Cheap to clone.
 #[derive(Clone)]
@@ -297,10 +296,6 @@ impl Call {
         returned.downcast().ok().map(|unused| *unused)
     }
 
-    pub(crate) fn timeline(&self) -> Timeline {
-        Timeline(self.clone())
-    }
-
     /// The call failed; the first word on it counts.
     pub(crate) fn fail(&self, diagnosis: Diagnosis) {
         let _ = self.0.failure.set(diagnosis);
@@ -367,7 +362,11 @@ impl Drop for Repeating {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.timeline().fmt(f)
+        f.debug_struct("Call")
+            .field("asked", &self.asked().to_string())
+            .field("elapsed", &self.elapsed())
+            .field("attempts", &self.attempt_count())
+            .finish_non_exhaustive()
     }
 }
 

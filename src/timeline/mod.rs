@@ -3,6 +3,7 @@
 mod attempt;
 #[cfg(feature = "har")]
 mod har;
+mod observe;
 mod waterfall;
 #[cfg(feature = "serde")]
 mod written;
@@ -22,6 +23,7 @@ pub use self::waterfall::Waterfall;
 
 #[cfg(feature = "har")]
 pub(crate) use self::har::{keep_request, keep_response};
+pub(crate) use self::observe::also;
 
 /// What happened in a call.
 ///

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use super::{CallBody, CallFuture, Open};
 use crate::box_error::BoxError;
-use crate::call::{Call, Observer, also};
+use crate::call::{Call, Observer};
 use crate::config_error::SettingError;
 use crate::error::Error;
 use crate::guard::attempt::foreign;
@@ -17,7 +17,7 @@ use crate::limit::Limit;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, call_span};
-use crate::timeline::Timeline;
+use crate::timeline::{Timeline, also};
 
 /// Puts the deadline of the whole call around a service: attempts, waits and the body included.
 ///

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::turn::Turn;
 use super::{Attempt, Failed, Settings};
-use crate::call::{Observer, also};
+use crate::call::Observer;
 use crate::clock;
 use crate::config_error::SettingError;
 use crate::destination::Destination;
@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
-use crate::timeline::Timeline;
+use crate::timeline::{Timeline, also};
 
 /// The guards of a call around any async work: deadline, attempt limit, retry, budget, breaker and
 /// timeline for an SDK's call, a query, a message for a queue.
