@@ -113,6 +113,15 @@ fn arrows() -> BTreeMap<(String, String), String> {
                 arrows.entry(arrow).or_insert_with(|| source.file.clone());
             }
         }
+        // An address stands there for others: its own module does without the name.
+        let public = source.addresses();
+        for (at, name, home) in addresses.iter().filter(|(at, ..)| *at == source.module) {
+            let exported = public.iter().filter(|(_, own, _)| own == name).count();
+            if source.mentions(name) > exported {
+                let arrow = (at.clone(), home.clone());
+                arrows.entry(arrow).or_insert_with(|| source.file.clone());
+            }
+        }
     }
     arrows
 }
@@ -176,6 +185,11 @@ impl Source {
             }
         }
         paths
+    }
+
+    fn mentions(&self, name: &str) -> usize {
+        let words = self.text.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.filter(|word| *word == name).count()
     }
 
     /// Names that are public here and defined above: this module, the name, and its home.
