@@ -60,12 +60,15 @@
     )
 )]
 
+mod box_error;
 mod call;
 pub mod chaos;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
+mod config_error;
 mod destination;
+mod diagnose;
 #[cfg(feature = "client")]
 pub mod dns;
 pub mod driver;
@@ -75,35 +78,46 @@ mod file;
 pub mod guard;
 mod hint;
 pub mod hop;
+mod idempotency_key;
 pub mod limit;
+#[cfg(feature = "otel")]
+mod metrics;
 mod options;
 mod propagation;
+mod record;
+mod redact;
 mod registry;
 mod replay;
+#[cfg(feature = "client")]
+mod roots;
 pub mod sdk;
 mod settings;
 mod stack;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod timeline;
 #[cfg(feature = "client")]
 pub mod transport;
 
 #[cfg(feature = "client")]
 pub use self::client::{Body, Client, ClientBuilder, RequestBuilder, Response};
+pub use self::config_error::SettingError;
 pub use self::destination::{Destination, InvalidDestination};
-pub use self::error::{Error, Guard, SettingError};
+pub use self::error::Error;
 pub use self::guard::attempt::AttemptLayer;
 pub use self::guard::breaker::BreakerLayer;
 pub use self::guard::call::CallLayer;
 pub use self::guard::idempotency::IdempotencyLayer;
 pub use self::guard::redirect::RedirectLayer;
 pub use self::guard::retry::RetryLayer;
-pub use self::hop::{Effect, Fault, Hop, Kind, Timeline};
+pub use self::hop::policy::Guard;
+pub use self::hop::{Effect, Fault, Hop, Kind};
 pub use self::options::Options;
 pub use self::sdk::operation::Operation;
 pub use self::settings::Settings;
 pub use self::stack::{StandardLayer, StandardService};
+pub use self::timeline::Timeline;
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};
 

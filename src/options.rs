@@ -6,12 +6,11 @@ use std::sync::Arc;
 #[cfg(feature = "har")]
 use http::HeaderName;
 use http::{HeaderMap, StatusCode};
-use tokio::time::Instant;
 
 use crate::clock;
-use crate::guard::idempotency::Key;
+use crate::idempotency_key::Key;
 use crate::limit::Limit;
-use crate::propagation;
+use crate::propagation::{self, Inherited};
 
 /// What one request wants otherwise than its client: put it into the request's extensions.
 ///
@@ -43,15 +42,6 @@ pub struct Options {
     pub(crate) inherited: Inherited,
     #[cfg(feature = "har")]
     pub(crate) headers: Option<Arc<[HeaderName]>>,
-}
-
-/// What a caller in another process passed on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Inherited {
-    /// When its deadline is over, by this process's clock.
-    pub(crate) deadline: Option<Instant>,
-    /// How many attempts it may make, if it repeats.
-    pub(crate) most: Option<u32>,
 }
 
 impl Options {

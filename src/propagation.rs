@@ -7,7 +7,15 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
 use crate::clock;
-use crate::options::Inherited;
+
+/// What a caller in another process passed on.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Inherited {
+    /// When its deadline is over, by this process's clock.
+    pub(crate) deadline: Option<Instant>,
+    /// How many attempts it may make, if it repeats.
+    pub(crate) most: Option<u32>,
+}
 
 /// Which attempt it is, counted from 1, and how many there may be: `2;max=3`.
 const ATTEMPT: HeaderName = HeaderName::from_static("sevenhops-attempt");

@@ -1,11 +1,11 @@
 //! Sending a request again: what is kept of it, and how its body is cloned.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Buf;
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 use http_body_util::{Empty, Full};
-
 
 /// A body that can be sent more than once.
 ///
@@ -180,7 +180,10 @@ impl<B> Clone for UnsentBody<B> {
 }
 
 /// A request, kept so that it can be sent again.
-#[expect(unnameable_types, reason = "a driver's own part, seen in the type of its future")]
+#[expect(
+    unnameable_types,
+    reason = "a driver's own part, seen in the type of its future"
+)]
 pub struct Saved<B> {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
@@ -213,7 +216,15 @@ impl<B: Send + 'static> Saved<B> {
             unsent,
         }
     }
+}
 
+impl<B> fmt::Debug for Saved<B> {
+    /// Without headers and body: they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Saved")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<B> Saved<B> {

@@ -5,20 +5,23 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use crate::config_error::SettingError;
 use crate::driver::{Again, Driver, Policies};
-use crate::error::SettingError;
 use crate::guard::attempt::AttemptLayer;
 use crate::guard::breaker::{Breaker, BreakerLayer};
 use crate::guard::call::CallLayer;
 use crate::guard::idempotency::IdempotencyLayer;
 use crate::guard::redirect::RedirectLayer;
 use crate::guard::retry::{ByFn, ByTrait, Failure, RetryLayer};
-use crate::hop::{Class, Timeline};
+use crate::hop::Class;
 use crate::limit::Limits;
+#[cfg(feature = "otel")]
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::telemetry::Propagator;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::{Metrics, Spans};
+use crate::telemetry::otel::Spans;
+use crate::timeline::Timeline;
 
 /// The guards of a call in their order, over any transport.
 ///

@@ -13,10 +13,11 @@ use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 
 use super::Call;
+use crate::hop::Effect;
+use crate::record::effect_of;
 #[cfg(feature = "client")]
-use crate::hop::tracker;
-use crate::hop::tracker::Tracker;
-use crate::hop::{Effect, effect_of};
+use crate::record::tracker;
+use crate::record::tracker::Tracker;
 
 tokio::task_local! {
     static AROUND: Around;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::{Method, Uri};
 
-use super::redacted;
 use crate::destination::Destination;
+use crate::redact::redacted;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Asked {

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering;
 use http::StatusCode;
 
 use super::Call;
-use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Effect, effect_of};
+use crate::hop::{Diagnosis, Effect};
+use crate::record::effect_of;
+use crate::record::tracker::Tracker;
 
 impl Call {
     /// Another attempt begins.

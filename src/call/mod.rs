@@ -6,7 +6,6 @@ mod attempts;
 mod below;
 mod key;
 mod open;
-mod shown;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -24,15 +23,14 @@ pub(crate) use self::around::{Around, effect_of_calls, has_heard_of};
 pub(crate) use self::around::{attempt_of_request, heard_alone};
 pub(crate) use self::asked::Asked;
 pub(crate) use self::key::KeyMark;
-pub(crate) use self::open::{Hold, Observer, WeakCall, also};
-pub(crate) use self::shown::{ascii, redacted};
+pub(crate) use self::open::{Hold, Observer};
 
 use crate::clock;
-use crate::error::Guard;
-use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Keyed, NotRepeated, Note, Outcome, Timeline, What};
+use crate::hop::{Diagnosis, Guard, Keyed, NotRepeated, Note, Outcome, What};
 use crate::limit::Limit;
 use crate::options::Options;
+use crate::record::tracker::Tracker;
+use crate::redact::redacted;
 use crate::telemetry;
 
 /// A call under way: what its layers share. Cheap to clone.
@@ -284,10 +282,6 @@ impl Call {
         self.cold().not_repeated.clone()
     }
 
-    pub(crate) fn timeline(&self) -> Timeline {
-        Timeline(self.clone())
-    }
-
     /// The call failed; the first word on it counts.
     pub(crate) fn fail(&self, diagnosis: Diagnosis) {
         let _ = self.0.failure.set(diagnosis);
@@ -354,7 +348,11 @@ impl Drop for Repeating {
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.timeline().fmt(f)
+        f.debug_struct("Call")
+            .field("asked", &self.asked().to_string())
+            .field("elapsed", &self.elapsed())
+            .field("attempts", &self.attempt_count())
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,26 +4,13 @@ use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use tokio::time::Instant;
+
 use super::{Call, Inner};
-use crate::hop::Timeline;
-use crate::telemetry::{Span, end_call};
+use crate::telemetry::{EventSpan, Span, Subject, end_call};
 
-/// Whoever wants to know of calls that are over.
-pub(crate) type Observer = Arc<dyn Fn(&Timeline) + Send + Sync>;
-
-/// Tells one more, after the one before.
-pub(crate) fn also(
-    before: Option<Observer>,
-    observe: impl Fn(&Timeline) + Send + Sync + 'static,
-) -> Observer {
-    match before {
-        None => Arc::new(observe),
-        Some(before) => Arc::new(move |timeline| {
-            before(timeline);
-            observe(timeline);
-        }),
-    }
-}
+/// Is told of calls that are over.
+pub(crate) type Observer = Arc<dyn Fn(&Call) + Send + Sync>;
 
 /// What the end of a call is told to.
 pub(super) struct Ears {
@@ -89,10 +76,14 @@ impl Call {
             let mut span = ears.span.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *span, Span::none())
         };
-        end_call(&span, self);
+        if !span.is_disabled() {
+            // A caller that goes away between two attempts is no failure.
+            let failed = self.failed().map(|failed| (failed, self.not_repeated()));
+            end_call(&span, self.attempt_count(), failed);
+        }
         drop(span);
         if let Some(observer) = &ears.observer {
-            observer(&self.timeline());
+            observer(self);
         }
     }
 }
@@ -104,6 +95,34 @@ pub(crate) struct WeakCall(Weak<Inner>);
 impl WeakCall {
     pub(crate) fn upgrade(&self) -> Option<Call> {
         self.0.upgrade().map(Call)
+    }
+}
+
+impl Subject for Call {
+    fn started(&self) -> Instant {
+        self.started()
+    }
+
+    fn route(&self) -> Option<&str> {
+        self.route()
+    }
+
+    fn is_redirected(&self) -> bool {
+        self.is_redirected()
+    }
+
+    fn span(&self) -> Span {
+        self.span()
+    }
+
+    fn event_span(&self) -> Box<dyn EventSpan> {
+        Box::new(self.downgrade())
+    }
+}
+
+impl EventSpan for WeakCall {
+    fn get(&self) -> Option<Span> {
+        Some(self.upgrade()?.span_for_events())
     }
 }
 

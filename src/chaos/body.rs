@@ -6,7 +6,7 @@ use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 
 pin_project! {
     /// The response body of [`ChaosService`](super::ChaosService): the real one, one that was made up, or

@@ -13,11 +13,11 @@ use tokio::time::{Sleep, sleep};
 
 use super::fate::{Drawn, Fate};
 use super::{ChaosBody, Mishap};
+use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::error::BoxError;
 use crate::hop::Stage;
-use crate::hop::tracker;
 use crate::limit::Limit;
+use crate::record::tracker;
 use crate::replay::UnsentBody;
 
 pin_project! {

@@ -12,8 +12,9 @@ use tower_service::Service;
 use super::fate::{Fate, When};
 use super::future::{Befalling, ResponseFuture};
 use super::{ChaosBody, Mishap, Settings};
+use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::error::{BoxError, SettingError};
+use crate::config_error::SettingError;
 
 /// Lets mishaps befall the requests that pass it: see [the module](super).
 ///

@@ -73,14 +73,12 @@
 mod body;
 mod fate;
 mod future;
-mod latency;
 mod layer;
-mod mishap;
 mod settings;
 
 pub use self::body::ChaosBody;
 pub use self::future::ResponseFuture;
-pub use self::latency::Latency;
 pub use self::layer::{ChaosLayer, ChaosService};
-pub use self::mishap::Mishap;
 pub use self::settings::Settings;
+pub use crate::hop::latency::Latency;
+pub use crate::hop::mishap::Mishap;

@@ -1,6 +1,6 @@
 use super::Mishap;
+use crate::config_error::SettingError;
 use crate::destination::Destination;
-use crate::error::SettingError;
 
 /// What befalls how many requests, and whose.
 ///

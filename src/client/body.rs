@@ -8,10 +8,12 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use sync_wrapper::SyncWrapper;
 
+use crate::box_error::BoxError;
 use crate::call::Hold;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::guard::retry::CloneBody;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::timeline::Timeline;
 
 /// A request body: bytes that are shared, or a stream.
 pub struct Body(Content);

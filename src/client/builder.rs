@@ -6,19 +6,22 @@ use tower_http::decompression::Decompression;
 use tower_layer::Layer;
 
 use super::Client;
-use crate::call::{Observer, also};
+use crate::call::Observer;
 use crate::chaos::ChaosLayer;
+use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve};
-use crate::error::SettingError;
 use crate::guard::retry::Failure;
 use crate::guard::{breaker, idempotency, redirect, retry};
-use crate::hop::{Class, Timeline};
+use crate::hop::Class;
 use crate::limit::{self, Limits};
+#[cfg(feature = "otel")]
+use crate::metrics::Metrics;
 use crate::settings::Settings;
 use crate::stack::StandardLayer;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::{Metrics, Spans};
+use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
+use crate::timeline::{Timeline, also};
 use crate::transport::{Transport, TransportBuilder};
 
 /// What a [`Client`] is told once, when it is made.
@@ -251,7 +254,7 @@ impl ClientBuilder {
             standard = tell(standard);
         }
         if let Some(on_end) = self.on_end.clone() {
-            standard = standard.on_end(move |timeline| on_end(timeline));
+            standard = standard.on_end(move |timeline| on_end(&timeline.0));
         }
         let breaker = standard.breaker();
         let transport = set.build()?;

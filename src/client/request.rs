@@ -10,8 +10,9 @@ use std::sync::Arc;
 use url::Url;
 
 use super::{Body, Client, Response};
+use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::guard::idempotency::Key;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::limit::Limit;

@@ -10,13 +10,15 @@ use serde::de::DeserializeOwned;
 use super::ResponseBody;
 use super::body::{failed, to_reqwest};
 use super::decode;
+use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::error::{BoxError, Error};
 use crate::driver::DriverBody;
+use crate::error::Error;
 use crate::guard::idempotency;
 use crate::guard::retry::Truncated;
-use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, Timeline};
+use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind};
 use crate::telemetry::{Span, decode_span, mark};
+use crate::timeline::Timeline;
 
 /// A response: its head is here, its body may still be on the way.
 pub struct Response {

@@ -1,7 +1,6 @@
 //! How a [`Resolver`] is told what to do.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +12,12 @@ use super::cache::Cache;
 use super::encrypted::Encrypted;
 use super::flight::Board;
 use super::heard::Rules;
-use super::hosts::Hosts;
+use super::hosts::HostsFile;
+use super::query::Source;
 use super::resolver::{Config, Inner, Resolver};
-use super::source::{Server, Source, Upstream};
-use super::system::{HOSTS, RESOLV_CONF};
+use super::search::NDOTS;
+use super::source::{Server, Upstream};
+use super::system::RESOLV_CONF;
 use super::watch::{Asking, Plan, Watch};
 use crate::limit::Limit;
 
@@ -44,6 +45,23 @@ use crate::limit::Limit;
 pub struct ResolverBuilder {
     plan: Plan,
     rules: Rules,
+}
+
+impl Resolver {
+    /// Creates a resolver that does as the system is told to: its name servers, search list and hosts file.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system's configuration cannot be read or names no server; the error names the file. No
+    /// public resolver is ever asked instead.
+    pub fn from_system() -> Result<Self, BuildError> {
+        Self::builder().build()
+    }
+
+    /// Begins with the system's configuration and the defaults of this crate.
+    pub fn builder() -> ResolverBuilder {
+        ResolverBuilder::new()
+    }
 }
 
 impl ResolverBuilder {
@@ -189,7 +207,7 @@ impl ResolverBuilder {
     }
 
     #[cfg(test)]
-    pub(crate) fn resolv_conf(mut self, path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn resolv_conf(mut self, path: impl Into<std::path::PathBuf>) -> Self {
         self.plan.resolv_conf = path.into();
         self
     }
@@ -291,73 +309,6 @@ fn ordered(less: (&'static str, Duration), more: (&'static str, Duration)) -> Re
     }
     Ok(())
 }
-
-/// Which hosts file is read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum HostsFile {
-    /// The system's, if there is one.
-    System,
-    /// None.
-    Ignore,
-    /// The one at a path, which has to be there.
-    At(PathBuf),
-}
-
-impl HostsFile {
-    pub(crate) fn path(&self) -> Option<&Path> {
-        match self {
-            Self::System => Some(Path::new(HOSTS)),
-            Self::Ignore => None,
-            Self::At(path) => Some(path),
-        }
-    }
-
-    fn read(&self) -> Result<Hosts, BuildError> {
-        match self.read_again() {
-            // Without one the system resolves all the same, and so do we.
-            Err(_) if *self == Self::System => Ok(Hosts::parse("")),
-            read => read,
-        }
-    }
-
-    /// Reads a file that was there before.
-    pub(crate) fn read_again(&self) -> Result<Hosts, BuildError> {
-        let Some(path) = self.path() else {
-            return Ok(Hosts::parse(""));
-        };
-        let lines = std::fs::read(path).map(lossy).map_err(|error| {
-            let message = format!("cannot read the hosts file {}", path.display());
-            Wrong::Hosts(message, Arc::new(error))
-        })?;
-        Ok(Hosts::parse(&lines))
-    }
-}
-
-fn lossy(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
-}
-
-impl From<bool> for HostsFile {
-    fn from(system: bool) -> Self {
-        if system { Self::System } else { Self::Ignore }
-    }
-}
-
-impl From<&Path> for HostsFile {
-    fn from(path: &Path) -> Self {
-        Self::At(path.to_owned())
-    }
-}
-
-impl From<PathBuf> for HostsFile {
-    fn from(path: PathBuf) -> Self {
-        Self::At(path)
-    }
-}
-
-/// As many as glibc counts.
-pub(crate) const NDOTS: usize = 15;
 
 #[cfg(test)]
 #[path = "build_tests.rs"]

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use hickory_resolver::net::NetError;
 
-use super::build::NDOTS;
+use super::search::NDOTS;
 #[cfg(feature = "doh")]
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 
 /// A resolver that cannot be built as it was told.
 #[derive(Clone, Debug)]

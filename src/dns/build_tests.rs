@@ -1,4 +1,5 @@
 use std::error::Error as _;
+use std::path::Path;
 
 use super::*;
 use crate::dns::scripted::File;

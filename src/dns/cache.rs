@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::compose::{Composed, Said, compose};
 use super::heard::{Heard, Rules};
 use super::listed::Listed;
-use super::source::Outcome;
+use super::query::Outcome;
 use super::{Family, Question};
 
 /// A bounded memory of names.

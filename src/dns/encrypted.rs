@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use url::{Host, Url};
 
 use super::build_error::{BuildError, Wrong};
-use crate::transport;
+use crate::roots;
 
 /// A name server, and how its answers are known to be its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,6 @@ pub(crate) fn trust(told: Option<&ClientConfig>) -> Result<ClientConfig, BuildEr
     if let Some(config) = told {
         return Ok(config.clone());
     }
-    let system = transport::system_tls();
+    let system = roots::system();
     Ok(system.map_err(|error| Wrong::Trust(Arc::new(error)))?)
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use crate::hop::Kind;
+
 /// A host name that did not resolve.
 ///
 /// [`reason`](Self::reason) tells what happened, [`source`](std::error::Error::source) keeps what the
@@ -146,6 +148,19 @@ impl Failure {
             self
         };
         Self { again, ..worst }
+    }
+}
+
+impl From<Reason> for Kind {
+    fn from(reason: Reason) -> Self {
+        match reason {
+            Reason::NotFound => Self::NotFound,
+            Reason::NoRecords => Self::NoRecords,
+            Reason::Protocol => Self::Protocol,
+            Reason::ServerFailure => Self::ServerFailure,
+            Reason::Unreachable => Self::Unreachable,
+            Reason::Timeout => Self::Timeout,
+        }
     }
 }
 

@@ -7,7 +7,6 @@
 //! who asks.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,9 +19,9 @@ use super::cache::{Cache, Recorded};
 use super::compose::{Composed, Nothing};
 use super::error::{Failure, Reason};
 use super::heard::Heard;
-use super::pair::{Errand, Leg, Pair, Verdict};
+use super::pair::{Errand, Landing, Leg, Pair, Verdict};
+use super::query::{Outcome, Source};
 use super::shelf::{Hit, Shelf};
-use super::source::{Outcome, Source};
 use super::{Answer, Family, Origin, Question};
 use crate::clock;
 use crate::limit::Limit;
@@ -54,9 +53,6 @@ struct Flight {
     failing: bool,
     landing: Landing,
 }
-
-/// Where those who wait hear what has landed.
-pub(crate) type Landing = watch::Receiver<Option<Heard>>;
 
 /// Where they are told.
 type Tower = watch::Sender<Option<Heard>>;
@@ -359,18 +355,6 @@ impl Drop for Approach {
         }
     }
 }
-
-/// The task that asked was dropped, by a runtime that shut down, or by a panic.
-#[derive(Debug)]
-pub(crate) struct Abandoned;
-
-impl fmt::Display for Abandoned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the task that asked the name server was dropped")
-    }
-}
-
-impl std::error::Error for Abandoned {}
 
 /// How much later than its limit a query may land, on a busy runtime.
 const LATE: Duration = Duration::from_secs(1);

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::{Failure, Reason};
-use super::source::Outcome;
+use super::query::Outcome;
 
 /// What was heard of one family of a name.
 #[derive(Clone, Debug)]

@@ -2,9 +2,13 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::build_error::{BuildError, Wrong};
 use super::listed::Listed;
 use super::order::interleave;
+use super::system::HOSTS;
 
 /// What a hosts file says, and `localhost`.
 #[derive(Debug)]
@@ -57,6 +61,70 @@ impl Hosts {
             return Some(&self.loopback);
         }
         self.by_name.get(host)
+    }
+}
+
+/// Which hosts file is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HostsFile {
+    /// The system's, if there is one.
+    System,
+    /// None.
+    Ignore,
+    /// The one at a path, which has to be there.
+    At(PathBuf),
+}
+
+impl HostsFile {
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::System => Some(Path::new(HOSTS)),
+            Self::Ignore => None,
+            Self::At(path) => Some(path),
+        }
+    }
+
+    pub(crate) fn read(&self) -> Result<Hosts, BuildError> {
+        match self.read_again() {
+            // Without one the system resolves all the same, and so do we.
+            Err(_) if *self == Self::System => Ok(Hosts::parse("")),
+            read => read,
+        }
+    }
+
+    /// Reads a file that was there before.
+    pub(crate) fn read_again(&self) -> Result<Hosts, BuildError> {
+        let Some(path) = self.path() else {
+            return Ok(Hosts::parse(""));
+        };
+        let lines = std::fs::read(path).map(lossy).map_err(|error| {
+            let message = format!("cannot read the hosts file {}", path.display());
+            Wrong::Hosts(message, Arc::new(error))
+        })?;
+        Ok(Hosts::parse(&lines))
+    }
+}
+
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl From<bool> for HostsFile {
+    fn from(system: bool) -> Self {
+        if system { Self::System } else { Self::Ignore }
+    }
+}
+
+impl From<&Path> for HostsFile {
+    fn from(path: &Path) -> Self {
+        Self::At(path.to_owned())
+    }
+}
+
+impl From<PathBuf> for HostsFile {
+    fn from(path: PathBuf) -> Self {
+        Self::At(path)
     }
 }
 

@@ -78,6 +78,7 @@ mod hosts;
 mod listed;
 mod order;
 mod pair;
+mod query;
 mod resolver;
 #[cfg(test)]
 mod scripted;
@@ -90,12 +91,13 @@ mod watch;
 
 pub use answer::Answer;
 pub(crate) use answer::Origin;
-pub use build::{HostsFile, ResolverBuilder};
+pub use build::ResolverBuilder;
 pub use build_error::BuildError;
 pub use cidr::{Cidr, InvalidCidr};
 pub use error::{Error, Reason};
 pub use filter::{Filter, Refused};
 pub use fixed::Static;
+pub use hosts::HostsFile;
 pub use resolver::Resolver;
 pub use special::Range;
 

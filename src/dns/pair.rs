@@ -1,14 +1,15 @@
 //! Two families, one answer: how long the faster one waits for the slower one, and both for a server that is
 //! silent.
 
+use std::fmt;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use super::Family;
 use super::compose::{Composed, Nothing, Old, Said, compose, old};
 use super::error::{Failure, Reason};
-use super::flight::{Abandoned, Landing};
 use super::heard::Heard;
 use crate::clock;
 use crate::limit::Limit;
@@ -84,6 +85,9 @@ pub(crate) struct Pair {
     patient_until: Instant,
     last: bool,
 }
+
+/// Where those who wait hear what has landed.
+pub(crate) type Landing = watch::Receiver<Option<Heard>>;
 
 /// How a look-up stands that comes to a name.
 #[derive(Clone, Copy, Debug)]
@@ -186,6 +190,18 @@ impl Pair {
         })
     }
 }
+
+/// The task that asked was dropped, by a runtime that shut down, or by a panic.
+#[derive(Debug)]
+pub(crate) struct Abandoned;
+
+impl fmt::Display for Abandoned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the task that asked the name server was dropped")
+    }
+}
+
+impl std::error::Error for Abandoned {}
 
 /// RFC 8305 §3.
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);

@@ -8,8 +8,6 @@ use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
-use super::build::ResolverBuilder;
-use super::build_error::BuildError;
 use super::compose::Nothing;
 use super::error::{Error, Failure, Reason};
 use super::flight::{Board, Boarding, Why};
@@ -59,21 +57,6 @@ pub(crate) struct Config {
 }
 
 impl Resolver {
-    /// Creates a resolver that does as the system is told to: its name servers, search list and hosts file.
-    ///
-    /// # Errors
-    ///
-    /// Fails if the system's configuration cannot be read or names no server; the error names the file. No
-    /// public resolver is ever asked instead.
-    pub fn from_system() -> Result<Self, BuildError> {
-        Self::builder().build()
-    }
-
-    /// Begins with the system's configuration and the defaults of this crate.
-    pub fn builder() -> ResolverBuilder {
-        ResolverBuilder::new()
-    }
-
     pub(crate) fn from_inner(inner: Inner) -> Self {
         Self(Arc::new(inner))
     }

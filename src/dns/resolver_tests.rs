@@ -5,7 +5,8 @@ use tokio::time::advance;
 
 use super::*;
 use crate::dns::Family::{V4, V6};
-use crate::dns::flight::{Abandoned, QUERIES};
+use crate::dns::flight::QUERIES;
+use crate::dns::pair::Abandoned;
 use crate::dns::scripted::{Say, Scripted};
 
 const MILLI: Duration = Duration::from_millis(1);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::error::{Failure, Reason};
-use super::source::{Outcome, Source};
+use super::query::{Outcome, Source};
 use super::{Family, Question, Resolver, ResolverBuilder};
 use crate::clock;
 

@@ -72,6 +72,9 @@ fn dots(host: &str) -> usize {
 const NAME_BYTES: usize = 253;
 const LABEL_BYTES: usize = 63;
 
+/// As many as glibc counts.
+pub(crate) const NDOTS: usize = 15;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,6 @@
 //! One query for one family of one absolute name, and what came of it.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -23,39 +22,9 @@ use super::build_error::{BuildError, Wrong};
 #[cfg(feature = "doh")]
 use super::encrypted::{Encrypted, trust};
 use super::error::{Failure, Reason};
+use super::query::{Outcome, Source};
 use super::{Family, Question};
 use crate::limit::Limit;
-
-/// Whoever answers queries. The cache above it needs to know nothing about how.
-pub(crate) trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Asks; whoever calls bounds the wait.
-    fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
-}
-
-/// What came of a query.
-#[derive(Debug)]
-pub(crate) enum Outcome {
-    Addresses {
-        addresses: Vec<IpAddr>,
-        ttl: Duration,
-    },
-    /// No addresses; `ttl` is how long an SOA vouches for that.
-    Nothing {
-        failure: Failure,
-        ttl: Option<Duration>,
-    },
-}
-
-impl Outcome {
-    pub(crate) fn failed(failure: Failure) -> Self {
-        Self::Nothing { failure, ttl: None }
-    }
-
-    /// Whether another server could know better.
-    fn is_refused(&self) -> bool {
-        matches!(self, Self::Nothing { failure, .. } if failure.reason == Reason::ServerFailure)
-    }
-}
 
 /// hickory, as a plain client: its cache, search list, hosts file and own idea of servers are off.
 #[derive(Debug)]

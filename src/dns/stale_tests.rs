@@ -6,6 +6,7 @@ use tokio::time::advance;
 
 use super::*;
 use crate::dns::Family::{V4, V6};
+use crate::dns::ResolverBuilder;
 use crate::dns::scripted::{Say, Scripted};
 
 const MILLI: Duration = Duration::from_millis(1);

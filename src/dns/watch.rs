@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::build::HostsFile;
 use super::build_error::{BuildError, Wrong};
-use super::hosts::Hosts;
+use super::hosts::{Hosts, HostsFile};
+use super::query::Source;
 use super::search::Search;
-use super::source::{Server, Source, Upstream};
+use super::source::{Server, Upstream};
 use super::system::System;
 
 /// What a resolver takes from files, and what it was told instead.

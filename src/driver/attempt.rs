@@ -9,17 +9,21 @@ use tokio::time::Instant;
 use super::alarm::Alarm;
 use super::due::{Progress, due, look_again};
 use super::policies::Attempts;
-use crate::call::{Call, redacted};
+use crate::box_error::BoxError;
+use crate::call::Call;
 use crate::clock;
 use crate::destination::Destination;
-use crate::error::{BoxError, Error};
-#[cfg(feature = "har")]
-use crate::hop::{keep_request, keep_response};
-use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Keyed, Said, diagnose};
+use crate::diagnose::diagnose;
+use crate::error::Error;
+use crate::hop::{Diagnosis, Keyed, Said};
 use crate::limit::Waited;
 use crate::propagation;
+use crate::record::Tracker;
+use crate::redact::redacted;
 use crate::telemetry::AttemptSpans;
+#[cfg(feature = "har")]
+use crate::timeline::keep_request;
+use crate::timeline::keep_response;
 
 /// An attempt under way; dropped before its end, it gives itself up.
 pub(super) struct Attempt {

@@ -13,12 +13,15 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::drain::{DRAIN_BYTES, Kept};
 use super::scope::Scope;
+use crate::box_error::BoxError;
 use crate::clock;
-use crate::error::{BoxError, Error};
+use crate::diagnose::diagnose;
+use crate::error::Error;
 use crate::guard::breaker::PendingVerdict;
-use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage, Timeline, diagnose};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
 use crate::limit::Waited;
+use crate::record::Tracker;
+use crate::timeline::Timeline;
 
 pin_project! {
     /// The response body of [`Driver`](super::Driver): still on the way, received already, or what was
@@ -189,7 +192,11 @@ where
             } => {
                 let data = bytes.take().map(|bytes| Ok(Frame::data(bytes)));
                 let lost = || lost.take().map(|lost| Err(lost.into()));
-                let trailers = || trailers.take().map(|trailers| Ok(Frame::trailers(trailers)));
+                let trailers = || {
+                    trailers
+                        .take()
+                        .map(|trailers| Ok(Frame::trailers(trailers)))
+                };
                 Poll::Ready(data.or_else(lost).or_else(trailers))
             }
             SourceProjected::Over => return Poll::Ready(None),
@@ -197,9 +204,9 @@ where
         reading.wait_for_more(frame.is_pending());
         let read = match frame {
             Poll::Ready(frame) => reading.read(frame),
-            Poll::Pending => Some(Err(reading.expired(ready!(
-                reading.poll_timeout(this.alarm, cx)
-            )))),
+            Poll::Pending => Some(Err(
+                reading.expired(ready!(reading.poll_timeout(this.alarm, cx)))
+            )),
         };
         let is_last = matches!(read, Some(Ok(_))) && this.source.is_end_stream();
         if is_last {
@@ -258,7 +265,9 @@ impl Reading<'_> {
         match frame {
             Some(Ok(frame)) => {
                 if let Some(watch) = &self.watch {
-                    watch.tracker.received(frame.data_ref().map_or(0, Bytes::len));
+                    watch
+                        .tracker
+                        .received(frame.data_ref().map_or(0, Bytes::len));
                 }
                 match self.scope.as_ref().filter(|scope| scope.is_late()) {
                     Some(scope) => Some(Err(scope.expire())),
@@ -284,7 +293,9 @@ impl Reading<'_> {
 
     /// The body broke off: where, and what that says.
     fn broke_off(&self, error: BoxError) -> Error {
-        let Self { watch, timeline, .. } = self;
+        let Self {
+            watch, timeline, ..
+        } = self;
         let own = watch.as_ref().map(|watch| Arc::clone(&watch.tracker));
         Error::ours(error)
             .map(|ours| ours.passed_up_to(&timeline.0))

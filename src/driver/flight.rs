@@ -10,7 +10,7 @@ use super::body::Source;
 use crate::clock;
 use crate::error::Error;
 use crate::guard::breaker::{Admission, PendingVerdict};
-use crate::hop::tracker::Tracker;
+use crate::record::Tracker;
 use crate::telemetry::Span;
 
 /// An attempt under way. Dropped before its end, it is judged by the time it had, and given up.

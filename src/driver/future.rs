@@ -20,9 +20,10 @@ use super::later::Resend;
 use super::run::{Next, Run};
 use super::service::HttpResponse;
 use super::whole::{Broken, Whole};
-use crate::error::{BoxError, Error};
+use crate::box_error::BoxError;
+use crate::error::Error;
 use crate::hop::NotRepeated;
-use crate::hop::tracker;
+use crate::record::tracker;
 
 pin_project! {
     /// The future of [`Driver`](super::Driver).

@@ -1,12 +1,14 @@
 //! What an error of ours says of when to come back.
 
+use std::time::Duration;
+
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 
-use super::*;
-use crate::StandardLayer;
-use crate::hop::Note;
+use crate::hop::{Diagnosis, Effect, Hop, Kind, NotRepeated, Note, What};
+use crate::{Error, StandardLayer, clock};
 
 const SECOND: Duration = Duration::from_secs(1);
 

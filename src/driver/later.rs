@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use http::Request;
 use tower_service::Service;
 
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 use crate::replay::{BodyCloner, ByTrait, Saved};
 
 /// The driver sends at once, and once: it demands nothing of its service.
@@ -21,7 +21,10 @@ pub struct Now;
 pub struct Again<C = ByTrait>(pub(crate) C);
 
 /// How a driver sends another request after the first one.
-#[expect(unnameable_types, reason = "a driver's own part, seen in the type of its future")]
+#[expect(
+    unnameable_types,
+    reason = "a driver's own part, seen in the type of its future"
+)]
 pub trait Resend {
     /// The request's body.
     type Body;
@@ -45,7 +48,10 @@ pub trait Resend {
 }
 
 /// Sends nothing more.
-#[expect(unnameable_types, reason = "a driver's own part, seen in the type of its future")]
+#[expect(
+    unnameable_types,
+    reason = "a driver's own part, seen in the type of its future"
+)]
 #[derive(Debug)]
 pub struct Once<B, F>(PhantomData<fn(B) -> F>);
 
@@ -81,15 +87,17 @@ impl<B, F> Resend for Once<B, F> {
 }
 
 /// Sends what was kept through a clone of the service; empty where nothing may follow.
-#[expect(unnameable_types, reason = "a driver's own part, seen in the type of its future")]
+#[expect(
+    unnameable_types,
+    reason = "a driver's own part, seen in the type of its future"
+)]
 pub struct Later<S, B, C> {
     pub(super) kept: Option<Kept<S, B>>,
     pub(super) cloner: C,
 }
 
 /// The request and the service for what may follow.
-#[expect(unnameable_types, reason = "a driver's own part, seen in the type of its future")]
-pub struct Kept<S, B> {
+pub(crate) struct Kept<S, B> {
     pub(super) service: S,
     pub(super) request: Saved<B>,
 }

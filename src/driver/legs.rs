@@ -6,10 +6,12 @@ use http::response::Parts;
 use http::{Method, StatusCode, Uri};
 
 use super::later::Resend;
-use crate::call::{Call, redacted};
-use crate::error::{Error, Guard};
+use crate::call::Call;
+use crate::error::Error;
 use crate::guard::redirect::{Asked, Leg, Rules, Settings, next, prune};
+use crate::hop::Guard;
 use crate::hop::{Diagnosis, Effect, Kind};
+use crate::redact::redacted;
 
 /// The legs of a call so far.
 #[derive(Debug, Default)]

@@ -34,3 +34,6 @@ pub use self::service::{Driver, HttpResponse};
 pub(crate) use self::policies::{Attempts, Deadline, Policies};
 pub(crate) use self::scope::Scope;
 pub(crate) use self::turn::{Hint, Turn};
+
+#[cfg(test)]
+mod hint_tests;

@@ -17,16 +17,19 @@ use super::legs::{Lead, Legs};
 use super::policies::Policies;
 use super::scope::Scope;
 use super::turn::{Hint, Turn};
+use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
 use crate::destination::Destination;
-use crate::error::{BoxError, Error, Guard};
+use crate::error::Error;
 use crate::guard::idempotency::is_replayed;
 use crate::guard::retry::failed;
 use crate::hint::hint;
-use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, Outcome, Timeline, What};
+use crate::hop::Guard;
+use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, Outcome, What};
 use crate::limit::Waited;
 use crate::telemetry::{Span, call_span};
+use crate::timeline::Timeline;
 
 /// The way of one request through a driver.
 pub(super) struct Run {

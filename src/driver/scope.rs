@@ -6,8 +6,8 @@ use crate::call::{Call, Hold};
 use crate::clock;
 use crate::error::Error;
 use crate::hop::Diagnosis;
-use crate::hop::tracker::Tracker;
 use crate::limit::Waited;
+use crate::record::Tracker;
 use crate::telemetry::Span;
 
 /// A call under way; its end is recorded when it goes.

@@ -8,12 +8,13 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use super::DriverBody;
 use super::future::DriverFuture;
 use super::later::{Again, Kept, Later, Now, Once};
 use super::policies::Policies;
 use super::run::Run;
-use super::DriverBody;
-use crate::error::{BoxError, Error};
+use crate::box_error::BoxError;
+use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::replay::{BodyCloner, Saved};
 

@@ -9,9 +9,11 @@ use http_body::Body;
 
 use super::attempt::Attempt;
 use super::body::Source;
+use crate::box_error::BoxError;
 use crate::clock;
-use crate::error::{BoxError, Error};
-use crate::hop::{Diagnosis, Hop, Kind, effect_of};
+use crate::error::Error;
+use crate::hop::{Diagnosis, Hop, Kind};
+use crate::record::effect_of;
 
 /// What has been received so far.
 pub(super) struct Whole {

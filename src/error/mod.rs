@@ -1,7 +1,6 @@
 //! One opaque error that answers: where, what, did it happen, how hard we tried.
 
 mod secrets;
-mod setting;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -10,17 +9,13 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 
 use self::secrets::clean;
-pub use self::setting::SettingError;
+use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
 use crate::hint::hint;
-use crate::hop::{
-    Diagnosis, Effect, Fault, Hop, Kind, NotRepeated, Timeline, chain, diagnose, name, short,
-};
+use crate::hop::{Diagnosis, Effect, Fault, Guard, Hop, Kind, NotRepeated, name, short};
 use crate::limit::Waited;
-
-/// A boxed cause.
-pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
+use crate::timeline::Timeline;
 
 /// Why a call failed, and whether it may have happened all the same.
 ///
@@ -49,44 +44,6 @@ struct Inner {
     retry_after: Option<Duration>,
     call: Option<Timeline>,
     source: Option<BoxError>,
-}
-
-/// A guard: a local policy that can refuse a call before anything is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Guard {
-    /// The call's deadline had passed before the attempt began.
-    Deadline,
-    /// The idempotency key is no longer good for a request.
-    Idempotency,
-    /// The answer leads where the call does not go.
-    Redirect,
-    /// The destination has failed too often of late.
-    Breaker,
-}
-
-impl Guard {
-    /// The word for it, as in spans and metrics.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Deadline => "deadline",
-            Self::Idempotency => "idempotency",
-            Self::Redirect => "redirect",
-            Self::Breaker => "breaker",
-        }
-    }
-}
-
-impl fmt::Display for Guard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Deadline => "deadline",
-            Self::Idempotency => "idempotency guard",
-            Self::Redirect => "redirect guard",
-            Self::Breaker => "breaker",
-        })
-    }
 }
 
 impl Error {
@@ -123,46 +80,6 @@ impl Error {
         self
     }
 
-    /// Takes an inner service's error, ours or another's, on behalf of a call.
-    pub(crate) fn of_inner(error: impl Into<BoxError>, call: Option<&Call>) -> Self {
-        let ours = Self::ours(error.into());
-        let ours = ours.map(|ours| match call {
-            Some(call) => ours.passed_up_to(call),
-            None => ours,
-        });
-        ours.unwrap_or_else(|other| {
-            let diagnosis = match call.and_then(Call::last) {
-                Some(tracker) => diagnose(&tracker, &*other),
-                None => Diagnosis::foreign(&*other).or_at(Hop::Server),
-            };
-            Self::new(diagnosis).because(other)
-        })
-    }
-
-    /// What came from below, on behalf of a call: that of another one proves what [`Call::effect_below`] says.
-    pub(crate) fn passed_up_to(mut self, call: &Call) -> Self {
-        let other = self.timeline().filter(|of| !of.0.is(call));
-        if let Some(effect) = other.map(|of| call.effect_below(&of.0)) {
-            self.at_least(effect);
-        }
-        self
-    }
-
-    /// Takes the error of a response body, ours or another's, whose head said this of the effect.
-    pub(crate) fn of_body(error: impl Into<BoxError>, effect: Effect) -> Self {
-        Self::ours(error.into()).unwrap_or_else(|other| {
-            let mut diagnosis = Diagnosis::foreign(&*other);
-            diagnosis.hop = Some(Hop::Receive);
-            diagnosis.effect = effect;
-            Self::new(diagnosis).because(other)
-        })
-    }
-
-    /// The first error of ours in a chain.
-    pub(crate) fn first_in<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
-        chain(error).find_map(|error| error.downcast_ref())
-    }
-
     /// Tells which call it was; the innermost call that says so counts.
     pub(crate) fn of(mut self, call: &Call) -> Self {
         self.0.call.get_or_insert_with(|| call.timeline());
@@ -185,15 +102,9 @@ impl Error {
         self.0.diagnosis
     }
 
-    /// Settles what the whole call may have done. That a redirect's GET was answered does not say that
-    /// the POST was done.
-    pub(crate) fn settle(&mut self, call: &Call) {
-        let whole = call.effect();
-        let known = &mut self.0.diagnosis.effect;
-        if call.is_redirected() && whole < Effect::Done {
-            *known = Effect::Possible.min(*known);
-        }
-        *known = whole.max(*known);
+    /// What is known of the effect, to be settled.
+    pub(crate) fn effect_mut(&mut self) -> &mut Effect {
+        &mut self.0.diagnosis.effect
     }
 
     /// The call may have had this effect, or a greater one.

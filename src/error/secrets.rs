@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use super::BoxError;
+use crate::box_error::BoxError;
 
 /// Takes out of a cause what may be secret: reqwest shows the whole URL, query and all, and h2 what
 /// the peer said as it left. Where one of them is wrapped, only the words of the kind remain.
@@ -39,7 +39,7 @@ fn tells(error: &(dyn StdError + 'static)) -> bool {
     })
 }
 
-/// Whether an URL holds more than may be shown: see [`redacted`](crate::call::redacted).
+/// Whether an URL holds more than may be shown: see [`redacted`](crate::redact::redacted).
 #[cfg(feature = "client")]
 fn is_secret(url: &url::Url) -> bool {
     let userinfo = !url.username().is_empty() || url.password().is_some();

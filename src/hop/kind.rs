@@ -150,21 +150,6 @@ impl fmt::Display for Kind {
     }
 }
 
-#[cfg(feature = "client")]
-impl From<crate::dns::Reason> for Kind {
-    fn from(reason: crate::dns::Reason) -> Self {
-        use crate::dns::Reason;
-        match reason {
-            Reason::NotFound => Self::NotFound,
-            Reason::NoRecords => Self::NoRecords,
-            Reason::Protocol => Self::Protocol,
-            Reason::ServerFailure => Self::ServerFailure,
-            Reason::Unreachable => Self::Unreachable,
-            Reason::Timeout => Self::Timeout,
-        }
-    }
-}
-
 /// Did it happen? The answer to "was I charged?".
 #[expect(
     clippy::exhaustive_enums,

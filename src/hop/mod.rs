@@ -5,52 +5,38 @@
 //!   encode ──┘                                                                       └── decode
 //! ```
 
-mod attempt;
-mod chain;
+mod cause;
 mod diagnosis;
-mod ear;
-mod evidence;
-mod facts;
-mod foreign;
-#[cfg(feature = "har")]
-mod har;
 mod kind;
-mod log;
+pub(crate) mod latency;
+pub(crate) mod mishap;
 mod names;
 mod note;
 mod outcome;
+pub(crate) mod policy;
 mod said;
-mod state;
+mod stage;
 mod status;
-pub(crate) mod timeline;
-pub(crate) mod tracker;
-mod waterfall;
-#[cfg(feature = "serde")]
-mod written;
 
 use std::fmt;
 
-pub use self::attempt::{Attempt, Row, RowEnd};
-#[cfg(feature = "har")]
-pub use self::har::Har;
 pub use self::kind::{Effect, Fault, Kind};
 pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};
 pub use self::outcome::Outcome;
 pub use self::said::{Metric, Proxy, Said};
-pub use self::timeline::{Stage, Timeline};
-pub use self::waterfall::Waterfall;
-
-pub(crate) use self::chain::chain;
-pub(crate) use self::diagnosis::{Diagnosis, diagnose, diagnose_operation, effect_of};
-#[cfg(feature = "client")]
-pub(crate) use self::evidence::is_unprocessed;
-pub(crate) use self::evidence::{BodyFailed, LimitExpired};
+pub use self::stage::Stage;
 #[cfg(feature = "har")]
-pub(crate) use self::har::{keep_request, keep_response};
+pub use crate::timeline::Har;
+pub use crate::timeline::{Attempt, Row, RowEnd, Timeline, Waterfall};
+
+pub(crate) use self::cause::{BodyFailed, LimitExpired};
+pub(crate) use self::diagnosis::Diagnosis;
+pub(crate) use self::latency::Latency;
+pub(crate) use self::mishap::Mishap;
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
-pub(crate) use self::state::MOST_DIALS;
+pub(crate) use self::policy::Guard;
 pub(crate) use self::status::{Keyed, judge};
 
 /// A stage of an attempt at which it can fail: seven network hops between two local ends.

@@ -1,7 +1,7 @@
 //! One name everywhere: the table that maps a failure to the words other tools know it by.
 
-use super::timeline::Stage;
 use super::{Fault, Hop, Kind};
+use crate::hop::Stage;
 
 /// A row of the table: a pair of hop and kind, and its names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

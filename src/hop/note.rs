@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::Effect;
-use crate::chaos::Mishap;
-use crate::error::Guard;
+use super::{Effect, Guard, Mishap};
 
 /// Something that happened between the attempts of a call.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Limit;
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 
 /// Every limit of a call, each finite, each derived from the deadline unless it was set.
 ///

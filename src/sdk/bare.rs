@@ -56,7 +56,7 @@
 
 use std::time::Duration;
 
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 use crate::limit::Limits;
 use crate::transport::Transport;
 

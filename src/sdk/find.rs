@@ -4,7 +4,8 @@ use std::fmt;
 use http::StatusCode;
 
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Timeline};
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::timeline::Timeline;
 
 /// Finds out what an SDK's error says of the call that failed.
 ///

@@ -73,8 +73,9 @@ use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use crate::box_error::BoxError;
 use crate::client::{Body, Client};
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::limit::Limit;
 use crate::options::Options;

@@ -15,7 +15,7 @@ use super::shown::{self, port, span_name};
 use super::span::{Span, TARGET};
 use super::spans::mark;
 use super::stage::StageSpan;
-use crate::call::{Call, WeakCall};
+use super::subject::{EventSpan, Subject};
 use crate::hop::{Diagnosis, Kind, Stage};
 
 /// The spans of one attempt: its own, and one for each stage that is open.
@@ -25,7 +25,7 @@ pub(crate) struct AttemptSpans(Option<Box<Listening>>);
 #[derive(Debug)]
 struct Listening {
     /// For events on its span.
-    call: WeakCall,
+    call: Box<dyn EventSpan>,
     /// Gone at the end: the attempt is remembered for longer than its spans are open.
     open: Mutex<Option<Open>>,
     propagator: Option<Arc<dyn Propagator>>,
@@ -48,7 +48,7 @@ struct Open {
 impl AttemptSpans {
     /// Opens the span of an attempt below the current span; `resend` counts repeats from 1.
     pub(crate) fn new(
-        call: &Call,
+        call: &impl Subject,
         (method, uri): (&Method, &Uri),
         (resend, now): (u32, Instant),
     ) -> Self {
@@ -83,7 +83,7 @@ impl AttemptSpans {
     }
 
     /// Opens the span of an attempt of an operation below the current span; `resend` counts repeats.
-    pub(crate) fn of_operation(call: &Call, (resend, now): (u32, Instant)) -> Self {
+    pub(crate) fn of_operation(call: &impl Subject, (resend, now): (u32, Instant)) -> Self {
         let span = open!(
             within: &call.span(),
             now,
@@ -99,12 +99,12 @@ impl AttemptSpans {
         Self::listening(call, span, now)
     }
 
-    fn listening(call: &Call, span: Span, now: Instant) -> Self {
+    fn listening(call: &impl Subject, span: Span, now: Instant) -> Self {
         if span.is_disabled() {
             return Self(None);
         }
         Self(Some(Box::new(Listening {
-            call: call.downgrade(),
+            call: call.event_span(),
             open: Mutex::new(Some(Open {
                 attempt: span,
                 stages: Default::default(),
@@ -313,8 +313,7 @@ impl AttemptSpans {
     }
 
     fn call(&self) -> Option<Span> {
-        let call = self.0.as_deref()?.call.upgrade()?;
-        Some(call.span_for_events())
+        self.0.as_deref()?.call.get()
     }
 
     /// Looks at what is open, unless nobody listens or the attempt has ended. Whoever listens is told

@@ -2,15 +2,16 @@
 
 mod attempt;
 mod events;
-mod names;
+pub(crate) mod names;
 #[cfg(feature = "otel")]
 pub mod otel;
 mod propagator;
 mod say;
-mod shown;
+pub(crate) mod shown;
 mod span;
 mod spans;
 mod stage;
+mod subject;
 
 pub use self::names::{EVENTS, EventName, METRICS, Metric, SPANS, SpanName};
 pub use self::propagator::{Link, Propagator};
@@ -21,6 +22,7 @@ pub(crate) use self::span::{Maker, Span};
 pub(crate) use self::spans::{call_span, end_call, operation_span};
 #[cfg(feature = "client")]
 pub(crate) use self::spans::{decode_span, encode_span, invalid, mark};
+pub(crate) use self::subject::{EventSpan, Subject};
 
 #[cfg(test)]
 mod doc_tests;

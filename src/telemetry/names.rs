@@ -180,7 +180,7 @@ pub const METRICS: &[Metric] = &[
     BREAKER_STATE,
 ];
 
-pub(super) const REQUEST_DURATION: Metric = metric(
+pub(crate) const REQUEST_DURATION: Metric = metric(
     "http.client.request.duration",
     ("histogram", "s"),
     &[
@@ -196,28 +196,28 @@ pub(super) const REQUEST_DURATION: Metric = metric(
     "How long an attempt took, to the last byte of its answer.",
 );
 
-pub(super) const LOOK_UP_DURATION: Metric = metric(
+pub(crate) const LOOK_UP_DURATION: Metric = metric(
     "dns.lookup.duration",
     ("histogram", "s"),
     &["dns.question.name", "error.type"],
     "How long a name was waited for; what the cache has is not waited for.",
 );
 
-pub(super) const SET_UP_DURATION: Metric = metric(
+pub(crate) const SET_UP_DURATION: Metric = metric(
     "sevenhops.connection.setup.duration",
     ("histogram", "s"),
     &["server.address", "server.port"],
     "How long a connection took to stand, its TLS included.",
 );
 
-pub(super) const OPEN_CONNECTIONS: Metric = metric(
+pub(crate) const OPEN_CONNECTIONS: Metric = metric(
     "http.client.open_connections",
     (UP_DOWN_COUNTER, "{connection}"),
     &["server.address", "server.port"],
     "Connections that are open, idle or not.",
 );
 
-pub(super) const HOP_DURATION: Metric = metric(
+pub(crate) const HOP_DURATION: Metric = metric(
     "sevenhops.hop.duration",
     ("histogram", "s"),
     &[
@@ -229,70 +229,70 @@ pub(super) const HOP_DURATION: Metric = metric(
     "How long a hop took, and how it failed.",
 );
 
-pub(super) const CALL_DURATION: Metric = metric(
+pub(crate) const CALL_DURATION: Metric = metric(
     "sevenhops.call.duration",
     ("histogram", "s"),
     of_call!["sevenhops.outcome", "error.type", "sevenhops.hop"],
     "How long a call took, with its attempts and waits.",
 );
 
-pub(super) const ATTEMPTS: Metric = metric(
+pub(crate) const ATTEMPTS: Metric = metric(
     "sevenhops.call.attempts",
     ("histogram", "{attempt}"),
     of_call![],
     "How many attempts a call took.",
 );
 
-pub(super) const REPEATS: Metric = metric(
+pub(crate) const REPEATS: Metric = metric(
     "sevenhops.call.repeats",
     ("counter", "{attempt}"),
     of_call!["error.type"],
     "Repeats, by the failure that was repeated.",
 );
 
-pub(super) const NOT_REPEATED: Metric = metric(
+pub(crate) const NOT_REPEATED: Metric = metric(
     "sevenhops.call.not_repeated",
     ("counter", "{call}"),
     of_call!["sevenhops.reason"],
     "Failed calls, by the reason why they were not repeated.",
 );
 
-pub(super) const REFUSALS: Metric = metric(
+pub(crate) const REFUSALS: Metric = metric(
     "sevenhops.refusals",
     ("counter", "{refusal}"),
     of_call!["sevenhops.guard"],
     "What guards let not through.",
 );
 
-pub(super) const STALE: Metric = metric(
+pub(crate) const STALE: Metric = metric(
     "sevenhops.dns.stale",
     ("counter", "{attempt}"),
     &["server.address", "server.port"],
     "Attempts on a DNS answer that was over.",
 );
 
-pub(super) const EFFECT_POSSIBLE: Metric = metric(
+pub(crate) const EFFECT_POSSIBLE: Metric = metric(
     "sevenhops.call.effect_possible",
     ("counter", "{call}"),
     of_call!["error.type", "sevenhops.hop"],
     "Failed calls that may have happened.",
 );
 
-pub(super) const BUDGET_LEFT: Metric = metric(
+pub(crate) const BUDGET_LEFT: Metric = metric(
     "sevenhops.budget.left",
     ("gauge", "{attempt}"),
     &["sevenhops.destination"],
     "Repeats that the calls to a destination can afford.",
 );
 
-pub(super) const BREAKER_STATE: Metric = metric(
+pub(crate) const BREAKER_STATE: Metric = metric(
     "sevenhops.breaker.state",
     ("gauge", "1"),
     &["sevenhops.destination", "sevenhops.breaker.state"],
     "One for the state that a circuit is in, zero for the others.",
 );
 
-pub(super) const UP_DOWN_COUNTER: &str = "up-down counter";
+pub(crate) const UP_DOWN_COUNTER: &str = "up-down counter";
 
 const fn span(
     name: &'static str,

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::{Method, Uri};
 
-use crate::call::ascii;
+use crate::redact::ascii;
 
 /// The method as a metric or a span may carry it: one of the known ones, or `_OTHER`, so that nobody
 /// can make up new values.
@@ -45,7 +45,7 @@ pub(super) fn span_name(request: &Method, route: Option<&str>) -> Cow<'static, s
 /// The URL with what may be secret replaced: userinfo and every value of the query. (The conventions
 /// name a few parameters whose values are credentials; nobody knows all of them.)
 pub(super) fn full_url(uri: &Uri) -> String {
-    let mut shown = crate::call::redacted(uri);
+    let mut shown = crate::redact::redacted(uri);
     let userinfo = uri.authority().filter(|a| a.as_str().contains('@'));
     if userinfo.is_some()
         && let Some(scheme) = shown.find("://")

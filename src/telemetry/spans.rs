@@ -9,12 +9,16 @@ use tracing::field::Empty;
 use super::say::{open, record};
 use super::shown::{self, port, span_name};
 use super::span::{Maker, Span, TARGET};
-use crate::call::Call;
+use super::subject::Subject;
 use crate::clock;
-use crate::hop::{Diagnosis, Hop, Kind};
+use crate::hop::{Diagnosis, Hop, Kind, NotRepeated};
 
 /// The span of a whole call.
-pub(crate) fn call_span(maker: &Maker, call: &Call, (method, uri): (&Method, &Uri)) -> Span {
+pub(crate) fn call_span(
+    maker: &Maker,
+    call: &impl Subject,
+    (method, uri): (&Method, &Uri),
+) -> Span {
     let route = call.route();
     // What a field says is put together only where somebody listens.
     open!(
@@ -40,7 +44,7 @@ pub(crate) fn call_span(maker: &Maker, call: &Call, (method, uri): (&Method, &Ur
 /// The span of a whole operation.
 pub(crate) fn operation_span(
     maker: &Maker,
-    call: &Call,
+    call: &impl Subject,
     (name, destination): (&str, &str),
 ) -> Span {
     open!(
@@ -61,15 +65,15 @@ pub(crate) fn operation_span(
 }
 
 /// The call is over: how many attempts it took, and how it failed, if it did.
-pub(crate) fn end_call(span: &Span, call: &Call) {
-    if span.is_disabled() {
-        return;
-    }
-    record!(span, "sevenhops.attempts" = i64::from(call.attempt_count()));
-    // A caller that goes away between two attempts is no failure.
-    if let Some(diagnosis) = call.failed() {
+pub(crate) fn end_call(
+    span: &Span,
+    attempts: u32,
+    failed: Option<(Diagnosis, Option<NotRepeated>)>,
+) {
+    record!(span, "sevenhops.attempts" = i64::from(attempts));
+    if let Some((diagnosis, not_repeated)) = failed {
         mark(span, &diagnosis);
-        if let Some(reason) = call.not_repeated() {
+        if let Some(reason) = not_repeated {
             record!(span, "sevenhops.not_repeated" = reason.as_str());
         }
     }
@@ -100,7 +104,7 @@ pub(crate) fn invalid(encode: &Span) {
 
 /// Making sense of a body.
 #[cfg(feature = "client")]
-pub(crate) fn decode_span(call: &Call) -> Span {
+pub(crate) fn decode_span(call: &impl Subject) -> Span {
     let call = call.span();
     if call.is_disabled() {
         // It is over: nothing is part of it any more.

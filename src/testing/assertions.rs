@@ -3,8 +3,9 @@
 use std::error::Error as StdError;
 use std::fmt::Write;
 
+use crate::diagnose::chain;
 use crate::error::Error;
-use crate::hop::{Effect, Hop, Kind, chain};
+use crate::hop::{Effect, Hop, Kind};
 use crate::sdk::{self, Finding};
 
 /// Asserts at which hop a call failed, and how.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::hop::Timeline;
+use crate::timeline::Timeline;
 
 /// Keeps the timelines of calls that are over.
 ///

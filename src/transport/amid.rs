@@ -11,9 +11,10 @@ use tower_service::Service;
 
 use super::Shared;
 use super::send::send;
+use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::chaos::ChaosLayer;
-use crate::error::{BoxError, Error};
+use crate::error::Error;
 
 /// Sends a request, unless it is its turn to fail on purpose.
 pub(super) async fn send_amid<B>(

@@ -19,12 +19,15 @@ use tower_service::Service;
 use url::{Host, Url};
 
 use super::connector::{Connecting, Setup};
+use crate::box_error::BoxError;
 use crate::clock;
+use crate::diagnose::diagnose;
 use crate::dns::Filter;
-use crate::error::{BoxError, Error};
-use crate::hop::tracker::{self, Tracker};
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage, diagnose, effect_of};
+use crate::error::Error;
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
 use crate::limit::Limits;
+use crate::record::effect_of;
+use crate::record::tracker::{self, Tracker};
 use crate::telemetry::AttemptSpans;
 
 /// Listens to the connections of a client, keeps the limits of dns, connect and tls on them, and refuses

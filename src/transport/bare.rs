@@ -5,8 +5,9 @@ use super::builder::{Parts, TransportBuilder};
 use super::names::Names;
 #[cfg(feature = "hyper")]
 use super::pooled::Hops;
-use crate::error::SettingError;
-use crate::hop::{is_unprocessed, tracker};
+use crate::config_error::SettingError;
+use crate::diagnose::is_unprocessed;
+use crate::record::tracker;
 
 impl TransportBuilder {
     /// Makes a bare [`reqwest::Client`] for an SDK that takes nothing else: see

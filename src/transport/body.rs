@@ -18,9 +18,9 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
-use crate::error::BoxError;
+use crate::box_error::BoxError;
 use crate::hop::BodyFailed;
-use crate::hop::tracker::Tracker;
+use crate::record::tracker::Tracker;
 use crate::replay::UnsentBody;
 
 /// A request body that comes back when it was not taken, so that the next address can be tried; and

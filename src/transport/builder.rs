@@ -8,9 +8,10 @@ use super::proxy::{Choice, Proxies};
 use super::recipe::{Hook, Recipe};
 use super::{Shared, Transport, tls};
 use crate::chaos::ChaosLayer;
+use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve, Resolver};
-use crate::error::SettingError;
 use crate::limit::Limits;
+use crate::roots;
 
 /// What a [`Transport`] is told once, when it is made.
 #[must_use = "a builder does nothing until it is built"]
@@ -67,7 +68,7 @@ impl TransportBuilder {
     /// wants any (`http://user:password@proxy:3128`). What was said before of proxies is forgotten.
     ///
     /// The proxy's name is looked up here, the destination's by the proxy. The hops dns and connect
-    /// are those of the way to the proxy and of its tunnel, and [`Attempt::via`](crate::hop::Attempt)
+    /// are those of the way to the proxy and of its tunnel, and [`Attempt::via`](crate::timeline::Attempt)
     /// says so; a tunnel that is refused failed at connect.
     ///
     /// # Defaults
@@ -164,7 +165,7 @@ impl TransportBuilder {
         };
         let tls = tls::with_ear(match self.tls {
             Some(config) => config,
-            None => tls::system()?,
+            None => roots::system()?,
         });
         let read = |name: &str| std::env::var_os(name);
         Ok(Parts {

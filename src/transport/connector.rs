@@ -18,11 +18,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::connections::Connections;
+use crate::box_error::BoxError;
 use crate::clock;
-use crate::error::BoxError;
 use crate::hop::LimitExpired;
-use crate::hop::tracker::{self, Tracker};
 use crate::limit::{Limits, Waited};
+use crate::record::tracker::{self, Tracker};
 use crate::telemetry::Link;
 
 tokio::task_local! {

@@ -4,12 +4,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::book::Given;
 use super::target::Dial;
+use crate::box_error::BoxError;
 use crate::clock;
+use crate::diagnose::diagnose;
 use crate::dns::{self, Answer, Filter, Refused, Resolve, Resolving};
-use crate::error::{BoxError, Error};
-use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, Stage, diagnose};
+use crate::error::Error;
+use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, Stage};
 use crate::limit::Waited;
+use crate::record::tracker::Tracker;
 
 /// The addresses of whom to dial, as far as they pass the filter.
 pub(super) async fn look_up(

@@ -34,18 +34,18 @@ use http_body::Body;
 use tower_service::Service;
 
 pub use self::builder::TransportBuilder;
-pub(crate) use self::target::basic;
 #[cfg(feature = "doh")]
-pub(crate) use self::tls::system as system_tls;
-
 use self::places::Places;
 use self::proxy::Proxies;
+pub(crate) use self::target::basic;
+use crate::box_error::BoxError;
 use crate::chaos::ChaosLayer;
+use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve};
-use crate::error::{BoxError, Error, SettingError};
+use crate::error::Error;
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::Look;
+use crate::metrics::Look;
 
 /// A tower service that sends requests over reqwest, and reports every hop to the attempt above it.
 ///

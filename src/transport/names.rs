@@ -18,8 +18,8 @@ use super::anywhere::alone;
 use super::connector::setup;
 use super::look_up::look_up;
 use super::target::Dial;
+use crate::box_error::BoxError;
 use crate::dns::{Filter, Resolve};
-use crate::error::BoxError;
 use crate::limit::Limits;
 
 /// Looks names up for a connector.

@@ -20,7 +20,7 @@ use crate::clock;
 use crate::destination::Destination;
 use crate::destination::Origin;
 use crate::hop::Stage;
-use crate::hop::tracker::Tracker;
+use crate::record::tracker::Tracker;
 use crate::registry::{self, Registry};
 
 /// The destinations in use, bounded in number.

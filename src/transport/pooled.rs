@@ -27,12 +27,13 @@ use super::look_up::{given, look_up};
 use super::names::Names;
 use super::send::{Abandon, settled};
 use super::target::{dial, invalid, speakable};
+use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::destination::Origin;
-use crate::error::{BoxError, Error};
-use crate::hop::diagnose;
-use crate::hop::tracker::{self, Tracker};
+use crate::diagnose::diagnose;
+use crate::error::Error;
+use crate::record::tracker::{self, Tracker};
 use crate::registry::{self, Registry};
 
 /// The pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper).

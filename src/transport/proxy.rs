@@ -9,7 +9,7 @@ use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
 
 use super::target::Dial;
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 
 /// What the caller said of proxies.
 #[derive(Clone, Default)]

@@ -9,7 +9,7 @@ use super::connector::EarLayer;
 use super::dark::Patience;
 use super::proxy::Via;
 use super::tls;
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 use crate::limit::Limits;
 use rustls::ClientConfig;
 

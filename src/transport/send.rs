@@ -23,12 +23,15 @@ use super::book::{Fared, share};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::{Place, Visit};
 use super::target::{Dial, Target, speakable};
+use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
+use crate::diagnose::diagnose;
 use crate::dns::{Filter, SecondLook};
-use crate::error::{BoxError, Error};
-use crate::hop::tracker::{self, Tracker};
-use crate::hop::{Diagnosis, Effect, Hop, Kind, MOST_DIALS, Stage, diagnose, effect_of};
+use crate::error::Error;
+use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
+use crate::record::tracker::{self, Tracker};
+use crate::record::{MOST_DIALS, effect_of};
 
 /// Sends a request on behalf of the attempt that polls this, or of none.
 pub(super) async fn send<B>(

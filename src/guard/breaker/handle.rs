@@ -13,9 +13,9 @@ use super::watch::Watcher;
 use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::limit::Limits;
-use crate::registry::{self, Entry, Registry};
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::Look;
+use crate::metrics::Look;
+use crate::registry::{self, Entry, Registry};
 
 /// The circuits of a [`BreakerLayer`](super::BreakerLayer), to look at and to work by hand. Cheap to
 /// clone; every clone of the layer shares them.
@@ -76,9 +76,13 @@ impl Breaker {
 
     /// Shows what it does with each destination.
     #[cfg(feature = "otel")]
-    pub(crate) fn look(&self) -> Look<State> {
+    pub(crate) fn look(&self) -> Look<&'static str> {
         let inner = Arc::downgrade(&self.0);
-        Box::new(move || Some(Self(inner.upgrade()?).destinations()))
+        Box::new(move || {
+            let destinations = Self(inner.upgrade()?).destinations().into_iter();
+            let words = destinations.map(|(destination, state)| (destination, state.as_str()));
+            Some(words.collect())
+        })
     }
 
     /// Follows the state of a destination.

@@ -6,9 +6,9 @@ use tower_layer::Layer;
 
 use super::permit::{Key, Policy};
 use super::{Breaker, Settings};
+use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
-use crate::error::SettingError;
 use crate::limit::Limits;
 
 /// Puts a circuit breaker around a service: a destination that keeps failing is refused at once, and

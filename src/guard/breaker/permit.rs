@@ -12,8 +12,9 @@ use super::verdict::Judge;
 use crate::call::Call;
 use crate::clock;
 use crate::destination::{Destination, Origin};
-use crate::error::{Error, Guard};
+use crate::error::Error;
 use crate::hint::hint;
+use crate::hop::Guard;
 use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind};
 use crate::limit::Waited;
 
@@ -214,4 +215,3 @@ pub(crate) fn settle(ticket: Ticket, verdict: Verdict) {
         ticket.settle(verdict, at);
     }
 }
-

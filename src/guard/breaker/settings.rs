@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::rules::{Rules, Window};
 use super::verdict::Judge;
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 use crate::limit::{Limit, Limits};
 
 /// What a breaker goes by; what is left open is derived from the attempt limit.

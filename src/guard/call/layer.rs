@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
-use crate::call::{Observer, also};
+use crate::call::Observer;
+use crate::config_error::SettingError;
 use crate::driver::{Deadline, Driver, Now, Policies};
-use crate::error::SettingError;
-use crate::hop::Timeline;
 use crate::limit::Limit;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
+use crate::timeline::{Timeline, also};
 
 /// Puts the deadline of the whole call around a service: attempts, waits and the body included.
 ///

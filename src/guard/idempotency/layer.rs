@@ -4,14 +4,16 @@ use http::{HeaderMap, HeaderName, Request, Uri};
 use tower_layer::Layer;
 
 use super::Settings;
-use super::key::{fresh, header};
 use super::wanted::{Asked, Wanted, vouched, wanted};
 use crate::call::{Call, KeyMark};
 use crate::clock;
+use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
-use crate::error::{Error, Guard, SettingError};
+use crate::error::Error;
+use crate::hop::Guard;
 use crate::hop::{Diagnosis, Effect, Kind};
+use crate::idempotency_key::{fresh, header};
 
 /// Gives every call that needs one an idempotency key: one key a call, the same in every attempt.
 ///

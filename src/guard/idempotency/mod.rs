@@ -1,13 +1,12 @@
 //! One idempotency key a call, so that every attempt and every leg carries the same one.
 
-mod key;
 mod layer;
 mod settings;
 mod wanted;
 
-pub use self::key::{Key, KeyError};
 pub use self::layer::{IdempotencyLayer, IdempotencyService};
 pub use self::settings::Settings;
+pub use crate::idempotency_key::{Key, KeyError};
 
 use http::{HeaderMap, HeaderName};
 

@@ -1,7 +1,7 @@
 use http::header::{self, HeaderName};
 
+use crate::config_error::SettingError;
 use crate::destination::Destination;
-use crate::error::SettingError;
 
 /// How keys are made, and who honours them.
 ///

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use super::Settings;
+use crate::config_error::SettingError;
 use crate::driver::{Again, Driver, Policies};
-use crate::error::SettingError;
 use crate::replay::{ByFn, ByTrait};
 
 /// Follows redirects, and keeps at home what belongs there.

@@ -1,7 +1,7 @@
 use http::HeaderName;
 
 use crate::call::Call;
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 
 /// How far redirects are followed, and what goes along.
 ///

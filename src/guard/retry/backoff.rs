@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 use crate::limit::Limit;
 
 /// How long to wait before a repeat.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 
 /// How many repeats a destination's calls can afford, all of them together.
 ///

@@ -9,13 +9,13 @@ use super::bucket::SharedBudget;
 use super::policy;
 use super::policy::{Classify, Failure, Policy};
 use crate::clock;
+use crate::config_error::SettingError;
 use crate::driver::{Again, Driver, Policies};
-use crate::error::SettingError;
 use crate::hop::Class;
+#[cfg(feature = "otel")]
+use crate::metrics::Look;
 use crate::registry::Registry;
 use crate::replay::{ByFn, ByTrait};
-#[cfg(feature = "otel")]
-use crate::telemetry::otel::Look;
 
 /// Repeats a call that failed, where that is safe.
 ///

@@ -10,8 +10,8 @@ mod policy;
 mod settings;
 
 pub(crate) use self::account::Account;
-pub(crate) use self::bucket::SharedBudget;
 pub use self::backoff::{Backoff, Jitter};
+pub(crate) use self::bucket::SharedBudget;
 pub use self::budget::Budget;
 pub(crate) use self::decide::{Failed, Left, decide};
 pub use self::layer::{RetryLayer, RetryService};

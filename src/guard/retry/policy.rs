@@ -5,19 +5,20 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::{Failed, Settings};
 use super::backoff::after_hint;
 use super::bucket::SharedBudget;
-use crate::call::{Call, redacted};
+use super::{Failed, Settings};
+use crate::call::Call;
 #[cfg(feature = "otel")]
 use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::hint::should_retry;
 use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
+#[cfg(feature = "otel")]
+use crate::metrics::Look;
+use crate::redact::redacted;
 use crate::registry::Registry;
 use crate::replay::Saved;
-#[cfg(feature = "otel")]
-use crate::telemetry::otel::Look;
 
 /// What the services of one layer share: settings, the user's word, and the budgets.
 pub(crate) struct Policy {

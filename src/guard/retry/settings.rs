@@ -2,8 +2,8 @@ use http::StatusCode;
 use http::header::HeaderName;
 
 use super::{Backoff, Budget};
+use crate::config_error::SettingError;
 use crate::destination::Destination;
-use crate::error::SettingError;
 
 /// When a call is repeated, how often, and how long it waits before.
 ///

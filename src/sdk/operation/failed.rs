@@ -2,11 +2,13 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use crate::box_error::BoxError;
 use crate::call::{effect_of_calls, has_heard_of};
-use crate::error::{BoxError, Error};
-use crate::hop::tracker::Tracker;
-use crate::hop::{Class, Diagnosis, Effect, diagnose_operation};
+use crate::diagnose::diagnose_operation;
+use crate::error::Error;
+use crate::hop::{Class, Diagnosis, Effect};
 use crate::limit::Waited;
+use crate::record::tracker::Tracker;
 
 /// What the work of an operation says when it fails: what became of it, whether a repeat may fare
 /// better, and when.

@@ -4,18 +4,21 @@ use std::time::Duration;
 
 use super::turn::Run;
 use super::{Attempt, Failed, Settings};
-use crate::call::{Observer, also};
+use crate::call::Observer;
 use crate::clock;
+use crate::config_error::SettingError;
 use crate::destination::Destination;
-use crate::error::{Error, SettingError};
+use crate::error::Error;
 use crate::guard::breaker::Breaker;
 use crate::guard::idempotency::Key;
 use crate::guard::retry::Policy;
-use crate::hop::Timeline;
 use crate::limit::Limits;
+#[cfg(feature = "otel")]
+use crate::metrics::Metrics;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
-use crate::telemetry::otel::{Metrics, Spans};
+use crate::telemetry::otel::Spans;
+use crate::timeline::{Timeline, also};
 
 /// The guards of a call around any async work: deadline, attempt limit, retry, budget, breaker and
 /// timeline for an SDK's call, a query, a message for a queue.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 use crate::guard::{breaker, retry};
 use crate::limit::{self, Limits};
 

@@ -16,12 +16,13 @@ use crate::call::{Around, Asked, Call};
 
 use crate::clock;
 use crate::driver::{Hint, Scope, Turn};
-use crate::error::{Error, Guard};
+use crate::error::Error;
 use crate::guard::breaker::{Shared, refused};
 use crate::guard::retry;
-use crate::hop::tracker::{self, Tracker};
+use crate::hop::Guard;
 use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, Outcome};
 use crate::limit::Waited;
+use crate::record::tracker::{self, Tracker};
 use crate::telemetry::{AttemptSpans, operation_span};
 
 /// The attempts of one run.
@@ -221,7 +222,8 @@ impl<'o> Run<'o> {
             wait: told.retry_after,
             by_server: true,
         };
-        let failed = |_: &retry::Policy| Some(failed(self.operation, (call, made), &self.keys, told));
+        let failed =
+            |_: &retry::Policy| Some(failed(self.operation, (call, made), &self.keys, told));
         let decided = self.turn.decide(call, (told.diagnosis, hint), failed);
         decided.map(drop)
     }

@@ -21,15 +21,11 @@
 
 mod context;
 mod direct;
-mod gauges;
-mod instruments;
-mod metrics;
 mod told;
 
 pub use self::context::TraceContext;
 pub use self::direct::Spans;
-pub use self::metrics::Metrics;
+pub use crate::metrics::Metrics;
 
 pub(crate) use self::direct::{Attached, Direct};
-pub(crate) use self::gauges::Look;
 pub(crate) use self::told::Told;

@@ -13,8 +13,8 @@ use tracing_subscriber::{Layer, Registry};
 
 use super::*;
 use crate::call::Call;
-use crate::hop::{Attempt, RowEnd};
 use crate::limit::Limits;
+use crate::timeline::{Attempt, RowEnd};
 
 fn tracker() -> Tracker {
     let limits = Limits::new(Duration::from_secs(10)).unwrap();

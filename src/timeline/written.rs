@@ -9,12 +9,10 @@ use std::time::Duration;
 use http::Method;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+use super::Timeline;
 use super::attempt::{Attempt, Row, RowEnd};
-use super::note::{NotRepeated, Note, What};
-use super::outcome::Outcome;
-use super::said::{Metric, Proxy, Said};
-use super::{Effect, Hop, Kind, Stage, Timeline};
 use crate::clock;
+use crate::hop::{Effect, Hop, Kind, Metric, NotRepeated, Note, Outcome, Proxy, Said, Stage, What};
 use crate::limit::Waited;
 
 /// As JSON:
@@ -244,7 +242,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::error::Guard;
+    use crate::hop::Guard;
 
     #[test]
     fn every_reason_has_a_name_that_stays() {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::Timeline;
 
-pub(crate) use self::headers::{Kept, keep_request, keep_response};
+pub(crate) use self::headers::{keep_request, keep_response};
 
 /// Calls as an HTTP archive (HAR 1.2). Its text is JSON, indented by `{:#}`.
 ///

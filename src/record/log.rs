@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::timeline::Stage;
+use crate::hop::Stage;
 
 /// The stages of one attempt, entered and ended.
 pub(crate) struct Log {

@@ -1,8 +1,10 @@
+//! Why a client or a layer could not be built.
+
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use super::BoxError;
+use crate::box_error::BoxError;
 
 /// A setting that was refused when a client or a layer was built: names the field and its value.
 #[derive(Debug)]

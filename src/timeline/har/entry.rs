@@ -5,12 +5,11 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::headers::Kept;
 use crate::clock;
-use crate::hop::note::What;
-use crate::hop::timeline::{Stage, Timeline};
-use crate::hop::waterfall::describe;
-use crate::hop::{Attempt, Outcome};
+use crate::hop::{Outcome, Stage, What};
+use crate::record::Kept;
+use crate::timeline::waterfall::describe;
+use crate::timeline::{Attempt, Timeline};
 
 /// The entries of a call, each with the time at which it began.
 pub(super) fn entries(timeline: &Timeline) -> Vec<(String, Value)> {

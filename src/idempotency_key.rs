@@ -1,3 +1,5 @@
+//! Idempotency keys.
+
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, SystemTime};
@@ -28,7 +30,7 @@ pub struct Key {
     value: Box<str>,
     expires_at: Option<SystemTime>,
     /// Whether it was made up, and nobody said that the far side honours it.
-    pub(super) is_made_up: bool,
+    pub(crate) is_made_up: bool,
 }
 
 impl PartialEq for Key {
@@ -135,7 +137,7 @@ impl Key {
 }
 
 /// A header value of a key: bare, or as a structured field's string (RFC 9651 §3.3.3).
-pub(super) fn header(value: &str, quoted: bool) -> Option<HeaderValue> {
+pub(crate) fn header(value: &str, quoted: bool) -> Option<HeaderValue> {
     let line = if quoted {
         HeaderValue::try_from(format!("\"{value}\""))
     } else {
@@ -145,7 +147,7 @@ pub(super) fn header(value: &str, quoted: bool) -> Option<HeaderValue> {
 }
 
 /// A fresh key: UUID version 4.
-pub(super) fn fresh(quoted: bool) -> Option<HeaderValue> {
+pub(crate) fn fresh(quoted: bool) -> Option<HeaderValue> {
     let mut line = [b'"'; 38];
     Uuid::new_v4().hyphenated().encode_lower(&mut line[1..37]);
     let text = if quoted { &line[..] } else { &line[1..37] };

@@ -4,12 +4,12 @@ use std::{fmt, io};
 
 use http::StatusCode;
 
-use super::Latency;
-use crate::error::{BoxError, SettingError};
-use crate::hop::LimitExpired;
+use super::{Latency, LimitExpired};
+use crate::box_error::BoxError;
+use crate::config_error::SettingError;
 use crate::limit::Waited;
 
-/// What can befall a request: see the table of [the module](super).
+/// What can befall a request: see the table of [the module](crate::chaos).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Mishap {
@@ -73,7 +73,7 @@ impl Mishap {
     }
 
     /// Whether a real one leaves the request with the caller, its body untouched.
-    pub(super) const fn comes_before_sending(self) -> bool {
+    pub(crate) const fn comes_before_sending(self) -> bool {
         matches!(
             self,
             Self::RefuseConnect | Self::SwallowConnect | Self::BreakConnection
@@ -81,7 +81,7 @@ impl Mishap {
     }
 
     /// What a transport that met it would say.
-    pub(super) fn error(self) -> BoxError {
+    pub(crate) fn error(self) -> BoxError {
         let kind = match self {
             Self::RefuseConnect => io::ErrorKind::ConnectionRefused,
             Self::BreakBody => io::ErrorKind::UnexpectedEof,
@@ -95,7 +95,7 @@ impl Mishap {
         Box::new(io::Error::new(kind, Played(self)))
     }
 
-    pub(super) fn check(self) -> Result<(), SettingError> {
+    pub(crate) fn check(self) -> Result<(), SettingError> {
         match self {
             Self::Late(latency) => latency.check(),
             Self::Answer { status, .. } if !(400..600).contains(&status.as_u16()) => {

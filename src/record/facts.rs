@@ -2,10 +2,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::kind::Kind;
-use super::said::Said;
 use super::tracker::Tracker;
 use crate::call::Call;
+use crate::hop::{Kind, Said};
 
 /// What an attempt found out besides its stages.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +44,7 @@ pub(crate) struct Facts {
     pub(crate) said: Option<Box<Said>>,
     /// The headers, where somebody asked for them.
     #[cfg(feature = "har")]
-    pub(crate) kept: Option<Box<super::har::Kept>>,
+    pub(crate) kept: Option<Box<super::Kept>>,
 }
 
 impl Facts {

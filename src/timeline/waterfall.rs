@@ -5,11 +5,9 @@ use std::fmt;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use super::Outcome;
+use super::Timeline;
 use super::attempt::{Attempt, Row, RowEnd};
-use super::note::{Note, short};
-use super::said::Said;
-use super::timeline::{Stage, Timeline};
+use crate::hop::{Note, Outcome, Said, Stage, short};
 
 /// A timeline as a picture of at most 80 columns.
 ///

@@ -1,14 +1,29 @@
 //! What happened in a call: its attempts, their stages, and how it ended.
 
+mod attempt;
+#[cfg(feature = "har")]
+mod har;
+mod observe;
+mod waterfall;
+#[cfg(feature = "serde")]
+mod written;
+
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 
-use super::attempt::Attempt;
-use super::waterfall::Waterfall;
-use super::{Effect, Hop, NotRepeated, Note, Outcome};
 use crate::call::{Asked, Call};
+use crate::hop::{Effect, NotRepeated, Note, Outcome};
+
+pub use self::attempt::{Attempt, Row, RowEnd};
+#[cfg(feature = "har")]
+pub use self::har::Har;
+pub use self::waterfall::Waterfall;
+
+#[cfg(feature = "har")]
+pub(crate) use self::har::{keep_request, keep_response};
+pub(crate) use self::observe::also;
 
 /// What happened in a call.
 ///
@@ -142,69 +157,5 @@ impl fmt::Debug for Timeline {
             .field("attempts", &self.attempts())
             .field("outcome", &self.outcome())
             .finish()
-    }
-}
-
-/// A stretch of an attempt's time. The wait is shared by the gateway and the server hop.
-#[expect(clippy::exhaustive_enums, reason = "the journey is not getting longer")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Stage {
-    /// A name is being looked up; a cached answer enters no such stage.
-    Dns,
-    /// A TCP connection is being made (and a tunnel through a proxy, where there is one).
-    Connect,
-    /// The TLS handshake.
-    Tls,
-    /// From a usable connection to the last byte of the request.
-    Send,
-    /// From the last byte of the request to the head of the response.
-    Wait,
-    /// From the head of the response to its last byte.
-    Receive,
-}
-
-impl Stage {
-    /// All of them, in the order of the journey.
-    pub const ALL: [Self; 6] = [
-        Self::Dns,
-        Self::Connect,
-        Self::Tls,
-        Self::Send,
-        Self::Wait,
-        Self::Receive,
-    ];
-
-    /// The word for it, as in spans and timelines.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Dns => "dns",
-            Self::Connect => "connect",
-            Self::Tls => "tls",
-            Self::Send => "send",
-            Self::Wait => "wait",
-            Self::Receive => "receive",
-        }
-    }
-
-    /// The stage in which a hop can fail; none for the two local ends.
-    #[must_use]
-    pub const fn of(hop: Hop) -> Option<Self> {
-        match hop {
-            Hop::Dns => Some(Self::Dns),
-            Hop::Connect => Some(Self::Connect),
-            Hop::Tls => Some(Self::Tls),
-            Hop::Send => Some(Self::Send),
-            Hop::Gateway | Hop::Server => Some(Self::Wait),
-            Hop::Receive => Some(Self::Receive),
-            Hop::Encode | Hop::Decode => None,
-        }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -3,14 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::call::Call;
-use crate::hop::tracker::Tracker;
-
-/// The headers of an attempt, as they may be shown.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Kept {
-    pub(super) request: Vec<(String, String)>,
-    pub(super) response: Vec<(String, String)>,
-}
+use crate::record::Tracker;
 
 /// Keeps the headers of a request as it leaves the guards, if the call wants that.
 pub(crate) fn keep_request(call: &Call, tracker: &Tracker, headers: &HeaderMap) {

@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
 
-use super::facts::Facts;
-use super::log::{End, Event};
-use super::said::Said;
-use super::timeline::{Stage, Timeline};
-use super::tracker::Tracker;
-use super::{Kind, Outcome};
+use super::Timeline;
 use crate::call::Call;
+use crate::hop::{Kind, Outcome, Said, Stage};
+use crate::record::{End, Event, Facts, Tracker};
 
 /// One try of a call on the wire.
 #[derive(Clone, Debug, Default)]
@@ -67,11 +64,11 @@ pub struct Attempt {
     #[cfg(feature = "otel")]
     pub(crate) dns_remembered: bool,
     #[cfg(feature = "har")]
-    pub(super) kept: Option<Box<super::har::Kept>>,
+    pub(super) kept: Option<Box<crate::record::Kept>>,
 }
 
 impl Attempt {
-    pub(super) fn read(number: usize, tracker: &Tracker, call: &Call) -> Self {
+    pub(crate) fn read(number: usize, tracker: &Tracker, call: &Call) -> Self {
         let facts = tracker.facts(|facts| facts.clone());
         let rows = rows(tracker, &facts, call);
         let start = tracker.started().saturating_duration_since(call.started());

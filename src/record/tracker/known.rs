@@ -8,11 +8,10 @@ use tokio::time::Instant;
 
 use super::Tracker;
 use crate::clock;
-use crate::hop::Diagnosis;
-use crate::hop::log::Event;
-use crate::hop::state::{GIVEN_UP, OWN, TAKEN, TRACKED, bit};
-use crate::hop::timeline::Stage;
+use crate::hop::{Diagnosis, Stage};
 use crate::limit::Limits;
+use crate::record::log::Event;
+use crate::record::state::{GIVEN_UP, OWN, TAKEN, TRACKED, bit};
 use crate::telemetry::AttemptSpans;
 
 impl Tracker {

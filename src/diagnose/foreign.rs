@@ -5,7 +5,7 @@ use std::error::Error as StdError;
 #[cfg(feature = "client")]
 use super::chain::chain;
 use super::evidence::evidence;
-use super::{Diagnosis, Effect, Hop, Kind};
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
 
 impl Diagnosis {
     /// All there is is an error. The hop is told where the chain tells it, and the effect stays open:
@@ -42,7 +42,7 @@ impl Diagnosis {
     /// reqwest's outermost error says which end of the call it was.
     #[cfg(feature = "client")]
     fn of_reqwest(&mut self, error: &(dyn StdError + 'static)) {
-        use super::{Keyed, judge};
+        use crate::hop::{Keyed, judge};
         let Some(reqwest) = chain(error).find_map(|error| error.downcast_ref::<reqwest::Error>())
         else {
             return;

@@ -1,11 +1,11 @@
 //! What the chain of an error's causes says: the kind, and sometimes the place it belongs to.
 
 use std::error::Error as StdError;
-use std::{fmt, io};
+use std::io;
 
 use super::chain::chain;
-use super::{Diagnosis, Effect, Hop, Kind};
 use crate::error::Error;
+use crate::hop::{BodyFailed, Diagnosis, Effect, Hop, Kind, LimitExpired};
 use crate::limit::Waited;
 
 /// What an error's chain says. Whatever stays open is left to the tracker.
@@ -23,34 +23,6 @@ pub(super) struct Evidence {
     pub(super) set_up: Option<Hop>,
     /// An error of ours is in the chain, and knows.
     pub(super) known: Option<Diagnosis>,
-}
-
-/// A limit ran out below the attempt layer, in the connector.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LimitExpired(pub(crate) Waited);
-
-impl fmt::Display for LimitExpired {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ran out", self.0)
-    }
-}
-
-impl StdError for LimitExpired {}
-
-/// The request body's own source failed.
-#[derive(Debug)]
-pub(crate) struct BodyFailed(pub(crate) Box<dyn StdError + Send + Sync>);
-
-impl fmt::Display for BodyFailed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the source of the request body failed")
-    }
-}
-
-impl StdError for BodyFailed {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.0)
-    }
 }
 
 /// Reads the whole chain; the innermost cause that says something has the last word.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::error::SettingError;
+use crate::config_error::SettingError;
 use crate::limit::Limit;
 
 /// How late an answer is: a distribution.
@@ -28,7 +28,7 @@ impl Latency {
     }
 
     /// The delay that this luck, within [0, 1), stands for.
-    pub(super) fn at(self, luck: f64) -> Duration {
+    pub(crate) fn at(self, luck: f64) -> Duration {
         let secs = match self.0 {
             Shape::Between { least, most } => {
                 least.as_secs_f64() + most.saturating_sub(least).as_secs_f64() * luck
@@ -43,7 +43,7 @@ impl Latency {
         Duration::try_from_secs_f64(secs).map_or(most, |delay| delay.min(most))
     }
 
-    pub(super) fn check(self) -> Result<(), SettingError> {
+    pub(crate) fn check(self) -> Result<(), SettingError> {
         let (shorter, longer) = match self.0 {
             Shape::Between { least, most } => (("least latency", least), ("most latency", most)),
             Shape::Tailed { median, p99 } => {

@@ -15,15 +15,13 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::Diagnosis;
 pub(crate) use super::ear::{current, is_current, scope, sync_scope};
 use super::facts::Facts;
-use super::kind::Kind;
 use super::log::{End, Event, Log};
 use super::state::{self, ENDED, GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, UNTAKEN};
 use super::state::{bit, dial_more, latest_dial, queued};
-use super::timeline::Stage;
 use crate::clock::{self, nanos_of};
+use crate::hop::{Diagnosis, Kind, Stage};
 use crate::limit::Limits;
 use crate::telemetry::AttemptSpans;
 

@@ -7,9 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrument, Meter};
 
-use super::metrics::{name, server};
+use super::{name, server};
 use crate::destination::Destination;
-use crate::guard::breaker::State;
 use crate::telemetry::names::{self, Metric};
 
 /// Looks at a part of a stack while there is one; `None` once it is gone.
@@ -21,7 +20,8 @@ pub(crate) struct Looks<T>(Mutex<Vec<Look<T>>>);
 /// What is looked at when it is collected.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
-    pub(crate) circuits: Looks<State>,
+    /// By their words for it: see [`STATES`].
+    pub(crate) circuits: Looks<&'static str>,
     pub(crate) budgets: Looks<i64>,
     pub(crate) connections: Looks<u64>,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Gauges {
 impl Gauges {
     pub(super) fn observe(self: &Arc<Self>, meter: &Meter) {
         // One-hot: of each circuit every state is shown, and one of them is 1.
-        let worse = |one: State, other| {
+        let worse = |one, other| {
             if rank(one) < rank(other) { other } else { one }
         };
         gauge(
@@ -39,7 +39,7 @@ impl Gauges {
             move |gauges, observe| {
                 for (destination, now) in gauges.circuits.look(worse) {
                     for state in STATES {
-                        let about = [name(&destination), KeyValue::new(STATE, state.as_str())];
+                        let about = [name(&destination), KeyValue::new(STATE, state)];
                         observe(i64::from(state == now), &about);
                     }
                 }
@@ -133,14 +133,22 @@ fn gauge(
     }
 }
 
-const fn rank(state: State) -> u8 {
-    match state {
-        State::Closed => 0,
-        State::HalfOpen => 1,
-        State::Open => 2,
-        State::Isolated => 3,
-    }
+fn rank(state: &str) -> Option<usize> {
+    STATES.iter().position(|known| *known == state)
 }
 
-const STATES: [State; 4] = [State::Closed, State::HalfOpen, State::Open, State::Isolated];
+/// What a breaker does with a destination, the worse the later.
+const STATES: [&str; 4] = ["closed", "half_open", "open", "isolated"];
 const STATE: &str = "sevenhops.breaker.state";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::breaker::State;
+
+    #[test]
+    fn states_of_a_breaker_are_ranked_from_the_best_to_the_worst() {
+        let ranked = [State::Closed, State::HalfOpen, State::Open, State::Isolated];
+        assert_eq!(ranked.map(State::as_str), STATES);
+    }
+}

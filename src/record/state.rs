@@ -1,6 +1,6 @@
 //! The word of state of a tracker: a bit for each open stage, the marks, and the number of the latest dial.
 
-use super::timeline::Stage;
+use crate::hop::Stage;
 
 /// The bit of a stage.
 pub(super) const fn bit(stage: Stage) -> u32 {

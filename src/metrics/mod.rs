@@ -1,3 +1,8 @@
+//! Metrics of calls: what is recorded at their end, and what stands as it stands when it is collected.
+
+mod gauges;
+mod instruments;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -6,12 +11,14 @@ use std::time::Duration;
 use http::{Method, Uri};
 use opentelemetry::{KeyValue, global};
 
-use super::gauges::Gauges;
-use super::instruments::Instruments;
+use self::gauges::Gauges;
+pub(crate) use self::gauges::Look;
+use self::instruments::Instruments;
 use crate::call::Asked;
 use crate::destination::Destination;
-use crate::hop::{Attempt, Diagnosis, Effect, Hop, Outcome, RowEnd, Stage, Timeline, What};
+use crate::hop::{Diagnosis, Effect, Hop, Outcome, Stage, What};
 use crate::telemetry::shown;
+use crate::timeline::{Attempt, RowEnd, Timeline};
 
 /// Metrics of calls, by OpenTelemetry's conventions where they have a name, under `sevenhops.` where
 /// they have none: the table is in [`telemetry`](crate::telemetry).
@@ -222,11 +229,11 @@ impl To<'_> {
 }
 
 /// A destination may have a name of its own, so it is shown whole.
-pub(super) fn name(destination: &Destination) -> KeyValue {
+fn name(destination: &Destination) -> KeyValue {
     KeyValue::new("sevenhops.destination", destination.to_string())
 }
 
-pub(super) fn server(uri: &Uri) -> Vec<KeyValue> {
+fn server(uri: &Uri) -> Vec<KeyValue> {
     let mut server = Vec::with_capacity(8);
     let host = shown::host(uri).map(Cow::into_owned);
     server.extend(host.map(|host| KeyValue::new("server.address", host)));

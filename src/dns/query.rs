@@ -1,0 +1,41 @@
+//! One query for one family of one absolute name: who is asked, and what came of it.
+
+use std::fmt;
+use std::future::Future;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::Question;
+use super::error::{Failure, Reason};
+
+/// Whoever answers queries. The cache above it needs to know nothing about how.
+pub(crate) trait Source: fmt::Debug + Send + Sync + 'static {
+    /// Asks; whoever calls bounds the wait.
+    fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
+}
+
+/// What came of a query.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Addresses {
+        addresses: Vec<IpAddr>,
+        ttl: Duration,
+    },
+    /// No addresses; `ttl` is how long an SOA vouches for that.
+    Nothing {
+        failure: Failure,
+        ttl: Option<Duration>,
+    },
+}
+
+impl Outcome {
+    pub(crate) fn failed(failure: Failure) -> Self {
+        Self::Nothing { failure, ttl: None }
+    }
+
+    /// Whether another server could know better.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self, Self::Nothing { failure, .. } if failure.reason == Reason::ServerFailure)
+    }
+}

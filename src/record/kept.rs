@@ -1,0 +1,8 @@
+//! The headers of an attempt, where an HTTP archive is wanted.
+
+/// The headers of an attempt, as they may be shown.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Kept {
+    pub(crate) request: Vec<(String, String)>,
+    pub(crate) response: Vec<(String, String)>,
+}
