@@ -4,7 +4,11 @@ mod future;
 mod layer;
 mod next;
 mod settings;
+#[cfg(feature = "client")]
+mod unfollowed;
 
 pub use self::future::ResponseFuture;
 pub use self::layer::{RedirectLayer, RedirectService};
 pub use self::settings::Settings;
+#[cfg(feature = "client")]
+pub(crate) use self::unfollowed::unfollowed;
