@@ -62,6 +62,7 @@
 
 mod box_error;
 mod call;
+mod chain;
 pub mod chaos;
 #[cfg(feature = "client")]
 pub mod client;

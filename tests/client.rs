@@ -4,6 +4,12 @@
 mod net;
 
 #[cfg(test)]
+mod client {
+    mod fetch;
+    mod framing;
+}
+
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 
@@ -296,7 +302,7 @@ mod tests {
         let error = request.fetch_json::<bool>().await.unwrap_err();
         assert_eq!(
             (error.hop(), error.effect()),
-            (Some(Hop::Decode), Effect::Possible)
+            (Some(Hop::Server), Effect::Possible)
         );
     }
 

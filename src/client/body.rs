@@ -6,14 +6,19 @@ use bytes::{Buf, Bytes};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
 use crate::box_error::BoxError;
 use crate::call::Hold;
 use crate::error::Error;
 use crate::guard::retry::CloneBody;
+#[cfg(feature = "middleware")]
+use crate::hop::BodyFailed;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::timeline::Timeline;
+#[cfg(feature = "middleware")]
+use crate::transport::measured::Measured;
 
 /// A request body: bytes that are shared, or a stream.
 pub struct Body(Content);
@@ -37,10 +42,55 @@ impl Body {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let body = body.map_frame(|frame| {
-            frame.map_data(|mut data: B::Data| data.copy_to_bytes(data.remaining()))
-        });
-        Self(Content::Stream(body.map_err(Into::into).boxed_unsync()))
+        Self(Content::Stream(Wrapped { body }.boxed_unsync()))
+    }
+
+    /// A body that fails where it does not have this length. Bytes have the one they have.
+    #[cfg(feature = "middleware")]
+    pub(crate) fn measured(self, length: Option<u64>) -> Self {
+        match self.0 {
+            Content::Stream(stream) if length.is_some() => {
+                let stream = Measured::new(stream, length);
+                let stream = stream.map_err(|error| BoxError::from(BodyFailed(error)));
+                Self(Content::Stream(stream.boxed_unsync()))
+            }
+            content => Self(content),
+        }
+    }
+}
+
+pin_project! {
+    /// A body in bytes. Unlike `MapFrame` it knows its length, if the wrapped one does.
+    struct Wrapped<B> {
+        #[pin]
+        body: B,
+    }
+}
+
+impl<B> HttpBody for Wrapped<B>
+where
+    B: HttpBody,
+    B::Error: Into<BoxError>,
+{
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(self.project().body.poll_frame(cx));
+        let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
+        let frame = frame.map(|frame| frame.map(|frame| frame.map_data(bytes)));
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

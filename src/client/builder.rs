@@ -272,6 +272,7 @@ impl ClientBuilder {
             maker: self.maker,
             headers: self.headers,
             most_body_bytes: self.most_body_bytes,
+            follows: self.settings.redirect.is_followed(),
         })
     }
 }

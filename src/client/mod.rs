@@ -3,6 +3,7 @@
 mod body;
 mod builder;
 mod decode;
+mod fetch;
 mod request;
 mod response;
 
@@ -68,6 +69,8 @@ pub struct Client {
     maker: Maker,
     headers: HeaderMap,
     most_body_bytes: usize,
+    /// Whether redirects are followed where a request does not say otherwise.
+    follows: bool,
 }
 
 impl Client {

@@ -9,16 +9,18 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use url::Url;
 
+use super::fetch::{Asks, is_conditional};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::error::Error;
-use crate::guard::idempotency::Key;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::idempotency_key::Key;
 use crate::limit::Limit;
 use crate::options::Options;
 use crate::telemetry::{Maker, call_span, encode_span, invalid};
 use crate::transport::basic;
+use crate::transport::framing::announced;
 
 /// A request being built. What cannot be written down is reported when it is sent, at encode.
 #[must_use = "a request does nothing until it is sent"]
@@ -54,7 +56,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Adds a header.
+    /// Adds a header. A `Content-Length` or `Transfer-Encoding` that contradicts the body is refused at encode.
     pub fn header<N, V>(mut self, name: N, value: V) -> Self
     where
         N: TryInto<HeaderName, Error: Into<BoxError>>,
@@ -251,8 +253,9 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send); a status of 400 and above is a failure too, and so is a body longer
-    /// than the body limit.
+    /// As [`send`](Self::send). Every status but 2xx is a failure too: of a redirect that was not followed,
+    /// the error says why. A GET or HEAD that asks for it by `If-None-Match` or `If-Modified-Since` may get a
+    /// 304, without a body. Fails if the body is longer than the body limit.
     pub async fn fetch_bytes(self) -> Result<Bytes, Error> {
         self.fetch().await?.bytes().await
     }
@@ -261,14 +264,19 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// As [`fetch_bytes`](Self::fetch_bytes); a body that is not the promised JSON fails at decode.
+    /// As [`fetch_bytes`](Self::fetch_bytes), but a 304 has no JSON and always fails. A body that is not the
+    /// promised JSON fails at decode.
     pub async fn fetch_json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        self.fetch().await?.json().await
+        self.fetch().await?.readable()?.json().await
     }
 
     async fn fetch(mut self) -> Result<Response, Error> {
         self.options = self.options.whole_body(self.most_body_bytes);
-        self.send().await?.error_for_status()
+        let asks = Asks {
+            conditional: is_conditional(&self.method, [&self.headers, &self.client.headers]),
+            follows: self.client.follows,
+        };
+        self.send().await?.fetched(asks)
     }
 
     /// The request, to be sent by [`Client::execute`] or through another service.
@@ -284,6 +292,9 @@ impl RequestBuilder {
                 .map_err(|error| self.note(error))
                 .ok()
         });
+        if let Err(reason) = announced(self.version, &self.headers, &self.body) {
+            self.note(reason);
+        }
         let mut request = Request::new(self.body);
         *request.method_mut() = self.method;
         *request.uri_mut() = uri.unwrap_or_default();

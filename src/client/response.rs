@@ -117,7 +117,8 @@ impl Response {
         self.body.size_hint().exact()
     }
 
-    /// Turns a status of 400 and above into an error that names gateway or server.
+    /// Turns a status of 400 and above into an error that names gateway or server. A redirect that was not
+    /// followed is no error here: see [`fetch_bytes`](super::RequestBuilder::fetch_bytes).
     ///
     /// # Errors
     ///
@@ -131,13 +132,18 @@ impl Response {
         else {
             return Ok(self);
         };
-        let mut error = Error::by_status(diagnosis, headers);
-        let Some(call) = call else {
-            return Err(error);
+        Err(self.fail(diagnosis))
+    }
+
+    /// The call fails by its status.
+    pub(super) fn fail(&self, diagnosis: Diagnosis) -> Error {
+        let mut error = Error::by_status(diagnosis, self.headers());
+        let Some(Timeline(call)) = &self.timeline else {
+            return error;
         };
         error.at_least(call.effect());
         call.fail(error.diagnosis());
-        Err(error.of(call))
+        error.of(call)
     }
 
     /// The next piece of the body; `None` at its end.

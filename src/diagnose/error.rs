@@ -2,9 +2,10 @@
 
 use std::error::Error as StdError;
 
-use super::{chain, diagnose};
+use super::diagnose;
 use crate::box_error::BoxError;
 use crate::call::Call;
+use crate::chain::chain;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop};
 

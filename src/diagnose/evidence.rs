@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 
-use super::chain::chain;
+use crate::chain::chain;
 use crate::error::Error;
 use crate::hop::{BodyFailed, Diagnosis, Effect, Hop, Kind, LimitExpired};
 use crate::limit::Waited;

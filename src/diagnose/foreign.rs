@@ -2,9 +2,9 @@
 
 use std::error::Error as StdError;
 
-#[cfg(feature = "client")]
-use super::chain::chain;
 use super::evidence::evidence;
+#[cfg(feature = "client")]
+use crate::chain::chain;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 
 impl Diagnosis {

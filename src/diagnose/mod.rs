@@ -1,6 +1,5 @@
 //! From what is known of an attempt to the one answer: hop, kind, effect.
 
-mod chain;
 mod error;
 mod evidence;
 mod foreign;
@@ -12,7 +11,6 @@ use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
 use crate::limit::Waited;
 use crate::record::{Tracker, effect_of};
 
-pub(crate) use self::chain::chain;
 #[cfg(feature = "client")]
 pub(crate) use self::evidence::is_unprocessed;
 

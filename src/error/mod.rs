@@ -1,5 +1,6 @@
 //! One opaque error that answers: where, what, did it happen, how hard we tried.
 
+mod reason;
 mod secrets;
 
 use std::error::Error as StdError;
@@ -8,6 +9,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+#[cfg(feature = "client")]
+pub(crate) use self::reason::Reason;
 use self::secrets::clean;
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -245,6 +248,7 @@ impl fmt::Display for Error {
         if let Some(status) = diagnosis.status {
             write!(f, ", status {}", status.as_u16())?;
         }
+        reason::write(f, self.0.source.as_ref())?;
         match call.as_ref().map(Timeline::attempt_count) {
             None => f.write_str("; ")?,
             Some(1) => f.write_str("; 1 attempt, ")?,

@@ -69,7 +69,7 @@ pub enum Kind {
     RedirectLoop,
     /// More redirects than are followed.
     TooManyRedirects,
-    /// A redirect that is not followed: from https to http, or to what is not HTTP.
+    /// A redirect that is not followed: from https to http, to what is not HTTP, or one that leads nowhere.
     RedirectRefused,
     /// The body ended before its announced length.
     Incomplete,

@@ -37,6 +37,8 @@ pub(crate) use self::mishap::Mishap;
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
 pub(crate) use self::policy::Guard;
+#[cfg(feature = "client")]
+pub(crate) use self::status::author_of;
 pub(crate) use self::status::{Keyed, judge};
 
 /// A stage of an attempt at which it can fail: seven network hops between two local ends.

@@ -66,6 +66,7 @@ use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
 use http::Extensions;
+use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
 use reqwest::ResponseBuilderExt;
 use reqwest_middleware::{Middleware, Next};
@@ -80,6 +81,7 @@ use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::limit::Limit;
 use crate::options::Options;
 use crate::stack::StandardLayer;
+use crate::transport::framing::announced;
 
 /// The whole stack and its own transport, at the end of the chain.
 #[async_trait]
@@ -138,7 +140,7 @@ impl<'a> Service<http::Request<Body>> for Below<'a> {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let Self { next, extensions } = self.clone();
         Box::pin(async move {
-            let request = reqwest::Request::try_from(request)?;
+            let request = reqwest::Request::try_from(framed(request)?)?;
             let mut own = lock(&extensions).clone();
             let answered = next.run(request, &mut own).await;
             *lock(&extensions) = own;
@@ -170,6 +172,18 @@ fn incoming(
         options.deadline = options.deadline.or(timeout);
     }
     Ok(request)
+}
+
+/// A request whose body is held to its length, as our own transport would hold it.
+fn framed(request: http::Request<Body>) -> Result<http::Request<Body>, Error> {
+    let (mut head, body) = request.into_parts();
+    let length = announced(head.version, &head.headers, &body);
+    let length = length.map_err(|reason| invalid().because(reason))?;
+    if length == Some(0) && !body.is_end_stream() {
+        // hyper would send the head, and never look at the body.
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    Ok(http::Request::from_parts(head, body.measured(length)))
 }
 
 /// A body in memory is taken out, so that it can be sent again; a stream passes once.

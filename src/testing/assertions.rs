@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt::Write;
 
-use crate::diagnose::chain;
+use crate::chain::chain;
 use crate::error::Error;
 use crate::hop::{Effect, Hop, Kind};
 use crate::sdk::{self, Finding};

@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
-use http::header::CONTENT_LENGTH;
+use bytes::Bytes;
 use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
+use super::measured::Measured;
 use crate::box_error::BoxError;
 use crate::hop::BodyFailed;
 use crate::record::tracker::Tracker;
@@ -31,32 +31,51 @@ pub(super) struct Loan<B: Send + 'static> {
     tracker: Arc<Tracker>,
     /// A safe method does no harm when it arrives late (RFC 9110 §9.2.1).
     safe: bool,
-    /// The length that the caller announced.
+    /// The length that it is held to: see [`announced`](super::framing::announced).
     announced: Option<u64>,
 }
 
-type Slot<B> = Mutex<Option<Box<B>>>;
+/// What comes back of a body.
+struct Slot<B> {
+    unused: Mutex<Option<Box<B>>>,
+    /// Why its source failed: over HTTP/2 hyper does not pass that on.
+    failed: Mutex<Option<BodyFailed>>,
+}
 
 impl<B> Loan<B>
 where
     B: Body + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn new(body: B, head: &Parts, tracker: Arc<Tracker>) -> Self {
-        let length = head.headers.get(CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    pub(super) fn new(
+        body: B,
+        head: &Parts,
+        announced: Option<u64>,
+        tracker: Arc<Tracker>,
+    ) -> Self {
         Self {
-            announced: length.or_else(|| body.size_hint().exact()),
-            slot: Arc::new(Mutex::new(Some(Box::new(body)))),
+            announced,
+            slot: Arc::new(Slot {
+                unused: Mutex::new(Some(Box::new(body))),
+                failed: Mutex::default(),
+            }),
             unsent: head.extensions.get::<UnsentBody<B>>().cloned(),
             tracker,
             safe: head.method.is_safe(),
         }
     }
 
+    /// Why the request failed: the source of its body, or what the connection says.
+    pub(super) fn cause(&self, error: impl Into<BoxError>) -> BoxError {
+        match lock(&self.slot.failed).take() {
+            Some(failed) => Box::new(failed),
+            None => error.into(),
+        }
+    }
+
     /// The body, unless it went out for good.
     pub(super) fn lend(&self) -> Option<RequestBody<B>> {
-        let body = lock(&self.slot).take()?;
+        let body = lock(&self.slot.unused).take()?;
         let hint = body.size_hint();
         Some(RequestBody {
             empty: body.is_end_stream() || hint.exact() == Some(0),
@@ -75,7 +94,7 @@ where
 
 impl<B: Send + 'static> Drop for Loan<B> {
     fn drop(&mut self) {
-        let unused = lock(&self.slot).take();
+        let unused = lock(&self.slot.unused).take();
         if let (Some(body), Some(unsent)) = (unused, &self.unsent) {
             unsent.put(*body);
         }
@@ -85,8 +104,11 @@ impl<B: Send + 'static> Drop for Loan<B> {
 /// A body that nobody has asked for anything, or one that stays where it is.
 enum Held<B> {
     Whole(Box<B>),
-    Polled(Pin<Box<B>>),
+    Polled(Polled<B>),
 }
+
+type Polled<B> = Measured<Pin<Box<B>>>;
+type Piece = Result<Frame<Bytes>, BoxError>;
 
 /// The request body as hyper gets to see it: it tells when it is taken and sent, and refuses to be once its
 /// attempt was given up.
@@ -128,15 +150,16 @@ where
         if this.rest.is_empty() && !this.done {
             match ready!(this.poll_inner(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
-                    Ok(mut data) => this.rest = data.copy_to_bytes(data.remaining()),
+                    Ok(data) => this.rest = data,
                     Err(frame) => {
                         // Trailers end a message; hyper does not ask again.
                         this.tracker.sent_all();
-                        return Poll::Ready(Some(Ok(frame.map_data(|_| Bytes::new()))));
+                        return Poll::Ready(Some(Ok(frame)));
                     }
                 },
                 Some(Err(error)) => {
-                    return Poll::Ready(Some(Err(Box::new(BodyFailed(error.into())))));
+                    *lock(&this.home.failed) = Some(BodyFailed(error));
+                    return Poll::Ready(Some(Err("the request body failed".into())));
                 }
                 None => this.done = true,
             }
@@ -181,33 +204,39 @@ where
     }
 }
 
-type FrameOf<B> = Result<Frame<<B as Body>::Data>, <B as Body>::Error>;
-
-impl<B: Body> RequestBody<B> {
-    /// Whether the end of the message is ours to give although there is nothing in it.
+impl<B> RequestBody<B>
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    /// Whether the end of the message is ours to give, since hyper would take it for whole when its head
+    /// is out: nothing is in it, or nothing should be.
     pub(super) fn has_no_length_of_its_own(&self) -> bool {
-        self.empty && !self.safe
+        match self.empty {
+            true => !self.safe,
+            false => self.announced == Some(0),
+        }
     }
 
-    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<FrameOf<B>>> {
+    fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         if self.empty {
             return Poll::Ready(None);
         }
-        match self.pinned() {
-            Some(body) => body.poll_frame(cx),
+        match self.polled() {
+            Some(body) => Pin::new(body).poll_frame(cx),
             None => Poll::Ready(None),
         }
     }
 
-    /// The body, to be polled: from here on it cannot be moved, and is nobody else's.
-    fn pinned(&mut self) -> Option<Pin<&mut B>> {
-        let held = match self.inner.take()?.into_inner() {
-            Held::Whole(body) => Box::into_pin(body),
+    /// The body, to be polled: from here on it stays with this connection.
+    fn polled(&mut self) -> Option<&mut Polled<B>> {
+        let body = match self.inner.take()?.into_inner() {
+            Held::Whole(body) => Measured::new(Box::into_pin(body), self.announced),
             Held::Polled(body) => body,
         };
-        let held = self.inner.insert(SyncWrapper::new(Held::Polled(held)));
+        let held = self.inner.insert(SyncWrapper::new(Held::Polled(body)));
         match held.get_mut() {
-            Held::Polled(body) => Some(body.as_mut()),
+            Held::Polled(body) => Some(body),
             Held::Whole(_) => None,
         }
     }
@@ -227,7 +256,7 @@ impl<B> Drop for RequestBody<B> {
         if !self.tracker.is_taken() {
             // Never taken: the next address may have it.
             if let Some(Held::Whole(body)) = self.inner.take().map(SyncWrapper::into_inner) {
-                *lock(&self.home) = Some(body);
+                *lock(&self.home.unused) = Some(body);
             }
         } else if self.empty && *self.seen.get_mut() {
             // HTTP/1 encodes an empty body with the head and drops it unpolled.

@@ -9,7 +9,9 @@ mod builder;
 mod connections;
 mod connector;
 mod dark;
+pub(crate) mod framing;
 mod look_up;
+pub(crate) mod measured;
 pub(crate) mod names;
 mod places;
 #[cfg(feature = "hyper")]

@@ -23,6 +23,7 @@ use url::Url;
 use super::anywhere::{ConnectorLayer, alone};
 use super::body::{Loan, RequestBody};
 use super::book::{Book, Given};
+use super::framing::announced;
 use super::look_up::{given, look_up};
 use super::names::Names;
 use super::send::{Abandon, settled};
@@ -188,6 +189,8 @@ where
     tracker.begin();
     let (mut head, body) = request.into_parts();
     speakable(head.version)?;
+    let length = announced(head.version, &head.headers, &body);
+    let length = length.map_err(|reason| invalid().because(reason))?;
     let url = Url::parse(&head.uri.to_string()).map_err(|error| invalid().because(error))?;
     let (whom, _) = dial(&url)?;
     let Names {
@@ -197,7 +200,7 @@ where
     let pool = shared.pool(&head.uri);
     pool.leave(&given(&answer));
 
-    let loan = Loan::new(body, &head, Arc::clone(tracker));
+    let loan = Loan::new(body, &head, length, Arc::clone(tracker));
     let Some(body) = loan.lend() else {
         return Err(invalid());
     };
@@ -227,7 +230,7 @@ where
             Ok(response)
         }
         Err(error) => {
-            let error: BoxError = error.into();
+            let error = loan.cause(error);
             let failed = Error::new(diagnose(tracker, &*error)).because(error);
             Err(settled(failed, tracker, taken))
         }

@@ -20,9 +20,10 @@ use super::Shared;
 use super::anywhere::alone;
 use super::body::{Loan, RequestBody};
 use super::book::{Fared, share};
+use super::framing::announced;
 use super::look_up::{filter_literal, given, look_up};
 use super::places::{Place, Visit};
-use super::target::{Dial, Target, speakable};
+use super::target::{Dial, Target, invalid, speakable};
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
@@ -76,6 +77,8 @@ where
     tracker.begin();
     let (mut head, body) = request.into_parts();
     speakable(head.version)?;
+    let length = announced(head.version, &head.headers, &body);
+    let length = length.map_err(|reason| invalid().because(reason))?;
     let mut target = Target::of(&head.uri, &mut head.headers)?;
     target.via = shared.proxies.way(&target.url);
     if let Some(via) = &target.via {
@@ -100,7 +103,7 @@ where
         tracker,
     };
     let first = way.addresses(&[]).await?;
-    let loan = Loan::new(body, &head, Arc::clone(tracker));
+    let loan = Loan::new(body, &head, length, Arc::clone(tracker));
     way.walk(first, &loan).await
 }
 
@@ -163,7 +166,10 @@ impl Way<'_> {
                     visit.fared(self.fared(&response));
                     return Ok(response.into());
                 }
-                Went::Failed(failed) => Error::new(diagnose(tracker, &failed)).because(failed),
+                Went::Failed(failed) => {
+                    let cause = loan.cause(failed);
+                    Error::new(diagnose(tracker, &*cause)).because(cause)
+                }
                 Went::Overtaken => {
                     let effect = effect_of(tracker);
                     let timeout = Diagnosis::new(Hop::Connect, Kind::Timeout, effect);

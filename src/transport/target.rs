@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use url::{Host, Url};
 
 use super::proxy::Via;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 
 /// A host to look up, or an address that needs none.
@@ -35,7 +35,7 @@ impl Target {
     pub(super) fn of(uri: &Uri, headers: &mut HeaderMap) -> Result<Self, Error> {
         let mut url = Url::parse(&uri.to_string()).map_err(|error| invalid().because(error))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(invalid().because(Unfit("only http and https can be spoken")));
+            return Err(invalid().because(Reason::new("only http and https can be spoken")));
         }
         if let Some(credentials) = take_userinfo(&mut url) {
             headers.entry(header::AUTHORIZATION).or_insert(credentials);
@@ -68,7 +68,7 @@ impl Target {
 pub(super) fn speakable(version: Version) -> Result<(), Error> {
     match version {
         Version::HTTP_11 | Version::HTTP_2 => Ok(()),
-        _ => Err(invalid().because(Unfit("only HTTP/1.1 and HTTP/2 can be spoken"))),
+        _ => Err(invalid().because(Reason::new("only HTTP/1.1 and HTTP/2 can be spoken"))),
     }
 }
 
@@ -78,11 +78,11 @@ pub(super) fn dial(url: &Url) -> Result<(Dial, u16), Error> {
         Some(Host::Domain(name)) => Dial::Name(name.to_owned()),
         Some(Host::Ipv4(address)) => Dial::Address(address.into()),
         Some(Host::Ipv6(address)) => Dial::Address(address.into()),
-        None => return Err(invalid().because(Unfit("the url has no host"))),
+        None => return Err(invalid().because(Reason::new("the url has no host"))),
     };
     let port = url
         .port_or_known_default()
-        .ok_or_else(|| invalid().because(Unfit("the url has no port")))?;
+        .ok_or_else(|| invalid().because(Reason::new("the url has no port")))?;
     Ok((dial, port))
 }
 
@@ -131,18 +131,6 @@ fn percent_decode(text: &str) -> Vec<u8> {
 pub(super) fn invalid() -> Error {
     Error::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None))
 }
-
-/// Why a request cannot be written down.
-#[derive(Debug)]
-struct Unfit(&'static str);
-
-impl std::fmt::Display for Unfit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0)
-    }
-}
-
-impl std::error::Error for Unfit {}
 
 #[cfg(test)]
 mod tests {

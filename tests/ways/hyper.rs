@@ -272,6 +272,22 @@ async fn pooled_connection_of_a_client_without_the_layer_outlives_its_record() {
 }
 
 #[tokio::test]
+async fn length_that_is_not_the_bodys_is_not_sent() {
+    let world = World::new().await;
+    let server = world.server().await;
+    let hops = world.transport().build_hyper().unwrap();
+    for length in ["3", "11", "ten"] {
+        let mut post = request(Method::POST, &base(&server));
+        let length = http::HeaderValue::from_static(length);
+        post.headers_mut().insert("content-length", length);
+        let sent = send(&service(&world, &hops), post).await;
+        let expected = told(Hop::Encode, Kind::Invalid, Effect::None);
+        assert_eq!(found(sent), expected);
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
 async fn filter_holds_for_names_and_for_addresses_in_urls() {
     let world = World::new().await;
     let server = world.server().await;

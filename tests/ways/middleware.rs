@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
 use http::Extensions;
+use http_body_util::{BodyExt, Full};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next, Result};
 use sevenhops::guard::idempotency::Key;
 use sevenhops::hop::Stage;
@@ -344,4 +346,30 @@ async fn middleware_on_both_sides_of_the_guards_still_tell_one_another() {
         .with(counting);
     let response = client.build().get(base(&server)).send().await.unwrap();
     assert_eq!(response.headers()["x-passed"], "2");
+}
+
+#[tokio::test]
+async fn length_that_is_not_the_bodys_is_not_sent_in_either_place() {
+    let world = World::new().await;
+    let server = world.server().await;
+    let url = base(&server);
+    for client in [
+        over_transport(&world, world.client()),
+        over(&world, foreign(&world)),
+    ] {
+        let post = |length| client.post(&url).header("content-length", length);
+        let known = post("3").body("sixsix").send().await;
+        let expected = told(Hop::Encode, Kind::Invalid, Effect::None);
+        assert_eq!(found(known.map_err(BoxError::from)), expected);
+        assert_eq!(server.requests_seen(), 0);
+        for length in ["9", "3", "0"] {
+            // That hides how long it is.
+            let body = Full::new(Bytes::from("sixsix")).map_frame(|frame| frame);
+            let body = reqwest::Body::wrap(body);
+            let unknown = post(length).body(body).send().await;
+            let (hop, kind, _) = found(unknown.map_err(BoxError::from));
+            assert_eq!((hop, kind), (Some(Hop::Send), Kind::Body), "{length}");
+        }
+    }
+    assert!(server.requests().iter().all(|seen| !seen.body_complete));
 }

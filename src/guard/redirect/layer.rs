@@ -40,8 +40,10 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// 301, 302, 303, 307 and 308 (RFC 9110 §15.4). A POST becomes a GET after 301, 302 and 303, and
 /// loses its body, what describes it, and its key. Across origins only headers that are known to be
-/// harmless go along; userinfo in a `Location` is not used. A `Location` that is missing or malformed
-/// is ignored: the redirect is the answer, and so it is where the body cannot be sent again.
+/// harmless go along; userinfo in a `Location` is not used. Raw UTF-8 in a `Location` is percent-encoded.
+///
+/// The redirect itself is the response if its `Location` is missing or malformed, if there are several that
+/// differ, or if the body cannot be sent again.
 ///
 /// # Defaults
 ///

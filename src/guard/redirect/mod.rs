@@ -3,8 +3,12 @@
 mod layer;
 mod next;
 mod settings;
+#[cfg(feature = "client")]
+mod unfollowed;
 
 pub use self::layer::{RedirectLayer, RedirectService};
 pub use self::settings::Settings;
 
 pub(crate) use self::next::{Asked, Leg, Rules, next, prune};
+#[cfg(feature = "client")]
+pub(crate) use self::unfollowed::unfollowed;

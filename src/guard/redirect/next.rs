@@ -38,8 +38,8 @@ impl Leg {
 /// | 303 | HEAD after a HEAD, else GET |
 /// | 307, 308 | the same, with the same body |
 ///
-/// A `Location` that is missing or malformed leads nowhere, and so does one that would need a body
-/// that is gone.
+/// A `Location` that is missing, malformed or ambiguous leads nowhere, and so does one that would need a
+/// body that is gone.
 ///
 /// # Errors
 ///
@@ -48,16 +48,15 @@ pub(crate) fn next(asked: &Asked<'_>, headers: &HeaderMap) -> Result<Option<Leg>
     let Some(method) = method(asked) else {
         return Ok(None);
     };
-    let Some(there) = location(asked.uri, headers) else {
+    let Ok(uri) = location(asked.uri, headers) else {
         return Ok(None);
     };
-    let here = asked.uri.scheme_str().unwrap_or_default();
-    let down = here.eq_ignore_ascii_case("https") && there.scheme() == "http";
-    let there = at_home(asked.uri, there);
-    let Ok(uri) = there.as_str().parse::<Uri>() else {
-        return Ok(None);
+    let is = |uri: &Uri, scheme: &str| {
+        uri.scheme_str()
+            .is_some_and(|s| s.eq_ignore_ascii_case(scheme))
     };
-    if down || !matches!(there.scheme(), "http" | "https") {
+    let down = is(asked.uri, "https") && is(&uri, "http");
+    if down || !(is(&uri, "http") || is(&uri, "https")) {
         return Err(uri);
     }
     let leg = Leg {
@@ -71,34 +70,61 @@ pub(crate) fn next(asked: &Asked<'_>, headers: &HeaderMap) -> Result<Option<Leg>
 
 fn method(asked: &Asked<'_>) -> Option<Method> {
     let same = asked.method.clone();
-    match asked.status.as_u16() {
-        301 | 302 if same == Method::POST => Some(Method::GET),
-        303 if same != Method::HEAD => Some(Method::GET),
-        301 | 302 | 303 | 307 | 308 => Some(same),
-        _ => None,
-    }
+    let method = match asked.status.as_u16() {
+        301 | 302 if same == Method::POST => Method::GET,
+        303 if same != Method::HEAD => Method::GET,
+        _ => same,
+    };
+    is_followed(asked.status).then_some(method)
 }
 
-/// The absolute URL that an answer names (RFC 9110 §10.2.2), without fragment and userinfo: the far
-/// side has no business to choose our credentials.
-fn location(base: &Uri, headers: &HeaderMap) -> Option<Url> {
+/// Whether a redirect of this status is followed, where it leads somewhere.
+pub(super) fn is_followed(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// Why a response does not say where to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unusable {
+    Missing,
+    /// Several values, and they differ (RFC 9110 §5.3 allows one).
+    Ambiguous,
+    Malformed,
+}
+
+/// The absolute URL that a response names (RFC 9110 §10.2.2), without fragment and userinfo: the server
+/// does not choose our credentials.
+///
+/// The value is read as bytes. Raw UTF-8 is percent-encoded, as browsers do. Control characters make it
+/// malformed: the URL parser would drop tabs without a word.
+pub(super) fn location(base: &Uri, headers: &HeaderMap) -> Result<Uri, Unusable> {
     let mut values = headers.get_all(header::LOCATION).into_iter();
-    let location = values.next()?.to_str().ok()?;
+    let first = values.next().ok_or(Unusable::Missing)?;
+    if values.any(|other| other != first) {
+        return Err(Unusable::Ambiguous);
+    }
+    absolute(base, first.as_bytes()).ok_or(Unusable::Malformed)
+}
+
+fn absolute(base: &Uri, location: &[u8]) -> Option<Uri> {
+    let location = std::str::from_utf8(location)
+        .ok()?
+        .trim_matches([' ', '\t']);
+    if location.contains(char::is_control) {
+        return None;
+    }
     let base: Url = base.to_string().parse().ok()?;
     let mut there = base.join(location).ok()?;
     there.set_fragment(None);
     // They fail only for URLs that cannot have any.
     let _ = there.set_username("");
     let _ = there.set_password(None);
-    Some(there)
+    at_home(&base, there).as_str().parse().ok()
 }
 
 /// The same URL with the userinfo of the one that was asked, where both have one origin: those are the
 /// caller's credentials, and at home they are needed.
-fn at_home(here: &Uri, mut there: Url) -> Url {
-    let Ok(base) = here.to_string().parse::<Url>() else {
-        return there;
-    };
+fn at_home(base: &Url, mut there: Url) -> Url {
     if base.origin() == there.origin() {
         let _ = there.set_username(base.username());
         let _ = there.set_password(base.password());

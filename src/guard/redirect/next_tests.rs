@@ -53,6 +53,25 @@ fn location_is_resolved_against_the_url_that_was_asked() {
             false,
         ),
         ("", "https://api.test:8443/v1/a?x=1", false),
+        ("./b", "https://api.test:8443/v1/b", false),
+        ("../b", "https://api.test:8443/b", false),
+        ("/../../b", "https://api.test:8443/b", false),
+        ("#part", "https://api.test:8443/v1/a?x=1", false),
+        ("https://api.test:8443", "https://api.test:8443/", false),
+        ("//api.test:8443/b", "https://api.test:8443/b", false),
+        // Bytes that a URL does not have are percent-encoded.
+        ("/café", "https://api.test:8443/caf%C3%A9", false),
+        ("/caf%C3%A9", "https://api.test:8443/caf%C3%A9", false),
+        (
+            "/b?q=é ü",
+            "https://api.test:8443/b?q=%C3%A9%20%C3%BC",
+            false,
+        ),
+        ("/支付", "https://api.test:8443/%E6%94%AF%E4%BB%98", false),
+        ("/a b", "https://api.test:8443/a%20b", false),
+        ("//café.test/b", "https://xn--caf-dma.test/b", true),
+        // Whitespace around a value does not belong to it.
+        (" /b\t", "https://api.test:8443/b", false),
     ] {
         let leg = next(&asked(&Method::GET, &uri, 302), &led_to(location));
         let leg = leg.unwrap().unwrap();
@@ -83,13 +102,35 @@ fn malformed_or_missing_location_leads_nowhere() {
         "https://[::1",
         "http://a b/",
         "https://api.test:99999/",
+        "//",
+        "/b\tc",
+        "/b\u{85}c",
     ] {
         assert_eq!(next(&asked, &led_to(location)), Ok(None), "{location}");
     }
-    let bytes = http::HeaderValue::from_bytes(b"/\xff").unwrap();
-    let headers = HeaderMap::from_iter([(header::LOCATION, bytes)]);
-    assert_eq!(next(&asked, &headers), Ok(None));
+    // Latin-1 is not UTF-8.
+    for bytes in [&b"/\xff"[..], b"/caf\xe9", b"/caf\xc3"] {
+        let value = http::HeaderValue::from_bytes(bytes).unwrap();
+        let headers = HeaderMap::from_iter([(header::LOCATION, value)]);
+        assert_eq!(next(&asked, &headers), Ok(None));
+    }
     assert_eq!(next(&asked, &HeaderMap::new()), Ok(None));
+}
+
+#[test]
+fn several_locations_lead_somewhere_only_if_they_agree() {
+    let uri = Uri::from_static("https://api.test/a");
+    let asked = asked(&Method::GET, &uri, 302);
+    let mut headers = led_to("/b");
+    headers.append(header::LOCATION, "/b".parse().unwrap());
+    let leg = next(&asked, &headers).unwrap().unwrap();
+    assert_eq!(leg.uri, "https://api.test/b");
+    for other in ["/c", "", "https://other.test/b"] {
+        let mut headers = led_to("/b");
+        headers.append(header::LOCATION, other.parse().unwrap());
+        assert_eq!(next(&asked, &headers), Ok(None), "{other}");
+        assert_eq!(location(&uri, &headers), Err(Unusable::Ambiguous));
+    }
 }
 
 #[test]

@@ -36,6 +36,11 @@ impl Settings {
         self
     }
 
+    #[cfg(feature = "client")]
+    pub(crate) const fn is_followed(&self) -> bool {
+        self.follow
+    }
+
     /// Sets how many redirects a call follows: 1 to 50.
     #[must_use]
     pub fn most(mut self, most: u32) -> Self {

@@ -1,0 +1,96 @@
+//! Which status is a success of a call that receives its whole body.
+
+use http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::{Method, StatusCode};
+
+use super::Response;
+use crate::error::{Error, Reason};
+use crate::guard::redirect::unfollowed;
+use crate::hop::{Diagnosis, Effect, Hop, Kind, author_of};
+use crate::timeline::Timeline;
+
+/// What a call asks for, as far as the meaning of its status depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asks {
+    /// Whether it may be told that nothing was modified.
+    pub(super) conditional: bool,
+    /// Whether the client follows redirects.
+    pub(super) follows: bool,
+}
+
+/// Whether a request asks for a 304 (RFC 9110 §13.1).
+pub(super) fn is_conditional(method: &Method, headers: [&HeaderMap; 2]) -> bool {
+    let mut asking = headers
+        .into_iter()
+        .flat_map(|headers| [IF_NONE_MATCH, IF_MODIFIED_SINCE].map(|name| (headers, name)));
+    matches!(*method, Method::GET | Method::HEAD)
+        && asking.any(|(headers, name)| headers.contains_key(name))
+}
+
+impl Response {
+    /// Turns every status but 2xx into an error that shows it, and a 304 that was not asked for.
+    pub(super) fn fetched(self, asks: Asks) -> Result<Self, Error> {
+        let status = self.status();
+        let unmodified = status == StatusCode::NOT_MODIFIED;
+        if status.is_success() || unmodified && asks.conditional {
+            return Ok(self);
+        }
+        let response = self.error_for_status()?;
+        let hop = author_of(status, response.headers());
+        let (kind, reason) = if status.is_redirection() && !unmodified {
+            (Kind::RedirectRefused, response.unfollowed(asks.follows))
+        } else if unmodified {
+            (Kind::Protocol, "the request did not ask for it".to_owned())
+        } else {
+            (Kind::Protocol, "it is not a final status".to_owned())
+        };
+        let diagnosis = Diagnosis::new(hop, kind, Effect::None);
+        Err(response.shown(diagnosis).because(Reason::new(reason)))
+    }
+
+    /// Turns a 304 into an error, for a call that has to read a body.
+    pub(super) fn readable(self) -> Result<Self, Error> {
+        if self.status() != StatusCode::NOT_MODIFIED {
+            return Ok(self);
+        }
+        let diagnosis = Diagnosis::new(Hop::Decode, Kind::Malformed, Effect::None);
+        Err(self.shown(diagnosis).because(Reason::new("it has no body")))
+    }
+
+    /// An error that shows the status.
+    fn shown(&self, mut diagnosis: Diagnosis) -> Error {
+        diagnosis.status = Some(self.status());
+        self.fail(diagnosis)
+    }
+
+    fn unfollowed(&self, follows: bool) -> String {
+        let call = self.timeline().map(|Timeline(call)| call);
+        let off = !follows || call.is_some_and(|call| call.options().no_redirects);
+        let why = match off {
+            true => "redirects are switched off",
+            false => unfollowed(self.uri(), self.status(), self.headers()),
+        };
+        format!("the redirect was not followed, {why}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_a_conditional_get_or_head_asks_for_a_304() {
+        let none = HeaderMap::new();
+        for name in [IF_NONE_MATCH, IF_MODIFIED_SINCE] {
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("x"))]);
+            for method in [Method::GET, Method::HEAD] {
+                assert!(is_conditional(&method, [&headers, &none]));
+                assert!(is_conditional(&method, [&none, &headers]));
+                assert!(!is_conditional(&method, [&none, &none]));
+            }
+            assert!(!is_conditional(&Method::POST, [&headers, &none]));
+        }
+    }
+}
