@@ -75,6 +75,7 @@ pub mod guard;
 mod hint;
 pub mod hop;
 pub mod limit;
+mod luck;
 mod options;
 mod propagation;
 mod registry;

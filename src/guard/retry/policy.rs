@@ -13,6 +13,7 @@ use crate::call::{Call, redacted};
 use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
+use crate::luck::luck;
 use crate::registry::Registry;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Look;
@@ -151,8 +152,8 @@ impl Policy {
         if kind == Kind::Throttled && hint.is_none() {
             backoff = backoff.throttled();
         }
-        let own = backoff.wait(repeat, previous, fastrand::f64());
-        let wait = after_hint(own, hint, fastrand::f64());
+        let own = backoff.wait(repeat, previous, luck());
+        let wait = after_hint(own, hint, luck());
         // Luck takes no more than half of what the wait itself leaves.
         let least = own.max(hint.unwrap_or_default());
         let spare = left.saturating_sub(least) / 2;
