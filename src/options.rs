@@ -8,6 +8,8 @@ use http::HeaderName;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
 
+#[cfg(feature = "middleware")]
+use crate::call::CallerTry;
 use crate::clock;
 use crate::guard::idempotency::Key;
 use crate::limit::Limit;
@@ -41,6 +43,9 @@ pub struct Options {
     pub(crate) no_key: bool,
     pub(crate) honours_keys: Option<bool>,
     pub(crate) inherited: Inherited,
+    /// Which try of the caller's it is, where its tries have a place that they share.
+    #[cfg(feature = "middleware")]
+    pub(crate) caller: Option<Box<CallerTry>>,
     #[cfg(feature = "har")]
     pub(crate) headers: Option<Arc<[HeaderName]>>,
 }

@@ -155,6 +155,8 @@ where
         let call = Call::begin(&mut request, self.deadline);
         let span = call_span(&self.maker, &call, (request.method(), request.uri()));
         call.listen(span.clone(), self.observer.clone());
+        #[cfg(feature = "middleware")]
+        call.begin_callers_try();
         // Before anything is asked below: whatever happens there, the call has an end.
         let open = Open::new(call, span);
         let inner = {

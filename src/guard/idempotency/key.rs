@@ -147,10 +147,10 @@ pub(super) fn header(value: &str, quoted: bool) -> Option<HeaderValue> {
     line.ok().map(sensitive)
 }
 
-/// A fresh key: UUID version 4.
-pub(super) fn fresh(quoted: bool) -> Option<HeaderValue> {
+/// A header value of a key that was made.
+pub(super) fn written(key: Uuid, quoted: bool) -> Option<HeaderValue> {
     let mut line = [b'"'; 38];
-    random().hyphenated().encode_lower(&mut line[1..37]);
+    key.hyphenated().encode_lower(&mut line[1..37]);
     let text = if quoted { &line[..] } else { &line[1..37] };
     HeaderValue::from_bytes(text).ok().map(sensitive)
 }
@@ -158,7 +158,7 @@ pub(super) fn fresh(quoted: bool) -> Option<HeaderValue> {
 /// UUID version 4, every one from the operating system's randomness. A generator in memory is quicker,
 /// and is copied by a fork or a snapshot of a virtual machine: both copies would then make the same keys.
 /// (`Uuid::new_v4` uses such a generator as soon as any crate in the program asks for `fast-rng`.)
-fn random() -> Uuid {
+pub(super) fn random() -> Uuid {
     let mut bytes = [0; 16];
     match getrandom::fill(&mut bytes) {
         Ok(()) => Builder::from_random_bytes(bytes).into_uuid(),
@@ -245,7 +245,8 @@ mod tests {
     fn i4_value_is_bare_or_a_quoted_string() {
         assert_eq!(header("k-1", false).unwrap(), "k-1");
         assert_eq!(header("k-1", true).unwrap(), "\"k-1\"");
-        let (bare, quoted) = (fresh(false).unwrap(), fresh(true).unwrap());
+        let fresh = |quoted| written(random(), quoted).unwrap();
+        let (bare, quoted) = (fresh(false), fresh(true));
         let uuid: Uuid = bare.to_str().unwrap().parse().unwrap();
         assert_eq!(uuid.get_version_num(), 4);
         let inner = quoted.to_str().unwrap().strip_prefix('"').unwrap();
@@ -261,6 +262,7 @@ mod tests {
 
     #[test]
     fn key_is_kept_out_of_debug_output_and_of_tables() {
+        let fresh = |quoted| written(random(), quoted);
         for value in [fresh(false), fresh(true), header("k-1", false)] {
             assert!(value.unwrap().is_sensitive());
         }
