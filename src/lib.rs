@@ -61,6 +61,7 @@
 )]
 
 mod call;
+mod callback;
 pub mod chaos;
 #[cfg(feature = "client")]
 pub mod client;

@@ -5,13 +5,14 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 use http_body_util::{Empty, Full};
 
 use crate::call::Call;
+use crate::callback::{Site, ask};
 
 /// A body that can be sent more than once.
 ///
 /// Implemented for bodies in memory: a copy shares their bytes. For a body type of somebody else's
 /// see [`StandardLayer::replay_with`](crate::StandardLayer::replay_with).
 pub trait Replay: Sized {
-    /// The same body from its beginning; `None` if it can be sent only once.
+    /// The same body from its beginning; `None` if it can be sent only once. A panic is a `None`.
     fn replay(&self) -> Option<Self>;
 }
 
@@ -53,7 +54,7 @@ pub struct ByTrait;
 
 impl<B: Replay> Copies<B> for ByTrait {
     fn copy(&self, body: &B) -> Option<B> {
-        body.replay()
+        ask(&REPLAY, || body.replay())
     }
 }
 
@@ -71,20 +72,20 @@ impl<B> Copy for ByFn<B> {}
 
 impl<B> Copies<B> for ByFn<B> {
     fn copy(&self, body: &B) -> Option<B> {
-        (self.0)(body)
+        ask(&COPY, || (self.0)(body))
     }
 }
 
 /// How a body of type `B` is left out, where a redirect drops it: by [`Default`], or by a function.
 pub trait Empties<B>: Copies<B> {
-    /// A body without a byte.
+    /// A body without a byte; `None` if there is none.
     #[doc(hidden)]
-    fn empty(&self) -> B;
+    fn empty(&self) -> Option<B>;
 }
 
 impl<B: Replay + Default> Empties<B> for ByTrait {
-    fn empty(&self) -> B {
-        B::default()
+    fn empty(&self) -> Option<B> {
+        ask(&DEFAULT, || Some(B::default()))
     }
 }
 
@@ -105,15 +106,20 @@ impl<B> Copy for ByFns<B> {}
 
 impl<B> Copies<B> for ByFns<B> {
     fn copy(&self, body: &B) -> Option<B> {
-        (self.copy)(body)
+        ask(&COPY, || (self.copy)(body))
     }
 }
 
 impl<B> Empties<B> for ByFns<B> {
-    fn empty(&self) -> B {
-        (self.empty)()
+    fn empty(&self) -> Option<B> {
+        ask(&EMPTY, || Some((self.empty)()))
     }
 }
+
+static REPLAY: Site = Site::new("Replay::replay");
+static COPY: Site = Site::new("replay_with: copy");
+static DEFAULT: Site = Site::new("Default::default of a body");
+static EMPTY: Site = Site::new("replay_with: empty");
 
 mod sealed {
     #[expect(unnameable_types, reason = "that is what seals it")]

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::{Call, Inner};
+use crate::callback::{self, Site};
 use crate::hop::Timeline;
 use crate::telemetry::{Span, end_call};
 
@@ -14,8 +15,10 @@ pub(crate) type Observer = Arc<dyn Fn(&Timeline) + Send + Sync>;
 /// Tells one more, after the one before.
 pub(crate) fn also(
     before: Option<Observer>,
+    site: Site,
     observe: impl Fn(&Timeline) + Send + Sync + 'static,
 ) -> Observer {
+    let observe = move |timeline: &Timeline| callback::observe(&site, || observe(timeline));
     match before {
         None => Arc::new(observe),
         Some(before) => Arc::new(move |timeline| {

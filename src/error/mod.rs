@@ -12,6 +12,7 @@ use http::{HeaderMap, StatusCode};
 use self::secrets::clean;
 pub use self::setting::SettingError;
 use crate::call::Call;
+use crate::callback::Panicked;
 use crate::clock;
 use crate::hint::hint;
 use crate::hop::{
@@ -313,6 +314,7 @@ impl fmt::Display for Error {
             diagnosis,
             refused_by,
             call,
+            source,
             ..
         } = &*self.0;
         match call {
@@ -328,6 +330,9 @@ impl fmt::Display for Error {
             (None, None) => f.write_str(" failed")?,
         }
         write!(f, ": {}", diagnosis.kind)?;
+        if let Some(panicked) = source.as_ref().and_then(|s| s.downcast_ref::<Panicked>()) {
+            write!(f, ", {panicked}")?;
+        }
         if let Some(expired) = diagnosis.expired {
             write!(f, ", {expired}")?;
         }

@@ -13,6 +13,7 @@ mod spans;
 mod stage;
 
 pub use self::names::{EVENTS, EventName, METRICS, Metric, SPANS, SpanName};
+pub(crate) use self::propagator::Contained;
 pub use self::propagator::{Link, Propagator};
 
 pub(crate) use self::attempt::AttemptSpans;

@@ -18,7 +18,7 @@ use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Effect, Kind};
 use crate::limit::{Limits, Waited};
 use crate::propagation;
-use crate::telemetry::{AttemptSpans, Propagator};
+use crate::telemetry::{AttemptSpans, Contained, Propagator};
 
 /// Puts the limits of an attempt around a service, and names the hop at which it fails.
 ///
@@ -86,7 +86,7 @@ impl AttemptLayer {
     /// than the call's own, W3C `baggage` does not go.
     #[must_use]
     pub fn propagator(mut self, propagator: impl Propagator) -> Self {
-        self.propagator = Some(Arc::new(propagator));
+        self.propagator = Some(Arc::new(Contained::new(propagator)));
         self
     }
 }

@@ -13,11 +13,12 @@ use super::future::Admitted;
 use super::shared::Shared;
 use super::{Breaker, BreakerBody, BreakerFuture, Settings};
 use crate::call::Call;
+use crate::callback::{Panicked, Site, require};
 use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::error::{BoxError, Error, Guard, SettingError};
 use crate::guard::attempt::foreign;
-use crate::hop::{Diagnosis, Kind};
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::limit::Limits;
 
 /// Puts a circuit breaker around a service: a destination that keeps failing is refused at once, and
@@ -119,7 +120,8 @@ pub struct BreakerLayer {
     key: Option<Key>,
 }
 
-type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync>;
+type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keyed + Send + Sync>;
+type Keyed = Result<Option<Destination>, Panicked>;
 
 impl BreakerLayer {
     /// A breaker with the defaults that follow from the attempt limit.
@@ -147,7 +149,7 @@ impl BreakerLayer {
     }
 
     /// Keeps a circuit for whatever `key` makes of a request, and judges nothing where that is
-    /// `None`. By default it is [`Destination::of`] the URL.
+    /// `None`. By default it is [`Destination::of`] the URL. If `key` panics, the call fails at encode.
     ///
     /// ```
     /// use std::time::Duration;
@@ -166,7 +168,10 @@ impl BreakerLayer {
         mut self,
         key: impl Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
     ) -> Self {
-        self.key = Some(Arc::new(key));
+        let site = Site::new("BreakerLayer::key_by");
+        self.key = Some(Arc::new(move |method: &_, uri: &_, headers: &_| {
+            require(&site, || key(method, uri, headers))
+        }));
         self
     }
 
@@ -199,12 +204,17 @@ pub struct BreakerService<S> {
 
 impl<S> BreakerService<S> {
     /// The circuit that a request goes by, if any.
-    fn circuit<B>(&self, request: &Request<B>, now: Instant) -> Option<Arc<Shared>> {
+    fn circuit<B>(
+        &self,
+        request: &Request<B>,
+        now: Instant,
+    ) -> Result<Option<Arc<Shared>>, Panicked> {
         let Some(key) = &self.key else {
-            return Origin::of(request.uri()).map(|origin| self.breaker.at(&origin, now));
+            let origin = Origin::of(request.uri());
+            return Ok(origin.map(|origin| self.breaker.at(&origin, now)));
         };
         let destination = key(request.method(), request.uri(), request.headers())?;
-        Some(self.breaker.of(destination, now))
+        Ok(destination.map(|destination| self.breaker.of(destination, now)))
     }
 }
 
@@ -227,8 +237,10 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let call = Call::of(request.extensions());
         let now = clock::now();
-        let Some(circuit) = self.circuit(&request, now) else {
-            return BreakerFuture::unjudged(self.inner.call(request), call);
+        let circuit = match self.circuit(&request, now) {
+            Ok(Some(circuit)) => circuit,
+            Ok(None) => return BreakerFuture::unjudged(self.inner.call(request), call),
+            Err(panicked) => return BreakerFuture::refused(unkeyed(panicked, call.as_ref())),
         };
         let ticket = match Shared::admit(circuit, now) {
             Ok(ticket) => ticket,
@@ -245,6 +257,16 @@ where
             call,
         };
         BreakerFuture::judged(self.inner.call(request), admitted)
+    }
+}
+
+/// The error of a request of which nothing says by which circuit it goes.
+fn unkeyed(panicked: Panicked, call: Option<&Call>) -> Error {
+    let invalid = Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None);
+    let error = Error::new(invalid).caused_by(panicked);
+    match call {
+        Some(call) => error.of(call),
+        None => error,
     }
 }
 

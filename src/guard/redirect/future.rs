@@ -215,7 +215,7 @@ impl<B: Send + 'static> Way<B> {
         };
         prune(&mut saved.headers, &leg, keeps_body, &rules);
         if !keeps_body {
-            saved.body = Some(copies.empty());
+            saved.body = copies.empty();
         }
         (saved.method, saved.uri) = (leg.method, leg.uri);
         let Some(request) = saved.again(&self.call, copies) else {

@@ -14,6 +14,7 @@ use super::policy::{Classify, Failure, Policy};
 use super::turn::Turn;
 use super::{ByFn, ByTrait, Copies, ResponseFuture, RetryBody, Settings};
 use crate::call::Call;
+use crate::callback::{Site, ask};
 use crate::clock;
 use crate::error::{BoxError, Error, SettingError};
 use crate::guard::attempt::foreign;
@@ -138,13 +139,16 @@ impl<C> RetryLayer<C> {
     }
 
     /// Asks this function first whether a failure passes; `None` leaves it to the table. It cannot
-    /// make a repeat of what is not safe to repeat.
+    /// make a repeat of what is not safe to repeat. If it panics, that is a `None`.
     #[must_use]
     pub fn classify<F>(mut self, classify: F) -> Self
     where
         F: Fn(&Failure<'_>) -> Option<Class> + Send + Sync + 'static,
     {
-        self.classify = Some(Arc::new(classify));
+        let site = Site::new("RetryLayer::classify");
+        self.classify = Some(Arc::new(move |failure: &Failure<'_>| {
+            ask(&site, || classify(failure))
+        }));
         self
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::turn::Turn;
 use super::{Attempt, Failed, Settings};
 use crate::call::{Observer, also};
+use crate::callback::Site;
 use crate::clock;
 use crate::destination::Destination;
 use crate::error::{Error, SettingError};
@@ -221,7 +222,8 @@ impl Operation {
     /// Calls this function at the end of every run: see [`CallLayer::on_end`](crate::CallLayer::on_end).
     #[must_use]
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        self.observer = Some(also(self.observer, observe));
+        let site = Site::new("Operation::on_end");
+        self.observer = Some(also(self.observer, site, observe));
         self
     }
 
