@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
+
+use crate::clock;
 
 /// An idempotency key that the caller brings or derives.
 ///
@@ -77,7 +80,7 @@ impl Key {
     /// handed on to.
     pub(crate) fn fresh(is_vouched: bool) -> Self {
         Self {
-            value: Uuid::new_v4().hyphenated().to_string().into(),
+            value: random().hyphenated().to_string().into(),
             expires_at: None,
             is_made_up: !is_vouched,
         }
@@ -146,12 +149,33 @@ pub(crate) fn header(value: &str, quoted: bool) -> Option<HeaderValue> {
     line.ok().map(sensitive)
 }
 
-/// A fresh key: UUID version 4.
-pub(crate) fn fresh(quoted: bool) -> Option<HeaderValue> {
+/// A header value of a key that was made.
+pub(crate) fn written(key: Uuid, quoted: bool) -> Option<HeaderValue> {
     let mut line = [b'"'; 38];
-    Uuid::new_v4().hyphenated().encode_lower(&mut line[1..37]);
+    key.hyphenated().encode_lower(&mut line[1..37]);
     let text = if quoted { &line[..] } else { &line[1..37] };
     HeaderValue::from_bytes(text).ok().map(sensitive)
+}
+
+/// UUID version 4, every one from the operating system's randomness. A generator in memory is quicker,
+/// and is copied by a fork or a snapshot of a virtual machine: both copies would then make the same keys.
+/// (`Uuid::new_v4` uses such a generator as soon as any crate in the program asks for `fast-rng`.)
+pub(super) fn random() -> Uuid {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Builder::from_random_bytes(bytes).into_uuid(),
+        Err(_) => unrepeated(&MADE),
+    }
+}
+
+/// Where the system has no randomness to give (a sandbox without `getrandom` and `/dev/urandom`): what no other
+/// process is at this moment, counted.
+fn unrepeated(made: &AtomicU64) -> Uuid {
+    let since = clock::wall().duration_since(SystemTime::UNIX_EPOCH);
+    let nanos = since.unwrap_or_default().as_nanos();
+    let made = made.fetch_add(1, Ordering::Relaxed);
+    let name = format!("{}:{nanos}:{made}", std::process::id());
+    Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
 /// Kept out of debug output, and out of HTTP/2's tables: it is never sent in another call.
@@ -181,6 +205,7 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
+static MADE: AtomicU64 = AtomicU64::new(0);
 /// What services accept (Stripe: up to 255 characters).
 const MOST_CHARACTERS: usize = 255;
 /// UUID version 5 of `https://docs.rs/sevenhops` in the namespace of URLs. Never to be changed: every
@@ -222,7 +247,8 @@ mod tests {
     fn i4_value_is_bare_or_a_quoted_string() {
         assert_eq!(header("k-1", false).unwrap(), "k-1");
         assert_eq!(header("k-1", true).unwrap(), "\"k-1\"");
-        let (bare, quoted) = (fresh(false).unwrap(), fresh(true).unwrap());
+        let fresh = |quoted| written(random(), quoted).unwrap();
+        let (bare, quoted) = (fresh(false), fresh(true));
         let uuid: Uuid = bare.to_str().unwrap().parse().unwrap();
         assert_eq!(uuid.get_version_num(), 4);
         let inner = quoted.to_str().unwrap().strip_prefix('"').unwrap();
@@ -231,7 +257,14 @@ mod tests {
     }
 
     #[test]
+    fn keys_differ_where_the_system_has_no_randomness() {
+        let made = AtomicU64::new(0);
+        assert_ne!(unrepeated(&made), unrepeated(&made));
+    }
+
+    #[test]
     fn key_is_kept_out_of_debug_output_and_of_tables() {
+        let fresh = |quoted| written(random(), quoted);
         for value in [fresh(false), fresh(true), header("k-1", false)] {
             assert!(value.unwrap().is_sensitive());
         }

@@ -62,6 +62,7 @@
 
 mod box_error;
 mod call;
+mod callback;
 mod chain;
 pub mod chaos;
 #[cfg(feature = "client")]
@@ -81,6 +82,7 @@ mod hint;
 pub mod hop;
 mod idempotency_key;
 pub mod limit;
+mod luck;
 #[cfg(feature = "otel")]
 mod metrics;
 mod options;

@@ -7,6 +7,8 @@ use bytes::Buf;
 use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 use http_body_util::{Empty, Full};
 
+use crate::callback::{Site, ask};
+
 /// A body that can be sent more than once.
 ///
 /// Implemented for bodies in memory: a clone shares their bytes. For a foreign body type see
@@ -17,7 +19,8 @@ use http_body_util::{Empty, Full};
     note = "implement `CloneBody` for it, or use `replay_with` of the layer"
 )]
 pub trait CloneBody: Sized {
-    /// Returns the same body from its beginning; `None` if it can be sent only once.
+    /// Returns the same body from its beginning; `None` if it can be sent only once. A panic counts
+    /// as `None`.
     fn clone_body(&self) -> Option<Self>;
 
     /// Returns a body without a byte, for a redirect that drops the body (303 after a POST). With
@@ -86,11 +89,11 @@ pub struct ByTrait;
 
 impl<B: CloneBody> BodyCloner<B> for ByTrait {
     fn clone_body(&self, body: &B) -> Option<B> {
-        body.clone_body()
+        ask(&CLONE_BODY, || body.clone_body())
     }
 
     fn empty_body(&self) -> Option<B> {
-        B::empty_body()
+        ask(&EMPTY_BODY, B::empty_body)
     }
 }
 
@@ -111,13 +114,18 @@ impl<B> Copy for ByFn<B> {}
 
 impl<B> BodyCloner<B> for ByFn<B> {
     fn clone_body(&self, body: &B) -> Option<B> {
-        (self.clone)(body)
+        ask(&CLONE, || (self.clone)(body))
     }
 
     fn empty_body(&self) -> Option<B> {
-        self.empty.map(|empty| empty())
+        self.empty.and_then(|empty| ask(&EMPTY, || Some(empty())))
     }
 }
+
+static CLONE_BODY: Site = Site::new("CloneBody::clone_body");
+static EMPTY_BODY: Site = Site::new("CloneBody::empty_body");
+static CLONE: Site = Site::new("replay_with: clone");
+static EMPTY: Site = Site::new("replay_with: empty");
 
 mod sealed {
     #[expect(unnameable_types, reason = "that is what seals it")]

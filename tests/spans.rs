@@ -161,6 +161,16 @@ mod tests {
         for _ in 0..12 {
             client.post(&two).send().await.unwrap();
         }
+        let bare = reqwest::Client::builder().tls_backend_preconfigured(authority.client_config());
+        let retried = reqwest_middleware::ClientBuilder::new(bare.build().unwrap())
+            .with(client.clone())
+            .build();
+        let mut shared = http::Extensions::new();
+        for _ in 0..2 {
+            let charge = retried.post(&two).build().unwrap();
+            let charge = retried.execute_with_extensions(charge, &mut shared);
+            charge.await.unwrap();
+        }
         let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
         operation.run(async |_| Ok(())).await.unwrap();
         let said = names.0.lock().unwrap().clone();

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod ways {
     mod bare;
+    mod caller;
     mod errors;
     mod hyper;
     mod middleware;

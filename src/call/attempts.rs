@@ -48,8 +48,16 @@ impl Call {
         }
     }
 
-    /// Whether it may have happened: what one attempt may have done, the others do not undo.
+    /// Whether it may have happened: what one attempt may have done, the others do not undo. Nor do they undo
+    /// what an earlier try of the caller's may have done.
     pub(crate) fn effect(&self) -> Effect {
+        #[cfg(feature = "middleware")]
+        return self.effect_of_attempts().max(self.effect_before());
+        #[cfg(not(feature = "middleware"))]
+        self.effect_of_attempts()
+    }
+
+    fn effect_of_attempts(&self) -> Effect {
         if self.0.first.get().is_none() {
             let failed = self.failed().map(|failed| failed.effect);
             let done = self.answered().map(|_| Effect::Done);

@@ -4,6 +4,8 @@ mod around;
 mod asked;
 mod attempts;
 mod below;
+#[cfg(feature = "middleware")]
+mod caller;
 mod key;
 mod open;
 
@@ -22,6 +24,8 @@ pub(crate) use self::around::{Around, effect_of_calls, has_heard_of};
 #[cfg(feature = "client")]
 pub(crate) use self::around::{attempt_of_request, heard_alone};
 pub(crate) use self::asked::Asked;
+#[cfg(feature = "middleware")]
+pub(crate) use self::caller::{CallerTry, Wish, next_try};
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::open::{Hold, Observer};
 

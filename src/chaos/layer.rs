@@ -14,6 +14,7 @@ use super::future::{Befalling, ResponseFuture};
 use super::{ChaosBody, Mishap, Settings};
 use crate::box_error::BoxError;
 use crate::call::Call;
+use crate::callback::{Site, permits};
 use crate::config_error::SettingError;
 
 /// Lets mishaps befall the requests that pass it: see [the module](super).
@@ -71,10 +72,11 @@ impl ChaosLayer {
     }
 
     /// Lets things befall only the requests of which this function says so. Others use up neither luck
-    /// nor queue.
+    /// nor queue. If it panics, nothing befalls the request.
     #[must_use]
     pub fn when(mut self, meant: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
-        self.when = Some(Arc::new(meant));
+        let site = Site::new("ChaosLayer::when");
+        self.when = Some(Arc::new(move |head: &_| permits(&site, || meant(head))));
         self
     }
 

@@ -7,6 +7,7 @@ use tower_layer::Layer;
 
 use super::Client;
 use crate::call::Observer;
+use crate::callback::Site;
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve};
@@ -101,7 +102,8 @@ impl ClientBuilder {
     /// Calls this function at the end of every call: see
     /// [`CallLayer::on_end`](crate::CallLayer::on_end).
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        self.on_end = Some(also(self.on_end, observe));
+        let site = Site::new("ClientBuilder::on_end");
+        self.on_end = Some(also(self.on_end, site, observe));
         self
     }
 

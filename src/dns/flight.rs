@@ -25,6 +25,7 @@ use super::shelf::{Hit, Shelf};
 use super::{Answer, Family, Origin, Question};
 use crate::clock;
 use crate::limit::Limit;
+use crate::luck::luck;
 
 /// What is known, what is being asked, and whom to ask.
 #[derive(Debug)]
@@ -317,7 +318,7 @@ struct Approach {
 
 impl Approach {
     fn land(self, outcome: Outcome) {
-        let (now, luck, question) = (clock::now(), fastrand::f64(), &self.question);
+        let (now, luck, question) = (clock::now(), luck(), &self.question);
         let Recorded { heard, changed, .. } = {
             let mut memory = self.board.memory();
             if !memory.end(question, &self.landing, now) {

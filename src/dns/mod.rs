@@ -67,6 +67,7 @@ mod build_error;
 mod cache;
 mod cidr;
 mod compose;
+mod contained;
 #[cfg(feature = "doh")]
 mod encrypted;
 mod error;
@@ -94,6 +95,7 @@ pub(crate) use answer::Origin;
 pub use build::ResolverBuilder;
 pub use build_error::BuildError;
 pub use cidr::{Cidr, InvalidCidr};
+pub(crate) use contained::Contained;
 pub use error::{Error, Reason};
 pub use filter::{Filter, Refused};
 pub use fixed::Static;
@@ -105,6 +107,8 @@ pub use special::Range;
 ///
 /// `host` is lower-case ASCII, as it stands in an URL (a trailing dot included, if there was one). IP
 /// literals never come here.
+///
+/// A panic is a lookup that failed: the call fails at dns, and nothing was sent.
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// Looks `host` up; [`Resolving`] says whether that takes a wait.
     ///

@@ -81,6 +81,8 @@ impl Run {
                 let call = Call::begin(request, deadline.limit);
                 let span = call_span(&deadline.maker, &call, (request.method(), request.uri()));
                 call.listen(span.clone(), deadline.observer.clone());
+                #[cfg(feature = "middleware")]
+                call.begin_callers_try();
                 // Before anything is sent: whatever happens there, the call has an end.
                 let scope = Scope::new(call.clone(), span);
                 Self::new(policies, call, Some(scope))

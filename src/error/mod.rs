@@ -14,6 +14,7 @@ pub(crate) use self::reason::Reason;
 use self::secrets::clean;
 use crate::box_error::BoxError;
 use crate::call::Call;
+use crate::callback::Panicked;
 use crate::clock;
 use crate::hint::hint;
 use crate::hop::{Diagnosis, Effect, Fault, Guard, Hop, Kind, NotRepeated, name, short};
@@ -227,6 +228,7 @@ impl fmt::Display for Error {
             diagnosis,
             refused_by,
             call,
+            source,
             ..
         } = &*self.0;
         match call {
@@ -242,6 +244,9 @@ impl fmt::Display for Error {
             (None, None) => f.write_str(" failed")?,
         }
         write!(f, ": {}", diagnosis.kind)?;
+        if let Some(panicked) = source.as_ref().and_then(|s| s.downcast_ref::<Panicked>()) {
+            write!(f, ", {panicked}")?;
+        }
         if let Some(expired) = diagnosis.expired {
             write!(f, ", {expired}")?;
         }

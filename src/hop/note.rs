@@ -39,6 +39,11 @@ pub enum What {
     },
     /// The far side says that the answer is the one it gave to this idempotency key before.
     Replayed,
+    /// The call is a retry of the caller's: an earlier try of the same request came through this stack.
+    CallerRetry {
+        /// Which try it is, counted from 1.
+        number: u32,
+    },
     /// A guard let nothing through.
     Refused(Guard),
     /// Something that was done on purpose befell the latest attempt.
@@ -61,6 +66,7 @@ impl fmt::Display for What {
                 write!(f, "status {}, redirected to {url}", status.as_u16())
             }
             Self::Replayed => f.write_str("answer replayed from the idempotency key"),
+            Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
             Self::Refused(guard) => write!(f, "refused by the {guard}"),
             Self::Chaos { mishap, late } => {
                 write!(f, "chaos: {mishap}, on purpose")?;

@@ -38,6 +38,18 @@
 //! [`Options`], goes into the request's extensions: `.with_extension(Options::new().idempotency_key(key))`.
 //! A timeout that was set for one request becomes its deadline: zero, or more than 24 h, is refused.
 //!
+//! # A retry above the stack
+//!
+//! `.with(retry).with(client)`: each try of such a middleware is a call of its own for the stack. The tries of
+//! one call have the same idempotency key all the same, and the error of the last one says what the tries before
+//! may have done. The timeline says which try it is
+//! ([`What::CallerRetry`](crate::hop::What::CallerRetry)).
+//!
+//! A try belongs to an earlier one if it passes the same extensions, has the same method, URL and body, and the
+//! earlier one brought no success. The same request after a success is another call, with another key. A body
+//! that is a stream cannot be compared: each try gets a new key. To be sure, bring the key:
+//! `.with_extension(Options::new().idempotency_key(key))`.
+//!
 //! # What it reports
 //!
 //! Errors are [`reqwest_middleware::Error`]s that hold an [`Error`]; a body that breaks off is a
@@ -55,7 +67,8 @@
 //!
 //! # How people get it wrong
 //!
-//! With another middleware that retries, before or after this one: three attempts of three make nine. And
+//! With another middleware that retries, before or after this one: three attempts of three make nine. With
+//! a retry before this one that gives each of its tries extensions of its own: each try gets a new key. And
 //! with a reqwest client that follows redirects below the guards: switch that off
 //! (`redirect::Policy::none()`), or credentials and keys go where they should not.
 
@@ -65,6 +78,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::Extensions;
 use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
@@ -75,6 +89,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::box_error::BoxError;
+use crate::call::{Call, Wish, next_try};
 use crate::client::{Body, Client};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
@@ -108,7 +123,8 @@ impl Middleware for StandardLayer {
         next: Next<'_>,
     ) -> reqwest_middleware::Result<reqwest::Response> {
         let request = incoming(request, extensions).map_err(failed)?;
-        let shared = Arc::new(Mutex::new(std::mem::take(extensions)));
+        // A clone: a try that is dropped halfway leaves the caller's extensions as they are.
+        let shared = Arc::new(Mutex::new(extensions.clone()));
         let below = Below {
             next,
             extensions: Arc::clone(&shared),
@@ -156,22 +172,34 @@ impl<'a> Service<http::Request<Body>> for Below<'a> {
     }
 }
 
-/// A request of reqwest's as one of ours.
+/// A request of reqwest's as one of ours: a try of the caller's, unless a stack of ours around this one retries.
 fn incoming(
     mut request: reqwest::Request,
-    extensions: &Extensions,
+    extensions: &mut Extensions,
 ) -> Result<http::Request<Body>, Error> {
     let timeout = request.timeout_mut().take().map(Limit::new).transpose();
     let timeout = timeout.map_err(|error| invalid().because(error))?;
     let request = http::Request::<reqwest::Body>::try_from(request);
-    let request = request.map_err(|error| invalid().because(error))?;
-    let mut request = request.map(body);
-    request.extensions_mut().extend(extensions.clone());
-    if timeout.is_some() {
-        let options = request.extensions_mut().get_or_insert_default::<Options>();
+    let (mut head, body) = request
+        .map_err(|error| invalid().because(error))?
+        .into_parts();
+    head.extensions.extend(extensions.clone());
+    let (body, bytes) = in_memory(body);
+    let is_outermost = Call::of(&head.extensions).is_none();
+    let caller = bytes.filter(|_| is_outermost).map(|bytes| {
+        let wish = Wish {
+            method: head.method.clone(),
+            uri: head.uri.clone(),
+            body: bytes,
+        };
+        Box::new(next_try(extensions, wish))
+    });
+    if timeout.is_some() || caller.is_some() {
+        let options = head.extensions.get_or_insert_default::<Options>();
         options.deadline = options.deadline.or(timeout);
+        options.caller = caller;
     }
-    Ok(request)
+    Ok(http::Request::from_parts(head, body))
 }
 
 /// A request whose body is held to its length, as our own transport would hold it.
@@ -187,17 +215,16 @@ fn framed(request: http::Request<Body>) -> Result<http::Request<Body>, Error> {
 }
 
 /// A body in memory is taken out, so that it can be sent again; a stream passes once.
-fn body(mut body: reqwest::Body) -> Body {
+fn in_memory(mut body: reqwest::Body) -> (Body, Option<Bytes>) {
     if body.as_bytes().is_none() {
-        return Body::wrap(body);
+        return (Body::wrap(body), None);
     }
     let mut context = Context::from_waker(Waker::noop());
-    match Pin::new(&mut body).poll_frame(&mut context) {
-        Poll::Ready(Some(Ok(frame))) => {
-            frame.into_data().map_or_else(|_| Body::empty(), Body::from)
-        }
-        _ => Body::empty(),
-    }
+    let bytes = match Pin::new(&mut body).poll_frame(&mut context) {
+        Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+        _ => Bytes::new(),
+    };
+    (Body::from(bytes.clone()), Some(bytes))
 }
 
 fn invalid() -> Error {

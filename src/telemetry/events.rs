@@ -26,6 +26,12 @@ pub(crate) fn note(call: &Span, what: &What) {
             "url.full" = url.clone(),
         ),
         What::Replayed => event!(call, Level::INFO, "key replayed"),
+        What::CallerRetry { number } => event!(
+            call,
+            Level::INFO,
+            "caller retry",
+            "sevenhops.caller.try" = i64::from(*number),
+        ),
         What::Refused(guard) => event!(
             call,
             Level::WARN,

@@ -14,6 +14,7 @@ mod stage;
 mod subject;
 
 pub use self::names::{EVENTS, EventName, METRICS, Metric, SPANS, SpanName};
+pub(crate) use self::propagator::Contained;
 pub use self::propagator::{Link, Propagator};
 
 pub(crate) use self::attempt::AttemptSpans;

@@ -156,6 +156,7 @@ pub const EVENTS: &[EventName] = &[
     ),
     event("redirected", &["http.response.status_code", "url.full"]),
     event("key replayed", &[]),
+    event("caller retry", &["sevenhops.caller.try"]),
     event("refused", &["sevenhops.guard"]),
     event("chaos", &["sevenhops.chaos.mishap", "sevenhops.chaos.late"]),
     event("stale dns", &[]),

@@ -10,12 +10,15 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 #[cfg(feature = "otel")]
 use super::otel::TraceContext;
 use super::span::Span;
+use crate::callback::{Site, ask, observe};
 
 /// Carries the trace along: writes its context into the headers of an attempt, so that the server's
 /// span hangs under the attempt that reached it.
 ///
 /// With the feature `otel`, `sevenhops::telemetry::otel::TraceContext` is one. The trait is for traces of another
 /// make.
+///
+/// If it panics, the attempt goes on with the headers that it has by then.
 ///
 /// # Example
 ///
@@ -53,6 +56,35 @@ pub trait Propagator: fmt::Debug + Send + Sync + 'static {
     }
 }
 
+/// A propagator of the user's, whose panics harm no call.
+pub(crate) struct Contained<P> {
+    propagator: P,
+    site: Site,
+}
+
+impl<P> Contained<P> {
+    pub(crate) fn new(propagator: P) -> Self {
+        let site = Site::new("Propagator");
+        Self { propagator, site }
+    }
+}
+
+impl<P: Propagator> Propagator for Contained<P> {
+    fn inject(&self, span: &tracing::Span, headers: &mut HeaderMap) {
+        observe(&self.site, || self.propagator.inject(span, headers));
+    }
+
+    fn link(&self, span: &tracing::Span) -> Option<Link> {
+        ask(&self.site, || self.propagator.link(span))
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for Contained<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.propagator.fmt(f)
+    }
+}
+
 /// Ties spans to one that came before.
 #[derive(Clone)]
 pub struct Link(To);
@@ -70,6 +102,8 @@ impl Link {
     /// A link that is made by this function.
     #[must_use]
     pub fn new(tie: impl Fn(&tracing::Span) + Send + Sync + 'static) -> Self {
+        let site = Site::new("Link::new");
+        let tie = move |span: &tracing::Span| observe(&site, || tie(span));
         Self(To::Tracing(Arc::new(tie)))
     }
 

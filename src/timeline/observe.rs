@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Timeline;
 use crate::call::{Call, Observer};
+use crate::callback::{self, Site};
 
 impl Call {
     pub(crate) fn timeline(&self) -> Timeline {
@@ -14,13 +15,15 @@ impl Call {
 /// Tells one more, after the one before.
 pub(crate) fn also(
     before: Option<Observer>,
+    site: Site,
     observe: impl Fn(&Timeline) + Send + Sync + 'static,
 ) -> Observer {
+    let observe = move |call: &Call| callback::observe(&site, || observe(&call.timeline()));
     match before {
-        None => Arc::new(move |call| observe(&call.timeline())),
+        None => Arc::new(observe),
         Some(before) => Arc::new(move |call| {
             before(call);
-            observe(&call.timeline());
+            observe(call);
         }),
     }
 }

@@ -144,6 +144,10 @@ impl Serialize for Note {
                 fields.put("url", url)?;
             }
             What::Replayed => fields.put("what", "replayed")?,
+            What::CallerRetry { number } => {
+                fields.put("what", "caller_retry")?;
+                fields.put("number", number)?;
+            }
             What::Refused(guard) => {
                 fields.put("what", "refused")?;
                 fields.put("guard", guard.as_str())?;

@@ -7,9 +7,10 @@ use super::places::Places;
 use super::proxy::{Choice, Proxies};
 use super::recipe::{Hook, Recipe};
 use super::{Shared, Transport, tls};
+use crate::callback::{Site, require};
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
-use crate::dns::{Filter, Resolve, Resolver};
+use crate::dns::{Contained, Filter, Resolve, Resolver};
 use crate::limit::Limits;
 use crate::roots;
 
@@ -43,7 +44,7 @@ impl TransportBuilder {
 
     /// Brings one's own DNS; by default the system's name servers are asked, through a cache.
     pub fn resolver(mut self, resolver: impl Resolve) -> Self {
-        self.resolver = Some(Arc::new(resolver));
+        self.resolver = Some(Arc::new(Contained::new(resolver)));
         self
     }
 
@@ -106,12 +107,14 @@ impl TransportBuilder {
     }
 
     /// Changes the reqwest clients underneath (there is one for each address). The hook comes
-    /// first and ours after it: resolver, proxy, redirects, retries and decoding stay as they are.
+    /// first and ours after it: resolver, proxy, redirects, retries and decoding stay as they are. A hook that
+    /// panics fails [`build`](Self::build); if it panics later, that address has a client without it.
     pub fn reqwest<F>(mut self, hook: F) -> Self
     where
         F: Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     {
-        self.hook = Some(Arc::new(hook));
+        let site = Site::new("TransportBuilder::reqwest");
+        self.hook = Some(Arc::new(move |builder| require(&site, || hook(builder))));
         self
     }
 

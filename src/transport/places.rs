@@ -20,7 +20,8 @@ use crate::clock;
 use crate::destination::Destination;
 use crate::destination::Origin;
 use crate::hop::Stage;
-use crate::record::tracker::Tracker;
+use crate::luck::luck;
+use crate::record::Tracker;
 use crate::registry::{self, Registry};
 
 /// The destinations in use, bounded in number.
@@ -64,7 +65,7 @@ impl Places {
         let made = self
             .recipe
             .make(&target.host, address, target.via.as_deref())?;
-        let lives = CONNECTION_AGE.mul_f64(1.0 + AGE_JITTER * (2.0 * fastrand::f64() - 1.0));
+        let lives = CONNECTION_AGE.mul_f64(1.0 + AGE_JITTER * (2.0 * luck() - 1.0));
         Ok(place.keep(address.ip(), Held::new(made, now, lives), now))
     }
 }

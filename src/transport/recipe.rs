@@ -9,12 +9,15 @@ use super::connector::EarLayer;
 use super::dark::Patience;
 use super::proxy::Via;
 use super::tls;
+use crate::callback::Panicked;
 use crate::config_error::SettingError;
 use crate::limit::Limits;
 use rustls::ClientConfig;
 
 /// Changes a reqwest client before ours is laid over it.
-pub(super) type Hook = Arc<dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync>;
+pub(super) type Hook = Arc<dyn Fn(reqwest::ClientBuilder) -> Hooked + Send + Sync>;
+
+type Hooked = Result<reqwest::ClientBuilder, Panicked>;
 
 /// How a client is made.
 #[derive(Clone)]
@@ -68,19 +71,26 @@ impl Recipe {
     }
 
     fn hooked(&self) -> reqwest::ClientBuilder {
+        let hooked = self.try_hook();
+        hooked.unwrap_or_else(|_| reqwest::Client::builder())
+    }
+
+    fn try_hook(&self) -> Hooked {
         let builder = reqwest::Client::builder();
         match &self.hook {
             Some(hook) => hook(builder),
-            None => builder,
+            None => Ok(builder),
         }
     }
 
     /// Tries the recipe once, so that what is wrong with it is heard when the client is built.
     pub(super) fn checked(mut self) -> Result<Self, SettingError> {
         self.tls = tls::with_alpn(self.tls);
+        let hooked = self.try_hook();
+        let hooked = hooked.map_err(|panicked| SettingError::failed("reqwest hook", panicked))?;
         // There is no way to take back an override of single names, and it would send calls past
         // our own look-up: the debug output is the only place where it shows.
-        if format!("{:?}", self.hooked()).contains("dns_overrides") {
+        if format!("{hooked:?}").contains("dns_overrides") {
             return Err(SettingError::out_of_range(
                 "reqwest hook",
                 "resolve(..)",

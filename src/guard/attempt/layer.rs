@@ -4,7 +4,7 @@ use tower_layer::Layer;
 
 use crate::driver::{Attempts, Driver, Now, Policies};
 use crate::limit::Limits;
-use crate::telemetry::Propagator;
+use crate::telemetry::{Contained, Propagator};
 
 /// Puts the limits of an attempt around a service, and names the hop at which it fails.
 ///
@@ -72,7 +72,7 @@ impl AttemptLayer {
     /// than the call's own, W3C `baggage` does not go.
     #[must_use]
     pub fn propagator(mut self, propagator: impl Propagator) -> Self {
-        self.propagator = Some(Arc::new(propagator));
+        self.propagator = Some(Arc::new(Contained::new(propagator)));
         self
     }
 }

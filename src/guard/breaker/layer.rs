@@ -6,6 +6,7 @@ use tower_layer::Layer;
 
 use super::permit::{Key, Policy};
 use super::{Breaker, Settings};
+use crate::callback::{Site, require};
 use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
@@ -136,7 +137,7 @@ impl BreakerLayer {
     }
 
     /// Keeps a circuit for whatever `key` makes of a request, and judges nothing where that is
-    /// `None`. By default it is [`Destination::of`] the URL.
+    /// `None`. By default it is [`Destination::of`] the URL. If `key` panics, the call fails at encode.
     ///
     /// ```
     /// use std::time::Duration;
@@ -155,7 +156,10 @@ impl BreakerLayer {
         mut self,
         key: impl Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
     ) -> Self {
-        self.key = Some(Arc::new(key));
+        let site = Site::new("BreakerLayer::key_by");
+        self.key = Some(Arc::new(move |method: &_, uri: &_, headers: &_| {
+            require(&site, || key(method, uri, headers))
+        }));
         self
     }
 

@@ -10,6 +10,7 @@ use super::circuit::{Moment, Refusal, Verdict};
 use super::shared::{Shared, Ticket};
 use super::verdict::Judge;
 use crate::call::Call;
+use crate::callback::Panicked;
 use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::error::Error;
@@ -17,6 +18,7 @@ use crate::hint::hint;
 use crate::hop::Guard;
 use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind};
 use crate::limit::Waited;
+use crate::luck::luck;
 
 /// The circuits that a driver goes by, and how it finds the one of a request.
 #[derive(Clone)]
@@ -25,7 +27,8 @@ pub(crate) struct Policy {
     pub(super) key: Option<Key>,
 }
 
-pub(super) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync>;
+pub(super) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
+type Keying = Result<Option<Destination>, Panicked>;
 
 impl Policy {
     /// Asks the circuit of a request for leave to send it; `None` where none judges it.
@@ -35,7 +38,7 @@ impl Policy {
         call: &Call,
         now: Instant,
     ) -> Result<Option<Admission>, Error> {
-        let Some(circuit) = self.circuit(request, now) else {
+        let Some(circuit) = self.circuit(request, now).map_err(unkeyed)? else {
             return Ok(None);
         };
         match Shared::admit(circuit, now) {
@@ -52,13 +55,24 @@ impl Policy {
     }
 
     /// The circuit that a request goes by, if any.
-    fn circuit<B>(&self, request: &Request<B>, now: Instant) -> Option<Arc<Shared>> {
+    fn circuit<B>(
+        &self,
+        request: &Request<B>,
+        now: Instant,
+    ) -> Result<Option<Arc<Shared>>, Panicked> {
         let Some(key) = &self.key else {
-            return Origin::of(request.uri()).map(|origin| self.breaker.at(&origin, now));
+            let origin = Origin::of(request.uri());
+            return Ok(origin.map(|origin| self.breaker.at(&origin, now)));
         };
         let destination = key(request.method(), request.uri(), request.headers())?;
-        Some(self.breaker.of(destination, now))
+        Ok(destination.map(|destination| self.breaker.of(destination, now)))
     }
+}
+
+/// The error of a request of which nothing says by which circuit it goes.
+fn unkeyed(panicked: Panicked) -> Error {
+    let invalid = Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None);
+    Error::new(invalid).caused_by(panicked)
 }
 
 /// The error of an attempt that a circuit does not let through.
@@ -210,7 +224,7 @@ pub(crate) fn settle(ticket: Ticket, verdict: Verdict) {
     if verdict != Verdict::Ignored {
         let at = Moment {
             now: clock::now(),
-            luck: fastrand::f64(),
+            luck: luck(),
         };
         ticket.settle(verdict, at);
     }

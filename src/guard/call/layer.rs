@@ -5,6 +5,7 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use crate::call::Observer;
+use crate::callback::Site;
 use crate::config_error::SettingError;
 use crate::driver::{Deadline, Driver, Now, Policies};
 use crate::limit::Limit;
@@ -84,10 +85,12 @@ impl CallLayer {
     /// Calls this function at the end of every call: when the last byte of its body has come, it
     /// failed, or it was dropped. What was set before is called first.
     ///
-    /// It runs where the call ends, so it should be quick, and must not panic.
+    /// It runs where the call ends, so it should be quick. If it panics, the call goes on, and the first panic is
+    /// logged.
     #[must_use]
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        self.observer = Some(also(self.observer, observe));
+        let site = Site::new("CallLayer::on_end");
+        self.observer = Some(also(self.observer, site, observe));
         self
     }
 

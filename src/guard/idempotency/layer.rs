@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, Request, Uri};
 use tower_layer::Layer;
+use uuid::Uuid;
 
 use super::Settings;
 use super::wanted::{Asked, Wanted, vouched, wanted};
@@ -13,7 +14,8 @@ use crate::driver::{Driver, Now, Policies};
 use crate::error::Error;
 use crate::hop::Guard;
 use crate::hop::{Diagnosis, Effect, Kind};
-use crate::idempotency_key::{fresh, header};
+use crate::idempotency_key::{header, random, written};
+use crate::options::Options;
 
 /// Gives every call that needs one an idempotency key: one key a call, the same in every attempt.
 ///
@@ -55,6 +57,11 @@ use crate::idempotency_key::{fresh, header};
 ///
 /// A fresh key for each attempt, or a key of the customer instead of the order: the first charges
 /// twice, the second not at all.
+///
+/// A retry above the layer (`tower::retry`, a loop around the client) makes a call of each try, and each call gets a
+/// new key: the layer finds nothing that the tries share, because the retry clones the request before the layer sees
+/// it. Give such a request its key: [`Options::idempotency_key`](crate::Options::idempotency_key). A retry that is a
+/// reqwest-middleware shares its extensions: there, the tries get the same key.
 ///
 /// # Cancel safety
 ///
@@ -125,7 +132,7 @@ impl Settings {
                 None
             }
             Wanted::Given(key) => header(key.as_str(), self.quoted),
-            Wanted::Made => fresh(self.quoted),
+            Wanted::Made => written(made(options), self.quoted),
         };
         if let Some(value) = value {
             request.headers_mut().insert(self.header.clone(), value);
@@ -160,6 +167,16 @@ impl Settings {
         let destination = Destination::of(uri)?;
         self.honoured_by.contains(&destination).then_some(true)
     }
+}
+
+/// A key for a call: a fresh one, or that of the caller's earlier tries.
+fn made(options: &Options) -> Uuid {
+    #[cfg(feature = "middleware")]
+    if let Some(caller) = &options.caller {
+        return caller.key(random);
+    }
+    let _ = options;
+    random()
 }
 
 /// Whether the header is there, and whether it can be one key.

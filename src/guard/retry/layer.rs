@@ -8,6 +8,7 @@ use super::bucket::SharedBudget;
 #[cfg(feature = "otel")]
 use super::policy;
 use super::policy::{Classify, Failure, Policy};
+use crate::callback::{Site, ask};
 use crate::clock;
 use crate::config_error::SettingError;
 use crate::driver::{Again, Driver, Policies};
@@ -136,13 +137,16 @@ impl<C> RetryLayer<C> {
     }
 
     /// Asks this function first whether a failure passes; `None` leaves it to the table. It cannot
-    /// make a repeat of what is not safe to repeat.
+    /// make a repeat of what is not safe to repeat. If it panics, that is a `None`.
     #[must_use]
     pub fn classify<F>(mut self, classify: F) -> Self
     where
         F: Fn(&Failure<'_>) -> Option<Class> + Send + Sync + 'static,
     {
-        self.classify = Some(Arc::new(classify));
+        let site = Site::new("RetryLayer::classify");
+        self.classify = Some(Arc::new(move |failure: &Failure<'_>| {
+            ask(&site, || classify(failure))
+        }));
         self
     }
 }

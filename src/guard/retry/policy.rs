@@ -14,6 +14,7 @@ use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::hint::should_retry;
 use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
+use crate::luck::luck;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
 use crate::redact::redacted;
@@ -150,8 +151,8 @@ impl Policy {
         if kind == Kind::Throttled && hint.is_none() {
             backoff = backoff.throttled();
         }
-        let own = backoff.wait(repeat, previous, fastrand::f64());
-        let wait = after_hint(own, hint, fastrand::f64());
+        let own = backoff.wait(repeat, previous, luck());
+        let wait = after_hint(own, hint, luck());
         // Luck takes no more than half of what the wait itself leaves.
         let least = own.max(hint.unwrap_or_default());
         let spare = left.saturating_sub(least) / 2;

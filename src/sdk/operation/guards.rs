@@ -5,13 +5,14 @@ use std::time::Duration;
 use super::turn::Run;
 use super::{Attempt, Failed, Settings};
 use crate::call::Observer;
+use crate::callback::Site;
 use crate::clock;
 use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::error::Error;
 use crate::guard::breaker::Breaker;
-use crate::guard::idempotency::Key;
 use crate::guard::retry::Policy;
+use crate::idempotency_key::Key;
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
@@ -224,7 +225,8 @@ impl Operation {
     /// Calls this function at the end of every run: see [`CallLayer::on_end`](crate::CallLayer::on_end).
     #[must_use]
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        self.observer = Some(also(self.observer, observe));
+        let site = Site::new("Operation::on_end");
+        self.observer = Some(also(self.observer, site, observe));
         self
     }
 

@@ -98,6 +98,7 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
         known("_error_type", attempt.outcome.error_type().map(Value::from));
     }
     known("_chaos", befallen(timeline, attempt));
+    known("_caller_try", callers_try(timeline));
     entry
 }
 
@@ -108,6 +109,15 @@ fn befallen(timeline: &Timeline, attempt: &Attempt) -> Option<Value> {
         What::Chaos { mishap, .. } if note.attempts as usize == attempt.number => {
             Some(mishap.as_str().into())
         }
+        _ => None,
+    })
+}
+
+/// Which try of the caller's the call is, from the second on.
+fn callers_try(timeline: &Timeline) -> Option<Value> {
+    let mut notes = timeline.notes().into_iter();
+    notes.find_map(|note| match note.what {
+        What::CallerRetry { number } => Some(number.into()),
         _ => None,
     })
 }

@@ -35,7 +35,8 @@ pub(crate) use self::headers::{keep_request, keep_response};
 ///
 /// An entry for each attempt, in the order in which they began, and one for a call that ended before
 /// its first. A wait before an attempt is part of what its entry was `blocked` for. `_hop`, `_kind`,
-/// `_effect` and `_error_type` say how it failed, `_chaos` what befell it on purpose, `_service_ms` how
+/// `_effect` and `_error_type` say how it failed, `_chaos` what befell it on purpose, `_caller_try` that the
+/// call is a retry of the caller's, `_service_ms` how
 /// long the service says that it took, `_connectionId` (this end's port, under Chromium's name for it)
 /// which connections are the same.
 ///

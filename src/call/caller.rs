@@ -1,0 +1,267 @@
+//! A caller that retries above the stack: the tries of one call, where the caller has a place that they share.
+//!
+//! Each try is a call of its own for the stack. What they have in common is the idempotency key that was made, and
+//! what the tries before may have done.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock, Weak};
+
+use bytes::Bytes;
+use http::{Extensions, Method, Uri};
+use uuid::Uuid;
+
+use super::Call;
+use crate::hop::{Effect, Outcome, What};
+
+/// One try of the caller's, as its call knows it.
+#[derive(Clone)]
+pub(crate) struct CallerTry {
+    number: u32,
+    /// What the tries before may have done.
+    before: Effect,
+    key: Arc<OnceLock<Uuid>>,
+    /// Where the try keeps its call. Not owned: the call owns this.
+    call: Weak<OnceLock<Call>>,
+}
+
+impl CallerTry {
+    /// The key of all tries: made by the first that needs one.
+    pub(crate) fn key(&self, make: impl FnOnce() -> Uuid) -> Uuid {
+        *self.key.get_or_init(make)
+    }
+}
+
+impl fmt::Debug for CallerTry {
+    /// Without the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CallerTry")
+            .field("number", &self.number)
+            .field("before", &self.before)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Call {
+    /// Tells the caller's next try of this one, and the timeline which try this is.
+    pub(crate) fn begin_callers_try(&self) {
+        let Some(this) = &self.options().caller else {
+            return;
+        };
+        if let Some(call) = this.call.upgrade() {
+            let _ = call.set(self.clone());
+        }
+        if this.number > 1 {
+            let number = this.number;
+            self.note(What::CallerRetry { number });
+        }
+    }
+
+    /// What the caller's earlier tries may have done.
+    pub(super) fn effect_before(&self) -> Effect {
+        let caller = self.options().caller.as_deref();
+        caller.map_or(Effect::None, |this| this.before)
+    }
+}
+
+/// A request of the caller's. The headers are not compared: a retry may add some, and renew credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) method: Method,
+    pub(crate) uri: Uri,
+    pub(crate) body: Bytes,
+}
+
+/// The calls of a caller, each with its latest try: in the extensions that its tries share.
+#[derive(Clone, Default)]
+struct Tries(Vec<Latest>);
+
+#[derive(Clone)]
+struct Latest {
+    wish: Wish,
+    number: u32,
+    before: Effect,
+    key: Arc<OnceLock<Uuid>>,
+    call: Arc<OnceLock<Call>>,
+}
+
+impl Latest {
+    fn first(wish: Wish) -> Self {
+        Self {
+            wish,
+            number: 1,
+            before: Effect::None,
+            key: Arc::default(),
+            call: Arc::default(),
+        }
+    }
+
+    /// The try after this one. A call that was done is over: the same wish again is another call.
+    fn next(&self) -> Self {
+        let next = Self::first(self.wish.clone());
+        let Some(call) = self.call.get() else {
+            // It never came as far as the stack.
+            return self.clone();
+        };
+        if is_done(call) {
+            return next;
+        }
+        Self {
+            number: self.number.saturating_add(1),
+            before: self.before.max(call.effect()),
+            key: Arc::clone(&self.key),
+            ..next
+        }
+    }
+
+    fn as_try(&self) -> CallerTry {
+        CallerTry {
+            number: self.number,
+            before: self.before,
+            key: Arc::clone(&self.key),
+            call: Arc::downgrade(&self.call),
+        }
+    }
+}
+
+/// The caller's next try of what it wishes for; the first, unless its extensions know of an earlier one.
+pub(crate) fn next_try(extensions: &mut Extensions, wish: Wish) -> CallerTry {
+    let Tries(tries) = extensions.get_or_insert_default();
+    let known = tries.iter().position(|latest| latest.wish == wish);
+    let next = match known {
+        Some(at) => tries.remove(at).next(),
+        None => Latest::first(wish),
+    };
+    if tries.len() == MOST_WISHES {
+        tries.remove(0);
+    }
+    let this = next.as_try();
+    tries.push(next);
+    this
+}
+
+/// Whether the caller was given a success, and all of its body that it wanted.
+fn is_done(call: &Call) -> bool {
+    let succeeded = match call.answered() {
+        Some(Outcome::Answered(status)) => status.is_success(),
+        _ => false,
+    };
+    succeeded && call.failure().is_none()
+}
+
+/// A token, a request, and a few more: what middleware between the caller's retry and the stack send for one call.
+const MOST_WISHES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{Request, StatusCode};
+
+    use super::*;
+    use crate::limit::Limit;
+    use crate::options::Options;
+
+    fn wish(path: &'static str, body: &'static str) -> Wish {
+        Wish {
+            method: Method::POST,
+            uri: Uri::from_static(path),
+            body: Bytes::from_static(body.as_bytes()),
+        }
+    }
+
+    /// Begins the call of the next try.
+    fn begin(extensions: &mut Extensions, wish: Wish) -> (Call, Uuid) {
+        let this = next_try(extensions, wish);
+        let key = this.key(|| Uuid::from_u128(fastrand::u128(..)));
+        let mut request = Request::new(());
+        request.extensions_mut().insert(Options {
+            caller: Some(Box::new(this)),
+            ..Options::default()
+        });
+        let call = Call::begin(&mut request, Limit::MAX);
+        call.begin_callers_try();
+        (call, key)
+    }
+
+    fn numbers(call: &Call) -> Vec<What> {
+        call.notes().into_iter().map(|note| note.what).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn tries_of_one_wish_share_a_key_and_are_counted() {
+        let mut extensions = Extensions::new();
+        let (first, key) = begin(&mut extensions, wish("/charges", "1"));
+        assert_eq!(numbers(&first), []);
+        for number in [2, 3] {
+            let (again, same) = begin(&mut extensions, wish("/charges", "1"));
+            assert_eq!(same, key);
+            assert_eq!(numbers(&again), [What::CallerRetry { number }]);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_wish_has_a_key_of_its_own() {
+        let mut extensions = Extensions::new();
+        let (_, key) = begin(&mut extensions, wish("/charges", "1"));
+        let mut put = wish("/charges", "1");
+        put.method = Method::PUT;
+        for other in [wish("/charges", "2"), wish("/refunds", "1"), put] {
+            let (call, fresh) = begin(&mut extensions, other);
+            assert_ne!(fresh, key);
+            assert_eq!(numbers(&call), []);
+        }
+        let (_, same) = begin(&mut extensions, wish("/charges", "1"));
+        assert_eq!(same, key, "others between do not matter");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn same_wish_after_a_success_is_another_call() {
+        let mut extensions = Extensions::new();
+        let (call, key) = begin(&mut extensions, wish("/charges", "1"));
+        call.answer(Outcome::Answered(StatusCode::CREATED));
+        let (_, fresh) = begin(&mut extensions, wish("/charges", "1"));
+        assert_ne!(fresh, key);
+
+        let mut extensions = Extensions::new();
+        let (call, key) = begin(&mut extensions, wish("/charges", "1"));
+        call.answer(Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE));
+        let (_, same) = begin(&mut extensions, wish("/charges", "1"));
+        assert_eq!(same, key);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_earlier_try_may_have_done_is_not_forgotten() {
+        let mut extensions = Extensions::new();
+        let (first, _) = begin(&mut extensions, wish("/charges", "1"));
+        let lost = crate::hop::Diagnosis::new(
+            crate::hop::Hop::Server,
+            crate::hop::Kind::Closed,
+            Effect::Possible,
+        );
+        first.fail(lost);
+        for _ in 0..2 {
+            let (again, _) = begin(&mut extensions, wish("/charges", "1"));
+            assert_eq!(again.effect(), Effect::Possible);
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        let (other, _) = begin(&mut extensions, wish("/charges", "2"));
+        assert_eq!(other.effect(), Effect::None);
+    }
+
+    #[test]
+    fn wishes_are_bounded_and_the_oldest_goes_first() {
+        let mut extensions = Extensions::new();
+        let of = |number: usize| Wish {
+            body: Bytes::from(number.to_string()),
+            ..wish("/charges", "")
+        };
+        let first = next_try(&mut extensions, of(0)).key;
+        for number in 1..=MOST_WISHES {
+            next_try(&mut extensions, of(number));
+        }
+        let Tries(tries) = extensions.get_or_insert_default();
+        assert_eq!(tries.len(), MOST_WISHES);
+        let again = next_try(&mut extensions, of(0)).key;
+        assert!(!Arc::ptr_eq(&again, &first));
+    }
+}

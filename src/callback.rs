@@ -1,0 +1,149 @@
+//! Callbacks cannot harm: code of the user runs behind `catch_unwind`, and a panic in it has one of four ends.
+//!
+//! | rule | a panic | function |
+//! |---|---|---|
+//! | observer | is ignored: the call goes on | [`observe`] |
+//! | absent | counts as if there were no callback, or as if it had nothing to say | [`ask`] |
+//! | permission | is a no | [`permits`] |
+//! | required | fails what needs the callback | [`require`] |
+//!
+//! Each callback is wrapped where it is stored; docs/callbacks.md lists them all. The first panic of a callback is
+//! logged, without its message: that may hold secrets, and the panic hook of the process has shown it.
+
+use std::error::Error;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A place where a callback was handed in.
+#[derive(Debug)]
+pub(crate) struct Site {
+    name: &'static str,
+    logged: AtomicBool,
+}
+
+impl Site {
+    /// By the name under which users know it: `CallLayer::on_end`.
+    pub(crate) const fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            logged: AtomicBool::new(false),
+        }
+    }
+
+    fn panicked(&self) -> Panicked {
+        if !self.logged.swap(true, Ordering::Relaxed) {
+            let callback = self.name;
+            // A subscriber may panic, too: on a thread that ends, for want of its thread-locals.
+            let _ = caught(|| {
+                tracing::event!(
+                    target: "sevenhops",
+                    tracing::Level::ERROR,
+                    { "sevenhops.callback" = callback },
+                    "callback panicked"
+                );
+            });
+        }
+        Panicked(self.name)
+    }
+}
+
+/// A callback panicked; its message is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Panicked(&'static str);
+
+impl fmt::Display for Panicked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the callback {} panicked", self.0)
+    }
+}
+
+impl Error for Panicked {}
+
+/// Tells an observer.
+pub(crate) fn observe(site: &Site, tell: impl FnOnce()) {
+    let _ = require(site, tell);
+}
+
+/// Asks for something that the call can do without.
+pub(crate) fn ask<T>(site: &Site, ask: impl FnOnce() -> Option<T>) -> Option<T> {
+    require(site, ask).ok().flatten()
+}
+
+/// Asks for a permission.
+pub(crate) fn permits(site: &Site, ask: impl FnOnce() -> bool) -> bool {
+    require(site, ask).unwrap_or(false)
+}
+
+/// Asks for something without which the call cannot go on.
+pub(crate) fn require<T>(site: &Site, ask: impl FnOnce() -> T) -> Result<T, Panicked> {
+    caught(ask).ok_or_else(|| site.panicked())
+}
+
+/// What may be broken by a panic halfway is the user's own, as behind any other `catch_unwind` of theirs.
+fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(value) => Some(value),
+        Err(payload) => {
+            // Dropping what was thrown may panic again; what comes of that is left alone.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+                std::mem::forget(again);
+            }
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn site() -> Site {
+        Site::new("Test::site")
+    }
+
+    #[test]
+    fn panic_ends_as_its_rule_says() {
+        let site = site();
+        observe(&site, || panic!("observer"));
+        assert_eq!(ask::<u8>(&site, || panic!("absent")), None);
+        assert!(!permits(&site, || panic!("permission")));
+        let failed = require::<u8>(&site, || panic!("required")).unwrap_err();
+        assert_eq!(failed.to_string(), "the callback Test::site panicked");
+    }
+
+    #[test]
+    fn callback_that_returns_is_believed() {
+        let site = site();
+        assert_eq!(ask(&site, || Some(1)), Some(1));
+        assert!(permits(&site, || true));
+        assert_eq!(require(&site, || 1), Ok(1));
+        assert!(!site.logged.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn what_was_thrown_may_panic_when_it_is_dropped() {
+        struct Nasty;
+        impl Drop for Nasty {
+            fn drop(&mut self) {
+                std::panic::panic_any(1);
+            }
+        }
+        observe(&site(), || std::panic::panic_any(Nasty));
+    }
+
+    #[test]
+    fn panic_inside_the_drop_of_an_unwinding_thread_does_not_abort() {
+        struct Told(Site);
+        impl Drop for Told {
+            fn drop(&mut self) {
+                observe(&self.0, || panic!("while unwinding"));
+            }
+        }
+        let thread = std::thread::spawn(|| {
+            let _told = Told(site());
+            panic!("first");
+        });
+        assert!(thread.join().is_err());
+    }
+}

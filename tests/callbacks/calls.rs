@@ -1,0 +1,267 @@
+//! Callbacks of layers and operations, on a clock that stands still.
+
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request};
+use http_body_util::{BodyExt, Full};
+use opentelemetry::metrics::{Histogram, HistogramBuilder, InstrumentProvider, Meter};
+use opentelemetry::metrics::{MeterProvider, SyncInstrument};
+use sevenhops::chaos::{self, ChaosLayer, Mishap};
+use sevenhops::guard::{breaker, redirect, retry};
+use sevenhops::limit::Limits;
+use sevenhops::telemetry::Propagator;
+use sevenhops::telemetry::otel::Metrics;
+use sevenhops::{BreakerLayer, CallLayer, Effect, Hop, Kind, Operation, RedirectLayer, RetryLayer};
+use tower::{Layer, ServiceBuilder, ServiceExt};
+
+use super::told::Told;
+use crate::mock::{Mock, Step, request, standard, status, steady, with};
+
+/// What no log may hold.
+pub(crate) const SECRET: &str = "canary-5f1e";
+
+/// Panics with a message that is a secret.
+pub(crate) fn panics<T>() -> T {
+    panic!("{SECRET}")
+}
+
+const D: Duration = Duration::from_secs(10);
+
+#[tokio::test(start_paused = true)]
+async fn caller_has_the_response_of_a_post_whose_on_end_panics() {
+    let (told, _guard) = Told::listen();
+    let ended = Arc::new(Mutex::new(0));
+    let standard = standard(steady()).on_end(|_| panics()).on_end({
+        let ended = Arc::clone(&ended);
+        move |_| *ended.lock().unwrap() += 1
+    });
+    for calls in 1..=2 {
+        let service = standard.clone().layer(Mock::new([status(201)]));
+        let response = service.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!(response.status(), 201);
+        response.into_body().collect().await.unwrap();
+        assert_eq!(*ended.lock().unwrap(), calls, "others are told");
+    }
+    assert_eq!(told.callbacks(), ["CallLayer::on_end"], "once");
+
+    let service = standard.layer(Mock::new([Step::Fail(ErrorKind::ConnectionReset)]));
+    let error = service.oneshot(request(Method::POST)).await.unwrap_err();
+    assert_eq!(error.effect(), Effect::Possible);
+}
+
+#[test]
+fn on_end_that_panics_while_its_thread_unwinds_does_not_abort() {
+    let ended = Arc::new(Mutex::new(false));
+    let thread = std::thread::spawn({
+        let ended = Arc::clone(&ended);
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = { runtime }.enable_time().build().unwrap();
+            runtime.block_on(async {
+                let standard = standard(steady()).on_end(move |_| {
+                    *ended.lock().unwrap() = true;
+                    panics()
+                });
+                let service = standard.layer(Mock::new([Step::Hang]));
+                let mut call = std::pin::pin!(service.oneshot(request(Method::POST)));
+                assert!(is_pending(call.as_mut()).await);
+                panic!("the caller's own");
+            });
+        }
+    });
+    let thrown = thread.join().unwrap_err();
+    assert_eq!(thrown.downcast_ref(), Some(&"the caller's own"));
+    assert!(*ended.lock().unwrap());
+}
+
+/// Polls once: whether the future is pending.
+async fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
+    std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn operation_whose_on_end_panics_has_its_value() {
+    let (told, _guard) = Told::listen();
+    let operation = Operation::new("queue.test", D).unwrap();
+    let operation = operation.on_end(|_| panics());
+    assert_eq!(operation.run(async |_| Ok(7)).await.unwrap(), 7);
+    assert_eq!(told.callbacks(), ["Operation::on_end"]);
+}
+
+/// A meter of which every instrument panics.
+struct Broken;
+
+impl InstrumentProvider for Broken {
+    fn f64_histogram(&self, _of: HistogramBuilder<'_, Histogram<f64>>) -> Histogram<f64> {
+        Histogram::new(Arc::new(Self))
+    }
+}
+
+impl SyncInstrument<f64> for Broken {
+    fn measure(&self, _value: f64, _attributes: &[opentelemetry::KeyValue]) {
+        panics()
+    }
+}
+
+impl MeterProvider for Broken {
+    fn meter_with_scope(&self, _scope: opentelemetry::InstrumentationScope) -> Meter {
+        Meter::new(Arc::new(Self))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn instrument_that_panics_is_ignored() {
+    opentelemetry::global::set_meter_provider(Broken);
+    let metrics = Metrics::global();
+    let standard = standard(steady()).metrics(&metrics);
+    let service = standard.layer(Mock::new([status(201)]));
+    let response = service.oneshot(request(Method::POST)).await.unwrap();
+    response.into_body().collect().await.unwrap();
+
+    let operation = Operation::new("queue.test", D).unwrap().metrics(&metrics);
+    assert_eq!(operation.run(async |_| Ok(7)).await.unwrap(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn classifier_that_panics_leaves_it_to_the_table() {
+    let (told, _guard) = Told::listen();
+    for (first, attempts) in [(status(503), 2), (status(404), 1)] {
+        let mock = Mock::new([first]);
+        let standard = standard(steady()).classify(|_| panics());
+        let service = standard.layer(mock.clone());
+        service.oneshot(request(Method::GET)).await.unwrap();
+        assert_eq!(mock.count(), attempts);
+    }
+    assert_eq!(told.callbacks(), ["RetryLayer::classify"; 2], "one a layer");
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_by_that_panics_fails_the_call_at_encode() {
+    let (told, _guard) = Told::listen();
+    let mock = Mock::default();
+    let breaker = BreakerLayer::with(Limits::new(D).unwrap(), breaker::Settings::new());
+    let service = ServiceBuilder::new()
+        .layer(CallLayer::new(D).unwrap())
+        .layer(RetryLayer::new(steady()).unwrap())
+        .layer(breaker.unwrap().key_by(|_, _, _| panics()))
+        .service(mock.clone());
+    let error = service.oneshot(request(Method::POST)).await.unwrap_err();
+    assert_eq!(
+        (error.hop(), error.kind(), error.effect()),
+        (Some(Hop::Encode), Kind::Invalid, Effect::None)
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains("the callback BreakerLayer::key_by panicked"),
+        "{text}"
+    );
+    assert!(!format!("{error:?}").contains(SECRET));
+    assert_eq!(mock.count(), 0, "nothing was sent, and nothing is retried");
+    assert_eq!(told.callbacks(), ["BreakerLayer::key_by"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_befalls_a_request_of_which_when_panics() {
+    let (told, _guard) = Told::listen();
+    let chaos = ChaosLayer::new(chaos::Settings::new(0)).unwrap();
+    chaos.on_request([Mishap::RefuseConnect]).unwrap();
+    let mock = Mock::default();
+    let service = chaos.clone().when(|_| panics()).layer(mock.clone());
+    service.oneshot(request(Method::POST)).await.unwrap();
+    assert_eq!((mock.count(), chaos.played()), (1, 0));
+    assert_eq!(told.callbacks(), ["ChaosLayer::when"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_whose_copy_panics_is_sent_once() {
+    let mock = Mock::new([status(503)]);
+    let standard = standard(steady()).replay_with(|_| panics(), Full::<Bytes>::default);
+    let service = standard.layer(mock.clone());
+    let response = service.oneshot(request(Method::GET)).await.unwrap();
+    assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
+
+    let mock = Mock::new([status(503)]);
+    let retry = RetryLayer::new(steady()).unwrap();
+    let retry = retry.replay_with(|_: &Full<Bytes>| panics());
+    let service = retry.layer(mock.clone());
+    let response = service.oneshot(request(Method::GET)).await.unwrap();
+    assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirect_that_needs_an_empty_body_is_not_followed_if_making_one_panics() {
+    let see_other = || Mock::new([with(303, "location", "/v1/charges/ch_1")]);
+    let mock = see_other();
+    let standard = standard(steady()).replay_with(|body| Some(Full::clone(body)), panics);
+    let service = standard.layer(mock.clone());
+    let response = service.oneshot(request(Method::POST)).await.unwrap();
+    assert_eq!((response.status().as_u16(), mock.count()), (303, 1));
+
+    let mock = see_other();
+    let redirect = RedirectLayer::new(redirect::Settings::new()).unwrap();
+    let redirect = redirect.replay_with(|body| Some(Full::clone(body)), panics);
+    let service = redirect.layer(mock.clone());
+    let response = service.oneshot(request(Method::POST)).await.unwrap();
+    assert_eq!((response.status().as_u16(), mock.count()), (303, 1));
+}
+
+/// A body of the user's own.
+struct Mine;
+
+impl retry::Replay for Mine {
+    fn replay(&self) -> Option<Self> {
+        panics()
+    }
+}
+
+impl Default for Mine {
+    fn default() -> Self {
+        panics()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_of_the_users_own_whose_replay_panics_is_sent_once() {
+    let sent = Arc::new(Mutex::new(0));
+    let service = tower::service_fn({
+        let sent = Arc::clone(&sent);
+        move |_request: Request<Mine>| {
+            *sent.lock().unwrap() += 1;
+            let response = http::Response::builder().status(303);
+            let response = response.header("location", "/v1/charges/ch_1");
+            async move { response.body(String::new()) }
+        }
+    });
+    let service = standard(steady()).layer(service);
+    let charge = Request::post("https://api.test/v1/charges").body(Mine);
+    let response = service.oneshot(charge.unwrap()).await.unwrap();
+    assert_eq!(
+        (response.status().as_u16(), *sent.lock().unwrap()),
+        (303, 1)
+    );
+}
+
+#[derive(Debug)]
+struct Injecting;
+
+impl Propagator for Injecting {
+    fn inject(&self, _span: &tracing::Span, headers: &mut HeaderMap) {
+        headers.insert("x-request-id", http::HeaderValue::from_static("1"));
+        panics()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_goes_out_if_its_propagator_panics() {
+    let (told, _guard) = Told::listen();
+    let mock = Mock::default();
+    let standard = standard(steady()).propagator(Injecting);
+    let service = standard.layer(mock.clone());
+    service.oneshot(request(Method::POST)).await.unwrap();
+    assert_eq!(mock.count(), 1);
+    assert_eq!(mock.asked()[0].header("x-request-id"), Some("1"));
+    assert_eq!(told.callbacks(), ["Propagator"]);
+}

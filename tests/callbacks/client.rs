@@ -1,0 +1,159 @@
+//! Callbacks of the client and its transport, on real sockets.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use sevenhops::dns::{self, Resolve, Resolving, SecondLook};
+use sevenhops::telemetry::{Link, Propagator};
+use sevenhops::testing::{Answer, ClosedPort};
+use sevenhops::{Client, Effect, Error, Hop, Kind};
+
+use super::calls::{SECRET, panics};
+use super::told::Told;
+use crate::net::{Net, url};
+
+#[tokio::test]
+async fn client_has_the_response_of_a_post_whose_on_end_panics() {
+    let (told, _guard) = Told::listen();
+    let net = Net::new().await;
+    let server = net.http2().await;
+    let client = net.builder().on_end(|_| panics()).build().unwrap();
+    server.on_request([Answer::json("1").status(StatusCode::CREATED).into()]);
+    let charge = client.post(url(&server, "https")).body("amount=100");
+    assert_eq!(charge.fetch_json::<u8>().await.unwrap(), 1);
+    assert_eq!(told.callbacks(), ["ClientBuilder::on_end"]);
+}
+
+/// Where a resolver panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Call,
+    Wait,
+    Suspect,
+    SecondLook,
+}
+
+#[derive(Debug)]
+struct Panicking(At);
+
+impl Resolve for Panicking {
+    fn resolve(&self, _host: &str) -> Resolving {
+        let here: IpAddr = [127, 0, 0, 1].into();
+        match self.0 {
+            At::Call => panics(),
+            At::Wait => Resolving::Asking(Box::pin(async { panics() })),
+            _ => Resolving::Known(Ok(dns::Answer::new([here], Duration::from_secs(1)).unwrap())),
+        }
+    }
+
+    fn suspect(&self, _host: &str) -> Option<SecondLook> {
+        match self.0 {
+            At::Suspect => panics(),
+            _ => Some(Box::pin(async { panics() })),
+        }
+    }
+}
+
+/// The error of a call that asks such a resolver; where a connection is refused.
+async fn resolved_by(at: At) -> Error {
+    let port = ClosedPort::new().unwrap();
+    let client = Client::builder(Duration::from_secs(2)).resolver(Panicking(at));
+    let charge = client
+        .build()
+        .unwrap()
+        .post(format!("http://api.test:{}/v1/charges", port.addr().port()));
+    charge.no_retry().send().await.unwrap_err()
+}
+
+#[tokio::test]
+async fn resolver_that_panics_fails_the_call_at_dns() {
+    for at in [At::Call, At::Wait] {
+        let (told, _guard) = Told::listen();
+        let error = resolved_by(at).await;
+        assert_eq!(
+            (error.hop(), error.effect()),
+            (Some(Hop::Dns), Effect::None),
+            "{at:?}"
+        );
+        assert!(!format!("{error:?}").contains(SECRET));
+        assert_eq!(told.callbacks(), ["Resolve"], "{at:?}");
+    }
+}
+
+#[tokio::test]
+async fn second_look_that_panics_changes_nothing() {
+    for at in [At::Suspect, At::SecondLook] {
+        let (told, _guard) = Told::listen();
+        let error = resolved_by(at).await;
+        assert_eq!(
+            (error.hop(), error.kind(), error.effect()),
+            (Some(Hop::Connect), Kind::Refused, Effect::None),
+            "{at:?}"
+        );
+        assert_eq!(told.callbacks(), ["Resolve"], "{at:?}");
+    }
+}
+
+#[tokio::test]
+async fn hook_that_panics_is_refused_when_the_client_is_built() {
+    let net = Net::new().await;
+    let client = net.builder().reqwest(|_| panics());
+    let refused = client.build().unwrap_err();
+    assert_eq!(refused.to_string(), "reqwest hook cannot be used");
+    let cause = std::error::Error::source(&refused).unwrap().to_string();
+    assert_eq!(cause, "the callback TransportBuilder::reqwest panicked");
+}
+
+#[tokio::test]
+async fn hook_that_panics_later_is_left_out() {
+    let net = Net::new().await;
+    let server = net.http2().await;
+    let built = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let client = net.builder().reqwest({
+        let built = std::sync::Arc::clone(&built);
+        move |builder| match built.load(std::sync::atomic::Ordering::Relaxed) {
+            true => panics(),
+            false => builder,
+        }
+    });
+    let client = client.build().unwrap();
+    built.store(true, std::sync::atomic::Ordering::Relaxed);
+    let response = client.post(url(&server, "https")).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+}
+
+/// Ties spans in ways that panic.
+#[derive(Debug)]
+struct Linking {
+    here: bool,
+}
+
+impl Propagator for Linking {
+    fn inject(&self, _span: &tracing::Span, _headers: &mut HeaderMap) {}
+
+    fn link(&self, _span: &tracing::Span) -> Option<Link> {
+        match self.here {
+            true => panics(),
+            false => Some(Link::new(|_| panics())),
+        }
+    }
+}
+
+#[tokio::test]
+async fn link_that_panics_is_none() {
+    for (here, callback) in [(true, "Propagator"), (false, "Link::new")] {
+        let (told, _guard) = Told::listen();
+        let net = Net::new().await;
+        let server = net.http2().await;
+        let client = net.builder().propagator(Linking { here });
+        let client = client.build().unwrap();
+        let charge = || client.post(url(&server, "https")).send();
+        let (one, other) = tokio::join!(charge(), charge());
+        assert_eq!(
+            (one.unwrap().status(), other.unwrap().status()),
+            (StatusCode::OK, StatusCode::OK)
+        );
+        assert_eq!(told.callbacks(), [callback]);
+    }
+}
