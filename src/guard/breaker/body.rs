@@ -5,7 +5,9 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 
+use super::allotted::Allotted;
 use super::circuit::Verdict;
 use super::future::settle;
 use super::shared::Ticket;
@@ -14,6 +16,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::error::{BoxError, Error};
 use crate::hop::{Diagnosis, Effect, Hop, Kind, diagnose};
+use crate::limit::Waited;
 
 pin_project! {
     /// The response body of an attempt that is judged by how the body ends.
@@ -33,7 +36,8 @@ pin_project! {
 pub(super) struct Receiving {
     /// What will be said of it if the body is well.
     pub(super) judged: Option<(Ticket, Verdict)>,
-    pub(super) judge: Option<Judge>,
+    /// By what it is judged, and since when the attempt ran.
+    pub(super) judge: Option<(Judge, Instant)>,
     /// Whether the head said that it was done.
     is_done: bool,
     call: Option<Call>,
@@ -76,8 +80,13 @@ impl Receiving {
     }
 
     fn fail(&mut self, diagnosis: &Diagnosis) {
-        if let (Some((ticket, _)), Some(judge)) = (self.judged.take(), self.judge) {
-            settle(ticket, judge.judge(Some(diagnosis), None));
+        if let (Some((ticket, _)), Some((judge, since))) = (self.judged.take(), self.judge) {
+            let call = self.call.as_ref();
+            let tracker = call.and_then(Call::last);
+            let attempt = (call, tracker.as_deref());
+            let allotted = || Allotted::of(attempt, since, diagnosis.expired);
+            let verdict = judge.judge(Some(diagnosis), None);
+            settle(ticket, judge.by_allotted(verdict, diagnosis, allotted));
         }
     }
 
@@ -97,7 +106,10 @@ impl Drop for Receiving {
         }
         let call = self.call.as_ref().filter(|_| self.is_waiting);
         if call.is_some_and(|call| call.deadline() <= clock::now()) {
-            self.fail(&Diagnosis::new(Hop::Receive, Kind::Timeout, self.effect()));
+            self.fail(&Diagnosis {
+                expired: Some(Waited::Deadline),
+                ..Diagnosis::new(Hop::Receive, Kind::Timeout, self.effect())
+            });
         } else {
             self.end_well();
         }

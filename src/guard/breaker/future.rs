@@ -7,6 +7,7 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+use super::allotted::Allotted;
 use super::body::{BreakerBody, Receiving};
 use super::circuit::{Moment, Verdict};
 use super::shared::Ticket;
@@ -131,7 +132,7 @@ impl Admitted {
             Some(ticket) if is_well && !streaming && !response.body().is_end_stream() => {
                 ticket.answered();
                 receiving.judged = Some((ticket, verdict));
-                receiving.judge = Some(self.judge);
+                receiving.judge = Some((self.judge, self.since));
             }
             Some(ticket) => settle(ticket, verdict),
             None => {}
@@ -142,12 +143,22 @@ impl Admitted {
     fn fail(&mut self, error: BoxError) -> Error {
         let error = Error::of_inner(error, self.call.as_ref());
         if let Some(ticket) = self.ticket.take() {
-            let verdict = self
-                .judge
-                .judge(Some(&error.diagnosis()), error.retry_after());
-            settle(ticket, verdict);
+            let failed = error.diagnosis();
+            let verdict = self.judge.judge(Some(&failed), error.retry_after());
+            // Where no call is around this, the one inside may have begun its own.
+            let inner = error.timeline().map(|of| &of.0);
+            let allotted = || self.allotted(self.call.as_ref().or(inner), failed.expired);
+            settle(ticket, self.judge.by_allotted(verdict, &failed, allotted));
         }
         error
+    }
+
+    /// How much time it had.
+    fn allotted(&self, call: Option<&Call>, which: Option<Waited>) -> Allotted {
+        // An earlier attempt's tracker knows nothing of this one.
+        let call_now = call.filter(|call| call.attempt_count() > self.attempts_before);
+        let tracker = call_now.and_then(Call::last);
+        Allotted::of((call, tracker.as_deref()), self.since, which)
     }
 
     /// Where it hung, if it had all its time before it was dropped.
@@ -182,7 +193,12 @@ impl Drop for Admitted {
             return;
         };
         if let Some(diagnosis) = self.expired(clock::now()) {
-            settle(ticket, self.judge.judge(Some(&diagnosis), None));
+            let allotted = || self.allotted(self.call.as_ref(), diagnosis.expired);
+            let verdict = self.judge.judge(Some(&diagnosis), None);
+            settle(
+                ticket,
+                self.judge.by_allotted(verdict, &diagnosis, allotted),
+            );
         }
     }
 }

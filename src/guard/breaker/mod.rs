@@ -1,5 +1,6 @@
 //! Refuses at once what would fail all the same: one circuit for each destination.
 
+mod allotted;
 mod body;
 mod cause;
 mod circuit;
@@ -31,6 +32,7 @@ pub use self::settings::Settings;
 pub use self::state::State;
 pub use self::watch::Watcher;
 
+pub(crate) use self::allotted::Allotted;
 pub(crate) use self::circuit::Verdict;
 pub(crate) use self::future::settle;
 pub(crate) use self::layer::refused;

@@ -122,7 +122,7 @@ use crate::telemetry::otel::{Metrics, Spans};
 /// # Cancel safety
 ///
 /// Dropping the future drops the work, gives back the permit and what the budget paid for a repeat
-/// that was not begun; the timeline says "cancelled". If the attempt had had its time by then, it
+/// that was not begun; the timeline says "cancelled". If the attempt had had its configured time by then, it
 /// counts as a timeout.
 #[derive(Clone)]
 pub struct Operation {
