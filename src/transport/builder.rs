@@ -97,8 +97,20 @@ impl TransportBuilder {
         self
     }
 
-    /// Reaches these destinations without the proxy, besides those of `NO_PROXY`: names (and all
-    /// below them), addresses and networks (`10.0.0.0/8`), separated by commas; `*` is all.
+    /// Reaches these destinations without the proxy, besides those of `NO_PROXY`. Entries are separated by
+    /// commas or white space.
+    ///
+    /// | entry | reached without the proxy |
+    /// |---|---|
+    /// | `*` | everything |
+    /// | `api.test`, `.api.test` | that name and all names below it |
+    /// | `*.api.test` | only the names below it |
+    /// | `10.1.2.3`, `::1`, `[::1]` | that address |
+    /// | `10.0.0.0/8`, `fd00::/8` | the addresses of that network |
+    /// | any of these with `:8080` (`[::1]:8080`) | the same, at that port alone |
+    ///
+    /// Case and trailing dots do not matter. Names are not looked up: an address matches only a URL that
+    /// holds an address. An unreadable entry, here or in `NO_PROXY`, is an error at [`build`](Self::build).
     pub fn no_proxy(mut self, destinations: impl Into<String>) -> Self {
         self.no_proxy = destinations.into();
         self

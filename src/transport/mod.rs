@@ -11,6 +11,7 @@ mod connector;
 mod dark;
 mod look_up;
 pub(crate) mod names;
+mod no_proxy;
 mod places;
 #[cfg(feature = "hyper")]
 pub(crate) mod pooled;
