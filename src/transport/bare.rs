@@ -18,12 +18,15 @@ impl TransportBuilder {
     ///
     /// As [`build`](Self::build). Fails too if there is chaos, which has no place in a client that is not ours.
     pub fn build_reqwest(self) -> Result<reqwest::Client, SettingError> {
+        let parts = self.parts()?;
+        parts.refuse_unfiltered()?;
         let Parts {
             recipe,
             resolver,
             filter,
             proxies,
-        } = self.parts()?;
+            ..
+        } = parts;
         let recipe = recipe.checked()?;
         let limits = recipe.limits;
         let names = Names {
@@ -68,6 +71,7 @@ impl TransportBuilder {
             resolver,
             filter,
             proxies,
+            ..
         } = self.parts()?;
         let unused = [
             ("reqwest hook", recipe.hook.is_some()),

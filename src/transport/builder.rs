@@ -22,6 +22,7 @@ pub struct TransportBuilder {
     tls: Option<ClientConfig>,
     proxy: Choice,
     no_proxy: String,
+    proxy_filters: bool,
     hook: Option<Hook>,
     chaos: Option<ChaosLayer>,
 }
@@ -35,6 +36,7 @@ impl TransportBuilder {
             tls: None,
             proxy: Choice::Straight,
             no_proxy: String::new(),
+            proxy_filters: false,
             hook: None,
             chaos: None,
         }
@@ -49,8 +51,9 @@ impl TransportBuilder {
     /// Dials only addresses that pass this filter: those of names and those that stand in an URL, on every leg
     /// of a redirect. Where none passes, the call fails at dns, and nothing was sent.
     ///
-    /// A proxy is dialled wherever it is, and looks names up by itself: with one, only the addresses in URLs are
-    /// filtered.
+    /// A proxy looks names up by itself, so the filter cannot see where a request goes. A filter together
+    /// with a proxy is refused at [`build`](Self::build), unless [`proxy_filters`](Self::proxy_filters) says
+    /// that the proxy refuses such addresses itself.
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filter = filter;
         self
@@ -116,6 +119,16 @@ impl TransportBuilder {
         self
     }
 
+    /// Says whether the proxy itself refuses the addresses that the [`filter`](Self::filter) refuses. Without
+    /// this, a filter together with a proxy is an error at [`build`](Self::build).
+    ///
+    /// Destinations that are reached without the proxy, and addresses in URLs, are filtered here all the
+    /// same. The proxy's own address is not filtered.
+    pub fn proxy_filters(mut self, filters: bool) -> Self {
+        self.proxy_filters = filters;
+        self
+    }
+
     /// Changes the reqwest clients underneath (there is one for each address). The hook comes
     /// first and ours after it: resolver, proxy, redirects, retries and decoding stay as they are.
     pub fn reqwest<F>(mut self, hook: F) -> Self
@@ -137,15 +150,20 @@ impl TransportBuilder {
     /// # Errors
     ///
     /// Fails if the system's name servers or roots cannot be read where they are needed, if the
-    /// proxy's URL is none (the error names the variable, not its value), or if the hook breaks the client.
+    /// proxy's URL is none (the error names the variable, not its value), if an entry of
+    /// [`no_proxy`](Self::no_proxy) or `NO_PROXY` is unreadable, if there are a filter and a proxy without
+    /// [`proxy_filters`](Self::proxy_filters), or if the hook breaks the client.
     pub fn build(mut self) -> Result<Transport, SettingError> {
         let chaos = self.chaos.take();
+        let parts = self.parts()?;
+        parts.refuse_unfiltered()?;
         let Parts {
             recipe,
             resolver,
             filter,
             proxies,
-        } = self.parts()?;
+            ..
+        } = parts;
         let recipe = recipe.checked()?;
         recipe.refuse_headers()?;
         Ok(Transport {
@@ -188,6 +206,7 @@ impl TransportBuilder {
             },
             resolver,
             filter: self.filter,
+            proxy_filters: self.proxy_filters,
         })
     }
 }
@@ -198,7 +217,22 @@ pub(super) struct Parts {
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) filter: Filter,
     pub(super) proxies: Proxies,
+    pub(super) proxy_filters: bool,
 }
+
+impl Parts {
+    /// Refuses a filter whose word a proxy would pass by.
+    pub(super) fn refuse_unfiltered(&self) -> Result<(), SettingError> {
+        if self.proxy_filters || !self.filter.is_on() || !self.proxies.is_some() {
+            return Ok(());
+        }
+        Err(SettingError::refused("filter and proxy", UNFILTERED))
+    }
+}
+
+const UNFILTERED: &str = "the proxy looks names up itself, so the filter cannot refuse them: call \
+                          proxy_filters(true) if the proxy refuses private addresses, else leave out \
+                          filter(..), or the proxy";
 
 impl fmt::Debug for TransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -84,7 +84,6 @@ impl Proxies {
     }
 
     /// Whether there is any.
-    #[cfg(feature = "hyper")]
     pub(super) fn is_some(&self) -> bool {
         self.http.is_some() || self.https.is_some()
     }
