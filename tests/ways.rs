@@ -5,6 +5,7 @@ mod ways {
     mod bare;
     mod errors;
     mod hyper;
+    mod judged;
     mod middleware;
     mod world;
 }

@@ -26,7 +26,7 @@ use super::book::{Book, Given};
 use super::look_up::{given, look_up};
 use super::names::Names;
 use super::send::{Abandon, settled};
-use super::target::{dial, invalid, speakable};
+use super::target::{OTHER_SCHEME, canonicalize, dial, invalid, is_judged, speakable, unseen};
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::destination::Origin;
@@ -189,9 +189,13 @@ where
     speakable(head.version)?;
     let url = Url::parse(&head.uri.to_string()).map_err(|error| invalid().because(error))?;
     let (whom, _) = dial(&url)?;
+    canonicalize(&mut head.uri, &whom)?;
     let Names {
         resolver, filter, ..
     } = &shared.names;
+    if filter.is_on() && !is_judged(&url) {
+        return Err(unseen(OTHER_SCHEME));
+    }
     let answer = look_up(&**resolver, &whom, filter, tracker).await?;
     let pool = shared.pool(&head.uri);
     pool.leave(&given(&answer));

@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use url::{Host, Url};
 
 use super::no_proxy::NoProxy;
-use super::target::Dial;
+use super::target::{Dial, read_host};
 use crate::error::SettingError;
 
 /// What the caller said of proxies.
@@ -88,6 +87,12 @@ impl Proxies {
         self.http.is_some() || self.https.is_some()
     }
 
+    /// The proxies as they are dialled.
+    pub(super) fn dials(&self) -> Arc<[Dial]> {
+        let all = [&self.http, &self.https].into_iter().flatten();
+        all.map(|via| via.dial.clone()).collect()
+    }
+
     /// The same, for a client that finds its own way.
     pub(super) fn into_reqwest(self) -> reqwest::Proxy {
         reqwest::Proxy::custom(move |url| self.way(url).map(|via| via.url.clone()))
@@ -150,11 +155,9 @@ impl Via {
             let _ = url.set_port(Some(port));
         }
         let dial = match url.host().ok_or_else(|| bad("the url has no host"))? {
-            // A scheme that is none of the web's keeps an address as text.
-            Host::Domain(name) => match name.parse::<IpAddr>() {
-                Ok(address) => Dial::Address(address),
-                Err(_) => Dial::Name(name.to_owned()),
-            },
+            // A scheme that is none of the web's keeps its host as it is written.
+            Host::Domain(name) => read_host(name)
+                .map_err(|_| bad("the url's host is neither a name nor an address"))?,
             Host::Ipv4(address) => Dial::Address(address.into()),
             Host::Ipv6(address) => Dial::Address(address.into()),
         };

@@ -108,6 +108,15 @@ fn unreadable_exception_is_refused_by_the_name_of_its_variable() {
 }
 
 #[test]
+fn host_of_a_proxy_in_an_unusual_spelling_is_an_address() {
+    for url in ["socks5h://0x7f.1", "http://127.1", "https://2130706433:1"] {
+        let proxies = through(url).unwrap();
+        let via = proxies.https.as_deref().unwrap();
+        assert_eq!(via.dial, Dial::Address([127, 0, 0, 1].into()), "{url}");
+    }
+}
+
+#[test]
 fn own_exceptions_are_added_to_those_of_the_environment() {
     let read = |name: &str| match name {
         "ALL_PROXY" => Some("http://a:1".into()),
