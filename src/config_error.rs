@@ -29,6 +29,8 @@ enum Reason {
         field: &'static str,
         source: BoxError,
     },
+    #[cfg(feature = "client")]
+    Refused { field: &'static str, why: String },
 }
 
 impl SettingError {
@@ -67,6 +69,13 @@ impl SettingError {
         let source = source.into();
         Self(Reason::Failed { field, source })
     }
+
+    /// A setting that cannot be honored; `why` says what to do.
+    #[cfg(feature = "client")]
+    pub(crate) fn refused(field: &'static str, why: impl fmt::Display) -> Self {
+        let why = why.to_string();
+        Self(Reason::Refused { field, why })
+    }
 }
 
 impl fmt::Display for SettingError {
@@ -88,6 +97,8 @@ impl fmt::Display for SettingError {
                 less.0, less.1, than.0, than.1
             ),
             Reason::Failed { field, .. } => write!(f, "{field} cannot be used"),
+            #[cfg(feature = "client")]
+            Reason::Refused { field, why } => write!(f, "{field}: {why}"),
         }
     }
 }
@@ -96,9 +107,7 @@ impl StdError for SettingError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.0 {
             Reason::Failed { source, .. } => Some(&**source),
-            Reason::OutOfRange { .. } | Reason::Contradiction { .. } | Reason::LessThan { .. } => {
-                None
-            }
+            _ => None,
         }
     }
 }

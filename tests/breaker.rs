@@ -7,5 +7,6 @@ mod breaker {
     mod handle;
     mod judging;
     mod mock;
+    mod patience;
     mod refusal;
 }

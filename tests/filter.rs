@@ -107,13 +107,58 @@ mod tests {
             .await
             .unwrap();
         let builder = net.builder().filter(Filter::public_only());
-        let client = builder.proxy(proxy.url()).build().unwrap();
+        let client = builder.proxy(proxy.url()).proxy_filters(true);
+        let client = client.build().unwrap();
 
         let error = client.get("http://169.254.169.254/").send().await;
         assert_eq!(refused(&error.unwrap_err()).range(), Some(Range::Metadata));
         assert_eq!(proxy.forwarded() + proxy.refused(), 0);
         let response = client.get(url(&server, "http")).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn filter_together_with_a_proxy_is_refused_unless_the_proxy_filters() {
+        let net = Net::new().await;
+        for filter in [
+            Filter::public_only(),
+            Filter::new().deny("10.0.0.0/8".parse().unwrap()),
+        ] {
+            let both = || {
+                net.builder()
+                    .filter(filter.clone())
+                    .proxy("http://a.test:1")
+            };
+            let refused = both().build().unwrap_err().to_string();
+            assert_eq!(
+                refused,
+                "filter and proxy: the proxy looks names up itself, so the filter cannot refuse \
+                 them: call proxy_filters(true) if the proxy refuses private addresses, else \
+                 leave out filter(..), or the proxy"
+            );
+            assert!(both().proxy_filters(true).build().is_ok());
+            // A proxy that nothing goes through.
+            assert!(both().no_proxy("*").build().is_ok());
+        }
+        let unfiltered = net.builder().filter(Filter::new()).proxy("http://a.test:1");
+        assert!(unfiltered.build().is_ok());
+    }
+
+    #[tokio::test]
+    async fn exception_from_the_proxy_is_filtered_even_if_the_proxy_filters() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let proxy = ProxyServer::builder().start().await.unwrap();
+        let client = net
+            .builder()
+            .filter(Filter::public_only())
+            .proxy(proxy.url())
+            .proxy_filters(true)
+            .no_proxy("api.test");
+        let client = client.build().unwrap();
+        let error = client.get(url(&server, "http")).send().await.unwrap_err();
+        assert_eq!(refused(&error).range(), Some(Range::Loopback));
+        assert_eq!((server.connections(), proxy.forwarded()), (0, 0));
     }
 
     fn filtering(net: &Net, filter: Filter) -> Client {

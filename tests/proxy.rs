@@ -137,6 +137,46 @@ mod tests {
         assert_eq!((proxy.forwarded(), server.requests_seen()), (1, 2));
     }
 
+    #[tokio::test]
+    async fn exceptions_of_every_form_are_reached_straight() {
+        let net = Net::new().await;
+        let server = server(&net, false).await;
+        let proxy = proxy(&server).await;
+        let port = server.addr().port();
+        for (list, host) in [
+            ("*".to_owned(), "127.0.0.1"),
+            (format!("api.test:{port}"), "api.test"),
+            (format!("127.0.0.1:{port}"), "127.0.0.1"),
+            ("localhost 127.0.0.0/8".to_owned(), "127.0.0.1"),
+            ("localhost 127.0.0.0/8".to_owned(), "0x7f.1"),
+            ("10.0.0.0/8\t.TEST.".to_owned(), "api.test"),
+        ] {
+            let builder = net.builder().proxy(proxy.url()).no_proxy(&list);
+            let url = format!("http://{host}:{port}/v1/charges");
+            let straight = attempt(&builder.build().unwrap(), &url).await;
+            let went = (straight.via, straight.peer);
+            assert_eq!(went, (None, Some(server.addr())), "{list:?}");
+        }
+        assert_eq!((proxy.forwarded(), proxy.refused()), (0, 0));
+        let builder = net.builder().proxy(proxy.url());
+        let other_port = builder.no_proxy(format!("far.test:{}", port ^ 1));
+        let proxied = attempt(&other_port.build().unwrap(), &far(&server, "http")).await;
+        assert_eq!(proxied.via, Some(proxy.url()));
+    }
+
+    #[tokio::test]
+    async fn unreadable_exception_is_refused_at_build_and_named() {
+        let net = Net::new().await;
+        for builder in [net.builder(), net.builder().proxy("http://a.test:1")] {
+            let built = builder.no_proxy("api.test, 192.168.*").build();
+            let told = built.unwrap_err().to_string();
+            assert!(
+                told.starts_with("no_proxy: the entry \"192.168.*\" is"),
+                "{told}"
+            );
+        }
+    }
+
     /// The failure of a call through a proxy; nothing that is said of it holds the password.
     async fn refused(net: &Net, proxy: &str, scheme: &str) -> Error {
         let server = server(net, scheme == "https").await;

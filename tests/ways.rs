@@ -6,6 +6,7 @@ mod ways {
     mod caller;
     mod errors;
     mod hyper;
+    mod judged;
     mod middleware;
     mod world;
 }

@@ -209,6 +209,11 @@ impl ClientBuilder {
         self.set(|transport| transport.no_proxy(destinations))
     }
 
+    /// Says whether the proxy refuses what the filter refuses: see [`TransportBuilder::proxy_filters`].
+    pub fn proxy_filters(self, filters: bool) -> Self {
+        self.set(move |transport| transport.proxy_filters(filters))
+    }
+
     /// Changes the reqwest clients underneath: see [`TransportBuilder::reqwest`].
     pub fn reqwest<F>(self, hook: F) -> Self
     where
@@ -234,9 +239,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if limits contradict each other (the error names both fields and values), if the
-    /// system's name servers or roots cannot be read where they are needed, or if a hook breaks
-    /// the client underneath.
+    /// Fails if limits contradict each other (the error names both fields and values), or as
+    /// [`TransportBuilder::build`] does.
     pub fn build(self) -> Result<Client, SettingError> {
         let limits = Limits::with(self.settings.deadline, self.settings.limits)?;
         if self.most_body_bytes == 0 {

@@ -48,6 +48,13 @@ impl Cidr {
         Ok(Self { first, prefix })
     }
 
+    /// Creates the range of this length that holds `address`; `None` if the prefix is longer than an address.
+    #[cfg(feature = "client")]
+    pub(crate) fn around(address: IpAddr, prefix: u8) -> Option<Self> {
+        let first = masked(address, prefix);
+        (prefix <= width(address)).then_some(Self { first, prefix })
+    }
+
     /// A range that is known to be one.
     pub(super) const fn known(first: IpAddr, prefix: u8) -> Self {
         Self { first, prefix }

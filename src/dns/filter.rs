@@ -44,7 +44,9 @@ use super::special::{Embedded, Range, embedded, range};
 /// # How people get it wrong
 ///
 /// By checking names, or the text of an URL: `http://2130706433/`, `http://0x7f.1/` and `http://127.1/` are all
-/// 127.0.0.1. And behind a proxy the proxy looks names up, so that a filter here sees only the literals.
+/// 127.0.0.1. And behind a proxy the proxy looks names up, so that a filter here sees only the literals: the
+/// two together are refused, unless
+/// [`proxy_filters`](crate::TransportBuilder::proxy_filters) says that the proxy filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -124,7 +126,8 @@ impl Filter {
         answer.retain(|address| self.check(address))
     }
 
-    fn is_on(&self) -> bool {
+    /// Returns whether anything can be refused.
+    pub(crate) fn is_on(&self) -> bool {
         self.public_only || !self.deny.is_empty()
     }
 

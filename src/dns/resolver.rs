@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
+use url::Host;
 
 use super::compose::Nothing;
 use super::error::{Error, Failure, Reason};
@@ -14,7 +15,7 @@ use super::flight::{Board, Boarding, Why};
 use super::hosts::Hosts;
 use super::listed::Listed;
 use super::pair::{Errand, Pair};
-use super::search::Search;
+use super::search::{Search, ends_in_number};
 use super::watch::{News, Watch};
 use super::{Answer, Origin, Resolve, Resolving, SecondLook, UNCHANGING};
 use crate::clock;
@@ -276,7 +277,14 @@ impl Walk {
 /// An address that was handed in as a name after all: it must not be asked for.
 fn literal(host: &str) -> Option<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    bare.unwrap_or(host).parse().ok()
+    if let Ok(address) = bare.unwrap_or(host).parse() {
+        return Some(address);
+    }
+    // In any spelling of the URL standard: as a name, `0x7f.1` would be looked up in the search domains.
+    match Host::parse(host) {
+        Ok(Host::Ipv4(address)) if ends_in_number(host) => Some(address.into()),
+        _ => None,
+    }
 }
 
 /// A look-up was begun where there is no tokio runtime to run it.

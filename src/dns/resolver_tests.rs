@@ -319,6 +319,22 @@ async fn d23_ip_literal_and_localhost_and_impossible_names_ask_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn address_in_an_unusual_spelling_is_never_searched_for() {
+    let dns = Scripted::default();
+    let resolver = dns.resolver_with(|builder| builder.search(["evil.test"]));
+
+    for host in ["127.1", "0x7f.1", "0177.0.0.1", "2130706433", "127.0.0.1."] {
+        let addresses = known(&resolver, host).unwrap();
+        assert_eq!(addresses.addresses(), [IpAddr::from([127, 0, 0, 1])]);
+    }
+    for host in ["256.256.256.256", "1.2.3.4.5", "api.0x", "api.08"] {
+        let error = known(&resolver, host).unwrap_err();
+        assert_eq!(error.reason(), Reason::NotFound, "{host}");
+    }
+    assert!(dns.asked(V4).is_empty() && dns.asked(V6).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn panicking_query_is_an_error_and_not_the_last_one() {
     let dns = Scripted::default();
     for family in [V4, V6] {

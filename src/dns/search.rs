@@ -25,9 +25,13 @@ impl Search {
         }
     }
 
-    /// All the names to try, in order. Each is at most as long as DNS allows, and comes once.
+    /// All the names to try, in order. Each is at most as long as DNS allows, and comes once. What is meant
+    /// as an address is not tried at all.
     pub(crate) fn names(&self, host: &str) -> VecDeque<Box<str>> {
         let mut names = VecDeque::with_capacity(self.domains.len() + 1);
+        if ends_in_number(host) {
+            return names;
+        }
         if let Some(absolute) = host.strip_suffix('.') {
             push(&mut names, absolute.into());
             return names;
@@ -62,6 +66,18 @@ fn is_name(name: &str) -> bool {
         && name
             .split('.')
             .all(|l| (1..=LABEL_BYTES).contains(&l.len()))
+}
+
+/// Whether a host is meant as an IPv4 address, in whatever spelling (the "ends in a number" of the URL
+/// standard). No name in DNS ends like that.
+pub(crate) fn ends_in_number(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let last = host.rsplit('.').next().unwrap_or(host);
+    let hex = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    match hex {
+        Some(digits) => digits.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        None => !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 fn dots(host: &str) -> usize {

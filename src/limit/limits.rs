@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Limit;
+use super::{Limit, Waited};
 use crate::config_error::SettingError;
 
 /// Every limit of a call, each finite, each derived from the deadline unless it was set.
@@ -45,6 +45,8 @@ pub struct Limits {
     first_byte: Limit,
     body_idle: Limit,
     explicit: Settings,
+    /// The attempt limit before a request's own deadline shortened it.
+    configured_attempt: Limit,
 }
 
 impl Limits {
@@ -87,6 +89,7 @@ impl Limits {
     pub(crate) fn under(&self, deadline: Limit) -> Self {
         let mut limits = Self::derive(deadline, self.explicit);
         limits.attempt = limits.attempt.min(deadline);
+        limits.configured_attempt = self.configured_attempt;
         for hop in [
             &mut limits.dns,
             &mut limits.connect,
@@ -114,6 +117,7 @@ impl Limits {
             first_byte: or(explicit.first_byte, a / 5 * 4),
             body_idle: or(explicit.body_idle, BODY_IDLE.min(a)),
             explicit,
+            configured_attempt: attempt,
         }
     }
 
@@ -139,6 +143,25 @@ impl Limits {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Returns the attempt limit without a request's own deadline.
+    pub(crate) const fn configured_attempt(&self) -> Duration {
+        self.configured_attempt.get()
+    }
+
+    /// Returns whether the limit of a hop was set explicitly and is not shortened.
+    pub(crate) fn is_explicit(&self, which: Waited) -> bool {
+        let (set, limit) = match which {
+            Waited::Deadline | Waited::Attempt => return false,
+            Waited::Dns => (self.explicit.dns, self.dns),
+            Waited::Connect => (self.explicit.connect, self.connect),
+            Waited::Tls => (self.explicit.tls, self.tls),
+            Waited::Send => (self.explicit.send, self.send),
+            Waited::FirstByte => (self.explicit.first_byte, self.first_byte),
+            Waited::BodyIdle => (self.explicit.body_idle, self.body_idle),
+        };
+        set == Some(limit.get())
     }
 
     /// How long the response head may take once the last byte of a body of `body_len` bytes was

@@ -59,6 +59,12 @@
 //! next looks at it, not at once. New connections go to the first address that accepts: there is no choice by
 //! load or health, and a path that goes dark is not told from a silent service. `Transport` does all of these.
 //!
+//! With a filter, what cannot be judged is refused: a scheme other than http and https, and a connection whose
+//! address came neither from the URL nor from [`Hops::resolver`] (a unix socket, a tunnel, another resolver).
+//! If the connector leads to a proxy that filters, say so:
+//! [`proxy_filters`](crate::TransportBuilder::proxy_filters). [`Hops::layer`] writes `http://0x7f.1/` as the
+//! address that it means; the connector layer alone refuses it.
+//!
 //! # How people get it wrong
 //!
 //! With the layers in the wrong order: a layer over the client that follows redirects or repeats, below

@@ -8,21 +8,23 @@
 
 use std::fmt::{self, Debug};
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use hyper_util::client::legacy::connect::Connection;
+use http::{Extensions, Uri};
+use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use tower_layer::Layer;
 use tower_service::Service;
-use url::{Host, Url};
+use url::Url;
 
 use super::connector::{Connecting, Setup};
+use super::target::{Dial, OTHER_SCHEME, host, is_canonical, is_judged, unseen};
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::diagnose;
-use crate::dns::Filter;
+use crate::dns::{Filter, Refused};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
 use crate::limit::Limits;
@@ -31,11 +33,15 @@ use crate::record::tracker::{self, Tracker};
 use crate::telemetry::AttemptSpans;
 
 /// Listens to the connections of a client, keeps the limits of dns, connect and tls on them, and refuses
-/// addresses in URLs that the filter refuses.
+/// what the filter refuses: addresses in URLs, and whatever it cannot judge. That is a scheme other than
+/// http and https, a host that is an address in an unusual spelling (`0x7f.1`), and a connection whose
+/// address came neither from the URL nor from our resolver.
 #[derive(Clone, Debug)]
 pub struct ConnectorLayer {
     pub(super) filter: Filter,
     pub(super) limits: Limits,
+    /// Whether connections may go to a proxy, which is not judged.
+    pub(super) proxied: bool,
 }
 
 impl<S> Layer<S> for ConnectorLayer {
@@ -71,21 +77,31 @@ where
     }
 
     fn call(&mut self, target: T) -> Self::Future {
-        let ConnectorLayer { filter, limits } = &self.layer;
-        let url = destination(&target);
-        let literal = url.as_ref().and_then(literal);
-        if let Err(error) = admit(filter, url.is_some(), literal.map(|at| at.ip())) {
+        let ConnectorLayer {
+            filter,
+            limits,
+            proxied,
+        } = &self.layer;
+        let seen = Seen::of(&target);
+        let judged = if filter.is_on() {
+            judge(filter, seen.as_ref())
+        } else {
+            Ok(())
+        };
+        if let Err(error) = judged {
             return Arriving {
                 connecting: None,
                 refused: Some(error),
+                arrival: None,
             };
         }
+        let literal = seen.as_ref().and_then(Seen::literal);
         let (tracker, own) = match tracker::current() {
             Some(tracker) => (tracker, false),
             None => (alone(limits), true),
         };
-        let mut setup = Setup::new(url.as_ref().and_then(host), tracker.limits());
-        setup.port = url.as_ref().and_then(Url::port_or_known_default);
+        let mut setup = Setup::new(seen.as_ref().map(Seen::host), tracker.limits());
+        setup.port = seen.as_ref().and_then(|seen| seen.port);
         setup.watch_look_up(tracker, own);
         if literal.is_some() {
             setup.dialling(literal);
@@ -93,6 +109,10 @@ where
         Arriving {
             connecting: Some(Box::pin(Connecting::new(self.inner.call(target), setup))),
             refused: None,
+            arrival: (filter.is_on() && !proxied).then(|| Arrival {
+                filter: filter.clone(),
+                is_literal: literal.is_some(),
+            }),
         }
     }
 }
@@ -102,6 +122,7 @@ where
 pub struct Arriving<F> {
     connecting: Option<Pin<Box<Connecting<F>>>>,
     refused: Option<Error>,
+    arrival: Option<Arrival>,
 }
 
 impl<F, T, E> Future for Arriving<F>
@@ -113,15 +134,25 @@ where
     type Output = Result<T, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Some(refused) = self.refused.take() {
+        let this = &mut *self;
+        if let Some(refused) = this.refused.take() {
             return Poll::Ready(Err(refused.into()));
         }
-        let Some(connecting) = &mut self.connecting else {
+        let Some(connecting) = &mut this.connecting else {
             return Poll::Pending;
         };
         let arrived = ready!(connecting.as_mut().poll(cx));
-        let tracker = connecting.setup().tracker();
-        Poll::Ready(arrived.map_err(|error| failed(error, tracker.as_deref()).into()))
+        let setup = connecting.setup();
+        Poll::Ready(match (arrived, &this.arrival) {
+            (Ok(connection), Some(arrival)) => match arrival.judge(setup, &connection) {
+                Ok(()) => Ok(connection),
+                Err(refused) => Err(refused.into()),
+            },
+            (arrived, _) => {
+                let tracker = setup.tracker();
+                arrived.map_err(|error| failed(error, tracker.as_deref()).into())
+            }
+        })
     }
 }
 
@@ -157,54 +188,100 @@ fn failed(error: BoxError, tracker: Option<&Tracker>) -> Error {
     }
 }
 
-/// Refuses an address that stands in the URL itself. A filter that cannot see where it goes refuses that, too.
-fn admit(filter: &Filter, known: bool, literal: Option<IpAddr>) -> Result<(), Error> {
-    let filtered = || Error::new(Diagnosis::new(Hop::Dns, Kind::Filtered, Effect::None));
-    if !known && *filter != Filter::new() {
-        return Err(filtered().caused_by(Unseen));
+/// Where a connector is asked to go.
+struct Seen {
+    url: Url,
+    dial: Dial,
+    port: Option<u16>,
+    /// Whether the host is written as it is read here: else the connector may read it in another way.
+    is_canonical: bool,
+}
+
+impl Seen {
+    /// reqwest keeps the type to itself that it asks with, but not its text.
+    fn of(target: &impl Debug) -> Option<Self> {
+        let text = format!("{target:?}");
+        let inner = text.strip_prefix("Unnameable(");
+        let inner = inner.and_then(|rest| rest.strip_suffix(')'));
+        let text = inner.unwrap_or(&text);
+        let url = Url::parse(text).ok().filter(Url::has_host)?;
+        let dial = host(&url).ok()?;
+        let uri = text.parse::<Uri>();
+        Some(Self {
+            port: url.port_or_known_default(),
+            is_canonical: uri.is_ok_and(|uri| is_canonical(&uri, &dial)),
+            url,
+            dial,
+        })
     }
-    literal.map_or(Ok(()), |address| {
-        let admitted = filter.check(address);
-        admitted.map_err(|refused| filtered().because(refused))
-    })
-}
 
-/// Where a connector is asked to go. reqwest keeps the type to itself that it asks with, but not its text.
-fn destination(target: &impl Debug) -> Option<Url> {
-    let text = format!("{target:?}");
-    let inner = text.strip_prefix("Unnameable(");
-    let inner = inner.and_then(|rest| rest.strip_suffix(')'));
-    Url::parse(inner.unwrap_or(&text))
-        .ok()
-        .filter(Url::has_host)
-}
+    fn literal(&self) -> Option<SocketAddr> {
+        match self.dial {
+            Dial::Address(address) => Some(SocketAddr::new(address, self.port?)),
+            Dial::Name(_) => None,
+        }
+    }
 
-fn literal(url: &Url) -> Option<SocketAddr> {
-    let address: IpAddr = match url.host()? {
-        Host::Domain(_) => return None,
-        Host::Ipv4(address) => address.into(),
-        Host::Ipv6(address) => address.into(),
-    };
-    Some(SocketAddr::new(address, url.port_or_known_default()?))
-}
-
-/// As a TLS server name, without the brackets of an IPv6 literal.
-fn host(url: &Url) -> Option<Arc<str>> {
-    let host = url.host_str()?;
-    Some(host.trim_start_matches('[').trim_end_matches(']').into())
-}
-
-/// The filter is on, and the connector was asked for something that is no URL.
-#[derive(Debug)]
-struct Unseen;
-
-impl fmt::Display for Unseen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the connector does not tell where it is asked to go")
+    /// As a TLS server name, without the brackets of an IPv6 literal.
+    fn host(&self) -> Arc<str> {
+        match &self.dial {
+            Dial::Name(name) => name.as_str().into(),
+            Dial::Address(address) => address.to_string().into(),
+        }
     }
 }
 
-impl std::error::Error for Unseen {}
+/// Refuses what the filter refuses, and what it cannot judge. Names are judged when they are looked up.
+fn judge(filter: &Filter, seen: Option<&Seen>) -> Result<(), Error> {
+    let seen = seen.ok_or_else(|| unseen("the connector does not tell where it is asked to go"))?;
+    if !is_judged(&seen.url) {
+        return Err(unseen(OTHER_SCHEME));
+    }
+    match seen.dial {
+        Dial::Address(address) => filter.check(address).map_err(filtered)?,
+        Dial::Name(_) => {}
+    }
+    if !seen.is_canonical {
+        return Err(unseen("its host is an address in an unusual spelling"));
+    }
+    Ok(())
+}
+
+/// What a connection is judged by that a connector of any kind has made.
+struct Arrival {
+    filter: Filter,
+    /// The URL held an address, so there was nothing to look up.
+    is_literal: bool,
+}
+
+impl Arrival {
+    /// Refuses a connection whose address was not judged: a unix socket, a tunnel, an address from another
+    /// resolver. Nothing was sent on it.
+    fn judge(&self, setup: &Setup, connection: &impl Connection) -> Result<(), Error> {
+        let mut extras = Extensions::new();
+        connection.connected().get_extras(&mut extras);
+        let peer = extras.get::<HttpInfo>().map(HttpInfo::remote_addr);
+        if let Some(peer) = peer {
+            self.filter.check(peer.ip()).map_err(filtered)?;
+        }
+        let is_known = if self.is_literal {
+            peer.is_some()
+        } else {
+            setup.was_asked()
+        };
+        if is_known {
+            Ok(())
+        } else {
+            Err(unseen(NOT_ASKED))
+        }
+    }
+}
+
+fn filtered(refused: Refused) -> Error {
+    Error::new(Diagnosis::new(Hop::Dns, Kind::Filtered, Effect::None)).because(refused)
+}
+
+const NOT_ASKED: &str = "the connector chose the address without our resolver";
 
 #[cfg(test)]
 #[path = "anywhere_tests.rs"]

@@ -10,7 +10,11 @@ use super::*;
 
 fn layer(filter: Filter) -> ConnectorLayer {
     let limits = Limits::new(Duration::from_secs(10)).unwrap();
-    ConnectorLayer { filter, limits }
+    ConnectorLayer {
+        filter,
+        limits,
+        proxied: false,
+    }
 }
 
 /// What is made of a connector that is refused.
@@ -31,12 +35,48 @@ struct Unnameable(#[expect(dead_code, reason = "it is shown")] http::Uri);
 
 #[test]
 fn destination_is_read_from_what_reqwest_and_hyper_util_ask_with() {
-    for url in [destination(&uri()), destination(&Unnameable(uri()))] {
-        let url = url.unwrap();
-        assert_eq!(host(&url).as_deref(), Some("api.test"));
-        assert_eq!(url.port_or_known_default(), Some(8443));
+    for seen in [Seen::of(&uri()), Seen::of(&Unnameable(uri()))] {
+        let seen = seen.unwrap();
+        assert_eq!((&*seen.host(), seen.port), ("api.test", Some(8443)));
+        assert!(seen.is_canonical);
     }
-    assert!(destination(&"a socket").is_none());
+    assert!(Seen::of(&"a socket").is_none());
+}
+
+#[test]
+fn filter_judges_the_address_that_a_host_of_any_spelling_means() {
+    let filter = Filter::public_only();
+    for (uri, refused) in [
+        ("http://api.test/", false),
+        ("http://API.test:8080/", false),
+        ("http://api.test./", false),
+        ("https://8.8.8.8/", false),
+        ("https://[2001:4860:4860::8888]/", false),
+        ("http://127.0.0.1/", true),
+        ("http://[::1]/", true),
+        ("http://[::ffff:127.0.0.1]/", true),
+        ("http://127.1/", true),
+        ("http://0x7f.1/", true),
+        ("http://0177.0.0.1/", true),
+        ("http://2130706433/", true),
+        // A public address, but what the connector makes of it is not known.
+        ("http://134744072/", true),
+        ("http://0x08080808/", true),
+        ("http://8.8.8.8./", true),
+        ("foo://127.0.0.1/", true),
+        ("foo://8.8.8.8:80/", true),
+        ("unix://2f746d702f61/", true),
+        ("ws://api.test/", true),
+    ] {
+        let target: Uri = uri.parse().unwrap();
+        let judged = judge(&filter, Seen::of(&target).as_ref());
+        assert_eq!(judged.is_err(), refused, "{uri}: {judged:?}");
+        if let Err(error) = judged {
+            let told = (error.hop(), error.kind(), error.effect());
+            assert_eq!(told, (Some(Hop::Dns), Kind::Filtered, Effect::None));
+        }
+    }
+    assert!(judge(&filter, None).is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,8 +1,11 @@
 //! Clients that nothing of ours stands in front of, or not ours alone.
 
+#[cfg(feature = "hyper")]
+use std::sync::Arc;
+
 use super::anywhere::ConnectorLayer;
 use super::builder::{Parts, TransportBuilder};
-use super::names::Names;
+use super::names::{Names, Others};
 #[cfg(feature = "hyper")]
 use super::pooled::Hops;
 use crate::config_error::SettingError;
@@ -19,18 +22,27 @@ impl TransportBuilder {
     ///
     /// As [`build`](Self::build). Fails too if there is chaos, which has no place in a client that is not ours.
     pub fn build_reqwest(self) -> Result<reqwest::Client, SettingError> {
+        let parts = self.parts()?;
+        parts.refuse_unfiltered()?;
         let Parts {
             recipe,
             resolver,
             filter,
             proxies,
-        } = self.parts()?;
+            ..
+        } = parts;
         let recipe = recipe.checked()?;
         let limits = recipe.limits;
         let names = Names {
             resolver,
             filter: filter.clone(),
             limits,
+            others: Others::These(proxies.dials()),
+        };
+        let connector = ConnectorLayer {
+            filter,
+            limits,
+            proxied: proxies.is_some(),
         };
         // Above the connector nothing of ours repeats. What the peer did not process is sent again, as
         // reqwest does by itself, but within a budget.
@@ -46,7 +58,7 @@ impl TransportBuilder {
         let built = recipe
             .begin()
             .dns_resolver(names)
-            .connector_layer(ConnectorLayer { filter, limits })
+            .connector_layer(connector)
             .retry(repeat)
             .proxy(proxies.into_reqwest())
             .timeout(limits.deadline().get())
@@ -62,13 +74,16 @@ impl TransportBuilder {
     /// # Errors
     ///
     /// As [`build`](Self::build). Fails too if there is chaos, a hook for reqwest, or a proxy: the
-    /// connector is yours.
+    /// connector is yours. If yours leads to a proxy and there is a filter,
+    /// [`proxy_filters`](Self::proxy_filters) has to say that the proxy filters: else the connector layer
+    /// refuses what it connects to.
     pub fn build_hyper(self) -> Result<Hops, SettingError> {
         let Parts {
             recipe,
             resolver,
             filter,
             proxies,
+            proxy_filters,
         } = self.parts()?;
         let unused = [
             ("reqwest hook", recipe.hook.is_some()),
@@ -82,11 +97,17 @@ impl TransportBuilder {
         let connector = ConnectorLayer {
             filter: filter.clone(),
             limits,
+            proxied: proxy_filters,
         };
         let names = Names {
             resolver,
             filter,
             limits,
+            others: if proxy_filters {
+                Others::All
+            } else {
+                Others::These(Arc::default())
+            },
         };
         Ok(Hops::new(names, connector, recipe.tls))
     }

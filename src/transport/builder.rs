@@ -24,6 +24,7 @@ pub struct TransportBuilder {
     tls: Option<ClientConfig>,
     proxy: Choice,
     no_proxy: String,
+    proxy_filters: bool,
     hook: Option<Hook>,
     chaos: Option<ChaosLayer>,
 }
@@ -37,6 +38,7 @@ impl TransportBuilder {
             tls: None,
             proxy: Choice::Straight,
             no_proxy: String::new(),
+            proxy_filters: false,
             hook: None,
             chaos: None,
         }
@@ -51,8 +53,9 @@ impl TransportBuilder {
     /// Dials only addresses that pass this filter: those of names and those that stand in an URL, on every leg
     /// of a redirect. Where none passes, the call fails at dns, and nothing was sent.
     ///
-    /// A proxy is dialled wherever it is, and looks names up by itself: with one, only the addresses in URLs are
-    /// filtered.
+    /// A proxy looks names up by itself, so the filter cannot see where a request goes. A filter together
+    /// with a proxy is refused at [`build`](Self::build), unless [`proxy_filters`](Self::proxy_filters) says
+    /// that the proxy refuses such addresses itself.
     pub fn filter(mut self, filter: Filter) -> Self {
         self.filter = filter;
         self
@@ -99,10 +102,32 @@ impl TransportBuilder {
         self
     }
 
-    /// Reaches these destinations without the proxy, besides those of `NO_PROXY`: names (and all
-    /// below them), addresses and networks (`10.0.0.0/8`), separated by commas; `*` is all.
+    /// Reaches these destinations without the proxy, besides those of `NO_PROXY`. Entries are separated by
+    /// commas or white space.
+    ///
+    /// | entry | reached without the proxy |
+    /// |---|---|
+    /// | `*` | everything |
+    /// | `api.test`, `.api.test` | that name and all names below it |
+    /// | `*.api.test` | only the names below it |
+    /// | `10.1.2.3`, `::1`, `[::1]` | that address |
+    /// | `10.0.0.0/8`, `fd00::/8` | the addresses of that network |
+    /// | any of these with `:8080` (`[::1]:8080`) | the same, at that port alone |
+    ///
+    /// Case and trailing dots do not matter. Names are not looked up: an address matches only a URL that
+    /// holds an address. An unreadable entry, here or in `NO_PROXY`, is an error at [`build`](Self::build).
     pub fn no_proxy(mut self, destinations: impl Into<String>) -> Self {
         self.no_proxy = destinations.into();
+        self
+    }
+
+    /// Says whether the proxy itself refuses the addresses that the [`filter`](Self::filter) refuses. Without
+    /// this, a filter together with a proxy is an error at [`build`](Self::build).
+    ///
+    /// Destinations that are reached without the proxy, and addresses in URLs, are filtered here all the
+    /// same. The proxy's own address is not filtered.
+    pub fn proxy_filters(mut self, filters: bool) -> Self {
+        self.proxy_filters = filters;
         self
     }
 
@@ -129,15 +154,20 @@ impl TransportBuilder {
     /// # Errors
     ///
     /// Fails if the system's name servers or roots cannot be read where they are needed, if the
-    /// proxy's URL is none (the error names the variable, not its value), or if the hook breaks the client.
+    /// proxy's URL is none (the error names the variable, not its value), if an entry of
+    /// [`no_proxy`](Self::no_proxy) or `NO_PROXY` is unreadable, if there are a filter and a proxy without
+    /// [`proxy_filters`](Self::proxy_filters), or if the hook breaks the client.
     pub fn build(mut self) -> Result<Transport, SettingError> {
         let chaos = self.chaos.take();
+        let parts = self.parts()?;
+        parts.refuse_unfiltered()?;
         let Parts {
             recipe,
             resolver,
             filter,
             proxies,
-        } = self.parts()?;
+            ..
+        } = parts;
         let recipe = recipe.checked()?;
         recipe.refuse_headers()?;
         Ok(Transport {
@@ -180,6 +210,7 @@ impl TransportBuilder {
             },
             resolver,
             filter: self.filter,
+            proxy_filters: self.proxy_filters,
         })
     }
 }
@@ -190,7 +221,22 @@ pub(super) struct Parts {
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) filter: Filter,
     pub(super) proxies: Proxies,
+    pub(super) proxy_filters: bool,
 }
+
+impl Parts {
+    /// Refuses a filter whose word a proxy would pass by.
+    pub(super) fn refuse_unfiltered(&self) -> Result<(), SettingError> {
+        if self.proxy_filters || !self.filter.is_on() || !self.proxies.is_some() {
+            return Ok(());
+        }
+        Err(SettingError::refused("filter and proxy", UNFILTERED))
+    }
+}
+
+const UNFILTERED: &str = "the proxy looks names up itself, so the filter cannot refuse them: call \
+                          proxy_filters(true) if the proxy refuses private addresses, else leave out \
+                          filter(..), or the proxy";
 
 impl fmt::Debug for TransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -254,6 +254,11 @@ impl Setup {
         self.watched().asked = true;
     }
 
+    /// Whether our resolver was asked.
+    pub(super) fn was_asked(&self) -> bool {
+        self.watched().asked
+    }
+
     /// The name is known, or there was none to look up.
     pub(super) fn dialling(&self, address: Option<SocketAddr>) {
         let tracker = {

@@ -13,6 +13,7 @@ pub(crate) mod framing;
 mod look_up;
 pub(crate) mod measured;
 pub(crate) mod names;
+mod no_proxy;
 mod places;
 #[cfg(feature = "hyper")]
 pub(crate) mod pooled;

@@ -27,7 +27,7 @@ use super::framing::announced;
 use super::look_up::{given, look_up};
 use super::names::Names;
 use super::send::{Abandon, settled};
-use super::target::{dial, invalid, speakable};
+use super::target::{OTHER_SCHEME, canonicalize, dial, invalid, is_judged, speakable, unseen};
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
@@ -193,9 +193,13 @@ where
     let length = length.map_err(|reason| invalid().because(reason))?;
     let url = Url::parse(&head.uri.to_string()).map_err(|error| invalid().because(error))?;
     let (whom, _) = dial(&url)?;
+    canonicalize(&mut head.uri, &whom)?;
     let Names {
         resolver, filter, ..
     } = &shared.names;
+    if filter.is_on() && !is_judged(&url) {
+        return Err(unseen(OTHER_SCHEME));
+    }
     let answer = look_up(&**resolver, &whom, filter, tracker).await?;
     let pool = shared.pool(&head.uri);
     pool.leave(&given(&answer));

@@ -2,13 +2,12 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper_util::client::proxy::matcher::Matcher;
 use url::{Host, Url};
 
-use super::target::Dial;
+use super::no_proxy::NoProxy;
+use super::target::{Dial, read_host};
 use crate::config_error::SettingError;
 
 /// What the caller said of proxies.
@@ -22,7 +21,7 @@ pub(super) enum Choice {
 
 /// The proxies, and the destinations that are reached without.
 pub(super) struct Proxies {
-    exceptions: Matcher,
+    exceptions: NoProxy,
     http: Option<Arc<Via>>,
     https: Option<Arc<Via>>,
 }
@@ -34,18 +33,21 @@ impl Proxies {
         except: &str,
         read: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, SettingError> {
+        let mut exceptions = NoProxy::default();
+        let added = exceptions.add(except);
+        added.map_err(|unreadable| SettingError::refused("no_proxy", unreadable))?;
         match choice {
-            Choice::Straight => Ok(Self::new(None, None, "")),
+            Choice::Straight => Ok(Self::new(None, None, exceptions)),
             Choice::Through(url) => {
                 let via = Some(Arc::new(Via::parse(&EXPLICIT, url)?));
-                Ok(Self::new(via.clone(), via, except))
+                Ok(Self::new(via.clone(), via, exceptions))
             }
-            Choice::Environment => Self::from_env(except, read),
+            Choice::Environment => Self::from_env(exceptions, read),
         }
     }
 
     fn from_env(
-        except: &str,
+        mut exceptions: NoProxy,
         read: impl Fn(&str) -> Option<OsString>,
     ) -> Result<Self, SettingError> {
         let set = |name| read(name).filter(|value| !value.is_empty());
@@ -62,26 +64,33 @@ impl Proxies {
         let all = first(&[&ALL[0], &ALL[1]])?;
         let http = first(of_http)?.or_else(|| all.clone());
         let https = first(&[&HTTPS[0], &HTTPS[1]])?.or(all);
-        let no = set("NO_PROXY").or_else(|| set("no_proxy"));
-        let no = no.unwrap_or_default();
-        let except = format!("{},{except}", no.to_string_lossy());
-        Ok(Self::new(http, https, &except))
+        let listed = |name| set(name).map(|value| (name, value));
+        if let Some((name, value)) = listed("NO_PROXY").or_else(|| listed("no_proxy")) {
+            let text = value.to_str().ok_or_else(|| not_utf8(name))?;
+            let added = exceptions.add(text);
+            added.map_err(|unreadable| SettingError::refused(name, unreadable))?;
+        }
+        Ok(Self::new(http, https, exceptions))
     }
 
-    fn new(http: Option<Arc<Via>>, https: Option<Arc<Via>>, except: &str) -> Self {
+    fn new(http: Option<Arc<Via>>, https: Option<Arc<Via>>, exceptions: NoProxy) -> Self {
+        let is_used = !exceptions.is_everything();
         Self {
-            // It is asked for the exceptions only. What it does not understand of a proxy's URL it
-            // leaves out without a word, and the request would go straight.
-            exceptions: Matcher::builder().all("http://proxy").no(except).build(),
-            http,
-            https,
+            exceptions,
+            http: http.filter(|_| is_used),
+            https: https.filter(|_| is_used),
         }
     }
 
     /// Whether there is any.
-    #[cfg(feature = "hyper")]
     pub(super) fn is_some(&self) -> bool {
         self.http.is_some() || self.https.is_some()
+    }
+
+    /// The proxies as they are dialled.
+    pub(super) fn dials(&self) -> Arc<[Dial]> {
+        let all = [&self.http, &self.https].into_iter().flatten();
+        all.map(|via| via.dial.clone()).collect()
     }
 
     /// The same, for a client that finds its own way.
@@ -95,10 +104,7 @@ impl Proxies {
             "https" => self.https.as_ref()?,
             _ => self.http.as_ref()?,
         };
-        // Written anew from the URL that is dialled, so that an address cannot be spelt around the list.
-        let host: Result<http::Uri, _> = url[..url::Position::BeforePath].parse();
-        let excepted = host.is_ok_and(|host| self.exceptions.intercept(&host).is_none());
-        (!excepted).then(|| Arc::clone(via))
+        (!self.exceptions.matches(url)).then(|| Arc::clone(via))
     }
 }
 
@@ -149,11 +155,9 @@ impl Via {
             let _ = url.set_port(Some(port));
         }
         let dial = match url.host().ok_or_else(|| bad("the url has no host"))? {
-            // A scheme that is none of the web's keeps an address as text.
-            Host::Domain(name) => match name.parse::<IpAddr>() {
-                Ok(address) => Dial::Address(address),
-                Err(_) => Dial::Name(name.to_owned()),
-            },
+            // A scheme that is none of the web's keeps its host as it is written.
+            Host::Domain(name) => read_host(name)
+                .map_err(|_| bad("the url's host is neither a name nor an address"))?,
             Host::Ipv4(address) => Dial::Address(address.into()),
             Host::Ipv6(address) => Dial::Address(address.into()),
         };
@@ -189,10 +193,13 @@ struct Variable {
 
 impl Variable {
     fn via(&self, value: OsString) -> Result<Arc<Via>, SettingError> {
-        let text = value.into_string();
-        let text = text.map_err(|_| SettingError::failed(self.name, Unfit("it is not UTF-8")))?;
+        let text = value.into_string().map_err(|_| not_utf8(self.name))?;
         Via::parse(self, text.trim()).map(Arc::new)
     }
+}
+
+fn not_utf8(name: &'static str) -> SettingError {
+    SettingError::failed(name, Unfit("it is not UTF-8"))
 }
 
 macro_rules! variable {

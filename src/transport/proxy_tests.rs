@@ -90,6 +90,33 @@ fn exceptions_are_names_with_all_below_them_addresses_and_networks() {
 }
 
 #[test]
+fn unreadable_exception_is_refused_by_the_name_of_its_variable() {
+    for name in ["NO_PROXY", "no_proxy"] {
+        let error = from(&[("ALL_PROXY", "http://a:1"), (name, "one.test,192.168.*")]);
+        let told = error.unwrap_err().to_string();
+        let start = format!("{name}: the entry \"192.168.*\" is unreadable: write");
+        assert!(told.starts_with(&start), "{told}");
+    }
+    for choice in [Choice::Straight, Choice::Through("http://a:1".into())] {
+        let error = Proxies::of(&choice, "a..b", |_| None).unwrap_err();
+        let told = error.to_string();
+        assert!(
+            told.starts_with("no_proxy: the entry \"a..b\" is"),
+            "{told}"
+        );
+    }
+}
+
+#[test]
+fn host_of_a_proxy_in_an_unusual_spelling_is_an_address() {
+    for url in ["socks5h://0x7f.1", "http://127.1", "https://2130706433:1"] {
+        let proxies = through(url).unwrap();
+        let via = proxies.https.as_deref().unwrap();
+        assert_eq!(via.dial, Dial::Address([127, 0, 0, 1].into()), "{url}");
+    }
+}
+
+#[test]
 fn own_exceptions_are_added_to_those_of_the_environment() {
     let read = |name: &str| match name {
         "ALL_PROXY" => Some("http://a:1".into()),

@@ -85,7 +85,8 @@ where
         tracker.facts(|facts| facts.via = Some(via.shown.clone()));
     }
     let (dial, port) = target.dialled();
-    // A proxy is dialled wherever it is; of the destination, only an address in the URL can be judged.
+    // A proxy is dialled wherever it is, and filters names itself: without that word nothing was built.
+    // Of its destination, an address in the URL is judged here.
     filter_literal(&shared.filter, &target.dial, tracker)?;
     let none = Filter::new();
     let filter = if target.via.is_some() {

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+#[cfg(feature = "hyper")]
+use http::uri::InvalidUri;
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use url::{Host, Url};
 
@@ -74,17 +76,99 @@ pub(super) fn speakable(version: Version) -> Result<(), Error> {
 
 /// Whom an URL says to dial.
 pub(super) fn dial(url: &Url) -> Result<(Dial, u16), Error> {
-    let dial = match url.host() {
-        Some(Host::Domain(name)) => Dial::Name(name.to_owned()),
-        Some(Host::Ipv4(address)) => Dial::Address(address.into()),
-        Some(Host::Ipv6(address)) => Dial::Address(address.into()),
-        None => return Err(invalid().because(Reason::new("the url has no host"))),
-    };
+    let dial = host(url)?;
     let port = url
         .port_or_known_default()
         .ok_or_else(|| invalid().because(Reason::new("the url has no port")))?;
     Ok((dial, port))
 }
+
+/// The host or the address of a URL.
+pub(super) fn host(url: &Url) -> Result<Dial, Error> {
+    match url.host() {
+        Some(Host::Domain(name)) if url.is_special() => Ok(Dial::Name(name.to_owned())),
+        // Of other schemes, the host is kept as it is written.
+        Some(Host::Domain(name)) => read_host(name),
+        Some(Host::Ipv4(address)) => Ok(Dial::Address(address.into())),
+        Some(Host::Ipv6(address)) => Ok(Dial::Address(address.into())),
+        None => Err(invalid().because(Reason::new("the url has no host"))),
+    }
+}
+
+/// Reads a host as the URL standard does, whatever the scheme: `0x7f.1` is an address. As a name it would
+/// be looked up, in search domains too.
+pub(super) fn read_host(text: &str) -> Result<Dial, Error> {
+    if let Ok(address) = text.parse() {
+        return Ok(Dial::Address(address));
+    }
+    match Host::parse(text) {
+        Ok(Host::Domain(name)) => Ok(Dial::Name(name)),
+        Ok(Host::Ipv4(address)) => Ok(Dial::Address(address.into())),
+        Ok(Host::Ipv6(address)) => Ok(Dial::Address(address.into())),
+        Err(error) => Err(invalid().because(error)),
+    }
+}
+
+/// Whether a URI's host is written as the client reads it.
+pub(super) fn is_canonical(uri: &Uri, dial: &Dial) -> bool {
+    let host = uri.host().unwrap_or_default();
+    match dial {
+        Dial::Name(name) => host.eq_ignore_ascii_case(name),
+        Dial::Address(address) => {
+            let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+            bare.unwrap_or(host).parse() == Ok(*address)
+        }
+    }
+}
+
+/// Writes a URI's host as it is dialled, for those below who would read `0x7f.1` as a name.
+#[cfg(feature = "hyper")]
+pub(super) fn canonicalize(uri: &mut Uri, dial: &Dial) -> Result<(), Error> {
+    if is_canonical(uri, dial) {
+        return Ok(());
+    }
+    let host = match dial {
+        Dial::Name(name) => name.clone(),
+        Dial::Address(IpAddr::V4(address)) => address.to_string(),
+        Dial::Address(IpAddr::V6(address)) => format!("[{address}]"),
+    };
+    let mut parts = uri.clone().into_parts();
+    let written = parts.authority.as_ref().map_or("", |whole| whole.as_str());
+    let userinfo = written.rsplit_once('@').map(|(userinfo, _)| userinfo);
+    let userinfo = userinfo.map_or_else(String::new, |userinfo| format!("{userinfo}@"));
+    let port = uri
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    let authority = format!("{userinfo}{host}{port}").parse();
+    parts.authority = Some(authority.map_err(|error: InvalidUri| invalid().because(error))?);
+    *uri = Uri::from_parts(parts).map_err(|error| invalid().because(error))?;
+    Ok(())
+}
+
+/// Whether a filter can judge where a URL leads: of other schemes, only their connectors know.
+pub(super) fn is_judged(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+}
+
+/// The filter is on, and cannot see where a request goes.
+#[derive(Debug)]
+pub(super) struct Unseen(pub(super) &'static str);
+
+impl std::fmt::Display for Unseen {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the filter cannot judge where this goes: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unseen {}
+
+/// The refusal of a filter that is on.
+pub(super) fn unseen(why: &'static str) -> Error {
+    Error::new(Diagnosis::new(Hop::Dns, Kind::Filtered, Effect::None)).caused_by(Unseen(why))
+}
+
+/// Of a scheme that is not [judged](is_judged).
+pub(super) const OTHER_SCHEME: &str = "its scheme is not http or https";
 
 fn take_userinfo(url: &mut Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {
@@ -158,6 +242,41 @@ mod tests {
         }
         let v6 = target("https://[::1]:8443/").0.unwrap();
         assert_eq!((&*v6.host, v6.port), ("::1", 8443));
+    }
+
+    #[test]
+    fn host_of_any_scheme_is_read_as_the_url_standard_reads_it() {
+        for host in ["127.1", "0x7f.1", "0177.0.0.1", "2130706433", "127.0.0.1."] {
+            for scheme in ["http", "foo"] {
+                let url = format!("{scheme}://{host}:80/").parse().unwrap();
+                let dial = dial(&url).unwrap().0;
+                assert_eq!(dial, Dial::Address([127, 0, 0, 1].into()), "{url}");
+            }
+        }
+        let escaped = "foo://%31%32%37.0.0.1/".parse().unwrap();
+        let dial = Dial::Address([127, 0, 0, 1].into());
+        assert_eq!(super::host(&escaped).unwrap(), dial);
+        assert!(read_host("256.256.256.256").is_err());
+        assert!(read_host("1.2.3.4.5").is_err());
+    }
+
+    #[cfg(feature = "hyper")]
+    #[test]
+    fn uri_is_written_with_the_address_that_is_dialled() {
+        for (uri, written) in [
+            ("http://api.test/v1?a=b", "http://api.test/v1?a=b"),
+            ("http://API.test/", "http://API.test/"),
+            ("http://0x7f.1:8080/v1?a=b", "http://127.0.0.1:8080/v1?a=b"),
+            ("http://user:pw@127.1/", "http://user:pw@127.0.0.1/"),
+            ("http://127.0.0.1./", "http://127.0.0.1/"),
+            ("http://[::1]:80/", "http://[::1]:80/"),
+            ("foo://2130706433:80/", "foo://127.0.0.1:80/"),
+        ] {
+            let mut uri: Uri = uri.parse().unwrap();
+            let url = uri.to_string().parse().unwrap();
+            canonicalize(&mut uri, &super::host(&url).unwrap()).unwrap();
+            assert_eq!(uri.to_string(), written);
+        }
     }
 
     #[test]

@@ -33,12 +33,14 @@ async fn hung_calls_that_an_outer_timeout_drops_after_the_attempt_limit_count() 
 #[tokio::test(start_paused = true)]
 async fn drop_after_the_calls_deadline_is_a_failure() {
     let (_, service, breaker) = over(Leaf::Hangs);
-    // The deadline comes long before the attempt limit, and the call drops what is below.
-    let call = CallLayer::new(Duration::from_millis(100)).unwrap();
+    // The deadline is the attempt limit, and the call drops what is below.
+    let call = CallLayer::new(ATTEMPT).unwrap();
     let call = call.layer(service);
-    for _ in 0..20 {
-        assert_eq!(breaker.state(&api()), State::Closed);
-        assert!(call.clone().oneshot(get()).await.unwrap_err().is_timeout());
+    let calls: Vec<_> = (0..20)
+        .map(|_| tokio::spawn(call.clone().oneshot(get())))
+        .collect();
+    for call in calls {
+        assert!(call.await.unwrap().unwrap_err().is_timeout());
     }
     assert_eq!(breaker.state(&api()), State::Open);
 }
@@ -46,12 +48,15 @@ async fn drop_after_the_calls_deadline_is_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn body_that_is_waited_for_at_the_deadline_is_a_failure_at_receive() {
     let (_, service, breaker) = over(Leaf::Stalls);
-    let call = CallLayer::new(Duration::from_millis(100)).unwrap();
+    let call = CallLayer::new(ATTEMPT).unwrap();
     let call = call.layer(service.clone());
-    for _ in 0..20 {
-        assert_eq!(breaker.state(&api()), State::Closed);
-        let body = call.clone().oneshot(get()).await.unwrap().into_body();
-        assert!(body.collect().await.is_err());
+    let reading = || {
+        let calling = call.clone().oneshot(get());
+        async { calling.await.unwrap().into_body().collect().await }
+    };
+    let bodies: Vec<_> = (0..20).map(|_| tokio::spawn(reading())).collect();
+    for body in bodies {
+        assert!(body.await.unwrap().is_err());
     }
     assert_eq!(breaker.state(&api()), State::Open);
     let cause = ask(&service).await.unwrap_err();

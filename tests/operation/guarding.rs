@@ -1,6 +1,7 @@
 //! Deadline, breaker, cancelling, and settings that cannot be.
 
 use std::sync::Mutex;
+use std::time::Duration;
 
 use sevenhops::Operation;
 use sevenhops::guard::retry;
@@ -125,6 +126,23 @@ async fn attempt_whose_time_is_over_counts_against_its_destination() {
     let operation = tripping(1);
     Work::new([Step::Hang]).by(&operation).await.unwrap_err();
     assert_eq!(state(&operation), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_an_operation_around_cuts_short_do_not_count() {
+    let inner = tripping(1);
+    let hang = async |cut: Duration| {
+        let around = Operation::new("caller", cut).unwrap();
+        let work = Work::new((0..9).map(|_| Step::Hang));
+        let run = around.run(async |_| work.by(&inner).await.map_err(Failed::heard));
+        run.await.unwrap_err();
+    };
+    for _ in 0..20 {
+        hang(MS(10)).await;
+    }
+    assert_eq!(state(&inner), State::Closed);
+    hang(SECS(10)).await;
+    assert_eq!(state(&inner), State::Open);
 }
 
 #[tokio::test(start_paused = true)]

@@ -148,9 +148,10 @@ async fn proxy_is_dialled_wherever_it_is_and_its_name_is_not_filtered() {
     let client = world
         .transport()
         .filter(dns::Filter::public_only())
-        .proxy(format!("http://proxy.test:{}", port.trim_end_matches('/')))
-        .build_reqwest()
-        .unwrap();
+        .proxy(format!("http://proxy.test:{}", port.trim_end_matches('/')));
+    let refused = client.clone().build_reqwest().unwrap_err().to_string();
+    assert!(refused.starts_with("filter and proxy: "), "{refused}");
+    let client = client.proxy_filters(true).build_reqwest().unwrap();
     // The proxy is asked for the name, and does not know it; it was reached.
     let error = call(&client, &base(&server)).await.unwrap_err();
     let told = sdk::find(&*error);

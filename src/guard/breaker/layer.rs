@@ -55,6 +55,11 @@ use crate::limit::Limits;
 /// the deadline of its call. What does not: encode, decode and dns, 4xx (the destination did its
 /// part), 429, refusals by other guards, and an attempt that its caller gave up.
 ///
+/// A timeout counts only if the attempt had its configured time: the attempt limit of these limits, which is
+/// half of their deadline unless it was set. A request with a shorter deadline of its own, or with one that
+/// was inherited, says nothing about the destination. The limit of a hop that was set explicitly always
+/// counts.
+///
 /// # Defaults
 ///
 /// | setting | default |
@@ -103,7 +108,7 @@ use crate::limit::Limits;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future or the body gives the permit back. An attempt that had not had its time
+/// Dropping the future or the body gives the permit back. An attempt that had not had its configured time
 /// counts nothing; one that had counts as a timeout.
 #[derive(Clone)]
 pub struct BreakerLayer {

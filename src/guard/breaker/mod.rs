@@ -1,5 +1,6 @@
 //! Refuses at once what would fail all the same: one circuit for each destination.
 
+mod allotted;
 mod cause;
 mod circuit;
 mod handle;
@@ -28,6 +29,7 @@ pub use self::settings::Settings;
 pub use self::state::State;
 pub use self::watch::Watcher;
 
+pub(crate) use self::allotted::Allotted;
 pub(crate) use self::circuit::Verdict;
 pub(crate) use self::permit::{Admission, PendingVerdict, Policy, refused, settle};
 pub(crate) use self::shared::{Shared, Ticket};

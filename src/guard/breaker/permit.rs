@@ -6,6 +6,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::Breaker;
+use super::allotted::Allotted;
 use super::circuit::{Moment, Refusal, Verdict};
 use super::shared::{Shared, Ticket};
 use super::verdict::Judge;
@@ -120,6 +121,7 @@ impl Admission {
         Some(PendingVerdict {
             judged: Some((ticket, verdict)),
             judge: self.judge,
+            since: self.since,
             call: self.call.clone(),
             status: response.status(),
             is_waiting: false,
@@ -129,10 +131,22 @@ impl Admission {
     /// The attempt failed.
     pub(crate) fn fail(mut self, error: &Error) {
         if let Some(ticket) = self.ticket.take() {
-            let diagnosis = error.diagnosis();
-            let verdict = self.judge.judge(Some(&diagnosis), error.retry_after());
-            settle(ticket, verdict);
+            let failed = error.diagnosis();
+            let verdict = self.judge.judge(Some(&failed), error.retry_after());
+            // Where no call is around this driver, the one inside began its own.
+            let inner = error.timeline().map(|of| &of.0);
+            let inner = inner.filter(|inner| inner.deadline() < self.call.deadline());
+            let allotted = || self.allotted(inner.unwrap_or(&self.call), failed.expired);
+            settle(ticket, self.judge.by_allotted(verdict, &failed, allotted));
         }
+    }
+
+    /// How much time it had.
+    fn allotted(&self, call: &Call, which: Option<Waited>) -> Allotted {
+        // An earlier attempt's record knows nothing of this one.
+        let is_current = call.attempt_count() > self.attempts_before;
+        let tracker = is_current.then(|| call.last()).flatten();
+        Allotted::of((call, tracker.as_deref()), self.since, which)
     }
 
     /// Where it hung, if it had all its time before it was dropped.
@@ -165,8 +179,10 @@ impl Drop for Admission {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
-        if let Some(diagnosis) = self.expired(clock::now()) {
-            settle(ticket, self.judge.judge(Some(&diagnosis), None));
+        if let Some(failed) = self.expired(clock::now()) {
+            let allotted = || self.allotted(&self.call, failed.expired);
+            let verdict = self.judge.judge(Some(&failed), None);
+            settle(ticket, self.judge.by_allotted(verdict, &failed, allotted));
         }
     }
 }
@@ -176,6 +192,7 @@ impl Drop for Admission {
 pub(crate) struct PendingVerdict {
     judged: Option<(Ticket, Verdict)>,
     judge: Judge,
+    since: Instant,
     call: Call,
     status: StatusCode,
     is_waiting: bool,
@@ -195,9 +212,13 @@ impl PendingVerdict {
     }
 
     /// The body broke off.
-    pub(crate) fn fail(&mut self, diagnosis: &Diagnosis) {
+    pub(crate) fn fail(&mut self, failed: &Diagnosis) {
         if let Some((ticket, _)) = self.judged.take() {
-            settle(ticket, self.judge.judge(Some(diagnosis), None));
+            let tracker = self.call.last();
+            let allotted =
+                || Allotted::of((&self.call, tracker.as_deref()), self.since, failed.expired);
+            let verdict = self.judge.judge(Some(failed), None);
+            settle(ticket, self.judge.by_allotted(verdict, failed, allotted));
         }
     }
 }
@@ -212,7 +233,10 @@ impl Drop for PendingVerdict {
                 true => Effect::Done,
                 false => Effect::Possible,
             };
-            self.fail(&Diagnosis::new(Hop::Receive, Kind::Timeout, effect));
+            self.fail(&Diagnosis {
+                expired: Some(Waited::Deadline),
+                ..Diagnosis::new(Hop::Receive, Kind::Timeout, effect)
+            });
         } else {
             self.end();
         }

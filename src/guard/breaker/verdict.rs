@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::allotted::Allotted;
 use super::cause::Failure;
 use super::circuit::Verdict;
 use crate::hop::{Class, Diagnosis, Hop, Kind};
@@ -75,6 +76,32 @@ impl Judge {
         }
     }
 
+    /// Ignores a timeout of an attempt that had less time than the configured attempt timeout: it tells
+    /// how patient the caller was, not how well the destination is. A hop's own timeout that was set
+    /// explicitly counts, because it would have run out under any deadline.
+    pub(crate) fn by_allotted(
+        &self,
+        verdict: Verdict,
+        failed: &Diagnosis,
+        allotted: impl FnOnce() -> Allotted,
+    ) -> Verdict {
+        // A 504 is the gateway's own timeout, and counts.
+        let timed_out = failed.kind == Kind::Timeout && failed.status.is_none();
+        match verdict {
+            Verdict::Failure { .. } if timed_out && !self.is_patient(&allotted()) => {
+                Verdict::Ignored
+            }
+            _ => verdict,
+        }
+    }
+
+    fn is_patient(&self, allotted: &Allotted) -> bool {
+        let configured = allotted.configured.unwrap_or(self.attempt);
+        let configured = configured.min(self.attempt);
+        let slack = (configured / SLACK).max(TICK);
+        allotted.is_explicit || allotted.time >= configured.saturating_sub(slack)
+    }
+
     /// An answer that was long in coming says less good of its destination.
     pub(crate) fn by_time(&self, verdict: Verdict, took: impl FnOnce() -> Duration) -> Verdict {
         match (verdict, self.slow) {
@@ -83,6 +110,12 @@ impl Judge {
         }
     }
 }
+
+/// An attempt timeout as long as the deadline loses what the call spends before its first attempt: that
+/// part of it is allowed for.
+const SLACK: u32 = 100;
+/// What a timer's resolution may take from it.
+const TICK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
 mod tests {
@@ -158,6 +191,74 @@ mod tests {
                 (Hop::Receive, Kind::TooLarge, Verdict::Ignored),
             ]
         );
+    }
+
+    #[test]
+    fn timeout_counts_if_the_attempt_had_the_configured_time() {
+        use crate::limit::Waited;
+        const MS: fn(u64) -> Duration = Duration::from_millis;
+        let deadline = Some(Waited::Deadline);
+        let attempt = Some(Waited::Attempt);
+        let connect = Some(Waited::Connect);
+        // The hop, what ran out, the time that the attempt had, the attempt timeout of its own layer,
+        // whether the hop's timeout was set: does it count?
+        for (hop, expired, time, own, is_explicit, counts) in [
+            (Hop::Server, attempt, 5_000, None, false, true),
+            (Hop::Server, deadline, 10_000, None, false, true),
+            (Hop::Server, deadline, 10, None, false, false),
+            (Hop::Connect, deadline, 10, None, false, false),
+            (Hop::Tls, deadline, 10, None, false, false),
+            (Hop::Send, deadline, 10, None, false, false),
+            (Hop::Receive, deadline, 10, None, false, false),
+            // Nearly all of it, as where the attempt timeout is the deadline.
+            (Hop::Server, deadline, 4_951, None, false, true),
+            (Hop::Server, deadline, 4_949, None, false, false),
+            // A hop's derived timeout follows the attempt's.
+            (Hop::Connect, connect, 500, None, false, false),
+            (Hop::Connect, connect, 5_000, None, false, true),
+            // One that was set explicitly does not.
+            (Hop::Connect, connect, 500, None, true, true),
+            // The attempt's own layer may be the less patient one by its own config.
+            (Hop::Server, attempt, 2_000, Some(2_000), false, true),
+            (Hop::Server, attempt, 1_000, Some(2_000), false, false),
+            (Hop::Server, attempt, 5_000, Some(9_000), false, true),
+            // A timer of another make runs inside of the same time.
+            (Hop::Server, None, 10, None, false, false),
+            (Hop::Server, None, 5_000, None, false, true),
+        ] {
+            let failed = Diagnosis {
+                expired,
+                ..Diagnosis::new(hop, Kind::Timeout, Effect::Possible)
+            };
+            let allotted = Allotted {
+                time: MS(time),
+                configured: own.map(MS),
+                is_explicit,
+            };
+            let judged = JUDGE.judge(Some(&failed), None);
+            let judged = JUDGE.by_allotted(judged, &failed, || allotted);
+            assert_eq!(is_failure(judged), counts, "{hop} {expired:?} {allotted:?}");
+            assert!(counts || judged == Verdict::Ignored);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_timeout_of_the_caller_counts_however_short_the_attempt_was() {
+        let short = Allotted {
+            time: Duration::from_millis(10),
+            configured: None,
+            is_explicit: false,
+        };
+        let reset = Diagnosis::new(Hop::Server, Kind::Reset, Effect::Possible);
+        let status = StatusCode::GATEWAY_TIMEOUT;
+        let gateway = Diagnosis::status(status, &HeaderMap::new(), Keyed::No).unwrap();
+        assert_eq!(gateway.kind, Kind::Timeout);
+        for failed in [reset, gateway] {
+            let judged = JUDGE.judge(Some(&failed), None);
+            assert!(is_failure(JUDGE.by_allotted(judged, &failed, || short)));
+        }
+        let success = JUDGE.by_allotted(Verdict::Success, &reset, || short);
+        assert_eq!(success, Verdict::Success);
     }
 
     #[test]

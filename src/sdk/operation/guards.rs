@@ -126,7 +126,7 @@ use crate::timeline::{Timeline, also};
 /// # Cancel safety
 ///
 /// Dropping the future drops the work, gives back the permit and what the budget paid for a repeat
-/// that was not begun; the timeline says "cancelled". If the attempt had had its time by then, it
+/// that was not begun; the timeline says "cancelled". If the attempt had had its configured time by then, it
 /// counts as a timeout.
 #[derive(Clone)]
 pub struct Operation {

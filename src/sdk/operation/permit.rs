@@ -2,7 +2,7 @@ use tokio::time::Instant;
 
 use super::failed::Told;
 use crate::clock;
-use crate::guard::breaker::{Judge, Ticket, Verdict, settle};
+use crate::guard::breaker::{Allotted, Judge, Ticket, Verdict, settle};
 use crate::hop::{Class, Diagnosis, Effect};
 use crate::limit::Waited;
 
@@ -26,8 +26,18 @@ impl Permit {
 
     pub(super) fn fail(mut self, told: &Told) {
         let class = told.class.unwrap_or(Class::Passing);
-        let judge = self.judge;
-        self.settle(judge.judge_operation(&told.diagnosis, class, told.retry_after));
+        let verdict = (self.judge).judge_operation(&told.diagnosis, class, told.retry_after);
+        self.settle(self.by_time_given(verdict, &told.diagnosis));
+    }
+
+    /// A timeout within less time than the settings give an attempt says nothing about the destination.
+    fn by_time_given(&self, verdict: Verdict, failed: &Diagnosis) -> Verdict {
+        let allotted = || Allotted {
+            time: self.ends.saturating_duration_since(self.since),
+            configured: None,
+            is_explicit: false,
+        };
+        self.judge.by_allotted(verdict, failed, allotted)
     }
 
     fn settle(&mut self, verdict: Verdict) {
@@ -41,8 +51,8 @@ impl Drop for Permit {
     fn drop(&mut self) {
         if self.ends <= clock::now() {
             let expired = Diagnosis::operation(Effect::Possible, Some(Waited::Attempt));
-            let judge = self.judge;
-            self.settle(judge.judge_operation(&expired, Class::Passing, None));
+            let verdict = (self.judge).judge_operation(&expired, Class::Passing, None);
+            self.settle(self.by_time_given(verdict, &expired));
         }
     }
 }

@@ -1,0 +1,171 @@
+//! Callers with less time than the configuration gives say nothing about the destination.
+
+use std::convert::Infallible;
+use std::num::NonZeroU8;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, Request, Response};
+use http_body_util::BodyExt;
+use sevenhops::guard::breaker::State;
+use sevenhops::limit::{self, Limit, Limits};
+use sevenhops::{
+    AttemptLayer, BreakerLayer, CallLayer, Error, Kind, Options, Settings, StandardLayer,
+};
+use tokio::time::{advance, sleep};
+use tower::{Layer, Service, ServiceExt};
+
+use super::mock::*;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// A healthy service that takes 20 ms.
+fn healthy() -> impl Service<
+    Request<String>,
+    Response = Response<String>,
+    Error = Infallible,
+    Future: Future<Output = Result<Response<String>, Infallible>> + Send,
+> + Clone {
+    tower::service_fn(async |_request: Request<String>| {
+        sleep(MS(20)).await;
+        Ok(Response::new(String::new()))
+    })
+}
+
+fn asking(options: Options) -> Request<String> {
+    let request = Request::get("https://api.test/v1").body(String::new());
+    let mut request = request.unwrap();
+    request.extensions_mut().insert(options);
+    request
+}
+
+fn inherited(millis: &str) -> Options {
+    let name = HeaderName::from_static("sevenhops-timeout-ms");
+    let headers = HeaderMap::from_iter([(name, millis.parse().unwrap())]);
+    Options::new().inherit(&headers)
+}
+
+/// Twenty calls that run into a timeout; then the state of the circuit.
+async fn twenty(standard: &StandardLayer, options: impl Fn() -> Options) -> State {
+    let service = standard.layer(healthy());
+    for _ in 0..20 {
+        let error = service.clone().oneshot(asking(options())).await;
+        let error = error.unwrap_err();
+        assert!(error.is_timeout() || error.kind() == Kind::Open, "{error}");
+    }
+    standard.breaker().state(&api())
+}
+
+/// Twenty calls at once, all of which fail.
+async fn at_once<F>(calls: impl Fn() -> F)
+where
+    F: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let calls: Vec<_> = (0..20).map(|_| tokio::spawn(calls())).collect();
+    for call in calls {
+        assert!(call.await.unwrap().unwrap_err().is_timeout());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn impatient_calls_do_not_open_the_circuit_of_a_healthy_service() {
+    let standard = StandardLayer::new(SECS(10)).unwrap();
+    let short = || Options::new().deadline(Limit::new(MS(10)).unwrap());
+    assert_eq!(twenty(&standard, short).await, State::Closed);
+    assert_eq!(twenty(&standard, || inherited("10")).await, State::Closed);
+    // Others are served.
+    let service = standard.layer(healthy());
+    assert!(service.oneshot(asking(Options::new())).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn same_calls_with_the_configured_deadline_open_it() {
+    let standard = StandardLayer::new(MS(10)).unwrap();
+    assert_eq!(twenty(&standard, Options::new).await, State::Open);
+    let settings = Settings::new(SECS(10)).limits(limit::Settings::new().attempt(MS(10)));
+    let standard = StandardLayer::with(&settings).unwrap();
+    assert_eq!(twenty(&standard, Options::new).await, State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_timeout_as_long_as_the_deadline_counts() {
+    let settings = Settings::new(MS(10)).limits(limit::Settings::new().attempt(MS(10)));
+    let standard = StandardLayer::with(&settings).unwrap();
+    assert_eq!(twenty(&standard, Options::new).await, State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn explicit_attempt_timeout_counts_under_a_short_deadline_that_leaves_room_for_it() {
+    let settings = Settings::new(SECS(10)).limits(limit::Settings::new().attempt(MS(10)));
+    let standard = StandardLayer::with(&settings).unwrap();
+    let options = || {
+        let once = NonZeroU8::new(1).unwrap();
+        Options::new()
+            .attempts(once)
+            .deadline(Limit::new(MS(15)).unwrap())
+    };
+    assert_eq!(twenty(&standard, options).await, State::Open);
+}
+
+/// A breaker for 10 s over attempts, under calls of `deadline`.
+async fn hung(deadline: Duration) -> State {
+    let breaker = BreakerLayer::new(limits());
+    let attempt = AttemptLayer::new(limits()).layer(Mock::new(Leaf::Hangs));
+    let call = CallLayer::new(deadline).unwrap();
+    let service = call.layer(breaker.layer(attempt));
+    at_once(|| {
+        let calling = service.clone().oneshot(get());
+        async { calling.await.map(drop) }
+    })
+    .await;
+    breaker.handle().state(&api())
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_around_counts_from_the_attempt_timeout_on() {
+    assert_eq!(hung(SECS(5)).await, State::Open);
+    assert_eq!(hung(SECS(4)).await, State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn breaker_without_a_call_around_it_knows_the_deadline_of_the_call_inside() {
+    let layer = BreakerLayer::new(limits());
+    let inside = StandardLayer::new(SECS(10)).unwrap();
+    let service = layer.layer(inside.layer(healthy()));
+    for _ in 0..20 {
+        let short = Options::new().deadline(Limit::new(MS(10)).unwrap());
+        let calling = service.clone().oneshot(asking(short));
+        assert!(calling.await.unwrap_err().is_timeout());
+    }
+    assert_eq!(layer.handle().state(&api()), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn body_that_is_cut_by_a_short_deadline_does_not_count() {
+    let layer = BreakerLayer::new(Limits::new(SECS(10)).unwrap());
+    let attempt = AttemptLayer::new(limits()).layer(Mock::new(Leaf::Stalls));
+    let service = layer.layer(attempt);
+    let call = CallLayer::new(SECS(10)).unwrap().layer(service);
+    let read = |options: Options| {
+        let mut request = get();
+        request.extensions_mut().insert(options);
+        let calling = call.clone().oneshot(request);
+        async { calling.await?.into_body().collect().await.map(drop) }
+    };
+    at_once(|| read(Options::new().deadline(Limit::new(MS(100)).unwrap()))).await;
+    assert_eq!(layer.handle().state(&api()), State::Closed);
+    at_once(|| read(Options::new())).await;
+    assert_eq!(layer.handle().state(&api()), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn impatient_probe_gives_its_permit_back() {
+    let (mock, service, breaker) = opened(sevenhops::guard::breaker::Settings::new()).await;
+    advance(OPEN_TIME).await;
+    mock.set(Leaf::Hangs);
+    let call = CallLayer::new(MS(10)).unwrap().layer(service.clone());
+    assert!(call.oneshot(get()).await.unwrap_err().is_timeout());
+    assert_eq!(breaker.state(&api()), State::HalfOpen);
+    mock.set(Leaf::Answers(200));
+    assert!(ask(&service).await.is_ok());
+    assert_eq!(breaker.state(&api()), State::Closed);
+}
