@@ -57,25 +57,37 @@ impl Call {
         self.effect_of_attempts()
     }
 
+    /// The same of the attempts after so many.
+    pub(crate) fn effect_since(&self, from: u32) -> Effect {
+        if from == 0 {
+            return self.effect();
+        }
+        let trackers = self.trackers();
+        let since = trackers.iter().skip(from as usize);
+        since.map(effect_in_call).max().unwrap_or(Effect::None)
+    }
+
     fn effect_of_attempts(&self) -> Effect {
         if self.0.first.get().is_none() {
             let failed = self.failed().map(|failed| failed.effect);
             let done = self.answered().map(|_| Effect::Done);
             return failed.or(done).unwrap_or(Effect::None);
         }
-        let trackers = self.trackers().into_iter();
-        let effects = trackers.map(|tracker| {
-            let effect = match tracker.failure() {
-                Some(failure) => failure.effect,
-                None => effect_of(&tracker),
-            };
-            // That a redirect's GET was answered does not say that the POST was done.
-            if tracker.facts(|facts| facts.method.is_some()) {
-                effect.min(Effect::Possible)
-            } else {
-                effect
-            }
-        });
+        let trackers = self.trackers();
+        let effects = trackers.iter().map(effect_in_call);
         effects.max().unwrap_or(Effect::None)
+    }
+}
+
+/// What an attempt may have done of its call. That a redirect's GET was answered does not say that the POST
+/// was done.
+fn effect_in_call(tracker: &Arc<Tracker>) -> Effect {
+    let effect = match tracker.failure() {
+        Some(failure) => failure.effect,
+        None => effect_of(tracker),
+    };
+    match tracker.facts(|facts| facts.method.is_some()) {
+        true => effect.min(Effect::Possible),
+        false => effect,
     }
 }

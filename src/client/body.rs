@@ -11,6 +11,7 @@ use sync_wrapper::SyncWrapper;
 
 use crate::box_error::BoxError;
 use crate::call::Hold;
+use crate::diagnose::Edge;
 use crate::error::Error;
 use crate::guard::retry::CloneBody;
 #[cfg(feature = "middleware")]
@@ -255,15 +256,13 @@ fn undecoded(error: BoxError, timeline: &Option<Timeline>) -> Error {
     })
 }
 
-/// A failure behind the last hop: the call's record gets it too.
+/// A failure behind the last hop: the call's record gets it too, and knows what the call has done.
 pub(super) fn failed(mut diagnosis: Diagnosis, timeline: &Option<Timeline>) -> Error {
-    let Some(timeline) = timeline else {
+    let Some(Timeline(call)) = timeline else {
         return Error::new(diagnosis);
     };
-    let call = &timeline.0;
-    if call.last().is_some() {
-        diagnosis.effect = call.effect();
-    }
-    call.fail(diagnosis);
-    Error::new(diagnosis).of(call)
+    diagnosis.effect = Effect::None;
+    let error = Error::at_edge(Edge::of_call(call), diagnosis.into());
+    call.fail(error.diagnosis());
+    error
 }

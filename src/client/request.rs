@@ -13,6 +13,7 @@ use super::fetch::{Asks, is_conditional};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
+use crate::diagnose::Edge;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::idempotency_key::Key;
@@ -349,7 +350,8 @@ fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Er
     let open = call.open();
     call.fail(diagnosis);
     drop(open);
-    Error::new(diagnosis).because(cause).of(&call)
+    let error = Error::new(diagnosis).because(cause);
+    Error::at_edge(Edge::of_call(&call), error.into())
 }
 
 impl fmt::Debug for RequestBuilder {

@@ -12,6 +12,7 @@ use super::body::{failed, to_reqwest};
 use super::decode;
 use crate::box_error::BoxError;
 use crate::call::Call;
+use crate::diagnose::Edge;
 use crate::driver::DriverBody;
 use crate::error::Error;
 use crate::guard::idempotency;
@@ -137,13 +138,13 @@ impl Response {
 
     /// The call fails by its status.
     pub(super) fn fail(&self, diagnosis: Diagnosis) -> Error {
-        let mut error = Error::by_status(diagnosis, self.headers());
+        let error = Error::by_status(diagnosis, self.headers());
         let Some(Timeline(call)) = &self.timeline else {
             return error;
         };
-        error.at_least(call.effect());
+        let error = Error::at_edge(Edge::of_call(call), error.into());
         call.fail(error.diagnosis());
-        error.of(call)
+        error
     }
 
     /// The next piece of the body; `None` at its end.

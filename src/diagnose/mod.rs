@@ -1,8 +1,9 @@
 //! From what is known of an attempt to the one answer: hop, kind, effect.
 
-mod error;
+mod edge;
 mod evidence;
 mod foreign;
+mod proof;
 
 use std::error::Error as StdError;
 
@@ -11,6 +12,7 @@ use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
 use crate::limit::Waited;
 use crate::record::{Tracker, effect_of};
 
+pub(crate) use self::edge::{Edge, Failure, View};
 #[cfg(feature = "client")]
 pub(crate) use self::evidence::is_unprocessed;
 

@@ -13,8 +13,7 @@ use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
 use crate::destination::Destination;
-use crate::diagnose::diagnose;
-use crate::error::Error;
+use crate::diagnose::{Failure, View};
 use crate::hop::{Diagnosis, Keyed, Said};
 use crate::limit::Waited;
 use crate::propagation;
@@ -135,23 +134,26 @@ impl Attempt {
     }
 
     /// A timeout passed: gives the attempt up.
-    pub(super) fn expire(&self, which: Waited) -> Error {
+    pub(super) fn expire(&self, which: Waited) -> Failure {
         self.tracker.give_up();
-        Error::new(Diagnosis::expired(Some(&self.tracker), which))
+        Diagnosis::expired(Some(&self.tracker), which).into()
     }
 
     /// The service failed: gives the attempt up, and says where it was.
-    pub(super) fn diagnose(&self, call: &Call, error: BoxError) -> Error {
+    pub(super) fn diagnose(&self, call: &Call, error: BoxError) -> Failure {
         self.tracker.give_up();
-        Error::ours(error)
-            .map(|ours| ours.passed_up_to(call))
-            .unwrap_or_else(|other| Error::new(diagnose(&self.tracker, &*other)).because(other))
+        let view = View {
+            call: Some(call),
+            record: Some(&self.tracker),
+            head: None,
+        };
+        Failure::below(error, view)
     }
 
     /// Records how it failed.
-    pub(super) fn fail(&mut self, error: &Error) {
+    pub(super) fn fail(&mut self, failure: &Failure) {
         self.over = true;
-        self.tracker.fail(error.diagnosis());
+        self.tracker.fail(failure.diagnosis());
     }
 }
 

@@ -15,7 +15,7 @@ use super::drain::{DRAIN_BYTES, Kept};
 use super::scope::Scope;
 use crate::box_error::BoxError;
 use crate::clock;
-use crate::diagnose::diagnose;
+use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
 use crate::guard::breaker::PendingVerdict;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
@@ -213,14 +213,17 @@ where
             reading.end_verdict();
         }
         // After the last piece it does not matter how long the caller keeps the body.
-        if matches!(read, Some(Ok(_))) && !(is_last && reading.scope.is_some()) {
-            return Poll::Ready(read);
-        }
+        let read = match read {
+            Some(Ok(frame)) if !(is_last && reading.scope.is_some()) => {
+                return Poll::Ready(Some(Ok(frame)));
+            }
+            read => read,
+        };
         drop(entered);
         drop(span);
         // What comes too late is discarded, and its connection closed.
         this.source.set(Source::Over);
-        let read = read.map(|read| read.map_err(|error| reading.fail(error)));
+        let read = read.map(|read| read.map_err(|failure| reading.fail(failure)));
         *reading.watch = None;
         *reading.verdict = None;
         *reading.scope = None;
@@ -261,7 +264,7 @@ impl Reading<'_> {
     fn read(
         &mut self,
         frame: Option<Result<Frame<Bytes>, BoxError>>,
-    ) -> Option<Result<Frame<Bytes>, Error>> {
+    ) -> Option<Result<Frame<Bytes>, Failure>> {
         match frame {
             Some(Ok(frame)) => {
                 if let Some(watch) = &self.watch {
@@ -292,24 +295,13 @@ impl Reading<'_> {
     }
 
     /// The body broke off: where, and what that says.
-    fn broke_off(&self, error: BoxError) -> Error {
-        let Self {
-            watch, timeline, ..
-        } = self;
-        let own = watch.as_ref().map(|watch| Arc::clone(&watch.tracker));
-        Error::ours(error)
-            .map(|ours| ours.passed_up_to(&timeline.0))
-            .unwrap_or_else(|other| {
-                let diagnosis = match own.or_else(|| timeline.0.last()) {
-                    Some(tracker) => diagnose(&tracker, &*other),
-                    None => Diagnosis {
-                        hop: Some(Hop::Receive),
-                        effect: self.effect,
-                        ..Diagnosis::foreign(&*other)
-                    },
-                };
-                Error::new(diagnosis).because(other)
-            })
+    fn broke_off(&self, error: BoxError) -> Failure {
+        let view = View {
+            call: Some(&self.timeline.0),
+            record: self.watch.as_ref().map(|watch| &*watch.tracker),
+            head: Some(self.effect),
+        };
+        Failure::below(error, view)
     }
 
     /// The instant at which the wait for the next piece ends, and the timeout that it is.
@@ -346,20 +338,20 @@ impl Reading<'_> {
         }
     }
 
-    fn expired(&self, which: Waited) -> Error {
+    fn expired(&self, which: Waited) -> Failure {
         match (&self.watch, &self.scope) {
             (Some(watch), _) => {
                 watch.tracker.give_up();
-                Error::new(Diagnosis::expired(Some(&watch.tracker), which))
+                Diagnosis::expired(Some(&watch.tracker), which).into()
             }
             (None, Some(scope)) => scope.expire(),
-            (None, None) => Error::new(Diagnosis::expired(None, which)),
+            (None, None) => Diagnosis::expired(None, which).into(),
         }
     }
 
     /// The body fails, and with it all that waited for its end.
-    fn fail(&mut self, error: Error) -> Error {
-        let diagnosis = error.diagnosis();
+    fn fail(&mut self, failure: Failure) -> Error {
+        let diagnosis = failure.diagnosis();
         if let Some(watch) = self.watch {
             watch.tracker.fail(diagnosis);
         }
@@ -367,8 +359,15 @@ impl Reading<'_> {
             verdict.fail(&diagnosis);
         }
         match self.scope {
-            Some(scope) => scope.fail(error),
-            None => error,
+            Some(scope) => scope.fail(failure, Effect::None),
+            None => {
+                let edge = Edge {
+                    call: &self.timeline.0,
+                    from: self.timeline.0.attempt_count(),
+                    seen: Effect::None,
+                };
+                Error::at_edge(edge, failure)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use http_body::Body;
 use super::attempt::Attempt;
 use super::body::Source;
 use crate::clock;
-use crate::error::Error;
+use crate::diagnose::Failure;
 use crate::guard::breaker::{Admission, PendingVerdict};
 use crate::record::Tracker;
 use crate::telemetry::Span;
@@ -53,12 +53,12 @@ impl Flight {
     }
 
     /// The attempt failed: records it, and judges the destination.
-    pub(super) fn fail(mut self, error: &Error) {
+    pub(super) fn fail(mut self, failure: &Failure) {
         if let Some(attempt) = &mut self.attempt {
-            attempt.fail(error);
+            attempt.fail(failure);
         }
         if let Some(admission) = self.admission.take() {
-            admission.fail(error);
+            admission.fail(failure);
         }
     }
 }

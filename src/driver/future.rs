@@ -21,6 +21,7 @@ use super::run::{Next, Run};
 use super::service::HttpResponse;
 use super::whole::{Broken, Whole};
 use crate::box_error::BoxError;
+use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hop::NotRepeated;
 use crate::record::tracker;
@@ -54,7 +55,7 @@ pin_project! {
     #[project = StateProjected]
     enum State<F, R> {
         // A policy rejected the request.
-        Rejected { error: Option<Error> },
+        Rejected { failure: Option<Failure> },
         // The request is on its way, or its response is awaited.
         Exchange { #[pin] inner: F },
         // The body is received as part of the attempt.
@@ -71,7 +72,7 @@ pin_project! {
 
 impl<N: Resend, R> DriverFuture<N, R> {
     /// The first request is under way, or was rejected.
-    pub(super) fn begun(later: N, run: Run, first: Result<(Flight, N::Future), Error>) -> Self {
+    pub(super) fn begun(later: N, run: Run, first: Result<(Flight, N::Future), Failure>) -> Self {
         match first {
             Ok((flight, inner)) => Self {
                 flight,
@@ -80,9 +81,11 @@ impl<N: Resend, R> DriverFuture<N, R> {
                 later,
                 run,
             },
-            Err(error) => Self {
+            Err(failure) => Self {
                 flight: Flight::default(),
-                state: State::Rejected { error: Some(error) },
+                state: State::Rejected {
+                    failure: Some(failure),
+                },
                 alarm: None,
                 later,
                 run,
@@ -110,11 +113,11 @@ where
             let mut alarm = Alarm(this.alarm.as_mut());
             let (flight, run, later) = (&mut *this.flight, &mut *this.run, &mut *this.later);
             let next = match this.state.as_mut().project() {
-                StateProjected::Rejected { error } => {
-                    let Some(error) = error.take() else {
+                StateProjected::Rejected { failure } => {
+                    let Some(failure) = failure.take() else {
                         return Poll::Pending;
                     };
-                    run.failed(Flight::default(), error, later)
+                    run.failed(Flight::default(), failure, later)
                 }
                 StateProjected::Exchange { inner } => {
                     match ready!(poll_exchange(inner, (flight, run), &mut alarm, cx)) {
@@ -130,15 +133,15 @@ where
                             let response = response.map(|body| Source::Live { body });
                             run.answered(flight, response, later)
                         }
-                        Err(Ended::Failed(error)) => {
+                        Err(Ended::Failed(failure)) => {
                             // The inner future goes before anything hears of the end.
                             this.state.set(State::Done);
-                            run.failed(std::mem::take(flight), error, later)
+                            run.failed(std::mem::take(flight), failure, later)
                         }
-                        Err(Ended::Expired(error)) => {
+                        Err(Ended::Expired(failure)) => {
                             // Judged by the time it had.
                             *flight = Flight::default();
-                            Next::Fail(error)
+                            Next::Fail(failure)
                         }
                     }
                 }
@@ -149,9 +152,9 @@ where
                             let response = Response::from_parts(head, whole.take());
                             run.answered(std::mem::take(flight), response, later)
                         }
-                        (Err(error), _) => {
+                        (Err(failure), _) => {
                             this.state.set(State::Done);
-                            run.failed(std::mem::take(flight), error, later)
+                            run.failed(std::mem::take(flight), failure, later)
                         }
                         (Ok(()), None) => return Poll::Pending,
                     }
@@ -180,7 +183,7 @@ where
                                     continue;
                                 }
                                 Ok((_, None)) => run.end(NotRepeated::NotReplayable),
-                                Err(error) => run.failed(Flight::default(), error, later),
+                                Err(failure) => run.failed(Flight::default(), failure, later),
                             }
                         }
                         None => run.end(NotRepeated::NotReplayable),
@@ -204,21 +207,21 @@ where
                 }),
                 Next::Backoff => this.state.set(State::Backoff),
                 Next::Deliver(response) => break Ok(response),
-                Next::Fail(error) => break Err(error),
+                Next::Fail(failure) => break Err(failure),
             }
         };
         drop(entered);
         drop(span);
         this.state.set(State::Done);
-        Poll::Ready(ended.map_err(|error| this.run.finish(error)))
+        Poll::Ready(ended.map_err(|failure| this.run.finish(failure)))
     }
 }
 
 /// How an exchange ended without a response.
 enum Ended {
-    Failed(Error),
+    Failed(Failure),
     /// The deadline of the call passed, in an attempt that is not this driver's.
-    Expired(Error),
+    Expired(Failure),
 }
 
 /// Polls the service below under the timeouts of the attempt, or of the call.
@@ -261,7 +264,7 @@ fn poll_whole<R>(
     (flight, run): (&Flight, &Run),
     alarm: &mut Alarm<'_>,
     cx: &mut Context<'_>,
-) -> Poll<Result<(), Error>>
+) -> Poll<Result<(), Failure>>
 where
     R: Body<Error: Into<BoxError>>,
 {
@@ -272,7 +275,7 @@ where
     let _entered = span.enter();
     match whole.poll(body, attempt, cx) {
         Poll::Ready(ended) => Poll::Ready(ended.map_err(|broken| match broken {
-            Broken::Ours(error) => error,
+            Broken::Ours(failure) => failure,
             Broken::Foreign(error) => run.diagnose_in(flight, error),
         })),
         Poll::Pending => {

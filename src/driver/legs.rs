@@ -7,6 +7,7 @@ use http::{Method, StatusCode, Uri};
 
 use super::later::Resend;
 use crate::call::Call;
+use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::guard::redirect::{Asked, Leg, Rules, Settings, next, prune};
 use crate::hop::Guard;
@@ -26,7 +27,7 @@ pub(super) enum Lead {
     /// To another URL; what was kept of the request is changed accordingly.
     On(Uri),
     /// Where the call does not go.
-    Rejected(Error),
+    Rejected(Failure),
 }
 
 impl Legs {
@@ -59,16 +60,16 @@ impl Legs {
         let leg = match next(&asked, &head.headers) {
             Ok(Some(leg)) => leg,
             Ok(None) => return Lead::Nowhere,
-            Err(to) => return self.reject(call, Kind::RedirectRefused, (status, &to), *effect),
+            Err(to) => return self.reject(Kind::RedirectRefused, (status, &to)),
         };
         let keeps_body = leg.keeps_body(&asked);
         self.visited.push((method.clone(), uri.clone()));
         let to = (leg.method.clone(), leg.uri.clone());
         if self.visited.contains(&to) {
-            return self.reject(call, Kind::RedirectLoop, (status, &to.1), *effect);
+            return self.reject(Kind::RedirectLoop, (status, &to.1));
         }
         if self.visited.len() > settings.max_redirects() {
-            return self.reject(call, Kind::TooManyRedirects, (status, &to.1), *effect);
+            return self.reject(Kind::TooManyRedirects, (status, &to.1));
         }
         if !keeps_body && !later.empty_body() {
             return Lead::Nowhere;
@@ -95,21 +96,14 @@ impl Legs {
         (saved.method, saved.uri) = (leg.method, leg.uri);
     }
 
-    fn reject(
-        &self,
-        call: &Call,
-        kind: Kind,
-        (status, to): (StatusCode, &Uri),
-        effect: Effect,
-    ) -> Lead {
-        let mut diagnosis = Diagnosis::refusal(kind);
-        diagnosis.effect = call.effect().max(effect);
+    fn reject(&self, kind: Kind, (status, to): (StatusCode, &Uri)) -> Lead {
         let why = Refused {
             status,
             to: redacted(to),
             after: self.visited.len(),
         };
-        Lead::Rejected(Error::refused(Guard::Redirect, diagnosis).because(why))
+        let error = Error::refused(Guard::Redirect, Diagnosis::refusal(kind)).because(why);
+        Lead::Rejected(error.into())
     }
 }
 

@@ -21,6 +21,7 @@ use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
 use crate::destination::Destination;
+use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
 use crate::guard::idempotency::is_replayed;
 use crate::guard::retry::failed;
@@ -43,6 +44,8 @@ pub(super) struct Run {
     last: Option<Box<Last>>,
     /// What the attempts and legs so far may have done.
     effect: Effect,
+    /// How many attempts the call had made before.
+    from: u32,
     // Dropped last: the call ends when everything else has.
     scope: Option<Scope>,
 }
@@ -52,14 +55,14 @@ enum Last {
     /// Its body is being drained.
     Head(Parts),
     Response(Parts, Kept),
-    Error(Error),
+    Failure(Failure),
 }
 
 /// What comes after an attempt.
 pub(super) enum Next<R> {
     /// The call is over, but for the body.
     Deliver(Response<DriverBody<R>>),
-    Fail(Error),
+    Fail(Failure),
     /// What is left of a response is read until then, before another request is sent.
     Drain(DriverBody<R>, Instant),
     /// Another attempt follows when its time has come.
@@ -75,7 +78,7 @@ impl Run {
     pub(super) fn begin<B>(
         policies: &Arc<Policies>,
         request: &mut Request<B>,
-    ) -> Result<Self, (Self, Error)> {
+    ) -> Result<Self, (Self, Failure)> {
         let mut run = match &policies.deadline {
             Some(deadline) => {
                 let call = Call::begin(request, deadline.limit);
@@ -95,7 +98,7 @@ impl Run {
             && let Some(rejected) = idempotency.apply(request, &run.call)
         {
             drop(entered);
-            return Err((run, rejected));
+            return Err((run, rejected.into()));
         }
         let redirect = policies.redirect.as_deref();
         let follows = redirect.is_some_and(|redirect| redirect.follows(&run.call));
@@ -122,6 +125,7 @@ impl Run {
     }
 
     fn new(policies: &Arc<Policies>, call: Call, scope: Option<Scope>) -> Self {
+        let from = call.attempt_count();
         Self {
             policies: Arc::clone(policies),
             call,
@@ -130,6 +134,7 @@ impl Run {
             legs: None,
             last: None,
             effect: Effect::None,
+            from,
             scope,
         }
     }
@@ -163,7 +168,7 @@ impl Run {
         &self,
         mut request: Request<B>,
         send: impl FnOnce(Request<B>) -> F,
-    ) -> Result<(Flight, F), Error> {
+    ) -> Result<(Flight, F), Failure> {
         let span = self.span();
         let _entered = span.enter();
         let Policies {
@@ -175,7 +180,7 @@ impl Run {
                 expired: Some(Waited::Deadline),
                 ..Diagnosis::refusal(Kind::Timeout)
             };
-            return Err(Error::refused(Guard::Deadline, diagnosis));
+            return Err(Error::refused(Guard::Deadline, diagnosis).into());
         }
         let admission = match breaker {
             Some(breaker) => breaker.admit(&request, &self.call, now)?,
@@ -289,38 +294,42 @@ impl Run {
     pub(super) fn drained(&mut self, kept: Kept) {
         self.last = self.last.take().map(|last| match *last {
             Last::Head(head) => Box::new(Last::Response(head, kept)),
-            Last::Response(..) | Last::Error(_) => last,
+            Last::Response(..) | Last::Failure(_) => last,
         });
     }
 
     /// An attempt failed, or a policy rejected it: what comes next.
-    pub(super) fn failed<N, R>(&mut self, flight: Flight, error: Error, later: &mut N) -> Next<R>
+    pub(super) fn failed<N, R>(
+        &mut self,
+        flight: Flight,
+        failure: Failure,
+        later: &mut N,
+    ) -> Next<R>
     where
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
-        flight.fail(&error);
-        let mut error = error.of(&self.call);
+        flight.fail(&failure);
+        let own = failure.diagnosis();
         let Some(turn) = &mut self.turn else {
-            return Next::Fail(error);
+            self.effect = self.effect.max(own.effect);
+            return Next::Fail(failure);
         };
         // Who stands above the wire and let nothing through.
         let local = |guard: &Guard| matches!(guard, Guard::Breaker | Guard::Deadline);
-        if let Some(guard) = error.refused_by().filter(local)
+        if let Some(guard) = failure.rejected_by().filter(local)
             && turn.rejected(&self.call)
         {
             self.call.refused_by(guard);
             return match self.last {
-                None => Next::Fail(error),
+                None => Next::Fail(failure),
                 Some(_) => self.end(NotRepeated::Refused(guard)),
             };
         }
         turn.end(&self.call);
-        let own = error.diagnosis();
         self.effect = self.effect.max(own.effect);
-        error.at_least(self.effect);
         let hint = Hint {
-            wait: error.retry_after(),
+            wait: failure.retry_after(),
             by_server: false,
         };
         // What came before was safe to retry; what is asked here is whether this is.
@@ -330,12 +339,12 @@ impl Run {
         });
         match decided {
             Ok(_) => {
-                self.last = Some(Box::new(Last::Error(error)));
+                self.last = Some(Box::new(Last::Failure(failure)));
                 Next::Backoff
             }
             Err(reason) => {
                 self.call.stop(Some(reason));
-                Next::Fail(error)
+                Next::Fail(failure)
             }
         }
     }
@@ -369,11 +378,11 @@ impl Run {
     {
         let Some(last) = self.last.take() else {
             let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.effect);
-            return Next::Fail(Error::new(nothing));
+            return Next::Fail(nothing.into());
         };
         self.call.stop(Some(reason));
         let (mut head, kept) = match *last {
-            Last::Error(error) => return Next::Fail(error),
+            Last::Failure(failure) => return Next::Fail(failure),
             Last::Response(head, kept) => (head, kept),
             Last::Head(head) => (head, Kept::nothing()),
         };
@@ -413,12 +422,16 @@ impl Run {
     }
 
     /// The service below failed, outside of an attempt of this driver.
-    pub(super) fn diagnose(&self, error: BoxError) -> Error {
-        Error::of_inner(error, self.is_shared.then_some(&self.call))
+    fn diagnose(&self, error: BoxError) -> Failure {
+        let view = View {
+            call: self.is_shared.then_some(&self.call),
+            ..View::default()
+        };
+        Failure::below(error, view)
     }
 
     /// The service below failed in an attempt.
-    pub(super) fn diagnose_in(&self, flight: &Flight, error: BoxError) -> Error {
+    pub(super) fn diagnose_in(&self, flight: &Flight, error: BoxError) -> Failure {
         match &flight.attempt {
             Some(attempt) => attempt.diagnose(&self.call, error),
             None => self.diagnose(error),
@@ -431,10 +444,10 @@ impl Run {
     }
 
     /// The deadline passed, and no attempt of this driver is under way.
-    pub(super) fn expire(&self) -> Error {
+    pub(super) fn expire(&self) -> Failure {
         match &self.scope {
             Some(scope) => scope.expire(),
-            None => Error::new(Diagnosis::expired(None, Waited::Deadline)),
+            None => Diagnosis::expired(None, Waited::Deadline).into(),
         }
     }
 
@@ -453,14 +466,20 @@ impl Run {
     }
 
     /// The call fails for good: the error as its caller gets it.
-    pub(super) fn finish(&mut self, mut error: Error) -> Error {
-        error.at_least(self.effect);
+    pub(super) fn finish(&mut self, failure: Failure) -> Error {
         // What is below goes before the end of the call is told.
         self.turn = None;
         self.last = None;
         match self.scope.take() {
-            Some(scope) => scope.fail(error),
-            None => error.of(&self.call),
+            Some(scope) => scope.fail(failure, self.effect),
+            None => {
+                let edge = Edge {
+                    call: &self.call,
+                    from: self.from,
+                    seen: self.effect,
+                };
+                Error::at_edge(edge, failure)
+            }
         }
     }
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::call::{Call, Hold};
 use crate::clock;
+use crate::diagnose::{Edge, Failure};
 use crate::error::Error;
-use crate::hop::Diagnosis;
+use crate::hop::{Diagnosis, Effect};
 use crate::limit::Waited;
 use crate::record::Tracker;
 use crate::telemetry::Span;
@@ -39,7 +40,7 @@ impl Scope {
     }
 
     /// The call's deadline passed, and the attempt under way is not one of this driver's.
-    pub(super) fn expire(&self) -> Error {
+    pub(super) fn expire(&self) -> Failure {
         // An attempt that is over stays as it was.
         let under_way = |tracker: &Arc<Tracker>| tracker.ended().is_none();
         let tracker = self.call.last().filter(under_way);
@@ -50,17 +51,20 @@ impl Scope {
         if let Some(tracker) = &tracker {
             tracker.fail(diagnosis);
         }
-        Error::new(diagnosis)
+        diagnosis.into()
     }
 
     /// The call fails for good: the error as its caller gets it.
-    pub(crate) fn fail(&self, mut error: Error) -> Error {
-        // An earlier attempt's effect is not undone by how the last one failed.
-        error.settle(&self.call);
-        if let Some(guard) = error.refused_by() {
+    pub(crate) fn fail(&self, failure: Failure, seen: Effect) -> Error {
+        if let Some(guard) = failure.rejected_by() {
             self.call.refused_by(guard);
         }
+        let edge = Edge {
+            seen,
+            ..Edge::of_call(&self.call)
+        };
+        let error = Error::at_edge(edge, failure);
         self.call.fail(error.diagnosis());
-        error.of(&self.call)
+        error
     }
 }

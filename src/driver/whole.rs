@@ -11,7 +11,7 @@ use super::attempt::Attempt;
 use super::body::Source;
 use crate::box_error::BoxError;
 use crate::clock;
-use crate::error::Error;
+use crate::diagnose::Failure;
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::record::effect_of;
 
@@ -25,7 +25,7 @@ pub(super) struct Whole {
 /// Why the rest is not received.
 pub(super) enum Broken {
     /// The attempt's own timeout, or its bound.
-    Ours(Error),
+    Ours(Failure),
     /// The service below.
     Foreign(BoxError),
 }
@@ -64,7 +64,7 @@ impl Whole {
                     if data.remaining() > self.most_bytes - self.bytes.len() {
                         let effect = effect_of(&attempt.tracker);
                         let too_large = Diagnosis::new(Hop::Receive, Kind::TooLarge, effect);
-                        return Poll::Ready(Err(Broken::Ours(Error::new(too_large))));
+                        return Poll::Ready(Err(Broken::Ours(too_large.into())));
                     }
                     self.bytes.put(data);
                 }

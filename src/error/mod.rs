@@ -106,15 +106,10 @@ impl Error {
         self.0.diagnosis
     }
 
-    /// What is known of the effect, to be settled.
-    pub(crate) fn effect_mut(&mut self) -> &mut Effect {
-        &mut self.0.diagnosis.effect
-    }
-
-    /// The call may have had this effect, or a greater one.
-    pub(crate) fn at_least(&mut self, effect: Effect) {
-        let known = &mut self.0.diagnosis.effect;
-        *known = effect.max(*known);
+    /// The same failure, of which more is known.
+    pub(crate) fn with_effect(mut self, effect: Effect) -> Self {
+        self.0.diagnosis.effect = effect;
+        self
     }
 
     /// The hop at which it failed. `None` if a guard refused the call before any hop, or if it was an

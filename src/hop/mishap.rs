@@ -124,7 +124,7 @@ impl fmt::Display for Mishap {
 
 /// The cause of a failure that chaos played.
 #[derive(Debug)]
-struct Played(Mishap);
+pub(crate) struct Played(Mishap);
 
 impl fmt::Display for Played {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

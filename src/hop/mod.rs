@@ -33,7 +33,7 @@ pub use crate::timeline::{Attempt, Row, RowEnd, Timeline, Waterfall};
 pub(crate) use self::cause::{BodyFailed, LimitExpired};
 pub(crate) use self::diagnosis::Diagnosis;
 pub(crate) use self::latency::Latency;
-pub(crate) use self::mishap::Mishap;
+pub(crate) use self::mishap::{Mishap, Played};
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
 pub(crate) use self::policy::Guard;

@@ -12,9 +12,11 @@ use tower_service::Service;
 use super::Shared;
 use super::send::send;
 use crate::box_error::BoxError;
-use crate::call::Call;
+use crate::call::attempt_of_request;
 use crate::chaos::ChaosLayer;
+use crate::diagnose::diagnose;
 use crate::error::Error;
+use crate::hop::{Diagnosis, Hop};
 
 /// Sends a request, unless it is its turn to fail on purpose.
 pub(super) async fn send_amid<B>(
@@ -27,12 +29,18 @@ where
     B::Data: Into<Bytes> + Send,
     B::Error: Into<BoxError>,
 {
-    let call = Call::of(request.extensions());
     let mut service = chaos.layer(service_fn(move |request| {
         send(Arc::clone(&shared), request)
     }));
     match service.call(request).await {
         Ok(answer) => Ok(answer.map(reqwest::Body::wrap)),
-        Err(error) => Err(Error::of_inner(error, call.as_ref())),
+        // Chaos plays what a transport of ours would meet.
+        Err(error) => Err(Error::ours(error).unwrap_or_else(|played| {
+            let diagnosis = match attempt_of_request() {
+                Some(tracker) => diagnose(&tracker, &*played),
+                None => Diagnosis::foreign(&*played).or_at(Hop::Server),
+            };
+            Error::new(diagnosis).because(played)
+        })),
     }
 }

@@ -34,6 +34,7 @@ use crate::clock;
 use crate::destination::Origin;
 use crate::diagnose::diagnose;
 use crate::error::Error;
+use crate::hop::{Diagnosis, Hop};
 use crate::record::tracker::{self, Tracker};
 use crate::registry::{self, Registry};
 
@@ -152,7 +153,7 @@ where
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let ready = self.inner.poll_ready(cx);
-        ready.map_err(|error| Error::of_inner(error, None))
+        ready.map_err(unready)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
@@ -336,3 +337,11 @@ fn poison(connection: &CaptureConnection) {
 const MOST_POOLS: usize = 1_024;
 /// Of one destination.
 const MOST_CONNECTIONS: usize = 256;
+
+/// The error of a client that was not ready: nothing was sent.
+fn unready<E: Into<BoxError>>(error: E) -> Error {
+    Error::ours(error.into()).unwrap_or_else(|other| {
+        let diagnosis = Diagnosis::foreign(&*other).or_at(Hop::Server);
+        Error::new(diagnosis).because(other)
+    })
+}

@@ -150,7 +150,8 @@ impl Way<'_> {
             let Some(body) = loan.lend() else {
                 // A connection that came at the last moment holds it: it is that one's, or nobody's.
                 tracker.give_up();
-                last.at_least(effect_of(tracker));
+                let effect = last.effect().max(effect_of(tracker));
+                last = last.with_effect(effect);
                 break;
             };
             tried.push(address);
@@ -375,11 +376,14 @@ impl std::error::Error for Overtaken {}
 
 /// The effect of a failure, settled: what was not taken until now never will be, and what was taken
 /// since the failure was diagnosed may have happened.
-pub(super) fn settled(mut error: Error, tracker: &Tracker, taken: bool) -> Error {
-    if tracker.give_up() && !taken {
-        error.at_least(Effect::Possible);
+pub(super) fn settled(error: Error, tracker: &Tracker, taken: bool) -> Error {
+    match tracker.give_up() && !taken {
+        true => {
+            let effect = error.effect().max(Effect::Possible);
+            error.with_effect(effect)
+        }
+        false => error,
     }
-    error
 }
 
 /// Whether another address may be tried: the connect failed, and nothing was sent.

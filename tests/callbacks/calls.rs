@@ -211,20 +211,18 @@ async fn redirect_that_needs_an_empty_body_is_not_followed_if_making_one_panics(
 /// A body of the user's own.
 struct Mine;
 
-impl retry::Replay for Mine {
-    fn replay(&self) -> Option<Self> {
+impl retry::CloneBody for Mine {
+    fn clone_body(&self) -> Option<Self> {
         panics()
     }
-}
 
-impl Default for Mine {
-    fn default() -> Self {
+    fn empty_body() -> Option<Self> {
         panics()
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn body_of_the_users_own_whose_replay_panics_is_sent_once() {
+async fn body_of_the_users_own_whose_clone_panics_is_sent_once() {
     let sent = Arc::new(Mutex::new(0));
     let service = tower::service_fn({
         let sent = Arc::clone(&sent);

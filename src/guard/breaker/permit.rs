@@ -14,6 +14,7 @@ use crate::call::Call;
 use crate::callback::Panicked;
 use crate::clock;
 use crate::destination::{Destination, Origin};
+use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hint::hint;
 use crate::hop::Guard;
@@ -129,12 +130,12 @@ impl Admission {
     }
 
     /// The attempt failed.
-    pub(crate) fn fail(mut self, error: &Error) {
+    pub(crate) fn fail(mut self, failure: &Failure) {
         if let Some(ticket) = self.ticket.take() {
-            let failed = error.diagnosis();
-            let verdict = self.judge.judge(Some(&failed), error.retry_after());
+            let failed = failure.diagnosis();
+            let verdict = self.judge.judge(Some(&failed), failure.retry_after());
             // Where no call is around this driver, the one inside began its own.
-            let inner = error.timeline().map(|of| &of.0);
+            let inner = failure.call();
             let inner = inner.filter(|inner| inner.deadline() < self.call.deadline());
             let allotted = || self.allotted(inner.unwrap_or(&self.call), failed.expired);
             settle(ticket, self.judge.by_allotted(verdict, &failed, allotted));

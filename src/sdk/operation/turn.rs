@@ -83,7 +83,7 @@ impl<'o> Run<'o> {
             }
         };
         let ended = span.around(journey).await;
-        ended.map_err(|error| self.scope.fail(error))
+        ended.map_err(|error: Error| self.scope.fail(error.into(), Effect::None))
     }
 
     /// Asks those who stand before the work.
