@@ -13,6 +13,7 @@ use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 
 use super::Call;
+use super::log::Inside;
 use crate::hop::Effect;
 use crate::record::effect_of;
 #[cfg(feature = "client")]
@@ -44,9 +45,9 @@ impl Around {
 
     /// A call begins in the attempt.
     pub(super) fn heard(&self, call: &Call) {
-        self.attempt.facts(|facts| {
-            if facts.calls.len() < MOST_CALLS {
-                facts.calls.push(call.clone());
+        self.call.inside(&self.attempt, |inside| {
+            if inside.calls.len() < MOST_CALLS {
+                inside.calls.push(call.clone());
             }
         });
     }
@@ -68,44 +69,65 @@ pub(crate) fn heard_alone(method: &Method, tracker: &Arc<Tracker>) {
         return;
     }
     let _ = AROUND.try_with(|around| {
-        around.attempt.facts(|facts| {
-            if facts.alone.len() < MOST_CALLS {
-                facts.alone.push(Arc::clone(tracker));
+        around.call.inside(&around.attempt, |inside| {
+            if inside.alone.len() < MOST_CALLS {
+                inside.alone.push(Arc::clone(tracker));
             }
         });
     });
 }
 
-/// What the calls in an attempt may have done, as far as the operation is concerned: of a part of it that
-/// is done, the whole is not. What was only asked for changes nothing.
-pub(crate) fn effect_of_calls(attempt: &Tracker) -> Effect {
-    let calls = attempt.facts(|facts| facts.calls.clone());
-    if calls.len() >= MOST_CALLS {
-        // There may have been more.
-        return Effect::Possible;
+impl Call {
+    /// Changes what is known of the calls inside an attempt of this operation.
+    fn inside(&self, attempt: &Arc<Tracker>, change: impl FnOnce(&mut Inside)) {
+        let mut rest = self.rest();
+        let known = |inside: &Inside| Arc::ptr_eq(&inside.attempt, attempt);
+        let at = rest.inside.iter().position(known).unwrap_or_else(|| {
+            rest.inside.push(Inside {
+                attempt: Arc::clone(attempt),
+                calls: Vec::new(),
+                alone: Vec::new(),
+            });
+            rest.inside.len() - 1
+        });
+        change(&mut rest.inside[at]);
     }
-    let changing = calls
-        .iter()
-        .filter(|call| !call.method().is_some_and(Method::is_safe));
-    let effects = changing.map(Call::effect_from_outside);
-    let alone = attempt.facts(|facts| facts.alone.clone());
-    if alone.len() >= MOST_CALLS {
-        return Effect::Possible;
+
+    /// The calls of our clients in an attempt of this operation, in order.
+    pub(crate) fn calls_in(&self, attempt: &Arc<Tracker>) -> Vec<Self> {
+        let rest = self.rest();
+        let mut all = rest.inside.iter();
+        let inside = all.find(|inside| Arc::ptr_eq(&inside.attempt, attempt));
+        inside.map_or_else(Vec::new, |inside| inside.calls.clone())
     }
-    let alone = alone.iter().map(|tracker| effect_of(tracker));
-    effects
-        .chain(alone)
-        .max()
-        .unwrap_or(Effect::None)
-        .min(Effect::Possible)
+
+    /// What the calls in an attempt may have done, as far as the operation is concerned: of a part of it that
+    /// is done, the whole is not. A request that asks for something changes nothing.
+    pub(crate) fn effect_of_calls(&self, attempt: &Arc<Tracker>) -> Effect {
+        let calls = self.calls_in(attempt);
+        let mut alone = Vec::new();
+        self.inside(attempt, |inside| alone.clone_from(&inside.alone));
+        if calls.len() >= MOST_CALLS || alone.len() >= MOST_CALLS {
+            // There may have been more.
+            return Effect::Possible;
+        }
+        let changing = calls
+            .iter()
+            .filter(|call| !call.method().is_some_and(Method::is_safe));
+        let effects = changing.map(Self::effect_from_outside);
+        let alone = alone.iter().map(|tracker| effect_of(tracker));
+        let greatest = effects.chain(alone).max();
+        greatest.unwrap_or(Effect::None).min(Effect::Possible)
+    }
+
+    /// Whether an attempt of this operation has heard of the call whose error this is. A connector's error
+    /// belongs to no call.
+    pub(crate) fn has_heard_of(&self, attempt: &Arc<Tracker>, of: Option<&Self>) -> bool {
+        let Some(of) = of else { return true };
+        let calls = self.calls_in(attempt);
+        calls.iter().any(|call| call.is(of) || call.leads_to(of))
+    }
 }
 
-/// Whether an attempt of an operation has heard of the call whose error this is; a connector's is nobody's.
-pub(crate) fn has_heard_of(attempt: &Tracker, of: Option<&Call>) -> bool {
-    let Some(of) = of else { return true };
-    let calls = attempt.facts(|facts| facts.calls.clone());
-    calls.iter().any(|call| call.is(of) || call.leads_to(of))
-}
-
-/// More than anybody reads; a bound for a closure that goes round in circles.
+/// More than a reader follows; a bound for a closure that goes round in circles.
 pub(super) const MOST_CALLS: usize = 100;

@@ -6,9 +6,9 @@ use crate::hop::Effect;
 impl Call {
     /// A stack below goes on with this call's request.
     pub(super) fn goes_on_in(&self, inner: &Self) {
-        let mut cold = self.cold();
-        if cold.inner.len() < MOST_CALLS {
-            cold.inner.push(inner.clone());
+        let mut rest = self.rest();
+        if rest.inner.len() < MOST_CALLS {
+            rest.inner.push(inner.clone());
         }
     }
 
@@ -21,14 +21,14 @@ impl Call {
         if is_taken || !self.leads_to(failed) {
             return Effect::Possible;
         }
-        let inner = self.cold().inner.clone();
+        let inner = self.rest().inner.clone();
         let effects = inner.iter().map(Self::effect_from_outside);
         effects.max().unwrap_or(Effect::Possible)
     }
 
     /// Whether another one's request is this one's, at any depth.
     pub(super) fn leads_to(&self, other: &Self) -> bool {
-        let inner = self.cold().inner.clone();
+        let inner = self.rest().inner.clone();
         let is_all = inner.len() < MOST_CALLS;
         let leads = |call: &Self| call.is(other) || call.leads_to(other);
         is_all && inner.iter().any(leads)

@@ -23,11 +23,11 @@ pub(crate) struct KeyMark {
 impl Call {
     /// Says which header carries the key of this call.
     pub(crate) fn mark_key(&self, mark: KeyMark) {
-        let _ = self.0.key.set(mark);
+        let _ = self.0.state.key.set(mark);
     }
 
     pub(crate) fn key(&self) -> Option<&KeyMark> {
-        self.0.key.get()
+        self.0.state.key.get()
     }
 
     /// Whether a request of this call carries a key that the far side is known to honour.

@@ -1,9 +1,6 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::tracker::Tracker;
-use crate::call::Call;
 use crate::hop::{Kind, Said};
 
 /// What an attempt found out besides its stages.
@@ -15,10 +12,6 @@ pub(crate) struct Facts {
     pub(crate) overcome: Vec<Kind>,
     /// Whether it was an operation's, and did what it was to do.
     pub(crate) is_done: bool,
-    /// What clients of ours were asked for in an attempt of an operation, in order.
-    pub(crate) calls: Vec<Call>,
-    /// What went out in an attempt of an operation with no call around it, and may change something.
-    pub(crate) alone: Vec<Arc<Tracker>>,
     /// How old the connection is that was used.
     pub(crate) connection_age: Option<Duration>,
     /// The peer that answered.

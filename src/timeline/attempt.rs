@@ -1,6 +1,7 @@
 //! One try of a call, read from its tracker.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
@@ -68,7 +69,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn read(number: usize, tracker: &Tracker, call: &Call) -> Self {
+    pub(crate) fn read(number: usize, tracker: &Arc<Tracker>, call: &Call) -> Self {
         let facts = tracker.facts(|facts| facts.clone());
         let rows = rows(tracker, &facts, call);
         let start = tracker.started().saturating_duration_since(call.started());
@@ -110,7 +111,7 @@ impl Attempt {
             dns_remembered: facts.dns_remembered,
             #[cfg(feature = "har")]
             kept: facts.kept,
-            calls: facts.calls.into_iter().map(Timeline).collect(),
+            calls: call.calls_in(tracker).into_iter().map(Timeline).collect(),
             outcome,
             rows,
         }

@@ -1,9 +1,10 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::box_error::BoxError;
-use crate::call::{effect_of_calls, has_heard_of};
+use crate::call::Call;
 use crate::diagnose::diagnose_operation;
 use crate::error::Error;
 use crate::hop::{Class, Diagnosis, Effect};
@@ -131,7 +132,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn failed(failed: Failed, attempt: &Tracker) -> Self {
+    pub(super) fn failed(failed: Failed, operation: &Call, attempt: &Arc<Tracker>) -> Self {
         let ours = Error::first_in(&*failed.source);
         let effect = match (failed.said, ours) {
             (Said::By(effect), _) => effect,
@@ -139,8 +140,8 @@ impl Told {
             (Said::Heard, Some(ours)) => {
                 let call = ours.timeline().map(|of| &of.0);
                 // Where this one was not heard of, others may have gone the same way.
-                let others = match has_heard_of(attempt, call) {
-                    true => effect_of_calls(attempt),
+                let others = match operation.has_heard_of(attempt, call) {
+                    true => operation.effect_of_calls(attempt),
                     false => Effect::Possible,
                 };
                 ours.effect().max(others)

@@ -184,7 +184,7 @@ impl<'o> Run<'o> {
                 call.answer(Outcome::Done);
                 return Ok(done);
             }
-            Ok(Err(failed)) => Told::failed(failed, &tracker),
+            Ok(Err(failed)) => Told::failed(failed, &call, &tracker),
             Err(_) if permit.ends < call.deadline() => Told::expired(Waited::Attempt, &tracker),
             Err(_) => Told::expired(Waited::Deadline, &tracker),
         };

@@ -1,34 +1,53 @@
-//! From the beginning of a call to its end: whoever still works on it holds it open.
+//! From the beginning of a call to its end: what still works on it holds it open.
 
 use std::fmt;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use tokio::time::Instant;
 
 use super::{Call, Inner};
+use crate::clock;
 use crate::telemetry::{EventSpan, Span, Subject, end_call};
 
 /// Is told of calls that are over.
 pub(crate) type Observer = Arc<dyn Fn(&Call) + Send + Sync>;
 
-/// What the end of a call is told to.
-pub(super) struct Ears {
-    pub(super) span: Mutex<Span>,
-    pub(super) observer: Option<Observer>,
+/// How long a call goes on, and what its end is told to.
+pub(super) struct Lifecycle {
+    ended: OnceLock<Instant>,
+    /// How many work on it; at none it is over.
+    holds: AtomicU32,
+    /// Empty where nothing listens.
+    listeners: OnceLock<Listeners>,
+}
+
+struct Listeners {
+    span: Mutex<Span>,
+    observer: Option<Observer>,
+}
+
+impl Lifecycle {
+    pub(super) const fn new() -> Self {
+        Self {
+            ended: OnceLock::new(),
+            holds: AtomicU32::new(1),
+            listeners: OnceLock::new(),
+        }
+    }
 }
 
 impl Call {
-    /// The span of this call; disabled where nobody listens, and once the call is over.
+    /// The span of this call; disabled where nothing listens, and once the call is over.
     pub(crate) fn span(&self) -> Span {
-        let ears = self.0.ears.get();
-        ears.map_or_else(Span::none, |ears| {
-            let span = ears.span.lock();
+        let listeners = self.0.lifecycle.listeners.get();
+        listeners.map_or_else(Span::none, |listeners| {
+            let span = listeners.span.lock();
             span.unwrap_or_else(PoisonError::into_inner).clone()
         })
     }
 
-    /// What guards speak to: the span of this call or, where it has none, that of whoever called.
+    /// What policies speak to: the span of this call or, where it has none, that of its caller.
     pub(crate) fn span_for_events(&self) -> Span {
         let span = self.span();
         if span.is_disabled() {
@@ -41,11 +60,11 @@ impl Call {
         WeakCall(Arc::downgrade(&self.0))
     }
 
-    /// Says who listens. Without a call to it, nobody does.
+    /// Says what listens. Without a call to it, nothing does.
     pub(crate) fn listen(&self, span: Span, observer: Option<Observer>) {
         if !span.is_disabled() || observer.is_some() {
             let span = Mutex::new(span);
-            let _ = self.0.ears.set(Ears { span, observer });
+            let _ = self.0.lifecycle.listeners.set(Listeners { span, observer });
         }
     }
 
@@ -57,9 +76,18 @@ impl Call {
     /// Keeps a call open that is not over.
     pub(crate) fn hold(&self) -> Option<Hold> {
         let more = |holds: u32| (holds > 0).then_some(holds + 1);
-        let holds = &self.0.holds;
+        let holds = &self.0.lifecycle.holds;
         let held = holds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         held.is_ok().then(|| Hold(self.clone()))
+    }
+
+    /// The call is over.
+    pub(crate) fn end(&self) {
+        self.0.lifecycle.ended.get_or_init(clock::now);
+    }
+
+    pub(crate) fn ended(&self) -> Option<Instant> {
+        self.0.lifecycle.ended.get().copied()
     }
 
     fn close(&self) {
@@ -69,11 +97,14 @@ impl Call {
             last.give_up();
             last.cancel();
         }
-        let Some(ears) = self.0.ears.get() else {
+        let Some(listeners) = self.0.lifecycle.listeners.get() else {
             return;
         };
         let span = {
-            let mut span = ears.span.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut span = listeners
+                .span
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *span, Span::none())
         };
         if !span.is_disabled() {
@@ -82,7 +113,7 @@ impl Call {
             end_call(&span, self.attempt_count(), failed);
         }
         drop(span);
-        if let Some(observer) = &ears.observer {
+        if let Some(observer) = &listeners.observer {
             observer(self);
         }
     }
@@ -132,12 +163,12 @@ impl fmt::Debug for WeakCall {
     }
 }
 
-/// Somebody works on a call; when the last one goes, the call is over.
+/// Work on a call; when the last of it goes, the call is over.
 pub(crate) struct Hold(Call);
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.0.0.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.0.0.lifecycle.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.close();
         }
     }

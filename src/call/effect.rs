@@ -1,53 +1,13 @@
-//! The attempts of a call: how many there were, and what became of them.
+//! What a call may have done: the greatest of all its attempts.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-
-use http::StatusCode;
 
 use super::Call;
-use crate::hop::{Diagnosis, Effect};
+use crate::hop::Effect;
 use crate::record::effect_of;
 use crate::record::tracker::Tracker;
 
 impl Call {
-    /// Another attempt begins.
-    pub(crate) fn attempt(&self, tracker: Arc<Tracker>) {
-        if let Err(tracker) = self.0.first.set(tracker) {
-            self.cold().more.push(tracker);
-        }
-        self.0.made.fetch_add(1, Ordering::AcqRel);
-    }
-
-    pub(crate) fn trackers(&self) -> Vec<Arc<Tracker>> {
-        let first = self.0.first.get().cloned();
-        let cold = self.cold();
-        first.into_iter().chain(cold.more.iter().cloned()).collect()
-    }
-
-    /// The attempt that is under way, or was made last.
-    pub(crate) fn last(&self) -> Option<Arc<Tracker>> {
-        let last = self.cold().more.last().cloned();
-        last.or_else(|| self.0.first.get().cloned())
-    }
-
-    /// What the attempt that was made last made of this status.
-    pub(crate) fn judged(&self, status: StatusCode) -> Option<Diagnosis> {
-        let judged = self.last().and_then(|tracker| tracker.failure());
-        judged.filter(|judged| judged.status == Some(status))
-    }
-
-    pub(crate) fn attempt_count(&self) -> u32 {
-        self.0.made.load(Ordering::Acquire)
-    }
-
-    /// An attempt ended; where no tracker followed it since there were `before`, it is counted here.
-    pub(crate) fn count_attempt(&self, before: u32) {
-        if self.attempt_count() == before {
-            self.0.made.fetch_add(1, Ordering::AcqRel);
-        }
-    }
-
     /// Whether it may have happened: what one attempt may have done, the others do not undo. Nor do they undo
     /// what an earlier try of the caller's may have done.
     pub(crate) fn effect(&self) -> Effect {
@@ -68,7 +28,7 @@ impl Call {
     }
 
     fn effect_of_attempts(&self) -> Effect {
-        if self.0.first.get().is_none() {
+        if self.first().is_none() {
             let failed = self.failed().map(|failed| failed.effect);
             let done = self.answered().map(|_| Effect::Done);
             return failed.or(done).unwrap_or(Effect::None);

@@ -1,0 +1,66 @@
+//! What a call is, from its beginning to its end: nothing of it changes.
+
+use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+use tokio::time::Instant;
+
+use super::{Asked, Call};
+use crate::clock;
+use crate::options::Options;
+
+/// The immutable part of a call.
+pub(super) struct Context {
+    pub(super) asked: Asked,
+    pub(super) options: Options,
+    pub(super) started: Instant,
+    /// Read when it is first asked for.
+    pub(super) started_at: OnceLock<SystemTime>,
+    pub(super) deadline: Instant,
+}
+
+impl Call {
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.0.context.asked
+    }
+
+    pub(crate) fn method(&self) -> Option<&Method> {
+        self.asked().method()
+    }
+
+    /// The URL as it may be shown: see [`redacted`](crate::redact::redacted).
+    pub(crate) fn url(&self) -> String {
+        self.asked().url()
+    }
+
+    pub(crate) fn route(&self) -> Option<&str> {
+        self.options().route.as_deref()
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.0.context.options
+    }
+
+    pub(crate) fn started(&self) -> Instant {
+        self.0.context.started
+    }
+
+    /// When it began, by the wall clock as it stood when this was first asked.
+    pub(crate) fn started_at(&self) -> SystemTime {
+        *self.0.context.started_at.get_or_init(|| {
+            let since = clock::now().saturating_duration_since(self.started());
+            let now = clock::wall();
+            now.checked_sub(since).unwrap_or(now)
+        })
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.0.context.deadline
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        let end = self.ended().unwrap_or_else(clock::now);
+        end.saturating_duration_since(self.started())
+    }
+}

@@ -1,0 +1,173 @@
+//! What happened in a call: its attempts, what came between them, and how it ended.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use http::{HeaderMap, StatusCode, Uri};
+
+use super::Call;
+use crate::hop::{Diagnosis, Guard, Keyed, NotRepeated, Note, Outcome, What};
+use crate::record::Tracker;
+use crate::redact::redacted;
+use crate::telemetry;
+
+/// The log of a call.
+#[derive(Default)]
+pub(super) struct Log {
+    /// Nearly every call is one attempt: that one costs no list.
+    first: OnceLock<Arc<Tracker>>,
+    failure: OnceLock<Diagnosis>,
+    /// What the caller was given.
+    answered: OnceLock<Outcome>,
+    /// Whether the caller waits for more of it.
+    waits: AtomicBool,
+    /// What only a call that does not go straight through touches.
+    rest: Mutex<Rest>,
+}
+
+#[derive(Default)]
+pub(super) struct Rest {
+    more: Vec<Arc<Tracker>>,
+    notes: Vec<Note>,
+    not_repeated: Option<NotRepeated>,
+    /// The calls of stacks below that go on with its request.
+    pub(super) inner: Vec<Call>,
+    /// What the attempts of an operation sent.
+    pub(super) inside: Vec<Inside>,
+    /// Where redirects have led.
+    redirected_to: Option<Uri>,
+}
+
+/// What the work of an operation sent in one attempt.
+pub(super) struct Inside {
+    pub(super) attempt: Arc<Tracker>,
+    /// The calls of our clients, in order.
+    pub(super) calls: Vec<Call>,
+    /// The requests with no call around them that may change something.
+    pub(super) alone: Vec<Arc<Tracker>>,
+}
+
+impl Call {
+    /// Another attempt begins.
+    pub(crate) fn attempt(&self, tracker: Arc<Tracker>) {
+        if let Err(tracker) = self.0.log.first.set(tracker) {
+            self.rest().more.push(tracker);
+        }
+        self.count_one_more();
+    }
+
+    pub(crate) fn trackers(&self) -> Vec<Arc<Tracker>> {
+        let first = self.first().cloned();
+        let rest = self.rest();
+        first.into_iter().chain(rest.more.iter().cloned()).collect()
+    }
+
+    pub(super) fn first(&self) -> Option<&Arc<Tracker>> {
+        self.0.log.first.get()
+    }
+
+    /// The attempt that is under way, or was made last.
+    pub(crate) fn last(&self) -> Option<Arc<Tracker>> {
+        let last = self.rest().more.last().cloned();
+        last.or_else(|| self.first().cloned())
+    }
+
+    /// What the attempt that was made last made of this status.
+    pub(crate) fn judged(&self, status: StatusCode) -> Option<Diagnosis> {
+        let judged = self.last().and_then(|tracker| tracker.failure());
+        judged.filter(|judged| judged.status == Some(status))
+    }
+
+    /// A redirect is followed.
+    pub(crate) fn redirected(&self, status: StatusCode, uri: &Uri) {
+        self.begin_leg();
+        let url = redacted(uri);
+        self.note(What::Redirected { status, url });
+        self.rest().redirected_to = Some(uri.clone());
+    }
+
+    /// Where the call is now: its own URL, or the one that a redirect led to.
+    pub(crate) fn current_uri(&self) -> Uri {
+        let redirected_to = self.rest().redirected_to.clone();
+        redirected_to.unwrap_or_else(|| self.asked().uri().cloned().unwrap_or_default())
+    }
+
+    pub(crate) fn note(&self, what: What) {
+        telemetry::note(&self.span_for_events(), &what);
+        let note = Note {
+            attempts: self.attempt_count(),
+            at: self.elapsed(),
+            what,
+        };
+        self.rest().notes.push(note);
+    }
+
+    /// A policy lets nothing through; several layers may say so of one rejection.
+    pub(crate) fn refused_by(&self, guard: Guard) {
+        let (attempts, what) = (self.attempt_count(), What::Refused(guard));
+        let said = |note: &Note| note.attempts == attempts && note.what == what;
+        if !self.rest().notes.last().is_some_and(said) {
+            self.note(what);
+        }
+    }
+
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        self.rest().notes.clone()
+    }
+
+    /// Keeps why the last failure is not retried; `None`: it is, or there was none.
+    pub(crate) fn stop(&self, reason: Option<NotRepeated>) {
+        self.rest().not_repeated = reason;
+    }
+
+    pub(crate) fn not_repeated(&self) -> Option<NotRepeated> {
+        self.rest().not_repeated.clone()
+    }
+
+    /// The call failed; the first word on it counts.
+    pub(crate) fn fail(&self, diagnosis: Diagnosis) {
+        let _ = self.0.log.failure.set(diagnosis);
+        self.end();
+    }
+
+    pub(crate) fn failure(&self) -> Option<Diagnosis> {
+        self.0.log.failure.get().copied()
+    }
+
+    /// The caller has its response: with a status, or done.
+    pub(crate) fn answer(&self, how: Outcome) {
+        let _ = self.0.log.answered.set(how);
+    }
+
+    /// The caller waits for more of it, or does not: a caller that leaves while it does goes away.
+    pub(crate) fn wait_for_more(&self, waits: bool) {
+        self.0.log.waits.store(waits, Ordering::Relaxed);
+    }
+
+    /// The response that the caller has, as far as it wanted it.
+    pub(crate) fn answered(&self) -> Option<Outcome> {
+        let waits = self.0.log.waits.load(Ordering::Relaxed);
+        self.0.log.answered.get().filter(|_| !waits).copied()
+    }
+
+    /// How it failed: by itself, or as it was answered.
+    pub(crate) fn failed(&self) -> Option<Diagnosis> {
+        self.failure()
+            .or_else(|| match (self.answered()?, self.last()) {
+                (_, Some(last)) => last.failure(),
+                // Its attempts have no record.
+                (Outcome::Answered(status), None) => {
+                    Diagnosis::status(status, &HeaderMap::new(), Keyed::No)
+                }
+                _ => None,
+            })
+    }
+
+    pub(super) fn rest(&self) -> MutexGuard<'_, Rest> {
+        self.0
+            .log
+            .rest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
