@@ -270,8 +270,8 @@ fn sources() -> Vec<Source> {
 }
 
 fn find(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
         if path.is_dir() {
             find(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
