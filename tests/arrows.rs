@@ -87,7 +87,7 @@ fn imports_go_down_only() {
 
 fn is_down((from, to): Arrow<'_>) -> bool {
     let line = |module| LINES.iter().position(|line| line.contains(&module));
-    // What is imported from the crate's root is none of these: it may stand anywhere.
+    // A name at the crate's root stands on no line: it may come from anywhere.
     matches!((line(from), line(to)), (Some(from), Some(to)) if from < to)
 }
 
