@@ -87,7 +87,7 @@ fn imports_go_down_only() {
 
 fn is_down((from, to): Arrow<'_>) -> bool {
     let line = |module| LINES.iter().position(|line| line.contains(&module));
-    // What is imported from the crate's root is none of these: it may stand anywhere.
+    // A name at the crate's root stands on no line: it may come from anywhere.
     matches!((line(from), line(to)), (Some(from), Some(to)) if from < to)
 }
 
@@ -270,8 +270,8 @@ fn sources() -> Vec<Source> {
 }
 
 fn find(folder: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
         if path.is_dir() {
             find(&path, files);
         } else if path.extension().is_some_and(|extension| extension == "rs") {

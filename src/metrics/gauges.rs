@@ -137,7 +137,7 @@ fn rank(state: &str) -> Option<usize> {
     STATES.iter().position(|known| *known == state)
 }
 
-/// What a breaker does with a destination, the worse the later.
+/// The states of a breaker, the worse the later.
 const STATES: [&str; 4] = ["closed", "half_open", "open", "isolated"];
 const STATE: &str = "sevenhops.breaker.state";
 

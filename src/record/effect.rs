@@ -1,4 +1,4 @@
-//! What an attempt may have done, as far as it is known.
+//! The effect of an attempt, as far as it is known.
 
 use http::StatusCode;
 

@@ -1,4 +1,4 @@
-//! What happened in an attempt: one store, which every hook reports to.
+//! The record of an attempt: one store, which every hook reports to.
 
 mod ear;
 mod effect;

@@ -37,7 +37,6 @@ use http_body::Body;
 use tower_service::Service;
 
 pub use self::builder::TransportBuilder;
-#[cfg(feature = "doh")]
 use self::places::Places;
 use self::proxy::Proxies;
 pub(crate) use self::target::basic;
