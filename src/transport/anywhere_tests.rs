@@ -25,13 +25,13 @@ async fn refused<T: Debug>(filter: Filter, target: T) -> Error {
     Error::ours(error).unwrap()
 }
 
-fn uri() -> http::Uri {
-    http::Uri::from_static("https://api.test:8443/v1?key=secret")
+fn uri() -> Uri {
+    Uri::from_static("https://api.test:8443/v1?key=secret")
 }
 
 /// As reqwest asks.
 #[derive(Debug)]
-struct Unnameable(#[expect(dead_code, reason = "it is shown")] http::Uri);
+struct Unnameable(#[expect(dead_code, reason = "it is shown")] Uri);
 
 #[test]
 fn destination_is_read_from_what_reqwest_and_hyper_util_ask_with() {
@@ -120,7 +120,7 @@ async fn filter_refuses_what_it_cannot_see() {
 
 #[tokio::test(start_paused = true)]
 async fn set_up_that_nobody_asks_our_resolver_for_is_a_connect_and_ends() {
-    let hangs = async |_: http::Uri| std::future::pending::<Result<Nothing, io::Error>>().await;
+    let hangs = async |_: Uri| std::future::pending::<Result<Nothing, io::Error>>().await;
     let connector = layer(Filter::new()).layer(service_fn(hangs));
     let begun = clock::now();
     let error = connector.oneshot(uri()).await.unwrap_err();

@@ -1,5 +1,8 @@
 use super::*;
 
+const DIRECT: bool = true;
+const PROXIED: bool = false;
+
 /// Whether `list` sends `url` past the proxy.
 fn is_direct(list: &str, url: &str) -> bool {
     let mut no_proxy = NoProxy::default();
@@ -8,12 +11,15 @@ fn is_direct(list: &str, url: &str) -> bool {
     no_proxy.matches(&url.parse().unwrap())
 }
 
+fn check(rows: &[(&str, &str, bool)]) {
+    for (list, url, expected) in rows {
+        assert_eq!(is_direct(list, url), *expected, "{list:?} and {url}");
+    }
+}
+
 #[test]
-fn every_usual_form_matches_what_it_says() {
-    const DIRECT: bool = true;
-    const PROXIED: bool = false;
-    for (list, url, expected) in [
-        // Everything.
+fn star_matches_everything_and_an_empty_list_nothing() {
+    check(&[
         ("*", "https://api.test/", DIRECT),
         ("*", "http://127.0.0.1/", DIRECT),
         ("*", "http://[::1]:8080/", DIRECT),
@@ -23,7 +29,12 @@ fn every_usual_form_matches_what_it_says() {
         ("*:8080", "http://api.test/", PROXIED),
         ("", "https://api.test/", PROXIED),
         (" , ,, ", "https://api.test/", PROXIED),
-        // A name, and what is below it.
+    ]);
+}
+
+#[test]
+fn name_matches_itself_and_what_is_below_it() {
+    check(&[
         ("api.test", "https://api.test/", DIRECT),
         ("api.test", "https://v1.api.test/", DIRECT),
         ("api.test", "https://a.b.api.test/", DIRECT),
@@ -40,7 +51,12 @@ fn every_usual_form_matches_what_it_says() {
         ("*.api.test", "https://a.b.api.test/", DIRECT),
         ("*.api.test", "https://api.test/", PROXIED),
         ("*.api.test", "https://notapi.test/", PROXIED),
-        // Case, trailing dots, and other spellings.
+    ]);
+}
+
+#[test]
+fn case_trailing_dots_and_other_spellings_of_a_name_do_not_matter() {
+    check(&[
         ("API.Test", "https://api.test/", DIRECT),
         ("api.test", "https://API.TEST/", DIRECT),
         ("*.API.test", "https://V1.api.test/", DIRECT),
@@ -50,7 +66,12 @@ fn every_usual_form_matches_what_it_says() {
         ("bücher.test", "https://xn--bcher-kva.test/", DIRECT),
         ("xn--bcher-kva.test", "https://bücher.test/", DIRECT),
         ("under_score.test", "https://under_score.test/", DIRECT),
-        // Ports.
+    ]);
+}
+
+#[test]
+fn entry_with_a_port_matches_at_that_port_alone() {
+    check(&[
         ("api.test:8080", "http://api.test:8080/", DIRECT),
         ("api.test:8080", "http://v1.api.test:8080/", DIRECT),
         ("api.test:8080", "http://api.test/", PROXIED),
@@ -62,7 +83,12 @@ fn every_usual_form_matches_what_it_says() {
         ("*.api.test:8080", "http://v1.api.test:8080/", DIRECT),
         ("*.api.test:8080", "http://v1.api.test/", PROXIED),
         ("api.test.:8080", "http://api.test:8080/", DIRECT),
-        // Addresses.
+    ]);
+}
+
+#[test]
+fn addresses_are_compared_as_addresses_in_any_spelling() {
+    check(&[
         ("127.0.0.1", "http://127.0.0.1/", DIRECT),
         ("127.0.0.1", "http://127.0.0.1:8080/", DIRECT),
         ("127.0.0.1", "http://127.0.0.2/", PROXIED),
@@ -84,7 +110,12 @@ fn every_usual_form_matches_what_it_says() {
         ("[::1]:8080", "http://[::1]/", PROXIED),
         ("::1", "http://[::2]/", PROXIED),
         ("FD00::A", "http://[fd00::a]/", DIRECT),
-        // Networks.
+    ]);
+}
+
+#[test]
+fn network_matches_the_addresses_in_it_and_no_name() {
+    check(&[
         ("10.0.0.0/8", "http://10.1.2.3/", DIRECT),
         ("10.0.0.0/8", "http://11.0.0.1/", PROXIED),
         ("10.0.0.0/8", "http://10.test/", PROXIED),
@@ -101,16 +132,19 @@ fn every_usual_form_matches_what_it_says() {
         ("[fd00::]/8", "http://[fd12::1]/", DIRECT),
         ("[fd00::]/8:8080", "http://[fd12::1]:8080/", DIRECT),
         ("::/0", "http://[2001:db8::1]/", DIRECT),
-        // Separators.
+    ]);
+}
+
+#[test]
+fn entries_are_separated_by_commas_or_white_space_or_both() {
+    check(&[
         ("one.test,two.test", "http://two.test/", DIRECT),
         ("one.test two.test", "http://two.test/", DIRECT),
         ("localhost 10.0.0.0/8", "http://10.1.2.3/", DIRECT),
         ("localhost 10.0.0.0/8", "http://localhost/", DIRECT),
         ("one.test , two.test,", "http://two.test/", DIRECT),
         ("one.test\t\n two.test", "http://one.test/", DIRECT),
-    ] {
-        assert_eq!(is_direct(list, url), expected, "{list:?} and {url}");
-    }
+    ]);
 }
 
 #[test]

@@ -255,7 +255,7 @@ mod tests {
         }
         let escaped = "foo://%31%32%37.0.0.1/".parse().unwrap();
         let dial = Dial::Address([127, 0, 0, 1].into());
-        assert_eq!(super::host(&escaped).unwrap(), dial);
+        assert_eq!(host(&escaped).unwrap(), dial);
         assert!(read_host("256.256.256.256").is_err());
         assert!(read_host("1.2.3.4.5").is_err());
     }
@@ -274,7 +274,7 @@ mod tests {
         ] {
             let mut uri: Uri = uri.parse().unwrap();
             let url = uri.to_string().parse().unwrap();
-            canonicalize(&mut uri, &super::host(&url).unwrap()).unwrap();
+            canonicalize(&mut uri, &host(&url).unwrap()).unwrap();
             assert_eq!(uri.to_string(), written);
         }
     }
