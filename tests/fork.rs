@@ -11,6 +11,7 @@ fn main() {
 }
 
 #[cfg(unix)]
+#[expect(clippy::unwrap_used, reason = "a test, though without the harness")]
 mod forked {
     use std::collections::HashSet;
     use std::io::{Read, Write, pipe};
