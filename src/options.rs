@@ -7,8 +7,6 @@ use std::sync::Arc;
 use http::HeaderName;
 use http::{HeaderMap, StatusCode};
 
-#[cfg(feature = "middleware")]
-use crate::call::CallerTry;
 use crate::clock;
 use crate::idempotency_key::Key;
 use crate::limit::Limit;
@@ -42,9 +40,6 @@ pub struct Options {
     pub(crate) no_key: bool,
     pub(crate) honours_keys: Option<bool>,
     pub(crate) inherited: Inherited,
-    /// Which try of the caller's it is, where its tries have a place that they share.
-    #[cfg(feature = "middleware")]
-    pub(crate) caller: Option<Box<CallerTry>>,
     #[cfg(feature = "har")]
     pub(crate) headers: Option<Arc<[HeaderName]>>,
 }

@@ -42,9 +42,19 @@ impl fmt::Debug for CallerTry {
 }
 
 impl Call {
+    /// The try of the caller's that this call is, where the caller has a place for it.
+    pub(crate) fn callers_try(&self) -> Option<&CallerTry> {
+        self.0.state.caller.get().map(|this| &**this)
+    }
+
+    /// This call is a try of the caller's.
+    pub(super) fn mark_callers_try(&self, this: CallerTry) {
+        let _ = self.0.state.caller.set(Box::new(this));
+    }
+
     /// Tells the caller's next try of this one, and the timeline which try this is.
     pub(crate) fn begin_callers_try(&self) {
-        let Some(this) = &self.options().caller else {
+        let Some(this) = self.callers_try() else {
             return;
         };
         if let Some(call) = this.call.upgrade() {
@@ -58,7 +68,7 @@ impl Call {
 
     /// What the caller's earlier tries may have done.
     pub(super) fn effect_before(&self) -> Effect {
-        let caller = self.options().caller.as_deref();
+        let caller = self.callers_try();
         caller.map_or(Effect::None, |this| this.before)
     }
 }
@@ -159,7 +169,6 @@ mod tests {
 
     use super::*;
     use crate::limit::Limit;
-    use crate::options::Options;
 
     fn wish(path: &'static str, body: &'static str) -> Wish {
         Wish {
@@ -174,10 +183,7 @@ mod tests {
         let this = next_try(extensions, wish);
         let key = this.key(|| Uuid::from_u128(fastrand::u128(..)));
         let mut request = Request::new(());
-        request.extensions_mut().insert(Options {
-            caller: Some(Box::new(this)),
-            ..Options::default()
-        });
+        request.extensions_mut().insert(this);
         let call = Call::begin(&mut request, Limit::MAX);
         call.begin_callers_try();
         (call, key)

@@ -60,6 +60,10 @@ impl Call {
             uri: request.uri().clone(),
         };
         let call = Self::start(asked, options.unwrap_or_default(), limit, outer);
+        #[cfg(feature = "middleware")]
+        if let Some(this) = request.extensions_mut().remove::<CallerTry>() {
+            call.mark_callers_try(this);
+        }
         request.extensions_mut().insert(call.clone());
         call
     }

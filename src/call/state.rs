@@ -8,6 +8,9 @@ use super::{Call, KeyMark};
 /// The part of a call that its drivers change, without a lock.
 pub(super) struct State {
     pub(super) key: OnceLock<KeyMark>,
+    /// The try of the caller's that it is.
+    #[cfg(feature = "middleware")]
+    pub(super) caller: OnceLock<Box<super::CallerTry>>,
     /// Whether a driver retries already: of this call, or of a call around it.
     retried: AtomicBool,
     /// How many attempts that driver may make.
@@ -23,6 +26,8 @@ impl State {
     pub(super) fn new(key: Option<KeyMark>, most: Option<u32>) -> Self {
         Self {
             key: key.map_or_else(OnceLock::new, OnceLock::from),
+            #[cfg(feature = "middleware")]
+            caller: OnceLock::new(),
             retried: AtomicBool::new(most.is_some()),
             most_attempts: AtomicU32::new(most.unwrap_or(1)),
             made: AtomicU32::new(0),

@@ -186,18 +186,17 @@ fn incoming(
     head.extensions.extend(extensions.clone());
     let (body, bytes) = in_memory(body);
     let is_outermost = Call::of(&head.extensions).is_none();
-    let caller = bytes.filter(|_| is_outermost).map(|bytes| {
+    if let Some(body) = bytes.filter(|_| is_outermost) {
         let wish = Wish {
             method: head.method.clone(),
             uri: head.uri.clone(),
-            body: bytes,
+            body,
         };
-        Box::new(next_try(extensions, wish))
-    });
-    if timeout.is_some() || caller.is_some() {
+        head.extensions.insert(next_try(extensions, wish));
+    }
+    if timeout.is_some() {
         let options = head.extensions.get_or_insert_default::<Options>();
         options.deadline = options.deadline.or(timeout);
-        options.caller = caller;
     }
     Ok(http::Request::from_parts(head, body))
 }

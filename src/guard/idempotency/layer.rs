@@ -15,7 +15,6 @@ use crate::error::Error;
 use crate::hop::Guard;
 use crate::hop::{Diagnosis, Effect, Kind};
 use crate::idempotency_key::{header, random, written};
-use crate::options::Options;
 
 /// Gives every call that needs one an idempotency key: one key a call, the same in every attempt.
 ///
@@ -132,7 +131,7 @@ impl Settings {
                 None
             }
             Wanted::Given(key) => header(key.as_str(), self.quoted),
-            Wanted::Made => written(made(options), self.quoted),
+            Wanted::Made => written(made(call), self.quoted),
         };
         if let Some(value) = value {
             request.headers_mut().insert(self.header.clone(), value);
@@ -170,12 +169,13 @@ impl Settings {
 }
 
 /// A key for a call: a fresh one, or that of the caller's earlier tries.
-fn made(options: &Options) -> Uuid {
+fn made(call: &Call) -> Uuid {
     #[cfg(feature = "middleware")]
-    if let Some(caller) = &options.caller {
+    if let Some(caller) = call.callers_try() {
         return caller.key(random);
     }
-    let _ = options;
+    #[cfg(not(feature = "middleware"))]
+    let _ = call;
     random()
 }
 
