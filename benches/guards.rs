@@ -30,8 +30,8 @@ use criterion::{Criterion, Throughput};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
 use http_body_util::Full;
-use sevenhops::guard::{breaker, redirect, retry};
 use sevenhops::limit::Limits;
+use sevenhops::policy::{breaker, redirect, retry};
 use sevenhops::{
     AttemptLayer, BreakerLayer, CallLayer, Error, IdempotencyLayer, RedirectLayer, RetryLayer,
     StandardLayer,

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sevenhops::guard::breaker;
+use sevenhops::policy::breaker;
 use sevenhops::sdk::operation::{Attempt, Failed, Settings};
 use sevenhops::{Effect, Error, Guard, Operation};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};

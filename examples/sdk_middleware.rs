@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use sevenhops::dns::Static;
-use sevenhops::guard::idempotency::Key;
 use sevenhops::limit::Limits;
+use sevenhops::policy::idempotency::Key;
 use sevenhops::testing::{FaultServer, Reply};
 use sevenhops::{Client, Effect, Hop, Options, Response, Transport, sdk};
 

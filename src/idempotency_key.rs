@@ -18,7 +18,7 @@ use crate::clock;
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use sevenhops::guard::idempotency::Key;
+/// use sevenhops::policy::idempotency::Key;
 ///
 /// const DAY: Duration = Duration::from_secs(24 * 60 * 60); // as long as Stripe remembers a key
 ///
@@ -26,7 +26,7 @@ use crate::clock;
 /// let key = Key::derive("charge", "order-4711", ordered_at, DAY)?;
 /// assert_eq!(key, Key::derive("charge", "order-4711", ordered_at, DAY)?);
 /// assert_ne!(key, Key::derive("charge", "order-4712", ordered_at, DAY)?);
-/// # Ok::<(), sevenhops::guard::idempotency::KeyError>(())
+/// # Ok::<(), sevenhops::policy::idempotency::KeyError>(())
 /// ```
 #[derive(Clone)]
 pub struct Key {

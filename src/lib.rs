@@ -77,15 +77,16 @@ pub mod driver;
 mod error;
 #[cfg(feature = "serde")]
 mod file;
-pub mod guard;
 mod hint;
 pub mod hop;
 mod idempotency_key;
+pub mod layer;
 pub mod limit;
 mod luck;
 #[cfg(feature = "otel")]
 mod metrics;
 mod options;
+pub mod policy;
 mod propagation;
 mod record;
 mod redact;
@@ -95,7 +96,6 @@ mod replay;
 mod roots;
 pub mod sdk;
 mod settings;
-mod stack;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -108,18 +108,15 @@ pub use self::client::{Body, Client, ClientBuilder, RequestBuilder, Response};
 pub use self::config_error::SettingError;
 pub use self::destination::{Destination, InvalidDestination};
 pub use self::error::Error;
-pub use self::guard::attempt::AttemptLayer;
-pub use self::guard::breaker::BreakerLayer;
-pub use self::guard::call::CallLayer;
-pub use self::guard::idempotency::IdempotencyLayer;
-pub use self::guard::redirect::RedirectLayer;
-pub use self::guard::retry::RetryLayer;
 pub use self::hop::policy::Guard;
 pub use self::hop::{Effect, Fault, Hop, Kind};
+pub use self::layer::{
+    AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer,
+    StandardLayer, StandardService,
+};
 pub use self::options::Options;
 pub use self::sdk::operation::Operation;
 pub use self::settings::Settings;
-pub use self::stack::{StandardLayer, StandardService};
 pub use self::timeline::Timeline;
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};

@@ -277,9 +277,10 @@ mod tests {
             .version(Version::HTTP_2)
             .header("x-one", "1")
             .header("x-one", "2")
-            .extension("mine")
             .body(Full::new(Bytes::from_static(b"amount=100")))
             .unwrap();
+        request.extensions_mut().insert("a call");
+        request.extensions_mut().insert(4_711_u32);
         let mut saved = Saved::of(&mut request, &ByTrait);
         for _ in 0..2 {
             let again = saved.again(&ByTrait).unwrap();
@@ -287,7 +288,7 @@ mod tests {
             assert_eq!(again.uri(), request.uri());
             assert_eq!(again.version(), request.version());
             assert_eq!(again.headers(), request.headers());
-            assert_eq!(again.extensions().get::<&str>(), Some(&"mine"));
+            assert_eq!(again.extensions().get::<u32>(), Some(&4_711));
             assert_eq!(
                 again.into_body().into_inner(),
                 Some(Bytes::from_static(b"amount=100"))

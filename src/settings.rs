@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::guard::{breaker, idempotency, redirect, retry};
 use crate::limit;
+use crate::policy::{breaker, idempotency, redirect, retry};
 
 /// What a stack is told once, when it is made: the deadline, and what each guard is told.
 ///
@@ -14,7 +14,7 @@ use crate::limit;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{Settings, StandardLayer, guard::retry};
+/// use sevenhops::{Settings, StandardLayer, policy::retry};
 ///
 /// let settings = Settings::new(Duration::from_secs(10)).retry(retry::Settings::new().attempts(5));
 /// let layer = StandardLayer::with(&settings)?;
@@ -119,7 +119,7 @@ impl Settings {
 #[cfg(all(test, feature = "serde"))]
 mod tests {
     use super::*;
-    use crate::stack::StandardLayer;
+    use crate::layer::StandardLayer;
 
     fn read(json: &str) -> Result<Settings, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())

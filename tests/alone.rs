@@ -16,10 +16,10 @@ mod tests {
     use bytes::Bytes;
     use http::{Method, Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full};
-    use sevenhops::guard::redirect;
-    use sevenhops::guard::retry::Budget;
     use sevenhops::hop::Outcome;
     use sevenhops::limit::Limits;
+    use sevenhops::policy::redirect;
+    use sevenhops::policy::retry::Budget;
     use sevenhops::testing::Reply;
     use sevenhops::{
         AttemptLayer, BreakerLayer, CallLayer, Destination, Effect, Hop, Kind, Operation,

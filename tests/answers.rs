@@ -11,7 +11,7 @@ mod tests {
     use http::{HeaderName, HeaderValue, Method};
     use http_body_util::BodyExt;
     use proptest::prelude::*;
-    use sevenhops::guard::retry::Truncated;
+    use sevenhops::driver::Truncated;
     use sevenhops::hop::NotRepeated;
     use sevenhops::{Destination, Guard, Hop, Kind, StandardLayer};
     use tower::{Layer, ServiceExt};

@@ -20,8 +20,8 @@ mod forked {
 
     use fork::{Fork, fork, waitpid};
     use http::{Request, Response};
-    use sevenhops::guard::idempotency;
     use sevenhops::hop::What;
+    use sevenhops::policy::idempotency;
     use sevenhops::sdk::operation::{Attempt, Failed};
     use sevenhops::{Operation, Settings, StandardLayer};
     use tokio::runtime::Builder;

@@ -12,11 +12,11 @@ mod tests {
     use http::StatusCode;
     use http_body::Frame;
     use http_body_util::StreamBody;
-    use sevenhops::guard::breaker::State;
-    use sevenhops::guard::idempotency;
-    use sevenhops::guard::retry::{Backoff, Budget, Settings};
     use sevenhops::hop::NotRepeated;
     use sevenhops::limit::{self, Waited};
+    use sevenhops::policy::breaker::State;
+    use sevenhops::policy::idempotency;
+    use sevenhops::policy::retry::{Backoff, Budget, Settings};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply};
     use sevenhops::{Body, Client, Destination, Effect, Guard, Hop, Kind};
 
@@ -95,8 +95,8 @@ mod tests {
         assert!((MS(250)..MS(2_000)).contains(&elapsed), "{elapsed:?}");
     }
 
-    fn watching() -> sevenhops::guard::breaker::Settings {
-        sevenhops::guard::breaker::Settings::new().observe_only(true)
+    fn watching() -> sevenhops::policy::breaker::Settings {
+        sevenhops::policy::breaker::Settings::new().observe_only(true)
     }
 
     #[tokio::test]

@@ -11,8 +11,8 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderName, Method, Request};
     use http_body_util::Full;
-    use sevenhops::guard::idempotency::{Key, Settings};
     use sevenhops::hop::{NotRepeated, Outcome, What, names};
+    use sevenhops::policy::idempotency::{Key, Settings};
     use sevenhops::{
         Effect, Fault, Guard, Hop, IdempotencyLayer, Kind, Options, StandardLayer, StandardService,
     };

@@ -14,7 +14,7 @@ mod hop {
     unreachable_pub,
     reason = "the library uses the rest; only what threads share is modelled"
 )]
-#[path = "../src/guard/breaker"]
+#[path = "../src/policy/breaker"]
 mod breaker {
     pub(crate) mod cause;
     pub(crate) mod circuit;

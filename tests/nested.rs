@@ -14,8 +14,8 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
     use http_body_util::{BodyExt, Full};
-    use sevenhops::guard::idempotency::Key;
     use sevenhops::limit::Waited;
+    use sevenhops::policy::idempotency::Key;
     use sevenhops::{IdempotencyLayer, Options, StandardLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt, service_fn};

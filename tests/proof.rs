@@ -11,8 +11,8 @@ mod tests {
     use bytes::Bytes;
     use http::{Request, Response, Uri};
     use http_body_util::Full;
-    use sevenhops::guard::retry;
     use sevenhops::limit::Limits;
+    use sevenhops::policy::retry;
     use sevenhops::sdk::operation::{Failed, Settings};
     use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply};
     use sevenhops::{

@@ -10,8 +10,8 @@ mod tests {
 
     use http::{HeaderName, Method, Request};
     use http_body_util::Full;
-    use sevenhops::guard::redirect::Settings;
     use sevenhops::hop::What;
+    use sevenhops::policy::redirect::Settings;
     use sevenhops::{
         Effect, Guard, Kind, Options, RedirectLayer, RetryLayer, StandardLayer, StandardService,
     };
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(mock.asked()[2].body, "amount=100");
 
         let mock = Mock::new([to(307, "/a"), to(307, "/b")]);
-        let retry = RetryLayer::new(sevenhops::guard::retry::Settings::new()).unwrap();
+        let retry = RetryLayer::new(sevenhops::policy::retry::Settings::new()).unwrap();
         let service = redirect.layer(retry.layer(mock.clone()));
         service.oneshot(request(Method::POST)).await.unwrap();
         assert_eq!(mock.asked()[2].body, "amount=100");

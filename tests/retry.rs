@@ -11,9 +11,9 @@ mod tests {
 
     use http::Method;
     use http_body_util::BodyExt;
-    use sevenhops::guard::retry::{Budget, Settings};
     use sevenhops::hop::{NotRepeated, What};
     use sevenhops::limit::Limit;
+    use sevenhops::policy::retry::{Budget, Settings};
     use sevenhops::{Effect, Error, Hop, Options, RetryLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt};

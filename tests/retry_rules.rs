@@ -11,9 +11,9 @@ mod tests {
 
     use http::{Method, StatusCode};
     use http_body_util::BodyExt;
-    use sevenhops::guard::retry::{Backoff, Jitter, Settings};
     use sevenhops::hop::{Class, NotRepeated, What};
     use sevenhops::limit::Limit;
+    use sevenhops::policy::retry::{Backoff, Jitter, Settings};
     use sevenhops::{Options, StandardLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt};

@@ -18,8 +18,8 @@ const DIRECT: bool = true;
 mod tests {
     use http::HeaderName;
     use sevenhops::Timeline;
-    use sevenhops::guard::idempotency::Key;
     use sevenhops::hop::Har;
+    use sevenhops::policy::idempotency::Key;
     use sevenhops::testing::{Answer, FaultServer, Reply};
 
     use super::net::{Net, url};

@@ -10,7 +10,7 @@ mod tests {
     use std::time::Duration;
 
     use sevenhops::chaos::{self, ChaosLayer, Mishap};
-    use sevenhops::guard::breaker;
+    use sevenhops::policy::breaker;
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{Answer, Authority, FaultServer, Reply, Script, ScriptedDns};
     use sevenhops::{Client, Effect, Operation, StandardLayer};

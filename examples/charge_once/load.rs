@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sevenhops::guard::idempotency::Key;
-use sevenhops::guard::retry::{Backoff, Budget};
-use sevenhops::guard::{breaker, idempotency, retry};
+use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::retry::{Backoff, Budget};
+use sevenhops::policy::{breaker, idempotency, retry};
 use sevenhops::testing::Authority;
 use sevenhops::{Client, Effect, Fault, Kind, dns, limit};
 use tokio::task::JoinSet;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use sevenhops::dns::{Resolve, Resolver};
-use sevenhops::guard::retry;
+use sevenhops::policy::retry;
 use sevenhops::{Client, Timeline};
 
 use crate::Result;

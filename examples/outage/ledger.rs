@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sevenhops::guard::breaker::State;
+use sevenhops::policy::breaker::State;
 use tokio::time::Instant;
 
 /// Counts of one run, by the tenth of a second in which they began.

@@ -21,7 +21,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, SystemTime};
 
-use sevenhops::guard::idempotency::Key;
+use sevenhops::policy::idempotency::Key;
 use sevenhops::sdk::operation::Failed;
 use sevenhops::{Client, Operation};
 use tokio::process::{Child, Command};

@@ -6,11 +6,11 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri};
-use sevenhops::guard::breaker::{self, State};
-use sevenhops::guard::idempotency::{self, Key};
-use sevenhops::guard::retry::{self, Backoff, Budget};
 use sevenhops::hop::{NotRepeated, Outcome, What};
 use sevenhops::limit::{self, Limit, Waited};
+use sevenhops::policy::breaker::{self, State};
+use sevenhops::policy::idempotency::{self, Key};
+use sevenhops::policy::retry::{self, Backoff, Budget};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
 use sevenhops::{ClientBuilder, Destination, Effect, Error, Fault, Guard, Hop, Kind, Timeline};
 

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use sevenhops::guard::retry::{self, Backoff};
 use sevenhops::limit::Settings;
+use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::testing::{Authority, FaultServer, Gate, Identity, Script, ScriptedDns};
 use sevenhops::{Client, ClientBuilder};
 use tower::{Layer, Service};

@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::guard::retry::{Backoff, Budget};
-use sevenhops::guard::{breaker, retry};
+use sevenhops::policy::retry::{Backoff, Budget};
+use sevenhops::policy::{breaker, retry};
 use sevenhops::testing::Authority;
 use sevenhops::{Client, Effect, Timeline, dns};
 use tokio::task::JoinSet;

@@ -9,9 +9,9 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use sevenhops::guard::breaker::{self, State};
-    use sevenhops::guard::retry::{self, Backoff};
     use sevenhops::hop::{NotRepeated, Outcome};
+    use sevenhops::policy::breaker::{self, State};
+    use sevenhops::policy::retry::{self, Backoff};
     use sevenhops::sdk::operation::{Attempt, Failed, Settings};
     use sevenhops::{Destination, Effect, Error, Guard, Kind, Operation};
     use tokio_postgres::types::{ToSql, Type};

@@ -10,9 +10,9 @@ mod tests {
 
     use redis::aio::MultiplexedConnection;
     use redis::{Client, RedisError, cmd};
-    use sevenhops::guard::breaker::{self, State};
-    use sevenhops::guard::idempotency::Key;
-    use sevenhops::guard::retry::{self, Backoff};
+    use sevenhops::policy::breaker::{self, State};
+    use sevenhops::policy::idempotency::Key;
+    use sevenhops::policy::retry::{self, Backoff};
     use sevenhops::sdk::operation::{Attempt, Failed, Settings};
     use sevenhops::{Destination, Effect, Error, Guard, Operation};
 

@@ -12,12 +12,28 @@ use crate::options::Options;
 
 /// The immutable part of a call.
 pub(super) struct Context {
-    pub(super) asked: Asked,
-    pub(super) options: Options,
-    pub(super) started: Instant,
+    asked: Asked,
+    options: Options,
+    started: Instant,
     /// Read when it is first asked for.
-    pub(super) started_at: OnceLock<SystemTime>,
-    pub(super) deadline: Instant,
+    started_at: OnceLock<SystemTime>,
+    deadline: Instant,
+}
+
+impl Context {
+    pub(super) const fn new(
+        asked: Asked,
+        options: Options,
+        (started, deadline): (Instant, Instant),
+    ) -> Self {
+        Self {
+            asked,
+            options,
+            started,
+            started_at: OnceLock::new(),
+            deadline,
+        }
+    }
 }
 
 impl Call {

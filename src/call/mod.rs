@@ -13,7 +13,7 @@ mod log;
 mod state;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use http::{Extensions, Request};
 
@@ -68,6 +68,27 @@ impl Call {
         call
     }
 
+    /// Begins a call that no other layer finds: options and extensions of the request are left to those.
+    pub(crate) fn alone<B>(request: &Request<B>, limit: Limit) -> Self {
+        let asked = Asked::Request {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        };
+        let started = clock::now();
+        let deadline = clock::after(started, limit.get());
+        let context = Context::new(asked, Options::default(), (started, deadline));
+        Self::new(context, State::new(None, None))
+    }
+
+    fn new(context: Context, state: State) -> Self {
+        Self(Arc::new(Inner {
+            context,
+            state,
+            log: Log::default(),
+            lifecycle: Lifecycle::new(),
+        }))
+    }
+
     /// Begins the call of an operation, due at the latest after `limit`. An operation around it is
     /// honoured.
     pub(crate) fn operate(asked: Asked, limit: Limit) -> Self {
@@ -97,18 +118,8 @@ impl Call {
             options.streaming |= outer.options().streaming;
         }
         let key = outer.and_then(|outer| outer.key().cloned());
-        let call = Self(Arc::new(Inner {
-            context: Context {
-                asked,
-                options,
-                started,
-                started_at: OnceLock::new(),
-                deadline,
-            },
-            state: State::new(key, most),
-            log: Log::default(),
-            lifecycle: Lifecycle::new(),
-        }));
+        let context = Context::new(asked, options, (started, deadline));
+        let call = Self::new(context, State::new(key, most));
         if let Some(around) = around {
             around.heard(&call);
         }

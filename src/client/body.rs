@@ -13,10 +13,10 @@ use crate::box_error::BoxError;
 use crate::call::Hold;
 use crate::diagnose::Edge;
 use crate::error::Error;
-use crate::guard::retry::CloneBody;
 #[cfg(feature = "middleware")]
 use crate::hop::BodyFailed;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::policy::retry::CloneBody;
 use crate::timeline::Timeline;
 #[cfg(feature = "middleware")]
 use crate::transport::measured::Measured;

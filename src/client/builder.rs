@@ -11,14 +11,14 @@ use crate::callback::Site;
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve};
-use crate::guard::retry::Failure;
-use crate::guard::{breaker, idempotency, redirect, retry};
 use crate::hop::Class;
+use crate::layer::StandardLayer;
 use crate::limit::{self, Limits};
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
+use crate::policy::retry::Failure;
+use crate::policy::{breaker, idempotency, redirect, retry};
 use crate::settings::Settings;
-use crate::stack::StandardLayer;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};

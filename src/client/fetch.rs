@@ -5,8 +5,8 @@ use http::{Method, StatusCode};
 
 use super::Response;
 use crate::error::{Error, Reason};
-use crate::guard::redirect::unfollowed;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, author_of};
+use crate::policy::redirect::unfollowed;
 use crate::timeline::Timeline;
 
 /// What a call asks for, as far as the meaning of its status depends on it.

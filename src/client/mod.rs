@@ -23,9 +23,9 @@ pub(crate) use self::response::shared;
 
 use crate::call::Observer;
 use crate::error::Error;
-use crate::guard::breaker::Breaker;
+use crate::layer::StandardService;
+use crate::policy::breaker::Breaker;
 use crate::settings::Settings;
-use crate::stack::StandardService;
 use crate::telemetry::Maker;
 use crate::transport::Transport;
 

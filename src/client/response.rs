@@ -14,10 +14,10 @@ use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::diagnose::Edge;
 use crate::driver::DriverBody;
+use crate::driver::Truncated;
 use crate::error::Error;
-use crate::guard::idempotency;
-use crate::guard::retry::Truncated;
 use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind};
+use crate::policy::idempotency;
 use crate::telemetry::{Span, decode_span, mark};
 use crate::timeline::Timeline;
 

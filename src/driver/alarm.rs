@@ -14,7 +14,8 @@ impl Alarm<'_> {
     /// An alarm that goes off too early is cheaper than one that is moved.
     pub(super) fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         match self.0.as_mut().as_pin_mut() {
-            Some(sleep) if sleep.deadline() <= at && !sleep.is_elapsed() => {}
+            Some(sleep)
+                if sleep.deadline() == at || sleep.deadline() < at && !sleep.is_elapsed() => {}
             Some(sleep) => sleep.reset(at),
             None => self.0.set(Some(sleep_until(at))),
         }
@@ -24,15 +25,13 @@ impl Alarm<'_> {
         }
     }
 
-    /// Ready at the instant, not earlier.
+    /// Ready when the timer goes off at the instant, not earlier.
     pub(super) fn poll_until(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if at <= crate::clock::now() {
-                return Poll::Ready(());
-            }
-            if self.poll_at(at, cx).is_pending() {
-                return Poll::Pending;
-            }
+        if let Some(sleep) = self.0.as_mut().as_pin_mut()
+            && sleep.deadline() != at
+        {
+            sleep.reset(at);
         }
+        self.poll_at(at, cx)
     }
 }

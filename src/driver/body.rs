@@ -17,9 +17,9 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
-use crate::guard::breaker::PendingVerdict;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
 use crate::limit::Waited;
+use crate::policy::breaker::PendingVerdict;
 use crate::record::Tracker;
 use crate::timeline::Timeline;
 

@@ -9,7 +9,7 @@ use super::attempt::Attempt;
 use super::body::Source;
 use crate::clock;
 use crate::diagnose::Failure;
-use crate::guard::breaker::{Admission, PendingVerdict};
+use crate::policy::breaker::{Admission, PendingVerdict};
 use crate::record::Tracker;
 use crate::telemetry::Span;
 

@@ -9,9 +9,9 @@ use super::later::Resend;
 use crate::call::Call;
 use crate::diagnose::Failure;
 use crate::error::Error;
-use crate::guard::redirect::{Asked, Leg, Rules, Settings, next, prune};
 use crate::hop::Guard;
 use crate::hop::{Diagnosis, Effect, Kind};
+use crate::policy::redirect::{Asked, Leg, Rules, Settings, next, prune};
 use crate::redact::redacted;
 
 /// The legs of a call so far.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::call::Observer;
-use crate::guard::{breaker, idempotency, redirect, retry};
 use crate::limit::{Limit, Limits};
+use crate::policy::{breaker, idempotency, redirect, retry};
 use crate::telemetry::{Maker, Propagator};
 
 /// What a driver decides by. Each policy is on or off; a public layer is a driver with one of them.

@@ -23,12 +23,12 @@ use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
-use crate::guard::idempotency::is_replayed;
-use crate::guard::retry::failed;
 use crate::hint::hint;
 use crate::hop::Guard;
 use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, Outcome, What};
 use crate::limit::Waited;
+use crate::policy::idempotency::is_replayed;
+use crate::policy::retry::failed;
 use crate::telemetry::{Span, call_span};
 use crate::timeline::Timeline;
 
@@ -113,11 +113,11 @@ impl Run {
         if let Some(call) = Call::of(request.extensions()) {
             return Self::new(policies, call, None);
         }
-        let call = Call::begin(request, policies.longest());
         let is_shared = policies.shares_call();
-        if !is_shared {
-            request.extensions_mut().remove::<Call>();
-        }
+        let call = match is_shared {
+            true => Call::begin(request, policies.longest()),
+            false => Call::alone(request, policies.longest()),
+        };
         Self {
             is_shared,
             ..Self::new(policies, call, None)

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::call::{Call, Repeating};
 use crate::clock;
 use crate::destination::Destination;
-use crate::guard::retry::{Account, Failed, Left, Policy, SharedBudget, decide};
 use crate::hop::{Diagnosis, NotRepeated, What};
+use crate::policy::retry::{Account, Failed, Left, Policy, SharedBudget, decide};
 
 /// The retries of one leg: what was made, what is left, what comes next.
 pub(crate) struct Turn {

@@ -144,7 +144,7 @@ const STATE: &str = "sevenhops.breaker.state";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::breaker::State;
+    use crate::policy::breaker::State;
 
     #[test]
     fn states_of_a_breaker_are_ranked_from_the_best_to_the_worst() {

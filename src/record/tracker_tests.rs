@@ -271,7 +271,7 @@ fn end_that_is_written_before_its_beginning_belongs_to_it() {
         tracker.log.push(stage, event, nanos);
     }
     tracker.ended.store(70, Ordering::Release);
-    let rows = Attempt::read(1, &tracker, &call).rows;
+    let rows = Attempt::read(1, &Arc::new(tracker), &call).rows;
     let told: Vec<_> = rows
         .iter()
         .map(|row| (row.stage, row.duration.as_nanos(), row.end))
@@ -329,7 +329,7 @@ fn wait_fails_by_the_status_whatever_becomes_of_the_body() {
         }
         tracker.head(StatusCode::SERVICE_UNAVAILABLE, Some(unavailable));
         tracker.fail(timeout);
-        let rows = Attempt::read(1, &tracker, &call).rows;
+        let rows = Attempt::read(1, &Arc::new(tracker), &call).rows;
         let failed: Vec<_> = rows
             .iter()
             .filter(|row| matches!(row.end, RowEnd::Failed(_)))

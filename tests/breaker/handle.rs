@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 
 use http::Request;
-use sevenhops::guard::breaker::{Settings, State};
+use sevenhops::policy::breaker::{Settings, State};
 use sevenhops::{BreakerLayer, Destination};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};

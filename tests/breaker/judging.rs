@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
-use sevenhops::guard::breaker::{Settings, State};
+use sevenhops::policy::breaker::{Settings, State};
 use sevenhops::{AttemptLayer, BreakerLayer, CallLayer, Effect, Guard, Hop, Kind, Options};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};

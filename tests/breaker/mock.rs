@@ -10,8 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
-use sevenhops::guard::breaker::{Breaker, BreakerService, Settings, State};
+use sevenhops::layer::BreakerService;
 use sevenhops::limit::Limits;
+use sevenhops::policy::breaker::{Breaker, Settings, State};
 use sevenhops::{BreakerLayer, Destination, Error};
 use tower::{Layer, Service, ServiceExt};
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::BodyExt;
-use sevenhops::guard::breaker::State;
 use sevenhops::limit::{self, Limit, Limits};
+use sevenhops::policy::breaker::State;
 use sevenhops::{
     AttemptLayer, BreakerLayer, CallLayer, Error, Kind, Options, Settings, StandardLayer,
 };
@@ -159,7 +159,7 @@ async fn body_that_is_cut_by_a_short_deadline_does_not_count() {
 
 #[tokio::test(start_paused = true)]
 async fn impatient_probe_gives_its_permit_back() {
-    let (mock, service, breaker) = opened(sevenhops::guard::breaker::Settings::new()).await;
+    let (mock, service, breaker) = opened(sevenhops::policy::breaker::Settings::new()).await;
     advance(OPEN_TIME).await;
     mock.set(Leaf::Hangs);
     let call = CallLayer::new(MS(10)).unwrap().layer(service.clone());

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use sevenhops::guard::breaker::Settings;
+use sevenhops::policy::breaker::Settings;
 use sevenhops::{CallLayer, Effect, Guard, Kind};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};

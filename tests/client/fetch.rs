@@ -1,7 +1,7 @@
 //! A whole-body call succeeds on 2xx, and every other status is an error that shows it.
 
 use http::{Method, StatusCode};
-use sevenhops::guard::redirect;
+use sevenhops::policy::redirect;
 use sevenhops::testing::{Answer, FaultServer};
 use sevenhops::{Body, Effect, Error, Hop, Kind, RequestBuilder, Settings};
 

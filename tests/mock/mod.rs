@@ -18,7 +18,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use sevenhops::guard::retry::{Backoff, Jitter, Settings};
+use sevenhops::policy::retry::{Backoff, Jitter, Settings};
 use sevenhops::{Options, StandardLayer, StandardService};
 use tokio::time::Instant;
 use tower::{Layer, Service};

@@ -123,7 +123,7 @@ async fn hops_of_calls_inside_stand_in_the_timeline() {
 
 #[tokio::test(start_paused = true)]
 async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
-    let down = sevenhops::guard::breaker::Settings::new();
+    let down = sevenhops::policy::breaker::Settings::new();
     let settings = sevenhops::Settings::new(SECS(10)).breaker(down);
     let layer = StandardLayer::with(&settings).unwrap();
     layer
@@ -146,7 +146,7 @@ async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
     let state = operation
         .breaker()
         .state(&sevenhops::Destination::named("postgres"));
-    assert_eq!(state, sevenhops::guard::breaker::State::Closed);
+    assert_eq!(state, sevenhops::policy::breaker::State::Closed);
     let source = std::error::Error::source(&heard).unwrap();
     assert!(source.downcast_ref::<Error>().is_some());
 }
@@ -199,7 +199,7 @@ async fn hint_of_a_call_inside_is_kept_to() {
 
 #[tokio::test(start_paused = true)]
 async fn error_of_a_call_inside_says_when_to_come_back() {
-    let once = sevenhops::guard::breaker::Settings::new().consecutive_failures(1);
+    let once = sevenhops::policy::breaker::Settings::new().consecutive_failures(1);
     let inner = Operation::with("inner", settings().breaker(once)).unwrap();
     let work = Work::new([Step::Maybe]);
     work.by(&inner).await.unwrap_err();

@@ -4,14 +4,14 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use sevenhops::Operation;
-use sevenhops::guard::retry;
+use sevenhops::policy::retry;
 use sevenhops::sdk::operation::{Attempt, Failed, Settings};
 use std::task::{Context, Waker};
 use tokio::time::Instant;
 
-use sevenhops::guard::breaker::{self, State};
 use sevenhops::hop::{NotRepeated, Outcome, What};
 use sevenhops::limit::Waited;
+use sevenhops::policy::breaker::{self, State};
 use sevenhops::{Destination, Effect, Guard, Kind};
 
 use super::work::*;

@@ -8,9 +8,9 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
-use sevenhops::guard::idempotency::Key;
-use sevenhops::guard::retry::Budget;
 use sevenhops::hop::{NotRepeated, What};
+use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::retry::Budget;
 use sevenhops::{Effect, Guard, Kind};
 
 use super::work::*;

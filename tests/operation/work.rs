@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sevenhops::guard::retry::{self, Backoff, Jitter};
+use sevenhops::policy::retry::{self, Backoff, Jitter};
 use sevenhops::sdk::operation::{Attempt, Failed, Settings};
 use sevenhops::{Error, Operation};
 use tokio::time::Instant;

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sevenhops::guard::{breaker, retry};
+use sevenhops::policy::{breaker, retry};
 use sevenhops::sdk::operation::{self, Failed};
 use sevenhops::telemetry::otel::Metrics;
 use sevenhops::testing::{Answer, FaultServer, Gate, Reply};

@@ -247,7 +247,7 @@ async fn stack_below_a_stack_counts_no_tries() {
     server.on_request([lost()]);
     let settings = world
         .settings()
-        .idempotency(sevenhops::guard::idempotency::Settings::new().honoured_by_all(true));
+        .idempotency(sevenhops::policy::idempotency::Settings::new().honoured_by_all(true));
     let client = ClientBuilder::new(world.transport().build_reqwest().unwrap())
         .with(StandardLayer::with(&settings).unwrap())
         .with(world.client())

@@ -10,8 +10,8 @@ use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfi
 use http::Extensions;
 use http_body_util::{BodyExt, Full};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next, Result};
-use sevenhops::guard::idempotency::Key;
 use sevenhops::hop::Stage;
+use sevenhops::policy::idempotency::Key;
 use sevenhops::testing::Reply;
 use sevenhops::{Client, Effect, Hop, Kind, Options, StandardLayer, sdk};
 

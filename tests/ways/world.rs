@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use sevenhops::dns::{self, Resolve, Resolving};
-use sevenhops::guard::retry::{self, Backoff};
 use sevenhops::limit::{self, Limits};
+use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::testing::{
     Answer, Authority, ClosedPort, ConnFault, FaultServer, Reply, Script, ScriptedDns,
 };

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
-use sevenhops::guard::idempotency;
+use sevenhops::policy::idempotency;
 use sevenhops::testing::{Answer, FaultServer, Reply};
 use sevenhops::{Effect, Error, Hop, Kind, Settings, StandardLayer, TransportBuilder};
 use tower::util::BoxCloneService;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::call::Around;
 use crate::clock;
-use crate::guard::idempotency::Key;
+use crate::policy::idempotency::Key;
 
 /// One attempt of an operation, as its work sees it.
 ///

@@ -10,12 +10,12 @@ use crate::clock;
 use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::guard::breaker::Breaker;
-use crate::guard::retry::Policy;
 use crate::idempotency_key::Key;
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
+use crate::policy::breaker::Breaker;
+use crate::policy::retry::Policy;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;

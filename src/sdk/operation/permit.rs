@@ -2,9 +2,9 @@ use tokio::time::Instant;
 
 use super::failed::Told;
 use crate::clock;
-use crate::guard::breaker::{Allotted, Judge, Ticket, Verdict, settle};
 use crate::hop::{Class, Diagnosis, Effect};
 use crate::limit::Waited;
+use crate::policy::breaker::{Allotted, Judge, Ticket, Verdict, settle};
 
 /// A circuit's leave to make one attempt. Dropped before it is settled, it is judged by whether the
 /// attempt had its time.

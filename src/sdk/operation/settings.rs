@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use crate::config_error::SettingError;
-use crate::guard::{breaker, retry};
 use crate::limit::{self, Limits};
+use crate::policy::{breaker, retry};
 
 /// What an operation is told once, when it is made.
 ///

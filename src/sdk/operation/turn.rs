@@ -17,11 +17,11 @@ use crate::call::{Around, Asked, Call};
 use crate::clock;
 use crate::driver::{Hint, Scope, Turn};
 use crate::error::Error;
-use crate::guard::breaker::{Shared, refused};
-use crate::guard::retry;
 use crate::hop::Guard;
 use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, Outcome};
 use crate::limit::Waited;
+use crate::policy::breaker::{Shared, refused};
+use crate::policy::retry;
 use crate::record::tracker::{self, Tracker};
 use crate::telemetry::{AttemptSpans, operation_span};
 

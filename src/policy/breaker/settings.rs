@@ -15,7 +15,7 @@ use crate::limit::{Limit, Limits};
 /// ```
 /// use std::time::Duration;
 /// use sevenhops::BreakerLayer;
-/// use sevenhops::guard::breaker::{Settings, Window};
+/// use sevenhops::policy::breaker::{Settings, Window};
 /// use sevenhops::limit::Limits;
 ///
 /// let limits = Limits::new(Duration::from_secs(10))?; // 5 s for an attempt
@@ -370,5 +370,34 @@ mod tests {
             refused(Settings::new().window(Window::Count(19))),
             "breaker window of 19 is less than the minimum volume of 20"
         );
+    }
+
+    #[test]
+    fn table_of_defaults_is_the_constants() {
+        use crate::registry::{IDLE, MOST_DESTINATIONS};
+        let doc = include_str!("../../layer/breaker.rs");
+        let (shortest, open, longest) = (
+            SHORTEST_WINDOW.as_secs(),
+            OPEN_FOR.as_secs(),
+            OPEN_AT_MOST.as_secs(),
+        );
+        let jitter = super::super::rules::JITTER * 100.0;
+        for row in [
+            format!("| failure ratio | {FAILURE_RATIO} |"),
+            format!("| minimum volume | {MINIMUM_VOLUME} attempts |"),
+            format!("| window | {shortest} s, or twice the attempt limit if that is longer |"),
+            format!(
+                "| open for | {open} s, twice as long each time, 0–{jitter} % longer by luck, \
+                 at most {longest} s |"
+            ),
+            format!("| probes | {PROBES} |"),
+            format!(
+                "| destinations | {most}, forgotten first when idle for {} s |",
+                IDLE.as_secs(),
+                most = MOST_DESTINATIONS
+            ),
+        ] {
+            assert!(doc.contains(&format!("/// {row}\n")), "{row}");
+        }
     }
 }

@@ -26,10 +26,10 @@ use crate::luck::luck;
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) breaker: Breaker,
-    pub(super) key: Option<Key>,
+    pub(crate) key: Option<Key>,
 }
 
-pub(super) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
+pub(crate) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
 type Keying = Result<Option<Destination>, Panicked>;
 
 impl Policy {

@@ -4,13 +4,12 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
-use super::permit::{Key, Policy};
-use super::{Breaker, Settings};
 use crate::callback::{Site, require};
 use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
 use crate::limit::Limits;
+use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 
 /// Puts a circuit breaker around a service: a destination that keeps failing is refused at once, and
 /// asked again by one probe at a time.
@@ -205,40 +204,5 @@ impl fmt::Debug for BreakerLayer {
             .field("breaker", &self.breaker)
             .field("keyed", &self.key.is_some())
             .finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::settings::{
-        FAILURE_RATIO, MINIMUM_VOLUME, OPEN_AT_MOST, OPEN_FOR, PROBES, SHORTEST_WINDOW,
-    };
-    use crate::registry::{IDLE, MOST_DESTINATIONS};
-
-    #[test]
-    fn table_of_defaults_is_the_constants() {
-        let doc = include_str!("layer.rs");
-        let (shortest, open, longest) = (
-            SHORTEST_WINDOW.as_secs(),
-            OPEN_FOR.as_secs(),
-            OPEN_AT_MOST.as_secs(),
-        );
-        let jitter = super::super::rules::JITTER * 100.0;
-        for row in [
-            format!("| failure ratio | {FAILURE_RATIO} |"),
-            format!("| minimum volume | {MINIMUM_VOLUME} attempts |"),
-            format!("| window | {shortest} s, or twice the attempt limit if that is longer |"),
-            format!(
-                "| open for | {open} s, twice as long each time, 0–{jitter} % longer by luck, \
-                 at most {longest} s |"
-            ),
-            format!("| probes | {PROBES} |"),
-            format!(
-                "| destinations | {MOST_DESTINATIONS}, forgotten first when idle for {} s |",
-                IDLE.as_secs()
-            ),
-        ] {
-            assert!(doc.contains(&format!("/// {row}\n")), "{row}");
-        }
     }
 }

@@ -1,10 +1,9 @@
 //! One idempotency key a call, so that every attempt and every leg carries the same one.
 
-mod layer;
+mod apply;
 mod settings;
 mod wanted;
 
-pub use self::layer::{IdempotencyLayer, IdempotencyService};
 pub use self::settings::Settings;
 pub use crate::idempotency_key::{Key, KeyError};
 

@@ -9,7 +9,7 @@ use crate::limit::Limit;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::guard::retry::{Backoff, Jitter};
+/// use sevenhops::policy::retry::{Backoff, Jitter};
 ///
 /// let patient = Backoff::new()
 ///     .jitter(Jitter::Equal) // never less than half of the wait

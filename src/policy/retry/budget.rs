@@ -8,7 +8,7 @@ use crate::config_error::SettingError;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::guard::retry::Budget;
+/// use sevenhops::policy::retry::Budget;
 ///
 /// let tight = Budget::new()
 ///     .ratio(0.1) // one repeat for ten calls

@@ -4,7 +4,6 @@ mod allotted;
 mod cause;
 mod circuit;
 mod handle;
-mod layer;
 mod permit;
 mod probes;
 mod rules;
@@ -23,7 +22,6 @@ mod written;
 mod tests;
 
 pub use self::handle::Breaker;
-pub use self::layer::{BreakerLayer, BreakerService};
 pub use self::rules::Window;
 pub use self::settings::Settings;
 pub use self::state::State;
@@ -31,6 +29,6 @@ pub use self::watch::Watcher;
 
 pub(crate) use self::allotted::Allotted;
 pub(crate) use self::circuit::Verdict;
-pub(crate) use self::permit::{Admission, PendingVerdict, Policy, refused, settle};
+pub(crate) use self::permit::{Admission, Key, PendingVerdict, Policy, refused, settle};
 pub(crate) use self::shared::{Shared, Ticket};
 pub(crate) use self::verdict::Judge;

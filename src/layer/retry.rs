@@ -3,11 +3,6 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::Settings;
-use super::bucket::SharedBudget;
-#[cfg(feature = "otel")]
-use super::policy;
-use super::policy::{Classify, Failure, Policy};
 use crate::callback::{Site, ask};
 use crate::clock;
 use crate::config_error::SettingError;
@@ -15,7 +10,7 @@ use crate::driver::{Again, Driver, Policies};
 use crate::hop::Class;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
-use crate::registry::Registry;
+use crate::policy::retry::{Failure, Policy, Settings};
 use crate::replay::{ByFn, ByTrait};
 
 /// Repeats a call that failed, where that is safe.
@@ -25,7 +20,7 @@ use crate::replay::{ByFn, ByTrait};
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use std::time::Duration;
-/// use sevenhops::guard::retry::Settings;
+/// use sevenhops::policy::retry::Settings;
 /// use sevenhops::{CallLayer, RetryLayer};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
@@ -85,10 +80,9 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// Dropping the future gives up the attempt or the wait; what the budget paid for a repeat that was not
 /// begun goes back.
+#[derive(Clone)]
 pub struct RetryLayer<C = ByTrait> {
-    settings: Settings,
-    classify: Option<Arc<Classify>>,
-    budgets: Arc<Registry<SharedBudget>>,
+    policy: Policy,
     cloner: C,
 }
 
@@ -101,9 +95,7 @@ impl RetryLayer {
     pub fn new(settings: Settings) -> Result<Self, SettingError> {
         settings.check()?;
         Ok(Self {
-            settings,
-            classify: None,
-            budgets: Arc::new(Registry::new(clock::now())),
+            policy: Policy::new(settings, clock::now()),
             cloner: ByTrait,
         })
     }
@@ -111,29 +103,23 @@ impl RetryLayer {
 
 impl<C> RetryLayer<C> {
     /// Clones bodies by a function, for body types that do not implement
-    /// [`CloneBody`](super::CloneBody).
+    /// [`CloneBody`](crate::policy::retry::CloneBody).
     #[must_use]
     pub fn replay_with<B>(self, clone: fn(&B) -> Option<B>) -> RetryLayer<ByFn<B>> {
         RetryLayer {
-            settings: self.settings,
-            classify: self.classify,
-            budgets: self.budgets,
+            policy: self.policy,
             cloner: ByFn { clone, empty: None },
         }
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {
-        Arc::new(Policy {
-            settings: self.settings.clone(),
-            classify: self.classify.clone(),
-            budgets: Arc::clone(&self.budgets),
-        })
+        Arc::new(self.policy.clone())
     }
 
     /// Shows what is left of each destination's budget.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<i64> {
-        policy::look(&self.budgets)
+        self.policy.look()
     }
 
     /// Asks this function first whether a failure passes; `None` leaves it to the table. It cannot
@@ -144,7 +130,7 @@ impl<C> RetryLayer<C> {
         F: Fn(&Failure<'_>) -> Option<Class> + Send + Sync + 'static,
     {
         let site = Site::new("RetryLayer::classify");
-        self.classify = Some(Arc::new(move |failure: &Failure<'_>| {
+        self.policy.classify = Some(Arc::new(move |failure: &Failure<'_>| {
             ask(&site, || classify(failure))
         }));
         self
@@ -166,21 +152,10 @@ impl<S, C: Clone> Layer<S> for RetryLayer<C> {
 /// The service of [`RetryLayer`].
 pub type RetryService<S, C = ByTrait> = Driver<S, Again<C>>;
 
-impl<C: Clone> Clone for RetryLayer<C> {
-    fn clone(&self) -> Self {
-        Self {
-            settings: self.settings.clone(),
-            classify: self.classify.clone(),
-            budgets: Arc::clone(&self.budgets),
-            cloner: self.cloner.clone(),
-        }
-    }
-}
-
 impl<C> fmt::Debug for RetryLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RetryLayer")
-            .field("settings", &self.settings)
+            .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,10 @@
 //! Follows redirects: each leg is a request of its own, with its own destination.
 
-mod layer;
 mod next;
 mod settings;
 #[cfg(feature = "client")]
 mod unfollowed;
 
-pub use self::layer::{RedirectLayer, RedirectService};
 pub use self::settings::Settings;
 
 pub(crate) use self::next::{Asked, Leg, Rules, next, prune};

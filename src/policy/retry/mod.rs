@@ -5,7 +5,6 @@ mod backoff;
 mod bucket;
 mod budget;
 mod decide;
-mod layer;
 mod policy;
 mod settings;
 
@@ -14,9 +13,7 @@ pub use self::backoff::{Backoff, Jitter};
 pub(crate) use self::bucket::SharedBudget;
 pub use self::budget::Budget;
 pub(crate) use self::decide::{Failed, Left, decide};
-pub use self::layer::{RetryLayer, RetryService};
 pub use self::policy::Failure;
 pub(crate) use self::policy::{Policy, failed};
 pub use self::settings::Settings;
-pub use crate::driver::Truncated;
 pub use crate::replay::{BodyCloner, ByFn, ByTrait, CloneBody};

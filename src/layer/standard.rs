@@ -5,18 +5,16 @@ use std::time::Duration;
 
 use tower_layer::Layer;
 
+use super::{AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer};
 use crate::config_error::SettingError;
 use crate::driver::{Again, Driver, Policies};
-use crate::guard::attempt::AttemptLayer;
-use crate::guard::breaker::{Breaker, BreakerLayer};
-use crate::guard::call::CallLayer;
-use crate::guard::idempotency::IdempotencyLayer;
-use crate::guard::redirect::RedirectLayer;
-use crate::guard::retry::{ByFn, ByTrait, Failure, RetryLayer};
 use crate::hop::Class;
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
+use crate::policy::breaker::Breaker;
+use crate::policy::retry::Failure;
+use crate::replay::{ByFn, ByTrait};
 use crate::settings::Settings;
 use crate::telemetry::Propagator;
 #[cfg(feature = "otel")]
@@ -91,7 +89,7 @@ impl StandardLayer {
 
 impl<C> StandardLayer<C> {
     /// Clones bodies by a function, and makes empty ones by another (for the GET that follows a POST which
-    /// was redirected): for body types that do not implement [`CloneBody`](crate::guard::retry::CloneBody).
+    /// was redirected): for body types that do not implement [`CloneBody`](crate::policy::retry::CloneBody).
     /// What the first returns `None` for is sent once; it has to clone what the second makes.
     #[must_use]
     pub fn replay_with<B>(

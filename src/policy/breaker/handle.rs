@@ -25,7 +25,7 @@ use crate::registry::{self, Entry, Registry};
 /// ```
 /// use std::time::Duration;
 /// use sevenhops::BreakerLayer;
-/// use sevenhops::guard::breaker::State;
+/// use sevenhops::policy::breaker::State;
 /// use sevenhops::limit::Limits;
 ///
 /// let breaker = BreakerLayer::new(Limits::new(Duration::from_secs(10))?).handle();

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use super::Settings;
 use crate::config_error::SettingError;
 use crate::driver::{Again, Driver, Policies};
+use crate::policy::redirect::Settings;
 use crate::replay::{ByFn, ByTrait};
 
 /// Follows redirects, and keeps at home what belongs there.
@@ -14,7 +14,7 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// ```
 /// use sevenhops::RedirectLayer;
-/// use sevenhops::guard::redirect::Settings;
+/// use sevenhops::policy::redirect::Settings;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -84,7 +84,7 @@ impl RedirectLayer {
 
 impl<C> RedirectLayer<C> {
     /// Clones and empties bodies by functions, for body types that do not implement
-    /// [`CloneBody`](crate::guard::retry::CloneBody). The first has to clone what the second makes.
+    /// [`CloneBody`](crate::policy::retry::CloneBody). The first has to clone what the second makes.
     #[must_use]
     pub fn replay_with<B>(
         self,

@@ -63,7 +63,7 @@ impl Settings {
         self
     }
 
-    pub(super) fn check(&self) -> Result<(), SettingError> {
+    pub(crate) fn check(&self) -> Result<(), SettingError> {
         if !TAKEN.contains(&self.header) {
             return Ok(());
         }

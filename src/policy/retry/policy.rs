@@ -22,13 +22,14 @@ use crate::registry::Registry;
 use crate::replay::Saved;
 
 /// What the services of one layer share: settings, the user's word, and the budgets.
+#[derive(Clone)]
 pub(crate) struct Policy {
     pub(super) settings: Settings,
-    pub(super) classify: Option<Arc<Classify>>,
-    pub(super) budgets: Arc<Registry<SharedBudget>>,
+    pub(crate) classify: Option<Arc<Classify>>,
+    budgets: Arc<Registry<SharedBudget>>,
 }
 
-pub(super) type Classify = dyn Fn(&Failure<'_>) -> Option<Class> + Send + Sync;
+type Classify = dyn Fn(&Failure<'_>) -> Option<Class> + Send + Sync;
 
 /// A failed attempt, as a classifier sees it.
 pub struct Failure<'a> {
@@ -64,22 +65,8 @@ impl Failure<'_> {
     }
 }
 
-/// Shows what is left of each destination's budget, while somebody has it.
-#[cfg(feature = "otel")]
-pub(super) fn look(budgets: &Arc<Registry<SharedBudget>>) -> Look<i64> {
-    let budgets = Arc::downgrade(budgets);
-    Box::new(move || {
-        let now = clock::now();
-        let left = |key: &Destination, budget: &SharedBudget| {
-            budget.balance(now).map(|left| (key.clone(), left))
-        };
-        let left = budgets.upgrade()?.each(left);
-        Some(left.into_iter().flatten().collect())
-    })
-}
-
 impl Policy {
-    /// What the operations to some destinations share.
+    /// Retries as these settings say.
     pub(crate) fn new(settings: Settings, now: Instant) -> Self {
         Self {
             settings,
@@ -91,7 +78,15 @@ impl Policy {
     /// Shows what is left of each destination's budget.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<i64> {
-        look(&self.budgets)
+        let budgets = Arc::downgrade(&self.budgets);
+        Box::new(move || {
+            let now = clock::now();
+            let left = |key: &Destination, budget: &SharedBudget| {
+                budget.balance(now).map(|left| (key.clone(), left))
+            };
+            let left = budgets.upgrade()?.each(left);
+            Some(left.into_iter().flatten().collect())
+        })
     }
 
     /// The budget of a destination by any name.

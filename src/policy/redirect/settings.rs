@@ -71,7 +71,7 @@ impl Settings {
         &self.keep_across_origins
     }
 
-    pub(super) fn check(&self) -> Result<(), SettingError> {
+    pub(crate) fn check(&self) -> Result<(), SettingError> {
         if (1..=MOST).contains(&self.most) {
             return Ok(());
         }

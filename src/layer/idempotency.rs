@@ -1,0 +1,96 @@
+use std::sync::Arc;
+
+use tower_layer::Layer;
+
+use crate::config_error::SettingError;
+use crate::driver::{Driver, Now, Policies};
+use crate::policy::idempotency::Settings;
+
+/// Gives every call that needs one an idempotency key: one key a call, the same in every attempt.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::IdempotencyLayer;
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let service = ServiceBuilder::new()
+///     .layer(IdempotencyLayer::default())
+///     .service(service_fn(async |request: http::Request<String>| {
+///         assert!(request.headers().contains_key("idempotency-key"));
+///         Ok::<_, std::io::Error>(http::Response::new(String::new()))
+///     }));
+/// service.oneshot(http::Request::post("https://api.test/").body(String::new())?).await?;
+/// # Ok(()) }
+/// ```
+///
+/// # What it protects from
+///
+/// A charge that is made twice because its answer was lost and it was sent again.
+///
+/// # A key is not a licence
+///
+/// A service that does not know the header ignores it, and a repeat is a second charge. So a key
+/// permits to repeat what may have happened only if the caller brought or derived it, or said that
+/// the far side honours keys: for the client or the destination in [`Settings`], for one request by
+/// [`Options::honours_keys`](crate::Options::honours_keys).
+///
+/// # What it reports
+///
+/// A note in the timeline where the far side says that its answer is a replay; a refusal by
+/// [`Guard::Idempotency`] for a derived key that the far side does not remember any more.
+///
+/// # How people get it wrong
+///
+/// A fresh key for each attempt, or a key of the customer instead of the order: the first charges
+/// twice, the second not at all.
+///
+/// A retry above the layer (`tower::retry`, a loop around the client) makes a call of each try, and each call gets a
+/// new key: the layer finds nothing that the tries share, because the retry clones the request before the layer sees
+/// it. Give such a request its key: [`Options::idempotency_key`](crate::Options::idempotency_key). A retry that is a
+/// reqwest-middleware shares its extensions: there, the tries get the same key.
+///
+/// # Cancel safety
+///
+/// Nothing is held: a dropped future leaves nothing behind.
+#[derive(Clone, Debug, Default)]
+pub struct IdempotencyLayer {
+    settings: Arc<Settings>,
+}
+
+impl IdempotencyLayer {
+    /// Makes keys as these settings say.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the header for the key is one that HTTP has another use for.
+    pub fn new(settings: Settings) -> Result<Self, SettingError> {
+        settings.check()?;
+        Ok(Self {
+            settings: Arc::new(settings),
+        })
+    }
+}
+
+impl IdempotencyLayer {
+    pub(crate) fn policy(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings)
+    }
+}
+
+impl<S> Layer<S> for IdempotencyLayer {
+    type Service = IdempotencyService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let policies = Policies {
+            idempotency: Some(self.policy()),
+            ..Policies::default()
+        };
+        Driver::new(inner, Now, Arc::new(policies))
+    }
+}
+
+/// The service of [`IdempotencyLayer`].
+pub type IdempotencyService<S> = Driver<S, Now>;

@@ -1,0 +1,17 @@
+//! The layers: each is [the driver](crate::driver) with one policy on, or with all of them.
+
+mod attempt;
+mod breaker;
+mod deadline;
+mod idempotency;
+mod redirect;
+mod retry;
+mod standard;
+
+pub use self::attempt::{AttemptLayer, AttemptService};
+pub use self::breaker::{BreakerLayer, BreakerService};
+pub use self::deadline::{CallLayer, CallService};
+pub use self::idempotency::{IdempotencyLayer, IdempotencyService};
+pub use self::redirect::{RedirectLayer, RedirectService};
+pub use self::retry::{RetryLayer, RetryService};
+pub use self::standard::{StandardLayer, StandardService};
