@@ -23,7 +23,7 @@ impl Body for Sized {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.clone()
+        self.0
     }
 }
 
@@ -95,7 +95,7 @@ fn length_set_by_hand_has_to_be_that_of_the_body() {
         ),
     ] {
         for version in [Version::HTTP_11, Version::HTTP_2] {
-            let checked = check(version, &[(CL, value)], size.clone());
+            let checked = check(version, &[(CL, value)], size);
             assert_eq!(checked, expected.map_err(str::to_owned), "{value} {size:?}");
         }
     }

@@ -11,7 +11,7 @@ fn status(code: u16) -> Answer {
     Answer::new(StatusCode::from_u16(code).unwrap())
 }
 
-/// Fetches what is always this answer.
+/// Fetches from a server that always gives this response.
 async fn fetch(server: &FaultServer, answer: Answer, request: RequestBuilder) -> Error {
     server.default_reply(answer);
     let error = request.fetch_bytes().await.unwrap_err();
