@@ -49,11 +49,11 @@ pub(crate) fn all() -> Vec<GuardCase> {
         case("F25", "the breaker is open", Some((None, Kind::Open, Effect::None)), Setting::BreakerOpen),
         case("F27", "the retry budget is empty", Some((Some(Server), Kind::Unavailable, Effect::Possible)), Setting::BudgetEmpty),
         case("F28", "503, and to come back after the deadline", Some((Some(Server), Kind::Unavailable, Effect::Possible)), Setting::LongWait(StatusCode::SERVICE_UNAVAILABLE)),
-        case("F28", "429, and to come back after the deadline", Some((Some(Server), Kind::Throttled, Effect::None)), Setting::LongWait(StatusCode::TOO_MANY_REQUESTS)),
+        case("F28", "429, and to come back after the deadline", Some((Some(Server), Kind::Throttled, Effect::Declined)), Setting::LongWait(StatusCode::TOO_MANY_REQUESTS)),
         case("F29", "the deadline passes in attempt 2's handshake", Some((Some(Tls), Kind::Timeout, Effect::None)), Setting::DeadlineInTls),
         case("F30", "the caller drops the call while it connects", None, Setting::Dropped),
         case("F32", "409: the key's first request is worked on", Some((Some(Server), Kind::InProgress, Effect::Possible)), Setting::KeyInProgress),
-        case("F32", "422: the key was used for something else", Some((Some(Server), Kind::KeyReused, Effect::None)), Setting::KeyReused),
+        case("F32", "422: the key was used for something else", Some((Some(Server), Kind::KeyReused, Effect::Declined)), Setting::KeyReused),
     ]
 }
 

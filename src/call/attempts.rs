@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use http::StatusCode;
+use http::{HeaderMap, Method, StatusCode};
 
 use super::Call;
 use crate::hop::tracker::Tracker;
-use crate::hop::{Diagnosis, Effect, effect_of};
+use crate::hop::{Diagnosis, Effect, Outcome, effect_of, effect_of_response};
 
 impl Call {
     /// Another attempt begins.
@@ -51,8 +51,8 @@ impl Call {
     pub(crate) fn effect(&self) -> Effect {
         if self.0.first.get().is_none() {
             let failed = self.failed().map(|failed| failed.effect);
-            let done = self.answered().map(|_| Effect::Done);
-            return failed.or(done).unwrap_or(Effect::None);
+            let answered = self.answered().map(|how| self.effect_of_end(how));
+            return failed.or(answered).unwrap_or(Effect::None);
         }
         let trackers = self.trackers().into_iter();
         let effects = trackers.map(|tracker| {
@@ -68,5 +68,16 @@ impl Call {
             }
         });
         effects.max().unwrap_or(Effect::None)
+    }
+
+    /// What the caller's response says, where no tracker followed the attempts.
+    fn effect_of_end(&self, how: Outcome) -> Effect {
+        match how {
+            Outcome::Answered(status) => {
+                let is_safe = self.method().is_some_and(Method::is_safe);
+                effect_of_response(status, &HeaderMap::new(), is_safe)
+            }
+            _ => Effect::Done,
+        }
     }
 }

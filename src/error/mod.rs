@@ -36,6 +36,7 @@ pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 /// fn advice(error: &Error) -> &'static str {
 ///     match error.effect() {
 ///         Effect::None => "not charged: try again",
+///         Effect::Declined => "not charged, says the service: correct the request",
 ///         Effect::Possible => "perhaps charged: look it up before trying again",
 ///         Effect::Done => "charged: only the answer was lost",
 ///     }
@@ -221,6 +222,15 @@ impl Error {
         self.0.diagnosis.effect
     }
 
+    /// Whether it is proved that it did not happen: safe to send again without asking.
+    ///
+    /// True for [`Effect::None`] alone. [`Effect::Declined`] is the word of the responding party: a proxy
+    /// may have forwarded the request before it declined a copy of it.
+    #[must_use]
+    pub fn had_no_effect(&self) -> bool {
+        self.effect() == Effect::None
+    }
+
     /// Which limit of ours ran out, if one did.
     #[must_use]
     pub fn expired(&self) -> Option<Waited> {
@@ -341,6 +351,7 @@ impl fmt::Display for Error {
         }
         f.write_str(match diagnosis.effect {
             Effect::None => "no effect",
+            Effect::Declined => "effect declined",
             Effect::Possible => "effect possible",
             Effect::Done => "effect done",
         })?;

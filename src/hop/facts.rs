@@ -16,6 +16,8 @@ pub(crate) struct Facts {
     pub(crate) overcome: Vec<Kind>,
     /// Whether it was an operation's, and did what it was to do.
     pub(crate) is_done: bool,
+    /// Whether the head of the response, which is not a failure, declined the request: a redirect.
+    pub(crate) is_declined: bool,
     /// What clients of ours were asked for in an attempt of an operation, in order.
     pub(crate) calls: Vec<Call>,
     /// What went out in an attempt of an operation with no call around it, and may change something.

@@ -55,7 +55,7 @@ pub enum Kind {
     /// Not allowed (401, 403).
     Unauthorized,
     /// The service does not accept the request (other 4xx).
-    Rejected,
+    ClientError,
     /// The first request with this idempotency key is still being worked on (409 to a key that is
     /// honoured).
     InProgress,
@@ -113,7 +113,7 @@ impl Kind {
             Self::Failed => "failed",
             Self::Throttled => "throttled",
             Self::Unauthorized => "unauthorized",
-            Self::Rejected => "rejected",
+            Self::ClientError => "client error",
             Self::InProgress => "still in progress",
             Self::KeyReused => "key used with another request",
             Self::KeyExpired => "key expired",
@@ -165,18 +165,25 @@ impl From<crate::dns::Reason> for Kind {
     }
 }
 
-/// Did it happen? The answer to "was I charged?".
+/// Whether it happened: the response to "was I charged?". The effect of a call is the greatest of its
+/// attempts'.
+///
+/// A proof and the word of the responding party are different things: only [`None`](Self::None) is safe
+/// to send again without asking ([`Error::had_no_effect`](crate::Error::had_no_effect)).
 #[expect(
     clippy::exhaustive_enums,
-    reason = "no, maybe and yes are all the answers there are"
+    reason = "a `match` on it is a complete list of what a caller has to handle"
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
-    /// Provably not: nothing of the request was taken, or the peer said that it did nothing.
+    /// The protocol proves that it did not happen: no connection took the request, or the peer's HTTP/2
+    /// handed it back unprocessed.
     None,
-    /// It may have: the request was taken, and no word came back that settles it.
+    /// The responding party says that it did not do it: its word, no proof. Most 4xx, and 307, 308.
+    Declined,
+    /// Not known: it was sent, and no response settles it.
     Possible,
-    /// It has: the peer answered with success.
+    /// A 2xx response came back for the call's own method.
     Done,
 }
 
@@ -186,6 +193,7 @@ impl Effect {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Declined => "declined",
             Self::Possible => "possible",
             Self::Done => "done",
         }

@@ -51,7 +51,7 @@ pub(crate) use self::har::{keep_request, keep_response};
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
 pub(crate) use self::state::MOST_DIALS;
-pub(crate) use self::status::{Keyed, judge};
+pub(crate) use self::status::{Keyed, effect_of_response, judge};
 
 /// A stage of an attempt at which it can fail: seven network hops between two local ends.
 ///

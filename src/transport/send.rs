@@ -317,7 +317,7 @@ impl Way<'_> {
     }
 
     fn fared(&self, response: &reqwest::Response) -> Fared {
-        if response.status().is_server_error() {
+        if response.status().as_u16() >= 500 {
             return Fared::Failed;
         }
         let asked = self.tracker.entered(Stage::Wait);

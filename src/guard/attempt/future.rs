@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::response::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -18,7 +18,9 @@ use crate::error::{BoxError, Error};
 #[cfg(feature = "har")]
 use crate::hop::keep_response;
 use crate::hop::tracker::{Scoped, Tracker, scope};
-use crate::hop::{Diagnosis, Hop, Keyed, Kind, Said, diagnose, effect_of};
+use crate::hop::{
+    Diagnosis, Effect, Hop, Keyed, Kind, Said, diagnose, effect_of, effect_of_response,
+};
 use crate::limit::Waited;
 
 pin_project! {
@@ -239,9 +241,21 @@ impl Running {
         #[cfg(feature = "har")]
         keep_response(&self.call, &self.tracker, response.headers());
         let judged = Diagnosis::status(status, response.headers(), self.keyed);
+        if judged.is_none() && !status.is_success() {
+            let effect = effect_of_response(status, response.headers(), self.is_safe());
+            let is_declined = effect == Effect::Declined;
+            self.tracker.facts(|facts| facts.is_declined = is_declined);
+        }
         let version = || self.tracker.facts(|facts| facts.version);
         self.tracker.spans().answered(status, version);
         self.tracker.head(status, judged);
+    }
+
+    /// Whether the method of this attempt is safe (RFC 9110 §9.2.1).
+    fn is_safe(&self) -> bool {
+        let redirected = self.tracker.facts(|facts| facts.method.clone());
+        let method = redirected.as_ref().or_else(|| self.call.method());
+        method.is_some_and(Method::is_safe)
     }
 
     fn progress(&self) -> Progress {

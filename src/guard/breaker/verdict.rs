@@ -39,7 +39,7 @@ impl Judge {
             (
                 Hop::Gateway | Hop::Server,
                 Kind::Unauthorized
-                | Kind::Rejected
+                | Kind::ClientError
                 | Kind::InProgress
                 | Kind::KeyReused
                 | Kind::KeyExpired,
@@ -149,10 +149,10 @@ mod tests {
                 (Hop::Send, Kind::Body, Verdict::Ignored),
                 (Hop::Gateway, Kind::Throttled, Verdict::Ignored),
                 (Hop::Gateway, Kind::Unauthorized, Verdict::Success),
-                (Hop::Gateway, Kind::Rejected, Verdict::Success),
+                (Hop::Gateway, Kind::ClientError, Verdict::Success),
                 (Hop::Server, Kind::Throttled, Verdict::Ignored),
                 (Hop::Server, Kind::Unauthorized, Verdict::Success),
-                (Hop::Server, Kind::Rejected, Verdict::Success),
+                (Hop::Server, Kind::ClientError, Verdict::Success),
                 (Hop::Server, Kind::InProgress, Verdict::Success),
                 (Hop::Server, Kind::KeyReused, Verdict::Success),
                 (Hop::Receive, Kind::TooLarge, Verdict::Ignored),

@@ -16,7 +16,7 @@ use crate::call::{Call, redacted};
 use crate::clock;
 use crate::error::{BoxError, Error, Guard};
 use crate::guard::drain::{DRAIN_TIME, Drain};
-use crate::hop::{Diagnosis, Effect, Kind};
+use crate::hop::{Diagnosis, Effect, Kind, effect_of_response};
 use crate::replay::{Empties, Saved};
 
 pin_project! {
@@ -183,10 +183,8 @@ impl<B: Send + 'static> Way<B> {
         else {
             return Ok(false);
         };
-        // 307 and 308 say that the request belongs elsewhere; the others may have acted on it.
-        if !saved.method.is_safe() && !matches!(status.as_u16(), 307 | 308) {
-            self.effect = Effect::Possible;
-        }
+        let effect = effect_of_response(status, response.headers(), saved.method.is_safe());
+        self.effect = self.effect.max(effect);
         let asked = Asked {
             method: &saved.method,
             uri: &saved.uri,

@@ -19,7 +19,7 @@ use crate::clock;
 use crate::error::{BoxError, Error, Guard};
 use crate::guard::drain::{DRAIN_TIME, Drain, Kept};
 use crate::hint::{hint, should_retry};
-use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, What};
+use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, What, effect_of_response};
 use crate::replay::Saved;
 
 /// The attempts of one call to one destination.
@@ -36,6 +36,8 @@ pub(super) struct Turn<B> {
     previous: Option<Duration>,
     /// What the attempts so far may have done.
     effect: Effect,
+    /// Whether the method is safe (RFC 9110 §9.2.1).
+    is_safe: bool,
     /// Behind a pointer: nearly every call is one attempt.
     last: Option<Box<Last>>,
 }
@@ -79,6 +81,7 @@ impl<B> Turn<B> {
             due: now,
             previous: None,
             effect: Effect::None,
+            is_safe: request.method().is_safe(),
             last: None,
             policy,
             call,
@@ -112,9 +115,9 @@ impl<B> Turn<B> {
             }
             return false;
         };
-        self.effect = self.effect.max(diagnosis.effect);
         let hint = hint(headers, clock::wall());
         let decided = self.decide(diagnosis, (Some(headers), hint));
+        self.effect = self.effect.max(diagnosis.effect);
         decided
             .map_err(|reason| self.call.stop(Some(reason)))
             .is_ok()
@@ -150,10 +153,10 @@ impl<B> Turn<B> {
         }
         self.account.end(&self.call);
         let own = error.diagnosis();
+        let decided = self.decide(own, (None, error.retry_after()));
         self.effect = self.effect.max(own.effect);
         error.at_least(self.effect);
-        // What came before was safe to repeat; what is asked here is whether this is.
-        match self.decide(own, (None, error.retry_after())) {
+        match decided {
             Ok(()) => {
                 self.last = Some(Box::new(Last::Error(error)));
                 None
@@ -167,11 +170,8 @@ impl<B> Turn<B> {
 
     /// An answer as the caller gets it.
     pub(super) fn live<R>(&self, response: Response<R>) -> Response<RetryBody<R>> {
-        let effect = if response.status().is_success() {
-            Effect::Done
-        } else {
-            self.effect.max(Effect::Possible)
-        };
+        let effect = effect_of_response(response.status(), response.headers(), self.is_safe);
+        let effect = self.effect.max(effect);
         response.map(|body| RetryBody::live(body, effect))
     }
 
@@ -225,7 +225,10 @@ impl<B> Turn<B> {
         let repeat = self.left.made - 1;
         let told = (diagnosis.kind, hint);
         let (own, wait) = policy.wait(told, (repeat, self.previous), self.left.time);
-        let failed = Self::failed(&self.call, (&self.saved, &policy), diagnosis, headers);
+        let failed = Failed {
+            before: self.effect,
+            ..Self::failed(&self.call, (&self.saved, &policy), diagnosis, headers)
+        };
         let account = &mut self.account;
         let wait = decide(&failed, &self.left, wait, || account.withdraw(now))?;
         self.call.stop(None);
@@ -250,6 +253,7 @@ impl<B> Turn<B> {
             method: Some(method),
             idempotent: method.is_idempotent(),
             diagnosis,
+            before: Effect::None,
             keyed: call.carries_key(&saved.headers),
             vouched: call.vouches(&saved.headers),
             key_left: call.key_left(&saved.headers),

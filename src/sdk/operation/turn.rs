@@ -34,6 +34,8 @@ pub(super) struct Turn<'o> {
     /// When the next attempt may begin, and our own part of the wait before it.
     due: Instant,
     previous: Option<Duration>,
+    /// What the attempts so far may have done.
+    effect: Effect,
     /// What the last attempt failed with.
     last: Option<Error>,
     // Dropped last: the call ends when everything else has.
@@ -76,6 +78,7 @@ impl<'o> Turn<'o> {
             },
             due: now,
             previous: None,
+            effect: Effect::None,
             last: None,
             open: Open::new(call, span),
             operation,
@@ -213,6 +216,7 @@ impl<'o> Turn<'o> {
     /// An attempt failed: it is repeated after a wait, or this is the end.
     fn judge(&mut self, told: Told) -> Result<(), Error> {
         let decided = self.decide(&told);
+        self.effect = self.effect.max(told.diagnosis.effect);
         let mut error = Error::new(told.diagnosis);
         if let Some(wait) = told.retry_after {
             error = error.after(wait);
@@ -242,7 +246,10 @@ impl<'o> Turn<'o> {
         let repeat = (self.left.made - 1, self.previous);
         let (own, wait) = policy.wait((kind, hint), repeat, self.left.time);
         let account = &mut self.account;
-        let failed = failed(self.operation, (call, self.left.made), &self.keys, told);
+        let failed = retry::Failed {
+            before: self.effect,
+            ..failed(self.operation, (call, self.left.made), &self.keys, told)
+        };
         let wait = decide(&failed, &self.left, wait, || account.withdraw(now))?;
         call.stop(None);
         self.previous = Some(own);
@@ -270,6 +277,7 @@ fn failed<'a>(
         method: None,
         idempotent: operation.idempotent,
         diagnosis: told.diagnosis,
+        before: Effect::None,
         keyed: key.is_some(),
         vouched: key.is_some() && operation.vouches(),
         key_left: left,
