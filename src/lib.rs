@@ -98,7 +98,7 @@ pub use self::guard::call::CallLayer;
 pub use self::guard::idempotency::IdempotencyLayer;
 pub use self::guard::redirect::RedirectLayer;
 pub use self::guard::retry::RetryLayer;
-pub use self::hop::{Effect, Fault, Hop, Kind, Timeline};
+pub use self::hop::{Blame, Effect, Hop, Kind, Timeline};
 pub use self::options::Options;
 pub use self::sdk::operation::Operation;
 pub use self::settings::Settings;

@@ -12,7 +12,7 @@ use sevenhops::guard::retry::{self, Backoff, Budget};
 use sevenhops::hop::{NotRepeated, Outcome, What};
 use sevenhops::limit::{self, Limit, Waited};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
-use sevenhops::{ClientBuilder, Destination, Effect, Error, Fault, Guard, Hop, Kind, Timeline};
+use sevenhops::{Blame, ClientBuilder, Destination, Effect, Error, Guard, Hop, Kind, Timeline};
 
 use crate::run::{Report, call, seen};
 use crate::tape::Tape;
@@ -156,7 +156,7 @@ async fn breaker_open(world: &World) -> Result<GuardReport> {
     report.check("nothing is sent", report.report.requests == (0, 0));
     report.check("no attempt is made", report.attempts() == 0);
     report.check_error("refused by the breaker", |error| {
-        error.refused_by() == Some(Guard::Breaker) && error.fault() == Fault::Service
+        error.refused_by() == Some(Guard::Breaker) && error.blame() == Blame::Server
     });
     report.check_error("says when to come back", |error| {
         let open = Duration::from_secs(4)..=Duration::from_secs(6);
@@ -316,7 +316,9 @@ async fn key_reused(world: &World) -> Result<GuardReport> {
     let mut report = GuardReport::new(&stage, 0, called);
     report.check("one attempt", report.attempts() == 1);
     report.check("with the key", one_key(&stage)? == 1);
-    report.check_error("the caller's fault", |error| error.fault() == Fault::Caller);
+    report.check_error("it blames the client", |error| {
+        error.blame() == Blame::Client
+    });
     report.check_error("and why it is not repeated", |error| {
         error.not_repeated() == Some(NotRepeated::Lasting)
     });

@@ -15,7 +15,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::hint::hint;
 use crate::hop::{
-    Diagnosis, Effect, Fault, Hop, Kind, NotRepeated, Timeline, chain, diagnose, name, short,
+    Blame, Diagnosis, Effect, Hop, Kind, NotRepeated, Timeline, chain, diagnose, local, name, short,
 };
 use crate::limit::Waited;
 
@@ -275,15 +275,23 @@ impl Error {
         self.0.call.as_ref().and_then(Timeline::not_repeated)
     }
 
-    /// Who can mend it.
+    /// Whose failure it is: who can mend it.
     #[must_use]
-    pub fn fault(&self) -> Fault {
+    pub fn blame(&self) -> Blame {
         match self.hop() {
-            Some(hop) => name(hop, self.kind()).fault,
-            None if self.kind() == Kind::Open => Fault::Service,
-            None if self.refused_by().is_some() => Fault::Caller,
-            None => Fault::Service,
+            _ if self.kind().is_local() => Blame::Client,
+            Some(hop) => name(hop, self.kind()).blame,
+            None if self.kind() == Kind::Open => Blame::Server,
+            None if self.refused_by().is_some() => Blame::Client,
+            None => Blame::Server,
         }
+    }
+
+    /// What this process lacks, in words that no peer sent.
+    fn local_reason(&self) -> Option<String> {
+        let source = self.source().filter(|_| self.kind().is_local())?;
+        let reason = chain(source).find(|cause| local(*cause).is_some())?;
+        Some(reason.to_string())
     }
 
     /// The value of `error.type` in spans and metrics.
@@ -298,10 +306,10 @@ impl Error {
         self.kind() == Kind::Timeout
     }
 
-    /// Whether it failed before a connection stood: at dns, connect or tls.
+    /// Whether it failed before a connection stood, at dns, connect or tls, and provably had no effect.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self.hop(), Some(Hop::Dns | Hop::Connect | Hop::Tls))
+        self.had_no_effect() && matches!(self.hop(), Some(Hop::Dns | Hop::Connect | Hop::Tls))
     }
 
     /// Whether an answer came, and its status is the failure.
@@ -338,6 +346,9 @@ impl fmt::Display for Error {
             (None, None) => f.write_str(" failed")?,
         }
         write!(f, ": {}", diagnosis.kind)?;
+        if let Some(reason) = self.local_reason() {
+            write!(f, ", {reason}")?;
+        }
         if let Some(expired) = diagnosis.expired {
             write!(f, ", {expired}")?;
         }
@@ -386,21 +397,4 @@ impl StdError for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_fits_into_one_word() {
-        assert_eq!(size_of::<Error>(), size_of::<usize>());
-    }
-
-    #[test]
-    fn sentence_names_hop_kind_limit_and_effect() {
-        let mut diagnosis = Diagnosis::new(Hop::Tls, Kind::Timeout, Effect::None);
-        diagnosis.expired = Some(Waited::Tls);
-        assert_eq!(
-            Error::new(diagnosis).to_string(),
-            "call failed at tls (hop 3 of 7): timeout, tls limit; no effect"
-        );
-    }
-}
+mod tests;

@@ -79,6 +79,11 @@ pub enum Kind {
     Malformed,
     /// The request body's own source failed.
     Body,
+    /// This process lacks a resource: descriptors, ports, buffers, memory, a permission for its own
+    /// sockets, or the runtime that drives the connection. The error shows the operating system's text.
+    LocalResources,
+    /// A limit of our own HTTP stack was reached: how many streams are reset, how long a head may be.
+    LocalProtocol,
     /// Nothing that is known; the cause says more.
     Other,
 }
@@ -125,12 +130,19 @@ impl Kind {
             Self::TooLarge => "too large",
             Self::Malformed => "malformed",
             Self::Body => "request body failed",
+            Self::LocalResources => "local resources",
+            Self::LocalProtocol => "local protocol",
             Self::Other => "other",
         }
     }
 }
 
 impl Kind {
+    /// Whether this process failed, not the destination, its name or the way there.
+    pub(crate) const fn is_local(self) -> bool {
+        matches!(self, Self::LocalResources | Self::LocalProtocol)
+    }
+
     /// Whether it is a guard's no.
     pub(crate) const fn is_refusal(self) -> bool {
         matches!(
@@ -206,24 +218,24 @@ impl fmt::Display for Effect {
     }
 }
 
-/// Who can mend it.
+/// Whose failure it is: who can mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fault {
-    /// The caller: another request, other credentials or other settings are needed.
-    Caller,
-    /// The way there: names, routes, proxies, gateways, a connection that broke.
-    Path,
-    /// The far side: the service, its certificate, its answers.
-    Service,
+pub enum Blame {
+    /// The client: another request, other credentials, another config or more resources are needed.
+    Client,
+    /// The network: names, routes, proxies, gateways, a connection that broke.
+    Network,
+    /// The server: the service, its certificate, its responses.
+    Server,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Blame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Caller => "caller",
-            Self::Path => "path",
-            Self::Service => "service",
+            Self::Client => "client",
+            Self::Network => "network",
+            Self::Server => "server",
         })
     }
 }

@@ -15,6 +15,7 @@ mod foreign;
 #[cfg(feature = "har")]
 mod har;
 mod kind;
+mod local;
 mod log;
 mod names;
 mod note;
@@ -33,7 +34,7 @@ use std::fmt;
 pub use self::attempt::{Attempt, Row, RowEnd};
 #[cfg(feature = "har")]
 pub use self::har::Har;
-pub use self::kind::{Effect, Fault, Kind};
+pub use self::kind::{Blame, Effect, Kind};
 pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};
 pub use self::outcome::Outcome;
@@ -46,8 +47,11 @@ pub(crate) use self::diagnosis::{Diagnosis, diagnose, diagnose_operation, effect
 #[cfg(feature = "client")]
 pub(crate) use self::evidence::is_unprocessed;
 pub(crate) use self::evidence::{BodyFailed, LimitExpired};
+#[cfg(feature = "client")]
+pub(crate) use self::facts::Tickets;
 #[cfg(feature = "har")]
 pub(crate) use self::har::{keep_request, keep_response};
+pub(crate) use self::local::local;
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
 pub(crate) use self::state::MOST_DIALS;

@@ -187,6 +187,11 @@ impl Way<'_> {
 
     /// Writes down how an address fared. Where nothing can be connected to it, its name is in doubt.
     fn judge(&self, visit: Visit, address: SocketAddr, error: &Error) -> Option<SecondLook> {
+        if error.kind().is_local() {
+            // It says nothing of the address, nor of its name.
+            visit.fared(Fared::Unknown);
+            return None;
+        }
         let dark = error.kind() == Kind::Unacknowledged;
         if dark {
             // Whatever else the pool holds to there went the same dark way.

@@ -28,6 +28,8 @@ impl Judge {
             return Verdict::Ignored;
         };
         match (hop, kind) {
+            // This process failed.
+            (_, kind) if kind.is_local() => Verdict::Ignored,
             // Ours to mend; and a name that has no address says nothing about who has it.
             (Hop::Encode | Hop::Dns | Hop::Decode, _) => Verdict::Ignored,
             // The caller's own body broke off, or its bound on ours was passed.
@@ -65,7 +67,7 @@ impl Judge {
     ) -> Verdict {
         match failed.hop {
             Some(_) => self.judge(Some(failed), hint),
-            None if failed.kind.is_refusal() => Verdict::Ignored,
+            None if failed.kind.is_refusal() || failed.kind.is_local() => Verdict::Ignored,
             None if class == Class::Lasting => Verdict::Success,
             None => {
                 let (hop, kind) = (None, failed.kind);
@@ -146,7 +148,11 @@ mod tests {
         assert_eq!(
             ignored,
             [
+                (Hop::Connect, Kind::LocalResources, Verdict::Ignored),
+                (Hop::Tls, Kind::LocalResources, Verdict::Ignored),
                 (Hop::Send, Kind::Body, Verdict::Ignored),
+                (Hop::Send, Kind::LocalResources, Verdict::Ignored),
+                (Hop::Send, Kind::LocalProtocol, Verdict::Ignored),
                 (Hop::Gateway, Kind::Throttled, Verdict::Ignored),
                 (Hop::Gateway, Kind::Unauthorized, Verdict::Success),
                 (Hop::Gateway, Kind::ClientError, Verdict::Success),
@@ -155,7 +161,11 @@ mod tests {
                 (Hop::Server, Kind::ClientError, Verdict::Success),
                 (Hop::Server, Kind::InProgress, Verdict::Success),
                 (Hop::Server, Kind::KeyReused, Verdict::Success),
+                (Hop::Server, Kind::LocalResources, Verdict::Ignored),
+                (Hop::Server, Kind::LocalProtocol, Verdict::Ignored),
                 (Hop::Receive, Kind::TooLarge, Verdict::Ignored),
+                (Hop::Receive, Kind::LocalResources, Verdict::Ignored),
+                (Hop::Receive, Kind::LocalProtocol, Verdict::Ignored),
             ]
         );
     }

@@ -105,7 +105,8 @@ impl Failed<'_> {
             (Some(_), _) if kind == Kind::InProgress => true,
             (Some(_), _) => self.listed,
             (None, Some(hop)) => name(hop, kind).class == Class::Passing,
-            (None, None) => false,
+            // Without a hop no table knows it, but that this process lacks something passes.
+            (None, None) => kind.is_local(),
         };
         let passing = match (self.should_retry, self.class) {
             (Some(false), _) => return Err(NotRepeated::ServerSaysNo),
