@@ -93,7 +93,7 @@ async fn send(broker: SocketAddr, attempt: Option<Attempt>, message: &str) -> Re
     match answer.trim_end() {
         "taken" => Ok(()),
         "" => Err(io::Error::from(ErrorKind::UnexpectedEof))?,
-        declined => Err(Failed::unsent(declined.to_owned()).lasting()),
+        declined => Err(Failed::declined(declined.to_owned()).lasting()),
     }
 }
 

@@ -12,13 +12,13 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use sevenhops::{Client, Effect};
+//! use sevenhops::Client;
 //!
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = Client::builder(Duration::from_secs(10)).build()?; // no client without a deadline
 //! match client.post("https://api.test/v1/charges").form(&[("amount", "100")]).send().await {
 //!     Ok(response) => println!("{}", response.error_for_status()?.text().await?),
-//!     Err(error) if error.effect() == Effect::None => println!("not charged: {error}"),
+//!     Err(error) if error.had_no_effect() => println!("not charged: {error}"),
 //!     Err(error) => println!("perhaps charged: {error}"),
 //! }
 //! # Ok(()) }
@@ -109,7 +109,7 @@ pub use self::config_error::SettingError;
 pub use self::destination::{Destination, InvalidDestination};
 pub use self::error::Error;
 pub use self::hop::policy::Guard;
-pub use self::hop::{Effect, Fault, Hop, Kind};
+pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
     AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer,
     StandardLayer, StandardService,

@@ -14,7 +14,7 @@ mod tests {
     use sevenhops::hop::{NotRepeated, Outcome, What, names};
     use sevenhops::policy::idempotency::{Key, Settings};
     use sevenhops::{
-        Effect, Fault, Guard, Hop, IdempotencyLayer, Kind, Options, StandardLayer, StandardService,
+        Blame, Effect, Guard, Hop, IdempotencyLayer, Kind, Options, StandardLayer, StandardService,
     };
     use tower::{Layer, ServiceExt};
 
@@ -154,11 +154,12 @@ mod tests {
             .unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (200, 2));
 
-        // A fresh one is at work nowhere: it is a conflict, and that lasts.
+        // A fresh one may be at work, too: a gateway sent the request twice.
         let mock = Mock::new([status(409)]);
         let service = stack(vouched(), &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
-        assert_eq!((response.status().as_u16(), mock.count()), (409, 1));
+        assert_eq!((response.status().as_u16(), mock.count()), (200, 2));
+        assert_eq!(keys(&mock)[0], keys(&mock)[1]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -166,9 +167,9 @@ mod tests {
         let given = || Options::new().idempotency_key(Key::new("mine").unwrap());
         for (code, options, kind) in [
             (422, given(), Kind::KeyReused),
-            (400, given(), Kind::Rejected),
+            (400, given(), Kind::ClientError),
             // A key that was made for this call cannot have been used before.
-            (422, Options::new(), Kind::Rejected),
+            (422, Options::new(), Kind::ClientError),
         ] {
             let mock = Mock::new([status(code)]);
             let response = stack(vouched(), &mock)
@@ -178,13 +179,13 @@ mod tests {
             assert_eq!(mock.count(), 1);
             let timeline = response.body().timeline().clone();
             assert!(
-                matches!(timeline.attempts()[0].outcome, Outcome::Failed { hop: Some(Hop::Server), kind: named, effect: Effect::None, .. } if named == kind),
+                matches!(timeline.attempts()[0].outcome, Outcome::Failed { hop: Some(Hop::Server), kind: named, effect: Effect::Declined, .. } if named == kind),
                 "{timeline}"
             );
             let row = names()
                 .iter()
                 .find(|row| (row.hop, row.kind) == (Hop::Server, kind));
-            assert_eq!(row.unwrap().fault, Fault::Caller);
+            assert_eq!(row.unwrap().blame, Blame::Client);
         }
     }
 
@@ -302,5 +303,64 @@ mod tests {
         let told = format!("{told} {error} {error:?} {:?}", error.timeline());
         assert_eq!(keys(&mock), [Some("canary".to_owned())]);
         assert!(!told.contains("canary"), "{told}");
+    }
+
+    async fn effect(
+        steps: impl IntoIterator<Item = Step>,
+        request: Request<Full<Bytes>>,
+    ) -> Effect {
+        let mock = Mock::new(steps);
+        let answered = stack(vouched(), &mock).oneshot(request).await.unwrap();
+        answered.body().timeline().effect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn status_is_the_word_of_the_party_that_wrote_it() {
+        for (code, expected) in [
+            (400, Effect::Declined),
+            (403, Effect::Declined),
+            (421, Effect::Declined),
+            (424, Effect::Possible),
+            (499, Effect::Possible),
+            (302, Effect::Possible),
+            (600, Effect::Possible),
+            (101, Effect::Possible),
+        ] {
+            let told = effect([status(code)], request(Method::POST)).await;
+            assert_eq!(told, expected, "{code}");
+        }
+        assert_eq!(
+            effect([status(302)], request(Method::GET)).await,
+            Effect::Declined
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn conflict_leaves_the_effect_open_for_every_key() {
+        let given = Options::new().idempotency_key(Key::new("mine").unwrap());
+        for options in [
+            Options::new(),
+            Options::new().honours_keys(false),
+            Options::new().no_idempotency_key(),
+            given,
+        ] {
+            let told = effect([status(409), status(409), status(409)], post(options)).await;
+            assert_eq!(told, Effect::Possible);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn status_after_a_lost_response_may_be_the_trace_of_the_earlier_attempt() {
+        for code in [400, 404, 410, 412] {
+            let told = effect([LOST, status(code)], request(Method::POST)).await;
+            assert_eq!(told, Effect::Possible, "{code}");
+        }
+        let early = [LOST, status(425), status(425)];
+        let told = effect(early, request(Method::POST)).await;
+        assert_eq!(told, Effect::Possible);
+        assert_eq!(
+            effect([status(412)], request(Method::POST)).await,
+            Effect::Declined
+        );
     }
 }

@@ -194,7 +194,12 @@ mod tests {
             cause = error.source();
         }
         assert!(!told.contains("hunter2"), "{told}");
-        assert_eq!(error.effect(), Effect::None, "{told}");
+        // A tunnel that is refused proves it; a status is the proxy's word.
+        let expected = match error.status() {
+            Some(_) => Effect::Declined,
+            None => Effect::None,
+        };
+        assert_eq!(error.effect(), expected, "{told}");
         assert_eq!(server.requests_seen(), 0);
         error
     }

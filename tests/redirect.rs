@@ -256,6 +256,6 @@ mod tests {
             .oneshot(request(Method::POST))
             .await
             .unwrap();
-        assert_eq!(response.body().timeline().effect(), Effect::None);
+        assert_eq!(response.body().timeline().effect(), Effect::Declined);
     }
 }

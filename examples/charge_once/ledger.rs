@@ -175,5 +175,5 @@ impl Ledger {
     }
 }
 
-/// One card in so many is declined: a failure of which the client can know that it had no effect.
+/// One card in so many is declined: by the word of the service, it is not charged.
 const EVERY_DECLINED: u32 = 25;

@@ -8,7 +8,7 @@ use sevenhops::policy::idempotency::Key;
 use sevenhops::policy::retry::{Backoff, Budget};
 use sevenhops::policy::{breaker, idempotency, retry};
 use sevenhops::testing::Authority;
-use sevenhops::{Client, Effect, Fault, Kind, dns, limit};
+use sevenhops::{Blame, Client, Effect, Kind, dns, limit};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -106,7 +106,7 @@ pub(crate) async fn reuse_key(client: &Client, origin: &str) -> Result<bool> {
         second = answered.err();
     }
     Ok(second
-        .is_some_and(|error| (error.kind(), error.fault()) == (Kind::KeyReused, Fault::Caller)))
+        .is_some_and(|error| (error.kind(), error.blame()) == (Kind::KeyReused, Blame::Client)))
 }
 
 /// "It failed, so try again."

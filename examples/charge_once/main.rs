@@ -16,10 +16,10 @@
 //! With keys that the service honours, the client repeats until it has its answer, and gets the
 //! charge that was made already. Without, it does not repeat what may have happened, and says so:
 //! "effect possible". In both modes the client's beliefs are held against the books: a success is a
-//! charge, "no effect" is none, and no order is charged twice.
+//! charge, "no effect" and "effect declined" are none, and no order is charged twice.
 //!
-//! One card in twenty-five is declined, for good: no effect, the client says, unless an earlier attempt
-//! of the same call had no answer. What that one did is not undone by the last one's no.
+//! One card in twenty-five is declined, for good: "effect declined", the client says, unless an earlier
+//! attempt of the same call had no response. The 402 does not undo the effect of that one.
 
 mod fate;
 mod ledger;

@@ -36,15 +36,15 @@ impl Line {
 /// The rows of the reconciliation.
 pub(crate) struct Reconciled {
     succeeded: Line,
-    /// Failed, and the effect is none, possible, done, or not known at all.
-    failed: [Line; 4],
+    /// Failed, and the effect is none, declined, possible, done, or not known at all.
+    failed: [Line; ROWS.len()],
 }
 
 impl Reconciled {
     pub(crate) fn new(beliefs: &[Belief], ledger: &Ledger) -> Self {
         let mut all = Self {
             succeeded: Line::default(),
-            failed: [Line::default(); 4],
+            failed: [Line::default(); ROWS.len()],
         };
         for Belief { order, of } in beliefs {
             let charges = ledger.charges(*order);
@@ -68,8 +68,8 @@ impl Reconciled {
         println!("what the client believes               and what the books say");
         println!("{:>34}{:>12}{:>14}", "calls", "charged", "not charged");
         print_line("succeeded", &self.succeeded);
-        let naive = self.failed[3].calls() > 0;
-        let rows = if naive { 3..4 } else { 0..3 };
+        let naive = self.failed[4].calls() > 0;
+        let rows = if naive { 4..5 } else { 0..4 };
         for (name, line) in ROWS[rows.clone()].iter().zip(&self.failed[rows]) {
             print_line(name, line);
         }
@@ -82,8 +82,9 @@ fn print_line(name: &str, line: &Line) {
     println!("  {name:<24}{calls:>8}{charged:>12}{not_charged:>14}");
 }
 
-const ROWS: [&str; 4] = [
+const ROWS: [&str; 5] = [
     "failed, effect none",
+    "failed, effect declined",
     "failed, effect possible",
     "failed, effect done",
     "failed, nobody knows",
@@ -92,9 +93,10 @@ const ROWS: [&str; 4] = [
 fn row(effect: Option<Effect>) -> usize {
     match effect {
         Some(Effect::None) => 0,
-        Some(Effect::Possible) => 1,
-        Some(Effect::Done) => 2,
-        None => 3,
+        Some(Effect::Declined) => 1,
+        Some(Effect::Possible) => 2,
+        Some(Effect::Done) => 3,
+        None => 4,
     }
 }
 
@@ -155,7 +157,7 @@ fn before_the_work(counts: &Counts) -> [(&'static str, u32); 9] {
 pub(crate) fn claims(mode: Mode, reconciled: &Reconciled, ledger: &Ledger) -> Vec<Claim> {
     let counts = ledger.counts();
     let twice = ledger.charged_twice();
-    let [none, possible, done, _] = reconciled.failed;
+    let [none, declined, possible, done, _] = reconciled.failed;
     let lost = counts.lost * 10 >= counts.charged;
     let mut claims = vec![Claim::new("at least a tenth of the answers was lost", lost)];
     if mode == Mode::Naive {
@@ -166,7 +168,11 @@ pub(crate) fn claims(mode: Mode, reconciled: &Reconciled, ledger: &Ledger) -> Ve
     claims.extend([
         Claim::new("nobody was charged twice", twice == 0),
         Claim::new("every success is a charge in the books", wrong == 0),
-        Claim::new("no effect: nobody was charged", none.charged == 0),
+        Claim::new("no effect: not charged", none.charged == 0),
+        Claim::new(
+            "effect declined: not charged",
+            declined.charged == 0 && declined.not_charged > 0,
+        ),
         Claim::new("effect done: everybody was charged", done.not_charged == 0),
         Claim::new("one key an order", ledger.with_many_keys() == 0),
     ]);

@@ -307,7 +307,7 @@ fn status(code: StatusCode, headers: &[(&str, &str)]) -> Setting {
 
 #[rustfmt::skip] // a table
 fn by_status() -> Vec<Case> {
-    use Effect::{None, Possible};
+    use Effect::{Declined, Possible};
     use Hop::{Gateway, Server};
     let early = Reply::EarlyAnswer(Answer::new(StatusCode::PAYLOAD_TOO_LARGE));
     let mut cases = on(&EVERY, vec![
@@ -316,12 +316,12 @@ fn by_status() -> Vec<Case> {
         ("F24a", "503 with Via", status(StatusCode::SERVICE_UNAVAILABLE, &[("via", "1.1 edge")]), (Gateway, Kind::Unavailable, Possible), Repeat::Idem),
         ("F24b", "500", status(StatusCode::INTERNAL_SERVER_ERROR, &[]), (Server, Kind::Failed, Possible), Repeat::Idem),
         ("F24b", "503 without a gateway's marks", status(StatusCode::SERVICE_UNAVAILABLE, &[]), (Server, Kind::Unavailable, Possible), Repeat::Idem),
-        ("F24c", "429 with Retry-After", status(StatusCode::TOO_MANY_REQUESTS, &[("retry-after", "1")]), (Server, Kind::Throttled, None), Repeat::Yes),
-        ("F24d", "401", status(StatusCode::UNAUTHORIZED, &[]), (Server, Kind::Unauthorized, None), Repeat::No),
-        ("F24d", "403", status(StatusCode::FORBIDDEN, &[]), (Server, Kind::Unauthorized, None), Repeat::No),
+        ("F24c", "429 with Retry-After", status(StatusCode::TOO_MANY_REQUESTS, &[("retry-after", "1")]), (Server, Kind::Throttled, Declined), Repeat::Yes),
+        ("F24d", "401", status(StatusCode::UNAUTHORIZED, &[]), (Server, Kind::Unauthorized, Declined), Repeat::No),
+        ("F24d", "403", status(StatusCode::FORBIDDEN, &[]), (Server, Kind::Unauthorized, Declined), Repeat::No),
     ]);
     cases.extend(on(&EVERY, vec![
-        ("F24e", "413 while the body still goes out", Setting::LargeRequest(early), (Server, Kind::Rejected, None), Repeat::No),
+        ("F24e", "413 while the body still goes out", Setting::LargeRequest(early), (Server, Kind::ClientError, Declined), Repeat::No),
     ]));
     cases
 }

@@ -12,7 +12,7 @@ use sevenhops::policy::breaker::{self, State};
 use sevenhops::policy::idempotency::{self, Key};
 use sevenhops::policy::retry::{self, Backoff, Budget};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
-use sevenhops::{ClientBuilder, Destination, Effect, Error, Fault, Guard, Hop, Kind, Timeline};
+use sevenhops::{Blame, ClientBuilder, Destination, Effect, Error, Guard, Hop, Kind, Timeline};
 
 use crate::run::{Report, call, seen};
 use crate::tape::Tape;
@@ -49,11 +49,11 @@ pub(crate) fn all() -> Vec<GuardCase> {
         case("F25", "the breaker is open", Some((None, Kind::Open, Effect::None)), Setting::BreakerOpen),
         case("F27", "the retry budget is empty", Some((Some(Server), Kind::Unavailable, Effect::Possible)), Setting::BudgetEmpty),
         case("F28", "503, and to come back after the deadline", Some((Some(Server), Kind::Unavailable, Effect::Possible)), Setting::LongWait(StatusCode::SERVICE_UNAVAILABLE)),
-        case("F28", "429, and to come back after the deadline", Some((Some(Server), Kind::Throttled, Effect::None)), Setting::LongWait(StatusCode::TOO_MANY_REQUESTS)),
+        case("F28", "429, and to come back after the deadline", Some((Some(Server), Kind::Throttled, Effect::Declined)), Setting::LongWait(StatusCode::TOO_MANY_REQUESTS)),
         case("F29", "the deadline passes in attempt 2's handshake", Some((Some(Tls), Kind::Timeout, Effect::None)), Setting::DeadlineInTls),
         case("F30", "the caller drops the call while it connects", None, Setting::Dropped),
         case("F32", "409: the key's first request is worked on", Some((Some(Server), Kind::InProgress, Effect::Possible)), Setting::KeyInProgress),
-        case("F32", "422: the key was used for something else", Some((Some(Server), Kind::KeyReused, Effect::None)), Setting::KeyReused),
+        case("F32", "422: the key was used for something else", Some((Some(Server), Kind::KeyReused, Effect::Declined)), Setting::KeyReused),
     ]
 }
 
@@ -156,7 +156,7 @@ async fn breaker_open(world: &World) -> Result<GuardReport> {
     report.check("nothing is sent", report.report.requests == (0, 0));
     report.check("no attempt is made", report.attempts() == 0);
     report.check_error("refused by the breaker", |error| {
-        error.refused_by() == Some(Guard::Breaker) && error.fault() == Fault::Service
+        error.refused_by() == Some(Guard::Breaker) && error.blame() == Blame::Server
     });
     report.check_error("says when to come back", |error| {
         let open = Duration::from_secs(4)..=Duration::from_secs(6);
@@ -316,7 +316,9 @@ async fn key_reused(world: &World) -> Result<GuardReport> {
     let mut report = GuardReport::new(&stage, 0, called);
     report.check("one attempt", report.attempts() == 1);
     report.check("with the key", one_key(&stage)? == 1);
-    report.check_error("the caller's fault", |error| error.fault() == Fault::Caller);
+    report.check_error("it blames the client", |error| {
+        error.blame() == Blame::Client
+    });
     report.check_error("and why it is not repeated", |error| {
         error.not_repeated() == Some(NotRepeated::Lasting)
     });

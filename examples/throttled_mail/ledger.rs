@@ -169,5 +169,5 @@ fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// One address in so many does not exist: a failure of which the client can know that it had no effect.
+/// One address in so many does not exist: by the word of the API, no mail went out.
 const EVERY_UNKNOWN: u32 = 16;

@@ -58,9 +58,10 @@ impl Reconciled {
     }
 }
 
-const ROWS: [&str; 5] = [
+const ROWS: [&str; 6] = [
     "sent",
     "failed, effect none",
+    "failed, effect declined",
     "failed, effect possible",
     "failed, effect done",
     "failed, nobody knows",
@@ -70,9 +71,10 @@ fn row(of: &Outcome) -> usize {
     match of {
         Outcome::Sent => 0,
         Outcome::Failed(Some(Effect::None), _) => 1,
-        Outcome::Failed(Some(Effect::Possible), _) => 2,
-        Outcome::Failed(Some(Effect::Done), _) => 3,
-        Outcome::Failed(None, _) => 4,
+        Outcome::Failed(Some(Effect::Declined), _) => 2,
+        Outcome::Failed(Some(Effect::Possible), _) => 3,
+        Outcome::Failed(Some(Effect::Done), _) => 4,
+        Outcome::Failed(None, _) => 5,
     }
 }
 
@@ -124,7 +126,7 @@ pub(crate) fn claims_of_calls(
     ledger: &Ledger,
 ) -> Vec<Claim> {
     let counts = ledger.counts();
-    let Reconciled([succeeded, none, possible, ..]) = reconciled;
+    let Reconciled([succeeded, none, declined, possible, ..]) = reconciled;
     let (throttled, let_through) = ledger.throttled();
     let longest = longest(beliefs);
     vec![
@@ -144,7 +146,12 @@ pub(crate) fn claims_of_calls(
         Claim {
             text: "what it says had no effect was not sent",
             measured: format!("{} of {}", none.not_sent, none.calls()),
-            holds: none.sent == 0 && none.not_sent > 0,
+            holds: none.sent == 0,
+        },
+        Claim {
+            text: "what the API declined was not sent",
+            measured: format!("{} of {}", declined.not_sent, declined.calls()),
+            holds: declined.sent == 0 && declined.not_sent > 0,
         },
         Claim {
             text: "every mail whose answer was lost is reported as effect possible",

@@ -29,9 +29,9 @@ mod tests {
             // Shut down, or the connection broke: nobody knows how far it had come.
             None | Some(("57" | "08", _)) => Failed::maybe(error),
             // Rolled back: a conflict with another transaction, or no room.
-            Some(("40" | "53", _)) => Failed::unsent(error),
+            Some(("40" | "53", _)) => Failed::declined(error),
             // Read and declined.
-            Some(_) => Failed::unsent(error).lasting(),
+            Some(_) => Failed::declined(error).lasting(),
         }
     }
 
@@ -229,7 +229,7 @@ mod tests {
             execute(&client, "INSERT INTO orders (key) VALUES ($1)", "a").await
         });
         let error = run.await.unwrap_err();
-        assert_eq!((error.effect(), error.attempts()), (Effect::None, 1));
+        assert_eq!((error.effect(), error.attempts()), (Effect::Declined, 1));
         assert_eq!(error.not_repeated(), Some(NotRepeated::Lasting));
         let violated = source(&error).code();
         let expected = tokio_postgres::error::SqlState::NOT_NULL_VIOLATION;

@@ -27,7 +27,7 @@ mod tests {
         } else if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
             Failed::maybe(error)
         } else {
-            Failed::unsent(error).lasting()
+            Failed::declined(error).lasting()
         }
     }
 
@@ -167,6 +167,6 @@ mod tests {
         });
         let ended: Result<(), Error> = run.await;
         let error = ended.unwrap_err();
-        assert_eq!((error.effect(), error.attempts()), (Effect::None, 1));
+        assert_eq!((error.effect(), error.attempts()), (Effect::Declined, 1));
     }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
+use http::{HeaderMap, Method};
+
 use super::Call;
-use crate::hop::Effect;
+use crate::hop::{Effect, Outcome, effect_of_response};
 use crate::record::effect_of;
 use crate::record::tracker::Tracker;
 
@@ -30,12 +32,23 @@ impl Call {
     fn effect_of_attempts(&self) -> Effect {
         if self.first().is_none() {
             let failed = self.failed().map(|failed| failed.effect);
-            let done = self.answered().map(|_| Effect::Done);
-            return failed.or(done).unwrap_or(Effect::None);
+            let answered = self.answered().map(|how| self.effect_of_end(how));
+            return failed.or(answered).unwrap_or(Effect::None);
         }
         let trackers = self.trackers();
         let effects = trackers.iter().map(effect_in_call);
         effects.max().unwrap_or(Effect::None)
+    }
+
+    /// What the caller's response says, where the attempts have no record.
+    fn effect_of_end(&self, how: Outcome) -> Effect {
+        match how {
+            Outcome::Answered(status) => {
+                let is_safe = self.method().is_some_and(Method::is_safe);
+                effect_of_response(status, &HeaderMap::new(), is_safe)
+            }
+            _ => Effect::Done,
+        }
     }
 }
 

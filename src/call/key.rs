@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName};
 
 use super::Call;
 use crate::clock;
-use crate::hop::{Effect, Keyed};
+use crate::hop::Keyed;
 
 /// The idempotency key of a call, as far as repeating is concerned; its value is in the header.
 #[derive(Clone, Debug)]
@@ -36,14 +36,13 @@ impl Call {
             .is_some_and(|key| key.vouched && headers.contains_key(&key.name))
     }
 
-    /// What the key of a request that goes out now is to the far side.
+    /// What the key of a request is to the server.
     pub(crate) fn keyed(&self, headers: &HeaderMap) -> Keyed {
         match self.key() {
             _ if !self.vouches(headers) => Keyed::No,
             None => Keyed::No,
             Some(key) if !key.made => Keyed::Given,
-            Some(_) if self.effect() == Effect::None => Keyed::Fresh,
-            Some(_) => Keyed::Again,
+            Some(_) => Keyed::Made,
         }
     }
 

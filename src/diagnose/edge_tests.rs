@@ -3,7 +3,12 @@ use std::io;
 use super::*;
 use crate::hop::Kind;
 
-const ALL: [Effect; 3] = [Effect::None, Effect::Possible, Effect::Done];
+const ALL: [Effect; 4] = [
+    Effect::None,
+    Effect::Declined,
+    Effect::Possible,
+    Effect::Done,
+];
 
 #[test]
 fn effect_at_the_edge_is_the_greatest_of_all() {
@@ -19,6 +24,8 @@ fn get_that_a_redirect_made_proves_nothing_of_the_post() {
     for (own, log, expected) in [
         (Effect::Done, Effect::Possible, Effect::Possible),
         (Effect::Done, Effect::None, Effect::Possible),
+        (Effect::Done, Effect::Declined, Effect::Possible),
+        (Effect::Declined, Effect::None, Effect::Declined),
         (Effect::Done, Effect::Done, Effect::Done),
         (Effect::Possible, Effect::None, Effect::Possible),
         (Effect::None, Effect::Possible, Effect::Possible),

@@ -3,9 +3,12 @@
 use std::error::Error as StdError;
 use std::io;
 
+#[cfg(feature = "client")]
+use hickory_resolver::net::NetError;
+
 use crate::chain::chain;
 use crate::error::Error;
-use crate::hop::{BodyFailed, Diagnosis, Effect, Hop, Kind, LimitExpired};
+use crate::hop::{BodyFailed, Diagnosis, Effect, Hop, Kind, LimitExpired, local};
 use crate::limit::Waited;
 
 /// What an error's chain says. Whatever stays open is left to the tracker.
@@ -14,8 +17,12 @@ pub(super) struct Evidence {
     pub(super) kind: Option<Kind>,
     /// Where it belongs, if that is not where it was noticed.
     pub(super) hop: Option<Hop>,
-    /// The peer, or the state of the handshake, proves that nothing was processed.
+    /// The peer says in HTTP/2 that it did not process the request.
     pub(super) unprocessed: bool,
+    /// It is a TLS alert that refuses the client's certificate.
+    pub(super) refuses_certificate: bool,
+    /// A TLS record did not arrive as it was sent.
+    pub(super) garbled: bool,
     /// It was one HTTP/2 stream that broke, not the connection.
     pub(super) stream: bool,
     pub(super) expired: Option<Waited>,
@@ -55,6 +62,10 @@ impl Evidence {
             self.known = Some(known);
             return false;
         }
+        if let Some(kind) = local(error) {
+            self.kind = Some(kind);
+            return false;
+        }
         if let Some(LimitExpired(which)) = error.downcast_ref() {
             self.kind = Some(Kind::Timeout);
             self.expired = Some(*which);
@@ -87,7 +98,6 @@ impl Evidence {
             io::ErrorKind::HostUnreachable
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown
-            | io::ErrorKind::AddrNotAvailable
             | io::ErrorKind::PermissionDenied => Some(Kind::Unreachable),
             // The kernel gave up on a peer that acknowledges nothing.
             io::ErrorKind::TimedOut => Some(Kind::Unacknowledged),
@@ -131,6 +141,9 @@ impl Evidence {
             self.tls(tls);
         } else if let Some(dns) = error.downcast_ref::<crate::dns::Error>() {
             (self.kind, self.hop) = (Some(dns.reason().into()), Some(Hop::Dns));
+        } else if let Some(NetError::Io(io)) = error.downcast_ref() {
+            // It leaves what it wraps out of its causes.
+            self.kind = local(io).or(self.kind);
         } else if let Some(reqwest) = error.downcast_ref::<reqwest::Error>() {
             if reqwest.is_builder() {
                 (self.kind, self.hop) = (Some(Kind::Invalid), Some(Hop::Encode));
@@ -145,6 +158,7 @@ impl Evidence {
         } else {
             let text = error.to_string();
             self.set_up_at(&text);
+            self.alert_by_text(&text);
             if self.kind.is_none() {
                 self.kind = of_proxy(error, &text);
             }
@@ -178,12 +192,26 @@ impl Evidence {
             },
             Error::NoCertificatesPresented => Kind::CertificateInvalid,
             Error::AlertReceived(alert) => {
-                self.hop = Some(Hop::Tls);
-                self.unprocessed = ends_handshake(*alert);
+                self.refuses_certificate = REFUSE_CERTIFICATE.contains(alert);
                 Kind::Alert
+            }
+            Error::DecryptError => {
+                self.garbled = true;
+                Kind::Protocol
             }
             _ => Kind::Protocol,
         });
+    }
+
+    /// h2 keeps no more than the text of what rustls said.
+    #[cfg(feature = "client")]
+    fn alert_by_text(&mut self, text: &str) {
+        let Some(name) = text.strip_prefix("received fatal alert: ") else {
+            return;
+        };
+        let mut refusals = REFUSE_CERTIFICATE.iter();
+        self.refuses_certificate = refusals.any(|alert| format!("{alert:?}") == name);
+        self.kind = Some(Kind::Alert);
     }
 }
 
@@ -216,21 +244,18 @@ fn of_proxy(error: &(dyn StdError + 'static), text: &str) -> Option<Kind> {
 }
 
 /// In TLS 1.3 the server's verdict on the client's certificate comes when the client thinks the
-/// handshake over and has sent its request: such an alert says that it was not read (RFC 8446 §6.2).
+/// handshake over and has sent its request: such an alert may say that it was not read (RFC 8446 §6.2).
+/// Others may not: `access_denied` and `handshake_failure` are also said by who has read the request.
 #[cfg(feature = "client")]
-fn ends_handshake(alert: rustls::AlertDescription) -> bool {
+const REFUSE_CERTIFICATE: [rustls::AlertDescription; 7] = {
     use rustls::AlertDescription as Alert;
-    matches!(
-        alert,
-        Alert::HandshakeFailure
-            | Alert::BadCertificate
-            | Alert::UnsupportedCertificate
-            | Alert::CertificateRevoked
-            | Alert::CertificateExpired
-            | Alert::CertificateUnknown
-            | Alert::UnknownCA
-            | Alert::AccessDenied
-            | Alert::DecryptError
-            | Alert::CertificateRequired
-    )
-}
+    [
+        Alert::CertificateRequired,
+        Alert::BadCertificate,
+        Alert::UnsupportedCertificate,
+        Alert::CertificateExpired,
+        Alert::CertificateRevoked,
+        Alert::CertificateUnknown,
+        Alert::UnknownCA,
+    ]
+};

@@ -75,8 +75,11 @@ pub(crate) fn diagnose_operation(
 }
 
 fn set_up(tracker: &Tracker) -> Option<Stage> {
-    let is_set_up = |stage: &Stage| matches!(stage, Stage::Dns | Stage::Connect | Stage::Tls);
-    tracker.open().filter(is_set_up)
+    tracker.open().filter(|stage| is_set_up(Some(*stage)))
+}
+
+const fn is_set_up(stage: Option<Stage>) -> bool {
+    matches!(stage, Some(Stage::Dns | Stage::Connect | Stage::Tls))
 }
 
 /// Tracker first, evidence second.
@@ -86,25 +89,57 @@ pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> D
         return known;
     }
     let stage = tracker.open();
-    // A connector that nobody listens to may still say that it was the one.
+    // A connector that reports to no tracker may still say that it was the one.
     let unseen = matches!(stage, None | Some(Stage::Wait)) && !tracker.is_tracked();
     let set_up = evidence.set_up.filter(|_| unseen);
-    let hop = evidence.hop.or(set_up);
-    let hop = hop.unwrap_or_else(|| stage_hop(tracker, stage));
+    let is_handshake = evidence.kind == Some(Kind::Alert) && ends_handshake(tracker, &evidence);
+    let hop = match is_handshake {
+        true => Hop::Tls,
+        false => {
+            let told = evidence.hop.or(set_up);
+            told.unwrap_or_else(|| stage_hop(tracker, stage))
+        }
+    };
     let mut diagnosis = Diagnosis::new(hop, Kind::Other, effect_of(tracker));
     diagnosis.kind = kind_of(tracker, stage, &evidence);
     if (diagnosis.kind, stage) == (Kind::Unacknowledged, Some(Stage::Wait)) {
-        // The service is not slow to answer: nobody says that the request has arrived.
+        // The service is not slow to answer: nothing says that the request has arrived.
         diagnosis.hop = Some(Hop::Send);
     }
     diagnosis.expired = evidence.expired;
-    // A TLS alert proves it only while the handshake can still fail: on a connection that was made
-    // for this attempt.
-    let proved = evidence.kind != Some(Kind::Alert) || tracker.is_own_connection();
-    if evidence.unprocessed && proved && stage != Some(Stage::Receive) {
+    let is_handed_back = evidence.unprocessed && is_before_head(tracker);
+    if is_handed_back || is_handshake {
         diagnosis.effect = Effect::None;
     }
     diagnosis
+}
+
+fn is_before_head(tracker: &Tracker) -> bool {
+    tracker.status().is_none() && tracker.open() != Some(Stage::Receive)
+}
+
+/// Whether a TLS alert belongs to the handshake, so that nothing of the request was read: where no connection
+/// took the request, or where the alert refuses the client's certificate (in TLS 1.3 that comes after the
+/// client's first bytes) and nothing shows that the server had accepted it: no session ticket, no response.
+/// Every other alert fails the stage that is open.
+fn ends_handshake(tracker: &Tracker, evidence: &Evidence) -> bool {
+    let is_refusal = || evidence.refuses_certificate && awaits_verdict(tracker);
+    let is_before = is_before_head(tracker) && tracker.is_tracked();
+    is_before && (!tracker.is_taken() || is_refusal())
+}
+
+/// Whether the server may still refuse the client's certificate: on the attempt's own connection of TLS 1.3,
+/// before it sent a ticket. A proxy's TLS around that connection speaks for itself.
+fn awaits_verdict(tracker: &Tracker) -> bool {
+    tracker.is_own_connection()
+        && tracker.facts(|facts| {
+            let tickets = facts.tickets.as_ref();
+            let by_https = facts
+                .via
+                .as_deref()
+                .is_some_and(|via| via.starts_with("https"));
+            facts.tls == Some("1.3") && tickets.is_some_and(|tickets| !tickets.came()) && !by_https
+        })
 }
 
 fn stage_hop(tracker: &Tracker, stage: Option<Stage>) -> Hop {
@@ -131,7 +166,12 @@ const fn hop_of(stage: Stage) -> Hop {
 /// for each stage: closed while nothing was taken and while the answer is awaited, reset while the
 /// request goes out.
 fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind {
-    match (evidence.kind.unwrap_or(Kind::Other), stage) {
+    let kind = match evidence.kind {
+        // After the handshake the connection breaks by it.
+        Some(Kind::Protocol) if evidence.garbled && !is_set_up(stage) => Kind::Reset,
+        kind => kind.unwrap_or(Kind::Other),
+    };
+    match (kind, stage) {
         (Kind::Unacknowledged, Some(Stage::Connect)) => Kind::Timeout,
         // The kernel gives the last thing it heard as the reason: from a host that lost its power,
         // that it cannot be reached.
@@ -150,3 +190,8 @@ fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind
         (kind, _) => kind,
     }
 }
+
+#[cfg(test)]
+#[cfg(feature = "client")]
+#[path = "diagnosis_tests.rs"]
+mod tests;

@@ -14,7 +14,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Failure, View};
-use crate::hop::{Diagnosis, Keyed, Said};
+use crate::hop::{Diagnosis, Effect, Keyed, Said, effect_of_response};
 use crate::limit::Waited;
 use crate::propagation;
 use crate::record::Tracker;
@@ -32,6 +32,8 @@ pub(super) struct Attempt {
     pub(super) over: bool,
     /// What the request's key is to the server.
     keyed: Keyed,
+    /// Whether its method is safe (RFC 9110 §9.2.1).
+    is_safe: bool,
 }
 
 impl Attempt {
@@ -86,6 +88,7 @@ impl Attempt {
             end,
             over: false,
             keyed,
+            is_safe: request.method().is_safe(),
         }
     }
 
@@ -99,6 +102,11 @@ impl Attempt {
         #[cfg(feature = "har")]
         keep_response(call, &self.tracker, response.headers());
         let judged = Diagnosis::status(status, response.headers(), self.keyed);
+        if judged.is_none() && !status.is_success() {
+            let effect = effect_of_response(status, response.headers(), self.is_safe);
+            let is_declined = effect == Effect::Declined;
+            self.tracker.facts(|facts| facts.is_declined = is_declined);
+        }
         let version = || self.tracker.facts(|facts| facts.version);
         self.tracker.spans().answered(status, version);
         self.tracker.head(status, judged);

@@ -9,8 +9,7 @@ use super::later::Resend;
 use crate::call::Call;
 use crate::diagnose::Failure;
 use crate::error::Error;
-use crate::hop::Guard;
-use crate::hop::{Diagnosis, Effect, Kind};
+use crate::hop::{Diagnosis, Effect, Guard, Kind, effect_of_response};
 use crate::policy::redirect::{Asked, Leg, Rules, Settings, next, prune};
 use crate::redact::redacted;
 
@@ -46,10 +45,8 @@ impl Legs {
         let Some(saved) = later.saved() else {
             return Lead::Nowhere;
         };
-        // 307 and 308 say that the request belongs elsewhere; the others may have acted on it.
-        if !saved.method.is_safe() && !matches!(status.as_u16(), 307 | 308) {
-            *effect = Effect::Possible.max(*effect);
-        }
+        let response = effect_of_response(status, &head.headers, saved.method.is_safe());
+        *effect = response.max(*effect);
         let (method, uri) = (saved.method.clone(), saved.uri.clone());
         let asked = Asked {
             method: &method,

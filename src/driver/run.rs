@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::response::Parts;
-use http::{Request, Response, Uri};
+use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -25,7 +25,9 @@ use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
 use crate::hint::hint;
 use crate::hop::Guard;
-use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, Outcome, What};
+use crate::hop::{
+    Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, Outcome, What, effect_of_response,
+};
 use crate::limit::Waited;
 use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::failed;
@@ -43,7 +45,7 @@ pub(super) struct Run {
     /// The last real response or error, while a retry of it is tried.
     last: Option<Box<Last>>,
     /// What the attempts and legs so far may have done.
-    effect: Effect,
+    seen: Seen,
     /// How many attempts the call had made before.
     from: u32,
     // Dropped last: the call ends when everything else has.
@@ -56,6 +58,27 @@ enum Last {
     Head(Parts),
     Response(Parts, Kept),
     Failure(Failure),
+}
+
+/// What the attempts and legs of a request may have done.
+struct Seen {
+    all: Effect,
+    /// The same of this leg alone: a redirect asks for another request.
+    leg: Effect,
+}
+
+impl Seen {
+    const NOTHING: Self = Self {
+        all: Effect::None,
+        leg: Effect::None,
+    };
+
+    /// An attempt may have had this effect. Returns what those before it in this leg may have done.
+    fn attempt(&mut self, effect: Effect) -> Effect {
+        self.all = self.all.max(effect);
+        let leg = self.leg.max(effect);
+        std::mem::replace(&mut self.leg, leg)
+    }
 }
 
 /// What comes after an attempt.
@@ -133,7 +156,7 @@ impl Run {
             turn: None,
             legs: None,
             last: None,
-            effect: Effect::None,
+            seen: Seen::NOTHING,
             from,
             scope,
         }
@@ -234,6 +257,7 @@ impl Run {
                 self.turn = None;
                 self.turn = self.turn_to(&to);
                 self.last = None;
+                self.seen.leg = Effect::None;
                 let until = clock::after(clock::now(), DRAIN_TIME);
                 Next::Drain(body, until.min(self.call.deadline()))
             }
@@ -243,17 +267,15 @@ impl Run {
 
     /// What may have been done, as far as this response says.
     fn effect_of(&self, head: &Parts) -> Effect {
-        if head.status.is_success() {
-            Effect::Done
-        } else {
-            self.effect.max(Effect::Possible)
-        }
+        let is_safe = self.call.method().is_some_and(Method::is_safe);
+        let response = effect_of_response(head.status, &head.headers, is_safe);
+        self.seen.all.max(response)
     }
 
     fn lead<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Lead {
         match (&mut self.legs, &self.policies.redirect) {
             (Some(legs), Some(redirect)) => {
-                legs.lead((&self.call, redirect), head, later, &mut self.effect)
+                legs.lead((&self.call, redirect), head, later, &mut self.seen.all)
             }
             _ => Lead::Nowhere,
         }
@@ -267,7 +289,7 @@ impl Run {
         let status = head.status;
         let judged = self.call.judged(status);
         let judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
-        self.effect = self.effect.max(judged.effect);
+        let before = self.seen.attempt(judged.effect);
         let hint = Hint {
             wait: hint(&head.headers, clock::wall()),
             by_server: true,
@@ -275,7 +297,12 @@ impl Run {
         let headers = Some(&head.headers);
         let decided = turn.decide(&self.call, (judged, hint), |policy| {
             let saved = later.saved()?;
-            Some(failed(&self.call, saved, policy, (judged, headers)))
+            Some(failed(
+                &self.call,
+                (saved, policy),
+                (judged, before),
+                headers,
+            ))
         });
         match decided {
             Ok(due) => {
@@ -312,7 +339,7 @@ impl Run {
         flight.fail(&failure);
         let own = failure.diagnosis();
         let Some(turn) = &mut self.turn else {
-            self.effect = self.effect.max(own.effect);
+            self.seen.attempt(own.effect);
             return Next::Fail(failure);
         };
         // Who stands above the wire and let nothing through.
@@ -327,15 +354,14 @@ impl Run {
             };
         }
         turn.end(&self.call);
-        self.effect = self.effect.max(own.effect);
+        let before = self.seen.attempt(own.effect);
         let hint = Hint {
             wait: failure.retry_after(),
             by_server: false,
         };
-        // What came before was safe to retry; what is asked here is whether this is.
         let decided = turn.decide(&self.call, (own, hint), |policy| {
             let saved = later.saved()?;
-            Some(failed(&self.call, saved, policy, (own, None)))
+            Some(failed(&self.call, (saved, policy), (own, before), None))
         });
         match decided {
             Ok(_) => {
@@ -377,7 +403,7 @@ impl Run {
         R: Body<Error: Into<BoxError>>,
     {
         let Some(last) = self.last.take() else {
-            let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.effect);
+            let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.seen.all);
             return Next::Fail(nothing.into());
         };
         self.call.stop(Some(reason));
@@ -389,8 +415,8 @@ impl Run {
         if kept.truncated {
             head.extensions.insert(Truncated);
         }
-        let source = Source::kept(kept, self.effect);
-        let body = DriverBody::new(source, self.effect, Timeline(self.call.clone()));
+        let source = Source::kept(kept, self.seen.all);
+        let body = DriverBody::new(source, self.seen.all, Timeline(self.call.clone()));
         self.deliver(head, body)
     }
 
@@ -471,12 +497,12 @@ impl Run {
         self.turn = None;
         self.last = None;
         match self.scope.take() {
-            Some(scope) => scope.fail(failure, self.effect),
+            Some(scope) => scope.fail(failure, self.seen.all),
             None => {
                 let edge = Edge {
                     call: &self.call,
                     from: self.from,
-                    seen: self.effect,
+                    seen: self.seen.all,
                 };
                 Error::at_edge(edge, failure)
             }

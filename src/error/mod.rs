@@ -15,9 +15,10 @@ use self::secrets::clean;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::callback::Panicked;
+use crate::chain::chain;
 use crate::clock;
 use crate::hint::hint;
-use crate::hop::{Diagnosis, Effect, Fault, Guard, Hop, Kind, NotRepeated, name, short};
+use crate::hop::{Blame, Diagnosis, Effect, Guard, Hop, Kind, NotRepeated, local, name, short};
 use crate::limit::Waited;
 use crate::timeline::Timeline;
 
@@ -35,6 +36,7 @@ use crate::timeline::Timeline;
 /// fn advice(error: &Error) -> &'static str {
 ///     match error.effect() {
 ///         Effect::None => "not charged: try again",
+///         Effect::Declined => "not charged, says the service: correct the request",
 ///         Effect::Possible => "perhaps charged: look it up before trying again",
 ///         Effect::Done => "charged: only the answer was lost",
 ///     }
@@ -131,6 +133,15 @@ impl Error {
         self.0.diagnosis.effect
     }
 
+    /// Whether it is proved that it did not happen: safe to send again without asking.
+    ///
+    /// True for [`Effect::None`] alone. [`Effect::Declined`] is the word of the responding party: a proxy
+    /// may have forwarded the request before it declined a copy of it.
+    #[must_use]
+    pub fn had_no_effect(&self) -> bool {
+        self.effect() == Effect::None
+    }
+
     /// Which limit of ours ran out, if one did.
     #[must_use]
     pub fn expired(&self) -> Option<Waited> {
@@ -175,15 +186,23 @@ impl Error {
         self.0.call.as_ref().and_then(Timeline::not_repeated)
     }
 
-    /// Who can mend it.
+    /// Whose failure it is: who can mend it.
     #[must_use]
-    pub fn fault(&self) -> Fault {
+    pub fn blame(&self) -> Blame {
         match self.hop() {
-            Some(hop) => name(hop, self.kind()).fault,
-            None if self.kind() == Kind::Open => Fault::Service,
-            None if self.refused_by().is_some() => Fault::Caller,
-            None => Fault::Service,
+            _ if self.kind().is_local() => Blame::Client,
+            Some(hop) => name(hop, self.kind()).blame,
+            None if self.kind() == Kind::Open => Blame::Server,
+            None if self.refused_by().is_some() => Blame::Client,
+            None => Blame::Server,
         }
+    }
+
+    /// What this process lacks, in words that no peer sent.
+    fn local_reason(&self) -> Option<String> {
+        let source = self.source().filter(|_| self.kind().is_local())?;
+        let reason = chain(source).find(|cause| local(*cause).is_some())?;
+        Some(reason.to_string())
     }
 
     /// The value of `error.type` in spans and metrics.
@@ -198,10 +217,10 @@ impl Error {
         self.kind() == Kind::Timeout
     }
 
-    /// Whether it failed before a connection stood: at dns, connect or tls.
+    /// Whether it failed before a connection stood, at dns, connect or tls, and provably had no effect.
     #[must_use]
     pub fn is_connect(&self) -> bool {
-        matches!(self.hop(), Some(Hop::Dns | Hop::Connect | Hop::Tls))
+        self.had_no_effect() && matches!(self.hop(), Some(Hop::Dns | Hop::Connect | Hop::Tls))
     }
 
     /// Whether an answer came, and its status is the failure.
@@ -242,6 +261,9 @@ impl fmt::Display for Error {
         if let Some(panicked) = source.as_ref().and_then(|s| s.downcast_ref::<Panicked>()) {
             write!(f, ", {panicked}")?;
         }
+        if let Some(reason) = self.local_reason() {
+            write!(f, ", {reason}")?;
+        }
         if let Some(expired) = diagnosis.expired {
             write!(f, ", {expired}")?;
         }
@@ -256,6 +278,7 @@ impl fmt::Display for Error {
         }
         f.write_str(match diagnosis.effect {
             Effect::None => "no effect",
+            Effect::Declined => "effect declined",
             Effect::Possible => "effect possible",
             Effect::Done => "effect done",
         })?;
@@ -290,21 +313,4 @@ impl StdError for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn error_fits_into_one_word() {
-        assert_eq!(size_of::<Error>(), size_of::<usize>());
-    }
-
-    #[test]
-    fn sentence_names_hop_kind_limit_and_effect() {
-        let mut diagnosis = Diagnosis::new(Hop::Tls, Kind::Timeout, Effect::None);
-        diagnosis.expired = Some(Waited::Tls);
-        assert_eq!(
-            Error::new(diagnosis).to_string(),
-            "call failed at tls (hop 3 of 7): timeout, tls limit; no effect"
-        );
-    }
-}
+mod tests;

@@ -34,8 +34,8 @@ fn tells(error: &(dyn StdError + 'static)) -> bool {
         return true;
     }
     error.downcast_ref::<h2::Error>().is_some_and(|error| {
-        // Without a reason of its own the peer can say nothing of its own.
-        error.is_go_away() && error.to_string().contains('"')
+        // Without a reason of its own the peer can say nothing of its own, and h2's own reasons are constants.
+        error.is_remote() && error.is_go_away() && error.to_string().contains('"')
     })
 }
 

@@ -55,7 +55,7 @@ pub enum Kind {
     /// Not allowed (401, 403).
     Unauthorized,
     /// The service does not accept the request (other 4xx).
-    Rejected,
+    ClientError,
     /// The first request with this idempotency key is still being worked on (409 to a key that is
     /// honoured).
     InProgress,
@@ -79,6 +79,11 @@ pub enum Kind {
     Malformed,
     /// The request body's own source failed.
     Body,
+    /// This process lacks a resource: descriptors, ports, buffers, memory, a permission for its own
+    /// sockets, or the runtime that drives the connection. The error shows the operating system's text.
+    LocalResources,
+    /// A limit of our own HTTP stack was reached: how many streams are reset, how long a head may be.
+    LocalProtocol,
     /// Nothing that is known; the cause says more.
     Other,
 }
@@ -113,7 +118,7 @@ impl Kind {
             Self::Failed => "failed",
             Self::Throttled => "throttled",
             Self::Unauthorized => "unauthorized",
-            Self::Rejected => "rejected",
+            Self::ClientError => "client error",
             Self::InProgress => "still in progress",
             Self::KeyReused => "key used with another request",
             Self::KeyExpired => "key expired",
@@ -125,12 +130,19 @@ impl Kind {
             Self::TooLarge => "too large",
             Self::Malformed => "malformed",
             Self::Body => "request body failed",
+            Self::LocalResources => "local resources",
+            Self::LocalProtocol => "local protocol",
             Self::Other => "other",
         }
     }
 }
 
 impl Kind {
+    /// Whether this process failed, not the destination, its name or the way there.
+    pub(crate) const fn is_local(self) -> bool {
+        matches!(self, Self::LocalResources | Self::LocalProtocol)
+    }
+
     /// Whether it is a guard's no.
     pub(crate) const fn is_refusal(self) -> bool {
         matches!(
@@ -150,18 +162,25 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Did it happen? The answer to "was I charged?".
+/// Whether it happened: the response to "was I charged?". The effect of a call is the greatest of its
+/// attempts'.
+///
+/// A proof and the word of the responding party are different things: only [`None`](Self::None) is safe
+/// to send again without asking ([`Error::had_no_effect`](crate::Error::had_no_effect)).
 #[expect(
     clippy::exhaustive_enums,
-    reason = "no, maybe and yes are all the answers there are"
+    reason = "a `match` on it is a complete list of what a caller has to handle"
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
-    /// Provably not: nothing of the request was taken, or the peer said that it did nothing.
+    /// The protocol proves that it did not happen: no connection took the request, or the peer's HTTP/2
+    /// handed it back unprocessed.
     None,
-    /// It may have: the request was taken, and no word came back that settles it.
+    /// The responding party says that it did not do it: its word, no proof. Most 4xx, and 307, 308.
+    Declined,
+    /// Not known: it was sent, and no response settles it.
     Possible,
-    /// It has: the peer answered with success.
+    /// A 2xx response came back for the call's own method.
     Done,
 }
 
@@ -171,6 +190,7 @@ impl Effect {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
+            Self::Declined => "declined",
             Self::Possible => "possible",
             Self::Done => "done",
         }
@@ -183,24 +203,24 @@ impl fmt::Display for Effect {
     }
 }
 
-/// Who can mend it.
+/// Whose failure it is: who can mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fault {
-    /// The caller: another request, other credentials or other settings are needed.
-    Caller,
-    /// The way there: names, routes, proxies, gateways, a connection that broke.
-    Path,
-    /// The far side: the service, its certificate, its answers.
-    Service,
+pub enum Blame {
+    /// The client: another request, other credentials, another config or more resources are needed.
+    Client,
+    /// The network: names, routes, proxies, gateways, a connection that broke.
+    Network,
+    /// The server: the service, its certificate, its responses.
+    Server,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Blame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Caller => "caller",
-            Self::Path => "path",
-            Self::Service => "service",
+            Self::Client => "client",
+            Self::Network => "network",
+            Self::Server => "server",
         })
     }
 }

@@ -9,6 +9,7 @@ mod cause;
 mod diagnosis;
 mod kind;
 pub(crate) mod latency;
+mod local;
 pub(crate) mod mishap;
 mod names;
 mod note;
@@ -20,7 +21,7 @@ mod status;
 
 use std::fmt;
 
-pub use self::kind::{Effect, Fault, Kind};
+pub use self::kind::{Blame, Effect, Kind};
 pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};
 pub use self::outcome::Outcome;
@@ -33,13 +34,14 @@ pub use crate::timeline::{Attempt, Row, RowEnd, Timeline, Waterfall};
 pub(crate) use self::cause::{BodyFailed, LimitExpired};
 pub(crate) use self::diagnosis::Diagnosis;
 pub(crate) use self::latency::Latency;
+pub(crate) use self::local::local;
 pub(crate) use self::mishap::{Mishap, Played};
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
 pub(crate) use self::policy::Guard;
 #[cfg(feature = "client")]
 pub(crate) use self::status::author_of;
-pub(crate) use self::status::{Keyed, judge};
+pub(crate) use self::status::{Keyed, effect_of_response, judge};
 
 /// A stage of an attempt at which it can fail: seven network hops between two local ends.
 ///

@@ -1,6 +1,6 @@
 //! One name everywhere: the table that maps a failure to the words other tools know it by.
 
-use super::{Fault, Hop, Kind};
+use super::{Blame, Hop, Kind};
 use crate::hop::Stage;
 
 /// A row of the table: a pair of hop and kind, and its names.
@@ -14,8 +14,8 @@ pub struct Name {
     /// The value of `error.type`: an RFC 9209 §2.3 proxy error type where one fits. A failure by
     /// status is named by its status code instead, as OpenTelemetry asks.
     pub error_type: &'static str,
-    /// Who can mend it.
-    pub fault: Fault,
+    /// Whose failure it is.
+    pub blame: Blame,
     /// Whether a repeat may fare better. Of the failures by status, those that the retry's settings
     /// list are repeated.
     pub class: Class,
@@ -45,7 +45,7 @@ pub fn names() -> &'static [Name] {
     NAMES
 }
 
-/// The row of a failure. A pair that no row names is named by its hop, and is the path's fault.
+/// The row of a failure. A pair that no row names is named by its hop, and blames the network.
 pub(crate) fn name(hop: Hop, kind: Kind) -> Name {
     NAMES
         .iter()
@@ -55,7 +55,7 @@ pub(crate) fn name(hop: Hop, kind: Kind) -> Name {
             hop,
             kind,
             error_type: "_OTHER",
-            fault: Fault::Path,
+            blame: Blame::Network,
             class: Class::Lasting,
         })
 }
@@ -64,13 +64,13 @@ const fn row(
     hop: Hop,
     kind: Kind,
     error_type: &'static str,
-    (fault, class): (Fault, Class),
+    (blame, class): (Blame, Class),
 ) -> Name {
     Name {
         hop,
         kind,
         error_type,
-        fault,
+        blame,
         class,
     }
 }
@@ -80,79 +80,91 @@ const STATUS: &str = "<status code>";
 #[rustfmt::skip] // a table
 const NAMES: &[Name] = {
     use Class::{Lasting, Passing};
-    use Fault::{Caller, Path, Service};
+    use Blame::{Client, Network};
     use Hop::{Connect, Decode, Dns, Encode, Gateway, Receive, Send, Server, Tls};
     &[
-        row(Encode,  Kind::Invalid,                  "http_request_error",           (Caller, Lasting)),
-        row(Dns,     Kind::NotFound,                 "dns_error",                    (Caller, Lasting)),
-        row(Dns,     Kind::NoRecords,                "dns_error",                    (Caller, Lasting)),
-        row(Dns,     Kind::ServerFailure,            "dns_error",                    (Path, Passing)),
-        row(Dns,     Kind::Timeout,                  "dns_timeout",                  (Path, Passing)),
-        row(Dns,     Kind::Unreachable,              "dns_error",                    (Path, Passing)),
-        row(Dns,     Kind::Protocol,                 "dns_error",                    (Path, Passing)),
-        row(Dns,     Kind::Other,                    "dns_error",                    (Path, Passing)),
-        row(Dns,     Kind::Filtered,                 "destination_ip_prohibited",    (Caller, Lasting)),
-        row(Connect, Kind::Refused,                  "connection_refused",           (Path, Passing)),
-        row(Connect, Kind::Timeout,                  "connection_timeout",           (Path, Passing)),
-        row(Connect, Kind::Unreachable,              "destination_ip_unroutable",    (Path, Passing)),
-        row(Connect, Kind::Reset,                    "connection_terminated",        (Path, Passing)),
-        row(Connect, Kind::Closed,                   "connection_terminated",        (Path, Passing)),
-        row(Connect, Kind::Proxy,                    "http_request_denied",          (Path, Passing)),
-        row(Connect, Kind::ProxyUnauthorized,        "proxy_configuration_error",    (Caller, Lasting)),
-        row(Connect, Kind::Other,                    "destination_unavailable",      (Path, Passing)),
-        row(Tls,     Kind::Timeout,                  "connection_timeout",           (Path, Passing)),
-        row(Tls,     Kind::Protocol,                 "tls_protocol_error",           (Service, Lasting)),
-        row(Tls,     Kind::CertificateExpired,       "tls_certificate_error",        (Service, Lasting)),
-        row(Tls,     Kind::CertificateWrongName,     "tls_certificate_error",        (Service, Lasting)),
-        row(Tls,     Kind::CertificateUnknownIssuer, "tls_certificate_error",        (Service, Lasting)),
-        row(Tls,     Kind::CertificateInvalid,       "tls_certificate_error",        (Service, Lasting)),
-        row(Tls,     Kind::Alert,                    "tls_alert_received",           (Service, Lasting)),
-        row(Tls,     Kind::Reset,                    "connection_terminated",        (Path, Passing)),
-        row(Tls,     Kind::Closed,                   "connection_terminated",        (Path, Passing)),
-        row(Tls,     Kind::Unacknowledged,           "connection_timeout",           (Path, Passing)),
-        row(Tls,     Kind::Other,                    "tls_protocol_error",           (Path, Lasting)),
-        row(Send,    Kind::Timeout,                  "connection_write_timeout",     (Path, Passing)),
-        row(Send,    Kind::Reset,                    "connection_terminated",        (Path, Passing)),
-        row(Send,    Kind::Closed,                   "connection_terminated",        (Path, Passing)),
-        row(Send,    Kind::Unacknowledged,           "connection_write_timeout",     (Path, Passing)),
-        row(Send,    Kind::Unprocessed,              "connection_limit_reached",     (Service, Passing)),
-        row(Send,    Kind::Protocol,                 "http_protocol_error",          (Service, Lasting)),
-        row(Send,    Kind::Body,                     "http_request_error",           (Caller, Lasting)),
-        row(Send,    Kind::Other,                    "connection_terminated",        (Path, Passing)),
-        row(Gateway, Kind::ProxyUnauthorized,        STATUS,                         (Caller, Lasting)),
-        row(Gateway, Kind::BadGateway,               STATUS,                         (Path, Passing)),
-        row(Gateway, Kind::Timeout,                  STATUS,                         (Path, Passing)),
-        row(Gateway, Kind::Unavailable,              STATUS,                         (Path, Passing)),
-        row(Gateway, Kind::Failed,                   STATUS,                         (Path, Passing)),
-        row(Gateway, Kind::Throttled,                STATUS,                         (Caller, Passing)),
-        row(Gateway, Kind::Unauthorized,             STATUS,                         (Caller, Lasting)),
-        row(Gateway, Kind::Rejected,                 STATUS,                         (Caller, Lasting)),
-        row(Gateway, Kind::RedirectRefused,          STATUS,                         (Caller, Lasting)),
-        row(Gateway, Kind::Protocol,                 STATUS,                         (Path, Lasting)),
-        row(Server,  Kind::Timeout,                  "http_response_timeout",        (Service, Passing)),
-        row(Server,  Kind::Closed,                   "connection_terminated",        (Service, Passing)),
-        row(Server,  Kind::Reset,                    "connection_terminated",        (Service, Passing)),
-        row(Server,  Kind::Protocol,                 "http_protocol_error",          (Service, Lasting)),
-        row(Server,  Kind::Unprocessed,              "connection_limit_reached",     (Service, Passing)),
-        row(Server,  Kind::Unacknowledged,           "connection_read_timeout",      (Path, Passing)),
-        row(Server,  Kind::Failed,                   STATUS,                         (Service, Passing)),
-        row(Server,  Kind::Unavailable,              STATUS,                         (Service, Passing)),
-        row(Server,  Kind::Throttled,                STATUS,                         (Caller, Passing)),
-        row(Server,  Kind::Unauthorized,             STATUS,                         (Caller, Lasting)),
-        row(Server,  Kind::Rejected,                 STATUS,                         (Caller, Lasting)),
-        row(Server,  Kind::InProgress,               STATUS,                         (Service, Passing)),
-        row(Server,  Kind::KeyReused,                STATUS,                         (Caller, Lasting)),
-        row(Server,  Kind::RedirectRefused,          STATUS,                         (Caller, Lasting)),
-        row(Server,  Kind::Other,                    "http_protocol_error",          (Service, Lasting)),
-        row(Receive, Kind::Timeout,                  "connection_read_timeout",      (Path, Passing)),
-        row(Receive, Kind::Incomplete,               "http_response_incomplete",     (Path, Passing)),
-        row(Receive, Kind::Reset,                    "http_response_incomplete",     (Path, Passing)),
-        row(Receive, Kind::Protocol,                 "http_response_transfer_coding", (Service, Lasting)),
-        row(Receive, Kind::TooLarge,                 "http_response_body_size",      (Caller, Lasting)),
-        row(Receive, Kind::Unacknowledged,           "connection_read_timeout",      (Path, Passing)),
-        row(Receive, Kind::Other,                    "http_response_incomplete",     (Path, Passing)),
-        row(Decode,  Kind::Malformed,                "http_response_content_coding", (Service, Lasting)),
-        row(Decode,  Kind::TooLarge,                 "http_response_body_size",      (Caller, Lasting)),
+        row(Encode,  Kind::Invalid,                  "http_request_error",           (Client, Lasting)),
+        row(Dns,     Kind::NotFound,                 "dns_error",                    (Client, Lasting)),
+        row(Dns,     Kind::NoRecords,                "dns_error",                    (Client, Lasting)),
+        row(Dns,     Kind::ServerFailure,            "dns_error",                    (Network, Passing)),
+        row(Dns,     Kind::Timeout,                  "dns_timeout",                  (Network, Passing)),
+        row(Dns,     Kind::Unreachable,              "dns_error",                    (Network, Passing)),
+        row(Dns,     Kind::Protocol,                 "dns_error",                    (Network, Passing)),
+        row(Dns,     Kind::Other,                    "dns_error",                    (Network, Passing)),
+        row(Dns,     Kind::Filtered,                 "destination_ip_prohibited",    (Client, Lasting)),
+        row(Dns,     Kind::LocalResources,           "local_resources",               (Client, Passing)),
+        row(Connect, Kind::Refused,                  "connection_refused",           (Network, Passing)),
+        row(Connect, Kind::Timeout,                  "connection_timeout",           (Network, Passing)),
+        row(Connect, Kind::Unreachable,              "destination_ip_unroutable",    (Network, Passing)),
+        row(Connect, Kind::Reset,                    "connection_terminated",        (Network, Passing)),
+        row(Connect, Kind::Closed,                   "connection_terminated",        (Network, Passing)),
+        row(Connect, Kind::Proxy,                    "http_request_denied",          (Network, Passing)),
+        row(Connect, Kind::ProxyUnauthorized,        "proxy_configuration_error",    (Client, Lasting)),
+        row(Connect, Kind::Other,                    "destination_unavailable",      (Network, Passing)),
+        row(Connect, Kind::LocalResources,           "local_resources",               (Client, Passing)),
+        row(Tls,     Kind::Timeout,                  "connection_timeout",           (Network, Passing)),
+        row(Tls,     Kind::Protocol,                 "tls_protocol_error",           (Blame::Server, Lasting)),
+        row(Tls,     Kind::CertificateExpired,       "tls_certificate_error",        (Blame::Server, Lasting)),
+        row(Tls,     Kind::CertificateWrongName,     "tls_certificate_error",        (Blame::Server, Lasting)),
+        row(Tls,     Kind::CertificateUnknownIssuer, "tls_certificate_error",        (Blame::Server, Lasting)),
+        row(Tls,     Kind::CertificateInvalid,       "tls_certificate_error",        (Blame::Server, Lasting)),
+        row(Tls,     Kind::Alert,                    "tls_alert_received",           (Blame::Server, Lasting)),
+        row(Tls,     Kind::Reset,                    "connection_terminated",        (Network, Passing)),
+        row(Tls,     Kind::Closed,                   "connection_terminated",        (Network, Passing)),
+        row(Tls,     Kind::Unacknowledged,           "connection_timeout",           (Network, Passing)),
+        row(Tls,     Kind::Other,                    "tls_protocol_error",           (Network, Lasting)),
+        row(Tls,     Kind::LocalResources,           "local_resources",               (Client, Passing)),
+        row(Send,    Kind::Timeout,                  "connection_write_timeout",     (Network, Passing)),
+        row(Send,    Kind::Reset,                    "connection_terminated",        (Network, Passing)),
+        row(Send,    Kind::Closed,                   "connection_terminated",        (Network, Passing)),
+        row(Send,    Kind::Unacknowledged,           "connection_write_timeout",     (Network, Passing)),
+        row(Send,    Kind::Unprocessed,              "connection_limit_reached",     (Blame::Server, Passing)),
+        row(Send,    Kind::Protocol,                 "http_protocol_error",          (Blame::Server, Lasting)),
+        row(Send,    Kind::Body,                     "http_request_error",           (Client, Lasting)),
+        row(Send,    Kind::Other,                    "connection_terminated",        (Network, Passing)),
+        row(Send,    Kind::Alert,                    "tls_alert_received",            (Network, Passing)),
+        row(Send,    Kind::LocalResources,           "local_resources",               (Client, Passing)),
+        row(Send,    Kind::LocalProtocol,            "local_protocol",                (Client, Passing)),
+        row(Gateway, Kind::ProxyUnauthorized,        STATUS,                         (Client, Lasting)),
+        row(Gateway, Kind::BadGateway,               STATUS,                         (Network, Passing)),
+        row(Gateway, Kind::Timeout,                  STATUS,                         (Network, Passing)),
+        row(Gateway, Kind::Unavailable,              STATUS,                         (Network, Passing)),
+        row(Gateway, Kind::Failed,                   STATUS,                         (Network, Passing)),
+        row(Gateway, Kind::Throttled,                STATUS,                         (Client, Passing)),
+        row(Gateway, Kind::Unauthorized,             STATUS,                         (Client, Lasting)),
+        row(Gateway, Kind::ClientError,                 STATUS,                         (Client, Lasting)),
+        row(Gateway, Kind::RedirectRefused,          STATUS,                         (Client, Lasting)),
+        row(Gateway, Kind::Protocol,                 STATUS,                         (Network, Lasting)),
+        row(Server,  Kind::Timeout,                  "http_response_timeout",        (Blame::Server, Passing)),
+        row(Server,  Kind::Closed,                   "connection_terminated",        (Blame::Server, Passing)),
+        row(Server,  Kind::Reset,                    "connection_terminated",        (Blame::Server, Passing)),
+        row(Server,  Kind::Protocol,                 "http_protocol_error",          (Blame::Server, Lasting)),
+        row(Server,  Kind::Unprocessed,              "connection_limit_reached",     (Blame::Server, Passing)),
+        row(Server,  Kind::Unacknowledged,           "connection_read_timeout",      (Network, Passing)),
+        row(Server,  Kind::Failed,                   STATUS,                         (Blame::Server, Passing)),
+        row(Server,  Kind::Unavailable,              STATUS,                         (Blame::Server, Passing)),
+        row(Server,  Kind::Throttled,                STATUS,                         (Client, Passing)),
+        row(Server,  Kind::Unauthorized,             STATUS,                         (Client, Lasting)),
+        row(Server,  Kind::ClientError,                 STATUS,                         (Client, Lasting)),
+        row(Server,  Kind::InProgress,               STATUS,                         (Blame::Server, Passing)),
+        row(Server,  Kind::KeyReused,                STATUS,                         (Client, Lasting)),
+        row(Server,  Kind::RedirectRefused,          STATUS,                         (Client, Lasting)),
+        row(Server,  Kind::Other,                    "http_protocol_error",          (Blame::Server, Lasting)),
+        row(Server,  Kind::Alert,                    "tls_alert_received",            (Blame::Server, Passing)),
+        row(Server,  Kind::LocalResources,           "local_resources",               (Client, Passing)),
+        row(Server,  Kind::LocalProtocol,            "local_protocol",                (Client, Passing)),
+        row(Receive, Kind::Timeout,                  "connection_read_timeout",      (Network, Passing)),
+        row(Receive, Kind::Incomplete,               "http_response_incomplete",     (Network, Passing)),
+        row(Receive, Kind::Reset,                    "http_response_incomplete",     (Network, Passing)),
+        row(Receive, Kind::Protocol,                 "http_response_transfer_coding", (Blame::Server, Lasting)),
+        row(Receive, Kind::TooLarge,                 "http_response_body_size",      (Client, Lasting)),
+        row(Receive, Kind::Unacknowledged,           "connection_read_timeout",      (Network, Passing)),
+        row(Receive, Kind::Other,                    "http_response_incomplete",     (Network, Passing)),
+        row(Receive, Kind::Alert,                    "tls_alert_received",            (Network, Passing)),
+        row(Receive, Kind::LocalResources,           "local_resources",               (Client, Passing)),
+        row(Receive, Kind::LocalProtocol,            "local_protocol",                (Client, Passing)),
+        row(Decode,  Kind::Malformed,                "http_response_content_coding", (Blame::Server, Lasting)),
+        row(Decode,  Kind::TooLarge,                 "http_response_body_size",      (Client, Lasting)),
     ]
 };
 

@@ -1,7 +1,5 @@
 //! The effect of an attempt, as far as it is known.
 
-use http::StatusCode;
-
 use super::tracker::Tracker;
 use crate::hop::Effect;
 
@@ -10,10 +8,8 @@ pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
     match (tracker.status(), tracker.failure()) {
         (Some(status), _) if status.is_success() => Effect::Done,
         (Some(_), Some(judged)) => judged.effect,
-        // The far side did not act: it says that the request belongs elsewhere.
-        (Some(StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT), None) => {
-            Effect::None
-        }
+        // Not a failure: a redirect.
+        (Some(_), None) if tracker.facts(|facts| facts.is_declined) => Effect::Declined,
         (Some(_), None) => Effect::Possible,
         _ if tracker.facts(|facts| facts.is_done) => Effect::Done,
         _ if tracker.is_taken() => Effect::Possible,

@@ -1,4 +1,6 @@
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crate::hop::{Kind, Said};
@@ -12,6 +14,8 @@ pub(crate) struct Facts {
     pub(crate) overcome: Vec<Kind>,
     /// Whether it was an operation's, and did what it was to do.
     pub(crate) is_done: bool,
+    /// Whether the head of the response, which is not a failure, declined the request: a redirect.
+    pub(crate) is_declined: bool,
     /// How old the connection is that was used.
     pub(crate) connection_age: Option<Duration>,
     /// The peer that answered.
@@ -21,6 +25,8 @@ pub(crate) struct Facts {
     pub(crate) method: Option<http::Method>,
     /// The version of TLS on the connection that was used.
     pub(crate) tls: Option<&'static str>,
+    /// The session tickets of the connection that was used, if it was made for this attempt.
+    pub(crate) tickets: Option<Tickets>,
     /// The proxy that it went through, without credentials.
     pub(crate) via: Option<String>,
     /// Where the request went, if a redirect led it there.
@@ -47,5 +53,27 @@ impl Facts {
             Some(last) if is_connecting => *last = address,
             _ => self.dials.push(address),
         }
+    }
+}
+
+/// Whether session tickets came since a handshake began. Names share counters, so it may say yes for another
+/// connection's ticket, and never no for this one's.
+#[derive(Clone, Debug)]
+pub(crate) struct Tickets {
+    counter: Arc<AtomicU32>,
+    before: u32,
+}
+
+impl Tickets {
+    /// A handshake begins.
+    pub(crate) fn since_now(counter: &Arc<AtomicU32>) -> Self {
+        Self {
+            before: counter.load(Ordering::Acquire),
+            counter: Arc::clone(counter),
+        }
+    }
+
+    pub(crate) fn came(&self) -> bool {
+        self.counter.load(Ordering::Acquire) != self.before
     }
 }

@@ -11,6 +11,8 @@ pub(crate) mod tracker;
 
 pub(crate) use self::effect::effect_of;
 pub(crate) use self::facts::Facts;
+#[cfg(feature = "client")]
+pub(crate) use self::facts::Tickets;
 #[cfg(feature = "har")]
 pub(crate) use self::kept::Kept;
 pub(crate) use self::log::{End, Event};

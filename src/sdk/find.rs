@@ -12,11 +12,11 @@ use crate::timeline::Timeline;
 /// # Example
 ///
 /// ```
-/// use sevenhops::{Effect, sdk};
+/// use sevenhops::sdk;
 ///
 /// /// Whether a job whose SDK call failed may be put back into its queue.
 /// fn may_go_back(error: &(dyn std::error::Error + 'static)) -> bool {
-///     sdk::find(error).effect() == Effect::None
+///     sdk::find(error).had_no_effect()
 /// }
 /// let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
 /// assert!(!may_go_back(&lost));
@@ -74,6 +74,12 @@ impl<'e> Finding<'e> {
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.diagnosis.effect
+    }
+
+    /// Whether it is proved that it did not happen: true for [`Effect::None`] alone.
+    #[must_use]
+    pub fn had_no_effect(&self) -> bool {
+        self.effect() == Effect::None
     }
 
     /// The status, if there was an answer and the error tells.

@@ -8,7 +8,7 @@
 //! ```no_run
 //! use std::time::Duration;
 //! use reqwest_middleware::ClientBuilder;
-//! use sevenhops::{Client, Effect, StandardLayer, sdk};
+//! use sevenhops::{Client, StandardLayer, sdk};
 //!
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 //! let deadline = Duration::from_secs(10);
@@ -21,7 +21,7 @@
 //! if let Err(error) = client.post("https://api.test/v1/charges").send().await {
 //!     let found = sdk::find(&error);
 //!     println!("{found}");
-//!     if found.effect() == Effect::None {
+//!     if found.had_no_effect() {
 //!         println!("not charged: it is safe to try again");
 //!     }
 //! }

@@ -5,7 +5,7 @@
 //! Whatever the way, one function says what became of a call:
 //!
 //! ```no_run
-//! use sevenhops::{Effect, sdk};
+//! use sevenhops::sdk;
 //!
 //! # async fn charge(_: reqwest::Client) -> Result<(), Box<dyn std::error::Error>> { Ok(()) }
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,7 +13,7 @@
 //! if let Err(error) = charge(client).await {
 //!     let found = sdk::find(&*error);
 //!     println!("{found}"); // call failed at tls (hop 3 of 7): certificate expired; …
-//!     if found.effect() == Effect::None {
+//!     if found.had_no_effect() {
 //!         println!("it did not happen: try again");
 //!     }
 //! }

@@ -22,6 +22,7 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::hop::LimitExpired;
 use crate::limit::{Limits, Waited};
+use crate::record::Tickets;
 use crate::record::tracker::{self, Tracker};
 use crate::telemetry::Link;
 
@@ -35,8 +36,8 @@ pub(super) fn setup() -> Option<Arc<Setup>> {
 }
 
 /// A handshake begins, on the connection that is being made right here.
-pub(super) fn handshake_begins(name: &ServerName<'_>) {
-    let _ = SETUP.try_with(|setup| setup.handshake_begins(name));
+pub(super) fn handshake_begins(name: &ServerName<'_>, tickets: impl FnOnce() -> Tickets) {
+    let _ = SETUP.try_with(|setup| setup.handshake_begins(name, tickets));
 }
 
 /// The handshake on the connection that is being made right here was one of TLS 1.3.
@@ -315,7 +316,7 @@ impl Setup {
         }
     }
 
-    fn handshake_begins(&self, name: &ServerName<'_>) {
+    fn handshake_begins(&self, name: &ServerName<'_>, tickets: impl FnOnce() -> Tickets) {
         if !self.is_to(&name.to_str()) {
             return;
         }
@@ -326,6 +327,7 @@ impl Setup {
             watched.tracker.clone()
         };
         if let Some(tracker) = tracker {
+            tracker.facts(|facts| facts.tickets = Some(tickets()));
             tracker.handshaking();
         }
     }

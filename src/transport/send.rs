@@ -198,6 +198,11 @@ impl Way<'_> {
 
     /// Writes down how an address fared. Where nothing can be connected to it, its name is in doubt.
     fn judge(&self, visit: Visit, address: SocketAddr, error: &Error) -> Option<SecondLook> {
+        if error.kind().is_local() {
+            // It says nothing of the address, nor of its name.
+            visit.fared(Fared::Unknown);
+            return None;
+        }
         let dark = error.kind() == Kind::Unacknowledged;
         if dark {
             // Whatever else the pool holds to there went the same dark way.
@@ -328,7 +333,7 @@ impl Way<'_> {
     }
 
     fn fared(&self, response: &reqwest::Response) -> Fared {
-        if response.status().is_server_error() {
+        if response.status().as_u16() >= 500 {
             return Fared::Failed;
         }
         let asked = self.tracker.entered(Stage::Wait);

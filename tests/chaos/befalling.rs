@@ -119,7 +119,7 @@ async fn answer_that_was_made_up_is_judged_by_its_status() {
             Mishap::throttled(SECS(7)),
             Hop::Server,
             Kind::Throttled,
-            Effect::None,
+            Effect::Declined,
         ),
         (
             Mishap::unavailable(),

@@ -155,13 +155,13 @@ async fn status_that_is_not_a_final_one_or_in_no_class_fails() {
         (upgrade().header("upgrade", "websocket"), Kind::Protocol),
         (status(600), Kind::Failed),
         (status(999), Kind::Failed),
-        (status(499), Kind::Rejected),
+        (status(499), Kind::ClientError),
     ] {
         for method in [Method::GET, Method::POST] {
             let request = client.request(method, &url);
             let error = fetch(&server, answer.clone(), request).await;
             assert_eq!((error.hop(), error.kind()), (Some(Hop::Server), kind));
-            if kind != Kind::Rejected {
+            if kind != Kind::ClientError {
                 assert_eq!(error.effect(), Effect::Possible, "{error}");
             }
         }

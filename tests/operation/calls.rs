@@ -155,7 +155,7 @@ async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
 async fn effect_that_is_heard_counts_the_other_calls_of_the_attempt() {
     for (first, effect) in [
         (Method::POST, Effect::Possible),
-        (Method::GET, Effect::None),
+        (Method::GET, Effect::Declined),
     ] {
         let mock = Mock::new([status(200), status(429)]);
         let operation = operation().named("charge and tell");
@@ -166,7 +166,7 @@ async fn effect_that_is_heard_counts_the_other_calls_of_the_attempt() {
             second.extensions_mut().insert(once);
             let throttled = stack(&mock).oneshot(second).await?;
             let timeline = throttled.body().timeline().clone();
-            assert_eq!(timeline.effect(), Effect::None);
+            assert_eq!(timeline.effect(), Effect::Declined);
             Err::<(), _>(Failed::heard(refusal().await))
         });
         let error = run.await.unwrap_err();

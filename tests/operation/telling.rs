@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sevenhops::hop::Outcome;
 use sevenhops::sdk::operation::Failed;
-use sevenhops::{Effect, Fault, Kind};
+use sevenhops::{Blame, Effect, Kind};
 
 use super::work::*;
 
@@ -21,7 +21,7 @@ async fn error_answers_and_keeps_the_work_s_own_to_be_downcast() {
         (Kind::Refused, Effect::None)
     );
     assert_eq!((error.status(), error.refused_by()), (None, None));
-    assert_eq!((error.attempts(), error.fault()), (3, Fault::Service));
+    assert_eq!((error.attempts(), error.blame()), (3, Blame::Server));
     assert_eq!(error.error_type(), "_OTHER");
     let source = std::error::Error::source(&error).unwrap();
     let source = source.downcast_ref::<io::Error>().unwrap();

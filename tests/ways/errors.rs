@@ -86,7 +86,7 @@ async fn status_that_was_made_an_error_is_judged_but_proves_nothing() {
     for (status, hop, kind) in [
         (503, Hop::Server, Kind::Unavailable),
         (502, Hop::Gateway, Kind::BadGateway),
-        (404, Hop::Server, Kind::Rejected),
+        (404, Hop::Server, Kind::ClientError),
     ] {
         let status = StatusCode::from_u16(status).unwrap();
         server.on_request([Answer::new(status).into()]);

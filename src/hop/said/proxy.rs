@@ -31,7 +31,7 @@ impl Proxy {
         };
         let about_the_answer =
             error.starts_with("http_response_") && error != "http_response_timeout";
-        let passed_on = !status.is_server_error() || self.received_status == Some(status);
+        let passed_on = status.as_u16() < 500 || self.received_status == Some(status);
         !(about_the_answer && passed_on)
     }
 

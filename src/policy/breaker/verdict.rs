@@ -29,6 +29,8 @@ impl Judge {
             return Verdict::Ignored;
         };
         match (hop, kind) {
+            // This process failed.
+            (_, kind) if kind.is_local() => Verdict::Ignored,
             // Ours to mend; and a name that has no address says nothing about who has it.
             (Hop::Encode | Hop::Dns | Hop::Decode, _) => Verdict::Ignored,
             // The caller's own body broke off, or its bound on ours was passed.
@@ -40,7 +42,7 @@ impl Judge {
             (
                 Hop::Gateway | Hop::Server,
                 Kind::Unauthorized
-                | Kind::Rejected
+                | Kind::ClientError
                 | Kind::InProgress
                 | Kind::KeyReused
                 | Kind::KeyExpired,
@@ -66,7 +68,7 @@ impl Judge {
     ) -> Verdict {
         match failed.hop {
             Some(_) => self.judge(Some(failed), hint),
-            None if failed.kind.is_refusal() => Verdict::Ignored,
+            None if failed.kind.is_refusal() || failed.kind.is_local() => Verdict::Ignored,
             None if class == Class::Lasting => Verdict::Success,
             None => {
                 let (hop, kind) = (None, failed.kind);
@@ -179,16 +181,24 @@ mod tests {
         assert_eq!(
             ignored,
             [
+                (Hop::Connect, Kind::LocalResources, Verdict::Ignored),
+                (Hop::Tls, Kind::LocalResources, Verdict::Ignored),
                 (Hop::Send, Kind::Body, Verdict::Ignored),
+                (Hop::Send, Kind::LocalResources, Verdict::Ignored),
+                (Hop::Send, Kind::LocalProtocol, Verdict::Ignored),
                 (Hop::Gateway, Kind::Throttled, Verdict::Ignored),
                 (Hop::Gateway, Kind::Unauthorized, Verdict::Success),
-                (Hop::Gateway, Kind::Rejected, Verdict::Success),
+                (Hop::Gateway, Kind::ClientError, Verdict::Success),
                 (Hop::Server, Kind::Throttled, Verdict::Ignored),
                 (Hop::Server, Kind::Unauthorized, Verdict::Success),
-                (Hop::Server, Kind::Rejected, Verdict::Success),
+                (Hop::Server, Kind::ClientError, Verdict::Success),
                 (Hop::Server, Kind::InProgress, Verdict::Success),
                 (Hop::Server, Kind::KeyReused, Verdict::Success),
+                (Hop::Server, Kind::LocalResources, Verdict::Ignored),
+                (Hop::Server, Kind::LocalProtocol, Verdict::Ignored),
                 (Hop::Receive, Kind::TooLarge, Verdict::Ignored),
+                (Hop::Receive, Kind::LocalResources, Verdict::Ignored),
+                (Hop::Receive, Kind::LocalProtocol, Verdict::Ignored),
             ]
         );
     }

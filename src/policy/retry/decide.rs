@@ -1,20 +1,24 @@
-//! Whether a call is repeated: pure.
+//! Whether a call is retried: pure.
 //!
-//! | what is known | repeated |
+//! | what is known | retried |
 //! |---|---|
 //! | retries are off, for another destination, or the caller's | no |
-//! | the server says so in its should-retry header | no, or as if the failure were passing |
-//! | the failure lasts (a certificate, NXDOMAIN, a status that is not listed) | no |
-//! | effect none | everything |
-//! | effect possible | what is idempotent, or has a key that the far side honours |
+//! | the server says so in its should-retry header | no, or as if the failure were transient |
+//! | the failure is permanent (a certificate, NXDOMAIN, a status that is not listed) | no |
+//! | effect none | every method |
+//! | effect declined | what is idempotent, has a key that the server honors, or was asked for by the responder |
+//! | effect possible | what is idempotent, or has a key that the server honors |
 //! | effect done | the same, and only to receive a body that broke off |
-//! | the far side will have forgotten the key by then | no |
-//! | the body cannot be sent again | only if nothing took it |
+//! | the server will have forgotten the key by then | no |
+//! | the body cannot be sent again | only if no connection took it |
 //! | all attempts are spent | no |
 //! | the next wait does not fit into the time left | no |
 //! | the budget is empty | no |
 //!
-//! In this order: the first that applies is the reason that is kept.
+//! In this order: the first that applies is the reason that is kept. The effect is the greatest of the
+//! attempts'. The responder asks for a retry by 429, by 425 to the first attempt, or by its should-retry
+//! header; the user's classifier, or the work of an operation, may say on its behalf that a failure is
+//! transient (DynamoDB throttles with 400).
 
 use std::time::Duration;
 
@@ -22,7 +26,7 @@ use http::Method;
 
 use crate::hop::{Class, Diagnosis, Effect, Hop, Kind, NotRepeated, name};
 
-/// An attempt that failed.
+/// An attempt that failed, and what the ones before it may have done.
 #[derive(Clone, Debug)]
 pub(crate) struct Failed<'a> {
     /// None for an operation.
@@ -30,6 +34,8 @@ pub(crate) struct Failed<'a> {
     /// Whether doing it twice is like doing it once, by its method or by the caller's word.
     pub(crate) idempotent: bool,
     pub(crate) diagnosis: Diagnosis,
+    /// The greatest effect of the attempts before this one.
+    pub(crate) before: Effect,
     /// Whether the request carried a key, and one that the far side honours.
     pub(crate) keyed: bool,
     pub(crate) vouched: bool,
@@ -68,7 +74,7 @@ pub(crate) fn decide(
         return Err(off.clone());
     }
     failed.is_passing()?;
-    failed.is_safe()?;
+    failed.is_safe(left.made)?;
     failed.is_remembered(wait, left.time)?;
     if !failed.replayable {
         return Err(NotRepeated::NotReplayable);
@@ -99,7 +105,8 @@ impl Failed<'_> {
             (Some(_), _) if kind == Kind::InProgress => true,
             (Some(_), _) => self.listed,
             (None, Some(hop)) => name(hop, kind).class == Class::Passing,
-            (None, None) => false,
+            // Without a hop no table knows it, but that this process lacks something passes.
+            (None, None) => kind.is_local(),
         };
         let passing = match (self.should_retry, self.class) {
             (Some(false), _) => return Err(NotRepeated::ServerSaysNo),
@@ -110,11 +117,11 @@ impl Failed<'_> {
         passing.then_some(()).ok_or(NotRepeated::Lasting)
     }
 
-    /// Whether the far side still knows the key when the repeat comes: for as long as the call goes on,
+    /// Whether the server still knows the key when the retry comes: for as long as the call goes on,
     /// if it may have happened; else until it is sent.
     fn is_remembered(&self, wait: Duration, time: Duration) -> Result<(), NotRepeated> {
-        let needed = match self.diagnosis.effect {
-            Effect::None => wait,
+        let needed = match self.effect() {
+            Effect::None | Effect::Declined => wait,
             Effect::Possible | Effect::Done => time,
         };
         match self.key_left {
@@ -123,21 +130,45 @@ impl Failed<'_> {
         }
     }
 
-    /// Whether a repeat cannot make it happen twice. Nobody's word overrides this.
-    fn is_safe(&self) -> Result<(), NotRepeated> {
-        let Diagnosis { hop, effect, .. } = self.diagnosis;
+    /// The greatest effect of the attempts.
+    fn effect(&self) -> Effect {
+        self.before.max(self.diagnosis.effect)
+    }
+
+    /// Whether a retry cannot make it happen twice. No header and no classifier overrides this for an
+    /// effect that is possible or done.
+    fn is_safe(&self, made: u32) -> Result<(), NotRepeated> {
+        let effect = self.effect();
+        let broke_off = self.diagnosis.hop == Some(Hop::Receive) && self.whole_body;
+        if self.diagnosis.effect == Effect::Done && !broke_off {
+            return Err(NotRepeated::Lasting);
+        }
         let harmless = self.idempotent || self.vouched;
         let safe = match effect {
             Effect::None => true,
-            Effect::Possible => harmless,
-            Effect::Done if hop == Some(Hop::Receive) && self.whole_body => harmless,
-            Effect::Done => return Err(NotRepeated::Lasting),
+            Effect::Declined => harmless || self.is_asked_for(made),
+            Effect::Possible | Effect::Done => harmless,
         };
         safe.then_some(()).ok_or_else(|| NotRepeated::Unsafe {
             method: self.method.cloned(),
             effect,
             keyed: self.keyed,
         })
+    }
+
+    /// Whether the responder asked for this retry.
+    fn is_asked_for(&self, made: u32) -> bool {
+        if self.diagnosis.effect == Effect::None {
+            // Nothing came of this attempt, and it had been asked for itself.
+            return true;
+        }
+        let by_status = match self.diagnosis.status.map(|status| status.as_u16()) {
+            Some(429) => true,
+            // RFC 8470 §5.2: once more, and not in early data.
+            Some(425) => made == 1,
+            _ => false,
+        };
+        by_status || self.should_retry == Some(true) || self.class == Some(Class::Passing)
     }
 }
 

@@ -3,6 +3,9 @@ use http::StatusCode;
 use super::*;
 use crate::hop::Keyed;
 
+#[path = "decide_effect_tests.rs"]
+mod by_effect;
+
 const WAIT: Duration = Duration::from_millis(100);
 
 fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> Failed<'a> {
@@ -10,6 +13,7 @@ fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> Failed<'a> {
         method: Some(method),
         idempotent: method.is_idempotent(),
         diagnosis,
+        before: Effect::None,
         keyed: false,
         vouched: false,
         key_left: None,
@@ -124,8 +128,7 @@ fn i6_conflict_is_repeated_only_as_still_in_progress() {
     let headers = http::HeaderMap::new();
     for (keyed, expected) in [
         (Keyed::No, Err(NotRepeated::Lasting)),
-        (Keyed::Fresh, Err(NotRepeated::Lasting)),
-        (Keyed::Again, Ok(WAIT)),
+        (Keyed::Made, Ok(WAIT)),
         (Keyed::Given, Ok(WAIT)),
     ] {
         let diagnosis = Diagnosis::status(StatusCode::CONFLICT, &headers, keyed).unwrap();
@@ -276,6 +279,8 @@ fn i19_key_is_not_sent_after_it_was_forgotten() {
     for (effect, left, repeat) in [
         (Effect::None, WAIT, false),
         (Effect::None, just, true),
+        (Effect::Declined, WAIT, false),
+        (Effect::Declined, just, true),
         (Effect::Possible, just, false),
         (Effect::Possible, plenty().time, false),
         (Effect::Possible, plenty().time + just, true),

@@ -13,7 +13,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::hint::should_retry;
-use crate::hop::{Class, Diagnosis, Kind, NotRepeated, Outcome};
+use crate::hop::{Class, Diagnosis, Effect, Kind, NotRepeated, Outcome};
 use crate::luck::luck;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
@@ -159,9 +159,9 @@ impl Policy {
 /// What the decision goes by, for a request that was kept.
 pub(crate) fn failed<'a, B>(
     call: &Call,
-    saved: &'a Saved<B>,
-    policy: &Policy,
-    (diagnosis, headers): (Diagnosis, Option<&HeaderMap>),
+    (saved, policy): (&'a Saved<B>, &Policy),
+    (diagnosis, before): (Diagnosis, Effect),
+    headers: Option<&HeaderMap>,
 ) -> Failed<'a> {
     let Saved { method, uri, .. } = saved;
     let named = headers.zip(policy.settings.should_retry_header.as_ref());
@@ -170,6 +170,7 @@ pub(crate) fn failed<'a, B>(
         method: Some(method),
         idempotent: method.is_idempotent(),
         diagnosis,
+        before,
         keyed: call.carries_key(&saved.headers),
         vouched: call.vouches(&saved.headers),
         key_left: call.key_left(&saved.headers),

@@ -11,7 +11,7 @@ use crate::hop::{Class, Diagnosis, Effect};
 use crate::limit::Waited;
 use crate::record::tracker::Tracker;
 
-/// What the work of an operation says when it fails: what became of it, whether a repeat may fare
+/// What the work of an operation says when it fails: what became of it, whether a retry may fare
 /// better, and when.
 ///
 /// By `?` any error becomes the careful word: [`maybe`](Self::maybe), and it may pass.
@@ -31,7 +31,7 @@ use crate::record::tracker::Tracker;
 /// fn said(error: tokio_postgres::Error) -> Failed {
 ///     match error.as_db_error() {
 ///         // It read the statement and declined it.
-///         Some(_) => Failed::unsent(error).lasting(),
+///         Some(_) => Failed::declined(error).lasting(),
 ///         // The connection broke: nobody knows how far it had come.
 ///         None => Failed::maybe(error),
 ///     }
@@ -57,9 +57,15 @@ enum Said {
 }
 
 impl Failed {
-    /// It provably did not happen: nothing was sent, or the far side says that it did nothing.
+    /// It provably did not happen: nothing was sent.
     pub fn unsent(error: impl Into<BoxError>) -> Self {
         Self::new(Said::By(Effect::None), error)
+    }
+
+    /// The responding party says that it did not do it: its word, no proof. It may pass, unless
+    /// [`lasting`](Self::lasting) says otherwise, and is then sent again as a throttled request is.
+    pub fn declined(error: impl Into<BoxError>) -> Self {
+        Self::new(Said::By(Effect::Declined), error)
     }
 
     /// Nobody knows whether it happened.

@@ -72,9 +72,9 @@ use crate::timeline::{Timeline, also};
 ///
 /// # When it repeats
 ///
-/// The work says what became of it: `Ok` is done, [`Failed::unsent`] provably not, [`Failed::maybe`]
-/// unknown. A plain error is a maybe, and so is an attempt whose time was over. What was unsent is
-/// repeated; a maybe is not, unless the operation is [`idempotent`](Self::idempotent), or its key was
+/// The work says what became of it: `Ok` is done, [`Failed::unsent`] provably not,
+/// [`Failed::declined`] not by the word of the server, [`Failed::maybe`] unknown. A plain error is a
+/// maybe, and so is an attempt whose time was over. Unsent and declined work is retried; a maybe is not, unless the operation is [`idempotent`](Self::idempotent), or its key was
 /// asked for in that attempt and the far side honours it: because the caller brought or derived it
 /// ([`key`](Self::key)), or says so ([`honours_keys`](Self::honours_keys)). What would fail again
 /// ([`Failed::lasting`]) is not repeated at all.

@@ -31,6 +31,8 @@ pub(super) struct Run<'o> {
     keys: Arc<Keys>,
     /// Its claim to retry goes with it: calls of ours inside do not retry meanwhile.
     turn: Turn,
+    /// What the attempts so far may have done.
+    effect: Effect,
     /// What the last attempt failed with.
     last: Option<Error>,
     // Dropped last: the call ends when everything else has.
@@ -60,6 +62,7 @@ impl<'o> Run<'o> {
         Self {
             keys: Arc::new(Keys::new(operation.key.clone(), operation.vouches())),
             turn: Turn::new(policy, &call, budget, destination, now),
+            effect: Effect::None,
             last: None,
             scope: Scope::new(call, span),
             operation,
@@ -196,6 +199,7 @@ impl<'o> Run<'o> {
     /// An attempt failed: it is repeated after a wait, or this is the end.
     fn judge(&mut self, told: Told) -> Result<(), Error> {
         let decided = self.decide(&told);
+        self.effect = self.effect.max(told.diagnosis.effect);
         let mut error = Error::new(told.diagnosis);
         if let Some(wait) = told.retry_after {
             error = error.after(wait);
@@ -222,8 +226,13 @@ impl<'o> Run<'o> {
             wait: told.retry_after,
             by_server: true,
         };
-        let failed =
-            |_: &retry::Policy| Some(failed(self.operation, (call, made), &self.keys, told));
+        let before = self.effect;
+        let failed = |_: &retry::Policy| {
+            Some(retry::Failed {
+                before,
+                ..failed(self.operation, (call, made), &self.keys, told)
+            })
+        };
         let decided = self.turn.decide(call, (told.diagnosis, hint), failed);
         decided.map(drop)
     }
@@ -246,6 +255,7 @@ fn failed<'a>(
         method: None,
         idempotent: operation.idempotent,
         diagnosis: told.diagnosis,
+        before: Effect::None,
         keyed: key.is_some(),
         vouched: key.is_some() && operation.vouches(),
         key_left: left,

@@ -1,0 +1,259 @@
+//! Evidence does not overrule the stage: whatever an error says, at whatever moment of an attempt.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use http::StatusCode;
+use proptest::prelude::*;
+use rustls::AlertDescription;
+
+use super::*;
+use crate::clock;
+use crate::error::Error;
+use crate::hop::{BodyFailed, Keyed, LimitExpired, name};
+use crate::limit::Limits;
+use crate::record::Tickets;
+use crate::telemetry::AttemptSpans;
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// How far an attempt has come.
+#[derive(Clone, Debug)]
+struct Journey {
+    /// Whether the transport reports its stages.
+    tracked: bool,
+    reached: Reached,
+    taken: bool,
+    sent: bool,
+    head: Option<u16>,
+    tls: Option<&'static str>,
+    /// Whether tickets are counted, and one came.
+    ticket: Option<bool>,
+    via: Option<&'static str>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reached {
+    Nothing,
+    Dns,
+    Connect,
+    Tls,
+    Pooled,
+    Own,
+}
+
+fn journey() -> impl Strategy<Value = Journey> {
+    use Reached::{Connect, Dns, Nothing, Own, Pooled, Tls};
+    let reached = prop::sample::select(vec![Nothing, Dns, Connect, Tls, Pooled, Own, Own, Own]);
+    let head = prop::sample::select(vec![None, None, Some(200), Some(302), Some(503)]);
+    let tls = prop::sample::select(vec![Some("1.3"), Some("1.3"), Some("1.2"), None]);
+    let ticket = prop::sample::select(vec![None, Some(true), Some(false), Some(false)]);
+    let via = prop::sample::select(vec![None, Some("http://proxy"), Some("https://proxy")]);
+    let marks = (prop::bool::weighted(0.8), any::<bool>(), any::<bool>());
+    (marks, reached, head, tls, ticket, via).prop_map(
+        |((tracked, taken, sent), reached, head, tls, ticket, via)| {
+            // Before a connection stands nothing is taken, and before that nothing is sent or answered.
+            let taken = taken && reached >= Pooled;
+            Journey {
+                tracked,
+                reached,
+                taken,
+                sent: sent && taken,
+                head: head.filter(|_| taken),
+                tls,
+                ticket,
+                via,
+            }
+        },
+    )
+}
+
+impl Journey {
+    fn tracker(&self) -> Tracker {
+        let limits = Limits::new(Duration::from_secs(10)).unwrap();
+        let tracker = Tracker::new(limits, AttemptSpans::default(), clock::now());
+        if self.tracked {
+            tracker.begin();
+        }
+        self.set_up(&tracker);
+        if self.taken {
+            assert!(tracker.take());
+        }
+        if self.sent {
+            tracker.sent_all();
+        }
+        if let Some(status) = self.head {
+            let status = StatusCode::from_u16(status).unwrap();
+            let judged = Diagnosis::status(status, &http::HeaderMap::new(), Keyed::No);
+            tracker.head(status, judged);
+        }
+        tracker
+    }
+
+    fn set_up(&self, tracker: &Tracker) {
+        if self.reached == Reached::Dns {
+            tracker.enter(Stage::Dns);
+        }
+        if matches!(self.reached, Reached::Connect | Reached::Tls | Reached::Own) {
+            tracker.connecting(None);
+        }
+        let counter = Arc::new(AtomicU32::new(7));
+        tracker.facts(|facts| {
+            facts.tls = self.tls;
+            facts.via = self.via.map(str::to_owned);
+            facts.tickets = self.ticket.map(|_| Tickets::since_now(&counter));
+        });
+        if self.ticket == Some(true) {
+            counter.fetch_add(1, Ordering::AcqRel);
+        }
+        if matches!(self.reached, Reached::Tls | Reached::Own) {
+            tracker.handshaking();
+        }
+        match self.reached {
+            Reached::Own => tracker.connected(),
+            Reached::Pooled => tracker.queued(),
+            _ => {}
+        }
+    }
+
+    /// Whether the server may be refusing the client's certificate just now.
+    fn awaits_verdict(&self) -> bool {
+        let direct = self.via != Some("https://proxy");
+        let fresh = self.reached == Reached::Own && self.tls == Some("1.3");
+        fresh && direct && self.ticket == Some(false)
+    }
+}
+
+/// An alert as tokio-rustls says it, and as h2 keeps it.
+fn alert(code: u8) -> [BoxError; 2] {
+    let alert = rustls::Error::AlertReceived(AlertDescription::from(code));
+    let text = io::Error::new(io::ErrorKind::InvalidData, alert.to_string());
+    let typed = io::Error::new(io::ErrorKind::InvalidData, alert);
+    [typed.into(), text.into()]
+}
+
+const REFUSALS: [u8; 7] = [42, 43, 44, 45, 46, 48, 116];
+
+proptest! {
+    // Few journeys in a hundred are those in which a certificate may still be refused.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8_192) })]
+
+    #[test]
+    fn alert_is_tls_without_effect_only_before_the_request_or_against_the_certificate(
+        journey in journey(),
+        code in prop_oneof![any::<u8>(), prop::sample::select(REFUSALS.to_vec())],
+    ) {
+        let tracker = journey.tracker();
+        let before = journey.tracked && journey.head.is_none();
+        let refused = REFUSALS.contains(&code) && journey.awaits_verdict();
+        for error in alert(code) {
+            let diagnosis = diagnose(&tracker, &*error);
+            prop_assert_eq!(diagnosis.kind, Kind::Alert);
+            if before && (!journey.taken || refused) {
+                prop_assert_eq!((diagnosis.hop, diagnosis.effect), (Some(Hop::Tls), Effect::None));
+            } else {
+                let stage = stage_hop(&tracker, tracker.open());
+                prop_assert_eq!(diagnosis.hop, Some(stage));
+                prop_assert!(diagnosis.effect >= Effect::Possible);
+                prop_assert_eq!(diagnosis.effect == Effect::Done, journey.head == Some(200));
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_that_was_taken_is_a_failed_connect(
+        journey in journey(),
+        cause in cause(),
+    ) {
+        let error = cause.error();
+        let tracker = journey.tracker();
+        let refuses = evidence(&*error).refuses_certificate;
+        let diagnosis = diagnose(&tracker, &*error);
+        let is_connect = Error::new(diagnosis).is_connect();
+        let is_set_up = matches!(diagnosis.hop, Some(Hop::Dns | Hop::Connect | Hop::Tls));
+        prop_assert_eq!(is_connect, diagnosis.effect == Effect::None && is_set_up);
+        if is_connect && journey.taken {
+            prop_assert!(refuses && journey.awaits_verdict() && journey.head.is_none());
+        }
+        if let Some(status) = journey.head {
+            prop_assert!(diagnosis.effect >= Effect::Possible);
+            prop_assert_eq!(diagnosis.effect == Effect::Done, status == 200);
+        }
+        // Without a transport that reports, it may have been sent whatever the error says.
+        prop_assert!(journey.tracked || diagnosis.effect != Effect::None);
+        if diagnosis.kind.is_local() {
+            prop_assert_eq!(Error::new(diagnosis).blame(), crate::Blame::Client);
+            prop_assert!(name(diagnosis.hop.unwrap(), diagnosis.kind).error_type.starts_with("local_"));
+        }
+    }
+}
+
+/// What errors are made of; made anew for each case, since errors cannot be cloned.
+#[derive(Clone, Debug)]
+enum Cause {
+    Alert(u8, bool),
+    Io(io::ErrorKind),
+    Code(i32),
+    Dns(crate::dns::Reason),
+    Tls(rustls::Error),
+    Limit(Waited),
+    Body,
+    Http2(u32),
+}
+
+impl Cause {
+    fn error(self) -> BoxError {
+        match self {
+            Self::Alert(code, is_typed) => {
+                let [typed, text] = alert(code);
+                if is_typed { typed } else { text }
+            }
+            Self::Io(kind) => io::Error::from(kind).into(),
+            Self::Code(code) => io::Error::from_raw_os_error(code).into(),
+            Self::Dns(reason) => crate::dns::Error::new("api.test", reason).into(),
+            Self::Tls(error) => io::Error::new(io::ErrorKind::InvalidData, error).into(),
+            Self::Limit(which) => LimitExpired(which).into(),
+            Self::Body => BodyFailed("of its own".into()).into(),
+            Self::Http2(code) => h2::Error::from(h2::Reason::from(code)).into(),
+        }
+    }
+}
+
+fn cause() -> impl Strategy<Value = Cause> {
+    use crate::dns::Reason;
+    use io::ErrorKind as Io;
+    let io = prop::sample::select(vec![
+        Io::ConnectionRefused,
+        Io::ConnectionReset,
+        Io::BrokenPipe,
+        Io::UnexpectedEof,
+        Io::NotConnected,
+        Io::HostUnreachable,
+        Io::AddrNotAvailable,
+        Io::TimedOut,
+        Io::InvalidData,
+        Io::Other,
+    ]);
+    let dns = prop::sample::select(vec![Reason::NotFound, Reason::Timeout, Reason::Protocol]);
+    let tls = prop::sample::select(vec![
+        rustls::Error::NoCertificatesPresented,
+        rustls::Error::DecryptError,
+        rustls::Error::HandshakeNotComplete,
+        rustls::CertificateError::Expired.into(),
+    ]);
+    let limit = prop::sample::select(vec![Waited::Dns, Waited::Connect, Waited::Tls]);
+    prop_oneof![
+        (any::<u8>(), any::<bool>()).prop_map(|(code, typed)| Cause::Alert(code, typed)),
+        (prop::sample::select(REFUSALS.to_vec()), any::<bool>())
+            .prop_map(|(code, typed)| Cause::Alert(code, typed)),
+        io.prop_map(Cause::Io),
+        (1..133).prop_map(Cause::Code),
+        dns.prop_map(Cause::Dns),
+        tls.prop_map(Cause::Tls),
+        limit.prop_map(Cause::Limit),
+        Just(Cause::Body),
+        (0..14u32).prop_map(Cause::Http2),
+    ]
+}
