@@ -38,6 +38,7 @@ pub(crate) fn read(headers: &HeaderMap, now: Instant) -> Inherited {
         most: most
             .filter(|most| *most > 1)
             .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
+        ..Inherited::default()
     }
 }
 

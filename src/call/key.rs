@@ -2,22 +2,45 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Call;
 use crate::clock;
 use crate::hop::{Effect, Keyed};
+use crate::options::Relation;
 
-/// The idempotency key of a call, as far as repeating is concerned; its value is in the header.
+/// The idempotency key of a call.
 #[derive(Clone, Debug)]
 pub(crate) struct KeyMark {
     pub(crate) name: HeaderName,
+    /// What is put on a request that lacks it; none where that must not be.
+    pub(crate) value: Option<HeaderValue>,
+    /// The caller gave it by [`Options::idempotency_key`](crate::Options::idempotency_key).
+    pub(crate) given: bool,
+    /// Whether it is a license by itself, whatever is said of the server.
+    pub(crate) licence: bool,
     /// The caller brought or derived it, or said that the far side honours keys.
     pub(crate) vouched: bool,
     /// It was made for this call.
     pub(crate) made: bool,
     /// Until when the far side remembers it, where that is known.
     pub(crate) expires_at: Option<SystemTime>,
+}
+
+impl KeyMark {
+    /// What it is to a call below, where this is said of the server.
+    pub(super) fn below(&self, relation: Relation, honours: Option<bool>) -> Option<Self> {
+        let mut mark = self.clone();
+        match relation {
+            Relation::Same => {}
+            // The word on the server was on another request.
+            Relation::Rewritten => mark.vouched &= mark.licence,
+            Relation::LedAway => (mark.vouched, mark.value) = (false, None),
+            Relation::Operation => return None,
+        }
+        mark.vouched &= honours != Some(false);
+        Some(mark)
+    }
 }
 
 impl Call {
@@ -27,6 +50,11 @@ impl Call {
     }
 
     pub(crate) fn key(&self) -> Option<&KeyMark> {
+        self.own_key().or(self.0.outer_key.as_ref())
+    }
+
+    /// The key that an idempotency layer of this call has seen to.
+    pub(crate) fn own_key(&self) -> Option<&KeyMark> {
         self.0.key.get()
     }
 

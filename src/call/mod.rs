@@ -7,6 +7,7 @@ mod below;
 mod key;
 mod open;
 mod shown;
+mod wire;
 
 use std::any::Any;
 use std::fmt;
@@ -27,13 +28,16 @@ pub(crate) use self::asked::Asked;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::open::{Hold, Observer, WeakCall, also};
 pub(crate) use self::shown::{ascii, redacted};
+#[cfg(feature = "client")]
+pub(crate) use self::wire::refuse_unmet;
 
 use crate::clock;
+use crate::destination::Destination;
 use crate::error::Guard;
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Keyed, NotRepeated, Note, Outcome, Timeline, What};
 use crate::limit::Limit;
-use crate::options::Options;
+use crate::options::{Options, Relation};
 use crate::telemetry;
 
 /// A call under way: what its layers share. Cheap to clone.
@@ -52,6 +56,10 @@ struct Inner {
     failure: OnceLock<Diagnosis>,
     ended: OnceLock<Instant>,
     key: OnceLock<KeyMark>,
+    /// The key of the call around this one, as far as it holds here.
+    outer_key: Option<KeyMark>,
+    /// Whether an attempt of a stack above goes on in this call.
+    is_in_attempt: bool,
     /// Whether somebody repeats already: a retry of this call, or of a call around it.
     repeated: AtomicBool,
     /// How many attempts whoever repeats may make.
@@ -107,29 +115,33 @@ impl Call {
         Self::start(asked, Options::default(), limit, None)
     }
 
-    fn start(asked: Asked, mut options: Options, limit: Limit, outer: Option<Self>) -> Self {
+    fn start(asked: Asked, mut options: Options, limit: Limit, above: Option<Self>) -> Self {
         let started = clock::now();
-        let above = outer.clone();
-        let around = outer.is_none().then(Around::current).flatten();
-        let outer = outer.or_else(|| around.as_ref().map(|around| around.call.clone()));
-        let mut deadline = clock::after(started, options.deadline.unwrap_or(limit).get());
-        if let Some(inherited) = options.inherited.deadline {
-            deadline = deadline.min(inherited);
+        let own = clock::after(started, options.deadline.unwrap_or(limit).get());
+        let around = above.is_none().then(Around::current).flatten();
+        let outer = above
+            .as_ref()
+            .or(around.as_ref().map(|around| &around.call));
+        let relation = outer.map(|outer| match &around {
+            Some(_) => Relation::Operation,
+            None => outer.relation_to(&asked),
+        });
+        if let Some((outer, relation)) = outer.zip(relation) {
+            options.inherit_from(outer.options(), relation);
         }
-        if let Some(outer) = &outer {
-            deadline = deadline.min(outer.deadline());
-        }
-        if let Some(around) = &around {
-            deadline = deadline.min(around.ends);
-        }
-        let mut most = options.inherited.most;
-        if let Some(outer) = &outer {
-            // What the caller wanted, it wants of every stack that its call goes through.
-            let whole = outer.is_repeated() || outer.options().no_retry;
-            most = most.max(whole.then(|| outer.most_attempts().max(2)));
-            options.streaming |= outer.options().streaming;
-        }
-        let key = outer.and_then(|outer| outer.key().cloned());
+        let attempt_ends = around.as_ref().map(|around| around.ends);
+        let ends = [options.inherited.deadline, attempt_ends];
+        let deadline = ends.into_iter().flatten().fold(own, Instant::min);
+        // The calls below find it there.
+        options.inherited.deadline = Some(deadline);
+        let retries = outer.filter(|outer| outer.is_repeated());
+        let retries = retries.map(|outer| outer.most_attempts().max(2));
+        let most = options.inherited.most.max(retries);
+        let outer_key = outer.zip(relation).and_then(|(outer, relation)| {
+            let key = outer.key()?;
+            key.below(relation, options.honours_keys)
+        });
+        let is_in_attempt = above.as_ref().is_some_and(Self::is_in_attempt);
         let call = Self(Arc::new(Inner {
             asked,
             options,
@@ -139,7 +151,9 @@ impl Call {
             first: OnceLock::new(),
             failure: OnceLock::new(),
             ended: OnceLock::new(),
-            key: key.map_or_else(OnceLock::new, OnceLock::from),
+            key: OnceLock::new(),
+            outer_key,
+            is_in_attempt,
             repeated: AtomicBool::new(most.is_some()),
             most_attempts: AtomicU32::new(most.unwrap_or(1)),
             made: AtomicU32::new(0),
@@ -248,6 +262,32 @@ impl Call {
     /// Whether a redirect led away from the URL of the call.
     pub(crate) fn is_redirected(&self) -> bool {
         self.attempts_before_leg() > 0
+    }
+
+    /// How the request of a call below is related to this one's.
+    fn relation_to(&self, asked: &Asked) -> Relation {
+        let (Some(method), Some(uri)) = (asked.method(), asked.uri()) else {
+            return Relation::Operation;
+        };
+        if self.method() == Some(method) && self.asked().uri() == Some(uri) {
+            Relation::Same
+        } else if self.is_led_away(method, uri) {
+            Relation::LedAway
+        } else {
+            Relation::Rewritten
+        }
+    }
+
+    /// Whether a redirect led to where the call's idempotency key does not go.
+    pub(crate) fn is_led_away(&self, method: &Method, uri: &Uri) -> bool {
+        let origin = |uri: &Uri| Destination::of(uri);
+        let is_at_home = || self.asked().uri().and_then(origin) == origin(uri);
+        self.is_redirected() && (self.method() != Some(method) || !is_at_home())
+    }
+
+    /// Whether an attempt of this call, or of one around it, has begun.
+    pub(crate) fn is_in_attempt(&self) -> bool {
+        self.0.is_in_attempt || self.0.first.get().is_some()
     }
 
     /// How many attempts were made at other URLs.

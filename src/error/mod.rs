@@ -18,6 +18,7 @@ use crate::hop::{
     Diagnosis, Effect, Fault, Hop, Kind, NotRepeated, Timeline, chain, diagnose, name, short,
 };
 use crate::limit::Waited;
+use crate::options::Unmet;
 
 /// A boxed cause.
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -328,6 +329,10 @@ impl fmt::Display for Error {
             (None, None) => f.write_str(" failed")?,
         }
         write!(f, ": {}", diagnosis.kind)?;
+        let unmet = self.0.source.as_deref();
+        if let Some(unmet) = unmet.and_then(|source| source.downcast_ref::<Unmet>()) {
+            write!(f, " ({unmet})")?;
+        }
         if let Some(expired) = diagnosis.expired {
             write!(f, ", {expired}")?;
         }

@@ -36,7 +36,8 @@
 //!
 //! What the stack always protects from. What one request wants otherwise, its
 //! [`Options`], goes into the request's extensions: `.with_extension(Options::new().idempotency_key(key))`.
-//! A timeout that was set for one request becomes its deadline: zero, or more than 24 h, is refused.
+//! A timeout that was set for one request becomes its deadline: zero, or more than 24 h, is refused. Of a
+//! timeout and an [`Options::deadline`] the shorter one holds.
 //!
 //! # What it reports
 //!
@@ -105,6 +106,8 @@ impl Middleware for StandardLayer {
         next: Next<'_>,
     ) -> reqwest_middleware::Result<reqwest::Response> {
         let request = incoming(request, extensions).map_err(failed)?;
+        // The call has them now; a stack of ours further down finds the call.
+        let options = extensions.remove::<Options>();
         let shared = Arc::new(Mutex::new(std::mem::take(extensions)));
         let below = Below {
             next,
@@ -112,6 +115,10 @@ impl Middleware for StandardLayer {
         };
         let answered = self.layer(below).oneshot(request).await;
         *extensions = std::mem::take(&mut *lock(&shared));
+        // For a middleware further up that sends the request again.
+        if let Some(options) = options {
+            extensions.insert(options);
+        }
         let response = answered.map_err(failed)?;
         Ok(crate::client::shared(response).into())
     }
@@ -166,7 +173,8 @@ fn incoming(
     request.extensions_mut().extend(extensions.clone());
     if timeout.is_some() {
         let options = request.extensions_mut().get_or_insert_default::<Options>();
-        options.deadline = options.deadline.or(timeout);
+        // Both hold.
+        options.deadline = options.deadline.into_iter().chain(timeout).min();
     }
     Ok(request)
 }

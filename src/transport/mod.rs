@@ -40,6 +40,7 @@ pub(crate) use self::tls::system as system_tls;
 
 use self::places::Places;
 use self::proxy::Proxies;
+use crate::call::refuse_unmet;
 use crate::chaos::ChaosLayer;
 use crate::dns::{Filter, Resolve};
 use crate::error::{BoxError, Error, SettingError};
@@ -143,6 +144,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Sending {
+        if let Some(refused) = refuse_unmet(&request) {
+            return Sending(Box::pin(std::future::ready(Err(refused))));
+        }
         let shared = Arc::clone(&self.shared);
         match &self.shared.chaos {
             None => Sending(Box::pin(send::send(shared, request))),

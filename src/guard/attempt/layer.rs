@@ -142,6 +142,9 @@ where
             };
             return ResponseFuture::refused(Error::refused(Guard::Deadline, diagnosis).of(&call));
         }
+        if let Some(refused) = call.refuse_unmet(&request, true) {
+            return ResponseFuture::refused(refused);
+        }
         let limits = match call.options().deadline {
             Some(deadline) => Arc::new(self.limits.under(deadline)),
             None => Arc::clone(&self.limits),

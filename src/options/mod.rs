@@ -1,5 +1,10 @@
 //! What one request wants otherwise than its client.
 
+mod demand;
+mod inherit;
+#[cfg(test)]
+mod table_tests;
+
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
@@ -7,6 +12,9 @@ use std::sync::Arc;
 use http::HeaderName;
 use http::{HeaderMap, StatusCode};
 use tokio::time::Instant;
+
+pub(crate) use self::demand::{Unmet, Wire};
+pub(crate) use self::inherit::Relation;
 
 use crate::clock;
 use crate::guard::idempotency::Key;
@@ -27,6 +35,40 @@ use crate::propagation;
 ///         .deadline(Limit::from_secs(2)),
 /// );
 /// ```
+///
+/// # Honored or refused
+///
+/// The layer that begins the call takes the options out of the request. So they have to be there
+/// before: put them in above the first layer of this crate.
+///
+/// A request may pass several stacks of layers, one below the other, and a call may be made inside
+/// an [`Operation`](crate::Operation). Then options are of four classes:
+///
+/// - A **restraint** adds up: of two values the stricter one holds.
+/// - A **permission** is passed on to the same request only: the same method and the same URI. A
+///   redirect that an outer stack follows, or a layer that rewrites the URI, ends it.
+/// - A **demand** is carried out by the first layer that can do so. If no layer does, the
+///   [`AttemptLayer`](crate::AttemptLayer) or the transport refuses the request before its first
+///   byte, at encode. The error names the option and the missing layer.
+/// - A **label** belongs to the record of the one call that it was given to.
+///
+/// | option | class | in a stack below | in a call inside an operation |
+/// |---|---|---|---|
+/// | `deadline` | restraint | the earlier instant | the earlier instant |
+/// | `inherit` | restraint | the earlier instant; no retry where a caller retries | the same |
+/// | `attempts` | restraint | the fewer | the fewer |
+/// | `no_retry` | restraint | if one of them says so | if one of them says so |
+/// | `no_redirects` | restraint | if one of them says so | if one of them says so |
+/// | `no_idempotency_key` | restraint | if one of them says so | if one of them says so |
+/// | `retry_statuses` | restraint | what is in both lists | not passed on |
+/// | `honours_keys` | restraint if false | false if one of them says so | false if one of them says so |
+/// | `honours_keys` | permission if true | for the same method and URI | not passed on |
+/// | `streaming` | permission | for the same method and URI | not passed on |
+/// | `idempotency_key` | demand | on the request wherever it is missing | not passed on |
+/// | `whole_body` | demand | once, in the innermost attempt | not passed on |
+/// | `whole_body` | restraint: its bound | the smaller | the smaller |
+/// | `route` | label | not passed on | not passed on |
+/// | `keep_headers` | label | not passed on | not passed on |
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(crate) deadline: Option<Limit>,
@@ -45,13 +87,19 @@ pub struct Options {
     pub(crate) headers: Option<Arc<[HeaderName]>>,
 }
 
-/// What a caller in another process passed on.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the callers around a call passed on: those in this process, and one in another.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Inherited {
-    /// When its deadline is over, by this process's clock.
+    /// When the earliest of their deadlines is over, by this process's clock.
     pub(crate) deadline: Option<Instant>,
-    /// How many attempts it may make, if it repeats.
+    /// How many attempts a caller makes that retries by itself.
     pub(crate) most: Option<u32>,
+    /// How many attempts may be sent, whatever the stack's own config says.
+    pub(crate) attempts: Option<NonZeroU8>,
+    /// The only statuses after which a retry is allowed, whatever the stack's own config says.
+    pub(crate) statuses: Option<Arc<[StatusCode]>>,
+    /// Two of them gave an idempotency key, and not the same one.
+    pub(crate) keys_differ: bool,
 }
 
 impl Options {
