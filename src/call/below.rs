@@ -1,9 +1,36 @@
-//! Calls inside one another: what the failure of one proves for the other.
+//! Calls inside one another: what they have in common, and what the failure of one proves for the other.
 
-use super::{Call, MOST_CALLS};
+use std::sync::atomic::Ordering;
+
+use super::{Asked, Call, MOST_CALLS};
 use crate::hop::Effect;
+use crate::options::Relation;
 
 impl Call {
+    /// How the request of a call below is related to this one's.
+    pub(super) fn relation_to(&self, asked: &Asked) -> Relation {
+        let (Some(method), Some(uri)) = (asked.method(), asked.uri()) else {
+            return Relation::Operation;
+        };
+        if self.is_led_away() {
+            Relation::LedAway
+        } else if self.method() == Some(method) && self.asked().uri() == Some(uri) {
+            Relation::Same
+        } else {
+            Relation::Rewritten
+        }
+    }
+
+    /// Whether a redirect led to where the call's idempotency key does not go: it stays away then.
+    pub(crate) fn is_led_away(&self) -> bool {
+        self.0.led_away.load(Ordering::Relaxed)
+    }
+
+    /// Whether an attempt of this call, or of one around it, has begun.
+    pub(crate) fn is_in_attempt(&self) -> bool {
+        self.0.is_in_attempt || self.0.first.get().is_some()
+    }
+
     /// A stack below goes on with this call's request.
     pub(super) fn goes_on_in(&self, inner: &Self) {
         let mut cold = self.cold();

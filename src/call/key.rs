@@ -88,3 +88,36 @@ impl Call {
         Some(left.unwrap_or(Duration::ZERO))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_is_no_license_below_where_the_word_on_it_was_about_another_request() {
+        let mark = |licence| KeyMark {
+            name: HeaderName::from_static("idempotency-key"),
+            value: Some(HeaderValue::from_static("k-1")),
+            given: false,
+            licence,
+            vouched: true,
+            made: !licence,
+            expires_at: None,
+        };
+        // (relation, by itself, said of the server) → (license, may be put on again)
+        for (relation, licence, honours, below) in [
+            (Relation::Same, false, None, Some((true, true))),
+            (Relation::Same, true, Some(false), Some((false, true))),
+            (Relation::Rewritten, true, None, Some((true, true))),
+            (Relation::Rewritten, false, None, Some((false, true))),
+            (Relation::Rewritten, true, Some(false), Some((false, true))),
+            (Relation::LedAway, true, Some(true), Some((false, false))),
+            (Relation::Operation, true, None, None),
+        ] {
+            let told = format!("{relation:?} {licence} {honours:?}");
+            let mark = mark(licence).below(relation, honours);
+            let seen = mark.map(|mark| (mark.vouched, mark.value.is_some()));
+            assert_eq!(seen, below, "{told}");
+        }
+    }
+}

@@ -32,7 +32,6 @@ pub(crate) use self::shown::{ascii, redacted};
 pub(crate) use self::wire::refuse_unmet;
 
 use crate::clock;
-use crate::destination::Destination;
 use crate::error::Guard;
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Keyed, NotRepeated, Note, Outcome, Timeline, What};
@@ -68,6 +67,7 @@ struct Inner {
     made: AtomicU32,
     /// How many attempts were made before the last redirect; 0 is none.
     leg: AtomicU32,
+    led_away: AtomicBool,
     /// What the caller was given.
     answered: OnceLock<Outcome>,
     /// Whether the caller waits for more of it.
@@ -121,7 +121,7 @@ impl Call {
         let around = above.is_none().then(Around::current).flatten();
         let outer = above
             .as_ref()
-            .or(around.as_ref().map(|around| &around.call));
+            .or_else(|| around.as_ref().map(|around| &around.call));
         let relation = outer.map(|outer| match &around {
             Some(_) => Relation::Operation,
             None => outer.relation_to(&asked),
@@ -158,6 +158,7 @@ impl Call {
             most_attempts: AtomicU32::new(most.unwrap_or(1)),
             made: AtomicU32::new(0),
             leg: AtomicU32::new(0),
+            led_away: AtomicBool::new(false),
             answered: OnceLock::new(),
             waits: AtomicBool::new(false),
             holds: AtomicU32::new(1),
@@ -243,8 +244,9 @@ impl Call {
         self.0.most_attempts.load(Ordering::Relaxed)
     }
 
-    /// A redirect is followed.
-    pub(crate) fn redirected(&self, status: StatusCode, uri: &Uri) {
+    /// A redirect is followed; it may lead away to another method or origin.
+    pub(crate) fn redirected(&self, status: StatusCode, (uri, is_away): (&Uri, bool)) {
+        self.0.led_away.fetch_or(is_away, Ordering::Relaxed);
         self.0
             .leg
             .store(self.attempt_count().max(1), Ordering::Relaxed);
@@ -262,32 +264,6 @@ impl Call {
     /// Whether a redirect led away from the URL of the call.
     pub(crate) fn is_redirected(&self) -> bool {
         self.attempts_before_leg() > 0
-    }
-
-    /// How the request of a call below is related to this one's.
-    fn relation_to(&self, asked: &Asked) -> Relation {
-        let (Some(method), Some(uri)) = (asked.method(), asked.uri()) else {
-            return Relation::Operation;
-        };
-        if self.method() == Some(method) && self.asked().uri() == Some(uri) {
-            Relation::Same
-        } else if self.is_led_away(method, uri) {
-            Relation::LedAway
-        } else {
-            Relation::Rewritten
-        }
-    }
-
-    /// Whether a redirect led to where the call's idempotency key does not go.
-    pub(crate) fn is_led_away(&self, method: &Method, uri: &Uri) -> bool {
-        let origin = |uri: &Uri| Destination::of(uri);
-        let is_at_home = || self.asked().uri().and_then(origin) == origin(uri);
-        self.is_redirected() && (self.method() != Some(method) || !is_at_home())
-    }
-
-    /// Whether an attempt of this call, or of one around it, has begun.
-    pub(crate) fn is_in_attempt(&self) -> bool {
-        self.0.is_in_attempt || self.0.first.get().is_some()
     }
 
     /// How many attempts were made at other URLs.

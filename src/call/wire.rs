@@ -28,7 +28,7 @@ impl Call {
             };
             self.options().unmet(&Wire {
                 key: self.key().map(|mark| carries(&mark.name)),
-                is_led_away: self.is_led_away(request.method(), request.uri()),
+                is_led_away: self.is_led_away(),
                 is_call: true,
                 is_attempt,
             })

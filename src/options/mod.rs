@@ -126,6 +126,9 @@ impl Options {
     }
 
     /// Receives the whole body inside the attempt, up to so many bytes as they come over the wire.
+    ///
+    /// An [`AttemptLayer`](crate::AttemptLayer) receives it. Without one the transport refuses the
+    /// request at encode.
     #[must_use]
     pub fn whole_body(mut self, most_bytes: usize) -> Self {
         self.whole_body = Some(most_bytes);
@@ -146,7 +149,8 @@ impl Options {
         self
     }
 
-    /// Makes up to so many attempts, the first included.
+    /// Makes up to so many attempts, the first included, in place of what the config says. In a stack
+    /// below it only makes them fewer.
     #[must_use]
     pub fn attempts(mut self, most: NonZeroU8) -> Self {
         self.attempts = Some(most);
@@ -154,7 +158,7 @@ impl Options {
     }
 
     /// Repeats after these statuses and no others. What is not safe to repeat is still not
-    /// repeated.
+    /// repeated. In a stack below, a status has to be in its own list, too.
     #[must_use]
     pub fn retry_statuses(mut self, statuses: impl Into<Arc<[StatusCode]>>) -> Self {
         self.statuses = Some(statuses.into());
@@ -169,6 +173,9 @@ impl Options {
     }
 
     /// Sends this idempotency key, whatever the method.
+    ///
+    /// An [`IdempotencyLayer`](crate::IdempotencyLayer) puts it on the request. Without one the
+    /// request is refused at encode.
     #[must_use]
     pub fn idempotency_key(mut self, key: Key) -> Self {
         self.key = Some(key);

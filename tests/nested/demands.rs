@@ -312,6 +312,34 @@ async fn key_goes_along_at_home_and_nowhere_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn key_that_was_left_at_home_stays_there_where_a_redirect_leads_back() {
+    let steps = || {
+        let away = with(307, "location", "https://elsewhere.test/");
+        [away, with(307, "location", "https://api.test/v2")]
+    };
+    let expected = [Some("mine".to_owned()), None, None];
+    let mock = Mock::new(steps());
+    let service = stack(steady(), &mock);
+    service
+        .oneshot(optional(Method::POST, keyed("mine")))
+        .await
+        .unwrap();
+    assert_eq!(keys(&mock), expected);
+    let mock = Mock::new(steps());
+    let service = ServiceBuilder::new()
+        .layer(call())
+        .layer(follow())
+        .layer(IdempotencyLayer::default())
+        .layer(attempt())
+        .service(mock.clone());
+    service
+        .oneshot(optional(Method::POST, keyed("mine")))
+        .await
+        .unwrap();
+    assert_eq!(keys(&mock), expected);
+}
+
+#[tokio::test(start_paused = true)]
 async fn get_that_follows_a_post_has_no_key() {
     let mock = Mock::new([with(303, "location", "/v1/charges/1")]);
     let service = ServiceBuilder::new()

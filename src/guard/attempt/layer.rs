@@ -44,7 +44,8 @@ use crate::telemetry::{AttemptSpans, Propagator};
 /// # What it protects from
 ///
 /// A hop that stalls: each has a limit of its own, so the error says which one it was. A request
-/// that was given up and reaches the server all the same: its body refuses to be sent.
+/// that was given up and reaches the server all the same: its body refuses to be sent. An option that no
+/// layer above carries out: the request is [refused](crate::Options#honored-or-refused).
 ///
 /// # Defaults
 ///

@@ -203,10 +203,13 @@ impl Settings {
         (mark, asked): (&KeyMark, &Asked<'_>),
     ) {
         let is_own = call.own_key().is_some();
-        let is_led_away = call.is_led_away(request.method(), request.uri());
         let replaces = is_own && mark.given;
         let kept = kept(asked, replaces, mark.vouched);
-        if let Some(value) = mark.value.as_ref().filter(|_| kept.is_put && !is_led_away) {
+        if let Some(value) = mark
+            .value
+            .as_ref()
+            .filter(|_| kept.is_put && !call.is_led_away())
+        {
             request
                 .headers_mut()
                 .insert(mark.name.clone(), value.clone());
@@ -246,5 +249,29 @@ fn brought(headers: &HeaderMap, name: &HeaderName) -> (bool, bool) {
 fn hide(headers: &mut HeaderMap, name: &HeaderName) {
     if let Some(key) = headers.get_mut(name) {
         key.set_sensitive(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn key_that_expired_since_the_first_attempt_is_not_sent_again() {
+        let mut request = Request::post("https://api.test/").body(()).unwrap();
+        let call = Call::begin(&mut request, Limit::MAX);
+        call.mark_key(KeyMark {
+            name: HeaderName::from_static("idempotency-key"),
+            value: header("k-1", false),
+            given: true,
+            licence: true,
+            vouched: true,
+            made: false,
+            expires_at: Some(SystemTime::UNIX_EPOCH),
+        });
+        let refused = Settings::new().apply(&mut request, &call).unwrap();
+        assert_eq!(refused.kind(), Kind::KeyExpired);
     }
 }

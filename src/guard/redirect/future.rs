@@ -199,6 +199,7 @@ impl<B: Send + 'static> Way<B> {
             Err(to) => return Err(self.refuse(Kind::RedirectRefused, status, &to)),
         };
         let keeps_body = leg.keeps_body(&asked);
+        let is_away = leg.away || !keeps_body;
         self.visited.push((saved.method.clone(), saved.uri.clone()));
         if self
             .visited
@@ -221,7 +222,7 @@ impl<B: Send + 'static> Way<B> {
         let Some(request) = saved.again(&self.call, copies) else {
             return Ok(false);
         };
-        self.call.redirected(status, &saved.uri);
+        self.call.redirected(status, (&saved.uri, is_away));
         self.next = Some(Box::new(Following {
             request,
             drain: Drain::default(),
