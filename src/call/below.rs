@@ -7,14 +7,14 @@ use crate::hop::Effect;
 use crate::options::Relation;
 
 impl Call {
-    /// How the request of a call below is related to this one's.
+    /// How a call below, or inside this one, is related to it.
     pub(super) fn relation_to(&self, asked: &Asked) -> Relation {
-        let (Some(method), Some(uri)) = (asked.method(), asked.uri()) else {
-            return Relation::Operation;
-        };
-        if self.is_led_away() {
+        let own = self.asked();
+        if own.method().is_none() || asked.method().is_none() {
+            Relation::Operation
+        } else if self.is_led_away() {
             Relation::LedAway
-        } else if self.method() == Some(method) && self.asked().uri() == Some(uri) {
+        } else if (own.method(), own.uri()) == (asked.method(), asked.uri()) {
             Relation::Same
         } else {
             Relation::Rewritten

@@ -36,7 +36,7 @@ use crate::error::Guard;
 use crate::hop::tracker::Tracker;
 use crate::hop::{Diagnosis, Keyed, NotRepeated, Note, Outcome, Timeline, What};
 use crate::limit::Limit;
-use crate::options::{Options, Relation};
+use crate::options::Options;
 use crate::telemetry;
 
 /// A call under way: what its layers share. Cheap to clone.
@@ -122,25 +122,20 @@ impl Call {
         let outer = above
             .as_ref()
             .or_else(|| around.as_ref().map(|around| &around.call));
-        let relation = outer.map(|outer| match &around {
-            Some(_) => Relation::Operation,
-            None => outer.relation_to(&asked),
-        });
+        let relation = outer.map(|outer| outer.relation_to(&asked));
         if let Some((outer, relation)) = outer.zip(relation) {
             options.inherit_from(outer.options(), relation);
         }
-        let attempt_ends = around.as_ref().map(|around| around.ends);
-        let ends = [options.inherited.deadline, attempt_ends];
+        let ends = around.as_ref().map(|around| around.ends);
+        let ends = [options.inherited.deadline, ends];
         let deadline = ends.into_iter().flatten().fold(own, Instant::min);
         // The calls below find it there.
         options.inherited.deadline = Some(deadline);
-        let retries = outer.filter(|outer| outer.is_repeated());
-        let retries = retries.map(|outer| outer.most_attempts().max(2));
+        let retries = |outer: &&Self| outer.is_repeated();
+        let retries = outer.filter(retries).map(|by| by.most_attempts().max(2));
         let most = options.inherited.most.max(retries);
-        let outer_key = outer.zip(relation).and_then(|(outer, relation)| {
-            let key = outer.key()?;
-            key.below(relation, options.honours_keys)
-        });
+        let outer_key = outer.and_then(Self::key).zip(relation);
+        let outer_key = outer_key.and_then(|(key, to)| key.below(to, options.honours_keys));
         let is_in_attempt = above.as_ref().is_some_and(Self::is_in_attempt);
         let call = Self(Arc::new(Inner {
             asked,

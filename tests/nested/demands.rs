@@ -47,6 +47,11 @@ fn keyed(name: &str) -> Options {
     Options::new().idempotency_key(Key::new(name).unwrap())
 }
 
+/// A charge with a key of the caller's.
+fn charge() -> Sent {
+    optional(Method::POST, keyed("mine"))
+}
+
 fn keys(mock: &Mock) -> Vec<Option<String>> {
     let asked = mock.asked();
     let key = |asked: &super::mock::Asked| asked.header("idempotency-key").map(str::to_owned);
@@ -120,10 +125,7 @@ async fn given_key_replaces_what_a_layer_above_brings_on_every_attempt() {
         .layer(IdempotencyLayer::default())
         .layer(attempt())
         .service(mock.clone());
-    service
-        .oneshot(optional(Method::POST, keyed("mine")))
-        .await
-        .unwrap();
+    service.oneshot(charge()).await.unwrap();
     assert_eq!(keys(&mock), mine(2));
 }
 
@@ -132,14 +134,11 @@ async fn key_of_an_outer_stack_is_put_by_the_first_layer_that_can() {
     // Outside there is a deadline, or a deadline and a retry, and no layer for keys.
     let mock = Mock::new([LOST]);
     let service = call().layer(stack(steady(), &mock));
-    service
-        .oneshot(optional(Method::POST, keyed("mine")))
-        .await
-        .unwrap();
+    service.oneshot(charge()).await.unwrap();
     assert_eq!(keys(&mock), mine(2));
     let mock = Mock::new([LOST]);
     let service = call().layer(retry().layer(stack(steady(), &mock)));
-    let _ = service.oneshot(optional(Method::POST, keyed("mine"))).await;
+    let _ = service.oneshot(charge()).await;
     assert!(keys(&mock).iter().all(|key| key.as_deref() == Some("mine")));
     // A layer between the stacks takes it off.
     let mock = Mock::new([LOST]);
@@ -151,7 +150,7 @@ async fn key_of_an_outer_stack_is_put_by_the_first_layer_that_can() {
             })
             .service(stack(steady(), &mock)),
     );
-    let error = service.oneshot(optional(Method::POST, keyed("mine"))).await;
+    let error = service.oneshot(charge()).await;
     // The outer stack's attempt is above that layer, and the inner stack puts it on again.
     error.unwrap();
     assert_eq!(keys(&mock), mine(2));
@@ -205,10 +204,7 @@ async fn key_that_a_layer_below_takes_off_is_refused() {
         })
         .layer(attempt())
         .service(mock.clone());
-    let error = service
-        .clone()
-        .oneshot(optional(Method::POST, keyed("mine")))
-        .await;
+    let error = service.clone().oneshot(charge()).await;
     refused(&error.unwrap_err(), &mock, &["Options::idempotency_key"]);
     // One that was made up was demanded by no caller.
     service.oneshot(request(Method::POST)).await.unwrap();
@@ -227,18 +223,13 @@ async fn two_different_keys_for_one_call_are_refused() {
             })
             .service(stack(steady(), &mock))
     };
-    let error = between("other")
-        .oneshot(optional(Method::POST, keyed("mine")))
-        .await;
+    let error = between("other").oneshot(charge()).await;
     refused(
         &error.unwrap_err(),
         &mock,
         &["Options::idempotency_key", "two"],
     );
-    between("mine")
-        .oneshot(optional(Method::POST, keyed("mine")))
-        .await
-        .unwrap();
+    between("mine").oneshot(charge()).await.unwrap();
     // The caller's own goes before one that the outer stack made up.
     between("mine")
         .oneshot(request(Method::POST))
@@ -276,10 +267,7 @@ async fn key_goes_along_at_home_and_nowhere_else() {
             .layer(IdempotencyLayer::default())
             .layer(attempt())
             .service(mock.clone());
-        service
-            .oneshot(optional(Method::POST, keyed("mine")))
-            .await
-            .unwrap();
+        service.oneshot(charge()).await.unwrap();
         let second = home.then(|| "mine".to_owned());
         assert_eq!(
             keys(&mock),
@@ -297,10 +285,7 @@ async fn key_goes_along_at_home_and_nowhere_else() {
             })
             .service(stack(steady(), &mock));
         let service = call().layer(follow().layer(below));
-        service
-            .oneshot(optional(Method::POST, keyed("mine")))
-            .await
-            .unwrap();
+        service.oneshot(charge()).await.unwrap();
         let sent = keys(&mock);
         assert_eq!(sent.len(), 2);
         assert_eq!(
@@ -320,10 +305,7 @@ async fn key_that_was_left_at_home_stays_there_where_a_redirect_leads_back() {
     let expected = [Some("mine".to_owned()), None, None];
     let mock = Mock::new(steps());
     let service = stack(steady(), &mock);
-    service
-        .oneshot(optional(Method::POST, keyed("mine")))
-        .await
-        .unwrap();
+    service.oneshot(charge()).await.unwrap();
     assert_eq!(keys(&mock), expected);
     let mock = Mock::new(steps());
     let service = ServiceBuilder::new()
@@ -332,10 +314,7 @@ async fn key_that_was_left_at_home_stays_there_where_a_redirect_leads_back() {
         .layer(IdempotencyLayer::default())
         .layer(attempt())
         .service(mock.clone());
-    service
-        .oneshot(optional(Method::POST, keyed("mine")))
-        .await
-        .unwrap();
+    service.oneshot(charge()).await.unwrap();
     assert_eq!(keys(&mock), expected);
 }
 
@@ -348,10 +327,7 @@ async fn get_that_follows_a_post_has_no_key() {
         .layer(IdempotencyLayer::default())
         .layer(attempt())
         .service(mock.clone());
-    service
-        .oneshot(optional(Method::POST, keyed("mine")))
-        .await
-        .unwrap();
+    service.oneshot(charge()).await.unwrap();
     assert_eq!(keys(&mock), [Some("mine".to_owned()), None]);
 }
 
