@@ -18,7 +18,7 @@ pub(crate) struct KeyMark {
     /// The caller gave it by [`Options::idempotency_key`](crate::Options::idempotency_key).
     pub(crate) given: bool,
     /// Whether it is a license by itself, whatever is said of the server.
-    pub(crate) licence: bool,
+    pub(crate) is_license: bool,
     /// The caller brought or derived it, or said that the far side honours keys.
     pub(crate) vouched: bool,
     /// It was made for this call.
@@ -34,7 +34,7 @@ impl KeyMark {
         match relation {
             Relation::Same => {}
             // The word on the server was on another request.
-            Relation::Rewritten => mark.vouched &= mark.licence,
+            Relation::Rewritten => mark.vouched &= mark.is_license,
             Relation::LedAway => (mark.vouched, mark.value) = (false, None),
             Relation::Operation => return None,
         }
@@ -95,17 +95,17 @@ mod tests {
 
     #[test]
     fn key_is_no_license_below_where_the_word_on_it_was_about_another_request() {
-        let mark = |licence| KeyMark {
+        let mark = |is_license| KeyMark {
             name: HeaderName::from_static("idempotency-key"),
             value: Some(HeaderValue::from_static("k-1")),
             given: false,
-            licence,
+            is_license,
             vouched: true,
-            made: !licence,
+            made: !is_license,
             expires_at: None,
         };
         // (relation, by itself, said of the server) → (license, may be put on again)
-        for (relation, licence, honours, below) in [
+        for (relation, is_license, honours, below) in [
             (Relation::Same, false, None, Some((true, true))),
             (Relation::Same, true, Some(false), Some((false, true))),
             (Relation::Rewritten, true, None, Some((true, true))),
@@ -114,8 +114,8 @@ mod tests {
             (Relation::LedAway, true, Some(true), Some((false, false))),
             (Relation::Operation, true, None, None),
         ] {
-            let told = format!("{relation:?} {licence} {honours:?}");
-            let mark = mark(licence).below(relation, honours);
+            let told = format!("{relation:?} {is_license} {honours:?}");
+            let mark = mark(is_license).below(relation, honours);
             let seen = mark.map(|mark| (mark.vouched, mark.value.is_some()));
             assert_eq!(seen, below, "{told}");
         }

@@ -178,7 +178,7 @@ impl Settings {
             name: self.header.clone(),
             value: made.or_else(brought),
             given: matches!(wanted, Wanted::Given(_)),
-            licence: vouched(
+            is_license: vouched(
                 &Asked {
                     honours: None,
                     ..*asked
@@ -266,7 +266,7 @@ mod tests {
             name: HeaderName::from_static("idempotency-key"),
             value: header("k-1", false),
             given: true,
-            licence: true,
+            is_license: true,
             vouched: true,
             made: false,
             expires_at: Some(SystemTime::UNIX_EPOCH),
