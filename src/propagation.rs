@@ -1,20 +1,28 @@
 //! What a call passes on to the next process, where that is switched on: the attempt and the time
 //! left.
 
+use std::num::NonZeroU8;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tokio::time::Instant;
 
 use crate::clock;
 
-/// What a caller in another process passed on.
-#[derive(Clone, Copy, Debug, Default)]
+/// What the callers around a call passed on: those in this process, and one in another.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Inherited {
-    /// When its deadline is over, by this process's clock.
+    /// When the earliest of their deadlines is over, by this process's clock.
     pub(crate) deadline: Option<Instant>,
-    /// How many attempts it may make, if it repeats.
+    /// How many attempts a caller makes that retries by itself.
     pub(crate) most: Option<u32>,
+    /// How many attempts may be sent, whatever the stack's own config says.
+    pub(crate) attempts: Option<NonZeroU8>,
+    /// The only statuses after which a retry is allowed, whatever the stack's own config says.
+    pub(crate) statuses: Option<Arc<[StatusCode]>>,
+    /// Two of them gave an idempotency key, and not the same one.
+    pub(crate) keys_differ: bool,
 }
 
 /// Which attempt it is, counted from 1, and how many there may be: `2;max=3`.
@@ -46,6 +54,7 @@ pub(crate) fn read(headers: &HeaderMap, now: Instant) -> Inherited {
         most: most
             .filter(|most| *most > 1)
             .map(|most| u32::try_from(most).unwrap_or(u32::MAX)),
+        ..Inherited::default()
     }
 }
 

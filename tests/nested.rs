@@ -1,7 +1,13 @@
 //! Stacks inside one another, and processes behind one another: one key, one deadline, one that repeats.
 
 #[cfg(test)]
+#[path = "nested/demands.rs"]
+mod demands;
+#[cfg(test)]
 mod mock;
+#[cfg(test)]
+#[path = "nested/restraints.rs"]
+mod restraints;
 
 #[cfg(test)]
 mod tests {

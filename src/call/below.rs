@@ -1,9 +1,24 @@
-//! Calls inside one another: what the failure of one proves for the other.
+//! Calls inside one another: what they have in common, and what the failure of one proves for the other.
 
-use super::{Call, MOST_CALLS};
+use super::{Asked, Call, MOST_CALLS};
 use crate::hop::Effect;
+use crate::options::Relation;
 
 impl Call {
+    /// How a call below, or inside this one, is related to it.
+    pub(super) fn relation_to(&self, asked: &Asked) -> Relation {
+        let own = self.asked();
+        if own.method().is_none() || asked.method().is_none() {
+            Relation::Operation
+        } else if self.is_led_away() {
+            Relation::LedAway
+        } else if (own.method(), own.uri()) == (asked.method(), asked.uri()) {
+            Relation::Same
+        } else {
+            Relation::Rewritten
+        }
+    }
+
     /// A stack below goes on with this call's request.
     pub(super) fn goes_on_in(&self, inner: &Self) {
         let mut rest = self.rest();

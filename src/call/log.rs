@@ -78,9 +78,9 @@ impl Call {
         judged.filter(|judged| judged.status == Some(status))
     }
 
-    /// A redirect is followed.
-    pub(crate) fn redirected(&self, status: StatusCode, uri: &Uri) {
-        self.begin_leg();
+    /// A redirect is followed; it may lead away to another method or origin.
+    pub(crate) fn redirected(&self, status: StatusCode, (uri, is_away): (&Uri, bool)) {
+        self.begin_leg(is_away);
         let url = redacted(uri);
         self.note(What::Redirected { status, url });
         self.rest().redirected_to = Some(uri.clone());

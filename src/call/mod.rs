@@ -11,11 +11,13 @@ mod key;
 mod lifecycle;
 mod log;
 mod state;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::{Extensions, Request};
+use tokio::time::Instant;
 
 use self::around::MOST_CALLS;
 use self::context::Context;
@@ -35,6 +37,8 @@ pub(crate) use self::caller::{CallerTry, Wish, next_try};
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
 pub(crate) use self::state::Repeating;
+#[cfg(feature = "client")]
+pub(crate) use self::wire::refuse_unmet;
 
 /// A call under way: what its layers share. Cheap to clone.
 #[derive(Clone)]
@@ -77,7 +81,7 @@ impl Call {
         let started = clock::now();
         let deadline = clock::after(started, limit.get());
         let context = Context::new(asked, Options::default(), (started, deadline));
-        Self::new(context, State::new(None, None))
+        Self::new(context, State::new(None, None, false))
     }
 
     fn new(context: Context, state: State) -> Self {
@@ -95,31 +99,30 @@ impl Call {
         Self::start(asked, Options::default(), limit, None)
     }
 
-    fn start(asked: Asked, mut options: Options, limit: Limit, outer: Option<Self>) -> Self {
+    fn start(asked: Asked, mut options: Options, limit: Limit, above: Option<Self>) -> Self {
         let started = clock::now();
-        let above = outer.clone();
-        let around = outer.is_none().then(Around::current).flatten();
-        let outer = outer.or_else(|| around.as_ref().map(|around| around.call.clone()));
-        let mut deadline = clock::after(started, options.deadline.unwrap_or(limit).get());
-        if let Some(inherited) = options.inherited.deadline {
-            deadline = deadline.min(inherited);
+        let own = clock::after(started, options.deadline.unwrap_or(limit).get());
+        let around = above.is_none().then(Around::current).flatten();
+        let outer = above
+            .as_ref()
+            .or_else(|| around.as_ref().map(|around| &around.call));
+        let relation = outer.map(|outer| outer.relation_to(&asked));
+        if let Some((outer, relation)) = outer.zip(relation) {
+            options.inherit_from(outer.options(), relation);
         }
-        if let Some(outer) = &outer {
-            deadline = deadline.min(outer.deadline());
-        }
-        if let Some(around) = &around {
-            deadline = deadline.min(around.ends);
-        }
-        let mut most = options.inherited.most;
-        if let Some(outer) = &outer {
-            // What the caller wanted, it wants of every stack that its call goes through.
-            let whole = outer.is_repeated() || outer.options().no_retry;
-            most = most.max(whole.then(|| outer.most_attempts().max(2)));
-            options.streaming |= outer.options().streaming;
-        }
-        let key = outer.and_then(|outer| outer.key().cloned());
+        let ends = around.as_ref().map(|around| around.ends);
+        let ends = [options.inherited.deadline, ends];
+        let deadline = ends.into_iter().flatten().fold(own, Instant::min);
+        // The calls below find it there.
+        options.inherited.deadline = Some(deadline);
+        let retries = |outer: &&Self| outer.is_repeated();
+        let retries = outer.filter(retries).map(|by| by.most_attempts().max(2));
+        let most = options.inherited.most.max(retries);
+        let outer_key = outer.and_then(Self::key).zip(relation);
+        let outer_key = outer_key.and_then(|(key, to)| key.below(to, options.honours_keys));
+        let is_in_attempt = above.as_ref().is_some_and(Self::is_in_attempt);
         let context = Context::new(asked, options, (started, deadline));
-        let call = Self::new(context, State::new(key, most));
+        let call = Self::new(context, State::new(outer_key, most, is_in_attempt));
         if let Some(around) = around {
             around.heard(&call);
         }

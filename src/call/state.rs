@@ -8,6 +8,10 @@ use super::{Call, KeyMark};
 /// The part of a call that its drivers change, without a lock.
 pub(super) struct State {
     pub(super) key: OnceLock<KeyMark>,
+    /// The key of the call around this one, as far as it holds here.
+    pub(super) outer_key: Option<KeyMark>,
+    /// Whether an attempt of a stack above goes on in this call.
+    is_in_attempt: bool,
     /// The try of the caller's that it is.
     #[cfg(feature = "middleware")]
     pub(super) caller: OnceLock<Box<super::CallerTry>>,
@@ -19,19 +23,24 @@ pub(super) struct State {
     made: AtomicU32,
     /// How many attempts were made before the last redirect; 0 is none.
     leg: AtomicU32,
+    /// Whether a redirect led to where the call's idempotency key does not go.
+    led_away: AtomicBool,
 }
 
 impl State {
     /// `most` is the number of attempts that a driver around the call makes, if it retries.
-    pub(super) fn new(key: Option<KeyMark>, most: Option<u32>) -> Self {
+    pub(super) fn new(outer_key: Option<KeyMark>, most: Option<u32>, is_in_attempt: bool) -> Self {
         Self {
-            key: key.map_or_else(OnceLock::new, OnceLock::from),
+            key: OnceLock::new(),
+            outer_key,
+            is_in_attempt,
             #[cfg(feature = "middleware")]
             caller: OnceLock::new(),
             retried: AtomicBool::new(most.is_some()),
             most_attempts: AtomicU32::new(most.unwrap_or(1)),
             made: AtomicU32::new(0),
             leg: AtomicU32::new(0),
+            led_away: AtomicBool::new(false),
         }
     }
 }
@@ -70,10 +79,21 @@ impl Call {
         self.0.state.made.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A redirect is followed: another leg begins.
-    pub(super) fn begin_leg(&self) {
+    /// A redirect is followed: another leg begins, perhaps away at another method or origin.
+    pub(super) fn begin_leg(&self, is_away: bool) {
+        self.0.state.led_away.fetch_or(is_away, Ordering::Relaxed);
         let made = self.attempt_count().max(1);
         self.0.state.leg.store(made, Ordering::Relaxed);
+    }
+
+    /// Whether a redirect led to where the call's idempotency key does not go: it stays away then.
+    pub(crate) fn is_led_away(&self) -> bool {
+        self.0.state.led_away.load(Ordering::Relaxed)
+    }
+
+    /// Whether an attempt of this call, or of one around it, has begun.
+    pub(crate) fn is_in_attempt(&self) -> bool {
+        self.0.state.is_in_attempt || self.first().is_some()
     }
 
     /// Whether a redirect led away from the URL of the call.

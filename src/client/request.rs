@@ -272,7 +272,8 @@ impl RequestBuilder {
     }
 
     async fn fetch(mut self) -> Result<Response, Error> {
-        self.options = self.options.whole_body(self.most_body_bytes);
+        let most = self.options.whole_body.unwrap_or(usize::MAX);
+        self.options = self.options.whole_body(most.min(self.most_body_bytes));
         let asks = Asks {
             conditional: is_conditional(&self.method, [&self.headers, &self.client.headers]),
             follows: self.client.follows,

@@ -60,6 +60,7 @@ impl Legs {
             Err(to) => return self.reject(Kind::RedirectRefused, (status, &to)),
         };
         let keeps_body = leg.keeps_body(&asked);
+        let is_away = leg.away || !keeps_body;
         self.visited.push((method.clone(), uri.clone()));
         let to = (leg.method.clone(), leg.uri.clone());
         if self.visited.contains(&to) {
@@ -72,7 +73,7 @@ impl Legs {
             return Lead::Nowhere;
         }
         Self::change(call, settings, leg, keeps_body, later);
-        call.redirected(status, &to.1);
+        call.redirected(status, (&to.1, is_away));
         Lead::On(to.1)
     }
 

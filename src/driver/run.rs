@@ -205,6 +205,11 @@ impl Run {
             };
             return Err(Error::refused(Guard::Deadline, diagnosis).into());
         }
+        if attempt.is_some()
+            && let Some(refused) = self.call.refuse_unmet(&request, true)
+        {
+            return Err(refused.into());
+        }
         let admission = match breaker {
             Some(breaker) => breaker.admit(&request, &self.call, now)?,
             None => None,

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::hint::hint;
 use crate::hop::{Blame, Diagnosis, Effect, Guard, Hop, Kind, NotRepeated, local, name, short};
 use crate::limit::Waited;
+use crate::options::Unmet;
 use crate::timeline::Timeline;
 
 /// Why a call failed, and whether it may have happened all the same.
@@ -260,6 +261,9 @@ impl fmt::Display for Error {
         write!(f, ": {}", diagnosis.kind)?;
         if let Some(panicked) = source.as_ref().and_then(|s| s.downcast_ref::<Panicked>()) {
             write!(f, ", {panicked}")?;
+        }
+        if let Some(unmet) = source.as_ref().and_then(|s| s.downcast_ref::<Unmet>()) {
+            write!(f, " ({unmet})")?;
         }
         if let Some(reason) = self.local_reason() {
             write!(f, ", {reason}")?;

@@ -36,7 +36,8 @@
 //!
 //! What the stack always protects from. What one request wants otherwise, its
 //! [`Options`], goes into the request's extensions: `.with_extension(Options::new().idempotency_key(key))`.
-//! A timeout that was set for one request becomes its deadline: zero, or more than 24 h, is refused.
+//! A timeout that was set for one request becomes its deadline: zero, or more than 24 h, is refused. Of a
+//! timeout and an [`Options::deadline`] the shorter one holds.
 //!
 //! # A retry above the stack
 //!
@@ -124,13 +125,20 @@ impl Middleware for StandardLayer {
     ) -> reqwest_middleware::Result<reqwest::Response> {
         let request = incoming(request, extensions).map_err(failed)?;
         // A clone: a try that is dropped halfway leaves the caller's extensions as they are.
-        let shared = Arc::new(Mutex::new(extensions.clone()));
+        let mut below = extensions.clone();
+        // The call has them now; a stack of ours further down finds the call.
+        let options = below.remove::<Options>();
+        let shared = Arc::new(Mutex::new(below));
         let below = Below {
             next,
             extensions: Arc::clone(&shared),
         };
         let answered = self.layer(below).oneshot(request).await;
         *extensions = std::mem::take(&mut *lock(&shared));
+        // For a middleware further up that sends the request again.
+        if let Some(options) = options {
+            extensions.insert(options);
+        }
         let response = answered.map_err(failed)?;
         Ok(crate::client::shared(response).into())
     }
@@ -196,7 +204,8 @@ fn incoming(
     }
     if timeout.is_some() {
         let options = head.extensions.get_or_insert_default::<Options>();
-        options.deadline = options.deadline.or(timeout);
+        // Both hold.
+        options.deadline = options.deadline.into_iter().chain(timeout).min();
     }
     Ok(http::Request::from_parts(head, body))
 }

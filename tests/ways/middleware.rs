@@ -1,6 +1,7 @@
 //! `ClientWithMiddleware`: the stack over its own transport, and over the client's own connections.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU8;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use http::Extensions;
 use http_body_util::{BodyExt, Full};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next, Result};
 use sevenhops::hop::Stage;
+use sevenhops::limit::Limit;
 use sevenhops::policy::idempotency::Key;
 use sevenhops::testing::Reply;
 use sevenhops::{Client, Effect, Hop, Kind, Options, StandardLayer, sdk};
@@ -276,6 +278,17 @@ async fn timeout_of_one_request_is_its_deadline() {
     assert_eq!(sdk::find(&error).kind(), Kind::Timeout);
     // Before its first byte limit would have ended the first of two attempts.
     assert!(begun.elapsed() < Duration::from_millis(550));
+    // Of a timeout and a deadline, the shorter one holds.
+    let stage = world.stage(Fault::Silent).await;
+    let (short, long) = (Duration::from_millis(200), Duration::from_secs(60));
+    for (timeout, deadline) in [(short, long), (long, short)] {
+        let deadline = Options::new().deadline(Limit::new(deadline).unwrap());
+        let begun = tokio::time::Instant::now();
+        let request = client.get(&stage.url).timeout(timeout);
+        let sent = request.with_extension(deadline).send().await;
+        assert_eq!(sdk::find(&sent.unwrap_err()).kind(), Kind::Timeout);
+        assert!(begun.elapsed() < Duration::from_millis(550), "{timeout:?}");
+    }
     let error = client.get(&stage.url).timeout(Duration::ZERO).send().await;
     let error = error.unwrap_err();
     assert_eq!(sdk::find(&error).hop(), Some(Hop::Encode));
@@ -303,6 +316,27 @@ async fn dns_reaches_the_pool_of_our_transport_and_not_the_clients_own() {
     moved.dns.move_to(2);
     call(&client, &base(&moved.before)).await.unwrap();
     assert_eq!(moved.seen(), (2, 0));
+}
+
+#[tokio::test]
+async fn options_hold_in_every_stack_of_a_chain() {
+    let world = World::new().await;
+    let guards = || StandardLayer::with(&world.settings()).unwrap();
+    let client = ClientBuilder::new(foreign(&world))
+        .with(guards())
+        .with(guards())
+        .build();
+    let key = Options::new().idempotency_key(Key::new("order-4711").unwrap());
+    let once = key.clone().attempts(NonZeroU8::MIN);
+    for (options, sent) in [(Options::new(), 1), (key, 2), (once, 1)] {
+        let server = world.server().await;
+        server.on_request((0..9).map(|_| Reply::CloseAfterRequest));
+        let post = client.post(base(&server)).body("amount=100");
+        let _ = post.with_extension(options).send().await;
+        let keys = keys(&server);
+        assert_eq!(keys.len(), sent, "{keys:?}");
+        assert!(keys[0].is_some() && keys.iter().all(|key| *key == keys[0]));
+    }
 }
 
 type Going<'a> = Pin<Box<dyn Future<Output = Result<reqwest::Response>> + Send + 'a>>;

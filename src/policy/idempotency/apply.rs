@@ -4,24 +4,28 @@ use http::{HeaderMap, HeaderName, Request, Uri};
 use uuid::Uuid;
 
 use super::Settings;
-use super::wanted::{Asked, Wanted, vouched, wanted};
+use super::wanted::{Asked, Wanted, kept, vouched, wanted};
 use crate::call::{Call, KeyMark};
 use crate::clock;
 use crate::destination::Destination;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Guard, Kind};
 use crate::idempotency_key::{header, random, written};
+use crate::options::Unmet;
 
 impl Settings {
     /// Puts the key into the request and marks it in the call; or says why the request must not go.
     pub(crate) fn apply<B>(&self, request: &mut Request<B>, call: &Call) -> Option<Error> {
-        // A stack around this one has seen to it: one key a call, and one word on it.
-        if call.key().is_some() {
-            return None;
-        }
         let options = call.options();
+        if options.inherited.keys_differ {
+            return Some(Unmet::OtherKey.refuse().of(call));
+        }
+        // The caller's own key goes before one that a stack around made up.
+        let earlier = call.key();
+        let earlier = earlier.filter(|mark| mark.given || options.key.is_none());
+        let name = earlier.map_or(&self.header, |mark| &mark.name).clone();
         let method = request.method().clone();
-        let (brought, sound) = brought(request.headers(), &self.header);
+        let (brought, sound) = brought(request.headers(), &name);
         let asked = Asked {
             method: &method,
             brought,
@@ -30,36 +34,83 @@ impl Settings {
             make: self.make_keys && !options.no_key,
             honours: options.honours_keys.or_else(|| self.honours(request.uri())),
         };
-        let wanted = wanted(&asked);
-        let value = match wanted {
-            Wanted::None => return None,
-            Wanted::Brought => {
-                hide(request.headers_mut(), &self.header);
-                None
-            }
-            Wanted::Given(key) => header(key.as_str(), self.quoted),
-            Wanted::Made => written(made(call), self.quoted),
-        };
-        if let Some(value) = value {
-            request.headers_mut().insert(self.header.clone(), value);
+        match earlier {
+            Some(mark) => self.keep(request, call, (mark, &asked)),
+            None => self.begin(request, call, &asked),
         }
-        let expires_at = match wanted {
-            Wanted::Given(key) => key.expires_at(),
-            Wanted::None | Wanted::Brought | Wanted::Made => None,
-        };
-        call.mark_key(KeyMark {
-            name: self.header.clone(),
-            vouched: vouched(&asked, wanted),
-            made: wanted == Wanted::Made,
-            expires_at,
-        });
-        let expired = expires_at.is_some_and(|at| at <= clock::wall());
+        let key = call.own_key()?;
+        let expired = key.expires_at.is_some_and(|at| at <= clock::wall());
         expired.then(|| {
             // Whether an earlier call with it came through, nobody can tell any more.
             let mut diagnosis = Diagnosis::refusal(Kind::KeyExpired);
             diagnosis.effect = Effect::Possible;
             Error::refused(Guard::Idempotency, diagnosis).of(call)
         })
+    }
+
+    /// Gives the call its key.
+    fn begin<B>(&self, request: &mut Request<B>, call: &Call, asked: &Asked<'_>) {
+        let wanted = wanted(asked);
+        let headers = request.headers_mut();
+        let value = match wanted {
+            Wanted::None => return,
+            Wanted::Brought => {
+                hide(headers, &self.header);
+                None
+            }
+            Wanted::Given(key) => header(key.as_str(), self.quoted),
+            Wanted::Made => written(made(call), self.quoted),
+        };
+        if let Some(value) = &value {
+            headers.insert(self.header.clone(), value.clone());
+        }
+        let brought = || headers.get(&self.header).filter(|_| asked.sound).cloned();
+        call.mark_key(KeyMark {
+            name: self.header.clone(),
+            value: value.or_else(brought),
+            given: matches!(wanted, Wanted::Given(_)),
+            is_license: vouched(
+                &Asked {
+                    honours: None,
+                    ..*asked
+                },
+                wanted,
+            ),
+            vouched: vouched(asked, wanted),
+            made: wanted == Wanted::Made,
+            expires_at: match wanted {
+                Wanted::Given(key) => key.expires_at(),
+                Wanted::None | Wanted::Brought | Wanted::Made => None,
+            },
+        });
+    }
+
+    /// Sees to it that a request carries the key that its call has: another layer may have looked at
+    /// another copy of the request.
+    fn keep<B>(
+        &self,
+        request: &mut Request<B>,
+        call: &Call,
+        (mark, asked): (&KeyMark, &Asked<'_>),
+    ) {
+        let is_own = call.own_key().is_some();
+        let replaces = is_own && mark.given;
+        let kept = kept(asked, replaces, mark.vouched);
+        if let Some(value) = mark
+            .value
+            .as_ref()
+            .filter(|_| kept.is_put && !call.is_led_away())
+        {
+            request
+                .headers_mut()
+                .insert(mark.name.clone(), value.clone());
+        }
+        if !is_own {
+            call.mark_key(KeyMark {
+                vouched: kept.is_vouched,
+                ..mark.clone()
+            });
+        }
     }
 
     /// What was said of a destination, if anything.
@@ -100,5 +151,30 @@ fn brought(headers: &HeaderMap, name: &HeaderName) -> (bool, bool) {
 fn hide(headers: &mut HeaderMap, name: &HeaderName) {
     if let Some(key) = headers.get_mut(name) {
         key.set_sensitive(true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::limit::Limit;
+
+    #[tokio::test(start_paused = true)]
+    async fn key_that_expired_since_the_first_attempt_is_not_sent_again() {
+        let mut request = Request::post("https://api.test/").body(()).unwrap();
+        let call = Call::begin(&mut request, Limit::MAX);
+        call.mark_key(KeyMark {
+            name: HeaderName::from_static("idempotency-key"),
+            value: header("k-1", false),
+            given: true,
+            is_license: true,
+            vouched: true,
+            made: false,
+            expires_at: Some(SystemTime::UNIX_EPOCH),
+        });
+        let refused = Settings::new().apply(&mut request, &call).unwrap();
+        assert_eq!(refused.kind(), Kind::KeyExpired);
     }
 }

@@ -59,6 +59,25 @@ pub(super) fn vouched(asked: &Asked<'_>, wanted: Wanted<'_>) -> bool {
     }
 }
 
+/// What becomes of a request whose call has a key already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// The key of the call is put on the request.
+    pub(super) is_put: bool,
+    /// The key is a license to retry.
+    pub(super) is_vouched: bool,
+}
+
+/// The mark of a key proves nothing: the request has to carry it. One that a layer between two stacks
+/// changed is left as it is; `replaces` says that this stack put it there itself.
+pub(super) fn kept(asked: &Asked<'_>, replaces: bool, was_vouched: bool) -> Kept {
+    let is_put = replaces || !asked.brought;
+    Kept {
+        is_put,
+        is_vouched: (is_put || asked.sound) && asked.honours.unwrap_or(was_vouched),
+    }
+}
+
 /// The two methods of RFC 9110 and RFC 5789 that are neither idempotent nor rare.
 fn needs_key(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PATCH)
@@ -120,6 +139,39 @@ mod tests {
                 licences,
                 "{honours:?}"
             );
+        }
+    }
+
+    #[test]
+    fn key_of_the_call_is_put_wherever_the_request_lacks_it() {
+        for (brought, replaces, is_put) in [
+            (false, false, true),
+            (false, true, true),
+            (true, false, false),
+            (true, true, true),
+        ] {
+            let mut asked = asked(&Method::POST);
+            asked.brought = brought;
+            assert_eq!(
+                kept(&asked, replaces, true).is_put,
+                is_put,
+                "{brought} {replaces}"
+            );
+        }
+    }
+
+    #[test]
+    fn key_of_the_call_keeps_its_word_until_there_is_another() {
+        for (honours, sound, was, is) in [
+            (None, true, true, true),
+            (None, true, false, false),
+            (Some(false), true, true, false),
+            (Some(true), true, false, true),
+            (Some(true), false, true, false),
+        ] {
+            let mut asked = asked(&Method::POST);
+            (asked.brought, asked.sound, asked.honours) = (true, sound, honours);
+            assert_eq!(kept(&asked, false, was).is_vouched, is, "{asked:?}");
         }
     }
 

@@ -124,15 +124,11 @@ impl Policy {
         if !only.is_empty() && !meant() {
             return (1, Some(NotRepeated::OtherDestination));
         }
-        let asked = options.attempts.map(|most| u32::from(most.get()));
-        (asked.unwrap_or(self.settings.attempts), None)
+        (options.most_attempts(self.settings.attempts), None)
     }
 
     pub(crate) fn lists(&self, call: &Call, status: StatusCode) -> bool {
-        match &call.options().statuses {
-            Some(asked) => asked.contains(&status),
-            None => self.settings.statuses.contains(&status),
-        }
+        call.options().lists(&self.settings.statuses, status)
     }
 
     /// How long the next attempt waits: our own back-off, and all of it.

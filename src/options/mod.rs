@@ -1,11 +1,19 @@
 //! What one request wants otherwise than its client.
 
+mod demand;
+mod inherit;
+#[cfg(test)]
+mod table_tests;
+
 use std::num::NonZeroU8;
 use std::sync::Arc;
 
 #[cfg(feature = "har")]
 use http::HeaderName;
 use http::{HeaderMap, StatusCode};
+
+pub(crate) use self::demand::{Unmet, Wire};
+pub(crate) use self::inherit::Relation;
 
 use crate::clock;
 use crate::idempotency_key::Key;
@@ -26,6 +34,40 @@ use crate::propagation::{self, Inherited};
 ///         .deadline(Limit::from_secs(2)),
 /// );
 /// ```
+///
+/// # Honored or refused
+///
+/// The layer that begins the call takes the options out of the request. So they have to be there
+/// before: put them in above the first layer of this crate.
+///
+/// A request may pass several stacks of layers, one below the other, and a call may be made inside
+/// an [`Operation`](crate::Operation). Then options are of four classes:
+///
+/// - A **restraint** adds up: of two values the stricter one holds.
+/// - A **permission** is passed on to the same request only: the same method and the same URI. A
+///   redirect that an outer stack follows, or a layer that rewrites the URI, ends it.
+/// - A **demand** is carried out by the first layer that can do so. If no layer does, the
+///   [`AttemptLayer`](crate::AttemptLayer) or the transport refuses the request before its first
+///   byte, at encode. The error names the option and the missing layer.
+/// - A **label** belongs to the record of the one call that it was given to.
+///
+/// | option | class | in a stack below | in a call inside an operation |
+/// |---|---|---|---|
+/// | `deadline` | restraint | the earlier instant | the earlier instant |
+/// | `inherit` | restraint | the earlier instant; no retry where a caller retries | the same |
+/// | `attempts` | restraint | the fewer | the fewer |
+/// | `no_retry` | restraint | if one of them says so | if one of them says so |
+/// | `no_redirects` | restraint | if one of them says so | if one of them says so |
+/// | `no_idempotency_key` | restraint | if one of them says so | if one of them says so |
+/// | `retry_statuses` | restraint | what is in both lists | not passed on |
+/// | `honours_keys` | restraint if false | false if one of them says so | false if one of them says so |
+/// | `honours_keys` | permission if true | for the same method and URI | not passed on |
+/// | `streaming` | permission | for the same method and URI | not passed on |
+/// | `idempotency_key` | demand | on the request wherever it is missing | not passed on |
+/// | `whole_body` | demand | once, in the innermost attempt | not passed on |
+/// | `whole_body` | restraint: its bound | the smaller | the smaller |
+/// | `route` | label | not passed on | not passed on |
+/// | `keep_headers` | label | not passed on | not passed on |
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(crate) deadline: Option<Limit>,
@@ -68,6 +110,9 @@ impl Options {
     }
 
     /// Receives the whole body inside the attempt, up to so many bytes as they come over the wire.
+    ///
+    /// An [`AttemptLayer`](crate::AttemptLayer) receives it. Without one the transport refuses the
+    /// request at encode.
     #[must_use]
     pub fn whole_body(mut self, most_bytes: usize) -> Self {
         self.whole_body = Some(most_bytes);
@@ -88,7 +133,8 @@ impl Options {
         self
     }
 
-    /// Makes up to so many attempts, the first included.
+    /// Makes up to so many attempts, the first included, in place of what the config says. In a stack
+    /// below it only makes them fewer.
     #[must_use]
     pub fn attempts(mut self, most: NonZeroU8) -> Self {
         self.attempts = Some(most);
@@ -96,7 +142,7 @@ impl Options {
     }
 
     /// Repeats after these statuses and no others. What is not safe to repeat is still not
-    /// repeated.
+    /// repeated. In a stack below, a status has to be in its own list, too.
     #[must_use]
     pub fn retry_statuses(mut self, statuses: impl Into<Arc<[StatusCode]>>) -> Self {
         self.statuses = Some(statuses.into());
@@ -111,6 +157,9 @@ impl Options {
     }
 
     /// Sends this idempotency key, whatever the method.
+    ///
+    /// An [`IdempotencyLayer`](crate::IdempotencyLayer) puts it on the request. Without one the
+    /// request is refused at encode.
     #[must_use]
     pub fn idempotency_key(mut self, key: Key) -> Self {
         self.key = Some(key);

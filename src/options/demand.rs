@@ -1,0 +1,151 @@
+//! Whether a request that is about to be sent carries what its options demand: pure.
+
+use std::fmt;
+
+use super::Options;
+use crate::error::Error;
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
+
+/// What is known of a request at the wire: at the attempt, or at the transport.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wire {
+    /// Whether an idempotency layer has seen to the key, and whether the request carries it.
+    pub(crate) key: Option<bool>,
+    /// A redirect led to another method or origin, where the key does not go.
+    pub(crate) is_led_away: bool,
+    /// Whether a layer of ours keeps the deadline.
+    pub(crate) is_call: bool,
+    /// Whether a layer of ours receives the body, if that was asked for.
+    pub(crate) is_attempt: bool,
+}
+
+/// A demand that no layer has carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unmet {
+    Deadline,
+    Key,
+    LostKey,
+    OtherKey,
+    WholeBody,
+    /// Options that were put in where no layer looks for them any more.
+    Late,
+}
+
+impl Options {
+    /// What nothing has carried out when the request is about to be sent.
+    pub(crate) fn unmet(&self, wire: &Wire) -> Option<Unmet> {
+        if self.inherited.keys_differ {
+            return Some(Unmet::OtherKey);
+        }
+        if self.key.is_some() && !wire.is_led_away {
+            match wire.key {
+                Some(true) => {}
+                Some(false) => return Some(Unmet::LostKey),
+                None => return Some(Unmet::Key),
+            }
+        }
+        if self.whole_body.is_some() && !wire.is_attempt {
+            return Some(Unmet::WholeBody);
+        }
+        let ends = self.deadline.is_some() || self.inherited.deadline.is_some();
+        (ends && !wire.is_call).then_some(Unmet::Deadline)
+    }
+}
+
+impl Unmet {
+    /// The refusal: nothing was sent.
+    pub(crate) fn refuse(self) -> Error {
+        Error::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None)).caused_by(self)
+    }
+}
+
+impl fmt::Display for Unmet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Deadline => "Options::deadline needs a CallLayer in the stack",
+            Self::Key => {
+                "Options::idempotency_key needs an IdempotencyLayer in the stack, above the AttemptLayer"
+            }
+            Self::LostKey => {
+                "the key of Options::idempotency_key was removed below the IdempotencyLayer"
+            }
+            Self::OtherKey => {
+                "Options::idempotency_key was given two different keys in two stacks: give it once"
+            }
+            Self::WholeBody => "Options::whole_body needs an AttemptLayer in the stack",
+            Self::Late => {
+                "Options were put in below the layer that begins the call: put them in above it"
+            }
+        })
+    }
+}
+
+impl std::error::Error for Unmet {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Limit;
+    use crate::policy::idempotency::Key;
+
+    #[test]
+    fn open_demand_is_named_at_the_wire() {
+        let all = Wire {
+            key: Some(true),
+            is_led_away: false,
+            is_call: true,
+            is_attempt: true,
+        };
+        let keyed = Options::new().idempotency_key(Key::new("k").unwrap());
+        let whole = Options::new().whole_body(9);
+        let ends = Options::new().deadline(Limit::from_secs(1));
+        let mut two = keyed.clone();
+        two.inherited.keys_differ = true;
+        for (options, wire, unmet) in [
+            (&keyed, all, None),
+            (&keyed, Wire { key: None, ..all }, Some(Unmet::Key)),
+            (
+                &keyed,
+                Wire {
+                    key: Some(false),
+                    ..all
+                },
+                Some(Unmet::LostKey),
+            ),
+            (
+                &keyed,
+                Wire {
+                    key: Some(false),
+                    is_led_away: true,
+                    ..all
+                },
+                None,
+            ),
+            (&two, all, Some(Unmet::OtherKey)),
+            (&whole, all, None),
+            (
+                &whole,
+                Wire {
+                    is_attempt: false,
+                    ..all
+                },
+                Some(Unmet::WholeBody),
+            ),
+            (&ends, all, None),
+            (&ends, Wire::default(), Some(Unmet::Deadline)),
+            (&Options::new(), Wire::default(), None),
+        ] {
+            assert_eq!(options.unmet(&wire), unmet, "{options:?} {wire:?}");
+        }
+    }
+
+    #[test]
+    fn refusal_says_what_to_do_and_that_nothing_was_sent() {
+        let error = Unmet::WholeBody.refuse();
+        assert_eq!(
+            error.to_string(),
+            "call failed at encode: invalid (Options::whole_body needs an AttemptLayer in the \
+             stack); no effect"
+        );
+    }
+}

@@ -1,0 +1,121 @@
+//! How the options of a call pass on to the calls below it: pure.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use super::{Inherited, Options};
+
+/// How a call is related to the one around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// The same request in a stack below: the same method, the same URI.
+    Same,
+    /// The same request in a stack below, after a foreign layer changed its method or URI.
+    Rewritten,
+    /// A leg of the same call: a redirect led away to another method or origin.
+    LedAway,
+    /// A call that is made inside an operation.
+    Operation,
+}
+
+impl Options {
+    /// Merges the options of the call around this one. The table in the documentation of [`Options`]
+    /// says how.
+    pub(crate) fn inherit_from(&mut self, outer: &Self, relation: Relation) {
+        // No `..`: an option that is added has to be merged, or named as one that is not.
+        let Self {
+            deadline: _, // by the instant, in `inherited`: a duration would begin anew
+            streaming,
+            whole_body,
+            route: _,
+            no_retry,
+            attempts,
+            statuses,
+            no_redirects,
+            key,
+            no_key,
+            honours_keys,
+            inherited,
+            #[cfg(feature = "har")]
+                headers: _,
+        } = outer;
+        self.no_retry |= no_retry;
+        self.no_redirects |= no_redirects;
+        self.no_key |= no_key;
+        self.inherited.restrain(inherited);
+        self.inherited.attempts = stricter(self.inherited.attempts, *attempts);
+        // A bound holds for the body that is asked for here; asking for one is a demand.
+        let is_below = relation != Relation::Operation;
+        let asked = is_below || self.whole_body.is_some();
+        self.whole_body = stricter(self.whole_body, whole_body.filter(|_| asked));
+        if *honours_keys == Some(false) {
+            self.honours_keys = Some(false);
+        }
+        if relation == Relation::Same {
+            self.streaming |= streaming;
+            self.honours_keys = self.honours_keys.or(*honours_keys);
+        }
+        if is_below {
+            self.inherited.only(inherited.statuses.as_ref());
+            self.inherited.only(statuses.as_ref());
+        }
+        if matches!(relation, Relation::Same | Relation::Rewritten) {
+            let given = self.key.take();
+            let differ = key.is_some() && given.is_some() && given != *key;
+            self.inherited.keys_differ |= inherited.keys_differ || differ;
+            self.key = key.clone().or(given);
+        }
+    }
+
+    /// How many attempts may be sent. A request's own word replaces the config of its stack; the word
+    /// of a call around it only makes it fewer.
+    pub(crate) fn most_attempts(&self, configured: u32) -> u32 {
+        let own = self.attempts.map_or(configured, |most| most.get().into());
+        let outer = self.inherited.attempts.map(|most| most.get().into());
+        outer.map_or(own, |outer| own.min(outer))
+    }
+
+    /// Whether a retry is allowed after this status.
+    pub(crate) fn lists(&self, configured: &[StatusCode], status: StatusCode) -> bool {
+        let own = self.statuses.as_deref().unwrap_or(configured);
+        let outer = self.inherited.statuses.as_deref();
+        own.contains(&status) && outer.is_none_or(|outer| outer.contains(&status))
+    }
+}
+
+impl Inherited {
+    /// Takes over what holds in every call inside another one.
+    fn restrain(&mut self, outer: &Self) {
+        let Self {
+            deadline,
+            most,
+            attempts,
+            statuses: _,    // not in an operation
+            keys_differ: _, // not in an operation
+        } = outer;
+        self.deadline = stricter(self.deadline, *deadline);
+        self.most = self.most.max(*most);
+        self.attempts = stricter(self.attempts, *attempts);
+    }
+
+    /// Leaves no statuses but these.
+    fn only(&mut self, statuses: Option<&Arc<[StatusCode]>>) {
+        let Some(statuses) = statuses else { return };
+        self.statuses = Some(match &self.statuses {
+            None => Arc::clone(statuses),
+            Some(own) => {
+                let both = own.iter().filter(|status| statuses.contains(status));
+                both.copied().collect()
+            }
+        });
+    }
+}
+
+/// The smaller of those that are there.
+fn stricter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}

@@ -1,0 +1,315 @@
+//! The table of the options, and the merge that it describes.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::{Inherited, Options, Relation};
+use crate::limit::Limit;
+use crate::policy::idempotency::Key;
+
+use Relation::{LedAway, Operation, Rewritten, Same};
+
+/// One row of the table in the documentation of [`Options`].
+struct Row {
+    field: &'static str,
+    option: &'static str,
+    class: &'static str,
+    below: &'static str,
+    operation: &'static str,
+}
+
+const fn row(
+    (field, option): (&'static str, &'static str),
+    class: &'static str,
+    (below, operation): (&'static str, &'static str),
+) -> Row {
+    Row {
+        field,
+        option,
+        class,
+        below,
+        operation,
+    }
+}
+
+const EITHER: (&str, &str) = ("if one of them says so", "if one of them says so");
+const NOT: &str = "not passed on";
+
+#[rustfmt::skip]
+const TABLE: [Row; 15] = [
+    row(("deadline", "deadline"), "restraint", ("the earlier instant", "the earlier instant")),
+    row(("inherited", "inherit"), "restraint", ("the earlier instant; no retry where a caller retries", "the same")),
+    row(("attempts", "attempts"), "restraint", ("the fewer", "the fewer")),
+    row(("no_retry", "no_retry"), "restraint", EITHER),
+    row(("no_redirects", "no_redirects"), "restraint", EITHER),
+    row(("no_key", "no_idempotency_key"), "restraint", EITHER),
+    row(("statuses", "retry_statuses"), "restraint", ("what is in both lists", NOT)),
+    row(("honours_keys", "honours_keys"), "restraint if false", ("false if one of them says so", "false if one of them says so")),
+    row(("honours_keys", "honours_keys"), "permission if true", ("for the same method and URI", NOT)),
+    row(("streaming", "streaming"), "permission", ("for the same method and URI", NOT)),
+    row(("key", "idempotency_key"), "demand", ("on the request wherever it is missing", NOT)),
+    row(("whole_body", "whole_body"), "demand", ("once, in the innermost attempt", NOT)),
+    row(("whole_body", "whole_body"), "restraint: its bound", ("the smaller", "the smaller")),
+    row(("route", "route"), "label", (NOT, NOT)),
+    row(("headers", "keep_headers"), "label", (NOT, NOT)),
+];
+
+/// The names of all fields. A field that is added does not compile here until it is named.
+macro_rules! fields {
+    ($($(#[$cfg:meta])? $field:ident),* $(,)?) => {{
+        let Options { $($(#[$cfg])? $field: _),* } = Options::new();
+        [$($(#[$cfg])? stringify!($field)),*]
+    }};
+}
+
+#[test]
+fn every_option_has_a_row_that_says_how_it_is_inherited() {
+    let fields = fields!(
+        deadline,
+        streaming,
+        whole_body,
+        route,
+        no_retry,
+        attempts,
+        statuses,
+        no_redirects,
+        key,
+        no_key,
+        honours_keys,
+        inherited,
+        #[cfg(feature = "har")]
+        headers,
+    );
+    for field in fields {
+        let has_row = TABLE.iter().any(|row| row.field == field);
+        assert!(has_row, "Options::{field} has no row");
+    }
+}
+
+#[test]
+fn documentation_shows_the_table() {
+    let source = include_str!("mod.rs");
+    let shown: Vec<_> = source
+        .lines()
+        .filter(|line| line.starts_with("/// | `"))
+        .collect();
+    let rows = TABLE.iter().map(|row| {
+        let Row {
+            option,
+            class,
+            below,
+            operation,
+            ..
+        } = row;
+        assert!(source.contains(&format!("pub fn {option}(")), "{option}");
+        format!("/// | `{option}` | {class} | {below} | {operation} |")
+    });
+    assert_eq!(shown, rows.collect::<Vec<_>>());
+}
+
+/// The options of a call below, after it has inherited.
+fn merged(inner: Options, outer: &Options, relation: Relation) -> Options {
+    let mut inner = inner;
+    inner.inherit_from(outer, relation);
+    inner
+}
+
+const ALL: [Relation; 4] = [Same, Rewritten, LedAway, Operation];
+const BELOW: [Relation; 3] = [Same, Rewritten, LedAway];
+
+fn some(count: u8) -> std::num::NonZeroU8 {
+    count.try_into().unwrap()
+}
+
+#[test]
+fn switches_that_restrain_hold_in_every_call_below() {
+    type Switch = (fn(Options) -> Options, fn(&Options) -> bool);
+    let switches: [Switch; 3] = [
+        (Options::no_retry, |options| options.no_retry),
+        (Options::no_redirects, |options| options.no_redirects),
+        (Options::no_idempotency_key, |options| options.no_key),
+    ];
+    for (set, is_set) in switches {
+        for relation in ALL {
+            for (inner, outer) in [(false, false), (true, false), (false, true), (true, true)] {
+                let make = |on: bool| {
+                    if on {
+                        set(Options::new())
+                    } else {
+                        Options::new()
+                    }
+                };
+                let merged = merged(make(inner), &make(outer), relation);
+                assert_eq!(is_set(&merged), inner || outer, "{relation:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn fewer_attempts_hold_and_config_is_never_exceeded() {
+    // (own, outer, configured) → how many may be sent
+    for (own, outer, configured, most) in [
+        (None, None, 3, 3),
+        (Some(5), None, 3, 5),
+        (None, Some(1), 3, 1),
+        (None, Some(2), 3, 2),
+        (None, Some(5), 3, 3),
+        (Some(5), Some(2), 3, 2),
+        (Some(1), Some(4), 3, 1),
+    ] {
+        let make = |most: Option<u8>| match most {
+            Some(most) => Options::new().attempts(some(most)),
+            None => Options::new(),
+        };
+        for relation in ALL {
+            let merged = merged(make(own), &make(outer), relation);
+            let told = format!("{own:?} {outer:?} {configured} {relation:?}");
+            assert_eq!(merged.most_attempts(configured), most, "{told}");
+            // A third stack hears of it, too.
+            let third = self::merged(Options::new(), &merged, relation);
+            assert!(third.most_attempts(9) <= merged.most_attempts(9), "{told}");
+        }
+    }
+}
+
+#[test]
+fn statuses_are_those_in_every_list() {
+    let [a, b, c] = [500, 502, 503].map(|code| StatusCode::from_u16(code).unwrap());
+    let listed = |options: &Options, configured: &[StatusCode]| {
+        [a, b, c].map(|status| options.lists(configured, status))
+    };
+    let (ab, bc) = (
+        Options::new().retry_statuses([a, b]),
+        Options::new().retry_statuses([b, c]),
+    );
+    assert_eq!(
+        listed(&ab, &[c]),
+        [true, true, false],
+        "own word, in place of the config"
+    );
+    for relation in BELOW {
+        let both = merged(ab.clone(), &bc, relation);
+        assert_eq!(listed(&both, &[a, b, c]), [false, true, false]);
+        let config = merged(Options::new(), &bc, relation);
+        assert_eq!(listed(&config, &[a, b]), [false, true, false]);
+        let third = merged(Options::new(), &merged(bc.clone(), &ab, relation), relation);
+        assert_eq!(listed(&third, &[a, b, c]), [false, true, false]);
+        let none = merged(Options::new(), &Options::new().retry_statuses([]), relation);
+        assert_eq!(listed(&none, &[a, b, c]), [false; 3]);
+    }
+    let inside = merged(ab, &bc, Operation);
+    assert_eq!(listed(&inside, &[c]), [true, true, false]);
+}
+
+#[test]
+fn word_on_keys_is_a_no_everywhere_and_a_yes_for_the_same_request() {
+    // (inner, outer) → (same request, any other)
+    for (inner, outer, same, other) in [
+        (None, None, None, None),
+        (None, Some(true), Some(true), None),
+        (None, Some(false), Some(false), Some(false)),
+        (Some(true), Some(false), Some(false), Some(false)),
+        (Some(false), Some(true), Some(false), Some(false)),
+        (Some(true), None, Some(true), Some(true)),
+    ] {
+        let make = |word| Options {
+            honours_keys: word,
+            ..Options::new()
+        };
+        for relation in ALL {
+            let expected = if relation == Same { same } else { other };
+            let word = merged(make(inner), &make(outer), relation).honours_keys;
+            assert_eq!(word, expected, "{inner:?} {outer:?} {relation:?}");
+        }
+    }
+}
+
+#[test]
+fn streaming_passes_to_the_same_request_only() {
+    for relation in ALL {
+        let below = merged(Options::new(), &Options::new().streaming(), relation);
+        assert_eq!(below.streaming, relation == Same, "{relation:?}");
+        let own = merged(Options::new().streaming(), &Options::new(), relation);
+        assert!(own.streaming, "{relation:?}");
+    }
+}
+
+#[test]
+fn bound_of_a_body_is_the_smaller_one_and_asking_for_it_passes_to_stacks_below() {
+    // (inner, outer) → (in a stack below, in an operation)
+    for (inner, outer, below, inside) in [
+        (None, None, None, None),
+        (None, Some(9), Some(9), None),
+        (Some(5), None, Some(5), Some(5)),
+        (Some(5), Some(9), Some(5), Some(5)),
+        (Some(9), Some(5), Some(5), Some(5)),
+    ] {
+        let make = |most| Options {
+            whole_body: most,
+            ..Options::new()
+        };
+        for relation in ALL {
+            let expected = if relation == Operation { inside } else { below };
+            let bound = merged(make(inner), &make(outer), relation).whole_body;
+            assert_eq!(bound, expected, "{inner:?} {outer:?} {relation:?}");
+        }
+    }
+}
+
+#[test]
+fn key_passes_with_its_request_and_two_keys_are_told() {
+    let key = |name: &str| Key::new(name).unwrap();
+    let given = |name: &str| Options::new().idempotency_key(key(name));
+    for relation in ALL {
+        let passes = matches!(relation, Same | Rewritten);
+        let below = merged(Options::new(), &given("a"), relation);
+        assert_eq!(below.key, passes.then(|| key("a")), "{relation:?}");
+        let twice = merged(given("a"), &given("a"), relation);
+        assert!(!twice.inherited.keys_differ);
+        let differ = merged(given("b"), &given("a"), relation);
+        assert_eq!(differ.inherited.keys_differ, passes, "{relation:?}");
+        let third = merged(Options::new(), &differ, relation);
+        assert_eq!(third.inherited.keys_differ, passes, "{relation:?}");
+        let own = merged(given("b"), &Options::new(), relation);
+        assert_eq!(own.key, Some(key("b")), "{relation:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn earlier_deadline_holds_and_a_duration_does_not_begin_anew() {
+    let now = crate::clock::now();
+    let until = |end: Option<Instant>, most| Options {
+        inherited: Inherited {
+            deadline: end,
+            most,
+            ..Inherited::default()
+        },
+        ..Options::new()
+    };
+    let (soon, later) = (now + Duration::from_secs(1), now + Duration::from_secs(9));
+    for relation in ALL {
+        for (inner, outer, earlier) in [
+            (None, Some(soon), Some(soon)),
+            (Some(later), Some(soon), Some(soon)),
+            (Some(soon), Some(later), Some(soon)),
+            (Some(soon), None, Some(soon)),
+        ] {
+            let below = merged(until(inner, None), &until(outer, Some(3)), relation);
+            assert_eq!(below.inherited.deadline, earlier, "{relation:?}");
+            assert_eq!(below.inherited.most, Some(3), "{relation:?}");
+        }
+        let outer = Options::new().deadline(Limit::from_secs(1));
+        assert_eq!(merged(Options::new(), &outer, relation).deadline, None);
+    }
+}
+
+#[test]
+fn labels_stay_with_their_call() {
+    for relation in ALL {
+        let below = merged(Options::new(), &Options::new().route("/{id}"), relation);
+        assert_eq!(below.route, None);
+    }
+}
