@@ -38,7 +38,7 @@ pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
 pub(crate) use self::state::Repeating;
 #[cfg(feature = "client")]
-pub(crate) use self::wire::refuse_unmet;
+pub(crate) use self::wire::unmet;
 
 /// A call under way: what its layers share. Cheap to clone.
 #[derive(Clone)]

@@ -237,6 +237,13 @@ impl Error {
     }
 }
 
+impl From<Unmet> for Error {
+    /// A demand that no layer carries out: nothing was sent.
+    fn from(unmet: Unmet) -> Self {
+        Self::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None)).caused_by(unmet)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner {
