@@ -170,7 +170,9 @@ where
                     Next::Backoff
                 }
                 StateProjected::Backoff => {
-                    ready!(alarm.poll_until(run.due(), cx));
+                    if let Some(due) = run.due() {
+                        ready!(alarm.poll_until(due, cx));
+                    }
                     this.state.set(State::Ready);
                     continue;
                 }

@@ -184,10 +184,10 @@ impl Run {
         Ok((flight, sending))
     }
 
-    /// When the next attempt may begin.
-    pub(super) fn due(&self) -> Instant {
+    /// When the next attempt may begin; a leg begins at once.
+    pub(super) fn due(&self) -> Option<Instant> {
         let turn = self.turn.as_ref().filter(|_| self.last.is_some());
-        turn.map_or_else(clock::now, Turn::due)
+        turn.map(Turn::due)
     }
 
     /// When the wait for readiness ends, if it ends here.
