@@ -71,6 +71,7 @@ fn each_case(ruler: &mut impl Ruler) {
         ruler.measure(&name("CallLayer"), &ask, call.layer(leaf));
         ruler.measure(&name("AttemptLayer"), &ask, attempt.layer(leaf));
         ruler.measure(&name("StandardLayer"), &ask, standard.layer(leaf));
+        ruler.measure(&name("StandardLayer::over"), &ask, standard.over(leaf));
         tracing::subscriber::with_default(Listener::default(), || {
             ruler.measure(&name("StandardLayer, spans on"), &ask, standard.layer(leaf));
         });

@@ -197,7 +197,7 @@ pub struct Saved<B> {
     pub(crate) uri: Uri,
     pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
-    /// Nothing where the call is all there is: that is the usual case, and costs no allocation.
+    /// Nothing where only the driver's own are there: that is the usual case, and costs no allocation.
     extensions: Option<Extensions>,
     body: Option<B>,
     unsent: Option<UnsentBody<B>>,
@@ -205,21 +205,21 @@ pub struct Saved<B> {
 
 impl<B: Send + 'static> Saved<B> {
     /// Keeps the head of a request and a clone of its body. A body that cannot be cloned may come
-    /// back from below: the request carries the place for it.
-    pub(crate) fn of(request: &mut Request<B>, cloner: &impl BodyCloner<B>) -> Self {
+    /// back from below: the request carries the place for it. `own` extensions are put in anew.
+    pub(crate) fn of(request: &mut Request<B>, own: usize, cloner: &impl BodyCloner<B>) -> Self {
         let body = cloner.clone_body(request.body());
         let extensions = request.extensions_mut();
         // A driver around this one has a place for it already: both look there.
         let unsent = body
             .is_none()
             .then(|| extensions.get_or_insert_with(UnsentBody::new).clone());
-        let only_call = extensions.len() <= 1;
+        let has_more = extensions.len() > own;
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
             headers: request.headers().clone(),
-            extensions: (!only_call).then(|| request.extensions().clone()),
+            extensions: has_more.then(|| request.extensions().clone()),
             body,
             unsent,
         }
@@ -279,9 +279,8 @@ mod tests {
             .header("x-one", "2")
             .body(Full::new(Bytes::from_static(b"amount=100")))
             .unwrap();
-        request.extensions_mut().insert("a call");
         request.extensions_mut().insert(4_711_u32);
-        let mut saved = Saved::of(&mut request, &ByTrait);
+        let mut saved = Saved::of(&mut request, 0, &ByTrait);
         for _ in 0..2 {
             let again = saved.again(&ByTrait).unwrap();
             assert_eq!(again.method(), request.method());
@@ -303,7 +302,7 @@ mod tests {
             clone: |_| None,
             empty: None,
         };
-        let mut saved = Saved::of(&mut request, &never);
+        let mut saved = Saved::of(&mut request, 0, &never);
         assert!(!saved.is_replayable());
         assert!(saved.again(&never).is_none());
         let unsent = request.extensions().get::<UnsentBody<&str>>().unwrap();
@@ -320,8 +319,8 @@ mod tests {
             empty: None,
         };
         let mut request = Request::new("once");
-        let mut outer = Saved::of(&mut request, &never);
-        let inner = Saved::of(&mut request, &never);
+        let mut outer = Saved::of(&mut request, 0, &never);
+        let inner = Saved::of(&mut request, 0, &never);
         inner.unsent.as_ref().unwrap().put("once");
         assert_eq!(outer.again(&never).unwrap().into_body(), "once");
         assert!(!inner.is_replayable());

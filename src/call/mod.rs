@@ -53,11 +53,23 @@ struct Inner {
 }
 
 impl Call {
+    /// Begins the call of a request that is about to be sent: nothing below looks for it.
+    pub(crate) fn begin_at_wire<B>(request: &mut Request<B>, limit: Limit) -> Self {
+        let outer = request.extensions_mut().remove::<Self>();
+        Self::begin_in(request, limit, outer)
+    }
+
     /// Begins the call of a request, due at the latest after `limit`, and puts it into the
     /// request's extensions. A call around it is honoured: its deadline holds here too, and what it
     /// repeats is not repeated here.
     pub(crate) fn begin<B>(request: &mut Request<B>, limit: Limit) -> Self {
         let outer = Self::of(request.extensions());
+        let call = Self::begin_in(request, limit, outer);
+        request.extensions_mut().insert(call.clone());
+        call
+    }
+
+    fn begin_in<B>(request: &mut Request<B>, limit: Limit, outer: Option<Self>) -> Self {
         let options = request.extensions_mut().remove::<Options>();
         let asked = Asked::Request {
             method: request.method().clone(),
@@ -68,7 +80,6 @@ impl Call {
         if let Some(this) = request.extensions_mut().remove::<CallerTry>() {
             call.mark_callers_try(this);
         }
-        request.extensions_mut().insert(call.clone());
         call
     }
 

@@ -269,7 +269,11 @@ impl ClientBuilder {
             standard.watch(&metrics);
             metrics.gauges().connections.watch(transport.look());
         }
-        let stack = standard.layer(transport);
+        // Chaos notes in the call what befalls it.
+        let stack = match transport.is_amid_chaos() {
+            true => standard.layer(transport),
+            false => standard.over(transport),
+        };
         Ok(Client {
             // Outermost: what the wire did is settled below, what the bytes mean begins here.
             stack: Decompression::new(stack),

@@ -22,6 +22,8 @@ pub(crate) struct Policies {
     pub(crate) breaker: Option<breaker::Policy>,
     /// Next to the wire: its timeouts and its record are those of one attempt.
     pub(crate) attempt: Option<Attempts>,
+    /// The service below is the wire: no layer of this crate is there, so none has to find the call.
+    pub(crate) is_at_wire: bool,
 }
 
 /// The deadline of a whole call, and who hears of its end.
@@ -50,10 +52,11 @@ impl Policies {
 
     /// Whether layers below have to find the call of this driver. A breaker alone tells nothing.
     pub(super) fn shares_call(&self) -> bool {
-        self.deadline.is_some()
+        let is_wanted = self.deadline.is_some()
             || self.idempotency.is_some()
             || self.redirect.is_some()
             || self.retry.is_some()
-            || self.attempt.is_some()
+            || self.attempt.is_some();
+        is_wanted && !self.is_at_wire
     }
 }

@@ -63,7 +63,10 @@ impl Run {
     ) -> Result<Self, (Self, Failure)> {
         let mut run = match &policies.deadline {
             Some(deadline) => {
-                let call = Call::begin(request, deadline.limit);
+                let call = match policies.shares_call() {
+                    true => Call::begin(request, deadline.limit),
+                    false => Call::begin_at_wire(request, deadline.limit),
+                };
                 let span = call_span(&deadline.maker, &call, (request.method(), request.uri()));
                 call.listen(span.clone(), deadline.observer.clone());
                 #[cfg(feature = "middleware")]
@@ -93,17 +96,16 @@ impl Run {
     /// Joins the call of a driver around this one, or begins one that has no deadline of its own.
     fn join<B>(policies: &Arc<Policies>, request: &mut Request<B>) -> Self {
         if let Some(call) = Call::of(request.extensions()) {
-            return Self::new(policies, call, None);
+            return Self {
+                is_shared: true,
+                ..Self::new(policies, call, None)
+            };
         }
-        let is_shared = policies.shares_call();
-        let call = match is_shared {
+        let call = match policies.shares_call() {
             true => Call::begin(request, policies.longest()),
             false => Call::alone(request, policies.longest()),
         };
-        Self {
-            is_shared,
-            ..Self::new(policies, call, None)
-        }
+        Self::new(policies, call, None)
     }
 
     fn new(policies: &Arc<Policies>, call: Call, scope: Option<Scope>) -> Self {
@@ -111,7 +113,7 @@ impl Run {
         Self {
             policies: Arc::clone(policies),
             call,
-            is_shared: true,
+            is_shared: policies.shares_call(),
             turn: None,
             legs: None,
             last: None,
@@ -134,6 +136,11 @@ impl Run {
     pub(super) fn span(&self) -> Span {
         let scope = self.scope.as_ref();
         scope.map_or_else(Span::none, |scope| scope.span.clone())
+    }
+
+    /// How many extensions of a request are the driver's.
+    pub(super) fn own_extensions(&self) -> usize {
+        usize::from(self.is_shared)
     }
 
     /// Whether anything may follow the first request.
@@ -199,7 +206,9 @@ impl Run {
     /// The request of the next attempt.
     pub(super) fn again<N: Resend>(&mut self, later: &mut N) -> Option<Request<N::Body>> {
         let mut request = later.again()?;
-        request.extensions_mut().insert(self.call.clone());
+        if self.is_shared {
+            request.extensions_mut().insert(self.call.clone());
+        }
         if let Some(turn) = self.turn.as_mut().filter(|_| self.last.is_some()) {
             turn.begin(&self.call);
         }

@@ -112,7 +112,7 @@ where
         };
         if run.may_send_again() {
             later.kept = Some(Kept {
-                request: Saved::of(&mut request, &later.cloner),
+                request: Saved::of(&mut request, run.own_extensions(), &later.cloner),
                 service: self.inner.clone(),
             });
         }

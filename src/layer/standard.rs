@@ -168,11 +168,36 @@ impl<C> StandardLayer<C> {
     }
 }
 
-impl<S, C: Clone> Layer<S> for StandardLayer<C> {
-    type Service = StandardService<S, C>;
+impl<C: Clone> StandardLayer<C> {
+    /// Puts the policies over a service that sends by itself, such as a [`Transport`](crate::Transport).
+    ///
+    /// This is [`layer`](Layer::layer) for less: requests do not carry the call along, which saves three
+    /// allocations a call. Layers of this crate below `wire` would not find the call: each would begin one of
+    /// its own, and retry by itself. Use [`layer`](Layer::layer) where there are any, or may be.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sevenhops::StandardLayer;
+    /// use tower::{ServiceExt, service_fn};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// let wire = service_fn(async |_request: http::Request<String>| {
+    ///     Ok::<_, std::io::Error>(http::Response::new(String::from("hello")))
+    /// });
+    /// let service = StandardLayer::new(Duration::from_secs(10))?.over(wire);
+    /// assert_eq!(service.oneshot(http::Request::new(String::new())).await?.status(), 200);
+    /// # Ok(()) }
+    /// ```
+    pub fn over<S>(&self, wire: S) -> StandardService<S, C> {
+        self.drive(wire, true)
+    }
 
-    fn layer(&self, transport: S) -> Self::Service {
+    fn drive<S>(&self, inner: S, is_at_wire: bool) -> StandardService<S, C> {
         let policies = Policies {
+            is_at_wire,
             deadline: Some(self.call.policy()),
             idempotency: Some(self.idempotency.policy()),
             redirect: Some(self.redirect.policy()),
@@ -180,6 +205,14 @@ impl<S, C: Clone> Layer<S> for StandardLayer<C> {
             breaker: Some(self.breaker.policy()),
             attempt: Some(self.attempt.policy()),
         };
-        Driver::new(transport, Again(self.cloner.clone()), Arc::new(policies))
+        Driver::new(inner, Again(self.cloner.clone()), Arc::new(policies))
+    }
+}
+
+impl<S, C: Clone> Layer<S> for StandardLayer<C> {
+    type Service = StandardService<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        self.drive(inner, false)
     }
 }

@@ -123,6 +123,11 @@ impl Transport {
         TransportBuilder::new(limits)
     }
 
+    /// Whether some of the requests fail on purpose.
+    pub(crate) fn is_amid_chaos(&self) -> bool {
+        self.shared.chaos.is_some()
+    }
+
     /// Shows how many connections are open.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<u64> {
