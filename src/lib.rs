@@ -1,5 +1,5 @@
 //! One line of SDK code crosses at least seven network hops. Any of them can fail, stall, or do the
-//! work and lose the answer. This crate makes such a line safe to run, and honest when it fails.
+//! work and lose the response. This crate makes such a line safe to run, and honest when it fails.
 //!
 //! ```text
 //!  your code │ 1 dns │ 2 connect │ 3 tls │ 4 send │ 5 gateway │ 6 server │ 7 receive │ your code
@@ -26,20 +26,20 @@
 //!
 //! # The journey of a call
 //!
-//! | place | what stands there |
+//! | layer | what its policy does |
 //! |---|---|
-//! | [`Client`] | builds the request, decodes the answer |
-//! | [`CallLayer`] | the deadline of the whole call, its timeline, its span |
-//! | [`IdempotencyLayer`] | one key a call, the same in every attempt |
-//! | [`RedirectLayer`] | each leg a request of its own; what belongs at home stays there |
-//! | [`RetryLayer`] | repeats what is safe, worth it and affordable |
-//! | [`BreakerLayer`] | refuses at once what would fail all the same |
-//! | [`AttemptLayer`] | the limits of one try, and the tracker that hears every hop |
-//! | [`Transport`] | our own look-up, then one reqwest client for each destination and address |
+//! | [`CallLayer`] | bounds the whole call by its deadline; keeps its timeline and its span |
+//! | [`IdempotencyLayer`] | gives a call one key, the same in every attempt |
+//! | [`RedirectLayer`] | makes each leg a request of its own, and keeps credentials at their origin |
+//! | [`RetryLayer`] | retries where that is safe, worth it and affordable |
+//! | [`BreakerLayer`] | rejects at once what would fail all the same |
+//! | [`AttemptLayer`] | keeps the limits of one try, and records every hop |
 //!
-//! [`StandardLayer`] puts them into that order; each works alone in any tower stack over
-//! [`http::Request`]. An [`Operation`] is the same around what is no request: an SDK's call, a query, a
-//! message for a queue.
+//! Each layer is [the driver](driver) with one policy on, and works alone in any tower stack over
+//! [`http::Request`]. [`StandardLayer`] is the driver with all of them, in that order. Above it a [`Client`]
+//! builds the request and decodes the response. Below it a [`Transport`] looks the name up, then sends by
+//! one reqwest client for each destination and address. An [`Operation`] is the same around work that is not
+//! a request: an SDK's call, a query, a message for a queue.
 //!
 //! [`chaos`] lets some of the requests of a staging environment fail on purpose, right above the
 //! transport.

@@ -9,6 +9,10 @@
 //!   body:      received under its timeouts; the verdict settles at its last byte
 //! end:       one diagnosis, one effect, one timeline
 //! ```
+//!
+//! [`Driver`] is the service of every layer, [`DriverFuture`] its future, and [`DriverBody`] the body of its response.
+//! A driver with [`Now`] sends once and demands nothing of the service below. One with [`Again`] may send again: its
+//! service is [`Clone`].
 
 mod alarm;
 mod attempt;
