@@ -1,6 +1,9 @@
 //! Stacks inside one another, and processes behind one another: one key, one deadline, one that repeats.
 
 #[cfg(test)]
+#[path = "nested/cancelled.rs"]
+mod cancelled;
+#[cfg(test)]
 #[path = "nested/demands.rs"]
 mod demands;
 #[cfg(test)]
