@@ -11,6 +11,9 @@ mod mock;
 #[cfg(test)]
 #[path = "nested/restraints.rs"]
 mod restraints;
+#[cfg(test)]
+#[path = "nested/three.rs"]
+mod three;
 
 #[cfg(test)]
 mod tests {
