@@ -12,5 +12,6 @@ mod callbacks {
     mod calls;
     mod client;
     mod listed;
+    mod nested;
     mod told;
 }

@@ -1,6 +1,9 @@
 //! Stacks inside one another, and processes behind one another: one key, one deadline, one that repeats.
 
 #[cfg(test)]
+#[path = "nested/cancelled.rs"]
+mod cancelled;
+#[cfg(test)]
 #[path = "nested/demands.rs"]
 mod demands;
 #[cfg(test)]
@@ -8,6 +11,9 @@ mod mock;
 #[cfg(test)]
 #[path = "nested/restraints.rs"]
 mod restraints;
+#[cfg(test)]
+#[path = "nested/three.rs"]
+mod three;
 
 #[cfg(test)]
 mod tests {

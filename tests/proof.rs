@@ -11,12 +11,12 @@ mod tests {
     use bytes::Bytes;
     use http::{Request, Response, Uri};
     use http_body_util::Full;
-    use sevenhops::limit::Limits;
+    use sevenhops::limit::{self, Limits};
     use sevenhops::policy::retry;
     use sevenhops::sdk::operation::{Failed, Settings};
-    use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply};
+    use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply, Script};
     use sevenhops::{
-        CallLayer, Client, Effect, Error, Operation, RetryLayer, StandardLayer, Transport, sdk,
+        CallLayer, Client, Effect, Error, Hop, Operation, RetryLayer, StandardLayer, Transport, sdk,
     };
     use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -139,6 +139,79 @@ mod tests {
         });
         let charge = standard().layer(fails_over).oneshot(post(&shop.charges()));
         shop.assert_open(&charge.await.map(drop).unwrap_err());
+    }
+
+    /// A fail-over between two services: a transport of ours is refused, and a client of another make sends.
+    async fn after_refusal(shop: &Shop, foreign: reqwest::Client, reply: Reply) -> Error {
+        shop.server.on_request([reply]);
+        let there = format!("http://{}/v1/charges", shop.server.addr());
+        let transport = shop.transport();
+        let fails_over = service_fn(|charge: Charge| {
+            let refused = transport.clone().oneshot(charge);
+            let second = foreign.post(&there).body("amount=100");
+            async move {
+                match refused.await {
+                    Ok(_) => Ok(ok()),
+                    Err(_) => second.send().await.map(|_| ok()),
+                }
+            }
+        });
+        let limits = limit::Settings::new().attempt(Duration::from_millis(300));
+        let settings = sevenhops::Settings::new(DEADLINE).limits(limits);
+        let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
+        let charge = charge.oneshot(post(&shop.audits()));
+        charge.await.map(drop).unwrap_err()
+    }
+
+    fn foreign(shop: &Shop) -> reqwest::Client {
+        let tls = shop.net.authority.client_config();
+        let foreign = reqwest::Client::builder().tls_backend_preconfigured(tls);
+        foreign.build().unwrap()
+    }
+
+    #[tokio::test]
+    async fn transport_that_was_refused_proves_nothing_for_the_client_after_it() {
+        for reply in [
+            Reply::CloseAfterRequest,
+            Reply::ResetAfterRequest,
+            Reply::Silent,
+        ] {
+            let shop = Shop::new().await;
+            let error = after_refusal(&shop, foreign(&shop), reply.clone()).await;
+            shop.assert_open(&error);
+            assert_eq!(error.hop(), Some(Hop::Server), "{reply:?}: {error}");
+            let timeline = error.timeline().unwrap().to_string();
+            assert!(timeline.contains("✗ refused"), "{timeline}");
+        }
+    }
+
+    #[tokio::test]
+    async fn attempt_that_expires_while_a_transport_tries_again_had_no_effect() {
+        let shop = Shop::new().await;
+        let transport = shop.transport();
+        shop.net.dns.set("gone.test", Script::NxDomain);
+        shop.net.dns.set("slow.test", Script::Silent);
+        let fails_over = service_fn(|charge: Charge| {
+            let transport = transport.clone();
+            let mut second = charge.clone();
+            *second.uri_mut() = "http://slow.test/".parse().unwrap();
+            async move {
+                match transport.clone().oneshot(charge).await {
+                    Ok(_) => Ok(ok()),
+                    Err(_) => transport.oneshot(second).await.map(|_| ok()),
+                }
+            }
+        });
+        let limits = limit::Settings::new().attempt(Duration::from_millis(300));
+        let settings = sevenhops::Settings::new(DEADLINE).limits(limits);
+        let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
+        let error = charge.oneshot(post("http://gone.test/")).await;
+        let error = error.map(drop).unwrap_err();
+        assert_eq!(
+            (error.hop(), error.effect()),
+            (Some(Hop::Dns), Effect::None),
+            "{error}"
+        );
     }
 
     #[tokio::test]

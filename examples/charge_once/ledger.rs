@@ -33,10 +33,23 @@ pub(crate) enum Word {
     KeyReused,
     /// The card does not cover it.
     Declined,
+    /// The order is paid, or is being paid.
+    Paid,
+}
+
+/// What the service does with a second request for an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeats {
+    /// It finds the first request by its key.
+    Keyed,
+    /// It refuses the second request.
+    Refused,
+    /// It charges again.
+    Charged,
 }
 
 pub(crate) struct Ledger {
-    honours_keys: bool,
+    repeats: Repeats,
     book: Mutex<Book>,
 }
 
@@ -45,6 +58,8 @@ struct Book {
     keys: HashMap<String, Keyed>,
     /// The charges that were made, in order.
     charges: HashMap<u32, Vec<String>>,
+    /// The orders that were charged or are being charged.
+    begun: HashSet<u32>,
     made: u32,
     visits: HashMap<u32, Visits>,
     counts: Counts,
@@ -74,6 +89,7 @@ pub(crate) struct Counts {
     pub(crate) in_progress: u32,
     pub(crate) key_reused: u32,
     pub(crate) declined: u32,
+    pub(crate) paid: u32,
     pub(crate) charged: u32,
     /// Charged, and the answer did not go out at all.
     pub(crate) lost: u32,
@@ -84,9 +100,9 @@ pub(crate) struct Counts {
 }
 
 impl Ledger {
-    pub(crate) fn new(honours_keys: bool) -> Self {
+    pub(crate) fn new(repeats: Repeats) -> Self {
         Self {
-            honours_keys,
+            repeats,
             book: Mutex::default(),
         }
     }
@@ -104,7 +120,8 @@ impl Ledger {
     /// Whether the charge is to be made now. The key is taken in the same breath.
     pub(crate) fn begin(&self, charge: &Charge, key: Option<&str>) -> Word {
         let mut book = self.book();
-        if let Some(key) = key.filter(|_| self.honours_keys) {
+        let key = key.filter(|_| self.repeats == Repeats::Keyed);
+        if let Some(key) = key {
             match book.keys.get(key) {
                 Some(keyed) if keyed.charge != *charge => {
                     book.counts.key_reused += 1;
@@ -122,7 +139,11 @@ impl Ledger {
             book.counts.declined += 1;
             return Word::Declined;
         }
-        if let Some(key) = key.filter(|_| self.honours_keys) {
+        if !book.begun.insert(charge.order) && self.repeats == Repeats::Refused {
+            book.counts.paid += 1;
+            return Word::Paid;
+        }
+        if let Some(key) = key {
             let charge = charge.clone();
             book.keys.insert(key.to_owned(), Keyed { charge, id: None });
         }

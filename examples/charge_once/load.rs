@@ -86,7 +86,14 @@ impl Caller {
                 let request = client.post(url).json(charge);
                 match request.fetch_json::<Receipt>().await {
                     Ok(receipt) => Outcome::Charged(receipt.id),
-                    Err(error) => Outcome::Failed(Some(error.effect()), error.to_string()),
+                    Err(error) => {
+                        // Whichever of the two says "none" is held against the books.
+                        let effect = match error.had_no_effect() {
+                            true => Effect::None,
+                            false => error.effect(),
+                        };
+                        Outcome::Failed(Some(effect), error.to_string())
+                    }
                 }
             }
             Self::Naive(client) => naive(client, url, charge).await,

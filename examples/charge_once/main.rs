@@ -3,6 +3,7 @@
 //! ```text
 //! cargo run --example charge_once                      # the service honours idempotency keys
 //! cargo run --example charge_once -- --keyless-server  # it ignores them, and nobody said otherwise
+//! cargo run --example charge_once -- --gateway         # a gateway sends a charge twice if its connection breaks
 //! cargo run --example charge_once -- --naive           # the control: plain reqwest, blind repeats
 //! cargo run --example charge_once -- --seed 7          # the same luck again
 //! ```
@@ -18,10 +19,16 @@
 //! "effect possible". In both modes the client's beliefs are held against the books: a success is a
 //! charge, "no effect" and "effect declined" are none, and no order is charged twice.
 //!
+//! With `--gateway`, a gateway stands between the two. If its connection to the service breaks, it sends the
+//! charge a second time. The service refuses a second charge of an order with 409, 400 or 403, and this is what
+//! the client gets for a charge that was made. The client never says "no effect" of it: a 409 is "effect
+//! possible", a 400 or 403 "effect declined". "Declined" is the word of the party that responded, not a proof.
+//!
 //! One card in twenty-five is declined, for good: "effect declined", the client says, unless an earlier
 //! attempt of the same call had no response. The 402 does not undo the effect of that one.
 
 mod fate;
+mod gateway;
 mod ledger;
 mod load;
 mod report;
@@ -30,6 +37,8 @@ mod server;
 use std::error::Error as StdError;
 use std::process::ExitCode;
 
+use crate::gateway::Gateway;
+use crate::ledger::Repeats;
 use crate::load::{CHARGES, Caller};
 use crate::report::{Claim, Reconciled};
 use crate::server::Server;
@@ -41,6 +50,7 @@ type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Sync>>;
 pub(crate) enum Mode {
     Keyed,
     Keyless,
+    Gateway,
     Naive,
 }
 
@@ -49,7 +59,16 @@ impl Mode {
         match self {
             Self::Keyed => "the service honours idempotency keys, and the client was told so",
             Self::Keyless => "the service ignores idempotency keys, and nobody said otherwise",
+            Self::Gateway => "a gateway sends a charge again if its connection breaks",
             Self::Naive => "the service ignores keys, and plain reqwest repeats what failed",
+        }
+    }
+
+    fn repeats(self) -> Repeats {
+        match self {
+            Self::Keyed => Repeats::Keyed,
+            Self::Gateway => Repeats::Refused,
+            Self::Keyless | Self::Naive => Repeats::Charged,
         }
     }
 }
@@ -59,7 +78,7 @@ async fn main() -> Result<ExitCode> {
     match options(std::env::args().skip(1)) {
         Some((mode, seed)) => experiment(mode, seed).await,
         None => {
-            eprintln!("usage: charge_once [--seed N] [--keyless-server | --naive]");
+            eprintln!("usage: charge_once [--seed N] [--keyless-server | --gateway | --naive]");
             Ok(ExitCode::from(2))
         }
     }
@@ -70,6 +89,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Option<(Mode, u64)> {
     while let Some(arg) = args.next() {
         let taken = match arg.as_str() {
             "--keyless-server" => mode.replace(Mode::Keyless).is_some(),
+            "--gateway" => mode.replace(Mode::Gateway).is_some(),
             "--naive" => mode.replace(Mode::Naive).is_some(),
             "--seed" => seed.replace(args.next()?.parse().ok()?).is_some(),
             _ => true,
@@ -85,11 +105,17 @@ fn options(mut args: impl Iterator<Item = String>) -> Option<(Mode, u64)> {
 
 async fn experiment(mode: Mode, seed: u64) -> Result<ExitCode> {
     println!("{CHARGES} charges, seed {seed}: {}\n", mode.as_str());
-    let server = Server::start(seed, mode == Mode::Keyed)?;
-    let origin = server.origin();
+    let server = Server::start(seed, mode.repeats())?;
+    let gateway = match mode {
+        Mode::Gateway => Some(Gateway::start(server.address()).await?),
+        Mode::Keyed | Mode::Keyless | Mode::Naive => None,
+    };
+    let origin = gateway
+        .as_ref()
+        .map_or_else(|| server.origin(), Gateway::origin);
     let caller = match mode {
         Mode::Keyed => Caller::ours(Some(&origin))?,
-        Mode::Keyless => Caller::ours(None)?,
+        Mode::Keyless | Mode::Gateway => Caller::ours(None)?,
         Mode::Naive => Caller::naive()?,
     };
     let beliefs = load::run(&caller, &origin).await?;
@@ -105,6 +131,9 @@ async fn experiment(mode: Mode, seed: u64) -> Result<ExitCode> {
     };
     // The client's connections go with it. Only then can nothing be charged any more.
     drop(caller);
+    if let Some(gateway) = gateway {
+        report::print_gateway(&*gateway.close().await?);
+    }
     let ledger = server.close().await?;
 
     let reconciled = Reconciled::new(&beliefs, &ledger);

@@ -1,8 +1,11 @@
 //! The server's books against the client's beliefs.
 
+use std::sync::atomic::Ordering;
+
 use sevenhops::Effect;
 
 use crate::Mode;
+use crate::gateway;
 use crate::ledger::{Counts, Ledger};
 use crate::load::{Belief, Outcome};
 
@@ -100,6 +103,20 @@ fn row(effect: Option<Effect>) -> usize {
     }
 }
 
+/// Prints what the gateway did between the client and the service.
+pub(crate) fn print_gateway(counts: &gateway::Counts) {
+    println!("what the gateway did");
+    for (name, count) in [
+        ("requests relayed", &counts.requests),
+        ("sent again, the connection broke", &counts.sent_again),
+        ("answered 502, it broke again", &counts.bad_gateway),
+        ("answered 504", &counts.timed_out),
+    ] {
+        println!("  {name:<42}{:>7}", count.load(Ordering::Relaxed));
+    }
+    println!();
+}
+
 pub(crate) fn print(beliefs: &[Belief], reconciled: &Reconciled, ledger: &Ledger) {
     let counts = ledger.counts();
     let percent = 100.0 * f64::from(counts.lost) / f64::from(counts.charged.max(1));
@@ -139,7 +156,7 @@ fn not_repeated(beliefs: &[Belief]) -> Option<&str> {
     })
 }
 
-fn before_the_work(counts: &Counts) -> [(&'static str, u32); 9] {
+fn before_the_work(counts: &Counts) -> [(&'static str, u32); 10] {
     [
         ("connections reset before a request", counts.slammed),
         ("times that nobody listened", counts.shut),
@@ -150,6 +167,7 @@ fn before_the_work(counts: &Counts) -> [(&'static str, u32); 9] {
         ("card declined (402)", counts.declined),
         ("key still in use (409)", counts.in_progress),
         ("key of another charge (422)", counts.key_reused),
+        ("order paid already (409, 400, 403)", counts.paid),
     ]
 }
 
@@ -169,19 +187,32 @@ pub(crate) fn claims(mode: Mode, reconciled: &Reconciled, ledger: &Ledger) -> Ve
         Claim::new("nobody was charged twice", twice == 0),
         Claim::new("every success is a charge in the books", wrong == 0),
         Claim::new("no effect: not charged", none.charged == 0),
-        Claim::new(
-            "effect declined: not charged",
-            declined.charged == 0 && declined.not_charged > 0,
-        ),
         Claim::new("effect done: everybody was charged", done.not_charged == 0),
         Claim::new("one key an order", ledger.with_many_keys() == 0),
     ]);
     claims.push(match mode {
         Mode::Keyed => Claim::new("50 answers and more were replayed", counts.replayed >= 50),
-        Mode::Keyless | Mode::Naive => Claim::new(
+        Mode::Keyless | Mode::Gateway | Mode::Naive => Claim::new(
             "some of the lost answers are reported as effect possible",
             possible.charged > 0,
         ),
+    });
+    let is_declined = declined.not_charged > 0;
+    claims.extend(match mode {
+        Mode::Gateway => vec![
+            Claim::new(
+                "50 charges and more were refused at their second copy",
+                counts.paid >= 50,
+            ),
+            Claim::new(
+                "such a 400 or 403 is \"declined\", by the word of the gateway",
+                is_declined && declined.charged > 0,
+            ),
+        ],
+        Mode::Keyed | Mode::Keyless | Mode::Naive => vec![Claim::new(
+            "effect declined: not charged",
+            is_declined && declined.charged == 0,
+        )],
     });
     claims
 }

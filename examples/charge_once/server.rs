@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Result;
 use crate::fate::{Door, Fate};
-use crate::ledger::{Charge, Ledger, Word};
+use crate::ledger::{Charge, Ledger, Repeats, Word};
 
 pub(crate) struct Server {
     address: SocketAddr,
@@ -27,10 +28,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(seed: u64, honours_keys: bool) -> io::Result<Self> {
+    pub(crate) fn start(seed: u64, repeats: Repeats) -> io::Result<Self> {
         let port = bound((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = port.local_addr()?;
-        let ledger = Arc::new(Ledger::new(honours_keys));
+        let ledger = Arc::new(Ledger::new(repeats));
         let desk = Desk {
             seed,
             ledger: Arc::clone(&ledger),
@@ -44,6 +45,10 @@ impl Server {
             task: tokio::spawn(listen(listener, desk, stopped)),
             _port: port,
         })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     pub(crate) fn origin(&self) -> String {
@@ -171,6 +176,7 @@ async fn work(Request { charge, key }: &Request, fate: Fate, ledger: &Ledger) ->
         Word::InProgress => Answer::status(409),
         Word::KeyReused => Answer::status(422),
         Word::Declined => Answer::status(402),
+        Word::Paid => Answer::status(PAID[charge.order as usize % PAID.len()]),
     }
 }
 
@@ -234,24 +240,12 @@ impl Conversation {
     }
 
     fn parse(&mut self) -> io::Result<Option<Request>> {
-        let mut end = self.unread.windows(4);
-        let Some(end) = end.position(|bytes| bytes == b"\r\n\r\n") else {
+        let Some((head, body)) = measure(&self.unread) else {
             return Ok(None);
         };
-        let head = String::from_utf8_lossy(&self.unread[..end]).into_owned();
-        let header = |wanted: &str| {
-            let mut fields = head.lines().filter_map(|line| line.split_once(':'));
-            let found = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
-            found.map(|(_, value)| value.trim().to_owned())
-        };
-        let length = header("content-length").and_then(|length| length.parse().ok());
-        let (body, length) = (end + 4, length.unwrap_or(0));
-        if self.unread.len() < body + length {
-            return Ok(None);
-        }
-        let charge = serde_json::from_slice(&self.unread[body..body + length])?;
-        let key = header("idempotency-key");
-        self.unread.advance(body + length);
+        let charge = serde_json::from_slice(&self.unread[body.clone()])?;
+        let key = header(&head, "idempotency-key").map(str::to_owned);
+        self.unread.advance(body.end);
         Ok(Some(Request { charge, key }))
     }
 
@@ -290,6 +284,21 @@ impl Conversation {
     }
 }
 
+/// Returns the head of the next message, and where its body is, once it has come whole.
+pub(crate) fn measure(unread: &[u8]) -> Option<(String, Range<usize>)> {
+    let end = unread.windows(4).position(|bytes| bytes == b"\r\n\r\n")?;
+    let head = String::from_utf8_lossy(&unread[..end]).into_owned();
+    let length = header(&head, "content-length").and_then(|length| length.parse().ok());
+    let body = end + 4..end + 4 + length.unwrap_or(0);
+    (unread.len() >= body.end).then_some((head, body))
+}
+
+fn header<'h>(head: &'h str, wanted: &str) -> Option<&'h str> {
+    let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+    let found = fields.find(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    found.map(|(_, value)| value.trim())
+}
+
 /// Closes with RST.
 fn reset(tcp: TcpStream) {
     // An error means that the peer was faster.
@@ -304,4 +313,6 @@ const SHUT: Duration = Duration::from_millis(30);
 /// finds the key still in use.
 const SLOW: Duration = Duration::from_millis(600);
 /// What is still being worked on when the last caller is done ends long before this.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// What services say of an order that is paid already.
+const PAID: [u16; 3] = [409, 400, 403];

@@ -15,7 +15,7 @@ use super::fate::{Drawn, Fate};
 use super::{ChaosBody, Mishap};
 use crate::box_error::BoxError;
 use crate::call::Call;
-use crate::hop::Stage;
+use crate::hop::{Diagnosis, Stage};
 use crate::limit::Limit;
 use crate::record::tracker;
 use crate::replay::UnsentBody;
@@ -108,6 +108,9 @@ where
             };
             let Some(after) = fallen.after else {
                 state.set(State::Done);
+                if let (Err(error), Some(tracker)) = (&fallen.end, tracker::current()) {
+                    tracker.hand_back(Diagnosis::foreign(&**error).kind);
+                }
                 return Poll::Ready(fallen.end);
             };
             state.set(State::Held {

@@ -12,6 +12,8 @@ pub(crate) struct Facts {
     pub(crate) dials: Vec<Option<SocketAddr>>,
     /// What each dial that failed and was overcome failed with, in order.
     pub(crate) overcome: Vec<Kind>,
+    /// What the transport failed with, until the service goes on after it.
+    pub(crate) handed_back: Option<Kind>,
     /// Whether it was an operation's, and did what it was to do.
     pub(crate) is_done: bool,
     /// Whether the head of the response, which is not a failure, declined the request: a redirect.

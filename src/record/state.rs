@@ -27,6 +27,8 @@ pub(super) const HEAD: u32 = 1 << 12;
 pub(super) const OWN: u32 = 1 << 13;
 /// The attempt is over: no stage begins any more.
 pub(super) const ENDED: u32 = 1 << 14;
+/// The transport that reported its stages has returned its error.
+pub(super) const HANDED_BACK: u32 = 1 << 15;
 /// What ends when a connection is made for a request that none has taken: hyper-util takes it back from
 /// a pooled one that turned out dead.
 pub(super) const UNTAKEN: u32 = SETUP | OWN | bit(Stage::Send) | bit(Stage::Wait);
@@ -67,6 +69,13 @@ pub(super) const fn connected(state: u32) -> u32 {
     } else {
         bit(Stage::Send)
     }
+}
+
+/// The same state, once the service goes on after the transport has returned its error: nothing reports what
+/// the service does from here on.
+pub(super) fn unreported(state: u32) -> Option<u32> {
+    let unreported = state & !(OPEN | TRACKED | HANDED_BACK) | bit(Stage::Wait);
+    (state & HANDED_BACK != 0).then_some(unreported)
 }
 
 /// A stage begins that is none of the others: whatever was waited for without knowing what it was, this is

@@ -18,7 +18,9 @@ use tokio::time::Instant;
 pub(crate) use super::ear::{current, is_current, scope, sync_scope};
 use super::facts::Facts;
 use super::log::{End, Event, Log};
-use super::state::{self, ENDED, GIVEN_UP, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, UNTAKEN};
+use super::state::{
+    self, ENDED, GIVEN_UP, HANDED_BACK, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, UNTAKEN,
+};
 use super::state::{bit, dial_more, latest_dial, queued};
 use crate::clock::{self, nanos_of};
 use crate::hop::{Diagnosis, Kind, Stage};
@@ -80,7 +82,15 @@ impl Tracker {
 
     /// A transport that reports its stages has taken over.
     pub(crate) fn begin(&self) {
-        self.change(End::Left, |state| Some(state | TRACKED));
+        self.change(End::Left, |state| Some(state & !HANDED_BACK | TRACKED));
+    }
+
+    /// The transport returns its error. If the service goes on after it, nothing reports what the service does.
+    pub(crate) fn hand_back(&self, kind: Kind) {
+        self.facts(|facts| facts.handed_back = Some(kind));
+        self.change(End::Left, |state| {
+            (state & TRACKED != 0).then_some(state | HANDED_BACK)
+        });
     }
 
     /// A query has to be waited for; or a stage is one that fails on purpose. Whatever was waited for without
@@ -185,6 +195,20 @@ impl Tracker {
     /// Something is being waited for and nothing tells what: the service inside is not ours.
     pub(crate) fn waiting(&self) {
         self.change(End::Left, |state| (state == 0).then_some(bit(Stage::Wait)));
+        if self.has(HANDED_BACK) {
+            self.go_on();
+        }
+    }
+
+    /// The service goes on after the transport has returned its error.
+    fn go_on(&self) {
+        let kind = self.facts(|facts| {
+            let kind = facts.handed_back.take();
+            facts.overcome.extend(kind.filter(|_| self.has(OPEN)));
+            kind
+        });
+        self.close(OPEN, End::Failed, kind);
+        self.change(End::Left, state::unreported);
     }
 
     /// The response head is here, and is judged: a status may say that the wait failed.

@@ -12,14 +12,19 @@ use crate::timeline::Timeline;
 /// # Example
 ///
 /// ```
-/// use sevenhops::sdk;
+/// use sevenhops::{Effect, sdk};
 ///
-/// /// Whether a job whose SDK call failed may be put back into its queue.
-/// fn may_go_back(error: &(dyn std::error::Error + 'static)) -> bool {
-///     sdk::find(error).had_no_effect()
+/// /// What becomes of a job whose SDK call failed.
+/// fn next(error: &(dyn std::error::Error + 'static)) -> &'static str {
+///     match sdk::find(error).effect() {
+///         Effect::None => "put it back into the queue",
+///         Effect::Declined => "correct the request",
+///         Effect::Possible => "look it up first",
+///         Effect::Done => "it is done: read the result",
+///     }
 /// }
 /// let lost = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-/// assert!(!may_go_back(&lost));
+/// assert_eq!(next(&lost), "look it up first");
 /// ```
 ///
 /// # What it reports
@@ -35,6 +40,9 @@ use crate::timeline::Timeline;
 /// was may have followed a redirect or repeated the request before it failed.
 ///
 /// # How people get it wrong
+///
+/// "Declined" is not a proof. A gateway may have sent the request twice: the first copy was processed, and the
+/// response declines the second. Only [`had_no_effect`](Finding::had_no_effect) allows to send again blindly.
 ///
 /// An SDK that repeats requests by itself returns the last failure only. That this one had no effect says
 /// nothing of those before: switch its own retries off where a request must not be made twice.
@@ -70,7 +78,7 @@ impl<'e> Finding<'e> {
         self.diagnosis.kind
     }
 
-    /// Whether it may have happened.
+    /// Whether it may have happened: proved not, declined by the party that responded, possible, or done.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.diagnosis.effect

@@ -33,7 +33,7 @@ use crate::sdk::{self, Finding};
 /// let error = service.oneshot(http::Request::new(String::new())).await.unwrap_err();
 /// assert_hop!(error, Connect); // a variant of `Hop`
 /// assert_hop!(error, Connect, Refused); // and one of `Kind`
-/// assert_effect!(error, None); // one of `Effect`
+/// assert_effect!(error, None); // and one of `Effect`: None, Declined, Possible or Done
 /// # Ok(()) }
 /// ```
 ///
@@ -50,9 +50,25 @@ macro_rules! assert_hop {
     }};
 }
 
-/// Asserts whether a call that failed may have happened all the same.
+/// Asserts whether a call that failed may have happened all the same: `None`, `Declined`, `Possible` or `Done`.
 ///
-/// Takes what [`assert_hop!`](crate::assert_hop) takes.
+/// Takes what [`assert_hop!`](crate::assert_hop) takes. `None` is a proof, `Declined` the word of the party that
+/// responded: neither passes for the other.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::sdk::operation::Failed;
+/// use sevenhops::{Operation, assert_effect};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let charge = Operation::new("payments", Duration::from_secs(10))?;
+/// let declined = charge.run(async |_| Err::<(), _>(Failed::declined("no coverage").lasting()));
+/// assert_effect!(declined.await.unwrap_err(), Declined);
+/// # Ok(()) }
+/// ```
 ///
 /// # Panics
 ///

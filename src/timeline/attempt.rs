@@ -96,7 +96,7 @@ impl Attempt {
             duration: end.saturating_duration_since(tracker.started()),
             peer: facts.peer.or_else(|| facts.dials.last().copied().flatten()),
             local: facts.local,
-            reused: tracker.is_tracked() && tracker.is_taken() && !connected,
+            reused: tracker.is_taken() && !connected,
             connection_age: facts.connection_age,
             version: facts.version,
             tls: facts.tls,

@@ -163,7 +163,8 @@ where
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             if let Some(tracker) = attempt_of_request() {
-                return send(&shared, inner, request, &tracker).await;
+                let sent = send(&shared, inner, request, &tracker).await;
+                return sent.inspect_err(|error| tracker.hand_back(error.kind()));
             }
             let tracker = alone(&shared.names.limits);
             heard_alone(request.method(), &tracker);

@@ -45,7 +45,8 @@ where
     B::Error: Into<BoxError>,
 {
     if let Some(tracker) = attempt_of_request() {
-        return journey(&shared, request, &tracker).await;
+        let sent = journey(&shared, request, &tracker).await;
+        return sent.inspect_err(|error| tracker.hand_back(error.kind()));
     }
     let tracker = alone(&shared.limits);
     heard_alone(request.method(), &tracker);

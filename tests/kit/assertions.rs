@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
-use sevenhops::{Error, StandardLayer, assert_effect, assert_hop};
+use sevenhops::sdk::operation::Failed;
+use sevenhops::{Error, Operation, StandardLayer, assert_effect, assert_hop};
 use tower::{Layer, ServiceExt, service_fn};
 
 /// A POST whose answer was lost.
@@ -56,6 +57,23 @@ async fn what_holds_passes_wherever_the_error_is() {
     assert_hop!(boxed, Server, Closed);
     let boxed: Box<dyn StdError> = boxed;
     assert_effect!(boxed, Possible);
+}
+
+#[tokio::test(start_paused = true)]
+async fn declined_passes_for_no_other_effect() {
+    let charge = Operation::new("payments", Duration::from_secs(10)).unwrap();
+    let declined = charge.run(async |_| Err::<(), _>(Failed::declined("no coverage").lasting()));
+    let error = declined.await.unwrap_err();
+    assert_effect!(error, Declined);
+    for (message, expected) in [
+        (said(|| assert_effect!(error, None)), "effect none"),
+        (said(|| assert_effect!(error, Possible)), "effect possible"),
+        (said(|| assert_effect!(error, Done)), "effect done"),
+    ] {
+        let first = format!("expected: {expected}\n");
+        assert!(message.starts_with(&first), "{message}");
+        assert!(message.contains("effect declined"), "{message}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
