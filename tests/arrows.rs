@@ -238,6 +238,10 @@ fn without_tests(text: &str) -> String {
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
         let is_body = |next: &&str| next.starts_with("mod ") && next.ends_with('{');
+        if is_for_tests(line) {
+            // More conditions may follow.
+            while lines.next_if(|next| next.starts_with("#[")).is_some() {}
+        }
         if is_for_tests(line) && lines.peek().is_some_and(is_body) {
             let _ = lines.by_ref().find(|line| *line == "}");
         } else {

@@ -112,112 +112,174 @@ where
         let span = this.run.span();
         let entered = span.enter();
         let ended = loop {
-            let mut alarm = Alarm(this.alarm.as_mut());
-            let (flight, run, later) = (&mut *this.flight, &mut *this.run, &mut *this.later);
-            let next = match this.state.as_mut().project() {
-                StateProjected::Rejected { failure } => {
-                    let Some(failure) = failure.take() else {
-                        return Poll::Pending;
-                    };
-                    run.failed(Flight::default(), failure, later)
-                }
-                StateProjected::Exchange { inner } => {
-                    match ready!(poll_exchange(inner, (flight, run), &mut alarm, cx)) {
-                        Ok(response) => {
-                            let response = response.into_response();
-                            if let Some(most_bytes) = run.head(flight, &response) {
-                                let (head, body) = response.into_parts();
-                                let (head, whole) = (Some(head), Whole::new(most_bytes));
-                                this.state.set(State::Receive { body, head, whole });
-                                continue;
-                            }
-                            let flight = std::mem::take(flight);
-                            let response = response.map(|body| Source::Live { body });
-                            run.answered(flight, response, later)
-                        }
-                        Err(Ended::Failed(failure)) => {
-                            // The inner future goes before anything hears of the end.
-                            this.state.set(State::Done);
-                            run.failed(std::mem::take(flight), failure, later)
-                        }
-                        Err(Ended::Expired(failure)) => {
-                            // Judged by the time it had.
-                            *flight = Flight::default();
-                            Next::Fail(failure)
-                        }
-                    }
-                }
-                StateProjected::Receive { body, head, whole } => {
-                    let received = poll_whole((body, whole), (flight, run), &mut alarm, cx);
-                    match (ready!(received), head.take()) {
-                        (Ok(()), Some(head)) => {
-                            let response = Response::from_parts(head, whole.take());
-                            run.answered(std::mem::take(flight), response, later)
-                        }
-                        (Err(failure), _) => {
-                            this.state.set(State::Done);
-                            run.failed(std::mem::take(flight), failure, later)
-                        }
-                        (Ok(()), None) => return Poll::Pending,
-                    }
-                }
-                StateProjected::Drain { body, drain, until } => {
-                    if drain.poll(body, cx).is_pending() {
-                        ready!(alarm.poll_until(*until, cx));
-                    }
-                    let kept = std::mem::take(drain).kept();
-                    run.drained(kept);
-                    Next::Backoff
-                }
-                StateProjected::Backoff => {
-                    if let Some(due) = run.due() {
-                        ready!(alarm.poll_until(due, cx));
-                    }
-                    this.state.set(State::Ready);
-                    continue;
-                }
-                StateProjected::Ready => match later.poll_ready(cx) {
-                    Poll::Ready(Ok(())) => match run.again(later) {
-                        Some(request) => {
-                            let launched = run.launch(request, |request| later.send(request));
-                            match launched {
-                                Ok((begun, Some(inner))) => {
-                                    *flight = begun;
-                                    this.state.set(State::Exchange { inner });
-                                    continue;
-                                }
-                                Ok((_, None)) => run.end(NotRepeated::NotReplayable),
-                                Err(failure) => run.failed(Flight::default(), failure, later),
-                            }
-                        }
-                        None => run.end(NotRepeated::NotReplayable),
-                    },
-                    Poll::Ready(Err(error)) => run.unready(error),
-                    Poll::Pending => {
-                        let Some(end) = run.end_at() else {
-                            return Poll::Pending;
-                        };
-                        ready!(alarm.poll_until(end, cx));
-                        run.out_of_time()
-                    }
-                },
-                StateProjected::Done => return Poll::Pending,
+            let mut turn = Polling {
+                flight: this.flight,
+                alarm: Alarm(this.alarm.as_mut()),
+                later: this.later,
+                run: this.run,
+            };
+            let next = match turn.step(this.state.as_mut(), cx) {
+                Poll::Ready(next) => next,
+                Poll::Pending => return Poll::Pending,
             };
             match next {
-                Next::Drain(body, until) => this.state.set(State::Drain {
+                Step::To(state) => this.state.set(state),
+                Step::Judged(Next::Drain(body, until)) => this.state.set(State::Drain {
                     body,
                     drain: Drain::default(),
                     until,
                 }),
-                Next::Backoff => this.state.set(State::Backoff),
-                Next::Deliver(response) => break Ok(response),
-                Next::Fail(failure) => break Err(failure),
+                Step::Judged(Next::Backoff) => this.state.set(State::Backoff),
+                Step::Judged(Next::Deliver(response)) => break Ok(response),
+                Step::Judged(Next::Fail(failure)) => break Err(failure),
             }
         };
         drop(entered);
         drop(span);
         this.state.set(State::Done);
         Poll::Ready(ended.map_err(|failure| this.run.finish(failure)))
+    }
+}
+
+/// What one turn of the loop comes to.
+enum Step<F, R> {
+    /// Another state.
+    To(State<F, R>),
+    /// The policies have decided.
+    Judged(Next<R>),
+}
+
+/// Everything of the future but its state.
+struct Polling<'a, N> {
+    flight: &'a mut Flight,
+    alarm: Alarm<'a>,
+    later: &'a mut N,
+    run: &'a mut Run,
+}
+
+impl<N: Resend> Polling<'_, N> {
+    fn step<R, P, E>(
+        &mut self,
+        mut state: Pin<&mut State<N::Future, R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Step<N::Future, R>>
+    where
+        N: Resend<Future: Future<Output = Result<P, E>>>,
+        P: HttpResponse<Body = R>,
+        E: Into<BoxError>,
+        R: Body<Error: Into<BoxError>>,
+    {
+        let next = match state.as_mut().project() {
+            StateProjected::Rejected { failure } => match failure.take() {
+                Some(failure) => self.run.failed(Flight::default(), failure, self.later),
+                None => return Poll::Pending,
+            },
+            StateProjected::Exchange { inner } => {
+                match ready!(poll_exchange(
+                    inner,
+                    (self.flight, self.run),
+                    &mut self.alarm,
+                    cx
+                )) {
+                    Ok(response) => return Poll::Ready(self.head(response.into_response())),
+                    Err(Ended::Failed(failure)) => {
+                        // The inner future goes before anything hears of the end.
+                        state.set(State::Done);
+                        self.failed(failure)
+                    }
+                    Err(Ended::Expired(failure)) => {
+                        // Judged by the time it had.
+                        *self.flight = Flight::default();
+                        Next::Fail(failure)
+                    }
+                }
+            }
+            StateProjected::Receive { body, head, whole } => {
+                let parts = (&*self.flight, &*self.run);
+                let received = ready!(poll_whole((body, whole), parts, &mut self.alarm, cx));
+                match (received, head.take()) {
+                    (Ok(()), Some(head)) => {
+                        let response = Response::from_parts(head, whole.take());
+                        let flight = std::mem::take(self.flight);
+                        self.run.answered(flight, response, self.later)
+                    }
+                    (Err(failure), _) => {
+                        state.set(State::Done);
+                        self.failed(failure)
+                    }
+                    (Ok(()), None) => return Poll::Pending,
+                }
+            }
+            StateProjected::Drain { body, drain, until } => {
+                if drain.poll(body, cx).is_pending() {
+                    ready!(self.alarm.poll_until(*until, cx));
+                }
+                self.run.drained(std::mem::take(drain).kept());
+                Next::Backoff
+            }
+            StateProjected::Backoff => {
+                if let Some(due) = self.run.due() {
+                    ready!(self.alarm.poll_until(due, cx));
+                }
+                return Poll::Ready(Step::To(State::Ready));
+            }
+            StateProjected::Ready => return self.ready(cx),
+            StateProjected::Done => return Poll::Pending,
+        };
+        Poll::Ready(Step::Judged(next))
+    }
+
+    /// The response head is here.
+    fn head<R>(&mut self, response: Response<R>) -> Step<N::Future, R>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        if let Some(most_bytes) = self.run.head(self.flight, &response) {
+            let (head, body) = response.into_parts();
+            let (head, whole) = (Some(head), Whole::new(most_bytes));
+            return Step::To(State::Receive { body, head, whole });
+        }
+        let flight = std::mem::take(self.flight);
+        let response = response.map(|body| Source::Live { body });
+        Step::Judged(self.run.answered(flight, response, self.later))
+    }
+
+    fn failed<R>(&mut self, failure: Failure) -> Next<R>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        let flight = std::mem::take(self.flight);
+        self.run.failed(flight, failure, self.later)
+    }
+
+    /// Sends the next request once the service below is ready for it.
+    fn ready<R>(&mut self, cx: &mut Context<'_>) -> Poll<Step<N::Future, R>>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        match self.later.poll_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Poll::Ready(Step::Judged(self.run.unready(error))),
+            Poll::Pending => {
+                let Some(end) = self.run.end_at() else {
+                    return Poll::Pending;
+                };
+                ready!(self.alarm.poll_until(end, cx));
+                return Poll::Ready(Step::Judged(self.run.out_of_time()));
+            }
+        }
+        let Some(request) = self.run.again(self.later) else {
+            return Poll::Ready(Step::Judged(self.run.end(NotRepeated::NotReplayable)));
+        };
+        let launched = self.run.launch(request, |request| self.later.send(request));
+        Poll::Ready(match launched {
+            Ok((begun, Some(inner))) => {
+                *self.flight = begun;
+                Step::To(State::Exchange { inner })
+            }
+            Ok((_, None)) => Step::Judged(self.run.end(NotRepeated::NotReplayable)),
+            Err(failure) => Step::Judged(self.failed(failure)),
+        })
     }
 }
 

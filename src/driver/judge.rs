@@ -114,7 +114,7 @@ impl Run {
     fn lead<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Lead {
         match (&mut self.legs, &self.policies.redirect) {
             (Some(legs), Some(redirect)) => {
-                legs.lead((&self.call, redirect), head, later, &mut self.seen.all)
+                legs.lead((&self.call, redirect), head, (later, &mut self.seen.all))
             }
             _ => Lead::Nowhere,
         }

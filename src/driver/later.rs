@@ -53,7 +53,9 @@ pub trait Resend {
     reason = "a driver's own part, seen in the type of its future"
 )]
 #[derive(Debug)]
-pub struct Once<B, F>(PhantomData<fn(B) -> F>);
+pub struct Once<B, F>(PhantomData<Sends<B, F>>);
+
+type Sends<B, F> = fn(B) -> F;
 
 impl<B, F> Once<B, F> {
     pub(super) const fn new() -> Self {

@@ -35,8 +35,7 @@ impl Legs {
         &mut self,
         (call, settings): (&Call, &Settings),
         head: &Parts,
-        later: &mut N,
-        effect: &mut Effect,
+        (later, effect): (&mut N, &mut Effect),
     ) -> Lead {
         let status = head.status;
         if !status.is_redirection() {
@@ -72,7 +71,7 @@ impl Legs {
         if !keeps_body && !later.empty_body() {
             return Lead::Nowhere;
         }
-        Self::change(call, settings, leg, keeps_body, later);
+        Self::change(call, settings, (leg, keeps_body), later);
         call.redirected(status, (&to.1, is_away));
         Lead::On(to.1)
     }
@@ -81,8 +80,7 @@ impl Legs {
     fn change<N: Resend>(
         call: &Call,
         settings: &Settings,
-        leg: Leg,
-        keeps_body: bool,
+        (leg, keeps_body): (Leg, bool),
         later: &mut N,
     ) {
         let Some(saved) = later.saved() else { return };

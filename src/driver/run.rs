@@ -52,15 +52,11 @@ pub(super) enum Last {
 }
 
 impl Run {
-    /// Begins the call, or joins the one that the request belongs to.
-    ///
-    /// # Errors
-    ///
-    /// Fails if a policy lets the request through in no case.
+    /// Begins the call, or joins the one that the request belongs to. A policy may reject it at once.
     pub(super) fn begin<B>(
         policies: &Arc<Policies>,
         request: &mut Request<B>,
-    ) -> Result<Self, (Self, Failure)> {
+    ) -> (Self, Option<Failure>) {
         let mut run = match &policies.deadline {
             Some(deadline) => {
                 let call = match policies.shares_call() {
@@ -83,14 +79,14 @@ impl Run {
             && let Some(rejected) = idempotency.apply(request, &run.call)
         {
             drop(entered);
-            return Err((run, rejected.into()));
+            return (run, Some(rejected.into()));
         }
         let redirect = policies.redirect.as_deref();
         let follows = redirect.is_some_and(|redirect| redirect.follows(&run.call));
         run.legs = follows.then(Legs::default);
         run.turn = run.turn_to(request.uri());
         drop(entered);
-        Ok(run)
+        (run, None)
     }
 
     /// Joins the call of a driver around this one, or begins one that has no deadline of its own.
@@ -129,7 +125,7 @@ impl Run {
         let now = clock::now();
         let budget = policy.budget(uri, now);
         let destination = || Destination::of(uri);
-        Some(Turn::new(policy, &self.call, budget, destination, now))
+        Some(Turn::new(policy, &self.call, (budget, now), destination))
     }
 
     /// The span to be entered while anything of this call is polled.

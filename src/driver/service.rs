@@ -77,10 +77,10 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let run = match Run::begin(&self.policies, &mut request) {
-            Ok(run) => run,
-            Err((run, error)) => return DriverFuture::begun(Once::new(), run, Err(error)),
-        };
+        let (run, rejected) = Run::begin(&self.policies, &mut request);
+        if let Some(rejected) = rejected {
+            return DriverFuture::begun(Once::new(), run, Err(rejected));
+        }
         let first = run.launch(request, |request| self.inner.call(request));
         DriverFuture::begun(Once::new(), run, first)
     }
@@ -106,10 +106,10 @@ where
             kept: None,
             cloner: self.resend.0.clone(),
         };
-        let run = match Run::begin(&self.policies, &mut request) {
-            Ok(run) => run,
-            Err((run, error)) => return DriverFuture::begun(later, run, Err(error)),
-        };
+        let (run, rejected) = Run::begin(&self.policies, &mut request);
+        if let Some(rejected) = rejected {
+            return DriverFuture::begun(later, run, Err(rejected));
+        }
         if run.may_send_again() {
             later.kept = Some(Kept {
                 request: Saved::of(&mut request, run.own_extensions(), &later.cloner),

@@ -50,10 +50,7 @@ impl<R> Source<R> {
 
 impl<R: Body<Error: Into<BoxError>>> Source<R> {
     /// The next piece, wherever it comes from.
-    pub(super) fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    pub(super) fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         match self.project() {
             SourceProjected::Live { body } => body
                 .poll_frame(cx)
@@ -105,6 +102,8 @@ impl<R: Body> Source<R> {
 fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
     frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }
+
+type Piece = Result<Frame<Bytes>, BoxError>;
 
 /// Why a kept body ends early.
 #[derive(Debug)]

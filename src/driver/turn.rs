@@ -35,9 +35,8 @@ impl Turn {
     pub(crate) fn new(
         policy: &Arc<Policy>,
         call: &Call,
-        budget: Arc<SharedBudget>,
+        (budget, now): (Arc<SharedBudget>, Instant),
         destination: impl FnOnce() -> Option<Destination>,
-        now: Instant,
     ) -> Self {
         let (most, off) = policy.most_to(call, destination);
         // A driver that makes one attempt leaves the retries to others.

@@ -79,8 +79,8 @@ use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 ///
 /// # What it reports
 ///
-/// A refusal is an [`Error`] with [`Guard::Breaker`], [`Kind::Open`] and no effect. Its
-/// [`retry_after`](Error::retry_after) is what is left, and its cause names the hop that broke the
+/// A refusal is an [`Error`](crate::Error) with [`Guard::Breaker`](crate::Guard::Breaker), [`Kind::Open`](crate::Kind::Open) and no effect. Its
+/// [`retry_after`](crate::Error::retry_after) is what is left, and its cause names the hop that broke the
 /// circuit. [`handle`](Self::handle) gives a [`Breaker`], to see, watch and work the circuits.
 ///
 /// # Trade-offs

@@ -40,7 +40,7 @@ use crate::policy::idempotency::Settings;
 /// # What it reports
 ///
 /// A note in the timeline where the far side says that its answer is a replay; a refusal by
-/// [`Guard::Idempotency`] for a derived key that the far side does not remember any more.
+/// [`Guard::Idempotency`](crate::Guard::Idempotency) for a derived key that the far side does not remember any more.
 ///
 /// # How people get it wrong
 ///

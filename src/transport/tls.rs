@@ -90,7 +90,8 @@ const SESSIONS: usize = 256;
 /// So many that the tickets of other servers seldom count as this one's.
 const COUNTERS: usize = 64;
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use rustls::{ClientConnection, ServerConnection};
 

@@ -24,6 +24,8 @@ use super::mock::{optional, steady};
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
+type Reading<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
+
 /// One response: how many polls it takes to connect and to respond, and the pieces of its body.
 #[derive(Clone, Default)]
 struct Reply {
@@ -203,7 +205,7 @@ impl Stack {
             let body = called.await?.into_body();
             body.collect().await.map(drop)
         };
-        let mut read: Pin<Box<dyn Future<Output = Result<(), Error>>>> = Box::pin(read);
+        let mut read: Reading<'_> = Box::pin(read);
         for _ in 0..polls {
             let mut context = Context::from_waker(Waker::noop());
             if read.as_mut().poll(&mut context).is_ready() {

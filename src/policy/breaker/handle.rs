@@ -17,7 +17,7 @@ use crate::limit::Limits;
 use crate::metrics::Look;
 use crate::registry::{self, Entry, Registry};
 
-/// The circuits of a [`BreakerLayer`](super::BreakerLayer), to look at and to work by hand. Cheap to
+/// The circuits of a [`BreakerLayer`](crate::BreakerLayer), to look at and to work by hand. Cheap to
 /// clone; every clone of the layer shares them.
 ///
 /// # Example

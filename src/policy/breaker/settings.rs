@@ -8,7 +8,7 @@ use crate::limit::{Limit, Limits};
 
 /// What a breaker goes by; what is left open is derived from the attempt limit.
 ///
-/// Plain values: they are checked once, by [`BreakerLayer::with`](super::BreakerLayer::with).
+/// Plain values: they are checked once, by [`BreakerLayer::with`](crate::BreakerLayer::with).
 ///
 /// # Example
 ///
