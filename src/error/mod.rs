@@ -2,6 +2,7 @@
 
 mod reason;
 mod secrets;
+mod unmet;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,6 +13,8 @@ use http::{HeaderMap, StatusCode};
 #[cfg(feature = "client")]
 pub(crate) use self::reason::Reason;
 use self::secrets::clean;
+#[cfg(feature = "client")]
+pub(crate) use self::unmet::refuse_unmet;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::callback::Panicked;

@@ -29,6 +29,11 @@ impl Diagnosis {
         }
     }
 
+    /// It failed before anything was sent.
+    pub(crate) const fn unsent(hop: Hop, kind: Kind) -> Self {
+        Self::new(hop, kind, Effect::None)
+    }
+
     /// An operation failed in which nobody saw a hop.
     pub(crate) const fn operation(effect: Effect, expired: Option<Waited>) -> Self {
         let kind = match expired {
@@ -46,7 +51,7 @@ impl Diagnosis {
     pub(crate) const fn refusal(kind: Kind) -> Self {
         Self {
             hop: None,
-            ..Self::new(Hop::Encode, kind, Effect::None)
+            ..Self::unsent(Hop::Encode, kind)
         }
     }
 

@@ -3,8 +3,6 @@
 use std::fmt;
 
 use super::Options;
-use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind};
 
 /// What is known of a request at the wire: at the attempt, or at the transport.
 #[derive(Clone, Copy, Debug, Default)]
@@ -49,13 +47,6 @@ impl Options {
         }
         let ends = self.deadline.is_some() || self.inherited.deadline.is_some();
         (ends && !wire.is_call).then_some(Unmet::Deadline)
-    }
-}
-
-impl Unmet {
-    /// The refusal: nothing was sent.
-    pub(crate) fn refuse(self) -> Error {
-        Error::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None)).caused_by(self)
     }
 }
 

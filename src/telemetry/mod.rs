@@ -12,6 +12,7 @@ mod span;
 mod spans;
 mod stage;
 mod subject;
+mod thread;
 
 pub use self::names::{EVENTS, EventName, METRICS, Metric, SPANS, SpanName};
 pub(crate) use self::propagator::Contained;

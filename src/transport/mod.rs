@@ -41,11 +41,10 @@ use self::places::Places;
 use self::proxy::Proxies;
 pub(crate) use self::target::basic;
 use crate::box_error::BoxError;
-use crate::call::refuse_unmet;
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve};
-use crate::error::Error;
+use crate::error::{Error, refuse_unmet};
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;

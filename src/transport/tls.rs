@@ -90,8 +90,7 @@ const SESSIONS: usize = 256;
 /// So many that the tickets of other servers seldom count as this one's.
 const COUNTERS: usize = 64;
 
-#[cfg(test)]
-#[cfg(feature = "testing")]
+#[cfg(all(test, feature = "testing"))]
 mod tests {
     use rustls::{ClientConnection, ServerConnection};
 

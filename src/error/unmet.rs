@@ -2,9 +2,17 @@
 
 use http::Request;
 
-use super::Call;
-use crate::error::Error;
+use super::Error;
+use crate::call::Call;
+use crate::hop::{Diagnosis, Hop, Kind};
 use crate::options::{Options, Unmet, Wire};
+
+impl Unmet {
+    /// The refusal: nothing was sent.
+    pub(crate) fn refuse(self) -> Error {
+        Error::new(Diagnosis::unsent(Hop::Encode, Kind::Invalid)).caused_by(self)
+    }
+}
 
 /// Refuses a request of which a demand is open, where it is about to be sent.
 #[cfg(feature = "client")]
