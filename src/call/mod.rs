@@ -11,6 +11,7 @@ mod key;
 mod lifecycle;
 mod log;
 mod state;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +37,8 @@ pub(crate) use self::caller::{CallerTry, Wish, next_try};
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
 pub(crate) use self::state::Repeating;
+#[cfg(feature = "client")]
+pub(crate) use self::wire::unmet;
 
 /// A call under way: what its layers share. Cheap to clone.
 #[derive(Clone)]

@@ -5,19 +5,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
-use http::HeaderMap;
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::drain::{DRAIN_BYTES, Kept};
 use super::scope::Scope;
+use super::source::Source;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
+use crate::hop::{Diagnosis, Effect, Stage};
 use crate::limit::Waited;
 use crate::policy::breaker::PendingVerdict;
 use crate::record::Tracker;
@@ -46,16 +45,6 @@ pin_project! {
     }
 }
 
-pin_project! {
-    /// Where the bytes come from.
-    #[project = SourceProjected]
-    pub(super) enum Source<R> {
-        Live { #[pin] body: R },
-        Here { bytes: Option<Bytes>, trailers: Option<HeaderMap>, lost: Option<Error> },
-        Over,
-    }
-}
-
 /// Marks a response, in its extensions, of whose body only the beginning was kept: a retry was
 /// under way, and then did not happen. The body fails where what was kept ends.
 #[derive(Clone, Copy, Debug)]
@@ -67,55 +56,6 @@ pub(super) struct Watch {
     tracker: Arc<Tracker>,
     /// A reader that leaves while it waits for more goes away; otherwise it has what it wanted.
     is_waited_for: bool,
-}
-
-impl<R> Source<R> {
-    /// A body that was received whole.
-    pub(super) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
-        Self::Here {
-            bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
-            trailers,
-            lost: None,
-        }
-    }
-
-    /// What was kept of a response that was drained.
-    pub(super) fn kept(kept: Kept, effect: Effect) -> Self {
-        let lost = kept.truncated.then(|| {
-            let diagnosis = Diagnosis::new(Hop::Receive, Kind::Incomplete, effect);
-            Error::new(diagnosis).because(NotKept)
-        });
-        Self::Here {
-            bytes: Some(kept.bytes).filter(|bytes| !bytes.is_empty()),
-            trailers: kept.trailers,
-            lost,
-        }
-    }
-}
-
-impl<R: Body> Source<R> {
-    pub(super) fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Live { body } => body.is_end_stream(),
-            Self::Here {
-                bytes,
-                trailers,
-                lost,
-            } => bytes.is_none() && trailers.is_none() && lost.is_none(),
-            Self::Over => true,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Live { body } => body.size_hint(),
-            Self::Here { lost: Some(_), .. } => SizeHint::default(),
-            Self::Here { bytes, .. } => {
-                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
-            }
-            Self::Over => SizeHint::with_exact(0),
-        }
-    }
 }
 
 impl<R> DriverBody<R> {
@@ -181,26 +121,10 @@ where
         };
         let span = reading.scope.as_ref().map(|scope| scope.span.clone());
         let entered = span.as_ref().map(|span| span.enter());
-        let frame = match this.source.as_mut().project() {
-            SourceProjected::Live { body } => body
-                .poll_frame(cx)
-                .map(|frame| frame.map(|read| read.map_err(Into::into).map(to_bytes))),
-            SourceProjected::Here {
-                bytes,
-                trailers,
-                lost,
-            } => {
-                let data = bytes.take().map(|bytes| Ok(Frame::data(bytes)));
-                let lost = || lost.take().map(|lost| Err(lost.into()));
-                let trailers = || {
-                    trailers
-                        .take()
-                        .map(|trailers| Ok(Frame::trailers(trailers)))
-                };
-                Poll::Ready(data.or_else(lost).or_else(trailers))
-            }
-            SourceProjected::Over => return Poll::Ready(None),
-        };
+        if matches!(*this.source, Source::Over) {
+            return Poll::Ready(None);
+        }
+        let frame = this.source.as_mut().poll_frame(cx);
         reading.wait_for_more(frame.is_pending());
         let read = match frame {
             Poll::Ready(frame) => reading.read(frame),
@@ -380,26 +304,6 @@ impl Drop for Watch {
         }
     }
 }
-
-fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
-    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
-}
-
-/// Why a kept body ends early.
-#[derive(Debug)]
-struct NotKept;
-
-impl fmt::Display for NotKept {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "only the beginning of a response is kept while it is retried: {} KiB",
-            DRAIN_BYTES >> 10
-        )
-    }
-}
-
-impl std::error::Error for NotKept {}
 
 impl<R> fmt::Debug for DriverBody<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use http::Response;
 use http_body::Body;
 
 use super::attempt::Attempt;
-use super::body::Source;
+use super::source::Source;
 use crate::clock;
 use crate::diagnose::Failure;
 use crate::policy::breaker::{Admission, PendingVerdict};

@@ -13,12 +13,14 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use super::alarm::Alarm;
-use super::body::{DriverBody, Source};
+use super::body::DriverBody;
 use super::drain::Drain;
 use super::flight::Flight;
+use super::judge::Next;
 use super::later::Resend;
-use super::run::{Next, Run};
+use super::run::Run;
 use super::service::HttpResponse;
+use super::source::Source;
 use super::whole::{Broken, Whole};
 use crate::box_error::BoxError;
 use crate::diagnose::Failure;

@@ -17,12 +17,14 @@ mod drain;
 mod due;
 mod flight;
 mod future;
+mod judge;
 mod later;
 mod legs;
 mod policies;
 mod run;
 mod scope;
 mod service;
+mod source;
 mod turn;
 mod whole;
 

@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http_body::Body;
 
 use super::attempt::Attempt;
-use super::body::Source;
+use super::source::Source;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::Failure;

@@ -2,7 +2,6 @@
 
 mod reason;
 mod secrets;
-mod unmet;
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -13,8 +12,6 @@ use http::{HeaderMap, StatusCode};
 #[cfg(feature = "client")]
 pub(crate) use self::reason::Reason;
 use self::secrets::clean;
-#[cfg(feature = "client")]
-pub(crate) use self::unmet::refuse_unmet;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::callback::Panicked;
@@ -237,6 +234,13 @@ impl Error {
     #[must_use]
     pub fn is_decode(&self) -> bool {
         self.hop() == Some(Hop::Decode)
+    }
+}
+
+impl From<Unmet> for Error {
+    /// A demand that no layer carries out: nothing was sent.
+    fn from(unmet: Unmet) -> Self {
+        Self::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None)).caused_by(unmet)
     }
 }
 

@@ -41,10 +41,11 @@ use self::places::Places;
 use self::proxy::Proxies;
 pub(crate) use self::target::basic;
 use crate::box_error::BoxError;
+use crate::call::unmet;
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
 use crate::dns::{Filter, Resolve};
-use crate::error::{Error, refuse_unmet};
+use crate::error::Error;
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
@@ -145,8 +146,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Sending {
-        if let Some(refused) = refuse_unmet(&request) {
-            return Sending(Box::pin(std::future::ready(Err(refused))));
+        if let Some(unmet) = unmet(&request) {
+            return Sending(Box::pin(std::future::ready(Err(unmet.into()))));
         }
         let shared = Arc::clone(&self.shared);
         match &self.shared.chaos {

@@ -18,7 +18,7 @@ impl Settings {
     pub(crate) fn apply<B>(&self, request: &mut Request<B>, call: &Call) -> Option<Error> {
         let options = call.options();
         if options.inherited.keys_differ {
-            return Some(Unmet::OtherKey.refuse().of(call));
+            return Some(Unmet::OtherKey.into());
         }
         // The caller's own key goes before one that a stack around made up.
         let earlier = call.key();

@@ -1,0 +1,280 @@
+//! After an attempt: it was answered or it failed, and the policies decide what comes next.
+
+use std::time::Duration;
+
+use http::response::Parts;
+use http::{Method, Response};
+use http_body::Body;
+use tokio::time::Instant;
+
+use super::body::{DriverBody, Truncated};
+use super::drain::{DRAIN_TIME, Kept};
+use super::flight::Flight;
+use super::later::Resend;
+use super::legs::Lead;
+use super::run::{Last, Run};
+use super::source::Source;
+use super::turn::Hint;
+use crate::box_error::BoxError;
+use crate::clock;
+use crate::diagnose::Failure;
+use crate::hint::hint;
+use crate::hop::{
+    Diagnosis, Effect, Guard, Hop, Keyed, Kind, NotRepeated, Outcome, What, effect_of_response,
+};
+use crate::policy::idempotency::is_replayed;
+use crate::policy::retry::failed;
+use crate::timeline::Timeline;
+
+/// What comes after an attempt.
+pub(super) enum Next<R> {
+    /// The call is over, but for the body.
+    Deliver(Response<DriverBody<R>>),
+    Fail(Failure),
+    /// What is left of a response is read until then, before another request is sent.
+    Drain(DriverBody<R>, Instant),
+    /// Another attempt follows when its time has come.
+    Backoff,
+}
+
+/// What the attempts and legs of a request may have done.
+pub(super) struct Seen {
+    pub(super) all: Effect,
+    /// The same of this leg alone: a redirect asks for another request.
+    leg: Effect,
+}
+
+impl Seen {
+    pub(super) const NOTHING: Self = Self {
+        all: Effect::None,
+        leg: Effect::None,
+    };
+
+    /// An attempt may have had this effect. Returns what those before it in this leg may have done.
+    fn attempt(&mut self, effect: Effect) -> Effect {
+        self.all = self.all.max(effect);
+        let leg = self.leg.max(effect);
+        std::mem::replace(&mut self.leg, leg)
+    }
+}
+
+impl Run {
+    /// The response head of an attempt is here. Returns how many bytes of the body may be received
+    /// inside the attempt, if it is wanted there.
+    pub(super) fn head<R>(&self, flight: &Flight, response: &Response<R>) -> Option<usize> {
+        let attempt = flight.attempt.as_ref()?;
+        attempt.head(&self.call, response);
+        // What failed by its status is judged by it, whatever becomes of its body.
+        let failed = attempt.tracker.failure().is_some();
+        self.call.options().whole_body.filter(|_| !failed)
+    }
+
+    /// An attempt was answered: what comes next.
+    pub(super) fn answered<N, R>(
+        &mut self,
+        flight: Flight,
+        response: Response<Source<R>>,
+        later: &mut N,
+    ) -> Next<R>
+    where
+        N: Resend,
+        R: Body<Error: Into<BoxError>>,
+    {
+        let (verdict, tracker) = flight.deliver(&response);
+        let (head, source) = response.into_parts();
+        let retry = self.retry_response(&head, later);
+        let body = DriverBody::new(source, self.effect_of(&head), Timeline(self.call.clone()));
+        let body = body.judged(verdict).watched(tracker);
+        if let Some(until) = retry {
+            self.last = Some(Box::new(Last::Head(head)));
+            return Next::Drain(body, until);
+        }
+        match self.lead(&head, later) {
+            Lead::Nowhere => self.deliver(head, body),
+            Lead::On(to) => {
+                // The claim to retry goes before the next leg makes its own.
+                self.turn = None;
+                self.turn = self.turn_to(&to);
+                self.last = None;
+                self.seen.leg = Effect::None;
+                let until = clock::after(clock::now(), DRAIN_TIME);
+                Next::Drain(body, until.min(self.call.deadline()))
+            }
+            Lead::Rejected(error) => Next::Fail(error),
+        }
+    }
+
+    /// What may have been done, as far as this response says.
+    fn effect_of(&self, head: &Parts) -> Effect {
+        let is_safe = self.call.method().is_some_and(Method::is_safe);
+        let response = effect_of_response(head.status, &head.headers, is_safe);
+        self.seen.all.max(response)
+    }
+
+    fn lead<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Lead {
+        match (&mut self.legs, &self.policies.redirect) {
+            (Some(legs), Some(redirect)) => {
+                legs.lead((&self.call, redirect), head, later, &mut self.seen.all)
+            }
+            _ => Lead::Nowhere,
+        }
+    }
+
+    /// Whether an attempt that was answered is retried: until when the rest is read.
+    fn retry_response<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Option<Instant> {
+        let turn = self.turn.as_mut()?;
+        turn.end(&self.call);
+        // The attempt knows best what its status meant; without one, there is the status alone.
+        let status = head.status;
+        let judged = self.call.judged(status);
+        let judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
+        let before = self.seen.attempt(judged.effect);
+        let hint = Hint {
+            wait: hint(&head.headers, clock::wall()),
+            by_server: true,
+        };
+        let headers = Some(&head.headers);
+        let decided = turn.decide(&self.call, (judged, hint), |policy| {
+            let saved = later.saved()?;
+            Some(failed(
+                &self.call,
+                (saved, policy),
+                (judged, before),
+                headers,
+            ))
+        });
+        match decided {
+            Ok(due) => {
+                // No longer than the deadline leaves for what comes after.
+                let spare = self.call.deadline().saturating_duration_since(due) / 2;
+                Some(clock::after(clock::now(), DRAIN_TIME.min(spare)))
+            }
+            Err(reason) => {
+                self.call.stop(Some(reason));
+                None
+            }
+        }
+    }
+
+    /// What was left of a response that is retried.
+    pub(super) fn drained(&mut self, kept: Kept) {
+        self.last = self.last.take().map(|last| match *last {
+            Last::Head(head) => Box::new(Last::Response(head, kept)),
+            Last::Response(..) | Last::Failure(_) => last,
+        });
+    }
+
+    /// An attempt failed, or a policy rejected it: what comes next.
+    pub(super) fn failed<N, R>(
+        &mut self,
+        flight: Flight,
+        failure: Failure,
+        later: &mut N,
+    ) -> Next<R>
+    where
+        N: Resend,
+        R: Body<Error: Into<BoxError>>,
+    {
+        flight.fail(&failure);
+        let own = failure.diagnosis();
+        let Some(turn) = &mut self.turn else {
+            self.seen.attempt(own.effect);
+            return Next::Fail(failure);
+        };
+        // Who stands above the wire and let nothing through.
+        let local = |guard: &Guard| matches!(guard, Guard::Breaker | Guard::Deadline);
+        if let Some(guard) = failure.rejected_by().filter(local)
+            && turn.rejected(&self.call)
+        {
+            self.call.refused_by(guard);
+            return match self.last {
+                None => Next::Fail(failure),
+                Some(_) => self.end(NotRepeated::Refused(guard)),
+            };
+        }
+        turn.end(&self.call);
+        let before = self.seen.attempt(own.effect);
+        let hint = Hint {
+            wait: failure.retry_after(),
+            by_server: false,
+        };
+        let decided = turn.decide(&self.call, (own, hint), |policy| {
+            let saved = later.saved()?;
+            Some(failed(&self.call, (saved, policy), (own, before), None))
+        });
+        match decided {
+            Ok(_) => {
+                self.last = Some(Box::new(Last::Failure(failure)));
+                Next::Backoff
+            }
+            Err(reason) => {
+                self.call.stop(Some(reason));
+                Next::Fail(failure)
+            }
+        }
+    }
+
+    /// An attempt that was to come does not: the caller gets the response or error before it.
+    pub(super) fn end<R>(&mut self, reason: NotRepeated) -> Next<R>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        let Some(last) = self.last.take() else {
+            let nothing = Diagnosis::new(Hop::Encode, Kind::Other, self.seen.all);
+            return Next::Fail(nothing.into());
+        };
+        self.call.stop(Some(reason));
+        let (mut head, kept) = match *last {
+            Last::Failure(failure) => return Next::Fail(failure),
+            Last::Response(head, kept) => (head, kept),
+            Last::Head(head) => (head, Kept::nothing()),
+        };
+        if kept.truncated {
+            head.extensions.insert(Truncated);
+        }
+        let source = Source::kept(kept, self.seen.all);
+        let body = DriverBody::new(source, self.seen.all, Timeline(self.call.clone()));
+        self.deliver(head, body)
+    }
+
+    /// The service below could not take the next request.
+    pub(super) fn unready<R>(&mut self, error: BoxError) -> Next<R>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        match self.last {
+            // A service that failed to get ready is not asked again.
+            Some(_) => self.end(NotRepeated::Unready),
+            None => Next::Fail(self.diagnose(error)),
+        }
+    }
+
+    /// The response of the call, or the deadline's failure where it comes too late.
+    fn deliver<R>(&mut self, head: Parts, body: DriverBody<R>) -> Next<R> {
+        if self.policies.idempotency.is_some() && is_replayed(&head.headers) {
+            self.call.note(What::Replayed);
+        }
+        if let Some(scope) = &self.scope {
+            if !scope.is_in_time() {
+                return Next::Fail(scope.expire());
+            }
+            scope.call.answer(Outcome::Answered(head.status));
+        }
+        let body = body.ending(self.scope.take());
+        Next::Deliver(Response::from_parts(head, body))
+    }
+
+    /// The service below was not ready for the next request in time.
+    pub(super) fn out_of_time<R>(&mut self) -> Next<R>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        match self.last {
+            Some(_) => self.end(NotRepeated::NoTime {
+                wait: Duration::ZERO,
+                left: Duration::ZERO,
+            }),
+            None => Next::Fail(self.expire()),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Where the bytes of a response body come from.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+use super::drain::{DRAIN_BYTES, Kept};
+use crate::box_error::BoxError;
+use crate::error::Error;
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
+
+pin_project! {
+    /// Where the bytes come from.
+    #[project = SourceProjected]
+    pub(super) enum Source<R> {
+        Live { #[pin] body: R },
+        Here { bytes: Option<Bytes>, trailers: Option<HeaderMap>, lost: Option<Error> },
+        Over,
+    }
+}
+
+impl<R> Source<R> {
+    /// A body that was received whole.
+    pub(super) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
+        Self::Here {
+            bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
+            trailers,
+            lost: None,
+        }
+    }
+
+    /// What was kept of a response that was drained.
+    pub(super) fn kept(kept: Kept, effect: Effect) -> Self {
+        let lost = kept.truncated.then(|| {
+            let diagnosis = Diagnosis::new(Hop::Receive, Kind::Incomplete, effect);
+            Error::new(diagnosis).because(NotKept)
+        });
+        Self::Here {
+            bytes: Some(kept.bytes).filter(|bytes| !bytes.is_empty()),
+            trailers: kept.trailers,
+            lost,
+        }
+    }
+}
+
+impl<R: Body<Error: Into<BoxError>>> Source<R> {
+    /// The next piece, wherever it comes from.
+    pub(super) fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.project() {
+            SourceProjected::Live { body } => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|read| read.map_err(Into::into).map(to_bytes))),
+            SourceProjected::Here {
+                bytes,
+                trailers,
+                lost,
+            } => {
+                let data = bytes.take().map(|bytes| Ok(Frame::data(bytes)));
+                let lost = || lost.take().map(|lost| Err(lost.into()));
+                let trailers = || {
+                    trailers
+                        .take()
+                        .map(|trailers| Ok(Frame::trailers(trailers)))
+                };
+                Poll::Ready(data.or_else(lost).or_else(trailers))
+            }
+            SourceProjected::Over => Poll::Ready(None),
+        }
+    }
+}
+
+impl<R: Body> Source<R> {
+    pub(super) fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Live { body } => body.is_end_stream(),
+            Self::Here {
+                bytes,
+                trailers,
+                lost,
+            } => bytes.is_none() && trailers.is_none() && lost.is_none(),
+            Self::Over => true,
+        }
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Live { body } => body.size_hint(),
+            Self::Here { lost: Some(_), .. } => SizeHint::default(),
+            Self::Here { bytes, .. } => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Self::Over => SizeHint::with_exact(0),
+        }
+    }
+}
+
+fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+    frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
+}
+
+/// Why a kept body ends early.
+#[derive(Debug)]
+struct NotKept;
+
+impl fmt::Display for NotKept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "only the beginning of a response is kept while it is retried: {} KiB",
+            DRAIN_BYTES >> 10
+        )
+    }
+}
+
+impl std::error::Error for NotKept {}
