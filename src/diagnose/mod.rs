@@ -44,7 +44,7 @@ impl Diagnosis {
     pub(crate) fn operation_expired(tracker: &Tracker, which: Waited) -> Self {
         Self {
             hop: set_up(tracker).map(hop_of),
-            ..Self::operation(Effect::Possible, Some(which))
+            ..Self::out_of_time(which)
         }
     }
 }

@@ -64,6 +64,11 @@ impl Error {
         }))
     }
 
+    /// The request cannot be written down.
+    pub(crate) fn invalid() -> Self {
+        Self::new(Diagnosis::invalid())
+    }
+
     pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(clean(source.into()));
         self
@@ -140,7 +145,7 @@ impl Error {
     /// may have forwarded the request before it declined a copy of it.
     #[must_use]
     pub fn had_no_effect(&self) -> bool {
-        self.effect() == Effect::None
+        self.effect().is_none()
     }
 
     /// Which limit of ours ran out, if one did.
@@ -240,7 +245,7 @@ impl Error {
 impl From<Unmet> for Error {
     /// A demand that no layer carries out: nothing was sent.
     fn from(unmet: Unmet) -> Self {
-        Self::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None)).caused_by(unmet)
+        Self::invalid().caused_by(unmet)
     }
 }
 
@@ -287,12 +292,10 @@ impl fmt::Display for Error {
             Some(1) => f.write_str("; 1 attempt, ")?,
             Some(attempts) => write!(f, "; {attempts} attempts, ")?,
         }
-        f.write_str(match diagnosis.effect {
-            Effect::None => "no effect",
-            Effect::Declined => "effect declined",
-            Effect::Possible => "effect possible",
-            Effect::Done => "effect done",
-        })?;
+        match diagnosis.effect.is_none() {
+            true => f.write_str("no effect")?,
+            false => write!(f, "effect {}", diagnosis.effect)?,
+        }
         if let Some(reason) = self.not_repeated() {
             write!(f, "; not repeated: {reason}")?;
         }

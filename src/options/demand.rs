@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn refusal_says_what_to_do_and_that_nothing_was_sent() {
-        let error = Unmet::WholeBody.refuse();
+        let error = crate::error::Error::from(Unmet::WholeBody);
         assert_eq!(
             error.to_string(),
             "call failed at encode: invalid (Options::whole_body needs an AttemptLayer in the \

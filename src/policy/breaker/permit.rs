@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::Instant;
 
 use super::Breaker;
@@ -18,7 +18,7 @@ use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hint::hint;
 use crate::hop::Guard;
-use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind};
+use crate::hop::{Diagnosis, Hop, Keyed, Kind};
 use crate::limit::Waited;
 use crate::luck::luck;
 
@@ -73,8 +73,7 @@ impl Policy {
 
 /// The error of a request of which nothing says by which circuit it goes.
 fn unkeyed(panicked: Panicked) -> Error {
-    let invalid = Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None);
-    Error::new(invalid).caused_by(panicked)
+    Error::invalid().caused_by(panicked)
 }
 
 /// The error of an attempt that a circuit does not let through.
@@ -124,7 +123,6 @@ impl Admission {
             judge: self.judge,
             since: self.since,
             call: self.call.clone(),
-            status: response.status(),
             is_waiting: false,
         })
     }
@@ -195,7 +193,6 @@ pub(crate) struct PendingVerdict {
     judge: Judge,
     since: Instant,
     call: Call,
-    status: StatusCode,
     is_waiting: bool,
 }
 
@@ -230,13 +227,9 @@ impl Drop for PendingVerdict {
             return;
         }
         if self.is_waiting && self.call.deadline() <= clock::now() {
-            let effect = match self.status.is_success() {
-                true => Effect::Done,
-                false => Effect::Possible,
-            };
             self.fail(&Diagnosis {
                 expired: Some(Waited::Deadline),
-                ..Diagnosis::new(Hop::Receive, Kind::Timeout, effect)
+                ..Diagnosis::after_head(Hop::Receive, Kind::Timeout)
             });
         } else {
             self.end();
