@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use super::diagnose;
-use super::proof::is_proof;
+use super::foreign::is_proof;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::chain::chain;
@@ -104,7 +104,7 @@ fn effect_of_ours(ours: &Error, call: Option<&Call>) -> Effect {
     let inner = ours.timeline().map(|of| &of.0);
     let other = call.zip(inner).filter(|(call, inner)| !inner.is(call));
     let below = other.map(|(call, inner)| call.effect_below(inner));
-    below.map_or(ours.effect(), |below| ours.effect().max(below))
+    ours.effect().max(below.unwrap_or_else(Effect::unsent))
 }
 
 /// What a foreign error proves: that the request did not go out only if it says so itself. The service may

@@ -3,7 +3,6 @@
 mod edge;
 mod evidence;
 mod foreign;
-mod proof;
 
 use std::error::Error as StdError;
 

@@ -54,11 +54,11 @@ pub struct Driver<S, K = Now> {
 }
 
 impl<S, K> Driver<S, K> {
-    pub(crate) const fn new(inner: S, resend: K, policies: Arc<Policies>) -> Self {
+    pub(crate) fn new(inner: S, resend: K, policies: Policies) -> Self {
         Self {
             inner,
             resend,
-            policies,
+            policies: Arc::new(policies),
         }
     }
 }

@@ -1,16 +1,14 @@
 //! One opaque error that answers: where, what, did it happen, how hard we tried.
 
-mod reason;
 mod secrets;
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-#[cfg(feature = "client")]
-pub(crate) use self::reason::Reason;
 use self::secrets::clean;
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -213,7 +211,7 @@ impl Error {
 
     /// The value of `error.type` in spans and metrics.
     #[must_use]
-    pub fn error_type(&self) -> std::borrow::Cow<'static, str> {
+    pub fn error_type(&self) -> Cow<'static, str> {
         self.0.diagnosis.error_type()
     }
 
@@ -286,7 +284,10 @@ impl fmt::Display for Error {
         if let Some(status) = diagnosis.status {
             write!(f, ", status {}", status.as_u16())?;
         }
-        reason::write(f, self.0.source.as_ref())?;
+        let mut causes = self.source().into_iter().flat_map(chain);
+        if let Some(reason) = causes.find_map(|cause| cause.downcast_ref::<Reason>()) {
+            write!(f, ": {reason}")?;
+        }
         match call.as_ref().map(Timeline::attempt_count) {
             None => f.write_str("; ")?,
             Some(1) => f.write_str("; 1 attempt, ")?,
@@ -325,6 +326,25 @@ impl StdError for Error {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
+
+/// The reason of a failure in words of this crate, which hold no secret. The error's sentence shows it.
+#[derive(Debug)]
+pub(crate) struct Reason(Cow<'static, str>);
+
+impl Reason {
+    #[cfg(feature = "client")]
+    pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Reason {}
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,5 @@
 //! The standard stack: all policies of a call, in the order of [`Policies`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tower_layer::Layer;
@@ -180,6 +179,6 @@ impl<S, C: Clone> Layer<S> for StandardLayer<C> {
             breaker: Some(self.breaker.policy()),
             attempt: Some(self.attempt.policy()),
         };
-        Driver::new(transport, Again(self.cloner.clone()), Arc::new(policies))
+        Driver::new(transport, Again(self.cloner.clone()), policies)
     }
 }

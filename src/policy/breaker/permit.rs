@@ -6,10 +6,9 @@ use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::Instant;
 
 use super::Breaker;
-use super::allotted::Allotted;
 use super::circuit::{Moment, Refusal, Verdict};
 use super::shared::{Shared, Ticket};
-use super::verdict::Judge;
+use super::verdict::{Allotted, Judge};
 use crate::call::Call;
 use crate::callback::Panicked;
 use crate::clock;
@@ -17,10 +16,10 @@ use crate::destination::{Destination, Origin};
 use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hint::hint;
-use crate::hop::Guard;
-use crate::hop::{Diagnosis, Hop, Keyed, Kind};
+use crate::hop::{Diagnosis, Guard, Hop, Keyed, Kind};
 use crate::limit::Waited;
 use crate::luck::luck;
+use crate::record::Tracker;
 
 /// The circuits that a driver goes by, and how it finds the one of a request.
 #[derive(Clone)]
@@ -142,17 +141,18 @@ impl Admission {
 
     /// How much time it had.
     fn allotted(&self, call: &Call, which: Option<Waited>) -> Allotted {
-        // An earlier attempt's record knows nothing of this one.
+        Allotted::of((call, self.record(call).as_deref()), self.since, which)
+    }
+
+    /// The record of its attempt: an earlier attempt's knows nothing of this one.
+    fn record(&self, call: &Call) -> Option<Arc<Tracker>> {
         let is_current = call.attempt_count() > self.attempts_before;
-        let tracker = is_current.then(|| call.last()).flatten();
-        Allotted::of((call, tracker.as_deref()), self.since, which)
+        is_current.then(|| call.last()).flatten()
     }
 
     /// Where it hung, if it had all its time before it was dropped.
     fn expired(&self, now: Instant) -> Option<Diagnosis> {
-        // An earlier attempt's record knows nothing of this one.
-        let is_current = self.call.attempt_count() > self.attempts_before;
-        let tracker = is_current.then(|| self.call.last()).flatten();
+        let tracker = self.record(&self.call);
         let (start, limit) = match &tracker {
             Some(tracker) => (tracker.started(), tracker.limits().attempt().get()),
             None => (self.since, self.judge.attempt),

@@ -93,15 +93,16 @@ impl<'o> Run<'o> {
     fn admit(&self) -> Result<Permit, Error> {
         let call = &self.scope.call;
         let now = clock::now();
-        let refuse = |guard, kind| (guard, Diagnosis::refusal(kind));
         let expires_at = self.operation.key.as_ref().and_then(|key| key.expires_at());
         if expires_at.is_some_and(|at| at <= clock::wall()) {
             return Err(Error::refused(Guard::Idempotency, Diagnosis::key_expired()));
         }
         if call.deadline() <= now {
-            let (guard, mut diagnosis) = refuse(Guard::Deadline, Kind::Timeout);
-            diagnosis.expired = Some(Waited::Deadline);
-            return Err(Error::refused(guard, diagnosis));
+            let late = Diagnosis {
+                expired: Some(Waited::Deadline),
+                ..Diagnosis::refusal(Kind::Timeout)
+            };
+            return Err(Error::refused(Guard::Deadline, late));
         }
         let Guards {
             limits, breaker, ..
