@@ -46,6 +46,20 @@ const SIBLINGS: &[Arrow<'_>] = &[
 /// Public paths of names that are defined above: only `pub use` leads there.
 const ADDRESSES: &[Arrow<'_>] = &[("hop", "timeline"), ("telemetry", "metrics")];
 
+/// The files that name a variant of `Effect`: here it is decided whether a request may have happened.
+const EFFECT_PLACES: [&str; 10] = [
+    "call/effect.rs",
+    "diagnose/foreign.rs",
+    "diagnose/mod.rs",
+    "driver/body.rs",
+    "driver/judge.rs",
+    "hop/diagnosis.rs",
+    "hop/status.rs",
+    "policy/retry/decide.rs",
+    "record/effect.rs",
+    "sdk/operation/failed.rs",
+];
+
 /// The importing module, and the one that it imports from.
 type Arrow<'m> = (&'m str, &'m str);
 
@@ -70,6 +84,17 @@ fn imports_go_down_only() {
         let arrow = ((*from).to_owned(), (*to).to_owned());
         assert!(found.contains_key(&arrow), "no longer needed: {arrow:?}");
     }
+}
+
+#[test]
+fn effect_is_decided_in_few_places() {
+    let variants = ["None", "Declined", "Possible", "Done"].map(|name| format!("Effect::{name}"));
+    let is_place = |source: &Source| variants.iter().any(|name| source.text.contains(name));
+    let sources = sources();
+    let found = sources.iter().filter(|source| is_place(source));
+    let found: BTreeSet<_> = found.map(|source| source.file.as_str()).collect();
+    // A new place asks one of these, or its code moves there.
+    assert_eq!(found, BTreeSet::from(EFFECT_PLACES));
 }
 
 fn is_down((from, to): Arrow<'_>) -> bool {
@@ -144,7 +169,7 @@ impl Source {
         names.pop_if(|name| *name == "mod");
         let text = fs::read_to_string(file).ok()?;
         Some(Self {
-            file: file.display().to_string(),
+            file: file.strip_prefix(root).ok()?.display().to_string(),
             module: names[0].to_owned(),
             depth: names.len(),
             text: without_tests(&without_comments(&text)),

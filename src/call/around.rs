@@ -12,10 +12,9 @@ use http::Method;
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 
-use super::Call;
 use super::log::Inside;
-use crate::hop::Effect;
-use crate::record::effect_of;
+use super::{Asked, Call};
+use crate::options::Relation;
 #[cfg(feature = "client")]
 use crate::record::tracker;
 use crate::record::tracker::Tracker;
@@ -78,8 +77,38 @@ pub(crate) fn heard_alone(method: &Method, tracker: &Arc<Tracker>) {
 }
 
 impl Call {
+    /// How a call below, or inside this one, is related to it.
+    pub(super) fn relation_to(&self, asked: &Asked) -> Relation {
+        let own = self.asked();
+        if own.method().is_none() || asked.method().is_none() {
+            Relation::Operation
+        } else if self.is_led_away() {
+            Relation::LedAway
+        } else if (own.method(), own.uri()) == (asked.method(), asked.uri()) {
+            Relation::Same
+        } else {
+            Relation::Rewritten
+        }
+    }
+
+    /// A stack below goes on with this call's request.
+    pub(super) fn goes_on_in(&self, inner: &Self) {
+        let mut rest = self.rest();
+        if rest.inner.len() < MOST_CALLS {
+            rest.inner.push(inner.clone());
+        }
+    }
+
+    /// Whether another one's request is this one's, at any depth.
+    pub(super) fn leads_to(&self, other: &Self) -> bool {
+        let inner = self.rest().inner.clone();
+        let is_all = inner.len() < MOST_CALLS;
+        let leads = |call: &Self| call.is(other) || call.leads_to(other);
+        is_all && inner.iter().any(leads)
+    }
+
     /// Changes what is known of the calls inside an attempt of this operation.
-    fn inside(&self, attempt: &Arc<Tracker>, change: impl FnOnce(&mut Inside)) {
+    pub(super) fn inside(&self, attempt: &Arc<Tracker>, change: impl FnOnce(&mut Inside)) {
         let mut rest = self.rest();
         let known = |inside: &Inside| Arc::ptr_eq(&inside.attempt, attempt);
         let at = rest.inside.iter().position(known).unwrap_or_else(|| {
@@ -99,25 +128,6 @@ impl Call {
         let mut all = rest.inside.iter();
         let inside = all.find(|inside| Arc::ptr_eq(&inside.attempt, attempt));
         inside.map_or_else(Vec::new, |inside| inside.calls.clone())
-    }
-
-    /// What the calls in an attempt may have done, as far as the operation is concerned: of a part of it that
-    /// is done, the whole is not. A request that asks for something changes nothing.
-    pub(crate) fn effect_of_calls(&self, attempt: &Arc<Tracker>) -> Effect {
-        let calls = self.calls_in(attempt);
-        let mut alone = Vec::new();
-        self.inside(attempt, |inside| alone.clone_from(&inside.alone));
-        if calls.len() >= MOST_CALLS || alone.len() >= MOST_CALLS {
-            // There may have been more.
-            return Effect::Possible;
-        }
-        let changing = calls
-            .iter()
-            .filter(|call| !call.method().is_some_and(Method::is_safe));
-        let effects = changing.map(Self::effect_from_outside);
-        let alone = alone.iter().map(|tracker| effect_of(tracker));
-        let greatest = effects.chain(alone).max();
-        greatest.unwrap_or(Effect::None).min(Effect::Possible)
     }
 
     /// Whether an attempt of this operation has heard of the call whose error this is. A connector's error

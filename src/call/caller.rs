@@ -25,6 +25,11 @@ pub(crate) struct CallerTry {
 }
 
 impl CallerTry {
+    /// What the tries before may have done.
+    pub(super) const fn before(&self) -> Effect {
+        self.before
+    }
+
     /// The key of all tries: made by the first that needs one.
     pub(crate) fn key(&self, make: impl FnOnce() -> Uuid) -> Uuid {
         *self.key.get_or_init(make)
@@ -65,12 +70,6 @@ impl Call {
             self.note(What::CallerRetry { number });
         }
     }
-
-    /// What the caller's earlier tries may have done.
-    pub(super) fn effect_before(&self) -> Effect {
-        let caller = self.callers_try();
-        caller.map_or(Effect::None, |this| this.before)
-    }
 }
 
 /// A request of the caller's. The headers are not compared: a retry may add some, and renew credentials.
@@ -99,7 +98,7 @@ impl Latest {
         Self {
             wish,
             number: 1,
-            before: Effect::None,
+            before: Effect::unsent(),
             key: Arc::default(),
             call: Arc::default(),
         }

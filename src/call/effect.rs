@@ -5,6 +5,9 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 
 use super::Call;
+#[cfg(feature = "middleware")]
+use super::CallerTry;
+use super::around::MOST_CALLS;
 use crate::hop::{Effect, Outcome, effect_of_response};
 use crate::record::effect_of;
 use crate::record::tracker::Tracker;
@@ -40,6 +43,13 @@ impl Call {
         effects.max().unwrap_or(Effect::None)
     }
 
+    /// What the caller's earlier tries may have done.
+    #[cfg(feature = "middleware")]
+    fn effect_before(&self) -> Effect {
+        let caller = self.callers_try();
+        caller.map_or(Effect::None, CallerTry::before)
+    }
+
     /// What the caller's response says, where the attempts have no record.
     fn effect_of_end(&self, how: Outcome) -> Effect {
         match how {
@@ -48,6 +58,49 @@ impl Call {
                 effect_of_response(status, &HeaderMap::new(), is_safe)
             }
             _ => Effect::Done,
+        }
+    }
+
+    /// What this one may have done, where `failed`, a call below, is what failed. If this one's request went on
+    /// in it, that is what all who had it may have done. Otherwise nobody knows: whoever made that call may have
+    /// made others before.
+    pub(crate) fn effect_below(&self, failed: &Self) -> Effect {
+        // Before it went on there, it may have gone out right here.
+        let is_taken = self.last().is_some_and(|own| own.is_taken());
+        if is_taken || !self.leads_to(failed) {
+            return Effect::Possible;
+        }
+        let inner = self.rest().inner.clone();
+        let effects = inner.iter().map(Self::effect_from_outside);
+        effects.max().unwrap_or(Effect::Possible)
+    }
+
+    /// What the calls in an attempt may have done, as far as the operation is concerned: of a part of it that
+    /// is done, the whole is not. A request that asks for something changes nothing.
+    pub(crate) fn effect_of_calls(&self, attempt: &Arc<Tracker>) -> Effect {
+        let calls = self.calls_in(attempt);
+        let mut alone = Vec::new();
+        self.inside(attempt, |inside| alone.clone_from(&inside.alone));
+        if calls.len() >= MOST_CALLS || alone.len() >= MOST_CALLS {
+            // There may have been more.
+            return Effect::Possible;
+        }
+        let changing = calls
+            .iter()
+            .filter(|call| !call.method().is_some_and(Method::is_safe));
+        let effects = changing.map(Self::effect_from_outside);
+        let alone = alone.iter().map(|tracker| effect_of(tracker));
+        let greatest = effects.chain(alone).max();
+        greatest.unwrap_or(Effect::None).min(Effect::Possible)
+    }
+
+    /// What a call may have done. Where nobody followed its attempts, only its failure can say that it was
+    /// nothing.
+    fn effect_from_outside(&self) -> Effect {
+        match (self.last(), self.failure()) {
+            (Some(_), _) => self.effect(),
+            (None, Some(failure)) => failure.effect,
+            (None, None) => Effect::Possible,
         }
     }
 }

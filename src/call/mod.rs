@@ -2,7 +2,6 @@
 
 mod around;
 mod asked;
-mod below;
 #[cfg(feature = "middleware")]
 mod caller;
 mod context;
@@ -19,7 +18,6 @@ use std::sync::Arc;
 use http::{Extensions, Request};
 use tokio::time::Instant;
 
-use self::around::MOST_CALLS;
 use self::context::Context;
 use self::lifecycle::Lifecycle;
 use self::log::Log;

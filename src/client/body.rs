@@ -15,7 +15,7 @@ use crate::diagnose::Edge;
 use crate::error::Error;
 #[cfg(feature = "middleware")]
 use crate::hop::BodyFailed;
-use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::hop::{Diagnosis, Hop, Kind};
 use crate::policy::retry::CloneBody;
 use crate::timeline::Timeline;
 #[cfg(feature = "middleware")]
@@ -250,19 +250,16 @@ impl fmt::Debug for ResponseBody {
 
 /// What is not ours came from the decoder: the bytes arrived and are not what they claim to be.
 fn undecoded(error: BoxError, timeline: &Option<Timeline>) -> Error {
-    Error::ours(error).unwrap_or_else(|other| {
-        let diagnosis = Diagnosis::new(Hop::Decode, Kind::Malformed, Effect::Done);
-        failed(diagnosis, timeline).because(other)
-    })
+    Error::ours(error).unwrap_or_else(|other| failed(Kind::Malformed, timeline).because(other))
 }
 
 /// A failure behind the last hop: the call's record gets it too, and knows what the call has done.
-pub(super) fn failed(mut diagnosis: Diagnosis, timeline: &Option<Timeline>) -> Error {
+pub(super) fn failed(kind: Kind, timeline: &Option<Timeline>) -> Error {
     let Some(Timeline(call)) = timeline else {
-        return Error::new(diagnosis);
+        return Error::new(Diagnosis::undecoded(kind));
     };
-    diagnosis.effect = Effect::None;
-    let error = Error::at_edge(Edge::of_call(call), diagnosis.into());
+    let failure = Diagnosis::after_head(Hop::Decode, kind).into();
+    let error = Error::at_edge(Edge::of_call(call), failure);
     call.fail(error.diagnosis());
     error
 }

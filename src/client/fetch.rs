@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 
 use super::Response;
 use crate::error::{Error, Reason};
-use crate::hop::{Diagnosis, Effect, Hop, Kind, author_of};
+use crate::hop::{Diagnosis, Hop, Kind, author_of};
 use crate::policy::redirect::unfollowed;
 use crate::timeline::Timeline;
 
@@ -44,7 +44,7 @@ impl Response {
         } else {
             (Kind::Protocol, "it is not a final status".to_owned())
         };
-        let diagnosis = Diagnosis::new(hop, kind, Effect::None);
+        let diagnosis = Diagnosis::after_head(hop, kind);
         Err(response.shown(diagnosis).because(Reason::new(reason)))
     }
 
@@ -53,7 +53,7 @@ impl Response {
         if self.status() != StatusCode::NOT_MODIFIED {
             return Ok(self);
         }
-        let diagnosis = Diagnosis::new(Hop::Decode, Kind::Malformed, Effect::None);
+        let diagnosis = Diagnosis::after_head(Hop::Decode, Kind::Malformed);
         Err(self.shown(diagnosis).because(Reason::new("it has no body")))
     }
 

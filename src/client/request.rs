@@ -15,7 +15,7 @@ use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::diagnose::Edge;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::hop::Diagnosis;
 use crate::idempotency_key::Key;
 use crate::limit::Limit;
 use crate::options::Options;
@@ -343,15 +343,14 @@ fn encoded<T, E>(maker: &Maker, encode: impl FnOnce() -> Result<T, E>) -> Result
 
 /// The call of a request that could not be written down: it ends before it begins.
 fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Error {
-    let diagnosis = Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None);
     let call = Call::begin(request, Limit::MAX);
     let asked = (request.method(), request.uri());
     let span = call_span(&client.maker, &call, asked);
     call.listen(span, client.on_end);
     let open = call.open();
-    call.fail(diagnosis);
+    call.fail(Diagnosis::invalid());
     drop(open);
-    let error = Error::new(diagnosis).because(cause);
+    let error = Error::invalid().because(cause);
     Error::at_edge(Edge::of_call(&call), error.into())
 }
 

@@ -16,7 +16,7 @@ use crate::diagnose::Edge;
 use crate::driver::DriverBody;
 use crate::driver::Truncated;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind};
+use crate::hop::{Diagnosis, Keyed, Kind};
 use crate::policy::idempotency;
 use crate::telemetry::{Span, decode_span, mark};
 use crate::timeline::Timeline;
@@ -180,8 +180,7 @@ impl Response {
         let mut whole = BytesMut::new();
         while let Some(piece) = self.chunk().await? {
             if piece.len() > self.most_body_bytes - whole.len() {
-                let too_large = Diagnosis::new(Hop::Decode, Kind::TooLarge, Effect::Done);
-                return Err(failed(too_large, &self.timeline));
+                return Err(failed(Kind::TooLarge, &self.timeline));
             }
             if whole.is_empty() && self.body.is_end_stream() {
                 return Ok(piece);
@@ -215,8 +214,7 @@ impl Response {
         let bytes = self.bytes().await?;
         let span = call.map_or_else(Span::none, decode_span);
         span.in_scope(|| decode::json(&bytes)).map_err(|cause| {
-            let malformed = Diagnosis::new(Hop::Decode, Kind::Malformed, Effect::Done);
-            let error = failed(malformed, &timeline);
+            let error = failed(Kind::Malformed, &timeline);
             mark(&span, &error.diagnosis());
             error.because(cause)
         })

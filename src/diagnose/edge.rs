@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use super::diagnose;
-use super::proof::is_proof;
+use super::foreign::is_proof;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::chain::chain;
@@ -41,7 +41,7 @@ pub(crate) struct Edge<'a> {
 impl<'a> Edge<'a> {
     /// The edge of the whole call.
     pub(crate) const fn of_call(call: &'a Call) -> Self {
-        let (from, seen) = (0, Effect::None);
+        let (from, seen) = (0, Effect::unsent());
         Self { call, from, seen }
     }
 }
@@ -104,7 +104,7 @@ fn effect_of_ours(ours: &Error, call: Option<&Call>) -> Effect {
     let inner = ours.timeline().map(|of| &of.0);
     let other = call.zip(inner).filter(|(call, inner)| !inner.is(call));
     let below = other.map(|(call, inner)| call.effect_below(inner));
-    ours.effect().max(below.unwrap_or(Effect::None))
+    ours.effect().max(below.unwrap_or_else(Effect::unsent))
 }
 
 /// What a foreign error proves: that the request did not go out only if it says so itself. The service may
@@ -113,16 +113,11 @@ fn foreign(error: &(dyn StdError + 'static), view: View<'_>) -> Diagnosis {
     let last = view.call.and_then(Call::last);
     match (view.record.or(last.as_deref()), view.head) {
         (Some(record), _) => {
-            let diagnosis = diagnose(record, error);
-            let unproved = diagnosis.effect == Effect::None && !is_proof(error);
-            Diagnosis {
-                effect: if unproved {
-                    Effect::Possible
-                } else {
-                    diagnosis.effect
-                },
-                ..diagnosis
+            let mut diagnosis = diagnose(record, error);
+            if diagnosis.effect.is_none() && !is_proof(error) {
+                diagnosis.effect = diagnosis.effect.unproved();
             }
+            diagnosis
         }
         (None, Some(effect)) => Diagnosis {
             hop: Some(Hop::Receive),
@@ -153,11 +148,10 @@ impl Error {
 /// The effect of a request at the edge of a driver: the greatest of what failed last and of its log. That a
 /// redirect's GET was done does not say that the POST was.
 fn effect_at_edge(own: Effect, log: Effect, is_redirected: bool) -> Effect {
-    let own = match is_redirected && log < Effect::Done {
-        true => own.min(Effect::Possible),
-        false => own,
-    };
-    own.max(log)
+    match is_redirected {
+        true => own.of_part().max(log),
+        false => own.max(log),
+    }
 }
 
 #[cfg(test)]

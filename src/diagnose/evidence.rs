@@ -8,7 +8,7 @@ use hickory_resolver::net::NetError;
 
 use crate::chain::chain;
 use crate::error::Error;
-use crate::hop::{BodyFailed, Diagnosis, Effect, Hop, Kind, LimitExpired, local};
+use crate::hop::{BodyFailed, Diagnosis, Hop, Kind, LimitExpired, local};
 use crate::limit::Waited;
 
 /// What an error's chain says. Whatever stays open is left to the tracker.
@@ -57,7 +57,7 @@ impl Evidence {
             let mut known = ours.diagnosis();
             if ours.timeline().is_some() {
                 // A call of its own: whoever made it may have made others before.
-                known.effect = known.effect.max(Effect::Possible);
+                known.effect = known.effect.unproved();
             }
             self.known = Some(known);
             return false;

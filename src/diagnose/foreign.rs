@@ -1,11 +1,10 @@
-//! What the error of somebody else's client says, where nothing was tracked.
+//! What the error of another client says, and whether it proves that the request did not go out.
 
 use std::error::Error as StdError;
 
 use super::evidence::evidence;
-#[cfg(feature = "client")]
 use crate::chain::chain;
-use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, Played};
 
 impl Diagnosis {
     /// All there is is an error. The hop is told where the chain tells it, and the effect stays open:
@@ -62,6 +61,16 @@ impl Diagnosis {
                 false => (Some(Hop::Decode), Kind::Malformed),
             };
         }
+    }
+}
+
+/// Whether an error says of itself that no request went out: a connection was not made, or the server handed
+/// the request back. That it came up while a stage of ours was open says nothing of what else the service did.
+pub(super) fn is_proof(error: &(dyn StdError + 'static)) -> bool {
+    let found = evidence(error);
+    found.unprocessed || found.set_up.is_some() || found.hop.is_some() || {
+        let mut causes = chain(error);
+        causes.any(|cause| cause.is::<LimitExpired>() || cause.is::<Played>())
     }
 }
 

@@ -3,7 +3,6 @@
 mod edge;
 mod evidence;
 mod foreign;
-mod proof;
 
 use std::error::Error as StdError;
 
@@ -44,7 +43,7 @@ impl Diagnosis {
     pub(crate) fn operation_expired(tracker: &Tracker, which: Waited) -> Self {
         Self {
             hop: set_up(tracker).map(hop_of),
-            ..Self::operation(Effect::Possible, Some(which))
+            ..Self::out_of_time(which)
         }
     }
 }

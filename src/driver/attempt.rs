@@ -14,15 +14,14 @@ use crate::call::Call;
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Failure, View};
-use crate::hop::{Diagnosis, Effect, Keyed, Said, effect_of_response};
+use crate::hop::{Diagnosis, Keyed, Said, effect_of_response};
 use crate::limit::Waited;
 use crate::propagation;
 use crate::record::Tracker;
 use crate::redact::redacted;
 use crate::telemetry::AttemptSpans;
 #[cfg(feature = "har")]
-use crate::timeline::keep_request;
-use crate::timeline::keep_response;
+use crate::timeline::{keep_request, keep_response};
 
 /// An attempt under way; dropped before its end, it gives itself up.
 pub(super) struct Attempt {
@@ -104,8 +103,8 @@ impl Attempt {
         let judged = Diagnosis::status(status, response.headers(), self.keyed);
         if judged.is_none() && !status.is_success() {
             let effect = effect_of_response(status, response.headers(), self.is_safe);
-            let is_declined = effect == Effect::Declined;
-            self.tracker.facts(|facts| facts.is_declined = is_declined);
+            self.tracker
+                .facts(|facts| facts.is_declined = effect.is_declined());
         }
         let version = || self.tracker.facts(|facts| facts.version);
         self.tracker.spans().answered(status, version);

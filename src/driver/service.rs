@@ -15,7 +15,7 @@ use super::policies::Policies;
 use super::run::Run;
 use crate::box_error::BoxError;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::hop::{Diagnosis, Hop, Kind};
 use crate::replay::{BodyCloner, Saved};
 
 /// A response over HTTP, whatever its body: [`http::Response`].
@@ -54,11 +54,11 @@ pub struct Driver<S, K = Now> {
 }
 
 impl<S, K> Driver<S, K> {
-    pub(crate) const fn new(inner: S, resend: K, policies: Arc<Policies>) -> Self {
+    pub(crate) fn new(inner: S, resend: K, policies: Policies) -> Self {
         Self {
             inner,
             resend,
-            policies,
+            policies: Arc::new(policies),
         }
     }
 }
@@ -125,9 +125,11 @@ where
 /// The error of a service that was not ready: nothing was sent.
 pub(super) fn unready(error: BoxError) -> Error {
     Error::ours(error).unwrap_or_else(|other| {
-        let mut diagnosis = Diagnosis::new(Hop::Send, Kind::Other, Effect::None);
-        diagnosis.hop = None;
-        Error::new(diagnosis).because(other)
+        let unready = Diagnosis {
+            hop: None,
+            ..Diagnosis::unsent(Hop::Send, Kind::Other)
+        };
+        Error::new(unready).because(other)
     })
 }
 

@@ -1,16 +1,14 @@
 //! One opaque error that answers: where, what, did it happen, how hard we tried.
 
-mod reason;
 mod secrets;
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
-#[cfg(feature = "client")]
-pub(crate) use self::reason::Reason;
 use self::secrets::clean;
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -62,6 +60,11 @@ impl Error {
             call: None,
             source: None,
         }))
+    }
+
+    /// The request cannot be written down.
+    pub(crate) fn invalid() -> Self {
+        Self::new(Diagnosis::invalid())
     }
 
     pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
@@ -140,7 +143,7 @@ impl Error {
     /// may have forwarded the request before it declined a copy of it.
     #[must_use]
     pub fn had_no_effect(&self) -> bool {
-        self.effect() == Effect::None
+        self.effect().is_none()
     }
 
     /// Which limit of ours ran out, if one did.
@@ -208,7 +211,7 @@ impl Error {
 
     /// The value of `error.type` in spans and metrics.
     #[must_use]
-    pub fn error_type(&self) -> std::borrow::Cow<'static, str> {
+    pub fn error_type(&self) -> Cow<'static, str> {
         self.0.diagnosis.error_type()
     }
 
@@ -240,7 +243,7 @@ impl Error {
 impl From<Unmet> for Error {
     /// A demand that no layer carries out: nothing was sent.
     fn from(unmet: Unmet) -> Self {
-        Self::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None)).caused_by(unmet)
+        Self::invalid().caused_by(unmet)
     }
 }
 
@@ -281,18 +284,19 @@ impl fmt::Display for Error {
         if let Some(status) = diagnosis.status {
             write!(f, ", status {}", status.as_u16())?;
         }
-        reason::write(f, self.0.source.as_ref())?;
+        let mut causes = self.source().into_iter().flat_map(chain);
+        if let Some(reason) = causes.find_map(|cause| cause.downcast_ref::<Reason>()) {
+            write!(f, ": {reason}")?;
+        }
         match call.as_ref().map(Timeline::attempt_count) {
             None => f.write_str("; ")?,
             Some(1) => f.write_str("; 1 attempt, ")?,
             Some(attempts) => write!(f, "; {attempts} attempts, ")?,
         }
-        f.write_str(match diagnosis.effect {
-            Effect::None => "no effect",
-            Effect::Declined => "effect declined",
-            Effect::Possible => "effect possible",
-            Effect::Done => "effect done",
-        })?;
+        match diagnosis.effect.is_none() {
+            true => f.write_str("no effect")?,
+            false => write!(f, "effect {}", diagnosis.effect)?,
+        }
         if let Some(reason) = self.not_repeated() {
             write!(f, "; not repeated: {reason}")?;
         }
@@ -322,6 +326,25 @@ impl StdError for Error {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
+
+/// The reason of a failure in words of this crate, which hold no secret. The error's sentence shows it.
+#[derive(Debug)]
+pub(crate) struct Reason(Cow<'static, str>);
+
+impl Reason {
+    #[cfg(feature = "client")]
+    pub(crate) fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl StdError for Reason {}
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,11 @@
-//! The one answer: hop, kind, effect.
+//! What went wrong: hop, kind, effect.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::StatusCode;
 
-use super::{Effect, Hop, Keyed, Kind, judge, name};
+use super::{Hop, Keyed, Kind, judge, name};
 use crate::limit::Waited;
 
 /// What went wrong.
@@ -29,6 +30,40 @@ impl Diagnosis {
         }
     }
 
+    /// It failed before anything was sent.
+    pub(crate) const fn unsent(hop: Hop, kind: Kind) -> Self {
+        Self::new(hop, kind, Effect::None)
+    }
+
+    /// The request cannot be written down.
+    pub(crate) const fn invalid() -> Self {
+        Self::unsent(Hop::Encode, Kind::Invalid)
+    }
+
+    /// It failed after the response head: the log of its call says what had happened by then.
+    pub(crate) const fn after_head(hop: Hop, kind: Kind) -> Self {
+        Self::unsent(hop, kind)
+    }
+
+    /// The body of a success arrived, and is not what it should be.
+    #[cfg(feature = "client")]
+    pub(crate) const fn undecoded(kind: Kind) -> Self {
+        Self::new(Hop::Decode, kind, Effect::Done)
+    }
+
+    /// The key has expired: nothing shows any more whether an earlier request with it came through.
+    pub(crate) const fn key_expired() -> Self {
+        Self {
+            effect: Effect::Possible,
+            ..Self::refusal(Kind::KeyExpired)
+        }
+    }
+
+    /// The time of an operation was over: nothing says what its work had done by then.
+    pub(crate) const fn out_of_time(which: Waited) -> Self {
+        Self::operation(Effect::Possible, Some(which))
+    }
+
     /// An operation failed in which nobody saw a hop.
     pub(crate) const fn operation(effect: Effect, expired: Option<Waited>) -> Self {
         let kind = match expired {
@@ -46,7 +81,7 @@ impl Diagnosis {
     pub(crate) const fn refusal(kind: Kind) -> Self {
         Self {
             hop: None,
-            ..Self::new(Hop::Encode, kind, Effect::None)
+            ..Self::unsent(Hop::Encode, kind)
         }
     }
 
@@ -71,5 +106,74 @@ impl Diagnosis {
             (None, None) if self.kind.is_refusal() => Cow::Borrowed("refused"),
             (None, None) => Cow::Borrowed("_OTHER"),
         }
+    }
+}
+
+/// Whether it happened: the response to "was I charged?". The effect of a call is the greatest of its
+/// attempts'.
+///
+/// A proof and the word of the responding party are different things: only [`None`](Self::None) is safe
+/// to send again without asking ([`Error::had_no_effect`](crate::Error::had_no_effect)).
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "a `match` on it is a complete list of what a caller has to handle"
+)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effect {
+    /// The protocol proves that it did not happen: no connection took the request, or the peer's HTTP/2
+    /// handed it back unprocessed.
+    None,
+    /// The responding party says that it did not do it: its word, no proof. Most 4xx, and 307, 308.
+    Declined,
+    /// Not known: it was sent, and no response settles it.
+    Possible,
+    /// A 2xx response came back for the call's own method.
+    Done,
+}
+
+impl Effect {
+    /// The word for it, as in spans and timelines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Declined => "declined",
+            Self::Possible => "possible",
+            Self::Done => "done",
+        }
+    }
+
+    /// The effect of what was not sent yet.
+    pub(crate) const fn unsent() -> Self {
+        Self::None
+    }
+
+    /// Whether it is proved that it did not happen.
+    pub(crate) const fn is_none(self) -> bool {
+        matches!(self, Self::None)
+    }
+
+    pub(crate) const fn is_declined(self) -> bool {
+        matches!(self, Self::Declined)
+    }
+
+    pub(crate) const fn is_possible(self) -> bool {
+        matches!(self, Self::Possible)
+    }
+
+    /// At least possible: what seemed to prove less does not.
+    pub(crate) fn unproved(self) -> Self {
+        self.max(Self::Possible)
+    }
+
+    /// The effect on a whole of which this part is done: a part does not complete it.
+    pub(crate) fn of_part(self) -> Self {
+        self.min(Self::Possible)
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }

@@ -162,47 +162,6 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Whether it happened: the response to "was I charged?". The effect of a call is the greatest of its
-/// attempts'.
-///
-/// A proof and the word of the responding party are different things: only [`None`](Self::None) is safe
-/// to send again without asking ([`Error::had_no_effect`](crate::Error::had_no_effect)).
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "a `match` on it is a complete list of what a caller has to handle"
-)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Effect {
-    /// The protocol proves that it did not happen: no connection took the request, or the peer's HTTP/2
-    /// handed it back unprocessed.
-    None,
-    /// The responding party says that it did not do it: its word, no proof. Most 4xx, and 307, 308.
-    Declined,
-    /// Not known: it was sent, and no response settles it.
-    Possible,
-    /// A 2xx response came back for the call's own method.
-    Done,
-}
-
-impl Effect {
-    /// The word for it, as in spans and timelines.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Declined => "declined",
-            Self::Possible => "possible",
-            Self::Done => "done",
-        }
-    }
-}
-
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// Whose failure it is: who can mend it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -21,7 +21,8 @@ mod status;
 
 use std::fmt;
 
-pub use self::kind::{Blame, Effect, Kind};
+pub use self::diagnosis::Effect;
+pub use self::kind::{Blame, Kind};
 pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};
 pub use self::outcome::Outcome;

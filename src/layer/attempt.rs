@@ -75,9 +75,7 @@ impl AttemptLayer {
         self.propagator = Some(Arc::new(Contained::new(propagator)));
         self
     }
-}
 
-impl AttemptLayer {
     pub(crate) fn policy(&self) -> Attempts {
         Attempts {
             limits: Arc::new(self.limits),
@@ -95,7 +93,7 @@ impl<S> Layer<S> for AttemptLayer {
             attempt: Some(self.policy()),
             ..Policies::default()
         };
-        Driver::new(inner, Now, Arc::new(policies))
+        Driver::new(inner, Now, policies)
     }
 }
 

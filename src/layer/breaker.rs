@@ -172,9 +172,7 @@ impl BreakerLayer {
     pub fn handle(&self) -> Breaker {
         self.breaker.clone()
     }
-}
 
-impl BreakerLayer {
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             breaker: self.breaker.clone(),
@@ -191,7 +189,7 @@ impl<S> Layer<S> for BreakerLayer {
             breaker: Some(self.policy()),
             ..Policies::default()
         };
-        Driver::new(inner, Now, Arc::new(policies))
+        Driver::new(inner, Now, policies)
     }
 }
 

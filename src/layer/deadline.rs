@@ -1,5 +1,4 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use tower_layer::Layer;
@@ -120,7 +119,7 @@ impl<S> Layer<S> for CallLayer {
             deadline: Some(self.policy()),
             ..Policies::default()
         };
-        Driver::new(inner, Now, Arc::new(policies))
+        Driver::new(inner, Now, policies)
     }
 }
 

@@ -72,9 +72,7 @@ impl IdempotencyLayer {
             settings: Arc::new(settings),
         })
     }
-}
 
-impl IdempotencyLayer {
     pub(crate) fn policy(&self) -> Arc<Settings> {
         Arc::clone(&self.settings)
     }
@@ -88,7 +86,7 @@ impl<S> Layer<S> for IdempotencyLayer {
             idempotency: Some(self.policy()),
             ..Policies::default()
         };
-        Driver::new(inner, Now, Arc::new(policies))
+        Driver::new(inner, Now, policies)
     }
 }
 

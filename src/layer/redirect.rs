@@ -113,7 +113,7 @@ impl<S, C: Clone> Layer<S> for RedirectLayer<C> {
             redirect: Some(self.policy()),
             ..Policies::default()
         };
-        Driver::new(inner, Again(self.cloner.clone()), Arc::new(policies))
+        Driver::new(inner, Again(self.cloner.clone()), policies)
     }
 }
 

@@ -145,7 +145,7 @@ impl<S, C: Clone> Layer<S> for RetryLayer<C> {
             retry: Some(self.policy()),
             ..Policies::default()
         };
-        Driver::new(inner, Again(self.cloner.clone()), Arc::new(policies))
+        Driver::new(inner, Again(self.cloner.clone()), policies)
     }
 }
 

@@ -1,6 +1,5 @@
 //! The standard stack: all policies of a call, in the order of [`Policies`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tower_layer::Layer;
@@ -205,7 +204,7 @@ impl<C: Clone> StandardLayer<C> {
             breaker: Some(self.breaker.policy()),
             attempt: Some(self.attempt.policy()),
         };
-        Driver::new(inner, Again(self.cloner.clone()), Arc::new(policies))
+        Driver::new(inner, Again(self.cloner.clone()), policies)
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) use self::gauges::Look;
 use self::instruments::Instruments;
 use crate::call::Asked;
 use crate::destination::Destination;
-use crate::hop::{Diagnosis, Effect, Hop, Outcome, Stage, What};
+use crate::hop::{Diagnosis, Hop, Outcome, Stage, What};
 use crate::telemetry::shown;
 use crate::timeline::{Attempt, RowEnd, Timeline};
 
@@ -107,7 +107,7 @@ impl Metrics {
         if !matches!(outcome, Outcome::Failed { .. }) {
             return;
         }
-        if timeline.effect() == Effect::Possible {
+        if timeline.effect().is_possible() {
             instruments.effect_possible.add(1, &all);
         }
         if let Some(reason) = timeline.not_repeated() {
@@ -169,7 +169,7 @@ impl Metrics {
                 let asked = asked.unwrap_or_default().into_owned();
                 let mut about = vec![KeyValue::new("dns.question.name", asked)];
                 if let RowEnd::Failed(kind) = row.end {
-                    let failed = Diagnosis::new(Hop::Dns, kind, Effect::None).error_type();
+                    let failed = Diagnosis::unsent(Hop::Dns, kind).error_type();
                     about.push(KeyValue::new("error.type", failed.into_owned()));
                 }
                 instruments.look_up.record(seconds, &about);

@@ -87,7 +87,7 @@ impl<'e> Finding<'e> {
     /// Whether it is proved that it did not happen: true for [`Effect::None`] alone.
     #[must_use]
     pub fn had_no_effect(&self) -> bool {
-        self.effect() == Effect::None
+        self.effect().is_none()
     }
 
     /// The status, if there was an answer and the error tells.

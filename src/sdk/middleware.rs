@@ -93,7 +93,6 @@ use crate::box_error::BoxError;
 use crate::call::{Call, Wish, next_try};
 use crate::client::{Body, Client};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::layer::StandardLayer;
 use crate::limit::Limit;
 use crate::options::Options;
@@ -186,10 +185,10 @@ fn incoming(
     extensions: &mut Extensions,
 ) -> Result<http::Request<Body>, Error> {
     let timeout = request.timeout_mut().take().map(Limit::new).transpose();
-    let timeout = timeout.map_err(|error| invalid().because(error))?;
+    let timeout = timeout.map_err(|error| Error::invalid().because(error))?;
     let request = http::Request::<reqwest::Body>::try_from(request);
     let (mut head, body) = request
-        .map_err(|error| invalid().because(error))?
+        .map_err(|error| Error::invalid().because(error))?
         .into_parts();
     head.extensions.extend(extensions.clone());
     let (body, bytes) = in_memory(body);
@@ -214,7 +213,7 @@ fn incoming(
 fn framed(request: http::Request<Body>) -> Result<http::Request<Body>, Error> {
     let (mut head, body) = request.into_parts();
     let length = announced(head.version, &head.headers, &body);
-    let length = length.map_err(|reason| invalid().because(reason))?;
+    let length = length.map_err(|reason| Error::invalid().because(reason))?;
     if length == Some(0) && !body.is_end_stream() {
         // hyper would send the head, and never look at the body.
         head.headers.remove(CONTENT_LENGTH);
@@ -233,10 +232,6 @@ fn in_memory(mut body: reqwest::Body) -> (Body, Option<Bytes>) {
         _ => Bytes::new(),
     };
     (Body::from(bytes.clone()), Some(bytes))
-}
-
-fn invalid() -> Error {
-    Error::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None))
 }
 
 fn failed(error: Error) -> reqwest_middleware::Error {

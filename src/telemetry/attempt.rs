@@ -14,8 +14,8 @@ use super::say::{open, record};
 use super::shown::{self, port, span_name};
 use super::span::{Span, TARGET};
 use super::spans::mark;
+use super::spans::{EventSpan, Subject};
 use super::stage::StageSpan;
-use super::subject::{EventSpan, Subject};
 use crate::hop::{Diagnosis, Kind, Stage};
 
 /// The spans of one attempt: its own, and one for each stage that is open.

@@ -11,7 +11,7 @@ pub(crate) mod shown;
 mod span;
 mod spans;
 mod stage;
-mod subject;
+mod thread;
 
 pub use self::names::{EVENTS, EventName, METRICS, Metric, SPANS, SpanName};
 pub(crate) use self::propagator::Contained;
@@ -20,10 +20,9 @@ pub use self::propagator::{Link, Propagator};
 pub(crate) use self::attempt::AttemptSpans;
 pub(crate) use self::events::note;
 pub(crate) use self::span::{Maker, Span};
-pub(crate) use self::spans::{call_span, end_call, operation_span};
+pub(crate) use self::spans::{EventSpan, Subject, call_span, end_call, operation_span};
 #[cfg(feature = "client")]
 pub(crate) use self::spans::{decode_span, encode_span, invalid, mark};
-pub(crate) use self::subject::{EventSpan, Subject};
 
 #[cfg(test)]
 mod doc_tests;

@@ -3,12 +3,10 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 #[cfg(feature = "otel")]
-use opentelemetry::trace::SpanContext;
+use opentelemetry::trace::{SpanContext, TraceContextExt};
 #[cfg(feature = "otel")]
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
-#[cfg(feature = "otel")]
-use super::otel::TraceContext;
 use super::span::Span;
 use crate::callback::{Site, ask, observe};
 
@@ -113,7 +111,7 @@ impl Link {
             Span::Tracing(span) => match by {
                 Some(propagator) => propagator.link(span),
                 #[cfg(feature = "otel")]
-                None => TraceContext.link(span),
+                None => Self::of_tracing(span),
                 #[cfg(not(feature = "otel"))]
                 None => None,
             },
@@ -122,9 +120,15 @@ impl Link {
         }
     }
 
+    /// A link to a span of `tracing`, as its OpenTelemetry layer has it.
+    #[cfg(feature = "otel")]
+    pub(super) fn of_tracing(span: &tracing::Span) -> Option<Self> {
+        Self::to_context(span.context().span().span_context().clone())
+    }
+
     /// What leads to the span of such a context, if there is one.
     #[cfg(feature = "otel")]
-    pub(super) fn to_context(context: SpanContext) -> Option<Self> {
+    fn to_context(context: SpanContext) -> Option<Self> {
         context.is_valid().then(|| Self(To::Direct(context)))
     }
 

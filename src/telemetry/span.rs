@@ -1,6 +1,5 @@
 //! A span of ours: one of `tracing`'s or, where the application asked for that, one of OpenTelemetry's own.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 
 #[cfg(feature = "otel")]
 use super::otel::{Attached, Direct, Spans};
+use super::thread;
 
 /// By which a subscriber's filter finds what is ours: `sevenhops=info`.
 pub(super) const TARGET: &str = "sevenhops";
@@ -73,9 +73,8 @@ impl Span {
                 _attached: Some(span.attach()),
             },
         };
-        if !self.is_disabled() && STATE.get() == State::Unknown {
-            // Made after the thread-locals that are needed for this, and so destroyed before them.
-            let _ = THREAD.try_with(|_| STATE.set(State::Alive));
+        if !self.is_disabled() {
+            thread::watch();
         }
         entered
     }
@@ -122,7 +121,7 @@ impl Span {
 
     /// Enters it, unless the thread may be ending: then it would panic.
     fn enter_if_possible(&self) -> Option<Entered<'_>> {
-        (!self.is_disabled() && is_alive()).then(|| self.enter())
+        (!self.is_disabled() && thread::is_alive()).then(|| self.enter())
     }
 }
 
@@ -161,33 +160,4 @@ impl<F: Future> Future for Within<F> {
             None => Poll::Pending,
         }
     }
-}
-
-/// What is known of this thread.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// No span of ours was entered on it, so that it cannot be told whether it ends.
-    Unknown,
-    Alive,
-    /// Its thread-locals go.
-    Gone,
-}
-
-/// Whether the thread-locals that an entered span needs are there for sure.
-pub(super) fn is_alive() -> bool {
-    STATE.get() == State::Alive
-}
-
-/// Says when its thread's thread-locals go.
-struct Thread;
-
-impl Drop for Thread {
-    fn drop(&mut self) {
-        STATE.set(State::Gone);
-    }
-}
-
-thread_local! {
-    static STATE: Cell<State> = const { Cell::new(State::Unknown) };
-    static THREAD: Thread = const { Thread };
 }

@@ -2,16 +2,39 @@
 //! Where nobody listens, a span site costs one load and a branch.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use http::{Method, Uri};
+use tokio::time::Instant;
 use tracing::field::Empty;
 
 use super::say::{open, record};
 use super::shown::{self, port, span_name};
 use super::span::{Maker, Span, TARGET};
-use super::subject::Subject;
 use crate::clock;
 use crate::hop::{Diagnosis, Hop, Kind, NotRepeated};
+
+/// A call, as far as its spans are concerned.
+pub(crate) trait Subject {
+    fn started(&self) -> Instant;
+
+    fn route(&self) -> Option<&str>;
+
+    /// Whether a redirect led away from its own URL.
+    fn is_redirected(&self) -> bool;
+
+    /// Its span, disabled where there is none.
+    fn span(&self) -> Span;
+
+    /// Leads to the span for its events, later on.
+    fn event_span(&self) -> Box<dyn EventSpan>;
+}
+
+/// The span for the events of a call that is remembered, and not kept.
+pub(crate) trait EventSpan: fmt::Debug + Send + Sync {
+    /// `None` once the call is gone.
+    fn get(&self) -> Option<Span>;
+}
 
 /// The span of a whole call.
 pub(crate) fn call_span(

@@ -12,7 +12,7 @@ use super::say::{open, record};
 use super::span::{Span, TARGET};
 #[cfg(feature = "otel")]
 use super::spans::mark;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
+use crate::hop::{Diagnosis, Hop, Kind, Stage};
 
 /// A stage that is open.
 #[derive(Debug)]
@@ -106,14 +106,14 @@ impl StageSpan {
 
 /// A set-up that was overcome did nothing. What else failed without a hop, nobody knows more of.
 fn overcome(span: &Span, stage: Stage, kind: Kind) {
-    let mut diagnosis = Diagnosis::new(Hop::Server, kind, Effect::None);
+    let mut diagnosis = Diagnosis::unsent(Hop::Server, kind);
     diagnosis.hop = match stage {
         Stage::Dns => Some(Hop::Dns),
         Stage::Connect => Some(Hop::Connect),
         Stage::Tls => Some(Hop::Tls),
         Stage::Send | Stage::Wait | Stage::Receive => None,
     };
-    let effect = diagnosis.hop.map(|_| Effect::None.as_str());
+    let effect = diagnosis.hop.map(|_| diagnosis.effect.as_str());
     record!(
         span,
         "sevenhops.hop" = diagnosis.hop.map(Hop::as_str),

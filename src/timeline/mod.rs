@@ -3,17 +3,18 @@
 mod attempt;
 #[cfg(feature = "har")]
 mod har;
-mod observe;
 mod waterfall;
 #[cfg(feature = "serde")]
 mod written;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use http::Method;
 
-use crate::call::{Asked, Call};
+use crate::call::{Asked, Call, Observer};
+use crate::callback::{self, Site};
 use crate::hop::{Effect, NotRepeated, Note, Outcome};
 
 pub use self::attempt::{Attempt, Row, RowEnd};
@@ -23,7 +24,6 @@ pub use self::waterfall::Waterfall;
 
 #[cfg(feature = "har")]
 pub(crate) use self::har::{keep_request, keep_response};
-pub(crate) use self::observe::also;
 
 /// What happened in a call.
 ///
@@ -157,5 +157,27 @@ impl fmt::Debug for Timeline {
             .field("attempts", &self.attempts())
             .field("outcome", &self.outcome())
             .finish()
+    }
+}
+
+impl Call {
+    pub(crate) fn timeline(&self) -> Timeline {
+        Timeline(self.clone())
+    }
+}
+
+/// Tells one more, after the one before.
+pub(crate) fn also(
+    before: Option<Observer>,
+    site: Site,
+    observe: impl Fn(&Timeline) + Send + Sync + 'static,
+) -> Observer {
+    let observe = move |call: &Call| callback::observe(&site, || observe(&call.timeline()));
+    match before {
+        None => Arc::new(observe),
+        Some(before) => Arc::new(move |call| {
+            before(call);
+            observe(call);
+        }),
     }
 }

@@ -179,7 +179,7 @@ fn failed(error: BoxError, tracker: Option<&Tracker>) -> Error {
     let mut diagnosis = diagnose(tracker, &*error);
     diagnosis.effect = match waited || tracker.is_taken() {
         true => effect_of(tracker),
-        false => Effect::None,
+        false => Effect::unsent(),
     };
     match Error::ours(error) {
         // It was refused by name: there is nothing to add.
@@ -278,7 +278,7 @@ impl Arrival {
 }
 
 fn filtered(refused: Refused) -> Error {
-    Error::new(Diagnosis::new(Hop::Dns, Kind::Filtered, Effect::None)).because(refused)
+    Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).because(refused)
 }
 
 const NOT_ASKED: &str = "the connector chose the address without our resolver";

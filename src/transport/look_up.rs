@@ -9,7 +9,7 @@ use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::{self, Answer, Filter, Refused, Resolve, Resolving};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, Stage};
+use crate::hop::{Diagnosis, Hop, Kind, LimitExpired, Stage};
 use crate::limit::Waited;
 use crate::record::tracker::Tracker;
 
@@ -95,8 +95,7 @@ fn failed(error: BoxError, tracker: &Tracker) -> Error {
 
 fn filtered(refused: Refused, tracker: &Tracker) -> Error {
     tracker.enter(Stage::Dns);
-    let diagnosis = Diagnosis::new(Hop::Dns, Kind::Filtered, Effect::None);
-    Error::new(diagnosis).because(refused)
+    Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).because(refused)
 }
 
 /// Any address of each family.

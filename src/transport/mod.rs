@@ -1,6 +1,5 @@
 //! The wire: our own look-up, then one reqwest client for each destination and address.
 
-mod amid;
 pub(crate) mod anywhere;
 mod bare;
 pub(crate) mod body;
@@ -34,6 +33,8 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use tower::service_fn;
+use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::builder::TransportBuilder;
@@ -41,11 +42,13 @@ use self::places::Places;
 use self::proxy::Proxies;
 pub(crate) use self::target::basic;
 use crate::box_error::BoxError;
-use crate::call::unmet;
+use crate::call::{attempt_of_request, unmet};
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
+use crate::diagnose::diagnose;
 use crate::dns::{Filter, Resolve};
 use crate::error::Error;
+use crate::hop::{Diagnosis, Hop};
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
@@ -157,8 +160,31 @@ where
         let shared = Arc::clone(&self.shared);
         match &self.shared.chaos {
             None => Sending(Box::pin(send::send(shared, request))),
-            Some(chaos) => Sending(Box::pin(amid::send_amid(chaos.clone(), shared, request))),
+            Some(chaos) => Sending(Box::pin(send_amid(chaos.clone(), shared, request))),
         }
+    }
+}
+
+/// Sends a request, unless it is its turn to fail on purpose: chaos befalls it where the network begins.
+async fn send_amid<B>(chaos: ChaosLayer, shared: Arc<Shared>, request: Request<B>) -> Answered
+where
+    B: Body + Send + 'static,
+    B::Data: Into<Bytes> + Send,
+    B::Error: Into<BoxError>,
+{
+    let mut service = chaos.layer(service_fn(move |request| {
+        send::send(Arc::clone(&shared), request)
+    }));
+    match service.call(request).await {
+        Ok(answer) => Ok(answer.map(reqwest::Body::wrap)),
+        // Chaos plays what a transport of ours would meet.
+        Err(error) => Err(Error::ours(error).unwrap_or_else(|played| {
+            let diagnosis = match attempt_of_request() {
+                Some(tracker) => diagnose(&tracker, &*played),
+                None => Diagnosis::foreign(&*played).or_at(Hop::Server),
+            };
+            Error::new(diagnosis).because(played)
+        })),
     }
 }
 

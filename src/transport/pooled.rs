@@ -27,7 +27,7 @@ use super::framing::announced;
 use super::look_up::{given, look_up};
 use super::names::Names;
 use super::send::{Abandon, settled};
-use super::target::{OTHER_SCHEME, canonicalize, dial, invalid, is_judged, speakable, unseen};
+use super::target::{OTHER_SCHEME, canonicalize, dial, is_judged, speakable, unseen};
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
@@ -192,8 +192,8 @@ where
     let (mut head, body) = request.into_parts();
     speakable(head.version)?;
     let length = announced(head.version, &head.headers, &body);
-    let length = length.map_err(|reason| invalid().because(reason))?;
-    let url = Url::parse(&head.uri.to_string()).map_err(|error| invalid().because(error))?;
+    let length = length.map_err(|reason| Error::invalid().because(reason))?;
+    let url = Url::parse(&head.uri.to_string()).map_err(|error| Error::invalid().because(error))?;
     let (whom, _) = dial(&url)?;
     canonicalize(&mut head.uri, &whom)?;
     let Names {
@@ -208,7 +208,7 @@ where
 
     let loan = Loan::new(body, &head, length, Arc::clone(tracker));
     let Some(body) = loan.lend() else {
-        return Err(invalid());
+        return Err(Error::invalid());
     };
     if body.has_no_length_of_its_own() {
         // With the caller's own, hyper would send the head of what was given up, and be done.

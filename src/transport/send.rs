@@ -23,14 +23,14 @@ use super::book::{Fared, share};
 use super::framing::announced;
 use super::look_up::{filter_literal, given, look_up};
 use super::places::{Place, Visit};
-use super::target::{Dial, Target, invalid, speakable};
+use super::target::{Dial, Target, speakable};
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::{Filter, SecondLook};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
+use crate::hop::{Diagnosis, Hop, Kind, Stage};
 use crate::record::tracker::{self, Tracker};
 use crate::record::{MOST_DIALS, effect_of};
 
@@ -79,7 +79,7 @@ where
     let (mut head, body) = request.into_parts();
     speakable(head.version)?;
     let length = announced(head.version, &head.headers, &body);
-    let length = length.map_err(|reason| invalid().because(reason))?;
+    let length = length.map_err(|reason| Error::invalid().because(reason))?;
     let mut target = Target::of(&head.uri, &mut head.headers)?;
     target.via = shared.proxies.way(&target.url);
     if let Some(via) = &target.via {
@@ -146,7 +146,7 @@ impl Way<'_> {
         let connect = tracker.limits().connect().get();
         let left = || connect.saturating_sub(clock::now().saturating_duration_since(began));
         let mut tried = Vec::new();
-        let mut last = Error::new(Diagnosis::new(Hop::Dns, Kind::NoRecords, Effect::None));
+        let mut last = Error::new(Diagnosis::unsent(Hop::Dns, Kind::NoRecords));
         while let Some(address) = rest.pop_front() {
             let Some(body) = loan.lend() else {
                 // A connection that came at the last moment holds it: it is that one's, or nobody's.
@@ -385,7 +385,7 @@ impl std::error::Error for Overtaken {}
 pub(super) fn settled(error: Error, tracker: &Tracker, taken: bool) -> Error {
     match tracker.give_up() && !taken {
         true => {
-            let effect = error.effect().max(Effect::Possible);
+            let effect = error.effect().unproved();
             error.with_effect(effect)
         }
         false => error,

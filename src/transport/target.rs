@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::proxy::Via;
 use crate::error::{Error, Reason};
-use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::hop::{Diagnosis, Hop, Kind};
 
 /// A host to look up, or an address that needs none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,9 +35,10 @@ impl Target {
     /// Reads the URL of a request, and moves its userinfo into the headers (RFC 9110 §4.2.4 wants
     /// none on the wire).
     pub(super) fn of(uri: &Uri, headers: &mut HeaderMap) -> Result<Self, Error> {
-        let mut url = Url::parse(&uri.to_string()).map_err(|error| invalid().because(error))?;
+        let mut url =
+            Url::parse(&uri.to_string()).map_err(|error| Error::invalid().because(error))?;
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(invalid().because(Reason::new("only http and https can be spoken")));
+            return Err(Error::invalid().because(Reason::new("only http and https can be spoken")));
         }
         if let Some(credentials) = take_userinfo(&mut url) {
             headers.entry(header::AUTHORIZATION).or_insert(credentials);
@@ -70,7 +71,7 @@ impl Target {
 pub(super) fn speakable(version: Version) -> Result<(), Error> {
     match version {
         Version::HTTP_11 | Version::HTTP_2 => Ok(()),
-        _ => Err(invalid().because(Reason::new("only HTTP/1.1 and HTTP/2 can be spoken"))),
+        _ => Err(Error::invalid().because(Reason::new("only HTTP/1.1 and HTTP/2 can be spoken"))),
     }
 }
 
@@ -79,7 +80,7 @@ pub(super) fn dial(url: &Url) -> Result<(Dial, u16), Error> {
     let dial = host(url)?;
     let port = url
         .port_or_known_default()
-        .ok_or_else(|| invalid().because(Reason::new("the url has no port")))?;
+        .ok_or_else(|| Error::invalid().because(Reason::new("the url has no port")))?;
     Ok((dial, port))
 }
 
@@ -91,7 +92,7 @@ pub(super) fn host(url: &Url) -> Result<Dial, Error> {
         Some(Host::Domain(name)) => read_host(name),
         Some(Host::Ipv4(address)) => Ok(Dial::Address(address.into())),
         Some(Host::Ipv6(address)) => Ok(Dial::Address(address.into())),
-        None => Err(invalid().because(Reason::new("the url has no host"))),
+        None => Err(Error::invalid().because(Reason::new("the url has no host"))),
     }
 }
 
@@ -105,7 +106,7 @@ pub(super) fn read_host(text: &str) -> Result<Dial, Error> {
         Ok(Host::Domain(name)) => Ok(Dial::Name(name)),
         Ok(Host::Ipv4(address)) => Ok(Dial::Address(address.into())),
         Ok(Host::Ipv6(address)) => Ok(Dial::Address(address.into())),
-        Err(error) => Err(invalid().because(error)),
+        Err(error) => Err(Error::invalid().because(error)),
     }
 }
 
@@ -140,8 +141,8 @@ pub(super) fn canonicalize(uri: &mut Uri, dial: &Dial) -> Result<(), Error> {
         .port()
         .map_or_else(String::new, |port| format!(":{port}"));
     let authority = format!("{userinfo}{host}{port}").parse();
-    parts.authority = Some(authority.map_err(|error: InvalidUri| invalid().because(error))?);
-    *uri = Uri::from_parts(parts).map_err(|error| invalid().because(error))?;
+    parts.authority = Some(authority.map_err(|error: InvalidUri| Error::invalid().because(error))?);
+    *uri = Uri::from_parts(parts).map_err(|error| Error::invalid().because(error))?;
     Ok(())
 }
 
@@ -164,7 +165,7 @@ impl std::error::Error for Unseen {}
 
 /// The refusal of a filter that is on.
 pub(super) fn unseen(why: &'static str) -> Error {
-    Error::new(Diagnosis::new(Hop::Dns, Kind::Filtered, Effect::None)).caused_by(Unseen(why))
+    Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).caused_by(Unseen(why))
 }
 
 /// Of a scheme that is not [judged](is_judged).
@@ -210,10 +211,6 @@ fn percent_decode(text: &str) -> Vec<u8> {
         rest = if escaped.is_some() { &tail[2..] } else { tail };
     }
     decoded
-}
-
-pub(super) fn invalid() -> Error {
-    Error::new(Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None))
 }
 
 #[cfg(test)]
@@ -285,7 +282,7 @@ mod tests {
             let error = speakable(version).unwrap_err();
             assert_eq!(
                 (error.hop(), error.effect()),
-                (Some(Hop::Encode), Effect::None)
+                (Some(Hop::Encode), crate::hop::Effect::None)
             );
         }
         assert!(speakable(Version::default()).is_ok() && speakable(Version::HTTP_2).is_ok());

@@ -1,6 +1,5 @@
 //! Refuses at once what would fail all the same: one circuit for each destination.
 
-mod allotted;
 mod cause;
 mod circuit;
 mod handle;
@@ -27,8 +26,7 @@ pub use self::settings::Settings;
 pub use self::state::State;
 pub use self::watch::Watcher;
 
-pub(crate) use self::allotted::Allotted;
 pub(crate) use self::circuit::Verdict;
 pub(crate) use self::permit::{Admission, Key, PendingVerdict, Policy, refused, settle};
 pub(crate) use self::shared::{Shared, Ticket};
-pub(crate) use self::verdict::Judge;
+pub(crate) use self::verdict::{Allotted, Judge};

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Method, Request, Response, Uri};
 use tokio::time::Instant;
 
 use super::Breaker;
-use super::allotted::Allotted;
 use super::circuit::{Moment, Refusal, Verdict};
 use super::shared::{Shared, Ticket};
-use super::verdict::Judge;
+use super::verdict::{Allotted, Judge};
 use crate::call::Call;
 use crate::callback::Panicked;
 use crate::clock;
@@ -17,10 +16,10 @@ use crate::destination::{Destination, Origin};
 use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hint::hint;
-use crate::hop::Guard;
-use crate::hop::{Diagnosis, Effect, Hop, Keyed, Kind};
+use crate::hop::{Diagnosis, Guard, Hop, Keyed, Kind};
 use crate::limit::Waited;
 use crate::luck::luck;
+use crate::record::Tracker;
 
 /// The circuits that a driver goes by, and how it finds the one of a request.
 #[derive(Clone)]
@@ -73,8 +72,7 @@ impl Policy {
 
 /// The error of a request of which nothing says by which circuit it goes.
 fn unkeyed(panicked: Panicked) -> Error {
-    let invalid = Diagnosis::new(Hop::Encode, Kind::Invalid, Effect::None);
-    Error::new(invalid).caused_by(panicked)
+    Error::invalid().caused_by(panicked)
 }
 
 /// The error of an attempt that a circuit does not let through.
@@ -124,7 +122,6 @@ impl Admission {
             judge: self.judge,
             since: self.since,
             call: self.call.clone(),
-            status: response.status(),
             is_waiting: false,
         })
     }
@@ -144,17 +141,18 @@ impl Admission {
 
     /// How much time it had.
     fn allotted(&self, call: &Call, which: Option<Waited>) -> Allotted {
-        // An earlier attempt's record knows nothing of this one.
+        Allotted::of((call, self.record(call).as_deref()), self.since, which)
+    }
+
+    /// The record of its attempt: an earlier attempt's knows nothing of this one.
+    fn record(&self, call: &Call) -> Option<Arc<Tracker>> {
         let is_current = call.attempt_count() > self.attempts_before;
-        let tracker = is_current.then(|| call.last()).flatten();
-        Allotted::of((call, tracker.as_deref()), self.since, which)
+        is_current.then(|| call.last()).flatten()
     }
 
     /// Where it hung, if it had all its time before it was dropped.
     fn expired(&self, now: Instant) -> Option<Diagnosis> {
-        // An earlier attempt's record knows nothing of this one.
-        let is_current = self.call.attempt_count() > self.attempts_before;
-        let tracker = is_current.then(|| self.call.last()).flatten();
+        let tracker = self.record(&self.call);
         let (start, limit) = match &tracker {
             Some(tracker) => (tracker.started(), tracker.limits().attempt().get()),
             None => (self.since, self.judge.attempt),
@@ -195,7 +193,6 @@ pub(crate) struct PendingVerdict {
     judge: Judge,
     since: Instant,
     call: Call,
-    status: StatusCode,
     is_waiting: bool,
 }
 
@@ -230,13 +227,9 @@ impl Drop for PendingVerdict {
             return;
         }
         if self.is_waiting && self.call.deadline() <= clock::now() {
-            let effect = match self.status.is_success() {
-                true => Effect::Done,
-                false => Effect::Possible,
-            };
             self.fail(&Diagnosis {
                 expired: Some(Waited::Deadline),
-                ..Diagnosis::new(Hop::Receive, Kind::Timeout, effect)
+                ..Diagnosis::after_head(Hop::Receive, Kind::Timeout)
             });
         } else {
             self.end();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Window;
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(rename = "Window", rename_all = "snake_case")]
+#[serde(remote = "Window", rename_all = "snake_case")]
 enum Written {
     Time(#[serde(with = "crate::file::duration")] Duration),
     Count(u32),
@@ -14,19 +14,12 @@ enum Written {
 
 impl<'de> serde::Deserialize<'de> for Window {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Written::deserialize(deserializer).map(|written| match written {
-            Written::Time(window) => Self::Time(window),
-            Written::Count(attempts) => Self::Count(attempts),
-        })
+        Written::deserialize(deserializer)
     }
 }
 
 impl serde::Serialize for Window {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let written = match *self {
-            Self::Time(window) => Written::Time(window),
-            Self::Count(attempts) => Written::Count(attempts),
-        };
-        written.serialize(serializer)
+        Written::serialize(self, serializer)
     }
 }

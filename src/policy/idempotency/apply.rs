@@ -9,7 +9,7 @@ use crate::call::{Call, KeyMark};
 use crate::clock;
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Guard, Kind};
+use crate::hop::{Diagnosis, Guard};
 use crate::idempotency_key::{header, random, written};
 use crate::options::Unmet;
 
@@ -40,12 +40,7 @@ impl Settings {
         }
         let key = call.own_key()?;
         let expired = key.expires_at.is_some_and(|at| at <= clock::wall());
-        expired.then(|| {
-            // Whether an earlier call with it came through, nobody can tell any more.
-            let mut diagnosis = Diagnosis::refusal(Kind::KeyExpired);
-            diagnosis.effect = Effect::Possible;
-            Error::refused(Guard::Idempotency, diagnosis).of(call)
-        })
+        expired.then(|| Error::refused(Guard::Idempotency, Diagnosis::key_expired()).of(call))
     }
 
     /// Gives the call its key.
@@ -159,6 +154,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
+    use crate::hop::Kind;
     use crate::limit::Limit;
 
     #[tokio::test(start_paused = true)]

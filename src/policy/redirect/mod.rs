@@ -2,11 +2,9 @@
 
 mod next;
 mod settings;
-#[cfg(feature = "client")]
-mod unfollowed;
 
 pub use self::settings::Settings;
 
-pub(crate) use self::next::{Asked, Leg, Rules, next, prune};
 #[cfg(feature = "client")]
-pub(crate) use self::unfollowed::unfollowed;
+pub(crate) use self::next::unfollowed;
+pub(crate) use self::next::{Asked, Leg, Rules, next, prune};

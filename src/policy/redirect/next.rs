@@ -217,6 +217,23 @@ const SECRET: &[HeaderName] = &[
     header::PROXY_AUTHORIZATION,
 ];
 
+/// Why a redirect was not followed, for a caller who follows redirects.
+///
+/// The redirect layer returns a response that leads nowhere as it is. So each reason but the last can be
+/// read from the response.
+#[cfg(feature = "client")]
+pub(crate) fn unfollowed(here: &Uri, status: StatusCode, headers: &HeaderMap) -> &'static str {
+    if !is_followed(status) {
+        return "this status is never followed";
+    }
+    match location(here, headers) {
+        Err(Unusable::Missing) => "it has no Location",
+        Err(Unusable::Ambiguous) => "it has several Locations, and they differ",
+        Err(Unusable::Malformed) => "its Location is malformed",
+        Ok(_) => "the request body cannot be sent again",
+    }
+}
+
 #[cfg(test)]
 #[path = "next_tests.rs"]
 mod tests;

@@ -242,3 +242,29 @@ fn sensitive_value_stays_at_home_whatever_its_name() {
     prune(&mut headers, &leg(true), true, &rules);
     assert!(headers.is_empty());
 }
+
+#[cfg(feature = "client")]
+#[test]
+fn reason_is_read_from_the_response() {
+    let here = Uri::from_static("https://api.test/a");
+    for (status, locations, expected) in [
+        (302, &[][..], "it has no Location"),
+        (
+            307,
+            &["/a", "/b"],
+            "it has several Locations, and they differ",
+        ),
+        (302, &["https://"], "its Location is malformed"),
+        (308, &["/b"], "the request body cannot be sent again"),
+        (300, &["/b"], "this status is never followed"),
+        (305, &[], "this status is never followed"),
+        (399, &[], "this status is never followed"),
+    ] {
+        let mut headers = HeaderMap::new();
+        for location in locations {
+            headers.append(header::LOCATION, location.parse().unwrap());
+        }
+        let status = StatusCode::from_u16(status).unwrap();
+        assert_eq!(unfollowed(&here, status, &headers), expected, "{status}");
+    }
+}

@@ -2,7 +2,7 @@ use tokio::time::Instant;
 
 use super::failed::Told;
 use crate::clock;
-use crate::hop::{Class, Diagnosis, Effect};
+use crate::hop::{Class, Diagnosis};
 use crate::limit::Waited;
 use crate::policy::breaker::{Allotted, Judge, Ticket, Verdict, settle};
 
@@ -50,7 +50,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         if self.ends <= clock::now() {
-            let expired = Diagnosis::operation(Effect::Possible, Some(Waited::Attempt));
+            let expired = Diagnosis::out_of_time(Waited::Attempt);
             let verdict = (self.judge).judge_operation(&expired, Class::Passing, None);
             self.settle(self.by_time_given(verdict, &expired));
         }

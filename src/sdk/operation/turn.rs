@@ -62,7 +62,7 @@ impl<'o> Run<'o> {
         Self {
             keys: Arc::new(Keys::new(operation.key.clone(), operation.vouches())),
             turn: Turn::new(policy, &call, (budget, now), destination),
-            effect: Effect::None,
+            effect: Effect::unsent(),
             last: None,
             scope: Scope::new(call, span),
             operation,
@@ -86,25 +86,23 @@ impl<'o> Run<'o> {
             }
         };
         let ended = span.around(journey).await;
-        ended.map_err(|error: Error| self.scope.fail(error.into(), Effect::None))
+        ended.map_err(|error: Error| self.scope.fail(error.into(), Effect::unsent()))
     }
 
     /// Asks those who stand before the work.
     fn admit(&self) -> Result<Permit, Error> {
         let call = &self.scope.call;
         let now = clock::now();
-        let refuse = |guard, kind| (guard, Diagnosis::refusal(kind));
         let expires_at = self.operation.key.as_ref().and_then(|key| key.expires_at());
         if expires_at.is_some_and(|at| at <= clock::wall()) {
-            let (guard, mut diagnosis) = refuse(Guard::Idempotency, Kind::KeyExpired);
-            // Whether an earlier run with it came through, nobody can tell any more.
-            diagnosis.effect = Effect::Possible;
-            return Err(Error::refused(guard, diagnosis));
+            return Err(Error::refused(Guard::Idempotency, Diagnosis::key_expired()));
         }
         if call.deadline() <= now {
-            let (guard, mut diagnosis) = refuse(Guard::Deadline, Kind::Timeout);
-            diagnosis.expired = Some(Waited::Deadline);
-            return Err(Error::refused(guard, diagnosis));
+            let late = Diagnosis {
+                expired: Some(Waited::Deadline),
+                ..Diagnosis::refusal(Kind::Timeout)
+            };
+            return Err(Error::refused(Guard::Deadline, late));
         }
         let Guards {
             limits, breaker, ..
@@ -255,7 +253,7 @@ fn failed<'a>(
         method: None,
         idempotent: operation.idempotent,
         diagnosis: told.diagnosis,
-        before: Effect::None,
+        before: Effect::unsent(),
         keyed: key.is_some(),
         vouched: key.is_some() && operation.vouches(),
         key_left: left,

@@ -32,7 +32,7 @@ impl Propagator for TraceContext {
     }
 
     fn link(&self, span: &Span) -> Option<Link> {
-        Link::to_context(span.context().span().span_context().clone())
+        Link::of_tracing(span)
     }
 }
 

@@ -15,7 +15,7 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use super::told::{Saying, Told};
 use crate::clock;
-use crate::telemetry::span::is_alive;
+use crate::telemetry::thread::is_alive;
 
 /// Spans of calls straight in OpenTelemetry, for whoever pays by the microsecond: those of a pooled call take
 /// less than half of what they take by way of `tracing` and its OpenTelemetry layer.
