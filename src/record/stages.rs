@@ -26,15 +26,6 @@ pub(crate) enum End {
     Abandoned,
 }
 
-impl End {
-    pub(crate) const fn kind(self) -> Option<Kind> {
-        match self {
-            Self::Failed(kind) => Some(kind),
-            Self::Left | Self::Abandoned => None,
-        }
-    }
-}
-
 /// The records of one attempt. A record keeps its number: its place in the order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stages {
@@ -53,17 +44,12 @@ impl Stages {
         self.iter().rfind(|record| record.stage == stage)
     }
 
-    /// When and how a record ended.
-    pub(super) fn ended(&self, number: usize) -> Option<(Instant, End)> {
-        self.iter().nth(number)?.ended
-    }
-
     /// Opens a record and returns its number.
-    pub(super) fn open(&mut self, stage: Stage, at: Instant) -> usize {
+    pub(super) fn open(&mut self, stage: Stage, entered: Instant) -> usize {
         let number = self.iter().count();
         let record = StageRecord {
             stage,
-            entered: at,
+            entered,
             ended: None,
             address: None,
         };
@@ -74,21 +60,8 @@ impl Stages {
         number
     }
 
-    /// Ends the open record of `stage` and returns its number.
-    pub(super) fn end(&mut self, stage: Stage, at: Instant, end: End) -> Option<usize> {
-        let (number, record) = self.open_mut(stage)?;
-        record.ended = Some((at, end));
-        Some(number)
-    }
-
-    /// Sets the address of the connect that is open.
-    pub(super) fn dial(&mut self, address: Option<SocketAddr>) {
-        if let Some((_, record)) = self.open_mut(Stage::Connect) {
-            record.address = address;
-        }
-    }
-
-    fn open_mut(&mut self, stage: Stage) -> Option<(usize, &mut StageRecord)> {
+    /// The open record of `stage` and its number.
+    pub(super) fn open_mut(&mut self, stage: Stage) -> Option<(usize, &mut StageRecord)> {
         let records = self.first.iter_mut().flatten().chain(&mut self.more);
         let mut numbered = records.enumerate();
         numbered.find(|(_, record)| record.stage == stage && record.ended.is_none())

@@ -8,14 +8,10 @@ use crate::hop::Stage;
 
 /// The marks of an attempt. They are only ever added. Giving up and taking race here, without a lock: the one that
 /// comes first is the truth.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Marks(AtomicU32);
 
 impl Marks {
-    pub(super) fn new() -> Self {
-        Self(AtomicU32::new(0))
-    }
-
     pub(super) fn all(&self) -> u32 {
         self.0.load(Ordering::Acquire)
     }
@@ -145,7 +141,7 @@ pub(super) fn sent_all(state: u32) -> Option<u32> {
     (state & bit(Stage::Send) != 0).then_some(sent)
 }
 
-/// The response head arrived. The sending may go on.
+/// The response head arrived. The sending may go on; a setup that is under way was not needed.
 pub(super) fn head(state: u32) -> Option<u32> {
-    Some(state & !bit(Stage::Wait) | HEAD | bit(Stage::Receive))
+    Some(state & !(SETUP | bit(Stage::Wait)) | HEAD | bit(Stage::Receive))
 }

@@ -4,10 +4,10 @@ use tokio::time::Instant;
 
 use super::facts::Facts;
 use super::stages::{End, Stages};
-use super::state::{ENDED, GIVEN_UP, MARKS, Marks, OPEN, TAKEN};
+use super::state::{GIVEN_UP, MARKS, Marks, OPEN, TAKEN};
 use super::state::{abandoned, bit, latest_dial, settled};
 use crate::clock;
-use crate::hop::{Kind, Stage};
+use crate::hop::Stage;
 
 /// What is known of an attempt, besides its marks.
 #[derive(Clone, Debug, Default)]
@@ -26,12 +26,8 @@ pub(super) struct Change {
     pub(super) before: u32,
     /// When, if a stage was entered or ended.
     pub(super) at: Option<Instant>,
-    /// How the closed stages ended.
-    pub(super) end: End,
-    /// The numbers of the records that were closed, by stage.
-    pub(super) closed: [Option<usize>; Stage::ALL.len()],
-    /// The numbers of the records that were opened, by stage.
-    pub(super) opened: [Option<usize>; Stage::ALL.len()],
+    /// The number of the record that was opened or closed, by stage, and how it ended if it was closed.
+    pub(super) records: [Option<(usize, Option<End>)>; Stage::ALL.len()],
 }
 
 impl Store {
@@ -40,12 +36,12 @@ impl Store {
         self.state | marks.all()
     }
 
-    /// Takes one step from state to state. The stages that it closes end with `end`. The clock is read here, under
-    /// the lock, so the order of the records is the order of their times.
+    /// Takes one step from state to state; `how` the stages end that this closes. The clock is read here, under the
+    /// lock, so the order of the records is the order of their times.
     pub(super) fn step(
         &mut self,
         marks: &Marks,
-        end: End,
+        how: impl Fn(Stage) -> End,
         next: impl FnOnce(u32) -> Option<u32>,
     ) -> Change {
         let before = self.state(marks);
@@ -53,60 +49,47 @@ impl Store {
         self.state = after & !MARKS;
         marks.add(after & !before & MARKS);
         let changed = (before ^ after) & OPEN;
-        let mut change = Change {
+        let at = (changed != 0).then(clock::now);
+        let mut records = [None; Stage::ALL.len()];
+        if let Some(at) = at {
+            for stage in Stage::ALL
+                .into_iter()
+                .filter(|stage| changed & bit(*stage) != 0)
+            {
+                records[stage as usize] = match self.stages.open_mut(stage) {
+                    None => Some((self.stages.open(stage, at), None)),
+                    Some((number, record)) => {
+                        let end = how(stage);
+                        record.ended = Some((at, end));
+                        Some((number, Some(end)))
+                    }
+                };
+            }
+        }
+        Change {
             before,
-            at: None,
-            end,
-            closed: [None; Stage::ALL.len()],
-            opened: [None; Stage::ALL.len()],
-        };
-        if changed == 0 {
-            return change;
+            at,
+            records,
         }
-        let at = clock::now();
-        change.at = Some(at);
-        for stage in Stage::ALL {
-            if changed & before & bit(stage) != 0 {
-                change.closed[stage as usize] = self.stages.end(stage, at, end);
-            }
-        }
-        for stage in Stage::ALL {
-            if changed & after & bit(stage) != 0 {
-                change.opened[stage as usize] = Some(self.stages.open(stage, at));
-            }
-        }
-        change
     }
 
     /// A connection takes the request, unless it was given up before. A setup that is under way was not needed.
     pub(super) fn take(&mut self, marks: &Marks) -> Change {
         let before = marks.take();
         let is_first = before & (GIVEN_UP | TAKEN) == 0;
-        let mut change = self.step(marks, End::Abandoned, |state| {
-            is_first.then(|| abandoned(state, latest_dial(state)))?
-        });
-        change.before = before;
-        change
+        let next = |state| abandoned(state, latest_dial(state)).filter(|_| is_first);
+        let change = self.step(marks, |_| End::Abandoned, next);
+        Change { before, ..change }
     }
 
     /// The attempt ends, and every open stage with it. `None` if it was over before.
-    pub(super) fn end(&mut self, marks: &Marks, end: End) -> Option<Change> {
+    pub(super) fn end(&mut self, marks: &Marks, how: impl Fn(Stage) -> End) -> Option<Change> {
         if !marks.end() {
             return None;
         }
-        let change = self.step(marks, end, |state| Some(state & !OPEN));
+        let change = self.step(marks, how, |state| Some(state & !OPEN));
         self.ended = Some(change.at.unwrap_or_else(clock::now));
         Some(change)
-    }
-
-    /// The attempt fails, and the latest open stage with it; others are abandoned. `None` if it was over before.
-    pub(super) fn fail(&mut self, marks: &Marks, kind: Kind) -> Option<[Change; 2]> {
-        if marks.has(ENDED) {
-            return None;
-        }
-        let failing = self.open().map_or(0, bit);
-        let failed = self.step(marks, End::Failed(kind), |state| Some(state & !failing));
-        Some([failed, self.end(marks, End::Abandoned)?])
     }
 
     /// The stage that was entered and not left: where the attempt fails if it fails now.

@@ -52,7 +52,7 @@ impl Tracker {
         let limits = limits.into();
         Self {
             started,
-            marks: Marks::new(),
+            marks: Marks::default(),
             store: Mutex::default(),
             moved: AtomicU64::new(0),
             dial_limit: AtomicU64::new(nanos_of(limits.connect().get())),
@@ -87,13 +87,17 @@ impl Tracker {
     /// A connection is being made; returns the number of the dial.
     pub(crate) fn connecting(&self, address: Option<SocketAddr>) -> u32 {
         let mut store = self.store();
-        let change = store.step(&self.marks, End::Abandoned, |state| {
-            let fresh = state & !UNTAKEN | bit(Stage::Connect);
-            (state & (TAKEN | GIVEN_UP) == 0).then_some(dial_more(fresh))
-        });
+        let change = store.step(
+            &self.marks,
+            |_| End::Abandoned,
+            |state| {
+                let fresh = state & !UNTAKEN | bit(Stage::Connect);
+                (state & (TAKEN | GIVEN_UP) == 0).then_some(dial_more(fresh))
+            },
+        );
         let is_dialing = change.before & (TAKEN | GIVEN_UP) == 0;
-        if is_dialing {
-            store.stages.dial(address);
+        if let Some((_, dial)) = store.stages.open_mut(Stage::Connect).filter(|_| is_dialing) {
+            dial.address = address;
         }
         drop(store);
         self.tell(&change);
@@ -162,27 +166,28 @@ impl Tracker {
 
     /// The response head is here, and is judged: a status may say that the wait failed.
     pub(crate) fn head(&self, status: StatusCode, judged: Option<Diagnosis>) {
-        let (marks, wait) = (&self.marks, bit(Stage::Wait));
         let mut store = self.store();
         store.facts.status = Some(status);
-        let waiting = store.step(marks, End::Left, state::waiting);
-        let set_up = store.step(marks, End::Abandoned, |state| Some(state & !SETUP));
-        let failed = judged.map(|diagnosis| {
-            store.facts.judged = Some(diagnosis);
-            // It may have come before the request was sent: then it was not waited for, and fails all the same.
-            let waited = store.step(marks, End::Left, |state| Some(state | wait));
-            let failed = End::Failed(diagnosis.kind);
-            let failed = store.step(marks, failed, |state| Some(state & !wait));
-            (waited, diagnosis, failed)
-        });
-        let head = store.step(marks, End::Left, state::head);
+        store.facts.judged = store.facts.judged.or(judged);
+        // It may have come before the request was sent: then it was not waited for, and fails all the same.
+        let waiting = store.step(
+            &self.marks,
+            |_| End::Left,
+            |state| match judged {
+                None => state::waiting(state),
+                Some(_) => Some(state | bit(Stage::Wait)),
+            },
+        );
+        let how = |stage| match (stage, judged) {
+            (Stage::Connect | Stage::Tls, _) => End::Abandoned,
+            (Stage::Wait, Some(diagnosis)) => End::Failed(diagnosis.kind),
+            _ => End::Left,
+        };
+        let head = store.step(&self.marks, how, state::head);
         drop(store);
         self.tell(&waiting);
-        self.tell(&set_up);
-        if let Some((waited, diagnosis, failed)) = failed {
-            self.tell(&waited);
+        if let Some(diagnosis) = judged {
             self.spans.fail(&diagnosis);
-            self.tell(&failed);
         }
         self.tell(&head);
     }
@@ -207,14 +212,17 @@ impl Tracker {
     /// It failed, and the stage that is open failed with it. What is over stays as it was.
     pub(crate) fn fail(&self, diagnosis: Diagnosis) {
         let mut store = self.store();
-        let Some([failed, over]) = store.fail(&self.marks, diagnosis.kind) else {
-            return;
+        let failing = store.open();
+        let how = |stage| match failing == Some(stage) {
+            true => End::Failed(diagnosis.kind),
+            false => End::Abandoned,
         };
-        store.facts.failure = Some(diagnosis);
-        drop(store);
-        self.spans.fail(&diagnosis);
-        self.tell(&failed);
-        self.tell_end(&over);
+        if let Some(over) = store.end(&self.marks, how) {
+            store.facts.failure = Some(diagnosis);
+            drop(store);
+            self.spans.fail(&diagnosis);
+            self.tell_end(&over);
+        }
     }
 
     /// The caller went away.
@@ -224,7 +232,7 @@ impl Tracker {
 
     /// What is open ends as told, and with it the attempt.
     fn end(&self, how: End) {
-        let over = self.store().end(&self.marks, how);
+        let over = self.store().end(&self.marks, |_| how);
         if let Some(over) = over {
             self.tell_end(&over);
         }
@@ -236,7 +244,7 @@ impl Tracker {
 
     /// Changes the state in one step; the stages that this closes end as told.
     fn change(&self, end: End, next: impl FnOnce(u32) -> Option<u32>) {
-        let change = self.store().step(&self.marks, end, next);
+        let change = self.store().step(&self.marks, |_| end, next);
         self.tell(&change);
     }
 
@@ -247,19 +255,32 @@ impl Tracker {
     /// Tells the spans what changed. The lock is released: a subscriber may block, or report to this tracker.
     fn tell(&self, change: &Change) {
         let Some(at) = change.at else { return };
-        for number in change.closed.into_iter().flatten() {
-            self.spans.close(number, at, change.end.kind());
-        }
-        for (stage, number) in Stage::ALL.into_iter().zip(change.opened) {
-            let Some(number) = number.filter(|number| self.spans.open(*number, stage, at)) else {
-                continue;
+        let close = |number, at, end| {
+            let failed = match end {
+                End::Failed(kind) => Some(kind),
+                End::Left | End::Abandoned => None,
             };
-            // Another task may have ended the stage meanwhile, and found no span to close.
-            let ended = self.store().stages.ended(number);
-            if let Some((at, end)) = ended {
-                self.spans.close(number, at, end.kind());
+            self.spans.close(number, at, failed);
+        };
+        let records = || Stage::ALL.into_iter().zip(change.records);
+        for (_, record) in records() {
+            if let Some((number, Some(end))) = record {
+                close(number, at, end);
             }
         }
+        for (stage, record) in records() {
+            if let Some((number, None)) = record
+                && self.spans.open(number, stage, at)
+                // Another task may have ended the stage meanwhile, and found no span to close.
+                && let Some((at, end)) = self.ended_at(number)
+            {
+                close(number, at, end);
+            }
+        }
+    }
+
+    fn ended_at(&self, number: usize) -> Option<(Instant, End)> {
+        self.store().stages.iter().nth(number)?.ended
     }
 
     /// Tells the spans that the attempt is over.

@@ -43,7 +43,7 @@ mod record {
     impl Tracker {
         /// A transport that reports its stages has begun.
         pub(crate) fn new() -> Self {
-            let marks = Marks::new();
+            let marks = Marks::default();
             marks.add(state::TRACKED);
             Self {
                 marks,
@@ -52,7 +52,7 @@ mod record {
         }
 
         pub(crate) fn queued(&self) {
-            self.store().step(&self.marks, End::Left, state::queued);
+            self.store().step(&self.marks, |_| End::Left, state::queued);
         }
 
         pub(crate) fn take(&self) -> bool {
@@ -64,11 +64,12 @@ mod record {
         }
 
         pub(crate) fn sent_all(&self) {
-            self.store().step(&self.marks, End::Left, state::sent_all);
+            self.store()
+                .step(&self.marks, |_| End::Left, state::sent_all);
         }
 
         pub(crate) fn head(&self) {
-            self.store().step(&self.marks, End::Left, state::head);
+            self.store().step(&self.marks, |_| End::Left, state::head);
         }
 
         pub(crate) fn give_up(&self) -> bool {
@@ -76,15 +77,17 @@ mod record {
         }
 
         pub(crate) fn finish(&self) -> bool {
-            self.store().end(&self.marks, End::Left).is_some()
+            self.store().end(&self.marks, |_| End::Left).is_some()
         }
 
         pub(crate) fn cancel(&self) -> bool {
-            self.store().end(&self.marks, End::Abandoned).is_some()
+            self.store().end(&self.marks, |_| End::Abandoned).is_some()
         }
 
         pub(crate) fn fail(&self) -> bool {
-            self.store().fail(&self.marks, Kind::Closed).is_some()
+            self.store()
+                .end(&self.marks, |_| End::Failed(Kind::Closed))
+                .is_some()
         }
 
         pub(crate) fn open(&self) -> Option<Stage> {
