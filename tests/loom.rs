@@ -1,12 +1,23 @@
-//! The breaker's circuit between threads, under every order in which they can run.
+//! The breaker's circuit and the record of an attempt between threads, under every order in which they can run.
 //!
-//! The circuit is compiled into this test by its path, with loom's primitives where the library has
+//! Both are compiled into this test by their paths, with loom's primitives where the library has
 //! the standard ones. A global `--cfg loom` would change tokio as well, which does not bear it.
 
 #[cfg(test)]
 mod hop {
-    pub(crate) use sevenhops::{Hop, Kind};
+    pub(crate) use sevenhops::{Hop, Kind, hop::Stage};
 }
+
+#[cfg(test)]
+mod clock {
+    pub(crate) fn now() -> tokio::time::Instant {
+        tokio::time::Instant::now()
+    }
+}
+
+#[cfg(test)]
+#[path = "loom/attempts.rs"]
+mod attempts;
 
 #[cfg(test)]
 #[expect(

@@ -5,13 +5,17 @@ use crate::hop::Effect;
 
 /// What is known of the effect now.
 pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
-    match (tracker.status(), tracker.failure()) {
+    let (status, failed, is_declined, is_done) = tracker.facts(|facts| {
+        let failed = facts.failed();
+        (facts.status, failed, facts.is_declined, facts.is_done)
+    });
+    match (status, failed) {
         (Some(status), _) if status.is_success() => Effect::Done,
         (Some(_), Some(judged)) => judged.effect,
         // Not a failure: a redirect.
-        (Some(_), None) if tracker.facts(|facts| facts.is_declined) => Effect::Declined,
+        (Some(_), None) if is_declined => Effect::Declined,
         (Some(_), None) => Effect::Possible,
-        _ if tracker.facts(|facts| facts.is_done) => Effect::Done,
+        _ if is_done => Effect::Done,
         _ if tracker.is_taken() => Effect::Possible,
         // A service that is not ours may have sent it, whatever it says.
         _ if !tracker.is_tracked() => Effect::Possible,

@@ -3,17 +3,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crate::hop::{Kind, Said};
+use http::StatusCode;
+
+use crate::hop::{Diagnosis, Kind, Said};
 
 /// What an attempt found out besides its stages.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
-    /// One for each time `Stage::Connect` was entered, in order, as far as it is known.
-    pub(crate) dials: Vec<Option<SocketAddr>>,
-    /// What each dial that failed and was overcome failed with, in order.
-    pub(crate) overcome: Vec<Kind>,
+    pub(crate) status: Option<StatusCode>,
+    /// What the status says, if it is not a success.
+    pub(crate) judged: Option<Diagnosis>,
+    /// How the attempt failed.
+    pub(crate) failure: Option<Diagnosis>,
     /// What the transport failed with, until the service goes on after it.
     pub(crate) handed_back: Option<Kind>,
+
     /// Whether it was an operation's, and did what it was to do.
     pub(crate) is_done: bool,
     /// Whether the head of the response, which is not a failure, declined the request: a redirect.
@@ -49,12 +53,9 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// An address is dialled. A dial that begins before another is over has its row.
-    pub(crate) fn dial(&mut self, address: Option<SocketAddr>, is_connecting: bool) {
-        match self.dials.last_mut() {
-            Some(last) if is_connecting => *last = address,
-            _ => self.dials.push(address),
-        }
+    /// How it failed: to the end, or by the status of the response.
+    pub(crate) fn failed(&self) -> Option<Diagnosis> {
+        self.failure.or(self.judged)
     }
 }
 

@@ -5,17 +5,19 @@ mod effect;
 mod facts;
 #[cfg(feature = "har")]
 mod kept;
-mod log;
+mod stages;
 mod state;
+mod store;
+mod sync;
 pub(crate) mod tracker;
 
 pub(crate) use self::effect::effect_of;
-pub(crate) use self::facts::Facts;
 #[cfg(feature = "client")]
 pub(crate) use self::facts::Tickets;
 #[cfg(feature = "har")]
 pub(crate) use self::kept::Kept;
-pub(crate) use self::log::{End, Event};
+pub(crate) use self::stages::{End, StageRecord};
 #[cfg(feature = "client")]
 pub(crate) use self::state::MOST_DIALS;
+pub(crate) use self::store::Store;
 pub(crate) use self::tracker::Tracker;

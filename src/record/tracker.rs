@@ -1,15 +1,15 @@
-//! The ear of an attempt: hop entered, hop left.
+//! The tracker of an attempt: hop entered, hop left.
 //!
-//! The hop that was entered and not left is where the attempt failed. Many hands report to one
-//! tracker (the attempt's own task, the connector, the TLS hook, the connection's task that polls
-//! the bodies), so it is lock-free where a call that goes well passes: one word of state, a log of
-//! fixed size, one allocation.
+//! The hop that was entered and not left is where the attempt failed. The attempt's own task, the connector, the TLS
+//! hook and the connection's task that polls the bodies report to one tracker. What races without a lock is a mark in
+//! one word. All else stands in one store under a mutex that is held for a few instructions: no subscriber and no
+//! callback runs under it.
 
 mod known;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -17,11 +17,11 @@ use tokio::time::Instant;
 
 pub(crate) use super::ear::{current, is_current, scope, sync_scope};
 use super::facts::Facts;
-use super::log::{End, Event, Log};
-use super::state::{
-    self, ENDED, GIVEN_UP, HANDED_BACK, HEAD, OPEN, OWN, SENT, SETUP, TAKEN, TRACKED, UNTAKEN,
-};
+use super::stages::End;
+use super::state::{self, GIVEN_UP, Marks, OPEN, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};
+
 use super::state::{bit, dial_more, latest_dial, queued};
+use super::store::{Change, Store};
 use crate::clock::{self, nanos_of};
 use crate::hop::{Diagnosis, Kind, Stage};
 use crate::limit::Limits;
@@ -33,24 +33,14 @@ pub(crate) struct Tracker {
     started: Instant,
     /// Shared by all attempts of a service.
     limits: Arc<Limits>,
-    /// Which stages are open, and the marks below.
-    state: AtomicU32,
-    /// When each stage was last entered, in nanoseconds since `started`, plus one: 0 is never.
-    entered: [AtomicU64; Stage::ALL.len()],
-    /// When a byte of the request or the response last moved.
+    marks: Marks,
+    store: Mutex<Store>,
+    /// When a byte of the request or the response last moved, in nanoseconds since `started`.
     moved: AtomicU64,
-    ended: AtomicU64,
     /// How long the next dial may take: its share of the connect limit.
     dial_limit: AtomicU64,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
-    status: AtomicU16,
-    /// What the status says, where it is no success.
-    judged: OnceLock<Diagnosis>,
-    failure: OnceLock<Diagnosis>,
-    log: Log,
-    /// Cold: touched when a connection is made and when a head arrives, never in between.
-    facts: Mutex<Facts>,
     spans: AttemptSpans,
 }
 
@@ -63,34 +53,31 @@ impl Tracker {
         let limits = limits.into();
         Self {
             started,
-            state: AtomicU32::new(0),
-            entered: [const { AtomicU64::new(0) }; Stage::ALL.len()],
+            marks: Marks::default(),
+            store: Mutex::default(),
             moved: AtomicU64::new(0),
-            ended: AtomicU64::new(0),
             dial_limit: AtomicU64::new(nanos_of(limits.connect().get())),
             limits,
             sent_bytes: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
-            status: AtomicU16::new(0),
-            judged: OnceLock::new(),
-            failure: OnceLock::new(),
-            log: Log::new(),
-            facts: Mutex::default(),
             spans,
         }
     }
 
     /// A transport that reports its stages has taken over.
     pub(crate) fn begin(&self) {
-        self.change(End::Left, |state| Some(state & !HANDED_BACK | TRACKED));
+        let mut store = self.store();
+        store.facts.handed_back = None;
+        let change = store.step(&self.marks, |_| End::Left, |state| Some(state | TRACKED));
+        drop(store);
+        self.tell(&change);
     }
 
     /// The transport returns its error. If the service goes on after it, nothing reports what the service does.
     pub(crate) fn hand_back(&self, kind: Kind) {
-        self.facts(|facts| facts.handed_back = Some(kind));
-        self.change(End::Left, |state| {
-            (state & TRACKED != 0).then_some(state | HANDED_BACK)
-        });
+        let mut store = self.store();
+        let is_tracked = store.state(&self.marks) & TRACKED != 0;
+        store.facts.handed_back = is_tracked.then_some(kind);
     }
 
     /// A query has to be waited for; or a stage is one that fails on purpose. Whatever was waited for without
@@ -111,17 +98,25 @@ impl Tracker {
 
     /// A connection is being made; returns the number of the dial.
     pub(crate) fn connecting(&self, address: Option<SocketAddr>) -> u32 {
-        let before = self.change(End::Abandoned, |state| {
-            let fresh = state & !UNTAKEN | bit(Stage::Connect);
-            (state & (TAKEN | GIVEN_UP) == 0).then_some(dial_more(fresh))
-        });
-        if before & (TAKEN | GIVEN_UP) == 0 {
-            self.facts(|facts| facts.dial(address, before & bit(Stage::Connect) != 0));
-            if let Some(address) = address {
-                self.spans.dialling(address);
-            }
+        let mut store = self.store();
+        let change = store.step(
+            &self.marks,
+            |_| End::Abandoned,
+            |state| {
+                let fresh = state & !UNTAKEN | bit(Stage::Connect);
+                (state & (TAKEN | GIVEN_UP) == 0).then_some(dial_more(fresh))
+            },
+        );
+        let is_dialing = change.before & (TAKEN | GIVEN_UP) == 0;
+        if let Some((_, dial)) = store.stages.open_mut(Stage::Connect).filter(|_| is_dialing) {
+            dial.address = address;
         }
-        latest_dial(dial_more(before))
+        drop(store);
+        self.tell(&change);
+        if let Some(address) = address.filter(|_| is_dialing) {
+            self.spans.dialling(address);
+        }
+        latest_dial(dial_more(change.before))
     }
 
     /// The TLS handshake begins on the connection that is being made.
@@ -148,30 +143,21 @@ impl Tracker {
     /// The connect failed, or a query, and the attempt goes on: there is another address, or there may be.
     pub(crate) fn overcome(&self, kind: Kind) {
         let failed = SETUP | bit(Stage::Dns);
-        if self.has(failed) {
-            self.facts(|facts| facts.overcome.push(kind));
-            self.close(failed, End::Failed, Some(kind));
-        }
+        self.change(End::Failed(kind), |state| Some(state & !failed));
     }
 
     /// A dial's set-up is nobody's, or somebody else's: another connection is waited for, or a later dial.
     pub(crate) fn detached(&self, dial: u32) {
-        self.change(End::Abandoned, |state| {
-            let left = state & !SETUP;
-            (latest_dial(state) == dial).then(|| queued(left).unwrap_or(left))
-        });
+        self.change(End::Abandoned, |state| state::abandoned(state, dial));
     }
 
     /// A connection takes the request. False if the attempt was given up before: then nothing may
     /// go out any more. A set-up that is still under way was not needed.
     pub(crate) fn take(&self) -> bool {
         self.touch();
-        let taken = |state| (state & GIVEN_UP == 0).then_some(state | TAKEN);
-        let before = self.change(End::Left, taken);
-        if before & (GIVEN_UP | TAKEN) == 0 {
-            self.detached(latest_dial(before));
-        }
-        before & GIVEN_UP == 0
+        let change = self.store().take(&self.marks);
+        self.tell(&change);
+        change.before & GIVEN_UP == 0
     }
 
     /// A piece of the request body was handed over.
@@ -182,50 +168,54 @@ impl Tracker {
 
     /// The last byte of the request was handed over. The wait begins, unless the answer came first.
     pub(crate) fn sent_all(&self) {
-        self.change(End::Left, |state| {
-            let wait = match state & HEAD {
-                0 => bit(Stage::Wait),
-                _ => 0,
-            };
-            let sent = state & !bit(Stage::Send) | SENT | wait;
-            (state & bit(Stage::Send) != 0).then_some(sent)
-        });
+        self.change(End::Left, state::sent_all);
     }
 
     /// Something is being waited for and nothing tells what: the service inside is not ours.
     pub(crate) fn waiting(&self) {
-        self.change(End::Left, |state| (state == 0).then_some(bit(Stage::Wait)));
-        if self.has(HANDED_BACK) {
-            self.go_on();
-        }
-    }
-
-    /// The service goes on after the transport has returned its error.
-    fn go_on(&self) {
-        let kind = self.facts(|facts| {
-            let kind = facts.handed_back.take();
-            facts.overcome.extend(kind.filter(|_| self.has(OPEN)));
-            kind
-        });
-        self.close(OPEN, End::Failed, kind);
-        self.change(End::Left, state::unreported);
+        let mut store = self.store();
+        let Some(kind) = store.facts.handed_back.take() else {
+            drop(store);
+            return self.change(End::Left, state::waiting);
+        };
+        // The service goes on after the transport has returned its error.
+        let failed = store.step(
+            &self.marks,
+            |_| End::Failed(kind),
+            |state| Some(state & !OPEN),
+        );
+        let waiting = store.step(&self.marks, |_| End::Left, state::unreported);
+        drop(store);
+        self.tell(&failed);
+        self.tell(&waiting);
     }
 
     /// The response head is here, and is judged: a status may say that the wait failed.
     pub(crate) fn head(&self, status: StatusCode, judged: Option<Diagnosis>) {
-        self.status.store(status.as_u16(), Ordering::Relaxed);
-        self.waiting();
-        self.close(SETUP, End::Abandoned, None);
+        let mut store = self.store();
+        store.facts.status = Some(status);
+        store.facts.judged = store.facts.judged.or(judged);
+        // It may have come before the request was sent: then it was not waited for, and fails all the same.
+        let waiting = store.step(
+            &self.marks,
+            |_| End::Left,
+            |state| match judged {
+                None => state::waiting(state),
+                Some(_) => Some(state | bit(Stage::Wait)),
+            },
+        );
+        let how = |stage| match (stage, judged) {
+            (Stage::Connect | Stage::Tls, _) => End::Abandoned,
+            (Stage::Wait, Some(diagnosis)) => End::Failed(diagnosis.kind),
+            _ => End::Left,
+        };
+        let head = store.step(&self.marks, how, state::head);
+        drop(store);
+        self.tell(&waiting);
         if let Some(diagnosis) = judged {
-            // It may have come before the request was sent: then it was not waited for, and fails all the same.
-            self.change(End::Left, |state| Some(state | bit(Stage::Wait)));
-            let _ = self.judged.set(diagnosis);
             self.spans.fail(&diagnosis);
-            self.close(bit(Stage::Wait), End::Failed, Some(diagnosis.kind));
         }
-        self.change(End::Left, |state| {
-            Some(state & !bit(Stage::Wait) | HEAD | bit(Stage::Receive))
-        });
+        self.tell(&head);
     }
 
     /// A piece of the response body came.
@@ -237,7 +227,7 @@ impl Tracker {
 
     /// Gives the attempt up: from now on nothing more of it is sent. True if it was taken before.
     pub(crate) fn give_up(&self) -> bool {
-        self.change(End::Left, |state| Some(state | GIVEN_UP)) & TAKEN != 0
+        self.marks.give_up()
     }
 
     /// It ended well, as far as it was wanted.
@@ -245,17 +235,20 @@ impl Tracker {
         self.end(End::Left);
     }
 
-    /// It failed, and the stage that is open failed with it.
+    /// It failed, and the stage that is open failed with it. What is over stays as it was.
     pub(crate) fn fail(&self, diagnosis: Diagnosis) {
-        // What is over stays as it was.
-        if self.has(ENDED) || self.failure.set(diagnosis).is_err() {
-            return;
+        let mut store = self.store();
+        let failing = store.open();
+        let how = |stage| match failing == Some(stage) {
+            true => End::Failed(diagnosis.kind),
+            false => End::Abandoned,
+        };
+        if let Some(over) = store.end(&self.marks, how) {
+            store.facts.failure = Some(diagnosis);
+            drop(store);
+            self.spans.fail(&diagnosis);
+            self.tell_end(&over);
         }
-        self.spans.fail(&diagnosis);
-        if let Some(failing) = self.open() {
-            self.close(bit(failing), End::Failed, Some(diagnosis.kind));
-        }
-        self.end(End::Abandoned);
     }
 
     /// The caller went away.
@@ -265,80 +258,63 @@ impl Tracker {
 
     /// What is open ends as told, and with it the attempt.
     fn end(&self, how: End) {
-        let over = |state| (state & ENDED == 0).then_some(state & !OPEN | ENDED);
-        let (before, closed) = self.swap((how, None), over);
-        if before & ENDED != 0 {
-            return;
+        let over = self.store().end(&self.marks, |_| how);
+        if let Some(over) = over {
+            self.tell_end(&over);
         }
-        let now = closed.unwrap_or_else(|| self.nanos());
-        self.ended.store(now.max(1), Ordering::Release);
-        let moved = (self.sent_bytes(), self.received_bytes());
-        self.spans
-            .end(self.started + Duration::from_nanos(now), moved);
     }
 
     pub(crate) fn facts<T>(&self, with: impl FnOnce(&mut Facts) -> T) -> T {
-        with(&mut self.facts.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut self.store().facts)
     }
 
-    /// Changes the state in one step; the stages that this closes end as told. Returns the one before.
-    fn change(&self, end: End, next: impl Fn(u32) -> Option<u32>) -> u32 {
-        self.swap((end, None), next).0
+    /// Changes the state in one step; the stages that this closes end as told.
+    fn change(&self, end: End, next: impl FnOnce(u32) -> Option<u32>) {
+        let change = self.store().step(&self.marks, |_| end, next);
+        self.tell(&change);
     }
 
-    fn close(&self, stages: u32, end: End, kind: Option<Kind>) {
-        let without = |state| (state & stages != 0).then_some(state & !stages);
-        self.swap((end, kind), without);
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the state before, and when, if a stage was entered or left. The clock is read between look and
-    /// swap, so whoever changes the state later does so at a later time.
-    fn swap(
-        &self,
-        how: (End, Option<Kind>),
-        next: impl Fn(u32) -> Option<u32>,
-    ) -> (u32, Option<u64>) {
-        let (first, later) = (Ordering::AcqRel, Ordering::Acquire);
-        let mut before = self.state.load(later);
-        loop {
-            let Some(after) = next(before).map(|after| state::settled(before, after)) else {
-                return (before, None);
+    /// Tells the spans what changed. The lock is released: a subscriber may block, or report to this tracker.
+    fn tell(&self, change: &Change) {
+        let Some(at) = change.at else { return };
+        let close = |number, at, end| {
+            let failed = match end {
+                End::Failed(kind) => Some(kind),
+                End::Left | End::Abandoned => None,
             };
-            let at = ((before ^ after) & OPEN != 0).then(|| self.nanos());
-            match self
-                .state
-                .compare_exchange_weak(before, after, first, later)
+            self.spans.close(number, at, failed);
+        };
+        let records = || Stage::ALL.into_iter().zip(change.records);
+        for (_, record) in records() {
+            if let Some((number, Some(end))) = record {
+                close(number, at, end);
+            }
+        }
+        for (stage, record) in records() {
+            if let Some((number, None)) = record
+                && self.spans.open(number, stage, at)
+                // Another task may have ended the stage meanwhile, and found no span to close.
+                && let Some((at, end)) = self.ended_at(number)
             {
-                Ok(_) => {
-                    if let Some(at) = at {
-                        self.record((before, after), how, at);
-                    }
-                    return (before, at);
-                }
-                Err(changed) => before = changed,
+                close(number, at, end);
             }
         }
     }
 
-    fn record(&self, (before, after): (u32, u32), (end, kind): (End, Option<Kind>), nanos: u64) {
-        let at = self.started + Duration::from_nanos(nanos);
-        for stage in Stage::ALL {
-            if before & !after & bit(stage) != 0 {
-                self.log.push(stage, Event::Ended(end), nanos);
-                self.spans.close(stage, at, kind);
-            }
-        }
-        for stage in Stage::ALL {
-            if after & !before & bit(stage) != 0 {
-                self.entered[stage as usize].store(nanos + 1, Ordering::Release);
-                self.log.push(stage, Event::Entered, nanos);
-                self.spans.open(stage, at);
-                if !self.has(bit(stage)) {
-                    // Another hand left it in between, and found nothing to close.
-                    self.spans.close(stage, at, None);
-                }
-            }
-        }
+    fn ended_at(&self, number: usize) -> Option<(Instant, End)> {
+        self.store().stages.iter().nth(number)?.ended
+    }
+
+    /// Tells the spans that the attempt is over.
+    fn tell_end(&self, over: &Change) {
+        self.tell(over);
+        let moved = (self.sent_bytes(), self.received_bytes());
+        let ended = self.ended().unwrap_or_else(clock::now);
+        self.spans.end(ended, moved);
     }
 
     fn touch(&self) {
@@ -354,3 +330,7 @@ impl Tracker {
 #[cfg(test)]
 #[path = "tracker_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "span_tests.rs"]
+mod span_tests;

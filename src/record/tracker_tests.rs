@@ -1,15 +1,9 @@
 //! The order of things, told by addition: who came first is the truth.
 
-use std::sync::{Weak, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use http::StatusCode;
-use tracing::subscriber::with_default;
-use tracing::{Dispatch, span};
-use tracing_subscriber::layer::{Context, SubscriberExt};
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{Layer, Registry};
 
 use super::*;
 use crate::call::Call;
@@ -21,30 +15,21 @@ fn tracker() -> Tracker {
     Tracker::new(limits, AttemptSpans::default(), clock::now())
 }
 
-/// With a second subscriber about, each is asked of its own thread's spans.
-fn listening(layer: impl Layer<Registry> + Send + Sync, with: impl FnOnce()) {
-    static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
-    ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
-    with_default(tracing_subscriber::registry().with(layer), with);
-}
-
-/// Its attempt has a span, if anybody listens.
-fn listened_to() -> Tracker {
-    let limits = Limits::new(Duration::from_secs(10)).unwrap();
-    let mut request = http::Request::new(());
-    let call = Call::begin(&mut request, limits.attempt());
-    let spans = AttemptSpans::new(&call, (request.method(), request.uri()), (0, clock::now()));
-    Tracker::new(limits, spans, clock::now())
-}
-
 fn here() -> Option<SocketAddr> {
     Some(([127, 0, 0, 1], 80).into())
 }
 
+fn addresses(tracker: &Tracker) -> Vec<Option<SocketAddr>> {
+    let stages = tracker.read().stages;
+    let connects = stages
+        .iter()
+        .filter(|record| record.stage == Stage::Connect);
+    connects.map(|record| record.address).collect()
+}
+
 fn entered(tracker: &Tracker) -> Vec<Stage> {
-    let events = tracker.events();
-    let entered = events.filter(|(_, event, _)| *event == Event::Entered);
-    entered.map(|(stage, ..)| stage).collect()
+    let stages = tracker.read().stages;
+    stages.iter().map(|record| record.stage).collect()
 }
 
 #[test]
@@ -84,7 +69,6 @@ fn connection_made_after_the_request_was_taken_is_not_this_attempts() {
     tracker.take();
     tracker.connecting(here());
     assert_eq!(entered(&tracker), [Stage::Send]);
-    assert!(tracker.facts(|facts| facts.dials.is_empty()));
 }
 
 #[test]
@@ -134,12 +118,11 @@ fn freed_connection_that_wins_leaves_the_set_up_behind() {
         entered(&tracker),
         [Stage::Connect, Stage::Send, Stage::Wait]
     );
-    let abandoned = (Stage::Connect, Event::Ended(End::Abandoned));
-    assert!(
-        tracker
-            .events()
-            .any(|(stage, event, _)| (stage, event) == abandoned)
-    );
+    let stages = tracker.read().stages;
+    let ended = stages
+        .latest(Stage::Connect)
+        .and_then(|connect| connect.ended);
+    assert_eq!(ended.map(|(_, end)| end), Some(End::Abandoned));
 }
 
 #[test]
@@ -175,57 +158,6 @@ fn first_failure_is_the_one_that_is_kept() {
 }
 
 #[test]
-fn stage_that_is_told_of_after_the_end_opens_no_span() {
-    #[derive(Clone, Default)]
-    struct Open(Arc<AtomicU32>);
-    impl<S: tracing::Subscriber> Layer<S> for Open {
-        fn on_new_span(&self, _: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-        fn on_close(&self, _: span::Id, _: Context<'_, S>) {
-            self.0.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
-    let open = Open::default();
-    let count = || open.0.load(Ordering::Relaxed);
-    listening(open.clone(), || {
-        let tracker = listened_to();
-        assert_eq!(count(), 1);
-        tracker.finish();
-        // The connection's task left the send a moment before, and tells of the wait now.
-        tracker.spans().open(Stage::Wait, clock::now());
-        assert_eq!(count(), 0);
-    });
-}
-
-#[test]
-fn subscriber_that_blocks_keeps_nobody_else_waiting() {
-    /// While it hears of a stage, another thread wants to know of the attempt.
-    struct Blocks(Arc<OnceLock<Weak<Tracker>>>, mpsc::Sender<bool>);
-    impl<S: tracing::Subscriber> Layer<S> for Blocks {
-        fn on_new_span(&self, _: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
-            let Some(tracker) = self.0.get().and_then(Weak::upgrade) else {
-                return; // it is being made
-            };
-            let (tell, told) = mpsc::channel();
-            thread::spawn(move || tell.send(tracker.spans().attempt().is_disabled()));
-            let _ = self
-                .1
-                .send(told.recv_timeout(Duration::from_secs(10)).is_ok());
-        }
-    }
-    let (tell, told) = mpsc::channel();
-    let heard = Arc::new(OnceLock::new());
-    let blocks = Blocks(Arc::clone(&heard), tell);
-    listening(blocks, || {
-        let tracker = Arc::new(listened_to());
-        heard.set(Arc::downgrade(&tracker)).unwrap();
-        tracker.spans().open(Stage::Wait, clock::now());
-    });
-    assert!(told.try_recv().unwrap());
-}
-
-#[test]
 fn each_connect_has_one_address_also_where_a_dial_overtakes_another() {
     let tracker = tracker();
     tracker.begin();
@@ -235,7 +167,7 @@ fn each_connect_has_one_address_also_where_a_dial_overtakes_another() {
     tracker.overcome(Kind::Refused);
     tracker.connecting(to(3));
     assert_eq!(entered(&tracker), [Stage::Connect, Stage::Connect]);
-    assert_eq!(tracker.facts(|facts| facts.dials.clone()), [to(2), to(3)]);
+    assert_eq!(addresses(&tracker), [to(2), to(3)]);
 }
 
 #[test]
@@ -251,65 +183,64 @@ fn nothing_begins_once_the_attempt_is_over() {
 }
 
 #[test]
-fn end_that_is_written_before_its_beginning_belongs_to_it() {
-    let mut request = http::Request::new(());
-    let call = Call::begin(
-        &mut request,
-        Limits::new(Duration::from_secs(10)).unwrap().attempt(),
-    );
+fn stages_stand_in_the_order_of_their_times_whichever_task_reports() {
+    const DIALS: usize = 500;
     let tracker = tracker();
-    // The connection's task was quicker to write than the attempt's own.
-    let left = Event::Ended(End::Left);
-    let written = [
-        (Stage::Send, left, 20),
-        (Stage::Wait, Event::Entered, 20),
-        (Stage::Send, Event::Entered, 10),
-        (Stage::Receive, Event::Entered, 30),
-        (Stage::Wait, left, 30),
-    ];
-    for (stage, event, nanos) in written {
-        tracker.log.push(stage, event, nanos);
-    }
-    tracker.ended.store(70, Ordering::Release);
-    let rows = Attempt::read(1, &Arc::new(tracker), &call).rows;
-    let told: Vec<_> = rows
-        .iter()
-        .map(|row| (row.stage, row.duration.as_nanos(), row.end))
-        .collect();
-    let expected = [(Stage::Send, 10), (Stage::Wait, 10), (Stage::Receive, 40)];
+    tracker.begin();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..DIALS {
+                tracker.connecting(here());
+                tracker.overcome(Kind::Refused);
+            }
+        });
+        scope.spawn(|| {
+            for _ in 0..DIALS {
+                tracker.enter(Stage::Dns);
+                tracker.resolved();
+            }
+        });
+    });
+    tracker.finish();
+    let Store { stages, ended, .. } = tracker.read();
+    let ended = ended.unwrap();
     assert_eq!(
-        told,
-        expected.map(|(stage, took)| (stage, took, RowEnd::Left))
+        stages.iter().count(),
+        2 * DIALS,
+        "each stage has its record"
     );
+    assert!(stages.iter().is_sorted_by_key(|record| record.entered));
+    for stage in [Stage::Dns, Stage::Connect] {
+        let mut free = tracker.started();
+        for record in stages.iter().filter(|record| record.stage == stage) {
+            let (at, _) = record.ended.expect("the end closes every stage");
+            assert!(free <= record.entered && record.entered <= at && at <= ended);
+            free = at;
+        }
+    }
 }
 
 #[test]
-fn span_of_a_stage_that_is_left_while_it_is_made_is_closed_then() {
-    /// The request is sent by another hand just when the span of its sending is made.
-    struct Sends(Arc<OnceLock<Weak<Tracker>>>, mpsc::Sender<&'static str>);
-    impl<S: tracing::Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Sends {
-        fn on_new_span(&self, of: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
-            let tracker = self.0.get().and_then(Weak::upgrade);
-            if let Some(tracker) = tracker.filter(|_| of.metadata().name() == "send") {
-                tracker.sent_all();
-            }
-        }
-        fn on_close(&self, id: span::Id, context: Context<'_, S>) {
-            let name = context.span(&id).map(|span| span.name());
-            let _ = name.map(|name| self.1.send(name));
-        }
-    }
-    let (tell, told) = mpsc::channel();
-    let heard = Arc::new(OnceLock::new());
-    let sends = Sends(Arc::clone(&heard), tell);
-    listening(sends, || {
-        let tracker = Arc::new(listened_to());
-        heard.set(Arc::downgrade(&tracker)).unwrap();
-        tracker.begin();
-        tracker.queued();
-        assert_eq!(told.try_recv(), Ok("send"), "it is over, the wait goes on");
-        assert!(told.try_recv().is_err());
-    });
+fn each_failed_dial_keeps_the_kind_of_its_own_failure() {
+    let mut request = http::Request::new(());
+    let attempt_limit = Limits::new(Duration::from_secs(10)).unwrap().attempt();
+    let call = Call::begin(&mut request, attempt_limit);
+    let tracker = tracker();
+    tracker.begin();
+    tracker.enter(Stage::Dns);
+    tracker.connecting(here());
+    tracker.overcome(Kind::Refused); // the lookup fails with the dial
+    tracker.connecting(here());
+    let failure = Diagnosis::new(crate::Hop::Connect, Kind::Timeout, crate::Effect::None);
+    tracker.fail(failure);
+    let rows = Attempt::read(1, &Arc::new(tracker), &call).rows;
+    let ends: Vec<_> = rows.iter().map(|row| (row.stage, row.end)).collect();
+    let expected = [
+        (Stage::Dns, RowEnd::Failed(Kind::Refused)),
+        (Stage::Connect, RowEnd::Failed(Kind::Refused)),
+        (Stage::Connect, RowEnd::Failed(Kind::Timeout)),
+    ];
+    assert_eq!(ends, expected);
 }
 
 #[test]

@@ -34,7 +34,8 @@ struct Listening {
 #[derive(Debug)]
 struct Open {
     attempt: Span,
-    stages: [Option<StageSpan>; Stage::ALL.len()],
+    /// By the numbers of their records: two tasks may tell of changes in another order than they made them.
+    stages: Vec<(usize, StageSpan)>,
     /// What ties later attempts to the connection that is being set up.
     set_up: Option<Link>,
     // What is known of the answer is recorded at the end, in one go.
@@ -43,6 +44,17 @@ struct Open {
     failure: Option<Diagnosis>,
     /// When a stage was last entered or left.
     latest: Instant,
+}
+
+impl Open {
+    /// The span of a stage, if that is open.
+    fn stage(&mut self, stage: Stage) -> Option<&mut StageSpan> {
+        let of_stage = self
+            .stages
+            .iter_mut()
+            .filter(|(_, span)| span.stage() == stage);
+        Some(&mut of_stage.max_by_key(|(number, _)| *number)?.1)
+    }
 }
 
 impl AttemptSpans {
@@ -107,7 +119,7 @@ impl AttemptSpans {
             call: call.event_span(),
             open: Mutex::new(Some(Open {
                 attempt: span,
-                stages: Default::default(),
+                stages: Vec::new(),
                 set_up: None,
                 answered: None,
                 peer: None,
@@ -135,35 +147,33 @@ impl AttemptSpans {
             .unwrap_or_else(Span::none)
     }
 
-    /// A stage was entered.
-    pub(crate) fn open(&self, stage: Stage, at: Instant) {
-        let Some(listening) = &self.0 else { return };
+    /// The stage with this number was entered. Returns whether it has a span.
+    pub(crate) fn open(&self, number: usize, stage: Stage, at: Instant) -> bool {
+        let Some(listening) = &self.0 else {
+            return false;
+        };
         let attempt = self.attempt();
         if attempt.is_disabled() {
             // The connection's task was about to say so when the attempt ended.
-            return;
+            return false;
         }
         let span = StageSpan::open(stage, attempt, at);
         let mut link = span.link(listening.propagator.as_ref());
         let mut opened = Some(span);
-        let before = self.with(|open| {
-            let ties = link.take().and_then(|link| open.set_up.replace(link));
-            let stage = &mut open.stages[stage as usize];
+        self.with(|open| {
+            open.stages.extend(opened.take().map(|span| (number, span)));
             open.latest = open.latest.max(at);
-            (std::mem::replace(stage, opened.take()), ties)
+            link.take().and_then(|link| open.set_up.replace(link))
         });
-        if let Some((Some(before), _)) = before {
-            before.close(at, None);
-        }
-        // It ended just now.
-        if let Some(late) = opened {
-            late.close(at, None);
-        }
+        // The attempt ended just now.
+        let Some(late) = opened else { return true };
+        late.close(at, None);
+        false
     }
 
     /// Says more of a stage that is open.
     fn tell(&self, stage: Stage, what: impl FnOnce(&Span)) {
-        let stage = |open: &mut Open| open.stages[stage as usize].as_ref()?.span().cloned();
+        let stage = |open: &mut Open| open.stage(stage)?.span().cloned();
         if let Some(span) = self.with(stage).flatten() {
             what(&span);
         }
@@ -208,11 +218,12 @@ impl AttemptSpans {
         });
     }
 
-    /// A stage was left; with a kind, it failed.
-    pub(crate) fn close(&self, stage: Stage, at: Instant, failed: Option<Kind>) {
+    /// The stage with this number was left; with a kind, it failed.
+    pub(crate) fn close(&self, number: usize, at: Instant, failed: Option<Kind>) {
         let closed = self.with(|open| {
             open.latest = open.latest.max(at);
-            open.stages[stage as usize].take()
+            let at = open.stages.iter().position(|(of, _)| *of == number)?;
+            Some(open.stages.remove(at).1)
         });
         if let Some(closed) = closed.flatten() {
             closed.close(at, failed);
@@ -224,7 +235,7 @@ impl AttemptSpans {
         let failing = |open: &mut Open| {
             open.failure = Some(*diagnosis);
             let stage = diagnosis.hop.and_then(Stage::of)?;
-            open.stages[stage as usize].as_mut()?.fail(*diagnosis)
+            open.stage(stage)?.fail(*diagnosis)
         };
         if let Some(span) = self.with(failing).flatten() {
             mark(&span, diagnosis);
@@ -291,7 +302,7 @@ impl AttemptSpans {
         } = ended;
         // No span outlives the one that it is part of, also where the connection's task was a little later.
         let at = at.max(latest);
-        for stage in stages.into_iter().flatten() {
+        for (_, stage) in stages {
             stage.close(at, None);
         }
         let some = |bytes: u64| i64::try_from(bytes).ok().filter(|bytes| *bytes > 0);

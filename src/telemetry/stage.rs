@@ -50,6 +50,10 @@ impl StageSpan {
         }
     }
 
+    pub(super) const fn stage(&self) -> Stage {
+        self.stage
+    }
+
     /// What more may be said of, as long as it is open.
     pub(super) fn span(&self) -> Option<&Span> {
         match &self.part {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Version};
+use tokio::time::Instant;
 
 use super::Timeline;
 use crate::call::Call;
 use crate::hop::{Kind, Outcome, Said, Stage};
-use crate::record::{End, Event, Facts, Tracker};
+use crate::record::{End, StageRecord, Store, Tracker};
 
 /// One try of a call on the wire.
 #[derive(Clone, Debug, Default)]
@@ -70,11 +71,16 @@ pub struct Attempt {
 
 impl Attempt {
     pub(crate) fn read(number: usize, tracker: &Arc<Tracker>, call: &Call) -> Self {
-        let facts = tracker.facts(|facts| facts.clone());
-        let rows = rows(tracker, &facts, call);
+        let Store {
+            stages,
+            ended,
+            facts,
+            ..
+        } = tracker.read();
+        let rows: Vec<_> = stages.iter().map(|stage| Row::read(stage, call)).collect();
         let start = tracker.started().saturating_duration_since(call.started());
-        let end = tracker.ended().unwrap_or_else(crate::clock::now);
-        let outcome = match (tracker.failure(), tracker.status(), tracker.ended()) {
+        let end = ended.unwrap_or_else(crate::clock::now);
+        let outcome = match (facts.failed(), facts.status, ended) {
             (Some(diagnosis), ..) => Outcome::from(diagnosis),
             (None, Some(status), _) => Outcome::Answered(status),
             (None, None, _) if facts.is_done => Outcome::Done,
@@ -94,7 +100,9 @@ impl Attempt {
             via: facts.via,
             start,
             duration: end.saturating_duration_since(tracker.started()),
-            peer: facts.peer.or_else(|| facts.dials.last().copied().flatten()),
+            peer: facts
+                .peer
+                .or_else(|| stages.latest(Stage::Connect)?.address),
             local: facts.local,
             reused: tracker.is_taken() && !connected,
             connection_age: facts.connection_age,
@@ -105,7 +113,7 @@ impl Attempt {
             taken: tracker.is_taken(),
             sent_bytes: tracker.sent_bytes(),
             received_bytes: tracker.received_bytes(),
-            status: tracker.status(),
+            status: facts.status,
             said: facts.said.map(|said| *said),
             #[cfg(feature = "otel")]
             dns_remembered: facts.dns_remembered,
@@ -149,6 +157,32 @@ pub struct Row {
     pub end: RowEnd,
 }
 
+impl Row {
+    fn read(record: &StageRecord, call: &Call) -> Self {
+        let StageRecord {
+            stage,
+            entered,
+            ended,
+            address,
+        } = *record;
+        let since = |at: Instant| at.saturating_duration_since(call.started());
+        let start = since(entered);
+        let over = ended.map_or_else(|| call.elapsed(), |(at, _)| since(at));
+        Self {
+            stage,
+            address,
+            start,
+            duration: over.saturating_sub(start),
+            end: match ended {
+                None => RowEnd::Open,
+                Some((_, End::Left)) => RowEnd::Left,
+                Some((_, End::Failed(kind))) => RowEnd::Failed(kind),
+                Some((_, End::Abandoned)) => RowEnd::Abandoned,
+            },
+        }
+    }
+}
+
 /// How a stage ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -161,59 +195,4 @@ pub enum RowEnd {
     Failed(Kind),
     /// Neither: the caller went away, or another connection took the request.
     Abandoned,
-}
-
-/// Many hands write the log, so an end may stand before its beginning there. The times are in order, and a stage
-/// ends before it begins again.
-fn rows(tracker: &Tracker, facts: &Facts, call: &Call) -> Vec<Row> {
-    let offset = tracker.started().saturating_duration_since(call.started());
-    let mut dials = facts.dials.iter().copied();
-    let mut events: Vec<_> = tracker.events().collect();
-    events.sort_by_key(|(stage, event, at)| (*at, *event != Event::Entered, *stage));
-    let mut rows: Vec<Row> = events
-        .iter()
-        .filter(|(_, event, _)| *event == Event::Entered)
-        .map(|(stage, _, at)| Row {
-            stage: *stage,
-            address: (*stage == Stage::Connect)
-                .then(|| dials.next().flatten())
-                .flatten(),
-            start: offset + *at,
-            duration: Duration::ZERO,
-            end: RowEnd::Open,
-        })
-        .collect();
-    let mut overcome = facts.overcome.iter().copied();
-    for (stage, event, at) in events {
-        let Event::Ended(end) = event else { continue };
-        let open = |row: &&mut Row| row.stage == stage && row.end == RowEnd::Open;
-        if let Some(row) = rows.iter_mut().find(open) {
-            row.duration = (offset + at).saturating_sub(row.start);
-            row.end = match end {
-                End::Left => RowEnd::Left,
-                End::Failed => RowEnd::Failed(failed_at(stage, tracker, &mut overcome)),
-                End::Abandoned => RowEnd::Abandoned,
-            };
-        }
-    }
-    let (ended, now) = (tracker.ended(), call.elapsed());
-    for row in rows.iter_mut().filter(|row| row.end == RowEnd::Open) {
-        let over = ended.map_or(now, |ended| ended.saturating_duration_since(call.started()));
-        row.duration = over.saturating_sub(row.start);
-        if ended.is_some() {
-            // Its end found no room in the log, or is being written.
-            row.end = RowEnd::Left;
-        }
-    }
-    rows
-}
-
-/// How a stage failed: by the status, as one of those that were overcome, or as the whole attempt.
-fn failed_at(stage: Stage, tracker: &Tracker, overcome: &mut impl Iterator<Item = Kind>) -> Kind {
-    let judged = tracker.judged().filter(|_| stage == Stage::Wait);
-    judged
-        .map(|judged| judged.kind)
-        .or_else(|| overcome.next())
-        .or_else(|| tracker.failure().map(|failure| failure.kind))
-        .unwrap_or(Kind::Other)
 }

@@ -175,7 +175,7 @@ fn failed(error: BoxError, tracker: Option<&Tracker>) -> Error {
     let Some(tracker) = tracker else {
         return Error::new(Diagnosis::foreign(&*error).or_at(Hop::Connect)).because(error);
     };
-    let waited = tracker.events().any(|(stage, ..)| stage == Stage::Wait);
+    let waited = tracker.has_entered(Stage::Wait);
     let mut diagnosis = diagnose(tracker, &*error);
     diagnosis.effect = match waited || tracker.is_taken() {
         true => effect_of(tracker),

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::bucket::SharedBudget;
 use crate::call::Call;
 use crate::clock;
+use crate::hop::Stage;
 
 /// The account of one call. Dropped, it gives back what was taken for a repeat that was not begun.
 pub(crate) struct Account {
@@ -76,7 +77,7 @@ impl Account {
             return;
         }
         let last = call.last();
-        if last.is_some_and(|tracker| tracker.facts(|facts| !facts.dials.is_empty())) {
+        if last.is_some_and(|tracker| tracker.has_entered(Stage::Connect)) {
             self.budget.charge(clock::now());
         }
     }

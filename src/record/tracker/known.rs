@@ -1,6 +1,6 @@
 //! What is known of an attempt, for whoever asks.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -10,8 +10,8 @@ use super::Tracker;
 use crate::clock;
 use crate::hop::{Diagnosis, Stage};
 use crate::limit::Limits;
-use crate::record::log::Event;
-use crate::record::state::{GIVEN_UP, OWN, TAKEN, TRACKED, bit};
+use crate::record::state::{GIVEN_UP, OWN, TAKEN, TRACKED};
+use crate::record::store::Store;
 use crate::telemetry::AttemptSpans;
 
 impl Tracker {
@@ -31,46 +31,47 @@ impl Tracker {
         Duration::from_nanos(self.dial_limit.load(Ordering::Acquire))
     }
 
+    /// All that is known now, read in one go.
+    pub(crate) fn read(&self) -> Store {
+        self.store().clone()
+    }
+
     /// The stage that was entered and not left: where it fails if it fails now.
     pub(crate) fn open(&self) -> Option<Stage> {
-        let state = self.state.load(Ordering::Acquire);
-        // Two are open at once only when the answer came before the request was sent.
-        let mut latest_first = Stage::ALL.into_iter().rev();
-        latest_first.find(|stage| state & bit(*stage) != 0)
+        self.store().open()
     }
 
     pub(crate) fn is_tracked(&self) -> bool {
-        self.has(TRACKED)
+        self.store().state(&self.marks) & TRACKED != 0
     }
 
     /// Whether this attempt made the connection that it uses.
     pub(crate) fn is_own_connection(&self) -> bool {
-        self.has(OWN)
+        self.store().state(&self.marks) & OWN != 0
     }
 
     pub(crate) fn is_given_up(&self) -> bool {
-        self.has(GIVEN_UP)
+        self.marks.has(GIVEN_UP)
     }
 
     pub(crate) fn is_taken(&self) -> bool {
-        self.has(TAKEN)
+        self.marks.has(TAKEN)
     }
 
-    pub(super) fn has(&self, mark: u32) -> bool {
-        self.state.load(Ordering::Acquire) & mark != 0
+    /// Whether `stage` was ever entered.
+    pub(crate) fn has_entered(&self, stage: Stage) -> bool {
+        self.store().stages.latest(stage).is_some()
     }
 
-    /// When `stage` was last entered: now, while that is being written down.
+    /// When `stage` was last entered; now, if it never was.
     pub(crate) fn entered(&self, stage: Stage) -> Instant {
-        match self.entered[stage as usize].load(Ordering::Acquire) {
-            0 => clock::now(),
-            nanos => self.started + Duration::from_nanos(nanos - 1),
-        }
+        let entered = self.store().stages.latest(stage).map(|last| last.entered);
+        entered.unwrap_or_else(clock::now)
     }
 
     /// When a byte of the request or the response last moved.
     pub(crate) fn moved(&self) -> Instant {
-        self.at(&self.moved)
+        self.started + Duration::from_nanos(self.moved.load(Ordering::Acquire))
     }
 
     pub(crate) fn sent_bytes(&self) -> u64 {
@@ -82,28 +83,15 @@ impl Tracker {
     }
 
     pub(crate) fn status(&self) -> Option<StatusCode> {
-        StatusCode::from_u16(self.status.load(Ordering::Relaxed)).ok()
+        self.facts(|facts| facts.status)
     }
 
-    /// How it failed: to the end, or by the status it was answered with.
+    /// How it failed: to the end, or by the status of the response.
     pub(crate) fn failure(&self) -> Option<Diagnosis> {
-        self.failure.get().or_else(|| self.judged.get()).copied()
-    }
-
-    /// What the status said, where it is no success.
-    pub(crate) fn judged(&self) -> Option<Diagnosis> {
-        self.judged.get().copied()
+        self.facts(|facts| facts.failed())
     }
 
     pub(crate) fn ended(&self) -> Option<Instant> {
-        (self.ended.load(Ordering::Acquire) != 0).then(|| self.at(&self.ended))
-    }
-
-    pub(crate) fn events(&self) -> impl Iterator<Item = (Stage, Event, Duration)> + '_ {
-        self.log.events()
-    }
-
-    pub(super) fn at(&self, nanos: &AtomicU64) -> Instant {
-        self.started + Duration::from_nanos(nanos.load(Ordering::Acquire))
+        self.store().ended
     }
 }

@@ -1,0 +1,101 @@
+//! The one store of an attempt: its stages and facts. The tracker keeps it under a mutex.
+
+use tokio::time::Instant;
+
+use super::facts::Facts;
+use super::stages::{End, Stages};
+use super::state::{GIVEN_UP, MARKS, Marks, OPEN, TAKEN};
+use super::state::{abandoned, bit, latest_dial, settled};
+use crate::clock;
+use crate::hop::Stage;
+
+/// What is known of an attempt, besides its marks.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Store {
+    /// A bit for each open stage, whether it uses its own connection, and the number of the latest dial.
+    state: u32,
+    pub(crate) stages: Stages,
+    pub(crate) ended: Option<Instant>,
+    pub(crate) facts: Facts,
+}
+
+/// What a step did to the stages. It is returned so that subscribers hear of it after the lock is released.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Change {
+    /// The state before the step.
+    pub(super) before: u32,
+    /// When, if a stage was entered or ended.
+    pub(super) at: Option<Instant>,
+    /// The number of the record that was opened or closed, by stage, and how it ended if it was closed.
+    pub(super) records: [Option<(usize, Option<End>)>; Stage::ALL.len()],
+}
+
+impl Store {
+    /// The open stages, the marks, and the number of the latest dial.
+    pub(super) fn state(&self, marks: &Marks) -> u32 {
+        self.state | marks.all()
+    }
+
+    /// Takes one step from state to state; `how` the stages end that this closes. The clock is read here, under the
+    /// lock, so the order of the records is the order of their times.
+    pub(super) fn step(
+        &mut self,
+        marks: &Marks,
+        how: impl Fn(Stage) -> End,
+        next: impl FnOnce(u32) -> Option<u32>,
+    ) -> Change {
+        let before = self.state(marks);
+        let after = next(before).map_or(before, |after| settled(before, after));
+        self.state = after & !MARKS;
+        marks.add(after & !before & MARKS);
+        let changed = (before ^ after) & OPEN;
+        let at = (changed != 0).then(clock::now);
+        let mut records = [None; Stage::ALL.len()];
+        if let Some(at) = at {
+            for stage in Stage::ALL
+                .into_iter()
+                .filter(|stage| changed & bit(*stage) != 0)
+            {
+                records[stage as usize] = match self.stages.open_mut(stage) {
+                    None => Some((self.stages.open(stage, at), None)),
+                    Some((number, record)) => {
+                        let end = how(stage);
+                        record.ended = Some((at, end));
+                        Some((number, Some(end)))
+                    }
+                };
+            }
+        }
+        Change {
+            before,
+            at,
+            records,
+        }
+    }
+
+    /// A connection takes the request, unless it was given up before. A setup that is under way was not needed.
+    pub(super) fn take(&mut self, marks: &Marks) -> Change {
+        let before = marks.take();
+        let is_first = before & (GIVEN_UP | TAKEN) == 0;
+        let next = |state| abandoned(state, latest_dial(state)).filter(|_| is_first);
+        let change = self.step(marks, |_| End::Abandoned, next);
+        Change { before, ..change }
+    }
+
+    /// The attempt ends, and every open stage with it. `None` if it was over before.
+    pub(super) fn end(&mut self, marks: &Marks, how: impl Fn(Stage) -> End) -> Option<Change> {
+        if !marks.end() {
+            return None;
+        }
+        let change = self.step(marks, how, |state| Some(state & !OPEN));
+        self.ended = Some(change.at.unwrap_or_else(clock::now));
+        Some(change)
+    }
+
+    /// The stage that was entered and not left: where the attempt fails if it fails now.
+    pub(super) fn open(&self) -> Option<Stage> {
+        // Two are open at once only if the response came before the request was sent.
+        let mut latest_first = Stage::ALL.into_iter().rev();
+        latest_first.find(|stage| self.state & bit(*stage) != 0)
+    }
+}
