@@ -26,9 +26,12 @@ pub(super) struct Change {
     pub(super) before: u32,
     /// When, if a stage was entered or ended.
     pub(super) at: Option<Instant>,
-    /// The number of the record that was opened or closed, by stage, and how it ended if it was closed.
-    pub(super) records: [Option<(usize, Option<End>)>; Stage::ALL.len()],
+    /// The record that was opened or closed, by stage.
+    pub(super) records: [Option<Changed>; Stage::ALL.len()],
 }
+
+/// The number of a record, and how it ended if it was closed.
+type Changed = (usize, Option<End>);
 
 impl Store {
     /// The open stages, the marks, and the number of the latest dial.

@@ -211,7 +211,8 @@ impl Tracker {
         };
         let head = store.step(&self.marks, how, state::head);
         drop(store);
-        self.tell(&waiting);
+        // The second step has ended the wait. Its span closes once it is marked.
+        self.open_spans(&waiting, |_| ());
         if let Some(diagnosis) = judged {
             self.spans.fail(&diagnosis);
         }
@@ -280,28 +281,37 @@ impl Tracker {
 
     /// Tells the spans what changed. The lock is released: a subscriber may block, or report to this tracker.
     fn tell(&self, change: &Change) {
-        let Some(at) = change.at else { return };
-        let close = |number, at, end| {
-            let failed = match end {
-                End::Failed(kind) => Some(kind),
-                End::Left | End::Abandoned => None,
-            };
-            self.spans.close(number, at, failed);
-        };
-        let records = || Stage::ALL.into_iter().zip(change.records);
-        for (_, record) in records() {
-            if let Some((number, Some(end))) = record {
-                close(number, at, end);
+        if let Some(at) = change.at {
+            for (number, end) in change.records.into_iter().flatten() {
+                self.close_span(number, at, end);
             }
         }
-        for (stage, record) in records() {
+        // Another task may have ended the stage before its span was open, and found none to close.
+        self.open_spans(change, |number| {
+            if let Some((at, end)) = self.ended_at(number) {
+                self.close_span(number, at, Some(end));
+            }
+        });
+    }
+
+    /// Opens the spans of the stages that a change has begun; `opened` hears the numbers of their records.
+    fn open_spans(&self, change: &Change, opened: impl Fn(usize)) {
+        let Some(at) = change.at else { return };
+        for (stage, record) in Stage::ALL.into_iter().zip(change.records) {
             if let Some((number, None)) = record
                 && self.spans.open(number, stage, at)
-                // Another task may have ended the stage meanwhile, and found no span to close.
-                && let Some((at, end)) = self.ended_at(number)
             {
-                close(number, at, end);
+                opened(number);
             }
+        }
+    }
+
+    /// Closes the span of a record, if it has ended.
+    fn close_span(&self, number: usize, at: Instant, end: Option<End>) {
+        match end {
+            None => {}
+            Some(End::Failed(kind)) => self.spans.close(number, at, Some(kind)),
+            Some(End::Left | End::Abandoned) => self.spans.close(number, at, None),
         }
     }
 
