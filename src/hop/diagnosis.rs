@@ -157,6 +157,7 @@ impl Effect {
         matches!(self, Self::Declined)
     }
 
+    #[cfg(feature = "otel")]
     pub(crate) const fn is_possible(self) -> bool {
         matches!(self, Self::Possible)
     }
