@@ -251,9 +251,8 @@ impl Way<'_> {
         VecDeque::new()
     }
 
-    /// Sends the request to one address. Where that takes long to connect, the next ones are tried
-    /// beside it; it is left as soon as one of them proves to be there (RFC 8305 §5, but the request
-    /// itself is on its way to one address only).
+    /// Sends the request to one address. If connecting takes long, the next addresses are tried meanwhile, and this
+    /// one is left as soon as another accepts (RFC 8305 §5, but the request goes to one address only).
     async fn visit<B>(&self, address: SocketAddr, body: RequestBody<B>, rest: &[SocketAddr]) -> Went
     where
         B: Body + Send + 'static,

@@ -90,29 +90,30 @@ const SESSIONS: usize = 256;
 /// So many that the tickets of other servers seldom count as this one's.
 const COUNTERS: usize = 64;
 
-#[cfg(test)]
-#[cfg(feature = "testing")]
+#[cfg(all(test, feature = "testing"))]
 mod tests {
     use rustls::{ClientConnection, ServerConnection};
 
     use super::*;
+    use crate::box_error::BoxError;
     use crate::testing::Authority;
 
     /// Carries everything between the two.
-    fn carry(client: &mut ClientConnection, server: &mut ServerConnection) {
+    fn carry(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), BoxError> {
         for _ in 0..4 {
             let (mut there, mut back) = (Vec::new(), Vec::new());
             while client.wants_write() {
-                client.write_tls(&mut there).unwrap();
+                client.write_tls(&mut there)?;
             }
-            server.read_tls(&mut &there[..]).unwrap();
-            server.process_new_packets().unwrap();
+            server.read_tls(&mut &there[..])?;
+            server.process_new_packets()?;
             while server.wants_write() {
-                server.write_tls(&mut back).unwrap();
+                server.write_tls(&mut back)?;
             }
-            client.read_tls(&mut &back[..]).unwrap();
-            client.process_new_packets().unwrap();
+            client.read_tls(&mut &back[..])?;
+            client.process_new_packets()?;
         }
+        Ok(())
     }
 
     #[test]
@@ -130,7 +131,7 @@ mod tests {
         let mut client = ClientConnection::new(config.into(), name.clone()).unwrap();
         let mut server = ServerConnection::new(identity.server_config(&[])).unwrap();
         assert!(!tickets.came());
-        carry(&mut client, &mut server);
+        carry(&mut client, &mut server).unwrap();
         assert!(!client.is_handshaking() && tickets.came());
         assert!(!Tickets::since_now(ear.tickets(&name)).came());
     }
