@@ -11,7 +11,6 @@ use std::fmt;
 
 use http::{HeaderMap, Method};
 use reqwest::IntoUrl;
-use tower::ServiceExt;
 use tower_http::decompression::Decompression;
 
 pub use self::body::{Body, ResponseBody};
@@ -22,7 +21,6 @@ pub use self::response::Response;
 pub(crate) use self::response::shared;
 
 use crate::call::Observer;
-use crate::error::Error;
 use crate::layer::StandardService;
 use crate::policy::breaker::Breaker;
 use crate::settings::Settings;
@@ -123,23 +121,6 @@ impl Client {
     #[must_use]
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
-    }
-
-    /// Sends a request that was made elsewhere.
-    ///
-    /// # Errors
-    ///
-    /// Fails with the hop at which the call failed. A status is no failure.
-    pub async fn execute(&self, mut request: http::Request<Body>) -> Result<Response, Error> {
-        for name in self.headers.keys() {
-            if !request.headers().contains_key(name) {
-                for value in self.headers.get_all(name) {
-                    request.headers_mut().append(name, value.clone());
-                }
-            }
-        }
-        let response = self.stack.clone().oneshot(request).await?;
-        Ok(Response::new(response, self.most_body_bytes))
     }
 }
 

@@ -7,6 +7,7 @@ use http::{Method, Request, StatusCode, Uri, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
+use tower::ServiceExt;
 use url::Url;
 
 use super::fetch::{Asks, is_conditional};
@@ -352,6 +353,25 @@ fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Er
     drop(open);
     let error = Error::invalid().because(cause);
     Error::at_edge(Edge::of_call(&call), error.into())
+}
+
+impl Client {
+    /// Sends a request that was made elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the hop at which the call failed. A status is no failure.
+    pub async fn execute(&self, mut request: Request<Body>) -> Result<Response, Error> {
+        for name in self.headers.keys() {
+            if !request.headers().contains_key(name) {
+                for value in self.headers.get_all(name) {
+                    request.headers_mut().append(name, value.clone());
+                }
+            }
+        }
+        let response = self.stack.clone().oneshot(request).await?;
+        Ok(Response::new(response, self.most_body_bytes))
+    }
 }
 
 impl fmt::Debug for RequestBuilder {

@@ -13,9 +13,9 @@ use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
 
 use super::alarm::Alarm;
+use super::attempt::Flight;
 use super::body::DriverBody;
 use super::drain::Drain;
-use super::flight::Flight;
 use super::judge::Next;
 use super::later::Resend;
 use super::run::Run;

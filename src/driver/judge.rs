@@ -7,9 +7,9 @@ use http::{Method, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
+use super::attempt::Flight;
 use super::body::{DriverBody, Truncated};
 use super::drain::{DRAIN_TIME, Kept};
-use super::flight::Flight;
 use super::later::Resend;
 use super::legs::Lead;
 use super::run::{Last, Run};

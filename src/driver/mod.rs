@@ -19,7 +19,6 @@ mod attempt;
 mod body;
 mod drain;
 mod due;
-mod flight;
 mod future;
 mod judge;
 mod later;

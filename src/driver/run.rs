@@ -6,9 +6,8 @@ use http::response::Parts;
 use http::{Request, Uri};
 use tokio::time::Instant;
 
-use super::attempt::Attempt;
+use super::attempt::{Attempt, Flight};
 use super::drain::Kept;
-use super::flight::Flight;
 use super::judge::Seen;
 use super::later::Resend;
 use super::legs::Legs;
