@@ -7,6 +7,9 @@ mod cancelled;
 #[path = "nested/demands.rs"]
 mod demands;
 #[cfg(test)]
+#[path = "nested/generic.rs"]
+mod generic;
+#[cfg(test)]
 mod mock;
 #[cfg(test)]
 #[path = "nested/restraints.rs"]
