@@ -41,7 +41,7 @@
 //! one reqwest client for each destination and address. An [`Operation`] is the same around work that is not
 //! a request: an SDK's call, a query, a message for a queue.
 //!
-//! [`chaos`] lets some of the requests of a staging environment fail on purpose, right above the
+//! [`chaos`] makes some requests of a staging environment fail on purpose, right above the
 //! transport.
 //!
 //! # Features
@@ -49,7 +49,7 @@
 //! `client` (on by default) is the client, the transport and the resolver; without it the layers
 //! remain. `doh` asks name servers over TLS and HTTPS. `har` writes timelines for the network panel of a
 //! browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Settings`] from a file and
-//! turns timelines into data. `middleware` and `hyper` get the stack under SDKs that take those: see [`sdk`].
+//! turns timelines into data. `middleware` and `hyper` put the stack under SDKs that take those: see [`sdk`].
 //! `testing` is the kit of this crate's own tests: a fault server, a scripted name server, assertions and a guide.
 #![cfg_attr(
     not(feature = "client"),

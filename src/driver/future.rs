@@ -33,8 +33,8 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it gives the attempt up: what no connection took is never sent. The circuit's permit and
-    /// what the budget paid for a retry that was not begun go back, and the timeline says "cancelled".
+    /// Dropping it gives the attempt up: a request that no connection took is never sent. The circuit's permit and
+    /// the budget's payment for a retry that was not begun go back, and the timeline says "cancelled".
     #[must_use = "futures do nothing unless polled"]
     pub struct DriverFuture<N, R>
     where
@@ -53,7 +53,7 @@ pin_project! {
 }
 
 pin_project! {
-    /// What is under way.
+    /// The state of the call.
     #[project = StateProjected]
     enum State<F, R> {
         // A policy rejected the request.
@@ -62,7 +62,7 @@ pin_project! {
         Exchange { #[pin] inner: F },
         // The body is received as part of the attempt.
         Receive { #[pin] body: R, head: Option<Parts>, whole: Whole },
-        // What is left of a response is read, so that its connection is of use again.
+        // The rest of a response is read, so that its connection can be used again.
         Drain { #[pin] body: DriverBody<R>, drain: Drain, until: Instant },
         // The next attempt waits for its time.
         Backoff,
@@ -141,7 +141,7 @@ where
     }
 }
 
-/// What one turn of the loop comes to.
+/// The result of one turn of the loop.
 enum Step<F, R> {
     /// Another state.
     To(State<F, R>),

@@ -7,7 +7,7 @@ use crate::limit::{Limit, Limits};
 use crate::policy::{breaker, idempotency, redirect, retry};
 use crate::telemetry::{Maker, Propagator};
 
-/// What a driver decides by. Each policy is on or off; a public layer is a driver with one of them.
+/// The policies of a driver. Each policy is on or off; a public layer is a driver with one of them.
 #[derive(Clone, Default)]
 pub(crate) struct Policies {
     /// Around everything: the deadline spans all attempts, the waits between them, and the body.
@@ -26,7 +26,7 @@ pub(crate) struct Policies {
     pub(crate) is_at_wire: bool,
 }
 
-/// The deadline of a whole call, and who hears of its end.
+/// The deadline of a whole call, and the observer of its end.
 #[derive(Clone)]
 pub(crate) struct Deadline {
     pub(crate) limit: Limit,
@@ -43,14 +43,14 @@ pub(crate) struct Attempts {
 }
 
 impl Policies {
-    /// How long a call may take that this driver begins although no deadline was set here.
+    /// Returns the time limit of a call that this driver begins without a deadline policy.
     pub(super) fn longest(&self) -> Limit {
         self.attempt
             .as_ref()
             .map_or(Limit::MAX, |attempt| attempt.limits.attempt())
     }
 
-    /// Whether layers below have to find the call of this driver. A breaker alone tells nothing.
+    /// Whether layers below have to find the call of this driver. A breaker alone does not share its call.
     pub(super) fn shares_call(&self) -> bool {
         let is_wanted = self.deadline.is_some()
             || self.idempotency.is_some()

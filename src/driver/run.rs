@@ -28,13 +28,13 @@ use crate::telemetry::{Span, call_span};
 pub(super) struct Run {
     pub(super) policies: Arc<Policies>,
     pub(super) call: Call,
-    /// Whether the layers below find the call.
+    /// Whether layers below can find the call.
     pub(super) is_shared: bool,
     pub(super) turn: Option<Turn>,
     pub(super) legs: Option<Legs>,
     /// The last real response or error, while a retry of it is tried.
     pub(super) last: Option<Box<Last>>,
-    /// What the attempts and legs so far may have done.
+    /// The effect that the attempts and legs so far may have had.
     pub(super) seen: Seen,
     /// How many attempts the call had made before.
     pub(super) from: u32,
@@ -227,7 +227,7 @@ impl Run {
         }
     }
 
-    /// The deadline of the call, where this driver sees to it.
+    /// The deadline of the call, if this driver enforces it.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.scope.as_ref().map(|scope| scope.call.deadline())
     }
@@ -242,7 +242,7 @@ impl Run {
 
     /// The call fails for good: the error as its caller gets it.
     pub(super) fn finish(&mut self, failure: Failure) -> Error {
-        // What is below goes before the end of the call is told.
+        // Dropped before the observer hears of the end of the call.
         self.turn = None;
         self.last = None;
         match self.scope.take() {

@@ -1,4 +1,4 @@
-//! What went wrong: hop, kind, effect.
+//! The diagnosis of a failure: hop, kind, effect.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,10 +8,10 @@ use http::StatusCode;
 use super::{Hop, Keyed, Kind, judge, name};
 use crate::limit::Waited;
 
-/// What went wrong.
+/// The diagnosis of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Diagnosis {
-    /// None: a guard refused it, or nothing says where it was.
+    /// `None` if a policy refused the call, or if nothing shows where it failed.
     pub(crate) hop: Option<Hop>,
     pub(crate) kind: Kind,
     pub(crate) effect: Effect,
@@ -35,7 +35,7 @@ impl Diagnosis {
         Self::new(hop, kind, Effect::None)
     }
 
-    /// The request cannot be written down.
+    /// The request cannot be encoded.
     pub(crate) const fn invalid() -> Self {
         Self::unsent(Hop::Encode, Kind::Invalid)
     }
@@ -51,7 +51,7 @@ impl Diagnosis {
         Self::new(Hop::Decode, kind, Effect::Done)
     }
 
-    /// The key has expired: nothing shows any more whether an earlier request with it came through.
+    /// The key has expired: nothing shows any more whether an earlier request with it succeeded.
     pub(crate) const fn key_expired() -> Self {
         Self {
             effect: Effect::Possible,
@@ -64,7 +64,7 @@ impl Diagnosis {
         Self::operation(Effect::Possible, Some(which))
     }
 
-    /// An operation failed in which nobody saw a hop.
+    /// An operation failed, and no client saw a hop.
     pub(crate) const fn operation(effect: Effect, expired: Option<Waited>) -> Self {
         let kind = match expired {
             Some(_) => Kind::Timeout,
@@ -77,7 +77,7 @@ impl Diagnosis {
         }
     }
 
-    /// A guard's no, before anything was sent.
+    /// A policy refused the call before anything was sent.
     pub(crate) const fn refusal(kind: Kind) -> Self {
         Self {
             hop: None,
@@ -85,7 +85,7 @@ impl Diagnosis {
         }
     }
 
-    /// What a status says of a call; `None` if it is no failure.
+    /// Returns the failure that a status stands for; `None` if it does not stand for one.
     pub(crate) fn status(
         status: StatusCode,
         headers: &http::HeaderMap,
@@ -109,8 +109,8 @@ impl Diagnosis {
     }
 }
 
-/// Whether it happened: the response to "was I charged?". The effect of a call is the greatest of its
-/// attempts'.
+/// Whether the request took effect: was the customer charged? The effect of a call is the greatest of
+/// its attempts'.
 ///
 /// A proof and the word of the responding party are different things: only [`None`](Self::None) is safe
 /// to send again without asking ([`Error::had_no_effect`](crate::Error::had_no_effect)).
@@ -123,7 +123,7 @@ pub enum Effect {
     /// The protocol proves that it did not happen: no connection took the request, or the peer's HTTP/2
     /// handed it back unprocessed.
     None,
-    /// The responding party says that it did not do it: its word, no proof. Most 4xx, and 307, 308.
+    /// The responding party says that it did not do it: its word, not a proof. Most 4xx, and 307, 308.
     Declined,
     /// Not known: it was sent, and no response settles it.
     Possible,
@@ -132,7 +132,7 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The word for it, as in spans and timelines.
+    /// Returns the word for it, as in spans and timelines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -143,7 +143,7 @@ impl Effect {
         }
     }
 
-    /// The effect of what was not sent yet.
+    /// The effect of a request that was not sent yet.
     pub(crate) const fn unsent() -> Self {
         Self::None
     }
@@ -162,7 +162,7 @@ impl Effect {
         matches!(self, Self::Possible)
     }
 
-    /// At least possible: what seemed to prove less does not.
+    /// At least possible: the proof of a smaller effect does not hold.
     pub(crate) fn unproved(self) -> Self {
         self.max(Self::Possible)
     }

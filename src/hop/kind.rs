@@ -1,10 +1,10 @@
 use std::fmt;
 
-/// What kind of failure it was. The pair of hop and kind is what tells failures apart.
+/// The kind of a failure. The pair of hop and kind identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The request cannot be written down: an URL, a header or a body that is none.
+    /// The request cannot be encoded: its URL, a header or its body is invalid.
     Invalid,
     /// The name does not exist (NXDOMAIN).
     NotFound,
@@ -16,21 +16,21 @@ pub enum Kind {
     Filtered,
     /// A limit ran out; at the gateway hop, the gateway's own.
     Timeout,
-    /// Nobody listens at the address.
+    /// No process listens at the address.
     Refused,
     /// No route to the address.
     Unreachable,
-    /// The path went dark: what was sent is not acknowledged.
+    /// The path went dark: the peer does not acknowledge the bytes sent.
     Unacknowledged,
     /// The peer broke the connection or the stream.
     Reset,
     /// The peer closed the connection.
     Closed,
-    /// The certificate has run out, or is not valid yet.
+    /// The certificate has expired, or is not valid yet.
     CertificateExpired,
     /// The certificate is for another name.
     CertificateWrongName,
-    /// Nobody we trust signed the certificate.
+    /// No trusted authority signed the certificate.
     CertificateUnknownIssuer,
     /// The certificate is not acceptable for another reason.
     CertificateInvalid,
@@ -44,7 +44,7 @@ pub enum Kind {
     ProxyUnauthorized,
     /// The peer says that it did not begin to process the request.
     Unprocessed,
-    /// The gateway got no usable answer (502).
+    /// The gateway got no usable response (502).
     BadGateway,
     /// Not available now (503).
     Unavailable,
@@ -56,20 +56,20 @@ pub enum Kind {
     Unauthorized,
     /// The service does not accept the request (other 4xx).
     ClientError,
-    /// The first request with this idempotency key is still being worked on (409 to a key that is
-    /// honoured).
+    /// The server still works on the first request with this idempotency key (409 to a key that it
+    /// honors).
     InProgress,
-    /// The idempotency key was used with another request (422 to a key that is honoured).
+    /// The idempotency key was used with another request (422 to a key that the server honors).
     KeyReused,
-    /// The idempotency key is older than the far side remembers it.
+    /// The idempotency key is older than the server remembers keys.
     KeyExpired,
     /// The breaker is open.
     Open,
     /// A redirect leads back to where the call has been.
     RedirectLoop,
-    /// More redirects than are followed.
+    /// The call was redirected more often than the limit allows.
     TooManyRedirects,
-    /// A redirect that is not followed: from https to http, to what is not HTTP, or one that leads nowhere.
+    /// A redirect that is not followed: from https to http, to a scheme other than HTTP, or one that leads nowhere.
     RedirectRefused,
     /// The body ended before its announced length.
     Incomplete,
@@ -84,12 +84,12 @@ pub enum Kind {
     LocalResources,
     /// A limit of our own HTTP stack was reached: how many streams are reset, how long a head may be.
     LocalProtocol,
-    /// Nothing that is known; the cause says more.
+    /// None of the other kinds; the cause says more.
     Other,
 }
 
 impl Kind {
-    /// The words for it, as in errors and timelines.
+    /// Returns the words for it, as in errors and timelines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -143,7 +143,7 @@ impl Kind {
         matches!(self, Self::LocalResources | Self::LocalProtocol)
     }
 
-    /// Whether it is a guard's no.
+    /// Whether a policy refused the call.
     pub(crate) const fn is_refusal(self) -> bool {
         matches!(
             self,
@@ -162,7 +162,7 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Whose failure it is: who can mend it.
+/// The party that can mend a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Blame {

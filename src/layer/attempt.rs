@@ -30,16 +30,16 @@ use crate::telemetry::{Contained, Propagator};
 /// # What it protects from
 ///
 /// A hop that stalls: each has a limit of its own, so the error says which one it was. A request
-/// that was given up and reaches the server all the same: its body refuses to be sent.
+/// that was given up and would reach the server all the same: its body refuses to be sent.
 ///
 /// # Defaults
 ///
 /// Those of [`Limits`]. Over [`Transport`](crate::Transport) every limit holds; over a service of
-/// another kind the attempt limit and the body idle limit do, and what cannot be seen is one wait.
+/// another kind only the attempt limit and the body idle limit do, and the rest is one wait.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives the attempt up: what was not taken by a connection is never sent, and
+/// Dropping the future gives the attempt up: a request that no connection took is never sent, and
 /// the timeline says "cancelled", not "failed".
 #[derive(Clone, Debug)]
 pub struct AttemptLayer {
@@ -49,7 +49,7 @@ pub struct AttemptLayer {
 }
 
 impl AttemptLayer {
-    /// Attempts under these limits.
+    /// Creates a layer with these limits.
     #[must_use]
     pub const fn new(limits: Limits) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl AttemptLayer {
     }
 
     /// Tells the next process, in the headers `Sevenhops-Attempt` and `Sevenhops-Timeout-Ms`, which
-    /// attempt it is and how much time is left: off by default. What it does with them there:
+    /// attempt it is and how much time is left: off by default. That process reads them by
     /// [`Options::inherit`](crate::Options::inherit).
     #[must_use]
     pub const fn propagating(mut self, yes: bool) -> Self {
@@ -68,8 +68,8 @@ impl AttemptLayer {
         self
     }
 
-    /// Lets the trace go along in the headers of each attempt: none does by default. To another origin
-    /// than the call's own, W3C `baggage` does not go.
+    /// Writes the trace into the headers of each attempt; by default none is written. W3C `baggage` is
+    /// not sent to another origin than the call's own.
     #[must_use]
     pub fn propagator(mut self, propagator: impl Propagator) -> Self {
         self.propagator = Some(Arc::new(Contained::new(propagator)));

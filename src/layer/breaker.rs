@@ -11,8 +11,8 @@ use crate::driver::{Driver, Now, Policies};
 use crate::limit::Limits;
 use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 
-/// Puts a circuit breaker around a service: a destination that keeps failing is refused at once, and
-/// asked again by one probe at a time.
+/// Puts a circuit breaker around a service: it refuses calls to a destination that keeps failing at
+/// once, and asks the destination again by one probe at a time.
 ///
 /// # Example
 ///
@@ -46,13 +46,13 @@ use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 /// # What it protects from
 ///
 /// Callers that wait in line for a destination that is down; a destination that cannot get up
-/// because everybody keeps asking; a herd that comes back at the same moment. Each destination has a
+/// because all callers keep asking; a herd that comes back at the same moment. Each destination has a
 /// circuit of its own: scheme, host and port, or what [`key_by`](Self::key_by) makes of a request.
 ///
-/// What counts as a failure: whatever goes wrong at connect, tls, send, gateway, server (5xx, a
-/// connection that closes, silence) and receive, and an attempt that was dropped after its limit or
-/// the deadline of its call. What does not: encode, decode and dns, 4xx (the destination did its
-/// part), 429, refusals by other guards, and an attempt that its caller gave up.
+/// These count as failures: errors at connect, tls, send, gateway, server (5xx, a connection that
+/// closes, silence) and receive, and an attempt that was dropped after its limit or the deadline of
+/// its call. These do not: encode, decode and dns, 4xx (the destination did its part), 429, a lack of
+/// local resources, rejections by other policies, and an attempt that its caller gave up.
 ///
 /// A timeout counts only if the attempt had its configured time: the attempt limit of these limits, which is
 /// half of their deadline unless it was set. A request with a shorter deadline of its own, or with one that
@@ -79,15 +79,15 @@ use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 ///
 /// # What it reports
 ///
-/// A refusal is an [`Error`](crate::Error) with [`Guard::Breaker`](crate::Guard::Breaker), [`Kind::Open`](crate::Kind::Open) and no effect. Its
-/// [`retry_after`](crate::Error::retry_after) is what is left, and its cause names the hop that broke the
-/// circuit. [`handle`](Self::handle) gives a [`Breaker`], to see, watch and work the circuits.
+/// A refusal is an [`Error`](crate::Error) with [`Guard::Breaker`](crate::Guard::Breaker),
+/// [`Kind::Open`](crate::Kind::Open) and no effect. Its [`retry_after`](crate::Error::retry_after) is the open
+/// time left; its cause names the hop that broke the circuit. [`handle`](Self::handle) gives a [`Breaker`].
 ///
 /// # Trade-offs
 ///
-/// A refusal costs the calls that would have worked: at the default ratio, a destination that fails
-/// half of the time is not asked at all. One probe gives a destination its traffic back a round trip
-/// later than it could be, and never stampedes it. A time window forgets by tenths: what is older
+/// The breaker also refuses calls that would have worked: at the default ratio, a destination that
+/// fails half of the time gets no calls at all. A single probe returns the traffic one round trip later
+/// than possible, and never stampedes the destination. A time window forgets by tenths: attempts older
 /// than nine tenths of it may be forgotten already.
 ///
 /// A probe holds a lease for one more open time, or for an attempt limit if that is longer. A probe
@@ -116,7 +116,7 @@ pub struct BreakerLayer {
 }
 
 impl BreakerLayer {
-    /// A breaker with the defaults that follow from the attempt limit.
+    /// Creates a breaker with the defaults that follow from the attempt limit.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -125,7 +125,7 @@ impl BreakerLayer {
         }
     }
 
-    /// A breaker by these settings.
+    /// Creates a breaker with these settings.
     ///
     /// # Errors
     ///
@@ -140,8 +140,8 @@ impl BreakerLayer {
         })
     }
 
-    /// Keeps a circuit for whatever `key` makes of a request, and judges nothing where that is
-    /// `None`. By default it is [`Destination::of`] the URL. If `key` panics, the call fails at encode.
+    /// Keeps a circuit for each destination that `key` returns, and does not judge requests for which
+    /// it returns `None`. By default it is [`Destination::of`] the URL. If `key` panics, the call fails at encode.
     ///
     /// ```
     /// use std::time::Duration;
@@ -167,7 +167,7 @@ impl BreakerLayer {
         self
     }
 
-    /// The circuits, to look at and to work by hand.
+    /// Returns the circuits, to look at and to work by hand.
     #[must_use]
     pub fn handle(&self) -> Breaker {
         self.breaker.clone()

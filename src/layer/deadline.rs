@@ -46,8 +46,8 @@ use crate::timeline::{Timeline, also};
 ///
 /// # Cancel safety
 ///
-/// Dropping the future or the body cancels what is below; a caller's cancellation is recorded as
-/// such and is no failure.
+/// Dropping the future or the body cancels the attempt below. The timeline records a caller's
+/// cancellation as such, not as a failure.
 #[derive(Clone)]
 pub struct CallLayer {
     deadline: Limit,
@@ -56,7 +56,7 @@ pub struct CallLayer {
 }
 
 impl CallLayer {
-    /// Calls that end within `deadline`.
+    /// Creates a layer whose calls end within `deadline`.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl CallLayer {
         }
     }
 
-    /// Calls that end within a limit that is known to be one.
+    /// Creates a layer whose calls end within a limit that was checked already.
     pub(crate) const fn within(deadline: Limit) -> Self {
         Self {
             deadline,
@@ -82,7 +82,7 @@ impl CallLayer {
     }
 
     /// Calls this function at the end of every call: when the last byte of its body has come, it
-    /// failed, or it was dropped. What was set before is called first.
+    /// failed, or it was dropped. Functions that were set before are called first.
     ///
     /// It runs where the call ends, so it should be quick. If it panics, the call goes on, and the first panic is
     /// logged.

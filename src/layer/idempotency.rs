@@ -6,7 +6,7 @@ use crate::config_error::SettingError;
 use crate::driver::{Driver, Now, Policies};
 use crate::policy::idempotency::Settings;
 
-/// Gives every call that needs one an idempotency key: one key a call, the same in every attempt.
+/// Gives every call that needs one an idempotency key: one key for each call, the same in every attempt.
 ///
 /// # Example
 ///
@@ -28,19 +28,19 @@ use crate::policy::idempotency::Settings;
 ///
 /// # What it protects from
 ///
-/// A charge that is made twice because its answer was lost and it was sent again.
+/// A charge that is made twice because its response was lost and the client sent it again.
 ///
-/// # A key is not a licence
+/// # A key alone permits no retry
 ///
-/// A service that does not know the header ignores it, and a repeat is a second charge. So a key
-/// permits to repeat what may have happened only if the caller brought or derived it, or said that
-/// the far side honours keys: for the client or the destination in [`Settings`], for one request by
+/// A service that does not know the header ignores it, and a retry is a second charge. If a call may
+/// have happened, its key permits a retry only if the caller brought or derived it, or said that the
+/// server honors keys: for the client or the destination in [`Settings`], for one request by
 /// [`Options::honours_keys`](crate::Options::honours_keys).
 ///
 /// # What it reports
 ///
-/// A note in the timeline where the far side says that its answer is a replay; a refusal by
-/// [`Guard::Idempotency`](crate::Guard::Idempotency) for a derived key that the far side does not remember any more.
+/// A note in the timeline if the server says that its response is a replay; a refusal by
+/// [`Guard::Idempotency`](crate::Guard::Idempotency) for a derived key that the server has forgotten.
 ///
 /// # How people get it wrong
 ///
@@ -61,11 +61,11 @@ pub struct IdempotencyLayer {
 }
 
 impl IdempotencyLayer {
-    /// Makes keys as these settings say.
+    /// Creates a layer that makes keys by these settings.
     ///
     /// # Errors
     ///
-    /// Fails if the header for the key is one that HTTP has another use for.
+    /// Fails if HTTP has another use for the header of the key.
     pub fn new(settings: Settings) -> Result<Self, SettingError> {
         settings.check()?;
         Ok(Self {

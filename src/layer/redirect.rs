@@ -8,7 +8,7 @@ use crate::driver::{Again, Driver, Policies};
 use crate::policy::redirect::Settings;
 use crate::replay::{ByFn, ByTrait};
 
-/// Follows redirects, and keeps at home what belongs there.
+/// Follows redirects, and keeps credentials, cookies and keys at their origin.
 ///
 /// # Example
 ///
@@ -33,14 +33,14 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # What it protects from
 ///
-/// Credentials, cookies and idempotency keys that are handed to whoever a `Location` names; a step
-/// down from https to http; a loop.
+/// Credentials, cookies and idempotency keys that are sent to any host that a `Location` names; a
+/// step down from https to http; a loop.
 ///
-/// # What is followed
+/// # Which redirects are followed
 ///
 /// 301, 302, 303, 307 and 308 (RFC 9110 §15.4). A POST becomes a GET after 301, 302 and 303, and
-/// loses its body, what describes it, and its key. Across origins only headers that are known to be
-/// harmless go along; userinfo in a `Location` is not used. Raw UTF-8 in a `Location` is percent-encoded.
+/// loses its body, the headers that describe it, and its key. Across origins the layer sends only headers
+/// that are known to be harmless; userinfo in a `Location` is not used. Raw UTF-8 in a `Location` is percent-encoded.
 ///
 /// The redirect itself is the response if its `Location` is missing or malformed, if there are several that
 /// differ, or if the body cannot be sent again.
@@ -52,11 +52,11 @@ use crate::replay::{ByFn, ByTrait};
 /// # What it reports
 ///
 /// Each redirect in the timeline. A refusal by [`Guard::Redirect`](crate::Guard::Redirect): a loop,
-/// too many redirects, from https to http, or to what is not HTTP.
+/// too many redirects, a step from https to http, or a target that is not HTTP.
 ///
 /// # How people get it wrong
 ///
-/// Following redirects below the retry: a leg that fails then repeats the whole way, and breaker and
+/// Following redirects below the retry: a leg that fails then retries the whole way, and breaker and
 /// budget see one destination where there are two.
 ///
 /// # Cancel safety
@@ -68,7 +68,7 @@ pub struct RedirectLayer<C = ByTrait> {
 }
 
 impl RedirectLayer {
-    /// Follows as these settings say.
+    /// Creates a layer that follows redirects by these settings.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl RedirectLayer {
 
 impl<C> RedirectLayer<C> {
     /// Clones and empties bodies by functions, for body types that do not implement
-    /// [`CloneBody`](crate::policy::retry::CloneBody). The first has to clone what the second makes.
+    /// [`CloneBody`](crate::policy::retry::CloneBody). The first has to clone the bodies of the second.
     #[must_use]
     pub fn replay_with<B>(
         self,

@@ -13,7 +13,7 @@ use crate::metrics::Look;
 use crate::policy::retry::{Failure, Policy, Settings};
 use crate::replay::{ByFn, ByTrait};
 
-/// Repeats a call that failed, where that is safe.
+/// Retries a call that failed, where that is safe.
 ///
 /// # Example
 ///
@@ -45,15 +45,15 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # What it protects from
 ///
-/// A failure that passes; a second charge; a service that is down and kept down by its callers'
-/// repeats; a server that asked for patience and is not given any.
+/// A failure that passes; a second charge; a service that its callers' retries keep down;
+/// a server that asked for patience in vain.
 ///
-/// # When it repeats
+/// # When it retries
 ///
-/// Everything follows from the effect: what provably did not happen is repeated for any method, what
-/// may have happened only for an idempotent method (RFC 9110 §9.2.2) or a key that the far side is
-/// known to honour. A failure that would come again (a certificate, a name that does not exist, a
-/// status that is not listed) is not repeated, nor is one whose wait does not fit into the time left.
+/// Everything follows from the [`Effect`](crate::Effect). After none, it retries any method. After possible or
+/// done, it retries only an idempotent method (RFC 9110 §9.2.2) or a key that the server is known to honor.
+/// After declined, it also retries if the responder asked for it. The table rules out permanent failures (a
+/// certificate, an unknown name, an unlisted status). A wait that does not fit into the time left is not begun.
 ///
 /// # Defaults
 ///
@@ -61,9 +61,9 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # What it reports
 ///
-/// Each wait, and why the last failure was not repeated, in the timeline and in the error's
-/// sentence. The caller gets the last real answer (response or error), never a wrapper; of a
-/// response that was kept while a repeat was under way, up to 64 KiB of the body.
+/// Each wait, and why the last failure was not retried, in the timeline and in the error's sentence.
+/// The caller gets the last real response or error, never a wrapper. If a retry was begun after a response,
+/// and that response is the last one, the caller gets up to 64 KiB of its body.
 ///
 /// # Trade-offs
 ///
@@ -72,14 +72,14 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # How people get it wrong
 ///
-/// Repeating at every level: three stacks of three attempts make 27. Only the outermost retry of a
-/// call repeats, here and, with [`AttemptLayer::propagating`](crate::AttemptLayer::propagating), in
+/// Retrying at every level: three stacks of three attempts make 27. Only the outermost retry layer of
+/// a call retries, here and, with [`AttemptLayer::propagating`](crate::AttemptLayer::propagating), in
 /// the next process.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives up the attempt or the wait; what the budget paid for a repeat that was not
-/// begun goes back.
+/// Dropping the future gives up the attempt or the wait. The budget gets back its payment for a retry
+/// that was not begun.
 #[derive(Clone)]
 pub struct RetryLayer<C = ByTrait> {
     policy: Policy,
@@ -87,7 +87,7 @@ pub struct RetryLayer<C = ByTrait> {
 }
 
 impl RetryLayer {
-    /// Repeats as these settings say.
+    /// Creates a layer that retries by these settings.
     ///
     /// # Errors
     ///
@@ -116,14 +116,14 @@ impl<C> RetryLayer<C> {
         Arc::new(self.policy.clone())
     }
 
-    /// Shows what is left of each destination's budget.
+    /// Shows the rest of each destination's budget.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<i64> {
         self.policy.look()
     }
 
-    /// Asks this function first whether a failure passes; `None` leaves it to the table. It cannot
-    /// make a repeat of what is not safe to repeat. If it panics, that is a `None`.
+    /// Asks this function first whether a failure is transient; `None` leaves it to the table. It cannot
+    /// allow an unsafe retry after effect possible or done. A panic counts as `None`.
     #[must_use]
     pub fn classify<F>(mut self, classify: F) -> Self
     where

@@ -20,7 +20,7 @@ use crate::telemetry::Propagator;
 use crate::telemetry::otel::Spans;
 use crate::timeline::Timeline;
 
-/// The guards of a call in their order, over any transport.
+/// Puts all policies of a call, in their order, over any transport.
 ///
 /// # Example
 ///
@@ -41,7 +41,7 @@ use crate::timeline::Timeline;
 /// # Ok(()) }
 /// ```
 ///
-/// Clones, and the services of clones, share what is known of each destination: retry budgets and
+/// Clones, and the services of clones, share the state of each destination: retry budgets and
 /// breakers.
 #[derive(Clone, Debug)]
 pub struct StandardLayer<C = ByTrait> {
@@ -58,7 +58,7 @@ pub struct StandardLayer<C = ByTrait> {
 pub type StandardService<S, C = ByTrait> = Driver<S, Again<C>>;
 
 impl StandardLayer {
-    /// The guards with the defaults that follow from the deadline.
+    /// Creates a stack with the defaults that follow from the deadline.
     ///
     /// # Errors
     ///
@@ -67,7 +67,7 @@ impl StandardLayer {
         Self::with(&Settings::new(deadline))
     }
 
-    /// The guards with these settings.
+    /// Creates a stack with these settings.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl StandardLayer {
 impl<C> StandardLayer<C> {
     /// Clones bodies by a function, and makes empty ones by another (for the GET that follows a POST which
     /// was redirected): for body types that do not implement [`CloneBody`](crate::policy::retry::CloneBody).
-    /// What the first returns `None` for is sent once; it has to clone what the second makes.
+    /// A body is sent once if the first returns `None` for it. The first has to clone the bodies of the second.
     #[must_use]
     pub fn replay_with<B>(
         self,
@@ -110,7 +110,7 @@ impl<C> StandardLayer<C> {
         }
     }
 
-    /// The circuits, to look at and to work by hand.
+    /// Returns the circuits, to look at and to work by hand.
     #[must_use]
     pub fn breaker(&self) -> Breaker {
         self.breaker.handle()
@@ -123,7 +123,7 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Lets the trace go along in the headers of each attempt: see [`AttemptLayer::propagator`].
+    /// Writes the trace into the headers of each attempt: see [`AttemptLayer::propagator`].
     #[must_use]
     pub fn propagator(mut self, propagator: impl Propagator) -> Self {
         self.attempt = self.attempt.propagator(propagator);
@@ -155,7 +155,7 @@ impl<C> StandardLayer<C> {
         gauges.budgets.watch(self.retry.look());
     }
 
-    /// Asks this function first whether a failure passes: see
+    /// Asks this function first whether a failure is transient: see
     /// [`RetryLayer::classify`](crate::RetryLayer::classify).
     #[must_use]
     pub fn classify<F>(mut self, classify: F) -> Self
@@ -171,7 +171,7 @@ impl<C: Clone> StandardLayer<C> {
     /// Puts the policies over a service that sends by itself, such as a [`Transport`](crate::Transport).
     ///
     /// This is [`layer`](Layer::layer) for less: requests do not carry the call along, which saves three
-    /// allocations a call. Layers of this crate below `wire` would not find the call: each would begin one of
+    /// allocations for each call. Layers of this crate below `wire` would not find the call: each would begin one of
     /// its own, and retry by itself. Use [`layer`](Layer::layer) where there are any, or may be.
     ///
     /// # Example

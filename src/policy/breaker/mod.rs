@@ -1,4 +1,4 @@
-//! Refuses at once what would fail all the same: one circuit for each destination.
+//! Refuses attempts at once that would fail all the same: one circuit for each destination.
 
 mod cause;
 mod circuit;

@@ -1,4 +1,4 @@
-//! One idempotency key a call, so that every attempt and every leg carries the same one.
+//! Gives each call one idempotency key, so that every attempt and every leg carries the same one.
 
 mod apply;
 mod settings;
@@ -9,7 +9,7 @@ pub use crate::idempotency_key::{Key, KeyError};
 
 use http::{HeaderMap, HeaderName};
 
-/// Whether an answer is the one that the far side gave to the same key before.
+/// Whether the server says that this response is the one that it sent to the same key before.
 ///
 /// There is no standard for it; this is the header that payment services use.
 #[must_use]

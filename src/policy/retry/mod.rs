@@ -1,4 +1,4 @@
-//! Repeats what failed, where that is safe, worth it and affordable.
+//! Retries failed attempts, where that is safe, worth it and affordable.
 
 mod account;
 mod backoff;
