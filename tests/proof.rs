@@ -5,7 +5,9 @@ mod net;
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Poll;
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -183,6 +185,31 @@ mod tests {
             let timeline = error.timeline().unwrap().to_string();
             assert!(timeline.contains("✗ refused"), "{timeline}");
         }
+    }
+
+    #[tokio::test]
+    async fn transport_that_was_dropped_proves_nothing_for_the_client_after_it() {
+        let shop = Shop::new().await;
+        shop.server.on_request([Reply::Silent]);
+        shop.net.dns.set("slow.test", Script::Silent);
+        let (transport, foreign) = (shop.transport(), foreign(&shop));
+        let there = format!("http://{}/v1/charges", shop.server.addr());
+        let fails_over = service_fn(|charge: Charge| {
+            let slow = transport.clone().oneshot(charge);
+            let second = foreign.post(&there).body("amount=100");
+            async move {
+                let mut slow = Box::pin(slow);
+                let polled = poll_fn(|cx| Poll::Ready(slow.as_mut().poll(cx))).await;
+                assert!(polled.is_pending(), "DNS says nothing");
+                drop(slow);
+                second.send().await.map(|_| ok())
+            }
+        });
+        let limits = limit::Settings::new().attempt(Duration::from_millis(300));
+        let settings = sevenhops::Settings::new(DEADLINE).limits(limits);
+        let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
+        let error = charge.oneshot(post("http://slow.test/")).await;
+        shop.assert_open(&error.map(drop).unwrap_err());
     }
 
     #[tokio::test]

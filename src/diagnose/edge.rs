@@ -114,7 +114,8 @@ fn foreign(error: &(dyn StdError + 'static), view: View<'_>) -> Diagnosis {
     match (view.record.or(last.as_deref()), view.head) {
         (Some(record), _) => {
             let mut diagnosis = diagnose(record, error);
-            if diagnosis.effect.is_none() && !is_proof(error) {
+            let is_proof = is_proof(error) && !record.facts(|facts| facts.was_taken);
+            if diagnosis.effect.is_none() && !is_proof {
                 diagnosis.effect = diagnosis.effect.unproved();
             }
             diagnosis
@@ -135,7 +136,7 @@ impl Error {
         let Edge { call, from, seen } = edge;
         let log = call.effect_since(from).max(seen);
         let own = failure.diagnosis().effect;
-        let effect = effect_at_edge(own, log, call.is_redirected());
+        let effect = effect_at_edge(own, log, call.is_redirected() || call.leads_away());
         failure.0.with_effect(effect).of(call)
     }
 

@@ -24,6 +24,7 @@ impl Diagnosis {
             (Waited::Dns, _) => Some(Hop::Dns),
             (Waited::Connect, _) => Some(Hop::Connect),
             (Waited::Tls, _) => Some(Hop::Tls),
+            (Waited::Send, _) => Some(Hop::Send),
             (_, Some(stage)) => Some(hop_of(stage)),
             // An attempt that has begun and entered nothing waits for a connection to take it.
             (_, None) => tracker.map(|_| Hop::Send),

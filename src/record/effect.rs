@@ -1,15 +1,22 @@
 //! The effect of an attempt, as far as it is known.
 
+use super::facts::Facts;
 use super::tracker::Tracker;
 use crate::hop::Effect;
 
 /// What is known of the effect now.
 pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
-    let (status, failed, is_declined, is_done) = tracker.facts(|facts| {
-        let failed = facts.failed();
-        (facts.status, failed, facts.is_declined, facts.is_done)
+    let (status, failed, is_declined, is_done, was_taken) = tracker.facts(|facts| {
+        let Facts {
+            status,
+            is_declined,
+            is_done,
+            was_taken,
+            ..
+        } = *facts;
+        (status, facts.failed(), is_declined, is_done, was_taken)
     });
-    match (status, failed) {
+    let last = match (status, failed) {
         (Some(status), _) if status.is_success() => Effect::Done,
         (Some(_), Some(judged)) => judged.effect,
         // Not a failure: a redirect.
@@ -20,5 +27,10 @@ pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
         // A service that is not ours may have sent it, whatever it says.
         _ if !tracker.is_tracked() => Effect::Possible,
         _ => Effect::None,
+    };
+    match was_taken {
+        // A transport that took the request has left. What another one says proves nothing of that.
+        true => last.unproved(),
+        false => last,
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::hop::{Diagnosis, Kind, Said};
+use super::stages::End;
+use crate::hop::{Diagnosis, Said};
 
 /// What an attempt found out besides its stages.
 #[derive(Clone, Debug, Default)]
@@ -15,8 +16,10 @@ pub(crate) struct Facts {
     pub(crate) judged: Option<Diagnosis>,
     /// How the attempt failed.
     pub(crate) failure: Option<Diagnosis>,
-    /// What the transport failed with, until the service goes on after it.
-    pub(crate) handed_back: Option<Kind>,
+    /// How a transport left the attempt, until the service goes on after it.
+    pub(super) handed_back: Option<End>,
+    /// Whether a connection had taken the request when a transport left the attempt.
+    pub(crate) was_taken: bool,
 
     /// Whether it was an operation's, and did what it was to do.
     pub(crate) is_done: bool,

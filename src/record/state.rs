@@ -102,7 +102,7 @@ pub(super) const fn latest_dial(state: u32) -> u32 {
 /// sight.
 pub(super) fn queued(state: u32) -> Option<u32> {
     let begun = SETUP | SENT | HEAD | GIVEN_UP;
-    (state & begun == 0).then_some(state | connected(state))
+    (state & begun == 0).then_some(state & !bit(Stage::Wait) | connected(state))
 }
 
 /// The same state without the setup of `dial`, if that is the latest one; another connection is waited for.
@@ -119,11 +119,6 @@ pub(super) const fn connected(state: u32) -> u32 {
     } else {
         bit(Stage::Send)
     }
-}
-
-/// Nothing reports what is being waited for.
-pub(super) fn unreported(state: u32) -> Option<u32> {
-    Some(state & !(OPEN | TRACKED) | bit(Stage::Wait))
 }
 
 /// A stage begins that is none of the others: whatever was waited for without knowing what it was, this is

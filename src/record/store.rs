@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::facts::Facts;
 use super::stages::{End, Stages};
-use super::state::{GIVEN_UP, MARKS, Marks, OPEN, TAKEN};
+use super::state::{GIVEN_UP, MARKS, Marks, OPEN, TAKEN, TRACKED};
 use super::state::{abandoned, bit, latest_dial, settled};
 use crate::clock;
 use crate::hop::Stage;
@@ -93,6 +93,14 @@ impl Store {
         let change = self.step(marks, how, |state| Some(state & !OPEN));
         self.ended = Some(change.at.unwrap_or_else(clock::now));
         Some(change)
+    }
+
+    /// The service goes on after a transport has left the attempt: what was open ended with the transport, and
+    /// nothing reports what comes. `None` if no transport has left.
+    pub(super) fn go_on(&mut self, marks: &Marks) -> Option<Change> {
+        let how = self.facts.handed_back.take()?;
+        let left = |state| Some(state & !(OPEN | TRACKED));
+        Some(self.step(marks, |_| how, left))
     }
 
     /// The stage that was entered and not left: where the attempt fails if it fails now.

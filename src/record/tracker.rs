@@ -18,7 +18,7 @@ use tokio::time::Instant;
 pub(crate) use super::ear::{current, is_current, scope, sync_scope};
 use super::facts::Facts;
 use super::stages::End;
-use super::state::{self, GIVEN_UP, Marks, OPEN, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};
+use super::state::{self, GIVEN_UP, Marks, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};
 
 use super::state::{bit, dial_more, latest_dial, queued};
 use super::store::{Change, Store};
@@ -67,17 +67,29 @@ impl Tracker {
     /// A transport that reports its stages has taken over.
     pub(crate) fn begin(&self) {
         let mut store = self.store();
-        store.facts.handed_back = None;
+        let left = store.go_on(&self.marks);
         let change = store.step(&self.marks, |_| End::Left, |state| Some(state | TRACKED));
         drop(store);
-        self.tell(&change);
+        self.tell_all([left, Some(change)]);
     }
 
     /// The transport returns its error. If the service goes on after it, nothing reports what the service does.
     pub(crate) fn hand_back(&self, kind: Kind) {
+        self.leave(End::Failed(kind));
+    }
+
+    /// The transport is dropped before its end.
+    pub(crate) fn abandon(&self) {
+        self.leave(End::Abandoned);
+    }
+
+    fn leave(&self, how: End) {
         let mut store = self.store();
-        let is_tracked = store.state(&self.marks) & TRACKED != 0;
-        store.facts.handed_back = is_tracked.then_some(kind);
+        let state = store.state(&self.marks);
+        if state & TRACKED != 0 {
+            store.facts.handed_back = Some(how);
+            store.facts.was_taken |= state & TAKEN != 0;
+        }
     }
 
     /// A query has to be waited for; or a stage is one that fails on purpose. Whatever was waited for without
@@ -174,20 +186,14 @@ impl Tracker {
     /// Something is being waited for and nothing tells what: the service inside is not ours.
     pub(crate) fn waiting(&self) {
         let mut store = self.store();
-        let Some(kind) = store.facts.handed_back.take() else {
-            drop(store);
-            return self.change(End::Left, state::waiting);
+        let left = store.go_on(&self.marks);
+        let next = match left {
+            None => state::waiting,
+            Some(_) => |state| Some(state | bit(Stage::Wait)),
         };
-        // The service goes on after the transport has returned its error.
-        let failed = store.step(
-            &self.marks,
-            |_| End::Failed(kind),
-            |state| Some(state & !OPEN),
-        );
-        let waiting = store.step(&self.marks, |_| End::Left, state::unreported);
+        let waiting = store.step(&self.marks, |_| End::Left, next);
         drop(store);
-        self.tell(&failed);
-        self.tell(&waiting);
+        self.tell_all([left, Some(waiting)]);
     }
 
     /// The response head is here, and is judged: a status may say that the wait failed.
@@ -195,6 +201,7 @@ impl Tracker {
         let mut store = self.store();
         store.facts.status = Some(status);
         store.facts.judged = store.facts.judged.or(judged);
+        let left = store.go_on(&self.marks);
         // It may have come before the request was sent: then it was not waited for, and fails all the same.
         let waiting = store.step(
             &self.marks,
@@ -211,6 +218,7 @@ impl Tracker {
         };
         let head = store.step(&self.marks, how, state::head);
         drop(store);
+        self.tell_all([left]);
         // The second step has ended the wait. Its span closes once it is marked.
         self.open_spans(&waiting, |_| ());
         if let Some(diagnosis) = judged {
@@ -277,6 +285,12 @@ impl Tracker {
 
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tell_all<const N: usize>(&self, changes: [Option<Change>; N]) {
+        for change in changes.into_iter().flatten() {
+            self.tell(&change);
+        }
     }
 
     /// Tells the spans what changed. The lock is released: a subscriber may block, or report to this tracker.

@@ -7,7 +7,10 @@ use http::StatusCode;
 
 use super::*;
 use crate::call::Call;
-use crate::limit::Limits;
+use crate::hop::{Effect, Hop, Keyed};
+use crate::limit::{Limits, Waited};
+use crate::record::effect_of;
+use crate::record::stages::StageRecord;
 use crate::timeline::{Attempt, RowEnd};
 
 fn tracker() -> Tracker {
@@ -148,8 +151,8 @@ fn connection_of_a_client_that_reports_no_sending_is_waited_on() {
 fn first_failure_is_the_one_that_is_kept() {
     let tracker = tracker();
     tracker.enter(Stage::Dns);
-    let first = Diagnosis::new(crate::Hop::Dns, Kind::Timeout, crate::Effect::None);
-    let second = Diagnosis::new(crate::Hop::Server, Kind::Closed, crate::Effect::Done);
+    let first = Diagnosis::new(Hop::Dns, Kind::Timeout, Effect::None);
+    let second = Diagnosis::new(Hop::Server, Kind::Closed, Effect::Done);
     tracker.fail(first);
     tracker.fail(second);
     tracker.finish();
@@ -231,7 +234,7 @@ fn each_failed_dial_keeps_the_kind_of_its_own_failure() {
     tracker.connecting(here());
     tracker.overcome(Kind::Refused); // the lookup fails with the dial
     tracker.connecting(here());
-    let failure = Diagnosis::new(crate::Hop::Connect, Kind::Timeout, crate::Effect::None);
+    let failure = Diagnosis::new(Hop::Connect, Kind::Timeout, Effect::None);
     tracker.fail(failure);
     let rows = Attempt::read(1, &Arc::new(tracker), &call).rows;
     let ends: Vec<_> = rows.iter().map(|row| (row.stage, row.end)).collect();
@@ -248,8 +251,8 @@ fn wait_fails_by_the_status_whatever_becomes_of_the_body() {
     let mut request = http::Request::new(());
     let attempt_limit = Limits::new(Duration::from_secs(10)).unwrap().attempt();
     let call = Call::begin(&mut request, attempt_limit);
-    let unavailable = Diagnosis::new(crate::Hop::Server, Kind::Unavailable, crate::Effect::None);
-    let timeout = Diagnosis::new(crate::Hop::Receive, Kind::Timeout, crate::Effect::Possible);
+    let unavailable = Diagnosis::new(Hop::Server, Kind::Unavailable, Effect::None);
+    let timeout = Diagnosis::new(Hop::Receive, Kind::Timeout, Effect::Possible);
     // It may also come before the request was sent: what was not waited for fails all the same.
     for is_sent in [true, false] {
         let tracker = tracker();
@@ -275,4 +278,82 @@ fn wait_fails_by_the_status_whatever_becomes_of_the_body() {
             expected.map(|(stage, kind)| (stage, RowEnd::Failed(kind)))
         );
     }
+}
+
+fn ends(tracker: &Tracker) -> Vec<(Stage, Option<End>)> {
+    let stages = tracker.read().stages;
+    let end = |record: &StageRecord| record.ended.map(|(_, end)| end);
+    stages
+        .iter()
+        .map(|record| (record.stage, end(record)))
+        .collect()
+}
+
+#[test]
+fn wait_of_a_service_above_the_transport_is_over_when_the_request_is_queued() {
+    let tracker = tracker();
+    tracker.waiting();
+    tracker.begin();
+    tracker.queued();
+    assert_eq!(tracker.open(), Some(Stage::Send));
+    let wait = (Stage::Wait, Some(End::Left));
+    assert_eq!(ends(&tracker), [wait, (Stage::Send, None)]);
+}
+
+#[test]
+fn transport_that_is_dropped_proves_nothing_for_what_comes_after_it() {
+    let tracker = tracker();
+    tracker.begin();
+    tracker.connecting(here());
+    tracker.abandon();
+    assert_eq!(effect_of(&tracker), Effect::None, "nobody has gone on");
+    tracker.waiting();
+    assert_eq!(effect_of(&tracker), Effect::Possible);
+    let left = (Stage::Connect, Some(End::Abandoned));
+    assert_eq!(ends(&tracker), [left, (Stage::Wait, None)]);
+}
+
+#[test]
+fn response_of_another_client_does_not_undo_what_was_taken_before() {
+    let tracker = tracker();
+    tracker.begin();
+    tracker.queued();
+    assert!(tracker.take());
+    tracker.hand_back(Kind::Closed);
+    let headers = http::HeaderMap::new();
+    let not_found = Diagnosis::status(StatusCode::NOT_FOUND, &headers, Keyed::No);
+    assert_eq!(
+        not_found.map(|judged| judged.effect),
+        Some(Effect::Declined)
+    );
+    tracker.head(StatusCode::NOT_FOUND, not_found);
+    assert_eq!(effect_of(&tracker), Effect::Possible);
+}
+
+#[test]
+fn failed_stage_is_told_as_failed_whatever_comes_next() {
+    let next: [fn(&Tracker); 3] = [Tracker::begin, Tracker::waiting, |tracker| {
+        tracker.head(StatusCode::OK, None)
+    }];
+    for goes_on in next {
+        let tracker = tracker();
+        tracker.begin();
+        tracker.enter(Stage::Dns);
+        tracker.hand_back(Kind::NotFound);
+        goes_on(&tracker);
+        let failed = (Stage::Dns, Some(End::Failed(Kind::NotFound)));
+        assert_eq!(ends(&tracker)[0], failed);
+        assert_ne!(tracker.open(), Some(Stage::Dns));
+    }
+}
+
+#[test]
+fn send_that_expired_is_named_send_even_if_the_last_byte_went_out_meanwhile() {
+    let tracker = tracker();
+    tracker.begin();
+    tracker.queued();
+    tracker.take();
+    tracker.sent_all();
+    let expired = Diagnosis::expired(Some(&tracker), Waited::Send);
+    assert_eq!(expired.hop, Some(Hop::Send));
 }

@@ -9,6 +9,7 @@ mod connections;
 mod connector;
 mod dark;
 pub(crate) mod framing;
+mod leave;
 mod look_up;
 pub(crate) mod measured;
 pub(crate) mod names;

@@ -24,9 +24,10 @@ use super::anywhere::{ConnectorLayer, alone};
 use super::body::{Loan, RequestBody};
 use super::book::{Book, Given};
 use super::framing::announced;
+use super::leave::{Abandon, within};
 use super::look_up::{given, look_up};
 use super::names::Names;
-use super::send::{Abandon, settled};
+use super::send::settled;
 use super::target::{OTHER_SCHEME, canonicalize, dial, is_judged, speakable, unseen};
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
@@ -163,8 +164,8 @@ where
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             if let Some(tracker) = attempt_of_request() {
-                let sent = send(&shared, inner, request, &tracker).await;
-                return sent.inspect_err(|error| tracker.hand_back(error.kind()));
+                let sending = send(&shared, inner, request, &tracker);
+                return within(&tracker, sending).await;
             }
             let tracker = alone(&shared.names.limits);
             heard_alone(request.method(), &tracker);

@@ -21,6 +21,7 @@ use super::anywhere::alone;
 use super::body::{Loan, RequestBody};
 use super::book::{Fared, share};
 use super::framing::announced;
+use super::leave::{Abandon, within};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::{Place, Visit};
 use super::target::{Dial, Target, speakable};
@@ -45,24 +46,12 @@ where
     B::Error: Into<BoxError>,
 {
     if let Some(tracker) = attempt_of_request() {
-        let sent = journey(&shared, request, &tracker).await;
-        return sent.inspect_err(|error| tracker.hand_back(error.kind()));
+        return within(&tracker, journey(&shared, request, &tracker)).await;
     }
     let tracker = alone(&shared.limits);
     heard_alone(request.method(), &tracker);
     let _abandon = Abandon(Arc::clone(&tracker));
     tracker::scope(Arc::clone(&tracker), journey(&shared, request, &tracker)).await
-}
-
-/// Gives a request up that no attempt watches over, when its future is dropped.
-pub(super) struct Abandon(pub(super) Arc<Tracker>);
-
-impl Drop for Abandon {
-    fn drop(&mut self) {
-        if self.0.status().is_none() && self.0.facts(|facts| facts.version.is_none()) {
-            self.0.give_up();
-        }
-    }
 }
 
 async fn journey<B>(

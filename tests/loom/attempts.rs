@@ -31,7 +31,9 @@ mod record {
     /// No fact decides which of two threads comes first.
     mod facts {
         #[derive(Clone, Debug, Default)]
-        pub(crate) struct Facts;
+        pub(crate) struct Facts {
+            pub(super) handed_back: Option<super::stages::End>,
+        }
     }
 
     /// The word and the store, shared as the tracker of the library shares them.
