@@ -6,18 +6,29 @@ mod mock;
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
+    use std::io::ErrorKind;
     use std::time::Duration;
 
+    use bytes::Bytes;
     use http::{HeaderName, Method, Request};
     use http_body_util::Full;
     use sevenhops::hop::What;
+    use sevenhops::limit::Limits;
     use sevenhops::policy::redirect::Settings;
     use sevenhops::{
-        Effect, Guard, Kind, Options, RedirectLayer, RetryLayer, StandardLayer, StandardService,
+        AttemptLayer, CallLayer, Effect, Guard, IdempotencyLayer, Kind, Options, RedirectLayer,
+        RetryLayer, StandardLayer, StandardService,
     };
     use tower::{Layer, ServiceExt, service_fn};
 
-    use super::mock::{Mock, Step, request, status, with};
+    use super::mock::{Mock, Step, optional, request, status, steady, with};
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+    const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
+
+    fn limits() -> Limits {
+        Limits::new(DEADLINE).unwrap()
+    }
 
     fn stack(redirect: Settings, mock: &Mock) -> StandardService<Mock> {
         let settings = sevenhops::Settings::new(Duration::from_secs(10)).redirect(redirect);
@@ -117,10 +128,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn key_left_at_home_is_no_licence_there() {
-        let mock = Mock::new([
-            to(307, "https://other.test/"),
-            Step::Fail(std::io::ErrorKind::ConnectionReset),
-        ]);
+        let mock = Mock::new([to(307, "https://other.test/"), LOST]);
         let mut post = request(Method::POST);
         post.extensions_mut()
             .insert(Options::new().honours_keys(true));
@@ -257,5 +265,82 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(response.body().timeline().effect(), Effect::Declined);
+    }
+
+    fn honored() -> Request<Full<Bytes>> {
+        optional(Method::POST, Options::new().honours_keys(true))
+    }
+
+    // What a server says of one attempt says nothing of the one before.
+    #[tokio::test(start_paused = true)]
+    async fn request_that_may_have_been_processed_is_not_sent_on_without_its_key() {
+        let away = "https://other.test/";
+        for (first, location, count) in [
+            (LOST, away, 2),
+            (status(503), away, 2),
+            (status(429), away, 3),
+            (LOST, "/v2", 3),
+        ] {
+            let mock = Mock::new([first.clone(), to(307, location)]);
+            let answered = stack(Settings::new(), &mock).oneshot(honored()).await;
+            assert_eq!(mock.count(), count, "{first:?} {location}");
+            let Err(error) = answered else {
+                assert_eq!(count, 3, "{first:?} {location}");
+                continue;
+            };
+            let told = (error.kind(), error.effect(), error.refused_by());
+            let refused = (
+                Kind::RedirectRefused,
+                Effect::Possible,
+                Some(Guard::Redirect),
+            );
+            assert_eq!(told, refused);
+            assert_eq!(
+                error.source().unwrap().to_string(),
+                "status 307 leads to https://other.test/, where no key goes, after an attempt that \
+                 may have been processed"
+            );
+        }
+        let mock = Mock::new([status(503), to(307, away)]);
+        let retry = RetryLayer::new(steady()).unwrap();
+        let redirect = RedirectLayer::new(Settings::new()).unwrap();
+        let over = redirect.layer(retry.layer(AttemptLayer::new(limits()).layer(mock.clone())));
+        let keyed = IdempotencyLayer::default().layer(over);
+        let call = CallLayer::new(DEADLINE).unwrap().layer(keyed);
+        assert!(call.oneshot(honored()).await.is_err());
+        assert_eq!(mock.count(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_above_a_redirect_does_not_count_on_a_key_that_stayed_at_home() {
+        let mock = Mock::new([to(307, "https://other.test/"), status(503)]);
+        let inner = stack(Settings::new(), &mock);
+        let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
+        let response = outer.oneshot(honored()).await.unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (503, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn answered_get_of_a_stack_inside_does_not_say_that_the_post_was_done() {
+        let mock = Mock::new([to(303, "/done")]);
+        let inner = stack(Settings::new(), &mock);
+        let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
+        let response = outer.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!(response.status().as_u16(), 200);
+        assert_eq!(response.body().timeline().effect(), Effect::Possible);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejection_of_a_later_leg_does_not_hide_the_leg_before() {
+        let mock = Mock::new([status(429), to(303, "https://other.test/")]);
+        let layer = StandardLayer::new(DEADLINE).unwrap();
+        layer
+            .breaker()
+            .isolate(&"https://other.test".parse().unwrap());
+        let retry = RetryLayer::new(steady()).unwrap();
+        let service = retry.layer(layer.layer(mock.clone()));
+        let error = service.oneshot(request(Method::POST)).await.unwrap_err();
+        assert_eq!((mock.count(), error.effect()), (2, Effect::Possible));
+        assert_eq!(error.refused_by(), Some(Guard::Breaker));
     }
 }

@@ -107,6 +107,14 @@ impl Call {
         is_all && inner.iter().any(leads)
     }
 
+    /// Whether a redirect led this call, or another one on its request, to where the key does not go.
+    pub(crate) fn leads_away(&self) -> bool {
+        self.is_led_away() || {
+            let inner = self.rest().inner.clone();
+            inner.iter().any(Self::leads_away)
+        }
+    }
+
     /// Changes what is known of the calls inside an attempt of this operation.
     pub(super) fn inside(&self, attempt: &Arc<Tracker>, change: impl FnOnce(&mut Inside)) {
         let mut rest = self.rest();

@@ -27,9 +27,19 @@ impl Call {
         if from == 0 {
             return self.effect();
         }
+        self.effect_of_records(from)
+    }
+
+    /// A stack below may have been led to another method or place: what was done there, this call did not ask for.
+    fn effect_of_records(&self, from: u32) -> Effect {
         let trackers = self.trackers();
         let since = trackers.iter().skip(from as usize);
-        since.map(effect_in_call).max().unwrap_or(Effect::None)
+        let effect = since.map(effect_in_call).max().unwrap_or(Effect::None);
+        let inner = self.rest().inner.clone();
+        match inner.iter().any(Self::leads_away) {
+            true => effect.of_part(),
+            false => effect,
+        }
     }
 
     fn effect_of_attempts(&self) -> Effect {
@@ -38,9 +48,7 @@ impl Call {
             let answered = self.answered().map(|how| self.effect_of_end(how));
             return failed.or(answered).unwrap_or(Effect::None);
         }
-        let trackers = self.trackers();
-        let effects = trackers.iter().map(effect_in_call);
-        effects.max().unwrap_or(Effect::None)
+        self.effect_of_records(0)
     }
 
     /// What the caller's earlier tries may have done.

@@ -60,8 +60,9 @@ impl Call {
 
     /// Whether a request of this call carries a key that the far side is known to honour.
     pub(crate) fn vouches(&self, headers: &HeaderMap) -> bool {
-        self.key()
-            .is_some_and(|key| key.vouched && headers.contains_key(&key.name))
+        let known = |key: &KeyMark| key.vouched && headers.contains_key(&key.name);
+        // What follows a redirect elsewhere goes on without it.
+        self.key().is_some_and(known) && !self.leads_away()
     }
 
     /// What the key of a request is to the server.

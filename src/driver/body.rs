@@ -118,6 +118,7 @@ where
             scope: this.scope,
             effect: *this.effect,
             timeline: this.timeline,
+            is_here: matches!(*this.source, Source::Here { .. }),
         };
         let span = reading.scope.as_ref().map(|scope| scope.span.clone());
         let entered = span.as_ref().map(|span| span.enter());
@@ -170,6 +171,8 @@ struct Reading<'a> {
     scope: &'a mut Option<Scope>,
     effect: Effect,
     timeline: &'a Timeline,
+    /// It came before the deadline, and is in memory.
+    is_here: bool,
 }
 
 impl Reading<'_> {
@@ -196,7 +199,8 @@ impl Reading<'_> {
                         .tracker
                         .received(frame.data_ref().map_or(0, Bytes::len));
                 }
-                match self.scope.as_ref().filter(|scope| scope.is_late()) {
+                let late = |scope: &&Scope| !self.is_here && scope.is_late();
+                match self.scope.as_ref().filter(late) {
                     Some(scope) => Some(Err(scope.expire())),
                     None => Some(Ok(frame)),
                 }

@@ -90,7 +90,10 @@ impl Run {
             return Next::Drain(body, until);
         }
         match self.lead(&head, later) {
-            Lead::Nowhere => self.deliver(head, body),
+            Lead::Nowhere => match self.scope.as_ref().filter(|scope| scope.is_late()) {
+                Some(scope) => Next::Fail(scope.expire()),
+                None => self.deliver(head, body),
+            },
             Lead::On(to) => {
                 // The claim to retry goes before the next leg makes its own.
                 self.turn = None;
@@ -113,9 +116,11 @@ impl Run {
 
     fn lead<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Lead {
         match (&mut self.legs, &self.policies.redirect) {
-            (Some(legs), Some(redirect)) => {
-                legs.lead((&self.call, redirect), head, (later, &mut self.seen.all))
-            }
+            (Some(legs), Some(redirect)) => legs.lead(
+                (&self.call, redirect, self.from),
+                head,
+                (later, &mut self.seen.all),
+            ),
             _ => Lead::Nowhere,
         }
     }
@@ -181,9 +186,10 @@ impl Run {
             self.seen.attempt(own.effect);
             return Next::Fail(failure);
         };
-        // Who stands above the wire and let nothing through.
+        // Who stands above the wire and let nothing through. A stack below may have sent another leg before.
         let local = |guard: &Guard| matches!(guard, Guard::Breaker | Guard::Deadline);
         if let Some(guard) = failure.rejected_by().filter(local)
+            && own.effect.is_none()
             && turn.rejected(&self.call)
         {
             self.call.refused_by(guard);
@@ -249,15 +255,12 @@ impl Run {
         }
     }
 
-    /// The response of the call, or the deadline's failure where it comes too late.
+    /// The response of the call.
     fn deliver<R>(&mut self, head: Parts, body: DriverBody<R>) -> Next<R> {
         if self.policies.idempotency.is_some() && is_replayed(&head.headers) {
             self.call.note(What::Replayed);
         }
         if let Some(scope) = &self.scope {
-            if !scope.is_in_time() {
-                return Next::Fail(scope.expire());
-            }
             scope.call.answer(Outcome::Answered(head.status));
         }
         let body = body.ending(self.scope.take());

@@ -33,7 +33,7 @@ impl Legs {
     /// Follows a redirect, if the response is one; `effect` is what the legs may have done by then.
     pub(super) fn lead<N: Resend>(
         &mut self,
-        (call, settings): (&Call, &Settings),
+        (call, settings, from): (&Call, &Settings, u32),
         head: &Parts,
         (later, effect): (&mut N, &mut Effect),
     ) -> Lead {
@@ -44,6 +44,8 @@ impl Legs {
         let Some(saved) = later.saved() else {
             return Lead::Nowhere;
         };
+        // A redirect that keeps the method says that this attempt did nothing.
+        let before = call.effect_since(from).max(*effect);
         let response = effect_of_response(status, &head.headers, saved.method.is_safe());
         *effect = response.max(*effect);
         let (method, uri) = (saved.method.clone(), saved.uri.clone());
@@ -64,6 +66,10 @@ impl Legs {
         let to = (leg.method.clone(), leg.uri.clone());
         if self.visited.contains(&to) {
             return self.reject(Kind::RedirectLoop, (status, &to.1));
+        }
+        let may_repeat = method.is_idempotent() || before.is_none() || before.is_declined();
+        if leg.away && keeps_body && !may_repeat {
+            return self.refuse(Kind::RedirectRefused, (status, &to.1), true);
         }
         if self.visited.len() > settings.max_redirects() {
             return self.reject(Kind::TooManyRedirects, (status, &to.1));
@@ -92,9 +98,14 @@ impl Legs {
         (saved.method, saved.uri) = (leg.method, leg.uri);
     }
 
-    fn reject(&self, kind: Kind, (status, to): (StatusCode, &Uri)) -> Lead {
+    fn reject(&self, kind: Kind, to: (StatusCode, &Uri)) -> Lead {
+        self.refuse(kind, to, false)
+    }
+
+    fn refuse(&self, kind: Kind, (status, to): (StatusCode, &Uri), repeats: bool) -> Lead {
         let why = Refused {
             status,
+            repeats,
             to: redacted(to),
             after: self.visited.len(),
         };
@@ -109,11 +120,17 @@ struct Refused {
     status: StatusCode,
     to: String,
     after: usize,
+    /// An earlier attempt may have been processed, and the key does not go there.
+    repeats: bool,
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {} leads to {}", self.status.as_u16(), self.to)?;
+        if self.repeats {
+            return f
+                .write_str(", where no key goes, after an attempt that may have been processed");
+        }
         match self.after {
             0 => Ok(()),
             1 => f.write_str(", after 1 request"),

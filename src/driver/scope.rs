@@ -33,12 +33,6 @@ impl Scope {
         !self.call.options().streaming && self.call.deadline() <= clock::now()
     }
 
-    /// Whether a head that is here now came before the deadline. One that was kept while a retry was
-    /// tried did.
-    pub(super) fn is_in_time(&self) -> bool {
-        self.call.options().streaming || !self.is_late() || self.call.not_repeated().is_some()
-    }
-
     /// The call's deadline passed, and the attempt under way is not one of this driver's.
     pub(super) fn expire(&self) -> Failure {
         // An attempt that is over stays as it was.

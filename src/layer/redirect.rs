@@ -52,7 +52,8 @@ use crate::replay::{ByFn, ByTrait};
 /// # What it reports
 ///
 /// Each redirect in the timeline. A refusal by [`Guard::Redirect`](crate::Guard::Redirect): a loop,
-/// too many redirects, a step from https to http, or a target that is not HTTP.
+/// too many redirects, a step from https to http, or a target that is not HTTP. The layer also refuses to send a
+/// POST to another origin, where its key does not go, after an attempt that may have been processed.
 ///
 /// # How people get it wrong
 ///
