@@ -343,4 +343,21 @@ mod tests {
         assert_eq!((mock.count(), error.effect()), (2, Effect::Possible));
         assert_eq!(error.refused_by(), Some(Guard::Breaker));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn answered_get_of_a_layer_above_the_attempt_does_not_say_that_the_post_was_done() {
+        let mock = Mock::new([status(200), LOST]);
+        let attempt = AttemptLayer::new(limits()).layer(mock.clone());
+        let asks_first = service_fn(move |post: Request<Full<Bytes>>| {
+            let (attempt, mut get) = (attempt.clone(), post.clone());
+            *get.method_mut() = Method::GET;
+            async move {
+                attempt.clone().oneshot(get).await?;
+                attempt.oneshot(post).await
+            }
+        });
+        let call = CallLayer::new(DEADLINE).unwrap().layer(asks_first);
+        let error = call.oneshot(request(Method::POST)).await.unwrap_err();
+        assert_eq!((mock.count(), error.effect()), (2, Effect::Possible));
+    }
 }

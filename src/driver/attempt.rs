@@ -111,12 +111,11 @@ impl Attempt {
             }
         }
         let tracker = Arc::new(Tracker::new(limits, spans, now));
-        if call.is_redirected() {
-            let url = redacted(request.uri());
-            let method =
-                Some(request.method()).filter(|method| Some(*method) != call.asked().method());
+        let method = Some(request.method()).filter(|method| Some(*method) != call.asked().method());
+        let url = call.is_redirected().then(|| redacted(request.uri()));
+        if method.is_some() || url.is_some() {
             tracker.facts(|facts| {
-                facts.url = Some(url);
+                facts.url = url;
                 facts.method = method.cloned();
             });
         }

@@ -30,7 +30,7 @@ pub(crate) struct Facts {
     /// The peer that answered.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) version: Option<http::Version>,
-    /// The method, if a redirect had changed it.
+    /// The method, if it is not that of the call: a redirect, or a layer above the attempt, had changed it.
     pub(crate) method: Option<http::Method>,
     /// The version of TLS on the connection that was used.
     pub(crate) tls: Option<&'static str>,
