@@ -360,4 +360,59 @@ mod tests {
         let error = call.oneshot(request(Method::POST)).await.unwrap_err();
         assert_eq!((mock.count(), error.effect()), (2, Effect::Possible));
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn declined_get_after_a_redirect_does_not_send_the_post_again() {
+        let steps = || [to(303, "/done"), status(429)];
+        let mock = Mock::new(steps());
+        let inner = stack(Settings::new(), &mock);
+        let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
+        let response = outer.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!((response.status().as_u16(), mock.count()), (429, 2));
+        assert_eq!(response.body().timeline().effect(), Effect::Possible);
+
+        let redirect = RedirectLayer::new(Settings::new()).unwrap();
+        let retry = RetryLayer::new(steady()).unwrap();
+        let call = CallLayer::new(DEADLINE).unwrap();
+        let mock = Mock::new(steps());
+        let recorded = redirect.layer(AttemptLayer::new(limits()).layer(mock.clone()));
+        let service = call.layer(retry.layer(recorded));
+        service.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!(mock.count(), 2);
+        let mock = Mock::new(steps());
+        let service = call.layer(retry.layer(redirect.layer(mock.clone())));
+        service.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!(mock.count(), 2, "nobody recorded the attempts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn effect_of_a_stack_inside_is_that_of_the_call() {
+        let mock = Mock::new([to(303, "/done"), status(404)]);
+        let inner = stack(Settings::new(), &mock);
+        let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
+        let response = outer.oneshot(request(Method::POST)).await.unwrap();
+        assert_eq!(response.body().timeline().effect(), Effect::Possible);
+        let mock = Mock::new([status(503), status(404)]);
+        let inner = stack(Settings::new(), &mock);
+        let call = CallLayer::new(DEADLINE).unwrap().layer(inner);
+        let response = call.oneshot(honored()).await.unwrap();
+        assert_eq!(response.body().timeline().effect(), Effect::Possible);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn request_is_not_sent_on_without_its_key_where_nobody_records_the_attempts() {
+        let steps = || [status(503), to(307, "https://other.test/")];
+        let redirect = RedirectLayer::new(Settings::new()).unwrap();
+        let keyed = IdempotencyLayer::default();
+        let mock = Mock::new(steps());
+        let retry = RetryLayer::new(steady()).unwrap().layer(mock.clone());
+        let service = keyed.layer(redirect.layer(retry));
+        assert!(service.oneshot(honored()).await.is_err());
+        assert_eq!(mock.count(), 2);
+        let mock = Mock::new(steps());
+        let inner = stack(Settings::new().follow(false), &mock);
+        let service = keyed.layer(redirect.layer(inner));
+        assert!(service.oneshot(honored()).await.is_err());
+        assert_eq!(mock.count(), 2);
+    }
 }

@@ -24,10 +24,23 @@ impl Call {
 
     /// The same of the attempts after so many.
     pub(crate) fn effect_since(&self, from: u32) -> Effect {
-        if from == 0 {
-            return self.effect();
+        match from {
+            0 => self.effect(),
+            _ => self.effect_of_records(from).max(self.effect_of_inner()),
         }
-        self.effect_of_records(from)
+    }
+
+    fn effect_of_attempts(&self) -> Effect {
+        let own = match self.first() {
+            Some(_) => self.effect_of_records(0),
+            None => {
+                let failed = self.failed().map(|failed| failed.effect);
+                let answered = self.answered().map(|how| self.effect_of_end(how));
+                let seen = self.rest().seen;
+                failed.or(answered).max(seen).unwrap_or(Effect::None)
+            }
+        };
+        own.max(self.effect_of_inner())
     }
 
     /// A stack below may have been led to another method or place: what was done there, this call did not ask for.
@@ -42,13 +55,19 @@ impl Call {
         }
     }
 
-    fn effect_of_attempts(&self) -> Effect {
+    /// What the calls that this one's request went on in may have done.
+    fn effect_of_inner(&self) -> Effect {
+        let inner = self.rest().inner.clone();
+        let effects = inner.iter().map(Self::effect_from_outside);
+        effects.max().unwrap_or(Effect::None)
+    }
+
+    /// A driver of this call has seen what its attempts may have done. It counts where nobody recorded them.
+    pub(crate) fn saw(&self, effect: Effect) {
         if self.first().is_none() {
-            let failed = self.failed().map(|failed| failed.effect);
-            let answered = self.answered().map(|how| self.effect_of_end(how));
-            return failed.or(answered).unwrap_or(Effect::None);
+            let mut rest = self.rest();
+            rest.seen = rest.seen.max(Some(effect));
         }
-        self.effect_of_records(0)
     }
 
     /// What the caller's earlier tries may have done.

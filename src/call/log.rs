@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::Call;
-use crate::hop::{Diagnosis, Guard, Keyed, NotRepeated, Note, Outcome, What};
+use crate::hop::{Diagnosis, Effect, Guard, Keyed, NotRepeated, Note, Outcome, What};
 use crate::record::Tracker;
 use crate::redact::redacted;
 use crate::telemetry;
@@ -27,6 +27,8 @@ pub(super) struct Log {
 
 #[derive(Default)]
 pub(super) struct Rest {
+    /// What attempts that nobody recorded may have done.
+    pub(super) seen: Option<Effect>,
     more: Vec<Arc<Tracker>>,
     notes: Vec<Note>,
     not_repeated: Option<NotRepeated>,

@@ -86,10 +86,13 @@ impl Run {
         let body = DriverBody::new(source, self.effect_of(&head), Timeline(self.call.clone()));
         let body = body.judged(verdict).watched(tracker);
         if let Some(until) = retry {
+            self.call.saw(self.seen.all);
             self.last = Some(Box::new(Last::Head(head)));
             return Next::Drain(body, until);
         }
-        match self.lead(&head, later) {
+        let lead = self.lead(&head, later);
+        self.call.saw(self.seen.all);
+        match lead {
             Lead::Nowhere => match self.scope.as_ref().filter(|scope| scope.is_late()) {
                 Some(scope) => Next::Fail(scope.expire()),
                 None => self.deliver(head, body),
@@ -132,7 +135,9 @@ impl Run {
         // The attempt knows best what its status meant; without one, there is the status alone.
         let status = head.status;
         let judged = self.call.judged(status);
-        let judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
+        let mut judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
+        // A redirect followed below may have led here: then this status is not all that the attempt did.
+        judged.effect = judged.effect.max(self.call.effect_since(self.from));
         let before = self.seen.attempt(judged.effect);
         let hint = Hint {
             wait: hint(&head.headers, clock::wall()),
