@@ -155,55 +155,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn hook_cannot_undo_the_resolver_or_the_redirects() {
-        let net = Net::new().await;
-        let anywhere = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
-        let refused = net
-            .builder()
-            .reqwest(move |builder| builder.resolve("api.test", anywhere))
-            .build()
-            .unwrap_err();
-        assert!(refused.to_string().starts_with("reqwest hook"), "{refused}");
-
-        let server = FaultServer::builder().start().await.unwrap();
-        let moved = Answer::new(StatusCode::FOUND).header("location", "/elsewhere");
-        server.default_reply(moved);
-        let client = net
-            .builder()
-            .reqwest(|builder| builder.redirect(reqwest::redirect::Policy::limited(5)))
-            .build()
-            .unwrap();
-        let request = client.get(url(&server, "http"));
-        let response = request.no_redirects().send().await.unwrap();
-        assert_eq!(response.status(), StatusCode::FOUND);
-        assert_eq!(server.requests_seen(), 1);
-    }
-
-    #[tokio::test]
-    async fn hook_cannot_bring_timeouts_of_its_own() {
-        type Builder = reqwest::ClientBuilder;
-        type Hook = Box<dyn Fn(Builder) -> Builder + Send + Sync>;
-        let net = Net::new().await;
-        let second = Duration::from_secs(1);
-        let hooks: [(&str, Hook); 3] = [
-            ("timeout", Box::new(move |builder| builder.timeout(second))),
-            (
-                "read_timeout",
-                Box::new(move |builder| builder.read_timeout(second)),
-            ),
-            (
-                "connect_timeout",
-                Box::new(move |builder| builder.connect_timeout(second)),
-            ),
-        ];
-        for (name, hook) in hooks {
-            let refused = net.builder().reqwest(hook).build().unwrap_err();
-            let said = format!("reqwest hook of {name}(..) is not within");
-            assert!(refused.to_string().starts_with(&said), "{refused}");
-        }
-    }
-
-    #[tokio::test]
     async fn f3_silent_dns_with_a_search_list_is_still_a_timeout() {
         let net = Net::new().await;
         net.dns.set("pay.corp.test", Script::Silent);

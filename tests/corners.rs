@@ -223,20 +223,6 @@ mod tests {
         assert!(calling.await.unwrap().is_err(), "accepted at 3 s of 1 s");
     }
 
-    #[tokio::test]
-    async fn default_headers_of_the_reqwest_hook_stay_at_home() {
-        let net = Net::new().await;
-        let client = net.builder().reqwest(|builder| {
-            let value = http::HeaderValue::from_static("Bearer canary");
-            builder.default_headers([(http::header::AUTHORIZATION, value)].into_iter().collect())
-        });
-        let refused = client.build().unwrap_err().to_string();
-        assert!(
-            refused.starts_with("reqwest hook of default_headers(..)"),
-            "{refused}"
-        );
-    }
-
     #[tokio::test(start_paused = true)]
     async fn host_header_of_the_caller_is_kept_at_home() {
         let mock = Mock::new([with(302, "location", "/b")]);

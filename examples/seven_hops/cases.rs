@@ -6,7 +6,7 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::StatusCode;
 use sevenhops::testing::{
-    Answer, Authority, BlackHole, ClosedPort, ConnFault, Gate, ProxyServer, Reply, Script,
+    Answer, Authority, BlackHole, ClosedPort, ConnFault, ProxyServer, Reply, Script,
 };
 use sevenhops::{Effect, Hop, Kind};
 
@@ -90,10 +90,7 @@ impl Case {
                 Ok(stage.with_connection(fault.clone()))
             }
             Setting::ClosedBefore => {
-                let mut stage = world.stage(self.connection, true).await?;
-                let gate = Gate::new();
-                stage.client = world.client_behind(&gate)?;
-                stage.gate = Some(gate);
+                let stage = world.stage(self.connection, true).await?;
                 Ok(stage.with_connection(ConnFault::CloseAfterHandshake))
             }
             Setting::Request(reply) => {
@@ -250,7 +247,7 @@ fn before_the_request() -> Vec<Case> {
         ("F11", "fatal alert handshake_failure", Connection(ConnFault::TlsAlert), (Tls, Kind::Alert, None), Repeat::No),
         ("F15b", "the fresh connection closes at once", Setting::ClosedBefore, (Send, Kind::Closed, None), Repeat::Yes),
         ("F31", "the proxy answers 502 to CONNECT", Proxy(502), (Connect, Kind::Proxy, None), Repeat::Yes),
-        ("F31", "the proxy answers 403 to CONNECT", Proxy(403), (Connect, Kind::Proxy, None), Repeat::Yes),
+        ("F31", "the proxy answers 403 to CONNECT", Proxy(403), (Connect, Kind::ProxyDenied, None), Repeat::No),
         ("F31", "the proxy answers 407 to CONNECT", Proxy(407), (Connect, Kind::ProxyUnauthorized, None), Repeat::No),
     ]);
     cases.extend(on(&HTTP2, vec![

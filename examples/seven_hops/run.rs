@@ -5,7 +5,6 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use sevenhops::hop::Outcome;
-use sevenhops::testing::Stats;
 use sevenhops::{Effect, Error, Hop, Kind, Timeline};
 
 use crate::cases::{Case, Repeat, Setting};
@@ -67,7 +66,7 @@ async fn once(case: &Case, world: &World) -> Result<Report> {
         stage.client.get(&stage.url).send().await?.bytes().await?;
     }
     let before = seen(&stage);
-    let (called, ()) = tokio::join!(call(&stage), open_gate(&stage));
+    let called = call(&stage).await;
     let (error, timeline) = match called {
         Ok(timeline) => (None, timeline),
         Err(error) => {
@@ -107,15 +106,6 @@ fn is_right(case: &Case, error: Option<&Error>, timeline: Option<&Timeline>) -> 
         && repeated == (case.repeat == Repeat::Yes)
         && (error.is_some() || repeated)
         && (case.connection != Connection::Pooled || reused)
-}
-
-/// Lets the connection through once the server has closed it.
-async fn open_gate(stage: &Stage) {
-    if let (Some(server), Some(gate)) = (&stage.server, &stage.gate) {
-        let closed = |stats: &Stats| stats.handshakes == 1 && stats.open_connections == 0;
-        server.wait_until(closed).await;
-        gate.open();
-    }
 }
 
 pub(crate) fn seen(stage: &Stage) -> usize {

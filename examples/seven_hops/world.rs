@@ -4,16 +4,13 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use sevenhops::limit::Settings;
 use sevenhops::policy::retry::{self, Backoff};
-use sevenhops::testing::{Authority, FaultServer, Gate, Identity, Script, ScriptedDns};
+use sevenhops::testing::{Authority, FaultServer, Identity, Script, ScriptedDns};
 use sevenhops::{Client, ClientBuilder};
-use tower::{Layer, Service};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Sync>>;
 
@@ -51,14 +48,6 @@ impl World {
         change: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<Client> {
         Ok(change(builder(&self.authority, &self.dns)).build()?)
-    }
-
-    /// The one configuration, with connections that are handed over when the gate is open.
-    pub(crate) fn client_behind(&self, gate: &Gate) -> Result<Client> {
-        let held = Held(gate.clone());
-        self.client_with(|builder| {
-            builder.reqwest(move |reqwest| reqwest.connector_layer(held.clone()))
-        })
     }
 
     /// A name that nobody has asked for yet.
@@ -133,8 +122,6 @@ pub(crate) struct Stage {
     pub(crate) proxy: Option<String>,
     /// A good call first, so that the connection is a pooled one.
     pub(crate) primed: bool,
-    /// Opened when the server has closed the connection that was made.
-    pub(crate) gate: Option<Gate>,
 }
 
 /// The call that is made.
@@ -185,43 +172,6 @@ impl World {
             address: Some(address),
             proxy: None,
             primed: false,
-            gate: None,
         }
-    }
-}
-
-/// Holds new connections back until its gate is open.
-#[derive(Clone)]
-struct Held<T>(T);
-
-impl<S> Layer<S> for Held<Gate> {
-    type Service = Held<(Gate, S)>;
-
-    fn layer(&self, connector: S) -> Self::Service {
-        Held((self.0.clone(), connector))
-    }
-}
-
-impl<S, T> Service<T> for Held<(Gate, S)>
-where
-    S: Service<T, Future: Send + 'static>,
-    S::Response: Send,
-    S::Error: Send,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = std::result::Result<S::Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<std::result::Result<(), S::Error>> {
-        self.0.1.poll_ready(cx)
-    }
-
-    fn call(&mut self, target: T) -> Self::Future {
-        let (gate, connecting) = (self.0.0.clone(), self.0.1.call(target));
-        Box::pin(async move {
-            let connection = connecting.await;
-            gate.opened().await;
-            connection
-        })
     }
 }

@@ -214,14 +214,6 @@ impl ClientBuilder {
         self.set(move |transport| transport.proxy_filters(filters))
     }
 
-    /// Changes the reqwest clients underneath: see [`TransportBuilder::reqwest`].
-    pub fn reqwest<F>(self, hook: F) -> Self
-    where
-        F: Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
-    {
-        self.set(|transport| transport.reqwest(hook))
-    }
-
     /// Lets some of the requests fail on purpose: see [the module](crate::chaos). None do by default.
     pub fn chaos(self, chaos: ChaosLayer) -> Self {
         self.set(|transport| transport.chaos(chaos))

@@ -18,6 +18,44 @@ impl fmt::Display for LimitExpired {
 
 impl StdError for LimitExpired {}
 
+/// The runtime that drove a connection was shut down.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RuntimeGone;
+
+impl fmt::Display for RuntimeGone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the runtime that drove the connection was shut down")
+    }
+}
+
+impl StdError for RuntimeGone {}
+
+/// A proxy did not let the connection through.
+#[derive(Clone, Debug)]
+pub(crate) struct TunnelRefused {
+    /// The status of an HTTP proxy.
+    pub(crate) status: Option<http::StatusCode>,
+    /// The proxy wants other credentials, or any.
+    pub(crate) is_unauthorized: bool,
+    /// The destination of the tunnel, or the proxy's own reason.
+    pub(crate) why: String,
+}
+
+impl fmt::Display for TunnelRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            Some(status) => write!(f, "the proxy refused the tunnel with {status}"),
+            None => f.write_str("the proxy refused the tunnel"),
+        }?;
+        match self.why.as_str() {
+            "" => Ok(()),
+            why => write!(f, ": {why}"),
+        }
+    }
+}
+
+impl StdError for TunnelRefused {}
+
 /// The request body's own source failed.
 #[derive(Debug)]
 pub(crate) struct BodyFailed(pub(crate) BoxError);

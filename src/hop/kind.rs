@@ -40,6 +40,8 @@ pub enum Kind {
     Protocol,
     /// The proxy refused the tunnel.
     Proxy,
+    /// The proxy does not allow the destination (403 to CONNECT).
+    ProxyDenied,
     /// The proxy wants credentials.
     ProxyUnauthorized,
     /// The peer says that it did not begin to process the request.
@@ -111,6 +113,7 @@ impl Kind {
             Self::Alert => "alert",
             Self::Protocol => "protocol",
             Self::Proxy => "refused by the proxy",
+            Self::ProxyDenied => "denied by the proxy",
             Self::ProxyUnauthorized => "proxy wants credentials",
             Self::Unprocessed => "refused, unprocessed",
             Self::BadGateway => "bad gateway",

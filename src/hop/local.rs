@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::Kind;
+use super::cause::RuntimeGone;
 
 /// The kind of an error that is this process's own failure, looked at without its causes.
 pub(crate) fn local(error: &(dyn StdError + 'static)) -> Option<Kind> {
@@ -20,6 +21,8 @@ pub(crate) fn local(error: &(dyn StdError + 'static)) -> Option<Kind> {
         // It has a predicate for servers only.
         let is_too_large = hyper.is_parse() && hyper.to_string() == "message head is too large";
         is_too_large.then_some(Kind::LocalProtocol)
+    } else if error.is::<RuntimeGone>() {
+        Some(Kind::LocalResources)
     } else {
         // hyper gives no other sign that the connection's task went with its runtime.
         let is_gone = error.to_string() == "runtime dropped the dispatch task";

@@ -27,6 +27,9 @@ pub(crate) struct Facts {
     pub(crate) is_declined: bool,
     /// How old the connection is that was used.
     pub(crate) connection_age: Option<Duration>,
+    /// Whether it had to wait for a connection, because no more may be made.
+    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "the pool writes it"))]
+    pub(crate) is_queued: bool,
     /// The peer that answered.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) version: Option<http::Version>,

@@ -6,8 +6,8 @@
 use super::sync::{AtomicU32, Ordering};
 use crate::hop::Stage;
 
-/// The marks of an attempt. They are only ever added. Giving up and taking race here, without a lock: the one that
-/// comes first is the truth.
+/// The marks of an attempt. They are only ever added, but for the mark of a connection that proves that nothing went
+/// out. Giving up and taking race here, without a lock: the one that comes first is the truth.
 #[derive(Debug, Default)]
 pub(super) struct Marks(AtomicU32);
 
@@ -32,6 +32,12 @@ impl Marks {
             .0
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, take);
         taken.unwrap_or_else(|given_up| given_up)
+    }
+
+    /// Removes the mark of a connection that took the request, if that one has proved that nothing went out.
+    #[cfg(feature = "client")]
+    pub(super) fn untake(&self) {
+        self.0.fetch_and(!TAKEN, Ordering::AcqRel);
     }
 
     /// Gives the request up. Returns whether it was taken before.

@@ -147,6 +147,22 @@ impl Tracker {
         });
     }
 
+    /// No connection is free, and none may be made: the attempt waits for one.
+    #[cfg(feature = "client")]
+    pub(crate) fn wait_for_connection(&self) {
+        self.facts(|facts| facts.is_queued = true);
+        self.change(End::Abandoned, |state| {
+            let waiting = state & !UNTAKEN | bit(Stage::Connect);
+            (state & (TAKEN | GIVEN_UP) == 0).then_some(waiting)
+        });
+    }
+
+    /// A connection of the pool is there, after a wait or without one.
+    #[cfg(feature = "client")]
+    pub(crate) fn pooled(&self) {
+        self.change(End::Left, |state| queued(state & !(SETUP | OWN)));
+    }
+
     /// Nothing is being connected: a pooled connection is there, or will be.
     pub(crate) fn queued(&self) {
         self.change(End::Left, queued);
@@ -170,6 +186,18 @@ impl Tracker {
         let change = self.store().take(&self.marks);
         self.tell(&change);
         change.before & GIVEN_UP == 0
+    }
+
+    /// The protocol proves that nothing of what a connection took went out. The next one may take the request.
+    #[cfg(feature = "client")]
+    pub(crate) fn untake(&self) {
+        self.marks.untake();
+    }
+
+    /// Bytes of the request went out.
+    #[cfg(feature = "client")]
+    pub(crate) fn moved_on(&self) {
+        self.touch();
     }
 
     /// A piece of the request body was handed over.

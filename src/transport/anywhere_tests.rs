@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use tower::{ServiceExt, service_fn};
 
-use super::super::connector::tests::Nothing;
 use super::*;
 
 fn layer(filter: Filter) -> ConnectorLayer {
@@ -131,4 +130,14 @@ async fn set_up_that_nobody_asks_our_resolver_for_is_a_connect_and_ends() {
     );
     let connect = layer(Filter::new()).limits.connect().get();
     assert_eq!(clock::now() - begun, connect);
+}
+
+/// A connection that there never is.
+#[derive(Debug)]
+enum Nothing {}
+
+impl Connection for Nothing {
+    fn connected(&self) -> hyper_util::client::legacy::connect::Connected {
+        match *self {}
+    }
 }

@@ -3,13 +3,19 @@
 #[cfg(feature = "hyper")]
 use std::sync::Arc;
 
+use rustls::ClientConfig;
+
 use super::anywhere::ConnectorLayer;
 use super::builder::{Parts, TransportBuilder};
+use super::dial::IDLE_TIMEOUT;
+use super::dial::dark::Patience;
 use super::names::{Names, Others};
 #[cfg(feature = "hyper")]
 use super::pooled::Hops;
+use super::tls;
 use crate::config_error::SettingError;
 use crate::diagnose::is_unprocessed;
+use crate::limit::Limits;
 use crate::record::tracker;
 
 impl TransportBuilder {
@@ -25,14 +31,13 @@ impl TransportBuilder {
         let parts = self.parts()?;
         parts.refuse_unfiltered()?;
         let Parts {
-            recipe,
+            tls,
+            limits,
             resolver,
             filter,
             proxies,
             ..
         } = parts;
-        let recipe = recipe.checked()?;
-        let limits = recipe.limits;
         let names = Names {
             resolver,
             filter: filter.clone(),
@@ -55,15 +60,15 @@ impl TransportBuilder {
                 }
                 _ => answered.success(),
             });
-        let built = recipe
-            .begin()
+        let tls = tls::with_alpn(tls::with_ear(tls));
+        let built = begin(tls, &limits)
             .dns_resolver(names)
             .connector_layer(connector)
             .retry(repeat)
             .proxy(proxies.into_reqwest())
             .timeout(limits.deadline().get())
             .build();
-        built.map_err(|error| SettingError::failed("reqwest hook or tls", error.without_url()))
+        built.map_err(|error| SettingError::failed("tls", error.without_url()))
     }
 }
 
@@ -73,27 +78,24 @@ impl TransportBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build). Fails too if there is chaos, a hook for reqwest, or a proxy: the
+    /// As [`build`](Self::build). Fails too if there is chaos, or a proxy: the
     /// connector is yours. If yours leads to a proxy and there is a filter,
     /// [`proxy_filters`](Self::proxy_filters) has to say that the proxy filters: else the connector layer
     /// refuses what it connects to.
     pub fn build_hyper(self) -> Result<Hops, SettingError> {
         let Parts {
-            recipe,
+            tls,
+            limits,
             resolver,
             filter,
             proxies,
             proxy_filters,
+            ..
         } = self.parts()?;
-        let unused = [
-            ("reqwest hook", recipe.hook.is_some()),
-            ("proxy", proxies.is_some()),
-        ];
-        if let Some((field, _)) = unused.into_iter().find(|(_, set)| *set) {
+        if proxies.is_some() {
             let range = "what a connector of your own can be told";
-            return Err(SettingError::out_of_range(field, "set", range));
+            return Err(SettingError::out_of_range("proxy", "set", range));
         }
-        let limits = recipe.limits;
         let connector = ConnectorLayer {
             filter: filter.clone(),
             limits,
@@ -109,8 +111,20 @@ impl TransportBuilder {
                 Others::These(Arc::default())
             },
         };
-        Ok(Hops::new(names, connector, recipe.tls))
+        Ok(Hops::new(names, connector, tls::with_ear(tls)))
     }
+}
+
+/// A client without what reqwest would do out of sight.
+fn begin(tls: ClientConfig, limits: &Limits) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .tcp_nodelay(true)
+        .pool_idle_timeout(IDLE_TIMEOUT);
+    Patience::of(limits).apply(builder)
 }
 
 /// Equal to every host.

@@ -18,6 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
 use super::measured::Measured;
+use super::wire::lane::{GivenUp, Lane};
 use crate::box_error::BoxError;
 use crate::hop::BodyFailed;
 use crate::record::tracker::Tracker;
@@ -86,6 +87,7 @@ where
             seen: AtomicBool::new(false),
             safe: self.safe,
             announced: self.announced,
+            wire: Wire::Foreign,
             home: Arc::clone(&self.slot),
             tracker: Arc::clone(&self.tracker),
         })
@@ -127,8 +129,20 @@ pub struct RequestBody<B> {
     seen: AtomicBool,
     safe: bool,
     announced: Option<u64>,
+    wire: Wire,
     home: Arc<Slot<B>>,
     tracker: Arc<Tracker>,
+}
+
+/// Who knows when the request is taken and sent.
+#[derive(Debug)]
+enum Wire {
+    /// Of another client's connection, the body is all that is seen.
+    Foreign,
+    /// The connection itself, once the body has told its end.
+    Http1(Arc<Lane>),
+    /// Taken by the connection; sent when the body has ended.
+    Http2,
 }
 
 impl<B> Body for RequestBody<B>
@@ -144,7 +158,7 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
-        if !this.tracker.take() {
+        if matches!(this.wire, Wire::Foreign) && !this.tracker.take() {
             return Poll::Ready(Some(Err(Box::new(GivenUp))));
         }
         if this.rest.is_empty() && !this.done {
@@ -153,7 +167,7 @@ where
                     Ok(data) => this.rest = data,
                     Err(frame) => {
                         // Trailers end a message; hyper does not ask again.
-                        this.tracker.sent_all();
+                        this.is_whole();
                         return Poll::Ready(Some(Ok(frame)));
                     }
                 },
@@ -166,7 +180,7 @@ where
         }
         if this.rest.is_empty() {
             if this.done {
-                this.tracker.sent_all();
+                this.is_whole();
                 return Poll::Ready(None);
             }
             return Poll::Ready(Some(Ok(Frame::data(Bytes::new()))));
@@ -175,15 +189,18 @@ where
         this.tracker.sent(piece.len());
         if this.rest.is_empty() && this.at_end() {
             this.done = true;
-            this.tracker.sent_all();
+            this.is_whole();
         } else if this.announced == Some(this.tracker.sent_bytes()) {
             // The message is whole; hyper does not ask for more than was announced.
-            this.tracker.sent_all();
+            this.is_whole();
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {
+        if !matches!(self.wire, Wire::Foreign) {
+            return self.empty || self.done && self.rest.is_empty();
+        }
         if self.seen.swap(true, Ordering::AcqRel) {
             return self.done && self.rest.is_empty();
         }
@@ -196,7 +213,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        if self.tracker.is_given_up() {
+        if matches!(self.wire, Wire::Foreign) && self.tracker.is_given_up() {
             // HTTP/1 would drop a body of known length zero unpolled and send the head.
             return SizeHint::default();
         }
@@ -215,6 +232,28 @@ where
         match self.empty {
             true => !self.safe,
             false => self.announced == Some(0),
+        }
+    }
+
+    /// Hands it to a connection of ours, which tells when the request is taken.
+    pub(super) fn over(mut self, lane: Option<&Arc<Lane>>) -> Self {
+        self.wire = match lane {
+            Some(lane) => Wire::Http1(Arc::clone(lane)),
+            None => Wire::Http2,
+        };
+        self
+    }
+
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.empty
+    }
+
+    /// The last byte has come from its source.
+    fn is_whole(&self) {
+        match &self.wire {
+            Wire::Http1(lane) => lane.body_ended(),
+            Wire::Foreign | Wire::Http2 => self.tracker.sent_all(),
         }
     }
 
@@ -258,7 +297,7 @@ impl<B> Drop for RequestBody<B> {
             if let Some(Held::Whole(body)) = self.inner.take().map(SyncWrapper::into_inner) {
                 *lock(&self.home.unused) = Some(body);
             }
-        } else if self.empty && *self.seen.get_mut() {
+        } else if matches!(self.wire, Wire::Foreign) && self.empty && *self.seen.get_mut() {
             // HTTP/1 encodes an empty body with the head and drops it unpolled.
             self.tracker.sent_all();
         }
@@ -273,18 +312,6 @@ impl<B> fmt::Debug for RequestBody<B> {
             .finish_non_exhaustive()
     }
 }
-
-/// The attempt was given up: nothing more of it may go out.
-#[derive(Debug)]
-struct GivenUp;
-
-impl fmt::Display for GivenUp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the attempt was given up")
-    }
-}
-
-impl std::error::Error for GivenUp {}
 
 fn lock<T>(slot: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     slot.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,9 +5,11 @@ use rustls::ClientConfig;
 
 use super::places::Places;
 use super::proxy::{Choice, Proxies};
-use super::recipe::{Hook, Recipe};
+use super::dial::dark::Patience;
+use super::dial::{Connector, Options};
+use super::pool::bounds::{Bounds, most_connections};
+use super::wire::http2::BEFORE_SETTINGS;
 use super::{Shared, Transport, tls};
-use crate::callback::{Site, require};
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
 use crate::dns::{Contained, Filter, Resolve, Resolver};
@@ -25,7 +27,7 @@ pub struct TransportBuilder {
     proxy: Choice,
     no_proxy: String,
     proxy_filters: bool,
-    hook: Option<Hook>,
+    options: Options,
     chaos: Option<ChaosLayer>,
 }
 
@@ -39,7 +41,7 @@ impl TransportBuilder {
             proxy: Choice::Straight,
             no_proxy: String::new(),
             proxy_filters: false,
-            hook: None,
+            options: Options::default(),
             chaos: None,
         }
     }
@@ -131,18 +133,6 @@ impl TransportBuilder {
         self
     }
 
-    /// Changes the reqwest clients underneath (there is one for each address). The hook comes
-    /// first and ours after it: resolver, proxy, redirects, retries and decoding stay as they are. A hook that
-    /// panics fails [`build`](Self::build); if it panics later, that address has a client without it.
-    pub fn reqwest<F>(mut self, hook: F) -> Self
-    where
-        F: Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
-    {
-        let site = Site::new("TransportBuilder::reqwest");
-        self.hook = Some(Arc::new(move |builder| require(&site, || hook(builder))));
-        self
-    }
-
     /// Lets some of the requests fail on purpose: see [the module](crate::chaos). None do by default.
     pub fn chaos(mut self, chaos: ChaosLayer) -> Self {
         self.chaos = Some(chaos);
@@ -155,25 +145,28 @@ impl TransportBuilder {
     ///
     /// Fails if the system's name servers or roots cannot be read where they are needed, if the
     /// proxy's URL is none (the error names the variable, not its value), if an entry of
-    /// [`no_proxy`](Self::no_proxy) or `NO_PROXY` is unreadable, if there are a filter and a proxy without
-    /// [`proxy_filters`](Self::proxy_filters), or if the hook breaks the client.
+    /// [`no_proxy`](Self::no_proxy) or `NO_PROXY` is unreadable, or if there are a filter and a proxy without
+    /// [`proxy_filters`](Self::proxy_filters).
     pub fn build(mut self) -> Result<Transport, SettingError> {
         let chaos = self.chaos.take();
         let parts = self.parts()?;
         parts.refuse_unfiltered()?;
         let Parts {
-            recipe,
+            tls,
+            limits,
+            options,
             resolver,
             filter,
             proxies,
             ..
         } = parts;
-        let recipe = recipe.checked()?;
-        recipe.refuse_headers()?;
+        let tls = tls::with_alpn(tls);
         Ok(Transport {
             shared: Arc::new(Shared {
-                limits: recipe.limits,
-                places: Places::new(recipe),
+                connector: Arc::new(connector(&limits, options, &tls)),
+                places: Places::new(MOST_LEASES, Bounds::new(most_connections())),
+                limits,
+                tls,
                 resolver,
                 filter,
                 proxies,
@@ -196,18 +189,16 @@ impl TransportBuilder {
                 Resolver::from_system().map_err(|error| SettingError::failed("resolver", error))?,
             ),
         };
-        let tls = tls::with_ear(match self.tls {
+        let tls = match self.tls {
             Some(config) => config,
             None => roots::system()?,
-        });
+        };
         let read = |name: &str| std::env::var_os(name);
         Ok(Parts {
             proxies: Proxies::of(&self.proxy, &self.no_proxy, read)?,
-            recipe: Recipe {
-                tls,
-                hook: self.hook,
-                limits: self.limits,
-            },
+            tls,
+            limits: self.limits,
+            options: self.options,
             resolver,
             filter: self.filter,
             proxy_filters: self.proxy_filters,
@@ -217,7 +208,9 @@ impl TransportBuilder {
 
 /// What everything is made of.
 pub(super) struct Parts {
-    pub(super) recipe: Recipe,
+    pub(super) tls: ClientConfig,
+    pub(super) limits: Limits,
+    pub(super) options: Options,
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) filter: Filter,
     pub(super) proxies: Proxies,
@@ -234,6 +227,35 @@ impl Parts {
     }
 }
 
+/// How connections are made.
+fn connector(limits: &Limits, options: Options, tls: &ClientConfig) -> Connector {
+    let mut http2 = h2::client::Builder::new();
+    http2
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_header_list_size(MOST_HEADERS)
+        .enable_push(false)
+        .initial_max_send_streams(BEFORE_SETTINGS)
+        // Responses that nothing waits for any more cost a reset each, and never a bystander.
+        .max_local_error_reset_streams(None);
+    let mut proxy_tls = tls.clone();
+    proxy_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Connector {
+        patience: Patience::of(limits),
+        options,
+        http1: hyper::client::conn::http1::Builder::new(),
+        http2,
+        proxy_tls: Arc::new(proxy_tls),
+    }
+}
+
+/// HTTP/1 connections of one destination that are in use at once.
+const MOST_LEASES: usize = 256;
+/// As much as a path of 100 ms carries at 640 Mbit/s.
+const STREAM_WINDOW: u32 = 8 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+const MOST_HEADERS: u32 = 64 << 10;
+
 const UNFILTERED: &str = "the proxy looks names up itself, so the filter cannot refuse them: call \
                           proxy_filters(true) if the proxy refuses private addresses, else leave out \
                           filter(..), or the proxy";
@@ -246,7 +268,6 @@ impl fmt::Debug for TransportBuilder {
             .field("filter", &self.filter)
             .field("own_tls", &self.tls.is_some())
             .field("proxied", &!matches!(self.proxy, Choice::Straight))
-            .field("hooked", &self.hook.is_some())
             .field("chaos", &self.chaos)
             .finish()
     }

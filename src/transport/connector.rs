@@ -9,22 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper_util::client::legacy::connect::{Connection, HttpInfo};
 use pin_project_lite::pin_project;
 use rustls::pki_types::ServerName;
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tower_layer::Layer;
-use tower_service::Service;
 
-use super::connections::Connections;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::hop::LimitExpired;
 use crate::limit::{Limits, Waited};
 use crate::record::Tickets;
 use crate::record::tracker::{self, Tracker};
-use crate::telemetry::Link;
 
 tokio::task_local! {
     static SETUP: Arc<Setup>;
@@ -43,64 +38,6 @@ pub(super) fn handshake_begins(name: &ServerName<'_>, tickets: impl FnOnce() -> 
 /// The handshake on the connection that is being made right here was one of TLS 1.3.
 pub(super) fn handshake_was_1_3(name: &ServerName<'_>) {
     let _ = SETUP.try_with(|setup| setup.handshake_was_1_3(name));
-}
-
-/// Listens to the connections that are made to one address of one host.
-#[derive(Clone, Debug)]
-pub(super) struct EarLayer {
-    pub(super) address: SocketAddr,
-    /// The host whose handshake counts: a proxy's own is part of the connect.
-    pub(super) host: Arc<str>,
-    /// For a connection that no attempt of ours asked for.
-    pub(super) limits: Limits,
-    /// Where those that stand are written down.
-    pub(super) connections: Connections,
-}
-
-impl<S> Layer<S> for EarLayer {
-    type Service = Ear<S>;
-
-    fn layer(&self, inner: S) -> Ear<S> {
-        Ear {
-            inner,
-            layer: self.clone(),
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Ear<S> {
-    inner: S,
-    layer: EarLayer,
-}
-
-impl<S, T> Service<T> for Ear<S>
-where
-    S: Service<T, Response: Connection, Error = BoxError>,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = Connecting<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, target: T) -> Self::Future {
-        let tracker = tracker::current();
-        let dial = tracker
-            .as_ref()
-            .map(|tracker| Dial::begin(tracker, Some(self.layer.address)));
-        let limits = tracker.as_ref().map_or(&self.layer.limits, |t| t.limits());
-        let connect = tracker
-            .as_ref()
-            .map_or_else(|| limits.connect().get(), |tracker| tracker.dial_limit());
-        let mut setup = Setup::new(Some(Arc::clone(&self.layer.host)), limits);
-        setup.connections = Some(self.layer.connections.clone());
-        setup.watch(tracker, (connect, Waited::Connect));
-        setup.watched().dial = dial.unwrap_or_default();
-        Connecting::new(self.inner.call(target), setup)
-    }
 }
 
 pin_project! {
@@ -135,8 +72,6 @@ pub(super) struct Setup {
     host: Option<Arc<str>>,
     /// The port there, if anybody asks.
     pub(super) port: Option<u16>,
-    /// Where it is written down once it stands.
-    connections: Option<Connections>,
     connect: Duration,
     tls: Duration,
     tls_1_3: AtomicBool,
@@ -151,30 +86,13 @@ struct Watched {
     /// The tracker is the set-up's own: there is no attempt that could be left behind.
     own: bool,
     asked: bool,
-    dial: Dial,
-}
-
-/// Which of its attempt's dials a set-up is.
-#[derive(Clone, Default)]
-struct Dial {
-    number: u32,
-    /// What ties later attempts to it.
-    link: Option<Link>,
-}
-
-impl Dial {
-    fn begin(tracker: &Tracker, address: Option<SocketAddr>) -> Self {
-        Self {
-            number: tracker.connecting(address),
-            link: tracker.spans().set_up(),
-        }
-    }
+    /// Which of its attempt's dials it is.
+    dial: u32,
 }
 
 impl<F, T, E> Future for Connecting<F>
 where
     F: Future<Output = Result<T, E>>,
-    T: Connection,
     E: Into<BoxError>,
 {
     type Output = Result<T, BoxError>;
@@ -185,9 +103,6 @@ where
         let polled = this.inner.poll(cx);
         this.setup.dialling_unless_asked();
         if let Poll::Ready(made) = polled {
-            if let Ok(connection) = &made {
-                this.setup.made(connection);
-            }
             if let (Ok(_), Some(tracker)) = (&made, this.setup.tracker()) {
                 let tls = this.setup.tls_version();
                 tracker.facts(|facts| facts.tls = tls);
@@ -220,7 +135,6 @@ impl Setup {
         Self {
             host,
             port: None,
-            connections: None,
             connect: limits.connect().get(),
             tls: limits.tls().get(),
             tls_1_3: AtomicBool::new(false),
@@ -230,7 +144,7 @@ impl Setup {
                 tracker: None,
                 own: false,
                 asked: false,
-                dial: Dial::default(),
+                dial: 0,
             }),
         }
     }
@@ -269,7 +183,7 @@ impl Setup {
             watched.tracker.clone()
         };
         if let Some(tracker) = tracker {
-            let dial = Dial::begin(&tracker, address);
+            let dial = tracker.connecting(address);
             self.watched().dial = dial;
         }
     }
@@ -294,25 +208,11 @@ impl Setup {
             if watched.own {
                 return;
             }
-            let dial = watched.dial.number;
+            let dial = watched.dial;
             watched.tracker.take_if(lost).map(|tracker| (tracker, dial))
         };
         if let Some((tracker, dial)) = lost {
             tracker.detached(dial);
-        }
-    }
-
-    /// Whoever comes to use it finds it written down.
-    fn made(&self, connection: &impl Connection) {
-        let Some(connections) = &self.connections else {
-            return;
-        };
-        let mut extras = http::Extensions::new();
-        connection.connected().get_extras(&mut extras);
-        if let Some(info) = extras.get::<HttpInfo>() {
-            let ends = (info.local_addr(), info.remote_addr());
-            let link = self.watched().dial.link.clone();
-            connections.made(ends, self.tls_version(), link);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What becomes of set-ups that somebody else polls.
 
-use std::future::{pending, poll_fn};
+use std::future::pending;
 
 use super::*;
 use crate::hop::{Kind, Stage};
@@ -45,15 +45,10 @@ async fn set_up_that_is_left_behind_queues_for_nothing_once_a_later_one_has_fail
 
 /// A connection that never stands, begun by the attempt.
 async fn dial(tracker: &Arc<Tracker>) -> Connecting<impl Future<Output = Made> + use<>> {
-    let ear = EarLayer {
-        address: ([127, 0, 0, 1], 9).into(),
-        host: "api.test".into(),
-        limits: *tracker.limits(),
-        connections: Connections::default(),
-    };
-    let mut connector = ear.layer(tower::service_fn(|(): ()| pending::<Made>()));
-    let connecting = poll_fn(|_| Poll::Ready(connector.call(())));
-    tracker::scope(Arc::clone(tracker), connecting).await
+    let setup = Setup::new(Some("api.test".into()), tracker.limits());
+    setup.watch_look_up(Arc::clone(tracker), false);
+    setup.dialling(Some(([127, 0, 0, 1], 9).into()));
+    Connecting::new(pending::<Made>(), setup)
 }
 
 fn tracker() -> Arc<Tracker> {
@@ -64,14 +59,4 @@ fn tracker() -> Arc<Tracker> {
     Arc::new(tracker)
 }
 
-type Made = Result<Nothing, BoxError>;
-
-/// A connection that there never is.
-#[derive(Debug)]
-pub(in crate::transport) enum Nothing {}
-
-impl Connection for Nothing {
-    fn connected(&self) -> hyper_util::client::legacy::connect::Connected {
-        match *self {}
-    }
-}
+type Made = Result<(), BoxError>;

@@ -1,13 +1,12 @@
-//! The wire: our own look-up, then one reqwest client for each destination and address.
+//! The wire: resolve, balance, check out a connection or dial one, exchange.
 
 pub(crate) mod anywhere;
 mod bare;
 pub(crate) mod body;
 mod book;
 mod builder;
-mod connections;
 mod connector;
-mod dark;
+mod dial;
 pub(crate) mod framing;
 mod leave;
 mod look_up;
@@ -15,15 +14,15 @@ pub(crate) mod measured;
 pub(crate) mod names;
 mod no_proxy;
 mod places;
+mod pool;
 #[cfg(feature = "hyper")]
 pub(crate) mod pooled;
 mod proxy;
-mod recipe;
+mod request;
 mod send;
-#[cfg(feature = "otel")]
-mod sockets;
 mod target;
 mod tls;
+mod wire;
 
 use std::fmt;
 use std::future::Future;
@@ -34,14 +33,17 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use rustls::ClientConfig;
 use tower::service_fn;
 use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::builder::TransportBuilder;
+use self::dial::Connector;
 use self::places::Places;
 use self::proxy::Proxies;
 pub(crate) use self::target::basic;
+pub use self::wire::incoming::Incoming;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, unmet};
 use crate::chaos::ChaosLayer;
@@ -54,7 +56,7 @@ use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
 
-/// A tower service that sends requests over reqwest, and reports every hop to the attempt above it.
+/// A tower service that sends requests over connections of its own, and reports every hop to the attempt above it.
 ///
 /// # Example
 ///
@@ -77,7 +79,7 @@ use crate::metrics::Look;
 /// # What it protects from
 ///
 /// A pooled connection that outlives its DNS record, an address that refuses or swallows what is
-/// sent to it, and resends, redirects and decoding that reqwest would do out of sight.
+/// sent to it, and a connection that the server has closed since it was used last.
 ///
 /// A path that goes dark under a connection that stands: if nothing is acknowledged for about the send
 /// limit, it failed at send, unacknowledged, and neither that connection nor what else the pool holds
@@ -92,8 +94,7 @@ use crate::metrics::Look;
 ///
 /// # Trade-offs
 ///
-/// One box for each request: it lets the walk over the addresses be read from top to bottom, and
-/// reqwest makes dozens.
+/// One box for each request: it lets the walk over the addresses be read from top to bottom.
 ///
 /// Whoever acknowledges but takes no byte for longer than the send limit loses the connection, and so
 /// does an HTTP/2 peer that stands still for that long; idle connections cost a packet every few
@@ -105,6 +106,8 @@ pub struct Transport {
 
 struct Shared {
     places: Places,
+    connector: Arc<Connector>,
+    tls: ClientConfig,
     resolver: Arc<dyn Resolve>,
     filter: Filter,
     proxies: Proxies,
@@ -146,7 +149,7 @@ where
     B::Data: Into<Bytes> + Send,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<reqwest::Body>;
+    type Response = Response<Incoming>;
     type Error = Error;
     type Future = Sending;
 
@@ -177,7 +180,7 @@ where
         send::send(Arc::clone(&shared), request)
     }));
     match service.call(request).await {
-        Ok(answer) => Ok(answer.map(reqwest::Body::wrap)),
+        Ok(answer) => Ok(answer.map(Incoming::other)),
         // Chaos plays what a transport of ours would meet.
         Err(error) => Err(Error::ours(error).unwrap_or_else(|played| {
             let diagnosis = match attempt_of_request() {
@@ -193,10 +196,10 @@ where
 #[must_use = "futures do nothing unless polled"]
 pub struct Sending(Pin<Box<dyn Future<Output = Answered> + Send>>);
 
-type Answered = Result<Response<reqwest::Body>, Error>;
+type Answered = Result<Response<Incoming>, Error>;
 
 impl Future for Sending {
-    type Output = Result<Response<reqwest::Body>, Error>;
+    type Output = Result<Response<Incoming>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(cx)

@@ -4,10 +4,11 @@ use std::ffi::OsString;
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use url::{Host, Url};
 
 use super::no_proxy::NoProxy;
-use super::target::{Dial, read_host};
+use super::target::{Dial, basic, percent_decode, read_host};
 use crate::config_error::SettingError;
 
 /// What the caller said of proxies.
@@ -125,6 +126,20 @@ pub(super) struct Via {
     pub(super) shown: String,
     pub(super) dial: Dial,
     pub(super) port: u16,
+    pub(super) speaks: Speaks,
+    /// The host as a TLS server name.
+    pub(super) host: String,
+    /// User and password.
+    pub(super) credentials: Option<(Vec<u8>, Vec<u8>)>,
+    /// The same, for a proxy that speaks HTTP.
+    pub(super) authorization: Option<HeaderValue>,
+}
+
+/// How a proxy is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speaks {
+    Http,
+    Socks,
 }
 
 impl Via {
@@ -162,8 +177,25 @@ impl Via {
             Host::Ipv6(address) => Dial::Address(address.into()),
         };
         let host = url.host_str().unwrap_or_default();
+        let has_credentials = !url.username().is_empty() || url.password().is_some();
+        let credentials = has_credentials.then(|| {
+            let password = url.password().unwrap_or_default();
+            (percent_decode(url.username()), percent_decode(password))
+        });
         let via = Self {
             shown: format!("{}://{host}:{port}", url.scheme()),
+            speaks: match url.scheme() {
+                "socks5h" => Speaks::Socks,
+                _ => Speaks::Http,
+            },
+            host: match &dial {
+                Dial::Name(name) => name.clone(),
+                Dial::Address(address) => address.to_string(),
+            },
+            authorization: credentials
+                .as_ref()
+                .map(|(user, password)| basic(user, Some(password))),
+            credentials,
             dial,
             port,
             url,
@@ -171,6 +203,11 @@ impl Via {
         via.proxy()
             .map_err(|error| SettingError::failed(variable.name, error.without_url()))?;
         Ok(via)
+    }
+
+    /// Whether the proxy is reached over TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.url.scheme() == "https"
     }
 
     /// The proxy as reqwest knows it.

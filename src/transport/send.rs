@@ -1,4 +1,5 @@
-//! The way of one request: look the name up, then try its addresses until one connects.
+//! The way of one request: look the name up, then try its addresses until one connects; there, take a connection,
+//! send the request, and wait for the head of the response.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -9,11 +10,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
-use hyper_util::client::legacy::connect::HttpInfo;
 use tokio::net::TcpStream;
 
 use super::Shared;
@@ -23,8 +22,13 @@ use super::book::{Fared, share};
 use super::framing::announced;
 use super::leave::{Abandon, within};
 use super::look_up::{filter_literal, given, look_up};
+use super::dial::{Dial, Ends, Watch};
 use super::places::{Place, Visit};
-use super::target::{Dial, Target, speakable};
+use super::pool::{Checkout, Lease};
+use super::request::{Form, http1, http2};
+use super::target::{self, Target, speakable};
+use super::wire::Failed;
+use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
@@ -39,7 +43,7 @@ use crate::record::{MOST_DIALS, effect_of};
 pub(super) async fn send<B>(
     shared: Arc<Shared>,
     request: Request<B>,
-) -> Result<Response<reqwest::Body>, Error>
+) -> Result<Response<Incoming>, Error>
 where
     B: Body + Send + 'static,
     B::Data: Into<Bytes> + Send,
@@ -58,7 +62,7 @@ async fn journey<B>(
     shared: &Shared,
     request: Request<B>,
     tracker: &Arc<Tracker>,
-) -> Result<Response<reqwest::Body>, Error>
+) -> Result<Response<Incoming>, Error>
 where
     B: Body + Send + 'static,
     B::Data: Into<Bytes> + Send,
@@ -85,12 +89,20 @@ where
         &shared.filter
     };
     let place = shared.places.of(&head.uri);
+    let is_secure = target.url.scheme() == "https";
+    let ends = Arc::new(Ends {
+        host: Arc::clone(&target.host),
+        port: target.port,
+        tls: is_secure.then(|| Arc::clone(place.tls(&shared.tls))),
+        via: target.via.clone(),
+    });
     let way = Way {
         shared,
         target: &target,
         dialled: (dial, port, filter),
         head: &head,
         place: &place,
+        ends: &ends,
         tracker,
     };
     let first = way.addresses(&[]).await?;
@@ -103,9 +115,10 @@ struct Way<'a> {
     shared: &'a Shared,
     target: &'a Target,
     /// Whom to dial, at which port, and past which filter: the destination, or a proxy.
-    dialled: (&'a Dial, u16, &'a Filter),
+    dialled: (&'a target::Dial, u16, &'a Filter),
     head: &'a Parts,
     place: &'a Arc<Place>,
+    ends: &'a Arc<Ends>,
     tracker: &'a Arc<Tracker>,
 }
 
@@ -125,7 +138,7 @@ impl Way<'_> {
         &self,
         mut rest: VecDeque<SocketAddr>,
         loan: &Loan<B>,
-    ) -> Result<Response<reqwest::Body>, Error>
+    ) -> Result<Response<Incoming>, Error>
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
@@ -150,13 +163,13 @@ impl Way<'_> {
             tracker.facts(|facts| facts.peer = Some(address));
             tracker.spans().peer(address);
             let visit = self.place.begin(address.ip(), tracker);
-            let went = self.visit(address, body, rest.make_contiguous()).await;
+            let went = self.visit(address, (loan, body), rest.make_contiguous()).await;
             // Before anything is made of the failure: a take that comes later makes it worse.
             let taken = tracker.is_taken();
             let error = match went {
                 Went::Answered(response) => {
                     visit.fared(self.fared(&response));
-                    return Ok(response.into());
+                    return Ok(response);
                 }
                 Went::Failed(failed) => {
                     let cause = loan.cause(failed);
@@ -200,15 +213,18 @@ impl Way<'_> {
             self.place.forget(address.ip(), used);
         }
         // Who refuses a tunnel is there.
-        let refuses = matches!(error.kind(), Kind::Proxy | Kind::ProxyUnauthorized);
+        let refuses = matches!(
+            error.kind(),
+            Kind::Proxy | Kind::ProxyDenied | Kind::ProxyUnauthorized
+        );
         if refuses || !dark && error.hop() != Some(Hop::Connect) {
             visit.fared(Fared::Failed);
             return None;
         }
         visit.fared(Fared::Unreachable);
         match self.dialled.0 {
-            Dial::Name(name) => self.shared.resolver.suspect(name),
-            Dial::Address(_) => None,
+            target::Dial::Name(name) => self.shared.resolver.suspect(name),
+            target::Dial::Address(_) => None,
         }
     }
 
@@ -221,7 +237,7 @@ impl Way<'_> {
     ) -> VecDeque<SocketAddr> {
         let limit = self.tracker.limits().dns().get().min(left);
         self.tracker.enter(Stage::Dns);
-        if let Dial::Name(name) = self.dialled.0 {
+        if let target::Dial::Name(name) = self.dialled.0 {
             self.tracker.spans().asking(name);
         }
         let looking = async {
@@ -242,12 +258,17 @@ impl Way<'_> {
 
     /// Sends the request to one address. If connecting takes long, the next addresses are tried meanwhile, and this
     /// one is left as soon as another accepts (RFC 8305 §5, but the request goes to one address only).
-    async fn visit<B>(&self, address: SocketAddr, body: RequestBody<B>, rest: &[SocketAddr]) -> Went
+    async fn visit<B>(
+        &self,
+        address: SocketAddr,
+        (loan, body): (&Loan<B>, RequestBody<B>),
+        rest: &[SocketAddr],
+    ) -> Went
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut sending = pin!(self.send(address, body));
+        let mut sending = pin!(self.send(address, loan, body));
         // A tunnel is slow for reasons of its own.
         let rest = if self.target.via.is_some() { &[] } else { rest };
         let mut overtaking = pin!(overtake(rest, self.tracker));
@@ -263,65 +284,95 @@ impl Way<'_> {
         .await
     }
 
+    /// Takes a connection to an address and sends the request. A connection that had rested may turn out dead: if it
+    /// is certain that nothing went out, the next one is taken.
     async fn send<B>(
         &self,
         address: SocketAddr,
+        loan: &Loan<B>,
         body: RequestBody<B>,
-    ) -> Result<reqwest::Response, reqwest::Error>
+    ) -> Result<Response<Incoming>, BoxError>
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let Self { target, head, .. } = self;
-        let client = self.shared.places.client(self.place, target, address)?;
-        let mut request = reqwest::Request::new(head.method.clone(), target.url.clone());
-        *request.headers_mut() = head.headers.clone();
-        if body.has_no_length_of_its_own() {
-            // With the caller's own, hyper would send the head of what was given up, and be done.
-            request.headers_mut().remove(CONTENT_LENGTH);
+        let pool = self.place.pool(address.ip());
+        let checkout = Checkout {
+            pool: &pool,
+            leases: &self.place.leases,
+            tracker: self.tracker,
+            dial: &|| self.dial(address),
+            make_room: &|| self.shared.places.close_idlest(),
+        };
+        let mut body = body;
+        for resends in 0.. {
+            let lease = checkout.lease().await?;
+            let is_own = self.tracker.is_own_connection();
+            let failed = match self.exchange(lease, body).await {
+                Ok(response) => return Ok(response),
+                Err(failed) => failed,
+            };
+            let again = loan.lend().filter(|_| failed.is_unsent && !is_own);
+            body = match again {
+                Some(again) if resends < MOST_RESENDS => again,
+                _ => return Err(failed.error),
+            };
         }
-        *request.version_mut() = head.version;
-        *request.body_mut() = Some(reqwest::Body::wrap(body));
-        let mut sending = pin!(client.execute(request));
-        let response = poll_fn(|cx| {
-            let polled = sending.as_mut().poll(cx);
-            if polled.is_pending() {
-                // No connection is being made for it: it waits for one of the pool to take it.
-                self.tracker.queued();
+        Err(Overtaken.into())
+    }
+
+    /// Begins a connection to an address.
+    fn dial(&self, address: SocketAddr) -> (Dial, Watch) {
+        let tracker = self.tracker;
+        let watch = Watch::begin(tracker, address);
+        let dial = Dial {
+            connector: Arc::clone(&self.shared.connector),
+            address,
+            target: Arc::clone(self.ends),
+            watch: watch.clone(),
+            limits: (tracker.dial_limit(), tracker.limits().tls().get()),
+        };
+        (dial, watch)
+    }
+
+    /// Sends the request over a connection.
+    async fn exchange<B>(
+        &self,
+        lease: Lease,
+        body: RequestBody<B>,
+    ) -> Result<Response<Incoming>, Failed>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let is_empty = body.is_empty();
+        let form = Form {
+            head: self.head,
+            target: self.target,
+        };
+        let response = match lease {
+            Lease::Http1(connection, permit) => {
+                connection.life.note(self.tracker);
+                let body = Box::pin(body.over(Some(&connection.lane)));
+                let request = http1(&form, body)?;
+                let sending = connection.exchange(request, is_empty, self.tracker);
+                let response = sending.await?;
+                Incoming::http1(response, connection, permit)
             }
-            polled
-        })
-        .await?;
-        self.note(&response, address);
+            Lease::Http2(mut stream) => {
+                stream.connection.life.note(self.tracker);
+                let request = http2(&form, Box::pin(body.over(None)))?;
+                let sending = stream.exchange(request, is_empty, self.tracker);
+                let (response, upload) = sending.await?;
+                Incoming::http2(response, upload, stream)
+            }
+        };
+        let version = response.version();
+        self.tracker.facts(|facts| facts.version = Some(version));
         Ok(response)
     }
 
-    /// Keeps what the answer tells of its connection.
-    fn note(&self, response: &reqwest::Response, address: SocketAddr) {
-        let tracker = self.tracker;
-        let peer = response.remote_addr().unwrap_or(address);
-        let own = tracker.is_own_connection();
-        let info = response.extensions().get::<HttpInfo>();
-        let local = info.map(HttpInfo::local_addr);
-        let used = local.and_then(|local| self.place.connection(address.ip(), local));
-        tracker.spans().peer(peer);
-        if let Some(set_up) = used.as_ref().and_then(|used| used.link.as_ref())
-            && !own
-        {
-            tracker.spans().tie(set_up);
-        }
-        tracker.facts(|facts| {
-            facts.peer = Some(peer);
-            facts.local = local;
-            facts.version = Some(response.version());
-            facts.connection_age = used
-                .as_ref()
-                .map(|used| if own { Duration::ZERO } else { used.age });
-            facts.tls = used.and_then(|used| used.tls);
-        });
-    }
-
-    fn fared(&self, response: &reqwest::Response) -> Fared {
+    fn fared(&self, response: &Response<Incoming>) -> Fared {
         if response.status().as_u16() >= 500 {
             return Fared::Failed;
         }
@@ -332,8 +383,8 @@ impl Way<'_> {
 
 /// How a visit to an address ended.
 enum Went {
-    Answered(reqwest::Response),
-    Failed(reqwest::Error),
+    Answered(Response<Incoming>),
+    Failed(BoxError),
     /// Another address is there, and this one is not.
     Overtaken,
 }
@@ -387,3 +438,5 @@ fn may_go_on(tracker: &Tracker) -> bool {
 
 /// RFC 8305 §8: the Connection Attempt Delay.
 const OVERTAKE_AFTER: Duration = Duration::from_millis(250);
+/// How many connections that rested are tried for one request, each of them dead.
+const MOST_RESENDS: usize = 8;

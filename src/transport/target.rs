@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-#[cfg(feature = "hyper")]
-use http::uri::InvalidUri;
+use http::uri::{Authority, InvalidUri};
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use url::{Host, Url};
 
@@ -55,6 +54,19 @@ impl Target {
             port,
             via: None,
         })
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.url.scheme() == "https"
+    }
+
+    /// Host and port as the `Host` field has them, without a default port (RFC 9110 §7.2).
+    pub(super) fn authority(&self) -> Result<Authority, InvalidUri> {
+        let host = self.url.host_str().unwrap_or_default();
+        match self.url.port() {
+            Some(port) => Authority::try_from(format!("{host}:{port}")),
+            None => Authority::try_from(host),
+        }
     }
 
     /// Whom to dial: the destination, or the proxy, which looks the destination up itself.
@@ -198,7 +210,7 @@ pub(crate) fn basic(user: &[u8], password: Option<&[u8]>) -> HeaderValue {
     value
 }
 
-fn percent_decode(text: &str) -> Vec<u8> {
+pub(super) fn percent_decode(text: &str) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {

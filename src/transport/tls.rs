@@ -24,6 +24,13 @@ pub(super) fn with_ear(mut config: ClientConfig) -> ClientConfig {
     config
 }
 
+/// The same configuration with tickets of its own: those of one destination say nothing at another.
+pub(super) fn with_tickets(config: &ClientConfig) -> ClientConfig {
+    let mut config = config.clone();
+    config.resumption = Resumption::in_memory_sessions(SESSIONS_OF_ONE);
+    config
+}
+
 /// Offers both versions of HTTP, unless it was said what to offer: reqwest does not for a configuration
 /// that it is given, and HTTP/2 would silently never happen.
 pub(super) fn with_alpn(mut config: ClientConfig) -> ClientConfig {
@@ -85,6 +92,8 @@ impl ClientSessionStore for Ear {
     }
 }
 
+/// Of one destination: its address may lead to several servers.
+const SESSIONS_OF_ONE: usize = 8;
 /// rustls keeps as many by default.
 const SESSIONS: usize = 256;
 /// So many that the tickets of other servers seldom count as this one's.

@@ -95,34 +95,6 @@ async fn second_look_that_panics_changes_nothing() {
     }
 }
 
-#[tokio::test]
-async fn hook_that_panics_is_refused_when_the_client_is_built() {
-    let net = Net::new().await;
-    let client = net.builder().reqwest(|_| panics());
-    let refused = client.build().unwrap_err();
-    assert_eq!(refused.to_string(), "reqwest hook cannot be used");
-    let cause = std::error::Error::source(&refused).unwrap().to_string();
-    assert_eq!(cause, "the callback TransportBuilder::reqwest panicked");
-}
-
-#[tokio::test]
-async fn hook_that_panics_later_is_left_out() {
-    let net = Net::new().await;
-    let server = net.http2().await;
-    let built = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let client = net.builder().reqwest({
-        let built = std::sync::Arc::clone(&built);
-        move |builder| match built.load(std::sync::atomic::Ordering::Relaxed) {
-            true => panics(),
-            false => builder,
-        }
-    });
-    let client = client.build().unwrap();
-    built.store(true, std::sync::atomic::Ordering::Relaxed);
-    let response = client.post(url(&server, "https")).send().await.unwrap();
-    assert_eq!(response.status(), 200);
-}
-
 /// Ties spans in ways that panic.
 #[derive(Debug)]
 struct Linking {

@@ -168,18 +168,3 @@ async fn proxy_is_dialled_wherever_it_is_and_its_name_is_not_filtered() {
 fn told_filtered() -> super::world::Told {
     told(Hop::Dns, Kind::Filtered, Effect::None)
 }
-
-#[test]
-fn what_a_hook_does_to_the_limits_is_refused() {
-    let limits = sevenhops::limit::Limits::new(Duration::from_secs(10)).unwrap();
-    let refused = Transport::builder(limits)
-        .resolver(dns::Static::new())
-        .reqwest(|builder| builder.connect_timeout(Duration::from_secs(1)))
-        .build_reqwest()
-        .unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .starts_with("reqwest hook of connect_timeout(..)")
-    );
-}

@@ -311,9 +311,6 @@ async fn what_a_connector_of_ones_own_cannot_be_told_is_refused() {
     let proxied = world.transport().proxy("http://127.0.0.1:9").build_hyper();
     let refused = proxied.unwrap_err().to_string();
     assert!(refused.starts_with("proxy of "), "{refused}");
-    let hooked = world.transport().reqwest(|builder| builder).build_hyper();
-    let refused = hooked.unwrap_err().to_string();
-    assert!(refused.starts_with("reqwest hook of "), "{refused}");
     let chaos = chaos::Settings::new(1);
     let chaotic = || {
         world

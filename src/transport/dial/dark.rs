@@ -5,13 +5,18 @@
 //! do: the kernel, of what was sent and not acknowledged; its keep-alive, of a connection on which
 //! nothing is sent; and HTTP/2's PING, where the kernel at the other end is not the peer's.
 
+use std::io;
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::TcpSocket;
+
 use crate::limit::Limits;
+use crate::transport::wire::http2::PingTimes;
 
 /// When a connection is taken for dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Patience {
+pub(in crate::transport) struct Patience {
     /// How long what was sent may stay unacknowledged.
     unacknowledged: Duration,
     /// After how long a silence the kernel asks whether the peer is there, and how often from then.
@@ -32,7 +37,7 @@ impl Patience {
     /// limit is kept above this, with a name of its own. And it counts a peer that acknowledges but
     /// has no room for more: below the send limit, a server that stops reading would be taken for
     /// a path that is dark.
-    pub(super) fn of(limits: &Limits) -> Self {
+    pub(in crate::transport) fn of(limits: &Limits) -> Self {
         let connect = limits.connect().get() + AFTER_CONNECT;
         let unacknowledged = limits.send().get().max(connect).max(SHORTEST);
         let half = unacknowledged / 2;
@@ -47,7 +52,31 @@ impl Patience {
         }
     }
 
-    pub(super) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+    /// Sets a socket's options before it connects.
+    pub(super) fn set(self, socket: &TcpSocket) -> io::Result<()> {
+        let socket = SockRef::from(socket);
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        socket.set_tcp_user_timeout(Some(self.unacknowledged))?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(self.probe)
+            .with_interval(self.probe_again);
+        // Linux goes by the time above instead.
+        #[cfg(not(target_os = "windows"))]
+        let keepalive = keepalive.with_retries(PROBES);
+        socket.set_tcp_keepalive(&keepalive)
+    }
+
+    /// When HTTP/2 asks. The kernel's probes watch idle connections without waking anything, and servers count
+    /// pings on connections without streams as abuse (gRPC: two, then GOAWAY).
+    pub(super) const fn pings(self) -> PingTimes {
+        PingTimes {
+            after: self.ping,
+            within: self.pong,
+        }
+    }
+
+    /// The same for the connections of a bare reqwest client.
+    pub(in crate::transport) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         let builder = builder.tcp_user_timeout(self.unacknowledged);
         builder
@@ -57,8 +86,6 @@ impl Patience {
             .tcp_keepalive_retries(PROBES)
             .http2_keep_alive_interval(self.ping)
             .http2_keep_alive_timeout(self.pong)
-            // The kernel's probes watch idle connections without waking anybody, and servers count
-            // pings on connections without streams as abuse (gRPC: two, then GOAWAY).
             .http2_keep_alive_while_idle(false)
     }
 }

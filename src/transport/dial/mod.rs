@@ -1,0 +1,206 @@
+//! A new connection: TCP, the way through a proxy, TLS, and the protocol that the server chose.
+
+pub(super) mod dark;
+mod socks;
+mod tunnel;
+mod watch;
+
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+
+use self::dark::Patience;
+pub(super) use self::watch::Watch;
+use super::proxy::{Speaks, Via};
+use super::wire::http1::Http1;
+use super::wire::http2::Http2;
+use super::wire::life::Made;
+use super::wire::socket::Socket;
+use super::wire::stream::Stream;
+use super::wire::Place;
+use crate::box_error::BoxError;
+use crate::clock;
+use crate::hop::LimitExpired;
+use crate::limit::Waited;
+use crate::record::Tickets;
+
+/// How connections are made, the same for all destinations.
+#[derive(Debug)]
+pub(super) struct Connector {
+    pub(super) patience: Patience,
+    pub(super) options: Options,
+    pub(super) http1: hyper::client::conn::http1::Builder,
+    pub(super) http2: h2::client::Builder,
+    /// For proxies that are reached over TLS.
+    pub(super) proxy_tls: Arc<ClientConfig>,
+}
+
+/// What a user sets for the connections.
+#[derive(Clone, Debug)]
+pub(super) struct Options {
+    /// How long a connection may be idle.
+    pub(super) idle_timeout: Duration,
+    /// HTTP/2 without TLS, known beforehand (RFC 9113 §3.3).
+    pub(super) prior_knowledge: bool,
+    /// This end of the connections.
+    pub(super) local_address: Option<IpAddr>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            idle_timeout: IDLE_TIMEOUT,
+            prior_knowledge: false,
+            local_address: None,
+        }
+    }
+}
+
+/// One connection to be made. It owns all that it needs: the call that began it may leave it behind.
+pub(super) struct Dial {
+    pub(super) connector: Arc<Connector>,
+    pub(super) address: SocketAddr,
+    pub(super) target: Arc<Ends>,
+    pub(super) watch: Watch,
+    /// How long it may take to connect, and to shake hands.
+    pub(super) limits: (Duration, Duration),
+}
+
+/// The destination of a connection, and the way there.
+#[derive(Debug)]
+pub(super) struct Ends {
+    /// The host as a TLS server name, without the brackets of an IPv6 literal.
+    pub(super) host: Arc<str>,
+    pub(super) port: u16,
+    /// None for `http`.
+    pub(super) tls: Option<Arc<ClientConfig>>,
+    pub(super) via: Option<Arc<Via>>,
+}
+
+/// A connection that stands.
+#[derive(Debug)]
+pub(super) enum Connected {
+    Http1(Arc<Http1>),
+    Http2(Arc<Http2>),
+}
+
+impl Dial {
+    pub(super) async fn run(self, place: Place<impl Send + 'static>) -> Result<Connected, BoxError> {
+        let (connect, tls) = self.limits;
+        let (socket, stream) = within(connect, Waited::Connect, self.reach()).await?;
+        let mut tickets = None;
+        let stream = match &self.target.tls {
+            None => stream,
+            Some(config) => {
+                let counter = Arc::default();
+                tickets = Some(Tickets::since_now(&counter));
+                self.watch.handshaking(tickets.clone());
+                let secured = secure(stream, config, &self.target.host, counter);
+                within(tls, Waited::Tls, secured).await?
+            }
+        };
+        let made = Made {
+            socket,
+            tls: match self.target.tls {
+                Some(_) => stream.tls_version(),
+                None => None,
+            },
+            tickets,
+            link: self.watch.link(),
+            idle_limit: self.connector.options.idle_timeout,
+        };
+        let version = made.tls;
+        let speaks_http2 = match self.target.tls {
+            Some(_) => stream.chose_http2(),
+            None => self.connector.options.prior_knowledge,
+        };
+        let connected = match speaks_http2 {
+            true => {
+                let how = (&self.connector.http2, self.connector.patience.pings());
+                let opened = Http2::open(stream, made, how, place);
+                let (limit, which) = match self.target.tls {
+                    Some(_) => (tls, Waited::Tls),
+                    None => (connect, Waited::Connect),
+                };
+                Connected::Http2(within(limit, which, opened).await?)
+            }
+            false => {
+                let opened = Http1::open(stream, made, &self.connector.http1, place);
+                Connected::Http1(opened.await?)
+            }
+        };
+        self.watch.connected(version);
+        Ok(connected)
+    }
+
+    /// A stream to the destination, through a proxy if there is one.
+    async fn reach(&self) -> Result<(Socket, Stream), BoxError> {
+        let socket = Socket::new(self.tcp().await?)?;
+        let mut stream = Stream::Plain(socket.clone());
+        let Some(via) = &self.target.via else {
+            return Ok((socket, stream));
+        };
+        if via.is_secure() {
+            let config = &self.connector.proxy_tls;
+            stream = secure(stream, config, &via.host, Arc::default()).await?;
+        }
+        let Ends { host, port, .. } = &*self.target;
+        let stream = match via.speaks {
+            Speaks::Socks => socks::connect(stream, (host, *port), via.credentials.clone()).await?,
+            Speaks::Http if self.target.tls.is_some() => {
+                tunnel::connect(stream, (host, *port), via.authorization.as_ref()).await?
+            }
+            // It passes the request on.
+            Speaks::Http => stream,
+        };
+        Ok((socket, stream))
+    }
+
+    async fn tcp(&self) -> std::io::Result<TcpStream> {
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_nodelay(true)?;
+        self.connector.patience.set(&socket)?;
+        let local = self.connector.options.local_address;
+        if let Some(local) = local.filter(|local| local.is_ipv4() == self.address.is_ipv4()) {
+            socket.bind(SocketAddr::new(local, 0))?;
+        }
+        socket.connect(self.address).await
+    }
+}
+
+/// Shakes hands.
+async fn secure(
+    stream: Stream,
+    config: &Arc<ClientConfig>,
+    host: &str,
+    tickets: Arc<AtomicU32>,
+) -> Result<Stream, BoxError> {
+    let name = ServerName::try_from(host.to_owned())?;
+    let shaking = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+    Ok(Stream::secured(shaking.await?, tickets))
+}
+
+async fn within<T, E: Into<BoxError>>(
+    limit: Duration,
+    which: Waited,
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T, BoxError> {
+    let due = clock::after(clock::now(), limit);
+    match tokio::time::timeout_at(due, step).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(_) => Err(Box::new(LimitExpired(which))),
+    }
+}
+
+/// Load balancers drop idle connections at 60 s: ours are gone before.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);

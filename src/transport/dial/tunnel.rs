@@ -1,0 +1,99 @@
+//! A tunnel through an HTTP proxy (RFC 9110 §9.3.6).
+
+use std::future::{Future, poll_fn};
+use std::net::Ipv6Addr;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+use http::header::{HOST, PROXY_AUTHORIZATION};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http_body_util::Empty;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+
+use crate::box_error::BoxError;
+use crate::hop::TunnelRefused;
+use crate::transport::wire::stream::Stream;
+
+/// Asks the proxy for a tunnel to a destination.
+pub(super) async fn connect(
+    stream: Stream,
+    destination: (&str, u16),
+    authorization: Option<&HeaderValue>,
+) -> Result<Stream, BoxError> {
+    let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let request = request(destination, authorization)?;
+    let asking = async move {
+        let response = requests.send_request(request).await.map_err(broken)?;
+        if !response.status().is_success() {
+            return Err(refused(&response).into());
+        }
+        let tunnel = hyper::upgrade::on(response).await.map_err(broken)?;
+        let parts = tunnel.downcast::<TokioIo<Stream>>().map_err(|_| broken("lost"))?;
+        match parts.read_buf.is_empty() {
+            true => Ok(parts.io.into_inner()),
+            false => Err(broken("it sent bytes before the tunnel was used")),
+        }
+    };
+    alongside(asking, connection.with_upgrades()).await
+}
+
+fn request(
+    (host, port): (&str, u16),
+    authorization: Option<&HeaderValue>,
+) -> Result<Request<Empty<Bytes>>, http::Error> {
+    let authority = match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]:{port}"),
+        Err(_) => format!("{host}:{port}"),
+    };
+    let uri = Uri::builder().authority(authority.as_str()).build()?;
+    let mut request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(uri)
+        .header(HOST, authority)
+        .body(Empty::new())?;
+    if let Some(authorization) = authorization {
+        let headers = request.headers_mut();
+        headers.insert(PROXY_AUTHORIZATION, authorization.clone());
+    }
+    Ok(request)
+}
+
+fn refused<B>(response: &Response<B>) -> TunnelRefused {
+    // A proxy's own word for what went wrong (RFC 9209).
+    let said = response.headers().get("proxy-status");
+    let said = said.and_then(|said| said.to_str().ok()).unwrap_or_default();
+    TunnelRefused {
+        status: Some(response.status()),
+        is_unauthorized: response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED,
+        why: said.chars().take(MOST_SAID).collect(),
+    }
+}
+
+fn broken(error: impl Into<BoxError>) -> BoxError {
+    let error: BoxError = error.into();
+    Box::new(TunnelRefused {
+        status: None,
+        is_unauthorized: false,
+        why: format!("no HTTP response to CONNECT ({error})"),
+    })
+}
+
+/// Polls what drives a connection beside the future that waits for it.
+async fn alongside<T>(waiting: impl Future<Output = T>, driver: impl Future) -> T {
+    let mut waiting = pin!(waiting);
+    let mut driver = pin!(driver);
+    let mut is_driven = false;
+    poll_fn(|cx| {
+        is_driven = is_driven || driver.as_mut().poll(cx).is_ready();
+        match waiting.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(done),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Of a header's value, in an error.
+const MOST_SAID: usize = 200;

@@ -1,0 +1,67 @@
+//! The attempt that waits for a connection: its record hears how the setup goes, until the call leaves it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::record::{Tickets, Tracker};
+use crate::telemetry::Link;
+
+/// Reports a setup to the record of an attempt.
+#[derive(Clone, Debug)]
+pub(in crate::transport) struct Watch(Arc<Watched>);
+
+#[derive(Debug)]
+struct Watched {
+    /// None once the call has left.
+    tracker: Mutex<Option<Arc<Tracker>>>,
+    /// Which of the attempt's dials it is.
+    number: u32,
+    link: Option<Link>,
+}
+
+impl Watch {
+    /// A setup begins.
+    pub(in crate::transport) fn begin(tracker: &Arc<Tracker>, address: SocketAddr) -> Self {
+        let number = tracker.connecting(Some(address));
+        Self(Arc::new(Watched {
+            link: tracker.spans().set_up(),
+            tracker: Mutex::new(Some(Arc::clone(tracker))),
+            number,
+        }))
+    }
+
+    /// What ties later attempts to the setup.
+    pub(super) fn link(&self) -> Option<Link> {
+        self.0.link.clone()
+    }
+
+    pub(super) fn handshaking(&self, tickets: Option<Tickets>) {
+        if let Some(tracker) = self.tracker() {
+            tracker.facts(|facts| facts.tickets = tickets);
+            tracker.handshaking();
+        }
+    }
+
+    pub(super) fn connected(&self, tls: Option<&'static str>) {
+        if let Some(tracker) = self.tracker() {
+            tracker.facts(|facts| facts.tls = tls);
+            if let Some(version) = tls {
+                tracker.spans().secured(version);
+            }
+            tracker.connected();
+        }
+    }
+
+    /// The call has another connection: what happens from here on is no part of its attempt.
+    pub(in crate::transport) fn leave(&self) {
+        let left = self.0.tracker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tracker) = left {
+            tracker.detached(self.0.number);
+        }
+    }
+
+    fn tracker(&self) -> Option<Arc<Tracker>> {
+        let tracker = self.0.tracker.lock();
+        tracker.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

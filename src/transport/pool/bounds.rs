@@ -1,0 +1,96 @@
+//! How many connections there may be in all: each takes a descriptor of the process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The room for connections of one transport.
+#[derive(Clone, Debug)]
+pub(in crate::transport) struct Bounds(Arc<Room>);
+
+#[derive(Debug)]
+struct Room {
+    free: Arc<Semaphore>,
+    /// How many calls wait for room.
+    waiting: AtomicUsize,
+}
+
+/// Room for one connection, until its task is over.
+#[derive(Debug)]
+pub(in crate::transport) struct Hold {
+    _room: OwnedSemaphorePermit,
+    /// How many connections of its pool are open.
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Bounds {
+    pub(in crate::transport) fn new(most: usize) -> Self {
+        Self(Arc::new(Room {
+            free: Arc::new(Semaphore::new(most)),
+            waiting: AtomicUsize::new(0),
+        }))
+    }
+
+    /// Takes room for a connection, if there is any.
+    pub(super) fn try_hold(&self, open: &Arc<AtomicUsize>) -> Option<Hold> {
+        let room = Arc::clone(&self.0.free).try_acquire_owned().ok()?;
+        Some(Hold::new(room, open))
+    }
+
+    /// Waits for room. What rests meanwhile is closed.
+    pub(super) async fn hold(&self, open: &Arc<AtomicUsize>) -> Option<Hold> {
+        self.0.waiting.fetch_add(1, Ordering::AcqRel);
+        let _waiting = Waiting(&self.0.waiting);
+        let room = Arc::clone(&self.0.free).acquire_owned().await.ok()?;
+        Some(Hold::new(room, open))
+    }
+
+    /// Whether a call waits for room: then an idle connection is in its way.
+    pub(super) fn is_short(&self) -> bool {
+        self.0.waiting.load(Ordering::Acquire) > 0
+    }
+}
+
+impl Hold {
+    fn new(room: OwnedSemaphorePermit, open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::AcqRel);
+        Self {
+            _room: room,
+            open: Arc::clone(open),
+        }
+    }
+}
+
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A quarter of the descriptors that the process may have, and no more than 1,024: the rest is for others.
+pub(in crate::transport) fn most_connections() -> usize {
+    let most = descriptors().map_or(MOST, |limit| usize::try_from(limit / 4).unwrap_or(MOST));
+    most.clamp(LEAST, MOST)
+}
+
+#[cfg(unix)]
+fn descriptors() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+#[cfg(not(unix))]
+fn descriptors() -> Option<u64> {
+    None
+}
+
+const MOST: usize = 1_024;
+const LEAST: usize = 8;

@@ -1,0 +1,134 @@
+//! The head of a request as it goes over the wire.
+
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use http_body::Body;
+
+use super::target::Target;
+use super::proxy::Speaks;
+use super::wire::{Failed, SendBody};
+use crate::error::Reason;
+
+/// What a request is made of.
+pub(super) struct Form<'a> {
+    pub(super) head: &'a Parts,
+    pub(super) target: &'a Target,
+}
+
+/// The request for an HTTP/1 connection (RFC 9112 §3.2).
+pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, Failed> {
+    let Form { head, target } = form;
+    if head.version == Version::HTTP_2 {
+        return Err(invalid(Reason::new("the server does not speak HTTP/2")));
+    }
+    let mut headers = head.headers.clone();
+    let authority = target.authority().map_err(invalid)?;
+    if !headers.contains_key(HOST) {
+        let host = HeaderValue::from_str(authority.as_str());
+        headers.insert(HOST, host.map_err(invalid)?);
+    }
+    let via = target.via.as_deref();
+    let forwards = via.filter(|via| via.speaks == Speaks::Http && !target.is_secure());
+    let path = path(&head.uri);
+    let uri = match forwards {
+        None => Uri::from(path),
+        Some(via) => {
+            if let Some(credentials) = &via.authorization {
+                let entry = headers.entry(PROXY_AUTHORIZATION);
+                entry.or_insert_with(|| credentials.clone());
+            }
+            absolute(Scheme::HTTP, authority, path)?
+        }
+    };
+    Ok(request(&head.method, (uri, Version::HTTP_11), headers, body))
+}
+
+/// The request for an HTTP/2 stream (RFC 9113 §8.2.2, §8.3).
+pub(super) fn http2(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, Failed> {
+    let Form { head, target } = form;
+    let mut headers = head.headers.clone();
+    let named = headers.remove(HOST);
+    let named = named.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    let authority = match named {
+        Some(named) => named,
+        None => target.authority().map_err(invalid)?,
+    };
+    for name in OF_CONNECTIONS {
+        headers.remove(name);
+    }
+    if headers.get(TE).is_some_and(|te| te != "trailers") {
+        headers.remove(TE);
+    }
+    if let Some(length) = body.size_hint().exact()
+        && (length > 0 || has_content(&head.method))
+    {
+        let entry = headers.entry(CONTENT_LENGTH);
+        entry.or_insert_with(|| HeaderValue::from(length));
+    }
+    let scheme = if target.is_secure() {
+        Scheme::HTTPS
+    } else {
+        Scheme::HTTP
+    };
+    let uri = absolute(scheme, authority, path(&head.uri))?;
+    Ok(request(&head.method, (uri, Version::HTTP_2), headers, body))
+}
+
+fn request(
+    method: &Method,
+    (uri, version): (Uri, Version),
+    headers: HeaderMap,
+    body: SendBody,
+) -> Request<SendBody> {
+    let mut request = Request::new(body);
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri;
+    *request.version_mut() = version;
+    *request.headers_mut() = headers;
+    request
+}
+
+fn path(uri: &Uri) -> PathAndQuery {
+    let path = uri.path_and_query();
+    let path = path.filter(|path| path.as_str().starts_with(['/', '*']));
+    match (path, uri.query()) {
+        (Some(path), _) => path.clone(),
+        (None, Some(query)) => format!("/?{query}").parse().unwrap_or_else(|_| root()),
+        (None, None) => root(),
+    }
+}
+
+fn root() -> PathAndQuery {
+    PathAndQuery::from_static("/")
+}
+
+fn absolute(scheme: Scheme, authority: Authority, path: PathAndQuery) -> Result<Uri, Failed> {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(scheme);
+    parts.authority = Some(authority);
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).map_err(invalid)
+}
+
+/// Whether a request of this method means something by having no content (RFC 9110 §8.6).
+fn has_content(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT)
+}
+
+fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> Failed {
+    Failed {
+        error: crate::error::Error::invalid().because(error).into(),
+        is_unsent: false,
+    }
+}
+
+/// HTTP/2 has no headers for a connection.
+const OF_CONNECTIONS: [HeaderName; 5] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    TRANSFER_ENCODING,
+    UPGRADE,
+];

@@ -1,0 +1,325 @@
+//! A connection that speaks HTTP/1: one request at a time.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+use http::{Request, Response};
+use hyper::client::conn::http1::{Builder, Connection, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Failed, Home, Place, SendBody};
+use super::lane::{Gate, Lane};
+use super::life::{Life, Made, ORPHANED, OVER};
+use super::socket::Sight;
+use super::stream::Stream;
+use crate::box_error::BoxError;
+use crate::clock;
+use crate::record::Tracker;
+
+/// The part of a connection that its task drives.
+type Driven = Connection<TokioIo<Gate<Stream>>, SendBody>;
+
+/// A connection.
+#[derive(Debug)]
+pub(in crate::transport) struct Http1 {
+    pub(in crate::transport) life: Life,
+    pub(in crate::transport) lane: Arc<Lane>,
+    /// None once it is closed.
+    sender: Mutex<Sender>,
+    /// The server closes it after this response.
+    is_spent: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Sender {
+    requests: Option<SendRequest<SendBody>>,
+    use_: Use,
+}
+
+/// Whether a call got a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::transport) enum Leased {
+    Yes,
+    /// Its task has bytes to read first.
+    Later,
+    No,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Idle,
+    /// A call has it, and has not sent.
+    Leased,
+    /// A request was handed to hyper. The connection is idle again once hyper wants the next one.
+    Sent,
+}
+
+impl Http1 {
+    /// Begins to speak HTTP/1 over a stream. The connection is the caller's own until its first response is over.
+    pub(in crate::transport) async fn open(
+        stream: Stream,
+        made: Made,
+        builder: &Builder,
+        place: Place<impl Send + 'static>,
+    ) -> Result<Arc<Self>, BoxError> {
+        let lane = Arc::new(Lane::new(made.socket.clone()));
+        let gate = TokioIo::new(Gate::new(stream, Arc::clone(&lane)));
+        let (requests, driven) = builder.handshake(gate).await?;
+        let sender = Sender {
+            requests: Some(requests),
+            use_: Use::Leased,
+        };
+        let connection = Arc::new(Self {
+            life: Life::new(made),
+            lane,
+            sender: Mutex::new(sender),
+            is_spent: AtomicBool::new(false),
+        });
+        tokio::spawn(drive(driven, Arc::clone(&connection), place));
+        Ok(connection)
+    }
+
+    /// Takes it for a call, if it can carry another request. If it cannot, it is closed.
+    ///
+    /// Unread bytes are nothing that was asked for: a FIN, a late 408. In TLS they may be a ticket, which the
+    /// connection's task reads: while there is `patience`, such a connection is left alone.
+    pub(in crate::transport) fn lease(&self, now: Instant, patience: bool) -> Leased {
+        let is_fit = {
+            let mut sender = self.sender();
+            let ready = sender.requests.as_ref().is_some_and(SendRequest::is_ready);
+            let is_fit = ready && now < self.life.idle_until();
+            if is_fit {
+                sender.use_ = Use::Leased;
+            }
+            is_fit
+        };
+        let leased = match (is_fit, self.life.socket.look()) {
+            (true, Sight::Quiet) => return Leased::Yes,
+            (true, Sight::Unread) if patience && self.life.is_secure() => Leased::Later,
+            _ => Leased::No,
+        };
+        match leased {
+            Leased::Later => self.sender().use_ = Use::Idle,
+            Leased::Yes | Leased::No => self.close(),
+        }
+        leased
+    }
+
+    /// Gives back what was leased and not used. True if it may rest.
+    pub(in crate::transport) fn release(&self) -> bool {
+        let mut sender = self.sender();
+        let was_leased = sender.use_ == Use::Leased && sender.requests.is_some();
+        if was_leased {
+            sender.use_ = Use::Idle;
+            self.life.rest(clock::now());
+        }
+        was_leased
+    }
+
+    /// Lets it end: hyper closes it when nothing is under way.
+    pub(in crate::transport) fn close(&self) {
+        let requests = self.sender().requests.take();
+        drop(requests);
+    }
+
+    /// Sends a request and waits for the head of its response.
+    pub(in crate::transport) async fn exchange(
+        &self,
+        request: Request<SendBody>,
+        is_whole: bool,
+        tracker: &Arc<Tracker>,
+    ) -> Result<Response<hyper::body::Incoming>, Failed> {
+        self.lane.arm(tracker, is_whole);
+        let sending = {
+            let mut sender = self.sender();
+            sender.use_ = Use::Sent;
+            sender.requests.as_mut().map(|requests| requests.try_send_request(request))
+        };
+        let Some(sending) = sending else {
+            return Err(Failed {
+                error: io::Error::from(io::ErrorKind::NotConnected).into(),
+                is_unsent: true,
+            });
+        };
+        match sending.await {
+            Ok(response) => self.heard(response),
+            Err(failed) => {
+                let is_unsent = !self.lane.shut();
+                if is_unsent {
+                    tracker.untake();
+                }
+                Err(Failed {
+                    error: self.life.cause(failed.into_error().into()),
+                    is_unsent,
+                })
+            }
+        }
+    }
+
+    /// Takes in what the head says of the connection.
+    fn heard(
+        &self,
+        response: Response<hyper::body::Incoming>,
+    ) -> Result<Response<hyper::body::Incoming>, Failed> {
+        if let Some(timeout) = keep_alive(response.headers())
+            && !self.life.keep_alive(timeout)
+        {
+            self.is_spent.store(true, Ordering::Release);
+        }
+        match misframed(response.headers()) {
+            None => Ok(response),
+            Some(why) => Err(Failed {
+                error: io::Error::new(io::ErrorKind::InvalidData, why).into(),
+                is_unsent: false,
+            }),
+        }
+    }
+
+    /// If the response that was under way is over, the connection rests until it is used again.
+    fn settle(self: &Arc<Self>, home: &Weak<dyn Home>) {
+        {
+            let mut sender = self.sender();
+            let is_ready = sender.requests.as_ref().is_some_and(SendRequest::is_ready);
+            if sender.use_ != Use::Sent || !is_ready {
+                return;
+            }
+            sender.use_ = Use::Idle;
+            if self.is_spent.load(Ordering::Acquire) {
+                sender.requests = None;
+                return;
+            }
+        }
+        let now = clock::now();
+        self.life.rest(now);
+        if self.life.is_old(now) || !home.upgrade().is_some_and(|home| home.rest(self)) {
+            self.close();
+        }
+    }
+
+    fn sender(&self) -> std::sync::MutexGuard<'_, Sender> {
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Drives a connection to its end.
+async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Place<T>) {
+    let Place { home, hold: _hold } = place;
+    let mut driven = driven;
+    // Dropped first, if this is dropped: it then knows before hyper tells.
+    let task = Task(&connection.life);
+    let mut alarm = pin!(sleep_until(connection.life.idle_until()));
+    std::future::poll_fn(|cx| {
+        if Pin::new(&mut driven).poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        connection.settle(&home);
+        while alarm.as_mut().poll(cx).is_ready() {
+            let now = clock::now();
+            let until = connection.life.idle_until();
+            let is_over = now >= until
+                && home.upgrade().is_none_or(|home| home.expire(&connection));
+            if is_over {
+                connection.close();
+            }
+            // A busy one is asked again later, one that was used since in time.
+            let next = if now < until { until } else { now + ASK_AGAIN };
+            alarm.as_mut().reset(next);
+        }
+        Poll::Pending
+    })
+    .await;
+    task.ended(OVER);
+}
+
+/// Marks a connection whose task goes with its runtime.
+pub(super) struct Task<'a>(pub(super) &'a Life);
+
+impl Task<'_> {
+    pub(super) fn ended(&self, fate: u8) {
+        self.0.end(fate);
+    }
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        self.0.end(ORPHANED);
+    }
+}
+
+/// The server's timeout for idle connections.
+fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let mut parameters = value.split(',').filter_map(|one| one.trim().split_once('='));
+    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    seconds.trim().trim_matches('"').parse().ok().map(Duration::from_secs)
+}
+
+/// Why the end of the body cannot be told from the head (RFC 9112 §6.3).
+fn misframed(headers: &HeaderMap) -> Option<&'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next()?;
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Some("the response has transfer-encoding beside content-length");
+    }
+    let is_chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    (!is_chunked || codings.next().is_some())
+        .then_some("the response has a transfer-encoding other than chunked")
+}
+
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let lines = lines.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, http::HeaderValue::from_static(value))
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn keep_alive_of_the_server_is_read() {
+        for (value, seconds) in [
+            ("timeout=5, max=100", Some(5)),
+            ("max=100,Timeout = 12", Some(12)),
+            ("timeout=\"7\"", Some(7)),
+            ("timeout=0", Some(0)),
+            ("timeout=-1", None),
+            ("timeout=soon", None),
+            ("timeout", None),
+            ("", None),
+        ] {
+            let read = keep_alive(&headers(&[("keep-alive", value)]));
+            assert_eq!(read, seconds.map(Duration::from_secs), "{value:?}");
+        }
+        assert_eq!(keep_alive(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn only_chunked_alone_tells_the_end_of_a_body() {
+        let chunked = ("transfer-encoding", "chunked");
+        let length = ("content-length", "3");
+        for (lines, is_wrong) in [
+            (&[][..], false),
+            (&[length], false),
+            (&[chunked], false),
+            (&[("transfer-encoding", " Chunked ")], false),
+            (&[chunked, length], true),
+            (&[chunked, chunked], true),
+            (&[("transfer-encoding", "gzip, chunked")], true),
+            (&[("transfer-encoding", "gzip"), chunked], true),
+            (&[("transfer-encoding", "identity")], true),
+        ] {
+            assert_eq!(misframed(&headers(lines)).is_some(), is_wrong, "{lines:?}");
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! A connection that speaks HTTP/2: many requests at a time, each on a stream of its own.
+
+use std::fmt;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
+use h2::{Ping, PingPong, RecvStream};
+use http::{Request, Response};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::http1::Task;
+use super::lane::GivenUp;
+use super::life::{DARK, Life, Made, OVER};
+use super::stream::Stream;
+use super::upload::Upload;
+use super::{Failed, Home, Place, SendBody};
+use crate::clock;
+use crate::record::Tracker;
+
+/// A connection.
+pub(in crate::transport) struct Http2 {
+    pub(in crate::transport) life: Life,
+    /// None once new requests go elsewhere.
+    requests: Mutex<Option<SendRequest<Bytes>>>,
+    /// How many streams are leased, or were and are not reset yet.
+    leased: AtomicUsize,
+    /// How many streams wait for the connection's task to reset them.
+    cancelled: AtomicUsize,
+    task: Mutex<Option<Waker>>,
+    /// The server has told how many streams it allows.
+    is_told: AtomicBool,
+    home: Weak<dyn Home>,
+}
+
+/// A stream of a connection, for one request.
+pub(in crate::transport) struct StreamLease {
+    pub(in crate::transport) connection: Arc<Http2>,
+    requests: SendRequest<Bytes>,
+    /// Both sides have ended the stream.
+    pub(in crate::transport) is_over: bool,
+}
+
+impl fmt::Debug for StreamLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("StreamLease").field(&self.connection).finish()
+    }
+}
+
+impl Drop for StreamLease {
+    fn drop(&mut self) {
+        if self.is_over {
+            self.connection.give_back(1);
+        } else {
+            // Until its reset is written, the stream counts: a request in its place would wait inside h2.
+            self.connection.cancelled.fetch_add(1, Ordering::AcqRel);
+            self.connection.wake();
+        }
+    }
+}
+
+impl StreamLease {
+    /// Sends a request and waits for the head of its response. The upload may still be under way then.
+    pub(in crate::transport) async fn exchange(
+        &mut self,
+        request: Request<SendBody>,
+        is_empty: bool,
+        tracker: &Arc<Tracker>,
+    ) -> Result<(Response<RecvStream>, Option<Upload>), Failed> {
+        let life = &self.connection.life;
+        let before = life.socket.written();
+        if !tracker.take() {
+            return Err(unsent(GivenUp));
+        }
+        let (head, body) = request.into_parts();
+        let head = Request::from_parts(head, ());
+        let (response, stream) = match self.requests.send_request(head, is_empty) {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracker.untake();
+                return Err(unsent(error));
+            }
+        };
+        let upload = if is_empty {
+            tracker.sent_all();
+            None
+        } else {
+            Some(Upload::new(stream, body))
+        };
+        let mut sending = Sending { response, upload };
+        match std::future::poll_fn(|cx| sending.poll(cx)).await {
+            Ok(response) => {
+                // The server's first frame holds its settings.
+                self.connection.is_told.store(true, Ordering::Release);
+                Ok((response, sending.upload))
+            }
+            Err(error) => Err(self.failed(error, before, tracker)),
+        }
+    }
+
+    fn failed(&self, error: h2::Error, before: u64, tracker: &Tracker) -> Failed {
+        // The connection broke, its task is over, and the kernel took nothing since.
+        let life = &self.connection.life;
+        let is_unsent = error.is_io() && life.is_over() && life.socket.written() == before;
+        if is_unsent {
+            tracker.untake();
+        }
+        Failed {
+            error: life.cause(error.into()),
+            is_unsent,
+        }
+    }
+}
+
+/// When the peer is asked whether it is there.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::transport) struct PingTimes {
+    /// After a silence of this long, while requests are under way.
+    pub(in crate::transport) after: Duration,
+    /// How long its reply may take.
+    pub(in crate::transport) within: Duration,
+}
+
+impl Http2 {
+    /// Begins to speak HTTP/2 over a stream.
+    pub(in crate::transport) async fn open(
+        stream: Stream,
+        made: Made,
+        (builder, pings): (&Builder, PingTimes),
+        place: Place<impl Send + 'static>,
+    ) -> Result<Arc<Self>, h2::Error> {
+        let (requests, driven) = builder.handshake(stream).await?;
+        let connection = Arc::new(Self {
+            life: Life::new(made),
+            requests: Mutex::new(Some(requests)),
+            leased: AtomicUsize::new(0),
+            cancelled: AtomicUsize::new(0),
+            task: Mutex::default(),
+            is_told: AtomicBool::new(false),
+            home: Weak::clone(&place.home),
+        });
+        tokio::spawn(drive(driven, Arc::clone(&connection), pings, place.hold));
+        Ok(connection)
+    }
+
+    /// Takes a stream for a call, if there is one: no request waits for one inside h2, where it would go out even
+    /// after its call was given up.
+    pub(in crate::transport) fn lease(self: &Arc<Self>, now: Instant) -> Option<StreamLease> {
+        let mut guard = self.requests();
+        let requests = guard.as_mut()?;
+        let mut context = Context::from_waker(Waker::noop());
+        let is_over = matches!(requests.poll_ready(&mut context), Poll::Ready(Err(_)));
+        if is_over || self.life.is_old(now) {
+            let over = guard.take();
+            drop(guard);
+            drop(over);
+            return None;
+        }
+        let leased = self.leased.load(Ordering::Acquire);
+        if leased >= requests.current_max_send_streams() {
+            return None;
+        }
+        self.leased.fetch_add(1, Ordering::AcqRel);
+        Some(StreamLease {
+            connection: Arc::clone(self),
+            requests: requests.clone(),
+            is_over: false,
+        })
+    }
+
+    /// Whether it is known that the server allows no more streams.
+    pub(in crate::transport) fn is_full(&self) -> bool {
+        let guard = self.requests();
+        guard.as_ref().is_none_or(|requests| {
+            let most = requests.current_max_send_streams();
+            let is_told = self.is_told.load(Ordering::Acquire) || most != BEFORE_SETTINGS;
+            is_told && self.leased.load(Ordering::Acquire) >= most
+        })
+    }
+
+    /// Whether new requests go elsewhere.
+    pub(in crate::transport) fn is_closed(&self) -> bool {
+        self.requests().is_none()
+    }
+
+    /// Whether no stream of it is leased.
+    pub(in crate::transport) fn is_idle(&self) -> bool {
+        self.leased.load(Ordering::Acquire) == 0
+    }
+
+    /// Lets it end once the requests that are under way have their responses.
+    pub(in crate::transport) fn close(&self) {
+        let requests = self.requests().take();
+        drop(requests);
+    }
+
+    /// Streams have ended.
+    fn give_back(&self, streams: usize) {
+        self.leased.fetch_sub(streams, Ordering::AcqRel);
+        if let Some(home) = self.home.upgrade() {
+            home.changed();
+        }
+    }
+
+    fn wake(&self) {
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = &*task {
+            task.wake_by_ref();
+        }
+    }
+
+    /// The task to be woken is the one that polls.
+    fn is_polled(&self, cx: &Context<'_>) {
+        let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *task {
+            Some(task) => task.clone_from(cx.waker()),
+            None => *task = Some(cx.waker().clone()),
+        }
+    }
+
+    fn requests(&self) -> MutexGuard<'_, Option<SendRequest<Bytes>>> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Http2 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http2")
+            .field("life", &self.life)
+            .field("leased", &self.leased)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A request under way: its body goes out while the head of the response is awaited.
+struct Sending {
+    response: ResponseFuture,
+    upload: Option<Upload>,
+}
+
+impl Sending {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, h2::Error>> {
+        if let Some(upload) = &mut self.upload
+            && upload.poll(cx).is_ready()
+        {
+            // If it failed, the stream was reset: the response says so.
+            self.upload = None;
+        }
+        Pin::new(&mut self.response).poll(cx)
+    }
+}
+
+/// Drives a connection to its end.
+async fn drive<T>(
+    driven: Connection<Stream, Bytes>,
+    connection: Arc<Http2>,
+    pings: PingTimes,
+    hold: T,
+) {
+    let _hold = hold;
+    let mut driven = driven;
+    let mut watch = Watch {
+        pings,
+        ping_pong: driven.ping_pong(),
+        heard: 0,
+        is_asked: false,
+        seen: (0, 0),
+    };
+    // Dropped first, if this is dropped: it then knows before h2 tells.
+    let task = Task(&connection.life);
+    let mut alarm = pin!(sleep_until(connection.life.idle_until()));
+    let fate = std::future::poll_fn(|cx| {
+        connection.is_polled(cx);
+        let cancelled = connection.cancelled.swap(0, Ordering::AcqRel);
+        if Pin::new(&mut driven).poll(cx).is_ready() {
+            return Poll::Ready(OVER);
+        }
+        if cancelled > 0 {
+            connection.give_back(cancelled);
+        }
+        watch.note(&connection, &driven, alarm.as_mut());
+        while alarm.as_mut().poll(cx).is_ready() {
+            match watch.ask(&connection) {
+                Some(next) => alarm.as_mut().reset(next),
+                None => return Poll::Ready(DARK),
+            }
+        }
+        watch.drain(cx);
+        Poll::Pending
+    })
+    .await;
+    task.ended(fate);
+    // Its streams hear of the end now, and the pool that there is none to be had.
+    connection.close();
+    drop(driven);
+    if let Some(home) = connection.home.upgrade() {
+        home.changed();
+    }
+}
+
+/// What a connection's task watches between two steps.
+struct Watch {
+    pings: PingTimes,
+    ping_pong: Option<PingPong>,
+    /// The bytes that had come when it looked last.
+    heard: u64,
+    /// A PING is under way.
+    is_asked: bool,
+    /// How many streams were leased, and how many may be.
+    seen: (usize, usize),
+}
+
+impl Watch {
+    /// Tells the pool if there is more room, or less. Sets the alarm when requests begin to wait.
+    fn note(
+        &mut self,
+        connection: &Http2,
+        driven: &Connection<Stream, Bytes>,
+        alarm: Pin<&mut Sleep>,
+    ) {
+        let leased = connection.leased.load(Ordering::Acquire);
+        let now_seen = (leased, driven.max_concurrent_send_streams());
+        let before = std::mem::replace(&mut self.seen, now_seen);
+        if before == now_seen {
+            return;
+        }
+        if (before.0 == 0) != (now_seen.0 == 0) {
+            let now = clock::now();
+            connection.life.rest(now);
+            self.heard = connection.life.socket.read();
+            self.is_asked = false;
+            alarm.reset(match now_seen.0 {
+                0 => connection.life.idle_until(),
+                _ => now + self.pings.after,
+            });
+        }
+        if before.1 != now_seen.1
+            && let Some(home) = connection.home.upgrade()
+        {
+            home.changed();
+        }
+    }
+
+    /// The alarm rings: when it is to ring again. `None` if the peer is gone.
+    fn ask(&mut self, connection: &Http2) -> Option<Instant> {
+        let now = clock::now();
+        if self.seen.0 == 0 {
+            let until = connection.life.idle_until();
+            if now < until {
+                return Some(until);
+            }
+            connection.close();
+            return Some(now + self.pings.after);
+        }
+        let heard = connection.life.socket.read();
+        let is_silent = std::mem::replace(&mut self.heard, heard) == heard;
+        if !is_silent {
+            self.is_asked = false;
+            return Some(now + self.pings.after);
+        }
+        if self.is_asked {
+            return None;
+        }
+        let ping = self.ping_pong.as_mut()?;
+        self.is_asked = true;
+        // A second PING cannot be sent before the first has its reply: then that one is waited for.
+        let _ = ping.send_ping(Ping::opaque());
+        Some(now + self.pings.within)
+    }
+
+    /// Takes the reply to a PING, so that another may be sent. It has counted as bytes already.
+    fn drain(&mut self, cx: &mut Context<'_>) {
+        if let Some(ping) = &mut self.ping_pong {
+            while let Poll::Ready(Ok(_)) = ping.poll_pong(cx) {}
+        }
+    }
+}
+
+fn unsent(error: impl Into<crate::box_error::BoxError>) -> Failed {
+    Failed {
+        error: error.into(),
+        is_unsent: true,
+    }
+}
+
+/// A new connection counts as one stream until its SETTINGS were read.
+pub(in crate::transport) const BEFORE_SETTINGS: usize = 1;

@@ -1,0 +1,238 @@
+//! The body of a response on its way in: its end is checked.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use sync_wrapper::SyncWrapper;
+use tokio::task::AbortHandle;
+
+use super::http1::Http1;
+use super::http2::StreamLease;
+use super::upload::Upload;
+use crate::box_error::BoxError;
+
+/// The body of a response from a [`Transport`](crate::Transport).
+///
+/// It ends without an error only if the server has said where it ends and all of it has come. Dropping it early
+/// gives the connection up (HTTP/1) or resets the stream (HTTP/2).
+pub struct Incoming(Content);
+
+enum Content {
+    Http1(OverHttp1),
+    Http2(OverHttp2),
+    Other(SyncWrapper<UnsyncBoxBody<Bytes, BoxError>>),
+    /// It has ended: nothing of the connection is held any more.
+    Over,
+}
+
+struct OverHttp1 {
+    body: hyper::body::Incoming,
+    connection: Arc<Http1>,
+    /// Given back when the body ends.
+    _lease: tokio::sync::OwnedSemaphorePermit,
+}
+
+struct OverHttp2 {
+    stream: RecvStream,
+    lease: StreamLease,
+    /// How many bytes are still to come, if the head says so.
+    left: Option<u64>,
+    /// The rest of the request body, which goes out meanwhile.
+    upload: Option<Upward>,
+}
+
+/// Stops the upload if the response is dropped.
+struct Upward(AbortHandle);
+
+impl Drop for Upward {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Incoming {
+    pub(in crate::transport) fn http1(
+        response: Response<hyper::body::Incoming>,
+        connection: Arc<Http1>,
+        lease: tokio::sync::OwnedSemaphorePermit,
+    ) -> Response<Self> {
+        response.map(|body| {
+            let over = OverHttp1 {
+                body,
+                connection,
+                _lease: lease,
+            };
+            let mut incoming = Self(Content::Http1(over));
+            if incoming.is_end_stream() {
+                incoming.end(true);
+            }
+            incoming
+        })
+    }
+
+    pub(in crate::transport) fn http2(
+        response: Response<RecvStream>,
+        upload: Option<Upload>,
+        lease: StreamLease,
+    ) -> Response<Self> {
+        let left = length(response.headers());
+        response.map(|stream| {
+            let over = OverHttp2 {
+                left: left.filter(|_| !stream.is_end_stream()),
+                stream,
+                lease,
+                upload: upload.map(|upload| Upward(tokio::spawn(upload).abort_handle())),
+            };
+            let mut incoming = Self(Content::Http2(over));
+            if incoming.is_end_stream() {
+                incoming.end(true);
+            }
+            incoming
+        })
+    }
+
+    /// Lets go of the connection.
+    fn end(&mut self, is_whole: bool) {
+        if let Content::Http2(over) = &mut self.0 {
+            over.lease.is_over = is_whole && over.upload.is_none();
+        }
+        self.0 = Content::Over;
+    }
+
+    /// A body that comes from no connection.
+    pub(in crate::transport) fn other<B>(body: B) -> Self
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        use http_body_util::BodyExt;
+        let body = body.map_err(Into::into).boxed_unsync();
+        Self(Content::Other(SyncWrapper::new(body)))
+    }
+}
+
+impl OverHttp1 {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let life = &self.connection.life;
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| life.cause(error.into()))))
+    }
+}
+
+impl OverHttp2 {
+    fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(data) = ready!(self.stream.poll_data(cx)) {
+            let data = data.and_then(|data| {
+                let flow = self.stream.flow_control();
+                flow.release_capacity(data.len()).map(|()| data)
+            });
+            return Poll::Ready(Some(match data {
+                Ok(data) => {
+                    let came = data.len() as u64;
+                    self.left = self.left.map(|left| left.saturating_sub(came));
+                    Ok(Frame::data(data))
+                }
+                Err(error) => Err(self.failed(error)),
+            }));
+        }
+        match ready!(self.stream.poll_trailers(cx)) {
+            Ok(Some(trailers)) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Ok(None) if self.stream.is_end_stream() => Poll::Ready(None),
+            Ok(None) => Poll::Ready(Some(Err(broken_off()))),
+            Err(error) => Poll::Ready(Some(Err(self.failed(error)))),
+        }
+    }
+
+    fn failed(&self, error: h2::Error) -> BoxError {
+        // "No error" ends an upload that is not needed (RFC 9113 §8.1). This response was not over.
+        if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) {
+            return broken_off();
+        }
+        self.lease.connection.life.cause(error.into())
+    }
+}
+
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(match &mut self.0 {
+            Content::Http1(over) => over.poll_frame(cx),
+            Content::Http2(over) => over.poll_frame(cx),
+            Content::Other(body) => Pin::new(body.get_mut()).poll_frame(cx),
+            Content::Over => Poll::Ready(None),
+        });
+        if !matches!(frame, Some(Ok(_))) || self.is_end_stream() {
+            self.end(!matches!(frame, Some(Err(_))));
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Content::Http1(over) => over.body.is_end_stream(),
+            Content::Http2(over) => over.stream.is_end_stream(),
+            // It can be asked by its owner alone.
+            Content::Other(_) => false,
+            Content::Over => true,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Content::Http1(over) => over.body.size_hint(),
+            Content::Http2(over) if over.stream.is_end_stream() => SizeHint::with_exact(0),
+            Content::Http2(over) => over.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Content::Other(_) => SizeHint::default(),
+            Content::Over => SizeHint::with_exact(0),
+        }
+    }
+}
+
+impl fmt::Debug for Incoming {
+    /// Its size only: a body may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("bytes", &self.size_hint().exact())
+            .finish_non_exhaustive()
+    }
+}
+
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn broken_off() -> BoxError {
+    io::Error::new(io::ErrorKind::UnexpectedEof, BrokenOff).into()
+}
+
+/// The stream ended before the response did.
+#[derive(Debug)]
+struct BrokenOff;
+
+impl fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server ended the stream before the end of the response")
+    }
+}
+
+impl std::error::Error for BrokenOff {}

@@ -1,0 +1,248 @@
+//! The last gate before the wire: the first write of a request on an HTTP/1 connection takes it, and fails if
+//! the attempt was given up.
+
+use std::fmt;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::socket::Socket;
+use crate::record::Tracker;
+
+/// What the exchange and the connection's task share about the request that is being written.
+#[derive(Debug)]
+pub(in crate::transport) struct Lane {
+    request: Mutex<Slot>,
+    socket: Socket,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    stage: Stage,
+    tracker: Option<Arc<Tracker>>,
+    /// The source of the body has ended.
+    is_whole: bool,
+    /// The kernel's count of bytes before the first write of the request.
+    before: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// No request is under way.
+    #[default]
+    Free,
+    /// A request was handed to hyper. Not a byte of it was written.
+    Armed,
+    /// The first write has begun.
+    Taken,
+    /// Nothing is written any more.
+    Shut {
+        /// A byte of the last request may have gone out.
+        written: bool,
+    },
+}
+
+impl Lane {
+    pub(in crate::transport) fn new(socket: Socket) -> Self {
+        Self {
+            request: Mutex::default(),
+            socket,
+        }
+    }
+
+    /// A request is handed to hyper. It is taken with its first write.
+    pub(in crate::transport) fn arm(&self, tracker: &Arc<Tracker>, is_whole: bool) {
+        let mut slot = self.slot();
+        if !matches!(slot.stage, Stage::Shut { .. }) {
+            *slot = Slot {
+                stage: Stage::Armed,
+                tracker: Some(Arc::clone(tracker)),
+                is_whole,
+                before: 0,
+            };
+        }
+    }
+
+    /// The source of the body has ended: with the next flush, the request is sent.
+    pub(in crate::transport) fn body_ended(&self) {
+        self.slot().is_whole = true;
+    }
+
+    /// Ends the writing for good. Returns whether a byte of the request may have been written.
+    pub(in crate::transport) fn shut(&self) -> bool {
+        let mut slot = self.slot();
+        let written = match slot.stage {
+            Stage::Taken => self.socket.written() > slot.before,
+            Stage::Free => true,
+            Stage::Armed => false,
+            Stage::Shut { written } => written,
+        };
+        slot.stage = Stage::Shut { written };
+        slot.tracker = None;
+        written
+    }
+
+    /// Lets bytes pass in either direction. Fails once the lane is shut.
+    fn pass(&self) -> io::Result<MutexGuard<'_, Slot>> {
+        let slot = self.slot();
+        match slot.stage {
+            Stage::Shut { .. } => Err(io::Error::other(GivenUp)),
+            Stage::Free | Stage::Armed | Stage::Taken => Ok(slot),
+        }
+    }
+
+    /// Lets a write pass. The first one of a request takes it.
+    fn pass_write(&self) -> io::Result<MutexGuard<'_, Slot>> {
+        let slot = self.pass()?;
+        let Some(tracker) = slot.armed() else {
+            return Ok(slot);
+        };
+        // A subscriber may hear of it: not under the lock.
+        drop(slot);
+        let is_taken = tracker.take();
+        let mut slot = self.pass()?;
+        if is_taken {
+            slot.before = self.socket.written();
+            slot.stage = Stage::Taken;
+            return Ok(slot);
+        }
+        slot.stage = Stage::Shut { written: false };
+        drop(slot);
+        self.pass()
+    }
+
+    /// All that was buffered is written.
+    fn flushed(&self, mut slot: MutexGuard<'_, Slot>) {
+        if slot.stage != Stage::Taken || !slot.is_whole {
+            return;
+        }
+        slot.stage = Stage::Free;
+        let tracker = slot.tracker.take();
+        drop(slot);
+        if let Some(tracker) = tracker {
+            tracker.sent_all();
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.request.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Slot {
+    fn armed(&self) -> Option<Arc<Tracker>> {
+        let is_armed = self.stage == Stage::Armed;
+        self.tracker.clone().filter(|_| is_armed)
+    }
+
+    fn wrote(&self) {
+        if let Some(tracker) = &self.tracker {
+            tracker.moved_on();
+        }
+    }
+}
+
+/// The stream of an HTTP/1 connection, above TLS if there is TLS.
+#[derive(Debug)]
+pub(in crate::transport) struct Gate<S> {
+    inner: S,
+    lane: Arc<Lane>,
+}
+
+impl<S> Gate<S> {
+    pub(in crate::transport) const fn new(inner: S, lane: Arc<Lane>) -> Self {
+        Self { inner, lane }
+    }
+}
+
+// The lock is held over each step: TLS keeps bytes that it writes later, in a read as well. So once the lane is
+// shut, no byte goes out.
+impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let mut slot = this.lane.pass()?;
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+        if slot.stage == Stage::Armed && buf.filled().len() > before {
+            // No request was written to which this could be the response.
+            slot.stage = Stage::Shut { written: false };
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Stray)));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let slot = this.lane.pass_write()?;
+        let written = ready!(Pin::new(&mut this.inner).poll_write(cx, buf))?;
+        slot.wrote();
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        let slot = this.lane.pass_write()?;
+        let written = ready!(Pin::new(&mut this.inner).poll_write_vectored(cx, bufs))?;
+        slot.wrote();
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let slot = this.lane.pass()?;
+        ready!(Pin::new(&mut this.inner).poll_flush(cx))?;
+        this.lane.flushed(slot);
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let _pass = this.lane.pass()?;
+        Pin::new(&mut this.inner).poll_shutdown(cx)
+    }
+}
+
+/// The attempt was given up: nothing of it may go out any more.
+#[derive(Debug)]
+pub(in crate::transport) struct GivenUp;
+
+impl fmt::Display for GivenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the attempt was given up")
+    }
+}
+
+impl std::error::Error for GivenUp {}
+
+/// Bytes came for which nothing had asked.
+#[derive(Debug)]
+struct Stray;
+
+impl fmt::Display for Stray {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the server sent bytes before the request")
+    }
+}
+
+impl std::error::Error for Stray {}

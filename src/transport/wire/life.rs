@@ -1,0 +1,168 @@
+//! What is known of a connection, how long it is used, and how it ended.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::socket::{Ends, Socket};
+use crate::box_error::BoxError;
+use crate::clock::{self, nanos_of};
+use crate::luck::luck;
+use crate::record::{Tickets, Tracker};
+use crate::telemetry::Link;
+
+/// What both protocols keep of a connection.
+#[derive(Debug)]
+pub(in crate::transport) struct Life {
+    pub(in crate::transport) socket: Socket,
+    pub(in crate::transport) ends: Ends,
+    pub(in crate::transport) made: Instant,
+    tls: Option<&'static str>,
+    tickets: Option<Tickets>,
+    link: Option<Link>,
+    /// From then on it is not used again.
+    old_at: Instant,
+    /// How long it may be idle, in nanoseconds.
+    idle_limit: AtomicU64,
+    /// When it became idle, in nanoseconds since it was made.
+    idle_since: AtomicU64,
+    /// It is the first call's own until that one has left.
+    is_used: AtomicBool,
+    fate: AtomicU8,
+}
+
+/// What a new connection is known by.
+#[derive(Debug)]
+pub(in crate::transport) struct Made {
+    pub(in crate::transport) socket: Socket,
+    pub(in crate::transport) tls: Option<&'static str>,
+    pub(in crate::transport) tickets: Option<Tickets>,
+    /// What ties later attempts to the setup.
+    pub(in crate::transport) link: Option<Link>,
+    pub(in crate::transport) idle_limit: Duration,
+}
+
+impl Life {
+    pub(in crate::transport) fn new(made: Made) -> Self {
+        let now = clock::now();
+        Self {
+            ends: made.socket.ends(),
+            socket: made.socket,
+            made: now,
+            tls: made.tls,
+            tickets: made.tickets,
+            link: made.link,
+            old_at: now + YOUNGEST + (OLDEST - YOUNGEST).mul_f64(luck()),
+            idle_limit: AtomicU64::new(nanos_of(made.idle_limit)),
+            idle_since: AtomicU64::new(0),
+            is_used: AtomicBool::new(false),
+            fate: AtomicU8::new(RUNNING),
+        }
+    }
+
+    pub(in crate::transport) fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    pub(in crate::transport) fn is_old(&self, now: Instant) -> bool {
+        now >= self.old_at
+    }
+
+    /// It becomes idle.
+    pub(in crate::transport) fn rest(&self, now: Instant) {
+        let since = nanos_of(now.saturating_duration_since(self.made));
+        self.idle_since.store(since, Ordering::Release);
+    }
+
+    /// When it was idle for too long.
+    pub(in crate::transport) fn idle_until(&self) -> Instant {
+        let since = self.idle_since.load(Ordering::Acquire);
+        let limit = self.idle_limit.load(Ordering::Acquire);
+        let until = clock::after(self.made, Duration::from_nanos(since.saturating_add(limit)));
+        until.min(self.old_at)
+    }
+
+    pub(in crate::transport) fn idle_since(&self) -> Instant {
+        let since = self.idle_since.load(Ordering::Acquire);
+        clock::after(self.made, Duration::from_nanos(since))
+    }
+
+    /// The server says how long it keeps the connection: ours ends a second earlier. False if it is not worth
+    /// keeping.
+    pub(in crate::transport) fn keep_alive(&self, timeout: Duration) -> bool {
+        let limit = timeout.saturating_sub(BEFORE_SERVER);
+        self.idle_limit.fetch_min(nanos_of(limit), Ordering::AcqRel);
+        !limit.is_zero()
+    }
+
+    /// An attempt uses it: its record says so.
+    pub(in crate::transport) fn note(&self, tracker: &Tracker) {
+        let is_own = !self.is_used.swap(true, Ordering::AcqRel) && tracker.is_own_connection();
+        tracker.spans().peer(self.ends.peer);
+        if let Some(link) = self.link.as_ref().filter(|_| !is_own) {
+            tracker.spans().tie(link);
+        }
+        let age = match is_own {
+            true => Duration::ZERO,
+            false => clock::now().saturating_duration_since(self.made),
+        };
+        tracker.facts(|facts| {
+            facts.peer = Some(self.ends.peer);
+            facts.local = Some(self.ends.local);
+            facts.connection_age = Some(age);
+            facts.tls = self.tls;
+            if is_own {
+                facts.tickets.clone_from(&self.tickets);
+            }
+        });
+    }
+
+    /// It ends for this reason, unless it has ended before.
+    pub(in crate::transport) fn end(&self, fate: u8) {
+        let _ = self
+            .fate
+            .compare_exchange(RUNNING, fate, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub(in crate::transport) fn is_over(&self) -> bool {
+        self.fate.load(Ordering::Acquire) != RUNNING
+    }
+
+    /// Why a request on it failed: what the connection's task knows, or else `error`.
+    pub(in crate::transport) fn cause(&self, error: BoxError) -> BoxError {
+        match self.fate.load(Ordering::Acquire) {
+            DARK => io::Error::new(io::ErrorKind::TimedOut, Silent).into(),
+            ORPHANED => Box::new(crate::hop::RuntimeGone),
+            _ => error,
+        }
+    }
+}
+
+pub(in crate::transport) const RUNNING: u8 = 0;
+/// Its task is over.
+pub(in crate::transport) const OVER: u8 = 1;
+/// The peer did not acknowledge a PING.
+pub(in crate::transport) const DARK: u8 = 2;
+/// Its task was dropped with the runtime.
+pub(in crate::transport) const ORPHANED: u8 = 3;
+
+/// The peer gave no sign of life.
+#[derive(Debug)]
+struct Silent;
+
+impl fmt::Display for Silent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the peer did not acknowledge a PING")
+    }
+}
+
+impl std::error::Error for Silent {}
+
+/// Load balancers and deployments move on; connections that never end do not.
+const YOUNGEST: Duration = Duration::from_secs(8 * 60);
+const OLDEST: Duration = Duration::from_secs(10 * 60);
+/// A request that is under way when the server closes would be lost.
+const BEFORE_SERVER: Duration = Duration::from_secs(1);

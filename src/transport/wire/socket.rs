@@ -1,0 +1,196 @@
+//! The socket of a connection. Its task reads and writes; the pool looks at it before it is used again.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// A TCP socket that counts its bytes.
+#[derive(Clone, Debug)]
+pub(in crate::transport) struct Socket(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// Held for one system call at a time.
+    stream: Mutex<TcpStream>,
+    written: AtomicU64,
+    read: AtomicU64,
+    ends: Ends,
+}
+
+/// Both ends of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::transport) struct Ends {
+    pub(in crate::transport) local: SocketAddr,
+    pub(in crate::transport) peer: SocketAddr,
+}
+
+/// The state of an idle socket, told by the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::transport) enum Sight {
+    /// Nothing to read.
+    Quiet,
+    /// Bytes that nothing has read yet.
+    Unread,
+    /// The peer has closed or reset the connection.
+    Over,
+}
+
+impl Socket {
+    pub(in crate::transport) fn new(stream: TcpStream) -> io::Result<Self> {
+        let ends = Ends {
+            local: stream.local_addr()?,
+            peer: stream.peer_addr()?,
+        };
+        Ok(Self(Arc::new(Shared {
+            stream: Mutex::new(stream),
+            written: AtomicU64::new(0),
+            read: AtomicU64::new(0),
+            ends,
+        })))
+    }
+
+    pub(in crate::transport) fn ends(&self) -> Ends {
+        self.0.ends
+    }
+
+    /// How many bytes the kernel has taken.
+    pub(in crate::transport) fn written(&self) -> u64 {
+        self.0.written.load(Ordering::Acquire)
+    }
+
+    /// How many bytes have come.
+    pub(in crate::transport) fn read(&self) -> u64 {
+        self.0.read.load(Ordering::Acquire)
+    }
+
+    /// Asks the kernel. tokio remembers only what it was told last, and may not know of a FIN.
+    pub(in crate::transport) fn look(&self) -> Sight {
+        let stream = self.stream();
+        match SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]) {
+            Ok(0) => Sight::Over,
+            Ok(_) => Sight::Unread,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sight::Quiet,
+            Err(_) => Sight::Over,
+        }
+    }
+
+    fn stream(&self) -> MutexGuard<'_, TcpStream> {
+        let stream = self.0.stream.lock();
+        stream.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn count(&self, written: usize) {
+        self.0.written.fetch_add(written as u64, Ordering::AcqRel);
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut *self.stream()).poll_read(cx, buf))?;
+        let read = buf.filled().len() - before;
+        self.0.read.fetch_add(read as u64, Ordering::AcqRel);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut *self.stream()).poll_write(cx, buf))?;
+        self.count(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut *self.stream()).poll_write_vectored(cx, bufs))?;
+        self.count(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream()).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.stream()).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (Socket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ours = TcpStream::connect(address).await.unwrap();
+        let (theirs, _) = listener.accept().await.unwrap();
+        (Socket::new(ours).unwrap(), theirs)
+    }
+
+    /// Waits until the kernel has it: what goes over loopback is there when the writer is told so.
+    async fn readable(socket: &Socket) {
+        std::future::poll_fn(|cx| socket.stream().poll_read_ready(cx))
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn look_sees_stray_bytes_and_the_end_without_reading_them() {
+        let (mut ours, mut theirs) = pair().await;
+        assert_eq!(ours.look(), Sight::Quiet);
+        theirs.write_all(b"HTTP").await.unwrap();
+        readable(&ours).await;
+        assert_eq!((ours.look(), ours.look()), (Sight::Unread, Sight::Unread));
+        let mut four = [0; 4];
+        ours.read_exact(&mut four).await.unwrap();
+        assert_eq!((&four, ours.read(), ours.look()), (b"HTTP", 4, Sight::Quiet));
+        drop(theirs);
+        while ours.look() == Sight::Quiet {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(ours.look(), Sight::Over);
+    }
+
+    #[tokio::test]
+    async fn only_what_the_kernel_has_taken_is_written() {
+        let (mut ours, theirs) = pair().await;
+        assert_eq!(ours.written(), 0);
+        ours.write_all(b"GET").await.unwrap();
+        assert_eq!(ours.written(), 3);
+        SockRef::from(&theirs).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        drop(theirs);
+        while ours.look() == Sight::Quiet {
+            tokio::task::yield_now().await;
+        }
+        ours.write_all(b"GET").await.unwrap_err();
+        assert_eq!(ours.written(), 3);
+    }
+}

@@ -1,0 +1,121 @@
+//! What HTTP is spoken over: a socket, or TLS over one, or TLS through TLS to a proxy.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+
+use rustls::{ClientConnection, ProtocolVersion};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::client::TlsStream;
+
+use super::socket::Socket;
+
+/// A stream of bytes to a server or a proxy.
+#[derive(Debug)]
+pub(in crate::transport) enum Stream {
+    Plain(Socket),
+    Tls(Box<Tls>),
+}
+
+/// A TLS session over another stream.
+#[derive(Debug)]
+pub(in crate::transport) struct Tls {
+    stream: TlsStream<Stream>,
+    /// How many session tickets have come.
+    tickets: Arc<AtomicU32>,
+}
+
+impl Stream {
+    pub(in crate::transport) fn secured(stream: TlsStream<Self>, tickets: Arc<AtomicU32>) -> Self {
+        Self::Tls(Box::new(Tls { stream, tickets }))
+    }
+
+    /// The innermost TLS session.
+    pub(in crate::transport) fn session(&self) -> Option<&ClientConnection> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => Some(tls.stream.get_ref().1),
+        }
+    }
+
+    /// Whether the server chose HTTP/2 in the handshake.
+    pub(in crate::transport) fn chose_http2(&self) -> bool {
+        let session = self.session();
+        session.is_some_and(|session| session.alpn_protocol() == Some(b"h2"))
+    }
+
+    pub(in crate::transport) fn tls_version(&self) -> Option<&'static str> {
+        Some(match self.session()?.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "1.3",
+            _ => "1.2",
+        })
+    }
+}
+
+impl Tls {
+    fn count(&self) {
+        let came = self.stream.get_ref().1.tls13_tickets_received();
+        self.tickets.store(came, Ordering::Release);
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Tls(tls) => {
+                let read = Pin::new(&mut tls.stream).poll_read(cx, buf);
+                tls.count();
+                read
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, bufs),
+            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Tls(tls) => Pin::new(&mut tls.stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The body of an HTTP/2 request on its way out.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+
+use super::SendBody;
+
+/// Sends a body as far as the peer's window goes.
+pub(in crate::transport) struct Upload {
+    stream: SendStream<Bytes>,
+    body: SendBody,
+}
+
+impl Upload {
+    pub(super) fn new(stream: SendStream<Bytes>, body: SendBody) -> Self {
+        Self { stream, body }
+    }
+
+    /// Ready when the body is out, or when it cannot go on: then the stream was reset.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match ready!(self.poll_all(cx)) {
+            Ok(()) => {}
+            Err(Stopped::ByPeer) => {}
+            Err(Stopped::BySource) => self.stream.send_reset(Reason::CANCEL),
+        }
+        Poll::Ready(())
+    }
+
+    fn poll_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
+        loop {
+            ready!(self.poll_room(cx))?;
+            let frame = match ready!(self.body.as_mut().poll_frame(cx)) {
+                None => {
+                    self.stream.send_data(Bytes::new(), true)?;
+                    return Poll::Ready(Ok(()));
+                }
+                // The source keeps its error where the call finds it.
+                Some(Err(_)) => return Poll::Ready(Err(Stopped::BySource)),
+                Some(Ok(frame)) => frame,
+            };
+            match frame.into_data() {
+                Ok(data) => {
+                    let is_last = self.body.is_end_stream();
+                    self.stream.send_data(data, is_last)?;
+                    if is_last {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        self.stream.reserve_capacity(0);
+                        self.stream.send_trailers(trailers)?;
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until the peer takes another byte: the source is asked for no more than that.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stopped>> {
+        self.stream.reserve_capacity(1);
+        while self.stream.capacity() == 0 {
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return Poll::Ready(Err(Stopped::ByPeer)),
+            }
+        }
+        match self.stream.poll_reset(cx) {
+            Poll::Ready(_) => Poll::Ready(Err(Stopped::ByPeer)),
+            Poll::Pending => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Future for Upload {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        Self::poll(&mut self, cx)
+    }
+}
+
+/// Why a body did not go out whole.
+enum Stopped {
+    ByPeer,
+    BySource,
+}
+
+impl From<h2::Error> for Stopped {
+    fn from(_: h2::Error) -> Self {
+        Self::ByPeer
+    }
+}
