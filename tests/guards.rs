@@ -298,7 +298,8 @@ mod tests {
         let gate = Gate::new();
         let freeing = gate.clone();
         let builder = net.builder().retry(quick());
-        let builder = builder.limits(limit::Settings::new().send(MS(300)));
+        let builder = builder.limits(limit::Settings::new().attempt(MS(300)));
+        let builder = builder.transport(|transport| transport.max_connections(1));
         // The stream is free as soon as the first attempt was given up.
         let client = builder.classify(move |_| {
             freeing.open();
@@ -324,7 +325,7 @@ mod tests {
         }
         let post = client.post(&url).body("amount=100").send();
         let (queued, response) = tokio::join!(queued, post);
-        assert_eq!(queued.unwrap_err().expired(), Some(Waited::Send));
+        assert_eq!(queued.unwrap_err().kind(), Kind::ConnectionLimit);
         let response = response.unwrap();
         assert_eq!(response.timeline().unwrap().attempt_count(), 2);
         occupant.await.unwrap().unwrap();

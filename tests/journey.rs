@@ -13,6 +13,7 @@ mod tests {
     use rustls::crypto::ring::default_provider;
     use rustls::version::{TLS12, TLS13};
     use rustls::{ClientConfig, RootCertStore};
+    use sevenhops::hop::Blame;
     use sevenhops::hop::{Outcome, RowEnd, Stage};
     use sevenhops::limit::{Limit, Settings, Waited};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply, Script};
@@ -273,7 +274,8 @@ mod tests {
         let server = net.http2().await;
         let client = net
             .builder()
-            .limits(Settings::new().send(Duration::from_millis(300)))
+            .limits(Settings::new().attempt(Duration::from_millis(300)))
+            .transport(|transport| transport.max_connections(1))
             .build()
             .unwrap();
         let url = url(&server, "https");
@@ -284,31 +286,25 @@ mod tests {
         let first = tokio::spawn(client.get(&url).send());
         server.wait_until(|stats| stats.requests == 2).await;
 
-        // The first waits in HTTP/2's own queue, the second before it: neither may arrive late.
-        let (queued, untaken) = tokio::join!(
+        // Neither may arrive late.
+        let (one, other) = tokio::join!(
             client.post(&url).send(),
             client.post(&url).body("amount=100").send(),
         );
-        let (queued, untaken) = (queued.unwrap_err(), untaken.unwrap_err());
-        assert_eq!(queued.expired(), Some(Waited::Send), "{queued}");
-        assert_eq!(queued.effect(), Effect::Possible, "its head may go out yet");
-        assert_eq!(untaken.expired(), Some(Waited::Send), "{untaken}");
-        assert_eq!(
-            (untaken.hop(), untaken.effect()),
-            (Some(Hop::Send), Effect::None)
-        );
+        for queued in [one.unwrap_err(), other.unwrap_err()] {
+            assert_eq!(queued.expired(), Some(Waited::Attempt), "{queued}");
+            assert_eq!(
+                (queued.hop(), queued.kind(), queued.effect()),
+                (Some(Hop::Connect), Kind::ConnectionLimit, Effect::None)
+            );
+            assert_eq!(queued.blame(), Blame::Client);
+        }
 
         gate.open();
         first.await.unwrap().unwrap().bytes().await.unwrap();
-        // The connection is as good as before, and what was given up stays away: a stream that was
-        // already queued may open, but never to its end.
+        // The connection is as good as before, and what was given up stays away.
         good(&client, &url).await;
-        let whole = server
-            .requests()
-            .iter()
-            .filter(|seen| seen.body_complete)
-            .count();
-        assert_eq!(whole, 3, "{:?}", server.requests());
+        assert_eq!(server.requests_seen(), 3, "{:?}", server.requests());
     }
 
     #[tokio::test]

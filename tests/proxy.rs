@@ -210,10 +210,17 @@ mod tests {
         let rude = ProxyServer::builder().refuse(StatusCode::FORBIDDEN);
         let rude = rude.start().await.unwrap();
         let lost = ProxyServer::builder().start().await.unwrap();
-        for proxy in [rude.url(), rude.socks_url(), lost.url(), lost.socks_url()] {
+        for (proxy, kind, status) in [
+            (rude.url(), Kind::ProxyDenied, "403 Forbidden"),
+            (rude.socks_url(), Kind::Proxy, ""),
+            (lost.url(), Kind::Proxy, "502 Bad Gateway"),
+            (lost.socks_url(), Kind::Proxy, ""),
+        ] {
             let error = refused(&net, &proxy, "https").await;
             let named = (error.hop(), error.kind());
-            assert_eq!(named, (Some(Hop::Connect), Kind::Proxy), "{proxy}: {error}");
+            assert_eq!(named, (Some(Hop::Connect), kind), "{proxy}: {error}");
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains(status), "{proxy}: {cause}");
         }
     }
 
@@ -222,9 +229,9 @@ mod tests {
         let net = Net::new().await;
         let rude = ProxyServer::builder().refuse(StatusCode::FORBIDDEN);
         let rude = rude.start().await.unwrap();
-        for scheme in ["http", "socks5h"] {
+        for (scheme, kind) in [("http", Kind::ProxyDenied), ("socks5h", Kind::Proxy)] {
             let named = format!("{scheme}://api.test:{}", rude.addr().port());
-            assert_eq!(refused(&net, &named, "https").await.kind(), Kind::Proxy);
+            assert_eq!(refused(&net, &named, "https").await.kind(), kind);
         }
         // One look-up for each of the two clients.
         assert_eq!(net.dns.queries_for("api.test"), 2 * 2);

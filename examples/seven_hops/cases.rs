@@ -1,14 +1,14 @@
 //! The faults: how each is brought about, and what has to be named.
 
-use std::future::poll_fn;
-use std::task::Poll;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use sevenhops::testing::{
     Answer, Authority, BlackHole, ClosedPort, ConnFault, ProxyServer, Reply, Script,
 };
-use sevenhops::{Effect, Hop, Kind};
+use sevenhops::{Effect, Hop, Kind, limit};
 
 use crate::world::{Broken, Connection, PATH, Result, Shape, Stage, World};
 
@@ -103,7 +103,12 @@ impl Case {
                 Ok(stage.with_reply(reply))
             }
             Setting::StreamLimit => {
-                let stage = world.stage(self.connection, true).await?;
+                let mut stage = world.stage(self.connection, true).await?;
+                stage.client = world.client_with(|builder| {
+                    let short = Duration::from_millis(600);
+                    let builder = builder.limits(limit::Settings::new().attempt(short));
+                    builder.transport(|transport| transport.max_connections(1))
+                })?;
                 occupied(stage.with_connection(ConnFault::MaxStreams(1))).await
             }
             Setting::Proxy(status) => {
@@ -150,23 +155,18 @@ async fn nobody(port: Port, world: &World) -> Result<Stage> {
 /// Lets another call take the only stream of the connection and keep it, and a second one wait for
 /// it in HTTP/2's own queue: whoever comes next is not taken by the connection at all.
 async fn occupied(mut stage: Stage) -> Result<Stage> {
-    // The first answer makes sure that the peer's settings have arrived.
+    // The first response makes sure that the peer's settings have arrived.
     let first = stage.client.get(&stage.url).send().await?;
     first.bytes().await?;
     if let Some(server) = &stage.server {
-        server.on_request([Reply::Silent]);
+        server.on_request([Reply::StallInBody {
+            declared: 100,
+            sent: Bytes::from_static(b"half"),
+        }]);
         let other = stage.url.replace(PATH, "/occupant");
-        let (client, url) = (stage.client.clone(), other.clone());
-        let occupant =
-            tokio::spawn(async move { client.get(&url).no_retry().send().await.map(|_| ()) });
-        server.wait_until(|stats| stats.requests == 2).await;
-        stage.keep.push(Box::new(occupant));
-        let mut queued = Box::pin(stage.client.post(&other).body("queued").no_retry().send());
-        // Polled once, it is in line; from there it goes on in the background.
-        poll_fn(|cx| Poll::Ready(queued.as_mut().poll(cx).is_pending())).await;
-        stage.keep.push(Box::new(tokio::spawn(
-            async move { queued.await.map(|_| ()) },
-        )));
+        // It has a stream until its body is read.
+        let occupant = stage.client.get(&other).send().await?;
+        stage.keep.push(Box::new(Mutex::new(occupant)));
     }
     Ok(stage)
 }
@@ -252,7 +252,7 @@ fn before_the_request() -> Vec<Case> {
     ]);
     cases.extend(on(&HTTP2, vec![
         ("F7", "accepts, never speaks TLS", Connection(ConnFault::Silent), (Tls, Kind::Timeout, None), Repeat::Yes),
-        ("F16b", "waits behind the peer's stream limit", Setting::StreamLimit, (Send, Kind::Timeout, None), Repeat::Yes),
+        ("F16b", "waits behind the peer's stream limit", Setting::StreamLimit, (Connect, Kind::ConnectionLimit, None), Repeat::Yes),
     ]));
     cases
 }

@@ -179,51 +179,63 @@ impl ClientBuilder {
 
     /// Brings one's own DNS: see [`TransportBuilder::resolver`].
     pub fn resolver(self, resolver: impl Resolve) -> Self {
-        self.set(|transport| transport.resolver(resolver))
+        self.transport(|transport| transport.resolver(resolver))
     }
 
     /// Dials only addresses that pass this filter: see [`TransportBuilder::filter`].
     pub fn filter(self, filter: Filter) -> Self {
-        self.set(|transport| transport.filter(filter))
+        self.transport(|transport| transport.filter(filter))
     }
 
     /// Brings one's own TLS: see [`TransportBuilder::tls`].
     pub fn tls(self, config: rustls::ClientConfig) -> Self {
-        self.set(|transport| transport.tls(config))
+        self.transport(|transport| transport.tls(config))
     }
 
     /// Sends everything through a proxy: see [`TransportBuilder::proxy`].
     pub fn proxy(self, url: impl Into<String>) -> Self {
         let url = url.into();
-        self.set(|transport| transport.proxy(url))
+        self.transport(|transport| transport.proxy(url))
     }
 
     /// Takes the proxies from the environment: see [`TransportBuilder::proxy_from_env`].
     pub fn proxy_from_env(self) -> Self {
-        self.set(TransportBuilder::proxy_from_env)
+        self.transport(TransportBuilder::proxy_from_env)
     }
 
     /// Reaches these destinations without the proxy: see [`TransportBuilder::no_proxy`].
     pub fn no_proxy(self, destinations: impl Into<String>) -> Self {
         let destinations = destinations.into();
-        self.set(|transport| transport.no_proxy(destinations))
+        self.transport(|transport| transport.no_proxy(destinations))
     }
 
     /// Says whether the proxy refuses what the filter refuses: see [`TransportBuilder::proxy_filters`].
     pub fn proxy_filters(self, filters: bool) -> Self {
-        self.set(move |transport| transport.proxy_filters(filters))
+        self.transport(move |transport| transport.proxy_filters(filters))
     }
 
     /// Lets some of the requests fail on purpose: see [the module](crate::chaos). None do by default.
     pub fn chaos(self, chaos: ChaosLayer) -> Self {
-        self.set(|transport| transport.chaos(chaos))
+        self.transport(|transport| transport.chaos(chaos))
     }
 
-    fn set(
+    /// Changes the transport: see [`TransportBuilder`] for all that can be set.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use sevenhops::Client;
+    /// let client = Client::builder(Duration::from_secs(10))
+    ///     .transport(|transport| transport.max_connections_per_destination(32))
+    ///     .build()?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn transport(
         mut self,
-        set: impl FnOnce(TransportBuilder) -> TransportBuilder + Send + 'static,
+        change: impl FnOnce(TransportBuilder) -> TransportBuilder + Send + 'static,
     ) -> Self {
-        self.transport.push(Box::new(set));
+        self.transport.push(Box::new(change));
         self
     }
 

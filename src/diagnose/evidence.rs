@@ -5,8 +5,6 @@ use std::io;
 
 #[cfg(feature = "client")]
 use hickory_resolver::net::NetError;
-#[cfg(feature = "client")]
-use http::StatusCode;
 
 use crate::chain::chain;
 use crate::error::Error;
@@ -144,11 +142,7 @@ impl Evidence {
             self.set_up = self.set_up.and(Some(Hop::Tls));
             self.tls(tls);
         } else if let Some(refused) = error.downcast_ref::<TunnelRefused>() {
-            self.kind = Some(match refused.status {
-                _ if refused.is_unauthorized => Kind::ProxyUnauthorized,
-                Some(StatusCode::FORBIDDEN) => Kind::ProxyDenied,
-                _ => Kind::Proxy,
-            });
+            self.kind = Some(refused.kind);
         } else if let Some(dns) = error.downcast_ref::<crate::dns::Error>() {
             (self.kind, self.hop) = (Some(dns.reason().into()), Some(Hop::Dns));
         } else if let Some(NetError::Io(io)) = error.downcast_ref() {

@@ -29,9 +29,13 @@ impl Diagnosis {
             // An attempt that has begun and entered nothing waits for a connection to take it.
             (_, None) => tracker.map(|_| Hop::Send),
         };
+        let is_queued = tracker.is_some_and(|tracker| tracker.facts(|facts| facts.is_queued));
         Self {
             hop,
-            kind: Kind::Timeout,
+            kind: match is_queued {
+                true => Kind::ConnectionLimit,
+                false => Kind::Timeout,
+            },
             // A service that is not ours may have sent it.
             effect: tracker.map_or(Effect::Possible, effect_of),
             expired: Some(which),

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
+use super::Kind;
 use crate::box_error::BoxError;
 use crate::limit::Waited;
 
@@ -33,11 +34,10 @@ impl StdError for RuntimeGone {}
 /// A proxy did not let the connection through.
 #[derive(Clone, Debug)]
 pub(crate) struct TunnelRefused {
+    pub(crate) kind: Kind,
     /// The status of an HTTP proxy.
     pub(crate) status: Option<http::StatusCode>,
-    /// The proxy wants other credentials, or any.
-    pub(crate) is_unauthorized: bool,
-    /// The destination of the tunnel, or the proxy's own reason.
+    /// The proxy's own reason.
     pub(crate) why: String,
 }
 

@@ -84,6 +84,8 @@ pub enum Kind {
     /// This process lacks a resource: descriptors, ports, buffers, memory, a permission for its own
     /// sockets, or the runtime that drives the connection. The error shows the operating system's text.
     LocalResources,
+    /// No connection was free, and the client may not make another one.
+    ConnectionLimit,
     /// A limit of our own HTTP stack was reached: how many streams are reset, how long a head may be.
     LocalProtocol,
     /// None of the other kinds; the cause says more.
@@ -134,6 +136,7 @@ impl Kind {
             Self::Malformed => "malformed",
             Self::Body => "request body failed",
             Self::LocalResources => "local resources",
+            Self::ConnectionLimit => "connection limit",
             Self::LocalProtocol => "local protocol",
             Self::Other => "other",
         }
@@ -143,7 +146,10 @@ impl Kind {
 impl Kind {
     /// Whether this process failed, not the destination, its name or the way there.
     pub(crate) const fn is_local(self) -> bool {
-        matches!(self, Self::LocalResources | Self::LocalProtocol)
+        matches!(
+            self,
+            Self::LocalResources | Self::LocalProtocol | Self::ConnectionLimit
+        )
     }
 
     /// Whether a policy refused the call.

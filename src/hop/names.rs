@@ -99,6 +99,7 @@ const NAMES: &[Name] = {
         row(Connect, Kind::Reset,                    "connection_terminated",        (Network, Passing)),
         row(Connect, Kind::Closed,                   "connection_terminated",        (Network, Passing)),
         row(Connect, Kind::Proxy,                    "http_request_denied",          (Network, Passing)),
+        row(Connect, Kind::ConnectionLimit,          "connection_limit_reached",     (Client, Passing)),
         row(Connect, Kind::ProxyDenied,              "http_request_denied",          (Client, Lasting)),
         row(Connect, Kind::ProxyUnauthorized,        "proxy_configuration_error",    (Client, Lasting)),
         row(Connect, Kind::Other,                    "destination_unavailable",      (Network, Passing)),

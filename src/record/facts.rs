@@ -28,7 +28,8 @@ pub(crate) struct Facts {
     /// How old the connection is that was used.
     pub(crate) connection_age: Option<Duration>,
     /// Whether it had to wait for a connection, because no more may be made.
-    #[cfg_attr(not(feature = "client"), expect(dead_code, reason = "the pool writes it"))]
+    pub(crate) was_queued: bool,
+    /// Whether it waits for one now.
     pub(crate) is_queued: bool,
     /// The peer that answered.
     pub(crate) peer: Option<SocketAddr>,

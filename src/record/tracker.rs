@@ -119,6 +119,7 @@ impl Tracker {
                 (state & (TAKEN | GIVEN_UP) == 0).then_some(dial_more(fresh))
             },
         );
+        store.facts.is_queued = false;
         let is_dialing = change.before & (TAKEN | GIVEN_UP) == 0;
         if let Some((_, dial)) = store.stages.open_mut(Stage::Connect).filter(|_| is_dialing) {
             dial.address = address;
@@ -150,7 +151,7 @@ impl Tracker {
     /// No connection is free, and none may be made: the attempt waits for one.
     #[cfg(feature = "client")]
     pub(crate) fn wait_for_connection(&self) {
-        self.facts(|facts| facts.is_queued = true);
+        self.facts(|facts| (facts.was_queued, facts.is_queued) = (true, true));
         self.change(End::Abandoned, |state| {
             let waiting = state & !UNTAKEN | bit(Stage::Connect);
             (state & (TAKEN | GIVEN_UP) == 0).then_some(waiting)
@@ -160,6 +161,7 @@ impl Tracker {
     /// A connection of the pool is there, after a wait or without one.
     #[cfg(feature = "client")]
     pub(crate) fn pooled(&self) {
+        self.facts(|facts| facts.is_queued = false);
         self.change(End::Left, |state| queued(state & !(SETUP | OWN)));
     }
 

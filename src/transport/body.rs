@@ -249,6 +249,11 @@ where
         self.empty
     }
 
+    /// Whether its length is announced as zero, though its source may have more: hyper would not ask it.
+    pub(super) fn hides_its_length(&self) -> bool {
+        !self.empty && self.announced == Some(0)
+    }
+
     /// The last byte has come from its source.
     fn is_whole(&self) {
         match &self.wire {

@@ -1,13 +1,15 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use super::places::Places;
-use super::proxy::{Choice, Proxies};
 use super::dial::dark::Patience;
 use super::dial::{Connector, Options};
+use super::places::Places;
 use super::pool::bounds::{Bounds, most_connections};
+use super::proxy::{Choice, Proxies};
 use super::wire::http2::BEFORE_SETTINGS;
 use super::{Shared, Transport, tls};
 use crate::chaos::ChaosLayer;
@@ -29,6 +31,9 @@ pub struct TransportBuilder {
     proxy_filters: bool,
     options: Options,
     chaos: Option<ChaosLayer>,
+    max_connections: Option<usize>,
+    max_per_destination: usize,
+    http1_only: bool,
 }
 
 impl TransportBuilder {
@@ -43,6 +48,9 @@ impl TransportBuilder {
             proxy_filters: false,
             options: Options::default(),
             chaos: None,
+            max_connections: None,
+            max_per_destination: MOST_LEASES,
+            http1_only: false,
         }
     }
 
@@ -133,6 +141,69 @@ impl TransportBuilder {
         self
     }
 
+    /// Sets how many connections there may be in all. A call that needs another one waits until one is free or can be
+    /// closed; it is in `connect` meanwhile.
+    ///
+    /// # Defaults
+    ///
+    /// A quarter of the file descriptors that the process may have (`RLIMIT_NOFILE`), at most 1,024.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = Some(connections);
+        self
+    }
+
+    /// Sets how many HTTP/1 connections of one destination may be in use at once. A call that needs another one waits
+    /// until one is free; it is in `connect` meanwhile.
+    ///
+    /// # Defaults
+    ///
+    /// 256.
+    pub fn max_connections_per_destination(mut self, connections: usize) -> Self {
+        self.max_per_destination = connections;
+        self
+    }
+
+    /// Sets how long a connection may be idle. A server that announces a shorter time (`Keep-Alive: timeout=5`) is
+    /// believed, less one second.
+    ///
+    /// # Defaults
+    ///
+    /// 50 seconds: load balancers close idle connections after 60.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.options.idle_timeout = timeout;
+        self
+    }
+
+    /// Speaks HTTP/2 to `http://` URLs, without asking (RFC 9113 §3.3).
+    ///
+    /// # Defaults
+    ///
+    /// Off: HTTP/1.1. A request of version `HTTP/2` to an `http://` URL is then refused at encode.
+    pub fn http2_prior_knowledge(mut self, is_known: bool) -> Self {
+        self.options.prior_knowledge = is_known;
+        self
+    }
+
+    /// Speaks HTTP/1.1 only.
+    ///
+    /// # Defaults
+    ///
+    /// Off: the server chooses in the TLS handshake.
+    pub fn http1_only(mut self, is_only: bool) -> Self {
+        self.http1_only = is_only;
+        self
+    }
+
+    /// Sets the local address of connections. Addresses of the other family are reached from any address.
+    ///
+    /// # Defaults
+    ///
+    /// The operating system chooses.
+    pub fn local_address(mut self, address: IpAddr) -> Self {
+        self.options.local_address = Some(address);
+        self
+    }
+
     /// Lets some of the requests fail on purpose: see [the module](crate::chaos). None do by default.
     pub fn chaos(mut self, chaos: ChaosLayer) -> Self {
         self.chaos = Some(chaos);
@@ -149,6 +220,9 @@ impl TransportBuilder {
     /// [`proxy_filters`](Self::proxy_filters).
     pub fn build(mut self) -> Result<Transport, SettingError> {
         let chaos = self.chaos.take();
+        self.refuse_contradictions()?;
+        let most = self.max_connections.unwrap_or_else(most_connections);
+        let (most_leases, http1_only) = (self.max_per_destination, self.http1_only);
         let parts = self.parts()?;
         parts.refuse_unfiltered()?;
         let Parts {
@@ -160,11 +234,14 @@ impl TransportBuilder {
             proxies,
             ..
         } = parts;
-        let tls = tls::with_alpn(tls);
+        let mut tls = tls::with_alpn(tls);
+        if http1_only {
+            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        }
         Ok(Transport {
             shared: Arc::new(Shared {
                 connector: Arc::new(connector(&limits, options, &tls)),
-                places: Places::new(MOST_LEASES, Bounds::new(most_connections())),
+                places: Places::new(most_leases, Bounds::new(most)),
                 limits,
                 tls,
                 resolver,
@@ -173,6 +250,25 @@ impl TransportBuilder {
                 chaos,
             }),
         })
+    }
+
+    fn refuse_contradictions(&self) -> Result<(), SettingError> {
+        let counts = [
+            ("max_connections", self.max_connections),
+            (
+                "max_connections_per_destination",
+                Some(self.max_per_destination),
+            ),
+        ];
+        let none = counts.into_iter().find(|(_, count)| *count == Some(0));
+        if let Some((field, _)) = none {
+            return Err(SettingError::out_of_range(field, 0, "1 or more"));
+        }
+        if self.http1_only && self.options.prior_knowledge {
+            let why = "http1_only(true) and http2_prior_knowledge(true) contradict each other: leave one out";
+            return Err(SettingError::refused("http1_only", why));
+        }
+        Ok(())
     }
 
     pub(super) fn parts(self) -> Result<Parts, SettingError> {

@@ -213,6 +213,7 @@ impl Drop for Visit {
             let expired = self.tracker.is_given_up() && self.tracker.ended().is_none();
             match self.tracker.open() {
                 _ if !expired => Fared::Unknown,
+                _ if self.tracker.facts(|facts| facts.is_queued) => Fared::Unknown,
                 Some(Stage::Connect) => Fared::Unreachable,
                 _ => Fared::Failed,
             }

@@ -1,13 +1,15 @@
 //! The head of a request as it goes over the wire.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, PROXY_AUTHORIZATION, TE, TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body;
 
-use super::target::Target;
 use super::proxy::Speaks;
+use super::target::Target;
 use super::wire::{Failed, SendBody};
 use crate::error::Reason;
 
@@ -15,15 +17,20 @@ use crate::error::Reason;
 pub(super) struct Form<'a> {
     pub(super) head: &'a Parts,
     pub(super) target: &'a Target,
+    /// Whether a length that the caller announced may go out.
+    pub(super) has_length: bool,
 }
 
 /// The request for an HTTP/1 connection (RFC 9112 §3.2).
 pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, Failed> {
-    let Form { head, target } = form;
+    let Form { head, target, .. } = form;
     if head.version == Version::HTTP_2 {
         return Err(invalid(Reason::new("the server does not speak HTTP/2")));
     }
     let mut headers = head.headers.clone();
+    if !form.has_length {
+        headers.remove(CONTENT_LENGTH);
+    }
     let authority = target.authority().map_err(invalid)?;
     if !headers.contains_key(HOST) {
         let host = HeaderValue::from_str(authority.as_str());
@@ -42,12 +49,17 @@ pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
             absolute(Scheme::HTTP, authority, path)?
         }
     };
-    Ok(request(&head.method, (uri, Version::HTTP_11), headers, body))
+    Ok(request(
+        &head.method,
+        (uri, Version::HTTP_11),
+        headers,
+        body,
+    ))
 }
 
 /// The request for an HTTP/2 stream (RFC 9113 §8.2.2, §8.3).
 pub(super) fn http2(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, Failed> {
-    let Form { head, target } = form;
+    let Form { head, target, .. } = form;
     let mut headers = head.headers.clone();
     let named = headers.remove(HOST);
     let named = named.and_then(|host| Authority::try_from(host.as_bytes()).ok());
@@ -114,7 +126,10 @@ fn absolute(scheme: Scheme, authority: Authority, path: PathAndQuery) -> Result<
 
 /// Whether a request of this method means something by having no content (RFC 9110 §8.6).
 fn has_content(method: &Method) -> bool {
-    !matches!(*method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT)
+    !matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT
+    )
 }
 
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> Failed {

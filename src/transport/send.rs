@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use http_body::Body;
 use tokio::net::TcpStream;
 
@@ -19,10 +19,10 @@ use super::Shared;
 use super::anywhere::alone;
 use super::body::{Loan, RequestBody};
 use super::book::{Fared, share};
+use super::dial::{Dial, Ends, Watch};
 use super::framing::announced;
 use super::leave::{Abandon, within};
 use super::look_up::{filter_literal, given, look_up};
-use super::dial::{Dial, Ends, Watch};
 use super::places::{Place, Visit};
 use super::pool::{Checkout, Lease};
 use super::request::{Form, http1, http2};
@@ -34,7 +34,7 @@ use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::{Filter, SecondLook};
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::hop::{Diagnosis, Hop, Kind, Stage};
 use crate::record::tracker::{self, Tracker};
 use crate::record::{MOST_DIALS, effect_of};
@@ -74,6 +74,10 @@ where
     let length = announced(head.version, &head.headers, &body);
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
     let mut target = Target::of(&head.uri, &mut head.headers)?;
+    let is_known = shared.connector.options.prior_knowledge;
+    if head.version == Version::HTTP_2 && !target.is_secure() && !is_known {
+        return Err(Error::invalid().because(Reason::new(NOT_KNOWN)));
+    }
     target.via = shared.proxies.way(&target.url);
     if let Some(via) = &target.via {
         tracker.facts(|facts| facts.via = Some(via.shown.clone()));
@@ -89,7 +93,7 @@ where
         &shared.filter
     };
     let place = shared.places.of(&head.uri);
-    let is_secure = target.url.scheme() == "https";
+    let is_secure = target.is_secure();
     let ends = Arc::new(Ends {
         host: Arc::clone(&target.host),
         port: target.port,
@@ -163,7 +167,9 @@ impl Way<'_> {
             tracker.facts(|facts| facts.peer = Some(address));
             tracker.spans().peer(address);
             let visit = self.place.begin(address.ip(), tracker);
-            let went = self.visit(address, (loan, body), rest.make_contiguous()).await;
+            let went = self
+                .visit(address, (loan, body), rest.make_contiguous())
+                .await;
             // Before anything is made of the failure: a take that comes later makes it worse.
             let taken = tracker.is_taken();
             let error = match went {
@@ -349,6 +355,7 @@ impl Way<'_> {
         let form = Form {
             head: self.head,
             target: self.target,
+            has_length: !body.hides_its_length(),
         };
         let response = match lease {
             Lease::Http1(connection, permit) => {
@@ -438,5 +445,7 @@ fn may_go_on(tracker: &Tracker) -> bool {
 
 /// RFC 8305 §8: the Connection Attempt Delay.
 const OVERTAKE_AFTER: Duration = Duration::from_millis(250);
+const NOT_KNOWN: &str =
+    "HTTP/2 to an http URL needs prior knowledge: call http2_prior_knowledge(true)";
 /// How many connections that rested are tried for one request, each of them dead.
 const MOST_RESENDS: usize = 8;

@@ -120,12 +120,11 @@ async fn link_that_panics_is_none() {
         let server = net.http2().await;
         let client = net.builder().propagator(Linking { here });
         let client = client.build().unwrap();
-        let charge = || client.post(url(&server, "https")).send();
-        let (one, other) = tokio::join!(charge(), charge());
-        assert_eq!(
-            (one.unwrap().status(), other.unwrap().status()),
-            (StatusCode::OK, StatusCode::OK)
-        );
+        // The second one uses the connection that the first one has set up.
+        for _ in 0..2 {
+            let charged = client.post(url(&server, "https")).send().await;
+            assert_eq!(charged.unwrap().status(), StatusCode::OK);
+        }
         assert_eq!(told.callbacks(), [callback]);
     }
 }

@@ -215,9 +215,14 @@ async fn stream_of_another_length_than_announced_is_not_a_success() {
         ] {
             let post = client.post(url).header("content-length", length);
             let error = post.body(body).send().await.unwrap_err();
+            // Over HTTP/1 the head goes out with the first piece, and there was none.
+            let effect = match url.starts_with("https") {
+                true => Effect::Possible,
+                false => Effect::None,
+            };
             assert_eq!(
                 (error.hop(), error.kind(), error.effect()),
-                (Some(Hop::Send), Kind::Body, Effect::Possible),
+                (Some(Hop::Send), Kind::Body, effect),
                 "{error:?}"
             );
             assert!(error.to_string().contains(reason), "{error}");

@@ -86,7 +86,7 @@ async fn circuit_and_budget_of_an_operation_are_shown() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn open_connections_are_those_that_the_kernel_holds() {
+async fn open_connections_are_counted_idle_ones_too() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let (client, url) = (client(&net), url(&server, "http"));
@@ -104,7 +104,9 @@ async fn open_connections_are_those_that_the_kernel_holds() {
     assert_eq!(open(), 2, "idle ones, too");
     server.close_connections();
     server.wait_until(|stats| stats.open_connections == 0).await;
-    assert_eq!(open(), 0);
+    while open() > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

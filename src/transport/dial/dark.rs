@@ -76,7 +76,10 @@ impl Patience {
     }
 
     /// The same for the connections of a bare reqwest client.
-    pub(in crate::transport) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
+    pub(in crate::transport) fn apply(
+        self,
+        builder: reqwest::ClientBuilder,
+    ) -> reqwest::ClientBuilder {
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         let builder = builder.tcp_user_timeout(self.unacknowledged);
         builder

@@ -19,12 +19,12 @@ use tokio_rustls::TlsConnector;
 use self::dark::Patience;
 pub(super) use self::watch::Watch;
 use super::proxy::{Speaks, Via};
+use super::wire::Place;
 use super::wire::http1::Http1;
 use super::wire::http2::Http2;
 use super::wire::life::Made;
 use super::wire::socket::Socket;
 use super::wire::stream::Stream;
-use super::wire::Place;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::hop::LimitExpired;
@@ -92,7 +92,10 @@ pub(super) enum Connected {
 }
 
 impl Dial {
-    pub(super) async fn run(self, place: Place<impl Send + 'static>) -> Result<Connected, BoxError> {
+    pub(super) async fn run(
+        self,
+        place: Place<impl Send + 'static>,
+    ) -> Result<Connected, BoxError> {
         let (connect, tls) = self.limits;
         let (socket, stream) = within(connect, Waited::Connect, self.reach()).await?;
         let mut tickets = None;
@@ -119,7 +122,7 @@ impl Dial {
         let version = made.tls;
         let speaks_http2 = match self.target.tls {
             Some(_) => stream.chose_http2(),
-            None => self.connector.options.prior_knowledge,
+            None => self.connector.options.prior_knowledge && !self.is_forwarded(),
         };
         let connected = match speaks_http2 {
             true => {
@@ -157,10 +160,15 @@ impl Dial {
             Speaks::Http if self.target.tls.is_some() => {
                 tunnel::connect(stream, (host, *port), via.authorization.as_ref()).await?
             }
-            // It passes the request on.
             Speaks::Http => stream,
         };
         Ok((socket, stream))
+    }
+
+    /// Whether a proxy passes the requests on, without a tunnel.
+    fn is_forwarded(&self) -> bool {
+        let via = self.target.via.as_deref();
+        via.is_some_and(|via| via.speaks == Speaks::Http) && self.target.tls.is_none()
     }
 
     async fn tcp(&self) -> std::io::Result<TcpStream> {

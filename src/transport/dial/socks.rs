@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::box_error::BoxError;
-use crate::hop::TunnelRefused;
+use crate::hop::{Kind, TunnelRefused};
 use crate::transport::wire::stream::Stream;
 
 /// User and password.
@@ -81,8 +81,10 @@ async fn ask(stream: &mut Stream, host: &str, port: u16) -> Result<(), Failed> {
     if version != VERSION {
         return Err(Failed::Refused("it does not speak SOCKS5"));
     }
-    if code != 0 {
-        return Err(Failed::Refused(reason(code)));
+    match code {
+        0 => {}
+        2 => return Err(Failed::Denied),
+        code => return Err(Failed::Refused(reason(code))),
     }
     // The proxy's own end of the connection, which nothing asks for.
     let address = match kind {
@@ -98,7 +100,6 @@ async fn ask(stream: &mut Stream, host: &str, port: u16) -> Result<(), Failed> {
 
 const fn reason(code: u8) -> &'static str {
     match code {
-        2 => "its rules do not allow the destination",
         3 => "the network is unreachable",
         4 => "the host is unreachable",
         5 => "the destination refused the connection",
@@ -112,6 +113,7 @@ const fn reason(code: u8) -> &'static str {
 enum Failed {
     Login(&'static str),
     Refused(&'static str),
+    Denied,
     Broken(io::Error),
 }
 
@@ -122,14 +124,18 @@ impl From<io::Error> for Failed {
 }
 
 fn told(failed: Failed) -> BoxError {
-    let (is_unauthorized, why) = match failed {
-        Failed::Login(why) => (true, why.to_owned()),
-        Failed::Refused(why) => (false, why.to_owned()),
-        Failed::Broken(error) => (false, error.to_string()),
+    let (kind, why) = match failed {
+        Failed::Login(why) => (Kind::ProxyUnauthorized, why.to_owned()),
+        Failed::Refused(why) => (Kind::Proxy, why.to_owned()),
+        Failed::Denied => {
+            let why = "its rules do not allow the destination";
+            (Kind::ProxyDenied, why.to_owned())
+        }
+        Failed::Broken(error) => (Kind::Proxy, error.to_string()),
     };
     Box::new(TunnelRefused {
+        kind,
         status: None,
-        is_unauthorized,
         why,
     })
 }

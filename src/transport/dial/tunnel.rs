@@ -13,7 +13,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
 use crate::box_error::BoxError;
-use crate::hop::TunnelRefused;
+use crate::hop::{Kind, TunnelRefused};
 use crate::transport::wire::stream::Stream;
 
 /// Asks the proxy for a tunnel to a destination.
@@ -30,7 +30,9 @@ pub(super) async fn connect(
             return Err(refused(&response).into());
         }
         let tunnel = hyper::upgrade::on(response).await.map_err(broken)?;
-        let parts = tunnel.downcast::<TokioIo<Stream>>().map_err(|_| broken("lost"))?;
+        let parts = tunnel
+            .downcast::<TokioIo<Stream>>()
+            .map_err(|_| broken("lost"))?;
         match parts.read_buf.is_empty() {
             true => Ok(parts.io.into_inner()),
             false => Err(broken("it sent bytes before the tunnel was used")),
@@ -65,8 +67,12 @@ fn refused<B>(response: &Response<B>) -> TunnelRefused {
     let said = response.headers().get("proxy-status");
     let said = said.and_then(|said| said.to_str().ok()).unwrap_or_default();
     TunnelRefused {
+        kind: match response.status() {
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => Kind::ProxyUnauthorized,
+            StatusCode::FORBIDDEN => Kind::ProxyDenied,
+            _ => Kind::Proxy,
+        },
         status: Some(response.status()),
-        is_unauthorized: response.status() == StatusCode::PROXY_AUTHENTICATION_REQUIRED,
         why: said.chars().take(MOST_SAID).collect(),
     }
 }
@@ -74,8 +80,8 @@ fn refused<B>(response: &Response<B>) -> TunnelRefused {
 fn broken(error: impl Into<BoxError>) -> BoxError {
     let error: BoxError = error.into();
     Box::new(TunnelRefused {
+        kind: Kind::Proxy,
         status: None,
-        is_unauthorized: false,
         why: format!("no HTTP response to CONNECT ({error})"),
     })
 }

@@ -54,7 +54,12 @@ impl Watch {
 
     /// The call has another connection: what happens from here on is no part of its attempt.
     pub(in crate::transport) fn leave(&self) {
-        let left = self.0.tracker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let left = self
+            .0
+            .tracker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(tracker) = left {
             tracker.detached(self.0.number);
         }

@@ -82,9 +82,15 @@ impl Pool {
     /// Since when the connection has been idle that was used least recently.
     pub(super) fn idlest(&self) -> Option<Instant> {
         let inside = self.inside();
-        let http2 = inside.http2.iter().filter(|connection| connection.is_idle());
+        let http2 = inside
+            .http2
+            .iter()
+            .filter(|connection| connection.is_idle());
         let http2 = http2.map(|connection| connection.life.idle_since());
-        let idle = inside.idle.iter().map(|connection| connection.life.idle_since());
+        let idle = inside
+            .idle
+            .iter()
+            .map(|connection| connection.life.idle_since());
         idle.chain(http2).min()
     }
 
@@ -95,7 +101,11 @@ impl Pool {
         let idle = inside.idle.iter().position(is_it);
         let idle = idle.map(|at| inside.idle.remove(at));
         let is_it = |one: &Arc<Http2>| one.is_idle() && one.life.idle_since() <= since;
-        let http2 = inside.http2.iter().position(is_it).filter(|_| idle.is_none());
+        let http2 = inside
+            .http2
+            .iter()
+            .position(is_it)
+            .filter(|_| idle.is_none());
         let http2 = http2.map(|at| inside.http2.remove(at));
         drop(inside);
         idle.as_ref().map(|connection| connection.close());
@@ -209,7 +219,10 @@ impl Home for Pool {
 
     fn expire(&self, connection: &Arc<Http1>) -> bool {
         let mut inside = self.inside();
-        let at = inside.idle.iter().position(|idle| Arc::ptr_eq(idle, connection));
+        let at = inside
+            .idle
+            .iter()
+            .position(|idle| Arc::ptr_eq(idle, connection));
         at.map(|at| inside.idle.remove(at)).is_some()
     }
 

@@ -13,11 +13,11 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Failed, Home, Place, SendBody};
 use super::lane::{Gate, Lane};
 use super::life::{Life, Made, ORPHANED, OVER};
 use super::socket::Sight;
 use super::stream::Stream;
+use super::{Failed, Home, Place, SendBody};
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::record::Tracker;
@@ -139,7 +139,10 @@ impl Http1 {
         let sending = {
             let mut sender = self.sender();
             sender.use_ = Use::Sent;
-            sender.requests.as_mut().map(|requests| requests.try_send_request(request))
+            sender
+                .requests
+                .as_mut()
+                .map(|requests| requests.try_send_request(request))
         };
         let Some(sending) = sending else {
             return Err(Failed {
@@ -222,8 +225,8 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Place<T>) {
         while alarm.as_mut().poll(cx).is_ready() {
             let now = clock::now();
             let until = connection.life.idle_until();
-            let is_over = now >= until
-                && home.upgrade().is_none_or(|home| home.expire(&connection));
+            let is_over =
+                now >= until && home.upgrade().is_none_or(|home| home.expire(&connection));
             if is_over {
                 connection.close();
             }
@@ -255,9 +258,16 @@ impl Drop for Task<'_> {
 /// The server's timeout for idle connections.
 fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get("keep-alive")?.to_str().ok()?;
-    let mut parameters = value.split(',').filter_map(|one| one.trim().split_once('='));
+    let mut parameters = value
+        .split(',')
+        .filter_map(|one| one.trim().split_once('='));
     let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
-    seconds.trim().trim_matches('"').parse().ok().map(Duration::from_secs)
+    seconds
+        .trim()
+        .trim_matches('"')
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
 }
 
 /// Why the end of the body cannot be told from the head (RFC 9112 §6.3).
@@ -267,7 +277,10 @@ fn misframed(headers: &HeaderMap) -> Option<&'static str> {
     if headers.contains_key(CONTENT_LENGTH) {
         return Some("the response has transfer-encoding beside content-length");
     }
-    let is_chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
+    let is_chunked = coding
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked");
     (!is_chunked || codings.next().is_some())
         .then_some("the response has a transfer-encoding other than chunked")
 }

@@ -47,7 +47,9 @@ pub(in crate::transport) struct StreamLease {
 
 impl fmt::Debug for StreamLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("StreamLease").field(&self.connection).finish()
+        f.debug_tuple("StreamLease")
+            .field(&self.connection)
+            .finish()
     }
 }
 

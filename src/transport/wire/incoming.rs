@@ -121,10 +121,7 @@ impl Incoming {
 }
 
 impl OverHttp1 {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let life = &self.connection.life;
         Poll::Ready(frame.map(|frame| frame.map_err(|error| life.cause(error.into()))))
@@ -132,10 +129,7 @@ impl OverHttp1 {
 }
 
 impl OverHttp2 {
-    fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if let Some(data) = ready!(self.stream.poll_data(cx)) {
             let data = data.and_then(|data| {
                 let flow = self.stream.flow_control();
@@ -201,7 +195,9 @@ impl Body for Incoming {
         match &self.0 {
             Content::Http1(over) => over.body.size_hint(),
             Content::Http2(over) if over.stream.is_end_stream() => SizeHint::with_exact(0),
-            Content::Http2(over) => over.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+            Content::Http2(over) => over
+                .left
+                .map_or_else(SizeHint::default, SizeHint::with_exact),
             Content::Other(_) => SizeHint::default(),
             Content::Over => SizeHint::with_exact(0),
         }

@@ -46,4 +46,4 @@ pub(super) struct Failed {
 }
 
 /// The body of a request as a connection takes it.
-pub(super) type SendBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send>>;
+pub(super) type SendBody = Pin<Box<dyn Body<Data = Bytes, Error = BoxError> + Send + Sync>>;

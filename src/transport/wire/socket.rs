@@ -171,7 +171,10 @@ mod tests {
         assert_eq!((ours.look(), ours.look()), (Sight::Unread, Sight::Unread));
         let mut four = [0; 4];
         ours.read_exact(&mut four).await.unwrap();
-        assert_eq!((&four, ours.read(), ours.look()), (b"HTTP", 4, Sight::Quiet));
+        assert_eq!(
+            (&four, ours.read(), ours.look()),
+            (b"HTTP", 4, Sight::Quiet)
+        );
         drop(theirs);
         while ours.look() == Sight::Quiet {
             tokio::task::yield_now().await;
@@ -185,7 +188,9 @@ mod tests {
         assert_eq!(ours.written(), 0);
         ours.write_all(b"GET").await.unwrap();
         assert_eq!(ours.written(), 3);
-        SockRef::from(&theirs).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+        SockRef::from(&theirs)
+            .set_linger(Some(std::time::Duration::ZERO))
+            .unwrap();
         drop(theirs);
         while ours.look() == Sight::Quiet {
             tokio::task::yield_now().await;

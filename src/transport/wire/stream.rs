@@ -1,10 +1,10 @@
 //! What HTTP is spoken over: a socket, or TLS over one, or TLS through TLS to a proxy.
 
-use std::io;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use rustls::{ClientConnection, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -25,11 +25,16 @@ pub(in crate::transport) struct Tls {
     stream: TlsStream<Stream>,
     /// How many session tickets have come.
     tickets: Arc<AtomicU32>,
+    failed: Option<io::Error>,
 }
 
 impl Stream {
     pub(in crate::transport) fn secured(stream: TlsStream<Self>, tickets: Arc<AtomicU32>) -> Self {
-        Self::Tls(Box::new(Tls { stream, tickets }))
+        Self::Tls(Box::new(Tls {
+            stream,
+            tickets,
+            failed: None,
+        }))
     }
 
     /// The innermost TLS session.
@@ -55,6 +60,26 @@ impl Stream {
 }
 
 impl Tls {
+    /// Passes on what came before an error, and then the error: rustls reports an alert before the bytes that
+    /// came with it.
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.failed.is_none() {
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, buf)) {
+                Ok(()) => return Poll::Ready(Ok(())),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        let mut plain = self.stream.get_mut().1.reader();
+        if let Ok(read) = plain.read(buf.initialize_unfilled())
+            && read > 0
+        {
+            buf.advance(read);
+            return Poll::Ready(Ok(()));
+        }
+        let again = || io::Error::from(io::ErrorKind::NotConnected);
+        Poll::Ready(Err(self.failed.replace(again()).unwrap_or_else(again)))
+    }
+
     fn count(&self) {
         let came = self.stream.get_ref().1.tls13_tickets_received();
         self.tickets.store(came, Ordering::Release);
@@ -70,7 +95,7 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
             Self::Tls(tls) => {
-                let read = Pin::new(&mut tls.stream).poll_read(cx, buf);
+                let read = tls.poll_read(cx, buf);
                 tls.count();
                 read
             }
