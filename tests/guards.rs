@@ -6,6 +6,7 @@ mod net;
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU8;
+    use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
     use bytes::Bytes;
@@ -295,14 +296,14 @@ mod tests {
         let net = Net::new().await;
         let server = net.http2().await;
         server.on_connection([ConnFault::MaxStreams(1)]);
-        let gate = Gate::new();
-        let freeing = gate.clone();
+        let occupant = Arc::new(Mutex::new(None));
+        let freeing = Arc::clone(&occupant);
         let builder = net.builder().retry(quick());
         let builder = builder.limits(limit::Settings::new().attempt(MS(300)));
         let builder = builder.transport(|transport| transport.max_connections(1));
         // The stream is free as soon as the first attempt was given up.
         let client = builder.classify(move |_| {
-            freeing.open();
+            drop(freeing.lock().unwrap().take());
             None
         });
         let (client, url) = (client.build().unwrap(), url(&server, "https"));
@@ -314,9 +315,12 @@ mod tests {
             .bytes()
             .await
             .unwrap();
-        server.on_request([Answer::default().hold(&gate).into()]);
-        let occupant = tokio::spawn(client.get(&url).send());
-        server.wait_until(|stats| stats.requests == 2).await;
+        server.on_request([Reply::StallInBody {
+            declared: 100,
+            sent: Bytes::from_static(b"half"),
+        }]);
+        let response = client.get(&url).send().await.unwrap();
+        *occupant.lock().unwrap() = Some(response);
         let mut queued = Box::pin(client.post(&url).body("queued").no_retry().send());
         tokio::select! {
             biased;
@@ -328,7 +332,6 @@ mod tests {
         assert_eq!(queued.unwrap_err().kind(), Kind::ConnectionLimit);
         let response = response.unwrap();
         assert_eq!(response.timeline().unwrap().attempt_count(), 2);
-        occupant.await.unwrap().unwrap();
         let ours = |seen: &&sevenhops::testing::Seen| seen.body == "amount=100";
         let seen = server.requests();
         assert_eq!(seen.iter().filter(ours).count(), 1, "{seen:?}");

@@ -281,10 +281,11 @@ mod tests {
         let url = url(&server, "https");
         server.on_connection([ConnFault::MaxStreams(1)]);
         good(&client, &url).await;
-        let gate = Gate::new();
-        server.on_request([Answer::default().hold(&gate).into()]);
-        let first = tokio::spawn(client.get(&url).send());
-        server.wait_until(|stats| stats.requests == 2).await;
+        server.on_request([Reply::StallInBody {
+            declared: 100,
+            sent: Bytes::from_static(b"half"),
+        }]);
+        let occupant = client.get(&url).send().await.unwrap();
 
         // Neither may arrive late.
         let (one, other) = tokio::join!(
@@ -300,8 +301,7 @@ mod tests {
             assert_eq!(queued.blame(), Blame::Client);
         }
 
-        gate.open();
-        first.await.unwrap().unwrap().bytes().await.unwrap();
+        drop(occupant);
         // The connection is as good as before, and what was given up stays away.
         good(&client, &url).await;
         assert_eq!(server.requests_seen(), 3, "{:?}", server.requests());

@@ -212,7 +212,7 @@ mod tests {
         let lost = ProxyServer::builder().start().await.unwrap();
         for (proxy, kind, status) in [
             (rude.url(), Kind::ProxyDenied, "403 Forbidden"),
-            (rude.socks_url(), Kind::Proxy, ""),
+            (rude.socks_url(), Kind::ProxyDenied, "rules"),
             (lost.url(), Kind::Proxy, "502 Bad Gateway"),
             (lost.socks_url(), Kind::Proxy, ""),
         ] {
@@ -229,7 +229,7 @@ mod tests {
         let net = Net::new().await;
         let rude = ProxyServer::builder().refuse(StatusCode::FORBIDDEN);
         let rude = rude.start().await.unwrap();
-        for (scheme, kind) in [("http", Kind::ProxyDenied), ("socks5h", Kind::Proxy)] {
+        for (scheme, kind) in [("http", Kind::ProxyDenied), ("socks5h", Kind::ProxyDenied)] {
             let named = format!("{scheme}://api.test:{}", rude.addr().port());
             assert_eq!(refused(&net, &named, "https").await.kind(), kind);
         }

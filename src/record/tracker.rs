@@ -166,6 +166,7 @@ impl Tracker {
     }
 
     /// Nothing is being connected: a pooled connection is there, or will be.
+    #[cfg(any(feature = "hyper", test))]
     pub(crate) fn queued(&self) {
         self.change(End::Left, queued);
     }

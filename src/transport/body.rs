@@ -228,6 +228,7 @@ where
 {
     /// Whether the end of the message is ours to give, since hyper would take it for whole when its head
     /// is out: nothing is in it, or nothing should be.
+    #[cfg(feature = "hyper")]
     pub(super) fn has_no_length_of_its_own(&self) -> bool {
         match self.empty {
             true => !self.safe,

@@ -130,10 +130,13 @@ pub(super) struct Via {
     /// The host as a TLS server name.
     pub(super) host: String,
     /// User and password.
-    pub(super) credentials: Option<(Vec<u8>, Vec<u8>)>,
+    pub(super) credentials: Option<Credentials>,
     /// The same, for a proxy that speaks HTTP.
     pub(super) authorization: Option<HeaderValue>,
 }
+
+/// User and password.
+pub(super) type Credentials = (Vec<u8>, Vec<u8>);
 
 /// How a proxy is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

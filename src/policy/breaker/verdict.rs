@@ -224,6 +224,7 @@ mod tests {
         assert_eq!(
             ignored,
             [
+                (Hop::Connect, Kind::ConnectionLimit, Verdict::Ignored),
                 (Hop::Connect, Kind::LocalResources, Verdict::Ignored),
                 (Hop::Tls, Kind::LocalResources, Verdict::Ignored),
                 (Hop::Send, Kind::Body, Verdict::Ignored),

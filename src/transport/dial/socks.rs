@@ -7,10 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::box_error::BoxError;
 use crate::hop::{Kind, TunnelRefused};
+use crate::transport::proxy::Credentials;
 use crate::transport::wire::stream::Stream;
-
-/// User and password.
-pub(super) type Credentials = (Vec<u8>, Vec<u8>);
 
 /// Asks the proxy for a tunnel to a destination.
 pub(super) async fn connect(

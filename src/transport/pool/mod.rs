@@ -108,8 +108,8 @@ impl Pool {
             .filter(|_| idle.is_none());
         let http2 = http2.map(|at| inside.http2.remove(at));
         drop(inside);
-        idle.as_ref().map(|connection| connection.close());
-        http2.as_ref().map(|connection| connection.close());
+        idle.iter().for_each(|connection| connection.close());
+        http2.iter().for_each(|connection| connection.close());
         idle.is_some() || http2.is_some()
     }
 

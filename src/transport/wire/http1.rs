@@ -158,11 +158,16 @@ impl Http1 {
                     tracker.untake();
                 }
                 Err(Failed {
-                    error: self.life.cause(failed.into_error().into()),
+                    error: self.cause(failed.into_error().into()),
                     is_unsent,
                 })
             }
         }
+    }
+
+    /// Why a request or a response broke.
+    pub(super) fn cause(&self, error: BoxError) -> BoxError {
+        self.life.cause(self.lane.cause(error))
     }
 
     /// Takes in what the head says of the connection.

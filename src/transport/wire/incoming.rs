@@ -59,6 +59,8 @@ impl Drop for Upward {
     }
 }
 
+type Piece = Result<Frame<Bytes>, BoxError>;
+
 impl Incoming {
     pub(in crate::transport) fn http1(
         response: Response<hyper::body::Incoming>,
@@ -121,15 +123,15 @@ impl Incoming {
 }
 
 impl OverHttp1 {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let life = &self.connection.life;
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| life.cause(error.into()))))
+        let failed = |error: hyper::Error| self.connection.cause(error.into());
+        Poll::Ready(frame.map(|frame| frame.map_err(failed)))
     }
 }
 
 impl OverHttp2 {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         if let Some(data) = ready!(self.stream.poll_data(cx)) {
             let data = data.and_then(|data| {
                 let flow = self.stream.flow_control();

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket::Socket;
+use crate::box_error::BoxError;
 use crate::record::Tracker;
 
 /// What the exchange and the connection's task share about the request that is being written.
@@ -27,6 +28,31 @@ struct Slot {
     is_whole: bool,
     /// The kernel's count of bytes before the first write of the request.
     before: u64,
+    broken: Option<Broken>,
+}
+
+/// Why the stream broke. hyper does not always pass it on.
+#[derive(Clone, Debug)]
+enum Broken {
+    Tls(rustls::Error),
+    System(i32),
+}
+
+impl Broken {
+    fn of(error: &io::Error) -> Option<Self> {
+        if let Some(code) = error.raw_os_error() {
+            return Some(Self::System(code));
+        }
+        let inner = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+        Some(Self::Tls(inner.clone()))
+    }
+
+    fn into_error(self) -> io::Error {
+        match self {
+            Self::Tls(error) => io::Error::new(io::ErrorKind::InvalidData, error),
+            Self::System(code) => io::Error::from_raw_os_error(code),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,18 +83,23 @@ impl Lane {
     pub(in crate::transport) fn arm(&self, tracker: &Arc<Tracker>, is_whole: bool) {
         let mut slot = self.slot();
         if !matches!(slot.stage, Stage::Shut { .. }) {
-            *slot = Slot {
-                stage: Stage::Armed,
-                tracker: Some(Arc::clone(tracker)),
-                is_whole,
-                before: 0,
-            };
+            slot.stage = Stage::Armed;
+            slot.tracker = Some(Arc::clone(tracker));
+            slot.is_whole = is_whole;
         }
     }
 
     /// The source of the body has ended: with the next flush, the request is sent.
     pub(in crate::transport) fn body_ended(&self) {
         self.slot().is_whole = true;
+    }
+
+    /// Why the stream broke: the kernel's word or TLS's, or else `error`.
+    pub(in crate::transport) fn cause(&self, error: BoxError) -> BoxError {
+        match self.slot().broken.clone() {
+            Some(broken) => broken.into_error().into(),
+            None => error,
+        }
     }
 
     /// Ends the writing for good. Returns whether a byte of the request may have been written.
@@ -169,7 +200,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
         let this = &mut *self;
         let mut slot = this.lane.pass()?;
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
+        if let Err(error) = ready!(Pin::new(&mut this.inner).poll_read(cx, buf)) {
+            slot.broken = Broken::of(&error);
+            return Poll::Ready(Err(error));
+        }
         if slot.stage == Stage::Armed && buf.filled().len() > before {
             // No request was written to which this could be the response.
             slot.stage = Stage::Shut { written: false };
