@@ -57,6 +57,8 @@ pub struct Attempt {
     pub status: Option<StatusCode>,
     /// What the head of the answer says of the way that it took.
     pub said: Option<Said>,
+    /// Whether it had to wait for a connection, because the client may not make more of them.
+    pub queued: bool,
     /// What clients of ours were asked for in it, in order, if it was an attempt of an
     /// [`Operation`](crate::Operation): at most 100 calls.
     pub calls: Vec<Timeline>,
@@ -89,10 +91,10 @@ impl Attempt {
         };
         // The set-up that came last is the one that was used, unless another one was.
         let set_up = |row: &&Row| matches!(row.stage, Stage::Connect | Stage::Tls);
-        let connected = rows
-            .iter()
-            .rfind(set_up)
-            .is_some_and(|row| row.end != RowEnd::Abandoned);
+        let connected = rows.iter().rfind(set_up).is_some_and(|row| {
+            let is_wait = facts.was_queued && row.stage == Stage::Connect && row.address.is_none();
+            row.end != RowEnd::Abandoned && !is_wait
+        });
         Self {
             number,
             method: facts.method,
@@ -106,6 +108,7 @@ impl Attempt {
             local: facts.local,
             reused: tracker.is_taken() && !connected,
             connection_age: facts.connection_age,
+            queued: facts.was_queued,
             version: facts.version,
             tls: facts.tls,
             dns_stale: facts.stale,

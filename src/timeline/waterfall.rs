@@ -105,6 +105,9 @@ impl<'t> Waterfall<'t> {
                 head.push_str(&format!(", {} old", short(age)));
             }
         }
+        if attempt.queued {
+            head.push_str(" · queued");
+        }
         if let Some(version) = attempt.version {
             head.push_str(&format!(" · {version:?}"));
         }

@@ -60,6 +60,7 @@ impl Serialize for Attempt {
         fields.known("local", self.local)?;
         fields.put("reused", self.reused)?;
         fields.known("connection_age_us", self.connection_age.map(micros))?;
+        fields.known("queued", self.queued.then_some(true))?;
         fields.known(
             "version",
             self.version.map(|version| format!("{version:?}")),

@@ -60,7 +60,7 @@ impl TransportBuilder {
                 }
                 _ => answered.success(),
             });
-        let tls = tls::with_alpn(tls::with_ear(tls));
+        let tls = tls::with_alpn(tls::with_ear(tls?));
         let built = begin(tls, &limits)
             .dns_resolver(names)
             .connector_layer(connector)
@@ -111,7 +111,7 @@ impl TransportBuilder {
                 Others::These(Arc::default())
             },
         };
-        Ok(Hops::new(names, connector, tls::with_ear(tls)))
+        Ok(Hops::new(names, connector, tls::with_ear(tls?)))
     }
 }
 

@@ -234,10 +234,13 @@ impl TransportBuilder {
             proxies,
             ..
         } = parts;
-        let mut tls = tls::with_alpn(tls);
-        if http1_only {
-            tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        }
+        let tls = tls.map_err(Arc::new).map(|tls| {
+            let mut tls = tls::with_alpn(tls);
+            if http1_only {
+                tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+            }
+            tls
+        });
         Ok(Transport {
             shared: Arc::new(Shared {
                 connector: Arc::new(connector(&limits, options, &tls)),
@@ -286,8 +289,8 @@ impl TransportBuilder {
             ),
         };
         let tls = match self.tls {
-            Some(config) => config,
-            None => roots::system()?,
+            Some(config) => Ok(config),
+            None => roots::system(),
         };
         let read = |name: &str| std::env::var_os(name);
         Ok(Parts {
@@ -304,7 +307,8 @@ impl TransportBuilder {
 
 /// What everything is made of.
 pub(super) struct Parts {
-    pub(super) tls: ClientConfig,
+    /// Or why there is none: only a call that needs it fails.
+    pub(super) tls: Result<ClientConfig, SettingError>,
     pub(super) limits: Limits,
     pub(super) options: Options,
     pub(super) resolver: Arc<dyn Resolve>,
@@ -324,7 +328,7 @@ impl Parts {
 }
 
 /// How connections are made.
-fn connector(limits: &Limits, options: Options, tls: &ClientConfig) -> Connector {
+fn connector(limits: &Limits, options: Options, tls: &Result<ClientConfig, Arc<SettingError>>) -> Connector {
     let mut http2 = h2::client::Builder::new();
     http2
         .initial_window_size(STREAM_WINDOW)
@@ -334,14 +338,17 @@ fn connector(limits: &Limits, options: Options, tls: &ClientConfig) -> Connector
         .initial_max_send_streams(BEFORE_SETTINGS)
         // Responses that nothing waits for any more cost a reset each, and never a bystander.
         .max_local_error_reset_streams(None);
-    let mut proxy_tls = tls.clone();
-    proxy_tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let proxy_tls = tls.as_ref().map_err(Arc::clone).map(|tls| {
+        let mut tls = tls.clone();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(tls)
+    });
     Connector {
         patience: Patience::of(limits),
         options,
         http1: hyper::client::conn::http1::Builder::new(),
         http2,
-        proxy_tls: Arc::new(proxy_tls),
+        proxy_tls,
     }
 }
 

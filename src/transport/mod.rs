@@ -107,7 +107,8 @@ pub struct Transport {
 struct Shared {
     places: Places,
     connector: Arc<Connector>,
-    tls: ClientConfig,
+    /// Or why there is none: the system has no roots.
+    tls: Result<ClientConfig, Arc<SettingError>>,
     resolver: Arc<dyn Resolve>,
     filter: Filter,
     proxies: Proxies,

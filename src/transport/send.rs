@@ -19,7 +19,7 @@ use super::Shared;
 use super::anywhere::alone;
 use super::body::{Loan, RequestBody};
 use super::book::{Fared, share};
-use super::dial::{Dial, Ends, Watch};
+use super::dial::{Dial, Ends, NoRoots, Watch};
 use super::framing::announced;
 use super::leave::{Abandon, within};
 use super::look_up::{filter_literal, given, look_up};
@@ -93,11 +93,18 @@ where
         &shared.filter
     };
     let place = shared.places.of(&head.uri);
-    let is_secure = target.is_secure();
+    let tls = match (target.is_secure(), &shared.tls) {
+        (false, _) => None,
+        (true, Ok(config)) => Some(Arc::clone(place.tls(config))),
+        (true, Err(none)) => {
+            let none = NoRoots(Arc::clone(none));
+            return Err(Error::invalid().because(none));
+        }
+    };
     let ends = Arc::new(Ends {
         host: Arc::clone(&target.host),
         port: target.port,
-        tls: is_secure.then(|| Arc::clone(place.tls(&shared.tls))),
+        tls,
         via: target.via.clone(),
     });
     let way = Way {

@@ -27,6 +27,7 @@ use super::wire::socket::Socket;
 use super::wire::stream::Stream;
 use crate::box_error::BoxError;
 use crate::clock;
+use crate::config_error::SettingError;
 use crate::hop::LimitExpired;
 use crate::limit::Waited;
 use crate::record::Tickets;
@@ -39,7 +40,7 @@ pub(super) struct Connector {
     pub(super) http1: hyper::client::conn::http1::Builder,
     pub(super) http2: h2::client::Builder,
     /// For proxies that are reached over TLS.
-    pub(super) proxy_tls: Arc<ClientConfig>,
+    pub(super) proxy_tls: Result<Arc<ClientConfig>, Arc<SettingError>>,
 }
 
 /// What a user sets for the connections.
@@ -151,7 +152,8 @@ impl Dial {
             return Ok((socket, stream));
         };
         if via.is_secure() {
-            let config = &self.connector.proxy_tls;
+            let config = self.connector.proxy_tls.as_ref();
+            let config = config.map_err(|none| NoRoots(Arc::clone(none)))?;
             stream = secure(stream, config, &via.host, Arc::default()).await?;
         }
         let Ends { host, port, .. } = &*self.target;
@@ -207,6 +209,22 @@ async fn within<T, E: Into<BoxError>>(
     match tokio::time::timeout_at(due, step).await {
         Ok(done) => done.map_err(Into::into),
         Err(_) => Err(Box::new(LimitExpired(which))),
+    }
+}
+
+/// The system has no certificates to trust.
+#[derive(Debug)]
+pub(super) struct NoRoots(pub(super) Arc<SettingError>);
+
+impl std::fmt::Display for NoRoots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no trusted certificates were found: install ca-certificates, or set tls(..)")
+    }
+}
+
+impl std::error::Error for NoRoots {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.0)
     }
 }
 

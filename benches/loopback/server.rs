@@ -1,0 +1,47 @@
+//! A server of its own process: HTTP/1 and HTTP/2 without TLS.
+
+use std::convert::Infallible;
+use std::io::Write;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tokio::net::TcpListener;
+
+/// Serves until the process is killed.
+pub(crate) fn serve() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.expect("a runtime").block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        println!("{}", listener.local_addr().expect("an address"));
+        std::io::stdout().flush().expect("a reader");
+        loop {
+            let Ok((stream, _)) = listener.accept().await else {
+                continue;
+            };
+            let _ = stream.set_nodelay(true);
+            tokio::spawn(async move {
+                let builder = Builder::new(TokioExecutor::new());
+                let io = TokioIo::new(stream);
+                let _ = builder.serve_connection(io, service_fn(answer)).await;
+            });
+        }
+    });
+}
+
+async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    static LARGE: [u8; 1 << 20] = [b'x'; 1 << 20];
+    let is_large = request.uri().path() == "/large";
+    let _ = request.into_body().collect().await;
+    Ok(Response::new(Full::new(Bytes::from_static(match is_large {
+        true => &LARGE,
+        false => b"{\"ok\":true}",
+    }))))
+}
