@@ -37,8 +37,8 @@
 //!
 //! Each layer is [the driver](driver) with one policy on, and works alone in any tower stack over
 //! [`http::Request`]. [`StandardLayer`] is the driver with all of them, in that order. Above it a [`Client`]
-//! builds the request and decodes the response. Below it a [`Transport`] looks the name up, then sends by
-//! one reqwest client for each destination and address. An [`Operation`] is the same around work that is not
+//! builds the request and decodes the response. Below it a [`Transport`] looks the name up, then sends
+//! over connections of its own. An [`Operation`] is the same around work that is not
 //! a request: an SDK's call, a query, a message for a queue.
 //!
 //! [`chaos`] makes some requests of a staging environment fail on purpose, right above the

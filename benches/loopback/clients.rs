@@ -24,7 +24,13 @@ pub(crate) struct Work {
 
 impl Work {
     pub(crate) const NAMES: [&str; 8] = [
-        "get-h1", "post-h1", "1MiB-down-h1", "1MiB-up-h1", "get-h2", "post-h2", "1MiB-down-h2",
+        "get-h1",
+        "post-h1",
+        "1MiB-down-h1",
+        "1MiB-up-h1",
+        "get-h2",
+        "post-h2",
+        "1MiB-down-h2",
         "1MiB-up-h2",
     ];
 
@@ -96,7 +102,10 @@ impl Kind {
             Self::Reqwest => Client::Reqwest(reqwest().build().expect("a client")),
             Self::Timeouts => {
                 let ten = Duration::from_secs(10);
-                let builder = reqwest().timeout(ten).connect_timeout(ten).read_timeout(ten);
+                let builder = reqwest()
+                    .timeout(ten)
+                    .connect_timeout(ten)
+                    .read_timeout(ten);
                 Client::Reqwest(builder.build().expect("a client"))
             }
             Self::HyperUtil => {
@@ -105,15 +114,16 @@ impl Kind {
             }
             Self::Middleware => {
                 let policy = ExponentialBackoff::builder().build_with_max_retries(3);
-                let built = reqwest_middleware::ClientBuilder::new(reqwest().build().expect("a client"))
-                    .with(TracingMiddleware::default())
-                    .with(RetryTransientMiddleware::new_with_policy(policy));
+                let built =
+                    reqwest_middleware::ClientBuilder::new(reqwest().build().expect("a client"))
+                        .with(TracingMiddleware::default())
+                        .with(RetryTransientMiddleware::new_with_policy(policy));
                 Client::Middleware(built.build())
             }
             Self::Sevenhops => {
                 let builder = sevenhops::Client::builder(Duration::from_secs(10));
-                let builder = builder
-                    .transport(move |transport| transport.http2_prior_knowledge(is_http2));
+                let builder =
+                    builder.transport(move |transport| transport.http2_prior_knowledge(is_http2));
                 Client::Sevenhops(builder.build().expect("a client"))
             }
         }

@@ -23,12 +23,20 @@ use crate::clients::{Kind, Work};
 
 fn main() -> ExitCode {
     // Cargo says `--bench`.
-    let words: Vec<_> = env::args().skip(1).filter(|word| word != "--bench").collect();
+    let words: Vec<_> = env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
     match &words[..] {
         ["server"] => server::serve(),
         ["calls", address, client, work, calls] => {
-            make_calls(address, client, work, calls.parse().expect("CALLS is a number"));
+            make_calls(
+                address,
+                client,
+                work,
+                calls.parse().expect("CALLS is a number"),
+            );
         }
         ["load-of", address, client, work, tasks] => {
             let tasks = tasks.parse().expect("TASKS is a number");
@@ -60,7 +68,9 @@ impl Server {
             .expect("a process");
         let stdout = child.stdout.take().expect("its output");
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("its address");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("its address");
         let address = line.trim().parse().expect("an address");
         Self { child, address }
     }
@@ -74,7 +84,9 @@ impl Drop for Server {
 }
 
 fn make_calls(address: &str, client: &str, work: &str, calls: u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     runtime.expect("a runtime").block_on(async {
         let work = Work::named(work, address);
         let client = Kind::named(client).client(&work);
@@ -123,8 +135,15 @@ fn print_load(address: &str, client: &str, work: &str, tasks: usize) {
 fn instructions(works: &[&str]) {
     let server = Server::start();
     let address = server.address.to_string();
-    let works: &[&str] = if works.is_empty() { &Work::NAMES } else { works };
-    println!("{:<12}{:<36}{:>14}{:>10}", "call", "client", "instructions", "ratio");
+    let works: &[&str] = if works.is_empty() {
+        &Work::NAMES
+    } else {
+        works
+    };
+    println!(
+        "{:<12}{:<36}{:>14}{:>10}",
+        "call", "client", "instructions", "ratio"
+    );
     for work in works {
         let mut base = None;
         for kind in Kind::ALL {
@@ -167,8 +186,15 @@ fn count(address: &str, kind: Kind, work: &str, calls: u64) -> Option<u64> {
 fn load(tasks: &[&str]) {
     let server = Server::start();
     let address = server.address.to_string();
-    let tasks: &[&str] = if tasks.is_empty() { &["1", "64", "512"] } else { tasks };
-    println!("{:<12}{:<8}{:<36}{:>14}{:>10}", "call", "tasks", "client", "calls/s", "ratio");
+    let tasks: &[&str] = if tasks.is_empty() {
+        &["1", "64", "512"]
+    } else {
+        tasks
+    };
+    println!(
+        "{:<12}{:<8}{:<36}{:>14}{:>10}",
+        "call", "tasks", "client", "calls/s", "ratio"
+    );
     for work in ["get-h1", "get-h2"] {
         for tasks in tasks {
             let mut rounds = vec![Vec::new(); Kind::ALL.len()];
@@ -181,7 +207,10 @@ fn load(tasks: &[&str]) {
             for (kind, rates) in Kind::ALL.into_iter().zip(&mut rounds) {
                 let rate = median(rates);
                 let ratio = rate as f64 / base as f64;
-                println!("{work:<12}{tasks:<8}{:<36}{rate:>14}{ratio:>10.2}", kind.name());
+                println!(
+                    "{work:<12}{tasks:<8}{:<36}{rate:>14}{ratio:>10.2}",
+                    kind.name()
+                );
             }
         }
     }

@@ -40,8 +40,10 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Inf
     static LARGE: [u8; 1 << 20] = [b'x'; 1 << 20];
     let is_large = request.uri().path() == "/large";
     let _ = request.into_body().collect().await;
-    Ok(Response::new(Full::new(Bytes::from_static(match is_large {
-        true => &LARGE,
-        false => b"{\"ok\":true}",
-    }))))
+    Ok(Response::new(Full::new(Bytes::from_static(
+        match is_large {
+            true => &LARGE,
+            false => b"{\"ok\":true}",
+        },
+    ))))
 }

@@ -328,7 +328,11 @@ impl Parts {
 }
 
 /// How connections are made.
-fn connector(limits: &Limits, options: Options, tls: &Result<ClientConfig, Arc<SettingError>>) -> Connector {
+fn connector(
+    limits: &Limits,
+    options: Options,
+    tls: &Result<ClientConfig, Arc<SettingError>>,
+) -> Connector {
     let mut http2 = h2::client::Builder::new();
     http2
         .initial_window_size(STREAM_WINDOW)

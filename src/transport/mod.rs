@@ -222,3 +222,49 @@ impl fmt::Debug for Transport {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::dns;
+    use crate::hop::Effect;
+
+    /// As where the system has no certificates to trust.
+    fn without_roots() -> Transport {
+        let limits = Limits::new(Duration::from_secs(10)).unwrap();
+        let builder = Transport::builder(limits).resolver(dns::Static::new());
+        let mut transport = builder.tls(config()).build().unwrap();
+        let none = SettingError::refused("tls", "no certificates");
+        Arc::get_mut(&mut transport.shared).unwrap().tls = Err(Arc::new(none));
+        transport
+    }
+
+    fn config() -> ClientConfig {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider);
+        let builder = builder.with_safe_default_protocol_versions().unwrap();
+        let none = rustls::RootCertStore::empty();
+        builder.with_root_certificates(none).with_no_client_auth()
+    }
+
+    async fn get(url: &str) -> Error {
+        let request = Request::get(url).body(String::new()).unwrap();
+        let sent = without_roots().call(request).await;
+        sent.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn only_a_call_over_tls_needs_roots_and_says_what_to_do() {
+        let secure = get("https://127.0.0.1:9/").await;
+        assert_eq!(
+            (secure.hop(), secure.effect()),
+            (Some(Hop::Encode), Effect::None)
+        );
+        let told = std::error::Error::source(&secure).unwrap().to_string();
+        assert!(told.contains("install ca-certificates"), "{told}");
+        let plain = get("http://127.0.0.1:9/").await;
+        assert_eq!(plain.hop(), Some(Hop::Connect));
+    }
+}

@@ -10,7 +10,7 @@ use http_body::Body;
 
 use super::proxy::Speaks;
 use super::target::Target;
-use super::wire::{Failed, SendBody};
+use super::wire::exchange::{Failed, SendBody};
 use crate::error::Reason;
 
 /// What a request is made of.

@@ -27,7 +27,7 @@ use super::places::{Place, Visit};
 use super::pool::{Checkout, Lease};
 use super::request::{Form, http1, http2};
 use super::target::{self, Target, speakable};
-use super::wire::Failed;
+use super::wire::exchange::Failed;
 use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};

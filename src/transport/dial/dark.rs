@@ -16,7 +16,7 @@ use crate::transport::wire::http2::PingTimes;
 
 /// When a connection is taken for dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::transport) struct Patience {
+pub(crate) struct Patience {
     /// How long what was sent may stay unacknowledged.
     unacknowledged: Duration,
     /// After how long a silence the kernel asks whether the peer is there, and how often from then.
@@ -37,7 +37,7 @@ impl Patience {
     /// limit is kept above this, with a name of its own. And it counts a peer that acknowledges but
     /// has no room for more: below the send limit, a server that stops reading would be taken for
     /// a path that is dark.
-    pub(in crate::transport) fn of(limits: &Limits) -> Self {
+    pub(crate) fn of(limits: &Limits) -> Self {
         let connect = limits.connect().get() + AFTER_CONNECT;
         let unacknowledged = limits.send().get().max(connect).max(SHORTEST);
         let half = unacknowledged / 2;
@@ -76,10 +76,7 @@ impl Patience {
     }
 
     /// The same for the connections of a bare reqwest client.
-    pub(in crate::transport) fn apply(
-        self,
-        builder: reqwest::ClientBuilder,
-    ) -> reqwest::ClientBuilder {
+    pub(crate) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         let builder = builder.tcp_user_timeout(self.unacknowledged);
         builder

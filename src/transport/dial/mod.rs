@@ -7,8 +7,8 @@ mod watch;
 
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -19,9 +19,9 @@ use tokio_rustls::TlsConnector;
 use self::dark::Patience;
 pub(super) use self::watch::Watch;
 use super::proxy::{Speaks, Via};
-use super::wire::Place;
-use super::wire::http1::Http1;
-use super::wire::http2::Http2;
+use super::wire::exchange::Place;
+use super::wire::http1::{Home, Http1};
+use super::wire::http2::{Http2, Watcher};
 use super::wire::life::Made;
 use super::wire::socket::Socket;
 use super::wire::stream::Stream;
@@ -93,9 +93,11 @@ pub(super) enum Connected {
 }
 
 impl Dial {
-    pub(super) async fn run(
+    /// Makes the connection. It rests in the pool; `hold` lives as long as its task.
+    pub(super) async fn run<P: Home + Watcher>(
         self,
-        place: Place<impl Send + 'static>,
+        pool: Weak<P>,
+        hold: impl Send + 'static,
     ) -> Result<Connected, BoxError> {
         let (connect, tls) = self.limits;
         let (socket, stream) = within(connect, Waited::Connect, self.reach()).await?;
@@ -128,7 +130,8 @@ impl Dial {
         let connected = match speaks_http2 {
             true => {
                 let how = (&self.connector.http2, self.connector.patience.pings());
-                let opened = Http2::open(stream, made, how, place);
+                let home: Weak<dyn Watcher> = pool;
+                let opened = Http2::open(stream, made, how, Place { home, hold });
                 let (limit, which) = match self.target.tls {
                     Some(_) => (tls, Waited::Tls),
                     None => (connect, Waited::Connect),
@@ -136,6 +139,8 @@ impl Dial {
                 Connected::Http2(within(limit, which, opened).await?)
             }
             false => {
+                let home: Weak<dyn Home> = pool;
+                let place = Place { home, hold };
                 let opened = Http1::open(stream, made, &self.connector.http1, place);
                 Connected::Http1(opened.await?)
             }

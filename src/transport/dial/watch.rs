@@ -8,7 +8,7 @@ use crate::telemetry::Link;
 
 /// Reports a setup to the record of an attempt.
 #[derive(Clone, Debug)]
-pub(in crate::transport) struct Watch(Arc<Watched>);
+pub(crate) struct Watch(Arc<Watched>);
 
 #[derive(Debug)]
 struct Watched {
@@ -21,7 +21,7 @@ struct Watched {
 
 impl Watch {
     /// A setup begins.
-    pub(in crate::transport) fn begin(tracker: &Arc<Tracker>, address: SocketAddr) -> Self {
+    pub(crate) fn begin(tracker: &Arc<Tracker>, address: SocketAddr) -> Self {
         let number = tracker.connecting(Some(address));
         Self(Arc::new(Watched {
             link: tracker.spans().set_up(),
@@ -53,7 +53,7 @@ impl Watch {
     }
 
     /// The call has another connection: what happens from here on is no part of its attempt.
-    pub(in crate::transport) fn leave(&self) {
+    pub(crate) fn leave(&self) {
         let left = self
             .0
             .tracker

@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The room for connections of one transport.
 #[derive(Clone, Debug)]
-pub(in crate::transport) struct Bounds(Arc<Room>);
+pub(crate) struct Bounds(Arc<Room>);
 
 #[derive(Debug)]
 struct Room {
@@ -18,7 +18,7 @@ struct Room {
 
 /// Room for one connection, until its task is over.
 #[derive(Debug)]
-pub(in crate::transport) struct Hold {
+pub(crate) struct Hold {
     _room: OwnedSemaphorePermit,
     /// How many connections of its pool are open.
     open: Arc<AtomicUsize>,
@@ -31,7 +31,7 @@ impl Drop for Hold {
 }
 
 impl Bounds {
-    pub(in crate::transport) fn new(most: usize) -> Self {
+    pub(crate) fn new(most: usize) -> Self {
         Self(Arc::new(Room {
             free: Arc::new(Semaphore::new(most)),
             waiting: AtomicUsize::new(0),
@@ -77,7 +77,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// A quarter of the descriptors that the process may have, and no more than 1,024: the rest is for others.
-pub(in crate::transport) fn most_connections() -> usize {
+pub(crate) fn most_connections() -> usize {
     let most = descriptors().map_or(MOST, |limit| usize::try_from(limit / 4).unwrap_or(MOST));
     most.clamp(LEAST, MOST)
 }

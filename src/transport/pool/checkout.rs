@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::futures::Notified;
@@ -17,31 +17,31 @@ use crate::record::Tracker;
 use crate::transport::dial::{Connected, Dial, Watch};
 use crate::transport::wire::http1::Http1;
 use crate::transport::wire::http2::StreamLease;
+use crate::transport::wire::http2::Watcher;
 use crate::transport::wire::socket::Sight;
-use crate::transport::wire::{Home, Place};
 
 /// A connection, or a stream of one, for one request.
 #[derive(Debug)]
-pub(in crate::transport) enum Lease {
+pub(crate) enum Lease {
     Http1(Arc<Http1>, OwnedSemaphorePermit),
     Http2(StreamLease),
 }
 
 /// A call in need of a connection.
-pub(in crate::transport) struct Checkout<'a> {
-    pub(in crate::transport) pool: &'a Arc<Pool>,
+pub(crate) struct Checkout<'a> {
+    pub(crate) pool: &'a Arc<Pool>,
     /// How many HTTP/1 connections of the destination may be in use.
-    pub(in crate::transport) leases: &'a Arc<Semaphore>,
-    pub(in crate::transport) tracker: &'a Arc<Tracker>,
+    pub(crate) leases: &'a Arc<Semaphore>,
+    pub(crate) tracker: &'a Arc<Tracker>,
     /// Begins a dial.
-    pub(in crate::transport) dial: &'a (dyn Fn() -> (Dial, Watch) + Sync),
+    pub(crate) dial: &'a (dyn Fn() -> (Dial, Watch) + Sync),
     /// Closes the idle connection of any destination that was used least recently.
-    pub(in crate::transport) make_room: &'a (dyn Fn() + Sync),
+    pub(crate) make_room: &'a (dyn Fn() + Sync),
 }
 
 impl Checkout<'_> {
     /// Gets a connection. An idle one is taken first, then a stream, then a new one is made.
-    pub(in crate::transport) async fn lease(&self) -> Result<Lease, BoxError> {
+    pub(crate) async fn lease(&self) -> Result<Lease, BoxError> {
         let pool = &**self.pool;
         let failed = pool.failed();
         let mut permit = None;
@@ -107,8 +107,8 @@ impl Checkout<'_> {
             Err(ready) => return Ok(ready),
         };
         let (dial, watch) = (self.dial)();
-        let home: Weak<dyn Home> = Arc::downgrade(self.pool) as Weak<dyn Home>;
-        let mut dialing = Dialing::new(self.pool, Box::pin(dial.run(Place { home, hold })));
+        let pool = Arc::downgrade(self.pool);
+        let mut dialing = Dialing::new(self.pool, Box::pin(dial.run(pool, hold)));
         loop {
             let change = pin!(self.pool.change.notified());
             if let Some(ready) = self.ready(&mut permit).await {

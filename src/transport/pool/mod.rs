@@ -12,9 +12,8 @@ use tokio::time::Instant;
 use self::bounds::Bounds;
 pub(super) use self::checkout::{Checkout, Lease};
 use super::dial::Connected;
-use super::wire::Home;
-use super::wire::http1::{Http1, Leased};
-use super::wire::http2::{Http2, StreamLease};
+use super::wire::http1::{Home, Http1, Leased};
+use super::wire::http2::{Http2, StreamLease, Watcher};
 use crate::clock;
 
 /// A pool. Its connections are used last in, first out: those that are not needed grow idle and end.
@@ -225,7 +224,9 @@ impl Home for Pool {
             .position(|idle| Arc::ptr_eq(idle, connection));
         at.map(|at| inside.idle.remove(at)).is_some()
     }
+}
 
+impl Watcher for Pool {
     fn changed(&self) {
         self.change.notify_one();
     }

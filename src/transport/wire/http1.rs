@@ -13,11 +13,11 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep_until};
 
+use super::exchange::{Failed, Place, SendBody};
 use super::lane::{Gate, Lane};
-use super::life::{Life, Made, ORPHANED, OVER};
+use super::life::{Life, Made, OVER, Task};
 use super::socket::Sight;
 use super::stream::Stream;
-use super::{Failed, Home, Place, SendBody};
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::record::Tracker;
@@ -27,9 +27,9 @@ type Driven = Connection<TokioIo<Gate<Stream>>, SendBody>;
 
 /// A connection.
 #[derive(Debug)]
-pub(in crate::transport) struct Http1 {
-    pub(in crate::transport) life: Life,
-    pub(in crate::transport) lane: Arc<Lane>,
+pub(crate) struct Http1 {
+    pub(crate) life: Life,
+    pub(crate) lane: Arc<Lane>,
     /// None once it is closed.
     sender: Mutex<Sender>,
     /// The server closes it after this response.
@@ -42,9 +42,18 @@ struct Sender {
     use_: Use,
 }
 
+/// Where connections rest between two requests. Their tasks report to it.
+pub(crate) trait Home: Send + Sync + 'static {
+    /// Takes a connection that is idle. False if it is not wanted.
+    fn rest(&self, connection: &Arc<Http1>) -> bool;
+
+    /// Lets go of a connection that has been idle for too long. False if it is in use.
+    fn expire(&self, connection: &Arc<Http1>) -> bool;
+}
+
 /// Whether a call got a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::transport) enum Leased {
+pub(crate) enum Leased {
     Yes,
     /// Its task has bytes to read first.
     Later,
@@ -62,11 +71,11 @@ enum Use {
 
 impl Http1 {
     /// Begins to speak HTTP/1 over a stream. The connection is the caller's own until its first response is over.
-    pub(in crate::transport) async fn open(
+    pub(crate) async fn open(
         stream: Stream,
         made: Made,
         builder: &Builder,
-        place: Place<impl Send + 'static>,
+        place: Place<dyn Home, impl Send + 'static>,
     ) -> Result<Arc<Self>, BoxError> {
         let lane = Arc::new(Lane::new(made.socket.clone()));
         let gate = TokioIo::new(Gate::new(stream, Arc::clone(&lane)));
@@ -89,7 +98,7 @@ impl Http1 {
     ///
     /// Unread bytes are nothing that was asked for: a FIN, a late 408. In TLS they may be a ticket, which the
     /// connection's task reads: while there is `patience`, such a connection is left alone.
-    pub(in crate::transport) fn lease(&self, now: Instant, patience: bool) -> Leased {
+    pub(crate) fn lease(&self, now: Instant, patience: bool) -> Leased {
         let is_fit = {
             let mut sender = self.sender();
             let ready = sender.requests.as_ref().is_some_and(SendRequest::is_ready);
@@ -112,7 +121,7 @@ impl Http1 {
     }
 
     /// Gives back what was leased and not used. True if it may rest.
-    pub(in crate::transport) fn release(&self) -> bool {
+    pub(crate) fn release(&self) -> bool {
         let mut sender = self.sender();
         let was_leased = sender.use_ == Use::Leased && sender.requests.is_some();
         if was_leased {
@@ -123,13 +132,13 @@ impl Http1 {
     }
 
     /// Lets it end: hyper closes it when nothing is under way.
-    pub(in crate::transport) fn close(&self) {
+    pub(crate) fn close(&self) {
         let requests = self.sender().requests.take();
         drop(requests);
     }
 
     /// Sends a request and waits for the head of its response.
-    pub(in crate::transport) async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         request: Request<SendBody>,
         is_whole: bool,
@@ -216,7 +225,7 @@ impl Http1 {
 }
 
 /// Drives a connection to its end.
-async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Place<T>) {
+async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Place<dyn Home, T>) {
     let Place { home, hold: _hold } = place;
     let mut driven = driven;
     // Dropped first, if this is dropped: it then knows before hyper tells.
@@ -243,21 +252,6 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Place<T>) {
     })
     .await;
     task.ended(OVER);
-}
-
-/// Marks a connection whose task goes with its runtime.
-pub(super) struct Task<'a>(pub(super) &'a Life);
-
-impl Task<'_> {
-    pub(super) fn ended(&self, fate: u8) {
-        self.0.end(fate);
-    }
-}
-
-impl Drop for Task<'_> {
-    fn drop(&mut self) {
-        self.0.end(ORPHANED);
-    }
 }
 
 /// The server's timeout for idle connections.

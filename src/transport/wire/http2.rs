@@ -13,18 +13,17 @@ use h2::{Ping, PingPong, RecvStream};
 use http::{Request, Response};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::http1::Task;
+use super::exchange::{Failed, Place, SendBody};
 use super::lane::GivenUp;
-use super::life::{DARK, Life, Made, OVER};
+use super::life::{DARK, Life, Made, OVER, Task};
 use super::stream::Stream;
 use super::upload::Upload;
-use super::{Failed, Home, Place, SendBody};
 use crate::clock;
 use crate::record::Tracker;
 
 /// A connection.
-pub(in crate::transport) struct Http2 {
-    pub(in crate::transport) life: Life,
+pub(crate) struct Http2 {
+    pub(crate) life: Life,
     /// None once new requests go elsewhere.
     requests: Mutex<Option<SendRequest<Bytes>>>,
     /// How many streams are leased, or were and are not reset yet.
@@ -34,15 +33,15 @@ pub(in crate::transport) struct Http2 {
     task: Mutex<Option<Waker>>,
     /// The server has told how many streams it allows.
     is_told: AtomicBool,
-    home: Weak<dyn Home>,
+    home: Weak<dyn Watcher>,
 }
 
 /// A stream of a connection, for one request.
-pub(in crate::transport) struct StreamLease {
-    pub(in crate::transport) connection: Arc<Http2>,
+pub(crate) struct StreamLease {
+    pub(crate) connection: Arc<Http2>,
     requests: SendRequest<Bytes>,
     /// Both sides have ended the stream.
-    pub(in crate::transport) is_over: bool,
+    pub(crate) is_over: bool,
 }
 
 impl fmt::Debug for StreamLease {
@@ -67,7 +66,7 @@ impl Drop for StreamLease {
 
 impl StreamLease {
     /// Sends a request and waits for the head of its response. The upload may still be under way then.
-    pub(in crate::transport) async fn exchange(
+    pub(crate) async fn exchange(
         &mut self,
         request: Request<SendBody>,
         is_empty: bool,
@@ -118,22 +117,27 @@ impl StreamLease {
     }
 }
 
+/// Hears when a connection has more room, or less.
+pub(crate) trait Watcher: Send + Sync + 'static {
+    fn changed(&self);
+}
+
 /// When the peer is asked whether it is there.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::transport) struct PingTimes {
+pub(crate) struct PingTimes {
     /// After a silence of this long, while requests are under way.
-    pub(in crate::transport) after: Duration,
+    pub(crate) after: Duration,
     /// How long its reply may take.
-    pub(in crate::transport) within: Duration,
+    pub(crate) within: Duration,
 }
 
 impl Http2 {
     /// Begins to speak HTTP/2 over a stream.
-    pub(in crate::transport) async fn open(
+    pub(crate) async fn open(
         stream: Stream,
         made: Made,
         (builder, pings): (&Builder, PingTimes),
-        place: Place<impl Send + 'static>,
+        place: Place<dyn Watcher, impl Send + 'static>,
     ) -> Result<Arc<Self>, h2::Error> {
         let (requests, driven) = builder.handshake(stream).await?;
         let connection = Arc::new(Self {
@@ -151,7 +155,7 @@ impl Http2 {
 
     /// Takes a stream for a call, if there is one: no request waits for one inside h2, where it would go out even
     /// after its call was given up.
-    pub(in crate::transport) fn lease(self: &Arc<Self>, now: Instant) -> Option<StreamLease> {
+    pub(crate) fn lease(self: &Arc<Self>, now: Instant) -> Option<StreamLease> {
         let mut guard = self.requests();
         let requests = guard.as_mut()?;
         let mut context = Context::from_waker(Waker::noop());
@@ -175,7 +179,7 @@ impl Http2 {
     }
 
     /// Whether it is known that the server allows no more streams.
-    pub(in crate::transport) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         let guard = self.requests();
         guard.as_ref().is_none_or(|requests| {
             let most = requests.current_max_send_streams();
@@ -185,17 +189,17 @@ impl Http2 {
     }
 
     /// Whether new requests go elsewhere.
-    pub(in crate::transport) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.requests().is_none()
     }
 
     /// Whether no stream of it is leased.
-    pub(in crate::transport) fn is_idle(&self) -> bool {
+    pub(crate) fn is_idle(&self) -> bool {
         self.leased.load(Ordering::Acquire) == 0
     }
 
     /// Lets it end once the requests that are under way have their responses.
-    pub(in crate::transport) fn close(&self) {
+    pub(crate) fn close(&self) {
         let requests = self.requests().take();
         drop(requests);
     }
@@ -390,4 +394,4 @@ fn unsent(error: impl Into<crate::box_error::BoxError>) -> Failed {
 }
 
 /// A new connection counts as one stream until its SETTINGS were read.
-pub(in crate::transport) const BEFORE_SETTINGS: usize = 1;
+pub(crate) const BEFORE_SETTINGS: usize = 1;

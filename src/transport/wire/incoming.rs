@@ -62,7 +62,7 @@ impl Drop for Upward {
 type Piece = Result<Frame<Bytes>, BoxError>;
 
 impl Incoming {
-    pub(in crate::transport) fn http1(
+    pub(crate) fn http1(
         response: Response<hyper::body::Incoming>,
         connection: Arc<Http1>,
         lease: tokio::sync::OwnedSemaphorePermit,
@@ -81,7 +81,7 @@ impl Incoming {
         })
     }
 
-    pub(in crate::transport) fn http2(
+    pub(crate) fn http2(
         response: Response<RecvStream>,
         upload: Option<Upload>,
         lease: StreamLease,
@@ -111,7 +111,7 @@ impl Incoming {
     }
 
     /// A body that comes from no connection.
-    pub(in crate::transport) fn other<B>(body: B) -> Self
+    pub(crate) fn other<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,

@@ -15,7 +15,7 @@ use crate::record::Tracker;
 
 /// What the exchange and the connection's task share about the request that is being written.
 #[derive(Debug)]
-pub(in crate::transport) struct Lane {
+pub(crate) struct Lane {
     request: Mutex<Slot>,
     socket: Socket,
 }
@@ -72,7 +72,7 @@ enum Stage {
 }
 
 impl Lane {
-    pub(in crate::transport) fn new(socket: Socket) -> Self {
+    pub(crate) fn new(socket: Socket) -> Self {
         Self {
             request: Mutex::default(),
             socket,
@@ -80,7 +80,7 @@ impl Lane {
     }
 
     /// A request is handed to hyper. It is taken with its first write.
-    pub(in crate::transport) fn arm(&self, tracker: &Arc<Tracker>, is_whole: bool) {
+    pub(crate) fn arm(&self, tracker: &Arc<Tracker>, is_whole: bool) {
         let mut slot = self.slot();
         if !matches!(slot.stage, Stage::Shut { .. }) {
             slot.stage = Stage::Armed;
@@ -90,12 +90,12 @@ impl Lane {
     }
 
     /// The source of the body has ended: with the next flush, the request is sent.
-    pub(in crate::transport) fn body_ended(&self) {
+    pub(crate) fn body_ended(&self) {
         self.slot().is_whole = true;
     }
 
     /// Why the stream broke: the kernel's word or TLS's, or else `error`.
-    pub(in crate::transport) fn cause(&self, error: BoxError) -> BoxError {
+    pub(crate) fn cause(&self, error: BoxError) -> BoxError {
         match self.slot().broken.clone() {
             Some(broken) => broken.into_error().into(),
             None => error,
@@ -103,7 +103,7 @@ impl Lane {
     }
 
     /// Ends the writing for good. Returns whether a byte of the request may have been written.
-    pub(in crate::transport) fn shut(&self) -> bool {
+    pub(crate) fn shut(&self) -> bool {
         let mut slot = self.slot();
         let written = match slot.stage {
             Stage::Taken => self.socket.written() > slot.before,
@@ -178,13 +178,13 @@ impl Slot {
 
 /// The stream of an HTTP/1 connection, above TLS if there is TLS.
 #[derive(Debug)]
-pub(in crate::transport) struct Gate<S> {
+pub(crate) struct Gate<S> {
     inner: S,
     lane: Arc<Lane>,
 }
 
 impl<S> Gate<S> {
-    pub(in crate::transport) const fn new(inner: S, lane: Arc<Lane>) -> Self {
+    pub(crate) const fn new(inner: S, lane: Arc<Lane>) -> Self {
         Self { inner, lane }
     }
 }
@@ -259,7 +259,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gate<S> {
 
 /// The attempt was given up: nothing of it may go out any more.
 #[derive(Debug)]
-pub(in crate::transport) struct GivenUp;
+pub(crate) struct GivenUp;
 
 impl fmt::Display for GivenUp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,10 +16,10 @@ use crate::telemetry::Link;
 
 /// What both protocols keep of a connection.
 #[derive(Debug)]
-pub(in crate::transport) struct Life {
-    pub(in crate::transport) socket: Socket,
-    pub(in crate::transport) ends: Ends,
-    pub(in crate::transport) made: Instant,
+pub(crate) struct Life {
+    pub(crate) socket: Socket,
+    pub(crate) ends: Ends,
+    pub(crate) made: Instant,
     tls: Option<&'static str>,
     tickets: Option<Tickets>,
     link: Option<Link>,
@@ -36,17 +36,17 @@ pub(in crate::transport) struct Life {
 
 /// What a new connection is known by.
 #[derive(Debug)]
-pub(in crate::transport) struct Made {
-    pub(in crate::transport) socket: Socket,
-    pub(in crate::transport) tls: Option<&'static str>,
-    pub(in crate::transport) tickets: Option<Tickets>,
+pub(crate) struct Made {
+    pub(crate) socket: Socket,
+    pub(crate) tls: Option<&'static str>,
+    pub(crate) tickets: Option<Tickets>,
     /// What ties later attempts to the setup.
-    pub(in crate::transport) link: Option<Link>,
-    pub(in crate::transport) idle_limit: Duration,
+    pub(crate) link: Option<Link>,
+    pub(crate) idle_limit: Duration,
 }
 
 impl Life {
-    pub(in crate::transport) fn new(made: Made) -> Self {
+    pub(crate) fn new(made: Made) -> Self {
         let now = clock::now();
         Self {
             ends: made.socket.ends(),
@@ -63,43 +63,43 @@ impl Life {
         }
     }
 
-    pub(in crate::transport) fn is_secure(&self) -> bool {
+    pub(crate) fn is_secure(&self) -> bool {
         self.tls.is_some()
     }
 
-    pub(in crate::transport) fn is_old(&self, now: Instant) -> bool {
+    pub(crate) fn is_old(&self, now: Instant) -> bool {
         now >= self.old_at
     }
 
     /// It becomes idle.
-    pub(in crate::transport) fn rest(&self, now: Instant) {
+    pub(crate) fn rest(&self, now: Instant) {
         let since = nanos_of(now.saturating_duration_since(self.made));
         self.idle_since.store(since, Ordering::Release);
     }
 
     /// When it was idle for too long.
-    pub(in crate::transport) fn idle_until(&self) -> Instant {
+    pub(crate) fn idle_until(&self) -> Instant {
         let since = self.idle_since.load(Ordering::Acquire);
         let limit = self.idle_limit.load(Ordering::Acquire);
         let until = clock::after(self.made, Duration::from_nanos(since.saturating_add(limit)));
         until.min(self.old_at)
     }
 
-    pub(in crate::transport) fn idle_since(&self) -> Instant {
+    pub(crate) fn idle_since(&self) -> Instant {
         let since = self.idle_since.load(Ordering::Acquire);
         clock::after(self.made, Duration::from_nanos(since))
     }
 
     /// The server says how long it keeps the connection: ours ends a second earlier. False if it is not worth
     /// keeping.
-    pub(in crate::transport) fn keep_alive(&self, timeout: Duration) -> bool {
+    pub(crate) fn keep_alive(&self, timeout: Duration) -> bool {
         let limit = timeout.saturating_sub(BEFORE_SERVER);
         self.idle_limit.fetch_min(nanos_of(limit), Ordering::AcqRel);
         !limit.is_zero()
     }
 
     /// An attempt uses it: its record says so.
-    pub(in crate::transport) fn note(&self, tracker: &Tracker) {
+    pub(crate) fn note(&self, tracker: &Tracker) {
         let is_own = !self.is_used.swap(true, Ordering::AcqRel) && tracker.is_own_connection();
         tracker.spans().peer(self.ends.peer);
         if let Some(link) = self.link.as_ref().filter(|_| !is_own) {
@@ -121,18 +121,18 @@ impl Life {
     }
 
     /// It ends for this reason, unless it has ended before.
-    pub(in crate::transport) fn end(&self, fate: u8) {
+    pub(crate) fn end(&self, fate: u8) {
         let _ = self
             .fate
             .compare_exchange(RUNNING, fate, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    pub(in crate::transport) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.fate.load(Ordering::Acquire) != RUNNING
     }
 
     /// Why a request on it failed: what the connection's task knows, or else `error`.
-    pub(in crate::transport) fn cause(&self, error: BoxError) -> BoxError {
+    pub(crate) fn cause(&self, error: BoxError) -> BoxError {
         match self.fate.load(Ordering::Acquire) {
             DARK => io::Error::new(io::ErrorKind::TimedOut, Silent).into(),
             ORPHANED => Box::new(crate::hop::RuntimeGone),
@@ -141,13 +141,28 @@ impl Life {
     }
 }
 
-pub(in crate::transport) const RUNNING: u8 = 0;
+/// Marks a connection whose task goes with its runtime.
+pub(super) struct Task<'a>(pub(super) &'a Life);
+
+impl Task<'_> {
+    pub(super) fn ended(&self, fate: u8) {
+        self.0.end(fate);
+    }
+}
+
+impl Drop for Task<'_> {
+    fn drop(&mut self) {
+        self.0.end(ORPHANED);
+    }
+}
+
+pub(crate) const RUNNING: u8 = 0;
 /// Its task is over.
-pub(in crate::transport) const OVER: u8 = 1;
+pub(crate) const OVER: u8 = 1;
 /// The peer did not acknowledge a PING.
-pub(in crate::transport) const DARK: u8 = 2;
+pub(crate) const DARK: u8 = 2;
 /// Its task was dropped with the runtime.
-pub(in crate::transport) const ORPHANED: u8 = 3;
+pub(crate) const ORPHANED: u8 = 3;
 
 /// The peer gave no sign of life.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 /// A TCP socket that counts its bytes.
 #[derive(Clone, Debug)]
-pub(in crate::transport) struct Socket(Arc<Shared>);
+pub(crate) struct Socket(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -27,14 +27,14 @@ struct Shared {
 
 /// Both ends of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::transport) struct Ends {
-    pub(in crate::transport) local: SocketAddr,
-    pub(in crate::transport) peer: SocketAddr,
+pub(crate) struct Ends {
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: SocketAddr,
 }
 
 /// The state of an idle socket, told by the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::transport) enum Sight {
+pub(crate) enum Sight {
     /// Nothing to read.
     Quiet,
     /// Bytes that nothing has read yet.
@@ -44,7 +44,7 @@ pub(in crate::transport) enum Sight {
 }
 
 impl Socket {
-    pub(in crate::transport) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         let ends = Ends {
             local: stream.local_addr()?,
             peer: stream.peer_addr()?,
@@ -57,22 +57,22 @@ impl Socket {
         })))
     }
 
-    pub(in crate::transport) fn ends(&self) -> Ends {
+    pub(crate) fn ends(&self) -> Ends {
         self.0.ends
     }
 
     /// How many bytes the kernel has taken.
-    pub(in crate::transport) fn written(&self) -> u64 {
+    pub(crate) fn written(&self) -> u64 {
         self.0.written.load(Ordering::Acquire)
     }
 
     /// How many bytes have come.
-    pub(in crate::transport) fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         self.0.read.load(Ordering::Acquire)
     }
 
     /// Asks the kernel. tokio remembers only what it was told last, and may not know of a FIN.
-    pub(in crate::transport) fn look(&self) -> Sight {
+    pub(crate) fn look(&self) -> Sight {
         let stream = self.stream();
         match SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]) {
             Ok(0) => Sight::Over,

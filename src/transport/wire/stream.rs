@@ -14,14 +14,14 @@ use super::socket::Socket;
 
 /// A stream of bytes to a server or a proxy.
 #[derive(Debug)]
-pub(in crate::transport) enum Stream {
+pub(crate) enum Stream {
     Plain(Socket),
     Tls(Box<Tls>),
 }
 
 /// A TLS session over another stream.
 #[derive(Debug)]
-pub(in crate::transport) struct Tls {
+pub(crate) struct Tls {
     stream: TlsStream<Stream>,
     /// How many session tickets have come.
     tickets: Arc<AtomicU32>,
@@ -29,7 +29,7 @@ pub(in crate::transport) struct Tls {
 }
 
 impl Stream {
-    pub(in crate::transport) fn secured(stream: TlsStream<Self>, tickets: Arc<AtomicU32>) -> Self {
+    pub(crate) fn secured(stream: TlsStream<Self>, tickets: Arc<AtomicU32>) -> Self {
         Self::Tls(Box::new(Tls {
             stream,
             tickets,
@@ -38,7 +38,7 @@ impl Stream {
     }
 
     /// The innermost TLS session.
-    pub(in crate::transport) fn session(&self) -> Option<&ClientConnection> {
+    pub(crate) fn session(&self) -> Option<&ClientConnection> {
         match self {
             Self::Plain(_) => None,
             Self::Tls(tls) => Some(tls.stream.get_ref().1),
@@ -46,12 +46,12 @@ impl Stream {
     }
 
     /// Whether the server chose HTTP/2 in the handshake.
-    pub(in crate::transport) fn chose_http2(&self) -> bool {
+    pub(crate) fn chose_http2(&self) -> bool {
         let session = self.session();
         session.is_some_and(|session| session.alpn_protocol() == Some(b"h2"))
     }
 
-    pub(in crate::transport) fn tls_version(&self) -> Option<&'static str> {
+    pub(crate) fn tls_version(&self) -> Option<&'static str> {
         Some(match self.session()?.protocol_version() {
             Some(ProtocolVersion::TLSv1_3) => "1.3",
             _ => "1.2",

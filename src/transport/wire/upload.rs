@@ -7,10 +7,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 
-use super::SendBody;
+use super::exchange::SendBody;
 
 /// Sends a body as far as the peer's window goes.
-pub(in crate::transport) struct Upload {
+pub(crate) struct Upload {
     stream: SendStream<Bytes>,
     body: SendBody,
 }
