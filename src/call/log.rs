@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::Call;
+use crate::clock;
 use crate::hop::{Diagnosis, Effect, Guard, Keyed, NotRepeated, Note, Outcome, What};
 use crate::record::Tracker;
 use crate::redact::redacted;
@@ -129,7 +130,7 @@ impl Call {
     /// The call failed; the first word on it counts.
     pub(crate) fn fail(&self, diagnosis: Diagnosis) {
         let _ = self.0.log.failure.set(diagnosis);
-        self.end();
+        self.end(clock::now());
     }
 
     pub(crate) fn failure(&self) -> Option<Diagnosis> {

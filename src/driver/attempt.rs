@@ -35,10 +35,10 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    /// The span to be entered while the attempt is polled.
-    pub(super) fn span(&self) -> Span {
-        let attempt = self.attempt.as_ref();
-        attempt.map_or_else(Span::none, |attempt| attempt.tracker.spans().attempt())
+    /// The span to be entered while the attempt is polled, where something listens.
+    pub(super) fn live_span(&self) -> Option<Span> {
+        let spans = self.attempt.as_ref()?.tracker.spans();
+        spans.are_on().then(|| spans.attempt())
     }
 
     /// The record of the attempt, for the hooks below.
@@ -50,15 +50,16 @@ impl Flight {
     pub(super) fn deliver<R: Body>(
         mut self,
         response: &Response<Source<R>>,
+        now: Instant,
     ) -> (Option<PendingVerdict>, Option<Arc<Tracker>>) {
         let is_over = response.body().is_end_stream();
         let admission = self.admission.take();
-        let verdict = admission.and_then(|admission| admission.head(response, is_over));
+        let verdict = admission.and_then(|admission| admission.head(response, (is_over, now)));
         let tracker = self.attempt.as_mut().map(|attempt| {
             attempt.over = true;
             // Where nothing is to come, it does not matter how long the caller keeps the head.
-            if is_over && clock::now() < attempt.end.0 {
-                attempt.tracker.finish();
+            if is_over && now < attempt.end.0 {
+                attempt.tracker.finish_at(now);
             }
             Arc::clone(&attempt.tracker)
         });
@@ -144,7 +145,7 @@ impl Attempt {
     }
 
     /// The response head is here.
-    pub(super) fn head<R>(&self, call: &Call, response: &Response<R>) {
+    pub(super) fn head<R>(&self, call: &Call, response: &Response<R>, now: Instant) {
         let status = response.status();
         if let Some(said) = Said::read(response.headers(), clock::wall) {
             self.tracker
@@ -160,7 +161,7 @@ impl Attempt {
         }
         let version = || self.tracker.facts(|facts| facts.version);
         self.tracker.spans().answered(status, version);
-        self.tracker.head(status, judged);
+        self.tracker.head(status, judged, now);
         #[cfg(not(feature = "har"))]
         let _ = call;
     }
@@ -178,9 +179,9 @@ impl Attempt {
 
     /// Ready when a timeout has passed: which one.
     pub(super) fn poll_timeout(&self, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<Waited> {
-        self.tracker.waiting();
+        let mut now = clock::now();
+        self.tracker.waiting(now);
         loop {
-            let now = clock::now();
             let progress = self.progress();
             let limits = self.tracker.limits();
             let (at, which) = due(&progress, limits, self.end);
@@ -189,6 +190,7 @@ impl Attempt {
             }
             let look = look_again(&progress, limits, at, now);
             ready!(alarm.poll_at(look, cx));
+            now = clock::now();
         }
     }
 

@@ -23,10 +23,12 @@ use super::service::HttpResponse;
 use super::source::Source;
 use super::whole::{Broken, Whole};
 use crate::box_error::BoxError;
+use crate::clock;
 use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hop::NotRepeated;
 use crate::record::tracker;
+use crate::telemetry::Span;
 
 pin_project! {
     /// The future of [`Driver`](super::Driver).
@@ -109,8 +111,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let span = this.run.span();
-        let entered = span.enter();
+        let span = this.run.live_span();
+        let entered = span.as_ref().map(Span::enter);
         let ended = loop {
             let mut turn = Polling {
                 flight: this.flight,
@@ -181,7 +183,10 @@ impl<N: Resend> Polling<'_, N> {
                     &mut self.alarm,
                     cx
                 )) {
-                    Ok(response) => return Poll::Ready(self.head(response.into_response())),
+                    Ok(response) => {
+                        let now = clock::now();
+                        return Poll::Ready(self.head(response.into_response(), now));
+                    }
                     Err(Ended::Failed(failure)) => {
                         // The inner future goes before anything hears of the end.
                         state.set(State::Done);
@@ -201,7 +206,8 @@ impl<N: Resend> Polling<'_, N> {
                     (Ok(()), Some(head)) => {
                         let response = Response::from_parts(head, whole.take());
                         let flight = std::mem::take(self.flight);
-                        self.run.answered(flight, response, self.later)
+                        self.run
+                            .answered((flight, clock::now()), response, self.later)
                     }
                     (Err(failure), _) => {
                         state.set(State::Done);
@@ -230,18 +236,18 @@ impl<N: Resend> Polling<'_, N> {
     }
 
     /// The response head is here.
-    fn head<R>(&mut self, response: Response<R>) -> Step<N::Future, R>
+    fn head<R>(&mut self, response: Response<R>, now: Instant) -> Step<N::Future, R>
     where
         R: Body<Error: Into<BoxError>>,
     {
-        if let Some(most_bytes) = self.run.head(self.flight, &response) {
+        if let Some(most_bytes) = self.run.head((self.flight, now), &response) {
             let (head, body) = response.into_parts();
             let (head, whole) = (Some(head), Whole::new(most_bytes));
             return Step::To(State::Receive { body, head, whole });
         }
         let flight = std::mem::take(self.flight);
         let response = response.map(|body| Source::Live { body });
-        Step::Judged(self.run.answered(flight, response, self.later))
+        Step::Judged(self.run.answered((flight, now), response, self.later))
     }
 
     fn failed<R>(&mut self, failure: Failure) -> Next<R>
@@ -301,8 +307,8 @@ where
     F: Future<Output = Result<P, E>>,
     E: Into<BoxError>,
 {
-    let span = flight.span();
-    let _entered = span.enter();
+    let span = flight.live_span();
+    let _entered = span.as_ref().map(Span::enter);
     let polled = match flight.tracker() {
         Some(tracker) => tracker::sync_scope(Arc::clone(tracker), || inner.poll(cx)),
         None => inner.poll(cx),
@@ -337,8 +343,8 @@ where
     let Some(attempt) = &flight.attempt else {
         return Poll::Pending;
     };
-    let span = flight.span();
-    let _entered = span.enter();
+    let span = flight.live_span();
+    let _entered = span.as_ref().map(Span::enter);
     match whole.poll(body, attempt, cx) {
         Poll::Ready(ended) => Poll::Ready(ended.map_err(|broken| match broken {
             Broken::Ours(failure) => failure,

@@ -61,9 +61,13 @@ impl Seen {
 impl Run {
     /// The response head of an attempt is here. Returns how many bytes of the body may be received
     /// inside the attempt, if it is wanted there.
-    pub(super) fn head<R>(&self, flight: &Flight, response: &Response<R>) -> Option<usize> {
+    pub(super) fn head<R>(
+        &self,
+        (flight, now): (&Flight, Instant),
+        response: &Response<R>,
+    ) -> Option<usize> {
         let attempt = flight.attempt.as_ref()?;
-        attempt.head(&self.call, response);
+        attempt.head(&self.call, response, now);
         // What failed by its status is judged by it, whatever becomes of its body.
         let failed = attempt.tracker.failure().is_some();
         self.call.options().whole_body.filter(|_| !failed)
@@ -72,7 +76,7 @@ impl Run {
     /// An attempt was answered: what comes next.
     pub(super) fn answered<N, R>(
         &mut self,
-        flight: Flight,
+        (flight, now): (Flight, Instant),
         response: Response<Source<R>>,
         later: &mut N,
     ) -> Next<R>
@@ -80,7 +84,7 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
-        let (verdict, tracker) = flight.deliver(&response);
+        let (verdict, tracker) = flight.deliver(&response, now);
         let (head, source) = response.into_parts();
         let retry = self.retry_response(&head, later);
         let body = DriverBody::new(source, self.effect_of(&head), Timeline(self.call.clone()));
@@ -93,7 +97,7 @@ impl Run {
         let lead = self.lead(&head, later);
         self.call.saw(self.seen.all);
         match lead {
-            Lead::Nowhere => match self.scope.as_ref().filter(|scope| scope.is_late()) {
+            Lead::Nowhere => match self.scope.as_ref().filter(|scope| scope.is_late(now)) {
                 Some(scope) => Next::Fail(scope.expire()),
                 None => self.deliver(head, body),
             },
@@ -103,7 +107,7 @@ impl Run {
                 self.turn = self.turn_to(&to);
                 self.last = None;
                 self.seen.leg = Effect::None;
-                let until = clock::after(clock::now(), DRAIN_TIME);
+                let until = clock::after(now, DRAIN_TIME);
                 Next::Drain(body, until.min(self.call.deadline()))
             }
             Lead::Rejected(error) => Next::Fail(error),

@@ -72,8 +72,8 @@ impl Run {
             }
             None => Self::join(policies, request),
         };
-        let span = run.span();
-        let entered = span.enter();
+        let span = run.live_span();
+        let entered = span.as_ref().map(Span::enter);
         if let Some(idempotency) = &policies.idempotency
             && let Some(rejected) = idempotency.apply(request, &run.call)
         {
@@ -127,10 +127,9 @@ impl Run {
         Some(Turn::new(policy, &self.call, (budget, now), destination))
     }
 
-    /// The span to be entered while anything of this call is polled.
-    pub(super) fn span(&self) -> Span {
-        let scope = self.scope.as_ref();
-        scope.map_or_else(Span::none, |scope| scope.span.clone())
+    /// The span to be entered while anything of this call is polled, where something listens.
+    pub(super) fn live_span(&self) -> Option<Span> {
+        self.scope.as_ref().and_then(Scope::live_span)
     }
 
     /// How many extensions of a request are the driver's.
@@ -153,8 +152,8 @@ impl Run {
         mut request: Request<B>,
         send: impl FnOnce(Request<B>) -> F,
     ) -> Result<(Flight, F), Failure> {
-        let span = self.span();
-        let _entered = span.enter();
+        let span = self.live_span();
+        let _entered = span.as_ref().map(Span::enter);
         let Policies {
             breaker, attempt, ..
         } = &*self.policies;
@@ -178,9 +177,9 @@ impl Run {
         let attempt = attempt.as_ref();
         let attempt = attempt.map(|policy| Attempt::begin(policy, &self.call, &mut request, now));
         let flight = Flight { admission, attempt };
-        let span = flight.span();
+        let span = flight.live_span();
         let sending = {
-            let _entered = span.enter();
+            let _entered = span.as_ref().map(Span::enter);
             send(request)
         };
         Ok((flight, sending))

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use crate::call::{Call, Hold};
-use crate::clock;
 use crate::diagnose::{Edge, Failure};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect};
@@ -16,27 +17,39 @@ pub(crate) struct Scope {
     pub(crate) call: Call,
     pub(crate) span: Span,
     // Dropped last: the record has the last handle of the span.
-    _hold: Hold,
+    hold: Hold,
 }
 
 impl Scope {
     pub(crate) fn new(call: Call, span: Span) -> Self {
         Self {
-            _hold: call.open(),
+            hold: call.open(),
             call,
             span,
         }
     }
 
+    /// The span to be entered, where something listens.
+    pub(super) fn live_span(&self) -> Option<Span> {
+        (!self.span.is_disabled()).then(|| self.span.clone())
+    }
+
+    /// Ends with the last byte of the body, just now.
+    pub(super) fn end(self, now: Instant) {
+        let Self { call, span, hold } = self;
+        drop((call, span));
+        hold.end(now);
+    }
+
     /// Whether a piece of the body that is here now comes too late.
-    pub(super) fn is_late(&self) -> bool {
-        !self.call.options().streaming && self.call.deadline() <= clock::now()
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.call.deadline() <= now && !self.call.options().streaming
     }
 
     /// The call's deadline passed, and the attempt under way is not one of this driver's.
     pub(super) fn expire(&self) -> Failure {
         // An attempt that is over stays as it was.
-        let under_way = |tracker: &Arc<Tracker>| tracker.ended().is_none();
+        let under_way = |tracker: &Arc<Tracker>| !tracker.is_over();
         let tracker = self.call.last().filter(under_way);
         if let Some(tracker) = &tracker {
             tracker.give_up();

@@ -102,18 +102,17 @@ impl Admission {
     pub(crate) fn head<R>(
         mut self,
         response: &Response<R>,
-        is_over: bool,
+        (is_over, now): (bool, Instant),
     ) -> Option<PendingVerdict> {
         let diagnosis = Diagnosis::status(response.status(), response.headers(), Keyed::No);
         let hint = diagnosis.and_then(|_| hint(response.headers(), clock::wall()));
         let verdict = self.judge.judge(diagnosis.as_ref(), hint);
-        let since = self.since;
-        let took = || clock::now().saturating_duration_since(since);
+        let took = || now.saturating_duration_since(self.since);
         let verdict = self.judge.by_time(verdict, took);
         let is_well = matches!(verdict, Verdict::Success | Verdict::Slow);
         let ticket = self.ticket.take()?;
         if !is_well || self.call.options().streaming || is_over {
-            settle(ticket, verdict);
+            settle(ticket, verdict, now);
             return None;
         }
         ticket.answered();
@@ -135,7 +134,8 @@ impl Admission {
             let inner = failure.call();
             let inner = inner.filter(|inner| inner.deadline() < self.call.deadline());
             let allotted = || self.allotted(inner.unwrap_or(&self.call), failed.expired);
-            settle(ticket, self.judge.by_allotted(verdict, &failed, allotted));
+            let verdict = self.judge.by_allotted(verdict, &failed, allotted);
+            settle(ticket, verdict, clock::now());
         }
     }
 
@@ -178,10 +178,12 @@ impl Drop for Admission {
         let Some(ticket) = self.ticket.take() else {
             return;
         };
-        if let Some(failed) = self.expired(clock::now()) {
+        let now = clock::now();
+        if let Some(failed) = self.expired(now) {
             let allotted = || self.allotted(&self.call, failed.expired);
             let verdict = self.judge.judge(Some(&failed), None);
-            settle(ticket, self.judge.by_allotted(verdict, &failed, allotted));
+            let verdict = self.judge.by_allotted(verdict, &failed, allotted);
+            settle(ticket, verdict, now);
         }
     }
 }
@@ -203,9 +205,9 @@ impl PendingVerdict {
     }
 
     /// The body ended well.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, now: Instant) {
         if let Some((ticket, verdict)) = self.judged.take() {
-            settle(ticket, verdict);
+            settle(ticket, verdict, now);
         }
     }
 
@@ -216,7 +218,8 @@ impl PendingVerdict {
             let allotted =
                 || Allotted::of((&self.call, tracker.as_deref()), self.since, failed.expired);
             let verdict = self.judge.judge(Some(failed), None);
-            settle(ticket, self.judge.by_allotted(verdict, failed, allotted));
+            let verdict = self.judge.by_allotted(verdict, failed, allotted);
+            settle(ticket, verdict, clock::now());
         }
     }
 }
@@ -226,24 +229,26 @@ impl Drop for PendingVerdict {
         if self.judged.is_none() {
             return;
         }
-        if self.is_waiting && self.call.deadline() <= clock::now() {
+        let now = clock::now();
+        if self.is_waiting && self.call.deadline() <= now {
             self.fail(&Diagnosis {
                 expired: Some(Waited::Deadline),
                 ..Diagnosis::after_head(Hop::Receive, Kind::Timeout)
             });
         } else {
-            self.end();
+            self.end(now);
         }
     }
 }
 
-/// Settles now, with what luck the moment has.
-pub(crate) fn settle(ticket: Ticket, verdict: Verdict) {
+/// Settles with what luck the moment has.
+pub(crate) fn settle(ticket: Ticket, verdict: Verdict, now: Instant) {
     if verdict != Verdict::Ignored {
-        let at = Moment {
-            now: clock::now(),
-            luck: luck(),
+        // A success opens no circuit, so it needs no luck. To draw it costs a system call.
+        let luck = match verdict {
+            Verdict::Success | Verdict::Ignored => 0.0,
+            Verdict::Slow | Verdict::Failure { .. } => luck(),
         };
-        ticket.settle(verdict, at);
+        ticket.settle(verdict, Moment { now, luck });
     }
 }

@@ -169,7 +169,7 @@ impl<'o> Run<'o> {
             let heard = poll_fn(|cx| {
                 let polled = working.as_mut().poll(cx);
                 if polled.is_pending() {
-                    tracker.waiting();
+                    tracker.waiting(clock::now());
                 }
                 polled
             });
