@@ -102,9 +102,7 @@ impl Run {
                 None => self.deliver(head, body),
             },
             Lead::On(to) => {
-                // The claim to retry goes before the next leg makes its own.
-                self.turn = None;
-                self.turn = self.turn_to(&to);
+                self.turn_to(&to, now);
                 self.last = None;
                 self.seen.leg = Effect::None;
                 let until = clock::after(now, DRAIN_TIME);

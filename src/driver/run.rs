@@ -17,11 +17,12 @@ use super::turn::Turn;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
-use crate::destination::Destination;
+use crate::destination::{Destination, Origin};
 use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Guard, Kind};
 use crate::limit::Waited;
+use crate::policy::breaker::Shared;
 use crate::telemetry::{Span, call_span};
 
 /// The way of one request through a driver.
@@ -31,6 +32,8 @@ pub(super) struct Run {
     /// Whether layers below can find the call.
     pub(super) is_shared: bool,
     pub(super) turn: Option<Turn>,
+    /// The circuit of the leg that begins, until its first attempt is admitted.
+    circuit: Option<Arc<Shared>>,
     pub(super) legs: Option<Legs>,
     /// The last real response or error, while a retry of it is tried.
     pub(super) last: Option<Box<Last>>,
@@ -83,7 +86,11 @@ impl Run {
         let redirect = policies.redirect.as_deref();
         let follows = redirect.is_some_and(|redirect| redirect.follows(&run.call));
         run.legs = follows.then(Legs::default);
-        run.turn = run.turn_to(request.uri());
+        let now = match run.scope {
+            Some(_) => run.call.started(),
+            None => clock::now(),
+        };
+        run.turn_to(request.uri(), now);
         drop(entered);
         (run, None)
     }
@@ -110,6 +117,7 @@ impl Run {
             call,
             is_shared: policies.shares_call(),
             turn: None,
+            circuit: None,
             legs: None,
             last: None,
             seen: Seen::NOTHING,
@@ -118,13 +126,22 @@ impl Run {
         }
     }
 
-    /// The attempts of a leg to this URL, where they are retried.
-    pub(super) fn turn_to(&self, uri: &Uri) -> Option<Turn> {
-        let policy = self.policies.retry.as_ref()?;
-        let now = clock::now();
-        let budget = policy.budget(uri, now);
-        let destination = || Destination::of(uri);
-        Some(Turn::new(policy, &self.call, (budget, now), destination))
+    /// A leg begins to this URL: its attempts, where they are retried, and its circuit.
+    pub(super) fn turn_to(&mut self, uri: &Uri, now: Instant) {
+        let Policies { retry, breaker, .. } = &*self.policies;
+        if retry.is_none() && breaker.is_none() {
+            return;
+        }
+        let origin = Origin::of(uri);
+        if let Some(policy) = retry {
+            let budget = policy.budget(origin.as_ref(), now);
+            let destination = || Destination::of(uri);
+            // The claim to retry goes before the next leg makes its own.
+            self.turn = None;
+            self.turn = Some(Turn::new(policy, &self.call, (budget, now), destination));
+        }
+        let breaker = breaker.as_ref().zip(origin.as_ref());
+        self.circuit = breaker.and_then(|(breaker, origin)| breaker.at(origin, now));
     }
 
     /// The span to be entered while anything of this call is polled, where something listens.
@@ -148,7 +165,7 @@ impl Run {
     ///
     /// Fails with the rejection of a policy: nothing was sent.
     pub(super) fn launch<B, F>(
-        &self,
+        &mut self,
         mut request: Request<B>,
         send: impl FnOnce(Request<B>) -> F,
     ) -> Result<(Flight, F), Failure> {
@@ -171,7 +188,7 @@ impl Run {
             return Err(Error::from(unmet).into());
         }
         let admission = match breaker {
-            Some(breaker) => breaker.admit(&request, &self.call, now)?,
+            Some(breaker) => breaker.admit((&request, self.circuit.take()), &self.call, now)?,
             None => None,
         };
         let attempt = attempt.as_ref();

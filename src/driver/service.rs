@@ -77,7 +77,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let (run, rejected) = Run::begin(&self.policies, &mut request);
+        let (mut run, rejected) = Run::begin(&self.policies, &mut request);
         if let Some(rejected) = rejected {
             return DriverFuture::begun(Once::new(), run, Err(rejected));
         }
@@ -106,7 +106,7 @@ where
             kept: None,
             cloner: self.resend.0.clone(),
         };
-        let (run, rejected) = Run::begin(&self.policies, &mut request);
+        let (mut run, rejected) = Run::begin(&self.policies, &mut request);
         if let Some(rejected) = rejected {
             return DriverFuture::begun(later, run, Err(rejected));
         }

@@ -32,14 +32,25 @@ pub(crate) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + S
 type Keying = Result<Option<Destination>, Panicked>;
 
 impl Policy {
-    /// Asks the circuit of a request for leave to send it; `None` where none judges it.
+    /// The circuit of an URL's destination, unless a function of the user's names it.
+    pub(crate) fn at(&self, origin: &Origin, now: Instant) -> Option<Arc<Shared>> {
+        let is_by_url = self.key.is_none();
+        is_by_url.then(|| self.breaker.at(origin, now))
+    }
+
+    /// Asks the circuit of a request for leave to send it; `None` where none judges it. A circuit that is `known`
+    /// already was found by this request's URL.
     pub(crate) fn admit<B>(
         &self,
-        request: &Request<B>,
+        (request, known): (&Request<B>, Option<Arc<Shared>>),
         call: &Call,
         now: Instant,
     ) -> Result<Option<Admission>, Error> {
-        let Some(circuit) = self.circuit(request, now).map_err(unkeyed)? else {
+        let circuit = match known {
+            Some(known) => Some(known),
+            None => self.circuit(request, now).map_err(unkeyed)?,
+        };
+        let Some(circuit) = circuit else {
             return Ok(None);
         };
         match Shared::admit(circuit, now) {
