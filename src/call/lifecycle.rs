@@ -63,10 +63,13 @@ impl Call {
     }
 
     /// Says what listens. Without a call to it, nothing does.
-    pub(crate) fn listen(&self, span: Span, observer: Option<Observer>) {
+    pub(crate) fn listen(&self, span: &Span, observer: Option<&Observer>) {
         if !span.is_disabled() || observer.is_some() {
-            let span = Mutex::new(span);
-            let _ = self.0.lifecycle.listeners.set(Listeners { span, observer });
+            let listeners = Listeners {
+                span: Mutex::new(span.clone()),
+                observer: observer.cloned(),
+            };
+            let _ = self.0.lifecycle.listeners.set(listeners);
         }
     }
 

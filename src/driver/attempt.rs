@@ -48,14 +48,14 @@ impl Flight {
 
     /// The attempt was answered: what follows the body, for the destination's sake and the record's.
     pub(super) fn deliver<R: Body>(
-        mut self,
+        &mut self,
         response: &Response<Source<R>>,
         now: Instant,
     ) -> (Option<PendingVerdict>, Option<Arc<Tracker>>) {
         let is_over = response.body().is_end_stream();
         let admission = self.admission.take();
         let verdict = admission.and_then(|admission| admission.head(response, (is_over, now)));
-        let tracker = self.attempt.as_mut().map(|attempt| {
+        let tracker = self.attempt.take().map(|mut attempt| {
             attempt.over = true;
             // Where nothing is to come, it does not matter how long the caller keeps the head.
             if is_over && now < attempt.end.0 {

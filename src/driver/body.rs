@@ -72,25 +72,22 @@ impl<R> DriverBody<R> {
         }
     }
 
-    /// Receives it as part of an attempt.
-    pub(super) fn watched(mut self, tracker: Option<Arc<Tracker>>) -> Self {
-        self.watch = tracker.map(|tracker| Watch {
+    /// Receives it as part of an attempt, and judges the destination by how it ends.
+    pub(super) fn belongs_to(
+        &mut self,
+        attempt: Option<Arc<Tracker>>,
+        verdict: Option<PendingVerdict>,
+    ) {
+        self.watch = attempt.map(|tracker| Watch {
             tracker,
             is_waited_for: false,
         });
-        self
-    }
-
-    /// Judges the destination by how it ends.
-    pub(super) fn judged(mut self, verdict: Option<PendingVerdict>) -> Self {
         self.verdict = verdict;
-        self
     }
 
     /// Ends the call with it.
-    pub(super) fn ending(mut self, scope: Option<Scope>) -> Self {
+    pub(super) fn ends(&mut self, scope: Option<Scope>) {
         self.scope = scope;
-        self
     }
 
     /// Returns what has happened in the call so far.

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::Response;
 use http::response::Parts;
+use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
@@ -75,26 +75,63 @@ pin_project! {
 }
 
 impl<N: Resend, R> DriverFuture<N, R> {
-    /// The first request is under way, or was rejected.
-    pub(super) fn begun(later: N, run: Run, first: Result<(Flight, N::Future), Failure>) -> Self {
-        match first {
-            Ok((flight, inner)) => Self {
-                flight,
-                state: State::Exchange { inner },
-                alarm: None,
-                later,
-                run,
-            },
-            Err(failure) => Self {
-                flight: Flight::default(),
-                state: State::Rejected {
-                    failure: Some(failure),
-                },
-                alarm: None,
-                later,
-                run,
-            },
+    #[inline]
+    pub(super) fn new(later: N, run: Run) -> Self {
+        Self {
+            flight: Flight::default(),
+            state: State::Done,
+            alarm: None,
+            later,
+            run,
         }
+    }
+
+    /// Begins the first leg. Returns false if a policy rejected it.
+    #[inline]
+    pub(super) fn begin<B>(&mut self, request: &mut Request<B>) -> bool {
+        let rejected = self.run.begin(request);
+        if let Some(failure) = rejected {
+            self.reject(failure);
+            return false;
+        }
+        true
+    }
+
+    /// How many extensions of the request are the driver's, if it has to be kept: another one may follow.
+    pub(super) fn keeps(&self) -> Option<usize> {
+        let may_follow = self.run.may_send_again();
+        may_follow.then(|| self.run.own_extensions())
+    }
+
+    /// What is kept for the requests that may follow.
+    pub(super) const fn later(&mut self) -> &mut N {
+        &mut self.later
+    }
+
+    /// Sends the first request, if the policies let it through.
+    #[inline]
+    pub(super) fn launch<B>(
+        &mut self,
+        mut request: Request<B>,
+        send: impl FnOnce(Request<B>) -> N::Future,
+    ) {
+        let span = self.run.live_span();
+        let _entered = span.as_ref().map(Span::enter);
+        match self.run.admit(&mut request) {
+            Ok(flight) => self.flight = flight,
+            Err(failure) => return self.reject(failure),
+        }
+        let span = self.flight.live_span();
+        let _entered = span.as_ref().map(Span::enter);
+        self.state = State::Exchange {
+            inner: send(request),
+        };
+    }
+
+    fn reject(&mut self, failure: Failure) {
+        self.state = State::Rejected {
+            failure: Some(failure),
+        };
     }
 }
 
@@ -120,35 +157,27 @@ where
                 later: this.later,
                 run: this.run,
             };
-            let next = match turn.step(this.state.as_mut(), cx) {
-                Poll::Ready(next) => next,
-                Poll::Pending => return Poll::Pending,
-            };
-            match next {
-                Step::To(state) => this.state.set(state),
-                Step::Judged(Next::Drain(body, until)) => this.state.set(State::Drain {
+            match turn.step(this.state.as_mut(), cx) {
+                Poll::Ready(Next::Again) => {}
+                Poll::Ready(Next::Drain(body, until)) => this.state.set(State::Drain {
                     body,
                     drain: Drain::default(),
                     until,
                 }),
-                Step::Judged(Next::Backoff) => this.state.set(State::Backoff),
-                Step::Judged(Next::Deliver(response)) => break Ok(response),
-                Step::Judged(Next::Fail(failure)) => break Err(failure),
+                Poll::Ready(Next::Backoff) => this.state.set(State::Backoff),
+                Poll::Ready(Next::Deliver(response)) => {
+                    this.state.set(State::Done);
+                    return Poll::Ready(Ok(response));
+                }
+                Poll::Ready(Next::Fail(failure)) => break failure,
+                Poll::Pending => return Poll::Pending,
             }
         };
         drop(entered);
         drop(span);
         this.state.set(State::Done);
-        Poll::Ready(ended.map_err(|failure| this.run.finish(failure)))
+        Poll::Ready(Err(this.run.finish(ended)))
     }
-}
-
-/// The result of one turn of the loop.
-enum Step<F, R> {
-    /// Another state.
-    To(State<F, R>),
-    /// The policies have decided.
-    Judged(Next<R>),
 }
 
 /// Everything of the future but its state.
@@ -164,14 +193,14 @@ impl<N: Resend> Polling<'_, N> {
         &mut self,
         mut state: Pin<&mut State<N::Future, R>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Step<N::Future, R>>
+    ) -> Poll<Next<R>>
     where
         N: Resend<Future: Future<Output = Result<P, E>>>,
         P: HttpResponse<Body = R>,
         E: Into<BoxError>,
         R: Body<Error: Into<BoxError>>,
     {
-        let next = match state.as_mut().project() {
+        Poll::Ready(match state.as_mut().project() {
             StateProjected::Rejected { failure } => match failure.take() {
                 Some(failure) => self.run.failed(Flight::default(), failure, self.later),
                 None => return Poll::Pending,
@@ -184,8 +213,19 @@ impl<N: Resend> Polling<'_, N> {
                     cx
                 )) {
                     Ok(response) => {
-                        let now = clock::now();
-                        return Poll::Ready(self.head(response.into_response(), now));
+                        let (response, now) = (response.into_response(), clock::now());
+                        match self.run.head((self.flight, now), &response) {
+                            None => {
+                                let response = response.map(|body| Source::Live { body });
+                                self.run.answered((self.flight, now), response, self.later)
+                            }
+                            Some(most_bytes) => {
+                                let (head, body) = response.into_parts();
+                                let (head, whole) = (Some(head), Whole::new(most_bytes));
+                                state.set(State::Receive { body, head, whole });
+                                Next::Again
+                            }
+                        }
                     }
                     Err(Ended::Failed(failure)) => {
                         // The inner future goes before anything hears of the end.
@@ -205,9 +245,9 @@ impl<N: Resend> Polling<'_, N> {
                 match (received, head.take()) {
                     (Ok(()), Some(head)) => {
                         let response = Response::from_parts(head, whole.take());
-                        let flight = std::mem::take(self.flight);
+
                         self.run
-                            .answered((flight, clock::now()), response, self.later)
+                            .answered((self.flight, clock::now()), response, self.later)
                     }
                     (Err(failure), _) => {
                         state.set(State::Done);
@@ -227,27 +267,18 @@ impl<N: Resend> Polling<'_, N> {
                 if let Some(due) = self.run.due() {
                     ready!(self.alarm.poll_until(due, cx));
                 }
-                return Poll::Ready(Step::To(State::Ready));
+                state.set(State::Ready);
+                Next::Again
             }
-            StateProjected::Ready => return self.ready(cx),
+            StateProjected::Ready => match ready!(self.ready(cx)) {
+                Ok(inner) => {
+                    state.set(State::Exchange { inner });
+                    Next::Again
+                }
+                Err(next) => next,
+            },
             StateProjected::Done => return Poll::Pending,
-        };
-        Poll::Ready(Step::Judged(next))
-    }
-
-    /// The response head is here.
-    fn head<R>(&mut self, response: Response<R>, now: Instant) -> Step<N::Future, R>
-    where
-        R: Body<Error: Into<BoxError>>,
-    {
-        if let Some(most_bytes) = self.run.head((self.flight, now), &response) {
-            let (head, body) = response.into_parts();
-            let (head, whole) = (Some(head), Whole::new(most_bytes));
-            return Step::To(State::Receive { body, head, whole });
-        }
-        let flight = std::mem::take(self.flight);
-        let response = response.map(|body| Source::Live { body });
-        Step::Judged(self.run.answered((flight, now), response, self.later))
+        })
     }
 
     fn failed<R>(&mut self, failure: Failure) -> Next<R>
@@ -259,33 +290,45 @@ impl<N: Resend> Polling<'_, N> {
     }
 
     /// Sends the next request once the service below is ready for it.
-    fn ready<R>(&mut self, cx: &mut Context<'_>) -> Poll<Step<N::Future, R>>
+    fn ready<R>(&mut self, cx: &mut Context<'_>) -> Poll<Result<N::Future, Next<R>>>
     where
         R: Body<Error: Into<BoxError>>,
     {
         match self.later.poll_ready(cx) {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(Step::Judged(self.run.unready(error))),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(self.run.unready(error))),
             Poll::Pending => {
                 let Some(end) = self.run.end_at() else {
                     return Poll::Pending;
                 };
                 ready!(self.alarm.poll_until(end, cx));
-                return Poll::Ready(Step::Judged(self.run.out_of_time()));
+                return Poll::Ready(Err(self.run.out_of_time()));
             }
         }
-        let Some(request) = self.run.again(self.later) else {
-            return Poll::Ready(Step::Judged(self.run.end(NotRepeated::NotReplayable)));
+        Poll::Ready(self.send_again())
+    }
+
+    /// Sends the next request, if the policies let it through.
+    fn send_again<R>(&mut self) -> Result<N::Future, Next<R>>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        let Some(mut request) = self.run.again(self.later) else {
+            return Err(self.run.end(NotRepeated::NotReplayable));
         };
-        let launched = self.run.launch(request, |request| self.later.send(request));
-        Poll::Ready(match launched {
-            Ok((begun, Some(inner))) => {
-                *self.flight = begun;
-                Step::To(State::Exchange { inner })
+        let flight = match self.run.admit(&mut request) {
+            Ok(flight) => flight,
+            Err(failure) => return Err(self.failed(failure)),
+        };
+        let span = flight.live_span();
+        let _entered = span.as_ref().map(Span::enter);
+        match self.later.send(request) {
+            Some(inner) => {
+                *self.flight = flight;
+                Ok(inner)
             }
-            Ok((_, None)) => Step::Judged(self.run.end(NotRepeated::NotReplayable)),
-            Err(failure) => Step::Judged(self.failed(failure)),
-        })
+            None => Err(self.run.end(NotRepeated::NotReplayable)),
+        }
     }
 }
 

@@ -28,6 +28,8 @@ use crate::timeline::Timeline;
 
 /// What comes after an attempt.
 pub(super) enum Next<R> {
+    /// The state has changed: it is polled.
+    Again,
     /// The call is over, but for the body.
     Deliver(Response<DriverBody<R>>),
     Fail(Failure),
@@ -76,7 +78,7 @@ impl Run {
     /// An attempt was answered: what comes next.
     pub(super) fn answered<N, R>(
         &mut self,
-        (flight, now): (Flight, Instant),
+        (flight, now): (&mut Flight, Instant),
         response: Response<Source<R>>,
         later: &mut N,
     ) -> Next<R>
@@ -87,8 +89,8 @@ impl Run {
         let (verdict, tracker) = flight.deliver(&response, now);
         let (head, source) = response.into_parts();
         let retry = self.retry_response(&head, later);
-        let body = DriverBody::new(source, self.effect_of(&head), Timeline(self.call.clone()));
-        let body = body.judged(verdict).watched(tracker);
+        let mut body = DriverBody::new(source, self.effect_of(&head), Timeline(self.call.clone()));
+        body.belongs_to(tracker, verdict);
         if let Some(until) = retry {
             self.call.saw(self.seen.all);
             self.last = Some(Box::new(Last::Head(head)));
@@ -263,14 +265,14 @@ impl Run {
     }
 
     /// The response of the call.
-    fn deliver<R>(&mut self, head: Parts, body: DriverBody<R>) -> Next<R> {
+    fn deliver<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> Next<R> {
         if self.policies.idempotency.is_some() && is_replayed(&head.headers) {
             self.call.note(What::Replayed);
         }
         if let Some(scope) = &self.scope {
             scope.call.answer(Outcome::Answered(head.status));
         }
-        let body = body.ending(self.scope.take());
+        body.ends(self.scope.take());
         Next::Deliver(Response::from_parts(head, body))
     }
 

@@ -54,45 +54,42 @@ pub(super) enum Last {
 }
 
 impl Run {
-    /// Begins the call, or joins the one that the request belongs to. A policy may reject it at once.
-    pub(super) fn begin<B>(
-        policies: &Arc<Policies>,
-        request: &mut Request<B>,
-    ) -> (Self, Option<Failure>) {
-        let mut run = match &policies.deadline {
-            Some(deadline) => {
-                let call = match policies.shares_call() {
-                    true => Call::begin(request, deadline.limit),
-                    false => Call::begin_at_wire(request, deadline.limit),
-                };
-                let span = call_span(&deadline.maker, &call, (request.method(), request.uri()));
-                call.listen(span.clone(), deadline.observer.clone());
-                #[cfg(feature = "middleware")]
-                call.begin_callers_try();
-                // Before anything is sent: whatever happens there, the call has an end.
-                let scope = Scope::new(call.clone(), span);
-                Self::new(policies, call, Some(scope))
-            }
-            None => Self::join(policies, request),
+    /// The way of a request that was just given to the driver: begins its call, or joins the one that it belongs to.
+    pub(super) fn of<B>(policies: &Arc<Policies>, request: &mut Request<B>) -> Self {
+        let Some(deadline) = &policies.deadline else {
+            return Self::join(policies, request);
         };
-        let span = run.live_span();
-        let entered = span.as_ref().map(Span::enter);
-        if let Some(idempotency) = &policies.idempotency
-            && let Some(rejected) = idempotency.apply(request, &run.call)
+        let call = match policies.shares_call() {
+            true => Call::begin(request, deadline.limit),
+            false => Call::begin_at_wire(request, deadline.limit),
+        };
+        let span = call_span(&deadline.maker, &call, (request.method(), request.uri()));
+        call.listen(&span, deadline.observer.as_ref());
+        #[cfg(feature = "middleware")]
+        call.begin_callers_try();
+        // Before anything is sent: whatever happens there, the call has an end.
+        let scope = Scope::new(call.clone(), span);
+        Self::new(policies, call, Some(scope))
+    }
+
+    /// Begins the first leg; a policy may reject it at once.
+    pub(super) fn begin<B>(&mut self, request: &mut Request<B>) -> Option<Failure> {
+        let span = self.live_span();
+        let _entered = span.as_ref().map(Span::enter);
+        if let Some(idempotency) = &self.policies.idempotency
+            && let Some(rejected) = idempotency.apply(request, &self.call)
         {
-            drop(entered);
-            return (run, Some(rejected.into()));
+            return Some(rejected.into());
         }
-        let redirect = policies.redirect.as_deref();
-        let follows = redirect.is_some_and(|redirect| redirect.follows(&run.call));
-        run.legs = follows.then(Legs::default);
-        let now = match run.scope {
-            Some(_) => run.call.started(),
+        let redirect = self.policies.redirect.as_deref();
+        let follows = redirect.is_some_and(|redirect| redirect.follows(&self.call));
+        self.legs = follows.then(Legs::default);
+        let now = match self.scope {
+            Some(_) => self.call.started(),
             None => clock::now(),
         };
-        run.turn_to(request.uri(), now);
-        drop(entered);
-        (run, None)
+        self.turn_to(request.uri(), now);
+        None
     }
 
     /// Joins the call of a driver around this one, or begins one that has no deadline of its own.
@@ -159,18 +156,12 @@ impl Run {
         self.legs.is_some() || self.turn.as_ref().is_some_and(Turn::may_retry)
     }
 
-    /// Sends a request, if the policies let it through.
+    /// Asks the policies whether a request may be sent now, and opens the record of its attempt.
     ///
     /// # Errors
     ///
     /// Fails with the rejection of a policy: nothing was sent.
-    pub(super) fn launch<B, F>(
-        &mut self,
-        mut request: Request<B>,
-        send: impl FnOnce(Request<B>) -> F,
-    ) -> Result<(Flight, F), Failure> {
-        let span = self.live_span();
-        let _entered = span.as_ref().map(Span::enter);
+    pub(super) fn admit<B>(&mut self, request: &mut Request<B>) -> Result<Flight, Failure> {
         let Policies {
             breaker, attempt, ..
         } = &*self.policies;
@@ -183,23 +174,17 @@ impl Run {
             return Err(Error::refused(Guard::Deadline, diagnosis).into());
         }
         if attempt.is_some()
-            && let Some(unmet) = self.call.unmet(&request, true)
+            && let Some(unmet) = self.call.unmet(request, true)
         {
             return Err(Error::from(unmet).into());
         }
         let admission = match breaker {
-            Some(breaker) => breaker.admit((&request, self.circuit.take()), &self.call, now)?,
+            Some(breaker) => breaker.admit((request, self.circuit.take()), &self.call, now)?,
             None => None,
         };
         let attempt = attempt.as_ref();
-        let attempt = attempt.map(|policy| Attempt::begin(policy, &self.call, &mut request, now));
-        let flight = Flight { admission, attempt };
-        let span = flight.live_span();
-        let sending = {
-            let _entered = span.as_ref().map(Span::enter);
-            send(request)
-        };
-        Ok((flight, sending))
+        let attempt = attempt.map(|policy| Attempt::begin(policy, &self.call, request, now));
+        Ok(Flight { admission, attempt })
     }
 
     /// When the next attempt may begin; a leg begins at once.

@@ -77,12 +77,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let (mut run, rejected) = Run::begin(&self.policies, &mut request);
-        if let Some(rejected) = rejected {
-            return DriverFuture::begun(Once::new(), run, Err(rejected));
+        let run = Run::of(&self.policies, &mut request);
+        let mut future = DriverFuture::new(Once::new(), run);
+        if future.begin(&mut request) {
+            future.launch(request, |request| self.inner.call(request));
         }
-        let first = run.launch(request, |request| self.inner.call(request));
-        DriverFuture::begun(Once::new(), run, first)
+        future
     }
 }
 
@@ -102,23 +102,23 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut later = Later {
+        let later = Later {
             kept: None,
             cloner: self.resend.0.clone(),
         };
-        let (mut run, rejected) = Run::begin(&self.policies, &mut request);
-        if let Some(rejected) = rejected {
-            return DriverFuture::begun(later, run, Err(rejected));
+        let run = Run::of(&self.policies, &mut request);
+        let mut future = DriverFuture::new(later, run);
+        if future.begin(&mut request) {
+            if let Some(own) = future.keeps() {
+                future.later().kept = Some(Kept {
+                    request: Saved::of(&mut request, own, &self.resend.0),
+                    service: self.inner.clone(),
+                });
+            }
+            // The service that was polled ready sends this request, a clone of it those that may follow.
+            future.launch(request, |request| self.inner.call(request));
         }
-        if run.may_send_again() {
-            later.kept = Some(Kept {
-                request: Saved::of(&mut request, run.own_extensions(), &later.cloner),
-                service: self.inner.clone(),
-            });
-        }
-        // The service that was polled ready sends this request, a clone of it those that may follow.
-        let first = run.launch(request, |request| self.inner.call(request));
-        DriverFuture::begun(later, run, first)
+        future
     }
 }
 

@@ -55,7 +55,7 @@ impl<'o> Run<'o> {
         let call = Call::operate(asked, limits.deadline());
         let named = (&*operation.name, operation.destination.as_str());
         let span = operation_span(&operation.maker, &call, named);
-        call.listen(span.clone(), operation.observer.clone());
+        call.listen(&span, operation.observer.as_ref());
         let now = clock::now();
         let budget = policy.budget_of(&operation.destination, now);
         let destination = || Some(operation.destination.clone());
