@@ -218,7 +218,10 @@ impl<B: Send + 'static> Saved<B> {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            headers: request.headers().clone(),
+            headers: match request.headers().is_empty() {
+                true => HeaderMap::new(),
+                false => request.headers().clone(),
+            },
             extensions: has_more.then(|| request.extensions().clone()),
             body,
             unsent,

@@ -18,8 +18,6 @@ pub(super) struct Log {
     /// Nearly every call is one attempt: that one costs no list.
     first: OnceLock<Arc<Tracker>>,
     failure: OnceLock<Diagnosis>,
-    /// What the caller was given.
-    answered: OnceLock<Outcome>,
     /// Whether the caller waits for more of it.
     waits: AtomicBool,
     /// What only a call that does not go straight through touches.
@@ -28,6 +26,8 @@ pub(super) struct Log {
 
 #[derive(Default)]
 pub(super) struct Rest {
+    /// What the caller was given.
+    answered: Option<Outcome>,
     /// What attempts that nobody recorded may have done.
     pub(super) seen: Option<Effect>,
     more: Vec<Arc<Tracker>>,
@@ -139,7 +139,7 @@ impl Call {
 
     /// The caller has its response: with a status, or done.
     pub(crate) fn answer(&self, how: Outcome) {
-        let _ = self.0.log.answered.set(how);
+        self.rest().answered.get_or_insert(how);
     }
 
     /// The caller waits for more of it, or does not: a caller that leaves while it does goes away.
@@ -150,7 +150,7 @@ impl Call {
     /// The response that the caller has, as far as it wanted it.
     pub(crate) fn answered(&self) -> Option<Outcome> {
         let waits = self.0.log.waits.load(Ordering::Relaxed);
-        self.0.log.answered.get().filter(|_| !waits).copied()
+        self.rest().answered.filter(|_| !waits)
     }
 
     /// How it failed: by itself, or as it was answered.

@@ -21,6 +21,7 @@ use crate::diagnose::Failure;
 use crate::hint::hint;
 use crate::hop::{
     Diagnosis, Effect, Guard, Hop, Keyed, Kind, NotRepeated, Outcome, What, effect_of_response,
+    is_failure,
 };
 use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::failed;
@@ -136,8 +137,11 @@ impl Run {
     fn retry_response<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Option<Instant> {
         let turn = self.turn.as_mut()?;
         turn.end(&self.call);
-        // The attempt knows best what its status meant; without one, there is the status alone.
         let status = head.status;
+        if !is_failure(status) {
+            return None;
+        }
+        // The attempt knows best what its status meant; without one, there is the status alone.
         let judged = self.call.judged(status);
         let mut judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
         // A redirect followed below may have led here: then this status is not all that the attempt did.
