@@ -49,6 +49,12 @@ impl Call {
         })
     }
 
+    /// The same, where something listens.
+    pub(crate) fn live_span(&self) -> Option<Span> {
+        self.0.lifecycle.listeners.get()?;
+        Some(self.span()).filter(|span| !span.is_disabled())
+    }
+
     /// What policies speak to: the span of this call or, where it has none, that of its caller.
     pub(crate) fn span_for_events(&self) -> Span {
         let span = self.span();
@@ -75,7 +81,7 @@ impl Call {
 
     /// The call is over when what is returned is dropped, and all other holds of it.
     pub(crate) fn open(&self) -> Hold {
-        Hold(Some(self.clone()))
+        Hold::of(self)
     }
 
     /// Keeps a call open that is not over.
@@ -83,7 +89,7 @@ impl Call {
         let more = |holds: u32| (holds > 0).then_some(holds + 1);
         let holds = &self.0.lifecycle.holds;
         let held = holds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        held.is_ok().then(|| Hold(Some(self.clone())))
+        held.is_ok().then(|| Hold::of(self))
     }
 
     /// The call is over; the first word on it counts.
@@ -177,19 +183,35 @@ impl fmt::Debug for WeakCall {
 }
 
 /// Work on a call; when the last of it goes, the call is over.
-pub(crate) struct Hold(Option<Call>);
+pub(crate) struct Hold {
+    call: Call,
+    is_let_go: bool,
+}
 
 impl Hold {
+    fn of(call: &Call) -> Self {
+        Self {
+            call: call.clone(),
+            is_let_go: false,
+        }
+    }
+
+    pub(crate) const fn call(&self) -> &Call {
+        &self.call
+    }
+
     /// Lets the call go, for a caller that has just read the clock.
     pub(crate) fn end(mut self, now: Instant) {
         self.let_go(|| now);
     }
 
     fn let_go(&mut self, now: impl FnOnce() -> Instant) {
-        if let Some(call) = self.0.take()
-            && call.0.lifecycle.holds.fetch_sub(1, Ordering::AcqRel) == 1
-        {
-            call.close(now());
+        if std::mem::replace(&mut self.is_let_go, true) {
+            return;
+        }
+        let lifecycle = &self.call.0.lifecycle;
+        if lifecycle.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.call.close(now());
         }
     }
 }

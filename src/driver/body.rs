@@ -118,7 +118,10 @@ where
             timeline: this.timeline,
             is_here: matches!(*this.source, Source::Here { .. }),
         };
-        let span = reading.scope.as_ref().and_then(Scope::live_span);
+        let span = reading
+            .scope
+            .as_ref()
+            .and_then(|scope| scope.call().live_span());
         let entered = span.as_ref().map(Span::enter);
         if matches!(*this.source, Source::Over) {
             return Poll::Ready(None);
@@ -188,7 +191,7 @@ impl Reading<'_> {
             verdict.wait_for_more(waits);
         }
         if let Some(scope) = self.scope {
-            scope.call.wait_for_more(waits);
+            scope.call().wait_for_more(waits);
         }
     }
 
@@ -245,8 +248,8 @@ impl Reading<'_> {
             (due, Waited::BodyIdle)
         });
         let scope = self.scope.as_ref();
-        let scope = scope.filter(|scope| !scope.call.options().streaming);
-        let deadline = scope.map(|scope| (scope.call.deadline(), Waited::Deadline));
+        let scope = scope.filter(|scope| !scope.call().options().streaming);
+        let deadline = scope.map(|scope| (scope.call().deadline(), Waited::Deadline));
         idle.into_iter().chain(deadline).min_by_key(|(at, _)| *at)
     }
 

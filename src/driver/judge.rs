@@ -274,7 +274,7 @@ impl Run {
             self.call.note(What::Replayed);
         }
         if let Some(scope) = &self.scope {
-            scope.call.answer(Outcome::Answered(head.status));
+            scope.call().answer(Outcome::Answered(head.status));
         }
         body.ends(self.scope.take());
         Next::Deliver(Response::from_parts(head, body))

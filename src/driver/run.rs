@@ -12,12 +12,13 @@ use super::judge::Seen;
 use super::later::Resend;
 use super::legs::Legs;
 use super::policies::Policies;
+use super::recent::Known;
 use super::scope::Scope;
 use super::turn::Turn;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
-use crate::destination::{Destination, Origin};
+use crate::destination::Destination;
 use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Guard, Kind};
@@ -68,7 +69,7 @@ impl Run {
         #[cfg(feature = "middleware")]
         call.begin_callers_try();
         // Before anything is sent: whatever happens there, the call has an end.
-        let scope = Scope::new(call.clone(), span);
+        let scope = Scope::new(&call);
         Self::new(policies, call, Some(scope))
     }
 
@@ -125,25 +126,19 @@ impl Run {
 
     /// A leg begins to this URL: its attempts, where they are retried, and its circuit.
     pub(super) fn turn_to(&mut self, uri: &Uri, now: Instant) {
-        let Policies { retry, breaker, .. } = &*self.policies;
-        if retry.is_none() && breaker.is_none() {
-            return;
-        }
-        let origin = Origin::of(uri);
-        if let Some(policy) = retry {
-            let budget = policy.budget(origin.as_ref(), now);
+        let Known { budget, circuit } = Known::of(&self.policies, uri, now);
+        if let Some((policy, budget)) = self.policies.retry.as_ref().zip(budget) {
             let destination = || Destination::of(uri);
             // The claim to retry goes before the next leg makes its own.
             self.turn = None;
             self.turn = Some(Turn::new(policy, &self.call, (budget, now), destination));
         }
-        let breaker = breaker.as_ref().zip(origin.as_ref());
-        self.circuit = breaker.and_then(|(breaker, origin)| breaker.at(origin, now));
+        self.circuit = circuit;
     }
 
     /// The span to be entered while anything of this call is polled, where something listens.
     pub(super) fn live_span(&self) -> Option<Span> {
-        self.scope.as_ref().and_then(Scope::live_span)
+        self.scope.as_ref()?.call().live_span()
     }
 
     /// How many extensions of a request are the driver's.
@@ -230,7 +225,7 @@ impl Run {
 
     /// The deadline of the call, if this driver enforces it.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.scope.as_ref().map(|scope| scope.call.deadline())
+        self.scope.as_ref().map(|scope| scope.call().deadline())
     }
 
     /// The deadline passed, and no attempt of this driver is under way.
