@@ -112,10 +112,7 @@ impl Call {
     fn close(&self, now: Instant) {
         self.end(now);
         // An attempt in a task of its own may be under way: it ends here, and sends nothing any more.
-        if let Some(last) = self.last().filter(|last| !last.is_over()) {
-            last.give_up();
-            last.cancel();
-        }
+        self.cancel_last();
         let Some(listeners) = self.0.lifecycle.listeners.get() else {
             return;
         };

@@ -18,6 +18,8 @@ pub(super) struct Log {
     /// Nearly every call is one attempt: that one costs no list.
     first: OnceLock<Arc<Tracker>>,
     failure: OnceLock<Diagnosis>,
+    /// Whether there are, or are about to be, more attempts than the first.
+    has_more: AtomicBool,
     /// Whether the caller waits for more of it.
     waits: AtomicBool,
     /// What only a call that does not go straight through touches.
@@ -54,6 +56,7 @@ impl Call {
     /// Another attempt begins.
     pub(crate) fn attempt(&self, tracker: Arc<Tracker>) {
         if let Err(tracker) = self.0.log.first.set(tracker) {
+            self.0.log.has_more.store(true, Ordering::Release);
             self.rest().more.push(tracker);
         }
         self.count_one_more();
@@ -71,8 +74,26 @@ impl Call {
 
     /// The attempt that is under way, or was made last.
     pub(crate) fn last(&self) -> Option<Arc<Tracker>> {
-        let last = self.rest().more.last().cloned();
-        last.or_else(|| self.first().cloned())
+        if self.0.log.has_more.load(Ordering::Acquire)
+            && let Some(last) = self.rest().more.last()
+        {
+            return Some(Arc::clone(last));
+        }
+        self.first().cloned()
+    }
+
+    /// The caller goes away: an attempt that is under way, in a task of its own, ends.
+    pub(super) fn cancel_last(&self) {
+        let cancel = |last: &Tracker| {
+            if !last.is_over() {
+                last.give_up();
+                last.cancel();
+            }
+        };
+        match self.0.log.has_more.load(Ordering::Acquire) {
+            false => self.first().into_iter().for_each(|first| cancel(first)),
+            true => self.last().into_iter().for_each(|last| cancel(&last)),
+        }
     }
 
     /// What the attempt that was made last made of this status.

@@ -55,21 +55,20 @@ impl Flight {
         let is_over = response.body().is_end_stream();
         let admission = self.admission.take();
         let verdict = admission.and_then(|admission| admission.head(response, (is_over, now)));
-        let tracker = self.attempt.take().map(|mut attempt| {
-            attempt.over = true;
+        let tracker = self.attempt.take().map(|attempt| {
             // Where nothing is to come, it does not matter how long the caller keeps the head.
             if is_over && now < attempt.end.0 {
                 attempt.tracker.finish_at(now);
             }
-            Arc::clone(&attempt.tracker)
+            attempt.tracker
         });
         (verdict, tracker)
     }
 
     /// The attempt failed: records it, and judges the destination.
     pub(super) fn fail(mut self, failure: &Failure) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.fail(failure);
+        if let Some(attempt) = self.attempt.take() {
+            attempt.tracker.fail(failure.diagnosis());
         }
         if let Some(admission) = self.admission.take() {
             admission.fail(failure);
@@ -77,12 +76,21 @@ impl Flight {
     }
 }
 
-/// The timeouts and the record of an attempt; dropped before its end, it gives itself up.
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.admission = None;
+        if let Some(attempt) = self.attempt.take() {
+            attempt.tracker.give_up();
+            attempt.tracker.cancel();
+        }
+    }
+}
+
+/// The timeouts and the record of an attempt.
 pub(super) struct Attempt {
     pub(super) tracker: Arc<Tracker>,
     /// The end of the attempt, and which timeout that is.
     pub(super) end: (Instant, Waited),
-    pub(super) over: bool,
     /// What the request's key is to the server.
     keyed: Keyed,
     /// Whether its method is safe (RFC 9110 §9.2.1).
@@ -138,7 +146,6 @@ impl Attempt {
         Self {
             tracker,
             end,
-            over: false,
             keyed,
             is_safe: request.method().is_safe(),
         }
@@ -209,21 +216,6 @@ impl Attempt {
             head: None,
         };
         Failure::below(error, view)
-    }
-
-    /// Records how it failed.
-    pub(super) fn fail(&mut self, failure: &Failure) {
-        self.over = true;
-        self.tracker.fail(failure.diagnosis());
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if !self.over {
-            self.tracker.give_up();
-            self.tracker.cancel();
-        }
     }
 }
 

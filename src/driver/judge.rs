@@ -71,9 +71,10 @@ impl Run {
     ) -> Option<usize> {
         let attempt = flight.attempt.as_ref()?;
         attempt.head(&self.call, response, now);
+        let most_bytes = self.call.options().whole_body?;
         // What failed by its status is judged by it, whatever becomes of its body.
         let failed = attempt.tracker.failure().is_some();
-        self.call.options().whole_body.filter(|_| !failed)
+        (!failed).then_some(most_bytes)
     }
 
     /// An attempt was answered: what comes next.
@@ -135,7 +136,7 @@ impl Run {
 
     /// Whether an attempt that was answered is retried: until when the rest is read.
     fn retry_response<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Option<Instant> {
-        let turn = self.turn.as_mut()?;
+        let (turn, policy) = self.turn.as_mut().zip(self.policies.retry.as_deref())?;
         turn.end(&self.call);
         let status = head.status;
         if !is_failure(status) {
@@ -152,7 +153,7 @@ impl Run {
             by_server: true,
         };
         let headers = Some(&head.headers);
-        let decided = turn.decide(&self.call, (judged, hint), |policy| {
+        let decided = turn.decide((&self.call, policy), (judged, hint), |policy| {
             let saved = later.saved()?;
             Some(failed(
                 &self.call,
@@ -195,7 +196,8 @@ impl Run {
     {
         flight.fail(&failure);
         let own = failure.diagnosis();
-        let Some(turn) = &mut self.turn else {
+        let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
+        let Some((turn, policy)) = retries else {
             self.seen.attempt(own.effect);
             return Next::Fail(failure);
         };
@@ -217,7 +219,7 @@ impl Run {
             wait: failure.retry_after(),
             by_server: false,
         };
-        let decided = turn.decide(&self.call, (own, hint), |policy| {
+        let decided = turn.decide((&self.call, policy), (own, hint), |policy| {
             let saved = later.saved()?;
             Some(failed(&self.call, (saved, policy), (own, before), None))
         });

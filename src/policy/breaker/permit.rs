@@ -54,13 +54,13 @@ impl Policy {
             return Ok(None);
         };
         match Shared::admit(circuit, now) {
-            Ok(ticket) => Ok(Some(Admission {
-                ticket: Some(ticket),
+            Ok(ticket) => Ok(Some(Admission(Some(Admitted {
+                ticket,
                 judge: self.breaker.judge(),
                 since: now,
                 attempts_before: call.attempt_count(),
                 call: call.clone(),
-            })),
+            })))),
             Err(_) if self.breaker.is_observe_only() => Ok(None),
             Err(refusal) => Err(refused(&refusal)),
         }
@@ -98,8 +98,10 @@ pub(crate) fn refused(refusal: &Refusal) -> Error {
 
 /// An attempt that was let through, until its head is here. Dropped before, it is judged by whether
 /// it had its time.
-pub(crate) struct Admission {
-    ticket: Option<Ticket>,
+pub(crate) struct Admission(Option<Admitted>);
+
+struct Admitted {
+    ticket: Ticket,
     judge: Judge,
     call: Call,
     since: Instant,
@@ -115,41 +117,51 @@ impl Admission {
         response: &Response<R>,
         (is_over, now): (bool, Instant),
     ) -> Option<PendingVerdict> {
+        let admitted = self.0.take()?;
         let diagnosis = Diagnosis::status(response.status(), response.headers(), Keyed::No);
         let hint = diagnosis.and_then(|_| hint(response.headers(), clock::wall()));
-        let verdict = self.judge.judge(diagnosis.as_ref(), hint);
-        let took = || now.saturating_duration_since(self.since);
-        let verdict = self.judge.by_time(verdict, took);
+        let Admitted {
+            ticket,
+            judge,
+            call,
+            since,
+            ..
+        } = admitted;
+        let verdict = judge.judge(diagnosis.as_ref(), hint);
+        let took = || now.saturating_duration_since(since);
+        let verdict = judge.by_time(verdict, took);
         let is_well = matches!(verdict, Verdict::Success | Verdict::Slow);
-        let ticket = self.ticket.take()?;
-        if !is_well || self.call.options().streaming || is_over {
+        if !is_well || call.options().streaming || is_over {
             settle(ticket, verdict, now);
             return None;
         }
         ticket.answered();
         Some(PendingVerdict {
             judged: Some((ticket, verdict)),
-            judge: self.judge,
-            since: self.since,
-            call: self.call.clone(),
+            judge,
+            since,
+            call,
             is_waiting: false,
         })
     }
 
     /// The attempt failed.
     pub(crate) fn fail(mut self, failure: &Failure) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(admitted) = self.0.take() {
             let failed = failure.diagnosis();
-            let verdict = self.judge.judge(Some(&failed), failure.retry_after());
+            let verdict = admitted.judge.judge(Some(&failed), failure.retry_after());
             // Where no call is around this driver, the one inside began its own.
             let inner = failure.call();
-            let inner = inner.filter(|inner| inner.deadline() < self.call.deadline());
-            let allotted = || self.allotted(inner.unwrap_or(&self.call), failed.expired);
-            let verdict = self.judge.by_allotted(verdict, &failed, allotted);
-            settle(ticket, verdict, clock::now());
+            let inner = inner.filter(|inner| inner.deadline() < admitted.call.deadline());
+            let call = inner.unwrap_or(&admitted.call);
+            let allotted = || admitted.allotted(call, failed.expired);
+            let verdict = admitted.judge.by_allotted(verdict, &failed, allotted);
+            settle(admitted.ticket, verdict, clock::now());
         }
     }
+}
 
+impl Admitted {
     /// How much time it had.
     fn allotted(&self, call: &Call, which: Option<Waited>) -> Allotted {
         Allotted::of((call, self.record(call).as_deref()), self.since, which)
@@ -186,15 +198,15 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else {
+        let Some(admitted) = self.0.take() else {
             return;
         };
         let now = clock::now();
-        if let Some(failed) = self.expired(now) {
-            let allotted = || self.allotted(&self.call, failed.expired);
-            let verdict = self.judge.judge(Some(&failed), None);
-            let verdict = self.judge.by_allotted(verdict, &failed, allotted);
-            settle(ticket, verdict, now);
+        if let Some(failed) = admitted.expired(now) {
+            let allotted = || admitted.allotted(&admitted.call, failed.expired);
+            let verdict = admitted.judge.judge(Some(&failed), None);
+            let verdict = admitted.judge.by_allotted(verdict, &failed, allotted);
+            settle(admitted.ticket, verdict, now);
         }
     }
 }

@@ -231,7 +231,11 @@ impl<'o> Run<'o> {
                 ..failed(self.operation, (call, made), &self.keys, told)
             })
         };
-        let decided = self.turn.decide(call, (told.diagnosis, hint), failed);
+        let decided = self.turn.decide(
+            (call, &self.operation.guards.policy),
+            (told.diagnosis, hint),
+            failed,
+        );
         decided.map(drop)
     }
 }
