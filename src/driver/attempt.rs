@@ -41,6 +41,18 @@ impl Flight {
         spans.are_on().then(|| spans.attempt())
     }
 
+    /// Does something within the span of the attempt.
+    #[inline]
+    pub(super) fn within<T>(&self, what: impl FnOnce() -> T) -> T {
+        match self.live_span() {
+            Some(span) => {
+                let _entered = span.enter();
+                what()
+            }
+            None => what(),
+        }
+    }
+
     /// The record of the attempt, for the hooks below.
     pub(super) fn tracker(&self) -> Option<&Arc<Tracker>> {
         self.attempt.as_ref().map(|attempt| &attempt.tracker)

@@ -182,6 +182,9 @@ struct Reading<'a> {
     is_here: bool,
 }
 
+/// Made when a piece is first waited for.
+type Alarm = Option<Pin<Box<Sleep>>>;
+
 impl Reading<'_> {
     fn wait_for_more(&mut self, waits: bool) {
         if let Some(watch) = self.watch {
@@ -256,7 +259,7 @@ impl Reading<'_> {
     /// Ready when nothing has come for too long.
     fn poll_timeout(
         &self,
-        (alarm, mut now): (&mut Option<Pin<Box<Sleep>>>, Instant),
+        (alarm, mut now): (&mut Alarm, Instant),
         cx: &mut Context<'_>,
     ) -> Poll<Waited> {
         loop {

@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::Response;
 use http::response::Parts;
-use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
@@ -74,64 +74,32 @@ pin_project! {
     }
 }
 
+// Inlined, so that the future is put together once, where it stays.
 impl<N: Resend, R> DriverFuture<N, R> {
-    #[inline]
-    pub(super) fn new(later: N, run: Run) -> Self {
+    /// The first request is under way.
+    #[inline(always)]
+    pub(super) fn sent((flight, inner): (Flight, N::Future), later: N, run: Run) -> Self {
         Self {
-            flight: Flight::default(),
-            state: State::Done,
+            flight,
+            state: State::Exchange { inner },
             alarm: None,
             later,
             run,
         }
     }
 
-    /// Begins the first leg. Returns false if a policy rejected it.
-    #[inline]
-    pub(super) fn begin<B>(&mut self, request: &mut Request<B>) -> bool {
-        let rejected = self.run.begin(request);
-        if let Some(failure) = rejected {
-            self.reject(failure);
-            return false;
+    /// A policy rejected the first request.
+    #[inline(always)]
+    pub(super) fn rejected(failure: Failure, later: N, run: Run) -> Self {
+        Self {
+            flight: Flight::default(),
+            state: State::Rejected {
+                failure: Some(failure),
+            },
+            alarm: None,
+            later,
+            run,
         }
-        true
-    }
-
-    /// How many extensions of the request are the driver's, if it has to be kept: another one may follow.
-    pub(super) fn keeps(&self) -> Option<usize> {
-        let may_follow = self.run.may_send_again();
-        may_follow.then(|| self.run.own_extensions())
-    }
-
-    /// What is kept for the requests that may follow.
-    pub(super) const fn later(&mut self) -> &mut N {
-        &mut self.later
-    }
-
-    /// Sends the first request, if the policies let it through.
-    #[inline]
-    pub(super) fn launch<B>(
-        &mut self,
-        mut request: Request<B>,
-        send: impl FnOnce(Request<B>) -> N::Future,
-    ) {
-        let span = self.run.live_span();
-        let _entered = span.as_ref().map(Span::enter);
-        match self.run.admit(&mut request) {
-            Ok(flight) => self.flight = flight,
-            Err(failure) => return self.reject(failure),
-        }
-        let span = self.flight.live_span();
-        let _entered = span.as_ref().map(Span::enter);
-        self.state = State::Exchange {
-            inner: send(request),
-        };
-    }
-
-    fn reject(&mut self, failure: Failure) {
-        self.state = State::Rejected {
-            failure: Some(failure),
-        };
     }
 }
 
@@ -213,19 +181,8 @@ impl<N: Resend> Polling<'_, N> {
                     cx
                 )) {
                     Ok(response) => {
-                        let (response, now) = (response.into_response(), clock::now());
-                        match self.run.head((self.flight, now), &response) {
-                            None => {
-                                let response = response.map(|body| Source::Live { body });
-                                self.run.answered((self.flight, now), response, self.later)
-                            }
-                            Some(most_bytes) => {
-                                let (head, body) = response.into_parts();
-                                let (head, whole) = (Some(head), Whole::new(most_bytes));
-                                state.set(State::Receive { body, head, whole });
-                                Next::Again
-                            }
-                        }
+                        let now = clock::now();
+                        self.head(response.into_response(), now, state.as_mut())
                     }
                     Err(Ended::Failed(failure)) => {
                         // The inner future goes before anything hears of the end.
@@ -270,15 +227,30 @@ impl<N: Resend> Polling<'_, N> {
                 state.set(State::Ready);
                 Next::Again
             }
-            StateProjected::Ready => match ready!(self.ready(cx)) {
-                Ok(inner) => {
-                    state.set(State::Exchange { inner });
-                    Next::Again
-                }
-                Err(next) => next,
-            },
+            StateProjected::Ready => ready!(self.ready(state.as_mut(), cx)),
             StateProjected::Done => return Poll::Pending,
         })
+    }
+
+    /// The response head is here.
+    #[inline]
+    fn head<R>(
+        &mut self,
+        response: Response<R>,
+        now: Instant,
+        mut state: Pin<&mut State<N::Future, R>>,
+    ) -> Next<R>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        let Some(most_bytes) = self.run.head((self.flight, now), &response) else {
+            let response = response.map(|body| Source::Live { body });
+            return self.run.answered((self.flight, now), response, self.later);
+        };
+        let (head, body) = response.into_parts();
+        let (head, whole) = (Some(head), Whole::new(most_bytes));
+        state.set(State::Receive { body, head, whole });
+        Next::Again
     }
 
     fn failed<R>(&mut self, failure: Failure) -> Next<R>
@@ -290,44 +262,47 @@ impl<N: Resend> Polling<'_, N> {
     }
 
     /// Sends the next request once the service below is ready for it.
-    fn ready<R>(&mut self, cx: &mut Context<'_>) -> Poll<Result<N::Future, Next<R>>>
+    fn ready<R>(
+        &mut self,
+        state: Pin<&mut State<N::Future, R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Next<R>>
     where
         R: Body<Error: Into<BoxError>>,
     {
         match self.later.poll_ready(cx) {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(self.run.unready(error))),
+            Poll::Ready(Err(error)) => return Poll::Ready(self.run.unready(error)),
             Poll::Pending => {
                 let Some(end) = self.run.end_at() else {
                     return Poll::Pending;
                 };
                 ready!(self.alarm.poll_until(end, cx));
-                return Poll::Ready(Err(self.run.out_of_time()));
+                return Poll::Ready(self.run.out_of_time());
             }
         }
-        Poll::Ready(self.send_again())
+        Poll::Ready(self.send_again(state))
     }
 
     /// Sends the next request, if the policies let it through.
-    fn send_again<R>(&mut self) -> Result<N::Future, Next<R>>
+    fn send_again<R>(&mut self, mut state: Pin<&mut State<N::Future, R>>) -> Next<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
         let Some(mut request) = self.run.again(self.later) else {
-            return Err(self.run.end(NotRepeated::NotReplayable));
+            return self.run.end(NotRepeated::NotReplayable);
         };
         let flight = match self.run.admit(&mut request) {
             Ok(flight) => flight,
-            Err(failure) => return Err(self.failed(failure)),
+            Err(failure) => return self.failed(failure),
         };
-        let span = flight.live_span();
-        let _entered = span.as_ref().map(Span::enter);
-        match self.later.send(request) {
+        match flight.within(|| self.later.send(request)) {
             Some(inner) => {
                 *self.flight = flight;
-                Ok(inner)
+                state.set(State::Exchange { inner });
+                Next::Again
             }
-            None => Err(self.run.end(NotRepeated::NotReplayable)),
+            None => self.run.end(NotRepeated::NotReplayable),
         }
     }
 }
@@ -352,10 +327,11 @@ where
 {
     let span = flight.live_span();
     let _entered = span.as_ref().map(Span::enter);
-    let polled = match flight.tracker() {
-        Some(tracker) => tracker::sync_scope(Arc::clone(tracker), || inner.poll(cx)),
-        None => inner.poll(cx),
-    };
+    let mut polled = Poll::Pending;
+    match flight.tracker() {
+        Some(tracker) => tracker::sync_scope(Arc::clone(tracker), || polled = inner.poll(cx)),
+        None => polled = inner.poll(cx),
+    }
     if let Poll::Ready(ended) = polled {
         let failed = |error: E| Ended::Failed(run.diagnose_in(flight, error.into()));
         return Poll::Ready(ended.map_err(failed));

@@ -73,14 +73,22 @@ impl Run {
         Self::new(policies, call, Some(scope))
     }
 
-    /// Begins the first leg; a policy may reject it at once.
-    pub(super) fn begin<B>(&mut self, request: &mut Request<B>) -> Option<Failure> {
+    /// Begins the first leg and its first attempt; between the two, `keep` keeps what a later one needs.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the rejection of a policy: nothing was sent.
+    pub(super) fn begin<B>(
+        &mut self,
+        request: &mut Request<B>,
+        keep: impl FnOnce(&Self, &mut Request<B>),
+    ) -> Result<Flight, Failure> {
         let span = self.live_span();
-        let _entered = span.as_ref().map(Span::enter);
+        let entered = span.as_ref().map(Span::enter);
         if let Some(idempotency) = &self.policies.idempotency
             && let Some(rejected) = idempotency.apply(request, &self.call)
         {
-            return Some(rejected.into());
+            return Err(rejected.into());
         }
         let redirect = self.policies.redirect.as_deref();
         let follows = redirect.is_some_and(|redirect| redirect.follows(&self.call));
@@ -90,7 +98,10 @@ impl Run {
             None => clock::now(),
         };
         self.turn_to(request.uri(), now);
-        None
+        drop(entered);
+        keep(self, request);
+        let _entered = span.as_ref().map(Span::enter);
+        self.admit(request)
     }
 
     /// Joins the call of a driver around this one, or begins one that has no deadline of its own.

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::facts::Facts;
 use super::stages::{End, Stages};
 use super::state::{GIVEN_UP, MARKS, Marks, OPEN, TAKEN, TRACKED};
-use super::state::{abandoned, bit, latest_dial, settled};
+use super::state::{abandoned, latest_dial, settled};
 use crate::clock;
 use crate::hop::Stage;
 
@@ -75,10 +75,11 @@ impl Store {
         if changed != 0 {
             let at = self.in_order(now);
             change.at = Some(at);
-            for (stage, record) in Stage::ALL.into_iter().zip(&mut change.records) {
-                if changed & bit(stage) != 0 {
-                    *record = Some(self.stages.change(stage, at, &how));
-                }
+            let mut left = changed;
+            while left != 0 {
+                let stage = Stage::ALL[left.trailing_zeros() as usize];
+                left &= left - 1;
+                change.records[stage as usize] = Some(self.stages.change(stage, at, &how));
             }
         }
         change

@@ -30,6 +30,8 @@ pub(crate) struct Policy {
 
 pub(crate) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
 type Keying = Result<Option<Destination>, Panicked>;
+/// A request, and its circuit if that is known already.
+type Asking<'r, B> = (&'r Request<B>, Option<Arc<Shared>>);
 
 impl Policy {
     /// The circuit of an URL's destination, unless a function of the user's names it.
@@ -38,11 +40,11 @@ impl Policy {
         is_by_url.then(|| self.breaker.at(origin, now))
     }
 
-    /// Asks the circuit of a request for leave to send it; `None` where none judges it. A circuit that is `known`
+    /// Asks the circuit of a request for leave to send it; `None` where none judges it. A circuit that is known
     /// already was found by this request's URL.
     pub(crate) fn admit<B>(
         &self,
-        (request, known): (&Request<B>, Option<Arc<Shared>>),
+        (request, known): Asking<'_, B>,
         call: &Call,
         now: Instant,
     ) -> Result<Option<Admission>, Error> {
