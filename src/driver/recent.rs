@@ -169,6 +169,9 @@ mod tests {
             let others = circuit(&other, "https://a.test/1", at);
             assert!(!Arc::ptr_eq(&others, &a), "another driver has its own");
         }
+        for _ in 0..3 {
+            circuit(&one, "https://a.test", now);
+        }
         let clear = circuit(&one, "http://a.test", now);
         assert!(
             !Arc::ptr_eq(&clear, &a),

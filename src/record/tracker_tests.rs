@@ -224,6 +224,22 @@ fn stages_stand_in_the_order_of_their_times_whichever_task_reports() {
 }
 
 #[test]
+fn caller_that_read_the_clock_before_another_task_reported_comes_after_it() {
+    let tracker = tracker();
+    tracker.begin();
+    let early = clock::now();
+    tracker.enter(Stage::Dns);
+    tracker.resolved();
+    tracker.head(StatusCode::OK, None, early);
+    tracker.finish_at(early);
+    let Store { stages, ended, .. } = tracker.read();
+    let (at, _) = stages.latest(Stage::Dns).unwrap().ended.unwrap();
+    let receive = stages.latest(Stage::Receive).unwrap();
+    assert!(at <= receive.entered);
+    assert!(Some(receive.entered) <= ended && receive.ended.unwrap().0 <= ended.unwrap());
+}
+
+#[test]
 fn each_failed_dial_keeps_the_kind_of_its_own_failure() {
     let mut request = http::Request::new(());
     let attempt_limit = Limits::new(Duration::from_secs(10)).unwrap().attempt();
