@@ -1,4 +1,4 @@
-//! What the stack itself costs in instructions: the cases of `call`, counted by valgrind.
+//! The instructions that the stack itself costs: the cases of `call`, counted by valgrind.
 //!
 //! Time depends on what else the machine does; instructions do not, so they can have a budget. A case is run twice, the
 //! second time with twice the calls: the difference is what the calls cost, without the start of the process.

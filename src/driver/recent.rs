@@ -1,4 +1,4 @@
-//! The destination that a thread's latest calls went to: what is kept for it is not looked up for each of them.
+//! The destination of a thread's latest calls. Its budget and its circuit are not looked up for each of them.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
@@ -14,7 +14,7 @@ use crate::destination::Origin;
 use crate::policy::breaker::Shared;
 use crate::policy::retry::SharedBudget;
 
-/// What a driver keeps for a destination, as far as its policies are on.
+/// The budget and the circuit of a destination, as far as a driver has these policies.
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) budget: Option<Arc<SharedBudget>>,
@@ -22,7 +22,7 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// What is kept for the destination of a URL. A URL without one has a budget that no other call shares.
+    /// Finds those of a URL's destination. A URL without one has a budget that no other call shares.
     pub(super) fn of(policies: &Arc<Policies>, uri: &Uri, now: Instant) -> Self {
         if policies.retry.is_none() && policies.breaker.is_none() {
             return Self::default();
@@ -57,7 +57,7 @@ impl Known {
     }
 }
 
-/// What was found for a destination. It is held weakly: a registry forgets it as it would without this.
+/// A destination, with its budget and its circuit. They are held weakly: a registry forgets them as it would without this.
 struct Recent {
     policies: Weak<Policies>,
     scheme: Scheme,

@@ -52,7 +52,7 @@ impl Store {
         self.step_at((marks, None), how, next)
     }
 
-    /// The same for a caller that has just read the clock. What another task has recorded since then was earlier.
+    /// The same for a caller that has just read the clock. Another task may have recorded a later time since then.
     pub(super) fn step_at(
         &mut self,
         (marks, now): (&Marks, Option<Instant>),
