@@ -17,6 +17,8 @@
 //! How people get it wrong: they compare lines of two runs. The leaf is measured in each run, and
 //! what counts is the difference to it.
 
+#[path = "driver/clock.rs"]
+mod clock;
 mod driver;
 mod rival;
 #[path = "driver/table.rs"]
@@ -40,7 +42,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::driver::{Answer, Ask, Clock, DEADLINE, Leaf, Ruler, calls};
+use crate::clock::Clock;
+use crate::driver::{Answer, Ask, DEADLINE, Leaf, Ruler, calls};
 use crate::table::Table;
 
 fn main() {

@@ -7,6 +7,8 @@
 //! processor, and what is printed is the median of the differences, with the quarter of them that lies
 //! below and above.
 
+#[path = "driver/clock.rs"]
+mod clock;
 mod driver;
 
 use std::hint::black_box;
@@ -35,7 +37,8 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, info_span};
 use tracing_subscriber::layer::SubscriberExt;
 
-use crate::driver::{Clock, DEADLINE, Leaf, Ruler, with_rests};
+use crate::clock::{Clock, with_rests};
+use crate::driver::{DEADLINE, Leaf, Ruler};
 
 fn main() {
     let mut criterion = Criterion::default()

@@ -1,12 +1,11 @@
 //! What a breaker and a budget are keyed by: scheme, host and port.
 
 use std::fmt::{self, Write};
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use http::Uri;
-use papaya::Equivalent;
 
 /// Where a request goes: scheme, host and port, as in `https://api.test:8443`.
 ///
@@ -24,7 +23,7 @@ use papaya::Equivalent;
 ///
 /// Case makes no difference in scheme and host, the scheme's default port is left out, and userinfo,
 /// path and query are no part of it. Cheap to clone.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Destination(Arc<str>);
 
 impl Destination {
@@ -48,11 +47,10 @@ impl Destination {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
 
-impl Hash for Destination {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        hash_bytes(self.0.as_bytes(), state);
+    /// The hash by which registries know it.
+    pub(crate) fn key_hash(&self) -> u64 {
+        key_hash(self.0.as_bytes())
     }
 }
 
@@ -102,9 +100,12 @@ impl fmt::Display for InvalidDestination {
 
 impl std::error::Error for InvalidDestination {}
 
-/// A destination that is only looked up: its text, without an allocation.
+/// A destination that is only looked up: its text, without an allocation, and the hash of it, for every registry.
 #[derive(Debug)]
-pub(crate) struct Origin(Text);
+pub(crate) struct Origin {
+    text: Text,
+    hash: u64,
+}
 
 impl Origin {
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
@@ -122,38 +123,53 @@ impl Origin {
         if host.is_empty() {
             return None;
         }
-        let mut text = Text::new();
-        text.push(scheme);
-        text.push("://");
+        // A scheme that is written in lower case is copied together with what follows it.
+        let mut text = match scheme {
+            "https" => Text::beginning(b"https://"),
+            "http" => Text::beginning(b"http://"),
+            _ => {
+                let mut text = Text::beginning(b"");
+                text.push(scheme);
+                text.push("://");
+                text
+            }
+        };
         text.push(host);
         if let Some(port) = port {
             let _ = write!(text, ":{port}");
         }
         text.make_ascii_lowercase();
-        Some(Self(text))
+        let hash = key_hash(text.as_bytes());
+        Some(Self { text, hash })
     }
 
     pub(crate) fn to_destination(&self) -> Destination {
-        Destination(String::from_utf8_lossy(self.0.as_bytes()).into())
+        Destination(String::from_utf8_lossy(self.text.as_bytes()).into())
+    }
+
+    pub(crate) const fn key_hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Whether it is this destination.
+    pub(crate) fn is(&self, destination: &Destination) -> bool {
+        self.text.as_bytes() == destination.0.as_bytes()
     }
 }
 
-impl Hash for Origin {
+/// For both forms alike. Whoever may name hosts cannot choose which of them collide.
+fn key_hash(text: &[u8]) -> u64 {
+    static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    SEED.hash_one(Bytes(text))
+}
+
+/// Bytes that are hashed without their length: nothing follows them.
+struct Bytes<'a>(&'a [u8]);
+
+impl Hash for Bytes<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        hash_bytes(self.0.as_bytes(), state);
+        state.write(self.0);
     }
-}
-
-impl Equivalent<Destination> for Origin {
-    fn equivalent(&self, key: &Destination) -> bool {
-        self.0.as_bytes() == key.0.as_bytes()
-    }
-}
-
-/// For both forms alike.
-fn hash_bytes<H: Hasher>(bytes: &[u8], state: &mut H) {
-    state.write(bytes);
-    state.write_u8(0xff);
 }
 
 /// A text that is put together on the stack where it fits.
@@ -164,8 +180,10 @@ enum Text {
 }
 
 impl Text {
-    const fn new() -> Self {
-        Self::Short([0; ROOM], 0)
+    fn beginning<const N: usize>(with: &[u8; N]) -> Self {
+        let mut bytes = [0; ROOM];
+        bytes[..N].copy_from_slice(with);
+        Self::Short(bytes, N)
     }
 
     fn push(&mut self, piece: &str) {
@@ -221,8 +239,6 @@ const ROOM: usize = 96;
 
 #[cfg(test)]
 mod tests {
-    use std::hash::{BuildHasher, RandomState};
-
     use super::*;
 
     fn of(uri: &str) -> Option<Destination> {
@@ -255,15 +271,14 @@ mod tests {
 
     #[test]
     fn borrowed_and_owned_form_agree_in_hash_and_equality() {
-        let hasher = RandomState::new();
         for host in [1, 7, 81, 82, 83, 87, 88, 89, 120, 200].map(|len| "H".repeat(len)) {
             for port in ["", ":1", ":443", ":80", ":65535"] {
                 let uri: Uri = format!("HTTPS://u:p@{host}{port}/x").parse().unwrap();
                 let (origin, owned) = (Origin::of(&uri).unwrap(), Destination::of(&uri).unwrap());
                 let text = format!("https://{host}{port}").to_ascii_lowercase();
                 assert_eq!(owned.as_str(), text.trim_end_matches(":443"));
-                assert!(origin.equivalent(&owned), "{uri}");
-                assert_eq!(hasher.hash_one(origin), hasher.hash_one(&owned), "{uri}");
+                assert!(origin.is(&owned), "{uri}");
+                assert_eq!(origin.key_hash(), owned.key_hash(), "{uri}");
             }
         }
     }
@@ -280,7 +295,9 @@ mod tests {
             "https://api.tess:8443",
             "",
         ] {
-            assert!(!origin.equivalent(&Destination::named(other)), "{other}");
+            let other = Destination::named(other);
+            assert!(!origin.is(&other), "{other}");
+            assert_ne!(origin.key_hash(), other.key_hash(), "{other}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! What is known of each destination: a bounded map that many look into and few change.
 
-use std::hash::Hash;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use papaya::{Equivalent, HashMap};
 use tokio::time::Instant;
 
-use crate::destination::Destination;
+use crate::destination::{Destination, Origin};
 
 /// What a registry keeps for a destination.
 pub(crate) trait Entry {
@@ -25,7 +25,7 @@ pub(crate) trait Entry {
 /// is looked up in the very moment it is thrown out serves that one caller, and is then gone.
 #[derive(Debug)]
 pub(crate) struct Registry<T> {
-    map: HashMap<Destination, Kept<T>>,
+    map: HashMap<Key, Kept<T>, BuildHasherDefault<Known>>,
     epoch: Instant,
     /// When to look again for what can be forgotten, after nothing could.
     look_again: Mutex<Option<Instant>>,
@@ -39,6 +39,68 @@ struct Kept<T> {
     used: AtomicU64,
 }
 
+/// A destination, and its hash. It is made once and serves every registry.
+#[derive(Debug)]
+pub(crate) struct Key {
+    hash: u64,
+    destination: Destination,
+}
+
+impl From<Destination> for Key {
+    fn from(destination: Destination) -> Self {
+        Self {
+            hash: destination.key_hash(),
+            destination,
+        }
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.destination == other.destination
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.key_hash());
+    }
+}
+
+impl Equivalent<Key> for Origin {
+    fn equivalent(&self, key: &Key) -> bool {
+        self.key_hash() == key.hash && self.is(&key.destination)
+    }
+}
+
+/// Takes a hash that is known as it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known(u64);
+
+impl Hasher for Known {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
 impl<T: Entry> Registry<T> {
     pub(crate) fn new(now: Instant) -> Self {
         Self::bounded(MOST_DESTINATIONS, now)
@@ -46,7 +108,7 @@ impl<T: Entry> Registry<T> {
 
     pub(crate) fn bounded(most: usize, now: Instant) -> Self {
         Self {
-            map: HashMap::new(),
+            map: HashMap::default(),
             epoch: now,
             look_again: Mutex::new(None),
             most,
@@ -56,7 +118,7 @@ impl<T: Entry> Registry<T> {
     /// What is kept for a destination, if anything; this counts as a use of it.
     pub(crate) fn get<Q>(&self, key: &Q, now: Instant) -> Option<Arc<T>>
     where
-        Q: Hash + Equivalent<Destination> + ?Sized,
+        Q: Hash + Equivalent<Key> + ?Sized,
     {
         let map = self.map.pin();
         let kept = map.get(key)?;
@@ -66,6 +128,11 @@ impl<T: Entry> Registry<T> {
             kept.used.store(second, Ordering::Relaxed);
         }
         Some(Arc::clone(&kept.value))
+    }
+
+    /// The same for a destination by any name.
+    pub(crate) fn find(&self, destination: &Destination, now: Instant) -> Option<Arc<T>> {
+        self.get(&Key::from(destination.clone()), now)
     }
 
     /// Keeps `value` for a destination that has none. Where all are pinned it is handed back
@@ -80,7 +147,7 @@ impl<T: Entry> Registry<T> {
     }
 
     fn insert(&self, (key, value): (Destination, T), room: usize, now: Instant) -> Arc<T> {
-        let value = Arc::new(value);
+        let (key, value) = (Key::from(key), Arc::new(value));
         let mut look_again = self
             .look_again
             .lock()
@@ -105,13 +172,14 @@ impl<T: Entry> Registry<T> {
     pub(crate) fn each<R>(&self, mut with: impl FnMut(&Destination, &T) -> R) -> Vec<R> {
         let map = self.map.pin();
         map.iter()
-            .map(|(key, kept)| with(key, &kept.value))
+            .map(|(key, kept)| with(&key.destination, &kept.value))
             .collect()
     }
 
     /// Looks without counting it as a use.
     pub(crate) fn peek<R>(&self, key: &Destination, with: impl FnOnce(&T) -> R) -> Option<R> {
-        self.map.pin().get(key).map(|kept| with(&kept.value))
+        let key = Key::from(key.clone());
+        self.map.pin().get(&key).map(|kept| with(&kept.value))
     }
 
     /// Forgets the idle ones, or else the least recently used. Returns how many.
@@ -186,6 +254,10 @@ mod tests {
         Destination::named(format!("host-{number}"))
     }
 
+    fn key(number: usize) -> Key {
+        name(number).into()
+    }
+
     fn filled(most: usize, now: Instant) -> Registry<Note> {
         let registry = Registry::bounded(most, now);
         for number in 0..most {
@@ -200,10 +272,10 @@ mod tests {
         let now = clock::now();
         let registry = Registry::new(now);
         let kept = registry.get_or_keep(name(0), Note::default(), now);
-        assert!(Arc::ptr_eq(&kept, &registry.get(&name(0), now).unwrap()));
+        assert!(Arc::ptr_eq(&kept, &registry.get(&key(0), now).unwrap()));
         let again = registry.get_or_keep(name(0), Note::default(), now);
         assert!(Arc::ptr_eq(&kept, &again));
-        assert!(registry.get(&name(1), now).is_none());
+        assert!(registry.get(&key(1), now).is_none());
     }
 
     #[test]
@@ -222,13 +294,13 @@ mod tests {
         let start = clock::now();
         let registry = filled(100, start);
         let later = start + IDLE + Duration::from_secs(49);
-        registry.get(&name(7), later);
+        registry.get(&key(7), later);
         registry.get_or_keep(name(100), Note::default(), later);
         // 0 to 49 were idle for ten minutes, but for the one that was used again.
         assert_eq!(registry.len(), 100 - 49 + 1);
-        assert!(registry.get(&name(7), later).is_some());
-        assert!(registry.get(&name(50), later).is_some());
-        assert!(registry.get(&name(49), later).is_none());
+        assert!(registry.get(&key(7), later).is_some());
+        assert!(registry.get(&key(50), later).is_some());
+        assert!(registry.get(&key(49), later).is_none());
     }
 
     #[test]
@@ -236,9 +308,9 @@ mod tests {
         let start = clock::now();
         let registry = filled(32, start);
         let now = start + Duration::from_secs(40);
-        registry.get(&name(0), now);
+        registry.get(&key(0), now);
         registry.get_or_keep(name(32), Note::default(), now);
-        let kept = |number| registry.get(&name(number), now).is_some();
+        let kept = |number| registry.get(&key(number), now).is_some();
         assert!(kept(0) && !kept(1) && !kept(2) && kept(3) && kept(32));
     }
 
@@ -246,7 +318,7 @@ mod tests {
     fn pinned_entry_is_never_forgotten() {
         let start = clock::now();
         let registry = filled(16, start);
-        let pinned = registry.get(&name(3), start).unwrap();
+        let pinned = registry.get(&key(3), start).unwrap();
         pinned.pinned.store(true, Ordering::Relaxed);
         drop(pinned);
         for number in 16..1_000 {
@@ -260,9 +332,9 @@ mod tests {
     fn entry_that_somebody_holds_is_not_forgotten() {
         let start = clock::now();
         let registry = filled(16, start);
-        let held = registry.get(&name(0), start).unwrap();
+        let held = registry.get(&key(0), start).unwrap();
         registry.get_or_keep(name(16), Note::default(), start + IDLE * 2);
-        assert!(Arc::ptr_eq(&held, &registry.get(&name(0), start).unwrap()));
+        assert!(Arc::ptr_eq(&held, &registry.get(&key(0), start).unwrap()));
     }
 
     #[test]
@@ -309,13 +381,13 @@ mod tests {
         registry.each(|_, note| note.pinned.store(true, Ordering::Relaxed));
         let now = start + IDLE * 2;
         registry.get_or_keep(name(16), Note::default(), now);
-        assert!(registry.get(&name(16), now).is_none());
+        assert!(registry.get(&key(16), now).is_none());
         registry.get_or_insist(name(17), Note::default(), now);
-        assert!(registry.get(&name(17), now).is_some());
+        assert!(registry.get(&key(17), now).is_some());
         assert_eq!(registry.len(), 17);
 
         registry.each(|_, note| note.pinned.store(false, Ordering::Relaxed));
         registry.get_or_keep(name(18), Note::default(), now + LOOK_AGAIN);
-        assert!(registry.get(&name(18), now).is_some());
+        assert!(registry.get(&key(18), now).is_some());
     }
 }

@@ -206,6 +206,7 @@ pub struct Saved<B> {
 impl<B: Send + 'static> Saved<B> {
     /// Keeps the head of a request and a clone of its body. A body that cannot be cloned may come
     /// back from below: the request carries the place for it. `own` extensions are put in anew.
+    #[inline]
     pub(crate) fn of(request: &mut Request<B>, own: usize, cloner: &impl BodyCloner<B>) -> Self {
         let body = cloner.clone_body(request.body());
         let extensions = request.extensions_mut();
@@ -218,7 +219,10 @@ impl<B: Send + 'static> Saved<B> {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            headers: request.headers().clone(),
+            headers: match request.headers().is_empty() {
+                true => HeaderMap::new(),
+                false => request.headers().clone(),
+            },
             extensions: has_more.then(|| request.extensions().clone()),
             body,
             unsent,

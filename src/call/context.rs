@@ -21,6 +21,7 @@ pub(super) struct Context {
 }
 
 impl Context {
+    #[inline]
     pub(super) const fn new(
         asked: Asked,
         options: Options,

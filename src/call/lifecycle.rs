@@ -1,13 +1,14 @@
 //! From the beginning of a call to its end: what still works on it holds it open.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::{Call, Inner};
-use crate::clock;
+use crate::clock::{self, nanos_of};
 use crate::telemetry::{EventSpan, Span, Subject, end_call};
 
 /// Is told of calls that are over.
@@ -15,7 +16,8 @@ pub(crate) type Observer = Arc<dyn Fn(&Call) + Send + Sync>;
 
 /// How long a call goes on, and what its end is told to.
 pub(super) struct Lifecycle {
-    ended: OnceLock<Instant>,
+    /// When it ended, in nanoseconds since its start, and one more; 0 while it goes on.
+    ended: AtomicU64,
     /// How many work on it; at none it is over.
     holds: AtomicU32,
     /// Empty where nothing listens.
@@ -30,7 +32,7 @@ struct Listeners {
 impl Lifecycle {
     pub(super) const fn new() -> Self {
         Self {
-            ended: OnceLock::new(),
+            ended: AtomicU64::new(0),
             holds: AtomicU32::new(1),
             listeners: OnceLock::new(),
         }
@@ -47,6 +49,12 @@ impl Call {
         })
     }
 
+    /// The same, where something listens.
+    pub(crate) fn live_span(&self) -> Option<Span> {
+        self.0.lifecycle.listeners.get()?;
+        Some(self.span()).filter(|span| !span.is_disabled())
+    }
+
     /// What policies speak to: the span of this call or, where it has none, that of its caller.
     pub(crate) fn span_for_events(&self) -> Span {
         let span = self.span();
@@ -61,16 +69,19 @@ impl Call {
     }
 
     /// Says what listens. Without a call to it, nothing does.
-    pub(crate) fn listen(&self, span: Span, observer: Option<Observer>) {
+    pub(crate) fn listen(&self, span: &Span, observer: Option<&Observer>) {
         if !span.is_disabled() || observer.is_some() {
-            let span = Mutex::new(span);
-            let _ = self.0.lifecycle.listeners.set(Listeners { span, observer });
+            let listeners = Listeners {
+                span: Mutex::new(span.clone()),
+                observer: observer.cloned(),
+            };
+            let _ = self.0.lifecycle.listeners.set(listeners);
         }
     }
 
     /// The call is over when what is returned is dropped, and all other holds of it.
     pub(crate) fn open(&self) -> Hold {
-        Hold(self.clone())
+        Hold::of(self)
     }
 
     /// Keeps a call open that is not over.
@@ -78,25 +89,30 @@ impl Call {
         let more = |holds: u32| (holds > 0).then_some(holds + 1);
         let holds = &self.0.lifecycle.holds;
         let held = holds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        held.is_ok().then(|| Hold(self.clone()))
+        held.is_ok().then(|| Hold::of(self))
     }
 
-    /// The call is over.
-    pub(crate) fn end(&self) {
-        self.0.lifecycle.ended.get_or_init(clock::now);
+    /// The call is over; the first word on it counts.
+    pub(crate) fn end(&self, now: Instant) {
+        let after = nanos_of(now.saturating_duration_since(self.started()));
+        let ended = &self.0.lifecycle.ended;
+        let _ = ended.compare_exchange(0, after + 1, Ordering::AcqRel, Ordering::Acquire);
     }
 
     pub(crate) fn ended(&self) -> Option<Instant> {
-        self.0.lifecycle.ended.get().copied()
+        let after = self
+            .0
+            .lifecycle
+            .ended
+            .load(Ordering::Acquire)
+            .checked_sub(1)?;
+        Some(self.started() + Duration::from_nanos(after))
     }
 
-    fn close(&self) {
-        self.end();
+    fn close(&self, now: Instant) {
+        self.end(now);
         // An attempt in a task of its own may be under way: it ends here, and sends nothing any more.
-        if let Some(last) = self.last().filter(|last| last.ended().is_none()) {
-            last.give_up();
-            last.cancel();
-        }
+        self.cancel_last();
         let Some(listeners) = self.0.lifecycle.listeners.get() else {
             return;
         };
@@ -164,12 +180,41 @@ impl fmt::Debug for WeakCall {
 }
 
 /// Work on a call; when the last of it goes, the call is over.
-pub(crate) struct Hold(Call);
+pub(crate) struct Hold {
+    call: Call,
+    is_let_go: bool,
+}
+
+impl Hold {
+    fn of(call: &Call) -> Self {
+        Self {
+            call: call.clone(),
+            is_let_go: false,
+        }
+    }
+
+    pub(crate) const fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// Lets the call go, for a caller that has just read the clock.
+    pub(crate) fn end(mut self, now: Instant) {
+        self.let_go(|| now);
+    }
+
+    fn let_go(&mut self, now: impl FnOnce() -> Instant) {
+        if std::mem::replace(&mut self.is_let_go, true) {
+            return;
+        }
+        let lifecycle = &self.call.0.lifecycle;
+        if lifecycle.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.call.close(now());
+        }
+    }
+}
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        if self.0.0.lifecycle.holds.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.close();
-        }
+        self.let_go(clock::now);
     }
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::Call;
+use crate::clock;
 use crate::hop::{Diagnosis, Effect, Guard, Keyed, NotRepeated, Note, Outcome, What};
 use crate::record::Tracker;
 use crate::redact::redacted;
@@ -17,8 +18,8 @@ pub(super) struct Log {
     /// Nearly every call is one attempt: that one costs no list.
     first: OnceLock<Arc<Tracker>>,
     failure: OnceLock<Diagnosis>,
-    /// What the caller was given.
-    answered: OnceLock<Outcome>,
+    /// Whether there are, or are about to be, more attempts than the first.
+    has_more: AtomicBool,
     /// Whether the caller waits for more of it.
     waits: AtomicBool,
     /// What only a call that does not go straight through touches.
@@ -27,6 +28,8 @@ pub(super) struct Log {
 
 #[derive(Default)]
 pub(super) struct Rest {
+    /// What the caller was given.
+    answered: Option<Outcome>,
     /// What attempts that nobody recorded may have done.
     pub(super) seen: Option<Effect>,
     more: Vec<Arc<Tracker>>,
@@ -53,6 +56,7 @@ impl Call {
     /// Another attempt begins.
     pub(crate) fn attempt(&self, tracker: Arc<Tracker>) {
         if let Err(tracker) = self.0.log.first.set(tracker) {
+            self.0.log.has_more.store(true, Ordering::Release);
             self.rest().more.push(tracker);
         }
         self.count_one_more();
@@ -70,8 +74,26 @@ impl Call {
 
     /// The attempt that is under way, or was made last.
     pub(crate) fn last(&self) -> Option<Arc<Tracker>> {
-        let last = self.rest().more.last().cloned();
-        last.or_else(|| self.first().cloned())
+        if self.0.log.has_more.load(Ordering::Acquire)
+            && let Some(last) = self.rest().more.last()
+        {
+            return Some(Arc::clone(last));
+        }
+        self.first().cloned()
+    }
+
+    /// The caller goes away: an attempt that is under way, in a task of its own, ends.
+    pub(super) fn cancel_last(&self) {
+        let cancel = |last: &Tracker| {
+            if !last.is_over() {
+                last.give_up();
+                last.cancel();
+            }
+        };
+        match self.0.log.has_more.load(Ordering::Acquire) {
+            false => self.first().into_iter().for_each(|first| cancel(first)),
+            true => self.last().into_iter().for_each(|last| cancel(&last)),
+        }
     }
 
     /// What the attempt that was made last made of this status.
@@ -129,7 +151,7 @@ impl Call {
     /// The call failed; the first word on it counts.
     pub(crate) fn fail(&self, diagnosis: Diagnosis) {
         let _ = self.0.log.failure.set(diagnosis);
-        self.end();
+        self.end(clock::now());
     }
 
     pub(crate) fn failure(&self) -> Option<Diagnosis> {
@@ -138,7 +160,7 @@ impl Call {
 
     /// The caller has its response: with a status, or done.
     pub(crate) fn answer(&self, how: Outcome) {
-        let _ = self.0.log.answered.set(how);
+        self.rest().answered.get_or_insert(how);
     }
 
     /// The caller waits for more of it, or does not: a caller that leaves while it does goes away.
@@ -149,7 +171,7 @@ impl Call {
     /// The response that the caller has, as far as it wanted it.
     pub(crate) fn answered(&self) -> Option<Outcome> {
         let waits = self.0.log.waits.load(Ordering::Relaxed);
-        self.0.log.answered.get().filter(|_| !waits).copied()
+        self.rest().answered.filter(|_| !waits)
     }
 
     /// How it failed: by itself, or as it was answered.

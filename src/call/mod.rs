@@ -53,7 +53,10 @@ struct Inner {
 impl Call {
     /// Begins the call of a request that is about to be sent: nothing below looks for it.
     pub(crate) fn begin_at_wire<B>(request: &mut Request<B>, limit: Limit) -> Self {
-        let outer = request.extensions_mut().remove::<Self>();
+        let outer = match request.extensions().is_empty() {
+            true => None,
+            false => request.extensions_mut().remove::<Self>(),
+        };
         Self::begin_in(request, limit, outer)
     }
 
@@ -68,14 +71,18 @@ impl Call {
     }
 
     fn begin_in<B>(request: &mut Request<B>, limit: Limit, outer: Option<Self>) -> Self {
-        let options = request.extensions_mut().remove::<Options>();
+        let is_plain = request.extensions().is_empty();
+        let options = match is_plain {
+            true => None,
+            false => request.extensions_mut().remove::<Options>(),
+        };
         let asked = Asked::Request {
             method: request.method().clone(),
             uri: request.uri().clone(),
         };
         let call = Self::start(asked, options.unwrap_or_default(), limit, outer);
         #[cfg(feature = "middleware")]
-        if let Some(this) = request.extensions_mut().remove::<CallerTry>() {
+        if !is_plain && let Some(this) = request.extensions_mut().remove::<CallerTry>() {
             call.mark_callers_try(this);
         }
         call
@@ -93,6 +100,7 @@ impl Call {
         Self::new(context, State::new(None, None, false))
     }
 
+    #[inline]
     fn new(context: Context, state: State) -> Self {
         Self(Arc::new(Inner {
             context,

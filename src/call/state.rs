@@ -29,6 +29,7 @@ pub(super) struct State {
 
 impl State {
     /// `most` is the number of attempts that a driver around the call makes, if it retries.
+    #[inline]
     pub(super) fn new(outer_key: Option<KeyMark>, most: Option<u32>, is_in_attempt: bool) -> Self {
         Self {
             key: OnceLock::new(),

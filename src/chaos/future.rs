@@ -15,6 +15,7 @@ use super::fate::{Drawn, Fate};
 use super::{ChaosBody, Mishap};
 use crate::box_error::BoxError;
 use crate::call::Call;
+use crate::clock;
 use crate::hop::{Diagnosis, Stage};
 use crate::limit::Limit;
 use crate::record::tracker;
@@ -149,7 +150,7 @@ impl Befalling {
         }
         if let Some(tracker) = tracker::current() {
             // A service that is not ours, and answers at once, has entered nothing.
-            tracker.waiting();
+            tracker.waiting(clock::now());
         }
         self.note();
         match mishap {

@@ -347,7 +347,7 @@ fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Er
     let call = Call::begin(request, Limit::MAX);
     let asked = (request.method(), request.uri());
     let span = call_span(&client.maker, &call, asked);
-    call.listen(span, client.on_end);
+    call.listen(&span, client.on_end.as_ref());
     let open = call.open();
     call.fail(Diagnosis::invalid());
     drop(open);

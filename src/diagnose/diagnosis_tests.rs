@@ -87,7 +87,7 @@ impl Journey {
         if let Some(status) = self.head {
             let status = StatusCode::from_u16(status).unwrap();
             let judged = Diagnosis::status(status, &http::HeaderMap::new(), Keyed::No);
-            tracker.head(status, judged);
+            tracker.head(status, judged, clock::now());
         }
         tracker
     }

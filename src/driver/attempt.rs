@@ -35,10 +35,22 @@ pub(super) struct Flight {
 }
 
 impl Flight {
-    /// The span to be entered while the attempt is polled.
-    pub(super) fn span(&self) -> Span {
-        let attempt = self.attempt.as_ref();
-        attempt.map_or_else(Span::none, |attempt| attempt.tracker.spans().attempt())
+    /// The span to be entered while the attempt is polled, where something listens.
+    pub(super) fn live_span(&self) -> Option<Span> {
+        let spans = self.attempt.as_ref()?.tracker.spans();
+        spans.are_on().then(|| spans.attempt())
+    }
+
+    /// Does something within the span of the attempt.
+    #[inline]
+    pub(super) fn within<T>(&self, what: impl FnOnce() -> T) -> T {
+        match self.live_span() {
+            Some(span) => {
+                let _entered = span.enter();
+                what()
+            }
+            None => what(),
+        }
     }
 
     /// The record of the attempt, for the hooks below.
@@ -48,27 +60,27 @@ impl Flight {
 
     /// The attempt was answered: what follows the body, for the destination's sake and the record's.
     pub(super) fn deliver<R: Body>(
-        mut self,
+        &mut self,
         response: &Response<Source<R>>,
+        now: Instant,
     ) -> (Option<PendingVerdict>, Option<Arc<Tracker>>) {
         let is_over = response.body().is_end_stream();
         let admission = self.admission.take();
-        let verdict = admission.and_then(|admission| admission.head(response, is_over));
-        let tracker = self.attempt.as_mut().map(|attempt| {
-            attempt.over = true;
+        let verdict = admission.and_then(|admission| admission.head(response, (is_over, now)));
+        let tracker = self.attempt.take().map(|attempt| {
             // Where nothing is to come, it does not matter how long the caller keeps the head.
-            if is_over && clock::now() < attempt.end.0 {
-                attempt.tracker.finish();
+            if is_over && now < attempt.end.0 {
+                attempt.tracker.finish_at(now);
             }
-            Arc::clone(&attempt.tracker)
+            attempt.tracker
         });
         (verdict, tracker)
     }
 
     /// The attempt failed: records it, and judges the destination.
     pub(super) fn fail(mut self, failure: &Failure) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.fail(failure);
+        if let Some(attempt) = self.attempt.take() {
+            attempt.tracker.fail(failure.diagnosis());
         }
         if let Some(admission) = self.admission.take() {
             admission.fail(failure);
@@ -76,12 +88,21 @@ impl Flight {
     }
 }
 
-/// The timeouts and the record of an attempt; dropped before its end, it gives itself up.
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.admission = None;
+        if let Some(attempt) = self.attempt.take() {
+            attempt.tracker.give_up();
+            attempt.tracker.cancel();
+        }
+    }
+}
+
+/// The timeouts and the record of an attempt.
 pub(super) struct Attempt {
     pub(super) tracker: Arc<Tracker>,
     /// The end of the attempt, and which timeout that is.
     pub(super) end: (Instant, Waited),
-    pub(super) over: bool,
     /// What the request's key is to the server.
     keyed: Keyed,
     /// Whether its method is safe (RFC 9110 §9.2.1).
@@ -137,14 +158,13 @@ impl Attempt {
         Self {
             tracker,
             end,
-            over: false,
             keyed,
             is_safe: request.method().is_safe(),
         }
     }
 
     /// The response head is here.
-    pub(super) fn head<R>(&self, call: &Call, response: &Response<R>) {
+    pub(super) fn head<R>(&self, call: &Call, response: &Response<R>, now: Instant) {
         let status = response.status();
         if let Some(said) = Said::read(response.headers(), clock::wall) {
             self.tracker
@@ -160,7 +180,7 @@ impl Attempt {
         }
         let version = || self.tracker.facts(|facts| facts.version);
         self.tracker.spans().answered(status, version);
-        self.tracker.head(status, judged);
+        self.tracker.head(status, judged, now);
         #[cfg(not(feature = "har"))]
         let _ = call;
     }
@@ -178,9 +198,9 @@ impl Attempt {
 
     /// Ready when a timeout has passed: which one.
     pub(super) fn poll_timeout(&self, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<Waited> {
-        self.tracker.waiting();
+        let mut now = clock::now();
+        self.tracker.waiting(now);
         loop {
-            let now = clock::now();
             let progress = self.progress();
             let limits = self.tracker.limits();
             let (at, which) = due(&progress, limits, self.end);
@@ -189,6 +209,7 @@ impl Attempt {
             }
             let look = look_again(&progress, limits, at, now);
             ready!(alarm.poll_at(look, cx));
+            now = clock::now();
         }
     }
 
@@ -207,21 +228,6 @@ impl Attempt {
             head: None,
         };
         Failure::below(error, view)
-    }
-
-    /// Records how it failed.
-    pub(super) fn fail(&mut self, failure: &Failure) {
-        self.over = true;
-        self.tracker.fail(failure.diagnosis());
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if !self.over {
-            self.tracker.give_up();
-            self.tracker.cancel();
-        }
     }
 }
 

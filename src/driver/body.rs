@@ -20,6 +20,7 @@ use crate::hop::{Diagnosis, Effect, Stage};
 use crate::limit::Waited;
 use crate::policy::breaker::PendingVerdict;
 use crate::record::Tracker;
+use crate::telemetry::Span;
 use crate::timeline::Timeline;
 
 pin_project! {
@@ -71,25 +72,22 @@ impl<R> DriverBody<R> {
         }
     }
 
-    /// Receives it as part of an attempt.
-    pub(super) fn watched(mut self, tracker: Option<Arc<Tracker>>) -> Self {
-        self.watch = tracker.map(|tracker| Watch {
+    /// Receives it as part of an attempt, and judges the destination by how it ends.
+    pub(super) fn belongs_to(
+        &mut self,
+        attempt: Option<Arc<Tracker>>,
+        verdict: Option<PendingVerdict>,
+    ) {
+        self.watch = attempt.map(|tracker| Watch {
             tracker,
             is_waited_for: false,
         });
-        self
-    }
-
-    /// Judges the destination by how it ends.
-    pub(super) fn judged(mut self, verdict: Option<PendingVerdict>) -> Self {
         self.verdict = verdict;
-        self
     }
 
     /// Ends the call with it.
-    pub(super) fn ending(mut self, scope: Option<Scope>) -> Self {
+    pub(super) fn ends(&mut self, scope: Option<Scope>) {
         self.scope = scope;
-        self
     }
 
     /// Returns what has happened in the call so far.
@@ -120,22 +118,27 @@ where
             timeline: this.timeline,
             is_here: matches!(*this.source, Source::Here { .. }),
         };
-        let span = reading.scope.as_ref().map(|scope| scope.span.clone());
-        let entered = span.as_ref().map(|span| span.enter());
+        let span = reading
+            .scope
+            .as_ref()
+            .and_then(|scope| scope.call().live_span());
+        let entered = span.as_ref().map(Span::enter);
         if matches!(*this.source, Source::Over) {
             return Poll::Ready(None);
         }
         let frame = this.source.as_mut().poll_frame(cx);
         reading.wait_for_more(frame.is_pending());
+        let now = clock::now();
         let read = match frame {
-            Poll::Ready(frame) => reading.read(frame),
-            Poll::Pending => Some(Err(
-                reading.expired(ready!(reading.poll_timeout(this.alarm, cx)))
-            )),
+            Poll::Ready(frame) => reading.read(frame, now),
+            Poll::Pending => {
+                let which = ready!(reading.poll_timeout((this.alarm, now), cx));
+                Some(Err(reading.expired(which)))
+            }
         };
         let is_last = matches!(read, Some(Ok(_))) && this.source.is_end_stream();
         if is_last {
-            reading.end_verdict();
+            reading.end_verdict(now);
         }
         // After the last piece it does not matter how long the caller keeps the body.
         let read = match read {
@@ -149,9 +152,13 @@ where
         // What comes too late is discarded, and its connection closed.
         this.source.set(Source::Over);
         let read = read.map(|read| read.map_err(|failure| reading.fail(failure)));
-        *reading.watch = None;
+        if let Some(watch) = reading.watch.take() {
+            watch.tracker.finish_at(now);
+        }
         *reading.verdict = None;
-        *reading.scope = None;
+        if let Some(scope) = reading.scope.take() {
+            scope.end(now);
+        }
         Poll::Ready(read)
     }
 
@@ -175,6 +182,9 @@ struct Reading<'a> {
     is_here: bool,
 }
 
+/// Made when a piece is first waited for.
+type Alarm = Option<Pin<Box<Sleep>>>;
+
 impl Reading<'_> {
     fn wait_for_more(&mut self, waits: bool) {
         if let Some(watch) = self.watch {
@@ -184,22 +194,23 @@ impl Reading<'_> {
             verdict.wait_for_more(waits);
         }
         if let Some(scope) = self.scope {
-            scope.call.wait_for_more(waits);
+            scope.call().wait_for_more(waits);
         }
     }
 
     fn read(
         &mut self,
         frame: Option<Result<Frame<Bytes>, BoxError>>,
+        now: Instant,
     ) -> Option<Result<Frame<Bytes>, Failure>> {
         match frame {
             Some(Ok(frame)) => {
                 if let Some(watch) = &self.watch {
                     watch
                         .tracker
-                        .received(frame.data_ref().map_or(0, Bytes::len));
+                        .received(frame.data_ref().map_or(0, Bytes::len), now);
                 }
-                let late = |scope: &&Scope| !self.is_here && scope.is_late();
+                let late = |scope: &&Scope| !self.is_here && scope.is_late(now);
                 match self.scope.as_ref().filter(late) {
                     Some(scope) => Some(Err(scope.expire())),
                     None => Some(Ok(frame)),
@@ -208,17 +219,17 @@ impl Reading<'_> {
             Some(Err(error)) => Some(Err(self.broke_off(error))),
             None => {
                 if let Some(watch) = &self.watch {
-                    watch.tracker.finish();
+                    watch.tracker.finish_at(now);
                 }
-                self.end_verdict();
+                self.end_verdict(now);
                 None
             }
         }
     }
 
-    fn end_verdict(&mut self) {
+    fn end_verdict(&mut self, now: Instant) {
         if let Some(verdict) = self.verdict {
-            verdict.end();
+            verdict.end(now);
         }
     }
 
@@ -240,22 +251,22 @@ impl Reading<'_> {
             (due, Waited::BodyIdle)
         });
         let scope = self.scope.as_ref();
-        let scope = scope.filter(|scope| !scope.call.options().streaming);
-        let deadline = scope.map(|scope| (scope.call.deadline(), Waited::Deadline));
+        let scope = scope.filter(|scope| !scope.call().options().streaming);
+        let deadline = scope.map(|scope| (scope.call().deadline(), Waited::Deadline));
         idle.into_iter().chain(deadline).min_by_key(|(at, _)| *at)
     }
 
     /// Ready when nothing has come for too long.
     fn poll_timeout(
         &self,
-        alarm: &mut Option<Pin<Box<Sleep>>>,
+        (alarm, mut now): (&mut Alarm, Instant),
         cx: &mut Context<'_>,
     ) -> Poll<Waited> {
         loop {
             let Some((due, which)) = self.due() else {
                 return Poll::Pending;
             };
-            if due <= clock::now() {
+            if due <= now {
                 return Poll::Ready(which);
             }
             let alarm = alarm.get_or_insert_with(|| Box::pin(sleep_until(due)));
@@ -263,6 +274,7 @@ impl Reading<'_> {
                 alarm.as_mut().reset(due);
             }
             ready!(alarm.as_mut().poll(cx));
+            now = clock::now();
         }
     }
 

@@ -23,10 +23,12 @@ use super::service::HttpResponse;
 use super::source::Source;
 use super::whole::{Broken, Whole};
 use crate::box_error::BoxError;
+use crate::clock;
 use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hop::NotRepeated;
 use crate::record::tracker;
+use crate::telemetry::Span;
 
 pin_project! {
     /// The future of [`Driver`](super::Driver).
@@ -72,26 +74,31 @@ pin_project! {
     }
 }
 
+// Inlined, so that the future is put together once, where it stays.
 impl<N: Resend, R> DriverFuture<N, R> {
-    /// The first request is under way, or was rejected.
-    pub(super) fn begun(later: N, run: Run, first: Result<(Flight, N::Future), Failure>) -> Self {
-        match first {
-            Ok((flight, inner)) => Self {
-                flight,
-                state: State::Exchange { inner },
-                alarm: None,
-                later,
-                run,
+    /// The first request is under way.
+    #[inline(always)]
+    pub(super) fn sent((flight, inner): (Flight, N::Future), later: N, run: Run) -> Self {
+        Self {
+            flight,
+            state: State::Exchange { inner },
+            alarm: None,
+            later,
+            run,
+        }
+    }
+
+    /// A policy rejected the first request.
+    #[inline(always)]
+    pub(super) fn rejected(failure: Failure, later: N, run: Run) -> Self {
+        Self {
+            flight: Flight::default(),
+            state: State::Rejected {
+                failure: Some(failure),
             },
-            Err(failure) => Self {
-                flight: Flight::default(),
-                state: State::Rejected {
-                    failure: Some(failure),
-                },
-                alarm: None,
-                later,
-                run,
-            },
+            alarm: None,
+            later,
+            run,
         }
     }
 }
@@ -109,8 +116,8 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let span = this.run.span();
-        let entered = span.enter();
+        let span = this.run.live_span();
+        let entered = span.as_ref().map(Span::enter);
         let ended = loop {
             let mut turn = Polling {
                 flight: this.flight,
@@ -118,35 +125,27 @@ where
                 later: this.later,
                 run: this.run,
             };
-            let next = match turn.step(this.state.as_mut(), cx) {
-                Poll::Ready(next) => next,
-                Poll::Pending => return Poll::Pending,
-            };
-            match next {
-                Step::To(state) => this.state.set(state),
-                Step::Judged(Next::Drain(body, until)) => this.state.set(State::Drain {
+            match turn.step(this.state.as_mut(), cx) {
+                Poll::Ready(Next::Again) => {}
+                Poll::Ready(Next::Drain(body, until)) => this.state.set(State::Drain {
                     body,
                     drain: Drain::default(),
                     until,
                 }),
-                Step::Judged(Next::Backoff) => this.state.set(State::Backoff),
-                Step::Judged(Next::Deliver(response)) => break Ok(response),
-                Step::Judged(Next::Fail(failure)) => break Err(failure),
+                Poll::Ready(Next::Backoff) => this.state.set(State::Backoff),
+                Poll::Ready(Next::Deliver(response)) => {
+                    this.state.set(State::Done);
+                    return Poll::Ready(Ok(response));
+                }
+                Poll::Ready(Next::Fail(failure)) => break failure,
+                Poll::Pending => return Poll::Pending,
             }
         };
         drop(entered);
         drop(span);
         this.state.set(State::Done);
-        Poll::Ready(ended.map_err(|failure| this.run.finish(failure)))
+        Poll::Ready(Err(this.run.finish(ended)))
     }
-}
-
-/// The result of one turn of the loop.
-enum Step<F, R> {
-    /// Another state.
-    To(State<F, R>),
-    /// The policies have decided.
-    Judged(Next<R>),
 }
 
 /// Everything of the future but its state.
@@ -162,14 +161,14 @@ impl<N: Resend> Polling<'_, N> {
         &mut self,
         mut state: Pin<&mut State<N::Future, R>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Step<N::Future, R>>
+    ) -> Poll<Next<R>>
     where
         N: Resend<Future: Future<Output = Result<P, E>>>,
         P: HttpResponse<Body = R>,
         E: Into<BoxError>,
         R: Body<Error: Into<BoxError>>,
     {
-        let next = match state.as_mut().project() {
+        Poll::Ready(match state.as_mut().project() {
             StateProjected::Rejected { failure } => match failure.take() {
                 Some(failure) => self.run.failed(Flight::default(), failure, self.later),
                 None => return Poll::Pending,
@@ -181,7 +180,10 @@ impl<N: Resend> Polling<'_, N> {
                     &mut self.alarm,
                     cx
                 )) {
-                    Ok(response) => return Poll::Ready(self.head(response.into_response())),
+                    Ok(response) => {
+                        let now = clock::now();
+                        self.head(response.into_response(), now, state.as_mut())
+                    }
                     Err(Ended::Failed(failure)) => {
                         // The inner future goes before anything hears of the end.
                         state.set(State::Done);
@@ -200,8 +202,9 @@ impl<N: Resend> Polling<'_, N> {
                 match (received, head.take()) {
                     (Ok(()), Some(head)) => {
                         let response = Response::from_parts(head, whole.take());
-                        let flight = std::mem::take(self.flight);
-                        self.run.answered(flight, response, self.later)
+
+                        self.run
+                            .answered((self.flight, clock::now()), response, self.later)
                     }
                     (Err(failure), _) => {
                         state.set(State::Done);
@@ -221,27 +224,33 @@ impl<N: Resend> Polling<'_, N> {
                 if let Some(due) = self.run.due() {
                     ready!(self.alarm.poll_until(due, cx));
                 }
-                return Poll::Ready(Step::To(State::Ready));
+                state.set(State::Ready);
+                Next::Again
             }
-            StateProjected::Ready => return self.ready(cx),
+            StateProjected::Ready => ready!(self.ready(state.as_mut(), cx)),
             StateProjected::Done => return Poll::Pending,
-        };
-        Poll::Ready(Step::Judged(next))
+        })
     }
 
     /// The response head is here.
-    fn head<R>(&mut self, response: Response<R>) -> Step<N::Future, R>
+    #[inline]
+    fn head<R>(
+        &mut self,
+        response: Response<R>,
+        now: Instant,
+        mut state: Pin<&mut State<N::Future, R>>,
+    ) -> Next<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
-        if let Some(most_bytes) = self.run.head(self.flight, &response) {
-            let (head, body) = response.into_parts();
-            let (head, whole) = (Some(head), Whole::new(most_bytes));
-            return Step::To(State::Receive { body, head, whole });
-        }
-        let flight = std::mem::take(self.flight);
-        let response = response.map(|body| Source::Live { body });
-        Step::Judged(self.run.answered(flight, response, self.later))
+        let Some(most_bytes) = self.run.head((self.flight, now), &response) else {
+            let response = response.map(|body| Source::Live { body });
+            return self.run.answered((self.flight, now), response, self.later);
+        };
+        let (head, body) = response.into_parts();
+        let (head, whole) = (Some(head), Whole::new(most_bytes));
+        state.set(State::Receive { body, head, whole });
+        Next::Again
     }
 
     fn failed<R>(&mut self, failure: Failure) -> Next<R>
@@ -253,33 +262,48 @@ impl<N: Resend> Polling<'_, N> {
     }
 
     /// Sends the next request once the service below is ready for it.
-    fn ready<R>(&mut self, cx: &mut Context<'_>) -> Poll<Step<N::Future, R>>
+    fn ready<R>(
+        &mut self,
+        state: Pin<&mut State<N::Future, R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Next<R>>
     where
         R: Body<Error: Into<BoxError>>,
     {
         match self.later.poll_ready(cx) {
             Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(Step::Judged(self.run.unready(error))),
+            Poll::Ready(Err(error)) => return Poll::Ready(self.run.unready(error)),
             Poll::Pending => {
                 let Some(end) = self.run.end_at() else {
                     return Poll::Pending;
                 };
                 ready!(self.alarm.poll_until(end, cx));
-                return Poll::Ready(Step::Judged(self.run.out_of_time()));
+                return Poll::Ready(self.run.out_of_time());
             }
         }
-        let Some(request) = self.run.again(self.later) else {
-            return Poll::Ready(Step::Judged(self.run.end(NotRepeated::NotReplayable)));
+        Poll::Ready(self.send_again(state))
+    }
+
+    /// Sends the next request, if the policies let it through.
+    fn send_again<R>(&mut self, mut state: Pin<&mut State<N::Future, R>>) -> Next<R>
+    where
+        R: Body<Error: Into<BoxError>>,
+    {
+        let Some(mut request) = self.run.again(self.later) else {
+            return self.run.end(NotRepeated::NotReplayable);
         };
-        let launched = self.run.launch(request, |request| self.later.send(request));
-        Poll::Ready(match launched {
-            Ok((begun, Some(inner))) => {
-                *self.flight = begun;
-                Step::To(State::Exchange { inner })
+        let flight = match self.run.admit(&mut request) {
+            Ok(flight) => flight,
+            Err(failure) => return self.failed(failure),
+        };
+        match flight.within(|| self.later.send(request)) {
+            Some(inner) => {
+                *self.flight = flight;
+                state.set(State::Exchange { inner });
+                Next::Again
             }
-            Ok((_, None)) => Step::Judged(self.run.end(NotRepeated::NotReplayable)),
-            Err(failure) => Step::Judged(self.failed(failure)),
-        })
+            None => self.run.end(NotRepeated::NotReplayable),
+        }
     }
 }
 
@@ -301,12 +325,13 @@ where
     F: Future<Output = Result<P, E>>,
     E: Into<BoxError>,
 {
-    let span = flight.span();
-    let _entered = span.enter();
-    let polled = match flight.tracker() {
-        Some(tracker) => tracker::sync_scope(Arc::clone(tracker), || inner.poll(cx)),
-        None => inner.poll(cx),
-    };
+    let span = flight.live_span();
+    let _entered = span.as_ref().map(Span::enter);
+    let mut polled = Poll::Pending;
+    match flight.tracker() {
+        Some(tracker) => tracker::sync_scope(Arc::clone(tracker), || polled = inner.poll(cx)),
+        None => polled = inner.poll(cx),
+    }
     if let Poll::Ready(ended) = polled {
         let failed = |error: E| Ended::Failed(run.diagnose_in(flight, error.into()));
         return Poll::Ready(ended.map_err(failed));
@@ -337,8 +362,8 @@ where
     let Some(attempt) = &flight.attempt else {
         return Poll::Pending;
     };
-    let span = flight.span();
-    let _entered = span.enter();
+    let span = flight.live_span();
+    let _entered = span.as_ref().map(Span::enter);
     match whole.poll(body, attempt, cx) {
         Poll::Ready(ended) => Poll::Ready(ended.map_err(|broken| match broken {
             Broken::Ours(failure) => failure,

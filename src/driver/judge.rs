@@ -21,6 +21,7 @@ use crate::diagnose::Failure;
 use crate::hint::hint;
 use crate::hop::{
     Diagnosis, Effect, Guard, Hop, Keyed, Kind, NotRepeated, Outcome, What, effect_of_response,
+    is_failure,
 };
 use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::failed;
@@ -28,6 +29,8 @@ use crate::timeline::Timeline;
 
 /// What comes after an attempt.
 pub(super) enum Next<R> {
+    /// The state has changed: it is polled.
+    Again,
     /// The call is over, but for the body.
     Deliver(Response<DriverBody<R>>),
     Fail(Failure),
@@ -61,18 +64,23 @@ impl Seen {
 impl Run {
     /// The response head of an attempt is here. Returns how many bytes of the body may be received
     /// inside the attempt, if it is wanted there.
-    pub(super) fn head<R>(&self, flight: &Flight, response: &Response<R>) -> Option<usize> {
+    pub(super) fn head<R>(
+        &self,
+        (flight, now): (&Flight, Instant),
+        response: &Response<R>,
+    ) -> Option<usize> {
         let attempt = flight.attempt.as_ref()?;
-        attempt.head(&self.call, response);
+        attempt.head(&self.call, response, now);
+        let most_bytes = self.call.options().whole_body?;
         // What failed by its status is judged by it, whatever becomes of its body.
         let failed = attempt.tracker.failure().is_some();
-        self.call.options().whole_body.filter(|_| !failed)
+        (!failed).then_some(most_bytes)
     }
 
     /// An attempt was answered: what comes next.
     pub(super) fn answered<N, R>(
         &mut self,
-        flight: Flight,
+        (flight, now): (&mut Flight, Instant),
         response: Response<Source<R>>,
         later: &mut N,
     ) -> Next<R>
@@ -80,11 +88,11 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
-        let (verdict, tracker) = flight.deliver(&response);
+        let (verdict, tracker) = flight.deliver(&response, now);
         let (head, source) = response.into_parts();
         let retry = self.retry_response(&head, later);
-        let body = DriverBody::new(source, self.effect_of(&head), Timeline(self.call.clone()));
-        let body = body.judged(verdict).watched(tracker);
+        let mut body = DriverBody::new(source, self.effect_of(&head), Timeline(self.call.clone()));
+        body.belongs_to(tracker, verdict);
         if let Some(until) = retry {
             self.call.saw(self.seen.all);
             self.last = Some(Box::new(Last::Head(head)));
@@ -93,17 +101,15 @@ impl Run {
         let lead = self.lead(&head, later);
         self.call.saw(self.seen.all);
         match lead {
-            Lead::Nowhere => match self.scope.as_ref().filter(|scope| scope.is_late()) {
+            Lead::Nowhere => match self.scope.as_ref().filter(|scope| scope.is_late(now)) {
                 Some(scope) => Next::Fail(scope.expire()),
                 None => self.deliver(head, body),
             },
             Lead::On(to) => {
-                // The claim to retry goes before the next leg makes its own.
-                self.turn = None;
-                self.turn = self.turn_to(&to);
+                self.turn_to(&to, now);
                 self.last = None;
                 self.seen.leg = Effect::None;
-                let until = clock::after(clock::now(), DRAIN_TIME);
+                let until = clock::after(now, DRAIN_TIME);
                 Next::Drain(body, until.min(self.call.deadline()))
             }
             Lead::Rejected(error) => Next::Fail(error),
@@ -130,10 +136,13 @@ impl Run {
 
     /// Whether an attempt that was answered is retried: until when the rest is read.
     fn retry_response<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Option<Instant> {
-        let turn = self.turn.as_mut()?;
+        let (turn, policy) = self.turn.as_mut().zip(self.policies.retry.as_deref())?;
         turn.end(&self.call);
-        // The attempt knows best what its status meant; without one, there is the status alone.
         let status = head.status;
+        if !is_failure(status) {
+            return None;
+        }
+        // The attempt knows best what its status meant; without one, there is the status alone.
         let judged = self.call.judged(status);
         let mut judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
         // A redirect followed below may have led here: then this status is not all that the attempt did.
@@ -144,7 +153,7 @@ impl Run {
             by_server: true,
         };
         let headers = Some(&head.headers);
-        let decided = turn.decide(&self.call, (judged, hint), |policy| {
+        let decided = turn.decide((&self.call, policy), (judged, hint), |policy| {
             let saved = later.saved()?;
             Some(failed(
                 &self.call,
@@ -187,7 +196,8 @@ impl Run {
     {
         flight.fail(&failure);
         let own = failure.diagnosis();
-        let Some(turn) = &mut self.turn else {
+        let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
+        let Some((turn, policy)) = retries else {
             self.seen.attempt(own.effect);
             return Next::Fail(failure);
         };
@@ -209,7 +219,7 @@ impl Run {
             wait: failure.retry_after(),
             by_server: false,
         };
-        let decided = turn.decide(&self.call, (own, hint), |policy| {
+        let decided = turn.decide((&self.call, policy), (own, hint), |policy| {
             let saved = later.saved()?;
             Some(failed(&self.call, (saved, policy), (own, before), None))
         });
@@ -261,14 +271,14 @@ impl Run {
     }
 
     /// The response of the call.
-    fn deliver<R>(&mut self, head: Parts, body: DriverBody<R>) -> Next<R> {
+    fn deliver<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> Next<R> {
         if self.policies.idempotency.is_some() && is_replayed(&head.headers) {
             self.call.note(What::Replayed);
         }
         if let Some(scope) = &self.scope {
-            scope.call.answer(Outcome::Answered(head.status));
+            scope.call().answer(Outcome::Answered(head.status));
         }
-        let body = body.ending(self.scope.take());
+        body.ends(self.scope.take());
         Next::Deliver(Response::from_parts(head, body))
     }
 

@@ -24,6 +24,7 @@ mod judge;
 mod later;
 mod legs;
 mod policies;
+mod recent;
 mod run;
 mod scope;
 mod service;

@@ -12,6 +12,7 @@ use super::judge::Seen;
 use super::later::Resend;
 use super::legs::Legs;
 use super::policies::Policies;
+use super::recent::Known;
 use super::scope::Scope;
 use super::turn::Turn;
 use crate::box_error::BoxError;
@@ -22,6 +23,7 @@ use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Guard, Kind};
 use crate::limit::Waited;
+use crate::policy::breaker::Shared;
 use crate::telemetry::{Span, call_span};
 
 /// The way of one request through a driver.
@@ -31,6 +33,8 @@ pub(super) struct Run {
     /// Whether layers below can find the call.
     pub(super) is_shared: bool,
     pub(super) turn: Option<Turn>,
+    /// The circuit of the leg that begins, until its first attempt is admitted.
+    circuit: Option<Arc<Shared>>,
     pub(super) legs: Option<Legs>,
     /// The last real response or error, while a retry of it is tried.
     pub(super) last: Option<Box<Last>>,
@@ -51,41 +55,53 @@ pub(super) enum Last {
 }
 
 impl Run {
-    /// Begins the call, or joins the one that the request belongs to. A policy may reject it at once.
-    pub(super) fn begin<B>(
-        policies: &Arc<Policies>,
-        request: &mut Request<B>,
-    ) -> (Self, Option<Failure>) {
-        let mut run = match &policies.deadline {
-            Some(deadline) => {
-                let call = match policies.shares_call() {
-                    true => Call::begin(request, deadline.limit),
-                    false => Call::begin_at_wire(request, deadline.limit),
-                };
-                let span = call_span(&deadline.maker, &call, (request.method(), request.uri()));
-                call.listen(span.clone(), deadline.observer.clone());
-                #[cfg(feature = "middleware")]
-                call.begin_callers_try();
-                // Before anything is sent: whatever happens there, the call has an end.
-                let scope = Scope::new(call.clone(), span);
-                Self::new(policies, call, Some(scope))
-            }
-            None => Self::join(policies, request),
+    /// The way of a request that was just given to the driver: begins its call, or joins the one that it belongs to.
+    pub(super) fn of<B>(policies: &Arc<Policies>, request: &mut Request<B>) -> Self {
+        let Some(deadline) = &policies.deadline else {
+            return Self::join(policies, request);
         };
-        let span = run.span();
-        let entered = span.enter();
-        if let Some(idempotency) = &policies.idempotency
-            && let Some(rejected) = idempotency.apply(request, &run.call)
+        let call = match policies.shares_call() {
+            true => Call::begin(request, deadline.limit),
+            false => Call::begin_at_wire(request, deadline.limit),
+        };
+        let span = call_span(&deadline.maker, &call, (request.method(), request.uri()));
+        call.listen(&span, deadline.observer.as_ref());
+        #[cfg(feature = "middleware")]
+        call.begin_callers_try();
+        // Before anything is sent: whatever happens there, the call has an end.
+        let scope = Scope::new(&call);
+        Self::new(policies, call, Some(scope))
+    }
+
+    /// Begins the first leg and its first attempt; between the two, `keep` keeps what a later one needs.
+    ///
+    /// # Errors
+    ///
+    /// Fails with the rejection of a policy: nothing was sent.
+    pub(super) fn begin<B>(
+        &mut self,
+        request: &mut Request<B>,
+        keep: impl FnOnce(&Self, &mut Request<B>),
+    ) -> Result<Flight, Failure> {
+        let span = self.live_span();
+        let entered = span.as_ref().map(Span::enter);
+        if let Some(idempotency) = &self.policies.idempotency
+            && let Some(rejected) = idempotency.apply(request, &self.call)
         {
-            drop(entered);
-            return (run, Some(rejected.into()));
+            return Err(rejected.into());
         }
-        let redirect = policies.redirect.as_deref();
-        let follows = redirect.is_some_and(|redirect| redirect.follows(&run.call));
-        run.legs = follows.then(Legs::default);
-        run.turn = run.turn_to(request.uri());
+        let redirect = self.policies.redirect.as_deref();
+        let follows = redirect.is_some_and(|redirect| redirect.follows(&self.call));
+        self.legs = follows.then(Legs::default);
+        let now = match self.scope {
+            Some(_) => self.call.started(),
+            None => clock::now(),
+        };
+        self.turn_to(request.uri(), now);
         drop(entered);
-        (run, None)
+        keep(self, request);
+        let _entered = span.as_ref().map(Span::enter);
+        self.admit(request)
     }
 
     /// Joins the call of a driver around this one, or begins one that has no deadline of its own.
@@ -110,6 +126,7 @@ impl Run {
             call,
             is_shared: policies.shares_call(),
             turn: None,
+            circuit: None,
             legs: None,
             last: None,
             seen: Seen::NOTHING,
@@ -118,19 +135,21 @@ impl Run {
         }
     }
 
-    /// The attempts of a leg to this URL, where they are retried.
-    pub(super) fn turn_to(&self, uri: &Uri) -> Option<Turn> {
-        let policy = self.policies.retry.as_ref()?;
-        let now = clock::now();
-        let budget = policy.budget(uri, now);
-        let destination = || Destination::of(uri);
-        Some(Turn::new(policy, &self.call, (budget, now), destination))
+    /// A leg begins to this URL: its attempts, where they are retried, and its circuit.
+    pub(super) fn turn_to(&mut self, uri: &Uri, now: Instant) {
+        let Known { budget, circuit } = Known::of(&self.policies, uri, now);
+        if let Some((policy, budget)) = self.policies.retry.as_ref().zip(budget) {
+            let destination = || Destination::of(uri);
+            // The claim to retry goes before the next leg makes its own.
+            self.turn = None;
+            self.turn = Some(Turn::new(policy, &self.call, (budget, now), destination));
+        }
+        self.circuit = circuit;
     }
 
-    /// The span to be entered while anything of this call is polled.
-    pub(super) fn span(&self) -> Span {
-        let scope = self.scope.as_ref();
-        scope.map_or_else(Span::none, |scope| scope.span.clone())
+    /// The span to be entered while anything of this call is polled, where something listens.
+    pub(super) fn live_span(&self) -> Option<Span> {
+        self.scope.as_ref()?.call().live_span()
     }
 
     /// How many extensions of a request are the driver's.
@@ -143,18 +162,12 @@ impl Run {
         self.legs.is_some() || self.turn.as_ref().is_some_and(Turn::may_retry)
     }
 
-    /// Sends a request, if the policies let it through.
+    /// Asks the policies whether a request may be sent now, and opens the record of its attempt.
     ///
     /// # Errors
     ///
     /// Fails with the rejection of a policy: nothing was sent.
-    pub(super) fn launch<B, F>(
-        &self,
-        mut request: Request<B>,
-        send: impl FnOnce(Request<B>) -> F,
-    ) -> Result<(Flight, F), Failure> {
-        let span = self.span();
-        let _entered = span.enter();
+    pub(super) fn admit<B>(&mut self, request: &mut Request<B>) -> Result<Flight, Failure> {
         let Policies {
             breaker, attempt, ..
         } = &*self.policies;
@@ -167,23 +180,17 @@ impl Run {
             return Err(Error::refused(Guard::Deadline, diagnosis).into());
         }
         if attempt.is_some()
-            && let Some(unmet) = self.call.unmet(&request, true)
+            && let Some(unmet) = self.call.unmet(request, true)
         {
             return Err(Error::from(unmet).into());
         }
         let admission = match breaker {
-            Some(breaker) => breaker.admit(&request, &self.call, now)?,
+            Some(breaker) => breaker.admit((request, self.circuit.take()), &self.call, now)?,
             None => None,
         };
         let attempt = attempt.as_ref();
-        let attempt = attempt.map(|policy| Attempt::begin(policy, &self.call, &mut request, now));
-        let flight = Flight { admission, attempt };
-        let span = flight.span();
-        let sending = {
-            let _entered = span.enter();
-            send(request)
-        };
-        Ok((flight, sending))
+        let attempt = attempt.map(|policy| Attempt::begin(policy, &self.call, request, now));
+        Ok(Flight { admission, attempt })
     }
 
     /// When the next attempt may begin; a leg begins at once.
@@ -229,7 +236,7 @@ impl Run {
 
     /// The deadline of the call, if this driver enforces it.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.scope.as_ref().map(|scope| scope.call.deadline())
+        self.scope.as_ref().map(|scope| scope.call().deadline())
     }
 
     /// The deadline passed, and no attempt of this driver is under way.

@@ -17,6 +17,7 @@ use crate::box_error::BoxError;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::replay::{BodyCloner, Saved};
+use crate::telemetry::{Entered, Span};
 
 /// A response over HTTP, whatever its body: [`http::Response`].
 ///
@@ -77,12 +78,16 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let (run, rejected) = Run::begin(&self.policies, &mut request);
-        if let Some(rejected) = rejected {
-            return DriverFuture::begun(Once::new(), run, Err(rejected));
-        }
-        let first = run.launch(request, |request| self.inner.call(request));
-        DriverFuture::begun(Once::new(), run, first)
+        let mut run = Run::of(&self.policies, &mut request);
+        let flight = match run.begin(&mut request, |_, _| {}) {
+            Ok(flight) => flight,
+            Err(failure) => return DriverFuture::rejected(failure, Once::new(), run),
+        };
+        let spans = (run.live_span(), flight.live_span());
+        let entered = enter(&spans);
+        let inner = self.inner.call(request);
+        drop(entered);
+        DriverFuture::sent((flight, inner), Once::new(), run)
     }
 }
 
@@ -106,21 +111,34 @@ where
             kept: None,
             cloner: self.resend.0.clone(),
         };
-        let (run, rejected) = Run::begin(&self.policies, &mut request);
-        if let Some(rejected) = rejected {
-            return DriverFuture::begun(later, run, Err(rejected));
-        }
-        if run.may_send_again() {
-            later.kept = Some(Kept {
-                request: Saved::of(&mut request, run.own_extensions(), &later.cloner),
+        let mut run = Run::of(&self.policies, &mut request);
+        let begun = run.begin(&mut request, |run, request| {
+            later.kept = run.may_send_again().then(|| Kept {
+                request: Saved::of(request, run.own_extensions(), &later.cloner),
                 service: self.inner.clone(),
             });
-        }
+        });
+        let flight = match begun {
+            Ok(flight) => flight,
+            Err(failure) => return DriverFuture::rejected(failure, later, run),
+        };
         // The service that was polled ready sends this request, a clone of it those that may follow.
-        let first = run.launch(request, |request| self.inner.call(request));
-        DriverFuture::begun(later, run, first)
+        let spans = (run.live_span(), flight.live_span());
+        let entered = enter(&spans);
+        let inner = self.inner.call(request);
+        drop(entered);
+        DriverFuture::sent((flight, inner), later, run)
     }
 }
+
+/// Enters the span of the call, and then that of its attempt, which is left first.
+#[inline]
+fn enter((call, attempt): &Spans) -> (Option<Entered<'_>>, Option<Entered<'_>>) {
+    let call = call.as_ref().map(Span::enter);
+    (attempt.as_ref().map(Span::enter), call)
+}
+
+type Spans = (Option<Span>, Option<Span>);
 
 /// The error of a service that was not ready: nothing was sent.
 pub(super) fn unready(error: BoxError) -> Error {

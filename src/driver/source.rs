@@ -19,7 +19,7 @@ pin_project! {
     #[project = SourceProjected]
     pub(super) enum Source<R> {
         Live { #[pin] body: R },
-        Here { bytes: Option<Bytes>, trailers: Option<HeaderMap>, lost: Option<Error> },
+        Here { bytes: Option<Bytes>, trailers: Option<Box<HeaderMap>>, lost: Option<Error> },
         Over,
     }
 }
@@ -29,7 +29,7 @@ impl<R> Source<R> {
     pub(super) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
         Self::Here {
             bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
-            trailers,
+            trailers: trailers.map(Box::new),
             lost: None,
         }
     }
@@ -42,7 +42,7 @@ impl<R> Source<R> {
         });
         Self::Here {
             bytes: Some(kept.bytes).filter(|bytes| !bytes.is_empty()),
-            trailers: kept.trailers,
+            trailers: kept.trailers.map(Box::new),
             lost,
         }
     }
@@ -65,7 +65,7 @@ impl<R: Body<Error: Into<BoxError>>> Source<R> {
                 let trailers = || {
                     trailers
                         .take()
-                        .map(|trailers| Ok(Frame::trailers(trailers)))
+                        .map(|trailers| Ok(Frame::trailers(*trailers)))
                 };
                 Poll::Ready(data.or_else(lost).or_else(trailers))
             }

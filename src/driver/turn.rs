@@ -13,7 +13,6 @@ use crate::policy::retry::{Account, Failed, Left, Policy, SharedBudget, decide};
 
 /// The retries of one leg: what was made, what is left, what comes next.
 pub(crate) struct Turn {
-    policy: Arc<Policy>,
     account: Account,
     /// Given back when this ends: only one driver retries a call.
     _repeating: Option<Repeating>,
@@ -33,7 +32,7 @@ pub(crate) struct Hint {
 impl Turn {
     /// Begins the attempts of a leg. Its destination is asked for only where a setting needs it.
     pub(crate) fn new(
-        policy: &Arc<Policy>,
+        policy: &Policy,
         call: &Call,
         (budget, now): (Arc<SharedBudget>, Instant),
         destination: impl FnOnce() -> Option<Destination>,
@@ -54,7 +53,6 @@ impl Turn {
             },
             due: now,
             previous: None,
-            policy: Arc::clone(policy),
         }
     }
 
@@ -97,21 +95,19 @@ impl Turn {
     /// Fails with the reason why it is not retried.
     pub(crate) fn decide<'a>(
         &mut self,
-        call: &Call,
+        (call, policy): (&Call, &Policy),
         (diagnosis, hint): (Diagnosis, Hint),
         failed: impl FnOnce(&Policy) -> Option<Failed<'a>>,
     ) -> Result<Instant, NotRepeated> {
         if let Some(off) = &self.left.off {
             return Err(off.clone());
         }
-        let failed = failed(&self.policy).ok_or(NotRepeated::NotReplayable)?;
+        let failed = failed(policy).ok_or(NotRepeated::NotReplayable)?;
         let now = clock::now();
         self.left.time = call.deadline().saturating_duration_since(now);
         let retry = self.left.made.saturating_sub(1);
         let told = (diagnosis.kind, hint.wait);
-        let (own, wait) = self
-            .policy
-            .wait(told, (retry, self.previous), self.left.time);
+        let (own, wait) = policy.wait(told, (retry, self.previous), self.left.time);
         let account = &mut self.account;
         let wait = decide(&failed, &self.left, wait, || account.withdraw(now))?;
         call.stop(None);

@@ -51,7 +51,8 @@ impl Whole {
     {
         while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
             let (end, which) = attempt.end;
-            if end <= clock::now() {
+            let now = clock::now();
+            if end <= now {
                 return Poll::Ready(Err(Broken::Ours(attempt.expire(which))));
             }
             let frame = match frame {
@@ -60,7 +61,7 @@ impl Whole {
             };
             match frame.into_data() {
                 Ok(data) => {
-                    attempt.tracker.received(data.remaining());
+                    attempt.tracker.received(data.remaining(), now);
                     if data.remaining() > self.most_bytes - self.bytes.len() {
                         let effect = effect_of(&attempt.tracker);
                         let too_large = Diagnosis::new(Hop::Receive, Kind::TooLarge, effect);

@@ -55,13 +55,18 @@ fn unless_forwarded(status: StatusCode, headers: &HeaderMap) -> Effect {
     }
 }
 
+/// Whether a status stands for a failure.
+pub(crate) const fn is_failure(status: StatusCode) -> bool {
+    status.as_u16() >= 400
+}
+
 /// What a status says of the call. `None` where it is not a failure.
 pub(crate) fn judge(
     status: StatusCode,
     headers: &HeaderMap,
     keyed: Keyed,
 ) -> Option<(Hop, Kind, Effect)> {
-    if status.as_u16() < 400 {
+    if !is_failure(status) {
         return None;
     }
     let author = || author(status, headers);

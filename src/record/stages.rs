@@ -32,6 +32,9 @@ pub(crate) struct Stages {
     /// Room for an attempt that dials once, so that it allocates nothing here.
     first: [Option<StageRecord>; Stage::ALL.len()],
     more: Vec<StageRecord>,
+    /// How many records there were up to the latest one of each stage; 0 is none.
+    latest: [u32; Stage::ALL.len()],
+    count: u32,
 }
 
 impl Stages {
@@ -41,29 +44,61 @@ impl Stages {
 
     /// The latest record of `stage`.
     pub(crate) fn latest(&self, stage: Stage) -> Option<&StageRecord> {
-        self.iter().rfind(|record| record.stage == stage)
+        self.record(self.latest[stage as usize].checked_sub(1)?)
+    }
+
+    /// The record with this number.
+    pub(super) fn record(&self, number: u32) -> Option<&StageRecord> {
+        let number = number as usize;
+        match self.first.get(number) {
+            Some(record) => record.as_ref(),
+            None => self.more.get(number - self.first.len()),
+        }
+    }
+
+    /// Ends the stage if it is open, else opens it. Returns the number of its record, and how it ended.
+    pub(super) fn change(
+        &mut self,
+        stage: Stage,
+        at: Instant,
+        how: impl Fn(Stage) -> End,
+    ) -> (u32, Option<End>) {
+        match self.open_mut(stage) {
+            None => (self.open(stage, at), None),
+            Some((number, record)) => {
+                let end = how(stage);
+                record.ended = Some((at, end));
+                (number, Some(end))
+            }
+        }
     }
 
     /// Opens a record and returns its number.
-    pub(super) fn open(&mut self, stage: Stage, entered: Instant) -> usize {
-        let number = self.iter().count();
+    fn open(&mut self, stage: Stage, entered: Instant) -> u32 {
+        let number = self.count;
         let record = StageRecord {
             stage,
             entered,
             ended: None,
             address: None,
         };
-        match self.first.get_mut(number) {
+        match self.first.get_mut(number as usize) {
             Some(free) => *free = Some(record),
             None => self.more.push(record),
         }
+        self.count += 1;
+        self.latest[stage as usize] = self.count;
         number
     }
 
-    /// The open record of `stage` and its number.
-    pub(super) fn open_mut(&mut self, stage: Stage) -> Option<(usize, &mut StageRecord)> {
-        let records = self.first.iter_mut().flatten().chain(&mut self.more);
-        let mut numbered = records.enumerate();
-        numbered.find(|(_, record)| record.stage == stage && record.ended.is_none())
+    /// The open record of `stage` and its number: no stage is entered again before it has ended.
+    pub(super) fn open_mut(&mut self, stage: Stage) -> Option<(u32, &mut StageRecord)> {
+        let number = self.latest[stage as usize].checked_sub(1)?;
+        let first = self.first.len();
+        let record = match self.first.get_mut(number as usize) {
+            Some(record) => record.as_mut(),
+            None => self.more.get_mut(number as usize - first),
+        };
+        Some((number, record.filter(|record| record.ended.is_none())?))
     }
 }

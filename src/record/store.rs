@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::facts::Facts;
 use super::stages::{End, Stages};
 use super::state::{GIVEN_UP, MARKS, Marks, OPEN, TAKEN, TRACKED};
-use super::state::{abandoned, bit, latest_dial, settled};
+use super::state::{abandoned, latest_dial, settled};
 use crate::clock;
 use crate::hop::Stage;
 
@@ -17,6 +17,8 @@ pub(crate) struct Store {
     pub(crate) stages: Stages,
     pub(crate) ended: Option<Instant>,
     pub(crate) facts: Facts,
+    /// When a stage was last entered or ended.
+    latest: Option<Instant>,
 }
 
 /// What a step did to the stages. It is returned so that subscribers hear of it after the lock is released.
@@ -31,7 +33,7 @@ pub(super) struct Change {
 }
 
 /// The number of a record, and how it ended if it was closed.
-type Changed = (usize, Option<End>);
+type Changed = (u32, Option<End>);
 
 impl Store {
     /// The open stages, the marks, and the number of the latest dial.
@@ -47,33 +49,48 @@ impl Store {
         how: impl Fn(Stage) -> End,
         next: impl FnOnce(u32) -> Option<u32>,
     ) -> Change {
+        self.step_at((marks, None), how, next)
+    }
+
+    /// The same for a caller that has just read the clock. Another task may have recorded a later time since then.
+    pub(super) fn step_at(
+        &mut self,
+        (marks, now): (&Marks, Option<Instant>),
+        how: impl Fn(Stage) -> End,
+        next: impl FnOnce(u32) -> Option<u32>,
+    ) -> Change {
         let before = self.state(marks);
         let after = next(before).map_or(before, |after| settled(before, after));
         self.state = after & !MARKS;
-        marks.add(after & !before & MARKS);
+        let added = after & !before & MARKS;
+        if added != 0 {
+            marks.add(added);
+        }
         let changed = (before ^ after) & OPEN;
-        let at = (changed != 0).then(clock::now);
-        let mut records = [None; Stage::ALL.len()];
-        if let Some(at) = at {
-            for stage in Stage::ALL
-                .into_iter()
-                .filter(|stage| changed & bit(*stage) != 0)
-            {
-                records[stage as usize] = match self.stages.open_mut(stage) {
-                    None => Some((self.stages.open(stage, at), None)),
-                    Some((number, record)) => {
-                        let end = how(stage);
-                        record.ended = Some((at, end));
-                        Some((number, Some(end)))
-                    }
-                };
+        let mut change = Change {
+            before,
+            at: None,
+            records: [None; Stage::ALL.len()],
+        };
+        if changed != 0 {
+            let at = self.in_order(now);
+            change.at = Some(at);
+            let mut left = changed;
+            while left != 0 {
+                let stage = Stage::ALL[left.trailing_zeros() as usize];
+                left &= left - 1;
+                change.records[stage as usize] = Some(self.stages.change(stage, at, &how));
             }
         }
-        Change {
-            before,
-            at,
-            records,
-        }
+        change
+    }
+
+    /// The time of a change: no earlier than that of the change before.
+    fn in_order(&mut self, now: Option<Instant>) -> Instant {
+        let now = now.unwrap_or_else(clock::now);
+        let at = self.latest.map_or(now, |latest| latest.max(now));
+        self.latest = Some(at);
+        at
     }
 
     /// A connection takes the request, unless it was given up before. A setup that is under way was not needed.
@@ -87,11 +104,20 @@ impl Store {
 
     /// The attempt ends, and every open stage with it. `None` if it was over before.
     pub(super) fn end(&mut self, marks: &Marks, how: impl Fn(Stage) -> End) -> Option<Change> {
+        self.end_at((marks, None), how)
+    }
+
+    /// The same for a caller that has just read the clock.
+    pub(super) fn end_at(
+        &mut self,
+        (marks, now): (&Marks, Option<Instant>),
+        how: impl Fn(Stage) -> End,
+    ) -> Option<Change> {
         if !marks.end() {
             return None;
         }
-        let change = self.step(marks, how, |state| Some(state & !OPEN));
-        self.ended = Some(change.at.unwrap_or_else(clock::now));
+        let change = self.step_at((marks, now), how, |state| Some(state & !OPEN));
+        self.ended = change.at.or_else(|| Some(self.in_order(now)));
         Some(change)
     }
 
@@ -105,8 +131,8 @@ impl Store {
 
     /// The stage that was entered and not left: where the attempt fails if it fails now.
     pub(super) fn open(&self) -> Option<Stage> {
-        // Two are open at once only if the response came before the request was sent.
-        let mut latest_first = Stage::ALL.into_iter().rev();
-        latest_first.find(|stage| self.state & bit(*stage) != 0)
+        // Two are open at once only if the response came before the request was sent: it is the later one.
+        let later = (self.state & OPEN).checked_ilog2()?;
+        Stage::ALL.get(later as usize).copied()
     }
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 pub(crate) use super::ear::{current, is_current, scope, sync_scope};
 use super::facts::Facts;
 use super::stages::End;
-use super::state::{self, GIVEN_UP, Marks, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};
+use super::state::{self, ENDED, GIVEN_UP, Marks, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};
 
 use super::state::{bit, dial_more, latest_dial, queued};
 use super::store::{Change, Store};
@@ -185,7 +185,7 @@ impl Tracker {
     /// A connection takes the request. False if the attempt was given up before: then nothing may
     /// go out any more. A set-up that is still under way was not needed.
     pub(crate) fn take(&self) -> bool {
-        self.touch();
+        self.touch(clock::now());
         let change = self.store().take(&self.marks);
         self.tell(&change);
         change.before & GIVEN_UP == 0
@@ -206,7 +206,7 @@ impl Tracker {
     /// A piece of the request body was handed over.
     pub(crate) fn sent(&self, bytes: usize) {
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        self.touch();
+        self.touch(clock::now());
     }
 
     /// The last byte of the request was handed over. The wait begins, unless the answer came first.
@@ -215,27 +215,28 @@ impl Tracker {
     }
 
     /// Something is being waited for and nothing tells what: the service inside is not ours.
-    pub(crate) fn waiting(&self) {
+    pub(crate) fn waiting(&self, now: Instant) {
         let mut store = self.store();
         let left = store.go_on(&self.marks);
         let next = match left {
             None => state::waiting,
             Some(_) => |state| Some(state | bit(Stage::Wait)),
         };
-        let waiting = store.step(&self.marks, |_| End::Left, next);
+        let waiting = store.step_at((&self.marks, Some(now)), |_| End::Left, next);
         drop(store);
         self.tell_all([left, Some(waiting)]);
     }
 
     /// The response head is here, and is judged: a status may say that the wait failed.
-    pub(crate) fn head(&self, status: StatusCode, judged: Option<Diagnosis>) {
+    pub(crate) fn head(&self, status: StatusCode, judged: Option<Diagnosis>, now: Instant) {
         let mut store = self.store();
         store.facts.status = Some(status);
         store.facts.judged = store.facts.judged.or(judged);
         let left = store.go_on(&self.marks);
+        let at = (&self.marks, Some(now));
         // It may have come before the request was sent: then it was not waited for, and fails all the same.
-        let waiting = store.step(
-            &self.marks,
+        let waiting = store.step_at(
+            at,
             |_| End::Left,
             |state| match judged {
                 None => state::waiting(state),
@@ -247,8 +248,11 @@ impl Tracker {
             (Stage::Wait, Some(diagnosis)) => End::Failed(diagnosis.kind),
             _ => End::Left,
         };
-        let head = store.step(&self.marks, how, state::head);
+        let head = store.step_at(at, how, state::head);
         drop(store);
+        if !self.spans.are_on() {
+            return;
+        }
         self.tell_all([left]);
         // The second step has ended the wait. Its span closes once it is marked.
         self.open_spans(&waiting, |_| ());
@@ -259,10 +263,10 @@ impl Tracker {
     }
 
     /// A piece of the response body came.
-    pub(crate) fn received(&self, bytes: usize) {
+    pub(crate) fn received(&self, bytes: usize, now: Instant) {
         self.received_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
-        self.touch();
+        self.touch(now);
     }
 
     /// Gives the attempt up: from now on nothing more of it is sent. True if it was taken before.
@@ -272,7 +276,12 @@ impl Tracker {
 
     /// It ended well, as far as it was wanted.
     pub(crate) fn finish(&self) {
-        self.end(End::Left);
+        self.end(End::Left, None);
+    }
+
+    /// The same for a caller that has just read the clock.
+    pub(crate) fn finish_at(&self, now: Instant) {
+        self.end(End::Left, Some(now));
     }
 
     /// It failed, and the stage that is open failed with it. What is over stays as it was.
@@ -293,12 +302,15 @@ impl Tracker {
 
     /// The caller went away.
     pub(crate) fn cancel(&self) {
-        self.end(End::Abandoned);
+        self.end(End::Abandoned, None);
     }
 
     /// What is open ends as told, and with it the attempt.
-    fn end(&self, how: End) {
-        let over = self.store().end(&self.marks, |_| how);
+    fn end(&self, how: End, now: Option<Instant>) {
+        if self.marks.has(ENDED) {
+            return;
+        }
+        let over = self.store().end_at((&self.marks, now), |_| how);
         if let Some(over) = over {
             self.tell_end(&over);
         }
@@ -326,6 +338,9 @@ impl Tracker {
 
     /// Tells the spans what changed. The lock is released: a subscriber may block, or report to this tracker.
     fn tell(&self, change: &Change) {
+        if !self.spans.are_on() {
+            return;
+        }
         if let Some(at) = change.at {
             for (number, end) in change.records.into_iter().flatten() {
                 self.close_span(number, at, end);
@@ -340,7 +355,7 @@ impl Tracker {
     }
 
     /// Opens the spans of the stages that a change has begun; `opened` hears the numbers of their records.
-    fn open_spans(&self, change: &Change, opened: impl Fn(usize)) {
+    fn open_spans(&self, change: &Change, opened: impl Fn(u32)) {
         let Some(at) = change.at else { return };
         for (stage, record) in Stage::ALL.into_iter().zip(change.records) {
             if let Some((number, None)) = record
@@ -352,7 +367,7 @@ impl Tracker {
     }
 
     /// Closes the span of a record, if it has ended.
-    fn close_span(&self, number: usize, at: Instant, end: Option<End>) {
+    fn close_span(&self, number: u32, at: Instant, end: Option<End>) {
         match end {
             None => {}
             Some(End::Failed(kind)) => self.spans.close(number, at, Some(kind)),
@@ -360,25 +375,24 @@ impl Tracker {
         }
     }
 
-    fn ended_at(&self, number: usize) -> Option<(Instant, End)> {
-        self.store().stages.iter().nth(number)?.ended
+    fn ended_at(&self, number: u32) -> Option<(Instant, End)> {
+        self.store().stages.record(number)?.ended
     }
 
     /// Tells the spans that the attempt is over.
     fn tell_end(&self, over: &Change) {
+        if !self.spans.are_on() {
+            return;
+        }
         self.tell(over);
         let moved = (self.sent_bytes(), self.received_bytes());
         let ended = self.ended().unwrap_or_else(clock::now);
         self.spans.end(ended, moved);
     }
 
-    fn touch(&self) {
-        self.moved.store(self.nanos(), Ordering::Release);
-    }
-
-    fn nanos(&self) -> u64 {
-        let since = clock::now().saturating_duration_since(self.started);
-        nanos_of(since)
+    fn touch(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.started);
+        self.moved.store(nanos_of(since), Ordering::Release);
     }
 }
 

@@ -58,7 +58,7 @@ fn answer_that_overtakes_the_request_leaves_no_wait() {
     tracker.begin();
     tracker.queued();
     tracker.take();
-    tracker.head(StatusCode::PAYLOAD_TOO_LARGE, None);
+    tracker.head(StatusCode::PAYLOAD_TOO_LARGE, None, clock::now());
     tracker.sent_all();
     assert_eq!(entered(&tracker), [Stage::Send, Stage::Receive]);
     assert_eq!(tracker.open(), Some(Stage::Receive));
@@ -94,7 +94,7 @@ fn nothing_is_queued_for_once_the_request_was_sent_answered_or_given_up() {
         tracker.take();
         tracker.sent_all();
     };
-    let answered = |tracker: &Tracker| tracker.head(StatusCode::OK, None);
+    let answered = |tracker: &Tracker| tracker.head(StatusCode::OK, None, clock::now());
     let given_up = |tracker: &Tracker| {
         tracker.give_up();
     };
@@ -181,7 +181,7 @@ fn nothing_begins_once_the_attempt_is_over() {
     tracker.enter(Stage::Dns);
     tracker.connecting(here());
     tracker.queued();
-    tracker.waiting();
+    tracker.waiting(clock::now());
     assert_eq!((tracker.open(), entered(&tracker)), (None, Vec::new()));
 }
 
@@ -224,6 +224,22 @@ fn stages_stand_in_the_order_of_their_times_whichever_task_reports() {
 }
 
 #[test]
+fn caller_that_read_the_clock_before_another_task_reported_comes_after_it() {
+    let tracker = tracker();
+    tracker.begin();
+    let early = clock::now();
+    tracker.enter(Stage::Dns);
+    tracker.resolved();
+    tracker.head(StatusCode::OK, None, early);
+    tracker.finish_at(early);
+    let Store { stages, ended, .. } = tracker.read();
+    let (at, _) = stages.latest(Stage::Dns).unwrap().ended.unwrap();
+    let receive = stages.latest(Stage::Receive).unwrap();
+    assert!(at <= receive.entered);
+    assert!(Some(receive.entered) <= ended && receive.ended.unwrap().0 <= ended.unwrap());
+}
+
+#[test]
 fn each_failed_dial_keeps_the_kind_of_its_own_failure() {
     let mut request = http::Request::new(());
     let attempt_limit = Limits::new(Duration::from_secs(10)).unwrap().attempt();
@@ -261,7 +277,11 @@ fn wait_fails_by_the_status_whatever_becomes_of_the_body() {
         if is_sent {
             tracker.sent_all();
         }
-        tracker.head(StatusCode::SERVICE_UNAVAILABLE, Some(unavailable));
+        tracker.head(
+            StatusCode::SERVICE_UNAVAILABLE,
+            Some(unavailable),
+            clock::now(),
+        );
         tracker.fail(timeout);
         let rows = Attempt::read(1, &Arc::new(tracker), &call).rows;
         let failed: Vec<_> = rows
@@ -292,7 +312,7 @@ fn ends(tracker: &Tracker) -> Vec<(Stage, Option<End>)> {
 #[test]
 fn wait_of_a_service_above_the_transport_is_over_when_the_request_is_queued() {
     let tracker = tracker();
-    tracker.waiting();
+    tracker.waiting(clock::now());
     tracker.begin();
     tracker.queued();
     assert_eq!(tracker.open(), Some(Stage::Send));
@@ -307,7 +327,7 @@ fn transport_that_is_dropped_proves_nothing_for_what_comes_after_it() {
     tracker.connecting(here());
     tracker.abandon();
     assert_eq!(effect_of(&tracker), Effect::None, "nobody has gone on");
-    tracker.waiting();
+    tracker.waiting(clock::now());
     assert_eq!(effect_of(&tracker), Effect::Possible);
     let left = (Stage::Connect, Some(End::Abandoned));
     assert_eq!(ends(&tracker), [left, (Stage::Wait, None)]);
@@ -326,15 +346,17 @@ fn response_of_another_client_does_not_undo_what_was_taken_before() {
         not_found.map(|judged| judged.effect),
         Some(Effect::Declined)
     );
-    tracker.head(StatusCode::NOT_FOUND, not_found);
+    tracker.head(StatusCode::NOT_FOUND, not_found, clock::now());
     assert_eq!(effect_of(&tracker), Effect::Possible);
 }
 
 #[test]
 fn failed_stage_is_told_as_failed_whatever_comes_next() {
-    let next: [fn(&Tracker); 3] = [Tracker::begin, Tracker::waiting, |tracker| {
-        tracker.head(StatusCode::OK, None)
-    }];
+    let next: [fn(&Tracker); 3] = [
+        Tracker::begin,
+        |tracker| tracker.waiting(clock::now()),
+        |tracker| tracker.head(StatusCode::OK, None, clock::now()),
+    ];
     for goes_on in next {
         let tracker = tracker();
         tracker.begin();

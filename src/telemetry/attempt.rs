@@ -35,7 +35,7 @@ struct Listening {
 struct Open {
     attempt: Span,
     /// By the numbers of their records: two tasks may tell of changes in another order than they made them.
-    stages: Vec<(usize, StageSpan)>,
+    stages: Vec<(u32, StageSpan)>,
     /// What ties later attempts to the connection that is being set up.
     set_up: Option<Link>,
     // What is known of the answer is recorded at the end, in one go.
@@ -141,6 +141,11 @@ impl AttemptSpans {
         }
     }
 
+    /// Whether anything listens.
+    pub(crate) const fn are_on(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// The attempt's own span, to be entered while the attempt is polled.
     pub(crate) fn attempt(&self) -> Span {
         self.with(|open| open.attempt.clone())
@@ -148,7 +153,7 @@ impl AttemptSpans {
     }
 
     /// The stage with this number was entered. Returns whether it has a span.
-    pub(crate) fn open(&self, number: usize, stage: Stage, at: Instant) -> bool {
+    pub(crate) fn open(&self, number: u32, stage: Stage, at: Instant) -> bool {
         let Some(listening) = &self.0 else {
             return false;
         };
@@ -219,7 +224,7 @@ impl AttemptSpans {
     }
 
     /// The stage with this number was left; with a kind, it failed.
-    pub(crate) fn close(&self, number: usize, at: Instant, failed: Option<Kind>) {
+    pub(crate) fn close(&self, number: u32, at: Instant, failed: Option<Kind>) {
         let closed = self.with(|open| {
             open.latest = open.latest.max(at);
             let at = open.stages.iter().position(|(of, _)| *of == number)?;

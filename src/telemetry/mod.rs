@@ -19,7 +19,7 @@ pub use self::propagator::{Link, Propagator};
 
 pub(crate) use self::attempt::AttemptSpans;
 pub(crate) use self::events::note;
-pub(crate) use self::span::{Maker, Span};
+pub(crate) use self::span::{Entered, Maker, Span};
 pub(crate) use self::spans::{EventSpan, Subject, call_span, end_call, operation_span};
 #[cfg(feature = "client")]
 pub(crate) use self::spans::{decode_span, encode_span, invalid, mark};

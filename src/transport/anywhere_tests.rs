@@ -96,7 +96,7 @@ async fn what_cannot_be_connected_to_after_a_wait_may_be_the_next_leg_of_a_redir
         let spans = AttemptSpans::default();
         let tracker = Arc::new(Tracker::new(limits, spans, clock::now()));
         if waited {
-            tracker.waiting();
+            tracker.waiting(clock::now());
         }
         let refused = refused(Filter::new(), uri());
         let error = tracker::scope(Arc::clone(&tracker), refused).await;

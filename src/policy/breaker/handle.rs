@@ -99,7 +99,7 @@ impl Breaker {
     /// Closes the circuit of a destination and forgets everything about it: failures, and how often
     /// it has opened. Attempts that are under way have no say any more.
     pub fn close(&self, destination: &Destination) {
-        if let Some(shared) = self.0.circuits.get(destination, clock::now()) {
+        if let Some(shared) = self.0.circuits.find(destination, clock::now()) {
             shared.close();
         }
     }
@@ -125,7 +125,7 @@ impl Breaker {
 
     /// The circuit of a destination by any name.
     pub(crate) fn of(&self, destination: Destination, now: Instant) -> Arc<Shared> {
-        let known = self.0.circuits.get(&destination, now);
+        let known = self.0.circuits.find(&destination, now);
         known.unwrap_or_else(|| self.keep(destination, now))
     }
 
@@ -137,7 +137,7 @@ impl Breaker {
 
     fn insist(&self, destination: &Destination) -> Arc<Shared> {
         let now = clock::now();
-        let known = self.0.circuits.get(destination, now);
+        let known = self.0.circuits.find(destination, now);
         known.unwrap_or_else(|| {
             let fresh = Shared::new(self.0.rules, now);
             let circuits = &self.0.circuits;

@@ -30,26 +30,39 @@ pub(crate) struct Policy {
 
 pub(crate) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
 type Keying = Result<Option<Destination>, Panicked>;
+/// A request, and its circuit if that is known already.
+type Asking<'r, B> = (&'r Request<B>, Option<Arc<Shared>>);
 
 impl Policy {
-    /// Asks the circuit of a request for leave to send it; `None` where none judges it.
+    /// The circuit of an URL's destination, unless a function of the user's names it.
+    pub(crate) fn at(&self, origin: &Origin, now: Instant) -> Option<Arc<Shared>> {
+        let is_by_url = self.key.is_none();
+        is_by_url.then(|| self.breaker.at(origin, now))
+    }
+
+    /// Asks the circuit of a request for leave to send it; `None` where none judges it. A circuit that is known
+    /// already was found by this request's URL.
     pub(crate) fn admit<B>(
         &self,
-        request: &Request<B>,
+        (request, known): Asking<'_, B>,
         call: &Call,
         now: Instant,
     ) -> Result<Option<Admission>, Error> {
-        let Some(circuit) = self.circuit(request, now).map_err(unkeyed)? else {
+        let circuit = match known {
+            Some(known) => Some(known),
+            None => self.circuit(request, now).map_err(unkeyed)?,
+        };
+        let Some(circuit) = circuit else {
             return Ok(None);
         };
         match Shared::admit(circuit, now) {
-            Ok(ticket) => Ok(Some(Admission {
-                ticket: Some(ticket),
+            Ok(ticket) => Ok(Some(Admission(Some(Admitted {
+                ticket,
                 judge: self.breaker.judge(),
                 since: now,
                 attempts_before: call.attempt_count(),
                 call: call.clone(),
-            })),
+            })))),
             Err(_) if self.breaker.is_observe_only() => Ok(None),
             Err(refusal) => Err(refused(&refusal)),
         }
@@ -87,8 +100,10 @@ pub(crate) fn refused(refusal: &Refusal) -> Error {
 
 /// An attempt that was let through, until its head is here. Dropped before, it is judged by whether
 /// it had its time.
-pub(crate) struct Admission {
-    ticket: Option<Ticket>,
+pub(crate) struct Admission(Option<Admitted>);
+
+struct Admitted {
+    ticket: Ticket,
     judge: Judge,
     call: Call,
     since: Instant,
@@ -102,43 +117,53 @@ impl Admission {
     pub(crate) fn head<R>(
         mut self,
         response: &Response<R>,
-        is_over: bool,
+        (is_over, now): (bool, Instant),
     ) -> Option<PendingVerdict> {
+        let admitted = self.0.take()?;
         let diagnosis = Diagnosis::status(response.status(), response.headers(), Keyed::No);
         let hint = diagnosis.and_then(|_| hint(response.headers(), clock::wall()));
-        let verdict = self.judge.judge(diagnosis.as_ref(), hint);
-        let since = self.since;
-        let took = || clock::now().saturating_duration_since(since);
-        let verdict = self.judge.by_time(verdict, took);
+        let Admitted {
+            ticket,
+            judge,
+            call,
+            since,
+            ..
+        } = admitted;
+        let verdict = judge.judge(diagnosis.as_ref(), hint);
+        let took = || now.saturating_duration_since(since);
+        let verdict = judge.by_time(verdict, took);
         let is_well = matches!(verdict, Verdict::Success | Verdict::Slow);
-        let ticket = self.ticket.take()?;
-        if !is_well || self.call.options().streaming || is_over {
-            settle(ticket, verdict);
+        if !is_well || call.options().streaming || is_over {
+            settle(ticket, verdict, now);
             return None;
         }
         ticket.answered();
         Some(PendingVerdict {
             judged: Some((ticket, verdict)),
-            judge: self.judge,
-            since: self.since,
-            call: self.call.clone(),
+            judge,
+            since,
+            call,
             is_waiting: false,
         })
     }
 
     /// The attempt failed.
     pub(crate) fn fail(mut self, failure: &Failure) {
-        if let Some(ticket) = self.ticket.take() {
+        if let Some(admitted) = self.0.take() {
             let failed = failure.diagnosis();
-            let verdict = self.judge.judge(Some(&failed), failure.retry_after());
+            let verdict = admitted.judge.judge(Some(&failed), failure.retry_after());
             // Where no call is around this driver, the one inside began its own.
             let inner = failure.call();
-            let inner = inner.filter(|inner| inner.deadline() < self.call.deadline());
-            let allotted = || self.allotted(inner.unwrap_or(&self.call), failed.expired);
-            settle(ticket, self.judge.by_allotted(verdict, &failed, allotted));
+            let inner = inner.filter(|inner| inner.deadline() < admitted.call.deadline());
+            let call = inner.unwrap_or(&admitted.call);
+            let allotted = || admitted.allotted(call, failed.expired);
+            let verdict = admitted.judge.by_allotted(verdict, &failed, allotted);
+            settle(admitted.ticket, verdict, clock::now());
         }
     }
+}
 
+impl Admitted {
     /// How much time it had.
     fn allotted(&self, call: &Call, which: Option<Waited>) -> Allotted {
         Allotted::of((call, self.record(call).as_deref()), self.since, which)
@@ -175,13 +200,15 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else {
+        let Some(admitted) = self.0.take() else {
             return;
         };
-        if let Some(failed) = self.expired(clock::now()) {
-            let allotted = || self.allotted(&self.call, failed.expired);
-            let verdict = self.judge.judge(Some(&failed), None);
-            settle(ticket, self.judge.by_allotted(verdict, &failed, allotted));
+        let now = clock::now();
+        if let Some(failed) = admitted.expired(now) {
+            let allotted = || admitted.allotted(&admitted.call, failed.expired);
+            let verdict = admitted.judge.judge(Some(&failed), None);
+            let verdict = admitted.judge.by_allotted(verdict, &failed, allotted);
+            settle(admitted.ticket, verdict, now);
         }
     }
 }
@@ -203,9 +230,9 @@ impl PendingVerdict {
     }
 
     /// The body ended well.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, now: Instant) {
         if let Some((ticket, verdict)) = self.judged.take() {
-            settle(ticket, verdict);
+            settle(ticket, verdict, now);
         }
     }
 
@@ -216,7 +243,8 @@ impl PendingVerdict {
             let allotted =
                 || Allotted::of((&self.call, tracker.as_deref()), self.since, failed.expired);
             let verdict = self.judge.judge(Some(failed), None);
-            settle(ticket, self.judge.by_allotted(verdict, failed, allotted));
+            let verdict = self.judge.by_allotted(verdict, failed, allotted);
+            settle(ticket, verdict, clock::now());
         }
     }
 }
@@ -226,24 +254,26 @@ impl Drop for PendingVerdict {
         if self.judged.is_none() {
             return;
         }
-        if self.is_waiting && self.call.deadline() <= clock::now() {
+        let now = clock::now();
+        if self.is_waiting && self.call.deadline() <= now {
             self.fail(&Diagnosis {
                 expired: Some(Waited::Deadline),
                 ..Diagnosis::after_head(Hop::Receive, Kind::Timeout)
             });
         } else {
-            self.end();
+            self.end(now);
         }
     }
 }
 
-/// Settles now, with what luck the moment has.
-pub(crate) fn settle(ticket: Ticket, verdict: Verdict) {
+/// Settles with what luck the moment has.
+pub(crate) fn settle(ticket: Ticket, verdict: Verdict, now: Instant) {
     if verdict != Verdict::Ignored {
-        let at = Moment {
-            now: clock::now(),
-            luck: luck(),
+        // A success opens no circuit, so it needs no luck. To draw it costs a system call.
+        let luck = match verdict {
+            Verdict::Success | Verdict::Ignored => 0.0,
+            Verdict::Slow | Verdict::Failure { .. } => luck(),
         };
-        ticket.settle(verdict, at);
+        ticket.settle(verdict, Moment { now, luck });
     }
 }

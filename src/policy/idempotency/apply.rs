@@ -23,9 +23,9 @@ impl Settings {
         // The caller's own key goes before one that a stack around made up.
         let earlier = call.key();
         let earlier = earlier.filter(|mark| mark.given || options.key.is_none());
-        let name = earlier.map_or(&self.header, |mark| &mark.name).clone();
+        let name = earlier.map_or(&self.header, |mark| &mark.name);
         let method = request.method().clone();
-        let (brought, sound) = brought(request.headers(), &name);
+        let (brought, sound) = brought(request.headers(), name);
         let asked = Asked {
             method: &method,
             brought,

@@ -30,12 +30,15 @@ pub(crate) struct Bucket {
     current: usize,
     /// When the current slot began.
     since: Instant,
+    /// When it ends.
+    until: Instant,
     slot: Duration,
 }
 
 impl Bucket {
     pub(super) fn new(terms: &Terms, now: Instant) -> Self {
-        let slot = terms.over() / SLOTS as u32;
+        // Settings are validated before; still, no division by zero.
+        let slot = (terms.over() / SLOTS as u32).max(Duration::from_nanos(1));
         Self {
             reserve: terms.reserve(),
             deposit: terms.deposit(),
@@ -43,8 +46,8 @@ impl Bucket {
             balance: terms.reserve(),
             current: 0,
             since: now,
-            // Settings are validated before; still, no division by zero.
-            slot: slot.max(Duration::from_nanos(1)),
+            until: now + slot,
+            slot,
         }
     }
 
@@ -102,11 +105,11 @@ impl Bucket {
 
     /// Moves on to the slot of `now` and empties those that lie between.
     fn turn(&mut self, now: Instant) {
-        let behind = now.saturating_duration_since(self.since);
         // Callers that raced for the lock may come a little late: they do not set the clock back.
-        if behind < self.slot {
+        if now < self.until {
             return;
         }
+        let behind = now.saturating_duration_since(self.since);
         let (behind, slot) = (behind.as_nanos(), self.slot.as_nanos());
         for _ in 0..(behind / slot).min(SLOTS as u128) {
             self.current = (self.current + 1) % SLOTS;
@@ -115,6 +118,7 @@ impl Bucket {
         let into_slot = u64::try_from(behind % slot).unwrap_or(0);
         let since = now.checked_sub(Duration::from_nanos(into_slot));
         self.since = since.unwrap_or(now);
+        self.until = self.since + self.slot;
         // Once a slot, so that it costs a call nothing, and no sum that saturated stays wrong.
         let entries = self
             .slots

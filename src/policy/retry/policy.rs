@@ -91,19 +91,19 @@ impl Policy {
 
     /// The budget of a destination by any name.
     pub(crate) fn budget_of(&self, destination: &Destination, now: Instant) -> Arc<SharedBudget> {
-        self.budgets.get(destination, now).unwrap_or_else(|| {
+        self.budgets.find(destination, now).unwrap_or_else(|| {
             let fresh = SharedBudget::new(self.settings.budget, now);
             self.budgets.get_or_keep(destination.clone(), fresh, now)
         })
     }
 
     /// The budget of a request's destination; a request without one has a budget nobody shares.
-    pub(crate) fn budget(&self, uri: &Uri, now: Instant) -> Arc<SharedBudget> {
+    pub(crate) fn budget(&self, origin: Option<&Origin>, now: Instant) -> Arc<SharedBudget> {
         let make = || SharedBudget::new(self.settings.budget, now);
-        let Some(origin) = Origin::of(uri) else {
+        let Some(origin) = origin else {
             return Arc::new(make());
         };
-        self.budgets.get(&origin, now).unwrap_or_else(|| {
+        self.budgets.get(origin, now).unwrap_or_else(|| {
             self.budgets
                 .get_or_keep(origin.to_destination(), make(), now)
         })

@@ -10,7 +10,7 @@ use super::Tracker;
 use crate::clock;
 use crate::hop::{Diagnosis, Stage};
 use crate::limit::Limits;
-use crate::record::state::{GIVEN_UP, OWN, TAKEN, TRACKED};
+use crate::record::state::{ENDED, GIVEN_UP, OWN, TAKEN, TRACKED};
 use crate::record::store::Store;
 use crate::telemetry::AttemptSpans;
 
@@ -52,6 +52,11 @@ impl Tracker {
 
     pub(crate) fn is_given_up(&self) -> bool {
         self.marks.has(GIVEN_UP)
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn is_over(&self) -> bool {
+        self.marks.has(ENDED)
     }
 
     pub(crate) fn is_taken(&self) -> bool {

@@ -42,7 +42,7 @@ impl Permit {
 
     fn settle(&mut self, verdict: Verdict) {
         if let Some(ticket) = self.ticket.take() {
-            settle(ticket, verdict);
+            settle(ticket, verdict, clock::now());
         }
     }
 }

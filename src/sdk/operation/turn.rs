@@ -55,7 +55,7 @@ impl<'o> Run<'o> {
         let call = Call::operate(asked, limits.deadline());
         let named = (&*operation.name, operation.destination.as_str());
         let span = operation_span(&operation.maker, &call, named);
-        call.listen(span.clone(), operation.observer.clone());
+        call.listen(&span, operation.observer.as_ref());
         let now = clock::now();
         let budget = policy.budget_of(&operation.destination, now);
         let destination = || Some(operation.destination.clone());
@@ -64,7 +64,7 @@ impl<'o> Run<'o> {
             turn: Turn::new(policy, &call, (budget, now), destination),
             effect: Effect::unsent(),
             last: None,
-            scope: Scope::new(call, span),
+            scope: Scope::new(&call),
             operation,
         }
     }
@@ -73,7 +73,7 @@ impl<'o> Run<'o> {
     where
         F: Future<Output = Result<T, Failed>>,
     {
-        let span = self.scope.span.clone();
+        let span = self.scope.call().span();
         let journey = async {
             loop {
                 let permit = self.admit().map_err(|error| self.refuse(error))?;
@@ -82,7 +82,7 @@ impl<'o> Run<'o> {
                     Err(told) => self.judge(told)?,
                 }
                 sleep_until(self.turn.due()).await;
-                self.turn.begin(&self.scope.call);
+                self.turn.begin(self.scope.call());
             }
         };
         let ended = span.around(journey).await;
@@ -91,7 +91,7 @@ impl<'o> Run<'o> {
 
     /// Asks those who stand before the work.
     fn admit(&self) -> Result<Permit, Error> {
-        let call = &self.scope.call;
+        let call = self.scope.call();
         let now = clock::now();
         let expires_at = self.operation.key.as_ref().and_then(|key| key.expires_at());
         if expires_at.is_some_and(|at| at <= clock::wall()) {
@@ -123,14 +123,14 @@ impl<'o> Run<'o> {
 
     /// A guard let nothing through: the caller gets what was to be repeated, if anything.
     fn refuse(&mut self, refused: Error) -> Error {
-        self.turn.rejected(&self.scope.call);
+        self.turn.rejected(self.scope.call());
         let Some(guard) = refused.refused_by() else {
             return refused;
         };
-        self.scope.call.refused_by(guard);
+        self.scope.call().refused_by(guard);
         match self.last.take() {
             Some(last) => {
-                self.scope.call.stop(Some(NotRepeated::Refused(guard)));
+                self.scope.call().stop(Some(NotRepeated::Refused(guard)));
                 last
             }
             None => refused,
@@ -145,7 +145,7 @@ impl<'o> Run<'o> {
     where
         F: Future<Output = Result<T, Failed>>,
     {
-        let call = self.scope.call.clone();
+        let call = self.scope.call().clone();
         let spans = AttemptSpans::of_operation(&call, (self.turn.made(), permit.since));
         let span = spans.attempt();
         let limits = Arc::clone(&self.operation.guards.limits);
@@ -169,7 +169,7 @@ impl<'o> Run<'o> {
             let heard = poll_fn(|cx| {
                 let polled = working.as_mut().poll(cx);
                 if polled.is_pending() {
-                    tracker.waiting();
+                    tracker.waiting(clock::now());
                 }
                 polled
             });
@@ -211,7 +211,7 @@ impl<'o> Run<'o> {
                 Ok(())
             }
             Err(reason) => {
-                self.scope.call.stop(Some(reason));
+                self.scope.call().stop(Some(reason));
                 Err(error)
             }
         }
@@ -219,7 +219,7 @@ impl<'o> Run<'o> {
 
     /// Whether it is retried; if so, the wait is noted and paid for.
     fn decide(&mut self, told: &Told) -> Result<(), NotRepeated> {
-        let (call, made) = (&self.scope.call, self.turn.made());
+        let (call, made) = (self.scope.call(), self.turn.made());
         let hint = Hint {
             wait: told.retry_after,
             by_server: true,
@@ -231,7 +231,11 @@ impl<'o> Run<'o> {
                 ..failed(self.operation, (call, made), &self.keys, told)
             })
         };
-        let decided = self.turn.decide(call, (told.diagnosis, hint), failed);
+        let decided = self.turn.decide(
+            (call, &self.operation.guards.policy),
+            (told.diagnosis, hint),
+            failed,
+        );
         decided.map(drop)
     }
 }

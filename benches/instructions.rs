@@ -1,0 +1,116 @@
+//! The instructions that the stack itself costs: the cases of `call`, counted by valgrind.
+//!
+//! Time depends on what else the machine does; instructions do not, so they can have a budget. A case is run twice, the
+//! second time with twice the calls: the difference is what the calls cost, without the start of the process.
+//!
+//! ```text
+//! cargo bench --bench instructions                       # all cases
+//! cargo bench --bench instructions -- over tower         # those with one of these words in their names
+//! cargo bench --bench instructions -- run CASE CALLS     # the calls alone, for a profiler
+//! ```
+//!
+//! How people get it wrong: they take instructions for time. A reading of the clock has 60 here and takes 27 ns.
+
+#[path = "driver/cases.rs"]
+mod cases;
+mod driver;
+mod rival;
+
+use std::env;
+use std::fmt::Debug;
+use std::process::{Command, ExitCode};
+
+use http::Response;
+use http_body::Body;
+use tower::Service;
+
+use crate::cases::each_case;
+use crate::driver::{Ask, Ruler, calls, runtime};
+
+fn main() -> ExitCode {
+    // Cargo says `--bench`.
+    let words: Vec<_> = env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    if let [run, case, calls] = &words[..]
+        && run == "run"
+    {
+        let calls = calls.parse().expect("CALLS is a number");
+        let mut ran = 0;
+        each_case(&mut Run {
+            case,
+            calls,
+            ran: &mut ran,
+        });
+        return ExitCode::from(u8::from(ran == 0));
+    }
+    let mut names = Names(Vec::new());
+    each_case(&mut names);
+    let is_wanted =
+        |name: &&String| words.is_empty() || words.iter().any(|word| name.contains(word));
+    println!("{:<34}{:>14}", "per call", "instructions");
+    for name in names.0.iter().filter(is_wanted) {
+        let (Some(once), Some(twice)) = (count(name, CALLS), count(name, 2 * CALLS)) else {
+            println!("{name}: valgrind is not installed, or cannot run this program");
+            return ExitCode::FAILURE;
+        };
+        println!("{name:<34}{:>14}", twice.saturating_sub(once) / CALLS);
+    }
+    ExitCode::SUCCESS
+}
+
+/// The instructions of a process that makes so many calls.
+fn count(case: &str, calls: u64) -> Option<u64> {
+    let valgrind = [
+        "--tool=cachegrind",
+        "--cache-sim=no",
+        "--cachegrind-out-file=/dev/null",
+    ];
+    let mut command = Command::new("valgrind");
+    command.args(valgrind).arg(env::current_exe().ok()?);
+    let ended = command
+        .args(["run", case, &calls.to_string()])
+        .output()
+        .ok()?;
+    // ==4711== I   refs:      12,345,678
+    let told = String::from_utf8_lossy(&ended.stderr);
+    let refs = told.lines().find(|line| line.contains("refs:"))?;
+    refs.rsplit(' ').next()?.replace(',', "").parse().ok()
+}
+
+/// Runs one case.
+struct Run<'a> {
+    case: &'a str,
+    calls: u64,
+    ran: &'a mut u32,
+}
+
+impl Ruler for Run<'_> {
+    fn measure<S, R>(&mut self, name: &str, request: &Ask, mut service: S)
+    where
+        S: Service<Ask, Response = Response<R>, Error: Debug>,
+        R: Body<Error: Debug>,
+    {
+        if name == self.case {
+            runtime().block_on(calls(&mut service, request, self.calls));
+            *self.ran += 1;
+        }
+    }
+}
+
+/// Collects the names of the cases.
+struct Names(Vec<String>);
+
+impl Ruler for Names {
+    fn measure<S, R>(&mut self, name: &str, _request: &Ask, _service: S)
+    where
+        S: Service<Ask, Response = Response<R>, Error: Debug>,
+        R: Body<Error: Debug>,
+    {
+        self.0.push(name.into());
+    }
+}
+
+/// More would only take longer: two runs differ by less than a hundredth.
+const CALLS: u64 = 2_000;

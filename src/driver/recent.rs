@@ -1,0 +1,201 @@
+//! The destination of a thread's latest calls. Its budget and its circuit are not looked up for each of them.
+
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use http::Uri;
+use http::uri::{Authority, Scheme};
+use tokio::time::Instant;
+
+use super::policies::Policies;
+use crate::clock;
+use crate::destination::Origin;
+use crate::policy::breaker::Shared;
+use crate::policy::retry::SharedBudget;
+
+/// The budget and the circuit of a destination, as far as a driver has these policies.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) budget: Option<Arc<SharedBudget>>,
+    pub(super) circuit: Option<Arc<Shared>>,
+}
+
+impl Known {
+    /// Finds those of a URL's destination. A URL without one has a budget that no other call shares.
+    pub(super) fn of(policies: &Arc<Policies>, uri: &Uri, now: Instant) -> Self {
+        if policies.retry.is_none() && policies.breaker.is_none() {
+            return Self::default();
+        }
+        // A thread that ends remembers nothing.
+        let recent = RECENT.try_with(|recent| {
+            let recent = recent.try_borrow().ok()?;
+            recent.as_ref()?.known(policies, uri, now)
+        });
+        recent.ok().flatten().unwrap_or_else(|| {
+            let known = Self::look_up(policies, uri, now);
+            Recent::replace(policies, uri, (&known, now));
+            known
+        })
+    }
+
+    fn look_up(policies: &Policies, uri: &Uri, now: Instant) -> Self {
+        let origin = Origin::of(uri);
+        let retry = policies.retry.as_ref();
+        let breaker = policies.breaker.as_ref().zip(origin.as_ref());
+        Self {
+            budget: retry.map(|policy| policy.budget(origin.as_ref(), now)),
+            circuit: breaker.and_then(|(breaker, origin)| breaker.at(origin, now)),
+        }
+    }
+
+    /// Whether registries keep it, so that others find the same.
+    fn is_kept(&self) -> bool {
+        let is_kept = |budget: &Arc<SharedBudget>| Arc::strong_count(budget) > 1;
+        self.budget.as_ref().is_none_or(is_kept)
+            && (self.circuit.as_ref()).is_none_or(|circuit| Arc::strong_count(circuit) > 1)
+    }
+}
+
+/// A destination, with its budget and its circuit. They are held weakly: a registry forgets them as it would without this.
+struct Recent {
+    policies: Weak<Policies>,
+    scheme: Scheme,
+    authority: Authority,
+    budget: Option<Weak<SharedBudget>>,
+    circuit: Option<Weak<Shared>>,
+    /// Until then the registries need not hear that it is in use.
+    until: Instant,
+    /// Whether the call before went elsewhere.
+    was_missed: Cell<bool>,
+}
+
+impl Recent {
+    fn known(&self, policies: &Arc<Policies>, uri: &Uri, now: Instant) -> Option<Known> {
+        let is_same = self.policies.as_ptr() == Arc::as_ptr(policies)
+            && uri.authority().map(Authority::as_str) == Some(self.authority.as_str())
+            && uri.scheme() == Some(&self.scheme);
+        if !is_same || self.until <= now {
+            return None;
+        }
+        self.was_missed.set(false);
+        let Self {
+            budget, circuit, ..
+        } = self;
+        let known = Known {
+            budget: budget.as_ref().and_then(Weak::upgrade),
+            circuit: circuit.as_ref().and_then(Weak::upgrade),
+        };
+        let is_whole = known.budget.is_some() == budget.is_some()
+            && known.circuit.is_some() == circuit.is_some();
+        is_whole.then_some(known)
+    }
+
+    /// Remembers another destination, unless the one before is still in use: with many in turns, one stays.
+    fn replace(policies: &Arc<Policies>, uri: &Uri, (known, now): (&Known, Instant)) {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return;
+        };
+        let _ = RECENT.try_with(|recent| {
+            let Ok(mut recent) = recent.try_borrow_mut() else {
+                return;
+            };
+            let stays = |recent: &Self| recent.until > now && !recent.was_missed.replace(true);
+            if recent.as_ref().is_some_and(stays) || !known.is_kept() {
+                return;
+            }
+            *recent = Some(Self {
+                policies: Arc::downgrade(policies),
+                scheme: scheme.clone(),
+                authority: authority.clone(),
+                budget: known.budget.as_ref().map(Arc::downgrade),
+                circuit: known.circuit.as_ref().map(Arc::downgrade),
+                until: clock::after(now, LOOK_AGAIN),
+                was_missed: Cell::new(false),
+            });
+        });
+    }
+}
+
+thread_local! {
+    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
+}
+
+/// A registry counts uses by the second.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Limits;
+    use crate::policy::{breaker, retry};
+
+    fn policies() -> Arc<Policies> {
+        let limits = Limits::new(Duration::from_secs(10)).unwrap();
+        let breaker = breaker::Breaker::new(&limits, &breaker::Settings::new());
+        Arc::new(Policies {
+            retry: Some(Arc::new(retry::Policy::new(
+                retry::Settings::new(),
+                clock::now(),
+            ))),
+            breaker: Some(breaker::Policy { breaker, key: None }),
+            ..Policies::default()
+        })
+    }
+
+    fn circuit(policies: &Arc<Policies>, uri: &'static str, now: Instant) -> Arc<Shared> {
+        let known = Known::of(policies, &Uri::from_static(uri), now);
+        assert!(known.budget.is_some());
+        known.circuit.unwrap()
+    }
+
+    #[test]
+    fn destination_that_is_remembered_is_the_one_that_a_registry_keeps() {
+        let (one, other, now) = (policies(), policies(), clock::now());
+        let later = now + LOOK_AGAIN;
+        let a = circuit(&one, "https://a.test/1", now);
+        let b = circuit(&one, "https://b.test", now);
+        for at in [now, later, now] {
+            for (uri, expected) in [
+                ("https://a.test/2", &a),
+                ("https://A.test", &a),
+                ("https://a.test:443", &a),
+                ("https://b.test", &b),
+                ("https://b.test", &b),
+                ("https://a.test", &a),
+            ] {
+                assert!(Arc::ptr_eq(&circuit(&one, uri, at), expected), "{uri}");
+            }
+            let others = circuit(&other, "https://a.test/1", at);
+            assert!(!Arc::ptr_eq(&others, &a), "another driver has its own");
+        }
+        for _ in 0..3 {
+            circuit(&one, "https://a.test", now);
+        }
+        let clear = circuit(&one, "http://a.test", now);
+        assert!(
+            !Arc::ptr_eq(&clear, &a),
+            "another scheme is another destination"
+        );
+    }
+
+    #[test]
+    fn destination_that_is_remembered_is_not_held() {
+        let (policies, now) = (policies(), clock::now());
+        let held = Arc::downgrade(&circuit(&policies, "https://a.test", now));
+        assert!(held.upgrade().is_some(), "the registry has it");
+        drop(policies);
+        assert!(held.upgrade().is_none());
+    }
+
+    #[test]
+    fn what_no_registry_keeps_is_not_remembered() {
+        let (policies, now) = (policies(), clock::now());
+        let uri = Uri::from_static("https://a.test");
+        let mut known = Known::look_up(&policies, &uri, now);
+        known.budget = Some(Arc::new(SharedBudget::new(retry::Budget::new(), now)));
+        Recent::replace(&policies, &uri, (&known, now));
+        let found = Known::of(&policies, &uri, now).budget.unwrap();
+        assert!(!Arc::ptr_eq(&found, &known.budget.unwrap()));
+    }
+}
