@@ -200,7 +200,7 @@ impl Tracker {
     /// Bytes of the request went out.
     #[cfg(feature = "client")]
     pub(crate) fn moved_on(&self) {
-        self.touch();
+        self.touch(clock::now());
     }
 
     /// A piece of the request body was handed over.
