@@ -9,6 +9,9 @@ use sevenhops::limit::Limit;
 use sevenhops::testing::{RecordType, Script, ScriptedDns, Transport};
 use tokio::runtime::Builder;
 
+#[path = "dns/servers.rs"]
+mod servers;
+
 const V4: &str = "127.0.0.1";
 const V6: &str = "::1";
 
@@ -251,21 +254,6 @@ async fn truncated_answer_is_fetched_over_tcp() {
         queries.any(|query| query.transport == Transport::Tcp)
     };
     assert!(by_tcp(RecordType::A));
-}
-
-#[tokio::test]
-async fn next_server_is_asked_when_the_first_fails_refuses_or_is_silent() {
-    for fault in [Script::ServFail, Script::Refused, Script::Silent] {
-        let (first, second) = (start().await, start().await);
-        first.set("api.test", fault.clone());
-        second.set("api.test", Script::addresses([ip(V4), ip(V6)]));
-        let builder = Resolver::builder().hosts_file(false);
-        let builder = builder.name_servers([first.addr(), second.addr()]);
-
-        let answer = ask(&builder.build().unwrap(), "api.test").await;
-
-        assert_eq!(answer.unwrap().addresses().len(), 2, "{fault:?}");
-    }
 }
 
 #[tokio::test]

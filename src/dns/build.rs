@@ -16,7 +16,7 @@ use super::hosts::HostsFile;
 use super::query::Source;
 use super::resolver::{Config, Inner, Resolver};
 use super::search::NDOTS;
-use super::source::{Server, Upstream};
+use super::servers::{Server, Upstream};
 use super::system::RESOLV_CONF;
 use super::watch::{Asking, Plan, Watch};
 use crate::limit::Limit;
@@ -235,11 +235,12 @@ impl ResolverBuilder {
 
     #[cfg(test)]
     pub(crate) fn finish(self, source: Arc<dyn Source>) -> Result<Resolver, BuildError> {
-        self.check()?;
         let builder = match self.plan.servers {
             Some(_) => self,
-            None => self.name_servers([]),
+            // Only to keep the system's files out of it.
+            None => self.name_servers([([127, 0, 0, 1], 53).into()]),
         };
+        builder.check()?;
         let watch = Watch::new(builder.plan.clone());
         let asking = builder.plan.asking()?;
         builder.finish_with((watch, asking), source)
@@ -279,7 +280,9 @@ impl ResolverBuilder {
             ("failure_backoff.first", first),
             ("failure_backoff.most", most),
         )?;
+        let no_servers = self.plan.servers.as_ref().is_some_and(Vec::is_empty);
         for (field, nothing) in [
+            ("name_servers", no_servers),
             ("ttl_ceiling", ceiling.is_zero()),
             ("negative_ceiling", negative_ceiling.is_zero()),
             ("stale_limit", stale.is_some_and(|stale| stale.is_zero())),

@@ -71,6 +71,7 @@ mod contained;
 #[cfg(feature = "doh")]
 mod encrypted;
 mod error;
+mod exchange;
 mod filter;
 mod fixed;
 mod flight;
@@ -81,11 +82,12 @@ mod order;
 mod pair;
 mod query;
 mod resolver;
+mod response;
 #[cfg(test)]
 mod scripted;
 mod search;
+mod servers;
 mod shelf;
-mod source;
 mod special;
 mod system;
 mod watch;

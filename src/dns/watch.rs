@@ -14,7 +14,7 @@ use super::build_error::{BuildError, Wrong};
 use super::hosts::{Hosts, HostsFile};
 use super::query::Source;
 use super::search::Search;
-use super::source::{Server, Upstream};
+use super::servers::{Server, Upstream};
 use super::system::System;
 
 /// What a resolver takes from files, and what it was told instead.
