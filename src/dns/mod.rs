@@ -78,6 +78,8 @@ mod flight;
 mod heard;
 mod hosts;
 mod listed;
+mod malformed;
+mod nsswitch;
 mod order;
 mod pair;
 mod query;
