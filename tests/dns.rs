@@ -74,14 +74,24 @@ async fn d10_old_addresses_are_served_while_the_server_fails_or_is_silent() {
 }
 
 #[tokio::test]
-async fn d10_name_that_is_gone_is_not_served() {
+async fn d10_name_that_is_gone_is_served_until_that_is_confirmed() {
     let dns = start().await;
     dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(60));
     let resolver = dns.resolver();
     ask(&resolver, "api.test").await.unwrap();
-    dns.set("api.test", Script::NxDomain);
+    dns.set("api.test", Script::NxDomain.soa(10, 10));
     later(Duration::from_secs(60)).await;
 
+    assert!(ask(&resolver, "api.test").await.unwrap().is_stale());
+    later(Duration::from_secs(11)).await;
+    known(&resolver, "api.test").unwrap(); // and asks on the side
+    let is_gone = async {
+        while ask(&resolver, "api.test").await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let is_gone = tokio::time::timeout(Duration::from_secs(20), is_gone);
+    is_gone.await.expect("the denial is confirmed");
     let error = ask(&resolver, "api.test").await.unwrap_err();
     assert_eq!(error.reason(), Reason::NotFound);
 }

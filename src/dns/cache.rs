@@ -11,7 +11,6 @@ use tokio::time::Instant;
 
 use super::compose::{Composed, Said, compose};
 use super::heard::{Heard, Rules};
-use super::listed::Listed;
 use super::query::Outcome;
 use super::{Family, Question};
 
@@ -68,8 +67,8 @@ impl Cache {
 
     /// The answer for `name` that can be given without asking, and how long it can: `None` if one of its
     /// families has to be asked for, or if it has no address.
-    pub(crate) fn show(&mut self, name: &str, now: Instant) -> Option<Shown> {
-        let entry = self.entries.get_mut(name)?;
+    pub(crate) fn show(&self, name: &str, now: Instant) -> Option<Shown> {
+        let entry = self.entries.get(name)?;
         let [Some(six), Some(four)] = &entry.families else {
             return None;
         };
@@ -77,15 +76,8 @@ impl Cache {
             return None;
         }
         let composed = compose([Said::of(six, now), Said::of(four, now)]).ok()?;
-        let addresses = Arc::clone(&composed.addresses);
-        let listed = match &entry.listed {
-            Some(listed) => listed.followed_by(addresses),
-            None => Listed::new(addresses),
-        };
-        entry.listed = Some(listed.clone());
         Some(Shown {
             composed,
-            listed,
             until: six.turns(now).min(four.turns(now)),
             refresh: six.refresh.min(four.refresh),
         })
@@ -169,7 +161,6 @@ pub(crate) struct Recorded {
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) composed: Composed,
-    pub(crate) listed: Listed,
     /// From then on it is another one, or somebody has to be asked.
     pub(crate) until: Instant,
     /// From then on the name is asked for on the side.
@@ -179,8 +170,6 @@ pub(crate) struct Shown {
 #[derive(Debug)]
 struct Entry {
     families: [Option<Heard>; 2],
-    /// What was last shown, so that the same addresses keep their number.
-    listed: Option<Listed>,
     /// When it was last asked for because somebody doubted it.
     doubted: Option<Instant>,
     rank: (Instant, u64),
@@ -190,7 +179,6 @@ impl Entry {
     fn new(end: Instant) -> Self {
         Self {
             families: [None, None],
-            listed: None,
             doubted: None,
             rank: (end, 0),
         }

@@ -49,8 +49,10 @@ fn failure_and_recovery_are_no_change() {
     for outcome in [nothing(Reason::Timeout, None), addresses(&[1], 6)] {
         assert!(!record(&mut cache, "a", outcome, now).changed);
     }
-    let gone = nothing(Reason::NoRecords, Some(6));
-    assert!(record(&mut cache, "a", gone, now).changed);
+    let gone = || nothing(Reason::NoRecords, Some(6));
+    let denied = now + secs(6);
+    assert!(!record(&mut cache, "a", gone(), denied).changed);
+    assert!(record(&mut cache, "a", gone(), denied + secs(7)).changed);
 }
 
 #[test]
@@ -250,7 +252,7 @@ fn both(cache: &mut Cache, name: &str, ttl: u32, now: Instant) {
 fn answer(cache: &mut Cache, name: &str, now: Instant) -> Option<Answer> {
     let shown = cache.show(name, now)?;
     assert!(now < shown.until);
-    let composed = Answer::composed(&shown.composed, shown.listed, (now, Origin::Memory));
+    let composed = Answer::composed(&shown.composed, (now, Origin::Memory));
     Some(composed)
 }
 

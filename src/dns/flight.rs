@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout};
 
 use super::cache::{Cache, Recorded};
-use super::compose::{Composed, Nothing};
+use super::compose::Nothing;
 use super::error::{Failure, Reason};
 use super::heard::Heard;
 use super::pair::{Errand, Landing, Leg, Pair, Verdict};
@@ -127,7 +127,7 @@ impl Board {
         match pair.verdict(now) {
             Verdict::Ready => {
                 let composed = pair.answer(now);
-                Boarding::Known(composed.map(|c| self.settle(name, c, (now, Origin::Memory))))
+                Boarding::Known(composed.map(|c| Answer::composed(&c, (now, Origin::Memory))))
             }
             Verdict::Until(_) | Verdict::Open => Boarding::Wait(Box::new(pair)),
         }
@@ -166,17 +166,6 @@ impl Board {
             std::mem::replace(&mut memory.source, source)
         };
         drop(before); // not under the lock: it may close sockets
-    }
-
-    /// An answer, under the number of its addresses.
-    pub(crate) fn settle(
-        &self,
-        name: &str,
-        composed: Composed,
-        (now, origin): (Instant, Origin),
-    ) -> Answer {
-        let listed = self.shelf.number(name, Arc::clone(&composed.addresses));
-        Answer::composed(&composed, listed, (now, origin))
     }
 
     /// Not under the lock: a runtime that is shutting down drops the task on the spot, and its landing takes

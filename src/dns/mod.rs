@@ -68,6 +68,7 @@ mod cache;
 mod cidr;
 mod compose;
 mod contained;
+mod denial;
 #[cfg(feature = "doh")]
 mod encrypted;
 mod error;

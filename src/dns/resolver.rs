@@ -286,7 +286,7 @@ impl Walk {
         loop {
             let composed = pair.wait().await;
             let asked = (clock::now(), Origin::Asked);
-            let answer = composed.map(|composed| board.settle(&self.name, composed, asked));
+            let answer = composed.map(|composed| Answer::composed(&composed, asked));
             if let Some(end) = self.end(answer) {
                 return end;
             }
@@ -357,3 +357,7 @@ mod early_tests;
 #[cfg(test)]
 #[path = "stale_tests.rs"]
 mod stale_tests;
+
+#[cfg(test)]
+#[path = "denied_tests.rs"]
+mod denied_tests;
