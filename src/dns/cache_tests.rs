@@ -156,58 +156,72 @@ fn missing_family_does_not_shorten_the_answer() {
 }
 
 #[test]
-fn full_cache_gives_up_what_ends_first() {
-    let rules = Rules {
-        capacity: 2,
-        ..rules()
-    };
-    let (mut cache, now) = (Cache::new(rules), start());
-    both(&mut cache, "long", 60, now);
-    both(&mut cache, "short", 6, now);
-    both(&mut cache, "new", 30, now);
-
-    assert_eq!(answer(&mut cache, "short", now), None);
-    assert!(answer(&mut cache, "long", now).is_some());
-    assert!(answer(&mut cache, "new", now).is_some());
+fn full_cache_forgets_names_that_were_not_used_again() {
+    let (mut cache, now) = (full(3), start());
+    for name in ["used", "first", "second"] {
+        both(&mut cache, name, 60, now);
+    }
+    cache.mark_used("used");
+    for (new, forgotten) in [("a", "first"), ("b", "second"), ("c", "used"), ("d", "a")] {
+        let evicted = record(&mut cache, new, addresses(&[1], 60), now).evicted;
+        assert_eq!(evicted.as_deref(), Some(forgotten));
+    }
 }
 
 #[test]
-fn entry_that_was_renewed_is_ranked_by_its_new_end() {
-    let rules = Rules {
-        capacity: 2,
-        ..rules()
-    };
-    let (mut cache, now) = (Cache::new(rules), start());
-    both(&mut cache, "renewed", 6, now);
-    both(&mut cache, "other", 30, now);
-    both(&mut cache, "renewed", 60, now);
-    both(&mut cache, "new", 30, now);
+fn answer_that_is_given_is_a_use() {
+    let (mut cache, now) = (full(2), start());
+    both(&mut cache, "used", 60, now);
+    both(&mut cache, "other", 60, now);
+    let shelf = crate::dns::shelf::Shelf::default();
+    shelf.put(&"used".into(), cache.show("used", now), None);
+    assert!(shelf.find("used", now).is_some());
 
-    assert!(answer(&mut cache, "renewed", now).is_some());
-    assert_eq!(answer(&mut cache, "other", now), None);
+    let evicted = record(&mut cache, "new", addresses(&[1], 60), now).evicted;
+    assert_eq!(evicted.as_deref(), Some("other"));
+}
+
+#[test]
+fn name_of_a_live_destination_goes_last() {
+    let (mut cache, now) = (full(3), start());
+    for name in ["held", "a", "b"] {
+        both(&mut cache, name, 60, now);
+    }
+    let hold = cache.hold("held").unwrap();
+    for n in 0..10 {
+        let new = format!("{n}");
+        let evicted = record(&mut cache, &new, addresses(&[1], 60), now).evicted;
+        assert_ne!(evicted.as_deref(), Some("held"));
+    }
+
+    let all: Vec<_> = cache
+        .queue
+        .iter()
+        .filter_map(|name| cache.hold(name))
+        .collect();
+    assert_eq!(all.len(), 3);
+    assert!(
+        record(&mut cache, "new", addresses(&[1], 60), now)
+            .evicted
+            .is_some()
+    );
+    assert_eq!((cache.entries.len(), cache.queue.len()), (3, 3));
+    drop((all, hold));
 }
 
 #[test]
 fn hostile_names_do_not_grow_the_memory() {
-    let rules = Rules {
-        capacity: 100,
-        ..rules()
-    };
-    let (mut cache, now) = (Cache::new(rules), start());
+    let (mut cache, now) = (full(100), start());
     for n in 0..10_000 {
         let missing = nothing(Reason::NotFound, Some(60));
         record(&mut cache, &format!("{n}.hostile.test"), missing, now);
     }
-    assert_eq!((cache.entries.len(), cache.by_end.len()), (100, 100));
+    assert_eq!((cache.entries.len(), cache.queue.len()), (100, 100));
 }
 
 #[test]
 fn forgotten_name_is_told_so_that_it_is_not_shown_any_longer() {
-    let rules = Rules {
-        capacity: 1,
-        ..rules()
-    };
-    let (mut cache, now) = (Cache::new(rules), start());
+    let (mut cache, now) = (full(1), start());
     assert_eq!(
         record(&mut cache, "a", addresses(&[1], 6), now).evicted,
         None
@@ -234,6 +248,13 @@ fn rules() -> Rules {
         stale: Some(STALE),
         capacity: 4_096,
     }
+}
+
+fn full(capacity: usize) -> Cache {
+    Cache::new(Rules {
+        capacity,
+        ..rules()
+    })
 }
 
 fn cache() -> Cache {

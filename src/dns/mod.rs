@@ -93,12 +93,14 @@ mod servers;
 mod shelf;
 mod special;
 mod system;
+mod turns;
 mod watch;
 
 pub use answer::Answer;
 pub(crate) use answer::Origin;
 pub use build::ResolverBuilder;
 pub use build_error::BuildError;
+pub use cache::Hold;
 pub use cidr::{Cidr, InvalidCidr};
 pub(crate) use contained::Contained;
 pub use error::{Error, Reason};
@@ -136,6 +138,14 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// second; it must not block. What it returns is ready when it knows: whoever has nothing else to try may
     /// wait for that. Others have nothing to do.
     fn suspect(&self, host: &str) -> Option<SecondLook> {
+        let _ = host;
+        None
+    }
+
+    /// Keeps the memory of `host` while the returned value lives: a destination has connections to its addresses.
+    ///
+    /// A resolver with a bounded memory forgets other names first. It must not block. Others have nothing to do.
+    fn hold(&self, host: &str) -> Option<Hold> {
         let _ = host;
         None
     }

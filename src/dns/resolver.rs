@@ -20,7 +20,7 @@ use super::nsswitch::HostsOrder;
 use super::pair::{Errand, Pair};
 use super::search::{Search, ends_in_number};
 use super::watch::{News, Watch};
-use super::{Answer, Origin, Resolve, Resolving, SecondLook, UNCHANGING};
+use super::{Answer, Hold, Origin, Resolve, Resolving, SecondLook, UNCHANGING};
 use crate::clock;
 use crate::limit::Limit;
 
@@ -138,10 +138,7 @@ impl Resolve for Resolver {
         if config.before_dns(host).is_some() {
             return None;
         }
-        // The name that the host stands for is the first that has an answer.
-        let names = config.search.names(host).into_iter();
-        let mut known = names.filter(|name| self.0.board.answer(name, now).is_some());
-        let name = known.next()?;
+        let name = self.0.known_name(&config, (host, now))?;
         self.0.ask_again(&name, (Why::Doubted, now));
         let landings = self.0.board.out(&name, now);
         if landings.is_empty() {
@@ -153,6 +150,12 @@ impl Resolve for Resolver {
                 let _ = landing.wait_for(Option::is_some).await;
             }
         }))
+    }
+
+    fn hold(&self, host: &str) -> Option<Hold> {
+        let (now, config) = (clock::now(), self.0.config.load());
+        let name = self.0.known_name(&config, (host, now))?;
+        self.0.board.hold(&name)
     }
 }
 
@@ -187,6 +190,12 @@ impl Inner {
             (Err(_), Some(listed)) => Ok(Answer::remembered(listed.clone(), UNCHANGING)),
             (answer, _) => answer,
         }
+    }
+
+    /// The name that a host stands for: the first that has an answer.
+    fn known_name(&self, config: &Config, (host, now): (&str, Instant)) -> Option<Box<str>> {
+        let mut names = config.search.names(host).into_iter();
+        names.find(|name| self.board.answer(name, now).is_some())
     }
 
     /// Asks on the side; where there is no runtime, nobody is asked, and the answer goes on to its end.
@@ -361,3 +370,7 @@ mod stale_tests;
 #[cfg(test)]
 #[path = "denied_tests.rs"]
 mod denied_tests;
+
+#[cfg(test)]
+#[path = "crowd_tests.rs"]
+mod crowd_tests;

@@ -37,6 +37,10 @@ impl Shelf {
         if shown.until <= now {
             return None;
         }
+        // Read first: those who only read share the line.
+        if !shown.used.load(Ordering::Relaxed) {
+            shown.used.store(true, Ordering::Relaxed);
+        }
         Some(Hit {
             answer: Answer::composed(&shown.composed, (now, Origin::Memory)),
             due: shown.refresh <= now && !claimed.load(Ordering::Relaxed),
