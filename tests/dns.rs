@@ -11,6 +11,9 @@ use tokio::runtime::Builder;
 
 #[path = "dns/servers.rs"]
 mod servers;
+#[cfg(unix)]
+#[path = "dns/unbound.rs"]
+mod unbound;
 
 const V4: &str = "127.0.0.1";
 const V6: &str = "::1";

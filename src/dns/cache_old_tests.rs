@@ -126,13 +126,32 @@ fn addresses_that_did_not_work_until_now_are_not_kept() {
 
 #[test]
 fn d10_answer_good_for_one_connection_is_never_stale() {
-    let (mut cache, now) = (cache(), start());
-    both(&mut cache, "a", 6, now);
-    record(&mut cache, "a", addresses(&[1], 0), now + secs(6));
+    let (rules, now) = (rules(), start());
+    let heard = rules.weigh(addresses(&[1], 0), None, (now, LUCK));
+    assert!(heard.old(now).is_none());
 
     let failed = nothing(Reason::Timeout, None);
-    let heard = record(&mut cache, "a", failed, now + secs(6)).heard;
-    assert!(heard.old(now + secs(6)).is_none());
+    let heard = rules.weigh(failed, Some(&heard), (now, LUCK));
+    assert!(heard.old(now).is_none());
+}
+
+#[test]
+fn d10_last_second_of_a_cache_takes_no_stale_answer_away() {
+    let (mut cache, now) = (cache(), start());
+    both(&mut cache, "a", 6, now);
+    let ended = now + secs(6);
+    record(&mut cache, "a", addresses(&[2], 0), ended);
+
+    let failed = nothing(Reason::Timeout, None);
+    let heard = record(&mut cache, "a", failed, ended).heard;
+    assert_eq!(
+        heard.old(ended).unwrap().addresses[0].to_string(),
+        "10.0.0.2"
+    );
+    assert!(heard.old(ended + STALE - NANO).is_some() && heard.old(ended + STALE).is_none());
+    let denied = nothing(Reason::NotFound, Some(60));
+    let heard = record(&mut cache, "a", denied, ended).heard;
+    assert!(heard.old(ended).is_some());
 }
 
 #[test]

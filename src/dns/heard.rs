@@ -200,7 +200,7 @@ impl Rules {
         match outcome {
             Outcome::Addresses { mut addresses, ttl } => {
                 addresses.truncate(ADDRESSES);
-                self.answered(addresses.into(), ttl, (now, luck))
+                self.answered((addresses.into(), ttl), before, (now, luck))
             }
             Outcome::Nothing { failure, ttl } if failure.reason.is_negative() => {
                 self.denied((failure, ttl), before, now)
@@ -211,19 +211,27 @@ impl Rules {
 
     fn answered(
         &self,
-        addresses: Arc<[IpAddr]>,
-        ttl: Duration,
+        (addresses, ttl): (Arc<[IpAddr]>, Duration),
+        before: Option<&Heard>,
         (now, luck): (Instant, f64),
     ) -> Heard {
         let good_for = self.positive(ttl);
         let until = now + good_for;
-        // What must not be used twice does not get better by lying around.
-        let stale = self.stale.filter(|_| !good_for.is_zero());
+        let old_until = match self.stale {
+            Some(stale) if !good_for.is_zero() => until + stale,
+            // Addresses for one use only do not get better by lying around. But after a longer TTL a zero is only
+            // the last second of a cache, and no wish: the stale limit goes on as before.
+            Some(_) => {
+                let known = before.and_then(|before| before.known.as_ref());
+                known.map_or(until, |known| known.old_until.max(until))
+            }
+            None => until,
+        };
         let known = Known {
             addresses,
             at: now,
             until,
-            old_until: until + stale.unwrap_or_default(),
+            old_until,
         };
         Heard {
             known: Some(known),

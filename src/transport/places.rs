@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,6 +19,7 @@ use crate::clock;
 #[cfg(feature = "otel")]
 use crate::destination::Destination;
 use crate::destination::Origin;
+use crate::dns::Hold;
 use crate::hop::Stage;
 use crate::luck::luck;
 use crate::record::Tracker;
@@ -102,7 +103,7 @@ impl fmt::Debug for Places {
 
 /// One destination.
 #[derive(Default)]
-pub(super) struct Place(Mutex<Inside>);
+pub(super) struct Place(Mutex<Inside>, OnceLock<Hold>);
 
 #[derive(Default)]
 struct Inside {
@@ -151,6 +152,16 @@ impl Place {
         // Idle connections are closed here, outside of the lock.
         drop(clients);
         order
+    }
+
+    /// Has the resolver keep the name of this destination, as long as the destination lives.
+    pub(super) fn hold(&self, hold: impl FnOnce() -> Option<Hold>) {
+        if self.1.get().is_none()
+            && let Some(hold) = hold()
+        {
+            // Another request may have been quicker: its hold is as good.
+            let _ = self.1.set(hold);
+        }
     }
 
     /// A request goes to an address; what comes back tells how it fared when it is dropped.
