@@ -30,6 +30,7 @@ use crate::limit::Limit;
 /// | limit | 2 s, for the whole look-up | two one-second tries |
 /// | TTL | at least 1 s, at most 1 h | RFC 8767 §4 asks for a cap |
 /// | negative answers | at most 60 s | a name that was just made is found soon |
+/// | addresses of a denied name | until it is denied again after the negative TTL, at most 61 s | a moment of NXDOMAIN loses nothing |
 /// | failure back-off | 1 s, doubled up to 30 s | no query storm (RFC 9520 §3.2) |
 /// | refresh | at 80 to 90 % of the TTL, for names in use | nobody waits, and not all ask at once |
 /// | stale answers | for 24 h after their end | RFC 8767 §5: the last known beats none |
@@ -195,7 +196,8 @@ impl ResolverBuilder {
     ///
     /// Such an answer [says so](crate::dns::Answer::is_stale), and is given at once while a failure is known, else when the
     /// servers have been silent for 1.8 s or half of the limit. They are asked on, in the background, with
-    /// back-off. A server's word that there is no address is an answer, and ends the old one.
+    /// back-off. A negative response ends the old addresses when it is confirmed: when it comes again after its own TTL,
+    /// at most 61 s after the first.
     pub fn stale_limit(mut self, limit: Duration) -> Self {
         self.rules.stale = Some(limit);
         self

@@ -87,10 +87,11 @@ pub(crate) struct Channel {
     server: SocketAddr,
     config: ConnectionConfig,
     context: PoolContext,
-    open: Mutex<VecDeque<(Option<runtime::Id>, Connection)>>,
+    open: Mutex<PerRuntime>,
 }
 
 type Connection = DnsExchange<TokioRuntimeProvider>;
+type PerRuntime = VecDeque<(Option<runtime::Id>, Connection)>;
 
 impl Channel {
     pub(crate) fn new(server: &Encrypted, upstream: &Upstream) -> Result<Self, BuildError> {
@@ -152,7 +153,7 @@ impl Channel {
         drop(gone); // not under the lock: it may close sockets
     }
 
-    fn open(&self) -> MutexGuard<'_, VecDeque<(Option<runtime::Id>, Connection)>> {
+    fn open(&self) -> MutexGuard<'_, PerRuntime> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -119,6 +119,9 @@ struct Out {
 /// The place of a query that waits for its turn.
 type Place = oneshot::Sender<Turn>;
 
+/// The query that comes next: its place, its domain and its number.
+type Next = (Place, Box<str>, u64);
+
 impl Room {
     /// Takes a place among those that wait. If all are taken, the oldest of the domain with the most is dropped.
     fn wait(&mut self, domain: &str) -> oneshot::Receiver<Turn> {
@@ -137,7 +140,7 @@ impl Room {
     }
 
     /// Finds the query that comes next, of the domain with the fewest, if a turn is free for it.
-    fn next(&mut self, now: Instant) -> Option<(Place, Box<str>, u64)> {
+    fn next(&mut self, now: Instant) -> Option<Next> {
         self.forget_given_up();
         if self.waiting == 0 || self.out >= QUERIES && !self.take_away(now) {
             return None;

@@ -164,22 +164,19 @@ impl Watch {
             news.order = Some(self.plan.hosts_order());
         }
         if state.resolv_conf.as_mut().is_some_and(File::has_changed) {
-            let asking = self.read_servers();
+            let asking = self.plan.asking().map_err(BoxError::from);
             let file = state.resolv_conf.as_mut()?;
-            if let Some((asking, source)) = file.heed(asking) {
-                news.source = (asking.servers != state.servers).then_some(source);
+            if let Some(asking) = file.heed(asking) {
+                if asking.servers != state.servers {
+                    // Plain servers only: a file names no others, and these cannot fail to open.
+                    news.source = self.plan.upstream.source(&asking.servers).ok();
+                }
                 news.search = Some(asking.search);
                 state.servers = asking.servers;
             }
         }
         let is_any = news.hosts.is_some() || news.order.is_some() || news.search.is_some();
         is_any.then_some(news)
-    }
-
-    fn read_servers(&self) -> Result<(Asking, Arc<dyn Source>), BoxError> {
-        let asking = self.plan.asking()?;
-        let source = self.plan.upstream.source(&asking.servers)?;
-        Ok((asking, source))
     }
 }
 

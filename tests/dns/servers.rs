@@ -170,6 +170,18 @@ async fn udp_that_is_lost_is_sent_again() {
     assert!(queries.iter().all(|q| q.transport == Transport::Udp));
 }
 
+#[tokio::test]
+async fn server_listens_on_a_given_loopback_address_only() {
+    let dns = ScriptedDns::start_at(([127, 0, 0, 2], 0).into()).await;
+    assert_eq!(dns.unwrap().addr().ip(), IpAddr::from([127, 0, 0, 2]));
+
+    assert!(
+        ScriptedDns::start_at(([0, 0, 0, 0], 0).into())
+            .await
+            .is_err()
+    );
+}
+
 async fn start() -> ScriptedDns {
     let dns = ScriptedDns::start().await;
     dns.expect("a port of 127.0.0.1 is free")
