@@ -9,7 +9,7 @@ fn d3_generation_changes_with_the_addresses_and_only_with_them() {
         record(&mut cache, "a", outcome, at);
         let missing = nothing(Reason::NoRecords, Some(60));
         cache.record(&question("a", Family::V6), missing, (at, LUCK));
-        answer(&mut cache, "a", at).unwrap().generation()
+        answer(&cache, "a", at).unwrap().generation()
     };
     let first = generation(addresses(&[1, 2], 6), now);
 
@@ -49,7 +49,7 @@ fn d10_failure_leaves_the_addresses_until_the_stale_limit() {
         cache.record(&question("a", family), failed, (ended, LUCK));
     }
 
-    let stale = answer(&mut cache, "a", ended).unwrap();
+    let stale = answer(&cache, "a", ended).unwrap();
     assert!(stale.is_stale() && stale.is_cached() && stale.is_partial());
     assert_eq!((stale.ttl(), stale.age()), (Duration::ZERO, secs(6)));
     assert!(!stale.speaks_for(stale.addresses()[0]));
@@ -207,7 +207,7 @@ fn d27_answers_of_servers_that_are_not_asked_any_more_are_old_at_once() {
 
     cache.expire(now + secs(1));
 
-    assert_eq!(answer(&mut cache, "a", now + secs(1)), None);
+    assert_eq!(answer(&cache, "a", now + secs(1)), None);
     let heard = cache.heard("a", Family::V4).unwrap();
     assert!(heard.old(now + secs(1)).is_some());
     assert!(cache.is_hoped("a", Family::V4, now + secs(1)));

@@ -21,8 +21,8 @@ fn d1_answer_is_fresh_for_its_ttl_and_not_longer() {
     both(&mut cache, "a", 6, now);
 
     let just_before = now + secs(6) - NANO;
-    assert_eq!(answer(&mut cache, "a", just_before).unwrap().ttl(), NANO);
-    assert_eq!(answer(&mut cache, "a", now + secs(6)), None);
+    assert_eq!(answer(&cache, "a", just_before).unwrap().ttl(), NANO);
+    assert_eq!(answer(&cache, "a", now + secs(6)), None);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn d18_ttl_0_is_not_kept_and_not_lifted() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 0, now);
 
-    assert_eq!(answer(&mut cache, "a", now), None);
+    assert_eq!(answer(&cache, "a", now), None);
     assert!(cache.entries.is_empty());
 }
 
@@ -129,7 +129,7 @@ fn answer_lives_as_long_as_the_shorter_of_its_families() {
     let (mut cache, now) = (cache(), start());
     record(&mut cache, "a", addresses(&[1], 60), now);
     assert_eq!(
-        answer(&mut cache, "a", now),
+        answer(&cache, "a", now),
         None,
         "the other family was not heard of"
     );
@@ -140,7 +140,7 @@ fn answer_lives_as_long_as_the_shorter_of_its_families() {
     };
     cache.record(&question("a", Family::V6), six, (now, LUCK));
 
-    let answer = answer(&mut cache, "a", now).unwrap();
+    let answer = answer(&cache, "a", now).unwrap();
     assert_eq!(answer.ttl(), secs(30));
     assert!(answer.addresses()[0].is_ipv6() && answer.addresses()[1].is_ipv4());
 }
@@ -152,7 +152,7 @@ fn missing_family_does_not_shorten_the_answer() {
     let missing = nothing(Reason::NoRecords, Some(3));
     cache.record(&question("a", Family::V6), missing, (now, LUCK));
 
-    assert_eq!(answer(&mut cache, "a", now).unwrap().ttl(), secs(6));
+    assert_eq!(answer(&cache, "a", now).unwrap().ttl(), secs(6));
 }
 
 #[test]
@@ -270,7 +270,7 @@ fn both(cache: &mut Cache, name: &str, ttl: u32, now: Instant) {
 }
 
 /// The answer that is given at `now` without asking.
-fn answer(cache: &mut Cache, name: &str, now: Instant) -> Option<Answer> {
+fn answer(cache: &Cache, name: &str, now: Instant) -> Option<Answer> {
     let shown = cache.show(name, now)?;
     assert!(now < shown.until);
     let composed = Answer::composed(&shown.composed, (now, Origin::Memory));

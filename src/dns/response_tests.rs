@@ -129,7 +129,7 @@ fn show(reading: Reading, chain: &Chain) -> String {
         Reading::Failed(failure) => format!("failed: {}", cause(&failure)),
         Reading::Outcome(Outcome::Addresses { ttl, .. }) => format!("addresses {}", ttl.as_secs()),
         Reading::Outcome(Outcome::Nothing { failure, ttl }) => {
-            let ttl = ttl.map_or("-".to_owned(), |ttl| ttl.as_secs().to_string());
+            let ttl = ttl.map_or_else(|| "-".to_owned(), |ttl| ttl.as_secs().to_string());
             match failure.reason {
                 Reason::NotFound => format!("not found {ttl}"),
                 Reason::NoRecords => format!("no records {ttl}"),
