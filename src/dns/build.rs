@@ -27,12 +27,12 @@ use crate::limit::Limit;
 /// |---|---|---|
 /// | name servers, search list, ndots, `use-vc` | the system's resolv.conf | |
 /// | hosts file | the system's, where nsswitch.conf has it | before DNS, after it, or not at all |
-/// | limit | 2 s, for the whole look-up | two one-second tries |
+/// | limit | 2 s, for the whole lookup | half of it is left to the last name server |
 /// | TTL | at least 1 s, at most 1 h | RFC 8767 §4 asks for a cap |
 /// | negative answers | at most 60 s | a name that was just made is found soon |
 /// | addresses of a denied name | until it is denied again after the negative TTL, at most 61 s | a moment of NXDOMAIN loses nothing |
 /// | failure back-off | 1 s, doubled up to 30 s | no query storm (RFC 9520 §3.2) |
-/// | refresh | at 80 to 90 % of the TTL, for names in use | nobody waits, and not all ask at once |
+/// | refresh | at 80 to 90 % of the TTL, for names in use | no call waits, and not all ask at once |
 /// | stale answers | for 24 h after their end | RFC 8767 §5: the last known beats none |
 /// | silence before they are used | 1.8 s, or half of the limit | RFC 8767 §5 |
 /// | capacity | 4,096 names | bounded |
@@ -161,7 +161,7 @@ impl ResolverBuilder {
         self
     }
 
-    /// Bounds the whole look-up: both families, all tries, the walk through the search list.
+    /// Bounds the whole lookup: both families, all tries, the walk through the search list.
     pub fn limit(mut self, limit: Limit) -> Self {
         self.plan.upstream.limit = limit;
         self
@@ -194,7 +194,7 @@ impl ResolverBuilder {
 
     /// Uses addresses for at most this long after their end, as long as the servers fail or are silent.
     ///
-    /// Such an answer [says so](crate::dns::Answer::is_stale), and is given at once while a failure is known, else when the
+    /// Such answers [say so](crate::dns::Answer::is_stale), and are given at once while a failure is known, else when the
     /// servers have been silent for 1.8 s or half of the limit. They are asked on, in the background, with
     /// back-off. A negative response ends the old addresses when it is confirmed: when it comes again after its own TTL,
     /// at most 61 s after the first.

@@ -1,4 +1,4 @@
-//! What is known about names: bounded, and pure. No lock, no clock; time and luck are arguments.
+//! The memory of names: bounded, and pure. No lock, no clock; time and luck are arguments.
 //!
 //! Entries that have expired stay until their room is needed. They tell whether a family is worth waiting for, and
 //! what a response has to differ from to be a change; and while the servers fail, they are better than nothing.
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::compose::{Composed, Said, compose};
 use super::heard::{Heard, Rules};
 use super::query::Outcome;
-use super::{Family, Question};
+use super::{Family, Hold, Question};
 
 /// A bounded memory of names.
 #[derive(Debug)]
@@ -25,12 +25,6 @@ pub(crate) struct Cache {
     entries: HashMap<Arc<str>, Entry>,
     /// All the names, the next one to be forgotten in front.
     queue: VecDeque<Arc<str>>,
-}
-
-/// Keeps a name from being forgotten as long as it lives.
-#[derive(Clone, Debug)]
-pub struct Hold {
-    _token: Arc<()>,
 }
 
 impl Cache {
@@ -55,8 +49,8 @@ impl Cache {
     }
 
     pub(crate) fn hold(&self, name: &str) -> Option<Hold> {
-        let _token = Arc::clone(&self.entries.get(name)?.token);
-        Some(Hold { _token })
+        let entry = self.entries.get(name)?;
+        Some(Hold::new(Arc::clone(&entry.token)))
     }
 
     /// Whether an answer about one family of `name` is worth waiting for.
@@ -64,14 +58,14 @@ impl Cache {
         self.rules.is_hoped(self.heard(name, family), now)
     }
 
-    /// Whether `name` may be asked for because somebody doubts it: at most once a second. When it was last
+    /// Whether `name` may be asked for because it is in doubt: at most once a second. When it was last
     /// heard does not count: the word that came just before the addresses moved is the one to be doubted.
     pub(crate) fn may_doubt(&self, name: &str, now: Instant) -> bool {
         let entry = self.entries.get(name);
         entry.is_some_and(|entry| entry.doubted.is_none_or(|at| at + DOUBT <= now))
     }
 
-    /// `name` is asked for because somebody doubts it.
+    /// `name` is asked for because it is in doubt.
     pub(crate) fn doubt(&mut self, name: &str, now: Instant) {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.doubted = Some(now);
@@ -191,7 +185,7 @@ pub(crate) struct Recorded {
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) composed: Composed,
-    /// From then on it is another one, or somebody has to be asked.
+    /// From then on it is another one, or the servers have to be asked.
     pub(crate) until: Instant,
     /// From then on the name is asked for on the side.
     pub(crate) refresh: Instant,

@@ -1,8 +1,8 @@
 //! A moment of NXDOMAIN loses nothing: pure.
 //!
-//! A record that is deleted and made again within seconds (a deployment, a zone that loads in part) is a negative
-//! response to whom asks in between, and caches repeat it for its negative TTL. So addresses that worked until now
-//! are kept until the denial was confirmed:
+//! A record may be deleted and made again within seconds: a deployment, a zone that loads in part. A client that asks
+//! in between gets a negative response, and caches give it again for its negative TTL. So addresses that worked until
+//! now are kept until the denial was confirmed:
 //!
 //! ```text
 //!  first denial      + 2 s          + negative TTL, at most 60 s, + 1 s
@@ -20,7 +20,7 @@ use super::error::Reason;
 /// Negative responses of one family of a name, without an address in between.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Denial {
-    /// Only the same reason confirms: that there is no IPv6 address is no sign of an NXDOMAIN.
+    /// Only the same reason confirms: a name without IPv6 addresses still exists.
     pub(crate) reason: Reason,
     since: Instant,
     believed_from: Instant,

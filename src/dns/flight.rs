@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::cache::{Cache, Hold, Recorded};
+use super::cache::{Cache, Recorded};
 use super::compose::Nothing;
 use super::error::{Failure, Reason};
 use super::heard::Heard;
@@ -23,7 +23,7 @@ use super::pair::{Errand, Landing, Leg, Pair, Verdict};
 use super::query::{Outcome, Source};
 use super::shelf::{Hit, Shelf};
 use super::turns::Turns;
-use super::{Answer, Family, Origin, Question};
+use super::{Answer, Family, Hold, Origin, Question};
 use crate::clock;
 use crate::limit::Limit;
 use crate::luck::luck;

@@ -56,6 +56,7 @@
 //!
 //! By taking an address for gone because one answer lacks it: see [`Answer::speaks_for`].
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -104,7 +105,6 @@ pub use answer::Answer;
 pub(crate) use answer::Origin;
 pub use build::ResolverBuilder;
 pub use build_error::BuildError;
-pub use cache::Hold;
 pub use cidr::{Cidr, InvalidCidr};
 pub(crate) use contained::Contained;
 pub use error::{Error, Reason};
@@ -152,6 +152,22 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     fn hold(&self, host: &str) -> Option<Hold> {
         let _ = host;
         None
+    }
+}
+
+/// Keeps a resolver's memory of a name as long as it lives: see [`Resolve::hold`].
+#[derive(Debug)]
+pub struct Hold {
+    _token: Box<dyn Any + Send + Sync>,
+}
+
+impl Hold {
+    /// Creates a hold that drops `token` at its end.
+    #[must_use]
+    pub fn new(token: impl Any + Send + Sync) -> Self {
+        Self {
+            _token: Box::new(token),
+        }
     }
 }
 

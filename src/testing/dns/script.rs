@@ -36,10 +36,10 @@ pub enum Script {
     Silent,
     /// Bytes that are no message, under the right id.
     Garbage,
-    /// A referral to other servers, as a server gives it that does not resolve for its clients: NOERROR, no answer
-    /// and no SOA.
+    /// A referral to other servers: NOERROR, without records and without an SOA. Servers that do not resolve for their
+    /// clients say that.
     Referral,
-    /// NOERROR under the right id, to a question that was not asked.
+    /// NOERROR under the right id, to another question.
     OtherQuestion,
     /// Cut short over UDP, whole over TCP.
     Truncated(Box<Self>),
