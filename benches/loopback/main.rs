@@ -28,6 +28,8 @@ fn main() -> ExitCode {
         .filter(|word| word != "--bench")
         .collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
+    // reqwest is built without a provider of its own here.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     match &words[..] {
         ["server"] => server::serve(),
         ["calls", address, client, work, calls] => {

@@ -26,7 +26,7 @@ pub(crate) enum Origin {
     Asked,
     /// It was known.
     Memory,
-    /// It was known, and has ended; nobody says anything newer.
+    /// It was known, and has ended; nothing newer is.
     Stale,
 }
 
@@ -70,10 +70,7 @@ impl Answer {
         self.age
     }
 
-    /// A number that stands for the addresses: as long as it is the same, so are they, whatever their order.
-    ///
-    /// Answers of a [`Resolver`](super::Resolver) for one name keep their number until the addresses change;
-    /// those of [`Answer::new`] have one each.
+    /// Returns a number that stands for the addresses: it changes exactly when they do, whatever their order.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.listed.generation()
@@ -85,7 +82,8 @@ impl Answer {
         self.origin != Origin::Asked
     }
 
-    /// Whether the addresses have ended, and are used because nobody says anything newer (RFC 8767).
+    /// Whether the addresses have ended, and are used because nothing newer is known (RFC 8767): the servers fail, or
+    /// one has just denied the name and that is not confirmed.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.origin == Origin::Stale
@@ -107,14 +105,10 @@ impl Answer {
     }
 
     /// The answer that was composed, as it looks at an instant.
-    pub(crate) fn composed(
-        composed: &Composed,
-        listed: Listed,
-        (now, origin): (Instant, Origin),
-    ) -> Self {
+    pub(crate) fn composed(composed: &Composed, (now, origin): (Instant, Origin)) -> Self {
         let stale = composed.stale;
         Self {
-            listed,
+            listed: composed.listed.clone(),
             ttl: composed.ends.saturating_duration_since(now),
             age: now.saturating_duration_since(composed.at),
             origin: if stale { Origin::Stale } else { origin },
@@ -158,7 +152,7 @@ impl Answer {
             Some(error) if passed.is_empty() => Err(error),
             None => Ok(self.clone()),
             Some(_) => Ok(Self {
-                listed: self.listed.with_some(passed),
+                listed: Listed::new(passed),
                 ..self.clone()
             }),
         }

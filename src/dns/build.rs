@@ -16,8 +16,8 @@ use super::hosts::HostsFile;
 use super::query::Source;
 use super::resolver::{Config, Inner, Resolver};
 use super::search::NDOTS;
-use super::source::{Server, Upstream};
-use super::system::RESOLV_CONF;
+use super::servers::{Server, Upstream};
+use super::system::{NSSWITCH, RESOLV_CONF, System};
 use super::watch::{Asking, Plan, Watch};
 use crate::limit::Limit;
 
@@ -25,21 +25,29 @@ use crate::limit::Limit;
 ///
 /// | setting | default | why |
 /// |---|---|---|
-/// | name servers, search list, ndots | the system's | |
-/// | hosts file | the system's | |
-/// | limit | 2 s, for the whole look-up | two one-second tries |
+/// | name servers, search list, ndots, `use-vc` | the system's resolv.conf | |
+/// | hosts file | the system's, where nsswitch.conf has it | before DNS, after it, or not at all |
+/// | limit | 2 s, for the whole lookup | half of it is left to the last name server |
 /// | TTL | at least 1 s, at most 1 h | RFC 8767 §4 asks for a cap |
 /// | negative answers | at most 60 s | a name that was just made is found soon |
+/// | addresses of a denied name | until it is denied again after the negative TTL, at most 61 s | a moment of NXDOMAIN loses nothing |
 /// | failure back-off | 1 s, doubled up to 30 s | no query storm (RFC 9520 §3.2) |
-/// | refresh | at 80 to 90 % of the TTL, for names in use | nobody waits, and not all ask at once |
+/// | refresh | at 80 to 90 % of the TTL, for names in use | no call waits, and not all ask at once |
 /// | stale answers | for 24 h after their end | RFC 8767 §5: the last known beats none |
 /// | silence before they are used | 1.8 s, or half of the limit | RFC 8767 §5 |
 /// | capacity | 4,096 names | bounded |
 ///
-/// The system's configuration and the hosts file are read again when they change: a look-up that has to ask
-/// looks at their size and date, once in three seconds. When the name servers are others than before, what the
-/// old ones said has ended. A file that cannot be used any more is reported once as a `tracing` warning, and
-/// what it said before holds.
+/// The system's files are read again when they change: a lookup that has to ask looks at their size and date, once
+/// in three seconds. When the name servers are others than before, all that the old ones said has ended. A file
+/// that cannot be used any more is reported once as a `tracing` warning, and its last content holds. Malformed
+/// lines are ignored, with one warning a file.
+///
+/// Without a name server the resolver builds all the same: literals and names of the hosts file resolve. A lookup
+/// that needs a name server fails, and says what to set. A public resolver is never asked instead.
+///
+/// The servers are asked in their order. One that fails is left for the next at once, and one that is silent is
+/// joined by the next after 300 ms. A response is negative only with authority: NXDOMAIN, or no records with an SOA
+/// or as an authoritative answer. A referral, an empty response or one to another question is a failed server.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct ResolverBuilder {
@@ -48,12 +56,11 @@ pub struct ResolverBuilder {
 }
 
 impl Resolver {
-    /// Creates a resolver that does as the system is told to: its name servers, search list and hosts file.
+    /// Creates a resolver with the system's configuration: its name servers, search list and hosts file.
     ///
     /// # Errors
     ///
-    /// Fails if the system's configuration cannot be read or names no server; the error names the file. No
-    /// public resolver is ever asked instead.
+    /// None today. Without a name server, each lookup that needs one fails instead, and names the file.
     pub fn from_system() -> Result<Self, BuildError> {
         Self::builder().build()
     }
@@ -73,6 +80,7 @@ impl ResolverBuilder {
                 ndots: None,
                 resolv_conf: RESOLV_CONF.into(),
                 hosts_file: HostsFile::System,
+                nsswitch: NSSWITCH.into(),
                 upstream: Upstream::new(Limit::from_secs(2)),
                 #[cfg(test)]
                 port: None,
@@ -153,7 +161,7 @@ impl ResolverBuilder {
         self
     }
 
-    /// Bounds the whole look-up: both families, all tries, the walk through the search list.
+    /// Bounds the whole lookup: both families, all tries, the walk through the search list.
     pub fn limit(mut self, limit: Limit) -> Self {
         self.plan.upstream.limit = limit;
         self
@@ -186,9 +194,10 @@ impl ResolverBuilder {
 
     /// Uses addresses for at most this long after their end, as long as the servers fail or are silent.
     ///
-    /// Such an answer [says so](crate::dns::Answer::is_stale), and is given at once while a failure is known, else when the
+    /// Such answers [say so](crate::dns::Answer::is_stale), and are given at once while a failure is known, else when the
     /// servers have been silent for 1.8 s or half of the limit. They are asked on, in the background, with
-    /// back-off. A server's word that there is no address is an answer, and ends the old one.
+    /// back-off. A negative response ends the old addresses when it is confirmed: when it comes again after its own TTL,
+    /// at most 61 s after the first.
     pub fn stale_limit(mut self, limit: Duration) -> Self {
         self.rules.stale = Some(limit);
         self
@@ -212,6 +221,12 @@ impl ResolverBuilder {
         self
     }
 
+    #[cfg(test)]
+    pub(crate) fn nsswitch(mut self, path: impl Into<std::path::PathBuf>) -> Self {
+        self.plan.nsswitch = path.into();
+        self
+    }
+
     /// A port for the servers of a resolv.conf, which can name none.
     #[cfg(test)]
     pub(crate) fn port(mut self, port: u16) -> Self {
@@ -223,25 +238,32 @@ impl ResolverBuilder {
     ///
     /// # Errors
     ///
-    /// Fails if settings contradict each other, if the system's configuration is needed and cannot be read
-    /// or names no server, or if a hosts file that was asked for cannot be read.
+    /// Fails if settings contradict each other, or if a hosts file at a path cannot be read.
     pub fn build(self) -> Result<Resolver, BuildError> {
         self.check()?;
         let watch = Watch::new(self.plan.clone());
-        let asking = self.plan.asking()?;
-        let source = self.plan.upstream.source(&asking.servers)?;
-        self.finish_with((watch, asking), source)
+        match self.plan.asking() {
+            Ok(asking) => {
+                let source = self.plan.upstream.source(&asking.servers)?;
+                self.finish_with((watch, asking), source)
+            }
+            Err(no_server) => {
+                let asking = self.plan.asking_with(&System::default());
+                self.finish_with((watch, asking), Arc::new(no_server))
+            }
+        }
     }
 
     #[cfg(test)]
     pub(crate) fn finish(self, source: Arc<dyn Source>) -> Result<Resolver, BuildError> {
-        self.check()?;
         let builder = match self.plan.servers {
             Some(_) => self,
-            None => self.name_servers([]),
+            // Only to keep the system's files out of it.
+            None => self.name_servers([([127, 0, 0, 1], 53).into()]),
         };
+        builder.check()?;
         let watch = Watch::new(builder.plan.clone());
-        let asking = builder.plan.asking()?;
+        let asking = builder.plan.asking_with(&System::default());
         builder.finish_with((watch, asking), source)
     }
 
@@ -252,6 +274,7 @@ impl ResolverBuilder {
     ) -> Result<Resolver, BuildError> {
         let config = Config {
             hosts: Arc::new(self.plan.hosts_file.read()?),
+            order: self.plan.hosts_order(),
             search: asking.search,
         };
         watch.begin(asking.servers);
@@ -279,7 +302,9 @@ impl ResolverBuilder {
             ("failure_backoff.first", first),
             ("failure_backoff.most", most),
         )?;
+        let no_servers = self.plan.servers.as_ref().is_some_and(Vec::is_empty);
         for (field, nothing) in [
+            ("name_servers", no_servers),
             ("ttl_ceiling", ceiling.is_zero()),
             ("negative_ceiling", negative_ceiling.is_zero()),
             ("stale_limit", stale.is_some_and(|stale| stale.is_zero())),

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "doh")]
 use hickory_resolver::net::NetError;
 
 use super::search::NDOTS;
@@ -24,8 +25,8 @@ pub(crate) enum Wrong {
     },
     Nothing(&'static str),
     TooManyDots(usize),
-    Unreadable(String, Arc<NetError>),
     Hosts(String, Arc<io::Error>),
+    #[cfg(feature = "doh")]
     Client(Arc<NetError>),
     #[cfg(feature = "doh")]
     NoName(&'static str, String),
@@ -35,6 +36,7 @@ pub(crate) enum Wrong {
     Trust(Arc<SettingError>),
 }
 
+#[cfg(feature = "doh")]
 impl Wrong {
     pub(crate) fn client(error: NetError) -> Self {
         Self::Client(Arc::new(error))
@@ -56,7 +58,8 @@ impl fmt::Display for BuildError {
             }
             Wrong::Nothing(field) => write!(f, "{field} is nothing, and has to be something"),
             Wrong::TooManyDots(dots) => write!(f, "ndots ({dots}) is more than {NDOTS}"),
-            Wrong::Unreadable(message, _) | Wrong::Hosts(message, _) => f.write_str(message),
+            Wrong::Hosts(message, _) => f.write_str(message),
+            #[cfg(feature = "doh")]
             Wrong::Client(_) => f.write_str("cannot build the dns client"),
             #[cfg(feature = "doh")]
             Wrong::NoName(field, name) => {
@@ -75,7 +78,8 @@ impl fmt::Display for BuildError {
 impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
-            Wrong::Unreadable(_, cause) | Wrong::Client(cause) => Some(&**cause),
+            #[cfg(feature = "doh")]
+            Wrong::Client(cause) => Some(&**cause),
             Wrong::Hosts(_, cause) => Some(&**cause),
             #[cfg(feature = "doh")]
             Wrong::Trust(cause) => Some(&**cause),

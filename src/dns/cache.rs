@@ -1,29 +1,30 @@
-//! What is known about names: bounded, and pure. No lock, no clock; time and luck are arguments.
+//! The memory of names: bounded, and pure. No lock, no clock; time and luck are arguments.
 //!
-//! What has expired stays until its room is needed. It tells whether a family is worth waiting for, and what an
-//! answer has to differ from to be a change; and while nobody can be asked, it is better than nothing.
+//! Entries that have expired stay until their room is needed. They tell whether a family is worth waiting for, and
+//! what a response has to differ from to be a change; and while the servers fail, they are better than nothing.
+//!
+//! Room is made by use. Names stand in a queue. The one in front is forgotten, unless it was used since it came
+//! there: then it goes to the back. So do names that a live destination holds; they go only if all are held.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::compose::{Composed, Said, compose};
 use super::heard::{Heard, Rules};
-use super::listed::Listed;
 use super::query::Outcome;
-use super::{Family, Question};
+use super::{Family, Hold, Question};
 
 /// A bounded memory of names.
 #[derive(Debug)]
 pub(crate) struct Cache {
     rules: Rules,
     entries: HashMap<Arc<str>, Entry>,
-    /// Names by when they are of no more use, so that room is made without a search.
-    by_end: BTreeMap<(Instant, u64), Arc<str>>,
-    /// Tells apart names that end in the same instant.
-    next_id: u64,
+    /// All the names, the next one to be forgotten in front.
+    queue: VecDeque<Arc<str>>,
 }
 
 impl Cache {
@@ -31,8 +32,7 @@ impl Cache {
         Self {
             rules,
             entries: HashMap::new(),
-            by_end: BTreeMap::new(),
-            next_id: 0,
+            queue: VecDeque::new(),
         }
     }
 
@@ -41,19 +41,31 @@ impl Cache {
         self.entries.get(name)?.families[family.index()].as_ref()
     }
 
+    /// A name that is known is asked for again.
+    pub(crate) fn mark_used(&self, name: &str) {
+        if let Some(entry) = self.entries.get(name) {
+            entry.used.store(true, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn hold(&self, name: &str) -> Option<Hold> {
+        let entry = self.entries.get(name)?;
+        Some(Hold::new(Arc::clone(&entry.token)))
+    }
+
     /// Whether an answer about one family of `name` is worth waiting for.
     pub(crate) fn is_hoped(&self, name: &str, family: Family, now: Instant) -> bool {
         self.rules.is_hoped(self.heard(name, family), now)
     }
 
-    /// Whether `name` may be asked for because somebody doubts it: at most once a second. When it was last
+    /// Whether `name` may be asked for because it is in doubt: at most once a second. When it was last
     /// heard does not count: the word that came just before the addresses moved is the one to be doubted.
     pub(crate) fn may_doubt(&self, name: &str, now: Instant) -> bool {
         let entry = self.entries.get(name);
         entry.is_some_and(|entry| entry.doubted.is_none_or(|at| at + DOUBT <= now))
     }
 
-    /// `name` is asked for because somebody doubts it.
+    /// `name` is asked for because it is in doubt.
     pub(crate) fn doubt(&mut self, name: &str, now: Instant) {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.doubted = Some(now);
@@ -68,8 +80,8 @@ impl Cache {
 
     /// The answer for `name` that can be given without asking, and how long it can: `None` if one of its
     /// families has to be asked for, or if it has no address.
-    pub(crate) fn show(&mut self, name: &str, now: Instant) -> Option<Shown> {
-        let entry = self.entries.get_mut(name)?;
+    pub(crate) fn show(&self, name: &str, now: Instant) -> Option<Shown> {
+        let entry = self.entries.get(name)?;
         let [Some(six), Some(four)] = &entry.families else {
             return None;
         };
@@ -77,17 +89,11 @@ impl Cache {
             return None;
         }
         let composed = compose([Said::of(six, now), Said::of(four, now)]).ok()?;
-        let addresses = Arc::clone(&composed.addresses);
-        let listed = match &entry.listed {
-            Some(listed) => listed.followed_by(addresses),
-            None => Listed::new(addresses),
-        };
-        entry.listed = Some(listed.clone());
         Some(Shown {
             composed,
-            listed,
             until: six.turns(now).min(four.turns(now)),
             refresh: six.refresh.min(four.refresh),
+            used: Arc::clone(&entry.used),
         })
     }
 
@@ -122,36 +128,46 @@ impl Cache {
         }
     }
 
-    /// Ends everything at `now`: whoever said it is not to be asked any more. It is still better than nothing.
+    /// Ends everything at `now`: the servers that said it are not to be asked any more. It is still better than
+    /// nothing.
     pub(crate) fn expire(&mut self, now: Instant) {
-        self.by_end.clear();
-        for (name, entry) in &mut self.entries {
+        for entry in self.entries.values_mut() {
             for heard in entry.families.iter_mut().flatten() {
                 heard.expire(now);
             }
-            entry.rank.0 = entry.end();
-            self.by_end.insert(entry.rank, Arc::clone(name));
         }
     }
 
     fn keep(&mut self, name: &Arc<str>, family: Family, heard: Heard) -> Option<Arc<str>> {
         let mut evicted = None;
-        if let Some(entry) = self.entries.get(name) {
-            self.by_end.remove(&entry.rank);
-        } else if self.entries.len() >= self.rules.capacity
-            && let Some((_, ended)) = self.by_end.pop_first()
-        {
-            self.entries.remove(&ended);
-            evicted = Some(ended);
+        if !self.entries.contains_key(name) {
+            if self.entries.len() >= self.rules.capacity {
+                evicted = self.evict();
+            }
+            self.queue.push_back(Arc::clone(name));
         }
-        let id = self.next_id;
-        self.next_id += 1;
-        let entry = self.entries.entry(Arc::clone(name));
-        let entry = entry.or_insert_with(|| Entry::new(heard.until));
+        let entry = self.entries.entry(Arc::clone(name)).or_default();
         entry.families[family.index()] = Some(heard);
-        entry.rank = (entry.end(), id);
-        self.by_end.insert(entry.rank, Arc::clone(name));
         evicted
+    }
+
+    /// Forgets a name. Twice around the queue takes the marks of use away; what is left then is held.
+    fn evict(&mut self) -> Option<Arc<str>> {
+        for _ in 0..2 * self.queue.len() {
+            let name = self.queue.pop_front()?;
+            let entry = self.entries.get(&name);
+            if entry
+                .is_some_and(|entry| entry.is_held() || entry.used.swap(false, Ordering::Relaxed))
+            {
+                self.queue.push_back(name);
+                continue;
+            }
+            self.entries.remove(&name);
+            return Some(name);
+        }
+        let name = self.queue.pop_front()?;
+        self.entries.remove(&name);
+        Some(name)
     }
 }
 
@@ -169,36 +185,28 @@ pub(crate) struct Recorded {
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) composed: Composed,
-    pub(crate) listed: Listed,
-    /// From then on it is another one, or somebody has to be asked.
+    /// From then on it is another one, or the servers have to be asked.
     pub(crate) until: Instant,
     /// From then on the name is asked for on the side.
     pub(crate) refresh: Instant,
+    /// To be set when the answer is given.
+    pub(crate) used: Arc<AtomicBool>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Entry {
     families: [Option<Heard>; 2],
-    /// What was last shown, so that the same addresses keep their number.
-    listed: Option<Listed>,
-    /// When it was last asked for because somebody doubted it.
+    /// When it was last asked for because it was doubted.
     doubted: Option<Instant>,
-    rank: (Instant, u64),
+    /// Whether it was used since it last came to the front of the queue.
+    used: Arc<AtomicBool>,
+    /// Shared with each [`Hold`].
+    token: Arc<()>,
 }
 
 impl Entry {
-    fn new(end: Instant) -> Self {
-        Self {
-            families: [None, None],
-            listed: None,
-            doubted: None,
-            rank: (end, 0),
-        }
-    }
-
-    fn end(&self) -> Instant {
-        let ends = self.families.iter().flatten().map(|heard| heard.until);
-        ends.max().unwrap_or(self.rank.0)
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.token) > 1
     }
 }
 

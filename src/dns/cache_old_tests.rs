@@ -9,7 +9,7 @@ fn d3_generation_changes_with_the_addresses_and_only_with_them() {
         record(&mut cache, "a", outcome, at);
         let missing = nothing(Reason::NoRecords, Some(60));
         cache.record(&question("a", Family::V6), missing, (at, LUCK));
-        answer(&mut cache, "a", at).unwrap().generation()
+        answer(&cache, "a", at).unwrap().generation()
     };
     let first = generation(addresses(&[1, 2], 6), now);
 
@@ -49,7 +49,7 @@ fn d10_failure_leaves_the_addresses_until_the_stale_limit() {
         cache.record(&question("a", family), failed, (ended, LUCK));
     }
 
-    let stale = answer(&mut cache, "a", ended).unwrap();
+    let stale = answer(&cache, "a", ended).unwrap();
     assert!(stale.is_stale() && stale.is_cached() && stale.is_partial());
     assert_eq!((stale.ttl(), stale.age()), (Duration::ZERO, secs(6)));
     assert!(!stale.speaks_for(stale.addresses()[0]));
@@ -64,29 +64,94 @@ fn d10_failure_leaves_the_addresses_until_the_stale_limit() {
 }
 
 #[test]
-fn d10_that_there_is_nothing_is_an_answer_and_ends_the_old_one() {
+fn denial_that_is_confirmed_after_its_ttl_ends_the_addresses() {
     for reason in [Reason::NotFound, Reason::NoRecords] {
         let (mut cache, now) = (cache(), start());
         both(&mut cache, "a", 6, now);
-        let gone = nothing(reason, Some(6));
-        let heard = record(&mut cache, "a", gone, now + secs(6)).heard;
-        assert!(heard.old(now + secs(6)).is_none());
+        let denied_at = now + secs(6);
+        let mut deny = |after: u32| {
+            let at = denied_at + secs(after);
+            record(&mut cache, "a", nothing(reason, Some(10)), at).heard
+        };
+
+        // Asked again at 2 s, then after the negative TTL and a second.
+        for (after, next) in [(0, 2), (2, 11), (10, 11)] {
+            let heard = deny(after);
+            let at = denied_at + secs(after);
+            assert!(heard.old(at).is_some() && !heard.is_gone(), "{after}");
+            assert_eq!(heard.refresh, denied_at + secs(next), "{after}");
+            assert_eq!(heard.until, denied_at + secs(61), "{after}");
+        }
+        let heard = deny(11);
+        assert!(heard.old(denied_at + secs(11)).is_none());
+        assert_eq!(heard.is_gone(), reason == Reason::NotFound);
 
         let failed = nothing(Reason::Timeout, None);
-        let heard = record(&mut cache, "a", failed, now + secs(12)).heard;
-        assert!(heard.old(now + secs(12)).is_none());
+        let heard = record(&mut cache, "a", failed, denied_at + secs(22)).heard;
+        assert!(heard.old(denied_at + secs(22)).is_none());
+    }
+}
+
+#[test]
+fn failure_confirms_no_denial_and_takes_nothing_but_lengthens_nothing_either() {
+    let (mut cache, now) = (cache(), start());
+    both(&mut cache, "a", 6, now);
+    let denied_at = now + secs(6);
+    record(
+        &mut cache,
+        "a",
+        nothing(Reason::NotFound, Some(10)),
+        denied_at,
+    );
+
+    let failed = nothing(Reason::Timeout, None);
+    let heard = record(&mut cache, "a", failed, denied_at + secs(11)).heard;
+    let (last, end) = (denied_at + secs(61) - NANO, denied_at + secs(61));
+    assert!(heard.old(last).is_some() && heard.old(end).is_none());
+    let gone = nothing(Reason::NotFound, Some(10));
+    let heard = record(&mut cache, "a", gone, denied_at + secs(12)).heard;
+    assert!(heard.is_gone() && heard.old(denied_at + secs(12)).is_none());
+}
+
+#[test]
+fn addresses_that_did_not_work_until_now_are_not_kept() {
+    for (after, kept) in [(59, true), (60, false)] {
+        let (mut cache, now) = (cache(), start());
+        both(&mut cache, "a", 6, now);
+        let at = now + secs(6 + after);
+        let heard = record(&mut cache, "a", nothing(Reason::NotFound, Some(10)), at).heard;
+        assert_eq!(heard.old(at).is_some(), kept, "{after}");
     }
 }
 
 #[test]
 fn d10_answer_good_for_one_connection_is_never_stale() {
-    let (mut cache, now) = (cache(), start());
-    both(&mut cache, "a", 6, now);
-    record(&mut cache, "a", addresses(&[1], 0), now + secs(6));
+    let (rules, now) = (rules(), start());
+    let heard = rules.weigh(addresses(&[1], 0), None, (now, LUCK));
+    assert!(heard.old(now).is_none());
 
     let failed = nothing(Reason::Timeout, None);
-    let heard = record(&mut cache, "a", failed, now + secs(6)).heard;
-    assert!(heard.old(now + secs(6)).is_none());
+    let heard = rules.weigh(failed, Some(&heard), (now, LUCK));
+    assert!(heard.old(now).is_none());
+}
+
+#[test]
+fn d10_last_second_of_a_cache_takes_no_stale_answer_away() {
+    let (mut cache, now) = (cache(), start());
+    both(&mut cache, "a", 6, now);
+    let ended = now + secs(6);
+    record(&mut cache, "a", addresses(&[2], 0), ended);
+
+    let failed = nothing(Reason::Timeout, None);
+    let heard = record(&mut cache, "a", failed, ended).heard;
+    assert_eq!(
+        heard.old(ended).unwrap().addresses[0].to_string(),
+        "10.0.0.2"
+    );
+    assert!(heard.old(ended + STALE - NANO).is_some() && heard.old(ended + STALE).is_none());
+    let denied = nothing(Reason::NotFound, Some(60));
+    let heard = record(&mut cache, "a", denied, ended).heard;
+    assert!(heard.old(ended).is_some());
 }
 
 #[test]
@@ -142,7 +207,7 @@ fn d27_answers_of_servers_that_are_not_asked_any_more_are_old_at_once() {
 
     cache.expire(now + secs(1));
 
-    assert_eq!(answer(&mut cache, "a", now + secs(1)), None);
+    assert_eq!(answer(&cache, "a", now + secs(1)), None);
     let heard = cache.heard("a", Family::V4).unwrap();
     assert!(heard.old(now + secs(1)).is_some());
     assert!(cache.is_hoped("a", Family::V4, now + secs(1)));

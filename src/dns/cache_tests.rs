@@ -21,8 +21,8 @@ fn d1_answer_is_fresh_for_its_ttl_and_not_longer() {
     both(&mut cache, "a", 6, now);
 
     let just_before = now + secs(6) - NANO;
-    assert_eq!(answer(&mut cache, "a", just_before).unwrap().ttl(), NANO);
-    assert_eq!(answer(&mut cache, "a", now + secs(6)), None);
+    assert_eq!(answer(&cache, "a", just_before).unwrap().ttl(), NANO);
+    assert_eq!(answer(&cache, "a", now + secs(6)), None);
 }
 
 #[test]
@@ -49,8 +49,10 @@ fn failure_and_recovery_are_no_change() {
     for outcome in [nothing(Reason::Timeout, None), addresses(&[1], 6)] {
         assert!(!record(&mut cache, "a", outcome, now).changed);
     }
-    let gone = nothing(Reason::NoRecords, Some(6));
-    assert!(record(&mut cache, "a", gone, now).changed);
+    let gone = || nothing(Reason::NoRecords, Some(6));
+    let denied = now + secs(6);
+    assert!(!record(&mut cache, "a", gone(), denied).changed);
+    assert!(record(&mut cache, "a", gone(), denied + secs(7)).changed);
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn d18_ttl_0_is_not_kept_and_not_lifted() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 0, now);
 
-    assert_eq!(answer(&mut cache, "a", now), None);
+    assert_eq!(answer(&cache, "a", now), None);
     assert!(cache.entries.is_empty());
 }
 
@@ -127,7 +129,7 @@ fn answer_lives_as_long_as_the_shorter_of_its_families() {
     let (mut cache, now) = (cache(), start());
     record(&mut cache, "a", addresses(&[1], 60), now);
     assert_eq!(
-        answer(&mut cache, "a", now),
+        answer(&cache, "a", now),
         None,
         "the other family was not heard of"
     );
@@ -138,7 +140,7 @@ fn answer_lives_as_long_as_the_shorter_of_its_families() {
     };
     cache.record(&question("a", Family::V6), six, (now, LUCK));
 
-    let answer = answer(&mut cache, "a", now).unwrap();
+    let answer = answer(&cache, "a", now).unwrap();
     assert_eq!(answer.ttl(), secs(30));
     assert!(answer.addresses()[0].is_ipv6() && answer.addresses()[1].is_ipv4());
 }
@@ -150,62 +152,76 @@ fn missing_family_does_not_shorten_the_answer() {
     let missing = nothing(Reason::NoRecords, Some(3));
     cache.record(&question("a", Family::V6), missing, (now, LUCK));
 
-    assert_eq!(answer(&mut cache, "a", now).unwrap().ttl(), secs(6));
+    assert_eq!(answer(&cache, "a", now).unwrap().ttl(), secs(6));
 }
 
 #[test]
-fn full_cache_gives_up_what_ends_first() {
-    let rules = Rules {
-        capacity: 2,
-        ..rules()
-    };
-    let (mut cache, now) = (Cache::new(rules), start());
-    both(&mut cache, "long", 60, now);
-    both(&mut cache, "short", 6, now);
-    both(&mut cache, "new", 30, now);
-
-    assert_eq!(answer(&mut cache, "short", now), None);
-    assert!(answer(&mut cache, "long", now).is_some());
-    assert!(answer(&mut cache, "new", now).is_some());
+fn full_cache_forgets_names_that_were_not_used_again() {
+    let (mut cache, now) = (full(3), start());
+    for name in ["used", "first", "second"] {
+        both(&mut cache, name, 60, now);
+    }
+    cache.mark_used("used");
+    for (new, forgotten) in [("a", "first"), ("b", "second"), ("c", "used"), ("d", "a")] {
+        let evicted = record(&mut cache, new, addresses(&[1], 60), now).evicted;
+        assert_eq!(evicted.as_deref(), Some(forgotten));
+    }
 }
 
 #[test]
-fn entry_that_was_renewed_is_ranked_by_its_new_end() {
-    let rules = Rules {
-        capacity: 2,
-        ..rules()
-    };
-    let (mut cache, now) = (Cache::new(rules), start());
-    both(&mut cache, "renewed", 6, now);
-    both(&mut cache, "other", 30, now);
-    both(&mut cache, "renewed", 60, now);
-    both(&mut cache, "new", 30, now);
+fn answer_that_is_given_is_a_use() {
+    let (mut cache, now) = (full(2), start());
+    both(&mut cache, "used", 60, now);
+    both(&mut cache, "other", 60, now);
+    let shelf = crate::dns::shelf::Shelf::default();
+    shelf.put(&"used".into(), cache.show("used", now), None);
+    assert!(shelf.find("used", now).is_some());
 
-    assert!(answer(&mut cache, "renewed", now).is_some());
-    assert_eq!(answer(&mut cache, "other", now), None);
+    let evicted = record(&mut cache, "new", addresses(&[1], 60), now).evicted;
+    assert_eq!(evicted.as_deref(), Some("other"));
+}
+
+#[test]
+fn name_of_a_live_destination_goes_last() {
+    let (mut cache, now) = (full(3), start());
+    for name in ["held", "a", "b"] {
+        both(&mut cache, name, 60, now);
+    }
+    let hold = cache.hold("held").unwrap();
+    for n in 0..10 {
+        let new = format!("{n}");
+        let evicted = record(&mut cache, &new, addresses(&[1], 60), now).evicted;
+        assert_ne!(evicted.as_deref(), Some("held"));
+    }
+
+    let all: Vec<_> = cache
+        .queue
+        .iter()
+        .filter_map(|name| cache.hold(name))
+        .collect();
+    assert_eq!(all.len(), 3);
+    assert!(
+        record(&mut cache, "new", addresses(&[1], 60), now)
+            .evicted
+            .is_some()
+    );
+    assert_eq!((cache.entries.len(), cache.queue.len()), (3, 3));
+    drop((all, hold));
 }
 
 #[test]
 fn hostile_names_do_not_grow_the_memory() {
-    let rules = Rules {
-        capacity: 100,
-        ..rules()
-    };
-    let (mut cache, now) = (Cache::new(rules), start());
+    let (mut cache, now) = (full(100), start());
     for n in 0..10_000 {
         let missing = nothing(Reason::NotFound, Some(60));
         record(&mut cache, &format!("{n}.hostile.test"), missing, now);
     }
-    assert_eq!((cache.entries.len(), cache.by_end.len()), (100, 100));
+    assert_eq!((cache.entries.len(), cache.queue.len()), (100, 100));
 }
 
 #[test]
 fn forgotten_name_is_told_so_that_it_is_not_shown_any_longer() {
-    let rules = Rules {
-        capacity: 1,
-        ..rules()
-    };
-    let (mut cache, now) = (Cache::new(rules), start());
+    let (mut cache, now) = (full(1), start());
     assert_eq!(
         record(&mut cache, "a", addresses(&[1], 6), now).evicted,
         None
@@ -234,6 +250,13 @@ fn rules() -> Rules {
     }
 }
 
+fn full(capacity: usize) -> Cache {
+    Cache::new(Rules {
+        capacity,
+        ..rules()
+    })
+}
+
 fn cache() -> Cache {
     Cache::new(rules())
 }
@@ -247,10 +270,10 @@ fn both(cache: &mut Cache, name: &str, ttl: u32, now: Instant) {
 }
 
 /// The answer that is given at `now` without asking.
-fn answer(cache: &mut Cache, name: &str, now: Instant) -> Option<Answer> {
+fn answer(cache: &Cache, name: &str, now: Instant) -> Option<Answer> {
     let shown = cache.show(name, now)?;
     assert!(now < shown.until);
-    let composed = Answer::composed(&shown.composed, shown.listed, (now, Origin::Memory));
+    let composed = Answer::composed(&shown.composed, (now, Origin::Memory));
     Some(composed)
 }
 

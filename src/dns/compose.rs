@@ -1,16 +1,14 @@
 //! One answer of what is known of two families: pure.
 //!
-//! Fresh addresses of either family come first. Only where there are none, old ones are used, marked stale;
-//! and not even those if a server has said that the name does not exist.
-
-use std::net::IpAddr;
-use std::sync::Arc;
+//! Fresh addresses of either family come first. Only where there are none, old ones are used, marked stale; and not
+//! even those if the name is known not to exist.
 
 use tokio::time::Instant;
 
 use super::Family;
 use super::error::{Failure, Reason};
 use super::heard::{Heard, Known};
+use super::listed::Listed;
 use super::order::interleave;
 
 /// What is known of one family.
@@ -18,6 +16,7 @@ use super::order::interleave;
 pub(crate) struct Said<'a> {
     pub(crate) fresh: Option<&'a Known>,
     pub(crate) old: Option<&'a Known>,
+    pub(crate) is_gone: bool,
     pub(crate) failure: Option<&'a Failure>,
     /// There was nothing, when somebody last said something.
     pub(crate) was_absent: bool,
@@ -28,6 +27,7 @@ impl<'a> Said<'a> {
         Self {
             fresh: heard.fresh(now),
             old: heard.old(now),
+            is_gone: heard.is_gone(),
             failure: heard.failure(),
             was_absent: heard.was_absent(now),
         }
@@ -43,7 +43,7 @@ impl<'a> Said<'a> {
 /// An answer, as long as nothing newer is heard.
 #[derive(Clone, Debug)]
 pub(crate) struct Composed {
-    pub(crate) addresses: Arc<[IpAddr]>,
+    pub(crate) listed: Listed,
     /// When they were heard; of two families the longer ago.
     pub(crate) at: Instant,
     /// The end of their TTL.
@@ -102,8 +102,7 @@ pub(crate) fn old(said: &[Said<'_>; 2]) -> Old {
 
 /// Old addresses that may be used. That a name does not exist is true of both its families (RFC 8020).
 fn servable<'a>(said: &[Said<'a>; 2]) -> [Option<&'a Known>; 2] {
-    let gone = |said: &Said<'_>| said.failure.is_some_and(|f| f.reason == Reason::NotFound);
-    if said.iter().any(gone) {
+    if said.iter().any(|said| said.is_gone) {
         return [None, None];
     }
     said.map(|said| said.old)
@@ -113,13 +112,11 @@ fn join(known: [Option<&Known>; 2], said: &[Said<'_>; 2]) -> Option<Composed> {
     let used = known.iter().flatten();
     let at = used.clone().map(|known| known.at).min()?;
     let ends = used.clone().map(|known| known.until).min()?;
-    let addresses: Vec<_> = used
-        .flat_map(|known| known.addresses.iter().copied())
-        .collect();
+    let addresses: Vec<_> = used.flat_map(|k| k.addresses.iter().copied()).collect();
     let is_missing =
         |family: &Family| known[family.index()].is_none() && !said[family.index()].is_answered();
     Some(Composed {
-        addresses: interleave(&addresses),
+        listed: Listed::new(interleave(&addresses)),
         at,
         ends,
         stale: false,

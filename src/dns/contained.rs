@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{AnswerFuture, Error, Reason, Resolve, Resolving, SecondLook};
+use super::{AnswerFuture, Error, Hold, Reason, Resolve, Resolving, SecondLook};
 use crate::callback::{Panicked, Site, ask, require};
 use crate::limit::Limit;
 
@@ -50,6 +50,10 @@ impl<R: Resolve> Resolve for Contained<R> {
             looking,
             site: Arc::clone(&self.site),
         }))
+    }
+
+    fn hold(&self, host: &str) -> Option<Hold> {
+        ask(&self.site, || self.resolver.hold(host))
     }
 }
 

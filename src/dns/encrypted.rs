@@ -1,17 +1,27 @@
 //! Name servers that are asked over TLS (RFC 7858) and HTTPS (RFC 8484).
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use hickory_resolver::config::ConnectionConfig;
+use hickory_resolver::config::{ConnectionConfig, ResolverOpts};
+use hickory_resolver::net::NetError;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::xfer::{DnsExchange, DnsHandle, FirstAnswer};
+use hickory_resolver::proto::op::{DnsRequest, Message};
+use hickory_resolver::{ConnectionProvider, PoolContext, TlsConfig};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use tokio::runtime::{self, Handle};
 use url::{Host, Url};
 
 use super::build_error::{BuildError, Wrong};
+use super::error::{Failure, Reason};
+use super::servers::Upstream;
 use crate::roots;
 
-/// A name server, and how its answers are known to be its own.
+/// A name server, and how its responses are known to be its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Encrypted {
     /// The name that its certificate is for.
@@ -21,13 +31,13 @@ pub(crate) enum Encrypted {
 }
 
 impl Encrypted {
-    pub(crate) fn addr(&self) -> SocketAddr {
+    fn addr(&self) -> SocketAddr {
         match self {
             Self::Tls(addr, _) | Self::Https(addr, _) => *addr,
         }
     }
 
-    pub(crate) fn connection(&self) -> Result<ConnectionConfig, BuildError> {
+    fn connection(&self) -> Result<ConnectionConfig, BuildError> {
         match self {
             Self::Tls(_, name) => {
                 let refused = || Wrong::NoName("tls_servers", name.clone());
@@ -60,11 +70,108 @@ fn certified(name: &str) -> Option<Arc<str>> {
     ServerName::try_from(name).is_ok().then(|| name.into())
 }
 
-/// What the operating system trusts, if nothing else was told.
-pub(crate) fn trust(told: Option<&ClientConfig>) -> Result<ClientConfig, BuildError> {
-    if let Some(config) = told {
+/// The roots that the operating system trusts, unless others are configured.
+pub(crate) fn trust(configured: Option<&ClientConfig>) -> Result<ClientConfig, BuildError> {
+    if let Some(config) = configured {
         return Ok(config.clone());
     }
     let system = roots::system();
     Ok(system.map_err(|error| Wrong::Trust(Arc::new(error)))?)
 }
+
+/// The connections to one encrypted server.
+///
+/// A connection is driven by the runtime that it was opened on, and hangs while that one stands still. So each
+/// runtime has its own; the one that came first is in front.
+pub(crate) struct Channel {
+    server: SocketAddr,
+    config: ConnectionConfig,
+    context: PoolContext,
+    open: Mutex<PerRuntime>,
+}
+
+type Connection = DnsExchange<TokioRuntimeProvider>;
+type PerRuntime = VecDeque<(Option<runtime::Id>, Connection)>;
+
+impl Channel {
+    pub(crate) fn new(server: &Encrypted, upstream: &Upstream) -> Result<Self, BuildError> {
+        let mut config = server.connection()?;
+        config.port = server.addr().port();
+        let mut options = ResolverOpts::default();
+        options.timeout = upstream.limit.get() / 2;
+        let mut tls = TlsConfig::new().map_err(Wrong::client)?;
+        tls.config = trust(upstream.tls.as_ref())?;
+        Ok(Self {
+            server: server.addr(),
+            config,
+            context: PoolContext::new(options, tls),
+            open: Mutex::default(),
+        })
+    }
+
+    /// Sends a query on the connection of this runtime. One that was closed since its last use is replaced once.
+    pub(crate) async fn send(&self, request: DnsRequest) -> Result<Message, Failure> {
+        let here = Handle::try_current().ok().map(|runtime| runtime.id());
+        if let Some(connection) = self.opened(here) {
+            match connection.send(request.clone()).first_answer().await {
+                Ok(response) => return Ok(response.into_message()),
+                Err(NetError::Timeout) => {
+                    self.keep(here, None);
+                    return Err(failure(NetError::Timeout));
+                }
+                Err(_) => {}
+            }
+        }
+        let provider = TokioRuntimeProvider::default();
+        let opening = provider.new_connection(self.server.ip(), &self.config, &self.context);
+        let connection = opening.map_err(failure)?.await.map_err(failure)?;
+        self.keep(here, Some(connection.clone()));
+        let response = connection.send(request).first_answer().await;
+        response.map(Message::from).map_err(failure)
+    }
+
+    fn opened(&self, here: Option<runtime::Id>) -> Option<Connection> {
+        let open = self.open();
+        let (_, connection) = open.iter().find(|(there, _)| *there == here)?;
+        Some(connection.clone())
+    }
+
+    /// Keeps a connection, or none, in place of the one that this runtime had.
+    fn keep(&self, here: Option<runtime::Id>, connection: Option<Connection>) {
+        let mut gone = VecDeque::new();
+        let mut open = self.open();
+        while let Some(place) = open.iter().position(|(there, _)| *there == here) {
+            gone.extend(open.remove(place));
+        }
+        if let Some(connection) = connection {
+            if open.len() >= MOST_RUNTIMES {
+                gone.extend(open.pop_front());
+            }
+            open.push_back((here, connection));
+        }
+        drop(open);
+        drop(gone); // not under the lock: it may close sockets
+    }
+
+    fn open(&self) -> MutexGuard<'_, PerRuntime> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Channel").field(&self.config).finish()
+    }
+}
+
+fn failure(error: NetError) -> Failure {
+    let reason = match &error {
+        NetError::Timeout => Reason::Timeout,
+        NetError::Io(_) | NetError::NoConnections | NetError::Busy => Reason::Unreachable,
+        _ => Reason::Protocol,
+    };
+    Failure::because(reason, error)
+}
+
+/// One for each core of a large machine.
+const MOST_RUNTIMES: usize = 64;

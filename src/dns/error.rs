@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::system::NoServer;
 use crate::hop::Kind;
 
 /// A host name that did not resolve.
@@ -55,6 +56,11 @@ impl Error {
         self.0.failure.again
     }
 
+    /// The system names no server: the text says what to set.
+    fn no_server(&self) -> Option<&NoServer> {
+        self.0.failure.cause.as_deref()?.downcast_ref()
+    }
+
     pub(crate) fn from_failure(host: &str, failure: Failure) -> Self {
         let host = host.into();
         Self(Arc::new(Inner { host, failure }))
@@ -69,7 +75,10 @@ impl fmt::Display for Error {
             Reason::NoRecords => write!(f, "the name {host} has no addresses"),
             Reason::Protocol => write!(f, "the name server's answer for {host} made no sense"),
             Reason::ServerFailure => write!(f, "the name server failed to look up {host}"),
-            Reason::Unreachable => write!(f, "no name server could be reached to look up {host}"),
+            Reason::Unreachable => match self.no_server() {
+                Some(why) => write!(f, "no name server to look up {host}: {why}"),
+                None => write!(f, "no name server could be reached to look up {host}"),
+            },
             Reason::Timeout => write!(f, "no name server answered in time for {host}"),
         }
     }

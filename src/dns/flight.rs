@@ -12,17 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::cache::{Cache, Recorded};
-use super::compose::{Composed, Nothing};
+use super::compose::Nothing;
 use super::error::{Failure, Reason};
 use super::heard::Heard;
 use super::pair::{Errand, Landing, Leg, Pair, Verdict};
 use super::query::{Outcome, Source};
 use super::shelf::{Hit, Shelf};
-use super::{Answer, Family, Origin, Question};
+use super::turns::Turns;
+use super::{Answer, Family, Hold, Origin, Question};
 use crate::clock;
 use crate::limit::Limit;
 use crate::luck::luck;
@@ -33,8 +34,7 @@ pub(crate) struct Board {
     shelf: Shelf,
     memory: Mutex<Memory>,
     limit: Limit,
-    /// A query holds a socket: as many as there are turns, however many names are asked for.
-    turns: Semaphore,
+    turns: Arc<Turns>,
 }
 
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Board {
             shelf: Shelf::default(),
             memory,
             limit,
-            turns: Semaphore::new(QUERIES),
+            turns: Arc::default(),
         }
     }
 
@@ -127,7 +127,7 @@ impl Board {
         match pair.verdict(now) {
             Verdict::Ready => {
                 let composed = pair.answer(now);
-                Boarding::Known(composed.map(|c| self.settle(name, c, (now, Origin::Memory))))
+                Boarding::Known(composed.map(|c| Answer::composed(&c, (now, Origin::Memory))))
             }
             Verdict::Until(_) | Verdict::Open => Boarding::Wait(Box::new(pair)),
         }
@@ -145,6 +145,11 @@ impl Board {
             self.shelf.claim(name, now);
         }
         self.begin(begun, runtime);
+    }
+
+    /// Keeps what is known of `name` from being forgotten, as long as the returned value lives.
+    pub(crate) fn hold(&self, name: &str) -> Option<Hold> {
+        self.memory().cache.hold(name)
     }
 
     /// Where the queries that are out for `name` will land.
@@ -166,17 +171,6 @@ impl Board {
             std::mem::replace(&mut memory.source, source)
         };
         drop(before); // not under the lock: it may close sockets
-    }
-
-    /// An answer, under the number of its addresses.
-    pub(crate) fn settle(
-        &self,
-        name: &str,
-        composed: Composed,
-        (now, origin): (Instant, Origin),
-    ) -> Answer {
-        let listed = self.shelf.number(name, Arc::clone(&composed.addresses));
-        Answer::composed(&composed, listed, (now, origin))
     }
 
     /// Not under the lock: a runtime that is shutting down drops the task on the spot, and its landing takes
@@ -201,10 +195,7 @@ impl Board {
         };
         async move {
             let board = &approach.board;
-            let outcome = timeout(board.limit.get(), async {
-                let _turn = board.turns.acquire().await;
-                approach.source.ask(&approach.question).await
-            });
+            let outcome = timeout(board.limit.get(), approach.ask());
             let outcome = outcome.await.unwrap_or_else(|elapsed| {
                 Outcome::failed(Failure::because(Reason::Timeout, elapsed))
             });
@@ -224,9 +215,15 @@ impl Memory {
     fn leg(&mut self, name: &str, family: Family, now: Instant) -> (Leg, Option<Begun>) {
         let heard = self.cache.heard(name, family).cloned();
         let before = match heard {
-            Some(heard) if heard.stands(now) => return (Leg::Heard(heard), None),
+            Some(heard) if heard.stands(now) => {
+                self.cache.mark_used(name);
+                return (Leg::Heard(heard), None);
+            }
             before => before,
         };
+        if before.is_some() {
+            self.cache.mark_used(name);
+        }
         if let Some(flight) = self.out(name, family, now) {
             return (flight.leg(before), None);
         }
@@ -317,6 +314,18 @@ struct Approach {
 }
 
 impl Approach {
+    async fn ask(&self) -> Outcome {
+        let dropped = |dropped| Outcome::failed(Failure::because(Reason::Timeout, dropped));
+        let mut turn = match self.board.turns.turn(&self.question.name).await {
+            Ok(turn) => turn,
+            Err(lost) => return dropped(lost),
+        };
+        tokio::select! {
+            outcome = self.source.ask(&self.question) => outcome,
+            lost = turn.dropped() => dropped(lost),
+        }
+    }
+
     fn land(self, outcome: Outcome) {
         let (now, luck, question) = (clock::now(), luck(), &self.question);
         let Recorded { heard, changed, .. } = {
@@ -359,9 +368,6 @@ impl Drop for Approach {
 
 /// How much later than its limit a query may land, on a busy runtime.
 const LATE: Duration = Duration::from_secs(1);
-/// Queries out at a time: far above what a healthy server leaves waiting, well below the 1,024 files that a
-/// process may commonly open.
-pub(crate) const QUERIES: usize = 256;
 
 #[cfg(test)]
 #[path = "flight_tests.rs"]

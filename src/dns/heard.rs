@@ -3,7 +3,8 @@
 //! ```text
 //!  Outcome ──weigh──▶ Heard { known, failure, at, until, refresh }      it stands while now < until
 //!    addresses            TTL, clamped; 0 stays 0: good for this asking only
-//!    missing              the SOA's, clamped; no SOA: the floor; nothing known any more
+//!    missing              the SOA's, clamped; no SOA: the floor; addresses that worked until now are kept
+//!                         until that is confirmed ([`Denial`])
 //!    failed               back-off, doubled for each failure in a row; what was known, or absent, stays so
 //!
 //!  Known          at ─────── fresh ──────▶ until ──────── old ────────▶ old_until
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::denial::{Denial, KEPT};
 use super::error::{Failure, Reason};
 use super::query::Outcome;
 
@@ -27,6 +29,8 @@ pub(crate) struct Heard {
     known: Option<Known>,
     /// Why there are none, or no newer ones.
     failure: Option<Failure>,
+    /// The negative responses since the last address.
+    denial: Option<Denial>,
     /// Until when a word that there was nothing, which a failure came after, is better than none.
     absent_until: Option<Instant>,
     pub(crate) at: Instant,
@@ -60,6 +64,7 @@ impl Heard {
         Self {
             known,
             failure: Some(failure),
+            denial: None,
             absent_until: None,
             at: now,
             until: now,
@@ -80,6 +85,7 @@ impl Heard {
     pub(crate) fn abandoned(failure: Failure, before: Option<&Self>, now: Instant) -> Self {
         Self {
             absent_until: before.and_then(|before| before.absent_until),
+            denial: before.and_then(|before| before.denial),
             ..Self::passing(failure, before.and_then(|b| b.known.clone()), now)
         }
     }
@@ -101,10 +107,19 @@ impl Heard {
         self.known.as_ref().filter(|known| known.is_old(now))
     }
 
+    /// Whether the name is known not to exist, beyond doubt: true of both its families (RFC 8020).
+    pub(crate) fn is_gone(&self) -> bool {
+        let is_missing = |failure: &Failure| failure.reason == Reason::NotFound;
+        let is_believed = |denial: &Denial| denial.is_believed(self.at);
+        self.failure.as_ref().is_some_and(is_missing)
+            && self.denial.as_ref().is_some_and(is_believed)
+    }
+
     /// Ends what was heard: the addresses are old at once, failures are over.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.until = self.until.min(now);
         self.streak = 0;
+        self.denial = None;
         if let Some(known) = &mut self.known {
             known.until = known.until.min(now);
             self.failure = None;
@@ -185,16 +200,10 @@ impl Rules {
         match outcome {
             Outcome::Addresses { mut addresses, ttl } => {
                 addresses.truncate(ADDRESSES);
-                self.answered(addresses.into(), ttl, (now, luck))
+                self.answered((addresses.into(), ttl), before, (now, luck))
             }
             Outcome::Nothing { failure, ttl } if failure.reason.is_negative() => {
-                let until = now + self.negative(ttl);
-                Heard {
-                    absent_until: self.stale.map(|stale| until + stale),
-                    until,
-                    refresh: until,
-                    ..Heard::passing(failure, None, now)
-                }
+                self.denied((failure, ttl), before, now)
             }
             Outcome::Nothing { failure, .. } => self.failed(failure, before, now),
         }
@@ -202,28 +211,73 @@ impl Rules {
 
     fn answered(
         &self,
-        addresses: Arc<[IpAddr]>,
-        ttl: Duration,
+        (addresses, ttl): (Arc<[IpAddr]>, Duration),
+        before: Option<&Heard>,
         (now, luck): (Instant, f64),
     ) -> Heard {
         let good_for = self.positive(ttl);
         let until = now + good_for;
-        // What must not be used twice does not get better by lying around.
-        let stale = self.stale.filter(|_| !good_for.is_zero());
+        let old_until = match self.stale {
+            Some(stale) if !good_for.is_zero() => until + stale,
+            // Addresses for one use only do not get better by lying around. But after a longer TTL a zero is only
+            // the last second of a cache, and no wish: the stale limit goes on as before.
+            Some(_) => {
+                let known = before.and_then(|before| before.known.as_ref());
+                known.map_or(until, |known| known.old_until.max(until))
+            }
+            None => until,
+        };
         let known = Known {
             addresses,
             at: now,
             until,
-            old_until: until + stale.unwrap_or_default(),
+            old_until,
         };
         Heard {
             known: Some(known),
             failure: None,
+            denial: None,
             absent_until: None,
             at: now,
             until,
             refresh: now + good_for.mul_f64(EARLY + EARLY_SPREAD * luck),
             streak: 0,
+        }
+    }
+
+    fn denied(
+        &self,
+        (failure, ttl): (Failure, Option<Duration>),
+        before: Option<&Heard>,
+        now: Instant,
+    ) -> Heard {
+        let ttl = self.negative(ttl);
+        let going_on = before.and_then(|before| before.denial);
+        let same = going_on.filter(|denial| denial.reason == failure.reason);
+        let denial = same.unwrap_or_else(|| Denial::new(failure.reason, now, ttl));
+        let known = before.filter(|before| {
+            let worked_until_now = going_on.is_some() || now < before.until + KEPT;
+            worked_until_now && !denial.is_believed(now)
+        });
+        let known = known
+            .and_then(|before| before.known.clone())
+            .map(|known| Known {
+                until: known.until.min(now),
+                old_until: known.old_until.min(denial.end()),
+                ..known
+            });
+        let known = known.filter(|known| known.is_old(now));
+        let absent = now + ttl;
+        let kept = known
+            .as_ref()
+            .map(|known| (known.old_until, denial.ask_again(now)));
+        let (until, refresh) = kept.unwrap_or((absent, absent));
+        Heard {
+            denial: Some(denial),
+            absent_until: self.stale.map(|stale| absent + stale),
+            until,
+            refresh,
+            ..Heard::passing(failure, known, now)
         }
     }
 
@@ -238,6 +292,7 @@ impl Rules {
         };
         Heard {
             absent_until: before.and_then(|before| before.absent_until),
+            denial: before.and_then(|before| before.denial),
             until: known.as_ref().map_or(retry, |known| known.until.max(retry)),
             refresh: retry,
             streak,

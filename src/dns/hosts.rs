@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::build_error::{BuildError, Wrong};
 use super::listed::Listed;
+use super::malformed::Malformed;
 use super::order::interleave;
 use super::system::HOSTS;
 
@@ -18,15 +19,25 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    /// Reads the lines of a hosts file; what is not an address followed by names is skipped, as
-    /// everywhere.
-    pub(crate) fn parse(lines: &str) -> Self {
+    /// Reads the lines of a hosts file: an address and its names.
+    pub(crate) fn parse(lines: &str, malformed: &mut Malformed) -> Self {
         let mut by_name: HashMap<Box<str>, Vec<IpAddr>> = HashMap::new();
-        for line in lines.lines() {
+        for (number, line) in lines.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
-            let mut words = line.split_whitespace();
-            let Some(Ok(address)) = words.next().map(str::parse::<IpAddr>) else {
+            let mut words = line.split_whitespace().peekable();
+            let Some(first) = words.next() else {
                 continue;
+            };
+            // macOS has `fe80::1%lo0 localhost`: of no use here, and no mistake.
+            let is_scoped = first.contains('%');
+            let address = match first.parse::<IpAddr>() {
+                Ok(address) if words.peek().is_some() => address,
+                _ => {
+                    if !is_scoped {
+                        malformed.add(number);
+                    }
+                    continue;
+                }
             };
             for name in words {
                 let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
@@ -51,16 +62,24 @@ impl Hosts {
         }
     }
 
-    /// The addresses of a name that is known without asking anybody.
+    /// The addresses of a name, from the file or as `localhost`.
     pub(crate) fn find(&self, host: &str) -> Option<&Listed> {
         let host = host.strip_suffix('.').unwrap_or(host);
-        let is_localhost = host
-            .strip_suffix("localhost")
-            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'));
-        if is_localhost {
-            return Some(&self.loopback);
-        }
-        self.by_name.get(host)
+        self.localhost(host).or_else(|| self.by_name.get(host))
+    }
+
+    /// The addresses of `localhost` and the names below it.
+    pub(crate) fn localhost(&self, host: &str) -> Option<&Listed> {
+        let host = host.strip_suffix('.').unwrap_or(host);
+        let rest = host.strip_suffix("localhost")?;
+        (rest.is_empty() || rest.ends_with('.')).then_some(&self.loopback)
+    }
+}
+
+impl Default for Hosts {
+    /// Knows `localhost` only.
+    fn default() -> Self {
+        Self::parse("", &mut Malformed::default())
     }
 }
 
@@ -88,7 +107,7 @@ impl HostsFile {
     pub(crate) fn read(&self) -> Result<Hosts, BuildError> {
         match self.read_again() {
             // Without one the system resolves all the same, and so do we.
-            Err(_) if *self == Self::System => Ok(Hosts::parse("")),
+            Err(_) if *self == Self::System => Ok(Hosts::default()),
             read => read,
         }
     }
@@ -96,13 +115,16 @@ impl HostsFile {
     /// Reads a file that was there before.
     pub(crate) fn read_again(&self) -> Result<Hosts, BuildError> {
         let Some(path) = self.path() else {
-            return Ok(Hosts::parse(""));
+            return Ok(Hosts::default());
         };
         let lines = std::fs::read(path).map(lossy).map_err(|error| {
             let message = format!("cannot read the hosts file {}", path.display());
             Wrong::Hosts(message, Arc::new(error))
         })?;
-        Ok(Hosts::parse(&lines))
+        let mut malformed = Malformed::default();
+        let hosts = Hosts::parse(&lines, &mut malformed);
+        malformed.report(path);
+        Ok(hosts)
     }
 }
 
@@ -133,8 +155,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn d27_hosts_file_is_honoured() {
-        let hosts = Hosts::parse(
+    fn d27_hosts_file_is_honored() {
+        let hosts = parse(
             "# comment\n\
              10.0.0.1 Api.Test alias # 10.0.0.9 ignored\n\
              10.0.0.2\tapi.test\n\
@@ -154,7 +176,7 @@ mod tests {
 
     #[test]
     fn localhost_is_loopback_whatever_the_file_says() {
-        let hosts = Hosts::parse("10.0.0.1 localhost");
+        let hosts = parse("10.0.0.1 localhost");
         for host in ["localhost", "localhost.", "a.localhost"] {
             assert_eq!(find(&hosts, host), ["::1", "127.0.0.1"]);
         }
@@ -163,8 +185,21 @@ mod tests {
 
     #[test]
     fn file_may_choose_which_loopback() {
-        let hosts = Hosts::parse("127.0.0.1 localhost\n10.0.0.1 localhost");
+        let hosts = parse("127.0.0.1 localhost\n10.0.0.1 localhost");
         assert_eq!(find(&hosts, "localhost"), ["127.0.0.1"]);
+    }
+
+    #[test]
+    fn malformed_lines_are_counted_and_the_others_hold() {
+        let mut malformed = Malformed::default();
+        let text = "\0\n10.0.0.1\n10.0.0 a.test\n10.0.0.2 b.test\nfe80::1%lo0 localhost\n#\n";
+        let hosts = Hosts::parse(text, &mut malformed);
+        assert_eq!(find(&hosts, "b.test"), ["10.0.0.2"]);
+        assert_eq!(format!("{malformed:?}"), "Malformed { lines: 3, first: 1 }");
+    }
+
+    fn parse(lines: &str) -> Hosts {
+        Hosts::parse(lines, &mut Malformed::default())
     }
 
     fn find(hosts: &Hosts, host: &str) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! A list of addresses, and a number by which it is known.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Addresses in the order in which to try them. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -12,31 +12,11 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// A list that has nothing to do with any other.
     pub(crate) fn new(addresses: impl Into<Arc<[IpAddr]>>) -> Self {
+        let addresses = addresses.into();
         Self {
-            addresses: addresses.into(),
-            generation: NEXT.fetch_add(1, Ordering::Relaxed),
-        }
-    }
-
-    /// The list that comes after this one. It has the same number if the addresses are the same: their order
-    /// does not count, servers shuffle it.
-    pub(crate) fn followed_by(&self, addresses: Arc<[IpAddr]>) -> Self {
-        if !self.has_same(&addresses) {
-            return Self::new(addresses);
-        }
-        Self {
+            generation: generation(&addresses),
             addresses,
-            generation: self.generation,
-        }
-    }
-
-    /// Some of the addresses, under the same number: the same ones are left out each time.
-    pub(crate) fn with_some(&self, addresses: Vec<IpAddr>) -> Self {
-        Self {
-            addresses: addresses.into(),
-            generation: self.generation,
         }
     }
 
@@ -46,18 +26,6 @@ impl Listed {
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation
-    }
-
-    fn has_same(&self, addresses: &[IpAddr]) -> bool {
-        if *self.addresses == *addresses {
-            return true;
-        }
-        let sorted = |addresses: &[IpAddr]| {
-            let mut addresses = addresses.to_vec();
-            addresses.sort_unstable();
-            addresses
-        };
-        self.addresses.len() == addresses.len() && sorted(&self.addresses) == sorted(addresses)
     }
 }
 
@@ -69,8 +37,19 @@ impl PartialEq for Listed {
 
 impl Eq for Listed {}
 
-/// Numbers are never used twice, so a name that was forgotten and looked up anew cannot seem unchanged.
-static NEXT: AtomicU64 = AtomicU64::new(1);
+/// Makes a number of the addresses alone. Their order does not count: servers shuffle it.
+fn generation(addresses: &[IpAddr]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match addresses {
+        [address] => address.hash(&mut hasher),
+        addresses => {
+            let mut sorted = addresses.to_vec();
+            sorted.sort_unstable();
+            sorted.iter().for_each(|address| address.hash(&mut hasher));
+        }
+    }
+    hasher.finish()
+}
 
 #[cfg(test)]
 mod tests {
@@ -78,18 +57,15 @@ mod tests {
 
     #[test]
     fn d2_order_does_not_count_and_another_address_does() {
-        let list = |last: &[u8]| -> Arc<[IpAddr]> {
+        let generation = |last: &[u8]| {
             let addresses = last.iter().map(|&last| IpAddr::from([10, 0, 0, last]));
-            addresses.collect()
+            Listed::new(addresses.collect::<Vec<_>>()).generation()
         };
-        let first = Listed::new(list(&[1, 2]));
+        let first = generation(&[1, 2]);
 
-        let shuffled = first.followed_by(list(&[2, 1]));
-        assert_eq!(shuffled.generation(), first.generation());
-        assert_eq!(shuffled.addresses(), &*list(&[2, 1]));
-        for other in [&[1][..], &[1, 3], &[1, 2, 3]] {
-            let other = first.followed_by(list(other));
-            assert_ne!(other.generation(), first.generation());
+        assert_eq!(generation(&[2, 1]), first);
+        for other in [&[][..], &[1], &[2], &[1, 3], &[1, 2, 3]] {
+            assert_ne!(generation(other), first);
         }
     }
 }

@@ -1,17 +1,17 @@
-//! Names to addresses, honoured to the TTL.
+//! Resolves names to addresses, and honors their TTL.
 //!
 //! ```text
-//!  host ─▶ written down? (hosts file, localhost) ─▶ search (which absolute names, in which order)
-//!             │ known                                  │ for each name, A and AAAA apart
-//!             ▼                                        ▼
-//!          Answer ◀── shelf (no lock) ◀── cache ◀── flight (one query for many) ◀── source (hickory)
-//!             │                             fresh, refreshed before its end, or old where nobody answers
+//!  host ─▶ hosts file, localhost ─▶ search (which absolute names, in which order)
+//!             │ known                  │ for each name, A and AAAA apart
+//!             ▼                        ▼
+//!          Answer ◀── shelf (no lock) ◀── cache ◀── flight (one query for many) ◀── turns ◀── servers (one after another)
+//!             │                             fresh, refreshed before its end, or old while the servers fail
 //!             ▼
-//!          filter (may this address be dialled?) ─▶ the transport
+//!          filter (may this address be dialed?) ─▶ the transport
 //! ```
 //!
-//! [`Resolver`] is the paved path. Whoever has a service registry, pinned addresses or a resolver of
-//! their own implements [`Resolve`].
+//! [`Resolver`] is the paved path. For a service registry, pinned addresses or a resolver of your own, implement
+//! [`Resolve`].
 //!
 //! # Example
 //!
@@ -31,10 +31,13 @@
 //!
 //! # What it protects from
 //!
-//! Addresses used long after their TTL; a storm of queries when an entry expires or a server fails; an outage of
-//! the name servers becoming one's own; one silent address family holding up the other; a look-up without an end;
-//! a public resolver asked behind the user's back; names that leak into the memory without a bound; and, with a
-//! [`Filter`], an URL that leads where nobody should go.
+//! - Addresses that are used long after their TTL.
+//! - A storm of queries when an entry expires or a server fails.
+//! - An outage of the name servers, a lame one among them, or a moment in which a record is missing.
+//! - One silent address family, or one silent domain, that holds up the others.
+//! - A lookup without an end, and a memory without a bound.
+//! - A public resolver that is asked behind the user's back.
+//! - With a [`Filter`], a URL that leads into the private network.
 //!
 //! # Defaults
 //!
@@ -42,16 +45,18 @@
 //!
 //! # Trade-offs
 //!
-//! An answer holds what is known after at most 50 ms more than the faster address family took. What the
-//! slower one brings is in the next answer; until then the answer is [partial](Answer::is_partial).
+//! The slower address family gets 50 ms more than the faster one took. Addresses that come later are in the next
+//! [`Answer`]; until then it is [partial](Answer::is_partial).
 //!
-//! While the name servers fail, an answer may be [stale](Answer::is_stale): the last known addresses, for a day
-//! at most. Whoever would rather fail says [`never_stale`](ResolverBuilder::never_stale).
+//! While the name servers fail, an [`Answer`] may be [stale](Answer::is_stale): the last known addresses, for a day
+//! at most. It is stale, too, for about a minute at most, while a denial of the name is not confirmed. To fail instead,
+//! set [`never_stale`](ResolverBuilder::never_stale).
 //!
 //! # How people get it wrong
 //!
 //! By taking an address for gone because one answer lacks it: see [`Answer::speaks_for`].
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::net::IpAddr;
@@ -68,26 +73,32 @@ mod cache;
 mod cidr;
 mod compose;
 mod contained;
+mod denial;
 #[cfg(feature = "doh")]
 mod encrypted;
 mod error;
+mod exchange;
 mod filter;
 mod fixed;
 mod flight;
 mod heard;
 mod hosts;
 mod listed;
+mod malformed;
+mod nsswitch;
 mod order;
 mod pair;
 mod query;
 mod resolver;
+mod response;
 #[cfg(test)]
 mod scripted;
 mod search;
+mod servers;
 mod shelf;
-mod source;
 mod special;
 mod system;
+mod turns;
 mod watch;
 
 pub use answer::Answer;
@@ -133,6 +144,30 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     fn suspect(&self, host: &str) -> Option<SecondLook> {
         let _ = host;
         None
+    }
+
+    /// Keeps the memory of `host` while the returned value lives: a destination has connections to its addresses.
+    ///
+    /// A resolver with a bounded memory forgets other names first. It must not block. Others have nothing to do.
+    fn hold(&self, host: &str) -> Option<Hold> {
+        let _ = host;
+        None
+    }
+}
+
+/// Keeps a resolver's memory of a name as long as it lives: see [`Resolve::hold`].
+#[derive(Debug)]
+pub struct Hold {
+    _token: Box<dyn Any + Send + Sync>,
+}
+
+impl Hold {
+    /// Creates a hold that drops `token` at its end.
+    #[must_use]
+    pub fn new(token: impl Any + Send + Sync) -> Self {
+        Self {
+            _token: Box::new(token),
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::Question;
-use super::error::{Failure, Reason};
+use super::error::Failure;
 
 /// Whoever answers queries. The cache above it needs to know nothing about how.
 pub(crate) trait Source: fmt::Debug + Send + Sync + 'static {
@@ -32,10 +32,5 @@ pub(crate) enum Outcome {
 impl Outcome {
     pub(crate) fn failed(failure: Failure) -> Self {
         Self::Nothing { failure, ttl: None }
-    }
-
-    /// Whether another server could know better.
-    pub(crate) fn is_refused(&self) -> bool {
-        matches!(self, Self::Nothing { failure, .. } if failure.reason == Reason::ServerFailure)
     }
 }

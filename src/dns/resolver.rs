@@ -14,10 +14,13 @@ use super::error::{Error, Failure, Reason};
 use super::flight::{Board, Boarding, Why};
 use super::hosts::Hosts;
 use super::listed::Listed;
+#[cfg(test)]
+use super::malformed::Malformed;
+use super::nsswitch::HostsOrder;
 use super::pair::{Errand, Pair};
 use super::search::{Search, ends_in_number};
 use super::watch::{News, Watch};
-use super::{Answer, Origin, Resolve, Resolving, SecondLook, UNCHANGING};
+use super::{Answer, Hold, Origin, Resolve, Resolving, SecondLook, UNCHANGING};
 use crate::clock;
 use crate::limit::Limit;
 
@@ -54,7 +57,39 @@ pub(crate) struct Inner {
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) hosts: Arc<Hosts>,
+    pub(crate) order: HostsOrder,
     pub(crate) search: Search,
+}
+
+#[cfg(test)]
+impl Resolver {
+    /// A system's hosts file, and its line of nsswitch.conf.
+    pub(crate) fn set_hosts(&self, hosts: &str, nsswitch: &str) {
+        let before = self.0.config.load();
+        self.0.config.store(Arc::new(Config {
+            hosts: Arc::new(Hosts::parse(hosts, &mut Malformed::default())),
+            order: HostsOrder::parse(nsswitch, &mut Malformed::default()),
+            search: before.search.clone(),
+        }));
+    }
+}
+
+impl Config {
+    /// The addresses of a host for which DNS is not asked.
+    fn before_dns(&self, host: &str) -> Option<&Listed> {
+        match self.order {
+            HostsOrder::First => self.hosts.find(host),
+            HostsOrder::Last | HostsOrder::Never => self.hosts.localhost(host),
+        }
+    }
+
+    /// The addresses of a host that DNS does not resolve.
+    fn after_dns(&self, host: &str) -> Option<&Listed> {
+        match self.order {
+            HostsOrder::Last => self.hosts.find(host),
+            HostsOrder::First | HostsOrder::Never => None,
+        }
+    }
 }
 
 impl Resolver {
@@ -71,7 +106,7 @@ impl Resolve for Resolver {
     fn resolve_within(&self, host: &str, limit: Limit) -> Resolving {
         let (now, inner) = (clock::now(), &self.0);
         let mut config = inner.config.load();
-        let mut written = config.hosts.find(host);
+        let mut written = config.before_dns(host);
         if written.is_none()
             && let Some(name) = config.search.as_is_first(host)
             && let Some(hit) = inner.board.answer(name, now)
@@ -84,7 +119,7 @@ impl Resolve for Resolver {
         // What is known goes on being known; whatever else is asked for may stand in the files by now.
         if inner.reread(now) {
             config = inner.config.load();
-            written = config.hosts.find(host);
+            written = config.before_dns(host);
         }
         if let Some(listed) = written {
             return Resolving::Known(Ok(Answer::remembered(listed.clone(), UNCHANGING)));
@@ -100,13 +135,10 @@ impl Resolve for Resolver {
 
     fn suspect(&self, host: &str) -> Option<SecondLook> {
         let (now, config) = (clock::now(), self.0.config.load());
-        if config.hosts.find(host).is_some() {
+        if config.before_dns(host).is_some() {
             return None;
         }
-        // The name that the host stands for is the first that has an answer.
-        let names = config.search.names(host).into_iter();
-        let mut known = names.filter(|name| self.0.board.answer(name, now).is_some());
-        let name = known.next()?;
+        let name = self.0.known_name(&config, (host, now))?;
         self.0.ask_again(&name, (Why::Doubted, now));
         let landings = self.0.board.out(&name, now);
         if landings.is_empty() {
@@ -119,6 +151,12 @@ impl Resolve for Resolver {
             }
         }))
     }
+
+    fn hold(&self, host: &str) -> Option<Hold> {
+        let (now, config) = (clock::now(), self.0.config.load());
+        let name = self.0.known_name(&config, (host, now))?;
+        self.0.board.hold(&name)
+    }
 }
 
 impl Inner {
@@ -128,20 +166,36 @@ impl Inner {
             return Resolving::Known(Err(walk.error(failure)));
         };
         let pair = match walk.on(&self.board, &runtime, now) {
-            Step::Done(answer) => return Resolving::Known(answer),
+            Step::Done(answer) => return Resolving::Known(self.or_hosts(&walk.host, answer)),
             Step::Wait(pair) => pair,
         };
         let inner = Arc::clone(self);
         Resolving::Asking(Box::pin(async move {
             let host = walk.host.clone();
             let until = now + inner.limit.get();
-            timeout_at(until, walk.wait(pair, &inner.board, &runtime))
+            let answer = timeout_at(until, walk.wait(pair, &inner.board, &runtime))
                 .await
                 .unwrap_or_else(|elapsed| {
                     let failure = Failure::because(Reason::Timeout, elapsed);
                     Err(Error::from_failure(&host, failure))
-                })
+                });
+            inner.or_hosts(&host, answer)
         }))
+    }
+
+    /// What DNS does not resolve may stand in a hosts file that comes after it.
+    fn or_hosts(&self, host: &str, answer: Result<Answer, Error>) -> Result<Answer, Error> {
+        let config = self.config.load();
+        match (answer, config.after_dns(host)) {
+            (Err(_), Some(listed)) => Ok(Answer::remembered(listed.clone(), UNCHANGING)),
+            (answer, _) => answer,
+        }
+    }
+
+    /// The name that a host stands for: the first that has an answer.
+    fn known_name(&self, config: &Config, (host, now): (&str, Instant)) -> Option<Box<str>> {
+        let mut names = config.search.names(host).into_iter();
+        names.find(|name| self.board.answer(name, now).is_some())
     }
 
     /// Asks on the side; where there is no runtime, nobody is asked, and the answer goes on to its end.
@@ -155,6 +209,7 @@ impl Inner {
     fn reread(&self, now: Instant) -> bool {
         let Some(News {
             hosts,
+            order,
             search,
             source,
         }) = self.watch.look(now)
@@ -164,6 +219,7 @@ impl Inner {
         let before = self.config.load();
         self.config.store(Arc::new(Config {
             hosts: hosts.unwrap_or_else(|| Arc::clone(&before.hosts)),
+            order: order.unwrap_or(before.order),
             search: search.unwrap_or_else(|| before.search.clone()),
         }));
         if let Some(source) = source {
@@ -239,7 +295,7 @@ impl Walk {
         loop {
             let composed = pair.wait().await;
             let asked = (clock::now(), Origin::Asked);
-            let answer = composed.map(|composed| board.settle(&self.name, composed, asked));
+            let answer = composed.map(|composed| Answer::composed(&composed, asked));
             if let Some(end) = self.end(answer) {
                 return end;
             }
@@ -310,3 +366,11 @@ mod early_tests;
 #[cfg(test)]
 #[path = "stale_tests.rs"]
 mod stale_tests;
+
+#[cfg(test)]
+#[path = "denied_tests.rs"]
+mod denied_tests;
+
+#[cfg(test)]
+#[path = "crowd_tests.rs"]
+mod crowd_tests;

@@ -3,13 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use std::net::IpAddr;
-
 use papaya::HashMap;
 use tokio::time::Instant;
 
 use super::cache::Shown;
-use super::listed::Listed;
 use super::{Answer, Origin};
 
 /// The answers of the names that have one.
@@ -40,9 +37,12 @@ impl Shelf {
         if shown.until <= now {
             return None;
         }
-        let listed = shown.listed.clone();
+        // Read first: those who only read share the line.
+        if !shown.used.load(Ordering::Relaxed) {
+            shown.used.store(true, Ordering::Relaxed);
+        }
         Some(Hit {
-            answer: Answer::composed(&shown.composed, listed, (now, Origin::Memory)),
+            answer: Answer::composed(&shown.composed, (now, Origin::Memory)),
             due: shown.refresh <= now && !claimed.load(Ordering::Relaxed),
         })
     }
@@ -71,14 +71,6 @@ impl Shelf {
             None => {
                 shelf.remove(&**name);
             }
-        }
-    }
-
-    /// A list of addresses, under the number it is shown with if it is the same.
-    pub(crate) fn number(&self, name: &str, addresses: Arc<[IpAddr]>) -> Listed {
-        match self.0.pin().get(name) {
-            Some(kept) => kept.shown.listed.followed_by(addresses),
-            None => Listed::new(addresses),
         }
     }
 

@@ -137,26 +137,6 @@ async fn d10_nothing_is_stale_if_that_is_not_wanted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn d10_name_that_does_not_exist_any_more_is_not_served() {
-    for reason in [Reason::NotFound, Reason::NoRecords] {
-        let (dns, resolver) = known_for_a_minute().await;
-        for family in [V4, V6] {
-            dns.say(("a.test", family), 0, Say::Nothing(reason, Some(60)));
-        }
-        assert_eq!(ask(&resolver).await.unwrap_err().reason(), reason);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn d10_servers_word_that_a_name_is_gone_is_true_of_the_silent_family_too() {
-    let (dns, resolver) = known_for_a_minute().await;
-    dns.say(("a.test", V4), 0, Say::Silence);
-    dns.say(("a.test", V6), 0, Say::Nothing(Reason::NotFound, Some(60)));
-
-    assert!(ask(&resolver).await.is_err());
-}
-
-#[tokio::test(start_paused = true)]
 async fn d10_family_that_still_answers_is_used_alone_and_marked() {
     let dns = Scripted::default();
     dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 60));

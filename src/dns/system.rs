@@ -1,98 +1,147 @@
-//! What the system is told about DNS.
+//! The system's own DNS configuration.
 
+use std::error::Error;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hickory_resolver::config::{ResolverConfig, ResolverOpts};
-use hickory_resolver::net::NetError;
+use super::malformed::Malformed;
+use super::query::{Outcome, Source};
+use super::{Question, error};
+use crate::box_error::BoxError;
 
-/// Name servers, search list and ndots of the system.
-#[derive(Debug)]
+/// Name servers, search list and options of the system.
+#[derive(Debug, Default)]
 pub(crate) struct System {
     pub(crate) name_servers: Vec<SocketAddr>,
     pub(crate) search: Vec<String>,
-    pub(crate) ndots: usize,
+    pub(crate) ndots: Option<usize>,
+    /// Whether servers are asked over TCP only (`options use-vc`).
+    pub(crate) tcp: bool,
 }
 
 impl System {
-    /// A system that says nothing.
-    pub(crate) fn silent() -> Self {
-        Self {
-            name_servers: Vec::new(),
-            search: Vec::new(),
-            ndots: 1,
-        }
-    }
-
-    /// Reads `resolv_conf`, or where the system keeps no such file, its own settings.
-    pub(crate) fn read(resolv_conf: &Path) -> Result<Self, Unreadable> {
-        let unreadable = |cause| Unreadable {
+    /// Reads `resolv_conf`, or the system's own settings where the system keeps no such file.
+    pub(crate) fn read(resolv_conf: &Path) -> Result<Self, NoServer> {
+        let none = |cause: Option<BoxError>| NoServer {
             path: resolv_conf.to_owned(),
-            cause: Arc::new(cause),
+            cause: cause.map(Arc::from),
         };
-        let (config, options) = read(resolv_conf).map_err(unreadable)?;
-        if config.name_servers.is_empty() {
-            let none = io::Error::new(io::ErrorKind::InvalidData, "no name server in it");
-            return Err(unreadable(none.into()));
+        let mut system = read(resolv_conf).map_err(|cause| none(Some(cause)))?;
+        if system.name_servers.is_empty() {
+            return Err(none(None));
         }
-        // Several entries may name one server by its protocols; for us, a server is an address.
-        let servers = config.name_servers.iter().map(|server| {
-            let port = server.connections.first().map_or(53, |c| c.port);
-            SocketAddr::new(server.ip, port)
-        });
-        let domain = config.domain.iter().take(1);
-        let search = match config.search.is_empty() {
-            true => domain.map(ToString::to_string).collect(),
-            false => config.search.iter().map(ToString::to_string).collect(),
-        };
-        Ok(Self {
-            name_servers: unique(servers),
-            search,
-            ndots: options.ndots,
-        })
+        unique(&mut system.name_servers);
+        Ok(system)
     }
 }
 
 #[cfg(all(unix, not(any(target_os = "android", target_vendor = "apple"))))]
-fn read(resolv_conf: &Path) -> Result<(ResolverConfig, ResolverOpts), NetError> {
-    hickory_resolver::system_conf::parse_resolv_conf(std::fs::read(resolv_conf)?)
+fn read(resolv_conf: &Path) -> Result<System, BoxError> {
+    use resolv_conf::{Config, ParseError};
+
+    let (config, errors) = Config::parse_with_errors(&std::fs::read(resolv_conf)?);
+    let mut malformed = Malformed::default();
+    for error in errors {
+        malformed.add(match error {
+            ParseError::InvalidUtf8(line, _)
+            | ParseError::InvalidValue(line)
+            | ParseError::InvalidOptionValue(line)
+            | ParseError::InvalidOption(line)
+            | ParseError::InvalidDirective(line)
+            | ParseError::InvalidIp(line, _)
+            | ParseError::ExtraData(line) => line,
+        });
+    }
+    malformed.report(resolv_conf);
+    let mut search: Vec<_> = config.get_last_search_or_domain().cloned().collect();
+    search.retain(|domain| domain != "--");
+    if search.is_empty() {
+        search.extend(config.get_system_domain());
+    }
+    let servers = config.nameservers.iter();
+    Ok(System {
+        name_servers: servers.map(|ip| SocketAddr::new(ip.into(), DNS)).collect(),
+        search,
+        // As many as glibc counts; a larger number means the same.
+        ndots: Some((config.ndots as usize).min(super::search::NDOTS)),
+        tcp: config.use_vc,
+    })
 }
 
 #[cfg(not(all(unix, not(any(target_os = "android", target_vendor = "apple")))))]
-fn read(_: &Path) -> Result<(ResolverConfig, ResolverOpts), NetError> {
-    hickory_resolver::system_conf::read_system_conf()
+fn read(_: &Path) -> Result<System, BoxError> {
+    let (config, options) = hickory_resolver::system_conf::read_system_conf()?;
+    // Several entries may name one server by its protocols; for us, a server is an address.
+    let servers = config.name_servers().iter().map(|server| {
+        let port = server.connections.first().map_or(DNS, |c| c.port);
+        SocketAddr::new(server.ip, port)
+    });
+    let mut search: Vec<_> = config.search().iter().map(ToString::to_string).collect();
+    if search.is_empty() {
+        search.extend(config.domain().map(ToString::to_string));
+    }
+    Ok(System {
+        name_servers: servers.collect(),
+        search,
+        ndots: Some(options.ndots),
+        tcp: false,
+    })
 }
 
-fn unique(servers: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
-    let mut unique = Vec::new();
-    for server in servers {
-        if !unique.contains(&server) {
-            unique.push(server);
+fn unique(servers: &mut Vec<SocketAddr>) {
+    let all = std::mem::take(servers);
+    for server in all {
+        if !servers.contains(&server) {
+            servers.push(server);
         }
     }
-    unique
 }
 
-/// The system's DNS configuration is missing, cannot be read, or names no server.
+/// The system's DNS configuration cannot be read, or names no server.
+///
+/// As a [`Source`] it fails each lookup that needs a name server, and says what to do about it.
 #[derive(Clone, Debug)]
-pub(crate) struct Unreadable {
-    pub(crate) path: PathBuf,
-    pub(crate) cause: Arc<NetError>,
+pub(crate) struct NoServer {
+    path: PathBuf,
+    cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
-impl fmt::Display for Unreadable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot take name servers from {}", self.path.display())
+impl Source for NoServer {
+    fn ask(&self, _: &Question) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        let failure = error::Failure::because(error::Reason::Unreachable, self.clone());
+        Box::pin(std::future::ready(Outcome::failed(failure)))
     }
 }
 
-/// Where most systems keep it.
+impl fmt::Display for NoServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.cause {
+            None => write!(f, "{path} has no line `nameserver ADDRESS`: add one")?,
+            Some(cause) => write!(f, "cannot read {path} ({cause}): create it")?,
+        }
+        f.write_str(", or set `ResolverBuilder::name_servers`")
+    }
+}
+
+impl Error for NoServer {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let cause = self.cause.as_deref()?;
+        Some(cause)
+    }
+}
+
+const DNS: u16 = 53;
+
+/// The place where most systems keep it.
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// Where most systems keep it.
+/// The place where systems with glibc keep it.
+pub(crate) const NSSWITCH: &str = "/etc/nsswitch.conf";
+
+/// The place where most systems keep it.
 pub(crate) const HOSTS: &str = if cfg!(windows) {
     r"C:\Windows\System32\drivers\etc\hosts"
 } else {

@@ -10,28 +10,30 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::build_error::{BuildError, Wrong};
 use super::hosts::{Hosts, HostsFile};
+use super::nsswitch::HostsOrder;
 use super::query::Source;
 use super::search::Search;
-use super::source::{Server, Upstream};
-use super::system::System;
+use super::servers::{Server, Upstream};
+use super::system::{NoServer, System};
+use crate::box_error::BoxError;
 
-/// What a resolver takes from files, and what it was told instead.
+/// What a resolver takes from files, and what is configured instead.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Whom to ask, if not those that the system asks.
+    /// Name servers, instead of those that the system asks.
     pub(crate) servers: Option<Vec<Server>>,
     pub(crate) search: Option<Vec<String>>,
     pub(crate) ndots: Option<usize>,
     pub(crate) resolv_conf: PathBuf,
     pub(crate) hosts_file: HostsFile,
+    pub(crate) nsswitch: PathBuf,
     pub(crate) upstream: Upstream,
     #[cfg(test)]
     pub(crate) port: Option<u16>,
 }
 
-/// Whom to ask, and for which names.
+/// The servers to ask, and the names to ask them for.
 #[derive(Debug)]
 pub(crate) struct Asking {
     pub(crate) servers: Vec<Server>,
@@ -39,41 +41,54 @@ pub(crate) struct Asking {
 }
 
 impl Plan {
-    /// What was told, completed by what the system says.
-    pub(crate) fn asking(&self) -> Result<Asking, BuildError> {
-        let (servers, system) = match &self.servers {
-            Some(servers) => (servers.clone(), System::silent()),
-            None => {
-                let system = System::read(&self.resolv_conf).map_err(|unreadable| {
-                    let message = unreadable.to_string();
-                    Wrong::Unreadable(message, unreadable.cause)
-                })?;
-                let servers = system.name_servers.iter().copied();
-                (servers.map(|addr| self.plain(addr)).collect(), system)
-            }
+    /// Completes what is configured by the system's own configuration.
+    pub(crate) fn asking(&self) -> Result<Asking, NoServer> {
+        let system = match &self.servers {
+            Some(_) => System::default(),
+            None => System::read(&self.resolv_conf)?,
         };
+        Ok(self.asking_with(&system))
+    }
+
+    /// Does the same with the system's configuration at hand.
+    pub(crate) fn asking_with(&self, system: &System) -> Asking {
+        let addrs = system.name_servers.iter();
+        let own = || addrs.map(|addr| self.server(*addr, system.tcp)).collect();
+        let servers = self.servers.clone().unwrap_or_else(own);
         let search = self.search.as_ref().unwrap_or(&system.search).iter();
         let search = search.map(|domain| {
             let domain = domain.strip_suffix('.').unwrap_or(domain);
             domain.to_ascii_lowercase().into()
         });
-        let ndots = self.ndots.unwrap_or(system.ndots);
-        Ok(Asking {
+        let ndots = self.ndots.or(system.ndots).unwrap_or(1);
+        Asking {
             servers,
             search: Search::new(search.collect(), ndots),
-        })
+        }
+    }
+
+    /// Reads where the hosts file stands among the sources: nsswitch.conf speaks of the system's file only.
+    pub(crate) fn hosts_order(&self) -> HostsOrder {
+        match self.hosts_file {
+            HostsFile::System => HostsOrder::read(&self.nsswitch),
+            HostsFile::Ignore | HostsFile::At(_) => HostsOrder::First,
+        }
     }
 
     /// A server that a file names. A file cannot name a port, so tests do.
-    fn plain(&self, addr: SocketAddr) -> Server {
+    fn server(&self, addr: SocketAddr, tcp: bool) -> Server {
         #[cfg(test)]
         let addr = SocketAddr::new(addr.ip(), self.port.unwrap_or_else(|| addr.port()));
-        Server::Plain(addr)
+        match tcp {
+            true => Server::Tcp(addr),
+            false => Server::Plain(addr),
+        }
     }
 
-    fn files(&self) -> [Option<File>; 2] {
+    fn files(&self) -> [Option<File>; 3] {
         let conf = self.servers.is_none().then_some(&*self.resolv_conf);
-        [conf, self.hosts_file.path()].map(|path| path.map(File::at))
+        let nsswitch = (self.hosts_file == HostsFile::System).then_some(&*self.nsswitch);
+        [conf, self.hosts_file.path(), nsswitch].map(|path| path.map(File::at))
     }
 }
 
@@ -81,6 +96,7 @@ impl Plan {
 #[derive(Debug, Default)]
 pub(crate) struct News {
     pub(crate) hosts: Option<Arc<Hosts>>,
+    pub(crate) order: Option<HostsOrder>,
     pub(crate) search: Option<Search>,
     /// Asks other servers than the one before.
     pub(crate) source: Option<Arc<dyn Source>>,
@@ -99,17 +115,19 @@ struct State {
     servers: Vec<Server>,
     resolv_conf: Option<File>,
     hosts_file: Option<File>,
+    nsswitch: Option<File>,
 }
 
 impl Watch {
     /// Has to be made before the files are read: what changes in between is then read twice, and not never.
     pub(crate) fn new(plan: Plan) -> Self {
-        let [resolv_conf, hosts_file] = plan.files();
+        let [resolv_conf, hosts_file, nsswitch] = plan.files();
         let state = State {
             next: None,
             servers: Vec::new(),
             resolv_conf,
             hosts_file,
+            nsswitch,
         };
         Self {
             plan,
@@ -140,21 +158,25 @@ impl Watch {
         if state.hosts_file.as_mut().is_some_and(File::has_changed) {
             let read = self.plan.hosts_file.read_again();
             let file = state.hosts_file.as_mut()?;
-            news.hosts = file.heed(read).map(Arc::new);
+            news.hosts = file.heed(read.map_err(BoxError::from)).map(Arc::new);
+        }
+        if state.nsswitch.as_mut().is_some_and(File::has_changed) {
+            news.order = Some(self.plan.hosts_order());
         }
         if state.resolv_conf.as_mut().is_some_and(File::has_changed) {
-            let asking = self.plan.asking().and_then(|asking| {
-                let source = self.plan.upstream.source(&asking.servers)?;
-                Ok((asking, source))
-            });
+            let asking = self.plan.asking().map_err(BoxError::from);
             let file = state.resolv_conf.as_mut()?;
-            if let Some((asking, source)) = file.heed(asking) {
-                news.source = (asking.servers != state.servers).then_some(source);
+            if let Some(asking) = file.heed(asking) {
+                if asking.servers != state.servers {
+                    // Plain servers only: a file names no others, and these cannot fail to open.
+                    news.source = self.plan.upstream.source(&asking.servers).ok();
+                }
                 news.search = Some(asking.search);
                 state.servers = asking.servers;
             }
         }
-        (news.hosts.is_some() || news.search.is_some()).then_some(news)
+        let is_any = news.hosts.is_some() || news.order.is_some() || news.search.is_some();
+        is_any.then_some(news)
     }
 }
 
@@ -188,8 +210,8 @@ impl File {
         std::mem::replace(&mut self.stamp, stamp) != stamp
     }
 
-    /// What was read of it, if it could be; that it could not is said once.
-    fn heed<T>(&mut self, read: Result<T, BuildError>) -> Option<T> {
+    /// Returns what was read of it. A file that cannot be used is reported once.
+    fn heed<T>(&mut self, read: Result<T, BoxError>) -> Option<T> {
         let was_unusable = std::mem::replace(&mut self.unusable, read.is_err());
         match read {
             Ok(read) => {
@@ -198,7 +220,7 @@ impl File {
             }
             Err(error) => {
                 if !was_unusable {
-                    let (file, error): (_, &dyn std::error::Error) = (self.path.display(), &error);
+                    let (file, error): (_, &dyn std::error::Error) = (self.path.display(), &*error);
                     tracing::warn!(%file, error, "has become unusable: what it said before holds");
                 }
                 None

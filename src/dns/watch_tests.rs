@@ -1,11 +1,7 @@
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use tokio::time::advance;
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 use super::*;
-use crate::dns::scripted::File as Temporary;
+use crate::dns::scripted::{File as Temporary, counting};
 use crate::dns::{Resolve, Resolver, Resolving};
 
 #[tokio::test(start_paused = true)]
@@ -62,23 +58,23 @@ fn d27_file_that_cannot_be_used_any_more_is_reported_once() {
         now += LOOK_AGAIN;
         watch.look(now).is_some()
     };
-    let warnings = Arc::new(AtomicUsize::new(0));
 
-    tracing::subscriber::with_default(Warnings(Arc::clone(&warnings)), || {
+    let ((), warnings) = counting(|| {
         file.write("# nothing\n");
         assert!(!look());
         file.write("search corp.test\n");
         assert!(!look());
         file.remove();
         assert!(!look() && !look());
-        assert_eq!(warnings.load(Ordering::Relaxed), 1);
-
+    });
+    assert_eq!(warnings, 1);
+    let ((), warnings) = counting(|| {
         std::fs::write(&file.0, "nameserver 127.0.0.1\n").unwrap();
         assert!(look());
         file.remove();
         assert!(!look());
-        assert_eq!(warnings.load(Ordering::Relaxed), 2);
     });
+    assert_eq!(warnings, 1);
 }
 
 #[test]
@@ -159,34 +155,10 @@ fn plan(file: &Temporary) -> Plan {
         ndots: None,
         resolv_conf: file.0.clone(),
         hosts_file: HostsFile::Ignore,
+        nsswitch: "/nonexistent/nsswitch.conf".into(),
         upstream: Upstream::new(crate::limit::Limit::from_secs(2)),
         port: None,
     }
 }
 
 const SERVER: &str = "127.0.0.1:53";
-
-/// Counts warnings.
-struct Warnings(Arc<AtomicUsize>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}

@@ -18,6 +18,7 @@ use crate::clock;
 #[cfg(feature = "otel")]
 use crate::destination::Destination;
 use crate::destination::Origin;
+use crate::dns::Hold;
 use crate::hop::Stage;
 use crate::record::Tracker;
 use crate::registry::{self, Registry};
@@ -85,6 +86,8 @@ pub(super) struct Place {
     bounds: Bounds,
     pub(super) leases: Arc<Semaphore>,
     tls: OnceLock<Arc<ClientConfig>>,
+    /// Has the resolver keep the name.
+    hold: OnceLock<Hold>,
 }
 
 #[derive(Default)]
@@ -103,6 +106,7 @@ impl Place {
             bounds,
             leases: Arc::new(Semaphore::new(most_leases)),
             tls: OnceLock::new(),
+            hold: OnceLock::new(),
         }
     }
 
@@ -144,6 +148,16 @@ impl Place {
         }
         inside.pools.insert(key, Arc::clone(&fresh));
         fresh
+    }
+
+    /// Has the resolver keep the name of this destination, as long as the destination lives.
+    pub(super) fn hold(&self, hold: impl FnOnce() -> Option<Hold>) {
+        if self.hold.get().is_none()
+            && let Some(hold) = hold()
+        {
+            // Another request may have been quicker: its hold is as good.
+            let _ = self.hold.set(hold);
+        }
     }
 
     /// A request goes to an address; what comes back tells how it fared when it is dropped.

@@ -137,7 +137,11 @@ impl Way<'_> {
     /// What DNS gives now, in the order in which to try it, but for what was `tried` before.
     async fn addresses(&self, tried: &[SocketAddr]) -> Result<VecDeque<SocketAddr>, Error> {
         let (dial, port, filter) = self.dialled;
-        let answer = look_up(&*self.shared.resolver, dial, filter, self.tracker).await?;
+        let resolver = &*self.shared.resolver;
+        let answer = look_up(resolver, dial, filter, self.tracker).await?;
+        if let Dial::Name(name) = dial {
+            self.place.hold(|| resolver.hold(name));
+        }
         let order = self.place.order(&given(&answer), MOST_DIALS).into_iter();
         let order = order.map(|ip| SocketAddr::new(ip, port));
         let new = order.filter(|address| !tried.contains(address));

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use sevenhops::dns::{self, Resolve, Resolving, SecondLook};
+use sevenhops::dns::{self, Hold, Resolve, Resolving, SecondLook};
 use sevenhops::telemetry::{Link, Propagator};
 use sevenhops::testing::{Answer, ClosedPort};
 use sevenhops::{Client, Effect, Error, Hop, Kind};
@@ -30,6 +30,7 @@ async fn client_has_the_response_of_a_post_whose_on_end_panics() {
 enum At {
     Call,
     Wait,
+    Hold,
     Suspect,
     SecondLook,
 }
@@ -47,9 +48,17 @@ impl Resolve for Panicking {
         }
     }
 
+    fn hold(&self, _host: &str) -> Option<Hold> {
+        match self.0 {
+            At::Hold => panics(),
+            _ => None,
+        }
+    }
+
     fn suspect(&self, _host: &str) -> Option<SecondLook> {
         match self.0 {
             At::Suspect => panics(),
+            At::Hold => None,
             _ => Some(Box::pin(async { panics() })),
         }
     }
@@ -82,8 +91,8 @@ async fn resolver_that_panics_fails_the_call_at_dns() {
 }
 
 #[tokio::test]
-async fn second_look_that_panics_changes_nothing() {
-    for at in [At::Suspect, At::SecondLook] {
+async fn hold_or_second_look_that_panics_changes_nothing() {
+    for at in [At::Hold, At::Suspect, At::SecondLook] {
         let (told, _guard) = Told::listen();
         let error = resolved_by(at).await;
         assert_eq!(

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hickory_proto::ProtoError;
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, SOA};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, SOA};
 use hickory_proto::rr::{self, Name, RData, Record};
 
 use super::script::Soa;
@@ -29,6 +29,7 @@ pub(super) fn read(bytes: &[u8], transport: Transport) -> Option<Asked> {
             _ => RecordType::Other,
         },
         transport,
+        edns: message.edns.is_some(),
     };
     Some(Asked { message, query })
 }
@@ -44,6 +45,20 @@ pub(super) fn write(asked: &Asked, reply: &Reply) -> Option<Vec<u8>> {
         Reply::Garbage => {
             let id = asked.message.id.to_be_bytes();
             return Some([&id[..], &[0xff; 30]].concat());
+        }
+        Reply::Failed(Failed::FormErr) => {
+            message.metadata.response_code = ResponseCode::FormErr;
+            message.queries.clear();
+        }
+        Reply::OtherQuestion => {
+            message.queries.clear();
+            let other = absolute("other.invalid").ok()?;
+            message.add_query(hickory_proto::op::Query::query(other, rr::RecordType::A));
+        }
+        Reply::Referral => {
+            message.metadata.recursion_available = false;
+            let (zone, server) = (absolute("invalid").ok()?, absolute("ns.invalid").ok()?);
+            message.add_authority(Record::from_rdata(zone, 60, RData::NS(NS(server))));
         }
         Reply::Truncated => message.metadata.truncation = true,
         Reply::Failed(Failed::ServFail) => {

@@ -182,6 +182,8 @@ pub struct Query {
     pub record_type: RecordType,
     /// How it came.
     pub transport: Transport,
+    /// Whether it has an OPT record (RFC 6891).
+    pub edns: bool,
 }
 
 /// What is asked for.

@@ -36,8 +36,17 @@ pub enum Script {
     Silent,
     /// Bytes that are no message, under the right id.
     Garbage,
+    /// A referral to other servers: NOERROR, without records and without an SOA. Servers that do not resolve for their
+    /// clients say that.
+    Referral,
+    /// NOERROR under the right id, to another question.
+    OtherQuestion,
     /// Cut short over UDP, whole over TCP.
     Truncated(Box<Self>),
+    /// Silent over UDP.
+    TcpOnly(Box<Self>),
+    /// FORMERR, and not even the question, to queries with EDNS.
+    NoEdns(Box<Self>),
     /// With another SOA for its negative answers.
     Soa {
         /// What is answered.
@@ -81,7 +90,10 @@ impl Script {
     pub fn ttl(mut self, secs: u32) -> Self {
         match &mut self {
             Self::Addresses { ttl, .. } | Self::Cname { ttl, .. } => *ttl = secs,
-            Self::Truncated(script) | Self::Soa { script, .. } => {
+            Self::Truncated(script)
+            | Self::TcpOnly(script)
+            | Self::NoEdns(script)
+            | Self::Soa { script, .. } => {
                 **script = std::mem::replace(&mut **script, Self::NoRecords).ttl(secs);
             }
             Self::NxDomain
@@ -89,7 +101,9 @@ impl Script {
             | Self::ServFail
             | Self::Refused
             | Self::Silent
-            | Self::Garbage => {}
+            | Self::Garbage
+            | Self::Referral
+            | Self::OtherQuestion => {}
         }
         self
     }
@@ -117,6 +131,18 @@ impl Script {
     #[must_use]
     pub fn truncated(self) -> Self {
         Self::Truncated(Box::new(self))
+    }
+
+    /// Says nothing over UDP.
+    #[must_use]
+    pub fn tcp_only(self) -> Self {
+        Self::TcpOnly(Box::new(self))
+    }
+
+    /// Says FORMERR to queries with EDNS.
+    #[must_use]
+    pub fn no_edns(self) -> Self {
+        Self::NoEdns(Box::new(self))
     }
 }
 

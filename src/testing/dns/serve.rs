@@ -55,9 +55,7 @@ impl Shared {
     fn answer(&self, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let asked = message::read(bytes, transport)?;
         let query = asked.query.clone();
-        let reply = self
-            .zone()
-            .reply(&query.name, query.record_type, query.transport);
+        let reply = self.zone().reply(&query);
         self.queries.send_modify(|queries| queries.push(query));
         message::write(&asked, &reply)
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::script::{Script, Soa};
-use super::{RecordType, Transport};
+use super::{Query, RecordType, Transport};
 
 /// The scripts by name.
 #[derive(Debug, Default)]
@@ -24,6 +24,8 @@ pub(super) enum Reply {
     Records(Records),
     Failed(Failed),
     Truncated,
+    Referral,
+    OtherQuestion,
     Garbage,
     Silent,
 }
@@ -45,6 +47,7 @@ pub(super) struct Records {
 pub(super) enum Failed {
     ServFail,
     Refused,
+    FormErr,
 }
 
 impl Zone {
@@ -61,10 +64,11 @@ impl Zone {
         scripts.by_type.insert(record_type, script);
     }
 
-    /// Answers a query for `name`, following aliases as far as they go.
-    pub(super) fn reply(&self, name: &str, record_type: RecordType, transport: Transport) -> Reply {
+    /// Answers a query, following aliases as far as they go.
+    pub(super) fn reply(&self, query: &Query) -> Reply {
+        let (record_type, over_udp) = (query.record_type, query.transport == Transport::Udp);
         let mut records = Records::default();
-        let mut owner = canonical(name);
+        let mut owner = canonical(&query.name);
         // An alias that leads back to itself ends the answer where it begins to repeat.
         for _ in 0..=self.names.len() {
             let mut script = self.script(&owner, record_type);
@@ -75,8 +79,12 @@ impl Zone {
                         script: inner,
                         soa: own,
                     } => (script, soa) = (inner, *own),
-                    Script::Truncated(_) if transport == Transport::Udp => return Reply::Truncated,
-                    Script::Truncated(inner) => script = inner,
+                    Script::Truncated(_) if over_udp => return Reply::Truncated,
+                    Script::TcpOnly(_) if over_udp => return Reply::Silent,
+                    Script::NoEdns(_) if query.edns => return Reply::Failed(Failed::FormErr),
+                    Script::Truncated(inner) | Script::TcpOnly(inner) | Script::NoEdns(inner) => {
+                        script = inner
+                    }
                     _ => break,
                 }
             }
@@ -95,7 +103,12 @@ impl Zone {
                 Script::Refused => return Reply::Failed(Failed::Refused),
                 Script::Silent => return Reply::Silent,
                 Script::Garbage => return Reply::Garbage,
-                Script::Soa { .. } | Script::Truncated(_) => unreachable!("unwrapped above"),
+                Script::Referral => return Reply::Referral,
+                Script::OtherQuestion => return Reply::OtherQuestion,
+                Script::Soa { .. }
+                | Script::Truncated(_)
+                | Script::TcpOnly(_)
+                | Script::NoEdns(_) => unreachable!("unwrapped above"),
             };
             records.soa = soa.filter(|_| addresses.is_empty());
             (records.addresses, records.ttl, records.exists) = (addresses, ttl, exists);
@@ -177,7 +190,7 @@ mod tests {
         let mut zone = Zone::default();
         zone.set("a.test", Script::NoRecords);
         zone.set_type("a.test", RecordType::Aaaa, Script::Silent);
-        let reply = |zone: &Zone, t| zone.reply("a.test", t, Transport::Udp);
+        let reply = |zone: &Zone, t| zone.reply(&query("a.test", t));
 
         assert!(matches!(reply(&zone, RecordType::A), Reply::Records(_)));
         assert_eq!(reply(&zone, RecordType::Aaaa), Reply::Silent);
@@ -192,9 +205,18 @@ mod tests {
     }
 
     fn records(zone: &Zone, name: &str, record_type: RecordType) -> Records {
-        match zone.reply(name, record_type, Transport::Udp) {
+        match zone.reply(&query(name, record_type)) {
             Reply::Records(records) => records,
             other => panic!("{other:?}"),
+        }
+    }
+
+    fn query(name: &str, record_type: RecordType) -> Query {
+        Query {
+            name: canonical(name),
+            record_type,
+            transport: Transport::Udp,
+            edns: true,
         }
     }
 }

@@ -1,0 +1,145 @@
+//! Names that servers deny: for a moment, or for good.
+
+use std::time::Duration;
+
+use tokio::time::{advance, sleep};
+
+use super::*;
+use crate::dns::Family::{V4, V6};
+use crate::dns::ResolverBuilder;
+use crate::dns::scripted::{Say, Scripted};
+
+const SECOND: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(100);
+
+#[tokio::test(start_paused = true)]
+async fn record_that_is_deleted_for_a_moment_fails_no_lookup() {
+    for reason in [Reason::NotFound, Reason::NoRecords] {
+        let (dns, resolver) = known(5).await;
+        let mut stale = 0;
+        for tick in 0..1_000 {
+            match tick {
+                40 => dns.denies(reason, 60),
+                55 => dns.four("a.test", "10.0.0.1", 5),
+                _ => {}
+            }
+            let answer = ask(&resolver)
+                .await
+                .unwrap_or_else(|e| panic!("{tick}: {e:?}"));
+            stale += usize::from(answer.is_stale());
+            sleep(TICK).await;
+        }
+        // Asked again after 2 s.
+        assert!((1..=21).contains(&stale), "{reason:?}: {stale}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn denial_that_a_cache_gives_again_for_a_minute_fails_no_lookup() {
+    let (dns, resolver) = known(5).await;
+    for tick in 0..1_000_u64 {
+        match tick {
+            // It keeps on for up to a second longer than it says.
+            40..=649 if tick % 10 == 0 => dns.denies(Reason::NotFound, 64 - tick / 10),
+            650 => dns.four("a.test", "10.0.0.1", 5),
+            _ => {}
+        }
+        ask(&resolver)
+            .await
+            .unwrap_or_else(|e| panic!("{tick}: {e:?}"));
+        sleep(TICK).await;
+    }
+    assert!(!ask(&resolver).await.unwrap().is_stale());
+}
+
+#[tokio::test(start_paused = true)]
+async fn name_that_is_gone_for_good_ends_when_that_is_confirmed() {
+    for (ttl, end) in [(1, 20), (10, 110), (60, 610), (3_600, 610)] {
+        let (dns, resolver) = known(60).await;
+        advance(60 * SECOND).await;
+        dns.denies(Reason::NotFound, ttl);
+        let begun = clock::now();
+        let error = loop {
+            match ask(&resolver).await {
+                Ok(answer) => assert!(answer.is_stale()),
+                Err(error) => break error,
+            }
+            sleep(TICK).await;
+        };
+        assert_eq!(error.reason(), Reason::NotFound);
+        let ended = clock::now() - begun;
+        // The confirmation is asked for on the side, so one more lookup is served.
+        assert!(
+            (TICK * end..=TICK * (end + 2)).contains(&ended),
+            "{ttl}: {ended:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_kept_past_its_end_if_nothing_stale_is_wanted() {
+    let dns = Scripted::default();
+    let resolver = dns.resolver_with(ResolverBuilder::never_stale);
+    dns.four("a.test", "10.0.0.1", 100);
+    ask(&resolver).await.unwrap();
+    advance(95 * SECOND).await;
+    dns.denies(Reason::NotFound, 60);
+    ask(&resolver).await.unwrap();
+    sleep(SECOND).await;
+
+    assert!(ask(&resolver).await.is_ok(), "its own TTL is not over");
+    advance(5 * SECOND).await;
+    assert_eq!(ask(&resolver).await.unwrap_err().reason(), Reason::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn family_that_is_denied_ends_where_the_other_is_there() {
+    let dns = Scripted::default();
+    dns.say(("a.test", V4), 0, Say::Address("10.0.0.1", 60));
+    dns.say(("a.test", V6), 0, Say::Address("fd00::1", 60));
+    let resolver = dns.resolver();
+    ask(&resolver).await.unwrap();
+    advance(60 * SECOND).await;
+    let none = Say::Nothing(Reason::NoRecords, Some(10));
+    dns.say(("a.test", V6), 0, none);
+
+    // A name that moves to IPv4 only has moved.
+    let moved = ask(&resolver).await.unwrap();
+    assert_eq!(moved.addresses(), ["10.0.0.1".parse::<IpAddr>().unwrap()]);
+    assert!(!moved.is_stale() && !moved.is_partial());
+}
+
+#[tokio::test(start_paused = true)]
+async fn word_that_a_name_is_gone_is_true_of_the_silent_family_when_it_is_confirmed() {
+    let (dns, resolver) = known(60).await;
+    advance(60 * SECOND).await;
+    dns.say(("a.test", V4), 0, Say::Silence);
+    dns.say(("a.test", V6), 0, Say::Nothing(Reason::NotFound, Some(10)));
+
+    assert!(ask(&resolver).await.unwrap().is_stale());
+    sleep(11 * SECOND).await;
+    let _ = ask(&resolver).await; // asks on the side
+    sleep(TICK).await;
+    assert_eq!(ask(&resolver).await.unwrap_err().reason(), Reason::Timeout);
+}
+
+impl Scripted {
+    fn denies(&self, reason: Reason, ttl: u64) {
+        for family in [V4, V6] {
+            self.say(("a.test", family), 0, Say::Nothing(reason, Some(ttl)));
+        }
+    }
+}
+
+/// A resolver that has just heard an address for so many seconds.
+async fn known(ttl: u64) -> (Scripted, Resolver) {
+    let dns = Scripted::default();
+    dns.four("a.test", "10.0.0.1", ttl);
+    let resolver = dns.resolver();
+    assert!(!ask(&resolver).await.unwrap().is_stale());
+    (dns, resolver)
+}
+
+async fn ask(resolver: &Resolver) -> Result<Answer, Error> {
+    resolver.resolve("a.test").answer().await
+}

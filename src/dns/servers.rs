@@ -1,0 +1,296 @@
+//! The walk over the name servers.
+//!
+//! The servers are asked in their order. One that fails is left for the next at once. One that is silent is joined
+//! by the next after a moment, and goes last for a while. The first usable response ends the walk; it fails when
+//! all servers were asked and all failed.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query, ResponseCode};
+use hickory_resolver::proto::rr::Name;
+use tokio::time::{Instant, sleep_until};
+
+use super::build_error::BuildError;
+#[cfg(feature = "doh")]
+use super::encrypted::{Channel, Encrypted, trust};
+use super::error::{Failure, Reason};
+use super::exchange::{over_tcp, over_udp};
+use super::query::{Outcome, Source};
+use super::response::{Chain, Reading};
+use super::{Family, Question};
+use crate::clock;
+use crate::limit::Limit;
+
+/// A name server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// Over UDP; over TCP if the response is truncated.
+    Plain(SocketAddr),
+    /// Over TCP only (`options use-vc`).
+    Tcp(SocketAddr),
+    #[cfg(feature = "doh")]
+    Encrypted(Encrypted),
+}
+
+/// How servers are asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Upstream {
+    pub(crate) limit: Limit,
+    /// Roots for the certificates of encrypted servers, instead of the system's.
+    #[cfg(feature = "doh")]
+    pub(crate) tls: Option<rustls::ClientConfig>,
+}
+
+impl Upstream {
+    pub(crate) fn new(limit: Limit) -> Self {
+        Self {
+            limit,
+            #[cfg(feature = "doh")]
+            tls: None,
+        }
+    }
+
+    pub(crate) fn source(&self, servers: &[Server]) -> Result<Arc<dyn Source>, BuildError> {
+        #[cfg(feature = "doh")]
+        let this = &self.trusting(servers)?;
+        #[cfg(not(feature = "doh"))]
+        let this = self;
+        let opened = servers.iter().map(|server| this.open(server));
+        let list: Box<[_]> = opened.collect::<Result<_, _>>()?;
+        Ok(Arc::new(Servers(Arc::new(Inner {
+            silent: Mutex::new(vec![None; list.len()].into()),
+            patience: patience(self.limit.get(), list.len()),
+            list,
+        }))))
+    }
+
+    /// The same with the roots that these servers need: those of the system are read once.
+    #[cfg(feature = "doh")]
+    fn trusting(&self, servers: &[Server]) -> Result<Self, BuildError> {
+        let mut trusting = self.clone();
+        if servers.iter().any(|s| matches!(s, Server::Encrypted(_))) {
+            trusting.tls = Some(trust(self.tls.as_ref())?);
+        }
+        Ok(trusting)
+    }
+
+    #[cfg_attr(not(feature = "doh"), expect(clippy::unnecessary_wraps))]
+    fn open(&self, server: &Server) -> Result<Way, BuildError> {
+        Ok(match server {
+            Server::Plain(addr) => Way::Udp(*addr),
+            Server::Tcp(addr) => Way::Tcp(*addr),
+            #[cfg(feature = "doh")]
+            Server::Encrypted(server) => Way::Encrypted(Box::new(Channel::new(server, self)?)),
+        })
+    }
+}
+
+/// The name servers of a resolver.
+#[derive(Debug)]
+struct Servers(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    list: Box<[Way]>,
+    /// Until when each server goes last, since it was silent or could not be reached.
+    silent: Mutex<Box<[Option<Instant>]>>,
+    /// How long a server may be silent before the next one is asked, too.
+    patience: Duration,
+}
+
+/// The way to one server.
+#[derive(Debug)]
+enum Way {
+    Udp(SocketAddr),
+    Tcp(SocketAddr),
+    #[cfg(feature = "doh")]
+    Encrypted(Box<Channel>),
+}
+
+impl Source for Servers {
+    fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
+        // From labels, since a backslash in a text would be an escape.
+        let mut name = match Name::from_labels(question.name.split('.').map(str::as_bytes)) {
+            Ok(name) => name,
+            Err(error) => {
+                let failure = Failure::because(Reason::NotFound, error);
+                return Box::pin(std::future::ready(Outcome::failed(failure)));
+            }
+        };
+        name.set_fqdn(true);
+        let (inner, family) = (Arc::clone(&self.0), question.family);
+        Box::pin(async move { inner.walk(name, family).await })
+    }
+}
+
+type Asking<'s> = Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + Send + 's>>;
+
+impl Inner {
+    async fn walk(&self, name: Name, family: Family) -> Outcome {
+        let mut rest = order(&self.silent(), clock::now());
+        let mut asked: Vec<(usize, Asking<'_>)> = Vec::new();
+        let mut failure: Option<Failure> = None;
+        loop {
+            if let Some(index) = rest.pop_front() {
+                let chain = Chain::new(name.clone(), family);
+                asked.push((index, Box::pin(self.list[index].ask(chain))));
+            } else if asked.is_empty() {
+                let failure = failure.unwrap_or_else(|| Failure::new(Reason::Unreachable));
+                return Outcome::failed(failure);
+            }
+            let next = clock::now() + self.patience;
+            tokio::select! {
+                biased;
+                (index, said) = first(&mut asked) => match said {
+                    Ok(outcome) => return outcome,
+                    Err(failed) => {
+                        if matches!(failed.reason, Reason::Unreachable | Reason::Timeout) {
+                            self.put_last([index]);
+                        }
+                        failure = Some(mildest(failure.take(), failed));
+                    }
+                },
+                () = sleep_until(next), if !rest.is_empty() => {
+                    self.put_last(asked.iter().map(|(index, _)| *index));
+                }
+            }
+        }
+    }
+
+    fn put_last(&self, servers: impl IntoIterator<Item = usize>) {
+        let until = clock::now() + SILENT;
+        let mut silent = self.silent();
+        for server in servers {
+            silent[server] = Some(until);
+        }
+    }
+
+    fn silent(&self) -> MutexGuard<'_, Box<[Option<Instant>]>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Way {
+    /// Asks this server, until it says something usable or fails.
+    async fn ask(&self, mut chain: Chain) -> Result<Outcome, Failure> {
+        let mut edns = true;
+        loop {
+            let response = self.send(chain.query(), edns).await?;
+            if edns && refuses_edns(response.metadata.response_code) {
+                edns = false;
+                continue;
+            }
+            match chain.read(&response) {
+                Reading::Outcome(outcome) => return Ok(outcome),
+                Reading::Failed(failure) => return Err(failure),
+                Reading::Alias => {}
+            }
+        }
+    }
+
+    async fn send(&self, query: Query, edns: bool) -> Result<Message, Failure> {
+        let mut options = DnsRequestOptions::default();
+        options.use_edns = edns;
+        let request = DnsRequest::from_query(query, options);
+        match self {
+            Self::Udp(server) => over_udp(*server, &request).await,
+            Self::Tcp(server) => over_tcp(*server, &request).await,
+            #[cfg(feature = "doh")]
+            Self::Encrypted(channel) => channel.send(request).await,
+        }
+    }
+}
+
+/// Whether a server that says this may understand the query without EDNS (RFC 6891 §7).
+fn refuses_edns(code: ResponseCode) -> bool {
+    matches!(code, ResponseCode::FormErr | ResponseCode::NotImp)
+}
+
+/// The servers in the order in which to ask them: those that were silent go last, or in their own order if all
+/// were.
+fn order(silent: &[Option<Instant>], now: Instant) -> VecDeque<usize> {
+    let is_silent = |server: &usize| silent[*server].is_some_and(|until| now < until);
+    let mut order: Vec<_> = (0..silent.len()).collect();
+    order.sort_by_key(is_silent);
+    order.into()
+}
+
+/// Of the failures of several servers the one that is closest to a response.
+fn mildest(before: Option<Failure>, failure: Failure) -> Failure {
+    match before {
+        Some(before) if before.reason <= failure.reason => before,
+        _ => failure,
+    }
+}
+
+/// Leaves at least half of the limit to the last server.
+fn patience(limit: Duration, servers: usize) -> Duration {
+    let servers = u32::try_from(servers.max(1)).unwrap_or(u32::MAX);
+    (limit / 2 / servers).min(PATIENCE)
+}
+
+/// Waits for the first of several futures, and removes it.
+async fn first<T, F: Future<Output = T> + Unpin>(all: &mut Vec<(usize, F)>) -> (usize, T) {
+    let (place, output) = poll_fn(|cx| {
+        for (place, (_, future)) in all.iter_mut().enumerate() {
+            if let Poll::Ready(output) = Pin::new(future).poll(cx) {
+                return Poll::Ready((place, output));
+            }
+        }
+        Poll::Pending
+    })
+    .await;
+    (all.remove(place).0, output)
+}
+
+/// A healthy server responds within this time, unless it has to ask far away.
+const PATIENCE: Duration = Duration::from_millis(300);
+/// How long a server that was silent goes last.
+const SILENT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_servers_go_last_until_their_time_is_over() {
+        let now = clock::now();
+        let until = |secs| Some(now + Duration::from_secs(secs));
+        for (silent, expected) in [
+            ([None, None, None], [0, 1, 2]),
+            ([until(1), None, None], [1, 2, 0]),
+            ([until(1), None, until(2)], [1, 0, 2]),
+            ([until(0), until(1), None], [0, 2, 1]),
+            ([until(1), until(1), until(1)], [0, 1, 2]),
+        ] {
+            assert_eq!(order(&silent, now), expected, "{silent:?}");
+        }
+    }
+
+    #[test]
+    fn half_of_the_limit_is_left_to_the_last_server() {
+        let limit = Duration::from_secs(1);
+        for (servers, millis) in [(1, 300), (2, 250), (5, 100)] {
+            let expected = Duration::from_millis(millis);
+            assert_eq!(patience(limit, servers), expected);
+        }
+        assert_eq!(patience(limit * 60, 3), PATIENCE);
+    }
+
+    #[test]
+    fn failure_closest_to_a_response_is_reported() {
+        let reasons = [Reason::Timeout, Reason::ServerFailure, Reason::Unreachable];
+        let failures = reasons.map(Failure::new);
+        let mildest = failures.into_iter().fold(None, |before, failure| {
+            let mildest = mildest(before, failure);
+            Some(mildest)
+        });
+        assert_eq!(mildest.unwrap().reason, Reason::ServerFailure);
+    }
+}

@@ -1,0 +1,352 @@
+//! Turns to ask: how many queries are out at a time, and for which domains.
+//!
+//! A query holds a socket, so only so many are out; others wait. A domain may have as many out as turns are free: one
+//! whose servers are silent takes half of them and leaves the rest to others. Where silent domains are so many that
+//! none is free, the domain with the most loses its oldest query, if that has been out for long. A crowd of queries
+//! that is soon answered loses none.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+
+use crate::clock;
+
+/// The turns of a resolver.
+#[derive(Debug, Default)]
+pub(crate) struct Turns(Mutex<Room>);
+
+/// A turn to ask; dropping it lets another query have it.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    turns: Arc<Turns>,
+    domain: Box<str>,
+    id: u64,
+    dropped: oneshot::Receiver<()>,
+}
+
+/// A query lost its turn, or its place among those that wait, to others.
+#[derive(Debug)]
+pub(crate) struct Dropped;
+
+impl Turns {
+    /// Waits for a turn to ask for `name`. Dropping the future gives its place up.
+    pub(crate) async fn turn(self: &Arc<Self>, name: &str) -> Result<Turn, Dropped> {
+        let mut place = self.room().wait(domain(name));
+        loop {
+            self.hand_out();
+            // After a while a query that is out may be dropped.
+            if let Ok(turn) = timeout(PATIENCE, &mut place).await {
+                return turn.map_err(|_| Dropped);
+            }
+        }
+    }
+
+    fn hand_out(self: &Arc<Self>) {
+        let now = clock::now();
+        loop {
+            let next = self.room().next(now);
+            let Some((place, domain, id)) = next else {
+                return;
+            };
+            let (sender, dropped) = oneshot::channel();
+            self.room().begin(
+                &domain,
+                Out {
+                    id,
+                    since: now,
+                    _dropped: sender,
+                },
+            );
+            let turns = Arc::clone(self);
+            // Not under the lock: a turn that is not taken goes on to the next.
+            let _ = place.send(Turn {
+                turns,
+                domain,
+                id,
+                dropped,
+            });
+        }
+    }
+
+    fn room(&self) -> MutexGuard<'_, Room> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Turn {
+    /// Waits until another query needs this turn more.
+    pub(crate) async fn dropped(&mut self) -> Dropped {
+        // The sender goes only with a turn that was taken away.
+        let _ = (&mut self.dropped).await;
+        Dropped
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.turns.room().end(&self.domain, self.id);
+        self.turns.hand_out();
+    }
+}
+
+/// The queries that are out, and those that wait.
+#[derive(Debug, Default)]
+struct Room {
+    domains: HashMap<Box<str>, Domain>,
+    out: usize,
+    waiting: usize,
+    next_id: u64,
+}
+
+#[derive(Debug, Default)]
+struct Domain {
+    out: VecDeque<Out>,
+    waiting: VecDeque<(u64, Place)>,
+}
+
+#[derive(Debug)]
+struct Out {
+    id: u64,
+    since: Instant,
+    _dropped: oneshot::Sender<()>,
+}
+
+/// The place of a query that waits for its turn.
+type Place = oneshot::Sender<Turn>;
+
+/// The query that comes next: its place, its domain and its number.
+type Next = (Place, Box<str>, u64);
+
+impl Room {
+    /// Takes a place among those that wait. If all are taken, the oldest of the domain with the most is dropped.
+    fn wait(&mut self, domain: &str) -> oneshot::Receiver<Turn> {
+        if self.waiting >= WAITING {
+            let largest = self.domains.values_mut().max_by_key(|d| d.waiting.len());
+            if largest.is_some_and(|largest| largest.waiting.pop_front().is_some()) {
+                self.waiting -= 1;
+            }
+        }
+        let (place, told) = oneshot::channel();
+        self.next_id += 1;
+        self.waiting += 1;
+        let domain = self.domains.entry(domain.into()).or_default();
+        domain.waiting.push_back((self.next_id, place));
+        told
+    }
+
+    /// Finds the query that comes next, of the domain with the fewest, if a turn is free for it.
+    fn next(&mut self, now: Instant) -> Option<Next> {
+        self.forget_given_up();
+        if self.waiting == 0 || self.out >= QUERIES && !self.take_away(now) {
+            return None;
+        }
+        let free = QUERIES - self.out;
+        let waiting = self
+            .domains
+            .iter_mut()
+            .filter(|(_, d)| !d.waiting.is_empty());
+        let first = |domain: &Domain| domain.waiting.front().map(|(id, _)| *id);
+        let (name, domain) = waiting.min_by_key(|(_, d)| (d.out.len(), first(d)))?;
+        if domain.out.len() >= free {
+            return None;
+        }
+        let (id, place) = domain.waiting.pop_front()?;
+        self.waiting -= 1;
+        Some((place, name.clone(), id))
+    }
+
+    /// Forgets the queries in front that no longer wait.
+    fn forget_given_up(&mut self) {
+        let waiting = &mut self.waiting;
+        self.domains.retain(|_, domain| {
+            while domain
+                .waiting
+                .front()
+                .is_some_and(|(_, place)| place.is_closed())
+            {
+                domain.waiting.pop_front();
+                *waiting -= 1;
+            }
+            !domain.is_empty()
+        });
+    }
+
+    fn begin(&mut self, domain: &str, out: Out) {
+        self.out += 1;
+        let domain = self.domains.entry(domain.into()).or_default();
+        domain.out.push_back(out);
+    }
+
+    /// Takes its turn away from the oldest query of the domain with the most, if it has been out for long.
+    fn take_away(&mut self, now: Instant) -> bool {
+        let oldest = |domain: &Domain| domain.out.front().map(|out| Reverse(out.id));
+        let domains = self.domains.values_mut();
+        let Some(largest) = domains.max_by_key(|d| (d.out.len(), oldest(d))) else {
+            return false;
+        };
+        let is_long = |out: &Out| out.since + PATIENCE <= now;
+        let is_long = largest.out.front().is_some_and(is_long);
+        if is_long && largest.out.pop_front().is_some() {
+            self.out -= 1;
+        }
+        is_long
+    }
+
+    fn end(&mut self, name: &str, id: u64) {
+        let Some(domain) = self.domains.get_mut(name) else {
+            return;
+        };
+        if let Some(place) = domain.out.iter().position(|out| out.id == id) {
+            domain.out.remove(place);
+            self.out -= 1;
+        }
+        if domain.is_empty() {
+            self.domains.remove(name);
+        }
+    }
+}
+
+impl Domain {
+    fn is_empty(&self) -> bool {
+        self.out.is_empty() && self.waiting.is_empty()
+    }
+}
+
+/// The part of a name that belongs to one owner, as a rule: `corp.test`, but `corp.co.uk`.
+fn domain(name: &str) -> &str {
+    let mut dots = name.rmatch_indices('.').map(|(place, _)| place);
+    let (Some(top), Some(second)) = (dots.next(), dots.next()) else {
+        return name;
+    };
+    let is_short = name.len() - top == ".uk".len() && top - second <= ".com".len();
+    match dots.next() {
+        None if is_short => name,
+        Some(third) if is_short => &name[third + 1..],
+        _ => &name[second + 1..],
+    }
+}
+
+impl fmt::Display for Dropped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{QUERIES} queries are out; this one was dropped for others"
+        )
+    }
+}
+
+impl std::error::Error for Dropped {}
+
+/// Queries out at a time: far above the number that a healthy server leaves waiting, well below the 1,024 files
+/// that a process may commonly open.
+pub(crate) const QUERIES: usize = 256;
+/// Queries that wait: as many as the cache has names.
+const WAITING: usize = 4_096;
+/// A query that is out for longer has a silent server, or none.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domain_is_what_one_owner_has() {
+        for (name, expected) in [
+            ("api.corp.test", "corp.test"),
+            ("a.b.c.corp.test", "corp.test"),
+            ("corp.test", "corp.test"),
+            ("test", "test"),
+            ("api.corp.co.uk", "corp.co.uk"),
+            ("corp.co.uk", "corp.co.uk"),
+            ("api.google.de", "google.de"),
+        ] {
+            assert_eq!(domain(name), expected);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_domain_leaves_half_of_the_turns_to_others() {
+        let turns = Arc::new(Turns::default());
+        let silent = fill(&turns, 1_000, |n| format!("{n}.silent.test")).await;
+        assert_eq!(silent.len(), QUERIES / 2);
+
+        let good = fill(&turns, 60, |n| format!("{n}.good.test")).await;
+        assert_eq!(good.len(), 60);
+        let other = fill(&turns, 60, |n| format!("{n}.test")).await;
+        assert_eq!(other.len(), 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn turn_that_comes_back_goes_to_the_domain_with_the_fewest() {
+        let turns = Arc::new(Turns::default());
+        let mut silent = fill(&turns, QUERIES / 2, |n| format!("{n}.silent.test")).await;
+        let waiting = tokio::spawn({
+            let turns = Arc::clone(&turns);
+            async move { turns.turn("last.silent.test").await }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+
+        silent.pop();
+        assert_eq!(&*waiting.await.unwrap().unwrap().domain, "silent.test");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn oldest_query_is_dropped_where_no_turn_is_free_and_not_before_its_time() {
+        let turns = Arc::new(Turns::default());
+        let mut all = fill(&turns, QUERIES, |n| format!("{n}.test")).await;
+        assert_eq!(all.len(), QUERIES);
+        let begun = clock::now();
+
+        let late = turns.turn("late.test").await.unwrap();
+
+        assert_eq!(clock::now() - begun, PATIENCE);
+        all[0].dropped().await;
+        assert!(timeout(PATIENCE / 2, all[1].dropped()).await.is_err());
+        drop(late);
+        assert_eq!(turns.room().out, QUERIES - 1);
+        all.clear();
+        let room = turns.room();
+        assert_eq!((room.out, room.waiting, room.domains.len()), (0, 0, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn place_of_the_domain_with_the_most_waiting_is_dropped_first() {
+        let turns = Arc::new(Turns::default());
+        let mut room = turns.room();
+        let mut flood: Vec<_> = (0..WAITING - 1).map(|_| room.wait("silent.test")).collect();
+        let mut good: Vec<_> = (0..10).map(|_| room.wait("good.test")).collect();
+
+        let is_dropped = |place: &mut oneshot::Receiver<_>| {
+            place.try_recv().unwrap_err() == oneshot::error::TryRecvError::Closed
+        };
+        assert_eq!(
+            flood
+                .iter_mut()
+                .filter_map(|p| is_dropped(p).then_some(()))
+                .count(),
+            9
+        );
+        assert!(!good.iter_mut().any(is_dropped));
+        assert_eq!(room.waiting, WAITING);
+    }
+
+    /// The turns of those that get one at once.
+    async fn fill(turns: &Arc<Turns>, count: usize, name: impl Fn(usize) -> String) -> Vec<Turn> {
+        let mut all = Vec::new();
+        for n in 0..count {
+            let name = name(n);
+            tokio::select! {
+                biased;
+                turn = turns.turn(&name) => all.push(turn.unwrap()),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,207 @@
+//! The walk over several name servers, and each server's own ways, on real loopback sockets.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use sevenhops::dns::{Answer, Error, Reason, Resolve, Resolver};
+use sevenhops::limit::Limit;
+use sevenhops::testing::{ClosedPort, RecordType, Script, ScriptedDns, Transport};
+
+#[tokio::test]
+async fn next_server_is_asked_when_one_has_no_usable_response() {
+    let faults = [
+        Script::ServFail,
+        Script::Refused,
+        Script::Silent,
+        Script::Garbage,
+        Script::Referral,
+        Script::OtherQuestion,
+        Script::NoRecords.without_soa(),
+        Script::cname("api.test", 60),
+    ];
+    for fault in faults {
+        let (first, second) = (start().await, start().await);
+        first.set("api.test", fault.clone());
+        second.set("api.test", both());
+
+        let answer = ask(&resolver([first.addr(), second.addr()]), "api.test").await;
+
+        let answer = answer.unwrap_or_else(|error| panic!("{fault:?}: {error:?}"));
+        assert_eq!(answer.addresses().len(), 2, "{fault:?}");
+        assert!(!answer.is_partial(), "{fault:?}");
+        assert!(first.queries_for("api.test") >= 2, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn three_servers_in_any_order_resolve_if_one_is_good() {
+    for order in [
+        [0, 1, 2],
+        [0, 2, 1],
+        [1, 0, 2],
+        [1, 2, 0],
+        [2, 0, 1],
+        [2, 1, 0],
+    ] {
+        for dead_is_silent in [false, true] {
+            let (refuses, silent, good) = (start().await, start().await, start().await);
+            refuses.set("api.test", Script::Refused);
+            silent.set("api.test", Script::Silent);
+            good.set("api.test", both());
+            let closed = ClosedPort::new().unwrap();
+            let dead = match dead_is_silent {
+                true => silent.addr(),
+                false => closed.addr(),
+            };
+            let servers = [refuses.addr(), dead, good.addr()];
+
+            let answer = ask(&resolver(order.map(|place| servers[place])), "api.test").await;
+
+            assert_eq!(answer.unwrap().addresses().len(), 2, "{order:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn silent_server_is_waited_for_once_and_not_by_every_lookup() {
+    let (silent, good) = (start().await, start().await);
+    for name in ["a.test", "b.test"] {
+        silent.set(name, Script::Silent);
+        good.set(name, both());
+    }
+    let resolver = resolver([silent.addr(), good.addr()]);
+
+    ask(&resolver, "a.test").await.unwrap();
+    ask(&resolver, "b.test").await.unwrap();
+
+    assert_eq!(silent.queries_for("b.test"), 0);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    tokio::time::resume();
+    silent.set("c.test", both());
+    ask(&resolver, "c.test").await.unwrap();
+    assert_eq!(
+        (silent.queries_for("c.test"), good.queries_for("c.test")),
+        (2, 0)
+    );
+}
+
+#[tokio::test]
+async fn word_of_one_server_that_a_name_is_not_there_ends_the_walk() {
+    let (first, second) = (start().await, start().await);
+    second.set("api.test", both());
+
+    let error = ask(&resolver([first.addr(), second.addr()]), "api.test").await;
+
+    assert_eq!(error.unwrap_err().reason(), Reason::NotFound);
+    assert_eq!(second.queries_for("api.test"), 0);
+}
+
+#[tokio::test]
+async fn walk_that_finds_no_usable_response_is_a_failure_and_no_absence() {
+    let (first, second) = (start().await, start().await);
+    first.set("api.test", Script::Referral);
+    second.set("api.test", Script::NoRecords.without_soa());
+
+    let error = ask(&resolver([first.addr(), second.addr()]), "api.test").await;
+
+    let error = error.unwrap_err();
+    assert_eq!(error.reason(), Reason::ServerFailure);
+    assert!(!error.reason().is_negative());
+}
+
+#[tokio::test]
+async fn family_without_an_soa_does_not_hold_up_the_other() {
+    let dns = start().await;
+    dns.set("api.test", Script::addresses([v4()]));
+    dns.set_type(
+        "api.test",
+        RecordType::Aaaa,
+        Script::NoRecords.without_soa(),
+    );
+    let resolver = resolver([dns.addr()]);
+
+    let answer = ask(&resolver, "api.test").await.unwrap();
+
+    assert_eq!(answer.addresses(), [v4()]);
+    assert_eq!(dns.queries_for("api.test"), 2);
+}
+
+#[tokio::test]
+async fn server_that_does_not_know_edns_is_asked_again_without() {
+    let (old, second) = (start().await, start().await);
+    old.set("api.test", both().no_edns());
+
+    let answer = ask(&resolver([old.addr(), second.addr()]), "api.test").await;
+
+    assert_eq!(answer.unwrap().addresses().len(), 2);
+    assert_eq!(second.queries().len(), 0);
+    let without = old.queries().into_iter().filter(|query| !query.edns);
+    assert_eq!((without.count(), old.queries().len()), (2, 4));
+}
+
+#[tokio::test]
+async fn alias_whose_end_is_elsewhere_is_asked_for_at_the_same_server() {
+    let dns = start().await;
+    // The server's answer for `a.test` ends with an alias to a name that it only knows by itself.
+    dns.set("a.test", Script::cname("b.test", 7));
+    dns.set("b.test", Script::NoRecords.without_soa());
+    dns.set_type("b.test", RecordType::A, Script::NoRecords.without_soa());
+    let resolver = resolver([dns.addr()]);
+
+    let error = ask(&resolver, "a.test").await.unwrap_err();
+
+    assert_eq!(error.reason(), Reason::ServerFailure);
+    assert_eq!(dns.queries_for("b.test"), 2, "once for each family");
+}
+
+#[tokio::test]
+async fn udp_that_is_lost_is_sent_again() {
+    let dns = start().await;
+    dns.set("api.test", Script::Silent);
+    let resolver = resolver([dns.addr()]);
+    let asking = tokio::spawn(resolver.resolve("api.test").answer());
+
+    dns.wait_until(|queries| queries.len() >= 2).await;
+    dns.set("api.test", both());
+
+    assert_eq!(asking.await.unwrap().unwrap().addresses().len(), 2);
+    let queries = dns.queries();
+    assert!(queries.iter().all(|q| q.transport == Transport::Udp));
+}
+
+#[tokio::test]
+async fn server_listens_on_a_given_loopback_address_only() {
+    let dns = ScriptedDns::start_at(([127, 0, 0, 2], 0).into()).await;
+    assert_eq!(dns.unwrap().addr().ip(), IpAddr::from([127, 0, 0, 2]));
+
+    assert!(
+        ScriptedDns::start_at(([0, 0, 0, 0], 0).into())
+            .await
+            .is_err()
+    );
+}
+
+async fn start() -> ScriptedDns {
+    let dns = ScriptedDns::start().await;
+    dns.expect("a port of 127.0.0.1 is free")
+}
+
+fn resolver(servers: impl IntoIterator<Item = SocketAddr>) -> Resolver {
+    let builder = Resolver::builder().hosts_file(false).name_servers(servers);
+    // Long, so that a slow machine does not look like a silent server.
+    let builder = builder.limit(Limit::from_secs(20));
+    builder.build().expect("the settings do not contradict")
+}
+
+async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+    resolver.resolve(host).answer().await
+}
+
+fn both() -> Script {
+    Script::addresses([v4(), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])])
+}
+
+fn v4() -> IpAddr {
+    IpAddr::from([127, 0, 0, 1])
+}
