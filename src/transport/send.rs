@@ -139,7 +139,7 @@ impl Way<'_> {
         let (dial, port, filter) = self.dialled;
         let resolver = &*self.shared.resolver;
         let answer = look_up(resolver, dial, filter, self.tracker).await?;
-        if let Dial::Name(name) = dial {
+        if let target::Dial::Name(name) = dial {
             self.place.hold(|| resolver.hold(name));
         }
         let order = self.place.order(&given(&answer), MOST_DIALS).into_iter();
