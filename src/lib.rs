@@ -104,7 +104,7 @@ mod timeline;
 pub mod transport;
 
 #[cfg(feature = "client")]
-pub use self::client::{Body, Client, ClientBuilder, RequestBuilder, Response};
+pub use self::client::{Body, Client, ClientBuilder, IntoUrl, RequestBuilder, Response};
 pub use self::config_error::SettingError;
 pub use self::destination::{Destination, InvalidDestination};
 pub use self::error::Error;

@@ -1,5 +1,6 @@
 //! The paved path: a client with a deadline, in reqwest's way of building requests.
 
+mod address;
 mod body;
 mod builder;
 mod decode;
@@ -10,9 +11,9 @@ mod response;
 use std::fmt;
 
 use http::{HeaderMap, Method};
-use reqwest::IntoUrl;
 use tower_http::decompression::Decompression;
 
+pub use self::address::IntoUrl;
 pub use self::body::{Body, ResponseBody};
 pub use self::builder::ClientBuilder;
 pub use self::request::RequestBuilder;
@@ -112,9 +113,9 @@ impl Client {
         self.request(Method::HEAD, url)
     }
 
-    /// Begins a request. An URL that is none is reported when the request is sent, at encode.
+    /// Begins a request. Text that is not a URL is reported when the request is sent, at encode.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
-        RequestBuilder::new(self.clone(), method, url.into_url())
+        RequestBuilder::new(self.clone(), method, url.into_address())
     }
 
     /// The circuits of this client and its clones, to look at and to work by hand.

@@ -3,13 +3,13 @@ use std::num::NonZeroU8;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, Request, StatusCode, Uri, Version};
+use http::{Method, Request, StatusCode, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use tower::ServiceExt;
-use url::Url;
 
+use super::address::Address;
 use super::fetch::{Asks, is_conditional};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
@@ -29,7 +29,7 @@ use crate::transport::framing::announced;
 pub struct RequestBuilder {
     client: Client,
     method: Method,
-    url: Option<Url>,
+    url: Option<Address>,
     version: Version,
     headers: HeaderMap,
     body: Body,
@@ -40,10 +40,10 @@ pub struct RequestBuilder {
 }
 
 impl RequestBuilder {
-    pub(super) fn new(client: Client, method: Method, url: reqwest::Result<Url>) -> Self {
+    pub(super) fn new(client: Client, method: Method, url: Result<Address, BoxError>) -> Self {
         let (url, invalid) = match url {
             Ok(url) => (Some(url), None),
-            Err(error) => (None, Some(BoxError::from(error.without_url()))),
+            Err(error) => (None, Some(error)),
         };
         Self {
             most_body_bytes: client.most_body_bytes,
@@ -87,7 +87,8 @@ impl RequestBuilder {
     pub fn query<T: Serialize + ?Sized>(mut self, query: &T) -> Self {
         match serde_urlencoded::to_string(query) {
             Ok(pairs) => {
-                if let Some(url) = self.url.as_mut().filter(|_| !pairs.is_empty()) {
+                let url = self.url.as_mut().filter(|_| !pairs.is_empty());
+                if let Some(Ok(url)) = url.map(Address::url_mut) {
                     let all = match url.query().filter(|query| !query.is_empty()) {
                         Some(before) => format!("{before}&{pairs}"),
                         None => pairs,
@@ -288,13 +289,8 @@ impl RequestBuilder {
     ///
     /// Fails at encode if the URL, a header or the body cannot be written down.
     pub fn build(mut self) -> Result<Request<Body>, Error> {
-        let url = self.url.take();
-        let uri = url.as_ref().and_then(|url| {
-            url.as_str()
-                .parse::<Uri>()
-                .map_err(|error| self.note(error))
-                .ok()
-        });
+        let uri = self.url.take().map(Address::into_uri);
+        let uri = uri.and_then(|uri| uri.map_err(|error| self.note(error)).ok());
         if let Err(reason) = announced(self.version, &self.headers, &self.body) {
             self.note(reason);
         }
@@ -379,7 +375,7 @@ impl fmt::Debug for RequestBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestBuilder")
             .field("method", &self.method)
-            .field("host", &self.url.as_ref().and_then(Url::host_str))
+            .field("host", &self.url.as_ref().and_then(Address::host))
             .finish_non_exhaustive()
     }
 }

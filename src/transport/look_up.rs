@@ -37,7 +37,7 @@ pub(super) async fn look_up(
             tracker.enter(Stage::Dns);
             tracker.spans().asking(name);
             tracker.facts(|facts| facts.dns_remembered = false);
-            match tokio::time::timeout(limit.get(), asking).await {
+            match Box::pin(tokio::time::timeout(limit.get(), asking)).await {
                 Ok(answer) => answer.map_err(BoxError::from),
                 Err(_) => Err(BoxError::from(LimitExpired(Waited::Dns))),
             }

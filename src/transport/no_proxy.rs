@@ -17,8 +17,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use url::{Host, Url};
+use url::Host;
 
+use super::target::Dial;
 use crate::dns::Cidr;
 
 /// The destinations that are reached without the proxy.
@@ -56,16 +57,13 @@ impl NoProxy {
         Ok(())
     }
 
-    /// Returns whether a URL's destination is reached without the proxy.
-    pub(super) fn matches(&self, url: &Url) -> bool {
-        let port = url.port_or_known_default();
-        let at_port = |entry: &&Entry| entry.port.is_none() || entry.port == port;
+    /// Returns whether a destination is reached without the proxy.
+    pub(super) fn match_to(&self, dial: &Dial, port: u16) -> bool {
+        let at_port = |entry: &&Entry| entry.port.is_none_or(|only| only == port);
         let mut entries = self.0.iter().filter(at_port);
-        match url.host() {
-            None => false,
-            Some(Host::Domain(name)) => entries.any(|entry| entry.target.has_name(name)),
-            Some(Host::Ipv4(address)) => entries.any(|entry| entry.target.has(address.into())),
-            Some(Host::Ipv6(address)) => entries.any(|entry| entry.target.has(address.into())),
+        match dial {
+            Dial::Name(name) => entries.any(|entry| entry.target.has_name(name)),
+            Dial::Address(address) => entries.any(|entry| entry.target.has(*address)),
         }
     }
 

@@ -8,7 +8,8 @@ fn is_direct(list: &str, url: &str) -> bool {
     let mut no_proxy = NoProxy::default();
     let read = no_proxy.add(list);
     read.unwrap_or_else(|unreadable| panic!("{unreadable}"));
-    no_proxy.matches(&url.parse().unwrap())
+    let (dial, port) = crate::transport::target::dial(&url.parse().unwrap()).unwrap();
+    no_proxy.match_to(&dial, port)
 }
 
 fn check(rows: &[(&str, &str, bool)]) {

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use url::{Host, Url};
 
 use super::no_proxy::NoProxy;
-use super::target::{Dial, basic, percent_decode, read_host};
+use super::target::{Dial, basic, dial, percent_decode, read_host};
 use crate::config_error::SettingError;
 
 /// What the caller said of proxies.
@@ -99,13 +99,19 @@ impl Proxies {
         reqwest::Proxy::custom(move |url| self.way(url).map(|via| via.url.clone()))
     }
 
-    /// The proxy for a destination; none if it is reached straight.
+    /// The proxy for a URL; none if it is reached straight.
     pub(super) fn way(&self, url: &Url) -> Option<Arc<Via>> {
-        let via = match url.scheme() {
-            "https" => self.https.as_ref()?,
-            _ => self.http.as_ref()?,
+        let (dial, port) = dial(url).ok()?;
+        self.way_to(url.scheme() == "https", &dial, port)
+    }
+
+    /// The proxy for a destination; none if it is reached straight.
+    pub(super) fn way_to(&self, is_secure: bool, dial: &Dial, port: u16) -> Option<Arc<Via>> {
+        let via = match is_secure {
+            true => self.https.as_ref()?,
+            false => self.http.as_ref()?,
         };
-        (!self.exceptions.matches(url)).then(|| Arc::clone(via))
+        (!self.exceptions.match_to(dial, port)).then(|| Arc::clone(via))
     }
 }
 

@@ -31,13 +31,13 @@ pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
     if !form.has_length {
         headers.remove(CONTENT_LENGTH);
     }
-    let authority = target.authority().map_err(invalid)?;
+    let authority = target.authority.clone();
     if !headers.contains_key(HOST) {
         let host = HeaderValue::from_str(authority.as_str());
         headers.insert(HOST, host.map_err(invalid)?);
     }
     let via = target.via.as_deref();
-    let forwards = via.filter(|via| via.speaks == Speaks::Http && !target.is_secure());
+    let forwards = via.filter(|via| via.speaks == Speaks::Http && !target.is_secure);
     let path = path(&head.uri);
     let uri = match forwards {
         None => Uri::from(path),
@@ -65,7 +65,7 @@ pub(super) fn http2(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
     let named = named.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let authority = match named {
         Some(named) => named,
-        None => target.authority().map_err(invalid)?,
+        None => target.authority.clone(),
     };
     for name in OF_CONNECTIONS {
         headers.remove(name);
@@ -79,7 +79,7 @@ pub(super) fn http2(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
         let entry = headers.entry(CONTENT_LENGTH);
         entry.or_insert_with(|| HeaderValue::from(length));
     }
-    let scheme = if target.is_secure() {
+    let scheme = if target.is_secure {
         Scheme::HTTPS
     } else {
         Scheme::HTTP

@@ -55,7 +55,8 @@ where
     let tracker = alone(&shared.limits);
     heard_alone(request.method(), &tracker);
     let _abandon = Abandon(Arc::clone(&tracker));
-    tracker::scope(Arc::clone(&tracker), journey(&shared, request, &tracker)).await
+    let journey = Box::pin(journey(&shared, request, &tracker));
+    tracker::scope(Arc::clone(&tracker), journey).await
 }
 
 async fn journey<B>(
@@ -75,10 +76,12 @@ where
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
     let mut target = Target::of(&head.uri, &mut head.headers)?;
     let is_known = shared.connector.options.prior_knowledge;
-    if head.version == Version::HTTP_2 && !target.is_secure() && !is_known {
+    if head.version == Version::HTTP_2 && !target.is_secure && !is_known {
         return Err(Error::invalid().because(Reason::new(NOT_KNOWN)));
     }
-    target.via = shared.proxies.way(&target.url);
+    target.via = shared
+        .proxies
+        .way_to(target.is_secure, &target.dial, target.port);
     if let Some(via) = &target.via {
         tracker.facts(|facts| facts.via = Some(via.shown.clone()));
     }
@@ -93,7 +96,7 @@ where
         &shared.filter
     };
     let place = shared.places.of(&head.uri);
-    let tls = match (target.is_secure(), &shared.tls) {
+    let tls = match (target.is_secure, &shared.tls) {
         (false, _) => None,
         (true, Ok(config)) => Some(Arc::clone(place.tls(config))),
         (true, Err(none)) => {
@@ -163,13 +166,15 @@ impl Way<'_> {
         let connect = tracker.limits().connect().get();
         let left = || connect.saturating_sub(clock::now().saturating_duration_since(began));
         let mut tried = Vec::new();
-        let mut last = Error::new(Diagnosis::unsent(Hop::Dns, Kind::NoRecords));
+        let mut last = None;
         while let Some(address) = rest.pop_front() {
             let Some(body) = loan.lend() else {
                 // A connection that came at the last moment holds it: it is that one's, or nobody's.
                 tracker.give_up();
-                let effect = last.effect().max(effect_of(tracker));
-                last = last.with_effect(effect);
+                last = last.map(|last: Error| {
+                    let effect = last.effect().max(effect_of(tracker));
+                    last.with_effect(effect)
+                });
                 break;
             };
             tried.push(address);
@@ -206,14 +211,15 @@ impl Way<'_> {
             tracker.overcome(error.kind());
             if let Some(second) = second.filter(|_| rest.is_empty()) {
                 // Nothing else is left to try, but DNS may know better by now.
-                rest = self.look_again(second, &tried, left()).await;
+                rest = Box::pin(self.look_again(second, &tried, left())).await;
                 if left().is_zero() || rest.is_empty() || tracker.is_taken() {
                     return Err(settled(error, tracker, taken));
                 }
             }
-            last = error;
+            last = Some(error);
         }
-        Err(last)
+        let none = || Error::new(Diagnosis::unsent(Hop::Dns, Kind::NoRecords));
+        Err(last.unwrap_or_else(none))
     }
 
     /// Writes down how an address fared. Where nothing can be connected to it, its name is in doubt.
@@ -287,8 +293,8 @@ impl Way<'_> {
     {
         let mut sending = pin!(self.send(address, loan, body));
         // A tunnel is slow for reasons of its own.
-        let rest = if self.target.via.is_some() { &[] } else { rest };
-        let mut overtaking = pin!(overtake(rest, self.tracker));
+        let is_alone = rest.is_empty() || self.target.via.is_some();
+        let mut overtaking = (!is_alone).then(|| Box::pin(overtake(rest, self.tracker)));
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(match sent {
@@ -296,7 +302,10 @@ impl Way<'_> {
                     Err(failed) => Went::Failed(failed),
                 });
             }
-            overtaking.as_mut().poll(cx).map(|()| Went::Overtaken)
+            match &mut overtaking {
+                Some(overtaking) => overtaking.as_mut().poll(cx).map(|()| Went::Overtaken),
+                None => Poll::Pending,
+            }
         })
         .await
     }

@@ -1,9 +1,11 @@
 //! Where a request goes: its URL, its host, and whom to dial for it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use http::uri::{Authority, InvalidUri};
+use http::uri::Authority;
+#[cfg(feature = "hyper")]
+use http::uri::InvalidUri;
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use url::{Host, Url};
 
@@ -18,14 +20,26 @@ pub(super) enum Dial {
     Address(IpAddr),
 }
 
+impl Dial {
+    /// As a TLS server name, without the brackets of an IPv6 literal.
+    fn shown(&self) -> Arc<str> {
+        match self {
+            Self::Name(name) => name.as_str().into(),
+            Self::Address(address) => address.to_string().into(),
+        }
+    }
+}
+
 /// Where a request goes.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) url: Url,
+    pub(super) is_secure: bool,
     /// The host as a TLS server name, without the brackets of an IPv6 literal.
     pub(super) host: Arc<str>,
     pub(super) dial: Dial,
     pub(super) port: u16,
+    /// Host and port as the `Host` field has them, without a default port (RFC 9110 §7.2).
+    pub(super) authority: Authority,
     /// The proxy that leads there.
     pub(super) via: Option<Arc<Via>>,
 }
@@ -34,6 +48,46 @@ impl Target {
     /// Reads the URL of a request, and moves its userinfo into the headers (RFC 9110 §4.2.4 wants
     /// none on the wire).
     pub(super) fn of(uri: &Uri, headers: &mut HeaderMap) -> Result<Self, Error> {
+        match Self::plain(uri) {
+            Some(target) => Ok(target),
+            None => Self::parsed(uri, headers),
+        }
+    }
+
+    /// Of a URL that reads the same in every way: no userinfo, and a host that is an address in its usual spelling or
+    /// a name of lower-case ASCII letters.
+    fn plain(uri: &Uri) -> Option<Self> {
+        let is_secure = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let authority = uri.authority()?;
+        let host = authority.host();
+        let port = match authority.as_str().len() - host.len() {
+            0 => None,
+            _ if authority.as_str().contains('@') => return None,
+            _ => Some(authority.port_u16()?),
+        };
+        let usual = default_port(is_secure);
+        let dial = plain_host(host)?;
+        Some(Self {
+            is_secure,
+            host: match host.starts_with('[') {
+                true => dial.shown(),
+                false => host.into(),
+            },
+            dial,
+            port: port.unwrap_or(usual),
+            authority: match port {
+                Some(port) if port == usual => Authority::try_from(host).ok()?,
+                _ => authority.clone(),
+            },
+            via: None,
+        })
+    }
+
+    fn parsed(uri: &Uri, headers: &mut HeaderMap) -> Result<Self, Error> {
         let mut url =
             Url::parse(&uri.to_string()).map_err(|error| Error::invalid().because(error))?;
         if !matches!(url.scheme(), "http" | "https") {
@@ -43,30 +97,19 @@ impl Target {
             headers.entry(header::AUTHORIZATION).or_insert(credentials);
         }
         let (dial, port) = dial(&url)?;
-        let host: Arc<str> = match &dial {
-            Dial::Name(name) => name.as_str().into(),
-            Dial::Address(address) => address.to_string().into(),
-        };
-        Ok(Self {
-            url,
-            host,
-            dial,
-            port,
-            via: None,
-        })
-    }
-
-    pub(super) fn is_secure(&self) -> bool {
-        self.url.scheme() == "https"
-    }
-
-    /// Host and port as the `Host` field has them, without a default port (RFC 9110 §7.2).
-    pub(super) fn authority(&self) -> Result<Authority, InvalidUri> {
-        let host = self.url.host_str().unwrap_or_default();
-        match self.url.port() {
+        let host = url.host_str().unwrap_or_default();
+        let authority = match url.port() {
             Some(port) => Authority::try_from(format!("{host}:{port}")),
             None => Authority::try_from(host),
-        }
+        };
+        Ok(Self {
+            is_secure: url.scheme() == "https",
+            host: dial.shown(),
+            dial,
+            port,
+            authority: authority.map_err(|error| Error::invalid().because(error))?,
+            via: None,
+        })
     }
 
     /// Whom to dial: the destination, or the proxy, which looks the destination up itself.
@@ -76,6 +119,28 @@ impl Target {
             None => (&self.dial, self.port),
         }
     }
+}
+
+const fn default_port(is_secure: bool) -> u16 {
+    if is_secure { 443 } else { 80 }
+}
+
+/// A host that the URL standard leaves as it is written. Of others, `None`.
+fn plain_host(host: &str) -> Option<Dial> {
+    if let Some(literal) = host.strip_prefix('[') {
+        let address: Ipv6Addr = literal.strip_suffix(']')?.parse().ok()?;
+        return Some(Dial::Address(address.into()));
+    }
+    // A last label that begins with a digit may be a number in some spelling.
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next()?;
+    if last.starts_with(|first: char| first.is_ascii_digit()) {
+        let address: Ipv4Addr = host.parse().ok()?;
+        return Some(Dial::Address(address.into()));
+    }
+    let is_plain = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_');
+    // "xn--" holds letters of other alphabets, which have rules of their own.
+    let is_name = !host.is_empty() && host.bytes().all(is_plain) && !host.contains("xn--");
+    is_name.then(|| Dial::Name(host.to_owned()))
 }
 
 /// Refuses versions of HTTP that are not spoken here. HTTP/1.0 is one of them: its request ends where
@@ -237,10 +302,58 @@ mod tests {
     #[test]
     fn userinfo_becomes_a_sensitive_header() {
         let (target, headers) = target("https://us%65r:p%40ss@api.test/v1?a=b");
-        assert_eq!(target.unwrap().url.as_str(), "https://api.test/v1?a=b");
+        let target = target.unwrap();
+        assert_eq!((target.authority.as_str(), target.port), ("api.test", 443));
         let value = &headers[header::AUTHORIZATION];
         assert_eq!(value, "Basic dXNlcjpwQHNz");
         assert!(value.is_sensitive());
+    }
+
+    #[test]
+    fn plain_urls_are_read_as_the_url_standard_reads_them() {
+        let mut plain = 0;
+        for uri in [
+            "http://api.test/v1",
+            "https://api.test:8443/v1?a=b",
+            "https://api.test:443",
+            "http://api.test:80/",
+            "http://api.test./",
+            "http://a_b.api-1.test/",
+            "http://127.0.0.1:8080/",
+            "http://[::1]/",
+            "http://[0:0::1]:80/",
+            "http://127.1/",
+            "http://1.2.3.4.5/",
+            "http://0x7f.0.0.1/",
+            "http://api.0x7f/",
+            "http://api.1/",
+            "http://API.test/",
+            "http://b%C3%BCcher.test/",
+            "http://xn--bcher-kva.test/",
+            "http://user@api.test/",
+            "http://api.test:99999/",
+        ] {
+            let Ok(uri) = uri.parse::<Uri>() else {
+                continue;
+            };
+            let parsed = Target::parsed(&uri, &mut HeaderMap::new());
+            let Some(quick) = Target::plain(&uri) else {
+                continue;
+            };
+            plain += 1;
+            let parsed = parsed.unwrap();
+            assert_eq!(
+                (quick.is_secure, quick.port),
+                (parsed.is_secure, parsed.port),
+                "{uri}"
+            );
+            assert_eq!(
+                (quick.dial, quick.host),
+                (parsed.dial, parsed.host),
+                "{uri}"
+            );
+        }
+        assert_eq!(plain, 9);
     }
 
     #[test]

@@ -60,7 +60,8 @@ impl Checkout<'_> {
                 self.tracker.wait_for_connection();
                 change.await;
             } else if let Some(permit) = permit.take() {
-                return self.make(permit).await;
+                // Boxed, so that a call that finds a connection is small.
+                return Box::pin(self.make(permit)).await;
             }
         }
     }

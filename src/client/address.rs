@@ -1,0 +1,212 @@
+//! The URL of a request, as it is given and as it goes out.
+
+use http::Uri;
+use url::Url;
+
+use crate::box_error::BoxError;
+use crate::error::Reason;
+
+/// A URL that a request is begun with: text, a parsed [`Url`], or a [`Uri`].
+///
+/// It is sealed: the client implements it for the types that can be a URL.
+pub trait IntoUrl: sealed::Sealed {}
+
+impl<T: sealed::Sealed> IntoUrl for T {}
+
+pub(crate) mod sealed {
+    use super::Address;
+    use crate::box_error::BoxError;
+
+    pub trait Sealed {
+        fn into_address(self) -> Result<Address, BoxError>;
+    }
+}
+
+/// The URL of a request that is being built.
+#[derive(Clone, Debug)]
+pub enum Address {
+    /// The URL standard would leave it as it is written.
+    Plain(Uri),
+    /// The URL standard has read it.
+    Parsed(Box<Url>),
+}
+
+impl Address {
+    fn read(text: &str) -> Result<Self, BoxError> {
+        match plain(text) {
+            Some(uri) => Ok(Self::Plain(uri)),
+            None => Self::parse(text),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, BoxError> {
+        Self::checked(Url::parse(text)?)
+    }
+
+    fn checked(url: Url) -> Result<Self, BoxError> {
+        match url.has_host() {
+            true => Ok(Self::Parsed(Box::new(url))),
+            false => Err(Reason::new("URL scheme is not allowed").into()),
+        }
+    }
+
+    /// The parts, to be changed.
+    pub(super) fn url_mut(&mut self) -> Result<&mut Url, BoxError> {
+        if let Self::Plain(uri) = self {
+            *self = Self::parse(&uri.to_string())?;
+        }
+        match self {
+            Self::Parsed(url) => Ok(url),
+            Self::Plain(_) => Err(Reason::new("the URL is invalid").into()),
+        }
+    }
+
+    pub(super) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Plain(uri) => uri.host(),
+            Self::Parsed(url) => url.host_str(),
+        }
+    }
+
+    pub(super) fn into_uri(self) -> Result<Uri, BoxError> {
+        match self {
+            Self::Plain(uri) => Ok(uri),
+            Self::Parsed(url) => Ok(url.as_str().parse()?),
+        }
+    }
+}
+
+impl sealed::Sealed for &str {
+    fn into_address(self) -> Result<Address, BoxError> {
+        Address::read(self)
+    }
+}
+
+impl sealed::Sealed for &String {
+    fn into_address(self) -> Result<Address, BoxError> {
+        Address::read(self)
+    }
+}
+
+impl sealed::Sealed for String {
+    fn into_address(self) -> Result<Address, BoxError> {
+        Address::read(&self)
+    }
+}
+
+impl sealed::Sealed for Url {
+    fn into_address(self) -> Result<Address, BoxError> {
+        Address::checked(self)
+    }
+}
+
+impl sealed::Sealed for Uri {
+    fn into_address(self) -> Result<Address, BoxError> {
+        Address::read(&self.to_string())
+    }
+}
+
+/// A URL that reads the same by the URL standard and by RFC 3986: an `http` or `https` URL with a path, without userinfo
+/// and fragment, of characters that both leave alone. The transport reads the host in the same way.
+fn plain(text: &str) -> Option<Uri> {
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"))?;
+    let path = rest.find('/')?;
+    let (authority, path) = rest.split_at(path);
+    let is_host = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b':');
+    let is_left = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&()*+,;=:@/?%".contains(&byte);
+    let is_plain = !authority.is_empty()
+        && authority.bytes().all(is_host)
+        && !has_numbers(authority)
+        && !authority.contains("xn--")
+        && path.bytes().all(is_left)
+        && !path.contains("/.")
+        && !path.contains("%2e")
+        && !path.contains("%2E");
+    is_plain.then(|| Uri::try_from(text).ok()).flatten()
+}
+
+/// Whether the host may be an address in an unusual spelling, or the port one that is left out.
+fn has_numbers(authority: &str) -> bool {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (authority, None),
+    };
+    let is_port = |port: &str| {
+        let number = port.parse::<u16>();
+        !port.starts_with(['0', '+']) && number.is_ok_and(|port| port != 80 && port != 443)
+    };
+    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next();
+    let is_number = last.is_some_and(|last| last.starts_with(|first: char| first.is_ascii_digit()));
+    let is_usual = host.parse::<std::net::Ipv4Addr>().is_ok();
+    host.is_empty() || host.contains(':') || !port.is_none_or(is_port) || is_number && !is_usual
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_urls_go_out_as_the_url_standard_writes_them() {
+        for (text, is_plain) in [
+            ("http://api.test/", true),
+            ("https://api.test/v1/charges?a=b&c=d%20e", true),
+            ("https://api.test:8443/v1;a=1/@b!$(c)*+,~_-.x", true),
+            ("http://127.0.0.1:8080/?q=a/b?c", true),
+            ("http://api.test./a%2Fb", true),
+            ("http://api.test", false),
+            ("http://api.test:80/", false),
+            ("https://api.test:443/", false),
+            ("http://api.test:080/", false),
+            ("http://api.test:/", false),
+            ("http://API.test/", false),
+            ("HTTP://api.test/", false),
+            ("http://127.1/", false),
+            ("http://0x7f.0.0.1/", false),
+            ("http://[::1]/", false),
+            ("http://user@api.test/", false),
+            ("http://xn--bcher-kva.test/", false),
+            ("http://api.test/a/../b", false),
+            ("http://api.test/%2e%2E/b", false),
+            ("http://api.test/a b", false),
+            ("http://api.test/a'b", false),
+            ("http://api.test/caf\u{e9}", false),
+            ("http://api.test/a#b", false),
+            ("http://api.test/a\\b", false),
+            ("http://api.test/a\tb", false),
+            ("ftp://api.test/", false),
+        ] {
+            let quick = plain(text);
+            assert_eq!(quick.is_some(), is_plain, "{text}");
+            if let Some(uri) = quick {
+                assert_eq!(
+                    uri.to_string(),
+                    Url::parse(text).unwrap().as_str(),
+                    "{text}"
+                );
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn plain_means_unchanged(text in "https?://[a-z0-9.:_-]{0,12}/[ -~]{0,12}") {
+            if let Some(uri) = plain(&text) {
+                let parsed = Url::parse(&text).unwrap();
+                proptest::prop_assert_eq!(uri.to_string(), parsed.as_str());
+            }
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_a_url_says_why() {
+        for (text, why) in [
+            ("/v1/charges", "relative URL without a base"),
+            ("data:text/plain,hi", "URL scheme is not allowed"),
+        ] {
+            let error = sealed::Sealed::into_address(text).unwrap_err();
+            assert_eq!(error.to_string(), why);
+        }
+    }
+}
