@@ -5,6 +5,7 @@ mod net;
 
 #[cfg(test)]
 mod client {
+    mod decoding;
     mod fetch;
     mod framing;
 }

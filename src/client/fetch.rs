@@ -30,22 +30,31 @@ pub(super) fn is_conditional(method: &Method, headers: [&HeaderMap; 2]) -> bool 
 impl Response {
     /// Turns every status but 2xx into an error that shows it, and a 304 that was not asked for.
     pub(super) fn fetched(self, asks: Asks) -> Result<Self, Error> {
+        match self.failed_by_status(asks) {
+            None => self.decoded(),
+            Some(error) => Err(error),
+        }
+    }
+
+    fn failed_by_status(&self, asks: Asks) -> Option<Error> {
         let status = self.status();
         let unmodified = status == StatusCode::NOT_MODIFIED;
         if status.is_success() || unmodified && asks.conditional {
-            return Ok(self);
+            return None;
         }
-        let response = self.error_for_status()?;
-        let hop = author_of(status, response.headers());
+        if let Some(error) = self.status_error() {
+            return Some(error);
+        }
+        let hop = author_of(status, self.headers());
         let (kind, reason) = if status.is_redirection() && !unmodified {
-            (Kind::RedirectRefused, response.unfollowed(asks.follows))
+            (Kind::RedirectRefused, self.unfollowed(asks.follows))
         } else if unmodified {
             (Kind::Protocol, "the request did not ask for it".to_owned())
         } else {
             (Kind::Protocol, "it is not a final status".to_owned())
         };
         let diagnosis = Diagnosis::after_head(hop, kind);
-        Err(response.shown(diagnosis).because(Reason::new(reason)))
+        Some(self.shown(diagnosis).because(Reason::new(reason)))
     }
 
     /// Turns a 304 into an error, for a call that has to read a body.

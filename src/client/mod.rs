@@ -2,7 +2,10 @@
 
 mod body;
 mod builder;
+mod coding;
 mod decode;
+mod decoded;
+mod decoder;
 mod fetch;
 mod request;
 mod response;
@@ -11,7 +14,6 @@ use std::fmt;
 
 use http::{HeaderMap, Method};
 use reqwest::IntoUrl;
-use tower_http::decompression::Decompression;
 
 pub use self::body::{Body, ResponseBody};
 pub use self::builder::ClientBuilder;
@@ -61,7 +63,7 @@ use crate::transport::Transport;
 /// sent any more.
 #[derive(Clone)]
 pub struct Client {
-    stack: Decompression<StandardService<Transport>>,
+    stack: StandardService<Transport>,
     breaker: Breaker,
     on_end: Option<Observer>,
     maker: Maker,
