@@ -6,6 +6,7 @@ mod net;
 #[cfg(test)]
 mod client {
     mod decoding;
+    mod error_body;
     mod fetch;
     mod framing;
 }

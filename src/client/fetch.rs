@@ -1,5 +1,8 @@
 //! Which status is a success of a call that receives its whole body.
 
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 
@@ -28,12 +31,16 @@ pub(super) fn is_conditional(method: &Method, headers: [&HeaderMap; 2]) -> bool 
 }
 
 impl Response {
-    /// Turns every status but 2xx into an error that shows it, and a 304 that was not asked for.
-    pub(super) fn fetched(self, asks: Asks) -> Result<Self, Error> {
-        match self.failed_by_status(asks) {
-            None => self.decoded(),
-            Some(error) => Err(error),
-        }
+    /// Turns every status but 2xx into an error that shows it, and a 304 that was not asked for. The error has
+    /// the beginning of the body.
+    pub(super) async fn fetched(mut self, asks: Asks) -> Result<Self, Error> {
+        let Some(error) = self.failed_by_status(asks) else {
+            return self.decoded();
+        };
+        Err(match self.beginning().await {
+            body if body.is_empty() => error,
+            body => error.with_body(body),
+        })
     }
 
     fn failed_by_status(&self, asks: Asks) -> Option<Error> {
@@ -55,6 +62,26 @@ impl Response {
         };
         let diagnosis = Diagnosis::after_head(hop, kind);
         Some(self.shown(diagnosis).because(Reason::new(reason)))
+    }
+
+    /// Receives the beginning of a failure's body, within bounds. An error of the body does not change the
+    /// failure.
+    async fn beginning(&mut self) -> Bytes {
+        let mut kept = BytesMut::new();
+        if self.still_encoded().is_some() {
+            return kept.freeze();
+        }
+        let reading = async {
+            while let Ok(Some(piece)) = self.chunk().await {
+                let room = ERROR_BODY_BYTES - kept.len();
+                kept.extend_from_slice(&piece[..piece.len().min(room)]);
+                if kept.len() == ERROR_BODY_BYTES {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(ERROR_BODY_TIME, reading).await;
+        kept.freeze()
     }
 
     /// Turns a 304 into an error, for a call that has to read a body.
@@ -82,6 +109,11 @@ impl Response {
         format!("the redirect was not followed, {why}")
     }
 }
+
+/// A service describes a failure in far less. The bytes stay in memory as long as the error does.
+const ERROR_BODY_BYTES: usize = 8 << 10;
+/// The body of an error comes with its head. A service that stalls there must not delay the error.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -261,7 +261,7 @@ impl RequestBuilder {
     ///
     /// As [`send`](Self::send). Every status but 2xx is a failure too: of a redirect that was not followed,
     /// the error says why. A GET or HEAD that asks for it by `If-None-Match` or `If-Modified-Since` may get a
-    /// 304, without a body. Fails if the body
+    /// 304, without a body. [`Error::body`] has the beginning of the body of such a failure. Fails if the body
     /// is longer than the body limit, or if it has a coding that the client cannot decode: only
     /// [`send`](Self::send) returns encoded bytes.
     pub async fn fetch_bytes(self) -> Result<Bytes, Error> {
@@ -285,7 +285,7 @@ impl RequestBuilder {
             conditional: is_conditional(&self.method, [&self.headers, &self.client.headers]),
             follows: self.client.follows,
         };
-        self.send().await?.fetched(asks)
+        self.send().await?.fetched(asks).await
     }
 
     /// The request, to be sent by [`Client::execute`] or through another service.
