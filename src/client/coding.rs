@@ -89,7 +89,10 @@ mod tests {
     use super::Coding::{Brotli, Deflate, Gzip};
     use super::*;
 
-    fn read(lines: &[&'static [u8]]) -> Result<Vec<Coding>, String> {
+    /// The lines of `Content-Encoding`.
+    type Lines = &'static [&'static [u8]];
+
+    fn read(lines: Lines) -> Result<Vec<Coding>, String> {
         let lines = lines.iter().map(|line| HeaderValue::from_bytes(line));
         let headers = lines.map(|line| (CONTENT_ENCODING, line.unwrap()));
         codings(&headers.collect()).map_err(|unsupported| unsupported.to_string())
@@ -97,7 +100,7 @@ mod tests {
 
     #[test]
     fn names_are_read_in_any_case_and_in_order_over_all_lines() {
-        let rows: &[(&[&'static [u8]], &[Coding])] = &[
+        let rows: &[(Lines, &[Coding])] = &[
             (&[], &[]),
             (&[b""], &[]),
             (&[b"identity"], &[]),
@@ -121,7 +124,7 @@ mod tests {
     #[test]
     fn unsupported_coding_is_named_if_its_name_can_be_shown() {
         let unreadable = "a coding with an unreadable name";
-        let rows: &[(&[&'static [u8]], &str)] = &[
+        let rows: &[(Lines, &str)] = &[
             (&[b"zstd"], "zstd"),
             (&[b"ZSTD"], "zstd"),
             (&[b"gzip, foo"], "foo"),

@@ -157,7 +157,7 @@ fn corrupt_data_is_malformed_and_says_so() {
     checksum[crc] ^= 1;
     let mut length = gzip.clone();
     length[crc + 4] ^= 1;
-    let bad_member = [gzip.clone(), b"\x1f\x00not gzip".to_vec()].concat();
+    let bad_member = [gzip, b"\x1f\x00not gzip".to_vec()].concat();
     for (coding, body, why) in [
         (Gzip, checksum, "CRC computed does not match"),
         (Gzip, length, "amount of bytes read does not match"),
