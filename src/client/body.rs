@@ -19,12 +19,10 @@ use crate::box_error::BoxError;
 use crate::call::Hold;
 use crate::diagnose::Edge;
 use crate::error::{Error, Reason};
-#[cfg(feature = "middleware")]
 use crate::hop::BodyFailed;
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::policy::retry::CloneBody;
 use crate::timeline::Timeline;
-#[cfg(feature = "middleware")]
 use crate::transport::measured::Measured;
 
 /// A request body: bytes that are shared, or a stream.
@@ -53,7 +51,6 @@ impl Body {
     }
 
     /// A body that fails where it does not have this length. Bytes have the one they have.
-    #[cfg(feature = "middleware")]
     pub(crate) fn measured(self, length: Option<u64>) -> Self {
         match self.0 {
             Content::Stream(stream) if length.is_some() => {
