@@ -244,7 +244,7 @@ fn content_that_fills_its_pieces_exactly_is_whole() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
     #[test]
     fn whatever_is_encoded_comes_out_wherever_it_is_split(
         members in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20_000), 1..4),
