@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sevenhops::limit::Limits;
 use sevenhops::testing::{FaultServer, Script, ScriptedDns};
@@ -33,8 +32,7 @@ async fn main() -> Result<()> {
     let deadline = Duration::from_secs(5);
     let transport = Transport::builder(Limits::new(deadline)?).resolver(dns.resolver());
     let hops = transport.build_hyper()?;
-    let tcp = HttpConnector::new_with_resolver(hops.resolver());
-    let connector = hops.connector_layer().layer(tcp);
+    let connector = hops.connector_layer().layer(hops.http_connector());
     let plain = Client::builder(TokioExecutor::new()).build(connector.clone());
     let client = Client::builder(TokioExecutor::new()).build(connector);
     let service = ServiceBuilder::new()

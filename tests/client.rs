@@ -5,6 +5,8 @@ mod net;
 
 #[cfg(test)]
 mod client {
+    mod decoding;
+    mod error_body;
     mod fetch;
     mod framing;
 }

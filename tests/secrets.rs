@@ -184,6 +184,40 @@ mod tests {
         }
     }
 
+    /// Fetches from a service that declines, keeping all headers that may be kept.
+    async fn decline(server: &FaultServer, net: &Net, direct: bool) -> sevenhops::Error {
+        let client = match direct {
+            true => net.builder().heard().build().unwrap(),
+            false => net.client(),
+        };
+        server.on_request([telling(402).into()]);
+        let named: Vec<_> = SECRET.map(HeaderName::from_static).into();
+        let post = client.post(url(server, "http")).keep_headers(named);
+        post.fetch_bytes().await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn body_of_an_error_is_where_it_was_asked_for_and_nowhere_else() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        for direct in [false, true] {
+            let listening = Told::listen();
+            let error = decline(&server, &net, direct).await;
+            let body = format!("{{\"error\": \"{CANARY}\"}}");
+            assert_eq!(error.body().unwrap(), body.as_bytes());
+            let shown = format!("{} {:?}", all_of(&error), sevenhops::sdk::find(&error));
+            assert!(!shown.contains(CANARY), "{shown}");
+            let timeline = error.timeline().cloned().unwrap();
+            for (form, text) in told(&[timeline]) {
+                assert!(text.contains("402") || form == "notes" || form == "outcome");
+                assert!(!text.contains(CANARY), "{form}:\n{text}");
+            }
+            drop(error);
+            let spans = format!("{:?}", listening.spans());
+            assert!(spans.contains("402") && !spans.contains(CANARY), "{spans}");
+        }
+    }
+
     #[tokio::test]
     async fn what_was_said_is_there_without_its_secrets() {
         let (timelines, _) = calls((true, false)).await;

@@ -8,5 +8,6 @@ mod ways {
     mod hyper;
     mod judged;
     mod middleware;
+    mod over;
     mod world;
 }

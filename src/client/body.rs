@@ -3,22 +3,26 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::response::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
+use super::coding::{Coding, codings};
+use super::decoded::Decoded;
+use super::decoder::Broken;
 use crate::box_error::BoxError;
 use crate::call::Hold;
 use crate::diagnose::Edge;
-use crate::error::Error;
-#[cfg(feature = "middleware")]
+use crate::error::{Error, Reason};
 use crate::hop::BodyFailed;
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::policy::retry::CloneBody;
 use crate::timeline::Timeline;
-#[cfg(feature = "middleware")]
 use crate::transport::measured::Measured;
 
 /// A request body: bytes that are shared, or a stream.
@@ -47,7 +51,6 @@ impl Body {
     }
 
     /// A body that fails where it does not have this length. Bytes have the one they have.
-    #[cfg(feature = "middleware")]
     pub(crate) fn measured(self, length: Option<u64>) -> Self {
         match self.0 {
             Content::Stream(stream) if length.is_some() => {
@@ -215,6 +218,45 @@ impl ResponseBody {
             timeline,
         }
     }
+
+    /// Removes the codings of a body, and then the headers that spoke of it as it was. A head without a body
+    /// (HEAD, 204, 304) keeps them, and so does a body that cannot be decoded.
+    pub(super) fn decoding<B>(head: &mut Parts, body: B, timeline: &Timeline) -> Self
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let timeline = Some(timeline.clone());
+        match encoding(head, &body) {
+            Ok(codings) if !codings.is_empty() => {
+                head.headers.remove(CONTENT_ENCODING);
+                head.headers.remove(CONTENT_LENGTH);
+                Self::new(Decoded::new(body, codings), timeline)
+            }
+            Ok(_) | Err(_) => Self::new(body, timeline),
+        }
+    }
+}
+
+/// The codings of a response's body that has yet to be decoded.
+///
+/// # Errors
+///
+/// Says why it cannot be.
+pub(super) fn encoding(head: &Parts, body: &impl HttpBody) -> Result<Vec<Coding>, Reason> {
+    if body.is_end_stream() {
+        return Ok(Vec::new());
+    }
+    let codings = codings(&head.headers)
+        .map_err(|unsupported| Reason::new(format!("its body is encoded: {unsupported}")))?;
+    match codings.first() {
+        // RFC 9110 §14.2: a range of the encoded form.
+        Some(coding) if head.status == StatusCode::PARTIAL_CONTENT => Err(Reason::new(format!(
+            "its body is a part of {} data",
+            coding.name()
+        ))),
+        _ => Ok(codings),
+    }
 }
 
 impl HttpBody for ResponseBody {
@@ -248,17 +290,30 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// What is not ours came from the decoder: the bytes arrived and are not what they claim to be.
+/// An error that is not ours came from the decoder: the bytes arrived and are not what they claim to be.
 fn undecoded(error: BoxError, timeline: &Option<Timeline>) -> Error {
-    Error::ours(error).unwrap_or_else(|other| failed(Kind::Malformed, timeline).because(other))
+    let error = match Error::ours(error) {
+        Ok(ours) => return ours,
+        Err(other) => other,
+    };
+    match error.downcast::<Broken>() {
+        Ok(broken) => failed_at(broken.place(), timeline).because(Reason::new(broken.to_string())),
+        Err(other) => failed(Kind::Malformed, timeline).because(other),
+    }
 }
 
 /// A failure behind the last hop: the call's record gets it too, and knows what the call has done.
 pub(super) fn failed(kind: Kind, timeline: &Option<Timeline>) -> Error {
+    failed_at((Hop::Decode, kind), timeline)
+}
+
+fn failed_at((hop, kind): (Hop, Kind), timeline: &Option<Timeline>) -> Error {
     let Some(Timeline(call)) = timeline else {
-        return Error::new(Diagnosis::undecoded(kind));
+        let mut diagnosis = Diagnosis::undecoded(kind);
+        diagnosis.hop = Some(hop);
+        return Error::new(diagnosis);
     };
-    let failure = Diagnosis::after_head(Hop::Decode, kind).into();
+    let failure = Diagnosis::after_head(hop, kind).into();
     let error = Error::at_edge(Edge::of_call(call), failure);
     call.fail(error.diagnosis());
     error

@@ -2,7 +2,6 @@ use std::fmt;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
-use tower_http::decompression::Decompression;
 use tower_layer::Layer;
 
 use super::Client;
@@ -279,8 +278,7 @@ impl ClientBuilder {
             false => standard.over(transport),
         };
         Ok(Client {
-            // Outermost: what the wire did is settled below, what the bytes mean begins here.
-            stack: Decompression::new(stack),
+            stack,
             breaker,
             on_end: self.on_end,
             maker: self.maker,

@@ -2,7 +2,41 @@
 
 use std::fmt;
 
+use bytes::Bytes;
+use encoding_rs::{Encoding, UTF_8};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
+
+/// Returns the character encoding that the content type names; UTF-8 if it names none that is known.
+pub(super) fn charset(headers: &HeaderMap) -> &'static Encoding {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
+    let label = kind.and_then(|kind| parameter(kind, "charset"));
+    let known = label.and_then(|label| Encoding::for_label_no_replacement(label.as_bytes()));
+    known.unwrap_or(UTF_8)
+}
+
+/// The value of the first parameter of this name (RFC 9110 §5.6.6), without its quotes.
+fn parameter<'k>(kind: &'k str, name: &str) -> Option<&'k str> {
+    let mut is_quoted = false;
+    let parameters = kind.split(|c| {
+        is_quoted ^= c == '"';
+        c == ';' && !is_quoted
+    });
+    let mut pairs = parameters.skip(1).filter_map(|pair| pair.split_once('='));
+    let (_, value) = pairs.find(|(found, _)| found.trim().eq_ignore_ascii_case(name))?;
+    Some(value.trim().trim_matches('"'))
+}
+
+pub(super) fn text(bytes: Bytes, encoding: &'static Encoding) -> String {
+    if encoding != UTF_8 || Encoding::for_bom(&bytes).is_some() {
+        return encoding.decode(&bytes).0.into_owned();
+    }
+    String::from_utf8(bytes.into())
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
 
 /// Why a body is not the promised JSON: the place, without the text that stands there.
 #[derive(Debug)]
@@ -43,7 +77,61 @@ impl std::error::Error for NotJson {}
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
+
+    fn read(kind: Option<&'static [u8]>, body: &'static [u8]) -> String {
+        let kind = kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_bytes(kind).unwrap()));
+        let headers = kind.into_iter().collect();
+        text(Bytes::from_static(body), charset(&headers))
+    }
+
+    #[test]
+    fn text_is_read_in_the_charset_of_its_content_type() {
+        let latin = b"caf\xe9";
+        for kind in [
+            &b"text/plain; charset=ISO-8859-1"[..],
+            b"text/plain;charset=iso-8859-1",
+            b"text/plain; Charset=\"latin1\"",
+            b"text/html; level=1 ; charset = windows-1252",
+            b"text/html; title=\"a;charset=utf-16\"; charset=l1",
+        ] {
+            assert_eq!(read(Some(kind), latin), "caf\u{e9}", "{kind:?}");
+        }
+        let shift_jis = Some(&b"text/plain; charset=shift_jis"[..]);
+        assert_eq!(read(shift_jis, b"\x93\xfa\x96{"), "\u{65e5}\u{672c}");
+        let wide = Some(&b"text/plain; charset=utf-16le"[..]);
+        assert_eq!(read(wide, b"a\0\xe9\0"), "a\u{e9}");
+    }
+
+    #[test]
+    fn unknown_charset_is_utf_8_and_malformed_text_is_replaced() {
+        for kind in [
+            None,
+            Some(&b"text/plain"[..]),
+            Some(b"text/plain; charset=x-unheard-of"),
+            Some(b"text/plain; charset=\""),
+            Some(b"text/plain; charset"),
+            Some(b"text/plain; charset=utf-8"),
+            Some(b"text/plain; xcharset=latin1"),
+            // A label of the standard that stands for no encoding.
+            Some(b"text/plain; charset=hz-gb-2312"),
+            Some(b"text/plain; charset=\xe9"),
+        ] {
+            assert_eq!(read(kind, b"caf\xc3\xa9"), "caf\u{e9}", "{kind:?}");
+            assert_eq!(read(kind, b"caf\xe9"), "caf\u{fffd}", "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn byte_order_mark_counts_more_than_the_header_and_is_left_out() {
+        let latin = Some(&b"text/plain; charset=latin1"[..]);
+        for kind in [None, latin] {
+            assert_eq!(read(kind, b"\xef\xbb\xbfcaf\xc3\xa9"), "caf\u{e9}");
+            assert_eq!(read(kind, b"\xff\xfea\0"), "a");
+        }
+    }
 
     #[test]
     fn error_names_the_place_and_not_the_text() {

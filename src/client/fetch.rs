@@ -1,5 +1,8 @@
 //! Which status is a success of a call that receives its whole body.
 
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
 use http::header::{HeaderMap, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{Method, StatusCode};
 
@@ -28,24 +31,57 @@ pub(super) fn is_conditional(method: &Method, headers: [&HeaderMap; 2]) -> bool 
 }
 
 impl Response {
-    /// Turns every status but 2xx into an error that shows it, and a 304 that was not asked for.
-    pub(super) fn fetched(self, asks: Asks) -> Result<Self, Error> {
+    /// Turns every status but 2xx into an error that shows it, and a 304 that was not asked for. The error has
+    /// the beginning of the body.
+    pub(super) async fn fetched(mut self, asks: Asks) -> Result<Self, Error> {
+        let Some(error) = self.failed_by_status(asks) else {
+            return self.decoded();
+        };
+        Err(match self.beginning().await {
+            body if body.is_empty() => error,
+            body => error.with_body(body),
+        })
+    }
+
+    fn failed_by_status(&self, asks: Asks) -> Option<Error> {
         let status = self.status();
         let unmodified = status == StatusCode::NOT_MODIFIED;
         if status.is_success() || unmodified && asks.conditional {
-            return Ok(self);
+            return None;
         }
-        let response = self.error_for_status()?;
-        let hop = author_of(status, response.headers());
+        if let Some(error) = self.status_error() {
+            return Some(error);
+        }
+        let hop = author_of(status, self.headers());
         let (kind, reason) = if status.is_redirection() && !unmodified {
-            (Kind::RedirectRefused, response.unfollowed(asks.follows))
+            (Kind::RedirectRefused, self.unfollowed(asks.follows))
         } else if unmodified {
             (Kind::Protocol, "the request did not ask for it".to_owned())
         } else {
             (Kind::Protocol, "it is not a final status".to_owned())
         };
         let diagnosis = Diagnosis::after_head(hop, kind);
-        Err(response.shown(diagnosis).because(Reason::new(reason)))
+        Some(self.shown(diagnosis).because(Reason::new(reason)))
+    }
+
+    /// Receives the beginning of a failure's body, within bounds. An error of the body does not change the
+    /// failure.
+    async fn beginning(&mut self) -> Bytes {
+        let mut kept = BytesMut::new();
+        if self.still_encoded().is_some() {
+            return kept.freeze();
+        }
+        let reading = async {
+            while let Ok(Some(piece)) = self.chunk().await {
+                let room = ERROR_BODY_BYTES - kept.len();
+                kept.extend_from_slice(&piece[..piece.len().min(room)]);
+                if kept.len() == ERROR_BODY_BYTES {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(ERROR_BODY_TIME, reading).await;
+        kept.freeze()
     }
 
     /// Turns a 304 into an error, for a call that has to read a body.
@@ -73,6 +109,11 @@ impl Response {
         format!("the redirect was not followed, {why}")
     }
 }
+
+/// A service describes a failure in far less. The bytes stay in memory as long as the error does.
+const ERROR_BODY_BYTES: usize = 8 << 10;
+/// The body of an error comes with its head. A service that stalls there must not delay the error.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

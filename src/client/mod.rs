@@ -3,7 +3,10 @@
 mod address;
 mod body;
 mod builder;
+mod coding;
 mod decode;
+mod decoded;
+mod decoder;
 mod fetch;
 mod request;
 mod response;
@@ -11,7 +14,6 @@ mod response;
 use std::fmt;
 
 use http::{HeaderMap, Method};
-use tower_http::decompression::Decompression;
 
 pub use self::address::IntoUrl;
 pub use self::body::{Body, ResponseBody};
@@ -62,7 +64,7 @@ use crate::transport::Transport;
 /// sent any more.
 #[derive(Clone)]
 pub struct Client {
-    stack: Decompression<StandardService<Transport>>,
+    stack: StandardService<Transport>,
     breaker: Breaker,
     on_end: Option<Observer>,
     maker: Maker,

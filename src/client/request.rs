@@ -2,7 +2,9 @@ use std::fmt;
 use std::num::NonZeroU8;
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RANGE,
+};
 use http::{Method, Request, StatusCode, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 use tower::ServiceExt;
 
 use super::address::Address;
+use super::coding::ACCEPTED;
 use super::fetch::{Asks, is_conditional};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
@@ -241,7 +244,8 @@ impl RequestBuilder {
     /// # Errors
     ///
     /// Fails with the hop at which the call failed. A status is no failure: see
-    /// [`Response::error_for_status`].
+    /// [`Response::error_for_status`]. Neither is a coding that the client cannot decode: such a body comes as
+    /// it was sent, under its `Content-Encoding`.
     ///
     /// # Cancel safety
     ///
@@ -258,7 +262,9 @@ impl RequestBuilder {
     ///
     /// As [`send`](Self::send). Every status but 2xx is a failure too: of a redirect that was not followed,
     /// the error says why. A GET or HEAD that asks for it by `If-None-Match` or `If-Modified-Since` may get a
-    /// 304, without a body. Fails if the body is longer than the body limit.
+    /// 304, without a body. [`Error::body`] has the beginning of the body of such a failure. Fails if the body
+    /// is longer than the body limit, or if it has a coding that the client cannot decode: only
+    /// [`send`](Self::send) returns encoded bytes.
     pub async fn fetch_bytes(self) -> Result<Bytes, Error> {
         self.fetch().await?.bytes().await
     }
@@ -280,7 +286,7 @@ impl RequestBuilder {
             conditional: is_conditional(&self.method, [&self.headers, &self.client.headers]),
             follows: self.client.follows,
         };
-        self.send().await?.fetched(asks)
+        self.send().await?.fetched(asks).await
     }
 
     /// The request, to be sent by [`Client::execute`] or through another service.
@@ -364,6 +370,11 @@ impl Client {
                     request.headers_mut().append(name, value.clone());
                 }
             }
+        }
+        let headers = request.headers_mut();
+        // A range is one of the encoded form (RFC 9110 §14.2): a part of it cannot be decoded.
+        if !headers.contains_key(RANGE) {
+            headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
         }
         let response = self.stack.clone().oneshot(request).await?;
         Ok(Response::new(response, self.most_body_bytes))

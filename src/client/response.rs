@@ -8,14 +8,14 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::ResponseBody;
-use super::body::{failed, to_reqwest};
+use super::body::{encoding, failed, to_reqwest};
 use super::decode;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::diagnose::Edge;
 use crate::driver::DriverBody;
 use crate::driver::Truncated;
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use crate::hop::{Diagnosis, Keyed, Kind};
 use crate::policy::idempotency;
 use crate::telemetry::{Span, decode_span, mark};
@@ -31,19 +31,17 @@ pub struct Response {
 }
 
 impl Response {
-    pub(super) fn new<R>(
-        response: http::Response<tower_http::decompression::DecompressionBody<DriverBody<R>>>,
-        most_body_bytes: usize,
-    ) -> Self
+    pub(super) fn new<R>(response: http::Response<DriverBody<R>>, most_body_bytes: usize) -> Self
     where
         R: HttpBody<Data = Bytes> + Send + 'static,
         R::Error: Into<BoxError>,
     {
-        let timeline = response.body().get_ref().timeline().clone();
-        let (head, body) = response.into_parts();
+        let timeline = response.body().timeline().clone();
+        let (mut head, body) = response.into_parts();
+        let body = ResponseBody::decoding(&mut head, body, &timeline);
         Self {
             head,
-            body: ResponseBody::new(body, Some(timeline.clone())),
+            body,
             uri: timeline.0.current_uri(),
             timeline: Some(timeline),
             most_body_bytes,
@@ -125,15 +123,38 @@ impl Response {
     ///
     /// Fails with the hop, the kind and the effect of the status; the body is dropped.
     pub fn error_for_status(self) -> Result<Self, Error> {
+        match self.status_error() {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
+
+    pub(super) fn status_error(&self) -> Option<Error> {
         let call = self.timeline.as_ref().map(|Timeline(call)| call);
         let (status, headers) = (self.head.status, &self.head.headers);
         // The attempt knows more: whether its key was honoured.
         let judged = call.and_then(|call| call.judged(status));
-        let Some(diagnosis) = judged.or_else(|| Diagnosis::status(status, headers, Keyed::No))
-        else {
-            return Ok(self);
-        };
-        Err(self.fail(diagnosis))
+        let diagnosis = judged.or_else(|| Diagnosis::status(status, headers, Keyed::No))?;
+        Some(self.fail(diagnosis))
+    }
+
+    /// Why the body comes as it was sent, if it does.
+    pub(super) fn still_encoded(&self) -> Option<Reason> {
+        match encoding(&self.head, &self.body) {
+            Ok(codings) => codings.first().map(|coding| {
+                let name = coding.name();
+                Reason::new(format!("its body is encoded: {name}"))
+            }),
+            Err(reason) => Some(reason),
+        }
+    }
+
+    /// Fails if the body comes as it was sent: its bytes would be taken for what they mean.
+    pub(super) fn decoded(self) -> Result<Self, Error> {
+        match self.still_encoded() {
+            Some(reason) => Err(failed(Kind::Malformed, &self.timeline).because(reason)),
+            None => Ok(self),
+        }
     }
 
     /// The call fails by its status.
@@ -151,8 +172,8 @@ impl Response {
     ///
     /// # Errors
     ///
-    /// Fails at receive if the body breaks off or stalls, at decode if its content-coding is
-    /// corrupt.
+    /// Fails at receive if the body breaks off or stalls, or if it does not end where its content-coding does.
+    /// Fails at decode if its content-coding is corrupt.
     ///
     /// # Cancel safety
     ///
@@ -190,28 +211,33 @@ impl Response {
         Ok(whole.freeze())
     }
 
-    /// The whole body as text; what is no UTF-8 is replaced by U+FFFD.
+    /// The whole body as text, in the charset that `Content-Type` names.
+    ///
+    /// A byte order mark counts more than that, and is left out. Without a charset, or with one that the
+    /// [Encoding Standard](https://encoding.spec.whatwg.org/#names-and-labels) does not know, the body is read as
+    /// UTF-8. Malformed sequences are replaced by U+FFFD.
     ///
     /// # Errors
     ///
-    /// As [`bytes`](Self::bytes).
+    /// As [`bytes`](Self::bytes); fails at decode if the body has a coding that the client cannot decode.
     pub async fn text(self) -> Result<String, Error> {
-        let bytes = self.bytes().await?;
-        Ok(String::from_utf8(bytes.into())
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+        let response = self.decoded()?;
+        let encoding = decode::charset(response.headers());
+        Ok(decode::text(response.bytes().await?, encoding))
     }
 
     /// The whole body, read as JSON.
     ///
     /// # Errors
     ///
-    /// As [`bytes`](Self::bytes); a body that is not the promised JSON fails at decode.
+    /// As [`text`](Self::text); a body that is not the promised JSON fails at decode.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
-        let timeline = self.timeline.clone();
+        let response = self.decoded()?;
+        let timeline = response.timeline.clone();
         // The call goes on until its answer is understood.
         let call = timeline.as_ref().map(|Timeline(call)| call);
         let _hold = call.and_then(Call::hold);
-        let bytes = self.bytes().await?;
+        let bytes = response.bytes().await?;
         let span = call.map_or_else(Span::none, decode_span);
         span.in_scope(|| decode::json(&bytes)).map_err(|cause| {
             let error = failed(Kind::Malformed, &timeline);

@@ -83,6 +83,12 @@ impl Failure {
         self.0.diagnosis()
     }
 
+    /// As a service that is no driver returns it.
+    #[cfg(feature = "client")]
+    pub(crate) fn into_error(self) -> Error {
+        self.0
+    }
+
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after()
     }

@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use self::secrets::clean;
@@ -49,6 +50,8 @@ struct Inner {
     retry_after: Option<Duration>,
     call: Option<Timeline>,
     source: Option<BoxError>,
+    /// Never shown: it may hold anything.
+    body: Option<Bytes>,
 }
 
 impl Error {
@@ -59,6 +62,7 @@ impl Error {
             retry_after: None,
             call: None,
             source: None,
+            body: None,
         }))
     }
 
@@ -87,6 +91,13 @@ impl Error {
     /// When to come back.
     pub(crate) fn after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// Keeps the beginning of the response's body.
+    #[cfg(feature = "client")]
+    pub(crate) fn with_body(mut self, body: Bytes) -> Self {
+        self.0.body = Some(body);
         self
     }
 
@@ -162,6 +173,33 @@ impl Error {
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.diagnosis.status
+    }
+
+    /// Returns the beginning of the body of a response whose status is the failure: at most 8 KiB, decoded.
+    ///
+    /// Only the calls that receive a whole body keep it (`fetch_json`, `fetch_bytes`). They wait for it for at
+    /// most 1 s. `None` if there was no body, or if its coding is unknown.
+    ///
+    /// The body may hold secrets. Nothing else of this crate shows it: neither `Display` nor `Debug`, nor a
+    /// span, a timeline or an archive.
+    ///
+    /// # Example
+    ///
+    /// ```
+    /// # #[cfg(feature = "client")]
+    /// #[derive(serde::Deserialize)]
+    /// struct Declined { code: String }
+    ///
+    /// /// The reason in the body of a 402.
+    /// # #[cfg(feature = "client")]
+    /// fn code(error: &sevenhops::Error) -> Option<String> {
+    ///     let declined: Declined = serde_json::from_slice(error.body()?).ok()?;
+    ///     Some(declined.code)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn body(&self) -> Option<&Bytes> {
+        self.0.body.as_ref()
     }
 
     /// When to come back: what the far side asks for by `Retry-After` (RFC 9110 §10.2.3) or

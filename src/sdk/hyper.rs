@@ -11,7 +11,7 @@
 //! use bytes::Bytes;
 //! use http_body_util::Full;
 //! use hyper_rustls::HttpsConnectorBuilder;
-//! use hyper_util::client::legacy::{Client, connect::HttpConnector};
+//! use hyper_util::client::legacy::Client;
 //! use hyper_util::rt::TokioExecutor;
 //! use sevenhops::{StandardLayer, Transport, limit::Limits};
 //! use tower::ServiceBuilder;
@@ -21,13 +21,11 @@
 //! let deadline = Duration::from_secs(10);
 //! let hops = Transport::builder(Limits::new(deadline)?).build_hyper()?;
 //!
-//! let mut tcp = HttpConnector::new_with_resolver(hops.resolver());
-//! tcp.enforce_http(false);
 //! let https = HttpsConnectorBuilder::new()
 //!     .with_tls_config(hops.tls())
 //!     .https_or_http()
 //!     .enable_all_versions()
-//!     .wrap_connector(tcp);
+//!     .wrap_connector(hops.http_connector());
 //! let client = Client::builder(TokioExecutor::new()).build(hops.connector_layer().layer(https));
 //!
 //! let service = ServiceBuilder::new()
@@ -43,7 +41,8 @@
 //!
 //! | piece | where it goes | without it |
 //! |---|---|---|
-//! | [`Hops::resolver`] | into the `HttpConnector` | dns is part of the connect, and its TTL is not honoured |
+//! | [`Hops::http_connector`] | into the TLS connector | the first address that is dark uses up the whole connect limit |
+//! | [`Hops::resolver`] | is in it; or into an `HttpConnector` of your own | dns is part of the connect, and its TTL is not honored |
 //! | [`Hops::tls`] | into the TLS connector | tls is part of the connect |
 //! | [`Hops::connector_layer`] | around the whole connector | everything before the answer is one wait |
 //! | [`Hops::layer`] | around the client | send is part of the wait, an effect cannot be proved, and a pooled connection outlives its DNS record |
@@ -56,8 +55,8 @@
 //!
 //! A connection is poisoned, which is to say that nothing new is sent on it, as soon as a request finds its
 //! address gone from DNS: of those connections only that have answered a request. It is closed when the pool
-//! next looks at it, not at once. New connections go to the first address that accepts: there is no choice by
-//! load or health, and a path that goes dark is not told from a silent service. `Transport` does all of these.
+//! next looks at it, not at once. New connections go to the first address that accepts. Each address gets its share of the
+//! connect limit; there is no choice by load or health, and a path that goes dark is not told from a silent service. `Transport` does all of these.
 //!
 //! With a filter, what cannot be judged is refused: a scheme other than http and https, and a connection whose
 //! address came neither from the URL nor from [`Hops::resolver`] (a unix socket, a tunnel, another resolver).

@@ -81,14 +81,13 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::Extensions;
-use http::header::CONTENT_LENGTH;
 use http_body::Body as _;
-use reqwest::ResponseBuilderExt;
 use reqwest_middleware::{Middleware, Next};
 use tower::ServiceExt;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::reqwest::{framed, located};
 use crate::box_error::BoxError;
 use crate::call::{Call, Wish, next_try};
 use crate::client::{Body, Client};
@@ -96,7 +95,6 @@ use crate::error::Error;
 use crate::layer::StandardLayer;
 use crate::limit::Limit;
 use crate::options::Options;
-use crate::transport::framing::announced;
 
 /// The whole stack and its own transport, at the end of the chain.
 #[async_trait]
@@ -167,14 +165,7 @@ impl<'a> Service<http::Request<Body>> for Below<'a> {
             let mut own = lock(&extensions).clone();
             let answered = next.run(request, &mut own).await;
             *lock(&extensions) = own;
-            let response = answered.map_err(unwrapped)?;
-            // The URL is lost in the conversion, and only a builder can write it down again.
-            let url = response.url().clone();
-            let marked = http::Response::builder().url(url).body(())?;
-            let mut response = http::Response::<reqwest::Body>::from(response);
-            let mark = marked.into_parts().0.extensions;
-            response.extensions_mut().extend(mark);
-            Ok(response)
+            Ok(located(answered.map_err(unwrapped)?)?)
         })
     }
 }
@@ -207,18 +198,6 @@ fn incoming(
         options.deadline = options.deadline.into_iter().chain(timeout).min();
     }
     Ok(http::Request::from_parts(head, body))
-}
-
-/// A request whose body is held to its length, as our own transport would hold it.
-fn framed(request: http::Request<Body>) -> Result<http::Request<Body>, Error> {
-    let (mut head, body) = request.into_parts();
-    let length = announced(head.version, &head.headers, &body);
-    let length = length.map_err(|reason| Error::invalid().because(reason))?;
-    if length == Some(0) && !body.is_end_stream() {
-        // hyper would send the head, and never look at the body.
-        head.headers.remove(CONTENT_LENGTH);
-    }
-    Ok(http::Request::from_parts(head, body.measured(length)))
 }
 
 /// A body in memory is taken out, so that it can be sent again; a stream passes once.

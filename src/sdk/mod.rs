@@ -31,6 +31,7 @@
 //! | a tower service | [`StandardLayer`](crate::StandardLayer) over [`Transport`](crate::Transport) | yes | yes | all | yes | yes |
 //! | | the same over its own client of hyper-util's, with our [pieces](hyper) | yes | yes | all | yes | yes: connections are poisoned |
 //! | | with our connector layer, resolver and TLS alone | yes | one wait, then receive | all but send and first byte | yes | new connections only |
+//! | | the same over a `reqwest::Client` of yours: [`Transport::over`](crate::Transport::over) | no: one wait | the same wait, then receive | attempt, body idle, deadline | yes | no |
 //! | a bare `reqwest::Client` | a [`bare`] client of ours | yes | receive; a timeout without a hop is the wait | dns, connect, tls, deadline | no | new connections only |
 //! | no HTTP in sight, or none that it hands out | an [`Operation`](crate::Operation) around its own call | by clients of ours inside | by clients of ours inside | attempt, deadline | yes | – |
 //!
@@ -59,5 +60,7 @@ pub mod hyper;
 #[cfg(feature = "middleware")]
 pub mod middleware;
 pub mod operation;
+#[cfg(feature = "client")]
+pub mod reqwest;
 
 pub use self::find::{Finding, find};

@@ -2,7 +2,10 @@
 
 #[cfg(feature = "hyper")]
 use std::sync::Arc;
+use std::time::Duration;
 
+#[cfg(feature = "hyper")]
+use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
 
 use super::anywhere::ConnectorLayer;
@@ -15,7 +18,7 @@ use super::pooled::Hops;
 use super::tls;
 use crate::config_error::SettingError;
 use crate::diagnose::is_unprocessed;
-use crate::limit::Limits;
+use crate::limit::{Limit, Limits};
 use crate::record::tracker;
 
 impl TransportBuilder {
@@ -43,6 +46,7 @@ impl TransportBuilder {
             filter: filter.clone(),
             limits,
             others: Others::These(proxies.dials()),
+            divided: set_up_within(&limits),
         };
         let connector = ConnectorLayer {
             filter,
@@ -62,6 +66,8 @@ impl TransportBuilder {
             });
         let tls = tls::with_alpn(tls::with_ear(tls?));
         let built = begin(tls, &limits)
+            // Both the time that a connector divides among the addresses, and an end of the whole setup.
+            .connect_timeout(set_up_within(&limits))
             .dns_resolver(names)
             .connector_layer(connector)
             .retry(repeat)
@@ -110,8 +116,28 @@ impl TransportBuilder {
             } else {
                 Others::These(Arc::default())
             },
+            divided: limits.connect().get(),
         };
         Ok(Hops::new(names, connector, tls::with_ear(tls?)))
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl Hops {
+    /// Makes the connector that goes inside the TLS connector: with the resolver, and with the connect limit divided
+    /// among the addresses of a name. It connects for `https` URLs, too.
+    ///
+    /// A connector made by `HttpConnector::new_with_resolver` waits for the first address until the connect limit
+    /// runs out, unless `set_connect_timeout` divides that time.
+    #[must_use]
+    pub fn http_connector(&self) -> HttpConnector<Names> {
+        let names = self.resolver();
+        let divided = names.divided;
+        let mut connector = HttpConnector::new_with_resolver(names);
+        connector.set_connect_timeout(Some(divided));
+        connector.set_nodelay(true);
+        connector.enforce_http(false);
+        connector
     }
 }
 
@@ -127,6 +153,13 @@ fn begin(tls: ClientConfig, limits: &Limits) -> reqwest::ClientBuilder {
     Patience::of(limits).apply(builder)
 }
 
+/// A time after which every setup has ended by one of the three limits. They name their hop, and reqwest's own
+/// timeout would not. A stack above may give them more time than these limits do.
+fn set_up_within(limits: &Limits) -> Duration {
+    let own = [limits.dns(), limits.connect(), limits.tls()];
+    own.map(Limit::get).iter().sum::<Duration>() + SPARE
+}
+
 /// Equal to every host.
 struct Everywhere;
 
@@ -136,5 +169,7 @@ impl PartialEq<&str> for Everywhere {
     }
 }
 
+/// The three limits together are 8 s at most, unless a stack above sets longer ones.
+const SPARE: Duration = Duration::from_secs(30);
 /// As many as reqwest makes by default.
 const MOST_REPEATS: u32 = 2;

@@ -6,10 +6,11 @@
 )]
 
 use std::borrow::Cow;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use std::vec;
 
 use hyper_util::client::legacy::connect::dns::Name;
@@ -30,6 +31,8 @@ pub struct Names {
     pub(super) filter: Filter,
     pub(super) limits: Limits,
     pub(super) others: Others,
+    /// The connect timeout of the connector, which it divides among the addresses that it gets.
+    pub(super) divided: Duration,
 }
 
 type Looking = Pin<Box<dyn Future<Output = Result<Vec<SocketAddr>, BoxError>> + Send>>;
@@ -56,8 +59,10 @@ impl Names {
             let none = Filter::new();
             let filter = if is_other { &none } else { &this.filter };
             let answer = look_up(&*this.resolver, &dial, filter, &tracker).await?;
-            let unported = |ip: &IpAddr| SocketAddr::new(*ip, 0);
-            let addresses: Vec<_> = answer.addresses().iter().map(unported).collect();
+            let connect = tracker.limits().connect().get();
+            let addresses: Vec<_> = padded(answer.addresses(), this.divided, connect)
+                .map(|ip| SocketAddr::new(ip, 0))
+                .collect();
             if let Some(setup) = setup {
                 let port = setup.port.filter(|_| !is_other);
                 let first = addresses.first().zip(port);
@@ -66,6 +71,29 @@ impl Names {
             Ok(addresses)
         })
     }
+}
+
+/// The addresses, and behind them so many unusable ones that none of the usable ones gets more than its share of
+/// `connect` from a connector that divides `divided`. It does so for each family alone, and two families race.
+fn padded(
+    addresses: &[IpAddr],
+    divided: Duration,
+    connect: Duration,
+) -> impl Iterator<Item = IpAddr> {
+    let pads = UNUSABLE.into_iter().flat_map(move |unusable| {
+        let family = addresses
+            .iter()
+            .filter(|ip| ip.is_ipv4() == unusable.is_ipv4());
+        let usable = family.count() as u128;
+        let wanted = (usable * divided.as_nanos()).div_ceil(connect.as_nanos().max(1));
+        let pads = match usable {
+            // There is nothing to divide: the setup's own limit holds.
+            0 | 1 => 0,
+            _ => wanted.saturating_sub(usable).min(MOST_PADS),
+        };
+        std::iter::repeat_n(unusable, usize::try_from(pads).unwrap_or(0))
+    });
+    addresses.iter().copied().chain(pads)
 }
 
 /// Which names a connector may ask for besides the URL's, where the filter is on.
@@ -98,6 +126,15 @@ fn shown(dial: &Dial) -> Cow<'_, str> {
 const OTHER_NAME: &str = "the connector asks for a name that is not the URL's (where it leads to a proxy \
                           that filters, say proxy_filters(true))";
 
+/// Multicast: TCP has none, so every kernel refuses it at once and sends nothing. A connector that comes here has
+/// tried all others, and reports the failure of the first.
+const UNUSABLE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(224, 0, 0, 0)),
+    IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)),
+];
+/// A connect limit of a millisecond below a long one: then the shares are longer than they should be.
+const MOST_PADS: u128 = 1_000;
+
 impl reqwest::dns::Resolve for Names {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let looking = self.look_up(name.as_str());
@@ -120,5 +157,45 @@ impl Service<Name> for Names {
     fn call(&mut self, name: Name) -> Self::Future {
         let looking = self.look_up(name.as_str());
         Box::pin(async move { Ok(looking.await?.into_iter()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: fn(u64) -> Duration = Duration::from_secs;
+
+    fn counted(addresses: &[IpAddr], divided: Duration, connect: Duration) -> (usize, usize) {
+        let padded: Vec<_> = padded(addresses, divided, connect).collect();
+        assert_eq!(padded[..addresses.len()], *addresses);
+        let pads = &padded[addresses.len()..];
+        assert!(pads.iter().all(IpAddr::is_multicast));
+        let old = pads.iter().filter(|ip| ip.is_ipv4()).count();
+        (old, pads.len() - old)
+    }
+
+    #[test]
+    fn share_of_an_address_is_never_more_than_its_part_of_the_connect_limit() {
+        let v4 = |last| IpAddr::from([127, 0, 0, last]);
+        let v6 = |last| IpAddr::from([0, 0, 0, 0, 0, 0, 0, last]);
+        assert_eq!(counted(&[], S(60), S(2)), (0, 0));
+        assert_eq!(counted(&[v4(1)], S(60), S(2)), (0, 0));
+        assert_eq!(counted(&[v4(1), v6(1)], S(60), S(2)), (0, 0));
+        assert_eq!(counted(&[v4(1), v4(2)], S(2), S(2)), (0, 0));
+        assert_eq!(counted(&[v4(1), v4(2)], S(2), S(3)), (0, 0));
+        assert_eq!(counted(&[v4(1), v4(2)], S(6), S(2)), (4, 0));
+        assert_eq!(counted(&[v4(1), v4(2), v6(1)], S(6), S(2)), (4, 0));
+        assert_eq!(counted(&[v4(1), v6(2), v6(1), v6(3)], S(7), S(2)), (0, 8));
+        let most = usize::try_from(MOST_PADS).unwrap();
+        let shortest = Duration::from_millis(1);
+        assert_eq!(counted(&[v4(1), v4(2)], S(3_600), shortest), (most, 0));
+        for (divided, connect, of) in [(7, 2, 2), (67, 3, 5), (11, 4, 3)] {
+            let addresses: Vec<_> = (0..of).map(v4).collect();
+            let (pads, _) = counted(&addresses, S(divided), S(connect));
+            let all = u32::try_from(pads).unwrap() + u32::from(of);
+            assert!(S(divided) / all <= S(connect) / u32::from(of));
+            assert!(S(divided) / (all - 1) > S(connect) / u32::from(of));
+        }
     }
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sevenhops::testing::{Answer, FaultServer, ProxyServer, Reply, Script};
+use sevenhops::testing::{Answer, ClosedPort, FaultServer, ProxyServer, Reply, Script};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, Transport, dns, sdk};
 
-use super::world::{BoxError, Fault, Move, World, base, found, keys, throttled, told};
+use super::world::{BoxError, Fault, Move, Street, World, base, found, keys, throttled, told};
 
 /// A call as an SDK makes it.
 async fn call(client: &reqwest::Client, url: &str) -> Result<(u16, String), BoxError> {
@@ -167,4 +167,31 @@ async fn proxy_is_dialled_wherever_it_is_and_its_name_is_not_filtered() {
 
 fn told_filtered() -> super::world::Told {
     told(Hop::Dns, Kind::Filtered, Effect::None)
+}
+
+#[tokio::test]
+async fn address_that_is_dark_uses_up_its_share_of_the_connect_limit_alone() {
+    let world = World::new().await;
+    let street = Street::new(&world).await;
+    let calls = (0..7).map(|_| {
+        let client = street.transport(&world).build_reqwest().unwrap();
+        let url = street.url.clone();
+        async move { assert_eq!(call(&client, &url).await.unwrap().0, 200) }
+    });
+    street.all_within_the_connect_limit(calls).await;
+}
+
+#[tokio::test]
+async fn name_whose_addresses_all_refuse_fails_by_the_first_of_them() {
+    let world = World::new().await;
+    let port = ClosedPort::new().unwrap();
+    let addresses = [[127, 0, 0, 1], [127, 0, 0, 2]].map(Into::into);
+    let client = world.transport();
+    let client = client.resolver(dns::Static::new().host("api.test", addresses));
+    let url = format!("https://api.test:{}", port.addr().port());
+    let told_by = call(&client.build_reqwest().unwrap(), &url).await;
+    assert_eq!(
+        found(told_by),
+        told(Hop::Connect, Kind::Refused, Effect::None)
+    );
 }

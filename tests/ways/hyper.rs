@@ -19,7 +19,9 @@ use sevenhops::testing::{FaultServer, Gate, Reply};
 use sevenhops::{Effect, Hop, Kind, Options, StandardLayer, StandardService, Timeline, dns};
 use tower::{Layer, ServiceExt};
 
-use super::world::{BoxError, Fault, Move, World, base, found, keys, throttled, told};
+use super::world::{
+    BoxError, Fault, Move, Street, TEN_SECONDS, World, base, found, keys, throttled, told,
+};
 
 type Http<B> = Client<Connector<HttpsConnector<HttpConnector<Names>>>, B>;
 type Service = StandardService<Pooled<Http<RequestBody<Full<Bytes>>>>>;
@@ -28,13 +30,11 @@ fn client<B>(hops: &Hops) -> Http<B>
 where
     B: http_body::Body<Data: Send> + Send + 'static,
 {
-    let mut tcp = HttpConnector::new_with_resolver(hops.resolver());
-    tcp.enforce_http(false);
     let https = HttpsConnectorBuilder::new().with_tls_config(hops.tls());
     let https = https
         .https_or_http()
         .enable_all_versions()
-        .wrap_connector(tcp);
+        .wrap_connector(hops.http_connector());
     Client::builder(TokioExecutor::new()).build(hops.connector_layer().layer(https))
 }
 
@@ -324,4 +324,22 @@ async fn what_a_connector_of_ones_own_cannot_be_told_is_refused() {
     for refused in refused.map(|error| error.to_string()) {
         assert!(refused.starts_with("chaos of "), "{refused}");
     }
+}
+
+#[tokio::test]
+async fn address_that_is_dark_uses_up_its_share_of_the_connect_limit_alone() {
+    let world = World::new().await;
+    let street = Street::new(&world).await;
+    let guards = StandardLayer::new(TEN_SECONDS).unwrap();
+    let calls = (0..7).map(|_| {
+        let hops = street.transport(&world).build_hyper().unwrap();
+        let service = guards.clone().layer(hops.layer().layer(client(&hops)));
+        let request = request(Method::POST, &street.url);
+        async move {
+            let answered = service.oneshot(request).await.unwrap();
+            assert_eq!(answered.body().timeline().attempt_count(), 1);
+            answered.into_body().collect().await.unwrap();
+        }
+    });
+    street.all_within_the_connect_limit(calls).await;
 }

@@ -18,7 +18,7 @@ use sevenhops::dns::{self, Resolve, Resolving};
 use sevenhops::limit::{self, Limits};
 use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::testing::{
-    Answer, Authority, ClosedPort, ConnFault, FaultServer, Reply, Script, ScriptedDns,
+    Answer, Authority, BlackHole, ClosedPort, ConnFault, FaultServer, Reply, Script, ScriptedDns,
 };
 use sevenhops::{Client, Effect, Hop, Kind, Settings, Transport, TransportBuilder, sdk};
 
@@ -258,9 +258,63 @@ impl Move {
     }
 }
 
+/// A name of three addresses: nothing answers at the first one.
+pub(crate) struct Street {
+    pub(crate) url: String,
+    server: FaultServer,
+    _dark: BlackHole,
+    _other: FaultServer,
+}
+
+impl Street {
+    pub(crate) async fn new(world: &World) -> Self {
+        let start = async |last, port| {
+            let identity = world.authority.issue(&[NAME]).unwrap();
+            let server = FaultServer::builder().tls(identity);
+            let server = server.address(SocketAddr::new(host(last), port));
+            server.start().await.unwrap()
+        };
+        let server = start(22, 0).await;
+        let port = server.addr().port();
+        let dark = BlackHole::start_at(SocketAddr::new(host(21), port));
+        Self {
+            url: base(&server),
+            _dark: dark.await.unwrap(),
+            _other: start(23, port).await,
+            server,
+        }
+    }
+
+    /// With the limits that follow from ten seconds: 2.5 s for the connect.
+    pub(crate) fn transport(&self, world: &World) -> TransportBuilder {
+        let addresses = [host(21), host(22), host(23)];
+        Transport::builder(Limits::new(TEN_SECONDS).unwrap())
+            .tls(world.authority.client_config())
+            .resolver(dns::Static::new().host(NAME, addresses))
+    }
+
+    /// Makes calls at once, each on a client of its own.
+    pub(crate) async fn all_within_the_connect_limit(
+        &self,
+        calls: impl Iterator<Item = impl Future<Output = ()> + Send + 'static>,
+    ) {
+        let begun = tokio::time::Instant::now();
+        let made = calls.collect::<tokio::task::JoinSet<_>>().join_all().await;
+        let (share, limit) = (
+            Duration::from_millis(2_500 / 3),
+            Duration::from_millis(2_500),
+        );
+        let took = begun.elapsed();
+        assert!(took >= share, "the first address is dark: {took:?}");
+        assert!(took < limit, "{took:?}");
+        assert_eq!(self.server.requests_seen(), made.len());
+    }
+}
+
 fn host(last: u8) -> IpAddr {
     [127, 0, 0, last].into()
 }
 
 pub(crate) const NAME: &str = "api.test";
+pub(crate) const TEN_SECONDS: Duration = Duration::from_secs(10);
 pub(crate) const DEADLINE: Duration = Duration::from_secs(3);

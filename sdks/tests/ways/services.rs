@@ -10,7 +10,6 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::BoxBody;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use sevenhops::policy::idempotency;
@@ -51,8 +50,7 @@ pub(super) fn both<T: OverService>(
         .replay_with(T::copy, T::empty);
     let over_ours = guards.layer(transport().build().unwrap());
     let hops = transport().build_hyper().unwrap();
-    let mut tcp = HttpConnector::new_with_resolver(hops.resolver());
-    tcp.enforce_http(false);
+    let tcp = hops.http_connector();
     let https = HttpsConnectorBuilder::new().with_tls_config(hops.tls());
     let https = https.https_only().enable_all_versions().wrap_connector(tcp);
     let client = Client::builder(TokioExecutor::new()).build(hops.connector_layer().layer(https));

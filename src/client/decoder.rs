@@ -1,0 +1,242 @@
+//! The decoders of a body, one behind the other: pure. A body is checked to its last byte.
+
+use std::fmt;
+use std::io;
+
+use bytes::{Buf, Bytes, BytesMut};
+use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
+use compression_codecs::{BrotliDecoder, DecodeV2, GzipDecoder, ZlibDecoder};
+
+use super::coding::Coding;
+use crate::hop::{Hop, Kind};
+
+/// Decodes a body: pieces go in, and decoded pieces come out.
+pub(super) struct Decoder {
+    /// In the order in which the codings were applied: the last one reads the wire.
+    stages: Vec<Stage>,
+    wire: Wire,
+}
+
+/// A piece from the wire, as far as it is not read yet.
+#[derive(Default)]
+struct Wire {
+    piece: Bytes,
+    is_over: bool,
+}
+
+/// The result of one step.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Piece(Bytes),
+    /// It needs another piece, or the end.
+    Hungry,
+    End,
+}
+
+/// Why a body is not what its codings promise.
+#[derive(Debug)]
+pub(super) enum Broken {
+    /// The body ends before the coded data does.
+    Short(Coding),
+    /// Bytes follow that are not part of the coded data.
+    Long(Coding),
+    /// The coded data is corrupt. The texts of the decoders are constants.
+    Corrupt(Coding, io::Error),
+    /// The coded data does not become more, but far less.
+    Hollow(Coding),
+}
+
+impl Decoder {
+    pub(super) fn new(codings: Vec<Coding>) -> Self {
+        Self {
+            stages: codings.into_iter().map(Stage::new).collect(),
+            wire: Wire::default(),
+        }
+    }
+
+    /// Takes the next piece, once it is [`Hungry`](Step::Hungry).
+    pub(super) fn feed(&mut self, piece: Bytes) {
+        self.wire.piece = piece;
+    }
+
+    /// Takes the end of the body.
+    pub(super) fn end(&mut self) {
+        self.wire.is_over = true;
+    }
+
+    /// Decodes the next piece.
+    pub(super) fn next(&mut self) -> Result<Step, Broken> {
+        next(&mut self.stages, &mut self.wire)
+    }
+}
+
+/// The next piece that comes out of the first of these stages.
+fn next(stages: &mut [Stage], wire: &mut Wire) -> Result<Step, Broken> {
+    let Some((stage, before)) = stages.split_first_mut() else {
+        return Ok(match std::mem::take(&mut wire.piece) {
+            piece if !piece.is_empty() => Step::Piece(piece),
+            _ if wire.is_over => Step::End,
+            _ => Step::Hungry,
+        });
+    };
+    loop {
+        if stage.is_drained() {
+            match next(before, wire)? {
+                Step::Piece(piece) => stage.input = piece,
+                Step::Hungry => return Ok(Step::Hungry),
+                Step::End => return stage.end(),
+            }
+        }
+        if let Some(piece) = stage.decode()? {
+            return Ok(Step::Piece(piece));
+        }
+    }
+}
+
+/// One coding.
+struct Stage {
+    coding: Coding,
+    decoder: Box<dyn DecodeV2 + Send>,
+    input: Bytes,
+    place: Place,
+    /// The last piece filled its buffer: there may be more without further input.
+    is_full: bool,
+    taken: u64,
+    given: u64,
+}
+
+/// Where in the coded data a stage is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Start,
+    Within,
+    /// After a member. Another one may follow, if the coding has members.
+    After,
+}
+
+impl Stage {
+    fn new(coding: Coding) -> Self {
+        let decoder: Box<dyn DecodeV2 + Send> = match coding {
+            Coding::Gzip => Box::new(GzipDecoder::new()),
+            Coding::Deflate => Box::new(ZlibDecoder::new()),
+            Coding::Brotli => Box::new(BrotliDecoder::new()),
+        };
+        Self {
+            coding,
+            decoder,
+            input: Bytes::new(),
+            place: Place::Start,
+            is_full: false,
+            taken: 0,
+            given: 0,
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.input.is_empty() && !self.is_full
+    }
+
+    /// No input follows.
+    fn end(&self) -> Result<Step, Broken> {
+        match self.place {
+            // No content at all: servers leave the header on an empty body.
+            Place::Start | Place::After => Ok(Step::End),
+            Place::Within => Err(Broken::Short(self.coding)),
+        }
+    }
+
+    /// Decodes some of the input.
+    fn decode(&mut self) -> Result<Option<Bytes>, Broken> {
+        if self.place == Place::After {
+            self.begin_member()?;
+        }
+        self.place = Place::Within;
+        let mut out = BytesMut::zeroed(PIECE);
+        let mut input = PartialBuffer::new(&self.input[..]);
+        let mut output = WriteBuffer::new_initialized(&mut out);
+        let decoded = self.decoder.decode(&mut input, &mut output);
+        let (taken, given) = (input.written_len(), output.written_len());
+        let had_input = !self.input.is_empty();
+        self.input.advance(taken);
+        self.is_full = given == PIECE;
+        match decoded {
+            Ok(true) => {
+                self.place = Place::After;
+                self.is_full = false;
+            }
+            Ok(false) if had_input && taken + given == 0 => {
+                return Err(self.corrupt(io::ErrorKind::InvalidData.into()));
+            }
+            // Without input they fail where they have nothing left to give.
+            Ok(false) | Err(_) if !had_input => {}
+            Ok(false) => {}
+            Err(error) => return Err(self.corrupt(error)),
+        }
+        self.taken += taken as u64;
+        self.given += given as u64;
+        if self.taken > 2 * self.given + MOST_OVERHEAD {
+            return Err(Broken::Hollow(self.coding));
+        }
+        out.truncate(given);
+        Ok(Some(out.freeze()).filter(|piece| !piece.is_empty()))
+    }
+
+    /// Another member follows, or bytes that belong to nothing.
+    fn begin_member(&mut self) -> Result<(), Broken> {
+        // RFC 1952 §2.2: members follow one another, and nothing stands between or behind them. So zero padding
+        // fails, too. In a body it cannot be told from a member that was lost.
+        if self.coding != Coding::Gzip || self.input.first() != Some(&GZIP_ID1) {
+            return Err(Broken::Long(self.coding));
+        }
+        self.decoder.reinit().map_err(|error| self.corrupt(error))
+    }
+
+    fn corrupt(&self, error: io::Error) -> Broken {
+        Broken::Corrupt(self.coding, error)
+    }
+}
+
+impl Broken {
+    /// A body whose end is not that of its coding did not come as it was sent.
+    pub(super) const fn place(&self) -> (Hop, Kind) {
+        match self {
+            Self::Short(_) | Self::Long(_) => (Hop::Receive, Kind::Incomplete),
+            Self::Corrupt(..) | Self::Hollow(_) => (Hop::Decode, Kind::Malformed),
+        }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short(coding) => write!(f, "the {} data breaks off", coding.name()),
+            Self::Long(coding) => {
+                write!(f, "bytes are left over after the {} data", coding.name())
+            }
+            Self::Corrupt(coding, error) => {
+                write!(f, "the {} data is corrupt: {error}", coding.name())
+            }
+            Self::Hollow(coding) => {
+                write!(
+                    f,
+                    "the {} data is far longer than its content",
+                    coding.name()
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for Broken {}
+
+/// The most that one step decodes: a response of an API fits, and a bomb is seen after one of them.
+const PIECE: usize = 8 << 10;
+/// The first byte of each member (RFC 1952 §2.3.1).
+const GZIP_ID1: u8 = 0x1f;
+/// Headers of members, and blocks without content. Without this bound a body that decodes to nothing, again
+/// and again, would keep a core busy: no body limit counts what never comes out.
+const MOST_OVERHEAD: u64 = 1 << 20;
+
+#[cfg(test)]
+#[path = "decoder_tests.rs"]
+mod tests;

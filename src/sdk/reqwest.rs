@@ -1,0 +1,153 @@
+//! A [`reqwest::Client`] of yours below a stack: with its connections, its proxy and its TLS.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use sevenhops::{Body, StandardLayer, Transport};
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # async fn f(client: reqwest::Client) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let service = ServiceBuilder::new()
+//!     .layer(StandardLayer::new(Duration::from_secs(10))?)
+//!     .service(Transport::over(client));
+//! let request = http::Request::get("https://api.test/").body(Body::empty())?;
+//! let response = service.oneshot(request).await?;
+//! # drop(response); Ok(()) }
+//! ```
+//!
+//! # What it protects from
+//!
+//! A request whose framing contradicts its body, and a request whose demands no layer has carried out. Both are
+//! refused before the client sees them. The stack above does the rest.
+//!
+//! # Defaults
+//!
+//! None: the client is used as it was built. It has no filter, and no filter can be set: its addresses cannot be
+//! judged. For a filter use [`Transport`] or a client of [`sdk::bare`](crate::sdk::bare).
+//!
+//! # What it reports
+//!
+//! One wait, from the request to the response head, and then receive. An error has the hop that reqwest's error
+//! shows; otherwise it is the server's. Its effect is possible, because the client may have sent the request before
+//! it failed. If the client is one of [`sdk::bare`](crate::sdk::bare), dns, connect and tls are seen, and a failure
+//! there has no effect.
+//!
+//! # Trade-offs
+//!
+//! The client's pool does not hear of DNS. Send and first byte have no timeout of their own: the attempt's timeout
+//! covers the whole wait.
+//!
+//! # How people get it wrong
+//!
+//! With a client that follows redirects, retries, or has a shorter timeout of its own. Use
+//! `redirect::Policy::none()` and `retry::never()`: the stack does both, and holds keys and credentials back from
+//! other origins.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::header::CONTENT_LENGTH;
+use http_body::Body as _;
+use reqwest::ResponseBuilderExt;
+use tower_service::Service;
+
+use crate::box_error::BoxError;
+use crate::call::{attempt_of_request, unmet};
+use crate::client::Body;
+use crate::diagnose::{Failure, View};
+use crate::error::Error;
+use crate::transport::Transport;
+use crate::transport::framing::announced;
+
+impl Transport {
+    /// Makes a service that sends through a reqwest client of yours: see [`sdk::reqwest`](crate::sdk::reqwest).
+    #[must_use]
+    pub fn over(client: reqwest::Client) -> ReqwestService {
+        ReqwestService { client }
+    }
+}
+
+/// The service that [`Transport::over`] makes.
+#[derive(Clone, Debug)]
+pub struct ReqwestService {
+    client: reqwest::Client,
+}
+
+impl Service<http::Request<Body>> for ReqwestService {
+    type Response = http::Response<reqwest::Body>;
+    type Error = Error;
+    type Future = ReqwestFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> ReqwestFuture {
+        if let Some(unmet) = unmet(&request) {
+            return ReqwestFuture(Box::pin(std::future::ready(Err(unmet.into()))));
+        }
+        let client = self.client.clone();
+        ReqwestFuture(Box::pin(async move {
+            let request = reqwest::Request::try_from(framed(request)?).map_err(failed)?;
+            let response = client.execute(request).await.map_err(failed)?;
+            located(response).map_err(failed)
+        }))
+    }
+}
+
+/// The future of [`ReqwestService`].
+#[must_use = "futures do nothing unless polled"]
+pub struct ReqwestFuture(Pin<Box<dyn Future<Output = Answered> + Send>>);
+
+type Answered = Result<http::Response<reqwest::Body>, Error>;
+
+impl Future for ReqwestFuture {
+    type Output = Result<http::Response<reqwest::Body>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ReqwestFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestFuture").finish_non_exhaustive()
+    }
+}
+
+/// A request whose body is held to its length, as our own transport would hold it.
+pub(super) fn framed(request: http::Request<Body>) -> Result<http::Request<Body>, Error> {
+    let (mut head, body) = request.into_parts();
+    let length = announced(head.version, &head.headers, &body);
+    let length = length.map_err(|reason| Error::invalid().because(reason))?;
+    if length == Some(0) && !body.is_end_stream() {
+        // hyper would send the head, and never look at the body.
+        head.headers.remove(CONTENT_LENGTH);
+    }
+    Ok(http::Request::from_parts(head, body.measured(length)))
+}
+
+/// A response of reqwest's with its URL, which the conversion loses: only a builder can write it down again.
+pub(super) fn located(
+    response: reqwest::Response,
+) -> Result<http::Response<reqwest::Body>, http::Error> {
+    let url = response.url().clone();
+    let marked = http::Response::builder().url(url).body(())?;
+    let mut response = http::Response::<reqwest::Body>::from(response);
+    let mark = marked.into_parts().0.extensions;
+    response.extensions_mut().extend(mark);
+    Ok(response)
+}
+
+/// The hop and the effect that the error shows, in the light of the attempt around it.
+fn failed(error: impl Into<BoxError>) -> Error {
+    let attempt = attempt_of_request();
+    let view = View {
+        record: attempt.as_deref(),
+        ..View::default()
+    };
+    Failure::below(error.into(), view).into_error()
+}
