@@ -10,7 +10,7 @@ use super::dial::{Connector, Options};
 use super::places::Places;
 use super::pool::bounds::{Bounds, most_connections};
 use super::proxy::{Choice, Proxies};
-use super::wire::http2::BEFORE_SETTINGS;
+use super::wire::http2::UNTOLD;
 use super::{Shared, Transport, tls};
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
@@ -339,7 +339,7 @@ fn connector(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MOST_HEADERS)
         .enable_push(false)
-        .initial_max_send_streams(BEFORE_SETTINGS)
+        .initial_max_send_streams(UNTOLD)
         // Responses that nothing waits for any more cost a reset each, and never a bystander.
         .max_local_error_reset_streams(None);
     let proxy_tls = tls.as_ref().map_err(Arc::clone).map(|tls| {

@@ -24,7 +24,7 @@ use super::framing::announced;
 use super::leave::{Abandon, within};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::{Place, Visit};
-use super::pool::{Checkout, Lease};
+use super::pool::{Checkout, Lease, Queue};
 use super::request::{Form, http1, http2};
 use super::target::{self, Target, speakable};
 use super::wire::exchange::Failed;
@@ -281,10 +281,11 @@ impl Way<'_> {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut sending = pin!(self.send(address, loan, body));
+        let queue = Queue::default();
+        let mut sending = pin!(self.send((address, &queue), loan, body));
         // A tunnel is slow for reasons of its own.
         let rest = if self.target.via.is_some() { &[] } else { rest };
-        let mut overtaking = pin!(overtake(rest, self.tracker));
+        let mut overtaking = pin!(overtake(rest, self.tracker, &queue));
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(match sent {
@@ -301,7 +302,7 @@ impl Way<'_> {
     /// is certain that nothing went out, the next one is taken.
     async fn send<B>(
         &self,
-        address: SocketAddr,
+        (address, queue): (SocketAddr, &Queue),
         loan: &Loan<B>,
         body: RequestBody<B>,
     ) -> Result<Response<Incoming>, BoxError>
@@ -314,6 +315,7 @@ impl Way<'_> {
             pool: &pool,
             leases: &self.place.leases,
             tracker: self.tracker,
+            queue,
             dial: &|| self.dial(address),
             make_room: &|| self.shared.places.close_idlest(),
         };
@@ -368,7 +370,7 @@ impl Way<'_> {
             Lease::Http1(connection, permit) => {
                 connection.life.note(self.tracker);
                 let body = Box::pin(body.over(Some(&connection.lane)));
-                let request = http1(&form, body)?;
+                let request = http1(&form, body).inspect_err(|_| connection.close())?;
                 let sending = connection.exchange(request, is_empty, self.tracker);
                 let response = sending.await?;
                 Incoming::http1(response, connection, permit)
@@ -404,10 +406,13 @@ enum Went {
 }
 
 /// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
-async fn overtake(rest: &[SocketAddr], tracker: &Tracker) {
+async fn overtake(rest: &[SocketAddr], tracker: &Tracker, queue: &Queue) {
     let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
     for address in rest {
         tokio::time::sleep(OVERTAKE_AFTER).await;
+        while queue.has_waited() {
+            tokio::time::sleep(OVERTAKE_AFTER).await;
+        }
         if !waits() {
             break;
         }
