@@ -23,7 +23,7 @@ use super::dial::{Dial, Ends, NoRoots, Watch};
 use super::framing::announced;
 use super::leave::{Abandon, within};
 use super::look_up::{filter_literal, given, look_up};
-use super::places::{Place, Visit};
+use super::places::{Identity, Place, Visit};
 use super::pool::{Checkout, Lease, Queue};
 use super::request::{Form, http1, http2};
 use super::target::{self, Target, speakable};
@@ -93,9 +93,10 @@ where
         &shared.filter
     };
     let place = shared.places.of(&head.uri);
-    let tls = match (target.is_secure(), &shared.tls) {
+    let identity = shared.identity(&head.extensions);
+    let tls = match (target.is_secure(), shared.tls(identity)) {
         (false, _) => None,
-        (true, Ok(config)) => Some(Arc::clone(place.tls(config))),
+        (true, Ok(config)) => Some(Arc::clone(place.tls(config, identity))),
         (true, Err(none)) => {
             let none = NoRoots(Arc::clone(none));
             return Err(Error::invalid().because(none));
@@ -112,7 +113,7 @@ where
         target: &target,
         dialled: (dial, port, filter),
         head: &head,
-        place: &place,
+        place: (&place, identity),
         ends: &ends,
         tracker,
     };
@@ -128,7 +129,7 @@ struct Way<'a> {
     /// Whom to dial, at which port, and past which filter: the destination, or a proxy.
     dialled: (&'a target::Dial, u16, &'a Filter),
     head: &'a Parts,
-    place: &'a Arc<Place>,
+    place: (&'a Arc<Place>, Identity),
     ends: &'a Arc<Ends>,
     tracker: &'a Arc<Tracker>,
 }
@@ -138,7 +139,7 @@ impl Way<'_> {
     async fn addresses(&self, tried: &[SocketAddr]) -> Result<VecDeque<SocketAddr>, Error> {
         let (dial, port, filter) = self.dialled;
         let answer = look_up(&*self.shared.resolver, dial, filter, self.tracker).await?;
-        let order = self.place.order(&given(&answer), MOST_DIALS).into_iter();
+        let order = self.place.0.order(&given(&answer), MOST_DIALS).into_iter();
         let order = order.map(|ip| SocketAddr::new(ip, port));
         let new = order.filter(|address| !tried.contains(address));
         Ok(new.take(MOST_DIALS - tried.len().min(MOST_DIALS)).collect())
@@ -173,7 +174,7 @@ impl Way<'_> {
             // Where it fails on a pooled connection, nothing else tells to whom.
             tracker.facts(|facts| facts.peer = Some(address));
             tracker.spans().peer(address);
-            let visit = self.place.begin(address.ip(), tracker);
+            let visit = self.place.0.begin(address.ip(), tracker);
             let went = self
                 .visit(address, (loan, body), rest.make_contiguous())
                 .await;
@@ -223,7 +224,7 @@ impl Way<'_> {
         if dark {
             // Whatever else the pool holds to there went the same dark way.
             let used = self.tracker.entered(Stage::Send);
-            self.place.forget(address.ip(), used);
+            self.place.0.forget(address.ip(), used);
         }
         // Who refuses a tunnel is there.
         let refuses = matches!(
@@ -310,10 +311,11 @@ impl Way<'_> {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let pool = self.place.pool(address.ip());
+        let (place, identity) = self.place;
+        let pool = place.pool(address.ip(), identity);
         let checkout = Checkout {
             pool: &pool,
-            leases: &self.place.leases,
+            leases: &place.leases,
             tracker: self.tracker,
             queue,
             dial: &|| self.dial(address),

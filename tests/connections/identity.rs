@@ -127,3 +127,16 @@ async fn plain_proxy_is_no_origin() {
     let response = client.get(world.strict_url()).send().await.unwrap();
     assert_eq!(response.status(), 200);
 }
+
+#[tokio::test]
+async fn certificate_is_not_shown_to_a_proxy() {
+    let world = World::new().await;
+    let own = world.net.authority.issue(&["client.test"]).unwrap();
+    let config = world.net.authority.client_config_as(&own);
+    // It is the same server: here it is a proxy, and forwards nothing.
+    let client = world.net.builder().tls(config).proxy(world.strict_url());
+    let client = client.build().unwrap();
+    let error = client.get("http://api.test/").no_retry().send().await;
+    let error = error.expect_err("the certificate was shown");
+    assert_eq!(world.strict.requests_seen(), 0, "{error}");
+}
