@@ -26,6 +26,11 @@ use http::Uri;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Destination(Arc<str>);
 
+/// Marks a request, in its extensions, that a redirect led to another origin than its caller named. Credentials of the
+/// connection stay away from there, as those in headers do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OtherOrigin;
+
 impl Destination {
     /// The destination of an URL; `None` where scheme or host are missing.
     #[must_use]

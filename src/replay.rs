@@ -8,6 +8,7 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, Version};
 use http_body_util::{Empty, Full};
 
 use crate::callback::{Site, ask};
+use crate::destination::OtherOrigin;
 
 /// A body that can be sent more than once.
 ///
@@ -243,6 +244,12 @@ impl<B> Saved<B> {
     /// Whether there is a body to be sent again.
     pub(crate) fn is_replayable(&self) -> bool {
         self.body.is_some() || self.unsent.as_ref().is_some_and(UnsentBody::is_full)
+    }
+
+    /// A redirect leads the request to another origin. It is marked for good, even if the next one leads back.
+    pub(crate) fn lead_away(&mut self) {
+        let extensions = self.extensions.get_or_insert_default();
+        extensions.insert(OtherOrigin);
     }
 
     /// Drops the body: the next request has this one in its place.

@@ -16,8 +16,22 @@ mod clock {
 }
 
 #[cfg(test)]
+mod box_error {
+    pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+}
+
+#[cfg(test)]
+mod record {
+    pub(crate) use crate::attempts::record::Tracker;
+}
+
+#[cfg(test)]
 #[path = "loom/attempts.rs"]
 mod attempts;
+
+#[cfg(test)]
+#[path = "loom/lane.rs"]
+mod lane;
 
 #[cfg(test)]
 #[expect(

@@ -95,6 +95,9 @@ impl Legs {
             key: call.key().map(|mark| &mark.name),
         };
         prune(&mut saved.headers, &leg, keeps_body, &rules);
+        if leg.away {
+            saved.lead_away();
+        }
         (saved.method, saved.uri) = (leg.method, leg.uri);
     }
 

@@ -10,7 +10,7 @@ use super::dial::{Connector, Options};
 use super::places::Places;
 use super::pool::bounds::{Bounds, most_connections};
 use super::proxy::{Choice, Proxies};
-use super::wire::http2::BEFORE_SETTINGS;
+use super::wire::http2::UNTOLD;
 use super::{Shared, Transport, tls};
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
@@ -73,6 +73,9 @@ impl TransportBuilder {
 
     /// Brings one's own TLS: roots, client certificate, versions. Its session store is replaced by
     /// one of the same kind that listens; ALPN is set to HTTP/2 and HTTP/1.1 unless it was set.
+    ///
+    /// A client certificate is shown to servers that the caller's own URLs name. Where a redirect leads to another
+    /// origin, it is not shown, and neither is it shown to a proxy.
     pub fn tls(mut self, config: ClientConfig) -> Self {
         self.tls = Some(config);
         self
@@ -246,6 +249,7 @@ impl TransportBuilder {
                 connector: Arc::new(connector(&limits, options, &tls)),
                 places: Places::new(most_leases, Bounds::new(most)),
                 limits,
+                anonymous: tls.as_ref().ok().and_then(tls::without_identity),
                 tls,
                 resolver,
                 filter,
@@ -339,11 +343,12 @@ fn connector(
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MOST_HEADERS)
         .enable_push(false)
-        .initial_max_send_streams(BEFORE_SETTINGS)
+        .initial_max_send_streams(UNTOLD)
         // Responses that nothing waits for any more cost a reset each, and never a bystander.
         .max_local_error_reset_streams(None);
     let proxy_tls = tls.as_ref().map_err(Arc::clone).map(|tls| {
-        let mut tls = tls.clone();
+        // A proxy is not the origin that the certificate belongs to.
+        let mut tls = tls::without_identity(tls).unwrap_or_else(|| tls.clone());
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(tls)
     });

@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use http_body::Body;
 use rustls::ClientConfig;
 use tower::service_fn;
@@ -40,7 +40,7 @@ use tower_service::Service;
 
 pub use self::builder::TransportBuilder;
 use self::dial::Connector;
-use self::places::Places;
+use self::places::{Identity, Places};
 use self::proxy::Proxies;
 pub(crate) use self::target::basic;
 pub use self::wire::incoming::Incoming;
@@ -48,6 +48,7 @@ use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, unmet};
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
+use crate::destination::OtherOrigin;
 use crate::diagnose::diagnose;
 use crate::dns::{Filter, Resolve};
 use crate::error::Error;
@@ -109,11 +110,30 @@ struct Shared {
     connector: Arc<Connector>,
     /// Or why there is none: the system has no roots.
     tls: Result<ClientConfig, Arc<SettingError>>,
+    /// The same without the client's certificate, if it has one.
+    anonymous: Option<ClientConfig>,
     resolver: Arc<dyn Resolve>,
     filter: Filter,
     proxies: Proxies,
     limits: Limits,
     chaos: Option<ChaosLayer>,
+}
+
+impl Shared {
+    /// A certificate belongs to the origin that the caller named.
+    fn identity(&self, extensions: &Extensions) -> Identity {
+        match &self.anonymous {
+            Some(_) if extensions.get::<OtherOrigin>().is_some() => Identity::Withheld,
+            _ => Identity::Shown,
+        }
+    }
+
+    fn tls(&self, identity: Identity) -> Result<&ClientConfig, &Arc<SettingError>> {
+        match (&self.anonymous, identity) {
+            (Some(anonymous), Identity::Withheld) => Ok(anonymous),
+            _ => self.tls.as_ref(),
+        }
+    }
 }
 
 impl Transport {

@@ -86,8 +86,17 @@ pub(super) struct Place {
     bounds: Bounds,
     pub(super) leases: Arc<Semaphore>,
     tls: OnceLock<Arc<ClientConfig>>,
+    /// The same without the client's certificate.
+    anonymous: OnceLock<Arc<ClientConfig>>,
     /// Has the resolver keep the name.
     hold: OnceLock<Hold>,
+}
+
+/// Whether a connection may show the client's certificate. None is used for the other kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Identity {
+    Shown,
+    Withheld,
 }
 
 #[derive(Default)]
@@ -97,7 +106,7 @@ struct Inside {
 }
 
 /// A connection belongs to the runtime that its task runs on.
-type Key = (IpAddr, runtime::Id);
+type Key = (IpAddr, Identity, runtime::Id);
 
 impl Place {
     fn new(most_leases: usize, bounds: Bounds) -> Self {
@@ -107,12 +116,17 @@ impl Place {
             leases: Arc::new(Semaphore::new(most_leases)),
             tls: OnceLock::new(),
             hold: OnceLock::new(),
+            anonymous: OnceLock::new(),
         }
     }
 
     /// The TLS configuration of the destination, which keeps its session tickets.
-    pub(super) fn tls(&self, config: &ClientConfig) -> &Arc<ClientConfig> {
-        self.tls.get_or_init(|| Arc::new(tls::with_tickets(config)))
+    pub(super) fn tls(&self, config: &ClientConfig, identity: Identity) -> &Arc<ClientConfig> {
+        let kept = match identity {
+            Identity::Shown => &self.tls,
+            Identity::Withheld => &self.anonymous,
+        };
+        kept.get_or_init(|| Arc::new(tls::with_tickets(config)))
     }
 
     /// The addresses to be tried, in order. The connections to those that are gone end.
@@ -132,8 +146,8 @@ impl Place {
     }
 
     /// The pool of an address.
-    pub(super) fn pool(&self, address: IpAddr) -> Arc<Pool> {
-        let key = (address, runtime::Handle::current().id());
+    pub(super) fn pool(&self, address: IpAddr, identity: Identity) -> Arc<Pool> {
+        let key = (address, identity, runtime::Handle::current().id());
         let mut inside = self.inside();
         if let Some(pool) = inside.pools.get(&key) {
             return Arc::clone(pool);

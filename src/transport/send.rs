@@ -23,8 +23,8 @@ use super::dial::{Dial, Ends, NoRoots, Watch};
 use super::framing::announced;
 use super::leave::{Abandon, within};
 use super::look_up::{filter_literal, given, look_up};
-use super::places::{Place, Visit};
-use super::pool::{Checkout, Lease};
+use super::places::{Identity, Place, Visit};
+use super::pool::{Checkout, Lease, Queue};
 use super::request::{Form, http1, http2};
 use super::target::{self, Target, speakable};
 use super::wire::exchange::Failed;
@@ -96,9 +96,10 @@ where
         &shared.filter
     };
     let place = shared.places.of(&head.uri);
-    let tls = match (target.is_secure, &shared.tls) {
+    let identity = shared.identity(&head.extensions);
+    let tls = match (target.is_secure, shared.tls(identity)) {
         (false, _) => None,
-        (true, Ok(config)) => Some(Arc::clone(place.tls(config))),
+        (true, Ok(config)) => Some(Arc::clone(place.tls(config, identity))),
         (true, Err(none)) => {
             let none = NoRoots(Arc::clone(none));
             return Err(Error::invalid().because(none));
@@ -115,7 +116,7 @@ where
         target: &target,
         dialled: (dial, port, filter),
         head: &head,
-        place: &place,
+        place: (&place, identity),
         ends: &ends,
         tracker,
     };
@@ -131,7 +132,7 @@ struct Way<'a> {
     /// Whom to dial, at which port, and past which filter: the destination, or a proxy.
     dialled: (&'a target::Dial, u16, &'a Filter),
     head: &'a Parts,
-    place: &'a Arc<Place>,
+    place: (&'a Arc<Place>, Identity),
     ends: &'a Arc<Ends>,
     tracker: &'a Arc<Tracker>,
 }
@@ -143,9 +144,9 @@ impl Way<'_> {
         let resolver = &*self.shared.resolver;
         let answer = look_up(resolver, dial, filter, self.tracker).await?;
         if let target::Dial::Name(name) = dial {
-            self.place.hold(|| resolver.hold(name));
+            self.place.0.hold(|| resolver.hold(name));
         }
-        let order = self.place.order(&given(&answer), MOST_DIALS).into_iter();
+        let order = self.place.0.order(&given(&answer), MOST_DIALS).into_iter();
         let order = order.map(|ip| SocketAddr::new(ip, port));
         let new = order.filter(|address| !tried.contains(address));
         Ok(new.take(MOST_DIALS - tried.len().min(MOST_DIALS)).collect())
@@ -182,7 +183,7 @@ impl Way<'_> {
             // Where it fails on a pooled connection, nothing else tells to whom.
             tracker.facts(|facts| facts.peer = Some(address));
             tracker.spans().peer(address);
-            let visit = self.place.begin(address.ip(), tracker);
+            let visit = self.place.0.begin(address.ip(), tracker);
             let went = self
                 .visit(address, (loan, body), rest.make_contiguous())
                 .await;
@@ -233,7 +234,7 @@ impl Way<'_> {
         if dark {
             // Whatever else the pool holds to there went the same dark way.
             let used = self.tracker.entered(Stage::Send);
-            self.place.forget(address.ip(), used);
+            self.place.0.forget(address.ip(), used);
         }
         // Who refuses a tunnel is there.
         let refuses = matches!(
@@ -291,10 +292,11 @@ impl Way<'_> {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let mut sending = pin!(self.send(address, loan, body));
+        let queue = Queue::default();
+        let mut sending = pin!(self.send((address, &queue), loan, body));
         // A tunnel is slow for reasons of its own.
         let is_alone = rest.is_empty() || self.target.via.is_some();
-        let mut overtaking = (!is_alone).then(|| Box::pin(overtake(rest, self.tracker)));
+        let mut overtaking = (!is_alone).then(|| Box::pin(overtake(rest, self.tracker, &queue)));
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(match sent {
@@ -314,7 +316,7 @@ impl Way<'_> {
     /// is certain that nothing went out, the next one is taken.
     async fn send<B>(
         &self,
-        address: SocketAddr,
+        (address, queue): (SocketAddr, &Queue),
         loan: &Loan<B>,
         body: RequestBody<B>,
     ) -> Result<Response<Incoming>, BoxError>
@@ -322,11 +324,13 @@ impl Way<'_> {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let pool = self.place.pool(address.ip());
+        let (place, identity) = self.place;
+        let pool = place.pool(address.ip(), identity);
         let checkout = Checkout {
             pool: &pool,
-            leases: &self.place.leases,
+            leases: &place.leases,
             tracker: self.tracker,
+            queue,
             dial: &|| self.dial(address),
             make_room: &|| self.shared.places.close_idlest(),
         };
@@ -381,7 +385,7 @@ impl Way<'_> {
             Lease::Http1(connection, permit) => {
                 connection.life.note(self.tracker);
                 let body = Box::pin(body.over(Some(&connection.lane)));
-                let request = http1(&form, body)?;
+                let request = http1(&form, body).inspect_err(|_| connection.close())?;
                 let sending = connection.exchange(request, is_empty, self.tracker);
                 let response = sending.await?;
                 Incoming::http1(response, connection, permit)
@@ -417,10 +421,13 @@ enum Went {
 }
 
 /// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
-async fn overtake(rest: &[SocketAddr], tracker: &Tracker) {
+async fn overtake(rest: &[SocketAddr], tracker: &Tracker, queue: &Queue) {
     let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
     for address in rest {
         tokio::time::sleep(OVERTAKE_AFTER).await;
+        while queue.has_waited() {
+            tokio::time::sleep(OVERTAKE_AFTER).await;
+        }
         if !waits() {
             break;
         }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustls::client::{
-    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
-    Tls13ClientSessionValue,
+    ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption,
+    Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, NamedGroup};
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, NamedGroup, SignatureScheme};
 
 use super::connector;
 use crate::record::Tickets;
@@ -22,6 +23,29 @@ pub(super) fn with_ear(mut config: ClientConfig) -> ClientConfig {
         tickets: std::array::from_fn(|_| Arc::default()),
     }));
     config
+}
+
+/// The same configuration without the client's certificate, if it has any.
+pub(super) fn without_identity(config: &ClientConfig) -> Option<ClientConfig> {
+    config.client_auth_cert_resolver.has_certs().then(|| {
+        let mut config = config.clone();
+        config.client_auth_cert_resolver = Arc::new(NoIdentity);
+        config
+    })
+}
+
+/// A client that shows no certificate.
+#[derive(Debug)]
+struct NoIdentity;
+
+impl ResolvesClientCert for NoIdentity {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        false
+    }
 }
 
 /// The same configuration with tickets of its own: those of one destination say nothing at another.

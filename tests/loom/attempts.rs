@@ -11,7 +11,7 @@ use crate::hop::Stage;
     reason = "the library uses the rest; only what threads share is modelled"
 )]
 #[path = "../../src/record"]
-mod record {
+pub(crate) mod record {
     mod stages;
     mod state;
     mod store;
@@ -37,6 +37,7 @@ mod record {
     }
 
     /// The word and the store, shared as the tracker of the library shares them.
+    #[derive(Debug)]
     pub(crate) struct Tracker {
         marks: Marks,
         store: Mutex<Store>,
@@ -61,6 +62,8 @@ mod record {
         pub(crate) fn take(&self) -> bool {
             self.store().take(&self.marks).before & state::GIVEN_UP == 0
         }
+
+        pub(crate) fn moved_on(&self) {}
 
         pub(crate) fn is_taken(&self) -> bool {
             self.marks.has(state::TAKEN)

@@ -44,17 +44,25 @@ impl Bounds {
         Some(Hold::new(room, open))
     }
 
-    /// Waits for room. What rests meanwhile is closed.
+    /// A call begins to wait for room: first of all, so that a connection that becomes idle meanwhile makes room.
+    pub(super) fn wait<'a>(&'a self, here: &'a AtomicUsize) -> Waiting<'a> {
+        here.fetch_add(1, Ordering::SeqCst);
+        self.0.waiting.fetch_add(1, Ordering::SeqCst);
+        Waiting {
+            all: &self.0.waiting,
+            here,
+        }
+    }
+
+    /// Waits for room.
     pub(super) async fn hold(&self, open: &Arc<AtomicUsize>) -> Option<Hold> {
-        self.0.waiting.fetch_add(1, Ordering::AcqRel);
-        let _waiting = Waiting(&self.0.waiting);
         let room = Arc::clone(&self.0.free).acquire_owned().await.ok()?;
         Some(Hold::new(room, open))
     }
 
-    /// Whether a call waits for room: then an idle connection is in its way.
-    pub(super) fn is_short(&self) -> bool {
-        self.0.waiting.load(Ordering::Acquire) > 0
+    /// How many calls wait for room.
+    pub(super) fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::SeqCst)
     }
 }
 
@@ -68,11 +76,17 @@ impl Hold {
     }
 }
 
-struct Waiting<'a>(&'a AtomicUsize);
+/// A call that waits for room.
+pub(super) struct Waiting<'a> {
+    /// How many wait in all, and how many for a connection to the same address.
+    all: &'a AtomicUsize,
+    here: &'a AtomicUsize,
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.all.fetch_sub(1, Ordering::SeqCst);
+        self.here.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

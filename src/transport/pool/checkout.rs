@@ -4,10 +4,11 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::sync::futures::Notified;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::Pool;
 use super::bounds::Hold;
@@ -16,13 +17,13 @@ use crate::clock;
 use crate::record::Tracker;
 use crate::transport::dial::{Connected, Dial, Watch};
 use crate::transport::wire::http1::Http1;
-use crate::transport::wire::http2::StreamLease;
-use crate::transport::wire::http2::Watcher;
+use crate::transport::wire::http2::{StreamLease, Watcher};
 use crate::transport::wire::socket::Sight;
 
 /// A connection, or a stream of one, for one request.
 #[derive(Debug)]
 pub(crate) enum Lease {
+    /// To be closed if its request is never sent.
     Http1(Arc<Http1>, OwnedSemaphorePermit),
     Http2(StreamLease),
 }
@@ -33,6 +34,8 @@ pub(crate) struct Checkout<'a> {
     /// How many HTTP/1 connections of the destination may be in use.
     pub(crate) leases: &'a Arc<Semaphore>,
     pub(crate) tracker: &'a Arc<Tracker>,
+    /// Whether a bound keeps the call from dialing.
+    pub(crate) queue: &'a Queue,
     /// Begins a dial.
     pub(crate) dial: &'a (dyn Fn() -> (Dial, Watch) + Sync),
     /// Closes the idle connection of any destination that was used least recently.
@@ -42,62 +45,61 @@ pub(crate) struct Checkout<'a> {
 impl Checkout<'_> {
     /// Gets a connection. An idle one is taken first, then a stream, then a new one is made.
     pub(crate) async fn lease(&self) -> Result<Lease, BoxError> {
+        let mut permit = Arc::clone(self.leases).try_acquire_owned().ok();
+        if let Some(ready) = self.ready(&mut permit).await {
+            self.tracker.pooled();
+            return Ok(ready);
+        }
+        // Boxed, so that a call that finds a connection is small.
+        Box::pin(self.slowly(permit)).await
+    }
+
+    /// The same where nothing was ready.
+    async fn slowly(&self, permit: Option<OwnedSemaphorePermit>) -> Result<Lease, BoxError> {
         let pool = &**self.pool;
         let failed = pool.failed();
-        let mut permit = None;
-        loop {
+        let mut permit = permit;
+        // One place in the queue, however often something changes meanwhile.
+        let mut queued = pin!(Arc::clone(self.leases).acquire_owned());
+        // What listens to a change ends with its round: nothing may hear of one that does not wait for it.
+        let permit = loop {
             let mut change = pin!(pool.change.notified());
             change.as_mut().enable();
             if let Some(ready) = self.ready(&mut permit).await {
+                pool.pass_on(&ready);
                 self.tracker.pooled();
                 return Ok(ready);
             }
-            if permit.is_none() {
-                // All connections are in use.
-                self.tracker.wait_for_connection();
-                permit = self.permit(change).await;
-            } else if pool.is_awaited(failed) {
-                self.tracker.wait_for_connection();
-                change.await;
-            } else if let Some(permit) = permit.take() {
-                // Boxed, so that a call that finds a connection is small.
-                return Box::pin(self.make(permit)).await;
+            match permit.take() {
+                None => {
+                    // All connections are in use.
+                    self.tracker.wait_for_connection();
+                    let _queued = self.queue.enter();
+                    permit = unless(change, queued.as_mut()).await.transpose()?;
+                }
+                Some(kept) if pool.is_awaited(failed) => {
+                    permit = Some(kept);
+                    self.tracker.wait_for_connection();
+                    change.await;
+                }
+                Some(permit) => break permit,
             }
-        }
+        };
+        self.make(permit).await
     }
 
-    /// What is there already.
+    /// What is there already. Only who has a permit may have an HTTP/1 connection.
     async fn ready(&self, permit: &mut Option<OwnedSemaphorePermit>) -> Option<Lease> {
         let now = clock::now();
         if let Some(stream) = self.pool.stream(now) {
             return Some(Lease::Http2(stream));
         }
         if permit.is_none() {
-            *permit = match Arc::clone(self.leases).try_acquire_owned() {
-                Ok(permit) => Some(permit),
-                Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => return None,
-            };
+            return None;
         }
         let connection = self.pool.idle(now).await?;
-        match permit.take() {
-            Some(permit) => Some(Lease::Http1(connection, permit)),
-            None => {
-                self.pool.keep(&Connected::Http1(connection));
-                None
-            }
-        }
-    }
-
-    /// Waits until a connection may be used, or something has changed.
-    async fn permit(&self, mut change: Pin<&mut Notified<'_>>) -> Option<OwnedSemaphorePermit> {
-        let mut waiting = pin!(Arc::clone(self.leases).acquire_owned());
-        poll_fn(|cx| {
-            if let Poll::Ready(permit) = waiting.as_mut().poll(cx) {
-                return Poll::Ready(permit.ok());
-            }
-            change.as_mut().poll(cx).map(|()| None)
-        })
-        .await
+        let permit = permit.take()?;
+        Some(Lease::Http1(connection, permit))
     }
 
     /// Makes a connection. If another one is there before, that one is used.
@@ -114,26 +116,29 @@ impl Checkout<'_> {
             let change = pin!(self.pool.change.notified());
             if let Some(ready) = self.ready(&mut permit).await {
                 watch.leave();
+                self.pool.pass_on(&ready);
                 self.tracker.pooled();
                 dialing.leave(self.leases);
                 return Ok(ready);
             }
-            let made = dialing.unless(change).await;
-            match made {
-                None => {}
-                Some(Err(error)) => return Err(error),
-                Some(Ok(Connected::Http1(connection))) => {
-                    self.pool.inside().speaks_http2 = false;
+            let made = unless(change, poll_fn(|cx| dialing.poll(cx))).await;
+            match (made, permit.take()) {
+                (None, kept) => permit = kept,
+                (Some(Err(error)), _) => return Err(error),
+                (Some(Ok(Connected::Http1(connection))), Some(permit)) => {
+                    self.pool.speaks_http1();
                     if connection.life.socket.look() == Sight::Over {
+                        connection.close();
                         return Err(io::Error::from(io::ErrorKind::NotConnected).into());
                     }
-                    let permit = match permit.take() {
-                        Some(permit) => permit,
-                        None => self.any_permit().await?,
-                    };
                     return Ok(Lease::Http1(connection, permit));
                 }
-                Some(Ok(Connected::Http2(connection))) => {
+                (Some(Ok(connected)), None) => {
+                    // Never: the permit goes with an idle connection alone, and there was none.
+                    self.pool.keep(&connected);
+                    return Err(io::Error::from(io::ErrorKind::NotConnected).into());
+                }
+                (Some(Ok(Connected::Http2(connection))), Some(_)) => {
                     let lease = self.pool.adopt(&connection);
                     self.pool.changed();
                     let lease = lease.ok_or(NoStream)?;
@@ -143,10 +148,6 @@ impl Checkout<'_> {
         }
     }
 
-    async fn any_permit(&self) -> Result<OwnedSemaphorePermit, BoxError> {
-        Ok(Arc::clone(self.leases).acquire_owned().await?)
-    }
-
     /// Waits for room for another connection. `Err`: meanwhile there was no need for one.
     async fn hold(&self, permit: &mut Option<OwnedSemaphorePermit>) -> Result<Hold, Lease> {
         let pool = &**self.pool;
@@ -154,26 +155,72 @@ impl Checkout<'_> {
             return Ok(hold);
         }
         self.tracker.wait_for_connection();
-        let mut waiting = pin!(pool.bounds.hold(&pool.open));
+        let _queued = self.queue.enter();
+        let _waiting = pool.bounds.wait(&pool.waiting);
+        let mut holding = pin!(pool.bounds.hold(&pool.open));
         loop {
             let mut change = pin!(pool.change.notified());
-            (self.make_room)();
+            change.as_mut().enable();
             if let Some(ready) = self.ready(permit).await {
+                pool.pass_on(&ready);
                 self.tracker.pooled();
                 return Err(ready);
             }
-            let held = poll_fn(|cx| {
-                if let Poll::Ready(held) = waiting.as_mut().poll(cx) {
-                    return Poll::Ready(held);
-                }
-                change.as_mut().poll(cx).map(|()| None)
-            });
-            if let Some(hold) = held.await {
+            (self.make_room)();
+            if let Some(Some(hold)) = unless(change, holding.as_mut()).await {
                 return Ok(hold);
             }
         }
     }
 }
+
+/// What a future brings, unless something changes first.
+async fn unless<T>(
+    mut change: Pin<&mut Notified<'_>>,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = future.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        change.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// Whether a call waits because of a bound of ours: that says nothing of the address.
+#[derive(Debug, Default)]
+pub(crate) struct Queue(AtomicU8);
+
+/// A wait for room, or for a connection that is in use.
+struct Queued<'a>(&'a AtomicU8);
+
+impl Queue {
+    fn enter(&self) -> Queued<'_> {
+        self.0.store(IN, Ordering::Release);
+        Queued(&self.0)
+    }
+
+    /// Whether the call has waited since this was asked last.
+    pub(crate) fn has_waited(&self) -> bool {
+        let left = |state| (state == LEFT).then_some(OUT);
+        let before = self
+            .0
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, left);
+        before.unwrap_or_else(|state| state) != OUT
+    }
+}
+
+impl Drop for Queued<'_> {
+    fn drop(&mut self) {
+        self.0.store(LEFT, Ordering::Release);
+    }
+}
+
+const OUT: u8 = 0;
+const IN: u8 = 1;
+const LEFT: u8 = 2;
 
 type Making = Pin<Box<dyn Future<Output = Result<Connected, BoxError>> + Send>>;
 
@@ -192,20 +239,6 @@ impl<'a> Dialing<'a> {
             making: Some(making),
             is_failed: false,
         }
-    }
-
-    /// The connection, unless something changes first.
-    async fn unless(
-        &mut self,
-        mut change: Pin<&mut Notified<'_>>,
-    ) -> Option<Result<Connected, BoxError>> {
-        poll_fn(|cx| {
-            if let Poll::Ready(made) = self.poll(cx) {
-                return Poll::Ready(Some(made));
-            }
-            change.as_mut().poll(cx).map(|()| None)
-        })
-        .await
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Connected, BoxError>> {

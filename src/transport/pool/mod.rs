@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::bounds::Bounds;
-pub(super) use self::checkout::{Checkout, Lease};
+pub(super) use self::checkout::{Checkout, Lease, Queue};
 use super::dial::Connected;
 use super::wire::http1::{Home, Http1, Leased};
 use super::wire::http2::{Http2, StreamLease, Watcher};
@@ -25,6 +25,8 @@ pub(super) struct Pool {
     bounds: Bounds,
     /// How many connections are open, idle and in use.
     open: Arc<AtomicUsize>,
+    /// How many calls wait for room for another connection.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,7 @@ impl Pool {
             change: Notify::new(),
             bounds,
             open: Arc::default(),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -130,7 +133,9 @@ impl Pool {
             let found = self.fit(now, round < PATIENCE, &mut later);
             let waits = !later.is_empty();
             for connection in later {
-                self.rest(&connection);
+                if !self.rest(&connection) {
+                    connection.close();
+                }
             }
             if found.is_some() || !waits {
                 return found;
@@ -188,7 +193,29 @@ impl Pool {
     /// Whether a call had better wait for the dial of another one: it may bring a stream for both.
     fn is_awaited(&self, failed: u64) -> bool {
         let inside = self.inside();
-        inside.speaks_http2 && inside.dialing > 0 && inside.failed == failed
+        let is_dialing = inside.dialing > 0 && inside.failed == failed;
+        inside.speaks_http2 && (is_dialing || inside.http2.iter().any(|one| one.is_new()))
+    }
+
+    /// A call that has waited has a stream: if there is another one, so has the next call that waits.
+    fn pass_on(&self, lease: &Lease) {
+        let has_room = || self.inside().http2.iter().any(|one| one.has_room());
+        if matches!(lease, Lease::Http2(_)) && has_room() {
+            self.change.notify_one();
+        }
+    }
+
+    /// The server has chosen HTTP/1: calls that wait for a stream need connections of their own.
+    fn speaks_http1(&self) {
+        let was_http2 = std::mem::take(&mut self.inside().speaks_http2);
+        if was_http2 {
+            self.change.notify_waiters();
+        }
+    }
+
+    /// Whether calls to other addresses wait for room, which an idle connection of this one takes.
+    fn is_in_the_way(&self) -> bool {
+        self.bounds.waiting() > self.waiting.load(Ordering::SeqCst)
     }
 
     fn failed(&self) -> u64 {
@@ -202,15 +229,16 @@ impl Pool {
 
 impl Home for Pool {
     fn rest(&self, connection: &Arc<Http1>) -> bool {
-        if self.bounds.is_short() {
-            return false;
-        }
         {
             let mut inside = self.inside();
             if inside.is_closed {
                 return false;
             }
             inside.idle.push(Arc::clone(connection));
+        }
+        // Asked now that it can be found: a call that begins to wait from here on finds it.
+        if self.is_in_the_way() && self.expire(connection) {
+            return false;
         }
         self.change.notify_one();
         true
@@ -229,6 +257,9 @@ impl Home for Pool {
 impl Watcher for Pool {
     fn changed(&self) {
         self.change.notify_one();
+        if self.is_in_the_way() {
+            self.close_idlest(clock::now());
+        }
     }
 }
 

@@ -245,13 +245,20 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Place<dyn Home,
                 connection.close();
             }
             // A busy one is asked again later, one that was used since in time.
-            let next = if now < until { until } else { now + ASK_AGAIN };
+            let again = connection.life.idle_limit();
+            let next = match now < until {
+                true => until,
+                false => now + again.clamp(ASK_AGAIN_FIRST, ASK_AGAIN),
+            };
             alarm.as_mut().reset(next);
         }
         Poll::Pending
     })
     .await;
     task.ended(OVER);
+    if let Some(home) = home.upgrade() {
+        home.expire(&connection);
+    }
 }
 
 /// The server's timeout for idle connections.
@@ -284,7 +291,9 @@ fn misframed(headers: &HeaderMap) -> Option<&'static str> {
         .then_some("the response has a transfer-encoding other than chunked")
 }
 
+/// How often a busy connection is asked whether it is idle.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+const ASK_AGAIN_FIRST: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -31,8 +31,6 @@ pub(crate) struct Http2 {
     /// How many streams wait for the connection's task to reset them.
     cancelled: AtomicUsize,
     task: Mutex<Option<Waker>>,
-    /// The server has told how many streams it allows.
-    is_told: AtomicBool,
     home: Weak<dyn Watcher>,
 }
 
@@ -94,11 +92,7 @@ impl StreamLease {
         };
         let mut sending = Sending { response, upload };
         match std::future::poll_fn(|cx| sending.poll(cx)).await {
-            Ok(response) => {
-                // The server's first frame holds its settings.
-                self.connection.is_told.store(true, Ordering::Release);
-                Ok((response, sending.upload))
-            }
+            Ok(response) => Ok((response, sending.upload)),
             Err(error) => Err(self.failed(error, before, tracker)),
         }
     }
@@ -146,7 +140,6 @@ impl Http2 {
             leased: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             task: Mutex::default(),
-            is_told: AtomicBool::new(false),
             home: Weak::clone(&place.home),
         });
         tokio::spawn(drive(driven, Arc::clone(&connection), pings, place.hold));
@@ -166,11 +159,11 @@ impl Http2 {
             drop(over);
             return None;
         }
-        let leased = self.leased.load(Ordering::Acquire);
-        if leased >= requests.current_max_send_streams() {
+        let most = told(requests).unwrap_or(BEFORE_SETTINGS);
+        if self.leased.load(Ordering::SeqCst) >= most {
             return None;
         }
-        self.leased.fetch_add(1, Ordering::AcqRel);
+        self.leased.fetch_add(1, Ordering::SeqCst);
         Some(StreamLease {
             connection: Arc::clone(self),
             requests: requests.clone(),
@@ -182,10 +175,25 @@ impl Http2 {
     pub(crate) fn is_full(&self) -> bool {
         let guard = self.requests();
         guard.as_ref().is_none_or(|requests| {
-            let most = requests.current_max_send_streams();
-            let is_told = self.is_told.load(Ordering::Acquire) || most != BEFORE_SETTINGS;
-            is_told && self.leased.load(Ordering::Acquire) >= most
+            told(requests).is_some_and(|most| self.leased.load(Ordering::SeqCst) >= most)
         })
+    }
+
+    /// Whether another request may have a stream at once.
+    pub(crate) fn has_room(&self) -> bool {
+        let guard = self.requests();
+        guard.as_ref().is_some_and(|requests| {
+            let most = told(requests).unwrap_or(BEFORE_SETTINGS);
+            self.leased.load(Ordering::SeqCst) < most
+        })
+    }
+
+    /// Whether the server is yet to tell how many streams it allows.
+    pub(crate) fn is_new(&self) -> bool {
+        let guard = self.requests();
+        guard
+            .as_ref()
+            .is_some_and(|requests| told(requests).is_none())
     }
 
     /// Whether new requests go elsewhere.
@@ -195,7 +203,7 @@ impl Http2 {
 
     /// Whether no stream of it is leased.
     pub(crate) fn is_idle(&self) -> bool {
-        self.leased.load(Ordering::Acquire) == 0
+        self.leased.load(Ordering::SeqCst) == 0
     }
 
     /// Lets it end once the requests that are under way have their responses.
@@ -206,7 +214,7 @@ impl Http2 {
 
     /// Streams have ended.
     fn give_back(&self, streams: usize) {
-        self.leased.fetch_sub(streams, Ordering::AcqRel);
+        self.leased.fetch_sub(streams, Ordering::SeqCst);
         if let Some(home) = self.home.upgrade() {
             home.changed();
         }
@@ -273,6 +281,7 @@ async fn drive<T>(
         pings,
         ping_pong: driven.ping_pong(),
         heard: 0,
+        silences: 0,
         is_asked: false,
         seen: (0, 0),
     };
@@ -314,6 +323,8 @@ struct Watch {
     ping_pong: Option<PingPong>,
     /// The bytes that had come when it looked last.
     heard: u64,
+    /// How often it has looked since, and there were no more.
+    silences: u32,
     /// A PING is under way.
     is_asked: bool,
     /// How many streams were leased, and how many may be.
@@ -328,7 +339,7 @@ impl Watch {
         driven: &Connection<Stream, Bytes>,
         alarm: Pin<&mut Sleep>,
     ) {
-        let leased = connection.leased.load(Ordering::Acquire);
+        let leased = connection.leased.load(Ordering::SeqCst);
         let now_seen = (leased, driven.max_concurrent_send_streams());
         let before = std::mem::replace(&mut self.seen, now_seen);
         if before == now_seen {
@@ -338,10 +349,10 @@ impl Watch {
             let now = clock::now();
             connection.life.rest(now);
             self.heard = connection.life.socket.read();
-            self.is_asked = false;
+            (self.is_asked, self.silences) = (false, 0);
             alarm.reset(match now_seen.0 {
                 0 => connection.life.idle_until(),
-                _ => now + self.pings.after,
+                _ => now + self.pings.after / LOOKS,
             });
         }
         if before.1 != now_seen.1
@@ -365,11 +376,15 @@ impl Watch {
         let heard = connection.life.socket.read();
         let is_silent = std::mem::replace(&mut self.heard, heard) == heard;
         if !is_silent {
-            self.is_asked = false;
-            return Some(now + self.pings.after);
+            (self.is_asked, self.silences) = (false, 0);
+            return Some(now + self.pings.after / LOOKS);
         }
         if self.is_asked {
             return None;
+        }
+        self.silences += 1;
+        if self.silences < LOOKS {
+            return Some(now + self.pings.after / LOOKS);
         }
         let ping = self.ping_pong.as_mut()?;
         self.is_asked = true;
@@ -393,5 +408,15 @@ fn unsent(error: impl Into<crate::box_error::BoxError>) -> Failed {
     }
 }
 
+/// How many streams the server allows, once its SETTINGS were read.
+fn told(requests: &SendRequest<Bytes>) -> Option<usize> {
+    let most = requests.current_max_send_streams();
+    (most != UNTOLD).then_some(most)
+}
+
 /// A new connection counts as one stream until its SETTINGS were read.
-pub(crate) const BEFORE_SETTINGS: usize = 1;
+const BEFORE_SETTINGS: usize = 1;
+/// What h2 takes the limit for until then: more than a server can tell, so that it can be told from every limit.
+pub(crate) const UNTOLD: usize = usize::MAX - 1;
+/// How often a connection is looked at before it counts as silent: the silence may have begun after the last look.
+const LOOKS: u32 = 4;

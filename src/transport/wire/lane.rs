@@ -4,12 +4,12 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::socket::Socket;
+use super::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::box_error::BoxError;
 use crate::record::Tracker;
 

@@ -77,6 +77,11 @@ impl Life {
         self.idle_since.store(since, Ordering::Release);
     }
 
+    /// How long it may be idle.
+    pub(crate) fn idle_limit(&self) -> Duration {
+        Duration::from_nanos(self.idle_limit.load(Ordering::Acquire))
+    }
+
     /// When it was idle for too long.
     pub(crate) fn idle_until(&self) -> Instant {
         let since = self.idle_since.load(Ordering::Acquire);
@@ -153,6 +158,8 @@ impl Task<'_> {
 impl Drop for Task<'_> {
     fn drop(&mut self) {
         self.0.end(ORPHANED);
+        // A pool may know of the connection for a while, and a body of its last response.
+        self.0.socket.close();
     }
 }
 

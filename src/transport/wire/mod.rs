@@ -8,4 +8,5 @@ pub(super) mod lane;
 pub(super) mod life;
 pub(super) mod socket;
 pub(super) mod stream;
+mod sync;
 mod upload;

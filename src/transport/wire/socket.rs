@@ -18,8 +18,8 @@ pub(crate) struct Socket(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Held for one system call at a time.
-    stream: Mutex<TcpStream>,
+    /// Held for one system call at a time. None once the connection is over.
+    stream: Mutex<Option<TcpStream>>,
     written: AtomicU64,
     read: AtomicU64,
     ends: Ends,
@@ -50,7 +50,7 @@ impl Socket {
             peer: stream.peer_addr()?,
         };
         Ok(Self(Arc::new(Shared {
-            stream: Mutex::new(stream),
+            stream: Mutex::new(Some(stream)),
             written: AtomicU64::new(0),
             read: AtomicU64::new(0),
             ends,
@@ -73,8 +73,11 @@ impl Socket {
 
     /// Asks the kernel. tokio remembers only what it was told last, and may not know of a FIN.
     pub(crate) fn look(&self) -> Sight {
-        let stream = self.stream();
-        match SockRef::from(&*stream).peek(&mut [MaybeUninit::uninit()]) {
+        let guard = self.stream();
+        let Some(stream) = &*guard else {
+            return Sight::Over;
+        };
+        match SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]) {
             Ok(0) => Sight::Over,
             Ok(_) => Sight::Unread,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sight::Quiet,
@@ -82,7 +85,23 @@ impl Socket {
         }
     }
 
-    fn stream(&self) -> MutexGuard<'_, TcpStream> {
+    /// Gives the descriptor back, whoever still knows of the connection.
+    pub(crate) fn close(&self) {
+        let stream = self.stream().take();
+        drop(stream);
+    }
+
+    fn with<T>(
+        &self,
+        step: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        match &mut *self.stream() {
+            Some(stream) => step(Pin::new(stream)),
+            None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Option<TcpStream>> {
         let stream = self.0.stream.lock();
         stream.unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,7 +118,7 @@ impl AsyncRead for Socket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut *self.stream()).poll_read(cx, buf))?;
+        ready!(self.with(|stream| stream.poll_read(cx, buf)))?;
         let read = buf.filled().len() - before;
         self.0.read.fetch_add(read as u64, Ordering::AcqRel);
         Poll::Ready(Ok(()))
@@ -112,7 +131,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut *self.stream()).poll_write(cx, buf))?;
+        let written = ready!(self.with(|stream| stream.poll_write(cx, buf)))?;
         self.count(written);
         Poll::Ready(Ok(written))
     }
@@ -122,7 +141,7 @@ impl AsyncWrite for Socket {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut *self.stream()).poll_write_vectored(cx, bufs))?;
+        let written = ready!(self.with(|stream| stream.poll_write_vectored(cx, bufs)))?;
         self.count(written);
         Poll::Ready(Ok(written))
     }
@@ -132,11 +151,11 @@ impl AsyncWrite for Socket {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream()).poll_flush(cx)
+        self.with(|stream| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut *self.stream()).poll_shutdown(cx)
+        self.with(|stream| stream.poll_shutdown(cx))
     }
 }
 
@@ -157,7 +176,7 @@ mod tests {
 
     /// Waits until the kernel has it: what goes over loopback is there when the writer is told so.
     async fn readable(socket: &Socket) {
-        std::future::poll_fn(|cx| socket.stream().poll_read_ready(cx))
+        std::future::poll_fn(|cx| socket.with(|stream| stream.poll_read_ready(cx)))
             .await
             .unwrap();
     }

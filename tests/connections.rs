@@ -1,0 +1,21 @@
+//! The connections of the transport, on real loopback sockets. Servers are raw where the wire itself is the case.
+
+#[cfg(test)]
+mod net;
+
+#[cfg(test)]
+mod connections {
+    mod bodies;
+    mod bounds;
+    #[cfg(target_os = "linux")]
+    mod descriptors;
+    mod given_up;
+    mod http2;
+    mod identity;
+    mod idle;
+    mod raw;
+    mod resets;
+    mod runtimes;
+    mod versions;
+    mod windows;
+}

@@ -1,0 +1,213 @@
+//! A request that was given up before it was taken never reaches the wire; and the record says which it was.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use sevenhops::limit::Limit;
+use sevenhops::testing::{Answer, ConnFault, Gate, Recorder};
+use sevenhops::{Blame, Client, Effect, Hop, Kind};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::super::net::{Net, url};
+use super::raw::serve;
+
+/// Polls a future so many times, and gives it up then.
+struct GivenUp<F>(F, usize);
+
+impl<F: Future + Unpin> Future for GivenUp<F> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
+        if self.1 == 0 {
+            return Poll::Ready(None);
+        }
+        self.1 -= 1;
+        let polled = Pin::new(&mut self.0).poll(cx);
+        match polled {
+            Poll::Pending if self.1 == 0 => Poll::Ready(None),
+            other => other.map(Some),
+        }
+    }
+}
+
+/// What the server read, by connection, and how many of them are over.
+#[derive(Debug, Default)]
+struct Read {
+    bytes: watch::Sender<String>,
+    over: watch::Sender<(usize, usize)>,
+}
+
+impl Read {
+    /// Answers GETs, and reads on until the connection is over.
+    async fn answer_gets(self: Arc<Self>, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let mut piece = [0; 1024];
+        while let Ok(length @ 1..) = stream.read(&mut piece).await {
+            let text = String::from_utf8_lossy(&piece[..length]).into_owned();
+            let is_get = text.starts_with("GET");
+            self.bytes.send_modify(|bytes| bytes.push_str(&text));
+            if is_get {
+                let response = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+                let _ = stream.write_all(response).await;
+                let _ = stream.flush().await;
+            }
+        }
+    }
+}
+
+struct World {
+    net: Net,
+    read: Arc<Read>,
+    url: String,
+}
+
+impl World {
+    async fn new(secure: bool) -> Self {
+        let net = Net::new().await;
+        let read = Arc::new(Read::default());
+        let all = Arc::clone(&read);
+        let identity = net.authority.issue(&["api.test"]).unwrap();
+        let acceptor = TlsAcceptor::from(identity.server_config(&[b"http/1.1"]));
+        let address = serve(move |stream, _| {
+            let (acceptor, read) = (acceptor.clone(), Arc::clone(&all));
+            async move {
+                read.over.send_modify(|(begun, _)| *begun += 1);
+                match secure {
+                    false => Arc::clone(&read).answer_gets(stream).await,
+                    true => {
+                        if let Ok(stream) = acceptor.accept(stream).await {
+                            Arc::clone(&read).answer_gets(stream).await;
+                        }
+                    }
+                }
+                read.over.send_modify(|(_, over)| *over += 1);
+                io::Result::Ok(())
+            }
+        })
+        .await;
+        let scheme = if secure { "https" } else { "http" };
+        let url = format!("{scheme}://api.test:{}/", address.port());
+        Self { net, read, url }
+    }
+}
+
+/// Polls a POST so many times, and drops it. Returns what the server read of it, and whether its record says that it
+/// was taken.
+async fn given_up(world: &World, polls: usize, is_pooled: bool) -> (String, bool) {
+    let recorder = Recorder::new();
+    let client = world.net.builder().on_end(recorder.listener());
+    let client: Client = client.build().unwrap();
+    if is_pooled {
+        client.get(&world.url).fetch_bytes().await.unwrap();
+    }
+    let before = recorder.timelines().len();
+    world.read.bytes.send_replace(String::new());
+    let post = client.post(&world.url).body("amount=10").no_retry();
+    {
+        let call = pin!(post.send());
+        let mut read = world.read.bytes.subscribe();
+        let all = read.wait_for(|read| read.contains("amount=10"));
+        tokio::select! {
+            biased;
+            ended = GivenUp(call, polls) => assert!(ended.is_none(), "the server does not answer"),
+            _ = all => {}
+        }
+    }
+    let timelines = recorder.timelines();
+    // The connections end with their pool, and what was on its way has come then.
+    drop(client);
+    let mut over = world.read.over.subscribe();
+    over.wait_for(|(begun, over)| begun == over).await.unwrap();
+    let attempts = timelines.get(before).map(|timeline| timeline.attempts());
+    let attempts = attempts.unwrap_or_default();
+    let read = world.read.bytes.borrow().clone();
+    (read, attempts.iter().any(|attempt| attempt.taken))
+}
+
+async fn bytes_that_went_out_were_taken(secure: bool, rounds: usize) {
+    let world = World::new(secure).await;
+    for is_pooled in [false, true] {
+        let mut unsent = 0;
+        for polls in (1..25).cycle().take(24 * rounds) {
+            let (read, is_taken) = given_up(&world, polls, is_pooled).await;
+            let case = format!("{secure} {is_pooled} {polls}: {read:?}");
+            assert!(is_taken || read.is_empty(), "not taken, {case}");
+            unsent += usize::from(!is_taken);
+        }
+        assert!(unsent > 0, "{secure} {is_pooled}: all were taken");
+    }
+}
+
+#[tokio::test]
+async fn http1_request_reaches_the_wire_only_if_its_record_says_so() {
+    bytes_that_went_out_were_taken(false, 2).await;
+    bytes_that_went_out_were_taken(true, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn http1_request_reaches_the_wire_only_if_its_record_says_so_between_threads() {
+    bytes_that_went_out_were_taken(false, 10).await;
+    bytes_that_went_out_were_taken(true, 10).await;
+}
+
+#[tokio::test]
+async fn http2_request_behind_the_stream_limit_never_reaches_the_wire() {
+    let net = Net::new().await;
+    let server = net.http2().await;
+    server.on_connection([ConnFault::MaxStreams(1)]);
+    let recorder = Recorder::new();
+    let builder = net.builder().on_end(recorder.listener());
+    let builder = builder.transport(|transport| transport.max_connections(1));
+    let client = builder.build().unwrap();
+    let url = url(&server, "https");
+    client.get(&url).fetch_bytes().await.unwrap();
+    let gate = Gate::new();
+    server.on_request([Answer::json("1").hold(&gate).into()]);
+    let held = client.get(&url).fetch_bytes();
+    let held = tokio::spawn(held);
+    server.wait_until(|stats| stats.requests == 2).await;
+    // One is dropped by its caller, at any moment.
+    for polls in 1..12 {
+        let post = client.post(&url).body("dropped");
+        let call = GivenUp(Box::pin(post.send()), polls);
+        let mut turns = 0;
+        let soon = std::future::poll_fn(|cx| {
+            turns += 1;
+            cx.waker().wake_by_ref();
+            if turns < 50 {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        });
+        tokio::select! {
+            ended = call => assert!(ended.is_none()),
+            () = soon => {}
+        }
+    }
+    // The other one runs out of time.
+    let post = client.post(&url).body("late");
+    let late = post.deadline(Limit::from_millis(100)).send().await;
+    let late = late.unwrap_err();
+    assert_eq!(
+        (late.hop(), late.kind(), late.effect()),
+        (Some(Hop::Connect), Kind::ConnectionLimit, Effect::None),
+        "{late}"
+    );
+    assert_eq!(late.blame(), Blame::Client, "{late}");
+    gate.open();
+    held.await.unwrap().unwrap();
+    let last = client.post(&url).body("last").fetch_bytes();
+    last.await.unwrap();
+    let seen = server.requests();
+    let bodies: Vec<_> = seen.iter().map(|seen| &seen.body[..]).collect();
+    assert_eq!(bodies, [&b""[..], b"", b"last"]);
+    let taken = recorder.timelines();
+    let taken = taken.iter().flat_map(|timeline| timeline.attempts());
+    assert_eq!(taken.filter(|attempt| attempt.taken).count(), 3);
+    assert_eq!(server.connections(), 1);
+}

@@ -1,0 +1,53 @@
+//! Responses over HTTP/2 that are dropped half-read cost a reset each, and nobody else anything.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use sevenhops::testing::{Answer, Gate};
+use sevenhops::{Client, Effect};
+
+use super::super::net::{Net, url};
+
+const DROPPED: usize = 1_200;
+
+#[tokio::test]
+async fn thousand_responses_that_are_dropped_half_read_harm_no_other_call() {
+    let net = Net::new().await;
+    let server = net.http2().await;
+    let url = url(&server, "https");
+    // The calls that stand by last as long as all the others.
+    let builder = Client::builder(Duration::from_secs(120));
+    let builder = builder.tls(net.authority.client_config());
+    let client = builder.resolver(net.dns.resolver()).build().unwrap();
+    let gate = Gate::new();
+    let held = [
+        Answer::json("1").hold_body(&gate),
+        Answer::json("2").hold(&gate),
+    ];
+    server.on_request(held.map(Into::into));
+    let head = client.get(&url).send().await.unwrap();
+    let waiting = {
+        let (client, url) = (client.clone(), url.clone());
+        tokio::spawn(async move { client.post(url).body("10").no_retry().fetch_bytes().await })
+    };
+    server.wait_until(|stats| stats.requests == 2).await;
+    server.default_reply(Answer::new(StatusCode::OK).body(vec![7; 96 << 10]));
+    for round in 0..DROPPED {
+        let mut response = client.get(&url).no_retry().send().await.unwrap();
+        let piece = response.chunk().await;
+        piece.unwrap().unwrap();
+        drop(response);
+        if round % 100 == 0 {
+            // An honest POST, amid all of them.
+            let post = client.post(&url).body("10").no_retry();
+            let response = post.send().await.unwrap();
+            assert_eq!(response.timeline().unwrap().effect(), Effect::Done);
+        }
+    }
+    gate.open();
+    assert_eq!(head.bytes().await.unwrap(), "1");
+    assert_eq!(waiting.await.unwrap().unwrap(), "2");
+    let whole = client.get(&url).no_retry().fetch_bytes().await.unwrap();
+    assert_eq!(whole.len(), 96 << 10);
+    assert_eq!(server.connections(), 1, "none was ended by a limit of ours");
+}
