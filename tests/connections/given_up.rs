@@ -38,7 +38,7 @@ impl<F: Future + Unpin> Future for GivenUp<F> {
     }
 }
 
-/// What the server read, by connection, and how many of them are over.
+/// The bytes that the server read, and how many connections have begun and are over.
 #[derive(Debug, Default)]
 struct Read {
     bytes: watch::Sender<String>,
