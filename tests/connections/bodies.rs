@@ -13,8 +13,13 @@ use tokio_rustls::TlsAcceptor;
 use super::super::net::{Net, url};
 use super::raw::{END_STREAM, Peer, data, head, http2_client, read_head, reset, serve};
 
+/// The frames of a response.
+type Frames = Vec<Vec<u8>>;
+/// The response on a stream.
+type Respond = fn(u32) -> Frames;
+
 /// The error and the success of a GET that is answered with these frames.
-async fn over_http2(frames: fn(u32) -> Vec<Vec<u8>>, closes: bool) -> Result<Bytes, Error> {
+async fn over_http2(frames: Respond, closes: bool) -> Result<Bytes, Error> {
     let net = Net::new().await;
     let address = serve(move |stream, _| async move {
         let mut peer = Peer::accept(stream, 100).await?;
@@ -53,7 +58,7 @@ fn assert_received_in_part(result: Result<Bytes, Error>, kinds: &[Kind], case: &
 #[tokio::test]
 async fn http2_stream_that_ends_without_end_stream_is_incomplete() {
     const TEN: &[u8] = b"0123456789";
-    type Case = (&'static str, fn(u32) -> Vec<Vec<u8>>, bool, &'static [Kind]);
+    type Case = (&'static str, Respond, bool, &'static [Kind]);
     let cases: [Case; 7] = [
         (
             "no error, with a length",
@@ -120,7 +125,7 @@ async fn http2_stream_that_ends_without_end_stream_is_incomplete() {
 
 #[tokio::test]
 async fn http2_response_that_ended_is_whole_though_its_stream_is_reset_afterwards() {
-    let cases: [fn(u32) -> Vec<Vec<u8>>; 3] = [
+    let cases: [Respond; 3] = [
         |id| {
             let head = head(id, 413, Some(4), 0);
             let body = data(id, b"full", END_STREAM);
@@ -158,7 +163,7 @@ async fn http2_response_that_ended_is_whole_though_its_stream_is_reset_afterward
     }
 }
 
-/// What a GET over TLS makes of these bytes, after which the connection is cut without a close_notify.
+/// Sends a GET over TLS. The server answers with these bytes and cuts the connection without a close_notify.
 async fn over_tls(bytes: &'static [u8]) -> Result<Bytes, Error> {
     let net = Net::new().await;
     let identity = net.authority.issue(&["api.test"]).unwrap();
@@ -193,7 +198,7 @@ async fn http1_body_that_is_cut_is_incomplete() {
     }
 }
 
-/// What a GET makes of these bytes, after which the connection ends.
+/// Sends a GET. The server answers with these bytes and closes the connection.
 async fn plain(bytes: &'static [u8]) -> Result<Bytes, Error> {
     let net = Net::new().await;
     let address = serve(move |mut stream, _| async move {

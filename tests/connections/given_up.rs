@@ -1,14 +1,17 @@
 //! A request that was given up before it was taken never reaches the wire; and the record says which it was.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use sevenhops::limit::Limit;
 use sevenhops::testing::{Answer, ConnFault, Gate, Recorder};
-use sevenhops::{Blame, Client, Effect, Hop, Kind};
+use sevenhops::{Blame, Body, Client, Effect, Hop, Kind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -35,7 +38,7 @@ impl<F: Future + Unpin> Future for GivenUp<F> {
     }
 }
 
-/// What the server read, by connection, and how many of them are over.
+/// The bytes that the server read, and how many connections have begun and are over.
 #[derive(Debug, Default)]
 struct Read {
     bytes: watch::Sender<String>,
@@ -152,6 +155,57 @@ async fn http1_request_reaches_the_wire_only_if_its_record_says_so() {
 async fn http1_request_reaches_the_wire_only_if_its_record_says_so_between_threads() {
     bytes_that_went_out_were_taken(false, 10).await;
     bytes_that_went_out_were_taken(true, 10).await;
+}
+
+/// A body that tells when it is asked for a piece, and gives none before it is told to.
+struct Stalls(SyncSender<()>, Receiver<()>, bool);
+
+impl http_body::Body for Stalls {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Bytes>, Infallible>>> {
+        if std::mem::replace(&mut self.2, true) {
+            return Poll::Ready(None);
+        }
+        let _ = self.0.send(());
+        let _ = self.1.recv();
+        Poll::Ready(Some(Ok(http_body::Frame::data("amount=10".into()))))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn http1_request_whose_head_is_encoded_does_not_go_out_after_it_was_given_up() {
+    for (secure, is_pooled) in [(false, false), (false, true), (true, false), (true, true)] {
+        let world = World::new(secure).await;
+        let recorder = Recorder::new();
+        let client = world.net.builder().on_end(recorder.listener());
+        let client: Client = client.build().unwrap();
+        if is_pooled {
+            client.get(&world.url).fetch_bytes().await.unwrap();
+            world.read.bytes.send_replace(String::new());
+        }
+        let (reached, reaches) = sync_channel(1);
+        let (goes_on, go_on) = sync_channel(1);
+        let body = Body::wrap(Stalls(reached, go_on, false));
+        let call = tokio::spawn(client.post(&world.url).body(body).send());
+        // The connection's task has the head, and has not written it.
+        let waiting = tokio::task::spawn_blocking(move || reaches.recv());
+        waiting.await.unwrap().unwrap();
+        call.abort();
+        assert!(call.await.unwrap_err().is_cancelled());
+        goes_on.send(()).unwrap();
+        drop(client);
+        let mut over = world.read.over.subscribe();
+        over.wait_for(|(begun, over)| begun == over).await.unwrap();
+        assert_eq!(*world.read.bytes.borrow(), "", "{secure} {is_pooled}");
+        let timelines = recorder.timelines();
+        let attempts = timelines[usize::from(is_pooled)].attempts();
+        assert!(!attempts[0].taken, "{attempts:?}");
+    }
 }
 
 #[tokio::test]

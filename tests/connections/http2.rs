@@ -105,7 +105,7 @@ async fn streams_that_end_together_let_as_many_calls_go_on() {
     assert_eq!(server.connections(), 1);
 }
 
-/// An answer without a body.
+/// A response without a body.
 fn no_content(stream: u32) -> Vec<u8> {
     head(stream, 204, None, END_STREAM)
 }
@@ -202,7 +202,7 @@ async fn request_that_the_server_may_have_processed_is_not_called_unsent() {
     }
 }
 
-/// A peer that answers pings, or none, and the request when it is told to.
+/// Starts a peer that acknowledges PINGs, or none. It sends the response when it is told to.
 async fn quiet(answers_pings: bool) -> (std::net::SocketAddr, Arc<Notify>, Arc<Notify>) {
     let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let notes = (Arc::clone(&asked), Arc::clone(&answer));
@@ -256,7 +256,7 @@ async fn peer_that_answers_no_ping_is_dark() {
         (Some(Hop::Send), Kind::Unacknowledged, Effect::Possible),
         "{error}"
     );
-    // What the server sent first came during the wait, and counts as a sign of life.
+    // The first bytes of the server came during the wait. They count as a sign of life.
     assert!(waited <= Duration::from_millis(3_200), "{waited:?}");
     drop(frozen);
     resume();

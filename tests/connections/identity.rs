@@ -9,7 +9,7 @@ use super::super::net::Net;
 struct World {
     net: Net,
     client: Client,
-    /// Asks for a certificate, and answers nobody without one.
+    /// Demands a certificate.
     strict: FaultServer,
     /// Does not ask, and redirects.
     start: FaultServer,

@@ -161,7 +161,7 @@ async fn connection_is_not_used_for_ever() {
     resume();
 }
 
-/// What a server says of which nothing asked for it.
+/// Bytes of a server that belong to no request.
 const STRAY: [&[u8]; 3] = [
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
     b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray",
@@ -210,7 +210,7 @@ async fn say_more<S: AsyncRead + AsyncWrite + Unpin>(
         stream.shutdown().await?;
     }
     said.notify_one();
-    // What comes on this connection is lost.
+    // A request on this connection would be lost.
     let mut rest = Vec::new();
     tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await?;
     assert!(rest.is_empty(), "a request was sent behind the stray");

@@ -1,4 +1,4 @@
-//! Responses over HTTP/2 that are dropped half-read cost a reset each, and nobody else anything.
+//! A response over HTTP/2 that is dropped half-read costs a reset. It harms no other call.
 
 use std::time::Duration;
 

@@ -12,7 +12,7 @@ use tower::ServiceExt;
 use super::super::net::{Net, url};
 
 struct World {
-    /// What the servers run on.
+    /// Runs the servers.
     home: Runtime,
     server: FaultServer,
     client: Client,

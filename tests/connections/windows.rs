@@ -82,6 +82,10 @@ async fn large_body_over_a_long_path_takes_few_round_trips() {
     let mut received = 0;
     while let Some(piece) = response.chunk().await.unwrap() {
         received += piece.len();
+        // Before the whole of it has come through windows that are too small.
+        if received >= BODY / 8 {
+            assert!(most.get() >= 1 << 20, "{} bytes on their way", most.get());
+        }
     }
     assert_eq!(received, BODY);
     // With windows of 64 KiB there are never more than these on their way, and it takes 1,024 round trips.

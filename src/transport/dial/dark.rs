@@ -12,7 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpSocket;
 
 use crate::limit::Limits;
-use crate::transport::wire::http2::PingTimes;
+use crate::transport::wire::watch::PingTimes;
 
 /// When a connection is taken for dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -61,7 +61,7 @@ impl Checkout<'_> {
         let mut permit = permit;
         // One place in the queue, however often something changes meanwhile.
         let mut queued = pin!(Arc::clone(self.leases).acquire_owned());
-        // What listens to a change ends with its round: nothing may hear of one that does not wait for it.
+        // Each listener ends with its round. One that is not polled would take a change away from a call that waits.
         let permit = loop {
             let mut change = pin!(pool.change.notified());
             change.as_mut().enable();
@@ -88,7 +88,7 @@ impl Checkout<'_> {
         self.make(permit).await
     }
 
-    /// What is there already. Only who has a permit may have an HTTP/1 connection.
+    /// Takes a stream or an idle connection, if there is one. An HTTP/1 connection needs the permit.
     async fn ready(&self, permit: &mut Option<OwnedSemaphorePermit>) -> Option<Lease> {
         let now = clock::now();
         if let Some(stream) = self.pool.stream(now) {
@@ -174,7 +174,7 @@ impl Checkout<'_> {
     }
 }
 
-/// What a future brings, unless something changes first.
+/// Awaits a future. `None` if something changes first.
 async fn unless<T>(
     mut change: Pin<&mut Notified<'_>>,
     future: impl Future<Output = T>,

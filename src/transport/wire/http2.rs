@@ -5,20 +5,19 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use bytes::Bytes;
+use h2::RecvStream;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
-use h2::{Ping, PingPong, RecvStream};
 use http::{Request, Response};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Failed, Place, SendBody};
 use super::lane::GivenUp;
 use super::life::{DARK, Life, Made, OVER, Task};
 use super::stream::Stream;
 use super::upload::Upload;
-use crate::clock;
+use super::watch::{PingTimes, Watch};
 use crate::record::Tracker;
 
 /// A connection.
@@ -27,11 +26,11 @@ pub(crate) struct Http2 {
     /// None once new requests go elsewhere.
     requests: Mutex<Option<SendRequest<Bytes>>>,
     /// How many streams are leased, or were and are not reset yet.
-    leased: AtomicUsize,
+    pub(super) leased: AtomicUsize,
     /// How many streams wait for the connection's task to reset them.
     cancelled: AtomicUsize,
     task: Mutex<Option<Waker>>,
-    home: Weak<dyn Watcher>,
+    pub(super) home: Weak<dyn Watcher>,
 }
 
 /// A stream of a connection, for one request.
@@ -114,15 +113,6 @@ impl StreamLease {
 /// Hears when a connection has more room, or less.
 pub(crate) trait Watcher: Send + Sync + 'static {
     fn changed(&self);
-}
-
-/// When the peer is asked whether it is there.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PingTimes {
-    /// After a silence of this long, while requests are under way.
-    pub(crate) after: Duration,
-    /// How long its reply may take.
-    pub(crate) within: Duration,
 }
 
 impl Http2 {
@@ -277,14 +267,7 @@ async fn drive<T>(
 ) {
     let _hold = hold;
     let mut driven = driven;
-    let mut watch = Watch {
-        pings,
-        ping_pong: driven.ping_pong(),
-        heard: 0,
-        silences: 0,
-        is_asked: false,
-        seen: (0, 0),
-    };
+    let mut watch = Watch::new(pings, driven.ping_pong());
     // Dropped first, if this is dropped: it then knows before h2 tells.
     let task = Task(&connection.life);
     let mut alarm = pin!(sleep_until(connection.life.idle_until()));
@@ -317,90 +300,6 @@ async fn drive<T>(
     }
 }
 
-/// What a connection's task watches between two steps.
-struct Watch {
-    pings: PingTimes,
-    ping_pong: Option<PingPong>,
-    /// The bytes that had come when it looked last.
-    heard: u64,
-    /// How often it has looked since, and there were no more.
-    silences: u32,
-    /// A PING is under way.
-    is_asked: bool,
-    /// How many streams were leased, and how many may be.
-    seen: (usize, usize),
-}
-
-impl Watch {
-    /// Tells the pool if there is more room, or less. Sets the alarm when requests begin to wait.
-    fn note(
-        &mut self,
-        connection: &Http2,
-        driven: &Connection<Stream, Bytes>,
-        alarm: Pin<&mut Sleep>,
-    ) {
-        let leased = connection.leased.load(Ordering::SeqCst);
-        let now_seen = (leased, driven.max_concurrent_send_streams());
-        let before = std::mem::replace(&mut self.seen, now_seen);
-        if before == now_seen {
-            return;
-        }
-        if (before.0 == 0) != (now_seen.0 == 0) {
-            let now = clock::now();
-            connection.life.rest(now);
-            self.heard = connection.life.socket.read();
-            (self.is_asked, self.silences) = (false, 0);
-            alarm.reset(match now_seen.0 {
-                0 => connection.life.idle_until(),
-                _ => now + self.pings.after / LOOKS,
-            });
-        }
-        if before.1 != now_seen.1
-            && let Some(home) = connection.home.upgrade()
-        {
-            home.changed();
-        }
-    }
-
-    /// The alarm rings: when it is to ring again. `None` if the peer is gone.
-    fn ask(&mut self, connection: &Http2) -> Option<Instant> {
-        let now = clock::now();
-        if self.seen.0 == 0 {
-            let until = connection.life.idle_until();
-            if now < until {
-                return Some(until);
-            }
-            connection.close();
-            return Some(now + self.pings.after);
-        }
-        let heard = connection.life.socket.read();
-        let is_silent = std::mem::replace(&mut self.heard, heard) == heard;
-        if !is_silent {
-            (self.is_asked, self.silences) = (false, 0);
-            return Some(now + self.pings.after / LOOKS);
-        }
-        if self.is_asked {
-            return None;
-        }
-        self.silences += 1;
-        if self.silences < LOOKS {
-            return Some(now + self.pings.after / LOOKS);
-        }
-        let ping = self.ping_pong.as_mut()?;
-        self.is_asked = true;
-        // A second PING cannot be sent before the first has its reply: then that one is waited for.
-        let _ = ping.send_ping(Ping::opaque());
-        Some(now + self.pings.within)
-    }
-
-    /// Takes the reply to a PING, so that another may be sent. It has counted as bytes already.
-    fn drain(&mut self, cx: &mut Context<'_>) {
-        if let Some(ping) = &mut self.ping_pong {
-            while let Poll::Ready(Ok(_)) = ping.poll_pong(cx) {}
-        }
-    }
-}
-
 fn unsent(error: impl Into<crate::box_error::BoxError>) -> Failed {
     Failed {
         error: error.into(),
@@ -418,5 +317,3 @@ fn told(requests: &SendRequest<Bytes>) -> Option<usize> {
 const BEFORE_SETTINGS: usize = 1;
 /// What h2 takes the limit for until then: more than a server can tell, so that it can be told from every limit.
 pub(crate) const UNTOLD: usize = usize::MAX - 1;
-/// How often a connection is looked at before it counts as silent: the silence may have begun after the last look.
-const LOOKS: u32 = 4;

@@ -10,3 +10,4 @@ pub(super) mod socket;
 pub(super) mod stream;
 mod sync;
 mod upload;
+pub(super) mod watch;

@@ -1,3 +1,3 @@
-//! What a lane is shared by. One place to name it, so that a model checker can put its own here.
+//! The types that a lane is shared by, named in one place: a model checker puts its own here.
 
 pub(super) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

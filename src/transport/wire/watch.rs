@@ -1,0 +1,122 @@
+//! Whether the peer of an HTTP/2 connection gives signs of life, and whether it allows more streams.
+
+use std::pin::Pin;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::Connection;
+use h2::{Ping, PingPong};
+use tokio::time::{Instant, Sleep};
+
+use super::http2::Http2;
+use super::stream::Stream;
+use crate::clock;
+
+/// When the peer is asked whether it is there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PingTimes {
+    /// After a silence of this long, while requests are under way.
+    pub(crate) after: Duration,
+    /// How long its reply may take.
+    pub(crate) within: Duration,
+}
+
+/// What a connection's task watches between two steps.
+pub(super) struct Watch {
+    pings: PingTimes,
+    ping_pong: Option<PingPong>,
+    /// The bytes that had come when it looked last.
+    heard: u64,
+    /// How often it has looked since, and there were no more.
+    silences: u32,
+    /// A PING is under way.
+    is_asked: bool,
+    /// How many streams were leased, and how many may be.
+    seen: (usize, usize),
+}
+
+impl Watch {
+    pub(super) fn new(pings: PingTimes, ping_pong: Option<PingPong>) -> Self {
+        Self {
+            pings,
+            ping_pong,
+            heard: 0,
+            silences: 0,
+            is_asked: false,
+            seen: (0, 0),
+        }
+    }
+
+    /// Tells the pool if there is more room, or less. Sets the alarm when requests begin to wait.
+    pub(super) fn note(
+        &mut self,
+        connection: &Http2,
+        driven: &Connection<Stream, Bytes>,
+        alarm: Pin<&mut Sleep>,
+    ) {
+        let leased = connection.leased.load(Ordering::SeqCst);
+        let now_seen = (leased, driven.max_concurrent_send_streams());
+        let before = std::mem::replace(&mut self.seen, now_seen);
+        if before == now_seen {
+            return;
+        }
+        if (before.0 == 0) != (now_seen.0 == 0) {
+            let now = clock::now();
+            connection.life.rest(now);
+            self.heard = connection.life.socket.read();
+            (self.is_asked, self.silences) = (false, 0);
+            alarm.reset(match now_seen.0 {
+                0 => connection.life.idle_until(),
+                _ => now + self.pings.after / LOOKS,
+            });
+        }
+        if before.1 != now_seen.1
+            && let Some(home) = connection.home.upgrade()
+        {
+            home.changed();
+        }
+    }
+
+    /// The alarm rings: when it is to ring again. `None` if the peer is gone.
+    pub(super) fn ask(&mut self, connection: &Http2) -> Option<Instant> {
+        let now = clock::now();
+        if self.seen.0 == 0 {
+            let until = connection.life.idle_until();
+            if now < until {
+                return Some(until);
+            }
+            connection.close();
+            return Some(now + self.pings.after);
+        }
+        let heard = connection.life.socket.read();
+        let is_silent = std::mem::replace(&mut self.heard, heard) == heard;
+        if !is_silent {
+            (self.is_asked, self.silences) = (false, 0);
+            return Some(now + self.pings.after / LOOKS);
+        }
+        if self.is_asked {
+            return None;
+        }
+        self.silences += 1;
+        if self.silences < LOOKS {
+            return Some(now + self.pings.after / LOOKS);
+        }
+        let ping = self.ping_pong.as_mut()?;
+        self.is_asked = true;
+        // A second PING cannot be sent before the first has its reply: then that one is waited for.
+        let _ = ping.send_ping(Ping::opaque());
+        Some(now + self.pings.within)
+    }
+
+    /// Takes the reply to a PING, so that another may be sent. It has counted as bytes already.
+    pub(super) fn drain(&mut self, cx: &mut Context<'_>) {
+        if let Some(ping) = &mut self.ping_pong {
+            while let Poll::Ready(Ok(_)) = ping.poll_pong(cx) {}
+        }
+    }
+}
+
+/// How often a connection is looked at before it counts as silent: the silence may have begun after the last look.
+const LOOKS: u32 = 4;
