@@ -49,7 +49,7 @@ mod tests {
             .resolver(net.dns.resolver())
             .build()
             .unwrap();
-        let service = RetryLayer::new(steady())
+        let service = RetryLayer::new(steady().unsent_attempts(2))
             .unwrap()
             .layer(AttemptLayer::new(limits).layer(transport));
         let put = Request::put(url(&server, "https"))

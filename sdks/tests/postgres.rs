@@ -69,7 +69,10 @@ mod tests {
 
     fn operation() -> Operation {
         let backoff = Backoff::new().cap(Duration::from_millis(200));
-        let patient = retry::Settings::new().attempts(100).backoff(backoff);
+        let patient = retry::Settings::new()
+            .attempts(100)
+            .unsent_attempts(100)
+            .backoff(backoff);
         let settings = Settings::new(SECS(60)).retry(patient);
         Operation::with("postgres", settings).unwrap()
     }

@@ -165,6 +165,13 @@ impl Call {
             })
     }
 
+    /// The calls inside this one: of stacks below, and of an operation's work.
+    pub(super) fn calls_below(&self) -> Vec<Self> {
+        let rest = self.rest();
+        let inside = rest.inside.iter().flat_map(|inside| &inside.calls);
+        rest.inner.iter().chain(inside).cloned().collect()
+    }
+
     pub(super) fn rest(&self) -> MutexGuard<'_, Rest> {
         self.0
             .log

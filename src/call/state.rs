@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) caller: OnceLock<Box<super::CallerTry>>,
     /// Whether a driver retries already: of this call, or of a call around it.
     retried: AtomicBool,
+    /// Whether a driver of this call has claimed its retries at some time.
+    claimed: AtomicBool,
     /// How many attempts that driver may make.
     most_attempts: AtomicU32,
     /// How many attempts have begun.
@@ -37,6 +39,7 @@ impl State {
             #[cfg(feature = "middleware")]
             caller: OnceLock::new(),
             retried: AtomicBool::new(most.is_some()),
+            claimed: AtomicBool::new(false),
             most_attempts: AtomicU32::new(most.unwrap_or(1)),
             made: AtomicU32::new(0),
             leg: AtomicU32::new(0),
@@ -52,8 +55,15 @@ impl Call {
         if state.retried.swap(true, Ordering::AcqRel) {
             return None;
         }
+        state.claimed.store(true, Ordering::Relaxed);
         state.most_attempts.store(most, Ordering::Relaxed);
         Some(Repeating(self.clone()))
+    }
+
+    /// Whether a driver has claimed the retries of this call or of one inside it, at some time.
+    pub(crate) fn was_retried(&self) -> bool {
+        self.0.state.claimed.load(Ordering::Relaxed)
+            || self.calls_below().iter().any(Self::was_retried)
     }
 
     pub(crate) fn is_repeated(&self) -> bool {

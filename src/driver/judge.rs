@@ -131,7 +131,7 @@ impl Run {
     /// Whether an attempt that was answered is retried: until when the rest is read.
     fn retry_response<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Option<Instant> {
         let turn = self.turn.as_mut()?;
-        turn.end(&self.call);
+        turn.end(&self.call, true);
         // The attempt knows best what its status meant; without one, there is the status alone.
         let status = head.status;
         let judged = self.call.judged(status);
@@ -203,7 +203,7 @@ impl Run {
                 Some(_) => self.end(NotRepeated::Refused(guard)),
             };
         }
-        turn.end(&self.call);
+        turn.end(&self.call, !own.effect.is_none());
         let before = self.seen.attempt(own.effect);
         let hint = Hint {
             wait: failure.retry_after(),

@@ -123,7 +123,7 @@ impl Run {
         let policy = self.policies.retry.as_ref()?;
         let now = clock::now();
         let budget = policy.budget(uri, now);
-        let destination = || Destination::of(uri);
+        let destination = || Some(Destination::of_request(uri));
         Some(Turn::new(policy, &self.call, (budget, now), destination))
     }
 

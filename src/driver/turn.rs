@@ -16,7 +16,7 @@ pub(crate) struct Turn {
     policy: Arc<Policy>,
     account: Account,
     /// Given back when this ends: only one driver retries a call.
-    _repeating: Option<Repeating>,
+    repeating: Option<Repeating>,
     left: Left,
     /// When the next attempt may begin, and our own part of the wait before it.
     due: Instant,
@@ -42,14 +42,19 @@ impl Turn {
         // A driver that makes one attempt leaves the retries to others.
         let wanted = most > 1;
         let repeating = wanted.then(|| call.repeat(most)).flatten();
-        let elsewhere = wanted && repeating.is_none();
+        let elsewhere = match wanted {
+            true => repeating.is_none(),
+            false => call.is_repeated(),
+        };
         Self {
             account: Account::open(budget, call, now),
-            _repeating: repeating,
+            repeating,
             left: Left {
                 off: off.or_else(|| elsewhere.then_some(NotRepeated::CallerRepeats)),
-                made: 0,
+                sent: 0,
                 most,
+                unsent: 0,
+                most_unsent: policy.most_unsent(),
                 time: Duration::ZERO,
             },
             due: now,
@@ -65,7 +70,7 @@ impl Turn {
 
     /// How many attempts of this leg have ended.
     pub(crate) fn made(&self) -> u32 {
-        self.left.made
+        self.left.made()
     }
 
     /// When the next attempt may begin.
@@ -78,9 +83,13 @@ impl Turn {
         self.account.begin(call);
     }
 
-    /// An attempt ended.
-    pub(crate) fn end(&mut self, call: &Call) {
-        self.left.made += 1;
+    /// An attempt ended, sent or provably not.
+    pub(crate) fn end(&mut self, call: &Call, is_sent: bool) {
+        let count = match is_sent {
+            true => &mut self.left.sent,
+            false => &mut self.left.unsent,
+        };
+        *count = count.saturating_add(1);
         self.account.end(call);
     }
 
@@ -104,10 +113,15 @@ impl Turn {
         if let Some(off) = &self.left.off {
             return Err(off.clone());
         }
+        if self.repeating.is_none() && call.was_retried() {
+            // One attempt for this driver: a driver below has made all attempts.
+            let made = self.left.made();
+            return Err(NotRepeated::AttemptsSpent { made });
+        }
         let failed = failed(&self.policy).ok_or(NotRepeated::NotReplayable)?;
         let now = clock::now();
         self.left.time = call.deadline().saturating_duration_since(now);
-        let retry = self.left.made.saturating_sub(1);
+        let retry = self.left.made().saturating_sub(1);
         let told = (diagnosis.kind, hint.wait);
         let (own, wait) = self
             .policy

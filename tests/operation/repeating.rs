@@ -225,9 +225,9 @@ async fn repeats_end_with_the_budget_which_clones_share() {
 
 #[tokio::test(start_paused = true)]
 async fn effect_is_the_greatest_of_all_attempts() {
-    let work = Work::new([Step::Maybe, Step::Unsent, Step::Unsent]);
+    let work = Work::new([Step::Maybe, Step::Unsent, Step::Unsent, Step::Unsent]);
     let error = work.by(&operation().idempotent()).await.unwrap_err();
-    assert_eq!((work.count(), error.effect()), (3, Effect::Possible));
+    assert_eq!((work.count(), error.effect()), (4, Effect::Possible));
     assert_eq!(error.kind(), Kind::Refused);
 }
 

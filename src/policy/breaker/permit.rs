@@ -62,8 +62,8 @@ impl Policy {
         now: Instant,
     ) -> Result<Option<Arc<Shared>>, Panicked> {
         let Some(key) = &self.key else {
-            let origin = Origin::of(request.uri());
-            return Ok(origin.map(|origin| self.breaker.at(&origin, now)));
+            let origin = Origin::of_request(request.uri());
+            return Ok(Some(self.breaker.at(&origin, now)));
         };
         let destination = key(request.method(), request.uri(), request.headers())?;
         Ok(destination.map(|destination| self.breaker.of(destination, now)))

@@ -23,7 +23,10 @@ impl Settings {
         // The caller's own key goes before one that a stack around made up.
         let earlier = call.key();
         let earlier = earlier.filter(|mark| mark.given || options.key.is_none());
-        let name = earlier.map_or(&self.header, |mark| &mark.name).clone();
+        let name = match earlier {
+            Some(mark) => mark.name.clone(),
+            None => self.name_in(request.headers()),
+        };
         let method = request.method().clone();
         let (brought, sound) = brought(request.headers(), &name);
         let asked = Asked {
@@ -31,38 +34,50 @@ impl Settings {
             brought,
             sound,
             key: options.key.as_ref(),
-            make: self.make_keys && !options.no_key,
+            make: self.make_keys && !options.no_key && !options.idempotent,
             honours: options.honours_keys.or_else(|| self.honours(request.uri())),
         };
         match earlier {
             Some(mark) => self.keep(request, call, (mark, &asked)),
-            None => self.begin(request, call, &asked),
+            None => self.begin(request, call, (name, &asked)),
         }
         let key = call.own_key()?;
         let expired = key.expires_at.is_some_and(|at| at <= clock::wall());
         expired.then(|| Error::refused(Guard::Idempotency, Diagnosis::key_expired()).of(call))
     }
 
+    /// The header of the key: the configured one, unless the caller brought a key under another usual name.
+    fn name_in(&self, headers: &HeaderMap) -> HeaderName {
+        let names = [&self.header, &super::KEY, &super::X_KEY];
+        let brought = names.into_iter().find(|name| headers.contains_key(*name));
+        brought.unwrap_or(&self.header).clone()
+    }
+
     /// Gives the call its key.
-    fn begin<B>(&self, request: &mut Request<B>, call: &Call, asked: &Asked<'_>) {
+    fn begin<B>(
+        &self,
+        request: &mut Request<B>,
+        call: &Call,
+        (name, asked): (HeaderName, &Asked<'_>),
+    ) {
         let wanted = wanted(asked);
         let headers = request.headers_mut();
         let value = match wanted {
             Wanted::None => return,
             Wanted::Brought => {
-                hide(headers, &self.header);
+                hide(headers, &name);
                 None
             }
             Wanted::Given(key) => header(key.as_str(), self.quoted),
             Wanted::Made => written(made(call), self.quoted),
         };
         if let Some(value) = &value {
-            headers.insert(self.header.clone(), value.clone());
+            headers.insert(name.clone(), value.clone());
         }
-        let brought = || headers.get(&self.header).filter(|_| asked.sound).cloned();
+        let brought = || headers.get(&name).filter(|_| asked.sound).cloned();
         call.mark_key(KeyMark {
-            name: self.header.clone(),
             value: value.or_else(brought),
+            name,
             given: matches!(wanted, Wanted::Given(_)),
             is_license: vouched(
                 &Asked {

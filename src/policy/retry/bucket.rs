@@ -64,13 +64,6 @@ impl Bucket {
         affordable
     }
 
-    /// Takes the price of one repeat, into debt if need be: for what a repeat cost beyond itself
-    /// once it was under way, such as a new connection.
-    pub(crate) fn charge(&mut self, now: Instant) {
-        self.turn(now);
-        self.enter(-TOKEN);
-    }
-
     /// A call that paid in was not made after all.
     pub(crate) fn take_back(&mut self, now: Instant) {
         self.turn(now);
@@ -87,7 +80,7 @@ impl Bucket {
         }
     }
 
-    /// How many repeats are affordable; below zero after charges.
+    /// How many repeats are affordable; below zero where calls were taken back.
     #[cfg(any(test, feature = "otel"))]
     pub(crate) fn balance(&mut self, now: Instant) -> i64 {
         self.turn(now);
@@ -160,13 +153,6 @@ impl SharedBudget {
     pub(crate) fn give_back(&self, paid: Instant, now: Instant) {
         if let Some(mut bucket) = self.bucket() {
             bucket.give_back(paid, now);
-        }
-    }
-
-    /// Takes the price of one repeat, into debt if need be.
-    pub(crate) fn charge(&self, now: Instant) {
-        if let Some(mut bucket) = self.bucket() {
-            bucket.charge(now);
         }
     }
 

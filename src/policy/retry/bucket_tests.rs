@@ -113,29 +113,15 @@ fn quiet_client_has_its_least_a_second() {
 }
 
 #[test]
-fn charge_is_taken_even_if_nothing_is_there() {
-    let now = start();
-    let mut bucket = bucket(saved(1.0), now);
-    bucket.charge(now);
-    bucket.charge(now);
-    assert_eq!(bucket.balance(now), -2);
-    bucket.deposit(now);
-    bucket.deposit(now);
-    assert!(!bucket.withdraw(now), "the debt comes first");
-    bucket.deposit(now);
-    assert!(bucket.withdraw(now));
-    bucket.charge(now);
-    assert_eq!(bucket.balance(now + SECS(10)), 0, "debts expire too");
-}
-
-#[test]
 fn part_of_a_repeat_is_none() {
     let now = start();
     let mut bucket = bucket(saved(0.5), now);
     bucket.deposit(now);
     assert_eq!(bucket.balance(now), 0);
-    bucket.charge(now);
+    bucket.take_back(now);
+    bucket.take_back(now);
     assert_eq!(bucket.balance(now), -1, "half of one is owed");
+    assert_eq!(bucket.balance(now + SECS(10)), 0, "debts expire too");
 }
 
 #[test]
@@ -201,7 +187,7 @@ fn running_balance_is_the_sum_of_the_slots() {
     for _ in 0..100_000 {
         match luck.u8(..4) {
             0 => bucket.deposit(now),
-            1 => bucket.charge(now),
+            1 => bucket.take_back(now),
             2 => now += MS(luck.u64(..700)),
             _ => drop(bucket.withdraw(now)),
         }
@@ -271,7 +257,6 @@ fn unlimited_budget_grants_everything_and_counts_nothing() {
     let now = start();
     let budget = SharedBudget::new(Budget::unlimited(), now);
     budget.deposit(now);
-    budget.charge(now);
     assert!((0..1_000).all(|_| budget.withdraw(now)));
     assert_eq!(budget.balance(now), None);
 }

@@ -44,16 +44,16 @@ fn declined_is_retried_where_that_is_harmless_or_the_responder_asked_for_it() {
 #[test]
 fn early_data_status_is_retried_once() {
     let post = by_status(&Method::POST, 425, true);
-    let made = |made| {
+    let sent = |sent| {
         let left = Left {
-            made,
+            sent,
             most: 5,
             ..plenty()
         };
         decide(&post, &left, WAIT, || true)
     };
-    assert_eq!(made(1), Ok(WAIT));
-    assert!(matches!(made(2), Err(NotRepeated::Unsafe { .. })));
+    assert_eq!(sent(1), Ok(WAIT));
+    assert!(matches!(sent(2), Err(NotRepeated::Unsafe { .. })));
 }
 
 #[test]

@@ -37,7 +37,9 @@ fn by_status<'a>(method: &'a Method, code: u16, listed: bool) -> Failed<'a> {
 fn plenty() -> Left {
     Left {
         off: None,
-        made: 1,
+        sent: 1,
+        unsent: 0,
+        most_unsent: 10,
         most: 3,
         time: Duration::from_secs(10),
     }
@@ -142,7 +144,7 @@ fn i6_conflict_is_repeated_only_as_still_in_progress() {
 fn time_that_is_over_is_the_reason_also_where_the_attempts_are_spent() {
     let get = failed(&Method::GET, lost(Effect::Possible));
     let left = Left {
-        made: 3,
+        sent: 3,
         time: Duration::ZERO,
         ..plenty()
     };
@@ -230,7 +232,7 @@ fn budget_is_asked_last_and_once() {
     assert_eq!((reason, asked), (Err(NotRepeated::BudgetEmpty), 1));
     for left in [
         Left {
-            made: 3,
+            sent: 3,
             ..plenty()
         },
         Left {
@@ -310,4 +312,72 @@ fn what_is_done_is_not_repeated_for_anything_but_its_body() {
     );
     get.whole_body = true;
     assert_eq!(repeated(&get), Err(NotRepeated::Lasting));
+}
+
+#[test]
+fn sent_and_unsent_attempts_are_counted_apart() {
+    let refused = Diagnosis::new(Hop::Connect, Kind::Refused, Effect::None);
+    let unsent = failed(&Method::POST, refused);
+    let lost = failed(&Method::GET, lost(Effect::Possible));
+    let left = |sent, unsent| Left {
+        sent,
+        unsent,
+        ..plenty()
+    };
+    let spent = |made| Err(NotRepeated::AttemptsSpent { made });
+    for (failed, left, expected) in [
+        (&unsent, left(0, 9), Ok(WAIT)),
+        (&unsent, left(0, 10), spent(10)),
+        (&unsent, left(2, 9), Ok(WAIT)),
+        (&lost, left(2, 9), Ok(WAIT)),
+        (&lost, left(3, 2), spent(5)),
+        // One attempt that may be sent, and none was.
+        (
+            &unsent,
+            Left {
+                most: 1,
+                ..left(0, 1)
+            },
+            Ok(WAIT),
+        ),
+        (
+            &lost,
+            Left {
+                most: 1,
+                ..left(1, 0)
+            },
+            spent(1),
+        ),
+        (
+            &unsent,
+            Left {
+                most_unsent: 1,
+                ..left(0, 1)
+            },
+            spent(1),
+        ),
+    ] {
+        assert_eq!(decide(failed, &left, WAIT, || true), expected, "{left:?}");
+    }
+}
+
+#[test]
+fn failure_that_no_table_knows_is_transient_unless_a_policy_rejected_the_request() {
+    for (hop, kind, expected) in [
+        (None, Kind::Other, Ok(WAIT)),
+        (None, Kind::Timeout, Ok(WAIT)),
+        (None, Kind::LocalResources, Ok(WAIT)),
+        (Some(Hop::Server), Kind::Other, Ok(WAIT)),
+        (Some(Hop::Tls), Kind::Other, Ok(WAIT)),
+        (None, Kind::Open, Err(NotRepeated::Lasting)),
+        (None, Kind::KeyExpired, Err(NotRepeated::Lasting)),
+        (None, Kind::RedirectLoop, Err(NotRepeated::Lasting)),
+    ] {
+        let unknown = Diagnosis {
+            hop,
+            ..Diagnosis::new(Hop::Server, kind, Effect::Possible)
+        };
+        let retried = repeated(&failed(&Method::GET, unknown));
+        assert_eq!(retried, expected, "{hop:?} {kind}");
+    }
 }

@@ -97,12 +97,10 @@ impl Policy {
         })
     }
 
-    /// The budget of a request's destination; a request without one has a budget nobody shares.
+    /// The budget of a request's destination; all relative URIs share one.
     pub(crate) fn budget(&self, uri: &Uri, now: Instant) -> Arc<SharedBudget> {
         let make = || SharedBudget::new(self.settings.budget, now);
-        let Some(origin) = Origin::of(uri) else {
-            return Arc::new(make());
-        };
+        let origin = Origin::of_request(uri);
         self.budgets.get(&origin, now).unwrap_or_else(|| {
             self.budgets
                 .get_or_keep(origin.to_destination(), make(), now)
@@ -125,6 +123,11 @@ impl Policy {
             return (1, Some(NotRepeated::OtherDestination));
         }
         (options.most_attempts(self.settings.attempts), None)
+    }
+
+    /// How many attempts of a call may stay unsent.
+    pub(crate) fn most_unsent(&self) -> u32 {
+        self.settings.unsent_attempts
     }
 
     pub(crate) fn lists(&self, call: &Call, status: StatusCode) -> bool {
@@ -164,7 +167,7 @@ pub(crate) fn failed<'a, B>(
     let status = diagnosis.status;
     Failed {
         method: Some(method),
-        idempotent: method.is_idempotent(),
+        idempotent: call.is_idempotent(method),
         diagnosis,
         before,
         keyed: call.carries_key(&saved.headers),

@@ -11,7 +11,8 @@ use crate::destination::Destination;
 ///
 /// | setting | default |
 /// |---|---|
-/// | `attempts` | 3, the first included |
+/// | `attempts` | 3 that were sent, the first included |
+/// | `unsent_attempts` | 10 that provably were not sent |
 /// | `backoff` | full jitter, base 100ms, cap 5s; after a 429 without a hint, base 1s |
 /// | `budget` | 20 % of the calls and 10 a second, over 10s |
 /// | `statuses` | 408, 425, 429, 500, 502, 503, 504 |
@@ -22,6 +23,7 @@ use crate::destination::Destination;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Settings {
     pub(super) attempts: u32,
+    pub(super) unsent_attempts: u32,
     pub(super) backoff: Backoff,
     pub(super) budget: Budget,
     #[cfg_attr(feature = "serde", serde(with = "crate::file::statuses"))]
@@ -39,10 +41,21 @@ impl Settings {
         Self::default()
     }
 
-    /// Sets how many attempts a call may make, the first included: 1 to 255.
+    /// Sets how many attempts a call may send, the first included: 1 to 255.
+    ///
+    /// An attempt that provably was not sent (effect none: a refused connection, a failed lookup) does not
+    /// count here, but against [`unsent_attempts`](Self::unsent_attempts).
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = most;
+        self
+    }
+
+    /// Sets how many attempts of a call may end unsent: 1 to 255. With 1, the first attempt that cannot be
+    /// sent is the last one.
+    #[must_use]
+    pub fn unsent_attempts(mut self, most: u32) -> Self {
+        self.unsent_attempts = most;
         self
     }
 
@@ -83,13 +96,13 @@ impl Settings {
     }
 
     pub(crate) fn check(&self) -> Result<(), SettingError> {
-        if !(1..=MOST_ATTEMPTS).contains(&self.attempts) {
-            let value = self.attempts;
-            return Err(SettingError::out_of_range(
-                "retry attempts",
-                value,
-                "1 to 255",
-            ));
+        for (field, value) in [
+            ("retry attempts", self.attempts),
+            ("retry unsent attempts", self.unsent_attempts),
+        ] {
+            if !(1..=MOST_ATTEMPTS).contains(&value) {
+                return Err(SettingError::out_of_range(field, value, "1 to 255"));
+            }
         }
         let failure = |status: &&StatusCode| !(400..600).contains(&status.as_u16());
         if let Some(status) = self.statuses.iter().find(failure) {
@@ -109,6 +122,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             attempts: ATTEMPTS,
+            unsent_attempts: UNSENT_ATTEMPTS,
             backoff: Backoff::new(),
             budget: Budget::new(),
             statuses: STATUSES.to_vec(),
@@ -120,6 +134,8 @@ impl Default for Settings {
 
 /// AWS's SDKs make as many, and so does Microsoft's standard handler.
 const ATTEMPTS: u32 = 3;
+/// With the default back-off they bridge a restart of a few seconds.
+const UNSENT_ATTEMPTS: u32 = 10;
 /// More than anybody waits for, and what one request can ask for.
 const MOST_ATTEMPTS: u32 = u8::MAX as u32;
 /// What passes by itself. Not 501 and 505: they are about the request; 409 only as "still in
@@ -149,8 +165,12 @@ mod tests {
         let statuses: Vec<_> = settings.statuses.iter().map(|s| s.as_str()).collect();
         for row in [
             format!(
-                "/// | `attempts` | {}, the first included |",
+                "/// | `attempts` | {} that were sent, the first included |",
                 settings.attempts
+            ),
+            format!(
+                "/// | `unsent_attempts` | {} that provably were not sent |",
+                settings.unsent_attempts
             ),
             format!("/// | `statuses` | {} |", statuses.join(", ")),
             format!(
@@ -179,6 +199,10 @@ mod tests {
             (
                 Settings::new().attempts(256),
                 "retry attempts of 256 is not within 1 to 255",
+            ),
+            (
+                Settings::new().unsent_attempts(0),
+                "retry unsent attempts of 0 is not within 1 to 255",
             ),
             (
                 Settings::new().statuses([StatusCode::OK]),

@@ -176,9 +176,9 @@ impl<'o> Run<'o> {
             timeout_at(permit.ends, heard).await
         };
         running.over = true;
-        self.turn.end(&call);
         let told = match ended {
             Ok(Ok(done)) => {
+                self.turn.end(&call, true);
                 permit.succeed();
                 tracker.facts(|facts| facts.is_done = true);
                 tracker.finish();
@@ -189,6 +189,7 @@ impl<'o> Run<'o> {
             Err(_) if permit.ends < call.deadline() => Told::expired(Waited::Attempt, &tracker),
             Err(_) => Told::expired(Waited::Deadline, &tracker),
         };
+        self.turn.end(&call, !told.diagnosis.effect.is_none());
         permit.fail(&told);
         tracker.fail(told.diagnosis);
         Err(told)
