@@ -155,7 +155,10 @@ mod tests {
     async fn i11_post_without_a_key_is_repeated_after_a_refused_connection_or_stream() {
         let net = Net::new().await;
         let port = ClosedPort::new().unwrap();
-        let refused = client(&net)
+        let three = net.builder().retry(quick().unsent_attempts(3));
+        let refused = three
+            .build()
+            .unwrap()
             .post(format!("http://api.test:{}/", port.addr().port()))
             .no_idempotency_key();
         let error = refused.send().await.unwrap_err();
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn new_connection_that_only_a_repeat_needed_costs_as_much_again() {
+    async fn retry_costs_one_token_also_where_it_needs_a_new_connection() {
         let net = Net::new().await;
         let port = ClosedPort::new().unwrap();
         let two = Budget::new()
@@ -221,8 +224,7 @@ mod tests {
             .send()
             .await
             .unwrap_err();
-        // One token for the repeat, one for its connection.
-        assert_eq!((error.attempts(), error.hop()), (2, Some(Hop::Connect)));
+        assert_eq!((error.attempts(), error.hop()), (3, Some(Hop::Connect)));
         assert_eq!(error.not_repeated(), Some(NotRepeated::BudgetEmpty));
     }
 

@@ -7,5 +7,6 @@ mod mock;
 #[cfg(test)]
 #[path = "policies"]
 mod policies {
+    mod hints;
     mod retries;
 }

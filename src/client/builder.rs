@@ -16,7 +16,7 @@ use crate::layer::StandardLayer;
 use crate::limit::{self, Limits};
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::retry::Failure;
+use crate::policy::retry::{Failure, ResponseHead};
 use crate::policy::{breaker, idempotency, redirect, retry};
 use crate::settings::Settings;
 #[cfg(feature = "otel")]
@@ -96,6 +96,16 @@ impl ClientBuilder {
     {
         self.stack
             .push(Box::new(|standard| standard.classify(classify)));
+        self
+    }
+
+    /// Asks this function first when the server wants to be asked again: see
+    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
+    pub fn hint<F>(mut self, hint: F) -> Self
+    where
+        F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
+    {
+        self.stack.push(Box::new(|standard| standard.hint(hint)));
         self
     }
 

@@ -18,7 +18,6 @@ use super::turn::Hint;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::Failure;
-use crate::hint::hint;
 use crate::hop::{
     Diagnosis, Effect, Guard, Hop, Keyed, Kind, NotRepeated, Outcome, What, effect_of_response,
 };
@@ -140,7 +139,7 @@ impl Run {
         judged.effect = judged.effect.max(self.call.effect_since(self.from));
         let before = self.seen.attempt(judged.effect);
         let hint = Hint {
-            wait: hint(&head.headers, clock::wall()),
+            wait: turn.hint(head),
             by_server: true,
         };
         let headers = Some(&head.headers);

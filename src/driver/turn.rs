@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::response::Parts;
 use tokio::time::Instant;
 
 use crate::call::{Call, Repeating};
@@ -73,6 +74,11 @@ impl Turn {
         self.left.made()
     }
 
+    /// What a response says of when to come back.
+    pub(crate) fn hint(&self, head: &Parts) -> Option<Duration> {
+        self.policy.hint(head)
+    }
+
     /// When the next attempt may begin.
     pub(crate) fn due(&self) -> Instant {
         self.due
@@ -123,9 +129,12 @@ impl Turn {
         self.left.time = call.deadline().saturating_duration_since(now);
         let retry = self.left.made().saturating_sub(1);
         let told = (diagnosis.kind, hint.wait);
-        let (own, wait) = self
-            .policy
-            .wait(told, (retry, self.previous), self.left.time);
+        let deadline = call.deadline().saturating_duration_since(call.started());
+        let times = (self.left.time, deadline);
+        let (own, wait) = self.policy.wait(told, (retry, self.previous), times);
+        let by_server = hint.wait.filter(|_| hint.by_server);
+        let checked = by_server.map_or(Ok(()), |hint| self.policy.check_hint(hint, deadline));
+        let wait = checked.map(|()| wait);
         let account = &mut self.account;
         let wait = decide(&failed, &self.left, wait, || account.withdraw(now))?;
         call.stop(None);

@@ -99,7 +99,7 @@ impl Error {
     /// The failure that a status is, for a caller who wants it as an error.
     pub(crate) fn by_status(diagnosis: Diagnosis, headers: &HeaderMap) -> Self {
         let mut error = Self::new(diagnosis);
-        error.0.retry_after = hint(headers, clock::wall());
+        error.0.retry_after = hint(headers, clock::wall);
         error
     }
 
@@ -169,7 +169,11 @@ impl Error {
     /// 9520).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
+        // A caller's function may have read what the headers do not say.
+        self.0.retry_after.or_else(|| match self.not_repeated()? {
+            NotRepeated::HintTooLong { hint, .. } => Some(hint),
+            _ => None,
+        })
     }
 
     /// How many attempts were made.

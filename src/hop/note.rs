@@ -114,6 +114,13 @@ pub enum NotRepeated {
         /// What was left of the deadline.
         left: Duration,
     },
+    /// The server asks for a longer wait than the call waits for.
+    HintTooLong {
+        /// When to come back, by the server's word.
+        hint: Duration,
+        /// The longest hint that the call waits for.
+        most: Duration,
+    },
     /// The server asked not to be asked again.
     ServerSaysNo,
     /// Retries are switched off for this request.
@@ -139,6 +146,7 @@ impl NotRepeated {
             Self::AttemptsSpent { .. } => "attempts_spent",
             Self::BudgetEmpty => "budget_empty",
             Self::NoTime { .. } => "no_time",
+            Self::HintTooLong { .. } => "hint_too_long",
             Self::ServerSaysNo => "server_says_no",
             Self::SwitchedOff => "switched_off",
             Self::OtherDestination => "other_destination",
@@ -181,6 +189,12 @@ impl fmt::Display for NotRepeated {
                 "the next wait of {} does not fit into the {} left",
                 short(*wait),
                 short(*left)
+            ),
+            Self::HintTooLong { hint, most } => write!(
+                f,
+                "the server asks to come back after {}, and the call waits for {} at most",
+                short(*hint),
+                short(*most)
             ),
             Self::ServerSaysNo => f.write_str("the server asks for no repeat"),
             Self::SwitchedOff => f.write_str("retries are switched off"),

@@ -1,13 +1,15 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
-use crate::callback::{Site, require};
+use crate::callback::{Site, ask, require};
 use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
+use crate::hint::{Hints, ResponseHead};
 use crate::limit::Limits;
 use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 
@@ -113,6 +115,7 @@ use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 pub struct BreakerLayer {
     breaker: Breaker,
     key: Option<Key>,
+    hints: Hints,
 }
 
 impl BreakerLayer {
@@ -122,6 +125,7 @@ impl BreakerLayer {
         Self {
             breaker: Breaker::new(&limits, &Settings::new()),
             key: None,
+            hints: Hints::default(),
         }
     }
 
@@ -137,6 +141,7 @@ impl BreakerLayer {
         Ok(Self {
             breaker: Breaker::new(&limits, &settings),
             key: None,
+            hints: Hints::default(),
         })
     }
 
@@ -167,6 +172,22 @@ impl BreakerLayer {
         self
     }
 
+    /// Asks this function first when the server wants to be asked again: see
+    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
+    #[must_use]
+    pub fn hint<F>(self, hint: F) -> Self
+    where
+        F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
+    {
+        let site = Site::new("BreakerLayer::hint");
+        self.hints(Hints::by(move |head| ask(&site, || hint(head))))
+    }
+
+    pub(crate) fn hints(mut self, hints: Hints) -> Self {
+        self.hints = hints;
+        self
+    }
+
     /// Returns the circuits, to look at and to work by hand.
     #[must_use]
     pub fn handle(&self) -> Breaker {
@@ -177,6 +198,7 @@ impl BreakerLayer {
         Policy {
             breaker: self.breaker.clone(),
             key: self.key.clone(),
+            hints: self.hints.clone(),
         }
     }
 }

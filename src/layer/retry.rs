@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tower_layer::Layer;
 
@@ -7,6 +8,7 @@ use crate::callback::{Site, ask};
 use crate::clock;
 use crate::config_error::SettingError;
 use crate::driver::{Again, Driver, Policies};
+use crate::hint::{Hints, ResponseHead};
 use crate::hop::Class;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
@@ -133,6 +135,37 @@ impl<C> RetryLayer<C> {
         self.policy.classify = Some(Arc::new(move |failure: &Failure<'_>| {
             ask(&site, || classify(failure))
         }));
+        self
+    }
+}
+
+impl<C> RetryLayer<C> {
+    /// Asks this function first when the server wants to be asked again, for a service that says so in a way of
+    /// its own. `None` leaves it to the headers that are usual: `retry-after-ms`, `x-ms-retry-after-ms`,
+    /// `Retry-After` and `RateLimit`. A panic counts as `None`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sevenhops::RetryLayer;
+    /// use sevenhops::policy::retry::Settings;
+    ///
+    /// let retry = RetryLayer::new(Settings::new())?.hint(|head| {
+    ///     let seconds = head.headers().get("x-backoff-seconds")?.to_str().ok()?;
+    ///     Some(Duration::from_secs(seconds.parse().ok()?))
+    /// });
+    /// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+    /// ```
+    #[must_use]
+    pub fn hint<F>(self, hint: F) -> Self
+    where
+        F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
+    {
+        let site = Site::new("RetryLayer::hint");
+        self.hints(Hints::by(move |head| ask(&site, || hint(head))))
+    }
+
+    pub(crate) fn hints(mut self, hints: Hints) -> Self {
+        self.policy.hints = hints;
         self
     }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use tower_layer::Layer;
 
 use super::{AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer};
+use crate::callback::{Site, ask};
 use crate::config_error::SettingError;
 use crate::driver::{Again, Driver, Policies};
+use crate::hint::{Hints, ResponseHead};
 use crate::hop::Class;
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
@@ -163,6 +165,22 @@ impl<C> StandardLayer<C> {
         F: Fn(&Failure<'_>) -> Option<Class> + Send + Sync + 'static,
     {
         self.retry = self.retry.classify(classify);
+        self
+    }
+}
+
+impl<C> StandardLayer<C> {
+    /// Asks this function first when the server wants to be asked again: see
+    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
+    #[must_use]
+    pub fn hint<F>(mut self, hint: F) -> Self
+    where
+        F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
+    {
+        let site = Site::new("StandardLayer::hint");
+        let hints = Hints::by(move |head| ask(&site, || hint(head)));
+        self.retry = self.retry.hints(hints.clone());
+        self.breaker = self.breaker.hints(hints);
         self
     }
 }

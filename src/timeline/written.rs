@@ -265,6 +265,13 @@ mod tests {
             (NotRepeated::AttemptsSpent { made: 3 }, "attempts_spent"),
             (NotRepeated::BudgetEmpty, "budget_empty"),
             (NotRepeated::NoTime { wait, left }, "no_time"),
+            (
+                NotRepeated::HintTooLong {
+                    hint: Duration::ZERO,
+                    most: Duration::ZERO,
+                },
+                "hint_too_long",
+            ),
             (NotRepeated::ServerSaysNo, "server_says_no"),
             (NotRepeated::SwitchedOff, "switched_off"),
             (NotRepeated::OtherDestination, "other_destination"),

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::destination::{Destination, Origin};
 use crate::diagnose::Failure;
 use crate::error::Error;
-use crate::hint::hint;
+use crate::hint::Hints;
 use crate::hop::{Diagnosis, Guard, Hop, Keyed, Kind};
 use crate::limit::Waited;
 use crate::luck::luck;
@@ -26,6 +26,7 @@ use crate::record::Tracker;
 pub(crate) struct Policy {
     pub(crate) breaker: Breaker,
     pub(crate) key: Option<Key>,
+    pub(crate) hints: Hints,
 }
 
 pub(crate) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
@@ -49,6 +50,7 @@ impl Policy {
                 since: now,
                 attempts_before: call.attempt_count(),
                 call: call.clone(),
+                hints: self.hints.clone(),
             })),
             Err(_) if self.breaker.is_observe_only() => Ok(None),
             Err(refusal) => Err(refused(&refusal)),
@@ -94,6 +96,7 @@ pub(crate) struct Admission {
     since: Instant,
     /// How many attempts the call had made before this one.
     attempts_before: u32,
+    hints: Hints,
 }
 
 impl Admission {
@@ -105,7 +108,11 @@ impl Admission {
         is_over: bool,
     ) -> Option<PendingVerdict> {
         let diagnosis = Diagnosis::status(response.status(), response.headers(), Keyed::No);
-        let hint = diagnosis.and_then(|_| hint(response.headers(), clock::wall()));
+        let hint = || {
+            let (status, headers) = (response.status(), response.headers());
+            self.hints.read(status, headers, clock::wall)
+        };
+        let hint = diagnosis.and_then(|_| hint());
         let verdict = self.judge.judge(diagnosis.as_ref(), hint);
         let since = self.since;
         let took = || clock::now().saturating_duration_since(since);

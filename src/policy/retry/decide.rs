@@ -12,6 +12,7 @@
 //! | the server will have forgotten the key by then | no |
 //! | the body cannot be sent again | only if no connection took it |
 //! | all attempts that may be sent were sent, or all that may stay unsent did | no |
+//! | the server's hint is longer than the call waits for | no |
 //! | the next wait does not fit into the time left | no |
 //! | the budget is empty | no |
 //!
@@ -77,12 +78,12 @@ impl Left {
     }
 }
 
-/// How long to wait before the next attempt, or why there is none. `withdraw` takes from the budget,
-/// and is asked last.
+/// How long to wait before the next attempt, or why there is none. `wait` is the wait, or why the call does not
+/// wait so long. `withdraw` takes from the budget, and is asked last.
 pub(crate) fn decide(
     failed: &Failed<'_>,
     left: &Left,
-    wait: Duration,
+    wait: Result<Duration, NotRepeated>,
     withdraw: impl FnOnce() -> bool,
 ) -> Result<Duration, NotRepeated> {
     if let Some(off) = &left.off {
@@ -90,17 +91,19 @@ pub(crate) fn decide(
     }
     failed.is_passing()?;
     failed.is_safe(left.sent)?;
-    failed.is_remembered(wait, left.time)?;
+    let needed = wait.as_ref().copied().unwrap_or(left.time);
+    failed.is_remembered(needed, left.time)?;
     if !failed.replayable {
         return Err(NotRepeated::NotReplayable);
     }
     if left.time.is_zero() {
-        let left = left.time;
+        let (wait, left) = (needed, left.time);
         return Err(NotRepeated::NoTime { wait, left });
     }
     if left.is_spent() {
         return Err(NotRepeated::AttemptsSpent { made: left.made() });
     }
+    let wait = wait?;
     if wait >= left.time {
         let left = left.time;
         return Err(NotRepeated::NoTime { wait, left });

@@ -50,7 +50,7 @@ fn early_data_status_is_retried_once() {
             most: 5,
             ..plenty()
         };
-        decide(&post, &left, WAIT, || true)
+        decide(&post, &left, Ok(WAIT), || true)
     };
     assert_eq!(sent(1), Ok(WAIT));
     assert!(matches!(sent(2), Err(NotRepeated::Unsafe { .. })));

@@ -46,7 +46,7 @@ fn plenty() -> Left {
 }
 
 fn repeated(failed: &Failed<'_>) -> Result<Duration, NotRepeated> {
-    decide(failed, &plenty(), WAIT, || true)
+    decide(failed, &plenty(), Ok(WAIT), || true)
 }
 
 fn lost(effect: Effect) -> Diagnosis {
@@ -148,7 +148,7 @@ fn time_that_is_over_is_the_reason_also_where_the_attempts_are_spent() {
         time: Duration::ZERO,
         ..plenty()
     };
-    let reason = decide(&get, &left, WAIT, || true);
+    let reason = decide(&get, &left, Ok(WAIT), || true);
     assert!(matches!(reason, Err(NotRepeated::NoTime { .. })));
 }
 
@@ -225,7 +225,7 @@ fn users_classifier_extends_the_table_but_not_what_is_safe() {
 fn budget_is_asked_last_and_once() {
     let get = failed(&Method::GET, lost(Effect::Possible));
     let mut asked = 0;
-    let reason = decide(&get, &plenty(), WAIT, || {
+    let reason = decide(&get, &plenty(), Ok(WAIT), || {
         asked += 1;
         false
     });
@@ -244,7 +244,7 @@ fn budget_is_asked_last_and_once() {
             ..plenty()
         },
     ] {
-        assert!(decide(&get, &left, WAIT, || unreachable!("budget is asked")).is_err());
+        assert!(decide(&get, &left, Ok(WAIT), || unreachable!("budget is asked")).is_err());
     }
 }
 
@@ -259,10 +259,10 @@ fn wait_that_does_not_fit_into_the_time_left_is_not_begun() {
             wait,
             left: left.time,
         };
-        assert_eq!(decide(&get, &left, wait, || true), Err(reason));
+        assert_eq!(decide(&get, &left, Ok(wait), || true), Err(reason));
     }
     let just = left.time - Duration::from_nanos(1);
-    assert_eq!(decide(&get, &left, just, || true), Ok(just));
+    assert_eq!(decide(&get, &left, Ok(just), || true), Ok(just));
 }
 
 #[test]
@@ -357,7 +357,11 @@ fn sent_and_unsent_attempts_are_counted_apart() {
             spent(1),
         ),
     ] {
-        assert_eq!(decide(failed, &left, WAIT, || true), expected, "{left:?}");
+        assert_eq!(
+            decide(failed, &left, Ok(WAIT), || true),
+            expected,
+            "{left:?}"
+        );
     }
 }
 
@@ -380,4 +384,21 @@ fn failure_that_no_table_knows_is_transient_unless_a_policy_rejected_the_request
         let retried = repeated(&failed(&Method::GET, unknown));
         assert_eq!(retried, expected, "{hop:?} {kind}");
     }
+}
+
+#[test]
+fn hint_that_the_call_does_not_wait_for_ends_it_whatever_is_left() {
+    let too_long = NotRepeated::HintTooLong {
+        hint: Duration::from_secs(9),
+        most: Duration::from_secs(5),
+    };
+    let get = by_status(&Method::GET, 429, true);
+    let decided = decide(&get, &plenty(), Err(too_long.clone()), || unreachable!());
+    assert_eq!(decided, Err(too_long.clone()));
+    let spent = Left {
+        sent: 3,
+        ..plenty()
+    };
+    let decided = decide(&get, &spent, Err(too_long), || unreachable!());
+    assert_eq!(decided, Err(NotRepeated::AttemptsSpent { made: 3 }));
 }

@@ -2,17 +2,18 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::backoff::after_hint;
 use super::bucket::SharedBudget;
+use super::formula::{Step, after_hint};
+use super::settings::MAX_HINT;
 use super::{Failed, Settings};
 use crate::call::Call;
-#[cfg(feature = "otel")]
 use crate::clock;
 use crate::destination::{Destination, Origin};
-use crate::hint::should_retry;
+use crate::hint::{Hints, should_retry};
 use crate::hop::{Class, Diagnosis, Effect, Kind, NotRepeated, Outcome};
 use crate::luck::luck;
 #[cfg(feature = "otel")]
@@ -26,6 +27,7 @@ use crate::replay::Saved;
 pub(crate) struct Policy {
     pub(super) settings: Settings,
     pub(crate) classify: Option<Arc<Classify>>,
+    pub(crate) hints: Hints,
     budgets: Arc<Registry<SharedBudget>>,
 }
 
@@ -71,6 +73,7 @@ impl Policy {
         Self {
             settings,
             classify: None,
+            hints: Hints::default(),
             budgets: Arc::new(Registry::new(now)),
         }
     }
@@ -134,18 +137,36 @@ impl Policy {
         call.options().lists(&self.settings.statuses, status)
     }
 
+    /// What a response says of when to come back.
+    pub(crate) fn hint(&self, head: &Parts) -> Option<Duration> {
+        self.hints.read(head.status, &head.headers, clock::wall)
+    }
+
+    /// Refuses a hint of the server's that a call of this length does not wait for.
+    pub(crate) fn check_hint(&self, hint: Duration, deadline: Duration) -> Result<(), NotRepeated> {
+        let most = self.settings.max_hint;
+        let most = most.unwrap_or_else(|| MAX_HINT.min(deadline / 2));
+        match hint > most {
+            true => Err(NotRepeated::HintTooLong { hint, most }),
+            false => Ok(()),
+        }
+    }
+
     /// How long the next attempt waits: our own back-off, and all of it.
     pub(crate) fn wait(
         &self,
         (kind, hint): (Kind, Option<Duration>),
-        (repeat, previous): (u32, Option<Duration>),
-        left: Duration,
+        (retry, previous): (u32, Option<Duration>),
+        (left, deadline): (Duration, Duration),
     ) -> (Duration, Duration) {
-        let mut backoff = self.settings.backoff;
-        if kind == Kind::Throttled && hint.is_none() {
-            backoff = backoff.throttled();
-        }
-        let own = backoff.wait(repeat, previous, luck());
+        let backoff = &self.settings.backoff;
+        let is_throttled = kind == Kind::Throttled && hint.is_none();
+        let step = Step {
+            retry,
+            previous,
+            base: backoff.base_within(deadline, is_throttled),
+        };
+        let own = backoff.wait_within(&step, left, luck);
         let wait = after_hint(own, hint, luck());
         // Luck takes no more than half of what the wait itself leaves.
         let least = own.max(hint.unwrap_or_default());

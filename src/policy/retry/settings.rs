@@ -1,19 +1,25 @@
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::HeaderName;
 
 use super::{Backoff, Budget};
 use crate::config_error::SettingError;
 use crate::destination::Destination;
+use crate::limit::Limit;
 
 /// When a call is repeated, how often, and how long it waits before.
 ///
 /// # Defaults
 ///
+/// D is the time of the whole call, from its start to its deadline.
+///
 /// | setting | default |
 /// |---|---|
 /// | `attempts` | 3 that were sent, the first included |
 /// | `unsent_attempts` | 10 that provably were not sent |
-/// | `backoff` | full jitter, base 100ms, cap 5s; after a 429 without a hint, base 1s |
+/// | `backoff` | full jitter, base min(100ms, D / 50), cap 5s; after a 429 without a hint, base min(1s, D / 5) |
+/// | `max_hint` | min(60s, D / 2) |
 /// | `budget` | 20 % of the calls and 10 a second, over 10s |
 /// | `statuses` | 408, 425, 429, 500, 502, 503, 504 |
 /// | `should_retry_header` | none |
@@ -25,6 +31,8 @@ pub struct Settings {
     pub(super) attempts: u32,
     pub(super) unsent_attempts: u32,
     pub(super) backoff: Backoff,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
+    pub(super) max_hint: Option<Duration>,
     pub(super) budget: Budget,
     #[cfg_attr(feature = "serde", serde(with = "crate::file::statuses"))]
     pub(super) statuses: Vec<StatusCode>,
@@ -63,6 +71,16 @@ impl Settings {
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// Sets the longest hint that a call waits for (`Retry-After` and its kind): more than 0, at most a day.
+    ///
+    /// A longer hint ends the call at once. The caller finds it in
+    /// [`Error::retry_after`](crate::Error::retry_after), or in the headers of the response.
+    #[must_use]
+    pub fn max_hint(mut self, longest: Duration) -> Self {
+        self.max_hint = Some(longest);
         self
     }
 
@@ -113,6 +131,12 @@ impl Settings {
                 "400 to 599",
             ));
         }
+        if let Some(longest) = self.max_hint {
+            Limit::new(longest).map_err(|_| {
+                let range = "0s (not included) to 86400s";
+                SettingError::out_of_range("retry max hint", longest, range)
+            })?;
+        }
         self.backoff.validate()?;
         self.budget.validate()
     }
@@ -124,6 +148,7 @@ impl Default for Settings {
             attempts: ATTEMPTS,
             unsent_attempts: UNSENT_ATTEMPTS,
             backoff: Backoff::new(),
+            max_hint: None,
             budget: Budget::new(),
             statuses: STATUSES.to_vec(),
             should_retry_header: None,
@@ -138,6 +163,8 @@ const ATTEMPTS: u32 = 3;
 const UNSENT_ATTEMPTS: u32 = 10;
 /// More than anybody waits for, and what one request can ask for.
 const MOST_ATTEMPTS: u32 = u8::MAX as u32;
+/// The longest wait that a caller takes for the call itself, not for an outage.
+pub(super) const MAX_HINT: Duration = Duration::from_secs(60);
 /// What passes by itself. Not 501 and 505: they are about the request; 409 only as "still in
 /// progress", which is decided by the key.
 const STATUSES: [StatusCode; 7] = [
@@ -174,9 +201,10 @@ mod tests {
             ),
             format!("/// | `statuses` | {} |", statuses.join(", ")),
             format!(
-                "/// | `backoff` | full jitter, base {BASE:?}, cap {CAP:?}; after a 429 without a \
-                 hint, base {THROTTLED_BASE:?} |"
+                "/// | `backoff` | full jitter, base min({BASE:?}, D / 50), cap {CAP:?}; after a 429 without a \
+                 hint, base min({THROTTLED_BASE:?}, D / 5) |"
             ),
+            format!("/// | `max_hint` | min({MAX_HINT:?}, D / 2) |"),
             format!(
                 "/// | `budget` | {:.0} % of the calls and {} a second, over {:?} |",
                 terms.ratio * 100.0,
@@ -203,6 +231,10 @@ mod tests {
             (
                 Settings::new().unsent_attempts(0),
                 "retry unsent attempts of 0 is not within 1 to 255",
+            ),
+            (
+                Settings::new().max_hint(Duration::ZERO),
+                "retry max hint of 0ns is not within 0s (not included) to 86400s",
             ),
             (
                 Settings::new().statuses([StatusCode::OK]),
