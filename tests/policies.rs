@@ -7,6 +7,8 @@ mod mock;
 #[cfg(test)]
 #[path = "policies"]
 mod policies {
+    mod budgets;
+    mod circuits;
     mod hints;
     mod retries;
 }

@@ -11,7 +11,7 @@ mod tests {
 
     use http::{Method, StatusCode};
     use http_body_util::BodyExt;
-    use sevenhops::hop::{Class, NotRepeated, What};
+    use sevenhops::hop::{FailureClass, NotRepeated, What};
     use sevenhops::limit::Limit;
     use sevenhops::policy::retry::{Backoff, Jitter, Settings};
     use sevenhops::{Options, StandardLayer};
@@ -176,9 +176,9 @@ mod tests {
             let found = failure.headers()?.get("x-passing")?;
             let passing = found == "yes" && failure.method() == Method::GET;
             Some(if passing {
-                Class::Passing
+                FailureClass::Transient
             } else {
-                Class::Lasting
+                FailureClass::Permanent
             })
         });
         for (code, word, sent) in [(404, "yes", 2), (503, "no", 1)] {

@@ -16,7 +16,7 @@ use crate::call::Call;
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Failure, View};
-use crate::hop::{Diagnosis, Keyed, Said, effect_of_response};
+use crate::hop::{Diagnosis, FailureClass, Keyed, Said, effect_of_response};
 use crate::limit::Waited;
 use crate::policy::breaker::{Admission, PendingVerdict};
 use crate::propagation;
@@ -50,10 +50,11 @@ impl Flight {
     pub(super) fn deliver<R: Body>(
         mut self,
         response: &Response<Source<R>>,
+        class: Option<FailureClass>,
     ) -> (Option<PendingVerdict>, Option<Arc<Tracker>>) {
         let is_over = response.body().is_end_stream();
         let admission = self.admission.take();
-        let verdict = admission.and_then(|admission| admission.head(response, is_over));
+        let verdict = admission.and_then(|admission| admission.head(response, (is_over, class)));
         let tracker = self.attempt.as_mut().map(|attempt| {
             attempt.over = true;
             // Where nothing is to come, it does not matter how long the caller keeps the head.
@@ -66,12 +67,12 @@ impl Flight {
     }
 
     /// The attempt failed: records it, and judges the destination.
-    pub(super) fn fail(mut self, failure: &Failure) {
+    pub(super) fn fail(mut self, failure: &Failure, class: Option<FailureClass>) {
         if let Some(attempt) = &mut self.attempt {
             attempt.fail(failure);
         }
         if let Some(admission) = self.admission.take() {
-            admission.fail(failure);
+            admission.fail(failure, class);
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::response::Parts;
-use http::{Method, Response};
+use http::{HeaderMap, Method, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -19,8 +19,10 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::Failure;
 use crate::hop::{
-    Diagnosis, Effect, Guard, Hop, Keyed, Kind, NotRepeated, Outcome, What, effect_of_response,
+    Diagnosis, Effect, FailureClass, Guard, Hop, Keyed, Kind, NotRepeated, Outcome, What,
+    effect_of_response,
 };
+use crate::policy;
 use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::failed;
 use crate::timeline::Timeline;
@@ -79,9 +81,10 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
-        let (verdict, tracker) = flight.deliver(&response);
+        let class = self.class_of_response(&response, later);
+        let (verdict, tracker) = flight.deliver(&response, class);
         let (head, source) = response.into_parts();
-        let retry = self.retry_response(&head, later);
+        let retry = self.retry_response((&head, class), later);
         let body = DriverBody::new(source, self.effect_of(&head), Timeline(self.call.clone()));
         let body = body.judged(verdict).watched(tracker);
         if let Some(until) = retry {
@@ -96,10 +99,12 @@ impl Run {
                 Some(scope) => Next::Fail(scope.expire()),
                 None => self.deliver(head, body),
             },
-            Lead::On(to) => {
+            Lead::On => {
                 // The claim to retry goes before the next leg makes its own.
                 self.turn = None;
-                self.turn = self.turn_to(&to);
+                self.turn = later
+                    .saved()
+                    .and_then(|saved| self.turn_to((&saved.method, &saved.uri, &saved.headers)));
                 self.last = None;
                 self.seen.leg = Effect::None;
                 let until = clock::after(clock::now(), DRAIN_TIME);
@@ -107,6 +112,39 @@ impl Run {
             }
             Lead::Rejected(error) => Next::Fail(error),
         }
+    }
+
+    /// What the user's classifier says of a response that failed by its status.
+    fn class_of_response<N, R>(&self, response: &Response<R>, later: &mut N) -> Option<FailureClass>
+    where
+        N: Resend,
+    {
+        self.policies.classifier()?;
+        let (status, headers) = (response.status(), response.headers());
+        let judged = self.call.judged(status);
+        let judged = judged.or_else(|| Diagnosis::status(status, headers, Keyed::No))?;
+        self.class_of(&judged, Some(headers), later)
+    }
+
+    /// What the user's classifier says of a failure. It is asked once, for all policies.
+    fn class_of<N: Resend>(
+        &self,
+        failed: &Diagnosis,
+        headers: Option<&HeaderMap>,
+        later: &mut N,
+    ) -> Option<FailureClass> {
+        let classify = self.policies.classifier()?;
+        let uri = self.call.current_uri();
+        let (method, uri) = match later.saved() {
+            Some(saved) => (&saved.method, &saved.uri),
+            None => (self.call.method()?, &uri),
+        };
+        classify(&policy::Failure {
+            method,
+            uri,
+            diagnosis: *failed,
+            headers,
+        })
     }
 
     /// What may have been done, as far as this response says.
@@ -128,13 +166,21 @@ impl Run {
     }
 
     /// Whether an attempt that was answered is retried: until when the rest is read.
-    fn retry_response<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Option<Instant> {
+    fn retry_response<N: Resend>(
+        &mut self,
+        (head, class): (&Parts, Option<FailureClass>),
+        later: &mut N,
+    ) -> Option<Instant> {
         let turn = self.turn.as_mut()?;
         turn.end(&self.call, true);
         // The attempt knows best what its status meant; without one, there is the status alone.
         let status = head.status;
         let judged = self.call.judged(status);
-        let mut judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
+        let judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No));
+        let Some(mut judged) = judged else {
+            turn.succeed();
+            return None;
+        };
         // A redirect followed below may have led here: then this status is not all that the attempt did.
         judged.effect = judged.effect.max(self.call.effect_since(self.from));
         let before = self.seen.attempt(judged.effect);
@@ -149,7 +195,7 @@ impl Run {
                 &self.call,
                 (saved, policy),
                 (judged, before),
-                headers,
+                (headers, class),
             ))
         });
         match decided {
@@ -184,8 +230,13 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
-        flight.fail(&failure);
         let own = failure.diagnosis();
+        // A rejection by a policy is not for a classifier.
+        let class = match failure.rejected_by() {
+            None => self.class_of(&own, None, later),
+            Some(_) => None,
+        };
+        flight.fail(&failure, class);
         let Some(turn) = &mut self.turn else {
             self.seen.attempt(own.effect);
             return Next::Fail(failure);
@@ -210,7 +261,8 @@ impl Run {
         };
         let decided = turn.decide(&self.call, (own, hint), |policy| {
             let saved = later.saved()?;
-            Some(failed(&self.call, (saved, policy), (own, before), None))
+            let seen = (own, before);
+            Some(failed(&self.call, (saved, policy), seen, (None, class)))
         });
         match decided {
             Ok(_) => {

@@ -24,7 +24,7 @@ pub(super) enum Lead {
     /// Nowhere: it is the response of the call.
     Nowhere,
     /// To another URL; what was kept of the request is changed accordingly.
-    On(Uri),
+    On,
     /// Where the call does not go.
     Rejected(Failure),
 }
@@ -79,7 +79,7 @@ impl Legs {
         }
         Self::change(call, settings, (leg, keeps_body), later);
         call.redirected(status, (&to.1, is_away));
-        Lead::On(to.1)
+        Lead::On
     }
 
     /// Changes what was kept of the request into the next leg.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::response::Parts;
-use http::{Request, Uri};
+use http::{HeaderMap, Method, Request, Uri};
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Flight};
@@ -83,7 +83,7 @@ impl Run {
         let redirect = policies.redirect.as_deref();
         let follows = redirect.is_some_and(|redirect| redirect.follows(&run.call));
         run.legs = follows.then(Legs::default);
-        run.turn = run.turn_to(request.uri());
+        run.turn = run.turn_to((request.method(), request.uri(), request.headers()));
         drop(entered);
         (run, None)
     }
@@ -118,11 +118,12 @@ impl Run {
         }
     }
 
-    /// The attempts of a leg to this URL, where they are retried.
-    pub(super) fn turn_to(&self, uri: &Uri) -> Option<Turn> {
+    /// The attempts of a leg by this request, where they are retried.
+    pub(super) fn turn_to(&self, head: (&Method, &Uri, &HeaderMap)) -> Option<Turn> {
         let policy = self.policies.retry.as_ref()?;
         let now = clock::now();
-        let budget = policy.budget(uri, now);
+        let budget = policy.budget(head, now);
+        let (_, uri, _) = head;
         let destination = || Some(Destination::of_request(uri));
         Some(Turn::new(policy, &self.call, (budget, now), destination))
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::call::{Call, Repeating};
 use crate::clock;
 use crate::destination::Destination;
-use crate::hop::{Diagnosis, NotRepeated, What};
+use crate::hop::{Diagnosis, Kind, NotRepeated, What};
 use crate::policy::retry::{Account, Failed, Left, Policy, SharedBudget, decide};
 
 /// The retries of one leg: what was made, what is left, what comes next.
@@ -99,6 +99,11 @@ impl Turn {
         self.account.end(call);
     }
 
+    /// The call succeeded with the attempt that ended last.
+    pub(crate) fn succeed(&mut self) {
+        self.account.succeed();
+    }
+
     /// A policy let nothing through. False if something came to the wire all the same.
     pub(crate) fn rejected(&mut self, call: &Call) -> bool {
         self.account.refused(call)
@@ -126,9 +131,14 @@ impl Turn {
         }
         let failed = failed(&self.policy).ok_or(NotRepeated::NotReplayable)?;
         let now = clock::now();
+        self.account.fail();
         self.left.time = call.deadline().saturating_duration_since(now);
         let retry = self.left.made().saturating_sub(1);
-        let told = (diagnosis.kind, hint.wait);
+        let kind = match failed.is_throttled && failed.method.is_some() {
+            true => Kind::Throttled,
+            false => diagnosis.kind,
+        };
+        let told = (kind, hint.wait);
         let deadline = call.deadline().saturating_duration_since(call.started());
         let times = (self.left.time, deadline);
         let (own, wait) = self.policy.wait(told, (retry, self.previous), times);
@@ -136,7 +146,9 @@ impl Turn {
         let checked = by_server.map_or(Ok(()), |hint| self.policy.check_hint(hint, deadline));
         let wait = checked.map(|()| wait);
         let account = &mut self.account;
-        let wait = decide(&failed, &self.left, wait, || account.withdraw(now))?;
+        let after_timeout = diagnosis.kind == Kind::Timeout;
+        let withdraw = || account.withdraw(after_timeout, now);
+        let wait = decide(&failed, &self.left, wait, withdraw)?;
         call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);

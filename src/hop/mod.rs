@@ -7,6 +7,7 @@
 
 mod cause;
 mod diagnosis;
+mod failure_class;
 mod kind;
 pub(crate) mod latency;
 mod local;
@@ -22,6 +23,7 @@ mod status;
 use std::fmt;
 
 pub use self::diagnosis::Effect;
+pub use self::failure_class::FailureClass;
 pub use self::kind::{Blame, Kind};
 pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};

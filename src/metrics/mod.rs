@@ -59,6 +59,15 @@ impl Metrics {
         &self.gauges
     }
 
+    /// Counts an event of a circuit.
+    pub(crate) fn count_circuit(&self, destination: &Destination, event: &'static str) {
+        let about = [
+            name(destination),
+            KeyValue::new("sevenhops.breaker.event", event),
+        ];
+        self.instruments.breaker_events.add(1, &about);
+    }
+
     /// Records a call that is over: see [`CallLayer::on_end`](crate::CallLayer::on_end).
     pub fn record(&self, timeline: &Timeline) {
         let call = &timeline.0;

@@ -1,25 +1,30 @@
 //! A circuit's leave to make one attempt, from admission to the last byte of the response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{Request, Response};
 use tokio::time::Instant;
 
 use super::Breaker;
-use super::circuit::{Moment, Refusal, Verdict};
+use super::attempt::{Moment, Refusal, Verdict};
+use super::event::Change;
+use super::handle::report;
 use super::shared::{Shared, Ticket};
 use super::verdict::{Allotted, Judge};
 use crate::call::Call;
 use crate::callback::Panicked;
 use crate::clock;
-use crate::destination::{Destination, Origin};
+use crate::destination::Origin;
 use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hint::Hints;
-use crate::hop::{Diagnosis, Guard, Hop, Keyed, Kind};
+use crate::hop::{Diagnosis, FailureClass, Guard, Hop, Keyed, Kind};
 use crate::limit::Waited;
 use crate::luck::luck;
+use crate::policy::Key;
 use crate::record::Tracker;
+use crate::telemetry::Span;
 
 /// The circuits that a driver goes by, and how it finds the one of a request.
 #[derive(Clone)]
@@ -28,9 +33,6 @@ pub(crate) struct Policy {
     pub(crate) key: Option<Key>,
     pub(crate) hints: Hints,
 }
-
-pub(crate) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
-type Keying = Result<Option<Destination>, Panicked>;
 
 impl Policy {
     /// Asks the circuit of a request for leave to send it; `None` where none judges it.
@@ -43,18 +45,16 @@ impl Policy {
         let Some(circuit) = self.circuit(request, now).map_err(unkeyed)? else {
             return Ok(None);
         };
-        match Shared::admit(circuit, now) {
-            Ok(ticket) => Ok(Some(Admission {
-                ticket: Some(ticket),
-                judge: self.breaker.judge(),
-                since: now,
-                attempts_before: call.attempt_count(),
-                call: call.clone(),
-                hints: self.hints.clone(),
-            })),
-            Err(_) if self.breaker.is_observe_only() => Ok(None),
-            Err(refusal) => Err(refused(&refusal)),
-        }
+        let ticket = self.breaker.admit(circuit, call, now);
+        let ticket = ticket.map_err(|refusal| refused(&refusal))?;
+        Ok(Some(Admission {
+            ticket: Some(ticket),
+            judge: self.breaker.judge(),
+            since: now,
+            attempts_before: call.attempt_count(),
+            call: call.clone(),
+            hints: self.hints.clone(),
+        }))
     }
 
     /// The circuit that a request goes by, if any.
@@ -87,6 +87,33 @@ pub(crate) fn refused(refusal: &Refusal) -> Error {
     }
 }
 
+impl Breaker {
+    /// Asks a circuit for leave to make an attempt, and reports what becomes of that.
+    pub(crate) fn admit(
+        &self,
+        circuit: Arc<Shared>,
+        call: &Call,
+        now: Instant,
+    ) -> Result<Ticket, Refusal> {
+        match Shared::admit(Arc::clone(&circuit), now) {
+            Ok(mut ticket) => {
+                if let Some(position) = ticket.entered() {
+                    report(&circuit, Some(position), &call.span_for_events());
+                }
+                Ok(ticket)
+            }
+            Err(refusal) => {
+                let change = Change::rejected(&refusal);
+                circuit.watch.report(change, &Span::none());
+                match self.is_observe_only() {
+                    true => Ok(Shared::observe(circuit)),
+                    false => Err(refusal),
+                }
+            }
+        }
+    }
+}
+
 /// An attempt that was let through, until its head is here. Dropped before, it is judged by whether
 /// it had its time.
 pub(crate) struct Admission {
@@ -105,7 +132,7 @@ impl Admission {
     pub(crate) fn head<R>(
         mut self,
         response: &Response<R>,
-        is_over: bool,
+        (is_over, class): (bool, Option<FailureClass>),
     ) -> Option<PendingVerdict> {
         let diagnosis = Diagnosis::status(response.status(), response.headers(), Keyed::No);
         let hint = || {
@@ -114,13 +141,15 @@ impl Admission {
         };
         let hint = diagnosis.and_then(|_| hint());
         let verdict = self.judge.judge(diagnosis.as_ref(), hint);
-        let since = self.since;
-        let took = || clock::now().saturating_duration_since(since);
-        let verdict = self.judge.by_time(verdict, took);
+        let verdict = match &diagnosis {
+            Some(failed) => self.judge.by_class(verdict, (failed, hint), class),
+            None => verdict,
+        };
+        let verdict = self.judge.by_time(verdict, || self.took());
         let is_well = matches!(verdict, Verdict::Success | Verdict::Slow);
         let ticket = self.ticket.take()?;
         if !is_well || self.call.options().streaming || is_over {
-            settle(ticket, verdict);
+            settle(ticket, verdict, Some(&self.call));
             return None;
         }
         ticket.answered();
@@ -134,16 +163,23 @@ impl Admission {
     }
 
     /// The attempt failed.
-    pub(crate) fn fail(mut self, failure: &Failure) {
+    pub(crate) fn fail(mut self, failure: &Failure, class: Option<FailureClass>) {
         if let Some(ticket) = self.ticket.take() {
-            let failed = failure.diagnosis();
-            let verdict = self.judge.judge(Some(&failed), failure.retry_after());
+            let (failed, hint) = (failure.diagnosis(), failure.retry_after());
+            let verdict = self.judge.judge(Some(&failed), hint);
+            let verdict = self.judge.by_class(verdict, (&failed, hint), class);
+            let verdict = self.judge.by_time(verdict, || self.took());
             // Where no call is around this driver, the one inside began its own.
             let inner = failure.call();
             let inner = inner.filter(|inner| inner.deadline() < self.call.deadline());
             let allotted = || self.allotted(inner.unwrap_or(&self.call), failed.expired);
-            settle(ticket, self.judge.by_allotted(verdict, &failed, allotted));
+            let verdict = self.judge.by_allotted(verdict, &failed, allotted);
+            settle(ticket, verdict, Some(&self.call));
         }
+    }
+
+    fn took(&self) -> Duration {
+        clock::now().saturating_duration_since(self.since)
     }
 
     /// How much time it had.
@@ -188,7 +224,9 @@ impl Drop for Admission {
         if let Some(failed) = self.expired(clock::now()) {
             let allotted = || self.allotted(&self.call, failed.expired);
             let verdict = self.judge.judge(Some(&failed), None);
-            settle(ticket, self.judge.by_allotted(verdict, &failed, allotted));
+            let verdict = self.judge.by_time(verdict, || self.took());
+            let verdict = self.judge.by_allotted(verdict, &failed, allotted);
+            settle(ticket, verdict, Some(&self.call));
         }
     }
 }
@@ -212,7 +250,7 @@ impl PendingVerdict {
     /// The body ended well.
     pub(crate) fn end(&mut self) {
         if let Some((ticket, verdict)) = self.judged.take() {
-            settle(ticket, verdict);
+            settle(ticket, verdict, Some(&self.call));
         }
     }
 
@@ -223,7 +261,8 @@ impl PendingVerdict {
             let allotted =
                 || Allotted::of((&self.call, tracker.as_deref()), self.since, failed.expired);
             let verdict = self.judge.judge(Some(failed), None);
-            settle(ticket, self.judge.by_allotted(verdict, failed, allotted));
+            let verdict = self.judge.by_allotted(verdict, failed, allotted);
+            settle(ticket, verdict, Some(&self.call));
         }
     }
 }
@@ -244,13 +283,18 @@ impl Drop for PendingVerdict {
     }
 }
 
-/// Settles now, with what luck the moment has.
-pub(crate) fn settle(ticket: Ticket, verdict: Verdict) {
-    if verdict != Verdict::Ignored {
-        let at = Moment {
-            now: clock::now(),
-            luck: luck(),
-        };
-        ticket.settle(verdict, at);
+/// Settles now, with what luck the moment has, and reports where the circuit goes.
+pub(crate) fn settle(ticket: Ticket, verdict: Verdict, call: Option<&Call>) {
+    if verdict == Verdict::Ignored {
+        return;
+    }
+    let circuit = Arc::clone(ticket.shared());
+    let at = Moment {
+        now: clock::now(),
+        luck: luck(),
+    };
+    if let Some(position) = ticket.settle(verdict, at) {
+        let span = call.map_or_else(Span::current, Call::span_for_events);
+        report(&circuit, Some(position), &span);
     }
 }

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::bucket::SharedBudget;
+use super::shared::{Payment, SharedBudget};
 use crate::call::Call;
 use crate::clock;
 
 /// The account of one call. Dropped, it gives back what was taken for a repeat that was not begun.
 pub(crate) struct Account {
     budget: Arc<SharedBudget>,
-    /// When the repeat that comes next was paid for.
-    paid: Option<Instant>,
+    /// What was paid for the retry that comes next.
+    paid: Option<Payment>,
+    /// What was paid for the retry that ended last.
+    spent: Option<Payment>,
     /// Whether that repeat is under way.
     is_begun: bool,
     /// How many attempts had reached the wire before the one that is under way.
@@ -27,17 +29,28 @@ impl Account {
             before: call.attempt_count(),
             budget,
             paid: None,
+            spent: None,
             is_begun: false,
         }
     }
 
     /// Pays for a repeat, if there is enough.
-    pub(crate) fn withdraw(&mut self, now: Instant) -> bool {
-        let affordable = self.budget.withdraw(now);
-        if affordable {
-            self.paid = Some(now);
+    pub(crate) fn withdraw(&mut self, after_timeout: bool, now: Instant) -> bool {
+        let payment = self.budget.withdraw(after_timeout, now);
+        if payment.is_some() {
+            self.paid = payment;
         }
-        affordable
+        payment.is_some()
+    }
+
+    /// An attempt failed.
+    pub(crate) fn fail(&self) {
+        self.budget.fail();
+    }
+
+    /// The call succeeded with the attempt that ended last.
+    pub(crate) fn succeed(&mut self) {
+        self.budget.succeed(self.spent.take());
     }
 
     /// The repeat begins.
@@ -50,7 +63,7 @@ impl Account {
     pub(crate) fn end(&mut self, call: &Call) {
         call.count_attempt(self.before);
         self.is_begun = false;
-        self.paid = None;
+        self.spent = self.paid.take();
     }
 
     /// A guard below let nothing through. False if something came to the wire all the same.

@@ -63,6 +63,10 @@ fn wrong_settings_are_refused_by_name_and_value() {
     assert!(base().validate().is_ok());
     assert!(base().base(SECS(5)).validate().is_ok());
     assert!(base().cap(Limit::MAX.get()).validate().is_ok());
+}
+
+#[test]
+fn setting_that_a_function_does_not_go_by_is_refused() {
     let function = || Backoff::by(|_, _, _| SECS(1));
     assert!(function().cap(SECS(2)).minimum(MS(1)).validate().is_ok());
     for ignored in [
@@ -100,7 +104,7 @@ fn formulas_of_other_clients_can_be_expressed() {
     // AWS SDKs, "standard": r · min(20 s, 2^n), and the decorrelated jitter of its builders' library.
     let aws = Backoff::new().base(SECS(1)).cap(SECS(20));
     assert_eq!(waits(&aws, 0.5), [500.0, 1e3, 2e3, 4e3, 8e3, 1e4, 1e4]);
-    let apart = aws.clone().jitter(Jitter::Decorrelated);
+    let apart = aws.jitter(Jitter::Decorrelated);
     assert_eq!(waits(&apart, 1.0), [3e3, 9e3, 2e4, 2e4]);
     // Polly: constant, linear and exponential, ±25 %.
     let polly = |growth| none().growth(growth).base(SECS(1)).cap(SECS(60));

@@ -18,8 +18,8 @@
 //!
 //! In this order: the first that applies is the reason that is kept. The effect is the greatest of the
 //! attempts'. The responder asks for a retry by 429, by 425 to the first attempt, or by its should-retry
-//! header; the user's classifier, or the work of an operation, may say on its behalf that a failure is
-//! transient (DynamoDB throttles with 400).
+//! header; the user's classifier may say on its behalf that a failure is a throttling (DynamoDB throttles with
+//! 400), and so may the work of an operation.
 
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub(crate) struct Failed<'a> {
     /// The server's word, and the user's.
     pub(crate) should_retry: Option<bool>,
     pub(crate) class: Option<Class>,
+    /// Whether that word is that the server asks for fewer requests.
+    pub(crate) is_throttled: bool,
 }
 
 /// What is left to repeat with.
@@ -186,7 +188,7 @@ impl Failed<'_> {
             Some(425) => sent == 1,
             _ => false,
         };
-        by_status || self.should_retry == Some(true) || self.class == Some(Class::Passing)
+        by_status || self.should_retry == Some(true) || self.is_throttled
     }
 }
 

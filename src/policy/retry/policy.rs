@@ -6,108 +6,77 @@ use http::response::Parts;
 use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
-use super::bucket::SharedBudget;
 use super::formula::{Step, after_hint};
 use super::settings::MAX_HINT;
-use super::{Failed, Settings};
+use super::{Budget, Budgets, Failed, Settings, SharedBudget};
 use crate::call::Call;
 use crate::clock;
+use crate::config_error::SettingError;
 use crate::destination::{Destination, Origin};
 use crate::hint::{Hints, should_retry};
-use crate::hop::{Class, Diagnosis, Effect, Kind, NotRepeated, Outcome};
+use crate::hop::{Diagnosis, Effect, FailureClass, Kind, NotRepeated};
 use crate::luck::luck;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
-use crate::redact::redacted;
-use crate::registry::Registry;
+use crate::policy::Key;
 use crate::replay::Saved;
 
 /// What the services of one layer share: settings, the user's word, and the budgets.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(super) settings: Settings,
-    pub(crate) classify: Option<Arc<Classify>>,
     pub(crate) hints: Hints,
-    budgets: Arc<Registry<SharedBudget>>,
-}
-
-type Classify = dyn Fn(&Failure<'_>) -> Option<Class> + Send + Sync;
-
-/// A failed attempt, as a classifier sees it.
-pub struct Failure<'a> {
-    pub(super) method: &'a Method,
-    pub(super) uri: &'a Uri,
-    pub(super) diagnosis: Diagnosis,
-    pub(super) headers: Option<&'a HeaderMap>,
-}
-
-impl Failure<'_> {
-    /// The request's method.
-    #[must_use]
-    pub fn method(&self) -> &Method {
-        self.method
-    }
-
-    /// The request's URL, whole: it may hold secrets.
-    #[must_use]
-    pub fn uri(&self) -> &Uri {
-        self.uri
-    }
-
-    /// How the attempt ended: hop, kind, effect, status.
-    #[must_use]
-    pub fn outcome(&self) -> Outcome {
-        self.diagnosis.into()
-    }
-
-    /// The headers of the answer, if there was one.
-    #[must_use]
-    pub fn headers(&self) -> Option<&HeaderMap> {
-        self.headers
-    }
+    pub(crate) key: Option<Key>,
+    pub(crate) budgets: Budgets,
 }
 
 impl Policy {
     /// Retries as these settings say.
     pub(crate) fn new(settings: Settings, now: Instant) -> Self {
         Self {
+            budgets: Budgets::on(settings.budget, now),
             settings,
-            classify: None,
             hints: Hints::default(),
-            budgets: Arc::new(Registry::new(now)),
+            key: None,
         }
+    }
+
+    /// Takes part in the budgets of others.
+    pub(crate) fn share(&mut self, budgets: &Budgets) -> Result<(), SettingError> {
+        let own = self.settings.budget;
+        if own != Budget::new() && own != budgets.terms() {
+            let range = "the terms of the budgets that are shared";
+            return Err(SettingError::out_of_range("retry budget", own, range));
+        }
+        self.budgets = budgets.clone();
+        Ok(())
     }
 
     /// Shows what is left of each destination's budget.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<i64> {
-        let budgets = Arc::downgrade(&self.budgets);
-        Box::new(move || {
-            let now = clock::now();
-            let left = |key: &Destination, budget: &SharedBudget| {
-                budget.balance(now).map(|left| (key.clone(), left))
-            };
-            let left = budgets.upgrade()?.each(left);
-            Some(left.into_iter().flatten().collect())
-        })
+        self.budgets.look()
     }
 
     /// The budget of a destination by any name.
     pub(crate) fn budget_of(&self, destination: &Destination, now: Instant) -> Arc<SharedBudget> {
-        self.budgets.get(destination, now).unwrap_or_else(|| {
-            let fresh = SharedBudget::new(self.settings.budget, now);
-            self.budgets.get_or_keep(destination.clone(), fresh, now)
-        })
+        self.budgets.of(destination, now)
     }
 
-    /// The budget of a request's destination; all relative URIs share one.
-    pub(crate) fn budget(&self, uri: &Uri, now: Instant) -> Arc<SharedBudget> {
-        let make = || SharedBudget::new(self.settings.budget, now);
-        let origin = Origin::of_request(uri);
-        self.budgets.get(&origin, now).unwrap_or_else(|| {
-            self.budgets
-                .get_or_keep(origin.to_destination(), make(), now)
-        })
+    /// The budget of a request: by the key that the user makes of it, else by its destination. All relative URIs
+    /// share one.
+    pub(crate) fn budget(
+        &self,
+        (method, uri, headers): (&Method, &Uri, &HeaderMap),
+        now: Instant,
+    ) -> Arc<SharedBudget> {
+        let key = self.key.as_deref();
+        // A panic fails the call at the breaker, which has the same key; here, it counts as no key.
+        let named = key.and_then(|key| key(method, uri, headers).ok().flatten());
+        match named {
+            Some(destination) => self.budgets.of(&destination, now),
+            None => self.budgets.at(&Origin::of_request(uri), now),
+        }
     }
 
     /// How many attempts a call may make, and why there are no retries, if so.
@@ -181,9 +150,9 @@ pub(crate) fn failed<'a, B>(
     call: &Call,
     (saved, policy): (&'a Saved<B>, &Policy),
     (diagnosis, before): (Diagnosis, Effect),
-    headers: Option<&HeaderMap>,
+    (headers, class): (Option<&HeaderMap>, Option<FailureClass>),
 ) -> Failed<'a> {
-    let Saved { method, uri, .. } = saved;
+    let Saved { method, .. } = saved;
     let named = headers.zip(policy.settings.should_retry_header.as_ref());
     let status = diagnosis.status;
     Failed {
@@ -198,25 +167,8 @@ pub(crate) fn failed<'a, B>(
         whole_body: call.options().whole_body.is_some(),
         listed: status.is_some_and(|status| policy.lists(call, status)),
         should_retry: named.and_then(|(headers, name)| should_retry(headers, name)),
-        class: policy.classify.as_deref().and_then(|classify| {
-            classify(&Failure {
-                method,
-                uri,
-                diagnosis,
-                headers,
-            })
-        }),
-    }
-}
-
-impl fmt::Debug for Failure<'_> {
-    /// Without headers, query and userinfo: they may be secret.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Failure")
-            .field("method", &self.method)
-            .field("url", &redacted(self.uri))
-            .field("outcome", &self.outcome())
-            .finish_non_exhaustive()
+        class: class.and_then(FailureClass::for_retry),
+        is_throttled: class == Some(FailureClass::Throttled),
     }
 }
 

@@ -181,6 +181,7 @@ const STATUSES: [StatusCode; 7] = [
 mod tests {
     use super::super::Jitter;
     use super::super::backoff::{BASE, CAP, THROTTLED_BASE};
+    use super::super::budget::Kind;
     use super::*;
 
     #[test]
@@ -188,7 +189,9 @@ mod tests {
         let doc = include_str!("settings.rs");
         let settings = Settings::new();
         assert_eq!(settings.backoff, Backoff::new().jitter(Jitter::Full));
-        let terms = settings.budget.terms().unwrap();
+        let Kind::Rate(terms) = settings.budget.0 else {
+            panic!("{:?}", settings.budget);
+        };
         let statuses: Vec<_> = settings.statuses.iter().map(|s| s.as_str()).collect();
         for row in [
             format!(

@@ -27,6 +27,8 @@ impl Permit {
     pub(super) fn fail(mut self, told: &Told) {
         let class = told.class.unwrap_or(Class::Passing);
         let verdict = (self.judge).judge_operation(&told.diagnosis, class, told.retry_after);
+        let took = || clock::now().saturating_duration_since(self.since);
+        let verdict = self.judge.by_time(verdict, took);
         self.settle(self.by_time_given(verdict, &told.diagnosis));
     }
 
@@ -42,7 +44,7 @@ impl Permit {
 
     fn settle(&mut self, verdict: Verdict) {
         if let Some(ticket) = self.ticket.take() {
-            settle(ticket, verdict);
+            settle(ticket, verdict, None);
         }
     }
 }

@@ -18,9 +18,9 @@ use crate::clock;
 use crate::driver::{Hint, Scope, Turn};
 use crate::error::Error;
 use crate::hop::Guard;
-use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, Outcome};
+use crate::hop::{Class, Diagnosis, Effect, Kind, NotRepeated, Outcome};
 use crate::limit::Waited;
-use crate::policy::breaker::{Shared, refused};
+use crate::policy::breaker::refused;
 use crate::policy::retry;
 use crate::record::tracker::{self, Tracker};
 use crate::telemetry::{AttemptSpans, operation_span};
@@ -108,13 +108,10 @@ impl<'o> Run<'o> {
             limits, breaker, ..
         } = &*self.operation.guards;
         let circuit = breaker.of(self.operation.destination.clone(), now);
-        let ticket = match Shared::admit(circuit, now) {
-            Ok(ticket) => Some(ticket),
-            Err(_) if breaker.is_observe_only() => None,
-            Err(refusal) => return Err(refused(&refusal).of(call)),
-        };
+        let ticket = breaker.admit(circuit, call, now);
+        let ticket = ticket.map_err(|refusal| refused(&refusal).of(call))?;
         Ok(Permit {
-            ticket,
+            ticket: Some(ticket),
             judge: breaker.judge(),
             since: now,
             ends: clock::after(now, limits.attempt().get()).min(call.deadline()),
@@ -179,6 +176,7 @@ impl<'o> Run<'o> {
         let told = match ended {
             Ok(Ok(done)) => {
                 self.turn.end(&call, true);
+                self.turn.succeed();
                 permit.succeed();
                 tracker.facts(|facts| facts.is_done = true);
                 tracker.finish();
@@ -263,6 +261,7 @@ fn failed<'a>(
         listed: status.is_some_and(|status| operation.guards.policy.lists(call, status)),
         should_retry: None,
         class: told.class,
+        is_throttled: told.class == Some(Class::Passing),
     }
 }
 
