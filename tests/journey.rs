@@ -286,8 +286,8 @@ mod tests {
 
         // The first waits in HTTP/2's own queue, the second before it: neither may arrive late.
         let (queued, untaken) = tokio::join!(
-            client.post(&url).send(),
-            client.post(&url).body("amount=100").send(),
+            client.post(&url).no_retry().send(),
+            client.post(&url).body("amount=100").no_retry().send(),
         );
         let (queued, untaken) = (queued.unwrap_err(), untaken.unwrap_err());
         assert_eq!(queued.expired(), Some(Waited::Send), "{queued}");

@@ -7,6 +7,7 @@ mod mock;
 #[cfg(test)]
 #[path = "policies"]
 mod policies {
+    mod attempts;
     mod budgets;
     mod circuits;
     mod hints;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -54,6 +55,8 @@ pub struct Truncated;
 /// Watches a body that is being received in an attempt of this driver.
 pub(super) struct Watch {
     tracker: Arc<Tracker>,
+    /// How long it may be silent.
+    idle: Duration,
     /// A reader that leaves while it waits for more goes away; otherwise it has what it wanted.
     is_waited_for: bool,
 }
@@ -72,9 +75,10 @@ impl<R> DriverBody<R> {
     }
 
     /// Receives it as part of an attempt.
-    pub(super) fn watched(mut self, tracker: Option<Arc<Tracker>>) -> Self {
-        self.watch = tracker.map(|tracker| Watch {
+    pub(super) fn watched(mut self, tracker: Option<(Arc<Tracker>, Duration)>) -> Self {
+        self.watch = tracker.map(|(tracker, idle)| Watch {
             tracker,
+            idle,
             is_waited_for: false,
         });
         self
@@ -234,9 +238,9 @@ impl Reading<'_> {
 
     /// The instant at which the wait for the next piece ends, and the timeout that it is.
     fn due(&self) -> Option<(Instant, Waited)> {
-        let idle = self.watch.as_ref().map(|Watch { tracker, .. }| {
+        let idle = self.watch.as_ref().map(|Watch { tracker, idle, .. }| {
             let since = tracker.moved().max(tracker.entered(Stage::Receive));
-            let due = clock::after(since, tracker.limits().body_idle().get());
+            let due = clock::after(since, *idle);
             (due, Waited::BodyIdle)
         });
         let scope = self.scope.as_ref();

@@ -271,7 +271,9 @@ impl<N: Resend> Polling<'_, N> {
         let Some(request) = self.run.again(self.later) else {
             return Poll::Ready(Step::Judged(self.run.end(NotRepeated::NotReplayable)));
         };
-        let launched = self.run.launch(request, |request| self.later.send(request));
+        let is_replayable = self.later.is_replayable();
+        let send = |request| self.later.send(request);
+        let launched = self.run.launch(request, is_replayable, send);
         Poll::Ready(match launched {
             Ok((begun, Some(inner))) => {
                 *self.flight = begun;

@@ -1,6 +1,7 @@
 //! The policies of a driver, outermost first: the order, and the reason for each place.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::call::Observer;
 use crate::limit::{Limit, Limits};
@@ -39,10 +40,29 @@ pub(crate) struct Deadline {
 /// The timeouts of attempts, and what an attempt tells the next process.
 #[derive(Clone)]
 pub(crate) struct Attempts {
+    /// Of a first attempt that another one may follow.
     pub(crate) limits: Arc<Limits>,
+    /// Of one that none may follow.
+    pub(crate) alone: Arc<Limits>,
     pub(crate) propagating: bool,
     pub(crate) propagator: Option<Arc<dyn Propagator>>,
 }
+
+impl Attempts {
+    /// The limits of an attempt with so much time left. What the config gives a first attempt is not made anew.
+    pub(super) fn limits(&self, left: Duration, may_follow: bool) -> Arc<Limits> {
+        let deadline = self.limits.deadline().get();
+        let is_first = left <= deadline && left >= deadline - deadline / FIRST;
+        match (is_first, may_follow) {
+            (true, true) => Arc::clone(&self.limits),
+            (true, false) => Arc::clone(&self.alone),
+            (false, _) => Arc::new(self.limits.for_attempt(left, may_follow)),
+        }
+    }
+}
+
+/// A call may use a thousandth of its time before its first attempt: that is not worth other limits.
+const FIRST: u32 = 1_000;
 
 impl Policies {
     /// Returns the time limit of a call that this driver begins without a deadline policy.

@@ -15,7 +15,7 @@ use super::policies::Policies;
 use super::scope::Scope;
 use super::turn::Turn;
 use crate::box_error::BoxError;
-use crate::call::Call;
+use crate::call::{Call, Follows};
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Edge, Failure, View};
@@ -152,6 +152,7 @@ impl Run {
     pub(super) fn launch<B, F>(
         &self,
         mut request: Request<B>,
+        is_replayable: bool,
         send: impl FnOnce(Request<B>) -> F,
     ) -> Result<(Flight, F), Failure> {
         let span = self.span();
@@ -176,8 +177,10 @@ impl Run {
             Some(breaker) => breaker.admit(&request, &self.call, now)?,
             None => None,
         };
+        let follows = self.follows(&request, is_replayable);
         let attempt = attempt.as_ref();
-        let attempt = attempt.map(|policy| Attempt::begin(policy, &self.call, &mut request, now));
+        let attempt =
+            attempt.map(|policy| Attempt::begin(policy, (&self.call, follows), &mut request, now));
         let flight = Flight { admission, attempt };
         let span = flight.span();
         let sending = {
@@ -185,6 +188,20 @@ impl Run {
             send(request)
         };
         Ok((flight, sending))
+    }
+
+    /// Whether another attempt may follow this one; tells the layers below.
+    fn follows<B>(&self, request: &Request<B>, is_replayable: bool) -> Follows {
+        let call = &self.call;
+        let own = self.turn.as_ref().and_then(|turn| {
+            let is_permitted =
+                || call.is_idempotent(request.method()) || call.vouches(request.headers());
+            turn.follows(is_replayable && is_permitted())
+        });
+        if let Some(own) = own {
+            call.set_follows(own);
+        }
+        own.unwrap_or_else(|| call.follows())
     }
 
     /// When the next attempt may begin; a leg begins at once.

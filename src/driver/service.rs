@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::DriverBody;
 use super::future::DriverFuture;
-use super::later::{Again, Kept, Later, Now, Once};
+use super::later::{Again, Kept, Later, Now, Once, Resend};
 use super::policies::Policies;
 use super::run::Run;
 use crate::box_error::BoxError;
@@ -81,7 +81,7 @@ where
         if let Some(rejected) = rejected {
             return DriverFuture::begun(Once::new(), run, Err(rejected));
         }
-        let first = run.launch(request, |request| self.inner.call(request));
+        let first = run.launch(request, false, |request| self.inner.call(request));
         DriverFuture::begun(Once::new(), run, first)
     }
 }
@@ -117,7 +117,8 @@ where
             });
         }
         // The service that was polled ready sends this request, a clone of it those that may follow.
-        let first = run.launch(request, |request| self.inner.call(request));
+        let is_replayable = later.is_replayable();
+        let first = run.launch(request, is_replayable, |request| self.inner.call(request));
         DriverFuture::begun(later, run, first)
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::response::Parts;
 use tokio::time::Instant;
 
-use crate::call::{Call, Repeating};
+use crate::call::{Call, Follows, Repeating};
 use crate::clock;
 use crate::destination::Destination;
 use crate::hop::{Diagnosis, Kind, NotRepeated, What};
@@ -62,6 +62,25 @@ impl Turn {
             previous: None,
             policy: Arc::clone(policy),
         }
+    }
+
+    /// Whether another attempt may follow the next one, by what does not change meanwhile: switches, counts, and
+    /// whether a retry is permitted after an attempt that was sent. `None` if this driver retries nothing.
+    pub(crate) fn follows(&self, may_send_twice: bool) -> Option<Follows> {
+        if self.left.off.is_some() {
+            return None;
+        }
+        let Left {
+            sent,
+            most,
+            unsent,
+            most_unsent,
+            ..
+        } = self.left;
+        Some(Follows {
+            sent: may_send_twice && sent.saturating_add(1) < most,
+            unsent: unsent.saturating_add(1) < most_unsent,
+        })
     }
 
     /// Whether retries are switched on for this leg.

@@ -54,19 +54,19 @@ async fn timeline_shows_attempts_and_waits() {
         outcomes.collect::<Vec<_>>(),
         [
             (Kind::Refused, Effect::None, MS(0), MS(0)),
-            (Kind::Timeout, Effect::Possible, MS(100), SECS(5)),
+            (Kind::Timeout, Effect::Possible, MS(100), MS(9_900)),
         ]
     );
-    let bar = "█".repeat(33);
+    let bar = "█".repeat(34);
     assert_eq!(
         timeline.to_string(),
         format!(
             "insert order at postgres\n  \
-             failed: timeout, effect possible after 5.10 s\n  \
+             failed: timeout, effect possible after 10.00 s\n  \
              attempt 1 · failed: refused, effect none\n  \
              waited 100.0 ms\n  \
              attempt 2 · failed: timeout, effect possible\n    \
-             wait    {bar:>34}    5.00 s ✗ timeout\n  \
+             wait    {bar:>34}    9.90 s ✗ timeout\n  \
              not repeated: effect possible, not said to be idempotent, and no idempotency …"
         )
     );

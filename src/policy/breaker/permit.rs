@@ -196,8 +196,9 @@ impl Admission {
     /// Where it hung, if it had all its time before it was dropped.
     fn expired(&self, now: Instant) -> Option<Diagnosis> {
         let tracker = self.record(&self.call);
+        // However long it might have gone on: a byte that moved is not silence.
         let (start, limit) = match &tracker {
-            Some(tracker) => (tracker.started(), tracker.limits().attempt().get()),
+            Some(tracker) => (tracker.moved(), tracker.limits().configured_attempt()),
             None => (self.since, self.judge.attempt),
         };
         let which = if self.call.deadline() <= now {

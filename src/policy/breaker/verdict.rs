@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::attempt::{Failed, Verdict, Weight};
 use super::cause::Failure;
 use crate::call::Call;
+use crate::clock;
 use crate::hop::{Class, Diagnosis, FailureClass, Hop, Kind};
 use crate::limit::Waited;
 use crate::record::Tracker;
@@ -89,6 +90,11 @@ impl Judge {
             Verdict::Ignored => verdict,
             _ => class.map_or(verdict, by_table),
         }
+    }
+
+    /// When an attempt that began then has had its configured time.
+    pub(crate) fn ends(&self, began: Instant) -> Instant {
+        clock::after(began, self.attempt)
     }
 
     /// Judges an attempt of an operation. Where a client of ours saw the hop, that is what counts; else

@@ -51,7 +51,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.ends <= clock::now() {
+        // It had its configured time, however much more it was given.
+        if self.judge.ends(self.since).min(self.ends) <= clock::now() {
             let expired = Diagnosis::out_of_time(Waited::Attempt);
             let verdict = (self.judge).judge_operation(&expired, Class::Passing, None);
             self.settle(self.by_time_given(verdict, &expired));

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::attempt::Keys;
 use super::failed::Told;
@@ -19,7 +19,7 @@ use crate::driver::{Hint, Scope, Turn};
 use crate::error::Error;
 use crate::hop::Guard;
 use crate::hop::{Class, Diagnosis, Effect, Kind, NotRepeated, Outcome};
-use crate::limit::Waited;
+use crate::limit::{Limits, Waited};
 use crate::policy::breaker::refused;
 use crate::policy::retry;
 use crate::record::tracker::{self, Tracker};
@@ -114,8 +114,22 @@ impl<'o> Run<'o> {
             ticket: Some(ticket),
             judge: breaker.judge(),
             since: now,
-            ends: clock::after(now, limits.attempt().get()).min(call.deadline()),
+            ends: self.ends(limits, now),
         })
+    }
+
+    /// When an attempt that begins now has to be over. It may be sent from the start, as far as anyone can tell.
+    fn ends(&self, limits: &Limits, now: Instant) -> Instant {
+        let call = &self.scope.call;
+        let is_permitted = self.operation.idempotent || self.operation.vouches();
+        let own = self.turn.follows(is_permitted);
+        if let Some(own) = own {
+            call.set_follows(own);
+        }
+        let follows = own.unwrap_or_else(|| call.follows());
+        let left = call.deadline().saturating_duration_since(now);
+        let attempt = limits.for_attempt(left, follows.sent).attempt();
+        clock::after(now, attempt.get()).min(call.deadline())
     }
 
     /// A guard let nothing through: the caller gets what was to be repeated, if anything.
