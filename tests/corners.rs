@@ -1,4 +1,4 @@
-//! Where guards meet: effects, budgets, secrets and reasons.
+//! Where policies meet: effects, budgets, secrets and reasons.
 
 #[cfg(test)]
 mod mock;

@@ -1,4 +1,4 @@
-//! The guards on real sockets: what is repeated, on which connection, with which body.
+//! The policies on real sockets: what is repeated, on which connection, with which body.
 
 #[cfg(test)]
 mod net;
@@ -18,7 +18,7 @@ mod tests {
     use sevenhops::policy::idempotency;
     use sevenhops::policy::retry::{Backoff, Budget, Settings};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply};
-    use sevenhops::{Body, Client, Destination, Effect, Guard, Hop, Kind};
+    use sevenhops::{Body, Client, Destination, Effect, Hop, Kind, Policy};
 
     use super::net::{Net, url};
 
@@ -258,8 +258,8 @@ mod tests {
         }
         let error = client.post(&url).send().await.unwrap_err();
         assert_eq!(
-            (error.refused_by(), error.effect()),
-            (Some(Guard::Breaker), Effect::None)
+            (error.rejected_by(), error.effect()),
+            (Some(Policy::Breaker), Effect::None)
         );
         assert!(
             error

@@ -14,7 +14,7 @@ mod tests {
     use sevenhops::hop::{Outcome, RowEnd, Stage};
     use sevenhops::limit::{Limit, Limits, Settings, Waited};
     use sevenhops::{
-        AttemptLayer, CallLayer, Effect, Error, Guard, Hop, Kind, Options, StandardLayer,
+        AttemptLayer, CallLayer, Effect, Error, Hop, Kind, Options, Policy, StandardLayer,
     };
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt, service_fn};
@@ -97,7 +97,7 @@ mod tests {
         });
         let call = CallLayer::new(Duration::from_secs(1)).unwrap();
         let error = call.layer(slow).oneshot(post()).await.unwrap_err();
-        assert_eq!(error.refused_by(), Some(Guard::Deadline));
+        assert_eq!(error.rejected_by(), Some(Policy::Deadline));
         assert_eq!((error.hop(), error.effect()), (None, Effect::None));
         assert_eq!(calls.load(Ordering::Relaxed), 0);
     }
@@ -248,7 +248,7 @@ mod tests {
         });
         let call = CallLayer::new(Duration::from_secs(10)).unwrap();
         let error = call.layer(repeating).oneshot(post()).await.unwrap_err();
-        assert_eq!(error.refused_by(), Some(Guard::Deadline));
+        assert_eq!(error.rejected_by(), Some(Policy::Deadline));
         assert_eq!((error.attempts(), error.effect()), (1, Effect::Possible));
     }
 

@@ -1,4 +1,4 @@
-//! The guards' faults: what they refuse, why they do not repeat, and what the caller is told then.
+//! The policies' faults: what they refuse, why they do not repeat, and what the caller is told then.
 //!
 //! Each has a client of its own, so that no other case opens its breaker or spends its budget.
 
@@ -12,16 +12,16 @@ use sevenhops::policy::breaker::{self, State};
 use sevenhops::policy::idempotency::{self, Key};
 use sevenhops::policy::retry::{self, Backoff, Budget};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
-use sevenhops::{Blame, ClientBuilder, Destination, Effect, Error, Guard, Hop, Kind, Timeline};
+use sevenhops::{Blame, ClientBuilder, Destination, Effect, Error, Hop, Kind, Policy, Timeline};
 
 use crate::run::{Report, call, seen};
 use crate::tape::Tape;
 use crate::world::{Connection, Result, Stage, World};
 
-/// Where, how, and whether it may have happened. No hop: a guard refused it.
+/// Where, how, and whether it may have happened. No hop: a policy refused it.
 pub(crate) type Named = (Option<Hop>, Kind, Effect);
 
-/// One fault of the guards.
+/// One fault of the policies.
 pub(crate) struct GuardCase {
     pub(crate) fault: &'static str,
     pub(crate) story: &'static str,
@@ -156,7 +156,7 @@ async fn breaker_open(world: &World) -> Result<GuardReport> {
     report.check("nothing is sent", report.report.requests == (0, 0));
     report.check("no attempt is made", report.attempts() == 0);
     report.check_error("refused by the breaker", |error| {
-        error.refused_by() == Some(Guard::Breaker) && error.blame() == Blame::Server
+        error.rejected_by() == Some(Policy::Breaker) && error.blame() == Blame::Server
     });
     report.check_error("says when to come back", |error| {
         let open = Duration::from_secs(4)..=Duration::from_secs(6);

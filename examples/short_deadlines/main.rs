@@ -11,7 +11,7 @@
 //! attempt would be answered and never wait: one has the same attempt timeouts ("ideal"), the other never cuts the
 //! second attempt ("oracle"). The last column is the share of the deadline that a saved call used.
 //!
-//! What is claimed is checked below; the program fails if one claim is wrong.
+//! The claim is checked below; the program fails if it is wrong.
 
 use std::convert::Infallible;
 use std::process::ExitCode;
@@ -27,7 +27,7 @@ use sevenhops::{Settings, StandardLayer};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
-/// What becomes of the first attempt.
+/// The fate of the first attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum First {
     Hangs,
@@ -116,7 +116,7 @@ impl Cell {
         Ok(Outcome { saved, used })
     }
 
-    /// What a retrier saves that has the same attempt timeouts and never waits.
+    /// The calls that a retrier saves with the same attempt timeouts and without waits.
     fn ideal(&self) -> u32 {
         let mut left = self.deadline;
         for attempt in 1..=ATTEMPTS {
@@ -136,7 +136,7 @@ impl Cell {
         0
     }
 
-    /// What a retrier saves that cuts the first attempt as we do, and no other.
+    /// The calls that a retrier saves that cuts the first attempt as we do, and no other.
     fn oracle(&self) -> u32 {
         let left = match self.first {
             First::Hangs => self.deadline / 2,

@@ -13,7 +13,7 @@ mod tests {
     use sevenhops::policy::breaker::{self, State};
     use sevenhops::policy::retry::{self, Backoff};
     use sevenhops::sdk::operation::{Attempt, Failed, Settings};
-    use sevenhops::{Destination, Effect, Error, Guard, Kind, Operation};
+    use sevenhops::{Destination, Effect, Error, Kind, Operation, Policy};
     use tokio_postgres::types::{ToSql, Type};
     use tokio_postgres::{Client, Config, NoTls};
 
@@ -105,7 +105,7 @@ mod tests {
         assert!(source(&error).to_string().contains("error connecting"));
 
         let refused = operation.run(work).await.unwrap_err();
-        assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+        assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         assert_eq!((refused.attempts(), refused.effect()), (0, Effect::None));
         let postgres = Destination::named("postgres");
         assert_eq!(operation.breaker().state(&postgres), State::Open);

@@ -14,7 +14,7 @@ mod tests {
     use sevenhops::policy::idempotency::Key;
     use sevenhops::policy::retry::{self, Backoff};
     use sevenhops::sdk::operation::{Attempt, Failed, Settings};
-    use sevenhops::{Destination, Effect, Error, Guard, Operation};
+    use sevenhops::{Destination, Effect, Error, Operation, Policy};
 
     use super::servers::{Losing, Server};
 
@@ -123,7 +123,7 @@ mod tests {
         let source = source.downcast_ref::<RedisError>().unwrap();
         assert!(source.is_connection_refusal());
         let refused = operation.run(work).await.unwrap_err();
-        assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+        assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         let state = operation.breaker().state(&Destination::named("redis"));
         assert_eq!(state, State::Open);
     }

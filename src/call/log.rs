@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use http::{HeaderMap, StatusCode, Uri};
 
 use super::Call;
-use crate::hop::{Diagnosis, Effect, Guard, Keyed, NotRepeated, Note, Outcome, What};
+use crate::hop::{Diagnosis, Effect, Keyed, NotRepeated, Note, Outcome, Policy, What};
 use crate::record::Tracker;
 use crate::redact::redacted;
 use crate::telemetry;
@@ -105,8 +105,8 @@ impl Call {
     }
 
     /// A policy lets nothing through; several layers may say so of one rejection.
-    pub(crate) fn refused_by(&self, guard: Guard) {
-        let (attempts, what) = (self.attempt_count(), What::Refused(guard));
+    pub(crate) fn rejected_by(&self, policy: Policy) {
+        let (attempts, what) = (self.attempt_count(), What::Refused(policy));
         let said = |note: &Note| note.attempts == attempts && note.what == what;
         if !self.rest().notes.last().is_some_and(said) {
             self.note(what);

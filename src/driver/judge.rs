@@ -19,7 +19,7 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::Failure;
 use crate::hop::{
-    Diagnosis, Effect, FailureClass, Guard, Hop, Keyed, Kind, NotRepeated, Outcome, What,
+    Diagnosis, Effect, FailureClass, Hop, Keyed, Kind, NotRepeated, Outcome, Policy, What,
     effect_of_response,
 };
 use crate::policy;
@@ -242,15 +242,15 @@ impl Run {
             return Next::Fail(failure);
         };
         // Who stands above the wire and let nothing through. A stack below may have sent another leg before.
-        let local = |guard: &Guard| matches!(guard, Guard::Breaker | Guard::Deadline);
-        if let Some(guard) = failure.rejected_by().filter(local)
+        let local = |policy: &Policy| matches!(policy, Policy::Breaker | Policy::Deadline);
+        if let Some(policy) = failure.rejected_by().filter(local)
             && own.effect.is_none()
             && turn.rejected(&self.call)
         {
-            self.call.refused_by(guard);
+            self.call.rejected_by(policy);
             return match self.last {
                 None => Next::Fail(failure),
-                Some(_) => self.end(NotRepeated::Refused(guard)),
+                Some(_) => self.end(NotRepeated::Refused(policy)),
             };
         }
         turn.end(&self.call, !own.effect.is_none());

@@ -9,7 +9,7 @@ use super::later::Resend;
 use crate::call::Call;
 use crate::diagnose::Failure;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Guard, Kind, effect_of_response};
+use crate::hop::{Diagnosis, Effect, Kind, Policy, effect_of_response};
 use crate::policy::redirect::{Asked, Leg, Rules, Settings, next, prune};
 use crate::redact::redacted;
 
@@ -109,7 +109,7 @@ impl Legs {
             to: redacted(to),
             after: self.visited.len(),
         };
-        let error = Error::refused(Guard::Redirect, Diagnosis::refusal(kind)).because(why);
+        let error = Error::refused(Policy::Redirect, Diagnosis::refusal(kind)).because(why);
         Lead::Rejected(error.into())
     }
 }

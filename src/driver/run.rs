@@ -20,7 +20,7 @@ use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Guard, Kind};
+use crate::hop::{Diagnosis, Kind, Policy};
 use crate::limit::Waited;
 use crate::telemetry::{Span, call_span};
 
@@ -166,7 +166,7 @@ impl Run {
                 expired: Some(Waited::Deadline),
                 ..Diagnosis::refusal(Kind::Timeout)
             };
-            return Err(Error::refused(Guard::Deadline, diagnosis).into());
+            return Err(Error::refused(Policy::Deadline, diagnosis).into());
         }
         if attempt.is_some()
             && let Some(unmet) = self.call.unmet(&request, true)

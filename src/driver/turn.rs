@@ -93,7 +93,7 @@ impl Turn {
         self.left.made()
     }
 
-    /// What a response says of when to come back.
+    /// The hint of a response.
     pub(crate) fn hint(&self, head: &Parts) -> Option<Duration> {
         self.policy.hint(head)
     }

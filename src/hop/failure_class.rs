@@ -1,6 +1,6 @@
 use super::names::Class;
 
-/// What a classifier says of a failed attempt: for the retry and for the breaker alike.
+/// The verdict of a classifier on a failed attempt, for the retry and for the breaker alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureClass {
@@ -17,7 +17,7 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// What it means for a retry; `None` leaves that to the table.
+    /// The class for a retry; `None` leaves that to the table.
     pub(crate) const fn for_retry(self) -> Option<Class> {
         match self {
             Self::Transient | Self::Throttled => Some(Class::Passing),

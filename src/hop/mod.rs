@@ -41,7 +41,7 @@ pub(crate) use self::local::local;
 pub(crate) use self::mishap::{Mishap, Played};
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
-pub(crate) use self::policy::Guard;
+pub(crate) use self::policy::Policy;
 #[cfg(feature = "client")]
 pub(crate) use self::status::author_of;
 pub(crate) use self::status::{Keyed, effect_of_response, judge};

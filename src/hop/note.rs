@@ -1,11 +1,11 @@
-//! What guards leave in a timeline: waits, redirects, and why a call was not repeated.
+//! What policies leave in a timeline: waits, redirects, and why a call was not repeated.
 
 use std::fmt;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::{Effect, Guard, Mishap};
+use super::{Effect, Mishap, Policy};
 
 /// Something that happened between the attempts of a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +44,8 @@ pub enum What {
         /// Which try it is, counted from 1.
         number: u32,
     },
-    /// A guard let nothing through.
-    Refused(Guard),
+    /// A policy let nothing through.
+    Refused(Policy),
     /// Something that was done on purpose befell the latest attempt.
     Chaos {
         /// What.
@@ -67,7 +67,7 @@ impl fmt::Display for What {
             }
             Self::Replayed => f.write_str("answer replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
-            Self::Refused(guard) => write!(f, "refused by the {guard}"),
+            Self::Refused(policy) => write!(f, "refused by the {policy}"),
             Self::Chaos { mishap, late } => {
                 write!(f, "chaos: {mishap}, on purpose")?;
                 late.map_or(Ok(()), |late| write!(f, ", for {}", short(late)))
@@ -129,8 +129,8 @@ pub enum NotRepeated {
     OtherDestination,
     /// A stack around this one repeats.
     CallerRepeats,
-    /// A guard did not let the repeat through.
-    Refused(Guard),
+    /// A policy did not let the repeat through.
+    Refused(Policy),
 }
 
 impl NotRepeated {
@@ -200,7 +200,7 @@ impl fmt::Display for NotRepeated {
             Self::SwitchedOff => f.write_str("retries are switched off"),
             Self::OtherDestination => f.write_str("retries are meant for other destinations"),
             Self::CallerRepeats => f.write_str("the caller repeats"),
-            Self::Refused(guard) => write!(f, "refused by the {guard}"),
+            Self::Refused(policy) => write!(f, "refused by the {policy}"),
         }
     }
 }

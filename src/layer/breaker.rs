@@ -23,7 +23,7 @@ use crate::policy::{Classify, Key};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{BreakerLayer, Guard, limit::Limits};
+/// use sevenhops::{BreakerLayer, Policy, limit::Limits};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -38,7 +38,7 @@ use crate::policy::{Classify, Key};
 ///     assert_eq!(service.clone().oneshot(get()?).await?.status(), 503);
 /// }
 /// let refused = service.oneshot(get()?).await.unwrap_err();
-/// assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+/// assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
 /// assert!(refused.retry_after() >= Some(Duration::from_secs(4)));
 /// let cause = std::error::Error::source(&refused).ok_or("no cause")?;
 /// assert_eq!(
@@ -91,7 +91,7 @@ use crate::policy::{Classify, Key};
 ///
 /// # What it reports
 ///
-/// A refusal is an [`Error`](crate::Error) with [`Guard::Breaker`](crate::Guard::Breaker),
+/// A refusal is an [`Error`](crate::Error) with [`Policy::Breaker`](crate::Policy::Breaker),
 /// [`Kind::Open`](crate::Kind::Open) and no effect. Its [`retry_after`](crate::Error::retry_after) is the open
 /// time left; its cause names the hop that broke the circuit. [`handle`](Self::handle) gives a [`Breaker`],
 /// with a snapshot of each window. Each time a circuit opens, half-opens or closes, the call's span has an event

@@ -90,9 +90,9 @@ impl Metrics {
             }
         }
         for note in timeline.notes() {
-            if let What::Refused(guard) = note.what {
-                let guard = KeyValue::new("sevenhops.guard", guard.as_str());
-                self.instruments.refusals.add(1, &to.and([guard]));
+            if let What::Refused(policy) = note.what {
+                let policy = KeyValue::new("sevenhops.policy", policy.as_str());
+                self.instruments.refusals.add(1, &to.and([policy]));
             }
         }
         self.call(&to, timeline);

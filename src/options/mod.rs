@@ -192,7 +192,7 @@ impl Options {
         self
     }
 
-    /// Keeps the headers of each attempt for [`Timeline::to_har`](crate::Timeline::to_har), as the guards
+    /// Keeps the headers of each attempt for [`Timeline::to_har`](crate::Timeline::to_har), as the policies
     /// leave them: all names, and the values of those that are known to be harmless and of those named
     /// here. Never the value of one that is marked sensitive, as that of an idempotency key is, or sounds like
     /// a secret (`auth`, `cookie`, `key`, `token` and their like), whatever is named.

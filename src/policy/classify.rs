@@ -1,4 +1,4 @@
-//! What the user says of a failed attempt: one classifier for the retry and for the breaker.
+//! The user's classifier of failed attempts: one for the retry and for the breaker.
 
 use std::fmt;
 

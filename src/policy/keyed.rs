@@ -1,4 +1,4 @@
-//! By what circuits and budgets are kept, where the user says so.
+//! The user's own key of circuits and budgets.
 
 use std::sync::Arc;
 
@@ -7,6 +7,6 @@ use http::{HeaderMap, Method, Uri};
 use crate::callback::Panicked;
 use crate::destination::Destination;
 
-/// What the user makes of a request, behind `catch_unwind`: the destination by whose circuit and budget it goes.
+/// The user's function from a request to the destination whose circuit and budget it uses, behind `catch_unwind`.
 pub(crate) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
 type Keying = Result<Option<Destination>, Panicked>;

@@ -1,4 +1,4 @@
-//! What guards leave on the span of a call.
+//! What policies leave on the span of a call.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -34,11 +34,11 @@ pub(crate) fn note(call: &Span, what: &What) {
             "caller retry",
             "sevenhops.caller.try" = i64::from(*number),
         ),
-        What::Refused(guard) => event!(
+        What::Refused(policy) => event!(
             call,
             Level::WARN,
             "refused",
-            "sevenhops.guard" = guard.as_str(),
+            "sevenhops.policy" = policy.as_str(),
         ),
         What::Chaos { mishap, late } => event!(
             call,

@@ -157,7 +157,7 @@ pub const EVENTS: &[EventName] = &[
     event("redirected", &["http.response.status_code", "url.full"]),
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
-    event("refused", &["sevenhops.guard"]),
+    event("refused", &["sevenhops.policy"]),
     event(
         "circuit",
         &[
@@ -271,8 +271,8 @@ pub(crate) const NOT_REPEATED: Metric = metric(
 pub(crate) const REFUSALS: Metric = metric(
     "sevenhops.refusals",
     ("counter", "{refusal}"),
-    of_call!["sevenhops.guard"],
-    "What guards let not through.",
+    of_call!["sevenhops.policy"],
+    "What policies let not through.",
 );
 
 pub(crate) const STALE: Metric = metric(

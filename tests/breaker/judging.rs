@@ -8,7 +8,7 @@ use http::Request;
 use http_body_util::BodyExt;
 use sevenhops::policy::breaker::{Settings, State};
 use sevenhops::{
-    AttemptLayer, BreakerLayer, CallLayer, Destination, Effect, Guard, Hop, Kind, Options,
+    AttemptLayer, BreakerLayer, CallLayer, Destination, Effect, Hop, Kind, Options, Policy,
 };
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
@@ -177,7 +177,7 @@ async fn refusals_by_guards_below_do_not_count() {
     let service = layer.layer(inner.layer(below.layer(Mock::new(Leaf::Hangs))));
     for _ in 0..40 {
         let refused = service.clone().oneshot(get()).await.unwrap_err();
-        assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+        assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         assert_eq!(refused.retry_after(), None);
     }
     assert_eq!(layer.handle().state(&api()), State::Closed);

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use sevenhops::hop::{NotRepeated, What};
 use sevenhops::policy::idempotency::Key;
 use sevenhops::policy::retry::Budget;
-use sevenhops::{Effect, Guard, Kind};
+use sevenhops::{Effect, Kind, Policy};
 
 use super::work::*;
 
@@ -170,7 +170,7 @@ async fn derived_key_that_is_forgotten_is_refused_before_the_work() {
     let work = Work::new([]);
     let error = work.keyed(&operation().key(key)).await.unwrap_err();
     assert_eq!(work.count(), 0);
-    assert_eq!(error.refused_by(), Some(Guard::Idempotency));
+    assert_eq!(error.rejected_by(), Some(Policy::Idempotency));
     assert_eq!(error.kind(), Kind::KeyExpired);
     assert_eq!(error.effect(), Effect::Possible);
 }

@@ -19,7 +19,7 @@ async fn error_answers_and_keeps_the_work_s_own_to_be_downcast() {
         (error.kind(), error.effect()),
         (Kind::Refused, Effect::None)
     );
-    assert_eq!((error.status(), error.refused_by()), (None, None));
+    assert_eq!((error.status(), error.rejected_by()), (None, None));
     assert_eq!((error.attempts(), error.blame()), (3, Blame::Server));
     assert_eq!(error.error_type(), "_OTHER");
     let source = std::error::Error::source(&error).unwrap();

@@ -49,7 +49,7 @@ async fn short_deadlines_are_saved_by_a_second_attempt() {
     }
 }
 
-/// A service that answers after this time.
+/// Asks a service that responds after this time.
 async fn after(
     wait: Duration,
     layer: &StandardLayer,

@@ -1,4 +1,4 @@
-//! What breaks a circuit, what closes it again, and who hears of it.
+//! Circuits: the failures that open them, the ways to close them, and their events.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use http_body_util::Full;
 use sevenhops::hop::FailureClass;
 use sevenhops::policy::breaker::{Event, EventKind, Recovery, Settings, State};
 use sevenhops::policy::retry;
-use sevenhops::{BreakerLayer, Destination, Guard, StandardLayer, limit};
+use sevenhops::{BreakerLayer, Destination, Policy, StandardLayer, limit};
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -38,7 +38,8 @@ async fn rejections(layer: &StandardLayer, mock: &Mock, calls: u32) -> u32 {
             .layer(mock.clone())
             .oneshot(request(Method::GET))
             .await;
-        rejected += u32::from(ended.is_err_and(|error| error.refused_by() == Some(Guard::Breaker)));
+        rejected +=
+            u32::from(ended.is_err_and(|error| error.rejected_by() == Some(Policy::Breaker)));
     }
     rejected
 }
@@ -164,7 +165,7 @@ async fn rate_limit_that_says_503_breaks_no_circuit() {
         let (ours, theirs) = call.await.unwrap();
         match ours {
             Ok(status) => answered[0] += u32::from(status == 200),
-            Err(error) => rejected += u32::from(error.refused_by().is_some()),
+            Err(error) => rejected += u32::from(error.rejected_by().is_some()),
         }
         answered[1] += u32::from(theirs == 200);
     }

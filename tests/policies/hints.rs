@@ -19,7 +19,7 @@ fn layer(deadline: Duration, retry: Settings) -> StandardLayer {
     StandardLayer::with(&sevenhops::Settings::new(deadline).retry(retry)).unwrap()
 }
 
-/// Asks a service that answers by these steps. Returns the status, the waits between the requests, and why the
+/// Asks a service that responds by these steps. Returns the status, the waits between the requests, and why the
 /// call was not retried.
 async fn ask(
     layer: &StandardLayer,

@@ -81,7 +81,7 @@ async fn failure_of_an_unknown_kind_is_transient() {
         assert_eq!(response.unwrap().status(), 200, "{}", failure());
         let whole = standard(steady()).layer(service.clone());
         whole.oneshot(request(Method::GET)).await.unwrap();
-        // What may have happened is not sent again for all that.
+        // A POST that may have happened is not sent again for all that.
         sent.store(0, std::sync::atomic::Ordering::Relaxed);
         let whole = standard(steady()).layer(service);
         let error = whole.oneshot(request(Method::POST)).await.unwrap_err();

@@ -15,7 +15,7 @@ pub(crate) struct Permit {
     pub(super) kind: Kind,
 }
 
-/// What a permit is for.
+/// The purpose of a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// An attempt that the circuit lets through.
@@ -72,7 +72,7 @@ impl Verdict {
         }
     }
 
-    /// What it leaves in the window of a closed circuit.
+    /// Its mark in the window of a closed circuit.
     pub(super) fn mark(&self) -> Option<Mark> {
         let (mark, is_slow) = match self {
             Self::Success => (Mark::SUCCESS, false),
@@ -119,7 +119,7 @@ pub(crate) struct Moment {
 /// The circuit does not let an attempt through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// What is left until the reason is gone; none if only a hand can end it.
+    /// The time until the reason is gone; none if only a hand can end it.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) cause: Cause,
 }

@@ -31,7 +31,7 @@ use super::state::{Counts, Position, State};
 pub(crate) struct Circuit {
     rules: Rules,
     phase: Phase,
-    /// Bumped by every transition, so that a verdict from before it is recognised as stale.
+    /// Bumped by every transition, so that a verdict from before it is recognized as stale.
     generation: u64,
     health: Health,
     /// How often it has opened since it was closed.
@@ -292,7 +292,7 @@ impl Circuit {
         }
     }
 
-    /// What is in its window.
+    /// The counts of its window.
     pub(crate) fn counts(&mut self, now: Instant) -> Counts {
         let tally = self.health.tally(now);
         Counts {

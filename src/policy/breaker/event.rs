@@ -1,4 +1,4 @@
-//! What happens to a circuit, for those who want to hear of it.
+//! The events of a circuit, for callbacks, spans and metrics.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -18,7 +18,7 @@ pub struct Event {
     change: Change,
 }
 
-/// What happened to a circuit.
+/// A kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -48,7 +48,7 @@ impl EventKind {
     }
 }
 
-/// The same, with what is known of it.
+/// The kind of an event, with cause and wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Change {
     kind: EventKind,
@@ -92,7 +92,7 @@ impl Event {
         &self.destination
     }
 
-    /// Returns what happened.
+    /// Returns the kind of the event.
     #[must_use]
     pub const fn kind(&self) -> EventKind {
         self.change.kind

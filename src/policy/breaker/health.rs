@@ -1,4 +1,4 @@
-//! What a circuit has seen lately, and whether that is a reason to open.
+//! The recent attempts of a circuit, and whether they are a reason to open.
 
 use tokio::time::Instant;
 

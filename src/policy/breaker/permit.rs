@@ -19,7 +19,7 @@ use crate::destination::Origin;
 use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hint::Hints;
-use crate::hop::{Diagnosis, FailureClass, Guard, Hop, Keyed, Kind};
+use crate::hop::{Diagnosis, FailureClass, Hop, Keyed, Kind};
 use crate::limit::Waited;
 use crate::luck::luck;
 use crate::policy::Key;
@@ -79,8 +79,8 @@ fn unkeyed(panicked: Panicked) -> Error {
 
 /// The error of an attempt that a circuit does not let through.
 pub(crate) fn refused(refusal: &Refusal) -> Error {
-    let error =
-        Error::refused(Guard::Breaker, Diagnosis::refusal(Kind::Open)).caused_by(refusal.cause);
+    let error = Error::refused(crate::hop::Policy::Breaker, Diagnosis::refusal(Kind::Open))
+        .caused_by(refusal.cause);
     match refusal.retry_after {
         Some(wait) => error.after(wait),
         None => error,

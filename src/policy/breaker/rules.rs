@@ -44,7 +44,7 @@ impl Recovery {
     }
 }
 
-/// What a circuit goes by: settings that were checked.
+/// The settings of a circuit, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rules {
     pub(super) failure_ratio: f64,
@@ -66,7 +66,7 @@ pub(crate) struct Rules {
 impl Rules {
     /// How long to stay open for the `openings`th time in a row.
     ///
-    /// Longer each time, then 0–20 % longer by luck, never longer than the longest. What it grows to stops short
+    /// Longer each time, then 0–20 % longer by luck, never longer than the longest. The growth stops short
     /// of that by the jitter, so that those who wait longest do not come back all at once. A server's hint is
     /// not undercut.
     pub(super) fn open_time(&self, openings: u32, hint: Option<Duration>, luck: f64) -> Duration {

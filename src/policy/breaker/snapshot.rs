@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::state::{Counts, State};
 
-/// What a breaker knows of a destination at one moment.
+/// The state and the window of a destination at one moment.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +25,7 @@ impl Snapshot {
         Self { state, counts }
     }
 
-    /// Returns what the breaker does with the destination.
+    /// Returns the state of the circuit.
     #[must_use]
     pub const fn state(&self) -> State {
         self.state

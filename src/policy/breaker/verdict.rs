@@ -30,7 +30,7 @@ impl Judge {
             return Verdict::Success;
         };
         let (kind, Some(hop)) = (*kind, *hop) else {
-            // Another guard refused it, or nothing is known of it.
+            // Another policy refused it, or nothing is known of it.
             return Verdict::Ignored;
         };
         match (hop, kind) {

@@ -9,7 +9,7 @@ use crate::call::{Call, KeyMark};
 use crate::clock;
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Guard};
+use crate::hop::{Diagnosis, Policy};
 use crate::idempotency_key::{header, random, written};
 use crate::options::Unmet;
 
@@ -43,7 +43,7 @@ impl Settings {
         }
         let key = call.own_key()?;
         let expired = key.expires_at.is_some_and(|at| at <= clock::wall());
-        expired.then(|| Error::refused(Guard::Idempotency, Diagnosis::key_expired()).of(call))
+        expired.then(|| Error::refused(Policy::Idempotency, Diagnosis::key_expired()).of(call))
     }
 
     /// The header of the key: the configured one, unless the caller brought a key under another usual name.

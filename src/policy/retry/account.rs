@@ -66,7 +66,7 @@ impl Account {
         self.spent = self.paid.take();
     }
 
-    /// A guard below let nothing through. False if something came to the wire all the same.
+    /// A policy below let nothing through. False if something came to the wire all the same.
     pub(crate) fn refused(&mut self, call: &Call) -> bool {
         if call.attempt_count() > self.before {
             return false;

@@ -55,10 +55,10 @@ pub(crate) struct Failed<'a> {
     pub(crate) is_throttled: bool,
 }
 
-/// What is left to repeat with.
+/// The attempts, the time and the switches that a retry has.
 #[derive(Clone, Debug)]
 pub(crate) struct Left {
-    /// Why there are no repeats at all, if so.
+    /// Why there are no retries at all, if so.
     pub(crate) off: Option<NotRepeated>,
     /// How many attempts were sent, as far as is known, and how many may be.
     pub(crate) sent: u32,

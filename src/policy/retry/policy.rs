@@ -106,7 +106,7 @@ impl Policy {
         call.options().lists(&self.settings.statuses, status)
     }
 
-    /// What a response says of when to come back.
+    /// The hint of a response: when to come back.
     pub(crate) fn hint(&self, head: &Parts) -> Option<Duration> {
         self.hints.read(head.status, &head.headers, clock::wall)
     }

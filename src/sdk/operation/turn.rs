@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::attempt::Keys;
 use super::failed::Told;
-use super::guards::Guards;
+use super::guards::Policies;
 use super::permit::Permit;
 use super::{Attempt, Failed, Operation};
 use crate::call::{Around, Asked, Call};
@@ -17,7 +17,7 @@ use crate::call::{Around, Asked, Call};
 use crate::clock;
 use crate::driver::{Hint, Scope, Turn};
 use crate::error::Error;
-use crate::hop::Guard;
+use crate::hop::Policy;
 use crate::hop::{Class, Diagnosis, Effect, Kind, NotRepeated, Outcome};
 use crate::limit::{Limits, Waited};
 use crate::policy::breaker::refused;
@@ -47,7 +47,7 @@ struct Running {
 
 impl<'o> Run<'o> {
     pub(super) fn new(operation: &'o Operation) -> Self {
-        let Guards { limits, policy, .. } = &*operation.guards;
+        let Policies { limits, policy, .. } = &*operation.policies;
         let asked = Asked::Operation {
             name: Arc::clone(&operation.name),
             destination: operation.destination.clone(),
@@ -95,18 +95,21 @@ impl<'o> Run<'o> {
         let now = clock::now();
         let expires_at = self.operation.key.as_ref().and_then(|key| key.expires_at());
         if expires_at.is_some_and(|at| at <= clock::wall()) {
-            return Err(Error::refused(Guard::Idempotency, Diagnosis::key_expired()));
+            return Err(Error::refused(
+                Policy::Idempotency,
+                Diagnosis::key_expired(),
+            ));
         }
         if call.deadline() <= now {
             let late = Diagnosis {
                 expired: Some(Waited::Deadline),
                 ..Diagnosis::refusal(Kind::Timeout)
             };
-            return Err(Error::refused(Guard::Deadline, late));
+            return Err(Error::refused(Policy::Deadline, late));
         }
-        let Guards {
+        let Policies {
             limits, breaker, ..
-        } = &*self.operation.guards;
+        } = &*self.operation.policies;
         let circuit = breaker.of(self.operation.destination.clone(), now);
         let ticket = breaker.admit(circuit, call, now);
         let ticket = ticket.map_err(|refusal| refused(&refusal).of(call))?;
@@ -132,16 +135,16 @@ impl<'o> Run<'o> {
         clock::after(now, attempt.get()).min(call.deadline())
     }
 
-    /// A guard let nothing through: the caller gets what was to be repeated, if anything.
+    /// A policy let nothing through: the caller gets what was to be repeated, if anything.
     fn refuse(&mut self, refused: Error) -> Error {
         self.turn.rejected(&self.scope.call);
-        let Some(guard) = refused.refused_by() else {
+        let Some(policy) = refused.rejected_by() else {
             return refused;
         };
-        self.scope.call.refused_by(guard);
+        self.scope.call.rejected_by(policy);
         match self.last.take() {
             Some(last) => {
-                self.scope.call.stop(Some(NotRepeated::Refused(guard)));
+                self.scope.call.stop(Some(NotRepeated::Refused(policy)));
                 last
             }
             None => refused,
@@ -159,7 +162,7 @@ impl<'o> Run<'o> {
         let call = self.scope.call.clone();
         let spans = AttemptSpans::of_operation(&call, (self.turn.made(), permit.since));
         let span = spans.attempt();
-        let limits = Arc::clone(&self.operation.guards.limits);
+        let limits = Arc::clone(&self.operation.policies.limits);
         let tracker = Arc::new(Tracker::new(limits, spans, permit.since));
         call.attempt(Arc::clone(&tracker));
         let mut running = Running {
@@ -272,7 +275,7 @@ fn failed<'a>(
         key_left: left,
         replayable: true,
         whole_body: true,
-        listed: status.is_some_and(|status| operation.guards.policy.lists(call, status)),
+        listed: status.is_some_and(|status| operation.policies.policy.lists(call, status)),
         should_retry: None,
         class: told.class,
         is_throttled: told.class == Some(Class::Passing),
