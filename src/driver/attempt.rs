@@ -52,7 +52,7 @@ impl Flight {
         mut self,
         response: &Response<Source<R>>,
         class: Option<FailureClass>,
-    ) -> (Option<PendingVerdict>, Option<(Arc<Tracker>, Duration)>) {
+    ) -> (Option<PendingVerdict>, Option<Watched>) {
         let is_over = response.body().is_end_stream();
         let admission = self.admission.take();
         let verdict = admission.and_then(|admission| admission.head(response, (is_over, class)));
@@ -82,6 +82,9 @@ impl Flight {
         }
     }
 }
+
+/// The record of an attempt whose body goes on, and how long that may be silent.
+pub(super) type Watched = (Arc<Tracker>, Duration);
 
 /// The timeouts and the record of an attempt; dropped before its end, it gives itself up.
 pub(super) struct Attempt {

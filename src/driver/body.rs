@@ -11,6 +11,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::attempt::Watched;
 use super::scope::Scope;
 use super::source::Source;
 use crate::box_error::BoxError;
@@ -75,7 +76,7 @@ impl<R> DriverBody<R> {
     }
 
     /// Receives it as part of an attempt.
-    pub(super) fn watched(mut self, tracker: Option<(Arc<Tracker>, Duration)>) -> Self {
+    pub(super) fn watched(mut self, tracker: Option<Watched>) -> Self {
         self.watch = tracker.map(|(tracker, idle)| Watch {
             tracker,
             idle,

@@ -105,7 +105,7 @@ impl Limits {
     }
 
     fn derive(deadline: Limit, explicit: Settings) -> Self {
-        let attempt = explicit.attempt.unwrap_or(deadline.get() / 2);
+        let attempt = explicit.attempt.unwrap_or_else(|| deadline.get() / 2);
         Self::with_attempt(deadline, Limit::derived(attempt), explicit)
     }
 

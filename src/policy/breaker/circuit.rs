@@ -169,13 +169,14 @@ impl Circuit {
                 self.health.note(verdict, at.now);
             }
             (Phase::Closed | Phase::Ramp(_), _) => self.judge(verdict, at),
-            (Phase::HalfOpen { probes, .. }, For::Probe(id)) => {
-                if probes.end(id) {
+            (Phase::HalfOpen { probes, .. }, _) => {
+                // Of this generation only probes were permitted.
+                if probes.end(permit.probe().unwrap_or_default()) {
                     self.judge_probe(verdict, at);
                 }
             }
             // No permit carries a generation that permits nothing.
-            (Phase::HalfOpen { .. } | Phase::Open { .. } | Phase::Isolated, _) => {}
+            (Phase::Open { .. } | Phase::Isolated, _) => {}
         }
     }
 
