@@ -13,18 +13,23 @@ pub trait IntoUrl: sealed::Sealed {}
 
 impl<T: sealed::Sealed> IntoUrl for T {}
 
-pub(crate) mod sealed {
+mod sealed {
     use super::Address;
     use crate::box_error::BoxError;
 
+    #[expect(unnameable_types, reason = "it is sealed")]
     pub trait Sealed {
         fn into_address(self) -> Result<Address, BoxError>;
     }
 }
 
 /// The URL of a request that is being built.
-#[derive(Clone, Debug)]
-pub enum Address {
+#[derive(Debug)]
+#[expect(unnameable_types, reason = "only a sealed trait returns it")]
+pub struct Address(Form);
+
+#[derive(Debug)]
+enum Form {
     /// The URL standard would leave it as it is written.
     Plain(Uri),
     /// The URL standard has read it.
@@ -34,7 +39,7 @@ pub enum Address {
 impl Address {
     fn read(text: &str) -> Result<Self, BoxError> {
         match plain(text) {
-            Some(uri) => Ok(Self::Plain(uri)),
+            Some(uri) => Ok(Self(Form::Plain(uri))),
             None => Self::parse(text),
         }
     }
@@ -45,33 +50,33 @@ impl Address {
 
     fn checked(url: Url) -> Result<Self, BoxError> {
         match url.has_host() {
-            true => Ok(Self::Parsed(Box::new(url))),
+            true => Ok(Self(Form::Parsed(Box::new(url)))),
             false => Err(Reason::new("URL scheme is not allowed").into()),
         }
     }
 
     /// The parts, to be changed.
     pub(super) fn url_mut(&mut self) -> Result<&mut Url, BoxError> {
-        if let Self::Plain(uri) = self {
+        if let Form::Plain(uri) = &self.0 {
             *self = Self::parse(&uri.to_string())?;
         }
-        match self {
-            Self::Parsed(url) => Ok(url),
-            Self::Plain(_) => Err(Reason::new("the URL is invalid").into()),
+        match &mut self.0 {
+            Form::Parsed(url) => Ok(url),
+            Form::Plain(_) => Err(Reason::new("the URL is invalid").into()),
         }
     }
 
     pub(super) fn host(&self) -> Option<&str> {
-        match self {
-            Self::Plain(uri) => uri.host(),
-            Self::Parsed(url) => url.host_str(),
+        match &self.0 {
+            Form::Plain(uri) => uri.host(),
+            Form::Parsed(url) => url.host_str(),
         }
     }
 
     pub(super) fn into_uri(self) -> Result<Uri, BoxError> {
-        match self {
-            Self::Plain(uri) => Ok(uri),
-            Self::Parsed(url) => Ok(url.as_str().parse()?),
+        match self.0 {
+            Form::Plain(uri) => Ok(uri),
+            Form::Parsed(url) => Ok(url.as_str().parse()?),
         }
     }
 }
