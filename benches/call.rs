@@ -4,7 +4,7 @@
 //! First a table of allocations per call, then the time, for the same cases in the same order.
 //! `bare leaf` is what every other line contains: the request's clone, the answer, its body.
 //!
-//! The leaf answers at once, or (`, waiting`) at the second poll: only there do guards need their
+//! The leaf answers at once, or (`, waiting`) at the second poll: only there do policies need their
 //! alarms, and every call over a network is one of those. The driver polls again without being
 //! woken, so no line contains the runtime.
 //!

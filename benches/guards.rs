@@ -1,8 +1,8 @@
-//! What each guard adds to a call that goes well: the time over a leaf in memory, minus that of the
-//! same call without the guard.
+//! What each policy adds to a call that goes well: the time over a leaf in memory, minus that of the
+//! same call without the policy.
 //!
 //! First a table of allocations per call, then the times, then what each line costs beyond the one
-//! it is built on. Guards need a `Call` in the request, and make one where there is none: so each is
+//! it is built on. Policies need a `Call` in the request, and make one where there is none: so each is
 //! measured inside a [`CallLayer`], as in the standard stack, and alone.
 //!
 //! The group `contention` has tasks on two threads share one layer's breakers and budgets, all for
@@ -102,17 +102,17 @@ fn each_case(ruler: &mut impl Ruler) {
     ruler.measure("GET +call +open breaker", &get, refusing);
 }
 
-/// A guard inside a call, and alone.
-fn both_ways<L, R>(ruler: &mut impl Ruler, name: &str, ask: &Ask, guard: &L)
+/// A policy inside a call, and alone.
+fn both_ways<L, R>(ruler: &mut impl Ruler, name: &str, ask: &Ask, policy: &L)
 where
     L: Layer<Leaf, Service: Service<Ask, Response = Response<R>, Error = Error>>,
     R: Body<Error: Debug + Into<Box<dyn std::error::Error + Send + Sync>>>,
 {
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let method = ask.method();
-    let in_call = call.layer(guard.layer(LEAF));
+    let in_call = call.layer(policy.layer(LEAF));
     ruler.measure(&format!("{method} +call +{name}"), ask, in_call);
-    let alone = guard.layer(LEAF);
+    let alone = policy.layer(LEAF);
     ruler.measure(&format!("{method} +{name}"), ask, alone);
 }
 
@@ -162,7 +162,7 @@ where
 {
     service.map_result(|result| match result {
         Err(error) => {
-            assert!(error.refused_by().is_some(), "{error}");
+            assert!(error.rejected_by().is_some(), "{error}");
             Ok(Answer::default())
         }
         Ok(_) => panic!("an open breaker refuses"),

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use sevenhops::policy::breaker;
 use sevenhops::sdk::operation::{Attempt, Failed, Settings};
-use sevenhops::{Effect, Error, Guard, Operation};
+use sevenhops::{Effect, Error, Operation, Policy};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -55,7 +55,7 @@ async fn main() -> Result<ExitCode> {
     let is = |ended: &Result<(), Error>, effect| {
         ended.as_ref().is_err_and(|error| error.effect() == effect)
     };
-    let by_breaker = |error: &Error| error.refused_by() == Some(Guard::Breaker);
+    let by_breaker = |error: &Error| error.rejected_by() == Some(Policy::Breaker);
     let claims = [
         ("a lost answer: published", paid.is_ok()),
         ("and published once", paid_count == 1),

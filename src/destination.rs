@@ -47,6 +47,20 @@ impl Destination {
         Self(name.into().into())
     }
 
+    /// The destination that all requests with a relative URI share: one circuit and one budget.
+    ///
+    /// A relative URI does not name a host, so the crate cannot tell the servers behind it apart.
+    /// [`BreakerLayer::key_by`](crate::BreakerLayer::key_by) can.
+    #[must_use]
+    pub fn relative() -> Self {
+        Self::named(RELATIVE)
+    }
+
+    /// The destination of a request.
+    pub(crate) fn of_request(uri: &Uri) -> Self {
+        Origin::of_request(uri).to_destination()
+    }
+
     /// The text of it.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -113,6 +127,15 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// The origin of a request: that of its URL, or the one of all relative URIs.
+    pub(crate) fn of_request(uri: &Uri) -> Self {
+        Self::of(uri).unwrap_or_else(|| {
+            let mut text = Text::beginning(b"");
+            text.push(RELATIVE);
+            Self::by(text)
+        })
+    }
+
     pub(crate) fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme_str()?;
         let authority = uri.authority()?;
@@ -144,8 +167,12 @@ impl Origin {
             let _ = write!(text, ":{port}");
         }
         text.make_ascii_lowercase();
+        Some(Self::by(text))
+    }
+
+    fn by(text: Text) -> Self {
         let hash = key_hash(text.as_bytes());
-        Some(Self { text, hash })
+        Self { text, hash }
     }
 
     pub(crate) fn to_destination(&self) -> Destination {
@@ -239,6 +266,8 @@ fn default_port(scheme: &str) -> u16 {
     }
 }
 
+/// The name of the destination of relative URIs. No origin reads like it: it has no scheme.
+const RELATIVE: &str = "relative";
 /// Holds nearly every origin there is.
 const ROOM: usize = 96;
 

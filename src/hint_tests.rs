@@ -1,9 +1,9 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{AGE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use proptest::prelude::*;
 
-use super::{RATE_LIMIT, hint, should_retry};
+use super::{AZURE_RETRY_AFTER_MS, Hints, RATE_LIMIT, RETRY_AFTER_MS, hint, should_retry};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -21,16 +21,16 @@ fn headers(lines: &[(&HeaderName, &[u8])]) -> HeaderMap {
 }
 
 fn retry_after(value: impl AsRef<[u8]>) -> Option<Duration> {
-    hint(&headers(&[(&RETRY_AFTER, value.as_ref())]), noon())
+    hint(&headers(&[(&RETRY_AFTER, value.as_ref())]), noon)
 }
 
 fn rate_limit(value: impl AsRef<[u8]>) -> Option<Duration> {
-    hint(&headers(&[(&RATE_LIMIT, value.as_ref())]), noon())
+    hint(&headers(&[(&RATE_LIMIT, value.as_ref())]), noon)
 }
 
 #[test]
 fn no_field_is_no_hint() {
-    assert_eq!(hint(&HeaderMap::new(), noon()), None);
+    assert_eq!(hint(&HeaderMap::new(), noon), None);
 }
 
 #[test]
@@ -102,9 +102,9 @@ fn no_zone_but_gmt_is_understood_so_none_is_guessed() {
 #[test]
 fn of_two_fields_the_first_holds() {
     let two = headers(&[(&RETRY_AFTER, b"2"), (&RETRY_AFTER, b"3")]);
-    assert_eq!(hint(&two, noon()), Some(SECS(2)));
+    assert_eq!(hint(&two, noon), Some(SECS(2)));
     let garbled = headers(&[(&RETRY_AFTER, b"soon"), (&RETRY_AFTER, b"3")]);
-    assert_eq!(hint(&garbled, noon()), Some(SECS(3)));
+    assert_eq!(hint(&garbled, noon), Some(SECS(3)));
     assert_eq!(retry_after("2, 3"), None);
 }
 
@@ -139,16 +139,16 @@ fn of_several_limits_the_tightest_holds() {
         (&RATE_LIMIT, br#""hour";r=0;t=1800"#),
         (&RATE_LIMIT, br#""second";r=0;t=1"#),
     ]);
-    assert_eq!(hint(&split, noon()), Some(SECS(1_800)));
+    assert_eq!(hint(&split, noon), Some(SECS(1_800)));
 }
 
 #[test]
 fn retry_after_wins_over_the_rate_limit() {
     let limit = (&RATE_LIMIT, &br#""default";r=0;t=30"#[..]);
     let both = headers(&[limit, (&RETRY_AFTER, b"2")]);
-    assert_eq!(hint(&both, noon()), Some(SECS(2)));
+    assert_eq!(hint(&both, noon), Some(SECS(2)));
     let garbled = headers(&[limit, (&RETRY_AFTER, b"soon")]);
-    assert_eq!(hint(&garbled, noon()), Some(SECS(30)));
+    assert_eq!(hint(&garbled, noon), Some(SECS(30)));
 }
 
 #[test]
@@ -288,7 +288,7 @@ proptest! {
         let mut text = b"Mon, 03 Jun 2019 11:30:12 GMT".to_vec();
         text[at] = byte;
         let headers = headers(&[(&RETRY_AFTER, &text)]);
-        if let Some(away) = hint(&headers, UNIX_EPOCH) {
+        if let Some(away) = hint(&headers, || UNIX_EPOCH) {
             prop_assert_eq!(httpdate::fmt_http_date(UNIX_EPOCH + away).into_bytes(), text);
         }
     }
@@ -316,4 +316,91 @@ proptest! {
         let longest = exhausted.map(|(_, secs)| SECS(*secs)).max();
         prop_assert_eq!(rate_limit(value), longest);
     }
+}
+
+/// A response at this time by its own clock, which asks to come back at noon and two seconds.
+fn dated(date: &str, age: Option<&str>) -> HeaderMap {
+    let mut dated = headers(&[
+        (&DATE, date.as_bytes()),
+        (&RETRY_AFTER, b"Mon, 03 Jun 2019 11:00:02 GMT"),
+    ]);
+    if let Some(age) = age {
+        dated.insert(AGE, age.parse().unwrap());
+    }
+    dated
+}
+
+#[test]
+fn date_is_compared_with_the_clock_of_the_server() {
+    for (date, age, expected) in [
+        ("Mon, 03 Jun 2019 11:00:00 GMT", None, 2),
+        // A minute ahead of us, and behind.
+        ("Mon, 03 Jun 2019 10:59:00 GMT", None, 62),
+        ("Mon, 03 Jun 2019 11:01:00 GMT", None, 0),
+        ("Monday, 03-Jun-19 10:59:00 GMT", None, 62),
+        // It lay in a cache for a minute.
+        ("Mon, 03 Jun 2019 10:59:00 GMT", Some("60"), 2),
+        ("Mon, 03 Jun 2019 10:59:00 GMT", Some("soon"), 62),
+        // Unreadable: by our own clock.
+        ("yesterday", None, 2),
+        (
+            "Mon, 03 Jun 2019 11:00:00 GMT",
+            Some("99999999999999999999"),
+            2,
+        ),
+    ] {
+        let read = hint(&dated(date, age), noon);
+        assert_eq!(read, Some(SECS(expected)), "{date} {age:?}");
+    }
+    let late = headers(&[
+        (&RETRY_AFTER, b"7"),
+        (&DATE, b"Mon, 03 Jun 2019 10:00:00 GMT"),
+    ]);
+    assert_eq!(hint(&late, noon), Some(SECS(7)), "seconds need no clock");
+}
+
+#[test]
+fn milliseconds_are_read_and_win_over_seconds() {
+    let millis = |value: &str| hint(&headers(&[(&RETRY_AFTER_MS, value.as_bytes())]), noon);
+    for (value, expected) in [
+        ("1500", Some(1_500)),
+        (" 0\t", Some(0)),
+        ("12.0", Some(12)),
+        ("12.25", Some(13)),
+        ("-1", None),
+        ("+1", None),
+        ("", None),
+        ("1.", None),
+        (".5", None),
+        ("1e3", None),
+        ("soon", None),
+    ] {
+        assert_eq!(
+            millis(value),
+            expected.map(Duration::from_millis),
+            "{value:?}"
+        );
+    }
+    let most = Some(Duration::from_millis(u64::MAX));
+    assert_eq!(millis(&"9".repeat(40)), most);
+    let all: [(&HeaderName, &[u8]); 4] = [
+        (&RATE_LIMIT, br#""a";r=0;t=30"#),
+        (&RETRY_AFTER, b"20"),
+        (&AZURE_RETRY_AFTER_MS, b"1700"),
+        (&RETRY_AFTER_MS, b"1500"),
+    ];
+    let read = |count: usize| hint(&headers(&all[..count]), noon).unwrap().as_millis();
+    assert_eq!([1, 2, 3, 4].map(read), [30_000, 20_000, 1_700, 1_500]);
+}
+
+#[test]
+fn callers_own_function_is_asked_first() {
+    let hints = Hints::by(|head| {
+        let own = head.headers().get("x-backoff")?.to_str().ok()?;
+        (head.status() == 420).then(|| SECS(own.parse().unwrap()))
+    });
+    let backoff = HeaderName::from_static("x-backoff");
+    let both = headers(&[(&RETRY_AFTER, b"7"), (&backoff, b"3")]);
+    let read = |status: u16| hints.read(status.try_into().unwrap(), &both, noon);
+    assert_eq!((read(420), read(429)), (Some(SECS(3)), Some(SECS(7))));
 }

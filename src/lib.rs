@@ -108,7 +108,7 @@ pub use self::client::{Body, Client, ClientBuilder, IntoUrl, RequestBuilder, Res
 pub use self::config_error::SettingError;
 pub use self::destination::{Destination, InvalidDestination};
 pub use self::error::Error;
-pub use self::hop::policy::Guard;
+pub use self::hop::policy::Policy;
 pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
     AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::limit;
 use crate::policy::{breaker, idempotency, redirect, retry};
 
-/// What a stack is told once, when it is made: the deadline, and what each guard is told.
+/// What a stack is told once, when it is made: the deadline, and what each policy is told.
 ///
 /// Plain values: they are checked once, when a layer or a client is built, and what is out of range
 /// or contradicts something else is refused there, naming field and value.

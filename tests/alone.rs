@@ -49,7 +49,7 @@ mod tests {
             .resolver(net.dns.resolver())
             .build()
             .unwrap();
-        let service = RetryLayer::new(steady())
+        let service = RetryLayer::new(steady().unsent_attempts(2))
             .unwrap()
             .layer(AttemptLayer::new(limits).layer(transport));
         let put = Request::put(url(&server, "https"))
@@ -175,7 +175,7 @@ mod tests {
         assert_eq!((mock.count(), error.attempts()), (3, 3));
     }
 
-    // A redirect guard below the retry refuses what attempt 2 led to: that is the last real answer.
+    // A redirect policy below the retry refuses what attempt 2 led to: that is the last real answer.
     #[tokio::test(start_paused = true)]
     async fn refusal_that_came_after_an_attempt_is_the_last_answer() {
         let mock = Mock::new([status(503), with(303, "location", "http://api.test/done")]);

@@ -13,7 +13,7 @@ mod tests {
     use proptest::prelude::*;
     use sevenhops::driver::Truncated;
     use sevenhops::hop::NotRepeated;
-    use sevenhops::{Destination, Guard, Hop, Kind, StandardLayer};
+    use sevenhops::{Destination, Hop, Kind, Policy, StandardLayer};
     use tower::{Layer, ServiceExt};
 
     use super::mock::{Mock, request, saying};
@@ -36,7 +36,7 @@ mod tests {
         let response = shutting(&mock).oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
         let reason = response.body().timeline().not_repeated();
-        assert_eq!(reason, Some(NotRepeated::Refused(Guard::Breaker)));
+        assert_eq!(reason, Some(NotRepeated::Refused(Policy::Breaker)));
         assert!(response.extensions().get::<Truncated>().is_none());
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, "down");
@@ -121,7 +121,7 @@ mod tests {
                     let _: Bytes = body.unwrap().to_bytes();
                 }
                 // A redirect that is not followed is the only thing a header can make an error.
-                Err(error) => assert_eq!(error.refused_by(), Some(Guard::Redirect), "{error}"),
+                Err(error) => assert_eq!(error.rejected_by(), Some(Policy::Redirect), "{error}"),
             }
         });
     }

@@ -1,4 +1,4 @@
-//! Where guards meet: effects, budgets, secrets and reasons.
+//! Where policies meet: effects, budgets, secrets and reasons.
 
 #[cfg(test)]
 mod mock;
@@ -17,7 +17,7 @@ mod tests {
     use http::{Method, Request, Response, StatusCode};
     use http_body_util::Full;
     use sevenhops::hop::NotRepeated;
-    use sevenhops::policy::retry::{Backoff, Budget, Jitter, Settings};
+    use sevenhops::policy::retry::{Backoff, Budget, Growth, Jitter, Settings};
     use sevenhops::testing::{Answer, FaultServer, Reply};
     use sevenhops::{CallLayer, Destination, Effect, Options, StandardLayer};
     use tower::{Layer, ServiceExt, service_fn};
@@ -55,7 +55,8 @@ mod tests {
             .ratio(0.0)
             .at_least_per_second(1)
             .over(SECS(1));
-        let wait = Backoff::new().jitter(Jitter::Constant).base(MS(1_500));
+        let wait = Backoff::new().growth(Growth::Constant).jitter(Jitter::None);
+        let wait = wait.base(MS(1_500));
         let retry = Settings::new().backoff(wait).budget(one).attempts(2);
         let service = stack(retry, &mock);
         // Paid at 0, expired at 1 s, cancelled and given back at 1.2 s.

@@ -121,8 +121,8 @@ mod tests {
         });
     }
 
-    /// The path goes dark while a large body goes out: the send limit, which is shorter than the
-    /// kernel's patience, names the same hop.
+    /// The path goes dark while a large body goes out: the kernel's patience, which is shorter than the send limit
+    /// of an attempt that none may follow, names the same hop.
     #[test]
     fn upload_into_the_dark_is_send_too() {
         let Some(path) = Path::new(false) else { return };
@@ -134,7 +134,7 @@ mod tests {
             let error = path.client.post(&path.url).body(body).send().await;
             let error = error.unwrap_err();
             let named = (error.hop(), error.kind(), error.effect());
-            let expected = (Some(Hop::Send), Kind::Timeout, Effect::Possible);
+            let expected = (Some(Hop::Send), Kind::Unacknowledged, Effect::Possible);
             assert_eq!(named, expected, "{}", error.timeline().unwrap());
             path.partition.heal();
             assert!(!path.good().await, "the dark connection was used again");

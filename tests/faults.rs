@@ -91,8 +91,8 @@ mod tests {
         fn every_fault_of_the_table_has_its_test() {
             let tested = [$($fault),*];
             let cases = cases::all().into_iter().map(|case| case.fault);
-            let guards = guards::all().into_iter().map(|case| case.fault);
-            for fault in cases.chain(guards) {
+            let policies = guards::all().into_iter().map(|case| case.fault);
+            for fault in cases.chain(policies) {
                 assert!(tested.contains(&fault), "{fault}");
             }
         }};

@@ -1,4 +1,4 @@
-//! The guards on real sockets: what is repeated, on which connection, with which body.
+//! The policies on real sockets: what is repeated, on which connection, with which body.
 
 #[cfg(test)]
 mod net;
@@ -19,7 +19,7 @@ mod tests {
     use sevenhops::policy::idempotency;
     use sevenhops::policy::retry::{Backoff, Budget, Settings};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply};
-    use sevenhops::{Body, Client, Destination, Effect, Guard, Hop, Kind};
+    use sevenhops::{Body, Client, Destination, Effect, Hop, Kind, Policy};
 
     use super::net::{Net, url};
 
@@ -156,7 +156,10 @@ mod tests {
     async fn i11_post_without_a_key_is_repeated_after_a_refused_connection_or_stream() {
         let net = Net::new().await;
         let port = ClosedPort::new().unwrap();
-        let refused = client(&net)
+        let three = net.builder().retry(quick().unsent_attempts(3));
+        let refused = three
+            .build()
+            .unwrap()
             .post(format!("http://api.test:{}/", port.addr().port()))
             .no_idempotency_key();
         let error = refused.send().await.unwrap_err();
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn new_connection_that_only_a_repeat_needed_costs_as_much_again() {
+    async fn retry_costs_one_token_also_where_it_needs_a_new_connection() {
         let net = Net::new().await;
         let port = ClosedPort::new().unwrap();
         let two = Budget::new()
@@ -222,8 +225,7 @@ mod tests {
             .send()
             .await
             .unwrap_err();
-        // One token for the repeat, one for its connection.
-        assert_eq!((error.attempts(), error.hop()), (2, Some(Hop::Connect)));
+        assert_eq!((error.attempts(), error.hop()), (3, Some(Hop::Connect)));
         assert_eq!(error.not_repeated(), Some(NotRepeated::BudgetEmpty));
     }
 
@@ -257,8 +259,8 @@ mod tests {
         }
         let error = client.post(&url).send().await.unwrap_err();
         assert_eq!(
-            (error.refused_by(), error.effect()),
-            (Some(Guard::Breaker), Effect::None)
+            (error.rejected_by(), error.effect()),
+            (Some(Policy::Breaker), Effect::None)
         );
         assert!(
             error

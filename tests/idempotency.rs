@@ -14,7 +14,7 @@ mod tests {
     use sevenhops::hop::{NotRepeated, Outcome, What, names};
     use sevenhops::policy::idempotency::{Key, Settings};
     use sevenhops::{
-        Blame, Effect, Guard, Hop, IdempotencyLayer, Kind, Options, StandardLayer, StandardService,
+        Blame, Effect, Hop, IdempotencyLayer, Kind, Options, Policy, StandardLayer, StandardService,
     };
     use tower::{Layer, ServiceExt};
 
@@ -262,7 +262,7 @@ mod tests {
         let options = Options::new().idempotency_key(key);
         let refused = stack(Settings::new(), &mock).oneshot(post(options)).await;
         let error = refused.unwrap_err();
-        assert_eq!(error.refused_by(), Some(Guard::Idempotency));
+        assert_eq!(error.rejected_by(), Some(Policy::Idempotency));
         assert_eq!(
             (error.kind(), error.effect()),
             (Kind::KeyExpired, Effect::Possible)

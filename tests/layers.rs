@@ -14,7 +14,7 @@ mod tests {
     use sevenhops::hop::{Outcome, RowEnd, Stage};
     use sevenhops::limit::{Limit, Limits, Settings, Waited};
     use sevenhops::{
-        AttemptLayer, CallLayer, Effect, Error, Guard, Hop, Kind, Options, StandardLayer,
+        AttemptLayer, CallLayer, Effect, Error, Hop, Kind, Options, Policy, StandardLayer,
     };
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt, service_fn};
@@ -36,15 +36,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn silence_ends_at_the_attempt_limit_and_may_have_had_an_effect() {
+    async fn silence_that_no_attempt_may_follow_ends_at_the_deadline_and_may_have_had_an_effect() {
         let start = Instant::now();
         let error = standard()
             .layer(service_fn(never))
             .oneshot(post())
             .await
             .unwrap_err();
-        assert_eq!(start.elapsed(), Duration::from_secs(5));
-        assert_eq!(error.expired(), Some(Waited::Attempt));
+        assert_eq!(start.elapsed(), Duration::from_secs(10));
+        assert_eq!(error.expired(), Some(Waited::Deadline));
         assert_eq!(
             (error.hop(), error.effect()),
             (Some(Hop::Server), Effect::Possible)
@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "POST https://api.test/v1/charges failed at server (hop 6 of 7): timeout, \
-             attempt limit; 1 attempt, effect possible; not repeated: POST, effect possible, and \
+             deadline; 1 attempt, effect possible; not repeated: POST, effect possible, and \
              the destination is not known to honour idempotency keys"
         );
     }
@@ -75,7 +75,7 @@ mod tests {
         request.extensions_mut().insert(options);
         let service = standard().layer(service_fn(never));
         assert!(service.oneshot(request).await.unwrap_err().is_timeout());
-        assert_eq!(start.elapsed(), Duration::from_millis(50));
+        assert_eq!(start.elapsed(), Duration::from_millis(100));
     }
 
     #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ mod tests {
         });
         let call = CallLayer::new(Duration::from_secs(1)).unwrap();
         let error = call.layer(slow).oneshot(post()).await.unwrap_err();
-        assert_eq!(error.refused_by(), Some(Guard::Deadline));
+        assert_eq!(error.rejected_by(), Some(Policy::Deadline));
         assert_eq!((error.hop(), error.effect()), (None, Effect::None));
         assert_eq!(calls.load(Ordering::Relaxed), 0);
     }
@@ -166,13 +166,14 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn body_that_stops_ends_at_the_idle_limit() {
-        let service = standard().layer(service_fn(async |_request: Request<Full<Bytes>>| {
+        let layer = StandardLayer::new(Duration::from_secs(30)).unwrap();
+        let service = layer.layer(service_fn(async |_request: Request<Full<Bytes>>| {
             Ok::<_, Infallible>(Response::new(StreamBody::new(stalled())))
         }));
         let start = Instant::now();
         let body = service.oneshot(post()).await.unwrap().into_body();
         let error = body.collect().await.unwrap_err();
-        assert_eq!(start.elapsed(), Duration::from_secs(5));
+        assert_eq!(start.elapsed(), Duration::from_secs(10));
         assert_eq!(error.expired(), Some(Waited::BodyIdle));
     }
 
@@ -232,7 +233,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn effect_of_an_earlier_attempt_is_not_forgotten() {
-        let attempt = AttemptLayer::new(Limits::new(Duration::from_secs(4)).unwrap());
+        let two = Settings::new().attempt(Duration::from_secs(2));
+        let attempt = AttemptLayer::new(Limits::with(Duration::from_secs(4), two).unwrap());
         let inner = attempt.layer(service_fn(never));
         let repeating = service_fn(move |request: Request<Full<Bytes>>| {
             let inner = inner.clone();
@@ -246,7 +248,7 @@ mod tests {
         });
         let call = CallLayer::new(Duration::from_secs(10)).unwrap();
         let error = call.layer(repeating).oneshot(post()).await.unwrap_err();
-        assert_eq!(error.refused_by(), Some(Guard::Deadline));
+        assert_eq!(error.rejected_by(), Some(Policy::Deadline));
         assert_eq!((error.attempts(), error.effect()), (1, Effect::Possible));
     }
 

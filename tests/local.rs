@@ -48,7 +48,7 @@ mod tests {
                 "{error}"
             );
         }
-        assert_eq!(get.attempts(), 3, "it passes: {get}");
+        assert_eq!(get.attempts(), 10, "it passes: {get}");
         // No circuit opened, and no address is set aside.
         let response = client.get(&url).no_retry().send().await.unwrap();
         assert_eq!(response.status(), 200);

@@ -41,9 +41,12 @@ mod lane;
 )]
 #[path = "../src/policy/breaker"]
 mod breaker {
+    pub(crate) mod attempt;
     pub(crate) mod cause;
     pub(crate) mod circuit;
+    mod health;
     mod probes;
+    mod ramp;
     pub(crate) mod rules;
     pub(crate) mod shared;
     pub(crate) mod state;
@@ -66,6 +69,7 @@ mod breaker {
                 Self(Mutex::new(Position {
                     generation: 0,
                     state: State::Closed,
+                    opened: None,
                 }))
             }
 
@@ -98,8 +102,10 @@ mod breaker {
             consecutive_failures: None,
             slow_ratio: None,
             open_for: second,
+            open_factor: 2.0,
+            open_times: None,
             open_at_most: second * 120,
-            probes,
+            recovery: rules::Recovery::Successes(probes),
             shortest_lease: second,
         }
     }
@@ -113,21 +119,23 @@ mod tests {
     use loom::thread;
     use tokio::time::Instant;
 
+    use crate::breaker::attempt::{Failed, Moment, Verdict, Weight};
     use crate::breaker::cause::Failure;
-    use crate::breaker::circuit::{Moment, Verdict};
     use crate::breaker::rules;
     use crate::breaker::shared::{Shared, Ticket};
     use crate::breaker::state::State;
     use crate::hop::{Hop, Kind};
 
     const SECOND: Duration = Duration::from_secs(1);
-    const FAILURE: Verdict = Verdict::Failure {
+    const FAILURE: Verdict = Verdict::Failure(Failed {
         failure: Failure {
             hop: Some(Hop::Connect),
             kind: Kind::Refused,
         },
         hint: None,
-    };
+        is_slow: false,
+        weight: Weight::Always,
+    });
 
     fn settle(ticket: Ticket, verdict: Verdict, now: Instant) {
         ticket.settle(verdict, Moment { now, luck: 0.0 });

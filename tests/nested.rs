@@ -77,7 +77,8 @@ mod tests {
             HeaderName::from_static("sevenhops-timeout-ms"),
             HeaderValue::from_static("5000"),
         )]);
-        let (arrived, inherited) = (Instant::now(), Options::new().inherit(&incoming));
+        let inherited = Options::new().inherit(&incoming).no_retry();
+        let arrived = Instant::now();
         let layer = StandardLayer::new(SECS(60)).unwrap();
         tokio::time::advance(SECS(3)).await;
         let mock = Mock::new([Step::Hang]);

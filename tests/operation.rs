@@ -1,4 +1,4 @@
-//! An operation: the guards of a call around a closure, on a clock that stands still.
+//! An operation: the policies of a call around a closure, on a clock that stands still.
 
 #[cfg(test)]
 mod mock;

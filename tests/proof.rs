@@ -75,7 +75,8 @@ mod tests {
     }
 
     fn standard() -> StandardLayer {
-        StandardLayer::new(DEADLINE).unwrap()
+        let retry = retry::Settings::new().unsent_attempts(3);
+        StandardLayer::with(&sevenhops::Settings::new(DEADLINE).retry(retry)).unwrap()
     }
 
     fn ok() -> Response<Full<Bytes>> {

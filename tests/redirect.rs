@@ -16,7 +16,7 @@ mod tests {
     use sevenhops::limit::Limits;
     use sevenhops::policy::redirect::Settings;
     use sevenhops::{
-        AttemptLayer, CallLayer, Effect, Guard, IdempotencyLayer, Kind, Options, RedirectLayer,
+        AttemptLayer, CallLayer, Effect, IdempotencyLayer, Kind, Options, Policy, RedirectLayer,
         RetryLayer, StandardLayer, StandardService,
     };
     use tower::{Layer, ServiceExt, service_fn};
@@ -167,7 +167,7 @@ mod tests {
         let mock = Mock::new([to(302, "/a"), to(302, "/b"), to(302, "/a")]);
         let service = stack(Settings::new(), &mock);
         let error = service.oneshot(request(Method::GET)).await.unwrap_err();
-        assert_eq!(error.refused_by(), Some(Guard::Redirect));
+        assert_eq!(error.rejected_by(), Some(Policy::Redirect));
         assert_eq!((error.kind(), mock.count()), (Kind::RedirectLoop, 3));
         assert_eq!(
             error.source().unwrap().to_string(),
@@ -288,11 +288,11 @@ mod tests {
                 assert_eq!(count, 3, "{first:?} {location}");
                 continue;
             };
-            let told = (error.kind(), error.effect(), error.refused_by());
+            let told = (error.kind(), error.effect(), error.rejected_by());
             let refused = (
                 Kind::RedirectRefused,
                 Effect::Possible,
-                Some(Guard::Redirect),
+                Some(Policy::Redirect),
             );
             assert_eq!(told, refused);
             assert_eq!(
@@ -341,7 +341,7 @@ mod tests {
         let service = retry.layer(layer.layer(mock.clone()));
         let error = service.oneshot(request(Method::POST)).await.unwrap_err();
         assert_eq!((mock.count(), error.effect()), (2, Effect::Possible));
-        assert_eq!(error.refused_by(), Some(Guard::Breaker));
+        assert_eq!(error.rejected_by(), Some(Policy::Breaker));
     }
 
     #[tokio::test(start_paused = true)]

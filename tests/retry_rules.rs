@@ -11,7 +11,7 @@ mod tests {
 
     use http::{Method, StatusCode};
     use http_body_util::BodyExt;
-    use sevenhops::hop::{Class, NotRepeated, What};
+    use sevenhops::hop::{FailureClass, NotRepeated, What};
     use sevenhops::limit::Limit;
     use sevenhops::policy::retry::{Backoff, Jitter, Settings};
     use sevenhops::{Options, StandardLayer};
@@ -74,7 +74,8 @@ mod tests {
             let mock = Mock::new([with(503, "retry-after", "1")]);
             let short = Options::new().deadline(Limit::from_millis(1_050));
             let get = optional(Method::GET, short);
-            stack(steady(), &mock).oneshot(get).await.unwrap();
+            let patient = steady().max_hint(SECS(2));
+            stack(patient, &mock).oneshot(get).await.unwrap();
             assert_eq!(mock.count(), 2);
             assert!((SECS(1)..MS(1_050)).contains(&mock.waits()[0]));
         }
@@ -82,7 +83,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn f28_hint_that_does_not_fit_is_the_answer_at_once() {
-        for hint in ["11", "9223372036854775807"] {
+        let day = SECS(86_400);
+        for (hint, retry, fits) in [
+            ("11", steady().max_hint(day), true),
+            ("11", steady(), false),
+            ("9223372036854775807", steady().max_hint(day), false),
+        ] {
             let start = Instant::now();
             let answer = Step::Answer(
                 503,
@@ -90,17 +96,16 @@ mod tests {
                 "come back later".into(),
             );
             let mock = Mock::new([answer]);
-            let response = stack(steady(), &mock)
-                .oneshot(request(Method::GET))
-                .await
-                .unwrap();
+            let response = stack(retry, &mock).oneshot(request(Method::GET));
+            let response = response.await.unwrap();
             assert_eq!((start.elapsed(), mock.count()), (Duration::ZERO, 1));
             assert_eq!(response.headers()["retry-after"], hint);
             let timeline = response.body().timeline().clone();
-            assert!(matches!(
-                timeline.not_repeated(),
-                Some(NotRepeated::NoTime { .. })
-            ));
+            match timeline.not_repeated() {
+                Some(NotRepeated::NoTime { .. }) => assert!(fits, "{hint}"),
+                Some(NotRepeated::HintTooLong { .. }) => assert!(!fits, "{hint}"),
+                other => panic!("{other:?}"),
+            }
             let body = response.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(body, "come back later");
         }
@@ -171,9 +176,9 @@ mod tests {
             let found = failure.headers()?.get("x-passing")?;
             let passing = found == "yes" && failure.method() == Method::GET;
             Some(if passing {
-                Class::Passing
+                FailureClass::Transient
             } else {
-                Class::Lasting
+                FailureClass::Permanent
             })
         });
         for (code, word, sent) in [(404, "yes", 2), (503, "no", 1)] {
@@ -227,17 +232,18 @@ mod tests {
         let layer = StandardLayer::with(&settings).unwrap();
         let error = layer.layer(there.clone()).oneshot(get).await.unwrap_err();
         assert_eq!(error.not_repeated(), Some(NotRepeated::CallerRepeats));
-        assert_eq!((there.count(), start.elapsed()), (1, SECS(5)));
+        // Half of the time that its caller has left.
+        assert_eq!((there.count(), start.elapsed()), (1, MS(4_450)));
 
-        // Its caller's time is up before its own attempt's.
+        // Its caller's time is up before its own, and it leaves room for its caller's next attempt.
         let mut hurried = asked[2].head.headers.clone();
         hurried.insert("sevenhops-timeout-ms", "2000".parse().unwrap());
         let there = Mock::new([Step::Hang]);
         let (start, inherited) = (Instant::now(), Options::new().inherit(&hurried));
         let get = optional(Method::GET, inherited);
         let error = layer.layer(there.clone()).oneshot(get).await.unwrap_err();
-        assert_eq!(error.expired(), Some(sevenhops::limit::Waited::Deadline));
-        assert_eq!(start.elapsed(), SECS(2));
+        assert_eq!(error.expired(), Some(sevenhops::limit::Waited::Attempt));
+        assert_eq!(start.elapsed(), SECS(1));
 
         assert!(
             there.asked()[0].header("sevenhops-attempt").is_none(),

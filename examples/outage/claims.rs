@@ -1,10 +1,10 @@
-//! What is claimed of the guards, held against what was measured.
+//! What is claimed of the policies, held against what was measured.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::ledger::SLOT;
-use crate::run::{Guards, Report};
+use crate::run::{Policies, Report};
 
 /// A sentence about the runs, and whether it is true.
 pub(crate) struct Claim {
@@ -20,19 +20,19 @@ pub(crate) fn claims(reports: &[Report]) -> Vec<Claim> {
         some_failures(reports),
         outage(
             reports,
-            Guards::Retry,
+            Policies::Retry,
             "retries alone triple the load of an outage",
             2.9..=3.0,
         ),
         outage(
             reports,
-            Guards::RetryBudget,
+            Policies::RetryBudget,
             "with a budget it is about 1.21",
             1.16..=1.26,
         ),
         outage(
             reports,
-            Guards::RetryBudgetBreaker,
+            Policies::RetryBudgetBreaker,
             "with a breaker it is no more than 1.05",
             0.0..=1.05,
         ),
@@ -47,18 +47,18 @@ fn nothing_is_wasted(reports: &[Report]) -> Claim {
         |report: &Report| report.load == 1.0 && report.succeeded == 1.0 && report.wasted == 0;
     let most = well().map(|report| report.load).fold(0.0, f64::max);
     Claim {
-        text: "while nothing fails, guards send nothing of their own",
+        text: "while nothing fails, policies send nothing of their own",
         measured: format!("a load of {most:.2}"),
-        holds: well().count() == Guards::ALL.len() && well().all(as_without),
+        holds: well().count() == Policies::ALL.len() && well().all(as_without),
     }
 }
 
 fn some_failures(reports: &[Report]) -> Claim {
-    let succeeded = |guards| of(reports, guards, 0.3).map(|report| report.succeeded);
-    let without = succeeded(Guards::None).unwrap_or(f64::NAN);
-    let with = succeeded(Guards::RetryBudgetBreaker).unwrap_or(f64::NAN);
+    let succeeded = |policies| of(reports, policies, 0.3).map(|report| report.succeeded);
+    let without = succeeded(Policies::None).unwrap_or(f64::NAN);
+    let with = succeeded(Policies::RetryBudgetBreaker).unwrap_or(f64::NAN);
     Claim {
-        text: "at 30 % failures all guards together are no worse than none",
+        text: "at 30 % failures all policies together are no worse than none",
         measured: format!(
             "{:.1} % succeed instead of {:.1} %",
             with * 100.0,
@@ -70,11 +70,11 @@ fn some_failures(reports: &[Report]) -> Claim {
 
 fn outage(
     reports: &[Report],
-    guards: Guards,
+    policies: Policies,
     text: &'static str,
     expected: RangeInclusive<f64>,
 ) -> Claim {
-    let load = of(reports, guards, 1.0).map_or(f64::NAN, |report| report.load);
+    let load = of(reports, policies, 1.0).map_or(f64::NAN, |report| report.load);
     Claim {
         text,
         measured: format!("{load:.3}"),
@@ -85,7 +85,7 @@ fn outage(
 fn full_at_once(reports: &[Report]) -> Claim {
     let longest = reports
         .iter()
-        .filter(|report| report.guards != Guards::RetryBudgetBreaker)
+        .filter(|report| report.policies != Policies::RetryBudgetBreaker)
         .map(|report| report.full_again)
         .max()
         .unwrap_or(Duration::MAX);
@@ -98,14 +98,14 @@ fn full_at_once(reports: &[Report]) -> Claim {
 
 fn full_within_one_open_time(reports: &[Report]) -> Claim {
     let broken = || {
-        let breaker = |report: &&Report| report.guards == Guards::RetryBudgetBreaker;
+        let breaker = |report: &&Report| report.policies == Policies::RetryBudgetBreaker;
         reports.iter().filter(breaker)
     };
     let in_time = |report: &Report| {
         // One slot for the probe's answer, and one because slots are counted whole.
         report.full_again <= report.open_time.unwrap_or_default() + SLOT * 2
     };
-    let total = of(reports, Guards::RetryBudgetBreaker, 1.0);
+    let total = of(reports, Policies::RetryBudgetBreaker, 1.0);
     let measured = total.map_or_else(String::new, |total| {
         format!(
             "{:.1} s of {:.1} s after a total outage",
@@ -122,8 +122,8 @@ fn full_within_one_open_time(reports: &[Report]) -> Claim {
     }
 }
 
-fn of(reports: &[Report], guards: Guards, failing: f64) -> Option<&Report> {
+fn of(reports: &[Report], policies: Policies, failing: f64) -> Option<&Report> {
     reports
         .iter()
-        .find(|report| report.guards == guards && report.failing == failing)
+        .find(|report| report.policies == policies && report.failing == failing)
 }

@@ -1,4 +1,4 @@
-//! What guards do for a service that fails: how much load it gets, what its callers get, and how soon
+//! What policies do for a service that fails: how much load it gets, what its callers get, and how soon
 //! all is well again once it has recovered.
 //!
 //! ```text
@@ -25,7 +25,7 @@
 //! - **open time**: how long the breaker had resolved to stay open, if it was open when the service
 //!   recovered.
 //!
-//! What is claimed of the guards is checked below the table; the program fails if one of it is wrong.
+//! What is claimed of the policies is checked below the table; the program fails if one of it is wrong.
 //! A breaker does not know when a service recovers: it asks when its open time is over. So full
 //! traffic is claimed within that time, which doubles with every probe that fails.
 
@@ -38,7 +38,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use crate::claims::claims;
-use crate::run::{Guards, Report, run};
+use crate::run::{Policies, Report, run};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, BoxError>;
@@ -64,7 +64,9 @@ fn main() -> Result<ExitCode> {
 fn run_all() -> Result<Vec<Report>> {
     let threads: Vec<_> = FAILING
         .into_iter()
-        .flat_map(|failing| Guards::ALL.map(|guards| thread::spawn(move || run(guards, failing))))
+        .flat_map(|failing| {
+            Policies::ALL.map(|policies| thread::spawn(move || run(policies, failing)))
+        })
         .collect();
     let join = |thread: thread::JoinHandle<_>| {
         let ended = thread.join();
@@ -91,7 +93,7 @@ fn print_table(reports: &[Report]) {
         println!(
             "{:<10}{:<26}{:>6.2}{:>9.2}{:>9.1} %{:>9}{:>10.1} s{:>11}",
             format!("{:.0} %", report.failing * 100.0),
-            report.guards.name(),
+            report.policies.name(),
             report.load,
             report.busiest,
             report.succeeded * 100.0,

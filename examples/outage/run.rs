@@ -1,4 +1,4 @@
-//! One run: a stack of guards over a service that fails.
+//! One run: a stack of policies over a service that fails.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,14 +20,14 @@ use crate::{BoxError, Result};
 
 /// What stands between the callers and the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Guards {
+pub(crate) enum Policies {
     None,
     Retry,
     RetryBudget,
     RetryBudgetBreaker,
 }
 
-impl Guards {
+impl Policies {
     pub(crate) const ALL: [Self; 4] = [
         Self::None,
         Self::Retry,
@@ -48,7 +48,7 @@ impl Guards {
 /// What became of a run.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
-    pub(crate) guards: Guards,
+    pub(crate) policies: Policies,
     pub(crate) failing: f64,
     pub(crate) load: f64,
     pub(crate) busiest: f64,
@@ -60,9 +60,9 @@ pub(crate) struct Report {
 }
 
 /// Runs on a clock of its own, that jumps to the next alarm as soon as nobody has anything to do.
-pub(crate) fn run(guards: Guards, failing: f64) -> Result<Report> {
+pub(crate) fn run(policies: Policies, failing: f64) -> Result<Report> {
     let failing_for = if failing < 1.0 { PARTLY } else { WHOLLY };
-    // The guards draw back-off and open times from this thread's luck.
+    // The policies draw back-off and open times from this thread's luck.
     fastrand::seed(SEED);
     let clock = Builder::new_current_thread()
         .enable_time()
@@ -70,12 +70,12 @@ pub(crate) fn run(guards: Guards, failing: f64) -> Result<Report> {
         .build()?;
     let ledger = clock.block_on(async {
         let ledger = Arc::new(Ledger::new(failing_for));
-        guard(guards, failing, &ledger).await?;
+        policy(policies, failing, &ledger).await?;
         Ok::<_, BoxError>(ledger)
     })?;
     let phase = ledger.failing_phase();
     Ok(Report {
-        guards,
+        policies,
         failing,
         load: phase.load(),
         busiest: ledger.busiest(),
@@ -86,25 +86,25 @@ pub(crate) fn run(guards: Guards, failing: f64) -> Result<Report> {
     })
 }
 
-/// Puts the guards around the service, and calls it through them.
-async fn guard(guards: Guards, failing: f64, ledger: &Arc<Ledger>) -> Result<()> {
+/// Puts the policies around the service, and calls it through them.
+async fn policy(policies: Policies, failing: f64, ledger: &Arc<Ledger>) -> Result<()> {
     let backend = Backend::new(Arc::clone(ledger), failing);
     let service = service_fn(move |request| Arc::clone(&backend).answer(request));
     let limits = Limits::new(DEADLINE)?;
     let retry = |budget| RetryLayer::new(Settings::new().attempts(3).budget(budget));
     let stack = ServiceBuilder::new().layer(CallLayer::new(DEADLINE)?);
     let attempt = AttemptLayer::new(limits);
-    match guards {
-        Guards::None => drive(service, ledger).await,
-        Guards::Retry => {
+    match policies {
+        Policies::None => drive(service, ledger).await,
+        Policies::Retry => {
             let stack = stack.layer(retry(Budget::unlimited())?).layer(attempt);
             drive(stack.service(service), ledger).await;
         }
-        Guards::RetryBudget => {
+        Policies::RetryBudget => {
             let stack = stack.layer(retry(Budget::new())?).layer(attempt);
             drive(stack.service(service), ledger).await;
         }
-        Guards::RetryBudgetBreaker => {
+        Policies::RetryBudgetBreaker => {
             let breaker = BreakerLayer::new(limits);
             watch(&breaker.handle(), ledger)?;
             let stack = stack.layer(retry(Budget::new())?).layer(breaker);

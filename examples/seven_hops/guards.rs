@@ -1,4 +1,4 @@
-//! The guards' faults: what they refuse, why they do not repeat, and what the caller is told then.
+//! The policies' faults: what they refuse, why they do not repeat, and what the caller is told then.
 //!
 //! Each has a client of its own, so that no other case opens its breaker or spends its budget.
 
@@ -12,16 +12,16 @@ use sevenhops::policy::breaker::{self, State};
 use sevenhops::policy::idempotency::{self, Key};
 use sevenhops::policy::retry::{self, Backoff, Budget};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
-use sevenhops::{Blame, ClientBuilder, Destination, Effect, Error, Guard, Hop, Kind, Timeline};
+use sevenhops::{Blame, ClientBuilder, Destination, Effect, Error, Hop, Kind, Policy, Timeline};
 
 use crate::run::{Report, call, seen};
 use crate::tape::Tape;
 use crate::world::{Connection, Result, Stage, World};
 
-/// Where, how, and whether it may have happened. No hop: a guard refused it.
+/// Where, how, and whether it may have happened. No hop: a policy refused it.
 pub(crate) type Named = (Option<Hop>, Kind, Effect);
 
-/// One fault of the guards.
+/// One fault of the policies.
 pub(crate) struct GuardCase {
     pub(crate) fault: &'static str,
     pub(crate) story: &'static str,
@@ -156,7 +156,7 @@ async fn breaker_open(world: &World) -> Result<GuardReport> {
     report.check("nothing is sent", report.report.requests == (0, 0));
     report.check("no attempt is made", report.attempts() == 0);
     report.check_error("refused by the breaker", |error| {
-        error.refused_by() == Some(Guard::Breaker) && error.blame() == Blame::Server
+        error.rejected_by() == Some(Policy::Breaker) && error.blame() == Blame::Server
     });
     report.check_error("says when to come back", |error| {
         let open = Duration::from_secs(4)..=Duration::from_secs(6);
@@ -211,7 +211,7 @@ async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
     });
     report.check_error("the hint", |error| error.retry_after() == Some(ASKED));
     report.check_error("the reason beside it", |error| {
-        matches!(error.not_repeated(), Some(NotRepeated::NoTime { wait, left }) if wait >= ASKED && left < ASKED)
+        matches!(error.not_repeated(), Some(NotRepeated::HintTooLong { hint: ASKED, most }) if most < ASKED)
     });
     Ok(report)
 }
@@ -220,7 +220,8 @@ async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
 async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
     let limits = limit::Settings::new().tls(Duration::from_millis(500));
     let stage = staged(world, |builder| {
-        builder.limits(limits).retry(three(Budget::new()))
+        let retry = three(Budget::new()).unsent_attempts(2);
+        builder.limits(limits).retry(retry)
     });
     let stage = stage.await?;
     let far_side = server(&stage)?;

@@ -76,8 +76,8 @@ async fn experiment(json: bool) -> Result<ExitCode> {
             print_report(case, &report, &reqwest);
         }
     }
-    let guards = guards::all();
-    for case in &guards {
+    let policies = guards::all();
+    for case in &policies {
         let report = case.run(&world).await?;
         right += usize::from(report.report.right);
         if json {
@@ -86,7 +86,7 @@ async fn experiment(json: bool) -> Result<ExitCode> {
             print_guard(case, &report);
         }
     }
-    let all = cases.len() + guards.len();
+    let all = cases.len() + policies.len();
     if !json {
         println!("{right} of {all} right: hop, kind, effect, and the server's own count");
     }

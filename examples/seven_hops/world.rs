@@ -82,6 +82,7 @@ fn builder(authority: &Authority, dns: &ScriptedDns) -> ClientBuilder {
         .retry(
             retry::Settings::new()
                 .attempts(2)
+                .unsent_attempts(2)
                 .backoff(Backoff::new().base(Duration::from_millis(20))),
         )
         .tls(authority.client_config())

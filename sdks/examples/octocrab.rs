@@ -33,10 +33,10 @@ fn octocrab(server: &FaultServer) -> Result<Octocrab> {
     let transport = Transport::builder(Limits::new(deadline)?)
         .resolver(dns)
         .build()?;
-    let guards = StandardLayer::new(deadline)?.replay_with(copy, OctoBody::empty);
+    let policies = StandardLayer::new(deadline)?.replay_with(copy, OctoBody::empty);
     let base = format!("http://api.test:{}", server.addr().port());
     Ok(OctocrabBuilder::new_empty()
-        .with_service(guards.layer(transport))
+        .with_service(policies.layer(transport))
         .with_layer(&BaseUriLayer::new(base.parse()?))
         .with_auth(AuthState::None)
         .build()?)

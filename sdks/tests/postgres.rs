@@ -13,7 +13,7 @@ mod tests {
     use sevenhops::policy::breaker::{self, State};
     use sevenhops::policy::retry::{self, Backoff};
     use sevenhops::sdk::operation::{Attempt, Failed, Settings};
-    use sevenhops::{Destination, Effect, Error, Guard, Kind, Operation};
+    use sevenhops::{Destination, Effect, Error, Kind, Operation, Policy};
     use tokio_postgres::types::{ToSql, Type};
     use tokio_postgres::{Client, Config, NoTls};
 
@@ -69,7 +69,10 @@ mod tests {
 
     fn operation() -> Operation {
         let backoff = Backoff::new().cap(Duration::from_millis(200));
-        let patient = retry::Settings::new().attempts(100).backoff(backoff);
+        let patient = retry::Settings::new()
+            .attempts(100)
+            .unsent_attempts(100)
+            .backoff(backoff);
         let settings = Settings::new(SECS(60)).retry(patient);
         Operation::with("postgres", settings).unwrap()
     }
@@ -102,7 +105,7 @@ mod tests {
         assert!(source(&error).to_string().contains("error connecting"));
 
         let refused = operation.run(work).await.unwrap_err();
-        assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+        assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         assert_eq!((refused.attempts(), refused.effect()), (0, Effect::None));
         let postgres = Destination::named("postgres");
         assert_eq!(operation.breaker().state(&postgres), State::Open);

@@ -14,7 +14,7 @@ mod tests {
     use sevenhops::policy::idempotency::Key;
     use sevenhops::policy::retry::{self, Backoff};
     use sevenhops::sdk::operation::{Attempt, Failed, Settings};
-    use sevenhops::{Destination, Effect, Error, Guard, Operation};
+    use sevenhops::{Destination, Effect, Error, Operation, Policy};
 
     use super::servers::{Losing, Server};
 
@@ -58,7 +58,10 @@ mod tests {
 
     fn operation() -> Operation {
         let backoff = Backoff::new().cap(Duration::from_millis(200));
-        let patient = retry::Settings::new().attempts(100).backoff(backoff);
+        let patient = retry::Settings::new()
+            .attempts(100)
+            .unsent_attempts(100)
+            .backoff(backoff);
         let settings = Settings::new(SECS(60)).retry(patient);
         Operation::with("redis", settings).unwrap()
     }
@@ -120,7 +123,7 @@ mod tests {
         let source = source.downcast_ref::<RedisError>().unwrap();
         assert!(source.is_connection_refusal());
         let refused = operation.run(work).await.unwrap_err();
-        assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+        assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         let state = operation.breaker().state(&Destination::named("redis"));
         assert_eq!(state, State::Open);
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::Call;
 use crate::clock;
@@ -63,6 +63,12 @@ impl Call {
         let known = |key: &KeyMark| key.vouched && headers.contains_key(&key.name);
         // What follows a redirect elsewhere goes on without it.
         self.key().is_some_and(known) && !self.leads_away()
+    }
+
+    /// Whether sending a request of this call twice is like sending it once: by its method, or because the
+    /// caller says so. That word was on the call's own method and origin.
+    pub(crate) fn is_idempotent(&self, method: &Method) -> bool {
+        method.is_idempotent() || self.options().idempotent && !self.leads_away()
     }
 
     /// What the key of a request is to the server.

@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use super::Call;
 use crate::clock;
-use crate::hop::{Diagnosis, Effect, Guard, Keyed, NotRepeated, Note, Outcome, What};
+use crate::hop::{Diagnosis, Effect, Keyed, NotRepeated, Note, Outcome, Policy, What};
 use crate::record::Tracker;
 use crate::redact::redacted;
 use crate::telemetry;
@@ -127,8 +127,8 @@ impl Call {
     }
 
     /// A policy lets nothing through; several layers may say so of one rejection.
-    pub(crate) fn refused_by(&self, guard: Guard) {
-        let (attempts, what) = (self.attempt_count(), What::Refused(guard));
+    pub(crate) fn rejected_by(&self, policy: Policy) {
+        let (attempts, what) = (self.attempt_count(), What::Refused(policy));
         let said = |note: &Note| note.attempts == attempts && note.what == what;
         if !self.rest().notes.last().is_some_and(said) {
             self.note(what);
@@ -185,6 +185,13 @@ impl Call {
                 }
                 _ => None,
             })
+    }
+
+    /// The calls inside this one: of stacks below, and of an operation's work.
+    pub(super) fn calls_below(&self) -> Vec<Self> {
+        let rest = self.rest();
+        let inside = rest.inside.iter().flat_map(|inside| &inside.calls);
+        rest.inner.iter().chain(inside).cloned().collect()
     }
 
     pub(super) fn rest(&self) -> MutexGuard<'_, Rest> {

@@ -34,7 +34,7 @@ pub(crate) use self::asked::Asked;
 pub(crate) use self::caller::{CallerTry, Wish, next_try};
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
-pub(crate) use self::state::Repeating;
+pub(crate) use self::state::{Follows, Repeating};
 #[cfg(feature = "client")]
 pub(crate) use self::wire::unmet;
 
@@ -97,7 +97,8 @@ impl Call {
         let started = clock::now();
         let deadline = clock::after(started, limit.get());
         let context = Context::new(asked, Options::default(), (started, deadline));
-        Self::new(context, State::new(None, None, false))
+        let state = State::new(None, (None, Follows::default()), false);
+        Self::new(context, state)
     }
 
     #[inline]
@@ -137,9 +138,14 @@ impl Call {
         let most = options.inherited.most.max(retries);
         let outer_key = outer.and_then(Self::key).zip(relation);
         let outer_key = outer_key.and_then(|(key, to)| key.below(to, options.honours_keys));
+        let by_caller = options.inherited.most.map(|_| Follows::BY_CALLER);
+        let follows = outer.map(Self::follows).or(by_caller).unwrap_or_default();
         let is_in_attempt = above.as_ref().is_some_and(Self::is_in_attempt);
         let context = Context::new(asked, options, (started, deadline));
-        let call = Self::new(context, State::new(outer_key, most, is_in_attempt));
+        let call = Self::new(
+            context,
+            State::new(outer_key, (most, follows), is_in_attempt),
+        );
         if let Some(around) = around {
             around.heard(&call);
         }

@@ -1,9 +1,37 @@
 //! What the drivers of a call share while it goes on: who retries, how many attempts there were, which leg it is.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use super::{Call, KeyMark};
+
+/// Whether another attempt may follow the one under way, by facts that do not change meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Follows {
+    /// If that one was sent.
+    pub(crate) sent: bool,
+    /// If it provably was not.
+    pub(crate) unsent: bool,
+}
+
+impl Follows {
+    /// A caller outside retries, and nothing is known of how.
+    pub(crate) const BY_CALLER: Self = Self {
+        sent: true,
+        unsent: true,
+    };
+
+    const fn bits(self) -> u8 {
+        self.sent as u8 | (self.unsent as u8) << 1
+    }
+
+    const fn of_bits(bits: u8) -> Self {
+        Self {
+            sent: bits & 1 != 0,
+            unsent: bits & 2 != 0,
+        }
+    }
+}
 
 /// The part of a call that its drivers change, without a lock.
 pub(super) struct State {
@@ -17,8 +45,12 @@ pub(super) struct State {
     pub(super) caller: OnceLock<Box<super::CallerTry>>,
     /// Whether a driver retries already: of this call, or of a call around it.
     retried: AtomicBool,
+    /// Whether a driver of this call has claimed its retries at some time.
+    claimed: AtomicBool,
     /// How many attempts that driver may make.
     most_attempts: AtomicU32,
+    /// Whether another attempt may follow the one under way: see [`Follows`].
+    follows: AtomicU8,
     /// How many attempts have begun.
     made: AtomicU32,
     /// How many attempts were made before the last redirect; 0 is none.
@@ -30,7 +62,11 @@ pub(super) struct State {
 impl State {
     /// `most` is the number of attempts that a driver around the call makes, if it retries.
     #[inline]
-    pub(super) fn new(outer_key: Option<KeyMark>, most: Option<u32>, is_in_attempt: bool) -> Self {
+    pub(super) fn new(
+        outer_key: Option<KeyMark>,
+        (most, follows): (Option<u32>, Follows),
+        is_in_attempt: bool,
+    ) -> Self {
         Self {
             key: OnceLock::new(),
             outer_key,
@@ -38,7 +74,9 @@ impl State {
             #[cfg(feature = "middleware")]
             caller: OnceLock::new(),
             retried: AtomicBool::new(most.is_some()),
+            claimed: AtomicBool::new(false),
             most_attempts: AtomicU32::new(most.unwrap_or(1)),
+            follows: AtomicU8::new(follows.bits()),
             made: AtomicU32::new(0),
             leg: AtomicU32::new(0),
             led_away: AtomicBool::new(false),
@@ -53,8 +91,15 @@ impl Call {
         if state.retried.swap(true, Ordering::AcqRel) {
             return None;
         }
+        state.claimed.store(true, Ordering::Relaxed);
         state.most_attempts.store(most, Ordering::Relaxed);
         Some(Repeating(self.clone()))
+    }
+
+    /// Whether a driver has claimed the retries of this call or of one inside it, at some time.
+    pub(crate) fn was_retried(&self) -> bool {
+        self.0.state.claimed.load(Ordering::Relaxed)
+            || self.calls_below().iter().any(Self::was_retried)
     }
 
     pub(crate) fn is_repeated(&self) -> bool {
@@ -63,6 +108,17 @@ impl Call {
 
     pub(crate) fn most_attempts(&self) -> u32 {
         self.0.state.most_attempts.load(Ordering::Relaxed)
+    }
+
+    /// Whether another attempt may follow, as far as a driver that retries has said so.
+    pub(crate) fn follows(&self) -> Follows {
+        Follows::of_bits(self.0.state.follows.load(Ordering::Relaxed))
+    }
+
+    /// A driver that retries says whether another attempt may follow the next one.
+    pub(crate) fn set_follows(&self, follows: Follows) {
+        let bits = follows.bits();
+        self.0.state.follows.store(bits, Ordering::Relaxed);
     }
 
     pub(crate) fn attempt_count(&self) -> u32 {

@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::{Method, Uri};
 use tower_layer::Layer;
 
 use super::Client;
@@ -9,13 +10,15 @@ use crate::call::Observer;
 use crate::callback::Site;
 use crate::chaos::ChaosLayer;
 use crate::config_error::SettingError;
+use crate::destination::Destination;
 use crate::dns::{Filter, Resolve};
-use crate::hop::Class;
+use crate::hop::FailureClass;
 use crate::layer::StandardLayer;
 use crate::limit::{self, Limits};
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::retry::Failure;
+use crate::policy::breaker::Event;
+use crate::policy::retry::{Budgets, Failure, ResponseHead};
 use crate::policy::{breaker, idempotency, redirect, retry};
 use crate::settings::Settings;
 #[cfg(feature = "otel")]
@@ -43,6 +46,7 @@ pub struct ClientBuilder {
     settings: Settings,
     /// What the stack is told besides its settings.
     stack: Vec<Extra>,
+    budgets: Option<Budgets>,
     on_end: Option<Observer>,
     maker: Maker,
     #[cfg(feature = "otel")]
@@ -65,6 +69,7 @@ impl ClientBuilder {
         Self {
             settings,
             stack: Vec::new(),
+            budgets: None,
             on_end: None,
             maker: Maker::Tracing,
             #[cfg(feature = "otel")]
@@ -87,14 +92,49 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks this function first whether a failure passes: see
+    /// Asks this function first what a failure is: see
     /// [`RetryLayer::classify`](crate::RetryLayer::classify).
     pub fn classify<F>(mut self, classify: F) -> Self
     where
-        F: Fn(&Failure<'_>) -> Option<Class> + Send + Sync + 'static,
+        F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
         self.stack
             .push(Box::new(|standard| standard.classify(classify)));
+        self
+    }
+
+    /// Keeps a circuit and a budget for each destination that `key` returns: see
+    /// [`StandardLayer::key_by`](crate::StandardLayer::key_by).
+    pub fn key_by<F>(mut self, key: F) -> Self
+    where
+        F: Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
+    {
+        self.stack.push(Box::new(|standard| standard.key_by(key)));
+        self
+    }
+
+    /// Takes part in retry budgets that other clients share. Other terms in the settings are refused when the
+    /// client is built.
+    pub fn share_budgets(mut self, budgets: &Budgets) -> Self {
+        self.budgets = Some(budgets.clone());
+        self
+    }
+
+    /// Calls this function at each event of a circuit: see
+    /// [`BreakerLayer::on_event`](crate::BreakerLayer::on_event).
+    pub fn on_breaker_event(mut self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        let observe = |standard: StandardLayer| standard.on_breaker_event(observe);
+        self.stack.push(Box::new(observe));
+        self
+    }
+
+    /// Asks this function first when the server wants to be asked again: see
+    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
+    pub fn hint<F>(mut self, hint: F) -> Self
+    where
+        F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
+    {
+        self.stack.push(Box::new(|standard| standard.hint(hint)));
         self
     }
 
@@ -265,7 +305,10 @@ impl ClientBuilder {
         if let Some(on_end) = self.on_end.clone() {
             standard = standard.on_end(move |timeline| on_end(&timeline.0));
         }
-        let breaker = standard.breaker();
+        if let Some(budgets) = &self.budgets {
+            standard = standard.share_budgets(budgets)?;
+        }
+        let (breaker, budgets) = (standard.breaker(), standard.budgets());
         let transport = set.build()?;
         #[cfg(feature = "otel")]
         if let Some(metrics) = self.metrics {
@@ -280,6 +323,7 @@ impl ClientBuilder {
         Ok(Client {
             stack,
             breaker,
+            budgets,
             on_end: self.on_end,
             maker: self.maker,
             headers: self.headers,

@@ -26,6 +26,7 @@ pub(crate) use self::response::shared;
 use crate::call::Observer;
 use crate::layer::StandardService;
 use crate::policy::breaker::Breaker;
+use crate::policy::retry::Budgets;
 use crate::settings::Settings;
 use crate::telemetry::Maker;
 use crate::transport::Transport;
@@ -66,6 +67,7 @@ use crate::transport::Transport;
 pub struct Client {
     stack: StandardService<Transport>,
     breaker: Breaker,
+    budgets: Budgets,
     on_end: Option<Observer>,
     maker: Maker,
     headers: HeaderMap,
@@ -124,6 +126,12 @@ impl Client {
     #[must_use]
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
+    }
+
+    /// The retry budgets of this client and its clones, to look at and to share.
+    #[must_use]
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 }
 

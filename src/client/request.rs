@@ -168,13 +168,19 @@ impl RequestBuilder {
         self
     }
 
+    /// Says whether this request is idempotent whatever its method says: see [`Options::idempotent`].
+    pub fn idempotent(mut self, yes: bool) -> Self {
+        self.options = self.options.idempotent(yes);
+        self
+    }
+
     /// Makes one attempt only (one for each leg, where redirects are followed).
     pub fn no_retry(mut self) -> Self {
         self.options = self.options.no_retry();
         self
     }
 
-    /// Makes up to so many attempts, the first included.
+    /// Sends up to so many attempts, the first included.
     pub fn attempts(mut self, most: NonZeroU8) -> Self {
         self.options = self.options.attempts(most);
         self

@@ -9,7 +9,7 @@ use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::chain::chain;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Guard, Hop};
+use crate::hop::{Diagnosis, Effect, Hop, Policy};
 use crate::record::Tracker;
 
 /// What failed, as far as one attempt knows. At the edge of a driver the log of the call has its say,
@@ -94,8 +94,8 @@ impl Failure {
     }
 
     /// The policy that let nothing through, if one did.
-    pub(crate) fn rejected_by(&self) -> Option<Guard> {
-        self.0.refused_by()
+    pub(crate) fn rejected_by(&self) -> Option<Policy> {
+        self.0.rejected_by()
     }
 
     /// The call that failed, where that is one below.

@@ -2,22 +2,23 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
 use super::alarm::Alarm;
-use super::due::{Progress, due, look_again};
+use super::due::{self, Progress, due, look_again};
 use super::policies::Attempts;
 use super::source::Source;
 use crate::box_error::BoxError;
-use crate::call::Call;
+use crate::call::{Call, Follows};
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Failure, View};
-use crate::hop::{Diagnosis, Keyed, Said, effect_of_response};
-use crate::limit::Waited;
+use crate::hop::{Diagnosis, FailureClass, Keyed, Said, effect_of_response};
+use crate::limit::{Limits, Waited};
 use crate::policy::breaker::{Admission, PendingVerdict};
 use crate::propagation;
 use crate::record::Tracker;
@@ -62,28 +63,34 @@ impl Flight {
     pub(super) fn deliver<R: Body>(
         &mut self,
         response: &Response<Source<R>>,
-        now: Instant,
-    ) -> (Option<PendingVerdict>, Option<Arc<Tracker>>) {
+        (class, now): (Option<FailureClass>, Instant),
+    ) -> (Option<PendingVerdict>, Option<Watched>) {
         let is_over = response.body().is_end_stream();
         let admission = self.admission.take();
-        let verdict = admission.and_then(|admission| admission.head(response, (is_over, now)));
-        let tracker = self.attempt.take().map(|attempt| {
+        let verdict =
+            admission.and_then(|admission| admission.head(response, (is_over, class), now));
+        let watched = self.attempt.take().map(|attempt| {
             // Where nothing is to come, it does not matter how long the caller keeps the head.
-            if is_over && now < attempt.end.0 {
+            if is_over && now < attempt.due().0 {
                 attempt.tracker.finish_at(now);
             }
-            attempt.tracker
+            let due::Span {
+                start, deadline, ..
+            } = attempt.span;
+            let left = deadline.saturating_duration_since(start);
+            let idle = attempt.tracker.limits().body_idle_within(left);
+            (attempt.tracker, idle)
         });
-        (verdict, tracker)
+        (verdict, watched)
     }
 
     /// The attempt failed: records it, and judges the destination.
-    pub(super) fn fail(mut self, failure: &Failure) {
+    pub(super) fn fail(mut self, failure: &Failure, class: Option<FailureClass>) {
         if let Some(attempt) = self.attempt.take() {
             attempt.tracker.fail(failure.diagnosis());
         }
         if let Some(admission) = self.admission.take() {
-            admission.fail(failure);
+            admission.fail(failure, class);
         }
     }
 }
@@ -98,11 +105,16 @@ impl Drop for Flight {
     }
 }
 
+/// The record of an attempt whose body goes on, and how long that may be silent.
+pub(super) type Watched = (Arc<Tracker>, Duration);
+
 /// The timeouts and the record of an attempt.
 pub(super) struct Attempt {
     pub(super) tracker: Arc<Tracker>,
-    /// The end of the attempt, and which timeout that is.
-    pub(super) end: (Instant, Waited),
+    /// How long it may last.
+    span: due::Span,
+    /// The limits once a connection has taken the request: others, if none may follow it then.
+    taken: Arc<Limits>,
     /// What the request's key is to the server.
     keyed: Keyed,
     /// Whether its method is safe (RFC 9110 §9.2.1).
@@ -113,13 +125,15 @@ impl Attempt {
     /// Begins an attempt, and writes into its request's head what goes along.
     pub(super) fn begin<B>(
         policy: &Attempts,
-        call: &Call,
+        (call, follows): (&Call, Follows),
         request: &mut Request<B>,
         now: Instant,
     ) -> Self {
-        let limits = match call.options().deadline {
-            Some(deadline) => Arc::new(policy.limits.under(deadline)),
-            None => Arc::clone(&policy.limits),
+        let left = call.deadline().saturating_duration_since(now);
+        let limits = policy.limits(left, follows.unsent);
+        let taken = match follows.unsent == follows.sent {
+            true => Arc::clone(&limits),
+            false => policy.limits(left, follows.sent),
         };
         let made = call.attempt_count();
         let mut spans = AttemptSpans::new(call, (request.method(), request.uri()), (made, now));
@@ -143,21 +157,19 @@ impl Attempt {
         let keyed = call.keyed(request.headers());
         call.attempt(Arc::clone(&tracker));
         if policy.propagating {
-            let left = call.deadline().saturating_duration_since(now);
             let number = made.saturating_sub(call.attempts_before_leg()) + 1;
             propagation::write(request.headers_mut(), number, call.most_attempts(), left);
         }
         #[cfg(feature = "har")]
         keep_request(call, &tracker, request.headers());
-        let attempt = clock::after(now, tracker.limits().attempt().get());
-        let end = if call.deadline() <= attempt {
-            (call.deadline(), Waited::Deadline)
-        } else {
-            (attempt, Waited::Attempt)
-        };
         Self {
             tracker,
-            end,
+            span: due::Span {
+                start: now,
+                deadline: call.deadline(),
+                follows,
+            },
+            taken,
             keyed,
             is_safe: request.method().is_safe(),
         }
@@ -190,10 +202,25 @@ impl Attempt {
         Progress {
             stage,
             tracked: self.tracker.is_tracked(),
+            taken: self.tracker.is_taken(),
             entered: stage.map_or_else(|| self.tracker.started(), |s| self.tracker.entered(s)),
             moved: self.tracker.moved(),
             sent_bytes: self.tracker.sent_bytes(),
         }
+    }
+
+    /// The limits that hold now.
+    fn limits(&self, progress: &Progress) -> &Limits {
+        match progress.taken || !progress.tracked {
+            true => &self.taken,
+            false => self.tracker.limits(),
+        }
+    }
+
+    /// The timeout that passes next, and when, if nothing moves.
+    pub(super) fn due(&self) -> (Instant, Waited) {
+        let progress = self.progress();
+        due(&progress, self.limits(&progress), &self.span)
     }
 
     /// Ready when a timeout has passed: which one.
@@ -202,8 +229,8 @@ impl Attempt {
         self.tracker.waiting(now);
         loop {
             let progress = self.progress();
-            let limits = self.tracker.limits();
-            let (at, which) = due(&progress, limits, self.end);
+            let limits = self.limits(&progress);
+            let (at, which) = due(&progress, limits, &self.span);
             if at <= now {
                 return Poll::Ready(which);
             }

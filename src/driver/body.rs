@@ -4,12 +4,14 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::attempt::Watched;
 use super::scope::Scope;
 use super::source::Source;
 use crate::box_error::BoxError;
@@ -55,6 +57,8 @@ pub struct Truncated;
 /// Watches a body that is being received in an attempt of this driver.
 pub(super) struct Watch {
     tracker: Arc<Tracker>,
+    /// How long it may be silent.
+    idle: Duration,
     /// A reader that leaves while it waits for more goes away; otherwise it has what it wanted.
     is_waited_for: bool,
 }
@@ -73,13 +77,10 @@ impl<R> DriverBody<R> {
     }
 
     /// Receives it as part of an attempt, and judges the destination by how it ends.
-    pub(super) fn belongs_to(
-        &mut self,
-        attempt: Option<Arc<Tracker>>,
-        verdict: Option<PendingVerdict>,
-    ) {
-        self.watch = attempt.map(|tracker| Watch {
+    pub(super) fn belongs_to(&mut self, attempt: Option<Watched>, verdict: Option<PendingVerdict>) {
+        self.watch = attempt.map(|(tracker, idle)| Watch {
             tracker,
+            idle,
             is_waited_for: false,
         });
         self.verdict = verdict;
@@ -245,9 +246,9 @@ impl Reading<'_> {
 
     /// The instant at which the wait for the next piece ends, and the timeout that it is.
     fn due(&self) -> Option<(Instant, Waited)> {
-        let idle = self.watch.as_ref().map(|Watch { tracker, .. }| {
+        let idle = self.watch.as_ref().map(|Watch { tracker, idle, .. }| {
             let since = tracker.moved().max(tracker.entered(Stage::Receive));
-            let due = clock::after(since, tracker.limits().body_idle().get());
+            let due = clock::after(since, *idle);
             (due, Waited::BodyIdle)
         });
         let scope = self.scope.as_ref();

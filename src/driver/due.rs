@@ -2,6 +2,7 @@
 
 use tokio::time::Instant;
 
+use crate::call::Follows;
 use crate::clock::after;
 use crate::hop::Stage;
 use crate::limit::{Limits, Waited};
@@ -13,6 +14,8 @@ pub(super) struct Progress {
     pub(super) stage: Option<Stage>,
     /// Whether stages are reported at all.
     pub(super) tracked: bool,
+    /// Whether a connection has taken the request.
+    pub(super) taken: bool,
     /// When the open stage was entered.
     pub(super) entered: Instant,
     /// When a byte of request or response moved last.
@@ -20,29 +23,73 @@ pub(super) struct Progress {
     pub(super) sent_bytes: u64,
 }
 
+/// How long an attempt may last, by what may follow it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span {
+    pub(super) start: Instant,
+    /// The deadline of the call.
+    pub(super) deadline: Instant,
+    pub(super) follows: Follows,
+}
+
+impl Span {
+    /// Whether another attempt may follow, if the attempt ended now. Over a service that reports nothing, the
+    /// request counts as taken.
+    pub(super) const fn may_follow(&self, progress: &Progress) -> bool {
+        match progress.taken || !progress.tracked {
+            true => self.follows.sent,
+            false => self.follows.unsent,
+        }
+    }
+
+    /// When the attempt ends if nothing moves, and by which limit. A limit that was set counts from the start; one
+    /// that was derived makes room for another attempt, and moving bytes do not count.
+    fn end(&self, progress: &Progress, limits: &Limits) -> (Instant, Waited) {
+        let attempt = limits.attempt().get();
+        let end = if limits.has_attempt() {
+            after(self.start, attempt)
+        } else if self.may_follow(progress) {
+            after(self.start.max(progress.moved), attempt)
+        } else {
+            self.deadline
+        };
+        match end < self.deadline {
+            true => (end, Waited::Attempt),
+            false => (self.deadline, Waited::Deadline),
+        }
+    }
+}
+
 /// The limit that runs out next if nothing moves, and when.
 ///
 /// The limits of dns, connect and tls are not here: the transport keeps those itself, because a
 /// failed connect may go on at another address.
-pub(super) fn due(
-    progress: &Progress,
-    limits: &Limits,
-    end: (Instant, Waited),
-) -> (Instant, Waited) {
+pub(super) fn due(progress: &Progress, limits: &Limits, span: &Span) -> (Instant, Waited) {
     let Progress { entered, moved, .. } = *progress;
+    let end = span.end(progress, limits);
     let hop = match progress.stage {
         Some(Stage::Send) => (after(entered.max(moved), limits.send().get()), Waited::Send),
-        Some(Stage::Wait) if progress.tracked => (
-            after(entered, limits.first_byte_after(progress.sent_bytes)),
-            Waited::FirstByte,
-        ),
+        Some(Stage::Wait) if progress.tracked => {
+            let first_byte = after(entered, limits.first_byte_after(progress.sent_bytes));
+            // Both are as long, and the first byte counts from the later moment.
+            if end.1 == Waited::Attempt && !limits.has_attempt() && !limits.has_first_byte() {
+                return match first_byte < span.deadline {
+                    true => (first_byte, Waited::FirstByte),
+                    false => (span.deadline, Waited::Deadline),
+                };
+            }
+            (first_byte, Waited::FirstByte)
+        }
         Some(Stage::Receive) => (
             after(entered.max(moved), limits.body_idle().get()),
             Waited::BodyIdle,
         ),
         Some(Stage::Dns | Stage::Connect | Stage::Tls | Stage::Wait) | None => return end,
     };
-    if hop.0 < end.0 { hop } else { end }
+    match hop.0 < end.0 || (hop.0 == end.0 && end.1 == Waited::Attempt) {
+        true => hop,
+        false => end,
+    }
 }
 
 /// When to look again, at the latest. A connection's own task takes the request, ends the send stage
@@ -70,11 +117,21 @@ mod tests {
     use super::*;
 
     const SEC: fn(u64) -> Duration = Duration::from_secs;
+    const RETRIED: Follows = Follows {
+        sent: true,
+        unsent: true,
+    };
+    /// A POST without an honored key.
+    const UNSENT: Follows = Follows {
+        sent: false,
+        unsent: true,
+    };
 
     fn at(stage: Stage, start: Instant) -> Progress {
         Progress {
             stage: Some(stage),
             tracked: true,
+            taken: matches!(stage, Stage::Send | Stage::Wait | Stage::Receive),
             entered: start,
             moved: start,
             sent_bytes: 0,
@@ -85,53 +142,107 @@ mod tests {
         Limits::new(SEC(10)).unwrap()
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn t6_each_stage_has_its_own_limit() {
-        let start = crate::clock::now();
-        let end = (start + SEC(5), Waited::Attempt);
-        for (stage, expected) in [
-            (Stage::Send, (start + SEC(5) / 2, Waited::Send)),
-            (Stage::Wait, (start + SEC(4), Waited::FirstByte)),
-            (Stage::Connect, end),
-            (Stage::Receive, end),
-        ] {
-            assert_eq!(due(&at(stage, start), &limits(), end), expected, "{stage}");
+    fn alone() -> Limits {
+        limits().for_attempt(SEC(10), false)
+    }
+
+    fn with(settings: crate::limit::Settings) -> Limits {
+        Limits::with(SEC(10), settings).unwrap()
+    }
+
+    fn span(start: Instant, seconds: u64, follows: Follows) -> Span {
+        Span {
+            start,
+            deadline: start + SEC(seconds),
+            follows,
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t14_send_limit_starts_again_with_every_byte_that_moves() {
+    async fn each_stage_has_its_own_limit() {
         let start = crate::clock::now();
-        let end = (start + SEC(60), Waited::Attempt);
-        let mut progress = at(Stage::Send, start);
-        progress.moved = start + SEC(7);
-        let expected = (start + SEC(7) + SEC(5) / 2, Waited::Send);
-        assert_eq!(due(&progress, &limits(), end), expected);
+        let span = span(start, 10, RETRIED);
+        for (stage, expected) in [
+            (Stage::Send, (SEC(5) / 2, Waited::Send)),
+            (Stage::Wait, (SEC(5), Waited::FirstByte)),
+            (Stage::Connect, (SEC(5), Waited::Attempt)),
+            (Stage::Receive, (SEC(5), Waited::BodyIdle)),
+        ] {
+            let (at, which) = due(&at(stage, start), &limits(), &span);
+            assert_eq!((at - start, which), expected, "{stage}");
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn t4_first_byte_limit_counts_from_the_last_request_byte() {
+    async fn bytes_that_move_put_the_limits_off() {
         let start = crate::clock::now();
-        let end = (start + SEC(60), Waited::Attempt);
-        let progress = at(Stage::Wait, start + SEC(3));
+        let mut sending = at(Stage::Send, start);
+        sending.moved = start + SEC(7);
+        let long = span(start, 60, RETRIED);
+        let (until, which) = due(&sending, &limits(), &long);
+        assert_eq!((until - start, which), (SEC(7) + SEC(5) / 2, Waited::Send));
+        // All of them, so that a body that takes longer than the attempt limit is sent whole.
+        let patient = with(crate::limit::Settings::new().send(SEC(5)));
+        let (until, which) = due(&sending, &patient, &long);
+        assert_eq!((until - start, which), (SEC(12), Waited::Send));
+        // But not one that was set: it counts from the start.
+        let set = with(crate::limit::Settings::new().attempt(SEC(8)).send(SEC(5)));
+        let (until, which) = due(&sending, &set, &long);
+        assert_eq!((until - start, which), (SEC(8), Waited::Attempt));
+        // Nor the deadline.
+        let (until, which) = due(&sending, &patient, &span(start, 10, RETRIED));
+        assert_eq!((until - start, which), (SEC(10), Waited::Deadline));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempt_that_none_may_follow_has_all_the_time_there_is() {
+        let start = crate::clock::now();
+        let span = span(start, 10, UNSENT);
+        // Until a connection takes it, the POST may be sent by another attempt.
+        let (until, which) = due(&at(Stage::Connect, start), &limits(), &span);
+        assert_eq!((until - start, which), (SEC(5), Waited::Attempt));
+        let mut waiting = at(Stage::Wait, start + SEC(1));
+        assert!(!span.may_follow(&waiting));
+        let (until, which) = due(&waiting, &alone(), &span);
+        assert_eq!((until - start, which), (SEC(10), Waited::Deadline));
+        // A service that reports nothing may have sent it from the start.
+        (waiting.stage, waiting.tracked, waiting.taken) = (None, false, false);
+        let (until, which) = due(&waiting, &alone(), &span);
+        assert_eq!((until - start, which), (SEC(10), Waited::Deadline));
+        // A limit that was set holds for it, too.
+        let set = with(crate::limit::Settings::new().attempt(SEC(3)));
+        let (until, which) = due(&waiting, &set, &span);
+        assert_eq!((until - start, which), (SEC(3), Waited::Attempt));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn first_byte_limit_counts_from_the_last_request_byte_and_the_kernels_buffer() {
+        let start = crate::clock::now();
+        let mut waiting = at(Stage::Wait, start + SEC(3));
+        waiting.moved = start + SEC(3);
+        let long = span(start, 60, RETRIED);
+        let (until, which) = due(&waiting, &limits(), &long);
+        assert_eq!((until - start, which), (SEC(8), Waited::FirstByte));
+        // The attempt's own limit does not come before it.
+        waiting.sent_bytes = 4 << 20;
+        let (until, which) = due(&waiting, &limits(), &long);
         assert_eq!(
-            due(&progress, &limits(), end),
-            (start + SEC(7), Waited::FirstByte)
+            (until - start, which),
+            (SEC(8) + SEC(5) / 2, Waited::FirstByte)
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn nearest_of_attempt_and_hop_is_named() {
-        let start = crate::clock::now();
-        let end = (start + SEC(1), Waited::Deadline);
-        assert_eq!(due(&at(Stage::Wait, start), &limits(), end), end);
+        // One that was set does, and a deadline.
+        let set = with(crate::limit::Settings::new().first_byte(SEC(1)));
+        waiting.sent_bytes = 0;
+        let (until, which) = due(&waiting, &set, &long);
+        assert_eq!((until - start, which), (SEC(4), Waited::FirstByte));
+        let (until, which) = due(&waiting, &limits(), &span(start, 4, RETRIED));
+        assert_eq!((until - start, which), (SEC(4), Waited::Deadline));
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_sending_the_wait_that_may_begin_is_not_overslept() {
         let start = crate::clock::now();
-        let settings = crate::limit::Settings::new().first_byte(SEC(1));
-        let limits = Limits::with(SEC(10), settings).unwrap();
+        let limits = with(crate::limit::Settings::new().first_byte(SEC(1)));
         let sending = at(Stage::Send, start);
         let far = start + SEC(5);
         assert_eq!(look_again(&sending, &limits, far, start), start + SEC(1));

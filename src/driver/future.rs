@@ -292,7 +292,8 @@ impl<N: Resend> Polling<'_, N> {
         let Some(mut request) = self.run.again(self.later) else {
             return self.run.end(NotRepeated::NotReplayable);
         };
-        let flight = match self.run.admit(&mut request) {
+        let is_replayable = self.later.is_replayable();
+        let flight = match self.run.admit(&mut request, is_replayable) {
             Ok(flight) => flight,
             Err(failure) => return self.failed(failure),
         };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::response::Parts;
-use http::{Method, Response};
+use http::{HeaderMap, Method, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -18,11 +18,11 @@ use super::turn::Hint;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::Failure;
-use crate::hint::hint;
 use crate::hop::{
-    Diagnosis, Effect, Guard, Hop, Keyed, Kind, NotRepeated, Outcome, What, effect_of_response,
-    is_failure,
+    Diagnosis, Effect, FailureClass, Hop, Keyed, Kind, NotRepeated, Outcome, Policy, What,
+    effect_of_response, is_failure,
 };
+use crate::policy;
 use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::failed;
 use crate::timeline::Timeline;
@@ -88,11 +88,12 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
-        let (verdict, tracker) = flight.deliver(&response, now);
+        let class = self.class_of_response(&response, later);
+        let (verdict, watched) = flight.deliver(&response, (class, now));
         let (head, source) = response.into_parts();
-        let retry = self.retry_response(&head, later);
+        let retry = self.retry_response((&head, class), later);
         let mut body = DriverBody::new(source, self.effect_of(&head), Timeline(self.call.clone()));
-        body.belongs_to(tracker, verdict);
+        body.belongs_to(watched, verdict);
         if let Some(until) = retry {
             self.call.saw(self.seen.all);
             self.last = Some(Box::new(Last::Head(head)));
@@ -105,8 +106,12 @@ impl Run {
                 Some(scope) => Next::Fail(scope.expire()),
                 None => self.deliver(head, body),
             },
-            Lead::On(to) => {
-                self.turn_to(&to, now);
+            Lead::On => {
+                // Another request, and so another destination, budget and circuit.
+                self.turn = None;
+                if let Some(saved) = later.saved() {
+                    self.turn_to((&saved.method, &saved.uri, &saved.headers), now);
+                }
                 self.last = None;
                 self.seen.leg = Effect::None;
                 let until = clock::after(now, DRAIN_TIME);
@@ -114,6 +119,39 @@ impl Run {
             }
             Lead::Rejected(error) => Next::Fail(error),
         }
+    }
+
+    /// What the user's classifier says of a response that failed by its status.
+    fn class_of_response<N, R>(&self, response: &Response<R>, later: &mut N) -> Option<FailureClass>
+    where
+        N: Resend,
+    {
+        self.policies.classifier()?;
+        let (status, headers) = (response.status(), response.headers());
+        let judged = self.call.judged(status);
+        let judged = judged.or_else(|| Diagnosis::status(status, headers, Keyed::No))?;
+        self.class_of(&judged, Some(headers), later)
+    }
+
+    /// What the user's classifier says of a failure. It is asked once, for all policies.
+    fn class_of<N: Resend>(
+        &self,
+        failed: &Diagnosis,
+        headers: Option<&HeaderMap>,
+        later: &mut N,
+    ) -> Option<FailureClass> {
+        let classify = self.policies.classifier()?;
+        let uri = self.call.current_uri();
+        let (method, uri) = match later.saved() {
+            Some(saved) => (&saved.method, &saved.uri),
+            None => (self.call.method()?, &uri),
+        };
+        classify(&policy::Failure {
+            method,
+            uri,
+            diagnosis: *failed,
+            headers,
+        })
     }
 
     /// What may have been done, as far as this response says.
@@ -135,11 +173,16 @@ impl Run {
     }
 
     /// Whether an attempt that was answered is retried: until when the rest is read.
-    fn retry_response<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Option<Instant> {
+    fn retry_response<N: Resend>(
+        &mut self,
+        (head, class): (&Parts, Option<FailureClass>),
+        later: &mut N,
+    ) -> Option<Instant> {
         let (turn, policy) = self.turn.as_mut().zip(self.policies.retry.as_deref())?;
-        turn.end(&self.call);
+        turn.end(&self.call, true);
         let status = head.status;
         if !is_failure(status) {
+            turn.succeed();
             return None;
         }
         // The attempt knows best what its status meant; without one, there is the status alone.
@@ -149,7 +192,7 @@ impl Run {
         judged.effect = judged.effect.max(self.call.effect_since(self.from));
         let before = self.seen.attempt(judged.effect);
         let hint = Hint {
-            wait: hint(&head.headers, clock::wall()),
+            wait: policy.hint(head),
             by_server: true,
         };
         let headers = Some(&head.headers);
@@ -159,7 +202,7 @@ impl Run {
                 &self.call,
                 (saved, policy),
                 (judged, before),
-                headers,
+                (headers, class),
             ))
         });
         match decided {
@@ -194,26 +237,31 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
-        flight.fail(&failure);
         let own = failure.diagnosis();
+        // A rejection by a policy is not for a classifier.
+        let class = match failure.rejected_by() {
+            None => self.class_of(&own, None, later),
+            Some(_) => None,
+        };
+        flight.fail(&failure, class);
         let retries = self.turn.as_mut().zip(self.policies.retry.as_deref());
         let Some((turn, policy)) = retries else {
             self.seen.attempt(own.effect);
             return Next::Fail(failure);
         };
         // Who stands above the wire and let nothing through. A stack below may have sent another leg before.
-        let local = |guard: &Guard| matches!(guard, Guard::Breaker | Guard::Deadline);
-        if let Some(guard) = failure.rejected_by().filter(local)
+        let local = |policy: &Policy| matches!(policy, Policy::Breaker | Policy::Deadline);
+        if let Some(policy) = failure.rejected_by().filter(local)
             && own.effect.is_none()
             && turn.rejected(&self.call)
         {
-            self.call.refused_by(guard);
+            self.call.rejected_by(policy);
             return match self.last {
                 None => Next::Fail(failure),
-                Some(_) => self.end(NotRepeated::Refused(guard)),
+                Some(_) => self.end(NotRepeated::Refused(policy)),
             };
         }
-        turn.end(&self.call);
+        turn.end(&self.call, !own.effect.is_none());
         let before = self.seen.attempt(own.effect);
         let hint = Hint {
             wait: failure.retry_after(),
@@ -221,7 +269,8 @@ impl Run {
         };
         let decided = turn.decide((&self.call, policy), (own, hint), |policy| {
             let saved = later.saved()?;
-            Some(failed(&self.call, (saved, policy), (own, before), None))
+            let seen = (own, before);
+            Some(failed(&self.call, (saved, policy), seen, (None, class)))
         });
         match decided {
             Ok(_) => {

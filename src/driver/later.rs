@@ -34,6 +34,11 @@ pub trait Resend {
     /// What is kept of the request, if anything.
     fn saved(&mut self) -> Option<&mut Saved<Self::Body>>;
 
+    /// Whether the request can be sent once more, body and all.
+    fn is_replayable(&mut self) -> bool {
+        self.saved().is_some_and(|saved| saved.is_replayable())
+    }
+
     /// Keeps a body without a byte in place of the request's own. False if there is no such body.
     fn empty_body(&mut self) -> bool;
 

@@ -9,7 +9,7 @@ use super::later::Resend;
 use crate::call::Call;
 use crate::diagnose::Failure;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Guard, Kind, effect_of_response};
+use crate::hop::{Diagnosis, Effect, Kind, Policy, effect_of_response};
 use crate::policy::redirect::{Asked, Leg, Rules, Settings, next, prune};
 use crate::redact::redacted;
 
@@ -24,7 +24,7 @@ pub(super) enum Lead {
     /// Nowhere: it is the response of the call.
     Nowhere,
     /// To another URL; what was kept of the request is changed accordingly.
-    On(Uri),
+    On,
     /// Where the call does not go.
     Rejected(Failure),
 }
@@ -67,7 +67,7 @@ impl Legs {
         if self.visited.contains(&to) {
             return self.reject(Kind::RedirectLoop, (status, &to.1));
         }
-        let may_repeat = method.is_idempotent() || before.is_none() || before.is_declined();
+        let may_repeat = call.is_idempotent(&method) || before.is_none() || before.is_declined();
         if leg.away && keeps_body && !may_repeat {
             return self.refuse(Kind::RedirectRefused, (status, &to.1), true);
         }
@@ -79,7 +79,7 @@ impl Legs {
         }
         Self::change(call, settings, (leg, keeps_body), later);
         call.redirected(status, (&to.1, is_away));
-        Lead::On(to.1)
+        Lead::On
     }
 
     /// Changes what was kept of the request into the next leg.
@@ -112,7 +112,7 @@ impl Legs {
             to: redacted(to),
             after: self.visited.len(),
         };
-        let error = Error::refused(Guard::Redirect, Diagnosis::refusal(kind)).because(why);
+        let error = Error::refused(Policy::Redirect, Diagnosis::refusal(kind)).because(why);
         Lead::Rejected(error.into())
     }
 }

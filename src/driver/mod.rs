@@ -43,3 +43,5 @@ pub(crate) use self::turn::{Hint, Turn};
 
 #[cfg(test)]
 mod hint_tests;
+#[cfg(test)]
+mod unsent_tests;

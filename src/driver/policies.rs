@@ -1,10 +1,11 @@
 //! The policies of a driver, outermost first: the order, and the reason for each place.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::call::Observer;
 use crate::limit::{Limit, Limits};
-use crate::policy::{breaker, idempotency, redirect, retry};
+use crate::policy::{Classify, breaker, idempotency, redirect, retry};
 use crate::telemetry::{Maker, Propagator};
 
 /// The policies of a driver. Each policy is on or off; a public layer is a driver with one of them.
@@ -22,6 +23,8 @@ pub(crate) struct Policies {
     pub(crate) breaker: Option<breaker::Policy>,
     /// Next to the wire: its timeouts and its record are those of one attempt.
     pub(crate) attempt: Option<Attempts>,
+    /// What the user says of a failed attempt, to retry and breaker alike.
+    pub(crate) classify: Option<Arc<Classify>>,
     /// The service below is the wire: no layer of this crate is there, so none has to find the call.
     pub(crate) is_at_wire: bool,
 }
@@ -37,10 +40,29 @@ pub(crate) struct Deadline {
 /// The timeouts of attempts, and what an attempt tells the next process.
 #[derive(Clone)]
 pub(crate) struct Attempts {
+    /// Of a first attempt that another one may follow.
     pub(crate) limits: Arc<Limits>,
+    /// Of one that none may follow.
+    pub(crate) alone: Arc<Limits>,
     pub(crate) propagating: bool,
     pub(crate) propagator: Option<Arc<dyn Propagator>>,
 }
+
+impl Attempts {
+    /// The limits of an attempt with so much time left. What the config gives a first attempt is not made anew.
+    pub(super) fn limits(&self, left: Duration, may_follow: bool) -> Arc<Limits> {
+        let deadline = self.limits.deadline().get();
+        let is_first = left <= deadline && left >= deadline - deadline / FIRST;
+        match (is_first, may_follow) {
+            (true, true) => Arc::clone(&self.limits),
+            (true, false) => Arc::clone(&self.alone),
+            (false, _) => Arc::new(self.limits.for_attempt(left, may_follow)),
+        }
+    }
+}
+
+/// A call may use a thousandth of its time before its first attempt: that is not worth other limits.
+const FIRST: u32 = 1_000;
 
 impl Policies {
     /// Returns the time limit of a call that this driver begins without a deadline policy.
@@ -48,6 +70,11 @@ impl Policies {
         self.attempt
             .as_ref()
             .map_or(Limit::MAX, |attempt| attempt.limits.attempt())
+    }
+
+    /// Returns what asks the user's classifier, if there is one.
+    pub(super) fn classifier(&self) -> Option<&Classify> {
+        self.classify.as_deref()
     }
 
     /// Whether layers below have to find the call of this driver. A breaker alone does not share its call.

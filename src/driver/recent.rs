@@ -4,8 +4,8 @@ use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use http::Uri;
 use http::uri::{Authority, Scheme};
+use http::{HeaderMap, Method, Uri};
 use tokio::time::Instant;
 
 use super::policies::Policies;
@@ -13,6 +13,9 @@ use crate::clock;
 use crate::destination::Origin;
 use crate::policy::breaker::Shared;
 use crate::policy::retry::SharedBudget;
+
+/// What a request goes by.
+pub(super) type Head<'a> = (&'a Method, &'a Uri, &'a HeaderMap);
 
 /// The budget and the circuit of a destination, as far as a driver has these policies.
 #[derive(Default)]
@@ -22,30 +25,36 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Finds those of a URL's destination. A URL without one has a budget that no other call shares.
-    pub(super) fn of(policies: &Arc<Policies>, uri: &Uri, now: Instant) -> Self {
+    /// Finds those of a request's destination, or of the one that the user's function names.
+    pub(super) fn of(policies: &Arc<Policies>, head: Head<'_>, now: Instant) -> Self {
         if policies.retry.is_none() && policies.breaker.is_none() {
             return Self::default();
         }
+        let retry = policies.retry.as_ref();
+        if retry.is_some_and(|retry| retry.key.is_some()) {
+            // The URL does not say whose budget it is. A breaker with a key asks for itself.
+            return Self::look_up(policies, head, now);
+        }
+        let (_, uri, _) = head;
         // A thread that ends remembers nothing.
         let recent = RECENT.try_with(|recent| {
             let recent = recent.try_borrow().ok()?;
             recent.as_ref()?.known(policies, uri, now)
         });
         recent.ok().flatten().unwrap_or_else(|| {
-            let known = Self::look_up(policies, uri, now);
+            let known = Self::look_up(policies, head, now);
             Recent::replace(policies, uri, (&known, now));
             known
         })
     }
 
-    fn look_up(policies: &Policies, uri: &Uri, now: Instant) -> Self {
-        let origin = Origin::of(uri);
-        let retry = policies.retry.as_ref();
-        let breaker = policies.breaker.as_ref().zip(origin.as_ref());
+    fn look_up(policies: &Policies, head: Head<'_>, now: Instant) -> Self {
+        let (_, uri, _) = head;
+        let origin = Origin::of_request(uri);
+        let (retry, breaker) = (policies.retry.as_ref(), policies.breaker.as_ref());
         Self {
-            budget: retry.map(|policy| policy.budget(origin.as_ref(), now)),
-            circuit: breaker.and_then(|(breaker, origin)| breaker.at(origin, now)),
+            budget: retry.map(|policy| policy.budget(head, &origin, now)),
+            circuit: breaker.and_then(|breaker| breaker.at(&origin, now)),
         }
     }
 
@@ -127,24 +136,38 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::destination::Destination;
+    use crate::hint::Hints;
     use crate::limit::Limits;
-    use crate::policy::{breaker, retry};
+    use crate::policy::{Key, breaker, retry};
 
     fn policies() -> Arc<Policies> {
+        keyed(None)
+    }
+
+    fn keyed(key: Option<Key>) -> Arc<Policies> {
         let limits = Limits::new(Duration::from_secs(10)).unwrap();
         let breaker = breaker::Breaker::new(&limits, &breaker::Settings::new());
+        let mut retry = retry::Policy::new(retry::Settings::new(), clock::now());
+        retry.key.clone_from(&key);
         Arc::new(Policies {
-            retry: Some(Arc::new(retry::Policy::new(
-                retry::Settings::new(),
-                clock::now(),
-            ))),
-            breaker: Some(breaker::Policy { breaker, key: None }),
+            retry: Some(Arc::new(retry)),
+            breaker: Some(breaker::Policy {
+                breaker,
+                key,
+                hints: Hints::default(),
+            }),
             ..Policies::default()
         })
     }
 
+    fn known(policies: &Arc<Policies>, uri: &'static str, now: Instant) -> Known {
+        let (uri, headers) = (Uri::from_static(uri), HeaderMap::new());
+        Known::of(policies, (&Method::GET, &uri, &headers), now)
+    }
+
     fn circuit(policies: &Arc<Policies>, uri: &'static str, now: Instant) -> Arc<Shared> {
-        let known = Known::of(policies, &Uri::from_static(uri), now);
+        let known = known(policies, uri, now);
         assert!(known.budget.is_some());
         known.circuit.unwrap()
     }
@@ -192,10 +215,33 @@ mod tests {
     fn what_no_registry_keeps_is_not_remembered() {
         let (policies, now) = (policies(), clock::now());
         let uri = Uri::from_static("https://a.test");
-        let mut known = Known::look_up(&policies, &uri, now);
+        let headers = HeaderMap::new();
+        let head = (&Method::GET, &uri, &headers);
+        let mut known = Known::look_up(&policies, head, now);
         known.budget = Some(Arc::new(SharedBudget::new(retry::Budget::new(), now)));
         Recent::replace(&policies, &uri, (&known, now));
-        let found = Known::of(&policies, &uri, now).budget.unwrap();
+        let found = Known::of(&policies, head, now).budget.unwrap();
         assert!(!Arc::ptr_eq(&found, &known.budget.unwrap()));
+    }
+
+    #[test]
+    fn function_of_the_users_is_asked_for_each_request() {
+        let by_path: Key = Arc::new(|_, uri, _| Ok(Some(Destination::named(uri.path()))));
+        let (policies, now) = (keyed(Some(by_path)), clock::now());
+        let at = |uri| known(&policies, uri, now);
+        let (one, other) = (at("https://a.test/1"), at("https://a.test/2"));
+        assert!(one.circuit.is_none(), "the breaker asks for itself");
+        let (one, other) = (one.budget.unwrap(), other.budget.unwrap());
+        assert!(!Arc::ptr_eq(&one, &other), "a budget for each name");
+        let again = at("https://b.test/1").budget.unwrap();
+        assert!(Arc::ptr_eq(&one, &again));
+    }
+
+    #[test]
+    fn relative_urls_share_one_budget_and_one_circuit() {
+        let (policies, now) = (policies(), clock::now());
+        let (one, other) = (known(&policies, "/1", now), known(&policies, "/2", now));
+        assert!(Arc::ptr_eq(&one.budget.unwrap(), &other.budget.unwrap()));
+        assert!(Arc::ptr_eq(&one.circuit.unwrap(), &other.circuit.unwrap()));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use http::Request;
 use http::response::Parts;
-use http::{Request, Uri};
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Flight};
@@ -12,16 +12,16 @@ use super::judge::Seen;
 use super::later::Resend;
 use super::legs::Legs;
 use super::policies::Policies;
-use super::recent::Known;
+use super::recent::{Head, Known};
 use super::scope::Scope;
 use super::turn::Turn;
 use crate::box_error::BoxError;
-use crate::call::Call;
+use crate::call::{Call, Follows};
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Guard, Kind};
+use crate::hop::{Diagnosis, Kind, Policy};
 use crate::limit::Waited;
 use crate::policy::breaker::Shared;
 use crate::telemetry::{Span, call_span};
@@ -73,7 +73,8 @@ impl Run {
         Self::new(policies, call, Some(scope))
     }
 
-    /// Begins the first leg and its first attempt; between the two, `keep` keeps what a later one needs.
+    /// Begins the first leg and its first attempt. Between the two, `keep` keeps what a later one needs, and says
+    /// whether the request can be sent again.
     ///
     /// # Errors
     ///
@@ -81,7 +82,7 @@ impl Run {
     pub(super) fn begin<B>(
         &mut self,
         request: &mut Request<B>,
-        keep: impl FnOnce(&Self, &mut Request<B>),
+        keep: impl FnOnce(&Self, &mut Request<B>) -> bool,
     ) -> Result<Flight, Failure> {
         let span = self.live_span();
         let entered = span.as_ref().map(Span::enter);
@@ -97,11 +98,11 @@ impl Run {
             Some(_) => self.call.started(),
             None => clock::now(),
         };
-        self.turn_to(request.uri(), now);
+        self.turn_to((request.method(), request.uri(), request.headers()), now);
         drop(entered);
-        keep(self, request);
+        let is_replayable = keep(self, request);
         let _entered = span.as_ref().map(Span::enter);
-        self.admit(request)
+        self.admit(request, is_replayable)
     }
 
     /// Joins the call of a driver around this one, or begins one that has no deadline of its own.
@@ -135,11 +136,12 @@ impl Run {
         }
     }
 
-    /// A leg begins to this URL: its attempts, where they are retried, and its circuit.
-    pub(super) fn turn_to(&mut self, uri: &Uri, now: Instant) {
-        let Known { budget, circuit } = Known::of(&self.policies, uri, now);
+    /// A leg begins by this request: its attempts, where they are retried, and its circuit.
+    pub(super) fn turn_to(&mut self, head: Head<'_>, now: Instant) {
+        let Known { budget, circuit } = Known::of(&self.policies, head, now);
         if let Some((policy, budget)) = self.policies.retry.as_ref().zip(budget) {
-            let destination = || Destination::of(uri);
+            let (_, uri, _) = head;
+            let destination = || Some(Destination::of_request(uri));
             // The claim to retry goes before the next leg makes its own.
             self.turn = None;
             self.turn = Some(Turn::new(policy, &self.call, (budget, now), destination));
@@ -167,7 +169,11 @@ impl Run {
     /// # Errors
     ///
     /// Fails with the rejection of a policy: nothing was sent.
-    pub(super) fn admit<B>(&mut self, request: &mut Request<B>) -> Result<Flight, Failure> {
+    pub(super) fn admit<B>(
+        &mut self,
+        request: &mut Request<B>,
+        is_replayable: bool,
+    ) -> Result<Flight, Failure> {
         let Policies {
             breaker, attempt, ..
         } = &*self.policies;
@@ -177,7 +183,7 @@ impl Run {
                 expired: Some(Waited::Deadline),
                 ..Diagnosis::refusal(Kind::Timeout)
             };
-            return Err(Error::refused(Guard::Deadline, diagnosis).into());
+            return Err(Error::refused(Policy::Deadline, diagnosis).into());
         }
         if attempt.is_some()
             && let Some(unmet) = self.call.unmet(request, true)
@@ -188,9 +194,25 @@ impl Run {
             Some(breaker) => breaker.admit((request, self.circuit.take()), &self.call, now)?,
             None => None,
         };
+        let follows = self.follows(request, is_replayable);
         let attempt = attempt.as_ref();
-        let attempt = attempt.map(|policy| Attempt::begin(policy, &self.call, request, now));
+        let begin = |policy| Attempt::begin(policy, (&self.call, follows), request, now);
+        let attempt = attempt.map(begin);
         Ok(Flight { admission, attempt })
+    }
+
+    /// Whether another attempt may follow this one; tells the layers below.
+    fn follows<B>(&self, request: &Request<B>, is_replayable: bool) -> Follows {
+        let call = &self.call;
+        let own = self.turn.as_ref().and_then(|turn| {
+            let is_permitted =
+                || call.is_idempotent(request.method()) || call.vouches(request.headers());
+            turn.follows(is_replayable && is_permitted())
+        });
+        if let Some(own) = own {
+            call.set_follows(own);
+        }
+        own.unwrap_or_else(|| call.follows())
     }
 
     /// When the next attempt may begin; a leg begins at once.

@@ -50,8 +50,8 @@ impl Scope {
 
     /// The call fails for good: the error as its caller gets it.
     pub(crate) fn fail(&self, failure: Failure, seen: Effect) -> Error {
-        if let Some(guard) = failure.rejected_by() {
-            self.call().refused_by(guard);
+        if let Some(policy) = failure.rejected_by() {
+            self.call().rejected_by(policy);
         }
         let edge = Edge {
             seen,

@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::DriverBody;
 use super::future::DriverFuture;
-use super::later::{Again, Kept, Later, Now, Once};
+use super::later::{Again, Kept, Later, Now, Once, Resend};
 use super::policies::Policies;
 use super::run::Run;
 use crate::box_error::BoxError;
@@ -79,7 +79,7 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let mut run = Run::of(&self.policies, &mut request);
-        let flight = match run.begin(&mut request, |_, _| {}) {
+        let flight = match run.begin(&mut request, |_, _| false) {
             Ok(flight) => flight,
             Err(failure) => return DriverFuture::rejected(failure, Once::new(), run),
         };
@@ -117,6 +117,7 @@ where
                 request: Saved::of(request, run.own_extensions(), &later.cloner),
                 service: self.inner.clone(),
             });
+            later.is_replayable()
         });
         let flight = match begun {
             Ok(flight) => flight,

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::call::{Call, Repeating};
+use crate::call::{Call, Follows, Repeating};
 use crate::clock;
 use crate::destination::Destination;
-use crate::hop::{Diagnosis, NotRepeated, What};
+use crate::hop::{Diagnosis, Kind, NotRepeated, What};
 use crate::policy::retry::{Account, Failed, Left, Policy, SharedBudget, decide};
 
 /// The retries of one leg: what was made, what is left, what comes next.
 pub(crate) struct Turn {
     account: Account,
     /// Given back when this ends: only one driver retries a call.
-    _repeating: Option<Repeating>,
+    repeating: Option<Repeating>,
     left: Left,
     /// When the next attempt may begin, and our own part of the wait before it.
     due: Instant,
@@ -41,19 +41,43 @@ impl Turn {
         // A driver that makes one attempt leaves the retries to others.
         let wanted = most > 1;
         let repeating = wanted.then(|| call.repeat(most)).flatten();
-        let elsewhere = wanted && repeating.is_none();
+        let elsewhere = match wanted {
+            true => repeating.is_none(),
+            false => call.is_repeated(),
+        };
         Self {
             account: Account::open(budget, call, now),
-            _repeating: repeating,
+            repeating,
             left: Left {
                 off: off.or_else(|| elsewhere.then_some(NotRepeated::CallerRepeats)),
-                made: 0,
+                sent: 0,
                 most,
+                unsent: 0,
+                most_unsent: policy.most_unsent(),
                 time: Duration::ZERO,
             },
             due: now,
             previous: None,
         }
+    }
+
+    /// Whether another attempt may follow the next one, by what does not change meanwhile: switches, counts, and
+    /// whether a retry is permitted after an attempt that was sent. `None` if this driver retries nothing.
+    pub(crate) fn follows(&self, may_send_twice: bool) -> Option<Follows> {
+        if self.left.off.is_some() {
+            return None;
+        }
+        let Left {
+            sent,
+            most,
+            unsent,
+            most_unsent,
+            ..
+        } = self.left;
+        Some(Follows {
+            sent: may_send_twice && sent.saturating_add(1) < most,
+            unsent: unsent.saturating_add(1) < most_unsent,
+        })
     }
 
     /// Whether retries are switched on for this leg.
@@ -63,7 +87,7 @@ impl Turn {
 
     /// How many attempts of this leg have ended.
     pub(crate) fn made(&self) -> u32 {
-        self.left.made
+        self.left.made()
     }
 
     /// When the next attempt may begin.
@@ -76,10 +100,19 @@ impl Turn {
         self.account.begin(call);
     }
 
-    /// An attempt ended.
-    pub(crate) fn end(&mut self, call: &Call) {
-        self.left.made += 1;
+    /// An attempt ended, sent or provably not.
+    pub(crate) fn end(&mut self, call: &Call, is_sent: bool) {
+        let count = match is_sent {
+            true => &mut self.left.sent,
+            false => &mut self.left.unsent,
+        };
+        *count = count.saturating_add(1);
         self.account.end(call);
+    }
+
+    /// The call succeeded with the attempt that ended last.
+    pub(crate) fn succeed(&mut self) {
+        self.account.succeed();
     }
 
     /// A policy let nothing through. False if something came to the wire all the same.
@@ -102,14 +135,31 @@ impl Turn {
         if let Some(off) = &self.left.off {
             return Err(off.clone());
         }
+        if self.repeating.is_none() && call.was_retried() {
+            // One attempt for this driver: a driver below has made all attempts.
+            let made = self.left.made();
+            return Err(NotRepeated::AttemptsSpent { made });
+        }
         let failed = failed(policy).ok_or(NotRepeated::NotReplayable)?;
         let now = clock::now();
+        self.account.fail();
         self.left.time = call.deadline().saturating_duration_since(now);
-        let retry = self.left.made.saturating_sub(1);
-        let told = (diagnosis.kind, hint.wait);
-        let (own, wait) = policy.wait(told, (retry, self.previous), self.left.time);
+        let retry = self.left.made().saturating_sub(1);
+        let kind = match failed.is_throttled && failed.method.is_some() {
+            true => Kind::Throttled,
+            false => diagnosis.kind,
+        };
+        let told = (kind, hint.wait);
+        let deadline = call.deadline().saturating_duration_since(call.started());
+        let times = (self.left.time, deadline);
+        let (own, wait) = policy.wait(told, (retry, self.previous), times);
+        let by_server = hint.wait.filter(|_| hint.by_server);
+        let checked = by_server.map_or(Ok(()), |hint| policy.check_hint(hint, deadline));
+        let wait = checked.map(|()| wait);
         let account = &mut self.account;
-        let wait = decide(&failed, &self.left, wait, || account.withdraw(now))?;
+        let after_timeout = diagnosis.kind == Kind::Timeout;
+        let withdraw = || account.withdraw(after_timeout, now);
+        let wait = decide(&failed, &self.left, wait, withdraw)?;
         call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);

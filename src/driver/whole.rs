@@ -50,7 +50,7 @@ impl Whole {
         R: Body<Error: Into<BoxError>>,
     {
         while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
-            let (end, which) = attempt.end;
+            let (end, which) = attempt.due();
             let now = clock::now();
             if end <= now {
                 return Poll::Ready(Err(Broken::Ours(attempt.expire(which))));

@@ -17,7 +17,7 @@ use crate::callback::Panicked;
 use crate::chain::chain;
 use crate::clock;
 use crate::hint::hint;
-use crate::hop::{Blame, Diagnosis, Effect, Guard, Hop, Kind, NotRepeated, local, name, short};
+use crate::hop::{Blame, Diagnosis, Effect, Hop, Kind, NotRepeated, Policy, local, name, short};
 use crate::limit::Waited;
 use crate::options::Unmet;
 use crate::timeline::Timeline;
@@ -46,7 +46,7 @@ pub struct Error(Box<Inner>);
 
 struct Inner {
     diagnosis: Diagnosis,
-    refused_by: Option<Guard>,
+    rejected_by: Option<Policy>,
     retry_after: Option<Duration>,
     call: Option<Timeline>,
     source: Option<BoxError>,
@@ -58,7 +58,7 @@ impl Error {
     pub(crate) fn new(diagnosis: Diagnosis) -> Self {
         Self(Box::new(Inner {
             diagnosis,
-            refused_by: None,
+            rejected_by: None,
             retry_after: None,
             call: None,
             source: None,
@@ -82,9 +82,9 @@ impl Error {
         self
     }
 
-    pub(crate) fn refused(guard: Guard, diagnosis: Diagnosis) -> Self {
+    pub(crate) fn refused(policy: Policy, diagnosis: Diagnosis) -> Self {
         let mut error = Self::new(diagnosis);
-        error.0.refused_by = Some(guard);
+        error.0.rejected_by = Some(policy);
         error
     }
 
@@ -110,7 +110,7 @@ impl Error {
     /// The failure that a status is, for a caller who wants it as an error.
     pub(crate) fn by_status(diagnosis: Diagnosis, headers: &HeaderMap) -> Self {
         let mut error = Self::new(diagnosis);
-        error.0.retry_after = hint(headers, clock::wall());
+        error.0.retry_after = hint(headers, clock::wall);
         error
     }
 
@@ -129,7 +129,7 @@ impl Error {
         self
     }
 
-    /// The hop at which it failed. `None` if a guard refused the call before any hop, or if it was an
+    /// The hop at which it failed. `None` if a policy refused the call before any hop, or if it was an
     /// operation in which nobody saw a hop.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {
@@ -163,10 +163,10 @@ impl Error {
         self.0.diagnosis.expired
     }
 
-    /// Which guard refused the call, if one did.
+    /// Which policy refused the call, if one did.
     #[must_use]
-    pub fn refused_by(&self) -> Option<Guard> {
-        self.0.refused_by
+    pub fn rejected_by(&self) -> Option<Policy> {
+        self.0.rejected_by
     }
 
     /// The status, if there was an answer.
@@ -207,7 +207,11 @@ impl Error {
     /// 9520).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
+        // A caller's function may have read what the headers do not say.
+        self.0.retry_after.or_else(|| match self.not_repeated()? {
+            NotRepeated::HintTooLong { hint, .. } => Some(hint),
+            _ => None,
+        })
     }
 
     /// How many attempts were made.
@@ -222,7 +226,7 @@ impl Error {
         self.0.call.as_ref()
     }
 
-    /// Why it was not repeated, or not once more. `None` where nothing repeats, or a guard refused it.
+    /// Why it was not repeated, or not once more. `None` where nothing repeats, or a policy refused it.
     #[must_use]
     pub fn not_repeated(&self) -> Option<NotRepeated> {
         self.0.call.as_ref().and_then(Timeline::not_repeated)
@@ -235,7 +239,7 @@ impl Error {
             _ if self.kind().is_local() => Blame::Client,
             Some(hop) => name(hop, self.kind()).blame,
             None if self.kind() == Kind::Open => Blame::Server,
-            None if self.refused_by().is_some() => Blame::Client,
+            None if self.rejected_by().is_some() => Blame::Client,
             None => Blame::Server,
         }
     }
@@ -289,7 +293,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner {
             diagnosis,
-            refused_by,
+            rejected_by,
             call,
             source,
             ..
@@ -298,8 +302,8 @@ impl fmt::Display for Error {
             Some(call) => write!(f, "{}", call.asked())?,
             None => f.write_str("call")?,
         }
-        match (refused_by, diagnosis.hop) {
-            (Some(guard), _) => write!(f, " refused by the {guard}")?,
+        match (rejected_by, diagnosis.hop) {
+            (Some(policy), _) => write!(f, " refused by the {policy}")?,
             (None, Some(hop)) => match hop.number() {
                 Some(number) => write!(f, " failed at {hop} (hop {number} of 7)")?,
                 None => write!(f, " failed at {hop}")?,

@@ -7,6 +7,7 @@
 
 mod cause;
 mod diagnosis;
+mod failure_class;
 mod kind;
 pub(crate) mod latency;
 mod local;
@@ -22,6 +23,7 @@ mod status;
 use std::fmt;
 
 pub use self::diagnosis::Effect;
+pub use self::failure_class::FailureClass;
 pub use self::kind::{Blame, Kind};
 pub use self::names::{Class, Name, names};
 pub use self::note::{NotRepeated, Note, What};
@@ -41,7 +43,7 @@ pub(crate) use self::local::local;
 pub(crate) use self::mishap::{Mishap, Played};
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;
-pub(crate) use self::policy::Guard;
+pub(crate) use self::policy::Policy;
 #[cfg(feature = "client")]
 pub(crate) use self::status::author_of;
 pub(crate) use self::status::{Keyed, effect_of_response, is_failure, judge};

@@ -1,11 +1,11 @@
-//! What guards leave in a timeline: waits, redirects, and why a call was not repeated.
+//! What policies leave in a timeline: waits, redirects, and why a call was not repeated.
 
 use std::fmt;
 use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::{Effect, Guard, Mishap};
+use super::{Effect, Mishap, Policy};
 
 /// Something that happened between the attempts of a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,8 +44,8 @@ pub enum What {
         /// Which try it is, counted from 1.
         number: u32,
     },
-    /// A guard let nothing through.
-    Refused(Guard),
+    /// A policy let nothing through.
+    Refused(Policy),
     /// Something that was done on purpose befell the latest attempt.
     Chaos {
         /// What.
@@ -67,7 +67,7 @@ impl fmt::Display for What {
             }
             Self::Replayed => f.write_str("answer replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
-            Self::Refused(guard) => write!(f, "refused by the {guard}"),
+            Self::Refused(policy) => write!(f, "refused by the {policy}"),
             Self::Chaos { mishap, late } => {
                 write!(f, "chaos: {mishap}, on purpose")?;
                 late.map_or(Ok(()), |late| write!(f, ", for {}", short(late)))
@@ -114,6 +114,13 @@ pub enum NotRepeated {
         /// What was left of the deadline.
         left: Duration,
     },
+    /// The server asks for a longer wait than the call waits for.
+    HintTooLong {
+        /// When to come back, by the server's word.
+        hint: Duration,
+        /// The longest hint that the call waits for.
+        most: Duration,
+    },
     /// The server asked not to be asked again.
     ServerSaysNo,
     /// Retries are switched off for this request.
@@ -122,8 +129,8 @@ pub enum NotRepeated {
     OtherDestination,
     /// A stack around this one repeats.
     CallerRepeats,
-    /// A guard did not let the repeat through.
-    Refused(Guard),
+    /// A policy did not let the repeat through.
+    Refused(Policy),
 }
 
 impl NotRepeated {
@@ -139,6 +146,7 @@ impl NotRepeated {
             Self::AttemptsSpent { .. } => "attempts_spent",
             Self::BudgetEmpty => "budget_empty",
             Self::NoTime { .. } => "no_time",
+            Self::HintTooLong { .. } => "hint_too_long",
             Self::ServerSaysNo => "server_says_no",
             Self::SwitchedOff => "switched_off",
             Self::OtherDestination => "other_destination",
@@ -182,11 +190,17 @@ impl fmt::Display for NotRepeated {
                 short(*wait),
                 short(*left)
             ),
+            Self::HintTooLong { hint, most } => write!(
+                f,
+                "the server asks to come back after {}, and the call waits for {} at most",
+                short(*hint),
+                short(*most)
+            ),
             Self::ServerSaysNo => f.write_str("the server asks for no repeat"),
             Self::SwitchedOff => f.write_str("retries are switched off"),
             Self::OtherDestination => f.write_str("retries are meant for other destinations"),
             Self::CallerRepeats => f.write_str("the caller repeats"),
-            Self::Refused(guard) => write!(f, "refused by the {guard}"),
+            Self::Refused(policy) => write!(f, "refused by the {policy}"),
         }
     }
 }

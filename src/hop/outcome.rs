@@ -16,7 +16,7 @@ pub enum Outcome {
     Done,
     /// It failed.
     Failed {
-        /// Where; none if a guard refused it, or if nobody saw a hop.
+        /// Where; none if a policy refused it, or if nobody saw a hop.
         hop: Option<Hop>,
         /// How.
         kind: Kind,

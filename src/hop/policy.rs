@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// A guard: a local policy that can refuse a call before anything is sent.
+/// A policy: a local policy that can refuse a call before anything is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Guard {
+pub enum Policy {
     /// The call's deadline had passed before the attempt began.
     Deadline,
     /// The idempotency key is no longer good for a request.
@@ -16,7 +16,7 @@ pub enum Guard {
     Breaker,
 }
 
-impl Guard {
+impl Policy {
     /// The word for it, as in spans and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -29,12 +29,12 @@ impl Guard {
     }
 }
 
-impl fmt::Display for Guard {
+impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Deadline => "deadline",
-            Self::Idempotency => "idempotency guard",
-            Self::Redirect => "redirect guard",
+            Self::Idempotency => "idempotency policy",
+            Self::Redirect => "redirect policy",
             Self::Breaker => "breaker",
         })
     }

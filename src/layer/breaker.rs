@@ -1,15 +1,20 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
-use crate::callback::{Site, require};
+use crate::callback::{Site, ask, observe, require};
 use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
+use crate::hint::{Hints, ResponseHead};
+use crate::hop::FailureClass;
 use crate::limit::Limits;
-use crate::policy::breaker::{Breaker, Key, Policy, Settings};
+use crate::policy::breaker::{Breaker, Event, Policy, Settings};
+use crate::policy::retry::Failure;
+use crate::policy::{Classify, Key};
 
 /// Puts a circuit breaker around a service: it refuses calls to a destination that keeps failing at
 /// once, and asks the destination again by one probe at a time.
@@ -18,7 +23,7 @@ use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{BreakerLayer, Guard, limit::Limits};
+/// use sevenhops::{BreakerLayer, Policy, limit::Limits};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -33,7 +38,7 @@ use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 ///     assert_eq!(service.clone().oneshot(get()?).await?.status(), 503);
 /// }
 /// let refused = service.oneshot(get()?).await.unwrap_err();
-/// assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+/// assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
 /// assert!(refused.retry_after() >= Some(Duration::from_secs(4)));
 /// let cause = std::error::Error::source(&refused).ok_or("no cause")?;
 /// assert_eq!(
@@ -51,8 +56,14 @@ use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 ///
 /// These count as failures: errors at connect, tls, send, gateway, server (5xx, a connection that
 /// closes, silence) and receive, and an attempt that was dropped after its limit or the deadline of
-/// its call. These do not: encode, decode and dns, 4xx (the destination did its part), 429, a lack of
-/// local resources, rejections by other policies, and an attempt that its caller gave up.
+/// its call. These do not: encode, decode and dns, 4xx (the destination did its part), 429, a 503 that says when
+/// to come back, a lack of local resources, rejections by other policies, and an attempt that its caller gave up.
+///
+/// A 503 without a hint counts only while less than a tenth of the recent attempts succeeded: above that the
+/// destination is overloaded, not down. [`classify`](Self::classify) has the last word on failures.
+///
+/// A half-open circuit is closed by every response from 2xx to 4xx, and opened by every 5xx, for at least as long
+/// as its hint.
 ///
 /// A timeout counts only if the attempt had its configured time: the attempt limit of these limits, which is
 /// half of their deadline unless it was set. A request with a shorter deadline of its own, or with one that
@@ -70,6 +81,7 @@ use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 /// | slow calls | off |
 /// | open for | 5 s, twice as long each time, 0–20 % longer by luck, at most 120 s |
 /// | probes | 1 |
+/// | recovery | one successful probe; by ratio or by a ramp if set |
 /// | 429 counts | no |
 /// | observe only | no |
 /// | destinations | 10000, forgotten first when idle for 600 s |
@@ -79,9 +91,11 @@ use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 ///
 /// # What it reports
 ///
-/// A refusal is an [`Error`](crate::Error) with [`Guard::Breaker`](crate::Guard::Breaker),
+/// A refusal is an [`Error`](crate::Error) with [`Policy::Breaker`](crate::Policy::Breaker),
 /// [`Kind::Open`](crate::Kind::Open) and no effect. Its [`retry_after`](crate::Error::retry_after) is the open
-/// time left; its cause names the hop that broke the circuit. [`handle`](Self::handle) gives a [`Breaker`].
+/// time left; its cause names the hop that broke the circuit. [`handle`](Self::handle) gives a [`Breaker`],
+/// with a snapshot of each window. Each time a circuit opens, half-opens or closes, the call's span has an event
+/// and [`on_event`](Self::on_event) is called; rejections are told to the latter, too.
 ///
 /// # Trade-offs
 ///
@@ -113,6 +127,8 @@ use crate::policy::breaker::{Breaker, Key, Policy, Settings};
 pub struct BreakerLayer {
     breaker: Breaker,
     key: Option<Key>,
+    hints: Hints,
+    classify: Option<Arc<Classify>>,
 }
 
 impl BreakerLayer {
@@ -122,6 +138,8 @@ impl BreakerLayer {
         Self {
             breaker: Breaker::new(&limits, &Settings::new()),
             key: None,
+            hints: Hints::default(),
+            classify: None,
         }
     }
 
@@ -137,6 +155,8 @@ impl BreakerLayer {
         Ok(Self {
             breaker: Breaker::new(&limits, &settings),
             key: None,
+            hints: Hints::default(),
+            classify: None,
         })
     }
 
@@ -167,6 +187,55 @@ impl BreakerLayer {
         self
     }
 
+    pub(crate) fn keyed(mut self, key: Key) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Asks this function first when the server wants to be asked again: see
+    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
+    #[must_use]
+    pub fn hint<F>(self, hint: F) -> Self
+    where
+        F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
+    {
+        let site = Site::new("BreakerLayer::hint");
+        self.hints(Hints::by(move |head| ask(&site, || hint(head))))
+    }
+
+    /// Asks this function first what a failure is, as far as the destination goes: see
+    /// [`RetryLayer::classify`](crate::RetryLayer::classify).
+    ///
+    /// A transient failure counts. A permanent one does not if it is a response: the destination did its part.
+    /// Failures of this process, of encoding and of DNS never count.
+    #[must_use]
+    pub fn classify<F>(mut self, classify: F) -> Self
+    where
+        F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
+    {
+        let site = Site::new("BreakerLayer::classify");
+        self.classify = Some(Arc::new(move |failure: &Failure<'_>| {
+            ask(&site, || classify(failure))
+        }));
+        self
+    }
+
+    /// Calls this function at each event of a circuit: it opened, half-opened, closed, was isolated, or rejected
+    /// an attempt. The function runs where the event happens, under no lock, and is called for all clones of the
+    /// layer. A panic is ignored.
+    #[must_use]
+    pub fn on_event(self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        let site = Site::new("BreakerLayer::on_event");
+        let tell = move |event: &Event| self::observe(&site, || observe(event));
+        self.breaker.observe(Arc::new(tell));
+        self
+    }
+
+    pub(crate) fn hints(mut self, hints: Hints) -> Self {
+        self.hints = hints;
+        self
+    }
+
     /// Returns the circuits, to look at and to work by hand.
     #[must_use]
     pub fn handle(&self) -> Breaker {
@@ -177,6 +246,7 @@ impl BreakerLayer {
         Policy {
             breaker: self.breaker.clone(),
             key: self.key.clone(),
+            hints: self.hints.clone(),
         }
     }
 }
@@ -187,6 +257,7 @@ impl<S> Layer<S> for BreakerLayer {
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
             breaker: Some(self.policy()),
+            classify: self.classify.clone(),
             ..Policies::default()
         };
         Driver::new(inner, Now, policies)

@@ -40,7 +40,7 @@ use crate::policy::idempotency::Settings;
 /// # What it reports
 ///
 /// A note in the timeline if the server says that its response is a replay; a refusal by
-/// [`Guard::Idempotency`](crate::Guard::Idempotency) for a derived key that the server has forgotten.
+/// [`Policy::Idempotency`](crate::Policy::Idempotency) for a derived key that the server has forgotten.
 ///
 /// # How people get it wrong
 ///

@@ -51,7 +51,7 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # What it reports
 ///
-/// Each redirect in the timeline. A refusal by [`Guard::Redirect`](crate::Guard::Redirect): a loop,
+/// Each redirect in the timeline. A refusal by [`Policy::Redirect`](crate::Policy::Redirect): a loop,
 /// too many redirects, a step from https to http, or a target that is not HTTP. The layer also refuses to send a
 /// POST to another origin, where its key does not go, after an attempt that may have been processed.
 ///

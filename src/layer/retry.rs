@@ -1,16 +1,21 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
-use crate::callback::{Site, ask};
+use crate::callback::{Site, ask, require};
 use crate::clock;
 use crate::config_error::SettingError;
+use crate::destination::Destination;
 use crate::driver::{Again, Driver, Policies};
-use crate::hop::Class;
+use crate::hint::{Hints, ResponseHead};
+use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
-use crate::policy::retry::{Failure, Policy, Settings};
+use crate::policy::retry::{Budgets, Failure, Policy, Settings};
+use crate::policy::{Classify, Key};
 use crate::replay::{ByFn, ByTrait};
 
 /// Retries a call that failed, where that is safe.
@@ -83,6 +88,7 @@ use crate::replay::{ByFn, ByTrait};
 #[derive(Clone)]
 pub struct RetryLayer<C = ByTrait> {
     policy: Policy,
+    classify: Option<Arc<Classify>>,
     cloner: C,
 }
 
@@ -96,6 +102,7 @@ impl RetryLayer {
         settings.check()?;
         Ok(Self {
             policy: Policy::new(settings, clock::now()),
+            classify: None,
             cloner: ByTrait,
         })
     }
@@ -108,8 +115,13 @@ impl<C> RetryLayer<C> {
     pub fn replay_with<B>(self, clone: fn(&B) -> Option<B>) -> RetryLayer<ByFn<B>> {
         RetryLayer {
             policy: self.policy,
+            classify: self.classify,
             cloner: ByFn { clone, empty: None },
         }
+    }
+
+    pub(crate) fn classifier(&self) -> Option<Arc<Classify>> {
+        self.classify.clone()
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {
@@ -122,18 +134,86 @@ impl<C> RetryLayer<C> {
         self.policy.look()
     }
 
-    /// Asks this function first whether a failure is transient; `None` leaves it to the table. It cannot
-    /// allow an unsafe retry after effect possible or done. A panic counts as `None`.
+    /// Asks this function first what a failure is; `None` leaves it to the table. It cannot allow an unsafe retry
+    /// after effect possible or done. A panic counts as `None`.
+    ///
+    /// A [`BreakerLayer`](crate::BreakerLayer) beside it has a classifier of its own; in a
+    /// [`StandardLayer`](crate::StandardLayer) one is asked for both.
     #[must_use]
     pub fn classify<F>(mut self, classify: F) -> Self
     where
-        F: Fn(&Failure<'_>) -> Option<Class> + Send + Sync + 'static,
+        F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
         let site = Site::new("RetryLayer::classify");
-        self.policy.classify = Some(Arc::new(move |failure: &Failure<'_>| {
+        self.classify = Some(Arc::new(move |failure: &Failure<'_>| {
             ask(&site, || classify(failure))
         }));
         self
+    }
+}
+
+impl<C> RetryLayer<C> {
+    /// Asks this function first when the server wants to be asked again, for a service that says so in a way of
+    /// its own. `None` leaves it to the headers that are usual: `retry-after-ms`, `x-ms-retry-after-ms`,
+    /// `Retry-After` and `RateLimit`. A panic counts as `None`.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sevenhops::RetryLayer;
+    /// use sevenhops::policy::retry::Settings;
+    ///
+    /// let retry = RetryLayer::new(Settings::new())?.hint(|head| {
+    ///     let seconds = head.headers().get("x-backoff-seconds")?.to_str().ok()?;
+    ///     Some(Duration::from_secs(seconds.parse().ok()?))
+    /// });
+    /// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+    /// ```
+    #[must_use]
+    pub fn hint<F>(self, hint: F) -> Self
+    where
+        F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
+    {
+        let site = Site::new("RetryLayer::hint");
+        self.hints(Hints::by(move |head| ask(&site, || hint(head))))
+    }
+
+    pub(crate) fn hints(mut self, hints: Hints) -> Self {
+        self.policy.hints = hints;
+        self
+    }
+
+    /// Keeps a budget for each destination that `key` returns: a tenant, a shard, a route. Requests for which it
+    /// returns `None`, or panics, go by the destination of their URL.
+    #[must_use]
+    pub fn key_by<F>(self, key: F) -> Self
+    where
+        F: Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
+    {
+        let site = Site::new("RetryLayer::key_by");
+        self.keyed(Arc::new(move |method: &_, uri: &_, headers: &_| {
+            require(&site, || key(method, uri, headers))
+        }))
+    }
+
+    pub(crate) fn keyed(mut self, key: Key) -> Self {
+        self.policy.key = Some(key);
+        self
+    }
+
+    /// Returns the budgets, to look at and to share: see [`Budgets`].
+    #[must_use]
+    pub fn budgets(&self) -> Budgets {
+        self.policy.budgets.clone()
+    }
+
+    /// Takes part in budgets that other clients share.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the settings of this layer have a budget of their own on other terms.
+    pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, SettingError> {
+        self.policy.share(budgets)?;
+        Ok(self)
     }
 }
 
@@ -143,6 +223,7 @@ impl<S, C: Clone> Layer<S> for RetryLayer<C> {
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
             retry: Some(self.policy()),
+            classify: self.classify.clone(),
             ..Policies::default()
         };
         Driver::new(inner, Again(self.cloner.clone()), policies)

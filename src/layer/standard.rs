@@ -1,18 +1,24 @@
 //! The standard stack: all policies of a call, in the order of [`Policies`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
 use super::{AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer};
+use crate::callback::{Site, ask, require};
 use crate::config_error::SettingError;
+use crate::destination::Destination;
 use crate::driver::{Again, Driver, Policies};
-use crate::hop::Class;
+use crate::hint::{Hints, ResponseHead};
+use crate::hop::FailureClass;
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::breaker::Breaker;
-use crate::policy::retry::Failure;
+use crate::policy::Key;
+use crate::policy::breaker::{Breaker, Event};
+use crate::policy::retry::{Budgets, Failure};
 use crate::replay::{ByFn, ByTrait};
 use crate::settings::Settings;
 use crate::telemetry::Propagator;
@@ -79,7 +85,7 @@ impl StandardLayer {
             idempotency: IdempotencyLayer::new(settings.idempotency.clone())?,
             redirect: RedirectLayer::new(settings.redirect.clone())?,
             retry: RetryLayer::new(settings.retry.clone())?,
-            breaker: BreakerLayer::with(limits, settings.breaker)?,
+            breaker: BreakerLayer::with(limits, settings.breaker.clone())?,
             attempt: AttemptLayer::new(limits).propagating(settings.propagating),
             cloner: ByTrait,
         })
@@ -151,18 +157,91 @@ impl<C> StandardLayer<C> {
     #[cfg(feature = "otel")]
     pub(crate) fn watch(&self, metrics: &Metrics) {
         let gauges = metrics.gauges();
-        gauges.circuits.watch(self.breaker.handle().look());
+        let breaker = self.breaker.handle();
+        gauges.circuits.watch(breaker.look());
+        let metrics = metrics.clone();
+        breaker.observe(Arc::new(move |event| {
+            metrics.count_circuit(event.destination(), event.kind().as_str());
+        }));
         gauges.budgets.watch(self.retry.look());
     }
 
-    /// Asks this function first whether a failure is transient: see
+    /// Asks this function first what a failure is, for retry and breaker alike: see
     /// [`RetryLayer::classify`](crate::RetryLayer::classify).
     #[must_use]
     pub fn classify<F>(mut self, classify: F) -> Self
     where
-        F: Fn(&Failure<'_>) -> Option<Class> + Send + Sync + 'static,
+        F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
         self.retry = self.retry.classify(classify);
+        self
+    }
+}
+
+impl<C> StandardLayer<C> {
+    /// Keeps a circuit and a budget for each destination that `key` returns: a tenant, a shard, a route. Requests
+    /// for which it returns `None` have no circuit, and the budget of their URL's destination. If `key` panics, the
+    /// call fails at encode.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sevenhops::{Destination, StandardLayer};
+    ///
+    /// let by_tenant = StandardLayer::new(Duration::from_secs(10))?.key_by(|_method, uri, headers| {
+    ///     let tenant = headers.get("x-tenant")?.to_str().ok()?;
+    ///     Some(Destination::named(format!("{}#{tenant}", Destination::of(uri)?)))
+    /// });
+    /// # drop(by_tenant); Ok::<(), sevenhops::SettingError>(())
+    /// ```
+    #[must_use]
+    pub fn key_by<F>(mut self, key: F) -> Self
+    where
+        F: Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
+    {
+        let site = Site::new("StandardLayer::key_by");
+        let key: Key = Arc::new(move |method: &_, uri: &_, headers: &_| {
+            require(&site, || key(method, uri, headers))
+        });
+        self.retry = self.retry.keyed(Arc::clone(&key));
+        self.breaker = self.breaker.keyed(key);
+        self
+    }
+
+    /// Returns the retry budgets, to look at and to share: see [`Budgets`].
+    #[must_use]
+    pub fn budgets(&self) -> Budgets {
+        self.retry.budgets()
+    }
+
+    /// Takes part in budgets that other clients share.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the settings have a budget of their own on other terms.
+    pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, SettingError> {
+        self.retry = self.retry.share_budgets(budgets)?;
+        Ok(self)
+    }
+
+    /// Calls this function at each event of a circuit: see
+    /// [`BreakerLayer::on_event`](crate::BreakerLayer::on_event).
+    #[must_use]
+    pub fn on_breaker_event(mut self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+        self.breaker = self.breaker.on_event(observe);
+        self
+    }
+
+    /// Asks this function first when the server wants to be asked again: see
+    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
+    #[must_use]
+    pub fn hint<F>(mut self, hint: F) -> Self
+    where
+        F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
+    {
+        let site = Site::new("StandardLayer::hint");
+        let hints = Hints::by(move |head| ask(&site, || hint(head)));
+        self.retry = self.retry.hints(hints.clone());
+        self.breaker = self.breaker.hints(hints);
         self
     }
 }
@@ -203,6 +282,7 @@ impl<C: Clone> StandardLayer<C> {
             retry: Some(self.retry.policy()),
             breaker: Some(self.breaker.policy()),
             attempt: Some(self.attempt.policy()),
+            classify: self.retry.classifier(),
         };
         Driver::new(inner, Again(self.cloner.clone()), policies)
     }

@@ -27,13 +27,18 @@ use crate::config_error::SettingError;
 ///
 /// | limit | default | counts |
 /// |---|---|---|
-/// | attempt | D / 2 | one try, to the response head (to the last byte for whole-body calls) |
+/// | attempt | D / 2 | one try without a byte that moves, to the response head (to the last byte for whole-body calls) |
 /// | dns | min(2 s, A / 2) | one look-up, when it has to be waited for |
 /// | connect | min(3 s, A / 2) | TCP, over all addresses of the name |
 /// | tls | min(3 s, A / 2) | one handshake |
 /// | send | min(5 s, A / 2) | no progress while sending, or waiting for a stream |
-/// | first byte | 0.8 A | from the last request byte to the response head |
+/// | first byte | A | from the last request byte to the response head |
 /// | body idle | min(10 s, A) | between two pieces of the response body |
+///
+/// A derived attempt limit follows the time that is left: it is half of that at the start of an attempt that
+/// another one may follow, and all of it for any other. "May follow" goes by fixed facts: switches, the number of
+/// attempts, whether a retry is permitted, whether the body can be sent again. The other derived limits follow it.
+/// An attempt limit that was set counts from the start of the attempt, whatever moves, and is kept for all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     deadline: Limit,
@@ -85,27 +90,27 @@ impl Limits {
         Ok(limits)
     }
 
-    /// The same settings under another deadline, for one request: what does not fit is shortened.
-    pub(crate) fn under(&self, deadline: Limit) -> Self {
-        let mut limits = Self::derive(deadline, self.explicit);
-        limits.attempt = limits.attempt.min(deadline);
-        limits.configured_attempt = self.configured_attempt;
-        for hop in [
-            &mut limits.dns,
-            &mut limits.connect,
-            &mut limits.tls,
-            &mut limits.send,
-            &mut limits.first_byte,
-            &mut limits.body_idle,
-        ] {
-            *hop = (*hop).min(limits.attempt);
+    /// The limits of one attempt with so much time left. A derived attempt limit is half of it if another attempt
+    /// may follow, else all of it. Limits that were set stay as they are: what is left ends before them.
+    pub(crate) fn for_attempt(&self, left: Duration, may_follow: bool) -> Self {
+        let derived = match may_follow {
+            true => left / 2,
+            false => left,
+        };
+        let attempt = self.explicit.attempt.unwrap_or(derived);
+        Self {
+            configured_attempt: self.configured_attempt,
+            ..Self::with_attempt(self.deadline, Limit::derived(attempt), self.explicit)
         }
-        limits
     }
 
     fn derive(deadline: Limit, explicit: Settings) -> Self {
+        let attempt = explicit.attempt.unwrap_or_else(|| deadline.get() / 2);
+        Self::with_attempt(deadline, Limit::derived(attempt), explicit)
+    }
+
+    fn with_attempt(deadline: Limit, attempt: Limit, explicit: Settings) -> Self {
         let or = |set: Option<Duration>, default: Duration| Limit::derived(set.unwrap_or(default));
-        let attempt = or(explicit.attempt, deadline.get() / 2);
         let a = attempt.get();
         Self {
             deadline,
@@ -114,7 +119,7 @@ impl Limits {
             connect: or(explicit.connect, CONNECT.min(a / 2)),
             tls: or(explicit.tls, TLS.min(a / 2)),
             send: or(explicit.send, SEND.min(a / 2)),
-            first_byte: or(explicit.first_byte, a / 5 * 4),
+            first_byte: or(explicit.first_byte, a),
             body_idle: or(explicit.body_idle, BODY_IDLE.min(a)),
             explicit,
             configured_attempt: attempt,
@@ -143,6 +148,21 @@ impl Limits {
             )),
             None => Ok(()),
         }
+    }
+
+    /// The time between two pieces of a body that no other attempt can follow, in a call with so much time left.
+    pub(crate) fn body_idle_within(&self, left: Duration) -> Duration {
+        self.explicit.body_idle.unwrap_or(BODY_IDLE).min(left)
+    }
+
+    /// Returns whether the attempt limit was set, and does not follow the time that is left.
+    pub(crate) const fn has_attempt(&self) -> bool {
+        self.explicit.attempt.is_some()
+    }
+
+    /// Returns whether the first-byte limit was set.
+    pub(crate) const fn has_first_byte(&self) -> bool {
+        self.explicit.first_byte.is_some()
     }
 
     /// Returns the attempt limit without a request's own deadline.

@@ -7,7 +7,7 @@ fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
     let mut deadline = MS(10);
     while deadline <= Limit::MAX.get() {
         let limits = Limits::new(deadline).unwrap();
-        assert!(limits.first_byte() < limits.attempt(), "{deadline:?}");
+        assert_eq!(limits.first_byte(), limits.attempt(), "{deadline:?}");
         deadline = deadline * 3 / 2;
     }
     assert!(Limits::new(Limit::MAX.get()).is_ok());
@@ -23,7 +23,7 @@ fn table_of_defaults_says_what_they_are() {
         format!("| connect | min({} s, A / 2) |", secs(CONNECT)),
         format!("| tls | min({} s, A / 2) |", secs(TLS)),
         format!("| send | min({} s, A / 2) |", secs(SEND)),
-        "| first byte | 0.8 A |".to_owned(),
+        "| first byte | A |".to_owned(),
         format!("| body idle | min({} s, A) |", secs(BODY_IDLE)),
     ] {
         assert!(doc.contains(&format!("/// {row}")), "{row}");
@@ -31,7 +31,7 @@ fn table_of_defaults_says_what_they_are() {
     let day = Limits::new(Limit::MAX.get()).unwrap();
     let hour = Duration::from_secs(60 * 60);
     assert_eq!((day.attempt().get(), day.dns().get()), (12 * hour, DNS));
-    assert_eq!(day.first_byte().get(), 12 * hour / 5 * 4);
+    assert_eq!(day.first_byte().get(), 12 * hour);
     assert_eq!((day.send().get(), day.body_idle().get()), (SEND, BODY_IDLE));
 }
 
@@ -86,19 +86,36 @@ fn zero_is_refused_by_name() {
 }
 
 #[test]
-fn shorter_deadline_for_one_request_shortens_every_limit() {
+fn attempt_has_half_of_the_time_left_only_if_another_may_follow() {
     let limits = Limits::with(MS(10_000), Settings::new().connect(MS(4_000))).unwrap();
-    let hurried = limits.under(Limit::from_millis(100));
+    let hurried = limits.for_attempt(MS(100), true);
     assert_eq!(hurried.attempt().get(), MS(50));
-    assert_eq!(hurried.connect().get(), MS(50));
-    assert_eq!(hurried.dns().get(), MS(25));
+    assert_eq!(hurried.connect().get(), MS(4_000), "as it was set");
+    assert_eq!(
+        (hurried.dns().get(), hurried.first_byte().get()),
+        (MS(25), MS(50))
+    );
+    let last = limits.for_attempt(MS(7_000), false);
+    assert_eq!(last.attempt().get(), MS(7_000));
+    assert_eq!((last.connect().get(), last.dns().get()), (MS(4_000), DNS));
+    assert_eq!(last.configured_attempt(), MS(5_000));
+}
+
+#[test]
+fn attempt_limit_that_was_set_holds_for_every_attempt() {
+    let set = Settings::new().attempt(MS(3_000));
+    let limits = Limits::with(MS(10_000), set).unwrap();
+    for may_follow in [true, false] {
+        let attempt = |left| limits.for_attempt(MS(left), may_follow).attempt().get();
+        assert_eq!((attempt(10_000), attempt(1_000)), (MS(3_000), MS(3_000)));
+    }
 }
 
 #[test]
 fn first_byte_limit_grows_with_what_the_kernel_may_hold() {
     let limits = Limits::new(MS(10_000)).unwrap();
-    assert_eq!(limits.first_byte_after(0), MS(4_000));
-    assert_eq!(limits.first_byte_after(2 << 20), MS(4_000 + 1_250));
-    assert_eq!(limits.first_byte_after(4 << 20), MS(4_000 + 2_500));
-    assert_eq!(limits.first_byte_after(1 << 40), MS(4_000 + 2_500));
+    assert_eq!(limits.first_byte_after(0), MS(5_000));
+    assert_eq!(limits.first_byte_after(2 << 20), MS(5_000 + 1_250));
+    assert_eq!(limits.first_byte_after(4 << 20), MS(5_000 + 2_500));
+    assert_eq!(limits.first_byte_after(1 << 40), MS(5_000 + 2_500));
 }

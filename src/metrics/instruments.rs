@@ -16,6 +16,7 @@ pub(super) struct Instruments {
     pub(super) refusals: Counter<u64>,
     pub(super) stale: Counter<u64>,
     pub(super) effect_possible: Counter<u64>,
+    pub(super) breaker_events: Counter<u64>,
 }
 
 impl Instruments {
@@ -52,6 +53,7 @@ impl Instruments {
             refusals: counter(&names::REFUSALS),
             stale: counter(&names::STALE),
             effect_possible: counter(&names::EFFECT_POSSIBLE),
+            breaker_events: counter(&names::BREAKER_EVENTS),
         }
     }
 }

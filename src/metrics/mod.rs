@@ -59,6 +59,15 @@ impl Metrics {
         &self.gauges
     }
 
+    /// Counts an event of a circuit.
+    pub(crate) fn count_circuit(&self, destination: &Destination, event: &'static str) {
+        let about = [
+            name(destination),
+            KeyValue::new("sevenhops.breaker.event", event),
+        ];
+        self.instruments.breaker_events.add(1, &about);
+    }
+
     /// Records a call that is over: see [`CallLayer::on_end`](crate::CallLayer::on_end).
     pub fn record(&self, timeline: &Timeline) {
         let call = &timeline.0;
@@ -81,9 +90,9 @@ impl Metrics {
             }
         }
         for note in timeline.notes() {
-            if let What::Refused(guard) = note.what {
-                let guard = KeyValue::new("sevenhops.guard", guard.as_str());
-                self.instruments.refusals.add(1, &to.and([guard]));
+            if let What::Refused(policy) = note.what {
+                let policy = KeyValue::new("sevenhops.policy", policy.as_str());
+                self.instruments.refusals.add(1, &to.and([policy]));
             }
         }
         self.call(&to, timeline);

@@ -29,6 +29,7 @@ impl Options {
             streaming,
             whole_body,
             route: _,
+            idempotent,
             no_retry,
             attempts,
             statuses,
@@ -54,6 +55,7 @@ impl Options {
         }
         if relation == Relation::Same {
             self.streaming |= streaming;
+            self.idempotent |= idempotent;
             self.honours_keys = self.honours_keys.or(*honours_keys);
         }
         if is_below {

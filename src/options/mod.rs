@@ -62,6 +62,7 @@ use crate::propagation::{self, Inherited};
 /// | `retry_statuses` | restraint | what is in both lists | not passed on |
 /// | `honours_keys` | restraint if false | false if one of them says so | false if one of them says so |
 /// | `honours_keys` | permission if true | for the same method and URI | not passed on |
+/// | `idempotent` | permission | for the same method and URI | not passed on |
 /// | `streaming` | permission | for the same method and URI | not passed on |
 /// | `idempotency_key` | demand | on the request wherever it is missing | not passed on |
 /// | `whole_body` | demand | once, in the innermost attempt | not passed on |
@@ -74,6 +75,7 @@ pub struct Options {
     pub(crate) streaming: bool,
     pub(crate) whole_body: Option<usize>,
     pub(crate) route: Option<Arc<str>>,
+    pub(crate) idempotent: bool,
     pub(crate) no_retry: bool,
     pub(crate) attempts: Option<NonZeroU8>,
     pub(crate) statuses: Option<Arc<[StatusCode]>>,
@@ -126,6 +128,15 @@ impl Options {
         self
     }
 
+    /// Says whether this request is idempotent whatever its method says: a POST that only reads, such as a
+    /// search. Such a request is retried like a GET, and no idempotency key is made for it. `false`, the
+    /// default, leaves it to the method.
+    #[must_use]
+    pub fn idempotent(mut self, yes: bool) -> Self {
+        self.idempotent = yes;
+        self
+    }
+
     /// Makes one attempt only (one for each leg, where redirects are followed).
     #[must_use]
     pub fn no_retry(mut self) -> Self {
@@ -133,8 +144,8 @@ impl Options {
         self
     }
 
-    /// Makes up to so many attempts, the first included, in place of what the config says. In a stack
-    /// below it only makes them fewer.
+    /// Sends up to so many attempts, the first included, in place of what the config says. In a stack
+    /// below it only makes them fewer. An attempt that provably was not sent does not count.
     #[must_use]
     pub fn attempts(mut self, most: NonZeroU8) -> Self {
         self.attempts = Some(most);
@@ -181,7 +192,7 @@ impl Options {
         self
     }
 
-    /// Keeps the headers of each attempt for [`Timeline::to_har`](crate::Timeline::to_har), as the guards
+    /// Keeps the headers of each attempt for [`Timeline::to_har`](crate::Timeline::to_har), as the policies
     /// leave them: all names, and the values of those that are known to be harmless and of those named
     /// here. Never the value of one that is marked sensitive, as that of an idempotency key is, or sounds like
     /// a secret (`auth`, `cookie`, `key`, `token` and their like), whatever is named.

@@ -38,7 +38,7 @@ const EITHER: (&str, &str) = ("if one of them says so", "if one of them says so"
 const NOT: &str = "not passed on";
 
 #[rustfmt::skip]
-const TABLE: [Row; 15] = [
+const TABLE: [Row; 16] = [
     row(("deadline", "deadline"), "restraint", ("the earlier instant", "the earlier instant")),
     row(("inherited", "inherit"), "restraint", ("the earlier instant; no retry where a caller retries", "the same")),
     row(("attempts", "attempts"), "restraint", ("the fewer", "the fewer")),
@@ -48,6 +48,7 @@ const TABLE: [Row; 15] = [
     row(("statuses", "retry_statuses"), "restraint", ("what is in both lists", NOT)),
     row(("honours_keys", "honours_keys"), "restraint if false", ("false if one of them says so", "false if one of them says so")),
     row(("honours_keys", "honours_keys"), "permission if true", ("for the same method and URI", NOT)),
+    row(("idempotent", "idempotent"), "permission", ("for the same method and URI", NOT)),
     row(("streaming", "streaming"), "permission", ("for the same method and URI", NOT)),
     row(("key", "idempotency_key"), "demand", ("on the request wherever it is missing", NOT)),
     row(("whole_body", "whole_body"), "demand", ("once, in the innermost attempt", NOT)),
@@ -71,6 +72,7 @@ fn every_option_has_a_row_that_says_how_it_is_inherited() {
         streaming,
         whole_body,
         route,
+        idempotent,
         no_retry,
         attempts,
         statuses,

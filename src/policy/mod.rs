@@ -4,7 +4,13 @@
 //! destination. None of them sends anything: [the driver](crate::driver) sends, and asks them. Their order, and
 //! the reason for each place, stand in `driver/policies.rs`.
 
+mod classify;
+mod keyed;
+
 pub mod breaker;
 pub mod idempotency;
 pub mod redirect;
 pub mod retry;
+
+pub(crate) use self::classify::{Classify, Failure};
+pub(crate) use self::keyed::Key;

@@ -31,7 +31,7 @@
 //! | several addresses | each gets its share of the connect limit, one after another | an address that is dark must not use it up |
 //! | total | the deadline, to the last byte of the body; a timeout of the request's own takes its place | a stream that goes on needs a longer one |
 //! | redirects | none: an SDK gets the 3xx as it is | nothing here holds its keys back from another origin, and a POST that was answered by a redirect may have happened |
-//! | repeats | two, within a budget, of what the peer says it did not process (REFUSED_STREAM, GOAWAY); none below guards of ours, which repeat by themselves | reqwest does so by itself, without a budget; nothing else is provably safe here |
+//! | repeats | two, within a budget, of what the peer says it did not process (REFUSED_STREAM, GOAWAY); none below policies of ours, which repeat by themselves | reqwest does so by itself, without a budget; nothing else is provably safe here |
 //! | proxies | none, unless the builder says so | the environment is not read behind one's back |
 //!
 //! # What it reports

@@ -66,7 +66,7 @@ pub struct Finding<'e> {
 }
 
 impl<'e> Finding<'e> {
-    /// The hop at which it failed. `None` if a guard refused the call, or nothing tells.
+    /// The hop at which it failed. `None` if a policy refused the call, or nothing tells.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {
         self.diagnosis.hop

@@ -1,7 +1,7 @@
 //! SDKs that take a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware).
 //!
 //! [`Client`] and [`StandardLayer`] are middleware: the first brings its own transport and ends the
-//! chain, the second puts the guards around what comes after it.
+//! chain, the second puts the policies around what comes after it.
 //!
 //! # Example
 //!
@@ -26,9 +26,9 @@
 //!     }
 //! }
 //!
-//! // The guards over the client's own connections, and over the middleware that comes after.
-//! let guards = StandardLayer::new(deadline)?;
-//! let client = ClientBuilder::new(bare).with(guards).build();
+//! // The policies over the client's own connections, and over the middleware that comes after.
+//! let policies = StandardLayer::new(deadline)?;
+//! let client = ClientBuilder::new(bare).with(policies).build();
 //! # drop(client); Ok(()) }
 //! ```
 //!
@@ -70,7 +70,7 @@
 //!
 //! With another middleware that retries, before or after this one: three attempts of three make nine. With
 //! a retry before this one that gives each of its tries extensions of its own: each try gets a new key. And
-//! with a reqwest client that follows redirects below the guards: switch that off
+//! with a reqwest client that follows redirects below the policies: switch that off
 //! (`redirect::Policy::none()`), or credentials and keys go where they should not.
 
 use std::future::Future;
@@ -111,7 +111,7 @@ impl Middleware for Client {
     }
 }
 
-/// The guards, over what comes after them.
+/// The policies, over what comes after them.
 #[async_trait]
 impl Middleware for StandardLayer {
     async fn handle(
@@ -141,7 +141,7 @@ impl Middleware for StandardLayer {
     }
 }
 
-/// What comes after the guards.
+/// What comes after the policies.
 #[derive(Clone)]
 struct Below<'a> {
     next: Next<'a>,

@@ -1,6 +1,8 @@
-//! What guards leave on the span of a call.
+//! What policies leave on the span of a call.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use tracing::Level;
 
@@ -32,11 +34,11 @@ pub(crate) fn note(call: &Span, what: &What) {
             "caller retry",
             "sevenhops.caller.try" = i64::from(*number),
         ),
-        What::Refused(guard) => event!(
+        What::Refused(policy) => event!(
             call,
             Level::WARN,
             "refused",
-            "sevenhops.guard" = guard.as_str(),
+            "sevenhops.policy" = policy.as_str(),
         ),
         What::Chaos { mishap, late } => event!(
             call,
@@ -46,6 +48,23 @@ pub(crate) fn note(call: &Span, what: &What) {
             "sevenhops.chaos.late" = late.map(|late| late.as_secs_f64()),
         ),
     }
+}
+
+/// What happened to the circuit of a destination: by which name, what, why, and for how long it is open.
+pub(crate) fn circuit(
+    call: &Span,
+    (destination, change): (&str, &'static str),
+    (cause, open): (Option<&dyn fmt::Display>, Option<Duration>),
+) {
+    event!(
+        call,
+        Level::WARN,
+        "circuit",
+        "sevenhops.destination" = destination.to_owned(),
+        "sevenhops.breaker.event" = change,
+        "sevenhops.breaker.cause" = cause.map(ToString::to_string),
+        "sevenhops.breaker.open_time" = open.map(|open| open.as_secs_f64()),
+    );
 }
 
 pub(super) fn stale_dns(call: &Span) {

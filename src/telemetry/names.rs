@@ -157,7 +157,16 @@ pub const EVENTS: &[EventName] = &[
     event("redirected", &["http.response.status_code", "url.full"]),
     event("key replayed", &[]),
     event("caller retry", &["sevenhops.caller.try"]),
-    event("refused", &["sevenhops.guard"]),
+    event("refused", &["sevenhops.policy"]),
+    event(
+        "circuit",
+        &[
+            "sevenhops.destination",
+            "sevenhops.breaker.event",
+            "sevenhops.breaker.cause",
+            "sevenhops.breaker.open_time",
+        ],
+    ),
     event("chaos", &["sevenhops.chaos.mishap", "sevenhops.chaos.late"]),
     event("stale dns", &[]),
     event("address set aside", &["network.peer.address"]),
@@ -179,6 +188,7 @@ pub const METRICS: &[Metric] = &[
     EFFECT_POSSIBLE,
     BUDGET_LEFT,
     BREAKER_STATE,
+    BREAKER_EVENTS,
 ];
 
 pub(crate) const REQUEST_DURATION: Metric = metric(
@@ -261,8 +271,8 @@ pub(crate) const NOT_REPEATED: Metric = metric(
 pub(crate) const REFUSALS: Metric = metric(
     "sevenhops.refusals",
     ("counter", "{refusal}"),
-    of_call!["sevenhops.guard"],
-    "What guards let not through.",
+    of_call!["sevenhops.policy"],
+    "What policies let not through.",
 );
 
 pub(crate) const STALE: Metric = metric(
@@ -291,6 +301,13 @@ pub(crate) const BREAKER_STATE: Metric = metric(
     ("gauge", "1"),
     &["sevenhops.destination", "sevenhops.breaker.state"],
     "One for the state that a circuit is in, zero for the others.",
+);
+
+pub(crate) const BREAKER_EVENTS: Metric = metric(
+    "sevenhops.breaker.events",
+    ("counter", "{event}"),
+    &["sevenhops.destination", "sevenhops.breaker.event"],
+    "Circuits that opened, half-opened, closed or rejected.",
 );
 
 pub(crate) const UP_DOWN_COUNTER: &str = "up-down counter";

@@ -149,9 +149,9 @@ impl Serialize for Note {
                 fields.put("what", "caller_retry")?;
                 fields.put("number", number)?;
             }
-            What::Refused(guard) => {
+            What::Refused(policy) => {
                 fields.put("what", "refused")?;
-                fields.put("guard", guard.as_str())?;
+                fields.put("policy", policy.as_str())?;
             }
             What::Chaos { mishap, late } => {
                 fields.put("what", "chaos")?;
@@ -247,7 +247,7 @@ mod tests {
     use http::Method;
 
     use super::*;
-    use crate::hop::Guard;
+    use crate::hop::Policy;
 
     #[test]
     fn every_reason_has_a_name_that_stays() {
@@ -266,11 +266,18 @@ mod tests {
             (NotRepeated::AttemptsSpent { made: 3 }, "attempts_spent"),
             (NotRepeated::BudgetEmpty, "budget_empty"),
             (NotRepeated::NoTime { wait, left }, "no_time"),
+            (
+                NotRepeated::HintTooLong {
+                    hint: Duration::ZERO,
+                    most: Duration::ZERO,
+                },
+                "hint_too_long",
+            ),
             (NotRepeated::ServerSaysNo, "server_says_no"),
             (NotRepeated::SwitchedOff, "switched_off"),
             (NotRepeated::OtherDestination, "other_destination"),
             (NotRepeated::CallerRepeats, "caller_repeats"),
-            (NotRepeated::Refused(Guard::Breaker), "refused"),
+            (NotRepeated::Refused(Policy::Breaker), "refused"),
         ] {
             let written = serde_json::to_value(&reason).unwrap();
             assert_eq!(written["reason"], name);

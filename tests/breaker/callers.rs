@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use sevenhops::policy::breaker::{Settings, State};
-use sevenhops::{BreakerLayer, Guard};
+use sevenhops::policy::breaker::{Recovery, Settings, State};
+use sevenhops::{BreakerLayer, Policy};
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
 
@@ -76,7 +76,8 @@ async fn cancelled_calls_count_nothing() {
 #[tokio::test(start_paused = true)]
 async fn thousand_callers_at_the_edge_are_one_inner_call() {
     for probes in [1, 3] {
-        let (mock, service, _) = opened(Settings::new().probes(probes)).await;
+        let (mock, service, _) =
+            opened(Settings::new().recovery(Recovery::Successes(probes))).await;
         advance(OPEN_TIME).await;
         mock.set(Leaf::Hangs);
         let before = mock.calls();
@@ -87,7 +88,7 @@ async fn thousand_callers_at_the_edge_are_one_inner_call() {
         }
         for _ in probes..1_000 {
             let refused = callers.join_next().await.unwrap().unwrap().unwrap_err();
-            assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+            assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         }
         assert_eq!(mock.calls() - before, probes as usize);
     }

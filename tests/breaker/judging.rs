@@ -7,7 +7,9 @@ use std::time::Duration;
 use http::Request;
 use http_body_util::BodyExt;
 use sevenhops::policy::breaker::{Settings, State};
-use sevenhops::{AttemptLayer, BreakerLayer, CallLayer, Effect, Guard, Hop, Kind, Options};
+use sevenhops::{
+    AttemptLayer, BreakerLayer, CallLayer, Destination, Effect, Hop, Kind, Options, Policy,
+};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 
@@ -175,7 +177,7 @@ async fn refusals_by_guards_below_do_not_count() {
     let service = layer.layer(inner.layer(below.layer(Mock::new(Leaf::Hangs))));
     for _ in 0..40 {
         let refused = service.clone().oneshot(get()).await.unwrap_err();
-        assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+        assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         assert_eq!(refused.retry_after(), None);
     }
     assert_eq!(layer.handle().state(&api()), State::Closed);
@@ -216,12 +218,24 @@ async fn ten_thousand_successes_then_failures_open_within_the_windows_worth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn request_without_a_destination_is_not_judged() {
+async fn requests_with_a_relative_uri_share_one_circuit() {
     let (_, service, breaker) = over(Leaf::Answers(503));
-    for _ in 0..40 {
-        let request = Request::get("/v1").body(()).unwrap();
+    for number in 0..20 {
+        let request = Request::get(format!("/v{number}")).body(()).unwrap();
         let response = service.clone().oneshot(request).await.unwrap();
         assert!(response.into_body().collect().await.is_ok());
     }
-    assert_eq!(breaker.destinations(), []);
+    let open = (Destination::relative(), State::Open);
+    assert_eq!(breaker.destinations(), [open]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_for_which_there_is_no_key_is_not_judged() {
+    let layer = BreakerLayer::new(limits()).key_by(|_, _, _| None);
+    let service = layer.layer(Mock::new(Leaf::Answers(503)));
+    for _ in 0..40 {
+        let response = ask(&service).await.unwrap();
+        assert!(response.into_body().collect().await.is_ok());
+    }
+    assert_eq!(layer.handle().destinations(), []);
 }

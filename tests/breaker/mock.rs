@@ -77,7 +77,8 @@ impl<B> Service<Request<B>> for Mock {
             match leaf {
                 Leaf::Answers(status) => *response.status_mut() = status.try_into().unwrap(),
                 Leaf::RetryAfter(seconds) => {
-                    *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+                    // A 503 with a hint asks for patience, and opens no circuit.
+                    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
                     let value = seconds.parse().unwrap();
                     response.headers_mut().insert("retry-after", value);
                 }

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use sevenhops::policy::breaker::Settings;
-use sevenhops::{CallLayer, Effect, Guard, Kind};
+use sevenhops::{CallLayer, Effect, Kind, Policy};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 
@@ -15,7 +15,7 @@ async fn refusal_sends_nothing_and_keeps_its_cause() {
     let (mock, service, _) = opened(Settings::new()).await;
     let refused = ask(&service).await.unwrap_err();
     assert_eq!(mock.calls(), 20);
-    assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+    assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
     assert_eq!((refused.hop(), refused.kind()), (None, Kind::Open));
     assert_eq!(refused.effect(), Effect::None);
     let cause = refused.source().unwrap();
@@ -57,7 +57,7 @@ async fn refusal_tells_the_truth() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_on_the_opening_answer_is_honoured() {
-    let (mock, service, _) = over(Leaf::Answers(503));
+    let (mock, service, _) = over(Leaf::Answers(500));
     fail(&service, 19).await;
     mock.set(Leaf::RetryAfter("60"));
     fail(&service, 1).await;

@@ -9,7 +9,7 @@ const DOC: &str = include_str!("../../docs/callbacks.md");
 const NO_CALLBACKS: [&str; 1] = ["run"];
 
 /// Implemented here alone, or by what is a service.
-const NO_CALLBACK_TRAITS: [&str; 4] = ["BodyCloner", "HttpResponse", "Resend", "Sealed"];
+const NO_CALLBACK_TRAITS: [&str; 5] = ["BodyCloner", "HttpResponse", "IntoUrl", "Resend", "Sealed"];
 
 fn sources(folder: &Path, into: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -37,7 +37,7 @@ async fn service_that_moves_is_followed_and_one_that_is_gone_is_told() {
     let error = client.post(&url).send().await.unwrap_err();
     assert_hop!(error, Connect, Refused);
     assert_effect!(error, None);
-    assert_eq!(error.attempts(), 3);
+    assert_eq!(error.attempts(), 10);
 
     // A name that does not exist will not exist in a second either.
     let error = client.post("http://typo.test/").send().await.unwrap_err();

@@ -260,7 +260,7 @@ async fn earlier_deadline_holds_whichever_stack_was_given_it() {
             (50, early, 1),
             (50, silent, 10),
         ] {
-            let (start, mock) = (Instant::now(), Mock::new([Step::Hang, Step::Hang]));
+            let (start, mock) = (Instant::now(), Mock::new((0..9).map(|_| Step::Hang)));
             let options = Options::new().deadline(Limit::from_secs(own));
             let get = optional(Method::GET, options);
             let error = nested(outer, between, &mock)

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use sevenhops::hop::{NotRepeated, Outcome, What};
 use sevenhops::limit::Waited;
 use sevenhops::policy::breaker::{self, State};
-use sevenhops::{Destination, Effect, Guard, Kind};
+use sevenhops::{Destination, Effect, Kind, Policy};
 
 use super::work::*;
 
@@ -30,7 +30,8 @@ async fn deadline_spans_all_attempts_and_the_waits_between() {
     let work = Work::new((0..9).map(|_| Step::Hang));
     let begun = Instant::now();
     let error = work.by(&operation().idempotent()).await.unwrap_err();
-    assert_eq!((work.count(), begun.elapsed()), (2, SECS(10)));
+    // 5 s, half of what is left, and the rest.
+    assert_eq!((work.count(), begun.elapsed()), (3, SECS(10)));
     assert_eq!(error.expired(), Some(Waited::Deadline));
     assert_eq!((error.kind(), error.hop()), (Kind::Timeout, None));
     assert_eq!(error.effect(), Effect::Possible);
@@ -63,7 +64,7 @@ async fn work_is_told_the_time_it_has() {
         work.once().await
     });
     run.await.unwrap();
-    assert_eq!(left.into_inner().unwrap(), [(1, SECS(4)), (2, SECS(4))]);
+    assert_eq!(left.into_inner().unwrap(), [(1, SECS(9)), (2, MS(7_900))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,7 +75,7 @@ async fn breaker_opens_after_failures_and_refuses_at_once() {
     assert_eq!(state(&operation), State::Open);
     let error = work.by(&operation).await.unwrap_err();
     assert_eq!(work.count(), 3);
-    assert_eq!(error.refused_by(), Some(Guard::Breaker));
+    assert_eq!(error.rejected_by(), Some(Policy::Breaker));
     assert_eq!((error.kind(), error.effect()), (Kind::Open, Effect::None));
     assert!(error.retry_after() >= Some(SECS(4)));
     assert_eq!(error.attempts(), 0);
@@ -102,12 +103,12 @@ async fn refused_repeat_gives_what_was_to_be_repeated() {
     let operation = tripping(2);
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let error = work.by(&operation).await.unwrap_err();
-    assert_eq!((work.count(), error.refused_by()), (2, None));
+    assert_eq!((work.count(), error.rejected_by()), (2, None));
     assert_eq!(error.kind(), Kind::Refused);
-    let reason = NotRepeated::Refused(Guard::Breaker);
+    let reason = NotRepeated::Refused(Policy::Breaker);
     assert_eq!(error.not_repeated(), Some(reason));
     let notes = error.timeline().unwrap().notes();
-    assert_eq!(notes.last().unwrap().what, What::Refused(Guard::Breaker));
+    assert_eq!(notes.last().unwrap().what, What::Refused(Policy::Breaker));
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +154,7 @@ async fn open_circuit_waits_as_long_as_the_far_side_asks_and_closes_after_a_prob
     work.by(&operation).await.unwrap_err();
     tokio::time::advance(SECS(59)).await;
     let refused = work.by(&operation).await.unwrap_err();
-    assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+    assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
     tokio::time::advance(SECS(14)).await;
     assert_eq!(work.by(&operation).await.unwrap(), 7);
     assert_eq!(state(&operation), State::Closed);
@@ -237,7 +238,7 @@ async fn cancelled_probe_makes_room_for_another() {
     assert!(probe.as_mut().poll(&mut context).is_pending());
     assert_eq!(state(&operation), State::HalfOpen);
     let refused = work.by(&operation).await.unwrap_err();
-    assert_eq!(refused.refused_by(), Some(Guard::Breaker));
+    assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
     drop(probe);
     assert_eq!(work.by(&operation).await.unwrap(), 7);
     assert_eq!(state(&operation), State::Closed);
@@ -293,7 +294,7 @@ async fn repeat_that_the_breaker_refuses_costs_nothing() {
     let work = Work::new((0..9).map(|_| Step::Unsent));
     for _ in 0..3 {
         let error = work.by(&operation).await.unwrap_err();
-        let reason = NotRepeated::Refused(Guard::Breaker);
+        let reason = NotRepeated::Refused(Policy::Breaker);
         assert_eq!(error.not_repeated(), Some(reason));
         let postgres = Destination::named("postgres");
         operation.breaker().close(&postgres);
@@ -311,7 +312,7 @@ async fn repeat_that_would_come_after_the_deadline_is_refused() {
     tokio::time::advance(SECS(20)).await;
     let error = run.await.unwrap_err();
     assert_eq!((work.count(), error.kind()), (1, Kind::Refused));
-    let reason = NotRepeated::Refused(Guard::Deadline);
+    let reason = NotRepeated::Refused(Policy::Deadline);
     assert_eq!(error.not_repeated(), Some(reason));
 }
 

@@ -19,7 +19,7 @@ async fn error_answers_and_keeps_the_work_s_own_to_be_downcast() {
         (error.kind(), error.effect()),
         (Kind::Refused, Effect::None)
     );
-    assert_eq!((error.status(), error.refused_by()), (None, None));
+    assert_eq!((error.status(), error.rejected_by()), (None, None));
     assert_eq!((error.attempts(), error.blame()), (3, Blame::Server));
     assert_eq!(error.error_type(), "_OTHER");
     let source = std::error::Error::source(&error).unwrap();
@@ -54,19 +54,19 @@ async fn timeline_shows_attempts_and_waits() {
         outcomes.collect::<Vec<_>>(),
         [
             (Kind::Refused, Effect::None, MS(0), MS(0)),
-            (Kind::Timeout, Effect::Possible, MS(100), SECS(5)),
+            (Kind::Timeout, Effect::Possible, MS(100), MS(9_900)),
         ]
     );
-    let bar = "█".repeat(33);
+    let bar = "█".repeat(34);
     assert_eq!(
         timeline.to_string(),
         format!(
             "insert order at postgres\n  \
-             failed: timeout, effect possible after 5.10 s\n  \
+             failed: timeout, effect possible after 10.00 s\n  \
              attempt 1 · failed: refused, effect none\n  \
              waited 100.0 ms\n  \
              attempt 2 · failed: timeout, effect possible\n    \
-             wait    {bar:>34}    5.00 s ✗ timeout\n  \
+             wait    {bar:>34}    9.90 s ✗ timeout\n  \
              not repeated: effect possible, not said to be idempotent, and no idempotency …"
         )
     );

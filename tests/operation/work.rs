@@ -15,7 +15,8 @@ pub(super) const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 /// Waits that can be foreseen: 100 ms, 200 ms, 400 ms.
 pub(super) fn steady() -> retry::Settings {
-    retry::Settings::new().backoff(Backoff::new().jitter(Jitter::None))
+    let steady = retry::Settings::new().backoff(Backoff::new().jitter(Jitter::None));
+    steady.unsent_attempts(3)
 }
 
 pub(super) fn settings() -> Settings {

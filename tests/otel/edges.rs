@@ -120,7 +120,8 @@ async fn processor_that_turns_to_the_current_span_keeps_nobody_waiting() {
     let answer = service.oneshot(request(Method::GET)).await;
     TOUCHES.set(false);
     answer.unwrap_err();
-    assert_eq!(told.tree().len(), 2);
+    // The call, and its attempts: an unknown failure is transient.
+    assert_eq!(told.tree().len(), 1 + 3);
 }
 
 #[tokio::test]

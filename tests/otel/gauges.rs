@@ -35,7 +35,7 @@ async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
     let port = port(&server);
     let refused = [
         ("server.port", port.as_str()),
-        ("sevenhops.guard", "breaker"),
+        ("sevenhops.policy", "breaker"),
     ];
     assert_eq!(sum("sevenhops.refusals", &refused), 1);
     client.breaker().isolate(&origin.parse().unwrap());

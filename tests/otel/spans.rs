@@ -213,7 +213,7 @@ async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
     let told = Told::listen();
     assert!(client.post(&url).send().await.is_err());
     assert!(client.post(&url).send().await.is_err());
-    assert_eq!(events(&told), ["refused"]);
+    assert_eq!(events(&told), ["circuit", "refused"]);
 }
 
 #[tokio::test]

@@ -90,12 +90,14 @@ async fn under_guards_it_is_they_who_repeat_what_was_not_processed() {
     let identity = world.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).http2();
     let server = server.start().await.unwrap();
-    server.on_request((0..9).map(|_| Reply::ResetStream(h2::Reason::REFUSED_STREAM)));
-    let guards = StandardLayer::new(Duration::from_secs(10)).unwrap();
-    let client = reqwest_middleware::ClientBuilder::new(client).with(guards);
+    server.on_request((0..19).map(|_| Reply::ResetStream(h2::Reason::REFUSED_STREAM)));
+    let policies = StandardLayer::new(Duration::from_secs(10)).unwrap();
+    let client = reqwest_middleware::ClientBuilder::new(client).with(policies);
     let error = client.build().post(base(&server)).body("a=1").send().await;
     let found = sdk::find(&error.unwrap_err()).effect();
-    assert_eq!((found, server.requests_seen()), (Effect::None, 3));
+    // As many as the deadline has time for: at most ten that stay unprocessed, and none by the client.
+    let seen = server.requests_seen();
+    assert!(found == Effect::None && (4..=10).contains(&seen), "{seen}");
 }
 
 #[tokio::test]

@@ -45,16 +45,16 @@ fn after_errors() -> impl Middleware {
     RetryTransientMiddleware::new_with_policy_and_strategy(AtOnce, AfterErrors)
 }
 
-/// The retry over our own transport, and over the guards around a client of the caller's.
+/// The retry over our own transport, and over the policies around a client of the caller's.
 fn both(world: &World) -> [ClientWithMiddleware; 2] {
     let bare = || world.transport().build_reqwest().unwrap();
-    let guards = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::with(&world.settings()).unwrap();
     let over = |client: ClientBuilder| client.with(after_errors());
     [
         over(ClientBuilder::new(bare()))
             .with(world.client())
             .build(),
-        over(ClientBuilder::new(bare())).with(guards).build(),
+        over(ClientBuilder::new(bare())).with(policies).build(),
     ]
 }
 
@@ -186,7 +186,7 @@ impl Middleware for Impatient {
 #[tokio::test]
 async fn try_that_was_given_up_hands_on_its_key() {
     let world = World::new().await;
-    let guards = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::with(&world.settings()).unwrap();
     for over_guards in [false, true] {
         let server = Arc::new(world.server().await);
         server.on_request([Reply::Silent]);
@@ -194,7 +194,7 @@ async fn try_that_was_given_up_hands_on_its_key() {
             .with(after_errors())
             .with(Impatient(Arc::clone(&server)));
         let client = match over_guards {
-            true => client.with(guards.clone()),
+            true => client.with(policies.clone()),
             false => client.with(world.client()),
         };
         let charge = client.build().post(base(&server)).body("amount=100");

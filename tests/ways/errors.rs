@@ -136,8 +136,8 @@ async fn error_of_a_call_inside_another_names_its_hop_and_proves_nothing_for_the
     let world = World::new().await;
     let stage = world.stage(Fault::Refused).await;
     let (client, url) = (world.client(), stage.url.clone());
-    let guards = StandardLayer::with(&world.settings()).unwrap();
-    let service = guards.layer(service_fn(move |_: http::Request<String>| {
+    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let service = policies.layer(service_fn(move |_: http::Request<String>| {
         // Somebody's service, which may have done more than this.
         let call = client.get(&url).no_retry().send();
         async move {

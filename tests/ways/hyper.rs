@@ -39,8 +39,8 @@ where
 }
 
 fn service(world: &World, hops: &Hops) -> Service {
-    let guards = StandardLayer::with(&world.settings()).unwrap();
-    guards.layer(hops.layer().layer(client(hops)))
+    let policies = StandardLayer::with(&world.settings()).unwrap();
+    policies.layer(hops.layer().layer(client(hops)))
 }
 
 fn request(method: Method, url: &str) -> Request<Full<Bytes>> {
@@ -89,8 +89,8 @@ async fn guards_over_a_client_with_our_connector_alone_see_the_set_up_and_one_wa
     for fault in Fault::ALL {
         let world = World::new().await;
         let hops = world.transport().build_hyper().unwrap();
-        let guards = StandardLayer::with(&world.settings()).unwrap();
-        let service = guards.layer(client::<Full<Bytes>>(&hops));
+        let policies = StandardLayer::with(&world.settings()).unwrap();
+        let service = policies.layer(client::<Full<Bytes>>(&hops));
         let stage = world.stage(fault).await;
         let calling = async {
             let request = request(Method::GET, &stage.url);

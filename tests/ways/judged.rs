@@ -145,8 +145,8 @@ async fn client_and_transport_judge_addresses_in_any_spelling() {
 async fn bare_client_and_middleware_judge_addresses_in_any_spelling() {
     let trap = Trap::new().await;
     let bare = trap.transport().build_reqwest().unwrap();
-    let guards = StandardLayer::with(&trap.world.settings()).unwrap();
-    let over_bare = ClientBuilder::new(bare.clone()).with(guards).build();
+    let policies = StandardLayer::with(&trap.world.settings()).unwrap();
+    let over_bare = ClientBuilder::new(bare.clone()).with(policies).build();
     for host in HOSTS.into_iter().chain(["%31%32%37.0.0.1"]) {
         let url = trap.url(host);
         filtered(bare.get(&url).send().await, host);

@@ -24,10 +24,10 @@ fn over_transport(world: &World, client: Client) -> ClientWithMiddleware {
     ClientBuilder::new(foreign(world)).with(client).build()
 }
 
-/// The guards over a client's own connections.
+/// The policies over a client's own connections.
 fn over(world: &World, client: reqwest::Client) -> ClientWithMiddleware {
-    let guards = StandardLayer::with(&world.settings()).unwrap();
-    ClientBuilder::new(client).with(guards).build()
+    let policies = StandardLayer::with(&world.settings()).unwrap();
+    ClientBuilder::new(client).with(policies).build()
 }
 
 /// A client that is nothing of ours, and is told where the server is.
@@ -321,10 +321,10 @@ async fn dns_reaches_the_pool_of_our_transport_and_not_the_clients_own() {
 #[tokio::test]
 async fn options_hold_in_every_stack_of_a_chain() {
     let world = World::new().await;
-    let guards = || StandardLayer::with(&world.settings()).unwrap();
+    let policies = || StandardLayer::with(&world.settings()).unwrap();
     let client = ClientBuilder::new(foreign(&world))
-        .with(guards())
-        .with(guards())
+        .with(policies())
+        .with(policies())
         .build();
     let key = Options::new().idempotency_key(Key::new("order-4711").unwrap());
     let once = key.clone().attempts(NonZeroU8::MIN);
@@ -373,10 +373,10 @@ async fn middleware_on_both_sides_of_the_guards_still_tell_one_another() {
     let world = World::new().await;
     let server = world.server().await;
     server.on_request([Reply::CloseAfterRequest]);
-    let guards = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::with(&world.settings()).unwrap();
     let client = ClientBuilder::new(foreign(&world))
         .with(telling)
-        .with(guards)
+        .with(policies)
         .with(counting);
     let response = client.build().get(base(&server)).send().await.unwrap();
     assert_eq!(response.headers()["x-passed"], "2");

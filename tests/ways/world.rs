@@ -104,9 +104,12 @@ impl World {
             .first_byte(Duration::from_millis(600))
             .body_idle(short);
         let backoff = Backoff::new().base(Duration::from_millis(20));
-        Settings::new(DEADLINE)
-            .limits(limits)
-            .retry(retry::Settings::new().attempts(2).backoff(backoff))
+        Settings::new(DEADLINE).limits(limits).retry(
+            retry::Settings::new()
+                .attempts(2)
+                .unsent_attempts(2)
+                .backoff(backoff),
+        )
     }
 
     pub(crate) fn limits(&self) -> Limits {

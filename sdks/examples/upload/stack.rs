@@ -36,7 +36,7 @@ pub(crate) fn ours(bucket: &Bucket, tape: &Tape) -> Result<AmazonS3> {
     let limits = limit::Settings::new().attempt(ATTEMPT).send(STALL);
     let settings = Settings::new(DEADLINE).limits(limits);
     let tape = tape.clone();
-    let guards = StandardLayer::with(&settings)?.on_end(move |timeline| tape.add(timeline));
+    let policies = StandardLayer::with(&settings)?.on_end(move |timeline| tape.add(timeline));
     let transport = Transport::new(Limits::with(DEADLINE, limits)?)?;
     let never = RetryConfig {
         max_retries: 0,
@@ -44,7 +44,7 @@ pub(crate) fn ours(bucket: &Bucket, tape: &Tape) -> Result<AmazonS3> {
     };
     let store = builder(bucket).with_retry(never);
     Ok(store
-        .with_http_connector(Stack(guards.layer(transport)))
+        .with_http_connector(Stack(policies.layer(transport)))
         .build()?)
 }
 

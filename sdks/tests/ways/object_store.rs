@@ -44,8 +44,11 @@ fn over_bare(world: &World, url: &str) -> AmazonS3 {
 }
 
 fn over_stack(world: &World, url: &str) -> AmazonS3 {
-    let guards = StandardLayer::with(&world.settings()).unwrap();
-    s3(Stack(guards.layer(world.transport().build().unwrap())), url)
+    let policies = StandardLayer::with(&world.settings()).unwrap();
+    s3(
+        Stack(policies.layer(world.transport().build().unwrap())),
+        url,
+    )
 }
 
 async fn get(s3: &AmazonS3) -> Result<usize, BoxError> {
@@ -151,8 +154,8 @@ async fn dns_reaches_the_pool_of_the_stack_and_new_connections_of_a_bare_client(
         let (url, transport) = (base(&moved.before), world.transport());
         let transport = transport.resolver(moved.dns.clone());
         let s3 = if stack {
-            let guards = StandardLayer::with(&world.settings()).unwrap();
-            s3(Stack(guards.layer(transport.build().unwrap())), &url)
+            let policies = StandardLayer::with(&world.settings()).unwrap();
+            s3(Stack(policies.layer(transport.build().unwrap())), &url)
         } else {
             s3(Bare(transport.build_reqwest().unwrap()), &url)
         };

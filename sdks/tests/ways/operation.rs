@@ -17,7 +17,8 @@ use super::world::{DEADLINE, Fault, NAME, World, base, keys, told};
 /// Two attempts, as many as a stage is faulted for.
 fn operation() -> Operation {
     let backoff = Backoff::new().base(Duration::from_millis(20));
-    let retry = retry::Settings::new().attempts(2).backoff(backoff);
+    let retry = retry::Settings::new().attempts(2).unsent_attempts(2);
+    let retry = retry.backoff(backoff);
     let settings = Settings::new(DEADLINE).retry(retry);
     Operation::with("openai", settings).unwrap()
 }
@@ -165,7 +166,8 @@ async fn sdk_that_repeats_by_itself_does_so_under_an_operation_of_one_attempt() 
     let server = world.server().await;
     server.default_reply(Answer::json(MODELS));
     server.on_request([Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
-    let settings = Settings::new(DEADLINE).retry(retry::Settings::new().attempts(1));
+    let settings =
+        Settings::new(DEADLINE).retry(retry::Settings::new().attempts(1).unsent_attempts(1));
     let operation = Operation::with("openai", settings).unwrap();
     let openai = over_bare(world.transport().build_reqwest().unwrap(), &base(&server));
     listed(&operation, &openai).await.unwrap();

@@ -38,24 +38,24 @@ pub(super) trait OverService: Sized {
 /// Either of the two.
 pub(super) type Service<B> = BoxCloneService<Request<B>, Response<BoxBody<Bytes, Error>>, Error>;
 
-/// Over the guards on our transport, and over the guards on a client of hyper-util's that has our connector
+/// Over the policies on our transport, and over the policies on a client of hyper-util's that has our connector
 /// layer, resolver and TLS.
 pub(super) fn both<T: OverService>(
     settings: &Settings,
     transport: impl Fn() -> TransportBuilder,
     url: &str,
 ) -> [T; 2] {
-    let guards = StandardLayer::with(settings)
+    let policies = StandardLayer::with(settings)
         .unwrap()
         .replay_with(T::copy, T::empty);
-    let over_ours = guards.layer(transport().build().unwrap());
+    let over_ours = policies.layer(transport().build().unwrap());
     let hops = transport().build_hyper().unwrap();
     let tcp = hops.http_connector();
     let https = HttpsConnectorBuilder::new().with_tls_config(hops.tls());
     let https = https.https_only().enable_all_versions().wrap_connector(tcp);
     let client = Client::builder(TokioExecutor::new()).build(hops.connector_layer().layer(https));
     let over_theirs = ServiceBuilder::new()
-        .layer(guards)
+        .layer(policies)
         .layer(hops.layer())
         .service(client);
     let services = [

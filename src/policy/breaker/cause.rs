@@ -35,14 +35,16 @@ pub(crate) struct Cause {
 pub(super) enum Why {
     /// Too many of the attempts in the window failed; most of them at one hop.
     Failed {
-        failed: u64,
-        attempts: u64,
-        worst: (u64, Failure),
+        failed: u32,
+        attempts: u32,
+        worst: (u32, Failure),
     },
     /// So many failed one after the other.
     InARow { failed: u32 },
     /// Too many of the attempts in the window were slow.
-    Slow { slow: u64, attempts: u64 },
+    Slow { slow: u32, attempts: u32 },
+    /// It was open, and too many of the probes failed.
+    Probes { failed: u32, probes: u32 },
     /// It was open, and the attempt that should tell whether it is over failed.
     Probe,
     /// As before, and the answer came too slowly.
@@ -67,6 +69,7 @@ impl fmt::Display for Cause {
             }
             Why::InARow { failed } => write!(f, "{failed} attempts in a row failed"),
             Why::Slow { slow, attempts } => write!(f, "{slow} of {attempts} attempts were slow"),
+            Why::Probes { failed, probes } => write!(f, "{failed} of {probes} probes failed"),
             Why::Probe => f.write_str("the probe failed"),
             Why::SlowProbe => f.write_str("the probe was slow"),
             Why::Isolated => f.write_str("isolated by hand"),

@@ -1,11 +1,12 @@
 //! The circuit of one destination: a pure state machine.
 //!
 //! ```text
-//!            too many failed, or were slow         open time over
+//!            too many failed, or were slow         open time over, or new addresses
 //!   Closed ──────────────────────────────▶ Open ──────────────────▶ HalfOpen
 //!     ▲                                     ▲                         │  │
-//!     │                                     └────── a probe failed ───┘  │
-//!     └───────────────────────────────────────── every probe succeeded ──┘
+//!     │                                     ├────── the probes failed ┘  │
+//!     │                                     └── too many failed ── Ramp ◀┤
+//!     └────────────────────────────────── the probes succeeded ── (Ramp) ┘
 //!
 //!   any ── isolate ──▶ Isolated       any ── close ──▶ Closed
 //! ```
@@ -17,78 +18,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cause::{Cause, Failure, Why};
+use super::attempt::{Kind as For, Moment, Permit, Refusal, Verdict};
+use super::cause::{Cause, Why};
+use super::health::{Health, share};
 use super::probes::Probes;
-use super::rules::Rules;
-use super::state::{Position, State};
-use super::window::{Mark, PLACES, Recent, place};
-use crate::hop::Kind;
-
-/// Leave to make one attempt.
-#[must_use = "an unsettled permit teaches the circuit nothing"]
-#[derive(Debug)]
-pub(crate) struct Permit {
-    generation: u64,
-    /// Its place among the probes of its generation, if it is one.
-    probe: Option<u64>,
-}
-
-impl Permit {
-    /// Leave that a closed circuit gives.
-    pub(crate) fn of(generation: u64) -> Self {
-        Self {
-            generation,
-            probe: None,
-        }
-    }
-
-    pub(crate) fn is_probe(&self) -> bool {
-        self.probe.is_some()
-    }
-}
-
-/// How an attempt ended, as far as the destination's health goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// The destination did its part, whatever the status.
-    Success,
-    /// It did, and took too long.
-    Slow,
-    /// It failed us; it may have said when to come back.
-    Failure {
-        failure: Failure,
-        hint: Option<Duration>,
-    },
-    /// This says nothing about the destination.
-    Ignored,
-}
-
-/// When a verdict is given, and with what luck: a number in `[0, 1)`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Moment {
-    pub(crate) now: Instant,
-    pub(crate) luck: f64,
-}
-
-/// The circuit does not let an attempt through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// What is left until the reason is gone; none if only a hand can end it.
-    pub(crate) retry_after: Option<Duration>,
-    pub(crate) cause: Cause,
-}
+use super::ramp::{Ramp, VOLUME};
+use super::rules::{Recovery, Rules};
+use super::state::{Counts, Position, State};
 
 /// One destination's circuit. Not thread-safe on purpose: its owner has the lock and the clock.
 #[derive(Debug)]
 pub(crate) struct Circuit {
     rules: Rules,
     phase: Phase,
-    /// Bumped by every transition, so that a verdict from before it is recognised as stale.
+    /// Bumped by every transition, so that a verdict from before it is recognized as stale.
     generation: u64,
-    recent: Recent,
-    in_a_row: u32,
-    /// How each hop failed last.
-    kinds: [Kind; PLACES],
+    health: Health,
     /// How often it has opened since it was closed.
     openings: u32,
     /// How long it was opened for the last time.
@@ -101,6 +46,7 @@ enum Phase {
     Closed,
     Open { until: Instant },
     HalfOpen { probes: Probes, since: Instant },
+    Ramp(Ramp),
     Isolated,
 }
 
@@ -108,15 +54,13 @@ impl Circuit {
     /// A closed circuit.
     pub(crate) fn new(rules: Rules, now: Instant) -> Self {
         Self {
-            rules,
             phase: Phase::Closed,
             generation: 0,
-            recent: Recent::new(rules.window, now),
-            in_a_row: 0,
-            kinds: [Kind::Other; PLACES],
+            health: Health::new(rules.window, now),
             openings: 0,
             open_time: rules.open_for,
             cause: ISOLATED,
+            rules,
         }
     }
 
@@ -129,17 +73,22 @@ impl Circuit {
     pub(crate) fn admit(&mut self, now: Instant) -> Result<Permit, Refusal> {
         self.pass(now);
         let lease = self.open_time.max(self.rules.shortest_lease);
+        let most = self.rules.recovery.probes();
         let until = match &mut self.phase {
             Phase::Closed => return Ok(Permit::of(self.generation)),
             Phase::Open { until } => Some(*until),
-            Phase::HalfOpen { probes, .. } => match probes.grant(self.rules.probes, now + lease) {
+            Phase::HalfOpen { probes, .. } => match probes.grant(most, now + lease) {
                 Ok(id) => {
                     return Ok(Permit {
                         generation: self.generation,
-                        probe: Some(id),
+                        kind: For::Probe(id),
                     });
                 }
                 Err(first_end) => first_end,
+            },
+            Phase::Ramp(ramp) => match ramp.admit() {
+                Ok(()) => return Ok(Permit::of(self.generation)),
+                Err(end) => Some(end),
             },
             Phase::Isolated => None,
         };
@@ -149,19 +98,60 @@ impl Circuit {
         })
     }
 
-    /// Lets the time pass until `now`: an open time ends, leases run out.
+    /// Leave for an attempt that is made though the circuit rejects it: only its verdict is noted.
+    pub(crate) fn observe(&self) -> Permit {
+        Permit {
+            generation: self.generation,
+            kind: For::Observed,
+        }
+    }
+
+    /// Lets the time pass until `now`: an open time ends, leases run out, a ramp goes on.
     fn pass(&mut self, now: Instant) {
         match &mut self.phase {
-            Phase::Open { until } if *until <= now => self.enter(Phase::HalfOpen {
-                probes: Probes::default(),
-                since: now,
-            }),
+            Phase::Open { until } if *until <= now => self.half_open(now),
             Phase::HalfOpen { probes, .. } => {
-                if probes.expire(now) >= self.rules.probes {
+                probes.expire(now);
+                self.recover(now);
+            }
+            Phase::Ramp(ramp) => {
+                if ramp.pass(now) {
                     self.close();
                 }
             }
             Phase::Closed | Phase::Open { .. } | Phase::Isolated => {}
+        }
+    }
+
+    /// Asks an open circuit's destination again, however long it was to stay open.
+    pub(crate) fn half_open_early(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Open { .. }) {
+            self.half_open(now);
+        }
+    }
+
+    fn half_open(&mut self, now: Instant) {
+        self.enter(Phase::HalfOpen {
+            probes: Probes::default(),
+            since: now,
+        });
+    }
+
+    /// Goes on from half-open, if enough probes have succeeded.
+    fn recover(&mut self, now: Instant) {
+        let Phase::HalfOpen { probes, .. } = &self.phase else {
+            return;
+        };
+        let (succeeded, failed) = probes.ended();
+        match self.rules.recovery {
+            Recovery::Successes(most) if succeeded >= most => self.close(),
+            Recovery::Ratio { probes, .. } if succeeded.saturating_add(failed) >= probes => {
+                self.close();
+            }
+            Recovery::Ramp { step } if succeeded > 0 => {
+                self.enter(Phase::Ramp(Ramp::new(step, now)));
+            }
+            Recovery::Successes(_) | Recovery::Ratio { .. } | Recovery::Ramp { .. } => {}
         }
     }
 
@@ -174,16 +164,19 @@ impl Circuit {
         if permit.generation != self.generation {
             return;
         }
-        match &mut self.phase {
-            Phase::Closed => self.judge(verdict, at),
-            Phase::HalfOpen { probes, .. } => {
+        match (&mut self.phase, permit.kind) {
+            (_, For::Observed) => {
+                self.health.note(verdict, at.now);
+            }
+            (Phase::Closed | Phase::Ramp(_), _) => self.judge(verdict, at),
+            (Phase::HalfOpen { probes, .. }, _) => {
                 // Of this generation only probes were permitted.
-                if probes.end(permit.probe.unwrap_or_default()) {
+                if probes.end(permit.probe().unwrap_or_default()) {
                     self.judge_probe(verdict, at);
                 }
             }
             // No permit carries a generation that permits nothing.
-            Phase::Open { .. } | Phase::Isolated => {}
+            (Phase::Open { .. } | Phase::Isolated, _) => {}
         }
     }
 
@@ -205,103 +198,59 @@ impl Circuit {
     fn probe(&mut self, permit: &Permit) -> Option<(&mut Probes, u64)> {
         match &mut self.phase {
             Phase::HalfOpen { probes, .. } if permit.generation == self.generation => {
-                Some((probes, permit.probe?))
+                Some((probes, permit.probe()?))
             }
-            Phase::Closed | Phase::Open { .. } | Phase::HalfOpen { .. } | Phase::Isolated => None,
+            _ => None,
         }
     }
 
-    /// Judges an attempt of a closed circuit. Only a bad one opens it, never a good one.
+    /// Judges an attempt of a closed circuit, or of its ramp.
     fn judge(&mut self, verdict: Verdict, at: Moment) {
-        let now = at.now;
-        let (opened, hint) = match verdict {
-            Verdict::Ignored => return,
-            Verdict::Success => {
-                self.in_a_row = 0;
-                return self.recent.record(Mark::Success, now);
-            }
-            Verdict::Slow => {
-                self.in_a_row = 0;
-                self.recent.record(Mark::Slow, now);
-                (self.too_slow(now), None)
-            }
-            Verdict::Failure { failure, hint } => {
-                self.in_a_row = self.in_a_row.saturating_add(1);
-                self.recent.record(Mark::Failure(failure.hop), now);
-                if let Some(kind) = self.kinds.get_mut(place(failure.hop)) {
-                    *kind = failure.kind;
-                }
-                (self.too_many(failure, now), hint)
-            }
+        let volume = match self.phase {
+            Phase::Ramp(_) => self.rules.minimum_volume.min(VOLUME),
+            _ => self.rules.minimum_volume,
         };
-        if let Some(cause) = opened {
-            self.open(cause, hint, at);
+        if let Some(cause) = self.health.judge(verdict, (&self.rules, volume), at.now) {
+            self.open(cause, verdict.hint(), at);
         }
     }
 
     fn judge_probe(&mut self, verdict: Verdict, at: Moment) {
-        match verdict {
-            Verdict::Ignored => {}
-            Verdict::Success => {
-                if let Phase::HalfOpen { probes, .. } = &mut self.phase
-                    && probes.succeed() >= self.rules.probes
-                {
-                    self.close();
-                }
-            }
-            Verdict::Slow => {
-                let why = Why::SlowProbe;
-                self.open(Cause { why, last: None }, None, at);
-            }
-            Verdict::Failure { failure, hint } => {
-                let (why, last) = (Why::Probe, Some(failure));
-                self.open(Cause { why, last }, hint, at);
-            }
-        }
-    }
-
-    fn too_many(&mut self, failure: Failure, now: Instant) -> Option<Cause> {
-        let last = Some(failure);
-        let failed = self.in_a_row;
-        if self
-            .rules
-            .consecutive_failures
-            .is_some_and(|most| failed >= most)
-        {
-            let why = Why::InARow { failed };
-            return Some(Cause { why, last });
-        }
-        let tally = self.recent.tally(now);
-        let (failed, attempts) = (tally.failures(), tally.attempts);
-        if !self.reaches(failed, attempts, self.rules.failure_ratio) {
-            return None;
-        }
-        let (hop, count) = tally.worst()?;
-        let kind = self.kinds.get(place(hop)).copied()?;
-        let why = Why::Failed {
-            failed,
-            attempts,
-            worst: (count, Failure { hop, kind }),
+        let Phase::HalfOpen { probes, .. } = &mut self.phase else {
+            return;
         };
-        Some(Cause { why, last })
-    }
-
-    fn too_slow(&mut self, now: Instant) -> Option<Cause> {
-        let ratio = self.rules.slow_ratio?;
-        let tally = self.recent.tally(now);
-        let (slow, attempts) = (tally.slow, tally.attempts);
-        let why = Why::Slow { slow, attempts };
-        self.reaches(slow, attempts, ratio)
-            .then_some(Cause { why, last: None })
-    }
-
-    /// Divided and not multiplied: 3 of 30 is then exactly the 0.1 that somebody wrote.
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "counts of attempts are far below 2^53"
-    )]
-    fn reaches(&self, count: u64, attempts: u64, ratio: f64) -> bool {
-        attempts >= u64::from(self.rules.minimum_volume) && count as f64 / attempts as f64 >= ratio
+        let (cause, hint) = match verdict {
+            Verdict::Ignored => return,
+            Verdict::Success | Verdict::Throttled => {
+                probes.succeed();
+                return self.recover(at.now);
+            }
+            Verdict::Slow => (SLOW_PROBE, None),
+            Verdict::Failure(failed) => {
+                let (why, last) = (Why::Probe, Some(failed.failure));
+                (Cause { why, last }, failed.hint)
+            }
+        };
+        let Recovery::Ratio {
+            probes: most,
+            failure_ratio,
+        } = self.rules.recovery
+        else {
+            return self.open(cause, hint, at);
+        };
+        probes.fail();
+        let (_, failed) = probes.ended();
+        if share(failed, most) >= failure_ratio {
+            let (why, last) = (
+                Why::Probes {
+                    failed,
+                    probes: most,
+                },
+                cause.last,
+            );
+            return self.open(Cause { why, last }, hint, at);
+        }
+        self.recover(at.now);
     }
 
     fn open(&mut self, cause: Cause, hint: Option<Duration>, at: Moment) {
@@ -327,18 +276,34 @@ impl Circuit {
     fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.generation += 1;
-        self.recent.clear();
-        self.in_a_row = 0;
+        self.health.clear();
     }
 
     pub(crate) fn position(&self) -> Position {
+        let is_open = matches!(self.phase, Phase::Open { .. });
         Position {
             generation: self.generation,
             state: match self.phase {
                 Phase::Closed => State::Closed,
                 Phase::Open { .. } => State::Open,
-                Phase::HalfOpen { .. } => State::HalfOpen,
+                Phase::HalfOpen { .. } | Phase::Ramp(_) => State::HalfOpen,
                 Phase::Isolated => State::Isolated,
+            },
+            opened: is_open.then_some((self.cause, self.open_time)),
+        }
+    }
+
+    /// The counts of its window.
+    pub(crate) fn counts(&mut self, now: Instant) -> Counts {
+        let tally = self.health.tally(now);
+        Counts {
+            attempts: tally.attempts,
+            failures: tally.failures(),
+            overloaded: tally.overloaded,
+            slow: tally.slow,
+            open_left: match self.phase {
+                Phase::Open { until } => Some(until.saturating_duration_since(now)),
+                _ => None,
             },
         }
     }
@@ -348,9 +313,9 @@ impl Circuit {
     pub(super) fn heap_bytes(&self) -> usize {
         let leases = match &self.phase {
             Phase::HalfOpen { probes, .. } => probes.heap_bytes(),
-            Phase::Closed | Phase::Open { .. } | Phase::Isolated => 0,
+            _ => 0,
         };
-        leases + self.recent.heap_bytes()
+        leases + self.health.heap_bytes()
     }
 
     /// Whether it protects anybody: isolated, or open, or half-open and asked within `grace`.
@@ -361,11 +326,16 @@ impl Circuit {
             Phase::HalfOpen { probes, since } => {
                 now < *since + grace || probes.any_since(now, grace)
             }
+            Phase::Ramp(ramp) => now < ramp.end() + grace,
             Phase::Isolated => true,
         }
     }
 }
 
+const SLOW_PROBE: Cause = Cause {
+    why: Why::SlowProbe,
+    last: None,
+};
 const ISOLATED: Cause = Cause {
     why: Why::Isolated,
     last: None,

@@ -4,10 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 
+use super::event::{Change, Observer, Observers};
 use super::rules::Rules;
 use super::settings::Settings;
 use super::shared::Shared;
-use super::state::State;
+use super::snapshot::Snapshot;
+use super::state::{Position, State};
 use super::verdict::Judge;
 use super::watch::Watcher;
 use crate::clock;
@@ -16,6 +18,7 @@ use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
 use crate::registry::{self, Entry, Registry};
+use crate::telemetry::Span;
 
 /// The circuits of a [`BreakerLayer`](crate::BreakerLayer), to look at and to work by hand. Cheap to
 /// clone; every clone of the layer shares them.
@@ -44,6 +47,7 @@ struct Inner {
     judge: Judge,
     circuits: Registry<Shared>,
     observe_only: AtomicBool,
+    observers: Arc<Observers>,
 }
 
 impl Breaker {
@@ -54,6 +58,7 @@ impl Breaker {
             judge,
             circuits: Registry::new(clock::now()),
             observe_only: AtomicBool::new(settings.is_observe_only()),
+            observers: Arc::default(),
         }))
     }
 
@@ -72,6 +77,18 @@ impl Breaker {
     pub fn destinations(&self) -> Vec<(Destination, State)> {
         let row = |key: &Destination, shared: &Shared| (key.clone(), shared.position().state);
         self.0.circuits.each(row)
+    }
+
+    /// What the breaker knows of a destination now; `None` if it never heard of it.
+    #[must_use]
+    pub fn snapshot(&self, destination: &Destination) -> Option<Snapshot> {
+        let now = clock::now();
+        let look = |shared: &Shared| Snapshot::new(shared.position().state, shared.counts(now));
+        self.0.circuits.peek(destination, look)
+    }
+
+    pub(crate) fn observe(&self, observer: Observer) {
+        self.0.observers.add(observer);
     }
 
     /// Shows what it does with each destination.
@@ -93,14 +110,24 @@ impl Breaker {
 
     /// Refuses every attempt to a destination until it is closed by hand.
     pub fn isolate(&self, destination: &Destination) {
-        self.insist(destination).isolate();
+        let shared = self.insist(destination);
+        report(&shared, shared.isolate(), &Span::current());
     }
 
     /// Closes the circuit of a destination and forgets everything about it: failures, and how often
     /// it has opened. Attempts that are under way have no say any more.
     pub fn close(&self, destination: &Destination) {
         if let Some(shared) = self.0.circuits.find(destination, clock::now()) {
-            shared.close();
+            report(&shared, shared.close(), &Span::current());
+        }
+    }
+
+    /// Asks an open circuit's destination again at once, by probes: something has changed there, such as its
+    /// addresses. Nothing happens to a circuit that is not open.
+    pub fn probe_early(&self, destination: &Destination) {
+        let now = clock::now();
+        if let Some(shared) = self.0.circuits.find(destination, now) {
+            report(&shared, shared.half_open_early(now), &Span::current());
         }
     }
 
@@ -131,18 +158,32 @@ impl Breaker {
 
     #[cold]
     fn keep(&self, destination: Destination, now: Instant) -> Arc<Shared> {
-        let fresh = Shared::new(self.0.rules, now);
+        let fresh = self.fresh(destination.clone(), now);
         self.0.circuits.get_or_keep(destination, fresh, now)
+    }
+
+    fn fresh(&self, destination: Destination, now: Instant) -> Shared {
+        let fresh = Shared::new(self.0.rules.clone(), now);
+        let observers = Arc::clone(&self.0.observers);
+        fresh.watch.about(destination, observers);
+        fresh
     }
 
     fn insist(&self, destination: &Destination) -> Arc<Shared> {
         let now = clock::now();
         let known = self.0.circuits.find(destination, now);
         known.unwrap_or_else(|| {
-            let fresh = Shared::new(self.0.rules, now);
+            let fresh = self.fresh(destination.clone(), now);
             let circuits = &self.0.circuits;
             circuits.get_or_insist(destination.clone(), fresh, now)
         })
+    }
+}
+
+/// Reports where a circuit went, if it did.
+pub(super) fn report(shared: &Shared, entered: Option<Position>, span: &Span) {
+    if let Some(position) = entered {
+        shared.watch.report(Change::to(&position), span);
     }
 }
 

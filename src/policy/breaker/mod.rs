@@ -1,13 +1,18 @@
 //! Refuses attempts at once that would fail all the same: one circuit for each destination.
 
+mod attempt;
 mod cause;
 mod circuit;
+mod event;
 mod handle;
+mod health;
 mod permit;
 mod probes;
+mod ramp;
 mod rules;
 mod settings;
 mod shared;
+mod snapshot;
 mod state;
 mod sync;
 mod verdict;
@@ -20,13 +25,15 @@ mod written;
 #[cfg(test)]
 mod tests;
 
+pub use self::event::{Event, EventKind};
 pub use self::handle::Breaker;
-pub use self::rules::Window;
+pub use self::rules::{Recovery, Window};
 pub use self::settings::Settings;
+pub use self::snapshot::Snapshot;
 pub use self::state::State;
 pub use self::watch::Watcher;
 
-pub(crate) use self::circuit::Verdict;
-pub(crate) use self::permit::{Admission, Key, PendingVerdict, Policy, refused, settle};
+pub(crate) use self::attempt::Verdict;
+pub(crate) use self::permit::{Admission, PendingVerdict, Policy, refused, settle};
 pub(crate) use self::shared::{Shared, Ticket};
 pub(crate) use self::verdict::{Allotted, Judge};

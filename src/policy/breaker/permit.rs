@@ -1,35 +1,39 @@
 //! A circuit's leave to make one attempt, from admission to the last byte of the response.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::{HeaderMap, Method, Request, Response, Uri};
+use http::{Request, Response};
 use tokio::time::Instant;
 
 use super::Breaker;
-use super::circuit::{Moment, Refusal, Verdict};
+use super::attempt::{Moment, Refusal, Verdict};
+use super::event::Change;
+use super::handle::report;
 use super::shared::{Shared, Ticket};
 use super::verdict::{Allotted, Judge};
 use crate::call::Call;
 use crate::callback::Panicked;
 use crate::clock;
-use crate::destination::{Destination, Origin};
+use crate::destination::Origin;
 use crate::diagnose::Failure;
 use crate::error::Error;
-use crate::hint::hint;
-use crate::hop::{Diagnosis, Guard, Hop, Keyed, Kind};
+use crate::hint::Hints;
+use crate::hop::{Diagnosis, FailureClass, Hop, Keyed, Kind};
 use crate::limit::Waited;
 use crate::luck::luck;
+use crate::policy::Key;
 use crate::record::Tracker;
+use crate::telemetry::Span;
 
 /// The circuits that a driver goes by, and how it finds the one of a request.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) breaker: Breaker,
     pub(crate) key: Option<Key>,
+    pub(crate) hints: Hints,
 }
 
-pub(crate) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
-type Keying = Result<Option<Destination>, Panicked>;
 /// A request, and its circuit if that is known already.
 type Asking<'r, B> = (&'r Request<B>, Option<Arc<Shared>>);
 
@@ -55,17 +59,16 @@ impl Policy {
         let Some(circuit) = circuit else {
             return Ok(None);
         };
-        match Shared::admit(circuit, now) {
-            Ok(ticket) => Ok(Some(Admission(Some(Admitted {
-                ticket,
-                judge: self.breaker.judge(),
-                since: now,
-                attempts_before: call.attempt_count(),
-                call: call.clone(),
-            })))),
-            Err(_) if self.breaker.is_observe_only() => Ok(None),
-            Err(refusal) => Err(refused(&refusal)),
-        }
+        let ticket = self.breaker.admit(circuit, call, now);
+        let ticket = ticket.map_err(|refusal| refused(&refusal))?;
+        Ok(Some(Admission(Some(Admitted {
+            ticket,
+            judge: self.breaker.judge(),
+            since: now,
+            attempts_before: call.attempt_count(),
+            call: call.clone(),
+            hints: self.hints.clone(),
+        }))))
     }
 
     /// The circuit that a request goes by, if any.
@@ -75,8 +78,8 @@ impl Policy {
         now: Instant,
     ) -> Result<Option<Arc<Shared>>, Panicked> {
         let Some(key) = &self.key else {
-            let origin = Origin::of(request.uri());
-            return Ok(origin.map(|origin| self.breaker.at(&origin, now)));
+            let origin = Origin::of_request(request.uri());
+            return Ok(Some(self.breaker.at(&origin, now)));
         };
         let destination = key(request.method(), request.uri(), request.headers())?;
         Ok(destination.map(|destination| self.breaker.of(destination, now)))
@@ -90,11 +93,38 @@ fn unkeyed(panicked: Panicked) -> Error {
 
 /// The error of an attempt that a circuit does not let through.
 pub(crate) fn refused(refusal: &Refusal) -> Error {
-    let error =
-        Error::refused(Guard::Breaker, Diagnosis::refusal(Kind::Open)).caused_by(refusal.cause);
+    let error = Error::refused(crate::hop::Policy::Breaker, Diagnosis::refusal(Kind::Open))
+        .caused_by(refusal.cause);
     match refusal.retry_after {
         Some(wait) => error.after(wait),
         None => error,
+    }
+}
+
+impl Breaker {
+    /// Asks a circuit for leave to make an attempt, and reports what becomes of that.
+    pub(crate) fn admit(
+        &self,
+        circuit: Arc<Shared>,
+        call: &Call,
+        now: Instant,
+    ) -> Result<Ticket, Refusal> {
+        match Shared::admit(circuit, now) {
+            Ok(mut ticket) => {
+                if let Some(position) = ticket.entered() {
+                    report(ticket.shared(), Some(position), &call.span_for_events());
+                }
+                Ok(ticket)
+            }
+            Err((refusal, circuit)) => {
+                let change = Change::rejected(&refusal);
+                circuit.watch.report(change, &Span::none());
+                match self.is_observe_only() {
+                    true => Ok(Shared::observe(circuit)),
+                    false => Err(refusal),
+                }
+            }
+        }
     }
 }
 
@@ -109,6 +139,7 @@ struct Admitted {
     since: Instant,
     /// How many attempts the call had made before this one.
     attempts_before: u32,
+    hints: Hints,
 }
 
 impl Admission {
@@ -117,24 +148,34 @@ impl Admission {
     pub(crate) fn head<R>(
         mut self,
         response: &Response<R>,
-        (is_over, now): (bool, Instant),
+        (is_over, class): (bool, Option<FailureClass>),
+        now: Instant,
     ) -> Option<PendingVerdict> {
         let admitted = self.0.take()?;
         let diagnosis = Diagnosis::status(response.status(), response.headers(), Keyed::No);
-        let hint = diagnosis.and_then(|_| hint(response.headers(), clock::wall()));
         let Admitted {
             ticket,
             judge,
             call,
             since,
+            hints,
             ..
         } = admitted;
+        let hint = || {
+            let (status, headers) = (response.status(), response.headers());
+            hints.read(status, headers, clock::wall)
+        };
+        let hint = diagnosis.and_then(|_| hint());
         let verdict = judge.judge(diagnosis.as_ref(), hint);
+        let verdict = match &diagnosis {
+            Some(failed) => judge.by_class(verdict, (failed, hint), class),
+            None => verdict,
+        };
         let took = || now.saturating_duration_since(since);
         let verdict = judge.by_time(verdict, took);
         let is_well = matches!(verdict, Verdict::Success | Verdict::Slow);
         if !is_well || call.options().streaming || is_over {
-            settle(ticket, verdict, now);
+            settle(ticket, verdict, (Some(&call), now));
             return None;
         }
         ticket.answered();
@@ -148,22 +189,30 @@ impl Admission {
     }
 
     /// The attempt failed.
-    pub(crate) fn fail(mut self, failure: &Failure) {
+    pub(crate) fn fail(mut self, failure: &Failure, class: Option<FailureClass>) {
         if let Some(admitted) = self.0.take() {
-            let failed = failure.diagnosis();
-            let verdict = admitted.judge.judge(Some(&failed), failure.retry_after());
+            let now = clock::now();
+            let (failed, hint) = (failure.diagnosis(), failure.retry_after());
+            let judge = &admitted.judge;
+            let verdict = judge.judge(Some(&failed), hint);
+            let verdict = judge.by_class(verdict, (&failed, hint), class);
+            let verdict = judge.by_time(verdict, || admitted.took(now));
             // Where no call is around this driver, the one inside began its own.
             let inner = failure.call();
             let inner = inner.filter(|inner| inner.deadline() < admitted.call.deadline());
             let call = inner.unwrap_or(&admitted.call);
             let allotted = || admitted.allotted(call, failed.expired);
-            let verdict = admitted.judge.by_allotted(verdict, &failed, allotted);
-            settle(admitted.ticket, verdict, clock::now());
+            let verdict = judge.by_allotted(verdict, &failed, allotted);
+            settle(admitted.ticket, verdict, (Some(&admitted.call), now));
         }
     }
 }
 
 impl Admitted {
+    fn took(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.since)
+    }
+
     /// How much time it had.
     fn allotted(&self, call: &Call, which: Option<Waited>) -> Allotted {
         Allotted::of((call, self.record(call).as_deref()), self.since, which)
@@ -178,8 +227,9 @@ impl Admitted {
     /// Where it hung, if it had all its time before it was dropped.
     fn expired(&self, now: Instant) -> Option<Diagnosis> {
         let tracker = self.record(&self.call);
+        // However long it might have gone on: a byte that moved is not silence.
         let (start, limit) = match &tracker {
-            Some(tracker) => (tracker.started(), tracker.limits().attempt().get()),
+            Some(tracker) => (tracker.moved(), tracker.limits().configured_attempt()),
             None => (self.since, self.judge.attempt),
         };
         let which = if self.call.deadline() <= now {
@@ -206,9 +256,11 @@ impl Drop for Admission {
         let now = clock::now();
         if let Some(failed) = admitted.expired(now) {
             let allotted = || admitted.allotted(&admitted.call, failed.expired);
-            let verdict = admitted.judge.judge(Some(&failed), None);
-            let verdict = admitted.judge.by_allotted(verdict, &failed, allotted);
-            settle(admitted.ticket, verdict, now);
+            let judge = &admitted.judge;
+            let verdict = judge.judge(Some(&failed), None);
+            let verdict = judge.by_time(verdict, || admitted.took(now));
+            let verdict = judge.by_allotted(verdict, &failed, allotted);
+            settle(admitted.ticket, verdict, (Some(&admitted.call), now));
         }
     }
 }
@@ -232,7 +284,7 @@ impl PendingVerdict {
     /// The body ended well.
     pub(crate) fn end(&mut self, now: Instant) {
         if let Some((ticket, verdict)) = self.judged.take() {
-            settle(ticket, verdict, now);
+            settle(ticket, verdict, (Some(&self.call), now));
         }
     }
 
@@ -244,7 +296,7 @@ impl PendingVerdict {
                 || Allotted::of((&self.call, tracker.as_deref()), self.since, failed.expired);
             let verdict = self.judge.judge(Some(failed), None);
             let verdict = self.judge.by_allotted(verdict, failed, allotted);
-            settle(ticket, verdict, clock::now());
+            settle(ticket, verdict, (Some(&self.call), clock::now()));
         }
     }
 }
@@ -266,14 +318,16 @@ impl Drop for PendingVerdict {
     }
 }
 
-/// Settles with what luck the moment has.
-pub(crate) fn settle(ticket: Ticket, verdict: Verdict, now: Instant) {
-    if verdict != Verdict::Ignored {
-        // A success opens no circuit, so it needs no luck. To draw it costs a system call.
-        let luck = match verdict {
-            Verdict::Success | Verdict::Ignored => 0.0,
-            Verdict::Slow | Verdict::Failure { .. } => luck(),
-        };
-        ticket.settle(verdict, Moment { now, luck });
+/// Settles with what luck the moment has, and reports where the circuit goes.
+pub(crate) fn settle(ticket: Ticket, verdict: Verdict, (call, now): (Option<&Call>, Instant)) {
+    // Only a bad attempt opens a circuit and needs luck. To draw it costs a system call.
+    let luck = match verdict {
+        Verdict::Ignored => return,
+        Verdict::Success | Verdict::Throttled => 0.0,
+        Verdict::Slow | Verdict::Failure(_) => luck(),
+    };
+    if let Some((circuit, position)) = ticket.settle(verdict, Moment { now, luck }) {
+        let span = call.map_or_else(Span::current, Call::span_for_events);
+        report(&circuit, Some(position), &span);
     }
 }

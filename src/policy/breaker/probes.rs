@@ -9,6 +9,7 @@ use tokio::time::Instant;
 pub(super) struct Probes {
     out: Vec<Lease>,
     succeeded: u32,
+    failed: u32,
     granted: u64,
 }
 
@@ -21,13 +22,14 @@ struct Lease {
 }
 
 impl Probes {
-    /// Lets one more probe out, if no more than `most` are out or have succeeded.
+    /// Lets one more probe out, if no more than `most` are out or have ended.
     ///
     /// # Errors
     ///
     /// Says when the first lease of those that are out ends.
     pub(super) fn grant(&mut self, most: u32, ends: Instant) -> Result<u64, Option<Instant>> {
-        let taken = u64::from(self.succeeded) + self.out.len() as u64;
+        let ended = self.succeeded.saturating_add(self.failed);
+        let taken = u64::from(ended) + self.out.len() as u64;
         if taken >= u64::from(most) {
             return Err(self.out.iter().map(|lease| lease.ends).min());
         }
@@ -45,10 +47,19 @@ impl Probes {
         self.out.len() < before
     }
 
-    /// A probe was successful. Returns how many were.
-    pub(super) fn succeed(&mut self) -> u32 {
-        self.succeeded += 1;
-        self.succeeded
+    /// A probe was successful.
+    pub(super) fn succeed(&mut self) {
+        self.succeeded = self.succeeded.saturating_add(1);
+    }
+
+    /// A probe failed, where one failure does not decide.
+    pub(super) fn fail(&mut self) {
+        self.failed = self.failed.saturating_add(1);
+    }
+
+    /// How many succeeded, and how many failed.
+    pub(super) const fn ended(&self) -> (u32, u32) {
+        (self.succeeded, self.failed)
     }
 
     /// The answer to a probe has begun, and well.
@@ -59,16 +70,15 @@ impl Probes {
     }
 
     /// Takes back the leases that have run out. A probe whose answer is still being received has
-    /// told what it was sent for. Returns how many were successful.
-    pub(super) fn expire(&mut self, now: Instant) -> u32 {
+    /// told what it was sent for.
+    pub(super) fn expire(&mut self, now: Instant) {
         let mut answered = 0;
         self.out.retain(|lease| {
             let over = lease.ends <= now;
             answered += u32::from(over && lease.answered);
             !over
         });
-        self.succeeded += answered;
-        self.succeeded
+        self.succeeded = self.succeeded.saturating_add(answered);
     }
 
     #[cfg(test)]

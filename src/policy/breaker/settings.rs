@@ -1,8 +1,10 @@
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::rules::{Rules, Window};
+use super::rules::{Recovery, Rules, Window};
 use super::verdict::Judge;
+use crate::callback::{Site, ask};
 use crate::config_error::SettingError;
 use crate::limit::{Limit, Limits};
 
@@ -27,7 +29,7 @@ use crate::limit::{Limit, Limits};
 /// );
 /// # Ok::<(), sevenhops::SettingError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Settings {
@@ -40,9 +42,12 @@ pub struct Settings {
     slow_ratio: f64,
     #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
     open_for: Duration,
+    open_factor: f64,
+    #[cfg_attr(feature = "serde", serde(with = "super::written::durations"))]
+    open_times: Option<Arc<[Duration]>>,
     #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
     open_at_most: Duration,
-    probes: u32,
+    recovery: Recovery,
     throttled_counts: bool,
     observe_only: bool,
 }
@@ -65,8 +70,10 @@ impl Settings {
             slow_limit: None,
             slow_ratio: FAILURE_RATIO,
             open_for: OPEN_FOR,
+            open_factor: OPEN_FACTOR,
+            open_times: None,
             open_at_most: OPEN_AT_MOST,
-            probes: PROBES,
+            recovery: Recovery::Successes(PROBES),
             throttled_counts: false,
             observe_only: false,
         }
@@ -100,8 +107,8 @@ impl Settings {
         self
     }
 
-    /// Opens also when so large a share of the attempts in the window took longer than `limit` to
-    /// the response head: more than 0, at most 1.
+    /// Opens also when so large a share of the attempts in the window took longer than `limit`, to the response
+    /// head or to their failure: more than 0, at most 1.
     #[must_use]
     pub const fn slow_calls(mut self, limit: Duration, ratio: f64) -> Self {
         self.slow_limit = Some(limit);
@@ -109,24 +116,44 @@ impl Settings {
         self
     }
 
-    /// Stays open for so long the first time, and twice as long each time the probe fails.
+    /// Stays open for so long the first time, and longer each time that the probes fail.
     #[must_use]
     pub const fn open_for(mut self, open_for: Duration) -> Self {
         self.open_for = open_for;
         self
     }
 
-    /// Never stays open for longer, whatever it doubled to, luck added or the server asked for.
+    /// Multiplies the open time by this factor each time that the probes fail: 1 to 100.
+    #[must_use]
+    pub const fn open_factor(mut self, factor: f64) -> Self {
+        self.open_factor = factor;
+        self
+    }
+
+    /// Stays open by this function of the number of openings in a row, from 1, in place of
+    /// [`open_for`](Self::open_for) and [`open_factor`](Self::open_factor).
+    ///
+    /// The function is asked here and now, for 1 to 32 openings; the last time holds for all that follow. If it
+    /// panics, the settings are refused when the layer is built.
+    #[must_use]
+    pub fn open_by(mut self, time: impl Fn(u32) -> Duration) -> Self {
+        let site = Site::new("breaker::Settings::open_by");
+        let times = (1..=OPENINGS).map(|nth| ask(&site, || Some(time(nth))));
+        self.open_times = Some(times.map_while(|time| time).collect());
+        self
+    }
+
+    /// Never stays open for longer, whatever it grew to, luck added or the server asked for.
     #[must_use]
     pub const fn open_at_most(mut self, longest: Duration) -> Self {
         self.open_at_most = longest;
         self
     }
 
-    /// Closes after so many successful probes, of which as many may be out at once: 1 to 64.
+    /// Sets how a half-open circuit closes.
     #[must_use]
-    pub const fn probes(mut self, probes: u32) -> Self {
-        self.probes = probes;
+    pub const fn recovery(mut self, recovery: Recovery) -> Self {
+        self.recovery = recovery;
         self
     }
 
@@ -161,8 +188,10 @@ impl Settings {
             consecutive_failures: self.consecutive_failures,
             slow_ratio: self.slow_limit.map(|_| self.slow_ratio),
             open_for: self.open_for,
+            open_factor: self.open_factor,
+            open_times: self.open_times.clone(),
             open_at_most: self.open_at_most,
-            probes: self.probes,
+            recovery: self.recovery,
             shortest_lease: attempt,
         };
         let judge = Judge {
@@ -176,7 +205,7 @@ impl Settings {
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), SettingError> {
         ratio("failure ratio", self.failure_ratio)?;
         count("minimum volume", self.minimum_volume, 1..=u32::MAX)?;
-        count("probes", self.probes, 1..=MOST_PROBES)?;
+        self.check_recovery()?;
         if let Some(attempts) = self.consecutive_failures {
             count("consecutive failures", attempts, 1..=u32::MAX)?;
         }
@@ -192,7 +221,47 @@ impl Settings {
                 ("longest open time", self.open_at_most),
             ));
         }
+        self.check_growth()?;
         self.check_window(limits.attempt().get())
+    }
+
+    fn check_recovery(&self) -> Result<(), SettingError> {
+        count("probes", self.recovery.probes(), 1..=MOST_PROBES)?;
+        match self.recovery {
+            Recovery::Ratio { failure_ratio, .. } => ratio("probe failure ratio", failure_ratio),
+            Recovery::Ramp { step } => duration("ramp step", step, Limit::MAX.get()),
+            Recovery::Successes(_) => Ok(()),
+        }
+    }
+
+    fn check_growth(&self) -> Result<(), SettingError> {
+        if !(1.0..=MOST_FACTOR).contains(&self.open_factor) {
+            let factor = self.open_factor;
+            return Err(SettingError::out_of_range(
+                "open factor",
+                factor,
+                "1 to 100",
+            ));
+        }
+        let Some(times) = &self.open_times else {
+            return Ok(());
+        };
+        if self.open_for != OPEN_FOR || self.open_factor != OPEN_FACTOR {
+            let (field, range) = ("open times", "what goes without an open time or a factor");
+            return Err(SettingError::out_of_range(field, times, range));
+        }
+        if times.is_empty() {
+            let range = "a time for each opening, and the function panicked";
+            return Err(SettingError::out_of_range("open times", times, range));
+        }
+        for time in times.iter() {
+            duration("open time", *time, Limit::MAX.get())?;
+            if *time > self.open_at_most {
+                let than = ("longest open time", self.open_at_most);
+                return Err(SettingError::contradiction(("open time", *time), than));
+            }
+        }
+        Ok(())
     }
 
     fn check_window(&self, attempt: Duration) -> Result<(), SettingError> {
@@ -264,6 +333,12 @@ pub(super) const SHORTEST_WINDOW: Duration = Duration::from_secs(10);
 pub(super) const OPEN_FOR: Duration = Duration::from_secs(5);
 /// Nobody wants to wait longer for a service that is back.
 pub(super) const OPEN_AT_MOST: Duration = Duration::from_secs(2 * 60);
+/// Each failed probe says that it will take longer than was thought.
+pub(super) const OPEN_FACTOR: f64 = 2.0;
+/// The second opening would last a hundred times as long.
+const MOST_FACTOR: f64 = 100.0;
+/// So many openings in a row take more than half an hour with an open time of a minute.
+const OPENINGS: u32 = 32;
 /// One is enough to tell, and no herd.
 pub(super) const PROBES: u32 = 1;
 /// A circuit keeps a lease for each.

@@ -38,13 +38,13 @@ fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
 #[test]
 fn ratio_is_more_than_nothing_and_at_most_all() {
     for ratio in [0.0, -0.1, 1.000_001, f64::NAN, f64::INFINITY] {
-        let settings = Settings::new();
+        let settings = Settings::new;
         assert_eq!(
-            refused(settings.failure_ratio(ratio)),
+            refused(settings().failure_ratio(ratio)),
             format!("failure ratio of {ratio:?} is not within 0 (not included) to 1")
         );
         assert_eq!(
-            refused(settings.slow_calls(SECS(1), ratio)),
+            refused(settings().slow_calls(SECS(1), ratio)),
             format!("slow ratio of {ratio:?} is not within 0 (not included) to 1")
         );
     }
@@ -52,31 +52,46 @@ fn ratio_is_more_than_nothing_and_at_most_all() {
 
 #[test]
 fn nonsense_is_refused_by_name_and_value() {
-    let base = Settings::new();
+    let base = Settings::new;
     for (settings, start) in [
         (
-            base.minimum_volume(0),
+            base().minimum_volume(0),
             "minimum volume of 0 is not within 1",
         ),
-        (base.probes(0), "probes of 0 is not within 1 to 64"),
-        (base.probes(65), "probes of 65 is not within 1 to 64"),
         (
-            base.consecutive_failures(0),
+            base().recovery(Recovery::Successes(0)),
+            "probes of 0 is not within 1 to 64",
+        ),
+        (
+            base().recovery(Recovery::Successes(65)),
+            "probes of 65 is not within 1 to 64",
+        ),
+        (
+            base().consecutive_failures(0),
             "consecutive failures of 0 is not",
         ),
         (
-            base.slow_calls(SECS(0), 0.5),
+            base().slow_calls(SECS(0), 0.5),
             "slow limit of 0ns is not within",
         ),
-        (base.open_for(SECS(0)), "open time of 0ns is not within 0s"),
         (
-            base.open_at_most(SECS(86_401)),
+            base().open_for(SECS(0)),
+            "open time of 0ns is not within 0s",
+        ),
+        (
+            base().open_at_most(SECS(86_401)),
             "longest open time of 86401s",
         ),
-        (base.window(Window::Count(0)), "breaker window of 0 is not"),
-        (base.window(Window::Time(SECS(0))), "breaker window of 0ns"),
         (
-            base.window(Window::Count(10_001)),
+            base().window(Window::Count(0)),
+            "breaker window of 0 is not",
+        ),
+        (
+            base().window(Window::Time(SECS(0))),
+            "breaker window of 0ns",
+        ),
+        (
+            base().window(Window::Count(10_001)),
             "breaker window of 10001 is not within 1 to 10000",
         ),
     ] {

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::circuit::{Circuit, Moment, Permit, Refusal, Verdict};
+use super::attempt::{Moment, Permit, Refusal, Verdict};
+use super::circuit::Circuit;
 use super::rules::Rules;
-use super::state::{Position, State};
+use super::state::{Counts, Position, State};
 use super::sync::{Arc, AtomicU64, Mutex, Ordering, PoisonError, Watch};
 
 /// A circuit, and those who watch it.
@@ -27,37 +28,71 @@ impl Shared {
         }
     }
 
-    /// Asks leave to make one attempt. What comes back settles by itself.
-    pub(crate) fn admit(shared: Arc<Self>, now: Instant) -> Result<Ticket, Refusal> {
+    /// Asks leave to make one attempt. The ticket settles by itself.
+    ///
+    /// # Errors
+    ///
+    /// Gives the circuit back with its refusal.
+    pub(crate) fn admit(shared: Arc<Self>, now: Instant) -> Result<Ticket, (Refusal, Arc<Self>)> {
         // A closed circuit lets everything through and keeps no count of it: that needs no lock. Who
         // looked a moment too early has a permit of an earlier generation, which has no say.
-        let permit = match shared.closed.load(Ordering::Acquire) {
-            NOT_CLOSED => shared.change(|circuit| circuit.admit(now))?,
-            generation => Permit::of(generation),
+        let (permit, entered) = match shared.closed.load(Ordering::Acquire) {
+            NOT_CLOSED => {
+                let (admitted, entered) = shared.change(|circuit| circuit.admit(now));
+                match admitted {
+                    Ok(permit) => (permit, entered),
+                    Err(refusal) => return Err((refusal, shared)),
+                }
+            }
+            generation => (Permit::of(generation), None),
         };
         let permit = Some(permit);
-        Ok(Ticket { shared, permit })
+        Ok(Ticket {
+            shared,
+            permit,
+            entered,
+        })
     }
 
-    pub(crate) fn isolate(&self) {
-        self.change(Circuit::isolate);
+    /// A ticket for an attempt that is made though the circuit rejects it.
+    pub(crate) fn observe(shared: Arc<Self>) -> Ticket {
+        let (permit, _) = shared.change(|circuit| circuit.observe());
+        Ticket {
+            shared,
+            permit: Some(permit),
+            entered: None,
+        }
     }
 
-    pub(crate) fn close(&self) {
-        self.change(Circuit::close);
+    /// Asks an open circuit's destination again, however long it was to stay open.
+    pub(crate) fn half_open_early(&self, now: Instant) -> Option<Position> {
+        self.change(|circuit| circuit.half_open_early(now)).1
+    }
+
+    pub(crate) fn isolate(&self) -> Option<Position> {
+        self.change(Circuit::isolate).1
+    }
+
+    pub(crate) fn close(&self) -> Option<Position> {
+        self.change(Circuit::close).1
     }
 
     pub(crate) fn position(&self) -> Position {
-        self.change(|circuit| circuit.position())
+        self.change(|circuit| circuit.position()).0
+    }
+
+    pub(crate) fn counts(&self, now: Instant) -> Counts {
+        self.change(|circuit| circuit.counts(now)).0
     }
 
     pub(crate) fn is_needed(&self, now: Instant, grace: Duration) -> bool {
-        self.change(|circuit| circuit.is_needed(now, grace))
+        self.change(|circuit| circuit.is_needed(now, grace)).0
     }
 
     /// Changes the circuit under its lock, and tells of it once the lock is let go. Two that do so
-    /// at a time may tell in the wrong order: the watch goes by the generation.
-    fn change<T>(&self, with: impl FnOnce(&mut Circuit) -> T) -> T {
+    /// at a time may tell in the wrong order: the watch goes by the generation. Returns
+    /// the new position, too, if there is one.
+    fn change<T>(&self, with: impl FnOnce(&mut Circuit) -> T) -> (T, Option<Position>) {
         let (result, before, after) = {
             let mut circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
             let before = circuit.position();
@@ -72,10 +107,11 @@ impl Shared {
             }
             (result, before, after)
         };
-        if before.generation != after.generation {
-            self.watch.publish(after);
+        if before.generation == after.generation {
+            return (result, None);
         }
-        result
+        self.watch.publish(after);
+        (result, Some(after))
     }
 }
 
@@ -85,15 +121,31 @@ impl Shared {
 pub(crate) struct Ticket {
     shared: Arc<Shared>,
     permit: Option<Permit>,
+    /// Where the circuit went as it gave the permit.
+    entered: Option<Position>,
 }
 
 impl Ticket {
-    /// Tells how the attempt ended.
-    pub(crate) fn settle(mut self, verdict: Verdict, at: Moment) {
-        if let Some(permit) = self.permit.take() {
-            let settle = |circuit: &mut Circuit| circuit.settle(permit, verdict, at);
-            self.shared.change(settle);
-        }
+    /// Tells how the attempt ended. Returns the circuit and where it goes, if it does.
+    pub(crate) fn settle(
+        mut self,
+        verdict: Verdict,
+        at: Moment,
+    ) -> Option<(Arc<Shared>, Position)> {
+        let permit = self.permit.take()?;
+        let settle = |circuit: &mut Circuit| circuit.settle(permit, verdict, at);
+        let position = self.shared.change(settle).1?;
+        Some((Arc::clone(&self.shared), position))
+    }
+
+    /// The circuit.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Where the circuit went as it gave the permit, told once.
+    pub(crate) fn entered(&mut self) -> Option<Position> {
+        self.entered.take()
     }
 
     /// The answer has begun, and well. Only of a probe anybody wants to know.

@@ -1,5 +1,9 @@
 //! Where a circuit stands.
 
+use std::time::Duration;
+
+use super::cause::Cause;
+
 /// What a breaker does with a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -32,4 +36,17 @@ impl State {
 pub(crate) struct Position {
     pub(crate) generation: u64,
     pub(crate) state: State,
+    /// While it is open: why, and for how long.
+    pub(crate) opened: Option<(Cause, Duration)>,
+}
+
+/// What a circuit has seen lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) attempts: u32,
+    pub(crate) failures: u32,
+    pub(crate) overloaded: u32,
+    pub(crate) slow: u32,
+    /// How long it stays open yet.
+    pub(crate) open_left: Option<Duration>,
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::attempt::{Failed, Verdict, Weight};
 use super::cause::Failure;
-use super::circuit::Verdict;
 use crate::call::Call;
-use crate::hop::{Class, Diagnosis, Hop, Kind};
+use crate::clock;
+use crate::hop::{Class, Diagnosis, FailureClass, Hop, Kind};
 use crate::limit::Waited;
 use crate::record::Tracker;
 
@@ -29,7 +30,7 @@ impl Judge {
             return Verdict::Success;
         };
         let (kind, Some(hop)) = (*kind, *hop) else {
-            // Another guard refused it, or nothing is known of it.
+            // Another policy refused it, or nothing is known of it.
             return Verdict::Ignored;
         };
         match (hop, kind) {
@@ -40,7 +41,7 @@ impl Judge {
             // The caller's own body broke off, or its bound on ours was passed.
             (_, Kind::Body | Kind::TooLarge) => Verdict::Ignored,
             (Hop::Gateway | Hop::Server, Kind::Throttled) if !self.throttled_counts => {
-                Verdict::Ignored
+                Verdict::Throttled
             }
             // It understood the request well enough to decline it.
             (
@@ -55,11 +56,45 @@ impl Judge {
                 Hop::Connect | Hop::Tls | Hop::Send | Hop::Gateway | Hop::Server | Hop::Receive,
                 _,
             ) => {
-                let hop = Some(hop);
-                let failure = Failure { hop, kind };
-                Verdict::Failure { failure, hint }
+                let weight = match (kind, hint) {
+                    (Kind::Unavailable, Some(_)) => Weight::Never,
+                    (Kind::Unavailable, None) => Weight::IfDown,
+                    _ => Weight::Always,
+                };
+                failure((Some(hop), kind), hint, weight)
             }
         }
+    }
+
+    /// The same, where a classifier has a say. It cannot blame the destination for a failure of this process, of
+    /// DNS or of the request.
+    pub(crate) fn by_class(
+        &self,
+        verdict: Verdict,
+        (failed, hint): (&Diagnosis, Option<Duration>),
+        class: Option<FailureClass>,
+    ) -> Verdict {
+        let by_table = |class| match class {
+            FailureClass::Success => Verdict::Success,
+            FailureClass::Ignore => Verdict::Ignored,
+            FailureClass::Throttled if !self.throttled_counts => Verdict::Throttled,
+            // A connection that fails for good is not the word of a destination that is well.
+            FailureClass::Permanent if failed.status.is_some() => Verdict::Success,
+            FailureClass::Permanent => verdict,
+            FailureClass::Transient | FailureClass::Throttled => match verdict {
+                Verdict::Failure(_) => verdict,
+                _ => failure((failed.hop, failed.kind), hint, Weight::Always),
+            },
+        };
+        match verdict {
+            Verdict::Ignored => verdict,
+            _ => class.map_or(verdict, by_table),
+        }
+    }
+
+    /// When an attempt that began then has had its configured time.
+    pub(crate) fn ends(&self, began: Instant) -> Instant {
+        clock::after(began, self.attempt)
     }
 
     /// Judges an attempt of an operation. Where a client of ours saw the hop, that is what counts; else
@@ -74,11 +109,7 @@ impl Judge {
             Some(_) => self.judge(Some(failed), hint),
             None if failed.kind.is_refusal() || failed.kind.is_local() => Verdict::Ignored,
             None if class == Class::Lasting => Verdict::Success,
-            None => {
-                let (hop, kind) = (None, failed.kind);
-                let failure = Failure { hop, kind };
-                Verdict::Failure { failure, hint }
-            }
+            None => failure((None, failed.kind), hint, Weight::Always),
         }
     }
 
@@ -94,9 +125,7 @@ impl Judge {
         // A 504 is the gateway's own timeout, and counts.
         let timed_out = failed.kind == Kind::Timeout && failed.status.is_none();
         match verdict {
-            Verdict::Failure { .. } if timed_out && !self.is_patient(&allotted()) => {
-                Verdict::Ignored
-            }
+            Verdict::Failure(_) if timed_out && !self.is_patient(&allotted()) => Verdict::Ignored,
             _ => verdict,
         }
     }
@@ -108,13 +137,29 @@ impl Judge {
         allotted.is_explicit || allotted.time >= configured.saturating_sub(slack)
     }
 
-    /// An answer that was long in coming says less good of its destination.
-    pub(crate) fn by_time(&self, verdict: Verdict, took: impl FnOnce() -> Duration) -> Verdict {
-        match (verdict, self.slow) {
-            (Verdict::Success, Some(slow)) if took() > slow => Verdict::Slow,
-            _ => verdict,
+    /// A response, or a failure, that was long in coming is slow.
+    pub(crate) fn by_time(&self, verdict: Verdict, took: impl Fn() -> Duration) -> Verdict {
+        let Some(limit) = self.slow else {
+            return verdict;
+        };
+        match verdict {
+            Verdict::Success if took() > limit => Verdict::Slow,
+            Verdict::Failure(failed) => Verdict::Failure(Failed {
+                is_slow: took() > limit,
+                ..failed
+            }),
+            Verdict::Success | Verdict::Slow | Verdict::Throttled | Verdict::Ignored => verdict,
         }
     }
+}
+
+fn failure((hop, kind): (Option<Hop>, Kind), hint: Option<Duration>, weight: Weight) -> Verdict {
+    Verdict::Failure(Failed {
+        failure: Failure { hop, kind },
+        hint,
+        is_slow: false,
+        weight,
+    })
 }
 
 /// The time that an attempt had, as a timeout is judged by it.
@@ -163,210 +208,5 @@ const SLACK: u32 = 100;
 const TICK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]
-mod tests {
-    use http::{HeaderMap, StatusCode};
-
-    use super::*;
-    use crate::hop::{Effect, Keyed, names};
-
-    const JUDGE: Judge = Judge {
-        slow: None,
-        throttled_counts: false,
-        attempt: Duration::from_secs(5),
-    };
-
-    fn judge(hop: Hop, kind: Kind) -> Verdict {
-        JUDGE.judge(Some(&Diagnosis::new(hop, kind, Effect::Possible)), None)
-    }
-
-    fn by_status(judge: Judge, status: u16) -> Verdict {
-        let status = StatusCode::from_u16(status).unwrap();
-        let diagnosis = Diagnosis::status(status, &HeaderMap::new(), Keyed::No);
-        judge.judge(diagnosis.as_ref(), None)
-    }
-
-    fn is_failure(verdict: Verdict) -> bool {
-        matches!(verdict, Verdict::Failure { .. })
-    }
-
-    #[test]
-    fn failures_and_timeouts_from_connect_to_receive_count() {
-        for hop in [
-            Hop::Connect,
-            Hop::Tls,
-            Hop::Send,
-            Hop::Gateway,
-            Hop::Server,
-            Hop::Receive,
-        ] {
-            assert!(is_failure(judge(hop, Kind::Timeout)), "{hop}");
-            assert!(is_failure(judge(hop, Kind::Other)), "{hop}");
-        }
-    }
-
-    #[test]
-    fn encode_decode_and_dns_do_not_count() {
-        for row in names() {
-            if matches!(row.hop, Hop::Encode | Hop::Dns | Hop::Decode) {
-                assert_eq!(judge(row.hop, row.kind), Verdict::Ignored, "{row:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn every_failure_the_table_names_is_judged() {
-        let ignored: Vec<_> = names()
-            .iter()
-            .filter(|row| !matches!(row.hop, Hop::Encode | Hop::Dns | Hop::Decode))
-            .filter(|row| !is_failure(judge(row.hop, row.kind)))
-            .map(|row| (row.hop, row.kind, judge(row.hop, row.kind)))
-            .collect();
-        assert_eq!(
-            ignored,
-            [
-                (Hop::Connect, Kind::ConnectionLimit, Verdict::Ignored),
-                (Hop::Connect, Kind::LocalResources, Verdict::Ignored),
-                (Hop::Tls, Kind::LocalResources, Verdict::Ignored),
-                (Hop::Send, Kind::Body, Verdict::Ignored),
-                (Hop::Send, Kind::LocalResources, Verdict::Ignored),
-                (Hop::Send, Kind::LocalProtocol, Verdict::Ignored),
-                (Hop::Gateway, Kind::Throttled, Verdict::Ignored),
-                (Hop::Gateway, Kind::Unauthorized, Verdict::Success),
-                (Hop::Gateway, Kind::ClientError, Verdict::Success),
-                (Hop::Server, Kind::Throttled, Verdict::Ignored),
-                (Hop::Server, Kind::Unauthorized, Verdict::Success),
-                (Hop::Server, Kind::ClientError, Verdict::Success),
-                (Hop::Server, Kind::InProgress, Verdict::Success),
-                (Hop::Server, Kind::KeyReused, Verdict::Success),
-                (Hop::Server, Kind::LocalResources, Verdict::Ignored),
-                (Hop::Server, Kind::LocalProtocol, Verdict::Ignored),
-                (Hop::Receive, Kind::TooLarge, Verdict::Ignored),
-                (Hop::Receive, Kind::LocalResources, Verdict::Ignored),
-                (Hop::Receive, Kind::LocalProtocol, Verdict::Ignored),
-            ]
-        );
-    }
-
-    #[test]
-    fn timeout_counts_if_the_attempt_had_the_configured_time() {
-        use crate::limit::Waited;
-        const MS: fn(u64) -> Duration = Duration::from_millis;
-        let deadline = Some(Waited::Deadline);
-        let attempt = Some(Waited::Attempt);
-        let connect = Some(Waited::Connect);
-        // The hop, what ran out, the time that the attempt had, the attempt timeout of its own layer,
-        // whether the hop's timeout was set: does it count?
-        for (hop, expired, time, own, is_explicit, counts) in [
-            (Hop::Server, attempt, 5_000, None, false, true),
-            (Hop::Server, deadline, 10_000, None, false, true),
-            (Hop::Server, deadline, 10, None, false, false),
-            (Hop::Connect, deadline, 10, None, false, false),
-            (Hop::Tls, deadline, 10, None, false, false),
-            (Hop::Send, deadline, 10, None, false, false),
-            (Hop::Receive, deadline, 10, None, false, false),
-            // Nearly all of it, as where the attempt timeout is the deadline.
-            (Hop::Server, deadline, 4_951, None, false, true),
-            (Hop::Server, deadline, 4_949, None, false, false),
-            // A hop's derived timeout follows the attempt's.
-            (Hop::Connect, connect, 500, None, false, false),
-            (Hop::Connect, connect, 5_000, None, false, true),
-            // One that was set explicitly does not.
-            (Hop::Connect, connect, 500, None, true, true),
-            // The attempt's own layer may be the less patient one by its own config.
-            (Hop::Server, attempt, 2_000, Some(2_000), false, true),
-            (Hop::Server, attempt, 1_000, Some(2_000), false, false),
-            (Hop::Server, attempt, 5_000, Some(9_000), false, true),
-            // A timer of another make runs inside of the same time.
-            (Hop::Server, None, 10, None, false, false),
-            (Hop::Server, None, 5_000, None, false, true),
-        ] {
-            let failed = Diagnosis {
-                expired,
-                ..Diagnosis::new(hop, Kind::Timeout, Effect::Possible)
-            };
-            let allotted = Allotted {
-                time: MS(time),
-                configured: own.map(MS),
-                is_explicit,
-            };
-            let judged = JUDGE.judge(Some(&failed), None);
-            let judged = JUDGE.by_allotted(judged, &failed, || allotted);
-            assert_eq!(is_failure(judged), counts, "{hop} {expired:?} {allotted:?}");
-            assert!(counts || judged == Verdict::Ignored);
-        }
-    }
-
-    #[test]
-    fn what_is_not_a_timeout_of_the_caller_counts_however_short_the_attempt_was() {
-        let short = Allotted {
-            time: Duration::from_millis(10),
-            configured: None,
-            is_explicit: false,
-        };
-        let reset = Diagnosis::new(Hop::Server, Kind::Reset, Effect::Possible);
-        let status = StatusCode::GATEWAY_TIMEOUT;
-        let gateway = Diagnosis::status(status, &HeaderMap::new(), Keyed::No).unwrap();
-        assert_eq!(gateway.kind, Kind::Timeout);
-        for failed in [reset, gateway] {
-            let judged = JUDGE.judge(Some(&failed), None);
-            assert!(is_failure(JUDGE.by_allotted(judged, &failed, || short)));
-        }
-        let success = JUDGE.by_allotted(Verdict::Success, &reset, || short);
-        assert_eq!(success, Verdict::Success);
-    }
-
-    #[test]
-    fn refusal_by_another_guard_does_not_count() {
-        let mut refused = Diagnosis::new(Hop::Server, Kind::Timeout, Effect::None);
-        refused.hop = None;
-        assert_eq!(JUDGE.judge(Some(&refused), None), Verdict::Ignored);
-    }
-
-    #[test]
-    fn operation_counts_by_its_class_where_nobody_saw_a_hop() {
-        let judge = |diagnosis: Diagnosis, class| JUDGE.judge_operation(&diagnosis, class, None);
-        let failed = Diagnosis::operation(Effect::Possible, None);
-        assert!(is_failure(judge(failed, Class::Passing)));
-        assert_eq!(judge(failed, Class::Lasting), Verdict::Success);
-        let refused = Diagnosis::refusal(Kind::Open);
-        assert_eq!(judge(refused, Class::Passing), Verdict::Ignored);
-        let unnamed = Diagnosis::new(Hop::Dns, Kind::NotFound, Effect::None);
-        assert_eq!(judge(unnamed, Class::Passing), Verdict::Ignored);
-    }
-
-    #[test]
-    fn statuses_4xx_are_the_destination_doing_its_part() {
-        for status in [400, 401, 403, 404, 408, 409, 422, 425, 499] {
-            assert_eq!(by_status(JUDGE, status), Verdict::Success, "{status}");
-        }
-        for status in [200, 204, 302, 304] {
-            assert_eq!(by_status(JUDGE, status), Verdict::Success, "{status}");
-        }
-        for status in [500, 502, 503, 504, 599] {
-            assert!(is_failure(by_status(JUDGE, status)), "{status}");
-        }
-    }
-
-    #[test]
-    fn status_429_counts_only_where_that_is_wanted() {
-        assert_eq!(by_status(JUDGE, 429), Verdict::Ignored);
-        let counts = Judge {
-            throttled_counts: true,
-            ..JUDGE
-        };
-        assert!(is_failure(by_status(counts, 429)));
-    }
-
-    #[test]
-    fn answer_that_took_longer_than_the_limit_is_slow() {
-        let slow = Judge {
-            slow: Some(Duration::from_secs(1)),
-            ..JUDGE
-        };
-        let after = |millis| slow.by_time(Verdict::Success, || Duration::from_millis(millis));
-        assert_eq!(after(1_000), Verdict::Success);
-        assert_eq!(after(1_001), Verdict::Slow);
-        let ignored = slow.by_time(Verdict::Ignored, || Duration::from_secs(9));
-        assert_eq!(ignored, Verdict::Ignored);
-    }
-}
+#[path = "verdict_tests.rs"]
+mod tests;

@@ -4,21 +4,45 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
+use super::event::{Change, Event, Observers};
 use super::shared::Shared;
 use super::state::{Position, State};
+use crate::destination::Destination;
+use crate::telemetry::Span;
 
-/// Where a circuit's states are published. Costs a word until somebody listens.
+/// Where a circuit's states are published, and its events.
 #[derive(Debug)]
-pub(super) struct Watch(OnceLock<watch::Sender<Position>>);
+pub(super) struct Watch {
+    /// Costs a word until a caller listens.
+    states: OnceLock<watch::Sender<Position>>,
+    /// Whose circuit it is, and who hears of its events.
+    about: OnceLock<(Destination, Arc<Observers>)>,
+}
 
 impl Watch {
     pub(super) const fn new() -> Self {
-        Self(OnceLock::new())
+        Self {
+            states: OnceLock::new(),
+            about: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn about(&self, destination: Destination, observers: Arc<Observers>) {
+        let _ = self.about.set((destination, observers));
+    }
+
+    /// Reports an event to the span and to the observers.
+    pub(super) fn report(&self, change: Change, span: &Span) {
+        if let Some((destination, observers)) = self.about.get() {
+            observers.tell(&Event::new(destination.clone(), change), span);
+        }
     }
 
     /// Tells those who listen, unless they know of something later already.
     pub(super) fn publish(&self, position: Position) {
-        let Some(sender) = self.0.get() else { return };
+        let Some(sender) = self.states.get() else {
+            return;
+        };
         sender.send_if_modified(|known| {
             let is_news = known.state != position.state;
             let is_later = known.generation < position.generation;
@@ -33,8 +57,9 @@ impl Watch {
         let before_all = Position {
             generation: 0,
             state: State::Closed,
+            opened: None,
         };
-        self.0
+        self.states
             .get_or_init(|| watch::Sender::new(before_all))
             .subscribe()
     }

@@ -7,62 +7,108 @@ use tokio::time::Instant;
 use super::rules::Window;
 use crate::hop::Hop;
 
-/// How one attempt ended.
+/// How one attempt ended, in one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    Success,
-    Slow,
-    /// Where; none for an operation in which nobody saw a hop.
-    Failure(Option<Hop>),
+pub(super) struct Mark(u8);
+
+impl Mark {
+    pub(super) const SUCCESS: Self = Self(0);
+    /// The destination is overloaded, or down: the others tell.
+    pub(super) const OVERLOADED: Self = Self(1);
+
+    /// A failure at a hop; none for an operation in which no hop was seen.
+    pub(super) fn failure(hop: Option<Hop>) -> Self {
+        Self(u8::try_from(place(hop)).map_or(u8::MAX, |place| 2 + place) & !SLOW)
+    }
+
+    /// The same, and it took too long.
+    pub(super) const fn slow(self, is_slow: bool) -> Self {
+        match is_slow {
+            true => Self(self.0 | SLOW),
+            false => self,
+        }
+    }
+
+    const fn is_slow(self) -> bool {
+        self.0 & SLOW != 0
+    }
 }
+
+/// The bit of a slow attempt.
+const SLOW: u8 = 0x80;
 
 /// What the attempts of a stretch came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    pub(super) attempts: u64,
-    pub(super) slow: u64,
+    pub(super) attempts: u32,
+    /// Of successes, failures and overloads alike.
+    pub(super) slow: u32,
+    pub(super) overloaded: u32,
     /// By the hop at which they failed: see [`place`].
-    failed: [u64; PLACES],
+    failed: [u32; PLACES],
 }
 
 impl Tally {
     fn add(&mut self, mark: Mark) {
-        self.attempts += 1;
-        if let Some(count) = self.count(mark) {
-            *count += 1;
-        }
+        self.change(mark, |count| *count = count.saturating_add(1));
     }
 
     fn remove(&mut self, mark: Mark) {
-        self.attempts -= 1;
-        if let Some(count) = self.count(mark) {
-            *count -= 1;
-        }
+        self.change(mark, |count| *count = count.saturating_sub(1));
     }
 
-    fn count(&mut self, mark: Mark) -> Option<&mut u64> {
-        match mark {
-            Mark::Success => None,
-            Mark::Slow => Some(&mut self.slow),
-            Mark::Failure(hop) => self.failed.get_mut(place(hop)),
+    fn change(&mut self, mark: Mark, change: impl Fn(&mut u32)) {
+        change(&mut self.attempts);
+        if mark.is_slow() {
+            change(&mut self.slow);
+        }
+        match mark.0 & !SLOW {
+            0 => {}
+            1 => change(&mut self.overloaded),
+            place => {
+                if let Some(count) = self.failed.get_mut(usize::from(place - 2)) {
+                    change(count);
+                }
+            }
         }
     }
 
     fn merge(mut self, other: &Self) -> Self {
-        self.attempts += other.attempts;
-        self.slow += other.slow;
+        self.attempts = self.attempts.saturating_add(other.attempts);
+        self.slow = self.slow.saturating_add(other.slow);
+        self.overloaded = self.overloaded.saturating_add(other.overloaded);
         for (sum, more) in self.failed.iter_mut().zip(other.failed) {
-            *sum += more;
+            *sum = sum.saturating_add(more);
         }
         self
     }
 
-    pub(super) fn failures(&self) -> u64 {
-        self.failed.iter().sum()
+    /// How many failed, overloads aside.
+    pub(super) fn failures(&self) -> u32 {
+        self.failed
+            .iter()
+            .fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
+    /// Whether the destination is down, not overloaded: less than a tenth of the attempts succeeded.
+    pub(super) fn is_down(&self) -> bool {
+        let failed = self.failures().saturating_add(self.overloaded);
+        let succeeded = u64::from(self.attempts.saturating_sub(failed));
+        succeeded * 10 < u64::from(self.attempts)
+    }
+
+    /// Takes overloads for failures at a hop, where the destination is down.
+    pub(super) fn judged(mut self, hop: Option<Hop>) -> Self {
+        if self.is_down()
+            && let Some(count) = self.failed.get_mut(place(hop))
+        {
+            *count = count.saturating_add(std::mem::take(&mut self.overloaded));
+        }
+        self
     }
 
     /// The hop at which most failed, and how many; the earlier one of two that are even.
-    pub(super) fn worst(&self) -> Option<(Option<Hop>, u64)> {
+    pub(super) fn worst(&self) -> Option<(Option<Hop>, u32)> {
         let hops: [_; PLACES] = std::array::from_fn(|at| Hop::ALL.get(at).copied());
         let failed = hops.into_iter().zip(self.failed);
         failed
@@ -214,12 +260,12 @@ impl Ring {
     }
 }
 
-/// Fine enough to forget in time, few enough to add up.
 /// Where failures at a hop are counted; behind the hops stand those in which nobody saw one.
 pub(super) fn place(hop: Option<Hop>) -> usize {
     hop.map_or(Hop::ALL.len(), |hop| hop as usize)
 }
 
 pub(super) const PLACES: usize = Hop::ALL.len() + 1;
+/// Fine enough to forget in time, few enough to add up.
 const BUCKETS: usize = 10;
 const BUCKETS_U32: u32 = BUCKETS as u32;

@@ -1,9 +1,9 @@
-//! A window as it stands in a file: `{"time": "10s"}` or `{"count": 100}`. Not beside it: a model
-//! checker takes that file in by its path, and knows no serde.
+//! A window as it stands in a file, `{"time": "10s"}` or `{"count": 100}`, and a recovery, `{"successes": 1}`. Not
+//! beside them: a model checker takes that file in by its path, and knows no serde.
 
 use std::time::Duration;
 
-use super::Window;
+use super::{Recovery, Window};
 
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(remote = "Window", rename_all = "snake_case")]
@@ -21,5 +21,60 @@ impl<'de> serde::Deserialize<'de> for Window {
 impl serde::Serialize for Window {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Written::serialize(self, serializer)
+    }
+}
+
+#[derive(serde::Deserialize, serde::Serialize)]
+#[serde(remote = "Recovery", rename_all = "snake_case", deny_unknown_fields)]
+enum WrittenRecovery {
+    Successes(u32),
+    Ratio {
+        probes: u32,
+        failure_ratio: f64,
+    },
+    Ramp {
+        #[serde(with = "crate::file::duration")]
+        step: Duration,
+    },
+}
+
+impl<'de> serde::Deserialize<'de> for Recovery {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        WrittenRecovery::deserialize(deserializer)
+    }
+}
+
+impl serde::Serialize for Recovery {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        WrittenRecovery::serialize(self, serializer)
+    }
+}
+
+/// Open times, one after the other, or nothing.
+pub(super) mod durations {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize, Serialize)]
+    struct One(#[serde(with = "crate::file::duration")] Duration);
+
+    type Times = Option<Arc<[Duration]>>;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        times: &Times,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let times = times.as_ref();
+        let times = times.map(|times| times.iter().copied().map(One).collect::<Vec<_>>());
+        times.serialize(serializer)
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Times, D::Error> {
+        let times = Option::<Vec<One>>::deserialize(deserializer)?;
+        Ok(times.map(|times| times.into_iter().map(|One(time)| time).collect()))
     }
 }

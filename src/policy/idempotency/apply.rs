@@ -1,5 +1,7 @@
 //! Puts the key of a call into its requests.
 
+use std::borrow::Cow;
+
 use http::{HeaderMap, HeaderName, Request, Uri};
 use uuid::Uuid;
 
@@ -9,7 +11,7 @@ use crate::call::{Call, KeyMark};
 use crate::clock;
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Guard};
+use crate::hop::{Diagnosis, Policy};
 use crate::idempotency_key::{header, random, written};
 use crate::options::Unmet;
 
@@ -23,45 +25,63 @@ impl Settings {
         // The caller's own key goes before one that a stack around made up.
         let earlier = call.key();
         let earlier = earlier.filter(|mark| mark.given || options.key.is_none());
-        let name = earlier.map_or(&self.header, |mark| &mark.name);
+        let name = match earlier {
+            Some(mark) => Cow::Borrowed(&mark.name),
+            None => self.name_in(request.headers()),
+        };
         let method = request.method().clone();
-        let (brought, sound) = brought(request.headers(), name);
+        let (brought, sound) = brought(request.headers(), &name);
         let asked = Asked {
             method: &method,
             brought,
             sound,
             key: options.key.as_ref(),
-            make: self.make_keys && !options.no_key,
+            make: self.make_keys && !options.no_key && !options.idempotent,
             honours: options.honours_keys.or_else(|| self.honours(request.uri())),
         };
         match earlier {
             Some(mark) => self.keep(request, call, (mark, &asked)),
-            None => self.begin(request, call, &asked),
+            None => self.begin(request, call, (&name, &asked)),
         }
         let key = call.own_key()?;
         let expired = key.expires_at.is_some_and(|at| at <= clock::wall());
-        expired.then(|| Error::refused(Guard::Idempotency, Diagnosis::key_expired()).of(call))
+        expired.then(|| Error::refused(Policy::Idempotency, Diagnosis::key_expired()).of(call))
+    }
+
+    /// The header of the key: the configured one, unless the caller brought a key under another usual name.
+    fn name_in(&self, headers: &HeaderMap) -> Cow<'_, HeaderName> {
+        if headers.contains_key(&self.header) {
+            return Cow::Borrowed(&self.header);
+        }
+        let usual = [super::KEY, super::X_KEY];
+        let brought = usual.into_iter().find(|name| headers.contains_key(name));
+        brought.map_or(Cow::Borrowed(&self.header), Cow::Owned)
     }
 
     /// Gives the call its key.
-    fn begin<B>(&self, request: &mut Request<B>, call: &Call, asked: &Asked<'_>) {
+    fn begin<B>(
+        &self,
+        request: &mut Request<B>,
+        call: &Call,
+        (name, asked): (&HeaderName, &Asked<'_>),
+    ) {
         let wanted = wanted(asked);
         let headers = request.headers_mut();
         let value = match wanted {
             Wanted::None => return,
             Wanted::Brought => {
-                hide(headers, &self.header);
+                hide(headers, name);
                 None
             }
             Wanted::Given(key) => header(key.as_str(), self.quoted),
             Wanted::Made => written(made(call), self.quoted),
         };
         if let Some(value) = &value {
-            headers.insert(self.header.clone(), value.clone());
+            headers.insert(name.clone(), value.clone());
         }
-        let brought = || headers.get(&self.header).filter(|_| asked.sound).cloned();
+        let brought = || headers.get(name).filter(|_| asked.sound).cloned();
         call.mark_key(KeyMark {
-            name: self.header.clone(),
+            name: name.clone(),
             value: value.or_else(brought),
             given: matches!(wanted, Wanted::Given(_)),
             is_license: vouched(

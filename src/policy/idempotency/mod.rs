@@ -22,6 +22,8 @@ pub fn is_replayed(headers: &HeaderMap) -> bool {
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// The name in the IETF's draft, and the one that services agree on.
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// Its older name, which some services and callers still use.
+const X_KEY: HeaderName = HeaderName::from_static("x-idempotency-key");
 
 #[cfg(test)]
 mod tests {

@@ -35,6 +35,9 @@ impl Settings {
     }
 
     /// Sets the name of the header.
+    ///
+    /// A key that the caller brought as `idempotency-key` or `x-idempotency-key` is recognized under any
+    /// setting, stays where it is, and is the key of the call.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
         self.header = name;

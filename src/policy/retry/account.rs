@@ -4,18 +4,19 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::bucket::SharedBudget;
+use super::shared::{Payment, SharedBudget};
 use crate::call::Call;
 use crate::clock;
-use crate::hop::Stage;
 
 /// The account of one call. Dropped, it gives back what was taken for a repeat that was not begun.
 pub(crate) struct Account {
     budget: Arc<SharedBudget>,
-    /// When the repeat that comes next was paid for.
-    paid: Option<Instant>,
-    /// The call, while a repeat of it is under way.
-    repeating: Option<Call>,
+    /// What was paid for the retry that comes next.
+    paid: Option<Payment>,
+    /// What was paid for the retry that ended last.
+    spent: Option<Payment>,
+    /// Whether that repeat is under way.
+    is_begun: bool,
     /// How many attempts had reached the wire before the one that is under way.
     before: u32,
 }
@@ -28,35 +29,44 @@ impl Account {
             before: call.attempt_count(),
             budget,
             paid: None,
-            repeating: None,
+            spent: None,
+            is_begun: false,
         }
     }
 
     /// Pays for a repeat, if there is enough.
-    pub(crate) fn withdraw(&mut self, now: Instant) -> bool {
-        let affordable = self.budget.withdraw(now);
-        if affordable {
-            self.paid = Some(now);
+    pub(crate) fn withdraw(&mut self, after_timeout: bool, now: Instant) -> bool {
+        let payment = self.budget.withdraw(after_timeout, now);
+        if payment.is_some() {
+            self.paid = payment;
         }
-        affordable
+        payment.is_some()
+    }
+
+    /// An attempt failed.
+    pub(crate) fn fail(&self) {
+        self.budget.fail();
+    }
+
+    /// The call succeeded with the attempt that ended last.
+    pub(crate) fn succeed(&mut self) {
+        self.budget.succeed(self.spent.take());
     }
 
     /// The repeat begins.
     pub(crate) fn begin(&mut self, call: &Call) {
         self.before = call.attempt_count();
-        self.repeating = Some(call.clone());
+        self.is_begun = true;
     }
 
     /// The attempt ended, and came to the wire, as far as anybody can tell.
     pub(crate) fn end(&mut self, call: &Call) {
         call.count_attempt(self.before);
-        if self.repeating.take().is_some() {
-            self.charge_connection(call);
-        }
-        self.paid = None;
+        self.is_begun = false;
+        self.spent = self.paid.take();
     }
 
-    /// A guard below let nothing through. False if something came to the wire all the same.
+    /// A policy below let nothing through. False if something came to the wire all the same.
     pub(crate) fn refused(&mut self, call: &Call) -> bool {
         if call.attempt_count() > self.before {
             return false;
@@ -67,28 +77,15 @@ impl Account {
             // Nor did the call come to anything: else an open circuit would save up for a storm.
             None => self.budget.take_back(now),
         }
-        self.repeating = None;
+        self.is_begun = false;
         true
-    }
-
-    /// A connection that only a repeat needed is paid for like a repeat.
-    fn charge_connection(&self, call: &Call) {
-        if call.attempt_count() == self.before {
-            return;
-        }
-        let last = call.last();
-        if last.is_some_and(|tracker| tracker.has_entered(Stage::Connect)) {
-            self.budget.charge(clock::now());
-        }
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        match (self.paid, self.repeating.take()) {
-            (Some(_), Some(call)) => self.charge_connection(&call),
-            (Some(paid), None) => self.budget.give_back(paid, clock::now()),
-            (None, _) => {}
+        if let Some(paid) = self.paid.filter(|_| !self.is_begun) {
+            self.budget.give_back(paid, clock::now());
         }
     }
 }

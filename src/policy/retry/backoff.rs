@@ -1,17 +1,22 @@
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::formula::Step;
+use crate::callback::{Site, ask};
 use crate::config_error::SettingError;
 use crate::limit::Limit;
 
-/// How long to wait before a repeat.
+/// How long to wait before a retry.
 ///
 /// # Example
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::policy::retry::{Backoff, Jitter};
+/// use sevenhops::policy::retry::{Backoff, Growth, Jitter};
 ///
 /// let patient = Backoff::new()
+///     .growth(Growth::Exponential(1.5))
 ///     .jitter(Jitter::Equal) // never less than half of the wait
 ///     .base(Duration::from_millis(200))
 ///     .cap(Duration::from_secs(20));
@@ -20,41 +25,78 @@ use crate::limit::Limit;
 ///
 /// # What it protects from
 ///
-/// Callers that failed together come back together, and fail together once more. Luck spreads them
+/// Callers that failed together come back together, and fail together once more. Jitter spreads them
 /// out; growth gives a service that needs longer the time it needs.
+///
+/// # The formula
+///
+/// `n` counts the retries before this one, from 0. `d` is `min(cap, base · growth)`. Jitter draws from `d`;
+/// the result is at least the minimum and, but for [`Jitter::Proportional`], at most the cap.
 ///
 /// # Defaults
 ///
+/// D is the time of the whole call, from its start to its deadline.
+///
 /// | setting | default | why |
 /// |---|---|---|
+/// | growth | [`Growth::Exponential`], factor 2 | a longer outage gets fewer retries |
 /// | jitter | [`Jitter::Full`] | spreads a herd widest |
-/// | base | 100 ms | fits an SDK's deadline |
+/// | base | min(100 ms, D / 50) | three attempts fit into any deadline |
 /// | cap | 5 s | half of a usual deadline |
+/// | minimum | 0 | |
+/// | first at once | no | |
 ///
-/// A 429 that does not say when to come back starts at one second: the service has asked for less,
-/// and a tenth of a second is not less.
+/// After a 429 without a hint the base is at least min(1 s, D / 5): the service has asked for fewer requests.
+///
+/// # A draw that does not fit
+///
+/// If a draw would take more than half of the time that is left, it is drawn again within that half, as long as
+/// the jitter allows. A server's hint is not shortened: if it does not fit, the call ends at once.
 ///
 /// # Trade-offs
 ///
-/// Full jitter may draw next to nothing, so a repeat can follow at once; [`Jitter::Equal`] costs
-/// half of the spread to rule that out.
+/// Full jitter may draw next to nothing, so a retry can follow at once. [`Jitter::Equal`] or a
+/// [`minimum`](Self::minimum) rules that out, for less spread.
 ///
 /// # How people get it wrong
 ///
 /// They take [`Jitter::None`] because tests like it: on a paused clock tests need no such thing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Backoff {
-    jitter: Jitter,
+    pub(super) growth: Growth,
+    pub(super) jitter: Jitter,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
+    pub(super) base: Option<Duration>,
     #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
-    base: Duration,
+    pub(super) cap: Duration,
     #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
-    cap: Duration,
+    pub(super) minimum: Duration,
+    pub(super) first_at_once: bool,
+    #[cfg_attr(
+        feature = "serde",
+        serde(skip_deserializing, skip_serializing_if = "Option::is_none")
+    )]
+    pub(super) function: Option<Function>,
 }
 
-/// What luck does to a wait; `d` is `min(cap, base * 2^i)` before the repeat `i`, counted from 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// How a wait grows from retry to retry; `n` counts the retries before, from 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Growth {
+    /// `base · factor^n`; the factor is 1 to 100.
+    Exponential(f64),
+    /// `base · (n + 1)`.
+    Linear,
+    /// `base`.
+    Constant,
+}
+
+/// What luck does to a wait; `d` is the wait that growth and cap allow.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
@@ -64,23 +106,66 @@ pub enum Jitter {
     Full,
     /// Anything from `d / 2` to `d`.
     Equal,
-    /// Anything from the base to three times the wait before, whatever `i` is.
+    /// Anything from the base to three times the wait before, whatever `n` is.
     Decorrelated,
-    /// The base each time: no growth and no luck.
-    Constant,
+    /// Anything from `d · (1 − spread)` to `d · (1 + spread)`, so that it may exceed the cap by the spread.
+    /// The spread is more than 0 and at most 1.
+    Proportional(f64),
     /// `d` itself: growth without luck. Callers that failed together come back together.
     None,
 }
 
 impl Backoff {
-    /// Full jitter from a base of 100 ms to a cap of 5 s.
+    /// Creates a back-off with full jitter, exponential growth, and a base that follows the deadline.
     #[must_use]
     pub const fn new() -> Self {
         Self {
+            growth: Growth::Exponential(FACTOR),
             jitter: Jitter::Full,
-            base: BASE,
+            base: None,
             cap: CAP,
+            minimum: Duration::ZERO,
+            first_at_once: false,
+            function: None,
         }
+    }
+
+    /// Creates a back-off by a function of the number of retries before (from 0), the wait before the last
+    /// retry, and luck in `[0, 1)`. Of the other settings only cap and minimum apply.
+    ///
+    /// A panic in the function counts as if there were no function: the default back-off applies. A back-off by a
+    /// function cannot be written to a file.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sevenhops::policy::retry::Backoff;
+    ///
+    /// // Envoy: full jitter over 25 ms · (2^(n+1) − 1), at most 250 ms.
+    /// let envoy = Backoff::by(|n, _previous, luck| {
+    ///     let range = Duration::from_millis(25) * 2_u32.saturating_pow(n + 1).saturating_sub(1);
+    ///     range.min(Duration::from_millis(250)).mul_f64(luck)
+    /// });
+    /// # drop(envoy);
+    /// ```
+    #[must_use]
+    pub fn by(
+        wait: impl Fn(u32, Option<Duration>, f64) -> Duration + Send + Sync + 'static,
+    ) -> Self {
+        let site = Site::new("Backoff::by");
+        let wait = move |step: &Step, luck: f64| {
+            ask(&site, || Some(wait(step.retry, step.previous, luck)))
+        };
+        Self {
+            function: Some(Function(Arc::new(wait))),
+            ..Self::new()
+        }
+    }
+
+    /// Sets how a wait grows from retry to retry.
+    #[must_use]
+    pub const fn growth(mut self, growth: Growth) -> Self {
+        self.growth = growth;
+        self
     }
 
     /// Sets what luck does to a wait.
@@ -90,63 +175,100 @@ impl Backoff {
         self
     }
 
-    /// Sets the wait before the first repeat, before luck.
+    /// Sets the wait before the first retry, before jitter.
     #[must_use]
     pub const fn base(mut self, base: Duration) -> Self {
-        self.base = base;
+        self.base = Some(base);
         self
     }
 
-    /// Sets the longest wait, luck included.
+    /// Sets the longest wait. Only the spread of [`Jitter::Proportional`] comes on top of it.
     #[must_use]
     pub const fn cap(mut self, cap: Duration) -> Self {
         self.cap = cap;
         self
     }
 
-    /// The same after a 429 without a hint: it starts at a second at least, and ends at the cap.
-    pub(crate) fn throttled(self) -> Self {
-        self.base(self.base.max(THROTTLED_BASE))
+    /// Sets the shortest wait.
+    #[must_use]
+    pub const fn minimum(mut self, minimum: Duration) -> Self {
+        self.minimum = minimum;
+        self
     }
 
-    /// The wait before the repeat `repeat`, counted from 0, whose predecessor waited `previous`.
-    ///
-    /// `previous` is our own wait, without what a server's hint added to it.
-    pub(crate) fn wait(&self, repeat: u32, previous: Option<Duration>, luck: f64) -> Duration {
-        // Whole nanoseconds throughout: luck on seconds and nanoseconds apart is none at all when
-        // the base is a whole second.
-        let (base, cap) = (nanos(self.base), nanos(self.cap));
-        let grown = match 1_u64.checked_shl(repeat) {
-            Some(factor) => base.saturating_mul(factor).min(cap),
-            None => cap,
-        };
-        let wait = match self.jitter {
-            Jitter::Full => share(grown, luck),
-            Jitter::Equal => grown / 2 + share(grown / 2, luck),
-            Jitter::Decorrelated => {
-                let previous = previous.map_or(base, nanos);
-                // Below zero when the base has grown since: a 429 came.
-                let span = previous.saturating_mul(3).saturating_sub(base);
-                base.saturating_add(share(span, luck))
-            }
-            Jitter::Constant => base,
-            Jitter::None => grown,
-        };
-        Duration::from_nanos(wait.min(cap))
+    /// Makes the first retry without a wait; the second one waits as the first one would have.
+    #[must_use]
+    pub const fn first_at_once(mut self, yes: bool) -> Self {
+        self.first_at_once = yes;
+        self
     }
 
-    /// Refuses a base or a cap that is no limit, and a base beyond the cap.
+    /// Returns the base in a call of this length, after a 429 without a hint or after another failure.
+    pub(super) fn base_within(&self, deadline: Duration, is_throttled: bool) -> Duration {
+        let own = self.base.unwrap_or_else(|| BASE.min(deadline / 50));
+        let base = match is_throttled {
+            true => own.max(THROTTLED_BASE.min(deadline / 5)),
+            false => own,
+        };
+        base.min(self.cap)
+    }
+
+    /// Refuses times that are out of range, and settings that contradict each other.
     pub(crate) fn validate(&self) -> Result<(), SettingError> {
-        for (field, value) in [(BASE_NAME, self.base), (CAP_NAME, self.cap)] {
+        for (field, value) in [(BASE_NAME, self.base), (CAP_NAME, Some(self.cap))] {
+            let Some(value) = value else { continue };
             Limit::new(value).map_err(|_| {
                 SettingError::out_of_range(field, value, "0s (not included) to 86400s")
             })?;
         }
-        if self.base > self.cap {
-            return Err(SettingError::contradiction(
-                (BASE_NAME, self.base),
-                (CAP_NAME, self.cap),
-            ));
+        let shorter = [(BASE_NAME, self.base), (MINIMUM_NAME, Some(self.minimum))];
+        for (field, value) in shorter {
+            if let Some(value) = value.filter(|value| *value > self.cap) {
+                let (longer, than) = ((field, value), (CAP_NAME, self.cap));
+                return Err(SettingError::contradiction(longer, than));
+            }
+        }
+        if let Growth::Exponential(factor) = self.growth
+            && !(1.0..=MOST_FACTOR).contains(&factor)
+        {
+            let field = "back-off factor";
+            return Err(SettingError::out_of_range(field, factor, "1 to 100"));
+        }
+        if let Jitter::Proportional(spread) = self.jitter
+            && !(spread > 0.0 && spread <= 1.0)
+        {
+            let (field, range) = ("back-off spread", "0 (not included) to 1");
+            return Err(SettingError::out_of_range(field, spread, range));
+        }
+        self.check_ignored()
+    }
+
+    /// Refuses a setting that another one would make ineffective.
+    fn check_ignored(&self) -> Result<(), SettingError> {
+        let ignored = |field, value: &dyn fmt::Debug, beside| {
+            Err(SettingError::out_of_range(field, value, beside))
+        };
+        if self.first_at_once && !self.minimum.is_zero() {
+            let beside = "0ns, the only minimum beside a first retry at once";
+            return ignored(MINIMUM_NAME, &self.minimum, beside);
+        }
+        let default = Growth::Exponential(FACTOR);
+        if self.jitter == Jitter::Decorrelated && self.growth != default {
+            let beside = "Exponential(2.0), the only growth beside decorrelated jitter";
+            return ignored("back-off growth", &self.growth, beside);
+        }
+        let plain = Self {
+            cap: self.cap,
+            minimum: self.minimum,
+            function: self.function.clone(),
+            ..Self::new()
+        };
+        if self.function.is_some() && *self != plain {
+            return ignored(
+                "back-off",
+                self,
+                "cap and minimum, all that a function goes by",
+            );
         }
         Ok(())
     }
@@ -158,23 +280,46 @@ impl Default for Backoff {
     }
 }
 
-/// The wait when the server may have said when to come back: never earlier than it said, never
-/// earlier than our own wait, and up to a tenth later, for it told everybody the same.
-pub(crate) fn after_hint(own: Duration, hint: Option<Duration>, luck: f64) -> Duration {
-    let Some(hint) = hint else { return own };
-    let wait = hint.max(own);
-    wait.saturating_add(Duration::from_nanos(share(nanos(wait / 10), luck)))
+impl fmt::Debug for Backoff {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backoff")
+            .field("growth", &self.growth)
+            .field("jitter", &self.jitter)
+            .field("base", &self.base)
+            .field("cap", &self.cap)
+            .field("minimum", &self.minimum)
+            .field("first_at_once", &self.first_at_once)
+            .field("by_function", &self.function.is_some())
+            .finish()
+    }
 }
 
-/// As much of `nanos` as luck has it, and never more, whatever luck is.
-fn share(nanos: u64, luck: f64) -> u64 {
-    // A float holds a hundred days in nanoseconds without rounding; no validated wait is longer.
-    ((nanos as f64 * luck) as u64).min(nanos)
+/// A formula of the user's; absent after a panic.
+#[derive(Clone)]
+pub(super) struct Function(Arc<Wait>);
+
+type Wait = dyn Fn(&Step, f64) -> Option<Duration> + Send + Sync;
+
+impl Function {
+    pub(super) fn wait(&self, step: &Step, luck: f64) -> Option<Duration> {
+        (self.0)(step, luck)
+    }
 }
 
-/// In nanoseconds, or 584 years.
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+impl PartialEq for Function {
+    /// A function is equal to itself and its clones.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Function {
+    fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom(
+            "a back-off by a function cannot be written to a file",
+        ))
+    }
 }
 
 /// Three attempts with two such waits fit into an SDK's deadline of a few seconds.
@@ -183,8 +328,12 @@ pub(super) const BASE: Duration = Duration::from_millis(100);
 pub(super) const CAP: Duration = Duration::from_secs(5);
 /// Most rate limits count by the second.
 pub(super) const THROTTLED_BASE: Duration = Duration::from_secs(1);
+const FACTOR: f64 = 2.0;
+/// The third wait would be ten thousand times the first.
+const MOST_FACTOR: f64 = 100.0;
 const BASE_NAME: &str = "back-off base";
 const CAP_NAME: &str = "back-off cap";
+const MINIMUM_NAME: &str = "back-off minimum";
 
 #[cfg(test)]
 #[path = "backoff_tests.rs"]

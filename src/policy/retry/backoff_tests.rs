@@ -1,206 +1,178 @@
-use std::collections::BTreeSet;
-
+use super::super::formula::Step;
 use super::*;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
-/// The most luck there is.
-const MOST: f64 = 1.0 - f64::EPSILON / 2.0;
-const JITTERS: [Jitter; 5] = [
-    Jitter::Full,
-    Jitter::Equal,
-    Jitter::Decorrelated,
-    Jitter::Constant,
-    Jitter::None,
-];
-
-/// The first waits of a call whose luck never changes.
-fn waits<const N: usize>(backoff: Backoff, luck: f64) -> [Duration; N] {
-    let mut previous = None;
-    std::array::from_fn(|repeat| {
-        let wait = backoff.wait(u32::try_from(repeat).unwrap(), previous, luck);
-        previous = Some(wait);
-        wait
-    })
-}
-
-#[test]
-fn full_jitter_draws_from_zero_to_the_grown_wait() {
-    let backoff = Backoff::new().cap(SECS(1));
-    assert_eq!(waits(backoff, 0.0), [MS(0); 5]);
-    assert_eq!(
-        waits(backoff, 0.5),
-        [50, 100, 200, 400, 500, 500].map(MS),
-        "half of 100, 200, 400, 800, then of the cap"
-    );
-}
-
-#[test]
-fn equal_jitter_keeps_half_of_the_wait() {
-    let backoff = Backoff::new().jitter(Jitter::Equal).cap(SECS(1));
-    assert_eq!(waits(backoff, 0.0), [50, 100, 200, 400, 500].map(MS));
-    assert_eq!(waits(backoff, 0.5), [75, 150, 300, 600, 750].map(MS));
-}
-
-#[test]
-fn decorrelated_jitter_triples_at_most_and_stops_at_the_cap() {
-    let backoff = Backoff::new()
-        .jitter(Jitter::Decorrelated)
-        .base(SECS(1))
-        .cap(SECS(20));
-    let rounded = waits(backoff, MOST).map(|wait| wait.as_secs_f64().round());
-    assert_eq!(rounded, [3.0, 9.0, 20.0]);
-    assert_eq!(waits(backoff, 0.0), [SECS(1); 3]);
-}
-
-#[test]
-fn decorrelated_jitter_takes_a_base_that_grew_meanwhile() {
-    let backoff = Backoff::new().jitter(Jitter::Decorrelated).throttled();
-    assert_eq!(backoff.wait(1, Some(MS(100)), MOST), SECS(1));
-}
-
-#[test]
-fn constant_neither_grows_nor_draws() {
-    let backoff = Backoff::new().jitter(Jitter::Constant);
-    assert_eq!(waits(backoff, 0.7), [MS(100); 4]);
-}
-
-#[test]
-fn no_jitter_is_the_growth_alone() {
-    let backoff = Backoff::new().jitter(Jitter::None);
-    let grown = [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000].map(MS);
-    assert_eq!(waits(backoff, 0.7), grown);
-}
-
-#[test]
-fn never_above_the_cap_whatever_the_jitter() {
-    let mut luck = fastrand::Rng::with_seed(7);
-    for jitter in JITTERS {
-        let backoff = Backoff::new().jitter(jitter).cap(MS(500));
-        for repeat in 0..2_000 {
-            let previous = Some(MS(luck.u64(..10_000)));
-            let wait = backoff.wait(repeat, previous, luck.f64());
-            assert!(wait <= MS(500), "{jitter:?} {repeat} {wait:?}");
-        }
-        assert!(backoff.throttled().wait(0, None, MOST) <= MS(500));
-    }
-}
-
-#[test]
-fn nothing_overflows_at_attempt_2048() {
-    for jitter in JITTERS {
-        for cap in [SECS(5), Limit::MAX.get(), Duration::MAX] {
-            let backoff = Backoff::new().jitter(jitter).base(cap).cap(cap);
-            for repeat in [63, 64, 2_047, u32::MAX] {
-                assert!(backoff.wait(repeat, Some(Duration::MAX), MOST) <= cap);
-            }
-        }
-    }
-    let grown = Backoff::new().jitter(Jitter::None);
-    for repeat in 6..2_048 {
-        assert_eq!(grown.wait(repeat, None, 0.0), SECS(5), "{repeat}");
-    }
-}
-
-#[test]
-fn whole_seconds_are_drawn_from_as_finely_as_any_other_wait() {
-    for base in [1, 2, 10].map(SECS) {
-        for jitter in [Jitter::Full, Jitter::Equal, Jitter::Decorrelated] {
-            let mut luck = fastrand::Rng::with_seed(7);
-            let backoff = Backoff::new().jitter(jitter).base(base).cap(SECS(60));
-            let draws: BTreeSet<Duration> = (0..2_000)
-                .map(|_| backoff.wait(0, None, luck.f64()))
-                .collect();
-            assert!(draws.len() > 100, "{jitter:?} {base:?}: {}", draws.len());
-        }
-    }
-}
-
-#[test]
-fn full_jitter_is_even_over_the_whole_wait() {
-    let mut luck = fastrand::Rng::with_seed(7);
-    let backoff = Backoff::new().base(SECS(1));
-    let mut tenths = [0; 10];
-    for _ in 0..10_000 {
-        let wait = backoff.wait(0, None, luck.f64()).as_nanos();
-        tenths[usize::try_from(wait / 100_000_000).unwrap()] += 1;
-    }
-    assert!(
-        tenths.iter().all(|count| (880..1_120).contains(count)),
-        "{tenths:?}"
-    );
-}
-
-#[test]
-fn throttled_without_a_hint_starts_at_a_second_at_least() {
-    let waits = |backoff: Backoff| waits(backoff.jitter(Jitter::None).throttled(), 0.0);
-    assert_eq!(waits(Backoff::new()), [1, 2, 4, 5].map(SECS));
-    assert_eq!(waits(Backoff::new().base(SECS(2))), [2, 4, 5, 5].map(SECS));
-    assert_eq!(waits(Backoff::new().cap(MS(300))), [MS(300); 4]);
-}
-
-#[test]
-fn own_wait_stands_when_the_server_says_nothing() {
-    assert_eq!(after_hint(MS(70), None, MOST), MS(70));
-}
-
-#[test]
-fn hint_is_never_anticipated_and_spread_by_a_tenth() {
-    assert_eq!(after_hint(MS(70), Some(SECS(2)), 0.0), SECS(2));
-    assert_eq!(after_hint(MS(70), Some(SECS(2)), 0.5), MS(2_100));
-    let mut luck = fastrand::Rng::with_seed(7);
-    for _ in 0..2_000 {
-        let wait = after_hint(MS(70), Some(SECS(2)), luck.f64());
-        assert!((SECS(2)..MS(2_200)).contains(&wait), "{wait:?}");
-    }
-}
-
-#[test]
-fn at_once_is_not_below_the_own_wait() {
-    assert_eq!(after_hint(MS(70), Some(Duration::ZERO), 0.0), MS(70));
-    assert_eq!(after_hint(MS(70), Some(MS(69)), 0.0), MS(70));
-}
-
-#[test]
-fn hint_beyond_counting_saturates_and_is_not_shortened() {
-    for hint in [SECS(i64::MAX.unsigned_abs()), SECS(u64::MAX), Duration::MAX] {
-        assert!(after_hint(MS(70), Some(hint), MOST) >= hint);
-    }
-    assert_eq!(after_hint(MS(0), Some(Duration::MAX), MOST), Duration::MAX);
-}
-
-#[test]
-fn luck_that_is_none_does_no_harm() {
-    for luck in [-1.0, 1.0, 7.0, f64::NAN, f64::INFINITY] {
-        assert!(Backoff::new().wait(0, None, luck) <= MS(100));
-        assert!(after_hint(MS(0), Some(SECS(1)), luck) <= MS(1_100));
-    }
-}
 
 #[test]
 fn wrong_settings_are_refused_by_name_and_value() {
-    let base = Backoff::new();
+    let base = Backoff::new;
     for (backoff, refusal) in [
         (
-            base.base(MS(0)),
+            base().base(MS(0)),
             "back-off base of 0ns is not within 0s (not included) to 86400s",
         ),
         (
-            base.cap(MS(0)),
+            base().cap(MS(0)),
             "back-off cap of 0ns is not within 0s (not included) to 86400s",
         ),
         (
-            base.cap(SECS(86_401)),
+            base().cap(SECS(86_401)),
             "back-off cap of 86401s is not within 0s (not included) to 86400s",
         ),
         (
-            base.base(SECS(6)),
+            base().base(SECS(6)),
             "back-off base of 6s is longer than the back-off cap of 5s",
+        ),
+        (
+            base().minimum(SECS(6)),
+            "back-off minimum of 6s is longer than the back-off cap of 5s",
+        ),
+        (
+            base().growth(Growth::Exponential(0.9)),
+            "back-off factor of 0.9 is not within 1 to 100",
+        ),
+        (
+            base().growth(Growth::Exponential(f64::NAN)),
+            "back-off factor of NaN is not within 1 to 100",
+        ),
+        (
+            base().growth(Growth::Exponential(100.1)),
+            "back-off factor of 100.1 is not within 1 to 100",
+        ),
+        (
+            base().jitter(Jitter::Proportional(0.0)),
+            "back-off spread of 0.0 is not within 0 (not included) to 1",
+        ),
+        (
+            base().jitter(Jitter::Proportional(1.1)),
+            "back-off spread of 1.1 is not within 0 (not included) to 1",
+        ),
+        (
+            base().first_at_once(true).minimum(MS(1)),
+            "back-off minimum of 1ms is not within 0ns, the only minimum beside a first retry at once",
+        ),
+        (
+            base().jitter(Jitter::Decorrelated).growth(Growth::Linear),
+            "back-off growth of Linear is not within Exponential(2.0), the only growth beside \
+             decorrelated jitter",
         ),
     ] {
         assert_eq!(backoff.validate().unwrap_err().to_string(), refusal);
     }
-    assert!(base.validate().is_ok());
-    assert!(base.base(SECS(5)).validate().is_ok());
-    assert!(base.cap(Limit::MAX.get()).validate().is_ok());
+    assert!(base().validate().is_ok());
+    assert!(base().base(SECS(5)).validate().is_ok());
+    assert!(base().cap(Limit::MAX.get()).validate().is_ok());
+}
+
+#[test]
+fn setting_that_a_function_does_not_go_by_is_refused() {
+    let function = || Backoff::by(|_, _, _| SECS(1));
+    assert!(function().cap(SECS(2)).minimum(MS(1)).validate().is_ok());
+    for ignored in [
+        function().base(MS(1)),
+        function().jitter(Jitter::None),
+        function().growth(Growth::Linear),
+        function().first_at_once(true),
+    ] {
+        let refused = ignored.validate().unwrap_err().to_string();
+        assert!(
+            refused.ends_with("all that a function goes by"),
+            "{refused}"
+        );
+    }
+}
+
+/// The waits of a back-off in milliseconds, where luck never changes.
+fn waits<const N: usize>(backoff: &Backoff, luck: f64) -> [f64; N] {
+    let mut previous = None;
+    std::array::from_fn(|retry| {
+        let step = Step {
+            retry: u32::try_from(retry).unwrap(),
+            previous,
+            base: backoff.base_within(SECS(3_600), false),
+        };
+        let wait = backoff.wait(&step, luck);
+        previous = Some(wait);
+        (wait.as_secs_f64() * 1e6).round() / 1e3
+    })
+}
+
+#[test]
+fn formulas_of_other_clients_can_be_expressed() {
+    let none = || Backoff::new().jitter(Jitter::None);
+    // AWS SDKs, "standard": r · min(20 s, 2^n), and the decorrelated jitter of its builders' library.
+    let aws = Backoff::new().base(SECS(1)).cap(SECS(20));
+    assert_eq!(waits(&aws, 0.5), [500.0, 1e3, 2e3, 4e3, 8e3, 1e4, 1e4]);
+    let apart = aws.jitter(Jitter::Decorrelated);
+    assert_eq!(waits(&apart, 1.0), [3e3, 9e3, 2e4, 2e4]);
+    // Polly: constant, linear and exponential, ±25 %.
+    let polly = |growth| none().growth(growth).base(SECS(1)).cap(SECS(60));
+    assert_eq!(waits(&polly(Growth::Constant), 0.3), [1e3; 3]);
+    assert_eq!(waits(&polly(Growth::Linear), 0.3), [1e3, 2e3, 3e3]);
+    assert_eq!(
+        waits(&polly(Growth::Exponential(2.0)), 0.3),
+        [1e3, 2e3, 4e3]
+    );
+    let spread = polly(Growth::Constant).jitter(Jitter::Proportional(0.25));
+    let drawn = [0.0, 0.4, 1.0].map(|luck| waits::<1>(&spread, luck)[0]);
+    assert_eq!(drawn, [750.0, 950.0, 1_250.0]);
+    // gRPC: min(init · mult^n, max) · U(0.8, 1.2).
+    let grpc = Backoff::new().base(MS(100)).cap(SECS(1));
+    let grpc = grpc.jitter(Jitter::Proportional(0.2));
+    assert_eq!(waits(&grpc, 0.0), [80.0, 160.0, 320.0, 640.0, 800.0, 800.0]);
+    assert_eq!(
+        waits(&grpc, 1.0),
+        [120.0, 240.0, 480.0, 960.0, 1_200.0, 1_200.0]
+    );
+    // cenkalti/backoff: 500 ms, × 1.5, ±50 %, at most 60 s.
+    let cenkalti = Backoff::new().base(MS(500)).cap(SECS(60));
+    let cenkalti = cenkalti.growth(Growth::Exponential(1.5));
+    let cenkalti = cenkalti.jitter(Jitter::Proportional(0.5));
+    assert_eq!(waits(&cenkalti, 0.5), [500.0, 750.0, 1_125.0, 1_687.5]);
+    assert_eq!(waits::<1>(&cenkalti, 0.0), [250.0]);
+    assert_eq!(waits::<20>(&cenkalti, 1.0)[19], 90_000.0);
+    // urllib3: 0, then factor · 2^(n − 1), at most 120 s.
+    let urllib3 = none().base(MS(200)).cap(SECS(120)).first_at_once(true);
+    assert_eq!(waits(&urllib3, 0.3), [0.0, 200.0, 400.0, 800.0]);
+    // Envoy: r · (2^(n+1) − 1) · 25 ms, at most 250 ms; Go's retryablehttp and others: a minimum.
+    let envoy = Backoff::by(|n, _, luck| {
+        let range = MS(25) * 2_u32.saturating_pow(n + 1).saturating_sub(1);
+        range.min(MS(250)).mul_f64(luck)
+    });
+    assert_eq!(waits(&envoy, 1.0), [25.0, 75.0, 175.0, 250.0, 250.0]);
+    assert_eq!(waits(&envoy.minimum(MS(50)), 0.0), [50.0; 3]);
+}
+
+#[test]
+fn function_that_panics_counts_as_absent() {
+    let broken = Backoff::by(|_, _, _| panic!("on purpose"));
+    assert_eq!(waits(&broken, 0.5), waits::<4>(&Backoff::new(), 0.5));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn every_kind_but_a_function_stands_in_a_file() {
+    let written = Backoff::new()
+        .growth(Growth::Exponential(1.5))
+        .jitter(Jitter::Proportional(0.25))
+        .base(MS(20))
+        .minimum(MS(10));
+    let json = serde_json::to_string(&written).unwrap();
+    assert_eq!(serde_json::from_str::<Backoff>(&json).unwrap(), written);
+    let read: Backoff = serde_json::from_str(
+        r#"{"growth": "linear", "jitter": "decorrelated", "first_at_once": true}"#,
+    )
+    .unwrap();
+    let linear = Backoff::new().growth(Growth::Linear);
+    assert_eq!(
+        read,
+        linear.jitter(Jitter::Decorrelated).first_at_once(true)
+    );
+    let function = Backoff::by(|_, _, _| SECS(1));
+    let refused = serde_json::to_string(&function).unwrap_err().to_string();
+    assert!(
+        refused.contains("by a function cannot be written"),
+        "{refused}"
+    );
 }

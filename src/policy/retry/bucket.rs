@@ -1,10 +1,8 @@
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::budget::{Budget, TOKEN, Terms};
-use crate::registry::Entry;
+use super::budget::{TOKEN, Terms};
 
 /// What calls paid in and repeats took out, each for as long as the budget says.
 ///
@@ -67,13 +65,6 @@ impl Bucket {
         affordable
     }
 
-    /// Takes the price of one repeat, into debt if need be: for what a repeat cost beyond itself
-    /// once it was under way, such as a new connection.
-    pub(crate) fn charge(&mut self, now: Instant) {
-        self.turn(now);
-        self.enter(-TOKEN);
-    }
-
     /// A call that paid in was not made after all.
     pub(crate) fn take_back(&mut self, now: Instant) {
         self.turn(now);
@@ -90,8 +81,7 @@ impl Bucket {
         }
     }
 
-    /// How many repeats are affordable; below zero after charges.
-    #[cfg(any(test, feature = "otel"))]
+    /// How many repeats are affordable; below zero where calls were taken back.
     pub(crate) fn balance(&mut self, now: Instant) -> i64 {
         self.turn(now);
         self.balance.div_euclid(TOKEN)
@@ -128,74 +118,8 @@ impl Bucket {
     }
 }
 
-/// One destination's bucket, shared by its repeats; a budget without limits keeps no count.
-#[derive(Debug)]
-pub(crate) struct SharedBudget(Option<Mutex<Bucket>>);
-
-impl SharedBudget {
-    pub(crate) fn new(budget: Budget, now: Instant) -> Self {
-        Self(
-            budget
-                .terms()
-                .map(|terms| Mutex::new(Bucket::new(&terms, now))),
-        )
-    }
-
-    /// A call pays in.
-    pub(crate) fn deposit(&self, now: Instant) {
-        if let Some(mut bucket) = self.bucket() {
-            bucket.deposit(now);
-        }
-    }
-
-    /// Takes the price of one repeat, if it is there.
-    pub(crate) fn withdraw(&self, now: Instant) -> bool {
-        self.bucket().is_none_or(|mut bucket| bucket.withdraw(now))
-    }
-
-    /// A call that paid in was not made after all.
-    pub(crate) fn take_back(&self, now: Instant) {
-        if let Some(mut bucket) = self.bucket() {
-            bucket.take_back(now);
-        }
-    }
-
-    /// Gives the price of a repeat back that was paid and not made.
-    pub(crate) fn give_back(&self, paid: Instant, now: Instant) {
-        if let Some(mut bucket) = self.bucket() {
-            bucket.give_back(paid, now);
-        }
-    }
-
-    /// Takes the price of one repeat, into debt if need be.
-    pub(crate) fn charge(&self, now: Instant) {
-        if let Some(mut bucket) = self.bucket() {
-            bucket.charge(now);
-        }
-    }
-
-    /// How many repeats are affordable; `None` if there is no limit.
-    #[cfg(any(test, feature = "otel"))]
-    pub(crate) fn balance(&self, now: Instant) -> Option<i64> {
-        self.bucket().map(|mut bucket| bucket.balance(now))
-    }
-
-    /// A panic under the lock leaves numbers that are right to one entry: good enough to go on.
-    fn bucket(&self) -> Option<MutexGuard<'_, Bucket>> {
-        let bucket = self.0.as_ref()?;
-        Some(bucket.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// Entries live a tenth of their time too short at most.
 const SLOTS: usize = 10;
-
-impl Entry for SharedBudget {
-    /// Never: what was not used for minutes is full again.
-    fn is_pinned(&self, _now: Instant) -> bool {
-        false
-    }
-}
 
 #[cfg(test)]
 #[path = "bucket_tests.rs"]

@@ -1,9 +1,10 @@
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Bucket, Budget, SharedBudget};
+use super::super::Budget;
+use super::super::budget::Kind;
+use super::Bucket;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
@@ -13,7 +14,10 @@ fn start() -> Instant {
 }
 
 fn bucket(budget: Budget, now: Instant) -> Bucket {
-    Bucket::new(&budget.terms().unwrap(), now)
+    match budget.0 {
+        Kind::Rate(terms) => Bucket::new(&terms, now),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A budget of deposits alone.
@@ -113,29 +117,15 @@ fn quiet_client_has_its_least_a_second() {
 }
 
 #[test]
-fn charge_is_taken_even_if_nothing_is_there() {
-    let now = start();
-    let mut bucket = bucket(saved(1.0), now);
-    bucket.charge(now);
-    bucket.charge(now);
-    assert_eq!(bucket.balance(now), -2);
-    bucket.deposit(now);
-    bucket.deposit(now);
-    assert!(!bucket.withdraw(now), "the debt comes first");
-    bucket.deposit(now);
-    assert!(bucket.withdraw(now));
-    bucket.charge(now);
-    assert_eq!(bucket.balance(now + SECS(10)), 0, "debts expire too");
-}
-
-#[test]
 fn part_of_a_repeat_is_none() {
     let now = start();
     let mut bucket = bucket(saved(0.5), now);
     bucket.deposit(now);
     assert_eq!(bucket.balance(now), 0);
-    bucket.charge(now);
+    bucket.take_back(now);
+    bucket.take_back(now);
     assert_eq!(bucket.balance(now), -1, "half of one is owed");
+    assert_eq!(bucket.balance(now + SECS(10)), 0, "debts expire too");
 }
 
 #[test]
@@ -201,7 +191,7 @@ fn running_balance_is_the_sum_of_the_slots() {
     for _ in 0..100_000 {
         match luck.u8(..4) {
             0 => bucket.deposit(now),
-            1 => bucket.charge(now),
+            1 => bucket.take_back(now),
             2 => now += MS(luck.u64(..700)),
             _ => drop(bucket.withdraw(now)),
         }
@@ -224,86 +214,4 @@ fn numbers_that_cannot_be_counted_saturate_and_heal() {
     assert!(bucket.withdraw(start));
     let reserve = i64::from(u32::MAX) * 60;
     assert_eq!(bucket.balance(start + SECS(60)), reserve);
-}
-
-#[test]
-fn eight_threads_on_a_reserve_of_ten_get_ten() {
-    let now = start();
-    for _ in 0..50 {
-        let budget = Budget::new()
-            .ratio(0.0)
-            .at_least_per_second(10)
-            .over(SECS(1));
-        let budget = SharedBudget::new(budget, now);
-        let grants = AtomicU32::new(0);
-        std::thread::scope(|scope| {
-            for _ in 0..8 {
-                scope.spawn(|| {
-                    for _ in 0..10 {
-                        let granted = u32::from(budget.withdraw(now));
-                        grants.fetch_add(granted, Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        assert_eq!(grants.into_inner(), 10);
-    }
-}
-
-#[test]
-fn poisoned_budget_goes_on() {
-    let now = start();
-    let budget = SharedBudget::new(Budget::new(), now);
-    let died = std::thread::scope(|scope| {
-        let holder = scope.spawn(|| {
-            let _held = budget.bucket();
-            panic!("under the lock");
-        });
-        holder.join().is_err()
-    });
-    assert!(died);
-    assert_eq!(budget.balance(now), Some(100));
-    assert!(budget.withdraw(now));
-}
-
-#[test]
-fn unlimited_budget_grants_everything_and_counts_nothing() {
-    let now = start();
-    let budget = SharedBudget::new(Budget::unlimited(), now);
-    budget.deposit(now);
-    budget.charge(now);
-    assert!((0..1_000).all(|_| budget.withdraw(now)));
-    assert_eq!(budget.balance(now), None);
-}
-
-/// How many requests a second arrive at a service that fails every one of them, when 1,000 calls a
-/// second for a minute may make 3 attempts each.
-fn arrivals_per_second_in_an_outage(budget: Budget) -> f64 {
-    let start = start();
-    let budget = SharedBudget::new(budget, start);
-    let mut arrivals = 0_u32;
-    for call in 0..60_000 {
-        let now = start + MS(call);
-        budget.deposit(now);
-        arrivals += 1;
-        for _repeat in 0..2 {
-            if !budget.withdraw(now) {
-                break;
-            }
-            arrivals += 1;
-        }
-    }
-    f64::from(arrivals) / 60.0
-}
-
-#[test]
-fn outage_without_a_budget_triples_the_load() {
-    let arrivals = arrivals_per_second_in_an_outage(Budget::unlimited());
-    assert_eq!(arrivals, 3_000.0);
-}
-
-#[test]
-fn outage_under_the_default_budget_adds_a_fifth_and_ten() {
-    let arrivals = arrivals_per_second_in_an_outage(Budget::new());
-    assert!((1_205.0..=1_215.0).contains(&arrivals), "{arrivals}");
 }

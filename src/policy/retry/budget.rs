@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::config_error::SettingError;
 
-/// How many repeats a destination's calls can afford, all of them together.
+/// How many retries a destination's calls can afford, all of them together.
 ///
 /// # Example
 ///
@@ -11,22 +11,30 @@ use crate::config_error::SettingError;
 /// use sevenhops::policy::retry::Budget;
 ///
 /// let tight = Budget::new()
-///     .ratio(0.1) // one repeat for ten calls
-///     .at_least_per_second(1) // so that a quiet client may repeat at all
+///     .ratio(0.1) // one retry for ten calls
+///     .at_least_per_second(1) // so that a quiet client may retry at all
 ///     .over(Duration::from_secs(30));
 /// assert_ne!(tight, Budget::default());
 /// ```
 ///
 /// # What it protects from
 ///
-/// Three attempts a call are three times the load, and they come when the far side is on its knees.
+/// Three attempts a call are three times the load, and they come when the server is on its knees.
 /// Under a budget 1,000 calls a second on a dead service are about 1,210 requests, not 3,000.
+///
+/// # Kinds
+///
+/// - The default refills with time and with calls: see below.
+/// - [`reserve`](Self::reserve) is a number of tokens that only successes refill, as in the AWS SDKs.
+/// - [`throttle`](Self::throttle) is gRPC's: failures count down, successes count up, and below half of the tokens
+///   nothing is retried.
+/// - [`unlimited`](Self::unlimited) leaves the number of attempts as the only bound.
 ///
 /// # Defaults
 ///
 /// | setting | default | why |
 /// |---|---|---|
-/// | ratio | 0.2 | Finagle's: a service that lost a fifth of its answers gets by |
+/// | ratio | 0.2 | Finagle's: a service that lost a fifth of its responses gets by |
 /// | at least per second | 10 | a quiet client has no calls to save up from |
 /// | over | 10 s | a burst may spend what was saved for so long, and no longer |
 ///
@@ -38,60 +46,52 @@ use crate::config_error::SettingError;
 /// # How people get it wrong
 ///
 /// They give each call, or each client of one destination, a budget of its own: each then spends
-/// its reserve, and together they multiply the load all the same.
+/// its reserve, and together they multiply the load all the same. See [`Budgets`](super::Budgets).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(try_from = "Written", into = "Written"))]
-pub struct Budget(Option<Terms>);
+#[cfg_attr(feature = "serde", serde(try_from = "super::written::Written"))]
+#[cfg_attr(feature = "serde", serde(into = "super::written::Written"))]
+pub struct Budget(pub(super) Kind);
 
-/// A budget as it stands in a file.
-#[cfg(feature = "serde")]
-#[derive(serde::Deserialize, serde::Serialize)]
-#[serde(default, deny_unknown_fields)]
-struct Written {
-    unlimited: bool,
-    ratio: f64,
-    at_least_per_second: u32,
-    #[serde(with = "crate::file::duration")]
-    over: Duration,
+/// What a budget counts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    Unlimited,
+    Rate(Terms),
+    Reserve(Reserve),
+    Throttle(Throttle),
 }
 
-#[cfg(feature = "serde")]
-impl Default for Written {
-    fn default() -> Self {
-        Budget::new().into()
+/// A number of tokens that only successes refill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) struct Reserve {
+    pub(super) tokens: u32,
+    /// The price of a retry, and of one after a timeout.
+    #[cfg_attr(feature = "serde", serde(default = "Reserve::cost"))]
+    pub(super) cost: u32,
+    #[cfg_attr(feature = "serde", serde(default = "Reserve::timeout_cost"))]
+    pub(super) timeout_cost: u32,
+}
+
+impl Reserve {
+    const fn cost() -> u32 {
+        5
+    }
+
+    const fn timeout_cost() -> u32 {
+        10
     }
 }
 
-#[cfg(feature = "serde")]
-impl TryFrom<Written> for Budget {
-    type Error = &'static str;
-
-    fn try_from(written: Written) -> Result<Self, Self::Error> {
-        let terms = Terms {
-            ratio: written.ratio,
-            at_least_per_second: written.at_least_per_second,
-            over: written.over,
-        };
-        match written.unlimited {
-            false => Ok(Self(Some(terms))),
-            true if terms == Terms::DEFAULT => Ok(Self::unlimited()),
-            true => Err("budget: unlimited, and ratio, at_least_per_second or over beside it"),
-        }
-    }
-}
-
-#[cfg(feature = "serde")]
-impl From<Budget> for Written {
-    fn from(budget: Budget) -> Self {
-        let terms = budget.or_default();
-        Self {
-            unlimited: budget.0.is_none(),
-            ratio: terms.ratio,
-            at_least_per_second: terms.at_least_per_second,
-            over: terms.over,
-        }
-    }
+/// Failures count down by one, successes up by the ratio.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
+pub(super) struct Throttle {
+    pub(super) tokens: u32,
+    pub(super) ratio: f64,
 }
 
 /// The terms of a budget that is not unlimited.
@@ -106,7 +106,7 @@ impl Budget {
     /// One repeat for five calls, and ten a second in any case, saved up over ten seconds.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Some(Terms::DEFAULT))
+        Self(Kind::Rate(Terms::DEFAULT))
     }
 
     /// Every repeat is affordable: what is left is the number of attempts.
@@ -114,13 +114,36 @@ impl Budget {
     /// A setting made afterwards limits it again, with the defaults for the others.
     #[must_use]
     pub const fn unlimited() -> Self {
-        Self(None)
+        Self(Kind::Unlimited)
+    }
+
+    /// Allows retries as long as there are tokens, 1 to 1,000,000: a retry costs 5, one after a timeout 10. A call
+    /// that succeeds at once pays 1 back; one that succeeds by a retry pays back what that cost. Time refills
+    /// nothing.
+    ///
+    /// The AWS SDKs have 500 of them.
+    #[must_use]
+    pub const fn reserve(tokens: u32) -> Self {
+        Self(Kind::Reserve(Reserve {
+            tokens,
+            cost: Reserve::cost(),
+            timeout_cost: Reserve::timeout_cost(),
+        }))
+    }
+
+    /// Allows retries while more than half of the tokens are there, 1 to 1,000: an attempt that failed takes one, a
+    /// call that succeeded adds `ratio` (more than 0, at most 1,000). Time refills nothing.
+    ///
+    /// This is the `retryThrottling` of gRPC, which has often 10 tokens and a ratio of 0.1.
+    #[must_use]
+    pub const fn throttle(tokens: u32, ratio: f64) -> Self {
+        Self(Kind::Throttle(Throttle { tokens, ratio }))
     }
 
     /// Sets how many repeats a call pays for, to six decimal places.
     #[must_use]
     pub const fn ratio(self, ratio: f64) -> Self {
-        Self(Some(Terms {
+        Self(Kind::Rate(Terms {
             ratio,
             ..self.or_default()
         }))
@@ -129,7 +152,7 @@ impl Budget {
     /// Sets how many repeats a second are affordable however few calls there are.
     #[must_use]
     pub const fn at_least_per_second(self, repeats: u32) -> Self {
-        Self(Some(Terms {
+        Self(Kind::Rate(Terms {
             at_least_per_second: repeats,
             ..self.or_default()
         }))
@@ -138,7 +161,7 @@ impl Budget {
     /// Sets how long what a call pays in can be spent, and what is spent is missing.
     #[must_use]
     pub const fn over(self, over: Duration) -> Self {
-        Self(Some(Terms {
+        Self(Kind::Rate(Terms {
             over,
             ..self.or_default()
         }))
@@ -146,19 +169,19 @@ impl Budget {
 
     const fn or_default(self) -> Terms {
         match self.0 {
-            Some(terms) => terms,
-            None => Terms::DEFAULT,
+            Kind::Rate(terms) => terms,
+            Kind::Unlimited | Kind::Reserve(_) | Kind::Throttle(_) => Terms::DEFAULT,
         }
     }
 
-    /// What there is to keep count of; `None` for a budget without limits.
-    pub(super) const fn terms(self) -> Option<Terms> {
-        self.0
-    }
-
-    /// Refuses a ratio that is none, and a time that is too short or too long to count over.
+    /// Refuses what is out of range.
     pub(crate) fn validate(&self) -> Result<(), SettingError> {
-        let Some(terms) = self.0 else { return Ok(()) };
+        let terms = match self.0 {
+            Kind::Rate(terms) => terms,
+            Kind::Unlimited => return Ok(()),
+            Kind::Reserve(reserve) => return reserve.validate(),
+            Kind::Throttle(throttle) => return throttle.validate(),
+        };
         if !(0.0..=1_000.0).contains(&terms.ratio) {
             return Err(SettingError::out_of_range(
                 "budget ratio",
@@ -183,8 +206,47 @@ impl Default for Budget {
     }
 }
 
+impl Reserve {
+    fn validate(self) -> Result<(), SettingError> {
+        if !(1..=MOST_RESERVE).contains(&self.tokens) {
+            let (field, range) = ("budget reserve", "1 to 1000000");
+            return Err(SettingError::out_of_range(field, self.tokens, range));
+        }
+        for (field, cost) in [
+            ("budget retry cost", self.cost),
+            ("budget timeout cost", self.timeout_cost),
+        ] {
+            if cost == 0 {
+                return Err(SettingError::out_of_range(field, cost, "1 and more"));
+            }
+            if cost > self.tokens {
+                let than = ("the cost of a retry", cost);
+                return Err(SettingError::less_than(
+                    ("budget reserve", self.tokens),
+                    than,
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Throttle {
+    fn validate(self) -> Result<(), SettingError> {
+        if !(1..=1_000).contains(&self.tokens) {
+            let field = "budget throttle tokens";
+            return Err(SettingError::out_of_range(field, self.tokens, "1 to 1000"));
+        }
+        if !(self.ratio > 0.0 && self.ratio <= 1_000.0) {
+            let (field, range) = ("budget throttle ratio", "0 (not included) to 1000");
+            return Err(SettingError::out_of_range(field, self.ratio, range));
+        }
+        Ok(())
+    }
+}
+
 impl Terms {
-    const DEFAULT: Self = Self {
+    pub(super) const DEFAULT: Self = Self {
         ratio: 0.2,
         at_least_per_second: 10,
         over: Duration::from_secs(10),
@@ -210,83 +272,12 @@ impl Terms {
 
 /// The price of a repeat, in units small enough that every usual ratio is a whole number of them.
 pub(super) const TOKEN: i64 = 1_000_000;
+/// More than any SDK has.
+const MOST_RESERVE: u32 = 1_000_000;
 /// Shorter, and a slot of a tenth is about a round trip; longer, and a burst spends what the far
 /// side's good minutes saved.
 const OVER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECS: fn(u64) -> Duration = Duration::from_secs;
-
-    #[test]
-    fn every_ratio_of_six_decimal_places_is_a_whole_number_of_units() {
-        for units in 0..=2_000_000 {
-            let budget = Budget::new().ratio(f64::from(units) / 1_000_000.0);
-            assert_eq!(budget.0.unwrap().deposit(), i64::from(units));
-        }
-        let most = Budget::new().ratio(1_000.0);
-        assert_eq!(most.0.unwrap().deposit(), 1_000 * TOKEN);
-    }
-
-    #[test]
-    fn reserve_is_the_rate_for_as_long_as_is_saved() {
-        assert_eq!(Budget::new().0.unwrap().reserve(), 100 * TOKEN);
-        let most = Budget::new().at_least_per_second(u32::MAX).over(SECS(60));
-        assert_eq!(most.0.unwrap().reserve(), i64::from(u32::MAX) * 60 * TOKEN);
-    }
-
-    #[test]
-    fn setting_made_on_an_unlimited_budget_limits_it() {
-        assert_eq!(Budget::unlimited().terms(), None);
-        assert_eq!(Budget::unlimited().ratio(0.2), Budget::new());
-    }
-
-    #[test]
-    fn wrong_settings_are_refused_by_name_and_value() {
-        let base = Budget::new();
-        for (budget, refusal) in [
-            (
-                base.ratio(-0.1),
-                "budget ratio of -0.1 is not within 0 to 1000",
-            ),
-            (
-                base.ratio(1_000.1),
-                "budget ratio of 1000.1 is not within 0 to 1000",
-            ),
-            (
-                base.ratio(f64::NAN),
-                "budget ratio of NaN is not within 0 to 1000",
-            ),
-            (
-                base.ratio(f64::INFINITY),
-                "budget ratio of inf is not within 0 to 1000",
-            ),
-            (
-                base.over(SECS(0)),
-                "budget over of 0ns is not within 1s to 60s",
-            ),
-            (
-                base.over(SECS(61)),
-                "budget over of 61s is not within 1s to 60s",
-            ),
-        ] {
-            assert_eq!(budget.validate().unwrap_err().to_string(), refusal);
-        }
-    }
-
-    #[test]
-    fn limits_of_the_settings_are_within_them() {
-        for budget in [
-            Budget::new(),
-            Budget::unlimited(),
-            Budget::new().ratio(0.0).at_least_per_second(0),
-            Budget::new().ratio(1_000.0).at_least_per_second(u32::MAX),
-            Budget::new().over(SECS(1)),
-            Budget::new().over(SECS(60)),
-        ] {
-            assert!(budget.validate().is_ok(), "{budget:?}");
-        }
-    }
-}
+#[path = "budget_tests.rs"]
+mod tests;

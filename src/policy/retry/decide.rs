@@ -11,14 +11,15 @@
 //! | effect done | the same, and only to receive a body that broke off |
 //! | the server will have forgotten the key by then | no |
 //! | the body cannot be sent again | only if no connection took it |
-//! | all attempts are spent | no |
+//! | all attempts that may be sent were sent, or all that may stay unsent did | no |
+//! | the server's hint is longer than the call waits for | no |
 //! | the next wait does not fit into the time left | no |
 //! | the budget is empty | no |
 //!
 //! In this order: the first that applies is the reason that is kept. The effect is the greatest of the
 //! attempts'. The responder asks for a retry by 429, by 425 to the first attempt, or by its should-retry
-//! header; the user's classifier, or the work of an operation, may say on its behalf that a failure is
-//! transient (DynamoDB throttles with 400).
+//! header; the user's classifier may say on its behalf that a failure is a throttling (DynamoDB throttles with
+//! 400), and so may the work of an operation.
 
 use std::time::Duration;
 
@@ -50,42 +51,61 @@ pub(crate) struct Failed<'a> {
     /// The server's word, and the user's.
     pub(crate) should_retry: Option<bool>,
     pub(crate) class: Option<Class>,
+    /// Whether that word is that the server asks for fewer requests.
+    pub(crate) is_throttled: bool,
 }
 
-/// What is left to repeat with.
+/// The attempts, the time and the switches that a retry has.
 #[derive(Clone, Debug)]
 pub(crate) struct Left {
-    /// Why there are no repeats at all, if so.
+    /// Why there are no retries at all, if so.
     pub(crate) off: Option<NotRepeated>,
-    pub(crate) made: u32,
+    /// How many attempts were sent, as far as is known, and how many may be.
+    pub(crate) sent: u32,
     pub(crate) most: u32,
+    /// How many attempts provably were not sent, and how many may be.
+    pub(crate) unsent: u32,
+    pub(crate) most_unsent: u32,
     pub(crate) time: Duration,
 }
 
-/// How long to wait before the next attempt, or why there is none. `withdraw` takes from the budget,
-/// and is asked last.
+impl Left {
+    /// Returns how many attempts were made, sent or not.
+    pub(crate) const fn made(&self) -> u32 {
+        self.sent.saturating_add(self.unsent)
+    }
+
+    const fn is_spent(&self) -> bool {
+        self.sent >= self.most || self.unsent >= self.most_unsent
+    }
+}
+
+/// How long to wait before the next attempt, or why there is none. `wait` is the wait, or why the call does not
+/// wait so long. `withdraw` takes from the budget, and is asked last.
 pub(crate) fn decide(
     failed: &Failed<'_>,
     left: &Left,
-    wait: Duration,
+    wait: Result<Duration, NotRepeated>,
     withdraw: impl FnOnce() -> bool,
 ) -> Result<Duration, NotRepeated> {
     if let Some(off) = &left.off {
         return Err(off.clone());
     }
     failed.is_passing()?;
-    failed.is_safe(left.made)?;
-    failed.is_remembered(wait, left.time)?;
+    failed.is_safe(left.sent)?;
+    let needed = wait.as_ref().copied().unwrap_or(left.time);
+    failed.is_remembered(needed, left.time)?;
     if !failed.replayable {
         return Err(NotRepeated::NotReplayable);
     }
     if left.time.is_zero() {
-        let left = left.time;
+        let (wait, left) = (needed, left.time);
         return Err(NotRepeated::NoTime { wait, left });
     }
-    if left.made >= left.most {
-        return Err(NotRepeated::AttemptsSpent { made: left.made });
+    if left.is_spent() {
+        return Err(NotRepeated::AttemptsSpent { made: left.made() });
     }
+    let wait = wait?;
     if wait >= left.time {
         let left = left.time;
         return Err(NotRepeated::NoTime { wait, left });
@@ -105,8 +125,8 @@ impl Failed<'_> {
             (Some(_), _) if kind == Kind::InProgress => true,
             (Some(_), _) => self.listed,
             (None, Some(hop)) => name(hop, kind).class == Class::Passing,
-            // Without a hop no table knows it, but that this process lacks something passes.
-            (None, None) => kind.is_local(),
+            // No table knows a failure without a hop: it is transient unless a policy rejected the request.
+            (None, None) => !kind.is_refusal(),
         };
         let passing = match (self.should_retry, self.class) {
             (Some(false), _) => return Err(NotRepeated::ServerSaysNo),
@@ -137,7 +157,7 @@ impl Failed<'_> {
 
     /// Whether a retry cannot make it happen twice. No header and no classifier overrides this for an
     /// effect that is possible or done.
-    fn is_safe(&self, made: u32) -> Result<(), NotRepeated> {
+    fn is_safe(&self, sent: u32) -> Result<(), NotRepeated> {
         let effect = self.effect();
         let broke_off = self.diagnosis.hop == Some(Hop::Receive) && self.whole_body;
         if self.diagnosis.effect == Effect::Done && !broke_off {
@@ -146,7 +166,7 @@ impl Failed<'_> {
         let harmless = self.idempotent || self.vouched;
         let safe = match effect {
             Effect::None => true,
-            Effect::Declined => harmless || self.is_asked_for(made),
+            Effect::Declined => harmless || self.is_asked_for(sent),
             Effect::Possible | Effect::Done => harmless,
         };
         safe.then_some(()).ok_or_else(|| NotRepeated::Unsafe {
@@ -157,7 +177,7 @@ impl Failed<'_> {
     }
 
     /// Whether the responder asked for this retry.
-    fn is_asked_for(&self, made: u32) -> bool {
+    fn is_asked_for(&self, sent: u32) -> bool {
         if self.diagnosis.effect == Effect::None {
             // Nothing came of this attempt, and it had been asked for itself.
             return true;
@@ -165,10 +185,10 @@ impl Failed<'_> {
         let by_status = match self.diagnosis.status.map(|status| status.as_u16()) {
             Some(429) => true,
             // RFC 8470 §5.2: once more, and not in early data.
-            Some(425) => made == 1,
+            Some(425) => sent == 1,
             _ => false,
         };
-        by_status || self.should_retry == Some(true) || self.class == Some(Class::Passing)
+        by_status || self.should_retry == Some(true) || self.is_throttled
     }
 }
 

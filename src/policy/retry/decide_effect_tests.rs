@@ -8,7 +8,7 @@ fn declined_is_retried_where_that_is_harmless_or_the_responder_asked_for_it() {
     const HARMLESS: [Ask; 2] = [|f| f.idempotent = true, |f| f.vouched = true];
     const ASKED: [Ask; 2] = [
         |f| f.should_retry = Some(true),
-        |f| f.class = Some(Class::Passing),
+        |f| (f.class, f.is_throttled) = (Some(Class::Passing), true),
     ];
     let refused = |failed: &Failed<'_>, effect| {
         let unsafe_to = NotRepeated::Unsafe {
@@ -27,6 +27,10 @@ fn declined_is_retried_where_that_is_harmless_or_the_responder_asked_for_it() {
             assert_eq!(repeated(&post), Ok(WAIT), "{code}");
         }
     }
+    // That a failure may pass does not say that the server wants the request again.
+    let mut transient = by_status(&Method::POST, 400, true);
+    transient.class = Some(Class::Passing);
+    refused(&transient, Effect::Declined);
     for code in [408, 409, 424, 499, 500, 503] {
         let mut post = by_status(&Method::POST, code, true);
         for ask in ASKED {
@@ -44,16 +48,16 @@ fn declined_is_retried_where_that_is_harmless_or_the_responder_asked_for_it() {
 #[test]
 fn early_data_status_is_retried_once() {
     let post = by_status(&Method::POST, 425, true);
-    let made = |made| {
+    let sent = |sent| {
         let left = Left {
-            made,
+            sent,
             most: 5,
             ..plenty()
         };
-        decide(&post, &left, WAIT, || true)
+        decide(&post, &left, Ok(WAIT), || true)
     };
-    assert_eq!(made(1), Ok(WAIT));
-    assert!(matches!(made(2), Err(NotRepeated::Unsafe { .. })));
+    assert_eq!(sent(1), Ok(WAIT));
+    assert!(matches!(sent(2), Err(NotRepeated::Unsafe { .. })));
 }
 
 #[test]

@@ -3,6 +3,8 @@ use http::StatusCode;
 use super::*;
 use crate::hop::Keyed;
 
+#[path = "decide_bounds_tests.rs"]
+mod by_bounds;
 #[path = "decide_effect_tests.rs"]
 mod by_effect;
 
@@ -22,6 +24,7 @@ fn failed<'a>(method: &'a Method, diagnosis: Diagnosis) -> Failed<'a> {
         listed: false,
         should_retry: None,
         class: None,
+        is_throttled: false,
     }
 }
 
@@ -37,14 +40,16 @@ fn by_status<'a>(method: &'a Method, code: u16, listed: bool) -> Failed<'a> {
 fn plenty() -> Left {
     Left {
         off: None,
-        made: 1,
+        sent: 1,
+        unsent: 0,
+        most_unsent: 10,
         most: 3,
         time: Duration::from_secs(10),
     }
 }
 
 fn repeated(failed: &Failed<'_>) -> Result<Duration, NotRepeated> {
-    decide(failed, &plenty(), WAIT, || true)
+    decide(failed, &plenty(), Ok(WAIT), || true)
 }
 
 fn lost(effect: Effect) -> Diagnosis {
@@ -142,11 +147,11 @@ fn i6_conflict_is_repeated_only_as_still_in_progress() {
 fn time_that_is_over_is_the_reason_also_where_the_attempts_are_spent() {
     let get = failed(&Method::GET, lost(Effect::Possible));
     let left = Left {
-        made: 3,
+        sent: 3,
         time: Duration::ZERO,
         ..plenty()
     };
-    let reason = decide(&get, &left, WAIT, || true);
+    let reason = decide(&get, &left, Ok(WAIT), || true);
     assert!(matches!(reason, Err(NotRepeated::NoTime { .. })));
 }
 
@@ -215,7 +220,7 @@ fn users_classifier_extends_the_table_but_not_what_is_safe() {
     down.class = Some(Class::Lasting);
     assert_eq!(repeated(&down), Err(NotRepeated::Lasting));
     let mut lost = failed(&Method::POST, lost(Effect::Possible));
-    lost.class = Some(Class::Passing);
+    (lost.class, lost.is_throttled) = (Some(Class::Passing), true);
     assert!(matches!(repeated(&lost), Err(NotRepeated::Unsafe { .. })));
 }
 
@@ -223,14 +228,14 @@ fn users_classifier_extends_the_table_but_not_what_is_safe() {
 fn budget_is_asked_last_and_once() {
     let get = failed(&Method::GET, lost(Effect::Possible));
     let mut asked = 0;
-    let reason = decide(&get, &plenty(), WAIT, || {
+    let reason = decide(&get, &plenty(), Ok(WAIT), || {
         asked += 1;
         false
     });
     assert_eq!((reason, asked), (Err(NotRepeated::BudgetEmpty), 1));
     for left in [
         Left {
-            made: 3,
+            sent: 3,
             ..plenty()
         },
         Left {
@@ -242,7 +247,7 @@ fn budget_is_asked_last_and_once() {
             ..plenty()
         },
     ] {
-        assert!(decide(&get, &left, WAIT, || unreachable!("budget is asked")).is_err());
+        assert!(decide(&get, &left, Ok(WAIT), || unreachable!("budget is asked")).is_err());
     }
 }
 
@@ -257,10 +262,10 @@ fn wait_that_does_not_fit_into_the_time_left_is_not_begun() {
             wait,
             left: left.time,
         };
-        assert_eq!(decide(&get, &left, wait, || true), Err(reason));
+        assert_eq!(decide(&get, &left, Ok(wait), || true), Err(reason));
     }
     let just = left.time - Duration::from_nanos(1);
-    assert_eq!(decide(&get, &left, just, || true), Ok(just));
+    assert_eq!(decide(&get, &left, Ok(just), || true), Ok(just));
 }
 
 #[test]

@@ -4,16 +4,24 @@ mod account;
 mod backoff;
 mod bucket;
 mod budget;
+mod budgets;
 mod decide;
+mod formula;
 mod policy;
+mod reserve;
 mod settings;
+mod shared;
+#[cfg(feature = "serde")]
+mod written;
 
 pub(crate) use self::account::Account;
-pub use self::backoff::{Backoff, Jitter};
-pub(crate) use self::bucket::SharedBudget;
+pub use self::backoff::{Backoff, Growth, Jitter};
 pub use self::budget::Budget;
+pub use self::budgets::Budgets;
 pub(crate) use self::decide::{Failed, Left, decide};
-pub use self::policy::Failure;
 pub(crate) use self::policy::{Policy, failed};
 pub use self::settings::Settings;
+pub(crate) use self::shared::SharedBudget;
+pub use super::classify::Failure;
+pub use crate::hint::ResponseHead;
 pub use crate::replay::{BodyCloner, ByFn, ByTrait, CloneBody};

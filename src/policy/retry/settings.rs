@@ -1,18 +1,25 @@
+use std::time::Duration;
+
 use http::StatusCode;
 use http::header::HeaderName;
 
 use super::{Backoff, Budget};
 use crate::config_error::SettingError;
 use crate::destination::Destination;
+use crate::limit::Limit;
 
 /// When a call is repeated, how often, and how long it waits before.
 ///
 /// # Defaults
 ///
+/// D is the time of the whole call, from its start to its deadline.
+///
 /// | setting | default |
 /// |---|---|
-/// | `attempts` | 3, the first included |
-/// | `backoff` | full jitter, base 100ms, cap 5s; after a 429 without a hint, base 1s |
+/// | `attempts` | 3 that were sent, the first included |
+/// | `unsent_attempts` | 10 that provably were not sent |
+/// | `backoff` | full jitter, base min(100ms, D / 50), cap 5s; after a 429 without a hint, base min(1s, D / 5) |
+/// | `max_hint` | min(60s, D / 2) |
 /// | `budget` | 20 % of the calls and 10 a second, over 10s |
 /// | `statuses` | 408, 425, 429, 500, 502, 503, 504 |
 /// | `should_retry_header` | none |
@@ -22,7 +29,10 @@ use crate::destination::Destination;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Settings {
     pub(super) attempts: u32,
+    pub(super) unsent_attempts: u32,
     pub(super) backoff: Backoff,
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
+    pub(super) max_hint: Option<Duration>,
     pub(super) budget: Budget,
     #[cfg_attr(feature = "serde", serde(with = "crate::file::statuses"))]
     pub(super) statuses: Vec<StatusCode>,
@@ -39,10 +49,21 @@ impl Settings {
         Self::default()
     }
 
-    /// Sets how many attempts a call may make, the first included: 1 to 255.
+    /// Sets how many attempts a call may send, the first included: 1 to 255.
+    ///
+    /// An attempt that provably was not sent (effect none: a refused connection, a failed lookup) does not
+    /// count here, but against [`unsent_attempts`](Self::unsent_attempts).
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = most;
+        self
+    }
+
+    /// Sets how many attempts of a call may end unsent: 1 to 255. With 1, the first attempt that cannot be
+    /// sent is the last one.
+    #[must_use]
+    pub fn unsent_attempts(mut self, most: u32) -> Self {
+        self.unsent_attempts = most;
         self
     }
 
@@ -50,6 +71,16 @@ impl Settings {
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
+        self
+    }
+
+    /// Sets the longest hint that a call waits for (`Retry-After` and its kind): more than 0, at most a day.
+    ///
+    /// A longer hint ends the call at once. The caller finds it in
+    /// [`Error::retry_after`](crate::Error::retry_after), or in the headers of the response.
+    #[must_use]
+    pub fn max_hint(mut self, longest: Duration) -> Self {
+        self.max_hint = Some(longest);
         self
     }
 
@@ -83,13 +114,13 @@ impl Settings {
     }
 
     pub(crate) fn check(&self) -> Result<(), SettingError> {
-        if !(1..=MOST_ATTEMPTS).contains(&self.attempts) {
-            let value = self.attempts;
-            return Err(SettingError::out_of_range(
-                "retry attempts",
-                value,
-                "1 to 255",
-            ));
+        for (field, value) in [
+            ("retry attempts", self.attempts),
+            ("retry unsent attempts", self.unsent_attempts),
+        ] {
+            if !(1..=MOST_ATTEMPTS).contains(&value) {
+                return Err(SettingError::out_of_range(field, value, "1 to 255"));
+            }
         }
         let failure = |status: &&StatusCode| !(400..600).contains(&status.as_u16());
         if let Some(status) = self.statuses.iter().find(failure) {
@@ -100,6 +131,12 @@ impl Settings {
                 "400 to 599",
             ));
         }
+        if let Some(longest) = self.max_hint {
+            Limit::new(longest).map_err(|_| {
+                let range = "0s (not included) to 86400s";
+                SettingError::out_of_range("retry max hint", longest, range)
+            })?;
+        }
         self.backoff.validate()?;
         self.budget.validate()
     }
@@ -109,7 +146,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             attempts: ATTEMPTS,
+            unsent_attempts: UNSENT_ATTEMPTS,
             backoff: Backoff::new(),
+            max_hint: None,
             budget: Budget::new(),
             statuses: STATUSES.to_vec(),
             should_retry_header: None,
@@ -120,8 +159,12 @@ impl Default for Settings {
 
 /// AWS's SDKs make as many, and so does Microsoft's standard handler.
 const ATTEMPTS: u32 = 3;
+/// With the default back-off they bridge a restart of a few seconds.
+const UNSENT_ATTEMPTS: u32 = 10;
 /// More than anybody waits for, and what one request can ask for.
 const MOST_ATTEMPTS: u32 = u8::MAX as u32;
+/// The longest wait that a caller takes for the call itself, not for an outage.
+pub(super) const MAX_HINT: Duration = Duration::from_secs(60);
 /// What passes by itself. Not 501 and 505: they are about the request; 409 only as "still in
 /// progress", which is decided by the key.
 const STATUSES: [StatusCode; 7] = [
@@ -138,6 +181,7 @@ const STATUSES: [StatusCode; 7] = [
 mod tests {
     use super::super::Jitter;
     use super::super::backoff::{BASE, CAP, THROTTLED_BASE};
+    use super::super::budget::Kind;
     use super::*;
 
     #[test]
@@ -145,18 +189,25 @@ mod tests {
         let doc = include_str!("settings.rs");
         let settings = Settings::new();
         assert_eq!(settings.backoff, Backoff::new().jitter(Jitter::Full));
-        let terms = settings.budget.terms().unwrap();
+        let Kind::Rate(terms) = settings.budget.0 else {
+            panic!("{:?}", settings.budget);
+        };
         let statuses: Vec<_> = settings.statuses.iter().map(|s| s.as_str()).collect();
         for row in [
             format!(
-                "/// | `attempts` | {}, the first included |",
+                "/// | `attempts` | {} that were sent, the first included |",
                 settings.attempts
+            ),
+            format!(
+                "/// | `unsent_attempts` | {} that provably were not sent |",
+                settings.unsent_attempts
             ),
             format!("/// | `statuses` | {} |", statuses.join(", ")),
             format!(
-                "/// | `backoff` | full jitter, base {BASE:?}, cap {CAP:?}; after a 429 without a \
-                 hint, base {THROTTLED_BASE:?} |"
+                "/// | `backoff` | full jitter, base min({BASE:?}, D / 50), cap {CAP:?}; after a 429 without a \
+                 hint, base min({THROTTLED_BASE:?}, D / 5) |"
             ),
+            format!("/// | `max_hint` | min({MAX_HINT:?}, D / 2) |"),
             format!(
                 "/// | `budget` | {:.0} % of the calls and {} a second, over {:?} |",
                 terms.ratio * 100.0,
@@ -179,6 +230,14 @@ mod tests {
             (
                 Settings::new().attempts(256),
                 "retry attempts of 256 is not within 1 to 255",
+            ),
+            (
+                Settings::new().unsent_attempts(0),
+                "retry unsent attempts of 0 is not within 1 to 255",
+            ),
+            (
+                Settings::new().max_hint(Duration::ZERO),
+                "retry max hint of 0ns is not within 0s (not included) to 86400s",
             ),
             (
                 Settings::new().statuses([StatusCode::OK]),

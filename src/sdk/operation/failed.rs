@@ -158,7 +158,7 @@ impl Told {
         let mut hint = None;
         if let Some(ours) = ours {
             let inner = ours.diagnosis();
-            let by_table = inner.hop.is_some() || ours.refused_by().is_some();
+            let by_table = inner.hop.is_some() || ours.rejected_by().is_some();
             diagnosis = Diagnosis { effect, ..inner };
             class = class.filter(|_| !by_table);
             hint = ours.retry_after();

@@ -21,7 +21,7 @@ use crate::telemetry::Maker;
 use crate::telemetry::otel::Spans;
 use crate::timeline::{Timeline, also};
 
-/// The guards of a call around any async work: deadline, attempt limit, retry, budget, breaker and
+/// The policies of a call around any async work: deadline, attempt limit, retry, budget, breaker and
 /// timeline for an SDK's call, a query, a message for a queue.
 ///
 /// # Example
@@ -81,7 +81,7 @@ use crate::timeline::{Timeline, also};
 ///
 /// # Calls of ours inside
 ///
-/// A [`Client`](crate::Client), or any stack with a [`CallLayer`](crate::CallLayer) or a guard, that is
+/// A [`Client`](crate::Client), or any stack with a [`CallLayer`](crate::CallLayer) or a policy, that is
 /// asked from inside the work hears of the operation, also where an SDK between them hands nothing
 /// through. It takes over
 ///
@@ -130,7 +130,7 @@ use crate::timeline::{Timeline, also};
 /// counts as a timeout.
 #[derive(Clone)]
 pub struct Operation {
-    pub(super) guards: Arc<Guards>,
+    pub(super) policies: Arc<Policies>,
     pub(super) destination: Destination,
     pub(super) name: Arc<str>,
     pub(super) idempotent: bool,
@@ -141,7 +141,7 @@ pub struct Operation {
 }
 
 /// What the clones of an operation share.
-pub(super) struct Guards {
+pub(super) struct Policies {
     pub(super) limits: Arc<Limits>,
     pub(super) policy: Arc<Policy>,
     pub(super) breaker: Breaker,
@@ -169,7 +169,7 @@ impl Operation {
         let limits = settings.check()?;
         let breaker = Breaker::new(&limits, &settings.breaker);
         Ok(Self {
-            guards: Arc::new(Guards {
+            policies: Arc::new(Policies {
                 limits: Arc::new(limits),
                 policy: Arc::new(Policy::new(settings.retry, clock::now())),
                 breaker,
@@ -235,8 +235,8 @@ impl Operation {
     #[must_use]
     pub fn metrics(self, metrics: &Metrics) -> Self {
         let gauges = metrics.gauges();
-        gauges.circuits.watch(self.guards.breaker.look());
-        gauges.budgets.watch(self.guards.policy.look());
+        gauges.circuits.watch(self.policies.breaker.look());
+        gauges.budgets.watch(self.policies.policy.look());
         let metrics = metrics.clone();
         self.on_end(move |timeline| metrics.record(timeline))
     }
@@ -253,7 +253,7 @@ impl Operation {
     /// The circuits, to look at and to work by hand.
     #[must_use]
     pub fn breaker(&self) -> Breaker {
-        self.guards.breaker.clone()
+        self.policies.breaker.clone()
     }
 
     /// Runs it: one attempt after another, until the work is done or a repeat is not safe, worth it or
@@ -261,7 +261,7 @@ impl Operation {
     ///
     /// # Errors
     ///
-    /// Fails with what the last attempt failed with, or with a guard's refusal; the effect is the
+    /// Fails with what the last attempt failed with, or with a policy's refusal; the effect is the
     /// greatest of all attempts.
     ///
     /// # Cancel safety

@@ -27,6 +27,8 @@ impl Permit {
     pub(super) fn fail(mut self, told: &Told) {
         let class = told.class.unwrap_or(Class::Passing);
         let verdict = (self.judge).judge_operation(&told.diagnosis, class, told.retry_after);
+        let took = || clock::now().saturating_duration_since(self.since);
+        let verdict = self.judge.by_time(verdict, took);
         self.settle(self.by_time_given(verdict, &told.diagnosis));
     }
 
@@ -42,14 +44,15 @@ impl Permit {
 
     fn settle(&mut self, verdict: Verdict) {
         if let Some(ticket) = self.ticket.take() {
-            settle(ticket, verdict, clock::now());
+            settle(ticket, verdict, (None, clock::now()));
         }
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.ends <= clock::now() {
+        // It had its configured time, however much more it was given.
+        if self.judge.ends(self.since).min(self.ends) <= clock::now() {
             let expired = Diagnosis::out_of_time(Waited::Attempt);
             let verdict = (self.judge).judge_operation(&expired, Class::Passing, None);
             self.settle(self.by_time_given(verdict, &expired));

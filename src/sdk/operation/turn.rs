@@ -5,11 +5,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::attempt::Keys;
 use super::failed::Told;
-use super::guards::Guards;
+use super::guards::Policies;
 use super::permit::Permit;
 use super::{Attempt, Failed, Operation};
 use crate::call::{Around, Asked, Call};
@@ -17,10 +17,10 @@ use crate::call::{Around, Asked, Call};
 use crate::clock;
 use crate::driver::{Hint, Scope, Turn};
 use crate::error::Error;
-use crate::hop::Guard;
-use crate::hop::{Diagnosis, Effect, Kind, NotRepeated, Outcome};
-use crate::limit::Waited;
-use crate::policy::breaker::{Shared, refused};
+use crate::hop::Policy;
+use crate::hop::{Class, Diagnosis, Effect, Kind, NotRepeated, Outcome};
+use crate::limit::{Limits, Waited};
+use crate::policy::breaker::refused;
 use crate::policy::retry;
 use crate::record::tracker::{self, Tracker};
 use crate::telemetry::{AttemptSpans, operation_span};
@@ -47,7 +47,7 @@ struct Running {
 
 impl<'o> Run<'o> {
     pub(super) fn new(operation: &'o Operation) -> Self {
-        let Guards { limits, policy, .. } = &*operation.guards;
+        let Policies { limits, policy, .. } = &*operation.policies;
         let asked = Asked::Operation {
             name: Arc::clone(&operation.name),
             destination: operation.destination.clone(),
@@ -95,42 +95,56 @@ impl<'o> Run<'o> {
         let now = clock::now();
         let expires_at = self.operation.key.as_ref().and_then(|key| key.expires_at());
         if expires_at.is_some_and(|at| at <= clock::wall()) {
-            return Err(Error::refused(Guard::Idempotency, Diagnosis::key_expired()));
+            return Err(Error::refused(
+                Policy::Idempotency,
+                Diagnosis::key_expired(),
+            ));
         }
         if call.deadline() <= now {
             let late = Diagnosis {
                 expired: Some(Waited::Deadline),
                 ..Diagnosis::refusal(Kind::Timeout)
             };
-            return Err(Error::refused(Guard::Deadline, late));
+            return Err(Error::refused(Policy::Deadline, late));
         }
-        let Guards {
+        let Policies {
             limits, breaker, ..
-        } = &*self.operation.guards;
+        } = &*self.operation.policies;
         let circuit = breaker.of(self.operation.destination.clone(), now);
-        let ticket = match Shared::admit(circuit, now) {
-            Ok(ticket) => Some(ticket),
-            Err(_) if breaker.is_observe_only() => None,
-            Err(refusal) => return Err(refused(&refusal).of(call)),
-        };
+        let ticket = breaker.admit(circuit, call, now);
+        let ticket = ticket.map_err(|refusal| refused(&refusal).of(call))?;
         Ok(Permit {
-            ticket,
+            ticket: Some(ticket),
             judge: breaker.judge(),
             since: now,
-            ends: clock::after(now, limits.attempt().get()).min(call.deadline()),
+            ends: self.ends(limits, now),
         })
     }
 
-    /// A guard let nothing through: the caller gets what was to be repeated, if anything.
+    /// When an attempt that begins now has to be over. It may be sent from the start, as far as anyone can tell.
+    fn ends(&self, limits: &Limits, now: Instant) -> Instant {
+        let call = self.scope.call();
+        let is_permitted = self.operation.idempotent || self.operation.vouches();
+        let own = self.turn.follows(is_permitted);
+        if let Some(own) = own {
+            call.set_follows(own);
+        }
+        let follows = own.unwrap_or_else(|| call.follows());
+        let left = call.deadline().saturating_duration_since(now);
+        let attempt = limits.for_attempt(left, follows.sent).attempt();
+        clock::after(now, attempt.get()).min(call.deadline())
+    }
+
+    /// A policy let nothing through: the caller gets what was to be repeated, if anything.
     fn refuse(&mut self, refused: Error) -> Error {
         self.turn.rejected(self.scope.call());
-        let Some(guard) = refused.refused_by() else {
+        let Some(policy) = refused.rejected_by() else {
             return refused;
         };
-        self.scope.call().refused_by(guard);
+        self.scope.call().rejected_by(policy);
         match self.last.take() {
             Some(last) => {
-                self.scope.call().stop(Some(NotRepeated::Refused(guard)));
+                self.scope.call().stop(Some(NotRepeated::Refused(policy)));
                 last
             }
             None => refused,
@@ -148,7 +162,7 @@ impl<'o> Run<'o> {
         let call = self.scope.call().clone();
         let spans = AttemptSpans::of_operation(&call, (self.turn.made(), permit.since));
         let span = spans.attempt();
-        let limits = Arc::clone(&self.operation.guards.limits);
+        let limits = Arc::clone(&self.operation.policies.limits);
         let tracker = Arc::new(Tracker::new(limits, spans, permit.since));
         call.attempt(Arc::clone(&tracker));
         let mut running = Running {
@@ -176,9 +190,10 @@ impl<'o> Run<'o> {
             timeout_at(permit.ends, heard).await
         };
         running.over = true;
-        self.turn.end(&call);
         let told = match ended {
             Ok(Ok(done)) => {
+                self.turn.end(&call, true);
+                self.turn.succeed();
                 permit.succeed();
                 tracker.facts(|facts| facts.is_done = true);
                 tracker.finish();
@@ -189,6 +204,7 @@ impl<'o> Run<'o> {
             Err(_) if permit.ends < call.deadline() => Told::expired(Waited::Attempt, &tracker),
             Err(_) => Told::expired(Waited::Deadline, &tracker),
         };
+        self.turn.end(&call, !told.diagnosis.effect.is_none());
         permit.fail(&told);
         tracker.fail(told.diagnosis);
         Err(told)
@@ -232,7 +248,7 @@ impl<'o> Run<'o> {
             })
         };
         let decided = self.turn.decide(
-            (call, &self.operation.guards.policy),
+            (call, &self.operation.policies.policy),
             (told.diagnosis, hint),
             failed,
         );
@@ -263,9 +279,10 @@ fn failed<'a>(
         key_left: left,
         replayable: true,
         whole_body: true,
-        listed: status.is_some_and(|status| operation.guards.policy.lists(call, status)),
+        listed: status.is_some_and(|status| operation.policies.policy.lists(call, status)),
         should_retry: None,
         class: told.class,
+        is_throttled: told.class == Some(Class::Passing),
     }
 }
 

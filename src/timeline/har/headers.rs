@@ -5,7 +5,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use crate::call::Call;
 use crate::record::Tracker;
 
-/// Keeps the headers of a request as it leaves the guards, if the call wants that.
+/// Keeps the headers of a request as it leaves the policies, if the call wants that.
 pub(crate) fn keep_request(call: &Call, tracker: &Tracker, headers: &HeaderMap) {
     if let Some(request) = kept(call, headers) {
         tracker.facts(|facts| facts.kept.get_or_insert_default().request = request);
@@ -35,7 +35,7 @@ fn kept(call: &Call, headers: &HeaderMap) -> Option<Vec<(String, String)>> {
     Some(headers.collect())
 }
 
-/// Whether a header is one that is never shown, whoever asks. (The idempotency guard marks the header of
+/// Whether a header is one that is never shown, whoever asks. (The idempotency policy marks the header of
 /// its key as sensitive, whatever its name.)
 fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
     value.is_sensitive() || SECRET.iter().any(|word| name.as_str().contains(word))

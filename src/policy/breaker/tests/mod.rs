@@ -2,15 +2,18 @@
 
 mod opening;
 mod probing;
+mod recovery;
+mod weights;
 mod window;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::attempt::{Failed, Moment, Permit, Refusal, Verdict, Weight};
 use super::cause::Failure;
-use super::circuit::{Circuit, Moment, Permit, Refusal, Verdict};
-use super::rules::{Rules, Window};
+use super::circuit::Circuit;
+use super::rules::{Recovery, Rules, Window};
 use super::state::State;
 use crate::clock;
 use crate::hop::{Hop, Kind};
@@ -27,18 +30,25 @@ const RULES: Rules = Rules {
     consecutive_failures: None,
     slow_ratio: None,
     open_for: Duration::from_secs(30),
+    open_factor: 2.0,
+    open_times: None,
     open_at_most: Duration::from_secs(120),
-    probes: 1,
+    recovery: Recovery::Successes(1),
     shortest_lease: Duration::from_secs(5),
 };
 
 fn failure(hop: Hop, kind: Kind) -> Verdict {
+    failed(hop, kind, Weight::Always, None)
+}
+
+fn failed(hop: Hop, kind: Kind, weight: Weight, hint: Option<Duration>) -> Verdict {
     let hop = Some(hop);
-    let failure = Failure { hop, kind };
-    Verdict::Failure {
-        failure,
-        hint: None,
-    }
+    Verdict::Failure(Failed {
+        failure: Failure { hop, kind },
+        hint,
+        is_slow: false,
+        weight,
+    })
 }
 
 fn refused() -> Verdict {

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use super::super::circuit::Verdict;
+use super::super::attempt::Verdict;
 use super::super::rules::{Rules, Window};
 use super::super::state::State;
 use super::{NANO, OPEN_FOR, RULES, SECS, Script, failure, refused};
@@ -134,7 +134,7 @@ fn slow_calls_open_it_over_the_same_window() {
         slow_ratio: Some(0.75),
         ..RULES
     };
-    let mut script = Script::new(rules);
+    let mut script = Script::new(rules.clone());
     script.play("S", SECS(0));
     script.one(Verdict::Slow, SECS(0));
     script.one(Verdict::Slow, SECS(0));

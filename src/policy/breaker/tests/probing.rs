@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::cause::Failure;
-use super::super::circuit::Verdict;
-use super::super::rules::Rules;
+use super::super::attempt::{Verdict, Weight};
+use super::super::rules::{Recovery, Rules};
 use super::super::state::State;
-use super::{NANO, OPEN_FOR, RULES, SECS, Script, refused};
+use super::{NANO, OPEN_FOR, RULES, SECS, Script, failed, refused};
 use crate::hop::{Hop, Kind};
 
 #[test]
@@ -204,12 +203,9 @@ fn servers_hint_on_the_opening_answer_is_honoured_up_to_the_cap() {
     for (hint, expected) in [(10, 30), (45, 45), (120, 120), (86_400, 120)] {
         let mut script = Script::new(RULES);
         script.play("FFF", SECS(0));
-        let failure = Failure {
-            hop: Some(Hop::Server),
-            kind: Kind::Unavailable,
-        };
         let hint = Some(SECS(hint));
-        script.one(Verdict::Failure { failure, hint }, SECS(0));
+        let opening = failed(Hop::Server, Kind::Failed, Weight::Always, hint);
+        script.one(opening, SECS(0));
         assert_eq!(script.retry_after(SECS(0)), SECS(expected));
     }
     let never_earlier = RULES.open_time(1, Some(SECS(45)), 0.999);
@@ -218,7 +214,10 @@ fn servers_hint_on_the_opening_answer_is_honoured_up_to_the_cap() {
 
 #[test]
 fn so_many_probes_are_out_at_once_and_so_many_close() {
-    let rules = Rules { probes: 3, ..RULES };
+    let rules = Rules {
+        recovery: Recovery::Successes(3),
+        ..RULES
+    };
     let mut script = Script::opened(rules, SECS(0));
     let mut probes: Vec<_> = (30..33)
         .map(|second| script.admit(SECS(second)).unwrap())
@@ -237,7 +236,10 @@ fn so_many_probes_are_out_at_once_and_so_many_close() {
 
 #[test]
 fn any_probe_that_fails_opens_again() {
-    let rules = Rules { probes: 2, ..RULES };
+    let rules = Rules {
+        recovery: Recovery::Successes(2),
+        ..RULES
+    };
     let mut script = Script::opened(rules, SECS(0));
     let (first, second) = (
         script.admit(SECS(30)).unwrap(),

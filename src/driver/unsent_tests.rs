@@ -1,0 +1,77 @@
+//! Attempts that provably were not sent.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt, service_fn};
+
+use crate::hop::{Diagnosis, Effect, Hop, Kind};
+use crate::policy::retry::Settings;
+use crate::{Error, StandardLayer, clock};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+type Sent = Request<Full<Bytes>>;
+
+fn post() -> Sent {
+    Request::post("http://api.test/")
+        .body(Full::default())
+        .unwrap()
+}
+
+fn refused() -> Error {
+    Error::new(Diagnosis::new(Hop::Connect, Kind::Refused, Effect::None))
+}
+
+#[tokio::test(start_paused = true)]
+async fn restart_of_a_third_of_a_second_is_bridged_at_a_hundred_calls_a_second() {
+    let start = clock::now();
+    let (down, up) = (start + SECS(2), start + MS(2_300));
+    let service = service_fn(move |_: Sent| async move {
+        match (down..up).contains(&Instant::now()) {
+            true => Err(refused()),
+            false => Ok(Response::new(Full::<Bytes>::default())),
+        }
+    });
+    let stack = StandardLayer::new(SECS(10)).unwrap().layer(service);
+    let calls = (0..400).map(|number| {
+        let stack = stack.clone();
+        async move {
+            tokio::time::sleep(MS(10 * number)).await;
+            stack.oneshot(post()).await.map(drop)
+        }
+    });
+    let calls: Vec<_> = calls.map(tokio::spawn).collect();
+    for (number, call) in calls.into_iter().enumerate() {
+        let ended = call.await.unwrap();
+        assert!(ended.is_ok(), "call {number}: {}", ended.unwrap_err());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stack_of_one_attempt_does_not_multiply_what_the_one_inside_could_not_send() {
+    let sent = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&sent);
+    let service = service_fn(move |_: Sent| {
+        counter.fetch_add(1, Ordering::Relaxed);
+        async { Err::<Response<Full<Bytes>>, _>(refused()) }
+    });
+    let settings = crate::Settings::new(SECS(3_600));
+    let inner = StandardLayer::with(&settings)
+        .unwrap()
+        .layer(service.clone());
+    let once = settings.retry(Settings::new().attempts(1));
+    let once = StandardLayer::with(&once).unwrap();
+    let error = once.layer(inner).oneshot(post()).await.unwrap_err();
+    assert_eq!(sent.swap(0, Ordering::Relaxed), 10, "{error}");
+    // Alone, it makes as many itself.
+    let error = once.layer(service).oneshot(post()).await.unwrap_err();
+    assert_eq!(sent.load(Ordering::Relaxed), 10, "{error}");
+    assert_eq!(error.effect(), Effect::None);
+}

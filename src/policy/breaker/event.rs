@@ -1,0 +1,151 @@
+//! The events of a circuit, for callbacks, spans and metrics.
+
+use std::error::Error as StdError;
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use super::attempt::Refusal;
+use super::cause::Cause;
+use super::state::{Position, State};
+use crate::destination::Destination;
+use crate::telemetry::{Span, circuit};
+
+/// Something that happened to the circuit of a destination.
+#[derive(Clone, Debug)]
+pub struct Event {
+    destination: Destination,
+    change: Change,
+}
+
+/// A kind of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// It opened.
+    Opened,
+    /// Its open time is over, or its destination has new addresses: probes go out.
+    HalfOpened,
+    /// It closed.
+    Closed,
+    /// It was isolated by hand.
+    Isolated,
+    /// It rejected an attempt, or would have if it did not only observe.
+    Rejected,
+}
+
+impl EventKind {
+    /// Returns the word for it, as in telemetry.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::HalfOpened => "half_opened",
+            Self::Closed => "closed",
+            Self::Isolated => "isolated",
+            Self::Rejected => "rejected",
+        }
+    }
+}
+
+/// The kind of an event, with cause and wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Change {
+    kind: EventKind,
+    cause: Option<Cause>,
+    wait: Option<Duration>,
+}
+
+impl Change {
+    /// A circuit has a new position.
+    pub(super) fn to(position: &Position) -> Self {
+        let (cause, wait) = position.opened.unzip();
+        let kind = match position.state {
+            State::Closed => EventKind::Closed,
+            State::Open => EventKind::Opened,
+            State::HalfOpen => EventKind::HalfOpened,
+            State::Isolated => EventKind::Isolated,
+        };
+        Self { kind, cause, wait }
+    }
+
+    pub(super) fn rejected(refusal: &Refusal) -> Self {
+        Self {
+            kind: EventKind::Rejected,
+            cause: Some(refusal.cause),
+            wait: refusal.retry_after,
+        }
+    }
+}
+
+impl Event {
+    pub(super) const fn new(destination: Destination, change: Change) -> Self {
+        Self {
+            destination,
+            change,
+        }
+    }
+
+    /// Returns whose circuit it is.
+    #[must_use]
+    pub const fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Returns the kind of the event.
+    #[must_use]
+    pub const fn kind(&self) -> EventKind {
+        self.change.kind
+    }
+
+    /// Returns why it opened, or rejected the attempt.
+    #[must_use]
+    pub fn cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
+        self.change.cause.as_ref().map(|cause| cause as _)
+    }
+
+    /// Returns how long it stays open from now on, if it is open.
+    #[must_use]
+    pub const fn retry_after(&self) -> Option<Duration> {
+        self.change.wait
+    }
+}
+
+/// Those who hear of the events of all circuits of a breaker.
+#[derive(Default)]
+pub(super) struct Observers(RwLock<Arc<[Observer]>>);
+
+pub(crate) type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
+
+impl Observers {
+    pub(super) fn add(&self, observer: Observer) {
+        let mut observers = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        *observers = observers.iter().cloned().chain([observer]).collect();
+    }
+
+    /// Tells the span and all observers, under no lock.
+    pub(super) fn tell(&self, event: &Event, span: &Span) {
+        let Change { kind, cause, wait } = event.change;
+        // A rejection stands on the span of its call already.
+        if kind != EventKind::Rejected {
+            circuit(
+                span,
+                (event.destination.as_str(), kind.as_str()),
+                (cause.as_ref().map(|cause| cause as _), wait),
+            );
+        }
+        let observers = {
+            let observers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(&observers)
+        };
+        for observer in observers.iter() {
+            observer(event);
+        }
+    }
+}
+
+impl fmt::Debug for Observers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observers").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+//! The recent attempts of a circuit, and whether they are a reason to open.
+
+use tokio::time::Instant;
+
+use super::attempt::{Failed, Verdict, Weight};
+use super::cause::{Cause, Failure, Why};
+use super::rules::{Rules, Window};
+use super::window::{PLACES, Recent, Tally, place};
+use crate::hop::{Hop, Kind};
+
+/// The attempts of late.
+#[derive(Debug)]
+pub(super) struct Health {
+    recent: Recent,
+    in_a_row: u32,
+    /// How each hop failed last.
+    kinds: [Kind; PLACES],
+    /// Where the last overload was seen.
+    overloaded_at: Option<Hop>,
+}
+
+impl Health {
+    pub(super) fn new(window: Window, now: Instant) -> Self {
+        Self {
+            recent: Recent::new(window, now),
+            in_a_row: 0,
+            kinds: [Kind::Other; PLACES],
+            overloaded_at: None,
+        }
+    }
+
+    /// Learns how an attempt ended, and judges nothing.
+    pub(super) fn note(&mut self, verdict: Verdict, now: Instant) {
+        if let Some(mark) = verdict.mark() {
+            self.recent.record(mark, now);
+        }
+    }
+
+    /// Learns how an attempt ended. Returns why the circuit has to open, if it has: only a bad attempt opens it,
+    /// never a good one. Shares count from `volume` attempts on.
+    pub(super) fn judge(
+        &mut self,
+        verdict: Verdict,
+        (rules, volume): (&Rules, u32),
+        now: Instant,
+    ) -> Option<Cause> {
+        self.note(verdict, now);
+        let (last, tally) = match verdict {
+            Verdict::Throttled | Verdict::Ignored => return None,
+            Verdict::Success => {
+                self.in_a_row = 0;
+                return None;
+            }
+            Verdict::Slow => {
+                self.in_a_row = 0;
+                (None, self.recent.tally(now))
+            }
+            Verdict::Failure(Failed {
+                weight: Weight::Never,
+                ..
+            }) => return None,
+            Verdict::Failure(Failed {
+                failure, weight, ..
+            }) => {
+                if weight == Weight::IfDown {
+                    self.overloaded_at = failure.hop;
+                }
+                let tally = self.recent.tally(now).judged(self.overloaded_at);
+                // Else the destination is there, and has too much to do.
+                let counts = weight == Weight::Always || tally.overloaded == 0;
+                if let Some(cause) = self.too_many(failure, (rules, counts)) {
+                    return Some(cause);
+                }
+                (Some(failure), tally)
+            }
+        };
+        if tally.attempts < volume {
+            return None;
+        }
+        let by_failures = last.and_then(|_| self.failed_share(&tally, rules.failure_ratio));
+        let why = by_failures.or_else(|| slow_share(&tally, rules.slow_ratio));
+        why.map(|why| Cause { why, last })
+    }
+
+    /// A failure that counts follows others.
+    fn too_many(&mut self, failure: Failure, (rules, counts): (&Rules, bool)) -> Option<Cause> {
+        if let Some(kind) = self.kinds.get_mut(place(failure.hop)) {
+            *kind = failure.kind;
+        }
+        if !counts {
+            return None;
+        }
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let failed = self.in_a_row;
+        let limit = rules.consecutive_failures;
+        let (why, last) = (Why::InARow { failed }, Some(failure));
+        limit
+            .is_some_and(|most| failed >= most)
+            .then_some(Cause { why, last })
+    }
+
+    fn failed_share(&self, tally: &Tally, ratio: f64) -> Option<Why> {
+        let (failed, attempts) = (tally.failures(), tally.attempts);
+        if share(failed, attempts) < ratio {
+            return None;
+        }
+        let (hop, count) = tally.worst()?;
+        let kind = self.kinds.get(place(hop)).copied()?;
+        Some(Why::Failed {
+            failed,
+            attempts,
+            worst: (count, Failure { hop, kind }),
+        })
+    }
+
+    pub(super) fn tally(&mut self, now: Instant) -> Tally {
+        self.recent.tally(now)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.recent.clear();
+        self.in_a_row = 0;
+    }
+
+    #[cfg(test)]
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.recent.heap_bytes()
+    }
+}
+
+fn slow_share(tally: &Tally, ratio: Option<f64>) -> Option<Why> {
+    let Tally { slow, attempts, .. } = *tally;
+    let reached = ratio.is_some_and(|ratio| share(slow, attempts) >= ratio);
+    reached.then_some(Why::Slow { slow, attempts })
+}
+
+/// Divided and not multiplied: 3 of 30 is then exactly the 0.1 of a setting.
+pub(super) fn share(count: u32, of: u32) -> f64 {
+    f64::from(count) / f64::from(of)
+}

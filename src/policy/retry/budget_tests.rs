@@ -1,0 +1,109 @@
+use super::*;
+
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+fn terms(budget: Budget) -> Terms {
+    match budget.0 {
+        Kind::Rate(terms) => terms,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_ratio_of_six_decimal_places_is_a_whole_number_of_units() {
+    for units in 0..=2_000_000 {
+        let budget = Budget::new().ratio(f64::from(units) / 1_000_000.0);
+        assert_eq!(terms(budget).deposit(), i64::from(units));
+    }
+    let most = Budget::new().ratio(1_000.0);
+    assert_eq!(terms(most).deposit(), 1_000 * TOKEN);
+}
+
+#[test]
+fn reserve_is_the_rate_for_as_long_as_is_saved() {
+    assert_eq!(terms(Budget::new()).reserve(), 100 * TOKEN);
+    let most = Budget::new().at_least_per_second(u32::MAX).over(SECS(60));
+    assert_eq!(terms(most).reserve(), i64::from(u32::MAX) * 60 * TOKEN);
+}
+
+#[test]
+fn setting_made_on_an_unlimited_budget_limits_it() {
+    assert_eq!(Budget::unlimited().0, Kind::Unlimited);
+    assert_eq!(Budget::reserve(500).ratio(0.2), Budget::new());
+    assert_eq!(Budget::unlimited().ratio(0.2), Budget::new());
+}
+
+#[test]
+fn wrong_settings_are_refused_by_name_and_value() {
+    let base = Budget::new();
+    for (budget, refusal) in [
+        (
+            base.ratio(-0.1),
+            "budget ratio of -0.1 is not within 0 to 1000",
+        ),
+        (
+            base.ratio(1_000.1),
+            "budget ratio of 1000.1 is not within 0 to 1000",
+        ),
+        (
+            base.ratio(f64::NAN),
+            "budget ratio of NaN is not within 0 to 1000",
+        ),
+        (
+            base.ratio(f64::INFINITY),
+            "budget ratio of inf is not within 0 to 1000",
+        ),
+        (
+            Budget::reserve(0),
+            "budget reserve of 0 is not within 1 to 1000000",
+        ),
+        (
+            Budget::reserve(1_000_001),
+            "budget reserve of 1000001 is not within 1 to 1000000",
+        ),
+        (
+            Budget::reserve(9),
+            "budget reserve of 9 is less than the cost of a retry of 10",
+        ),
+        (
+            Budget::throttle(0, 0.1),
+            "budget throttle tokens of 0 is not within 1 to 1000",
+        ),
+        (
+            Budget::throttle(1_001, 0.1),
+            "budget throttle tokens of 1001 is not within 1 to 1000",
+        ),
+        (
+            Budget::throttle(10, 0.0),
+            "budget throttle ratio of 0.0 is not within 0 (not included) to 1000",
+        ),
+        (
+            Budget::throttle(10, f64::NAN),
+            "budget throttle ratio of NaN is not within 0 (not included) to 1000",
+        ),
+        (
+            base.over(SECS(0)),
+            "budget over of 0ns is not within 1s to 60s",
+        ),
+        (
+            base.over(SECS(61)),
+            "budget over of 61s is not within 1s to 60s",
+        ),
+    ] {
+        assert_eq!(budget.validate().unwrap_err().to_string(), refusal);
+    }
+}
+
+#[test]
+fn limits_of_the_settings_are_within_them() {
+    for budget in [
+        Budget::new(),
+        Budget::unlimited(),
+        Budget::new().ratio(0.0).at_least_per_second(0),
+        Budget::new().ratio(1_000.0).at_least_per_second(u32::MAX),
+        Budget::new().over(SECS(1)),
+        Budget::new().over(SECS(60)),
+    ] {
+        assert!(budget.validate().is_ok(), "{budget:?}");
+    }
+}

@@ -1,0 +1,69 @@
+//! A budget as it stands in a file: one of its kinds, flat where it is the usual one.
+
+use std::time::Duration;
+
+use super::budget::{Budget, Kind, Reserve, Terms, Throttle};
+
+#[derive(serde::Deserialize, serde::Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Written {
+    unlimited: bool,
+    ratio: f64,
+    at_least_per_second: u32,
+    #[serde(with = "crate::file::duration")]
+    over: Duration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reserve: Option<Reserve>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    throttle: Option<Throttle>,
+}
+
+impl Default for Written {
+    fn default() -> Self {
+        Budget::new().into()
+    }
+}
+
+impl TryFrom<Written> for Budget {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Self, Self::Error> {
+        let terms = Terms {
+            ratio: written.ratio,
+            at_least_per_second: written.at_least_per_second,
+            over: written.over,
+        };
+        let unlimited = written.unlimited.then_some(Kind::Unlimited);
+        let reserve = written.reserve.map(Kind::Reserve);
+        let throttle = written.throttle.map(Kind::Throttle);
+        let mut kinds = [unlimited, reserve, throttle].into_iter().flatten();
+        match (kinds.next(), kinds.next()) {
+            (None, _) => Ok(Self(Kind::Rate(terms))),
+            (Some(kind), None) if terms == Terms::DEFAULT => Ok(Self(kind)),
+            (Some(_), None) => Err(
+                "budget: ratio, at_least_per_second and over do not go with unlimited, reserve or throttle",
+            ),
+            (Some(_), Some(_)) => Err("budget: only one of unlimited, reserve and throttle"),
+        }
+    }
+}
+
+impl From<Budget> for Written {
+    fn from(budget: Budget) -> Self {
+        let (mut reserve, mut throttle, mut terms) = (None, None, Terms::DEFAULT);
+        match budget.0 {
+            Kind::Unlimited => {}
+            Kind::Rate(own) => terms = own,
+            Kind::Reserve(own) => reserve = Some(own),
+            Kind::Throttle(own) => throttle = Some(own),
+        }
+        Self {
+            unlimited: budget.0 == Kind::Unlimited,
+            ratio: terms.ratio,
+            at_least_per_second: terms.at_least_per_second,
+            over: terms.over,
+            reserve,
+            throttle,
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! How long an attempt lasts: no longer than another one needs room, and no shorter.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use sevenhops::limit::{Limit, Waited};
+use sevenhops::policy::{breaker, retry};
+use sevenhops::{Options, Settings, StandardLayer, limit};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt, service_fn};
+
+use crate::mock::{Mock, Step, optional, request};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+/// Without a breaker and with every retry affordable.
+fn layer(settings: Settings, retry: retry::Settings) -> StandardLayer {
+    let retry = retry.budget(retry::Budget::unlimited());
+    let off = breaker::Settings::new().minimum_volume(u32::MAX);
+    StandardLayer::with(&settings.retry(retry).breaker(off)).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_deadlines_are_saved_by_a_second_attempt() {
+    for millis in [20, 50, 100] {
+        let layer = layer(Settings::new(MS(millis)), retry::Settings::new());
+        let mut saved = 0;
+        for _ in 0..300 {
+            let attempts = Arc::new(AtomicU32::new(0));
+            let service = service_fn(move |_: Request<Full<Bytes>>| {
+                let is_first = attempts.fetch_add(1, Ordering::Relaxed) == 0;
+                async move {
+                    match is_first {
+                        true => std::future::pending().await,
+                        false => sleep(MS(1)).await,
+                    }
+                    Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
+                }
+            });
+            let ended = layer.layer(service).oneshot(request(Method::GET)).await;
+            saved += u32::from(ended.is_ok());
+        }
+        assert!(saved >= 285, "{millis} ms: {saved} of 300");
+    }
+}
+
+/// Asks a service that responds after this time.
+async fn after(
+    wait: Duration,
+    layer: &StandardLayer,
+    get: Request<Full<Bytes>>,
+) -> Result<Duration, Option<Waited>> {
+    let begun = Instant::now();
+    let service = service_fn(move |_: Request<Full<Bytes>>| async move {
+        sleep(wait).await;
+        Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
+    });
+    let ended = layer.layer(service).oneshot(get).await;
+    ended
+        .map(|_| begun.elapsed())
+        .map_err(|error| error.expired())
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_that_none_may_follow_is_not_cut_short() {
+    let five = || Settings::new(SECS(5));
+    let usual = layer(five(), retry::Settings::new());
+    let once = layer(five(), retry::Settings::new().attempts(1));
+    let late = MS(4_900);
+    // One attempt by the settings, by the request, and a POST without an honored key.
+    let no_retry = optional(Method::GET, Options::new().no_retry());
+    assert_eq!(after(late, &once, request(Method::GET)).await, Ok(late));
+    assert_eq!(after(late, &usual, no_retry).await, Ok(late));
+    assert_eq!(after(late, &usual, request(Method::POST)).await, Ok(late));
+    // A key that is honored makes room for another.
+    let keyed = optional(Method::POST, Options::new().honours_keys(true));
+    assert!(after(late, &usual, keyed).await.is_err());
+    let read = optional(Method::POST, Options::new().idempotent(true));
+    assert!(after(late, &usual, read).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn limit_that_was_set_holds_for_every_attempt() {
+    let limits = limit::Settings::new().attempt(SECS(1));
+    let set = layer(
+        Settings::new(SECS(10)).limits(limits),
+        retry::Settings::new().attempts(1),
+    );
+    for method in [Method::GET, Method::POST] {
+        let ended = after(MS(1_001), &set, request(method)).await;
+        assert_eq!(ended, Err(Some(Waited::Attempt)));
+    }
+    let ended = after(MS(999), &set, request(Method::GET)).await;
+    assert_eq!(ended, Ok(MS(999)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_has_half_of_the_time_left_and_the_last_one_all_of_it() {
+    use sevenhops::policy::retry::{Backoff, Growth, Jitter};
+    let steady = Backoff::new().growth(Growth::Constant).jitter(Jitter::None);
+    let retry = retry::Settings::new().backoff(steady.base(MS(100)));
+    let layer = layer(Settings::new(SECS(60)), retry);
+    let mock = Mock::new((0..3).map(|_| Step::Hang));
+    let short = optional(Method::GET, Options::new().deadline(Limit::from_secs(10)));
+    let begun = Instant::now();
+    let error = layer.layer(mock.clone()).oneshot(short).await.unwrap_err();
+    assert_eq!(
+        (error.expired(), begun.elapsed()),
+        (Some(Waited::Deadline), SECS(10))
+    );
+    // 5 s, then half of 4.9 s; the third ends with the call.
+    assert_eq!(mock.waits(), [MS(5_100), MS(2_550)]);
+}

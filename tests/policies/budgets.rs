@@ -1,0 +1,116 @@
+//! Budgets that are shared, and budgets that time does not refill.
+
+use std::time::Duration;
+
+use http::Method;
+use sevenhops::hop::NotRepeated;
+use sevenhops::policy::breaker;
+use sevenhops::policy::retry::{Budget, Budgets, Settings};
+use sevenhops::{Destination, StandardLayer};
+use tower::{Layer, ServiceExt};
+
+use crate::mock::{Mock, Step, request, status, steady};
+
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+fn layer(retry: Settings) -> StandardLayer {
+    let unbreakable = breaker::Settings::new().minimum_volume(u32::MAX);
+    let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
+    StandardLayer::with(&settings.breaker(unbreakable)).unwrap()
+}
+
+fn api() -> Destination {
+    "https://api.test".parse().unwrap()
+}
+
+/// Makes one call over these steps. Returns how many requests were sent, and why it was not retried.
+async fn call(
+    layer: &StandardLayer,
+    steps: impl IntoIterator<Item = Step>,
+) -> (usize, Option<NotRepeated>) {
+    let mock = Mock::new(steps);
+    let ended = layer
+        .layer(mock.clone())
+        .oneshot(request(Method::GET))
+        .await;
+    let reason = match &ended {
+        Ok(response) => response.body().timeline().not_repeated(),
+        Err(error) => error.not_repeated(),
+    };
+    (mock.count(), reason)
+}
+
+fn two() -> Budget {
+    Budget::new()
+        .ratio(0.0)
+        .at_least_per_second(2)
+        .over(SECS(1))
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_stacks_that_share_a_budget_retry_no_more_than_one() {
+    let budgets = Budgets::new(two()).unwrap();
+    let stacks = [(); 2].map(|()| layer(steady()).share_budgets(&budgets).unwrap());
+    let down = || (0..9).map(|_| status(503));
+    assert_eq!(call(&stacks[0], down()).await.0, 3);
+    let (sent, reason) = call(&stacks[1], down()).await;
+    assert_eq!((sent, reason), (1, Some(NotRepeated::BudgetEmpty)));
+    assert_eq!(budgets.destinations(), [(api(), 0)]);
+    // One of its own is not touched.
+    assert_eq!(call(&layer(steady().budget(two())), down()).await.0, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn budget_on_other_terms_is_not_shared_and_says_so() {
+    let budgets = Budgets::new(two()).unwrap();
+    let own = layer(steady().budget(Budget::new().ratio(0.5)));
+    let refused = own.share_budgets(&budgets).unwrap_err().to_string();
+    assert!(refused.starts_with("retry budget of Budget("), "{refused}");
+    assert!(
+        layer(steady().budget(two()))
+            .share_budgets(&budgets)
+            .is_ok()
+    );
+    assert!(Budgets::new(Budget::new().ratio(-1.0)).is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn reserve_pays_for_retries_until_successes_refill_it() {
+    let layer = layer(steady().attempts(2).budget(Budget::reserve(12)));
+    let left = || layer.budgets().left(&api()).unwrap();
+    assert_eq!(call(&layer, [status(503), status(503)]).await.0, 2);
+    assert_eq!(left(), 1, "7 tokens");
+    // A retry that succeeds pays back its price.
+    assert_eq!(call(&layer, [status(503)]).await.0, 2);
+    assert_eq!(left(), 1);
+    assert_eq!(call(&layer, [status(503), status(503)]).await.0, 2);
+    let (sent, reason) = call(&layer, [status(503)]).await;
+    assert_eq!((sent, reason), (1, Some(NotRepeated::BudgetEmpty)));
+    tokio::time::advance(SECS(3_600)).await;
+    for _ in 0..3 {
+        assert_eq!(call(&layer, []).await.0, 1);
+    }
+    assert_eq!(left(), 1, "5 tokens");
+    assert_eq!(call(&layer, [status(503)]).await.0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_costs_the_reserve_more() {
+    let layer = layer(steady().attempts(2).budget(Budget::reserve(14)));
+    let _ = call(&layer, [Step::Hang, Step::Hang]).await;
+    assert_eq!(layer.budgets().left(&api()), Some(0), "4 tokens");
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttle_stops_retries_while_too_many_attempts_fail() {
+    let layer = layer(steady().budget(Budget::throttle(10, 1.0)));
+    let down = || (0..9).map(|_| status(503));
+    assert_eq!(call(&layer, down()).await.0, 3);
+    assert_eq!(layer.budgets().left(&api()), Some(2));
+    let (sent, reason) = call(&layer, down()).await;
+    assert_eq!((sent, reason), (2, Some(NotRepeated::BudgetEmpty)));
+    for _ in 0..2 {
+        assert_eq!(call(&layer, []).await.0, 1);
+    }
+    assert_eq!(call(&layer, [status(503)]).await.0, 2);
+}

@@ -1,0 +1,373 @@
+//! Circuits: the failures that open them, the ways to close them, and their events.
+
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use sevenhops::hop::FailureClass;
+use sevenhops::policy::breaker::{Event, EventKind, Recovery, Settings, State};
+use sevenhops::policy::retry;
+use sevenhops::{BreakerLayer, Destination, Policy, StandardLayer, limit};
+use tokio::time::{Instant, advance, sleep};
+use tower::{Layer, ServiceExt, service_fn};
+
+use crate::mock::{Mock, Step, request, status, with};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+fn api() -> Destination {
+    "https://api.test".parse().unwrap()
+}
+
+/// A stack that makes one attempt.
+fn once(breaker: Settings) -> StandardLayer {
+    let retry = retry::Settings::new().attempts(1).unsent_attempts(1);
+    let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
+    StandardLayer::with(&settings.breaker(breaker)).unwrap()
+}
+
+/// Asks so many times. Returns how many times the circuit rejected the call.
+async fn rejections(layer: &StandardLayer, mock: &Mock, calls: u32) -> u32 {
+    let mut rejected = 0;
+    for _ in 0..calls {
+        let ended = layer
+            .layer(mock.clone())
+            .oneshot(request(Method::GET))
+            .await;
+        rejected +=
+            u32::from(ended.is_err_and(|error| error.rejected_by() == Some(Policy::Breaker)));
+    }
+    rejected
+}
+
+#[tokio::test(start_paused = true)]
+async fn classifier_has_the_say_about_failures_by_status() {
+    for (class, expected) in [
+        (FailureClass::Permanent, State::Closed),
+        (FailureClass::Success, State::Closed),
+        (FailureClass::Ignore, State::Closed),
+        (FailureClass::Throttled, State::Closed),
+        (FailureClass::Transient, State::Open),
+    ] {
+        let layer = once(Settings::new()).classify(move |_| Some(class));
+        let mock = Mock::new((0..40).map(|_| status(500)));
+        rejections(&layer, &mock, 40).await;
+        assert_eq!(layer.breaker().state(&api()), expected, "{class:?}");
+        let alone = BreakerLayer::new(limit::Limits::new(SECS(10)).unwrap());
+        let alone = alone.classify(move |failure| {
+            assert_eq!(failure.method(), Method::GET);
+            Some(class)
+        });
+        let mock = Mock::new((0..40).map(|_| status(500)));
+        for _ in 0..40 {
+            let _ = alone
+                .layer(mock.clone())
+                .oneshot(request(Method::GET))
+                .await;
+        }
+        assert_eq!(alone.handle().state(&api()), expected, "alone: {class:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn classifier_is_asked_once_for_retry_and_breaker() {
+    let asked = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&asked);
+    let layer = once(Settings::new()).classify(move |_| {
+        *counter.lock().unwrap() += 1;
+        None
+    });
+    let mock = Mock::new([status(500), Step::Fail(ErrorKind::ConnectionReset)]);
+    rejections(&layer, &mock, 3).await;
+    assert_eq!(*asked.lock().unwrap(), 2, "a success is not classified");
+}
+
+#[tokio::test(start_paused = true)]
+async fn probe_that_is_throttled_closes_the_circuit() {
+    let layer = once(Settings::new());
+    let mock = Mock::new((0..20).map(|_| status(500)).chain([status(429)]));
+    assert_eq!(rejections(&layer, &mock, 20).await, 0);
+    assert_eq!(layer.breaker().state(&api()), State::Open);
+    advance(SECS(6)).await;
+    assert_eq!(rejections(&layer, &mock, 10).await, 0);
+    assert_eq!(layer.breaker().state(&api()), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn probe_that_is_told_to_come_back_later_opens_it_for_so_long() {
+    let layer = once(Settings::new());
+    let later = with(503, "retry-after", "60");
+    let mock = Mock::new((0..20).map(|_| status(500)).chain([later]));
+    rejections(&layer, &mock, 20).await;
+    advance(SECS(6)).await;
+    rejections(&layer, &mock, 1).await;
+    assert_eq!(layer.breaker().state(&api()), State::Open);
+    advance(SECS(59)).await;
+    assert_eq!(rejections(&layer, &mock, 1).await, 1);
+    advance(SECS(13)).await;
+    assert_eq!(rejections(&layer, &mock, 1).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_for_patience_breaks_no_circuit() {
+    let layer = once(Settings::new());
+    let mock = Mock::new((0..100).map(|_| with(503, "retry-after", "7")));
+    assert_eq!(rejections(&layer, &mock, 100).await, 0);
+    assert_eq!(layer.breaker().state(&api()), State::Closed);
+}
+
+/// A service that lets one request through each tenth of a second, and says 503 to the others, as nginx does.
+fn rate_limited() -> impl tower::Service<
+    Request<Full<Bytes>>,
+    Response = Response<Full<Bytes>>,
+    Error = std::convert::Infallible,
+    Future: Send,
+> + Clone
++ Send {
+    let next = Arc::new(Mutex::new(Instant::now()));
+    service_fn(move |_: Request<Full<Bytes>>| {
+        let now = Instant::now();
+        let mut next = next.lock().unwrap();
+        let status = match *next <= now {
+            true => 200,
+            false => 503,
+        };
+        if status == 200 {
+            *next = now + MS(100);
+        }
+        let response = Response::builder().status(status).body(Full::default());
+        std::future::ready(Ok(response.unwrap()))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn rate_limit_that_says_503_breaks_no_circuit() {
+    let layer = StandardLayer::new(SECS(10)).unwrap();
+    // Three times the rate, for three seconds: by the stack, and by a plain client.
+    let (mut answered, mut rejected) = ([0, 0], 0);
+    let (behind, plain) = (rate_limited(), rate_limited());
+    let calls: Vec<_> = (0..90)
+        .map(|number| {
+            let (stack, plain) = (layer.layer(behind.clone()), plain.clone());
+            tokio::spawn(async move {
+                sleep(MS(33) * number).await;
+                let ours = stack.oneshot(request(Method::GET)).await;
+                let theirs = plain.oneshot(request(Method::GET)).await.unwrap();
+                (ours.map(|response| response.status()), theirs.status())
+            })
+        })
+        .collect();
+    for call in calls {
+        let (ours, theirs) = call.await.unwrap();
+        match ours {
+            Ok(status) => answered[0] += u32::from(status == 200),
+            Err(error) => rejected += u32::from(error.rejected_by().is_some()),
+        }
+        answered[1] += u32::from(theirs == 200);
+    }
+    assert_eq!(
+        (rejected, layer.breaker().state(&api())),
+        (0, State::Closed)
+    );
+    assert!(answered[0] >= answered[1], "{answered:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_calls_to_a_service_that_takes_longer_break_no_circuit() {
+    let layer = once(Settings::new());
+    let service = service_fn(|_: Request<Full<Bytes>>| async {
+        sleep(MS(20)).await;
+        Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
+    });
+    for _ in 0..40 {
+        let mut short = request(Method::GET);
+        let deadline = limit::Limit::from_millis(10);
+        short
+            .extensions_mut()
+            .insert(sevenhops::Options::new().deadline(deadline));
+        assert!(layer.layer(service).oneshot(short).await.is_err());
+    }
+    assert_eq!(layer.breaker().state(&api()), State::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_failures_are_slow() {
+    let slow = Settings::new().slow_calls(SECS(4), 0.5).minimum_volume(10);
+    let layer = once(slow);
+    let number = Arc::new(Mutex::new(0));
+    let service = service_fn(move |_: Request<Full<Bytes>>| {
+        let number = {
+            let mut number = number.lock().unwrap();
+            *number += 1;
+            *number
+        };
+        async move {
+            if number > 2 {
+                sleep(MS(4_500)).await;
+            }
+            match number % 2 == 0 && number > 2 {
+                true => Err(std::io::Error::from(ErrorKind::ConnectionReset)),
+                false => Ok(Response::new(Full::<Bytes>::default())),
+            }
+        }
+    });
+    let calls = (0..10).map(|_| layer.layer(service.clone()).oneshot(request(Method::GET)));
+    let calls: Vec<_> = calls
+        .map(|call| tokio::spawn(async move { call.await.map(drop) }))
+        .collect();
+    for call in calls {
+        let _ = call.await.unwrap();
+    }
+    assert_eq!(layer.breaker().state(&api()), State::Open);
+    let error = layer
+        .layer(service)
+        .oneshot(request(Method::GET))
+        .await
+        .unwrap_err();
+    let cause = std::error::Error::source(&error).unwrap();
+    assert_eq!(cause.to_string(), "8 of 10 attempts were slow");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_told_in_order_and_a_panic_harms_none() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&told);
+    let layer = once(Settings::new())
+        .on_breaker_event(|_| panic!("on purpose"))
+        .on_breaker_event(move |event: &Event| {
+            assert_eq!(event.destination(), &api());
+            let cause = event.cause().map(ToString::to_string);
+            notes
+                .lock()
+                .unwrap()
+                .push((event.kind(), cause, event.retry_after().is_some()));
+        });
+    let mock = Mock::new((0..20).map(|_| status(500)));
+    rejections(&layer, &mock, 21).await;
+    advance(SECS(6)).await;
+    rejections(&layer, &mock, 2).await;
+    layer.breaker().isolate(&api());
+    let failed = || Some("20 of 20 attempts failed, 20 at server (failed)".to_owned());
+    assert_eq!(
+        *told.lock().unwrap(),
+        [
+            (EventKind::Opened, failed(), true),
+            (EventKind::Rejected, failed(), true),
+            (EventKind::HalfOpened, None, false),
+            (EventKind::Closed, None, false),
+            (EventKind::Isolated, None, false),
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn observing_breaker_goes_on_learning_while_it_is_open() {
+    let layer = once(Settings::new().observe_only(true));
+    let rejected = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&rejected);
+    let layer = layer.on_breaker_event(move |event| {
+        *counter.lock().unwrap() += u32::from(event.kind() == EventKind::Rejected);
+    });
+    let mock = Mock::new((0..25).map(|_| status(500)));
+    assert_eq!(rejections(&layer, &mock, 60).await, 0);
+    let seen = layer.breaker().snapshot(&api()).unwrap();
+    assert_eq!((seen.state(), mock.count()), (State::Open, 60));
+    assert_eq!((seen.attempts(), seen.failures()), (40, 5));
+    assert_eq!(
+        *rejected.lock().unwrap(),
+        40,
+        "it would have rejected so many"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshot_shows_the_window() {
+    let layer = once(Settings::new().slow_calls(SECS(1), 1.0));
+    assert!(layer.breaker().snapshot(&api()).is_none());
+    let steps = [
+        status(500),
+        status(503),
+        status(200),
+        Step::Fail(ErrorKind::ConnectionReset),
+    ];
+    rejections(&layer, &Mock::new(steps), 5).await;
+    let seen = layer.breaker().snapshot(&api()).unwrap();
+    assert_eq!(
+        (seen.attempts(), seen.failures(), seen.overloads()),
+        (5, 2, 1)
+    );
+    assert_eq!(
+        (seen.state(), seen.slow(), seen.open_left()),
+        (State::Closed, 0, None)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn recovery_by_ratio_and_by_ramp_through_the_whole_stack() {
+    let ratio = Recovery::Ratio {
+        probes: 4,
+        failure_ratio: 0.5,
+    };
+    let layer = once(Settings::new().recovery(ratio).open_by(|nth| SECS(1) * nth));
+    let mock = Mock::new(
+        (0..20)
+            .map(|_| status(500))
+            .chain([status(200), status(500)]),
+    );
+    rejections(&layer, &mock, 20).await;
+    advance(MS(1_201)).await;
+    assert_eq!(rejections(&layer, &mock, 4).await, 0);
+    assert_eq!(layer.breaker().state(&api()), State::Closed);
+
+    let layer = once(Settings::new().recovery(Recovery::Ramp { step: SECS(10) }));
+    let mock = Mock::new((0..20).map(|_| status(500)));
+    rejections(&layer, &mock, 20).await;
+    advance(SECS(6)).await;
+    assert_eq!(
+        rejections(&layer, &mock, 101).await,
+        90,
+        "one probe, then a tenth"
+    );
+    advance(SECS(10)).await;
+    assert_eq!(rejections(&layer, &mock, 100).await, 75);
+    advance(SECS(20)).await;
+    assert_eq!(rejections(&layer, &mock, 100).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenants_have_circuits_and_budgets_of_their_own() {
+    let layer = StandardLayer::new(SECS(10))
+        .unwrap()
+        .key_by(|_, uri, headers| {
+            let tenant = headers.get("x-tenant")?.to_str().ok()?;
+            Some(Destination::named(format!(
+                "{}#{tenant}",
+                Destination::of(uri)?
+            )))
+        });
+    let ask = async |tenant: &'static str, step: Step| {
+        let mut get = request(Method::GET);
+        get.headers_mut()
+            .insert("x-tenant", tenant.parse().unwrap());
+        let mock = Mock::new((0..3).map(|_| step.clone()));
+        layer.layer(mock).oneshot(get).await
+    };
+    for _ in 0..10 {
+        let _ = ask("bad", status(500)).await;
+    }
+    let [good, bad] =
+        ["good", "bad"].map(|tenant| Destination::named(format!("https://api.test#{tenant}")));
+    let breaker = layer.breaker();
+    assert_eq!(
+        (breaker.state(&bad), breaker.state(&good)),
+        (State::Open, State::Closed)
+    );
+    assert_eq!(ask("good", status(200)).await.unwrap().status(), 200);
+    let left = [&good, &bad].map(|tenant| layer.budgets().left(tenant).unwrap());
+    assert!(left[0] == 100 && left[1] < 100, "{left:?}");
+    assert_eq!(layer.budgets().left(&api()), None);
+}

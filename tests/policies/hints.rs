@@ -1,0 +1,132 @@
+//! When the server says when to come back.
+
+use std::time::{Duration, SystemTime};
+
+use http::Method;
+use sevenhops::StandardLayer;
+use sevenhops::hop::{NotRepeated, What};
+use sevenhops::policy::breaker;
+use sevenhops::policy::retry::Settings;
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt};
+
+use crate::mock::{Mock, Step, request, status, steady, with};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+fn layer(deadline: Duration, retry: Settings) -> StandardLayer {
+    StandardLayer::with(&sevenhops::Settings::new(deadline).retry(retry)).unwrap()
+}
+
+/// Asks a service that responds by these steps. Returns the status, the waits between the requests, and why the
+/// call was not retried.
+async fn ask(
+    layer: &StandardLayer,
+    steps: impl IntoIterator<Item = Step>,
+) -> (u16, Vec<Duration>, Option<NotRepeated>) {
+    let mock = Mock::new(steps);
+    let response = layer.layer(mock.clone()).oneshot(request(Method::GET));
+    let response = response.await.unwrap();
+    let reason = response.body().timeline().not_repeated();
+    (response.status().as_u16(), mock.waits(), reason)
+}
+
+fn too_long(hint: Duration, most: Duration) -> Option<NotRepeated> {
+    Some(NotRepeated::HintTooLong { hint, most })
+}
+
+#[tokio::test(start_paused = true)]
+async fn hint_above_the_longest_ends_the_call_at_once() {
+    let day = SECS(86_400);
+    for (deadline, retry, hint, most) in [
+        (day, steady(), SECS(3_600), SECS(60)),
+        (day, steady(), SECS(61), SECS(60)),
+        (SECS(10), steady(), SECS(6), SECS(5)),
+        (SECS(10), steady().max_hint(SECS(2)), SECS(3), SECS(2)),
+    ] {
+        let begun = Instant::now();
+        let steps = [with(429, "retry-after", &hint.as_secs().to_string())];
+        let asked = ask(&layer(deadline, retry), steps).await;
+        assert_eq!(asked, (429, vec![], too_long(hint, most)));
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn hint_below_the_longest_is_waited_for_with_little_jitter() {
+    for (deadline, hint, most) in [
+        (SECS(10), SECS(5), MS(5_500)),
+        (SECS(86_400), SECS(60), SECS(65)),
+    ] {
+        let steps = [with(503, "retry-after", &hint.as_secs().to_string())];
+        let (status, waits, _) = ask(&layer(deadline, Settings::new()), steps).await;
+        assert_eq!(status, 200);
+        assert!((hint..=most + MS(1)).contains(&waits[0]), "{waits:?}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a date is wall time")]
+#[tokio::test(start_paused = true)]
+async fn date_by_a_clock_that_is_a_minute_ahead_is_two_seconds_away() {
+    let theirs = SystemTime::now() + SECS(60);
+    let date = httpdate::fmt_http_date;
+    let headers = vec![
+        ("date", date(theirs)),
+        ("retry-after", date(theirs + SECS(2))),
+    ];
+    let steps = [Step::Answer(503, headers, bytes::Bytes::new())];
+    let (_, waits, _) = ask(&layer(SECS(600), steady()), steps).await;
+    assert!((SECS(2)..=MS(2_202)).contains(&waits[0]), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn milliseconds_are_waited_for() {
+    for name in ["retry-after-ms", "x-ms-retry-after-ms"] {
+        let steps = [with(429, name, "1500")];
+        let (status, waits, _) = ask(&layer(SECS(10), steady()), steps).await;
+        assert_eq!(status, 200);
+        assert!((MS(1_500)..=MS(1_652)).contains(&waits[0]), "{waits:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn function_reads_what_only_this_service_says() {
+    let layer = layer(SECS(10), steady()).hint(|head| {
+        let seconds = head.headers().get("x-backoff")?.to_str().ok()?;
+        Some(SECS(seconds.parse().ok()?))
+    });
+    let (_, waits, _) = ask(&layer, [with(503, "x-backoff", "2")]).await;
+    assert!((SECS(2)..=MS(2_202)).contains(&waits[0]), "{waits:?}");
+    let asked = ask(&layer, [with(503, "x-backoff", "7")]).await;
+    assert_eq!(asked, (503, vec![], too_long(SECS(7), SECS(5))));
+    let (_, waits, _) = ask(&layer, [with(503, "retry-after", "3")]).await;
+    assert!((SECS(3)..=MS(3_303)).contains(&waits[0]), "{waits:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_without_a_hint_waits_as_long_as_the_deadline_has_room_for() {
+    for (deadline, wait) in [(SECS(10), SECS(1)), (SECS(2), MS(400)), (SECS(1), MS(200))] {
+        let (_, waits, _) = ask(&layer(deadline, steady()), [status(429)]).await;
+        assert_eq!(waits, [wait], "{deadline:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn draw_that_does_not_fit_is_drawn_again() {
+    use sevenhops::policy::retry::Backoff;
+    // Each draw is over minutes; each call is retried all the same.
+    let wide = Backoff::new().base(SECS(600)).cap(SECS(600));
+    let settings = sevenhops::Settings::new(SECS(2)).retry(Settings::new().backoff(wide));
+    let settings = settings.breaker(breaker::Settings::new().minimum_volume(1_000));
+    let layer = StandardLayer::with(&settings).unwrap();
+    for _ in 0..50 {
+        let mock = Mock::new([status(503)]);
+        let response = layer.layer(mock.clone()).oneshot(request(Method::GET));
+        let response = response.await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert!(mock.waits()[0] <= SECS(1), "{:?}", mock.waits());
+        let notes = response.body().timeline().notes();
+        assert!(matches!(notes[0].what, What::Waited { asked: false, .. }));
+    }
+}
