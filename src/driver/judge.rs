@@ -108,7 +108,6 @@ impl Run {
             },
             Lead::On => {
                 // Another request, and so another destination, budget and circuit.
-                self.turn = None;
                 if let Some(saved) = later.saved() {
                     self.turn_to((&saved.method, &saved.uri, &saved.headers), now);
                 }

@@ -14,7 +14,7 @@ use crate::destination::Origin;
 use crate::policy::breaker::Shared;
 use crate::policy::retry::SharedBudget;
 
-/// What a request goes by.
+/// The method, the URL and the headers of a request.
 pub(super) type Head<'a> = (&'a Method, &'a Uri, &'a HeaderMap);
 
 /// The budget and the circuit of a destination, as far as a driver has these policies.
