@@ -145,6 +145,8 @@ impl Evidence {
             self.kind = Some(refused.kind);
         } else if let Some(dns) = error.downcast_ref::<crate::dns::Error>() {
             (self.kind, self.hop) = (Some(dns.reason().into()), Some(Hop::Dns));
+            // A timeout that is remembered is still that of the lookup.
+            self.expired = (self.kind == Some(Kind::Timeout)).then_some(Waited::Dns);
         } else if let Some(NetError::Io(io)) = error.downcast_ref() {
             // It leaves what it wraps out of its causes.
             self.kind = local(io).or(self.kind);
