@@ -31,7 +31,7 @@ use crate::config_error::SettingError;
 /// | dns | min(2 s, A / 2) | one look-up, when it has to be waited for |
 /// | connect | min(3 s, A / 2) | TCP, over all addresses of the name |
 /// | tls | min(3 s, A / 2) | one handshake |
-/// | send | min(5 s, A / 2) | no progress while sending, or waiting for a stream |
+/// | send | min(5 s, A / 2) | no progress while sending |
 /// | first byte | A | from the last request byte to the response head |
 /// | body idle | min(10 s, A) | between two pieces of the response body |
 ///
