@@ -94,6 +94,34 @@ mod tests {
         assert_eq!(error.effect(), Effect::Possible, "{error}");
     }
 
+    // RetryLayer without CallLayer.
+    #[tokio::test(start_paused = true)]
+    async fn body_that_breaks_off_keeps_the_effect_of_the_attempt_before() {
+        let asked = Arc::new(AtomicU32::new(0));
+        let service = service_fn({
+            let asked = Arc::clone(&asked);
+            move |_: Request<Full<Bytes>>| {
+                let status = match asked.fetch_add(1, Ordering::Relaxed) {
+                    0 => 503,
+                    _ => 400,
+                };
+                let response = Response::builder().status(status).body(Broken);
+                std::future::ready(Ok::<_, std::io::Error>(response.unwrap()))
+            }
+        });
+        let limits = Limits::new(SECS(10)).unwrap();
+        let service = RetryLayer::new(steady())
+            .unwrap()
+            .layer(AttemptLayer::new(limits).layer(service));
+        let response = service.oneshot(request(Method::PUT)).await.unwrap();
+        assert_eq!(response.status(), 400);
+        let Err(error) = response.into_body().collect().await else {
+            panic!("the body is whole");
+        };
+        assert_eq!(error.effect(), Effect::Possible, "{error}");
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn kept_body_that_breaks_off_does_not_claim_no_effect() {
         let mock = Mock::new([saying(503, vec![b'x'; 100_000])]);

@@ -66,9 +66,10 @@ impl Call {
     }
 
     /// Whether sending a request of this call twice is like sending it once: by its method, or because the
-    /// caller says so. That word was on the call's own method and origin.
+    /// caller says so. That word was on the call's own method and URL: no redirect takes it along.
     pub(crate) fn is_idempotent(&self, method: &Method) -> bool {
-        method.is_idempotent() || self.options().idempotent && !self.leads_away()
+        let is_own = || !self.is_redirected() && !self.leads_away();
+        method.is_idempotent() || self.options().idempotent && is_own()
     }
 
     /// What the key of a request is to the server.

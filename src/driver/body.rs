@@ -305,7 +305,8 @@ impl Reading<'_> {
                 let edge = Edge {
                     call: &self.timeline.0,
                     from: self.timeline.0.attempt_count(),
-                    seen: Effect::None,
+                    // What the attempts before this response may have done, too.
+                    seen: self.effect,
                 };
                 Error::at_edge(edge, failure)
             }

@@ -186,10 +186,10 @@ impl Run {
         }
         // The attempt knows best what its status meant; without one, there is the status alone.
         let judged = self.call.judged(status);
-        let mut judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
+        let judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
         // A redirect followed below may have led here: then this status is not all that the attempt did.
-        judged.effect = judged.effect.max(self.call.effect_since(self.from));
-        let before = self.seen.attempt(judged.effect);
+        let since = self.call.effect_since(self.from);
+        let before = self.seen.attempt(judged.effect.max(since)).max(since);
         let hint = Hint {
             wait: policy.hint(head),
             by_server: true,

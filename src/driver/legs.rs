@@ -67,7 +67,8 @@ impl Legs {
         if self.visited.contains(&to) {
             return self.reject(Kind::RedirectLoop, (status, &to.1));
         }
-        let may_repeat = call.is_idempotent(&method) || before.is_none() || before.is_declined();
+        // The caller's word that a request is idempotent was not on the URL that comes next.
+        let may_repeat = method.is_idempotent() || before.is_none() || before.is_declined();
         if leg.away && keeps_body && !may_repeat {
             return self.refuse(Kind::RedirectRefused, (status, &to.1), true);
         }

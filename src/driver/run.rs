@@ -42,6 +42,8 @@ pub(super) struct Run {
     pub(super) seen: Seen,
     /// How many attempts the call had made before.
     pub(super) from: u32,
+    /// What a driver above said of attempts that may follow.
+    follows_above: Follows,
     // Dropped last: the call ends when everything else has.
     pub(super) scope: Option<Scope>,
 }
@@ -121,7 +123,7 @@ impl Run {
     }
 
     fn new(policies: &Arc<Policies>, call: Call, scope: Option<Scope>) -> Self {
-        let from = call.attempt_count();
+        let (from, follows_above) = (call.attempt_count(), call.follows());
         Self {
             policies: Arc::clone(policies),
             call,
@@ -132,6 +134,7 @@ impl Run {
             last: None,
             seen: Seen::NOTHING,
             from,
+            follows_above,
             scope,
         }
     }
@@ -144,6 +147,8 @@ impl Run {
             let destination = || Some(Destination::of_request(uri));
             // The claim to retry goes before the next leg makes its own.
             self.turn = None;
+            // So does its word on attempts that may follow: the next leg may not be retried here.
+            self.call.set_follows(self.follows_above);
             self.turn = Some(Turn::new(policy, &self.call, (budget, now), destination));
         }
         self.circuit = circuit;

@@ -18,6 +18,8 @@ pub(crate) struct Facts {
     pub(crate) failure: Option<Diagnosis>,
     /// How a transport left the attempt, until the service goes on after it.
     pub(super) handed_back: Option<End>,
+    /// Whether a transport has begun more than once: what one of them proves says nothing of the others.
+    pub(crate) is_shared: bool,
     /// Whether a connection had taken the request when a transport left the attempt.
     pub(crate) was_taken: bool,
 

@@ -34,10 +34,10 @@ impl Marks {
         taken.unwrap_or_else(|given_up| given_up)
     }
 
-    /// Removes the mark of a connection that took the request, if that one has proved that nothing went out.
+    /// Removes the marks of a connection that took the request, if that one has proved that nothing went out.
     #[cfg(feature = "client")]
     pub(super) fn untake(&self) {
-        self.0.fetch_and(!TAKEN, Ordering::AcqRel);
+        self.0.fetch_and(!(TAKEN | SENT), Ordering::AcqRel);
     }
 
     /// Gives the request up. Returns whether it was taken before.

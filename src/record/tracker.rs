@@ -67,6 +67,8 @@ impl Tracker {
     /// A transport that reports its stages has taken over.
     pub(crate) fn begin(&self) {
         let mut store = self.store();
+        let has_begun = store.state(&self.marks) & TRACKED != 0;
+        store.facts.is_shared |= has_begun && store.stages.iter().next().is_some();
         let left = store.go_on(&self.marks);
         let change = store.step(&self.marks, |_| End::Left, |state| Some(state | TRACKED));
         drop(store);
@@ -192,9 +194,15 @@ impl Tracker {
     }
 
     /// The protocol proves that nothing of what a connection took went out. The next one may take the request.
+    ///
+    /// A service that has called a transport of ours twice in this attempt may have sent another request before: then
+    /// the mark stays.
     #[cfg(feature = "client")]
     pub(crate) fn untake(&self) {
-        self.marks.untake();
+        let store = self.store();
+        if !store.facts.is_shared {
+            self.marks.untake();
+        }
     }
 
     /// Bytes of the request went out.

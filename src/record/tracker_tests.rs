@@ -379,3 +379,36 @@ fn send_that_expired_is_named_send_even_if_the_last_byte_went_out_meanwhile() {
     let expired = Diagnosis::expired(Some(&tracker), Waited::Send);
     assert_eq!(expired.hop, Some(Hop::Send));
 }
+
+#[test]
+fn proof_of_one_transport_takes_nothing_back_of_what_another_has_sent() {
+    let tracker = tracker();
+    tracker.begin();
+    tracker.pooled();
+    assert!(tracker.take());
+    // A service above the transport has its response, and sends another request in the same attempt.
+    tracker.begin();
+    tracker.pooled();
+    assert!(tracker.take());
+    tracker.untake();
+    assert!(tracker.is_taken(), "the first one went out");
+}
+
+#[test]
+fn request_that_was_not_sent_is_sent_as_if_it_had_never_been_taken() {
+    let tracker = tracker();
+    tracker.begin();
+    tracker.pooled();
+    assert!(tracker.take());
+    tracker.sent_all();
+    assert_eq!(tracker.open(), Some(Stage::Wait));
+    tracker.untake();
+    assert!(!tracker.is_taken());
+    tracker.wait_for_connection();
+    assert_eq!(tracker.open(), Some(Stage::Connect));
+    tracker.pooled();
+    assert_eq!(tracker.open(), Some(Stage::Send));
+    assert!(tracker.take());
+    tracker.sent_all();
+    assert_eq!(tracker.open(), Some(Stage::Wait));
+}

@@ -201,3 +201,15 @@ async fn key_under_its_older_name_is_the_key_of_the_call() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn word_that_a_post_is_idempotent_does_not_follow_a_redirect() {
+    let moved = || Step::Answer(308, vec![("location", "/orders".to_owned())], Bytes::new());
+    let mock = Mock::new([moved(), status(503), status(200)]);
+    let options = Options::new().idempotent(true);
+    let response = stack(steady(), &mock).oneshot(optional(Method::POST, options));
+    assert_eq!(response.await.unwrap().status(), 503);
+    let asked = mock.asked();
+    let paths: Vec<_> = asked.iter().map(|asked| asked.head.uri.path()).collect();
+    assert_eq!(paths, ["/v1/charges", "/orders"]);
+}

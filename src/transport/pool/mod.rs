@@ -240,6 +240,8 @@ impl Home for Pool {
         if self.is_in_the_way() && self.expire(connection) {
             return false;
         }
+        // The one that hears of it may not be the one that can use it, if several wait for different things.
+        self.change.notify_waiters();
         self.change.notify_one();
         true
     }

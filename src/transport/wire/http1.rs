@@ -159,8 +159,13 @@ impl Http1 {
                 is_unsent: true,
             });
         };
+        // However this ends, nothing of a request that is left behind goes out later.
+        let unheard = Unheard(&self.lane);
         match sending.await {
-            Ok(response) => self.heard(response),
+            Ok(response) => {
+                std::mem::forget(unheard);
+                self.heard(response)
+            }
             Err(failed) => {
                 let is_unsent = !self.lane.shut();
                 if is_unsent {
@@ -191,10 +196,15 @@ impl Http1 {
         }
         match misframed(response.headers()) {
             None => Ok(response),
-            Some(why) => Err(Failed {
-                error: io::Error::new(io::ErrorKind::InvalidData, why).into(),
-                is_unsent: false,
-            }),
+            Some(why) => {
+                // Where one party frames it otherwise, its rest would be the next response.
+                self.is_spent.store(true, Ordering::Release);
+                self.close();
+                Err(Failed {
+                    error: io::Error::new(io::ErrorKind::InvalidData, why).into(),
+                    is_unsent: false,
+                })
+            }
         }
     }
 
@@ -221,6 +231,15 @@ impl Http1 {
 
     fn sender(&self) -> std::sync::MutexGuard<'_, Sender> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request without a response: dropped, it shuts its lane.
+struct Unheard<'a>(&'a Lane);
+
+impl Drop for Unheard<'_> {
+    fn drop(&mut self) {
+        self.0.shut();
     }
 }
 
