@@ -104,8 +104,10 @@ impl Incoming {
 
     /// Lets go of the connection.
     fn end(&mut self, is_whole: bool) {
-        if let Content::Http2(over) = &mut self.0 {
-            over.lease.is_over = is_whole && over.upload.is_none();
+        match &mut self.0 {
+            Content::Http1(over) => over.connection.stop_upload(),
+            Content::Http2(over) => over.lease.is_over = is_whole && over.upload.is_none(),
+            Content::Other(_) | Content::Over => {}
         }
         self.0 = Content::Over;
     }
