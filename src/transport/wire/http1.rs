@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -11,7 +11,6 @@ use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Request, Response};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
-use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Failed, Place, SendBody};
@@ -35,7 +34,6 @@ pub(crate) struct Http1 {
     sender: Mutex<Sender>,
     /// The server closes it after this response.
     is_spent: AtomicBool,
-    task: OnceLock<AbortHandle>,
 }
 
 #[derive(Debug)]
@@ -91,10 +89,8 @@ impl Http1 {
             lane,
             sender: Mutex::new(sender),
             is_spent: AtomicBool::new(false),
-            task: OnceLock::new(),
         });
-        let task = tokio::spawn(drive(driven, Arc::clone(&connection), place));
-        let _ = connection.task.set(task.abort_handle());
+        tokio::spawn(drive(driven, Arc::clone(&connection), place));
         Ok(connection)
     }
 
@@ -139,15 +135,6 @@ impl Http1 {
     pub(crate) fn close(&self) {
         let requests = self.sender().requests.take();
         drop(requests);
-    }
-
-    /// Ends the connection if its request is still going out: the response is over, and nothing waits for the rest.
-    pub(super) fn stop_upload(&self) {
-        if self.lane.is_busy() {
-            self.life.end(OVER);
-            self.close();
-            self.task.get().inspect(|task| task.abort());
-        }
     }
 
     /// Sends a request and waits for the head of its response.

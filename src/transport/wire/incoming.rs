@@ -104,10 +104,8 @@ impl Incoming {
 
     /// Lets go of the connection.
     fn end(&mut self, is_whole: bool) {
-        match &mut self.0 {
-            Content::Http1(over) => over.connection.stop_upload(),
-            Content::Http2(over) => over.lease.is_over = is_whole && over.upload.is_none(),
-            Content::Other(_) | Content::Over => {}
+        if let Content::Http2(over) = &mut self.0 {
+            over.lease.is_over = is_whole && over.upload.is_none();
         }
         self.0 = Content::Over;
     }

@@ -89,11 +89,6 @@ impl Lane {
         }
     }
 
-    /// Whether a request is still being written.
-    pub(crate) fn is_busy(&self) -> bool {
-        matches!(self.slot().stage, Stage::Armed | Stage::Taken)
-    }
-
     /// The source of the body has ended: with the next flush, the request is sent.
     pub(crate) fn body_ended(&self) {
         self.slot().is_whole = true;
