@@ -159,13 +159,8 @@ impl Http1 {
                 is_unsent: true,
             });
         };
-        // However this ends, nothing of a request that is left behind goes out later.
-        let unheard = Unheard(&self.lane);
         match sending.await {
-            Ok(response) => {
-                std::mem::forget(unheard);
-                self.heard(response)
-            }
+            Ok(response) => self.heard(response),
             Err(failed) => {
                 let is_unsent = !self.lane.shut();
                 if is_unsent {
@@ -231,15 +226,6 @@ impl Http1 {
 
     fn sender(&self) -> std::sync::MutexGuard<'_, Sender> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A request without a response: dropped, it shuts its lane.
-struct Unheard<'a>(&'a Lane);
-
-impl Drop for Unheard<'_> {
-    fn drop(&mut self) {
-        self.0.shut();
     }
 }
 
