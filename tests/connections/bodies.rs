@@ -269,3 +269,45 @@ async fn http2_response_before_the_end_of_the_upload_is_not_a_failure() {
     assert_eq!(again.status(), StatusCode::OK);
     assert_eq!(server.connections(), 1);
 }
+
+/// A request body that never comes.
+struct Stalled;
+
+impl http_body::Body for Stalled {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
+        std::task::Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn http1_upload_ends_with_the_response_that_came_before_its_end() {
+    let net = Net::new().await;
+    let (closed, is_closed) = tokio::sync::oneshot::channel();
+    let closed = std::sync::Arc::new(std::sync::Mutex::new(Some(closed)));
+    let address = serve(move |mut stream, _| {
+        let closed = closed.lock().unwrap().take();
+        async move {
+            read_head(&mut stream).await?;
+            let early = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            stream.write_all(early).await?;
+            let mut rest = Vec::new();
+            let _ = tokio::io::AsyncReadExt::read_to_end(&mut stream, &mut rest).await;
+            let _ = closed.map(|closed| closed.send(()));
+            Ok(())
+        }
+    })
+    .await;
+    let client = net.client();
+    let post = client
+        .post(format!("http://{address}/"))
+        .body(Body::wrap(Stalled));
+    let response = post.no_retry().send().await.unwrap();
+    assert_eq!(response.bytes().await.unwrap(), "ok");
+    is_closed.await.unwrap();
+}

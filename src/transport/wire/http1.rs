@@ -3,7 +3,7 @@
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Request, Response};
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Failed, Place, SendBody};
@@ -34,6 +35,7 @@ pub(crate) struct Http1 {
     sender: Mutex<Sender>,
     /// The server closes it after this response.
     is_spent: AtomicBool,
+    task: OnceLock<AbortHandle>,
 }
 
 #[derive(Debug)]
@@ -89,8 +91,10 @@ impl Http1 {
             lane,
             sender: Mutex::new(sender),
             is_spent: AtomicBool::new(false),
+            task: OnceLock::new(),
         });
-        tokio::spawn(drive(driven, Arc::clone(&connection), place));
+        let task = tokio::spawn(drive(driven, Arc::clone(&connection), place));
+        let _ = connection.task.set(task.abort_handle());
         Ok(connection)
     }
 
@@ -137,14 +141,23 @@ impl Http1 {
         drop(requests);
     }
 
-    /// Sends a request and waits for the head of its response.
+    /// Ends the connection if this request is still going out: its response is over, and nothing waits for the rest.
+    pub(super) fn stop_upload(&self, number: u64) {
+        if self.lane.is_busy(number) {
+            self.life.end(OVER);
+            self.close();
+            self.task.get().inspect(|task| task.abort());
+        }
+    }
+
+    /// Sends a request and waits for the head of its response, which it returns with the number of the request.
     pub(crate) async fn exchange(
         &self,
         request: Request<SendBody>,
         is_whole: bool,
         tracker: &Arc<Tracker>,
-    ) -> Result<Response<hyper::body::Incoming>, Failed> {
-        self.lane.arm(tracker, is_whole);
+    ) -> Result<(Response<hyper::body::Incoming>, u64), Failed> {
+        let number = self.lane.arm(tracker, is_whole);
         let sending = {
             let mut sender = self.sender();
             sender.use_ = Use::Sent;
@@ -159,8 +172,13 @@ impl Http1 {
                 is_unsent: true,
             });
         };
+        // Dropped here, nothing of the request goes out later.
+        let mut leaving = Leaving(Some((&self.lane, number)));
         match sending.await {
-            Ok(response) => self.heard(response),
+            Ok(response) => {
+                leaving.0 = None;
+                Ok((self.heard(response)?, number))
+            }
             Err(failed) => {
                 let is_unsent = !self.lane.shut();
                 if is_unsent {
@@ -226,6 +244,17 @@ impl Http1 {
 
     fn sender(&self) -> std::sync::MutexGuard<'_, Sender> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Shuts the lane of a request whose call leaves before the response.
+struct Leaving<'a>(Option<(&'a Lane, u64)>);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if let Some((lane, number)) = self.0 {
+            lane.abandon(number);
+        }
     }
 }
 

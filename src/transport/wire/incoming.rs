@@ -37,6 +37,8 @@ enum Content {
 struct OverHttp1 {
     body: hyper::body::Incoming,
     connection: Arc<Http1>,
+    /// Of the request, on its connection.
+    number: u64,
     /// Given back when the body ends.
     _lease: tokio::sync::OwnedSemaphorePermit,
 }
@@ -63,7 +65,7 @@ type Piece = Result<Frame<Bytes>, BoxError>;
 
 impl Incoming {
     pub(crate) fn http1(
-        response: Response<hyper::body::Incoming>,
+        (response, number): (Response<hyper::body::Incoming>, u64),
         connection: Arc<Http1>,
         lease: tokio::sync::OwnedSemaphorePermit,
     ) -> Response<Self> {
@@ -71,6 +73,7 @@ impl Incoming {
             let over = OverHttp1 {
                 body,
                 connection,
+                number,
                 _lease: lease,
             };
             let mut incoming = Self(Content::Http1(over));
@@ -104,8 +107,10 @@ impl Incoming {
 
     /// Lets go of the connection.
     fn end(&mut self, is_whole: bool) {
-        if let Content::Http2(over) = &mut self.0 {
-            over.lease.is_over = is_whole && over.upload.is_none();
+        match &mut self.0 {
+            Content::Http1(over) => over.connection.stop_upload(over.number),
+            Content::Http2(over) => over.lease.is_over = is_whole && over.upload.is_none(),
+            Content::Other(_) | Content::Over => {}
         }
         self.0 = Content::Over;
     }

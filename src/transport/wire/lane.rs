@@ -22,6 +22,8 @@ pub(crate) struct Lane {
 
 #[derive(Debug, Default)]
 struct Slot {
+    /// Counts the requests: a connection may have the next one before the call of the last one notices.
+    number: u64,
     stage: Stage,
     tracker: Option<Arc<Tracker>>,
     /// The source of the body has ended.
@@ -79,13 +81,27 @@ impl Lane {
         }
     }
 
-    /// A request is handed to hyper. It is taken with its first write.
-    pub(crate) fn arm(&self, tracker: &Arc<Tracker>, is_whole: bool) {
+    /// A request is handed to hyper. It is taken with its first write. Returns its number.
+    pub(crate) fn arm(&self, tracker: &Arc<Tracker>, is_whole: bool) -> u64 {
         let mut slot = self.slot();
+        slot.number += 1;
         if !matches!(slot.stage, Stage::Shut { .. }) {
             slot.stage = Stage::Armed;
             slot.tracker = Some(Arc::clone(tracker));
             slot.is_whole = is_whole;
+        }
+        slot.number
+    }
+
+    /// Whether this request is still being written.
+    pub(crate) fn is_busy(&self, number: u64) -> bool {
+        self.slot().is_busy(number)
+    }
+
+    /// Ends the writing for good if this request is still being written: its call has left.
+    pub(crate) fn abandon(&self, number: u64) {
+        if self.is_busy(number) {
+            self.shut();
         }
     }
 
@@ -164,6 +180,10 @@ impl Lane {
 }
 
 impl Slot {
+    fn is_busy(&self, number: u64) -> bool {
+        self.number == number && matches!(self.stage, Stage::Armed | Stage::Taken)
+    }
+
     fn armed(&self) -> Option<Arc<Tracker>> {
         let is_armed = self.stage == Stage::Armed;
         self.tracker.clone().filter(|_| is_armed)
