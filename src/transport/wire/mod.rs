@@ -11,3 +11,6 @@ pub(super) mod stream;
 mod sync;
 mod upload;
 pub(super) mod watch;
+
+#[cfg(test)]
+mod lane_tests;

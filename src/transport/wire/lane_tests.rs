@@ -1,0 +1,66 @@
+use std::sync::Arc;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use super::lane::{Gate, Lane};
+use super::socket::Socket;
+use crate::clock;
+use crate::limit::Limits;
+use crate::record::Tracker;
+use crate::telemetry::AttemptSpans;
+
+/// A lane, its gate, and the other end.
+async fn lane() -> (Arc<Lane>, Gate<Socket>, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).await;
+    let (theirs, _) = listener.accept().await.unwrap();
+    let socket = Socket::new(ours.unwrap()).unwrap();
+    let lane = Arc::new(Lane::new(socket.clone()));
+    (Arc::clone(&lane), Gate::new(socket, lane), theirs)
+}
+
+fn attempt() -> Arc<Tracker> {
+    let limits = Limits::new(std::time::Duration::from_secs(10)).unwrap();
+    let tracker = Tracker::new(limits, AttemptSpans::default(), clock::now());
+    tracker.begin();
+    tracker.pooled();
+    Arc::new(tracker)
+}
+
+#[tokio::test]
+async fn call_that_leaves_shuts_the_lane_of_its_own_request_alone() {
+    let (lane, mut gate, _theirs) = lane().await;
+    let first = lane.arm(&attempt(), true);
+    assert!(lane.is_busy(first));
+    gate.write_all(b"GET").await.unwrap();
+    gate.flush().await.unwrap();
+    assert!(!lane.is_busy(first), "it is sent");
+    let second = lane.arm(&attempt(), true);
+    lane.abandon(first);
+    assert!(lane.is_busy(second) && !lane.is_busy(first));
+    gate.write_all(b"GET").await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_of_a_request_goes_out_once_its_call_has_left() {
+    let (lane, mut gate, _theirs) = lane().await;
+    let attempt = attempt();
+    let request = lane.arm(&attempt, true);
+    lane.abandon(request);
+    gate.write_all(b"POST").await.unwrap_err();
+    assert!(!attempt.is_taken());
+    assert!(!lane.shut(), "not a byte went out");
+}
+
+#[tokio::test]
+async fn request_that_is_written_in_part_may_have_gone_out() {
+    let (lane, mut gate, _theirs) = lane().await;
+    let request = lane.arm(&attempt(), false);
+    gate.write_all(b"POST").await.unwrap();
+    gate.flush().await.unwrap();
+    assert!(lane.is_busy(request), "its body is not over");
+    lane.abandon(request);
+    gate.write_all(b"amount").await.unwrap_err();
+    assert!(lane.shut());
+}
