@@ -6,6 +6,7 @@
 //! callback runs under it.
 
 mod known;
+mod tell;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -336,66 +337,6 @@ impl Tracker {
 
     fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell_all<const N: usize>(&self, changes: [Option<Change>; N]) {
-        for change in changes.into_iter().flatten() {
-            self.tell(&change);
-        }
-    }
-
-    /// Tells the spans what changed. The lock is released: a subscriber may block, or report to this tracker.
-    fn tell(&self, change: &Change) {
-        if !self.spans.are_on() {
-            return;
-        }
-        if let Some(at) = change.at {
-            for (number, end) in change.records.into_iter().flatten() {
-                self.close_span(number, at, end);
-            }
-        }
-        // Another task may have ended the stage before its span was open, and found none to close.
-        self.open_spans(change, |number| {
-            if let Some((at, end)) = self.ended_at(number) {
-                self.close_span(number, at, Some(end));
-            }
-        });
-    }
-
-    /// Opens the spans of the stages that a change has begun; `opened` hears the numbers of their records.
-    fn open_spans(&self, change: &Change, opened: impl Fn(u32)) {
-        let Some(at) = change.at else { return };
-        for (stage, record) in Stage::ALL.into_iter().zip(change.records) {
-            if let Some((number, None)) = record
-                && self.spans.open(number, stage, at)
-            {
-                opened(number);
-            }
-        }
-    }
-
-    /// Closes the span of a record, if it has ended.
-    fn close_span(&self, number: u32, at: Instant, end: Option<End>) {
-        match end {
-            None => {}
-            Some(End::Failed(kind)) => self.spans.close(number, at, Some(kind)),
-            Some(End::Left | End::Abandoned) => self.spans.close(number, at, None),
-        }
-    }
-
-    fn ended_at(&self, number: u32) -> Option<(Instant, End)> {
-        self.store().stages.record(number)?.ended
-    }
-
-    /// Tells the spans that the attempt is over.
-    fn tell_end(&self, over: &Change) {
-        if !self.spans.are_on() {
-            return;
-        }
-        self.tell(over);
-        let moved = (self.sent_bytes(), self.received_bytes());
-        let ended = self.ended().unwrap_or_else(clock::now);
-        self.spans.end(ended, moved);
     }
 
     fn touch(&self, now: Instant) {

@@ -22,6 +22,7 @@ mod request;
 mod send;
 mod target;
 mod tls;
+mod visit;
 mod wire;
 
 use std::fmt;

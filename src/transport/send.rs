@@ -1,33 +1,25 @@
-//! The way of one request: look the name up, then try its addresses until one connects; there, take a connection,
-//! send the request, and wait for the head of the response.
+//! The way of one request: look the name up, then try its addresses until one connects.
 
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body::Body;
-use tokio::net::TcpStream;
 
 use super::Shared;
 use super::anywhere::alone;
-use super::body::{Loan, RequestBody};
+use super::body::Loan;
 use super::book::{Fared, share};
-use super::dial::{Dial, Ends, NoRoots, Watch};
+use super::dial::{Ends, NoRoots};
 use super::framing::announced;
 use super::leave::{Abandon, within};
 use super::look_up::{filter_literal, given, look_up};
-use super::places::{Identity, Place, Visit};
-use super::pool::{Checkout, Lease, Queue};
-use super::request::{Form, http1, http2};
+use super::places::Visit;
 use super::target::{self, Target, speakable};
-use super::wire::exchange::Failed;
+use super::visit::{Overtaken, Way, Went};
 use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
@@ -123,18 +115,6 @@ where
     let first = way.addresses(&[]).await?;
     let loan = Loan::new(body, &head, length, Arc::clone(tracker));
     way.walk(first, &loan).await
-}
-
-/// What is the same for every address that a request is sent to.
-struct Way<'a> {
-    shared: &'a Shared,
-    target: &'a Target,
-    /// Whom to dial, at which port, and past which filter: the destination, or a proxy.
-    dialled: (&'a target::Dial, u16, &'a Filter),
-    head: &'a Parts,
-    place: (&'a Arc<Place>, Identity),
-    ends: &'a Arc<Ends>,
-    tracker: &'a Arc<Tracker>,
 }
 
 impl Way<'_> {
@@ -280,129 +260,6 @@ impl Way<'_> {
         VecDeque::new()
     }
 
-    /// Sends the request to one address. If connecting takes long, the next addresses are tried meanwhile, and this
-    /// one is left as soon as another accepts (RFC 8305 §5, but the request goes to one address only).
-    async fn visit<B>(
-        &self,
-        address: SocketAddr,
-        (loan, body): (&Loan<B>, RequestBody<B>),
-        rest: &[SocketAddr],
-    ) -> Went
-    where
-        B: Body + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let queue = Queue::default();
-        let mut sending = pin!(self.send((address, &queue), loan, body));
-        // A tunnel is slow for reasons of its own.
-        let is_alone = rest.is_empty() || self.target.via.is_some();
-        let mut overtaking = (!is_alone).then(|| Box::pin(overtake(rest, self.tracker, &queue)));
-        poll_fn(|cx| {
-            if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
-                return Poll::Ready(match sent {
-                    Ok(response) => Went::Answered(response),
-                    Err(failed) => Went::Failed(failed),
-                });
-            }
-            match &mut overtaking {
-                Some(overtaking) => overtaking.as_mut().poll(cx).map(|()| Went::Overtaken),
-                None => Poll::Pending,
-            }
-        })
-        .await
-    }
-
-    /// Takes a connection to an address and sends the request. A connection that had rested may turn out dead: if it
-    /// is certain that nothing went out, the next one is taken.
-    async fn send<B>(
-        &self,
-        (address, queue): (SocketAddr, &Queue),
-        loan: &Loan<B>,
-        body: RequestBody<B>,
-    ) -> Result<Response<Incoming>, BoxError>
-    where
-        B: Body + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let (place, identity) = self.place;
-        let pool = place.pool(address.ip(), identity);
-        let checkout = Checkout {
-            pool: &pool,
-            leases: &place.leases,
-            tracker: self.tracker,
-            queue,
-            dial: &|| self.dial(address),
-            make_room: &|| self.shared.places.close_idlest(),
-        };
-        let mut body = body;
-        for resends in 0.. {
-            let lease = checkout.lease().await?;
-            let is_own = self.tracker.is_own_connection();
-            let failed = match self.exchange(lease, body).await {
-                Ok(response) => return Ok(response),
-                Err(failed) => failed,
-            };
-            let again = loan.lend().filter(|_| failed.is_unsent && !is_own);
-            body = match again {
-                Some(again) if resends < MOST_RESENDS => again,
-                _ => return Err(failed.error),
-            };
-        }
-        Err(Overtaken.into())
-    }
-
-    /// Begins a connection to an address.
-    fn dial(&self, address: SocketAddr) -> (Dial, Watch) {
-        let tracker = self.tracker;
-        let watch = Watch::begin(tracker, address);
-        let dial = Dial {
-            connector: Arc::clone(&self.shared.connector),
-            address,
-            target: Arc::clone(self.ends),
-            watch: watch.clone(),
-            limits: (tracker.dial_limit(), tracker.limits().tls().get()),
-        };
-        (dial, watch)
-    }
-
-    /// Sends the request over a connection.
-    async fn exchange<B>(
-        &self,
-        lease: Lease,
-        body: RequestBody<B>,
-    ) -> Result<Response<Incoming>, Failed>
-    where
-        B: Body + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
-        let is_empty = body.is_empty();
-        let form = Form {
-            head: self.head,
-            target: self.target,
-            has_length: !body.hides_its_length(),
-        };
-        let response = match lease {
-            Lease::Http1(connection, permit) => {
-                connection.life.note(self.tracker);
-                let body = Box::pin(body.over(Some(&connection.lane)));
-                let request = http1(&form, body).inspect_err(|_| connection.close())?;
-                let sending = connection.exchange(request, is_empty, self.tracker);
-                let response = sending.await?;
-                Incoming::http1(response, connection, permit)
-            }
-            Lease::Http2(mut stream) => {
-                stream.connection.life.note(self.tracker);
-                let request = http2(&form, Box::pin(body.over(None)))?;
-                let sending = stream.exchange(request, is_empty, self.tracker);
-                let (response, upload) = sending.await?;
-                Incoming::http2(response, upload, stream)
-            }
-        };
-        let version = response.version();
-        self.tracker.facts(|facts| facts.version = Some(version));
-        Ok(response)
-    }
-
     fn fared(&self, response: &Response<Incoming>) -> Fared {
         if response.status().as_u16() >= 500 {
             return Fared::Failed;
@@ -411,47 +268,6 @@ impl Way<'_> {
         Fared::Answered(clock::now().saturating_duration_since(asked))
     }
 }
-
-/// How a visit to an address ended.
-enum Went {
-    Answered(Response<Incoming>),
-    Failed(BoxError),
-    /// Another address is there, and this one is not.
-    Overtaken,
-}
-
-/// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
-async fn overtake(rest: &[SocketAddr], tracker: &Tracker, queue: &Queue) {
-    let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
-    for address in rest {
-        tokio::time::sleep(OVERTAKE_AFTER).await;
-        while queue.has_waited() {
-            tokio::time::sleep(OVERTAKE_AFTER).await;
-        }
-        if !waits() {
-            break;
-        }
-        let connecting = tokio::time::timeout(OVERTAKE_AFTER, TcpStream::connect(address));
-        if let Ok(Ok(_)) = connecting.await
-            && waits()
-        {
-            return;
-        }
-    }
-    std::future::pending().await
-}
-
-/// Why a connect was left.
-#[derive(Debug)]
-struct Overtaken;
-
-impl std::fmt::Display for Overtaken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("another address took a connection first")
-    }
-}
-
-impl std::error::Error for Overtaken {}
 
 /// The effect of a failure, settled: what was not taken until now never will be, and what was taken
 /// since the failure was diagnosed may have happened.
@@ -470,9 +286,5 @@ fn may_go_on(tracker: &Tracker) -> bool {
     tracker.open() == Some(Stage::Connect) && !tracker.is_taken()
 }
 
-/// RFC 8305 §8: the Connection Attempt Delay.
-const OVERTAKE_AFTER: Duration = Duration::from_millis(250);
 const NOT_KNOWN: &str =
     "HTTP/2 to an http URL needs prior knowledge: call http2_prior_knowledge(true)";
-/// How many connections that rested are tried for one request, each of them dead.
-const MOST_RESENDS: usize = 8;
