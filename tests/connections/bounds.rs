@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::hop::Attempt;
-use sevenhops::hop::Stage;
+use sevenhops::hop::{Attempt, Stage};
+use sevenhops::limit::Settings;
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Gate};
 use sevenhops::{Client, ClientBuilder};
 use tokio::task::JoinSet;
@@ -42,8 +42,11 @@ fn calls(client: &Client, url: &str, count: usize) -> JoinSet<Vec<Attempt>> {
         .collect()
 }
 
+/// However busy the machine is, no limit of time ends these calls.
 fn patient(net: &Net) -> ClientBuilder {
-    Client::builder(Duration::from_secs(60))
+    let long = Duration::from_secs(600);
+    Client::builder(Duration::from_secs(3_600))
+        .limits(Settings::new().connect(long).send(long))
         .tls(net.authority.client_config())
         .resolver(net.dns.resolver())
 }
