@@ -189,7 +189,7 @@ impl Origin {
     }
 }
 
-/// For both forms alike. Whoever may name hosts cannot choose which of them collide.
+/// For both forms alike. A caller that names hosts cannot choose which of them collide.
 fn key_hash(text: &[u8]) -> u64 {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     SEED.hash_one(Bytes(text))

@@ -62,7 +62,7 @@ impl Call {
         effects.max().unwrap_or(Effect::None)
     }
 
-    /// A driver of this call has seen what its attempts may have done. It counts where nobody recorded them.
+    /// A driver of this call has seen what its attempts may have done. It counts where they have no record.
     pub(crate) fn saw(&self, effect: Effect) {
         if self.first().is_none() {
             let mut rest = self.rest();

@@ -30,7 +30,7 @@ pub(super) struct Log {
 pub(super) struct Rest {
     /// What the caller was given.
     answered: Option<Outcome>,
-    /// What attempts that nobody recorded may have done.
+    /// What attempts that have no record may have done.
     pub(super) seen: Option<Effect>,
     more: Vec<Arc<Tracker>>,
     notes: Vec<Note>,

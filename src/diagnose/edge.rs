@@ -83,7 +83,7 @@ impl Failure {
         self.0.diagnosis()
     }
 
-    /// As a service that is no driver returns it.
+    /// As a service other than a driver returns it.
     #[cfg(feature = "client")]
     pub(crate) fn into_error(self) -> Error {
         self.0

@@ -16,7 +16,7 @@ pub enum Outcome {
     Done,
     /// It failed.
     Failed {
-        /// Where; none if a policy refused it, or if nobody saw a hop.
+        /// Where; none if a policy refused it, or if no hop was seen.
         hop: Option<Hop>,
         /// How.
         kind: Kind,

@@ -1,4 +1,4 @@
-//! How a tracker reaches the hooks below reqwest, which carries nothing for us: by the task that
+//! How a tracker reaches the hooks of foreign clients, which carry nothing for us: by the task that
 //! polls them. Only the tracker travels so; behaviour never does. (What a call takes over from an
 //! operation around it, and why no more: `call/around.rs`.)
 

@@ -68,8 +68,9 @@ impl Facts {
     }
 }
 
-/// Whether session tickets came since a handshake began. Names share counters, so it may say yes for another
-/// connection's ticket, and never no for this one's.
+/// Whether session tickets came since a handshake began. A connection of the transport has a counter of its own. In
+/// other clients names share counters: there it may say yes for another connection's ticket, and never no for this
+/// one's.
 #[derive(Clone, Debug)]
 pub(crate) struct Tickets {
     counter: Arc<AtomicU32>,

@@ -79,10 +79,9 @@ pub(super) const ENDED: u32 = 1 << 14;
 /// What stands in the atomic word.
 pub(super) const MARKS: u32 = TAKEN | GIVEN_UP | SENT | HEAD | ENDED;
 
-/// What ends when a connection is made for a request that none has taken: hyper-util takes it back from
-/// a pooled one that turned out dead.
+/// What ends when a connection is made for a request that none has taken: a pooled one turned out dead.
 pub(super) const UNTAKEN: u32 = SETUP | OWN | bit(Stage::Send) | bit(Stage::Wait);
-/// From here up the word counts the dials, so that nobody takes one for another.
+/// From here up the word counts the dials, so that each has a number of its own.
 const DIALS: u32 = 16;
 
 /// The state that comes next, if it may: once the attempt is over, no stage is open.

@@ -10,7 +10,6 @@ use std::fmt::{self, Debug};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Extensions, Uri};
@@ -20,9 +19,9 @@ use tower_service::Service;
 use url::Url;
 
 use super::connector::{Connecting, Setup};
+use super::leave::alone;
 use super::target::{Dial, OTHER_SCHEME, host, is_canonical, is_judged, unseen};
 use crate::box_error::BoxError;
-use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::{Filter, Refused};
 use crate::error::Error;
@@ -30,7 +29,6 @@ use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
 use crate::limit::Limits;
 use crate::record::effect_of;
 use crate::record::tracker::{self, Tracker};
-use crate::telemetry::AttemptSpans;
 
 /// Listens to the connections of a client, keeps the limits of dns, connect and tls on them, and refuses
 /// what the filter refuses: addresses in URLs, and whatever it cannot judge. That is a scheme other than
@@ -98,9 +96,16 @@ where
         let literal = seen.as_ref().and_then(Seen::literal);
         let (tracker, own) = match tracker::current() {
             Some(tracker) => (tracker, false),
-            None => (alone(limits), true),
+            None => {
+                let tracker = alone(limits);
+                tracker.begin();
+                (tracker, true)
+            }
         };
-        let mut setup = Setup::new(seen.as_ref().map(Seen::host), tracker.limits());
+        let mut setup = Setup::new(
+            seen.as_ref().map(|seen| seen.dial.shown()),
+            tracker.limits(),
+        );
         setup.port = seen.as_ref().and_then(|seen| seen.port);
         setup.watch_look_up(tracker, own);
         if literal.is_some() {
@@ -162,13 +167,6 @@ impl<F> Debug for Arriving<F> {
     }
 }
 
-/// The tracker of a set-up that no attempt watches over.
-pub(super) fn alone(limits: &Limits) -> Arc<Tracker> {
-    let tracker = Tracker::new(*limits, AttemptSpans::default(), clock::now());
-    tracker.begin();
-    Arc::new(tracker)
-}
-
 /// There is no connection, and so nothing was sent on it; nor before, unless the attempt has waited for
 /// an answer already: then this may be the next leg of a redirect that somebody follows.
 fn failed(error: BoxError, tracker: Option<&Tracker>) -> Error {
@@ -219,14 +217,6 @@ impl Seen {
         match self.dial {
             Dial::Address(address) => Some(SocketAddr::new(address, self.port?)),
             Dial::Name(_) => None,
-        }
-    }
-
-    /// As a TLS server name, without the brackets of an IPv6 literal.
-    fn host(&self) -> Arc<str> {
-        match &self.dial {
-            Dial::Name(name) => name.as_str().into(),
-            Dial::Address(address) => address.to_string().into(),
         }
     }
 }

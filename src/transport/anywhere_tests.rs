@@ -1,11 +1,14 @@
 //! What the connector layer makes of what it is asked and answered; its journeys are in `tests/ways`.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tower::{ServiceExt, service_fn};
 
 use super::*;
+use crate::clock;
+use crate::telemetry::AttemptSpans;
 
 fn layer(filter: Filter) -> ConnectorLayer {
     let limits = Limits::new(Duration::from_secs(10)).unwrap();
@@ -36,7 +39,7 @@ struct Unnameable(#[expect(dead_code, reason = "it is shown")] Uri);
 fn destination_is_read_from_what_reqwest_and_hyper_util_ask_with() {
     for seen in [Seen::of(&uri()), Seen::of(&Unnameable(uri()))] {
         let seen = seen.unwrap();
-        assert_eq!((&*seen.host(), seen.port), ("api.test", Some(8443)));
+        assert_eq!((&*seen.dial.shown(), seen.port), ("api.test", Some(8443)));
         assert!(seen.is_canonical);
     }
     assert!(Seen::of(&"a socket").is_none());

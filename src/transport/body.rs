@@ -114,7 +114,7 @@ type Piece = Result<Frame<Bytes>, BoxError>;
 
 /// The request body as hyper gets to see it: it tells when it is taken and sent, and refuses to be once its
 /// attempt was given up.
-// hyper asks whether the caller is gone, then calls `is_end_stream`, then encodes the head: that
+// Over a foreign connection (`Wire::Foreign`), hyper asks whether the caller is gone, then calls `is_end_stream`, then encodes the head: that
 // call is where the request is *taken*. Over HTTP/2 the head may wait for a stream after that, and
 // goes out from there without another question. So an empty body of a method that is not safe does
 // not claim to be at its end: the end of the stream stays ours to give, and a request that was given
@@ -230,10 +230,7 @@ where
     /// is out: nothing is in it, or nothing should be.
     #[cfg(feature = "hyper")]
     pub(super) fn has_no_length_of_its_own(&self) -> bool {
-        match self.empty {
-            true => !self.safe,
-            false => self.announced == Some(0),
-        }
+        self.hides_its_length() || self.empty && !self.safe
     }
 
     /// Hands it to a connection of ours, which tells when the request is taken.

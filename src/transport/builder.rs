@@ -71,8 +71,8 @@ impl TransportBuilder {
         self
     }
 
-    /// Brings one's own TLS: roots, client certificate, versions. Its session store is replaced by
-    /// one of the same kind that listens; ALPN is set to HTTP/2 and HTTP/1.1 unless it was set.
+    /// Sets the TLS configuration: roots, client certificate, versions. Its session store is replaced: each
+    /// destination has one of its own. If ALPN is not set, the client offers HTTP/2 and HTTP/1.1.
     ///
     /// A client certificate is shown to servers that the caller's own URLs name. Where a redirect leads to another
     /// origin, it is not shown, and neither is it shown to a proxy.

@@ -1,5 +1,5 @@
-//! The ear around reqwest's connector: connect begins, TLS begins, the connection stands. It keeps
-//! the limits of both, also for a set-up that hyper finishes in the background.
+//! The setup of a connection in a foreign client (bare, hyper): connect begins, TLS begins, the connection stands. It
+//! keeps the limits of both, also for a setup that hyper finishes in the background.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -149,19 +149,14 @@ impl Setup {
         }
     }
 
-    /// It begins, on behalf of an attempt if there is one, and has this long until something is heard.
-    fn watch(&self, tracker: Option<Arc<Tracker>>, (limit, which): (Duration, Waited)) {
-        let mut watched = self.watched();
-        watched.due = clock::after(clock::now(), limit);
-        watched.which = which;
-        watched.tracker = tracker;
-    }
-
     /// It begins, and looks the name up by itself.
     pub(super) fn watch_look_up(&self, tracker: Arc<Tracker>, own: bool) {
         let limit = tracker.limits().dns().get();
-        self.watch(Some(tracker), (limit, Waited::Dns));
-        self.watched().own = own;
+        let mut watched = self.watched();
+        watched.due = clock::after(clock::now(), limit);
+        watched.which = Waited::Dns;
+        watched.tracker = Some(tracker);
+        watched.own = own;
     }
 
     /// Our resolver was asked: it tells when it is done.

@@ -47,7 +47,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, Reason> {
 }
 
 /// Digits and nothing else (RFC 9110 §8.6): `u64::from_str` would take a sign, too.
-fn number(value: &HeaderValue) -> Option<u64> {
+pub(crate) fn number(value: &HeaderValue) -> Option<u64> {
     let text = value.to_str().ok()?;
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)

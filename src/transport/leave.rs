@@ -1,10 +1,13 @@
-//! How a transport leaves an attempt without a response.
+//! How a transport leaves an attempt without a response, and what it reports to where no attempt watches over it.
 
 use std::future::Future;
 use std::sync::Arc;
 
+use crate::clock;
 use crate::error::Error;
+use crate::limit::Limits;
 use crate::record::tracker::Tracker;
+use crate::telemetry::AttemptSpans;
 
 /// Sends a request in an attempt that is watched over above. Its record hears when the transport leaves without a
 /// response, because the service around it may go on.
@@ -37,5 +40,23 @@ impl Drop for Abandon {
         if self.0.status().is_none() && self.0.facts(|facts| facts.version.is_none()) {
             self.0.give_up();
         }
+    }
+}
+
+/// The record of a request or a setup that no attempt watches over.
+pub(super) fn alone(limits: &Limits) -> Arc<Tracker> {
+    let spans = AttemptSpans::default();
+    Arc::new(Tracker::new(*limits, spans, clock::now()))
+}
+
+/// The effect of a failure, settled: what was not taken until now never will be, and what was taken
+/// since the failure was diagnosed may have happened.
+pub(super) fn settled(error: Error, tracker: &Tracker, taken: bool) -> Error {
+    match tracker.give_up() && !taken {
+        true => {
+            let effect = error.effect().unproved();
+            error.with_effect(effect)
+        }
+        false => error,
     }
 }

@@ -5,7 +5,6 @@
     expect(unreachable_pub, reason = "it is shown with that feature")
 )]
 
-use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,8 +15,8 @@ use std::vec;
 use hyper_util::client::legacy::connect::dns::Name;
 use tower_service::Service;
 
-use super::anywhere::alone;
 use super::connector::setup;
+use super::leave::alone;
 use super::look_up::look_up;
 use super::target::{Dial, read_host, unseen};
 use crate::box_error::BoxError;
@@ -48,10 +47,14 @@ impl Names {
                 setup.asked();
                 setup.tracker()
             });
-            let tracker = tracker.unwrap_or_else(|| alone(&this.limits));
+            let tracker = tracker.unwrap_or_else(|| {
+                let tracker = alone(&this.limits);
+                tracker.begin();
+                tracker
+            });
             let is_other = setup
                 .as_ref()
-                .is_some_and(|setup| !setup.is_to(&shown(&dial)));
+                .is_some_and(|setup| !setup.is_to(&dial.shown()));
             if is_other && this.filter.is_on() && !this.others.contain(&dial) {
                 return Err(unseen(OTHER_NAME).into());
             }
@@ -113,13 +116,6 @@ impl Others {
             #[cfg(feature = "hyper")]
             Self::All => true,
         }
-    }
-}
-
-fn shown(dial: &Dial) -> Cow<'_, str> {
-    match dial {
-        Dial::Name(name) => Cow::Borrowed(name),
-        Dial::Address(address) => Cow::Owned(address.to_string()),
     }
 }
 

@@ -20,14 +20,13 @@ use tower_layer::Layer;
 use tower_service::Service;
 use url::Url;
 
-use super::anywhere::{ConnectorLayer, alone};
+use super::anywhere::ConnectorLayer;
 use super::body::{Loan, RequestBody};
 use super::book::{Book, Given};
 use super::framing::announced;
-use super::leave::{Abandon, within};
+use super::leave::{Abandon, alone, settled, within};
 use super::look_up::{given, look_up};
 use super::names::Names;
-use super::send::settled;
 use super::target::{OTHER_SCHEME, canonicalize, dial, is_judged, speakable, unseen};
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};

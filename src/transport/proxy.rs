@@ -134,7 +134,7 @@ pub(super) struct Via {
     pub(super) port: u16,
     pub(super) speaks: Speaks,
     /// The host as a TLS server name.
-    pub(super) host: String,
+    pub(super) host: Arc<str>,
     /// User and password.
     pub(super) credentials: Option<Credentials>,
     /// The same, for a proxy that speaks HTTP.
@@ -197,10 +197,7 @@ impl Via {
                 "socks5h" => Speaks::Socks,
                 _ => Speaks::Http,
             },
-            host: match &dial {
-                Dial::Name(name) => name.clone(),
-                Dial::Address(address) => address.to_string(),
-            },
+            host: dial.shown(),
             authorization: credentials
                 .as_ref()
                 .map(|(user, password)| basic(user, Some(password))),
@@ -209,19 +206,12 @@ impl Via {
             port,
             url,
         };
-        via.proxy()
-            .map_err(|error| SettingError::failed(variable.name, error.without_url()))?;
         Ok(via)
     }
 
     /// Whether the proxy is reached over TLS.
     pub(super) fn is_secure(&self) -> bool {
         self.url.scheme() == "https"
-    }
-
-    /// The proxy as reqwest knows it.
-    pub(super) fn proxy(&self) -> reqwest::Result<reqwest::Proxy> {
-        reqwest::Proxy::all(self.url.clone())
     }
 }
 

@@ -74,7 +74,7 @@ pub(super) fn http2(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
         headers.remove(TE);
     }
     if let Some(length) = body.size_hint().exact()
-        && (length > 0 || has_content(&head.method))
+        && (length > 0 || announces_no_content(&head.method))
     {
         let entry = headers.entry(CONTENT_LENGTH);
         entry.or_insert_with(|| HeaderValue::from(length));
@@ -125,7 +125,7 @@ fn absolute(scheme: Scheme, authority: Authority, path: PathAndQuery) -> Result<
 }
 
 /// Whether a request of this method means something by having no content (RFC 9110 §8.6).
-fn has_content(method: &Method) -> bool {
+fn announces_no_content(method: &Method) -> bool {
     !matches!(
         *method,
         Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT

@@ -10,12 +10,11 @@ use http::{Request, Response, Version};
 use http_body::Body;
 
 use super::Shared;
-use super::anywhere::alone;
 use super::body::Loan;
 use super::book::{Fared, share};
 use super::dial::{Ends, NoRoots};
 use super::framing::announced;
-use super::leave::{Abandon, within};
+use super::leave::{Abandon, alone, settled, within};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::Visit;
 use super::target::{self, Target, speakable};
@@ -28,7 +27,7 @@ use crate::diagnose::diagnose;
 use crate::dns::{Filter, SecondLook};
 use crate::error::{Error, Reason};
 use crate::hop::{Diagnosis, Hop, Kind, Stage};
-use crate::record::tracker::{self, Tracker};
+use crate::record::tracker::Tracker;
 use crate::record::{MOST_DIALS, effect_of};
 
 /// Sends a request on behalf of the attempt that polls this, or of none.
@@ -47,8 +46,7 @@ where
     let tracker = alone(&shared.limits);
     heard_alone(request.method(), &tracker);
     let _abandon = Abandon(Arc::clone(&tracker));
-    let journey = Box::pin(journey(&shared, request, &tracker));
-    tracker::scope(Arc::clone(&tracker), journey).await
+    Box::pin(journey(&shared, request, &tracker)).await
 }
 
 async fn journey<B>(
@@ -266,18 +264,6 @@ impl Way<'_> {
         }
         let asked = self.tracker.entered(Stage::Wait);
         Fared::Answered(clock::now().saturating_duration_since(asked))
-    }
-}
-
-/// The effect of a failure, settled: what was not taken until now never will be, and what was taken
-/// since the failure was diagnosed may have happened.
-pub(super) fn settled(error: Error, tracker: &Tracker, taken: bool) -> Error {
-    match tracker.give_up() && !taken {
-        true => {
-            let effect = error.effect().unproved();
-            error.with_effect(effect)
-        }
-        false => error,
     }
 }
 

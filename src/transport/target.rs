@@ -22,7 +22,7 @@ pub(super) enum Dial {
 
 impl Dial {
     /// As a TLS server name, without the brackets of an IPv6 literal.
-    fn shown(&self) -> Arc<str> {
+    pub(super) fn shown(&self) -> Arc<str> {
         match self {
             Self::Name(name) => name.as_str().into(),
             Self::Address(address) => address.to_string().into(),

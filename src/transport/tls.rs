@@ -1,4 +1,5 @@
-//! One TLS configuration for all connections, with an ear at the start of the handshake.
+//! TLS configurations: session tickets, ALPN, the client's certificate. For clients with connections of their own, also
+//! a hook at the start of the handshake.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -55,8 +56,8 @@ pub(super) fn with_tickets(config: &ClientConfig) -> ClientConfig {
     config
 }
 
-/// Offers both versions of HTTP, unless it was said what to offer: reqwest does not for a configuration
-/// that it is given, and HTTP/2 would silently never happen.
+/// Offers both versions of HTTP unless ALPN is set: rustls offers none by itself, and HTTP/2 would silently never
+/// happen.
 pub(super) fn with_alpn(mut config: ClientConfig) -> ClientConfig {
     if config.alpn_protocols.is_empty() {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

@@ -3,7 +3,6 @@
 use std::future::{Future, poll_fn};
 use std::net::Ipv6Addr;
 use std::pin::pin;
-use std::task::Poll;
 
 use bytes::Bytes;
 use http::header::{HOST, PROXY_AUTHORIZATION};
@@ -93,10 +92,7 @@ async fn alongside<T>(waiting: impl Future<Output = T>, driver: impl Future) -> 
     let mut is_driven = false;
     poll_fn(|cx| {
         is_driven = is_driven || driver.as_mut().poll(cx).is_ready();
-        match waiting.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(done),
-            Poll::Pending => Poll::Pending,
-        }
+        waiting.as_mut().poll(cx)
     })
     .await
 }

@@ -271,7 +271,7 @@ impl Drop for Dialing<'_> {
         inside.dialing -= 1;
         inside.failed += u64::from(self.is_failed);
         drop(inside);
-        // Whoever waits for this dial looks again: all of them, if it has failed.
+        // The calls that wait for this dial look again: all of them, if it has failed.
         match self.is_failed {
             true => self.pool.change.notify_waiters(),
             false => self.pool.change.notify_one(),

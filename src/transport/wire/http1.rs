@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Failed, Place, SendBody};
 use super::lane::{Gate, Lane};
-use super::life::{Life, Made, OVER, Task};
+use super::life::{Fate, Life, Made, Task};
 use super::socket::Sight;
 use super::stream::Stream;
 use crate::box_error::BoxError;
@@ -144,7 +144,7 @@ impl Http1 {
     /// Ends the connection if this request is still going out: its response is over, and nothing waits for the rest.
     pub(super) fn stop_upload(&self, number: u64) {
         if self.lane.is_busy(number) {
-            self.life.end(OVER);
+            self.life.end(Fate::Over);
             self.close();
             self.task.get().inspect(|task| task.abort());
         }
@@ -289,7 +289,7 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Place<dyn Home,
         Poll::Pending
     })
     .await;
-    task.ended(OVER);
+    task.ended(Fate::Over);
     if let Some(home) = home.upgrade() {
         home.expire(&connection);
     }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Failed, Place, SendBody};
 use super::lane::GivenUp;
-use super::life::{DARK, Life, Made, OVER, Task};
+use super::life::{Fate, Life, Made, Task};
 use super::stream::Stream;
 use super::upload::Upload;
 use super::watch::{PingTimes, Watch};
@@ -275,7 +275,7 @@ async fn drive<T>(
         connection.is_polled(cx);
         let cancelled = connection.cancelled.swap(0, Ordering::AcqRel);
         if Pin::new(&mut driven).poll(cx).is_ready() {
-            return Poll::Ready(OVER);
+            return Poll::Ready(Fate::Over);
         }
         if cancelled > 0 {
             connection.give_back(cancelled);
@@ -284,7 +284,7 @@ async fn drive<T>(
         while alarm.as_mut().poll(cx).is_ready() {
             match watch.ask(&connection) {
                 Some(next) => alarm.as_mut().reset(next),
-                None => return Poll::Ready(DARK),
+                None => return Poll::Ready(Fate::Dark),
             }
         }
         watch.drain(cx);

@@ -19,6 +19,7 @@ use super::http1::Http1;
 use super::http2::StreamLease;
 use super::upload::Upload;
 use crate::box_error::BoxError;
+use crate::transport::framing::number;
 
 /// The body of a response from a [`Transport`](crate::Transport).
 ///
@@ -221,7 +222,7 @@ impl fmt::Debug for Incoming {
 }
 
 fn length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    number(headers.get(CONTENT_LENGTH)?)
 }
 
 fn broken_off() -> BoxError {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use super::socket::{Ends, Socket};
 use crate::box_error::BoxError;
 use crate::clock::{self, nanos_of};
+use crate::hop::RuntimeGone;
 use crate::luck::luck;
 use crate::record::{Tickets, Tracker};
 use crate::telemetry::Link;
@@ -31,7 +33,7 @@ pub(crate) struct Life {
     idle_since: AtomicU64,
     /// It is the first call's own until that one has left.
     is_used: AtomicBool,
-    fate: AtomicU8,
+    fate: OnceLock<Fate>,
 }
 
 /// What a new connection is known by.
@@ -59,7 +61,7 @@ impl Life {
             idle_limit: AtomicU64::new(nanos_of(made.idle_limit)),
             idle_since: AtomicU64::new(0),
             is_used: AtomicBool::new(false),
-            fate: AtomicU8::new(RUNNING),
+            fate: OnceLock::new(),
         }
     }
 
@@ -126,50 +128,51 @@ impl Life {
     }
 
     /// It ends for this reason, unless it has ended before.
-    pub(crate) fn end(&self, fate: u8) {
-        let _ = self
-            .fate
-            .compare_exchange(RUNNING, fate, Ordering::AcqRel, Ordering::Acquire);
+    pub(crate) fn end(&self, fate: Fate) {
+        let _ = self.fate.set(fate);
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.fate.load(Ordering::Acquire) != RUNNING
+        self.fate.get().is_some()
     }
 
     /// Why a request on it failed: what the connection's task knows, or else `error`.
     pub(crate) fn cause(&self, error: BoxError) -> BoxError {
-        match self.fate.load(Ordering::Acquire) {
-            DARK => io::Error::new(io::ErrorKind::TimedOut, Silent).into(),
-            ORPHANED => Box::new(crate::hop::RuntimeGone),
-            _ => error,
+        match self.fate.get() {
+            Some(Fate::Dark) => io::Error::new(io::ErrorKind::TimedOut, Silent).into(),
+            Some(Fate::Orphaned) => Box::new(RuntimeGone),
+            Some(Fate::Over) | None => error,
         }
     }
+}
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Its task is over.
+    Over,
+    /// The peer did not acknowledge a PING.
+    Dark,
+    /// Its task was dropped with the runtime.
+    Orphaned,
 }
 
 /// Marks a connection whose task goes with its runtime.
 pub(super) struct Task<'a>(pub(super) &'a Life);
 
 impl Task<'_> {
-    pub(super) fn ended(&self, fate: u8) {
+    pub(super) fn ended(&self, fate: Fate) {
         self.0.end(fate);
     }
 }
 
 impl Drop for Task<'_> {
     fn drop(&mut self) {
-        self.0.end(ORPHANED);
+        self.0.end(Fate::Orphaned);
         // A pool may know of the connection for a while, and a body of its last response.
         self.0.socket.close();
     }
 }
-
-pub(crate) const RUNNING: u8 = 0;
-/// Its task is over.
-pub(crate) const OVER: u8 = 1;
-/// The peer did not acknowledge a PING.
-pub(crate) const DARK: u8 = 2;
-/// Its task was dropped with the runtime.
-pub(crate) const ORPHANED: u8 = 3;
 
 /// The peer gave no sign of life.
 #[derive(Debug)]
