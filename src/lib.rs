@@ -51,6 +51,7 @@
 //! browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Settings`] from a file and
 //! turns timelines into data. `middleware` and `hyper` put the stack under SDKs that take those: see [`sdk`].
 //! `testing` is the kit of this crate's own tests: a fault server, a scripted name server, assertions and a guide.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(feature = "client"),
     expect(
@@ -75,8 +76,13 @@ mod diagnose;
 pub mod dns;
 pub mod driver;
 mod error;
+#[doc = include_str!("../docs/errors.md")]
+pub mod errors {}
 #[cfg(feature = "serde")]
 mod file;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hint;
 pub mod hop;
 mod idempotency_key;
@@ -121,7 +127,15 @@ pub use self::timeline::Timeline;
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};
 
-// The README's code compiles.
+// The code of these pages compiles.
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../docs/guide.md")]
+struct Guide;
+
+#[cfg(all(doctest, feature = "client"))]
+#[doc = include_str!("../docs/coming-from-reqwest.md")]
+struct ComingFromReqwest;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// From the top of the house to its ground.
 const LINES: &[&[&str]] = &[
+    &["fuzzing"],
     &["sdk", "client", "testing"],
     &["layer", "settings"],
     &["driver"],

@@ -8,6 +8,8 @@ mod decode;
 mod decoded;
 mod decoder;
 mod fetch;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod request;
 mod response;
 

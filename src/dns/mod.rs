@@ -29,7 +29,7 @@
 //! # }
 //! ```
 //!
-//! # What it protects from
+//! # Protects from
 //!
 //! - Addresses that are used long after their TTL.
 //! - A storm of queries when an entry expires or a server fails.
@@ -81,6 +81,8 @@ mod exchange;
 mod filter;
 mod fixed;
 mod flight;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod heard;
 mod hosts;
 mod listed;
@@ -116,8 +118,7 @@ pub use special::Range;
 
 /// Resolves host names. Implement it to bring one's own DNS.
 ///
-/// `host` is lower-case ASCII, as it stands in an URL (a trailing dot included, if there was one). IP
-/// literals never come here.
+/// `host` is lower-case ASCII, as in a URL, with the trailing dot if there was one. IP literals are never looked up.
 ///
 /// A panic is a lookup that failed: the call fails at dns, and nothing was sent.
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {
@@ -126,10 +127,10 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// Called on every attempt: an implementation must not block.
     fn resolve(&self, host: &str) -> Resolving;
 
-    /// Looks `host` up for somebody who waits for at most `limit`.
+    /// Looks `host` up for a caller that waits for at most `limit`.
     ///
-    /// An implementation that has something to fall back on when nobody answers should do so within half of
-    /// that. Others have nothing to do: whoever waits keeps the limit.
+    /// An implementation that has older results to fall back on should do so within half of that. Others need not
+    /// override this: the caller keeps the limit.
     fn resolve_within(&self, host: &str, limit: Limit) -> Resolving {
         let _ = limit;
         self.resolve(host)
@@ -138,9 +139,9 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// Is told that an address of `host` refused or swallowed a connection: the name may have moved before its
     /// TTL is over.
     ///
-    /// An implementation that remembers answers asks again early, on the side, and not more often than once a
-    /// second; it must not block. What it returns is ready when it knows: whoever has nothing else to try may
-    /// wait for that. Others have nothing to do.
+    /// An implementation with a cache asks again early, in the background, and at most once a second. It must not block.
+    /// The returned future is ready with the new result: a call that has no other address to try may wait for it.
+    /// Others need not override this.
     fn suspect(&self, host: &str) -> Option<SecondLook> {
         let _ = host;
         None
@@ -174,7 +175,7 @@ impl Hold {
 /// A name is being asked for once more: ready when that is over, whatever it brought.
 pub type SecondLook = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A look-up: answered from memory, or asking somebody.
+/// A lookup: known from memory, or waiting for a server.
 ///
 /// The difference is the caller's to see: an attempt enters its dns hop only if there is something to
 /// wait for.
@@ -185,15 +186,15 @@ pub type SecondLook = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub enum Resolving {
     /// Answered from memory, without waiting.
     Known(Result<Answer, Error>),
-    /// Somebody has to be asked. Dropping the future disturbs nobody else who waits for the same name.
+    /// A server has to be asked. Dropping the future does not disturb other lookups of the same name.
     Asking(AnswerFuture),
 }
 
-/// An answer that is yet to come.
+/// The future of a DNS answer.
 pub type AnswerFuture = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
 
 impl Resolving {
-    /// Waits for the answer, if it takes a wait.
+    /// Waits for the result, if it has to be asked for.
     ///
     /// # Errors
     ///

@@ -27,6 +27,8 @@ use crate::timeline::Timeline;
 /// `Display` is one sentence that names method, URL, hop, kind and effect; `source()` keeps the
 /// cause. Neither holds a secret: no header value, no query, no userinfo, no body.
 ///
+/// [`errors`](crate::errors) has an entry for each pair of hop and kind: what happened, and what to do.
+///
 /// # Example
 ///
 /// ```

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// The kind of a failure. The pair of hop and kind identifies it.
+/// The kind of a failure. The pair of hop and kind identifies it: [`errors`](crate::errors) has an entry for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {

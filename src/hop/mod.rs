@@ -132,6 +132,8 @@ impl fmt::Display for Hop {
 }
 
 #[cfg(test)]
+mod errors_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 

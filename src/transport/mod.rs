@@ -8,6 +8,8 @@ mod builder;
 mod connector;
 mod dial;
 pub(crate) mod framing;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod leave;
 mod look_up;
 pub(crate) mod measured;

@@ -310,6 +310,12 @@ fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
         .map(Duration::from_secs)
 }
 
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(headers: &HeaderMap) {
+    let _ = keep_alive(headers);
+    let _ = misframed(headers);
+}
+
 /// Why the end of the body cannot be told from the head (RFC 9112 §6.3).
 fn misframed(headers: &HeaderMap) -> Option<&'static str> {
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();

@@ -1,0 +1,48 @@
+//! The decoders, for the fuzz targets.
+
+use bytes::Bytes;
+use http::HeaderMap;
+
+use super::coding::{self, Coding};
+use super::decoder::{Decoder, Step};
+
+pub(crate) fn codings(headers: &HeaderMap) {
+    let _ = coding::codings(headers);
+}
+
+/// The first byte says which codings, the second one the length of the pieces.
+pub(crate) fn body(data: &[u8]) {
+    let [which, length, data @ ..] = data else {
+        return;
+    };
+    let one = |bits: u8| match bits & 3 {
+        0 => None,
+        1 => Some(Coding::Gzip),
+        2 => Some(Coding::Deflate),
+        _ => Some(Coding::Brotli),
+    };
+    let codings = [one(*which), one(which >> 2)].into_iter().flatten();
+    let mut decoder = Decoder::new(codings.collect());
+    let mut pieces = data.chunks(usize::from(*length).max(1));
+    let mut decoded = 0;
+    while decoded < MOST {
+        match decoder.next() {
+            Ok(Step::Piece(piece)) => {
+                assert!(!piece.is_empty());
+                decoded += piece.len();
+            }
+            Ok(Step::Hungry) => match pieces.next() {
+                Some(piece) => decoder.feed(Bytes::copy_from_slice(piece)),
+                None => decoder.end(),
+            },
+            Ok(Step::End) => {
+                assert!(pieces.next().is_none(), "bytes are left over");
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// A small body may grow without bound, as the reader of a body bounds it.
+const MOST: usize = 1 << 20;

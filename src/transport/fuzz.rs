@@ -1,0 +1,7 @@
+//! The readers of a response head, for the fuzz targets.
+
+use http::HeaderMap;
+
+pub(crate) fn head(headers: &HeaderMap) {
+    super::wire::http1::fuzz(headers);
+}
