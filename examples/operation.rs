@@ -1,180 +1,40 @@
-//! An operation around something that is no HTTP: a message broker with a protocol of its own.
+//! Retries work that is not HTTP: an operation with a deadline, a key, a budget and a breaker.
 //!
 //! ```text
 //! cargo run --example operation
 //! ```
-//!
-//! The broker loses an answer after it has taken the message, and then it is gone. What is published
-//! must be there once; what nobody can know is said; and while the broker is down, nobody waits for it.
 
-use std::collections::HashSet;
-use std::error::Error as StdError;
-use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sevenhops::policy::breaker;
-use sevenhops::sdk::operation::{Attempt, Failed, Settings};
-use sevenhops::{Effect, Error, Operation, Policy};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use sevenhops::Operation;
+use sevenhops::sdk::operation::Failed;
 
-type Result<T, E = Box<dyn StdError + Send + Sync>> = std::result::Result<T, E>;
+/// Stands for a database: it is down at first.
+async fn insert(order: &str, key: &str) -> Result<(), std::io::Error> {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    match CALLS.fetch_add(1, Ordering::Relaxed) {
+        0 => Err(std::io::ErrorKind::ConnectionRefused.into()),
+        _ => {
+            println!("inserted {order} with the key {}...", &key[..8]);
+            Ok(())
+        }
+    }
+}
 
 #[tokio::main]
-async fn main() -> Result<ExitCode> {
-    let broker = Broker::start().await?;
-    let breaker = breaker::Settings::new().consecutive_failures(3);
-    let settings = Settings::new(Duration::from_secs(5)).breaker(breaker);
-    // One for the broker; clones share its circuit and its budget.
-    let operation = Operation::with("broker", settings)?;
-
-    // The broker knows a key that it has seen: what was lost is published again.
-    let publish = operation.clone().named("publish").honours_keys(true);
-    broker.lose_an_answer();
-    let paid = publish.run(|attempt| send(broker.address, Some(attempt), "paid"));
-    let paid = paid.await;
-
-    // Without a key it is not: nobody can know whether it would be the second one.
-    let blind = operation.named("publish without a key");
-    broker.lose_an_answer();
-    let lost = blind.run(|_| send(broker.address, None, "shipped")).await;
-    let [paid_count, shipped_count] = ["paid", "shipped"].map(|message| broker.count(message));
-
-    let gone = broker.stop().await;
-    let refund = async |attempt| send(gone, Some(attempt), "refunded").await;
-    let down = publish.run(refund).await;
-    let refused = publish.run(refund).await;
-
-    for ended in [&lost, &down, &refused] {
-        show(ended);
-    }
-    let is = |ended: &Result<(), Error>, effect| {
-        ended.as_ref().is_err_and(|error| error.effect() == effect)
-    };
-    let by_breaker = |error: &Error| error.rejected_by() == Some(Policy::Breaker);
-    let claims = [
-        ("a lost answer: published", paid.is_ok()),
-        ("and published once", paid_count == 1),
-        (
-            "without a key: effect possible",
-            is(&lost, Effect::Possible),
-        ),
-        ("it had happened, and was not repeated", shipped_count == 1),
-        ("the broker is gone: no effect", is(&down, Effect::None)),
-        (
-            "then nobody waits for it",
-            refused.is_err_and(|error| by_breaker(&error)),
-        ),
-    ];
-    for (claim, holds) in claims {
-        println!("{}  {claim}", if holds { "holds " } else { "FAILED" });
-    }
-    let all = claims.iter().all(|(_, holds)| *holds);
-    Ok(ExitCode::from(u8::from(!all)))
-}
-
-/// What an SDK would do: a connection, a line there, a line back.
-async fn send(broker: SocketAddr, attempt: Option<Attempt>, message: &str) -> Result<(), Failed> {
-    // Without a connection nothing is sent.
-    let stream = TcpStream::connect(broker).await.map_err(Failed::unsent)?;
-    let mut stream = BufReader::new(stream);
-    let key = attempt
-        .as_ref()
-        .map_or("-", |attempt| attempt.key().as_str());
-    // From here on a plain error is a maybe.
-    let line = format!("{key} {message}\n");
-    stream.write_all(line.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_line(&mut answer).await?;
-    match answer.trim_end() {
-        "taken" => Ok(()),
-        "" => Err(io::Error::from(ErrorKind::UnexpectedEof))?,
-        declined => Err(Failed::declined(declined.to_owned()).lasting()),
-    }
-}
-
-fn show(ended: &Result<(), Error>) {
-    if let Err(error) = ended {
-        println!("{error}");
-        if let Some(timeline) = error.timeline() {
-            println!("{timeline}\n");
-        }
-    }
-}
-
-/// A broker that remembers keys, and can lose an answer.
-struct Broker {
-    address: SocketAddr,
-    books: Arc<Mutex<Books>>,
-    task: JoinHandle<()>,
-}
-
-#[derive(Default)]
-struct Books {
-    keys: HashSet<String>,
-    messages: Vec<String>,
-    loses: bool,
-}
-
-impl Broker {
-    async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let books = Arc::new(Mutex::default());
-        let shared = Arc::clone(&books);
-        let task = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                // One after another: it is a small one.
-                let _ = serve(stream, &shared).await;
-            }
-        });
-        Ok(Self {
-            address,
-            books,
-            task,
+async fn main() -> Result<(), sevenhops::Error> {
+    // The key is a unique column: the database honors it.
+    let orders = Operation::new("orders-db", Duration::from_secs(5));
+    let orders = orders.expect("5 s is a valid deadline").honours_keys(true);
+    orders
+        .run(async |attempt| {
+            let inserted = insert("order-4711", attempt.key().as_str()).await;
+            inserted.map_err(|error| match error.kind() {
+                // The closure knows that nothing was sent.
+                std::io::ErrorKind::ConnectionRefused => Failed::unsent(error),
+                _ => Failed::maybe(error),
+            })
         })
-    }
-
-    fn lose_an_answer(&self) {
-        open(&self.books, |books| books.loses = true);
-    }
-
-    fn count(&self, message: &str) -> usize {
-        let is = |other: &&String| *other == message;
-        open(&self.books, |books| {
-            books.messages.iter().filter(is).count()
-        })
-    }
-
-    /// Nobody listens any more.
-    async fn stop(self) -> SocketAddr {
-        self.task.abort();
-        let _ = self.task.await;
-        self.address
-    }
-}
-
-fn open<T>(books: &Mutex<Books>, with: impl FnOnce(&mut Books) -> T) -> T {
-    with(&mut books.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-async fn serve(stream: TcpStream, books: &Mutex<Books>) -> io::Result<()> {
-    let mut stream = BufReader::new(stream);
-    let mut line = String::new();
-    stream.read_line(&mut line).await?;
-    let (key, message) = line.trim_end().split_once(' ').unwrap_or_default();
-    let is_lost = open(books, |books| {
-        if key == "-" || books.keys.insert(key.to_owned()) {
-            books.messages.push(message.to_owned());
-        }
-        std::mem::take(&mut books.loses)
-    });
-    if !is_lost {
-        stream.write_all(b"taken\n").await?;
-    }
-    Ok(())
+        .await
 }

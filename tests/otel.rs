@@ -24,10 +24,10 @@ mod metrics;
 #[path = "otel/otlp.rs"]
 mod otlp;
 #[cfg(test)]
-#[path = "../examples/traced/receiver.rs"]
+#[path = "../demos/traced/receiver.rs"]
 mod receiver;
 #[cfg(test)]
-#[path = "../examples/traced/tree.rs"]
+#[path = "../demos/traced/tree.rs"]
 mod tree;
 
 /// Spans by way of `tracing` and its OpenTelemetry layer.

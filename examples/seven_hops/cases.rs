@@ -22,12 +22,12 @@ pub(crate) struct Case {
     pub(crate) setting: Setting,
 }
 
-/// Whether the crate repeats it by itself.
+/// Whether the crate retries it by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
     /// For any method: it provably did not happen, and it may pass.
     Yes,
-    /// Only for an idempotent method or a key that is honoured; the calls here are neither.
+    /// Only for an idempotent method or an honored key; the calls here have neither.
     Idem,
     No,
 }
@@ -152,8 +152,8 @@ async fn nobody(port: Port, world: &World) -> Result<Stage> {
     }
 }
 
-/// Lets another call take the only stream of the connection and keep it, and a second one wait for
-/// it in HTTP/2's own queue: whoever comes next is not taken by the connection at all.
+/// Lets another call take the only stream of the connection and keep it, and a second one wait for it in HTTP/2's own
+/// queue. The connection does not take the next call at all.
 async fn occupied(mut stage: Stage) -> Result<Stage> {
     // The first response makes sure that the peer's settings have arrived.
     let first = stage.client.get(&stage.url).send().await?;
@@ -203,7 +203,7 @@ const EVERY: [Connection; 3] = [Connection::Fresh, Connection::Pooled, Connectio
 const FRESH: [Connection; 1] = [Connection::Fresh];
 const HTTP2: [Connection; 1] = [Connection::Http2];
 
-/// A row of the table: fault, story, setting, what has to be named, whether it is repeated.
+/// A row of the table: fault, story, setting, the expected name, whether it is retried.
 type Row = (
     &'static str,
     &'static str,
@@ -237,11 +237,11 @@ fn before_the_request() -> Vec<Case> {
         ("F2", "DNS answers SERVFAIL", Setting::Dns(Script::ServFail), (Dns, Kind::ServerFailure, None), Repeat::Yes),
         ("F3", "DNS never answers", Setting::Dns(Script::Silent), (Dns, Kind::Timeout, None), Repeat::Yes),
         ("F4", "the name has no address", Setting::Dns(Script::NoRecords), (Dns, Kind::NoRecords, None), Repeat::No),
-        ("F5", "nobody listens at the port", At(Port::Closed), (Connect, Kind::Refused, None), Repeat::Yes),
+        ("F5", "no process listens on the port", At(Port::Closed), (Connect, Kind::Refused, None), Repeat::Yes),
         ("F6", "the SYN is swallowed", At(Port::BlackHole), (Connect, Kind::Timeout, None), Repeat::Yes),
         ("F7", "accepts, never speaks TLS", Connection(ConnFault::Silent), (Tls, Kind::Timeout, None), Repeat::Yes),
         ("F8", "plain HTTP on the TLS port", Connection(ConnFault::PlainHttp), (Tls, Kind::Protocol, None), Repeat::No),
-        ("F9", "nobody we trust signed the certificate", Shake(Handshake::UnknownIssuer), (Tls, Kind::CertificateUnknownIssuer, None), Repeat::No),
+        ("F9", "no trusted authority signed the certificate", Shake(Handshake::UnknownIssuer), (Tls, Kind::CertificateUnknownIssuer, None), Repeat::No),
         ("F10a", "the certificate is for another name", Shake(Handshake::WrongName), (Tls, Kind::CertificateWrongName, None), Repeat::No),
         ("F10b", "the certificate has run out", Shake(Handshake::Expired), (Tls, Kind::CertificateExpired, None), Repeat::No),
         ("F11", "fatal alert handshake_failure", Connection(ConnFault::TlsAlert), (Tls, Kind::Alert, None), Repeat::No),
@@ -331,7 +331,7 @@ fn at_the_ends() -> Vec<Case> {
     let text = Reply::from(Answer::default().body("<html>"));
     let corrupt = Reply::from(Answer::default().header("content-encoding", "gzip").body("no gzip"));
     let mut cases = on(&EVERY, vec![
-        ("F33", "200, and the body is no JSON", Request(text), (Decode, Kind::Malformed, Done), Repeat::No),
+        ("F33", "200, and the body is not JSON", Request(text), (Decode, Kind::Malformed, Done), Repeat::No),
         ("F33", "200, and the gzip stream is corrupt", Request(corrupt), (Decode, Kind::Malformed, Done), Repeat::No),
     ]);
     cases.extend(on(&FRESH, vec![

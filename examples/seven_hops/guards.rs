@@ -1,4 +1,4 @@
-//! The policies' faults: what they refuse, why they do not repeat, and what the caller is told then.
+//! The policies' faults: rejections, retries that are left out, and the errors that the caller gets.
 //!
 //! Each has a client of its own, so that no other case opens its breaker or spends its budget.
 
@@ -57,11 +57,11 @@ pub(crate) fn all() -> Vec<GuardCase> {
     ]
 }
 
-/// What became of one case.
+/// The outcome of one case.
 pub(crate) struct GuardReport {
     pub(crate) report: Report,
     pub(crate) named: Option<Named>,
-    /// What does not hold, each in words.
+    /// The claims that do not hold, in words.
     pub(crate) wrong: Vec<&'static str>,
 }
 
@@ -172,14 +172,14 @@ async fn breaker_open(world: &World) -> Result<GuardReport> {
     Ok(report)
 }
 
-/// F27: one repeat can be paid for, and it fails too.
+/// F27: the budget pays for one retry, and it fails too.
 async fn budget_empty(world: &World) -> Result<GuardReport> {
-    // A call pays for one repeat, and nothing was saved up.
+    // A call pays for one retry, and nothing was saved.
     let budget = Budget::new().ratio(1.0).at_least_per_second(0);
     let stage = staged(world, |builder| vouched(builder).retry(three(budget))).await?;
     server(&stage)?.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
     let mut report = GuardReport::new(&stage, 0, call(&stage).await);
-    report.check("one repeat of the two", report.attempts() == 2);
+    report.check("one retry of the two", report.attempts() == 2);
     report.check_error("the last real failure", |error| {
         error.status() == Some(StatusCode::SERVICE_UNAVAILABLE)
     });
@@ -203,7 +203,7 @@ async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
 
     let mut report = GuardReport::new(&stage, 0, called);
     let whole = body.is_some_and(|body| *body == *b"busy");
-    report.check("the real answer, head and body", real && whole);
+    report.check("the real response, head and body", real && whole);
     report.check("one attempt", report.attempts() == 1);
     report.check_error("at once", |error| {
         let timeline = error.timeline();
@@ -281,7 +281,7 @@ async fn dropped(world: &World) -> Result<GuardReport> {
     Ok(report)
 }
 
-/// F32: the answer is lost, and the same key comes while the work is still being done.
+/// F32: the response is lost, and the same key comes while the work is still being done.
 async fn key_in_progress(world: &World) -> Result<GuardReport> {
     let stage = staged(world, |builder| {
         vouched(builder).retry(three(Budget::new()))
@@ -296,7 +296,7 @@ async fn key_in_progress(world: &World) -> Result<GuardReport> {
     let notes = report.report.timeline.as_ref().map(Timeline::notes);
     let waited = |what: &What| matches!(what, What::Waited { .. });
     let waits = notes.iter().flatten().filter(|note| waited(&note.what));
-    report.check("a delay before each repeat", waits.count() == 2);
+    report.check("a delay before each retry", waits.count() == 2);
     report.check("one key, three times", one_key(&stage)? == 3);
     Ok(report)
 }
@@ -320,7 +320,7 @@ async fn key_reused(world: &World) -> Result<GuardReport> {
     report.check_error("it blames the client", |error| {
         error.blame() == Blame::Client
     });
-    report.check_error("and why it is not repeated", |error| {
+    report.check_error("and why it is not retried", |error| {
         error.not_repeated() == Some(NotRepeated::Lasting)
     });
     Ok(report)
@@ -336,7 +336,7 @@ async fn staged(
     Ok(stage)
 }
 
-/// Somebody said that every service here honours keys.
+/// Says that every service here honors keys.
 fn vouched(builder: ClientBuilder) -> ClientBuilder {
     builder.idempotency(idempotency::Settings::new().honoured_by_all(true))
 }

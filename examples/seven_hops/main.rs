@@ -128,7 +128,7 @@ fn print_report(case: &Case, report: &Report, reqwest: &str) {
     print_failure(report);
     println!("reqwest: {reqwest}");
     println!(
-        "{}:   expected {hop}, {kind}, effect {effect}; repeated: {repeat}\n",
+        "{}:   expected {hop}, {kind}, effect {effect}; retried: {repeat}\n",
         verdict(report)
     );
 }
@@ -140,7 +140,7 @@ fn print_guard(case: &GuardCase, guarded: &GuardReport) {
     let expected = match case.expected {
         Some((Some(hop), kind, effect)) => format!("{hop}, {kind}, effect {effect}"),
         Some((None, kind, effect)) => format!("no hop, {kind}, effect {effect}"),
-        None => "no failure of anybody's, and the next call is answered (above)".to_owned(),
+        None => "no failure, and the next call succeeds (above)".to_owned(),
     };
     println!("{}:   expected {expected}", verdict(report));
     for wrong in &guarded.wrong {
@@ -153,7 +153,7 @@ fn print_title(fault: &str, story: &str, connection: Connection) {
     println!("── {fault} · {story} · {}\n", connection.as_str());
 }
 
-/// What the caller is told, what the timeline shows, and what the server has seen of it.
+/// Prints the error, the timeline, and the requests that the server has seen.
 fn print_failure(report: &Report) {
     if let Some(error) = &report.error {
         println!("{error}");

@@ -10,17 +10,17 @@ use sevenhops::{Effect, Error, Hop, Kind, Timeline};
 use crate::cases::{Case, Repeat, Setting};
 use crate::world::{Broken, CANARY, Connection, PATH, Result, Stage, World};
 
-/// What became of one fault.
+/// The outcome of one fault.
 pub(crate) struct Report {
     pub(crate) error: Option<Error>,
     pub(crate) timeline: Option<Timeline>,
-    /// What the server counted, and what the timeline claims to have sent.
+    /// The requests that the server counted, and those that the timeline says were sent.
     pub(crate) requests: (usize, usize),
     pub(crate) right: bool,
 }
 
 impl Report {
-    /// What was reported: how the first attempt failed, or the call if there was none.
+    /// The reported failure: that of the first attempt, or of the call if there was none.
     pub(crate) fn named(&self) -> Option<(Hop, Kind, Effect)> {
         let first = self.timeline.as_ref()?.attempts().into_iter().next();
         match (first.map(|first| first.outcome), &self.error) {
@@ -85,11 +85,11 @@ async fn once(case: &Case, world: &World) -> Result<Report> {
     })
 }
 
-/// Whether the failure was named, repeated if it may be, and told as it was.
+/// Whether the failure has the right name, was retried if that is allowed, and was reported.
 fn is_right(case: &Case, error: Option<&Error>, timeline: Option<&Timeline>) -> bool {
     let (hop, kind, effect) = case.expected;
     let attempts = timeline.map(Timeline::attempts).unwrap_or_default();
-    // What was overcome by a repeat stands in the timeline.
+    // A failure that a retry overcame is in the timeline.
     let named = match (error, attempts.first()) {
         (Some(error), _) => {
             (error.hop(), error.kind(), error.effect()) == (Some(hop), kind, effect)
@@ -111,7 +111,7 @@ fn is_right(case: &Case, error: Option<&Error>, timeline: Option<&Timeline>) -> 
 pub(crate) fn seen(stage: &Stage) -> usize {
     stage.server.as_ref().map_or(0, |server| {
         let requests = server.requests();
-        // Whoever else holds a stream asks for something else.
+        // Other calls that hold a stream ask for another path.
         let ours = requests.iter().filter(|seen| seen.path() == PATH);
         ours.count()
     })
@@ -145,7 +145,7 @@ fn body(stage: &Stage) -> Vec<u8> {
         .collect()
 }
 
-/// What plain reqwest says of the same fault.
+/// Plain reqwest's error for the same fault.
 pub(crate) async fn plain_reqwest(case: &Case, world: &World) -> Result<String> {
     if matches!(case.setting, Setting::StreamLimit | Setting::Unwritable(_)) {
         return Ok("(not tried)".to_owned());

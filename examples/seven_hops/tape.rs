@@ -8,7 +8,7 @@ use tracing::instrument::WithSubscriber;
 use tracing::span::{Attributes, Id, Record};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// What was heard.
+/// The recorded events.
 #[derive(Clone, Default)]
 pub(crate) struct Tape(Arc<Mutex<Heard>>);
 

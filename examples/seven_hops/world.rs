@@ -17,10 +17,10 @@ pub(crate) type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Syn
 /// Planted wherever a secret can be; must never come out again.
 pub(crate) const CANARY: &str = "canary-7f3a";
 
-/// What the calls of the experiment ask for.
+/// The path of all calls.
 pub(crate) const PATH: &str = "/v1/charges";
 
-/// What all experiments share.
+/// The state that all cases share.
 pub(crate) struct World {
     pub(crate) authority: Authority,
     pub(crate) dns: ScriptedDns,
@@ -50,7 +50,7 @@ impl World {
         Ok(change(builder(&self.authority, &self.dns)).build()?)
     }
 
-    /// A name that nobody has asked for yet.
+    /// A name that was never looked up before.
     pub(crate) fn name(&self) -> String {
         format!("pay{}.test", self.names.fetch_add(1, Ordering::Relaxed))
     }
@@ -116,7 +116,7 @@ pub(crate) struct Stage {
     pub(crate) server: Option<FaultServer>,
     pub(crate) client: Client,
     pub(crate) shape: Shape,
-    /// What has to live for as long as the call.
+    /// The parts that have to live for as long as the call.
     pub(crate) keep: Vec<Box<dyn Any + Send + Sync>>,
     /// Where plain reqwest finds the name, which cannot ask our name server.
     pub(crate) address: Option<SocketAddr>,
@@ -158,7 +158,7 @@ impl World {
         Ok(stage)
     }
 
-    /// A stage for a name and a port, with nobody on it.
+    /// A stage for a name and a port, without a server.
     pub(crate) fn bare_stage(&self, name: &str, scheme: &str, address: SocketAddr) -> Stage {
         let port = address.port();
         Stage {

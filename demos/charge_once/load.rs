@@ -1,0 +1,177 @@
+//! A thousand charges, and what the client believes of each.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::retry::{Backoff, Budget};
+use sevenhops::policy::{breaker, idempotency, retry};
+use sevenhops::testing::Authority;
+use sevenhops::{Blame, Client, Effect, Kind, dns, limit};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::Result;
+use crate::ledger::Charge;
+
+/// The outcome of one charge, as its caller sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Belief {
+    pub(crate) order: u32,
+    pub(crate) of: Outcome,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    /// By this charge.
+    Charged(String),
+    /// With this effect, if the client can tell; and its sentence.
+    Failed(Option<Effect>, String),
+}
+
+/// The client that makes the charges.
+#[derive(Clone)]
+pub(crate) enum Caller {
+    Ours(Box<Client>),
+    /// The control: sends again whatever failed, as many do.
+    Naive(reqwest::Client),
+}
+
+#[derive(serde::Deserialize)]
+struct Receipt {
+    id: String,
+}
+
+impl Caller {
+    /// The crate's client; `honouring` is the origin that honors keys.
+    pub(crate) fn ours(honouring: Option<&str>) -> Result<Self> {
+        let mut keys = idempotency::Settings::new();
+        if let Some(origin) = honouring {
+            keys = keys.honoured_by(origin.parse()?);
+        }
+        let client = Client::builder(Duration::from_secs(5))
+            // Short, so that silence costs little. Longer than any answer that comes at all.
+            .limits(limit::Settings::new().attempt(ATTEMPT))
+            // Two requests in five go wrong here, without end, which no service does. The demo is about keys and
+            // effects: nothing else may decide whether a charge is retried.
+            .retry(
+                retry::Settings::new()
+                    .attempts(ATTEMPTS)
+                    .backoff(Backoff::new().base(BACKOFF).cap(BACKOFF * 10))
+                    .budget(Budget::unlimited()),
+            )
+            // It judges every attempt as ever, and refuses none.
+            .breaker(breaker::Settings::new().observe_only(true))
+            .idempotency(keys)
+            // Neither is asked for an address on plain HTTP, and the system may have none.
+            .resolver(dns::Static::new())
+            .tls(Authority::new()?.client_config())
+            .build()?;
+        Ok(Self::Ours(Box::new(client)))
+    }
+
+    pub(crate) fn naive() -> Result<Self> {
+        let client = reqwest::Client::builder()
+            .timeout(ATTEMPT)
+            .no_proxy()
+            .tls_backend_preconfigured(Authority::new()?.client_config())
+            .build()?;
+        Ok(Self::Naive(client))
+    }
+
+    async fn charge(&self, url: &str, charge: &Charge) -> Outcome {
+        match self {
+            Self::Ours(client) => {
+                let request = client.post(url).json(charge);
+                match request.fetch_json::<Receipt>().await {
+                    Ok(receipt) => Outcome::Charged(receipt.id),
+                    Err(error) => {
+                        // Whichever of the two says "none" is held against the books.
+                        let effect = match error.had_no_effect() {
+                            true => Effect::None,
+                            false => error.effect(),
+                        };
+                        Outcome::Failed(Some(effect), error.to_string())
+                    }
+                }
+            }
+            Self::Naive(client) => naive(client, url, charge).await,
+        }
+    }
+}
+
+/// Pays one order, and another amount with the same key; whether the service refused the second as the
+/// caller's mistake.
+pub(crate) async fn reuse_key(client: &Client, origin: &str) -> Result<bool> {
+    let mut second = None;
+    for cents in [100, 200] {
+        let order = CHARGES + 1;
+        let request = client.post(format!("{origin}/v1/charges"));
+        let request = request.idempotency_key(Key::new("order-of-mine")?);
+        let answered = request.json(&Charge { order, cents }).fetch_bytes().await;
+        second = answered.err();
+    }
+    Ok(second
+        .is_some_and(|error| (error.kind(), error.blame()) == (Kind::KeyReused, Blame::Client)))
+}
+
+/// "It failed, so try again."
+async fn naive(client: &reqwest::Client, url: &str, charge: &Charge) -> Outcome {
+    let mut said = String::new();
+    for _ in 0..ATTEMPTS {
+        match once(client, url, charge).await {
+            Ok(receipt) => return Outcome::Charged(receipt.id),
+            Err(error) => said = error.to_string(),
+        }
+        if said.starts_with("declined") {
+            break;
+        }
+        sleep(BACKOFF).await;
+    }
+    Outcome::Failed(None, said)
+}
+
+async fn once(client: &reqwest::Client, url: &str, charge: &Charge) -> Result<Receipt> {
+    let body = serde_json::to_vec(charge)?;
+    let response = client.post(url).body(body).send().await?;
+    if response.status().is_client_error() {
+        return Err("declined".into());
+    }
+    let body = response.error_for_status()?.bytes().await?;
+    Ok(serde_json::from_slice(&body)?)
+}
+
+/// Makes all charges, [`CALLERS`] at a time.
+pub(crate) async fn run(caller: &Caller, origin: &str) -> Result<Vec<Belief>> {
+    let next = Arc::new(AtomicU32::new(1));
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let (caller, next) = (caller.clone(), Arc::clone(&next));
+        let url = format!("{origin}/v1/charges");
+        callers.spawn(async move {
+            let mut beliefs = Vec::new();
+            loop {
+                let order = next.fetch_add(1, Ordering::Relaxed);
+                if order > CHARGES {
+                    return beliefs;
+                }
+                let cents = 100 + order;
+                let of = caller.charge(&url, &Charge { order, cents }).await;
+                beliefs.push(Belief { order, of });
+            }
+        });
+    }
+    let mut beliefs = callers.join_all().await.concat();
+    beliefs.sort_by_key(|belief| belief.order);
+    Ok(beliefs)
+}
+
+pub(crate) const CHARGES: u32 = 1_000;
+/// Enough to meet in the pool, few enough for two cores.
+const CALLERS: usize = 32;
+const ATTEMPT: Duration = Duration::from_millis(400);
+/// Enough that a call ends with a response, and not with bad luck: a closed port refuses several connects, and a key in
+/// use several requests.
+const ATTEMPTS: u32 = 25;
+const BACKOFF: Duration = Duration::from_millis(20);

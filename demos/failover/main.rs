@@ -1,0 +1,81 @@
+//! A name moves from one server to another, and who notices when: this client beside plain reqwest.
+//!
+//! ```text
+//! cargo run -p sevenhops-demos --bin failover
+//! ```
+//!
+//! Twenty-five requests a second, begun whether or not the ones before have ended, go over kept-alive
+//! connections to a name whose TTL is 2 s. The *old* server is 127.0.0.1, the *new* one 127.0.0.2.
+//!
+//! - **Phase 1**: the record moves from the old to the new, and the old one goes on answering. Nothing
+//!   fails, so only the TTL can tell a client that the server was replaced.
+//! - **Phase 2**: the record moves back, and in the same instant the one that is left goes dark: its port
+//!   refuses, or swallows, or it takes requests and never answers. Whatever was looked up just before is
+//!   wrong for two more seconds.
+//!
+//! That is done over plain HTTP/1.1, HTTP/1.1 in TLS and HTTP/2 in TLS, all at once, with a server, a name
+//! and a client of its own for each. The tables count by the second: the requests that arrived at each
+//! server, by the servers' own count, and the calls begun that failed.
+//!
+//! Both clients look names up in the same name server and honor the TTL when they look; both have 5 s for a
+//! call. reqwest makes no second attempt, as it comes. It is made anew between the phases, as by a
+//! deployment: the first one never leaves the old server, so that the new one going dark would be nothing to
+//! it.
+//!
+//! The claims on this client are checked below the tables. The program fails if one of them is wrong.
+
+mod caller;
+mod claims;
+mod ledger;
+mod report;
+mod stage;
+
+use std::error::Error as StdError;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::caller::Who;
+use crate::claims::claims;
+use crate::stage::{Case, Dark, Mode, Net, Report};
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+type Result<T> = std::result::Result<T, BoxError>;
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let reports = run_all().await?;
+    report::print(&reports);
+    let mut all = true;
+    for claim in claims(&reports) {
+        let verdict = if claim.holds { "holds " } else { "FAILED" };
+        println!("{verdict}  {}: {}", claim.text, claim.measured);
+        all &= claim.holds;
+    }
+    Ok(if all {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// All runs, side by side; in the order of the tables.
+async fn run_all() -> Result<Vec<Report>> {
+    let net = Arc::new(Net::new().await?);
+    let mut runs = JoinSet::new();
+    for mode in Mode::ALL {
+        for dark in Dark::ALL {
+            for who in Who::ALL {
+                runs.spawn(stage::run(Case { mode, dark, who }, Arc::clone(&net)));
+            }
+        }
+    }
+    let mut reports = runs
+        .join_all()
+        .await
+        .into_iter()
+        .collect::<Result<Vec<_>>>()?;
+    reports.sort_by_key(|report| report.case);
+    Ok(reports)
+}

@@ -1,0 +1,108 @@
+//! Policies in front of a service that fails: its load, the responses that its callers get, and the time to full service
+//! after its recovery.
+//!
+//! ```text
+//! cargo run -p sevenhops-demos --bin outage
+//! ```
+//!
+//! A thousand calls a second go to one service, whatever becomes of the ones before. It is well for
+//! five seconds; then it fails 0, 30 or 50 % of its requests for 20 s, or all of them for a minute;
+//! then it is well again. Everything is in memory and the clock is virtual: it takes seconds, and
+//! comes out the same each time.
+//!
+//! Each line of the table is one run. Of the time in which the service fails it says:
+//!
+//! - **load**: requests that reached the service, for each call that was made. 3.00 is three times
+//!   the traffic, on a service that is failing as it is.
+//! - **busiest**: the same, in the second in which it was most.
+//! - **succeeded**: calls that got a good answer.
+//! - **wasted**: requests that the service failed.
+//!
+//! And of the time after:
+//!
+//! - **full again**: how long the service had recovered until calls were answered at 99 % of the full
+//!   rate, and stayed so.
+//! - **open time**: how long the breaker had resolved to stay open, if it was open when the service
+//!   recovered.
+//!
+//! The claims on the policies are checked below the table. The program fails if one of them is wrong.
+//! A breaker does not know when a service recovers: it asks when its open time is over. So full
+//! traffic is claimed within that time, which doubles with every probe that fails.
+
+mod backend;
+mod claims;
+mod ledger;
+mod run;
+
+use std::process::ExitCode;
+use std::thread;
+
+use crate::claims::claims;
+use crate::run::{Policies, Report, run};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type Result<T> = std::result::Result<T, BoxError>;
+
+fn main() -> Result<ExitCode> {
+    let reports = run_all()?;
+    print_table(&reports);
+    let mut all = true;
+    println!();
+    for claim in claims(&reports) {
+        let verdict = if claim.holds { "holds" } else { "WRONG" };
+        println!("{verdict}: {}: {}", claim.text, claim.measured);
+        all &= claim.holds;
+    }
+    Ok(if all {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// All runs, in the order of the table. Each has a thread and a clock of its own.
+fn run_all() -> Result<Vec<Report>> {
+    let threads: Vec<_> = FAILING
+        .into_iter()
+        .flat_map(|failing| {
+            Policies::ALL.map(|policies| thread::spawn(move || run(policies, failing)))
+        })
+        .collect();
+    let join = |thread: thread::JoinHandle<_>| {
+        let ended = thread.join();
+        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    };
+    threads.into_iter().map(join).collect()
+}
+
+fn print_table(reports: &[Report]) {
+    println!(
+        "{:<10}{:<26}{:>6}{:>9}{:>11}{:>9}{:>12}{:>11}",
+        "failing", "guards", "load", "busiest", "succeeded", "wasted", "full again", "open time"
+    );
+    let mut before = None;
+    for report in reports {
+        if before.is_some_and(|before| before != report.failing) {
+            println!();
+        }
+        before = Some(report.failing);
+        let open = report.open_time.map_or_else(
+            || String::from("-"),
+            |open| format!("{:.1} s", open.as_secs_f64()),
+        );
+        println!(
+            "{:<10}{:<26}{:>6.2}{:>9.2}{:>9.1} %{:>9}{:>10.1} s{:>11}",
+            format!("{:.0} %", report.failing * 100.0),
+            report.policies.name(),
+            report.load,
+            report.busiest,
+            report.succeeded * 100.0,
+            report.wasted,
+            report.full_again.as_secs_f64(),
+            open,
+        );
+    }
+}
+
+/// The shares of requests that the service fails.
+const FAILING: [f64; 4] = [0.0, 0.3, 0.5, 1.0];

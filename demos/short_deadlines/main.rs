@@ -1,0 +1,176 @@
+//! How much of a deadline retries use, from 10 ms to a minute.
+//!
+//! ```text
+//! cargo run -p sevenhops-demos --bin short_deadlines
+//! ```
+//!
+//! The clock is virtual, the service too. The first attempt of each call hangs, fails at once, or is answered after a
+//! share of the deadline; all later attempts are answered after that share. The breaker is off, the budget unlimited.
+//!
+//! Each cell shows how many of a hundred calls were saved. Beside it stand two retriers that know when the second
+//! attempt would be answered and never wait: one has the same attempt timeouts ("ideal"), the other never cuts the
+//! second attempt ("oracle"). The last column is the share of the deadline that a saved call used.
+//!
+//! The claim is checked below; the program fails if it is wrong.
+
+use std::convert::Infallible;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use sevenhops::policy::{breaker, retry};
+use sevenhops::{Settings, StandardLayer};
+use tokio::time::{Instant, sleep};
+use tower::{Layer, ServiceExt, service_fn};
+
+/// The fate of the first attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum First {
+    Hangs,
+    Fails,
+    IsAnswered,
+}
+
+/// One kind of service under one deadline.
+struct Cell {
+    deadline: Duration,
+    first: First,
+    /// How long an attempt takes that is answered.
+    takes: Duration,
+}
+
+struct Outcome {
+    saved: u32,
+    /// Of the deadline, by a saved call.
+    used: f64,
+}
+
+#[tokio::main(flavor = "current_thread", start_paused = true)]
+async fn main() -> Result<ExitCode, sevenhops::SettingError> {
+    println!("deadline  first attempt  answered in   saved  ideal  oracle   time used");
+    let mut wrong = 0;
+    for deadline in DEADLINES.map(Duration::from_millis) {
+        for first in [First::Hangs, First::Fails, First::IsAnswered] {
+            for takes in shares(deadline) {
+                let cell = Cell {
+                    deadline,
+                    first,
+                    takes,
+                };
+                let outcome = cell.play().await?;
+                let (ideal, oracle) = (cell.ideal(), cell.oracle());
+                let holds = f64::from(outcome.saved) >= SHARE * f64::from(ideal);
+                wrong += u32::from(!holds);
+                println!(
+                    "{deadline:>8?}  {first:<13}  {takes:>11?}   {:>5}  {ideal:>5}  {oracle:>6}   {:>8.0} %{}",
+                    outcome.saved,
+                    outcome.used * 100.0,
+                    if holds { "" } else { "   WRONG" },
+                    first = format!("{first:?}"),
+                );
+            }
+        }
+    }
+    println!("claim: no cell below {SHARE} of the ideal: {wrong} cells are");
+    Ok(match wrong {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+/// A millisecond, and a tenth to nine tenths of the deadline.
+fn shares(deadline: Duration) -> Vec<Duration> {
+    let mut shares = vec![Duration::from_millis(1)];
+    shares.extend((1..=9).map(|tenths| deadline * tenths / 10));
+    shares.dedup();
+    shares
+}
+
+impl Cell {
+    async fn play(&self) -> Result<Outcome, sevenhops::SettingError> {
+        let retry = retry::Settings::new().budget(retry::Budget::unlimited());
+        let off = breaker::Settings::new().minimum_volume(u32::MAX);
+        let settings = Settings::new(self.deadline).retry(retry).breaker(off);
+        let layer = StandardLayer::with(&settings)?;
+        let (mut saved, mut used) = (0, Duration::ZERO);
+        for _ in 0..CALLS {
+            let (begun, attempts) = (Instant::now(), Arc::new(AtomicU32::new(0)));
+            let (first, takes) = (self.first, self.takes);
+            let service = service_fn(move |_: Request<Full<Bytes>>| {
+                let is_first = attempts.fetch_add(1, Ordering::Relaxed) == 0;
+                async move { answer(first, is_first, takes).await }
+            });
+            let get = Request::get("http://api.test/").body(Full::default());
+            let Ok(get) = get else { continue };
+            let ended = layer.layer(service).oneshot(get).await;
+            if ended.is_ok_and(|response| response.status() == 200) {
+                saved += 1;
+                used += begun.elapsed();
+            }
+        }
+        let used = used.as_secs_f64() / f64::from(saved.max(1)) / self.deadline.as_secs_f64();
+        Ok(Outcome { saved, used })
+    }
+
+    /// The calls that a retrier saves with the same attempt timeouts and without waits.
+    fn ideal(&self) -> u32 {
+        let mut left = self.deadline;
+        for attempt in 1..=ATTEMPTS {
+            let timeout = match attempt {
+                ATTEMPTS => left,
+                _ => left / 2,
+            };
+            let is_answered = attempt > 1 || self.first == First::IsAnswered;
+            if is_answered && self.takes < timeout {
+                return CALLS;
+            }
+            match attempt == 1 && self.first == First::Fails {
+                true => {}
+                false => left = left.saturating_sub(timeout),
+            }
+        }
+        0
+    }
+
+    /// The calls that a retrier saves that cuts the first attempt as we do, and no other.
+    fn oracle(&self) -> u32 {
+        let left = match self.first {
+            First::Hangs => self.deadline / 2,
+            First::Fails | First::IsAnswered => self.deadline,
+        };
+        match self.takes < left {
+            true => CALLS,
+            false => 0,
+        }
+    }
+}
+
+async fn answer(
+    first: First,
+    is_first: bool,
+    takes: Duration,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let status = match (is_first, first) {
+        (true, First::Hangs) => std::future::pending().await,
+        (true, First::Fails) => 503,
+        (true, First::IsAnswered) | (false, _) => {
+            sleep(takes).await;
+            200
+        }
+    };
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
+    Ok(response)
+}
+
+/// In milliseconds.
+const DEADLINES: [u64; 9] = [10, 20, 50, 100, 300, 1_000, 3_000, 10_000, 60_000];
+/// In each cell.
+const CALLS: u32 = 100;
+/// The default.
+const ATTEMPTS: u32 = 3;
+const SHARE: f64 = 0.95;

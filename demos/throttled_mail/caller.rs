@@ -1,0 +1,161 @@
+//! The sender of the mails: this client, or plain reqwest that tries again.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::StatusCode;
+use sevenhops::policy::retry::{Backoff, Budget};
+use sevenhops::policy::{breaker, retry};
+use sevenhops::testing::Authority;
+use sevenhops::{Client, Effect, Timeline, dns};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use crate::Result;
+use crate::api::Mail;
+
+/// The outcome of one mail, as its caller sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Belief {
+    pub(crate) mail: u32,
+    pub(crate) of: Outcome,
+    pub(crate) took: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
+    Sent,
+    /// With this effect, if the client can tell; and its sentence.
+    Failed(Option<Effect>, String),
+}
+
+#[derive(Clone)]
+pub(crate) enum Caller {
+    Ours(Box<Client>, Longest),
+    /// The control: sends again whatever failed, as many do, and soon.
+    Naive(reqwest::Client),
+}
+
+/// The call that took the most attempts.
+type Longest = Arc<Mutex<Option<Timeline>>>;
+
+impl Caller {
+    pub(crate) fn ours() -> Result<Self> {
+        let longest = Longest::default();
+        let keep = Arc::clone(&longest);
+        let client = Client::builder(DEADLINE)
+            .retry(
+                retry::Settings::new()
+                    .attempts(20)
+                    // The hint of the API is longer.
+                    .backoff(Backoff::new().cap(Duration::from_secs(1)))
+                    // Here the API's own quota bounds the retries.
+                    .budget(Budget::unlimited()),
+            )
+            // A quarter of what the quota lets through goes wrong here, for ever. It judges every attempt
+            // as ever, and refuses none.
+            .breaker(breaker::Settings::new().observe_only(true))
+            .on_end(move |timeline| {
+                let mut longest = keep.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = longest.as_ref().map_or(0, Timeline::attempt_count);
+                if timeline.attempt_count() > before {
+                    *longest = Some(timeline.clone());
+                }
+            })
+            // Neither is asked for an address on plain HTTP, and the system may have none.
+            .resolver(dns::Static::new())
+            .tls(Authority::new()?.client_config())
+            .build()?;
+        Ok(Self::Ours(Box::new(client), longest))
+    }
+
+    pub(crate) fn naive() -> Result<Self> {
+        let client = reqwest::Client::builder()
+            .timeout(DEADLINE)
+            .no_proxy()
+            .tls_backend_preconfigured(Authority::new()?.client_config())
+            .build()?;
+        Ok(Self::Naive(client))
+    }
+
+    /// Sends these mails, all at once.
+    pub(crate) async fn send(&self, url: &str, mails: impl Iterator<Item = u32>) -> Vec<Belief> {
+        let mut sending = JoinSet::new();
+        for mail in mails {
+            let (caller, url) = (self.clone(), url.to_owned());
+            sending.spawn(async move {
+                let begun = Instant::now();
+                let of = match &caller {
+                    Self::Ours(client, _) => ours(client, &url, mail).await,
+                    Self::Naive(client) => naive(client, &url, mail).await,
+                };
+                let took = begun.elapsed();
+                Belief { mail, of, took }
+            });
+        }
+        let mut beliefs = sending.join_all().await;
+        beliefs.sort_by_key(|belief| belief.mail);
+        beliefs
+    }
+
+    /// The timeline of the call with the most attempts.
+    pub(crate) fn longest(&self) -> Option<String> {
+        let Self::Ours(_, longest) = self else {
+            return None;
+        };
+        let longest = longest.lock().unwrap_or_else(PoisonError::into_inner);
+        longest.as_ref().map(Timeline::to_string)
+    }
+}
+
+/// Whether a mail went out, by the API's word.
+pub(crate) async fn went_out(caller: &Caller, url: &str, mail: u32) -> Result<bool> {
+    let Caller::Ours(client, _) = caller else {
+        return Err("the control looks nothing up".into());
+    };
+    let answer = client.get(format!("{url}/{mail}")).send().await?;
+    Ok(answer.status() == StatusCode::OK)
+}
+
+async fn ours(client: &Client, url: &str, mail: u32) -> Outcome {
+    // A POST carries an idempotency key. The client was not told that the API honors it, and it does not.
+    match client.post(url).json(&written(mail)).fetch_bytes().await {
+        Ok(_) => Outcome::Sent,
+        Err(error) => Outcome::Failed(Some(error.effect()), error.to_string()),
+    }
+}
+
+/// "It failed, so try again."
+async fn naive(client: &reqwest::Client, url: &str, mail: u32) -> Outcome {
+    let key = fastrand::u128(..).to_string();
+    let mut said = String::new();
+    for _ in 0..NAIVE_ATTEMPTS {
+        match once(client, url, (mail, &key)).await {
+            Ok(StatusCode::UNPROCESSABLE_ENTITY) => {
+                return Outcome::Failed(None, String::from("no such address"));
+            }
+            Ok(status) if status.is_success() => return Outcome::Sent,
+            Ok(status) => said = status.to_string(),
+            Err(error) => said = error.to_string(),
+        }
+        sleep(NAIVE_BACKOFF).await;
+    }
+    Outcome::Failed(None, said)
+}
+
+async fn once(client: &reqwest::Client, url: &str, (mail, key): (u32, &str)) -> Result<StatusCode> {
+    let body = serde_json::to_vec(&written(mail))?;
+    let request = client.post(url).header("idempotency-key", key).body(body);
+    Ok(request.send().await?.status())
+}
+
+fn written(reference: u32) -> Mail {
+    let to = format!("customer-{reference}@shop.test");
+    Mail { reference, to }
+}
+
+/// Of one call: long enough for the last in the queue.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// For six seconds, a second longer than the queue lasts.
+const NAIVE_ATTEMPTS: u32 = 60;
+const NAIVE_BACKOFF: Duration = Duration::from_millis(100);

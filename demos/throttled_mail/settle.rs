@@ -1,0 +1,48 @@
+//! Settles the mails that may have gone out: they are looked up, and only those that did not go out are sent again.
+
+use sevenhops::Effect;
+
+use crate::Result;
+use crate::caller::{Belief, Caller, Outcome, went_out};
+
+/// One round of it.
+pub(crate) struct Round {
+    /// How many mails were in doubt.
+    pub(crate) in_doubt: usize,
+    /// How many of them had gone out; the others were sent again.
+    pub(crate) had_gone_out: usize,
+}
+
+/// Settles what is in doubt, until nothing is.
+pub(crate) async fn settle(caller: &Caller, url: &str, beliefs: &[Belief]) -> Result<Vec<Round>> {
+    let mut rounds = Vec::new();
+    let mut doubtful = in_doubt(beliefs);
+    while !doubtful.is_empty() {
+        if rounds.len() == MOST_ROUNDS {
+            return Err("mails are still in doubt".into());
+        }
+        let mut again = Vec::new();
+        for mail in &doubtful {
+            if !went_out(caller, url, *mail).await? {
+                again.push(*mail);
+            }
+        }
+        rounds.push(Round {
+            in_doubt: doubtful.len(),
+            had_gone_out: doubtful.len() - again.len(),
+        });
+        // A retry can lose its response, too.
+        doubtful = in_doubt(&caller.send(url, again.into_iter()).await);
+    }
+    Ok(rounds)
+}
+
+fn in_doubt(beliefs: &[Belief]) -> Vec<u32> {
+    let doubtful = beliefs
+        .iter()
+        .filter(|belief| matches!(belief.of, Outcome::Failed(Some(Effect::Possible), _)));
+    doubtful.map(|belief| belief.mail).collect()
+}
+
+/// Of twenty mails in doubt, one would have to be dropped so many times in a row.
+const MOST_ROUNDS: usize = 12;

@@ -1,0 +1,47 @@
+//! Tests code against failures, without a network and without waiting: the clock is paused.
+//!
+//! ```text
+//! cargo run --example chaos_test
+//! ```
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use http::{Request, Response};
+use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
+use sevenhops::{Body, Effect, Hop, StandardLayer};
+use tokio::time::Instant;
+use tower::{ServiceBuilder, ServiceExt, service_fn};
+
+#[tokio::main(flavor = "current_thread", start_paused = true)]
+async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let network = ChaosLayer::new(Settings::new(0))?;
+    let client = ServiceBuilder::new()
+        .layer(StandardLayer::new(Duration::from_secs(10))?)
+        .layer(network.clone())
+        .service(service_fn(async |_: Request<Body>| {
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        }));
+    let charge = || Request::post("https://api.test/v1/charges").body(Body::empty());
+
+    // No process listens twice, then the service is back: the charge goes through.
+    network.on_request([Mishap::RefuseConnect; 2])?;
+    let response = client.clone().oneshot(charge()?).await?;
+    assert_eq!(response.status(), 200);
+
+    // The service asks for four seconds: the client waits for them.
+    let begun = Instant::now();
+    network.on_request([Mishap::throttled(Duration::from_secs(4))])?;
+    let response = client.clone().oneshot(charge()?).await?;
+    assert_eq!(response.status(), 200);
+    assert!(begun.elapsed() >= Duration::from_secs(4));
+
+    // The response is lost: no second charge, and an honest error.
+    network.on_request([Mishap::LoseAnswer])?;
+    let lost = client.oneshot(charge()?).await;
+    let error = lost.err().ok_or("a lost response is an error")?;
+    assert_eq!(error.hop(), Some(Hop::Server));
+    assert_eq!(error.effect(), Effect::Possible);
+    println!("{error}");
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! Builds a tower stack of single policies, with a layer of your own for each attempt.
+//!
+//! ```text
+//! cargo run --example own_stack
+//! ```
+
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use sevenhops::limit::Limits;
+use sevenhops::policy::retry;
+use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::{AttemptLayer, Body, BreakerLayer, CallLayer, RetryLayer, Transport};
+use tower::{ServiceBuilder, ServiceExt};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let server = FaultServer::builder().start().await?;
+    server.on_request([Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
+
+    let deadline = Duration::from_secs(10);
+    let limits = Limits::new(deadline)?;
+    let service = ServiceBuilder::new()
+        .layer(CallLayer::new(deadline)?)
+        .layer(RetryLayer::new(retry::Settings::new())?)
+        .layer(BreakerLayer::new(limits))
+        .layer(AttemptLayer::new(limits))
+        .map_request(|request: Request<Body>| {
+            println!("sends {} {}", request.method(), request.uri());
+            request
+        })
+        .service(Transport::new(limits)?);
+
+    let request = Request::get(server.url("/")).body(Body::empty())?;
+    let response = service.oneshot(request).await?;
+    println!("{}", response.status());
+    Ok(())
+}
