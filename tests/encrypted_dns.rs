@@ -63,12 +63,14 @@ mod tests {
 
         assert_eq!(
             refusal(Resolver::builder().tls_servers([(addr, "no name")])),
-            "tls_servers: \"no name\" is no name that a certificate is for"
+            "tls_servers: \"no name\" is not a valid TLS server name"
         );
         for url in ["http://dns.test/", "dns.test", "https://dns.test/?a=b"] {
             assert_eq!(
                 refusal(Resolver::builder().https_servers([(addr, url)])),
-                format!("https_servers: {url:?} is no https url of a host and a path")
+                format!(
+                    "https_servers: {url:?} is invalid: expected an https URL of a host and a path"
+                )
             );
         }
     }

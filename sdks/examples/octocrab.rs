@@ -1,5 +1,5 @@
-//! octocrab with the whole stack as its service: an answer that is lost does not make a second issue, a
-//! throttled listing waits as long as it was told, and the error names the hop.
+//! octocrab with the whole stack as its service. A lost response does not make a second issue, a throttled listing waits
+//! as long as the server asks, and the error names the hop.
 //!
 //! ```text
 //! cargo run -p sevenhops-sdks --example octocrab
@@ -50,7 +50,7 @@ async fn main() -> Result<()> {
     server.on_request([Reply::CloseAfterRequest]);
     let issue = json!({"title": "it hangs"});
     let made: octocrab::Result<Value> = octocrab.post("/issues", Some(&issue)).await;
-    let error = made.err().ok_or("the answer was lost")?;
+    let error = made.err().ok_or("the response was lost")?;
     let found = sdk::find(&error);
     println!("{found}");
     println!(

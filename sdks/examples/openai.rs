@@ -56,7 +56,7 @@ async fn main() -> Result<()> {
     assert_eq!(server.requests_seen(), 0);
     server.on_connection(vec![ConnFault::Behave; 10]);
 
-    // A service that never answers: the deadline ends it, and whether it happened nobody knows.
+    // A service that never responds: the deadline ends the call, and its effect is unknown.
     let server = FaultServer::builder().start().await?;
     server.default_reply(Reply::Silent);
     let client = Transport::builder(limits)

@@ -22,11 +22,11 @@ mod tests {
     const SECS: fn(u64) -> Duration = Duration::from_secs;
     const INSERT: &str = "INSERT INTO orders (key, amount) VALUES ($1, 100) ON CONFLICT DO NOTHING";
 
-    /// What a query's error says of it.
+    /// The outcome that a query's error tells.
     fn said(error: tokio_postgres::Error) -> Failed {
         let code = error.code().map(|code| code.code().to_owned());
         match code.as_deref().map(|code| code.split_at(2)) {
-            // Shut down, or the connection broke: nobody knows how far it had come.
+            // Shut down, or the connection broke: its progress is unknown.
             None | Some(("57" | "08", _)) => Failed::maybe(error),
             // Rolled back: a conflict with another transaction, or no room.
             Some(("40" | "53", _)) => Failed::declined(error),
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(succeeded, [3], "the first was lost, the second refused");
     }
 
-    /// The insert is done, and its answer is lost.
+    /// The insert is done, and its response is lost.
     async fn insert(operation: &Operation, server: &Server, path: &Losing) -> Result<u64, Error> {
         let work = async |attempt: Attempt| {
             let client = connect(path.port()).await?;
@@ -209,7 +209,7 @@ mod tests {
         let path = Losing::to(server.port()).await;
         let operation = operation().named("insert order").honours_keys(true);
         let inserted = insert(&operation, &server, &path).await.unwrap();
-        assert_eq!(inserted, 0, "the repeat finds its own row");
+        assert_eq!(inserted, 0, "the retry finds its own row");
         assert_eq!(count(server.port()).await, 1);
     }
 

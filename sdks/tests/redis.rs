@@ -20,7 +20,7 @@ mod tests {
 
     const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-    /// What a command's error says of it.
+    /// The outcome that a command's error tells.
     fn said(error: RedisError) -> Failed {
         if error.is_connection_refusal() {
             Failed::unsent(error)
@@ -39,7 +39,7 @@ mod tests {
         connection.map_err(Failed::unsent)
     }
 
-    /// Reserves an order for a key: whoever was first stays first. True if that is this key.
+    /// Reserves an order for a key: the first key stays first. True if that is this key.
     async fn reserve(port: u16, order: &str, key: &Key) -> Result<bool, Failed> {
         let mut connection = connect(port).await?;
         reserve_by(&mut connection, order, key).await
@@ -66,7 +66,7 @@ mod tests {
         Operation::with("redis", settings).unwrap()
     }
 
-    /// The reservation is made, and its answer is lost.
+    /// The reservation is made, and its response is lost.
     async fn reserve_and_lose(operation: &Operation, path: &Losing) -> Result<bool, Error> {
         let work = async |attempt: Attempt| {
             let mut connection = connect(path.port()).await?;
@@ -88,7 +88,7 @@ mod tests {
         assert!(reserve_and_lose(&operation, &path).await.unwrap());
         let other = Key::new("another-key").unwrap();
         let theirs = reserve(server.port(), "order-4711", &other).await.unwrap();
-        assert!(!theirs, "somebody else comes too late");
+        assert!(!theirs, "another key comes too late");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! What a look-up brings.
+//! The result of a lookup.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,10 +19,10 @@ pub struct Answer {
     missing: Option<Family>,
 }
 
-/// How an answer came about.
+/// The origin of a DNS answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// Somebody was asked for it.
+    /// A name server was asked for it.
     Asked,
     /// It was known.
     Memory,
@@ -31,7 +31,7 @@ pub(crate) enum Origin {
 }
 
 impl Answer {
-    /// Creates an answer, fresh from whoever was asked; `None` if there is no address.
+    /// Creates a DNS answer that has just come; `None` if there is no address.
     #[must_use]
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>, ttl: Duration) -> Option<Self> {
         let answer = Self {
@@ -44,7 +44,7 @@ impl Answer {
         (!answer.addresses().is_empty()).then_some(answer)
     }
 
-    /// An address that stood in the URL: nobody is asked for it.
+    /// An address from the URL: no server is asked for it.
     #[cfg(feature = "client")]
     pub(crate) fn literal(address: IpAddr) -> Self {
         Self::remembered(Listed::new(vec![address]), super::UNCHANGING)
@@ -57,8 +57,8 @@ impl Answer {
         self.listed.addresses()
     }
 
-    /// How long the addresses are good for, counted from the moment of this answer. Zero means: for the
-    /// connection about to be made only.
+    /// How long the addresses are valid, from the moment of this `Answer`. Zero means that they are valid only for
+    /// the connection about to be made.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
@@ -76,7 +76,7 @@ impl Answer {
         self.listed.generation()
     }
 
-    /// Whether the answer came from memory.
+    /// Whether it came from memory.
     #[must_use]
     pub fn is_cached(&self) -> bool {
         self.origin != Origin::Asked
@@ -95,16 +95,16 @@ impl Answer {
         self.missing.is_some()
     }
 
-    /// Whether an address like this one is gone if it is not in the answer.
+    /// Whether an address of this family is gone if it is not in this `Answer`.
     ///
-    /// An answer that is [partial](Self::is_partial) says nothing about the family that it is missing, and one
-    /// that is [stale](Self::is_stale) nothing at all.
+    /// A [partial](Self::is_partial) one says nothing about the family that it lacks. A [stale](Self::is_stale) one
+    /// says nothing at all.
     #[must_use]
     pub fn speaks_for(&self, address: IpAddr) -> bool {
         !self.is_stale() && self.missing != Some(Family::of(address))
     }
 
-    /// The answer that was composed, as it looks at an instant.
+    /// The composed DNS answer, as of an instant.
     pub(crate) fn composed(composed: &Composed, (now, origin): (Instant, Origin)) -> Self {
         let stale = composed.stale;
         Self {
@@ -125,9 +125,9 @@ impl Answer {
         }
     }
 
-    /// An answer from memory. `listed` holds at least one address.
+    /// A DNS answer from memory. `listed` holds at least one address.
     pub(crate) fn remembered(listed: Listed, ttl: Duration) -> Self {
-        debug_assert!(!listed.addresses().is_empty(), "an answer has an address");
+        debug_assert!(!listed.addresses().is_empty(), "without an address");
         Self {
             listed,
             ttl,

@@ -186,7 +186,7 @@ impl ResolverBuilder {
     }
 
     /// Waits for `first` after a failed query before the next one, twice as long after each further failure,
-    /// and at most for `most`. Until then, the failure is the answer.
+    /// and at most for `most`. Until then, lookups fail with the same failure.
     pub fn failure_backoff(mut self, first: Limit, most: Limit) -> Self {
         self.rules.backoff = (first.get(), most.get());
         self

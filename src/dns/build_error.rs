@@ -16,7 +16,7 @@ use crate::config_error::SettingError;
 #[derive(Clone, Debug)]
 pub struct BuildError(Wrong);
 
-/// What is wrong with it.
+/// The mistake.
 #[derive(Clone, Debug)]
 pub(crate) enum Wrong {
     Contradiction {
@@ -63,11 +63,14 @@ impl fmt::Display for BuildError {
             Wrong::Client(_) => f.write_str("cannot build the dns client"),
             #[cfg(feature = "doh")]
             Wrong::NoName(field, name) => {
-                write!(f, "{field}: {name:?} is no name that a certificate is for")
+                write!(f, "{field}: {name:?} is not a valid TLS server name")
             }
             #[cfg(feature = "doh")]
             Wrong::NoUrl(field, url) => {
-                write!(f, "{field}: {url:?} is no https url of a host and a path")
+                write!(
+                    f,
+                    "{field}: {url:?} is invalid: expected an https URL of a host and a path"
+                )
             }
             #[cfg(feature = "doh")]
             Wrong::Trust(_) => f.write_str("cannot tell whom to trust with dns over tls"),

@@ -36,7 +36,7 @@ impl Cache {
         }
     }
 
-    /// What was last heard of one family of `name`, fresh or not.
+    /// The last result for one family of `name`, fresh or not.
     pub(crate) fn heard(&self, name: &str, family: Family) -> Option<&Heard> {
         self.entries.get(name)?.families[family.index()].as_ref()
     }
@@ -53,7 +53,7 @@ impl Cache {
         Some(Hold::new(Arc::clone(&entry.token)))
     }
 
-    /// Whether an answer about one family of `name` is worth waiting for.
+    /// Whether a result for one family of `name` is worth waiting for.
     pub(crate) fn is_hoped(&self, name: &str, family: Family, now: Instant) -> bool {
         self.rules.is_hoped(self.heard(name, family), now)
     }
@@ -78,8 +78,8 @@ impl Cache {
         heard.is_some_and(|heard| self.rules.is_failing(heard, now))
     }
 
-    /// The answer for `name` that can be given without asking, and how long it can: `None` if one of its
-    /// families has to be asked for, or if it has no address.
+    /// The DNS answer for `name` that needs no query, and how long it is valid. `None` if one of its families has to be
+    /// asked for, or if it has no address.
     pub(crate) fn show(&self, name: &str, now: Instant) -> Option<Shown> {
         let entry = self.entries.get(name)?;
         let [Some(six), Some(four)] = &entry.families else {
@@ -97,7 +97,7 @@ impl Cache {
         })
     }
 
-    /// What an answer says to those who wait for it; `luck` is in `[0, 1)`.
+    /// The result of an outcome for the lookups that wait for it; `luck` is in `[0, 1)`.
     pub(crate) fn weigh(&self, question: &Question, outcome: Outcome, at: (Instant, f64)) -> Heard {
         let before = self.heard(&question.name, question.family);
         self.rules.weigh(outcome, before, at)
@@ -171,7 +171,7 @@ impl Cache {
     }
 }
 
-/// What [`Cache::record`] made of an outcome.
+/// The effects of an outcome on the cache.
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) heard: Heard,
@@ -181,7 +181,7 @@ pub(crate) struct Recorded {
     pub(crate) evicted: Option<Arc<str>>,
 }
 
-/// An answer to be given until something happens.
+/// A DNS answer to be given until something changes.
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) composed: Composed,
@@ -189,7 +189,7 @@ pub(crate) struct Shown {
     pub(crate) until: Instant,
     /// From then on the name is asked for on the side.
     pub(crate) refresh: Instant,
-    /// To be set when the answer is given.
+    /// Set when it is given.
     pub(crate) used: Arc<AtomicBool>,
 }
 

@@ -1,4 +1,4 @@
-//! What lies behind an answer: when it is refreshed, and what it leaves when it has ended.
+//! The life of a DNS answer: its refresh, and the remains after its end.
 
 use super::*;
 

@@ -269,7 +269,7 @@ fn both(cache: &mut Cache, name: &str, ttl: u32, now: Instant) {
     }
 }
 
-/// The answer that is given at `now` without asking.
+/// The DNS answer that is given at `now` without a query.
 fn answer(cache: &Cache, name: &str, now: Instant) -> Option<Answer> {
     let shown = cache.show(name, now)?;
     assert!(now < shown.until);

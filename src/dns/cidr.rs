@@ -119,7 +119,7 @@ impl FromStr for Cidr {
     }
 }
 
-/// A text that is no range of addresses.
+/// The text is not a range of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidCidr {
     text: String,

@@ -11,14 +11,14 @@ use super::heard::{Heard, Known};
 use super::listed::Listed;
 use super::order::interleave;
 
-/// What is known of one family.
+/// The state of one family.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Said<'a> {
     pub(crate) fresh: Option<&'a Known>,
     pub(crate) old: Option<&'a Known>,
     pub(crate) is_gone: bool,
     pub(crate) failure: Option<&'a Failure>,
-    /// There was nothing, when somebody last said something.
+    /// There was no address at the last successful query.
     pub(crate) was_absent: bool,
 }
 
@@ -40,7 +40,7 @@ impl<'a> Said<'a> {
     }
 }
 
-/// An answer, as long as nothing newer is heard.
+/// A DNS answer, until a newer result comes.
 #[derive(Clone, Debug)]
 pub(crate) struct Composed {
     pub(crate) listed: Listed,
@@ -52,7 +52,7 @@ pub(crate) struct Composed {
     pub(crate) missing: Option<Family>,
 }
 
-/// Why there is no answer.
+/// Why there are no addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct Nothing {
     pub(crate) failure: Failure,
@@ -60,8 +60,8 @@ pub(crate) struct Nothing {
     pub(crate) was_absent: bool,
 }
 
-/// Composes an answer of both families, in the order of [`Family::BOTH`]; without addresses, the worst of the
-/// failures.
+/// Composes the addresses of both families, in the order of [`Family::BOTH`]. Without addresses, returns the worst
+/// failure.
 pub(crate) fn compose(said: [Said<'_>; 2]) -> Result<Composed, Nothing> {
     let fresh = said.map(|said| said.fresh);
     if let Some(composed) = join(fresh, &said) {
@@ -81,7 +81,7 @@ pub(crate) fn compose(said: [Said<'_>; 2]) -> Result<Composed, Nothing> {
     })
 }
 
-/// What there is to make do with.
+/// The old results that may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Old {
     Addresses,

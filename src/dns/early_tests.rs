@@ -1,4 +1,4 @@
-//! What is asked for before it has to be.
+//! Queries ahead of time.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ async fn d25_answer_in_use_is_refreshed_on_the_side_before_it_ends() {
         }
         sleep(Duration::from_millis(100)).await;
     }
-    // Nobody ever waited, and there was one query for all of them.
+    // No lookup ever waited, and there was one query for all of them.
     assert!((805..=908).contains(&moved.unwrap()), "{moved:?}");
     assert_eq!(dns.asked(V4).len(), 2);
 }
@@ -192,7 +192,7 @@ async fn d16b_suspected_name_is_asked_for_at_once_and_at_most_once_a_second() {
     for _ in 0..100 {
         sleep(Duration::from_millis(30)).await;
         resolver.suspect("a.test");
-        assert!(known(&resolver, "a.test").is_ok(), "nobody waits for it");
+        assert!(known(&resolver, "a.test").is_ok(), "no lookup waits for it");
     }
     let asked = dns.asked_at(V4);
     assert_eq!(asked.len(), 1 + 3);

@@ -55,7 +55,7 @@ impl Encrypted {
 }
 
 fn host(url: &Url) -> Option<Arc<str>> {
-    // What hickory cannot say must not be left out in silence.
+    // hickory cannot express these parts: they must not be dropped in silence.
     if url.scheme() != "https" || url.query().is_some() || !url.username().is_empty() {
         return None;
     }

@@ -39,7 +39,7 @@ impl Error {
         Self::from_failure(&self.0.host, failure)
     }
 
-    /// What kept the name from resolving.
+    /// Why the name did not resolve.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.0.failure.reason
@@ -91,10 +91,10 @@ impl StdError for Error {
     }
 }
 
-/// What kept a name from resolving, the mildest first.
+/// Why a name did not resolve, the mildest reason first.
 ///
-/// The order is the one in which a look-up that failed in several ways reports: the worst wins, since a
-/// name must not be called missing while some server that could know it stays silent.
+/// If a lookup fails in several ways, it reports the worst one. A name must not be called missing while a server that
+/// could know it stays silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -102,7 +102,7 @@ pub enum Reason {
     NotFound,
     /// The name exists, but has no address (NODATA).
     NoRecords,
-    /// The answer was garbage.
+    /// The response was invalid.
     Protocol,
     /// The server answered that it could not or would not (SERVFAIL, REFUSED and their like).
     ServerFailure,
@@ -113,7 +113,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Whether a server vouched for there being nothing: an answer, not a failure.
+    /// Whether a server said with authority that there is nothing.
     #[must_use]
     pub fn is_negative(self) -> bool {
         matches!(self, Self::NotFound | Self::NoRecords)
@@ -125,7 +125,7 @@ impl Reason {
 pub(crate) struct Failure {
     pub(crate) reason: Reason,
     pub(crate) cause: Option<Cause>,
-    /// Until then nobody is asked again (RFC 9520).
+    /// Until then no server is asked again (RFC 9520).
     pub(crate) again: Option<Instant>,
 }
 

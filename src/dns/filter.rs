@@ -7,7 +7,7 @@ use super::Answer;
 use super::cidr::Cidr;
 use super::special::{Embedded, Range, embedded, range};
 
-/// Which addresses may be dialled, whoever names them: DNS, a hosts file, an URL or a redirect.
+/// Decides which addresses may be dialed. It applies to DNS, hosts files, URLs and redirects.
 ///
 /// # Example
 ///
@@ -23,11 +23,11 @@ use super::special::{Embedded, Range, embedded, range};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
-/// An URL that somebody else chose and that leads into the network this program runs in: the credentials of a
-/// cloud machine, an unguarded admin page, a name that is public when it is checked and private when it is
-/// dialled (DNS rebinding). The addresses that are checked are the addresses that are dialled.
+/// A URL that a user chose and that leads into the network of this program: to the credentials of a cloud machine, or to
+/// an admin page without a login. Also a name that is public when it is checked and private when it is dialed (DNS
+/// rebinding): the filter checks the addresses that are dialed.
 ///
 /// # Defaults
 ///
@@ -35,17 +35,17 @@ use super::special::{Embedded, Range, embedded, range};
 ///
 /// # Trade-offs
 ///
-/// What is denied is refused, whatever else is said; what is allowed is not refused for its range. Some of the
-/// addresses of a name may be refused: the others are used.
+/// A denied range is refused even if it is allowed elsewhere. An allowed range is not refused for being private. If some
+/// addresses of a name are refused, the others are used.
 ///
 /// An IPv6 address that stands for an IPv4 address, or goes through one, is judged by that as well: IPv4-mapped,
 /// -compatible and -translated, NAT64, 6to4, Teredo and ISATAP.
 ///
 /// # How people get it wrong
 ///
-/// By checking names, or the text of an URL: `http://2130706433/`, `http://0x7f.1/` and `http://127.1/` are all
-/// 127.0.0.1. And behind a proxy the proxy looks names up, so that a filter here sees only the literals: the
-/// two together are refused, unless
+/// They check names, or the text of a URL: `http://2130706433/`, `http://0x7f.1/` and `http://127.1/` are all
+/// 127.0.0.1. Or they use a proxy, which looks names up itself, so that the filter sees IP literals only. The two
+/// together are refused at `build()`, unless
 /// [`proxy_filters`](crate::TransportBuilder::proxy_filters) says that the proxy filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
@@ -156,7 +156,7 @@ impl Refused {
         self.address
     }
 
-    /// What keeps it from being public; `None` if it was denied.
+    /// Why the address is not public; `None` if it was denied by a range of yours.
     #[must_use]
     pub fn range(&self) -> Option<Range> {
         match self.why {

@@ -170,7 +170,7 @@ fn d23_literals_of_every_spelling_are_one_address_in_an_url() {
         for scheme in ["http", "https"] {
             let url = url::Url::parse(&format!("{scheme}://{host}/")).unwrap();
             let Some(url::Host::Ipv4(address)) = url.host() else {
-                panic!("{host} is no address: {url}");
+                panic!("{host} is not an address: {url}");
             };
             assert!(
                 Filter::public_only().check(address.into()).is_err(),
@@ -181,7 +181,7 @@ fn d23_literals_of_every_spelling_are_one_address_in_an_url() {
     for host in ["[::1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]"] {
         let url = url::Url::parse(&format!("http://{host}/")).unwrap();
         let Some(url::Host::Ipv6(address)) = url.host() else {
-            panic!("{host} is no address");
+            panic!("{host} is not an address");
         };
         assert!(
             Filter::public_only().check(address.into()).is_err(),

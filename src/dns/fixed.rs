@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::listed::Listed;
 use super::{Answer, Error, Reason, Resolve, Resolving, UNCHANGING};
 
-/// Resolves names from a table; asks nobody and never waits.
+/// Resolves names from a table, without queries and without waiting.
 ///
 /// For tests, and for hosts whose addresses are pinned. A name that is not in the table does not exist.
 ///

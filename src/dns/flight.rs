@@ -1,10 +1,9 @@
-//! One query for many: whoever asks while a query is out waits for that one.
+//! One query for many lookups: a lookup that comes while a query is under way waits for that one.
 //!
-//! Cache and flights are under one lock, so that a query is never begun for what has just landed. What can be
-//! answered without asking stands on the [`Shelf`] beside them, where nobody waits for anybody. The query runs in
-//! a task of its own: an asker that gives up takes nothing away from the others, and the answer gets into the
-//! cache even if nobody waits any more. A query whose runtime stands still is lost, and put again by the next
-//! who asks.
+//! Cache and queries are under one lock, so that no query begins for a result that has just come. Results that need no
+//! query are on the [`Shelf`] beside them, which has no lock. The query runs in a task of its own. A lookup that is
+//! dropped takes nothing away from the others, and the result reaches the cache even if no lookup waits any more. A query
+//! whose runtime stands still is lost, and the next lookup begins another one.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,7 +27,7 @@ use crate::clock;
 use crate::limit::Limit;
 use crate::luck::luck;
 
-/// What is known, what is being asked, and whom to ask.
+/// The results, the queries under way, and the servers.
 #[derive(Debug)]
 pub(crate) struct Board {
     shelf: Shelf,
@@ -71,9 +70,9 @@ pub(crate) enum Boarding {
 /// Why a name is asked for on the side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// Its answer is soon to end, or failed to be refreshed and may be tried again.
+    /// It is soon over, or its refresh failed and may be tried again.
     Due,
-    /// Somebody doubts it.
+    /// A connection to one of its addresses failed.
     Doubted,
 }
 
@@ -93,7 +92,7 @@ impl Board {
         }
     }
 
-    /// The answer for `name`, if none of it has to be asked for. The hot path: takes no lock.
+    /// The DNS answer for `name`, if it needs no query. The hot path: takes no lock.
     pub(crate) fn answer(&self, name: &str, now: Instant) -> Option<Hit> {
         self.shelf.find(name, now)
     }
@@ -160,12 +159,12 @@ impl Board {
         flights.map(|flight| flight.landing.clone()).collect()
     }
 
-    /// Asks somebody else from now on. What the one before said has ended.
+    /// Asks another source from now on. The results of the one before are over.
     pub(crate) fn turn_to(&self, source: Arc<dyn Source>, now: Instant) {
         let before = {
             let mut memory = self.memory();
             memory.cache.expire(now);
-            // What they bring is for those who wait for it.
+            // Their results are only for the lookups that wait for them.
             memory.flights = Default::default();
             self.shelf.clear();
             std::mem::replace(&mut memory.source, source)
@@ -210,8 +209,8 @@ impl Board {
 }
 
 impl Memory {
-    /// What is known of one family of `name`; if that is nothing that stands, the query that is out for it; if
-    /// there is none, a new one, which the caller has to begin.
+    /// The valid result for one family of `name`. Without one, the query under way, or else a new one, which the caller
+    /// has to begin.
     fn leg(&mut self, name: &str, family: Family, now: Instant) -> (Leg, Option<Begun>) {
         let heard = self.cache.heard(name, family).cloned();
         let before = match heard {
@@ -260,7 +259,7 @@ impl Memory {
         all
     }
 
-    /// The query that is out, unless it is lost: whoever goes on waiting for that waits for nothing.
+    /// The query under way, unless it is lost: waiting for a lost one has no end.
     fn out(&self, name: &str, family: Family, now: Instant) -> Option<&Flight> {
         let flight = self.flights[family.index()].get(name)?;
         (now < flight.since + self.lost_after).then_some(flight)
@@ -279,8 +278,8 @@ impl Memory {
         (flight, (question, sender, Arc::clone(&self.source)))
     }
 
-    /// Ends the query that is to land there, unless another one has taken its place. Says whether what it
-    /// brings counts: what a lost one heard was said long ago, or by somebody who is not asked any more.
+    /// Ends the query of this landing, unless another one has taken its place. Returns whether its result counts: that of
+    /// a lost query is old, or comes from a source that is not asked any more.
     fn end(&mut self, question: &Question, landing: &Tower, now: Instant) -> bool {
         let Question { name, family } = question;
         let is_own = |flight: &Flight| flight.landing.same_channel(&landing.subscribe());
@@ -305,7 +304,7 @@ impl Flight {
     }
 }
 
-/// A query's way home. However its task ends, the flight is over, and nobody waits for it any longer.
+/// Ends a query when its task ends, in whatever way, so that no lookup waits for it any longer.
 struct Approach {
     board: Arc<Board>,
     question: Question,

@@ -29,7 +29,7 @@ fn query_on_a_runtime_that_stands_still_is_put_again_by_another() {
         assert_eq!(address(&resolver).await.unwrap(), "10.0.0.2");
     });
 
-    // What it hears in the end was said long ago.
+    // The result that it gets in the end is old.
     stands_still.block_on(async { sleep(SECOND).await });
     lives.block_on(async {
         assert_eq!(address(&resolver).await.unwrap(), "10.0.0.2");

@@ -1,4 +1,4 @@
-//! What was last heard of one family of a name, and what follows from it: pure.
+//! The last result for one family of a name, and its consequences: pure.
 //!
 //! ```text
 //!  Outcome ──weigh──▶ Heard { known, failure, at, until, refresh }      it stands while now < until
@@ -21,11 +21,11 @@ use super::denial::{Denial, KEPT};
 use super::error::{Failure, Reason};
 use super::query::Outcome;
 
-/// What was heard of one family of a name.
+/// The last result for one family of a name.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
-    /// The addresses of the last answer that had some, however long ago: a failure does not take them away,
-    /// another answer does.
+    /// The addresses of the last result that had some, however old. A failure does not remove them; another result
+    /// does.
     known: Option<Known>,
     /// Why there are none, or no newer ones.
     failure: Option<Failure>,
@@ -34,9 +34,9 @@ pub(crate) struct Heard {
     /// Until when a word that there was nothing, which a failure came after, is better than none.
     absent_until: Option<Instant>,
     pub(crate) at: Instant,
-    /// Until then nobody has to be asked before an answer is given.
+    /// Until then lookups need no query.
     pub(crate) until: Instant,
-    /// From then on the name is asked for beside an answer that still stands.
+    /// From then on a query runs in the background while the result is still valid.
     pub(crate) refresh: Instant,
     /// How many failures there were in a row.
     streak: u32,
@@ -59,7 +59,7 @@ impl Known {
 }
 
 impl Heard {
-    /// A failure that is told to whoever waits and then forgotten.
+    /// A failure that the waiting lookups get, and that is then forgotten.
     pub(crate) fn passing(failure: Failure, known: Option<Known>, now: Instant) -> Self {
         Self {
             known,
@@ -81,7 +81,7 @@ impl Heard {
         self
     }
 
-    /// A passing failure, if the task that asked was dropped; what there was `before` is as good as it was.
+    /// A failure of the moment, if the task of the query was dropped. The result `before` stays as valid as it was.
     pub(crate) fn abandoned(failure: Failure, before: Option<&Self>, now: Instant) -> Self {
         Self {
             absent_until: before.and_then(|before| before.absent_until),
@@ -90,13 +90,13 @@ impl Heard {
         }
     }
 
-    /// Whether an answer can be given of it, without asking.
+    /// Whether it is valid without a query.
     pub(crate) fn stands(&self, now: Instant) -> bool {
         now < self.until
     }
 
-    /// The addresses that are good without a doubt. Those of an answer that has just come are, whatever their
-    /// TTL: somebody waited for them.
+    /// The addresses within their TTL. Those of a result that has just come are included, whatever their TTL, because a
+    /// lookup waited for them.
     pub(crate) fn fresh(&self, now: Instant) -> Option<&Known> {
         let known = self.known.as_ref();
         known.filter(|known| self.failure.is_none() || now < known.until)
@@ -150,12 +150,12 @@ impl Heard {
         self.known.is_some() && self.refresh <= now
     }
 
-    /// Whether somebody's doubt is reason enough to ask again: not within the back-off of a failure.
+    /// Whether a failed connection is a reason to ask again: not within the back-off of a failure.
     pub(crate) fn may_be_doubted(&self, now: Instant) -> bool {
         self.failed().is_none() || self.refresh <= now
     }
 
-    /// A failure says nothing about the addresses, so it is no change; nor is recovering from one.
+    /// Whether the addresses changed. A failure says nothing about them, nor does the end of one.
     pub(crate) fn differs_from(&self, before: &Self) -> bool {
         let set = |heard: &Self| match (&heard.known, heard.failed()) {
             (Some(known), _) => Some(sorted(&known.addresses)),
@@ -168,21 +168,21 @@ impl Heard {
         }
     }
 
-    /// Why nothing newer was heard; a word that there is nothing is no failure.
+    /// Why there is no newer result. A denial is not a failure.
     fn failed(&self) -> Option<Reason> {
         let reason = self.failure.as_ref()?.reason;
         (!reason.is_negative()).then_some(reason)
     }
 }
 
-/// What a cache is told once.
+/// The settings of a cache.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) floor: Duration,
     pub(crate) ceiling: Duration,
     pub(crate) negative_ceiling: Duration,
     pub(crate) backoff: (Duration, Duration),
-    /// How long after their end addresses are used while nobody can be asked; without one, never.
+    /// How long addresses are used after their end while no server responds. `None`: not at all.
     pub(crate) stale: Option<Duration>,
     /// Names, not records: a name's two families share their room.
     pub(crate) capacity: usize,
@@ -300,8 +300,8 @@ impl Rules {
         }
     }
 
-    /// Whether the answer to a question about what has been `heard` is worth waiting for. What had nothing,
-    /// or has just failed, is asked on the side.
+    /// Whether a new result for this family is worth waiting for. If it had no addresses, or has just failed, the query
+    /// runs in the background.
     pub(crate) fn is_hoped(&self, heard: Option<&Heard>, now: Instant) -> bool {
         let Some(heard) = heard else { return true };
         match heard.failure {
@@ -325,8 +325,8 @@ impl Rules {
         ttl.max(self.floor).min(self.ceiling)
     }
 
-    /// Without an SOA nobody vouches for the absence, and it should not be cached (RFC 2308 §5); but
-    /// asking anew for each request of a misspelt name helps nobody either.
+    /// Without an SOA a denial has no authority, and should not be cached (RFC 2308 §5). But a query for each request to a
+    /// misspelt name does not help either.
     fn negative(&self, ttl: Option<Duration>) -> Duration {
         let ttl = ttl.map_or(self.floor, |ttl| ttl.max(self.floor));
         ttl.min(self.negative_ceiling)
@@ -358,8 +358,8 @@ fn sorted(addresses: &[IpAddr]) -> Vec<IpAddr> {
 
 /// How many addresses of one family are kept: more than any client tries, less than a hostile answer holds.
 pub(super) const ADDRESSES: usize = 128;
-/// The share of its TTL after which an answer is refreshed: late enough to save queries, early enough for a
-/// query to land before the end.
+/// The share of its TTL after which a result is refreshed: late enough to save queries, early enough for a query to
+/// end before the TTL does.
 const EARLY: f64 = 0.8;
 /// The width over which names that were heard together are refreshed.
 const EARLY_SPREAD: f64 = 0.1;

@@ -11,7 +11,7 @@ use super::malformed::Malformed;
 use super::order::interleave;
 use super::system::HOSTS;
 
-/// What a hosts file says, and `localhost`.
+/// The entries of a hosts file, and `localhost`.
 #[derive(Debug)]
 pub(crate) struct Hosts {
     by_name: HashMap<Box<str>, Listed>,

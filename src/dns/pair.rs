@@ -22,9 +22,9 @@ pub(crate) enum Leg {
         since: Instant,
         /// Whether it is worth waiting for: see [`Rules::is_hoped`](super::heard::Rules::is_hoped).
         hoped: bool,
-        /// Whether it follows a failure, so that silence is no surprise.
+        /// Whether it follows a failure, so that silence is expected.
         failing: bool,
-        /// What there was before, for as long as nobody says anything newer.
+        /// The result before, until a newer one comes.
         before: Option<Heard>,
         landing: Landing,
     },
@@ -81,7 +81,7 @@ impl Leg {
 #[derive(Debug)]
 pub(crate) struct Pair {
     legs: [Leg; 2],
-    /// When the look-up had waited long enough for silent servers to make do with something old.
+    /// When the lookup has waited long enough for silent servers, and takes an old result.
     patient_until: Instant,
     last: bool,
 }
@@ -89,17 +89,17 @@ pub(crate) struct Pair {
 /// Where those who wait hear what has landed.
 pub(crate) type Landing = watch::Receiver<Option<Heard>>;
 
-/// How a look-up stands that comes to a name.
+/// The state of a lookup when it comes to a name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Errand {
     pub(crate) begun: Instant,
-    /// How long whoever asks waits at most.
+    /// How long the caller waits at most.
     pub(crate) limit: Limit,
     /// There is no other name to go on to, so that an old word that this one is absent leads nowhere.
     pub(crate) last: bool,
 }
 
-/// What a pair knows about its answer.
+/// The state of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// There is no point in waiting.
@@ -113,7 +113,7 @@ pub(crate) enum Verdict {
 impl Pair {
     /// `legs` are in the order of [`Family::BOTH`].
     pub(crate) fn new(legs: [Leg; 2], errand: Errand) -> Self {
-        // Whoever asked first has waited for all the others.
+        // The lookup that asked first has waited for all the others.
         let since = legs.iter().filter_map(Leg::out_since).max();
         let begun = since.map_or(errand.begun, |since| since.min(errand.begun));
         Self {
@@ -123,7 +123,7 @@ impl Pair {
         }
     }
 
-    /// Whether there is an answer, or when there will be.
+    /// Whether there is a result, or when there will be one.
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
         let fresh = self.legs.iter().find_map(|leg| match leg {
             Leg::Heard(heard) => heard.fresh(now).map(|_| heard.at),
@@ -151,7 +151,7 @@ impl Pair {
         }
     }
 
-    /// Waits until there is an answer, and gives it.
+    /// Waits for the result.
     pub(crate) async fn wait(&mut self) -> Result<Composed, Nothing> {
         loop {
             let delay = match self.verdict(clock::now()) {
@@ -171,7 +171,7 @@ impl Pair {
         self.answer(clock::now())
     }
 
-    /// The answer of what has been heard: the addresses of either family, else the worst of the failures.
+    /// The result of both families: the addresses of either, else the worst failure.
     pub(crate) fn answer(&self, now: Instant) -> Result<Composed, Nothing> {
         let [six, four] = &self.legs;
         compose([six.said(now), four.said(now)])

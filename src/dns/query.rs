@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::Question;
 use super::error::Failure;
 
-/// Whoever answers queries. The cache above it needs to know nothing about how.
+/// A source of results for queries. The cache above it does not depend on how it gets them.
 pub(crate) trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Asks; whoever calls bounds the wait.
+    /// Asks; the caller bounds the wait.
     fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
 }
 
-/// What came of a query.
+/// The outcome of a query.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Addresses {

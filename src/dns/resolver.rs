@@ -24,7 +24,7 @@ use super::{Answer, Hold, Origin, Resolve, Resolving, SecondLook, UNCHANGING};
 use crate::clock;
 use crate::limit::Limit;
 
-/// Resolves names by DNS, and remembers the answers for as long as they are good. Clones share one memory.
+/// Resolves names by DNS, and caches the results for their TTL. Clones share one cache.
 ///
 /// # Example
 ///
@@ -41,7 +41,7 @@ use crate::limit::Limit;
 ///
 /// # Cancel safety
 ///
-/// Dropping a look-up is safe. Its query goes on, at most for the limit, and what it brings is remembered.
+/// Dropping a lookup is safe. Its query goes on, at most for the limit, and the result is cached.
 #[derive(Clone, Debug)]
 pub struct Resolver(Arc<Inner>);
 
@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) limit: Limit,
 }
 
-/// What files say, besides whom to ask.
+/// The content of the files, besides the name servers.
 #[derive(Debug)]
 pub(crate) struct Config {
     pub(crate) hosts: Arc<Hosts>,
@@ -116,7 +116,7 @@ impl Resolve for Resolver {
             }
             return Resolving::Known(Ok(hit.answer));
         }
-        // What is known goes on being known; whatever else is asked for may stand in the files by now.
+        // Cached names stay cached. Other names may stand in the files by now.
         if inner.reread(now) {
             config = inner.config.load();
             written = config.before_dns(host);
@@ -183,7 +183,7 @@ impl Inner {
         }))
     }
 
-    /// What DNS does not resolve may stand in a hosts file that comes after it.
+    /// Looks in a hosts file that comes after DNS, if DNS did not resolve the name.
     fn or_hosts(&self, host: &str, answer: Result<Answer, Error>) -> Result<Answer, Error> {
         let config = self.config.load();
         match (answer, config.after_dns(host)) {
@@ -192,13 +192,13 @@ impl Inner {
         }
     }
 
-    /// The name that a host stands for: the first that has an answer.
+    /// The name that a host stands for: the first one that resolves.
     fn known_name(&self, config: &Config, (host, now): (&str, Instant)) -> Option<Box<str>> {
         let mut names = config.search.names(host).into_iter();
         names.find(|name| self.board.answer(name, now).is_some())
     }
 
-    /// Asks on the side; where there is no runtime, nobody is asked, and the answer goes on to its end.
+    /// Asks in the background. Without a runtime no server is asked, and the result stays until its end.
     fn ask_again(&self, name: &str, (why, now): (Why, Instant)) {
         if let Ok(runtime) = Handle::try_current() {
             self.board.refresh(name, (why, now), &runtime);
@@ -229,7 +229,7 @@ impl Inner {
     }
 }
 
-/// One look-up on its way through the names its host may mean.
+/// One lookup on its way through the names that its host may mean.
 #[derive(Debug)]
 struct Walk {
     names: VecDeque<Box<str>>,
@@ -238,8 +238,7 @@ struct Walk {
     host: Box<str>,
     begun: Instant,
     limit: Limit,
-    /// What the names that were tried had to say: that there is nothing, now or when somebody last said
-    /// something.
+    /// The failure of the names that were tried: there is no address, now or at the last successful query.
     found: Option<Failure>,
     /// It was walked past a name for what was said of it long ago.
     stale: bool,
@@ -306,9 +305,9 @@ impl Walk {
         }
     }
 
-    /// Whether the walk ends with what one name had to say. Only a server's word that there is nothing
-    /// leads on to the next name: walking past a silent server would answer for another host. An old word will
-    /// do where old addresses would, and makes the answer stale.
+    /// Whether the walk ends with the result of one name. Only a denial leads on to the next name: going on after a silent
+    /// server could resolve to another host. An old denial counts where old addresses would, and makes the `Answer`
+    /// stale.
     fn end(&mut self, answer: Result<Answer, Nothing>) -> Option<Result<Answer, Error>> {
         match answer {
             Ok(answer) if self.stale => Some(Ok(answer.into_stale())),
@@ -343,7 +342,7 @@ fn literal(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// A look-up was begun where there is no tokio runtime to run it.
+/// A lookup was begun outside a tokio runtime.
 #[derive(Debug)]
 struct NoRuntime;
 

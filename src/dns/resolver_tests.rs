@@ -179,7 +179,7 @@ async fn d22_hanging_family_holds_the_other_up_for_the_resolution_delay_only() {
     assert_eq!(answer.addresses().len(), 1);
     assert!((70..=72).contains(&(clock::now() - begun).as_millis()));
 
-    // The delay is over for everyone, and what comes late is in the next answer.
+    // The delay is over for all lookups. A late result is in the next `Answer`.
     assert_eq!(known(&resolver, "a.test").unwrap().addresses().len(), 1);
     tokio::time::sleep(Duration::from_millis(500)).await;
     let both = known(&resolver, "a.test").unwrap();

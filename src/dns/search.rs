@@ -25,8 +25,8 @@ impl Search {
         }
     }
 
-    /// All the names to try, in order. Each is at most as long as DNS allows, and comes once. What is meant
-    /// as an address is not tried at all.
+    /// All the names to try, in order. Each is at most as long as DNS allows, and comes once. A host that looks like an
+    /// address is not tried at all.
     pub(crate) fn names(&self, host: &str) -> VecDeque<Box<str>> {
         let mut names = VecDeque::with_capacity(self.domains.len() + 1);
         if ends_in_number(host) {

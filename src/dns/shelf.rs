@@ -1,4 +1,4 @@
-//! What can be answered without asking: read by all, without a lock; written by what lands.
+//! The results that need no query: read without a lock, written when a query ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::cache::Shown;
 use super::{Answer, Origin};
 
-/// The answers of the names that have one.
+/// The DNS answers, by name.
 ///
 /// It is bounded by the cache behind it: only what is kept there is shown here.
 #[derive(Debug, Default)]
@@ -18,11 +18,11 @@ pub(crate) struct Shelf(HashMap<Arc<str>, Kept>);
 #[derive(Debug)]
 struct Kept {
     shown: Shown,
-    /// Somebody has seen to its refresh.
+    /// A lookup has begun its refresh.
     claimed: AtomicBool,
 }
 
-/// An answer from memory.
+/// A DNS answer from memory.
 #[derive(Debug)]
 pub(crate) struct Hit {
     pub(crate) answer: Answer,
@@ -57,7 +57,7 @@ impl Shelf {
         }
     }
 
-    /// Shows the answer of `name`, or that there is none; `evicted` is forgotten.
+    /// Shows the DNS answer of `name`, or that there is none; `evicted` is forgotten.
     pub(crate) fn put(&self, name: &Arc<str>, shown: Option<Shown>, evicted: Option<&str>) {
         let shelf = self.0.pin();
         if let Some(evicted) = evicted {

@@ -1,5 +1,5 @@
-//! What addresses are for: the ranges that are not the public internet, and the IPv4 addresses that some IPv6
-//! addresses stand for. Pure.
+//! Special addresses: the ranges that are not the public internet, and the IPv4 addresses that some IPv6 addresses stand
+//! for. Pure.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

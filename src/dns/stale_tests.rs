@@ -1,4 +1,4 @@
-//! What is served while the name servers fail or are silent (RFC 8767).
+//! Stale addresses while the name servers fail or are silent (RFC 8767).
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The files that configure name resolution, read again when they change.
 //!
-//! Nobody watches them all the time: whoever has to ask anyway looks at their size and date, once in a few
-//! seconds. What cannot be read does not count; what was read last does.
+//! There is no background task: a lookup that needs a query looks at their size and date first, once in a few seconds.
+//! Unreadable files are ignored; the content that was read last stays in use.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::servers::{Server, Upstream};
 use super::system::{NoServer, System};
 use crate::box_error::BoxError;
 
-/// What a resolver takes from files, and what is configured instead.
+/// The files that a resolver reads, and the values that are configured instead.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     /// Name servers, instead of those that the system asks.
@@ -92,7 +92,7 @@ impl Plan {
     }
 }
 
-/// What has changed.
+/// The changes.
 #[derive(Debug, Default)]
 pub(crate) struct News {
     pub(crate) hosts: Option<Arc<Hosts>>,
@@ -142,8 +142,8 @@ impl Watch {
         }
     }
 
-    /// Looks whether anything has changed, if the last look is long enough ago and nobody else is looking.
-    /// Files are read under the lock, which nobody waits for.
+    /// Looks for changes, if the last look is long enough ago and no other lookup does the same now. Files are read under
+    /// the lock, for which no lookup waits.
     pub(crate) fn look(&self, now: Instant) -> Option<News> {
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
@@ -189,7 +189,7 @@ struct File {
     unusable: bool,
 }
 
-/// What shows that a file is another one than before.
+/// The marks of a file: a change shows that it is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -237,7 +237,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
     })
 }
 
-/// How long a look at the files is good for: a `stat` costs a microsecond, and nobody notices three seconds.
+/// The time between looks at the files: a `stat` costs a microsecond, and a delay of three seconds does no harm.
 const LOOK_AGAIN: Duration = Duration::from_secs(3);
 
 #[cfg(test)]

@@ -12,7 +12,11 @@ async fn d27_hosts_file_is_read_again_when_it_changes() {
     assert_eq!(written(&resolver), "10.0.0.1");
 
     file.write("10.0.0.22 api.test\n");
-    assert_eq!(written(&resolver), "10.0.0.1", "nobody looks again at once");
+    assert_eq!(
+        written(&resolver),
+        "10.0.0.1",
+        "it does not look again at once"
+    );
     advance(LOOK_AGAIN).await;
     assert_eq!(written(&resolver), "10.0.0.22");
 

@@ -83,7 +83,7 @@ macro_rules! assert_effect {
 
 /// An error that can be asked what it says of a call: see [`sdk::find`].
 pub trait Suspect {
-    /// What it says, and all its causes.
+    /// The finding, and the text of all causes.
     fn suspect(&self) -> (Finding<'_>, String);
 }
 

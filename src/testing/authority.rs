@@ -1,4 +1,4 @@
-//! Certificates for one test, from an authority nobody else trusts.
+//! Certificates for one test, from an authority that only the test trusts.
 
 use std::fmt;
 use std::io;
@@ -172,7 +172,7 @@ impl Identity {
     /// Returns the same configuration for a server that demands a certificate from `authority`.
     ///
     /// In TLS 1.3 a client without one learns of it after its handshake has ended: the alert
-    /// "certificate required" arrives as it waits for its first answer.
+    /// "certificate required" arrives as it waits for its first response.
     ///
     /// # Panics
     ///
@@ -219,7 +219,7 @@ fn server_builder() -> rustls::ConfigBuilder<ServerConfig, rustls::WantsVerifier
         .expect("the provider has the default versions")
 }
 
-/// Said outright: a process default may be missing, or be somebody else's.
+/// Set explicitly: the default of the process may be missing, or another one.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }

@@ -26,13 +26,12 @@
 //! # }
 //! ```
 //!
-//! # What it protects from
+//! # Protects from
 //!
-//! Failures that a mock inside the process cannot show: a reset that overtakes an answer, a
-//! handshake that hangs, a stream refused while its neighbours go on. What a client makes of them is
-//! only known once they have happened to it on a socket.
+//! Failures that a mock inside the process cannot show: a reset that overtakes a response, a handshake that hangs, a
+//! stream that is refused while its neighbors go on. Only a socket shows how a client reacts to them.
 //!
-//! | what misbehaves | with what |
+//! | the failing part | the tool |
 //! |---|---|
 //! | a port that refuses | [`ClosedPort`] |
 //! | a port that swallows SYNs | [`BlackHole`] |
@@ -41,7 +40,7 @@
 //! | a connection: silence, RST, TLS faults | [`FaultServer::on_connection`] with [`ConnFault`] |
 //! | a request: silence, RST, garbage, HTTP/2 faults | [`FaultServer::on_request`] with [`Reply`] |
 //! | a service that a mock plays (`wiremock`), behind such a network | [`FaultServerBuilder::upstream`] |
-//! | an answer kept back | [`Gate`] |
+//! | a response that is held back | [`Gate`] |
 //! | a proxy | [`ProxyServer`] |
 //! | a network without sockets, on a paused clock | [`ChaosLayer`](crate::chaos::ChaosLayer) |
 //!
@@ -49,18 +48,18 @@
 //!
 //! Plain HTTP/1.1 on a free port of 127.0.0.1; every request gets a 200 with `{"ok":true}`.
 //!
-//! # What it reports
+//! # Reports
 //!
 //! Requests as they were seen ([`FaultServer::requests`]), and counts to wait on
-//! ([`FaultServer::wait_until`]), so that no test has to sleep. What the calls went through is kept by a
-//! [`Recorder`], and asserted by [`assert_hop!`](crate::assert_hop) and
+//! ([`FaultServer::wait_until`]), so that no test has to sleep. A [`Recorder`] keeps the timelines of calls. They are
+//! asserted by [`assert_hop!`](crate::assert_hop) and
 //! [`assert_effect!`](crate::assert_effect).
 //!
 //! # Trade-offs
 //!
 //! Everything on sockets happens on loopback in real time, which costs the length of every limit that is
-//! to run out: some tens of milliseconds are plenty. [`BlackHole`] works on Linux only. What is no header
-//! panics where it is given ([`Answer::header`]); nothing else does.
+//! to run out: some tens of milliseconds are plenty. [`BlackHole`] works on Linux only. An invalid header panics where
+//! it is given ([`Answer::header`]); nothing else does.
 //!
 //! # How people get it wrong
 //!

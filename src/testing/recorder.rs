@@ -46,13 +46,13 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// A recorder that nobody reports to yet.
+    /// A recorder without reports.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What to give to `on_end` of a client or a layer; of several, if their calls belong together.
+    /// The callback for `on_end` of a client or a layer. Several may share it, if their calls belong together.
     pub fn listener(&self) -> impl Fn(&Timeline) + Send + Sync + use<> + 'static {
         let ended = Arc::clone(&self.ended);
         move |timeline| ended.send_modify(|timelines| timelines.push(timeline.clone()))

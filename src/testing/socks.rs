@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 /// User and password, where the proxy wants them.
 pub(super) type Credentials = (String, String);
 
-/// What a client that speaks SOCKS begins with.
+/// The first byte of a client that speaks SOCKS.
 pub(super) const VERSION: u8 = 5;
 
 /// Greets a client and reads where it wants to go, as host and port; `None` if it was turned away
@@ -41,13 +41,13 @@ pub(super) async fn greet(
 
 /// Answers what [`greet`] has read.
 pub(super) async fn answer(tcp: &mut TcpStream, said: Said) -> io::Result<()> {
-    // The address that the proxy is bound to is nobody's business.
+    // The proxy does not tell the address that it is bound to.
     let nowhere = [0, IPV4, 0, 0, 0, 0, 0, 0];
     tcp.write_all(&[&[VERSION, said as u8], &nowhere[..]].concat())
         .await
 }
 
-/// What the proxy answers.
+/// The replies of the proxy.
 #[derive(Clone, Copy, Debug)]
 #[repr(u8)]
 pub(super) enum Said {

@@ -12,14 +12,14 @@ use http::Method;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 
-/// What becomes of a PUT.
+/// The fate of a PUT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It is stored and answered.
     Kept,
     /// The connection is reset while the body is on its way.
     Reset,
-    /// It is stored, and the connection closed without an answer.
+    /// It is stored, and the connection is closed without a response.
     Lost,
     /// Its body is not read, and nothing is said.
     Stalled,
@@ -65,7 +65,7 @@ impl Bucket {
         format!("http://{}", self.address)
     }
 
-    /// What becomes of the next PUTs, one each.
+    /// The fates of the next PUTs, one each.
     pub(crate) fn on_put(&self, fates: &[Fate]) {
         open(&self.books, |books| books.fates = fates.to_vec().into());
     }
@@ -94,7 +94,7 @@ impl Books {
         self.fates.pop_front().unwrap_or(Fate::Kept)
     }
 
-    /// Does what is asked for; an ETag, and the answer's body.
+    /// Does the work; returns an ETag and the response's body.
     fn work(&mut self, request: &Request, body: Bytes) -> (String, String) {
         let tag = tag(&body);
         let Request { method, key, .. } = request;

@@ -1,4 +1,4 @@
-//! What is claimed of the uploads, held against the bucket's books and the timelines.
+//! The claims on the uploads, held against the bucket's books and the timelines.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(crate) fn claims(object: &Bytes, ours: &Ours, plain: &Plain) -> Vec<(String,
             is_whole(reset, 1),
         ),
         (
-            "a lost answer: both times the same object",
+            "a lost response: both times the same object",
             is_whole(lost, 2),
         ),
         (
@@ -110,5 +110,5 @@ fn in_time(upload: &Upload) -> bool {
 
 /// Two of them whole.
 const PARTS: usize = 3;
-/// What a busy machine may add.
+/// The delay that a busy machine may add.
 const LATE: Duration = Duration::from_secs(1);

@@ -31,7 +31,7 @@ impl HttpService for Stack {
     }
 }
 
-/// What can be repeated has been.
+/// The stack has made all retries.
 fn failed(error: sevenhops::Error) -> HttpError {
     HttpError::new(HttpErrorKind::Unknown, error)
 }

@@ -1,12 +1,12 @@
 //! An upload to an S3-compatible bucket whose connection breaks: reset while the body goes out, closed
-//! before the answer, stalled in the middle of a part.
+//! before the response, stalled in the middle of a part.
 //!
 //! ```text
 //! cargo run -p sevenhops-sdks --example upload
 //! ```
 //!
-//! object_store uploads through our stack. What arrives must be whole, and every failure named by its hop and
-//! its effect; a PUT is repeated by the stack, and by nobody else. Beside it, object_store as it comes.
+//! object_store uploads through our stack. The object must arrive whole, and every failure must have its hop and its
+//! effect. Only the stack retries a PUT. Beside it, object_store as it comes.
 
 mod bucket;
 mod claims;
@@ -39,7 +39,7 @@ pub(crate) struct Upload {
     pub(crate) stored: Vec<Bytes>,
 }
 
-/// What went through our stack.
+/// The uploads through our stack.
 pub(crate) struct Ours {
     pub(crate) reset: Upload,
     pub(crate) lost: Upload,
@@ -47,7 +47,7 @@ pub(crate) struct Ours {
     pub(crate) broken: Upload,
 }
 
-/// What went through object_store's own client, with a part that stalls.
+/// The upload through object_store's own client, with a part that stalls.
 pub(crate) struct Plain {
     /// With its defaults; none if it was still waiting when we had enough.
     pub(crate) patient: Option<Upload>,
@@ -67,7 +67,7 @@ async fn main() -> Result<ExitCode> {
     println!("through the stack:");
     for (what, upload) in [
         ("reset while the body goes out", &ours.reset),
-        ("stored, and the answer lost", &ours.lost),
+        ("stored, and the response lost", &ours.lost),
         ("in three parts, one of which stalls", &ours.stalled),
         ("reset, reset, told to slow down", &ours.broken),
     ] {
@@ -176,10 +176,10 @@ impl Upload {
 
 /// Two whole parts and a shorter one.
 const SIZE: usize = 20 << 20;
-/// More than the kernels on both sides take of a body that nobody reads; S3 wants 5 MiB at least.
+/// More than the kernels on both sides buffer of an unread body; S3 requires 5 MiB at least.
 const PART: usize = 8 << 20;
 /// For object_store with its own defaults.
 const PATIENCE: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(1);
-/// More than anybody would try.
+/// More than any client tries.
 const ENOUGH: usize = 20;

@@ -31,7 +31,7 @@ impl Tape {
     }
 }
 
-/// The bucket through our stack; its repeats are the only ones.
+/// The bucket through our stack, which makes the only retries.
 pub(crate) fn ours(bucket: &Bucket, tape: &Tape) -> Result<AmazonS3> {
     let limits = limit::Settings::new().attempt(ATTEMPT).send(STALL);
     let settings = Settings::new(DEADLINE).limits(limits);
@@ -76,7 +76,7 @@ fn builder(bucket: &Bucket) -> AmazonS3Builder {
         .with_secret_access_key("secret")
 }
 
-/// Of each request, with its repeats: an upload in parts makes several.
+/// Of each request, with its retries: an upload in parts makes several.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(6);
 pub(crate) const ATTEMPT: Duration = Duration::from_secs(3);
 /// So long may a body that goes out make no progress.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A path to a server on which an answer can be lost after the work was done.
+/// A path to a server on which a response can be lost after the work was done.
 pub(crate) struct Losing {
     port: u16,
     armed: Arc<AtomicBool>,
@@ -32,7 +32,7 @@ impl Losing {
         self.port
     }
 
-    /// Loses the next answer, whole, and the connection with it.
+    /// Loses the next response, whole, and the connection with it.
     pub(crate) fn lose_next_answer(&self) {
         self.armed.store(true, Ordering::Release);
     }

@@ -1,5 +1,5 @@
 //! Real servers of the test's own, on loopback ports and in directories of their own, which can be
-//! killed and started again; and a path to them that loses an answer.
+//! killed and started again; and a path to them that loses a response.
 #![allow(
     clippy::allow_attributes,
     dead_code,
@@ -165,7 +165,7 @@ fn is_ready(child: &mut Child) -> bool {
     let output = child.stdout.take().unwrap();
     let errors = child.stderr.take().unwrap();
     let (sender, lines) = std::sync::mpsc::channel();
-    // Read to the end, so that nobody ever has to wait with a full pipe.
+    // Read to the end, so that the server never waits with a full pipe.
     let read = |pipe: Box<dyn Read + Send>, sender: std::sync::mpsc::Sender<String>| {
         thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(io::Result::ok) {
@@ -187,7 +187,7 @@ fn postgres_binaries() -> Option<PathBuf> {
     binaries.filter(|at| at.join("initdb").exists()).max()
 }
 
-/// Somebody who is not root: nobody else, if we are not, or the user that the package made.
+/// A user who is not root: `None` if we are not root, else the user that the package made.
 fn unprivileged() -> Result<Option<Ids>, &'static str> {
     let ours = fs::metadata("/proc/self").map_err(|_| "no /proc")?;
     if ours.uid() != 0 {

@@ -1,4 +1,4 @@
-//! object_store, whose connector may bring a bare client or anything that answers requests.
+//! object_store, whose connector may bring a bare client or any service for requests.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ async fn set_up_is_named_with_a_bare_client() {
         let stage = world.stage(fault).await;
         let expected = match fault {
             Fault::Silent => told(None, Kind::Timeout, Effect::Possible),
-            // It takes an answer without a date for none, before it reads on.
+            // It treats a response without a date as a missing one, before it reads on.
             Fault::Truncated => continue,
             _ => fault.named(),
         };
@@ -125,7 +125,7 @@ async fn throttled_call_is_repeated_by_the_stack_when_the_server_said() {
     assert_eq!(server.requests_seen(), 2);
     server.on_request([throttled()]);
     let _ = get(&over_bare(&world, &base(&server))).await.unwrap_err();
-    assert_eq!(server.requests_seen(), 3, "the SDK was told not to repeat");
+    assert_eq!(server.requests_seen(), 3, "the SDK was told not to retry");
 }
 
 #[tokio::test]

@@ -19,12 +19,12 @@ fn config(url: &str) -> OpenAIConfig {
     OpenAIConfig::new().with_api_base(url).with_api_key("key")
 }
 
-/// A bare client, and what the SDK repeats by itself.
+/// A bare client, with the retries of the SDK.
 pub(super) fn over_bare(client: reqwest::Client, url: &str) -> OpenAI {
     Client::build(client, config(url))
 }
 
-/// A bare client, and nothing is repeated.
+/// A bare client, without retries.
 pub(super) fn once(client: reqwest::Client, url: &str) -> OpenAI {
     let service = ReqwestService::new(client.clone());
     over_bare(client, url).with_http_service(service)

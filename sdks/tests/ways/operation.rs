@@ -54,7 +54,7 @@ async fn hops_of_the_sdk_land_in_the_timeline_and_in_the_error() {
         let openai = once(world.transport().build_reqwest().unwrap(), &stage.url);
         let error = listed(&operation(), &openai).await.unwrap_err();
         let expected = match fault {
-            // Past the set-up nobody of ours has seen the hop, and the error may name it or not.
+            // After the setup no part of ours sees the hop, and the error may name it or not.
             Fault::Silent => told(None, Kind::Timeout, Effect::Possible),
             Fault::Truncated => told(Hop::Receive, Kind::Incomplete, Effect::Possible),
             _ => fault.named(),

@@ -25,7 +25,7 @@ pub(super) trait OverService: Sized {
     /// Its requests' body.
     type Body: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static;
 
-    /// What it takes for an answer, in JSON.
+    /// A valid response, in JSON.
     const ANSWER: &str;
 
     fn copy(body: &Self::Body) -> Option<Self::Body>;

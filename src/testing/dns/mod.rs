@@ -1,7 +1,7 @@
-//! A DNS server that says what a test tells it to.
+//! A DNS server with a script.
 //!
-//! [`ScriptedDns`] listens on a loopback address, on the same port over UDP and TCP. What it answers can be
-//! changed while it runs, and what it was asked can be looked at and waited for.
+//! [`ScriptedDns`] listens on a loopback address, on the same port over UDP and TCP. A test can change its script while
+//! it runs, look at the queries, and wait for them.
 //!
 //! # Example
 //!
@@ -27,9 +27,8 @@
 //!
 //! # How people get it wrong
 //!
-//! A resolver remembers: a script that is changed is seen once the old answer's TTL is over. And a client
-//! may repeat a query on its own, over UDP after a third of a second without an answer: count queries where
-//! answers are prompt.
+//! They expect a changed script to show at once: a resolver caches addresses until their TTL is over. Or they count
+//! queries of a slow server: a client may send a query again, over UDP after a third of a second.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -57,7 +56,7 @@ pub struct ScriptedDns {
     tasks: [AbortHandle; 2],
 }
 
-/// What the server's tasks and its owner share.
+/// The state that the server's tasks and its owner share.
 #[derive(Debug)]
 struct Shared {
     zone: Mutex<Zone>,
@@ -113,9 +112,9 @@ impl ScriptedDns {
         self.addr
     }
 
-    /// Says from now on what `script` says about `name`, in place of all that was said about it before.
+    /// Sets the script of `name`, in place of the one before.
     ///
-    /// What was never set does not exist: NXDOMAIN, with an SOA.
+    /// A name without a script does not exist: NXDOMAIN, with an SOA.
     pub fn set(&self, name: &str, script: Script) {
         self.shared.zone().set(name, script);
     }
@@ -178,7 +177,7 @@ impl Drop for ScriptedDns {
 pub struct Query {
     /// The name, in lower case and without the trailing dot.
     pub name: String,
-    /// What was asked for.
+    /// The type of the query.
     pub record_type: RecordType,
     /// How it came.
     pub transport: Transport,
@@ -186,7 +185,7 @@ pub struct Query {
     pub edns: bool,
 }
 
-/// What is asked for.
+/// The type of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum RecordType {
@@ -194,7 +193,7 @@ pub enum RecordType {
     A,
     /// IPv6 addresses.
     Aaaa,
-    /// Something that is no address; there is none of it.
+    /// Another type; there are no records of it.
     Other,
 }
 

@@ -1,10 +1,10 @@
-//! What the server says about a name.
+//! The server's responses for a name.
 
 use std::net::IpAddr;
 
-/// What a [`ScriptedDns`](super::ScriptedDns) says about a name.
+/// The responses of a [`ScriptedDns`](super::ScriptedDns) for a name.
 ///
-/// The shapes of an answer are made by functions ([`addresses`](Self::addresses), [`cname`](Self::cname)) and
+/// Responses are made by functions ([`addresses`](Self::addresses), [`cname`](Self::cname)) and
 /// changed by methods; faults are plain variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -32,7 +32,7 @@ pub enum Script {
     ServFail,
     /// The server does not want to.
     Refused,
-    /// No answer at all.
+    /// No response at all.
     Silent,
     /// Bytes that are no message, under the right id.
     Garbage,
@@ -49,14 +49,14 @@ pub enum Script {
     NoEdns(Box<Self>),
     /// With another SOA for its negative answers.
     Soa {
-        /// What is answered.
+        /// The response.
         script: Box<Self>,
-        /// The SOA's minimum and its TTL, in seconds; without one, nobody vouches for the absence.
+        /// The SOA's minimum and its TTL, in seconds. Without an SOA, the denial has no authority.
         soa: Option<Soa>,
     },
 }
 
-/// What an SOA says about how long an absence may be remembered: the lesser of the two counts (RFC 2308 §5).
+/// The time for which an SOA lets a denial be cached: the lesser of the two counts (RFC 2308 §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Soa {
@@ -76,7 +76,7 @@ impl Script {
         }
     }
 
-    /// An alias. What the server says about `target` is part of the answer.
+    /// An alias. The script of `target` is part of the response.
     #[must_use]
     pub fn cname(target: &str, ttl: u32) -> Self {
         Self::Cname {
@@ -127,7 +127,7 @@ impl Script {
         }
     }
 
-    /// Cuts the answer short over UDP.
+    /// Truncates the response over UDP.
     #[must_use]
     pub fn truncated(self) -> Self {
         Self::Truncated(Box::new(self))
@@ -147,7 +147,7 @@ impl Script {
 }
 
 impl Soa {
-    /// What is said about names that nothing was said about.
+    /// The script of names without one.
     pub(super) const DEFAULT: Self = Self {
         minimum: 60,
         ttl: 60,

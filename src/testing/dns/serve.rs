@@ -51,7 +51,7 @@ async fn connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()
 }
 
 impl Shared {
-    /// Writes the query down, then answers it: whoever sees it in the list knows it has come.
+    /// Records the query before it is answered: a query in the list has come.
     fn answer(&self, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
         let asked = message::read(bytes, transport)?;
         let query = asked.query.clone();

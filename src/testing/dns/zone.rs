@@ -1,4 +1,4 @@
-//! What is said about all the names: pure, no message and no socket.
+//! The scripts of all names: pure, without messages and sockets.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ struct Scripts {
     by_type: HashMap<RecordType, Script>,
 }
 
-/// What a query is answered with.
+/// The response to a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     Records(Records),
@@ -30,7 +30,7 @@ pub(super) enum Reply {
     Silent,
 }
 
-/// An answer's records: the aliases on the way, and what is at their end.
+/// The records of a response: the aliases on the way, and the records at their end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Records {
     /// From, to, TTL.
@@ -69,7 +69,7 @@ impl Zone {
         let (record_type, over_udp) = (query.record_type, query.transport == Transport::Udp);
         let mut records = Records::default();
         let mut owner = canonical(&query.name);
-        // An alias that leads back to itself ends the answer where it begins to repeat.
+        // An alias that leads back to itself ends the response where the loop closes.
         for _ in 0..=self.names.len() {
             let mut script = self.script(&owner, record_type);
             let mut soa = Some(Soa::DEFAULT);

@@ -1,4 +1,4 @@
-//! What a fault server is told before it starts.
+//! The settings of a fault server.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -109,7 +109,7 @@ async fn listen(listener: TcpListener, desk: Arc<Desk>, mut stopped: oneshot::Re
             Some(_) = connections.join_next() => continue,
             _ = &mut stopped => break,
         };
-        // What failed is a connection that was gone before it was accepted.
+        // An error is a connection that was gone before it was accepted.
         if let Ok((tcp, _)) = accepted {
             let _ = tcp.set_nodelay(true);
             let visit = desk.ledger.arrive();

@@ -15,7 +15,7 @@ use super::ledger::{Ledger, Visit};
 use super::wire::{End, Stream, Wire};
 use super::{http1, http2};
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) ledger: Arc<Ledger>,
@@ -59,7 +59,7 @@ pub(super) async fn attend(tcp: TcpStream, desk: Arc<Desk>, visit: Visit) {
     }
 }
 
-/// What [`welcome`] leads to: an end, or a conversation with a limit on streams, if any.
+/// The result of [`welcome`]: an end, or a conversation with a limit on streams, if any.
 type Opened = (Stream, ControlFlow<End, Option<u32>>);
 
 async fn welcome(tcp: TcpStream, desk: &Desk, fault: Option<ConnFault>) -> Opened {

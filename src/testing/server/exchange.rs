@@ -79,7 +79,7 @@ impl Exchange {
                 return Ok(None);
             }
             Reply::CloseOnNextRequest(answer) => {
-                // Said first: a client that has the answer may be faster than an order behind it.
+                // First: a client that has the response may be faster than an order behind it.
                 self.order(Order::EndOnNext);
                 self.answer(answer).await?;
                 return Ok(None);
@@ -141,7 +141,7 @@ impl Exchange {
         let gate = answer.before_body.clone();
         self.before_head(&answer).await?;
         if bodiless || (body.is_empty() && gate.is_none()) {
-            // Settled first: once the answer is out, the client may close faster than we note it.
+            // First: once the response is out, the client may close before we note it.
             self.ticket.settle();
             let sent = self.respond.send_response(head_of(&answer), true);
             return sent.map(drop).map_err(|_| Left);
@@ -159,7 +159,7 @@ impl Exchange {
         stream.send_data(last, true).map_err(|_| Left)
     }
 
-    /// Sends an answer and leaves its body open.
+    /// Sends a response and leaves its body open.
     async fn begin_body(&mut self, answer: Answer) -> Result<SendStream<Bytes>, Left> {
         let sent = self.respond.send_response(head_of(&answer), false);
         let mut stream = sent.map_err(|_| Left)?;

@@ -1,8 +1,8 @@
-//! What can become of a connection.
+//! The faults of a connection.
 
 use crate::testing::Identity;
 
-/// What a [`FaultServer`](super::FaultServer) does to one connection.
+/// The treatment of one connection by a [`FaultServer`](super::FaultServer).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum ConnFault {

@@ -1,7 +1,7 @@
 //! HTTP/2: the connection, and the orders its streams give it.
 //!
-//! `h2` speaks the protocol. What it will not do (a GOAWAY below a stream it has accepted, raw
-//! bytes, a RST) is done to the bare stream once `h2` has been dropped.
+//! `h2` speaks the protocol. It cannot do everything: a GOAWAY below a stream that it has accepted, raw bytes, a RST. The
+//! server does these on the bare stream once `h2` has been dropped.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use super::ledger::Seen;
 use super::reader::Head;
 use super::wire::{End, Wire};
 
-/// What a stream has its connection do, once everything written so far is out.
+/// An order of a stream to its connection, for the time when all written bytes are out.
 #[derive(Debug)]
 pub(super) enum Order {
     /// End the connection.

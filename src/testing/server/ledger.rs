@@ -1,4 +1,4 @@
-//! What the server was told to do, and what it has seen.
+//! The orders of a server, and the requests that it has seen.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ pub struct Seen {
     pub target: String,
     /// The headers. On HTTP/2 a `host` is put in for the authority.
     pub headers: HeaderMap,
-    /// What came of the body so far.
+    /// The received part of the body.
     pub body: Bytes,
     /// Whether the whole body came. A request that was given up midway stays `false`.
     pub body_complete: bool,

@@ -63,8 +63,8 @@ pub(super) use self::upstream::forward;
 ///
 /// # How people get it wrong
 ///
-/// Calls that run at the same time take from the queue in the order in which they arrive, which is
-/// nobody's order. Queue the same reply for all, or make it the default.
+/// Calls that run at the same time take from the queue in the order in which they arrive, which is random. Queue the
+/// same reply for all, or make it the default.
 #[derive(Debug)]
 pub struct FaultServer {
     addr: SocketAddr,

@@ -31,7 +31,7 @@ pub(crate) struct Reader<R> {
     rest: Rest,
 }
 
-/// What is still to come of the body.
+/// The part of the body that is still to come.
 #[derive(Clone, Copy, Debug)]
 enum Rest {
     Nothing,
@@ -69,7 +69,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     ///
     /// # Errors
     ///
-    /// `InvalidData` when it is no head.
+    /// `InvalidData` when it is not a head.
     pub(crate) async fn head(&mut self) -> io::Result<Option<Head>> {
         loop {
             if let Some((head, length)) = parse_head(&self.buffer)? {
@@ -128,7 +128,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
         !self.buffer.is_empty() || matches!(self.more().await, Ok(true))
     }
 
-    /// Waits until the client leaves. What it sends meanwhile is kept for the next head.
+    /// Waits until the client leaves. Bytes that it sends meanwhile are kept for the next head.
     pub(crate) async fn left(&mut self) {
         while matches!(self.more().await, Ok(true)) {}
     }

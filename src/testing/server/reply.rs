@@ -1,4 +1,4 @@
-//! What can become of a request.
+//! The faults of a request.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::testing::Gate;
 
-/// What a [`FaultServer`](super::FaultServer) does with one request.
+/// The treatment of one request by a [`FaultServer`](super::FaultServer).
 ///
 /// Every variant takes the whole request before it acts, unless it says otherwise. "Closes" means
 /// FIN (over TLS a close_notify before it), and what the client still sends is thrown away, so that
@@ -18,7 +18,7 @@ pub enum Reply {
     /// Answers, and keeps the connection.
     Answer(Answer),
     /// Answers as soon as the head is there, while the body still goes out, then closes. On HTTP/2
-    /// only the stream ends: RST_STREAM(NO_ERROR) after the answer.
+    /// only the stream ends: RST_STREAM(NO_ERROR) after the response.
     EarlyAnswer(Answer),
     /// Answers, keeps the connection, and closes it without a byte as soon as bytes of the next
     /// request arrive. That next request is neither counted nor does it use up a reply.
@@ -38,20 +38,20 @@ pub enum Reply {
     ResetAfterRequest,
     /// Closes without a byte.
     CloseAfterRequest,
-    /// Writes these raw bytes where an answer should be, then closes.
+    /// Writes these raw bytes in the place of a response, then closes.
     Garbage(Bytes),
     /// Sends a 200 that declares `declared` bytes, sends `sent`, and falls silent.
     StallInBody {
         /// The content-length.
         declared: u64,
-        /// What is sent of it.
+        /// The part that is sent.
         sent: Bytes,
     },
     /// Sends a 200 that declares `declared` bytes, sends `sent`, and closes.
     TruncateBody {
         /// The content-length.
         declared: u64,
-        /// What is sent of it.
+        /// The part that is sent.
         sent: Bytes,
     },
     /// Sends a 200 and some of its body, then resets the connection (RST).
@@ -107,7 +107,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Makes an answer without headers or body; the content-length is added when it is sent.
+    /// Makes a response without headers or body; the content-length is added when it is sent.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
         Self {
@@ -187,7 +187,7 @@ impl Answer {
         answer
     }
 
-    /// What precedes a reset in mid-body.
+    /// The part that precedes a reset in mid-body.
     pub(super) fn half() -> Self {
         Self::broken(100, Bytes::from_static(b"{\"ok\":"))
     }

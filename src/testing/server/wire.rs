@@ -1,4 +1,4 @@
-//! A connection that can be taken away from whoever speaks on it, to close, reset or garble it.
+//! A connection that can be taken away from its protocol, to close, reset or garble it.
 
 use std::io;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ pub(super) enum End {
     Reset,
 }
 
-/// What bytes travel on.
+/// The stream of bytes.
 #[derive(Debug)]
 pub(super) enum Stream {
     Plain(TcpStream),
@@ -109,7 +109,7 @@ impl AsyncWrite for Stream {
 }
 
 /// A shared hold on a [`Stream`]. The protocol speaks through one clone and is dropped when it is
-/// told to end; whoever keeps the other then has the bare stream back.
+/// told to end; the owner of the other one then has the bare stream back.
 #[derive(Clone, Debug)]
 pub(super) struct Wire(Arc<Mutex<Stream>>);
 
@@ -118,7 +118,7 @@ impl Wire {
         Self(Arc::new(Mutex::new(stream)))
     }
 
-    /// Gives the stream back, unless somebody else still holds the wire.
+    /// Gives the stream back, unless another clone still holds the wire.
     pub(super) fn into_stream(self) -> Option<Stream> {
         let stream = Arc::into_inner(self.0)?;
         Some(stream.into_inner().unwrap_or_else(PoisonError::into_inner))
