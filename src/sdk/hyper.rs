@@ -69,7 +69,7 @@
 //! With the layers in the wrong order: a layer over the client that follows redirects or repeats, below
 //! [`StandardLayer`](crate::StandardLayer), makes requests that nobody counts.
 
-pub use crate::transport::anywhere::{Arriving, Connector, ConnectorLayer};
 pub use crate::transport::body::RequestBody;
-pub use crate::transport::names::Names;
-pub use crate::transport::pooled::{Hops, PoolLayer, Pooled};
+pub use crate::transport::foreign::{
+    Arriving, Connector, ConnectorLayer, Hops, Names, PoolLayer, Pooled,
+};

@@ -52,7 +52,7 @@
 //! By leaving the SDK's own retries on: each of its attempts is a whole call to us, with attempts of its own,
 //! and its last error speaks for the last of them only.
 
-#[cfg(feature = "client")]
+#[cfg(feature = "reqwest")]
 pub mod bare;
 mod find;
 #[cfg(feature = "hyper")]
@@ -60,7 +60,7 @@ pub mod hyper;
 #[cfg(feature = "middleware")]
 pub mod middleware;
 pub mod operation;
-#[cfg(feature = "client")]
+#[cfg(feature = "reqwest")]
 pub mod reqwest;
 
 pub use self::find::{Finding, find};
