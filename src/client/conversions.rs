@@ -33,7 +33,7 @@ impl Body {
     }
 }
 
-/// Needs the feature `reqwest`.
+/// (Feature `reqwest`.)
 impl From<Body> for reqwest::Body {
     fn from(body: Body) -> Self {
         match body.0 {
@@ -43,7 +43,7 @@ impl From<Body> for reqwest::Body {
     }
 }
 
-/// Needs the feature `reqwest`.
+/// (Feature `reqwest`.)
 impl From<Response> for reqwest::Response {
     fn from(response: Response) -> Self {
         let url = response.uri.to_string().parse();
@@ -58,7 +58,7 @@ impl From<Response> for reqwest::Response {
     }
 }
 
-/// Needs the feature `reqwest`.
+/// (Feature `reqwest`.)
 impl From<reqwest::Response> for Response {
     fn from(response: reqwest::Response) -> Self {
         let uri = response.url().as_str().parse().unwrap_or_default();
@@ -81,7 +81,7 @@ where
     response
 }
 
-/// A body that can be shared between threads because nobody looks at it through `&`.
+/// A body that can be shared between threads because no method takes it by `&`.
 struct Shared<B>(SyncWrapper<B>);
 
 impl<B: HttpBody + Unpin> HttpBody for Shared<B> {

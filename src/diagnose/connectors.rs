@@ -1,4 +1,4 @@
-//! What the errors of hyper-util's connectors say.
+//! The evidence in errors of hyper-util's connectors.
 
 use std::error::Error as StdError;
 

@@ -1,4 +1,4 @@
-//! SDKs that take a tower service, or bring a client of hyper-util's own (octocrab, kube).
+//! SDKs that take a tower service, or bring a client of hyper-util's own (octocrab, kube). (Feature `hyper`.)
 //!
 //! An SDK that takes a service takes the whole stack over [`Transport`](crate::Transport); that is the
 //! better way. Where its own client must stay (its connector speaks over a unix socket, say, or through a

@@ -8,7 +8,7 @@ use super::world::{Told, World, told};
 
 const URL: &str = "https://api.test/v1";
 
-/// What a bare client of ours says of a call through this proxy.
+/// A call of a bare client of ours through this proxy: its hop, kind and effect.
 async fn bare(world: &World, proxy: &str) -> Told {
     let client = world.transport().proxy(proxy).build_reqwest().unwrap();
     let error = client.get(URL).send().await.unwrap_err();

@@ -30,7 +30,7 @@ impl TransportBuilder {
     /// Makes a bare [`reqwest::Client`] for an SDK that takes nothing else: see
     /// [`sdk::bare`](crate::sdk::bare). Every request ends within the deadline of the limits, to the last
     /// byte of its body, unless it brings a timeout of its own (`RequestBuilder::timeout`), which then holds
-    /// instead.
+    /// instead. (Feature `reqwest`.)
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Where a connector is asked to go, and whether the filter can judge that. What it cannot judge is refused.
+//! The URL that a connector is asked for, judged by the filter. A URL that the filter cannot judge is refused.
 
 use std::net::SocketAddr;
 

@@ -1,5 +1,5 @@
-//! Hooks for clients with connections of their own: hyper-util's, and reqwest's. They look names up by themselves, and
-//! nobody below them reports the sending.
+//! Hooks for clients with connections of their own: hyper-util's, and reqwest's. Such a client looks names up itself,
+//! and does not report the sending.
 
 mod anywhere;
 #[cfg(feature = "reqwest")]

@@ -74,7 +74,7 @@ impl Hops {
 }
 
 impl TransportBuilder {
-    /// Makes the pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper).
+    /// Makes the pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper). (Feature `hyper`.)
     ///
     /// # Errors
     ///
