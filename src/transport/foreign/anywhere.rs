@@ -1,4 +1,4 @@
-//! The ear around a connector that goes wherever it is told. What it cannot connect to it says in our words.
+//! The ear around a foreign connector. A failed connection becomes an error of this crate.
 
 #![cfg_attr(
     not(feature = "hyper"),

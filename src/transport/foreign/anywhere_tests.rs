@@ -1,4 +1,4 @@
-//! What the connector layer makes of what it is asked and answered; its journeys are in `tests/ways`.
+//! The connector layer over connectors of the tests' own; its journeys are in `tests/ways`.
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ fn layer(filter: Filter) -> ConnectorLayer {
     }
 }
 
-/// What is made of a connector that is refused.
+/// The error of a connector that is refused.
 async fn refused(filter: Filter, seen: Option<Seen>) -> Error {
     let refuses = async || Err::<Nothing, _>(io::Error::from(io::ErrorKind::ConnectionRefused));
     let error = layer(filter).begin(seen, refuses).await.unwrap_err();

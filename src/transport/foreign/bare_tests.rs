@@ -1,4 +1,4 @@
-//! What the layer around reqwest's connector hears of it.
+//! The layer around reqwest's connector, over connectors of the tests' own.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use crate::dns::Filter;
 use crate::error::Error;
 use crate::hop::Kind;
 
-/// What the layer makes of a connector that asks for the way as it is called, or later, and is refused.
+/// The kind of the failure of a connector that is refused. It asks for the way as it is called, or later.
 async fn refused(filter: Filter, url: &str, asks_later: bool) -> Kind {
     let limits = Limits::new(Duration::from_secs(10)).unwrap();
     let layer = BareLayer(ConnectorLayer {
