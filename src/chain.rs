@@ -3,6 +3,12 @@
 use std::error::Error as StdError;
 use std::{io, iter};
 
+/// The error of a connector that leads through a SOCKS proxy. It has no public name.
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
+pub(crate) type SocksError = <hyper_util::client::legacy::connect::proxy::SocksV5<
+    hyper_util::client::legacy::connect::HttpConnector,
+> as tower_service::Service<http::Uri>>::Error;
+
 /// An error and all its causes, the outermost first; also those that `source` does not tell of.
 pub(crate) fn chain<'e>(
     error: &'e (dyn StdError + 'static),
@@ -19,6 +25,11 @@ fn cause<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 
     }
     if let Some(h2) = error.downcast_ref::<h2::Error>() {
         return h2.get_io().map(|io| io as _);
+    }
+    // It keeps the failed connection to the proxy to itself.
+    #[cfg(any(feature = "hyper", feature = "reqwest"))]
+    if let Some(SocksError::Inner(connect)) = error.downcast_ref() {
+        return Some(connect);
     }
     // It shows what it wraps as itself, and so leaves it out.
     #[cfg(feature = "middleware")]

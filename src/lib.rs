@@ -47,7 +47,8 @@
 //! # Features
 //!
 //! `client` (on by default) is the client, the transport and the resolver; without it the layers
-//! remain. `doh` asks name servers over TLS and HTTPS. `har` writes timelines for the network panel of a
+//! remain. `reqwest` (on by default) has bare clients for SDKs, [`Transport::over`] a client of yours, and conversions:
+//! without it the client does not build reqwest. `doh` asks name servers over TLS and HTTPS. `har` writes timelines for the network panel of a
 //! browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Settings`] from a file and
 //! turns timelines into data. `middleware` and `hyper` put the stack under SDKs that take those: see [`sdk`].
 //! `testing` is the kit of this crate's own tests: a fault server, a scripted name server, assertions and a guide.

@@ -10,7 +10,6 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use pin_project_lite::pin_project;
-use sync_wrapper::SyncWrapper;
 
 use super::coding::{Coding, codings};
 use super::decoded::Decoded;
@@ -19,16 +18,14 @@ use crate::box_error::BoxError;
 use crate::call::Hold;
 use crate::diagnose::Edge;
 use crate::error::{Error, Reason};
-use crate::hop::BodyFailed;
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::policy::retry::CloneBody;
 use crate::timeline::Timeline;
-use crate::transport::measured::Measured;
 
 /// A request body: bytes that are shared, or a stream.
-pub struct Body(Content);
+pub struct Body(pub(super) Content);
 
-enum Content {
+pub(super) enum Content {
     Bytes(Full<Bytes>),
     Stream(UnsyncBoxBody<Bytes, BoxError>),
 }
@@ -48,18 +45,6 @@ impl Body {
         B::Error: Into<BoxError>,
     {
         Self(Content::Stream(Wrapped { body }.boxed_unsync()))
-    }
-
-    /// A body that fails where it does not have this length. Bytes have the one they have.
-    pub(crate) fn measured(self, length: Option<u64>) -> Self {
-        match self.0 {
-            Content::Stream(stream) if length.is_some() => {
-                let stream = Measured::new(stream, length);
-                let stream = stream.map_err(|error| BoxError::from(BodyFailed(error)));
-                Self(Content::Stream(stream.boxed_unsync()))
-            }
-            content => Self(content),
-        }
     }
 }
 
@@ -163,39 +148,6 @@ impl fmt::Debug for Body {
             .field("bytes", &self.size_hint().exact())
             .finish_non_exhaustive()
     }
-}
-
-impl From<Body> for reqwest::Body {
-    fn from(body: Body) -> Self {
-        match body.0 {
-            Content::Bytes(bytes) => bytes.into_inner().unwrap_or_default().into(),
-            Content::Stream(stream) => to_reqwest(stream),
-        }
-    }
-}
-
-/// A body that can be shared between threads because nobody looks at it through `&`.
-struct Shared<B>(SyncWrapper<B>);
-
-impl<B: HttpBody + Unpin> HttpBody for Shared<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(self.0.get_mut()).poll_frame(cx)
-    }
-}
-
-/// A body as reqwest takes it.
-pub(super) fn to_reqwest<B>(body: B) -> reqwest::Body
-where
-    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    reqwest::Body::wrap(Shared(SyncWrapper::new(body)))
 }
 
 /// A response body, decoded, with the call's limits on it to the last byte.

@@ -4,6 +4,8 @@ mod address;
 mod body;
 mod builder;
 mod coding;
+#[cfg(feature = "reqwest")]
+mod conversions;
 mod decode;
 mod decoded;
 mod decoder;
@@ -20,10 +22,10 @@ use http::{HeaderMap, Method};
 pub use self::address::IntoUrl;
 pub use self::body::{Body, ResponseBody};
 pub use self::builder::ClientBuilder;
+#[cfg(feature = "middleware")]
+pub(crate) use self::conversions::shared;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
-#[cfg(feature = "middleware")]
-pub(crate) use self::response::shared;
 
 use crate::call::Observer;
 use crate::layer::StandardService;

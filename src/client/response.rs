@@ -8,7 +8,7 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::ResponseBody;
-use super::body::{encoding, failed, to_reqwest};
+use super::body::{encoding, failed};
 use super::decode;
 use crate::box_error::BoxError;
 use crate::call::Call;
@@ -25,7 +25,7 @@ use crate::timeline::Timeline;
 pub struct Response {
     head: Parts,
     body: ResponseBody,
-    uri: Uri,
+    pub(super) uri: Uri,
     timeline: Option<Timeline>,
     most_body_bytes: usize,
 }
@@ -254,26 +254,6 @@ impl From<Response> for http::Response<ResponseBody> {
     }
 }
 
-impl From<Response> for reqwest::Response {
-    fn from(mut response: Response) -> Self {
-        use reqwest::ResponseBuilderExt;
-        response.keep_call();
-        let Response {
-            mut head,
-            body,
-            uri,
-            ..
-        } = response;
-        // reqwest keeps the URL in an extension that only its builder can write.
-        if let Ok(url) = uri.to_string().parse()
-            && let Ok(marked) = http::Response::builder().url(url).body(())
-        {
-            head.extensions.extend(marked.into_parts().0.extensions);
-        }
-        http::Response::from_parts(head, to_reqwest(body)).into()
-    }
-}
-
 impl<B> From<http::Response<B>> for Response
 where
     B: HttpBody<Data = Bytes> + Send + 'static,
@@ -291,28 +271,6 @@ where
             most_body_bytes: usize::MAX,
         }
     }
-}
-
-impl From<reqwest::Response> for Response {
-    fn from(response: reqwest::Response) -> Self {
-        let uri = response.url().as_str().parse().unwrap_or_default();
-        let mut ours = Self::from(http::Response::<reqwest::Body>::from(response));
-        ours.uri = uri;
-        ours
-    }
-}
-
-/// A response of a stack below a middleware, as reqwest takes it: with its call.
-#[cfg(feature = "middleware")]
-pub(crate) fn shared<R>(response: http::Response<DriverBody<R>>) -> http::Response<reqwest::Body>
-where
-    R: HttpBody<Data = Bytes> + Send + 'static,
-    R::Error: Into<BoxError>,
-{
-    let Timeline(call) = response.body().timeline().clone();
-    let mut response = response.map(|body| to_reqwest(Box::pin(body)));
-    response.extensions_mut().insert(call);
-    response
 }
 
 impl fmt::Debug for Response {

@@ -84,7 +84,7 @@ impl Failure {
     }
 
     /// As a service other than a driver returns it.
-    #[cfg(feature = "client")]
+    #[cfg(feature = "reqwest")]
     pub(crate) fn into_error(self) -> Error {
         self.0
     }

@@ -46,7 +46,7 @@ pub(super) fn evidence(error: &(dyn StdError + 'static)) -> Evidence {
 }
 
 /// Whether the peer said that it did not process the request.
-#[cfg(feature = "client")]
+#[cfg(feature = "reqwest")]
 pub(crate) fn is_unprocessed(error: &(dyn StdError + 'static)) -> bool {
     let found = evidence(error);
     found.unprocessed && found.kind == Some(Kind::Unprocessed)
@@ -150,36 +150,25 @@ impl Evidence {
         } else if let Some(NetError::Io(io)) = error.downcast_ref() {
             // It leaves what it wraps out of its causes.
             self.kind = local(io).or(self.kind);
-        } else if let Some(reqwest) = error.downcast_ref::<reqwest::Error>() {
-            if reqwest.is_builder() {
-                (self.kind, self.hop) = (Some(Kind::Invalid), Some(Hop::Encode));
-            } else if reqwest.is_timeout() {
-                self.kind = Some(Kind::Timeout);
-            }
-        } else if let Some(pool) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
-            if pool.is_connect() {
-                // Until a cause says more.
-                self.set_up = Some(Hop::Connect);
-            }
         } else {
-            let text = error.to_string();
-            self.set_up_at(&text);
-            self.alert_by_text(&text);
-            if self.kind.is_none() {
-                self.kind = of_proxy(error, &text);
-            }
+            #[cfg(feature = "reqwest")]
+            self.reqwest(error);
+            #[cfg(any(feature = "hyper", feature = "reqwest"))]
+            self.connector(error);
+            self.alert_by_message(&error.to_string());
         }
     }
 
-    /// hyper-util and tokio-rustls keep the types of these errors to themselves, too.
-    #[cfg(feature = "client")]
-    fn set_up_at(&mut self, text: &str) {
-        let at = match text {
-            "dns error" => Hop::Dns,
-            "tls handshake eof" => Hop::Tls,
-            _ => return,
+    #[cfg(feature = "reqwest")]
+    fn reqwest(&mut self, error: &(dyn StdError + 'static)) {
+        let Some(error) = error.downcast_ref::<reqwest::Error>() else {
+            return;
         };
-        self.set_up = self.set_up.and(Some(at));
+        if error.is_builder() {
+            (self.kind, self.hop) = (Some(Kind::Invalid), Some(Hop::Encode));
+        } else if error.is_timeout() {
+            self.kind = Some(Kind::Timeout);
+        }
     }
 
     #[cfg(feature = "client")]
@@ -209,43 +198,16 @@ impl Evidence {
         });
     }
 
-    /// h2 keeps no more than the text of what rustls said.
+    /// h2 keeps no more than the message of rustls' error.
     #[cfg(feature = "client")]
-    fn alert_by_text(&mut self, text: &str) {
-        let Some(name) = text.strip_prefix("received fatal alert: ") else {
+    fn alert_by_message(&mut self, message: &str) {
+        if !message.starts_with("received fatal alert: ") {
             return;
-        };
+        }
         let mut refusals = REFUSE_CERTIFICATE.iter();
-        self.refuses_certificate = refusals.any(|alert| format!("{alert:?}") == name);
+        self.refuses_certificate =
+            refusals.any(|alert| rustls::Error::AlertReceived(*alert).to_string() == message);
         self.kind = Some(Kind::Alert);
-    }
-}
-
-/// hyper-util keeps the errors of its tunnels to itself; their text is all there is.
-#[cfg(feature = "client")]
-fn of_proxy(error: &(dyn StdError + 'static), text: &str) -> Option<Kind> {
-    match text {
-        "tunnel error: proxy authorization required" => Some(Kind::ProxyUnauthorized),
-        "tunnel error: unsuccessful" => Some(Kind::Proxy),
-        "tunnel error: unexpected end of file" => Some(Kind::Proxy),
-        "SOCKS error: credentials not accepted"
-        // It takes none of the ways to log in that were offered.
-        | "SOCKS error: server does not support user/pass authentication" => {
-            Some(Kind::ProxyUnauthorized)
-        }
-        // There is no proxy. That error is not even in the chain.
-        "SOCKS error: failed to create underlying connection" => {
-            let inner = format!("{error:?}");
-            let names = [
-                ("ConnectionRefused", Kind::Refused),
-                ("HostUnreachable", Kind::Unreachable),
-                ("NetworkUnreachable", Kind::Unreachable),
-            ];
-            let found = names.into_iter().find(|(name, _)| inner.contains(name));
-            found.map(|(_, kind)| kind)
-        }
-        text if text.starts_with("SOCKS error: ") => Some(Kind::Proxy),
-        _ => None,
     }
 }
 

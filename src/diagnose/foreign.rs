@@ -27,7 +27,7 @@ impl Diagnosis {
         if diagnosis.hop == Some(Hop::Connect) && diagnosis.kind == Kind::Unacknowledged {
             diagnosis.kind = Kind::Timeout;
         }
-        #[cfg(feature = "client")]
+        #[cfg(feature = "reqwest")]
         diagnosis.of_reqwest(error);
         diagnosis
     }
@@ -39,7 +39,7 @@ impl Diagnosis {
     }
 
     /// reqwest's outermost error says which end of the call it was.
-    #[cfg(feature = "client")]
+    #[cfg(feature = "reqwest")]
     fn of_reqwest(&mut self, error: &(dyn StdError + 'static)) {
         use crate::hop::{Keyed, judge};
         let Some(reqwest) = chain(error).find_map(|error| error.downcast_ref::<reqwest::Error>())
@@ -77,13 +77,13 @@ pub(super) fn is_proof(error: &(dyn StdError + 'static)) -> bool {
 /// Whether it may be where an answer led: reqwest says of a redirect to a scheme that it does not speak
 /// (`myapp://paid`) what it says of such an URL in the request, and names it. What could not be put together at
 /// all has none.
-#[cfg(feature = "client")]
+#[cfg(feature = "reqwest")]
 fn names_url(error: &(dyn StdError + 'static)) -> bool {
     let mut errors = chain(error).filter_map(|error| error.downcast_ref::<reqwest::Error>());
     errors.any(|error| error.url().is_some())
 }
 
-#[cfg(not(feature = "client"))]
+#[cfg(not(feature = "reqwest"))]
 fn names_url(_: &(dyn StdError + 'static)) -> bool {
     false
 }

@@ -1,5 +1,7 @@
 //! From what is known of an attempt to the one answer: hop, kind, effect.
 
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
+mod connectors;
 mod edge;
 mod evidence;
 mod foreign;
@@ -12,7 +14,7 @@ use crate::limit::Waited;
 use crate::record::{Tracker, effect_of};
 
 pub(crate) use self::edge::{Edge, Failure, View};
-#[cfg(feature = "client")]
+#[cfg(feature = "reqwest")]
 pub(crate) use self::evidence::is_unprocessed;
 
 impl Diagnosis {

@@ -8,7 +8,7 @@ use crate::box_error::BoxError;
 /// Takes out of a cause what may be secret: reqwest shows the whole URL, query and all, and h2 what
 /// the peer said as it left. Where one of them is wrapped, only the words of the kind remain.
 pub(super) fn clean(source: BoxError) -> BoxError {
-    #[cfg(feature = "client")]
+    #[cfg(feature = "reqwest")]
     let source = match source.downcast::<reqwest::Error>() {
         Ok(error) => Box::new(error.without_url()) as BoxError,
         Err(other) => other,
@@ -25,7 +25,7 @@ pub(super) fn clean(source: BoxError) -> BoxError {
 
 /// Whether the text of an error may hold a secret.
 fn tells(error: &(dyn StdError + 'static)) -> bool {
-    #[cfg(feature = "client")]
+    #[cfg(feature = "reqwest")]
     if error
         .downcast_ref::<reqwest::Error>()
         .and_then(reqwest::Error::url)
@@ -40,7 +40,7 @@ fn tells(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// Whether an URL holds more than may be shown: see [`redacted`](crate::redact::redacted).
-#[cfg(feature = "client")]
+#[cfg(feature = "reqwest")]
 fn is_secret(url: &url::Url) -> bool {
     let userinfo = !url.username().is_empty() || url.password().is_some();
     userinfo || url.query().is_some() || url.fragment().is_some()

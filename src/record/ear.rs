@@ -18,6 +18,7 @@ pub(crate) fn current() -> Option<Arc<Tracker>> {
 }
 
 /// Whether `tracker` is the one of the attempt that is being polled right here.
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
 pub(crate) fn is_current(tracker: &Arc<Tracker>) -> bool {
     CURRENT
         .try_with(|current| Arc::ptr_eq(current, tracker))

@@ -16,7 +16,9 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-pub(crate) use super::ear::{current, is_current, scope, sync_scope};
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
+pub(crate) use super::ear::is_current;
+pub(crate) use super::ear::{current, scope, sync_scope};
 use super::facts::Facts;
 use super::stages::End;
 use super::state::{self, ENDED, GIVEN_UP, Marks, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};

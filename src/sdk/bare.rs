@@ -1,4 +1,4 @@
-//! SDKs that take a bare [`reqwest::Client`], and nothing else.
+//! SDKs that take a bare [`reqwest::Client`], and nothing else. (Feature `reqwest`.)
 //!
 //! # Example
 //!
@@ -61,7 +61,7 @@ use crate::config_error::SettingError;
 use crate::limit::Limits;
 use crate::transport::Transport;
 
-/// Makes a client whose requests end within `deadline`, to the last byte of the body.
+/// Makes a client whose requests end within `deadline`, to the last byte of the body. (Feature `reqwest`.)
 ///
 /// # Errors
 ///

@@ -31,7 +31,8 @@ use crate::timeline::Timeline;
 ///
 /// If an error of ours is anywhere in the chain, what that one says: hop, kind, effect, and the timeline if
 /// there is one. If there is none, what the chain tells of itself: reqwest's, hyper's, hyper-util's, h2's,
-/// rustls' and I/O errors are understood.
+/// rustls' and I/O errors are understood. (reqwest's with the feature `reqwest`, hyper-util's with `hyper` or
+/// `reqwest`.)
 ///
 /// # Trade-offs
 ///

@@ -1,4 +1,4 @@
-//! SDKs that take a tower service, or bring a client of hyper-util's own (octocrab, kube).
+//! SDKs that take a tower service, or bring a client of hyper-util's own (octocrab, kube). (Feature `hyper`.)
 //!
 //! An SDK that takes a service takes the whole stack over [`Transport`](crate::Transport); that is the
 //! better way. Where its own client must stay (its connector speaks over a unix socket, say, or through a
@@ -69,7 +69,7 @@
 //! With the layers in the wrong order: a layer over the client that follows redirects or repeats, below
 //! [`StandardLayer`](crate::StandardLayer), makes requests that nobody counts.
 
-pub use crate::transport::anywhere::{Arriving, Connector, ConnectorLayer};
 pub use crate::transport::body::RequestBody;
-pub use crate::transport::names::Names;
-pub use crate::transport::pooled::{Hops, PoolLayer, Pooled};
+pub use crate::transport::foreign::{
+    Arriving, Connector, ConnectorLayer, Hops, Names, PoolLayer, Pooled,
+};

@@ -1,4 +1,5 @@
-//! SDKs that take a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware).
+//! SDKs that take a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware). (Feature
+//! `middleware`, which implies `reqwest`.)
 //!
 //! [`Client`] and [`StandardLayer`] are middleware: the first brings its own transport and ends the
 //! chain, the second puts the policies around what comes after it.

@@ -35,7 +35,8 @@
 //! | a bare `reqwest::Client` | a [`bare`] client of ours | yes | receive; a timeout without a hop is the wait | dns, connect, tls, deadline | no | new connections only |
 //! | no HTTP in sight, or none that it hands out | an [`Operation`](crate::Operation) around its own call | by clients of ours inside | by clients of ours inside | attempt, deadline | yes | – |
 //!
-//! [`middleware`] is behind the feature `middleware`, [`hyper`] behind `hyper`. Each cell is a test.
+//! [`bare`] and [`Transport::over`](crate::Transport::over) are behind the feature `reqwest` (on by default),
+//! [`middleware`] is behind `middleware`, [`hyper`] behind `hyper`. Each cell is a test.
 //!
 //! # What it reports
 //!
@@ -52,7 +53,7 @@
 //! By leaving the SDK's own retries on: each of its attempts is a whole call to us, with attempts of its own,
 //! and its last error speaks for the last of them only.
 
-#[cfg(feature = "client")]
+#[cfg(feature = "reqwest")]
 pub mod bare;
 mod find;
 #[cfg(feature = "hyper")]
@@ -60,7 +61,7 @@ pub mod hyper;
 #[cfg(feature = "middleware")]
 pub mod middleware;
 pub mod operation;
-#[cfg(feature = "client")]
+#[cfg(feature = "reqwest")]
 pub mod reqwest;
 
 pub use self::find::{Finding, find};

@@ -1,4 +1,4 @@
-//! A [`reqwest::Client`] of yours below a stack: with its connections, its proxy and its TLS.
+//! A [`reqwest::Client`] of yours below a stack: with its connections, its proxy and its TLS. (Feature `reqwest`.)
 //!
 //! # Example
 //!
@@ -64,13 +64,14 @@ use crate::transport::framing::announced;
 
 impl Transport {
     /// Makes a service that sends through a reqwest client of yours: see [`sdk::reqwest`](crate::sdk::reqwest).
+    /// (Feature `reqwest`.)
     #[must_use]
     pub fn over(client: reqwest::Client) -> ReqwestService {
         ReqwestService { client }
     }
 }
 
-/// The service that [`Transport::over`] makes.
+/// The service that [`Transport::over`] makes. (Feature `reqwest`.)
 #[derive(Clone, Debug)]
 pub struct ReqwestService {
     client: reqwest::Client,
@@ -98,7 +99,7 @@ impl Service<http::Request<Body>> for ReqwestService {
     }
 }
 
-/// The future of [`ReqwestService`].
+/// The future of [`ReqwestService`]. (Feature `reqwest`.)
 #[must_use = "futures do nothing unless polled"]
 pub struct ReqwestFuture(Pin<Box<dyn Future<Output = Answered> + Send>>);
 

@@ -1,24 +1,20 @@
 //! The wire: resolve, balance, check out a connection or dial one, exchange.
 
-pub(crate) mod anywhere;
-mod bare;
 pub(crate) mod body;
 mod book;
 mod builder;
-mod connector;
 mod dial;
+#[cfg(any(feature = "hyper", feature = "reqwest"))]
+pub(crate) mod foreign;
 pub(crate) mod framing;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod leave;
 mod look_up;
 pub(crate) mod measured;
-pub(crate) mod names;
 mod no_proxy;
 mod places;
 mod pool;
-#[cfg(feature = "hyper")]
-pub(crate) mod pooled;
 mod proxy;
 mod request;
 mod send;

@@ -8,7 +8,7 @@ use http::HeaderValue;
 use url::{Host, Url};
 
 use super::no_proxy::NoProxy;
-use super::target::{Dial, basic, dial, percent_decode, read_host};
+use super::target::{Dial, basic, percent_decode, read_host};
 use crate::config_error::SettingError;
 
 /// What the caller said of proxies.
@@ -89,20 +89,10 @@ impl Proxies {
     }
 
     /// The proxies as they are dialled.
+    #[cfg(feature = "reqwest")]
     pub(super) fn dials(&self) -> Arc<[Dial]> {
         let all = [&self.http, &self.https].into_iter().flatten();
         all.map(|via| via.dial.clone()).collect()
-    }
-
-    /// The same, for a client that finds its own way.
-    pub(super) fn into_reqwest(self) -> reqwest::Proxy {
-        reqwest::Proxy::custom(move |url| self.way(url).map(|via| via.url.clone()))
-    }
-
-    /// The proxy for a URL; none if it is reached straight.
-    pub(super) fn way(&self, url: &Url) -> Option<Arc<Via>> {
-        let (dial, port) = dial(url).ok()?;
-        self.way_to(url.scheme() == "https", &dial, port)
     }
 
     /// The proxy for a destination; none if it is reached straight.
@@ -207,6 +197,12 @@ impl Via {
             url,
         };
         Ok(via)
+    }
+
+    /// The proxy's URL, with its credentials.
+    #[cfg(feature = "reqwest")]
+    pub(super) fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Whether the proxy is reached over TLS.

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::error::Error as _;
 
 use super::*;
+use crate::transport::target::dial;
 
 fn from(variables: &[(&str, &str)]) -> Result<Proxies, SettingError> {
     let variables: HashMap<_, _> = variables.iter().copied().collect();
@@ -15,7 +16,9 @@ fn through(url: &str) -> Result<Proxies, SettingError> {
 }
 
 fn way(proxies: &Proxies, url: &str) -> Option<String> {
-    let via = proxies.way(&url.parse().unwrap())?;
+    let url: Url = url.parse().unwrap();
+    let (dial, port) = dial(&url).unwrap();
+    let via = proxies.way_to(url.scheme() == "https", &dial, port)?;
     Some(via.shown.clone())
 }
 

@@ -12,13 +12,13 @@ use http_body::Body;
 use super::Shared;
 use super::body::Loan;
 use super::book::{Fared, share};
-use super::dial::{Ends, NoRoots};
+use super::dial::{NoRoots, Route};
 use super::framing::announced;
 use super::leave::{Abandon, alone, settled, within};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::Visit;
 use super::target::{self, Target, speakable};
-use super::visit::{Overtaken, Way, Went};
+use super::visit::{Way, Went};
 use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
@@ -95,7 +95,7 @@ where
             return Err(Error::invalid().because(none));
         }
     };
-    let ends = Arc::new(Ends {
+    let ends = Arc::new(Route {
         host: Arc::clone(&target.host),
         port: target.port,
         tls,
@@ -179,7 +179,7 @@ impl Way<'_> {
                 Went::Overtaken => {
                     let effect = effect_of(tracker);
                     let timeout = Diagnosis::new(Hop::Connect, Kind::Timeout, effect);
-                    Error::new(timeout).because(Overtaken)
+                    Error::new(timeout).because("another address took a connection first")
                 }
             };
             let second = self.judge(visit, address, &error);

@@ -4,14 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::uri::Authority;
-#[cfg(feature = "hyper")]
-use http::uri::InvalidUri;
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use url::{Host, Url};
 
 use super::proxy::Via;
 use crate::error::{Error, Reason};
-use crate::hop::{Diagnosis, Hop, Kind};
 
 /// A host to look up, or an address that needs none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,67 +183,6 @@ pub(super) fn read_host(text: &str) -> Result<Dial, Error> {
         Err(error) => Err(Error::invalid().because(error)),
     }
 }
-
-/// Whether a URI's host is written as the client reads it.
-pub(super) fn is_canonical(uri: &Uri, dial: &Dial) -> bool {
-    let host = uri.host().unwrap_or_default();
-    match dial {
-        Dial::Name(name) => host.eq_ignore_ascii_case(name),
-        Dial::Address(address) => {
-            let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-            bare.unwrap_or(host).parse() == Ok(*address)
-        }
-    }
-}
-
-/// Writes a URI's host as it is dialled, for those below who would read `0x7f.1` as a name.
-#[cfg(feature = "hyper")]
-pub(super) fn canonicalize(uri: &mut Uri, dial: &Dial) -> Result<(), Error> {
-    if is_canonical(uri, dial) {
-        return Ok(());
-    }
-    let host = match dial {
-        Dial::Name(name) => name.clone(),
-        Dial::Address(IpAddr::V4(address)) => address.to_string(),
-        Dial::Address(IpAddr::V6(address)) => format!("[{address}]"),
-    };
-    let mut parts = uri.clone().into_parts();
-    let written = parts.authority.as_ref().map_or("", |whole| whole.as_str());
-    let userinfo = written.rsplit_once('@').map(|(userinfo, _)| userinfo);
-    let userinfo = userinfo.map_or_else(String::new, |userinfo| format!("{userinfo}@"));
-    let port = uri
-        .port()
-        .map_or_else(String::new, |port| format!(":{port}"));
-    let authority = format!("{userinfo}{host}{port}").parse();
-    parts.authority = Some(authority.map_err(|error: InvalidUri| Error::invalid().because(error))?);
-    *uri = Uri::from_parts(parts).map_err(|error| Error::invalid().because(error))?;
-    Ok(())
-}
-
-/// Whether a filter can judge where a URL leads: of other schemes, only their connectors know.
-pub(super) fn is_judged(url: &Url) -> bool {
-    matches!(url.scheme(), "http" | "https")
-}
-
-/// The filter is on, and cannot see where a request goes.
-#[derive(Debug)]
-pub(super) struct Unseen(pub(super) &'static str);
-
-impl std::fmt::Display for Unseen {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the filter cannot judge where this goes: {}", self.0)
-    }
-}
-
-impl std::error::Error for Unseen {}
-
-/// The refusal of a filter that is on.
-pub(super) fn unseen(why: &'static str) -> Error {
-    Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).caused_by(Unseen(why))
-}
-
-/// Of a scheme that is not [judged](is_judged).
-pub(super) const OTHER_SCHEME: &str = "its scheme is not http or https";
 
 fn take_userinfo(url: &mut Url) -> Option<HeaderValue> {
     if url.username().is_empty() && url.password().is_none() {

@@ -1,30 +1,10 @@
-//! TLS configurations: session tickets, ALPN, the client's certificate. For clients with connections of their own, also
-//! a hook at the start of the handshake.
+//! TLS configurations: session tickets, ALPN, the client's certificate.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustls::client::{
-    ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption,
-    Tls12ClientSessionValue, Tls13ClientSessionValue,
-};
-use rustls::pki_types::ServerName;
+use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, NamedGroup, SignatureScheme};
-
-use super::connector;
-use crate::record::Tickets;
-
-/// Puts the ear in. rustls asks for a session to resume as a handshake begins, so the store is
-/// where that can be heard; sessions are resumed as before.
-pub(super) fn with_ear(mut config: ClientConfig) -> ClientConfig {
-    config.resumption = Resumption::store(Arc::new(Ear {
-        sessions: ClientSessionMemoryCache::new(SESSIONS),
-        tickets: std::array::from_fn(|_| Arc::default()),
-    }));
-    config
-}
+use rustls::{ClientConfig, SignatureScheme};
 
 /// The same configuration without the client's certificate, if it has any.
 pub(super) fn without_identity(config: &ClientConfig) -> Option<ClientConfig> {
@@ -65,108 +45,5 @@ pub(super) fn with_alpn(mut config: ClientConfig) -> ClientConfig {
     config
 }
 
-#[derive(Debug)]
-struct Ear {
-    sessions: ClientSessionMemoryCache,
-    /// How many tickets have come, by the hash of the server's name.
-    tickets: [Arc<AtomicU32>; COUNTERS],
-}
-
-impl Ear {
-    fn tickets(&self, name: &ServerName<'_>) -> &Arc<AtomicU32> {
-        let mut hasher = DefaultHasher::new();
-        name.to_str().hash(&mut hasher);
-        let at = hasher.finish() % (COUNTERS as u64);
-        &self.tickets[at as usize]
-    }
-}
-
-impl ClientSessionStore for Ear {
-    fn set_kx_hint(&self, name: ServerName<'static>, group: NamedGroup) {
-        // Called when a handshake of TLS 1.3 is over, and by no other version.
-        connector::handshake_was_1_3(&name);
-        self.sessions.set_kx_hint(name, group);
-    }
-
-    fn kx_hint(&self, name: &ServerName<'_>) -> Option<NamedGroup> {
-        self.sessions.kx_hint(name)
-    }
-
-    fn set_tls12_session(&self, name: ServerName<'static>, value: Tls12ClientSessionValue) {
-        self.sessions.set_tls12_session(name, value);
-    }
-
-    fn tls12_session(&self, name: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
-        self.sessions.tls12_session(name)
-    }
-
-    fn remove_tls12_session(&self, name: &ServerName<'static>) {
-        self.sessions.remove_tls12_session(name);
-    }
-
-    fn insert_tls13_ticket(&self, name: ServerName<'static>, value: Tls13ClientSessionValue) {
-        // Told on the task of its connection, which does not know the attempt: who began a handshake with
-        // this name compares.
-        self.tickets(&name).fetch_add(1, Ordering::AcqRel);
-        self.sessions.insert_tls13_ticket(name, value);
-    }
-
-    fn take_tls13_ticket(&self, name: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
-        connector::handshake_begins(name, || Tickets::since_now(self.tickets(name)));
-        self.sessions.take_tls13_ticket(name)
-    }
-}
-
 /// Of one destination: its address may lead to several servers.
 const SESSIONS_OF_ONE: usize = 8;
-/// rustls keeps as many by default.
-const SESSIONS: usize = 256;
-/// So many that the tickets of other servers seldom count as this one's.
-const COUNTERS: usize = 64;
-
-#[cfg(all(test, feature = "testing"))]
-mod tests {
-    use rustls::{ClientConnection, ServerConnection};
-
-    use super::*;
-    use crate::box_error::BoxError;
-    use crate::testing::Authority;
-
-    /// Carries everything between the two.
-    fn carry(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), BoxError> {
-        for _ in 0..4 {
-            let (mut there, mut back) = (Vec::new(), Vec::new());
-            while client.wants_write() {
-                client.write_tls(&mut there)?;
-            }
-            server.read_tls(&mut &there[..])?;
-            server.process_new_packets()?;
-            while server.wants_write() {
-                server.write_tls(&mut back)?;
-            }
-            client.read_tls(&mut &back[..])?;
-            client.process_new_packets()?;
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn ticket_that_comes_is_counted_for_its_server() {
-        let authority = Authority::new().unwrap();
-        let identity = authority.issue(&["api.test"]).unwrap();
-        let ear = Arc::new(Ear {
-            sessions: ClientSessionMemoryCache::new(SESSIONS),
-            tickets: std::array::from_fn(|_| Arc::default()),
-        });
-        let mut config = authority.client_config();
-        let name = ServerName::try_from("api.test").unwrap();
-        config.resumption = Resumption::store(Arc::clone(&ear) as _);
-        let tickets = Tickets::since_now(ear.tickets(&name));
-        let mut client = ClientConnection::new(config.into(), name.clone()).unwrap();
-        let mut server = ServerConnection::new(identity.server_config(&[])).unwrap();
-        assert!(!tickets.came());
-        carry(&mut client, &mut server).unwrap();
-        assert!(!client.is_handshaking() && tickets.came());
-        assert!(!Tickets::since_now(ear.tickets(&name)).came());
-    }
-}

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::Shared;
 use super::body::{Loan, RequestBody};
-use super::dial::{Dial, Ends, Watch};
+use super::dial::{Dial, Route, Watch};
 use super::places::{Identity, Place};
 use super::pool::{Checkout, Lease, Queue};
 use super::request::{Form, http1, http2};
@@ -34,7 +34,7 @@ pub(super) struct Way<'a> {
     pub(super) dialled: (&'a target::Dial, u16, &'a Filter),
     pub(super) head: &'a Parts,
     pub(super) place: (&'a Arc<Place>, Identity),
-    pub(super) ends: &'a Arc<Ends>,
+    pub(super) ends: &'a Arc<Route>,
     pub(super) tracker: &'a Arc<Tracker>,
 }
 
@@ -191,18 +191,6 @@ async fn overtake(rest: &[SocketAddr], tracker: &Tracker, queue: &Queue) {
     }
     std::future::pending().await
 }
-
-/// Why a connect was left.
-#[derive(Debug)]
-pub(super) struct Overtaken;
-
-impl std::fmt::Display for Overtaken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("another address took a connection first")
-    }
-}
-
-impl std::error::Error for Overtaken {}
 
 /// RFC 8305 §8: the Connection Attempt Delay.
 const OVERTAKE_AFTER: Duration = Duration::from_millis(250);

@@ -64,6 +64,7 @@ impl Tracker {
     }
 
     /// Whether `stage` was ever entered.
+    #[cfg(any(feature = "hyper", feature = "reqwest"))]
     pub(crate) fn has_entered(&self, stage: Stage) -> bool {
         self.store().stages.latest(stage).is_some()
     }

@@ -76,6 +76,7 @@ impl Patience {
     }
 
     /// The same for the connections of a bare reqwest client.
+    #[cfg(feature = "reqwest")]
     pub(crate) fn apply(self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         let builder = builder.tcp_user_timeout(self.unacknowledged);

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use self::dark::Patience;
 pub(super) use self::watch::Watch;
 use super::proxy::{Speaks, Via};
-use super::wire::exchange::Place;
+use super::wire::exchange::Attachment;
 use super::wire::http1::{Home, Http1};
 use super::wire::http2::{Http2, Watcher};
 use super::wire::life::Made;
@@ -68,7 +68,7 @@ impl Default for Options {
 pub(super) struct Dial {
     pub(super) connector: Arc<Connector>,
     pub(super) address: SocketAddr,
-    pub(super) target: Arc<Ends>,
+    pub(super) target: Arc<Route>,
     pub(super) watch: Watch,
     /// How long it may take to connect, and to shake hands.
     pub(super) limits: (Duration, Duration),
@@ -76,7 +76,7 @@ pub(super) struct Dial {
 
 /// The destination of a connection, and the way there.
 #[derive(Debug)]
-pub(super) struct Ends {
+pub(super) struct Route {
     /// The host as a TLS server name, without the brackets of an IPv6 literal.
     pub(super) host: Arc<str>,
     pub(super) port: u16,
@@ -131,7 +131,7 @@ impl Dial {
             true => {
                 let how = (&self.connector.http2, self.connector.patience.pings());
                 let home: Weak<dyn Watcher> = pool;
-                let opened = Http2::open(stream, made, how, Place { home, hold });
+                let opened = Http2::open(stream, made, how, Attachment { home, hold });
                 let (limit, which) = match self.target.tls {
                     Some(_) => (tls, Waited::Tls),
                     None => (connect, Waited::Connect),
@@ -140,7 +140,7 @@ impl Dial {
             }
             false => {
                 let home: Weak<dyn Home> = pool;
-                let place = Place { home, hold };
+                let place = Attachment { home, hold };
                 let opened = Http1::open(stream, made, &self.connector.http1, place);
                 Connected::Http1(opened.await?)
             }
@@ -161,7 +161,7 @@ impl Dial {
             let config = config.map_err(|none| NoRoots(Arc::clone(none)))?;
             stream = secure(stream, config, &via.host, Arc::default()).await?;
         }
-        let Ends { host, port, .. } = &*self.target;
+        let Route { host, port, .. } = &*self.target;
         let stream = match via.speaks {
             Speaks::Socks => socks::connect(stream, (host, *port), via.credentials.clone()).await?,
             Speaks::Http if self.target.tls.is_some() => {

@@ -141,7 +141,7 @@ impl Checkout<'_> {
                 (Some(Ok(Connected::Http2(connection))), Some(_)) => {
                     let lease = self.pool.adopt(&connection);
                     self.pool.changed();
-                    let lease = lease.ok_or(NoStream)?;
+                    let lease = lease.ok_or("the server allows no streams")?;
                     return Ok(Lease::Http2(lease));
                 }
             }
@@ -189,7 +189,7 @@ async fn unless<T>(
     .await
 }
 
-/// Whether a call waits because of a bound of ours: that says nothing of the address.
+/// Whether a call waits because of a bound of ours ([`Wait`]): that says nothing of the address.
 #[derive(Debug, Default)]
 pub(crate) struct Queue(AtomicU8);
 
@@ -198,29 +198,34 @@ struct Queued<'a>(&'a AtomicU8);
 
 impl Queue {
     fn enter(&self) -> Queued<'_> {
-        self.0.store(IN, Ordering::Release);
+        self.0.store(Wait::Now as u8, Ordering::Release);
         Queued(&self.0)
     }
 
     /// Whether the call has waited since this was asked last.
     pub(crate) fn has_waited(&self) -> bool {
-        let left = |state| (state == LEFT).then_some(OUT);
+        let over = |wait| (wait == Wait::Over as u8).then_some(Wait::None as u8);
         let before = self
             .0
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, left);
-        before.unwrap_or_else(|state| state) != OUT
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, over);
+        before.unwrap_or_else(|wait| wait) != Wait::None as u8
     }
 }
 
 impl Drop for Queued<'_> {
     fn drop(&mut self) {
-        self.0.store(LEFT, Ordering::Release);
+        self.0.store(Wait::Over as u8, Ordering::Release);
     }
 }
 
-const OUT: u8 = 0;
-const IN: u8 = 1;
-const LEFT: u8 = 2;
+/// What a [`Queue`] holds.
+#[repr(u8)]
+enum Wait {
+    None,
+    Now,
+    /// Nothing has asked for it yet.
+    Over,
+}
 
 type Making = Pin<Box<dyn Future<Output = Result<Connected, BoxError>> + Send>>;
 
@@ -295,18 +300,6 @@ async fn finish(left: Left, making: Making, permit: OwnedSemaphorePermit) {
         left.0.keep(&connected);
     }
 }
-
-/// A new HTTP/2 connection had no stream.
-#[derive(Debug)]
-struct NoStream;
-
-impl std::fmt::Display for NoStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the server allows no streams")
-    }
-}
-
-impl std::error::Error for NoStream {}
 
 /// How many dials of one address go on without a call.
 const MOST_LEFT: usize = 8;

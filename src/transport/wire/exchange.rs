@@ -8,8 +8,8 @@ use http_body::Body;
 
 use crate::box_error::BoxError;
 
-/// What a new connection needs of its surroundings.
-pub(crate) struct Place<H: ?Sized, T> {
+/// Attaches a new connection to its pool.
+pub(crate) struct Attachment<H: ?Sized, T> {
     pub(crate) home: Weak<H>,
     /// Lives as long as the connection's task: the connection counts as open until then.
     pub(crate) hold: T,

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::exchange::{Failed, Place, SendBody};
+use super::exchange::{Attachment, Failed, SendBody};
 use super::lane::{Gate, Lane};
 use super::life::{Fate, Life, Made, Task};
 use super::socket::Sight;
@@ -77,7 +77,7 @@ impl Http1 {
         stream: Stream,
         made: Made,
         builder: &Builder,
-        place: Place<dyn Home, impl Send + 'static>,
+        place: Attachment<dyn Home, impl Send + 'static>,
     ) -> Result<Arc<Self>, BoxError> {
         let lane = Arc::new(Lane::new(made.socket.clone()));
         let gate = TokioIo::new(Gate::new(stream, Arc::clone(&lane)));
@@ -259,8 +259,8 @@ impl Drop for Leaving<'_> {
 }
 
 /// Drives a connection to its end.
-async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Place<dyn Home, T>) {
-    let Place { home, hold: _hold } = place;
+async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Attachment<dyn Home, T>) {
+    let Attachment { home, hold: _hold } = place;
     let mut driven = driven;
     // Dropped first, if this is dropped: it then knows before hyper tells.
     let task = Task(&connection.life);

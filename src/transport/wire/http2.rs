@@ -12,12 +12,12 @@ use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use http::{Request, Response};
 use tokio::time::{Instant, sleep_until};
 
-use super::exchange::{Failed, Place, SendBody};
+use super::exchange::{Attachment, Failed, SendBody};
 use super::lane::GivenUp;
 use super::life::{Fate, Life, Made, Task};
 use super::stream::Stream;
 use super::upload::Upload;
-use super::watch::{PingTimes, Watch};
+use super::watch::{Monitor, PingTimes};
 use crate::record::Tracker;
 
 /// A connection.
@@ -89,7 +89,7 @@ impl StreamLease {
         } else {
             Some(Upload::new(stream, body))
         };
-        let mut sending = Sending { response, upload };
+        let mut sending = InFlight { response, upload };
         match std::future::poll_fn(|cx| sending.poll(cx)).await {
             Ok(response) => Ok((response, sending.upload)),
             Err(error) => Err(self.failed(error, before, tracker)),
@@ -121,7 +121,7 @@ impl Http2 {
         stream: Stream,
         made: Made,
         (builder, pings): (&Builder, PingTimes),
-        place: Place<dyn Watcher, impl Send + 'static>,
+        place: Attachment<dyn Watcher, impl Send + 'static>,
     ) -> Result<Arc<Self>, h2::Error> {
         let (requests, driven) = builder.handshake(stream).await?;
         let connection = Arc::new(Self {
@@ -241,12 +241,12 @@ impl fmt::Debug for Http2 {
 }
 
 /// A request under way: its body goes out while the head of the response is awaited.
-struct Sending {
+struct InFlight {
     response: ResponseFuture,
     upload: Option<Upload>,
 }
 
-impl Sending {
+impl InFlight {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, h2::Error>> {
         if let Some(upload) = &mut self.upload
             && upload.poll(cx).is_ready()
@@ -267,7 +267,7 @@ async fn drive<T>(
 ) {
     let _hold = hold;
     let mut driven = driven;
-    let mut watch = Watch::new(pings, driven.ping_pong());
+    let mut watch = Monitor::new(pings, driven.ping_pong());
     // Dropped first, if this is dropped: it then knows before h2 tells.
     let task = Task(&connection.life);
     let mut alarm = pin!(sleep_until(connection.life.idle_until()));

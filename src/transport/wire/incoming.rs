@@ -226,17 +226,6 @@ fn length(headers: &HeaderMap) -> Option<u64> {
 }
 
 fn broken_off() -> BoxError {
-    io::Error::new(io::ErrorKind::UnexpectedEof, BrokenOff).into()
+    let reason = "the server ended the stream before the end of the response";
+    io::Error::new(io::ErrorKind::UnexpectedEof, reason).into()
 }
-
-/// The stream ended before the response did.
-#[derive(Debug)]
-struct BrokenOff;
-
-impl fmt::Display for BrokenOff {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server ended the stream before the end of the response")
-    }
-}
-
-impl std::error::Error for BrokenOff {}

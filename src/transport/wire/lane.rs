@@ -24,7 +24,7 @@ pub(crate) struct Lane {
 struct Slot {
     /// Counts the requests: a connection may have the next one before the call of the last one notices.
     number: u64,
-    stage: Stage,
+    state: LaneState,
     tracker: Option<Arc<Tracker>>,
     /// The source of the body has ended.
     is_whole: bool,
@@ -58,7 +58,7 @@ impl Broken {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Stage {
+enum LaneState {
     /// No request is under way.
     #[default]
     Free,
@@ -85,8 +85,8 @@ impl Lane {
     pub(crate) fn arm(&self, tracker: &Arc<Tracker>, is_whole: bool) -> u64 {
         let mut slot = self.slot();
         slot.number += 1;
-        if !matches!(slot.stage, Stage::Shut { .. }) {
-            slot.stage = Stage::Armed;
+        if !matches!(slot.state, LaneState::Shut { .. }) {
+            slot.state = LaneState::Armed;
             slot.tracker = Some(Arc::clone(tracker));
             slot.is_whole = is_whole;
         }
@@ -121,13 +121,13 @@ impl Lane {
     /// Ends the writing for good. Returns whether a byte of the request may have been written.
     pub(crate) fn shut(&self) -> bool {
         let mut slot = self.slot();
-        let written = match slot.stage {
-            Stage::Taken => self.socket.written() > slot.before,
-            Stage::Free => true,
-            Stage::Armed => false,
-            Stage::Shut { written } => written,
+        let written = match slot.state {
+            LaneState::Taken => self.socket.written() > slot.before,
+            LaneState::Free => true,
+            LaneState::Armed => false,
+            LaneState::Shut { written } => written,
         };
-        slot.stage = Stage::Shut { written };
+        slot.state = LaneState::Shut { written };
         slot.tracker = None;
         written
     }
@@ -135,9 +135,9 @@ impl Lane {
     /// Lets bytes pass in either direction. Fails once the lane is shut.
     fn pass(&self) -> io::Result<MutexGuard<'_, Slot>> {
         let slot = self.slot();
-        match slot.stage {
-            Stage::Shut { .. } => Err(io::Error::other(GivenUp)),
-            Stage::Free | Stage::Armed | Stage::Taken => Ok(slot),
+        match slot.state {
+            LaneState::Shut { .. } => Err(io::Error::other(GivenUp)),
+            LaneState::Free | LaneState::Armed | LaneState::Taken => Ok(slot),
         }
     }
 
@@ -153,20 +153,20 @@ impl Lane {
         let mut slot = self.pass()?;
         if is_taken {
             slot.before = self.socket.written();
-            slot.stage = Stage::Taken;
+            slot.state = LaneState::Taken;
             return Ok(slot);
         }
-        slot.stage = Stage::Shut { written: false };
+        slot.state = LaneState::Shut { written: false };
         drop(slot);
         self.pass()
     }
 
     /// All that was buffered is written.
     fn flushed(&self, mut slot: MutexGuard<'_, Slot>) {
-        if slot.stage != Stage::Taken || !slot.is_whole {
+        if slot.state != LaneState::Taken || !slot.is_whole {
             return;
         }
-        slot.stage = Stage::Free;
+        slot.state = LaneState::Free;
         let tracker = slot.tracker.take();
         drop(slot);
         if let Some(tracker) = tracker {
@@ -181,11 +181,11 @@ impl Lane {
 
 impl Slot {
     fn is_busy(&self, number: u64) -> bool {
-        self.number == number && matches!(self.stage, Stage::Armed | Stage::Taken)
+        self.number == number && matches!(self.state, LaneState::Armed | LaneState::Taken)
     }
 
     fn armed(&self) -> Option<Arc<Tracker>> {
-        let is_armed = self.stage == Stage::Armed;
+        let is_armed = self.state == LaneState::Armed;
         self.tracker.clone().filter(|_| is_armed)
     }
 
@@ -224,10 +224,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Gate<S> {
             slot.broken = Broken::of(&error);
             return Poll::Ready(Err(error));
         }
-        if slot.stage == Stage::Armed && buf.filled().len() > before {
+        if slot.state == LaneState::Armed && buf.filled().len() > before {
             // No request was written to which this could be the response.
-            slot.stage = Stage::Shut { written: false };
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, Stray)));
+            slot.state = LaneState::Shut { written: false };
+            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, STRAY)));
         }
         Poll::Ready(Ok(()))
     }
@@ -289,14 +289,4 @@ impl fmt::Display for GivenUp {
 
 impl std::error::Error for GivenUp {}
 
-/// Bytes came for which nothing had asked.
-#[derive(Debug)]
-struct Stray;
-
-impl fmt::Display for Stray {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server sent bytes before the request")
-    }
-}
-
-impl std::error::Error for Stray {}
+const STRAY: &str = "the server sent bytes before the request";

@@ -1,6 +1,5 @@
 //! What is known of a connection, how long it is used, and how it ended.
 
-use std::fmt;
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -139,7 +138,7 @@ impl Life {
     /// Why a request on it failed: what the connection's task knows, or else `error`.
     pub(crate) fn cause(&self, error: BoxError) -> BoxError {
         match self.fate.get() {
-            Some(Fate::Dark) => io::Error::new(io::ErrorKind::TimedOut, Silent).into(),
+            Some(Fate::Dark) => io::Error::new(io::ErrorKind::TimedOut, SILENT).into(),
             Some(Fate::Orphaned) => Box::new(RuntimeGone),
             Some(Fate::Over) | None => error,
         }
@@ -174,18 +173,7 @@ impl Drop for Task<'_> {
     }
 }
 
-/// The peer gave no sign of life.
-#[derive(Debug)]
-struct Silent;
-
-impl fmt::Display for Silent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the peer did not acknowledge a PING")
-    }
-}
-
-impl std::error::Error for Silent {}
-
+const SILENT: &str = "the peer did not acknowledge a PING";
 /// Load balancers and deployments move on; connections that never end do not.
 const YOUNGEST: Duration = Duration::from_secs(8 * 60);
 const OLDEST: Duration = Duration::from_secs(10 * 60);

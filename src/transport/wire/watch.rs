@@ -24,7 +24,7 @@ pub(crate) struct PingTimes {
 }
 
 /// What a connection's task watches between two steps.
-pub(super) struct Watch {
+pub(super) struct Monitor {
     pings: PingTimes,
     ping_pong: Option<PingPong>,
     /// The bytes that had come when it looked last.
@@ -37,7 +37,7 @@ pub(super) struct Watch {
     seen: (usize, usize),
 }
 
-impl Watch {
+impl Monitor {
     pub(super) fn new(pings: PingTimes, ping_pong: Option<PingPong>) -> Self {
         Self {
             pings,

@@ -1,5 +1,4 @@
-//! The ear around a connector that goes wherever it is told: it looks names up by itself, and nobody
-//! below it reports the sending. What it cannot connect to it says in our words.
+//! The ear around a foreign connector. A failed connection becomes an error of this crate.
 
 #![cfg_attr(
     not(feature = "hyper"),
@@ -8,27 +7,23 @@
 
 use std::fmt::{self, Debug};
 use std::future::Future;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{Extensions, Uri};
+use http::Extensions;
 use hyper_util::client::legacy::connect::{Connection, HttpInfo};
-use tower_layer::Layer;
-use tower_service::Service;
-use url::Url;
 
 use super::connector::{Connecting, Setup};
-use super::leave::alone;
-use super::target::{Dial, OTHER_SCHEME, host, is_canonical, is_judged, unseen};
+use super::judge::{Seen, filtered, judge, unseen};
 use crate::box_error::BoxError;
 use crate::diagnose::diagnose;
-use crate::dns::{Filter, Refused};
+use crate::dns::Filter;
 use crate::error::Error;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
+use crate::hop::{Diagnosis, Effect, Hop, Stage};
 use crate::limit::Limits;
 use crate::record::effect_of;
 use crate::record::tracker::{self, Tracker};
+use crate::transport::leave::alone;
 
 /// Listens to the connections of a client, keeps the limits of dns, connect and tls on them, and refuses
 /// what the filter refuses: addresses in URLs, and whatever it cannot judge. That is a scheme other than
@@ -42,51 +37,19 @@ pub struct ConnectorLayer {
     pub(super) proxied: bool,
 }
 
-impl<S> Layer<S> for ConnectorLayer {
-    type Service = Connector<S>;
-
-    fn layer(&self, inner: S) -> Connector<S> {
-        Connector {
-            inner,
-            layer: self.clone(),
-        }
-    }
-}
-
-/// The connector of [`ConnectorLayer`].
-#[derive(Clone, Debug)]
-pub struct Connector<S> {
-    inner: S,
-    layer: ConnectorLayer,
-}
-
-impl<S, T> Service<T> for Connector<S>
-where
-    S: Service<T, Response: Connection>,
-    S::Error: Into<BoxError>,
-    T: Debug,
-{
-    type Response = S::Response;
-    type Error = BoxError;
-    type Future = Arriving<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, target: T) -> Self::Future {
-        let ConnectorLayer {
+impl ConnectorLayer {
+    /// Begins a connection, unless the filter refuses where it leads.
+    pub(super) fn begin<F: Future>(
+        &self,
+        seen: Option<Seen>,
+        connect: impl FnOnce() -> F,
+    ) -> Arriving<F> {
+        let Self {
             filter,
             limits,
             proxied,
-        } = &self.layer;
-        let seen = Seen::of(&target);
-        let judged = if filter.is_on() {
-            judge(filter, seen.as_ref())
-        } else {
-            Ok(())
-        };
-        if let Err(error) = judged {
+        } = self;
+        if let Err(error) = judge(filter, seen.as_ref()) {
             return Arriving {
                 connecting: None,
                 refused: Some(error),
@@ -112,7 +75,7 @@ where
             setup.dialling(literal);
         }
         Arriving {
-            connecting: Some(Box::pin(Connecting::new(self.inner.call(target), setup))),
+            connecting: Some(Box::pin(Connecting::new(connect(), setup))),
             refused: None,
             arrival: (filter.is_on() && !proxied).then(|| Arrival {
                 filter: filter.clone(),
@@ -122,7 +85,7 @@ where
     }
 }
 
-/// The future of [`Connector`]. In a box, because hyper-util wants to move it.
+/// A connection on its way. In a box, because hyper-util wants to move it.
 #[must_use = "futures do nothing unless polled"]
 pub struct Arriving<F> {
     connecting: Option<Pin<Box<Connecting<F>>>>,
@@ -186,57 +149,6 @@ fn failed(error: BoxError, tracker: Option<&Tracker>) -> Error {
     }
 }
 
-/// Where a connector is asked to go.
-struct Seen {
-    url: Url,
-    dial: Dial,
-    port: Option<u16>,
-    /// Whether the host is written as it is read here: else the connector may read it in another way.
-    is_canonical: bool,
-}
-
-impl Seen {
-    /// reqwest keeps the type to itself that it asks with, but not its text.
-    fn of(target: &impl Debug) -> Option<Self> {
-        let text = format!("{target:?}");
-        let inner = text.strip_prefix("Unnameable(");
-        let inner = inner.and_then(|rest| rest.strip_suffix(')'));
-        let text = inner.unwrap_or(&text);
-        let url = Url::parse(text).ok().filter(Url::has_host)?;
-        let dial = host(&url).ok()?;
-        let uri = text.parse::<Uri>();
-        Some(Self {
-            port: url.port_or_known_default(),
-            is_canonical: uri.is_ok_and(|uri| is_canonical(&uri, &dial)),
-            url,
-            dial,
-        })
-    }
-
-    fn literal(&self) -> Option<SocketAddr> {
-        match self.dial {
-            Dial::Address(address) => Some(SocketAddr::new(address, self.port?)),
-            Dial::Name(_) => None,
-        }
-    }
-}
-
-/// Refuses what the filter refuses, and what it cannot judge. Names are judged when they are looked up.
-fn judge(filter: &Filter, seen: Option<&Seen>) -> Result<(), Error> {
-    let seen = seen.ok_or_else(|| unseen("the connector does not tell where it is asked to go"))?;
-    if !is_judged(&seen.url) {
-        return Err(unseen(OTHER_SCHEME));
-    }
-    match seen.dial {
-        Dial::Address(address) => filter.check(address).map_err(filtered)?,
-        Dial::Name(_) => {}
-    }
-    if !seen.is_canonical {
-        return Err(unseen("its host is an address in an unusual spelling"));
-    }
-    Ok(())
-}
-
 /// What a connection is judged by that a connector of any kind has made.
 struct Arrival {
     filter: Filter,
@@ -265,10 +177,6 @@ impl Arrival {
             Err(unseen(NOT_ASKED))
         }
     }
-}
-
-fn filtered(refused: Refused) -> Error {
-    Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).because(refused)
 }
 
 const NOT_ASKED: &str = "the connector chose the address without our resolver";

@@ -14,20 +14,14 @@ use http::header::CONTENT_LENGTH;
 use http::{Request, Response};
 use http_body::Body;
 use hyper_util::client::legacy::connect::{CaptureConnection, HttpInfo, capture_connection};
-use rustls::ClientConfig;
 use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 use url::Url;
 
-use super::anywhere::ConnectorLayer;
-use super::body::{Loan, RequestBody};
-use super::book::{Book, Given};
-use super::framing::announced;
-use super::leave::{Abandon, alone, settled, within};
-use super::look_up::{given, look_up};
+use super::judge::{OTHER_SCHEME, is_judged, unseen};
 use super::names::Names;
-use super::target::{OTHER_SCHEME, canonicalize, dial, is_judged, speakable, unseen};
+use super::spelling::canonicalize;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
@@ -37,50 +31,12 @@ use crate::error::Error;
 use crate::hop::{Diagnosis, Hop};
 use crate::record::tracker::{self, Tracker};
 use crate::registry::{self, Registry};
-
-/// The pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper).
-#[derive(Clone, Debug)]
-pub struct Hops {
-    names: Names,
-    connector: ConnectorLayer,
-    tls: ClientConfig,
-    pool: PoolLayer,
-}
-
-impl Hops {
-    pub(super) fn new(names: Names, connector: ConnectorLayer, tls: ClientConfig) -> Self {
-        Self {
-            pool: PoolLayer::new(names.clone()),
-            names,
-            connector,
-            tls,
-        }
-    }
-
-    /// The resolver, for `HttpConnector::new_with_resolver`.
-    #[must_use]
-    pub fn resolver(&self) -> Names {
-        self.names.clone()
-    }
-
-    /// The TLS configuration, for the connector that speaks TLS. Its ALPN protocols are left to that one.
-    #[must_use]
-    pub fn tls(&self) -> ClientConfig {
-        self.tls.clone()
-    }
-
-    /// The layer around the whole connector.
-    #[must_use]
-    pub fn connector_layer(&self) -> ConnectorLayer {
-        self.connector.clone()
-    }
-
-    /// The layer around the client.
-    #[must_use]
-    pub fn layer(&self) -> PoolLayer {
-        self.pool.clone()
-    }
-}
+use crate::transport::body::{Loan, RequestBody};
+use crate::transport::book::{Book, Given};
+use crate::transport::framing::announced;
+use crate::transport::leave::{Abandon, alone, settled, within};
+use crate::transport::look_up::{given, look_up};
+use crate::transport::target::{dial, speakable};
 
 /// Puts the hops around hyper-util's own client.
 #[derive(Clone)]

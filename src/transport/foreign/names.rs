@@ -8,20 +8,16 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use std::vec;
-
-use hyper_util::client::legacy::connect::dns::Name;
-use tower_service::Service;
 
 use super::connector::setup;
-use super::leave::alone;
-use super::look_up::look_up;
-use super::target::{Dial, read_host, unseen};
+use super::judge::unseen;
 use crate::box_error::BoxError;
 use crate::dns::{Filter, Resolve};
 use crate::limit::Limits;
+use crate::transport::leave::alone;
+use crate::transport::look_up::look_up;
+use crate::transport::target::{Dial, read_host};
 
 /// Looks names up for a connector.
 #[derive(Clone, Debug)]
@@ -38,7 +34,7 @@ type Looking = Pin<Box<dyn Future<Output = Result<Vec<SocketAddr>, BoxError>> + 
 
 impl Names {
     /// The addresses of a name, without a port.
-    fn look_up(&self, name: &str) -> Looking {
+    pub(super) fn look_up(&self, name: &str) -> Looking {
         let (this, dial) = (self.clone(), read_host(name));
         Box::pin(async move {
             let dial = dial?;
@@ -131,6 +127,7 @@ const UNUSABLE: [IpAddr; 2] = [
 /// A connect limit of a millisecond below a long one: then the shares are longer than they should be.
 const MOST_PADS: u128 = 1_000;
 
+#[cfg(feature = "reqwest")]
 impl reqwest::dns::Resolve for Names {
     fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let looking = self.look_up(name.as_str());
@@ -138,21 +135,6 @@ impl reqwest::dns::Resolve for Names {
             let addresses: reqwest::dns::Addrs = Box::new(looking.await?.into_iter());
             Ok(addresses)
         })
-    }
-}
-
-impl Service<Name> for Names {
-    type Response = vec::IntoIter<SocketAddr>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let looking = self.look_up(name.as_str());
-        Box::pin(async move { Ok(looking.await?.into_iter()) })
     }
 }
 

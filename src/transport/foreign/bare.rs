@@ -1,31 +1,36 @@
-//! Clients that nothing of ours stands in front of, or not ours alone.
+//! Clients of reqwest's that nothing of ours stands in front of.
 
-#[cfg(feature = "hyper")]
-use std::sync::Arc;
+use std::cell::Cell;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-#[cfg(feature = "hyper")]
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::Connection;
 use rustls::ClientConfig;
+use tower_layer::Layer;
+use tower_service::Service;
+use url::Url;
 
-use super::anywhere::ConnectorLayer;
-use super::builder::{Parts, TransportBuilder};
-use super::dial::IDLE_TIMEOUT;
-use super::dial::dark::Patience;
+use super::anywhere::{Arriving, ConnectorLayer};
+use super::ear::with_ear;
+use super::judge::Seen;
 use super::names::{Names, Others};
-#[cfg(feature = "hyper")]
-use super::pooled::Hops;
-use super::tls;
+use crate::box_error::BoxError;
 use crate::config_error::SettingError;
 use crate::diagnose::is_unprocessed;
 use crate::limit::{Limit, Limits};
 use crate::record::tracker;
+use crate::transport::builder::{Parts, TransportBuilder};
+use crate::transport::dial::IDLE_TIMEOUT;
+use crate::transport::dial::dark::Patience;
+use crate::transport::proxy::Proxies;
+use crate::transport::target::dial;
+use crate::transport::tls;
 
 impl TransportBuilder {
     /// Makes a bare [`reqwest::Client`] for an SDK that takes nothing else: see
     /// [`sdk::bare`](crate::sdk::bare). Every request ends within the deadline of the limits, to the last
     /// byte of its body, unless it brings a timeout of its own (`RequestBuilder::timeout`), which then holds
-    /// instead.
+    /// instead. (Feature `reqwest`.)
     ///
     /// # Errors
     ///
@@ -64,80 +69,17 @@ impl TransportBuilder {
                 }
                 _ => answered.success(),
             });
-        let tls = tls::with_alpn(tls::with_ear(tls?));
+        let tls = tls::with_alpn(with_ear(tls?));
         let built = begin(tls, &limits)
             // Both the time that a connector divides among the addresses, and an end of the whole setup.
             .connect_timeout(set_up_within(&limits))
             .dns_resolver(names)
-            .connector_layer(connector)
+            .connector_layer(BareLayer(connector))
             .retry(repeat)
-            .proxy(proxies.into_reqwest())
+            .proxy(way(proxies))
             .timeout(limits.deadline().get())
             .build();
         built.map_err(|error| SettingError::failed("tls", error.without_url()))
-    }
-}
-
-#[cfg(feature = "hyper")]
-impl TransportBuilder {
-    /// Makes the pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper).
-    ///
-    /// # Errors
-    ///
-    /// As [`build`](Self::build). Fails too if there is chaos, or a proxy: the
-    /// connector is yours. If yours leads to a proxy and there is a filter,
-    /// [`proxy_filters`](Self::proxy_filters) has to say that the proxy filters: else the connector layer
-    /// refuses what it connects to.
-    pub fn build_hyper(self) -> Result<Hops, SettingError> {
-        let Parts {
-            tls,
-            limits,
-            resolver,
-            filter,
-            proxies,
-            proxy_filters,
-            ..
-        } = self.parts()?;
-        if proxies.is_some() {
-            let range = "what a connector of your own can be told";
-            return Err(SettingError::out_of_range("proxy", "set", range));
-        }
-        let connector = ConnectorLayer {
-            filter: filter.clone(),
-            limits,
-            proxied: proxy_filters,
-        };
-        let names = Names {
-            resolver,
-            filter,
-            limits,
-            others: if proxy_filters {
-                Others::All
-            } else {
-                Others::These(Arc::default())
-            },
-            divided: limits.connect().get(),
-        };
-        Ok(Hops::new(names, connector, tls::with_ear(tls?)))
-    }
-}
-
-#[cfg(feature = "hyper")]
-impl Hops {
-    /// Makes the connector that goes inside the TLS connector: with the resolver, and with the connect limit divided
-    /// among the addresses of a name. It connects for `https` URLs, too.
-    ///
-    /// A connector made by `HttpConnector::new_with_resolver` waits for the first address until the connect limit
-    /// runs out, unless `set_connect_timeout` divides that time.
-    #[must_use]
-    pub fn http_connector(&self) -> HttpConnector<Names> {
-        let names = self.resolver();
-        let divided = names.divided;
-        let mut connector = HttpConnector::new_with_resolver(names);
-        connector.set_connect_timeout(Some(divided));
-        connector.set_nodelay(true);
-        connector.enforce_http(false);
-        connector
     }
 }
 
@@ -151,6 +93,72 @@ fn begin(tls: ClientConfig, limits: &Limits) -> reqwest::ClientBuilder {
         .tcp_nodelay(true)
         .pool_idle_timeout(IDLE_TIMEOUT);
     Patience::of(limits).apply(builder)
+}
+
+/// Finds the way for reqwest, and keeps the URL that reqwest asks for. The connector layer gets it in a type that has no
+/// name and no accessor.
+fn way(proxies: Proxies) -> reqwest::Proxy {
+    reqwest::Proxy::custom(move |url| {
+        note(url);
+        let (dial, port) = dial(url).ok()?;
+        let via = proxies.way_to(url.scheme() == "https", &dial, port)?;
+        Some(via.url().clone())
+    })
+}
+
+fn note(url: &Url) {
+    // reqwest asks elsewhere, too: for the headers of a proxy.
+    let _ = ASKED.try_with(|asked| asked.set(Some(url.clone())));
+}
+
+tokio::task_local! {
+    /// Where the connector that begins right here is asked to go.
+    static ASKED: Cell<Option<Url>>;
+}
+
+/// The [`ConnectorLayer`] as reqwest takes it.
+#[derive(Clone)]
+struct BareLayer(ConnectorLayer);
+
+impl<S> Layer<S> for BareLayer {
+    type Service = BareConnector<S>;
+
+    fn layer(&self, inner: S) -> BareConnector<S> {
+        BareConnector {
+            inner,
+            layer: self.0.clone(),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct BareConnector<S> {
+    inner: S,
+    layer: ConnectorLayer,
+}
+
+impl<S, T> Service<T> for BareConnector<S>
+where
+    S: Service<T, Response: Connection>,
+    S::Error: Into<BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Arriving<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    /// reqwest's connector asks for the way while it is called, and goes there only when its future is polled. One that
+    /// asks later has not told where it goes, and is refused if there is a filter.
+    fn call(&mut self, target: T) -> Self::Future {
+        let (connecting, asked) = ASKED.sync_scope(Cell::default(), || {
+            (self.inner.call(target), ASKED.with(Cell::take))
+        });
+        let seen = asked.as_ref().and_then(Seen::of_url);
+        self.layer.begin(seen, || connecting)
+    }
 }
 
 /// A time after which every setup has ended by one of the three limits. They name their hop, and reqwest's own
@@ -173,3 +181,7 @@ impl PartialEq<&str> for Everywhere {
 const SPARE: Duration = Duration::from_secs(30);
 /// As many as reqwest makes by default.
 const MOST_REPEATS: u32 = 2;
+
+#[cfg(test)]
+#[path = "bare_tests.rs"]
+mod tests;

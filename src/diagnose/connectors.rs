@@ -1,0 +1,64 @@
+//! The evidence in errors of hyper-util's connectors.
+
+use std::error::Error as StdError;
+
+use http::Uri;
+use hyper_util::client::legacy::Error as PoolError;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::Tunnel;
+use tower_service::Service;
+
+use super::evidence::Evidence;
+use crate::chain::SocksError;
+use crate::hop::{Hop, Kind};
+
+/// It has no public name.
+type ConnectError = <HttpConnector as Service<Uri>>::Error;
+type TunnelError = <Tunnel<HttpConnector> as Service<Uri>>::Error;
+
+impl Evidence {
+    pub(super) fn connector(&mut self, error: &(dyn StdError + 'static)) {
+        if let Some(pool) = error.downcast_ref::<PoolError>() {
+            if pool.is_connect() {
+                // Until a cause says more.
+                self.set_up = Some(Hop::Connect);
+            }
+        } else if let Some(tunnel) = error.downcast_ref::<TunnelError>() {
+            self.kind = match tunnel {
+                TunnelError::ProxyAuthRequired => Some(Kind::ProxyUnauthorized),
+                TunnelError::TunnelUnsuccessful | TunnelError::TunnelUnexpectedEof => {
+                    Some(Kind::Proxy)
+                }
+                _ => self.kind,
+            };
+        } else if let Some(socks) = error.downcast_ref::<SocksError>() {
+            self.kind = match socks {
+                // The cause says more.
+                SocksError::Inner(_) => self.kind,
+                // The type below this one cannot be named.
+                SocksError::V5(refusal) if UNAUTHORIZED.contains(&&*refusal.to_string()) => {
+                    Some(Kind::ProxyUnauthorized)
+                }
+                _ => Some(Kind::Proxy),
+            };
+        } else if self.set_up.is_some() {
+            self.stage(error);
+        }
+    }
+
+    /// Two errors of a setup show where it was by nothing but their message.
+    fn stage(&mut self, error: &(dyn StdError + 'static)) {
+        let message = error.to_string();
+        if error.is::<ConnectError>() && message == "dns error" {
+            self.set_up = Some(Hop::Dns);
+        } else if message == "tls handshake eof" {
+            self.set_up = Some(Hop::Tls);
+        }
+    }
+}
+
+/// The second one: the proxy takes none of the ways to log in that were offered.
+const UNAUTHORIZED: [&str; 2] = [
+    "credentials not accepted",
+    "server does not support user/pass authentication",
+];

@@ -1,0 +1,94 @@
+//! The connector layer over connectors of the tests' own; its journeys are in `tests/ways`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use super::*;
+use crate::clock;
+use crate::hop::Kind;
+use crate::telemetry::AttemptSpans;
+
+fn layer(filter: Filter) -> ConnectorLayer {
+    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    ConnectorLayer {
+        filter,
+        limits,
+        proxied: false,
+    }
+}
+
+/// The error of a connector that is refused.
+async fn refused(filter: Filter, seen: Option<Seen>) -> Error {
+    let refuses = async || Err::<Nothing, _>(io::Error::from(io::ErrorKind::ConnectionRefused));
+    let error = layer(filter).begin(seen, refuses).await.unwrap_err();
+    Error::ours(error).unwrap()
+}
+
+fn seen() -> Option<Seen> {
+    let url: Url = "https://api.test:8443/v1?key=secret".parse().unwrap();
+    Seen::of_url(&url)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_connected_to_had_no_effect() {
+    let error = refused(Filter::new(), seen()).await;
+    assert_eq!(
+        (error.hop(), error.kind()),
+        (Some(Hop::Connect), Kind::Refused)
+    );
+    assert_eq!(error.effect(), Effect::None);
+    assert!(!format!("{error:?}").contains("secret"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_connected_to_after_a_wait_may_be_the_next_leg_of_a_redirect() {
+    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    for (waited, effect) in [(false, Effect::None), (true, Effect::Possible)] {
+        let spans = AttemptSpans::default();
+        let tracker = Arc::new(Tracker::new(limits, spans, clock::now()));
+        if waited {
+            tracker.waiting(clock::now());
+        }
+        let refused = refused(Filter::new(), seen());
+        let error = tracker::scope(Arc::clone(&tracker), refused).await;
+        assert_eq!((error.hop(), error.effect()), (Some(Hop::Connect), effect));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn filter_refuses_what_it_cannot_see() {
+    let error = refused(Filter::public_only(), None).await;
+    assert_eq!(
+        (error.hop(), error.kind()),
+        (Some(Hop::Dns), Kind::Filtered)
+    );
+    assert_eq!(refused(Filter::new(), None).await.kind(), Kind::Refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn set_up_that_nobody_asks_our_resolver_for_is_a_connect_and_ends() {
+    let hangs = || std::future::pending::<Result<Nothing, io::Error>>();
+    let begun = clock::now();
+    let arriving = layer(Filter::new()).begin(seen(), hangs);
+    let error = arriving.await.unwrap_err();
+    let error = Error::ours(error).unwrap();
+    assert_eq!(
+        (error.hop(), error.kind()),
+        (Some(Hop::Connect), Kind::Timeout)
+    );
+    let connect = layer(Filter::new()).limits.connect().get();
+    assert_eq!(clock::now() - begun, connect);
+}
+
+/// A connection that there never is.
+#[derive(Debug)]
+enum Nothing {}
+
+impl Connection for Nothing {
+    fn connected(&self) -> hyper_util::client::legacy::connect::Connected {
+        match *self {}
+    }
+}

@@ -1,0 +1,60 @@
+//! The layer around reqwest's connector, over connectors of the tests' own.
+
+use std::io;
+
+use hyper_util::client::legacy::connect::Connected;
+use tower::{ServiceExt, service_fn};
+
+use super::*;
+use crate::dns::Filter;
+use crate::error::Error;
+use crate::hop::Kind;
+
+/// The kind of the failure of a connector that is refused. It asks for the way as it is called, or later.
+async fn refused(filter: Filter, url: &str, asks_later: bool) -> Kind {
+    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    let layer = BareLayer(ConnectorLayer {
+        filter,
+        limits,
+        proxied: false,
+    });
+    let connector = service_fn(move |url: Url| {
+        if !asks_later {
+            note(&url);
+        }
+        async move {
+            note(&url);
+            Err::<Nothing, _>(io::Error::from(io::ErrorKind::ConnectionRefused))
+        }
+    });
+    let url: Url = url.parse().unwrap();
+    let error = layer.layer(connector).oneshot(url).await.unwrap_err();
+    Error::ours(error).unwrap().kind()
+}
+
+#[tokio::test(start_paused = true)]
+async fn filter_judges_the_url_that_the_connector_asks_a_way_for() {
+    let public = Filter::public_only;
+    let private = "http://127.0.0.1/";
+    assert_eq!(refused(public(), private, false).await, Kind::Filtered);
+    let open = "http://5.6.7.8/";
+    assert_eq!(refused(public(), open, false).await, Kind::Refused);
+}
+
+#[tokio::test(start_paused = true)]
+async fn connector_that_asks_too_late_is_refused_where_there_is_a_filter() {
+    let open = "http://5.6.7.8/";
+    let filter = Filter::public_only();
+    assert_eq!(refused(filter, open, true).await, Kind::Filtered);
+    assert_eq!(refused(Filter::new(), open, true).await, Kind::Refused);
+}
+
+/// A connection that there never is.
+#[derive(Debug)]
+enum Nothing {}
+
+impl Connection for Nothing {
+    fn connected(&self) -> Connected {
+        match *self {}
+    }
+}

@@ -1,0 +1,174 @@
+//! The pieces of a client of hyper-util's own.
+
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::vec;
+
+use http::Uri;
+use hyper_util::client::legacy::connect::dns::Name;
+use hyper_util::client::legacy::connect::{Connection, HttpConnector};
+use rustls::ClientConfig;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::anywhere::{Arriving, ConnectorLayer};
+use super::ear::with_ear;
+use super::judge::Seen;
+use super::names::{Names, Others};
+use super::pooled::PoolLayer;
+use crate::box_error::BoxError;
+use crate::config_error::SettingError;
+use crate::transport::builder::{Parts, TransportBuilder};
+
+/// The pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper).
+#[derive(Clone, Debug)]
+pub struct Hops {
+    names: Names,
+    connector: ConnectorLayer,
+    tls: ClientConfig,
+    pool: PoolLayer,
+}
+
+impl Hops {
+    /// The resolver, for `HttpConnector::new_with_resolver`.
+    #[must_use]
+    pub fn resolver(&self) -> Names {
+        self.names.clone()
+    }
+
+    /// The TLS configuration, for the connector that speaks TLS. Its ALPN protocols are left to that one.
+    #[must_use]
+    pub fn tls(&self) -> ClientConfig {
+        self.tls.clone()
+    }
+
+    /// The layer around the whole connector.
+    #[must_use]
+    pub fn connector_layer(&self) -> ConnectorLayer {
+        self.connector.clone()
+    }
+
+    /// The layer around the client.
+    #[must_use]
+    pub fn layer(&self) -> PoolLayer {
+        self.pool.clone()
+    }
+
+    /// Makes the connector that goes inside the TLS connector: with the resolver, and with the connect limit divided
+    /// among the addresses of a name. It connects for `https` URLs, too.
+    ///
+    /// A connector made by `HttpConnector::new_with_resolver` waits for the first address until the connect limit
+    /// runs out, unless `set_connect_timeout` divides that time.
+    #[must_use]
+    pub fn http_connector(&self) -> HttpConnector<Names> {
+        let names = self.resolver();
+        let divided = names.divided;
+        let mut connector = HttpConnector::new_with_resolver(names);
+        connector.set_connect_timeout(Some(divided));
+        connector.set_nodelay(true);
+        connector.enforce_http(false);
+        connector
+    }
+}
+
+impl TransportBuilder {
+    /// Makes the pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper). (Feature `hyper`.)
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build). Fails too if there is chaos, or a proxy: the
+    /// connector is yours. If yours leads to a proxy and there is a filter,
+    /// [`proxy_filters`](Self::proxy_filters) has to say that the proxy filters: else the connector layer
+    /// refuses what it connects to.
+    pub fn build_hyper(self) -> Result<Hops, SettingError> {
+        let Parts {
+            tls,
+            limits,
+            resolver,
+            filter,
+            proxies,
+            proxy_filters,
+            ..
+        } = self.parts()?;
+        if proxies.is_some() {
+            let range = "what a connector of your own can be told";
+            return Err(SettingError::out_of_range("proxy", "set", range));
+        }
+        let connector = ConnectorLayer {
+            filter: filter.clone(),
+            limits,
+            proxied: proxy_filters,
+        };
+        let names = Names {
+            resolver,
+            filter,
+            limits,
+            others: if proxy_filters {
+                Others::All
+            } else {
+                Others::These(Arc::default())
+            },
+            divided: limits.connect().get(),
+        };
+        Ok(Hops {
+            pool: PoolLayer::new(names.clone()),
+            names,
+            connector,
+            tls: with_ear(tls?),
+        })
+    }
+}
+
+impl<S> Layer<S> for ConnectorLayer {
+    type Service = Connector<S>;
+
+    fn layer(&self, inner: S) -> Connector<S> {
+        Connector {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// The connector of [`ConnectorLayer`].
+#[derive(Clone, Debug)]
+pub struct Connector<S> {
+    inner: S,
+    layer: ConnectorLayer,
+}
+
+impl<S> Service<Uri> for Connector<S>
+where
+    S: Service<Uri, Response: Connection>,
+    S::Error: Into<BoxError>,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = Arriving<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let seen = Seen::of_uri(&uri);
+        self.layer.begin(seen, || self.inner.call(uri))
+    }
+}
+
+impl Service<Name> for Names {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let looking = self.look_up(name.as_str());
+        Box::pin(async move { Ok(looking.await?.into_iter()) })
+    }
+}
