@@ -68,6 +68,8 @@ pub mod chaos;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
+#[cfg(feature = "client")]
+mod coding;
 mod config_error;
 mod destination;
 mod diagnose;

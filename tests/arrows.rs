@@ -18,7 +18,7 @@ const LINES: &[&[&str]] = &[
     &["call", "options", "propagation"],
     &["record"],
     &["telemetry"],
-    &["dns", "registry", "replay"],
+    &["coding", "dns", "registry", "replay"],
     &["hop", "roots"],
     &["limit"],
     &["config_error", "idempotency_key"],

@@ -10,6 +10,8 @@ mod policies {
     mod attempts;
     mod budgets;
     mod circuits;
+    mod classifying;
     mod hints;
     mod retries;
+    mod served;
 }

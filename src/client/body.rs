@@ -12,11 +12,10 @@ use http_body_util::{BodyExt, Full};
 use pin_project_lite::pin_project;
 use sync_wrapper::SyncWrapper;
 
-use super::coding::{Coding, codings};
 use super::decoded::Decoded;
-use super::decoder::Broken;
 use crate::box_error::BoxError;
 use crate::call::Hold;
+use crate::coding::{Broken, Coding, codings};
 use crate::diagnose::Edge;
 use crate::error::{Error, Reason};
 use crate::hop::BodyFailed;

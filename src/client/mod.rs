@@ -3,10 +3,8 @@
 mod address;
 mod body;
 mod builder;
-mod coding;
 mod decode;
 mod decoded;
-mod decoder;
 mod fetch;
 mod request;
 mod response;

@@ -12,11 +12,11 @@ use std::sync::Arc;
 use tower::ServiceExt;
 
 use super::address::Address;
-use super::coding::ACCEPTED;
 use super::fetch::{Asks, is_conditional};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
+use crate::coding::ACCEPTED;
 use crate::diagnose::Edge;
 use crate::error::Error;
 use crate::hop::Diagnosis;

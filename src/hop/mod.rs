@@ -46,7 +46,9 @@ pub(crate) use self::note::short;
 pub(crate) use self::policy::Policy;
 #[cfg(feature = "client")]
 pub(crate) use self::status::author_of;
-pub(crate) use self::status::{Keyed, effect_of_response, is_failure, judge};
+pub(crate) use self::status::{
+    Keyed, effect_of_failed_success, effect_of_response, is_failure, judge,
+};
 
 /// A stage of an attempt at which it can fail: seven network hops between two local ends.
 ///
