@@ -89,6 +89,8 @@ mod luck;
 mod metrics;
 mod options;
 pub mod policy;
+#[cfg(feature = "client")]
+pub mod presets;
 mod propagation;
 mod record;
 mod redact;

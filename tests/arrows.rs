@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// From the top of the house to its ground.
 const LINES: &[&[&str]] = &[
     &["sdk", "client", "testing"],
-    &["layer", "settings"],
+    &["layer", "presets", "settings"],
     &["driver"],
     &["policy", "transport"],
     &["chaos", "metrics"],

@@ -12,6 +12,7 @@ mod policies {
     mod circuits;
     mod classifying;
     mod hints;
+    mod presets;
     mod retries;
     mod served;
 }

@@ -46,6 +46,8 @@ pub(crate) use self::note::short;
 pub(crate) use self::policy::Policy;
 #[cfg(feature = "client")]
 pub(crate) use self::status::author_of;
+#[cfg(feature = "client")]
+pub(crate) use self::status::grpc_code;
 pub(crate) use self::status::{
     Keyed, effect_of_failed_success, effect_of_response, is_failure, judge,
 };
