@@ -60,6 +60,8 @@
     )
 )]
 
+#[cfg(feature = "client")]
+mod body;
 mod box_error;
 mod call;
 mod callback;

@@ -11,7 +11,7 @@ const LINES: &[&[&str]] = &[
     &["layer", "presets", "settings"],
     &["driver"],
     &["policy", "transport"],
-    &["chaos", "metrics"],
+    &["body", "chaos", "metrics"],
     &["diagnose"],
     &["error"],
     &["timeline"],

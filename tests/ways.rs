@@ -9,5 +9,6 @@ mod ways {
     mod judged;
     mod middleware;
     mod over;
+    mod uploads;
     mod world;
 }

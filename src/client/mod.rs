@@ -14,13 +14,14 @@ use std::fmt;
 use http::{HeaderMap, Method};
 
 pub use self::address::IntoUrl;
-pub use self::body::{Body, ResponseBody};
+pub use self::body::ResponseBody;
 pub use self::builder::ClientBuilder;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 #[cfg(feature = "middleware")]
 pub(crate) use self::response::shared;
 
+pub use crate::body::Body;
 use crate::call::Observer;
 use crate::layer::StandardService;
 use crate::policy::breaker::Breaker;

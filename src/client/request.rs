@@ -120,7 +120,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Sets the body.
+    /// Sets the body: bytes, or a stream. For a stream that is to be retried see [`Body::retryable`].
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         self.body = body.into();
         self

@@ -8,8 +8,9 @@ use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
 
 use super::ResponseBody;
-use super::body::{encoding, failed, to_reqwest};
+use super::body::{encoding, failed};
 use super::decode;
+use crate::body::to_reqwest;
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::diagnose::Edge;

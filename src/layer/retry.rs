@@ -73,7 +73,8 @@ use crate::replay::{ByFn, ByTrait};
 /// # Trade-offs
 ///
 /// A copy of the request's head for each call. A body in memory is shared, not copied; one that is a
-/// stream is sent once, and again only if nothing took it.
+/// stream is sent once, and again only if nothing took it. A stream that `Body::retryable` makes is made anew for each
+/// attempt.
 ///
 /// # How people get it wrong
 ///

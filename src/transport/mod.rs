@@ -10,7 +10,6 @@ mod dial;
 pub(crate) mod framing;
 mod leave;
 mod look_up;
-pub(crate) mod measured;
 pub(crate) mod names;
 mod no_proxy;
 mod places;

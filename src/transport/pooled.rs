@@ -28,6 +28,7 @@ use super::leave::{Abandon, alone, settled, within};
 use super::look_up::{given, look_up};
 use super::names::Names;
 use super::target::{OTHER_SCHEME, canonicalize, dial, is_judged, speakable, unseen};
+use crate::body::unprepared;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
@@ -189,8 +190,11 @@ where
     B::Error: Into<BoxError>,
 {
     tracker.begin();
-    let (mut head, body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
     speakable(head.version)?;
+    if let Some(body) = unprepared(&mut body) {
+        Box::pin(body.prepare()).await?;
+    }
     let length = announced(head.version, &head.headers, &body);
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
     let url = Url::parse(&head.uri.to_string()).map_err(|error| Error::invalid().because(error))?;
