@@ -23,7 +23,7 @@ pub fn head(data: &[u8]) {
     let now = || SystemTime::UNIX_EPOCH;
     let _ = hint(&headers, now);
     let _ = Said::read(&headers, now);
-    crate::client::fuzz::codings(&headers);
+    crate::coding::fuzz::codings(&headers);
     crate::transport::fuzz::head(&headers);
     let uri = Uri::from_static("https://user:secret@api.test/a?b");
     for status in [301, 303, 307] {
@@ -44,7 +44,7 @@ pub fn head(data: &[u8]) {
 
 /// Decodes a response body.
 pub fn body(data: &[u8]) {
-    crate::client::fuzz::body(data);
+    crate::coding::fuzz::body(data);
 }
 
 /// Reads a response of a name server.

@@ -99,7 +99,7 @@ pub(crate) fn retry_after(
 }
 
 /// The server's clock as the response comes out of the last cache: `Date` and `Age` (RFC 9111 §4.2.3).
-fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
+pub(crate) fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
     let date = readable(headers, &DATE, |text| httpdate::parse_http_date(text).ok())?;
     let age = readable(headers, &AGE, seconds).unwrap_or_default();
     date.checked_add(age)

@@ -62,6 +62,8 @@
     )
 )]
 
+#[cfg(feature = "client")]
+mod body;
 mod box_error;
 mod call;
 mod callback;
@@ -70,6 +72,8 @@ pub mod chaos;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
+#[cfg(feature = "client")]
+mod coding;
 mod config_error;
 mod destination;
 mod diagnose;
@@ -94,6 +98,8 @@ mod luck;
 mod metrics;
 mod options;
 pub mod policy;
+#[cfg(feature = "client")]
+pub mod presets;
 mod propagation;
 mod record;
 mod redact;

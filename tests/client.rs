@@ -9,6 +9,7 @@ mod client {
     mod error_body;
     mod fetch;
     mod framing;
+    mod uploads;
 }
 
 #[cfg(test)]

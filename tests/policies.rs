@@ -10,6 +10,9 @@ mod policies {
     mod attempts;
     mod budgets;
     mod circuits;
+    mod classifying;
     mod hints;
+    mod presets;
     mod retries;
+    mod served;
 }

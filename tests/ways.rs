@@ -10,5 +10,6 @@ mod ways {
     mod middleware;
     mod over;
     mod proxied;
+    mod uploads;
     mod world;
 }

@@ -2,153 +2,22 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use http::response::Parts;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use pin_project_lite::pin_project;
 
-use super::coding::{Coding, codings};
 use super::decoded::Decoded;
-use super::decoder::Broken;
 use crate::box_error::BoxError;
 use crate::call::Hold;
+use crate::coding::{Broken, Coding, codings};
 use crate::diagnose::Edge;
 use crate::error::{Error, Reason};
 use crate::hop::{Diagnosis, Hop, Kind};
-use crate::policy::retry::CloneBody;
 use crate::timeline::Timeline;
-
-/// A request body: bytes that are shared, or a stream.
-pub struct Body(pub(super) Content);
-
-pub(super) enum Content {
-    Bytes(Full<Bytes>),
-    Stream(UnsyncBoxBody<Bytes, BoxError>),
-}
-
-impl Body {
-    /// No body.
-    #[must_use]
-    pub fn empty() -> Self {
-        Self::from(Bytes::new())
-    }
-
-    /// A body that is made while it is sent.
-    pub fn wrap<B>(body: B) -> Self
-    where
-        B: HttpBody + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
-        Self(Content::Stream(Wrapped { body }.boxed_unsync()))
-    }
-}
-
-pin_project! {
-    /// A body in bytes. Unlike `MapFrame` it knows its length, if the wrapped one does.
-    struct Wrapped<B> {
-        #[pin]
-        body: B,
-    }
-}
-
-impl<B> HttpBody for Wrapped<B>
-where
-    B: HttpBody,
-    B::Error: Into<BoxError>,
-{
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let frame = ready!(self.project().body.poll_frame(cx));
-        let bytes = |mut data: B::Data| data.copy_to_bytes(data.remaining());
-        let frame = frame.map(|frame| frame.map(|frame| frame.map_data(bytes)));
-        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl Default for Body {
-    fn default() -> Self {
-        Self::empty()
-    }
-}
-
-impl<T: Into<Bytes>> From<T> for Body {
-    fn from(bytes: T) -> Self {
-        Self(Content::Bytes(Full::new(bytes.into())))
-    }
-}
-
-impl CloneBody for Body {
-    fn empty_body() -> Option<Self> {
-        Some(Self::empty())
-    }
-
-    fn clone_body(&self) -> Option<Self> {
-        match &self.0 {
-            Content::Bytes(bytes) => Some(Self(Content::Bytes(bytes.clone()))),
-            Content::Stream(_) => None,
-        }
-    }
-}
-
-impl HttpBody for Body {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match &mut self.0 {
-            Content::Bytes(bytes) => match ready!(Pin::new(bytes).poll_frame(cx)) {
-                Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
-                Some(Err(never)) => match never {},
-                None => Poll::Ready(None),
-            },
-            Content::Stream(stream) => Pin::new(stream).poll_frame(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.0 {
-            Content::Bytes(bytes) => bytes.is_end_stream(),
-            Content::Stream(stream) => stream.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.0 {
-            Content::Bytes(bytes) => bytes.size_hint(),
-            Content::Stream(stream) => stream.size_hint(),
-        }
-    }
-}
-
-impl fmt::Debug for Body {
-    /// Its size only: bodies are nobody's business.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body")
-            .field("bytes", &self.size_hint().exact())
-            .finish_non_exhaustive()
-    }
-}
 
 /// A response body, decoded, with the call's limits on it to the last byte.
 pub struct ResponseBody {

@@ -103,6 +103,17 @@ impl ClientBuilder {
         self
     }
 
+    /// Does the same, and asks about each 2xx response, too: see
+    /// [`RetryLayer::classify_all`](crate::RetryLayer::classify_all).
+    pub fn classify_all<F>(mut self, classify: F) -> Self
+    where
+        F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
+    {
+        self.stack
+            .push(Box::new(|standard| standard.classify_all(classify)));
+        self
+    }
+
     /// Keeps a circuit and a budget for each destination that `key` returns: see
     /// [`StandardLayer::key_by`](crate::StandardLayer::key_by).
     pub fn key_by<F>(mut self, key: F) -> Self

@@ -1,47 +1,20 @@
-//! Bodies and responses as reqwest's, and back.
+//! Responses as reqwest's, and back.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
+#[cfg(feature = "middleware")]
 use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame};
-use http_body_util::BodyExt;
+#[cfg(feature = "middleware")]
+use http_body::Body as HttpBody;
 use reqwest::ResponseBuilderExt;
-use sync_wrapper::SyncWrapper;
 
-use super::body::{Body, Content, ResponseBody};
+use super::body::ResponseBody;
 use super::response::Response;
+use crate::body::to_reqwest;
+#[cfg(feature = "middleware")]
 use crate::box_error::BoxError;
 #[cfg(feature = "middleware")]
 use crate::driver::DriverBody;
-use crate::hop::BodyFailed;
 #[cfg(feature = "middleware")]
 use crate::timeline::Timeline;
-use crate::transport::measured::Measured;
-
-impl Body {
-    /// A body that fails where it does not have this length. Bytes have the one they have.
-    pub(crate) fn measured(self, length: Option<u64>) -> Self {
-        match self.0 {
-            Content::Stream(stream) if length.is_some() => {
-                let stream = Measured::new(stream, length);
-                let stream = stream.map_err(|error| BoxError::from(BodyFailed(error)));
-                Self(Content::Stream(stream.boxed_unsync()))
-            }
-            content => Self(content),
-        }
-    }
-}
-
-/// (Feature `reqwest`.)
-impl From<Body> for reqwest::Body {
-    fn from(body: Body) -> Self {
-        match body.0 {
-            Content::Bytes(bytes) => bytes.into_inner().unwrap_or_default().into(),
-            Content::Stream(stream) => to_reqwest(stream),
-        }
-    }
-}
 
 /// (Feature `reqwest`.)
 impl From<Response> for reqwest::Response {
@@ -79,28 +52,4 @@ where
     let mut response = response.map(|body| to_reqwest(Box::pin(body)));
     response.extensions_mut().insert(call);
     response
-}
-
-/// A body that can be shared between threads because no method takes it by `&`.
-struct Shared<B>(SyncWrapper<B>);
-
-impl<B: HttpBody + Unpin> HttpBody for Shared<B> {
-    type Data = B::Data;
-    type Error = B::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        Pin::new(self.0.get_mut()).poll_frame(cx)
-    }
-}
-
-/// A body as reqwest takes it.
-fn to_reqwest<B>(body: B) -> reqwest::Body
-where
-    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
-    B::Error: Into<BoxError>,
-{
-    reqwest::Body::wrap(Shared(SyncWrapper::new(body)))
 }

@@ -8,9 +8,8 @@ use http::HeaderMap;
 use http_body::{Body, Frame};
 use pin_project_lite::pin_project;
 
-use super::coding::Coding;
-use super::decoder::{Decoder, Step};
 use crate::box_error::BoxError;
+use crate::coding::{Coding, Decoder, Step};
 
 pin_project! {
     /// A body, decoded. Its trailers come after its last piece.

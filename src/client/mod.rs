@@ -3,15 +3,11 @@
 mod address;
 mod body;
 mod builder;
-mod coding;
 #[cfg(feature = "reqwest")]
 mod conversions;
 mod decode;
 mod decoded;
-mod decoder;
 mod fetch;
-#[cfg(fuzzing)]
-pub(crate) mod fuzz;
 mod request;
 mod response;
 
@@ -20,13 +16,14 @@ use std::fmt;
 use http::{HeaderMap, Method};
 
 pub use self::address::IntoUrl;
-pub use self::body::{Body, ResponseBody};
+pub use self::body::ResponseBody;
 pub use self::builder::ClientBuilder;
 #[cfg(feature = "middleware")]
 pub(crate) use self::conversions::shared;
 pub use self::request::RequestBuilder;
 pub use self::response::Response;
 
+pub use crate::body::Body;
 use crate::call::Observer;
 use crate::layer::StandardService;
 use crate::policy::breaker::Breaker;

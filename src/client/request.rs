@@ -12,11 +12,11 @@ use std::sync::Arc;
 use tower::ServiceExt;
 
 use super::address::Address;
-use super::coding::ACCEPTED;
 use super::fetch::{Asks, is_conditional};
 use super::{Body, Client, Response};
 use crate::box_error::BoxError;
 use crate::call::Call;
+use crate::coding::ACCEPTED;
 use crate::diagnose::Edge;
 use crate::error::Error;
 use crate::hop::Diagnosis;
@@ -120,7 +120,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Sets the body.
+    /// Sets the body: bytes, or a stream. For a stream that is to be retried see [`Body::retryable`].
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         self.body = body.into();
         self

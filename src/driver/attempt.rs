@@ -19,6 +19,7 @@ use crate::destination::Destination;
 use crate::diagnose::{Failure, View};
 use crate::hop::{Diagnosis, FailureClass, Keyed, Said, effect_of_response};
 use crate::limit::{Limits, Waited};
+use crate::policy::Classified;
 use crate::policy::breaker::{Admission, PendingVerdict};
 use crate::propagation;
 use crate::record::Tracker;
@@ -63,15 +64,16 @@ impl Flight {
     pub(super) fn deliver<R: Body>(
         &mut self,
         response: &Response<Source<R>>,
-        (class, now): (Option<FailureClass>, Instant),
+        (classified, now): (Classified, Instant),
     ) -> (Option<PendingVerdict>, Option<Watched>) {
         let is_over = response.body().is_end_stream();
+        let is_here = matches!(response.body(), Source::Here { .. });
         let admission = self.admission.take();
         let verdict =
-            admission.and_then(|admission| admission.head(response, (is_over, class), now));
+            admission.and_then(|admission| admission.head(response, (is_over, classified), now));
         let watched = self.attempt.take().map(|attempt| {
             // Where nothing is to come, it does not matter how long the caller keeps the head.
-            if is_over && now < attempt.due().0 {
+            if is_here || is_over && now < attempt.due().0 {
                 attempt.tracker.finish_at(now);
             }
             let due::Span {

@@ -15,9 +15,11 @@ use tokio::time::{Instant, Sleep};
 use super::alarm::Alarm;
 use super::attempt::Flight;
 use super::body::DriverBody;
+use super::classify::Wanted;
 use super::drain::Drain;
 use super::judge::Next;
 use super::later::Resend;
+use super::peek::{Peek, peeked};
 use super::run::Run;
 use super::service::HttpResponse;
 use super::source::Source;
@@ -64,6 +66,8 @@ pin_project! {
         Exchange { #[pin] inner: F },
         // The body is received as part of the attempt.
         Receive { #[pin] body: R, head: Option<Parts>, whole: Whole },
+        // The beginning of the body is read, for a classifier.
+        Peek { peek: Option<Box<Peek<R>>> },
         // The rest of a response is read, so that its connection can be used again.
         Drain { #[pin] body: DriverBody<R>, drain: Drain, until: Instant },
         // The next attempt waits for its time.
@@ -103,8 +107,6 @@ impl<N: Resend, R> DriverFuture<N, R> {
     }
 }
 
-type Answered<R> = Result<Response<DriverBody<R>>, Error>;
-
 impl<N, R, P, E> Future for DriverFuture<N, R>
 where
     N: Resend<Future: Future<Output = Result<P, E>>>,
@@ -112,7 +114,7 @@ where
     E: Into<BoxError>,
     R: Body<Error: Into<BoxError>>,
 {
-    type Output = Answered<R>;
+    type Output = Result<Response<DriverBody<R>>, Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
@@ -202,7 +204,6 @@ impl<N: Resend> Polling<'_, N> {
                 match (received, head.take()) {
                     (Ok(()), Some(head)) => {
                         let response = Response::from_parts(head, whole.take());
-
                         self.run
                             .answered((self.flight, clock::now()), response, self.later)
                     }
@@ -213,6 +214,13 @@ impl<N: Resend> Polling<'_, N> {
                     (Ok(()), None) => return Poll::Pending,
                 }
             }
+            StateProjected::Peek { peek } => match ready!(peeked(peek, &mut self.alarm, cx)) {
+                Some(response) => {
+                    self.run
+                        .answered((self.flight, clock::now()), response, self.later)
+                }
+                None => return Poll::Pending,
+            },
             StateProjected::Drain { body, drain, until } => {
                 if drain.poll(body, cx).is_pending() {
                     ready!(self.alarm.poll_until(*until, cx));
@@ -243,13 +251,21 @@ impl<N: Resend> Polling<'_, N> {
     where
         R: Body<Error: Into<BoxError>>,
     {
-        let Some(most_bytes) = self.run.head((self.flight, now), &response) else {
-            let response = response.map(|body| Source::Live { body });
-            return self.run.answered((self.flight, now), response, self.later);
-        };
-        let (head, body) = response.into_parts();
-        let (head, whole) = (Some(head), Whole::new(most_bytes));
-        state.set(State::Receive { body, head, whole });
+        match self.run.head((self.flight, now), &response) {
+            Wanted::Nothing => {
+                let response = response.map(|body| Source::Live { body });
+                return self.run.answered((self.flight, now), response, self.later);
+            }
+            Wanted::Whole(most_bytes) => {
+                let (head, body) = response.into_parts();
+                let (head, whole) = (Some(head), Whole::new(most_bytes));
+                state.set(State::Receive { body, head, whole });
+            }
+            Wanted::Beginning(until) => {
+                let peek = Some(Box::new(Peek::new(response, until)));
+                state.set(State::Peek { peek });
+            }
+        }
         Next::Again
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::response::Parts;
-use http::{HeaderMap, Method, Response};
+use http::{Method, Response};
 use http_body::Body;
 use tokio::time::Instant;
 
@@ -19,10 +19,10 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::Failure;
 use crate::hop::{
-    Diagnosis, Effect, FailureClass, Hop, Keyed, Kind, NotRepeated, Outcome, Policy, What,
-    effect_of_response, is_failure,
+    Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, Outcome, Policy, What, effect_of_response,
+    is_failure,
 };
-use crate::policy;
+use crate::policy::Classified;
 use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::failed;
 use crate::timeline::Timeline;
@@ -62,21 +62,6 @@ impl Seen {
 }
 
 impl Run {
-    /// The response head of an attempt is here. Returns how many bytes of the body may be received
-    /// inside the attempt, if it is wanted there.
-    pub(super) fn head<R>(
-        &self,
-        (flight, now): (&Flight, Instant),
-        response: &Response<R>,
-    ) -> Option<usize> {
-        let attempt = flight.attempt.as_ref()?;
-        attempt.head(&self.call, response, now);
-        let most_bytes = self.call.options().whole_body?;
-        // What failed by its status is judged by it, whatever becomes of its body.
-        let failed = attempt.tracker.failure().is_some();
-        (!failed).then_some(most_bytes)
-    }
-
     /// An attempt was answered: what comes next.
     pub(super) fn answered<N, R>(
         &mut self,
@@ -88,11 +73,12 @@ impl Run {
         N: Resend,
         R: Body<Error: Into<BoxError>>,
     {
-        let class = self.class_of_response(&response, later);
-        let (verdict, watched) = flight.deliver(&response, (class, now));
+        let classified = self.classify_response(flight, &response, later);
+        let (verdict, watched) = flight.deliver(&response, (classified, now));
         let (head, source) = response.into_parts();
-        let retry = self.retry_response((&head, class), later);
-        let mut body = DriverBody::new(source, self.effect_of(&head), Timeline(self.call.clone()));
+        let retry = self.retry_response((&head, classified), later);
+        let effect = self.effect_of(&head, classified.failed);
+        let mut body = DriverBody::new(source, effect, Timeline(self.call.clone()));
         body.belongs_to(watched, verdict);
         if let Some(until) = retry {
             self.call.saw(self.seen.all);
@@ -120,43 +106,13 @@ impl Run {
         }
     }
 
-    /// What the user's classifier says of a response that failed by its status.
-    fn class_of_response<N, R>(&self, response: &Response<R>, later: &mut N) -> Option<FailureClass>
-    where
-        N: Resend,
-    {
-        self.policies.classifier()?;
-        let (status, headers) = (response.status(), response.headers());
-        let judged = self.call.judged(status);
-        let judged = judged.or_else(|| Diagnosis::status(status, headers, Keyed::No))?;
-        self.class_of(&judged, Some(headers), later)
-    }
-
-    /// What the user's classifier says of a failure. It is asked once, for all policies.
-    fn class_of<N: Resend>(
-        &self,
-        failed: &Diagnosis,
-        headers: Option<&HeaderMap>,
-        later: &mut N,
-    ) -> Option<FailureClass> {
-        let classify = self.policies.classifier()?;
-        let uri = self.call.current_uri();
-        let (method, uri) = match later.saved() {
-            Some(saved) => (&saved.method, &saved.uri),
-            None => (self.call.method()?, &uri),
-        };
-        classify(&policy::Failure {
-            method,
-            uri,
-            diagnosis: *failed,
-            headers,
-        })
-    }
-
     /// What may have been done, as far as this response says.
-    fn effect_of(&self, head: &Parts) -> Effect {
+    fn effect_of(&self, head: &Parts, failed: Option<Diagnosis>) -> Effect {
         let is_safe = self.call.method().is_some_and(Method::is_safe);
-        let response = effect_of_response(head.status, &head.headers, is_safe);
+        let response = match failed {
+            Some(failed) => failed.effect,
+            None => effect_of_response(head.status, &head.headers, is_safe),
+        };
         self.seen.all.max(response)
     }
 
@@ -174,18 +130,18 @@ impl Run {
     /// Whether an attempt that was answered is retried: until when the rest is read.
     fn retry_response<N: Resend>(
         &mut self,
-        (head, class): (&Parts, Option<FailureClass>),
+        (head, classified): (&Parts, Classified),
         later: &mut N,
     ) -> Option<Instant> {
         let (turn, policy) = self.turn.as_mut().zip(self.policies.retry.as_deref())?;
         turn.end(&self.call, true);
         let status = head.status;
-        if !is_failure(status) {
+        if classified.failed.is_none() && !is_failure(status) {
             turn.succeed();
             return None;
         }
         // The attempt knows best what its status meant; without one, there is the status alone.
-        let judged = self.call.judged(status);
+        let judged = classified.failed.or_else(|| self.call.judged(status));
         let judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
         // A redirect followed below may have led here: then this status is not all that the attempt did.
         let since = self.call.effect_since(self.from);
@@ -201,7 +157,7 @@ impl Run {
                 &self.call,
                 (saved, policy),
                 (judged, before),
-                (headers, class),
+                (headers, classified.class),
             ))
         });
         match decided {
@@ -239,7 +195,7 @@ impl Run {
         let own = failure.diagnosis();
         // A rejection by a policy is not for a classifier.
         let class = match failure.rejected_by() {
-            None => self.class_of(&own, None, later),
+            None => self.classify_failure(own, later),
             Some(_) => None,
         };
         flight.fail(&failure, class);

@@ -17,12 +17,14 @@
 mod alarm;
 mod attempt;
 mod body;
+mod classify;
 mod drain;
 mod due;
 mod future;
 mod judge;
 mod later;
 mod legs;
+mod peek;
 mod policies;
 mod recent;
 mod run;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::call::Observer;
 use crate::limit::{Limit, Limits};
-use crate::policy::{Classify, breaker, idempotency, redirect, retry};
+use crate::policy::{Classifier, breaker, idempotency, redirect, retry};
 use crate::telemetry::{Maker, Propagator};
 
 /// The policies of a driver. Each policy is on or off; a public layer is a driver with one of them.
@@ -23,8 +23,8 @@ pub(crate) struct Policies {
     pub(crate) breaker: Option<breaker::Policy>,
     /// Next to the wire: its timeouts and its record are those of one attempt.
     pub(crate) attempt: Option<Attempts>,
-    /// What the user says of a failed attempt, to retry and breaker alike.
-    pub(crate) classify: Option<Arc<Classify>>,
+    /// What the user says of an attempt, to retry and breaker alike.
+    pub(crate) classifier: Option<Classifier>,
     /// The service below is the wire: no layer of this crate is there, so none has to find the call.
     pub(crate) is_at_wire: bool,
 }
@@ -73,8 +73,8 @@ impl Policies {
     }
 
     /// Returns what asks the user's classifier, if there is one.
-    pub(super) fn classifier(&self) -> Option<&Classify> {
-        self.classify.as_deref()
+    pub(super) fn classifier(&self) -> Option<&Classifier> {
+        self.classifier.as_ref()
     }
 
     /// Whether layers below have to find the call of this driver. A breaker alone does not share its call.

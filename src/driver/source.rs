@@ -10,6 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 use super::drain::{DRAIN_BYTES, Kept};
+use super::peek::Peeked;
 use crate::box_error::BoxError;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
@@ -20,6 +21,7 @@ pin_project! {
     pub(super) enum Source<R> {
         Live { #[pin] body: R },
         Here { bytes: Option<Bytes>, trailers: Option<Box<HeaderMap>>, lost: Option<Error> },
+        Peeked { peeked: Box<Peeked<R>> },
         Over,
     }
 }
@@ -48,6 +50,22 @@ impl<R> Source<R> {
     }
 }
 
+impl<R> Source<R> {
+    /// As much of the body as is in memory, and its trailers if they are here.
+    pub(super) fn beginning(&self) -> (Option<Bytes>, Option<&HeaderMap>) {
+        match self {
+            Self::Live { .. } | Self::Over => (None, None),
+            Self::Here {
+                bytes, trailers, ..
+            } => (Some(bytes.clone().unwrap_or_default()), trailers.as_deref()),
+            Self::Peeked { peeked } => {
+                let beginning = peeked.beginning.clone().unwrap_or_default();
+                (Some(beginning), peeked.trailers.as_ref())
+            }
+        }
+    }
+}
+
 impl<R: Body<Error: Into<BoxError>>> Source<R> {
     /// The next piece, wherever it comes from.
     pub(super) fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
@@ -69,6 +87,7 @@ impl<R: Body<Error: Into<BoxError>>> Source<R> {
                 };
                 Poll::Ready(data.or_else(lost).or_else(trailers))
             }
+            SourceProjected::Peeked { peeked } => peeked.poll_frame(cx),
             SourceProjected::Over => Poll::Ready(None),
         }
     }
@@ -83,6 +102,7 @@ impl<R: Body> Source<R> {
                 trailers,
                 lost,
             } => bytes.is_none() && trailers.is_none() && lost.is_none(),
+            Self::Peeked { peeked } => peeked.is_end_stream(),
             Self::Over => true,
         }
     }
@@ -94,16 +114,17 @@ impl<R: Body> Source<R> {
             Self::Here { bytes, .. } => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
+            Self::Peeked { peeked } => peeked.size_hint(),
             Self::Over => SizeHint::with_exact(0),
         }
     }
 }
 
-fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
+pub(super) fn to_bytes<D: Buf>(frame: Frame<D>) -> Frame<Bytes> {
     frame.map_data(|mut data| data.copy_to_bytes(data.remaining()))
 }
 
-type Piece = Result<Frame<Bytes>, BoxError>;
+pub(super) type Piece = Result<Frame<Bytes>, BoxError>;
 
 /// Why a kept body ends early.
 #[derive(Debug)]

@@ -72,7 +72,6 @@ impl Whole {
                 Err(frame) => self.trailers = frame.into_trailers().ok(),
             }
         }
-        attempt.tracker.finish();
         Poll::Ready(Ok(()))
     }
 

@@ -319,6 +319,13 @@ impl fmt::Display for Error {
         if let Some(unmet) = source.as_ref().and_then(|s| s.downcast_ref::<Unmet>()) {
             write!(f, " ({unmet})")?;
         }
+        #[cfg(feature = "client")]
+        if let Some(unmade) = source
+            .as_ref()
+            .and_then(|s| s.downcast_ref::<crate::hop::Unmade>())
+        {
+            write!(f, " ({unmade})")?;
+        }
         if let Some(reason) = self.local_reason() {
             write!(f, ", {reason}")?;
         }

@@ -56,6 +56,31 @@ impl fmt::Display for TunnelRefused {
 
 impl StdError for TunnelRefused {}
 
+/// The function of `Body::retryable` made no body.
+#[cfg(feature = "client")]
+#[derive(Debug)]
+pub(crate) struct Unmade(pub(crate) BoxError);
+
+#[cfg(feature = "client")]
+impl fmt::Display for Unmade {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the function of Body::retryable made no body")?;
+        // Any other text is the function's own, and may hold a secret.
+        let system = self.0.downcast_ref::<std::io::Error>();
+        match system.filter(|error| error.raw_os_error().is_some()) {
+            Some(error) => write!(f, ": {error}"),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(feature = "client")]
+impl StdError for Unmade {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&*self.0)
+    }
+}
+
 /// The request body's own source failed.
 #[derive(Debug)]
 pub(crate) struct BodyFailed(pub(crate) BoxError);

@@ -5,7 +5,7 @@ use std::fmt;
 
 use http::StatusCode;
 
-use super::{Hop, Keyed, Kind, judge, name};
+use super::{FailureClass, Hop, Keyed, Kind, judge, name};
 use crate::limit::Waited;
 
 /// The diagnosis of a failure.
@@ -97,9 +97,28 @@ impl Diagnosis {
         })
     }
 
+    /// Returns the failure that a classifier sees in a 2xx; `None` if it sees none.
+    pub(crate) fn classified(
+        status: StatusCode,
+        class: FailureClass,
+        effect: Effect,
+    ) -> Option<Self> {
+        let kind = match class {
+            FailureClass::Transient | FailureClass::Permanent => Kind::Failed,
+            FailureClass::Throttled => Kind::Throttled,
+            FailureClass::Success | FailureClass::Ignore => return None,
+        };
+        Some(Self {
+            status: Some(status),
+            ..Self::new(Hop::Server, kind, effect)
+        })
+    }
+
     /// The value of `error.type`: the status code of a failure by status, else the table's word.
     pub(crate) fn error_type(&self) -> Cow<'static, str> {
         match (self.status, self.hop) {
+            // A classifier saw it, and no table has a word for it.
+            (Some(status), _) if status.is_success() => Cow::Borrowed("_OTHER"),
             (Some(status), _) => Cow::Owned(status.as_u16().to_string()),
             (None, Some(hop)) => Cow::Borrowed(name(hop, self.kind).error_type),
             (None, None) if self.kind == Kind::Timeout => Cow::Borrowed("timeout"),

@@ -36,7 +36,7 @@ pub use crate::timeline::{Attempt, Row, RowEnd, Timeline, Waterfall};
 
 pub(crate) use self::cause::{BodyFailed, LimitExpired};
 #[cfg(feature = "client")]
-pub(crate) use self::cause::{RuntimeGone, TunnelRefused};
+pub(crate) use self::cause::{RuntimeGone, TunnelRefused, Unmade};
 pub(crate) use self::diagnosis::Diagnosis;
 pub(crate) use self::latency::Latency;
 pub(crate) use self::local::local;
@@ -46,7 +46,11 @@ pub(crate) use self::note::short;
 pub(crate) use self::policy::Policy;
 #[cfg(feature = "client")]
 pub(crate) use self::status::author_of;
-pub(crate) use self::status::{Keyed, effect_of_response, is_failure, judge};
+#[cfg(feature = "client")]
+pub(crate) use self::status::grpc_code;
+pub(crate) use self::status::{
+    Keyed, effect_of_failed_success, effect_of_response, is_failure, judge,
+};
 
 /// A stage of an attempt at which it can fail: seven network hops between two local ends.
 ///

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{HeaderMap, VIA};
+use http::header::{HeaderMap, HeaderName, VIA};
 
 use super::said::{PROXY_STATUS, Proxy, age, proxies};
 use super::{Effect, Hop, Kind};
@@ -42,6 +42,25 @@ pub(crate) fn effect_of_response(status: StatusCode, headers: &HeaderMap, is_saf
         300..400 if is_safe => unless_forwarded(status, headers),
         _ => Effect::Possible,
     }
+}
+
+/// The effect of a request that got a 2xx which is a failure all the same. gRPC says it by its code: 3, 5, 7, 8, 9,
+/// 11, 12 and 16 decline the request.
+pub(crate) fn effect_of_failed_success(
+    headers: &HeaderMap,
+    trailers: Option<&HeaderMap>,
+) -> Effect {
+    match grpc_code(headers, trailers) {
+        Some(3 | 5 | 7 | 8 | 9 | 11 | 12 | 16) => Effect::Declined,
+        _ => Effect::Possible,
+    }
+}
+
+/// The code of a gRPC response: in its trailers, or in its head if it has nothing else.
+pub(crate) fn grpc_code(headers: &HeaderMap, trailers: Option<&HeaderMap>) -> Option<u32> {
+    let value = trailers.and_then(|trailers| trailers.get(&GRPC_STATUS));
+    let text = value.or_else(|| headers.get(&GRPC_STATUS))?.to_str().ok()?;
+    text.parse().ok()
 }
 
 /// A proxy's word for something that went wrong when the request was on its way already is no refusal.
@@ -121,6 +140,8 @@ fn author(status: StatusCode, headers: &HeaderMap) -> Hop {
         Hop::Server
     }
 }
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 #[cfg(test)]
 #[path = "status_tests.rs"]

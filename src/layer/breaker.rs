@@ -14,7 +14,7 @@ use crate::hop::FailureClass;
 use crate::limit::Limits;
 use crate::policy::breaker::{Breaker, Event, Policy, Settings};
 use crate::policy::retry::Failure;
-use crate::policy::{Classify, Key};
+use crate::policy::{Classifier, Key};
 
 /// Puts a circuit breaker around a service: it refuses calls to a destination that keeps failing at
 /// once, and asks the destination again by one probe at a time.
@@ -128,7 +128,7 @@ pub struct BreakerLayer {
     breaker: Breaker,
     key: Option<Key>,
     hints: Hints,
-    classify: Option<Arc<Classify>>,
+    classifier: Option<Classifier>,
 }
 
 impl BreakerLayer {
@@ -139,7 +139,7 @@ impl BreakerLayer {
             breaker: Breaker::new(&limits, &Settings::new()),
             key: None,
             hints: Hints::default(),
-            classify: None,
+            classifier: None,
         }
     }
 
@@ -156,7 +156,7 @@ impl BreakerLayer {
             breaker: Breaker::new(&limits, &settings),
             key: None,
             hints: Hints::default(),
-            classify: None,
+            classifier: None,
         })
     }
 
@@ -214,9 +214,19 @@ impl BreakerLayer {
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
         let site = Site::new("BreakerLayer::classify");
-        self.classify = Some(Arc::new(move |failure: &Failure<'_>| {
-            ask(&site, || classify(failure))
-        }));
+        self.classifier = Some(Classifier::of_failures(site, classify));
+        self
+    }
+
+    /// Does the same, and asks about each 2xx response, too: see
+    /// [`RetryLayer::classify_all`](crate::RetryLayer::classify_all).
+    #[must_use]
+    pub fn classify_all<F>(mut self, classify: F) -> Self
+    where
+        F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
+    {
+        let site = Site::new("BreakerLayer::classify_all");
+        self.classifier = Some(Classifier::of_all(site, classify));
         self
     }
 
@@ -257,7 +267,7 @@ impl<S> Layer<S> for BreakerLayer {
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
             breaker: Some(self.policy()),
-            classify: self.classify.clone(),
+            classifier: self.classifier.clone(),
             ..Policies::default()
         };
         Driver::new(inner, Now, policies)

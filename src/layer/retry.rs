@@ -15,7 +15,7 @@ use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
 use crate::policy::retry::{Budgets, Failure, Policy, Settings};
-use crate::policy::{Classify, Key};
+use crate::policy::{Classifier, Key};
 use crate::replay::{ByFn, ByTrait};
 
 /// Retries a call that failed, where that is safe.
@@ -73,7 +73,8 @@ use crate::replay::{ByFn, ByTrait};
 /// # Trade-offs
 ///
 /// A copy of the request's head for each call. A body in memory is shared, not copied; one that is a
-/// stream is sent once, and again only if nothing took it.
+/// stream is sent once, and again only if nothing took it. A stream that `Body::retryable` makes is made anew for each
+/// attempt.
 ///
 /// # How people get it wrong
 ///
@@ -88,7 +89,7 @@ use crate::replay::{ByFn, ByTrait};
 #[derive(Clone)]
 pub struct RetryLayer<C = ByTrait> {
     policy: Policy,
-    classify: Option<Arc<Classify>>,
+    classifier: Option<Classifier>,
     cloner: C,
 }
 
@@ -102,7 +103,7 @@ impl RetryLayer {
         settings.check()?;
         Ok(Self {
             policy: Policy::new(settings, clock::now()),
-            classify: None,
+            classifier: None,
             cloner: ByTrait,
         })
     }
@@ -115,13 +116,18 @@ impl<C> RetryLayer<C> {
     pub fn replay_with<B>(self, clone: fn(&B) -> Option<B>) -> RetryLayer<ByFn<B>> {
         RetryLayer {
             policy: self.policy,
-            classify: self.classify,
+            classifier: self.classifier,
             cloner: ByFn { clone, empty: None },
         }
     }
 
-    pub(crate) fn classifier(&self) -> Option<Arc<Classify>> {
-        self.classify.clone()
+    pub(crate) fn classifier(&self) -> Option<Classifier> {
+        self.classifier.clone()
+    }
+
+    pub(crate) fn classified(mut self, classifier: Classifier) -> Self {
+        self.classifier = Some(classifier);
+        self
     }
 
     pub(crate) fn policy(&self) -> Arc<Policy> {
@@ -135,20 +141,63 @@ impl<C> RetryLayer<C> {
     }
 
     /// Asks this function first what a failure is; `None` leaves it to the table. It cannot allow an unsafe retry
-    /// after effect possible or done. A panic counts as `None`.
+    /// after effect possible or done. A panic counts as `None`. A later classifier replaces an earlier one.
+    ///
+    /// The function sees method, URL, outcome and headers. In calls that receive the whole body it also sees the
+    /// beginning of the body: see [`Failure::body`]. The caller gets the response as it came, whatever its class.
+    ///
+    /// [`FailureClass::Throttled`] is the responder's own wish for a retry: after effect declined, any method is
+    /// retried.
+    ///
+    /// ```
+    /// use sevenhops::RetryLayer;
+    /// use sevenhops::hop::FailureClass;
+    /// use sevenhops::policy::retry::Settings;
+    ///
+    /// let retry = RetryLayer::new(Settings::new())?.classify(|failure| {
+    ///     let body = std::str::from_utf8(failure.body()?).ok()?;
+    ///     body.contains("\"try_again\"").then_some(FailureClass::Throttled)
+    /// });
+    /// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+    /// ```
     ///
     /// A [`BreakerLayer`](crate::BreakerLayer) beside it has a classifier of its own; in a
     /// [`StandardLayer`](crate::StandardLayer) one is asked for both.
     #[must_use]
-    pub fn classify<F>(mut self, classify: F) -> Self
+    pub fn classify<F>(self, classify: F) -> Self
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
         let site = Site::new("RetryLayer::classify");
-        self.classify = Some(Arc::new(move |failure: &Failure<'_>| {
-            ask(&site, || classify(failure))
-        }));
-        self
+        self.classified(Classifier::of_failures(site, classify))
+    }
+
+    /// Does the same as [`classify`](Self::classify), and asks about each 2xx response, too: for a service that
+    /// reports its failures under a 200.
+    ///
+    /// A 2xx that the function calls transient, permanent or throttled has failed. Its effect is possible, since
+    /// nothing shows what was done; a gRPC code that declines the request makes it declined. Calls that receive the
+    /// whole body classify it when it is here, others by its head. `None`, [`FailureClass::Success`] and
+    /// [`FailureClass::Ignore`] leave it a success. Other statuses below 400 are not asked about.
+    ///
+    /// ```
+    /// use sevenhops::RetryLayer;
+    /// use sevenhops::hop::FailureClass;
+    /// use sevenhops::policy::retry::Settings;
+    ///
+    /// let retry = RetryLayer::new(Settings::new())?.classify_all(|response| {
+    ///     let errors = response.body()?.starts_with(b"{\"errors\"");
+    ///     errors.then_some(FailureClass::Permanent)
+    /// });
+    /// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+    /// ```
+    #[must_use]
+    pub fn classify_all<F>(self, classify: F) -> Self
+    where
+        F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
+    {
+        let site = Site::new("RetryLayer::classify_all");
+        self.classified(Classifier::of_all(site, classify))
     }
 }
 
@@ -223,7 +272,7 @@ impl<S, C: Clone> Layer<S> for RetryLayer<C> {
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
             retry: Some(self.policy()),
-            classify: self.classify.clone(),
+            classifier: self.classifier(),
             ..Policies::default()
         };
         Driver::new(inner, Again(self.cloner.clone()), policies)

@@ -176,6 +176,17 @@ impl<C> StandardLayer<C> {
         self.retry = self.retry.classify(classify);
         self
     }
+
+    /// Does the same, and asks about each 2xx response, too: see
+    /// [`RetryLayer::classify_all`](crate::RetryLayer::classify_all).
+    #[must_use]
+    pub fn classify_all<F>(mut self, classify: F) -> Self
+    where
+        F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
+    {
+        self.retry = self.retry.classify_all(classify);
+        self
+    }
 }
 
 impl<C> StandardLayer<C> {
@@ -282,7 +293,7 @@ impl<C: Clone> StandardLayer<C> {
             retry: Some(self.retry.policy()),
             breaker: Some(self.breaker.policy()),
             attempt: Some(self.attempt.policy()),
-            classify: self.retry.classifier(),
+            classifier: self.retry.classifier(),
         };
         Driver::new(inner, Again(self.cloner.clone()), policies)
     }

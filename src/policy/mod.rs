@@ -12,5 +12,5 @@ pub mod idempotency;
 pub mod redirect;
 pub mod retry;
 
-pub(crate) use self::classify::{Classify, Failure};
+pub(crate) use self::classify::{Classified, Classifier, Failure};
 pub(crate) use self::keyed::Key;

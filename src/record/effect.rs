@@ -6,18 +6,24 @@ use crate::hop::Effect;
 
 /// What is known of the effect now.
 pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
-    let (status, failed, is_declined, is_done, was_taken) = tracker.facts(|facts| {
+    let (status, failed, judged, is_declined, is_done, was_taken) = tracker.facts(|facts| {
         let Facts {
             status,
+            judged,
             is_declined,
             is_done,
             was_taken,
             ..
         } = *facts;
-        (status, facts.failed(), is_declined, is_done, was_taken)
+        let failed = facts.failed();
+        (status, failed, judged, is_declined, is_done, was_taken)
     });
     let last = match (status, failed) {
-        (Some(status), _) if status.is_success() => Effect::Done,
+        (Some(status), _) if status.is_success() => match judged {
+            // A classifier sees a failure in it.
+            Some(judged) => judged.effect,
+            None => Effect::Done,
+        },
         (Some(_), Some(judged)) => judged.effect,
         // Not a failure: a redirect.
         (Some(_), None) if is_declined => Effect::Declined,

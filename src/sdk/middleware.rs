@@ -65,7 +65,8 @@
 //! of ours ([`sdk::bare`](crate::sdk::bare)), dns, connect and tls are seen all the same.
 //!
 //! A body that cannot be cloned passes once; it may be sent again only over our own transport, and only if
-//! no connection took it.
+//! no connection took it. That holds for [`Body::retryable`], too: as a [`reqwest::Body`] it is a stream. To upload
+//! a stream with retries, use [`Client`] itself.
 //!
 //! # How people get it wrong
 //!
@@ -162,7 +163,7 @@ impl<'a> Service<http::Request<Body>> for Below<'a> {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let Self { next, extensions } = self.clone();
         Box::pin(async move {
-            let request = reqwest::Request::try_from(framed(request)?)?;
+            let request = reqwest::Request::try_from(framed(request).await?)?;
             let mut own = lock(&extensions).clone();
             let answered = next.run(request, &mut own).await;
             *lock(&extensions) = own;

@@ -92,7 +92,8 @@ impl Service<http::Request<Body>> for ReqwestService {
         }
         let client = self.client.clone();
         ReqwestFuture(Box::pin(async move {
-            let request = reqwest::Request::try_from(framed(request)?).map_err(failed)?;
+            let request = framed(request).await?;
+            let request = reqwest::Request::try_from(request).map_err(failed)?;
             let response = client.execute(request).await.map_err(failed)?;
             located(response).map_err(failed)
         }))
@@ -119,9 +120,10 @@ impl fmt::Debug for ReqwestFuture {
     }
 }
 
-/// A request whose body is held to its length, as our own transport would hold it.
-pub(super) fn framed(request: http::Request<Body>) -> Result<http::Request<Body>, Error> {
-    let (mut head, body) = request.into_parts();
+/// A request whose body is made, and held to its length, as our own transport would hold it.
+pub(super) async fn framed(request: http::Request<Body>) -> Result<http::Request<Body>, Error> {
+    let (mut head, mut body) = request.into_parts();
+    body.prepare().await?;
     let length = announced(head.version, &head.headers, &body);
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
     if length == Some(0) && !body.is_end_stream() {

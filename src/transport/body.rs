@@ -17,8 +17,8 @@ use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use sync_wrapper::SyncWrapper;
 
-use super::measured::Measured;
 use super::wire::lane::{GivenUp, Lane};
+use crate::body::measured::Measured;
 use crate::box_error::BoxError;
 use crate::hop::BodyFailed;
 use crate::record::tracker::Tracker;

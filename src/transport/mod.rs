@@ -11,7 +11,6 @@ pub(crate) mod framing;
 pub(crate) mod fuzz;
 mod leave;
 mod look_up;
-pub(crate) mod measured;
 mod no_proxy;
 mod places;
 mod pool;

@@ -20,6 +20,7 @@ use super::places::Visit;
 use super::target::{self, Target, speakable};
 use super::visit::{Way, Went};
 use super::wire::incoming::Incoming;
+use crate::body::unprepared;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
@@ -60,8 +61,11 @@ where
     B::Error: Into<BoxError>,
 {
     tracker.begin();
-    let (mut head, body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
     speakable(head.version)?;
+    if let Some(body) = unprepared(&mut body) {
+        Box::pin(body.prepare()).await?;
+    }
     let length = announced(head.version, &head.headers, &body);
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
     let mut target = Target::of(&head.uri, &mut head.headers)?;

@@ -22,7 +22,7 @@ use crate::hint::Hints;
 use crate::hop::{Diagnosis, FailureClass, Hop, Keyed, Kind};
 use crate::limit::Waited;
 use crate::luck::luck;
-use crate::policy::Key;
+use crate::policy::{Classified, Key};
 use crate::record::Tracker;
 use crate::telemetry::Span;
 
@@ -148,11 +148,12 @@ impl Admission {
     pub(crate) fn head<R>(
         mut self,
         response: &Response<R>,
-        (is_over, class): (bool, Option<FailureClass>),
+        (is_over, classified): (bool, Classified),
         now: Instant,
     ) -> Option<PendingVerdict> {
         let admitted = self.0.take()?;
-        let diagnosis = Diagnosis::status(response.status(), response.headers(), Keyed::No);
+        let by_status = || Diagnosis::status(response.status(), response.headers(), Keyed::No);
+        let diagnosis = classified.failed.or_else(by_status);
         let Admitted {
             ticket,
             judge,
@@ -168,7 +169,7 @@ impl Admission {
         let hint = diagnosis.and_then(|_| hint());
         let verdict = judge.judge(diagnosis.as_ref(), hint);
         let verdict = match &diagnosis {
-            Some(failed) => judge.by_class(verdict, (failed, hint), class),
+            Some(failed) => judge.by_class(verdict, (failed, hint), classified.class),
             None => verdict,
         };
         let took = || now.saturating_duration_since(since);

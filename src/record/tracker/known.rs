@@ -97,6 +97,20 @@ impl Tracker {
         self.facts(|facts| facts.failed())
     }
 
+    /// A classifier sees a failure in the response, whose status is a success.
+    pub(crate) fn judge(&self, failed: Diagnosis) {
+        let is_it = self.facts(|facts| {
+            let is_it = facts.status == failed.status;
+            if is_it {
+                facts.judged = Some(failed);
+            }
+            is_it
+        });
+        if is_it {
+            self.spans.fail(&failed);
+        }
+    }
+
     pub(crate) fn ended(&self) -> Option<Instant> {
         self.store().ended
     }

@@ -22,6 +22,7 @@ use url::Url;
 use super::judge::{OTHER_SCHEME, is_judged, unseen};
 use super::names::Names;
 use super::spelling::canonicalize;
+use crate::body::unprepared;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
@@ -145,8 +146,11 @@ where
     B::Error: Into<BoxError>,
 {
     tracker.begin();
-    let (mut head, body) = request.into_parts();
+    let (mut head, mut body) = request.into_parts();
     speakable(head.version)?;
+    if let Some(body) = unprepared(&mut body) {
+        Box::pin(body.prepare()).await?;
+    }
     let length = announced(head.version, &head.headers, &body);
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
     let url = Url::parse(&head.uri.to_string()).map_err(|error| Error::invalid().because(error))?;

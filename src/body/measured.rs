@@ -37,6 +37,25 @@ impl<B> Measured<B> {
         }
     }
 
+    pub(super) const fn source(&self) -> &B {
+        &self.source
+    }
+
+    pub(super) const fn source_mut(&mut self) -> &mut B {
+        &mut self.source
+    }
+
+    pub(super) const fn announced(&self) -> Option<u64> {
+        self.announced
+    }
+
+    /// How many bytes are still to come by what was announced, those that are kept back included.
+    pub(super) fn left(&self) -> Option<u64> {
+        let kept = self.last.as_ref().map_or(0, Bytes::len) as u64;
+        let given = self.given.saturating_sub(kept);
+        Some(self.announced?.saturating_sub(given))
+    }
+
     /// The source has ended; so much was announced of it.
     fn end(&mut self) -> Result<(), Reason> {
         self.ended = true;

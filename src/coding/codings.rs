@@ -7,7 +7,7 @@ use http::header::{CONTENT_ENCODING, HeaderValue};
 
 /// A coding that the client can decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coding {
+pub(crate) enum Coding {
     Gzip,
     /// The zlib format (RFC 1950). Raw deflate data has no checksum, and is refused as corrupt.
     Deflate,
@@ -16,10 +16,10 @@ pub(super) enum Coding {
 
 /// A list of codings that the client cannot decode. Shows the first of those.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unsupported(Cow<'static, str>);
+pub(crate) struct Unsupported(Cow<'static, str>);
 
 impl Coding {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Gzip => "gzip",
             Self::Deflate => "deflate",
@@ -44,7 +44,7 @@ impl Coding {
 /// # Errors
 ///
 /// Fails if one of them cannot be decoded, or if there are more than [`MOST_CODINGS`].
-pub(super) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Unsupported> {
+pub(crate) fn codings(headers: &HeaderMap) -> Result<Vec<Coding>, Unsupported> {
     let mut codings = Vec::new();
     for line in headers.get_all(CONTENT_ENCODING) {
         let line = line.to_str().map_err(|_| Unsupported(UNREADABLE))?;
@@ -77,7 +77,7 @@ fn shown(name: &str) -> Cow<'static, str> {
 }
 
 /// The value of `Accept-Encoding`: all codings that the client can decode.
-pub(super) const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip,deflate,br");
+pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip,deflate,br");
 /// Servers apply one, and a proxy perhaps another. A longer list is an attack: each decoder multiplies the work.
 const MOST_CODINGS: usize = 4;
 /// The longest registered name has 12 characters.

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use http::HeaderMap;
 
-use super::coding::{self, Coding};
+use super::codings::{self, Coding};
 use super::decoder::{Decoder, Step};
 
 pub(crate) fn codings(headers: &HeaderMap) {
-    let _ = coding::codings(headers);
+    let _ = codings::codings(headers);
 }
 
 /// The first byte says which codings, the second one the length of the pieces.

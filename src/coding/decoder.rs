@@ -7,11 +7,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use compression_codecs::core::util::{PartialBuffer, WriteBuffer};
 use compression_codecs::{BrotliDecoder, DecodeV2, GzipDecoder, ZlibDecoder};
 
-use super::coding::Coding;
+use super::Coding;
 use crate::hop::{Hop, Kind};
 
 /// Decodes a body: pieces go in, and decoded pieces come out.
-pub(super) struct Decoder {
+pub(crate) struct Decoder {
     /// In the order in which the codings were applied: the last one reads the wire.
     stages: Vec<Stage>,
     wire: Wire,
@@ -26,7 +26,7 @@ struct Wire {
 
 /// The result of one step.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     Piece(Bytes),
     /// It needs another piece, or the end.
     Hungry,
@@ -35,7 +35,7 @@ pub(super) enum Step {
 
 /// Why a body is not what its codings promise.
 #[derive(Debug)]
-pub(super) enum Broken {
+pub(crate) enum Broken {
     /// The body ends before the coded data does.
     Short(Coding),
     /// Bytes follow that are not part of the coded data.
@@ -47,7 +47,7 @@ pub(super) enum Broken {
 }
 
 impl Decoder {
-    pub(super) fn new(codings: Vec<Coding>) -> Self {
+    pub(crate) fn new(codings: Vec<Coding>) -> Self {
         Self {
             stages: codings.into_iter().map(Stage::new).collect(),
             wire: Wire::default(),
@@ -55,17 +55,17 @@ impl Decoder {
     }
 
     /// Takes the next piece, once it is [`Hungry`](Step::Hungry).
-    pub(super) fn feed(&mut self, piece: Bytes) {
+    pub(crate) fn feed(&mut self, piece: Bytes) {
         self.wire.piece = piece;
     }
 
     /// Takes the end of the body.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.wire.is_over = true;
     }
 
     /// Decodes the next piece.
-    pub(super) fn next(&mut self) -> Result<Step, Broken> {
+    pub(crate) fn next(&mut self) -> Result<Step, Broken> {
         next(&mut self.stages, &mut self.wire)
     }
 }
@@ -198,7 +198,7 @@ impl Stage {
 
 impl Broken {
     /// A body whose end is not that of its coding did not come as it was sent.
-    pub(super) const fn place(&self) -> (Hop, Kind) {
+    pub(crate) const fn place(&self) -> (Hop, Kind) {
         match self {
             Self::Short(_) | Self::Long(_) => (Hop::Receive, Kind::Incomplete),
             Self::Corrupt(..) | Self::Hollow(_) => (Hop::Decode, Kind::Malformed),

@@ -1,0 +1,260 @@
+//! The body of a request: bytes, a stream, or a stream that is made anew for each attempt.
+
+mod made;
+pub(crate) mod measured;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+mod wrapped;
+
+use std::any::Any;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+
+use self::made::Made;
+use self::measured::Measured;
+#[cfg(feature = "reqwest")]
+pub(crate) use self::reqwest::to_reqwest;
+use self::wrapped::Wrapped;
+use crate::box_error::BoxError;
+use crate::error::{Error, Reason};
+use crate::hop::BodyFailed;
+use crate::replay::CloneBody;
+
+/// A request body: bytes that are shared, or a stream.
+///
+/// Bytes are sent again where a call is retried. A stream of [`wrap`](Self::wrap) is sent once, and again only if no
+/// connection took it. A stream of [`retryable`](Self::retryable) is made anew for each attempt.
+pub struct Body(Content);
+
+enum Content {
+    Bytes(Full<Bytes>),
+    Stream(Stream),
+    Made(Box<Made>),
+    /// A body with the length that its caller announced.
+    Announced(Box<Measured<Body>>),
+}
+
+type Stream = UnsyncBoxBody<Bytes, BoxError>;
+
+impl Body {
+    /// No body.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::from(Bytes::new())
+    }
+
+    /// A body that is made while it is sent.
+    pub fn wrap<B>(body: B) -> Self
+    where
+        B: HttpBody + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        Self(Content::Stream(Wrapped::new(body).boxed_unsync()))
+    }
+
+    /// Calls this function for a new body before each attempt, and before each redirect that keeps the body: for a
+    /// stream that is to be retried.
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use sevenhops::{Body, Client};
+    ///
+    /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// let client = Client::builder(Duration::from_secs(60)).build()?;
+    /// let length = std::fs::metadata("backup.tar")?.len();
+    /// let upload = Body::retryable(|| async { open("backup.tar").await }).with_length(length);
+    /// client.put("https://files.test/backup.tar").body(upload).send().await?;
+    /// # Ok(()) }
+    /// # async fn open(_path: &str) -> std::io::Result<Body> { Ok(Body::empty()) }
+    /// ```
+    ///
+    /// # Length
+    ///
+    /// The length is that of the body that the function returns, if that is known. Otherwise announce it with
+    /// [`with_length`](Self::with_length); without, HTTP/1 sends the body in chunks.
+    ///
+    /// # Errors
+    ///
+    /// If the function fails or panics, the call fails at encode, with no effect of that attempt. The error names
+    /// `Body::retryable`, and its source is that of the function. A function that does not return ends with the
+    /// attempt's timeout.
+    ///
+    /// This is so over [`Transport`](crate::Transport), [`Transport::over`](crate::Transport::over), hyper-util's
+    /// client with our pieces, and in reqwest-middleware. A service of another make asks for the body when it sends: there a
+    /// function that fails is a body that breaks off, at send. A body that has become a [`reqwest::Body`] is sent
+    /// once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the call drops the function's future, or the body that it made.
+    pub fn retryable<F, M, B, E>(make: F) -> Self
+    where
+        F: Fn() -> M + Send + Sync + 'static,
+        M: Future<Output = Result<B, E>> + Send + 'static,
+        B: HttpBody + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+        E: Into<BoxError>,
+    {
+        Self(Content::Made(Box::new(Made::by(make))))
+    }
+
+    /// Announces this length. A body that turns out shorter or longer fails: at encode if it is known by then, else at
+    /// send, before the last announced byte goes out.
+    #[must_use]
+    pub fn with_length(self, bytes: u64) -> Self {
+        let measured = Measured::new(self, Some(bytes));
+        Self(Content::Announced(Box::new(measured)))
+    }
+
+    /// A body that fails where it does not have this length. Bytes have the one they have.
+    pub(crate) fn measured(self, length: Option<u64>) -> Self {
+        match self.0 {
+            Content::Bytes(bytes) => Self(Content::Bytes(bytes)),
+            content if length.is_none() => Self(content),
+            content => {
+                let stream = Measured::new(Self(content), length);
+                let stream = stream.map_err(|error| BoxError::from(BodyFailed(error)));
+                Self(Content::Stream(stream.boxed_unsync()))
+            }
+        }
+    }
+
+    /// Makes the body, if a function makes it, and compares the length that was announced.
+    pub(crate) async fn prepare(&mut self) -> Result<(), Error> {
+        let made = poll_fn(|cx| self.poll_made(cx)).await;
+        made.map_err(|error| Error::invalid().because(error))?;
+        let fits = self.check_length();
+        fits.map_err(|reason| Error::invalid().because(reason))
+    }
+
+    fn is_prepared(&self) -> bool {
+        matches!(self.0, Content::Bytes(_) | Content::Stream(_))
+    }
+
+    fn poll_made(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match &mut self.0 {
+            Content::Bytes(_) | Content::Stream(_) => Poll::Ready(Ok(())),
+            Content::Made(made) => made.poll_made(cx),
+            Content::Announced(measured) => measured.source_mut().poll_made(cx),
+        }
+    }
+
+    fn check_length(&self) -> Result<(), Reason> {
+        let Content::Announced(measured) = &self.0 else {
+            return Ok(());
+        };
+        measured.source().check_length()?;
+        let (announced, hint) = (measured.announced(), measured.source().size_hint());
+        match (announced, hint.exact()) {
+            (Some(announced), Some(exact)) if announced != exact => Err(Reason::new(format!(
+                "the request body has {exact} bytes, {announced} were announced"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The body, if it is one of ours that has to be made or compared before it is sent.
+pub(crate) fn unprepared<B: HttpBody + 'static>(body: &mut B) -> Option<&mut Body> {
+    let body: &mut dyn Any = body;
+    let ours = body.downcast_mut::<Body>()?;
+    (!ours.is_prepared()).then_some(ours)
+}
+
+impl Default for Body {
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Body {
+    fn from(bytes: T) -> Self {
+        Self(Content::Bytes(Full::new(bytes.into())))
+    }
+}
+
+impl CloneBody for Body {
+    fn empty_body() -> Option<Self> {
+        Some(Self::empty())
+    }
+
+    fn clone_body(&self) -> Option<Self> {
+        match &self.0 {
+            Content::Bytes(bytes) => Some(Self(Content::Bytes(bytes.clone()))),
+            Content::Stream(_) => None,
+            Content::Made(made) => Some(Self(Content::Made(Box::new(made.anew())))),
+            Content::Announced(measured) => {
+                let source = measured.source().clone_body()?;
+                let measured = Measured::new(source, measured.announced());
+                Some(Self(Content::Announced(Box::new(measured))))
+            }
+        }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match &mut self.0 {
+            Content::Bytes(bytes) => match ready!(Pin::new(bytes).poll_frame(cx)) {
+                Some(Ok(frame)) => Poll::Ready(Some(Ok(frame))),
+                Some(Err(never)) => match never {},
+                None => Poll::Ready(None),
+            },
+            Content::Stream(stream) => Pin::new(stream).poll_frame(cx),
+            Content::Made(made) => made.poll_frame(cx),
+            Content::Announced(measured) => Pin::new(&mut **measured).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Content::Bytes(bytes) => bytes.is_end_stream(),
+            Content::Stream(stream) => stream.is_end_stream(),
+            Content::Made(made) => made.is_end_stream(),
+            Content::Announced(measured) => measured.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Content::Bytes(bytes) => bytes.size_hint(),
+            Content::Stream(stream) => stream.size_hint(),
+            Content::Made(made) => made.size_hint(),
+            Content::Announced(measured) => match measured.left() {
+                // A body of this length would not be asked whether it has more.
+                Some(0) if !measured.is_end_stream() => SizeHint::default(),
+                Some(left) => SizeHint::with_exact(left),
+                None => measured.size_hint(),
+            },
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    /// Its size only: the bytes may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("bytes", &self.size_hint().exact())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,154 @@
+//! Asks the user's classifier about an attempt: once, for all policies.
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body::Body;
+use tokio::time::Instant;
+
+use super::attempt::Flight;
+use super::drain::DRAIN_TIME;
+use super::later::Resend;
+use super::peek::PEEK_BYTES;
+use super::run::Run;
+use super::source::Source;
+use crate::clock;
+use crate::hop::{Diagnosis, FailureClass, Keyed, Outcome, effect_of_failed_success, is_failure};
+use crate::policy::{Classified, Failure};
+
+/// The part of a body that is received before its response is judged.
+pub(super) enum Wanted {
+    Nothing,
+    /// At most so many bytes.
+    Whole(usize),
+    /// As much as comes until then.
+    Beginning(Instant),
+}
+
+impl Run {
+    /// The response head of an attempt is here. Says what of the body is wanted before it is judged.
+    pub(super) fn head<R>(
+        &self,
+        (flight, now): (&Flight, Instant),
+        response: &Response<R>,
+    ) -> Wanted
+    where
+        R: Body,
+    {
+        let mut has_failed = is_failure(response.status());
+        if let Some(attempt) = &flight.attempt {
+            attempt.head(&self.call, response, now);
+            has_failed = attempt.tracker.failure().is_some();
+        }
+        let Some(most_bytes) = self.call.options().whole_body else {
+            return Wanted::Nothing;
+        };
+        // A failure by status is judged by it, whatever becomes of its body.
+        if flight.attempt.is_some() && !has_failed {
+            return Wanted::Whole(most_bytes);
+        }
+        let classifier = self.policies.classifier();
+        match classifier.is_some_and(|classifier| classifier.sees(response.status())) {
+            true if !response.body().is_end_stream() => {
+                // No longer than the deadline leaves for what comes after.
+                let spare = self.call.deadline().saturating_duration_since(now) / 2;
+                Wanted::Beginning(clock::after(now, DRAIN_TIME.min(spare)))
+            }
+            _ => Wanted::Nothing,
+        }
+    }
+
+    /// Asks the classifier about a response.
+    pub(super) fn classify_response<N, R>(
+        &self,
+        flight: &Flight,
+        response: &Response<Source<R>>,
+        later: &mut N,
+    ) -> Classified
+    where
+        N: Resend,
+    {
+        let (status, headers) = (response.status(), response.headers());
+        let classifier = self.policies.classifier();
+        if !classifier.is_some_and(|classifier| classifier.sees(status)) {
+            return Classified::default();
+        }
+        let judged = self.call.judged(status);
+        let judged = judged.or_else(|| Diagnosis::status(status, headers, Keyed::No));
+        let outcome = judged.map_or(Outcome::Answered(status), Outcome::from);
+        let (beginning, trailers) = response.body().beginning();
+        let seen = Seen {
+            headers: Some(headers),
+            body: beginning.and_then(|bytes| decoded(headers, bytes)),
+            trailers,
+        };
+        let class = self.class_of(outcome, seen, later);
+        let failed = class.filter(|_| judged.is_none()).and_then(|class| {
+            let effect = effect_of_failed_success(headers, trailers);
+            Diagnosis::classified(status, class, effect)
+        });
+        if let Some(failed) = failed {
+            self.record(flight, failed);
+        }
+        Classified { class, failed }
+    }
+
+    /// Asks the classifier about an attempt without a response.
+    pub(super) fn classify_failure<N: Resend>(
+        &self,
+        failed: Diagnosis,
+        later: &mut N,
+    ) -> Option<FailureClass> {
+        self.class_of(failed.into(), Seen::default(), later)
+    }
+
+    fn class_of<N: Resend>(
+        &self,
+        outcome: Outcome,
+        seen: Seen<'_>,
+        later: &mut N,
+    ) -> Option<FailureClass> {
+        let classifier = self.policies.classifier()?;
+        let uri = self.call.current_uri();
+        let (method, uri) = match later.saved() {
+            Some(saved) => (&saved.method, &saved.uri),
+            None => (self.call.method()?, &uri),
+        };
+        classifier.ask(&Failure {
+            method,
+            uri,
+            outcome,
+            headers: seen.headers,
+            body: seen.body,
+            trailers: seen.trailers,
+        })
+    }
+
+    /// Writes a 2xx that failed into the record of its attempt, wherever that is kept.
+    fn record(&self, flight: &Flight, failed: Diagnosis) {
+        let has_more = self.call.attempt_count() > self.from;
+        let below = || has_more.then(|| self.call.last()).flatten();
+        if let Some(tracker) = flight.tracker().cloned().or_else(below) {
+            tracker.judge(failed);
+        }
+    }
+}
+
+/// The parts of a response.
+#[derive(Default)]
+struct Seen<'a> {
+    headers: Option<&'a HeaderMap>,
+    body: Option<Bytes>,
+    trailers: Option<&'a HeaderMap>,
+}
+
+#[cfg(feature = "client")]
+fn decoded(headers: &HeaderMap, encoded: Bytes) -> Option<Bytes> {
+    crate::coding::beginning(headers, encoded, PEEK_BYTES)
+}
+
+/// Nothing here decodes.
+#[cfg(not(feature = "client"))]
+fn decoded(headers: &HeaderMap, bytes: Bytes) -> Option<Bytes> {
+    let is_plain = !headers.contains_key(http::header::CONTENT_ENCODING);
+    is_plain.then(|| bytes.slice(..bytes.len().min(PEEK_BYTES)))
+}

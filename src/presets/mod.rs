@@ -1,0 +1,52 @@
+//! Classifiers for well-known services: what they say in headers and bodies, and no status tells.
+//!
+//! # Example
+//!
+//! ```
+//! use std::time::Duration;
+//! use sevenhops::{Client, presets};
+//!
+//! # fn f() -> Result<(), sevenhops::SettingError> {
+//! let dynamodb = Client::builder(Duration::from_secs(10))
+//!     .classify(presets::aws::classify)
+//!     .hint(presets::aws::hint)
+//!     .build()?;
+//! let github = Client::builder(Duration::from_secs(30))
+//!     .classify(presets::github::classify)
+//!     .hint(presets::github::hint)
+//!     .build()?;
+//! // A rule of your own goes before it.
+//! let stripe = Client::builder(Duration::from_secs(10))
+//!     .classify(|failure| match failure.uri().path() {
+//!         "/v1/search" => None,
+//!         _ => presets::stripe::classify(failure),
+//!     })
+//!     .build()?;
+//! # drop((dynamodb, github, stripe)); Ok(()) }
+//! ```
+//!
+//! # What they protect from
+//!
+//! A throttling under a 400 that is not retried (DynamoDB), a rate limit under a 403 (GitHub, Google), a lock that is
+//! held for a moment (Stripe), an error under a 200 (S3, gRPC).
+//!
+//! # How people get it wrong
+//!
+//! With `send()`: error codes in bodies are seen only by calls that receive the whole body (`fetch_*`, or
+//! [`Options::whole_body`](crate::Options::whole_body)). Headers are seen in all calls. And with
+//! [`grpc::classify`] in `classify`: a gRPC failure is a 200, which only `classify_all` asks about.
+
+pub mod aws;
+pub mod github;
+pub mod google;
+pub mod grpc;
+pub mod stripe;
+
+use serde::de::DeserializeOwned;
+
+use crate::policy::retry::Failure;
+
+/// The body as JSON. A body of more than 8 KiB is cut, and so is not JSON.
+fn json<T: DeserializeOwned>(failure: &Failure<'_>) -> Option<T> {
+    serde_json::from_slice(failure.body()?).ok()
+}

@@ -1,0 +1,50 @@
+//! Stripe: the header `stripe-should-retry`, and the code `lock_timeout` ("Advanced error handling" and "Error codes",
+//! Stripe documentation).
+
+use http::HeaderName;
+use serde::Deserialize;
+
+use super::json;
+use crate::hint::should_retry;
+use crate::hop::FailureClass;
+use crate::policy::retry::Failure;
+
+/// Classifies a failure by Stripe's own word; without one, the status says it.
+///
+/// Below 500 a failure to be retried counts as throttled: it says nothing bad about the destination. A lock is held by
+/// another request to the same object, so it counts as throttled, too. A 5xx that is not to be retried opens no circuit.
+///
+/// ```
+/// use sevenhops::policy::retry::Settings;
+/// use sevenhops::{RetryLayer, presets};
+///
+/// let retry = RetryLayer::new(Settings::new())?.classify(presets::stripe::classify);
+/// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+/// ```
+#[must_use]
+pub fn classify(failure: &Failure<'_>) -> Option<FailureClass> {
+    let status = failure.status()?;
+    match should_retry(failure.headers()?, &SHOULD_RETRY) {
+        Some(true) if status.is_server_error() => Some(FailureClass::Transient),
+        Some(true) => Some(FailureClass::Throttled),
+        Some(false) => Some(FailureClass::Permanent),
+        None => {
+            let Told { error } = json(failure)?;
+            let is_locked = error.code? == LOCKED;
+            is_locked.then_some(FailureClass::Throttled)
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Told {
+    error: Coded,
+}
+
+#[derive(Deserialize)]
+struct Coded {
+    code: Option<String>,
+}
+
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("stripe-should-retry");
+const LOCKED: &str = "lock_timeout";

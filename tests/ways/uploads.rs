@@ -1,0 +1,114 @@
+//! A body that a function makes, in each way into other code.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use reqwest_middleware::ClientBuilder;
+use sevenhops::{Body, Effect, Error, Hop, Kind, StandardLayer, Transport};
+use tower::{Layer, Service, ServiceExt};
+
+use super::world::{BoxError, World, base, throttled, told};
+
+/// A body, and how often it was made.
+fn hello() -> (Arc<AtomicU32>, Body) {
+    let made = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&made);
+    let body = Body::retryable(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        ready(Ok::<_, Infallible>(Full::new(Bytes::from("hello"))))
+    });
+    (made, body)
+}
+
+fn foreign(world: &World) -> reqwest::Client {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(world.authority.client_config())
+        .redirect(reqwest::redirect::Policy::none())
+        .resolve("api.test", ([127, 0, 0, 1], 0).into())
+        .build()
+        .unwrap()
+}
+
+/// Sends an upload that is throttled once, and one whose function fails.
+async fn upload<S, R>(world: &World, wire: S)
+where
+    S: Service<Request<Body>, Response = Response<R>, Error: Into<BoxError>>,
+    S: Clone,
+    R: http_body::Body<Error: Into<BoxError>>,
+{
+    let server = world.server().await;
+    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let service = policies.layer(wire);
+    let put = |body| {
+        let request = Request::builder().method(Method::PUT);
+        let request = request.uri(format!("{}/v1/charges", base(&server)));
+        request.body(body).unwrap()
+    };
+    let (made, body) = hello();
+    server.on_request([throttled()]);
+    let response = service.clone().oneshot(put(body)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    drop(response.into_body().collect().await);
+    let seen = server.requests();
+    assert!(seen.iter().all(|seen| seen.body == "hello"));
+    assert!(
+        seen.iter()
+            .all(|seen| seen.headers["content-length"] == "5")
+    );
+    assert_eq!((seen.len(), made.load(Ordering::Relaxed)), (2, 2));
+
+    let none = Body::retryable(|| ready(Err::<Body, _>("no body today")));
+    let error: Error = service.oneshot(put(none)).await.err().unwrap();
+    let found = (error.hop(), error.kind(), error.effect());
+    assert_eq!(found, told(Hop::Encode, Kind::Invalid, Effect::None));
+    assert_eq!(server.requests_seen(), 2);
+}
+
+#[tokio::test]
+async fn over_the_transport() {
+    let world = World::new().await;
+    upload(&world, world.transport().build().unwrap()).await;
+}
+
+#[tokio::test]
+async fn over_a_client_of_reqwests() {
+    let world = World::new().await;
+    upload(&world, Transport::over(foreign(&world))).await;
+}
+
+#[tokio::test]
+async fn over_a_client_of_hyper_utils_with_our_pieces() {
+    let world = World::new().await;
+    let hops = world.transport().build_hyper().unwrap();
+    let https = hyper_rustls::HttpsConnectorBuilder::new()
+        .with_tls_config(hops.tls())
+        .https_or_http()
+        .enable_all_versions()
+        .wrap_connector(hops.http_connector());
+    let client = Client::builder(TokioExecutor::new());
+    let client = client.build(hops.connector_layer().layer(https));
+    upload(&world, hops.layer().layer(client)).await;
+}
+
+#[tokio::test]
+async fn as_a_body_of_reqwests_it_is_made_and_sent_once() {
+    let world = World::new().await;
+    let ours = ClientBuilder::new(foreign(&world)).with(world.client());
+    let server = world.server().await;
+    let (made, body) = hello();
+    server.on_request([throttled()]);
+    let put = ours.build().put(format!("{}/v1/charges", base(&server)));
+    let response = put.body(reqwest::Body::from(body.with_length(5))).send();
+    assert_eq!(response.await.unwrap().status(), 429);
+    let seen = server.requests();
+    assert_eq!((seen.len(), &seen[0].body[..]), (1, &b"hello"[..]));
+    assert_eq!(seen[0].headers["content-length"], "5");
+    assert_eq!(made.load(Ordering::Relaxed), 1);
+}
