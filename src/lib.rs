@@ -77,6 +77,7 @@ pub mod driver;
 mod error;
 #[cfg(feature = "serde")]
 mod file;
+mod getters;
 mod hint;
 pub mod hop;
 mod idempotency_key;
@@ -111,12 +112,12 @@ pub use self::error::Error;
 pub use self::hop::policy::Policy;
 pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
-    AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer,
-    StandardLayer, StandardService,
+    AttemptLayer, BreakerLayer, CallLayer, ConfigHandle, IdempotencyLayer, RedirectLayer,
+    RetryLayer, StandardLayer, StandardService,
 };
 pub use self::options::Options;
 pub use self::sdk::operation::Operation;
-pub use self::settings::Settings;
+pub use self::settings::{DestinationConfig, Settings};
 pub use self::timeline::Timeline;
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};

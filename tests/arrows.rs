@@ -28,6 +28,7 @@ const LINES: &[&[&str]] = &[
         "clock",
         "destination",
         "file",
+        "getters",
         "hint",
         "luck",
         "redact",

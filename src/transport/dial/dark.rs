@@ -52,6 +52,12 @@ impl Patience {
         }
     }
 
+    /// The longest that any of these limits needs. A connection serves calls under all of them.
+    pub(crate) fn longest(limits: &[Limits]) -> Option<Self> {
+        let all = limits.iter().map(Self::of);
+        all.max_by_key(|patience| patience.unacknowledged)
+    }
+
     /// Sets a socket's options before it connects.
     pub(super) fn set(self, socket: &TcpSocket) -> io::Result<()> {
         let socket = SockRef::from(socket);

@@ -1,11 +1,17 @@
 //! What a breaker and a budget are keyed by: scheme, host and port.
 
+mod pattern;
+mod table;
+
 use std::fmt::{self, Write};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
 use http::Uri;
+
+pub(crate) use self::pattern::{Host, Pattern};
+pub(crate) use self::table::{Hosts, Table};
 
 /// Where a request goes: scheme, host and port, as in `https://api.test:8443`.
 ///
