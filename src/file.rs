@@ -177,7 +177,9 @@ fn shown(path: &serde_path_to_error::Path) -> String {
     for segment in path.iter() {
         let key = match segment {
             Segment::Seq { index } => index.to_string(),
-            Segment::Map { key } if key.contains(['.', '/', '*', ':']) => format!("{key:?}"),
+            Segment::Map { key } if key.contains(['.', '/', '*', ':', '@']) => {
+                format!("{:?}", crate::destination::shown(key))
+            }
             Segment::Map { key } => key.clone(),
             Segment::Enum { variant } => variant.clone(),
             Segment::Unknown => continue,

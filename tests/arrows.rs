@@ -22,12 +22,11 @@ const LINES: &[&[&str]] = &[
     &["hop", "roots"],
     &["limit"],
     &["config_error", "idempotency_key"],
-    &["callback", "chain"],
+    &["callback", "chain", "file"],
     &[
         "box_error",
         "clock",
         "destination",
-        "file",
         "getters",
         "hint",
         "luck",

@@ -99,17 +99,17 @@ impl FromStr for Destination {
         let uri: Option<Uri> = text.parse().ok();
         uri.filter(|uri| uri.path() == "/" && uri.query().is_none())
             .and_then(|uri| Self::of(&uri))
-            .ok_or_else(|| {
-                // What stands before an @ may be a secret.
-                // Neither userinfo nor query: they may be secret.
-                let shown = text.rsplit('@').next().unwrap_or_default();
-                let shown = shown.split('?').next().unwrap_or_default();
-                InvalidDestination(shown.into())
-            })
+            .ok_or_else(|| InvalidDestination(shown(text).into()))
     }
 }
 
-/// A text that is no destination.
+/// The part of a text that an error may show: neither userinfo nor query, which may be secret.
+pub(crate) fn shown(text: &str) -> &str {
+    let text = text.rsplit('@').next().unwrap_or_default();
+    text.split('?').next().unwrap_or_default()
+}
+
+/// A text that is not a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidDestination(Box<str>);
 

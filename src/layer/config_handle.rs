@@ -50,7 +50,7 @@ use crate::settings::{Effective, Plan, Settings};
 /// | an open circuit | stays open for as long as it was opened for; a new open time counts from the next opening |
 /// | a breaker's window | begins empty if its length or kind changed, also by a new attempt limit |
 /// | budgets | keep what was spent; a budget of another kind begins anew |
-/// | connections, DNS | stay as they are; new connections follow the new limits |
+/// | connections, DNS | stay as they are; new connections of a client wait for as long as the new limits need |
 ///
 /// # Values that stay
 ///

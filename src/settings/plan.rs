@@ -7,7 +7,7 @@ use http::Uri;
 
 use super::{DestinationConfig, Settings};
 use crate::config_error::SettingError;
-use crate::destination::{Host, Hosts, Pattern, Table};
+use crate::destination::{Host, Hosts, Pattern, Table, shown};
 use crate::limit::Limits;
 use crate::policy::breaker::{self, Rules};
 use crate::policy::retry::Budget;
@@ -132,9 +132,9 @@ fn parts(settings: &Settings) -> Result<Vec<Part<'_>>, SettingError> {
     let mut parts: Vec<Part<'_>> = Vec::with_capacity(settings.destinations.len());
     let mut known = HashSet::with_capacity(settings.destinations.len());
     for (text, config) in &settings.destinations {
-        let path = format!("destinations.{text:?}");
+        let path = format!("destinations.{:?}", shown(text));
         let Some(pattern) = Pattern::read(text) else {
-            return Err(SettingError::invalid("destinations", text, PATTERNS));
+            return Err(SettingError::invalid("destinations", shown(text), PATTERNS));
         };
         if !known.insert(pattern.clone()) {
             let why = format_args!("the pattern {pattern} stands twice: leave one out");
@@ -191,5 +191,5 @@ fn effective(
 
 const PATTERNS: &str = "a host (api.test, api.test:8443), the hosts below a name (*.example.com), a route \
                         (/v1/charges/{id}), or a host with a route";
-/// Each costs less than two kilobytes.
-const MOST_ROWS: usize = 10_000;
+/// Each takes a few kilobytes, and a call looks at all hosts, one after the other.
+const MOST_ROWS: usize = 4_096;

@@ -291,6 +291,16 @@ pub(super) const TOGETHER: &[Row] = &[
         "0.0 is invalid: expected more than 0, at most 1000",
     ),
     (
+        "redirect.most",
+        r#"{"deadline": "9s", "redirect": {"follow": false, "most": 5}}"#,
+        "5 is invalid: expected no value where redirect.follow is false",
+    ),
+    (
+        "redirect.keep_across_origins",
+        r#"{"deadline": "9s", "redirect": {"follow": false, "keep_across_origins": ["x-a"]}}"#,
+        r#"["x-a"] is invalid: expected no value where redirect.follow is false"#,
+    ),
+    (
         "breaker.slow_limit",
         r#"{"deadline": "9s", "limits": {"attempt": "1s"}, "breaker": {"slow_limit": "2s"}}"#,
         "2s is invalid: expected at most limits.attempt (1s)",
@@ -329,7 +339,6 @@ pub(super) const ANY: &[&str] = &[
     "idempotency.make_keys",
     "idempotency.quoted",
     "redirect.follow",
-    "redirect.keep_across_origins",
     "retry.backoff.first_at_once",
     "retry.backoff.jitter",
     "retry.budget.at_least_per_second",

@@ -315,6 +315,11 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
             r#"destinations."A.test.": the pattern a.test stands twice: leave one out"#,
         ),
         (
+            config().destination("user:canary@a.test", once()),
+            "destinations: \"a.test\" is invalid: expected a host (api.test, api.test:8443), the hosts below a \
+             name (*.example.com), a route (/v1/charges/{id}), or a host with a route",
+        ),
+        (
             config().destination("https://a.test", once()),
             "destinations: \"https://a.test\" is invalid: expected a host (api.test, api.test:8443), the hosts below a \
              name (*.example.com), a route (/v1/charges/{id}), or a host with a route",

@@ -79,8 +79,12 @@ impl Settings {
         self.get_most() as usize
     }
 
-    /// The same settings, and where one is missing, that of the config around.
+    /// The same settings, and where one is missing, that of the config around. A config that follows none takes over
+    /// neither a number nor headers.
     pub(crate) fn over(self, around: &Self) -> Self {
+        if self.follow == Some(false) {
+            return self;
+        }
         Self {
             follow: self.follow.or(around.follow),
             most: self.most.or(around.most),
@@ -91,20 +95,41 @@ impl Settings {
 
     /// The same settings, with the defaults written out.
     pub(crate) fn written_out(&self) -> Self {
+        if !self.get_follow() {
+            return self.clone();
+        }
         Self {
-            follow: Some(self.get_follow()),
+            follow: Some(true),
             most: Some(self.get_most()),
             keep_across_origins: Some(self.get_keep_across_origins().to_vec()),
         }
     }
 
     pub(crate) fn check(&self) -> Result<(), SettingError> {
+        if !self.get_follow() {
+            return self.check_unfollowed();
+        }
         let most = self.get_most();
         if (1..=MOST).contains(&most) {
             return Ok(());
         }
         let expected = "1..=50; to follow none, switch follow off";
         Err(SettingError::invalid("redirect.most", most, expected))
+    }
+
+    /// Refuses settings that have no effect where redirects are not followed.
+    fn check_unfollowed(&self) -> Result<(), SettingError> {
+        let expected = "no value where redirect.follow is false";
+        if let Some(most) = self.most {
+            return Err(SettingError::invalid("redirect.most", most, expected));
+        }
+        match &self.keep_across_origins {
+            None => Ok(()),
+            Some(names) => {
+                let path = "redirect.keep_across_origins";
+                Err(SettingError::invalid(path, names, expected))
+            }
+        }
     }
 }
 
