@@ -6,108 +6,145 @@ use std::time::Duration;
 
 use crate::box_error::BoxError;
 
-/// A setting that was refused when a client or a layer was built: names the field and its value.
+/// A config that was refused when a client or a layer was built, or when a new config was loaded.
+///
+/// The message has the path of the field in a file, its value, and the values that are expected:
+/// `retry.attempts: 0 is invalid: expected 1..=255`.
 #[derive(Debug)]
-pub struct SettingError(Reason);
+pub struct SettingError {
+    /// The path of the field, as in a file.
+    path: String,
+    reason: Reason,
+}
 
 #[derive(Debug)]
 enum Reason {
-    OutOfRange {
-        field: &'static str,
-        value: String,
-        range: &'static str,
-    },
-    Contradiction {
-        longer: (&'static str, Duration),
-        than: (&'static str, Duration),
-    },
-    LessThan {
-        less: (&'static str, String),
-        than: (&'static str, String),
-    },
-    Failed {
-        field: &'static str,
-        source: BoxError,
-    },
-    #[cfg(feature = "client")]
-    Refused { field: &'static str, why: String },
+    Invalid { value: String, expected: String },
+    Refused { why: String },
+    Failed { source: BoxError },
 }
 
 impl SettingError {
-    pub(crate) fn out_of_range(
-        field: &'static str,
+    /// The value of a field is not one of those that are expected.
+    pub(crate) fn invalid(
+        path: impl Into<String>,
         value: impl fmt::Debug,
-        range: &'static str,
+        expected: impl fmt::Display,
     ) -> Self {
-        Self(Reason::OutOfRange {
-            field,
-            value: format!("{value:?}"),
-            range,
-        })
+        Self {
+            path: path.into(),
+            reason: Reason::Invalid {
+                value: format!("{value:?}"),
+                expected: expected.to_string(),
+            },
+        }
     }
 
-    pub(crate) fn contradiction(
-        longer: (&'static str, Duration),
-        than: (&'static str, Duration),
+    /// A field is longer than another one allows.
+    pub(crate) fn longer(
+        (path, value): (impl Into<String>, Duration),
+        (than, longest): (&str, Duration),
     ) -> Self {
-        Self(Reason::Contradiction { longer, than })
+        Self::invalid(path, value, format_args!("at most {than} ({longest:?})"))
     }
 
-    /// A field is less than another allows, which is named with its article.
-    pub(crate) fn less_than<T: fmt::Debug>(
-        less: (&'static str, T),
-        than: (&'static str, T),
+    /// A field is less than another one demands.
+    pub(crate) fn less<T: fmt::Debug>(
+        (path, value): (impl Into<String>, T),
+        (than, least): (&str, T),
     ) -> Self {
-        Self(Reason::LessThan {
-            less: (less.0, format!("{:?}", less.1)),
-            than: (than.0, format!("{:?}", than.1)),
-        })
+        Self::invalid(path, value, format_args!("at least {than} ({least:?})"))
     }
 
+    /// A field without a value that could be shown; the source says more.
     #[cfg(feature = "client")]
-    pub(crate) fn failed(field: &'static str, source: impl Into<BoxError>) -> Self {
-        let source = source.into();
-        Self(Reason::Failed { field, source })
+    pub(crate) fn failed(path: impl Into<String>, source: impl Into<BoxError>) -> Self {
+        let (path, source) = (path.into(), source.into());
+        Self {
+            path,
+            reason: Reason::Failed { source },
+        }
     }
 
-    /// A setting that cannot be honored; `why` says what to do.
-    #[cfg(feature = "client")]
-    pub(crate) fn refused(field: &'static str, why: impl fmt::Display) -> Self {
-        let why = why.to_string();
-        Self(Reason::Refused { field, why })
+    /// A field that cannot be honored; `why` says what to do.
+    pub(crate) fn refused(path: impl Into<String>, why: impl fmt::Display) -> Self {
+        let (path, why) = (path.into(), why.to_string());
+        Self {
+            path,
+            reason: Reason::Refused { why },
+        }
+    }
+
+    /// The same, of a field within this part of a config.
+    pub(crate) fn within(mut self, part: impl fmt::Display) -> Self {
+        self.path = format!("{part}.{}", self.path);
+        self
     }
 }
 
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Reason::OutOfRange {
-                field,
-                value,
-                range,
-            } => write!(f, "{field} of {value} is not within {range}"),
-            Reason::Contradiction { longer, than } => write!(
-                f,
-                "{} of {:?} is longer than the {} of {:?}",
-                longer.0, longer.1, than.0, than.1
-            ),
-            Reason::LessThan { less, than } => write!(
-                f,
-                "{} of {} is less than {} of {}",
-                less.0, less.1, than.0, than.1
-            ),
-            Reason::Failed { field, .. } => write!(f, "{field} cannot be used"),
-            #[cfg(feature = "client")]
-            Reason::Refused { field, why } => write!(f, "{field}: {why}"),
+        let path = &self.path;
+        match &self.reason {
+            Reason::Invalid { value, expected } => {
+                write!(f, "{path}: {value} is invalid: expected {expected}")
+            }
+            Reason::Refused { why } => write!(f, "{path}: {why}"),
+            Reason::Failed { .. } => write!(f, "{path} cannot be used"),
         }
     }
 }
 
 impl StdError for SettingError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.0 {
-            Reason::Failed { source, .. } => Some(&**source),
-            _ => None,
+        match &self.reason {
+            Reason::Failed { source } => Some(&**source),
+            Reason::Invalid { .. } | Reason::Refused { .. } => None,
         }
     }
+}
+
+/// The ranges that several configs expect.
+pub(crate) mod expected {
+    use std::ops::RangeInclusive;
+    use std::time::Duration;
+
+    use super::SettingError;
+
+    /// Of a wait: a day is the longest one that the crate holds.
+    pub(crate) const WAIT: &str = "more than 0s, at most 86400s";
+
+    /// Refuses a wait that is zero or longer than a day.
+    pub(crate) fn wait(path: &str, value: Duration) -> Result<(), SettingError> {
+        match !value.is_zero() && value <= DAY {
+            true => Ok(()),
+            false => Err(SettingError::invalid(path, value, WAIT)),
+        }
+    }
+
+    /// Refuses a share that is not more than 0 and at most 1.
+    pub(crate) fn share(path: &str, value: f64) -> Result<(), SettingError> {
+        match value > 0.0 && value <= 1.0 {
+            true => Ok(()),
+            false => Err(SettingError::invalid(path, value, "more than 0, at most 1")),
+        }
+    }
+
+    /// Refuses a count that is out of range.
+    pub(crate) fn count(
+        path: &str,
+        value: u32,
+        range: RangeInclusive<u32>,
+    ) -> Result<(), SettingError> {
+        if range.contains(&value) {
+            return Ok(());
+        }
+        let (least, most) = range.into_inner();
+        Err(match most {
+            u32::MAX => SettingError::invalid(path, value, format_args!("at least {least}")),
+            _ => SettingError::invalid(path, value, format_args!("{least}..={most}")),
+        })
+    }
+
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 }

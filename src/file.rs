@@ -96,52 +96,100 @@ pub(crate) mod optional_text {
     }
 }
 
-/// A list of them.
-pub(crate) mod texts {
+/// A list of them, or nothing.
+pub(crate) mod optional_texts {
     use super::{Deserialize, Deserializer, Display, FromStr, Serializer};
 
+    #[expect(clippy::ref_option, reason = "serde's signature")]
     pub(crate) fn serialize<T: Display, S: Serializer>(
-        values: &[T],
+        values: &Option<Vec<T>>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
+        let values = values.as_deref().unwrap_or_default();
         serializer.collect_seq(values.iter().map(ToString::to_string))
     }
 
-    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+    pub(crate) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
     where
         T: FromStr<Err: Display>,
         D: Deserializer<'de>,
     {
-        let texts = Vec::<String>::deserialize(deserializer)?;
+        let Some(texts) = Option::<Vec<String>>::deserialize(deserializer)? else {
+            return Ok(None);
+        };
         let parsed = texts.iter().map(|text| super::parsed(text, str::parse));
-        parsed.collect()
+        parsed.collect::<Result<_, _>>().map(Some)
     }
 }
 
-/// A list of status codes, as numbers.
-pub(crate) mod statuses {
+/// A list of status codes, as numbers, or nothing.
+pub(crate) mod optional_statuses {
     use http::StatusCode;
 
     use super::{Deserialize, Deserializer, Serializer};
     use serde::de::Error as _;
 
+    #[expect(clippy::ref_option, reason = "serde's signature")]
     pub(crate) fn serialize<S: Serializer>(
-        statuses: &[StatusCode],
+        statuses: &Option<Vec<StatusCode>>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
+        let statuses = statuses.as_deref().unwrap_or_default();
         serializer.collect_seq(statuses.iter().map(StatusCode::as_u16))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Vec<StatusCode>, D::Error> {
-        let codes = Vec::<u16>::deserialize(deserializer)?;
+    ) -> Result<Option<Vec<StatusCode>>, D::Error> {
+        let Some(codes) = Option::<Vec<u16>>::deserialize(deserializer)? else {
+            return Ok(None);
+        };
         let statuses = codes.into_iter().map(|code| {
             let status = StatusCode::from_u16(code);
-            status.map_err(|_| D::Error::custom(format_args!("{code} is no status code")))
+            status.map_err(|_| D::Error::custom(format_args!("{code} is not a status code")))
         });
-        statuses.collect()
+        statuses.collect::<Result<_, _>>().map(Some)
     }
+}
+
+/// Reads a config. An error has the path of the field: `retry.backoff.base`, `destinations."*.test".retry`.
+pub(crate) fn with_path<'de, T, D>(
+    deserializer: D,
+    read: impl FnOnce(Tracked<'_, '_, D>) -> Result<T, D::Error>,
+) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let mut track = serde_path_to_error::Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(deserializer, &mut track);
+    read(tracked).map_err(|error| match shown(&track.path()) {
+        path if path.is_empty() => error,
+        path => serde::de::Error::custom(format_args!("{path}: {error}")),
+    })
+}
+
+type Tracked<'a, 'b, D> = serde_path_to_error::Deserializer<'a, 'b, D>;
+
+/// A path with quotes around the keys that have dots of their own.
+fn shown(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut shown = String::new();
+    for segment in path.iter() {
+        let key = match segment {
+            Segment::Seq { index } => index.to_string(),
+            Segment::Map { key } if key.contains(['.', '/', '*', ':', '@']) => {
+                format!("{:?}", crate::destination::shown(key))
+            }
+            Segment::Map { key } => key.clone(),
+            Segment::Enum { variant } => variant.clone(),
+            Segment::Unknown => continue,
+        };
+        if !shown.is_empty() {
+            shown.push('.');
+        }
+        shown.push_str(&key);
+    }
+    shown
 }
 
 fn from_text<'de, T, D, E>(

@@ -88,6 +88,7 @@ mod file;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+mod getters;
 mod hint;
 pub mod hop;
 mod idempotency_key;
@@ -124,12 +125,12 @@ pub use self::error::Error;
 pub use self::hop::policy::Policy;
 pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
-    AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer,
-    StandardLayer, StandardService,
+    AttemptLayer, BreakerLayer, CallLayer, ConfigHandle, IdempotencyLayer, RedirectLayer,
+    RetryLayer, StandardLayer, StandardService,
 };
 pub use self::options::Options;
 pub use self::sdk::operation::Operation;
-pub use self::settings::Settings;
+pub use self::settings::{DestinationConfig, Settings};
 pub use self::timeline::Timeline;
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};

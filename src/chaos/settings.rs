@@ -1,6 +1,7 @@
 use super::Mishap;
 use crate::config_error::SettingError;
 use crate::destination::Destination;
+use crate::getters::getters;
 
 /// What befalls how many requests, and whose.
 ///
@@ -13,7 +14,7 @@ use crate::destination::Destination;
 ///
 /// let settings = Settings::new(1).mishap(Mishap::LoseAnswer, 0.7).mishap(Mishap::Silence, 0.4);
 /// let refused = ChaosLayer::new(settings).unwrap_err();
-/// assert_eq!(refused.to_string(), "sum of the chaos rates of 1.1 is not within 0 to 1");
+/// assert_eq!(refused.to_string(), "chaos.rate: 1.1 is invalid: expected a sum of all rates of at most 1");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -48,18 +49,34 @@ impl Settings {
         self
     }
 
+    /// Returns the seed.
+    #[must_use]
+    pub const fn get_seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Returns the mishaps and their rates.
+    #[must_use]
+    pub fn get_mishaps(&self) -> &[(Mishap, f64)] {
+        &self.mishaps
+    }
+
+    getters! {
+        get_only(only) -> &[Destination] = |own| &own.only;
+    }
+
     pub(super) fn check(&self) -> Result<(), SettingError> {
         let mut sum = 0.0;
         for (mishap, rate) in &self.mishaps {
             mishap.check()?;
             if !(0.0..=1.0).contains(rate) {
-                return Err(SettingError::out_of_range("chaos rate", rate, RANGE));
+                return Err(SettingError::invalid("chaos.rate", rate, "0 to 1"));
             }
             sum += rate;
         }
         if sum > 1.0 + ROUNDING {
-            let field = "sum of the chaos rates";
-            return Err(SettingError::out_of_range(field, sum, RANGE));
+            let expected = "a sum of all rates of at most 1";
+            return Err(SettingError::invalid("chaos.rate", sum, expected));
         }
         Ok(())
     }
@@ -75,7 +92,6 @@ impl Settings {
     }
 }
 
-const RANGE: &str = "0 to 1";
 /// 0.33 + 0.56 + 0.11 is a little more than 1.
 const ROUNDING: f64 = 1e-9;
 
@@ -119,27 +135,27 @@ mod tests {
             (
                 Mishap::Silence,
                 -0.1,
-                "chaos rate of -0.1 is not within 0 to 1",
+                "chaos.rate: -0.1 is invalid: expected 0 to 1",
             ),
             (
                 Mishap::Silence,
                 1.5,
-                "chaos rate of 1.5 is not within 0 to 1",
+                "chaos.rate: 1.5 is invalid: expected 0 to 1",
             ),
             (
                 Mishap::Silence,
                 f64::NAN,
-                "chaos rate of NaN is not within 0 to 1",
+                "chaos.rate: NaN is invalid: expected 0 to 1",
             ),
             (
                 redirect,
                 0.1,
-                "chaos status of 302 is not within 400 to 599",
+                "chaos.status: 302 is invalid: expected 400..=599",
             ),
             (
                 late,
                 0.1,
-                "least latency of 60s is longer than the most latency of 30s",
+                "chaos.latency.least: 60s is invalid: expected at most chaos.latency.most (30s)",
             ),
         ] {
             let refused = Settings::new(0).mishap(mishap, rate).check().unwrap_err();

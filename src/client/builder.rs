@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::policy::breaker::Event;
 use crate::policy::retry::{Budgets, Failure, ResponseHead};
 use crate::policy::{breaker, idempotency, redirect, retry};
-use crate::settings::Settings;
+use crate::settings::{DestinationConfig, Settings};
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
@@ -39,7 +39,7 @@ use crate::transport::{Transport, TransportBuilder};
 ///     .limits(Settings::new().attempt(Duration::from_secs(11)))
 ///     .build()
 ///     .unwrap_err();
-/// assert_eq!(refused.to_string(), "attempt limit of 11s is longer than the deadline of 10s");
+/// assert_eq!(refused.to_string(), "limits.attempt: 11s is invalid: expected at most deadline (10s)");
 /// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
@@ -202,6 +202,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Sets some fields differently for the calls of a pattern: see [`Settings`](Settings#destinations).
+    pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
+        self.settings = self.settings.destination(pattern, config);
+        self
+    }
+
     /// Tells the next process which attempt it is and how much time is left: see
     /// [`AttemptLayer::propagating`](crate::AttemptLayer::propagating).
     pub fn propagating(mut self, yes: bool) -> Self {
@@ -296,20 +302,17 @@ impl ClientBuilder {
     /// Fails if limits contradict each other (the error names both fields and values), or as
     /// [`TransportBuilder::build`] does.
     pub fn build(self) -> Result<Client, SettingError> {
-        let limits = Limits::with(self.settings.deadline, self.settings.limits)?;
+        let mut standard = StandardLayer::with(&self.settings)?;
         if self.most_body_bytes == 0 {
-            return Err(SettingError::out_of_range(
-                "body limit",
-                0,
-                "1 byte or more",
-            ));
+            let expected = "1 byte or more";
+            return Err(SettingError::invalid("body_limit", 0, expected));
         }
+        let limits = Limits::with(self.settings.deadline, self.settings.limits)?;
         let begun = Transport::builder(limits);
         let set = self
             .transport
             .into_iter()
             .fold(begun, |transport, set| set(transport));
-        let mut standard = StandardLayer::with(&self.settings)?;
         for tell in self.stack {
             standard = tell(standard);
         }
@@ -321,6 +324,8 @@ impl ClientBuilder {
         }
         let (breaker, budgets) = (standard.breaker(), standard.budgets());
         let transport = set.build()?;
+        let config = standard.config_handle();
+        config.tell_limits(transport.follow_limits());
         #[cfg(feature = "otel")]
         if let Some(metrics) = self.metrics {
             standard.watch(&metrics);
@@ -339,7 +344,7 @@ impl ClientBuilder {
             maker: self.maker,
             headers: self.headers,
             most_body_bytes: self.most_body_bytes,
-            follows: self.settings.redirect.is_followed(),
+            config,
         })
     }
 }

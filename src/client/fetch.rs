@@ -9,16 +9,17 @@ use http::{Method, StatusCode};
 use super::Response;
 use crate::error::{Error, Reason};
 use crate::hop::{Diagnosis, Hop, Kind, author_of};
+use crate::layer::ConfigHandle;
 use crate::policy::redirect::unfollowed;
 use crate::timeline::Timeline;
 
 /// What a call asks for, as far as the meaning of its status depends on it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Asks {
     /// Whether it may be told that nothing was modified.
     pub(super) conditional: bool,
-    /// Whether the client follows redirects.
-    pub(super) follows: bool,
+    /// Says whether the client follows redirects.
+    pub(super) config: ConfigHandle,
 }
 
 /// Whether a request asks for a 304 (RFC 9110 §13.1).
@@ -34,7 +35,7 @@ impl Response {
     /// Turns every status but 2xx into an error that shows it, and a 304 that was not asked for. The error has
     /// the beginning of the body.
     pub(super) async fn fetched(mut self, asks: Asks) -> Result<Self, Error> {
-        let Some(error) = self.failed_by_status(asks) else {
+        let Some(error) = self.failed_by_status(&asks) else {
             return self.decoded();
         };
         Err(match self.beginning().await {
@@ -43,7 +44,7 @@ impl Response {
         })
     }
 
-    fn failed_by_status(&self, asks: Asks) -> Option<Error> {
+    fn failed_by_status(&self, asks: &Asks) -> Option<Error> {
         let status = self.status();
         let unmodified = status == StatusCode::NOT_MODIFIED;
         if status.is_success() || unmodified && asks.conditional {
@@ -54,7 +55,7 @@ impl Response {
         }
         let hop = author_of(status, self.headers());
         let (kind, reason) = if status.is_redirection() && !unmodified {
-            (Kind::RedirectRefused, self.unfollowed(asks.follows))
+            (Kind::RedirectRefused, self.unfollowed(&asks.config))
         } else if unmodified {
             (Kind::Protocol, "the request did not ask for it".to_owned())
         } else {
@@ -99,9 +100,12 @@ impl Response {
         self.fail(diagnosis)
     }
 
-    fn unfollowed(&self, follows: bool) -> String {
+    fn unfollowed(&self, config: &ConfigHandle) -> String {
         let call = self.timeline().map(|Timeline(call)| call);
-        let off = !follows || call.is_some_and(|call| call.options().no_redirects);
+        let route = call.filter(|call| !call.is_redirected());
+        let route = route.and_then(|call| call.route());
+        let off = !config.follows(self.uri(), route)
+            || call.is_some_and(|call| call.options().no_redirects);
         let why = match off {
             true => "redirects are switched off",
             false => unfollowed(self.uri(), self.status(), self.headers()),

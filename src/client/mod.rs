@@ -25,7 +25,7 @@ pub use self::response::Response;
 
 pub use crate::body::Body;
 use crate::call::Observer;
-use crate::layer::StandardService;
+use crate::layer::{ConfigHandle, StandardService};
 use crate::policy::breaker::Breaker;
 use crate::policy::retry::Budgets;
 use crate::settings::Settings;
@@ -73,8 +73,7 @@ pub struct Client {
     maker: Maker,
     headers: HeaderMap,
     most_body_bytes: usize,
-    /// Whether redirects are followed where a request does not say otherwise.
-    follows: bool,
+    config: ConfigHandle,
 }
 
 impl Client {
@@ -121,6 +120,12 @@ impl Client {
     /// Begins a request. Text that is not a URL is reported when the request is sent, at encode.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder::new(self.clone(), method, url.into_address())
+    }
+
+    /// Returns the config of this client and its clones, to look at and to replace while calls run.
+    #[must_use]
+    pub fn config_handle(&self) -> ConfigHandle {
+        self.config.clone()
     }
 
     /// The circuits of this client and its clones, to look at and to work by hand.

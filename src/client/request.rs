@@ -290,7 +290,7 @@ impl RequestBuilder {
         self.options = self.options.whole_body(most.min(self.most_body_bytes));
         let asks = Asks {
             conditional: is_conditional(&self.method, [&self.headers, &self.client.headers]),
-            follows: self.client.follows,
+            config: self.client.config.clone(),
         };
         self.send().await?.fetched(asks).await
     }

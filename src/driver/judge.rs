@@ -95,7 +95,7 @@ impl Run {
             Lead::On => {
                 // Another request, and so another destination, budget and circuit.
                 if let Some(saved) = later.saved() {
-                    self.turn_to((&saved.method, &saved.uri, &saved.headers), now);
+                    self.lead_to((&saved.method, &saved.uri, &saved.headers), now);
                 }
                 self.last = None;
                 self.seen.leg = Effect::None;
@@ -118,7 +118,7 @@ impl Run {
 
     fn lead<N: Resend>(&mut self, head: &Parts, later: &mut N) -> Lead {
         match (&mut self.legs, &self.policies.redirect) {
-            (Some(legs), Some(redirect)) => legs.lead(
+            (Some(legs), Some(redirect)) if redirect.follows(&self.call) => legs.lead(
                 (&self.call, redirect, self.from),
                 head,
                 (later, &mut self.seen.all),

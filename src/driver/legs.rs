@@ -92,7 +92,7 @@ impl Legs {
     ) {
         let Some(saved) = later.saved() else { return };
         let rules = Rules {
-            kept: settings.kept(),
+            kept: settings.get_keep_across_origins(),
             key: call.key().map(|mark| &mark.name),
         };
         prune(&mut saved.headers, &leg, keeps_body, &rules);

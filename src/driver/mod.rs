@@ -17,6 +17,7 @@
 mod alarm;
 mod attempt;
 mod body;
+mod choice;
 mod classify;
 mod drain;
 mod due;
@@ -39,6 +40,7 @@ pub use self::future::DriverFuture;
 pub use self::later::{Again, Now};
 pub use self::service::{Driver, HttpResponse};
 
+pub(crate) use self::choice::Live;
 pub(crate) use self::policies::{Attempts, Deadline, Policies};
 pub(crate) use self::scope::Scope;
 pub(crate) use self::turn::{Hint, Turn};

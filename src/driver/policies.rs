@@ -49,6 +49,25 @@ pub(crate) struct Attempts {
 }
 
 impl Attempts {
+    /// The timeouts of attempts under these limits.
+    pub(crate) fn new(
+        limits: Limits,
+        propagating: bool,
+        propagator: Option<Arc<dyn Propagator>>,
+    ) -> Self {
+        Self {
+            limits: Arc::new(limits),
+            alone: Arc::new(limits.for_attempt(limits.deadline().get(), false)),
+            propagating,
+            propagator,
+        }
+    }
+
+    /// The same attempts under other limits.
+    pub(crate) fn under(&self, limits: Limits, propagating: bool) -> Self {
+        Self::new(limits, propagating, self.propagator.clone())
+    }
+
     /// The limits of an attempt with so much time left. What the config gives a first attempt is not made anew.
     pub(super) fn limits(&self, left: Duration, may_follow: bool) -> Arc<Limits> {
         let deadline = self.limits.deadline().get();

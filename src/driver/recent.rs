@@ -154,6 +154,7 @@ mod tests {
             retry: Some(Arc::new(retry)),
             breaker: Some(breaker::Policy {
                 breaker,
+                judge: breaker::Settings::new().judge(&limits),
                 key,
                 hints: Hints::default(),
             }),

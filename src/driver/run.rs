@@ -7,6 +7,7 @@ use http::response::Parts;
 use tokio::time::Instant;
 
 use super::attempt::{Attempt, Flight};
+use super::choice::{Chosen, Elsewhere, of_leg};
 use super::drain::Kept;
 use super::judge::Seen;
 use super::later::Resend;
@@ -29,6 +30,7 @@ use crate::telemetry::{Span, call_span};
 /// The way of one request through a driver.
 pub(super) struct Run {
     pub(super) policies: Arc<Policies>,
+    elsewhere: Option<Elsewhere>,
     pub(super) call: Call,
     /// Whether layers below can find the call.
     pub(super) is_shared: bool,
@@ -58,7 +60,7 @@ pub(super) enum Last {
 
 impl Run {
     /// The way of a request that was just given to the driver: begins its call, or joins the one that it belongs to.
-    pub(super) fn of<B>(policies: &Arc<Policies>, request: &mut Request<B>) -> Self {
+    pub(super) fn of<B>((policies, elsewhere): Chosen, request: &mut Request<B>) -> Self {
         let Some(deadline) = &policies.deadline else {
             return Self::join(policies, request);
         };
@@ -72,7 +74,10 @@ impl Run {
         call.begin_callers_try();
         // Before anything is sent: whatever happens there, the call has an end.
         let scope = Scope::new(&call);
-        Self::new(policies, call, Some(scope))
+        Self {
+            elsewhere,
+            ..Self::new(policies, call, Some(scope))
+        }
     }
 
     /// Begins the first leg and its first attempt. Between the two, `keep` keeps what a later one needs, and says
@@ -108,7 +113,7 @@ impl Run {
     }
 
     /// Joins the call of a driver around this one, or begins one that has no deadline of its own.
-    fn join<B>(policies: &Arc<Policies>, request: &mut Request<B>) -> Self {
+    fn join<B>(policies: Arc<Policies>, request: &mut Request<B>) -> Self {
         if let Some(call) = Call::of(request.extensions()) {
             return Self {
                 is_shared: true,
@@ -122,12 +127,13 @@ impl Run {
         Self::new(policies, call, None)
     }
 
-    fn new(policies: &Arc<Policies>, call: Call, scope: Option<Scope>) -> Self {
+    fn new(policies: Arc<Policies>, call: Call, scope: Option<Scope>) -> Self {
         let (from, follows_above) = (call.attempt_count(), call.follows());
         Self {
-            policies: Arc::clone(policies),
-            call,
             is_shared: policies.shares_call(),
+            policies,
+            elsewhere: None,
+            call,
             turn: None,
             circuit: None,
             legs: None,
@@ -139,8 +145,17 @@ impl Run {
         }
     }
 
+    /// A redirect leads on: the policies of that URL hold from here on, and its leg begins.
+    pub(super) fn lead_to(&mut self, head: Head<'_>, now: Instant) {
+        if let Some(elsewhere) = &self.elsewhere {
+            let (_, uri, _) = head;
+            self.policies = of_leg(elsewhere, uri);
+        }
+        self.turn_to(head, now);
+    }
+
     /// A leg begins by this request: its attempts, where they are retried, and its circuit.
-    pub(super) fn turn_to(&mut self, head: Head<'_>, now: Instant) {
+    fn turn_to(&mut self, head: Head<'_>, now: Instant) {
         let Known { budget, circuit } = Known::of(&self.policies, head, now);
         if let Some((policy, budget)) = self.policies.retry.as_ref().zip(budget) {
             let (_, uri, _) = head;

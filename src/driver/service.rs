@@ -9,6 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::DriverBody;
+use super::choice::{Choice, Live};
 use super::future::DriverFuture;
 use super::later::{Again, Kept, Later, Now, Once, Resend};
 use super::policies::Policies;
@@ -51,7 +52,7 @@ mod sealed {
 pub struct Driver<S, K = Now> {
     inner: S,
     resend: K,
-    policies: Arc<Policies>,
+    choice: Choice,
 }
 
 impl<S, K> Driver<S, K> {
@@ -59,7 +60,16 @@ impl<S, K> Driver<S, K> {
         Self {
             inner,
             resend,
-            policies: Arc::new(policies),
+            choice: Choice::One(Arc::new(policies)),
+        }
+    }
+
+    /// A driver whose policies can be replaced.
+    pub(crate) fn live(inner: S, resend: K, policies: Arc<Live>) -> Self {
+        Self {
+            inner,
+            resend,
+            choice: Choice::Live(policies),
         }
     }
 }
@@ -78,7 +88,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let mut run = Run::of(&self.policies, &mut request);
+        let mut run = Run::of(self.choice.of(&request), &mut request);
         let flight = match run.begin(&mut request, |_, _| false) {
             Ok(flight) => flight,
             Err(failure) => return DriverFuture::rejected(failure, Once::new(), run),
@@ -111,7 +121,7 @@ where
             kept: None,
             cloner: self.resend.0.clone(),
         };
-        let mut run = Run::of(&self.policies, &mut request);
+        let mut run = Run::of(self.choice.of(&request), &mut request);
         let begun = run.begin(&mut request, |run, request| {
             later.kept = run.may_send_again().then(|| Kept {
                 request: Saved::of(request, run.own_extensions(), &later.cloner),

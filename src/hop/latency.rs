@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::config_error::SettingError;
+use crate::config_error::{SettingError, expected};
 use crate::limit::Limit;
 
 /// How late an answer is: a distribution.
@@ -45,25 +45,24 @@ impl Latency {
 
     pub(crate) fn check(self) -> Result<(), SettingError> {
         let (shorter, longer) = match self.0 {
-            Shape::Between { least, most } => (("least latency", least), ("most latency", most)),
+            Shape::Between { least, most } => ((LEAST, least), ("chaos.latency.most", most)),
             Shape::Tailed { median, p99 } => {
                 if median.is_zero() {
-                    return Err(SettingError::out_of_range("median latency", median, RANGE));
+                    return Err(SettingError::invalid(MEDIAN, median, expected::WAIT));
                 }
-                (("median latency", median), ("p99 latency", p99))
+                ((MEDIAN, median), ("chaos.latency.p99", p99))
             }
         };
-        if Limit::new(longer.1).is_err() {
-            return Err(SettingError::out_of_range(longer.0, longer.1, RANGE));
-        }
+        expected::wait(longer.0, longer.1)?;
         if shorter.1 > longer.1 {
-            return Err(SettingError::contradiction(shorter, longer));
+            return Err(SettingError::longer(shorter, longer));
         }
         Ok(())
     }
 }
 
-const RANGE: &str = "0s (not included) to 86400s";
+const LEAST: &str = "chaos.latency.least";
+const MEDIAN: &str = "chaos.latency.median";
 /// A tail without an end would hold an answer back for days, once in a lifetime.
 const CUT_OFF: f64 = 0.999;
 
@@ -108,27 +107,27 @@ mod tests {
         for (latency, said) in [
             (
                 Latency::between(MILLIS(2), MILLIS(1)),
-                "least latency of 2ms is longer than the most latency of 1ms",
+                "chaos.latency.least: 2ms is invalid: expected at most chaos.latency.most (1ms)",
             ),
             (
                 Latency::between(MILLIS(0), MILLIS(0)),
-                "most latency of 0ns is not within 0s",
+                "chaos.latency.most: 0ns is invalid: expected more than 0s",
             ),
             (
                 Latency::between(MILLIS(0), day * 2),
-                "most latency of 172800s is not within 0s",
+                "chaos.latency.most: 172800s is invalid: expected more than 0s",
             ),
             (
                 Latency::tailed(MILLIS(0), MILLIS(1)),
-                "median latency of 0ns is not within 0s",
+                "chaos.latency.median: 0ns is invalid: expected more than 0s",
             ),
             (
                 Latency::tailed(MILLIS(3), MILLIS(1)),
-                "median latency of 3ms is longer than the p99 latency of 1ms",
+                "chaos.latency.median: 3ms is invalid: expected at most chaos.latency.p99 (1ms)",
             ),
             (
                 Latency::tailed(MILLIS(3), day * 2),
-                "p99 latency of 172800s is not within 0s",
+                "chaos.latency.p99: 172800s is invalid: expected more than 0s",
             ),
         ] {
             let refused = latency.check().unwrap_err().to_string();

@@ -99,8 +99,8 @@ impl Mishap {
         match self {
             Self::Late(latency) => latency.check(),
             Self::Answer { status, .. } if !(400..600).contains(&status.as_u16()) => {
-                let (value, range) = (status.as_u16(), "400 to 599");
-                Err(SettingError::out_of_range("chaos status", value, range))
+                let value = status.as_u16();
+                Err(SettingError::invalid("chaos.status", value, "400..=599"))
             }
             _ => Ok(()),
         }

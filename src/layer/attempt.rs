@@ -77,12 +77,7 @@ impl AttemptLayer {
     }
 
     pub(crate) fn policy(&self) -> Attempts {
-        Attempts {
-            limits: Arc::new(self.limits),
-            alone: Arc::new(self.limits.for_attempt(self.limits.deadline().get(), false)),
-            propagating: self.propagating,
-            propagator: self.propagator.clone(),
-        }
+        Attempts::new(self.limits, self.propagating, self.propagator.clone())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::driver::{Driver, Now, Policies};
 use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
 use crate::limit::Limits;
-use crate::policy::breaker::{Breaker, Event, Policy, Settings};
+use crate::policy::breaker::{Breaker, Event, Judge, Policy, Settings};
 use crate::policy::retry::Failure;
 use crate::policy::{Classifier, Key};
 
@@ -126,6 +126,7 @@ use crate::policy::{Classifier, Key};
 #[derive(Clone)]
 pub struct BreakerLayer {
     breaker: Breaker,
+    judge: Judge,
     key: Option<Key>,
     hints: Hints,
     classifier: Option<Classifier>,
@@ -136,6 +137,7 @@ impl BreakerLayer {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
+            judge: Settings::new().judge(&limits),
             breaker: Breaker::new(&limits, &Settings::new()),
             key: None,
             hints: Hints::default(),
@@ -153,6 +155,7 @@ impl BreakerLayer {
     pub fn with(limits: Limits, settings: Settings) -> Result<Self, SettingError> {
         settings.check(&limits)?;
         Ok(Self {
+            judge: settings.judge(&limits),
             breaker: Breaker::new(&limits, &settings),
             key: None,
             hints: Hints::default(),
@@ -184,6 +187,12 @@ impl BreakerLayer {
         self.key = Some(Arc::new(move |method: &_, uri: &_, headers: &_| {
             require(&site, || key(method, uri, headers))
         }));
+        self
+    }
+
+    /// Takes the circuits of another layer in place of its own.
+    pub(crate) fn on(mut self, breaker: Breaker) -> Self {
+        self.breaker = breaker;
         self
     }
 
@@ -255,6 +264,7 @@ impl BreakerLayer {
     pub(crate) fn policy(&self) -> Policy {
         Policy {
             breaker: self.breaker.clone(),
+            judge: self.judge,
             key: self.key.clone(),
             hints: self.hints.clone(),
         }

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use crate::call::Observer;
 use crate::callback::Site;
-use crate::config_error::SettingError;
+use crate::config_error::{SettingError, expected};
 use crate::driver::{Deadline, Driver, Now, Policies};
 use crate::limit::Limit;
 use crate::telemetry::Maker;
@@ -64,11 +64,7 @@ impl CallLayer {
     pub fn new(deadline: Duration) -> Result<Self, SettingError> {
         match Limit::new(deadline) {
             Ok(deadline) => Ok(Self::within(deadline)),
-            Err(_) => Err(SettingError::out_of_range(
-                "deadline",
-                deadline,
-                "0s (not included) to 86400s",
-            )),
+            Err(_) => Err(SettingError::invalid("deadline", deadline, expected::WAIT)),
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod breaker;
+mod config_handle;
 mod deadline;
 mod idempotency;
 mod redirect;
@@ -13,6 +14,7 @@ mod standard;
 
 pub use self::attempt::{AttemptLayer, AttemptService};
 pub use self::breaker::{BreakerLayer, BreakerService};
+pub use self::config_handle::ConfigHandle;
 pub use self::deadline::{CallLayer, CallService};
 pub use self::idempotency::{IdempotencyLayer, IdempotencyService};
 pub use self::redirect::{RedirectLayer, RedirectService};

@@ -100,7 +100,7 @@ impl RetryLayer {
     ///
     /// Fails if a setting is out of range, naming it and its value.
     pub fn new(settings: Settings) -> Result<Self, SettingError> {
-        settings.check()?;
+        settings.check(None)?;
         Ok(Self {
             policy: Policy::new(settings, clock::now()),
             classifier: None,
@@ -132,6 +132,12 @@ impl<C> RetryLayer<C> {
 
     pub(crate) fn policy(&self) -> Arc<Policy> {
         Arc::new(self.policy.clone())
+    }
+
+    /// Takes these budgets in place of its own.
+    pub(crate) fn on(mut self, budgets: Budgets) -> Self {
+        self.policy.budgets = budgets;
+        self
     }
 
     /// Shows the rest of each destination's budget.

@@ -6,21 +6,23 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
-use super::{AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer};
+use super::{
+    AttemptLayer, BreakerLayer, CallLayer, ConfigHandle, IdempotencyLayer, RedirectLayer,
+    RetryLayer,
+};
 use crate::callback::{Site, ask, require};
 use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::driver::{Again, Driver, Policies};
 use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
-use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::Key;
 use crate::policy::breaker::{Breaker, Event};
 use crate::policy::retry::{Budgets, Failure};
 use crate::replay::{ByFn, ByTrait};
-use crate::settings::Settings;
+use crate::settings::{Plan, Settings};
 use crate::telemetry::Propagator;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
@@ -57,6 +59,7 @@ pub struct StandardLayer<C = ByTrait> {
     retry: RetryLayer,
     breaker: BreakerLayer,
     attempt: AttemptLayer,
+    config: ConfigHandle,
     cloner: C,
 }
 
@@ -79,14 +82,17 @@ impl StandardLayer {
     ///
     /// Fails if a setting is out of range or contradicts another one, naming fields and values.
     pub fn with(settings: &Settings) -> Result<Self, SettingError> {
-        let limits = Limits::with(settings.deadline, settings.limits)?;
+        let plan = Plan::new(settings)?;
+        let limits = plan.rest_limits();
+        let config = ConfigHandle::new(plan);
         Ok(Self {
             call: CallLayer::within(limits.deadline()),
             idempotency: IdempotencyLayer::new(settings.idempotency.clone())?,
             redirect: RedirectLayer::new(settings.redirect.clone())?,
-            retry: RetryLayer::new(settings.retry.clone())?,
-            breaker: BreakerLayer::with(limits, settings.breaker.clone())?,
+            retry: RetryLayer::new(settings.retry.clone())?.on(config.budgets()),
+            breaker: BreakerLayer::with(limits, settings.breaker.clone())?.on(config.breaker()),
             attempt: AttemptLayer::new(limits).propagating(settings.propagating),
+            config,
             cloner: ByTrait,
         })
     }
@@ -109,11 +115,18 @@ impl<C> StandardLayer<C> {
             retry: self.retry,
             breaker: self.breaker,
             attempt: self.attempt,
+            config: self.config,
             cloner: ByFn {
                 clone,
                 empty: Some(empty),
             },
         }
+    }
+
+    /// Returns the config, to look at and to replace while calls run.
+    #[must_use]
+    pub fn config_handle(&self) -> ConfigHandle {
+        self.config.clone()
     }
 
     /// Returns the circuits, to look at and to work by hand.
@@ -230,7 +243,8 @@ impl<C> StandardLayer<C> {
     ///
     /// Fails if the settings have a budget of their own on other terms.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, SettingError> {
-        self.retry = self.retry.share_budgets(budgets)?;
+        self.config.share(budgets)?;
+        self.retry = self.retry.on(budgets.clone());
         Ok(self)
     }
 
@@ -295,7 +309,11 @@ impl<C: Clone> StandardLayer<C> {
             attempt: Some(self.attempt.policy()),
             classifier: self.retry.classifier(),
         };
-        Driver::new(inner, Again(self.cloner.clone()), policies)
+        Driver::live(
+            inner,
+            Again(self.cloner.clone()),
+            self.config.service(policies),
+        )
     }
 }
 

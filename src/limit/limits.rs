@@ -1,7 +1,8 @@
 use std::time::Duration;
 
+use super::settings::{ATTEMPT, Settings};
 use super::{Limit, Waited};
-use crate::config_error::SettingError;
+use crate::config_error::{SettingError, expected};
 
 /// Every limit of a call, each finite, each derived from the deadline unless it was set.
 ///
@@ -17,7 +18,7 @@ use crate::config_error::SettingError;
 ///
 /// let too_long = Settings::new().connect(Duration::from_secs(7));
 /// let refused = Limits::with(Duration::from_secs(10), too_long).unwrap_err();
-/// assert_eq!(refused.to_string(), "connect limit of 7s is longer than the attempt limit of 5s");
+/// assert_eq!(refused.to_string(), "limits.connect: 7s is invalid: expected at most limits.attempt (5s)");
 /// # Ok::<(), sevenhops::SettingError>(())
 /// ```
 ///
@@ -72,17 +73,12 @@ impl Limits {
     /// deadline, or if a hop's limit is longer than the attempt limit; the error names both.
     pub fn with(deadline: Duration, settings: Settings) -> Result<Self, SettingError> {
         if !(DEADLINES.0..=DEADLINES.1).contains(&deadline) {
-            return Err(SettingError::out_of_range(
-                "deadline",
-                deadline,
-                "10ms to 86400s",
-            ));
+            let expected = "10ms..=86400s";
+            return Err(SettingError::invalid("deadline", deadline, expected));
         }
-        for (field, value) in settings.named() {
+        for (path, value) in settings.named() {
             if let Some(value) = value {
-                Limit::new(value).map_err(|_| {
-                    SettingError::out_of_range(field, value, "0s (not included) to 86400s")
-                })?;
+                expected::wait(path, value)?;
             }
         }
         let limits = Self::derive(Limit::derived(deadline), settings);
@@ -128,23 +124,23 @@ impl Limits {
 
     fn check(&self) -> Result<(), SettingError> {
         if self.attempt > self.deadline {
-            return Err(SettingError::contradiction(
-                ("attempt limit", self.attempt.get()),
+            return Err(SettingError::longer(
+                (ATTEMPT, self.attempt.get()),
                 ("deadline", self.deadline.get()),
             ));
         }
         let hops = [
-            ("dns limit", self.dns),
-            ("connect limit", self.connect),
-            ("tls limit", self.tls),
-            ("send limit", self.send),
-            ("first byte limit", self.first_byte),
-            ("body idle limit", self.body_idle),
+            ("limits.dns", self.dns),
+            ("limits.connect", self.connect),
+            ("limits.tls", self.tls),
+            ("limits.send", self.send),
+            ("limits.first_byte", self.first_byte),
+            ("limits.body_idle", self.body_idle),
         ];
         match hops.into_iter().find(|(_, limit)| *limit > self.attempt) {
-            Some((field, limit)) => Err(SettingError::contradiction(
-                (field, limit.get()),
-                ("attempt limit", self.attempt.get()),
+            Some((path, limit)) => Err(SettingError::longer(
+                (path, limit.get()),
+                (ATTEMPT, self.attempt.get()),
             )),
             None => Ok(()),
         }
@@ -242,85 +238,6 @@ impl Limits {
     #[must_use]
     pub const fn body_idle(&self) -> Limit {
         self.body_idle
-    }
-}
-
-/// The limits a user set; what is left open is derived from the deadline.
-///
-/// Plain values: they are checked once, by [`Limits::with`] or when a client is built.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
-#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct Settings {
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
-    attempt: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
-    dns: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
-    connect: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
-    tls: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
-    send: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
-    first_byte: Option<Duration>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
-    body_idle: Option<Duration>,
-}
-
-macro_rules! setters {
-    ($($(#[$doc:meta])* $field:ident,)*) => {$(
-        $(#[$doc])*
-        #[must_use]
-        pub const fn $field(mut self, limit: Duration) -> Self {
-            self.$field = Some(limit);
-            self
-        }
-    )*};
-}
-
-impl Settings {
-    /// Leaves everything to the defaults.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            attempt: None,
-            dns: None,
-            connect: None,
-            tls: None,
-            send: None,
-            first_byte: None,
-            body_idle: None,
-        }
-    }
-
-    setters! {
-        /// Sets the time for one attempt.
-        attempt,
-        /// Sets the time for a DNS look-up.
-        dns,
-        /// Sets the time to a TCP connection, over all addresses.
-        connect,
-        /// Sets the time for a TLS handshake.
-        tls,
-        /// Sets the time without progress while the request is being sent.
-        send,
-        /// Sets the time from the last request byte to the response head.
-        first_byte,
-        /// Sets the time without a byte of the response body.
-        body_idle,
-    }
-
-    fn named(&self) -> [(&'static str, Option<Duration>); 7] {
-        [
-            ("attempt limit", self.attempt),
-            ("dns limit", self.dns),
-            ("connect limit", self.connect),
-            ("tls limit", self.tls),
-            ("send limit", self.send),
-            ("first byte limit", self.first_byte),
-            ("body idle limit", self.body_idle),
-        ]
     }
 }
 

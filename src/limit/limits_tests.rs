@@ -40,7 +40,7 @@ fn deadline_out_of_range_is_refused_by_name() {
     for deadline in [MS(0), MS(9), Limit::MAX.get() + MS(1)] {
         let refused = Limits::new(deadline).unwrap_err().to_string();
         assert!(
-            refused.starts_with(&format!("deadline of {deadline:?}")),
+            refused.starts_with(&format!("deadline: {deadline:?} is invalid")),
             "{refused}"
         );
     }
@@ -52,7 +52,7 @@ fn t1_attempt_longer_than_the_deadline_is_refused_with_both_values() {
     let refused = Limits::with(MS(10_000), attempt).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "attempt limit of 10.001s is longer than the deadline of 10s"
+        "limits.attempt: 10.001s is invalid: expected at most deadline (10s)"
     );
 }
 
@@ -60,17 +60,17 @@ fn t1_attempt_longer_than_the_deadline_is_refused_with_both_values() {
 fn t1_hop_longer_than_the_attempt_is_refused_with_both_values() {
     let (long, base) = (MS(5_001), Settings::new());
     for (field, settings) in [
-        ("dns limit", base.dns(long)),
-        ("connect limit", base.connect(long)),
-        ("tls limit", base.tls(long)),
-        ("send limit", base.send(long)),
-        ("first byte limit", base.first_byte(long)),
-        ("body idle limit", base.body_idle(long)),
+        ("dns", base.dns(long)),
+        ("connect", base.connect(long)),
+        ("tls", base.tls(long)),
+        ("send", base.send(long)),
+        ("first_byte", base.first_byte(long)),
+        ("body_idle", base.body_idle(long)),
     ] {
         let refused = Limits::with(MS(10_000), settings).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            format!("{field} of 5.001s is longer than the attempt limit of 5s")
+            format!("limits.{field}: 5.001s is invalid: expected at most limits.attempt (5s)")
         );
     }
     assert!(Limits::with(MS(10_000), base.connect(MS(5_000))).is_ok());
@@ -80,7 +80,9 @@ fn t1_hop_longer_than_the_attempt_is_refused_with_both_values() {
 fn zero_is_refused_by_name() {
     let refused = Limits::with(MS(10_000), Settings::new().tls(MS(0))).unwrap_err();
     assert!(
-        refused.to_string().starts_with("tls limit of 0ns"),
+        refused
+            .to_string()
+            .starts_with("limits.tls: 0ns is invalid"),
         "{refused}"
     );
 }

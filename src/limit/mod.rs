@@ -4,12 +4,14 @@
 //! *timeout* is a limit that ran out, and [`Waited`] says which one.
 
 mod limits;
+mod settings;
 mod waited;
 
 use std::fmt;
 use std::time::Duration;
 
-pub use self::limits::{Limits, Settings};
+pub use self::limits::Limits;
+pub use self::settings::Settings;
 pub use self::waited::Waited;
 
 /// A wait with an end: more than zero, at most [`Limit::MAX`].

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -269,22 +269,21 @@ impl TransportBuilder {
         ];
         let none = counts.into_iter().find(|(_, count)| *count == Some(0));
         if let Some((field, _)) = none {
-            return Err(SettingError::out_of_range(field, 0, "1 or more"));
+            let path = format!("transport.{field}");
+            return Err(SettingError::invalid(path, 0, "at least 1"));
         }
         if self.http1_only && self.options.prior_knowledge {
             let why = "http1_only(true) and http2_prior_knowledge(true) contradict each other: leave one out";
-            return Err(SettingError::refused("http1_only", why));
+            return Err(SettingError::refused("transport.http1_only", why));
         }
         Ok(())
     }
 
     pub(super) fn parts(self) -> Result<Parts, SettingError> {
         if self.chaos.is_some() {
-            return Err(SettingError::out_of_range(
-                "chaos",
-                "a layer",
-                "nothing, in a client that is not ours: lay it over the transport instead",
-            ));
+            let why =
+                "the client is not of this crate: put the ChaosLayer over the transport instead";
+            return Err(SettingError::refused("transport.chaos", why));
         }
         let resolver = match self.resolver {
             Some(resolver) => resolver,
@@ -353,7 +352,7 @@ fn connector(
         Arc::new(tls)
     });
     Connector {
-        patience: Patience::of(limits),
+        patience: Mutex::new(Patience::of(limits)),
         options,
         http1: hyper::client::conn::http1::Builder::new(),
         http2,

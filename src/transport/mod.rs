@@ -154,6 +154,18 @@ impl Transport {
         self.shared.chaos.is_some()
     }
 
+    /// Returns what makes new connections follow other limits, until the transport is gone.
+    pub(crate) fn follow_limits(&self) -> impl Fn(&[Limits]) -> bool + Send + 'static {
+        let connector = Arc::downgrade(&self.shared.connector);
+        move |limits| {
+            let connector = connector.upgrade();
+            connector.is_some_and(|connector| {
+                connector.follow(limits);
+                true
+            })
+        }
+    }
+
     /// Shows how many connections are open.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<u64> {

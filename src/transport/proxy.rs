@@ -156,10 +156,10 @@ impl Via {
             "https" => 443,
             "socks5h" => 1_080,
             scheme => {
-                return Err(SettingError::out_of_range(
+                return Err(SettingError::invalid(
                     variable.scheme,
                     scheme,
-                    "http, https, socks5h (socks5 would look names up here: let the proxy do it)",
+                    "http, https or socks5h (socks5 would look names up here: let the proxy do it)",
                 ));
             }
         };

@@ -168,7 +168,9 @@ fn bad_url_is_refused_by_the_name_of_its_variable_and_without_its_value() {
         assert!(!format!("{:?}", through(bad).unwrap_err()).contains("hunter2"));
     }
     let error = through("socks5://proxy:1080").unwrap_err().to_string();
-    assert!(error.starts_with("proxy scheme of \"socks5\" is not within http, https, socks5h"));
+    assert!(
+        error.starts_with("proxy scheme: \"socks5\" is invalid: expected http, https or socks5h")
+    );
 }
 
 #[test]

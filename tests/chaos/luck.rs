@@ -103,7 +103,7 @@ fn queue_takes_all_or_nothing() {
     let refused = chaos.on_request([Mishap::Silence, wrong]).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "median latency of 60s is longer than the p99 latency of 30s"
+        "chaos.latency.median: 60s is invalid: expected at most chaos.latency.p99 (30s)"
     );
     let service = chaos.layer(Mock::default());
     let runtime = tokio::runtime::Builder::new_current_thread().build();

@@ -340,19 +340,19 @@ fn wrong_settings_are_refused_by_name_and_value() {
     for (settings, told) in [
         (
             Settings::new(MS(1)),
-            "deadline of 1ms is not within 10ms to 86400s",
+            "deadline: 1ms is invalid: expected 10ms..=86400s",
         ),
         (
             settings().attempt(SECS(11)),
-            "attempt limit of 11s is longer than the deadline of 10s",
+            "limits.attempt: 11s is invalid: expected at most deadline (10s)",
         ),
         (
             settings().retry(steady().attempts(0)),
-            "retry attempts of 0 is not within 1 to 255",
+            "retry.attempts: 0 is invalid: expected 1..=255",
         ),
         (
             settings().breaker(breaker),
-            "failure ratio of 2.0 is not within 0 (not included) to 1",
+            "breaker.failure_ratio: 2.0 is invalid: expected more than 0, at most 1",
         ),
     ] {
         let refused = Operation::with("postgres", settings).unwrap_err();

@@ -65,7 +65,7 @@ async fn budget_on_other_terms_is_not_shared_and_says_so() {
     let budgets = Budgets::new(two()).unwrap();
     let own = layer(steady().budget(Budget::new().ratio(0.5)));
     let refused = own.share_budgets(&budgets).unwrap_err().to_string();
-    assert!(refused.starts_with("retry budget of Budget("), "{refused}");
+    assert!(refused.starts_with("retry.budget: Budget("), "{refused}");
     assert!(
         layer(steady().budget(two()))
             .share_budgets(&budgets)

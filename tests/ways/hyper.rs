@@ -310,7 +310,7 @@ async fn what_a_connector_of_ones_own_cannot_be_told_is_refused() {
     let world = World::new().await;
     let proxied = world.transport().proxy("http://127.0.0.1:9").build_hyper();
     let refused = proxied.unwrap_err().to_string();
-    assert!(refused.starts_with("proxy of "), "{refused}");
+    assert!(refused.starts_with("transport.proxy: "), "{refused}");
     let chaos = chaos::Settings::new(1);
     let chaotic = || {
         world
@@ -322,7 +322,7 @@ async fn what_a_connector_of_ones_own_cannot_be_told_is_refused() {
         chaotic().build_reqwest().unwrap_err(),
     ];
     for refused in refused.map(|error| error.to_string()) {
-        assert!(refused.starts_with("chaos of "), "{refused}");
+        assert!(refused.starts_with("transport.chaos: "), "{refused}");
     }
 }
 

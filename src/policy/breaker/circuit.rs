@@ -64,6 +64,15 @@ impl Circuit {
         }
     }
 
+    /// Follows other rules from now on. It stays open for as long as it was opened for; the time it will be open next
+    /// follows the new rules. If the window is another one, it begins empty.
+    pub(crate) fn follow(&mut self, rules: Rules, now: Instant) {
+        if rules.window != self.rules.window {
+            self.health.look_back(rules.window, now);
+        }
+        self.rules = rules;
+    }
+
     /// Asks leave to make one attempt at `now`.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::event::{Change, Observer, Observers};
@@ -13,7 +14,7 @@ use super::state::{Position, State};
 use super::verdict::Judge;
 use super::watch::Watcher;
 use crate::clock;
-use crate::destination::{Destination, Origin};
+use crate::destination::{Destination, Hosts, Origin};
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
@@ -43,23 +44,37 @@ use crate::telemetry::Span;
 pub struct Breaker(Arc<Inner>);
 
 struct Inner {
-    rules: Rules,
-    judge: Judge,
+    /// Of circuits that are made from now on.
+    rules: ArcSwap<Hosts<Rules>>,
     circuits: Registry<Shared>,
-    observe_only: AtomicBool,
+    /// What was said of [`Breaker::observe_only`], if anything was: else the config counts.
+    said: AtomicU8,
     observers: Arc<Observers>,
 }
 
 impl Breaker {
+    /// Circuits that all follow the same rules.
     pub(crate) fn new(limits: &Limits, settings: &Settings) -> Self {
-        let (rules, judge) = settings.resolve(limits);
+        Self::by(Hosts::all(settings.rules(limits)))
+    }
+
+    /// Circuits that follow the rules of their host.
+    pub(crate) fn by(rules: Hosts<Rules>) -> Self {
         Self(Arc::new(Inner {
-            rules,
-            judge,
+            rules: ArcSwap::from_pointee(rules),
             circuits: Registry::new(clock::now()),
-            observe_only: AtomicBool::new(settings.is_observe_only()),
+            said: AtomicU8::new(NOTHING),
             observers: Arc::default(),
         }))
+    }
+
+    /// Lets all circuits follow other rules, those that are there and those to come.
+    pub(crate) fn follow(&self, rules: Hosts<Rules>) {
+        let now = clock::now();
+        let rules = Arc::new(rules);
+        self.0.rules.store(Arc::clone(&rules));
+        let follow = |key: &Destination, shared: &Shared| shared.follow(rules.of(key), now);
+        self.0.circuits.each(follow);
     }
 
     /// What the breaker does with a destination now. One that it never heard of is closed.
@@ -131,17 +146,18 @@ impl Breaker {
         }
     }
 
-    /// Refuses nothing from now on, or refuses again. The circuits go on judging either way.
+    /// Rejects nothing from now on, or rejects again, whatever the config says. The circuits go on judging either way.
     pub fn observe_only(&self, observe_only: bool) {
-        self.0.observe_only.store(observe_only, Ordering::Relaxed);
+        let said = if observe_only { OBSERVE } else { REJECT };
+        self.0.said.store(said, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_observe_only(&self) -> bool {
-        self.0.observe_only.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn judge(&self) -> Judge {
-        self.0.judge
+    pub(super) fn is_observe_only(&self, judge: &Judge) -> bool {
+        match self.0.said.load(Ordering::Relaxed) {
+            OBSERVE => true,
+            REJECT => false,
+            _ => judge.observe_only,
+        }
     }
 
     /// The circuit of an URL's destination.
@@ -158,27 +174,46 @@ impl Breaker {
 
     #[cold]
     fn keep(&self, destination: Destination, now: Instant) -> Arc<Shared> {
-        let fresh = self.fresh(destination.clone(), now);
-        self.0.circuits.get_or_keep(destination, fresh, now)
+        self.begin(&destination, now, |fresh| {
+            (self.0.circuits).get_or_keep(destination.clone(), fresh, now)
+        })
     }
 
-    fn fresh(&self, destination: Destination, now: Instant) -> Shared {
-        let fresh = Shared::new(self.0.rules.clone(), now);
+    /// Makes a circuit, and has it kept.
+    fn begin(
+        &self,
+        destination: &Destination,
+        now: Instant,
+        keep: impl FnOnce(Shared) -> Arc<Shared>,
+    ) -> Arc<Shared> {
+        let rules = self.0.rules.load_full();
+        let fresh = Shared::new(rules.of(destination).clone(), now);
         let observers = Arc::clone(&self.0.observers);
-        fresh.watch.about(destination, observers);
-        fresh
+        fresh.watch.about(destination.clone(), observers);
+        let kept = keep(fresh);
+        // Rules that came in between did not reach a circuit that was not kept yet.
+        let latest = self.0.rules.load_full();
+        if !Arc::ptr_eq(&latest, &rules) {
+            kept.follow(latest.of(destination), now);
+        }
+        kept
     }
 
     fn insist(&self, destination: &Destination) -> Arc<Shared> {
         let now = clock::now();
         let known = self.0.circuits.find(destination, now);
         known.unwrap_or_else(|| {
-            let fresh = self.fresh(destination.clone(), now);
-            let circuits = &self.0.circuits;
-            circuits.get_or_insist(destination.clone(), fresh, now)
+            self.begin(destination, now, |fresh| {
+                (self.0.circuits).get_or_insist(destination.clone(), fresh, now)
+            })
         })
     }
 }
+
+/// Values of what was said of observing.
+const NOTHING: u8 = 0;
+const OBSERVE: u8 = 1;
+const REJECT: u8 = 2;
 
 /// Reports where a circuit went, if it did.
 pub(super) fn report(shared: &Shared, entered: Option<Position>, span: &Span) {
@@ -198,8 +233,7 @@ impl Entry for Shared {
 impl fmt::Debug for Breaker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Breaker")
-            .field("rules", &self.0.rules)
-            .field("observe_only", &self.is_observe_only())
+            .field("rules", self.0.rules.load().rest())
             .finish_non_exhaustive()
     }
 }

@@ -29,6 +29,11 @@ impl Health {
         }
     }
 
+    /// Looks back over another window, which begins empty.
+    pub(super) fn look_back(&mut self, window: Window, now: Instant) {
+        self.recent = Recent::new(window, now);
+    }
+
     /// Learns how an attempt ended, and judges nothing.
     pub(super) fn note(&mut self, verdict: Verdict, now: Instant) {
         if let Some(mark) = verdict.mark() {

@@ -2,6 +2,7 @@
 
 mod attempt;
 mod cause;
+mod check;
 mod circuit;
 mod event;
 mod handle;
@@ -27,6 +28,7 @@ mod tests;
 
 pub use self::event::{Event, EventKind};
 pub use self::handle::Breaker;
+pub(crate) use self::rules::Rules;
 pub use self::rules::{Recovery, Window};
 pub use self::settings::Settings;
 pub use self::snapshot::Snapshot;

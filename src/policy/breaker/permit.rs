@@ -30,6 +30,7 @@ use crate::telemetry::Span;
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) breaker: Breaker,
+    pub(crate) judge: Judge,
     pub(crate) key: Option<Key>,
     pub(crate) hints: Hints,
 }
@@ -59,11 +60,11 @@ impl Policy {
         let Some(circuit) = circuit else {
             return Ok(None);
         };
-        let ticket = self.breaker.admit(circuit, call, now);
+        let ticket = self.breaker.admit((circuit, &self.judge), call, now);
         let ticket = ticket.map_err(|refusal| refused(&refusal))?;
         Ok(Some(Admission(Some(Admitted {
             ticket,
-            judge: self.breaker.judge(),
+            judge: self.judge,
             since: now,
             attempts_before: call.attempt_count(),
             call: call.clone(),
@@ -105,7 +106,7 @@ impl Breaker {
     /// Asks a circuit for leave to make an attempt, and reports what becomes of that.
     pub(crate) fn admit(
         &self,
-        circuit: Arc<Shared>,
+        (circuit, judge): (Arc<Shared>, &Judge),
         call: &Call,
         now: Instant,
     ) -> Result<Ticket, Refusal> {
@@ -119,7 +120,7 @@ impl Breaker {
             Err((refusal, circuit)) => {
                 let change = Change::rejected(&refusal);
                 circuit.watch.report(change, &Span::none());
-                match self.is_observe_only() {
+                match self.is_observe_only(judge) {
                     true => Ok(Shared::observe(circuit)),
                     false => Err(refusal),
                 }

@@ -1,12 +1,11 @@
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::rules::{Recovery, Rules, Window};
 use super::verdict::Judge;
 use crate::callback::{Site, ask};
-use crate::config_error::SettingError;
-use crate::limit::{Limit, Limits};
+use crate::getters::getters;
+use crate::limit::Limits;
 
 /// What a breaker goes by; what is left open is derived from the attempt limit.
 ///
@@ -25,37 +24,66 @@ use crate::limit::{Limit, Limits};
 /// let refused = BreakerLayer::with(limits, settings).unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
-///     "breaker window of 8s is less than twice the attempt limit of 5s"
+///     "breaker.window.time: 8s is invalid: expected at least twice limits.attempt (5s)"
 /// );
 /// # Ok::<(), sevenhops::SettingError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+///
+/// A setting that is not made is the default. In the config of a destination it is that of the config around it.
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Settings {
-    failure_ratio: f64,
-    minimum_volume: u32,
-    window: Option<Window>,
-    consecutive_failures: Option<u32>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
-    slow_limit: Option<Duration>,
-    slow_ratio: f64,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
-    open_for: Duration,
-    open_factor: f64,
-    #[cfg_attr(feature = "serde", serde(with = "super::written::durations"))]
-    open_times: Option<Arc<[Duration]>>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
-    open_at_most: Duration,
-    recovery: Recovery,
-    throttled_counts: bool,
-    observe_only: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self::new()
-    }
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) failure_ratio: Option<f64>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) minimum_volume: Option<u32>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) window: Option<Window>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) consecutive_failures: Option<u32>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) slow_limit: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) slow_ratio: Option<f64>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) open_for: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) open_factor: Option<f64>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "super::written::durations",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) open_times: Option<Arc<[Duration]>>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) open_at_most: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) recovery: Option<Recovery>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) throttled_counts: Option<bool>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) observe_only: Option<bool>,
 }
 
 impl Settings {
@@ -63,33 +91,33 @@ impl Settings {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            failure_ratio: FAILURE_RATIO,
-            minimum_volume: MINIMUM_VOLUME,
+            failure_ratio: None,
+            minimum_volume: None,
             window: None,
             consecutive_failures: None,
             slow_limit: None,
-            slow_ratio: FAILURE_RATIO,
-            open_for: OPEN_FOR,
-            open_factor: OPEN_FACTOR,
+            slow_ratio: None,
+            open_for: None,
+            open_factor: None,
             open_times: None,
-            open_at_most: OPEN_AT_MOST,
-            recovery: Recovery::Successes(PROBES),
-            throttled_counts: false,
-            observe_only: false,
+            open_at_most: None,
+            recovery: None,
+            throttled_counts: None,
+            observe_only: None,
         }
     }
 
     /// Opens when so large a share of the attempts in the window failed: more than 0, at most 1.
     #[must_use]
     pub const fn failure_ratio(mut self, ratio: f64) -> Self {
-        self.failure_ratio = ratio;
+        self.failure_ratio = Some(ratio);
         self
     }
 
     /// Judges by a ratio only when so many attempts are in the window: from 1 on.
     #[must_use]
     pub const fn minimum_volume(mut self, attempts: u32) -> Self {
-        self.minimum_volume = attempts;
+        self.minimum_volume = Some(attempts);
         self
     }
 
@@ -112,21 +140,21 @@ impl Settings {
     #[must_use]
     pub const fn slow_calls(mut self, limit: Duration, ratio: f64) -> Self {
         self.slow_limit = Some(limit);
-        self.slow_ratio = ratio;
+        self.slow_ratio = Some(ratio);
         self
     }
 
     /// Stays open for so long the first time, and longer each time that the probes fail.
     #[must_use]
     pub const fn open_for(mut self, open_for: Duration) -> Self {
-        self.open_for = open_for;
+        self.open_for = Some(open_for);
         self
     }
 
     /// Multiplies the open time by this factor each time that the probes fail: 1 to 100.
     #[must_use]
     pub const fn open_factor(mut self, factor: f64) -> Self {
-        self.open_factor = factor;
+        self.open_factor = Some(factor);
         self
     }
 
@@ -146,14 +174,14 @@ impl Settings {
     /// Never stays open for longer, whatever it grew to, luck added or the server asked for.
     #[must_use]
     pub const fn open_at_most(mut self, longest: Duration) -> Self {
-        self.open_at_most = longest;
+        self.open_at_most = Some(longest);
         self
     }
 
     /// Sets how a half-open circuit closes.
     #[must_use]
     pub const fn recovery(mut self, recovery: Recovery) -> Self {
-        self.recovery = recovery;
+        self.recovery = Some(recovery);
         self
     }
 
@@ -161,165 +189,106 @@ impl Settings {
     /// destination means "I am down" by it.
     #[must_use]
     pub const fn throttled_counts(mut self, counts: bool) -> Self {
-        self.throttled_counts = counts;
+        self.throttled_counts = Some(counts);
         self
     }
 
     /// Judges, changes state and tells of it, and refuses nothing.
     #[must_use]
     pub const fn observe_only(mut self, observe_only: bool) -> Self {
-        self.observe_only = observe_only;
+        self.observe_only = Some(observe_only);
         self
     }
 
-    pub(super) const fn is_observe_only(&self) -> bool {
-        self.observe_only
+    getters! {
+        get_failure_ratio(failure_ratio) -> f64 = |own| own.failure_ratio.unwrap_or(FAILURE_RATIO);
+        get_minimum_volume(minimum_volume) -> u32 = |own| own.minimum_volume.unwrap_or(MINIMUM_VOLUME);
+        get_consecutive_failures(consecutive_failures) -> Option<u32> = |own| own.consecutive_failures;
+        get_slow_calls(slow_calls) -> Option<(Duration, f64)>
+            = |own| Some((own.slow_limit?, own.slow_ratio.unwrap_or(FAILURE_RATIO)));
+        get_open_for(open_for) -> Duration = |own| own.open_for.unwrap_or(OPEN_FOR);
+        get_open_factor(open_factor) -> f64 = |own| own.open_factor.unwrap_or(OPEN_FACTOR);
+        get_open_by(open_by) -> Option<&[Duration]> = |own| own.open_times.as_deref();
+        get_open_at_most(open_at_most) -> Duration = |own| own.open_at_most.unwrap_or(OPEN_AT_MOST);
+        get_recovery(recovery) -> Recovery = |own| own.recovery.unwrap_or(Recovery::Successes(PROBES));
+        get_throttled_counts(throttled_counts) -> bool = |own| own.throttled_counts.unwrap_or(false);
+        get_observe_only(observe_only) -> bool = |own| own.observe_only.unwrap_or(false);
     }
 
-    /// What follows from the settings where an attempt takes as long as these limits allow.
-    pub(super) fn resolve(&self, limits: &Limits) -> (Rules, Judge) {
-        let attempt = limits.attempt().get();
-        let rules = Rules {
-            failure_ratio: self.failure_ratio,
-            minimum_volume: self.minimum_volume,
-            window: self
-                .window
-                .unwrap_or_else(|| Window::Time(SHORTEST_WINDOW.max(attempt * 2))),
+    /// Returns [`window`](Self::window), as set or by default, for attempts under these limits.
+    #[must_use]
+    pub fn get_window(&self, limits: &Limits) -> Window {
+        let longest = || SHORTEST_WINDOW.max(limits.attempt().get() * 2);
+        self.window.unwrap_or_else(|| Window::Time(longest()))
+    }
+
+    /// The same settings, and where one is missing, that of the config around. Open times by a function and by
+    /// a factor exclude each other, so either keeps the other from being taken over.
+    pub(crate) fn over(self, around: &Self) -> Self {
+        let by_factor = self.open_for.is_some() || self.open_factor.is_some();
+        let by_times = self.open_times.is_some();
+        Self {
+            failure_ratio: self.failure_ratio.or(around.failure_ratio),
+            minimum_volume: self.minimum_volume.or(around.minimum_volume),
+            window: self.window.or(around.window),
+            consecutive_failures: self.consecutive_failures.or(around.consecutive_failures),
+            slow_limit: self.slow_limit.or(around.slow_limit),
+            slow_ratio: self.slow_ratio.or(around.slow_ratio),
+            open_for: self
+                .open_for
+                .or_else(|| around.open_for.filter(|_| !by_times)),
+            open_factor: (self.open_factor).or_else(|| around.open_factor.filter(|_| !by_times)),
+            open_times: (self.open_times)
+                .or_else(|| around.open_times.clone().filter(|_| !by_factor)),
+            open_at_most: self.open_at_most.or(around.open_at_most),
+            recovery: self.recovery.or(around.recovery),
+            throttled_counts: self.throttled_counts.or(around.throttled_counts),
+            observe_only: self.observe_only.or(around.observe_only),
+        }
+    }
+
+    /// The same settings, with the defaults written out that do not follow from the limits.
+    pub(crate) fn written_out(&self) -> Self {
+        let by_factor = self.open_times.is_none();
+        Self {
+            failure_ratio: Some(self.get_failure_ratio()),
+            minimum_volume: Some(self.get_minimum_volume()),
+            open_for: by_factor.then(|| self.get_open_for()),
+            open_factor: by_factor.then(|| self.get_open_factor()),
+            open_at_most: Some(self.get_open_at_most()),
+            recovery: Some(self.get_recovery()),
+            throttled_counts: Some(self.get_throttled_counts()),
+            observe_only: Some(self.get_observe_only()),
+            ..self.clone()
+        }
+    }
+
+    /// The rules of a circuit whose attempts take as long as these limits allow.
+    pub(crate) fn rules(&self, limits: &Limits) -> Rules {
+        Rules {
+            failure_ratio: self.get_failure_ratio(),
+            minimum_volume: self.get_minimum_volume(),
+            window: self.get_window(limits),
             consecutive_failures: self.consecutive_failures,
-            slow_ratio: self.slow_limit.map(|_| self.slow_ratio),
-            open_for: self.open_for,
-            open_factor: self.open_factor,
+            slow_ratio: self.get_slow_calls().map(|(_, ratio)| ratio),
+            open_for: self.get_open_for(),
+            open_factor: self.get_open_factor(),
             open_times: self.open_times.clone(),
-            open_at_most: self.open_at_most,
-            recovery: self.recovery,
-            shortest_lease: attempt,
-        };
-        let judge = Judge {
+            open_at_most: self.get_open_at_most(),
+            recovery: self.get_recovery(),
+            shortest_lease: limits.attempt().get(),
+        }
+    }
+
+    /// Judges attempts under these limits.
+    pub(crate) fn judge(&self, limits: &Limits) -> Judge {
+        Judge {
             slow: self.slow_limit,
-            throttled_counts: self.throttled_counts,
-            attempt,
-        };
-        (rules, judge)
-    }
-
-    pub(crate) fn check(&self, limits: &Limits) -> Result<(), SettingError> {
-        ratio("failure ratio", self.failure_ratio)?;
-        count("minimum volume", self.minimum_volume, 1..=u32::MAX)?;
-        self.check_recovery()?;
-        if let Some(attempts) = self.consecutive_failures {
-            count("consecutive failures", attempts, 1..=u32::MAX)?;
-        }
-        if let Some(limit) = self.slow_limit {
-            duration("slow limit", limit, Limit::MAX.get())?;
-        }
-        ratio("slow ratio", self.slow_ratio)?;
-        duration("open time", self.open_for, Limit::MAX.get())?;
-        duration("longest open time", self.open_at_most, Limit::MAX.get())?;
-        if self.open_for > self.open_at_most {
-            return Err(SettingError::contradiction(
-                ("open time", self.open_for),
-                ("longest open time", self.open_at_most),
-            ));
-        }
-        self.check_growth()?;
-        self.check_window(limits.attempt().get())
-    }
-
-    fn check_recovery(&self) -> Result<(), SettingError> {
-        count("probes", self.recovery.probes(), 1..=MOST_PROBES)?;
-        match self.recovery {
-            Recovery::Ratio { failure_ratio, .. } => ratio("probe failure ratio", failure_ratio),
-            Recovery::Ramp { step } => duration("ramp step", step, Limit::MAX.get()),
-            Recovery::Successes(_) => Ok(()),
+            throttled_counts: self.get_throttled_counts(),
+            observe_only: self.get_observe_only(),
+            attempt: limits.attempt().get(),
         }
     }
-
-    fn check_growth(&self) -> Result<(), SettingError> {
-        if !(1.0..=MOST_FACTOR).contains(&self.open_factor) {
-            let factor = self.open_factor;
-            return Err(SettingError::out_of_range(
-                "open factor",
-                factor,
-                "1 to 100",
-            ));
-        }
-        let Some(times) = &self.open_times else {
-            return Ok(());
-        };
-        if self.open_for != OPEN_FOR || self.open_factor != OPEN_FACTOR {
-            let (field, range) = ("open times", "what goes without an open time or a factor");
-            return Err(SettingError::out_of_range(field, times, range));
-        }
-        if times.is_empty() {
-            let range = "a time for each opening, and the function panicked";
-            return Err(SettingError::out_of_range("open times", times, range));
-        }
-        for time in times.iter() {
-            duration("open time", *time, Limit::MAX.get())?;
-            if *time > self.open_at_most {
-                let than = ("longest open time", self.open_at_most);
-                return Err(SettingError::contradiction(("open time", *time), than));
-            }
-        }
-        Ok(())
-    }
-
-    fn check_window(&self, attempt: Duration) -> Result<(), SettingError> {
-        match self.window {
-            None => Ok(()),
-            Some(Window::Time(length)) => {
-                duration("breaker window", length, Limit::MAX.get() * 2)?;
-                if length < attempt * 2 {
-                    let than = ("twice the attempt limit", attempt);
-                    return Err(SettingError::less_than(("breaker window", length), than));
-                }
-                Ok(())
-            }
-            Some(Window::Count(attempts)) => {
-                count("breaker window", attempts, 1..=LONGEST_COUNT)?;
-                if attempts < self.minimum_volume {
-                    let than = ("the minimum volume", self.minimum_volume);
-                    return Err(SettingError::less_than(("breaker window", attempts), than));
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-fn ratio(field: &'static str, ratio: f64) -> Result<(), SettingError> {
-    if ratio > 0.0 && ratio <= 1.0 {
-        return Ok(());
-    }
-    Err(SettingError::out_of_range(
-        field,
-        ratio,
-        "0 (not included) to 1",
-    ))
-}
-
-fn count(field: &'static str, count: u32, within: RangeInclusive<u32>) -> Result<(), SettingError> {
-    if within.contains(&count) {
-        return Ok(());
-    }
-    let range = match *within.end() {
-        MOST_PROBES => "1 to 64",
-        LONGEST_COUNT => "1 to 10000",
-        _ => "1 and more",
-    };
-    Err(SettingError::out_of_range(field, count, range))
-}
-
-fn duration(field: &'static str, value: Duration, most: Duration) -> Result<(), SettingError> {
-    if !value.is_zero() && value <= most {
-        return Ok(());
-    }
-    let range = if most == Limit::MAX.get() {
-        "0s (not included) to 86400s"
-    } else {
-        "0s (not included) to 172800s"
-    };
-    Err(SettingError::out_of_range(field, value, range))
 }
 
 /// Half of it fails: more than noise, and it cannot be told from being down.
@@ -331,20 +300,14 @@ pub(super) const MINIMUM_VOLUME: u32 = 20;
 pub(super) const SHORTEST_WINDOW: Duration = Duration::from_secs(10);
 /// A quick restart is over by then.
 pub(super) const OPEN_FOR: Duration = Duration::from_secs(5);
-/// Nobody wants to wait longer for a service that is back.
+/// A caller does not wait longer for a service that is back.
 pub(super) const OPEN_AT_MOST: Duration = Duration::from_secs(2 * 60);
 /// Each failed probe says that it will take longer than was thought.
 pub(super) const OPEN_FACTOR: f64 = 2.0;
-/// The second opening would last a hundred times as long.
-const MOST_FACTOR: f64 = 100.0;
 /// So many openings in a row take more than half an hour with an open time of a minute.
 const OPENINGS: u32 = 32;
 /// One is enough to tell, and no herd.
 pub(super) const PROBES: u32 = 1;
-/// A circuit keeps a lease for each.
-const MOST_PROBES: u32 = 64;
-/// A circuit keeps a byte for each.
-const LONGEST_COUNT: u32 = 10_000;
 
 #[cfg(test)]
 #[path = "settings_tests.rs"]

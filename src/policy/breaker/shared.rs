@@ -69,6 +69,11 @@ impl Shared {
         self.change(|circuit| circuit.half_open_early(now)).1
     }
 
+    /// Follows other rules from now on.
+    pub(crate) fn follow(&self, rules: &Rules, now: Instant) {
+        self.change(|circuit| circuit.follow(rules.clone(), now));
+    }
+
     pub(crate) fn isolate(&self) -> Option<Position> {
         self.change(Circuit::isolate).1
     }

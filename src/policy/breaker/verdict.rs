@@ -19,6 +19,8 @@ pub(crate) struct Judge {
     pub(super) slow: Option<Duration>,
     /// Whether 429 is a failure.
     pub(super) throttled_counts: bool,
+    /// Whether circuits judge and reject nothing.
+    pub(super) observe_only: bool,
     /// How long an attempt may take where nothing closer to it tells.
     pub(super) attempt: Duration,
 }

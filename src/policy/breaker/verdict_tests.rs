@@ -6,6 +6,7 @@ use crate::hop::{Effect, Keyed, names};
 const JUDGE: Judge = Judge {
     slow: None,
     throttled_counts: false,
+    observe_only: false,
     attempt: Duration::from_secs(5),
 };
 

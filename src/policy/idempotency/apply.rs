@@ -36,7 +36,7 @@ impl Settings {
             brought,
             sound,
             key: options.key.as_ref(),
-            make: self.make_keys && !options.no_key && !options.idempotent,
+            make: self.get_make_keys() && !options.no_key && !options.idempotent,
             honours: options.honours_keys.or_else(|| self.honours(request.uri())),
         };
         match earlier {
@@ -50,12 +50,12 @@ impl Settings {
 
     /// The header of the key: the configured one, unless the caller brought a key under another usual name.
     fn name_in(&self, headers: &HeaderMap) -> Cow<'_, HeaderName> {
-        if headers.contains_key(&self.header) {
-            return Cow::Borrowed(&self.header);
+        if headers.contains_key(self.get_header()) {
+            return Cow::Borrowed(self.get_header());
         }
         let usual = [super::KEY, super::X_KEY];
         let brought = usual.into_iter().find(|name| headers.contains_key(name));
-        brought.map_or(Cow::Borrowed(&self.header), Cow::Owned)
+        brought.map_or(Cow::Borrowed(self.get_header()), Cow::Owned)
     }
 
     /// Gives the call its key.
@@ -73,8 +73,8 @@ impl Settings {
                 hide(headers, name);
                 None
             }
-            Wanted::Given(key) => header(key.as_str(), self.quoted),
-            Wanted::Made => written(made(call), self.quoted),
+            Wanted::Given(key) => header(key.as_str(), self.get_quoted()),
+            Wanted::Made => written(made(call), self.get_quoted()),
         };
         if let Some(value) = &value {
             headers.insert(name.clone(), value.clone());
@@ -130,14 +130,16 @@ impl Settings {
 
     /// What was said of a destination, if anything.
     fn honours(&self, uri: &Uri) -> Option<bool> {
-        if self.honoured_by_all {
+        if self.get_honoured_by_all() {
             return Some(true);
         }
-        if self.honoured_by.is_empty() {
+        if self.get_honoured_by().is_empty() {
             return None;
         }
         let destination = Destination::of(uri)?;
-        self.honoured_by.contains(&destination).then_some(true)
+        self.get_honoured_by()
+            .contains(&destination)
+            .then_some(true)
     }
 }
 

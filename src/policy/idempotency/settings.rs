@@ -2,8 +2,9 @@ use http::header::{self, HeaderName};
 
 use crate::config_error::SettingError;
 use crate::destination::Destination;
+use crate::getters::getters;
 
-/// How keys are made, and who honours them.
+/// How keys are made, and which destinations honor them.
 ///
 /// # Defaults
 ///
@@ -13,22 +14,39 @@ use crate::destination::Destination;
 /// | `quoted` | no: a bare UUID |
 /// | `make_keys` | yes, for POST and PATCH |
 /// | `honoured_by_all` | no |
-/// | `honoured_by` | nobody |
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// | `honoured_by` | none |
+///
+/// A setting that is not made is the default. In the config of a destination it is that of the config around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Settings {
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::text"))]
-    pub(super) header: HeaderName,
-    pub(super) quoted: bool,
-    pub(super) make_keys: bool,
-    pub(super) honoured_by_all: bool,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::texts"))]
-    pub(super) honoured_by: Vec<Destination>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_text",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    header: Option<HeaderName>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    quoted: Option<bool>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    make_keys: Option<bool>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    honoured_by_all: Option<bool>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_texts",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    honoured_by: Option<Vec<Destination>>,
 }
 
 impl Settings {
-    /// Makes keys for POST and PATCH, and believes nobody to honour them.
+    /// Leaves everything to the defaults: keys for POST and PATCH, and no destination that honors them.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -40,65 +58,82 @@ impl Settings {
     /// setting, stays where it is, and is the key of the call.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
-        self.header = name;
+        self.header = Some(name);
         self
     }
 
     /// Sends keys as a quoted string, as the IETF's draft has it, instead of bare.
     #[must_use]
     pub fn quoted(mut self, yes: bool) -> Self {
-        self.quoted = yes;
+        self.quoted = Some(yes);
         self
     }
 
     /// Switches the making of keys on or off.
     #[must_use]
     pub fn make_keys(mut self, yes: bool) -> Self {
-        self.make_keys = yes;
+        self.make_keys = Some(yes);
         self
     }
 
-    /// Vouches for every destination: a POST or PATCH whose answer was lost is sent again with the
+    /// Vouches for every destination: a POST or PATCH whose response was lost is sent again with the
     /// same key.
     #[must_use]
     pub fn honoured_by_all(mut self, yes: bool) -> Self {
-        self.honoured_by_all = yes;
+        self.honoured_by_all = Some(yes);
         self
-    }
-
-    pub(crate) fn check(&self) -> Result<(), SettingError> {
-        if !TAKEN.contains(&self.header) {
-            return Ok(());
-        }
-        let name = self.header.as_str();
-        let range = "the names that HTTP has no other use for";
-        Err(SettingError::out_of_range(
-            "idempotency header",
-            name,
-            range,
-        ))
     }
 
     /// Vouches for one destination more.
     #[must_use]
     pub fn honoured_by(mut self, destination: Destination) -> Self {
-        self.honoured_by.push(destination);
+        self.honoured_by.get_or_insert_default().push(destination);
         self
     }
-}
 
-impl Default for Settings {
-    fn default() -> Self {
+    getters! {
+        get_header(header) -> &HeaderName = |own| own.header.as_ref().unwrap_or(&HEADER);
+        get_quoted(quoted) -> bool = |own| own.quoted.unwrap_or(false);
+        get_make_keys(make_keys) -> bool = |own| own.make_keys.unwrap_or(true);
+        get_honoured_by_all(honoured_by_all) -> bool = |own| own.honoured_by_all.unwrap_or(false);
+        get_honoured_by(honoured_by) -> &[Destination]
+            = |own| own.honoured_by.as_deref().unwrap_or_default();
+    }
+
+    /// The same settings, and where one is missing, that of the config around.
+    pub(crate) fn over(self, around: &Self) -> Self {
         Self {
-            header: super::KEY,
-            quoted: false,
-            make_keys: true,
-            honoured_by_all: false,
-            honoured_by: Vec::new(),
+            header: self.header.or_else(|| around.header.clone()),
+            quoted: self.quoted.or(around.quoted),
+            make_keys: self.make_keys.or(around.make_keys),
+            honoured_by_all: self.honoured_by_all.or(around.honoured_by_all),
+            honoured_by: self.honoured_by.or_else(|| around.honoured_by.clone()),
         }
+    }
+
+    /// The same settings, with the defaults written out.
+    pub(crate) fn written_out(&self) -> Self {
+        Self {
+            header: Some(self.get_header().clone()),
+            quoted: Some(self.get_quoted()),
+            make_keys: Some(self.get_make_keys()),
+            honoured_by_all: Some(self.get_honoured_by_all()),
+            honoured_by: Some(self.get_honoured_by().to_vec()),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), SettingError> {
+        let header = self.get_header();
+        if !TAKEN.contains(header) {
+            return Ok(());
+        }
+        let expected = "a name that HTTP has no other use for";
+        let (path, name) = ("idempotency.header", header.as_str());
+        Err(SettingError::invalid(path, name, expected))
     }
 }
 
+static HEADER: HeaderName = super::KEY;
 /// What frames a message, names its target or proves who asks.
 const TAKEN: [HeaderName; 14] = [
     header::AUTHORIZATION,
@@ -124,16 +159,11 @@ mod tests {
     #[test]
     fn table_of_defaults_says_what_they_are() {
         let settings = Settings::new();
-        assert_eq!(settings.header.as_str(), "idempotency-key");
-        assert!(!settings.quoted && settings.make_keys && !settings.honoured_by_all);
-        assert!(settings.honoured_by.is_empty());
+        assert_eq!(settings.get_header().as_str(), "idempotency-key");
+        assert!(
+            !settings.get_quoted() && settings.get_make_keys() && !settings.get_honoured_by_all()
+        );
+        assert!(settings.get_honoured_by().is_empty());
         assert!(settings.check().is_ok());
-    }
-
-    #[test]
-    fn header_that_http_needs_is_refused_by_name() {
-        let settings = Settings::new().header(header::CONTENT_LENGTH);
-        let refused = settings.check().unwrap_err().to_string();
-        assert!(refused.contains("content-length"), "{refused}");
     }
 }

@@ -2,6 +2,7 @@ use http::HeaderName;
 
 use crate::call::Call;
 use crate::config_error::SettingError;
+use crate::getters::getters;
 
 /// How far redirects are followed, and what goes along.
 ///
@@ -12,18 +13,28 @@ use crate::config_error::SettingError;
 /// | `follow` | yes |
 /// | `most` | 10 |
 /// | `keep_across_origins` | none |
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// A setting that is not made is the default. In the config of a destination it is that of the config around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Settings {
-    pub(super) follow: bool,
-    pub(super) most: u32,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::texts"))]
-    pub(super) keep_across_origins: Vec<HeaderName>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    follow: Option<bool>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    most: Option<u32>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_texts",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    keep_across_origins: Option<Vec<HeaderName>>,
 }
 
 impl Settings {
-    /// The defaults.
+    /// Leaves everything to the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -32,60 +43,92 @@ impl Settings {
     /// Switches following on or off; off, a redirect is returned as it is.
     #[must_use]
     pub fn follow(mut self, yes: bool) -> Self {
-        self.follow = yes;
+        self.follow = Some(yes);
         self
-    }
-
-    #[cfg(feature = "client")]
-    pub(crate) const fn is_followed(&self) -> bool {
-        self.follow
     }
 
     /// Sets how many redirects a call follows: 1 to 50.
     #[must_use]
     pub fn most(mut self, most: u32) -> Self {
-        self.most = most;
+        self.most = Some(most);
         self
     }
 
-    /// Lets one more header of the request go along to another origin. What may be a credential
-    /// stays at home whatever is said here.
+    /// Lets one more header of the request go along to another origin. A header that may be a credential
+    /// does not go along, even if it is named here.
     #[must_use]
     pub fn keep_across_origins(mut self, name: HeaderName) -> Self {
-        self.keep_across_origins.push(name);
+        self.keep_across_origins.get_or_insert_default().push(name);
         self
+    }
+
+    getters! {
+        get_follow(follow) -> bool = |own| own.follow.unwrap_or(true);
+        get_most(most) -> u32 = |own| own.most.unwrap_or(REDIRECTS);
+        get_keep_across_origins(keep_across_origins) -> &[HeaderName]
+            = |own| own.keep_across_origins.as_deref().unwrap_or_default();
     }
 
     /// Whether the redirects of this call are followed.
     pub(crate) fn follows(&self, call: &Call) -> bool {
-        self.follow && !call.options().no_redirects
+        self.get_follow() && !call.options().no_redirects
     }
 
     /// How many redirects are followed.
     pub(crate) fn max_redirects(&self) -> usize {
-        self.most as usize
+        self.get_most() as usize
     }
 
-    /// What goes along across origins.
-    pub(crate) fn kept(&self) -> &[HeaderName] {
-        &self.keep_across_origins
+    /// The same settings, and where one is missing, that of the config around. A config that follows none takes over
+    /// neither a number nor headers.
+    pub(crate) fn over(self, around: &Self) -> Self {
+        if self.follow == Some(false) {
+            return self;
+        }
+        Self {
+            follow: self.follow.or(around.follow),
+            most: self.most.or(around.most),
+            keep_across_origins: (self.keep_across_origins)
+                .or_else(|| around.keep_across_origins.clone()),
+        }
+    }
+
+    /// The same settings, with the defaults written out.
+    pub(crate) fn written_out(&self) -> Self {
+        if !self.get_follow() {
+            return self.clone();
+        }
+        Self {
+            follow: Some(true),
+            most: Some(self.get_most()),
+            keep_across_origins: Some(self.get_keep_across_origins().to_vec()),
+        }
     }
 
     pub(crate) fn check(&self) -> Result<(), SettingError> {
-        if (1..=MOST).contains(&self.most) {
+        if !self.get_follow() {
+            return self.check_unfollowed();
+        }
+        let most = self.get_most();
+        if (1..=MOST).contains(&most) {
             return Ok(());
         }
-        let range = "1 to 50; to follow none, switch follow off";
-        Err(SettingError::out_of_range("redirects", self.most, range))
+        let expected = "1..=50; to follow none, switch follow off";
+        Err(SettingError::invalid("redirect.most", most, expected))
     }
-}
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            follow: true,
-            most: REDIRECTS,
-            keep_across_origins: Vec::new(),
+    /// Refuses settings that have no effect where redirects are not followed.
+    fn check_unfollowed(&self) -> Result<(), SettingError> {
+        let expected = "no value where redirect.follow is false";
+        if let Some(most) = self.most {
+            return Err(SettingError::invalid("redirect.most", most, expected));
+        }
+        match &self.keep_across_origins {
+            None => Ok(()),
+            Some(names) => {
+                let path = "redirect.keep_across_origins";
+                Err(SettingError::invalid(path, names, expected))
+            }
         }
     }
 }
@@ -103,17 +146,8 @@ mod tests {
     fn table_of_defaults_says_what_they_are() {
         let doc = include_str!("settings.rs");
         let settings = Settings::new();
-        assert!(doc.contains(&format!("/// | `most` | {} |", settings.most)));
-        assert!(settings.follow && settings.keep_across_origins.is_empty());
+        assert!(doc.contains(&format!("/// | `most` | {} |", settings.get_most())));
+        assert!(settings.get_follow() && settings.get_keep_across_origins().is_empty());
         assert!(settings.check().is_ok());
-    }
-
-    #[test]
-    fn number_out_of_range_is_refused_by_name_and_value() {
-        for most in [0, 51] {
-            let refused = Settings::new().most(most).check().unwrap_err();
-            let said = format!("redirects of {most} is not within 1 to 50");
-            assert!(refused.to_string().starts_with(&said), "{refused}");
-        }
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::formula::Step;
 use crate::callback::{Site, ask};
-use crate::config_error::SettingError;
-use crate::limit::Limit;
+use crate::config_error::{SettingError, expected};
+use crate::getters::getters;
 
 /// How long to wait before a retry.
 ///
@@ -213,49 +213,69 @@ impl Backoff {
         base.min(self.cap)
     }
 
-    /// Refuses times that are out of range, and settings that contradict each other.
-    pub(crate) fn validate(&self) -> Result<(), SettingError> {
-        for (field, value) in [(BASE_NAME, self.base), (CAP_NAME, Some(self.cap))] {
-            let Some(value) = value else { continue };
-            Limit::new(value).map_err(|_| {
-                SettingError::out_of_range(field, value, "0s (not included) to 86400s")
-            })?;
+    getters! {
+        get_growth(growth) -> Growth = |own| own.growth;
+        get_jitter(jitter) -> Jitter = |own| own.jitter;
+        get_cap(cap) -> Duration = |own| own.cap;
+        get_minimum(minimum) -> Duration = |own| own.minimum;
+        get_first_at_once(first_at_once) -> bool = |own| own.first_at_once;
+    }
+
+    /// Returns [`base`](Self::base), as set or by default, in a call of this length.
+    #[must_use]
+    pub fn get_base(&self, deadline: Duration) -> Duration {
+        self.base_within(deadline, false)
+    }
+
+    /// Returns whether the wait is computed by a function: see [`by`](Self::by).
+    #[must_use]
+    pub const fn is_by_function(&self) -> bool {
+        self.function.is_some()
+    }
+
+    /// Refuses times that are out of range, and settings that contradict each other or the deadline.
+    pub(crate) fn validate(&self, deadline: Option<Duration>) -> Result<(), SettingError> {
+        if let Some(base) = self.base {
+            expected::wait(BASE_PATH, base)?;
         }
-        let shorter = [(BASE_NAME, self.base), (MINIMUM_NAME, Some(self.minimum))];
-        for (field, value) in shorter {
-            if let Some(value) = value.filter(|value| *value > self.cap) {
-                let (longer, than) = ((field, value), (CAP_NAME, self.cap));
-                return Err(SettingError::contradiction(longer, than));
+        expected::wait(CAP_PATH, self.cap)?;
+        let shorter = [(BASE_PATH, self.base), (MINIMUM_PATH, Some(self.minimum))];
+        for (path, value) in shorter {
+            let Some(value) = value else { continue };
+            let bounds = [
+                Some((CAP_PATH, self.cap)),
+                deadline.map(|d| ("deadline", d)),
+            ];
+            let passed = |(_, bound): &(&str, Duration)| value > *bound;
+            if let Some(bound) = bounds.into_iter().flatten().find(passed) {
+                return Err(SettingError::longer((path, value), bound));
             }
         }
         if let Growth::Exponential(factor) = self.growth
             && !(1.0..=MOST_FACTOR).contains(&factor)
         {
-            let field = "back-off factor";
-            return Err(SettingError::out_of_range(field, factor, "1 to 100"));
+            let path = "retry.backoff.growth.exponential";
+            return Err(SettingError::invalid(path, factor, "1 to 100"));
         }
-        if let Jitter::Proportional(spread) = self.jitter
-            && !(spread > 0.0 && spread <= 1.0)
-        {
-            let (field, range) = ("back-off spread", "0 (not included) to 1");
-            return Err(SettingError::out_of_range(field, spread, range));
+        if let Jitter::Proportional(spread) = self.jitter {
+            expected::share("retry.backoff.jitter.proportional", spread)?;
         }
         self.check_ignored()
     }
 
     /// Refuses a setting that another one would make ineffective.
     fn check_ignored(&self) -> Result<(), SettingError> {
-        let ignored = |field, value: &dyn fmt::Debug, beside| {
-            Err(SettingError::out_of_range(field, value, beside))
-        };
         if self.first_at_once && !self.minimum.is_zero() {
-            let beside = "0ns, the only minimum beside a first retry at once";
-            return ignored(MINIMUM_NAME, &self.minimum, beside);
+            let expected = "0ns beside first_at_once";
+            return Err(SettingError::invalid(MINIMUM_PATH, self.minimum, expected));
         }
         let default = Growth::Exponential(FACTOR);
         if self.jitter == Jitter::Decorrelated && self.growth != default {
-            let beside = "Exponential(2.0), the only growth beside decorrelated jitter";
-            return ignored("back-off growth", &self.growth, beside);
+            let (path, expected) = (
+                "retry.backoff.growth",
+                "no growth beside decorrelated jitter",
+            );
+            return Err(SettingError::invalid(path, self.growth, expected));
         }
         let plain = Self {
             cap: self.cap,
@@ -264,11 +284,8 @@ impl Backoff {
             ..Self::new()
         };
         if self.function.is_some() && *self != plain {
-            return ignored(
-                "back-off",
-                self,
-                "cap and minimum, all that a function goes by",
-            );
+            let expected = "only cap and minimum beside a function";
+            return Err(SettingError::invalid("retry.backoff", self, expected));
         }
         Ok(())
     }
@@ -331,9 +348,9 @@ pub(super) const THROTTLED_BASE: Duration = Duration::from_secs(1);
 const FACTOR: f64 = 2.0;
 /// The third wait would be ten thousand times the first.
 const MOST_FACTOR: f64 = 100.0;
-const BASE_NAME: &str = "back-off base";
-const CAP_NAME: &str = "back-off cap";
-const MINIMUM_NAME: &str = "back-off minimum";
+const BASE_PATH: &str = "retry.backoff.base";
+const CAP_PATH: &str = "retry.backoff.cap";
+const MINIMUM_PATH: &str = "retry.backoff.minimum";
 
 #[cfg(test)]
 #[path = "backoff_tests.rs"]

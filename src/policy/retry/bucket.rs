@@ -49,6 +49,18 @@ impl Bucket {
         }
     }
 
+    /// Follows other terms from now on; all entries stay.
+    pub(super) fn follow(&mut self, terms: &Terms, now: Instant) {
+        self.turn(now);
+        let fresh = Self::new(terms, now);
+        if fresh.slot != self.slot {
+            (self.since, self.until, self.slot) = (fresh.since, fresh.until, fresh.slot);
+        }
+        let more = fresh.reserve.saturating_sub(self.reserve);
+        self.balance = self.balance.saturating_add(more);
+        (self.reserve, self.deposit) = (fresh.reserve, fresh.deposit);
+    }
+
     /// A call pays in.
     pub(crate) fn deposit(&mut self, now: Instant) {
         self.turn(now);

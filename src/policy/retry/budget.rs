@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::config_error::SettingError;
+use crate::config_error::{SettingError, expected};
 
 /// How many retries a destination's calls can afford, all of them together.
 ///
@@ -103,13 +103,13 @@ pub(super) struct Terms {
 }
 
 impl Budget {
-    /// One repeat for five calls, and ten a second in any case, saved up over ten seconds.
+    /// One retry for five calls, and ten a second in any case, saved up over ten seconds.
     #[must_use]
     pub const fn new() -> Self {
         Self(Kind::Rate(Terms::DEFAULT))
     }
 
-    /// Every repeat is affordable: what is left is the number of attempts.
+    /// Every retry is affordable: only the number of attempts bounds them.
     ///
     /// A setting made afterwards limits it again, with the defaults for the others.
     #[must_use]
@@ -140,7 +140,7 @@ impl Budget {
         Self(Kind::Throttle(Throttle { tokens, ratio }))
     }
 
-    /// Sets how many repeats a call pays for, to six decimal places.
+    /// Sets how many retries a call pays for, to six decimal places.
     #[must_use]
     pub const fn ratio(self, ratio: f64) -> Self {
         Self(Kind::Rate(Terms {
@@ -149,11 +149,11 @@ impl Budget {
         }))
     }
 
-    /// Sets how many repeats a second are affordable however few calls there are.
+    /// Sets how many retries a second are affordable however few calls there are.
     #[must_use]
-    pub const fn at_least_per_second(self, repeats: u32) -> Self {
+    pub const fn at_least_per_second(self, retries: u32) -> Self {
         Self(Kind::Rate(Terms {
-            at_least_per_second: repeats,
+            at_least_per_second: retries,
             ..self.or_default()
         }))
     }
@@ -174,7 +174,40 @@ impl Budget {
         }
     }
 
-    /// Refuses what is out of range.
+    /// Returns whether every retry is affordable.
+    #[must_use]
+    pub const fn is_unlimited(&self) -> bool {
+        matches!(self.0, Kind::Unlimited)
+    }
+
+    /// Returns ratio, least number of retries a second and time, if it refills with time and calls.
+    #[must_use]
+    pub const fn get_rate(&self) -> Option<(f64, u32, Duration)> {
+        match self.0 {
+            Kind::Rate(terms) => Some((terms.ratio, terms.at_least_per_second, terms.over)),
+            Kind::Unlimited | Kind::Reserve(_) | Kind::Throttle(_) => None,
+        }
+    }
+
+    /// Returns the tokens, if it is a [`reserve`](Self::reserve).
+    #[must_use]
+    pub const fn get_reserve(&self) -> Option<u32> {
+        match self.0 {
+            Kind::Reserve(reserve) => Some(reserve.tokens),
+            Kind::Unlimited | Kind::Rate(_) | Kind::Throttle(_) => None,
+        }
+    }
+
+    /// Returns tokens and ratio, if it is a [`throttle`](Self::throttle).
+    #[must_use]
+    pub const fn get_throttle(&self) -> Option<(u32, f64)> {
+        match self.0 {
+            Kind::Throttle(throttle) => Some((throttle.tokens, throttle.ratio)),
+            Kind::Unlimited | Kind::Rate(_) | Kind::Reserve(_) => None,
+        }
+    }
+
+    /// Refuses values that are out of range.
     pub(crate) fn validate(&self) -> Result<(), SettingError> {
         let terms = match self.0 {
             Kind::Rate(terms) => terms,
@@ -183,18 +216,12 @@ impl Budget {
             Kind::Throttle(throttle) => return throttle.validate(),
         };
         if !(0.0..=1_000.0).contains(&terms.ratio) {
-            return Err(SettingError::out_of_range(
-                "budget ratio",
-                terms.ratio,
-                "0 to 1000",
-            ));
+            let path = "retry.budget.ratio";
+            return Err(SettingError::invalid(path, terms.ratio, "0 to 1000"));
         }
         if !(OVER.0..=OVER.1).contains(&terms.over) {
-            return Err(SettingError::out_of_range(
-                "budget over",
-                terms.over,
-                "1s to 60s",
-            ));
+            let path = "retry.budget.over";
+            return Err(SettingError::invalid(path, terms.over, "1s..=60s"));
         }
         Ok(())
     }
@@ -208,23 +235,14 @@ impl Default for Budget {
 
 impl Reserve {
     fn validate(self) -> Result<(), SettingError> {
-        if !(1..=MOST_RESERVE).contains(&self.tokens) {
-            let (field, range) = ("budget reserve", "1 to 1000000");
-            return Err(SettingError::out_of_range(field, self.tokens, range));
-        }
-        for (field, cost) in [
-            ("budget retry cost", self.cost),
-            ("budget timeout cost", self.timeout_cost),
+        expected::count(TOKENS_PATH, self.tokens, 1..=MOST_RESERVE)?;
+        for (path, cost) in [
+            ("retry.budget.reserve.cost", self.cost),
+            ("retry.budget.reserve.timeout_cost", self.timeout_cost),
         ] {
-            if cost == 0 {
-                return Err(SettingError::out_of_range(field, cost, "1 and more"));
-            }
+            expected::count(path, cost, 1..=u32::MAX)?;
             if cost > self.tokens {
-                let than = ("the cost of a retry", cost);
-                return Err(SettingError::less_than(
-                    ("budget reserve", self.tokens),
-                    than,
-                ));
+                return Err(SettingError::less((TOKENS_PATH, self.tokens), (path, cost)));
             }
         }
         Ok(())
@@ -233,13 +251,10 @@ impl Reserve {
 
 impl Throttle {
     fn validate(self) -> Result<(), SettingError> {
-        if !(1..=1_000).contains(&self.tokens) {
-            let field = "budget throttle tokens";
-            return Err(SettingError::out_of_range(field, self.tokens, "1 to 1000"));
-        }
+        expected::count("retry.budget.throttle.tokens", self.tokens, 1..=1_000)?;
         if !(self.ratio > 0.0 && self.ratio <= 1_000.0) {
-            let (field, range) = ("budget throttle ratio", "0 (not included) to 1000");
-            return Err(SettingError::out_of_range(field, self.ratio, range));
+            let (path, range) = ("retry.budget.throttle.ratio", "more than 0, at most 1000");
+            return Err(SettingError::invalid(path, self.ratio, range));
         }
         Ok(())
     }
@@ -270,8 +285,9 @@ impl Terms {
     }
 }
 
-/// The price of a repeat, in units small enough that every usual ratio is a whole number of them.
+/// The price of a retry, in units small enough that every usual ratio is a whole number of them.
 pub(super) const TOKEN: i64 = 1_000_000;
+const TOKENS_PATH: &str = "retry.budget.reserve.tokens";
 /// More than any SDK has.
 const MOST_RESERVE: u32 = 1_000_000;
 /// Shorter, and a slot of a tenth is about a round trip; longer, and a burst spends what the far

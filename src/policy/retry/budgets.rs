@@ -1,12 +1,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
 use super::{Budget, SharedBudget};
 use crate::clock;
 use crate::config_error::SettingError;
-use crate::destination::{Destination, Origin};
+use crate::destination::{Destination, Hosts, Origin};
 use crate::registry::Registry;
 
 /// The budgets of all destinations, to look at and to share between clients. Cheap to clone; clones are the same
@@ -27,9 +28,12 @@ use crate::registry::Registry;
 /// # drop((reads, writes)); Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Budgets {
-    terms: Budget,
-    known: Arc<Registry<SharedBudget>>,
+pub struct Budgets(Arc<Inner>);
+
+struct Inner {
+    /// Of budgets that are made from now on.
+    terms: ArcSwap<Hosts<Budget>>,
+    known: Registry<SharedBudget>,
 }
 
 impl Budgets {
@@ -40,20 +44,29 @@ impl Budgets {
     /// Fails if the terms are out of range, naming field and value.
     pub fn new(terms: Budget) -> Result<Self, SettingError> {
         terms.validate()?;
-        Ok(Self::on(terms, clock::now()))
+        Ok(Self::on(Hosts::all(terms), clock::now()))
     }
 
-    pub(super) fn on(terms: Budget, now: Instant) -> Self {
-        Self {
-            terms,
-            known: Arc::new(Registry::new(now)),
-        }
+    /// Budgets on the terms of their host.
+    pub(crate) fn on(terms: Hosts<Budget>, now: Instant) -> Self {
+        Self(Arc::new(Inner {
+            terms: ArcSwap::from_pointee(terms),
+            known: Registry::new(now),
+        }))
     }
 
-    /// Returns the terms.
+    /// Lets all budgets follow other terms, those that are there and those to come.
+    pub(crate) fn follow(&self, terms: Hosts<Budget>, now: Instant) {
+        let terms = Arc::new(terms);
+        self.0.terms.store(Arc::clone(&terms));
+        let follow = |key: &Destination, budget: &SharedBudget| budget.follow(*terms.of(key), now);
+        self.0.known.each(follow);
+    }
+
+    /// Returns the terms, for destinations that have none of their own.
     #[must_use]
-    pub const fn terms(&self) -> Budget {
-        self.terms
+    pub fn terms(&self) -> Budget {
+        *self.0.terms.load().rest()
     }
 
     /// Returns how many retries the calls to a destination can afford now; `None` if no call went there, or if
@@ -62,7 +75,7 @@ impl Budgets {
     pub fn left(&self, destination: &Destination) -> Option<i64> {
         let now = clock::now();
         let left = |budget: &SharedBudget| budget.balance(now);
-        self.known.peek(destination, left).flatten()
+        self.0.known.peek(destination, left).flatten()
     }
 
     /// Returns the destinations that calls went to, and how many retries each can afford, in no order.
@@ -72,38 +85,43 @@ impl Budgets {
         let left = |key: &Destination, budget: &SharedBudget| {
             budget.balance(now).map(|left| (key.clone(), left))
         };
-        self.known.each(left).into_iter().flatten().collect()
+        self.0.known.each(left).into_iter().flatten().collect()
     }
 
     /// The budget of a destination by any name.
     pub(super) fn of(&self, destination: &Destination, now: Instant) -> Arc<SharedBudget> {
-        self.known.find(destination, now).unwrap_or_else(|| {
-            let fresh = SharedBudget::new(self.terms, now);
-            self.known.get_or_keep(destination.clone(), fresh, now)
+        let known = &self.0.known;
+        known.find(destination, now).unwrap_or_else(|| {
+            let terms = self.0.terms.load_full();
+            let fresh = SharedBudget::new(*terms.of(destination), now);
+            let kept = known.get_or_keep(destination.clone(), fresh, now);
+            // Terms that came in between did not reach a budget that was not kept yet.
+            let latest = self.0.terms.load_full();
+            if !Arc::ptr_eq(&latest, &terms) {
+                kept.follow(*latest.of(destination), now);
+            }
+            kept
         })
     }
 
     /// The budget of an origin.
     pub(super) fn at(&self, origin: &Origin, now: Instant) -> Arc<SharedBudget> {
-        let known = self.known.get(origin, now);
+        let known = self.0.known.get(origin, now);
         known.unwrap_or_else(|| self.of(&origin.to_destination(), now))
     }
 
     /// Shows what is left of each, as long as there are any.
     #[cfg(feature = "otel")]
     pub(super) fn look(&self) -> crate::metrics::Look<i64> {
-        let (terms, known) = (self.terms, Arc::downgrade(&self.known));
-        Box::new(move || {
-            let known = known.upgrade()?;
-            Some(Self { terms, known }.destinations())
-        })
+        let known = Arc::downgrade(&self.0);
+        Box::new(move || Some(Self(known.upgrade()?).destinations()))
     }
 }
 
 impl fmt::Debug for Budgets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Budgets")
-            .field("terms", &self.terms)
+            .field("terms", &self.terms())
             .finish_non_exhaustive()
     }
 }

@@ -7,12 +7,11 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::formula::{Step, after_hint};
-use super::settings::MAX_HINT;
-use super::{Budget, Budgets, Failed, Settings, SharedBudget};
+use super::{Budgets, Failed, Settings, SharedBudget};
 use crate::call::Call;
 use crate::clock;
 use crate::config_error::SettingError;
-use crate::destination::{Destination, Origin};
+use crate::destination::{Destination, Hosts, Origin};
 use crate::hint::{Hints, should_retry};
 use crate::hop::{Diagnosis, Effect, FailureClass, Kind, NotRepeated};
 use crate::luck::luck;
@@ -34,19 +33,29 @@ impl Policy {
     /// Retries as these settings say.
     pub(crate) fn new(settings: Settings, now: Instant) -> Self {
         Self {
-            budgets: Budgets::on(settings.budget, now),
+            budgets: Budgets::on(Hosts::all(settings.get_budget()), now),
             settings,
             hints: Hints::default(),
             key: None,
         }
     }
 
+    /// The same policy by other settings.
+    pub(crate) fn under(&self, settings: Settings) -> Self {
+        Self {
+            settings,
+            hints: self.hints.clone(),
+            key: self.key.clone(),
+            budgets: self.budgets.clone(),
+        }
+    }
+
     /// Takes part in the budgets of others.
     pub(crate) fn share(&mut self, budgets: &Budgets) -> Result<(), SettingError> {
-        let own = self.settings.budget;
-        if own != Budget::new() && own != budgets.terms() {
-            let range = "the terms of the budgets that are shared";
-            return Err(SettingError::out_of_range("retry budget", own, range));
+        let own = self.settings.get_budget();
+        if self.settings.has_budget() && own != budgets.terms() {
+            let expected = format_args!("the terms of the shared budgets ({:?})", budgets.terms());
+            return Err(SettingError::invalid("retry.budget", own, expected));
         }
         self.budgets = budgets.clone();
         Ok(())
@@ -90,21 +99,21 @@ impl Policy {
         if options.no_retry {
             return (1, Some(NotRepeated::SwitchedOff));
         }
-        let only = &self.settings.only;
+        let only = self.settings.get_only();
         let meant = || destination().is_some_and(|to| only.contains(&to));
         if !only.is_empty() && !meant() {
             return (1, Some(NotRepeated::OtherDestination));
         }
-        (options.most_attempts(self.settings.attempts), None)
+        (options.most_attempts(self.settings.get_attempts()), None)
     }
 
     /// How many attempts of a call may stay unsent.
     pub(crate) fn most_unsent(&self) -> u32 {
-        self.settings.unsent_attempts
+        self.settings.get_unsent_attempts()
     }
 
     pub(crate) fn lists(&self, call: &Call, status: StatusCode) -> bool {
-        call.options().lists(&self.settings.statuses, status)
+        call.options().lists(self.settings.get_statuses(), status)
     }
 
     /// The hint of a response: when to come back.
@@ -114,8 +123,7 @@ impl Policy {
 
     /// Refuses a hint of the server's that a call of this length does not wait for.
     pub(crate) fn check_hint(&self, hint: Duration, deadline: Duration) -> Result<(), NotRepeated> {
-        let most = self.settings.max_hint;
-        let most = most.unwrap_or_else(|| MAX_HINT.min(deadline / 2));
+        let most = self.settings.get_max_hint(deadline);
         match hint > most {
             true => Err(NotRepeated::HintTooLong { hint, most }),
             false => Ok(()),
@@ -129,7 +137,7 @@ impl Policy {
         (retry, previous): (u32, Option<Duration>),
         (left, deadline): (Duration, Duration),
     ) -> (Duration, Duration) {
-        let backoff = &self.settings.backoff;
+        let backoff = self.settings.get_backoff();
         let is_throttled = kind == Kind::Throttled && hint.is_none();
         let step = Step {
             retry,
@@ -154,7 +162,7 @@ pub(crate) fn failed<'a, B>(
     (headers, class): (Option<&HeaderMap>, Option<FailureClass>),
 ) -> Failed<'a> {
     let Saved { method, .. } = saved;
-    let named = headers.zip(policy.settings.should_retry_header.as_ref());
+    let named = headers.zip(policy.settings.get_should_retry_header());
     let status = diagnosis.status;
     Failed {
         method: Some(method),

@@ -17,6 +17,13 @@ impl Tokens {
         }
     }
 
+    /// Follows other terms from now on; what was spent stays spent.
+    pub(super) fn follow(&mut self, terms: Reserve) {
+        let spent = self.terms.tokens.saturating_sub(self.left);
+        self.left = terms.tokens.saturating_sub(spent);
+        self.terms = terms;
+    }
+
     /// Takes the price of a retry, if it is there. Returns it.
     pub(super) fn withdraw(&mut self, after_timeout: bool) -> Option<u32> {
         let price = match after_timeout {
@@ -54,6 +61,14 @@ impl Throttling {
             ratio: (terms.ratio * THOUSANDTHS as f64).round() as u64,
             left: most,
         }
+    }
+
+    /// Follows other terms from now on; what was lost stays lost.
+    pub(super) fn follow(&mut self, terms: Throttle) {
+        let lost = self.most.saturating_sub(self.left);
+        let fresh = Self::new(terms);
+        self.left = fresh.most.saturating_sub(lost);
+        (self.most, self.ratio) = (fresh.most, fresh.ratio);
     }
 
     /// An attempt failed.

@@ -4,11 +4,11 @@ use http::StatusCode;
 use http::header::HeaderName;
 
 use super::{Backoff, Budget};
-use crate::config_error::SettingError;
+use crate::config_error::{SettingError, expected};
 use crate::destination::Destination;
-use crate::limit::Limit;
+use crate::getters::getters;
 
-/// When a call is repeated, how often, and how long it waits before.
+/// When a call is retried, how often, and how long it waits before.
 ///
 /// # Defaults
 ///
@@ -24,26 +24,56 @@ use crate::limit::Limit;
 /// | `statuses` | 408, 425, 429, 500, 502, 503, 504 |
 /// | `should_retry_header` | none |
 /// | `only` | every destination |
-#[derive(Clone, Debug, PartialEq)]
+///
+/// A setting that is not made is the default. In the config of a destination it is that of the config around it.
+#[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Settings {
-    pub(super) attempts: u32,
-    pub(super) unsent_attempts: u32,
-    pub(super) backoff: Backoff,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_duration"))]
-    pub(super) max_hint: Option<Duration>,
-    pub(super) budget: Budget,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::statuses"))]
-    pub(super) statuses: Vec<StatusCode>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::optional_text"))]
-    pub(super) should_retry_header: Option<HeaderName>,
-    #[cfg_attr(feature = "serde", serde(with = "crate::file::texts"))]
-    pub(super) only: Vec<Destination>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    attempts: Option<u32>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    unsent_attempts: Option<u32>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    backoff: Option<Backoff>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    max_hint: Option<Duration>,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    budget: Option<Budget>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_statuses",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    statuses: Option<Vec<StatusCode>>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_text",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    should_retry_header: Option<HeaderName>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_texts",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    only: Option<Vec<Destination>>,
 }
 
 impl Settings {
-    /// The defaults.
+    /// Leaves everything to the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -55,7 +85,7 @@ impl Settings {
     /// count here, but against [`unsent_attempts`](Self::unsent_attempts).
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
-        self.attempts = most;
+        self.attempts = Some(most);
         self
     }
 
@@ -63,14 +93,14 @@ impl Settings {
     /// sent is the last one.
     #[must_use]
     pub fn unsent_attempts(mut self, most: u32) -> Self {
-        self.unsent_attempts = most;
+        self.unsent_attempts = Some(most);
         self
     }
 
-    /// Sets how long a repeat waits.
+    /// Sets how long a retry waits.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
+        self.backoff = Some(backoff);
         self
     }
 
@@ -84,21 +114,21 @@ impl Settings {
         self
     }
 
-    /// Sets how many of a destination's calls may be repeated.
+    /// Sets how many of a destination's calls may be retried.
     #[must_use]
     pub fn budget(mut self, budget: Budget) -> Self {
-        self.budget = budget;
+        self.budget = Some(budget);
         self
     }
 
-    /// Repeats after these statuses and no others: 400 to 599.
+    /// Retries after these statuses and no others: 400 to 599.
     #[must_use]
     pub fn statuses(mut self, statuses: impl Into<Vec<StatusCode>>) -> Self {
-        self.statuses = statuses.into();
+        self.statuses = Some(statuses.into());
         self
     }
 
-    /// Believes this header of an answer, `true` or `false`, more than its status:
+    /// Believes this header of a response, `true` or `false`, more than its status:
     /// `stripe-should-retry`.
     #[must_use]
     pub fn should_retry_header(mut self, name: HeaderName) -> Self {
@@ -106,54 +136,82 @@ impl Settings {
         self
     }
 
-    /// Repeats calls to this destination, and to others only if they are named too.
+    /// Retries calls to this destination, and to others only if they are named too.
     #[must_use]
     pub fn only(mut self, destination: Destination) -> Self {
-        self.only.push(destination);
+        self.only.get_or_insert_default().push(destination);
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), SettingError> {
-        for (field, value) in [
-            ("retry attempts", self.attempts),
-            ("retry unsent attempts", self.unsent_attempts),
+    getters! {
+        get_attempts(attempts) -> u32 = |own| own.attempts.unwrap_or(ATTEMPTS);
+        get_unsent_attempts(unsent_attempts) -> u32 = |own| own.unsent_attempts.unwrap_or(UNSENT_ATTEMPTS);
+        get_backoff(backoff) -> &Backoff = |own| own.backoff.as_ref().unwrap_or(&DEFAULT_BACKOFF);
+        get_budget(budget) -> Budget = |own| own.budget.unwrap_or_default();
+        get_statuses(statuses) -> &[StatusCode] = |own| own.statuses.as_deref().unwrap_or(&STATUSES);
+        get_should_retry_header(should_retry_header) -> Option<&HeaderName>
+            = |own| own.should_retry_header.as_ref();
+        get_only(only) -> &[Destination] = |own| own.only.as_deref().unwrap_or_default();
+    }
+
+    /// Returns [`max_hint`](Self::max_hint), as set or by default, in a call of this length.
+    #[must_use]
+    pub fn get_max_hint(&self, deadline: Duration) -> Duration {
+        self.max_hint.unwrap_or_else(|| MAX_HINT.min(deadline / 2))
+    }
+
+    /// Returns whether it has a budget of its own.
+    pub(crate) const fn has_budget(&self) -> bool {
+        self.budget.is_some()
+    }
+
+    /// The same settings, and where one is missing, that of the config around.
+    pub(crate) fn over(self, around: &Self) -> Self {
+        Self {
+            attempts: self.attempts.or(around.attempts),
+            unsent_attempts: self.unsent_attempts.or(around.unsent_attempts),
+            backoff: self.backoff.or_else(|| around.backoff.clone()),
+            max_hint: self.max_hint.or(around.max_hint),
+            budget: self.budget.or(around.budget),
+            statuses: self.statuses.or_else(|| around.statuses.clone()),
+            should_retry_header: (self.should_retry_header)
+                .or_else(|| around.should_retry_header.clone()),
+            only: self.only.or_else(|| around.only.clone()),
+        }
+    }
+
+    /// The same settings, with the defaults written out that do not follow from the deadline.
+    pub(crate) fn written_out(&self) -> Self {
+        Self {
+            attempts: Some(self.get_attempts()),
+            unsent_attempts: Some(self.get_unsent_attempts()),
+            backoff: Some(self.get_backoff().clone()),
+            max_hint: self.max_hint,
+            budget: Some(self.get_budget()),
+            statuses: Some(self.get_statuses().to_vec()),
+            should_retry_header: self.should_retry_header.clone(),
+            only: Some(self.get_only().to_vec()),
+        }
+    }
+
+    /// Refuses values that are out of range, or contradict each other or the deadline, if there is one.
+    pub(crate) fn check(&self, deadline: Option<Duration>) -> Result<(), SettingError> {
+        for (path, value) in [
+            ("retry.attempts", self.get_attempts()),
+            ("retry.unsent_attempts", self.get_unsent_attempts()),
         ] {
-            if !(1..=MOST_ATTEMPTS).contains(&value) {
-                return Err(SettingError::out_of_range(field, value, "1 to 255"));
-            }
+            expected::count(path, value, 1..=MOST_ATTEMPTS)?;
         }
         let failure = |status: &&StatusCode| !(400..600).contains(&status.as_u16());
-        if let Some(status) = self.statuses.iter().find(failure) {
+        if let Some(status) = self.get_statuses().iter().find(failure) {
             let value = status.as_u16();
-            return Err(SettingError::out_of_range(
-                "retry status",
-                value,
-                "400 to 599",
-            ));
+            return Err(SettingError::invalid("retry.statuses", value, "400..=599"));
         }
         if let Some(longest) = self.max_hint {
-            Limit::new(longest).map_err(|_| {
-                let range = "0s (not included) to 86400s";
-                SettingError::out_of_range("retry max hint", longest, range)
-            })?;
+            expected::wait("retry.max_hint", longest)?;
         }
-        self.backoff.validate()?;
-        self.budget.validate()
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            attempts: ATTEMPTS,
-            unsent_attempts: UNSENT_ATTEMPTS,
-            backoff: Backoff::new(),
-            max_hint: None,
-            budget: Budget::new(),
-            statuses: STATUSES.to_vec(),
-            should_retry_header: None,
-            only: Vec::new(),
-        }
+        self.get_backoff().validate(deadline)?;
+        self.get_budget().validate()
     }
 }
 
@@ -161,7 +219,8 @@ impl Default for Settings {
 const ATTEMPTS: u32 = 3;
 /// With the default back-off they bridge a restart of a few seconds.
 const UNSENT_ATTEMPTS: u32 = 10;
-/// More than anybody waits for, and what one request can ask for.
+static DEFAULT_BACKOFF: Backoff = Backoff::new();
+/// More than a caller waits for, and what one request can ask for.
 const MOST_ATTEMPTS: u32 = u8::MAX as u32;
 /// The longest wait that a caller takes for the call itself, not for an outage.
 pub(super) const MAX_HINT: Duration = Duration::from_secs(60);
@@ -188,19 +247,19 @@ mod tests {
     fn table_of_defaults_says_what_they_are() {
         let doc = include_str!("settings.rs");
         let settings = Settings::new();
-        assert_eq!(settings.backoff, Backoff::new().jitter(Jitter::Full));
-        let Kind::Rate(terms) = settings.budget.0 else {
-            panic!("{:?}", settings.budget);
+        assert_eq!(settings.get_backoff(), &Backoff::new().jitter(Jitter::Full));
+        let Kind::Rate(terms) = settings.get_budget().0 else {
+            panic!("{:?}", settings.get_budget());
         };
-        let statuses: Vec<_> = settings.statuses.iter().map(|s| s.as_str()).collect();
+        let statuses: Vec<_> = settings.get_statuses().iter().map(|s| s.as_str()).collect();
         for row in [
             format!(
                 "/// | `attempts` | {} that were sent, the first included |",
-                settings.attempts
+                settings.get_attempts()
             ),
             format!(
                 "/// | `unsent_attempts` | {} that provably were not sent |",
-                settings.unsent_attempts
+                settings.get_unsent_attempts()
             ),
             format!("/// | `statuses` | {} |", statuses.join(", ")),
             format!(
@@ -217,34 +276,6 @@ mod tests {
         ] {
             assert!(doc.contains(&row), "{row}");
         }
-        assert!(settings.check().is_ok());
-    }
-
-    #[test]
-    fn what_is_out_of_range_is_refused_by_name_and_value() {
-        for (settings, refused) in [
-            (
-                Settings::new().attempts(0),
-                "retry attempts of 0 is not within 1 to 255",
-            ),
-            (
-                Settings::new().attempts(256),
-                "retry attempts of 256 is not within 1 to 255",
-            ),
-            (
-                Settings::new().unsent_attempts(0),
-                "retry unsent attempts of 0 is not within 1 to 255",
-            ),
-            (
-                Settings::new().max_hint(Duration::ZERO),
-                "retry max hint of 0ns is not within 0s (not included) to 86400s",
-            ),
-            (
-                Settings::new().statuses([StatusCode::OK]),
-                "retry status of 200 is not within 400 to 599",
-            ),
-        ] {
-            assert_eq!(settings.check().unwrap_err().to_string(), refused);
-        }
+        assert!(settings.check(None).is_ok());
     }
 }

@@ -11,10 +11,11 @@ use crate::registry::Entry;
 
 /// One destination's budget, shared by its retries; a budget without limits keeps no count.
 #[derive(Debug)]
-pub(crate) struct SharedBudget(Option<Mutex<Counter>>);
+pub(crate) struct SharedBudget(Mutex<Counter>);
 
 #[derive(Debug)]
 enum Counter {
+    Unlimited,
     Rate(Bucket),
     Reserve(Tokens),
     Throttle(Throttling),
@@ -29,68 +30,74 @@ pub(crate) struct Payment {
 
 impl SharedBudget {
     pub(crate) fn new(budget: Budget, now: Instant) -> Self {
-        let counter = match budget.0 {
-            Kind::Unlimited => return Self(None),
-            Kind::Rate(terms) => Counter::Rate(Bucket::new(&terms, now)),
-            Kind::Reserve(terms) => Counter::Reserve(Tokens::new(terms)),
-            Kind::Throttle(terms) => Counter::Throttle(Throttling::new(terms)),
-        };
-        Self(Some(Mutex::new(counter)))
+        Self(Mutex::new(Counter::new(budget, now)))
+    }
+
+    /// Follows other terms from now on. Spent tokens stay spent, but a budget of another kind begins anew.
+    pub(crate) fn follow(&self, budget: Budget, now: Instant) {
+        match (&mut *self.counter(), budget.0) {
+            (Counter::Unlimited, Kind::Unlimited) => {}
+            (Counter::Rate(bucket), Kind::Rate(terms)) => bucket.follow(&terms, now),
+            (Counter::Reserve(tokens), Kind::Reserve(terms)) => tokens.follow(terms),
+            (Counter::Throttle(throttling), Kind::Throttle(terms)) => throttling.follow(terms),
+            (counter, _) => *counter = Counter::new(budget, now),
+        }
     }
 
     /// A call pays in.
     pub(crate) fn deposit(&self, now: Instant) {
-        if let Some(Counter::Rate(bucket)) = self.counter().as_deref_mut() {
+        if let Counter::Rate(bucket) = &mut *self.counter() {
             bucket.deposit(now);
         }
     }
 
     /// Takes the price of one retry, if it is there.
     pub(crate) fn withdraw(&self, after_timeout: bool, now: Instant) -> Option<Payment> {
-        let tokens = match self.counter().as_deref_mut() {
-            None => Some(0),
-            Some(Counter::Rate(bucket)) => bucket.withdraw(now).then_some(1),
-            Some(Counter::Reserve(tokens)) => tokens.withdraw(after_timeout),
-            Some(Counter::Throttle(throttling)) => throttling.allows().then_some(0),
+        let tokens = match &mut *self.counter() {
+            Counter::Unlimited => Some(0),
+            Counter::Rate(bucket) => bucket.withdraw(now).then_some(1),
+            Counter::Reserve(tokens) => tokens.withdraw(after_timeout),
+            Counter::Throttle(throttling) => throttling.allows().then_some(0),
         };
         tokens.map(|tokens| Payment { at: now, tokens })
     }
 
     /// A call that paid in was not made after all.
     pub(crate) fn take_back(&self, now: Instant) {
-        if let Some(Counter::Rate(bucket)) = self.counter().as_deref_mut() {
+        if let Counter::Rate(bucket) = &mut *self.counter() {
             bucket.take_back(now);
         }
     }
 
     /// Gives the price of a retry back that was paid and not made.
     pub(crate) fn give_back(&self, paid: Payment, now: Instant) {
-        match self.counter().as_deref_mut() {
-            Some(Counter::Rate(bucket)) => bucket.give_back(paid.at, now),
-            Some(Counter::Reserve(tokens)) => tokens.give_back(paid.tokens),
-            Some(Counter::Throttle(_)) | None => {}
+        match &mut *self.counter() {
+            Counter::Rate(bucket) => bucket.give_back(paid.at, now),
+            Counter::Reserve(tokens) => tokens.give_back(paid.tokens),
+            Counter::Throttle(_) | Counter::Unlimited => {}
         }
     }
 
     /// An attempt failed.
     pub(crate) fn fail(&self) {
-        if let Some(Counter::Throttle(throttling)) = self.counter().as_deref_mut() {
+        if let Counter::Throttle(throttling) = &mut *self.counter() {
             throttling.fail();
         }
     }
 
     /// A call succeeded, by a retry that was paid for or at once.
     pub(crate) fn succeed(&self, paid: Option<Payment>) {
-        match self.counter().as_deref_mut() {
-            Some(Counter::Reserve(tokens)) => tokens.give_back(paid.map_or(1, |paid| paid.tokens)),
-            Some(Counter::Throttle(throttling)) => throttling.succeed(),
-            Some(Counter::Rate(_)) | None => {}
+        match &mut *self.counter() {
+            Counter::Reserve(tokens) => tokens.give_back(paid.map_or(1, |paid| paid.tokens)),
+            Counter::Throttle(throttling) => throttling.succeed(),
+            Counter::Rate(_) | Counter::Unlimited => {}
         }
     }
 
     /// How many retries are affordable; `None` if there is no limit.
     pub(crate) fn balance(&self, now: Instant) -> Option<i64> {
-        let balance = match &mut *self.counter()? {
+        let balance = match &mut *self.counter() {
+            Counter::Unlimited => return None,
             Counter::Rate(bucket) => bucket.balance(now),
             Counter::Reserve(tokens) => tokens.balance(),
             Counter::Throttle(throttling) => throttling.balance(),
@@ -99,9 +106,19 @@ impl SharedBudget {
     }
 
     /// A panic under the lock leaves numbers that are right to one entry: good enough to go on.
-    fn counter(&self) -> Option<MutexGuard<'_, Counter>> {
-        let counter = self.0.as_ref()?;
-        Some(counter.lock().unwrap_or_else(PoisonError::into_inner))
+    fn counter(&self) -> MutexGuard<'_, Counter> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counter {
+    fn new(budget: Budget, now: Instant) -> Self {
+        match budget.0 {
+            Kind::Unlimited => Self::Unlimited,
+            Kind::Rate(terms) => Self::Rate(Bucket::new(&terms, now)),
+            Kind::Reserve(terms) => Self::Reserve(Tokens::new(terms)),
+            Kind::Throttle(terms) => Self::Throttle(Throttling::new(terms)),
+        }
     }
 }
 

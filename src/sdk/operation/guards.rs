@@ -14,7 +14,7 @@ use crate::idempotency_key::Key;
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::breaker::Breaker;
+use crate::policy::breaker::{Breaker, Judge};
 use crate::policy::retry::Policy;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
@@ -145,6 +145,7 @@ pub(super) struct Policies {
     pub(super) limits: Arc<Limits>,
     pub(super) policy: Arc<Policy>,
     pub(super) breaker: Breaker,
+    pub(super) judge: Judge,
 }
 
 impl Operation {
@@ -168,11 +169,13 @@ impl Operation {
     ) -> Result<Self, SettingError> {
         let limits = settings.check()?;
         let breaker = Breaker::new(&limits, &settings.breaker);
+        let judge = settings.breaker.judge(&limits);
         Ok(Self {
             policies: Arc::new(Policies {
                 limits: Arc::new(limits),
                 policy: Arc::new(Policy::new(settings.retry, clock::now())),
                 breaker,
+                judge,
             }),
             destination: Destination::named(destination),
             name: Arc::from("operation"),

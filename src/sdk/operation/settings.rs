@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::config_error::SettingError;
+use crate::getters::getters;
 use crate::limit::{self, Limits};
 use crate::policy::{breaker, retry};
 
@@ -66,13 +67,25 @@ impl Settings {
         self
     }
 
+    /// Returns the deadline.
+    #[must_use]
+    pub const fn get_deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    getters! {
+        get_attempt(attempt) -> Option<Duration> = |own| own.attempt;
+        get_retry(retry) -> &retry::Settings = |own| &own.retry;
+        get_breaker(breaker) -> &breaker::Settings = |own| &own.breaker;
+    }
+
     pub(super) fn check(&self) -> Result<Limits, SettingError> {
         let mut limits = limit::Settings::new();
         if let Some(attempt) = self.attempt {
             limits = limits.attempt(attempt);
         }
         let limits = Limits::with(self.deadline, limits)?;
-        self.retry.check()?;
+        self.retry.check(Some(self.deadline))?;
         self.breaker.check(&limits)?;
         Ok(limits)
     }

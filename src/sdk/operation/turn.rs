@@ -108,14 +108,17 @@ impl<'o> Run<'o> {
             return Err(Error::refused(Policy::Deadline, late));
         }
         let Policies {
-            limits, breaker, ..
+            limits,
+            breaker,
+            judge,
+            ..
         } = &*self.operation.policies;
         let circuit = breaker.of(self.operation.destination.clone(), now);
-        let ticket = breaker.admit(circuit, call, now);
+        let ticket = breaker.admit((circuit, judge), call, now);
         let ticket = ticket.map_err(|refusal| refused(&refusal).of(call))?;
         Ok(Permit {
             ticket: Some(ticket),
-            judge: breaker.judge(),
+            judge: *judge,
             since: now,
             ends: self.ends(limits, now),
         })

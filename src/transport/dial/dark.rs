@@ -52,6 +52,12 @@ impl Patience {
         }
     }
 
+    /// The longest that any of these limits needs. A connection serves calls under all of them.
+    pub(crate) fn longest(limits: &[Limits]) -> Option<Self> {
+        let all = limits.iter().map(Self::of);
+        all.max_by_key(|patience| patience.unacknowledged)
+    }
+
     /// Sets a socket's options before it connects.
     pub(super) fn set(self, socket: &TcpSocket) -> io::Result<()> {
         let socket = SockRef::from(socket);
@@ -167,5 +173,14 @@ mod tests {
         );
         assert_eq!(whole_seconds(MS(1_000)), MS(1_000));
         assert_eq!(whole_seconds(MS(1_001)), MS(2_000));
+    }
+
+    #[test]
+    fn connection_waits_for_as_long_as_any_destination_needs() {
+        let limits =
+            [MS(1_000), MS(60_000), MS(5_000)].map(|deadline| Limits::new(deadline).unwrap());
+        let longest = Patience::longest(&limits);
+        assert_eq!(longest, Some(Patience::of(&limits[1])));
+        assert_ne!(longest, Some(Patience::of(&limits[0])));
     }
 }

@@ -8,7 +8,7 @@ mod watch;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -29,18 +29,32 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::config_error::SettingError;
 use crate::hop::LimitExpired;
-use crate::limit::Waited;
+use crate::limit::{Limits, Waited};
 use crate::record::Tickets;
 
 /// How connections are made, the same for all destinations.
 #[derive(Debug)]
 pub(super) struct Connector {
-    pub(super) patience: Patience,
+    /// Of connections from now on.
+    pub(super) patience: Mutex<Patience>,
     pub(super) options: Options,
     pub(super) http1: hyper::client::conn::http1::Builder,
     pub(super) http2: h2::client::Builder,
     /// For proxies that are reached over TLS.
     pub(super) proxy_tls: Result<Arc<ClientConfig>, Arc<SettingError>>,
+}
+
+impl Connector {
+    fn patience(&self) -> Patience {
+        *self.patience.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes new connections wait for as long as any of these limits needs.
+    pub(super) fn follow(&self, limits: &[Limits]) {
+        if let Some(longest) = Patience::longest(limits) {
+            *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = longest;
+        }
+    }
 }
 
 /// What a user sets for the connections.
@@ -129,7 +143,7 @@ impl Dial {
         };
         let connected = match speaks_http2 {
             true => {
-                let how = (&self.connector.http2, self.connector.patience.pings());
+                let how = (&self.connector.http2, self.connector.patience().pings());
                 let home: Weak<dyn Watcher> = pool;
                 let opened = Http2::open(stream, made, how, Attachment { home, hold });
                 let (limit, which) = match self.target.tls {
@@ -184,7 +198,7 @@ impl Dial {
             SocketAddr::V6(_) => TcpSocket::new_v6(),
         }?;
         socket.set_nodelay(true)?;
-        self.connector.patience.set(&socket)?;
+        self.connector.patience().set(&socket)?;
         let local = self.connector.options.local_address;
         if let Some(local) = local.filter(|local| local.is_ipv4() == self.address.is_ipv4()) {
             socket.bind(SocketAddr::new(local, 0))?;

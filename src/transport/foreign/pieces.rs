@@ -93,8 +93,8 @@ impl TransportBuilder {
             ..
         } = self.parts()?;
         if proxies.is_some() {
-            let range = "what a connector of your own can be told";
-            return Err(SettingError::out_of_range("proxy", "set", range));
+            let why = "the connector is yours: set the proxy there";
+            return Err(SettingError::refused("transport.proxy", why));
         }
         let connector = ConnectorLayer {
             filter: filter.clone(),

@@ -1,11 +1,17 @@
 //! What a breaker and a budget are keyed by: scheme, host and port.
 
+mod pattern;
+mod table;
+
 use std::fmt::{self, Write};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::str::FromStr;
 use std::sync::{Arc, LazyLock};
 
 use http::Uri;
+
+pub(crate) use self::pattern::{Host, Pattern};
+pub(crate) use self::table::{Hosts, Table};
 
 /// Where a request goes: scheme, host and port, as in `https://api.test:8443`.
 ///
@@ -93,17 +99,17 @@ impl FromStr for Destination {
         let uri: Option<Uri> = text.parse().ok();
         uri.filter(|uri| uri.path() == "/" && uri.query().is_none())
             .and_then(|uri| Self::of(&uri))
-            .ok_or_else(|| {
-                // What stands before an @ may be a secret.
-                // Neither userinfo nor query: they may be secret.
-                let shown = text.rsplit('@').next().unwrap_or_default();
-                let shown = shown.split('?').next().unwrap_or_default();
-                InvalidDestination(shown.into())
-            })
+            .ok_or_else(|| InvalidDestination(shown(text).into()))
     }
 }
 
-/// A text that is no destination.
+/// The part of a text that an error may show: neither userinfo nor query, which may be secret.
+pub(crate) fn shown(text: &str) -> &str {
+    let text = text.rsplit('@').next().unwrap_or_default();
+    text.split('?').next().unwrap_or_default()
+}
+
+/// A text that is not a destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidDestination(Box<str>);
 

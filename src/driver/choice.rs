@@ -1,0 +1,76 @@
+//! Which policies a call goes by: the same for all calls, or those of its destination.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use http::{Request, Uri};
+
+use super::policies::Policies;
+use crate::destination::Table;
+use crate::options::Options;
+
+/// The policies of a driver.
+#[derive(Clone)]
+pub(super) enum Choice {
+    /// The same for all calls, as long as the driver lives.
+    One(Arc<Policies>),
+    Live(Arc<Live>),
+}
+
+/// Policies by destination, which can be replaced while calls are under way.
+pub(crate) struct Live {
+    /// The part that does not follow from a config.
+    base: Policies,
+    table: ArcSwap<Table<Arc<Policies>>>,
+}
+
+/// The policies of a call, and those of other destinations, if there are any.
+pub(super) type Chosen = (Arc<Policies>, Option<Elsewhere>);
+
+/// The policies to which a redirect may lead. A call keeps those that it began with.
+pub(super) type Elsewhere = Arc<Table<Arc<Policies>>>;
+
+impl Live {
+    pub(crate) fn new(base: Policies, table: Table<Arc<Policies>>) -> Self {
+        Self {
+            base,
+            table: ArcSwap::from_pointee(table),
+        }
+    }
+
+    pub(crate) const fn base(&self) -> &Policies {
+        &self.base
+    }
+
+    /// Sets the policies of calls that begin from now on.
+    pub(crate) fn replace(&self, table: Table<Arc<Policies>>) {
+        self.table.store(Arc::new(table));
+    }
+}
+
+impl Choice {
+    /// Chooses the policies of a call.
+    #[inline]
+    pub(super) fn of<B>(&self, request: &Request<B>) -> Chosen {
+        let live = match self {
+            Self::One(policies) => return (Arc::clone(policies), None),
+            Self::Live(live) => live,
+        };
+        let table = live.table.load();
+        if table.is_one() {
+            return (Arc::clone(table.plain.rest()), None);
+        }
+        let options = match table.has_routes() {
+            true => request.extensions().get::<Options>(),
+            false => None,
+        };
+        let route = options.and_then(|options| options.route.as_deref());
+        let policies = Arc::clone(table.find(request.uri(), route));
+        (policies, Some(Arc::clone(&table)))
+    }
+}
+
+/// The policies of a URL to which a redirect leads. The route of a call says nothing of it.
+pub(super) fn of_leg(elsewhere: &Elsewhere, url: &Uri) -> Arc<Policies> {
+    Arc::clone(elsewhere.find(url, None))
+}

@@ -1,0 +1,214 @@
+//! The config of a stack while it runs.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use arc_swap::ArcSwap;
+#[cfg(feature = "client")]
+use http::Uri;
+
+use crate::clock;
+use crate::config_error::SettingError;
+use crate::destination::Table;
+use crate::driver::{Deadline, Live, Policies};
+use crate::limit::Limits;
+use crate::policy::breaker::{self, Breaker};
+use crate::policy::retry::{Budget, Budgets};
+use crate::settings::{Effective, Plan, Settings};
+
+/// The config of a client or a [`StandardLayer`](crate::StandardLayer), to look at and to replace while calls run.
+/// Cheap to clone; clones of the client or layer, and all services of the layer, share it.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::{DestinationConfig, Settings, StandardLayer, policy::retry};
+///
+/// let settings = Settings::new(Duration::from_secs(10));
+/// let layer = StandardLayer::with(&settings)?;
+/// let config = layer.config_handle();
+///
+/// // The file has changed.
+/// let once = DestinationConfig::new().retry(retry::Settings::new().attempts(1));
+/// config.reload(&settings.clone().destination("*.bank.test", once))?;
+///
+/// // A bad config is refused whole, and the old one stays.
+/// let bad = settings.retry(retry::Settings::new().attempts(0));
+/// let refused = config.reload(&bad).unwrap_err();
+/// assert_eq!(refused.to_string(), "retry.attempts: 0 is invalid: expected 1..=255");
+/// assert_eq!(config.current().get_destinations().count(), 1);
+/// # Ok::<(), sevenhops::SettingError>(())
+/// ```
+///
+/// # Effects of a reload
+///
+/// | | after a reload |
+/// |---|---|
+/// | calls | those that begin later go by the new config; those under way keep the old one |
+/// | circuits | keep their state and counts, and follow the new thresholds at once |
+/// | an open circuit | stays open for as long as it was opened for; a new open time counts from the next opening |
+/// | a breaker's window | begins empty if its length or kind changed, also by a new attempt limit |
+/// | budgets | keep what was spent; a budget of another kind begins anew |
+/// | connections, DNS | stay as they are; new connections of a client wait for as long as the new limits need |
+///
+/// # Values that stay
+///
+/// A config cannot name TLS, the resolver, proxies and the other options of a `Transport`: they stay as they were
+/// built. So do the functions that a layer or a builder was given (`classify`, `key_by`, callbacks). A switch that was
+/// set by hand ([`Breaker::observe_only`](crate::policy::breaker::Breaker::observe_only)) goes before the config.
+/// Shared budgets keep their terms: a config with a budget on other terms is refused.
+#[derive(Clone)]
+pub struct ConfigHandle(Arc<Inner>);
+
+struct Inner {
+    plan: ArcSwap<Plan>,
+    breaker: Breaker,
+    budgets: Budgets,
+    /// Held while a config is replaced: the parts of two configs never mix.
+    followers: Mutex<Followers>,
+}
+
+/// The services and connections that follow the config.
+#[derive(Default)]
+struct Followers {
+    services: Vec<Weak<Live>>,
+    /// The terms of budgets that belong to others, too.
+    shared: Option<Budget>,
+    limits: Vec<OnLimits>,
+}
+
+/// Hears of the limits of all destinations. Returns whether it wants to hear again.
+type OnLimits = Box<dyn Fn(&[Limits]) -> bool + Send>;
+
+impl ConfigHandle {
+    /// Keeps a config that was checked, and begins what its calls share.
+    pub(super) fn new(plan: Plan) -> Self {
+        Self(Arc::new(Inner {
+            breaker: Breaker::by(plan.rules()),
+            budgets: Budgets::on(plan.budgets(), clock::now()),
+            plan: ArcSwap::from_pointee(plan),
+            followers: Mutex::default(),
+        }))
+    }
+
+    /// Returns the config that holds for calls that begin now.
+    #[must_use]
+    pub fn current(&self) -> Settings {
+        self.0.plan.load().settings.clone()
+    }
+
+    /// Replaces the config, for calls that begin from now on: see [above](Self#effects-of-a-reload).
+    ///
+    /// # Errors
+    ///
+    /// Fails as the build would, and if a budget has other terms than the budgets that are shared. Then the old config
+    /// stays, and nothing of the new one is used.
+    pub fn reload(&self, settings: &Settings) -> Result<(), SettingError> {
+        let plan = Plan::new(settings)?;
+        let mut followers = self.followers();
+        if let Some(shared) = followers.shared {
+            plan.check_shared(shared)?;
+        }
+        self.0.breaker.follow(plan.rules());
+        self.0.budgets.follow(plan.budgets(), clock::now());
+        let limits = plan.limits();
+        followers.limits.retain(|tell| tell(&limits));
+        followers.services.retain(|service| {
+            let service = service.upgrade();
+            service.is_some_and(|service| {
+                service.replace(policies(service.base(), &plan));
+                true
+            })
+        });
+        self.0.plan.store(Arc::new(plan));
+        Ok(())
+    }
+
+    pub(super) fn breaker(&self) -> Breaker {
+        self.0.breaker.clone()
+    }
+
+    pub(super) fn budgets(&self) -> Budgets {
+        self.0.budgets.clone()
+    }
+
+    /// Makes the policies of a service, which follow the config.
+    pub(super) fn service(&self, base: Policies) -> Arc<Live> {
+        let mut followers = self.followers();
+        let table = policies(&base, &self.0.plan.load());
+        let service = Arc::new(Live::new(base, table));
+        followers.services.retain(|other| other.strong_count() > 0);
+        followers.services.push(Arc::downgrade(&service));
+        service
+    }
+
+    /// Takes part in budgets of others: refuses a config with other terms, now and later.
+    pub(super) fn share(&self, budgets: &Budgets) -> Result<(), SettingError> {
+        let mut followers = self.followers();
+        self.0.plan.load().check_shared(budgets.terms())?;
+        followers.shared = Some(budgets.terms());
+        Ok(())
+    }
+
+    /// Tells of the limits of all destinations, now and after each reload, as long as that is wanted.
+    #[cfg(feature = "client")]
+    pub(crate) fn tell_limits(&self, tell: impl Fn(&[Limits]) -> bool + Send + 'static) {
+        let mut followers = self.followers();
+        if tell(&self.0.plan.load().limits()) {
+            followers.limits.push(Box::new(tell));
+        }
+    }
+
+    /// Whether redirects from a URL are followed.
+    #[cfg(feature = "client")]
+    pub(crate) fn follows(&self, url: &Uri, route: Option<&str>) -> bool {
+        let plan = self.0.plan.load();
+        plan.find(url, route).settings.redirect.get_follow()
+    }
+
+    fn followers(&self) -> MutexGuard<'_, Followers> {
+        let followers = self.0.followers.lock();
+        followers.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The policies of a service under a config.
+fn policies(base: &Policies, plan: &Plan) -> Table<Arc<Policies>> {
+    plan.table.map(|row| Arc::new(under(base, row)))
+}
+
+fn under(base: &Policies, row: &Effective) -> Policies {
+    let Effective {
+        settings, limits, ..
+    } = row;
+    let deadline = base.deadline.as_ref().map(|deadline| Deadline {
+        limit: limits.deadline(),
+        ..deadline.clone()
+    });
+    let retry = base.retry.as_ref();
+    let retry = retry.map(|retry| Arc::new(retry.under(settings.retry.clone())));
+    let breaker = base.breaker.as_ref().map(|breaker| breaker::Policy {
+        judge: settings.breaker.judge(limits),
+        ..breaker.clone()
+    });
+    let attempt = base.attempt.as_ref();
+    let attempt = attempt.map(|attempt| attempt.under(*limits, settings.propagating));
+    Policies {
+        deadline,
+        idempotency: Some(Arc::new(settings.idempotency.clone())),
+        redirect: Some(Arc::new(settings.redirect.clone())),
+        retry,
+        breaker,
+        attempt,
+        classifier: base.classifier.clone(),
+        is_at_wire: base.is_at_wire,
+    }
+}
+
+impl fmt::Debug for ConfigHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.0.plan.load();
+        f.debug_tuple("ConfigHandle").field(&plan.settings).finish()
+    }
+}

@@ -1,0 +1,145 @@
+use std::time::Duration;
+
+/// The limits a user set; what is left open is derived from the deadline.
+///
+/// Plain values: they are checked once, by [`Limits::with`](super::Limits::with) or when a client is built. In the config of a destination
+/// a limit that is not set is that of the config around it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct Settings {
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) attempt: Option<Duration>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) dns: Option<Duration>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) connect: Option<Duration>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) tls: Option<Duration>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) send: Option<Duration>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) first_byte: Option<Duration>,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) body_idle: Option<Duration>,
+}
+
+macro_rules! setters_and_getters {
+    ($($(#[$doc:meta])* $field:ident, $get:ident;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub const fn $field(mut self, limit: Duration) -> Self {
+            self.$field = Some(limit);
+            self
+        }
+
+        #[doc = concat!("Returns [`", stringify!($field), "`](Self::", stringify!($field), "), if it was set. ")]
+        /// By default it follows from the deadline: see [`Limits`](super::Limits).
+        #[must_use]
+        pub const fn $get(&self) -> Option<Duration> {
+            self.$field
+        }
+    )*};
+}
+
+impl Settings {
+    /// Leaves everything to the defaults.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            attempt: None,
+            dns: None,
+            connect: None,
+            tls: None,
+            send: None,
+            first_byte: None,
+            body_idle: None,
+        }
+    }
+
+    setters_and_getters! {
+        /// Sets the time for one attempt.
+        attempt, get_attempt;
+        /// Sets the time for a DNS lookup.
+        dns, get_dns;
+        /// Sets the time to a TCP connection, over all addresses.
+        connect, get_connect;
+        /// Sets the time for a TLS handshake.
+        tls, get_tls;
+        /// Sets the time without progress while the request is being sent.
+        send, get_send;
+        /// Sets the time from the last request byte to the response head.
+        first_byte, get_first_byte;
+        /// Sets the time without a byte of the response body.
+        body_idle, get_body_idle;
+    }
+
+    /// The same limits, and where one is missing, that of the config around.
+    pub(crate) fn over(self, around: &Self) -> Self {
+        Self {
+            attempt: self.attempt.or(around.attempt),
+            dns: self.dns.or(around.dns),
+            connect: self.connect.or(around.connect),
+            tls: self.tls.or(around.tls),
+            send: self.send.or(around.send),
+            first_byte: self.first_byte.or(around.first_byte),
+            body_idle: self.body_idle.or(around.body_idle),
+        }
+    }
+
+    pub(super) fn named(&self) -> [(&'static str, Option<Duration>); 7] {
+        [
+            (ATTEMPT, self.attempt),
+            ("limits.dns", self.dns),
+            ("limits.connect", self.connect),
+            ("limits.tls", self.tls),
+            ("limits.send", self.send),
+            ("limits.first_byte", self.first_byte),
+            ("limits.body_idle", self.body_idle),
+        ]
+    }
+}
+
+pub(super) const ATTEMPT: &str = "limits.attempt";

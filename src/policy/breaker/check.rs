@@ -1,0 +1,132 @@
+//! Which settings of a breaker are refused.
+
+use std::time::Duration;
+
+use super::rules::{Recovery, Window};
+use super::settings::Settings;
+use crate::config_error::{SettingError, expected};
+use crate::limit::{Limit, Limits};
+
+impl Settings {
+    /// Refuses values that are out of range, or contradict each other or the limits.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), SettingError> {
+        expected::share("breaker.failure_ratio", self.get_failure_ratio())?;
+        expected::count(VOLUME_PATH, self.get_minimum_volume(), 1..=u32::MAX)?;
+        if let Some(attempts) = self.consecutive_failures {
+            expected::count("breaker.consecutive_failures", attempts, 1..=u32::MAX)?;
+        }
+        check_recovery(self.get_recovery())?;
+        self.check_slow(limits)?;
+        self.check_open_times()?;
+        self.check_window(limits.attempt().get())
+    }
+
+    fn check_slow(&self, limits: &Limits) -> Result<(), SettingError> {
+        let (slow, ratio) = ("breaker.slow_limit", "breaker.slow_ratio");
+        match (self.slow_limit, self.slow_ratio) {
+            (None, None) => return Ok(()),
+            (None, Some(share)) => {
+                let expected = "no ratio without breaker.slow_limit";
+                return Err(SettingError::invalid(ratio, share, expected));
+            }
+            (Some(limit), share) => {
+                expected::wait(slow, limit)?;
+                share.map_or(Ok(()), |share| expected::share(ratio, share))?;
+                // A derived attempt limit is half of the time, but all of it for an attempt that none may follow.
+                let longest = match limits.has_attempt() {
+                    true => ("limits.attempt", limits.attempt().get()),
+                    false => ("deadline", limits.deadline().get()),
+                };
+                if limit > longest.1 {
+                    return Err(SettingError::longer((slow, limit), longest));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_open_times(&self) -> Result<(), SettingError> {
+        let most = (MOST_PATH, self.get_open_at_most());
+        expected::wait(most.0, most.1)?;
+        let Some(times) = &self.open_times else {
+            let (path, first) = ("breaker.open_for", self.get_open_for());
+            expected::wait(path, first)?;
+            if first > most.1 {
+                return Err(SettingError::longer((path, first), most));
+            }
+            let (path, factor) = ("breaker.open_factor", self.get_open_factor());
+            return match (1.0..=MOST_FACTOR).contains(&factor) {
+                true => Ok(()),
+                false => Err(SettingError::invalid(path, factor, "1 to 100")),
+            };
+        };
+        if self.open_for.is_some() || self.open_factor.is_some() {
+            let expected = "no times beside breaker.open_for or breaker.open_factor";
+            return Err(SettingError::invalid(TIMES_PATH, times, expected));
+        }
+        if times.is_empty() {
+            let expected = "a time for each opening: none was given, or the function panicked";
+            return Err(SettingError::invalid(TIMES_PATH, times, expected));
+        }
+        for time in times.iter() {
+            expected::wait(TIMES_PATH, *time)?;
+            if *time > most.1 {
+                return Err(SettingError::longer((TIMES_PATH, *time), most));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_window(&self, attempt: Duration) -> Result<(), SettingError> {
+        match self.window {
+            None => Ok(()),
+            Some(Window::Time(length)) => {
+                let path = "breaker.window.time";
+                if length.is_zero() || length > Limit::MAX.get() * 2 {
+                    let expected = "more than 0s, at most 172800s";
+                    return Err(SettingError::invalid(path, length, expected));
+                }
+                if length < attempt * 2 {
+                    let least = ("twice limits.attempt", attempt);
+                    return Err(SettingError::less((path, length), least));
+                }
+                Ok(())
+            }
+            Some(Window::Count(attempts)) => {
+                let path = "breaker.window.count";
+                expected::count(path, attempts, 1..=LONGEST_COUNT)?;
+                let volume = self.get_minimum_volume();
+                match attempts < volume {
+                    true => Err(SettingError::less((path, attempts), (VOLUME_PATH, volume))),
+                    false => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+fn check_recovery(recovery: Recovery) -> Result<(), SettingError> {
+    match recovery {
+        Recovery::Successes(probes) => {
+            expected::count("breaker.recovery.successes", probes, 1..=MOST_PROBES)
+        }
+        Recovery::Ratio {
+            probes,
+            failure_ratio,
+        } => {
+            expected::count("breaker.recovery.ratio.probes", probes, 1..=MOST_PROBES)?;
+            expected::share("breaker.recovery.ratio.failure_ratio", failure_ratio)
+        }
+        Recovery::Ramp { step } => expected::wait("breaker.recovery.ramp.step", step),
+    }
+}
+
+const VOLUME_PATH: &str = "breaker.minimum_volume";
+const MOST_PATH: &str = "breaker.open_at_most";
+const TIMES_PATH: &str = "breaker.open_times";
+/// The second opening would last a hundred times as long.
+const MOST_FACTOR: f64 = 100.0;
+/// A circuit keeps a lease for each.
+const MOST_PROBES: u32 = 64;
+/// A circuit keeps a byte for each.
+const LONGEST_COUNT: u32 = 10_000;

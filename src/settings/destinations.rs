@@ -1,0 +1,159 @@
+//! A part of a config, for some destinations.
+
+use std::time::Duration;
+
+use crate::getters::getters;
+use crate::limit;
+use crate::policy::{breaker, idempotency, redirect, retry};
+
+/// A part of a config for some destinations: see [`Settings::destination`](crate::Settings::destination).
+///
+/// A field that is not set is that of the config around. Each field is one value: a back-off, a budget, a window or a
+/// list is replaced whole.
+///
+/// # Example
+///
+/// ```
+/// use sevenhops::DestinationConfig;
+/// use sevenhops::policy::retry;
+///
+/// let once = DestinationConfig::new().retry(retry::Settings::new().attempts(1));
+/// assert_eq!(once.get_retry().get_attempts(), 1);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
+pub struct DestinationConfig {
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            with = "crate::file::optional_duration",
+            skip_serializing_if = "Option::is_none"
+        )
+    )]
+    pub(super) deadline: Option<Duration>,
+    pub(super) limits: limit::Settings,
+    pub(super) idempotency: idempotency::Settings,
+    pub(super) redirect: redirect::Settings,
+    pub(super) retry: retry::Settings,
+    pub(super) breaker: breaker::Settings,
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub(super) propagating: Option<bool>,
+}
+
+impl DestinationConfig {
+    /// Sets nothing differently yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the deadline of calls that begin here: 10 ms to 24 h. A redirect to here changes no deadline.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets limits.
+    #[must_use]
+    pub fn limits(mut self, limits: limit::Settings) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how keys are made, and whether they are honored here. A redirect to here brings no key.
+    #[must_use]
+    pub fn idempotency(mut self, idempotency: idempotency::Settings) -> Self {
+        self.idempotency = idempotency;
+        self
+    }
+
+    /// Sets how far redirects are followed that come from here.
+    #[must_use]
+    pub fn redirect(mut self, redirect: redirect::Settings) -> Self {
+        self.redirect = redirect;
+        self
+    }
+
+    /// Sets when a call is retried. A route cannot have a budget of its own.
+    #[must_use]
+    pub fn retry(mut self, retry: retry::Settings) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets when calls are rejected. A route cannot have a breaker of its own.
+    #[must_use]
+    pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
+        self.breaker = breaker;
+        self
+    }
+
+    /// Tells the next process which attempt it is and how much time is left, or does not.
+    #[must_use]
+    pub fn propagating(mut self, yes: bool) -> Self {
+        self.propagating = Some(yes);
+        self
+    }
+
+    getters! {
+        get_deadline(deadline) -> Option<Duration> = |own| own.deadline;
+        get_limits(limits) -> &limit::Settings = |own| &own.limits;
+        get_idempotency(idempotency) -> &idempotency::Settings = |own| &own.idempotency;
+        get_redirect(redirect) -> &redirect::Settings = |own| &own.redirect;
+        get_retry(retry) -> &retry::Settings = |own| &own.retry;
+        get_breaker(breaker) -> &breaker::Settings = |own| &own.breaker;
+        get_propagating(propagating) -> Option<bool> = |own| own.propagating;
+    }
+}
+
+/// The parts of a config for some destinations, each under its pattern, in the order of the file.
+pub(super) type Destinations = Vec<(String, DestinationConfig)>;
+
+/// The parts as they stand in a file: a table by pattern.
+#[cfg(feature = "serde")]
+pub(super) mod file {
+    use std::fmt;
+
+    use serde::de::{Deserializer, MapAccess, Visitor};
+    use serde::ser::Serializer;
+
+    use super::Destinations;
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        destinations: &Destinations,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            destinations
+                .iter()
+                .map(|(pattern, config)| (pattern, config)),
+        )
+    }
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Destinations, D::Error> {
+        deserializer.deserialize_map(Entries)
+    }
+
+    /// Keeps both of two equal patterns, so that `build()` can refuse them.
+    struct Entries;
+
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Destinations;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a table of configs by host, suffix or route")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Destinations, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = map.next_entry()? {
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+}

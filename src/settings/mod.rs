@@ -1,0 +1,287 @@
+//! All settings of a stack in one value, so that they can be read from a file.
+
+mod destinations;
+mod plan;
+
+use std::time::Duration;
+
+use http::Uri;
+
+pub use self::destinations::DestinationConfig;
+use self::destinations::Destinations;
+pub(crate) use self::plan::{Effective, Plan};
+use crate::config_error::SettingError;
+use crate::getters::getters;
+use crate::limit::{self, Limits};
+use crate::policy::{breaker, idempotency, redirect, retry};
+
+/// The config of a stack: the deadline, each policy, and parts for some destinations.
+///
+/// Plain values: they are checked once, when a layer or a client is built. A value that is out of range or contradicts
+/// another one is refused there, with its path: `retry.attempts: 0 is invalid: expected 1..=255`.
+///
+/// # Example
+///
+/// ```
+/// use std::time::Duration;
+/// use sevenhops::{DestinationConfig, Settings, StandardLayer, policy::retry};
+///
+/// let once = DestinationConfig::new().retry(retry::Settings::new().attempts(1));
+/// let settings = Settings::new(Duration::from_secs(10))
+///     .retry(retry::Settings::new().attempts(5))
+///     .destination("*.bank.test", once);
+/// let layer = StandardLayer::with(&settings)?;
+///
+/// let bank = settings.effective(&"https://api.bank.test".parse()?, None)?;
+/// assert_eq!(bank.get_retry().get_attempts(), 1);
+/// # drop(layer);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Destinations
+///
+/// A part of the config can be for some destinations only. Its pattern is one of these:
+///
+/// | pattern | calls |
+/// |---|---|
+/// | `api.test` | to that host, at any port |
+/// | `api.test:8443`, `[::1]:8443` | to that host, at that port |
+/// | `*.example.com` | to the hosts below that name, not to the name itself |
+/// | `/v1/charges/{id}` | of that route ([`Options::route`](crate::Options::route)), to any host |
+/// | `api.test/v1/charges/{id}` | of that route, to that host |
+///
+/// **All parts that match a call apply. If two of them set the same field, the more specific one wins:** a pattern with
+/// a route before one without, then a host with a port, a host, a longer suffix, a shorter one. The order in
+/// the file does not matter. A field that no part sets is that at the top of the config.
+///
+/// Parts are chosen by the URL when a call begins, and again when a redirect leads on. After a redirect, routes no longer
+/// count. Deadline and key of a call are those of its first destination.
+///
+/// A route has no breaker and no budget of its own: calls share those of their host. If you keep circuits under names of
+/// your own ([`StandardLayer::key_by`](crate::StandardLayer::key_by)), a name that begins like a URL follows the rules of
+/// that host. Other names follow the top of the config.
+///
+/// # In a file
+///
+/// With the feature `serde` a config can be read from a file. Only the deadline has to be there. An unknown field
+/// is an error that has its path.
+///
+/// ```
+/// # #[cfg(feature = "serde")] {
+/// let settings: sevenhops::Settings = serde_json::from_str(
+///     r#"{
+///         "deadline": "10s",
+///         "retry": { "attempts": 5, "budget": { "ratio": 0.1 } },
+///         "destinations": {
+///             "api.stripe.com": { "idempotency": { "honoured_by_all": true } },
+///             "*.bank.test": { "limits": { "attempt": "2s" }, "retry": { "attempts": 1 } },
+///             "/v1/reports/{id}": { "deadline": "60s" }
+///         }
+///     }"#,
+/// ).unwrap();
+/// # drop(settings); }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(remote = "Self", deny_unknown_fields))]
+pub struct Settings {
+    #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
+    pub(crate) deadline: Duration,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) limits: limit::Settings,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) idempotency: idempotency::Settings,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) redirect: redirect::Settings,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) retry: retry::Settings,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) breaker: breaker::Settings,
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub(crate) propagating: bool,
+    #[cfg_attr(
+        feature = "serde",
+        serde(
+            default,
+            with = "destinations::file",
+            skip_serializing_if = "Vec::is_empty"
+        )
+    )]
+    destinations: Destinations,
+}
+
+impl Settings {
+    /// The defaults that follow from the deadline of the whole call: 10 ms to 24 h.
+    #[must_use]
+    pub fn new(deadline: Duration) -> Self {
+        Self {
+            deadline,
+            limits: limit::Settings::new(),
+            idempotency: idempotency::Settings::new(),
+            redirect: redirect::Settings::new(),
+            retry: retry::Settings::new(),
+            breaker: breaker::Settings::new(),
+            propagating: false,
+            destinations: Vec::new(),
+        }
+    }
+
+    /// Sets limits that are not to follow from the deadline.
+    #[must_use]
+    pub fn limits(mut self, limits: limit::Settings) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets how keys are made, and which destinations honor them.
+    #[must_use]
+    pub fn idempotency(mut self, idempotency: idempotency::Settings) -> Self {
+        self.idempotency = idempotency;
+        self
+    }
+
+    /// Sets how far redirects are followed.
+    #[must_use]
+    pub fn redirect(mut self, redirect: redirect::Settings) -> Self {
+        self.redirect = redirect;
+        self
+    }
+
+    /// Sets when a call is retried.
+    #[must_use]
+    pub fn retry(mut self, retry: retry::Settings) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets when calls to a destination are rejected.
+    #[must_use]
+    pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
+        self.breaker = breaker;
+        self
+    }
+
+    /// Tells the next process which attempt it is and how much time is left: see
+    /// [`AttemptLayer::propagating`](crate::AttemptLayer::propagating).
+    #[must_use]
+    pub fn propagating(mut self, yes: bool) -> Self {
+        self.propagating = yes;
+        self
+    }
+
+    /// Sets some fields differently for the calls of a pattern: see [above](Self#destinations).
+    ///
+    /// A pattern that cannot be read, or that stands twice, is refused when a layer or a client is built.
+    #[must_use]
+    pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
+        self.destinations.push((pattern.into(), config));
+        self
+    }
+
+    /// Returns the deadline.
+    #[must_use]
+    pub const fn get_deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    getters! {
+        get_limits(limits) -> &limit::Settings = |own| &own.limits;
+        get_idempotency(idempotency) -> &idempotency::Settings = |own| &own.idempotency;
+        get_redirect(redirect) -> &redirect::Settings = |own| &own.redirect;
+        get_retry(retry) -> &retry::Settings = |own| &own.retry;
+        get_breaker(breaker) -> &breaker::Settings = |own| &own.breaker;
+        get_propagating(propagating) -> bool = |own| own.propagating;
+    }
+
+    /// Returns the patterns of destinations, and the config of each.
+    pub fn get_destinations(&self) -> impl Iterator<Item = (&str, &DestinationConfig)> {
+        let destinations = self.destinations.iter();
+        destinations.map(|(pattern, config)| (pattern.as_str(), config))
+    }
+
+    /// Returns the config of the calls to a URL, by a route if they have one: to look at, or to print.
+    ///
+    /// All defaults are written out. Values that follow from the deadline are left open:
+    /// [`Limits::with`](crate::limit::Limits::with) derives the limits.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use sevenhops::{DestinationConfig, Settings};
+    ///
+    /// let reports = DestinationConfig::new().deadline(Duration::from_secs(60));
+    /// let settings = Settings::new(Duration::from_secs(10)).destination("/v1/reports/{id}", reports);
+    /// let effective = settings.effective(&"https://api.test/v1/reports/7".parse()?, Some("/v1/reports/{id}"))?;
+    /// assert_eq!(effective.get_deadline(), Duration::from_secs(60));
+    /// println!("{effective:#?}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Fails if the config is refused, as a layer would refuse it.
+    pub fn effective(&self, url: &Uri, route: Option<&str>) -> Result<Self, SettingError> {
+        let plan = Plan::new(self)?;
+        let own = &plan.find(url, route).settings;
+        Ok(Self {
+            idempotency: own.idempotency.written_out(),
+            redirect: own.redirect.written_out(),
+            retry: own.retry.written_out(),
+            breaker: own.breaker.written_out(),
+            ..own.clone()
+        })
+    }
+
+    fn without_destinations(&self) -> Self {
+        Self {
+            deadline: self.deadline,
+            limits: self.limits,
+            idempotency: self.idempotency.clone(),
+            redirect: self.redirect.clone(),
+            retry: self.retry.clone(),
+            breaker: self.breaker.clone(),
+            propagating: self.propagating,
+            destinations: Vec::new(),
+        }
+    }
+
+    /// The same config, and what a part of it sets differently.
+    fn under(self, part: &DestinationConfig) -> Self {
+        Self {
+            deadline: part.deadline.unwrap_or(self.deadline),
+            limits: part.limits.over(&self.limits),
+            idempotency: part.idempotency.clone().over(&self.idempotency),
+            redirect: part.redirect.clone().over(&self.redirect),
+            retry: part.retry.clone().over(&self.retry),
+            breaker: part.breaker.clone().over(&self.breaker),
+            propagating: part.propagating.unwrap_or(self.propagating),
+            destinations: self.destinations,
+        }
+    }
+
+    /// Refuses values that are out of range or contradict each other, parts for destinations aside.
+    fn check(&self) -> Result<Limits, SettingError> {
+        let limits = Limits::with(self.deadline, self.limits)?;
+        self.idempotency.check()?;
+        self.redirect.check()?;
+        self.retry.check(Some(self.deadline))?;
+        self.breaker.check(&limits)?;
+        Ok(limits)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Settings {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        crate::file::with_path(deserializer, |deserializer| Self::deserialize(deserializer))
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Settings {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Self::serialize(self, serializer)
+    }
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests;

@@ -1,0 +1,195 @@
+//! A config that was checked: the values of each destination.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use http::Uri;
+
+use super::{DestinationConfig, Settings};
+use crate::config_error::SettingError;
+use crate::destination::{Host, Hosts, Pattern, Table, shown};
+use crate::limit::Limits;
+use crate::policy::breaker::{self, Rules};
+use crate::policy::retry::Budget;
+
+/// The values of each destination.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The config that it was made from.
+    pub(crate) settings: Settings,
+    pub(crate) table: Table<Arc<Effective>>,
+}
+
+/// The values of one row of the table.
+#[derive(Debug)]
+pub(crate) struct Effective {
+    /// Without parts for destinations.
+    pub(crate) settings: Settings,
+    pub(crate) limits: Limits,
+    /// Where in the config it stands, if not at its top.
+    part: Option<String>,
+}
+
+/// A part of the config, and for which calls it is.
+struct Part<'s> {
+    pattern: Pattern,
+    path: String,
+    config: &'s DestinationConfig,
+}
+
+impl Plan {
+    /// Checks a config, with all its parts.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a value is out of range or contradicts another one for any destination, if a pattern cannot be read or
+    /// stands twice, or if a route has a breaker or a budget.
+    pub(crate) fn new(settings: &Settings) -> Result<Self, SettingError> {
+        let parts = parts(settings)?;
+        let plan = |route: Option<&str>| {
+            let hosts = parts.iter().map(|part| &part.pattern.host);
+            let hosts: HashSet<_> = hosts.filter(|host| **host != Host::Any).collect();
+            let mut hosts: Vec<_> = hosts.into_iter().collect();
+            // An error in a part for many hosts is reported there, not at each of them.
+            hosts.sort_by_key(|host| host.rank());
+            let rest = effective(settings, &parts, (&Host::Any, route))?;
+            let row = |host: &Host| Ok((host.clone(), effective(settings, &parts, (host, route))?));
+            let rows = hosts.into_iter().map(row);
+            Ok(Hosts::new(rows.collect::<Result<_, SettingError>>()?, rest))
+        };
+        let routes = parts
+            .iter()
+            .filter_map(|part| part.pattern.route.as_deref());
+        let routes: HashSet<_> = routes.collect();
+        let rows = (routes.len() + 1).saturating_mul(parts.len() + 1);
+        if rows > MOST_ROWS {
+            let expected = format_args!("at most {MOST_ROWS} pairs of a route and a host");
+            return Err(SettingError::invalid("destinations", rows, expected));
+        }
+        let plain = plan(None)?;
+        let routes = routes.into_iter();
+        let routes = routes.map(|route| Ok((Box::from(route), plan(Some(route))?)));
+        Ok(Self {
+            table: Table {
+                plain,
+                routes: routes.collect::<Result<_, SettingError>>()?,
+            },
+            settings: settings.clone(),
+        })
+    }
+
+    /// The limits of all destinations.
+    pub(crate) fn limits(&self) -> Vec<Limits> {
+        self.table.values().map(|row| row.limits).collect()
+    }
+
+    pub(crate) fn find(&self, url: &Uri, route: Option<&str>) -> &Effective {
+        self.table.find(url, route)
+    }
+
+    /// The limits of destinations that no part is for.
+    pub(crate) fn rest_limits(&self) -> Limits {
+        self.table.plain.rest().limits
+    }
+
+    /// The rules of circuits. Calls of any route share the circuit of their host.
+    pub(crate) fn rules(&self) -> Hosts<Rules> {
+        let rules = |row: &Arc<Effective>| row.settings.breaker.rules(&row.limits);
+        self.table.plain.map(rules)
+    }
+
+    /// The terms of budgets. Calls of any route share the budget of their host.
+    pub(crate) fn budgets(&self) -> Hosts<Budget> {
+        let terms = |row: &Arc<Effective>| row.settings.retry.get_budget();
+        self.table.plain.map(terms)
+    }
+
+    /// Refuses budgets on other terms than those of the budgets that are shared.
+    pub(crate) fn check_shared(&self, shared: Budget) -> Result<(), SettingError> {
+        let other = |row: &&Arc<Effective>| {
+            row.settings.retry.has_budget() && row.settings.retry.get_budget() != shared
+        };
+        let Some(row) = self.table.values().find(other) else {
+            return Ok(());
+        };
+        let own = row.settings.retry.get_budget();
+        let expected = format_args!("the terms of the shared budgets ({shared:?})");
+        let error = SettingError::invalid("retry.budget", own, expected);
+        Err(within(row.part.as_deref(), error))
+    }
+}
+
+/// An error in a part of the config, or at its top.
+fn within(part: Option<&str>, error: SettingError) -> SettingError {
+    match part {
+        Some(part) => error.within(part),
+        None => error,
+    }
+}
+
+/// The parts of a config, the least specific first.
+fn parts(settings: &Settings) -> Result<Vec<Part<'_>>, SettingError> {
+    let mut parts: Vec<Part<'_>> = Vec::with_capacity(settings.destinations.len());
+    let mut known = HashSet::with_capacity(settings.destinations.len());
+    for (text, config) in &settings.destinations {
+        let path = format!("destinations.{:?}", shown(text));
+        let Some(pattern) = Pattern::read(text) else {
+            return Err(SettingError::invalid("destinations", shown(text), PATTERNS));
+        };
+        if !known.insert(pattern.clone()) {
+            let why = format_args!("the pattern {pattern} stands twice: leave one out");
+            return Err(SettingError::refused(path, why));
+        }
+        if pattern.route.is_some() {
+            let why =
+                "is shared by all routes of a host: set it for the host, or for all destinations";
+            if config.breaker != breaker::Settings::new() {
+                return Err(SettingError::refused(
+                    format!("{path}.breaker"),
+                    format_args!("a circuit {why}"),
+                ));
+            }
+            if config.retry.has_budget() {
+                let path = format!("{path}.retry.budget");
+                return Err(SettingError::refused(path, format_args!("a budget {why}")));
+            }
+        }
+        parts.push(Part {
+            pattern,
+            path,
+            config,
+        });
+    }
+    parts.sort_by_key(|part| part.pattern.rank());
+    Ok(parts)
+}
+
+/// The values of calls to these hosts by this route: the config, then each part that is for them.
+fn effective(
+    settings: &Settings,
+    parts: &[Part<'_>],
+    (host, route): (&Host, Option<&str>),
+) -> Result<Arc<Effective>, SettingError> {
+    let calls = Pattern {
+        host: host.clone(),
+        route: route.map(Box::from),
+    };
+    let mut own = settings.without_destinations();
+    let mut last = None;
+    for part in parts.iter().filter(|part| part.pattern.contains(&calls)) {
+        own = own.under(part.config);
+        last = Some(part.path.clone());
+    }
+    let checked = own.check();
+    let limits = checked.map_err(|error| within(last.as_deref(), error))?;
+    Ok(Arc::new(Effective {
+        settings: own,
+        limits,
+        part: last,
+    }))
+}
+
+const PATTERNS: &str = "a host (api.test, api.test:8443), the hosts below a name (*.example.com), a route \
+                        (/v1/charges/{id}), or a host with a route";
+/// Each takes a few kilobytes, and a call looks at all hosts, one after the other.
+const MOST_ROWS: usize = 4_096;

@@ -1,0 +1,76 @@
+use super::*;
+
+fn read(json: &str) -> Result<Settings, String> {
+    serde_json::from_str(json).map_err(|error| error.to_string())
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let slow = Duration::from_secs(2);
+    let settings = Settings::new(Duration::from_secs(10))
+        .retry(retry::Settings::new().budget(retry::Budget::unlimited()))
+        .breaker(
+            breaker::Settings::new()
+                .slow_calls(slow, 0.5)
+                .window(breaker::Window::Count(100)),
+        )
+        .idempotency(idempotency::Settings::new().honoured_by("https://api.test".parse().unwrap()));
+    for settings in [Settings::new(slow), settings] {
+        let json = serde_json::to_string(&settings).unwrap();
+        assert_eq!(read(&json).as_ref(), Ok(&settings), "{json}");
+    }
+}
+
+#[test]
+fn what_does_not_stand_in_the_file_is_the_default() {
+    let settings = read(r#"{"deadline": "10s"}"#).unwrap();
+    assert_eq!(settings, Settings::new(Duration::from_secs(10)));
+    assert!(read("{}").unwrap_err().contains("deadline"));
+}
+
+#[test]
+fn unknown_field_is_refused_wherever_it_stands() {
+    for (json, field) in [
+        (r#"{"deadline": "1s", "x": 1}"#, "x"),
+        (r#"{"deadline": "1s", "limits": {"x": 1}}"#, "x"),
+        (r#"{"deadline": "1s", "retry": {"x": 1}}"#, "x"),
+        (r#"{"deadline": "1s", "retry": {"backoff": {"x": 1}}}"#, "x"),
+        (r#"{"deadline": "1s", "retry": {"budget": {"x": 1}}}"#, "x"),
+        (r#"{"deadline": "1s", "breaker": {"x": 1}}"#, "x"),
+        (
+            r#"{"deadline": "1s", "breaker": {"window": {"x": 1}}}"#,
+            "x",
+        ),
+        (r#"{"deadline": "1s", "idempotency": {"x": 1}}"#, "x"),
+        (r#"{"deadline": "1s", "redirect": {"x": 1}}"#, "x"),
+    ] {
+        let refused = read(json).unwrap_err();
+        assert!(
+            refused.contains("unknown") && refused.contains(field),
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn value_that_cannot_be_read_is_named() {
+    for (json, value) in [
+        (r#"{"deadline": "soon"}"#, "soon"),
+        (
+            r#"{"deadline": "1s", "retry": {"budget": {"unlimited": true, "ratio": 1}}}"#,
+            "unlimited",
+        ),
+        (r#"{"deadline": "1s", "retry": {"statuses": [42]}}"#, "42"),
+        (
+            r#"{"deadline": "1s", "redirect": {"keep_across_origins": ["a b"]}}"#,
+            "a b",
+        ),
+        (
+            r#"{"deadline": "1s", "idempotency": {"honoured_by": ["api"]}}"#,
+            "api",
+        ),
+    ] {
+        let refused = read(json).unwrap_err();
+        assert!(refused.contains(value), "{refused}");
+    }
+}

@@ -1,0 +1,18 @@
+//! Configs: values that are refused, parts for destinations, and a new config while calls run.
+
+#[cfg(test)]
+mod mock;
+
+#[cfg(test)]
+#[path = "config"]
+mod config {
+    #[cfg(feature = "serde")]
+    mod bad;
+    mod client;
+    mod destinations;
+    #[cfg(feature = "serde")]
+    mod files;
+    #[cfg(feature = "serde")]
+    mod refused;
+    mod reload;
+}

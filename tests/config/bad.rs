@@ -1,0 +1,351 @@
+//! Every field of every config with a bad value, and the sentence that refuses it.
+
+/// The section of a file, its field, a bad value as it stands there, and the sentence.
+pub(super) type Row = (&'static str, &'static str, &'static str);
+
+pub(super) const ROWS: &[Row] = &[
+    (
+        "deadline",
+        r#""9ms""#,
+        "9ms is invalid: expected 10ms..=86400s",
+    ),
+    (
+        "deadline",
+        r#""25h""#,
+        "90000s is invalid: expected 10ms..=86400s",
+    ),
+    (
+        "limits.attempt",
+        r#""0s""#,
+        "0ns is invalid: expected more than 0s, at most 86400s",
+    ),
+    (
+        "limits.attempt",
+        r#""11s""#,
+        "11s is invalid: expected at most deadline (10s)",
+    ),
+    (
+        "limits.dns",
+        r#""0s""#,
+        "0ns is invalid: expected more than 0s, at most 86400s",
+    ),
+    (
+        "limits.dns",
+        r#""6s""#,
+        "6s is invalid: expected at most limits.attempt (5s)",
+    ),
+    (
+        "limits.connect",
+        r#""6s""#,
+        "6s is invalid: expected at most limits.attempt (5s)",
+    ),
+    (
+        "limits.tls",
+        r#""6s""#,
+        "6s is invalid: expected at most limits.attempt (5s)",
+    ),
+    (
+        "limits.send",
+        r#""6s""#,
+        "6s is invalid: expected at most limits.attempt (5s)",
+    ),
+    (
+        "limits.first_byte",
+        r#""6s""#,
+        "6s is invalid: expected at most limits.attempt (5s)",
+    ),
+    (
+        "limits.body_idle",
+        r#""6s""#,
+        "6s is invalid: expected at most limits.attempt (5s)",
+    ),
+    (
+        "idempotency.header",
+        r#""content-length""#,
+        r#""content-length" is invalid: expected a name that HTTP has no other use for"#,
+    ),
+    (
+        "redirect.most",
+        "0",
+        "0 is invalid: expected 1..=50; to follow none, switch follow off",
+    ),
+    (
+        "redirect.most",
+        "51",
+        "51 is invalid: expected 1..=50; to follow none, switch follow off",
+    ),
+    ("retry.attempts", "0", "0 is invalid: expected 1..=255"),
+    ("retry.attempts", "256", "256 is invalid: expected 1..=255"),
+    (
+        "retry.unsent_attempts",
+        "0",
+        "0 is invalid: expected 1..=255",
+    ),
+    (
+        "retry.max_hint",
+        r#""0s""#,
+        "0ns is invalid: expected more than 0s, at most 86400s",
+    ),
+    (
+        "retry.statuses",
+        "[200]",
+        "200 is invalid: expected 400..=599",
+    ),
+    (
+        "retry.backoff.base",
+        r#""0s""#,
+        "0ns is invalid: expected more than 0s, at most 86400s",
+    ),
+    (
+        "retry.backoff.base",
+        r#""6s""#,
+        "6s is invalid: expected at most retry.backoff.cap (5s)",
+    ),
+    (
+        "retry.backoff.cap",
+        r#""0s""#,
+        "0ns is invalid: expected more than 0s, at most 86400s",
+    ),
+    (
+        "retry.backoff.minimum",
+        r#""6s""#,
+        "6s is invalid: expected at most retry.backoff.cap (5s)",
+    ),
+    (
+        "retry.backoff.growth.exponential",
+        "0.9",
+        "0.9 is invalid: expected 1 to 100",
+    ),
+    (
+        "retry.backoff.growth.exponential",
+        "100.1",
+        "100.1 is invalid: expected 1 to 100",
+    ),
+    (
+        "retry.backoff.jitter.proportional",
+        "0",
+        "0.0 is invalid: expected more than 0, at most 1",
+    ),
+    (
+        "retry.budget.ratio",
+        "-0.1",
+        "-0.1 is invalid: expected 0 to 1000",
+    ),
+    (
+        "retry.budget.over",
+        r#""61s""#,
+        "61s is invalid: expected 1s..=60s",
+    ),
+    (
+        "breaker.failure_ratio",
+        "0",
+        "0.0 is invalid: expected more than 0, at most 1",
+    ),
+    (
+        "breaker.failure_ratio",
+        "1.5",
+        "1.5 is invalid: expected more than 0, at most 1",
+    ),
+    (
+        "breaker.minimum_volume",
+        "0",
+        "0 is invalid: expected at least 1",
+    ),
+    (
+        "breaker.window.time",
+        r#""9s""#,
+        "9s is invalid: expected at least twice limits.attempt (5s)",
+    ),
+    (
+        "breaker.window.time",
+        r#""49h""#,
+        "176400s is invalid: expected more than 0s, at most 172800s",
+    ),
+    (
+        "breaker.window.count",
+        "10001",
+        "10001 is invalid: expected 1..=10000",
+    ),
+    (
+        "breaker.window.count",
+        "19",
+        "19 is invalid: expected at least breaker.minimum_volume (20)",
+    ),
+    (
+        "breaker.consecutive_failures",
+        "0",
+        "0 is invalid: expected at least 1",
+    ),
+    (
+        "breaker.slow_limit",
+        r#""0s""#,
+        "0ns is invalid: expected more than 0s, at most 86400s",
+    ),
+    (
+        "breaker.slow_limit",
+        r#""11s""#,
+        "11s is invalid: expected at most deadline (10s)",
+    ),
+    (
+        "breaker.slow_ratio",
+        "0.5",
+        "0.5 is invalid: expected no ratio without breaker.slow_limit",
+    ),
+    (
+        "breaker.open_for",
+        r#""0s""#,
+        "0ns is invalid: expected more than 0s, at most 86400s",
+    ),
+    (
+        "breaker.open_for",
+        r#""180s""#,
+        "180s is invalid: expected at most breaker.open_at_most (120s)",
+    ),
+    (
+        "breaker.open_factor",
+        "0.5",
+        "0.5 is invalid: expected 1 to 100",
+    ),
+    (
+        "breaker.open_times",
+        "[]",
+        "[] is invalid: expected a time for each opening: none was given, or the function panicked",
+    ),
+    (
+        "breaker.open_times",
+        r#"["180s"]"#,
+        "180s is invalid: expected at most breaker.open_at_most (120s)",
+    ),
+    (
+        "breaker.open_at_most",
+        r#""25h""#,
+        "90000s is invalid: expected more than 0s, at most 86400s",
+    ),
+    (
+        "breaker.recovery.successes",
+        "0",
+        "0 is invalid: expected 1..=64",
+    ),
+    (
+        "breaker.recovery.successes",
+        "65",
+        "65 is invalid: expected 1..=64",
+    ),
+    (
+        "breaker.recovery.ramp",
+        r#"{"step": "0s"}"#,
+        "0ns is invalid: expected more than 0s, at most 86400s",
+    ),
+];
+
+/// Values that only go together with others.
+pub(super) const TOGETHER: &[Row] = &[
+    (
+        "retry.backoff.base",
+        r#"{"deadline": "2s", "retry": {"backoff": {"base": "3s"}}}"#,
+        "3s is invalid: expected at most deadline (2s)",
+    ),
+    (
+        "retry.backoff.minimum",
+        r#"{"deadline": "2s", "retry": {"backoff": {"minimum": "3s"}}}"#,
+        "3s is invalid: expected at most deadline (2s)",
+    ),
+    (
+        "retry.backoff.minimum",
+        r#"{"deadline": "9s", "retry": {"backoff": {"first_at_once": true, "minimum": "1s"}}}"#,
+        "1s is invalid: expected 0ns beside first_at_once",
+    ),
+    (
+        "retry.backoff.growth",
+        r#"{"deadline": "9s", "retry": {"backoff": {"jitter": "decorrelated", "growth": "linear"}}}"#,
+        "Linear is invalid: expected no growth beside decorrelated jitter",
+    ),
+    (
+        "retry.budget.reserve.tokens",
+        r#"{"deadline": "9s", "retry": {"budget": {"reserve": {"tokens": 9}}}}"#,
+        "9 is invalid: expected at least retry.budget.reserve.timeout_cost (10)",
+    ),
+    (
+        "retry.budget.reserve.tokens",
+        r#"{"deadline": "9s", "retry": {"budget": {"reserve": {"tokens": 1000001}}}}"#,
+        "1000001 is invalid: expected 1..=1000000",
+    ),
+    (
+        "retry.budget.reserve.cost",
+        r#"{"deadline": "9s", "retry": {"budget": {"reserve": {"tokens": 9, "cost": 0}}}}"#,
+        "0 is invalid: expected at least 1",
+    ),
+    (
+        "retry.budget.reserve.timeout_cost",
+        r#"{"deadline": "9s", "retry": {"budget": {"reserve": {"tokens": 9, "timeout_cost": 0}}}}"#,
+        "0 is invalid: expected at least 1",
+    ),
+    (
+        "retry.budget.throttle.tokens",
+        r#"{"deadline": "9s", "retry": {"budget": {"throttle": {"tokens": 1001, "ratio": 1}}}}"#,
+        "1001 is invalid: expected 1..=1000",
+    ),
+    (
+        "retry.budget.throttle.ratio",
+        r#"{"deadline": "9s", "retry": {"budget": {"throttle": {"tokens": 10, "ratio": 0}}}}"#,
+        "0.0 is invalid: expected more than 0, at most 1000",
+    ),
+    (
+        "redirect.most",
+        r#"{"deadline": "9s", "redirect": {"follow": false, "most": 5}}"#,
+        "5 is invalid: expected no value where redirect.follow is false",
+    ),
+    (
+        "redirect.keep_across_origins",
+        r#"{"deadline": "9s", "redirect": {"follow": false, "keep_across_origins": ["x-a"]}}"#,
+        r#"["x-a"] is invalid: expected no value where redirect.follow is false"#,
+    ),
+    (
+        "breaker.slow_limit",
+        r#"{"deadline": "9s", "limits": {"attempt": "1s"}, "breaker": {"slow_limit": "2s"}}"#,
+        "2s is invalid: expected at most limits.attempt (1s)",
+    ),
+    (
+        "breaker.slow_ratio",
+        r#"{"deadline": "9s", "breaker": {"slow_limit": "2s", "slow_ratio": 7}}"#,
+        "7.0 is invalid: expected more than 0, at most 1",
+    ),
+    (
+        "breaker.open_times",
+        r#"{"deadline": "9s", "breaker": {"open_times": ["1s"], "open_factor": 3}}"#,
+        "[1s] is invalid: expected no times beside breaker.open_for or breaker.open_factor",
+    ),
+    (
+        "breaker.recovery.ramp.step",
+        r#"{"deadline": "9s", "breaker": {"recovery": {"ramp": {"step": "0s"}}}}"#,
+        "0ns is invalid: expected more than 0s, at most 86400s",
+    ),
+    (
+        "breaker.recovery.ratio.probes",
+        r#"{"deadline": "9s", "breaker": {"recovery": {"ratio": {"probes": 0, "failure_ratio": 1}}}}"#,
+        "0 is invalid: expected 1..=64",
+    ),
+    (
+        "breaker.recovery.ratio.failure_ratio",
+        r#"{"deadline": "9s", "breaker": {"recovery": {"ratio": {"probes": 1, "failure_ratio": 2}}}}"#,
+        "2.0 is invalid: expected more than 0, at most 1",
+    ),
+];
+
+/// Fields of which every value that can be read is a good one.
+pub(super) const ANY: &[&str] = &[
+    "idempotency.honoured_by",
+    "idempotency.honoured_by_all",
+    "idempotency.make_keys",
+    "idempotency.quoted",
+    "redirect.follow",
+    "retry.backoff.first_at_once",
+    "retry.backoff.jitter",
+    "retry.budget.at_least_per_second",
+    "retry.budget.unlimited",
+    "retry.only",
+    "retry.should_retry_header",
+    "breaker.observe_only",
+    "breaker.throttled_counts",
+    "propagating",
+];

@@ -1,0 +1,79 @@
+//! The same in a client, on real sockets.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use sevenhops::policy::{redirect, retry};
+use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::{Client, DestinationConfig, Settings};
+
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+fn attempts(attempts: u32) -> retry::Settings {
+    retry::Settings::new().attempts(attempts)
+}
+
+fn once() -> DestinationConfig {
+    DestinationConfig::new().retry(attempts(1))
+}
+
+#[tokio::test]
+async fn client_goes_by_the_part_of_a_host_and_by_a_new_config() {
+    let server = FaultServer::start().await.unwrap();
+    server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+    let host = server.url("").replace("http://", "");
+    let settings = Settings::new(SECS(10)).retry(attempts(2));
+    let client = Client::with(settings.clone())
+        .destination(&*host, once())
+        .build()
+        .unwrap();
+    let clone = client.clone();
+    let url = server.url("/");
+    client.get(url.as_str()).send().await.unwrap();
+    assert_eq!(server.requests_seen(), 1, "{host}");
+
+    client.config_handle().reload(&settings).unwrap();
+    clone.get(url.as_str()).send().await.unwrap();
+    assert_eq!(server.requests_seen(), 1 + 2);
+
+    let by_route = settings.clone().destination("/v1", once());
+    client.config_handle().reload(&by_route).unwrap();
+    clone.get(url.as_str()).route("/v1").send().await.unwrap();
+    assert_eq!(server.requests_seen(), 3 + 1);
+
+    let bad = Settings::new(SECS(0));
+    let refused = clone.config_handle().reload(&bad).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "deadline: 0ns is invalid: expected 10ms..=86400s"
+    );
+    assert_eq!(client.config_handle().current(), by_route);
+}
+
+#[tokio::test]
+async fn fetch_says_that_the_part_switched_redirects_off() {
+    let server = FaultServer::start().await.unwrap();
+    server.default_reply(Answer::new(StatusCode::FOUND).header("location", "/a"));
+    let host = server.url("").replace("http://", "");
+    let off = DestinationConfig::new().redirect(redirect::Settings::new().follow(false));
+    let client = Client::builder(SECS(10))
+        .destination(host, off)
+        .build()
+        .unwrap();
+    let error = client.get(server.url("/")).fetch_bytes().await.unwrap_err();
+    assert!(
+        error.to_string().contains("redirects are switched off"),
+        "{error}"
+    );
+    assert_eq!(server.requests_seen(), 1);
+}
+
+#[tokio::test]
+async fn longest_limit_of_all_parts_is_what_connections_wait_for() {
+    let server = FaultServer::start().await.unwrap();
+    // A limit of minutes in a part, and no socket option refuses it.
+    let patient = DestinationConfig::new().deadline(SECS(3_600));
+    let settings = Settings::new(SECS(1)).destination("*.patient.test", patient);
+    let client = Client::with(settings).build().unwrap();
+    assert!(client.get(server.url("/")).send().await.is_ok());
+}

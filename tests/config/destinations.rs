@@ -1,0 +1,360 @@
+//! Parts of a config for destinations: which calls they are for, and what they change.
+
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::Full;
+use sevenhops::policy::breaker::{self, State};
+use sevenhops::policy::retry::{self, Backoff, Budget, Jitter};
+use sevenhops::policy::{idempotency, redirect};
+use sevenhops::{DestinationConfig, Error, Options, Settings, StandardLayer, limit};
+use tokio::time::Instant;
+use tower::{Layer, ServiceExt};
+
+use crate::mock::{Mock, Step, status, with};
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+pub(super) fn request(method: Method, url: &str) -> Request<Full<Bytes>> {
+    let request = Request::builder().method(method).uri(url);
+    request.body(Full::from("amount=100")).unwrap()
+}
+
+fn by_route(url: &str, route: &str) -> Request<Full<Bytes>> {
+    let mut request = request(Method::GET, url);
+    request.extensions_mut().insert(Options::new().route(route));
+    request
+}
+
+/// Two attempts, the second at once.
+fn twice() -> retry::Settings {
+    let at_once = Backoff::new().jitter(Jitter::None).first_at_once(true);
+    retry::Settings::new().attempts(2).backoff(at_once)
+}
+
+fn once() -> DestinationConfig {
+    DestinationConfig::new().retry(retry::Settings::new().attempts(1))
+}
+
+fn config() -> Settings {
+    Settings::new(SECS(10)).retry(twice())
+}
+
+/// How many attempts a call makes to a service that always fails.
+async fn attempts(settings: &Settings, request: Request<Full<Bytes>>) -> usize {
+    let mock = Mock::new((0..9).map(|_| status(503)));
+    let stack = StandardLayer::with(settings).unwrap().layer(mock.clone());
+    stack.oneshot(request).await.unwrap();
+    mock.count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn part_changes_the_calls_of_its_pattern_and_no_others() {
+    let settings = config()
+        .destination("*.bank.test", once())
+        .destination("127.0.0.1:81", once())
+        .destination("/v1/reports", once());
+    for (url, route, expected) in [
+        ("https://api.test/", "", 2),
+        ("https://api.bank.test/", "", 1),
+        ("https://API.BANK.test:8443/x", "", 1),
+        ("https://bank.test/", "", 2),
+        ("http://127.0.0.1:81/", "", 1),
+        ("http://127.0.0.1:82/", "", 2),
+        ("https://api.test/", "/v1/reports", 1),
+        ("https://api.test/v1/reports", "/v1/charges", 2),
+        ("/relative", "", 2),
+        ("/relative", "/v1/reports", 1),
+    ] {
+        let request = match route {
+            "" => request(Method::GET, url),
+            route => by_route(url, route),
+        };
+        assert_eq!(
+            attempts(&settings, request).await,
+            expected,
+            "{url} {route}"
+        );
+    }
+}
+
+#[test]
+fn all_parts_apply_and_the_more_specific_one_wins_in_any_order() {
+    let part = |attempts| DestinationConfig::new().retry(retry::Settings::new().attempts(attempts));
+    let mut parts = [
+        ("*.test", part(11).deadline(SECS(1))),
+        ("*.bank.test", part(12)),
+        ("api.bank.test", part(13).propagating(true)),
+        ("api.bank.test:8443", part(14)),
+        ("/v1", part(15)),
+        ("*.bank.test/v1", part(16)),
+        ("api.bank.test/v1", part(17)),
+    ];
+    for _ in 0..parts.len() {
+        parts.rotate_left(1);
+        let add = |settings: Settings, (pattern, part): &(&str, DestinationConfig)| {
+            settings.destination(*pattern, part.clone())
+        };
+        let settings = parts.iter().fold(config(), add);
+        for (url, route, attempts) in [
+            ("https://test/", None, 2),
+            ("https://a.test/", None, 11),
+            ("https://a.bank.test/", None, 12),
+            ("https://api.bank.test/", None, 13),
+            ("https://api.bank.test:8443/", None, 14),
+            ("https://a.test/", Some("/v1"), 15),
+            ("https://a.bank.test/", Some("/v1"), 16),
+            ("https://api.bank.test:8443/", Some("/v1"), 17),
+            ("https://api.bank.test/", Some("/v2"), 13),
+        ] {
+            let own = settings.effective(&url.parse().unwrap(), route).unwrap();
+            assert_eq!(own.get_retry().get_attempts(), attempts, "{url} {route:?}");
+            // A field that only a less specific part sets holds as well.
+            let is_below = url.contains(".test");
+            assert_eq!(
+                own.get_deadline(),
+                SECS(if is_below { 1 } else { 10 }),
+                "{url}"
+            );
+            assert_eq!(own.get_propagating(), url.contains("api.bank"), "{url}");
+            assert_eq!(own.get_retry().get_backoff(), twice().get_backoff());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_and_deadline_are_those_of_the_destination() {
+    let settings = Settings::new(SECS(10))
+        .retry(retry::Settings::new().attempts(1).unsent_attempts(1))
+        .destination("*.slow.test", DestinationConfig::new().deadline(SECS(60)))
+        .destination(
+            "fast.test",
+            DestinationConfig::new().limits(limit::Settings::new().attempt(SECS(2))),
+        );
+    let layer = StandardLayer::with(&settings).unwrap();
+    for (url, secs) in [
+        ("https://api.test/", 10),
+        ("https://a.slow.test/", 60),
+        ("https://fast.test/", 2),
+    ] {
+        let (mock, start) = (Mock::new([Step::Hang]), Instant::now());
+        let ended = layer.layer(mock).oneshot(request(Method::GET, url)).await;
+        assert!(ended.is_err());
+        assert_eq!(start.elapsed().as_secs(), secs, "{url}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuit_follows_the_rules_of_its_host_for_every_route() {
+    let touchy = breaker::Settings::new().consecutive_failures(2);
+    let settings = Settings::new(SECS(10))
+        .retry(retry::Settings::new().attempts(1))
+        .destination("*.bank.test", DestinationConfig::new().breaker(touchy))
+        .destination("/v1", DestinationConfig::new().deadline(SECS(5)));
+    let layer = StandardLayer::with(&settings).unwrap();
+    let mock = Mock::new((0..9).map(|_| status(500)));
+    for url in ["https://api.bank.test/", "https://api.test/"] {
+        for _ in 0..2 {
+            let _ = layer
+                .layer(mock.clone())
+                .oneshot(by_route(url, "/v1"))
+                .await;
+        }
+    }
+    let state = |host: &str| layer.breaker().state(&host.parse().unwrap());
+    assert_eq!(state("https://api.bank.test"), State::Open);
+    assert_eq!(state("https://api.test"), State::Closed);
+    // Isolated by hand before any call: its rules are those of its host, too.
+    let other = "https://b.bank.test".parse().unwrap();
+    layer.breaker().isolate(&other);
+    layer.breaker().close(&other);
+    for _ in 0..2 {
+        let request = request(Method::GET, "https://b.bank.test");
+        let _ = layer.layer(mock.clone()).oneshot(request).await;
+    }
+    assert_eq!(layer.breaker().state(&other), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn budget_is_on_the_terms_of_its_host() {
+    let none = Budget::new().ratio(0.0).at_least_per_second(0);
+    let part = DestinationConfig::new().retry(retry::Settings::new().budget(none));
+    let settings = config().destination("poor.test", part);
+    let get = |url| request(Method::GET, url);
+    assert_eq!(attempts(&settings, get("https://poor.test")).await, 1);
+    assert_eq!(attempts(&settings, get("https://api.test")).await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn key_is_honored_where_the_part_says_so() {
+    let honored = idempotency::Settings::new().honoured_by_all(true);
+    let part = DestinationConfig::new().idempotency(honored);
+    let settings = config().destination("pay.test", part);
+    let layer = StandardLayer::with(&settings).unwrap();
+    for (url, expected) in [("https://pay.test/", 2), ("https://api.test/", 1)] {
+        let mock = Mock::new([Step::Fail(ErrorKind::ConnectionReset), status(200)]);
+        let ended = layer
+            .layer(mock.clone())
+            .oneshot(request(Method::POST, url))
+            .await;
+        assert_eq!(
+            (mock.count(), ended.is_ok()),
+            (expected, expected == 2),
+            "{url}"
+        );
+    }
+}
+
+fn found(to: &str) -> Step {
+    with(302, "location", to)
+}
+
+#[tokio::test(start_paused = true)]
+async fn leg_after_a_redirect_goes_by_the_part_of_its_own_destination() {
+    let settings = config().destination("once.test", once());
+    let layer = StandardLayer::with(&settings).unwrap();
+    for (from, to, expected) in [
+        ("https://api.test/", "https://once.test/", 2),
+        ("https://once.test/", "https://api.test/", 3),
+        ("https://api.test/", "https://b.test/", 3),
+    ] {
+        let steps = [found(to), status(503), status(503), status(503)];
+        let mock = Mock::new(steps);
+        layer
+            .layer(mock.clone())
+            .oneshot(request(Method::GET, from))
+            .await
+            .unwrap();
+        assert_eq!(mock.count(), expected, "{from} {to}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
+    let stays = DestinationConfig::new().redirect(redirect::Settings::new().follow(false));
+    let settings = config().destination("stays.test", stays);
+    let layer = StandardLayer::with(&settings).unwrap();
+    for (url, expected) in [("https://stays.test/", 1), ("https://api.test/", 2)] {
+        let mock = Mock::new([found("https://stays.test/a"), found("https://b.test/")]);
+        let ended = layer
+            .layer(mock.clone())
+            .oneshot(request(Method::GET, url))
+            .await;
+        assert_eq!(ended.unwrap().status(), 302);
+        assert_eq!(mock.count(), expected, "{url}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn route_does_not_count_after_a_redirect() {
+    let settings = config().destination("/v1", once());
+    let mock = Mock::new([found("/v2"), status(503), status(503)]);
+    let stack = StandardLayer::with(&settings).unwrap().layer(mock.clone());
+    stack
+        .oneshot(by_route("https://api.test/v1", "/v1"))
+        .await
+        .unwrap();
+    assert_eq!(mock.count(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), Error> {
+    let touchy = breaker::Settings::new().consecutive_failures(1);
+    let settings = Settings::new(SECS(10))
+        .retry(retry::Settings::new().attempts(1))
+        .destination("*.bank.test", DestinationConfig::new().breaker(touchy));
+    let layer = StandardLayer::with(&settings).unwrap().key_by(|_, uri, _| {
+        let name = format!("{}#tenant", sevenhops::Destination::of(uri)?);
+        Some(sevenhops::Destination::named(name))
+    });
+    let mock = Mock::new([status(500), status(500)]);
+    for (host, state) in [
+        ("https://api.bank.test", State::Open),
+        ("https://api.test", State::Closed),
+    ] {
+        layer
+            .layer(mock.clone())
+            .oneshot(request(Method::GET, host))
+            .await?;
+        let name = sevenhops::Destination::named(format!("{host}#tenant"));
+        assert_eq!(layer.breaker().state(&name), state, "{host}");
+    }
+    Ok(())
+}
+
+#[test]
+fn bad_parts_are_refused_with_the_path_of_the_part() {
+    let limits = |attempt| DestinationConfig::new().limits(limit::Settings::new().attempt(attempt));
+    let budget = retry::Settings::new().budget(Budget::unlimited());
+    let bad = DestinationConfig::new().retry(retry::Settings::new().attempts(0));
+    for (settings, said) in [
+        (
+            config().destination("*.bank.test", bad),
+            r#"destinations."*.bank.test".retry.attempts: 0 is invalid: expected 1..=255"#,
+        ),
+        (
+            config()
+                .limits(limit::Settings::new().connect(SECS(3)))
+                .destination("a.test", limits(SECS(2))),
+            r#"destinations."a.test".limits.connect: 3s is invalid: expected at most limits.attempt (2s)"#,
+        ),
+        (
+            // Each part is fine; a call to that host by that route would have both.
+            config()
+                .destination("a.test", limits(SECS(8)))
+                .destination("/v1", DestinationConfig::new().deadline(SECS(5))),
+            r#"destinations."/v1".limits.attempt: 8s is invalid: expected at most deadline (5s)"#,
+        ),
+        (
+            config()
+                .destination("a.test", once())
+                .destination("A.test.", once()),
+            r#"destinations."A.test.": the pattern a.test stands twice: leave one out"#,
+        ),
+        (
+            config().destination("user:canary@a.test", once()),
+            "destinations: \"a.test\" is invalid: expected a host (api.test, api.test:8443), the hosts below a \
+             name (*.example.com), a route (/v1/charges/{id}), or a host with a route",
+        ),
+        (
+            config().destination("https://a.test", once()),
+            "destinations: \"https://a.test\" is invalid: expected a host (api.test, api.test:8443), the hosts below a \
+             name (*.example.com), a route (/v1/charges/{id}), or a host with a route",
+        ),
+        (
+            config().destination(
+                "/v1",
+                DestinationConfig::new().breaker(breaker::Settings::new().open_for(MS(9))),
+            ),
+            r#"destinations."/v1".breaker: a circuit is shared by all routes of a host: set it for the host, or for all destinations"#,
+        ),
+        (
+            config().destination("a.test/v1", DestinationConfig::new().retry(budget)),
+            r#"destinations."a.test/v1".retry.budget: a budget is shared by all routes of a host: set it for the host, or for all destinations"#,
+        ),
+    ] {
+        assert_eq!(
+            StandardLayer::with(&settings).unwrap_err().to_string(),
+            said
+        );
+        assert!(
+            settings
+                .effective(&"https://a.test".parse().unwrap(), None)
+                .is_err()
+        );
+    }
+    let many = |settings: Settings, nth: usize| {
+        let settings = settings.destination(format!("h{nth}.test"), once());
+        settings.destination(format!("/{nth}"), once())
+    };
+    let refused = StandardLayer::with(&(0..100).fold(config(), many)).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .starts_with("destinations: 20301 is invalid"),
+        "{refused}"
+    );
+}

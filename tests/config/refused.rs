@@ -1,0 +1,142 @@
+//! Bad configs: every field of every config, with a value that is refused, and the whole sentence that says so.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sevenhops::chaos::{self, ChaosLayer};
+use sevenhops::policy::{breaker, retry};
+use sevenhops::sdk::operation;
+use sevenhops::{Client, Operation, Settings, StandardLayer};
+
+use super::bad::{ANY, ROWS, TOGETHER};
+
+/// A file with one bad value in it.
+fn file(path: &str, value: &str) -> Value {
+    let value = serde_json::from_str(value).unwrap();
+    let inner = path
+        .rsplit('.')
+        .fold(value, |inner: Value, name| json!({ name: inner }));
+    let mut file = inner;
+    if file.get("deadline").is_none() {
+        file["deadline"] = json!("10s");
+    }
+    file
+}
+
+fn refused(file: Value) -> String {
+    let settings: Settings =
+        serde_json::from_value(file.clone()).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let Err(refused) = StandardLayer::with(&settings) else {
+        panic!("{file} is accepted");
+    };
+    refused.to_string()
+}
+
+#[test]
+fn value_out_of_range_is_refused_with_its_path_and_what_is_expected() {
+    for (path, value, said) in ROWS {
+        let path_in_message = match *path {
+            "breaker.recovery.ramp" => "breaker.recovery.ramp.step",
+            path => path,
+        };
+        assert_eq!(
+            refused(file(path, value)),
+            format!("{path_in_message}: {said}")
+        );
+    }
+    for (path, text, said) in TOGETHER {
+        assert_eq!(
+            refused(serde_json::from_str(text).unwrap()),
+            format!("{path}: {said}")
+        );
+    }
+}
+
+#[test]
+fn client_refuses_the_same_with_the_same_words() {
+    let ten = Duration::from_secs(10);
+    let build = |retry| Client::builder(ten).retry(retry).build();
+    let refused = build(retry::Settings::new().attempts(0)).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "retry.attempts: 0 is invalid: expected 1..=255"
+    );
+    let refused = Client::builder(ten).body_limit(0).build().unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "body_limit: 0 is invalid: expected 1 byte or more"
+    );
+    let most = |transport: sevenhops::TransportBuilder| transport.max_connections(0);
+    let refused = Client::builder(ten).transport(most).build().unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "transport.max_connections: 0 is invalid: expected at least 1"
+    );
+}
+
+#[test]
+fn operation_and_chaos_refuse_with_the_same_words() {
+    let settings = operation::Settings::new(Duration::from_secs(1)).attempt(Duration::from_secs(2));
+    let refused = Operation::with("db", settings).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "limits.attempt: 2s is invalid: expected at most deadline (1s)"
+    );
+    let settings = chaos::Settings::new(1).mishap(chaos::Mishap::Silence, 1.5);
+    let refused = ChaosLayer::new(settings).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "chaos.rate: 1.5 is invalid: expected 0 to 1"
+    );
+}
+
+#[test]
+fn function_that_panics_is_refused_when_the_stack_is_built() {
+    let settings = Settings::new(Duration::from_secs(10))
+        .breaker(breaker::Settings::new().open_by(|_| panic!("no time")));
+    let refused = StandardLayer::with(&settings).unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "breaker.open_times: [] is invalid: expected a time for each opening: none was given, or the function \
+         panicked"
+    );
+}
+
+/// The paths of all fields in a file.
+fn paths(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                paths(value, &path, into);
+            }
+        }
+        _ => {
+            into.insert(path.to_owned());
+        }
+    }
+}
+
+/// All fields that a file can have, set.
+fn whole() -> Value {
+    serde_json::from_str(include_str!("whole.json")).unwrap()
+}
+
+#[test]
+fn every_field_is_walked() {
+    let mut all = BTreeSet::new();
+    paths(&whole(), "", &mut all);
+    let walked = ROWS
+        .iter()
+        .chain(TOGETHER)
+        .map(|(path, ..)| *path)
+        .chain(ANY.iter().copied());
+    let walked: BTreeSet<_> = walked.map(str::to_owned).collect();
+    let missing: Vec<_> = all.difference(&walked).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
