@@ -12,7 +12,7 @@ use super::peek::PEEK_BYTES;
 use super::run::Run;
 use super::source::Source;
 use crate::clock;
-use crate::hop::{Diagnosis, FailureClass, Keyed, Outcome, effect_of_failed_success, is_failure};
+use crate::hop::{Diagnosis, FailureClass, Keyed, Outcome, effect_of_failed_success};
 use crate::policy::{Classified, Failure};
 
 /// The part of a body that is received before its response is judged.
@@ -34,16 +34,15 @@ impl Run {
     where
         R: Body,
     {
-        let mut has_failed = is_failure(response.status());
-        if let Some(attempt) = &flight.attempt {
+        let attempt = flight.attempt.as_ref();
+        if let Some(attempt) = attempt {
             attempt.head(&self.call, response, now);
-            has_failed = attempt.tracker.failure().is_some();
         }
         let Some(most_bytes) = self.call.options().whole_body else {
             return Wanted::Nothing;
         };
         // A failure by status is judged by it, whatever becomes of its body.
-        if flight.attempt.is_some() && !has_failed {
+        if attempt.is_some_and(|attempt| attempt.tracker.failure().is_none()) {
             return Wanted::Whole(most_bytes);
         }
         let classifier = self.policies.classifier();
