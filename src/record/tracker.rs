@@ -154,11 +154,25 @@ impl Tracker {
     /// No connection is free, and none may be made: the attempt waits for one.
     #[cfg(feature = "client")]
     pub(crate) fn wait_for_connection(&self) {
-        self.facts(|facts| (facts.was_queued, facts.is_queued) = (true, true));
-        self.change(End::Abandoned, |state| {
-            let waiting = state & !UNTAKEN | bit(Stage::Connect);
-            (state & (TAKEN | GIVEN_UP) == 0).then_some(waiting)
-        });
+        let mut store = self.store();
+        (store.facts.was_queued, store.facts.is_queued) = (true, true);
+        let change = store.step(
+            &self.marks,
+            |_| End::Abandoned,
+            |state| {
+                let waiting = state & !UNTAKEN | bit(Stage::Connect);
+                (state & (TAKEN | GIVEN_UP) == 0).then_some(waiting)
+            },
+        );
+        let begun = change
+            .at
+            .and_then(|_| store.stages.open_mut(Stage::Connect));
+        let has_begun = begun.map(|(_, wait)| wait.is_queue = true).is_some();
+        drop(store);
+        self.tell(&change);
+        if has_begun {
+            self.spans.queueing();
+        }
     }
 
     /// A connection of the pool is there, after a wait or without one.

@@ -212,6 +212,14 @@ impl AttemptSpans {
         });
     }
 
+    /// The attempt waits for the connection of another call.
+    #[cfg(feature = "client")]
+    pub(crate) fn queueing(&self) {
+        self.tell(Stage::Connect, |span| {
+            record!(span, "sevenhops.queued" = true);
+        });
+    }
+
     /// A handshake was made.
     pub(crate) fn secured(&self, version: &'static str) {
         self.tell(Stage::Tls, |span| {

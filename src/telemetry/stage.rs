@@ -151,7 +151,8 @@ fn live(stage: Stage, attempt: &Span, at: Instant) -> Span {
             "network.peer.address",
             "network.peer.port",
             "network.transport",
-            "network.type"
+            "network.type",
+            "sevenhops.queued"
         ),
         Stage::Tls => span!("tls", "tls.protocol.name", "tls.protocol.version"),
         Stage::Send => span!("send"),

@@ -91,10 +91,10 @@ impl Attempt {
         };
         // The set-up that came last is the one that was used, unless another one was.
         let set_up = |row: &&Row| matches!(row.stage, Stage::Connect | Stage::Tls);
-        let connected = rows.iter().rfind(set_up).is_some_and(|row| {
-            let is_wait = facts.was_queued && row.stage == Stage::Connect && row.address.is_none();
-            row.end != RowEnd::Abandoned && !is_wait
-        });
+        let connected = rows
+            .iter()
+            .rfind(set_up)
+            .is_some_and(|row| row.end != RowEnd::Abandoned && !row.queued);
         Self {
             number,
             method: facts.method,
@@ -134,6 +134,13 @@ impl Attempt {
         self.rows.iter_mut().for_each(|row| row.start += by);
     }
 
+    /// How long it waited for the connection of another call, instead of making one.
+    #[must_use]
+    pub fn time_in_queue(&self) -> Option<Duration> {
+        let waits = self.rows.iter().filter(|row| row.queued);
+        waits.map(|row| row.duration).reduce(|sum, wait| sum + wait)
+    }
+
     /// How much of the wait for the answer was the service's time, by its own word
     /// ([`Said::service_time`]); the rest was the way there and back. Never more than the wait.
     #[must_use]
@@ -152,6 +159,8 @@ pub struct Row {
     pub stage: Stage,
     /// The address that was dialled, for a connect.
     pub address: Option<SocketAddr>,
+    /// Whether it is a wait for the connection of another call, for a connect: none was made.
+    pub queued: bool,
     /// When it was entered, from the beginning of the call.
     pub start: Duration,
     /// How long it took, or has taken so far.
@@ -167,6 +176,7 @@ impl Row {
             entered,
             ended,
             address,
+            is_queue,
         } = *record;
         let since = |at: Instant| at.saturating_duration_since(call.started());
         let start = since(entered);
@@ -174,6 +184,7 @@ impl Row {
         Self {
             stage,
             address,
+            queued: is_queue,
             start,
             duration: over.saturating_sub(start),
             end: match ended {

@@ -159,6 +159,7 @@ impl<'t> Waterfall<'t> {
     fn mark(&self, f: &mut fmt::Formatter<'_>, row: &Row, left: usize) -> fmt::Result {
         let mark = match row.end {
             RowEnd::Failed(kind) => format!("✗ {kind}"),
+            RowEnd::Left | RowEnd::Abandoned if row.queued => "queued".to_owned(),
             RowEnd::Abandoned => "abandoned".to_owned(),
             RowEnd::Open => "…".to_owned(),
             RowEnd::Left => return Ok(()),
@@ -306,6 +307,7 @@ mod tests {
         Row {
             stage: Stage::Wait,
             address: None,
+            queued: false,
             start: Duration::from_millis(start),
             duration: Duration::from_millis(duration),
             end: RowEnd::Left,

@@ -94,6 +94,7 @@ impl Serialize for Row {
         let mut fields = Fields::of(serializer)?;
         fields.put("stage", self.stage)?;
         fields.known("address", self.address)?;
+        fields.known("queued", self.queued.then_some(true))?;
         fields.put("start_us", micros(self.start))?;
         fields.put("duration_us", micros(self.duration))?;
         fields.put("end", end)?;
