@@ -163,6 +163,9 @@ mod tests {
         assert_eq!(made["_connectionId"], reused["_connectionId"]);
         assert_eq!(made["serverIPAddress"], "127.0.0.1");
         assert_eq!(made["request"]["httpVersion"], "HTTP/1.1");
+        assert_eq!(made["_tls"], "1.3");
+        assert_eq!(made["_alpn"], "http/1.1");
+        assert_eq!(made["_tls_resumed"], false);
         assert_eq!(made["request"]["bodySize"], 10);
         assert_eq!(made["response"]["bodySize"], 11);
     }

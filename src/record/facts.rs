@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::stages::End;
-use crate::hop::{Diagnosis, Said};
+use crate::hop::{Diagnosis, Said, TlsSession};
 
 /// What an attempt found out besides its stages.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +38,8 @@ pub(crate) struct Facts {
     pub(crate) version: Option<http::Version>,
     /// The method, if it is not that of the call: a redirect, or a layer above the attempt, had changed it.
     pub(crate) method: Option<http::Method>,
-    /// The version of TLS on the connection that was used.
-    pub(crate) tls: Option<&'static str>,
+    /// The TLS session of the connection that was used.
+    pub(crate) tls: Option<TlsSession>,
     /// The session tickets of the connection that was used, if it was made for this attempt.
     pub(crate) tickets: Option<Tickets>,
     /// The proxy that it went through, without credentials.

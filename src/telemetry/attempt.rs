@@ -16,7 +16,7 @@ use super::span::{Span, TARGET};
 use super::spans::mark;
 use super::spans::{EventSpan, Subject};
 use super::stage::StageSpan;
-use crate::hop::{Diagnosis, Kind, Stage};
+use crate::hop::{Diagnosis, Kind, Stage, TlsSession};
 
 /// The spans of one attempt: its own, and one for each stage that is open.
 #[derive(Debug, Default)]
@@ -221,12 +221,14 @@ impl AttemptSpans {
     }
 
     /// A handshake was made.
-    pub(crate) fn secured(&self, version: &'static str) {
+    pub(crate) fn secured(&self, session: &TlsSession) {
         self.tell(Stage::Tls, |span| {
             record!(
                 span,
                 "tls.protocol.name" = "tls",
-                "tls.protocol.version" = version,
+                "tls.protocol.version" = session.version,
+                "tls.next_protocol" = session.alpn,
+                "tls.resumed" = session.is_resumed,
             );
         });
     }

@@ -125,7 +125,12 @@ pub const SPANS: &[SpanName] = &[
     span(
         "tls",
         Some("attempt"),
-        and_failure!["tls.protocol.name", "tls.protocol.version"],
+        and_failure![
+            "tls.protocol.name",
+            "tls.protocol.version",
+            "tls.next_protocol",
+            "tls.resumed",
+        ],
     ),
     span("send", Some("attempt"), and_failure![]),
     span("wait", Some("attempt"), and_failure![]),

@@ -43,6 +43,10 @@ pub struct Attempt {
     pub version: Option<Version>,
     /// The version of TLS, "1.3" or "1.2", on the connection that was used.
     pub tls: Option<&'static str>,
+    /// The protocol that the server chose in the TLS handshake (ALPN): "h2", "http/1.1" or "other".
+    pub alpn: Option<&'static str>,
+    /// Whether the connection resumed an earlier TLS session, if it is known.
+    pub tls_resumed: Option<bool>,
     /// Whether the DNS answer was stale: over, and used because nobody said anything newer.
     pub dns_stale: bool,
     /// What was left of the DNS answer's TTL, and whether it came from the cache.
@@ -110,7 +114,9 @@ impl Attempt {
             connection_age: facts.connection_age,
             queued: facts.was_queued,
             version: facts.version,
-            tls: facts.tls,
+            tls: facts.tls.map(|session| session.version),
+            alpn: facts.tls.and_then(|session| session.alpn),
+            tls_resumed: facts.tls.and_then(|session| session.is_resumed),
             dns_stale: facts.stale,
             dns: facts.dns,
             taken: tracker.is_taken(),

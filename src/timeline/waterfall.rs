@@ -113,6 +113,9 @@ impl<'t> Waterfall<'t> {
         }
         if let Some(tls) = attempt.tls {
             head.push_str(&format!(" · TLS {tls}"));
+            if attempt.tls_resumed == Some(true) {
+                head.push_str(", resumed");
+            }
         }
         if attempt.dns_stale {
             head.push_str(" · dns stale");

@@ -66,6 +66,8 @@ impl Serialize for Attempt {
             self.version.map(|version| format!("{version:?}")),
         )?;
         fields.known("tls", self.tls)?;
+        fields.known("alpn", self.alpn)?;
+        fields.known("tls_resumed", self.tls_resumed)?;
         fields.put("dns_stale", self.dns_stale)?;
         fields.known("dns_ttl_us", self.dns.map(|(ttl, _)| micros(ttl)))?;
         fields.known("dns_cached", self.dns.map(|(_, cached)| cached))?;

@@ -84,6 +84,9 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
     known("serverIPAddress", peer);
     known("connection", port);
     known("_connectionId", own_port);
+    known("_tls", attempt.tls.map(Value::from));
+    known("_alpn", attempt.alpn.map(Value::from));
+    known("_tls_resumed", attempt.tls_resumed.map(Value::from));
     known(
         "_service_ms",
         attempt.service_time().map(|took| millis(took).into()),

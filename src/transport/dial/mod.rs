@@ -115,14 +115,14 @@ impl Dial {
         let made = Made {
             socket,
             tls: match self.target.tls {
-                Some(_) => stream.tls_version(),
+                Some(_) => stream.tls(),
                 None => None,
             },
             tickets,
             link: self.watch.link(),
             idle_limit: self.connector.options.idle_timeout,
         };
-        let version = made.tls;
+        let session = made.tls;
         let speaks_http2 = match self.target.tls {
             Some(_) => stream.chose_http2(),
             None => self.connector.options.prior_knowledge && !self.is_forwarded(),
@@ -145,7 +145,7 @@ impl Dial {
                 Connected::Http1(opened.await?)
             }
         };
-        self.watch.connected(version);
+        self.watch.connected(session);
         Ok(connected)
     }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::hop::TlsSession;
 use crate::record::{Tickets, Tracker};
 use crate::telemetry::Link;
 
@@ -42,11 +43,11 @@ impl Watch {
         }
     }
 
-    pub(super) fn connected(&self, tls: Option<&'static str>) {
+    pub(super) fn connected(&self, tls: Option<TlsSession>) {
         if let Some(tracker) = self.tracker() {
             tracker.facts(|facts| facts.tls = tls);
-            if let Some(version) = tls {
-                tracker.spans().secured(version);
+            if let Some(session) = &tls {
+                tracker.spans().secured(session);
             }
             tracker.connected();
         }

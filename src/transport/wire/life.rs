@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::socket::{Ends, Socket};
 use crate::box_error::BoxError;
 use crate::clock::{self, nanos_of};
-use crate::hop::RuntimeGone;
+use crate::hop::{RuntimeGone, TlsSession};
 use crate::luck::luck;
 use crate::record::{Tickets, Tracker};
 use crate::telemetry::Link;
@@ -22,7 +22,7 @@ pub(crate) struct Life {
     pub(crate) socket: Socket,
     pub(crate) ends: Ends,
     pub(crate) made: Instant,
-    tls: Option<&'static str>,
+    tls: Option<TlsSession>,
     tickets: Option<Tickets>,
     link: Option<Link>,
     /// From then on it is not used again.
@@ -40,7 +40,7 @@ pub(crate) struct Life {
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) socket: Socket,
-    pub(crate) tls: Option<&'static str>,
+    pub(crate) tls: Option<TlsSession>,
     pub(crate) tickets: Option<Tickets>,
     /// What ties later attempts to the setup.
     pub(crate) link: Option<Link>,
