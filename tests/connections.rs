@@ -9,6 +9,7 @@ mod connections {
     mod bounds;
     #[cfg(target_os = "linux")]
     mod descriptors;
+    mod expect;
     mod given_up;
     mod http2;
     mod identity;

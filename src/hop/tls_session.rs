@@ -1,4 +1,4 @@
-//! What is known of the TLS of a connection: spans and timelines tell the same.
+//! The TLS of a connection, as spans and timelines show it.
 
 /// How a connection is secured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 pub(crate) use super::ear::{current, is_current, scope, sync_scope};
 use super::facts::Facts;
 use super::stages::End;
-use super::state::{self, ENDED, GIVEN_UP, Marks, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};
+use super::state::{self, ENDED, GIVEN_UP, HEAD, Marks, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};
 
 use super::state::{bit, dial_more, latest_dial, queued};
 use super::store::{Change, Store};
@@ -235,6 +235,19 @@ impl Tracker {
     /// The last byte of the request was handed over. The wait begins, unless the answer came first.
     pub(crate) fn sent_all(&self) {
         self.change(End::Left, state::sent_all);
+    }
+
+    /// The response comes before the body of the request was asked for: that is not sent.
+    #[cfg(feature = "client")]
+    pub(crate) fn withheld(&self) {
+        self.change(End::Abandoned, |state| {
+            let wait = match state & HEAD {
+                0 => bit(Stage::Wait),
+                _ => 0,
+            };
+            let withheld = state & !bit(Stage::Send) | wait;
+            (state & bit(Stage::Send) != 0).then_some(withheld)
+        });
     }
 
     /// Something is being waited for and nothing tells what: the service inside is not ours.

@@ -89,6 +89,10 @@ use crate::metrics::Look;
 /// everywhere), and HTTP/2 pings where requests wait. For deadlines of a few seconds and for a first
 /// byte limit below the send limit that comes too late: then a silent service is blamed.
 ///
+/// A body that the server refuses: with `Expect: 100-continue` the body goes out when the server asks for it, or
+/// after 1 s without a word (at most half of the send limit; RFC 9110 §10.1.1). If the response comes first, the body
+/// is not sent, and an HTTP/1 connection ends with that response. Without a body, such a request fails at encode.
+///
 /// # What it reports
 ///
 /// Its errors are [`Error`]s. Alone it keeps the limits of dns, connect and tls; the others are kept

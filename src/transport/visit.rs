@@ -20,6 +20,7 @@ use super::pool::{Checkout, Lease, Queue};
 use super::request::{Form, http1, http2};
 use super::target::{self, Target};
 use super::wire::exchange::Failed;
+use super::wire::expect::{keep_back, patience};
 use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
 use crate::dns::Filter;
@@ -135,6 +136,7 @@ impl Way<'_> {
         B::Error: Into<BoxError>,
     {
         let is_empty = body.is_empty();
+        let wait = patience(&self.head.headers, self.tracker.limits().send().get());
         let form = Form {
             head: self.head,
             target: self.target,
@@ -144,7 +146,10 @@ impl Way<'_> {
             Lease::Http1(connection, permit) => {
                 connection.life.note(self.tracker);
                 let body = Box::pin(body.over(Some(&connection.lane)));
-                let request = http1(&form, body).inspect_err(|_| connection.close())?;
+                let mut request = http1(&form, body).inspect_err(|_| connection.close())?;
+                if let Some(wait) = wait {
+                    request = keep_back(request, wait, self.tracker);
+                }
                 let sending = connection.exchange(request, is_empty, self.tracker);
                 let response = sending.await?;
                 Incoming::http1(response, connection, permit)
@@ -152,9 +157,9 @@ impl Way<'_> {
             Lease::Http2(mut stream) => {
                 stream.connection.life.note(self.tracker);
                 let request = http2(&form, Box::pin(body.over(None)))?;
-                let sending = stream.exchange(request, is_empty, self.tracker);
-                let (response, upload) = sending.await?;
-                Incoming::http2(response, upload, stream)
+                let sending = stream.exchange(request, (is_empty, wait), self.tracker);
+                let (response, rest) = sending.await?;
+                Incoming::http2(response, rest, stream)
             }
         };
         let version = response.version();
