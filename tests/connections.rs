@@ -14,6 +14,7 @@ mod connections {
     mod http2;
     mod identity;
     mod idle;
+    mod options;
     mod raw;
     mod resets;
     mod runtimes;

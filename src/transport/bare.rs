@@ -10,9 +10,9 @@ use rustls::ClientConfig;
 
 use super::anywhere::ConnectorLayer;
 use super::builder::{Parts, TransportBuilder};
-use super::dial::IDLE_TIMEOUT;
 use super::dial::dark::Patience;
 use super::names::{Names, Others};
+use super::options::IDLE_TIMEOUT;
 #[cfg(feature = "hyper")]
 use super::pooled::Hops;
 use super::tls;
@@ -29,8 +29,10 @@ impl TransportBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build). Fails too if there is chaos, which has no place in a client that is not ours.
+    /// As [`build`](Self::build). Fails too if there is chaos, or an option of connections: they have no place in a
+    /// client that is not ours.
     pub fn build_reqwest(self) -> Result<reqwest::Client, SettingError> {
+        self.options.refuse_all()?;
         let parts = self.parts()?;
         parts.refuse_unfiltered()?;
         let Parts {
@@ -84,11 +86,12 @@ impl TransportBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build). Fails too if there is chaos, or a proxy: the
+    /// As [`build`](Self::build). Fails too if there is chaos, an option of connections, or a proxy: the
     /// connector is yours. If yours leads to a proxy and there is a filter,
     /// [`proxy_filters`](Self::proxy_filters) has to say that the proxy filters: else the connector layer
     /// refuses what it connects to.
     pub fn build_hyper(self) -> Result<Hops, SettingError> {
+        self.options.refuse_all()?;
         let Parts {
             tls,
             limits,

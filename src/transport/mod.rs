@@ -13,6 +13,7 @@ mod look_up;
 pub(crate) mod measured;
 pub(crate) mod names;
 mod no_proxy;
+mod options;
 mod places;
 mod pool;
 #[cfg(feature = "hyper")]
@@ -20,6 +21,7 @@ pub(crate) mod pooled;
 mod proxy;
 mod request;
 mod send;
+mod setters;
 mod target;
 mod tls;
 mod visit;

@@ -6,7 +6,7 @@ mod tunnel;
 mod watch;
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -18,6 +18,7 @@ use tokio_rustls::TlsConnector;
 
 use self::dark::Patience;
 pub(super) use self::watch::Watch;
+use super::options::Options;
 use super::proxy::{Speaks, Via};
 use super::wire::exchange::Place;
 use super::wire::http1::{Home, Http1};
@@ -41,27 +42,6 @@ pub(super) struct Connector {
     pub(super) http2: h2::client::Builder,
     /// For proxies that are reached over TLS.
     pub(super) proxy_tls: Result<Arc<ClientConfig>, Arc<SettingError>>,
-}
-
-/// What a user sets for the connections.
-#[derive(Clone, Debug)]
-pub(super) struct Options {
-    /// How long a connection may be idle.
-    pub(super) idle_timeout: Duration,
-    /// HTTP/2 without TLS, known beforehand (RFC 9113 §3.3).
-    pub(super) prior_knowledge: bool,
-    /// This end of the connections.
-    pub(super) local_address: Option<IpAddr>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            idle_timeout: IDLE_TIMEOUT,
-            prior_knowledge: false,
-            local_address: None,
-        }
-    }
 }
 
 /// One connection to be made. It owns all that it needs: the call that began it may leave it behind.
@@ -185,11 +165,16 @@ impl Dial {
         }?;
         socket.set_nodelay(true)?;
         self.connector.patience.set(&socket)?;
-        let local = self.connector.options.local_address;
+        let options = &self.connector.options;
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        if let Some(interface) = &options.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        let local = options.local_address;
         if let Some(local) = local.filter(|local| local.is_ipv4() == self.address.is_ipv4()) {
             socket.bind(SocketAddr::new(local, 0))?;
         }
-        socket.connect(self.address).await
+        socket.connect(options.scoped(self.address)).await
     }
 }
 
@@ -232,6 +217,3 @@ impl std::error::Error for NoRoots {
         Some(&*self.0)
     }
 }
-
-/// Load balancers drop idle connections at 60 s: ours are gone before.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
