@@ -18,6 +18,8 @@ mod connections {
     mod raw;
     mod resets;
     mod runtimes;
+    #[cfg(unix)]
+    mod unix;
     mod versions;
     mod windows;
 }

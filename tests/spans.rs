@@ -240,7 +240,8 @@ mod tests {
         };
         let [first, second] = [(); 2].map(|()| client.get(server.url("/")).fetch_bytes());
         let (first, second, ()) = tokio::join!(first, second, held);
-        (first.unwrap(), second.unwrap());
+        first.unwrap();
+        second.unwrap();
         let lines = tape.0.lock().unwrap();
         let connects = lines.iter().filter(|line| line.starts_with("-connect"));
         let queued: Vec<_> = connects
@@ -250,6 +251,26 @@ mod tests {
             })
             .collect();
         assert_eq!(queued, [(false, true), (true, false)]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn unix_socket_is_the_peer_of_connect_and_attempt() {
+        let tape = Tape::default();
+        let subscriber = tracing_subscriber::registry().with(tape.clone());
+        let _guard = crate::listen::listen(subscriber);
+        let path = "/sevenhops-is-not-there/socket";
+        let client = Client::builder(Duration::from_secs(10))
+            .transport(move |transport| transport.unix_socket(path))
+            .build()
+            .unwrap();
+        let get = client.get("http://api.test/").no_retry();
+        get.send().await.unwrap_err();
+        for span in ["connect", "attempt"] {
+            let closed = tape.closed(span);
+            assert!(closed.contains(path), "{closed}");
+        }
+        assert!(tape.closed("connect").contains("unix"));
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub(crate) struct Facts {
     pub(crate) was_queued: bool,
     /// Whether it waits for one now.
     pub(crate) is_queued: bool,
+    /// The unix socket that it went through, instead of to an address.
+    pub(crate) unix_socket: Option<Arc<Path>>,
     /// The peer that answered.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) version: Option<http::Version>,

@@ -1,6 +1,7 @@
 //! One try of a call, read from its tracker.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Attempt {
     /// The proxy that it went through, without credentials: dns, connect and the peer are then those of
     /// the way to the proxy.
     pub via: Option<String>,
+    /// The unix socket that it went through. Then there is no peer address, and no lookup.
+    pub unix_socket: Option<Arc<Path>>,
     /// The peer that answered, or that was tried last.
     pub peer: Option<SocketAddr>,
     /// This end of the connection that answered, if it is known; its port tells connections apart.
@@ -104,6 +107,7 @@ impl Attempt {
             method: facts.method,
             url: facts.url,
             via: facts.via,
+            unix_socket: facts.unix_socket,
             start,
             duration: end.saturating_duration_since(tracker.started()),
             peer: facts

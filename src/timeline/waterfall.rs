@@ -96,6 +96,9 @@ impl<'t> Waterfall<'t> {
         if let Some(via) = &attempt.via {
             head.push_str(&format!(" · via {via}"));
         }
+        if let Some(path) = &attempt.unix_socket {
+            head.push_str(&format!(" · unix:{}", path.display()));
+        }
         if let Some(peer) = attempt.peer {
             head.push_str(&format!(" · {peer}"));
         }

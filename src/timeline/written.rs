@@ -56,6 +56,8 @@ impl Serialize for Attempt {
         fields.put("duration_us", micros(self.duration))?;
         fields.put("rows", &self.rows)?;
         fields.known("via", self.via.as_ref())?;
+        let socket = self.unix_socket.as_ref();
+        fields.known("unix_socket", socket.map(|path| path.display().to_string()))?;
         fields.known("peer", self.peer)?;
         fields.known("local", self.local)?;
         fields.put("reused", self.reused)?;

@@ -5,7 +5,7 @@ use rustls::ClientConfig;
 
 use super::dial::Connector;
 use super::dial::dark::Patience;
-use super::options::Options;
+use super::options::{NO_ADDRESS, Options};
 use super::places::Places;
 use super::pool::bounds::{Bounds, most_connections};
 use super::proxy::{Choice, Proxies};
@@ -154,8 +154,10 @@ impl TransportBuilder {
     pub fn build(mut self) -> Result<Transport, SettingError> {
         let chaos = self.chaos.take();
         self.options.check()?;
+        let has_resolver = self.resolver.is_some();
         let parts = self.parts()?;
         parts.refuse_unfiltered()?;
+        parts.refuse_addresses(has_resolver)?;
         let Parts {
             tls,
             limits,
@@ -239,6 +241,20 @@ impl Parts {
             return Ok(());
         }
         Err(SettingError::refused("filter and proxy", UNFILTERED))
+    }
+
+    /// Refuses parts that have no address to work on.
+    fn refuse_addresses(&self, has_resolver: bool) -> Result<(), SettingError> {
+        let parts = [
+            ("resolver", has_resolver),
+            ("filter", self.filter.is_on()),
+            ("proxy", self.proxies.is_some()),
+        ];
+        let set = parts.into_iter().find(|(_, is_set)| *is_set);
+        match set.filter(|_| self.options.unix_socket.is_some()) {
+            Some((name, _)) => Err(SettingError::refused(name, NO_ADDRESS)),
+            None => Ok(()),
+        }
     }
 }
 

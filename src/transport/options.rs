@@ -1,11 +1,13 @@
 //! The options of connections: the transport honors each, or refuses it by name.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config_error::SettingError;
 
-/// What a user sets for the connections.
+/// The options of connections, as the user sets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     /// How many connections there may be, in all and of one destination.
@@ -26,6 +28,8 @@ pub(super) struct Options {
     pub(super) interface: Option<String>,
     pub(super) scope_id: Option<u32>,
     pub(super) keep_alive: Option<KeepAlive>,
+    /// Where all connections lead, instead of to addresses.
+    pub(super) unix_socket: Option<Arc<Path>>,
 }
 
 /// When the kernel asks an idle peer whether it is there, how often from then, and how many times.
@@ -52,6 +56,7 @@ impl Default for Options {
             interface: None,
             scope_id: None,
             keep_alive: None,
+            unix_socket: None,
         }
     }
 }
@@ -77,6 +82,7 @@ impl Options {
             ("interface", self.interface.is_some()),
             ("scope_id", self.scope_id.is_some()),
             ("tcp_keepalive", self.keep_alive.is_some()),
+            ("unix_socket", self.unix_socket.is_some()),
         ];
         all.into_iter()
             .filter_map(|(name, set)| set.then_some(name))
@@ -110,6 +116,13 @@ impl Options {
             return Err(SettingError::refused("http1_only", why));
         }
         self.keep_alive.map_or(Ok(()), KeepAlive::check)?;
+        if let Some(path) = &self.unix_socket {
+            check_unix_socket(path)?;
+            let mut names = self.names();
+            if let Some(name) = names.find(|name| OF_ADDRESSES.contains(name)) {
+                return Err(SettingError::refused(name, NO_ADDRESS));
+            }
+        }
         match &self.interface {
             Some(name) => check_interface(name),
             None => Ok(()),
@@ -152,6 +165,23 @@ impl KeepAlive {
     }
 }
 
+#[cfg(unix)]
+fn check_unix_socket(path: &Path) -> Result<(), SettingError> {
+    match std::os::unix::net::SocketAddr::from_pathname(path) {
+        Ok(address) if !address.is_unnamed() => Ok(()),
+        _ => {
+            let range = "the path of a socket, 1 to about 100 bytes";
+            Err(SettingError::out_of_range("unix_socket", path, range))
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn check_unix_socket(_: &Path) -> Result<(), SettingError> {
+    let why = "this operating system has no unix sockets that tokio can connect to";
+    Err(SettingError::refused("unix_socket", why))
+}
+
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 fn check_interface(name: &str) -> Result<(), SettingError> {
     let is_wrong = |byte: u8| matches!(byte, 0 | b'/') || byte.is_ascii_whitespace();
@@ -173,6 +203,10 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// Of Linux.
 const MOST_SECONDS: u64 = 32_767;
 const MOST_RETRIES: u32 = 127;
+/// They mean nothing without an address.
+const OF_ADDRESSES: &[&str] = &["local_address", "interface", "scope_id", "tcp_keepalive"];
+pub(super) const NO_ADDRESS: &str =
+    "it means nothing beside unix_socket(..), which has no address: leave one of the two out";
 const FOREIGN: &str = "a client that is not ours has connections of its own: set it there";
 
 #[cfg(test)]

@@ -114,6 +114,10 @@ where
         ends: &ends,
         tracker,
     };
+    if let Some(path) = &shared.connector.options.unix_socket {
+        let loan = Loan::new(body, &head, length, Arc::clone(tracker));
+        return Box::pin(way.over_socket(path, &loan)).await;
+    }
     let first = way.addresses(&[]).await?;
     let loan = Loan::new(body, &head, length, Arc::clone(tracker));
     way.walk(first, &loan).await

@@ -1,6 +1,7 @@
 //! The setters for the options of connections.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::builder::TransportBuilder;
@@ -162,11 +163,31 @@ impl TransportBuilder {
         });
         self
     }
+
+    /// Sends everything through a unix socket, as Docker and other local services offer one. The URL gives scheme, `Host`
+    /// and path as ever (`http://docker/v1.47/info`). Its host is not looked up, and no address is dialed. The
+    /// connections are pooled and bounded by destination.
+    ///
+    /// [`Attempt::unix_socket`](crate::timeline::Attempt) names the path. Redirects to other origins go through the
+    /// same socket.
+    ///
+    /// A resolver, a filter, a proxy, or an option of addresses beside it is refused at [`build`](Self::build), and so is
+    /// the socket where the operating system has none.
+    ///
+    /// # Defaults
+    ///
+    /// None: TCP.
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
+        let path: PathBuf = path.into();
+        self.options.unix_socket = Some(path.into());
+        self
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dns::{Filter, Static};
     use crate::limit::Limits;
     use crate::transport::Transport;
 
@@ -215,7 +236,7 @@ mod tests {
 
     #[test]
     fn client_with_connections_of_its_own_refuses_each_option_by_name() {
-        let cases: [(Set, &str); 13] = [
+        let cases: [(Set, &str); 14] = [
             (|b| b.max_connections(9), "max_connections"),
             (
                 |b| b.max_connections_per_destination(9),
@@ -238,10 +259,32 @@ mod tests {
             (|b| b.interface("lo"), "interface"),
             (|b| b.scope_id(9), "scope_id"),
             (|b| b.tcp_keepalive(SEC(9), SEC(9), 9), "tcp_keepalive"),
+            (|b| b.unix_socket("/run/a"), "unix_socket"),
         ];
         for (set, name) in cases {
             let error = set(builder()).build_reqwest().unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name}: ")), "{error}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn unix_socket_has_a_path_and_no_address() {
+        let cases: [(Set, &str); 8] = [
+            (|b| b.local_address([127, 0, 0, 1].into()), "local_address"),
+            (|b| b.interface("lo"), "interface"),
+            (|b| b.scope_id(1), "scope_id"),
+            (|b| b.tcp_keepalive(SEC(1), SEC(1), 1), "tcp_keepalive"),
+            (|b| b.resolver(Static::new()), "resolver"),
+            (|b| b.filter(Filter::public_only()), "filter"),
+            (|b| b.proxy("http://127.0.0.1:9"), "proxy"),
+            (|b| b.unix_socket(""), "unix_socket of \"\""),
+        ];
+        for (set, name) in cases {
+            let built = set(builder().unix_socket("/run/a")).build();
+            let error = built.unwrap_err().to_string();
+            assert!(error.starts_with(name), "{error}");
+        }
+        builder().unix_socket("/run/a").build().unwrap();
     }
 }

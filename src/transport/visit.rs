@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -14,7 +15,8 @@ use tokio::net::TcpStream;
 
 use super::Shared;
 use super::body::{Loan, RequestBody};
-use super::dial::{Dial, Ends, Watch};
+use super::dial::{Dial, End, Ends, Watch};
+use super::leave::settled;
 use super::places::{Identity, Place};
 use super::pool::{Checkout, Lease, Queue};
 use super::request::{Form, http1, http2};
@@ -23,7 +25,9 @@ use super::wire::exchange::Failed;
 use super::wire::expect::{keep_back, patience};
 use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
+use crate::diagnose::diagnose;
 use crate::dns::Filter;
+use crate::error::{Error, Reason};
 use crate::hop::Stage;
 use crate::record::tracker::Tracker;
 
@@ -53,7 +57,8 @@ impl Way<'_> {
         B::Error: Into<BoxError>,
     {
         let queue = Queue::default();
-        let mut sending = pin!(self.send((address, &queue), loan, body));
+        let end = End::Address(address);
+        let mut sending = pin!(self.send((&end, &queue), loan, body));
         // A tunnel is slow for reasons of its own.
         let is_alone = rest.is_empty() || self.target.via.is_some();
         let mut overtaking = (!is_alone).then(|| Box::pin(overtake(rest, self.tracker, &queue)));
@@ -72,11 +77,40 @@ impl Way<'_> {
         .await
     }
 
+    /// Sends the request through a unix socket.
+    pub(super) async fn over_socket<B>(
+        &self,
+        path: &Arc<Path>,
+        loan: &Loan<B>,
+    ) -> Result<Response<Incoming>, Error>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let tracker = self.tracker;
+        tracker.facts(|facts| facts.unix_socket = Some(Arc::clone(path)));
+        tracker.spans().socket(path);
+        let sent = match loan.lend() {
+            Some(body) => {
+                let (end, queue) = (End::Socket(Arc::clone(path)), Queue::default());
+                self.send((&end, &queue), loan, body).await
+            }
+            None => Err(Reason::new("the request body is gone").into()),
+        };
+        sent.map_err(|failed| {
+            // Before anything is made of the failure: a take that comes later makes it worse.
+            let taken = tracker.is_taken();
+            let cause = loan.cause(failed);
+            let error = Error::new(diagnose(tracker, &*cause)).because(cause);
+            settled(error, tracker, taken)
+        })
+    }
+
     /// Takes a connection to an address and sends the request. A connection that had rested may turn out dead: if it
     /// is certain that nothing went out, the next one is taken.
     async fn send<B>(
         &self,
-        (address, queue): (SocketAddr, &Queue),
+        (end, queue): (&End, &Queue),
         loan: &Loan<B>,
         body: RequestBody<B>,
     ) -> Result<Response<Incoming>, BoxError>
@@ -85,13 +119,14 @@ impl Way<'_> {
         B::Error: Into<BoxError>,
     {
         let (place, identity) = self.place;
-        let pool = place.pool(address.ip(), identity);
+        let address = end.address().map(|address| address.ip());
+        let pool = place.pool(address, identity);
         let checkout = Checkout {
             pool: &pool,
             leases: &place.leases,
             tracker: self.tracker,
             queue,
-            dial: &|| self.dial(address),
+            dial: &|| self.dial(end),
             make_room: &|| self.shared.places.close_idlest(),
         };
         let (mut body, mut resends) = (body, 0);
@@ -111,13 +146,13 @@ impl Way<'_> {
         }
     }
 
-    /// Begins a connection to an address.
-    fn dial(&self, address: SocketAddr) -> (Dial, Watch) {
+    /// Begins a connection.
+    fn dial(&self, end: &End) -> (Dial, Watch) {
         let tracker = self.tracker;
-        let watch = Watch::begin(tracker, address);
+        let watch = Watch::begin(tracker, end);
         let dial = Dial {
             connector: Arc::clone(&self.shared.connector),
-            address,
+            end: end.clone(),
             target: Arc::clone(self.ends),
             watch: watch.clone(),
             limits: (tracker.dial_limit(), tracker.limits().tls().get()),

@@ -84,6 +84,11 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
     known("serverIPAddress", peer);
     known("connection", port);
     known("_connectionId", own_port);
+    let socket = attempt.unix_socket.as_ref();
+    known(
+        "_unix_socket",
+        socket.map(|path| path.display().to_string().into()),
+    );
     known("_tls", attempt.tls.map(Value::from));
     known("_alpn", attempt.alpn.map(Value::from));
     known("_tls_resumed", attempt.tls_resumed.map(Value::from));

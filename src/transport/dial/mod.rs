@@ -7,6 +7,7 @@ mod watch;
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -47,11 +48,28 @@ pub(super) struct Connector {
 /// One connection to be made. It owns all that it needs: the call that began it may leave it behind.
 pub(super) struct Dial {
     pub(super) connector: Arc<Connector>,
-    pub(super) address: SocketAddr,
+    pub(super) end: End,
     pub(super) target: Arc<Ends>,
     pub(super) watch: Watch,
     /// How long it may take to connect, and to shake hands.
     pub(super) limits: (Duration, Duration),
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    Address(SocketAddr),
+    /// The path of a unix socket.
+    Socket(Arc<Path>),
+}
+
+impl End {
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Socket(_) => None,
+        }
+    }
 }
 
 /// The destination of a connection, and the way there.
@@ -131,7 +149,10 @@ impl Dial {
 
     /// A stream to the destination, through a proxy if there is one.
     async fn reach(&self) -> Result<(Socket, Stream), BoxError> {
-        let socket = Socket::new(self.tcp().await?)?;
+        let socket = match &self.end {
+            End::Address(address) => Socket::new(self.tcp(*address).await?)?,
+            End::Socket(path) => unix(path).await?,
+        };
         let mut stream = Stream::Plain(socket.clone());
         let Some(via) = &self.target.via else {
             return Ok((socket, stream));
@@ -158,8 +179,8 @@ impl Dial {
         via.is_some_and(|via| via.speaks == Speaks::Http) && self.target.tls.is_none()
     }
 
-    async fn tcp(&self) -> std::io::Result<TcpStream> {
-        let socket = match self.address {
+    async fn tcp(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
+        let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
             SocketAddr::V6(_) => TcpSocket::new_v6(),
         }?;
@@ -171,11 +192,24 @@ impl Dial {
             socket.bind_device(Some(interface.as_bytes()))?;
         }
         let local = options.local_address;
-        if let Some(local) = local.filter(|local| local.is_ipv4() == self.address.is_ipv4()) {
+        if let Some(local) = local.filter(|local| local.is_ipv4() == address.is_ipv4()) {
             socket.bind(SocketAddr::new(local, 0))?;
         }
-        socket.connect(options.scoped(self.address)).await
+        socket.connect(options.scoped(address)).await
     }
+}
+
+#[cfg(unix)]
+async fn unix(path: &Path) -> std::io::Result<Socket> {
+    tokio::net::UnixStream::connect(path)
+        .await
+        .map(Socket::unix)
+}
+
+/// No transport was built with one.
+#[cfg(not(unix))]
+async fn unix(_: &Path) -> std::io::Result<Socket> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// Shakes hands.

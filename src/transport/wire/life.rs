@@ -108,7 +108,9 @@ impl Life {
     /// An attempt uses it: its record says so.
     pub(crate) fn note(&self, tracker: &Tracker) {
         let is_own = !self.is_used.swap(true, Ordering::AcqRel) && tracker.is_own_connection();
-        tracker.spans().peer(self.ends.peer);
+        if let Some(peer) = self.ends.peer {
+            tracker.spans().peer(peer);
+        }
         if let Some(link) = self.link.as_ref().filter(|_| !is_own) {
             tracker.spans().tie(link);
         }
@@ -117,8 +119,8 @@ impl Life {
             false => clock::now().saturating_duration_since(self.made),
         };
         tracker.facts(|facts| {
-            facts.peer = Some(self.ends.peer);
-            facts.local = Some(self.ends.local);
+            facts.peer = self.ends.peer;
+            facts.local = self.ends.local;
             facts.connection_age = Some(age);
             facts.tls = self.tls;
             if is_own {
