@@ -11,7 +11,6 @@ use std::time::Duration;
 use http::Response;
 use http::request::Parts;
 use http_body::Body;
-use tokio::net::TcpStream;
 
 use super::Shared;
 use super::body::{Loan, RequestBody};
@@ -61,7 +60,7 @@ impl Way<'_> {
         let mut sending = pin!(self.send((&end, &queue), loan, body));
         // A tunnel is slow for reasons of its own.
         let is_alone = rest.is_empty() || self.target.via.is_some();
-        let mut overtaking = (!is_alone).then(|| Box::pin(overtake(rest, self.tracker, &queue)));
+        let mut overtaking = (!is_alone).then(|| Box::pin(self.overtake(rest, &queue)));
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(match sent {
@@ -75,6 +74,28 @@ impl Way<'_> {
             }
         })
         .await
+    }
+
+    /// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
+    async fn overtake(&self, rest: &[SocketAddr], queue: &Queue) {
+        let (tracker, connector) = (self.tracker, &self.shared.connector);
+        let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
+        for address in rest {
+            tokio::time::sleep(OVERTAKE_AFTER).await;
+            while queue.has_waited() {
+                tokio::time::sleep(OVERTAKE_AFTER).await;
+            }
+            if !waits() {
+                break;
+            }
+            let connecting = tokio::time::timeout(OVERTAKE_AFTER, connector.tcp(*address));
+            if let Ok(Ok(_)) = connecting.await
+                && waits()
+            {
+                return;
+            }
+        }
+        std::future::pending().await
     }
 
     /// Sends the request through a unix socket.
@@ -209,27 +230,6 @@ pub(super) enum Went {
     Failed(BoxError),
     /// Another address is there, and this one is not.
     Overtaken,
-}
-
-/// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
-async fn overtake(rest: &[SocketAddr], tracker: &Tracker, queue: &Queue) {
-    let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
-    for address in rest {
-        tokio::time::sleep(OVERTAKE_AFTER).await;
-        while queue.has_waited() {
-            tokio::time::sleep(OVERTAKE_AFTER).await;
-        }
-        if !waits() {
-            break;
-        }
-        let connecting = tokio::time::timeout(OVERTAKE_AFTER, TcpStream::connect(address));
-        if let Ok(Ok(_)) = connecting.await
-            && waits()
-        {
-            return;
-        }
-    }
-    std::future::pending().await
 }
 
 /// Why a connect was left.

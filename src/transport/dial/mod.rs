@@ -45,6 +45,28 @@ pub(super) struct Connector {
     pub(super) proxy_tls: Result<Arc<ClientConfig>, Arc<SettingError>>,
 }
 
+impl Connector {
+    /// Connects to an address, as the options say.
+    pub(super) async fn tcp(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_nodelay(true)?;
+        self.patience.set(&socket)?;
+        let options = &self.options;
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        if let Some(interface) = &options.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
+        }
+        let local = options.local_address;
+        if let Some(local) = local.filter(|local| local.is_ipv4() == address.is_ipv4()) {
+            socket.bind(SocketAddr::new(local, 0))?;
+        }
+        socket.connect(options.scoped(address)).await
+    }
+}
+
 /// One connection to be made. It owns all that it needs: the call that began it may leave it behind.
 pub(super) struct Dial {
     pub(super) connector: Arc<Connector>,
@@ -150,7 +172,7 @@ impl Dial {
     /// A stream to the destination, through a proxy if there is one.
     async fn reach(&self) -> Result<(Socket, Stream), BoxError> {
         let socket = match &self.end {
-            End::Address(address) => Socket::new(self.tcp(*address).await?)?,
+            End::Address(address) => Socket::new(self.connector.tcp(*address).await?)?,
             End::Socket(path) => unix(path).await?,
         };
         let mut stream = Stream::Plain(socket.clone());
@@ -177,25 +199,6 @@ impl Dial {
     fn is_forwarded(&self) -> bool {
         let via = self.target.via.as_deref();
         via.is_some_and(|via| via.speaks == Speaks::Http) && self.target.tls.is_none()
-    }
-
-    async fn tcp(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
-        let socket = match address {
-            SocketAddr::V4(_) => TcpSocket::new_v4(),
-            SocketAddr::V6(_) => TcpSocket::new_v6(),
-        }?;
-        socket.set_nodelay(true)?;
-        self.connector.patience.set(&socket)?;
-        let options = &self.connector.options;
-        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-        if let Some(interface) = &options.interface {
-            socket.bind_device(Some(interface.as_bytes()))?;
-        }
-        let local = options.local_address;
-        if let Some(local) = local.filter(|local| local.is_ipv4() == address.is_ipv4()) {
-            socket.bind(SocketAddr::new(local, 0))?;
-        }
-        socket.connect(options.scoped(address)).await
     }
 }
 
