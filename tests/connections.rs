@@ -9,13 +9,17 @@ mod connections {
     mod bounds;
     #[cfg(target_os = "linux")]
     mod descriptors;
+    mod expect;
     mod given_up;
     mod http2;
     mod identity;
     mod idle;
+    mod options;
     mod raw;
     mod resets;
     mod runtimes;
+    #[cfg(unix)]
+    mod unix;
     mod versions;
     mod windows;
 }

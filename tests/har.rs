@@ -18,7 +18,7 @@ mod tests {
     use http_body_util::Full;
     use serde_json::{Value, json};
     use sevenhops::hop::Har;
-    use sevenhops::testing::{Answer, FaultServer, Reply, Script};
+    use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
     use sevenhops::{Options, StandardLayer, Timeline};
     use tower::{Layer, ServiceExt, service_fn};
 
@@ -163,8 +163,44 @@ mod tests {
         assert_eq!(made["_connectionId"], reused["_connectionId"]);
         assert_eq!(made["serverIPAddress"], "127.0.0.1");
         assert_eq!(made["request"]["httpVersion"], "HTTP/1.1");
+        assert_eq!(made["_tls"], "1.3");
+        assert_eq!(made["_alpn"], "http/1.1");
+        assert_eq!(made["_tls_resumed"], false);
         assert_eq!(made["request"]["bodySize"], 10);
         assert_eq!(made["response"]["bodySize"], 11);
+    }
+
+    #[tokio::test]
+    async fn wait_for_a_connection_is_blocked_time() {
+        let net = Net::new().await;
+        let server = FaultServer::start().await.unwrap();
+        let gate = Gate::new();
+        server.default_reply(Answer::default().hold(&gate));
+        let builder = net.builder();
+        let builder = builder.transport(|transport| transport.max_connections_per_destination(1));
+        let client = builder.build().unwrap();
+        let held = async {
+            server.wait_until(|stats| stats.requests == 1).await;
+            gate.open();
+        };
+        let call = async || {
+            let response = client.get(url(&server, "http")).send().await.unwrap();
+            let timeline = response.timeline().cloned().unwrap();
+            response.bytes().await.unwrap();
+            timeline
+        };
+        let (first, second, ()) = tokio::join!(call(), call(), held);
+        let waits = [first, second].map(|timeline| {
+            let waited = timeline.attempts()[0].time_in_queue()?;
+            Some((timeline, waited))
+        });
+        let mut waits = waits.into_iter().flatten();
+        let (timeline, waited) = waits.next().expect("there is one connection");
+        assert!(waits.next().is_none());
+        let timings = &entries(&timeline)[0]["timings"];
+        assert_eq!(timings["connect"], -1.0);
+        let blocked = timings["blocked"].as_f64().unwrap();
+        assert!(blocked >= waited.as_secs_f64() * 1e3, "{blocked} ms");
     }
 
     #[tokio::test]

@@ -106,17 +106,31 @@ mod tests {
                 let timeline = good(&client, &url).await;
                 let attempt = &timeline.attempts()[0];
                 assert_eq!((attempt.tls, attempt.reused), (Some(told), reused));
+                assert_eq!(attempt.alpn, Some("http/1.1"));
+                assert_eq!(attempt.tls_resumed, Some(false));
+                assert!(!timeline.to_string().contains("resumed"), "{timeline}");
             }
             server.close_connections();
             server.wait_until(|stats| stats.open_connections == 0).await;
             // Where the pool has not heard of it yet, the second attempt is the one.
             let response = client.get(&url).send().await.unwrap();
-            let resumed = response.timeline().unwrap().attempts().pop().unwrap();
+            let timeline = response.timeline().unwrap();
+            let resumed = timeline.attempts().pop().unwrap();
             assert_eq!((resumed.tls, resumed.reused), (Some(told), false));
+            assert_eq!(resumed.tls_resumed, Some(true));
+            let drawn = timeline.to_string();
+            assert!(
+                drawn.contains(&format!("TLS {told}, resumed")),
+                "{timeline}"
+            );
         }
         let plain = FaultServer::builder().start().await.unwrap();
         let timeline = good(&net.client(), &plain.url("/v1/charges")).await;
-        assert_eq!(timeline.attempts()[0].tls, None);
+        let attempt = &timeline.attempts()[0];
+        assert_eq!(
+            (attempt.tls, attempt.alpn, attempt.tls_resumed),
+            (None, None, None)
+        );
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ mod tests {
     use sevenhops::chaos::{self, ChaosLayer, Mishap};
     use sevenhops::policy::breaker;
     use sevenhops::telemetry::{EVENTS, SPANS};
-    use sevenhops::testing::{Answer, Authority, FaultServer, Reply, Script, ScriptedDns};
+    use sevenhops::testing::{Answer, Authority, FaultServer, Gate, Reply, Script, ScriptedDns};
     use sevenhops::{Client, Effect, Operation, StandardLayer};
     use tower::{Layer as _, ServiceExt, service_fn};
     use tracing::field::{Field, Visit};
@@ -220,6 +220,57 @@ mod tests {
         };
         let error = call.in_current_span().await.err();
         (tape, error)
+    }
+
+    #[tokio::test]
+    async fn connect_span_of_a_call_that_waits_for_a_connection_says_so() {
+        let tape = Tape::default();
+        let subscriber = tracing_subscriber::registry().with(tape.clone());
+        let _guard = crate::listen::listen(subscriber);
+        let server = FaultServer::start().await.unwrap();
+        let gate = Gate::new();
+        server.default_reply(Answer::default().hold(&gate));
+        let client = Client::builder(Duration::from_secs(10))
+            .transport(|transport| transport.max_connections_per_destination(1))
+            .build()
+            .unwrap();
+        let held = async {
+            server.wait_until(|stats| stats.requests == 1).await;
+            gate.open();
+        };
+        let [first, second] = [(); 2].map(|()| client.get(server.url("/")).fetch_bytes());
+        let (first, second, ()) = tokio::join!(first, second, held);
+        first.unwrap();
+        second.unwrap();
+        let lines = tape.0.lock().unwrap();
+        let connects = lines.iter().filter(|line| line.starts_with("-connect"));
+        let queued: Vec<_> = connects
+            .map(|line| {
+                let is_queued = line.contains(r#""sevenhops.queued": "true""#);
+                (is_queued, line.contains("network.peer.address"))
+            })
+            .collect();
+        assert_eq!(queued, [(false, true), (true, false)]);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn unix_socket_is_the_peer_of_connect_and_attempt() {
+        let tape = Tape::default();
+        let subscriber = tracing_subscriber::registry().with(tape.clone());
+        let _guard = crate::listen::listen(subscriber);
+        let path = "/sevenhops-is-not-there/socket";
+        let client = Client::builder(Duration::from_secs(10))
+            .transport(move |transport| transport.unix_socket(path))
+            .build()
+            .unwrap();
+        let get = client.get("http://api.test/").no_retry();
+        get.send().await.unwrap_err();
+        for span in ["connect", "attempt"] {
+            let closed = tape.closed(span);
+            assert!(closed.contains(path), "{closed}");
+        }
+        assert!(tape.closed("connect").contains("unix"));
     }
 
     #[tokio::test]

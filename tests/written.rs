@@ -163,6 +163,8 @@ mod tests {
         assert_eq!(attempt["peer"], server.addr().to_string());
         assert_eq!(attempt["version"], "HTTP/1.1");
         assert_eq!(attempt["tls"], "1.3");
+        assert_eq!(attempt["alpn"], "http/1.1");
+        assert_eq!(attempt["tls_resumed"], false);
         assert_eq!(attempt["dns_cached"], false);
         assert_eq!(attempt["connection_age_us"], 0);
         assert_eq!(attempt["received_bytes"], 11);

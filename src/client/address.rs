@@ -45,7 +45,11 @@ impl Address {
     }
 
     fn parse(text: &str) -> Result<Self, BoxError> {
-        Self::checked(Url::parse(text)?)
+        match Url::parse(text) {
+            Ok(url) => Self::checked(url),
+            Err(_) if has_zone(text) => Err(Reason::new(ZONE).into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn checked(url: Url) -> Result<Self, BoxError> {
@@ -80,6 +84,17 @@ impl Address {
         }
     }
 }
+
+/// Whether an IPv6 address in a URL has a zone id (RFC 6874).
+fn has_zone(text: &str) -> bool {
+    let host = text
+        .split_once("://[")
+        .and_then(|(_, rest)| rest.split_once(']'));
+    host.is_some_and(|(host, _)| host.contains('%'))
+}
+
+const ZONE: &str = "the URL standard has no zone ids: leave `%25..` out, and call the transport's scope_id(..) or \
+                    interface(..)";
 
 impl sealed::Sealed for &str {
     fn into_address(self) -> Result<Address, BoxError> {
@@ -209,6 +224,9 @@ mod tests {
         for (text, why) in [
             ("/v1/charges", "relative URL without a base"),
             ("data:text/plain,hi", "URL scheme is not allowed"),
+            ("http://[fe80::1%25eth0]/", ZONE),
+            ("http://[fe80::1%eth0]:80/", ZONE),
+            ("http://[fe80::g]/%25", "invalid IPv6 address"),
         ] {
             let error = sealed::Sealed::into_address(text).unwrap_err();
             assert_eq!(error.to_string(), why);

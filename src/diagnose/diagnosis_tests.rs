@@ -12,7 +12,7 @@ use rustls::AlertDescription;
 use super::*;
 use crate::clock;
 use crate::error::Error;
-use crate::hop::{BodyFailed, Keyed, LimitExpired, name};
+use crate::hop::{BodyFailed, Keyed, LimitExpired, TlsSession, name};
 use crate::limit::Limits;
 use crate::record::Tickets;
 use crate::telemetry::AttemptSpans;
@@ -101,7 +101,11 @@ impl Journey {
         }
         let counter = Arc::new(AtomicU32::new(7));
         tracker.facts(|facts| {
-            facts.tls = self.tls;
+            facts.tls = self.tls.map(|version| TlsSession {
+                version,
+                alpn: None,
+                is_resumed: None,
+            });
             facts.via = self.via.map(str::to_owned);
             facts.tickets = self.ticket.map(|_| Tickets::since_now(&counter));
         });

@@ -144,7 +144,9 @@ fn awaits_verdict(tracker: &Tracker) -> bool {
                 .via
                 .as_deref()
                 .is_some_and(|via| via.starts_with("https"));
-            facts.tls == Some("1.3") && tickets.is_some_and(|tickets| !tickets.came()) && !by_https
+            facts.tls.is_some_and(|session| session.version == "1.3")
+                && tickets.is_some_and(|tickets| !tickets.came())
+                && !by_https
         })
 }
 

@@ -42,13 +42,13 @@ fn is_lacking(error: &io::Error) -> bool {
         }
 }
 
-/// EPERM, ENOMEM, EINVAL, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them: a router on the
+/// EPERM, ENOMEM, ENODEV, EINVAL, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them: a router on the
 /// way says it, too (ICMPv6 "administratively prohibited").
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const LACKING: &[i32] = &[1, 12, 22, 23, 24, 99, 105];
+const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 99, 105];
 /// The same on BSD and macOS.
 #[cfg(all(unix, not(any(target_os = "linux", target_os = "android"))))]
-const LACKING: &[i32] = &[1, 12, 22, 23, 24, 49, 55];
+const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 49, 55];
 /// WSAEINVAL, WSAEMFILE, WSAEADDRNOTAVAIL, WSAENOBUFS.
 #[cfg(not(unix))]
 const LACKING: &[i32] = &[10_022, 10_024, 10_049, 10_055];

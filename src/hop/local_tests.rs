@@ -16,6 +16,7 @@ fn what_the_operating_system_has_no_more_of_is_local_and_shown_in_its_words() {
     for (code, text) in [
         (1, "Operation not permitted (os error 1)"),
         (12, "Cannot allocate memory (os error 12)"),
+        (19, "No such device (os error 19)"),
         (22, "Invalid argument (os error 22)"),
         (23, "Too many open files in system (os error 23)"),
         (24, "Too many open files (os error 24)"),

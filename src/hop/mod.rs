@@ -19,6 +19,7 @@ pub(crate) mod policy;
 mod said;
 mod stage;
 mod status;
+mod tls_session;
 
 use std::fmt;
 
@@ -51,6 +52,7 @@ pub(crate) use self::status::grpc_code;
 pub(crate) use self::status::{
     Keyed, effect_of_failed_success, effect_of_response, is_failure, judge,
 };
+pub(crate) use self::tls_session::TlsSession;
 
 /// A stage of an attempt at which it can fail: seven network hops between two local ends.
 ///

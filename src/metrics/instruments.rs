@@ -8,6 +8,7 @@ pub(super) struct Instruments {
     pub(super) request: Histogram<f64>,
     pub(super) look_up: Histogram<f64>,
     pub(super) set_up: Histogram<f64>,
+    pub(super) time_in_queue: Histogram<f64>,
     pub(super) hop: Histogram<f64>,
     pub(super) call: Histogram<f64>,
     pub(super) attempts: Histogram<u64>,
@@ -40,6 +41,7 @@ impl Instruments {
             request: seconds(&names::REQUEST_DURATION, SECONDS),
             look_up: seconds(&names::LOOK_UP_DURATION, SECONDS),
             set_up: seconds(&names::SET_UP_DURATION, SECONDS),
+            time_in_queue: seconds(&names::TIME_IN_QUEUE, SECONDS),
             hop: seconds(&names::HOP_DURATION, SHORT_SECONDS),
             call: seconds(&names::CALL_DURATION, SECONDS),
             attempts: meter

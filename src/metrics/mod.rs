@@ -151,6 +151,10 @@ impl Metrics {
         if attempt.dns_stale {
             instruments.stale.add(1, &to.server());
         }
+        if let Some(waited) = attempt.time_in_queue() {
+            let seconds = waited.as_secs_f64();
+            instruments.time_in_queue.record(seconds, &to.server());
+        }
         self.rows(to, attempt);
     }
 
@@ -159,6 +163,8 @@ impl Metrics {
         let mut set_up = None;
         for row in &attempt.rows {
             let kind = match row.end {
+                // It waited for a connection, and made none.
+                RowEnd::Left if row.queued => continue,
                 RowEnd::Left => None,
                 RowEnd::Failed(kind) => Some(KeyValue::new("sevenhops.kind", kind.as_str())),
                 RowEnd::Open | RowEnd::Abandoned => {

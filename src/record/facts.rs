@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::stages::End;
-use crate::hop::{Diagnosis, Said};
+use crate::hop::{Diagnosis, Said, TlsSession};
 
 /// What an attempt found out besides its stages.
 #[derive(Clone, Debug, Default)]
@@ -33,13 +34,15 @@ pub(crate) struct Facts {
     pub(crate) was_queued: bool,
     /// Whether it waits for one now.
     pub(crate) is_queued: bool,
+    /// The unix socket that it went through, instead of to an address.
+    pub(crate) unix_socket: Option<Arc<Path>>,
     /// The peer that answered.
     pub(crate) peer: Option<SocketAddr>,
     pub(crate) version: Option<http::Version>,
     /// The method, if it is not that of the call: a redirect, or a layer above the attempt, had changed it.
     pub(crate) method: Option<http::Method>,
-    /// The version of TLS on the connection that was used.
-    pub(crate) tls: Option<&'static str>,
+    /// The TLS session of the connection that was used.
+    pub(crate) tls: Option<TlsSession>,
     /// The session tickets of the connection that was used, if it was made for this attempt.
     pub(crate) tickets: Option<Tickets>,
     /// The proxy that it went through, without credentials.

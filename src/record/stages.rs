@@ -15,6 +15,8 @@ pub(crate) struct StageRecord {
     pub(crate) ended: Option<(Instant, End)>,
     /// The address that is dialed, for a connect.
     pub(crate) address: Option<SocketAddr>,
+    /// Of a connect: it is a wait for the connection of another call.
+    pub(crate) is_queue: bool,
 }
 
 /// How a stage ended.
@@ -81,6 +83,7 @@ impl Stages {
             entered,
             ended: None,
             address: None,
+            is_queue: false,
         };
         match self.first.get_mut(number as usize) {
             Some(free) => *free = Some(record),

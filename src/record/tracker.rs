@@ -21,7 +21,7 @@ pub(crate) use super::ear::is_current;
 pub(crate) use super::ear::{current, scope, sync_scope};
 use super::facts::Facts;
 use super::stages::End;
-use super::state::{self, ENDED, GIVEN_UP, Marks, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};
+use super::state::{self, ENDED, GIVEN_UP, HEAD, Marks, OWN, SETUP, TAKEN, TRACKED, UNTAKEN};
 
 use super::state::{bit, dial_more, latest_dial, queued};
 use super::store::{Change, Store};
@@ -156,11 +156,25 @@ impl Tracker {
     /// No connection is free, and none may be made: the attempt waits for one.
     #[cfg(feature = "client")]
     pub(crate) fn wait_for_connection(&self) {
-        self.facts(|facts| (facts.was_queued, facts.is_queued) = (true, true));
-        self.change(End::Abandoned, |state| {
-            let waiting = state & !UNTAKEN | bit(Stage::Connect);
-            (state & (TAKEN | GIVEN_UP) == 0).then_some(waiting)
-        });
+        let mut store = self.store();
+        (store.facts.was_queued, store.facts.is_queued) = (true, true);
+        let change = store.step(
+            &self.marks,
+            |_| End::Abandoned,
+            |state| {
+                let waiting = state & !UNTAKEN | bit(Stage::Connect);
+                (state & (TAKEN | GIVEN_UP) == 0).then_some(waiting)
+            },
+        );
+        let begun = change
+            .at
+            .and_then(|_| store.stages.open_mut(Stage::Connect));
+        let has_begun = begun.map(|(_, wait)| wait.is_queue = true).is_some();
+        drop(store);
+        self.tell(&change);
+        if has_begun {
+            self.spans.queueing();
+        }
     }
 
     /// A connection of the pool is there, after a wait or without one.
@@ -223,6 +237,19 @@ impl Tracker {
     /// The last byte of the request was handed over. The wait begins, unless the answer came first.
     pub(crate) fn sent_all(&self) {
         self.change(End::Left, state::sent_all);
+    }
+
+    /// The response comes before the body of the request was asked for: that is not sent.
+    #[cfg(feature = "client")]
+    pub(crate) fn withheld(&self) {
+        self.change(End::Abandoned, |state| {
+            let wait = match state & HEAD {
+                0 => bit(Stage::Wait),
+                _ => 0,
+            };
+            let withheld = state & !bit(Stage::Send) | wait;
+            (state & bit(Stage::Send) != 0).then_some(withheld)
+        });
     }
 
     /// Something is being waited for and nothing tells what: the service inside is not ours.

@@ -89,6 +89,25 @@ fn connection_that_was_thought_ready_is_given_back_when_another_is_made() {
 }
 
 #[test]
+fn body_that_is_withheld_ends_the_sending_and_is_not_waited_for_once_the_head_is_here() {
+    for is_late in [false, true] {
+        let tracker = tracker();
+        tracker.begin();
+        tracker.connecting(None);
+        tracker.connected();
+        assert!(tracker.take());
+        if is_late {
+            tracker.head(StatusCode::EXPECTATION_FAILED, None, clock::now());
+        }
+        tracker.withheld();
+        let send = tracker.read().stages.latest(Stage::Send).unwrap().ended;
+        assert!(matches!(send, Some((_, End::Abandoned))));
+        let open = if is_late { Stage::Receive } else { Stage::Wait };
+        assert_eq!(tracker.open(), Some(open));
+    }
+}
+
+#[test]
 fn nothing_is_queued_for_once_the_request_was_sent_answered_or_given_up() {
     let sent = |tracker: &Tracker| {
         tracker.take();

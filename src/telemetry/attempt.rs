@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
+#[cfg(feature = "client")]
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -16,7 +18,7 @@ use super::span::{Span, TARGET};
 use super::spans::mark;
 use super::spans::{EventSpan, Subject};
 use super::stage::StageSpan;
-use crate::hop::{Diagnosis, Kind, Stage};
+use crate::hop::{Diagnosis, Kind, Stage, TlsSession};
 
 /// The spans of one attempt: its own, and one for each stage that is open.
 #[derive(Debug, Default)]
@@ -41,6 +43,8 @@ struct Open {
     // What is known of the answer is recorded at the end, in one go.
     answered: Option<(StatusCode, Option<http::Version>)>,
     peer: Option<SocketAddr>,
+    /// The path of the unix socket that is used instead.
+    socket: Option<String>,
     failure: Option<Diagnosis>,
     /// When a stage was last entered or left.
     latest: Instant,
@@ -123,6 +127,7 @@ impl AttemptSpans {
                 set_up: None,
                 answered: None,
                 peer: None,
+                socket: None,
                 failure: None,
                 latest: now,
             })),
@@ -212,13 +217,35 @@ impl AttemptSpans {
         });
     }
 
+    /// A unix socket is dialed.
+    #[cfg(feature = "client")]
+    pub(crate) fn dialling_socket(&self, path: &Path) {
+        self.tell(Stage::Connect, |span| {
+            record!(
+                span,
+                "network.peer.address" = path.display().to_string(),
+                "network.transport" = "unix",
+            );
+        });
+    }
+
+    /// The attempt waits for the connection of another call.
+    #[cfg(feature = "client")]
+    pub(crate) fn queueing(&self) {
+        self.tell(Stage::Connect, |span| {
+            record!(span, "sevenhops.queued" = true);
+        });
+    }
+
     /// A handshake was made.
-    pub(crate) fn secured(&self, version: &'static str) {
+    pub(crate) fn secured(&self, session: &TlsSession) {
         self.tell(Stage::Tls, |span| {
             record!(
                 span,
                 "tls.protocol.name" = "tls",
-                "tls.protocol.version" = version,
+                "tls.protocol.version" = session.version,
+                "tls.next_protocol" = session.alpn,
+                "tls.resumed" = session.is_resumed,
             );
         });
     }
@@ -264,6 +291,12 @@ impl AttemptSpans {
         self.with(|open| open.peer = Some(peer));
     }
 
+    /// The peer is behind a unix socket.
+    #[cfg(feature = "client")]
+    pub(crate) fn socket(&self, path: &Path) {
+        self.with(|open| open.socket = Some(path.display().to_string()));
+    }
+
     /// What ties later attempts to the connection that this one set up last.
     pub(crate) fn set_up(&self) -> Option<Link> {
         self.with(|open| open.set_up.clone()).flatten()
@@ -302,6 +335,7 @@ impl AttemptSpans {
             set_up: _,
             answered,
             peer,
+            socket,
             failure,
             latest,
         } = ended;
@@ -316,7 +350,7 @@ impl AttemptSpans {
             "http.request.body.size" = some(sent_bytes),
             "http.response.status_code" = answered.map(|(status, _)| i64::from(status.as_u16())),
             "http.response.body.size" = some(received_bytes),
-            "network.peer.address" = peer.map(|peer| shown::ip(peer.ip())),
+            "network.peer.address" = peer.map(|peer| shown::ip(peer.ip())).or(socket),
             "network.peer.port" = peer.map(|peer| i64::from(peer.port())),
             "network.protocol.version" = answered
                 .and_then(|(_, version)| version)

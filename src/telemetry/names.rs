@@ -119,12 +119,18 @@ pub const SPANS: &[SpanName] = &[
             "network.peer.port",
             "network.transport",
             "network.type",
+            "sevenhops.queued",
         ],
     ),
     span(
         "tls",
         Some("attempt"),
-        and_failure!["tls.protocol.name", "tls.protocol.version"],
+        and_failure![
+            "tls.protocol.name",
+            "tls.protocol.version",
+            "tls.next_protocol",
+            "tls.resumed",
+        ],
     ),
     span("send", Some("attempt"), and_failure![]),
     span("wait", Some("attempt"), and_failure![]),
@@ -177,6 +183,7 @@ pub const METRICS: &[Metric] = &[
     REQUEST_DURATION,
     LOOK_UP_DURATION,
     SET_UP_DURATION,
+    TIME_IN_QUEUE,
     OPEN_CONNECTIONS,
     HOP_DURATION,
     CALL_DURATION,
@@ -219,6 +226,13 @@ pub(crate) const SET_UP_DURATION: Metric = metric(
     ("histogram", "s"),
     &["server.address", "server.port"],
     "How long a connection took to stand, its TLS included.",
+);
+
+pub(crate) const TIME_IN_QUEUE: Metric = metric(
+    "http.client.request.time_in_queue",
+    ("histogram", "s"),
+    &["server.address", "server.port"],
+    "How long an attempt waited for the connection of another call, instead of making one.",
 );
 
 pub(crate) const OPEN_CONNECTIONS: Metric = metric(

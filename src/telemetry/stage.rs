@@ -151,9 +151,16 @@ fn live(stage: Stage, attempt: &Span, at: Instant) -> Span {
             "network.peer.address",
             "network.peer.port",
             "network.transport",
-            "network.type"
+            "network.type",
+            "sevenhops.queued"
         ),
-        Stage::Tls => span!("tls", "tls.protocol.name", "tls.protocol.version"),
+        Stage::Tls => span!(
+            "tls",
+            "tls.protocol.name",
+            "tls.protocol.version",
+            "tls.next_protocol",
+            "tls.resumed"
+        ),
         Stage::Send => span!("send"),
         Stage::Wait => span!("wait"),
         Stage::Receive => span!("receive"),

@@ -1,6 +1,7 @@
 //! One try of a call, read from its tracker.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Attempt {
     /// The proxy that it went through, without credentials: dns, connect and the peer are then those of
     /// the way to the proxy.
     pub via: Option<String>,
+    /// The unix socket that it went through. Then there is no peer address, and no lookup.
+    pub unix_socket: Option<Arc<Path>>,
     /// The peer that answered, or that was tried last.
     pub peer: Option<SocketAddr>,
     /// This end of the connection that answered, if it is known; its port tells connections apart.
@@ -43,6 +46,10 @@ pub struct Attempt {
     pub version: Option<Version>,
     /// The version of TLS, "1.3" or "1.2", on the connection that was used.
     pub tls: Option<&'static str>,
+    /// The protocol that the server chose in the TLS handshake (ALPN): "h2", "http/1.1" or "other".
+    pub alpn: Option<&'static str>,
+    /// Whether the connection resumed an earlier TLS session, if it is known.
+    pub tls_resumed: Option<bool>,
     /// Whether the DNS answer was stale: over, and used because nobody said anything newer.
     pub dns_stale: bool,
     /// What was left of the DNS answer's TTL, and whether it came from the cache.
@@ -91,15 +98,16 @@ impl Attempt {
         };
         // The set-up that came last is the one that was used, unless another one was.
         let set_up = |row: &&Row| matches!(row.stage, Stage::Connect | Stage::Tls);
-        let connected = rows.iter().rfind(set_up).is_some_and(|row| {
-            let is_wait = facts.was_queued && row.stage == Stage::Connect && row.address.is_none();
-            row.end != RowEnd::Abandoned && !is_wait
-        });
+        let connected = rows
+            .iter()
+            .rfind(set_up)
+            .is_some_and(|row| row.end != RowEnd::Abandoned && !row.queued);
         Self {
             number,
             method: facts.method,
             url: facts.url,
             via: facts.via,
+            unix_socket: facts.unix_socket,
             start,
             duration: end.saturating_duration_since(tracker.started()),
             peer: facts
@@ -110,7 +118,9 @@ impl Attempt {
             connection_age: facts.connection_age,
             queued: facts.was_queued,
             version: facts.version,
-            tls: facts.tls,
+            tls: facts.tls.map(|session| session.version),
+            alpn: facts.tls.and_then(|session| session.alpn),
+            tls_resumed: facts.tls.and_then(|session| session.is_resumed),
             dns_stale: facts.stale,
             dns: facts.dns,
             taken: tracker.is_taken(),
@@ -134,6 +144,13 @@ impl Attempt {
         self.rows.iter_mut().for_each(|row| row.start += by);
     }
 
+    /// How long it waited for the connection of another call, instead of making one.
+    #[must_use]
+    pub fn time_in_queue(&self) -> Option<Duration> {
+        let waits = self.rows.iter().filter(|row| row.queued);
+        waits.map(|row| row.duration).reduce(|sum, wait| sum + wait)
+    }
+
     /// How much of the wait for the answer was the service's time, by its own word
     /// ([`Said::service_time`]); the rest was the way there and back. Never more than the wait.
     #[must_use]
@@ -152,6 +169,8 @@ pub struct Row {
     pub stage: Stage,
     /// The address that was dialled, for a connect.
     pub address: Option<SocketAddr>,
+    /// Whether it is a wait for the connection of another call, for a connect: none was made.
+    pub queued: bool,
     /// When it was entered, from the beginning of the call.
     pub start: Duration,
     /// How long it took, or has taken so far.
@@ -167,6 +186,7 @@ impl Row {
             entered,
             ended,
             address,
+            is_queue,
         } = *record;
         let since = |at: Instant| at.saturating_duration_since(call.started());
         let start = since(entered);
@@ -174,6 +194,7 @@ impl Row {
         Self {
             stage,
             address,
+            queued: is_queue,
             start,
             duration: over.saturating_sub(start),
             end: match ended {

@@ -96,6 +96,9 @@ impl<'t> Waterfall<'t> {
         if let Some(via) = &attempt.via {
             head.push_str(&format!(" · via {via}"));
         }
+        if let Some(path) = &attempt.unix_socket {
+            head.push_str(&format!(" · unix:{}", path.display()));
+        }
         if let Some(peer) = attempt.peer {
             head.push_str(&format!(" · {peer}"));
         }
@@ -113,6 +116,9 @@ impl<'t> Waterfall<'t> {
         }
         if let Some(tls) = attempt.tls {
             head.push_str(&format!(" · TLS {tls}"));
+            if attempt.tls_resumed == Some(true) {
+                head.push_str(", resumed");
+            }
         }
         if attempt.dns_stale {
             head.push_str(" · dns stale");
@@ -159,6 +165,7 @@ impl<'t> Waterfall<'t> {
     fn mark(&self, f: &mut fmt::Formatter<'_>, row: &Row, left: usize) -> fmt::Result {
         let mark = match row.end {
             RowEnd::Failed(kind) => format!("✗ {kind}"),
+            RowEnd::Left | RowEnd::Abandoned if row.queued => "queued".to_owned(),
             RowEnd::Abandoned => "abandoned".to_owned(),
             RowEnd::Open => "…".to_owned(),
             RowEnd::Left => return Ok(()),
@@ -306,6 +313,7 @@ mod tests {
         Row {
             stage: Stage::Wait,
             address: None,
+            queued: false,
             start: Duration::from_millis(start),
             duration: Duration::from_millis(duration),
             end: RowEnd::Left,

@@ -56,6 +56,8 @@ impl Serialize for Attempt {
         fields.put("duration_us", micros(self.duration))?;
         fields.put("rows", &self.rows)?;
         fields.known("via", self.via.as_ref())?;
+        let socket = self.unix_socket.as_ref();
+        fields.known("unix_socket", socket.map(|path| path.display().to_string()))?;
         fields.known("peer", self.peer)?;
         fields.known("local", self.local)?;
         fields.put("reused", self.reused)?;
@@ -66,6 +68,8 @@ impl Serialize for Attempt {
             self.version.map(|version| format!("{version:?}")),
         )?;
         fields.known("tls", self.tls)?;
+        fields.known("alpn", self.alpn)?;
+        fields.known("tls_resumed", self.tls_resumed)?;
         fields.put("dns_stale", self.dns_stale)?;
         fields.known("dns_ttl_us", self.dns.map(|(ttl, _)| micros(ttl)))?;
         fields.known("dns_cached", self.dns.map(|(_, cached)| cached))?;
@@ -94,6 +98,7 @@ impl Serialize for Row {
         let mut fields = Fields::of(serializer)?;
         fields.put("stage", self.stage)?;
         fields.known("address", self.address)?;
+        fields.known("queued", self.queued.then_some(true))?;
         fields.put("start_us", micros(self.start))?;
         fields.put("duration_us", micros(self.duration))?;
         fields.put("end", end)?;

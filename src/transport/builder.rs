@@ -1,12 +1,11 @@
 use std::fmt;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use rustls::ClientConfig;
 
+use super::dial::Connector;
 use super::dial::dark::Patience;
-use super::dial::{Connector, Options};
+use super::options::{NO_ADDRESS, Options};
 use super::places::Places;
 use super::pool::bounds::{Bounds, most_connections};
 use super::proxy::{Choice, Proxies};
@@ -29,11 +28,8 @@ pub struct TransportBuilder {
     proxy: Choice,
     no_proxy: String,
     proxy_filters: bool,
-    options: Options,
+    pub(super) options: Options,
     chaos: Option<ChaosLayer>,
-    max_connections: Option<usize>,
-    max_per_destination: usize,
-    http1_only: bool,
 }
 
 impl TransportBuilder {
@@ -48,9 +44,6 @@ impl TransportBuilder {
             proxy_filters: false,
             options: Options::default(),
             chaos: None,
-            max_connections: None,
-            max_per_destination: MOST_LEASES,
-            http1_only: false,
         }
     }
 
@@ -144,69 +137,6 @@ impl TransportBuilder {
         self
     }
 
-    /// Sets how many connections there may be in all. A call that needs another one waits until one is free or can be
-    /// closed; it is in `connect` meanwhile.
-    ///
-    /// # Defaults
-    ///
-    /// A quarter of the file descriptors that the process may have (`RLIMIT_NOFILE`), at most 1,024.
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = Some(connections);
-        self
-    }
-
-    /// Sets how many HTTP/1 connections of one destination may be in use at once. A call that needs another one waits
-    /// until one is free; it is in `connect` meanwhile.
-    ///
-    /// # Defaults
-    ///
-    /// 256.
-    pub fn max_connections_per_destination(mut self, connections: usize) -> Self {
-        self.max_per_destination = connections;
-        self
-    }
-
-    /// Sets how long a connection may be idle. A server that announces a shorter time (`Keep-Alive: timeout=5`) is
-    /// believed, less one second.
-    ///
-    /// # Defaults
-    ///
-    /// 50 seconds: load balancers close idle connections after 60.
-    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
-        self.options.idle_timeout = timeout;
-        self
-    }
-
-    /// Speaks HTTP/2 to `http://` URLs, without asking (RFC 9113 §3.3).
-    ///
-    /// # Defaults
-    ///
-    /// Off: HTTP/1.1. A request of version `HTTP/2` to an `http://` URL is then refused at encode.
-    pub fn http2_prior_knowledge(mut self, is_known: bool) -> Self {
-        self.options.prior_knowledge = is_known;
-        self
-    }
-
-    /// Speaks HTTP/1.1 only.
-    ///
-    /// # Defaults
-    ///
-    /// Off: the server chooses in the TLS handshake.
-    pub fn http1_only(mut self, is_only: bool) -> Self {
-        self.http1_only = is_only;
-        self
-    }
-
-    /// Sets the local address of connections. Addresses of the other family are reached from any address.
-    ///
-    /// # Defaults
-    ///
-    /// The operating system chooses.
-    pub fn local_address(mut self, address: IpAddr) -> Self {
-        self.options.local_address = Some(address);
-        self
-    }
-
     /// Lets some of the requests fail on purpose: see [the module](crate::chaos). None do by default.
     pub fn chaos(mut self, chaos: ChaosLayer) -> Self {
         self.chaos = Some(chaos);
@@ -223,11 +153,11 @@ impl TransportBuilder {
     /// [`proxy_filters`](Self::proxy_filters).
     pub fn build(mut self) -> Result<Transport, SettingError> {
         let chaos = self.chaos.take();
-        self.refuse_contradictions()?;
-        let most = self.max_connections.unwrap_or_else(most_connections);
-        let (most_leases, http1_only) = (self.max_per_destination, self.http1_only);
+        self.options.check()?;
+        let has_resolver = self.resolver.is_some();
         let parts = self.parts()?;
         parts.refuse_unfiltered()?;
+        parts.refuse_addresses(has_resolver)?;
         let Parts {
             tls,
             limits,
@@ -239,11 +169,13 @@ impl TransportBuilder {
         } = parts;
         let tls = tls.map_err(Arc::new).map(|tls| {
             let mut tls = tls::with_alpn(tls);
-            if http1_only {
+            if options.http1_only {
                 tls.alpn_protocols = vec![b"http/1.1".to_vec()];
             }
             tls
         });
+        let most = options.most.unwrap_or_else(most_connections);
+        let most_leases = options.most_leases.unwrap_or(MOST_LEASES);
         Ok(Transport {
             shared: Arc::new(Shared {
                 connector: Arc::new(connector(&limits, options, &tls)),
@@ -257,26 +189,6 @@ impl TransportBuilder {
                 chaos,
             }),
         })
-    }
-
-    fn refuse_contradictions(&self) -> Result<(), SettingError> {
-        let counts = [
-            ("max_connections", self.max_connections),
-            (
-                "max_connections_per_destination",
-                Some(self.max_per_destination),
-            ),
-        ];
-        let none = counts.into_iter().find(|(_, count)| *count == Some(0));
-        if let Some((field, _)) = none {
-            let path = format!("transport.{field}");
-            return Err(SettingError::invalid(path, 0, "at least 1"));
-        }
-        if self.http1_only && self.options.prior_knowledge {
-            let why = "http1_only(true) and http2_prior_knowledge(true) contradict each other: leave one out";
-            return Err(SettingError::refused("transport.http1_only", why));
-        }
-        Ok(())
     }
 
     pub(super) fn parts(self) -> Result<Parts, SettingError> {
@@ -328,6 +240,20 @@ impl Parts {
         }
         Err(SettingError::refused("filter and proxy", UNFILTERED))
     }
+
+    /// Refuses parts that have no address to work on.
+    fn refuse_addresses(&self, has_resolver: bool) -> Result<(), SettingError> {
+        let parts = [
+            ("resolver", has_resolver),
+            ("filter", self.filter.is_on()),
+            ("proxy", self.proxies.is_some()),
+        ];
+        let set = parts.into_iter().find(|(_, is_set)| *is_set);
+        match set.filter(|_| self.options.unix_socket.is_some()) {
+            Some((name, _)) => Err(SettingError::refused(name, NO_ADDRESS)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// How connections are made.
@@ -340,7 +266,7 @@ fn connector(
     http2
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_header_list_size(MOST_HEADERS)
+        .max_header_list_size(options.http2_header_bytes.unwrap_or(MOST_HEADERS))
         .enable_push(false)
         .initial_max_send_streams(UNTOLD)
         // Responses that nothing waits for any more cost a reset each, and never a bystander.
@@ -351,10 +277,18 @@ fn connector(
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(tls)
     });
+    let mut http1 = hyper::client::conn::http1::Builder::new();
+    http1.title_case_headers(options.title_case);
+    if let Some(fields) = options.http1_headers {
+        http1.max_headers(fields);
+    }
+    if let Some(bytes) = options.http1_header_bytes {
+        http1.max_header_size(bytes);
+    }
     Connector {
-        patience: Mutex::new(Patience::of(limits)),
+        patience: Mutex::new(Patience::with(limits, options.keep_alive)),
         options,
-        http1: hyper::client::conn::http1::Builder::new(),
+        http1,
         http2,
         proxy_tls,
     }
@@ -379,6 +313,7 @@ impl fmt::Debug for TransportBuilder {
             .field("filter", &self.filter)
             .field("own_tls", &self.tls.is_some())
             .field("proxied", &!matches!(self.proxy, Choice::Straight))
+            .field("options", &self.options)
             .field("chaos", &self.chaos)
             .finish()
     }

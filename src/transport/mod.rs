@@ -12,11 +12,13 @@ pub(crate) mod fuzz;
 mod leave;
 mod look_up;
 mod no_proxy;
+mod options;
 mod places;
 mod pool;
 mod proxy;
 mod request;
 mod send;
+mod setters;
 mod target;
 mod tls;
 mod visit;
@@ -85,6 +87,10 @@ use crate::metrics::Look;
 /// to the address is used again. The kernel tells (`TCP_USER_TIMEOUT` on Linux, keep-alive
 /// everywhere), and HTTP/2 pings where requests wait. For deadlines of a few seconds and for a first
 /// byte limit below the send limit that comes too late: then a silent service is blamed.
+///
+/// A body that the server refuses: with `Expect: 100-continue` the body goes out when the server asks for it, or
+/// after 1 s without a word (at most half of the send limit; RFC 9110 §10.1.1). If the response comes first, the body
+/// is not sent, and an HTTP/1 connection ends with that response. Without a body, such a request fails at encode.
 ///
 /// # What it reports
 ///

@@ -105,8 +105,9 @@ struct Inside {
     pools: HashMap<Key, Arc<Pool>>,
 }
 
-/// A connection belongs to the runtime that its task runs on.
-type Key = (IpAddr, Identity, runtime::Id);
+/// Where connections lead: an address, or the transport's unix socket. A connection belongs to the runtime that its
+/// task runs on.
+type Key = (Option<IpAddr>, Identity, runtime::Id);
 
 impl Place {
     fn new(most_leases: usize, bounds: Bounds) -> Self {
@@ -135,7 +136,7 @@ impl Place {
         let mut inside = self.inside();
         let gone = inside.book.update(given, now);
         let order = inside.book.order(given.addresses, most, now);
-        let is_gone = |key: &Key| gone.contains(&key.0);
+        let is_gone = |key: &Key| key.0.is_some_and(|address| gone.contains(&address));
         let pools: Vec<_> = match gone.is_empty() {
             true => Vec::new(),
             false => inside.pools.extract_if(|key, _| is_gone(key)).collect(),
@@ -145,15 +146,15 @@ impl Place {
         order
     }
 
-    /// The pool of an address.
-    pub(super) fn pool(&self, address: IpAddr, identity: Identity) -> Arc<Pool> {
+    /// The pool of an address, or of the transport's unix socket.
+    pub(super) fn pool(&self, address: Option<IpAddr>, identity: Identity) -> Arc<Pool> {
         let key = (address, identity, runtime::Handle::current().id());
         let mut inside = self.inside();
         if let Some(pool) = inside.pools.get(&key) {
             return Arc::clone(pool);
         }
         let fresh = Arc::new(Pool::new(self.bounds.clone()));
-        if !inside.book.knows(address) {
+        if address.is_some_and(|address| !inside.book.knows(address)) {
             // It left while its siblings were tried: it serves this one request.
             return fresh;
         }
@@ -188,7 +189,10 @@ impl Place {
     /// Does not use the connections to an address again that were there by then.
     pub(super) fn forget(&self, address: IpAddr, used: Instant) {
         let inside = self.inside();
-        let pools = inside.pools.iter().filter(|(key, _)| key.0 == address);
+        let pools = inside
+            .pools
+            .iter()
+            .filter(|(key, _)| key.0 == Some(address));
         let pools: Vec<_> = pools.map(|(_, pool)| Arc::clone(pool)).collect();
         drop(inside);
         pools.iter().for_each(|pool| pool.close_before(Some(used)));

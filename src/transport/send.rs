@@ -19,6 +19,7 @@ use super::look_up::{filter_literal, given, look_up};
 use super::places::Visit;
 use super::target::{self, Target, speakable};
 use super::visit::{Way, Went};
+use super::wire::expect::asks;
 use super::wire::incoming::Incoming;
 use crate::body::unprepared;
 use crate::box_error::BoxError;
@@ -68,6 +69,9 @@ where
     }
     let length = announced(head.version, &head.headers, &body);
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
+    if asks(&head.headers) && (body.is_end_stream() || length == Some(0)) {
+        return Err(Error::invalid().because(Reason::new(NOTHING_TO_ASK)));
+    }
     let mut target = Target::of(&head.uri, &mut head.headers)?;
     let is_known = shared.connector.options.prior_knowledge;
     if head.version == Version::HTTP_2 && !target.is_secure && !is_known {
@@ -114,6 +118,10 @@ where
         ends: &ends,
         tracker,
     };
+    if let Some(path) = &shared.connector.options.unix_socket {
+        let loan = Loan::new(body, &head, length, Arc::clone(tracker));
+        return Box::pin(way.over_socket(path, &loan)).await;
+    }
     let first = way.addresses(&[]).await?;
     let loan = Loan::new(body, &head, length, Arc::clone(tracker));
     way.walk(first, &loan).await
@@ -276,5 +284,6 @@ fn may_go_on(tracker: &Tracker) -> bool {
     tracker.open() == Some(Stage::Connect) && !tracker.is_taken()
 }
 
+const NOTHING_TO_ASK: &str = "expect: 100-continue must be removed: the request has no body";
 const NOT_KNOWN: &str =
     "HTTP/2 to an http URL needs prior knowledge: call http2_prior_knowledge(true)";

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,19 +11,22 @@ use std::time::Duration;
 use http::Response;
 use http::request::Parts;
 use http_body::Body;
-use tokio::net::TcpStream;
 
 use super::Shared;
 use super::body::{Loan, RequestBody};
-use super::dial::{Dial, Route, Watch};
+use super::dial::{Dial, End, Route, Watch};
+use super::leave::settled;
 use super::places::{Identity, Place};
 use super::pool::{Checkout, Lease, Queue};
 use super::request::{Form, http1, http2};
 use super::target::{self, Target};
 use super::wire::exchange::Failed;
+use super::wire::expect::{keep_back, patience};
 use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
+use crate::diagnose::diagnose;
 use crate::dns::Filter;
+use crate::error::{Error, Reason};
 use crate::hop::Stage;
 use crate::record::tracker::Tracker;
 
@@ -52,10 +56,11 @@ impl Way<'_> {
         B::Error: Into<BoxError>,
     {
         let queue = Queue::default();
-        let mut sending = pin!(self.send((address, &queue), loan, body));
+        let end = End::Address(address);
+        let mut sending = pin!(self.send((&end, &queue), loan, body));
         // A tunnel is slow for reasons of its own.
         let is_alone = rest.is_empty() || self.target.via.is_some();
-        let mut overtaking = (!is_alone).then(|| Box::pin(overtake(rest, self.tracker, &queue)));
+        let mut overtaking = (!is_alone).then(|| Box::pin(self.overtake(rest, &queue)));
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(match sent {
@@ -71,11 +76,62 @@ impl Way<'_> {
         .await
     }
 
+    /// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
+    async fn overtake(&self, rest: &[SocketAddr], queue: &Queue) {
+        let (tracker, connector) = (self.tracker, &self.shared.connector);
+        let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
+        for address in rest {
+            tokio::time::sleep(OVERTAKE_AFTER).await;
+            while queue.has_waited() {
+                tokio::time::sleep(OVERTAKE_AFTER).await;
+            }
+            if !waits() {
+                break;
+            }
+            let connecting = tokio::time::timeout(OVERTAKE_AFTER, connector.tcp(*address));
+            if let Ok(Ok(_)) = connecting.await
+                && waits()
+            {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Sends the request through a unix socket.
+    pub(super) async fn over_socket<B>(
+        &self,
+        path: &Arc<Path>,
+        loan: &Loan<B>,
+    ) -> Result<Response<Incoming>, Error>
+    where
+        B: Body + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let tracker = self.tracker;
+        tracker.facts(|facts| facts.unix_socket = Some(Arc::clone(path)));
+        tracker.spans().socket(path);
+        let sent = match loan.lend() {
+            Some(body) => {
+                let (end, queue) = (End::Socket(Arc::clone(path)), Queue::default());
+                self.send((&end, &queue), loan, body).await
+            }
+            None => Err(Reason::new("the request body is gone").into()),
+        };
+        sent.map_err(|failed| {
+            // Before anything is made of the failure: a take that comes later makes it worse.
+            let taken = tracker.is_taken();
+            let cause = loan.cause(failed);
+            let error = Error::new(diagnose(tracker, &*cause)).because(cause);
+            settled(error, tracker, taken)
+        })
+    }
+
     /// Takes a connection to an address and sends the request. A connection that had rested may turn out dead: if it
     /// is certain that nothing went out, the next one is taken.
     async fn send<B>(
         &self,
-        (address, queue): (SocketAddr, &Queue),
+        (end, queue): (&End, &Queue),
         loan: &Loan<B>,
         body: RequestBody<B>,
     ) -> Result<Response<Incoming>, BoxError>
@@ -84,13 +140,14 @@ impl Way<'_> {
         B::Error: Into<BoxError>,
     {
         let (place, identity) = self.place;
-        let pool = place.pool(address.ip(), identity);
+        let address = end.address().map(|address| address.ip());
+        let pool = place.pool(address, identity);
         let checkout = Checkout {
             pool: &pool,
             leases: &place.leases,
             tracker: self.tracker,
             queue,
-            dial: &|| self.dial(address),
+            dial: &|| self.dial(end),
             make_room: &|| self.shared.places.close_idlest(),
         };
         let (mut body, mut resends) = (body, 0);
@@ -110,13 +167,13 @@ impl Way<'_> {
         }
     }
 
-    /// Begins a connection to an address.
-    fn dial(&self, address: SocketAddr) -> (Dial, Watch) {
+    /// Begins a connection.
+    fn dial(&self, end: &End) -> (Dial, Watch) {
         let tracker = self.tracker;
-        let watch = Watch::begin(tracker, address);
+        let watch = Watch::begin(tracker, end);
         let dial = Dial {
             connector: Arc::clone(&self.shared.connector),
-            address,
+            end: end.clone(),
             target: Arc::clone(self.ends),
             watch: watch.clone(),
             limits: (tracker.dial_limit(), tracker.limits().tls().get()),
@@ -135,6 +192,7 @@ impl Way<'_> {
         B::Error: Into<BoxError>,
     {
         let is_empty = body.is_empty();
+        let wait = patience(&self.head.headers, self.tracker.limits().send().get());
         let form = Form {
             head: self.head,
             target: self.target,
@@ -144,7 +202,10 @@ impl Way<'_> {
             Lease::Http1(connection, permit) => {
                 connection.life.note(self.tracker);
                 let body = Box::pin(body.over(Some(&connection.lane)));
-                let request = http1(&form, body).inspect_err(|_| connection.close())?;
+                let mut request = http1(&form, body).inspect_err(|_| connection.close())?;
+                if let Some(wait) = wait {
+                    request = keep_back(request, wait, self.tracker);
+                }
                 let sending = connection.exchange(request, is_empty, self.tracker);
                 let response = sending.await?;
                 Incoming::http1(response, connection, permit)
@@ -152,9 +213,9 @@ impl Way<'_> {
             Lease::Http2(mut stream) => {
                 stream.connection.life.note(self.tracker);
                 let request = http2(&form, Box::pin(body.over(None)))?;
-                let sending = stream.exchange(request, is_empty, self.tracker);
-                let (response, upload) = sending.await?;
-                Incoming::http2(response, upload, stream)
+                let sending = stream.exchange(request, (is_empty, wait), self.tracker);
+                let (response, rest) = sending.await?;
+                Incoming::http2(response, rest, stream)
             }
         };
         let version = response.version();
@@ -169,27 +230,6 @@ pub(super) enum Went {
     Failed(BoxError),
     /// Another address is there, and this one is not.
     Overtaken,
-}
-
-/// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
-async fn overtake(rest: &[SocketAddr], tracker: &Tracker, queue: &Queue) {
-    let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
-    for address in rest {
-        tokio::time::sleep(OVERTAKE_AFTER).await;
-        while queue.has_waited() {
-            tokio::time::sleep(OVERTAKE_AFTER).await;
-        }
-        if !waits() {
-            break;
-        }
-        let connecting = tokio::time::timeout(OVERTAKE_AFTER, TcpStream::connect(address));
-        if let Ok(Ok(_)) = connecting.await
-            && waits()
-        {
-            return;
-        }
-    }
-    std::future::pending().await
 }
 
 /// RFC 8305 §8: the Connection Attempt Delay.

@@ -53,7 +53,11 @@ fn patient(net: &Net) -> ClientBuilder {
 
 /// Whether an attempt waited in connect for a connection that it did not make.
 fn was_queued(attempt: &Attempt) -> bool {
-    let waited = attempt.rows.iter().any(|row| row.stage == Stage::Connect);
+    let mut connects = attempt
+        .rows
+        .iter()
+        .filter(|row| row.stage == Stage::Connect);
+    let waited = connects.all(|row| row.queued) && attempt.time_in_queue().is_some();
     attempt.queued && attempt.reused && waited
 }
 

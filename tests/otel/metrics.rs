@@ -161,6 +161,33 @@ async fn connection_whose_handshake_was_left_is_no_set_up() {
     assert_eq!(sum("sevenhops.connection.setup.duration", &[here]), 0);
 }
 
+/// Two calls over the one connection that there may be: the second one waits for it.
+#[tokio::test]
+async fn wait_for_a_connection_is_counted_and_is_no_set_up() {
+    let net = Net::new().await;
+    let server = FaultServer::start().await.unwrap();
+    let gate = Gate::new();
+    server.default_reply(Answer::default().hold(&gate));
+    let builder = net.builder().metrics(&sdk().2);
+    let builder = builder.transport(|transport| transport.max_connections_per_destination(1));
+    let client = builder.build().unwrap();
+    let url = url(&server, "http");
+    let held = async {
+        server.wait_until(|stats| stats.requests == 1).await;
+        gate.open();
+    };
+    let calls = (client.get(&url), client.get(&url));
+    let (one, two, ()) = tokio::join!(calls.0.fetch_bytes(), calls.1.fetch_bytes(), held);
+    one.unwrap();
+    two.unwrap();
+    let port = port(&server);
+    let here = ("server.port", port.as_str());
+    assert_eq!(sum("http.client.request.time_in_queue", &[here]), 1);
+    assert_eq!(sum("sevenhops.connection.setup.duration", &[here]), 1);
+    let connect = [here, ("sevenhops.stage", "connect")];
+    assert_eq!(sum("sevenhops.hop.duration", &connect), 1);
+}
+
 #[tokio::test]
 async fn failures_are_told_apart_by_what_they_say_elsewhere() {
     let net = Net::new().await;

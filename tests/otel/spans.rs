@@ -89,6 +89,7 @@ async fn good_call_arrives_as_call_attempt_and_hops() {
         ("connect", "network.type", "ipv4"),
         ("tls", "tls.protocol.name", "tls"),
         ("tls", "tls.protocol.version", "1.3"),
+        ("tls", "tls.next_protocol", "http/1.1"),
     ] {
         let said = text(&told.only(span), key);
         assert_eq!(said.as_deref(), Some(value), "{span} {key}");

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::hop::{Outcome, Stage, What};
 use crate::record::Kept;
 use crate::timeline::waterfall::describe;
-use crate::timeline::{Attempt, Timeline};
+use crate::timeline::{Attempt, Row, Timeline};
 
 /// The entries of a call, each with the time at which it began.
 pub(super) fn entries(timeline: &Timeline) -> Vec<(String, Value)> {
@@ -84,6 +84,14 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
     known("serverIPAddress", peer);
     known("connection", port);
     known("_connectionId", own_port);
+    let socket = attempt.unix_socket.as_ref();
+    known(
+        "_unix_socket",
+        socket.map(|path| path.display().to_string().into()),
+    );
+    known("_tls", attempt.tls.map(Value::from));
+    known("_alpn", attempt.alpn.map(Value::from));
+    known("_tls_resumed", attempt.tls_resumed.map(Value::from));
     known(
         "_service_ms",
         attempt.service_time().map(|took| millis(took).into()),
@@ -198,11 +206,13 @@ fn kept(attempt: &Attempt, side: impl Fn(&Kept) -> &[(String, String)]) -> Vec<V
 /// attempt had not are −1, but for the three that every entry has to have.
 fn times(attempt: &Attempt, waited: Duration) -> (f64, Value) {
     let part = |stage: Stage| {
-        let rows = attempt.rows.iter().filter(|row| row.stage == stage);
+        let is_of = |row: &&Row| row.stage == stage && !row.queued;
+        let rows = attempt.rows.iter().filter(is_of);
         rows.map(|row| row.duration).reduce(|sum, row| sum + row)
     };
-    let staged = attempt.rows.iter().map(|row| row.duration).sum();
-    // What is part of no stage was waiting, too.
+    let staged = attempt.rows.iter().filter(|row| !row.queued);
+    let staged = staged.map(|row| row.duration).sum();
+    // A wait for a connection is blocked time. What is part of no stage was waiting, too.
     let blocked = waited + attempt.duration.saturating_sub(staged);
     let blocked = Some(blocked).filter(|blocked| !blocked.is_zero());
     let (dns, tls) = (part(Stage::Dns), part(Stage::Tls));

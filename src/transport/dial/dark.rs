@@ -12,6 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpSocket;
 
 use crate::limit::Limits;
+use crate::transport::options::KeepAlive;
 use crate::transport::wire::watch::PingTimes;
 
 /// When a connection is taken for dead.
@@ -22,6 +23,8 @@ pub(crate) struct Patience {
     /// After how long a silence the kernel asks whether the peer is there, and how often from then.
     probe: Duration,
     probe_again: Duration,
+    /// How many times, where the kernel does not go by the time above instead.
+    probes: u32,
     /// The same question by HTTP/2, and how long its answer may take.
     ping: Duration,
     pong: Duration,
@@ -46,16 +49,39 @@ impl Patience {
             unacknowledged,
             probe: whole_seconds(half),
             probe_again: whole_seconds(half / 2),
+            probes: PROBES,
             ping: third.max(SHORTEST_PING),
             // Longer than that: a peer that collects its garbage is not dead.
             pong: third * 2,
         }
     }
 
+    /// The same, or with a keep-alive of the user's.
+    pub(crate) fn with(limits: &Limits, keep_alive: Option<KeepAlive>) -> Self {
+        let patience = Self::of(limits);
+        match keep_alive {
+            Some(keep_alive) => patience.by(keep_alive, limits),
+            None => patience,
+        }
+    }
+
     /// The longest that any of these limits needs. A connection serves calls under all of them.
-    pub(crate) fn longest(limits: &[Limits]) -> Option<Self> {
-        let all = limits.iter().map(Self::of);
+    pub(crate) fn longest(limits: &[Limits], keep_alive: Option<KeepAlive>) -> Option<Self> {
+        let all = limits.iter().map(|limits| Self::with(limits, keep_alive));
         all.max_by_key(|patience| patience.unacknowledged)
+    }
+
+    /// The same with a keep-alive of the user's, which decides when a connection is dead, idle or not. The connect has
+    /// its own limit all the same.
+    fn by(self, keep_alive: KeepAlive, limits: &Limits) -> Self {
+        let connect = limits.connect().get() + AFTER_CONNECT;
+        Self {
+            unacknowledged: keep_alive.whole().max(connect),
+            probe: keep_alive.time,
+            probe_again: keep_alive.interval,
+            probes: keep_alive.retries,
+            ..self
+        }
     }
 
     /// Sets a socket's options before it connects.
@@ -66,9 +92,8 @@ impl Patience {
         let keepalive = TcpKeepalive::new()
             .with_time(self.probe)
             .with_interval(self.probe_again);
-        // Linux goes by the time above instead.
         #[cfg(not(target_os = "windows"))]
-        let keepalive = keepalive.with_retries(PROBES);
+        let keepalive = keepalive.with_retries(self.probes);
         socket.set_tcp_keepalive(&keepalive)
     }
 
@@ -163,6 +188,40 @@ mod tests {
         assert_eq!(Patience::of(&limits).unacknowledged, MS(4_100));
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn keep_alive_of_the_user_decides_when_a_connection_is_dead() {
+        let limits = Limits::new(MS(10_000)).unwrap();
+        let keep_alive = KeepAlive {
+            time: MS(60_000),
+            interval: MS(10_000),
+            retries: 3,
+        };
+        let own = Patience::of(&limits);
+        let set = |patience: Patience| {
+            let socket = TcpSocket::new_v4().unwrap();
+            patience.set(&socket).unwrap();
+            let socket = SockRef::from(&socket);
+            (
+                socket.tcp_keepalive_time().unwrap(),
+                socket.tcp_keepalive_interval().unwrap(),
+                socket.tcp_keepalive_retries().unwrap(),
+                socket.tcp_user_timeout().unwrap(),
+            )
+        };
+        let by_limits = (MS(2_000), MS(1_000), PROBES, Some(MS(2_600)));
+        assert_eq!(set(own), by_limits);
+        let by_user = (MS(60_000), MS(10_000), 3, Some(MS(90_000)));
+        assert_eq!(set(own.by(keep_alive, &limits)), by_user);
+        let short = KeepAlive {
+            time: MS(1_000),
+            interval: MS(1_000),
+            retries: 1,
+        };
+        let connect = limits.connect().get() + AFTER_CONNECT;
+        assert_eq!(set(own.by(short, &limits)).3, Some(connect));
+    }
+
     #[test]
     fn kernel_is_given_the_time_to_send_again_and_whole_seconds() {
         let patience = Patience::of(&Limits::new(MS(10)).unwrap());
@@ -179,7 +238,7 @@ mod tests {
     fn connection_waits_for_as_long_as_any_destination_needs() {
         let limits =
             [MS(1_000), MS(60_000), MS(5_000)].map(|deadline| Limits::new(deadline).unwrap());
-        let longest = Patience::longest(&limits);
+        let longest = Patience::longest(&limits, None);
         assert_eq!(longest, Some(Patience::of(&limits[1])));
         assert_ne!(longest, Some(Patience::of(&limits[0])));
     }

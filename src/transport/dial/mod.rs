@@ -6,7 +6,8 @@ mod tunnel;
 mod watch;
 
 use std::future::Future;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use self::dark::Patience;
 pub(super) use self::watch::Watch;
+use super::options::Options;
 use super::proxy::{Speaks, Via};
 use super::wire::exchange::Attachment;
 use super::wire::http1::{Home, Http1};
@@ -51,41 +53,57 @@ impl Connector {
 
     /// Makes new connections wait for as long as any of these limits needs.
     pub(super) fn follow(&self, limits: &[Limits]) {
-        if let Some(longest) = Patience::longest(limits) {
+        if let Some(longest) = Patience::longest(limits, self.options.keep_alive) {
             *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = longest;
         }
     }
-}
 
-/// What a user sets for the connections.
-#[derive(Clone, Debug)]
-pub(super) struct Options {
-    /// How long a connection may be idle.
-    pub(super) idle_timeout: Duration,
-    /// HTTP/2 without TLS, known beforehand (RFC 9113 §3.3).
-    pub(super) prior_knowledge: bool,
-    /// This end of the connections.
-    pub(super) local_address: Option<IpAddr>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            idle_timeout: IDLE_TIMEOUT,
-            prior_knowledge: false,
-            local_address: None,
+    /// Connects to an address, as the options say.
+    pub(super) async fn tcp(&self, address: SocketAddr) -> std::io::Result<TcpStream> {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }?;
+        socket.set_nodelay(true)?;
+        self.patience().set(&socket)?;
+        let options = &self.options;
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        if let Some(interface) = &options.interface {
+            socket.bind_device(Some(interface.as_bytes()))?;
         }
+        let local = options.local_address;
+        if let Some(local) = local.filter(|local| local.is_ipv4() == address.is_ipv4()) {
+            socket.bind(SocketAddr::new(local, 0))?;
+        }
+        socket.connect(options.scoped(address)).await
     }
 }
 
 /// One connection to be made. It owns all that it needs: the call that began it may leave it behind.
 pub(super) struct Dial {
     pub(super) connector: Arc<Connector>,
-    pub(super) address: SocketAddr,
+    pub(super) end: End,
     pub(super) target: Arc<Route>,
     pub(super) watch: Watch,
     /// How long it may take to connect, and to shake hands.
     pub(super) limits: (Duration, Duration),
+}
+
+/// The other end of a connection.
+#[derive(Clone, Debug)]
+pub(super) enum End {
+    Address(SocketAddr),
+    /// The path of a unix socket.
+    Socket(Arc<Path>),
+}
+
+impl End {
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Address(address) => Some(*address),
+            Self::Socket(_) => None,
+        }
+    }
 }
 
 /// The destination of a connection, and the way there.
@@ -129,14 +147,14 @@ impl Dial {
         let made = Made {
             socket,
             tls: match self.target.tls {
-                Some(_) => stream.tls_version(),
+                Some(_) => stream.tls(),
                 None => None,
             },
             tickets,
             link: self.watch.link(),
             idle_limit: self.connector.options.idle_timeout,
         };
-        let version = made.tls;
+        let session = made.tls;
         let speaks_http2 = match self.target.tls {
             Some(_) => stream.chose_http2(),
             None => self.connector.options.prior_knowledge && !self.is_forwarded(),
@@ -159,13 +177,16 @@ impl Dial {
                 Connected::Http1(opened.await?)
             }
         };
-        self.watch.connected(version);
+        self.watch.connected(session);
         Ok(connected)
     }
 
     /// A stream to the destination, through a proxy if there is one.
     async fn reach(&self) -> Result<(Socket, Stream), BoxError> {
-        let socket = Socket::new(self.tcp().await?)?;
+        let socket = match &self.end {
+            End::Address(address) => Socket::new(self.connector.tcp(*address).await?)?,
+            End::Socket(path) => unix(path).await?,
+        };
         let mut stream = Stream::Plain(socket.clone());
         let Some(via) = &self.target.via else {
             return Ok((socket, stream));
@@ -191,20 +212,19 @@ impl Dial {
         let via = self.target.via.as_deref();
         via.is_some_and(|via| via.speaks == Speaks::Http) && self.target.tls.is_none()
     }
+}
 
-    async fn tcp(&self) -> std::io::Result<TcpStream> {
-        let socket = match self.address {
-            SocketAddr::V4(_) => TcpSocket::new_v4(),
-            SocketAddr::V6(_) => TcpSocket::new_v6(),
-        }?;
-        socket.set_nodelay(true)?;
-        self.connector.patience().set(&socket)?;
-        let local = self.connector.options.local_address;
-        if let Some(local) = local.filter(|local| local.is_ipv4() == self.address.is_ipv4()) {
-            socket.bind(SocketAddr::new(local, 0))?;
-        }
-        socket.connect(self.address).await
-    }
+#[cfg(unix)]
+async fn unix(path: &Path) -> std::io::Result<Socket> {
+    tokio::net::UnixStream::connect(path)
+        .await
+        .map(Socket::unix)
+}
+
+/// No transport was built with one.
+#[cfg(not(unix))]
+async fn unix(_: &Path) -> std::io::Result<Socket> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 /// Shakes hands.
@@ -246,6 +266,3 @@ impl std::error::Error for NoRoots {
         Some(&*self.0)
     }
 }
-
-/// Load balancers drop idle connections at 60 s: ours are gone before.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);

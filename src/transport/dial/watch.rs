@@ -1,8 +1,9 @@
 //! The attempt that waits for a connection: its record hears how the setup goes, until the call leaves it.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::End;
+use crate::hop::TlsSession;
 use crate::record::{Tickets, Tracker};
 use crate::telemetry::Link;
 
@@ -21,8 +22,11 @@ struct Watched {
 
 impl Watch {
     /// A setup begins.
-    pub(crate) fn begin(tracker: &Arc<Tracker>, address: SocketAddr) -> Self {
-        let number = tracker.connecting(Some(address));
+    pub(crate) fn begin(tracker: &Arc<Tracker>, end: &End) -> Self {
+        let number = tracker.connecting(end.address());
+        if let End::Socket(path) = end {
+            tracker.spans().dialling_socket(path);
+        }
         Self(Arc::new(Watched {
             link: tracker.spans().set_up(),
             tracker: Mutex::new(Some(Arc::clone(tracker))),
@@ -42,11 +46,11 @@ impl Watch {
         }
     }
 
-    pub(super) fn connected(&self, tls: Option<&'static str>) {
+    pub(super) fn connected(&self, tls: Option<TlsSession>) {
         if let Some(tracker) = self.tracker() {
             tracker.facts(|facts| facts.tls = tls);
-            if let Some(version) = tls {
-                tracker.spans().secured(version);
+            if let Some(session) = &tls {
+                tracker.spans().secured(session);
             }
             tracker.connected();
         }

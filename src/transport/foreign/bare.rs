@@ -20,8 +20,8 @@ use crate::diagnose::is_unprocessed;
 use crate::limit::{Limit, Limits};
 use crate::record::tracker;
 use crate::transport::builder::{Parts, TransportBuilder};
-use crate::transport::dial::IDLE_TIMEOUT;
 use crate::transport::dial::dark::Patience;
+use crate::transport::options::IDLE_TIMEOUT;
 use crate::transport::proxy::Proxies;
 use crate::transport::target::dial;
 use crate::transport::tls;
@@ -34,8 +34,10 @@ impl TransportBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build). Fails too if there is chaos, which has no place in a client that is not ours.
+    /// As [`build`](Self::build). Fails too if there is chaos, or an option of connections: they have no place in a
+    /// client that is not ours.
     pub fn build_reqwest(self) -> Result<reqwest::Client, SettingError> {
+        self.options.refuse_all()?;
         let parts = self.parts()?;
         parts.refuse_unfiltered()?;
         let Parts {

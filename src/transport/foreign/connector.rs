@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::box_error::BoxError;
 use crate::clock;
-use crate::hop::LimitExpired;
+use crate::hop::{LimitExpired, TlsSession};
 use crate::limit::{Limits, Waited};
 use crate::record::Tickets;
 use crate::record::tracker::{self, Tracker};
@@ -104,10 +104,10 @@ where
         this.setup.dialling_unless_asked();
         if let Poll::Ready(made) = polled {
             if let (Ok(_), Some(tracker)) = (&made, this.setup.tracker()) {
-                let tls = this.setup.tls_version();
+                let tls = this.setup.tls_session();
                 tracker.facts(|facts| facts.tls = tls);
-                if let Some(version) = tls {
-                    tracker.spans().secured(version);
+                if let Some(session) = &tls {
+                    tracker.spans().secured(session);
                 }
                 tracker.connected();
             }
@@ -234,12 +234,16 @@ impl Setup {
     }
 
     /// Of a connection that stands. rustls speaks two versions, and tells of the newer one.
-    fn tls_version(&self) -> Option<&'static str> {
-        match (self.watched().which, self.tls_1_3.load(Ordering::Acquire)) {
-            (Waited::Tls, true) => Some("1.3"),
-            (Waited::Tls, false) => Some("1.2"),
-            _ => None,
-        }
+    fn tls_session(&self) -> Option<TlsSession> {
+        let is_tls = self.watched().which == Waited::Tls;
+        is_tls.then(|| TlsSession {
+            version: match self.tls_1_3.load(Ordering::Acquire) {
+                true => "1.3",
+                false => "1.2",
+            },
+            alpn: None,
+            is_resumed: None,
+        })
     }
 
     /// Whether `name` is the destination, not a proxy on the way.

@@ -78,11 +78,12 @@ impl TransportBuilder {
     ///
     /// # Errors
     ///
-    /// As [`build`](Self::build). Fails too if there is chaos, or a proxy: the
+    /// As [`build`](Self::build). Fails too if there is chaos, an option of connections, or a proxy: the
     /// connector is yours. If yours leads to a proxy and there is a filter,
     /// [`proxy_filters`](Self::proxy_filters) has to say that the proxy filters: else the connector layer
     /// refuses what it connects to.
     pub fn build_hyper(self) -> Result<Hops, SettingError> {
+        self.options.refuse_all()?;
         let Parts {
             tls,
             limits,

@@ -5,6 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
@@ -13,10 +14,11 @@ use http::{Request, Response};
 use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Attachment, Failed, SendBody};
+use super::expect::Wait;
 use super::lane::GivenUp;
 use super::life::{Fate, Life, Made, Task};
 use super::stream::Stream;
-use super::upload::Upload;
+use super::upload::{Rest, Upload};
 use super::watch::{Monitor, PingTimes};
 use crate::record::Tracker;
 
@@ -66,9 +68,9 @@ impl StreamLease {
     pub(crate) async fn exchange(
         &mut self,
         request: Request<SendBody>,
-        is_empty: bool,
+        (is_empty, wait): (bool, Option<Duration>),
         tracker: &Arc<Tracker>,
-    ) -> Result<(Response<RecvStream>, Option<Upload>), Failed> {
+    ) -> Result<(Response<RecvStream>, Rest), Failed> {
         let life = &self.connection.life;
         let before = life.socket.written();
         if !tracker.take() {
@@ -89,9 +91,13 @@ impl StreamLease {
         } else {
             Some(Upload::new(stream, body))
         };
-        let mut sending = InFlight { response, upload };
+        let mut sending = InFlight {
+            response,
+            upload,
+            wait: wait.map(Wait::new),
+        };
         match std::future::poll_fn(|cx| sending.poll(cx)).await {
-            Ok(response) => Ok((response, sending.upload)),
+            Ok(response) => Ok((response, sending.rest(tracker))),
             Err(error) => Err(self.failed(error, before, tracker)),
         }
     }
@@ -244,17 +250,36 @@ impl fmt::Debug for Http2 {
 struct InFlight {
     response: ResponseFuture,
     upload: Option<Upload>,
+    /// The body is kept back until the server asks for it.
+    wait: Option<Wait>,
 }
 
 impl InFlight {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<RecvStream>, h2::Error>> {
-        if let Some(upload) = &mut self.upload
+        if let Some(wait) = &mut self.wait
+            && wait.poll(&mut self.response, cx).is_ready()
+        {
+            self.wait = None;
+        }
+        if let Some(upload) = self.upload.as_mut().filter(|_| self.wait.is_none())
             && upload.poll(cx).is_ready()
         {
             // If it failed, the stream was reset: the response says so.
             self.upload = None;
         }
         Pin::new(&mut self.response).poll(cx)
+    }
+
+    /// The state of the body once the head of the response is here.
+    fn rest(self, tracker: &Tracker) -> Rest {
+        match (self.upload, self.wait) {
+            (None, _) => Rest::None,
+            (Some(upload), None) => Rest::Goes(upload),
+            (Some(_), Some(_)) => {
+                tracker.withheld();
+                Rest::Withheld
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use tokio::task::AbortHandle;
 
 use super::http1::Http1;
 use super::http2::StreamLease;
-use super::upload::Upload;
+use super::upload::Rest;
 use crate::box_error::BoxError;
 use crate::transport::framing::number;
 
@@ -49,16 +49,30 @@ struct OverHttp2 {
     lease: StreamLease,
     /// How many bytes are still to come, if the head says so.
     left: Option<u64>,
-    /// The rest of the request body, which goes out meanwhile.
+    /// The rest of the request body.
     upload: Option<Upward>,
 }
 
-/// Stops the upload if the response is dropped.
-struct Upward(AbortHandle);
+/// The rest of a request body.
+enum Upward {
+    Goes(AbortHandle),
+    /// It is not sent.
+    Withheld,
+}
 
+/// Stops the upload if the response is dropped.
 impl Drop for Upward {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Self::Goes(upload) = self {
+            upload.abort();
+        }
+    }
+}
+
+/// A request that is still going out, or is kept back, has no use for the connection any more.
+impl Drop for OverHttp1 {
+    fn drop(&mut self) {
+        self.connection.stop_upload(self.number);
     }
 }
 
@@ -87,16 +101,21 @@ impl Incoming {
 
     pub(crate) fn http2(
         response: Response<RecvStream>,
-        upload: Option<Upload>,
+        rest: Rest,
         lease: StreamLease,
     ) -> Response<Self> {
         let left = length(response.headers());
+        let upload = match rest {
+            Rest::None => None,
+            Rest::Goes(upload) => Some(Upward::Goes(tokio::spawn(upload).abort_handle())),
+            Rest::Withheld => Some(Upward::Withheld),
+        };
         response.map(|stream| {
             let over = OverHttp2 {
                 left: left.filter(|_| !stream.is_end_stream()),
                 stream,
                 lease,
-                upload: upload.map(|upload| Upward(tokio::spawn(upload).abort_handle())),
+                upload,
             };
             let mut incoming = Self(Content::Http2(over));
             if incoming.is_end_stream() {
@@ -108,10 +127,8 @@ impl Incoming {
 
     /// Lets go of the connection.
     fn end(&mut self, is_whole: bool) {
-        match &mut self.0 {
-            Content::Http1(over) => over.connection.stop_upload(over.number),
-            Content::Http2(over) => over.lease.is_over = is_whole && over.upload.is_none(),
-            Content::Other(_) | Content::Over => {}
+        if let Content::Http2(over) = &mut self.0 {
+            over.lease.is_over = is_whole && over.upload.is_none();
         }
         self.0 = Content::Over;
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::socket::{Ends, Socket};
 use crate::box_error::BoxError;
 use crate::clock::{self, nanos_of};
-use crate::hop::RuntimeGone;
+use crate::hop::{RuntimeGone, TlsSession};
 use crate::luck::luck;
 use crate::record::{Tickets, Tracker};
 use crate::telemetry::Link;
@@ -21,7 +21,7 @@ pub(crate) struct Life {
     pub(crate) socket: Socket,
     pub(crate) ends: Ends,
     pub(crate) made: Instant,
-    tls: Option<&'static str>,
+    tls: Option<TlsSession>,
     tickets: Option<Tickets>,
     link: Option<Link>,
     /// From then on it is not used again.
@@ -39,7 +39,7 @@ pub(crate) struct Life {
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) socket: Socket,
-    pub(crate) tls: Option<&'static str>,
+    pub(crate) tls: Option<TlsSession>,
     pub(crate) tickets: Option<Tickets>,
     /// What ties later attempts to the setup.
     pub(crate) link: Option<Link>,
@@ -107,7 +107,9 @@ impl Life {
     /// An attempt uses it: its record says so.
     pub(crate) fn note(&self, tracker: &Tracker) {
         let is_own = !self.is_used.swap(true, Ordering::AcqRel) && tracker.is_own_connection();
-        tracker.spans().peer(self.ends.peer);
+        if let Some(peer) = self.ends.peer {
+            tracker.spans().peer(peer);
+        }
         if let Some(link) = self.link.as_ref().filter(|_| !is_own) {
             tracker.spans().tie(link);
         }
@@ -116,8 +118,8 @@ impl Life {
             false => clock::now().saturating_duration_since(self.made),
         };
         tracker.facts(|facts| {
-            facts.peer = Some(self.ends.peer);
-            facts.local = Some(self.ends.local);
+            facts.peer = self.ends.peer;
+            facts.local = self.ends.local;
             facts.connection_age = Some(age);
             facts.tls = self.tls;
             if is_own {

@@ -1,6 +1,7 @@
 //! The connections: what goes over the wire, and what is known of it.
 
 pub(super) mod exchange;
+pub(super) mod expect;
 pub(super) mod http1;
 pub(super) mod http2;
 pub(super) mod incoming;

@@ -11,25 +11,34 @@ use std::task::{Context, Poll, ready};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
 
-/// A TCP socket that counts its bytes.
+/// A stream socket that counts its bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Socket(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     /// Held for one system call at a time. None once the connection is over.
-    stream: Mutex<Option<TcpStream>>,
+    stream: Mutex<Option<Handle>>,
     written: AtomicU64,
     read: AtomicU64,
     ends: Ends,
 }
 
-/// Both ends of a connection.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
+enum Handle {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+/// Both ends of a connection. A unix socket has none that could be told.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ends {
-    pub(crate) local: SocketAddr,
-    pub(crate) peer: SocketAddr,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 /// The state of an idle socket, told by the kernel.
@@ -46,15 +55,24 @@ pub(crate) enum Sight {
 impl Socket {
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         let ends = Ends {
-            local: stream.local_addr()?,
-            peer: stream.peer_addr()?,
+            local: Some(stream.local_addr()?),
+            peer: Some(stream.peer_addr()?),
         };
-        Ok(Self(Arc::new(Shared {
+        Ok(Self::of(Handle::Tcp(stream), ends))
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn unix(stream: UnixStream) -> Self {
+        Self::of(Handle::Unix(stream), Ends::default())
+    }
+
+    fn of(stream: Handle, ends: Ends) -> Self {
+        Self(Arc::new(Shared {
             stream: Mutex::new(Some(stream)),
             written: AtomicU64::new(0),
             read: AtomicU64::new(0),
             ends,
-        })))
+        }))
     }
 
     pub(crate) fn ends(&self) -> Ends {
@@ -77,7 +95,12 @@ impl Socket {
         let Some(stream) = &*guard else {
             return Sight::Over;
         };
-        match SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]) {
+        let socket = match stream {
+            Handle::Tcp(stream) => SockRef::from(stream),
+            #[cfg(unix)]
+            Handle::Unix(stream) => SockRef::from(stream),
+        };
+        match socket.peek(&mut [MaybeUninit::uninit()]) {
             Ok(0) => Sight::Over,
             Ok(_) => Sight::Unread,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Sight::Quiet,
@@ -93,15 +116,17 @@ impl Socket {
 
     fn with<T>(
         &self,
-        step: impl FnOnce(Pin<&mut TcpStream>) -> Poll<io::Result<T>>,
+        step: impl FnOnce(Pin<&mut dyn Duplex>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         match &mut *self.stream() {
-            Some(stream) => step(Pin::new(stream)),
+            Some(Handle::Tcp(stream)) => step(Pin::new(stream)),
+            #[cfg(unix)]
+            Some(Handle::Unix(stream)) => step(Pin::new(stream)),
             None => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
 
-    fn stream(&self) -> MutexGuard<'_, Option<TcpStream>> {
+    fn stream(&self) -> MutexGuard<'_, Option<Handle>> {
         let stream = self.0.stream.lock();
         stream.unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,6 +135,11 @@ impl Socket {
         self.0.written.fetch_add(written as u64, Ordering::AcqRel);
     }
 }
+
+/// A stream of the kernel's.
+trait Duplex: AsyncRead + AsyncWrite + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Duplex for S {}
 
 impl AsyncRead for Socket {
     fn poll_read(
@@ -176,9 +206,12 @@ mod tests {
 
     /// Waits until the kernel has it: what goes over loopback is there when the writer is told so.
     async fn readable(socket: &Socket) {
-        std::future::poll_fn(|cx| socket.with(|stream| stream.poll_read_ready(cx)))
-            .await
-            .unwrap();
+        std::future::poll_fn(|cx| match &*socket.stream() {
+            Some(Handle::Tcp(stream)) => stream.poll_read_ready(cx),
+            _ => panic!("it is open"),
+        })
+        .await
+        .unwrap();
     }
 
     #[tokio::test]

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 
-use rustls::{ClientConnection, ProtocolVersion};
+use rustls::{ClientConnection, HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client::TlsStream;
 
 use super::socket::Socket;
+use crate::hop::TlsSession;
 
 /// A stream of bytes to a server or a proxy.
 #[derive(Debug)]
@@ -51,10 +52,20 @@ impl Stream {
         session.is_some_and(|session| session.alpn_protocol() == Some(b"h2"))
     }
 
-    pub(crate) fn tls_version(&self) -> Option<&'static str> {
-        Some(match self.session()?.protocol_version() {
-            Some(ProtocolVersion::TLSv1_3) => "1.3",
-            _ => "1.2",
+    /// How it is secured.
+    pub(crate) fn tls(&self) -> Option<TlsSession> {
+        let session = self.session()?;
+        Some(TlsSession {
+            version: match session.protocol_version() {
+                Some(ProtocolVersion::TLSv1_3) => "1.3",
+                _ => "1.2",
+            },
+            alpn: session.alpn_protocol().map(|protocol| match protocol {
+                b"h2" => "h2",
+                b"http/1.1" => "http/1.1",
+                _ => "other",
+            }),
+            is_resumed: Some(session.handshake_kind() == Some(HandshakeKind::Resumed)),
         })
     }
 }

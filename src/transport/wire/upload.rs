@@ -15,6 +15,16 @@ pub(crate) struct Upload {
     body: SendBody,
 }
 
+/// The state of a body when the head of the response comes.
+pub(crate) enum Rest {
+    /// All of it went out, or it cannot go on.
+    None,
+    /// It goes out while the response is received.
+    Goes(Upload),
+    /// The server never asked for it: the stream is reset once the response is over.
+    Withheld,
+}
+
 impl Upload {
     pub(super) fn new(stream: SendStream<Bytes>, body: SendBody) -> Self {
         Self { stream, body }

@@ -1,0 +1,166 @@
+//! Requests through a unix socket: no lookup, no address; pooled as ever.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Version;
+use sevenhops::hop::{Attempt, Stage};
+use sevenhops::{Client, Hop, TransportBuilder};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::raw::{END_STREAM, Peer, head, read_head};
+
+/// A socket in a folder of its own, which goes with it.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Self {
+        let folder = format!("sevenhops-{}-{name}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.join("socket")
+    }
+
+    /// Serves each connection with `serve`, which is told its number.
+    fn serve<F>(&self, serve: impl Fn(UnixStream, usize) -> F + Send + 'static)
+    where
+        F: Future<Output = io::Result<()>> + Send + 'static,
+    {
+        let listener = UnixListener::bind(self.path()).unwrap();
+        tokio::spawn(async move {
+            for number in 1.. {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(serve(stream, number));
+            }
+        });
+    }
+
+    fn client(
+        &self,
+        set: impl FnOnce(TransportBuilder) -> TransportBuilder + Send + 'static,
+    ) -> Client {
+        let path = self.path();
+        let builder = Client::builder(Duration::from_secs(60));
+        let builder = builder.transport(|transport| set(transport.unix_socket(path)));
+        builder.build().unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+async fn get(client: &Client, url: &str) -> (Attempt, String) {
+    let response = client.get(url).send().await.unwrap();
+    let timeline = response.timeline().cloned().unwrap();
+    response.bytes().await.unwrap();
+    let mut attempts = timeline.attempts();
+    assert_eq!(attempts.len(), 1);
+    (attempts.remove(0), timeline.to_string())
+}
+
+/// Answers so many requests on a connection, and closes it then.
+async fn answer(
+    mut stream: UnixStream,
+    (number, requests): (usize, usize),
+    told: UnboundedSender<String>,
+) -> io::Result<()> {
+    for _ in 0..requests {
+        let head = read_head(&mut stream).await?;
+        told.send(format!("{number}: {head}")).unwrap();
+        let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(ok).await?;
+    }
+    drop(stream);
+    told.send(format!("{number}: closed")).unwrap();
+    Ok(())
+}
+
+fn answering(place: &Place, requests: usize) -> UnboundedReceiver<String> {
+    let (told, events) = unbounded_channel();
+    place.serve(move |stream, number| answer(stream, (number, requests), told.clone()));
+    events
+}
+
+fn stages(attempt: &Attempt) -> Vec<Stage> {
+    attempt.rows.iter().map(|row| row.stage).collect()
+}
+
+#[tokio::test]
+async fn request_goes_through_the_socket_which_the_timeline_names() {
+    use Stage::{Connect, Receive, Send, Wait};
+    let place = Place::new("named");
+    let mut events = answering(&place, 2);
+    let client = place.client(|transport| transport);
+    let path: Arc<Path> = place.path().into();
+    for is_reused in [false, true] {
+        let (attempt, drawn) = get(&client, "http://docker.test/v1/info").await;
+        let head = events.recv().await.unwrap();
+        assert!(head.starts_with("1: GET /v1/info HTTP/1.1\r\n"), "{head}");
+        assert!(head.contains("\r\nhost: docker.test\r\n"), "{head}");
+        assert_eq!(attempt.unix_socket.as_ref(), Some(&path));
+        assert_eq!((attempt.peer, attempt.local), (None, None));
+        assert_eq!(attempt.reused, is_reused);
+        let stages = stages(&attempt);
+        match is_reused {
+            false => assert_eq!(stages, [Connect, Send, Wait, Receive]),
+            true => assert_eq!(stages, [Send, Wait, Receive]),
+        }
+        assert!(drawn.contains(" · unix:/"), "{drawn}");
+        assert!(drawn.lines().all(|line| line.chars().count() <= 80));
+    }
+}
+
+#[tokio::test]
+async fn connection_that_was_closed_while_it_rested_is_not_used_again() {
+    let place = Place::new("closed");
+    let mut events = answering(&place, 1);
+    let client = place.client(|transport| transport);
+    for number in [1, 2] {
+        let (attempt, _) = get(&client, "http://docker.test/").await;
+        assert!(!attempt.reused);
+        let head = events.recv().await.unwrap();
+        assert!(head.starts_with(&format!("{number}: GET / ")), "{head}");
+        assert_eq!(events.recv().await.unwrap(), format!("{number}: closed"));
+    }
+}
+
+#[tokio::test]
+async fn http2_is_spoken_through_the_socket() {
+    let place = Place::new("http2");
+    place.serve(|stream, _| async move {
+        let mut peer = Peer::accept(stream, 100).await?;
+        loop {
+            let stream = peer.request().await?;
+            peer.write(&[head(stream, 200, None, END_STREAM)]).await?;
+        }
+    });
+    let client = place.client(|transport| transport.http2_prior_knowledge(true));
+    let (attempt, _) = get(&client, "http://docker.test/").await;
+    assert_eq!(attempt.version, Some(Version::HTTP_2));
+}
+
+#[tokio::test]
+async fn socket_that_is_not_there_fails_at_connect_and_nothing_was_sent() {
+    let place = Place::new("gone");
+    let client = place.client(|transport| transport);
+    let get = client.get("http://docker.test/").no_retry();
+    let error = get.send().await.unwrap_err();
+    assert_eq!(error.hop(), Some(Hop::Connect), "{error}");
+    assert!(error.had_no_effect());
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("No such file"), "{source}");
+    let timeline = error.timeline().unwrap();
+    let path: Arc<Path> = place.path().into();
+    assert_eq!(timeline.attempts()[0].unix_socket, Some(path));
+}
