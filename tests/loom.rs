@@ -142,7 +142,9 @@ mod tests {
     }
 
     fn admit(shared: &Arc<Shared>, now: Instant) -> Option<Ticket> {
-        Shared::admit(Arc::clone(shared), now).ok()
+        Shared::admit(Arc::clone(shared), now)
+            .ok()
+            .map(|(ticket, _)| ticket)
     }
 
     fn closed(probes: u32, now: Instant) -> Arc<Shared> {

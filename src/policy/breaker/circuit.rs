@@ -288,6 +288,11 @@ impl Circuit {
         self.health.clear();
     }
 
+    /// The number of changes of state so far.
+    pub(crate) const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     pub(crate) fn position(&self) -> Position {
         let is_open = matches!(self.phase, Phase::Open { .. });
         Position {

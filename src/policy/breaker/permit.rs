@@ -111,9 +111,9 @@ impl Breaker {
         now: Instant,
     ) -> Result<Ticket, Refusal> {
         match Shared::admit(circuit, now) {
-            Ok(mut ticket) => {
-                if let Some(position) = ticket.entered() {
-                    report(ticket.shared(), Some(position), &call.span_for_events());
+            Ok((ticket, entered)) => {
+                if entered.is_some() {
+                    report(ticket.shared(), entered, &call.span_for_events());
                 }
                 Ok(ticket)
             }
@@ -182,7 +182,8 @@ impl Admission {
         }
         ticket.answered();
         Some(PendingVerdict {
-            judged: Some((ticket, verdict)),
+            ticket: Some(ticket),
+            is_slow: verdict == Verdict::Slow,
             judge,
             since,
             call,
@@ -270,7 +271,9 @@ impl Drop for Admission {
 /// A response that began well, and is judged by how its body ends. Dropped before the end, it was a
 /// success, unless the reader waited for more of it as the deadline passed.
 pub(crate) struct PendingVerdict {
-    judged: Option<(Ticket, Verdict)>,
+    ticket: Option<Ticket>,
+    /// Whether its head was long in coming.
+    is_slow: bool,
     judge: Judge,
     since: Instant,
     call: Call,
@@ -285,14 +288,18 @@ impl PendingVerdict {
 
     /// The body ended well.
     pub(crate) fn end(&mut self, now: Instant) {
-        if let Some((ticket, verdict)) = self.judged.take() {
+        if let Some(ticket) = self.ticket.take() {
+            let verdict = match self.is_slow {
+                true => Verdict::Slow,
+                false => Verdict::Success,
+            };
             settle(ticket, verdict, (Some(&self.call), now));
         }
     }
 
     /// The body broke off.
     pub(crate) fn fail(&mut self, failed: &Diagnosis) {
-        if let Some((ticket, _)) = self.judged.take() {
+        if let Some(ticket) = self.ticket.take() {
             let tracker = self.call.last();
             let allotted =
                 || Allotted::of((&self.call, tracker.as_deref()), self.since, failed.expired);
@@ -305,7 +312,7 @@ impl PendingVerdict {
 
 impl Drop for PendingVerdict {
     fn drop(&mut self) {
-        if self.judged.is_none() {
+        if self.ticket.is_none() {
             return;
         }
         let now = clock::now();

@@ -28,12 +28,16 @@ impl Shared {
         }
     }
 
-    /// Asks leave to make one attempt. The ticket settles by itself.
+    /// Asks leave to make one attempt. The ticket settles by itself; with it comes where the circuit went as it
+    /// gave the permit, if it did.
     ///
     /// # Errors
     ///
     /// Gives the circuit back with its refusal.
-    pub(crate) fn admit(shared: Arc<Self>, now: Instant) -> Result<Ticket, (Refusal, Arc<Self>)> {
+    pub(crate) fn admit(
+        shared: Arc<Self>,
+        now: Instant,
+    ) -> Result<(Ticket, Option<Position>), Rejection> {
         // A closed circuit lets everything through and keeps no count of it: that needs no lock. Who
         // looked a moment too early has a permit of an earlier generation, which has no say.
         let (permit, entered) = match shared.closed.load(Ordering::Acquire) {
@@ -47,11 +51,7 @@ impl Shared {
             generation => (Permit::of(generation), None),
         };
         let permit = Some(permit);
-        Ok(Ticket {
-            shared,
-            permit,
-            entered,
-        })
+        Ok((Ticket { shared, permit }, entered))
     }
 
     /// A ticket for an attempt that is made though the circuit rejects it.
@@ -60,7 +60,6 @@ impl Shared {
         Ticket {
             shared,
             permit: Some(permit),
-            entered: None,
         }
     }
 
@@ -98,27 +97,28 @@ impl Shared {
     /// at a time may tell in the wrong order: the watch goes by the generation. Returns
     /// the new position, too, if there is one.
     fn change<T>(&self, with: impl FnOnce(&mut Circuit) -> T) -> (T, Option<Position>) {
-        let (result, before, after) = {
+        let (result, after) = {
             let mut circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
-            let before = circuit.position();
+            let before = circuit.generation();
             let result = with(&mut circuit);
-            let after = circuit.position();
-            if before.generation != after.generation {
-                let closed = match after.state {
-                    State::Closed => after.generation,
-                    State::Open | State::HalfOpen | State::Isolated => NOT_CLOSED,
-                };
-                self.closed.store(closed, Ordering::Release);
+            if circuit.generation() == before {
+                return (result, None);
             }
-            (result, before, after)
+            let after = circuit.position();
+            let closed = match after.state {
+                State::Closed => after.generation,
+                State::Open | State::HalfOpen | State::Isolated => NOT_CLOSED,
+            };
+            self.closed.store(closed, Ordering::Release);
+            (result, after)
         };
-        if before.generation == after.generation {
-            return (result, None);
-        }
         self.watch.publish(after);
         (result, Some(after))
     }
 }
+
+/// Why a circuit lets nothing through, and the circuit.
+type Rejection = (Refusal, Arc<Shared>);
 
 /// A permit on its way. Dropped before it is settled, it goes back and nothing is counted.
 #[must_use = "a ticket that is dropped counts nothing"]
@@ -126,8 +126,6 @@ impl Shared {
 pub(crate) struct Ticket {
     shared: Arc<Shared>,
     permit: Option<Permit>,
-    /// Where the circuit went as it gave the permit.
-    entered: Option<Position>,
 }
 
 impl Ticket {
@@ -146,11 +144,6 @@ impl Ticket {
     /// The circuit.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
-    }
-
-    /// Where the circuit went as it gave the permit, told once.
-    pub(crate) fn entered(&mut self) -> Option<Position> {
-        self.entered.take()
     }
 
     /// The answer has begun, and well. Only of a probe anybody wants to know.
