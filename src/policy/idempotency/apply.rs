@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, Request, Uri};
 use uuid::Uuid;
 
 use super::Settings;
-use super::wanted::{Asked, Wanted, kept, vouched, wanted};
+use super::wanted::{Asked, Wanted, kept, needs_key, vouched, wanted};
 use crate::call::{Call, KeyMark};
 use crate::clock;
 use crate::destination::Destination;
@@ -25,6 +25,13 @@ impl Settings {
         // The caller's own key goes before one that a stack around made up.
         let earlier = call.key();
         let earlier = earlier.filter(|mark| mark.given || options.key.is_none());
+        if earlier.is_none()
+            && options.key.is_none()
+            && request.headers().is_empty()
+            && !needs_key(request.method())
+        {
+            return None;
+        }
         let name = match earlier {
             Some(mark) => Cow::Borrowed(&mark.name),
             None => self.name_in(request.headers()),

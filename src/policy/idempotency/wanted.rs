@@ -79,7 +79,7 @@ pub(super) fn kept(asked: &Asked<'_>, replaces: bool, was_vouched: bool) -> Kept
 }
 
 /// The two methods of RFC 9110 and RFC 5789 that are neither idempotent nor rare.
-fn needs_key(method: &Method) -> bool {
+pub(super) fn needs_key(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PATCH)
 }
 
