@@ -101,7 +101,7 @@ impl Call {
 
     /// Whether another one's request is this one's, at any depth.
     pub(super) fn leads_to(&self, other: &Self) -> bool {
-        let inner = self.rest().inner.clone();
+        let inner = self.inner();
         let is_all = inner.len() < MOST_CALLS;
         let leads = |call: &Self| call.is(other) || call.leads_to(other);
         is_all && inner.iter().any(leads)
@@ -110,7 +110,7 @@ impl Call {
     /// Whether a redirect led this call, or another one on its request, to where the key does not go.
     pub(crate) fn leads_away(&self) -> bool {
         self.is_led_away() || {
-            let inner = self.rest().inner.clone();
+            let inner = self.inner();
             inner.iter().any(Self::leads_away)
         }
     }

@@ -31,12 +31,12 @@ impl Call {
     }
 
     fn effect_of_attempts(&self) -> Effect {
-        let own = match self.first() {
-            Some(_) => self.effect_of_records(0),
-            None => {
+        let own = match self.has_record() {
+            true => self.effect_of_records(0),
+            false => {
                 let failed = self.failed().map(|failed| failed.effect);
                 let answered = self.answered().map(|how| self.effect_of_end(how));
-                let seen = self.rest().seen;
+                let seen = self.brief().seen;
                 failed.or(answered).max(seen).unwrap_or(Effect::None)
             }
         };
@@ -48,7 +48,7 @@ impl Call {
         let trackers = self.trackers();
         let since = trackers.iter().skip(from as usize);
         let effect = since.map(effect_in_call).max().unwrap_or(Effect::None);
-        let inner = self.rest().inner.clone();
+        let inner = self.inner();
         match inner.iter().any(Self::leads_away) {
             true => effect.of_part(),
             false => effect,
@@ -57,16 +57,16 @@ impl Call {
 
     /// What the calls that this one's request went on in may have done.
     fn effect_of_inner(&self) -> Effect {
-        let inner = self.rest().inner.clone();
+        let inner = self.inner();
         let effects = inner.iter().map(Self::effect_from_outside);
         effects.max().unwrap_or(Effect::None)
     }
 
     /// A driver of this call has seen what its attempts may have done. It counts where they have no record.
     pub(crate) fn saw(&self, effect: Effect) {
-        if self.first().is_none() {
-            let mut rest = self.rest();
-            rest.seen = rest.seen.max(Some(effect));
+        let mut brief = self.brief();
+        if brief.first.is_none() {
+            brief.seen = brief.seen.max(Some(effect));
         }
     }
 
@@ -97,7 +97,7 @@ impl Call {
         if is_taken || !self.leads_to(failed) {
             return Effect::Possible;
         }
-        let inner = self.rest().inner.clone();
+        let inner = self.inner();
         let effects = inner.iter().map(Self::effect_from_outside);
         effects.max().unwrap_or(Effect::Possible)
     }

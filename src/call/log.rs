@@ -15,23 +15,29 @@ use crate::telemetry;
 /// The log of a call.
 #[derive(Default)]
 pub(super) struct Log {
-    /// Nearly every call is one attempt: that one costs no list.
-    first: OnceLock<Arc<Tracker>>,
+    brief: Mutex<Brief>,
     failure: OnceLock<Diagnosis>,
     /// Whether there are, or are about to be, more attempts than the first.
     has_more: AtomicBool,
     /// Whether the caller waits for more of it.
     waits: AtomicBool,
-    /// What only a call that does not go straight through touches.
-    rest: Mutex<Rest>,
+    /// What only a call that does not go straight through touches: the others do not make it.
+    rest: OnceLock<Box<Mutex<Rest>>>,
 }
 
+/// All that there is to say of a call that goes straight through.
 #[derive(Default)]
-pub(super) struct Rest {
+pub(super) struct Brief {
+    /// Nearly every call is one attempt: that one costs no list.
+    pub(super) first: Option<Arc<Tracker>>,
     /// What the caller was given.
     answered: Option<Outcome>,
     /// What attempts that have no record may have done.
     pub(super) seen: Option<Effect>,
+}
+
+#[derive(Default)]
+pub(super) struct Rest {
     more: Vec<Arc<Tracker>>,
     notes: Vec<Note>,
     not_repeated: Option<NotRepeated>,
@@ -55,7 +61,11 @@ pub(super) struct Inside {
 impl Call {
     /// Another attempt begins.
     pub(crate) fn attempt(&self, tracker: Arc<Tracker>) {
-        if let Err(tracker) = self.0.log.first.set(tracker) {
+        let mut brief = self.brief();
+        if brief.first.is_none() {
+            brief.first = Some(tracker);
+        } else {
+            drop(brief);
             self.0.log.has_more.store(true, Ordering::Release);
             self.rest().more.push(tracker);
         }
@@ -63,13 +73,18 @@ impl Call {
     }
 
     pub(crate) fn trackers(&self) -> Vec<Arc<Tracker>> {
-        let first = self.first().cloned();
+        let first = self.first();
         let rest = self.rest();
         first.into_iter().chain(rest.more.iter().cloned()).collect()
     }
 
-    pub(super) fn first(&self) -> Option<&Arc<Tracker>> {
-        self.0.log.first.get()
+    pub(super) fn first(&self) -> Option<Arc<Tracker>> {
+        self.brief().first.clone()
+    }
+
+    /// Whether an attempt has a record.
+    pub(super) fn has_record(&self) -> bool {
+        self.brief().first.is_some()
     }
 
     /// The attempt that is under way, or was made last.
@@ -79,20 +94,14 @@ impl Call {
         {
             return Some(Arc::clone(last));
         }
-        self.first().cloned()
+        self.first()
     }
 
     /// The caller goes away: an attempt that is under way, in a task of its own, ends.
     pub(super) fn cancel_last(&self) {
-        let cancel = |last: &Tracker| {
-            if !last.is_over() {
-                last.give_up();
-                last.cancel();
-            }
-        };
-        match self.0.log.has_more.load(Ordering::Acquire) {
-            false => self.first().into_iter().for_each(|first| cancel(first)),
-            true => self.last().into_iter().for_each(|last| cancel(&last)),
+        if let Some(last) = self.last().filter(|last| !last.is_over()) {
+            last.give_up();
+            last.cancel();
         }
     }
 
@@ -160,7 +169,7 @@ impl Call {
 
     /// The caller has its response: with a status, or done.
     pub(crate) fn answer(&self, how: Outcome) {
-        self.rest().answered.get_or_insert(how);
+        self.brief().answered.get_or_insert(how);
     }
 
     /// The caller waits for more of it, or does not: a caller that leaves while it does goes away.
@@ -171,7 +180,7 @@ impl Call {
     /// The response that the caller has, as far as it wanted it.
     pub(crate) fn answered(&self) -> Option<Outcome> {
         let waits = self.0.log.waits.load(Ordering::Relaxed);
-        self.rest().answered.filter(|_| !waits)
+        self.brief().answered.filter(|_| !waits)
     }
 
     /// How it failed: by itself, or as it was answered.
@@ -194,11 +203,20 @@ impl Call {
         rest.inner.iter().chain(inside).cloned().collect()
     }
 
+    /// The calls of stacks below that go on with its request.
+    pub(super) fn inner(&self) -> Vec<Self> {
+        let rest = self.0.log.rest.get();
+        let rest = rest.map(|rest| rest.lock().unwrap_or_else(PoisonError::into_inner));
+        rest.map_or_else(Vec::new, |rest| rest.inner.clone())
+    }
+
+    pub(super) fn brief(&self) -> MutexGuard<'_, Brief> {
+        let brief = self.0.log.brief.lock();
+        brief.unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn rest(&self) -> MutexGuard<'_, Rest> {
-        self.0
-            .log
-            .rest
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        let rest = self.0.log.rest.get_or_init(Box::default);
+        rest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

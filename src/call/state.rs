@@ -150,7 +150,7 @@ impl Call {
 
     /// Whether an attempt of this call, or of one around it, has begun.
     pub(crate) fn is_in_attempt(&self) -> bool {
-        self.0.state.is_in_attempt || self.first().is_some()
+        self.0.state.is_in_attempt || self.has_record()
     }
 
     /// Whether a redirect led away from the URL of the call.
