@@ -145,11 +145,11 @@ impl Run {
         if let Some((policy, budget)) = self.policies.retry.as_ref().zip(budget) {
             let (_, uri, _) = head;
             let destination = || Some(Destination::of_request(uri));
-            // The claim to retry goes before the next leg makes its own.
-            self.turn = None;
-            // So does its word on attempts that may follow: the next leg may not be retried here.
+            // The claim to retry goes on to the next leg, or is given back.
+            let call = (&self.call, self.turn.take());
+            // The word on attempts that may follow goes: the next leg may not be retried here.
             self.call.set_follows(self.follows_above);
-            self.turn = Some(Turn::new(policy, &self.call, (budget, now), destination));
+            self.turn = Some(Turn::new(policy, call, (budget, now), destination));
         }
         self.circuit = circuit;
     }
