@@ -136,6 +136,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whole_body_call_repeats_a_status_after_a_body_that_broke_off() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let broken = Reply::TruncateBody {
+            declared: 100,
+            sent: Bytes::from_static(b"{\"ok\""),
+        };
+        server.on_request([broken, Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
+        let get = client(&net).get(url(&server, "http"));
+        assert_eq!(get.fetch_bytes().await.unwrap(), r#"{"ok":true}"#);
+        assert_eq!(server.requests_seen(), 3);
+    }
+
+    #[tokio::test]
     async fn i6_lost_answer_is_asked_for_again_with_the_same_key() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
