@@ -18,6 +18,7 @@ mod pool;
 #[cfg(feature = "hyper")]
 pub(crate) mod pooled;
 mod proxy;
+mod refresh;
 mod request;
 mod send;
 mod target;
