@@ -18,6 +18,7 @@ mod connections {
     mod raw;
     mod resets;
     mod runtimes;
+    mod slow;
     mod versions;
     mod windows;
 }
