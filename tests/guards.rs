@@ -4,6 +4,12 @@
 mod net;
 
 #[cfg(test)]
+#[path = "guards"]
+mod guards {
+    mod nginx;
+}
+
+#[cfg(test)]
 mod tests {
     use std::num::NonZeroU8;
     use std::sync::{Arc, Mutex};

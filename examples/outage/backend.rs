@@ -16,7 +16,7 @@ use crate::run::EVERY;
 pub(crate) type Ask = Request<Empty<Bytes>>;
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// What is wrong with the service while it is failing.
+/// The way in which the service is failing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Trouble {
     /// It fails this share of its requests.

@@ -105,7 +105,7 @@ fn print_table(reports: &[Report]) {
     }
 }
 
-/// What is wrong with the service, one after another.
+/// The ways in which the service fails.
 const TROUBLES: [Trouble; 5] = [
     Trouble::Fails(0.0),
     Trouble::Fails(0.3),

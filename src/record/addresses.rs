@@ -12,7 +12,6 @@ pub(crate) trait Addresses: fmt::Debug + Send + Sync {
     /// How many addresses DNS has brought so far. One that left and came back counts again.
     fn brought(&self) -> u64;
 
-    /// Takes in the answer that the resolver remembers. If the resolver has to ask, its answer is taken in later. Never
-    /// waits.
+    /// Takes in the addresses that the resolver remembers. If the resolver has to ask, that happens later. Never waits.
     fn refresh(self: Arc<Self>);
 }

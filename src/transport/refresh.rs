@@ -32,7 +32,7 @@ impl Name {
         }
     }
 
-    /// Hands over the answer that the resolver remembers, at once. If it has to ask, a task waits for its answer. That
+    /// Hands over the addresses that the resolver remembers, at once. If it has to ask, a task waits for them. That
     /// happens once a second at most.
     pub(super) fn look_up(&self, take_in: impl FnOnce(&Answer) + Send + 'static) {
         let now = clock::now();

@@ -160,7 +160,7 @@ async fn calls_that_an_open_circuit_rejects_renew_the_answer_of_dns() {
     world.lead_to(host(2), 3);
     let _frozen = Frozen::now();
     let begun = tokio::time::Instant::now();
-    // The answer is over by then, and the open time of 5 s is not.
+    // Their TTL is over by then, and the open time of 5 s is not.
     tokio::time::advance(Duration::from_secs(4)).await;
     assert!(
         !world.is_let_through(&client).await,
@@ -169,7 +169,7 @@ async fn calls_that_an_open_circuit_rejects_renew_the_answer_of_dns() {
     let mut rejected = 0;
     while !world.is_let_through(&client).await {
         rejected += 1;
-        assert!(rejected < 10_000, "the answer does not come");
+        assert!(rejected < 10_000, "the address does not come");
         tokio::task::yield_now().await;
     }
     assert_eq!(begun.elapsed(), Duration::from_secs(4));

@@ -13,7 +13,7 @@ use super::super::net::Net;
 use super::raw::{Frozen, read_head, serve};
 
 const BODY: usize = 6 << 20;
-/// What the server reads in a second.
+/// The server reads so much in a second.
 const PIECE: usize = BODY / 16;
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -53,8 +53,11 @@ impl Opened {
     }
 }
 
-/// The address that an attempt went to, and the others of its destination.
-pub(super) fn peer_of(record: &Tracker) -> Option<(IpAddr, Arc<dyn Addresses>)> {
+/// An address that an attempt went to, and those that its destination has.
+type Peer = (IpAddr, Arc<dyn Addresses>);
+
+/// The address that an attempt went to, where a transport of ours knows it.
+pub(super) fn peer_of(record: &Tracker) -> Option<Peer> {
     record.facts(|facts| Some((facts.peer?.ip(), facts.addresses.as_ref()?.upgrade()?)))
 }
 
