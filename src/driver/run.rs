@@ -16,7 +16,7 @@ use super::recent::{Head, Known};
 use super::scope::Scope;
 use super::turn::Turn;
 use crate::box_error::BoxError;
-use crate::call::{Call, Follows};
+use crate::call::{Call, Follows, Since};
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Edge, Failure, View};
@@ -40,8 +40,8 @@ pub(super) struct Run {
     pub(super) last: Option<Box<Last>>,
     /// The effect that the attempts and legs so far may have had.
     pub(super) seen: Seen,
-    /// How many attempts the call had made before.
-    pub(super) from: u32,
+    /// The attempts that the call had made before.
+    pub(super) from: Since,
     /// What a driver above said of attempts that may follow.
     follows_above: Follows,
     // Dropped last: the call ends when everything else has.
@@ -123,7 +123,7 @@ impl Run {
     }
 
     fn new(policies: &Arc<Policies>, call: Call, scope: Option<Scope>) -> Self {
-        let (from, follows_above) = (call.attempt_count(), call.follows());
+        let (from, follows_above) = (call.since_now(), call.follows());
         Self {
             policies: Arc::clone(policies),
             call,
