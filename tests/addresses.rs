@@ -1,7 +1,15 @@
 //! Which address a request goes to, while DNS and the addresses change under it.
 
 #[cfg(test)]
+mod frozen;
+#[cfg(test)]
 mod net;
+
+#[cfg(test)]
+#[path = "addresses"]
+mod addresses {
+    mod circuits;
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,8 @@
 //! The connections of the transport, on real loopback sockets. Servers are raw where the wire itself is the case.
 
 #[cfg(test)]
+mod frozen;
+#[cfg(test)]
 mod net;
 
 #[cfg(test)]
@@ -18,6 +20,7 @@ mod connections {
     mod raw;
     mod resets;
     mod runtimes;
+    mod slow;
     #[cfg(unix)]
     mod unix;
     mod versions;

@@ -4,6 +4,12 @@
 mod net;
 
 #[cfg(test)]
+#[path = "guards"]
+mod guards {
+    mod nginx;
+}
+
+#[cfg(test)]
 mod tests {
     use std::num::NonZeroU8;
     use std::sync::{Arc, Mutex};
@@ -133,6 +139,20 @@ mod tests {
                 if repeated { 2 } else { 1 }
             );
         }
+    }
+
+    #[tokio::test]
+    async fn whole_body_call_repeats_a_status_after_a_body_that_broke_off() {
+        let net = Net::new().await;
+        let server = FaultServer::builder().start().await.unwrap();
+        let broken = Reply::TruncateBody {
+            declared: 100,
+            sent: Bytes::from_static(b"{\"ok\""),
+        };
+        server.on_request([broken, Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
+        let get = client(&net).get(url(&server, "http"));
+        assert_eq!(get.fetch_bytes().await.unwrap(), r#"{"ok":true}"#);
+        assert_eq!(server.requests_seen(), 3);
     }
 
     #[tokio::test]

@@ -60,6 +60,10 @@ mod breaker {
 
         use super::state::{Position, State};
 
+        /// No transport tells of addresses.
+        #[derive(Debug, Default)]
+        pub(super) struct Opened;
+
         /// What was published last, by the library's rule.
         #[derive(Debug)]
         pub(super) struct Watch(Mutex<Position>);

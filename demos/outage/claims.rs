@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use crate::TROUBLES;
+use crate::backend::Trouble;
 use crate::ledger::SLOT;
 use crate::run::{Policies, Report};
 
@@ -36,13 +38,18 @@ pub(crate) fn claims(reports: &[Report]) -> Vec<Claim> {
             "with a breaker it is no more than 1.05",
             0.0..=1.05,
         ),
+        throttled(reports),
         full_at_once(reports),
         full_within_one_open_time(reports),
     ]
 }
 
 fn nothing_is_wasted(reports: &[Report]) -> Claim {
-    let well = || reports.iter().filter(|report| report.failing == 0.0);
+    let well = || {
+        reports
+            .iter()
+            .filter(|report| report.trouble == Trouble::Fails(0.0))
+    };
     let as_without =
         |report: &Report| report.load == 1.0 && report.succeeded == 1.0 && report.wasted == 0;
     let most = well().map(|report| report.load).fold(0.0, f64::max);
@@ -54,7 +61,8 @@ fn nothing_is_wasted(reports: &[Report]) -> Claim {
 }
 
 fn some_failures(reports: &[Report]) -> Claim {
-    let succeeded = |policies| of(reports, policies, 0.3).map(|report| report.succeeded);
+    let succeeded =
+        |policies| of(reports, policies, Trouble::Fails(0.3)).map(|report| report.succeeded);
     let without = succeeded(Policies::None).unwrap_or(f64::NAN);
     let with = succeeded(Policies::RetryBudgetBreaker).unwrap_or(f64::NAN);
     Claim {
@@ -74,11 +82,23 @@ fn outage(
     text: &'static str,
     expected: RangeInclusive<f64>,
 ) -> Claim {
-    let load = of(reports, policies, 1.0).map_or(f64::NAN, |report| report.load);
+    let load = of(reports, policies, Trouble::Fails(1.0)).map_or(f64::NAN, |report| report.load);
     Claim {
         text,
         measured: format!("{load:.3}"),
         holds: expected.contains(&load),
+    }
+}
+
+fn throttled(reports: &[Report]) -> Claim {
+    let of = |policies| of(reports, policies, Trouble::Throttles);
+    let succeeded = |policies| of(policies).map_or(f64::NAN, |report| report.succeeded);
+    let [plain, others @ ..] = Policies::ALL.map(succeeded);
+    let shown = others.map(|share| format!("{:.1}", share * 100.0));
+    Claim {
+        text: "of a service that throttles, no policy gets fewer responses than a plain client",
+        measured: format!("{} % instead of {:.1} %", shown.join(", "), plain * 100.0),
+        holds: others.iter().all(|share| *share >= plain),
     }
 }
 
@@ -105,7 +125,7 @@ fn full_within_one_open_time(reports: &[Report]) -> Claim {
         // One slot for the probe's answer, and one because slots are counted whole.
         report.full_again <= report.open_time.unwrap_or_default() + SLOT * 2
     };
-    let total = of(reports, Policies::RetryBudgetBreaker, 1.0);
+    let total = of(reports, Policies::RetryBudgetBreaker, Trouble::Fails(1.0));
     let measured = total.map_or_else(String::new, |total| {
         format!(
             "{:.1} s of {:.1} s after a total outage",
@@ -116,14 +136,14 @@ fn full_within_one_open_time(reports: &[Report]) -> Claim {
     Claim {
         text: "with a breaker, traffic is full within the open time that was running",
         measured,
-        holds: broken().count() == 4
+        holds: broken().count() == TROUBLES.len()
             && broken().all(in_time)
             && total.is_some_and(|total| total.open_time.is_some()),
     }
 }
 
-fn of(reports: &[Report], policies: Policies, failing: f64) -> Option<&Report> {
+fn of(reports: &[Report], policies: Policies, trouble: Trouble) -> Option<&Report> {
     reports
         .iter()
-        .find(|report| report.policies == policies && report.failing == failing)
+        .find(|report| report.policies == policies && report.trouble == trouble)
 }

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A thousand calls a second go to one service, whatever becomes of the ones before. It is well for
-//! five seconds; then it fails 0, 30 or 50 % of its requests for 20 s, or all of them for a minute;
-//! then it is well again. Everything is in memory and the clock is virtual: it takes seconds, and
+//! five seconds; then it fails 0, 30 or 50 % of its requests for 20 s, or all of them for a minute, or
+//! throttles for 20 s: it takes a third of the calls, and says 503 to the others. Then it is well again. Everything is in memory and the clock is virtual: it takes seconds, and
 //! comes out the same each time.
 //!
 //! Each line of the table is one run. Of the time in which the service fails it says:
@@ -37,6 +37,7 @@ mod run;
 use std::process::ExitCode;
 use std::thread;
 
+use crate::backend::Trouble;
 use crate::claims::claims;
 use crate::run::{Policies, Report, run};
 
@@ -62,10 +63,10 @@ fn main() -> Result<ExitCode> {
 
 /// All runs, in the order of the table. Each has a thread and a clock of its own.
 fn run_all() -> Result<Vec<Report>> {
-    let threads: Vec<_> = FAILING
+    let threads: Vec<_> = TROUBLES
         .into_iter()
-        .flat_map(|failing| {
-            Policies::ALL.map(|policies| thread::spawn(move || run(policies, failing)))
+        .flat_map(|trouble| {
+            Policies::ALL.map(|policies| thread::spawn(move || run(policies, trouble)))
         })
         .collect();
     let join = |thread: thread::JoinHandle<_>| {
@@ -82,17 +83,17 @@ fn print_table(reports: &[Report]) {
     );
     let mut before = None;
     for report in reports {
-        if before.is_some_and(|before| before != report.failing) {
+        if before.is_some_and(|before| before != report.trouble) {
             println!();
         }
-        before = Some(report.failing);
+        before = Some(report.trouble);
         let open = report.open_time.map_or_else(
             || String::from("-"),
             |open| format!("{:.1} s", open.as_secs_f64()),
         );
         println!(
             "{:<10}{:<26}{:>6.2}{:>9.2}{:>9.1} %{:>9}{:>10.1} s{:>11}",
-            format!("{:.0} %", report.failing * 100.0),
+            report.trouble.name(),
             report.policies.name(),
             report.load,
             report.busiest,
@@ -104,5 +105,11 @@ fn print_table(reports: &[Report]) {
     }
 }
 
-/// The shares of requests that the service fails.
-const FAILING: [f64; 4] = [0.0, 0.3, 0.5, 1.0];
+/// The ways in which the service fails.
+const TROUBLES: [Trouble; 5] = [
+    Trouble::Fails(0.0),
+    Trouble::Fails(0.3),
+    Trouble::Fails(0.5),
+    Trouble::Fails(1.0),
+    Trouble::Throttles,
+];

@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::time::{sleep, sleep_until};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
 
-use crate::backend::{Ask, Backend, SEED};
+use crate::backend::{Ask, Backend, SEED, Trouble};
 use crate::ledger::Ledger;
 use crate::{BoxError, Result};
 
@@ -49,7 +49,7 @@ impl Policies {
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
     pub(crate) policies: Policies,
-    pub(crate) failing: f64,
+    pub(crate) trouble: Trouble,
     pub(crate) load: f64,
     pub(crate) busiest: f64,
     /// The share of calls that succeeded.
@@ -60,8 +60,11 @@ pub(crate) struct Report {
 }
 
 /// Runs on a clock of its own, which jumps to the next alarm as soon as all tasks wait.
-pub(crate) fn run(policies: Policies, failing: f64) -> Result<Report> {
-    let failing_for = if failing < 1.0 { PARTLY } else { WHOLLY };
+pub(crate) fn run(policies: Policies, trouble: Trouble) -> Result<Report> {
+    let failing_for = match trouble == Trouble::Fails(1.0) {
+        true => WHOLLY,
+        false => PARTLY,
+    };
     // The policies draw back-off and open times from this thread's luck.
     fastrand::seed(SEED);
     let clock = Builder::new_current_thread()
@@ -70,13 +73,13 @@ pub(crate) fn run(policies: Policies, failing: f64) -> Result<Report> {
         .build()?;
     let ledger = clock.block_on(async {
         let ledger = Arc::new(Ledger::new(failing_for));
-        policy(policies, failing, &ledger).await?;
+        policy(policies, trouble, &ledger).await?;
         Ok::<_, BoxError>(ledger)
     })?;
     let phase = ledger.failing_phase();
     Ok(Report {
         policies,
-        failing,
+        trouble,
         load: phase.load(),
         busiest: ledger.busiest(),
         succeeded: f64::from(phase.succeeded) / f64::from(phase.calls),
@@ -87,8 +90,8 @@ pub(crate) fn run(policies: Policies, failing: f64) -> Result<Report> {
 }
 
 /// Puts the policies around the service, and calls it through them.
-async fn policy(policies: Policies, failing: f64, ledger: &Arc<Ledger>) -> Result<()> {
-    let backend = Backend::new(Arc::clone(ledger), failing);
+async fn policy(policies: Policies, trouble: Trouble, ledger: &Arc<Ledger>) -> Result<()> {
+    let backend = Backend::new(Arc::clone(ledger), trouble);
     let service = service_fn(move |request| Arc::clone(&backend).answer(request));
     let limits = Limits::new(DEADLINE)?;
     let retry = |budget| RetryLayer::new(Settings::new().attempts(3).budget(budget));
@@ -167,7 +170,7 @@ where
 const URL: &str = "https://api.test";
 const DEADLINE: Duration = Duration::from_secs(10);
 /// A thousand calls a second.
-const EVERY: Duration = Duration::from_millis(1);
+pub(crate) const EVERY: Duration = Duration::from_millis(1);
 /// Two seconds of full traffic in a row: it is not going to stop again.
 const STEADY_SLOTS: usize = 20;
 /// The longest open time of a breaker, and more.

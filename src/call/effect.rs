@@ -12,6 +12,22 @@ use crate::hop::{Effect, Outcome, effect_of_response};
 use crate::record::effect_of;
 use crate::record::tracker::Tracker;
 
+/// The attempts of a call that came before a driver of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Since {
+    attempts: u32,
+    /// How many of them have a record.
+    records: usize,
+}
+
+impl Since {
+    /// None came before.
+    pub(crate) const START: Self = Self {
+        attempts: 0,
+        records: 0,
+    };
+}
+
 impl Call {
     /// Whether it may have happened: what one attempt may have done, the others do not undo. Nor do they undo
     /// what an earlier try of the caller's may have done.
@@ -22,11 +38,26 @@ impl Call {
         self.effect_of_attempts()
     }
 
-    /// The same of the attempts after so many.
-    pub(crate) fn effect_since(&self, from: u32) -> Effect {
-        match from {
+    /// The same of the attempts that come after.
+    pub(crate) fn effect_since(&self, from: Since) -> Effect {
+        match from.attempts {
             0 => self.effect(),
-            _ => self.effect_of_records(from).max(self.effect_of_inner()),
+            _ => self
+                .effect_of_records(from.records)
+                .max(self.effect_of_inner()),
+        }
+    }
+
+    /// Whether an attempt came after.
+    pub(crate) fn has_attempted_since(&self, from: Since) -> bool {
+        self.attempt_count() > from.attempts
+    }
+
+    /// The attempts so far.
+    pub(crate) fn since_now(&self) -> Since {
+        Since {
+            attempts: self.attempt_count(),
+            records: self.record_count(),
         }
     }
 
@@ -44,9 +75,9 @@ impl Call {
     }
 
     /// A stack below may have been led to another method or place: what was done there, this call did not ask for.
-    fn effect_of_records(&self, from: u32) -> Effect {
+    fn effect_of_records(&self, from: usize) -> Effect {
         let trackers = self.trackers();
-        let since = trackers.iter().skip(from as usize);
+        let since = trackers.iter().skip(from);
         let effect = since.map(effect_in_call).max().unwrap_or(Effect::None);
         let inner = self.inner();
         match inner.iter().any(Self::leads_away) {
@@ -142,5 +173,39 @@ fn effect_in_call(tracker: &Arc<Tracker>) -> Effect {
     match tracker.facts(|facts| facts.method.is_some()) {
         true => effect.min(Effect::Possible),
         false => effect,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::clock;
+    use crate::limit::{Limit, Limits};
+    use crate::telemetry::AttemptSpans;
+
+    fn taken() -> Arc<Tracker> {
+        let limits = Limits::new(Duration::from_secs(10)).unwrap();
+        let tracker = Tracker::new(limits, AttemptSpans::default(), clock::now());
+        tracker.begin();
+        tracker.take();
+        Arc::new(tracker)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempt_without_a_record_hides_none_that_comes_after() {
+        let mut request = http::Request::post("https://api.test/").body(()).unwrap();
+        let call = Call::begin(&mut request, Limit::from_secs(10));
+        for recorded_before in [false, true] {
+            match recorded_before {
+                false => call.count_attempt(call.attempt_count()),
+                true => call.attempt(taken()),
+            }
+            let since = call.since_now();
+            assert_eq!(call.effect_since(since), Effect::None);
+            call.attempt(taken());
+            assert_eq!(call.effect_since(since), Effect::Possible);
+        }
     }
 }

@@ -78,6 +78,14 @@ impl Call {
         first.into_iter().chain(rest.more.iter().cloned()).collect()
     }
 
+    /// How many attempts have a record.
+    pub(super) fn record_count(&self) -> usize {
+        match self.0.log.has_more.load(Ordering::Acquire) {
+            true => 1 + self.rest().more.len(),
+            false => usize::from(self.has_record()),
+        }
+    }
+
     pub(super) fn first(&self) -> Option<Arc<Tracker>> {
         self.brief().first.clone()
     }

@@ -30,8 +30,9 @@ pub(crate) use self::around::Around;
 #[cfg(feature = "client")]
 pub(crate) use self::around::{attempt_of_request, heard_alone};
 pub(crate) use self::asked::Asked;
-#[cfg(feature = "middleware")]
 pub(crate) use self::caller::{CallerTry, Wish, next_try};
+#[cfg(feature = "middleware")]
+pub(crate) use self::effect::Since;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};
 pub(crate) use self::state::{Follows, Repeating};

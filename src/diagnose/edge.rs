@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::diagnose;
 use super::foreign::is_proof;
 use crate::box_error::BoxError;
-use crate::call::Call;
+use crate::call::{Call, Since};
 use crate::chain::chain;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Policy};
@@ -32,8 +32,8 @@ pub(crate) struct View<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct Edge<'a> {
     pub(crate) call: &'a Call,
-    /// How many attempts the call had made before the driver had its request.
-    pub(crate) from: u32,
+    /// The attempts that the call had made before the driver had its request.
+    pub(crate) from: Since,
     /// What the driver saw of responses and attempts that have no record.
     pub(crate) seen: Effect,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Edge<'a> {
 impl<'a> Edge<'a> {
     /// The edge of the whole call.
     pub(crate) const fn of_call(call: &'a Call) -> Self {
-        let (from, seen) = (0, Effect::unsent());
+        let (from, seen) = (Since::START, Effect::unsent());
         Self { call, from, seen }
     }
 }

@@ -236,7 +236,7 @@ impl Attempt {
             if at <= now {
                 return Poll::Ready(which);
             }
-            let look = look_again(&progress, limits, at, now);
+            let look = look_again(&progress, (limits, &self.taken), at, now);
             ready!(alarm.poll_at(look, cx));
             now = clock::now();
         }

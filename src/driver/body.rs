@@ -304,7 +304,7 @@ impl Reading<'_> {
             None => {
                 let edge = Edge {
                     call: &self.timeline.0,
-                    from: self.timeline.0.attempt_count(),
+                    from: self.timeline.0.since_now(),
                     // What the attempts before this response may have done, too.
                     seen: self.effect,
                 };

@@ -124,7 +124,7 @@ impl Run {
 
     /// Writes a 2xx that failed into the record of its attempt, wherever that is kept.
     fn record(&self, flight: &Flight, failed: Diagnosis) {
-        let has_more = self.call.attempt_count() > self.from;
+        let has_more = self.call.has_attempted_since(self.from);
         let below = || has_more.then(|| self.call.last()).flatten();
         if let Some(tracker) = flight.tracker().cloned().or_else(below) {
             tracker.judge(failed);

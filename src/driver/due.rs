@@ -94,17 +94,18 @@ pub(super) fn due(progress: &Progress, limits: &Limits, span: &Span) -> (Instant
 
 /// When to look again, at the latest. A connection's own task takes the request, ends the send stage
 /// and begins the wait without waking the attempt: so until the wait has begun, one looks before a
-/// stage that began right now could be over.
+/// stage that began right now could be over. `taken` are the limits once the request is taken.
 pub(super) fn look_again(
     progress: &Progress,
-    limits: &Limits,
+    (limits, taken): (&Limits, &Limits),
     due: Instant,
     now: Instant,
 ) -> Instant {
     match progress.stage {
         Some(Stage::Wait | Stage::Receive) => due,
         _ => {
-            let shortest = limits.first_byte().min(limits.send());
+            let shortest = |limits: &Limits| limits.first_byte().min(limits.send());
+            let shortest = shortest(limits).min(shortest(taken));
             due.min(after(now, shortest.get()))
         }
     }
@@ -245,8 +246,15 @@ mod tests {
         let limits = with(crate::limit::Settings::new().first_byte(SEC(1)));
         let sending = at(Stage::Send, start);
         let far = start + SEC(5);
-        assert_eq!(look_again(&sending, &limits, far, start), start + SEC(1));
+        let look = |progress, both| look_again(progress, both, far, start);
+        assert_eq!(look(&sending, (&limits, &limits)), start + SEC(1));
         let waiting = at(Stage::Wait, start);
-        assert_eq!(look_again(&waiting, &limits, far, start), far);
+        assert_eq!(look(&waiting, (&limits, &limits)), far);
+        // Nor is a send that may begin under shorter limits than those of the connect, or the other way round.
+        let (long, short) = (alone(), self::limits());
+        let connecting = at(Stage::Connect, start);
+        for both in [(&long, &short), (&short, &long)] {
+            assert_eq!(look(&connecting, both), start + SEC(5) / 2);
+        }
     }
 }

@@ -6,7 +6,7 @@ use http::response::Parts;
 use http::{Method, StatusCode, Uri};
 
 use super::later::Resend;
-use crate::call::Call;
+use crate::call::{Call, Since};
 use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Kind, Policy, effect_of_response};
@@ -33,7 +33,7 @@ impl Legs {
     /// Follows a redirect, if the response is one; `effect` is what the legs may have done by then.
     pub(super) fn lead<N: Resend>(
         &mut self,
-        (call, settings, from): (&Call, &Settings, u32),
+        (call, settings, from): (&Call, &Settings, Since),
         head: &Parts,
         (later, effect): (&mut N, &mut Effect),
     ) -> Lead {

@@ -17,7 +17,7 @@ use super::recent::{Head, Known};
 use super::scope::Scope;
 use super::turn::Turn;
 use crate::box_error::BoxError;
-use crate::call::{Call, Follows};
+use crate::call::{Call, Follows, Since};
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Edge, Failure, View};
@@ -42,8 +42,8 @@ pub(super) struct Run {
     pub(super) last: Option<Box<Last>>,
     /// The effect that the attempts and legs so far may have had.
     pub(super) seen: Seen,
-    /// How many attempts the call had made before.
-    pub(super) from: u32,
+    /// The attempts that the call had made before.
+    pub(super) from: Since,
     /// What a driver above said of attempts that may follow.
     follows_above: Follows,
     // Dropped last: the call ends when everything else has.
@@ -128,7 +128,7 @@ impl Run {
     }
 
     fn new(policies: Arc<Policies>, call: Call, scope: Option<Scope>) -> Self {
-        let (from, follows_above) = (call.attempt_count(), call.follows());
+        let (from, follows_above) = (call.since_now(), call.follows());
         Self {
             is_shared: policies.shares_call(),
             policies,
@@ -160,11 +160,11 @@ impl Run {
         if let Some((policy, budget)) = self.policies.retry.as_ref().zip(budget) {
             let (_, uri, _) = head;
             let destination = || Some(Destination::of_request(uri));
-            // The claim to retry goes before the next leg makes its own.
-            self.turn = None;
-            // So does its word on attempts that may follow: the next leg may not be retried here.
+            // The claim to retry goes on to the next leg, or is given back.
+            let call = (&self.call, self.turn.take());
+            // The word on attempts that may follow goes: the next leg may not be retried here.
             self.call.set_follows(self.follows_above);
-            self.turn = Some(Turn::new(policy, &self.call, (budget, now), destination));
+            self.turn = Some(Turn::new(policy, call, (budget, now), destination));
         }
         self.circuit = circuit;
     }

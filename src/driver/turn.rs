@@ -30,21 +30,23 @@ pub(crate) struct Hint {
 }
 
 impl Turn {
-    /// Begins the attempts of a leg. Its destination is asked for only where a setting needs it.
+    /// Begins the attempts of a leg. Its destination is asked for only where a setting needs it. `before` is the
+    /// leg before this one.
     pub(crate) fn new(
         policy: &Policy,
-        call: &Call,
+        (call, before): (&Call, Option<Self>),
         (budget, now): (Arc<SharedBudget>, Instant),
         destination: impl FnOnce() -> Option<Destination>,
     ) -> Self {
         let (most, off) = policy.most_to(call, destination);
-        // A driver that makes one attempt leaves the retries to others.
+        // A driver that makes one attempt leaves the retries to others, until it has retried itself.
+        let claim = before.and_then(|before| before.repeating);
         let wanted = most > 1;
-        let repeating = wanted.then(|| call.repeat(most)).flatten();
-        let elsewhere = match wanted {
-            true => repeating.is_none(),
-            false => call.is_repeated(),
+        let repeating = match claim.filter(|_| off.is_none()) {
+            Some(claim) => Some(claim),
+            None => wanted.then(|| call.repeat(most)).flatten(),
         };
+        let elsewhere = repeating.is_none() && (wanted || call.is_repeated());
         Self {
             account: Account::open(budget, call, now),
             repeating,
@@ -160,6 +162,10 @@ impl Turn {
         let after_timeout = diagnosis.kind == Kind::Timeout;
         let withdraw = || account.withdraw(after_timeout, now);
         let wait = decide(&failed, &self.left, wait, withdraw)?;
+        if self.repeating.is_none() {
+            // It made one attempt, and that was not sent: from here on, no stack around it or inside retries.
+            self.repeating = call.repeat(self.left.most);
+        }
         call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);

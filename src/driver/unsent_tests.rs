@@ -66,12 +66,39 @@ async fn stack_of_one_attempt_does_not_multiply_what_the_one_inside_could_not_se
     let inner = StandardLayer::with(&settings)
         .unwrap()
         .layer(service.clone());
-    let once = settings.retry(Settings::new().attempts(1));
-    let once = StandardLayer::with(&once).unwrap();
-    let error = once.layer(inner).oneshot(post()).await.unwrap_err();
+    let settings = settings.retry(Settings::new().attempts(1));
+    let once = || StandardLayer::with(&settings).unwrap();
+    let error = once().layer(inner).oneshot(post()).await.unwrap_err();
+    assert_eq!(sent.swap(0, Ordering::Relaxed), 10, "{error}");
+    // Nor what another stack of one attempt could not send.
+    let two = once().layer(once().layer(service.clone()));
+    let error = two.oneshot(post()).await.unwrap_err();
     assert_eq!(sent.swap(0, Ordering::Relaxed), 10, "{error}");
     // Alone, it makes as many itself.
-    let error = once.layer(service).oneshot(post()).await.unwrap_err();
+    let error = once().layer(service).oneshot(post()).await.unwrap_err();
     assert_eq!(sent.load(Ordering::Relaxed), 10, "{error}");
     assert_eq!(error.effect(), Effect::None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stack_of_one_attempt_retries_what_is_not_sent_in_each_leg() {
+    let sent = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&sent);
+    let service = service_fn(move |request: Sent| {
+        let number = counter.fetch_add(1, Ordering::Relaxed);
+        async move {
+            let response = Response::builder();
+            let response = match (number, request.uri().path()) {
+                (0 | 2, _) => return Err(refused()),
+                (1, _) => response.status(307).header("location", "/moved"),
+                (_, path) => response.header("path", path),
+            };
+            Ok(response.body(Full::<Bytes>::default()).unwrap())
+        }
+    });
+    let settings = crate::Settings::new(SECS(10)).retry(Settings::new().attempts(1));
+    let once = StandardLayer::with(&settings).unwrap();
+    let response = once.layer(service).oneshot(post()).await.unwrap();
+    assert_eq!(response.headers()["path"], "/moved");
+    assert_eq!(sent.load(Ordering::Relaxed), 4);
 }

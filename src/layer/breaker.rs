@@ -62,6 +62,11 @@ use crate::policy::{Classifier, Key};
 /// A 503 without a hint counts only while less than a tenth of the recent attempts succeeded: above that the
 /// destination is overloaded, not down. [`classify`](Self::classify) has the last word on failures.
 ///
+/// Over a [`Transport`](crate::Transport) with an attempt layer in between, failures of an address that has left DNS
+/// do not count. If DNS brings an address that was not known as the circuit opened, the next call is its probe. While
+/// a circuit is open, calls that it rejects renew the answer of DNS: they read the resolver's memory, and let it ask at
+/// most once a second.
+///
 /// A half-open circuit is closed by every response from 2xx to 4xx, and opened by every 5xx, for at least as long
 /// as its hint.
 ///

@@ -1,11 +1,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use http::StatusCode;
 
+use super::addresses::Addresses;
 use super::stages::End;
 use crate::hop::{Diagnosis, Said, TlsSession};
 
@@ -38,6 +39,8 @@ pub(crate) struct Facts {
     pub(crate) unix_socket: Option<Arc<Path>>,
     /// The peer that answered.
     pub(crate) peer: Option<SocketAddr>,
+    /// The addresses that the peer's was chosen from. Not owned: a timeline outlives its transport.
+    pub(crate) addresses: Option<Weak<dyn Addresses>>,
     pub(crate) version: Option<http::Version>,
     /// The method, if it is not that of the call: a redirect, or a layer above the attempt, had changed it.
     pub(crate) method: Option<http::Method>,

@@ -1,5 +1,6 @@
 //! The record of an attempt: one store, which every hook reports to.
 
+mod addresses;
 mod ear;
 mod effect;
 mod facts;
@@ -11,6 +12,7 @@ mod store;
 mod sync;
 pub(crate) mod tracker;
 
+pub(crate) use self::addresses::Addresses;
 pub(crate) use self::effect::effect_of;
 #[cfg(feature = "client")]
 pub(crate) use self::facts::Tickets;

@@ -16,6 +16,7 @@ mod options;
 mod places;
 mod pool;
 mod proxy;
+mod refresh;
 mod request;
 mod send;
 mod setters;

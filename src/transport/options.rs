@@ -175,11 +175,7 @@ fn check_unix_socket(path: &Path) -> Result<(), SettingError> {
         Ok(address) if !address.is_unnamed() => Ok(()),
         _ => {
             let range = "the path of a socket, 1 to about 100 bytes";
-            Err(SettingError::invalid(
-                named("unix_socket"),
-                path,
-                range,
-            ))
+            Err(SettingError::invalid(named("unix_socket"), path, range))
         }
     }
 }

@@ -11,8 +11,10 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::book::{Book, Entry, Fared, Given};
+use super::look_up::given;
 use super::pool::Pool;
 use super::pool::bounds::Bounds;
+use super::refresh::Name;
 use super::tls;
 use crate::clock;
 #[cfg(feature = "otel")]
@@ -20,7 +22,7 @@ use crate::destination::Destination;
 use crate::destination::Origin;
 use crate::dns::Hold;
 use crate::hop::Stage;
-use crate::record::Tracker;
+use crate::record::{Addresses, Tracker};
 use crate::registry::{self, Registry};
 
 /// The destinations in use, bounded in number.
@@ -90,6 +92,8 @@ pub(super) struct Place {
     anonymous: OnceLock<Arc<ClientConfig>>,
     /// Has the resolver keep the name.
     hold: OnceLock<Hold>,
+    /// None where an address stands in the URL.
+    name: OnceLock<Name>,
 }
 
 /// Whether a connection may show the client's certificate. None is used for the other kind.
@@ -118,6 +122,7 @@ impl Place {
             tls: OnceLock::new(),
             hold: OnceLock::new(),
             anonymous: OnceLock::new(),
+            name: OnceLock::new(),
         }
     }
 
@@ -134,16 +139,17 @@ impl Place {
     pub(super) fn order(&self, given: &Given<'_>, most: usize) -> Vec<IpAddr> {
         let now = clock::now();
         let mut inside = self.inside();
-        let gone = inside.book.update(given, now);
+        let gone = inside.update(given, now);
         let order = inside.book.order(given.addresses, most, now);
-        let is_gone = |key: &Key| key.0.is_some_and(|address| gone.contains(&address));
-        let pools: Vec<_> = match gone.is_empty() {
-            true => Vec::new(),
-            false => inside.pools.extract_if(|key, _| is_gone(key)).collect(),
-        };
         drop(inside);
-        pools.iter().for_each(|(_, pool)| pool.close());
+        gone.iter().for_each(|pool| pool.close());
         order
+    }
+
+    /// Takes in an answer on behalf of no request.
+    fn take_in(&self, given: &Given<'_>) {
+        let gone = self.inside().update(given, clock::now());
+        gone.iter().for_each(|pool| pool.close());
     }
 
     /// The pool of an address, or of the transport's unix socket.
@@ -173,6 +179,11 @@ impl Place {
             // Another request may have been quicker: its hold is as good.
             let _ = self.hold.set(hold);
         }
+    }
+
+    /// Learns how its name is looked up.
+    pub(super) fn named(&self, name: impl FnOnce() -> Name) {
+        self.name.get_or_init(name);
     }
 
     /// A request goes to an address; what comes back tells how it fared when it is dropped.
@@ -207,6 +218,50 @@ impl Place {
 
     fn inside(&self) -> MutexGuard<'_, Inside> {
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inside {
+    /// Takes in what DNS gives now. Returns the pools of the addresses that are gone, to be closed without the lock.
+    fn update(&mut self, given: &Given<'_>, now: Instant) -> Vec<Arc<Pool>> {
+        let gone = self.book.update(given, now);
+        if gone.is_empty() {
+            return Vec::new();
+        }
+        let is_gone = |key: &Key| key.0.is_some_and(|address| gone.contains(&address));
+        let pools = self.pools.extract_if(|key, _| is_gone(key));
+        pools.map(|(_, pool)| pool).collect()
+    }
+}
+
+impl Addresses for Place {
+    fn knows(&self, address: IpAddr) -> bool {
+        self.inside().book.knows(address)
+    }
+
+    fn brought(&self) -> u64 {
+        self.inside().book.brought()
+    }
+
+    fn refresh(self: Arc<Self>) {
+        let Some(name) = self.name.get() else {
+            return;
+        };
+        let place = Arc::downgrade(&self);
+        name.look_up(move |answer| {
+            if let Some(place) = place.upgrade() {
+                place.take_in(&given(answer));
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Place");
+        shown
+            .field("book", &self.inside().book)
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,6 +17,7 @@ use super::framing::announced;
 use super::leave::{Abandon, alone, settled, within};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::Visit;
+use super::refresh::Name;
 use super::target::{self, Target, speakable};
 use super::visit::{Way, Went};
 use super::wire::expect::asks;
@@ -135,6 +136,7 @@ impl Way<'_> {
         let answer = look_up(resolver, dial, filter, self.tracker).await?;
         if let target::Dial::Name(name) = dial {
             self.place.0.hold(|| resolver.hold(name));
+            self.place.0.named(|| Name::new(name, self.shared, filter));
         }
         let order = self.place.0.order(&given(&answer), MOST_DIALS).into_iter();
         let order = order.map(|ip| SocketAddr::new(ip, port));
@@ -171,7 +173,11 @@ impl Way<'_> {
             tried.push(address);
             tracker.set_dial_limit(share(left(), rest.len() + 1));
             // Where it fails on a pooled connection, nothing else tells to whom.
-            tracker.facts(|facts| facts.peer = Some(address));
+            let addresses = Arc::downgrade(self.place.0);
+            tracker.facts(|facts| {
+                facts.peer = Some(address);
+                facts.addresses = Some(addresses);
+            });
             tracker.spans().peer(address);
             let visit = self.place.0.begin(address.ip(), tracker);
             let went = self

@@ -144,11 +144,11 @@ fn open_times_of_a_part_take_the_place_of_a_factor_around_it() {
     );
 }
 
-/// The file in the README, as an operator writes it.
+/// The file in the guide, as an operator writes it.
 #[test]
-fn file_in_the_readme_is_a_good_one() {
-    let readme = include_str!("../../README.md");
-    let file = readme
+fn file_in_the_guide_is_a_good_one() {
+    let guide = include_str!("../../docs/guide.md");
+    let file = guide
         .split("```toml\n")
         .nth(1)
         .and_then(|rest| rest.split("```").next());

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use sevenhops::Client;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 
+pub(super) use super::super::frozen::Frozen;
 use super::super::net::Net;
 
 /// Serves each connection with `serve`, which is told the number of the connection.
@@ -55,29 +55,6 @@ pub(super) async fn read_request(
     let head = read_head(stream).await?;
     stream.read_exact(&mut vec![0; body]).await?;
     Ok(head)
-}
-
-/// Keeps tokio's clock from running by itself while it is paused.
-///
-/// A paused clock jumps whenever nothing can run, also while bytes are on their way through the kernel. It does not
-/// jump while a blocking task runs.
-pub(super) struct Frozen(Option<oneshot::Sender<()>>);
-
-impl Frozen {
-    pub(super) fn now() -> Self {
-        let (thaw, thawed) = oneshot::channel();
-        tokio::task::spawn_blocking(move || thawed.blocking_recv());
-        tokio::time::pause();
-        Self(Some(thaw))
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        if let Some(thaw) = self.0.take() {
-            let _ = thaw.send(());
-        }
-    }
 }
 
 /// The greatest number that was seen.

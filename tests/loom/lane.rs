@@ -84,6 +84,33 @@ impl AsyncRead for Wire {
     }
 }
 
+/// A stream that takes some bytes, and then breaks.
+struct Breaks(Socket, usize);
+
+impl AsyncWrite for Breaks {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        _: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match std::mem::take(&mut self.1) {
+            0 => Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            taken => {
+                self.0.write(taken);
+                Poll::Ready(Ok(taken))
+            }
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
 /// A request that was handed to the connection, whose task has not written it.
 struct Armed {
     tracker: Arc<Tracker>,
@@ -166,6 +193,34 @@ fn end_of_the_writing_and_giving_up_agree_with_the_wire() {
         let may_be_written = ending.join().unwrap();
         let is_written = armed.socket.written() > 0;
         assert!(!is_written || was_taken && may_be_written);
+    });
+}
+
+#[test]
+fn request_was_written_if_the_kernel_took_a_byte_of_it_however_often_that_is_asked() {
+    loom::model(|| {
+        for (taken, is_written) in [(0, false), (1, true)] {
+            let armed = Armed::new();
+            // Of requests before this one.
+            armed.socket.write(7);
+            let stream = Breaks(armed.socket.clone(), taken);
+            let mut gate = Gate::new(stream, Arc::clone(&armed.lane));
+            let mut context = Context::from_waker(Waker::noop());
+            let _ = Pin::new(&mut gate).poll_write(&mut context, b"POST");
+            assert!(armed.tracker.is_taken());
+            assert_eq!(armed.lane.shut(), is_written, "{taken} bytes");
+            assert_eq!(armed.lane.shut(), is_written, "{taken} bytes, again");
+        }
+    });
+}
+
+#[test]
+fn request_that_no_write_has_begun_was_not_written() {
+    loom::model(|| {
+        let armed = Armed::new();
+        armed.socket.write(7);
+        assert!(!armed.lane.shut());
+        assert!(!armed.tracker.is_taken());
     });
 }
 

@@ -116,3 +116,30 @@ async fn each_attempt_has_half_of_the_time_left_and_the_last_one_all_of_it() {
     // 5 s, then half of 4.9 s; the third ends with the call.
     assert_eq!(mock.waits(), [MS(5_100), MS(2_550)]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn last_attempt_has_all_the_time_where_a_redirect_leads_to_what_is_not_retried() {
+    let only = retry::Settings::new().only("https://api.test".parse().unwrap());
+    let layer = layer(Settings::new(SECS(10)), only);
+    let late = SECS(9);
+    for (there, ended) in [
+        ("https://other.test/", Ok(late)),
+        ("https://api.test/v2", Err(Some(Waited::Deadline))),
+    ] {
+        let service = service_fn(move |request: Request<Full<Bytes>>| async move {
+            let response = Response::builder();
+            let response = match request.uri().path() {
+                "/v1/charges" => response.status(307).header("location", there),
+                _ => {
+                    sleep(late).await;
+                    response
+                }
+            };
+            Ok::<_, std::io::Error>(response.body(Full::<Bytes>::default()).unwrap())
+        });
+        let begun = Instant::now();
+        let called = layer.layer(service).oneshot(request(Method::GET)).await;
+        let called = called.map(|_| begun.elapsed());
+        assert_eq!(called.map_err(|error| error.expired()), ended, "{there}");
+    }
+}

@@ -7,6 +7,7 @@ mod circuit;
 mod event;
 mod handle;
 mod health;
+mod opened;
 mod permit;
 mod probes;
 mod ramp;

@@ -10,6 +10,7 @@ use super::Breaker;
 use super::attempt::{Moment, Refusal, Verdict};
 use super::event::Change;
 use super::handle::report;
+use super::opened::peer_of;
 use super::shared::{Shared, Ticket};
 use super::verdict::{Allotted, Judge};
 use crate::call::Call;
@@ -110,7 +111,17 @@ impl Breaker {
         call: &Call,
         now: Instant,
     ) -> Result<Ticket, Refusal> {
-        match Shared::admit(circuit, now) {
+        let admitted = Shared::admit(circuit, now).or_else(|(refusal, circuit)| {
+            match circuit.opened.has_another() {
+                true => {
+                    let entered = circuit.half_open_early(now);
+                    report(&circuit, entered, &call.span_for_events());
+                    Shared::admit(circuit, now)
+                }
+                false => Err((refusal, circuit)),
+            }
+        });
+        match admitted {
             Ok((ticket, entered)) => {
                 if entered.is_some() {
                     report(ticket.shared(), entered, &call.span_for_events());
@@ -160,8 +171,8 @@ impl Admission {
             judge,
             call,
             since,
+            attempts_before,
             hints,
-            ..
         } = admitted;
         let hint = || {
             let (status, headers) = (response.status(), response.headers());
@@ -177,7 +188,8 @@ impl Admission {
         let verdict = judge.by_time(verdict, took);
         let is_well = matches!(verdict, Verdict::Success | Verdict::Slow);
         if !is_well || call.options().streaming || is_over {
-            settle(ticket, verdict, (Some(&call), now));
+            let record = || record(&call, attempts_before);
+            settle(ticket, verdict, (Some(&call), now), record);
             return None;
         }
         ticket.answered();
@@ -206,7 +218,7 @@ impl Admission {
             let call = inner.unwrap_or(&admitted.call);
             let allotted = || admitted.allotted(call, failed.expired);
             let verdict = judge.by_allotted(verdict, &failed, allotted);
-            settle(admitted.ticket, verdict, (Some(&admitted.call), now));
+            admitted.settle(verdict, now);
         }
     }
 }
@@ -221,10 +233,19 @@ impl Admitted {
         Allotted::of((call, self.record(call).as_deref()), self.since, which)
     }
 
-    /// The record of its attempt: an earlier attempt's knows nothing of this one.
     fn record(&self, call: &Call) -> Option<Arc<Tracker>> {
-        let is_current = call.attempt_count() > self.attempts_before;
-        is_current.then(|| call.last()).flatten()
+        record(call, self.attempts_before)
+    }
+
+    fn settle(self, verdict: Verdict, now: Instant) {
+        let Self {
+            ticket,
+            call,
+            attempts_before,
+            ..
+        } = self;
+        let record = || record(&call, attempts_before);
+        settle(ticket, verdict, (Some(&call), now), record);
     }
 
     /// Where it hung, if it had all its time before it was dropped.
@@ -263,7 +284,7 @@ impl Drop for Admission {
             let verdict = judge.judge(Some(&failed), None);
             let verdict = judge.by_time(verdict, || admitted.took(now));
             let verdict = judge.by_allotted(verdict, &failed, allotted);
-            settle(admitted.ticket, verdict, (Some(&admitted.call), now));
+            admitted.settle(verdict, now);
         }
     }
 }
@@ -293,7 +314,7 @@ impl PendingVerdict {
                 true => Verdict::Slow,
                 false => Verdict::Success,
             };
-            settle(ticket, verdict, (Some(&self.call), now));
+            settle(ticket, verdict, (Some(&self.call), now), || None);
         }
     }
 
@@ -305,7 +326,8 @@ impl PendingVerdict {
                 || Allotted::of((&self.call, tracker.as_deref()), self.since, failed.expired);
             let verdict = self.judge.judge(Some(failed), None);
             let verdict = self.judge.by_allotted(verdict, failed, allotted);
-            settle(ticket, verdict, (Some(&self.call), clock::now()));
+            let at = (Some(&self.call), clock::now());
+            settle(ticket, verdict, at, || tracker);
         }
     }
 }
@@ -327,16 +349,39 @@ impl Drop for PendingVerdict {
     }
 }
 
-/// Settles with what luck the moment has, and reports where the circuit goes.
-pub(crate) fn settle(ticket: Ticket, verdict: Verdict, (call, now): (Option<&Call>, Instant)) {
+/// Settles with what luck the moment has, and reports where the circuit goes. `record` is that of the attempt, where it
+/// has one.
+pub(crate) fn settle(
+    ticket: Ticket,
+    verdict: Verdict,
+    (call, now): (Option<&Call>, Instant),
+    record: impl FnOnce() -> Option<Arc<Tracker>>,
+) {
     // Only a bad attempt opens a circuit and needs luck. To draw it costs a system call.
-    let luck = match verdict {
+    let (luck, peer) = match verdict {
         Verdict::Ignored => return,
-        Verdict::Success | Verdict::Throttled => 0.0,
-        Verdict::Slow | Verdict::Failure(_) => luck(),
+        Verdict::Success | Verdict::Throttled => (0.0, None),
+        Verdict::Slow | Verdict::Failure(_) => {
+            (luck(), record().and_then(|record| peer_of(&record)))
+        }
     };
+    if let Some((address, addresses)) = &peer
+        && !addresses.knows(*address)
+    {
+        // It has left DNS: what it does says nothing about the destination.
+        return;
+    }
     if let Some((circuit, position)) = ticket.settle(verdict, Moment { now, luck }) {
+        if position.opened.is_some() {
+            circuit.opened.note(peer.map(|(_, addresses)| addresses));
+        }
         let span = call.map_or_else(Span::current, Call::span_for_events);
         report(&circuit, Some(position), &span);
     }
+}
+
+/// The record of an attempt. That of an earlier attempt knows nothing of this one.
+fn record(call: &Call, attempts_before: u32) -> Option<Arc<Tracker>> {
+    let is_current = call.attempt_count() > attempts_before;
+    is_current.then(|| call.last()).flatten()
 }

@@ -8,7 +8,7 @@ use super::attempt::{Moment, Permit, Refusal, Verdict};
 use super::circuit::Circuit;
 use super::rules::Rules;
 use super::state::{Counts, Position, State};
-use super::sync::{Arc, AtomicU64, Mutex, Ordering, PoisonError, Watch};
+use super::sync::{Arc, AtomicU64, Mutex, Opened, Ordering, PoisonError, Watch};
 
 /// A circuit, and those who watch it.
 #[derive(Debug)]
@@ -17,6 +17,7 @@ pub(crate) struct Shared {
     /// The generation while the circuit is closed, else [`NOT_CLOSED`]. Written under the lock.
     closed: AtomicU64,
     pub(super) watch: Watch,
+    pub(super) opened: Opened,
 }
 
 impl Shared {
@@ -25,6 +26,7 @@ impl Shared {
             circuit: Mutex::new(Circuit::new(rules, now)),
             closed: AtomicU64::new(0),
             watch: Watch::new(),
+            opened: Opened::default(),
         }
     }
 

@@ -44,7 +44,7 @@ impl Permit {
 
     fn settle(&mut self, verdict: Verdict) {
         if let Some(ticket) = self.ticket.take() {
-            settle(ticket, verdict, (None, clock::now()));
+            settle(ticket, verdict, (None, clock::now()), || None);
         }
     }
 }

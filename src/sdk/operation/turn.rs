@@ -61,7 +61,7 @@ impl<'o> Run<'o> {
         let destination = || Some(operation.destination.clone());
         Self {
             keys: Arc::new(Keys::new(operation.key.clone(), operation.vouches())),
-            turn: Turn::new(policy, &call, (budget, now), destination),
+            turn: Turn::new(policy, (&call, None), (budget, now), destination),
             effect: Effect::unsent(),
             last: None,
             scope: Scope::new(&call),

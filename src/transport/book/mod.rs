@@ -145,6 +145,11 @@ impl Book {
         self.known.contains_key(&address)
     }
 
+    /// How many addresses were written down so far.
+    pub(crate) fn brought(&self) -> u64 {
+        self.entries
+    }
+
     /// A request goes to `address`. What comes back is for [`end`](Self::end); nothing, where the address
     /// is not known any more.
     pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Option<Entry> {

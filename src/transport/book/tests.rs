@@ -74,6 +74,34 @@ async fn address_absent_from_one_fresh_answer_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_arrival_of_an_address_is_counted() {
+    let now = start();
+    let mut book = Book::default();
+    for (second, (addresses, brought, known)) in [
+        (&[1, 2][..], 2, true),
+        (&[2, 1], 2, true),
+        (&[2], 2, false),
+        (&[2, 3], 3, false),
+        // It comes back.
+        (&[1, 2, 3], 4, true),
+        // From now on the name turns through its addresses: one answer without it is not the end.
+        (&[3], 4, true),
+        (&[1, 3], 4, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let at = now + SECS(second as u64);
+        book.update(&whole(&given(addresses)), at);
+        assert_eq!(
+            (book.brought(), book.knows(ip(1))),
+            (brought, known),
+            "{second}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn request_to_an_address_that_left_says_nothing_about_the_one_that_came_back() {
     let (now, both, other) = (start(), given(&[1, 2]), given(&[2]));
     let mut book = book(&both, now);

@@ -37,7 +37,9 @@ impl Patience {
     /// after 3 s of the 4 s that a deadline of ten seconds leaves.)
     ///
     /// Two things keep it from being shorter. The kernel applies it to the connect as well, whose
-    /// limit is kept above this, with a name of its own. And it counts a peer that acknowledges but
+    /// limit is kept above this, with a name of its own. It follows the limits of an attempt that another one may
+    /// follow, although the connection may serve one with more time: with those, a dark path would be told after a
+    /// silent service. And it counts a peer that acknowledges but
     /// has no room for more: below the send limit, a server that stops reading would be taken for
     /// a path that is dark.
     pub(crate) fn of(limits: &Limits) -> Self {

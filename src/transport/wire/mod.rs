@@ -15,3 +15,8 @@ pub(super) mod watch;
 
 #[cfg(test)]
 mod lane_tests;
+
+#[cfg(test)]
+mod http1_tests;
+#[cfg(test)]
+mod pair_tests;

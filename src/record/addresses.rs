@@ -1,0 +1,17 @@
+//! The addresses of a destination, as far as policies may ask about them.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// The addresses of one destination. A transport keeps them, and the record of an attempt leads to them.
+pub(crate) trait Addresses: fmt::Debug + Send + Sync {
+    /// Whether the address is still one of the destination's.
+    fn knows(&self, address: IpAddr) -> bool;
+
+    /// How many addresses DNS has brought so far. One that left and came back counts again.
+    fn brought(&self) -> u64;
+
+    /// Takes in the addresses that the resolver remembers. If the resolver has to ask, that happens later. Never waits.
+    fn refresh(self: Arc<Self>);
+}

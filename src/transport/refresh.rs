@@ -1,0 +1,74 @@
+//! A lookup on behalf of no request: while a circuit is open, no request comes here to look the name up.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout};
+
+use super::Shared;
+use crate::clock;
+use crate::dns::{Answer, Filter, Resolve, Resolving};
+use crate::limit::Limit;
+
+/// The name of a destination, and how it is looked up.
+pub(super) struct Name {
+    name: Box<str>,
+    resolver: Arc<dyn Resolve>,
+    filter: Filter,
+    limit: Limit,
+    /// Until then the resolver is not asked again: it had to ask others.
+    look_again: Mutex<Option<Instant>>,
+}
+
+impl Name {
+    pub(super) fn new(name: &str, shared: &Shared, filter: &Filter) -> Self {
+        Self {
+            name: name.into(),
+            resolver: Arc::clone(&shared.resolver),
+            filter: filter.clone(),
+            limit: shared.limits.dns(),
+            look_again: Mutex::default(),
+        }
+    }
+
+    /// Hands over the addresses that the resolver remembers, at once. If it has to ask, a task waits for them. That
+    /// happens once a second at most.
+    pub(super) fn look_up(&self, take_in: impl FnOnce(&Answer) + Send + 'static) {
+        let now = clock::now();
+        if self.look_again().is_some_and(|at| now < at) {
+            return;
+        }
+        let filter = self.filter.clone();
+        let take_in = move |answer| {
+            if let Ok(answer) = filter.retain(&answer) {
+                take_in(&answer);
+            }
+        };
+        match self.resolver.resolve_within(&self.name, self.limit) {
+            Resolving::Known(Ok(answer)) => take_in(answer),
+            Resolving::Known(Err(_)) => {}
+            Resolving::Asking(asking) => {
+                *self.look_again() = Some(clock::after(now, LOOK_AGAIN));
+                let Ok(runtime) = Handle::try_current() else {
+                    return;
+                };
+                let limit = self.limit.get();
+                runtime.spawn(async move {
+                    if let Ok(Ok(answer)) = timeout(limit, asking).await {
+                        take_in(answer);
+                    }
+                });
+            }
+        }
+    }
+
+    fn look_again(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.look_again
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A resolver that remembers nothing is asked no more often than this.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
