@@ -14,7 +14,8 @@ use tokio::time::advance;
 use super::super::net::Net;
 use super::raw::{Frozen, read_head, serve};
 
-const BODY: usize = 6 << 20;
+/// So much that the kernel cannot hide the end of the sending: it keeps about 4 MiB.
+const BODY: usize = 16 << 20;
 /// The server reads so much in a second.
 const PIECE: usize = BODY / 16;
 const SECOND: Duration = Duration::from_secs(1);
