@@ -2,7 +2,7 @@ use super::Mishap;
 use crate::config_error::SettingError;
 use crate::destination::Destination;
 
-/// What befalls how many requests, and whose.
+/// The faults, the share of attempts that each one gets, and the destinations.
 ///
 /// Plain values: they are checked once, by [`ChaosLayer::new`](super::ChaosLayer::new).
 ///
@@ -23,7 +23,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// No mishaps yet. The same seed makes the same sequence of them.
+    /// Creates settings without faults. The same seed gives the same sequence of faults.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self {
@@ -33,15 +33,15 @@ impl Settings {
         }
     }
 
-    /// Lets this befall so large a share of the attempts: 0 to 1. At most one befalls an attempt, so the
-    /// rates of all mishaps add up to at most 1.
+    /// Injects this fault into a share of the attempts, from 0 to 1. An attempt gets at most one fault, so the sum of
+    /// all rates is at most 1.
     #[must_use]
     pub fn mishap(mut self, mishap: Mishap, rate: f64) -> Self {
         self.mishaps.push((mishap, rate));
         self
     }
 
-    /// Befalls requests to this destination, and to others only if they are named too.
+    /// Injects faults only into requests to this destination and to others named this way.
     #[must_use]
     pub fn only(mut self, destination: Destination) -> Self {
         self.only.push(destination);
@@ -64,7 +64,7 @@ impl Settings {
         Ok(())
     }
 
-    /// What this luck, within [0, 1), stands for.
+    /// Returns the fault for a random number within [0, 1).
     pub(super) fn draw(&self, luck: f64) -> Option<Mishap> {
         let mut sum = 0.0;
         let drawn = self.mishaps.iter().find(|(_, rate)| {
@@ -76,7 +76,7 @@ impl Settings {
 }
 
 const RANGE: &str = "0 to 1";
-/// 0.33 + 0.56 + 0.11 is a little more than 1.
+/// The floating-point sum of 0.33, 0.56 and 0.11 is slightly more than 1.
 const ROUNDING: f64 = 1e-9;
 
 #[cfg(test)]
