@@ -1,4 +1,4 @@
-//! Why a client or a layer could not be built.
+//! The error of a client or a layer that could not be built.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::box_error::BoxError;
 
-/// A setting that was refused when a client or a layer was built: names the field and its value.
+/// A setting that was refused when a client or a layer was built. The error names the field and its value.
 #[derive(Debug)]
 pub struct SettingError(Reason);
 
@@ -53,7 +53,7 @@ impl SettingError {
         Self(Reason::Contradiction { longer, than })
     }
 
-    /// A field is less than another allows, which is named with its article.
+    /// Returns the error for a field that is less than another one allows. The other is named with its article.
     pub(crate) fn less_than<T: fmt::Debug>(
         less: (&'static str, T),
         than: (&'static str, T),
@@ -70,7 +70,7 @@ impl SettingError {
         Self(Reason::Failed { field, source })
     }
 
-    /// A setting that cannot be honored; `why` says what to do.
+    /// Returns the error for a setting that cannot be honored; `why` says what to do.
     #[cfg(feature = "client")]
     pub(crate) fn refused(field: &'static str, why: impl fmt::Display) -> Self {
         let why = why.to_string();

@@ -5,10 +5,10 @@ use std::time::Duration;
 use crate::limit;
 use crate::policy::{breaker, idempotency, redirect, retry};
 
-/// What a stack is told once, when it is made: the deadline, and what each policy is told.
+/// The config of a whole stack: the deadline, and the settings of each policy.
 ///
-/// Plain values: they are checked once, when a layer or a client is built, and what is out of range
-/// or contradicts something else is refused there, naming field and value.
+/// Plain values: they are checked once, when a layer or a client is built. Values that are out of range or contradict
+/// each other are refused there, with the names and values of the fields.
 ///
 /// # Example
 ///
@@ -22,8 +22,8 @@ use crate::policy::{breaker, idempotency, redirect, retry};
 /// # Ok::<(), sevenhops::SettingError>(())
 /// ```
 ///
-/// With the feature `serde` they can be read from a file, in which only the deadline has to stand
-/// and an unknown field is an error:
+/// With the feature `serde` they can be read from a file. Only the deadline is required, and an unknown field is an
+/// error:
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -58,7 +58,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults that follow from the deadline of the whole call: 10 ms to 24 h.
+    /// Creates settings with the defaults that are derived from the deadline of the whole call: 10 ms to 24 h.
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
         Self {
@@ -72,42 +72,42 @@ impl Settings {
         }
     }
 
-    /// Sets limits that are not to follow from the deadline.
+    /// Sets limits that are not derived from the deadline.
     #[must_use]
     pub fn limits(mut self, limits: limit::Settings) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets how keys are made, and who honours them.
+    /// Sets how keys are made, and which servers honor them.
     #[must_use]
     pub fn idempotency(mut self, idempotency: idempotency::Settings) -> Self {
         self.idempotency = idempotency;
         self
     }
 
-    /// Sets how far redirects are followed.
+    /// Sets which redirects are followed.
     #[must_use]
     pub fn redirect(mut self, redirect: redirect::Settings) -> Self {
         self.redirect = redirect;
         self
     }
 
-    /// Sets when a call is repeated.
+    /// Sets when a call is retried.
     #[must_use]
     pub fn retry(mut self, retry: retry::Settings) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Sets when a destination is not asked any more.
+    /// Sets when calls to a destination are rejected.
     #[must_use]
     pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
         self.breaker = breaker;
         self
     }
 
-    /// Tells the next process which attempt it is and how much time is left: see
+    /// Sets whether each attempt passes its number and the time left to the next process: see
     /// [`AttemptLayer::propagating`](crate::AttemptLayer::propagating).
     #[must_use]
     pub fn propagating(mut self, yes: bool) -> Self {
