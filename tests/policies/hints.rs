@@ -1,4 +1,4 @@
-//! When the server says when to come back.
+//! Tests the server's hints on when to retry.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +19,8 @@ fn layer(deadline: Duration, retry: Settings) -> StandardLayer {
     StandardLayer::with(&sevenhops::Settings::new(deadline).retry(retry)).unwrap()
 }
 
-/// Asks a service that responds by these steps. Returns the status, the waits between the requests, and why the
-/// call was not retried.
+/// Calls a service that responds with these steps. Returns the status, the waits between the requests, and why the call
+/// was not retried.
 async fn ask(
     layer: &StandardLayer,
     steps: impl IntoIterator<Item = Step>,
@@ -115,7 +115,7 @@ async fn throttling_without_a_hint_waits_as_long_as_the_deadline_has_room_for() 
 #[tokio::test(start_paused = true)]
 async fn draw_that_does_not_fit_is_drawn_again() {
     use sevenhops::policy::retry::Backoff;
-    // Each draw is over minutes; each call is retried all the same.
+    // Each draw is longer than minutes. Each call is still retried.
     let wide = Backoff::new().base(SECS(600)).cap(SECS(600));
     let settings = sevenhops::Settings::new(SECS(2)).retry(Settings::new().backoff(wide));
     let settings = settings.breaker(breaker::Settings::new().minimum_volume(1_000));
