@@ -1,4 +1,4 @@
-//! SDKs that take a bare [`reqwest::Client`], and nothing else. (Feature `reqwest`.)
+//! SDKs that accept only a bare [`reqwest::Client`]. (Feature `reqwest`.)
 //!
 //! # Example
 //!
@@ -7,10 +7,10 @@
 //! use sevenhops::{dns::Filter, limit::Limits, Transport, sdk};
 //!
 //! # fn f() -> Result<(), sevenhops::SettingError> {
-//! // One call; each request of the SDK ends within a minute, unless it brings a timeout of its own.
+//! // One call; each request of the SDK ends within a minute, unless the request sets its own timeout.
 //! let client: reqwest::Client = sdk::bare::client(Duration::from_secs(60))?;
 //!
-//! // The same with a resolver, a filter, a proxy or TLS of one's own.
+//! // The same with your own resolver, filter, proxy or TLS config.
 //! let client = Transport::builder(Limits::new(Duration::from_secs(60))?)
 //!     .filter(Filter::public_only())
 //!     .build_reqwest()?;
@@ -19,41 +19,41 @@
 //!
 //! # What it protects from
 //!
-//! A look-up, a connect or a handshake without an end, each with a limit and a name of its own; a request
-//! without an end; addresses used long after their TTL by new connections; addresses that the filter
-//! refuses, in DNS and in URLs.
+//! - Lookups, connects, handshakes and requests that never end: each has its own timeout, and a timeout names its hop.
+//! - New connections to addresses whose TTL expired long ago.
+//! - Addresses that the filter refuses, in DNS and in URLs.
 //!
 //! # Defaults
 //!
 //! | what | how | why |
 //! |---|---|---|
 //! | dns, connect, tls | the defaults of [`Limits`] for this deadline | |
-//! | several addresses | each gets its share of the connect limit, one after another | an address that is dark must not use it up |
-//! | total | the deadline, to the last byte of the body; a timeout of the request's own takes its place | a stream that goes on needs a longer one |
-//! | redirects | none: an SDK gets the 3xx as it is | nothing here holds its keys back from another origin, and a POST that was answered by a redirect may have happened |
-//! | repeats | two, within a budget, of what the peer says it did not process (REFUSED_STREAM, GOAWAY); none below policies of ours, which repeat by themselves | reqwest does so by itself, without a budget; nothing else is provably safe here |
-//! | proxies | none, unless the builder says so | the environment is not read behind one's back |
+//! | several addresses | each gets its share of the connect timeout, one after another | an unreachable address must not use up the whole timeout |
+//! | total | the deadline, to the last byte of the body; the request's own timeout replaces it | a long stream needs a longer timeout |
+//! | redirects | not followed: the SDK receives the 3xx | nothing here removes the SDK's keys on another origin, and a POST that got a redirect may have happened |
+//! | retries | two, within a budget, of requests that the peer did not process by its own word (REFUSED_STREAM, GOAWAY); none below our own policies, which retry | reqwest's default has no budget; no other retry is provably safe here |
+//! | proxies | none, unless the builder sets one | the environment is not read silently |
 //!
 //! # What it reports
 //!
-//! What fails before a connection stands holds an [`Error`](crate::Error) that names dns, connect or tls;
-//! [`find`](crate::sdk::find) finds it in whatever the SDK wraps around it. What fails later is reqwest's
-//! error: the wait, or the body. If no hop is found in a timeout, it was the wait: everything before it has
-//! named itself.
+//! A failure before the connection is established holds an [`Error`](crate::Error) that names dns, connect or tls.
+//! [`find`](crate::sdk::find) finds that error in whatever error the SDK wraps around it. A later failure is reqwest's
+//! error and belongs to the wait or to the body. A timeout in which `find` finds no hop happened in the wait, because
+//! the earlier stages name themselves.
 //!
-//! Under an attempt of ours its connections land in the timeline:
+//! If the request runs inside one of our attempts, its connections appear in that attempt's timeline:
 //! see [`middleware`](crate::sdk::middleware).
 //!
 //! # Trade-offs
 //!
-//! Retry, breaker and key need somebody around the SDK's own call. The effect of what failed once a
-//! connection stood is possible. And a pooled connection knows nothing of DNS: it is kept until it has
-//! been idle for 50 s.
+//! Retry, breaker and idempotency key need a layer around the SDK's own call. After the connection is established, the
+//! effect of a failure is `Possible`. The pool does not follow DNS: a pooled connection is kept until it has been idle
+//! for 50 s.
 //!
 //! # How people get it wrong
 //!
-//! By handing it to an SDK that builds a client of its own for some of its calls (for credentials, say).
-//! And by forgetting what the SDK repeats by itself: each of its attempts has the whole deadline.
+//! Some SDKs build a second client for some of their calls, for credentials for example. That client is not this one.
+//! Some SDKs retry by themselves. Each of their attempts then has the whole deadline.
 
 use std::time::Duration;
 
@@ -61,11 +61,11 @@ use crate::config_error::SettingError;
 use crate::limit::Limits;
 use crate::transport::Transport;
 
-/// Makes a client whose requests end within `deadline`, to the last byte of the body. (Feature `reqwest`.)
+/// Creates a client whose requests end within `deadline`, to the last byte of the body. (Feature `reqwest`.)
 ///
 /// # Errors
 ///
-/// Fails if `deadline` is shorter than 10 ms or longer than 24 h, or if the system's name servers or roots
+/// Fails if `deadline` is shorter than 10 ms or longer than 24 h, or if the system's name servers or root certificates
 /// cannot be read.
 pub fn client(deadline: Duration) -> Result<reqwest::Client, SettingError> {
     Transport::builder(Limits::new(deadline)?).build_reqwest()

@@ -7,14 +7,14 @@ use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 use crate::timeline::Timeline;
 
-/// Finds out what an SDK's error says of the call that failed.
+/// Finds what an SDK's error shows about the failed call.
 ///
 /// # Example
 ///
 /// ```
 /// use sevenhops::{Effect, sdk};
 ///
-/// /// What becomes of a job whose SDK call failed.
+/// /// Returns the next step for a job whose SDK call failed.
 /// fn next(error: &(dyn std::error::Error + 'static)) -> &'static str {
 ///     match sdk::find(error).effect() {
 ///         Effect::None => "put it back into the queue",
@@ -29,27 +29,27 @@ use crate::timeline::Timeline;
 ///
 /// # What it reports
 ///
-/// If an error of ours is anywhere in the chain, what that one says: hop, kind, effect, and the timeline if
-/// there is one. If there is none, what the chain tells of itself: reqwest's, hyper's, hyper-util's, h2's,
-/// rustls' and I/O errors are understood. (reqwest's with the feature `reqwest`, hyper-util's with `hyper` or
+/// If the error chain contains one of our errors, the finding repeats that error: hop, kind, effect, and the timeline
+/// if the error has one. Otherwise the finding is read from the chain. Errors of reqwest, hyper, hyper-util, h2 and
+/// rustls and I/O errors are understood. (reqwest's with the feature `reqwest`, hyper-util's with `hyper` or
 /// `reqwest`.)
 ///
 /// # Trade-offs
 ///
-/// An error alone proves little. Where no error of ours is in the chain, the hop is told only if the chain
-/// names it, and the effect is possible unless the request could not even be written down: whose client it
-/// was may have followed a redirect or repeated the request before it failed.
+/// An error alone proves little. If the chain contains none of our errors, the hop is known only if the chain names it.
+/// The effect is then `Possible`, unless the request could not even be encoded. The foreign client may have followed a
+/// redirect or retried the request before it failed.
 ///
 /// # How people get it wrong
 ///
 /// "Declined" is not a proof. A gateway may have sent the request twice: the first copy was processed, and the
-/// response declines the second. Only [`had_no_effect`](Finding::had_no_effect) allows to send again blindly.
+/// response declines the second. Only [`had_no_effect`](Finding::had_no_effect) permits a blind resend.
 ///
-/// An SDK that repeats requests by itself returns the last failure only. That this one had no effect says
-/// nothing of those before: switch its own retries off where a request must not be made twice.
+/// An SDK that retries by itself returns only its last failure. If that failure had no effect, the attempts before it
+/// may still have had one. Switch the SDK's own retries off if a request must not be made twice.
 ///
-/// And an SDK whose errors keep no cause leaves nothing to be found. One whose error is transparent, as
-/// `thiserror` calls it, leaves out what it wraps: hand that over instead.
+/// If the SDK's error keeps no cause, nothing can be found. A transparent error (`#[error(transparent)]` of
+/// `thiserror`) leaves out the error that it wraps. Pass the inner error instead.
 #[must_use]
 pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Finding<'e> {
     let ours = Error::first_in(error);
@@ -59,7 +59,7 @@ pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Finding<'e> {
     }
 }
 
-/// What was found out by [`find`].
+/// The finding of [`find`].
 #[derive(Clone, Copy, Debug)]
 pub struct Finding<'e> {
     diagnosis: Diagnosis,
@@ -67,43 +67,43 @@ pub struct Finding<'e> {
 }
 
 impl<'e> Finding<'e> {
-    /// The hop at which it failed. `None` if a policy refused the call, or nothing tells.
+    /// Returns the hop at which the call failed. `None` if a policy refused the call, or if the hop is not known.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {
         self.diagnosis.hop
     }
 
-    /// What kind of failure it was.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.diagnosis.kind
     }
 
-    /// Whether it may have happened: proved not, declined by the party that responded, possible, or done.
+    /// Returns whether the call may have happened: proved not, declined by the responding party, possible, or done.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.diagnosis.effect
     }
 
-    /// Whether it is proved that it did not happen: true for [`Effect::None`] alone.
+    /// Returns whether it is proved that the call did not happen: true only for [`Effect::None`].
     #[must_use]
     pub fn had_no_effect(&self) -> bool {
         self.effect().is_none()
     }
 
-    /// The status, if there was an answer and the error tells.
+    /// Returns the status, if there was a response and the error shows it.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.diagnosis.status
     }
 
-    /// What happened, attempt by attempt, if the call was one of ours.
+    /// Returns the timeline with every attempt, if the call was made by one of our clients.
     #[must_use]
     pub fn timeline(&self) -> Option<&'e Timeline> {
         self.error.and_then(Error::timeline)
     }
 
-    /// The error of ours, if there is one in the chain.
+    /// Returns our own error, if the chain contains one.
     #[must_use]
     pub fn error(&self) -> Option<&'e Error> {
         self.error

@@ -1,8 +1,7 @@
-//! SDKs that take a tower service, or bring a client of hyper-util's own (octocrab, kube). (Feature `hyper`.)
+//! SDKs that accept a tower service, or need a client of hyper-util (octocrab, kube). (Feature `hyper`.)
 //!
-//! An SDK that takes a service takes the whole stack over [`Transport`](crate::Transport); that is the
-//! better way. Where its own client must stay (its connector speaks over a unix socket, say, or through a
-//! tunnel of its own), the pieces are here.
+//! If an SDK accepts a service, give it the whole stack over [`Transport`](crate::Transport). If its own client must
+//! stay (because its connector uses a unix socket or its own tunnel, for example), use the pieces of this module.
 //!
 //! # Example
 //!
@@ -41,11 +40,11 @@
 //!
 //! | piece | where it goes | without it |
 //! |---|---|---|
-//! | [`Hops::http_connector`] | into the TLS connector | the first address that is dark uses up the whole connect limit |
-//! | [`Hops::resolver`] | is in it; or into an `HttpConnector` of your own | dns is part of the connect, and its TTL is not honored |
+//! | [`Hops::http_connector`] | into the TLS connector | the first unreachable address uses up the whole connect timeout |
+//! | [`Hops::resolver`] | already part of `http_connector`; or into your own `HttpConnector` | dns is part of the connect, and its TTL is not honored |
 //! | [`Hops::tls`] | into the TLS connector | tls is part of the connect |
-//! | [`Hops::connector_layer`] | around the whole connector | everything before the answer is one wait |
-//! | [`Hops::layer`] | around the client | send is part of the wait, an effect cannot be proved, and a pooled connection outlives its DNS record |
+//! | [`Hops::connector_layer`] | around the whole connector | everything before the response is one wait |
+//! | [`Hops::layer`] | around the client | send is part of the wait, the effect cannot be proved, and a pooled connection outlives its DNS record |
 //!
 //! # What it reports
 //!
@@ -53,21 +52,22 @@
 //!
 //! # Trade-offs
 //!
-//! A connection is poisoned, which is to say that nothing new is sent on it, as soon as a request finds its
-//! address gone from DNS: of those connections only that have answered a request. It is closed when the pool
-//! next looks at it, not at once. New connections go to the first address that accepts. Each address gets its share of the
-//! connect limit; there is no choice by load or health, and a path that goes dark is not told from a silent service. `Transport` does all of these.
+//! If a request finds that the address of its connection has left DNS, the connection is poisoned: no new request is
+//! sent on it. This holds only for connections that have carried a response. The pool closes such a connection when it
+//! next looks at it, not at once. New connections go to the first address that accepts. Each address gets its share of
+//! the connect timeout. Addresses are not chosen by load or health, and an unreachable path looks like a silent
+//! service. `Transport` does all of this.
 //!
-//! With a filter, what cannot be judged is refused: a scheme other than http and https, and a connection whose
-//! address came neither from the URL nor from [`Hops::resolver`] (a unix socket, a tunnel, another resolver).
-//! If the connector leads to a proxy that filters, say so:
-//! [`proxy_filters`](crate::TransportBuilder::proxy_filters). [`Hops::layer`] writes `http://0x7f.1/` as the
-//! address that it means; the connector layer alone refuses it.
+//! If a filter is set, connections that it cannot judge are refused. These are schemes other than http and https, and
+//! connections whose address came neither from the URL nor from [`Hops::resolver`] (a unix socket, a tunnel, another
+//! resolver). If the connector leads to a proxy that filters, set
+//! [`proxy_filters`](crate::TransportBuilder::proxy_filters). [`Hops::layer`] rewrites `http://0x7f.1/` to the address
+//! that it means; the connector layer alone refuses it.
 //!
 //! # How people get it wrong
 //!
-//! With the layers in the wrong order: a layer over the client that follows redirects or repeats, below
-//! [`StandardLayer`](crate::StandardLayer), makes requests that nobody counts.
+//! The order of the layers is wrong. If a layer that follows redirects or retries stands between the client and
+//! [`StandardLayer`](crate::StandardLayer), its requests are not counted.
 
 pub use crate::transport::body::RequestBody;
 pub use crate::transport::foreign::{

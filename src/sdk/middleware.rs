@@ -1,8 +1,8 @@
-//! SDKs that take a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware). (Feature
+//! SDKs that accept a [`ClientWithMiddleware`](reqwest_middleware::ClientWithMiddleware). (Feature
 //! `middleware`, which implies `reqwest`.)
 //!
-//! [`Client`] and [`StandardLayer`] are middleware: the first brings its own transport and ends the
-//! chain, the second puts the policies around what comes after it.
+//! [`Client`] and [`StandardLayer`] are middleware. `Client` brings its own transport and ends the chain.
+//! `StandardLayer` puts the policies around the rest of the chain.
 //!
 //! # Example
 //!
@@ -15,7 +15,7 @@
 //! let deadline = Duration::from_secs(10);
 //! let bare = sdk::bare::client(deadline)?;
 //!
-//! // Over our own transport. What others add goes before it: what comes after is not asked.
+//! // Over our own transport. Other middleware goes before it: middleware after it is never called.
 //! let ours = Client::builder(deadline).build()?;
 //! let client = ClientBuilder::new(bare.clone()).with(ours).build();
 //!
@@ -27,7 +27,7 @@
 //!     }
 //! }
 //!
-//! // The policies over the client's own connections, and over the middleware that comes after.
+//! // The policies over the client's own connections, and over the middleware after them.
 //! let policies = StandardLayer::new(deadline)?;
 //! let client = ClientBuilder::new(bare).with(policies).build();
 //! # drop(client); Ok(()) }
@@ -35,45 +35,44 @@
 //!
 //! # What it protects from
 //!
-//! What the stack always protects from. What one request wants otherwise, its
-//! [`Options`], goes into the request's extensions: `.with_extension(Options::new().idempotency_key(key))`.
-//! A timeout that was set for one request becomes its deadline: zero, or more than 24 h, is refused. Of a
-//! timeout and an [`Options::deadline`] the shorter one holds.
+//! The policies are those of the stack. To override settings for one request, put [`Options`] into its extensions:
+//! `.with_extension(Options::new().idempotency_key(key))`. The timeout of a single request becomes its deadline. A
+//! timeout of zero or more than 24 h is refused. If the request has a timeout and an [`Options::deadline`], the shorter
+//! one holds.
 //!
 //! # A retry above the stack
 //!
-//! `.with(retry).with(client)`: each try of such a middleware is a call of its own for the stack. The tries of
-//! one call have the same idempotency key all the same, and the error of the last one says what the tries before
-//! may have done. The timeline says which try it is
-//! ([`What::CallerRetry`](crate::hop::What::CallerRetry)).
+//! With `.with(retry).with(client)`, the stack sees each try of the retry middleware as a separate call. The tries of
+//! one call still share one idempotency key, and the error of the last try includes the effect of the earlier tries.
+//! The timeline shows the number of the try ([`What::CallerRetry`](crate::hop::What::CallerRetry)).
 //!
-//! A try belongs to an earlier one if it passes the same extensions, has the same method, URL and body, and the
-//! earlier one brought no success. The same request after a success is another call, with another key. A body
-//! that is a stream cannot be compared: each try gets a new key. To be sure, bring the key:
+//! Two requests are tries of one call if they share their extensions, have the same method, URL and body, and the
+//! earlier one did not succeed. The same request after a success is a new call with a new key. A streaming body cannot
+//! be compared, so each try gets a new key. To be sure, pass the key yourself:
 //! `.with_extension(Options::new().idempotency_key(key))`.
 //!
 //! # What it reports
 //!
-//! Errors are [`reqwest_middleware::Error`]s that hold an [`Error`]; a body that breaks off is a
-//! [`reqwest::Error`] that holds one. [`sdk::find`](crate::sdk::find) finds it in either. The timeline of an
-//! answer is [`Response::from(response).timeline()`](crate::Response::timeline).
+//! Errors are [`reqwest_middleware::Error`]s that hold an [`Error`]. If a body breaks off, the error is a
+//! [`reqwest::Error`] that holds one. [`sdk::find`](crate::sdk::find) finds it in either. The timeline of a
+//! response is [`Response::from(response).timeline()`](crate::Response::timeline).
 //!
 //! # Trade-offs
 //!
-//! Over the client's own connections there is one wait, from the request to the answer, in which dns,
-//! connect, tls and send are not told apart, and its pool knows nothing of DNS. If that client is one
-//! of ours ([`sdk::bare`](crate::sdk::bare)), dns, connect and tls are seen all the same.
+//! Over the client's own connections there is one wait from the request to the response. It includes dns, connect, tls
+//! and send, and the client's pool does not follow DNS. If that client comes from [`sdk::bare`](crate::sdk::bare),
+//! dns, connect and tls are still reported.
 //!
-//! A body that cannot be cloned passes once; it may be sent again only over our own transport, and only if
-//! no connection took it. That holds for [`Body::retryable`], too: as a [`reqwest::Body`] it is a stream. To upload
-//! a stream with retries, use [`Client`] itself.
+//! A body that cannot be cloned is used once. It is sent again only over our own transport, and only if no connection
+//! took it. That also holds for [`Body::retryable`]: as a [`reqwest::Body`] it is a stream. To upload a stream with
+//! retries, use [`Client`] itself.
 //!
 //! # How people get it wrong
 //!
-//! With another middleware that retries, before or after this one: three attempts of three make nine. With
-//! a retry before this one that gives each of its tries extensions of its own: each try gets a new key. And
-//! with a reqwest client that follows redirects below the policies: switch that off
-//! (`redirect::Policy::none()`), or credentials and keys go where they should not.
+//! - Another middleware retries, before or after this one: three attempts of three make nine.
+//! - A retry before this one gives each of its tries new extensions: each try gets a new key.
+//! - Below the policies, a reqwest client follows redirects. It then sends credentials and keys to other origins.
+//!   Switch that off (`redirect::Policy::none()`).
 
 use std::future::Future;
 use std::pin::Pin;
@@ -98,7 +97,7 @@ use crate::layer::StandardLayer;
 use crate::limit::Limit;
 use crate::options::Options;
 
-/// The whole stack and its own transport, at the end of the chain.
+/// The whole stack with its own transport, at the end of the chain.
 #[async_trait]
 impl Middleware for Client {
     async fn handle(
@@ -113,7 +112,7 @@ impl Middleware for Client {
     }
 }
 
-/// The policies, over what comes after them.
+/// The policies around the rest of the chain.
 #[async_trait]
 impl Middleware for StandardLayer {
     async fn handle(
@@ -123,9 +122,9 @@ impl Middleware for StandardLayer {
         next: Next<'_>,
     ) -> reqwest_middleware::Result<reqwest::Response> {
         let request = incoming(request, extensions).map_err(failed)?;
-        // A clone: a try that is dropped halfway leaves the caller's extensions as they are.
+        // A clone: if the try is dropped before its end, the caller's extensions are unchanged.
         let mut below = extensions.clone();
-        // The call has them now; a stack of ours further down finds the call.
+        // The call has them now; one of our stacks further down finds the call.
         let options = below.remove::<Options>();
         let shared = Arc::new(Mutex::new(below));
         let below = Below {
@@ -143,11 +142,11 @@ impl Middleware for StandardLayer {
     }
 }
 
-/// What comes after the policies.
+/// The rest of the chain, below the policies.
 #[derive(Clone)]
 struct Below<'a> {
     next: Next<'a>,
-    /// What the middleware of a chain tell one another; attempts see what those before them left.
+    /// The extensions that the middleware of a chain share; each attempt sees the values of earlier attempts.
     extensions: Arc<Mutex<Extensions>>,
 }
 
@@ -172,7 +171,7 @@ impl<'a> Service<http::Request<Body>> for Below<'a> {
     }
 }
 
-/// A request of reqwest's as one of ours: a try of the caller's, unless a stack of ours around this one retries.
+/// Converts a reqwest request. It is a try of the caller's, unless one of our stacks around this one retries.
 fn incoming(
     mut request: reqwest::Request,
     extensions: &mut Extensions,
@@ -196,13 +195,13 @@ fn incoming(
     }
     if timeout.is_some() {
         let options = head.extensions.get_or_insert_default::<Options>();
-        // Both hold.
+        // The shorter one holds.
         options.deadline = options.deadline.into_iter().chain(timeout).min();
     }
     Ok(http::Request::from_parts(head, body))
 }
 
-/// A body in memory is taken out, so that it can be sent again; a stream passes once.
+/// Takes out a body that is in memory, so that it can be sent again. A stream is used once.
 fn in_memory(mut body: reqwest::Body) -> (Body, Option<Bytes>) {
     if body.as_bytes().is_none() {
         return (Body::wrap(body), None);
@@ -219,7 +218,7 @@ fn failed(error: Error) -> reqwest_middleware::Error {
     reqwest_middleware::Error::middleware(error)
 }
 
-/// The error of another stack of ours as it was, and any other without its wrapping.
+/// Returns the error of another of our stacks unchanged, and any other error without its wrapper.
 fn unwrapped(error: reqwest_middleware::Error) -> BoxError {
     match error {
         reqwest_middleware::Error::Reqwest(error) => Box::new(error),

@@ -1,8 +1,8 @@
-//! The ways into code that is not yours: what an SDK takes, what to give it, and what is seen then.
+//! How to use sevenhops under SDKs: what an SDK accepts, what to give it, and which hops are then reported.
 //!
 //! # Example
 //!
-//! Whatever the way, one function says what became of a call:
+//! In every case one function finds what happened to a call:
 //!
 //! ```no_run
 //! use sevenhops::sdk;
@@ -22,36 +22,36 @@
 //!
 //! # What it protects from
 //!
-//! | the SDK takes | give it | dns, connect, tls seen | send, wait, receive seen | limits | retry, breaker, key | DNS reaches the pool |
+//! | the SDK accepts | give it | dns, connect, tls seen | send, wait, receive seen | timeouts | retry, breaker, key | DNS reaches the pool |
 //! |---|---|---|---|---|---|---|
-//! | nothing: you call it | [`Client`](crate::Client) | yes | yes | all | yes | yes |
+//! | nothing: you make the calls | [`Client`](crate::Client) | yes | yes | all | yes | yes |
 //! | a `ClientWithMiddleware` | [`Client`](crate::Client) as [`middleware`] | yes | yes | all | yes | yes |
-//! | | [`StandardLayer`](crate::StandardLayer) as [`middleware`], over a [`bare`] client of ours | yes | one wait, then receive | all but send and first byte | yes | new connections only |
+//! | | [`StandardLayer`](crate::StandardLayer) as [`middleware`], over our [`bare`] client | yes | one wait, then receive | all but send and first byte | yes | new connections only |
 //! | | the same over any other client | no: one wait | the same wait, then receive | attempt, body idle, deadline | yes | no |
 //! | a tower service | [`StandardLayer`](crate::StandardLayer) over [`Transport`](crate::Transport) | yes | yes | all | yes | yes |
-//! | | the same over its own client of hyper-util's, with our [pieces](hyper) | yes | yes | all | yes | yes: connections are poisoned |
-//! | | with our connector layer, resolver and TLS alone | yes | one wait, then receive | all but send and first byte | yes | new connections only |
-//! | | the same over a `reqwest::Client` of yours: [`Transport::over`](crate::Transport::over) | no: one wait | the same wait, then receive | attempt, body idle, deadline | yes | no |
-//! | a bare `reqwest::Client` | a [`bare`] client of ours | yes | receive; a timeout without a hop is the wait | dns, connect, tls, deadline | no | new connections only |
-//! | no HTTP in sight, or none that it hands out | an [`Operation`](crate::Operation) around its own call | by clients of ours inside | by clients of ours inside | attempt, deadline | yes | – |
+//! | | the same over the SDK's own hyper-util client, with our [pieces](hyper) | yes | yes | all | yes | yes: connections are poisoned |
+//! | | with our connector layer, resolver and TLS only | yes | one wait, then receive | all but send and first byte | yes | new connections only |
+//! | | the same over your own `reqwest::Client`: [`Transport::over`](crate::Transport::over) | no: one wait | the same wait, then receive | attempt, body idle, deadline | yes | no |
+//! | a bare `reqwest::Client` | our [`bare`] client | yes | receive; a timeout without a hop is the wait | dns, connect, tls, deadline | no | new connections only |
+//! | neither: not HTTP, or no access to its HTTP client | an [`Operation`](crate::Operation) around the SDK's call | by our clients inside | by our clients inside | attempt, deadline | yes | – |
 //!
 //! [`bare`] and [`Transport::over`](crate::Transport::over) are behind the feature `reqwest` (on by default),
 //! [`middleware`] is behind `middleware`, [`hyper`] behind `hyper`. Each cell is a test.
 //!
 //! # What it reports
 //!
-//! [`find`] reads the SDK's error. Whatever passes through the stack carries its timeline along, and is in
-//! the spans; what fails to be connected to by a client of ours names its hop.
+//! [`find`] reads the SDK's error. An error that comes through the stack carries its timeline, and the call has spans.
+//! If one of our clients cannot connect, the error names the hop.
 //!
 //! # Trade-offs
 //!
-//! The higher a way stands in the table, the more it can do. The effect of a failure can be proved to be
-//! none only where the request is heard being taken; elsewhere it is possible as soon as a connection stands.
+//! The higher a row stands in the table, the more it can do. A failure can be proved to have no effect only where the
+//! stack sees when a connection takes the request. Elsewhere the effect is `Possible` as soon as a connection exists.
 //!
 //! # How people get it wrong
 //!
-//! By leaving the SDK's own retries on: each of its attempts is a whole call to us, with attempts of its own,
-//! and its last error speaks for the last of them only.
+//! The SDK's own retries stay on. Then each of its attempts is a whole call to us, with its own attempts, and its last
+//! error covers only the last call.
 
 #[cfg(feature = "reqwest")]
 pub mod bare;

@@ -1,4 +1,4 @@
-//! A [`reqwest::Client`] of yours below a stack: with its connections, its proxy and its TLS. (Feature `reqwest`.)
+//! Your own [`reqwest::Client`] below a stack, with its connections, proxy and TLS. (Feature `reqwest`.)
 //!
 //! # Example
 //!
@@ -18,31 +18,30 @@
 //!
 //! # What it protects from
 //!
-//! A request whose framing contradicts its body, and a request whose demands no layer has carried out. Both are
-//! refused before the client sees them. The stack above does the rest.
+//! A request is refused before the client sees it if its framing contradicts its body, or if it makes a demand that no
+//! layer has carried out. The stack above protects from the rest.
 //!
 //! # Defaults
 //!
-//! None: the client is used as it was built. It has no filter, and no filter can be set: its addresses cannot be
+//! None: the client is used as it was built. It has no filter, and none can be set, because its addresses cannot be
 //! judged. For a filter use [`Transport`] or a client of [`sdk::bare`](crate::sdk::bare).
 //!
 //! # What it reports
 //!
-//! One wait, from the request to the response head, and then receive. An error has the hop that reqwest's error
-//! shows; otherwise it is the server's. Its effect is possible, because the client may have sent the request before
-//! it failed. If the client is one of [`sdk::bare`](crate::sdk::bare), dns, connect and tls are seen, and a failure
+//! One wait from the request to the response head, and then receive. An error has the hop that reqwest's error shows;
+//! otherwise its hop is `Server`. Its effect is `Possible`, because the client may have sent the request before it
+//! failed. If the client comes from [`sdk::bare`](crate::sdk::bare), dns, connect and tls are reported, and a failure
 //! there has no effect.
 //!
 //! # Trade-offs
 //!
-//! The client's pool does not hear of DNS. Send and first byte have no timeout of their own: the attempt's timeout
+//! The client's pool does not follow DNS. Send and first byte have no timeout of their own: the attempt's timeout
 //! covers the whole wait.
 //!
 //! # How people get it wrong
 //!
-//! With a client that follows redirects, retries, or has a shorter timeout of its own. Use
-//! `redirect::Policy::none()` and `retry::never()`: the stack does both, and holds keys and credentials back from
-//! other origins.
+//! The client follows redirects, retries, or has a shorter timeout of its own. Use `redirect::Policy::none()` and
+//! `retry::never()`: the stack does both, and it does not send keys and credentials to other origins.
 
 use std::fmt;
 use std::future::Future;
@@ -63,7 +62,7 @@ use crate::transport::Transport;
 use crate::transport::framing::announced;
 
 impl Transport {
-    /// Makes a service that sends through a reqwest client of yours: see [`sdk::reqwest`](crate::sdk::reqwest).
+    /// Creates a service that sends through your own reqwest client: see [`sdk::reqwest`](crate::sdk::reqwest).
     /// (Feature `reqwest`.)
     #[must_use]
     pub fn over(client: reqwest::Client) -> ReqwestService {
@@ -120,20 +119,20 @@ impl fmt::Debug for ReqwestFuture {
     }
 }
 
-/// A request whose body is made, and held to its length, as our own transport would hold it.
+/// Makes the body and holds it to its declared length, as our own transport does.
 pub(super) async fn framed(request: http::Request<Body>) -> Result<http::Request<Body>, Error> {
     let (mut head, mut body) = request.into_parts();
     body.prepare().await?;
     let length = announced(head.version, &head.headers, &body);
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
     if length == Some(0) && !body.is_end_stream() {
-        // hyper would send the head, and never look at the body.
+        // hyper would send the head and never look at the body.
         head.headers.remove(CONTENT_LENGTH);
     }
     Ok(http::Request::from_parts(head, body.measured(length)))
 }
 
-/// A response of reqwest's with its URL, which the conversion loses: only a builder can write it down again.
+/// Converts a reqwest response and keeps its URL. The conversion loses the URL, and only a builder can set it again.
 pub(super) fn located(
     response: reqwest::Response,
 ) -> Result<http::Response<reqwest::Body>, http::Error> {
@@ -145,7 +144,7 @@ pub(super) fn located(
     Ok(response)
 }
 
-/// The hop and the effect that the error shows, in the light of the attempt around it.
+/// Returns the hop and the effect that the error shows, given the attempt around it.
 fn failed(error: impl Into<BoxError>) -> Error {
     let attempt = attempt_of_request();
     let view = View {

@@ -9,9 +9,8 @@ use crate::policy::idempotency::Key;
 
 /// One attempt of an operation, as its work sees it.
 ///
-/// Calls of our own clients that the work makes find it by themselves: they end when it has to, leave
-/// the repeating to the operation, and stand in its timeline. See
-/// [`Operation`](super::Operation#calls-of-ours-inside).
+/// Our own clients that the work calls find the attempt by themselves. They end in time for it, leave retries to the
+/// operation, and appear in its timeline. See [`Operation`](super::Operation#calls-of-ours-inside).
 #[derive(Clone)]
 pub struct Attempt {
     number: u32,
@@ -19,12 +18,12 @@ pub struct Attempt {
     keys: Arc<Keys>,
 }
 
-/// The key of an operation, and who asked for it.
+/// The key of an operation, and the attempt that used it.
 pub(super) struct Keys {
     key: OnceLock<Key>,
-    /// The attempt that asked for it last; 0 is none.
+    /// The number of the latest attempt that called `key`; 0 means none.
     asked: AtomicU32,
-    /// Whether the far side honours it, also where it is made up.
+    /// Whether the server honors the key, even if it was generated here.
     is_vouched: bool,
 }
 
@@ -43,17 +42,16 @@ impl Attempt {
         self.number
     }
 
-    /// What is left of the attempt's time: a limit for what the work asks for.
+    /// Returns the time left for the attempt. Use it as the timeout of the work's own waits.
     #[must_use]
     pub fn time_left(&self) -> Duration {
         self.around.ends.saturating_duration_since(clock::now())
     }
 
-    /// The idempotency key, the same in every attempt: the one the caller brought or derived, else
-    /// one that is made now (UUID v4).
+    /// Returns the idempotency key, which is the same in every attempt: the key that the caller passed or derived,
+    /// otherwise a key that is generated now (UUID v4).
     ///
-    /// A key that an attempt did not ask for is no licence to repeat it: the far side cannot have
-    /// seen it.
+    /// A key permits a retry only if the attempt called this method. Otherwise the server cannot have seen the key.
     #[must_use]
     pub fn key(&self) -> &Key {
         self.keys.asked.store(self.number, Ordering::Release);
@@ -62,8 +60,8 @@ impl Attempt {
             .get_or_init(|| Key::fresh(self.keys.is_vouched))
     }
 
-    /// Lets the calls of our clients in `future` hear of this attempt. The work itself does anyway;
-    /// what it hands to another task does not.
+    /// Reports the calls of our clients in `future` to this attempt. Calls in the work itself are reported without
+    /// this; calls in another task are not.
     ///
     /// ```
     /// # use sevenhops::{Client, sdk::operation::{Attempt, Failed}};
@@ -87,7 +85,7 @@ impl Keys {
         }
     }
 
-    /// The key, if this attempt asked for it.
+    /// Returns the key, if this attempt called `key`.
     pub(super) fn asked_by(&self, attempt: u32) -> Option<&Key> {
         let asked = self.asked.load(Ordering::Acquire) == attempt;
         self.key.get().filter(|_| asked)
@@ -95,7 +93,7 @@ impl Keys {
 }
 
 impl fmt::Debug for Attempt {
-    /// Without the key: whoever knows it can have its answer replayed.
+    /// Leaves the key out: with the key a reader of the log could have the response replayed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Attempt")
             .field("number", &self.number)

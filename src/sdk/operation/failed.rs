@@ -11,14 +11,13 @@ use crate::hop::{Class, Diagnosis, Effect};
 use crate::limit::Waited;
 use crate::record::tracker::Tracker;
 
-/// What the work of an operation says when it fails: what became of it, whether a retry may fare
-/// better, and when.
+/// A failure of an operation's work: its effect, whether a retry may help, and when.
 ///
-/// By `?` any error becomes the careful word: [`maybe`](Self::maybe), and it may pass.
+/// The `?` operator turns any error into the cautious case: [`maybe`](Self::maybe), and transient.
 ///
 /// # Example
 ///
-/// What PostgreSQL's client says, in a function that every query shares:
+/// An error of PostgreSQL's client, converted in a function that every query shares:
 ///
 /// ```
 /// # mod tokio_postgres {
@@ -30,9 +29,9 @@ use crate::record::tracker::Tracker;
 ///
 /// fn said(error: tokio_postgres::Error) -> Failed {
 ///     match error.as_db_error() {
-///         // It read the statement and declined it.
+///         // The server read the statement and declined it.
 ///         Some(_) => Failed::declined(error).lasting(),
-///         // The connection broke: nobody knows how far it had come.
+///         // The connection broke: the effect is not known.
 ///         None => Failed::maybe(error),
 ///     }
 /// }
@@ -40,8 +39,8 @@ use crate::record::tracker::Tracker;
 ///
 /// # How people get it wrong
 ///
-/// Everything by `?`: a statement that can never work is then repeated, and counts against its
-/// destination as an outage does. Say [`lasting`](Self::lasting) of what the far side declined.
+/// Every error goes through `?`. Then a statement that can never succeed is retried, and counts against its
+/// destination like an outage. Use [`lasting`](Self::lasting) for statements that the server declined.
 pub struct Failed {
     said: Said,
     class: Option<Class>,
@@ -52,48 +51,49 @@ pub struct Failed {
 #[derive(Clone, Copy, Debug)]
 enum Said {
     By(Effect),
-    /// What our own error in the chain says.
+    /// Takes the effect from our own error in the chain.
     Heard,
 }
 
 impl Failed {
-    /// It provably did not happen: nothing was sent.
+    /// Creates a failure that provably had no effect: nothing was sent.
     pub fn unsent(error: impl Into<BoxError>) -> Self {
         Self::new(Said::By(Effect::None), error)
     }
 
-    /// The responding party says that it did not do it: its word, no proof. It may pass, unless
-    /// [`lasting`](Self::lasting) says otherwise, and is then sent again as a throttled request is.
+    /// Creates a failure that the responding party declined: this is its word, not a proof. The failure is transient
+    /// unless [`lasting`](Self::lasting) is called. A transient one is retried like a throttled request.
     pub fn declined(error: impl Into<BoxError>) -> Self {
         Self::new(Said::By(Effect::Declined), error)
     }
 
-    /// Nobody knows whether it happened.
+    /// Creates a failure whose effect is not known.
     pub fn maybe(error: impl Into<BoxError>) -> Self {
         Self::new(Said::By(Effect::Possible), error)
     }
 
-    /// It happened; only what came of it is lost.
+    /// Creates a failure of work that happened; only its result is lost.
     pub fn done(error: impl Into<BoxError>) -> Self {
         Self::new(Said::By(Effect::Done), error)
     }
 
-    /// What the error of a client of ours in the chain says of the effect; a maybe where there is
-    /// none, or where the attempt has not heard of that call (it was made in a task of its own). What other
-    /// calls of ours in the same attempt may have done counts too. For work that does nothing else, one request
-    /// after another: of that, they know nothing.
+    /// Creates a failure with the effect that our client's error in the chain shows.
+    ///
+    /// The effect is "maybe" if the chain holds no such error, or if the attempt does not know that call because it was
+    /// made in another task. The effects of our other calls in the same attempt are included. Use this only if the work
+    /// does nothing besides these requests, one after another: the error does not cover other work.
     pub fn heard(error: impl Into<BoxError>) -> Self {
         Self::new(Said::Heard, error)
     }
 
-    /// It would fail again: a repeat is in vain, and the destination did its part.
+    /// Marks the failure as permanent: it is not retried, and does not count against the destination.
     #[must_use]
     pub fn lasting(mut self) -> Self {
         self.class = Some(Class::Lasting);
         self
     }
 
-    /// Not before so long: the far side says when to come back.
+    /// Sets the wait before the next attempt, as the server asked for it.
     #[must_use]
     pub fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -117,7 +117,7 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Failed {
 }
 
 impl fmt::Debug for Failed {
-    /// The cause by its `Display`: its own `Debug` may hold what a peer sent.
+    /// Prints the cause by its `Display`: its `Debug` may hold text that a peer sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Failed")
             .field("said", &self.said)
@@ -128,10 +128,10 @@ impl fmt::Debug for Failed {
     }
 }
 
-/// How an attempt of an operation failed, whoever says so.
+/// How an attempt of an operation failed.
 pub(super) struct Told {
     pub(super) diagnosis: Diagnosis,
-    /// The caller's word, or what follows where no table has one; else the table's counts.
+    /// The class that the caller set, or transient if no table covers the failure. If `None`, the table's class counts.
     pub(super) class: Option<Class>,
     pub(super) retry_after: Option<Duration>,
     pub(super) source: Option<BoxError>,
@@ -145,7 +145,7 @@ impl Told {
             (Said::Heard, None) => Effect::Possible,
             (Said::Heard, Some(ours)) => {
                 let call = ours.timeline().map(|of| &of.0);
-                // Where this one was not heard of, others may have gone the same way.
+                // If the attempt does not know this call, it may have missed other calls in the same way.
                 let others = match operation.has_heard_of(attempt, call) {
                     true => operation.effect_of_calls(attempt),
                     false => Effect::Possible,
@@ -171,7 +171,7 @@ impl Told {
         }
     }
 
-    /// The time was over. Nobody knows what the work had done by then.
+    /// The attempt ran out of time. What the work had done by then is not known.
     pub(super) fn expired(which: Waited, attempt: &Tracker) -> Self {
         Self {
             diagnosis: Diagnosis::operation_expired(attempt, which),

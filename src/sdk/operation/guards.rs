@@ -21,8 +21,8 @@ use crate::telemetry::Maker;
 use crate::telemetry::otel::Spans;
 use crate::timeline::{Timeline, also};
 
-/// The policies of a call around any async work: deadline, attempt limit, retry, budget, breaker and
-/// timeline for an SDK's call, a query, a message for a queue.
+/// The policies of a call around any async work: deadline, attempt timeout, retry, budget, breaker and
+/// timeline for an SDK's call, a query, or a message to a queue.
 ///
 /// # Example
 ///
@@ -49,7 +49,7 @@ use crate::timeline::{Timeline, also};
 /// // One for each destination; clones share its circuit and its budget.
 /// let orders = Operation::new("orders-db", Duration::from_secs(5))?;
 ///
-/// // The key is a unique column: whoever inserts twice, inserts once.
+/// // The key is a unique column: a second insert with the same key changes nothing.
 /// let insert = orders.clone().named("insert order").honours_keys(true);
 /// insert
 ///     .run(async |attempt| {
@@ -67,66 +67,68 @@ use crate::timeline::{Timeline, also};
 ///
 /// # What it protects from
 ///
-/// A query that hangs for ever; a message that is sent twice because its receipt was lost; a
-/// database that cannot get up because everybody keeps asking.
+/// - A query that never returns.
+/// - A message that is sent twice because its receipt was lost.
+/// - A database that cannot recover because all clients keep sending requests.
 ///
-/// # When it repeats
+/// # When it retries
 ///
-/// The work says what became of it: `Ok` is done, [`Failed::unsent`] provably not,
-/// [`Failed::declined`] not by the word of the server, [`Failed::maybe`] unknown. A plain error is a
-/// maybe, and so is an attempt whose time was over. Unsent and declined work is retried; a maybe is not, unless the operation is [`idempotent`](Self::idempotent), or its key was
-/// asked for in that attempt and the far side honours it: because the caller brought or derived it
-/// ([`key`](Self::key)), or says so ([`honours_keys`](Self::honours_keys)). What would fail again
-/// ([`Failed::lasting`]) is not repeated at all.
+/// The work returns what happened. `Ok` is done. [`Failed::unsent`] provably did not happen, [`Failed::declined`] did
+/// not happen by the server's word, and [`Failed::maybe`] is unknown. Every other error is a "maybe", and so is an
+/// attempt that ran out of time. Unsent and declined work is retried. A "maybe" is retried in two cases:
+///
+/// - the operation is [`idempotent`](Self::idempotent);
+/// - the attempt called [`Attempt::key`], and the server honors the key. The server is taken to honor a key that the
+///   caller passed or derived ([`key`](Self::key)), and every key if [`honours_keys`](Self::honours_keys) says so.
+///
+/// A permanent failure ([`Failed::lasting`]) is not retried.
 ///
 /// # Calls of ours inside
 ///
-/// A [`Client`](crate::Client), or any stack with a [`CallLayer`](crate::CallLayer) or a policy, that is
-/// asked from inside the work hears of the operation, also where an SDK between them hands nothing
-/// through. It takes over
+/// A [`Client`](crate::Client) that the work calls finds the operation, even if the SDK between them passes nothing
+/// through. So does any stack with a [`CallLayer`](crate::CallLayer) or a policy. The call takes over
 ///
 /// - the time left, if that is shorter than its own;
-/// - that the operation repeats: it makes one attempt then, so that three attempts of three are not
-///   nine. An operation of one attempt leaves the repeating to the calls inside;
-/// - a place in the timeline, with its hops; its error, in the work's error, gives the operation's its
-///   hop and its kind.
+/// - the fact that the operation retries. The call then makes one attempt, so that three attempts of three do not make
+///   nine. An operation with one attempt leaves retries to the calls inside;
+/// - a place in the timeline, with its hops. If the work's error contains the call's error, the operation's error gets
+///   its hop and kind.
 ///
-/// All of that makes a call shorter and rarer, never another one. The key does not go over by itself:
-/// which of several calls it is meant for, only the work knows. Hand it on, as in
+/// These only make a call shorter or reduce its attempts. They never change which call it is. The key is not passed on
+/// automatically, because only the work knows which of several calls it belongs to. Pass it yourself:
 /// `client.post(url).idempotency_key(attempt.key().clone())`.
 ///
-/// What sends from a task of its own hears nothing, such as an SDK over a `tower::buffer`: let its
-/// client make one attempt only, or see [`Attempt::scope`].
+/// A request that is sent from another task does not find the operation. An SDK over a `tower::buffer` is an example.
+/// Limit its client to one attempt, or use [`Attempt::scope`].
 ///
 /// # Defaults
 ///
-/// Those of [`Settings`]; a deadline has to be named.
+/// Those of [`Settings`]. The deadline has no default.
 ///
 /// # What it reports
 ///
-/// An [`Error`] that says kind, effect, attempts and when to come back, and whose `source` is the
-/// work's own error, to be downcast. It has a hop where a call of ours inside failed at one, or where
-/// the work's error names one. Spans: `operation` → `operation attempt`, under the operation's name;
-/// calls of ours hang below.
+/// An [`Error`] with kind, effect, attempts and the time to wait. Its `source` is the work's own error, which can be
+/// downcast. It has a hop if one of our calls inside failed at a hop, or if the work's error names one. Spans:
+/// `operation` → `operation attempt`, with the operation's name. Our calls inside are child spans.
 ///
 /// # Trade-offs
 ///
-/// One effect for all that the work does: two writes in one operation are repeated together, or not
-/// at all. A budget and a circuit for what is asked from this process by this operation and its
-/// clones, and for nothing else.
+/// An operation has one effect: if it makes two writes, both are retried or neither is. The budget and the circuit
+/// cover only this operation and its clones in this process.
 ///
 /// # How people get it wrong
 ///
-/// - An operation for each run: its circuit and its budget learn nothing. Make one, and clone it.
-/// - `idempotent` because it should be: ask what a second `UPDATE … SET n = n + 1` does.
-/// - A key that is asked for and not handed to the far side: then only the caller believes in it. One that
-///   was made up is no licence for a client inside either, unless the operation says that it is honoured.
-/// - An SDK that repeats by itself, inside one that repeats: switch one of them off.
+/// - A new operation for each run: its circuit and its budget learn nothing. Create one, and clone it.
+/// - `idempotent` on work that is not. Set it only if a second run changes nothing: a second
+///   `UPDATE … SET n = n + 1` does change something.
+/// - A key that the work gets and does not send to the server: the operation then retries without protection. A
+///   generated key also does not permit a client inside to retry, unless the operation says that the server honors it.
+/// - An SDK that retries, inside an operation that retries: switch one of them off.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future drops the work, gives back the permit and what the budget paid for a repeat
-/// that was not begun; the timeline says "cancelled". If the attempt had had its configured time by then, it
+/// If the future is dropped, the work is dropped too. The permit is given back, and so is the budget's payment for a
+/// retry that had not begun. The timeline says "cancelled". If the attempt had already used its configured time, it
 /// counts as a timeout.
 #[derive(Clone)]
 pub struct Operation {
@@ -140,7 +142,7 @@ pub struct Operation {
     pub(super) maker: Maker,
 }
 
-/// What the clones of an operation share.
+/// The state that the clones of an operation share.
 pub(super) struct Policies {
     pub(super) limits: Arc<Limits>,
     pub(super) policy: Arc<Policy>,
@@ -149,7 +151,7 @@ pub(super) struct Policies {
 }
 
 impl Operation {
-    /// Operations at `destination` that end within `deadline`, with the defaults for the rest.
+    /// Creates an operation for `destination` that ends within `deadline`, with the defaults for the rest.
     ///
     /// # Errors
     ///
@@ -158,11 +160,11 @@ impl Operation {
         Self::with(destination, Settings::new(deadline))
     }
 
-    /// Operations at `destination` under these settings.
+    /// Creates an operation for `destination` with these settings.
     ///
     /// # Errors
     ///
-    /// Fails if a setting is out of range or contradicts another one, naming fields and values.
+    /// Fails if a setting is out of range or contradicts another one. The error names fields and values.
     pub fn with(
         destination: impl Into<Box<str>>,
         settings: Settings,
@@ -187,45 +189,45 @@ impl Operation {
         })
     }
 
-    /// Names it for errors, timelines and spans: `insert order`, never with values.
+    /// Sets the name in errors, timelines and spans, such as `insert order`. Do not put values into it.
     #[must_use]
     pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Goes to another destination, under the same settings: a shard, a tenant. Each has a circuit and
-    /// a budget of its own.
+    /// Sets another destination with the same settings, such as a shard or a tenant. Each destination has its own
+    /// circuit and budget.
     #[must_use]
     pub fn to(mut self, destination: impl Into<Box<str>>) -> Self {
         self.destination = Destination::named(destination);
         self
     }
 
-    /// Says that doing it twice is like doing it once: it is repeated after a maybe.
+    /// Marks the operation as idempotent: a second run changes nothing, so it is retried after a "maybe".
     #[must_use]
     pub fn idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 
-    /// Hands this key to every attempt: one that was brought along, or derived by [`Key::derive`]. The
-    /// far side is taken to honour it.
+    /// Sets the key for every attempt: a key that you received, or one from [`Key::derive`]. The server is taken to
+    /// honor it.
     #[must_use]
     pub fn key(mut self, key: Key) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Says whether the far side honours the key that it is handed: if it does, what asked for the key
-    /// is repeated after a maybe.
+    /// Sets whether the server honors the key that it receives. If it does, an attempt that called [`Attempt::key`] is
+    /// retried after a "maybe".
     #[must_use]
     pub fn honours_keys(mut self, yes: bool) -> Self {
         self.honours_keys = Some(yes);
         self
     }
 
-    /// Calls this function at the end of every run: see [`CallLayer::on_end`](crate::CallLayer::on_end).
+    /// Sets a function that is called at the end of every run: see [`CallLayer::on_end`](crate::CallLayer::on_end).
     #[must_use]
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         let site = Site::new("Operation::on_end");
@@ -244,8 +246,7 @@ impl Operation {
         self.on_end(move |timeline| metrics.record(timeline))
     }
 
-    /// Makes the spans of every run straight in OpenTelemetry, and none in `tracing`: see
-    /// [`Spans`].
+    /// Creates the spans of every run directly in OpenTelemetry, and none in `tracing`: see [`Spans`].
     #[cfg(feature = "otel")]
     #[must_use]
     pub fn spans(mut self, spans: &Spans) -> Self {
@@ -253,19 +254,19 @@ impl Operation {
         self
     }
 
-    /// The circuits, to look at and to work by hand.
+    /// Returns the circuits, to read them and to open or close them by hand.
     #[must_use]
     pub fn breaker(&self) -> Breaker {
         self.policies.breaker.clone()
     }
 
-    /// Runs it: one attempt after another, until the work is done or a repeat is not safe, worth it or
-    /// affordable. What the work changes of what it captures has to be shared (`Cell`, `Mutex`).
+    /// Runs the work, one attempt after another, until it succeeds or a retry is not safe, not useful or not
+    /// affordable. Captured state that the work changes must be shared (`Cell`, `Mutex`).
     ///
     /// # Errors
     ///
-    /// Fails with what the last attempt failed with, or with a policy's refusal; the effect is the
-    /// greatest of all attempts.
+    /// Fails with the error of the last attempt, or with a policy's rejection. The effect is the greatest of all
+    /// attempts.
     ///
     /// # Cancel safety
     ///
@@ -277,14 +278,14 @@ impl Operation {
         Run::new(self).run(work).await
     }
 
-    /// Whether the far side honours the key, whoever made it.
+    /// Returns whether the server honors the key, whether the caller passed it or it was generated.
     pub(super) fn vouches(&self) -> bool {
         self.honours_keys.unwrap_or_else(|| self.key.is_some())
     }
 }
 
 impl fmt::Debug for Operation {
-    /// Without the key's value: see [`Key`].
+    /// Leaves out the key's value: see [`Key`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operation")
             .field("name", &self.name)

@@ -1,4 +1,4 @@
-//! The policies of a call around any async work: an SDK's call, a query, a message for a queue.
+//! The policies of a call around any async work: an SDK's call, a query, or a message to a queue.
 
 mod attempt;
 mod failed;

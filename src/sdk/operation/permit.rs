@@ -6,14 +6,14 @@ use crate::hop::{Class, Diagnosis};
 use crate::limit::Waited;
 use crate::policy::breaker::{Allotted, Judge, Ticket, Verdict, settle};
 
-/// A circuit's leave to make one attempt. Dropped before it is settled, it is judged by whether the
-/// attempt had its time.
+/// A circuit's permission to make one attempt. A permit that is dropped before it is settled counts as a timeout if the
+/// attempt had used its time. Otherwise it does not count.
 pub(super) struct Permit {
-    /// None where nobody judges.
+    /// `None` after the ticket was settled.
     pub(super) ticket: Option<Ticket>,
     pub(super) judge: Judge,
     pub(super) since: Instant,
-    /// When the attempt has to be over.
+    /// When the attempt must be over.
     pub(super) ends: Instant,
 }
 
@@ -32,7 +32,7 @@ impl Permit {
         self.settle(self.by_time_given(verdict, &told.diagnosis));
     }
 
-    /// A timeout within less time than the settings give an attempt says nothing about the destination.
+    /// Ignores a timeout if the attempt had less time than the settings give: it says nothing about the destination.
     fn by_time_given(&self, verdict: Verdict, failed: &Diagnosis) -> Verdict {
         let allotted = || Allotted {
             time: self.ends.saturating_duration_since(self.since),
@@ -51,7 +51,7 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        // It had its configured time, however much more it was given.
+        // The attempt had its configured time, even if it was given more.
         if self.judge.ends(self.since).min(self.ends) <= clock::now() {
             let expired = Diagnosis::out_of_time(Waited::Attempt);
             let verdict = (self.judge).judge_operation(&expired, Class::Passing, None);

@@ -5,17 +5,17 @@ use crate::getters::getters;
 use crate::limit::{self, Limits};
 use crate::policy::{breaker, retry};
 
-/// What an operation is told once, when it is made.
+/// The settings of an operation.
 ///
-/// Plain values: they are checked once, by [`Operation::with`](super::Operation::with), and what is
-/// out of range or contradicts something else is refused there, naming field and value.
+/// These are plain values. [`Operation::with`](super::Operation::with) checks them once, and refuses values that are
+/// out of range or contradict each other. Its error names field and value.
 ///
 /// # Defaults
 ///
 /// | setting | default |
 /// |---|---|
 /// | `attempt` | half of the deadline |
-/// | `retry` | those of [`retry::Settings`]; `statuses` are about calls of ours that are made inside |
+/// | `retry` | those of [`retry::Settings`]; `statuses` applies to our own calls inside |
 /// | `breaker` | those of [`breaker::Settings`] |
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
@@ -35,7 +35,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Leaves everything but the deadline to the defaults.
+    /// Creates settings with this deadline and the defaults for the rest.
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
         Self {
@@ -46,21 +46,21 @@ impl Settings {
         }
     }
 
-    /// Sets the time for one attempt.
+    /// Sets the timeout of one attempt.
     #[must_use]
     pub fn attempt(mut self, limit: Duration) -> Self {
         self.attempt = Some(limit);
         self
     }
 
-    /// Sets when an operation is repeated, how often, and at whose expense.
+    /// Sets when an operation is retried, how often, and with which budget.
     #[must_use]
     pub fn retry(mut self, retry: retry::Settings) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Sets when a destination is not asked any more.
+    /// Sets when the breaker rejects calls to a destination.
     #[must_use]
     pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
         self.breaker = breaker;

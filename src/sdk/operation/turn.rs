@@ -1,4 +1,4 @@
-//! One run's way through its attempts.
+//! One run through its attempts.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -29,17 +29,17 @@ use crate::telemetry::{AttemptSpans, operation_span};
 pub(super) struct Run<'o> {
     operation: &'o Operation,
     keys: Arc<Keys>,
-    /// Its claim to retry goes with it: calls of ours inside do not retry meanwhile.
+    /// Holds the claim to retry: our calls inside do not retry meanwhile.
     turn: Turn,
-    /// What the attempts so far may have done.
+    /// The effect of all attempts so far.
     effect: Effect,
-    /// What the last attempt failed with.
+    /// The error of the last attempt.
     last: Option<Error>,
     // Dropped last: the call ends when everything else has.
     scope: Scope,
 }
 
-/// An attempt under way; dropped before its end, the caller has gone away.
+/// An attempt in progress. If it is dropped before its end, the caller has gone away.
 struct Running {
     tracker: Arc<Tracker>,
     over: bool,
@@ -89,7 +89,7 @@ impl<'o> Run<'o> {
         ended.map_err(|error: Error| self.scope.fail(error.into(), Effect::unsent()))
     }
 
-    /// Asks those who stand before the work.
+    /// Asks the policies for permission before the work starts.
     fn admit(&self) -> Result<Permit, Error> {
         let call = self.scope.call();
         let now = clock::now();
@@ -124,7 +124,8 @@ impl<'o> Run<'o> {
         })
     }
 
-    /// When an attempt that begins now has to be over. It may be sent from the start, as far as anyone can tell.
+    /// Returns when an attempt that begins now must be over. The attempt counts as sent from its start, because the
+    /// sending cannot be observed.
     fn ends(&self, limits: &Limits, now: Instant) -> Instant {
         let call = self.scope.call();
         let is_permitted = self.operation.idempotent || self.operation.vouches();
@@ -138,7 +139,7 @@ impl<'o> Run<'o> {
         clock::after(now, attempt.get()).min(call.deadline())
     }
 
-    /// A policy let nothing through: the caller gets what was to be repeated, if anything.
+    /// A policy rejected the attempt. The caller gets the error that was about to be retried, if there is one.
     fn refuse(&mut self, refused: Error) -> Error {
         self.turn.rejected(self.scope.call());
         let Some(policy) = refused.rejected_by() else {
@@ -181,7 +182,7 @@ impl<'o> Run<'o> {
         let ended = {
             let working = around.scope(tracker::scope(Arc::clone(&tracker), work(attempt)));
             let mut working = pin!(span.around(working));
-            // Dropped before the work: what hangs in it is given up first.
+            // Dropped before the work: the attempt is given up before anything in the work is dropped.
             let _give_up = GiveUp(&tracker);
             let heard = poll_fn(|cx| {
                 let polled = working.as_mut().poll(cx);
@@ -213,7 +214,7 @@ impl<'o> Run<'o> {
         Err(told)
     }
 
-    /// An attempt failed: it is repeated after a wait, or this is the end.
+    /// Handles a failed attempt: a retry after a wait, or the end.
     fn judge(&mut self, told: Told) -> Result<(), Error> {
         let decided = self.decide(&told);
         self.effect = self.effect.max(told.diagnosis.effect);
@@ -236,7 +237,7 @@ impl<'o> Run<'o> {
         }
     }
 
-    /// Whether it is retried; if so, the wait is noted and paid for.
+    /// Decides whether to retry. If so, notes the wait and pays for it.
     fn decide(&mut self, told: &Told) -> Result<(), NotRepeated> {
         let (call, made) = (self.scope.call(), self.turn.made());
         let hint = Hint {
@@ -259,7 +260,7 @@ impl<'o> Run<'o> {
     }
 }
 
-/// What the decision goes by.
+/// Returns the facts for the retry decision.
 fn failed<'a>(
     operation: &Operation,
     (call, made): (&Call, u32),
@@ -327,7 +328,7 @@ mod tests {
         tracker.connecting(Some((Ipv4Addr::LOCALHOST, 1).into()));
     }
 
-    /// The hooks of a client that an SDK keeps to itself find the attempt by the task.
+    /// A client inside an SDK has hooks, and they find the attempt by the task.
     #[tokio::test(start_paused = true)]
     async fn set_up_that_a_client_of_ours_reported_is_the_hop() {
         let operation = once();
