@@ -1,10 +1,9 @@
-//! How a call of ours hears of the operation that it is made in, where the SDK between them carries
-//! nothing: by the task that polls it.
+//! How one of our calls finds the operation around it when the SDK between them passes nothing on: by the task that
+//! polls it.
 //!
-//! What is taken from there can only make a call shorter and rarer, never longer, more often or
-//! another one: the time left, whether somebody repeats already, and a place in the timeline. The
-//! idempotency key is not: an operation may make several calls, and which one it is meant for, only
-//! the closure knows.
+//! The call takes over the time left, whether another driver already retries, and a place in the timeline. These can
+//! only shorten the call or reduce its attempts; they never change which call it is. The idempotency key is not
+//! taken over: an operation may make several calls, and only the closure knows which one the key belongs to.
 
 use std::sync::Arc;
 
@@ -23,12 +22,12 @@ tokio::task_local! {
     static AROUND: Around;
 }
 
-/// The attempt of an operation that is being polled right here.
+/// The attempt of an operation that is being polled in this task.
 #[derive(Clone, Debug)]
 pub(crate) struct Around {
     pub(crate) call: Call,
     pub(crate) attempt: Arc<Tracker>,
-    /// When the attempt has to be over.
+    /// When the attempt must be over.
     pub(crate) ends: Instant,
 }
 
@@ -37,12 +36,12 @@ impl Around {
         AROUND.try_with(Self::clone).ok()
     }
 
-    /// Lets the calls that `future` makes hear of this attempt.
+    /// Reports the calls that `future` makes to this attempt.
     pub(crate) fn scope<F: Future>(self, future: F) -> TaskLocalFuture<Self, F> {
         AROUND.scope(self, future)
     }
 
-    /// A call begins in the attempt.
+    /// Records a call that begins in the attempt.
     pub(super) fn heard(&self, call: &Call) {
         self.call.inside(&self.attempt, |inside| {
             if inside.calls.len() < MOST_CALLS {
@@ -52,8 +51,8 @@ impl Around {
     }
 }
 
-/// The attempt of one request that is being polled right here. That of an operation is none: it may make
-/// many requests, and one that is given up or was taken says nothing of the next.
+/// Returns the attempt of one request that is being polled in this task. An operation's attempt is not returned: it may
+/// make many requests, and a request that was given up or taken says nothing about the next one.
 #[cfg(feature = "client")]
 pub(crate) fn attempt_of_request() -> Option<Arc<Tracker>> {
     let is_operations =
@@ -61,7 +60,7 @@ pub(crate) fn attempt_of_request() -> Option<Arc<Tracker>> {
     tracker::current().filter(|tracker| !is_operations(tracker).unwrap_or(false))
 }
 
-/// A request goes out in an operation, and no call of ours is around it.
+/// Records a request that goes out in an operation without a call of ours around it.
 #[cfg(feature = "client")]
 pub(crate) fn heard_alone(method: &Method, tracker: &Arc<Tracker>) {
     if method.is_safe() {
@@ -77,7 +76,7 @@ pub(crate) fn heard_alone(method: &Method, tracker: &Arc<Tracker>) {
 }
 
 impl Call {
-    /// How a call below, or inside this one, is related to it.
+    /// Returns the relation of this call to a call below or inside it.
     pub(super) fn relation_to(&self, asked: &Asked) -> Relation {
         let own = self.asked();
         if own.method().is_none() || asked.method().is_none() {
@@ -91,7 +90,7 @@ impl Call {
         }
     }
 
-    /// A stack below goes on with this call's request.
+    /// Records that a stack below continues this call's request.
     pub(super) fn goes_on_in(&self, inner: &Self) {
         let mut rest = self.rest();
         if rest.inner.len() < MOST_CALLS {
@@ -99,7 +98,7 @@ impl Call {
         }
     }
 
-    /// Whether another one's request is this one's, at any depth.
+    /// Returns whether the other call continues this call's request, at any depth.
     pub(super) fn leads_to(&self, other: &Self) -> bool {
         let inner = self.inner();
         let is_all = inner.len() < MOST_CALLS;
@@ -107,7 +106,8 @@ impl Call {
         is_all && inner.iter().any(leads)
     }
 
-    /// Whether a redirect led this call, or another one on its request, to where the key does not go.
+    /// Returns whether a redirect led this call, or a call that continues its request, to a place the key must not go
+    /// to.
     pub(crate) fn leads_away(&self) -> bool {
         self.is_led_away() || {
             let inner = self.inner();
@@ -115,7 +115,7 @@ impl Call {
         }
     }
 
-    /// Changes what is known of the calls inside an attempt of this operation.
+    /// Changes the record of the calls inside an attempt of this operation.
     pub(super) fn inside(&self, attempt: &Arc<Tracker>, change: impl FnOnce(&mut Inside)) {
         let mut rest = self.rest();
         let known = |inside: &Inside| Arc::ptr_eq(&inside.attempt, attempt);
@@ -130,7 +130,7 @@ impl Call {
         change(&mut rest.inside[at]);
     }
 
-    /// The calls of our clients in an attempt of this operation, in order.
+    /// Returns the calls of our clients in an attempt of this operation, in order.
     pub(crate) fn calls_in(&self, attempt: &Arc<Tracker>) -> Vec<Self> {
         let rest = self.rest();
         let mut all = rest.inside.iter();
@@ -138,8 +138,8 @@ impl Call {
         inside.map_or_else(Vec::new, |inside| inside.calls.clone())
     }
 
-    /// Whether an attempt of this operation has heard of the call whose error this is. A connector's error
-    /// belongs to no call.
+    /// Returns whether an attempt of this operation has recorded the call that the error belongs to. A connector's
+    /// error belongs to no call.
     pub(crate) fn has_heard_of(&self, attempt: &Arc<Tracker>, of: Option<&Self>) -> bool {
         let Some(of) = of else { return true };
         let calls = self.calls_in(attempt);
@@ -147,5 +147,5 @@ impl Call {
     }
 }
 
-/// More than a reader follows; a bound for a closure that goes round in circles.
+/// More calls than a reader follows. It bounds the memory of a closure that loops.
 pub(super) const MOST_CALLS: usize = 100;

@@ -1,4 +1,4 @@
-//! What a call was asked for: a request, or an operation that is none.
+//! The target of a call: a request, or an operation without one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ impl Asked {
         }
     }
 
-    /// Where to, as it may be shown: see [`redacted`].
+    /// Returns the target's URL as it may be shown: see [`redacted`].
     pub(super) fn url(&self) -> String {
         match self {
             Self::Request { uri, .. } => redacted(uri),

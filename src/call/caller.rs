@@ -1,7 +1,7 @@
-//! A caller that retries above the stack: the tries of one call, where the caller has a place that they share.
+//! A caller that retries above the stack: the tries of one call, if the caller has a place that they share.
 //!
-//! Each try is a call of its own for the stack. What they have in common is the idempotency key that was made, and
-//! what the tries before may have done.
+//! For the stack each try is a separate call. The tries share the generated idempotency key and the effect of the
+//! earlier tries.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock, Weak};
@@ -13,31 +13,31 @@ use uuid::Uuid;
 use super::Call;
 use crate::hop::{Effect, Outcome, What};
 
-/// One try of the caller's, as its call knows it.
+/// One try of the caller, as its call knows it.
 #[derive(Clone)]
 pub(crate) struct CallerTry {
     number: u32,
-    /// What the tries before may have done.
+    /// The effect of the earlier tries.
     before: Effect,
     key: Arc<OnceLock<Uuid>>,
-    /// Where the try keeps its call. Not owned: the call owns this.
+    /// The place for this try's call. Weak, because the call owns this value.
     call: Weak<OnceLock<Call>>,
 }
 
 impl CallerTry {
-    /// What the tries before may have done.
+    /// Returns the effect of the earlier tries.
     pub(super) const fn before(&self) -> Effect {
         self.before
     }
 
-    /// The key of all tries: made by the first that needs one.
+    /// Returns the key of all tries. The first try that needs it creates it.
     pub(crate) fn key(&self, make: impl FnOnce() -> Uuid) -> Uuid {
         *self.key.get_or_init(make)
     }
 }
 
 impl fmt::Debug for CallerTry {
-    /// Without the key.
+    /// Leaves the key out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallerTry")
             .field("number", &self.number)
@@ -47,17 +47,17 @@ impl fmt::Debug for CallerTry {
 }
 
 impl Call {
-    /// The try of the caller's that this call is, where the caller has a place for it.
+    /// Returns the caller's try that this call is, if the caller has a place for it.
     pub(crate) fn callers_try(&self) -> Option<&CallerTry> {
         self.0.state.caller.get().map(|this| &**this)
     }
 
-    /// This call is a try of the caller's.
+    /// Marks this call as a try of the caller.
     pub(super) fn mark_callers_try(&self, this: CallerTry) {
         let _ = self.0.state.caller.set(Box::new(this));
     }
 
-    /// Tells the caller's next try of this one, and the timeline which try this is.
+    /// Records this call for the caller's next try, and the number of this try in the timeline.
     pub(crate) fn begin_callers_try(&self) {
         let Some(this) = self.callers_try() else {
             return;
@@ -72,7 +72,7 @@ impl Call {
     }
 }
 
-/// A request of the caller's. The headers are not compared: a retry may add some, and renew credentials.
+/// The identity of a request. Headers are not compared: a retry may add some, and renew credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Wish {
     pub(crate) method: Method,
@@ -80,7 +80,7 @@ pub(crate) struct Wish {
     pub(crate) body: Bytes,
 }
 
-/// The calls of a caller, each with its latest try: in the extensions that its tries share.
+/// The calls of a caller, each with its latest try. They are kept in the extensions that the tries share.
 #[derive(Clone, Default)]
 struct Tries(Vec<Latest>);
 
@@ -104,11 +104,11 @@ impl Latest {
         }
     }
 
-    /// The try after this one. A call that was done is over: the same wish again is another call.
+    /// Returns the try after this one. If the call succeeded, it is over: the same request again is a new call.
     fn next(&self) -> Self {
         let next = Self::first(self.wish.clone());
         let Some(call) = self.call.get() else {
-            // It never came as far as the stack.
+            // The try never reached the stack.
             return self.clone();
         };
         if is_done(call) {
@@ -132,7 +132,7 @@ impl Latest {
     }
 }
 
-/// The caller's next try of what it wishes for; the first, unless its extensions know of an earlier one.
+/// Returns the caller's next try of a request. It is the first try if the extensions hold no earlier one.
 pub(crate) fn next_try(extensions: &mut Extensions, wish: Wish) -> CallerTry {
     let Tries(tries) = extensions.get_or_insert_default();
     let known = tries.iter().position(|latest| latest.wish == wish);
@@ -148,7 +148,7 @@ pub(crate) fn next_try(extensions: &mut Extensions, wish: Wish) -> CallerTry {
     this
 }
 
-/// Whether the caller was given a success, and all of its body that it wanted.
+/// Returns whether the caller got a success, and all of the body that it wanted.
 fn is_done(call: &Call) -> bool {
     let succeeded = match call.answered() {
         Some(Outcome::Answered(status)) => status.is_success(),
@@ -157,7 +157,7 @@ fn is_done(call: &Call) -> bool {
     succeeded && call.failure().is_none()
 }
 
-/// A token, a request, and a few more: what middleware between the caller's retry and the stack send for one call.
+/// Enough for a token, a request, and the few others that middleware between the caller's retry and the stack sends.
 const MOST_WISHES: usize = 8;
 
 #[cfg(test)]

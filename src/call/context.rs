@@ -1,4 +1,4 @@
-//! What a call is, from its beginning to its end: nothing of it changes.
+//! The part of a call that never changes.
 
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
@@ -15,7 +15,7 @@ pub(super) struct Context {
     asked: Asked,
     options: Options,
     started: Instant,
-    /// Read when it is first asked for.
+    /// Read from the clock at first use.
     started_at: OnceLock<SystemTime>,
     deadline: Instant,
 }
@@ -46,7 +46,7 @@ impl Call {
         self.asked().method()
     }
 
-    /// The URL as it may be shown: see [`redacted`](crate::redact::redacted).
+    /// Returns the URL as it may be shown: see [`redacted`](crate::redact::redacted).
     pub(crate) fn url(&self) -> String {
         self.asked().url()
     }
@@ -63,7 +63,7 @@ impl Call {
         self.0.context.started
     }
 
-    /// When it began, by the wall clock as it stood when this was first asked.
+    /// Returns when the call began, by the wall clock at the first use of this method.
     pub(crate) fn started_at(&self) -> SystemTime {
         *self.0.context.started_at.get_or_init(|| {
             let since = clock::now().saturating_duration_since(self.started());

@@ -1,4 +1,4 @@
-//! What a call may have done: the greatest of all its attempts.
+//! The effect of a call: the greatest of all its attempts.
 
 use std::sync::Arc;
 
@@ -12,16 +12,16 @@ use crate::hop::{Effect, Outcome, effect_of_response};
 use crate::record::effect_of;
 use crate::record::tracker::Tracker;
 
-/// The attempts of a call that came before a driver of it.
+/// A point in a call: the attempts before it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Since {
     attempts: u32,
-    /// How many of them have a record.
+    /// The number of these attempts that have a record.
     records: usize,
 }
 
 impl Since {
-    /// None came before.
+    /// The point before the first attempt.
     pub(crate) const START: Self = Self {
         attempts: 0,
         records: 0,
@@ -29,8 +29,8 @@ impl Since {
 }
 
 impl Call {
-    /// Whether it may have happened: what one attempt may have done, the others do not undo. Nor do they undo
-    /// what an earlier try of the caller's may have done.
+    /// Returns the effect of the call. An attempt cannot undo the effect of another one, nor that of an earlier try of
+    /// the caller.
     pub(crate) fn effect(&self) -> Effect {
         #[cfg(feature = "middleware")]
         return self.effect_of_attempts().max(self.effect_before());
@@ -38,7 +38,7 @@ impl Call {
         self.effect_of_attempts()
     }
 
-    /// The same of the attempts that come after.
+    /// Returns the effect of the attempts after this point.
     pub(crate) fn effect_since(&self, from: Since) -> Effect {
         match from.attempts {
             0 => self.effect(),
@@ -48,12 +48,12 @@ impl Call {
         }
     }
 
-    /// Whether an attempt came after.
+    /// Returns whether an attempt was made after this point.
     pub(crate) fn has_attempted_since(&self, from: Since) -> bool {
         self.attempt_count() > from.attempts
     }
 
-    /// The attempts so far.
+    /// Returns the point after all attempts so far.
     pub(crate) fn since_now(&self) -> Since {
         Since {
             attempts: self.attempt_count(),
@@ -74,7 +74,8 @@ impl Call {
         own.max(self.effect_of_inner())
     }
 
-    /// A stack below may have been led to another method or place: what was done there, this call did not ask for.
+    /// Returns the effect of the recorded attempts. If a stack below was led to another method or place, the effect
+    /// there is not the effect that this call wanted.
     fn effect_of_records(&self, from: usize) -> Effect {
         let trackers = self.trackers();
         let since = trackers.iter().skip(from);
@@ -86,14 +87,14 @@ impl Call {
         }
     }
 
-    /// What the calls that this one's request went on in may have done.
+    /// Returns the effect of the calls that continue this call's request.
     fn effect_of_inner(&self) -> Effect {
         let inner = self.inner();
         let effects = inner.iter().map(Self::effect_from_outside);
         effects.max().unwrap_or(Effect::None)
     }
 
-    /// A driver of this call has seen what its attempts may have done. It counts where they have no record.
+    /// Records the effect that a driver of this call saw. It counts only if the attempts have no record.
     pub(crate) fn saw(&self, effect: Effect) {
         let mut brief = self.brief();
         if brief.first.is_none() {
@@ -101,14 +102,14 @@ impl Call {
         }
     }
 
-    /// What the caller's earlier tries may have done.
+    /// Returns the effect of the caller's earlier tries.
     #[cfg(feature = "middleware")]
     fn effect_before(&self) -> Effect {
         let caller = self.callers_try();
         caller.map_or(Effect::None, CallerTry::before)
     }
 
-    /// What the caller's response says, where the attempts have no record.
+    /// Returns the effect that the caller's response shows, for attempts without a record.
     fn effect_of_end(&self, how: Outcome) -> Effect {
         match how {
             Outcome::Answered(status) => {
@@ -119,11 +120,12 @@ impl Call {
         }
     }
 
-    /// What this one may have done, where `failed`, a call below, is what failed. If this one's request went on
-    /// in it, that is what all who had it may have done. Otherwise nobody knows: whoever made that call may have
-    /// made others before.
+    /// Returns the effect of this call after `failed`, a call below it, has failed. If `failed` continues this call's
+    /// request, the effect is the greatest of all calls that continue it. Otherwise it is `Possible`: the code that
+    /// made
+    /// `failed` may have made other calls before.
     pub(crate) fn effect_below(&self, failed: &Self) -> Effect {
-        // Before it went on there, it may have gone out right here.
+        // This call may have sent its request itself before it was continued below.
         let is_taken = self.last().is_some_and(|own| own.is_taken());
         if is_taken || !self.leads_to(failed) {
             return Effect::Possible;
@@ -133,8 +135,8 @@ impl Call {
         effects.max().unwrap_or(Effect::Possible)
     }
 
-    /// What the calls in an attempt may have done, as far as the operation is concerned: of a part of it that
-    /// is done, the whole is not. A request that asks for something changes nothing.
+    /// Returns the effect of the calls in an attempt, as the operation sees it. If one of several parts is done, the
+    /// whole operation is not. A request with a safe method changes nothing.
     pub(crate) fn effect_of_calls(&self, attempt: &Arc<Tracker>) -> Effect {
         let calls = self.calls_in(attempt);
         let mut alone = Vec::new();
@@ -152,8 +154,8 @@ impl Call {
         greatest.unwrap_or(Effect::None).min(Effect::Possible)
     }
 
-    /// What a call may have done. Where nobody followed its attempts, only its failure can say that it was
-    /// nothing.
+    /// Returns the effect of a call seen from outside. If its attempts have no record, only its failure can prove that
+    /// there was no effect.
     fn effect_from_outside(&self) -> Effect {
         match (self.last(), self.failure()) {
             (Some(_), _) => self.effect(),
@@ -163,8 +165,8 @@ impl Call {
     }
 }
 
-/// What an attempt may have done of its call. That a redirect's GET was answered does not say that the POST
-/// was done.
+/// Returns the effect of an attempt on its call. A response to the GET of a redirect does not prove that the POST was
+/// done.
 fn effect_in_call(tracker: &Arc<Tracker>) -> Effect {
     let effect = match tracker.failure() {
         Some(failure) => failure.effect,

@@ -1,4 +1,4 @@
-//! The idempotency key of a call, and what it is worth.
+//! The idempotency key of a call, and whether the server honors it.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,27 +13,27 @@ use crate::options::Relation;
 #[derive(Clone, Debug)]
 pub(crate) struct KeyMark {
     pub(crate) name: HeaderName,
-    /// What is put on a request that lacks it; none where that must not be.
+    /// The value to put on a request that lacks it; `None` if it must not be put there.
     pub(crate) value: Option<HeaderValue>,
-    /// The caller gave it by [`Options::idempotency_key`](crate::Options::idempotency_key).
+    /// Whether the caller passed it with [`Options::idempotency_key`](crate::Options::idempotency_key).
     pub(crate) given: bool,
-    /// Whether it is a license by itself, whatever is said of the server.
+    /// Whether it permits a retry by itself, whatever the caller says about the server.
     pub(crate) is_license: bool,
-    /// The caller brought or derived it, or said that the far side honours keys.
+    /// Whether the caller passed or derived it, or said that the server honors keys.
     pub(crate) vouched: bool,
-    /// It was made for this call.
+    /// Whether it was generated for this call.
     pub(crate) made: bool,
-    /// Until when the far side remembers it, where that is known.
+    /// When the server forgets it, if that is known.
     pub(crate) expires_at: Option<SystemTime>,
 }
 
 impl KeyMark {
-    /// What it is to a call below, where this is said of the server.
+    /// Returns the mark for a call below, given the caller's statement about the server.
     pub(super) fn below(&self, relation: Relation, honours: Option<bool>) -> Option<Self> {
         let mut mark = self.clone();
         match relation {
             Relation::Same => {}
-            // The word on the server was on another request.
+            // The statement about the server was made for another request.
             Relation::Rewritten => mark.vouched &= mark.is_license,
             Relation::LedAway => (mark.vouched, mark.value) = (false, None),
             Relation::Operation => return None,
@@ -44,7 +44,7 @@ impl KeyMark {
 }
 
 impl Call {
-    /// Says which header carries the key of this call.
+    /// Records the header that carries this call's key.
     pub(crate) fn mark_key(&self, mark: KeyMark) {
         let _ = self.0.state.key.set(mark);
     }
@@ -53,26 +53,26 @@ impl Call {
         self.own_key().or(self.0.state.outer_key.as_ref())
     }
 
-    /// The key that an idempotency layer of this call has seen to.
+    /// Returns the key that an idempotency layer of this call has set.
     pub(crate) fn own_key(&self) -> Option<&KeyMark> {
         self.0.state.key.get()
     }
 
-    /// Whether a request of this call carries a key that the far side is known to honour.
+    /// Returns whether a request of this call carries a key that the server is known to honor.
     pub(crate) fn vouches(&self, headers: &HeaderMap) -> bool {
         let known = |key: &KeyMark| key.vouched && headers.contains_key(&key.name);
-        // What follows a redirect elsewhere goes on without it.
+        // After a redirect to another place, the request continues without it.
         self.key().is_some_and(known) && !self.leads_away()
     }
 
-    /// Whether sending a request of this call twice is like sending it once: by its method, or because the
-    /// caller says so. That word was on the call's own method and URL: no redirect takes it along.
+    /// Returns whether a request of this call can be sent twice safely: by its method, or because the caller says so.
+    /// The caller's statement holds for the call's own method and URL, not after a redirect.
     pub(crate) fn is_idempotent(&self, method: &Method) -> bool {
         let is_own = || !self.is_redirected() && !self.leads_away();
         method.is_idempotent() || self.options().idempotent && is_own()
     }
 
-    /// What the key of a request is to the server.
+    /// Returns the meaning of a request's key to the server.
     pub(crate) fn keyed(&self, headers: &HeaderMap) -> Keyed {
         match self.key() {
             _ if !self.vouches(headers) => Keyed::No,
@@ -88,7 +88,7 @@ impl Call {
             .is_some_and(|key| headers.contains_key(&key.name))
     }
 
-    /// How long the far side will remember the key of a request, where that is known.
+    /// Returns how long the server will remember the key of a request, if that is known.
     pub(crate) fn key_left(&self, headers: &HeaderMap) -> Option<Duration> {
         let key = self.key().filter(|key| headers.contains_key(&key.name))?;
         let left = key.expires_at?.duration_since(clock::wall());
@@ -111,7 +111,7 @@ mod tests {
             made: !is_license,
             expires_at: None,
         };
-        // (relation, by itself, said of the server) → (license, may be put on again)
+        // (relation, permits by itself, caller's statement about the server) → (permits a retry, may be put on again)
         for (relation, is_license, honours, below) in [
             (Relation::Same, false, None, Some((true, true))),
             (Relation::Same, true, Some(false), Some((false, true))),

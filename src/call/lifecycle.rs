@@ -1,4 +1,4 @@
-//! From the beginning of a call to its end: what still works on it holds it open.
+//! From the beginning of a call to its end. Work on the call holds it open.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -11,16 +11,16 @@ use super::{Call, Inner};
 use crate::clock::{self, nanos_of};
 use crate::telemetry::{EventSpan, Span, Subject, end_call};
 
-/// Is told of calls that are over.
+/// A function that is called with each call that has ended.
 pub(crate) type Observer = Arc<dyn Fn(&Call) + Send + Sync>;
 
-/// How long a call goes on, and what its end is told to.
+/// How long a call is open, and what is notified of its end.
 pub(super) struct Lifecycle {
-    /// When it ended, in nanoseconds since its start, and one more; 0 while it goes on.
+    /// When it ended, in nanoseconds since its start, plus one; 0 while it is open.
     ended: AtomicU64,
-    /// How many work on it; at none it is over.
+    /// The number of holds. At zero the call is over.
     holds: AtomicU32,
-    /// Empty where nothing listens.
+    /// Empty if nothing listens.
     listeners: OnceLock<Listeners>,
 }
 
@@ -40,7 +40,7 @@ impl Lifecycle {
 }
 
 impl Call {
-    /// The span of this call; disabled where nothing listens, and once the call is over.
+    /// Returns the span of this call. It is disabled if nothing listens, or after the call is over.
     pub(crate) fn span(&self) -> Span {
         let listeners = self.0.lifecycle.listeners.get();
         listeners.map_or_else(Span::none, |listeners| {
@@ -49,13 +49,13 @@ impl Call {
         })
     }
 
-    /// The same, where something listens.
+    /// Returns the span of this call, if something listens.
     pub(crate) fn live_span(&self) -> Option<Span> {
         self.0.lifecycle.listeners.get()?;
         Some(self.span()).filter(|span| !span.is_disabled())
     }
 
-    /// What policies speak to: the span of this call or, where it has none, that of its caller.
+    /// Returns the span for the events of policies: the call's own or, if it has none, the caller's.
     pub(crate) fn span_for_events(&self) -> Span {
         let span = self.span();
         if span.is_disabled() {
@@ -68,7 +68,7 @@ impl Call {
         WeakCall(Arc::downgrade(&self.0))
     }
 
-    /// Says what listens. Without a call to it, nothing does.
+    /// Sets the listeners. Without this, nothing listens.
     pub(crate) fn listen(&self, span: &Span, observer: Option<&Observer>) {
         if !span.is_disabled() || observer.is_some() {
             let listeners = Listeners {
@@ -79,12 +79,12 @@ impl Call {
         }
     }
 
-    /// The call is over when what is returned is dropped, and all other holds of it.
+    /// Opens the call. It is over when the returned hold and all other holds of it are dropped.
     pub(crate) fn open(&self) -> Hold {
         Hold::of(self)
     }
 
-    /// Keeps a call open that is not over.
+    /// Holds a call open, if it is not over.
     pub(crate) fn hold(&self) -> Option<Hold> {
         let more = |holds: u32| (holds > 0).then_some(holds + 1);
         let holds = &self.0.lifecycle.holds;
@@ -92,7 +92,7 @@ impl Call {
         held.is_ok().then(|| Hold::of(self))
     }
 
-    /// The call is over; the first word on it counts.
+    /// Ends the call. If it ended before, nothing changes.
     pub(crate) fn end(&self, now: Instant) {
         let after = nanos_of(now.saturating_duration_since(self.started()));
         let ended = &self.0.lifecycle.ended;
@@ -111,7 +111,7 @@ impl Call {
 
     fn close(&self, now: Instant) {
         self.end(now);
-        // An attempt in a task of its own may be under way: it ends here, and sends nothing any more.
+        // An attempt may still run in its own task: it ends here, and sends nothing more.
         self.cancel_last();
         let Some(listeners) = self.0.lifecycle.listeners.get() else {
             return;
@@ -124,7 +124,7 @@ impl Call {
             std::mem::replace(&mut *span, Span::none())
         };
         if !span.is_disabled() {
-            // A caller that goes away between two attempts is no failure.
+            // A caller that goes away between two attempts is not a failure.
             let failed = self.failed().map(|failed| (failed, self.not_repeated()));
             end_call(&span, self.attempt_count(), failed);
         }
@@ -135,7 +135,7 @@ impl Call {
     }
 }
 
-/// A call that is remembered, and not kept.
+/// A weak reference to a call.
 #[derive(Clone)]
 pub(crate) struct WeakCall(Weak<Inner>);
 
@@ -179,7 +179,7 @@ impl fmt::Debug for WeakCall {
     }
 }
 
-/// Work on a call; when the last of it goes, the call is over.
+/// Work on a call. The call is over when the last hold is dropped.
 pub(crate) struct Hold {
     call: Call,
     is_let_go: bool,
@@ -197,7 +197,7 @@ impl Hold {
         &self.call
     }
 
-    /// Lets the call go, for a caller that has just read the clock.
+    /// Releases the call, for a caller that has just read the clock.
     pub(crate) fn end(mut self, now: Instant) {
         self.let_go(|| now);
     }

@@ -1,4 +1,4 @@
-//! What happened in a call: its attempts, what came between them, and how it ended.
+//! The log of a call: its attempts, the events between them, and how it ended.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -17,22 +17,22 @@ use crate::telemetry;
 pub(super) struct Log {
     brief: Mutex<Brief>,
     failure: OnceLock<Diagnosis>,
-    /// Whether there are, or are about to be, more attempts than the first.
+    /// Whether there are more attempts than the first, or are about to be.
     has_more: AtomicBool,
-    /// Whether the caller waits for more of it.
+    /// Whether the caller waits for more of the call.
     waits: AtomicBool,
-    /// What only a call that does not go straight through touches: the others do not make it.
+    /// The rest of the log. It is created only for a call that is not a plain single attempt.
     rest: OnceLock<Box<Mutex<Rest>>>,
 }
 
-/// All that there is to say of a call that goes straight through.
+/// The whole log of a call that is a plain single attempt.
 #[derive(Default)]
 pub(super) struct Brief {
-    /// Nearly every call is one attempt: that one costs no list.
+    /// Nearly every call is one attempt. It needs no list.
     pub(super) first: Option<Arc<Tracker>>,
-    /// What the caller was given.
+    /// The outcome that the caller received.
     answered: Option<Outcome>,
-    /// What attempts that have no record may have done.
+    /// The effect of attempts that have no record.
     pub(super) seen: Option<Effect>,
 }
 
@@ -41,25 +41,25 @@ pub(super) struct Rest {
     more: Vec<Arc<Tracker>>,
     notes: Vec<Note>,
     not_repeated: Option<NotRepeated>,
-    /// The calls of stacks below that go on with its request.
+    /// The calls of stacks below that continue its request.
     pub(super) inner: Vec<Call>,
-    /// What the attempts of an operation sent.
+    /// The requests of an operation's attempts.
     pub(super) inside: Vec<Inside>,
     /// Where redirects have led.
     redirected_to: Option<Uri>,
 }
 
-/// What the work of an operation sent in one attempt.
+/// The requests that an operation's work sent in one attempt.
 pub(super) struct Inside {
     pub(super) attempt: Arc<Tracker>,
     /// The calls of our clients, in order.
     pub(super) calls: Vec<Call>,
-    /// The requests with no call around them that may change something.
+    /// The requests without a call around them that may change something.
     pub(super) alone: Vec<Arc<Tracker>>,
 }
 
 impl Call {
-    /// Another attempt begins.
+    /// Records that another attempt begins.
     pub(crate) fn attempt(&self, tracker: Arc<Tracker>) {
         let mut brief = self.brief();
         if brief.first.is_none() {
@@ -78,7 +78,7 @@ impl Call {
         first.into_iter().chain(rest.more.iter().cloned()).collect()
     }
 
-    /// How many attempts have a record.
+    /// Returns the number of attempts that have a record.
     pub(super) fn record_count(&self) -> usize {
         match self.0.log.has_more.load(Ordering::Acquire) {
             true => 1 + self.rest().more.len(),
@@ -90,12 +90,12 @@ impl Call {
         self.brief().first.clone()
     }
 
-    /// Whether an attempt has a record.
+    /// Returns whether an attempt has a record.
     pub(super) fn has_record(&self) -> bool {
         self.brief().first.is_some()
     }
 
-    /// The attempt that is under way, or was made last.
+    /// Returns the attempt in progress, or the one made last.
     pub(crate) fn last(&self) -> Option<Arc<Tracker>> {
         if self.0.log.has_more.load(Ordering::Acquire)
             && let Some(last) = self.rest().more.last()
@@ -105,7 +105,7 @@ impl Call {
         self.first()
     }
 
-    /// The caller goes away: an attempt that is under way, in a task of its own, ends.
+    /// Ends an attempt that runs in its own task, because the caller goes away.
     pub(super) fn cancel_last(&self) {
         if let Some(last) = self.last().filter(|last| !last.is_over()) {
             last.give_up();
@@ -113,13 +113,13 @@ impl Call {
         }
     }
 
-    /// What the attempt that was made last made of this status.
+    /// Returns the diagnosis that the last attempt made of this status.
     pub(crate) fn judged(&self, status: StatusCode) -> Option<Diagnosis> {
         let judged = self.last().and_then(|tracker| tracker.failure());
         judged.filter(|judged| judged.status == Some(status))
     }
 
-    /// A redirect is followed; it may lead away to another method or origin.
+    /// Records a redirect that is followed. It may lead to another method or origin.
     pub(crate) fn redirected(&self, status: StatusCode, (uri, is_away): (&Uri, bool)) {
         self.begin_leg(is_away);
         let url = redacted(uri);
@@ -127,7 +127,7 @@ impl Call {
         self.rest().redirected_to = Some(uri.clone());
     }
 
-    /// Where the call is now: its own URL, or the one that a redirect led to.
+    /// Returns the current URL of the call: its own, or the one that a redirect led to.
     pub(crate) fn current_uri(&self) -> Uri {
         let redirected_to = self.rest().redirected_to.clone();
         redirected_to.unwrap_or_else(|| self.asked().uri().cloned().unwrap_or_default())
@@ -143,7 +143,7 @@ impl Call {
         self.rest().notes.push(note);
     }
 
-    /// A policy lets nothing through; several layers may say so of one rejection.
+    /// Records that a policy rejected the call. Several layers may report the same rejection.
     pub(crate) fn rejected_by(&self, policy: Policy) {
         let (attempts, what) = (self.attempt_count(), What::Refused(policy));
         let said = |note: &Note| note.attempts == attempts && note.what == what;
@@ -156,7 +156,7 @@ impl Call {
         self.rest().notes.clone()
     }
 
-    /// Keeps why the last failure is not retried; `None`: it is, or there was none.
+    /// Keeps the reason why the last failure is not retried. `None` means that it is retried, or that there was none.
     pub(crate) fn stop(&self, reason: Option<NotRepeated>) {
         self.rest().not_repeated = reason;
     }
@@ -165,7 +165,7 @@ impl Call {
         self.rest().not_repeated.clone()
     }
 
-    /// The call failed; the first word on it counts.
+    /// Records that the call failed. If it failed before, nothing changes.
     pub(crate) fn fail(&self, diagnosis: Diagnosis) {
         let _ = self.0.log.failure.set(diagnosis);
         self.end(clock::now());
@@ -175,28 +175,28 @@ impl Call {
         self.0.log.failure.get().copied()
     }
 
-    /// The caller has its response: with a status, or done.
+    /// Records that the caller has its response: with a status, or done.
     pub(crate) fn answer(&self, how: Outcome) {
         self.brief().answered.get_or_insert(how);
     }
 
-    /// The caller waits for more of it, or does not: a caller that leaves while it does goes away.
+    /// Records whether the caller waits for more of the call. A caller that drops it while waiting has gone away.
     pub(crate) fn wait_for_more(&self, waits: bool) {
         self.0.log.waits.store(waits, Ordering::Relaxed);
     }
 
-    /// The response that the caller has, as far as it wanted it.
+    /// Returns the response that the caller has, if it waits for no more of it.
     pub(crate) fn answered(&self) -> Option<Outcome> {
         let waits = self.0.log.waits.load(Ordering::Relaxed);
         self.brief().answered.filter(|_| !waits)
     }
 
-    /// How it failed: by itself, or as it was answered.
+    /// Returns how the call failed: by itself, or by the status of its response.
     pub(crate) fn failed(&self) -> Option<Diagnosis> {
         self.failure()
             .or_else(|| match (self.answered()?, self.last()) {
                 (_, Some(last)) => last.failure(),
-                // Its attempts have no record.
+                // The attempts have no record.
                 (Outcome::Answered(status), None) => {
                     Diagnosis::status(status, &HeaderMap::new(), Keyed::No)
                 }
@@ -204,14 +204,14 @@ impl Call {
             })
     }
 
-    /// The calls inside this one: of stacks below, and of an operation's work.
+    /// Returns the calls inside this one: of stacks below, and of an operation's work.
     pub(super) fn calls_below(&self) -> Vec<Self> {
         let rest = self.rest();
         let inside = rest.inside.iter().flat_map(|inside| &inside.calls);
         rest.inner.iter().chain(inside).cloned().collect()
     }
 
-    /// The calls of stacks below that go on with its request.
+    /// Returns the calls of stacks below that continue its request.
     pub(super) fn inner(&self) -> Vec<Self> {
         let rest = self.0.log.rest.get();
         let rest = rest.map(|rest| rest.lock().unwrap_or_else(PoisonError::into_inner));

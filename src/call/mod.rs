@@ -1,4 +1,4 @@
-//! What a call carries through the stack, in its request's extensions.
+//! The state of a call that travels through the stack in the request's extensions.
 
 mod around;
 mod asked;
@@ -39,11 +39,11 @@ pub(crate) use self::state::{Follows, Repeating};
 #[cfg(feature = "client")]
 pub(crate) use self::wire::unmet;
 
-/// A call under way: what its layers share. Cheap to clone.
+/// A call in progress: the state that its layers share. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Call(Arc<Inner>);
 
-/// A call is four things.
+/// The four parts of a call.
 struct Inner {
     context: Context,
     state: State,
@@ -52,7 +52,7 @@ struct Inner {
 }
 
 impl Call {
-    /// Begins the call of a request that is about to be sent: nothing below looks for it.
+    /// Begins the call of a request that is about to be sent. No layer below looks for it.
     pub(crate) fn begin_at_wire<B>(request: &mut Request<B>, limit: Limit) -> Self {
         let outer = match request.extensions().is_empty() {
             true => None,
@@ -61,9 +61,8 @@ impl Call {
         Self::begin_in(request, limit, outer)
     }
 
-    /// Begins the call of a request, due at the latest after `limit`, and puts it into the
-    /// request's extensions. A call around it is honoured: its deadline holds here too, and what it
-    /// repeats is not repeated here.
+    /// Begins the call of a request, due after `limit` at the latest, and puts it into the request's extensions. A call
+    /// around it is honored: its deadline holds here too, and if it retries, this call does not.
     pub(crate) fn begin<B>(request: &mut Request<B>, limit: Limit) -> Self {
         let outer = Self::of(request.extensions());
         let call = Self::begin_in(request, limit, outer);
@@ -89,7 +88,7 @@ impl Call {
         call
     }
 
-    /// Begins a call that no other layer finds: options and extensions of the request are left to those.
+    /// Begins a call that no other layer finds. Options and extensions of the request are left to the other layers.
     pub(crate) fn alone<B>(request: &Request<B>, limit: Limit) -> Self {
         let asked = Asked::Request {
             method: request.method().clone(),
@@ -112,8 +111,7 @@ impl Call {
         }))
     }
 
-    /// Begins the call of an operation, due at the latest after `limit`. An operation around it is
-    /// honoured.
+    /// Begins the call of an operation, due after `limit` at the latest. An operation around it is honored.
     pub(crate) fn operate(asked: Asked, limit: Limit) -> Self {
         Self::start(asked, Options::default(), limit, None)
     }
@@ -156,7 +154,7 @@ impl Call {
         call
     }
 
-    /// The call that a request belongs to.
+    /// Returns the call that a request belongs to.
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
         extensions.get::<Self>().cloned()
     }

@@ -1,21 +1,21 @@
-//! What the drivers of a call share while it goes on: who retries, how many attempts there were, which leg it is.
+//! The state that the drivers of a call share: who retries, the number of attempts, and the current leg.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 
 use super::{Call, KeyMark};
 
-/// Whether another attempt may follow the one under way, by facts that do not change meanwhile.
+/// Whether another attempt may follow the one in progress, by facts that do not change meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Follows {
-    /// If that one was sent.
+    /// Whether one may follow if the attempt was sent.
     pub(crate) sent: bool,
-    /// If it provably was not.
+    /// Whether one may follow if the attempt was provably not sent.
     pub(crate) unsent: bool,
 }
 
 impl Follows {
-    /// A caller outside retries, and nothing is known of how.
+    /// A caller outside retries; its rules are not known.
     pub(crate) const BY_CALLER: Self = Self {
         sent: true,
         unsent: true,
@@ -36,31 +36,31 @@ impl Follows {
 /// The part of a call that its drivers change, without a lock.
 pub(super) struct State {
     pub(super) key: OnceLock<KeyMark>,
-    /// The key of the call around this one, as far as it holds here.
+    /// The key of the call around this one, if it holds here.
     pub(super) outer_key: Option<KeyMark>,
-    /// Whether an attempt of a stack above goes on in this call.
+    /// Whether this call continues an attempt of a stack above.
     is_in_attempt: bool,
-    /// The try of the caller's that it is.
+    /// The caller's try that this call is.
     #[cfg(feature = "middleware")]
     pub(super) caller: OnceLock<Box<super::CallerTry>>,
-    /// Whether a driver retries already: of this call, or of a call around it.
+    /// Whether a driver of this call, or of a call around it, already retries.
     retried: AtomicBool,
-    /// Whether a driver of this call has claimed its retries at some time.
+    /// Whether a driver of this call has ever claimed its retries.
     claimed: AtomicBool,
-    /// How many attempts that driver may make.
+    /// The maximum number of attempts of that driver.
     most_attempts: AtomicU32,
-    /// Whether another attempt may follow the one under way: see [`Follows`].
+    /// Whether another attempt may follow the one in progress: see [`Follows`].
     follows: AtomicU8,
-    /// How many attempts have begun.
+    /// The number of attempts that have begun.
     made: AtomicU32,
-    /// How many attempts were made before the last redirect; 0 is none.
+    /// The number of attempts before the last redirect; 0 means none.
     leg: AtomicU32,
-    /// Whether a redirect led to where the call's idempotency key does not go.
+    /// Whether a redirect led to a place that the call's idempotency key must not go to.
     led_away: AtomicBool,
 }
 
 impl State {
-    /// `most` is the number of attempts that a driver around the call makes, if it retries.
+    /// Creates the state. `most` is the maximum number of attempts of a driver around the call, if that one retries.
     #[inline]
     pub(super) fn new(
         outer_key: Option<KeyMark>,
@@ -96,7 +96,7 @@ impl Call {
         Some(Repeating(self.clone()))
     }
 
-    /// Whether a driver has claimed the retries of this call or of one inside it, at some time.
+    /// Returns whether a driver has ever claimed the retries of this call or of one inside it.
     pub(crate) fn was_retried(&self) -> bool {
         self.0.state.claimed.load(Ordering::Relaxed)
             || self.calls_below().iter().any(Self::was_retried)
@@ -110,12 +110,12 @@ impl Call {
         self.0.state.most_attempts.load(Ordering::Relaxed)
     }
 
-    /// Whether another attempt may follow, as far as a driver that retries has said so.
+    /// Returns whether another attempt may follow, as set by a driver that retries.
     pub(crate) fn follows(&self) -> Follows {
         Follows::of_bits(self.0.state.follows.load(Ordering::Relaxed))
     }
 
-    /// A driver that retries says whether another attempt may follow the next one.
+    /// Sets whether another attempt may follow the next one.
     pub(crate) fn set_follows(&self, follows: Follows) {
         let bits = follows.bits();
         self.0.state.follows.store(bits, Ordering::Relaxed);
@@ -125,7 +125,7 @@ impl Call {
         self.0.state.made.load(Ordering::Acquire)
     }
 
-    /// An attempt ended; where no record followed it since there were `before`, it is counted here.
+    /// Counts an attempt that ended, if no record has counted it since there were `before`.
     pub(crate) fn count_attempt(&self, before: u32) {
         if self.attempt_count() == before {
             self.count_one_more();
@@ -136,35 +136,35 @@ impl Call {
         self.0.state.made.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A redirect is followed: another leg begins, perhaps away at another method or origin.
+    /// Begins another leg because a redirect is followed, perhaps to another method or origin.
     pub(super) fn begin_leg(&self, is_away: bool) {
         self.0.state.led_away.fetch_or(is_away, Ordering::Relaxed);
         let made = self.attempt_count().max(1);
         self.0.state.leg.store(made, Ordering::Relaxed);
     }
 
-    /// Whether a redirect led to where the call's idempotency key does not go: it stays away then.
+    /// Returns whether a redirect led to a place that the key must not go to. The key is then not sent again.
     pub(crate) fn is_led_away(&self) -> bool {
         self.0.state.led_away.load(Ordering::Relaxed)
     }
 
-    /// Whether an attempt of this call, or of one around it, has begun.
+    /// Returns whether an attempt of this call, or of one around it, has begun.
     pub(crate) fn is_in_attempt(&self) -> bool {
         self.0.state.is_in_attempt || self.has_record()
     }
 
-    /// Whether a redirect led away from the URL of the call.
+    /// Returns whether a redirect led away from the URL of the call.
     pub(crate) fn is_redirected(&self) -> bool {
         self.attempts_before_leg() > 0
     }
 
-    /// How many attempts were made at other URLs.
+    /// Returns the number of attempts at other URLs.
     pub(crate) fn attempts_before_leg(&self) -> u32 {
         self.0.state.leg.load(Ordering::Relaxed)
     }
 }
 
-/// The right to retry a call: one driver at a time has it, so that stacks inside one another do not multiply.
+/// The right to retry a call. One driver at a time has it, so that nested stacks do not multiply their attempts.
 pub(crate) struct Repeating(Call);
 
 impl Drop for Repeating {

@@ -1,11 +1,11 @@
-//! Before a request is sent: whether its demands were carried out.
+//! The last check before a request is sent: whether its demands were carried out.
 
 use http::Request;
 
 use super::Call;
 use crate::options::{Options, Unmet, Wire};
 
-/// The demand of a request that is open where it is about to be sent.
+/// Returns the first demand of a request that no layer has carried out when it is about to be sent.
 #[cfg(feature = "client")]
 pub(crate) fn unmet<B>(request: &Request<B>) -> Option<Unmet> {
     if let Some(call) = Call::of(request.extensions()) {
@@ -16,7 +16,7 @@ pub(crate) fn unmet<B>(request: &Request<B>) -> Option<Unmet> {
 }
 
 impl Call {
-    /// The same, for a request of this call; an attempt receives its body, if that was asked for.
+    /// Does the same for a request of this call. An attempt receives the whole body, if that is demanded.
     pub(crate) fn unmet<B>(&self, request: &Request<B>, is_attempt: bool) -> Option<Unmet> {
         if request.extensions().get::<Options>().is_some() {
             Some(Unmet::Late)

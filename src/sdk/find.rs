@@ -29,7 +29,8 @@ use crate::timeline::Timeline;
 ///
 /// # What it reports
 ///
-/// If the error chain contains one of our errors, the finding repeats that error: hop, kind, effect, and the timeline
+/// If the error chain contains one of our errors, the finding has that error's values: hop, kind, effect, and the
+/// timeline
 /// if the error has one. Otherwise the finding is read from the chain. Errors of reqwest, hyper, hyper-util, h2 and
 /// rustls and I/O errors are understood. (reqwest's with the feature `reqwest`, hyper-util's with `hyper` or
 /// `reqwest`.)
