@@ -121,6 +121,7 @@ mod tests {
             (Relation::LedAway, true, Some(true), Some((false, false))),
             (Relation::Operation, true, None, None),
         ] {
+            // words:allow spelling: the name of a variable
             let told = format!("{relation:?} {is_license} {honours:?}");
             let mark = mark(is_license).below(relation, honours);
             let seen = mark.map(|mark| (mark.vouched, mark.value.is_some()));

@@ -1,4 +1,4 @@
-//! The URL of a request, as it is given and as it goes out.
+//! The URL of a request, as the caller passes it and as it is sent.
 
 use http::Uri;
 use url::Url;
@@ -6,9 +6,9 @@ use url::Url;
 use crate::box_error::BoxError;
 use crate::error::Reason;
 
-/// A URL that a request is begun with: text, a parsed [`Url`], or a [`Uri`].
+/// A URL for a new request: text, a parsed [`Url`], or a [`Uri`].
 ///
-/// It is sealed: the client implements it for the types that can be a URL.
+/// This trait is sealed: the client implements it for the types that can be a URL.
 pub trait IntoUrl: sealed::Sealed {}
 
 impl<T: sealed::Sealed> IntoUrl for T {}
@@ -30,9 +30,9 @@ pub struct Address(Form);
 
 #[derive(Debug)]
 enum Form {
-    /// The URL standard would leave it as it is written.
+    /// A URL that the URL standard would leave unchanged.
     Plain(Uri),
-    /// The URL standard has read it.
+    /// A URL that was parsed by the URL standard.
     Parsed(Box<Url>),
 }
 
@@ -59,7 +59,7 @@ impl Address {
         }
     }
 
-    /// The parts, to be changed.
+    /// Returns the parts of the URL, to be changed.
     pub(super) fn url_mut(&mut self) -> Result<&mut Url, BoxError> {
         if let Form::Plain(uri) = &self.0 {
             *self = Self::parse(&uri.to_string())?;
@@ -85,7 +85,7 @@ impl Address {
     }
 }
 
-/// Whether an IPv6 address in a URL has a zone id (RFC 6874).
+/// Returns whether an IPv6 address in a URL has a zone id (RFC 6874).
 fn has_zone(text: &str) -> bool {
     let host = text
         .split_once("://[")
@@ -126,8 +126,9 @@ impl sealed::Sealed for Uri {
     }
 }
 
-/// A URL that reads the same by the URL standard and by RFC 3986: an `http` or `https` URL with a path, without userinfo
-/// and fragment, of characters that both leave alone. The transport reads the host in the same way.
+/// Returns a URL that means the same by the URL standard and by RFC 3986. That is an `http` or `https` URL with a path,
+/// without userinfo and fragment, and only with characters that both leave unchanged. The transport reads the host in
+/// the same way.
 fn plain(text: &str) -> Option<Uri> {
     let rest = text
         .strip_prefix("https://")
@@ -147,7 +148,7 @@ fn plain(text: &str) -> Option<Uri> {
     is_plain.then(|| Uri::try_from(text).ok()).flatten()
 }
 
-/// Whether the host may be an address in an unusual spelling, or the port one that is left out.
+/// Returns whether the host may be an unusually written address, or the port may be one that is left out.
 fn has_numbers(authority: &str) -> bool {
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) => (host, Some(port)),

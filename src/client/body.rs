@@ -19,11 +19,11 @@ use crate::error::{Error, Reason};
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::timeline::Timeline;
 
-/// A response body, decoded, with the call's limits on it to the last byte.
+/// A decoded response body. The call's timeouts apply to its last byte.
 pub struct ResponseBody {
     inner: UnsyncBoxBody<Bytes, BoxError>,
     timeline: Option<Timeline>,
-    /// Until it is decoded to its end, the call goes on.
+    /// Holds the call open until the body is decoded to its end.
     hold: Option<Hold>,
 }
 
@@ -40,8 +40,8 @@ impl ResponseBody {
         }
     }
 
-    /// Removes the codings of a body, and then the headers that spoke of it as it was. A head without a body
-    /// (HEAD, 204, 304) keeps them, and so does a body that cannot be decoded.
+    /// Removes the codings of a body, and the headers that describe the encoded form. A head without a body (HEAD, 204,
+    /// 304) keeps these headers, and so does a body that cannot be decoded.
     pub(super) fn decoding<B>(head: &mut Parts, body: B, timeline: &Timeline) -> Self
     where
         B: HttpBody<Data = Bytes> + Send + 'static,
@@ -59,11 +59,11 @@ impl ResponseBody {
     }
 }
 
-/// The codings of a response's body that has yet to be decoded.
+/// Returns the codings of a response's body that are still to be decoded.
 ///
 /// # Errors
 ///
-/// Says why it cannot be.
+/// Returns the reason if the body cannot be decoded.
 pub(super) fn encoding(head: &Parts, body: &impl HttpBody) -> Result<Vec<Coding>, Reason> {
     if body.is_end_stream() {
         return Ok(Vec::new());
@@ -111,7 +111,7 @@ impl fmt::Debug for ResponseBody {
     }
 }
 
-/// An error that is not ours came from the decoder: the bytes arrived and are not what they claim to be.
+/// Converts a foreign error, which came from the decoder: the bytes arrived, and the body is malformed.
 fn undecoded(error: BoxError, timeline: &Option<Timeline>) -> Error {
     let error = match Error::ours(error) {
         Ok(ours) => return ours,
@@ -123,7 +123,7 @@ fn undecoded(error: BoxError, timeline: &Option<Timeline>) -> Error {
     }
 }
 
-/// A failure behind the last hop: the call's record gets it too, and knows what the call has done.
+/// Returns a failure after the last hop. It is added to the call's record, and has the call's effect.
 pub(super) fn failed(kind: Kind, timeline: &Option<Timeline>) -> Error {
     failed_at((Hop::Decode, kind), timeline)
 }

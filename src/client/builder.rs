@@ -27,7 +27,7 @@ use crate::telemetry::{Maker, Propagator};
 use crate::timeline::{Timeline, also};
 use crate::transport::{Transport, TransportBuilder};
 
-/// What a [`Client`] is told once, when it is made.
+/// Configures and builds a [`Client`].
 ///
 /// # Example
 ///
@@ -44,7 +44,7 @@ use crate::transport::{Transport, TransportBuilder};
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
     settings: Settings,
-    /// What the stack is told besides its settings.
+    /// Parts of the stack besides its settings.
     stack: Vec<Extra>,
     budgets: Option<Budgets>,
     on_end: Option<Observer>,
@@ -53,7 +53,7 @@ pub struct ClientBuilder {
     metrics: Option<Metrics>,
     headers: HeaderMap,
     most_body_bytes: usize,
-    /// Settings of the transport, which is begun when the limits are known.
+    /// Settings of the transport, which is created when the limits are known.
     transport: Vec<Setting>,
 }
 
@@ -80,20 +80,19 @@ impl ClientBuilder {
         }
     }
 
-    /// Sets limits that are not to follow from the deadline.
+    /// Sets limits that do not follow from the deadline.
     pub fn limits(mut self, limits: limit::Settings) -> Self {
         self.settings = self.settings.limits(limits);
         self
     }
 
-    /// Sets when a call is repeated.
+    /// Sets when a call is retried.
     pub fn retry(mut self, retry: retry::Settings) -> Self {
         self.settings = self.settings.retry(retry);
         self
     }
 
-    /// Asks this function first what a failure is: see
-    /// [`RetryLayer::classify`](crate::RetryLayer::classify).
+    /// Sets a function that classifies failures first: see [`RetryLayer::classify`](crate::RetryLayer::classify).
     pub fn classify<F>(mut self, classify: F) -> Self
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
@@ -103,7 +102,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Does the same, and asks about each 2xx response, too: see
+    /// Sets a function that classifies failures and also each 2xx response: see
     /// [`RetryLayer::classify_all`](crate::RetryLayer::classify_all).
     pub fn classify_all<F>(mut self, classify: F) -> Self
     where
@@ -124,8 +123,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Takes part in retry budgets that other clients share. Other terms in the settings are refused when the
-    /// client is built.
+    /// Uses retry budgets that other clients share. If the settings have other budget terms, the client is refused when
+    /// it is built.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Self {
         self.budgets = Some(budgets.clone());
         self
@@ -139,7 +138,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks this function first when the server wants to be asked again: see
+    /// Sets a function that first reads from a response when the server wants a retry: see
     /// [`RetryLayer::hint`](crate::RetryLayer::hint).
     pub fn hint<F>(mut self, hint: F) -> Self
     where
@@ -157,7 +156,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Lets the trace go along in the headers of each attempt: see
+    /// Sends the trace context in the headers of each attempt: see
     /// [`AttemptLayer::propagator`](crate::AttemptLayer::propagator).
     pub fn propagator(mut self, propagator: impl Propagator) -> Self {
         self.stack
@@ -165,8 +164,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes the spans of every call straight in OpenTelemetry, and none in `tracing`: see
-    /// [`Spans`].
+    /// Creates the spans of every call directly in OpenTelemetry, and none in `tracing`: see [`Spans`].
     #[cfg(feature = "otel")]
     pub fn spans(mut self, spans: &Spans) -> Self {
         self.maker = Maker::Direct(spans.clone());
@@ -184,56 +182,56 @@ impl ClientBuilder {
         self.on_end(move |timeline| metrics.record(timeline))
     }
 
-    /// Sets how idempotency keys are made, and who honours them.
+    /// Sets how idempotency keys are made, and which servers honor them.
     pub fn idempotency(mut self, idempotency: idempotency::Settings) -> Self {
         self.settings = self.settings.idempotency(idempotency);
         self
     }
 
-    /// Sets how far redirects are followed.
+    /// Sets which redirects are followed.
     pub fn redirect(mut self, redirect: redirect::Settings) -> Self {
         self.settings = self.settings.redirect(redirect);
         self
     }
 
-    /// Sets when a destination is not asked any more.
+    /// Sets when the breaker rejects calls to a destination.
     pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
         self.settings = self.settings.breaker(breaker);
         self
     }
 
-    /// Sets some fields differently for the calls of a pattern: see [`Settings`](Settings#destinations).
+    /// Sets some fields differently for the calls that match a pattern: see [`Settings`](Settings#destinations).
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
         self.settings = self.settings.destination(pattern, config);
         self
     }
 
-    /// Tells the next process which attempt it is and how much time is left: see
+    /// Sends the attempt number and the time left to the server: see
     /// [`AttemptLayer::propagating`](crate::AttemptLayer::propagating).
     pub fn propagating(mut self, yes: bool) -> Self {
         self.settings = self.settings.propagating(yes);
         self
     }
 
-    /// Sends this header with every request that does not bring its own.
+    /// Sends this header with every request that does not set it.
     pub fn default_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
     }
 
-    /// Sends these headers with every request that does not bring its own.
+    /// Sends these headers with every request that does not set them.
     pub fn default_headers(mut self, headers: HeaderMap) -> Self {
         self.headers.extend(headers);
         self
     }
 
-    /// Bounds the bodies that are received whole (8 MiB by default), on the wire and decoded.
+    /// Limits the bodies that are received whole (8 MiB by default), both on the wire and decoded.
     pub fn body_limit(mut self, most_bytes: usize) -> Self {
         self.most_body_bytes = most_bytes;
         self
     }
 
-    /// Brings one's own DNS: see [`TransportBuilder::resolver`].
+    /// Sets your own DNS resolver: see [`TransportBuilder::resolver`].
     pub fn resolver(self, resolver: impl Resolve) -> Self {
         self.transport(|transport| transport.resolver(resolver))
     }
@@ -243,39 +241,39 @@ impl ClientBuilder {
         self.transport(|transport| transport.filter(filter))
     }
 
-    /// Brings one's own TLS: see [`TransportBuilder::tls`].
+    /// Sets your own TLS config: see [`TransportBuilder::tls`].
     pub fn tls(self, config: rustls::ClientConfig) -> Self {
         self.transport(|transport| transport.tls(config))
     }
 
-    /// Sends everything through a proxy: see [`TransportBuilder::proxy`].
+    /// Sends all requests through a proxy: see [`TransportBuilder::proxy`].
     pub fn proxy(self, url: impl Into<String>) -> Self {
         let url = url.into();
         self.transport(|transport| transport.proxy(url))
     }
 
-    /// Takes the proxies from the environment: see [`TransportBuilder::proxy_from_env`].
+    /// Reads the proxies from the environment: see [`TransportBuilder::proxy_from_env`].
     pub fn proxy_from_env(self) -> Self {
         self.transport(TransportBuilder::proxy_from_env)
     }
 
-    /// Reaches these destinations without the proxy: see [`TransportBuilder::no_proxy`].
+    /// Connects to these destinations without the proxy: see [`TransportBuilder::no_proxy`].
     pub fn no_proxy(self, destinations: impl Into<String>) -> Self {
         let destinations = destinations.into();
         self.transport(|transport| transport.no_proxy(destinations))
     }
 
-    /// Says whether the proxy refuses what the filter refuses: see [`TransportBuilder::proxy_filters`].
+    /// Sets whether the proxy applies the same filter: see [`TransportBuilder::proxy_filters`].
     pub fn proxy_filters(self, filters: bool) -> Self {
         self.transport(move |transport| transport.proxy_filters(filters))
     }
 
-    /// Lets some of the requests fail on purpose: see [the module](crate::chaos). None do by default.
+    /// Injects faults into some of the requests: see [the module](crate::chaos). By default it injects none.
     pub fn chaos(self, chaos: ChaosLayer) -> Self {
         self.transport(|transport| transport.chaos(chaos))
     }
 
-    /// Changes the transport: see [`TransportBuilder`] for all that can be set.
+    /// Changes the transport: see [`TransportBuilder`] for all settings.
     ///
     /// # Example
     ///
@@ -295,7 +293,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Makes the client.
+    /// Builds the client.
     ///
     /// # Errors
     ///
@@ -331,7 +329,7 @@ impl ClientBuilder {
             standard.watch(&metrics);
             metrics.gauges().connections.watch(transport.look());
         }
-        // Chaos notes in the call what befalls it.
+        // The chaos layer records its faults in the call.
         let stack = match transport.is_amid_chaos() {
             true => standard.layer(transport),
             false => standard.over(transport),
@@ -360,5 +358,5 @@ impl fmt::Debug for ClientBuilder {
 
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("sevenhops/", env!("CARGO_PKG_VERSION")));
-/// An API's answer is rarely larger, and a thousand of them still fit into memory.
+/// An API's response is rarely larger, and a thousand of them still fit into memory.
 const WHOLE_BODY_BYTES: usize = 8 << 20;

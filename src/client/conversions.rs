@@ -1,4 +1,4 @@
-//! Responses as reqwest's, and back.
+//! Conversions between responses of this crate and of reqwest.
 
 #[cfg(feature = "middleware")]
 use bytes::Bytes;
@@ -41,7 +41,7 @@ impl From<reqwest::Response> for Response {
     }
 }
 
-/// A response of a stack below a middleware, as reqwest takes it: with its call.
+/// Converts a response of a stack below a middleware into reqwest's type, and keeps its call.
 #[cfg(feature = "middleware")]
 pub(crate) fn shared<R>(response: http::Response<DriverBody<R>>) -> http::Response<reqwest::Body>
 where

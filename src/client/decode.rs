@@ -1,4 +1,4 @@
-//! From bytes to what they mean. Nothing of a body ever gets into an error.
+//! Decodes bytes. No part of a body is ever put into an error.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
-/// Returns the character encoding that the content type names; UTF-8 if it names none that is known.
+/// Returns the character encoding that the content type names, or UTF-8 if it names no known one.
 pub(super) fn charset(headers: &HeaderMap) -> &'static Encoding {
     let kind = headers
         .get(CONTENT_TYPE)
@@ -18,7 +18,7 @@ pub(super) fn charset(headers: &HeaderMap) -> &'static Encoding {
     known.unwrap_or(UTF_8)
 }
 
-/// The value of the first parameter of this name (RFC 9110 §5.6.6), without its quotes.
+/// Returns the value of the first parameter of this name (RFC 9110 §5.6.6), without its quotes.
 fn parameter<'k>(kind: &'k str, name: &str) -> Option<&'k str> {
     let mut is_quoted = false;
     let parameters = kind.split(|c| {
@@ -38,7 +38,7 @@ pub(super) fn text(bytes: Bytes, encoding: &'static Encoding) -> String {
         .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
-/// Why a body is not the promised JSON: the place, without the text that stands there.
+/// The reason why a body is not the expected JSON: the place, without the text at that place.
 #[derive(Debug)]
 pub(super) struct NotJson {
     category: &'static str,
@@ -115,7 +115,7 @@ mod tests {
             Some(b"text/plain; charset"),
             Some(b"text/plain; charset=utf-8"),
             Some(b"text/plain; xcharset=latin1"),
-            // A label of the standard that stands for no encoding.
+            // The standard knows this label, but no encoding for it.
             Some(b"text/plain; charset=hz-gb-2312"),
             Some(b"text/plain; charset=\xe9"),
         ] {

@@ -12,7 +12,7 @@ use crate::box_error::BoxError;
 use crate::coding::{Coding, Decoder, Step};
 
 pin_project! {
-    /// A body, decoded. Its trailers come after its last piece.
+    /// A decoded body. Its trailers come after its last piece.
     pub(super) struct Decoded<B> {
         #[pin]
         body: B,

@@ -1,4 +1,4 @@
-//! Which status is a success of a call that receives its whole body.
+//! The statuses that are a success for a call that receives its whole body.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::layer::ConfigHandle;
 use crate::policy::redirect::unfollowed;
 use crate::timeline::Timeline;
 
-/// What a call asks for, as far as the meaning of its status depends on it.
+/// The facts about a request that the meaning of its status depends on.
 #[derive(Debug)]
 pub(super) struct Asks {
-    /// Whether it may be told that nothing was modified.
+    /// Whether the request asks for a 304 if nothing was modified.
     pub(super) conditional: bool,
-    /// Says whether the client follows redirects.
+    /// Tells whether the client follows redirects.
     pub(super) config: ConfigHandle,
 }
 
-/// Whether a request asks for a 304 (RFC 9110 §13.1).
+/// Returns whether a request asks for a 304 (RFC 9110 §13.1).
 pub(super) fn is_conditional(method: &Method, headers: [&HeaderMap; 2]) -> bool {
     let mut asking = headers
         .into_iter()
@@ -32,8 +32,8 @@ pub(super) fn is_conditional(method: &Method, headers: [&HeaderMap; 2]) -> bool 
 }
 
 impl Response {
-    /// Turns every status but 2xx into an error that shows it, and a 304 that was not asked for. The error has
-    /// the beginning of the body.
+    /// Turns a status other than 2xx into an error that shows it. A 304 is an error if the request did not ask for it.
+    /// The error has the beginning of the body.
     pub(super) async fn fetched(mut self, asks: Asks) -> Result<Self, Error> {
         let Some(error) = self.failed_by_status(&asks) else {
             return self.decoded();
@@ -65,8 +65,7 @@ impl Response {
         Some(self.shown(diagnosis).because(Reason::new(reason)))
     }
 
-    /// Receives the beginning of a failure's body, within bounds. An error of the body does not change the
-    /// failure.
+    /// Receives the beginning of a failure's body, within bounds. If the body fails, the first failure is kept.
     async fn beginning(&mut self) -> Bytes {
         let mut kept = BytesMut::new();
         if self.still_encoded().is_some() {
@@ -85,7 +84,7 @@ impl Response {
         kept.freeze()
     }
 
-    /// Turns a 304 into an error, for a call that has to read a body.
+    /// Turns a 304 into an error, for a call that must read a body.
     pub(super) fn readable(self) -> Result<Self, Error> {
         if self.status() != StatusCode::NOT_MODIFIED {
             return Ok(self);
@@ -94,7 +93,7 @@ impl Response {
         Err(self.shown(diagnosis).because(Reason::new("it has no body")))
     }
 
-    /// An error that shows the status.
+    /// Returns an error that shows the status.
     fn shown(&self, mut diagnosis: Diagnosis) -> Error {
         diagnosis.status = Some(self.status());
         self.fail(diagnosis)
@@ -114,9 +113,9 @@ impl Response {
     }
 }
 
-/// A service describes a failure in far less. The bytes stay in memory as long as the error does.
+/// Longer than the text with which a service describes a failure. The bytes stay in memory as long as the error does.
 const ERROR_BODY_BYTES: usize = 8 << 10;
-/// The body of an error comes with its head. A service that stalls there must not delay the error.
+/// The body of an error usually comes with its head. A service that stalls there must not delay the error.
 const ERROR_BODY_TIME: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The paved path: a client with a deadline, in reqwest's way of building requests.
+//! The client: a deadline for every call, and requests built as with reqwest.
 
 mod address;
 mod body;
@@ -62,8 +62,7 @@ use crate::transport::Transport;
 ///
 /// # Cancel safety
 ///
-/// Dropping a future of the client gives its call up: what was not taken by a connection is not
-/// sent any more.
+/// If a future of the client is dropped, its call is given up. If no connection had taken the request, it is not sent.
 #[derive(Clone)]
 pub struct Client {
     stack: StandardService<Transport>,
@@ -77,12 +76,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// Begins a client whose calls end within `deadline`, to the last byte of the body.
+    /// Creates a builder for a client whose calls end within `deadline`, to the last byte of the body.
     pub fn builder(deadline: std::time::Duration) -> ClientBuilder {
         ClientBuilder::new(deadline)
     }
 
-    /// Begins a client with settings that were read from a file, say.
+    /// Creates a builder from settings, such as settings that were read from a file.
     pub fn with(settings: Settings) -> ClientBuilder {
         ClientBuilder::with(settings)
     }
@@ -117,24 +116,24 @@ impl Client {
         self.request(Method::HEAD, url)
     }
 
-    /// Begins a request. Text that is not a URL is reported when the request is sent, at encode.
+    /// Begins a request. Text that is not a URL is reported as an encode failure when the request is sent.
     pub fn request(&self, method: Method, url: impl IntoUrl) -> RequestBuilder {
         RequestBuilder::new(self.clone(), method, url.into_address())
     }
 
-    /// Returns the config of this client and its clones, to look at and to replace while calls run.
+    /// Returns the config of this client and its clones. It can be read, and replaced while calls run.
     #[must_use]
     pub fn config_handle(&self) -> ConfigHandle {
         self.config.clone()
     }
 
-    /// The circuits of this client and its clones, to look at and to work by hand.
+    /// Returns the circuits of this client and its clones, to read them and to open or close them by hand.
     #[must_use]
     pub fn breaker(&self) -> &Breaker {
         &self.breaker
     }
 
-    /// The retry budgets of this client and its clones, to look at and to share.
+    /// Returns the retry budgets of this client and its clones, to read and to share them.
     #[must_use]
     pub fn budgets(&self) -> &Budgets {
         &self.budgets
@@ -142,7 +141,7 @@ impl Client {
 }
 
 impl fmt::Debug for Client {
-    /// Without its headers: they may hold credentials.
+    /// Leaves the headers out: they may hold credentials.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
     }

@@ -27,7 +27,7 @@ use crate::telemetry::{Maker, call_span, encode_span, invalid};
 use crate::transport::basic;
 use crate::transport::framing::announced;
 
-/// A request being built. What cannot be written down is reported when it is sent, at encode.
+/// A request being built. Parts that cannot be encoded are reported at encode, when the request is sent.
 #[must_use = "a request does nothing until it is sent"]
 pub struct RequestBuilder {
     client: Client,
@@ -38,7 +38,7 @@ pub struct RequestBuilder {
     body: Body,
     options: Options,
     most_body_bytes: usize,
-    /// The first thing that could not be written down.
+    /// The first part that could not be encoded.
     invalid: Option<BoxError>,
 }
 
@@ -77,7 +77,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Sets headers, in place of those of the same name.
+    /// Sets headers, and replaces those of the same name.
     pub fn headers(mut self, headers: HeaderMap) -> Self {
         for name in headers.keys() {
             self.headers.remove(name);
@@ -120,7 +120,7 @@ impl RequestBuilder {
         }
     }
 
-    /// Sets the body: bytes, or a stream. For a stream that is to be retried see [`Body::retryable`].
+    /// Sets the body: bytes, or a stream. For a stream that can be retried see [`Body::retryable`].
     pub fn body(mut self, body: impl Into<Body>) -> Self {
         self.body = body.into();
         self
@@ -143,13 +143,13 @@ impl RequestBuilder {
         self.authorization(value)
     }
 
-    /// Sets the version of HTTP to be asked for: 1.1 or 2.
+    /// Sets the HTTP version to use: 1.1 or 2.
     pub fn version(mut self, version: Version) -> Self {
         self.version = version;
         self
     }
 
-    /// Names the route for telemetry, without values: `/v1/charges/{id}`.
+    /// Sets the route name for telemetry, without values: `/v1/charges/{id}`.
     pub fn route(mut self, route: impl Into<Arc<str>>) -> Self {
         self.options = self.options.route(route);
         self
@@ -161,56 +161,56 @@ impl RequestBuilder {
         self
     }
 
-    /// Lets the deadline end at the response head: for a stream that goes on for as long as it
-    /// pleases, as long as no two pieces are further apart than the body idle limit.
+    /// Ends the deadline at the response head, for a stream of any length. The body idle limit still applies to each
+    /// pause between two pieces.
     pub fn streaming(mut self) -> Self {
         self.options = self.options.streaming();
         self
     }
 
-    /// Says whether this request is idempotent whatever its method says: see [`Options::idempotent`].
+    /// Sets whether this request is idempotent, whatever its method: see [`Options::idempotent`].
     pub fn idempotent(mut self, yes: bool) -> Self {
         self.options = self.options.idempotent(yes);
         self
     }
 
-    /// Makes one attempt only (one for each leg, where redirects are followed).
+    /// Makes only one attempt (or one for each leg, if redirects are followed).
     pub fn no_retry(mut self) -> Self {
         self.options = self.options.no_retry();
         self
     }
 
-    /// Sends up to so many attempts, the first included.
+    /// Sets the maximum number of attempts, including the first.
     pub fn attempts(mut self, most: NonZeroU8) -> Self {
         self.options = self.options.attempts(most);
         self
     }
 
-    /// Repeats after these statuses and no others, where that is safe.
+    /// Retries after these statuses and no others, if a retry is safe.
     pub fn retry_statuses(mut self, statuses: impl Into<Arc<[StatusCode]>>) -> Self {
         self.options = self.options.retry_statuses(statuses);
         self
     }
 
-    /// Returns a redirect as it is.
+    /// Returns a redirect response instead of following it.
     pub fn no_redirects(mut self) -> Self {
         self.options = self.options.no_redirects();
         self
     }
 
-    /// Sends this idempotency key: one that was brought along, or derived by [`Key::derive`].
+    /// Sends this idempotency key: a key that you received, or one from [`Key::derive`].
     pub fn idempotency_key(mut self, key: Key) -> Self {
         self.options = self.options.idempotency_key(key);
         self
     }
 
-    /// Makes no idempotency key for this request.
+    /// Generates no idempotency key for this request.
     pub fn no_idempotency_key(mut self) -> Self {
         self.options = self.options.no_idempotency_key();
         self
     }
 
-    /// Says whether the far side honours idempotency keys.
+    /// Sets whether the server honors idempotency keys.
     pub fn honours_keys(mut self, yes: bool) -> Self {
         self.options = self.options.honours_keys(yes);
         self
@@ -224,38 +224,38 @@ impl RequestBuilder {
         self
     }
 
-    /// Wants what these options say, in place of all that it was told to want before: what several calls for
-    /// one incoming request have in common.
+    /// Replaces this request's options. Use it to share options between several requests.
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
     }
 
-    /// Takes over what the caller of this process passed on, for one call: see
-    /// [`Options::inherit`](crate::Options::inherit). Several share [`options`](Self::options) that were
-    /// read when the request arrived.
+    /// Takes over the deadline and other facts from the headers of an incoming request, for one call: see
+    /// [`Options::inherit`](crate::Options::inherit). For several calls, read them once into shared
+    /// [`options`](Self::options) when the request arrives.
     pub fn inherit(mut self, headers: &HeaderMap) -> Self {
         self.options = self.options.inherit(headers);
         self
     }
 
-    /// Bounds the body of this call, where it is received whole.
+    /// Limits the body of this call, if it is received whole.
     pub fn body_limit(mut self, most_bytes: usize) -> Self {
         self.most_body_bytes = most_bytes;
         self
     }
 
-    /// Sends the request and returns as soon as the response head is here.
+    /// Sends the request, and returns as soon as the response head has arrived.
     ///
     /// # Errors
     ///
-    /// Fails with the hop at which the call failed. A status is no failure: see
-    /// [`Response::error_for_status`]. Neither is a coding that the client cannot decode: such a body comes as
-    /// it was sent, under its `Content-Encoding`.
+    /// Fails with the hop at which the call failed. A failing status is not an error: see
+    /// [`Response::error_for_status`]. A coding that the client cannot decode is not an error either: the body is
+    /// returned encoded, with its
+    /// `Content-Encoding`.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future gives the call up.
+    /// If the future is dropped, the call is given up.
     pub async fn send(self) -> Result<Response, Error> {
         let (client, most_body_bytes) = (self.client.clone(), self.most_body_bytes);
         let response = client.execute(self.build()?).await?;
@@ -266,11 +266,11 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send). Every status but 2xx is a failure too: of a redirect that was not followed,
-    /// the error says why. A GET or HEAD that asks for it by `If-None-Match` or `If-Modified-Since` may get a
-    /// 304, without a body. [`Error::body`] has the beginning of the body of such a failure. Fails if the body
-    /// is longer than the body limit, or if it has a coding that the client cannot decode: only
-    /// [`send`](Self::send) returns encoded bytes.
+    /// Fails like [`send`](Self::send). Every status other than 2xx is also an error. If a redirect was not followed,
+    /// the error says why. A GET or HEAD with `If-None-Match` or `If-Modified-Since` may get a 304, without a body.
+    /// [`Error::body`] has the beginning of such a failure's body. The call also fails if the body is longer than the
+    /// body limit, or if it has a coding that the client cannot decode: only [`send`](Self::send) returns encoded
+    /// bytes.
     pub async fn fetch_bytes(self) -> Result<Bytes, Error> {
         self.fetch().await?.bytes().await
     }
@@ -279,8 +279,8 @@ impl RequestBuilder {
     ///
     /// # Errors
     ///
-    /// As [`fetch_bytes`](Self::fetch_bytes), but a 304 has no JSON and always fails. A body that is not the
-    /// promised JSON fails at decode.
+    /// Fails like [`fetch_bytes`](Self::fetch_bytes), but a 304 has no JSON and always fails. A body that is not the
+    /// expected JSON fails at decode.
     pub async fn fetch_json<T: DeserializeOwned>(self) -> Result<T, Error> {
         self.fetch().await?.readable()?.json().await
     }
@@ -295,11 +295,11 @@ impl RequestBuilder {
         self.send().await?.fetched(asks).await
     }
 
-    /// The request, to be sent by [`Client::execute`] or through another service.
+    /// Returns the request, to be sent by [`Client::execute`] or through another service.
     ///
     /// # Errors
     ///
-    /// Fails at encode if the URL, a header or the body cannot be written down.
+    /// Fails at encode if the URL, a header or the body cannot be encoded.
     pub fn build(mut self) -> Result<Request<Body>, Error> {
         let uri = self.url.take().map(Address::into_uri);
         let uri = uri.and_then(|uri| uri.map_err(|error| self.note(error)).ok());
@@ -340,7 +340,7 @@ impl RequestBuilder {
     }
 }
 
-/// Writes a body down, in a span of its own.
+/// Encodes a body in its own span.
 fn encoded<T, E>(maker: &Maker, encode: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     let span = encode_span(maker);
     let encoded = span.in_scope(encode);
@@ -350,7 +350,7 @@ fn encoded<T, E>(maker: &Maker, encode: impl FnOnce() -> Result<T, E>) -> Result
     encoded
 }
 
-/// The call of a request that could not be written down: it ends before it begins.
+/// Ends the call of a request that could not be encoded, and returns its error.
 fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Error {
     let call = Call::begin(request, Limit::MAX);
     let asked = (request.method(), request.uri());
@@ -364,11 +364,11 @@ fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Er
 }
 
 impl Client {
-    /// Sends a request that was made elsewhere.
+    /// Sends a request that was built elsewhere.
     ///
     /// # Errors
     ///
-    /// Fails with the hop at which the call failed. A status is no failure.
+    /// Fails with the hop at which the call failed. A failing status is not an error.
     pub async fn execute(&self, mut request: Request<Body>) -> Result<Response, Error> {
         for name in self.headers.keys() {
             if !request.headers().contains_key(name) {
@@ -378,7 +378,7 @@ impl Client {
             }
         }
         let headers = request.headers_mut();
-        // A range is one of the encoded form (RFC 9110 §14.2): a part of it cannot be decoded.
+        // A range belongs to the encoded form (RFC 9110 §14.2): a part of it cannot be decoded.
         if !headers.contains_key(RANGE) {
             headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
         }
@@ -388,7 +388,7 @@ impl Client {
 }
 
 impl fmt::Debug for RequestBuilder {
-    /// Without headers, query and body: they may be secret.
+    /// Leaves out headers, query and body: they may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestBuilder")
             .field("method", &self.method)

@@ -21,7 +21,7 @@ use crate::policy::idempotency;
 use crate::telemetry::{Span, decode_span, mark};
 use crate::timeline::Timeline;
 
-/// A response: its head is here, its body may still be on the way.
+/// A response: its head has arrived, its body may still be on its way.
 pub struct Response {
     head: Parts,
     body: ResponseBody,
@@ -48,7 +48,7 @@ impl Response {
         }
     }
 
-    /// Lets the call travel with a response that turns into another type, and perhaps back.
+    /// Keeps the call with a response that is converted to another type, and perhaps back.
     fn keep_call(&mut self) {
         if let Some(Timeline(call)) = &self.timeline {
             self.head.extensions.insert(call.clone());
@@ -60,68 +60,68 @@ impl Response {
         self
     }
 
-    /// The status.
+    /// Returns the status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.head.status
     }
 
-    /// The version of HTTP that was spoken.
+    /// Returns the HTTP version of the response.
     #[must_use]
     pub fn version(&self) -> Version {
         self.head.version
     }
 
-    /// The headers.
+    /// Returns the headers.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         &self.head.headers
     }
 
-    /// The extensions.
+    /// Returns the extensions.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.head.extensions
     }
 
-    /// The URL that answered, whole: the one that was asked for, or where redirects led.
+    /// Returns the URL of the response, whole: the requested one, or the one that redirects led to.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// What has happened in the call so far; it goes on while the body is received. `None` for a
-    /// response that was not received here.
+    /// Returns the timeline of the call so far. It continues while the body is received. `None` for a response that was
+    /// not received by this crate.
     #[must_use]
     pub fn timeline(&self) -> Option<&Timeline> {
         self.timeline.as_ref()
     }
 
-    /// Whether the far side says that this is the answer it gave to the same idempotency key before.
+    /// Returns whether the server declares that it replayed its earlier response to the same idempotency key.
     #[must_use]
     pub fn is_replayed(&self) -> bool {
         idempotency::is_replayed(self.headers())
     }
 
-    /// Whether only the beginning of the body was kept: a repeat was under way, and then did not
-    /// happen. The body fails where what was kept ends.
+    /// Returns whether only the beginning of the body was kept. That is the case if a retry was under way and then did
+    /// not happen. Reading the body fails at the end of the kept bytes.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.extensions().get::<Truncated>().is_some()
     }
 
-    /// The length of the body, if it was announced and is not encoded.
+    /// Returns the length of the body, if it was announced and the body is not encoded.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         self.body.size_hint().exact()
     }
 
-    /// Turns a status of 400 and above into an error that names gateway or server. A redirect that was not
-    /// followed is no error here: see [`fetch_bytes`](super::RequestBuilder::fetch_bytes).
+    /// Turns a status of 400 and above into an error that names gateway or server. A redirect that was not followed is
+    /// not an error here: see [`fetch_bytes`](super::RequestBuilder::fetch_bytes).
     ///
     /// # Errors
     ///
-    /// Fails with the hop, the kind and the effect of the status; the body is dropped.
+    /// Fails with the hop, the kind and the effect of the status. The body is dropped.
     pub fn error_for_status(self) -> Result<Self, Error> {
         match self.status_error() {
             Some(error) => Err(error),
@@ -132,13 +132,13 @@ impl Response {
     pub(super) fn status_error(&self) -> Option<Error> {
         let call = self.timeline.as_ref().map(|Timeline(call)| call);
         let (status, headers) = (self.head.status, &self.head.headers);
-        // The attempt knows more: whether its key was honoured.
+        // The attempt knows more: whether the server honored its key.
         let judged = call.and_then(|call| call.judged(status));
         let diagnosis = judged.or_else(|| Diagnosis::status(status, headers, Keyed::No))?;
         Some(self.fail(diagnosis))
     }
 
-    /// Why the body comes as it was sent, if it does.
+    /// Returns why the body is still encoded, if it is.
     pub(super) fn still_encoded(&self) -> Option<Reason> {
         match encoding(&self.head, &self.body) {
             Ok(codings) => codings.first().map(|coding| {
@@ -149,7 +149,7 @@ impl Response {
         }
     }
 
-    /// Fails if the body comes as it was sent: its bytes would be taken for what they mean.
+    /// Fails if the body is still encoded. Its bytes would be mistaken for the decoded body.
     pub(super) fn decoded(self) -> Result<Self, Error> {
         match self.still_encoded() {
             Some(reason) => Err(failed(Kind::Malformed, &self.timeline).because(reason)),
@@ -157,7 +157,7 @@ impl Response {
         }
     }
 
-    /// The call fails by its status.
+    /// Fails the call by its status.
     pub(super) fn fail(&self, diagnosis: Diagnosis) -> Error {
         let error = Error::by_status(diagnosis, self.headers());
         let Some(Timeline(call)) = &self.timeline else {
@@ -168,12 +168,12 @@ impl Response {
         error
     }
 
-    /// The next piece of the body; `None` at its end.
+    /// Returns the next piece of the body; `None` at its end.
     ///
     /// # Errors
     ///
-    /// Fails at receive if the body breaks off or stalls, or if it does not end where its content-coding does.
-    /// Fails at decode if its content-coding is corrupt.
+    /// Fails at receive if the body breaks off or stalls, or if it ends before or after its content-coding does. Fails
+    /// at decode if its content-coding is corrupt.
     ///
     /// # Cancel safety
     ///
@@ -187,16 +187,16 @@ impl Response {
         Ok(None)
     }
 
-    /// The body as a stream of pieces.
+    /// Returns the body as a stream of pieces.
     pub fn bytes_stream(self) -> http_body_util::BodyDataStream<ResponseBody> {
         self.body.into_data_stream()
     }
 
-    /// The whole body.
+    /// Returns the whole body.
     ///
     /// # Errors
     ///
-    /// As [`chunk`](Self::chunk); fails too if the body is longer than the body limit.
+    /// Fails like [`chunk`](Self::chunk), and if the body is longer than the body limit.
     pub async fn bytes(mut self) -> Result<Bytes, Error> {
         let mut whole = BytesMut::new();
         while let Some(piece) = self.chunk().await? {
@@ -211,30 +211,30 @@ impl Response {
         Ok(whole.freeze())
     }
 
-    /// The whole body as text, in the charset that `Content-Type` names.
+    /// Returns the whole body as text, in the charset that `Content-Type` names.
     ///
-    /// A byte order mark counts more than that, and is left out. Without a charset, or with one that the
+    /// A byte order mark overrides that charset, and is left out. Without a charset, or with one that the
     /// [Encoding Standard](https://encoding.spec.whatwg.org/#names-and-labels) does not know, the body is read as
     /// UTF-8. Malformed sequences are replaced by U+FFFD.
     ///
     /// # Errors
     ///
-    /// As [`bytes`](Self::bytes); fails at decode if the body has a coding that the client cannot decode.
+    /// Fails like [`bytes`](Self::bytes), and at decode if the body has a coding that the client cannot decode.
     pub async fn text(self) -> Result<String, Error> {
         let response = self.decoded()?;
         let encoding = decode::charset(response.headers());
         Ok(decode::text(response.bytes().await?, encoding))
     }
 
-    /// The whole body, read as JSON.
+    /// Returns the whole body, read as JSON.
     ///
     /// # Errors
     ///
-    /// As [`text`](Self::text); a body that is not the promised JSON fails at decode.
+    /// Fails like [`text`](Self::text). A body that is not the expected JSON fails at decode.
     pub async fn json<T: DeserializeOwned>(self) -> Result<T, Error> {
         let response = self.decoded()?;
         let timeline = response.timeline.clone();
-        // The call goes on until its answer is understood.
+        // The call is open until its body is decoded.
         let call = timeline.as_ref().map(|Timeline(call)| call);
         let _hold = call.and_then(Call::hold);
         let bytes = response.bytes().await?;
@@ -274,7 +274,7 @@ where
 }
 
 impl fmt::Debug for Response {
-    /// Status and version: headers and body may be secret.
+    /// Prints status and version: headers and body may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Response")
             .field("status", &self.status())

@@ -33,7 +33,7 @@ pub(crate) struct Edge<'a> {
     pub(crate) call: &'a Call,
     /// The attempts that the call had made before the driver had its request.
     pub(crate) from: Since,
-    /// What the driver saw of responses and attempts that have no record.
+    /// The effect that the driver saw for attempts without a record.
     pub(crate) seen: Effect,
 }
 

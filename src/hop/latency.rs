@@ -63,7 +63,7 @@ impl Latency {
 
 const LEAST: &str = "chaos.latency.least";
 const MEDIAN: &str = "chaos.latency.median";
-/// A tail without an end would hold an answer back for days, once in a lifetime.
+/// Without this cut, a very rare draw would delay a response for days.
 const CUT_OFF: f64 = 0.999;
 
 #[cfg(test)]

@@ -41,8 +41,8 @@ fn is_lacking(error: &io::Error) -> bool {
         }
 }
 
-/// EPERM, ENOMEM, ENODEV, EINVAL, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them: a router on the
-/// way says it, too (ICMPv6 "administratively prohibited").
+/// EPERM, ENOMEM, ENODEV, EINVAL, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them, because a router on
+/// the path can cause it too (ICMPv6 "administratively prohibited").
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const LACKING: &[i32] = &[1, 12, 19, 22, 23, 24, 99, 105];
 /// The same on BSD and macOS.

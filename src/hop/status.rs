@@ -44,8 +44,8 @@ pub(crate) fn effect_of_response(status: StatusCode, headers: &HeaderMap, is_saf
     }
 }
 
-/// The effect of a request that got a 2xx which is a failure all the same. gRPC says it by its code: 3, 5, 7, 8, 9,
-/// 11, 12 and 16 decline the request.
+/// Returns the effect of a request that got a 2xx which is a failure. In gRPC the code shows it: 3, 5, 7, 8, 9, 11, 12
+/// and 16 decline the request.
 pub(crate) fn effect_of_failed_success(
     headers: &HeaderMap,
     trailers: Option<&HeaderMap>,
@@ -56,14 +56,14 @@ pub(crate) fn effect_of_failed_success(
     }
 }
 
-/// The code of a gRPC response: in its trailers, or in its head if it has nothing else.
+/// Returns the code of a gRPC response: from its trailers, or from its head if there is nothing else.
 pub(crate) fn grpc_code(headers: &HeaderMap, trailers: Option<&HeaderMap>) -> Option<u32> {
     let value = trailers.and_then(|trailers| trailers.get(&GRPC_STATUS));
     let text = value.or_else(|| headers.get(&GRPC_STATUS))?.to_str().ok()?;
     text.parse().ok()
 }
 
-/// A proxy's word for something that went wrong when the request was on its way already is no refusal.
+/// Returns `Possible` if a proxy reports an error that came after it may have forwarded the request.
 fn unless_forwarded(status: StatusCode, headers: &HeaderMap) -> Effect {
     let proxies = proxies(headers);
     let mut made = proxies.iter().filter(|proxy| proxy.made(status));

@@ -9,9 +9,10 @@ pub(crate) trait Addresses: fmt::Debug + Send + Sync {
     /// Whether the address is still one of the destination's.
     fn knows(&self, address: IpAddr) -> bool;
 
-    /// How many addresses DNS has brought so far. One that left and came back counts again.
+    /// Returns how many addresses DNS has added so far. An address that left and came back counts again.
     fn brought(&self) -> u64;
 
-    /// Takes in the addresses that the resolver remembers. If the resolver has to ask, that happens later. Never waits.
+    /// Takes over the addresses in the resolver's cache. If the resolver must send a query, that happens later. Never
+    /// waits.
     fn refresh(self: Arc<Self>);
 }

@@ -1,6 +1,6 @@
-//! How a tracker reaches the hooks of foreign clients, which carry nothing for us: by the task that
-//! polls them. Only the tracker travels so; behaviour never does. (What a call takes over from an
-//! operation around it, and why no more: `call/around.rs`.)
+//! How a tracker reaches the hooks of foreign clients, which pass nothing on for us: by the task that polls them. Only
+//! the tracker is passed in this way, never a setting. (`call/around.rs` explains what a call takes over from an
+//! operation around it, and why no more.)
 
 use std::sync::Arc;
 
@@ -12,12 +12,12 @@ tokio::task_local! {
     static CURRENT: Arc<Tracker>;
 }
 
-/// The tracker of the attempt that is being polled right here, if any.
+/// Returns the tracker of the attempt that is being polled in this task, if there is one.
 pub(crate) fn current() -> Option<Arc<Tracker>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
-/// Whether `tracker` is the one of the attempt that is being polled right here.
+/// Returns whether `tracker` belongs to the attempt that is being polled in this task.
 #[cfg(any(feature = "hyper", feature = "reqwest"))]
 pub(crate) fn is_current(tracker: &Arc<Tracker>) -> bool {
     CURRENT
@@ -25,12 +25,12 @@ pub(crate) fn is_current(tracker: &Arc<Tracker>) -> bool {
         .unwrap_or(false)
 }
 
-/// Lets `future` report to `tracker`.
+/// Makes `future` report to `tracker`.
 pub(crate) fn scope<F: Future>(tracker: Arc<Tracker>, future: F) -> Scoped<F> {
     CURRENT.scope(tracker, future)
 }
 
-/// Lets what `poll` does report to `tracker`.
+/// Makes `poll` report to `tracker`.
 pub(crate) fn sync_scope<T>(tracker: Arc<Tracker>, poll: impl FnOnce() -> T) -> T {
     CURRENT.sync_scope(tracker, poll)
 }

@@ -4,7 +4,7 @@ use super::facts::Facts;
 use super::tracker::Tracker;
 use crate::hop::Effect;
 
-/// What is known of the effect now.
+/// Returns the effect as it is known now.
 pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
     let (status, failed, judged, is_declined, is_done, was_taken) = tracker.facts(|facts| {
         let Facts {
@@ -20,7 +20,7 @@ pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
     });
     let last = match (status, failed) {
         (Some(status), _) if status.is_success() => match judged {
-            // A classifier sees a failure in it.
+            // A classifier sees a failure in the response.
             Some(judged) => judged.effect,
             None => Effect::Done,
         },
@@ -30,12 +30,12 @@ pub(crate) fn effect_of(tracker: &Tracker) -> Effect {
         (Some(_), None) => Effect::Possible,
         _ if is_done => Effect::Done,
         _ if tracker.is_taken() => Effect::Possible,
-        // A service that is not ours may have sent it, whatever it says.
+        // A foreign service may have sent it, whatever its error says.
         _ if !tracker.is_tracked() => Effect::Possible,
         _ => Effect::None,
     };
     match was_taken {
-        // A transport that took the request has left. What another one says proves nothing of that.
+        // The transport that took the request has returned. The error of another transport proves nothing about it.
         true => last.unproved(),
         false => last,
     }

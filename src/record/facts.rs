@@ -10,73 +10,73 @@ use super::addresses::Addresses;
 use super::stages::End;
 use crate::hop::{Diagnosis, Said, TlsSession};
 
-/// What an attempt found out besides its stages.
+/// The facts of an attempt besides its stages.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) status: Option<StatusCode>,
-    /// What the status says, if it is not a success.
+    /// The diagnosis of the status, if it is not a success.
     pub(crate) judged: Option<Diagnosis>,
     /// How the attempt failed.
     pub(crate) failure: Option<Diagnosis>,
-    /// How a transport left the attempt, until the service goes on after it.
+    /// How a transport left the attempt, until the service continues after it.
     pub(super) handed_back: Option<End>,
-    /// Whether a transport has begun more than once: what one of them proves says nothing of the others.
+    /// Whether a transport has begun more than once. A proof of one of them then says nothing about the others.
     pub(crate) is_shared: bool,
     /// Whether a connection had taken the request when a transport left the attempt.
     pub(crate) was_taken: bool,
 
-    /// Whether it was an operation's, and did what it was to do.
+    /// Whether the attempt belongs to an operation and succeeded.
     pub(crate) is_done: bool,
     /// Whether the head of the response, which is not a failure, declined the request: a redirect.
     pub(crate) is_declined: bool,
-    /// How old the connection is that was used.
+    /// The age of the connection that was used.
     pub(crate) connection_age: Option<Duration>,
-    /// Whether it had to wait for a connection, because no more may be made.
+    /// Whether it had to wait for a connection because the bound was reached.
     pub(crate) was_queued: bool,
-    /// Whether it waits for one now.
+    /// Whether it waits for a connection now.
     pub(crate) is_queued: bool,
-    /// The unix socket that it went through, instead of to an address.
+    /// The unix socket that was used instead of an address.
     pub(crate) unix_socket: Option<Arc<Path>>,
-    /// The peer that answered.
+    /// The peer that sent the response.
     pub(crate) peer: Option<SocketAddr>,
-    /// The addresses that the peer's was chosen from. Not owned: a timeline outlives its transport.
+    /// The addresses that the peer's address was chosen from. Weak, because a timeline outlives its transport.
     pub(crate) addresses: Option<Weak<dyn Addresses>>,
     pub(crate) version: Option<http::Version>,
-    /// The method, if it is not that of the call: a redirect, or a layer above the attempt, had changed it.
+    /// The method, if it differs from the call's: a redirect, or a layer above the attempt, had changed it.
     pub(crate) method: Option<http::Method>,
     /// The TLS session of the connection that was used.
     pub(crate) tls: Option<TlsSession>,
     /// The session tickets of the connection that was used, if it was made for this attempt.
     pub(crate) tickets: Option<Tickets>,
-    /// The proxy that it went through, without credentials.
+    /// The proxy that was used, without credentials.
     pub(crate) via: Option<String>,
     /// Where the request went, if a redirect led it there.
     pub(crate) url: Option<String>,
-    /// Whether the DNS answer had ended, and was used because nobody said anything newer.
+    /// Whether the DNS answer had expired, and was used because no newer one was received.
     pub(crate) stale: bool,
-    /// What was left of the answer's TTL, and whether it came from the cache.
+    /// The TTL that was left, and whether it came from the cache.
     pub(crate) dns: Option<(Duration, bool)>,
-    /// Whether it was remembered that DNS has no answer: then nobody was asked.
+    /// Whether the cache knew that the name has no addresses. No query was sent then.
     pub(crate) dns_remembered: bool,
-    /// This end of the connection that was used.
+    /// The local end of the connection that was used.
     pub(crate) local: Option<SocketAddr>,
-    /// What the head of the answer says of its way.
+    /// The facts that the response head states about its path.
     pub(crate) said: Option<Box<Said>>,
-    /// The headers, where somebody asked for them.
+    /// The headers, if the caller asked to keep them.
     #[cfg(feature = "har")]
     pub(crate) kept: Option<Box<super::Kept>>,
 }
 
 impl Facts {
-    /// How it failed: to the end, or by the status of the response.
+    /// Returns how the attempt failed: at its end, or by the status of the response.
     pub(crate) fn failed(&self) -> Option<Diagnosis> {
         self.failure.or(self.judged)
     }
 }
 
-/// Whether session tickets came since a handshake began. A connection of the transport has a counter of its own. In
-/// other clients names share counters: there it may say yes for another connection's ticket, and never no for this
-/// one's.
+/// Whether session tickets came since a handshake began. Each connection of the transport has its own counter. In other
+/// clients, connections to one name share a counter. There a ticket of another connection may count, but no ticket of
+/// this connection is missed.
 #[derive(Clone, Debug)]
 pub(crate) struct Tickets {
     counter: Arc<AtomicU32>,
@@ -84,7 +84,7 @@ pub(crate) struct Tickets {
 }
 
 impl Tickets {
-    /// A handshake begins.
+    /// Begins to count at the start of a handshake.
     pub(crate) fn since_now(counter: &Arc<AtomicU32>) -> Self {
         Self {
             before: counter.load(Ordering::Acquire),

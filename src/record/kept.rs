@@ -1,4 +1,4 @@
-//! The headers of an attempt, where an HTTP archive is wanted.
+//! The headers of an attempt, for an HTTP archive.
 
 /// The headers of an attempt, as they may be shown.
 #[derive(Clone, Debug, Default)]

@@ -1,4 +1,4 @@
-//! The spans of an attempt follow its record, whichever task tells of a stage first.
+//! The spans of an attempt follow its record, whichever task reports a stage first.
 
 use std::sync::atomic::AtomicU32;
 use std::sync::{OnceLock, Weak, mpsc};
@@ -19,14 +19,14 @@ fn here() -> Option<SocketAddr> {
     Some(([127, 0, 0, 1], 80).into())
 }
 
-/// With a second subscriber about, each is asked of its own thread's spans.
+/// Installs a second subscriber, so that each one is asked for the spans of its own thread.
 fn listening(layer: impl Layer<Registry> + Send + Sync, with: impl FnOnce()) {
     static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
     ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
     with_default(tracing_subscriber::registry().with(layer), with);
 }
 
-/// Its attempt has a span, if anybody listens.
+/// Returns a tracker whose attempt has a span, if a subscriber listens.
 fn listened_to() -> Tracker {
     let limits = Limits::new(Duration::from_secs(10)).unwrap();
     let mut request = http::Request::new(());
@@ -53,7 +53,7 @@ fn stage_that_is_told_of_after_the_end_opens_no_span() {
         let tracker = listened_to();
         assert_eq!(count(), 1);
         tracker.finish();
-        // The connection's task left the send a moment before, and tells of the wait now.
+        // The connection's task left the send a moment before, and reports the wait now.
         tracker.spans().open(0, Stage::Wait, clock::now());
         assert_eq!(count(), 0);
     });
@@ -61,7 +61,7 @@ fn stage_that_is_told_of_after_the_end_opens_no_span() {
 
 #[test]
 fn subscriber_that_blocks_keeps_nobody_else_waiting() {
-    /// While it hears of a stage, another thread wants to know of the attempt.
+    /// While it is notified of a stage, another thread reads the attempt's record.
     struct Blocks(Arc<OnceLock<Weak<Tracker>>>, mpsc::Sender<bool>);
     impl<S: tracing::Subscriber> Layer<S> for Blocks {
         fn on_new_span(&self, _: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
@@ -88,7 +88,7 @@ fn subscriber_that_blocks_keeps_nobody_else_waiting() {
 
 #[test]
 fn span_of_a_stage_that_is_left_while_it_is_made_is_closed_then() {
-    /// The request is sent by another hand just when the span of its sending is made.
+    /// Another thread sends the request just when the span of the send is created.
     struct Sends(Arc<OnceLock<Weak<Tracker>>>, mpsc::Sender<&'static str>);
     impl<S: tracing::Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Sends {
         fn on_new_span(&self, of: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
@@ -117,7 +117,7 @@ fn span_of_a_stage_that_is_left_while_it_is_made_is_closed_then() {
 
 #[test]
 fn span_of_a_second_dial_stays_open_where_it_overtakes_the_first() {
-    /// The first dial fails and the second begins while the span of the first is made.
+    /// The first dial fails and the second begins while the span of the first is created.
     struct Fails(Arc<OnceLock<Weak<Tracker>>>, mpsc::Sender<u64>, AtomicU32);
     impl<S: tracing::Subscriber> Layer<S> for Fails {
         fn on_new_span(&self, of: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {

@@ -15,7 +15,7 @@ pub(crate) struct StageRecord {
     pub(crate) ended: Option<(Instant, End)>,
     /// The address that is dialed, for a connect.
     pub(crate) address: Option<SocketAddr>,
-    /// Of a connect: it is a wait for the connection of another call.
+    /// Whether a connect is a wait for the connection of another call.
     pub(crate) is_queue: bool,
 }
 
@@ -31,10 +31,10 @@ pub(crate) enum End {
 /// The records of one attempt. A record keeps its number: its place in the order.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Stages {
-    /// Room for an attempt that dials once, so that it allocates nothing here.
+    /// Space for an attempt that dials once, so that it allocates nothing here.
     first: [Option<StageRecord>; Stage::ALL.len()],
     more: Vec<StageRecord>,
-    /// How many records there were up to the latest one of each stage; 0 is none.
+    /// The number of records up to the latest one of each stage; 0 means none.
     latest: [u32; Stage::ALL.len()],
     count: u32,
 }
@@ -44,12 +44,12 @@ impl Stages {
         self.first.iter().flatten().chain(&self.more)
     }
 
-    /// The latest record of `stage`.
+    /// Returns the latest record of `stage`.
     pub(crate) fn latest(&self, stage: Stage) -> Option<&StageRecord> {
         self.record(self.latest[stage as usize].checked_sub(1)?)
     }
 
-    /// The record with this number.
+    /// Returns the record with this number.
     pub(super) fn record(&self, number: u32) -> Option<&StageRecord> {
         let number = number as usize;
         match self.first.get(number) {
@@ -94,7 +94,7 @@ impl Stages {
         number
     }
 
-    /// The open record of `stage` and its number: no stage is entered again before it has ended.
+    /// Returns the open record of `stage` and its number. No stage is entered again before it has ended.
     pub(super) fn open_mut(&mut self, stage: Stage) -> Option<(u32, &mut StageRecord)> {
         let number = self.latest[stage as usize].checked_sub(1)?;
         let first = self.first.len();

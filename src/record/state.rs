@@ -6,8 +6,8 @@
 use super::sync::{AtomicU32, Ordering};
 use crate::hop::Stage;
 
-/// The marks of an attempt. They are only ever added, but for the mark of a connection that proves that nothing went
-/// out. Giving up and taking race here, without a lock: the one that comes first is the truth.
+/// The marks of an attempt. Marks are only added, with one exception: the mark of a connection that proves that nothing
+/// went out is removed. Giving up and taking race here without a lock: the first one wins.
 #[derive(Debug, Default)]
 pub(super) struct Marks(AtomicU32);
 
@@ -34,7 +34,7 @@ impl Marks {
         taken.unwrap_or_else(|given_up| given_up)
     }
 
-    /// Removes the marks of a connection that took the request, if that one has proved that nothing went out.
+    /// Removes the mark of a connection that took the request, if the connection has proved that nothing went out.
     #[cfg(feature = "client")]
     pub(super) fn untake(&self) {
         self.0.fetch_and(!(TAKEN | SENT), Ordering::AcqRel);
@@ -56,7 +56,7 @@ pub(super) const fn bit(stage: Stage) -> u32 {
     1 << stage as u32
 }
 
-/// How many addresses one attempt tries at the most.
+/// The maximum number of addresses that one attempt tries.
 pub(crate) const MOST_DIALS: usize = 8;
 
 pub(super) const SETUP: u32 = bit(Stage::Connect) | bit(Stage::Tls);
@@ -76,15 +76,15 @@ pub(super) const HEAD: u32 = 1 << 12;
 pub(super) const OWN: u32 = 1 << 13;
 /// The attempt is over: no stage begins any more.
 pub(super) const ENDED: u32 = 1 << 14;
-/// What stands in the atomic word.
+/// The marks in the atomic word.
 pub(super) const MARKS: u32 = TAKEN | GIVEN_UP | SENT | HEAD | ENDED;
 
-/// What ends when a connection is made for a request that none has taken: a pooled one turned out dead.
+/// The bits that a new connection clears if no connection has taken the request: a pooled one turned out dead.
 pub(super) const UNTAKEN: u32 = SETUP | OWN | bit(Stage::Send) | bit(Stage::Wait);
-/// From here up the word counts the dials, so that each has a number of its own.
+/// From this bit up, the word counts the dials, so that each one has its own number.
 const DIALS: u32 = 16;
 
-/// The state that comes next, if it may: once the attempt is over, no stage is open.
+/// Returns the next state, if the step is permitted. Once the attempt is over, no stage is open.
 pub(super) const fn settled(before: u32, after: u32) -> u32 {
     if before & ENDED == 0 {
         after
@@ -93,31 +93,31 @@ pub(super) const fn settled(before: u32, after: u32) -> u32 {
     }
 }
 
-/// The same state, with one more dial.
+/// Returns the state with one more dial.
 pub(super) const fn dial_more(state: u32) -> u32 {
     state.wrapping_add(1 << DIALS)
 }
 
-/// The number of the latest dial.
+/// Returns the number of the latest dial.
 pub(super) const fn latest_dial(state: u32) -> u32 {
     state >> DIALS
 }
 
-/// The same state, with what comes once a connection is there, if none is being made and the end is not in
-/// sight.
+/// Returns the state with the stage that follows a connection. `None` if a connection is being made, or if the request
+/// is sent or given up or has its response head.
 pub(super) fn queued(state: u32) -> Option<u32> {
     let begun = SETUP | SENT | HEAD | GIVEN_UP;
     (state & begun == 0).then_some(state & !bit(Stage::Wait) | connected(state))
 }
 
-/// The same state without the setup of `dial`, if that is the latest one; another connection is waited for.
+/// Returns the state without the setup of `dial`, if that is the latest one. The attempt waits for another connection.
 pub(super) fn abandoned(state: u32, dial: u32) -> Option<u32> {
     let left = state & !SETUP;
     (latest_dial(state) == dial).then(|| queued(left).unwrap_or(left))
 }
 
-/// What comes once a connection is there: the sending, or, where nobody reports it, one wait until the
-/// answer.
+/// Returns the stage that follows a connection. It is the send, or, if the transport does not report its stages, one
+/// wait until the response.
 pub(super) const fn connected(state: u32) -> u32 {
     if state & TRACKED == 0 {
         bit(Stage::Wait)
@@ -126,18 +126,17 @@ pub(super) const fn connected(state: u32) -> u32 {
     }
 }
 
-/// A stage begins that is none of the others: whatever was waited for without knowing what it was, this is
-/// something else.
+/// Opens a stage that the other steps do not cover, and ends an unspecified wait.
 pub(super) fn entering(state: u32, stage: Stage) -> Option<u32> {
     (state & GIVEN_UP == 0).then_some(state & !bit(Stage::Wait) | bit(stage))
 }
 
-/// A wait begins if nothing was reported before.
+/// Opens a wait, if nothing was reported before.
 pub(super) fn waiting(state: u32) -> Option<u32> {
     (state == 0).then_some(bit(Stage::Wait))
 }
 
-/// The last byte of the request was handed over. The wait begins, unless the response came first.
+/// Ends the send after the last byte of the request, and opens the wait unless the response came first.
 pub(super) fn sent_all(state: u32) -> Option<u32> {
     let wait = match state & HEAD {
         0 => bit(Stage::Wait),
@@ -147,7 +146,7 @@ pub(super) fn sent_all(state: u32) -> Option<u32> {
     (state & bit(Stage::Send) != 0).then_some(sent)
 }
 
-/// The response head arrived. The sending may go on; a setup that is under way was not needed.
+/// Records the response head. The send may continue; a setup in progress was not needed.
 pub(super) fn head(state: u32) -> Option<u32> {
     Some(state & !(SETUP | bit(Stage::Wait)) | HEAD | bit(Stage::Receive))
 }

@@ -1,4 +1,4 @@
-//! The one store of an attempt: its stages and facts. The tracker keeps it under a mutex.
+//! The store of an attempt: its stages and facts. The tracker keeps it under a mutex.
 
 use tokio::time::Instant;
 
@@ -9,7 +9,7 @@ use super::state::{abandoned, latest_dial, settled};
 use crate::clock;
 use crate::hop::Stage;
 
-/// What is known of an attempt, besides its marks.
+/// The record of an attempt, besides its marks.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     /// A bit for each open stage, whether it uses its own connection, and the number of the latest dial.
@@ -21,12 +21,12 @@ pub(crate) struct Store {
     latest: Option<Instant>,
 }
 
-/// What a step did to the stages. It is returned so that subscribers hear of it after the lock is released.
+/// The changes of a step. They are returned so that subscribers are notified after the lock is released.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Change {
     /// The state before the step.
     pub(super) before: u32,
-    /// When, if a stage was entered or ended.
+    /// The time, if a stage was entered or ended.
     pub(super) at: Option<Instant>,
     /// The record that was opened or closed, by stage.
     pub(super) records: [Option<Changed>; Stage::ALL.len()],
@@ -36,13 +36,13 @@ pub(super) struct Change {
 type Changed = (u32, Option<End>);
 
 impl Store {
-    /// The open stages, the marks, and the number of the latest dial.
+    /// Returns the open stages, the marks, and the number of the latest dial.
     pub(super) fn state(&self, marks: &Marks) -> u32 {
         self.state | marks.all()
     }
 
-    /// Takes one step from state to state; `how` the stages end that this closes. The clock is read here, under the
-    /// lock, so the order of the records is the order of their times.
+    /// Takes one step from state to state. `how` is the end of the stages that this closes. The clock is read here,
+    /// under the lock, so the order of the records is the order of their times.
     pub(super) fn step(
         &mut self,
         marks: &Marks,
@@ -52,7 +52,7 @@ impl Store {
         self.step_at((marks, None), how, next)
     }
 
-    /// The same for a caller that has just read the clock. Another task may have recorded a later time since then.
+    /// Does the same for a caller that has just read the clock. Another task may have recorded a later time since then.
     pub(super) fn step_at(
         &mut self,
         (marks, now): (&Marks, Option<Instant>),
@@ -85,7 +85,7 @@ impl Store {
         change
     }
 
-    /// The time of a change: no earlier than that of the change before.
+    /// Returns the time of a change: no earlier than the change before.
     fn in_order(&mut self, now: Option<Instant>) -> Instant {
         let now = now.unwrap_or_else(clock::now);
         let at = self.latest.map_or(now, |latest| latest.max(now));
@@ -93,7 +93,7 @@ impl Store {
         at
     }
 
-    /// A connection takes the request, unless it was given up before. A setup that is under way was not needed.
+    /// A connection takes the request, unless it was given up before. A setup in progress was not needed.
     pub(super) fn take(&mut self, marks: &Marks) -> Change {
         let before = marks.take();
         let is_first = before & (GIVEN_UP | TAKEN) == 0;
@@ -102,12 +102,12 @@ impl Store {
         Change { before, ..change }
     }
 
-    /// The attempt ends, and every open stage with it. `None` if it was over before.
+    /// Ends the attempt and every open stage. `None` if it was over before.
     pub(super) fn end(&mut self, marks: &Marks, how: impl Fn(Stage) -> End) -> Option<Change> {
         self.end_at((marks, None), how)
     }
 
-    /// The same for a caller that has just read the clock.
+    /// Does the same for a caller that has just read the clock.
     pub(super) fn end_at(
         &mut self,
         (marks, now): (&Marks, Option<Instant>),
@@ -121,17 +121,17 @@ impl Store {
         Some(change)
     }
 
-    /// The service goes on after a transport has left the attempt: what was open ended with the transport, and
-    /// nothing reports what comes. `None` if no transport has left.
+    /// The service continues after a transport has left the attempt. The open stages ended with the transport, and the
+    /// service's next steps are not reported. `None` if no transport has left.
     pub(super) fn go_on(&mut self, marks: &Marks) -> Option<Change> {
         let how = self.facts.handed_back.take()?;
         let left = |state| Some(state & !(OPEN | TRACKED));
         Some(self.step(marks, |_| how, left))
     }
 
-    /// The stage that was entered and not left: where the attempt fails if it fails now.
+    /// Returns the stage that is open. If the attempt fails now, it fails there.
     pub(super) fn open(&self) -> Option<Stage> {
-        // Two are open at once only if the response came before the request was sent: it is the later one.
+        // Two are open at once only if the response came before the request was sent. The later one counts.
         let later = (self.state & OPEN).checked_ilog2()?;
         Stage::ALL.get(later as usize).copied()
     }

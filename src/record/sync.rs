@@ -1,3 +1,3 @@
-//! The primitives of a record. One place to name them, so that a model checker can put its own here.
+//! The primitives of a record. They are named in one place, so that a model checker can replace them.
 
 pub(super) use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,9 +1,9 @@
-//! The tracker of an attempt: hop entered, hop left.
+//! The tracker of an attempt: it records which hops were entered and left.
 //!
-//! The hop that was entered and not left is where the attempt failed. The attempt's own task, the connector, the TLS
-//! hook and the connection's task that polls the bodies report to one tracker. What races without a lock is a mark in
-//! one word. All else stands in one store under a mutex that is held for a few instructions: no subscriber and no
-//! callback runs under it.
+//! The attempt failed at the hop that was entered and not left. The attempt's own task, the connector, the TLS hook and
+//! the connection's task that polls the bodies all report to one tracker. Facts that race without a lock are marks in
+//! one atomic word. All other facts are in one store under a mutex that is held for a few instructions. No subscriber
+//! and no callback runs under it.
 
 mod known;
 mod tell;
@@ -30,7 +30,7 @@ use crate::hop::{Diagnosis, Kind, Stage};
 use crate::limit::Limits;
 use crate::telemetry::AttemptSpans;
 
-/// What is known of one attempt.
+/// The record of one attempt.
 #[derive(Debug)]
 pub(crate) struct Tracker {
     started: Instant,
@@ -40,7 +40,7 @@ pub(crate) struct Tracker {
     store: Mutex<Store>,
     /// When a byte of the request or the response last moved, in nanoseconds since `started`.
     moved: AtomicU64,
-    /// How long the next dial may take: its share of the connect limit.
+    /// The time for the next dial: its share of the connect timeout.
     dial_limit: AtomicU64,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
@@ -78,7 +78,7 @@ impl Tracker {
         self.tell_all([left, Some(change)]);
     }
 
-    /// The transport returns its error. If the service goes on after it, nothing reports what the service does.
+    /// The transport returns its error. If the service continues after it, its next steps are not reported.
     pub(crate) fn hand_back(&self, kind: Kind) {
         self.leave(End::Failed(kind));
     }
@@ -97,23 +97,22 @@ impl Tracker {
         }
     }
 
-    /// A query has to be waited for; or a stage is one that fails on purpose. Whatever was waited for without
-    /// knowing what it was, this is something else.
+    /// Enters a stage, such as a query that must be waited for or an injected fault. An unspecified wait ends.
     pub(crate) fn enter(&self, stage: Stage) {
         self.change(End::Left, |state| state::entering(state, stage));
     }
 
-    /// The query was answered.
+    /// The query has its answer.
     pub(crate) fn resolved(&self) {
         self.change(End::Left, |state| Some(state & !bit(Stage::Dns)));
     }
 
-    /// Gives the next dial its share of the connect limit.
+    /// Sets the time of the next dial: its share of the connect timeout.
     pub(crate) fn set_dial_limit(&self, limit: Duration) {
         self.dial_limit.store(nanos_of(limit), Ordering::Release);
     }
 
-    /// A connection is being made; returns the number of the dial.
+    /// A connection is being made. Returns the number of the dial.
     pub(crate) fn connecting(&self, address: Option<SocketAddr>) -> u32 {
         let mut store = self.store();
         let change = store.step(
@@ -145,7 +144,7 @@ impl Tracker {
         });
     }
 
-    /// The connection stands.
+    /// The connection is established.
     pub(crate) fn connected(&self) {
         self.change(End::Left, |state| {
             let ready = state & !SETUP | state::connected(state) | OWN;
@@ -153,7 +152,7 @@ impl Tracker {
         });
     }
 
-    /// No connection is free, and none may be made: the attempt waits for one.
+    /// No connection is free, and no new one may be made: the attempt waits for one.
     #[cfg(feature = "client")]
     pub(crate) fn wait_for_connection(&self) {
         let mut store = self.store();
@@ -177,32 +176,32 @@ impl Tracker {
         }
     }
 
-    /// A connection of the pool is there, after a wait or without one.
+    /// The attempt has a pooled connection, after a wait or without one.
     #[cfg(feature = "client")]
     pub(crate) fn pooled(&self) {
         self.facts(|facts| facts.is_queued = false);
         self.change(End::Left, |state| queued(state & !(SETUP | OWN)));
     }
 
-    /// Nothing is being connected: a pooled connection is there, or will be.
+    /// No dial is in progress: a pooled connection is there, or will be.
     #[cfg(any(feature = "hyper", test))]
     pub(crate) fn queued(&self) {
         self.change(End::Left, queued);
     }
 
-    /// The connect failed, or a query, and the attempt goes on: there is another address, or there may be.
+    /// A connect or a query failed, and the attempt continues: there is another address, or there may be one.
     pub(crate) fn overcome(&self, kind: Kind) {
         let failed = SETUP | bit(Stage::Dns);
         self.change(End::Failed(kind), |state| Some(state & !failed));
     }
 
-    /// A dial's set-up is nobody's, or somebody else's: another connection is waited for, or a later dial.
+    /// The dial's setup no longer belongs to this attempt. The attempt waits for another connection or a later dial.
     pub(crate) fn detached(&self, dial: u32) {
         self.change(End::Abandoned, |state| state::abandoned(state, dial));
     }
 
-    /// A connection takes the request. False if the attempt was given up before: then nothing may
-    /// go out any more. A set-up that is still under way was not needed.
+    /// A connection takes the request. Returns false if the attempt was given up before: then nothing more may be sent.
+    /// A setup in progress was not needed.
     pub(crate) fn take(&self) -> bool {
         self.touch(clock::now());
         let change = self.store().take(&self.marks);
@@ -210,10 +209,10 @@ impl Tracker {
         change.before & GIVEN_UP == 0
     }
 
-    /// The protocol proves that nothing of what a connection took went out. The next one may take the request.
+    /// The protocol proves that a connection sent nothing of the request that it took. The next connection may take it.
     ///
-    /// A service that has called a transport of ours twice in this attempt may have sent another request before: then
-    /// the mark stays.
+    /// If a service has called our transports twice in this attempt, it may have sent another request before. Then the
+    /// mark stays.
     #[cfg(feature = "client")]
     pub(crate) fn untake(&self) {
         let store = self.store();
@@ -234,12 +233,12 @@ impl Tracker {
         self.touch(clock::now());
     }
 
-    /// The last byte of the request was handed over. The wait begins, unless the answer came first.
+    /// The last byte of the request was handed over. The wait begins, unless the response came first.
     pub(crate) fn sent_all(&self) {
         self.change(End::Left, state::sent_all);
     }
 
-    /// The response comes before the body of the request was asked for: that is not sent.
+    /// The response came before the body of the request was polled: the body is not sent.
     #[cfg(feature = "client")]
     pub(crate) fn withheld(&self) {
         self.change(End::Abandoned, |state| {
@@ -252,7 +251,7 @@ impl Tracker {
         });
     }
 
-    /// Something is being waited for and nothing tells what: the service inside is not ours.
+    /// The attempt waits for something unspecified: the service inside is foreign.
     pub(crate) fn waiting(&self, now: Instant) {
         let mut store = self.store();
         let left = store.go_on(&self.marks);
@@ -265,14 +264,14 @@ impl Tracker {
         self.tell_all([left, Some(waiting)]);
     }
 
-    /// The response head is here, and is judged: a status may say that the wait failed.
+    /// The response head has arrived and is judged: a status may mean that the wait failed.
     pub(crate) fn head(&self, status: StatusCode, judged: Option<Diagnosis>, now: Instant) {
         let mut store = self.store();
         store.facts.status = Some(status);
         store.facts.judged = store.facts.judged.or(judged);
         let left = store.go_on(&self.marks);
         let at = (&self.marks, Some(now));
-        // It may have come before the request was sent: then it was not waited for, and fails all the same.
+        // The head may come before the request was sent. Then there was no wait before it, and the wait fails anyway.
         let waiting = store.step_at(
             at,
             |_| End::Left,
@@ -307,22 +306,22 @@ impl Tracker {
         self.touch(now);
     }
 
-    /// Gives the attempt up: from now on nothing more of it is sent. True if it was taken before.
+    /// Gives the attempt up: from now on nothing more of it is sent. Returns true if it was taken before.
     pub(crate) fn give_up(&self) -> bool {
         self.marks.give_up()
     }
 
-    /// It ended well, as far as it was wanted.
+    /// The attempt succeeded: the caller has all that it wanted.
     pub(crate) fn finish(&self) {
         self.end(End::Left, None);
     }
 
-    /// The same for a caller that has just read the clock.
+    /// Does the same for a caller that has just read the clock.
     pub(crate) fn finish_at(&self, now: Instant) {
         self.end(End::Left, Some(now));
     }
 
-    /// It failed, and the stage that is open failed with it. What is over stays as it was.
+    /// The attempt failed, and its open stage failed with it. If it was over before, nothing changes.
     pub(crate) fn fail(&self, diagnosis: Diagnosis) {
         let mut store = self.store();
         let failing = store.open();
@@ -343,7 +342,7 @@ impl Tracker {
         self.end(End::Abandoned, None);
     }
 
-    /// What is open ends as told, and with it the attempt.
+    /// Ends the attempt and its open stages in this way.
     fn end(&self, how: End, now: Option<Instant>) {
         if self.marks.has(ENDED) {
             return;
@@ -358,7 +357,7 @@ impl Tracker {
         with(&mut self.store().facts)
     }
 
-    /// Changes the state in one step; the stages that this closes end as told.
+    /// Changes the state in one step. The stages that this closes end in this way.
     fn change(&self, end: End, next: impl FnOnce(u32) -> Option<u32>) {
         let change = self.store().step(&self.marks, |_| end, next);
         self.tell(&change);

@@ -1,4 +1,4 @@
-//! The order of things, told by addition: who came first is the truth.
+//! The order of events, tested with computed times: the first event wins.
 
 use std::thread;
 use std::time::Duration;
@@ -151,7 +151,7 @@ fn freed_connection_that_wins_leaves_the_set_up_behind() {
 fn connection_of_a_client_that_reports_no_sending_is_waited_on() {
     let tracker = tracker();
     for _ in 0..2 {
-        // The second time, because the first connection died before it took the request.
+        // Again, because the first connection died before it took the request.
         tracker.enter(Stage::Dns);
         assert_eq!(tracker.open(), Some(Stage::Dns));
         tracker.resolved();
@@ -288,7 +288,7 @@ fn wait_fails_by_the_status_whatever_becomes_of_the_body() {
     let call = Call::begin(&mut request, attempt_limit);
     let unavailable = Diagnosis::new(Hop::Server, Kind::Unavailable, Effect::None);
     let timeout = Diagnosis::new(Hop::Receive, Kind::Timeout, Effect::Possible);
-    // It may also come before the request was sent: what was not waited for fails all the same.
+    // It may also come before the request was sent: then there was no wait, and the attempt fails anyway.
     for is_sent in [true, false] {
         let tracker = tracker();
         tracker.begin();
@@ -345,7 +345,7 @@ fn transport_that_is_dropped_proves_nothing_for_what_comes_after_it() {
     tracker.begin();
     tracker.connecting(here());
     tracker.abandon();
-    assert_eq!(effect_of(&tracker), Effect::None, "nobody has gone on");
+    assert_eq!(effect_of(&tracker), Effect::None, "the service has not continued");
     tracker.waiting(clock::now());
     assert_eq!(effect_of(&tracker), Effect::Possible);
     let left = (Stage::Connect, Some(End::Abandoned));

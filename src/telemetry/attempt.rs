@@ -217,7 +217,7 @@ impl AttemptSpans {
         });
     }
 
-    /// A unix socket is dialed.
+    /// Reports that a unix socket is dialed.
     #[cfg(feature = "client")]
     pub(crate) fn dialling_socket(&self, path: &Path) {
         self.tell(Stage::Connect, |span| {
@@ -229,7 +229,7 @@ impl AttemptSpans {
         });
     }
 
-    /// The attempt waits for the connection of another call.
+    /// Reports that the attempt waits for the connection of another call.
     #[cfg(feature = "client")]
     pub(crate) fn queueing(&self) {
         self.tell(Stage::Connect, |span| {
@@ -237,7 +237,7 @@ impl AttemptSpans {
         });
     }
 
-    /// A handshake was made.
+    /// Reports a completed handshake.
     pub(crate) fn secured(&self, session: &TlsSession) {
         self.tell(Stage::Tls, |span| {
             record!(
@@ -291,13 +291,13 @@ impl AttemptSpans {
         self.with(|open| open.peer = Some(peer));
     }
 
-    /// The peer is behind a unix socket.
+    /// Reports that the peer is behind a unix socket.
     #[cfg(feature = "client")]
     pub(crate) fn socket(&self, path: &Path) {
         self.with(|open| open.socket = Some(path.display().to_string()));
     }
 
-    /// What ties later attempts to the connection that this one set up last.
+    /// Returns the link from later attempts to the connection that this attempt set up last.
     pub(crate) fn set_up(&self) -> Option<Link> {
         self.with(|open| open.set_up.clone()).flatten()
     }

@@ -33,7 +33,7 @@ pub struct Attempt {
     pub via: Option<String>,
     /// The unix socket that it went through. Then there is no peer address, and no lookup.
     pub unix_socket: Option<Arc<Path>>,
-    /// The peer that answered, or that was tried last.
+    /// The peer that responded, or that was tried last.
     pub peer: Option<SocketAddr>,
     /// The local address of the connection that responded, if it is known. Its port identifies the connection.
     pub local: Option<SocketAddr>,
@@ -49,7 +49,7 @@ pub struct Attempt {
     pub alpn: Option<&'static str>,
     /// Whether the connection resumed an earlier TLS session, if it is known.
     pub tls_resumed: Option<bool>,
-    /// Whether the DNS answer was stale: over, and used because nobody said anything newer.
+    /// Whether the DNS answer was stale: it had expired, and was used because no newer one was received.
     pub dns_stale: bool,
     /// The rest of the TTL of the DNS records, and whether they came from the cache.
     pub dns: Option<(Duration, bool)>,
@@ -143,15 +143,15 @@ impl Attempt {
         self.rows.iter_mut().for_each(|row| row.start += by);
     }
 
-    /// How long it waited for the connection of another call, instead of making one.
+    /// Returns how long it waited for the connection of another call, instead of making one.
     #[must_use]
     pub fn time_in_queue(&self) -> Option<Duration> {
         let waits = self.rows.iter().filter(|row| row.queued);
         waits.map(|row| row.duration).reduce(|sum, wait| sum + wait)
     }
 
-    /// How much of the wait for the answer was the service's time, by its own word
-    /// ([`Said::service_time`]); the rest was the way there and back. Never more than the wait.
+    /// Returns how much of the wait for the response the service claims to have used ([`Said::service_time`]). The rest
+    /// is the network's time. It is never more than the wait.
     #[must_use]
     pub fn service_time(&self) -> Option<Duration> {
         let said = self.said.as_ref()?.service_time()?;
@@ -168,7 +168,7 @@ pub struct Row {
     pub stage: Stage,
     /// The address of a connect.
     pub address: Option<SocketAddr>,
-    /// Whether it is a wait for the connection of another call, for a connect: none was made.
+    /// Whether a connect is a wait for the connection of another call. Then no connection was made.
     pub queued: bool,
     /// When it was entered, from the beginning of the call.
     pub start: Duration,

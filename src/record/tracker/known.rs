@@ -1,4 +1,4 @@
-//! What is known of an attempt, for whoever asks.
+//! How the record of an attempt is read.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -31,12 +31,12 @@ impl Tracker {
         Duration::from_nanos(self.dial_limit.load(Ordering::Acquire))
     }
 
-    /// All that is known now, read in one go.
+    /// Returns the whole record, read under one lock.
     pub(crate) fn read(&self) -> Store {
         self.store().clone()
     }
 
-    /// The stage that was entered and not left: where it fails if it fails now.
+    /// Returns the stage that is open. If the attempt fails now, it fails there.
     pub(crate) fn open(&self) -> Option<Stage> {
         self.store().open()
     }
@@ -69,13 +69,13 @@ impl Tracker {
         self.store().stages.latest(stage).is_some()
     }
 
-    /// When `stage` was last entered; now, if it never was.
+    /// Returns when `stage` was last entered, or now if it never was.
     pub(crate) fn entered(&self, stage: Stage) -> Instant {
         let entered = self.store().stages.latest(stage).map(|last| last.entered);
         entered.unwrap_or_else(clock::now)
     }
 
-    /// When a byte of the request or the response last moved.
+    /// Returns when a byte of the request or the response last moved.
     pub(crate) fn moved(&self) -> Instant {
         self.started + Duration::from_nanos(self.moved.load(Ordering::Acquire))
     }
@@ -92,12 +92,12 @@ impl Tracker {
         self.facts(|facts| facts.status)
     }
 
-    /// How it failed: to the end, or by the status of the response.
+    /// Returns how the attempt failed: at its end, or by the status of the response.
     pub(crate) fn failure(&self) -> Option<Diagnosis> {
         self.facts(|facts| facts.failed())
     }
 
-    /// A classifier sees a failure in the response, whose status is a success.
+    /// Records that a classifier sees a failure in a response whose status is a success.
     pub(crate) fn judge(&self, failed: Diagnosis) {
         let is_it = self.facts(|facts| {
             let is_it = facts.status == failed.status;

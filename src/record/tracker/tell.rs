@@ -1,4 +1,4 @@
-//! What the spans of an attempt are told. No lock is held meanwhile.
+//! The updates of an attempt's spans. No lock is held meanwhile.
 
 use tokio::time::Instant;
 
@@ -13,7 +13,7 @@ impl Tracker {
         }
     }
 
-    /// Tells the spans what changed. The lock is released: a subscriber may block, or report to this tracker.
+    /// Updates the spans after a change. The lock is released: a subscriber may block, or report to this tracker.
     pub(super) fn tell(&self, change: &Change) {
         if !self.spans.are_on() {
             return;
@@ -23,7 +23,7 @@ impl Tracker {
                 self.close_span(number, at, end);
             }
         }
-        // Another task may have ended the stage before its span was open, and found none to close.
+        // Another task may have ended the stage before its span was open. It then found no span to close.
         self.open_spans(change, |number| {
             if let Some((at, end)) = self.ended_at(number) {
                 self.close_span(number, at, Some(end));
@@ -31,7 +31,7 @@ impl Tracker {
         });
     }
 
-    /// Opens the spans of the stages that a change has begun; `opened` hears the numbers of their records.
+    /// Opens the spans of the stages that a change has begun. `opened` receives the numbers of their records.
     pub(super) fn open_spans(&self, change: &Change, opened: impl Fn(u32)) {
         let Some(at) = change.at else { return };
         for (stage, record) in Stage::ALL.into_iter().zip(change.records) {
@@ -56,7 +56,7 @@ impl Tracker {
         self.store().stages.record(number)?.ended
     }
 
-    /// Tells the spans that the attempt is over.
+    /// Closes the spans, because the attempt is over.
     pub(super) fn tell_end(&self, over: &Change) {
         if !self.spans.are_on() {
             return;

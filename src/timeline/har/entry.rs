@@ -212,7 +212,7 @@ fn times(attempt: &Attempt, waited: Duration) -> (f64, Value) {
     };
     let staged = attempt.rows.iter().filter(|row| !row.queued);
     let staged = staged.map(|row| row.duration).sum();
-    // A wait for a connection is blocked time. What is part of no stage was waiting, too.
+    // A wait for a connection is blocked time. Time outside of every stage was waiting, too.
     let blocked = waited + attempt.duration.saturating_sub(staged);
     let blocked = Some(blocked).filter(|blocked| !blocked.is_zero());
     let (dns, tls) = (part(Stage::Dns), part(Stage::Tls));
