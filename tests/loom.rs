@@ -60,11 +60,11 @@ mod breaker {
 
         use super::state::{Position, State};
 
-        /// No transport tells of addresses.
+        /// No transport reports addresses.
         #[derive(Debug, Default)]
         pub(super) struct Opened;
 
-        /// What was published last, by the library's rule.
+        /// The value that was published last, by the library's rule.
         #[derive(Debug)]
         pub(super) struct Watch(Mutex<Position>);
 

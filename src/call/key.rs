@@ -82,7 +82,7 @@ impl Call {
         }
     }
 
-    /// Whether a request of this call carries its key.
+    /// Returns whether a request of this call carries its key.
     pub(crate) fn carries_key(&self, headers: &HeaderMap) -> bool {
         self.key()
             .is_some_and(|key| headers.contains_key(&key.name))

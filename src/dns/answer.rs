@@ -9,7 +9,7 @@ use super::Family;
 use super::compose::Composed;
 use super::listed::Listed;
 
-/// The addresses of a name, and for how long they are good. Cheap to clone.
+/// The addresses of a name, and how long they are valid. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     listed: Listed,
@@ -22,16 +22,16 @@ pub struct Answer {
 /// The origin of a DNS answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// A name server was asked for it.
+    /// A name server sent it for this lookup.
     Asked,
-    /// It was known.
+    /// It came from the cache.
     Memory,
-    /// It was known, and has ended; nothing newer is.
+    /// It came from the cache and has expired; no newer one is known.
     Stale,
 }
 
 impl Answer {
-    /// Creates a DNS answer that has just come; `None` if there is no address.
+    /// Creates a DNS answer that has just been received; `None` if there is no address.
     #[must_use]
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>, ttl: Duration) -> Option<Self> {
         let answer = Self {
@@ -44,67 +44,67 @@ impl Answer {
         (!answer.addresses().is_empty()).then_some(answer)
     }
 
-    /// An address from the URL: no server is asked for it.
+    /// Creates a DNS answer with an address from the URL, for which no query is needed.
     #[cfg(feature = "client")]
     pub(crate) fn literal(address: IpAddr) -> Self {
         Self::remembered(Listed::new(vec![address]), super::UNCHANGING)
     }
 
-    /// The addresses, never none, in the order in which to try them: families take turns, IPv6 begins
-    /// (RFC 8305 §4).
+    /// Returns the addresses in the order in which to try them. There is at least one. The families take turns, and
+    /// IPv6 is first (RFC 8305 §4).
     #[must_use]
     pub fn addresses(&self) -> &[IpAddr] {
         self.listed.addresses()
     }
 
-    /// How long the addresses are valid, from the moment of this `Answer`. Zero means that they are valid only for
-    /// the connection about to be made.
+    /// Returns how long the addresses are valid, from the creation of this `Answer`. Zero means that they are valid
+    /// only for the connection about to be made.
     #[must_use]
     pub fn ttl(&self) -> Duration {
         self.ttl
     }
 
-    /// How long ago the addresses were heard.
+    /// Returns how long ago the addresses were received.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.age
     }
 
-    /// Returns a number that stands for the addresses: it changes exactly when they do, whatever their order.
+    /// Returns a number for the set of addresses. It changes exactly when the set changes; the order does not matter.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.listed.generation()
     }
 
-    /// Whether it came from memory.
+    /// Returns whether it came from the cache.
     #[must_use]
     pub fn is_cached(&self) -> bool {
         self.origin != Origin::Asked
     }
 
-    /// Whether the addresses have ended, and are used because nothing newer is known (RFC 8767): the servers fail, or
-    /// one has just denied the name and that is not confirmed.
+    /// Returns whether the addresses have expired, and are used because no newer ones are known (RFC 8767). In that
+    /// case the servers fail, or one has just denied the name and the denial is not confirmed.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.origin == Origin::Stale
     }
 
-    /// Whether one of the two families is missing because it was not answered: too late, or not at all.
+    /// Returns whether one of the two families is missing because its query had no result in time.
     #[must_use]
     pub fn is_partial(&self) -> bool {
         self.missing.is_some()
     }
 
-    /// Whether an address of this family is gone if it is not in this `Answer`.
+    /// Returns whether an address of this family is gone if it is not in this `Answer`.
     ///
     /// A [partial](Self::is_partial) one says nothing about the family that it lacks. A [stale](Self::is_stale) one
-    /// says nothing at all.
+    /// says nothing about either family.
     #[must_use]
     pub fn speaks_for(&self, address: IpAddr) -> bool {
         !self.is_stale() && self.missing != Some(Family::of(address))
     }
 
-    /// The composed DNS answer, as of an instant.
+    /// Creates a DNS answer from composed addresses, as seen at an instant.
     pub(crate) fn composed(composed: &Composed, (now, origin): (Instant, Origin)) -> Self {
         let stale = composed.stale;
         Self {
@@ -116,7 +116,7 @@ impl Answer {
         }
     }
 
-    /// The same addresses, as ones that may not be those of the name any more.
+    /// Marks the addresses as stale.
     pub(crate) fn into_stale(self) -> Self {
         Self {
             ttl: Duration::ZERO,
@@ -125,7 +125,7 @@ impl Answer {
         }
     }
 
-    /// A DNS answer from memory. `listed` holds at least one address.
+    /// Creates a DNS answer from memory. `listed` holds at least one address.
     pub(crate) fn remembered(listed: Listed, ttl: Duration) -> Self {
         debug_assert!(!listed.addresses().is_empty(), "without an address");
         Self {
@@ -137,7 +137,7 @@ impl Answer {
         }
     }
 
-    /// The same answer with only those of its addresses that pass; if none does, the first error.
+    /// Keeps only the addresses that pass the check. If none passes, returns the first error.
     pub(crate) fn retain<E>(&self, check: impl Fn(IpAddr) -> Result<(), E>) -> Result<Self, E> {
         let (mut passed, mut refused) = (Vec::new(), None);
         for &address in self.addresses() {

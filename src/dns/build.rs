@@ -1,4 +1,4 @@
-//! How a [`Resolver`] is told what to do.
+//! The builder of a [`Resolver`].
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,24 +30,25 @@ use crate::limit::Limit;
 /// | limit | 2 s, for the whole lookup | half of it is left to the last name server |
 /// | TTL | at least 1 s, at most 1 h | RFC 8767 §4 asks for a cap |
 /// | negative answers | at most 60 s | a name that was just made is found soon |
-/// | addresses of a denied name | until it is denied again after the negative TTL, at most 61 s | a moment of NXDOMAIN loses nothing |
+/// | addresses of a denied name | until it is denied again after the negative TTL, at most 61 s | a short NXDOMAIN loses no addresses |
 /// | failure back-off | 1 s, doubled up to 30 s | no query storm (RFC 9520 §3.2) |
-/// | refresh | at 80 to 90 % of the TTL, for names in use | no call waits, and not all ask at once |
-/// | stale answers | for 24 h after their end | RFC 8767 §5: the last known beats none |
+/// | refresh | at 80 to 90 % of the TTL, for names in use | no call waits, and the queries are spread over time |
+/// | stale answers | for 24 h after their end | RFC 8767 §5: old addresses are better than none |
 /// | silence before they are used | 1.8 s, or half of the limit | RFC 8767 §5 |
 /// | capacity | 4,096 names | bounded |
 ///
-/// The system's files are read again when they change: a lookup that has to ask looks at their size and date, once
-/// in three seconds. When the name servers are others than before, all that the old ones said has ended. A file
-/// that cannot be used any more is reported once as a `tracing` warning, and its last content holds. Malformed
-/// lines are ignored, with one warning a file.
+/// The system's files are read again when they change. A lookup that needs a query checks their size and date, at most
+/// once in three seconds. If the name servers changed, all earlier results expire. A file that can no longer be used is
+/// reported once as a `tracing` warning, and its last content stays in use. Malformed lines are ignored, with one
+/// warning for each file.
 ///
-/// Without a name server the resolver builds all the same: literals and names of the hosts file resolve. A lookup
-/// that needs a name server fails, and says what to set. A public resolver is never asked instead.
+/// Without a name server, the resolver can still be built: literals and names of the hosts file resolve. A lookup that
+/// needs a name server fails, and its error says what to set. A public resolver is never used instead.
 ///
-/// The servers are asked in their order. One that fails is left for the next at once, and one that is silent is
-/// joined by the next after 300 ms. A response is negative only with authority: NXDOMAIN, or no records with an SOA
-/// or as an authoritative answer. A referral, an empty response or one to another question is a failed server.
+/// The servers are asked in their order. If one fails, the next is asked at once. If one is silent, the next is asked
+/// too after 300 ms. A response is negative only with authority: NXDOMAIN, or no records with an SOA
+/// or as an authoritative answer. A server fails if it sends a referral, an empty response, or a response to another
+/// question.
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing until it builds"]
 pub struct ResolverBuilder {
@@ -60,12 +61,13 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// None today. Without a name server, each lookup that needs one fails instead, and names the file.
+    /// Does not fail today. Without a name server, each lookup that needs one fails instead, and its error names the
+    /// file.
     pub fn from_system() -> Result<Self, BuildError> {
         Self::builder().build()
     }
 
-    /// Begins with the system's configuration and the defaults of this crate.
+    /// Creates a builder with the system's configuration and the defaults of this crate.
     pub fn builder() -> ResolverBuilder {
         ResolverBuilder::new()
     }
@@ -96,15 +98,15 @@ impl ResolverBuilder {
         }
     }
 
-    /// Asks these servers, over UDP and TCP, instead of the system's. The system's search list is not used
-    /// either then: it belongs to its servers.
+    /// Sets the name servers, over UDP and TCP, instead of the system's. The system's search list is then not used
+    /// either, because it belongs to its servers.
     pub fn name_servers(mut self, servers: impl IntoIterator<Item = SocketAddr>) -> Self {
         self.plan.servers = Some(servers.into_iter().map(Server::Plain).collect());
         self
     }
 
-    /// Asks these servers over TLS (RFC 7858) instead of any others; with each stands the name that its
-    /// certificate is for. As with [`name_servers`](Self::name_servers), the system is not asked for anything.
+    /// Sets name servers over TLS (RFC 7858), instead of any others. Each server comes with the name in its
+    /// certificate. As with [`name_servers`](Self::name_servers), the system's configuration is not used.
     #[cfg(feature = "doh")]
     pub fn tls_servers<N: Into<String>>(
         mut self,
@@ -118,8 +120,8 @@ impl ResolverBuilder {
         self
     }
 
-    /// Asks these servers over HTTPS (RFC 8484, HTTP/2) instead of any others; with each stands the URL that
-    /// queries are posted to. Its host is not looked up: it is the name that the certificate is for.
+    /// Sets name servers over HTTPS (RFC 8484, HTTP/2), instead of any others. Each server comes with the URL that
+    /// queries are posted to. The URL's host is not looked up: it is the name in the certificate.
     #[cfg(feature = "doh")]
     pub fn https_servers<U: Into<String>>(
         mut self,
@@ -133,83 +135,82 @@ impl ResolverBuilder {
         self
     }
 
-    /// Brings one's own TLS for servers that are asked over TLS or HTTPS; by default they are trusted if the
-    /// system trusts them.
+    /// Sets the TLS config for name servers over TLS or HTTPS. By default the system's root certificates are trusted.
     #[cfg(feature = "doh")]
     pub fn tls(mut self, config: rustls::ClientConfig) -> Self {
         self.plan.upstream.tls = Some(config);
         self
     }
 
-    /// Completes short names with these domains; with none, every name is absolute.
+    /// Sets the domains that complete short names. With no domain, every name is absolute.
     pub fn search<D: Into<String>>(mut self, domains: impl IntoIterator<Item = D>) -> Self {
         self.plan.search = Some(domains.into_iter().map(Into::into).collect());
         self
     }
 
-    /// Tries names with at least `dots` dots as they are before it completes them.
+    /// Sets the number of dots from which a name is tried unchanged before it is completed.
     pub fn ndots(mut self, dots: usize) -> Self {
         self.plan.ndots = Some(dots);
         self
     }
 
-    /// Uses the system's hosts file (`true`), none (`false`), or the one at a path.
+    /// Sets the hosts file: the system's (`true`), none (`false`), or the one at a path.
     ///
-    /// `localhost` is this machine in any case.
+    /// `localhost` always means this machine.
     pub fn hosts_file(mut self, file: impl Into<HostsFile>) -> Self {
         self.plan.hosts_file = file.into();
         self
     }
 
-    /// Bounds the whole lookup: both families, all tries, the walk through the search list.
+    /// Sets the time for the whole lookup: both families, all tries, and all names of the search list.
     pub fn limit(mut self, limit: Limit) -> Self {
         self.plan.upstream.limit = limit;
         self
     }
 
-    /// Keeps answers for at least this long, unless their TTL is zero: those are never kept.
+    /// Caches answers for at least this long, unless their TTL is zero. Those are never cached.
     pub fn ttl_floor(mut self, floor: Duration) -> Self {
         self.rules.floor = floor;
         self
     }
 
-    /// Keeps answers for at most this long.
+    /// Caches answers for at most this long.
     pub fn ttl_ceiling(mut self, ceiling: Duration) -> Self {
         self.rules.ceiling = ceiling;
         self
     }
 
-    /// Remembers for at most this long that a name is not there.
+    /// Caches negative answers for at most this long.
     pub fn negative_ceiling(mut self, ceiling: Duration) -> Self {
         self.rules.negative_ceiling = ceiling;
         self
     }
 
-    /// Waits for `first` after a failed query before the next one, twice as long after each further failure,
-    /// and at most for `most`. Until then, lookups fail with the same failure.
+    /// Sets the wait after a failed query: `first`, doubled after each further failure, up to `most`. Until the wait is
+    /// over, lookups fail with the same failure.
     pub fn failure_backoff(mut self, first: Limit, most: Limit) -> Self {
         self.rules.backoff = (first.get(), most.get());
         self
     }
 
-    /// Uses addresses for at most this long after their end, as long as the servers fail or are silent.
+    /// Uses expired addresses for at most this long after their end, as long as the servers fail or are silent.
     ///
-    /// Such answers [say so](crate::dns::Answer::is_stale), and are given at once while a failure is known, else when the
-    /// servers have been silent for 1.8 s or half of the limit. They are asked on, in the background, with
-    /// back-off. A negative response ends the old addresses when it is confirmed: when it comes again after its own TTL,
-    /// at most 61 s after the first.
+    /// Such answers are [marked](crate::dns::Answer::is_stale). They are used at once while a failure is known,
+    /// otherwise after the servers have been silent for 1.8 s or half of the limit. In the background, the servers are
+    /// still queried, with back-off. A negative response ends the old addresses when it is confirmed: when it comes
+    /// again after its own TTL, at most 61 s after the first.
     pub fn stale_limit(mut self, limit: Duration) -> Self {
         self.rules.stale = Some(limit);
         self
     }
 
-    /// Uses no address after its end, whatever happens to the servers.
+    /// Never uses expired addresses, even if the servers fail.
     pub fn never_stale(mut self) -> Self {
         self.rules.stale = None;
         self
     }
 
-    /// Remembers at most this many names.
+    /// Caches at most this many names.
     pub fn capacity(mut self, names: usize) -> Self {
         self.rules.capacity = names;
         self
@@ -227,7 +228,7 @@ impl ResolverBuilder {
         self
     }
 
-    /// A port for the servers of a resolv.conf, which can name none.
+    /// Sets a port for the servers of a resolv.conf, because that file has no ports.
     #[cfg(test)]
     pub(crate) fn port(mut self, port: u16) -> Self {
         self.plan.port = Some(port);
@@ -258,7 +259,7 @@ impl ResolverBuilder {
     pub(crate) fn finish(self, source: Arc<dyn Source>) -> Result<Resolver, BuildError> {
         let builder = match self.plan.servers {
             Some(_) => self,
-            // Only to keep the system's files out of it.
+            // A placeholder, so that the system's files are not read.
             None => self.name_servers([([127, 0, 0, 1], 53).into()]),
         };
         builder.check()?;

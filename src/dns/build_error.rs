@@ -12,7 +12,7 @@ use super::search::NDOTS;
 #[cfg(feature = "doh")]
 use crate::config_error::SettingError;
 
-/// A resolver that cannot be built as it was told.
+/// A resolver could not be built with this configuration.
 #[derive(Clone, Debug)]
 pub struct BuildError(Wrong);
 
@@ -56,11 +56,11 @@ impl fmt::Display for BuildError {
                 let ((less, short), (more, long)) = (less, more);
                 write!(f, "{less} ({short:?}) is longer than {more} ({long:?})")
             }
-            Wrong::Nothing(field) => write!(f, "{field} is nothing, and has to be something"),
+            Wrong::Nothing(field) => write!(f, "{field} must not be empty or zero"),
             Wrong::TooManyDots(dots) => write!(f, "ndots ({dots}) is more than {NDOTS}"),
             Wrong::Hosts(message, _) => f.write_str(message),
             #[cfg(feature = "doh")]
-            Wrong::Client(_) => f.write_str("cannot build the dns client"),
+            Wrong::Client(_) => f.write_str("cannot build the DNS client"),
             #[cfg(feature = "doh")]
             Wrong::NoName(field, name) => {
                 write!(f, "{field}: {name:?} is not a valid TLS server name")
@@ -73,7 +73,7 @@ impl fmt::Display for BuildError {
                 )
             }
             #[cfg(feature = "doh")]
-            Wrong::Trust(_) => f.write_str("cannot tell whom to trust with dns over tls"),
+            Wrong::Trust(_) => f.write_str("cannot read the root certificates for DNS over TLS"),
         }
     }
 }

@@ -1,10 +1,11 @@
-//! The memory of names: bounded, and pure. No lock, no clock; time and luck are arguments.
+//! The cache of names: bounded and pure. It has no lock and no clock; time and random numbers are arguments.
 //!
-//! Entries that have expired stay until their room is needed. They tell whether a family is worth waiting for, and
-//! what a response has to differ from to be a change; and while the servers fail, they are better than nothing.
+//! Expired entries stay until their place is needed. They show whether a family is worth waiting for, and whether a new
+//! response is a change. While the servers fail, they are better than nothing.
 //!
-//! Room is made by use. Names stand in a queue. The one in front is forgotten, unless it was used since it came
-//! there: then it goes to the back. So do names that a live destination holds; they go only if all are held.
+//! Names are evicted by use. They stand in a queue, and the first one is evicted. If it was used since it came to the
+//! front, it goes to the back instead. Names that a live destination holds also go to the back; they are evicted only
+//! if all names are held.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -18,12 +19,12 @@ use super::heard::{Heard, Rules};
 use super::query::Outcome;
 use super::{Family, Hold, Question};
 
-/// A bounded memory of names.
+/// A bounded cache of names.
 #[derive(Debug)]
 pub(crate) struct Cache {
     rules: Rules,
     entries: HashMap<Arc<str>, Entry>,
-    /// All the names, the next one to be forgotten in front.
+    /// All names. The next one to be evicted is in front.
     queue: VecDeque<Arc<str>>,
 }
 
@@ -36,12 +37,12 @@ impl Cache {
         }
     }
 
-    /// The last result for one family of `name`, fresh or not.
+    /// Returns the last result for one family of `name`, fresh or not.
     pub(crate) fn heard(&self, name: &str, family: Family) -> Option<&Heard> {
         self.entries.get(name)?.families[family.index()].as_ref()
     }
 
-    /// A name that is known is asked for again.
+    /// Records that a known name was looked up again.
     pub(crate) fn mark_used(&self, name: &str) {
         if let Some(entry) = self.entries.get(name) {
             entry.used.store(true, Ordering::Relaxed);
@@ -53,33 +54,33 @@ impl Cache {
         Some(Hold::new(Arc::clone(&entry.token)))
     }
 
-    /// Whether a result for one family of `name` is worth waiting for.
+    /// Returns whether a result for one family of `name` is worth waiting for.
     pub(crate) fn is_hoped(&self, name: &str, family: Family, now: Instant) -> bool {
         self.rules.is_hoped(self.heard(name, family), now)
     }
 
-    /// Whether `name` may be asked for because it is in doubt: at most once a second. When it was last
-    /// heard does not count: the word that came just before the addresses moved is the one to be doubted.
+    /// Returns whether `name` may be queried because of doubt: at most once a second. The age of the last result does
+    /// not matter: a result from just before the addresses moved is the one to doubt.
     pub(crate) fn may_doubt(&self, name: &str, now: Instant) -> bool {
         let entry = self.entries.get(name);
         entry.is_some_and(|entry| entry.doubted.is_none_or(|at| at + DOUBT <= now))
     }
 
-    /// `name` is asked for because it is in doubt.
+    /// Records that `name` is queried because of doubt.
     pub(crate) fn doubt(&mut self, name: &str, now: Instant) {
         if let Some(entry) = self.entries.get_mut(name) {
             entry.doubted = Some(now);
         }
     }
 
-    /// Whether the last question about one family of `name` failed, and not long ago.
+    /// Returns whether the last query for one family of `name` failed recently.
     pub(crate) fn is_failing(&self, name: &str, family: Family, now: Instant) -> bool {
         let heard = self.heard(name, family);
         heard.is_some_and(|heard| self.rules.is_failing(heard, now))
     }
 
-    /// The DNS answer for `name` that needs no query, and how long it is valid. `None` if one of its families has to be
-    /// asked for, or if it has no address.
+    /// Returns the DNS answer for `name` that needs no query, and how long it is valid. `None` if one of its families
+    /// must be queried, or if it has no address.
     pub(crate) fn show(&self, name: &str, now: Instant) -> Option<Shown> {
         let entry = self.entries.get(name)?;
         let [Some(six), Some(four)] = &entry.families else {
@@ -97,15 +98,15 @@ impl Cache {
         })
     }
 
-    /// The result of an outcome for the lookups that wait for it; `luck` is in `[0, 1)`.
+    /// Returns the result of an outcome for the lookups that wait for it. `luck` is in `[0, 1)`.
     pub(crate) fn weigh(&self, question: &Question, outcome: Outcome, at: (Instant, f64)) -> Heard {
         let before = self.heard(&question.name, question.family);
         self.rules.weigh(outcome, before, at)
     }
 
-    /// Takes in what was answered at an instant; `luck` is in `[0, 1)`.
+    /// Records the outcome of a query at an instant. `luck` is in `[0, 1)`.
     ///
-    /// Whether it is a change, and whose room was needed, is returned for the caller to act on.
+    /// Returns whether it is a change, and which name was evicted for it. The caller acts on both.
     pub(crate) fn record(
         &mut self,
         question: &Question,
@@ -128,8 +129,8 @@ impl Cache {
         }
     }
 
-    /// Ends everything at `now`: the servers that said it are not to be asked any more. It is still better than
-    /// nothing.
+    /// Expires everything at `now`, because the servers that sent it are no longer asked. Expired results are still
+    /// better than nothing.
     pub(crate) fn expire(&mut self, now: Instant) {
         for entry in self.entries.values_mut() {
             for heard in entry.families.iter_mut().flatten() {
@@ -151,7 +152,7 @@ impl Cache {
         evicted
     }
 
-    /// Forgets a name. Twice around the queue takes the marks of use away; what is left then is held.
+    /// Evicts a name. Two passes through the queue clear all marks of use; then all remaining names are held.
     fn evict(&mut self) -> Option<Arc<str>> {
         for _ in 0..2 * self.queue.len() {
             let name = self.queue.pop_front()?;
@@ -175,28 +176,28 @@ impl Cache {
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) heard: Heard,
-    /// Whether the addresses are others than before. The order does not count, servers shuffle it.
+    /// Whether the addresses changed. Their order does not count, because servers shuffle it.
     pub(crate) changed: bool,
-    /// The name that is forgotten to make room.
+    /// The name that was evicted.
     pub(crate) evicted: Option<Arc<str>>,
 }
 
-/// A DNS answer to be given until something changes.
+/// A DNS answer that is valid until something changes.
 #[derive(Debug)]
 pub(crate) struct Shown {
     pub(crate) composed: Composed,
-    /// From then on it is another one, or the servers have to be asked.
+    /// From this instant on, the addresses are others, or a query is needed.
     pub(crate) until: Instant,
-    /// From then on the name is asked for on the side.
+    /// From this instant on, a query runs in the background.
     pub(crate) refresh: Instant,
-    /// Set when it is given.
+    /// Set when a lookup uses it.
     pub(crate) used: Arc<AtomicBool>,
 }
 
 #[derive(Debug, Default)]
 struct Entry {
     families: [Option<Heard>; 2],
-    /// When it was last asked for because it was doubted.
+    /// When it was last queried because of doubt.
     doubted: Option<Instant>,
     /// Whether it was used since it last came to the front of the queue.
     used: Arc<AtomicBool>,
@@ -210,7 +211,7 @@ impl Entry {
     }
 }
 
-/// A name in doubt is asked for at most so often.
+/// The shortest time between two queries for a name in doubt.
 const DOUBT: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The life of a DNS answer: its refresh, and the remains after its end.
+//! The life of a DNS answer: its refresh, and its use after its end.
 
 use super::*;
 
@@ -74,7 +74,7 @@ fn denial_that_is_confirmed_after_its_ttl_ends_the_addresses() {
             record(&mut cache, "a", nothing(reason, Some(10)), at).heard
         };
 
-        // Asked again at 2 s, then after the negative TTL and a second.
+        // Queried again at 2 s, then after the negative TTL and a second.
         for (after, next) in [(0, 2), (2, 11), (10, 11)] {
             let heard = deny(after);
             let at = denied_at + secs(after);
@@ -179,14 +179,14 @@ fn d25_refresh_is_due_at_80_to_90_percent_of_the_ttl() {
     let missing = rules.weigh(nothing(Reason::NoRecords, Some(60)), None, (now, 0.0));
     assert!(
         !missing.is_due(now + secs(60)),
-        "what is not there is not refreshed"
+        "a name without addresses is not refreshed"
     );
 }
 
 #[test]
 fn doubt_waits_for_a_second_and_for_the_back_off() {
     let (mut cache, now) = (cache(), start());
-    assert!(!cache.may_doubt("a", now), "nothing is known of it");
+    assert!(!cache.may_doubt("a", now), "the name is not in the cache");
     let heard = record(&mut cache, "a", addresses(&[1], 60), now).heard;
     assert!(heard.may_be_doubted(now) && cache.may_doubt("a", now));
     cache.doubt("a", now);

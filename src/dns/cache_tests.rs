@@ -131,7 +131,7 @@ fn answer_lives_as_long_as_the_shorter_of_its_families() {
     assert_eq!(
         answer(&cache, "a", now),
         None,
-        "the other family was not heard of"
+        "the other family has no result"
     );
 
     let six = Outcome::Addresses {
@@ -269,7 +269,7 @@ fn both(cache: &mut Cache, name: &str, ttl: u32, now: Instant) {
     }
 }
 
-/// The DNS answer that is given at `now` without a query.
+/// Returns the DNS answer at `now` that needs no query.
 fn answer(cache: &Cache, name: &str, now: Instant) -> Option<Answer> {
     let shown = cache.show(name, now)?;
     assert!(now < shown.until);
@@ -310,7 +310,7 @@ fn secs(secs: u32) -> Duration {
     Duration::from_secs(secs.into())
 }
 
-/// Any instant will do: every test moves on from here by addition.
+/// Returns any instant: every test computes its times from it.
 fn start() -> Instant {
     Instant::now()
 }

@@ -55,12 +55,12 @@ impl Cidr {
         (prefix <= width(address)).then_some(Self { first, prefix })
     }
 
-    /// A range that is known to be one.
+    /// Creates a range from a valid prefix.
     pub(super) const fn known(first: IpAddr, prefix: u8) -> Self {
         Self { first, prefix }
     }
 
-    /// Whether `address` is in the range. IPv4 and IPv6 are never in each other's.
+    /// Returns whether `address` is in the range. An IPv4 range never contains an IPv6 address, and the reverse.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.first.is_ipv4() && masked(address, self.prefix) == self.first

@@ -1,7 +1,7 @@
-//! One answer of what is known of two families: pure.
+//! Composes one DNS answer from the results of two families. Pure.
 //!
-//! Fresh addresses of either family come first. Only where there are none, old ones are used, marked stale; and not
-//! even those if the name is known not to exist.
+//! Fresh addresses of either family come first. If there are none, old ones are used and marked stale. If the name is
+//! known not to exist, old ones are not used either.
 
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ pub(crate) struct Said<'a> {
     pub(crate) old: Option<&'a Known>,
     pub(crate) is_gone: bool,
     pub(crate) failure: Option<&'a Failure>,
-    /// There was no address at the last successful query.
+    /// Whether there was no address at the last successful query.
     pub(crate) was_absent: bool,
 }
 
@@ -33,7 +33,7 @@ impl<'a> Said<'a> {
         }
     }
 
-    /// Whether the family was spoken about: there are addresses now, or there are none.
+    /// Returns whether the family has a result: addresses, or that there are none.
     fn is_answered(&self) -> bool {
         let negative = self.failure.is_some_and(|said| said.reason.is_negative());
         self.fresh.is_some() || negative
@@ -44,7 +44,7 @@ impl<'a> Said<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Composed {
     pub(crate) listed: Listed,
-    /// When they were heard; of two families the longer ago.
+    /// When they were received. For two families, the earlier of the two times.
     pub(crate) at: Instant,
     /// The end of their TTL.
     pub(crate) ends: Instant,
@@ -52,11 +52,11 @@ pub(crate) struct Composed {
     pub(crate) missing: Option<Family>,
 }
 
-/// Why there are no addresses.
+/// The reason why there are no addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct Nothing {
     pub(crate) failure: Failure,
-    /// The failure is about now; what was last heard is that there is nothing.
+    /// Whether the last successful query found no address, before the current failure.
     pub(crate) was_absent: bool,
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn compose(said: [Said<'_>; 2]) -> Result<Composed, Nothing> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Old {
     Addresses,
-    /// The word that there are none.
+    /// The earlier result that there are none.
     Absence,
     Nothing,
 }
@@ -100,7 +100,7 @@ pub(crate) fn old(said: &[Said<'_>; 2]) -> Old {
     }
 }
 
-/// Old addresses that may be used. That a name does not exist is true of both its families (RFC 8020).
+/// Returns the old addresses that may be used. If a name does not exist, that holds for both families (RFC 8020).
 fn servable<'a>(said: &[Said<'a>; 2]) -> [Option<&'a Known>; 2] {
     if said.iter().any(|said| said.is_gone) {
         return [None, None];

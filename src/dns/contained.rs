@@ -1,4 +1,4 @@
-//! A resolver of the user's: what panics in it is a lookup that failed.
+//! A user's resolver. If it panics, the lookup fails.
 
 use std::fmt;
 use std::pin::Pin;

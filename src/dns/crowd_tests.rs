@@ -1,4 +1,4 @@
-//! Many names: those in use are not forgotten for them, and silent ones do not hold up others.
+//! Many names: names in use are not evicted, and silent names do not delay others.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn name_in_use_is_stale_and_not_forgotten_after_4200_others() {
         let hold = match is_held {
             true => Resolve::hold(&resolver, "bank.test"),
             false => {
-                // A second call is a use.
+                // The second lookup counts as a use.
                 ask(&resolver, "bank.test").await.unwrap();
                 None
             }

@@ -1,8 +1,8 @@
-//! A moment of NXDOMAIN loses nothing: pure.
+//! A short NXDOMAIN loses no addresses. Pure.
 //!
-//! A record may be deleted and made again within seconds: a deployment, a zone that loads in part. A client that asks
-//! in between gets a negative response, and caches give it again for its negative TTL. So addresses that worked until
-//! now are kept until the denial was confirmed:
+//! A record may be deleted and created again within seconds, by a deployment or a zone that is only partly loaded. A
+//! client that asks in between gets a negative response, and caches return it again for its negative TTL. So addresses
+//! that worked until now are kept until the denial is confirmed:
 //!
 //! ```text
 //!  first denial      + 2 s          + negative TTL, at most 60 s, + 1 s
@@ -20,14 +20,14 @@ use super::error::Reason;
 /// Negative responses of one family of a name, without an address in between.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Denial {
-    /// Only the same reason confirms: a name without IPv6 addresses still exists.
+    /// Only the same reason confirms the denial: a name without IPv6 addresses may still exist.
     pub(crate) reason: Reason,
     since: Instant,
     believed_from: Instant,
 }
 
 impl Denial {
-    /// A first negative response, which caches may give again for `ttl`.
+    /// Creates a denial from a first negative response. Caches may return it again for `ttl`.
     pub(crate) fn new(reason: Reason, now: Instant, ttl: Duration) -> Self {
         Self {
             reason,
@@ -36,12 +36,12 @@ impl Denial {
         }
     }
 
-    /// Whether a negative response at this time confirms the first one.
+    /// Returns whether a negative response at this time confirms the first one.
     pub(crate) fn is_believed(&self, now: Instant) -> bool {
         self.believed_from <= now
     }
 
-    /// When to ask again, after a negative response that is not believed.
+    /// Returns when to query again after a negative response that is not confirmed.
     pub(crate) fn ask_again(&self, now: Instant) -> Instant {
         let soon = self.since + SOON;
         if now < soon {
@@ -51,17 +51,17 @@ impl Denial {
         }
     }
 
-    /// The end of the addresses that are kept, if nothing is heard until then.
+    /// Returns the end of the kept addresses, if no result comes before.
     pub(crate) fn end(&self) -> Instant {
         self.since + KEPT + ROUNDING
     }
 }
 
-/// How long addresses are kept at most. Addresses whose end is longer ago did not work until now.
+/// The longest time for which addresses are kept. Addresses that expired earlier than that are not kept.
 pub(crate) const KEPT: Duration = Duration::from_secs(60);
-/// Caches count in whole seconds: one may give the first denial again for this much longer.
+/// Caches count in whole seconds: a cache may return the first denial for this much longer.
 const ROUNDING: Duration = Duration::from_secs(1);
-/// Authorities that are asked directly have the record again by then, as a rule.
+/// By then, authoritative servers that are asked directly usually have the record again.
 const SOON: Duration = Duration::from_secs(2);
 
 #[cfg(test)]

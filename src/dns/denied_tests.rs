@@ -1,4 +1,4 @@
-//! Names that servers deny: for a moment, or for good.
+//! Names that servers deny, for a short time or permanently.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ async fn record_that_is_deleted_for_a_moment_fails_no_lookup() {
             stale += usize::from(answer.is_stale());
             sleep(TICK).await;
         }
-        // Asked again after 2 s.
+        // Queried again after 2 s.
         assert!((1..=21).contains(&stale), "{reason:?}: {stale}");
     }
 }
@@ -39,7 +39,7 @@ async fn denial_that_a_cache_gives_again_for_a_minute_fails_no_lookup() {
     let (dns, resolver) = known(5).await;
     for tick in 0..1_000_u64 {
         match tick {
-            // It keeps on for up to a second longer than it says.
+            // A cache returns it for up to a second longer than its TTL.
             40..=649 if tick % 10 == 0 => dns.denies(Reason::NotFound, 64 - tick / 10),
             650 => dns.four("a.test", "10.0.0.1", 5),
             _ => {}
@@ -68,7 +68,7 @@ async fn name_that_is_gone_for_good_ends_when_that_is_confirmed() {
         };
         assert_eq!(error.reason(), Reason::NotFound);
         let ended = clock::now() - begun;
-        // The confirmation is asked for on the side, so one more lookup is served.
+        // The confirming query runs in the background, so one more lookup is served.
         assert!(
             (TICK * end..=TICK * (end + 2)).contains(&ended),
             "{ttl}: {ended:?}"
@@ -131,7 +131,7 @@ impl Scripted {
     }
 }
 
-/// A resolver that has just heard an address for so many seconds.
+/// Returns a resolver that has just received an address with this TTL in seconds.
 async fn known(ttl: u64) -> (Scripted, Resolver) {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", ttl);

@@ -1,4 +1,4 @@
-//! Queries ahead of time.
+//! Queries before the end of the TTL.
 
 use std::time::Duration;
 
@@ -99,7 +99,7 @@ async fn d25_refresh_is_not_lost_to_an_asker_whom_the_one_before_overtook() {
     dns.four("a.test", "10.0.0.1", 50);
     let resolver = dns.resolver();
     ask(&resolver, "a.test").await.unwrap();
-    // It saw that a refresh was due, and the refresh has landed before it gets to ask for one.
+    // It saw that a refresh was due. The refresh has completed before the lookup requests one.
     resolver.0.ask_again("a.test", (Why::Due, clock::now()));
     advance(46 * SECOND).await;
 
@@ -147,9 +147,9 @@ async fn d27_what_an_old_server_is_asked_holds_nobody_up_and_ends_nothing_that_i
     assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
     assert!(clock::now() - begun < SECOND);
     let [better, failed] = asking;
-    assert!(better.await.unwrap().is_ok(), "it was heard meanwhile");
+    assert!(better.await.unwrap().is_ok(), "a result came meanwhile");
     let failed = failed.await.unwrap().unwrap_err();
-    assert_eq!(failed.again(), None, "nothing of it is remembered");
+    assert_eq!(failed.again(), None, "the failure is not cached");
     let answer = known(&resolver, "a.test").unwrap();
     assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
 }
@@ -183,7 +183,7 @@ async fn d16b_suspected_name_is_asked_for_at_once_and_at_most_once_a_second() {
     ask(&resolver, "a.test").await.unwrap();
     dns.four("a.test", "10.0.0.2", 3_600);
 
-    // It has just been heard, and moved in the same instant: there is no better reason to doubt it.
+    // A result has just come, and the addresses moved at the same instant: this is the best reason for doubt.
     resolver.suspect("a.test");
     sleep(Duration::from_millis(1)).await;
     let answer = known(&resolver, "a.test").unwrap();

@@ -1,4 +1,4 @@
-//! Name servers that are asked over TLS (RFC 7858) and HTTPS (RFC 8484).
+//! Name servers over TLS (RFC 7858) and HTTPS (RFC 8484).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -21,12 +21,12 @@ use super::error::{Failure, Reason};
 use super::servers::Upstream;
 use crate::roots;
 
-/// A name server, and how its responses are known to be its own.
+/// A name server, and how it proves its identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Encrypted {
-    /// The name that its certificate is for.
+    /// With the name in its certificate.
     Tls(SocketAddr, String),
-    /// The URL that queries are posted to.
+    /// With the URL that queries are posted to.
     Https(SocketAddr, String),
 }
 
@@ -55,7 +55,7 @@ impl Encrypted {
 }
 
 fn host(url: &Url) -> Option<Arc<str>> {
-    // hickory cannot express these parts: they must not be dropped in silence.
+    // hickory cannot express these parts, and they must not be ignored silently.
     if url.scheme() != "https" || url.query().is_some() || !url.username().is_empty() {
         return None;
     }
@@ -70,7 +70,7 @@ fn certified(name: &str) -> Option<Arc<str>> {
     ServerName::try_from(name).is_ok().then(|| name.into())
 }
 
-/// The roots that the operating system trusts, unless others are configured.
+/// Returns the TLS config with the system's root certificates, unless another one is configured.
 pub(crate) fn trust(configured: Option<&ClientConfig>) -> Result<ClientConfig, BuildError> {
     if let Some(config) = configured {
         return Ok(config.clone());
@@ -81,8 +81,8 @@ pub(crate) fn trust(configured: Option<&ClientConfig>) -> Result<ClientConfig, B
 
 /// The connections to one encrypted server.
 ///
-/// A connection is driven by the runtime that it was opened on, and hangs while that one stands still. So each
-/// runtime has its own; the one that came first is in front.
+/// A connection is driven by the runtime that opened it, and hangs while that runtime stands still. So each runtime has
+/// its own connection. The oldest one is in front.
 pub(crate) struct Channel {
     server: SocketAddr,
     config: ConnectionConfig,
@@ -109,7 +109,8 @@ impl Channel {
         })
     }
 
-    /// Sends a query on the connection of this runtime. One that was closed since its last use is replaced once.
+    /// Sends a query on the connection of this runtime. A connection that was closed since its last use is replaced
+    /// once.
     pub(crate) async fn send(&self, request: DnsRequest) -> Result<Message, Failure> {
         let here = Handle::try_current().ok().map(|runtime| runtime.id());
         if let Some(connection) = self.opened(here) {
@@ -136,7 +137,7 @@ impl Channel {
         Some(connection.clone())
     }
 
-    /// Keeps a connection, or none, in place of the one that this runtime had.
+    /// Replaces the connection of this runtime, or removes it.
     fn keep(&self, here: Option<runtime::Id>, connection: Option<Connection>) {
         let mut gone = VecDeque::new();
         let mut open = self.open();

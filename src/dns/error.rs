@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use super::system::NoServer;
 use crate::hop::Kind;
 
-/// A host name that did not resolve.
+/// The error of a host name that did not resolve.
 ///
-/// [`reason`](Self::reason) tells what happened, [`source`](std::error::Error::source) keeps what the
-/// DNS client said about it. Cloning is cheap: everyone who asked for the name gets the same error.
+/// [`reason`](Self::reason) says why, and [`source`](std::error::Error::source) keeps the error of the DNS client.
+/// Cloning is cheap: all lookups of the name get the same error.
 #[derive(Clone, Debug)]
 pub struct Error(Arc<Inner>);
 
@@ -23,13 +23,13 @@ struct Inner {
 }
 
 impl Error {
-    /// Creates the error a [`Resolve`](super::Resolve) of one's own reports.
+    /// Creates an error for your own [`Resolve`](super::Resolve).
     #[must_use]
     pub fn new(host: &str, reason: Reason) -> Self {
         Self::from_failure(host, Failure::new(reason))
     }
 
-    /// Adds what led to this error.
+    /// Adds the cause of this error.
     #[must_use]
     pub fn caused_by(self, cause: impl StdError + Send + Sync + 'static) -> Self {
         let failure = Failure {
@@ -39,24 +39,24 @@ impl Error {
         Self::from_failure(&self.0.host, failure)
     }
 
-    /// Why the name did not resolve.
+    /// Returns why the name did not resolve.
     #[must_use]
     pub fn reason(&self) -> Reason {
         self.0.failure.reason
     }
 
-    /// The name that was asked for, as the caller wrote it.
+    /// Returns the name as the caller wrote it.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.0.host
     }
 
-    /// When it is worth asking again, if that is known: until then the same is said from memory.
+    /// Returns when a new query is possible, if that is known. Until then the same error comes from the cache.
     pub(crate) fn again(&self) -> Option<Instant> {
         self.0.failure.again
     }
 
-    /// The system names no server: the text says what to set.
+    /// Returns the error if the system configures no server. Its text says what to set.
     fn no_server(&self) -> Option<&NoServer> {
         self.0.failure.cause.as_deref()?.downcast_ref()
     }
@@ -73,13 +73,13 @@ impl fmt::Display for Error {
         match self.0.failure.reason {
             Reason::NotFound => write!(f, "the name {host} does not exist"),
             Reason::NoRecords => write!(f, "the name {host} has no addresses"),
-            Reason::Protocol => write!(f, "the name server's answer for {host} made no sense"),
+            Reason::Protocol => write!(f, "invalid DNS response for {host}"),
             Reason::ServerFailure => write!(f, "the name server failed to look up {host}"),
             Reason::Unreachable => match self.no_server() {
                 Some(why) => write!(f, "no name server to look up {host}: {why}"),
                 None => write!(f, "no name server could be reached to look up {host}"),
             },
-            Reason::Timeout => write!(f, "no name server answered in time for {host}"),
+            Reason::Timeout => write!(f, "no name server responded in time for {host}"),
         }
     }
 }
@@ -91,10 +91,10 @@ impl StdError for Error {
     }
 }
 
-/// Why a name did not resolve, the mildest reason first.
+/// The reason why a name did not resolve, ordered from the mildest to the worst.
 ///
-/// If a lookup fails in several ways, it reports the worst one. A name must not be called missing while a server that
-/// could know it stays silent.
+/// If a lookup fails in several ways, it reports the worst one. A name must not be reported as missing while a server
+/// that could know it is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -104,28 +104,28 @@ pub enum Reason {
     NoRecords,
     /// The response was invalid.
     Protocol,
-    /// The server answered that it could not or would not (SERVFAIL, REFUSED and their like).
+    /// The server responded that it could not or would not resolve the name (SERVFAIL, REFUSED and similar).
     ServerFailure,
     /// No server could be reached.
     Unreachable,
-    /// No server answered within the limit.
+    /// No server responded within the limit.
     Timeout,
 }
 
 impl Reason {
-    /// Whether a server said with authority that there is nothing.
+    /// Returns whether a server declared with authority that there are no addresses.
     #[must_use]
     pub fn is_negative(self) -> bool {
         matches!(self, Self::NotFound | Self::NoRecords)
     }
 }
 
-/// A reason and its cause, before it is known for which host the error is.
+/// A reason and its cause, before the host is added.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) reason: Reason,
     pub(crate) cause: Option<Cause>,
-    /// Until then no server is asked again (RFC 9520).
+    /// No server is asked again before this instant (RFC 9520).
     pub(crate) again: Option<Instant>,
 }
 
@@ -147,8 +147,8 @@ impl Failure {
         }
     }
 
-    /// Of two failures, the one worth reporting; the first of two that are alike. It is worth asking again as
-    /// soon as one of the two is.
+    /// Returns the failure to report of two. If they are equal, that is the first. A new query is possible as soon as
+    /// one of the two permits it.
     pub(crate) fn worst(self, other: Self) -> Self {
         let again = [self.again, other.again].into_iter().flatten().min();
         let worst = if other.reason > self.reason {
@@ -183,7 +183,7 @@ mod tests {
 
         assert_eq!(
             error.to_string(),
-            "no name server answered in time for api.test"
+            "no name server responded in time for api.test"
         );
         assert!(error.source().unwrap().is::<fmt::Error>());
     }

@@ -1,6 +1,6 @@
 //! One query to one server, over UDP and TCP.
 //!
-//! Each query has a socket of its own: a port that cannot be guessed, and nothing that belongs to a runtime.
+//! Each query has its own socket. So its port cannot be guessed, and nothing belongs to a runtime.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -14,9 +14,9 @@ use tokio::time::{Instant, timeout_at};
 use super::error::{Failure, Reason};
 use crate::clock;
 
-/// Sends a query in a datagram, again and again, until a response comes. A truncated one is fetched over TCP.
+/// Sends a query in a datagram, and sends it again until a response comes. A truncated response is fetched over TCP.
 ///
-/// Has no end of its own while the server is silent.
+/// It does not end by itself while the server is silent.
 pub(crate) async fn over_udp(server: SocketAddr, query: &Message) -> Result<Message, Failure> {
     let bytes = encode(query)?;
     let received = datagram(server, &bytes).await.map_err(unreachable)?;
@@ -40,7 +40,7 @@ async fn datagram(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
     };
     let socket = UdpSocket::bind(any).await?;
-    // The kernel then drops what others send, and reports a closed port.
+    // The kernel then drops datagrams from other senders, and reports a closed port.
     socket.connect(server).await?;
     let mut buffer = vec![0; DATAGRAM];
     loop {
@@ -53,7 +53,7 @@ async fn datagram(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Waits for the datagram with the id of the query; any other is of an earlier query or forged.
+/// Waits for the datagram with the query's id. Any other datagram belongs to an earlier query or is forged.
 async fn receive(
     socket: &UdpSocket,
     buffer: &mut [u8],
@@ -73,11 +73,11 @@ async fn receive(
     }
 }
 
-/// Messages have their length before them (RFC 1035 §4.2.2).
+/// Sends a query over TCP. A message has its length in front of it (RFC 1035 §4.2.2).
 async fn stream(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let length = u16::try_from(query.len()).map_err(io::Error::other)?;
     let mut stream = TcpStream::connect(server).await?;
-    // One write: some servers take the length alone for a broken query.
+    // One write: some servers treat the length alone as a broken query.
     let framed = [&length.to_be_bytes()[..], query].concat();
     stream.write_all(&framed).await?;
     let mut response = vec![0; stream.read_u16().await?.into()];
@@ -106,7 +106,7 @@ pub(crate) fn unreachable(cause: io::Error) -> Failure {
     Failure::because(Reason::Unreachable, cause)
 }
 
-/// A message came that does not respond to the query.
+/// A message that is not a response to the query.
 #[derive(Debug)]
 struct NotAResponse;
 
@@ -118,9 +118,9 @@ impl std::fmt::Display for NotAResponse {
 
 impl std::error::Error for NotAResponse {}
 
-/// How long a datagram is waited for before the query is sent again.
+/// The wait for a datagram before the query is sent again.
 const RESEND: Duration = Duration::from_millis(333);
-/// Far more than queries allow (1,232 bytes).
+/// Far more than queries permit (1,232 bytes).
 const DATAGRAM: usize = 4_096;
 /// The length of the id at the beginning of a message.
 const ID: usize = 2;

@@ -1,4 +1,4 @@
-//! Which addresses may be dialled: pure.
+//! Which addresses may be dialed. Pure.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -25,9 +25,10 @@ use super::special::{Embedded, Range, embedded, range};
 ///
 /// # Protects from
 ///
-/// A URL that a user chose and that leads into the network of this program: to the credentials of a cloud machine, or to
-/// an admin page without a login. Also a name that is public when it is checked and private when it is dialed (DNS
-/// rebinding): the filter checks the addresses that are dialed.
+/// - A URL from a user that leads into this program's network: to the credentials of a cloud machine, or to an admin
+///   page without a login.
+/// - A name that is public when it is checked and private when it is dialed (DNS rebinding). The filter checks the
+///   addresses that are dialed.
 ///
 /// # Defaults
 ///
@@ -35,18 +36,18 @@ use super::special::{Embedded, Range, embedded, range};
 ///
 /// # Trade-offs
 ///
-/// A denied range is refused even if it is allowed elsewhere. An allowed range is not refused for being private. If some
+/// A denied range is refused even if it is also allowed. An allowed range is not refused for being private. If some
 /// addresses of a name are refused, the others are used.
 ///
-/// An IPv6 address that stands for an IPv4 address, or goes through one, is judged by that as well: IPv4-mapped,
+/// If an IPv6 address stands for an IPv4 address, or leads through one, that IPv4 address is judged too: IPv4-mapped,
 /// -compatible and -translated, NAT64, 6to4, Teredo and ISATAP.
 ///
 /// # How people get it wrong
 ///
-/// They check names, or the text of a URL: `http://2130706433/`, `http://0x7f.1/` and `http://127.1/` are all
-/// 127.0.0.1. Or they use a proxy, which looks names up itself, so that the filter sees IP literals only. The two
-/// together are refused at `build()`, unless
-/// [`proxy_filters`](crate::TransportBuilder::proxy_filters) says that the proxy filters.
+/// - They check names, or the text of a URL: `http://2130706433/`, `http://0x7f.1/` and `http://127.1/` are all
+///   127.0.0.1.
+/// - They use a proxy. It looks names up itself, so the filter sees only IP literals. `build()` refuses a filter with a
+///   proxy, unless [`proxy_filters`](crate::TransportBuilder::proxy_filters) says that the proxy filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -57,13 +58,13 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Refuses nothing, until something is denied.
+    /// Creates a filter that refuses nothing until a range is denied.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Refuses what is not the public internet: see [`Range`].
+    /// Creates a filter that refuses all addresses outside of the public internet: see [`Range`].
     #[must_use]
     pub fn public_only() -> Self {
         Self {
@@ -72,25 +73,25 @@ impl Filter {
         }
     }
 
-    /// Refuses none of these addresses for its range.
+    /// Allows this range: its addresses are not refused for being private.
     #[must_use]
     pub fn allow(mut self, range: Cidr) -> Self {
         self.allow.push(range);
         self
     }
 
-    /// Refuses all of these addresses, even if they are allowed too.
+    /// Denies this range: its addresses are refused, even if they are also allowed.
     #[must_use]
     pub fn deny(mut self, range: Cidr) -> Self {
         self.deny.push(range);
         self
     }
 
-    /// Says whether `address` may be dialled.
+    /// Checks whether `address` may be dialed.
     ///
     /// # Errors
     ///
-    /// Fails if it may not, and tells why.
+    /// Fails with the reason if it may not be dialed.
     pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
         if !self.is_on() {
             return Ok(());
@@ -117,11 +118,11 @@ impl Filter {
         }
     }
 
-    /// The same answer, without the addresses that may not be dialled.
+    /// Returns the DNS answer without the addresses that may not be dialed.
     ///
     /// # Errors
     ///
-    /// Fails if none is left, and tells why the first may not.
+    /// Fails if no address is left, with the reason for the first one.
     pub fn retain(&self, answer: &Answer) -> Result<Answer, Refused> {
         answer.retain(|address| self.check(address))
     }
@@ -136,7 +137,7 @@ impl Filter {
     }
 }
 
-/// An address that may not be dialled.
+/// An address that may not be dialed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     address: IpAddr,
@@ -150,13 +151,13 @@ enum Why {
 }
 
 impl Refused {
-    /// The address.
+    /// Returns the address.
     #[must_use]
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// Why the address is not public; `None` if it was denied by a range of yours.
+    /// Returns why the address is not public; `None` if one of your own ranges denies it.
     #[must_use]
     pub fn range(&self) -> Option<Range> {
         match self.why {

@@ -1,4 +1,4 @@
-//! Addresses that are written down.
+//! Fixed addresses.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use super::{Answer, Error, Reason, Resolve, Resolving, UNCHANGING};
 
 /// Resolves names from a table, without queries and without waiting.
 ///
-/// For tests, and for hosts whose addresses are pinned. A name that is not in the table does not exist.
+/// It is for tests, and for hosts with pinned addresses. A name that is not in the table does not exist.
 ///
 /// # Example
 ///
@@ -36,8 +36,7 @@ impl Static {
         Self::default()
     }
 
-    /// Adds a name, in place of what was said about it before. Without addresses, the name exists but has
-    /// none.
+    /// Sets the addresses of a name, and replaces earlier ones. Without addresses, the name exists but has none.
     #[must_use]
     pub fn host(mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let name = absolute(name).to_ascii_lowercase();
@@ -59,7 +58,7 @@ impl Resolve for Static {
     }
 }
 
-/// A name without its trailing dot: there is no search list here that the dot could switch off.
+/// Returns a name without its trailing dot. There is no search list here that the dot could switch off.
 fn absolute(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }

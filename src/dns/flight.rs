@@ -1,9 +1,9 @@
-//! One query for many lookups: a lookup that comes while a query is under way waits for that one.
+//! One query for many lookups: a lookup that comes while a query is in progress waits for that query.
 //!
 //! Cache and queries are under one lock, so that no query begins for a result that has just come. Results that need no
-//! query are on the [`Shelf`] beside them, which has no lock. The query runs in a task of its own. A lookup that is
-//! dropped takes nothing away from the others, and the result reaches the cache even if no lookup waits any more. A query
-//! whose runtime stands still is lost, and the next lookup begins another one.
+//! query are on the [`Shelf`] beside them, which has no lock. The query runs in its own task. If a lookup is dropped,
+//! the others are not affected, and the result reaches the cache even if no lookup waits any more. A query whose
+//! runtime stands still is lost, and the next lookup begins another one.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -41,11 +41,11 @@ struct Memory {
     cache: Cache,
     flights: [HashMap<Arc<str>, Flight>; 2],
     source: Arc<dyn Source>,
-    /// How long a query may be out before it is lost: its runtime stands still, or was busy for too long.
+    /// The time after which a query counts as lost: its runtime stands still, or was busy for too long.
     lost_after: Duration,
 }
 
-/// A query that is out.
+/// A query in progress.
 #[derive(Debug)]
 struct Flight {
     since: Instant,
@@ -54,23 +54,23 @@ struct Flight {
     landing: Landing,
 }
 
-/// Where they are told.
+/// Sends a query's result to the lookups that wait for it.
 type Tower = watch::Sender<Option<Heard>>;
 
-/// A query that is to be begun, once the lock is let go of.
+/// A query to be started after the lock is released.
 type Begun = (Question, Tower, Arc<dyn Source>);
 
-/// How a name stands: answered, or to be waited for.
+/// The state of a name: resolved, or to be waited for.
 #[derive(Debug)]
 pub(crate) enum Boarding {
     Known(Result<Answer, Nothing>),
     Wait(Box<Pair>),
 }
 
-/// Why a name is asked for on the side.
+/// The reason for a query in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// It is soon over, or its refresh failed and may be tried again.
+    /// The result expires soon, or its refresh failed and may be tried again.
     Due,
     /// A connection to one of its addresses failed.
     Doubted,
@@ -92,12 +92,12 @@ impl Board {
         }
     }
 
-    /// The DNS answer for `name`, if it needs no query. The hot path: takes no lock.
+    /// Returns the DNS answer for `name`, if it needs no query. This is the hot path: it takes no lock.
     pub(crate) fn answer(&self, name: &str, now: Instant) -> Option<Hit> {
         self.shelf.find(name, now)
     }
 
-    /// Finds out how `name` stands, and begins what queries it needs.
+    /// Returns the state of `name`, and begins the queries that it needs.
     pub(crate) fn board(
         self: &Arc<Self>,
         name: &str,
@@ -116,7 +116,7 @@ impl Board {
                 && self.shelf.find(name, now).is_none()
                 && let Some(shown) = memory.cache.show(name, now)
             {
-                // It has turned into something else that stands, such as old addresses.
+                // The old result has become another valid one, such as old addresses.
                 self.shelf.put(&name.into(), Some(shown), None);
             }
             begun.extend(memory.renew(name, (Why::Due, now)));
@@ -132,7 +132,7 @@ impl Board {
         }
     }
 
-    /// Asks for what is known of `name`, while it goes on to be answered from memory.
+    /// Begins a query for a cached `name` while lookups still use the cached result.
     pub(crate) fn refresh(
         self: &Arc<Self>,
         name: &str,
@@ -146,12 +146,12 @@ impl Board {
         self.begin(begun, runtime);
     }
 
-    /// Keeps what is known of `name` from being forgotten, as long as the returned value lives.
+    /// Keeps the cached results of `name` from being evicted, as long as the returned value lives.
     pub(crate) fn hold(&self, name: &str) -> Option<Hold> {
         self.memory().cache.hold(name)
     }
 
-    /// Where the queries that are out for `name` will land.
+    /// Returns the receivers for the results of the queries in progress for `name`.
     pub(crate) fn out(&self, name: &str, now: Instant) -> Vec<Landing> {
         let memory = self.memory();
         let flights = Family::BOTH.into_iter();
@@ -159,7 +159,7 @@ impl Board {
         flights.map(|flight| flight.landing.clone()).collect()
     }
 
-    /// Asks another source from now on. The results of the one before are over.
+    /// Uses another source from now on. The results of the earlier one expire.
     pub(crate) fn turn_to(&self, source: Arc<dyn Source>, now: Instant) {
         let before = {
             let mut memory = self.memory();
@@ -172,8 +172,8 @@ impl Board {
         drop(before); // not under the lock: it may close sockets
     }
 
-    /// Not under the lock: a runtime that is shutting down drops the task on the spot, and its landing takes
-    /// the lock.
+    /// Starts queries, not under the lock. A runtime that is shutting down drops the task at once, and the end of the
+    /// query takes the lock.
     fn begin(self: &Arc<Self>, begun: Vec<Begun>, runtime: &Handle) {
         for (question, landing, source) in begun {
             runtime.spawn(Arc::clone(self).query(question, landing, source));
@@ -209,8 +209,8 @@ impl Board {
 }
 
 impl Memory {
-    /// The valid result for one family of `name`. Without one, the query under way, or else a new one, which the caller
-    /// has to begin.
+    /// Returns the valid result for one family of `name`. Without one, returns the query in progress, or a new one,
+    /// which the caller must begin.
     fn leg(&mut self, name: &str, family: Family, now: Instant) -> (Leg, Option<Begun>) {
         let heard = self.cache.heard(name, family).cloned();
         let before = match heard {
@@ -232,7 +232,7 @@ impl Memory {
         (leg, Some(begun))
     }
 
-    /// New queries for a name that can still be answered.
+    /// Returns new queries for a name that is still served from the cache.
     fn renew(&mut self, name: &str, (why, now): (Why, Instant)) -> Vec<Begun> {
         let mut all = Vec::new();
         if why == Why::Doubted && !self.cache.may_doubt(name, now) {
@@ -259,7 +259,7 @@ impl Memory {
         all
     }
 
-    /// The query under way, unless it is lost: waiting for a lost one has no end.
+    /// Returns the query in progress, unless it is lost: a wait for a lost query would never end.
     fn out(&self, name: &str, family: Family, now: Instant) -> Option<&Flight> {
         let flight = self.flights[family.index()].get(name)?;
         (now < flight.since + self.lost_after).then_some(flight)
@@ -278,8 +278,8 @@ impl Memory {
         (flight, (question, sender, Arc::clone(&self.source)))
     }
 
-    /// Ends the query of this landing, unless another one has taken its place. Returns whether its result counts: that of
-    /// a lost query is old, or comes from a source that is not asked any more.
+    /// Ends the query of this landing, unless another one has replaced it. Returns whether its result counts. The
+    /// result of a lost query is old, or comes from a source that is no longer used.
     fn end(&mut self, question: &Question, landing: &Tower, now: Instant) -> bool {
         let Question { name, family } = question;
         let is_own = |flight: &Flight| flight.landing.same_channel(&landing.subscribe());
@@ -304,7 +304,7 @@ impl Flight {
     }
 }
 
-/// Ends a query when its task ends, in whatever way, so that no lookup waits for it any longer.
+/// Ends a query when its task ends for any reason, so that no lookup waits for it any longer.
 struct Approach {
     board: Arc<Board>,
     question: Question,
@@ -340,7 +340,7 @@ impl Approach {
             }
             let recorded = memory.cache.record(question, outcome, (now, luck));
             let shown = memory.cache.show(&question.name, now);
-            // Under the lock, so that of two families that land at once the later one is shown last.
+            // Under the lock, so that of two families that end at once, the later one is shown last.
             let shelf = &self.board.shelf;
             shelf.put(&question.name, shown, recorded.evicted.as_deref());
             recorded
@@ -350,7 +350,7 @@ impl Approach {
         }
         if let (Some(failure), Some(_)) = (heard.failure(), heard.old(now)) {
             let (name, reason) = (&question.name, failure.reason);
-            tracing::debug!(%name, ?reason, "no newer addresses: the old ones are used");
+            tracing::debug!(%name, ?reason, "no newer addresses: expired ones are used");
         }
         self.landing.send_replace(Some(heard));
     }
@@ -365,7 +365,7 @@ impl Drop for Approach {
     }
 }
 
-/// How much later than its limit a query may land, on a busy runtime.
+/// How much later than its limit a query may end on a busy runtime.
 const LATE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

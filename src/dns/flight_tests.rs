@@ -1,4 +1,4 @@
-//! Queries that get lost, and refreshes that must not.
+//! Queries that get lost, and refreshes that must not get lost.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn query_on_a_runtime_that_stands_still_is_put_again_by_another() {
         assert_eq!(address(&resolver).await.unwrap(), "10.0.0.2");
     });
 
-    // The result that it gets in the end is old.
+    // The result that this query gets in the end is old.
     stands_still.block_on(async { sleep(SECOND).await });
     lives.block_on(async {
         assert_eq!(address(&resolver).await.unwrap(), "10.0.0.2");
@@ -69,7 +69,7 @@ async fn answer_that_lands_too_late_is_for_those_who_waited_only() {
     assert_eq!(address(&resolver).await.unwrap(), "10.0.0.2");
 }
 
-/// With a clock of its own.
+/// Returns a runtime with its own clock.
 fn runtime() -> Runtime {
     let mut builder = Builder::new_current_thread();
     builder.enable_time().start_paused(true).build().unwrap()

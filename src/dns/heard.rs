@@ -24,31 +24,31 @@ use super::query::Outcome;
 /// The last result for one family of a name.
 #[derive(Clone, Debug)]
 pub(crate) struct Heard {
-    /// The addresses of the last result that had some, however old. A failure does not remove them; another result
-    /// does.
+    /// The addresses of the last result that had some, even if it is old. A failure does not remove them; another
+    /// result does.
     known: Option<Known>,
-    /// Why there are none, or no newer ones.
+    /// Why there are no addresses, or no newer ones.
     failure: Option<Failure>,
     /// The negative responses since the last address.
     denial: Option<Denial>,
-    /// Until when a word that there was nothing, which a failure came after, is better than none.
+    /// Until when an earlier result "no addresses" is better than the failure that came after it.
     absent_until: Option<Instant>,
     pub(crate) at: Instant,
-    /// Until then lookups need no query.
+    /// Until this instant, lookups need no query.
     pub(crate) until: Instant,
-    /// From then on a query runs in the background while the result is still valid.
+    /// From this instant on, a query runs in the background while the result is still valid.
     pub(crate) refresh: Instant,
-    /// How many failures there were in a row.
+    /// The number of failures in a row.
     streak: u32,
 }
 
-/// Addresses, and how long they are good.
+/// Addresses, and how long they are valid.
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) addresses: Arc<[IpAddr]>,
     pub(crate) at: Instant,
     pub(crate) until: Instant,
-    /// How long they are better than none (RFC 8767).
+    /// Until when expired addresses are better than none (RFC 8767).
     old_until: Instant,
 }
 
@@ -59,7 +59,7 @@ impl Known {
 }
 
 impl Heard {
-    /// A failure that the waiting lookups get, and that is then forgotten.
+    /// Creates a failure that the waiting lookups get, and that is not cached.
     pub(crate) fn passing(failure: Failure, known: Option<Known>, now: Instant) -> Self {
         Self {
             known,
@@ -73,7 +73,7 @@ impl Heard {
         }
     }
 
-    /// The same word for those who wait, if it is not remembered: asking again is worth it at once.
+    /// Returns the result for the waiting lookups if it is not cached: a new query is possible at once.
     pub(crate) fn forgotten(mut self) -> Self {
         if let Some(failure) = &mut self.failure {
             failure.again = None;
@@ -81,7 +81,8 @@ impl Heard {
         self
     }
 
-    /// A failure of the moment, if the task of the query was dropped. The result `before` stays as valid as it was.
+    /// Creates a temporary failure after the task of the query was dropped. The result `before` stays as valid as it
+    /// was.
     pub(crate) fn abandoned(failure: Failure, before: Option<&Self>, now: Instant) -> Self {
         Self {
             absent_until: before.and_then(|before| before.absent_until),
@@ -90,24 +91,24 @@ impl Heard {
         }
     }
 
-    /// Whether it is valid without a query.
+    /// Returns whether it is valid without a query.
     pub(crate) fn stands(&self, now: Instant) -> bool {
         now < self.until
     }
 
-    /// The addresses within their TTL. Those of a result that has just come are included, whatever their TTL, because a
-    /// lookup waited for them.
+    /// Returns the addresses within their TTL. Those of a result that has just come are included, whatever their TTL,
+    /// because a lookup waited for them.
     pub(crate) fn fresh(&self, now: Instant) -> Option<&Known> {
         let known = self.known.as_ref();
         known.filter(|known| self.failure.is_none() || now < known.until)
     }
 
-    /// The addresses to make do with as long as nothing newer is heard.
+    /// Returns expired addresses that may be used until a newer result comes.
     pub(crate) fn old(&self, now: Instant) -> Option<&Known> {
         self.known.as_ref().filter(|known| known.is_old(now))
     }
 
-    /// Whether the name is known not to exist, beyond doubt: true of both its families (RFC 8020).
+    /// Returns whether a confirmed denial says that the name does not exist. That holds for both families (RFC 8020).
     pub(crate) fn is_gone(&self) -> bool {
         let is_missing = |failure: &Failure| failure.reason == Reason::NotFound;
         let is_believed = |denial: &Denial| denial.is_believed(self.at);
@@ -115,7 +116,7 @@ impl Heard {
             && self.denial.as_ref().is_some_and(is_believed)
     }
 
-    /// Ends what was heard: the addresses are old at once, failures are over.
+    /// Expires the result: the addresses are old at once, and failures are over.
     pub(crate) fn expire(&mut self, now: Instant) {
         self.until = self.until.min(now);
         self.streak = 0;
@@ -126,7 +127,7 @@ impl Heard {
         }
     }
 
-    /// Whether there was nothing when a server last said something, and nothing newer is heard.
+    /// Returns whether the last successful query found no address, and no newer result has come.
     pub(crate) fn was_absent(&self, now: Instant) -> bool {
         self.absent_until.is_some_and(|until| now < until)
     }
@@ -135,7 +136,7 @@ impl Heard {
         self.failure.as_ref()
     }
 
-    /// When what can be answered of it will be something else.
+    /// Returns when the addresses that this result gives will change.
     pub(crate) fn turns(&self, now: Instant) -> Instant {
         let turn = match &self.known {
             Some(known) if now < known.until => known.until,
@@ -145,17 +146,17 @@ impl Heard {
         turn.min(self.until)
     }
 
-    /// Whether asking again on the side is due.
+    /// Returns whether a background query is due.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
         self.known.is_some() && self.refresh <= now
     }
 
-    /// Whether a failed connection is a reason to ask again: not within the back-off of a failure.
+    /// Returns whether a failed connection permits a new query: not within the back-off of a failure.
     pub(crate) fn may_be_doubted(&self, now: Instant) -> bool {
         self.failed().is_none() || self.refresh <= now
     }
 
-    /// Whether the addresses changed. A failure says nothing about them, nor does the end of one.
+    /// Returns whether the addresses changed. A failure, or the end of one, is not a change.
     pub(crate) fn differs_from(&self, before: &Self) -> bool {
         let set = |heard: &Self| match (&heard.known, heard.failed()) {
             (Some(known), _) => Some(sorted(&known.addresses)),
@@ -168,7 +169,7 @@ impl Heard {
         }
     }
 
-    /// Why there is no newer result. A denial is not a failure.
+    /// Returns why there is no newer result. A denial is not a failure.
     fn failed(&self) -> Option<Reason> {
         let reason = self.failure.as_ref()?.reason;
         (!reason.is_negative()).then_some(reason)
@@ -184,13 +185,13 @@ pub(crate) struct Rules {
     pub(crate) backoff: (Duration, Duration),
     /// How long addresses are used after their end while no server responds. `None`: not at all.
     pub(crate) stale: Option<Duration>,
-    /// Names, not records: a name's two families share their room.
+    /// The number of names, not of records: both families of a name share one place.
     pub(crate) capacity: usize,
 }
 
 impl Rules {
-    /// Weighs what was answered at an instant; `luck`, in `[0, 1)`, spreads the refreshes of names that were
-    /// heard together.
+    /// Returns the result of an outcome at an instant. `luck`, in `[0, 1)`, spreads the refreshes of names that were
+    /// received together.
     pub(crate) fn weigh(
         &self,
         outcome: Outcome,
@@ -219,8 +220,8 @@ impl Rules {
         let until = now + good_for;
         let old_until = match self.stale {
             Some(stale) if !good_for.is_zero() => until + stale,
-            // Addresses for one use only do not get better by lying around. But after a longer TTL a zero is only
-            // the last second of a cache, and no wish: the stale limit goes on as before.
+            // Addresses for a single use are not kept as old ones. But after a longer TTL, a zero only comes from the
+            // last second of a cache and is not intended: the stale limit continues as before.
             Some(_) => {
                 let known = before.and_then(|before| before.known.as_ref());
                 known.map_or(until, |known| known.old_until.max(until))
@@ -300,24 +301,24 @@ impl Rules {
         }
     }
 
-    /// Whether a new result for this family is worth waiting for. If it had no addresses, or has just failed, the query
-    /// runs in the background.
+    /// Returns whether a new result for this family is worth waiting for. If it had no addresses, or has just failed,
+    /// the query runs in the background.
     pub(crate) fn is_hoped(&self, heard: Option<&Heard>, now: Instant) -> bool {
         let Some(heard) = heard else { return true };
         match heard.failure {
             None => true,
-            // A failure of long ago says nothing about now.
+            // An old failure says nothing about the present.
             Some(_) => heard.old(now).is_some() && !self.is_in_a_row(heard, now),
         }
     }
 
-    /// Whether the last question failed, and not long ago.
+    /// Returns whether the last query failed recently.
     pub(crate) fn is_failing(&self, heard: &Heard, now: Instant) -> bool {
         heard.failed().is_some() && self.is_in_a_row(heard, now)
     }
 
-    /// A TTL of zero is a wish (RFC 1035 §3.2.1) and not a small number: the floor does not lift it. One
-    /// with the highest bit set is a large number and not a negative one (RFC 8767 §4).
+    /// Returns the TTL within the bounds. A TTL of zero has a meaning of its own (RFC 1035 §3.2.1), so the floor does
+    /// not raise it. A TTL with the highest bit set is a large number and not a negative one (RFC 8767 §4).
     fn positive(&self, ttl: Duration) -> Duration {
         if ttl.is_zero() {
             return ttl;
@@ -325,8 +326,8 @@ impl Rules {
         ttl.max(self.floor).min(self.ceiling)
     }
 
-    /// Without an SOA a denial has no authority, and should not be cached (RFC 2308 §5). But a query for each request to a
-    /// misspelt name does not help either.
+    /// Returns how long a denial is cached. Without an SOA it has no authority, and should not be cached (RFC 2308 §5).
+    /// But a query for each request to a misspelled name does not help either.
     fn negative(&self, ttl: Option<Duration>) -> Duration {
         let ttl = ttl.map_or(self.floor, |ttl| ttl.max(self.floor));
         ttl.min(self.negative_ceiling)
@@ -338,7 +339,7 @@ impl Rules {
             .map_or(0, |before| before.streak)
     }
 
-    /// Failures are in a row if the next try came soon after the wait for it was over.
+    /// Returns whether failures are in a row: the next query came soon after the wait.
     fn is_in_a_row(&self, before: &Heard, now: Instant) -> bool {
         now < before.until + self.backoff.1
     }
@@ -356,10 +357,10 @@ fn sorted(addresses: &[IpAddr]) -> Vec<IpAddr> {
     addresses
 }
 
-/// How many addresses of one family are kept: more than any client tries, less than a hostile answer holds.
+/// The maximum number of addresses of one family: more than any client tries, less than a hostile answer holds.
 pub(super) const ADDRESSES: usize = 128;
-/// The share of its TTL after which a result is refreshed: late enough to save queries, early enough for a query to
-/// end before the TTL does.
+/// The share of its TTL after which a result is refreshed. It is late enough to save queries, and early enough for a
+/// query to end before the TTL does.
 const EARLY: f64 = 0.8;
-/// The width over which names that were heard together are refreshed.
+/// The range over which the refreshes of names received together are spread.
 const EARLY_SPREAD: f64 = 0.1;

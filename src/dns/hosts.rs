@@ -28,7 +28,7 @@ impl Hosts {
             let Some(first) = words.next() else {
                 continue;
             };
-            // macOS has `fe80::1%lo0 localhost`: of no use here, and no mistake.
+            // macOS has `fe80::1%lo0 localhost`. It cannot be used here, and is not malformed.
             let is_scoped = first.contains('%');
             let address = match first.parse::<IpAddr>() {
                 Ok(address) if words.peek().is_some() => address,
@@ -47,8 +47,8 @@ impl Hosts {
                 }
             }
         }
-        // Whatever a file says, "localhost" is this machine (RFC 6761 §6.3); but if it names only one of
-        // the two loopback addresses, the other may not work here.
+        // "localhost" is always this machine, whatever a file says (RFC 6761 §6.3). If the file names only one of the
+        // two loopback addresses, the other one may not work here.
         let mut loopback = by_name.remove("localhost").unwrap_or_default();
         loopback.retain(IpAddr::is_loopback);
         if loopback.is_empty() {
@@ -62,13 +62,13 @@ impl Hosts {
         }
     }
 
-    /// The addresses of a name, from the file or as `localhost`.
+    /// Returns the addresses of a name, from the file or as `localhost`.
     pub(crate) fn find(&self, host: &str) -> Option<&Listed> {
         let host = host.strip_suffix('.').unwrap_or(host);
         self.localhost(host).or_else(|| self.by_name.get(host))
     }
 
-    /// The addresses of `localhost` and the names below it.
+    /// Returns the addresses of `localhost` and the names below it.
     pub(crate) fn localhost(&self, host: &str) -> Option<&Listed> {
         let host = host.strip_suffix('.').unwrap_or(host);
         let rest = host.strip_suffix("localhost")?;
@@ -77,21 +77,21 @@ impl Hosts {
 }
 
 impl Default for Hosts {
-    /// Knows `localhost` only.
+    /// Creates hosts that contain only `localhost`.
     fn default() -> Self {
         Self::parse("", &mut Malformed::default())
     }
 }
 
-/// Which hosts file is read.
+/// The hosts file to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HostsFile {
-    /// The system's, if there is one.
+    /// The system's file, if there is one.
     System,
-    /// None.
+    /// No file.
     Ignore,
-    /// The one at a path, which has to be there.
+    /// The file at a path, which must exist.
     At(PathBuf),
 }
 
@@ -106,13 +106,13 @@ impl HostsFile {
 
     pub(crate) fn read(&self) -> Result<Hosts, BuildError> {
         match self.read_again() {
-            // Without one the system resolves all the same, and so do we.
+            // The system resolves names without this file, and so does this crate.
             Err(_) if *self == Self::System => Ok(Hosts::default()),
             read => read,
         }
     }
 
-    /// Reads a file that was there before.
+    /// Reads the file again.
     pub(crate) fn read_again(&self) -> Result<Hosts, BuildError> {
         let Some(path) = self.path() else {
             return Ok(Hosts::default());

@@ -1,4 +1,4 @@
-//! A list of addresses, and a number by which it is known.
+//! A list of addresses, and a number that identifies it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ impl PartialEq for Listed {
 
 impl Eq for Listed {}
 
-/// Makes a number of the addresses alone. Their order does not count: servers shuffle it.
+/// Computes a number from the addresses. Their order does not count, because servers shuffle it.
 fn generation(addresses: &[IpAddr]) -> u64 {
     let mut hasher = DefaultHasher::new();
     match addresses {

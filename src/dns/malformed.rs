@@ -1,4 +1,4 @@
-//! Lines of the system's files that cannot be read: they are ignored, with one warning a file.
+//! Malformed lines of the system's files: they are ignored, with one warning for each file.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ pub(crate) struct Malformed {
 }
 
 impl Malformed {
-    /// Counts a line, by its number from 0.
+    /// Adds a line, by its number from 0.
     pub(crate) fn add(&mut self, line: usize) {
         if self.lines == 0 {
             self.first = line + 1;
@@ -18,7 +18,7 @@ impl Malformed {
         self.lines += 1;
     }
 
-    /// Warns once, if there are any.
+    /// Logs one warning, if there are any.
     pub(crate) fn report(&self, file: &Path) {
         let Self { lines, first } = *self;
         if lines > 0 {

@@ -10,7 +10,7 @@
 //!          filter (may this address be dialed?) ─▶ the transport
 //! ```
 //!
-//! [`Resolver`] is the paved path. For a service registry, pinned addresses or a resolver of your own, implement
+//! [`Resolver`] is the usual resolver. For a service registry, pinned addresses or your own resolver, implement
 //! [`Resolve`].
 //!
 //! # Example
@@ -32,11 +32,11 @@
 //! # Protects from
 //!
 //! - Addresses that are used long after their TTL.
-//! - A storm of queries when an entry expires or a server fails.
-//! - An outage of the name servers, a lame one among them, or a moment in which a record is missing.
-//! - One silent address family, or one silent domain, that holds up the others.
-//! - A lookup without an end, and a memory without a bound.
-//! - A public resolver that is asked behind the user's back.
+//! - Too many queries when an entry expires or a server fails.
+//! - An outage of the name servers, a lame server, or a record that is missing for a moment.
+//! - A silent address family or a silent domain that delays the others.
+//! - A lookup without an end, and a cache without a bound.
+//! - A public resolver that is used without the user's knowledge.
 //! - With a [`Filter`], a URL that leads into the private network.
 //!
 //! # Defaults
@@ -46,15 +46,15 @@
 //! # Trade-offs
 //!
 //! The slower address family gets 50 ms more than the faster one took. Addresses that come later are in the next
-//! [`Answer`]; until then it is [partial](Answer::is_partial).
+//! [`Answer`]. Until then this one is [partial](Answer::is_partial).
 //!
-//! While the name servers fail, an [`Answer`] may be [stale](Answer::is_stale): the last known addresses, for a day
-//! at most. It is stale, too, for about a minute at most, while a denial of the name is not confirmed. To fail instead,
-//! set [`never_stale`](ResolverBuilder::never_stale).
+//! While the name servers fail, an [`Answer`] may be [stale](Answer::is_stale): it has the last known addresses, for at
+//! most a day. It is also stale, for about a minute at most, while a denial of the name is not confirmed. To fail
+//! instead, set [`never_stale`](ResolverBuilder::never_stale).
 //!
 //! # How people get it wrong
 //!
-//! By taking an address for gone because one answer lacks it: see [`Answer::speaks_for`].
+//! They treat an address as gone because one answer lacks it: see [`Answer::speaks_for`].
 
 use std::any::Any;
 use std::fmt;
@@ -116,47 +116,48 @@ pub use hosts::HostsFile;
 pub use resolver::Resolver;
 pub use special::Range;
 
-/// Resolves host names. Implement it to bring one's own DNS.
+/// Resolves host names. Implement it to use your own DNS.
 ///
 /// `host` is lower-case ASCII, as in a URL, with the trailing dot if there was one. IP literals are never looked up.
 ///
-/// A panic is a lookup that failed: the call fails at dns, and nothing was sent.
+/// If an implementation panics, the lookup fails: the call fails at dns, and nothing was sent.
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {
-    /// Looks `host` up; [`Resolving`] says whether that takes a wait.
+    /// Looks `host` up. [`Resolving`] shows whether the caller must wait.
     ///
-    /// Called on every attempt: an implementation must not block.
+    /// It is called on every attempt: an implementation must not block.
     fn resolve(&self, host: &str) -> Resolving;
 
     /// Looks `host` up for a caller that waits for at most `limit`.
     ///
-    /// An implementation that has older results to fall back on should do so within half of that. Others need not
-    /// override this: the caller keeps the limit.
+    /// An implementation that can use older results should return them within half of that time. Others need not
+    /// override this: the caller enforces the limit.
     fn resolve_within(&self, host: &str, limit: Limit) -> Resolving {
         let _ = limit;
         self.resolve(host)
     }
 
-    /// Is told that an address of `host` refused or swallowed a connection: the name may have moved before its
-    /// TTL is over.
+    /// Reports that an address of `host` refused or swallowed a connection: the name may have moved before the end of
+    /// its TTL.
     ///
-    /// An implementation with a cache asks again early, in the background, and at most once a second. It must not block.
-    /// The returned future is ready with the new result: a call that has no other address to try may wait for it.
-    /// Others need not override this.
+    /// An implementation with a cache queries early, in the background, and at most once a second. It must not block.
+    /// The returned future is ready when the new result has come: a call that has no other address to try may wait for
+    /// it. Others need not override this.
     fn suspect(&self, host: &str) -> Option<SecondLook> {
         let _ = host;
         None
     }
 
-    /// Keeps the memory of `host` while the returned value lives: a destination has connections to its addresses.
+    /// Keeps the cached results of `host` while the returned value lives, because a destination has connections to its
+    /// addresses.
     ///
-    /// A resolver with a bounded memory forgets other names first. It must not block. Others have nothing to do.
+    /// A resolver with a bounded cache evicts other names first. It must not block. Others need not override this.
     fn hold(&self, host: &str) -> Option<Hold> {
         let _ = host;
         None
     }
 }
 
-/// Keeps a resolver's memory of a name as long as it lives: see [`Resolve::hold`].
+/// Keeps a resolver's cached results of a name as long as it lives: see [`Resolve::hold`].
 #[derive(Debug)]
 pub struct Hold {
     _token: Box<dyn Any + Send + Sync>,
@@ -172,21 +173,20 @@ impl Hold {
     }
 }
 
-/// A name is being asked for once more: ready when that is over, whatever it brought.
+/// A second lookup of a name: ready when it is over, whatever its result.
 pub type SecondLook = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A lookup: known from memory, or waiting for a server.
+/// A lookup: known from the cache, or waiting for a server.
 ///
-/// The difference is the caller's to see: an attempt enters its dns hop only if there is something to
-/// wait for.
+/// The caller can see the difference: an attempt enters its dns hop only if there is something to wait for.
 #[expect(
     clippy::exhaustive_enums,
     reason = "either there is a wait or there is none"
 )]
 pub enum Resolving {
-    /// Answered from memory, without waiting.
+    /// Resolved from the cache, without waiting.
     Known(Result<Answer, Error>),
-    /// A server has to be asked. Dropping the future does not disturb other lookups of the same name.
+    /// A server must be asked. Dropping the future does not affect other lookups of the same name.
     Asking(AnswerFuture),
 }
 
@@ -194,7 +194,7 @@ pub enum Resolving {
 pub type AnswerFuture = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
 
 impl Resolving {
-    /// Waits for the result, if it has to be asked for.
+    /// Waits for the result, if a query is needed.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl fmt::Debug for Resolving {
     }
 }
 
-/// One kind of address, and so one DNS query.
+/// An address family. Each has its own DNS query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Family {
     V6,
@@ -224,7 +224,7 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    /// Both, in the order in which they take turns.
+    /// Both families, in the order in which they take turns.
     pub(crate) const BOTH: [Self; 2] = [Self::V6, Self::V4];
 
     pub(crate) fn of(address: IpAddr) -> Self {
@@ -239,13 +239,13 @@ impl Family {
     }
 }
 
-/// One family of one absolute name, written without the trailing dot: what a query asks for.
+/// One family of one absolute name, written without the trailing dot: the question of a query.
 #[derive(Clone, Debug)]
 pub(crate) struct Question {
     pub(crate) name: Arc<str>,
     pub(crate) family: Family,
 }
 
-/// The time to live of what does not come from DNS: hosts file, fixed addresses. Long enough to mean "until
-/// told otherwise", short enough to add to any instant.
+/// The time to live of results that do not come from DNS: hosts file, fixed addresses. It is long enough to mean "until
+/// changed", and short enough to be added to any instant.
 pub(crate) const UNCHANGING: Duration = Duration::from_secs(365 * 24 * 60 * 60);

@@ -1,4 +1,4 @@
-//! The `hosts:` line of nsswitch.conf: whether the hosts file is asked, and before or after DNS.
+//! The `hosts:` line of nsswitch.conf: whether the hosts file is used, and before or after DNS.
 //!
 //! Only the places of `files` and of DNS (`dns`, or systemd's `resolve`) count. Other services and the actions in
 //! brackets are glibc's own.
@@ -15,7 +15,7 @@ pub(crate) enum HostsOrder {
     First,
     /// After DNS, for names that it does not resolve.
     Last,
-    /// It is not asked.
+    /// It is not used.
     Never,
 }
 

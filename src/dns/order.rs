@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// Lets the families take turns, IPv6 first (RFC 8305 §4), so that a family that does not work here costs
-/// one connection attempt, and not one for each of its addresses.
+/// Returns the addresses with the families in turns, IPv6 first (RFC 8305 §4). So a family that does not work here
+/// costs one connection attempt, and not one for each of its addresses.
 pub(crate) fn interleave(addresses: &[IpAddr]) -> Arc<[IpAddr]> {
     let mut six = addresses.iter().filter(|address| address.is_ipv6());
     let mut four = addresses.iter().filter(|address| address.is_ipv4());

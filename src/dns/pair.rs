@@ -1,5 +1,5 @@
-//! Two families, one answer: how long the faster one waits for the slower one, and both for a server that is
-//! silent.
+//! Combines two families into one answer. It decides how long the faster one waits for the slower one, and how long
+//! both wait for a silent server.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,7 +24,7 @@ pub(crate) enum Leg {
         hoped: bool,
         /// Whether it follows a failure, so that silence is expected.
         failing: bool,
-        /// The result before, until a newer one comes.
+        /// The earlier result, until a newer one comes.
         before: Option<Heard>,
         landing: Landing,
     },
@@ -66,7 +66,7 @@ impl Leg {
         }
     }
 
-    /// Since when it is waited for, if that is worth it.
+    /// Returns since when the lookup waits for it, if the wait is worth it.
     fn hoped_since(&self) -> Option<Instant> {
         match self {
             Self::Out {
@@ -81,12 +81,12 @@ impl Leg {
 #[derive(Debug)]
 pub(crate) struct Pair {
     legs: [Leg; 2],
-    /// When the lookup has waited long enough for silent servers, and takes an old result.
+    /// When the lookup has waited long enough for silent servers, and uses an old result.
     patient_until: Instant,
     last: bool,
 }
 
-/// Where those who wait hear what has landed.
+/// Receives the result of a query.
 pub(crate) type Landing = watch::Receiver<Option<Heard>>;
 
 /// The state of a lookup when it comes to a name.
@@ -95,25 +95,25 @@ pub(crate) struct Errand {
     pub(crate) begun: Instant,
     /// How long the caller waits at most.
     pub(crate) limit: Limit,
-    /// There is no other name to go on to, so that an old word that this one is absent leads nowhere.
+    /// Whether there is no further name to try. Then an old result "no addresses" is not used.
     pub(crate) last: bool,
 }
 
 /// The state of a pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// There is no point in waiting.
+    /// Waiting longer is useless.
     Ready,
-    /// There is something to answer; something better is waited for until then.
+    /// There is a result, but a better one is waited for until this instant.
     Until(Instant),
-    /// There is nothing to answer yet.
+    /// There is no result yet.
     Open,
 }
 
 impl Pair {
     /// `legs` are in the order of [`Family::BOTH`].
     pub(crate) fn new(legs: [Leg; 2], errand: Errand) -> Self {
-        // The lookup that asked first has waited for all the others.
+        // The lookup that asked first has waited the longest.
         let since = legs.iter().filter_map(Leg::out_since).max();
         let begun = since.map_or(errand.begun, |since| since.min(errand.begun));
         Self {
@@ -123,7 +123,7 @@ impl Pair {
         }
     }
 
-    /// Whether there is a result, or when there will be one.
+    /// Returns whether there is a result, or when there will be one.
     pub(crate) fn verdict(&self, now: Instant) -> Verdict {
         let fresh = self.legs.iter().find_map(|leg| match leg {
             Leg::Heard(heard) => heard.fresh(now).map(|_| heard.at),
@@ -132,8 +132,7 @@ impl Pair {
         let hoped = self.legs.iter().filter_map(Leg::hoped_since).max();
         let until = match (&self.legs, fresh, hoped) {
             ([Leg::Heard(_), Leg::Heard(_)], ..) => return Verdict::Ready,
-            // From the later of the two, since what was known for long must not make a question that was
-            // just put look overdue.
+            // From the later of the two times: an old result must not make a new query look overdue.
             (_, Some(at), Some(since)) => at.max(since) + RESOLUTION_DELAY,
             (_, Some(_), None) => return Verdict::Ready,
             (_, None, _) => match self.old(now) {
@@ -171,7 +170,7 @@ impl Pair {
         self.answer(clock::now())
     }
 
-    /// The result of both families: the addresses of either, else the worst failure.
+    /// Returns the result of both families: the addresses of either, else the worst failure.
     pub(crate) fn answer(&self, now: Instant) -> Result<Composed, Nothing> {
         let [six, four] = &self.legs;
         compose([six.said(now), four.said(now)])
@@ -182,7 +181,7 @@ impl Pair {
         old(&[six.said(now), four.said(now)])
     }
 
-    /// Whether there is nothing to wait for but what has just failed.
+    /// Returns whether the lookup waits only for queries that have just failed.
     fn is_failing(&self) -> bool {
         self.legs.iter().all(|leg| match leg {
             Leg::Out { failing, .. } => *failing,
@@ -191,7 +190,7 @@ impl Pair {
     }
 }
 
-/// The task that asked was dropped, by a runtime that shut down, or by a panic.
+/// The task of the query was dropped, by a runtime that shut down, or by a panic.
 #[derive(Debug)]
 pub(crate) struct Abandoned;
 
@@ -206,5 +205,5 @@ impl std::error::Error for Abandoned {}
 /// RFC 8305 §3.
 const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
 
-/// How long servers may be silent before something old is used (RFC 8767 §5); half of the limit, if that is less.
+/// How long servers may be silent before an old result is used (RFC 8767 §5); half of the limit, if that is less.
 const PATIENCE: Duration = Duration::from_millis(1_800);

@@ -1,4 +1,4 @@
-//! One query for one family of one absolute name: who is asked, and what came of it.
+//! One query for one family of one absolute name: its source, and its outcome.
 
 use std::fmt;
 use std::future::Future;
@@ -11,7 +11,7 @@ use super::error::Failure;
 
 /// A source of results for queries. The cache above it does not depend on how it gets them.
 pub(crate) trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Asks; the caller bounds the wait.
+    /// Sends the query. The caller bounds the wait.
     fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>>;
 }
 
@@ -22,7 +22,7 @@ pub(crate) enum Outcome {
         addresses: Vec<IpAddr>,
         ttl: Duration,
     },
-    /// No addresses; `ttl` is how long an SOA vouches for that.
+    /// No addresses; `ttl` is the time for which an SOA guarantees that.
     Nothing {
         failure: Failure,
         ttl: Option<Duration>,

@@ -1,4 +1,4 @@
-//! The paved path: hosts file, search list, cache, hickory.
+//! The usual resolver: hosts file, search list, cache, hickory.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -41,7 +41,7 @@ use crate::limit::Limit;
 ///
 /// # Cancel safety
 ///
-/// Dropping a lookup is safe. Its query goes on, at most for the limit, and the result is cached.
+/// Dropping a lookup is safe. Its query continues, at most for the limit, and the result is cached.
 #[derive(Clone, Debug)]
 pub struct Resolver(Arc<Inner>);
 
@@ -63,7 +63,7 @@ pub(crate) struct Config {
 
 #[cfg(test)]
 impl Resolver {
-    /// A system's hosts file, and its line of nsswitch.conf.
+    /// Sets a system's hosts file, and its line of nsswitch.conf.
     pub(crate) fn set_hosts(&self, hosts: &str, nsswitch: &str) {
         let before = self.0.config.load();
         self.0.config.store(Arc::new(Config {
@@ -75,7 +75,7 @@ impl Resolver {
 }
 
 impl Config {
-    /// The addresses of a host for which DNS is not asked.
+    /// Returns the addresses of a host that is resolved before DNS.
     fn before_dns(&self, host: &str) -> Option<&Listed> {
         match self.order {
             HostsOrder::First => self.hosts.find(host),
@@ -83,7 +83,7 @@ impl Config {
         }
     }
 
-    /// The addresses of a host that DNS does not resolve.
+    /// Returns the addresses of a host that is resolved after DNS.
     fn after_dns(&self, host: &str) -> Option<&Listed> {
         match self.order {
             HostsOrder::Last => self.hosts.find(host),
@@ -116,7 +116,7 @@ impl Resolve for Resolver {
             }
             return Resolving::Known(Ok(hit.answer));
         }
-        // Cached names stay cached. Other names may stand in the files by now.
+        // Cached names stay cached. The files may hold other names by now.
         if inner.reread(now) {
             config = inner.config.load();
             written = config.before_dns(host);
@@ -146,7 +146,7 @@ impl Resolve for Resolver {
         }
         Some(Box::pin(async move {
             for mut landing in landings {
-                // A query that was dropped will not land: that is an end, too.
+                // A query that was dropped has no result: that is an end, too.
                 let _ = landing.wait_for(Option::is_some).await;
             }
         }))
@@ -183,7 +183,7 @@ impl Inner {
         }))
     }
 
-    /// Looks in a hosts file that comes after DNS, if DNS did not resolve the name.
+    /// Reads a hosts file that comes after DNS, if DNS did not resolve the name.
     fn or_hosts(&self, host: &str, answer: Result<Answer, Error>) -> Result<Answer, Error> {
         let config = self.config.load();
         match (answer, config.after_dns(host)) {
@@ -192,20 +192,20 @@ impl Inner {
         }
     }
 
-    /// The name that a host stands for: the first one that resolves.
+    /// Returns the name that a host stands for: the first one that resolves.
     fn known_name(&self, config: &Config, (host, now): (&str, Instant)) -> Option<Box<str>> {
         let mut names = config.search.names(host).into_iter();
         names.find(|name| self.board.answer(name, now).is_some())
     }
 
-    /// Asks in the background. Without a runtime no server is asked, and the result stays until its end.
+    /// Queries in the background. Without a runtime no query is sent, and the result stays until its end.
     fn ask_again(&self, name: &str, (why, now): (Why, Instant)) {
         if let Ok(runtime) = Handle::try_current() {
             self.board.refresh(name, (why, now), &runtime);
         }
     }
 
-    /// Takes in what has changed in the files, if it is time to look. Says whether anything has.
+    /// Reads the files that have changed, if it is time to look. Returns whether anything changed.
     fn reread(&self, now: Instant) -> bool {
         let Some(News {
             hosts,
@@ -233,14 +233,14 @@ impl Inner {
 #[derive(Debug)]
 struct Walk {
     names: VecDeque<Box<str>>,
-    /// The name it has come to.
+    /// The current name.
     name: Box<str>,
     host: Box<str>,
     begun: Instant,
     limit: Limit,
-    /// The failure of the names that were tried: there is no address, now or at the last successful query.
+    /// The failure of the names that were tried: they have no address, now or at the last successful query.
     found: Option<Failure>,
-    /// It was walked past a name for what was said of it long ago.
+    /// Whether it skipped a name because of an old result.
     stale: bool,
 }
 
@@ -263,7 +263,7 @@ impl Walk {
         }
     }
 
-    /// Goes on to the first name that takes a wait, or to the end.
+    /// Continues to the first name that needs a wait, or to the end.
     fn on(&mut self, board: &Arc<Board>, runtime: &Handle, now: Instant) -> Step {
         while let Some(name) = self.names.pop_front() {
             self.name = name;
@@ -305,9 +305,9 @@ impl Walk {
         }
     }
 
-    /// Whether the walk ends with the result of one name. Only a denial leads on to the next name: going on after a silent
-    /// server could resolve to another host. An old denial counts where old addresses would, and makes the `Answer`
-    /// stale.
+    /// Returns the result of the lookup, if it ends with this name. Only a denial leads to the next name: continuing
+    /// after a silent server could resolve to another host. An old denial counts where old addresses would, and makes
+    /// the `Answer` stale.
     fn end(&mut self, answer: Result<Answer, Nothing>) -> Option<Result<Answer, Error>> {
         match answer {
             Ok(answer) if self.stale => Some(Ok(answer.into_stale())),
@@ -329,7 +329,7 @@ impl Walk {
     }
 }
 
-/// An address that was handed in as a name after all: it must not be asked for.
+/// Returns the address if the name is an address: it must not be looked up.
 fn literal(host: &str) -> Option<IpAddr> {
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     if let Ok(address) = bare.unwrap_or(host).parse() {
@@ -342,13 +342,13 @@ fn literal(host: &str) -> Option<IpAddr> {
     }
 }
 
-/// A lookup was begun outside a tokio runtime.
+/// A lookup was started outside of a tokio runtime.
 #[derive(Debug)]
 struct NoRuntime;
 
 impl std::fmt::Display for NoRuntime {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("there is no tokio runtime to ask from")
+        f.write_str("a DNS lookup needs a tokio runtime")
     }
 }
 

@@ -1,4 +1,4 @@
-//! The meaning of one server's response to one query: pure.
+//! The meaning of one server's response to one query. Pure.
 //!
 //! | response | meaning |
 //! |---|---|
@@ -8,8 +8,8 @@
 //! | NOERROR, aliases whose end is not in it | the same server is asked for that end |
 //! | a referral; neither address nor SOA; another question; any other code | this server failed: ask the next |
 //!
-//! A lame server, one that does not resolve for its clients, says NOERROR and nothing else. Taken for the truth,
-//! that would hide the servers that know the name.
+//! A lame server does not resolve for its clients, and responds NOERROR without records. If that counted as a result,
+//! it would hide the servers that know the name.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -34,11 +34,11 @@ pub(crate) struct Chain {
 /// The meaning of a response.
 #[derive(Debug)]
 pub(crate) enum Reading {
-    /// The server knows.
+    /// The server has a result.
     Outcome(Outcome),
-    /// The name is an alias, and its end is to be asked for: [`Chain::query`] has changed.
+    /// The name is an alias, and its end must be queried: [`Chain::query`] has changed.
     Alias,
-    /// The server does not know; another one may.
+    /// The server has no result; another one may have it.
     Failed(Failure),
 }
 
@@ -83,7 +83,7 @@ impl Chain {
             return negative(Reason::NotFound, (code, soa));
         }
         let followed = self.aliases > before;
-        // AA is about the first name of the chain only (RFC 1035 §4.1.1).
+        // AA concerns only the first name of the chain (RFC 1035 §4.1.1).
         if soa.is_some() || (response.metadata.authoritative && !followed) {
             return negative(Reason::NoRecords, (code, soa));
         }
@@ -97,7 +97,7 @@ impl Chain {
         }
     }
 
-    /// Follows the aliases of a response, up to one more than the bound. Records beside them are not looked at.
+    /// Follows the aliases of a response, up to one more than the bound. Other records are not read.
     fn follow(&mut self, response: &Message) {
         while self.aliases <= ALIASES {
             let alias = response
@@ -135,7 +135,7 @@ impl Chain {
     }
 }
 
-/// How long the SOA of a negative response vouches for it: min(minimum, TTL), RFC 2308 §5.
+/// Returns the time for which the SOA guarantees a negative response: min(minimum, TTL), RFC 2308 §5.
 fn soa(response: &Message) -> Option<Duration> {
     let ttl = response.authorities.iter().find_map(|r| match &r.data {
         RData::SOA(soa) => Some(r.ttl.min(soa.minimum)),
@@ -157,14 +157,14 @@ fn failed(why: Unusable) -> Reading {
     Reading::Failed(Failure::because(reason, why))
 }
 
-/// A server says, with authority, that there is nothing.
+/// A server declares with authority that there is no record.
 #[derive(Debug)]
 struct Negative(ResponseCode);
 
 impl fmt::Display for Negative {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            ResponseCode::NXDomain => f.write_str("the name server says NXDOMAIN"),
+            ResponseCode::NXDomain => f.write_str("the name server responded NXDOMAIN"),
             _ => f.write_str("the name server has no record of this type"),
         }
     }
@@ -172,7 +172,7 @@ impl fmt::Display for Negative {
 
 impl std::error::Error for Negative {}
 
-/// Why a response is not one that ends the walk over the servers.
+/// The reason why a response does not end the walk over the servers.
 #[derive(Debug)]
 enum Unusable {
     Code(ResponseCode),

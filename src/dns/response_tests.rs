@@ -1,4 +1,4 @@
-//! Responses and their meaning, a table.
+//! A table of responses and their meaning.
 
 use hickory_resolver::proto::rr::Record;
 use hickory_resolver::proto::rr::rdata::{A, AAAA, CNAME, NS, SOA};

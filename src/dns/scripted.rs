@@ -1,4 +1,4 @@
-//! A source that does as a test says, on tokio's paused clock.
+//! A source that a test controls, on tokio's paused clock.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -38,14 +38,14 @@ pub(super) enum Say {
 }
 
 impl Scripted {
-    /// Names that nothing is said about do not exist, for an hour.
+    /// Sets a response. Names without one do not exist, for an hour.
     pub(super) fn say(&self, (name, family): (&str, Family), after_millis: u64, say: Say) {
         let after = Duration::from_millis(after_millis);
         let mut script = self.0.lock().unwrap();
         script.says.insert((name.into(), family), (after, say));
     }
 
-    /// An address of one family and none of the other, at once.
+    /// Sets an address of one family and none of the other, at once.
     pub(super) fn four(&self, name: &str, address: &'static str, ttl: u64) {
         self.say((name, Family::V4), 0, Say::Address(address, ttl));
         let none = Say::Nothing(Reason::NoRecords, Some(ttl));
@@ -58,7 +58,7 @@ impl Scripted {
         asked.map(|((name, _), _)| name.clone()).collect()
     }
 
-    /// When each query of a family came.
+    /// Returns when each query of a family came.
     pub(super) fn asked_at(&self, family: Family) -> Vec<Instant> {
         let script = self.0.lock().unwrap();
         let asked = script.asked.iter().filter(|((_, f), _)| *f == family);
@@ -124,7 +124,7 @@ impl File {
         Self(path)
     }
 
-    /// Writes something of another length, since two writes may have one date.
+    /// Writes a text of another length, because two writes may have the same date.
     pub(super) fn write(&self, content: &str) {
         let before = std::fs::metadata(&self.0).map_or(0, |seen| seen.len());
         assert_ne!(before, content.len() as u64);

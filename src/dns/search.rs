@@ -1,10 +1,10 @@
-//! Which absolute names a host may mean: the search list, as glibc walks it.
+//! The absolute names that a host may mean: the search list, in glibc's order.
 //!
-//! Names are absolute and written without the trailing dot from here on.
+//! In this file, names are absolute and written without the trailing dot.
 
 use std::collections::VecDeque;
 
-/// A search list and the number of dots that make a name worth trying as it is.
+/// A search list, and the number of dots from which a name is tried unchanged first.
 #[derive(Clone, Debug)]
 pub(crate) struct Search {
     domains: Vec<Box<str>>,
@@ -12,12 +12,12 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    /// `domains` are lower-case and absolute; the root (an empty one) stands for "as it is".
+    /// Creates a search list. `domains` are lower-case and absolute; the root (an empty one) means "unchanged".
     pub(crate) fn new(domains: Vec<Box<str>>, ndots: usize) -> Self {
         Self { domains, ndots }
     }
 
-    /// The first name to try, if that is `host` itself: the common case, for which nothing is allocated.
+    /// Returns the first name to try if it is `host` itself. That is the common case, and it allocates nothing.
     pub(crate) fn as_is_first<'a>(&self, host: &'a str) -> Option<&'a str> {
         match host.strip_suffix('.') {
             Some(absolute) => Some(absolute),
@@ -25,8 +25,8 @@ impl Search {
         }
     }
 
-    /// All the names to try, in order. Each is at most as long as DNS allows, and comes once. A host that looks like an
-    /// address is not tried at all.
+    /// Returns all names to try, in order. Each is at most as long as DNS permits, and comes once. A host that looks
+    /// like an address is not tried at all.
     pub(crate) fn names(&self, host: &str) -> VecDeque<Box<str>> {
         let mut names = VecDeque::with_capacity(self.domains.len() + 1);
         if ends_in_number(host) {
@@ -60,7 +60,7 @@ fn push(names: &mut VecDeque<Box<str>>, name: Box<str>) {
     }
 }
 
-/// Whether `name` can be asked for at all (RFC 1035 §2.3.4); asking anyway could only fail.
+/// Returns whether `name` can be queried (RFC 1035 §2.3.4). Other queries could only fail.
 fn is_name(name: &str) -> bool {
     name.len() <= NAME_BYTES
         && name
@@ -68,8 +68,8 @@ fn is_name(name: &str) -> bool {
             .all(|l| (1..=LABEL_BYTES).contains(&l.len()))
 }
 
-/// Whether a host is meant as an IPv4 address, in whatever spelling (the "ends in a number" of the URL
-/// standard). No name in DNS ends like that.
+/// Returns whether a host is an IPv4 address in any spelling (the "ends in a number" of the URL standard). No name in
+/// DNS ends like that.
 pub(crate) fn ends_in_number(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let last = host.rsplit('.').next().unwrap_or(host);
@@ -84,11 +84,11 @@ fn dots(host: &str) -> usize {
     host.bytes().filter(|&byte| byte == b'.').count()
 }
 
-/// 255 on the wire, less the length byte of the first label and the root.
+/// 255 on the wire, minus the length byte of the first label and the root.
 const NAME_BYTES: usize = 253;
 const LABEL_BYTES: usize = 63;
 
-/// As many as glibc counts.
+/// The same maximum as in glibc.
 pub(crate) const NDOTS: usize = 15;
 
 #[cfg(test)]

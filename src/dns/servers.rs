@@ -1,8 +1,8 @@
 //! The walk over the name servers.
 //!
-//! The servers are asked in their order. One that fails is left for the next at once. One that is silent is joined
-//! by the next after a moment, and goes last for a while. The first usable response ends the walk; it fails when
-//! all servers were asked and all failed.
+//! The servers are asked in their order. If one fails, the next is asked at once. If one is silent, the next is asked
+//! too after a moment, and the silent one goes last for a while. The first usable response ends the walk. The walk
+//! fails when all servers were asked and all failed.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -30,7 +30,7 @@ use crate::limit::Limit;
 /// A name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Server {
-    /// Over UDP; over TCP if the response is truncated.
+    /// Over UDP, and over TCP if the response is truncated.
     Plain(SocketAddr),
     /// Over TCP only (`options use-vc`).
     Tcp(SocketAddr),
@@ -42,7 +42,7 @@ pub(crate) enum Server {
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
     pub(crate) limit: Limit,
-    /// Roots for the certificates of encrypted servers, instead of the system's.
+    /// Root certificates for encrypted servers, instead of the system's.
     #[cfg(feature = "doh")]
     pub(crate) tls: Option<rustls::ClientConfig>,
 }
@@ -70,7 +70,7 @@ impl Upstream {
         }))))
     }
 
-    /// The same with the roots that these servers need: those of the system are read once.
+    /// Returns the same with the root certificates that these servers need. The system's are read once.
     #[cfg(feature = "doh")]
     fn trusting(&self, servers: &[Server]) -> Result<Self, BuildError> {
         let mut trusting = self.clone();
@@ -98,9 +98,9 @@ struct Servers(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     list: Box<[Way]>,
-    /// Until when each server goes last, since it was silent or could not be reached.
+    /// Until when each server goes last, because it was silent or could not be reached.
     silent: Mutex<Box<[Option<Instant>]>>,
-    /// How long a server may be silent before the next one is asked, too.
+    /// How long a server may be silent before the next one is asked too.
     patience: Duration,
 }
 
@@ -115,7 +115,7 @@ enum Way {
 
 impl Source for Servers {
     fn ask(&self, question: &Question) -> Pin<Box<dyn Future<Output = Outcome> + Send>> {
-        // From labels, since a backslash in a text would be an escape.
+        // From labels, because a backslash in a text would be an escape.
         let mut name = match Name::from_labels(question.name.split('.').map(str::as_bytes)) {
             Ok(name) => name,
             Err(error) => {
@@ -177,7 +177,7 @@ impl Inner {
 }
 
 impl Way {
-    /// Asks this server, until it says something usable or fails.
+    /// Asks this server, until it returns a usable response or fails.
     async fn ask(&self, mut chain: Chain) -> Result<Outcome, Failure> {
         let mut edns = true;
         loop {
@@ -207,13 +207,13 @@ impl Way {
     }
 }
 
-/// Whether a server that says this may understand the query without EDNS (RFC 6891 §7).
+/// Returns whether a server with this response may understand the query without EDNS (RFC 6891 §7).
 fn refuses_edns(code: ResponseCode) -> bool {
     matches!(code, ResponseCode::FormErr | ResponseCode::NotImp)
 }
 
-/// The servers in the order in which to ask them: those that were silent go last, or in their own order if all
-/// were.
+/// Returns the order in which to ask the servers. Those that were silent go last. If all were silent, they keep their
+/// order.
 fn order(silent: &[Option<Instant>], now: Instant) -> VecDeque<usize> {
     let is_silent = |server: &usize| silent[*server].is_some_and(|until| now < until);
     let mut order: Vec<_> = (0..silent.len()).collect();
@@ -221,7 +221,7 @@ fn order(silent: &[Option<Instant>], now: Instant) -> VecDeque<usize> {
     order.into()
 }
 
-/// Of the failures of several servers the one that is closest to a response.
+/// Returns the failure, of several servers, that is closest to a response.
 fn mildest(before: Option<Failure>, failure: Failure) -> Failure {
     match before {
         Some(before) if before.reason <= failure.reason => before,
@@ -229,7 +229,7 @@ fn mildest(before: Option<Failure>, failure: Failure) -> Failure {
     }
 }
 
-/// Leaves at least half of the limit to the last server.
+/// Returns the wait that leaves at least half of the limit to the last server.
 fn patience(limit: Duration, servers: usize) -> Duration {
     let servers = u32::try_from(servers.max(1)).unwrap_or(u32::MAX);
     (limit / 2 / servers).min(PATIENCE)
@@ -249,9 +249,9 @@ async fn first<T, F: Future<Output = T> + Unpin>(all: &mut Vec<(usize, F)>) -> (
     (all.remove(place).0, output)
 }
 
-/// A healthy server responds within this time, unless it has to ask far away.
+/// A healthy server responds within this time, unless it must query a distant server.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// How long a server that was silent goes last.
+/// How long a silent server goes last.
 const SILENT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]

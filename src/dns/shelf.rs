@@ -11,14 +11,14 @@ use super::{Answer, Origin};
 
 /// The DNS answers, by name.
 ///
-/// It is bounded by the cache behind it: only what is kept there is shown here.
+/// The cache behind it bounds it: only names in the cache are shown here.
 #[derive(Debug, Default)]
 pub(crate) struct Shelf(HashMap<Arc<str>, Kept>);
 
 #[derive(Debug)]
 struct Kept {
     shown: Shown,
-    /// A lookup has begun its refresh.
+    /// Whether a lookup has begun its refresh.
     claimed: AtomicBool,
 }
 
@@ -26,7 +26,7 @@ struct Kept {
 #[derive(Debug)]
 pub(crate) struct Hit {
     pub(crate) answer: Answer,
-    /// Whether it is time to ask for the next one.
+    /// Whether a refresh is due.
     pub(crate) due: bool,
 }
 
@@ -37,7 +37,7 @@ impl Shelf {
         if shown.until <= now {
             return None;
         }
-        // Read first: those who only read share the line.
+        // Read first: readers then share the cache line.
         if !shown.used.load(Ordering::Relaxed) {
             shown.used.store(true, Ordering::Relaxed);
         }
@@ -47,8 +47,8 @@ impl Shelf {
         })
     }
 
-    /// Lets the others know that the refresh which is due is seen to, until there is something new to show. That
-    /// may be there by now: its own refresh is still to come.
+    /// Marks the due refresh as begun for other lookups, until a newer answer is shown. If the newer answer is already
+    /// shown, nothing changes.
     pub(crate) fn claim(&self, name: &str, now: Instant) {
         if let Some(kept) = self.0.pin().get(name)
             && kept.shown.refresh <= now
@@ -57,7 +57,7 @@ impl Shelf {
         }
     }
 
-    /// Shows the DNS answer of `name`, or that there is none; `evicted` is forgotten.
+    /// Shows the DNS answer of `name`, or removes it if there is none. `evicted` is removed.
     pub(crate) fn put(&self, name: &Arc<str>, shown: Option<Shown>, evicted: Option<&str>) {
         let shelf = self.0.pin();
         if let Some(evicted) = evicted {

@@ -1,34 +1,34 @@
-//! Special addresses: the ranges that are not the public internet, and the IPv4 addresses that some IPv6 addresses stand
-//! for. Pure.
+//! Special addresses: the ranges that are not the public internet, and the IPv4 addresses that some IPv6 addresses
+//! stand for. Pure.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::cidr::Cidr;
 
-/// Why an address is not a public one.
+/// The reason why an address is not public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Range {
-    /// No address at all: `0.0.0.0/8`, `::`.
+    /// Not an address of a host: `0.0.0.0/8`, `::`.
     Unspecified,
     /// This machine.
     Loopback,
-    /// A private network (RFC 1918, RFC 4193), or the site-local addresses of old.
+    /// A private network (RFC 1918, RFC 4193), or the former site-local addresses.
     Private,
     /// The network that is shared behind a carrier's NAT, 100.64.0.0/10.
     Shared,
-    /// This link only.
+    /// Only this link.
     LinkLocal,
-    /// Where clouds tell machines their credentials: `169.254.169.254`, `fd00:ec2::254` and their like.
+    /// The servers from which cloud machines get their credentials: `169.254.169.254`, `fd00:ec2::254` and similar.
     Metadata,
     /// For documentation.
     Documentation,
     /// For benchmarks.
     Benchmarking,
-    /// Many at once, or all.
+    /// Several hosts at once, or all.
     Multicast,
-    /// For other purposes, or for none yet.
+    /// Reserved for other purposes, or not used yet.
     Reserved,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for Range {
     }
 }
 
-/// The range that keeps `address` from being public, if any does.
+/// Returns the special range of `address`; `None` if it is public.
 pub(super) fn range(address: IpAddr) -> Option<Range> {
     let ranges = match address {
         IpAddr::V4(_) => V4,
@@ -58,7 +58,7 @@ pub(super) fn range(address: IpAddr) -> Option<Range> {
     let found = ranges.iter().find(|(cidr, _)| cidr.contains(address));
     match (found, address) {
         (Some((_, range)), _) => Some(*range),
-        // Of the rest only 2000::/3 is in use.
+        // Outside of these ranges, only 2000::/3 is in use.
         (None, IpAddr::V6(v6)) if v6.segments()[0] >> 13 != 1 => Some(Range::Reserved),
         (None, _) => None,
     }
@@ -68,11 +68,11 @@ pub(super) fn range(address: IpAddr) -> Option<Range> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Embedded {
     pub(super) addresses: Vec<Ipv4Addr>,
-    /// They are all there is to it: it goes where they go.
+    /// Whether the address leads only to them.
     pub(super) stands_for_them: bool,
 }
 
-/// The IPv4 addresses that `address` stands for, or goes through.
+/// Returns the IPv4 addresses that `address` stands for, or leads through.
 pub(super) fn embedded(address: Ipv6Addr) -> Embedded {
     let bits = address.to_bits();
     let at = |shift: u32| {
@@ -88,7 +88,7 @@ pub(super) fn embedded(address: Ipv6Addr) -> Embedded {
         [0x64, 0xff9b, 1, ..] => (local_nat64(bits), true),
         // 6to4 (RFC 3056).
         [0x2002, ..] => (vec![at(80)], false),
-        // Teredo (RFC 4380): the server, and the client, whose bits are turned around.
+        // Teredo (RFC 4380): the server, and the client, whose bits are inverted.
         [0x2001, 0, ..] => (vec![at(64), Ipv4Addr::from_bits(!at(0).to_bits())], false),
         // ISATAP (RFC 5214), below any prefix.
         [.., 0x0000 | 0x0200, 0x5efe, _, _] => (vec![at(0)], false),
@@ -100,8 +100,8 @@ pub(super) fn embedded(address: Ipv6Addr) -> Embedded {
     }
 }
 
-/// The places where RFC 6052 §2.2 puts an IPv4 address below prefixes of 48, 56, 64 and 96 bits. Which one a
-/// network uses is its own affair, so all of them count, except for those that are left empty.
+/// Returns the IPv4 addresses at the places where RFC 6052 §2.2 puts them below prefixes of 48, 56, 64 and 96 bits. It
+/// is not known which one a network uses, so all of them count, except for empty ones.
 fn local_nat64(bits: u128) -> Vec<Ipv4Addr> {
     let bytes = bits.to_be_bytes();
     let places = [
@@ -155,8 +155,8 @@ const V4: &[(Cidr, Range)] = &[
     (Cidr::known(v4(240, 0, 0, 0), 4), Range::Reserved),
 ];
 
-/// IANA's registry of special IPv6 addresses; the first that matches counts. Those that stand for an IPv4 address
-/// are public if that is.
+/// IANA's registry of special IPv6 addresses; the first that matches counts. An address that stands for an IPv4 address
+/// is public if that one is.
 const V6: &[(Cidr, Range)] = &[
     (Cidr::known(v6(0, 0, 0, 0), 128), Range::Unspecified),
     (Cidr::known(v6(0, 0, 0, 1), 128), Range::Loopback),

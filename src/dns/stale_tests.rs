@@ -215,7 +215,7 @@ async fn d10_name_that_was_never_heard_of_is_not_walked_past() {
     assert_eq!(error.reason(), Reason::ServerFailure);
 }
 
-/// A resolver whose only answer has just ended.
+/// Returns a resolver whose only answer has just expired.
 async fn known_for_a_minute() -> (Scripted, Resolver) {
     let dns = Scripted::default();
     dns.four("a.test", "10.0.0.1", 60);

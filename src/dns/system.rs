@@ -17,12 +17,12 @@ pub(crate) struct System {
     pub(crate) name_servers: Vec<SocketAddr>,
     pub(crate) search: Vec<String>,
     pub(crate) ndots: Option<usize>,
-    /// Whether servers are asked over TCP only (`options use-vc`).
+    /// Whether servers are asked only over TCP (`options use-vc`).
     pub(crate) tcp: bool,
 }
 
 impl System {
-    /// Reads `resolv_conf`, or the system's own settings where the system keeps no such file.
+    /// Reads `resolv_conf`, or the system's own settings if the system has no such file.
     pub(crate) fn read(resolv_conf: &Path) -> Result<Self, NoServer> {
         let none = |cause: Option<BoxError>| NoServer {
             path: resolv_conf.to_owned(),
@@ -64,7 +64,7 @@ fn read(resolv_conf: &Path) -> Result<System, BoxError> {
     Ok(System {
         name_servers: servers.map(|ip| SocketAddr::new(ip.into(), DNS)).collect(),
         search,
-        // As many as glibc counts; a larger number means the same.
+        // The same maximum as in glibc; a larger number means the same.
         ndots: Some((config.ndots as usize).min(super::search::NDOTS)),
         tcp: config.use_vc,
     })
@@ -73,7 +73,7 @@ fn read(resolv_conf: &Path) -> Result<System, BoxError> {
 #[cfg(not(all(unix, not(any(target_os = "android", target_vendor = "apple")))))]
 fn read(_: &Path) -> Result<System, BoxError> {
     let (config, options) = hickory_resolver::system_conf::read_system_conf()?;
-    // Several entries may name one server by its protocols; for us, a server is an address.
+    // Several entries may name one server with different protocols. Here a server is an address.
     let servers = config.name_servers().iter().map(|server| {
         let port = server.connections.first().map_or(DNS, |c| c.port);
         SocketAddr::new(server.ip, port)
@@ -101,7 +101,7 @@ fn unique(servers: &mut Vec<SocketAddr>) {
 
 /// The system's DNS configuration cannot be read, or names no server.
 ///
-/// As a [`Source`] it fails each lookup that needs a name server, and says what to do about it.
+/// As a [`Source`] it fails each lookup that needs a name server, and its text says what to do.
 #[derive(Clone, Debug)]
 pub(crate) struct NoServer {
     path: PathBuf,
@@ -135,13 +135,13 @@ impl Error for NoServer {
 
 const DNS: u16 = 53;
 
-/// The place where most systems keep it.
+/// Where most systems keep it.
 pub(crate) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// The place where systems with glibc keep it.
+/// Where systems with glibc keep it.
 pub(crate) const NSSWITCH: &str = "/etc/nsswitch.conf";
 
-/// The place where most systems keep it.
+/// Where most systems keep it.
 pub(crate) const HOSTS: &str = if cfg!(windows) {
     r"C:\Windows\System32\drivers\etc\hosts"
 } else {

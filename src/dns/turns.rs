@@ -1,9 +1,9 @@
-//! Turns to ask: how many queries are out at a time, and for which domains.
+//! Limits how many queries run at a time, and how many for each domain.
 //!
-//! A query holds a socket, so only so many are out; others wait. A domain may have as many out as turns are free: one
-//! whose servers are silent takes half of them and leaves the rest to others. Where silent domains are so many that
-//! none is free, the domain with the most loses its oldest query, if that has been out for long. A crowd of queries
-//! that is soon answered loses none.
+//! A query holds a socket, so their number is bounded; others wait. A domain may run as many queries as there are free
+//! turns. So a domain with silent servers takes at most half of the turns and leaves the rest to others. If many
+//! domains are silent and no turn is free, the domain with the most queries loses its oldest one, if that has run for
+//! long. Queries that get a response soon are not dropped.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -20,7 +20,7 @@ use crate::clock;
 #[derive(Debug, Default)]
 pub(crate) struct Turns(Mutex<Room>);
 
-/// A turn to ask; dropping it lets another query have it.
+/// A permission to run a query. When it is dropped, another query gets it.
 #[derive(Debug)]
 pub(crate) struct Turn {
     turns: Arc<Turns>,
@@ -29,17 +29,17 @@ pub(crate) struct Turn {
     dropped: oneshot::Receiver<()>,
 }
 
-/// A query lost its turn, or its place among those that wait, to others.
+/// A query lost its turn, or its place in the queue, to others.
 #[derive(Debug)]
 pub(crate) struct Dropped;
 
 impl Turns {
-    /// Waits for a turn to ask for `name`. Dropping the future gives its place up.
+    /// Waits for a turn to query `name`. Dropping the future gives up its place.
     pub(crate) async fn turn(self: &Arc<Self>, name: &str) -> Result<Turn, Dropped> {
         let mut place = self.room().wait(domain(name));
         loop {
             self.hand_out();
-            // After a while a query that is out may be dropped.
+            // After a while, a running query may be dropped.
             if let Ok(turn) = timeout(PATIENCE, &mut place).await {
                 return turn.map_err(|_| Dropped);
             }
@@ -63,7 +63,7 @@ impl Turns {
                 },
             );
             let turns = Arc::clone(self);
-            // Not under the lock: a turn that is not taken goes on to the next.
+            // Not under the lock: a turn that is not taken is passed to the next query.
             let _ = place.send(Turn {
                 turns,
                 domain,
@@ -81,7 +81,7 @@ impl Turns {
 impl Turn {
     /// Waits until another query needs this turn more.
     pub(crate) async fn dropped(&mut self) -> Dropped {
-        // The sender goes only with a turn that was taken away.
+        // The sender is dropped only if the turn was taken away.
         let _ = (&mut self.dropped).await;
         Dropped
     }
@@ -94,7 +94,7 @@ impl Drop for Turn {
     }
 }
 
-/// The queries that are out, and those that wait.
+/// The queries that run, and those that wait.
 #[derive(Debug, Default)]
 struct Room {
     domains: HashMap<Box<str>, Domain>,
@@ -123,7 +123,7 @@ type Place = oneshot::Sender<Turn>;
 type Next = (Place, Box<str>, u64);
 
 impl Room {
-    /// Takes a place among those that wait. If all are taken, the oldest of the domain with the most is dropped.
+    /// Adds a query to the queue. If the queue is full, the oldest query of the domain with the most is dropped.
     fn wait(&mut self, domain: &str) -> oneshot::Receiver<Turn> {
         if self.waiting >= WAITING {
             let largest = self.domains.values_mut().max_by_key(|d| d.waiting.len());
@@ -139,7 +139,7 @@ impl Room {
         told
     }
 
-    /// Finds the query that comes next, of the domain with the fewest, if a turn is free for it.
+    /// Returns the next query, of the domain with the fewest, if a turn is free for it.
     fn next(&mut self, now: Instant) -> Option<Next> {
         self.forget_given_up();
         if self.waiting == 0 || self.out >= QUERIES && !self.take_away(now) {
@@ -160,7 +160,7 @@ impl Room {
         Some((place, name.clone(), id))
     }
 
-    /// Forgets the queries in front that no longer wait.
+    /// Removes the queries in front that no longer wait.
     fn forget_given_up(&mut self) {
         let waiting = &mut self.waiting;
         self.domains.retain(|_, domain| {
@@ -182,7 +182,7 @@ impl Room {
         domain.out.push_back(out);
     }
 
-    /// Takes its turn away from the oldest query of the domain with the most, if it has been out for long.
+    /// Takes the turn of the oldest query of the domain with the most, if it has run for long.
     fn take_away(&mut self, now: Instant) -> bool {
         let oldest = |domain: &Domain| domain.out.front().map(|out| Reverse(out.id));
         let domains = self.domains.values_mut();
@@ -217,7 +217,7 @@ impl Domain {
     }
 }
 
-/// The part of a name that belongs to one owner, as a rule: `corp.test`, but `corp.co.uk`.
+/// Returns the part of a name that usually belongs to one owner: `corp.test`, but `corp.co.uk`.
 fn domain(name: &str) -> &str {
     let mut dots = name.rmatch_indices('.').map(|(place, _)| place);
     let (Some(top), Some(second)) = (dots.next(), dots.next()) else {
@@ -242,12 +242,12 @@ impl fmt::Display for Dropped {
 
 impl std::error::Error for Dropped {}
 
-/// Queries out at a time: far above the number that a healthy server leaves waiting, well below the 1,024 files
-/// that a process may commonly open.
+/// The maximum number of queries that run at a time. It is far above the number that a healthy server leaves waiting,
+/// and well below the 1,024 files that a process may commonly open.
 pub(crate) const QUERIES: usize = 256;
-/// Queries that wait: as many as the cache has names.
+/// The maximum number of queries that wait: as many as the cache has names.
 const WAITING: usize = 4_096;
-/// A query that is out for longer has a silent server, or none.
+/// A query that runs for longer has a silent server, or none.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(room.waiting, WAITING);
     }
 
-    /// The turns of those that get one at once.
+    /// Returns the turns that are free at once.
     async fn fill(turns: &Arc<Turns>, count: usize, name: impl Fn(usize) -> String) -> Vec<Turn> {
         let mut all = Vec::new();
         for n in 0..count {

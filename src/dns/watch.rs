@@ -21,7 +21,7 @@ use crate::box_error::BoxError;
 /// The files that a resolver reads, and the values that are configured instead.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
-    /// Name servers, instead of those that the system asks.
+    /// The name servers, instead of the system's.
     pub(crate) servers: Option<Vec<Server>>,
     pub(crate) search: Option<Vec<String>>,
     pub(crate) ndots: Option<usize>,
@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     pub(crate) port: Option<u16>,
 }
 
-/// The servers to ask, and the names to ask them for.
+/// The servers, and the search list.
 #[derive(Debug)]
 pub(crate) struct Asking {
     pub(crate) servers: Vec<Server>,
@@ -41,7 +41,7 @@ pub(crate) struct Asking {
 }
 
 impl Plan {
-    /// Completes what is configured by the system's own configuration.
+    /// Completes the configured values with the system's configuration.
     pub(crate) fn asking(&self) -> Result<Asking, NoServer> {
         let system = match &self.servers {
             Some(_) => System::default(),
@@ -50,7 +50,7 @@ impl Plan {
         Ok(self.asking_with(&system))
     }
 
-    /// Does the same with the system's configuration at hand.
+    /// Does the same with a system configuration that was already read.
     pub(crate) fn asking_with(&self, system: &System) -> Asking {
         let addrs = system.name_servers.iter();
         let own = || addrs.map(|addr| self.server(*addr, system.tcp)).collect();
@@ -67,7 +67,7 @@ impl Plan {
         }
     }
 
-    /// Reads where the hosts file stands among the sources: nsswitch.conf speaks of the system's file only.
+    /// Returns the place of the hosts file among the sources. nsswitch.conf applies only to the system's file.
     pub(crate) fn hosts_order(&self) -> HostsOrder {
         match self.hosts_file {
             HostsFile::System => HostsOrder::read(&self.nsswitch),
@@ -75,7 +75,7 @@ impl Plan {
         }
     }
 
-    /// A server that a file names. A file cannot name a port, so tests do.
+    /// Returns a server that a file names. A file cannot name a port, so tests set it.
     fn server(&self, addr: SocketAddr, tcp: bool) -> Server {
         #[cfg(test)]
         let addr = SocketAddr::new(addr.ip(), self.port.unwrap_or_else(|| addr.port()));
@@ -98,11 +98,11 @@ pub(crate) struct News {
     pub(crate) hosts: Option<Arc<Hosts>>,
     pub(crate) order: Option<HostsOrder>,
     pub(crate) search: Option<Search>,
-    /// Asks other servers than the one before.
+    /// Another source, if the name servers changed.
     pub(crate) source: Option<Arc<dyn Source>>,
 }
 
-/// The files, and how they looked when they were read.
+/// The files, and their marks when they were read.
 #[derive(Debug)]
 pub(crate) struct Watch {
     plan: Plan,
@@ -119,7 +119,8 @@ struct State {
 }
 
 impl Watch {
-    /// Has to be made before the files are read: what changes in between is then read twice, and not never.
+    /// Creates the watch. This must happen before the files are read: a change in between is then read twice, and not
+    /// missed.
     pub(crate) fn new(plan: Plan) -> Self {
         let [resolv_conf, hosts_file, nsswitch] = plan.files();
         let state = State {
@@ -135,15 +136,15 @@ impl Watch {
         }
     }
 
-    /// Remembers whom the resolver asks to begin with.
+    /// Sets the servers that the resolver uses at first.
     pub(crate) fn begin(&mut self, servers: Vec<Server>) {
         if let Ok(state) = self.state.get_mut() {
             state.servers = servers;
         }
     }
 
-    /// Looks for changes, if the last look is long enough ago and no other lookup does the same now. Files are read under
-    /// the lock, for which no lookup waits.
+    /// Looks for changes, if the last look is long enough ago and no other lookup does the same now. Files are read
+    /// under the lock, and no lookup waits for it.
     pub(crate) fn look(&self, now: Instant) -> Option<News> {
         let mut state = match self.state.try_lock() {
             Ok(state) => state,
@@ -180,16 +181,16 @@ impl Watch {
     }
 }
 
-/// A file, and how it looked last.
+/// A file, and its marks at the last look.
 #[derive(Debug)]
 struct File {
     path: PathBuf,
     stamp: Option<Stamp>,
-    /// It could not be used when it was last looked at, which was said.
+    /// Whether it could not be used at the last look, and was reported.
     unusable: bool,
 }
 
-/// The marks of a file: a change shows that it is another one.
+/// The marks of a file. If they differ, the file has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     modified: Option<SystemTime>,
@@ -210,7 +211,7 @@ impl File {
         std::mem::replace(&mut self.stamp, stamp) != stamp
     }
 
-    /// Returns what was read of it. A file that cannot be used is reported once.
+    /// Returns the content that was read. A file that cannot be used is reported once.
     fn heed<T>(&mut self, read: Result<T, BoxError>) -> Option<T> {
         let was_unusable = std::mem::replace(&mut self.unusable, read.is_err());
         match read {
@@ -221,7 +222,7 @@ impl File {
             Err(error) => {
                 if !was_unusable {
                     let (file, error): (_, &dyn std::error::Error) = (self.path.display(), &*error);
-                    tracing::warn!(%file, error, "has become unusable: what it said before holds");
+                    tracing::warn!(%file, error, "cannot be used any more: its last content stays in use");
                 }
                 None
             }

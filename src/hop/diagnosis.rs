@@ -115,7 +115,7 @@ impl Diagnosis {
         })
     }
 
-    /// The value of `error.type`: the status code of a failure by status, else the table's word.
+    /// Returns the value of `error.type`: the status code of a failure by status, else the table's word.
     pub(crate) fn error_type(&self) -> Cow<'static, str> {
         match (self.status, self.hop) {
             // A classifier saw it, and no table has a word for it.

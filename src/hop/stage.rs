@@ -5,7 +5,10 @@ use std::fmt;
 use super::Hop;
 
 /// A stage of an attempt. The gateway hop and the server hop share the stage `Wait`.
-#[expect(clippy::exhaustive_enums, reason = "an attempt will not get more stages")]
+#[expect(
+    clippy::exhaustive_enums,
+    reason = "an attempt will not get more stages"
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Stage {

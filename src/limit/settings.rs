@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-/// The limits a user set; what is left open is derived from the deadline.
+/// The limits that a user set. The others are derived from the deadline.
 ///
-/// Plain values: they are checked once, by [`Limits::with`](super::Limits::with) or when a client is built. In the config of a destination
-/// a limit that is not set is that of the config around it.
+/// These are plain values. They are checked once, by [`Limits::with`](super::Limits::with) or when a client is built.
+/// In the config of a destination, a limit that is not set is that of the config around it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -85,7 +85,7 @@ macro_rules! setters_and_getters {
 }
 
 impl Settings {
-    /// Leaves everything to the defaults.
+    /// Creates settings with the defaults.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -116,7 +116,7 @@ impl Settings {
         body_idle, get_body_idle;
     }
 
-    /// The same limits, and where one is missing, that of the config around.
+    /// Returns these limits. A missing one is taken from the config around this one.
     pub(crate) fn over(self, around: &Self) -> Self {
         Self {
             attempt: self.attempt.or(around.attempt),

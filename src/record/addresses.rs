@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 /// The addresses of one destination. A transport keeps them, and the record of an attempt leads to them.
 pub(crate) trait Addresses: fmt::Debug + Send + Sync {
-    /// Whether the address is still one of the destination's.
+    /// Returns whether the address is still one of the destination's.
     fn knows(&self, address: IpAddr) -> bool;
 
     /// Returns how many addresses DNS has added so far. An address that left and came back counts again.

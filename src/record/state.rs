@@ -51,7 +51,7 @@ impl Marks {
     }
 }
 
-/// The bit of a stage.
+/// Returns the bit of a stage.
 pub(super) const fn bit(stage: Stage) -> u32 {
     1 << stage as u32
 }

@@ -93,7 +93,7 @@ impl Store {
         at
     }
 
-    /// A connection takes the request, unless it was given up before. A setup in progress was not needed.
+    /// Takes the request for a connection, unless it was given up before. A setup in progress was not needed.
     pub(super) fn take(&mut self, marks: &Marks) -> Change {
         let before = marks.take();
         let is_first = before & (GIVEN_UP | TAKEN) == 0;
@@ -121,8 +121,8 @@ impl Store {
         Some(change)
     }
 
-    /// The service continues after a transport has left the attempt. The open stages ended with the transport, and the
-    /// service's next steps are not reported. `None` if no transport has left.
+    /// Continues after a transport has left the attempt: the service goes on. The open stages ended with the transport,
+    /// and the service's next steps are not reported. `None` if no transport has left.
     pub(super) fn go_on(&mut self, marks: &Marks) -> Option<Change> {
         let how = self.facts.handed_back.take()?;
         let left = |state| Some(state & !(OPEN | TRACKED));

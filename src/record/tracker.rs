@@ -67,7 +67,7 @@ impl Tracker {
         }
     }
 
-    /// A transport that reports its stages has taken over.
+    /// Records that a transport that reports its stages has taken over.
     pub(crate) fn begin(&self) {
         let mut store = self.store();
         let has_begun = store.state(&self.marks) & TRACKED != 0;
@@ -78,12 +78,13 @@ impl Tracker {
         self.tell_all([left, Some(change)]);
     }
 
-    /// The transport returns its error. If the service continues after it, its next steps are not reported.
+    /// Records that the transport returns its error. If the service continues after it, its next steps are not
+    /// reported.
     pub(crate) fn hand_back(&self, kind: Kind) {
         self.leave(End::Failed(kind));
     }
 
-    /// The transport is dropped before its end.
+    /// Records that the transport is dropped before its end.
     pub(crate) fn abandon(&self) {
         self.leave(End::Abandoned);
     }
@@ -102,7 +103,7 @@ impl Tracker {
         self.change(End::Left, |state| state::entering(state, stage));
     }
 
-    /// The query has its answer.
+    /// Records that the query was completed.
     pub(crate) fn resolved(&self) {
         self.change(End::Left, |state| Some(state & !bit(Stage::Dns)));
     }
@@ -112,7 +113,7 @@ impl Tracker {
         self.dial_limit.store(nanos_of(limit), Ordering::Release);
     }
 
-    /// A connection is being made. Returns the number of the dial.
+    /// Records that a connection is being made. Returns the number of the dial.
     pub(crate) fn connecting(&self, address: Option<SocketAddr>) -> u32 {
         let mut store = self.store();
         let change = store.step(
@@ -136,7 +137,7 @@ impl Tracker {
         latest_dial(dial_more(change.before))
     }
 
-    /// The TLS handshake begins on the connection that is being made.
+    /// Records that the TLS handshake begins on the connection that is being made.
     pub(crate) fn handshaking(&self) {
         self.change(End::Left, |state| {
             let handshake = state & !SETUP | bit(Stage::Tls);
@@ -144,7 +145,7 @@ impl Tracker {
         });
     }
 
-    /// The connection is established.
+    /// Records that the connection is established.
     pub(crate) fn connected(&self) {
         self.change(End::Left, |state| {
             let ready = state & !SETUP | state::connected(state) | OWN;
@@ -152,7 +153,7 @@ impl Tracker {
         });
     }
 
-    /// No connection is free, and no new one may be made: the attempt waits for one.
+    /// Records that the attempt waits for a connection: none is free, and no new one may be made.
     #[cfg(feature = "client")]
     pub(crate) fn wait_for_connection(&self) {
         let mut store = self.store();
@@ -176,32 +177,33 @@ impl Tracker {
         }
     }
 
-    /// The attempt has a pooled connection, after a wait or without one.
+    /// Records that the attempt has a pooled connection, after a wait or without one.
     #[cfg(feature = "client")]
     pub(crate) fn pooled(&self) {
         self.facts(|facts| facts.is_queued = false);
         self.change(End::Left, |state| queued(state & !(SETUP | OWN)));
     }
 
-    /// No dial is in progress: a pooled connection is there, or will be.
+    /// Records that no dial is in progress: a pooled connection is there, or will be.
     #[cfg(any(feature = "hyper", test))]
     pub(crate) fn queued(&self) {
         self.change(End::Left, queued);
     }
 
-    /// A connect or a query failed, and the attempt continues: there is another address, or there may be one.
+    /// Records that a connect or a query failed and the attempt continues: there may be another address.
     pub(crate) fn overcome(&self, kind: Kind) {
         let failed = SETUP | bit(Stage::Dns);
         self.change(End::Failed(kind), |state| Some(state & !failed));
     }
 
-    /// The dial's setup no longer belongs to this attempt. The attempt waits for another connection or a later dial.
+    /// Records that the dial's setup no longer belongs to this attempt, which waits for another connection or a later
+    /// dial.
     pub(crate) fn detached(&self, dial: u32) {
         self.change(End::Abandoned, |state| state::abandoned(state, dial));
     }
 
-    /// A connection takes the request. Returns false if the attempt was given up before: then nothing more may be sent.
-    /// A setup in progress was not needed.
+    /// Records that a connection takes the request. Returns false if the attempt was given up before: then nothing more
+    /// may be sent. A setup in progress was not needed.
     pub(crate) fn take(&self) -> bool {
         self.touch(clock::now());
         let change = self.store().take(&self.marks);
@@ -209,7 +211,7 @@ impl Tracker {
         change.before & GIVEN_UP == 0
     }
 
-    /// The protocol proves that a connection sent nothing of the request that it took. The next connection may take it.
+    /// Records a proof that a connection sent nothing of the request that it took. The next connection may take it.
     ///
     /// If a service has called our transports twice in this attempt, it may have sent another request before. Then the
     /// mark stays.
@@ -221,24 +223,24 @@ impl Tracker {
         }
     }
 
-    /// Bytes of the request went out.
+    /// Records that bytes of the request went out.
     #[cfg(feature = "client")]
     pub(crate) fn moved_on(&self) {
         self.touch(clock::now());
     }
 
-    /// A piece of the request body was handed over.
+    /// Records that a piece of the request body was handed over.
     pub(crate) fn sent(&self, bytes: usize) {
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.touch(clock::now());
     }
 
-    /// The last byte of the request was handed over. The wait begins, unless the response came first.
+    /// Records that the last byte of the request was handed over. The wait begins, unless the response came first.
     pub(crate) fn sent_all(&self) {
         self.change(End::Left, state::sent_all);
     }
 
-    /// The response came before the body of the request was polled: the body is not sent.
+    /// Records that the response came before the request body was polled: the body is not sent.
     #[cfg(feature = "client")]
     pub(crate) fn withheld(&self) {
         self.change(End::Abandoned, |state| {
@@ -251,7 +253,7 @@ impl Tracker {
         });
     }
 
-    /// The attempt waits for something unspecified: the service inside is foreign.
+    /// Records a wait for something unspecified: the service inside is foreign.
     pub(crate) fn waiting(&self, now: Instant) {
         let mut store = self.store();
         let left = store.go_on(&self.marks);
@@ -264,7 +266,7 @@ impl Tracker {
         self.tell_all([left, Some(waiting)]);
     }
 
-    /// The response head has arrived and is judged: a status may mean that the wait failed.
+    /// Records the response head and its diagnosis: a status may mean that the wait failed.
     pub(crate) fn head(&self, status: StatusCode, judged: Option<Diagnosis>, now: Instant) {
         let mut store = self.store();
         store.facts.status = Some(status);
@@ -299,7 +301,7 @@ impl Tracker {
         self.tell(&head);
     }
 
-    /// A piece of the response body came.
+    /// Records that a piece of the response body came.
     pub(crate) fn received(&self, bytes: usize, now: Instant) {
         self.received_bytes
             .fetch_add(bytes as u64, Ordering::Relaxed);
@@ -311,7 +313,7 @@ impl Tracker {
         self.marks.give_up()
     }
 
-    /// The attempt succeeded: the caller has all that it wanted.
+    /// Ends the attempt as a success: the caller has all that it wanted.
     pub(crate) fn finish(&self) {
         self.end(End::Left, None);
     }
@@ -321,7 +323,7 @@ impl Tracker {
         self.end(End::Left, Some(now));
     }
 
-    /// The attempt failed, and its open stage failed with it. If it was over before, nothing changes.
+    /// Ends the attempt as a failure, and its open stage with it. If it was over before, nothing changes.
     pub(crate) fn fail(&self, diagnosis: Diagnosis) {
         let mut store = self.store();
         let failing = store.open();
@@ -337,7 +339,7 @@ impl Tracker {
         }
     }
 
-    /// The caller went away.
+    /// Ends the attempt because the caller went away.
     pub(crate) fn cancel(&self) {
         self.end(End::Abandoned, None);
     }

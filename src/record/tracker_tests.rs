@@ -345,7 +345,11 @@ fn transport_that_is_dropped_proves_nothing_for_what_comes_after_it() {
     tracker.begin();
     tracker.connecting(here());
     tracker.abandon();
-    assert_eq!(effect_of(&tracker), Effect::None, "the service has not continued");
+    assert_eq!(
+        effect_of(&tracker),
+        Effect::None,
+        "the service has not continued"
+    );
     tracker.waiting(clock::now());
     assert_eq!(effect_of(&tracker), Effect::Possible);
     let left = (Stage::Connect, Some(End::Abandoned));

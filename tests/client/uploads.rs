@@ -1,4 +1,4 @@
-//! Uploads that are made anew for each attempt.
+//! Uploads whose body is created again for each attempt.
 
 use std::convert::Infallible;
 use std::fs::File;
@@ -40,7 +40,7 @@ impl Drop for Stored {
     }
 }
 
-/// A file in pieces; it does not know its length.
+/// A file in pieces, without a known length.
 struct Pieces(File);
 
 impl http_body::Body for Pieces {
@@ -63,7 +63,7 @@ impl http_body::Body for Pieces {
     }
 }
 
-/// An upload of a file, and how often it was made.
+/// Returns an upload of a file, and the number of times its body was created.
 fn upload(path: &std::path::Path) -> (Arc<AtomicU32>, Body) {
     let made = Arc::new(AtomicU32::new(0));
     let (counter, path) = (Arc::clone(&made), path.to_owned());
@@ -79,7 +79,7 @@ fn content() -> Vec<u8> {
     (0..200_000_u32).map(|i| (i % 251) as u8).collect()
 }
 
-/// A network with a server of each version of HTTP, and their URLs.
+/// Returns a network with a server for each HTTP version, and their URLs.
 async fn both() -> (Net, [(FaultServer, String); 2]) {
     let net = Net::new().await;
     let plain = FaultServer::builder().start().await.unwrap();
@@ -211,7 +211,7 @@ async fn file_that_is_gone_fails_at_encode_and_keeps_what_may_have_been_done() {
         );
         assert_eq!(server.requests_seen(), 0);
 
-        // Gone only when the second attempt needs it.
+        // The file is gone only when the second attempt needs it.
         let made = AtomicU32::new(0);
         let body = Body::retryable(move || {
             ready(match made.fetch_add(1, Ordering::Relaxed) {
@@ -288,7 +288,7 @@ async fn function_that_does_not_return_ends_with_the_call_and_nothing_is_sent() 
         (error.kind(), error.effect()),
         (Kind::Timeout, Effect::None)
     );
-    // Dropped by the caller.
+    // The caller drops the call.
     let mut sending = Box::pin(client.put(url(&server, "http")).body(hanging()).send());
     let polled = std::future::poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await;
     assert!(polled.is_pending());

@@ -1,6 +1,6 @@
-//! Every field of every config with a bad value, and the sentence that refuses it.
+//! Every field of every config with a bad value, and the message that refuses it.
 
-/// The section of a file, its field, a bad value as it stands there, and the sentence.
+/// The section of a file, its field, a bad value as written in the file, and the message.
 pub(super) type Row = (&'static str, &'static str, &'static str);
 
 pub(super) const ROWS: &[Row] = &[
@@ -238,7 +238,7 @@ pub(super) const ROWS: &[Row] = &[
     ),
 ];
 
-/// Values that only go together with others.
+/// Values that are bad only together with others.
 pub(super) const TOGETHER: &[Row] = &[
     (
         "retry.backoff.base",
@@ -332,7 +332,7 @@ pub(super) const TOGETHER: &[Row] = &[
     ),
 ];
 
-/// Fields of which every value that can be read is a good one.
+/// Fields for which every readable value is valid.
 pub(super) const ANY: &[&str] = &[
     "idempotency.honoured_by",
     "idempotency.honoured_by_all",

@@ -1,4 +1,4 @@
-//! The same in a client, on real sockets.
+//! The config of a client, on real sockets.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ async fn fetch_says_that_the_part_switched_redirects_off() {
 #[tokio::test]
 async fn longest_limit_of_all_parts_is_what_connections_wait_for() {
     let server = FaultServer::start().await.unwrap();
-    // A limit of minutes in a part, and no socket option refuses it.
+    // A part has a limit of minutes, and no socket option refuses it.
     let patient = DestinationConfig::new().deadline(SECS(3_600));
     let settings = Settings::new(SECS(1)).destination("*.patient.test", patient);
     let client = Client::with(settings).build().unwrap();

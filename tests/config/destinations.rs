@@ -1,4 +1,4 @@
-//! Parts of a config for destinations: which calls they are for, and what they change.
+//! Parts of a config for destinations: the calls that they apply to, and the fields that they change.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -29,7 +29,7 @@ fn by_route(url: &str, route: &str) -> Request<Full<Bytes>> {
     request
 }
 
-/// Two attempts, the second at once.
+/// Returns settings for two attempts, the second at once.
 fn twice() -> retry::Settings {
     let at_once = Backoff::new().jitter(Jitter::None).first_at_once(true);
     retry::Settings::new().attempts(2).backoff(at_once)
@@ -43,7 +43,7 @@ fn config() -> Settings {
     Settings::new(SECS(10)).retry(twice())
 }
 
-/// How many attempts a call makes to a service that always fails.
+/// Returns how many attempts a call makes to a service that always fails.
 async fn attempts(settings: &Settings, request: Request<Full<Bytes>>) -> usize {
     let mock = Mock::new((0..9).map(|_| status(503)));
     let stack = StandardLayer::with(settings).unwrap().layer(mock.clone());
@@ -112,7 +112,7 @@ fn all_parts_apply_and_the_more_specific_one_wins_in_any_order() {
         ] {
             let own = settings.effective(&url.parse().unwrap(), route).unwrap();
             assert_eq!(own.get_retry().get_attempts(), attempts, "{url} {route:?}");
-            // A field that only a less specific part sets holds as well.
+            // A field that only a less specific part sets applies as well.
             let is_below = url.contains(".test");
             assert_eq!(
                 own.get_deadline(),
@@ -167,7 +167,7 @@ async fn circuit_follows_the_rules_of_its_host_for_every_route() {
     let state = |host: &str| layer.breaker().state(&host.parse().unwrap());
     assert_eq!(state("https://api.bank.test"), State::Open);
     assert_eq!(state("https://api.test"), State::Closed);
-    // Isolated by hand before any call: its rules are those of its host, too.
+    // Opened by hand before any call: its host's rules apply too.
     let other = "https://b.bank.test".parse().unwrap();
     layer.breaker().isolate(&other);
     layer.breaker().close(&other);
@@ -302,7 +302,7 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
             r#"destinations."a.test".limits.connect: 3s is invalid: expected at most limits.attempt (2s)"#,
         ),
         (
-            // Each part is fine; a call to that host by that route would have both.
+            // Each part is valid; a call to that host by that route would have both.
             config()
                 .destination("a.test", limits(SECS(8)))
                 .destination("/v1", DestinationConfig::new().deadline(SECS(5))),

@@ -1,4 +1,4 @@
-//! Configs in files: read, refused with a path, written, printed.
+//! Configs in files: read, refused with a path, written and printed.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ fn effective_config_has_every_default_written_out() {
     assert_eq!(written["redirect"]["most"], 10);
     assert_eq!(written["idempotency"]["header"], "idempotency-key");
     assert!(written.get("destinations").is_none());
-    // It is a config, and the same one again.
+    // The file is a config again, and the same one.
     let again: Settings = serde_json::from_value(written.clone()).unwrap();
     assert_eq!(
         again
@@ -111,7 +111,7 @@ fn effective_config_has_every_default_written_out() {
         effective
     );
     assert!(format!("{effective:?}").contains("unsent_attempts: Some(10)"));
-    // Every field that has a default is walked by the test of bad values.
+    // The test of bad values covers every field that has a default.
     let whole: Value = serde_json::from_str(include_str!("whole.json")).unwrap();
     is_within(&written, &whole, "");
 }

@@ -1,4 +1,4 @@
-//! Bad configs: every field of every config, with a value that is refused, and the whole sentence that says so.
+//! Bad configs: every field of every config with a refused value, and the whole message.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use sevenhops::{Client, Operation, Settings, StandardLayer};
 
 use super::bad::{ANY, ROWS, TOGETHER};
 
-/// A file with one bad value in it.
+/// Returns a file with one bad value in it.
 fn file(path: &str, value: &str) -> Value {
     let value = serde_json::from_str(value).unwrap();
     let inner = path
@@ -103,7 +103,7 @@ fn function_that_panics_is_refused_when_the_stack_is_built() {
     );
 }
 
-/// The paths of all fields in a file.
+/// Collects the paths of all fields in a file.
 fn paths(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
@@ -122,7 +122,7 @@ fn paths(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     }
 }
 
-/// All fields that a file can have, set.
+/// Returns a file in which every possible field is set.
 fn whole() -> Value {
     serde_json::from_str(include_str!("whole.json")).unwrap()
 }

@@ -1,4 +1,4 @@
-//! A new config while calls run: what changes, what stays, and what is refused.
+//! A new config while calls run: which values change, which stay, and which are refused.
 
 use std::time::Duration;
 
@@ -178,7 +178,7 @@ async fn circuit_can_become_one_that_only_observes() {
     assert!(is_rejected().await);
     layer.config_handle().reload(&once(observe(true))).unwrap();
     assert!(!is_rejected().await);
-    // A switch that was set by hand goes before the config.
+    // A switch that was set by hand overrides the config.
     layer.breaker().observe_only(false);
     assert!(is_rejected().await);
 }
@@ -197,7 +197,7 @@ async fn budget_keeps_what_was_spent() {
         (rate(1), rate(1).over(SECS(20)), [9, 19]),
         (Budget::reserve(100), Budget::reserve(50), [19, 9]),
         (Budget::throttle(10, 0.1), Budget::throttle(20, 0.1), [3, 8]),
-        // Of another kind: a new one.
+        // A budget of another kind is a new one.
         (rate(1), Budget::reserve(50), [9, 10]),
     ] {
         let layer = StandardLayer::with(&with_budget(old)).unwrap();

@@ -22,7 +22,7 @@ use super::raw::{
     DATA, END_STREAM, Frozen, Peer, RST_STREAM, data, head, http2_client, read_head, serve,
 };
 
-/// A body of two bytes. It remembers whether its source was asked for them.
+/// A body of two bytes. It records whether its source was polled for them.
 #[derive(Clone, Default)]
 struct Source {
     is_asked: Arc<AtomicBool>,
@@ -80,7 +80,8 @@ fn send(attempt: &Attempt) -> RowEnd {
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
 const NO: &[u8] = b"HTTP/1.1 417 Expectation Failed\r\ncontent-length: 2\r\n\r\nno";
 
-/// A server that passes on what it has read of each connection, at the head of the request and at its end.
+/// Starts a server that reports the bytes that it has read of each connection, at the head of the request and at its
+/// end.
 async fn server(first: &'static [&'static [u8]]) -> (String, UnboundedReceiver<String>) {
     let (told, events) = unbounded_channel();
     let address = serve(move |mut stream, number| {
@@ -179,7 +180,7 @@ async fn http1_response_that_comes_first_is_delivered_and_ends_the_connection() 
     let again = post(&client, &url, &source).await;
     assert_eq!(again.0.status(), StatusCode::EXPECTATION_FAILED);
     assert_eq!(events.recv().await.unwrap(), "2: head");
-    // Also where the response is dropped unread.
+    // Also if the response is dropped unread.
     drop(again);
     assert_eq!(events.recv().await.unwrap(), "2: closed");
 }

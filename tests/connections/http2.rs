@@ -105,7 +105,7 @@ async fn streams_that_end_together_let_as_many_calls_go_on() {
     assert_eq!(server.connections(), 1);
 }
 
-/// A response without a body.
+/// Returns a response without a body.
 fn no_content(stream: u32) -> Vec<u8> {
     head(stream, 204, None, END_STREAM)
 }

@@ -175,7 +175,7 @@ enum Comes {
     WithTheResponse,
     /// After the response, when the client has continued.
     Later,
-    /// The same, and then the connection closes.
+    /// After the response, and then the connection closes.
     LaterAndCloses,
 }
 

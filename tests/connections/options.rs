@@ -1,4 +1,4 @@
-//! Options of connections, seen from the other end.
+//! Options of connections, as the server sees them.
 
 use sevenhops::testing::FaultServer;
 use sevenhops::{Blame, Client, Error, Hop, Kind, TransportBuilder};
@@ -15,7 +15,7 @@ async fn client(set: Set) -> Client {
     net.builder().transport(set).build().unwrap()
 }
 
-/// The head of a GET as the server reads it.
+/// Returns the head of a GET as the server reads it.
 async fn written(set: Set) -> String {
     let (told, mut heads) = unbounded_channel();
     let address = serve(move |mut stream, _| {
@@ -41,7 +41,7 @@ async fn names_of_fields_are_in_title_case_only_where_it_is_asked_for() {
     assert!(lower.contains("\r\nx-trace-id: 7\r\n"), "{lower}");
 }
 
-/// A GET that is answered with three header fields of 20 bytes each, and `content-length`.
+/// Sends a GET. The response has three header fields of 20 bytes each, and `content-length`.
 async fn over_http1(set: Set) -> Result<(), Error> {
     let address = serve(|mut stream, _| async move {
         read_head(&mut stream).await?;
@@ -78,7 +78,7 @@ async fn head_of_an_http1_response_is_bounded_in_fields_and_in_bytes() {
     }
 }
 
-/// A GET that is answered with three header fields of 20 bytes each over HTTP/2.
+/// Sends a GET over HTTP/2. The response has three header fields of 20 bytes each.
 async fn over_http2(set: Set) -> Result<(), Error> {
     let address = serve(|stream, _| async move {
         let mut peer = Peer::accept(stream, 100).await?;

@@ -49,5 +49,9 @@ async fn thousand_responses_that_are_dropped_half_read_harm_no_other_call() {
     assert_eq!(waiting.await.unwrap().unwrap(), "2");
     let whole = client.get(&url).no_retry().fetch_bytes().await.unwrap();
     assert_eq!(whole.len(), 96 << 10);
-    assert_eq!(server.connections(), 1, "none was ended by a limit of ours");
+    assert_eq!(
+        server.connections(),
+        1,
+        "no limit of the client ended the connection"
+    );
 }

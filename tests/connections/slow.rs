@@ -14,9 +14,9 @@ use tokio::time::advance;
 use super::super::net::Net;
 use super::raw::{Frozen, read_head, serve};
 
-/// So much that the kernel cannot hide the end of the sending: it keeps about 4 MiB.
+/// More than the kernel buffers (about 4 MiB), so that the kernel cannot hide the end of the sending.
 const BODY: usize = 16 << 20;
-/// The server reads so much in a second.
+/// The number of bytes that the server reads in a second.
 const PIECE: usize = BODY / 16;
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -44,7 +44,7 @@ async fn upload_that_takes_longer_than_half_of_the_deadline_is_sent_once() {
         }
         io::Result::Ok(())
     });
-    // An attempt that another one may follow has half of that.
+    // If another attempt may follow, an attempt has half of that.
     let client = Client::builder(20 * SECOND).resolver(net.dns.resolver());
     let limits = limit::Settings::new().send(10 * SECOND);
     let client = client.limits(limits).build().unwrap();
@@ -82,7 +82,8 @@ async fn send_limit_is_kept_for_a_request_whose_connect_had_more_time() {
         }
     })
     .await;
-    // No attempt follows one that was not sent, so the connect may take all the time. One follows a PUT that was sent.
+    // No attempt follows one that was not sent, so the connect may take all of the time. One follows a PUT that was
+    // sent.
     let retry = retry::Settings::new().unsent_attempts(1);
     let client = net.builder().retry(retry).build().unwrap();
     let frozen = Frozen::now();

@@ -1,4 +1,4 @@
-//! Requests through a unix socket: no lookup, no address; pooled as ever.
+//! Requests through a unix socket: there is no lookup and no address, and connections are pooled as usual.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::raw::{END_STREAM, Peer, head, read_head};
 
-/// A socket in a folder of its own, which goes with it.
+/// A socket in its own folder, which is removed at the end.
 struct Place(PathBuf);
 
 impl Place {
@@ -29,7 +29,7 @@ impl Place {
         self.0.join("socket")
     }
 
-    /// Serves each connection with `serve`, which is told its number.
+    /// Serves each connection with `serve`, which gets the number of the connection.
     fn serve<F>(&self, serve: impl Fn(UnixStream, usize) -> F + Send + 'static)
     where
         F: Future<Output = io::Result<()>> + Send + 'static,
@@ -69,7 +69,7 @@ async fn get(client: &Client, url: &str) -> (Attempt, String) {
     (attempts.remove(0), timeline.to_string())
 }
 
-/// Answers so many requests on a connection, and closes it then.
+/// Responds to this number of requests on a connection, and then closes it.
 async fn answer(
     mut stream: UnixStream,
     (number, requests): (usize, usize),

@@ -280,7 +280,7 @@ async fn observing_breaker_goes_on_learning_while_it_is_open() {
     assert_eq!(
         *rejected.lock().unwrap(),
         40,
-        "it would have rejected so many"
+        "it would have rejected this many"
     );
 }
 

@@ -1,4 +1,4 @@
-//! The view of a classifier, and the consequences of its word.
+//! The values that a classifier sees, and the effects of its class.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -27,7 +27,7 @@ const WHOLE: usize = 1 << 20;
 
 type Answered = Result<Response<DriverBody<Pieces>>, sevenhops::Error>;
 
-/// Sends a request that receives the whole body. Returns how it ended, and how many requests came.
+/// Sends a request that receives the whole body. Returns how it ended, and the number of requests.
 async fn fetch(
     layer: &StandardLayer,
     method: Method,
@@ -45,7 +45,7 @@ async fn body(answered: Answered) -> Bytes {
     body.collect().await.unwrap().to_bytes()
 }
 
-/// Notes each body that it sees.
+/// Records each body that the classifier sees.
 fn seeing(class: Option<FailureClass>) -> (Bodies, impl ClassifyFn) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&seen);
@@ -173,7 +173,7 @@ async fn classified_success_is_retried_where_its_possible_effect_allows() {
         (Some(FailureClass::Success), Method::GET, 1),
         (Some(FailureClass::Ignore), Method::GET, 1),
         (None, Method::GET, 1),
-        // It may be done, and is not done twice.
+        // It may be done, so it is not sent twice.
         (Some(FailureClass::Transient), Method::POST, 1),
         (Some(FailureClass::Throttled), Method::POST, 1),
     ] {

@@ -115,7 +115,7 @@ async fn throttling_without_a_hint_waits_as_long_as_the_deadline_has_room_for() 
 #[tokio::test(start_paused = true)]
 async fn draw_that_does_not_fit_is_drawn_again() {
     use sevenhops::policy::retry::Backoff;
-    // Most draws are longer than half of the time; each call is retried all the same.
+    // Most draws are longer than half of the time, but each call is retried.
     let wide = Backoff::new().base(SECS(2)).cap(SECS(600));
     let settings = sevenhops::Settings::new(SECS(2)).retry(Settings::new().backoff(wide));
     let settings = settings.breaker(breaker::Settings::new().minimum_volume(1_000));

@@ -1,4 +1,4 @@
-//! The presets, each against responses as the service's public documentation shows them.
+//! The presets, each tested with responses from the service's public documentation.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,7 +22,7 @@ fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
     answer
 }
 
-/// Sends a POST and a GET to a service that responds so. Returns the class, and how many requests came of each.
+/// Sends a POST and a GET to a service with this response. Returns the class, and the number of requests of each.
 async fn told(preset: Preset, said: &Answer) -> (Option<FailureClass>, [u32; 2]) {
     let class = Arc::new(Mutex::new(None));
     let mut requests = [0; 2];
@@ -103,7 +103,7 @@ async fn aws() {
         (xml(403, "AccessDenied"), None, NONE),
         (answer(503, ec2), Some(Throttled), SAFE),
         (answer(500, "<html>"), None, SAFE),
-        // An error under a 200, and a document that speaks of one.
+        // An error under a 200, and a document that only mentions one.
         (xml(200, "InternalError"), Some(Transient), SAFE),
         (xml(200, "SlowDown"), Some(Throttled), SAFE),
         (xml(200, "InvalidPart"), Some(Permanent), NONE),
@@ -212,7 +212,7 @@ async fn github_says_when_the_quota_begins_anew() {
         assert!((secs..=secs * 1.1 + 0.01).contains(&wait), "{wait}");
     };
     near(waited(&layer, limited("0", "1003")).await, 3.0);
-    // The reset has passed already, or cannot be read: the own back-off.
+    // The reset has passed already, or cannot be read: the client's own back-off applies.
     near(waited(&layer, limited("0", "900")).await, 0.1);
     near(waited(&layer, limited("0", "soon")).await, 1.0);
     near(

@@ -167,7 +167,7 @@ async fn relative_uris_share_one_budget_and_one_circuit() {
         *get.uri_mut() = format!("/orders/{number}").parse().unwrap();
         open += u32::from(service.clone().oneshot(get).await.is_err());
     }
-    assert_eq!(mock.count(), 100, "the circuit opens after so many");
+    assert_eq!(mock.count(), 100, "the circuit opens after this many");
     assert_eq!(open, 200 - (100 - 5));
     let relative = Destination::relative();
     assert_eq!(layer.breaker().state(&relative), breaker::State::Open);

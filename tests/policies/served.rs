@@ -20,7 +20,7 @@ pub(crate) enum Piece {
     Data(Bytes),
     Trailer(&'static str, &'static str),
     Broken,
-    /// Nothing follows, and no end.
+    /// Nothing follows, and the body does not end.
     Hang,
 }
 

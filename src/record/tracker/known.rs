@@ -45,7 +45,7 @@ impl Tracker {
         self.store().state(&self.marks) & TRACKED != 0
     }
 
-    /// Whether this attempt made the connection that it uses.
+    /// Returns whether this attempt made the connection that it uses.
     pub(crate) fn is_own_connection(&self) -> bool {
         self.store().state(&self.marks) & OWN != 0
     }
@@ -54,7 +54,7 @@ impl Tracker {
         self.marks.has(GIVEN_UP)
     }
 
-    /// Whether it has ended.
+    /// Returns whether it has ended.
     pub(crate) fn is_over(&self) -> bool {
         self.marks.has(ENDED)
     }
@@ -63,7 +63,7 @@ impl Tracker {
         self.marks.has(TAKEN)
     }
 
-    /// Whether `stage` was ever entered.
+    /// Returns whether `stage` was ever entered.
     #[cfg(any(feature = "hyper", feature = "reqwest"))]
     pub(crate) fn has_entered(&self, stage: Stage) -> bool {
         self.store().stages.latest(stage).is_some()

@@ -171,7 +171,7 @@ impl Told {
         }
     }
 
-    /// The attempt ran out of time. The work's effect until then is not known.
+    /// Returns the failure of an attempt that ran out of time. The work's effect until then is not known.
     pub(super) fn expired(which: Waited, attempt: &Tracker) -> Self {
         Self {
             diagnosis: Diagnosis::operation_expired(attempt, which),

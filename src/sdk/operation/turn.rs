@@ -139,7 +139,7 @@ impl<'o> Run<'o> {
         clock::after(now, attempt.get()).min(call.deadline())
     }
 
-    /// A policy rejected the attempt. The caller gets the error that was about to be retried, if there is one.
+    /// Handles a rejection by a policy. The caller gets the error that was about to be retried, if there is one.
     fn refuse(&mut self, refused: Error) -> Error {
         self.turn.rejected(self.scope.call());
         let Some(policy) = refused.rejected_by() else {
