@@ -37,7 +37,7 @@ mod lane;
 #[expect(
     dead_code,
     unreachable_pub,
-    reason = "the library uses the rest; only what threads share is modelled"
+    reason = "the library uses the rest; the models use only the shared parts"
 )]
 #[path = "../src/policy/breaker"]
 mod breaker {

@@ -60,7 +60,7 @@ pub(crate) fn attempt_of_request() -> Option<Arc<Tracker>> {
     tracker::current().filter(|tracker| !is_operations(tracker).unwrap_or(false))
 }
 
-/// Records a request that goes out in an operation without a call of ours around it.
+/// Records a request that is sent inside an operation, but not inside a call of this crate.
 #[cfg(feature = "client")]
 pub(crate) fn heard_alone(method: &Method, tracker: &Arc<Tracker>) {
     if method.is_safe() {

@@ -103,8 +103,8 @@ impl Response {
         idempotency::is_replayed(self.headers())
     }
 
-    /// Returns whether only the beginning of the body was kept. That is the case if a retry was under way and then did
-    /// not happen. Reading the body fails at the end of the kept bytes.
+    /// Returns whether only the beginning of the body was kept. That is the case if a retry was in progress and then
+    /// did not happen. Reading the body fails at the end of the kept bytes.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.extensions().get::<Truncated>().is_some()

@@ -27,7 +27,7 @@ use crate::clock;
 use crate::limit::Limit;
 use crate::luck::luck;
 
-/// The results, the queries under way, and the servers.
+/// The results, the queries in progress, and the servers.
 #[derive(Debug)]
 pub(crate) struct Board {
     shelf: Shelf,

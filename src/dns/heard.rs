@@ -1,7 +1,7 @@
 //! The last result for one family of a name, and its consequences: pure.
 //!
 //! ```text
-//!  Outcome ──weigh──▶ Heard { known, failure, at, until, refresh }      it stands while now < until
+//!  Outcome ──weigh──▶ Heard { known, failure, at, until, refresh }      it is valid while now < until
 //!    addresses            TTL, clamped; 0 stays 0: good for this asking only
 //!    missing              the SOA's, clamped; no SOA: the floor; addresses that worked until now are kept
 //!                         until that is confirmed ([`Denial`])

@@ -81,7 +81,7 @@ async fn d9_failure_says_when_asking_again_is_worth_it_and_absence_does_not() {
     let (resolver, begun) = (dns.resolver(), clock::now());
 
     let error = resolver.resolve("a.test").answer().await.unwrap_err();
-    // As soon as one of the families may be asked for.
+    // As soon as one of the families may be queried.
     assert_eq!(error.again(), Some(begun + Duration::from_secs(1)));
     advance(Duration::from_millis(400)).await;
     let remembered = known(&resolver, "a.test").unwrap_err();

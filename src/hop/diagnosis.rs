@@ -132,7 +132,7 @@ impl Diagnosis {
 /// Whether the request took effect: was the customer charged? The effect of a call is the greatest of
 /// its attempts'.
 ///
-/// A proof and the word of the responding party are different. Only after [`None`](Self::None) is it safe to send again
+/// A proof and a claim of the responding party are different. Only after [`None`](Self::None) is it safe to send again
 /// without asking ([`Error::had_no_effect`](crate::Error::had_no_effect)).
 #[expect(
     clippy::exhaustive_enums,

@@ -1,4 +1,4 @@
-//! The addresses of a destination, as far as policies may ask about them.
+//! The addresses of a destination, for policies.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -121,8 +121,8 @@ impl Store {
         Some(change)
     }
 
-    /// Continues after a transport has left the attempt: the service goes on. The open stages ended with the transport,
-    /// and the service's next steps are not reported. `None` if no transport has left.
+    /// Continues after a transport has left the attempt, if the service continues. The open stages ended with the
+    /// transport, and the service's next steps are not reported. `None` if no transport has left.
     pub(super) fn go_on(&mut self, marks: &Marks) -> Option<Change> {
         let how = self.facts.handed_back.take()?;
         let left = |state| Some(state & !(OPEN | TRACKED));

@@ -93,7 +93,7 @@ impl Failed {
         self
     }
 
-    /// Sets the wait before the next attempt, as the server asked for it.
+    /// Sets the wait that the server requested before the next attempt.
     #[must_use]
     pub fn after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);

@@ -25,7 +25,7 @@ use crate::telemetry::thread::is_alive;
 /// either API creates below them find them as their parent, unless that layer is configured not to activate contexts.
 /// An attempt on a pooled connection is always linked to the setup.
 ///
-/// Trace headers still need a [`Propagator`](crate::telemetry::Propagator). It gets no `tracing` span, so it has to read
+/// Trace headers still need a [`Propagator`](crate::telemetry::Propagator). It gets no `tracing` span, so it must read
 /// the current context, as [`TraceContext`](super::TraceContext) does. A task that an attempt spawns gets the context
 /// through OpenTelemetry's `with_current_context`.
 ///
