@@ -194,7 +194,7 @@ fn print_guard_json(case: &GuardCase, guarded: &GuardReport) {
     line.print(&guarded.report);
 }
 
-/// An object of the output by `--json`.
+/// A JSON object in the output of `--json`.
 struct Line {
     fault: &'static str,
     connection: &'static str,
@@ -219,7 +219,7 @@ impl Line {
     }
 }
 
-/// A word of ours as JSON: none of them holds what would have to be escaped.
+/// Writes a word of this program as JSON. No word needs escaping.
 fn quoted(word: Option<impl Display>) -> String {
     word.map_or_else(|| "null".to_owned(), |word| format!("\"{word}\""))
 }

@@ -133,8 +133,9 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {} leads to {}", self.status.as_u16(), self.to)?;
         if self.repeats {
-            return f
-                .write_str(", where no key goes, after an attempt that may have been processed");
+            return f.write_str(
+                ", without the idempotency key, after an attempt that may have been processed",
+            );
         }
         match self.after {
             0 => Ok(()),

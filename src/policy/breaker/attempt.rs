@@ -8,7 +8,7 @@ use super::cause::{Cause, Failure};
 use super::window::Mark;
 
 /// Permission to make one attempt.
-#[must_use = "an unsettled permit teaches the circuit nothing"]
+#[must_use = "an unsettled permit does not count"]
 #[derive(Debug)]
 pub(crate) struct Permit {
     pub(super) generation: u64,

@@ -123,7 +123,7 @@ impl Shared {
 type Rejection = (Refusal, Arc<Shared>);
 
 /// The permit of an attempt in flight. If it is dropped unsettled, the permit returns and nothing is counted.
-#[must_use = "a ticket that is dropped counts nothing"]
+#[must_use = "a dropped ticket does not count"]
 #[derive(Debug)]
 pub(crate) struct Ticket {
     shared: Arc<Shared>,

@@ -121,7 +121,7 @@ impl Tally {
 /// The attempts that a breaker judges by.
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly every window is one of time; a count may waste what that takes"
+    reason = "most windows are windows of time; a window of counts may waste that memory"
 )]
 #[derive(Debug)]
 pub(super) enum Recent {

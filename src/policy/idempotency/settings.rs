@@ -127,7 +127,7 @@ impl Settings {
         if !TAKEN.contains(header) {
             return Ok(());
         }
-        let expected = "a name that HTTP has no other use for";
+        let expected = "a header that HTTP does not use otherwise";
         let (path, name) = ("idempotency.header", header.as_str());
         Err(SettingError::invalid(path, name, expected))
     }
