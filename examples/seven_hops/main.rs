@@ -128,6 +128,7 @@ fn print_report(case: &Case, report: &Report, reqwest: &str) {
     print_failure(report);
     println!("reqwest: {reqwest}");
     println!(
+        // words:allow term: a variable
         "{}:   expected {hop}, {kind}, effect {effect}; retried: {repeat}\n",
         verdict(report)
     );
