@@ -205,7 +205,7 @@ impl Run {
             self.seen.attempt(own.effect);
             return Next::Fail(failure);
         };
-        // These policies stand above the wire and sent nothing. A stack below may have sent an earlier leg.
+        // These policies are above the wire and sent nothing. A stack below may have sent an earlier leg.
         let local = |policy: &Policy| matches!(policy, Policy::Breaker | Policy::Deadline);
         if let Some(policy) = failure.rejected_by().filter(local)
             && own.effect.is_none()

@@ -1,4 +1,4 @@
-//! The primitives that share a circuit between threads. They stand in one place, so that a model checker can replace
+//! The primitives that share a circuit between threads. They are in one place, so that a model checker can replace
 //! them.
 
 pub(super) use std::sync::atomic::{AtomicU64, Ordering};

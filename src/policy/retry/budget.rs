@@ -34,9 +34,9 @@ use crate::config_error::{SettingError, expected};
 ///
 /// | setting | default | why |
 /// |---|---|---|
-/// | ratio | 0.2 | Finagle's: a service that lost a fifth of its responses gets by |
-/// | at least per second | 10 | a quiet client has no calls to save up from |
-/// | over | 10 s | a burst may spend what was saved for so long, and no longer |
+/// | ratio | 0.2 | as in Finagle: retries can replace a fifth of the responses |
+/// | at least per second | 10 | a client with few calls pays in too little |
+/// | over | 10 s | a burst may spend the savings of this time only |
 ///
 /// # Trade-offs
 ///
