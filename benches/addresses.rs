@@ -1,7 +1,6 @@
-//! What it costs to choose among the addresses of a destination: with 1, 8 and 64 of them, each with
-//! requests under way.
+//! Measures the choice among the addresses of a destination: 1, 8 and 64 addresses, each with requests in flight.
 //!
-//! The book is compiled into this benchmark by its path: nothing outside of the crate chooses addresses.
+//! The book is compiled into this benchmark by its path, because the crate does not export the choice of addresses.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,7 +27,7 @@ fn main() {
     criterion.final_summary();
 }
 
-/// One request: what DNS gives is seen to be the same, an address is chosen, and it answers.
+/// Measures one request: the DNS result is compared with the known one, an address is chosen, and it responds.
 fn choose(criterion: &mut Criterion, addresses: u8) {
     let known: Vec<IpAddr> = (0..addresses)
         .map(|last| Ipv4Addr::new(127, 0, 0, last).into())

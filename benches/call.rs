@@ -1,16 +1,16 @@
-//! What the stack itself costs: one call over a leaf in memory, from the request to the last byte
-//! of the response body.
+//! Measures the cost of the stack: one call over a leaf in memory, from the request to the last byte of the response
+//! body.
 //!
-//! First a table of allocations per call, then the time, for the same cases in the same order.
-//! `bare leaf` is what every other line contains: the request's clone, the answer, its body.
+//! It prints a table of allocations per call, then the times, for the same cases in the same order. Every line
+//! includes the cost of `bare leaf`: the request's clone, the response and its body.
 //!
-//! The leaf answers at once, or (`, waiting`) at the second poll: only there do policies need their
-//! alarms, and every call over a network is one of those. The driver polls again without being
-//! woken, so no line contains the runtime.
+//! The leaf responds at the first poll, or (`, waiting`) at the second one. Policies arm their timers only in the
+//! second case, which is that of every call over a network. The driver polls again without a wake-up, so no line
+//! includes the runtime.
 //!
-//! How people get it wrong: the stacks do different things. The other crates' timeouts end at the
-//! response head, ours at the last byte; the tower-resilience stack also retries and breaks
-//! circuits, ours also keeps a timeline. The lines are prices, not a race.
+//! How people get it wrong: the stacks do different things. The timeouts of the other crates end at the response
+//! head, ours at the last byte. The tower-resilience stack also retries and has a breaker; ours also keeps a
+//! timeline. The lines are prices, not a race.
 
 #[path = "driver/cases.rs"]
 mod cases;
@@ -33,7 +33,7 @@ fn main() {
     let mut table = Table::new();
     each_case(&mut table);
 
-    // The allocator counts everything it is not told to leave out.
+    // The allocator counts every allocation that does not opt out.
     allocation_counter::opt_out(|| {
         let mut criterion = Criterion::default()
             .warm_up_time(Duration::from_millis(300))

@@ -1,8 +1,8 @@
-//! What a look-up costs that is answered from memory.
+//! Measures a lookup that the cache answers.
 //!
-//! `one name` is the only one that is known; `10,000 names` are asked for in turn, so most of them are in no
-//! cache of the processor; `beside a reader` is one name while another thread looks another one up all the time,
-//! `beside a writer` while the resolver takes in answers for others.
+//! In `one name` the cache knows a single name. In `10,000 names` the names are looked up in turn, so most of them
+//! are in no cache of the processor. In `beside a reader` another thread looks up another name all the time. In
+//! `beside a writer` the resolver receives answers for other names meanwhile.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ fn beside_a_writer(criterion: &mut Criterion, runtime: &Runtime, dns: &ScriptedD
     let _ = runtime.block_on(writer);
 }
 
-/// A resolver that knows so many names, each with two addresses.
+/// Returns a resolver that knows this number of names, each with two addresses.
 fn known(runtime: &Runtime, dns: &ScriptedDns, names: usize) -> (Resolver, Vec<String>) {
     let builder = dns.resolver_builder().capacity(names.max(4_096));
     let resolver = builder.build().expect("the settings do not contradict");

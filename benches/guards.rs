@@ -1,21 +1,20 @@
-//! What each policy adds to a call that goes well: the time over a leaf in memory, minus that of the
-//! same call without the policy.
+//! Measures the cost of each policy in a successful call: the time over a leaf in memory, minus that of the same call
+//! without the policy.
 //!
-//! First a table of allocations per call, then the times, then what each line costs beyond the one
-//! it is built on. Policies need a `Call` in the request, and make one where there is none: so each is
-//! measured inside a [`CallLayer`], as in the standard stack, and alone.
+//! It prints a table of allocations per call, then the times, then the cost of each line beyond the line that it
+//! extends. Policies need a `Call` in the request, and create one if there is none. So each is measured inside a
+//! [`CallLayer`], as in the standard stack, and alone.
 //!
-//! The group `contention` has tasks on two threads share one layer's breakers and budgets, all for
-//! one destination or each for one of its own. What counts is that calls a second do not go down as
-//! tasks are added.
+//! In the group `contention`, tasks on two threads share one layer's breakers and budgets. The tasks share one
+//! destination, or each has its own. With more tasks, the calls a second must not decrease.
 //!
 //! ```text
 //! cargo bench -p sevenhops --bench guards
 //! cargo bench -p sevenhops --bench guards -- contention
 //! ```
 //!
-//! How people get it wrong: they compare lines of two runs. The leaf is measured in each run, and
-//! what counts is the difference to it.
+//! How people get it wrong: they compare lines of two runs. The leaf is measured in each run, and only the difference
+//! to it counts.
 
 #[path = "driver/clock.rs"]
 mod clock;
@@ -50,7 +49,7 @@ fn main() {
     let mut table = Table::new();
     each_case(&mut table);
 
-    // The allocator counts everything it is not told to leave out.
+    // The allocator counts every allocation that does not opt out.
     allocation_counter::opt_out(|| {
         let mut criterion = Criterion::default()
             .warm_up_time(Duration::from_millis(200))
@@ -67,7 +66,7 @@ fn main() {
     });
 }
 
-/// The cases, in the order they are reported.
+/// Runs the cases, in the order of the report.
 fn each_case(ruler: &mut impl Ruler) {
     let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
@@ -102,7 +101,7 @@ fn each_case(ruler: &mut impl Ruler) {
     ruler.measure("GET +call +open breaker", &get, refusing);
 }
 
-/// A policy inside a call, and alone.
+/// Measures a policy inside a call, and alone.
 fn both_ways<L, R>(ruler: &mut impl Ruler, name: &str, ask: &Ask, policy: &L)
 where
     L: Layer<Leaf, Service: Service<Ask, Response = Response<R>, Error = Error>>,
@@ -116,7 +115,7 @@ where
     ruler.measure(&format!("{method} +{name}"), ask, alone);
 }
 
-/// A request as it leaves an application: an URL with a query, and five headers.
+/// Returns a request as an application sends it: a URL with a query, and five headers.
 fn ask(method: Method) -> Ask {
     let mut ask = Request::new(Full::new(Bytes::from_static(b"amount=100")));
     *ask.method_mut() = method;
@@ -136,7 +135,7 @@ fn ask(method: Method) -> Ask {
     ask
 }
 
-/// A breaker that was opened by failures, for longer than this takes.
+/// Returns a breaker that failures have opened, for longer than the benchmark takes.
 fn open_breaker(limits: Limits) -> BreakerLayer {
     let long = Duration::from_secs(60 * 60);
     let settings = breaker::Settings::new().open_at_most(long).open_for(long);
@@ -155,7 +154,7 @@ fn open_breaker(limits: Limits) -> BreakerLayer {
     breaker
 }
 
-/// Takes the error for the answer; it has to be one.
+/// Turns the error of a service into its response. The service has to fail.
 fn refused<S>(service: S) -> impl Service<Ask, Response = Answer, Error = Error>
 where
     S: Service<Ask, Error = Error>,
@@ -169,7 +168,7 @@ where
     })
 }
 
-/// What each case costs beyond the one that it is built on: that is its name up to the last `+`.
+/// Prints the cost of each case beyond the case that it extends: the one with its name up to the last `+`.
 fn print_prices(best: &[(String, f64)]) {
     if best.is_empty() {
         return;
@@ -191,7 +190,7 @@ fn print_prices(best: &[(String, f64)]) {
     println!();
 }
 
-/// Tasks that share one layer, on two threads.
+/// Measures tasks that share one layer, on two threads.
 fn contention(criterion: &mut Criterion) {
     let runtime = runtime(2);
     let mut group = criterion.benchmark_group("contention");
@@ -206,7 +205,7 @@ fn contention(criterion: &mut Criterion) {
     }
 }
 
-/// Divides so many calls between tasks; how long they took together.
+/// Divides this number of calls between tasks. Returns how long they took together.
 fn share(runtime: &Runtime, (tasks, spread): (u64, bool), times: u64) -> Duration {
     let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
@@ -221,7 +220,7 @@ fn share(runtime: &Runtime, (tasks, spread): (u64, bool), times: u64) -> Duratio
                 let mut ask = ask(Method::GET);
                 if spread {
                     let uri = format!("https://api{task}.test/v1/charges").parse();
-                    *ask.uri_mut() = uri.expect("that is an URL");
+                    *ask.uri_mut() = uri.expect("the URL is valid");
                 }
                 let part = times.div_ceil(tasks);
                 tokio::spawn(async move { calls(&mut service, &ask, part).await })

@@ -1,7 +1,7 @@
-//! The instructions that the stack itself costs: the cases of `call`, counted by valgrind.
+//! Counts the instructions of the stack with valgrind, for the cases of `call`.
 //!
-//! Time depends on what else the machine does; instructions do not, so they can have a budget. A case is run twice, the
-//! second time with twice the calls: the difference is what the calls cost, without the start of the process.
+//! Time depends on the other load of the machine. Instructions do not, so they can have a budget. A case runs twice,
+//! the second time with twice the calls. The difference is the cost of the calls, without the start of the process.
 //!
 //! ```text
 //! cargo bench --bench instructions                       # all cases
@@ -9,7 +9,8 @@
 //! cargo bench --bench instructions -- run CASE CALLS     # the calls alone, for a profiler
 //! ```
 //!
-//! How people get it wrong: they take instructions for time. A reading of the clock has 60 here and takes 27 ns.
+//! How people get it wrong: they equate instructions with time. Reading the clock costs 60 instructions here, and
+//! takes 27 ns.
 
 #[path = "driver/cases.rs"]
 mod cases;
@@ -28,7 +29,7 @@ use crate::cases::each_case;
 use crate::driver::{Ask, Ruler, calls, runtime};
 
 fn main() -> ExitCode {
-    // Cargo says `--bench`.
+    // Cargo adds the argument `--bench`.
     let words: Vec<_> = env::args()
         .skip(1)
         .filter(|word| word != "--bench")
@@ -60,7 +61,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The instructions of a process that makes so many calls.
+/// Returns the instructions of a process that makes this number of calls.
 fn count(case: &str, calls: u64) -> Option<u64> {
     let valgrind = [
         "--tool=cachegrind",
@@ -112,5 +113,5 @@ impl Ruler for Names {
     }
 }
 
-/// More would only take longer: two runs differ by less than a hundredth.
+/// Enough calls: two runs differ by less than a hundredth.
 const CALLS: u64 = 2_000;

@@ -1,11 +1,10 @@
-//! What spans cost: a site at which nobody listens, and the spans of a call that go to an OpenTelemetry SDK in
-//! batch mode, beside what the SDK takes for empty ones and the single span of reqwest-tracing.
+//! Measures the cost of spans: of a site without a subscriber, and of a call whose spans go to an OpenTelemetry SDK
+//! in batch mode. For comparison it measures the SDK's empty spans and the single span of reqwest-tracing.
 //!
-//! Calls in memory are timed where the exporter's thread is at rest: it drops what it gets between them. Calls on
-//! a pooled connection go over a socket, whose time is many times that of the spans; so calls to which
-//! nobody listens and calls that are heard take turns, what is timed is the caller's thread while it has a
-//! processor, and what is printed is the median of the differences, with the quarter of them that lies
-//! below and above.
+//! Calls in memory are timed while the exporter's thread rests: it drops its spans between the measurements. Calls on
+//! a pooled connection use a socket, and its time is many times that of the spans. So calls with and without a
+//! subscriber take turns. There the benchmark measures the time that the caller's thread has a processor. It prints
+//! the median of the differences, and the quartiles.
 
 #[path = "driver/clock.rs"]
 mod clock;
@@ -46,9 +45,9 @@ fn main() {
         .measurement_time(Duration::from_secs(3))
         .sample_size(40)
         .configure_from_args();
-    criterion.bench_function("spans/site, nobody listens", |bencher| bencher.iter(site));
+    criterion.bench_function("spans/site, no subscriber", |bencher| bencher.iter(site));
     let sdk = Sdk::new();
-    let silent = alone(&mut criterion, "nobody listens", &|| {});
+    let silent = alone(&mut criterion, "no subscriber", &|| {});
     let heard = with_default(&sdk.ear, || alone(&mut criterion, "SDK", &|| sdk.flush()));
     criterion.final_summary();
     let direct = direct(&mut criterion, &sdk);
@@ -56,7 +55,7 @@ fn main() {
         println!("{name}: {:.0} ns beyond the call", heard - silent);
     }
     println!(
-        "4 spans straight in OpenTelemetry: {:.0} ns beyond the call",
+        "4 spans directly in OpenTelemetry: {:.0} ns beyond the call",
         direct - silent[1].1
     );
     let stage = Stage::new();
@@ -73,7 +72,7 @@ fn main() {
     take_turns("5 spans of a pooled call", &sdk, &ours, &|| heard(&ours));
     let direct = || stage.turn(&direct);
     take_turns(
-        "5 spans of a pooled call, straight in OpenTelemetry",
+        "5 spans of a pooled call, directly in OpenTelemetry",
         &sdk,
         &ours,
         &direct,
@@ -83,7 +82,7 @@ fn main() {
     });
 }
 
-/// A span with as many fields as that of an attempt.
+/// Creates a span with as many fields as that of an attempt.
 fn site() {
     let span = info_span!(
         "attempt",
@@ -112,7 +111,7 @@ fn site() {
     let _entered = span.enter();
 }
 
-/// The best of each case in memory, in nanoseconds a call.
+/// Returns the best time of each case in memory, in nanoseconds a call.
 fn alone(criterion: &mut Criterion, who: &str, flush: &dyn Fn()) -> Vec<(&'static str, f64)> {
     let mut clock = Clock::new(criterion, "spans");
     clock.rest = (BETWEEN_RESTS, flush);
@@ -140,7 +139,7 @@ fn alone(criterion: &mut Criterion, who: &str, flush: &dyn Fn()) -> Vec<(&'stati
     ]
 }
 
-/// The best of a call in memory whose spans are made straight in OpenTelemetry.
+/// Returns the best time of a call in memory whose spans are created directly with OpenTelemetry.
 fn direct(criterion: &mut Criterion, sdk: &Sdk) -> f64 {
     let standard = || standard().spans(&Spans::global());
     let flush = || sdk.flush();
@@ -154,7 +153,7 @@ fn standard() -> StandardLayer {
     StandardLayer::new(DEADLINE).expect("ten seconds are a deadline")
 }
 
-/// Four spans: call, attempt, wait, receive.
+/// Measures a call with four spans: call, attempt, wait, receive.
 fn in_memory(ruler: &mut impl Ruler, who: &str, standard: StandardLayer) {
     let mut ask = Request::new(Full::new(Bytes::from_static(b"amount=100")));
     *ask.uri_mut() = http::Uri::from_static("https://api.test/v1/charges");
@@ -162,7 +161,7 @@ fn in_memory(ruler: &mut impl Ruler, who: &str, standard: StandardLayer) {
     ruler.measure(&format!("in memory, {who}"), &ask, standard.layer(leaf));
 }
 
-/// As a pooled call has them, without a word in them.
+/// Creates the spans of a pooled call, without any attributes.
 fn five_empty_spans() {
     let call = info_span!("call").entered();
     let attempt = info_span!(parent: &*call, "attempt").entered();
@@ -172,12 +171,12 @@ fn five_empty_spans() {
     drop(attempt);
 }
 
-/// A server, and clients of it.
+/// A server, and its clients.
 struct Stage {
     here: Runtime,
     url: String,
     ours: Client,
-    /// Its spans are made without `tracing`.
+    /// A client whose spans are created without `tracing`.
     direct: Client,
     plain: reqwest::Client,
     theirs: ClientWithMiddleware,
@@ -256,7 +255,7 @@ impl Stage {
     }
 }
 
-/// What calls that are heard take beyond those that are not.
+/// Prints the extra time of calls with a subscriber over calls without one.
 fn take_turns(name: &str, sdk: &Sdk, silent: &dyn Fn() -> f64, heard: &dyn Fn() -> f64) {
     silent();
     let pairs = (0..PAIRS).map(|_| {
@@ -275,7 +274,7 @@ fn take_turns(name: &str, sdk: &Sdk, silent: &dyn Fn() -> f64, heard: &dyn Fn() 
     );
 }
 
-/// How long this thread has run so far, as Linux tells; elsewhere, how long it is there.
+/// Returns how long this thread has run so far, according to Linux. On other systems, returns how long it exists.
 fn on_processor() -> Duration {
     let stat = std::fs::read_to_string("/proc/thread-self/schedstat");
     let ran = stat.as_deref().unwrap_or_default().split(' ').next();
@@ -291,11 +290,12 @@ fn nanos(took: Duration, times: u64) -> f64 {
     took.as_secs_f64() * 1e9 / times as f64
 }
 
-/// An SDK in batch mode that throws away what it exports.
+/// An SDK in batch mode whose exporter discards all spans.
 struct Sdk {
     ear: Dispatch,
     provider: SdkTracerProvider,
-    /// What all subscribers think of a site is cached for all threads: one of another mind has each asked.
+    /// The interest of all subscribers in a site is cached for all threads. A subscriber with another opinion
+    /// disables that cache.
     _deaf: Dispatch,
 }
 
@@ -309,7 +309,7 @@ impl Sdk {
             .with_span_processor(processor)
             .build();
         opentelemetry::global::set_tracer_provider(provider.clone());
-        // What an application that counts its microseconds would leave out.
+        // Leaves out the options that an application would switch off to save time.
         let layer = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer("bench"))
             .with_location(false)
@@ -323,7 +323,7 @@ impl Sdk {
         }
     }
 
-    /// The exporter's thread has nothing left to do.
+    /// Waits until the exporter's thread is idle.
     fn flush(&self) {
         self.provider.force_flush().expect("it is not shut down");
     }
@@ -338,6 +338,6 @@ impl SpanExporter for Nowhere {
     }
 }
 
-/// Fewer spans than the exporter waits for.
+/// Fewer spans than one batch of the exporter.
 const BETWEEN_RESTS: u64 = 100;
 const PAIRS: usize = 300;

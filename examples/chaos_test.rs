@@ -24,19 +24,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         }));
     let charge = || Request::post("https://api.test/v1/charges").body(Body::empty());
 
-    // No process listens twice, then the service is back: the charge goes through.
+    // Two attempts find no listener, then the service is back: the charge succeeds.
     network.on_request([Mishap::RefuseConnect; 2])?;
     let response = client.clone().oneshot(charge()?).await?;
     assert_eq!(response.status(), 200);
 
-    // The service asks for four seconds: the client waits for them.
+    // The service asks for a wait of four seconds, and the client waits.
     let begun = Instant::now();
     network.on_request([Mishap::throttled(Duration::from_secs(4))])?;
     let response = client.clone().oneshot(charge()?).await?;
     assert_eq!(response.status(), 200);
     assert!(begun.elapsed() >= Duration::from_secs(4));
 
-    // The response is lost: no second charge, and an honest error.
+    // The response is lost: the client does not charge again, and the error says that the effect is possible.
     network.on_request([Mishap::LoseAnswer])?;
     let lost = client.oneshot(charge()?).await;
     let error = lost.err().ok_or("a lost response is an error")?;

@@ -24,7 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     charge(true).await?;
     println!("charged, {} requests", server.requests_seen());
 
-    // It does not: the client asks you, instead of charging twice.
+    // The server does not honor keys: the client returns an error instead of charging twice.
     server.on_request([Reply::CloseAfterRequest]);
     if let Err(error) = charge(false).await {
         println!("{error}");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sevenhops::Operation;
 use sevenhops::sdk::operation::Failed;
 
-/// Stands for a database: it is down at first.
+/// Stands for a database that is down at first.
 async fn insert(order: &str, key: &str) -> Result<(), std::io::Error> {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     match CALLS.fetch_add(1, Ordering::Relaxed) {

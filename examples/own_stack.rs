@@ -1,4 +1,4 @@
-//! Builds a tower stack of single policies, with a layer of your own for each attempt.
+//! Builds a tower stack of single policies, with your own layer for each attempt.
 //!
 //! ```text
 //! cargo run --example own_stack

@@ -1,4 +1,4 @@
-//! Puts the stack under code of others that takes a `ClientWithMiddleware`.
+//! Puts the stack below another crate that takes a `ClientWithMiddleware`.
 //!
 //! ```text
 //! cargo run --example wrap_sdk
@@ -10,7 +10,7 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use sevenhops::testing::{FaultServer, Reply};
 use sevenhops::{Client, sdk};
 
-/// Stands for an SDK: its author has never heard of this crate.
+/// Stands for an SDK that does not know this crate.
 async fn status(
     client: &ClientWithMiddleware,
     url: &str,
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     drop(server);
     if let Err(error) = status(&client, &url).await {
-        // The SDK's error holds the crate's one: hop, effect and timeline are still there.
+        // The SDK's error contains this crate's error: hop, effect and timeline are still there.
         println!("{}", sdk::find(&error));
     }
     Ok(())

@@ -8,8 +8,8 @@ use crate::box_error::BoxError;
 
 /// A config that was refused when a client or a layer was built, or when a new config was loaded.
 ///
-/// The message has the path of the field in a file, its value, and the values that are expected:
-/// `retry.attempts: 0 is invalid: expected 1..=255`.
+/// The message has the path of the field in a file, its value, and the expected values: `retry.attempts: 0 is
+/// invalid: expected 1..=255`.
 #[derive(Debug)]
 pub struct SettingError {
     /// The path of the field, as in a file.
@@ -25,7 +25,7 @@ enum Reason {
 }
 
 impl SettingError {
-    /// The value of a field is not one of those that are expected.
+    /// Returns the error of a field whose value is not one of the expected ones.
     pub(crate) fn invalid(
         path: impl Into<String>,
         value: impl fmt::Debug,
@@ -40,7 +40,7 @@ impl SettingError {
         }
     }
 
-    /// A field is longer than another one allows.
+    /// Returns the error of a duration that is longer than another field allows.
     pub(crate) fn longer(
         (path, value): (impl Into<String>, Duration),
         (than, longest): (&str, Duration),
@@ -48,7 +48,7 @@ impl SettingError {
         Self::invalid(path, value, format_args!("at most {than} ({longest:?})"))
     }
 
-    /// A field is less than another one demands.
+    /// Returns the error of a field that is less than another field requires.
     pub(crate) fn less<T: fmt::Debug>(
         (path, value): (impl Into<String>, T),
         (than, least): (&str, T),
@@ -56,7 +56,7 @@ impl SettingError {
         Self::invalid(path, value, format_args!("at least {than} ({least:?})"))
     }
 
-    /// A field without a value that could be shown; the source says more.
+    /// Returns the error of a field whose value cannot be shown. The source has the reason.
     #[cfg(feature = "client")]
     pub(crate) fn failed(path: impl Into<String>, source: impl Into<BoxError>) -> Self {
         let (path, source) = (path.into(), source.into());
@@ -66,7 +66,7 @@ impl SettingError {
         }
     }
 
-    /// A field that cannot be honored; `why` says what to do.
+    /// Returns the error of a field that cannot be honored. `why` says what to do instead.
     pub(crate) fn refused(path: impl Into<String>, why: impl fmt::Display) -> Self {
         let (path, why) = (path.into(), why.to_string());
         Self {
@@ -75,7 +75,7 @@ impl SettingError {
         }
     }
 
-    /// The same, of a field within this part of a config.
+    /// Returns this error, with the path of the part of the config that contains the field.
     pub(crate) fn within(mut self, part: impl fmt::Display) -> Self {
         self.path = format!("{part}.{}", self.path);
         self
@@ -104,14 +104,14 @@ impl StdError for SettingError {
     }
 }
 
-/// The ranges that several configs expect.
+/// Expected ranges that several configs share.
 pub(crate) mod expected {
     use std::ops::RangeInclusive;
     use std::time::Duration;
 
     use super::SettingError;
 
-    /// Of a wait: a day is the longest one that the crate holds.
+    /// The range of waits. The longest wait of this crate is a day.
     pub(crate) const WAIT: &str = "more than 0s, at most 86400s";
 
     /// Refuses a wait that is zero or longer than a day.
@@ -122,7 +122,7 @@ pub(crate) mod expected {
         }
     }
 
-    /// Refuses a share that is not more than 0 and at most 1.
+    /// Refuses a ratio that is zero, negative or more than 1.
     pub(crate) fn share(path: &str, value: f64) -> Result<(), SettingError> {
         match value > 0.0 && value <= 1.0 {
             true => Ok(()),

@@ -1,4 +1,4 @@
-//! The form of settings in a file: durations as `1m 30s`, names and URLs as text.
+//! The file form of settings: durations as `1m 30s`, names and URLs as text.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -96,7 +96,7 @@ pub(crate) mod optional_text {
     }
 }
 
-/// A list of them, or nothing.
+/// An optional list of values with a text form.
 pub(crate) mod optional_texts {
     use super::{Deserialize, Deserializer, Display, FromStr, Serializer};
 
@@ -122,7 +122,7 @@ pub(crate) mod optional_texts {
     }
 }
 
-/// A list of status codes, as numbers, or nothing.
+/// An optional list of status codes, as numbers.
 pub(crate) mod optional_statuses {
     use http::StatusCode;
 
@@ -170,7 +170,7 @@ where
 
 type Tracked<'a, 'b, D> = serde_path_to_error::Deserializer<'a, 'b, D>;
 
-/// A path with quotes around the keys that have dots of their own.
+/// Returns the path of a field, with quotes around keys that contain dots.
 fn shown(path: &serde_path_to_error::Path) -> String {
     use serde_path_to_error::Segment;
     let mut shown = String::new();

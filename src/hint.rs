@@ -42,7 +42,7 @@ impl ResponseHead<'_> {
 }
 
 impl fmt::Debug for ResponseHead<'_> {
-    /// Leaves the headers out: they may be secret.
+    /// Omits the headers: they may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseHead")
             .field("status", &self.status)
@@ -98,7 +98,8 @@ pub(crate) fn retry_after(
     readable(headers, &RETRY_AFTER, |text| delay(text, now))
 }
 
-/// The server's clock as the response comes out of the last cache: `Date` and `Age` (RFC 9111 §4.2.3).
+/// Returns the time of the server's clock when the response leaves the last cache: `Date` plus `Age` (RFC 9111
+/// §4.2.3).
 pub(crate) fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
     let date = readable(headers, &DATE, |text| httpdate::parse_http_date(text).ok())?;
     let age = readable(headers, &AGE, seconds).unwrap_or_default();

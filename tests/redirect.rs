@@ -297,8 +297,8 @@ mod tests {
             assert_eq!(told, refused);
             assert_eq!(
                 error.source().unwrap().to_string(),
-                "status 307 leads to https://other.test/, where no key goes, after an attempt that \
-                 may have been processed"
+                "status 307 leads to https://other.test/, without the idempotency key, after an \
+                 attempt that may have been processed"
             );
         }
         let mock = Mock::new([status(503), to(307, away)]);

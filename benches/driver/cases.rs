@@ -1,4 +1,4 @@
-//! The stacks that `call` measures in time and allocations, and `instructions` in instructions.
+//! The stacks whose time and allocations `call` measures, and whose instructions `instructions` counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,7 +19,7 @@ use tracing::{Event, Metadata, Subscriber};
 use crate::driver::{DEADLINE, Leaf, Ruler};
 use crate::rival;
 
-/// The cases, in the order they are reported.
+/// Runs the cases, in the order of the report.
 pub(crate) fn each_case(ruler: &mut impl Ruler) {
     let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
@@ -48,7 +48,7 @@ pub(crate) fn each_case(ruler: &mut impl Ruler) {
         tracing::subscriber::with_default(Listener::default(), || {
             ruler.measure(&name("StandardLayer, spans on"), &ask, standard.layer(leaf));
         });
-        // Otherwise the span sites would go on asking who listens.
+        // Otherwise the span sites would keep asking for subscribers.
         tracing::callsite::rebuild_interest_cache();
         ruler.measure(&name("tower timeout"), &ask, timeout.layer(leaf));
         ruler.measure(
@@ -59,7 +59,7 @@ pub(crate) fn each_case(ruler: &mut impl Ruler) {
     }
 }
 
-/// Is interested in everything, and does nothing but count.
+/// A subscriber of everything that only counts.
 #[derive(Default)]
 struct Listener {
     spans: AtomicU64,

@@ -16,9 +16,9 @@ use crate::driver::{Ask, Ruler, calls, runtime};
 pub(crate) struct Clock<'a> {
     runtime: Runtime,
     group: BenchmarkGroup<'a, WallTime>,
-    /// The best that was seen of each case, in nanoseconds a call.
+    /// The best time of each case, in nanoseconds a call.
     pub(crate) best: Vec<(String, f64)>,
-    /// What is done after so many calls, and not timed.
+    /// A function that runs after this number of calls. Its time does not count.
     pub(crate) rest: (u64, &'a dyn Fn()),
 }
 
@@ -55,7 +55,7 @@ impl Ruler for Clock<'_> {
     }
 }
 
-/// How long so many calls take, without the rests.
+/// Returns how long the calls take, without the rests.
 pub(crate) fn with_rests(
     times: u64,
     (after, rest): (u64, &dyn Fn()),

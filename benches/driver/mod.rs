@@ -1,6 +1,6 @@
-//! How a case is measured: calls in a row over a leaf in memory.
+//! Measures a case: calls in a row over a leaf in memory.
 //!
-//! The driver polls again without being woken, so no line contains the runtime.
+//! The driver polls again without a wake-up, so no line includes the runtime.
 
 use std::convert::Infallible;
 use std::fmt::Debug;
@@ -22,7 +22,7 @@ use tower::Service;
 pub(crate) type Ask = Request<Full<Bytes>>;
 pub(crate) type Answer = Response<Full<Bytes>>;
 
-/// Something that is found out about every case.
+/// A measurement of every case.
 pub(crate) trait Ruler {
     /// Measures calls with this request.
     fn measure<S, R>(&mut self, name: &str, request: &Ask, service: S)
@@ -38,7 +38,7 @@ pub(crate) fn runtime() -> Runtime {
         .expect("a runtime without sockets needs nothing")
 }
 
-/// Calls so many times in a row; how long it took, without entering the runtime.
+/// Makes this number of calls in a row. Returns how long they took, without entering the runtime.
 pub(crate) async fn calls<S, R>(service: &mut S, request: &Ask, times: u64) -> Duration
 where
     S: Service<Ask, Response = Response<R>, Error: Debug>,
@@ -61,7 +61,7 @@ where
 {
     let ready = poll_fn(|cx| service.poll_ready(cx)).await;
     ready.expect("the leaf is always ready");
-    // Pinned where it is made: how often a caller moves a future is not the stack's.
+    // Pinned here: the stack does not pay for moves of its future by the caller.
     let mut answering = pin!(service.call(request));
     let response = poll_fn(|cx| eager(answering.as_mut(), cx)).await;
     let response = response.expect("the leaf always answers");
@@ -72,7 +72,7 @@ where
     }
 }
 
-/// Polls again instead of waiting to be woken.
+/// Polls again at once instead of waiting for a wake-up.
 fn eager<F: Future>(mut future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
     loop {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
@@ -81,10 +81,10 @@ fn eager<F: Future>(mut future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Ou
     }
 }
 
-/// The service below everything.
+/// The innermost service.
 #[derive(Clone, Copy)]
 pub(crate) struct Leaf {
-    /// Whether it answers at the second poll, or at once.
+    /// Whether it responds at the second poll instead of the first.
     pub(crate) waits: bool,
 }
 
@@ -122,5 +122,5 @@ impl Future for LeafFuture {
     }
 }
 
-/// Of a call.
+/// The deadline of a call.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,5 +1,5 @@
-//! Counts allocations. Whoever includes this has every allocation counted, also while time is measured, unless
-//! it opts out.
+//! Counts allocations. In a benchmark that includes this file, every allocation is counted, also while time is
+//! measured, unless the code opts out.
 
 use std::fmt::Debug;
 
@@ -28,7 +28,7 @@ impl Ruler for Table {
         S: Service<Ask, Response = Response<R>, Error: Debug>,
         R: Body<Error: Debug>,
     {
-        // What is allocated once for all calls is not a call's.
+        // A first round makes the allocations that all calls share, so that they are not counted for each call.
         self.runtime.block_on(calls(&mut service, request, COUNTED));
         let counted = allocation_counter::measure(|| {
             self.runtime.block_on(calls(&mut service, request, COUNTED));
@@ -40,5 +40,5 @@ impl Ruler for Table {
     }
 }
 
-/// Enough that what happens once in a while shows up as a fraction.
+/// Enough calls to show a rare allocation as a fraction.
 const COUNTED: u64 = 1_000;

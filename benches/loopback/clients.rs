@@ -1,4 +1,4 @@
-//! The clients, each as its documentation says, and the calls that they make.
+//! The clients, each set up as in its documentation, and the calls that they make.
 
 use std::time::Duration;
 
@@ -65,7 +65,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The first is the one that the others are compared to.
+    /// The first is the one that the others are compared with.
     pub(crate) const ALL: [Self; 5] = [
         Self::Reqwest,
         Self::Timeouts,

@@ -1,4 +1,4 @@
-//! Whole calls over loopback, beside the clients that others build on.
+//! Measures whole calls over loopback, beside other clients.
 //!
 //! ```text
 //! cargo bench --bench loopback                     # instructions of one call, then the load
@@ -6,8 +6,8 @@
 //! cargo bench --bench loopback -- load 64 512      # throughput alone, with so many tasks
 //! ```
 //!
-//! The server runs in a process of its own. Instructions are counted by valgrind in a process with one thread that
-//! makes N calls, and again with 2 N: the difference is what the calls cost. In the load, the clients take turns, and
+//! The server runs in its own process. Instructions are counted by valgrind, in a process with one thread that makes
+//! N calls, and again with 2 N. The difference is the cost of the calls. In the load test the clients take turns, and
 //! each figure is the median of nine rounds.
 
 mod clients;
@@ -24,13 +24,13 @@ use tokio::time::Instant;
 use crate::clients::{Kind, Work};
 
 fn main() -> ExitCode {
-    // Cargo says `--bench`.
+    // Cargo adds the argument `--bench`.
     let words: Vec<_> = env::args()
         .skip(1)
         .filter(|word| word != "--bench")
         .collect();
     let words: Vec<_> = words.iter().map(String::as_str).collect();
-    // reqwest is built without a provider of its own here.
+    // In this workspace reqwest is built without a crypto provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match &words[..] {
         ["server"] => server::serve(),
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The server's process, killed at the end.
+/// The server's process. It is killed at the end.
 struct Server {
     child: Child,
     address: SocketAddr,
@@ -135,7 +135,7 @@ fn print_load(address: &str, client: &str, work: &str, tasks: usize) {
     println!("{}", (done as f64 / took.as_secs_f64()) as u64);
 }
 
-/// The instructions of one call, and the ratio to bare reqwest.
+/// Prints the instructions of one call, and the ratio to bare reqwest.
 fn instructions(works: &[&str]) {
     let server = Server::start();
     let address = server.address.to_string();
@@ -186,7 +186,7 @@ fn count(address: &str, kind: Kind, work: &str, calls: u64) -> Option<u64> {
     refs.rsplit(' ').next()?.replace(',', "").parse().ok()
 }
 
-/// Requests a second, and the ratio to bare reqwest.
+/// Prints requests a second, and the ratio to bare reqwest.
 fn load(tasks: &[&str]) {
     let server = Server::start();
     let address = server.address.to_string();

@@ -1,4 +1,4 @@
-//! A server of its own process: HTTP/1 and HTTP/2 without TLS.
+//! An HTTP/1 and HTTP/2 server without TLS, in its own process.
 
 use std::convert::Infallible;
 use std::io::Write;

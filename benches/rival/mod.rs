@@ -1,4 +1,4 @@
-//! The stack that others would build, beside which ours is measured.
+//! A comparable stack of another crate.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tower_resilience::timelimiter::TimeLimiterLayer;
 
 use crate::driver::{Answer, Ask, DEADLINE, Leaf};
 
-/// In the order its own guide recommends: timeout, retry, breaker, timeout.
+/// Builds the stack in the order that the crate's guide recommends: timeout, retry, breaker, timeout.
 pub(crate) fn tower_resilience_stack(
     leaf: Leaf,
 ) -> impl Service<Ask, Response = Answer, Error: Debug, Future: Send> {

@@ -1,4 +1,4 @@
-//! The faults: how each is brought about, and what has to be named.
+//! The faults: how each is caused, and how it has to be named.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -22,17 +22,17 @@ pub(crate) struct Case {
     pub(crate) setting: Setting,
 }
 
-/// Whether the crate retries it by itself.
+/// Whether the crate retries the fault by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
-    /// For any method: it provably did not happen, and it may pass.
+    /// Retried for any method: the request provably had no effect, and the fault is transient.
     Yes,
-    /// Only for an idempotent method or an honored key; the calls here have neither.
+    /// Retried only for an idempotent method or an honored key. The calls here have neither.
     Idem,
     No,
 }
 
-/// How the fault is brought about.
+/// How the fault is caused.
 #[derive(Clone)]
 pub(crate) enum Setting {
     Dns(Script),
@@ -63,7 +63,7 @@ pub(crate) enum Handshake {
 }
 
 impl Case {
-    /// Sets the stage.
+    /// Sets up the stage of the fault.
     pub(crate) async fn stage(&self, world: &World) -> Result<Stage> {
         match &self.setting {
             Setting::Dns(script) => {
@@ -155,7 +155,7 @@ async fn nobody(port: Port, world: &World) -> Result<Stage> {
 /// Lets another call take the only stream of the connection and keep it, and a second one wait for it in HTTP/2's own
 /// queue. The connection does not take the next call at all.
 async fn occupied(mut stage: Stage) -> Result<Stage> {
-    // The first response makes sure that the peer's settings have arrived.
+    // The first response proves that the peer's settings have arrived.
     let first = stage.client.get(&stage.url).send().await?;
     first.bytes().await?;
     if let Some(server) = &stage.server {
@@ -164,7 +164,7 @@ async fn occupied(mut stage: Stage) -> Result<Stage> {
             sent: Bytes::from_static(b"half"),
         }]);
         let other = stage.url.replace(PATH, "/occupant");
-        // It has a stream until its body is read.
+        // It holds its stream until its body is read.
         let occupant = stage.client.get(&other).send().await?;
         stage.keep.push(Box::new(Mutex::new(occupant)));
     }
@@ -189,7 +189,7 @@ impl Stage {
     }
 }
 
-/// Every fault, on every connection where it makes sense.
+/// Returns every fault, on every connection where it makes sense.
 pub(crate) fn all() -> Vec<Case> {
     let mut cases = before_the_request();
     cases.extend(on_the_way());
@@ -203,7 +203,7 @@ const EVERY: [Connection; 3] = [Connection::Fresh, Connection::Pooled, Connectio
 const FRESH: [Connection; 1] = [Connection::Fresh];
 const HTTP2: [Connection; 1] = [Connection::Http2];
 
-/// A row of the table: fault, story, setting, the expected name, whether it is retried.
+/// A row of the table: fault, story, setting, expected name, and whether it is retried.
 type Row = (
     &'static str,
     &'static str,

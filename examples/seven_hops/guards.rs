@@ -1,6 +1,6 @@
-//! The policies' faults: rejections, retries that are left out, and the errors that the caller gets.
+//! The faults of policies: rejections, missing retries, and the errors that the caller gets.
 //!
-//! Each has a client of its own, so that no other case opens its breaker or spends its budget.
+//! Each case has its own client, so that no other case opens its breaker or spends its budget.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -18,14 +18,14 @@ use crate::run::{Report, call, seen};
 use crate::tape::Tape;
 use crate::world::{Connection, Result, Stage, World};
 
-/// Where, how, and whether it may have happened. No hop: a policy refused it.
+/// The hop, the kind and the effect. Without a hop, a policy rejected the request.
 pub(crate) type Named = (Option<Hop>, Kind, Effect);
 
 /// One fault of the policies.
 pub(crate) struct GuardCase {
     pub(crate) fault: &'static str,
     pub(crate) story: &'static str,
-    /// Of the last attempt that failed; none where nothing is to be reported as a failure.
+    /// The name of the last failed attempt; `None` if no failure must be reported.
     pub(crate) expected: Option<Named>,
     setting: Setting,
 }
@@ -61,12 +61,13 @@ pub(crate) fn all() -> Vec<GuardCase> {
 pub(crate) struct GuardReport {
     pub(crate) report: Report,
     pub(crate) named: Option<Named>,
-    /// The claims that do not hold, in words.
+    /// The claims that do not hold.
     pub(crate) wrong: Vec<&'static str>,
 }
 
 impl GuardReport {
-    /// The call has ended; `before`: what the server had seen until it began.
+    /// Creates a report after the end of the call. `before` is the number of requests that the server had seen before
+    /// it.
     fn new(stage: &Stage, before: usize, called: Called) -> Self {
         let (error, timeline) = match called {
             Ok(timeline) => (None, timeline),
@@ -107,7 +108,7 @@ impl GuardReport {
         }
     }
 
-    /// Checks something about the error, which has to be there.
+    /// Checks a property of the error. Fails if there is no error.
     fn check_error(&mut self, what: &'static str, holds: impl FnOnce(&Error) -> bool) {
         let holds = self.report.error.as_ref().is_some_and(holds);
         self.check(what, holds);
@@ -122,7 +123,7 @@ impl GuardReport {
 type Called = std::result::Result<Option<Timeline>, Error>;
 
 impl GuardCase {
-    /// Brings the fault about, makes the call, and checks what is said of it.
+    /// Causes the fault, makes the call, and checks the report.
     pub(crate) async fn run(&self, world: &World) -> Result<GuardReport> {
         let mut report = match self.setting {
             Setting::BreakerOpen => breaker_open(world).await,
@@ -139,7 +140,7 @@ impl GuardCase {
     }
 }
 
-/// F25: two calls fail, and the third is refused before anything is sent.
+/// F25: two calls fail, and the third is rejected before anything is sent.
 async fn breaker_open(world: &World) -> Result<GuardReport> {
     let stage = staged(world, |builder| {
         builder.breaker(breaker::Settings::new().minimum_volume(2))
@@ -172,9 +173,9 @@ async fn breaker_open(world: &World) -> Result<GuardReport> {
     Ok(report)
 }
 
-/// F27: the budget pays for one retry, and it fails too.
+/// F27: the budget pays for one retry, and the retry fails too.
 async fn budget_empty(world: &World) -> Result<GuardReport> {
-    // A call pays for one retry, and nothing was saved.
+    // A call pays for one retry, and there are no savings.
     let budget = Budget::new().ratio(1.0).at_least_per_second(0);
     let stage = staged(world, |builder| vouched(builder).retry(three(budget))).await?;
     server(&stage)?.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
@@ -189,7 +190,7 @@ async fn budget_empty(world: &World) -> Result<GuardReport> {
     Ok(report)
 }
 
-/// F28: the server wants to be left alone for longer than the call may take.
+/// F28: the server asks for a longer wait than the deadline allows.
 async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
     const ASKED: Duration = Duration::from_secs(60);
     let stage = staged(world, vouched).await?;
@@ -216,7 +217,7 @@ async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
     Ok(report)
 }
 
-/// F29: silence instead of a handshake, twice; before the second tls limit comes the deadline.
+/// F29: silence instead of a handshake, twice. The deadline ends the call before the second tls limit.
 async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
     let limits = limit::Settings::new().tls(Duration::from_millis(500));
     let stage = staged(world, |builder| {
@@ -246,7 +247,7 @@ async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
     Ok(report)
 }
 
-/// F30: the breaker's only probe is dropped in the middle of its handshake.
+/// F30: the breaker's only probe is dropped during its handshake.
 async fn dropped(world: &World) -> Result<GuardReport> {
     const OPEN: Duration = Duration::from_millis(1);
     let stage = staged(world, |builder| {
@@ -274,14 +275,14 @@ async fn dropped(world: &World) -> Result<GuardReport> {
     report.check("the call had begun to connect", tape.began("connect"));
     report.check("no span is marked as failed", tape.failures() == 0);
     report.check("the probe is not charged", after == State::HalfOpen);
-    // Else the next call were refused until the dropped one's lease is over.
+    // Otherwise the next call would be rejected until the lease of the dropped probe ends.
     let served = report.report.error.is_none() && report.report.requests == (1, 1);
     report.check("its permit is given back: the next call is let in", served);
     report.check("and closes the circuit", state() == State::Closed);
     Ok(report)
 }
 
-/// F32: the response is lost, and the same key comes while the work is still being done.
+/// F32: the response is lost, and the retry with the same key arrives while the server still works.
 async fn key_in_progress(world: &World) -> Result<GuardReport> {
     let stage = staged(world, |builder| {
         vouched(builder).retry(three(Budget::new()))
@@ -301,12 +302,12 @@ async fn key_in_progress(world: &World) -> Result<GuardReport> {
     Ok(report)
 }
 
-/// F32: the key has paid for something else.
+/// F32: the key was already used for another request.
 async fn key_reused(world: &World) -> Result<GuardReport> {
     let stage = staged(world, vouched).await?;
     let reused = Answer::new(StatusCode::UNPROCESSABLE_ENTITY);
     server(&stage)?.on_request([Reply::from(reused)]);
-    // The caller's own key: one that was made for this call cannot have been used before.
+    // The caller's own key. A generated key cannot have been used before.
     let request = stage
         .client
         .post(&stage.url)
@@ -326,7 +327,7 @@ async fn key_reused(world: &World) -> Result<GuardReport> {
     Ok(report)
 }
 
-/// A stage for a client of its own.
+/// Sets up a stage with its own client.
 async fn staged(
     world: &World,
     change: impl FnOnce(ClientBuilder) -> ClientBuilder,
@@ -336,12 +337,12 @@ async fn staged(
     Ok(stage)
 }
 
-/// Says that every service here honors keys.
+/// Declares that every service here honors keys.
 fn vouched(builder: ClientBuilder) -> ClientBuilder {
     builder.idempotency(idempotency::Settings::new().honoured_by_all(true))
 }
 
-/// Three attempts, if this budget allows them.
+/// Returns retry settings of three attempts with this budget.
 fn three(budget: Budget) -> retry::Settings {
     let soon = Backoff::new().base(Duration::from_millis(20));
     retry::Settings::new()
@@ -354,7 +355,7 @@ fn server(stage: &Stage) -> Result<&FaultServer> {
     stage.server.as_ref().ok_or_else(|| "no server".into())
 }
 
-/// How many requests came with a key, if it was the same in all of them.
+/// Returns how many requests had a key, if all keys are the same.
 fn one_key(stage: &Stage) -> Result<usize> {
     let key = |headers: &HeaderMap| headers.get("idempotency-key").cloned();
     let keys: Vec<_> = server(stage)?

@@ -128,6 +128,7 @@ fn print_report(case: &Case, report: &Report, reqwest: &str) {
     print_failure(report);
     println!("reqwest: {reqwest}");
     println!(
+        // words:allow term: a variable
         "{}:   expected {hop}, {kind}, effect {effect}; retried: {repeat}\n",
         verdict(report)
     );
@@ -194,7 +195,7 @@ fn print_guard_json(case: &GuardCase, guarded: &GuardReport) {
     line.print(&guarded.report);
 }
 
-/// An object of the output by `--json`.
+/// A JSON object in the output of `--json`.
 struct Line {
     fault: &'static str,
     connection: &'static str,
@@ -219,7 +220,7 @@ impl Line {
     }
 }
 
-/// A word of ours as JSON: none of them holds what would have to be escaped.
+/// Writes a word of this program as JSON. No word needs escaping.
 fn quoted(word: Option<impl Display>) -> String {
     word.map_or_else(|| "null".to_owned(), |word| format!("\"{word}\""))
 }

@@ -1,4 +1,4 @@
-//! Makes the call, and compares what is reported with what happened.
+//! Makes the call, and compares the report with the facts.
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
@@ -14,7 +14,7 @@ use crate::world::{Broken, CANARY, Connection, PATH, Result, Stage, World};
 pub(crate) struct Report {
     pub(crate) error: Option<Error>,
     pub(crate) timeline: Option<Timeline>,
-    /// The requests that the server counted, and those that the timeline says were sent.
+    /// How many requests the server counted, and how many were sent according to the timeline.
     pub(crate) requests: (usize, usize),
     pub(crate) right: bool,
 }
@@ -36,17 +36,17 @@ impl Report {
     }
 }
 
-/// Brings the fault about, and makes the call.
+/// Causes the fault, and makes the call.
 ///
-/// Whether a connection is back in the pool when the next call looks is up to the scheduler. Where it
-/// was not, it was another fault than the one of the case: once more.
+/// The scheduler decides whether a connection is back in the pool in time for the next call. If it was not, the fault
+/// was not the intended one, and the case runs again.
 pub(crate) async fn run(case: &Case, world: &World) -> Result<Report> {
     let mut report = once(case, world).await?;
     for _ in 1..MOST_TRIES {
         let first = report.timeline.iter().flat_map(Timeline::attempts).next();
         let other = match (case.connection, &case.setting) {
             (Connection::Pooled, _) => first.is_some_and(|first| !first.reused),
-            // The close can be noticed a moment after the request was taken.
+            // The client may notice the close a moment after the connection took the request.
             (_, Setting::ClosedBefore) => first.is_some_and(|first| first.taken),
             _ => false,
         };
@@ -85,11 +85,11 @@ async fn once(case: &Case, world: &World) -> Result<Report> {
     })
 }
 
-/// Whether the failure has the right name, was retried if that is allowed, and was reported.
+/// Returns whether the failure has the right name, was retried if that is allowed, and was reported.
 fn is_right(case: &Case, error: Option<&Error>, timeline: Option<&Timeline>) -> bool {
     let (hop, kind, effect) = case.expected;
     let attempts = timeline.map(Timeline::attempts).unwrap_or_default();
-    // A failure that a retry overcame is in the timeline.
+    // If a retry succeeded, the failure is in the timeline only.
     let named = match (error, attempts.first()) {
         (Some(error), _) => {
             (error.hop(), error.kind(), error.effect()) == (Some(hop), kind, effect)
@@ -111,13 +111,13 @@ fn is_right(case: &Case, error: Option<&Error>, timeline: Option<&Timeline>) -> 
 pub(crate) fn seen(stage: &Stage) -> usize {
     stage.server.as_ref().map_or(0, |server| {
         let requests = server.requests();
-        // Other calls that hold a stream ask for another path.
+        // Other calls, which hold a stream, use another path.
         let ours = requests.iter().filter(|seen| seen.path() == PATH);
         ours.count()
     })
 }
 
-/// The line of code that a user writes.
+/// Makes the call as a user would write it.
 pub(crate) async fn call(stage: &Stage) -> std::result::Result<Option<Timeline>, Error> {
     let mut request = stage
         .client
@@ -128,7 +128,7 @@ pub(crate) async fn call(stage: &Stage) -> std::result::Result<Option<Timeline>,
     match stage.shape.broken {
         None => {}
         Some(Broken::Header) => request = request.header("x-broken", format!("{CANARY}\n")),
-        // A map with keys that are no strings has no JSON.
+        // A map with keys that are not strings has no JSON form.
         Some(Broken::Body) => request = request.json(&HashMap::from([((1, 2), CANARY)])),
     }
     let response = request.send().await?.error_for_status()?;
@@ -145,7 +145,7 @@ fn body(stage: &Stage) -> Vec<u8> {
         .collect()
 }
 
-/// Plain reqwest's error for the same fault.
+/// Returns plain reqwest's error for the same fault.
 pub(crate) async fn plain_reqwest(case: &Case, world: &World) -> Result<String> {
     if matches!(case.setting, Setting::StreamLimit | Setting::Unwritable(_)) {
         return Ok("(not tried)".to_owned());
@@ -203,7 +203,7 @@ fn flags(error: &reqwest::Error) -> String {
     format!("is_{}: {cause}", named.join(", is_"))
 }
 
-/// Lets reqwest ask the scripted name server, too.
+/// Makes reqwest use the scripted name server, too.
 struct Ours(sevenhops::dns::Resolver);
 
 impl reqwest::dns::Resolve for Ours {

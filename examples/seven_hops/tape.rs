@@ -1,4 +1,4 @@
-//! Listens to the spans of one call: the only trace of a call whose future was dropped.
+//! Records the spans of one call. They are the only trace of a call whose future was dropped.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,18 +19,18 @@ struct Heard {
 }
 
 impl Tape {
-    /// Runs a future, and hears its spans.
+    /// Runs a future, and records its spans.
     pub(crate) async fn listen<F: Future>(&self, call: F) -> F::Output {
         let subscriber = tracing_subscriber::registry().with(self.clone());
         call.with_subscriber(subscriber).await
     }
 
-    /// Whether a span of this name was opened.
+    /// Returns whether a span of this name was opened.
     pub(crate) fn began(&self, name: &str) -> bool {
         self.heard().spans.contains(&name)
     }
 
-    /// How many spans were marked as failed.
+    /// Returns how many spans were marked as failed.
     pub(crate) fn failures(&self) -> usize {
         self.heard().failures
     }
@@ -52,7 +52,7 @@ impl<S: Subscriber> Layer<S> for Tape {
     }
 }
 
-/// Whether the type of an error is among the values.
+/// A visitor that finds the type of an error among the values.
 struct Marked(bool);
 
 impl Visit for Marked {

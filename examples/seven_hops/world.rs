@@ -1,4 +1,4 @@
-//! The world of the experiment: one client, a name server, an authority, and a stage for each fault.
+//! The environment of the experiment: one client, a name server, an authority, and a stage for each fault.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -14,7 +14,7 @@ use sevenhops::{Client, ClientBuilder};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Sync>>;
 
-/// Planted wherever a secret can be; must never come out again.
+/// Planted in every place for secrets. It must never appear in the output.
 pub(crate) const CANARY: &str = "canary-7f3a";
 
 /// The path of all calls.
@@ -42,7 +42,7 @@ impl World {
         })
     }
 
-    /// The one configuration, changed for one case.
+    /// Builds a client from the one configuration, changed for one case.
     pub(crate) fn client_with(
         &self,
         change: impl FnOnce(ClientBuilder) -> ClientBuilder,
@@ -50,12 +50,12 @@ impl World {
         Ok(change(builder(&self.authority, &self.dns)).build()?)
     }
 
-    /// A name that was never looked up before.
+    /// Returns a name that was never looked up before.
     pub(crate) fn name(&self) -> String {
         format!("pay{}.test", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// A name for 127.0.0.1, with a certificate.
+    /// Returns a name for 127.0.0.1, with a certificate.
     pub(crate) fn host(&self) -> io::Result<(String, Identity)> {
         let name = self.name();
         self.dns
@@ -65,7 +65,7 @@ impl World {
     }
 }
 
-/// The one configuration of all experiments: limits short enough to wait for.
+/// The one configuration of all experiments. Its limits are short enough to wait for.
 fn builder(authority: &Authority, dns: &ScriptedDns) -> ClientBuilder {
     let short = Duration::from_millis(900);
     Client::builder(Duration::from_secs(10))
@@ -110,29 +110,29 @@ impl Connection {
     }
 }
 
-/// Everything is in place for one call to fail.
+/// The setup of one call that will fail.
 pub(crate) struct Stage {
     pub(crate) url: String,
     pub(crate) server: Option<FaultServer>,
     pub(crate) client: Client,
     pub(crate) shape: Shape,
-    /// The parts that have to live for as long as the call.
+    /// Values that must live as long as the call.
     pub(crate) keep: Vec<Box<dyn Any + Send + Sync>>,
-    /// Where plain reqwest finds the name, which cannot ask our name server.
+    /// The address for plain reqwest, which cannot use our name server.
     pub(crate) address: Option<SocketAddr>,
     pub(crate) proxy: Option<String>,
-    /// A good call first, so that the connection is a pooled one.
+    /// Whether a successful call comes first, so that the connection is a pooled one.
     pub(crate) primed: bool,
 }
 
-/// The call that is made.
+/// The shape of the call.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Shape {
     pub(crate) body_bytes: usize,
     pub(crate) broken: Option<Broken>,
 }
 
-/// A request that cannot be written down.
+/// A request that cannot be encoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Broken {
     Header,
@@ -140,7 +140,7 @@ pub(crate) enum Broken {
 }
 
 impl World {
-    /// A stage with a server on it.
+    /// Sets up a stage with a server.
     pub(crate) async fn stage(&self, connection: Connection, tls: bool) -> Result<Stage> {
         let (name, identity) = self.host()?;
         let mut server = FaultServer::builder();
@@ -158,7 +158,7 @@ impl World {
         Ok(stage)
     }
 
-    /// A stage for a name and a port, without a server.
+    /// Sets up a stage for a name and a port, without a server.
     pub(crate) fn bare_stage(&self, name: &str, scheme: &str, address: SocketAddr) -> Stage {
         let port = address.port();
         Stage {

@@ -1,4 +1,4 @@
-//! A body that a function makes anew for each attempt.
+//! A body that a function creates for each attempt.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,13 +15,13 @@ use crate::box_error::BoxError;
 use crate::callback::{Site, require};
 use crate::hop::{BodyFailed, Unmade};
 
-/// A body and the function that makes it.
+/// A body, and the function that creates it.
 pub(super) struct Made {
     maker: Arc<Maker>,
     state: State,
 }
 
-/// The function of the user's, behind `catch_unwind`.
+/// The user's function, behind `catch_unwind`.
 struct Maker {
     site: Site,
     make: Box<dyn Fn() -> Making + Send + Sync>,
@@ -36,7 +36,7 @@ enum State {
     Idle,
     Making(Making),
     Here(Stream),
-    /// The function failed, or what it returned did.
+    /// The function failed, or the future that it returned failed.
     Failed,
 }
 
@@ -66,7 +66,7 @@ impl Made {
         }
     }
 
-    /// The same body from its beginning.
+    /// Returns the same body, not yet created.
     pub(super) fn anew(&self) -> Self {
         Self {
             maker: Arc::clone(&self.maker),

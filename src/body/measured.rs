@@ -1,4 +1,4 @@
-//! A request body that is held to the length that was announced for it.
+//! A request body that must have the announced length.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,16 +10,16 @@ use http_body::{Body, Frame, SizeHint};
 use crate::box_error::BoxError;
 use crate::error::Reason;
 
-/// Fails where its source ends short of the announced length, or runs over it.
+/// Fails if its source has fewer or more bytes than announced.
 ///
-/// hyper stops at the announced length and calls the request whole, whatever the source still has. So
-/// the piece that completes the length is kept back until the source has ended.
+/// hyper stops at the announced length and counts the request as complete, even if the source has more. So the piece
+/// that completes the length is held back until the source has ended.
 pub(crate) struct Measured<B> {
     source: B,
     announced: Option<u64>,
     /// How many bytes the source has given.
     given: u64,
-    /// The piece that completes the length.
+    /// The piece that completes the length, while it is held back.
     last: Option<Bytes>,
     trailers: Option<HeaderMap>,
     ended: bool,
@@ -49,14 +49,14 @@ impl<B> Measured<B> {
         self.announced
     }
 
-    /// How many bytes are still to come by what was announced, those that are kept back included.
+    /// Returns how many bytes are still to come according to the announced length, with those held back.
     pub(super) fn left(&self) -> Option<u64> {
         let kept = self.last.as_ref().map_or(0, Bytes::len) as u64;
         let given = self.given.saturating_sub(kept);
         Some(self.announced?.saturating_sub(given))
     }
 
-    /// The source has ended; so much was announced of it.
+    /// Checks the length after the source has ended.
     fn end(&mut self) -> Result<(), Reason> {
         self.ended = true;
         match self.announced {
@@ -70,7 +70,7 @@ impl<B> Measured<B> {
 }
 
 impl<B: Body> Measured<B> {
-    /// A piece as it may go out now.
+    /// Returns the part of a piece that may be sent now.
     fn pass(&mut self, piece: Bytes) -> Result<Bytes, Reason> {
         self.given = self.given.saturating_add(piece.len() as u64);
         let Some(announced) = self.announced else {
@@ -147,7 +147,7 @@ mod tests {
 
     use super::*;
 
-    /// Pieces, and whether the last one is known to be the last.
+    /// A test source: its pieces, and whether it knows which one is the last.
     struct Pieces(VecDeque<Poll<Frame<Bytes>>>, bool);
 
     impl Body for Pieces {
@@ -178,7 +178,7 @@ mod tests {
         Poll::Ready(Frame::trailers(HeaderMap::new()))
     }
 
-    /// What goes out until it ends or fails. Each line is what one poll gave.
+    /// Polls the body until it ends or fails. Each line is the result of one poll.
     fn sent(
         pieces: impl IntoIterator<Item = Poll<Frame<Bytes>>>,
         knows_its_end: bool,

@@ -1,4 +1,4 @@
-//! The body of a request: bytes, a stream, or a stream that is made anew for each attempt.
+//! The body of a request: bytes, a stream, or a stream that is created for each attempt.
 
 mod made;
 pub(crate) mod measured;
@@ -27,30 +27,30 @@ use crate::error::{Error, Reason};
 use crate::hop::BodyFailed;
 use crate::replay::CloneBody;
 
-/// A request body: bytes that are shared, or a stream.
+/// A request body: shared bytes, or a stream.
 ///
-/// Bytes are sent again where a call is retried. A stream of [`wrap`](Self::wrap) is sent once, and again only if no
-/// connection took it. A stream of [`retryable`](Self::retryable) is made anew for each attempt.
+/// Bytes are sent again if a call is retried. A stream from [`wrap`](Self::wrap) is sent once. It is sent again only
+/// if no connection took it. A stream from [`retryable`](Self::retryable) is created for each attempt.
 pub struct Body(Content);
 
 enum Content {
     Bytes(Full<Bytes>),
     Stream(Stream),
     Made(Box<Made>),
-    /// A body with the length that its caller announced.
+    /// A body with the length that the caller announced.
     Announced(Box<Measured<Body>>),
 }
 
 type Stream = UnsyncBoxBody<Bytes, BoxError>;
 
 impl Body {
-    /// No body.
+    /// Creates an empty body.
     #[must_use]
     pub fn empty() -> Self {
         Self::from(Bytes::new())
     }
 
-    /// A body that is made while it is sent.
+    /// Creates a body that is produced while it is sent.
     pub fn wrap<B>(body: B) -> Self
     where
         B: HttpBody + Send + 'static,
@@ -60,8 +60,8 @@ impl Body {
         Self(Content::Stream(Wrapped::new(body).boxed_unsync()))
     }
 
-    /// Calls this function for a new body before each attempt, and before each redirect that keeps the body: for a
-    /// stream that is to be retried.
+    /// Creates a stream that can be retried. The client calls this function for a new body before each attempt, and
+    /// before each redirect that keeps the body.
     ///
     /// # Example
     ///
@@ -80,23 +80,23 @@ impl Body {
     ///
     /// # Length
     ///
-    /// The length is that of the body that the function returns, if that is known. Otherwise announce it with
-    /// [`with_length`](Self::with_length); without, HTTP/1 sends the body in chunks.
+    /// The length is that of the body that the function returns, if that is known. If it is not, announce the length
+    /// with [`with_length`](Self::with_length). Without a length, HTTP/1 sends the body in chunks.
     ///
     /// # Errors
     ///
     /// If the function fails or panics, the call fails at encode, with no effect of that attempt. The error names
-    /// `Body::retryable`, and its source is that of the function. A function that does not return ends with the
-    /// attempt's timeout.
+    /// `Body::retryable`, and its source is the function's error. If the function hangs, the attempt's timeout ends
+    /// it.
     ///
-    /// This is so over [`Transport`](crate::Transport), [`Transport::over`](crate::Transport::over), hyper-util's
-    /// client with our pieces, and in reqwest-middleware. A service of another make asks for the body when it sends: there a
-    /// function that fails is a body that breaks off, at send. A body that has become a [`reqwest::Body`] is sent
-    /// once.
+    /// This holds over [`Transport`](crate::Transport), [`Transport::over`](crate::Transport::over), hyper-util's
+    /// client with the parts of this crate, and in reqwest-middleware. A service from another crate creates the body
+    /// only when it sends. If the function fails there, the failure is a broken body at send. A body that was
+    /// converted to a [`reqwest::Body`] is sent once.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the call drops the function's future, or the body that it made.
+    /// Dropping the call drops the function's future, or the body that it created.
     pub fn retryable<F, M, B, E>(make: F) -> Self
     where
         F: Fn() -> M + Send + Sync + 'static,
@@ -109,15 +109,15 @@ impl Body {
         Self(Content::Made(Box::new(Made::by(make))))
     }
 
-    /// Announces this length. A body that turns out shorter or longer fails: at encode if it is known by then, else at
-    /// send, before the last announced byte goes out.
+    /// Announces this length. A body that is shorter or longer fails. It fails at encode if its length is known by
+    /// then. Otherwise it fails at send, before the last announced byte is sent.
     #[must_use]
     pub fn with_length(self, bytes: u64) -> Self {
         let measured = Measured::new(self, Some(bytes));
         Self(Content::Announced(Box::new(measured)))
     }
 
-    /// A body that fails where it does not have this length. Bytes have the one they have.
+    /// Returns a body that fails unless it has this length. A body of bytes always knows its length.
     pub(crate) fn measured(self, length: Option<u64>) -> Self {
         match self.0 {
             Content::Bytes(bytes) => Self(Content::Bytes(bytes)),
@@ -130,7 +130,7 @@ impl Body {
         }
     }
 
-    /// Makes the body, if a function makes it, and compares the length that was announced.
+    /// Creates the body, if a function creates it, and checks its announced length.
     pub(crate) async fn prepare(&mut self) -> Result<(), Error> {
         let made = poll_fn(|cx| self.poll_made(cx)).await;
         made.map_err(|error| Error::invalid().because(error))?;
@@ -165,7 +165,7 @@ impl Body {
     }
 }
 
-/// The body, if it is one of ours that has to be made or compared before it is sent.
+/// Returns the body, if it must be created or checked before it is sent.
 pub(crate) fn unprepared<B: HttpBody + 'static>(body: &mut B) -> Option<&mut Body> {
     let body: &mut dyn Any = body;
     let ours = body.downcast_mut::<Body>()?;
@@ -238,7 +238,7 @@ impl HttpBody for Body {
             Content::Stream(stream) => stream.size_hint(),
             Content::Made(made) => made.size_hint(),
             Content::Announced(measured) => match measured.left() {
-                // A body of this length would not be asked whether it has more.
+                // If the announced length were shown, hyper would not poll this body for the bytes that are too many.
                 Some(0) if !measured.is_end_stream() => SizeHint::default(),
                 Some(left) => SizeHint::with_exact(left),
                 None => measured.size_hint(),
@@ -248,7 +248,7 @@ impl HttpBody for Body {
 }
 
 impl fmt::Debug for Body {
-    /// Its size only: the bytes may be secret.
+    /// Shows only the size: the bytes may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Body")
             .field("bytes", &self.size_hint().exact())

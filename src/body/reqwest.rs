@@ -1,4 +1,4 @@
-//! Our bodies as reqwest's.
+//! Conversion of this crate's bodies into reqwest's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -21,10 +21,10 @@ impl From<Body> for ::reqwest::Body {
     }
 }
 
-/// A body that can be shared between threads, because it is never looked at through `&`.
+/// A body that threads can share, because nothing reads it through `&`.
 struct Shared<B> {
     body: SyncWrapper<B>,
-    /// As the body said when it was last looked at.
+    /// The hint of the body after the last poll.
     hint: SizeHint,
     is_over: bool,
 }
@@ -63,7 +63,7 @@ impl<B: HttpBody + Unpin> HttpBody for Shared<B> {
     }
 }
 
-/// A body as reqwest takes it.
+/// Converts a body into reqwest's.
 pub(crate) fn to_reqwest<B>(body: B) -> ::reqwest::Body
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,

@@ -29,7 +29,7 @@ fn pieces(pieces: &[&'static str]) -> Body {
     Body::wrap(Pieces(pieces.iter().copied().collect()))
 }
 
-/// A body that counts how often it is made.
+/// Returns a body that counts how often it is created.
 fn counted(make: fn() -> Body) -> (Arc<AtomicU32>, Body) {
     let count = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&count);
@@ -69,7 +69,7 @@ async fn function_is_called_once_for_each_clone_and_only_when_it_is_asked_for() 
     let third = second.clone_body().unwrap();
     assert_eq!(read(second).await.unwrap(), "hello");
     assert_eq!(count.load(Ordering::Relaxed), 2);
-    // Without a wire that prepares it, it is made when it is first asked for a piece.
+    // If no transport prepares it, the body is created when it is first polled.
     assert_eq!(read(third).await.unwrap(), "hello");
     assert_eq!(count.load(Ordering::Relaxed), 3);
 }

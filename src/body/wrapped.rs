@@ -1,4 +1,4 @@
-//! Bodies of other crates as ours.
+//! Conversion of other crates' bodies into this crate's.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,7 +10,7 @@ use pin_project_lite::pin_project;
 use crate::box_error::BoxError;
 
 pin_project! {
-    /// A body in bytes. Unlike `MapFrame` it knows its length, if the wrapped one does.
+    /// A body in bytes. Unlike with `MapFrame`, its length is known if the wrapped body's length is.
     pub(super) struct Wrapped<B> {
         #[pin]
         body: B,

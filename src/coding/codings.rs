@@ -1,4 +1,4 @@
-//! Which codings a body has (RFC 9110 §8.4): pure.
+//! Reads the codings of a body (RFC 9110 §8.4): pure.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,7 @@ pub(crate) enum Coding {
     Brotli,
 }
 
-/// A list of codings that the client cannot decode. Shows the first of those.
+/// A list of codings that the client cannot decode. It shows the first of those.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Unsupported(Cow<'static, str>);
 
@@ -27,7 +27,7 @@ impl Coding {
         }
     }
 
-    /// In any case, and by its older name (RFC 9110 §8.4.1.3).
+    /// Reads a coding name. It may be in any case, or an older alias (RFC 9110 §8.4.1.3).
     fn read(name: &str) -> Option<Self> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         match name {
@@ -67,7 +67,7 @@ impl std::fmt::Display for Unsupported {
     }
 }
 
-/// The name of a coding, if it looks like one: the error shows it.
+/// Returns a name that looks like that of a coding, for the error message.
 fn shown(name: &str) -> Cow<'static, str> {
     let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     match name.len() <= LONGEST_NAME && name.bytes().all(is_of_a_name) {
@@ -78,7 +78,8 @@ fn shown(name: &str) -> Cow<'static, str> {
 
 /// The value of `Accept-Encoding`: all codings that the client can decode.
 pub(crate) const ACCEPTED: HeaderValue = HeaderValue::from_static("gzip,deflate,br");
-/// Servers apply one, and a proxy perhaps another. A longer list is an attack: each decoder multiplies the work.
+/// A server applies one coding, and a proxy may add another. A longer list is an attack: each decoder multiplies the
+/// work.
 const MOST_CODINGS: usize = 4;
 /// The longest registered name has 12 characters.
 const LONGEST_NAME: usize = 16;
@@ -89,7 +90,7 @@ mod tests {
     use super::Coding::{Brotli, Deflate, Gzip};
     use super::*;
 
-    /// The lines of `Content-Encoding`.
+    /// The lines of `Content-Encoding` in a test.
     type Lines = &'static [&'static [u8]];
 
     fn read(lines: Lines) -> Result<Vec<Coding>, String> {

@@ -10,14 +10,14 @@ use compression_codecs::{BrotliDecoder, DecodeV2, GzipDecoder, ZlibDecoder};
 use super::Coding;
 use crate::hop::{Hop, Kind};
 
-/// Decodes a body: pieces go in, and decoded pieces come out.
+/// Decodes a body from pieces of encoded data to pieces of decoded data.
 pub(crate) struct Decoder {
-    /// In the order in which the codings were applied: the last one reads the wire.
+    /// In the order in which the codings were applied. The last stage reads from the wire.
     stages: Vec<Stage>,
     wire: Wire,
 }
 
-/// A piece from the wire, as far as it is not read yet.
+/// The unread part of a piece from the wire.
 #[derive(Default)]
 struct Wire {
     piece: Bytes,
@@ -28,21 +28,21 @@ struct Wire {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Piece(Bytes),
-    /// It needs another piece, or the end.
+    /// The decoder needs another piece, or the end.
     Hungry,
     End,
 }
 
-/// Why a body is not what its codings promise.
+/// Why a body does not fit its codings.
 #[derive(Debug)]
 pub(crate) enum Broken {
     /// The body ends before the coded data does.
     Short(Coding),
-    /// Bytes follow that are not part of the coded data.
+    /// Bytes follow that do not belong to the coded data.
     Long(Coding),
     /// The coded data is corrupt. The texts of the decoders are constants.
     Corrupt(Coding, io::Error),
-    /// The coded data does not become more, but far less.
+    /// The coded data decodes to almost nothing.
     Hollow(Coding),
 }
 
@@ -54,7 +54,7 @@ impl Decoder {
         }
     }
 
-    /// Takes the next piece, once it is [`Hungry`](Step::Hungry).
+    /// Takes the next piece. Call it only after [`Hungry`](Step::Hungry).
     pub(crate) fn feed(&mut self, piece: Bytes) {
         self.wire.piece = piece;
     }
@@ -70,7 +70,7 @@ impl Decoder {
     }
 }
 
-/// The next piece that comes out of the first of these stages.
+/// Returns the next piece from the first of these stages.
 fn next(stages: &mut [Stage], wire: &mut Wire) -> Result<Step, Broken> {
     let Some((stage, before)) = stages.split_first_mut() else {
         return Ok(match std::mem::take(&mut wire.piece) {
@@ -93,24 +93,24 @@ fn next(stages: &mut [Stage], wire: &mut Wire) -> Result<Step, Broken> {
     }
 }
 
-/// One coding.
+/// The decoder of one coding.
 struct Stage {
     coding: Coding,
     decoder: Box<dyn DecodeV2 + Send>,
     input: Bytes,
     place: Place,
-    /// The last piece filled its buffer: there may be more without further input.
+    /// Whether the last piece filled its buffer. Then there may be more without further input.
     is_full: bool,
     taken: u64,
     given: u64,
 }
 
-/// Where in the coded data a stage is.
+/// The position of a stage in the coded data.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Start,
     Within,
-    /// After a member. Another one may follow, if the coding has members.
+    /// After a member. Another member may follow, if the coding allows several.
     After,
 }
 
@@ -136,10 +136,10 @@ impl Stage {
         self.input.is_empty() && !self.is_full
     }
 
-    /// No input follows.
+    /// Handles the end of the input.
     fn end(&self) -> Result<Step, Broken> {
         match self.place {
-            // No content at all: servers leave the header on an empty body.
+            // The body is empty: some servers set the header on an empty body.
             Place::Start | Place::After => Ok(Step::End),
             Place::Within => Err(Broken::Short(self.coding)),
         }
@@ -167,7 +167,7 @@ impl Stage {
             Ok(false) if had_input && taken + given == 0 => {
                 return Err(self.corrupt(io::ErrorKind::InvalidData.into()));
             }
-            // Without input they fail where they have nothing left to give.
+            // Without input, decoders fail when they have no output left.
             Ok(false) | Err(_) if !had_input => {}
             Ok(false) => {}
             Err(error) => return Err(self.corrupt(error)),
@@ -181,9 +181,10 @@ impl Stage {
         Ok(Some(out.freeze()).filter(|piece| !piece.is_empty()))
     }
 
-    /// Another member follows, or bytes that belong to nothing.
+    /// Begins another member. Fails if the next bytes do not begin one.
     fn begin_member(&mut self) -> Result<(), Broken> {
-        // RFC 1952 §2.2: members follow one another, and nothing stands between or behind them. So zero padding
+        // RFC 1952 §2.2: members follow one another, without bytes between or behind them. So zero padding fails,
+        // too: in a body it could hide a member that was lost.
         // fails, too. In a body it cannot be told from a member that was lost.
         if self.coding != Coding::Gzip || self.input.first() != Some(&GZIP_ID1) {
             return Err(Broken::Long(self.coding));
@@ -197,7 +198,7 @@ impl Stage {
 }
 
 impl Broken {
-    /// A body whose end is not that of its coding did not come as it was sent.
+    /// Returns the hop and kind of the failure. A body whose coding ends elsewhere was damaged on its way.
     pub(crate) const fn place(&self) -> (Hop, Kind) {
         match self {
             Self::Short(_) | Self::Long(_) => (Hop::Receive, Kind::Incomplete),
@@ -229,11 +230,12 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// The most that one step decodes: a response of an API fits, and a bomb is seen after one of them.
+/// The most that one step decodes. A response of an API fits, and a bomb is detected after one step.
 const PIECE: usize = 8 << 10;
 /// The first byte of each member (RFC 1952 §2.3.1).
 const GZIP_ID1: u8 = 0x1f;
-/// Headers of members, and blocks without content. Without this bound a body that decodes to nothing, again
+/// Bounds the headers of members and the blocks without content. Without this bound a body that decodes to nothing,
+/// again and again, would keep a core busy: limits of the body count only decoded bytes.
 /// and again, would keep a core busy: no body limit counts what never comes out.
 const MOST_OVERHEAD: u64 = 1 << 20;
 

@@ -61,7 +61,7 @@ fn decode(codings: &[Coding], pieces: &[&[u8]]) -> Result<Vec<u8>, Broken> {
     decode_most(codings, pieces, usize::MAX).map_err(|(broken, _)| broken)
 }
 
-/// The failure of a body that is not what it should be.
+/// Returns the failure of a corrupt body.
 fn broken(codings: &[Coding], body: &[u8]) -> (Hop, Kind, String) {
     let broken = decode(codings, &[body]).unwrap_err();
     let (hop, kind) = broken.place();
@@ -133,7 +133,7 @@ fn bytes_that_are_left_over_fail_in_every_coding_and_every_split() {
 fn every_flipped_bit_of_the_checked_codings_is_seen() {
     for coding in [Gzip, Deflate] {
         let encoded = encode(coding, TEXT);
-        // Bytes 4 to 9 of a gzip header say when, how hard and where it was made.
+        // Bytes 4 to 9 of a gzip header are its time, its level and its system.
         let checked = |at: &usize| coding != Gzip || !(4..10).contains(at);
         for at in (0..encoded.len()).filter(checked) {
             for bit in 0..8 {
@@ -187,7 +187,7 @@ fn codings_are_removed_in_the_order_in_which_they_were_applied() {
             assert_eq!(decode(&[first, second], &[&body]).unwrap(), TEXT);
             let bytes: Vec<_> = body.chunks(1).collect();
             assert_eq!(decode(&[first, second], &bytes).unwrap(), TEXT);
-            // The inner end is checked as well.
+            // The end of the inner coding is checked as well.
             let inner = [encode(first, TEXT), b"\0".to_vec()].concat();
             let error = decode(&[first, second], &[&encode(second, &inner)]).unwrap_err();
             assert!(matches!(error, Broken::Long(coding) if coding == first));
@@ -218,7 +218,7 @@ fn bomb_comes_out_piece_by_piece_and_a_hollow_one_is_refused() {
         let most = decode_most(&[coding], &[&bomb], 1 << 20).unwrap();
         assert_eq!(most.len(), 1 << 20, "not a byte more than was wanted");
     }
-    // Members without content: more than a megabyte of them in a few bytes.
+    // Members without content: over a megabyte of them, compressed to a few bytes.
     let nothing = encode(Gzip, b"").repeat(1 << 16);
     let hollow = encode(Brotli, &nothing);
     let (error, given) = decode_most(&[Gzip, Brotli], &[&hollow], usize::MAX).unwrap_err();

@@ -10,7 +10,7 @@ pub(crate) fn codings(headers: &HeaderMap) {
     let _ = codings::codings(headers);
 }
 
-/// The first byte says which codings, the second one the length of the pieces.
+/// Fuzzes a body. The first byte selects the codings, the second one the length of the pieces.
 pub(crate) fn body(data: &[u8]) {
     let [which, length, data @ ..] = data else {
         return;
@@ -44,5 +44,5 @@ pub(crate) fn body(data: &[u8]) {
     }
 }
 
-/// A small body may grow without bound, as the reader of a body bounds it.
+/// A small body may grow without bound, because the reader of a body bounds it.
 const MOST: usize = 1 << 20;

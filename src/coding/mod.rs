@@ -11,7 +11,8 @@ use http::HeaderMap;
 pub(crate) use self::codings::{ACCEPTED, Coding, codings};
 pub(crate) use self::decoder::{Broken, Decoder, Step};
 
-/// Decodes the beginning of a body, of which this much is here: at most so many bytes. `None` if it cannot be read.
+/// Decodes the beginning of a body, from its first encoded bytes. Returns at most `most_bytes`; `None` if it cannot
+/// be decoded.
 pub(crate) fn beginning(headers: &HeaderMap, encoded: Bytes, most_bytes: usize) -> Option<Bytes> {
     let mut decoder = Decoder::new(codings(headers).ok()?);
     decoder.feed(encoded);

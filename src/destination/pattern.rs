@@ -1,10 +1,10 @@
-//! Which calls a part of a config is for: a host, the hosts below a name, a route.
+//! The pattern of a part of a config: a host, the hosts below a name, or a route.
 
 use std::fmt;
 
 use http::uri::Authority;
 
-/// The calls to a host, to the hosts below a name, or of a route.
+/// The calls that a part of a config applies to.
 ///
 /// | pattern | calls |
 /// |---|---|
@@ -19,7 +19,7 @@ pub(crate) struct Pattern {
     pub(crate) route: Option<Box<str>>,
 }
 
-/// The hosts of a pattern; those that come later are more specific.
+/// The hosts of a pattern. Later variants are more specific.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Host {
     Any,
@@ -28,7 +28,7 @@ pub(crate) enum Host {
 }
 
 impl Pattern {
-    /// Reads a pattern; `None` if it is none of those in the table.
+    /// Reads a pattern; `None` if it has none of the forms in the table.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let (host, route) = match text.find('/') {
             Some(at) => (&text[..at], Some(&text[at..])),
@@ -37,7 +37,7 @@ impl Pattern {
         let host = match (host, route) {
             ("", None) => return None,
             ("", Some(_)) => Host::Any,
-            // The route of `api.test/` is a slash that nothing meant.
+            // In `api.test/` the slash does not name a route.
             (_, Some("/")) => return None,
             (host, _) => Host::read(host)?,
         };
@@ -45,13 +45,14 @@ impl Pattern {
         Some(Self { host, route })
     }
 
-    /// Whether it is for all calls that the other one is for.
+    /// Returns whether the pattern matches every call that the other one matches.
     pub(crate) fn contains(&self, other: &Self) -> bool {
         let is_route = self.route.is_none() || self.route == other.route;
         is_route && self.host.contains(&other.host)
     }
 
-    /// Of two patterns for the same call, the more specific one has the greater rank.
+    /// Returns the rank of the pattern. Of two patterns for the same call, the more specific one has the greater
+    /// rank.
     pub(crate) fn rank(&self) -> (bool, u8, usize) {
         let (kind, len) = self.host.rank();
         (self.route.is_some(), kind, len)
@@ -80,7 +81,7 @@ impl Host {
         })
     }
 
-    /// Whether a URL's host and port are meant.
+    /// Returns whether the pattern matches a URL's host and port.
     pub(crate) fn matches(&self, host: &str, port: Option<u16>) -> bool {
         let host = plain(host);
         match self {
@@ -100,7 +101,7 @@ impl Host {
         }
     }
 
-    /// Longer names are more specific, and so is a host with its port.
+    /// Returns the rank of the hosts. A longer name is more specific, and so is a host with a port.
     pub(crate) fn rank(&self) -> (u8, usize) {
         match self {
             Self::Any => (0, 0),
@@ -111,7 +112,7 @@ impl Host {
     }
 }
 
-/// A host without the dot that ends a name in DNS.
+/// Returns a host without the final dot of a DNS name.
 fn plain(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }

@@ -1,4 +1,4 @@
-//! Values by destination: one for each host that has its own, and one for the rest.
+//! Values by destination: one for each host with its own value, and one for all other hosts.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::pattern::Host;
 /// Values by host and route.
 #[derive(Clone, Debug)]
 pub(crate) struct Table<T> {
-    /// For calls without a route, and with one that has no values of its own.
+    /// For calls without a route, and for routes without values of their own.
     pub(crate) plain: Hosts<T>,
     pub(crate) routes: HashMap<Box<str>, Hosts<T>>,
 }
@@ -18,13 +18,13 @@ pub(crate) struct Table<T> {
 /// Values by host.
 #[derive(Clone, Debug)]
 pub(crate) struct Hosts<T> {
-    /// The most specific first.
+    /// The most specific pattern is first.
     rows: Vec<(Host, T)>,
     rest: T,
 }
 
 impl<T> Table<T> {
-    /// The same value for all calls.
+    /// Creates a table with the same value for all calls.
     #[cfg(test)]
     pub(crate) fn all(value: T) -> Self {
         Self {
@@ -33,7 +33,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Whether all calls have the same value.
+    /// Returns whether all calls have the same value.
     pub(crate) fn is_one(&self) -> bool {
         self.plain.rows.is_empty() && self.routes.is_empty()
     }
@@ -42,13 +42,13 @@ impl<T> Table<T> {
         !self.routes.is_empty()
     }
 
-    /// The value of a call.
+    /// Returns the value of a call.
     pub(crate) fn find(&self, url: &Uri, route: Option<&str>) -> &T {
         let of_route = route.and_then(|route| self.routes.get(route));
         of_route.unwrap_or(&self.plain).find(url)
     }
 
-    /// All values, in no order.
+    /// Returns all values, in no order.
     pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
         let hosts = self.routes.values().chain([&self.plain]);
         hosts.flat_map(|hosts| {
@@ -72,7 +72,7 @@ impl<T> Table<T> {
 }
 
 impl<T> Hosts<T> {
-    /// The same value for all hosts.
+    /// Creates a table with the same value for all hosts.
     pub(crate) const fn all(value: T) -> Self {
         Self {
             rows: Vec::new(),
@@ -80,18 +80,18 @@ impl<T> Hosts<T> {
         }
     }
 
-    /// These values for these hosts, and one for the rest.
+    /// Creates a table with these values for these hosts, and one for all others.
     pub(crate) fn new(mut rows: Vec<(Host, T)>, rest: T) -> Self {
         rows.sort_by_key(|(host, _)| std::cmp::Reverse(host.rank()));
         Self { rows, rest }
     }
 
-    /// The value of the hosts that have none of their own.
+    /// Returns the value of hosts without a value of their own.
     pub(crate) const fn rest(&self) -> &T {
         &self.rest
     }
 
-    /// The value of a URL's host.
+    /// Returns the value of a URL's host.
     pub(crate) fn find(&self, url: &Uri) -> &T {
         if self.rows.is_empty() {
             return &self.rest;
@@ -105,7 +105,7 @@ impl<T> Hosts<T> {
         row.map_or(&self.rest, |(_, value)| value)
     }
 
-    /// The value of a destination. One whose name is not that of an origin has the value of the rest.
+    /// Returns the value of a destination. If its name is not an origin, that is the value of all other hosts.
     pub(crate) fn of(&self, destination: &Destination) -> &T {
         match self.rows.is_empty() {
             true => &self.rest,
@@ -124,7 +124,7 @@ impl<T> Hosts<T> {
     }
 }
 
-/// The port that a scheme stands for.
+/// Returns the default port of the URL's scheme.
 fn usual_port(url: &Uri) -> Option<u16> {
     match url.scheme_str() {
         Some("https") => Some(443),

@@ -5,13 +5,13 @@ use std::task::{Context, Poll};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// A timer that is made when something is first waited for, and moved where it has to be.
+/// A timer that is created at the first wait, and moved when it is needed later.
 pub(super) struct Alarm<'a>(pub(super) Pin<&'a mut Option<Sleep>>);
 
 impl Alarm<'_> {
-    /// Ready at the instant at the latest. It may be ready earlier: the caller looks at the time.
+    /// Ready at the instant at the latest. It may be ready earlier, so the caller has to check the time.
     ///
-    /// An alarm that goes off too early is cheaper than one that is moved.
+    /// An alarm that goes off too early costs less than moving one.
     pub(super) fn poll_at(&mut self, at: Instant, cx: &mut Context<'_>) -> Poll<()> {
         match self.0.as_mut().as_pin_mut() {
             Some(sleep)

@@ -28,22 +28,23 @@ use crate::telemetry::{AttemptSpans, Span};
 #[cfg(feature = "har")]
 use crate::timeline::{keep_request, keep_response};
 
-/// An attempt under way. Dropped before its end, it is judged by the time it had, and given up.
+/// An attempt in flight. If it is dropped before its end, the breaker judges it by the time it had, and it is given
+/// up.
 #[derive(Default)]
 pub(super) struct Flight {
-    // Judged first: what is open in the attempt tells where it hung.
+    // Dropped first: the breaker reads from the open stage where the attempt hung.
     pub(super) admission: Option<Admission>,
     pub(super) attempt: Option<Attempt>,
 }
 
 impl Flight {
-    /// The span to be entered while the attempt is polled, where something listens.
+    /// Returns the span to enter while the attempt is polled, if it has a subscriber.
     pub(super) fn live_span(&self) -> Option<Span> {
         let spans = self.attempt.as_ref()?.tracker.spans();
         spans.are_on().then(|| spans.attempt())
     }
 
-    /// Does something within the span of the attempt.
+    /// Runs a function within the span of the attempt.
     #[inline]
     pub(super) fn within<T>(&self, what: impl FnOnce() -> T) -> T {
         match self.live_span() {
@@ -55,12 +56,13 @@ impl Flight {
         }
     }
 
-    /// The record of the attempt, for the hooks below.
+    /// Returns the record of the attempt, for the hooks below.
     pub(super) fn tracker(&self) -> Option<&Arc<Tracker>> {
         self.attempt.as_ref().map(|attempt| &attempt.tracker)
     }
 
-    /// The attempt was answered: what follows the body, for the destination's sake and the record's.
+    /// Handles a response. Returns the verdict that waits for the end of the body, and the record that follows the
+    /// body.
     pub(super) fn deliver<R: Body>(
         &mut self,
         response: &Response<Source<R>>,
@@ -72,7 +74,7 @@ impl Flight {
         let verdict =
             admission.and_then(|admission| admission.head(response, (is_over, classified), now));
         let watched = self.attempt.take().map(|attempt| {
-            // Where nothing is to come, it does not matter how long the caller keeps the head.
+            // If no bytes are left to receive, it does not matter how long the caller keeps the head.
             if is_here || is_over && now < attempt.due().0 {
                 attempt.tracker.finish_at(now);
             }
@@ -86,7 +88,7 @@ impl Flight {
         (verdict, watched)
     }
 
-    /// The attempt failed: records it, and judges the destination.
+    /// Handles a failure: records it, and judges the destination.
     pub(super) fn fail(mut self, failure: &Failure, class: Option<FailureClass>) {
         if let Some(attempt) = self.attempt.take() {
             attempt.tracker.fail(failure.diagnosis());
@@ -107,24 +109,24 @@ impl Drop for Flight {
     }
 }
 
-/// The record of an attempt whose body goes on, and how long that may be silent.
+/// The record of an attempt whose body is still received, and how long the body may be silent.
 pub(super) type Watched = (Arc<Tracker>, Duration);
 
 /// The timeouts and the record of an attempt.
 pub(super) struct Attempt {
     pub(super) tracker: Arc<Tracker>,
-    /// How long it may last.
+    /// How long the attempt may last.
     span: due::Span,
-    /// The limits once a connection has taken the request: others, if none may follow it then.
+    /// The limits once a connection has taken the request. They differ if no attempt may follow from then on.
     taken: Arc<Limits>,
-    /// What the request's key is to the server.
+    /// Whether the request carries a key, and whether the server honors it.
     keyed: Keyed,
     /// Whether its method is safe (RFC 9110 §9.2.1).
     is_safe: bool,
 }
 
 impl Attempt {
-    /// Begins an attempt, and writes into its request's head what goes along.
+    /// Begins an attempt, and writes propagation headers into the request's head.
     pub(super) fn begin<B>(
         policy: &Attempts,
         (call, follows): (&Call, Follows),
@@ -177,7 +179,7 @@ impl Attempt {
         }
     }
 
-    /// The response head is here.
+    /// Records the response head.
     pub(super) fn head<R>(&self, call: &Call, response: &Response<R>, now: Instant) {
         let status = response.status();
         if let Some(said) = Said::read(response.headers(), clock::wall) {
@@ -211,7 +213,7 @@ impl Attempt {
         }
     }
 
-    /// The limits that hold now.
+    /// Returns the current limits.
     fn limits(&self, progress: &Progress) -> &Limits {
         match progress.taken || !progress.tracked {
             true => &self.taken,
@@ -219,13 +221,13 @@ impl Attempt {
         }
     }
 
-    /// The timeout that passes next, and when, if nothing moves.
+    /// Returns the timeout that passes next if no byte moves, and when.
     pub(super) fn due(&self) -> (Instant, Waited) {
         let progress = self.progress();
         due(&progress, self.limits(&progress), &self.span)
     }
 
-    /// Ready when a timeout has passed: which one.
+    /// Ready when a timeout has passed. Returns which one.
     pub(super) fn poll_timeout(&self, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<Waited> {
         let mut now = clock::now();
         self.tracker.waiting(now);
@@ -242,13 +244,13 @@ impl Attempt {
         }
     }
 
-    /// A timeout passed: gives the attempt up.
+    /// Gives the attempt up after a timeout.
     pub(super) fn expire(&self, which: Waited) -> Failure {
         self.tracker.give_up();
         Diagnosis::expired(Some(&self.tracker), which).into()
     }
 
-    /// The service failed: gives the attempt up, and says where it was.
+    /// Gives the attempt up after an error of the service, and returns where it failed.
     pub(super) fn diagnose(&self, call: &Call, error: BoxError) -> Failure {
         self.tracker.give_up();
         let view = View {
@@ -260,5 +262,5 @@ impl Attempt {
     }
 }
 
-/// What the application says of itself and its user (W3C Baggage).
+/// The application's context about itself and its user (W3C Baggage).
 const BAGGAGE: &str = "baggage";

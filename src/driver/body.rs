@@ -1,4 +1,4 @@
-//! The response body of a driver: the last bytes of a call are received under its timeouts.
+//! The response body of a driver. The last bytes of a call are received under its timeouts.
 
 use std::fmt;
 use std::pin::Pin;
@@ -26,13 +26,13 @@ use crate::telemetry::Span;
 use crate::timeline::Timeline;
 
 pin_project! {
-    /// The response body of [`Driver`](super::Driver): still on the way, received already, or what was
-    /// kept of the last real response while a retry was tried.
+    /// The response body of [`Driver`](super::Driver). It is still being received, or complete, or the kept beginning
+    /// of the last real response whose retry did not happen.
     ///
     /// # Cancel safety
     ///
-    /// Dropping it ends the call with the bytes delivered so far. If the reader was waiting for more, the
-    /// receive stage is abandoned. The connection is closed unless the whole body had come.
+    /// Dropping it ends the call with the bytes delivered so far. If the reader was waiting for more, the receive
+    /// stage is abandoned. The connection is closed unless the whole body had come.
     pub struct DriverBody<R> {
         #[pin]
         source: Source<R>,
@@ -40,26 +40,27 @@ pin_project! {
         // Judged after the attempt has ended.
         verdict: Option<PendingVerdict>,
         alarm: Option<Pin<Box<Sleep>>>,
-        // Dropped last: the call ends when what is below has.
+        // Dropped last: the call ends after its parts.
         scope: Option<Scope>,
-        // What the head said of the effect.
+        // The effect that the response head gave.
         effect: Effect,
         timeline: Timeline,
     }
 }
 
-/// Marks a response, in its extensions, of whose body only the beginning was kept: a retry was
-/// under way, and then did not happen. The body fails where what was kept ends.
+/// Marks a response, in its extensions, whose body was only partly kept. A retry was planned, and then did not
+/// happen. The body fails where the kept part ends.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Truncated;
 
-/// Watches a body that is being received in an attempt of this driver.
+/// Watches a body that belongs to an attempt of this driver.
 pub(super) struct Watch {
     tracker: Arc<Tracker>,
-    /// How long it may be silent.
+    /// How long the body may be silent.
     idle: Duration,
-    /// A reader that leaves while it waits for more goes away; otherwise it has what it wanted.
+    /// Whether the reader waits for more. A reader that leaves while it waits abandons the body. Otherwise it has all
+    /// it wanted.
     is_waited_for: bool,
 }
 
@@ -76,7 +77,7 @@ impl<R> DriverBody<R> {
         }
     }
 
-    /// Receives it as part of an attempt, and judges the destination by how it ends.
+    /// Receives the body as part of an attempt. The end of the body decides the verdict about the destination.
     pub(super) fn belongs_to(&mut self, attempt: Option<Watched>, verdict: Option<PendingVerdict>) {
         self.watch = attempt.map(|(tracker, idle)| Watch {
             tracker,
@@ -86,12 +87,12 @@ impl<R> DriverBody<R> {
         self.verdict = verdict;
     }
 
-    /// Ends the call with it.
+    /// Ends the call with the end of the body.
     pub(super) fn ends(&mut self, scope: Option<Scope>) {
         self.scope = scope;
     }
 
-    /// Returns what has happened in the call so far.
+    /// Returns the timeline of the call so far.
     #[must_use]
     pub fn timeline(&self) -> &Timeline {
         &self.timeline
@@ -150,7 +151,7 @@ where
         };
         drop(entered);
         drop(span);
-        // What comes too late is discarded, and its connection closed.
+        // A piece that comes too late is discarded, and its connection is closed.
         this.source.set(Source::Over);
         let read = read.map(|read| read.map_err(|failure| reading.fail(failure)));
         if let Some(watch) = reading.watch.take() {
@@ -172,18 +173,18 @@ where
     }
 }
 
-/// What is told of each piece.
+/// The facts that are recorded for each piece.
 struct Reading<'a> {
     watch: &'a mut Option<Watch>,
     verdict: &'a mut Option<PendingVerdict>,
     scope: &'a mut Option<Scope>,
     effect: Effect,
     timeline: &'a Timeline,
-    /// It came before the deadline, and is in memory.
+    /// Whether the piece came before the deadline and is in memory.
     is_here: bool,
 }
 
-/// Made when a piece is first waited for.
+/// Created when the body waits for a piece for the first time.
 type Alarm = Option<Pin<Box<Sleep>>>;
 
 impl Reading<'_> {
@@ -234,7 +235,7 @@ impl Reading<'_> {
         }
     }
 
-    /// The body broke off: where, and what that says.
+    /// Returns the failure of a body that broke off.
     fn broke_off(&self, error: BoxError) -> Failure {
         let view = View {
             call: Some(&self.timeline.0),
@@ -244,7 +245,7 @@ impl Reading<'_> {
         Failure::below(error, view)
     }
 
-    /// The instant at which the wait for the next piece ends, and the timeout that it is.
+    /// Returns when the wait for the next piece ends, and by which timeout.
     fn due(&self) -> Option<(Instant, Waited)> {
         let idle = self.watch.as_ref().map(|Watch { tracker, idle, .. }| {
             let since = tracker.moved().max(tracker.entered(Stage::Receive));
@@ -257,7 +258,7 @@ impl Reading<'_> {
         idle.into_iter().chain(deadline).min_by_key(|(at, _)| *at)
     }
 
-    /// Ready when nothing has come for too long.
+    /// Ready when no piece has come for too long.
     fn poll_timeout(
         &self,
         (alarm, mut now): (&mut Alarm, Instant),
@@ -290,7 +291,7 @@ impl Reading<'_> {
         }
     }
 
-    /// The body fails, and with it all that waited for its end.
+    /// Fails the body, and settles everything that waited for its end.
     fn fail(&mut self, failure: Failure) -> Error {
         let diagnosis = failure.diagnosis();
         if let Some(watch) = self.watch {
@@ -305,7 +306,7 @@ impl Reading<'_> {
                 let edge = Edge {
                     call: &self.timeline.0,
                     from: self.timeline.0.since_now(),
-                    // What the attempts before this response may have done, too.
+                    // Includes the effect of the attempts before this response.
                     seen: self.effect,
                 };
                 Error::at_edge(edge, failure)

@@ -1,4 +1,4 @@
-//! Which policies a call goes by: the same for all calls, or those of its destination.
+//! Chooses the policies of a call: the same for all calls, or those of its destination.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::options::Options;
 /// The policies of a driver.
 #[derive(Clone)]
 pub(super) enum Choice {
-    /// The same for all calls, as long as the driver lives.
+    /// The same for all calls of the driver.
     One(Arc<Policies>),
     Live(Arc<Live>),
 }
 
-/// Policies by destination, which can be replaced while calls are under way.
+/// Policies by destination. They can be replaced while calls are in flight.
 pub(crate) struct Live {
-    /// The part that does not follow from a config.
+    /// The part that does not come from a config.
     base: Policies,
     table: ArcSwap<Table<Arc<Policies>>>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Live {
 /// The policies of a call, and those of other destinations, if there are any.
 pub(super) type Chosen = (Arc<Policies>, Option<Elsewhere>);
 
-/// The policies to which a redirect may lead. A call keeps those that it began with.
+/// The policies of URLs to which a redirect may lead. A call keeps those that it began with.
 pub(super) type Elsewhere = Arc<Table<Arc<Policies>>>;
 
 impl Live {
@@ -70,7 +70,7 @@ impl Choice {
     }
 }
 
-/// The policies of a URL to which a redirect leads. The route of a call says nothing of it.
+/// Returns the policies of a URL to which a redirect leads. The route of the call does not apply to it.
 pub(super) fn of_leg(elsewhere: &Elsewhere, url: &Uri) -> Arc<Policies> {
     Arc::clone(elsewhere.find(url, None))
 }

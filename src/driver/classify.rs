@@ -1,4 +1,4 @@
-//! Asks the user's classifier about an attempt: once, for all policies.
+//! Calls the user's classifier for an attempt: once, for all policies.
 
 use bytes::Bytes;
 use http::{HeaderMap, Response};
@@ -18,14 +18,15 @@ use crate::policy::{Classified, Failure};
 /// The part of a body that is received before its response is judged.
 pub(super) enum Wanted {
     Nothing,
-    /// At most so many bytes.
+    /// The whole body, up to this number of bytes.
     Whole(usize),
-    /// As much as comes until then.
+    /// The bytes that come until this instant.
     Beginning(Instant),
 }
 
 impl Run {
-    /// The response head of an attempt is here. Says what of the body is wanted before it is judged.
+    /// Handles the response head of an attempt. Returns which part of the body is received before the response is
+    /// judged.
     pub(super) fn head<R>(
         &self,
         (flight, now): (&Flight, Instant),
@@ -41,14 +42,14 @@ impl Run {
         let Some(most_bytes) = self.call.options().whole_body else {
             return Wanted::Nothing;
         };
-        // A failure by status is judged by it, whatever becomes of its body.
+        // A failure status decides by itself, whatever happens to its body.
         if attempt.is_some_and(|attempt| attempt.tracker.failure().is_none()) {
             return Wanted::Whole(most_bytes);
         }
         let classifier = self.policies.classifier();
         match classifier.is_some_and(|classifier| classifier.sees(response.status())) {
             true if !response.body().is_end_stream() => {
-                // No longer than the deadline leaves for what comes after.
+                // At most half of the time left, so that the deadline leaves time for a retry.
                 let spare = self.call.deadline().saturating_duration_since(now) / 2;
                 Wanted::Beginning(clock::after(now, DRAIN_TIME.min(spare)))
             }
@@ -56,7 +57,7 @@ impl Run {
         }
     }
 
-    /// Asks the classifier about a response.
+    /// Calls the classifier for a response.
     pub(super) fn classify_response<N, R>(
         &self,
         flight: &Flight,
@@ -91,7 +92,7 @@ impl Run {
         Classified { class, failed }
     }
 
-    /// Asks the classifier about an attempt without a response.
+    /// Calls the classifier for an attempt without a response.
     pub(super) fn classify_failure<N: Resend>(
         &self,
         failed: Diagnosis,
@@ -122,7 +123,7 @@ impl Run {
         })
     }
 
-    /// Writes a 2xx that failed into the record of its attempt, wherever that is kept.
+    /// Writes a 2xx that counts as a failure into the record of its attempt, of this driver or of one below.
     fn record(&self, flight: &Flight, failed: Diagnosis) {
         let has_more = self.call.has_attempted_since(self.from);
         let below = || has_more.then(|| self.call.last()).flatten();
@@ -145,7 +146,7 @@ fn decoded(headers: &HeaderMap, encoded: Bytes) -> Option<Bytes> {
     crate::coding::beginning(headers, encoded, PEEK_BYTES)
 }
 
-/// Nothing here decodes.
+/// Without the feature there is no decoder.
 #[cfg(not(feature = "client"))]
 fn decoded(headers: &HeaderMap, bytes: Bytes) -> Option<Bytes> {
     let is_plain = !headers.contains_key(http::header::CONTENT_ENCODING);

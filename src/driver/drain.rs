@@ -1,5 +1,5 @@
-//! Reads what is left of an answer nobody wants, within bounds: an HTTP/1.1 connection is of use
-//! again only once its answer was read.
+//! Reads the rest of an unused response, within bounds. An HTTP/1.1 connection can be used again only after its
+//! response was read.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,7 +9,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Body;
 
-/// What came of a body that is being drained.
+/// The bytes and trailers of a body that is being drained.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
     bytes: BytesMut,
@@ -17,17 +17,17 @@ pub(crate) struct Drain {
     whole: bool,
 }
 
-/// What was kept of an answer.
+/// The kept part of a response.
 #[derive(Debug)]
 pub(crate) struct Kept {
     pub(crate) bytes: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
-    /// Whether this is less than there was.
+    /// Whether the kept part is less than the whole body.
     pub(crate) truncated: bool,
 }
 
 impl Kept {
-    /// Nothing was read.
+    /// Returns a result without any bytes.
     pub(crate) const fn nothing() -> Self {
         Self {
             bytes: Bytes::new(),
@@ -38,7 +38,7 @@ impl Kept {
 }
 
 impl Drain {
-    /// Reads on; ready at the end of the body, or when it cannot be read or grows beyond the bound.
+    /// Reads on. Ready at the end of the body, at an error, or when the bound is exceeded.
     pub(crate) fn poll<R: Body>(
         &mut self,
         mut body: Pin<&mut R>,
@@ -77,7 +77,7 @@ impl Drain {
 
 /// A longer body costs more to read than a new connection.
 pub(crate) const DRAIN_BYTES: usize = 64 << 10;
-/// So does a slower one.
+/// A slower body does, too.
 pub(crate) const DRAIN_TIME: Duration = Duration::from_millis(250);
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
 
     use super::*;
 
-    /// A body of these pieces, and then its end or an error.
+    /// A test body: these pieces, and then its end or an error.
     struct Pieces(Vec<usize>, bool);
 
     impl Body for Pieces {

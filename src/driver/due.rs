@@ -1,4 +1,4 @@
-//! Which limit runs out next: pure.
+//! Decides which limit runs out next: pure.
 
 use tokio::time::Instant;
 
@@ -7,23 +7,23 @@ use crate::clock::after;
 use crate::hop::Stage;
 use crate::limit::{Limits, Waited};
 
-/// How far an attempt has come, as far as its limits are concerned.
+/// The progress of an attempt, as far as its limits need it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Progress {
-    /// What is open; none while a connection is being waited for.
+    /// The open stage; `None` while the attempt waits for a connection.
     pub(super) stage: Option<Stage>,
-    /// Whether stages are reported at all.
+    /// Whether the service below reports stages.
     pub(super) tracked: bool,
     /// Whether a connection has taken the request.
     pub(super) taken: bool,
     /// When the open stage was entered.
     pub(super) entered: Instant,
-    /// When a byte of request or response moved last.
+    /// When the last byte of request or response moved.
     pub(super) moved: Instant,
     pub(super) sent_bytes: u64,
 }
 
-/// How long an attempt may last, by what may follow it.
+/// How long an attempt may last, and what may follow it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) start: Instant,
@@ -33,7 +33,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// Whether another attempt may follow, if the attempt ended now. Over a service that reports nothing, the
+    /// Returns whether another attempt may follow if the attempt ended now. If the service below reports nothing, the
     /// request counts as taken.
     pub(super) const fn may_follow(&self, progress: &Progress) -> bool {
         match progress.taken || !progress.tracked {
@@ -42,8 +42,8 @@ impl Span {
         }
     }
 
-    /// When the attempt ends if nothing moves, and by which limit. A limit that was set counts from the start; one
-    /// that was derived makes room for another attempt, and moving bytes do not count.
+    /// Returns when the attempt ends if no byte moves, and by which limit. An explicit limit counts from the start. A
+    /// derived limit only makes room for another attempt, so time in which bytes move does not count.
     fn end(&self, progress: &Progress, limits: &Limits) -> (Instant, Waited) {
         let attempt = limits.attempt().get();
         let end = if limits.has_attempt() {
@@ -60,10 +60,10 @@ impl Span {
     }
 }
 
-/// The limit that runs out next if nothing moves, and when.
+/// Returns the limit that runs out next if no byte moves, and when.
 ///
-/// The limits of dns, connect and tls are not here: the transport keeps those itself, because a
-/// failed connect may go on at another address.
+/// The limits of dns, connect and tls are not here. The transport keeps those itself, because it may continue at
+/// another address after a failed connect.
 pub(super) fn due(progress: &Progress, limits: &Limits, span: &Span) -> (Instant, Waited) {
     let Progress { entered, moved, .. } = *progress;
     let end = span.end(progress, limits);
@@ -71,7 +71,7 @@ pub(super) fn due(progress: &Progress, limits: &Limits, span: &Span) -> (Instant
         Some(Stage::Send) => (after(entered.max(moved), limits.send().get()), Waited::Send),
         Some(Stage::Wait) if progress.tracked => {
             let first_byte = after(entered, limits.first_byte_after(progress.sent_bytes));
-            // Both are as long, and the first byte counts from the later moment.
+            // Both limits have the same length, and the first byte counts from the later moment.
             if end.1 == Waited::Attempt && !limits.has_attempt() && !limits.has_first_byte() {
                 return match first_byte < span.deadline {
                     true => (first_byte, Waited::FirstByte),
@@ -92,9 +92,9 @@ pub(super) fn due(progress: &Progress, limits: &Limits, span: &Span) -> (Instant
     }
 }
 
-/// When to look again, at the latest. A connection's own task takes the request, ends the send stage
-/// and begins the wait without waking the attempt: so until the wait has begun, one looks before a
-/// stage that began right now could be over. `taken` are the limits once the request is taken.
+/// Returns when the attempt has to check its limits again, at the latest. A connection's own task takes the request,
+/// ends the send stage and begins the wait without waking the attempt. So until the wait has begun, the attempt
+/// checks before the end of a stage that began right now. `taken` are the limits once the request is taken.
 pub(super) fn look_again(
     progress: &Progress,
     (limits, taken): (&Limits, &Limits),
@@ -182,15 +182,15 @@ mod tests {
         let long = span(start, 60, RETRIED);
         let (until, which) = due(&sending, &limits(), &long);
         assert_eq!((until - start, which), (SEC(7) + SEC(5) / 2, Waited::Send));
-        // All of them, so that a body that takes longer than the attempt limit is sent whole.
+        // Moving bytes put off all derived limits, so a body that takes longer than the attempt limit is sent whole.
         let patient = with(crate::limit::Settings::new().send(SEC(5)));
         let (until, which) = due(&sending, &patient, &long);
         assert_eq!((until - start, which), (SEC(12), Waited::Send));
-        // But not one that was set: it counts from the start.
+        // They do not put off an explicit limit: it counts from the start.
         let set = with(crate::limit::Settings::new().attempt(SEC(8)).send(SEC(5)));
         let (until, which) = due(&sending, &set, &long);
         assert_eq!((until - start, which), (SEC(8), Waited::Attempt));
-        // Nor the deadline.
+        // They do not put off the deadline.
         let (until, which) = due(&sending, &patient, &span(start, 10, RETRIED));
         assert_eq!((until - start, which), (SEC(10), Waited::Deadline));
     }
@@ -199,18 +199,18 @@ mod tests {
     async fn attempt_that_none_may_follow_has_all_the_time_there_is() {
         let start = crate::clock::now();
         let span = span(start, 10, UNSENT);
-        // Until a connection takes it, the POST may be sent by another attempt.
+        // Until a connection takes the POST, another attempt may send it.
         let (until, which) = due(&at(Stage::Connect, start), &limits(), &span);
         assert_eq!((until - start, which), (SEC(5), Waited::Attempt));
         let mut waiting = at(Stage::Wait, start + SEC(1));
         assert!(!span.may_follow(&waiting));
         let (until, which) = due(&waiting, &alone(), &span);
         assert_eq!((until - start, which), (SEC(10), Waited::Deadline));
-        // A service that reports nothing may have sent it from the start.
+        // A service that reports nothing may have sent the request from the start.
         (waiting.stage, waiting.tracked, waiting.taken) = (None, false, false);
         let (until, which) = due(&waiting, &alone(), &span);
         assert_eq!((until - start, which), (SEC(10), Waited::Deadline));
-        // A limit that was set holds for it, too.
+        // An explicit limit holds for it, too.
         let set = with(crate::limit::Settings::new().attempt(SEC(3)));
         let (until, which) = due(&waiting, &set, &span);
         assert_eq!((until - start, which), (SEC(3), Waited::Attempt));
@@ -224,14 +224,14 @@ mod tests {
         let long = span(start, 60, RETRIED);
         let (until, which) = due(&waiting, &limits(), &long);
         assert_eq!((until - start, which), (SEC(8), Waited::FirstByte));
-        // The attempt's own limit does not come before it.
+        // The derived attempt limit does not come before the first byte limit.
         waiting.sent_bytes = 4 << 20;
         let (until, which) = due(&waiting, &limits(), &long);
         assert_eq!(
             (until - start, which),
             (SEC(8) + SEC(5) / 2, Waited::FirstByte)
         );
-        // One that was set does, and a deadline.
+        // An explicit one does, and so does a deadline.
         let set = with(crate::limit::Settings::new().first_byte(SEC(1)));
         waiting.sent_bytes = 0;
         let (until, which) = due(&waiting, &set, &long);
@@ -250,7 +250,7 @@ mod tests {
         assert_eq!(look(&sending, (&limits, &limits)), start + SEC(1));
         let waiting = at(Stage::Wait, start);
         assert_eq!(look(&waiting, (&limits, &limits)), far);
-        // Nor is a send that may begin under shorter limits than those of the connect, or the other way round.
+        // The same holds for a send that may begin under shorter limits than the connect, and the other way round.
         let (long, short) = (alone(), self::limits());
         let connecting = at(Stage::Connect, start);
         for both in [(&long, &short), (&short, &long)] {

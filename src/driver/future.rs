@@ -1,4 +1,4 @@
-//! The loop of a call: it polls what is under way, and lets the policies decide what comes next.
+//! The loop of a call. It polls the current state, and lets the policies decide the next one.
 
 use std::fmt;
 use std::future::Future;
@@ -37,21 +37,21 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping it gives the attempt up: a request that no connection took is never sent. The circuit's permit and
-    /// the budget's payment for a retry that was not begun go back, and the timeline says "cancelled".
+    /// Dropping it gives the attempt up: a request that no connection took is never sent. The circuit's permit
+    /// returns. So does the budget's payment for a retry that was not begun. The timeline says "cancelled".
     #[must_use = "futures do nothing unless polled"]
     pub struct DriverFuture<N, R>
     where
         N: Resend,
     {
-        // Dropped first: the attempt is judged and given up before its inner future goes.
+        // Dropped first: the attempt is judged and given up before its inner future is dropped.
         flight: Flight,
         #[pin]
         state: State<N::Future, R>,
         #[pin]
         alarm: Option<Sleep>,
         later: N,
-        // Dropped last: the call ends when everything else has.
+        // Dropped last: the call ends after everything else.
         run: Run,
     }
 }
@@ -62,7 +62,7 @@ pin_project! {
     enum State<F, R> {
         // A policy rejected the request.
         Rejected { failure: Option<Failure> },
-        // The request is on its way, or its response is awaited.
+        // The request is being sent, or the driver waits for its response.
         Exchange { #[pin] inner: F },
         // The body is received as part of the attempt.
         Receive { #[pin] body: R, head: Option<Parts>, whole: Whole },
@@ -70,17 +70,17 @@ pin_project! {
         Peek { peek: Option<Box<Peek<R>>> },
         // The rest of a response is read, so that its connection can be used again.
         Drain { #[pin] body: DriverBody<R>, drain: Drain, until: Instant },
-        // The next attempt waits for its time.
+        // The driver waits until the next attempt may begin.
         Backoff,
-        // The service below gets ready for the next request.
+        // The driver waits until the service below is ready for the next request.
         Ready,
         Done,
     }
 }
 
-// Inlined, so that the future is put together once, where it stays.
+// Inlined, so that the future is built in its final place and not moved.
 impl<N: Resend, R> DriverFuture<N, R> {
-    /// The first request is under way.
+    /// Creates the future of a first request that was sent.
     #[inline(always)]
     pub(super) fn sent((flight, inner): (Flight, N::Future), later: N, run: Run) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl<N: Resend, R> DriverFuture<N, R> {
         }
     }
 
-    /// A policy rejected the first request.
+    /// Creates the future of a first request that a policy rejected.
     #[inline(always)]
     pub(super) fn rejected(failure: Failure, later: N, run: Run) -> Self {
         Self {
@@ -150,7 +150,7 @@ where
     }
 }
 
-/// Everything of the future but its state.
+/// The parts of the future without its state.
 struct Polling<'a, N> {
     flight: &'a mut Flight,
     alarm: Alarm<'a>,
@@ -187,12 +187,12 @@ impl<N: Resend> Polling<'_, N> {
                         self.head(response.into_response(), now, state.as_mut())
                     }
                     Err(Ended::Failed(failure)) => {
-                        // The inner future goes before anything hears of the end.
+                        // The inner future is dropped before any observer learns of the end.
                         state.set(State::Done);
                         self.failed(failure)
                     }
                     Err(Ended::Expired(failure)) => {
-                        // Judged by the time it had.
+                        // The breaker judges the attempt by the time it had.
                         *self.flight = Flight::default();
                         Next::Fail(failure)
                     }
@@ -240,7 +240,7 @@ impl<N: Resend> Polling<'_, N> {
         })
     }
 
-    /// The response head is here.
+    /// Handles the response head.
     #[inline]
     fn head<R>(
         &mut self,
@@ -300,7 +300,7 @@ impl<N: Resend> Polling<'_, N> {
         Poll::Ready(self.send_again(state))
     }
 
-    /// Sends the next request, if the policies let it through.
+    /// Sends the next request if the policies permit it.
     fn send_again<R>(&mut self, mut state: Pin<&mut State<N::Future, R>>) -> Next<R>
     where
         R: Body<Error: Into<BoxError>>,
@@ -327,7 +327,7 @@ impl<N: Resend> Polling<'_, N> {
 /// How an exchange ended without a response.
 enum Ended {
     Failed(Failure),
-    /// The deadline of the call passed, in an attempt that is not this driver's.
+    /// The deadline of the call passed, and the attempt is not one of this driver's.
     Expired(Failure),
 }
 

@@ -1,4 +1,4 @@
-//! What an error of ours says of when to come back.
+//! Tests of the hint of an error of this crate.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ async fn repeat_waits_until_asking_again_is_worth_it() {
     let (answer, notes) = call(move || SECOND.saturating_sub(clock::now() - begun)).await;
 
     answer.unwrap();
-    // No server asked for it.
+    // No server asked for this wait.
     let [What::Waited { wait, asked: false }] = notes[..] else {
         panic!("{notes:?}");
     };
@@ -39,7 +39,7 @@ async fn hint_that_does_not_fit_ends_the_call_at_once_and_stays_in_the_error() {
     assert!(wait >= 30 * SECOND && left == 10 * SECOND);
 }
 
-/// Calls a service whose name fails to resolve for as long as asking again is not worth it.
+/// Calls a service whose name does not resolve. `back_off` is the time for which another lookup is useless.
 async fn call(back_off: impl Fn() -> Duration + Clone) -> (Result<(), Error>, Vec<What>) {
     let service = service_fn(move |_: Request<Full<Bytes>>| {
         let wait = back_off();

@@ -1,4 +1,4 @@
-//! After an attempt: it was answered or it failed, and the policies decide what comes next.
+//! Handles the end of an attempt: the policies decide what comes next.
 
 use std::time::Duration;
 
@@ -27,23 +27,23 @@ use crate::policy::idempotency::is_replayed;
 use crate::policy::retry::failed;
 use crate::timeline::Timeline;
 
-/// What comes after an attempt.
+/// The next step after an attempt.
 pub(super) enum Next<R> {
-    /// The state has changed: it is polled.
+    /// The state has changed and has to be polled.
     Again,
-    /// The call is over, but for the body.
+    /// The call is over, except for the body.
     Deliver(Response<DriverBody<R>>),
     Fail(Failure),
-    /// What is left of a response is read until then, before another request is sent.
+    /// The rest of the response is read until this instant. Then another request is sent.
     Drain(DriverBody<R>, Instant),
-    /// Another attempt follows when its time has come.
+    /// Another attempt follows at its time.
     Backoff,
 }
 
-/// What the attempts and legs of a request may have done.
+/// The effect that the attempts and legs of a request may have had.
 pub(super) struct Seen {
     pub(super) all: Effect,
-    /// The same of this leg alone: a redirect asks for another request.
+    /// The effect of this leg alone. A redirect begins a new leg.
     leg: Effect,
 }
 
@@ -53,7 +53,7 @@ impl Seen {
         leg: Effect::None,
     };
 
-    /// An attempt may have had this effect. Returns what those before it in this leg may have done.
+    /// Adds the effect that an attempt may have had. Returns the effect of the attempts before it in this leg.
     fn attempt(&mut self, effect: Effect) -> Effect {
         self.all = self.all.max(effect);
         let leg = self.leg.max(effect);
@@ -62,7 +62,7 @@ impl Seen {
 }
 
 impl Run {
-    /// An attempt was answered: what comes next.
+    /// Handles a response. Returns the next step.
     pub(super) fn answered<N, R>(
         &mut self,
         (flight, now): (&mut Flight, Instant),
@@ -93,7 +93,7 @@ impl Run {
                 None => self.deliver(head, body),
             },
             Lead::On => {
-                // Another request, and so another destination, budget and circuit.
+                // The next leg is another request, with its own destination, budget and circuit.
                 if let Some(saved) = later.saved() {
                     self.lead_to((&saved.method, &saved.uri, &saved.headers), now);
                 }
@@ -106,7 +106,7 @@ impl Run {
         }
     }
 
-    /// What may have been done, as far as this response says.
+    /// Returns the effect according to this response.
     fn effect_of(&self, head: &Parts, failed: Option<Diagnosis>) -> Effect {
         let is_safe = self.call.method().is_some_and(Method::is_safe);
         let response = match failed {
@@ -127,7 +127,7 @@ impl Run {
         }
     }
 
-    /// Whether an attempt that was answered is retried: until when the rest is read.
+    /// Decides whether a response is retried. Returns until when the rest of it is read.
     fn retry_response<N: Resend>(
         &mut self,
         (head, classified): (&Parts, Classified),
@@ -140,10 +140,11 @@ impl Run {
             turn.succeed();
             return None;
         }
-        // The attempt knows best what its status meant; without one, there is the status alone.
+        // The record of the attempt has the meaning of its status. Without a record there is only the status.
         let judged = classified.failed.or_else(|| self.call.judged(status));
         let judged = judged.or_else(|| Diagnosis::status(status, &head.headers, Keyed::No))?;
-        // A redirect followed below may have led here: then this status is not all that the attempt did.
+        // A redirect that was followed below may have led here. Then this status does not show the effect of the
+        // whole attempt.
         let since = self.call.effect_since(self.from);
         let before = self.seen.attempt(judged.effect.max(since)).max(since);
         let hint = Hint {
@@ -162,7 +163,7 @@ impl Run {
         });
         match decided {
             Ok(due) => {
-                // No longer than the deadline leaves for what comes after.
+                // At most half of the time left after the wait, so that the deadline leaves time for the retry.
                 let spare = self.call.deadline().saturating_duration_since(due) / 2;
                 Some(clock::after(clock::now(), DRAIN_TIME.min(spare)))
             }
@@ -173,7 +174,7 @@ impl Run {
         }
     }
 
-    /// What was left of a response that is retried.
+    /// Keeps the drained part of a response that is retried.
     pub(super) fn drained(&mut self, kept: Kept) {
         self.last = self.last.take().map(|last| match *last {
             Last::Head(head) => Box::new(Last::Response(head, kept)),
@@ -181,7 +182,7 @@ impl Run {
         });
     }
 
-    /// An attempt failed, or a policy rejected it: what comes next.
+    /// Handles a failed or rejected attempt. Returns the next step.
     pub(super) fn failed<N, R>(
         &mut self,
         flight: Flight,
@@ -193,7 +194,7 @@ impl Run {
         R: Body<Error: Into<BoxError>>,
     {
         let own = failure.diagnosis();
-        // A rejection by a policy is not for a classifier.
+        // The user's classifier does not see rejections by a policy.
         let class = match failure.rejected_by() {
             None => self.classify_failure(own, later),
             Some(_) => None,
@@ -204,7 +205,7 @@ impl Run {
             self.seen.attempt(own.effect);
             return Next::Fail(failure);
         };
-        // Who stands above the wire and let nothing through. A stack below may have sent another leg before.
+        // These policies are above the wire and sent nothing. A stack below may have sent an earlier leg.
         let local = |policy: &Policy| matches!(policy, Policy::Breaker | Policy::Deadline);
         if let Some(policy) = failure.rejected_by().filter(local)
             && own.effect.is_none()
@@ -239,7 +240,7 @@ impl Run {
         }
     }
 
-    /// An attempt that was to come does not: the caller gets the response or error before it.
+    /// Ends the call without the planned attempt. The caller gets the response or error before it.
     pub(super) fn end<R>(&mut self, reason: NotRepeated) -> Next<R>
     where
         R: Body<Error: Into<BoxError>>,
@@ -262,19 +263,19 @@ impl Run {
         self.deliver(head, body)
     }
 
-    /// The service below could not take the next request.
+    /// Handles a service below that could not take the next request.
     pub(super) fn unready<R>(&mut self, error: BoxError) -> Next<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
         match self.last {
-            // A service that failed to get ready is not asked again.
+            // A service that failed in `poll_ready` is not called again.
             Some(_) => self.end(NotRepeated::Unready),
             None => Next::Fail(self.diagnose(error)),
         }
     }
 
-    /// The response of the call.
+    /// Delivers the response of the call.
     fn deliver<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> Next<R> {
         if self.policies.idempotency.is_some() && is_replayed(&head.headers) {
             self.call.note(What::Replayed);
@@ -286,7 +287,7 @@ impl Run {
         Next::Deliver(Response::from_parts(head, body))
     }
 
-    /// The service below was not ready for the next request in time.
+    /// Handles a service below that was not ready for the next request in time.
     pub(super) fn out_of_time<R>(&mut self) -> Next<R>
     where
         R: Body<Error: Into<BoxError>>,

@@ -1,4 +1,4 @@
-//! Whether a driver may send later, or again: the one thing about it that is a type.
+//! Whether a driver may send a request later, or again. This is the only choice about a driver that is a type.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -10,12 +10,12 @@ use tower_service::Service;
 use crate::box_error::BoxError;
 use crate::replay::{BodyCloner, ByTrait, Saved};
 
-/// The driver sends at once, and once: it demands nothing of its service.
+/// A driver that sends immediately, and only once. It needs nothing of its service but a call.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Now;
 
-/// The driver may send a request again: its service is [`Clone`], and bodies are cloned by `C`.
+/// A driver that may send a request again. Its service is [`Clone`], and `C` clones bodies.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Again<C = ByTrait>(pub(crate) C);
@@ -31,28 +31,28 @@ pub trait Resend {
     /// The future of the service.
     type Future;
 
-    /// What is kept of the request, if anything.
+    /// Returns the kept request, if there is one.
     fn saved(&mut self) -> Option<&mut Saved<Self::Body>>;
 
-    /// Whether the request can be sent once more, body and all.
+    /// Returns whether the request can be sent once more, with its body.
     fn is_replayable(&mut self) -> bool {
         self.saved().is_some_and(|saved| saved.is_replayable())
     }
 
-    /// Keeps a body without a byte in place of the request's own. False if there is no such body.
+    /// Replaces the kept body by an empty one. Returns false if there is no such body.
     fn empty_body(&mut self) -> bool;
 
-    /// The request once more; `None` if its body is gone.
+    /// Returns the request once more; `None` if its body is gone.
     fn again(&mut self) -> Option<Request<Self::Body>>;
 
-    /// Asks the service for readiness.
+    /// Polls the service for readiness.
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>>;
 
-    /// Sends a request through a service that is ready.
+    /// Sends a request through a ready service.
     fn send(&mut self, request: Request<Self::Body>) -> Option<Self::Future>;
 }
 
-/// Sends nothing more.
+/// Sends nothing after the first request.
 #[expect(
     unnameable_types,
     reason = "a driver's own part, seen in the type of its future"
@@ -93,7 +93,7 @@ impl<B, F> Resend for Once<B, F> {
     }
 }
 
-/// Sends what was kept through a clone of the service; empty where nothing may follow.
+/// Sends the kept request through a clone of the service. Empty if no request may follow.
 #[expect(
     unnameable_types,
     reason = "a driver's own part, seen in the type of its future"
@@ -103,7 +103,7 @@ pub struct Later<S, B, C> {
     pub(super) cloner: C,
 }
 
-/// The request and the service for what may follow.
+/// The request and the service for later attempts.
 pub(crate) struct Kept<S, B> {
     pub(super) service: S,
     pub(super) request: Saved<B>,

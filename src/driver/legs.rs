@@ -1,4 +1,4 @@
-//! The way of a call from URL to URL.
+//! The redirects of a call.
 
 use std::fmt;
 
@@ -19,18 +19,18 @@ pub(super) struct Legs {
     visited: Vec<(Method, Uri)>,
 }
 
-/// Where a response leads.
+/// The result of a response for the way of the call.
 pub(super) enum Lead {
-    /// Nowhere: it is the response of the call.
+    /// The response leads to no other URL: it is the response of the call.
     Nowhere,
-    /// To another URL; what was kept of the request is changed accordingly.
+    /// The response leads to another URL. The kept request was changed into the next leg.
     On,
-    /// Where the call does not go.
+    /// The response leads to a URL that the call must not follow.
     Rejected(Failure),
 }
 
 impl Legs {
-    /// Follows a redirect, if the response is one; `effect` is what the legs may have done by then.
+    /// Follows a redirect, if the response is one. `effect` is the effect that the legs may have had so far.
     pub(super) fn lead<N: Resend>(
         &mut self,
         (call, settings, from): (&Call, &Settings, Since),
@@ -44,7 +44,7 @@ impl Legs {
         let Some(saved) = later.saved() else {
             return Lead::Nowhere;
         };
-        // A redirect that keeps the method says that this attempt did nothing.
+        // A redirect that keeps the method says that this attempt had no effect.
         let before = call.effect_since(from).max(*effect);
         let response = effect_of_response(status, &head.headers, saved.method.is_safe());
         *effect = response.max(*effect);
@@ -67,7 +67,7 @@ impl Legs {
         if self.visited.contains(&to) {
             return self.reject(Kind::RedirectLoop, (status, &to.1));
         }
-        // The caller's word that a request is idempotent was not on the URL that comes next.
+        // The caller said that the request to the first URL is idempotent. That does not hold for the next URL.
         let may_repeat = method.is_idempotent() || before.is_none() || before.is_declined();
         if leg.away && keeps_body && !may_repeat {
             return self.refuse(Kind::RedirectRefused, (status, &to.1), true);
@@ -83,7 +83,7 @@ impl Legs {
         Lead::On
     }
 
-    /// Changes what was kept of the request into the next leg.
+    /// Changes the kept request into the next leg.
     fn change<N: Resend>(
         call: &Call,
         settings: &Settings,
@@ -118,13 +118,14 @@ impl Legs {
     }
 }
 
-/// What led to the rejection of a redirect.
+/// A redirect that was refused.
 #[derive(Debug)]
 struct Refused {
     status: StatusCode,
     to: String,
     after: usize,
-    /// An earlier attempt may have been processed, and the key does not go there.
+    /// Whether the redirect was refused because an earlier attempt may have been processed, and the key is not sent
+    /// there.
     repeats: bool,
 }
 
@@ -132,8 +133,9 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "status {} leads to {}", self.status.as_u16(), self.to)?;
         if self.repeats {
-            return f
-                .write_str(", where no key goes, after an attempt that may have been processed");
+            return f.write_str(
+                ", without the idempotency key, after an attempt that may have been processed",
+            );
         }
         match self.after {
             0 => Ok(()),

@@ -1,5 +1,4 @@
-//! The service behind every layer: one loop that reads like the story of a call, and policies that only
-//! decide.
+//! The service behind every layer: one loop that tells the story of a call, and policies that only decide.
 //!
 //! ```text
 //! call:      begin: deadline, key
@@ -10,9 +9,9 @@
 //! end:       one diagnosis, one effect, one timeline
 //! ```
 //!
-//! [`Driver`] is the service of every layer, [`DriverFuture`] its future, and [`DriverBody`] the body of its response.
-//! A driver with [`Now`] sends once and demands nothing of the service below. One with [`Again`] may send again: its
-//! service is [`Clone`].
+//! [`Driver`] is the service of every layer, [`DriverFuture`] its future, and [`DriverBody`] the body of its
+//! response. A driver with [`Now`] sends once, and its service need not be `Clone`. A driver with [`Again`] may send
+//! again, so its service is [`Clone`].
 
 mod alarm;
 mod attempt;

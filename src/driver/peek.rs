@@ -1,4 +1,4 @@
-//! The beginning of a body, for a classifier: it is read before the response is judged.
+//! The beginning of a body, for a classifier. It is read before the response is judged.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -13,8 +13,8 @@ use super::alarm::Alarm;
 use super::source::{Piece, Source, to_bytes};
 use crate::box_error::BoxError;
 
-/// A body of which the beginning is being read.
-// In a box, because it moves on into the body that is delivered.
+/// A body whose beginning is being read.
+// In a box, because it moves into the delivered body later.
 pub(super) struct Peek<R> {
     head: Parts,
     body: Pin<Box<R>>,
@@ -40,7 +40,7 @@ where
         }
     }
 
-    /// Ready when enough is here, or when the body has ended.
+    /// Ready when enough bytes are here, or when the body has ended.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.bytes.len() < PEEK_BYTES && self.ended.is_none() {
             match ready!(self.body.as_mut().poll_frame(cx)) {
@@ -55,7 +55,7 @@ where
         Poll::Ready(())
     }
 
-    /// The response with its whole body: the beginning, and the rest.
+    /// Returns the response with its whole body: the beginning, and the rest.
     fn response(self) -> Response<Source<R>> {
         let peeked = Peeked {
             beginning: Some(self.bytes.freeze()).filter(|bytes| !bytes.is_empty()),
@@ -71,7 +71,7 @@ where
     }
 }
 
-/// The response, once the beginning of its body is here or the time for that is over.
+/// Ready with the response, once the beginning of its body is here or its time is over.
 pub(super) fn peeked<R>(
     peek: &mut Option<Box<Peek<R>>>,
     alarm: &mut Alarm<'_>,
@@ -88,7 +88,7 @@ where
     Poll::Ready(peek.take().map(|peek| peek.response()))
 }
 
-/// A body of which the beginning was read.
+/// A body whose beginning was read.
 pub(super) struct Peeked<R> {
     pub(super) beginning: Option<Bytes>,
     pub(super) trailers: Option<HeaderMap>,
@@ -151,5 +151,5 @@ impl<R: Body> Peeked<R> {
     }
 }
 
-/// A service describes a failure in far less.
+/// Services describe a failure in far fewer bytes.
 pub(super) const PEEK_BYTES: usize = 8 << 10;

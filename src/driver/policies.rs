@@ -1,4 +1,4 @@
-//! The policies of a driver, outermost first: the order, and the reason for each place.
+//! The policies of a driver, outermost first: their order, and the reason for each place.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,9 +23,9 @@ pub(crate) struct Policies {
     pub(crate) breaker: Option<breaker::Policy>,
     /// Next to the wire: its timeouts and its record are those of one attempt.
     pub(crate) attempt: Option<Attempts>,
-    /// What the user says of an attempt, to retry and breaker alike.
+    /// The user's classifier of attempts, for retry and breaker alike.
     pub(crate) classifier: Option<Classifier>,
-    /// The service below is the wire: no layer of this crate is there, so none has to find the call.
+    /// Whether the service below is the wire. Then no layer of this crate is below, so none has to find the call.
     pub(crate) is_at_wire: bool,
 }
 
@@ -37,19 +37,19 @@ pub(crate) struct Deadline {
     pub(crate) maker: Maker,
 }
 
-/// The timeouts of attempts, and what an attempt tells the next process.
+/// The timeouts of attempts, and the propagator of their context.
 #[derive(Clone)]
 pub(crate) struct Attempts {
-    /// Of a first attempt that another one may follow.
+    /// The limits of a first attempt that another one may follow.
     pub(crate) limits: Arc<Limits>,
-    /// Of one that none may follow.
+    /// The limits of a first attempt that none may follow.
     pub(crate) alone: Arc<Limits>,
     pub(crate) propagating: bool,
     pub(crate) propagator: Option<Arc<dyn Propagator>>,
 }
 
 impl Attempts {
-    /// The timeouts of attempts under these limits.
+    /// Creates the policy of attempts under these limits.
     pub(crate) fn new(
         limits: Limits,
         propagating: bool,
@@ -63,12 +63,12 @@ impl Attempts {
         }
     }
 
-    /// The same attempts under other limits.
+    /// Returns the same policy under other limits.
     pub(crate) fn under(&self, limits: Limits, propagating: bool) -> Self {
         Self::new(limits, propagating, self.propagator.clone())
     }
 
-    /// The limits of an attempt with so much time left. What the config gives a first attempt is not made anew.
+    /// Returns the limits of an attempt with this much time left. The limits of a first attempt are precomputed.
     pub(super) fn limits(&self, left: Duration, may_follow: bool) -> Arc<Limits> {
         let deadline = self.limits.deadline().get();
         let is_first = left <= deadline && left >= deadline - deadline / FIRST;
@@ -80,7 +80,7 @@ impl Attempts {
     }
 }
 
-/// A call may use a thousandth of its time before its first attempt: that is not worth other limits.
+/// If a call uses less than a thousandth of its time before its first attempt, the precomputed limits stay.
 const FIRST: u32 = 1_000;
 
 impl Policies {
@@ -91,12 +91,12 @@ impl Policies {
             .map_or(Limit::MAX, |attempt| attempt.limits.attempt())
     }
 
-    /// Returns what asks the user's classifier, if there is one.
+    /// Returns the user's classifier, if there is one.
     pub(super) fn classifier(&self) -> Option<&Classifier> {
         self.classifier.as_ref()
     }
 
-    /// Whether layers below have to find the call of this driver. A breaker alone does not share its call.
+    /// Returns whether layers below have to find the call of this driver. A breaker alone does not share its call.
     pub(super) fn shares_call(&self) -> bool {
         let is_wanted = self.deadline.is_some()
             || self.idempotency.is_some()

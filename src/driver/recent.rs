@@ -1,4 +1,4 @@
-//! The destination of a thread's latest calls. Its budget and its circuit are not looked up for each of them.
+//! Each thread remembers the destination of its latest calls, so their budget and circuit need no lookup.
 
 use std::cell::{Cell, RefCell};
 use std::sync::{Arc, Weak};
@@ -17,7 +17,7 @@ use crate::policy::retry::SharedBudget;
 /// The method, the URL and the headers of a request.
 pub(super) type Head<'a> = (&'a Method, &'a Uri, &'a HeaderMap);
 
-/// The budget and the circuit of a destination, as far as a driver has these policies.
+/// The budget and the circuit of a destination, if the driver has these policies.
 #[derive(Default)]
 pub(super) struct Known {
     pub(super) budget: Option<Arc<SharedBudget>>,
@@ -25,18 +25,18 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Finds those of a request's destination, or of the one that the user's function names.
+    /// Finds them for the request's destination, or for the one that the user's function names.
     pub(super) fn of(policies: &Arc<Policies>, head: Head<'_>, now: Instant) -> Self {
         if policies.retry.is_none() && policies.breaker.is_none() {
             return Self::default();
         }
         let retry = policies.retry.as_ref();
         if retry.is_some_and(|retry| retry.key.is_some()) {
-            // The URL does not say whose budget it is. A breaker with a key asks for itself.
+            // The URL does not say which budget applies. A breaker with `key_by` finds its circuit itself.
             return Self::look_up(policies, head, now);
         }
         let (_, uri, _) = head;
-        // A thread that ends remembers nothing.
+        // A thread that is ending remembers nothing.
         let recent = RECENT.try_with(|recent| {
             let recent = recent.try_borrow().ok()?;
             recent.as_ref()?.known(policies, uri, now)
@@ -58,7 +58,7 @@ impl Known {
         }
     }
 
-    /// Whether registries keep it, so that others find the same.
+    /// Returns whether the registries keep the entries, so that other calls find the same ones.
     fn is_kept(&self) -> bool {
         let is_kept = |budget: &Arc<SharedBudget>| Arc::strong_count(budget) > 1;
         self.budget.as_ref().is_none_or(is_kept)
@@ -66,16 +66,16 @@ impl Known {
     }
 }
 
-/// A destination, with its budget and its circuit. They are held weakly: a registry forgets them as it would without this.
+/// A destination, with its budget and its circuit. It holds them weakly, so a registry can still remove them.
 struct Recent {
     policies: Weak<Policies>,
     scheme: Scheme,
     authority: Authority,
     budget: Option<Weak<SharedBudget>>,
     circuit: Option<Weak<Shared>>,
-    /// Until then the registries need not hear that it is in use.
+    /// Until this instant the registries need not learn that the entry is in use.
     until: Instant,
-    /// Whether the call before went elsewhere.
+    /// Whether the latest call went to another destination.
     was_missed: Cell<bool>,
 }
 
@@ -100,7 +100,8 @@ impl Recent {
         is_whole.then_some(known)
     }
 
-    /// Remembers another destination, unless the one before is still in use: with many in turns, one stays.
+    /// Remembers another destination, unless the remembered one is still in use. If calls go to many in turn, one
+    /// stays.
     fn replace(policies: &Arc<Policies>, uri: &Uri, (known, now): (&Known, Instant)) {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return;
@@ -130,7 +131,7 @@ thread_local! {
     static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
 }
 
-/// A registry counts uses by the second.
+/// A registry records uses by the second.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

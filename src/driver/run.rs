@@ -1,4 +1,4 @@
-//! One request on its way through the policies: what they decide, without polling anything.
+//! One request on its way through the policies: their decisions, without any polling.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::limit::Waited;
 use crate::policy::breaker::Shared;
 use crate::telemetry::{Span, call_span};
 
-/// The way of one request through a driver.
+/// The state of one request in a driver.
 pub(super) struct Run {
     pub(super) policies: Arc<Policies>,
     elsewhere: Option<Elsewhere>,
@@ -35,31 +35,31 @@ pub(super) struct Run {
     /// Whether layers below can find the call.
     pub(super) is_shared: bool,
     pub(super) turn: Option<Turn>,
-    /// The circuit of the leg that begins, until its first attempt is admitted.
+    /// The circuit of a new leg, until its first attempt is admitted.
     circuit: Option<Arc<Shared>>,
     pub(super) legs: Option<Legs>,
-    /// The last real response or error, while a retry of it is tried.
+    /// The last real response or error, while its retry is tried.
     pub(super) last: Option<Box<Last>>,
     /// The effect that the attempts and legs so far may have had.
     pub(super) seen: Seen,
-    /// The attempts that the call had made before.
+    /// The position in the call's log when this request began.
     pub(super) from: Since,
-    /// What a driver above said of attempts that may follow.
+    /// The attempts that may follow, according to a driver above.
     follows_above: Follows,
-    // Dropped last: the call ends when everything else has.
+    // Dropped last: the call ends after everything else.
     pub(super) scope: Option<Scope>,
 }
 
 /// The last real response or error.
 pub(super) enum Last {
-    /// Its body is being drained.
+    /// The head of a response whose body is being drained.
     Head(Parts),
     Response(Parts, Kept),
     Failure(Failure),
 }
 
 impl Run {
-    /// The way of a request that was just given to the driver: begins its call, or joins the one that it belongs to.
+    /// Takes a new request: begins its call, or joins the existing one.
     pub(super) fn of<B>((policies, elsewhere): Chosen, request: &mut Request<B>) -> Self {
         let Some(deadline) = &policies.deadline else {
             return Self::join(policies, request);
@@ -72,7 +72,7 @@ impl Run {
         call.listen(&span, deadline.observer.as_ref());
         #[cfg(feature = "middleware")]
         call.begin_callers_try();
-        // Before anything is sent: whatever happens there, the call has an end.
+        // Created before anything is sent: whatever happens then, the call has an end.
         let scope = Scope::new(&call);
         Self {
             elsewhere,
@@ -80,8 +80,8 @@ impl Run {
         }
     }
 
-    /// Begins the first leg and its first attempt. Between the two, `keep` keeps what a later one needs, and says
-    /// whether the request can be sent again.
+    /// Begins the first leg and its first attempt. Between the two, `keep` saves the request for later attempts, and
+    /// returns whether it can be sent again.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Run {
         self.admit(request, is_replayable)
     }
 
-    /// Joins the call of a driver around this one, or begins one that has no deadline of its own.
+    /// Joins the call of a driver around this one, or begins one without a deadline of its own.
     fn join<B>(policies: Arc<Policies>, request: &mut Request<B>) -> Self {
         if let Some(call) = Call::of(request.extensions()) {
             return Self {
@@ -145,7 +145,7 @@ impl Run {
         }
     }
 
-    /// A redirect leads on: the policies of that URL hold from here on, and its leg begins.
+    /// Begins the leg of a redirect. From here on, the policies of the new URL hold.
     pub(super) fn lead_to(&mut self, head: Head<'_>, now: Instant) {
         if let Some(elsewhere) = &self.elsewhere {
             let (_, uri, _) = head;
@@ -154,32 +154,32 @@ impl Run {
         self.turn_to(head, now);
     }
 
-    /// A leg begins by this request: its attempts, where they are retried, and its circuit.
+    /// Begins a leg with this request: its retries, if there are any, and its circuit.
     fn turn_to(&mut self, head: Head<'_>, now: Instant) {
         let Known { budget, circuit } = Known::of(&self.policies, head, now);
         if let Some((policy, budget)) = self.policies.retry.as_ref().zip(budget) {
             let (_, uri, _) = head;
             let destination = || Some(Destination::of_request(uri));
-            // The claim to retry goes on to the next leg, or is given back.
+            // The claim to retry passes to the next leg, or is given back.
             let call = (&self.call, self.turn.take());
-            // The word on attempts that may follow goes: the next leg may not be retried here.
+            // The statement about attempts that may follow is reset: the next leg may not be retried here.
             self.call.set_follows(self.follows_above);
             self.turn = Some(Turn::new(policy, call, (budget, now), destination));
         }
         self.circuit = circuit;
     }
 
-    /// The span to be entered while anything of this call is polled, where something listens.
+    /// Returns the span to enter while the call is polled, if it has a subscriber.
     pub(super) fn live_span(&self) -> Option<Span> {
         self.scope.as_ref()?.call().live_span()
     }
 
-    /// How many extensions of a request are the driver's.
+    /// Returns how many extensions of a request are the driver's.
     pub(super) fn own_extensions(&self) -> usize {
         usize::from(self.is_shared)
     }
 
-    /// Whether anything may follow the first request.
+    /// Returns whether another request may follow the first one.
     pub(super) fn may_send_again(&self) -> bool {
         self.legs.is_some() || self.turn.as_ref().is_some_and(Turn::may_retry)
     }
@@ -221,7 +221,7 @@ impl Run {
         Ok(Flight { admission, attempt })
     }
 
-    /// Whether another attempt may follow this one; tells the layers below.
+    /// Returns whether another attempt may follow this one, and tells the layers below.
     fn follows<B>(&self, request: &Request<B>, is_replayable: bool) -> Follows {
         let call = &self.call;
         let own = self.turn.as_ref().and_then(|turn| {
@@ -235,19 +235,19 @@ impl Run {
         own.unwrap_or_else(|| call.follows())
     }
 
-    /// When the next attempt may begin; a leg begins at once.
+    /// Returns when the next attempt may begin. A new leg begins at once.
     pub(super) fn due(&self) -> Option<Instant> {
         let turn = self.turn.as_ref().filter(|_| self.last.is_some());
         turn.map(Turn::due)
     }
 
-    /// When the wait for readiness ends, if it ends here.
+    /// Returns when the wait for readiness ends, if this driver bounds it.
     pub(super) fn end_at(&self) -> Option<Instant> {
         let watches = self.scope.is_some() || self.last.is_some();
         watches.then(|| self.call.deadline())
     }
 
-    /// The request of the next attempt.
+    /// Returns the request of the next attempt.
     pub(super) fn again<N: Resend>(&mut self, later: &mut N) -> Option<Request<N::Body>> {
         let mut request = later.again()?;
         if self.is_shared {
@@ -259,7 +259,7 @@ impl Run {
         Some(request)
     }
 
-    /// The service below failed, outside of an attempt of this driver.
+    /// Diagnoses a failure of the service below, outside of an attempt of this driver.
     pub(super) fn diagnose(&self, error: BoxError) -> Failure {
         let view = View {
             call: self.is_shared.then_some(&self.call),
@@ -268,7 +268,7 @@ impl Run {
         Failure::below(error, view)
     }
 
-    /// The service below failed in an attempt.
+    /// Diagnoses a failure of the service below in an attempt.
     pub(super) fn diagnose_in(&self, flight: &Flight, error: BoxError) -> Failure {
         match &flight.attempt {
             Some(attempt) => attempt.diagnose(&self.call, error),
@@ -276,12 +276,12 @@ impl Run {
         }
     }
 
-    /// The deadline of the call, if this driver enforces it.
+    /// Returns the deadline of the call, if this driver enforces it.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.scope.as_ref().map(|scope| scope.call().deadline())
     }
 
-    /// The deadline passed, and no attempt of this driver is under way.
+    /// Returns the failure of a passed deadline, while no attempt of this driver is in flight.
     pub(super) fn expire(&self) -> Failure {
         match &self.scope {
             Some(scope) => scope.expire(),
@@ -289,9 +289,9 @@ impl Run {
         }
     }
 
-    /// The call fails for good: the error as its caller gets it.
+    /// Ends the call with a failure. Returns the error for the caller.
     pub(super) fn finish(&mut self, failure: Failure) -> Error {
-        // Dropped before the observer hears of the end of the call.
+        // Dropped before the observer learns of the end of the call.
         self.turn = None;
         self.last = None;
         match self.scope.take() {

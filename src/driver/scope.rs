@@ -1,4 +1,4 @@
-//! A call that a driver began: it is held open until the driver and its body are done with it.
+//! A call that a driver began. It stays open until the driver and its body are done with it.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::hop::{Diagnosis, Effect};
 use crate::limit::Waited;
 use crate::record::Tracker;
 
-/// A call under way; its end is recorded when it goes.
+/// A call in flight. Dropping it records the end of the call.
 pub(crate) struct Scope(Hold);
 
 impl Scope {
@@ -23,19 +23,19 @@ impl Scope {
         self.0.call()
     }
 
-    /// Ends with the last byte of the body, just now.
+    /// Ends the call at `now`, with the last byte of the body.
     pub(super) fn end(self, now: Instant) {
         self.0.end(now);
     }
 
-    /// Whether a piece of the body that is here now comes too late.
+    /// Returns whether a piece of the body that is here now comes too late.
     pub(super) fn is_late(&self, now: Instant) -> bool {
         self.call().deadline() <= now && !self.call().options().streaming
     }
 
-    /// The call's deadline passed, and the attempt under way is not one of this driver's.
+    /// Returns the failure of a passed deadline, while the attempt in flight is not one of this driver's.
     pub(super) fn expire(&self) -> Failure {
-        // An attempt that is over stays as it was.
+        // The record of a finished attempt does not change.
         let under_way = |tracker: &Arc<Tracker>| !tracker.is_over();
         let tracker = self.call().last().filter(under_way);
         if let Some(tracker) = &tracker {
@@ -48,7 +48,7 @@ impl Scope {
         diagnosis.into()
     }
 
-    /// The call fails for good: the error as its caller gets it.
+    /// Ends the call with a failure. Returns the error for the caller.
     pub(crate) fn fail(&self, failure: Failure, seen: Effect) -> Error {
         if let Some(policy) = failure.rejected_by() {
             self.call().rejected_by(policy);

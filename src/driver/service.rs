@@ -1,4 +1,4 @@
-//! The tower service: what a policy demands of the service below it, and nothing more.
+//! The tower service. Each policy demands as little of the service below as it can.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::hop::{Diagnosis, Hop, Kind};
 use crate::replay::{BodyCloner, Saved};
 use crate::telemetry::{Entered, Span};
 
-/// A response over HTTP, whatever its body: [`http::Response`].
+/// An HTTP response with any body: [`http::Response`].
 ///
-/// A bound by this trait instead of by `Response<R>` keeps compile times of nested stacks low.
+/// A bound on this trait compiles faster in nested stacks than a bound on `Response<R>`.
 pub trait HttpResponse: sealed::Sealed {
-    /// The body.
+    /// The body of the response.
     type Body: Body<Error: Into<BoxError>>;
 
     /// Returns the response itself.
@@ -64,7 +64,7 @@ impl<S, K> Driver<S, K> {
         }
     }
 
-    /// A driver whose policies can be replaced.
+    /// Creates a driver whose policies can be replaced.
     pub(crate) fn live(inner: S, resend: K, policies: Arc<Live>) -> Self {
         Self {
             inner,
@@ -133,7 +133,7 @@ where
             Ok(flight) => flight,
             Err(failure) => return DriverFuture::rejected(failure, later, run),
         };
-        // The service that was polled ready sends this request, a clone of it those that may follow.
+        // The service that was polled ready sends this request. A clone of it sends those that may follow.
         let spans = (run.live_span(), flight.live_span());
         let entered = enter(&spans);
         let inner = self.inner.call(request);
@@ -142,7 +142,7 @@ where
     }
 }
 
-/// Enters the span of the call, and then that of its attempt, which is left first.
+/// Enters the span of the call, then that of its attempt. The attempt's span is left first.
 #[inline]
 fn enter((call, attempt): &Spans) -> (Option<Entered<'_>>, Option<Entered<'_>>) {
     let call = call.as_ref().map(Span::enter);
@@ -151,7 +151,7 @@ fn enter((call, attempt): &Spans) -> (Option<Entered<'_>>, Option<Entered<'_>>) 
 
 type Spans = (Option<Span>, Option<Span>);
 
-/// The error of a service that was not ready: nothing was sent.
+/// Returns the error of a service that was not ready. Nothing was sent.
 pub(super) fn unready(error: BoxError) -> Error {
     Error::ours(error).unwrap_or_else(|other| {
         let unready = Diagnosis {

@@ -1,4 +1,4 @@
-//! Where the bytes of a response body come from.
+//! The source of a response body's bytes.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
 
 pin_project! {
-    /// Where the bytes come from.
+    /// The source of a response body's bytes.
     #[project = SourceProjected]
     pub(super) enum Source<R> {
         Live { #[pin] body: R },
@@ -27,7 +27,7 @@ pin_project! {
 }
 
 impl<R> Source<R> {
-    /// A body that was received whole.
+    /// Creates a source from a complete body.
     pub(super) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Self {
         Self::Here {
             bytes: Some(bytes).filter(|bytes| !bytes.is_empty()),
@@ -36,7 +36,7 @@ impl<R> Source<R> {
         }
     }
 
-    /// What was kept of a response that was drained.
+    /// Creates a source from the kept part of a drained response.
     pub(super) fn kept(kept: Kept, effect: Effect) -> Self {
         let lost = kept.truncated.then(|| {
             let diagnosis = Diagnosis::new(Hop::Receive, Kind::Incomplete, effect);
@@ -51,7 +51,7 @@ impl<R> Source<R> {
 }
 
 impl<R> Source<R> {
-    /// As much of the body as is in memory, and its trailers if they are here.
+    /// Returns the part of the body that is in memory, and its trailers if they are here.
     pub(super) fn beginning(&self) -> (Option<Bytes>, Option<&HeaderMap>) {
         match self {
             Self::Live { .. } | Self::Over => (None, None),
@@ -67,7 +67,7 @@ impl<R> Source<R> {
 }
 
 impl<R: Body<Error: Into<BoxError>>> Source<R> {
-    /// The next piece, wherever it comes from.
+    /// Polls the next piece, whatever its source.
     pub(super) fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Piece>> {
         match self.project() {
             SourceProjected::Live { body } => body

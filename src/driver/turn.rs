@@ -1,4 +1,4 @@
-//! Whether a request is sent again, and when: the attempts of one leg, without IO.
+//! Decides whether and when a request is sent again: the attempts of one leg, without IO.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use crate::destination::Destination;
 use crate::hop::{Diagnosis, Kind, NotRepeated, What};
 use crate::policy::retry::{Account, Failed, Left, Policy, SharedBudget, decide};
 
-/// The retries of one leg: what was made, what is left, what comes next.
+/// The retries of one leg: its counts, its bounds, and the time of the next attempt.
 pub(crate) struct Turn {
     account: Account,
-    /// Given back when this ends: only one driver retries a call.
+    /// The claim to retry. It is given back when this value is dropped, because only one driver retries a call.
     repeating: Option<Repeating>,
     left: Left,
-    /// When the next attempt may begin, and our own part of the wait before it.
+    /// When the next attempt may begin. `previous` is our own part of the wait before it.
     due: Instant,
     previous: Option<Duration>,
 }
 
-/// What says when to come back: the server's head, or an error.
+/// The hint for a retry, from the server's head or from an error.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hint {
     pub(crate) wait: Option<Duration>,
@@ -30,8 +30,8 @@ pub(crate) struct Hint {
 }
 
 impl Turn {
-    /// Begins the attempts of a leg. Its destination is asked for only where a setting needs it. `before` is the
-    /// leg before this one.
+    /// Begins the attempts of a leg. `destination` is called only if a setting needs it. `before` is the turn of the
+    /// previous leg.
     pub(crate) fn new(
         policy: &Policy,
         (call, before): (&Call, Option<Self>),
@@ -63,8 +63,8 @@ impl Turn {
         }
     }
 
-    /// Whether another attempt may follow the next one, by what does not change meanwhile: switches, counts, and
-    /// whether a retry is permitted after an attempt that was sent. `None` if this driver retries nothing.
+    /// Returns which attempts may follow the next one, by the facts that do not change in between: switches, counts,
+    /// and whether a retry is permitted after a sent attempt. `None` if this driver retries nothing.
     pub(crate) fn follows(&self, may_send_twice: bool) -> Option<Follows> {
         if self.left.off.is_some() {
             return None;
@@ -82,27 +82,27 @@ impl Turn {
         })
     }
 
-    /// Whether retries are switched on for this leg.
+    /// Returns whether retries are on for this leg.
     pub(crate) fn may_retry(&self) -> bool {
         self.left.off.is_none()
     }
 
-    /// How many attempts of this leg have ended.
+    /// Returns how many attempts of this leg have ended.
     pub(crate) fn made(&self) -> u32 {
         self.left.made()
     }
 
-    /// When the next attempt may begin.
+    /// Returns when the next attempt may begin.
     pub(crate) fn due(&self) -> Instant {
         self.due
     }
 
-    /// A retry begins.
+    /// Records that a retry begins.
     pub(crate) fn begin(&mut self, call: &Call) {
         self.account.begin(call);
     }
 
-    /// An attempt ended, sent or provably not.
+    /// Records that an attempt ended, sent or provably not sent.
     pub(crate) fn end(&mut self, call: &Call, is_sent: bool) {
         let count = match is_sent {
             true => &mut self.left.sent,
@@ -112,18 +112,18 @@ impl Turn {
         self.account.end(call);
     }
 
-    /// The call succeeded with the attempt that ended last.
+    /// Records that the call succeeded with its latest attempt.
     pub(crate) fn succeed(&mut self) {
         self.account.succeed();
     }
 
-    /// A policy let nothing through. False if something came to the wire all the same.
+    /// Records that a policy rejected the attempt. Returns false if something reached the wire nevertheless.
     pub(crate) fn rejected(&mut self, call: &Call) -> bool {
         self.account.refused(call)
     }
 
-    /// Decides about an attempt that failed; if it is retried, the wait is noted and paid for.
-    /// Returns when the next attempt may begin.
+    /// Decides whether a failed attempt is retried. If so, the retry is paid for, and the wait is recorded. Returns
+    /// when the next attempt may begin.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl Turn {
             return Err(off.clone());
         }
         if self.repeating.is_none() && call.was_retried() {
-            // One attempt for this driver: a driver below has made all attempts.
+            // A driver of one attempt leaves the retries to a driver below, which has made all attempts.
             let made = self.left.made();
             return Err(NotRepeated::AttemptsSpent { made });
         }
@@ -163,7 +163,8 @@ impl Turn {
         let withdraw = || account.withdraw(after_timeout, now);
         let wait = decide(&failed, &self.left, wait, withdraw)?;
         if self.repeating.is_none() {
-            // It made one attempt, and that was not sent: from here on, no stack around it or inside retries.
+            // This driver's one attempt was not sent, and it retries that. From now on, no stack around it or inside
+            // retries.
             self.repeating = call.repeat(self.left.most);
         }
         call.stop(None);

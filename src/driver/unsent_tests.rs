@@ -1,4 +1,4 @@
-//! Attempts that provably were not sent.
+//! Tests of attempts that provably were not sent.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -70,11 +70,11 @@ async fn stack_of_one_attempt_does_not_multiply_what_the_one_inside_could_not_se
     let once = || StandardLayer::with(&settings).unwrap();
     let error = once().layer(inner).oneshot(post()).await.unwrap_err();
     assert_eq!(sent.swap(0, Ordering::Relaxed), 10, "{error}");
-    // Nor what another stack of one attempt could not send.
+    // The outer stack retries nothing that another stack of one attempt could not send.
     let two = once().layer(once().layer(service.clone()));
     let error = two.oneshot(post()).await.unwrap_err();
     assert_eq!(sent.swap(0, Ordering::Relaxed), 10, "{error}");
-    // Alone, it makes as many itself.
+    // Alone, it makes the same number of attempts.
     let error = once().layer(service).oneshot(post()).await.unwrap_err();
     assert_eq!(sent.load(Ordering::Relaxed), 10, "{error}");
     assert_eq!(error.effect(), Effect::None);

@@ -15,18 +15,18 @@ use crate::diagnose::Failure;
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::record::effect_of;
 
-/// What has been received so far.
+/// The part of the body that was received so far.
 pub(super) struct Whole {
     bytes: BytesMut,
     trailers: Option<HeaderMap>,
     most_bytes: usize,
 }
 
-/// Why the rest is not received.
+/// Why the body is not received to its end.
 pub(super) enum Broken {
-    /// The attempt's own timeout, or its bound.
+    /// The attempt's own timeout ran out, or the body exceeded its bound.
     Ours(Failure),
-    /// The service below.
+    /// The service below failed.
     Foreign(BoxError),
 }
 
@@ -75,7 +75,7 @@ impl Whole {
         Poll::Ready(Ok(()))
     }
 
-    /// The body as it was received.
+    /// Returns the body as it was received.
     pub(super) fn take<R>(&mut self) -> Source<R> {
         let bytes: Bytes = self.bytes.split().freeze();
         Source::whole(bytes, self.trailers.take())

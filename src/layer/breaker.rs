@@ -54,24 +54,31 @@ use crate::policy::{Classifier, Key};
 /// - A destination that cannot recover because all callers keep sending.
 /// - Many callers that return at the same moment.
 ///
-/// Each destination has its own circuit: scheme, host and port, or the destination that [`key_by`](Self::key_by)
-/// returns.
+/// Each destination (scheme, host and port) has its own circuit. [`key_by`](Self::key_by) can choose other groups.
 ///
-/// These count as failures: errors at connect, tls, send, gateway, server (5xx, a connection that closes, no response)
-/// and receive, and an attempt that was dropped after its limit or the deadline of its call. These do not: encode,
-/// decode and dns, 4xx (the destination responded properly), 429, a 503 with a hint when to retry, a lack of local
-/// resources, rejections by other policies, and an attempt that its caller gave up.
+/// These count as failures:
 ///
-/// A 503 without a hint counts only while less than a tenth of the recent attempts succeeded: above that the
-/// destination is overloaded, not down. [`classify`](Self::classify) decides on failures before these rules.
+/// - errors at connect, tls, send, gateway and receive
+/// - errors at server: 5xx, a connection that closes, no response
+/// - an attempt that was dropped after its limit or after the deadline of its call
+///
+/// These do not count:
+///
+/// - errors at encode, decode and dns
+/// - 4xx (the destination responded properly), 429, and a 503 with a hint
+/// - a lack of local resources, and rejections by other policies
+/// - an attempt that its caller gave up
+///
+/// A 503 without a hint counts only while less than 10 % of the recent attempts succeeded: above that the destination
+/// is overloaded, not down. [`classify`](Self::classify) decides on failures before these rules.
 ///
 /// Over a [`Transport`](crate::Transport) with an attempt layer in between, failures of an address that has left DNS
-/// do not count. If DNS brings an address that was not known as the circuit opened, the next call is its probe. While
-/// a circuit is open, calls that it rejects renew the answer of DNS: they read the resolver's memory, and let it ask at
-/// most once a second.
+/// do not count. If DNS brings an address that was not known when the circuit opened, the next call is its probe.
+/// While a circuit is open, each rejected call looks the name up in the resolver's cache. The resolver then refreshes
+/// the name at most once a second.
 ///
-/// A half-open circuit is closed by every response from 2xx to 4xx, and opened by every 5xx, for at least as long
-/// as its hint.
+/// A half-open circuit is closed by every response from 2xx to 4xx. Every 5xx opens it again, for at least as long as
+/// its hint.
 ///
 /// A timeout counts only if the attempt had its configured time. That is the attempt limit of these limits: half of
 /// their deadline, unless it was set. If a request has its own or an inherited shorter deadline, its timeout does not
@@ -110,8 +117,8 @@ use crate::policy::{Classifier, Key};
 /// time gets no calls. A single probe brings the traffic back one round trip later than possible, and never floods the
 /// destination. A time window forgets by tenths: attempts older than nine tenths of it may be forgotten already.
 ///
-/// A probe holds a lease for one more open time, or for an attempt limit if that is longer. A probe without a response
-/// until then is replaced. A probe whose body is still arriving was successful.
+/// A probe holds a lease for one more open time, or for an attempt limit if that is longer. If it has no response by
+/// then, another probe replaces it. A probe whose body is still being received counts as successful.
 ///
 /// # How people get it wrong
 ///
@@ -155,9 +162,9 @@ impl BreakerLayer {
     ///
     /// # Errors
     ///
-    /// Fails if a ratio is not more than 0 and at most 1, if a count or a time is out of its range,
-    /// if the window is shorter than two attempts or than the minimum volume, or if the open time is
-    /// longer than the longest one; the error names the fields and their values.
+    /// Fails if a ratio is not more than 0 and at most 1, or if a count or a time is out of its range. Also fails if
+    /// the window is shorter than two attempts or than the minimum volume, or if the open time is longer than the
+    /// longest one. The error names the fields and their values.
     pub fn with(limits: Limits, settings: Settings) -> Result<Self, SettingError> {
         settings.check(&limits)?;
         Ok(Self {
@@ -169,8 +176,8 @@ impl BreakerLayer {
         })
     }
 
-    /// Keeps a circuit for each destination that `key` returns, and does not judge requests for which
-    /// it returns `None`. By default it is [`Destination::of`] the URL. If `key` panics, the call fails at encode.
+    /// Keeps a circuit for each destination that `key` returns. Requests for which it returns `None` are not judged.
+    /// By default the key is the [`Destination::of`] the URL. If `key` panics, the call fails at encode.
     ///
     /// ```
     /// use std::time::Duration;
@@ -196,7 +203,7 @@ impl BreakerLayer {
         self
     }
 
-    /// Takes the circuits of another layer in place of its own.
+    /// Uses the circuits of another layer instead of its own.
     pub(crate) fn on(mut self, breaker: Breaker) -> Self {
         self.breaker = breaker;
         self
@@ -232,7 +239,7 @@ impl BreakerLayer {
         self
     }
 
-    /// Does the same, and asks about each 2xx response, too: see
+    /// Does the same, and also classifies each 2xx response: see
     /// [`RetryLayer::classify_all`](crate::RetryLayer::classify_all).
     #[must_use]
     pub fn classify_all<F>(mut self, classify: F) -> Self
@@ -245,8 +252,8 @@ impl BreakerLayer {
     }
 
     /// Calls this function at each event of a circuit: it opened, half-opened, closed, was isolated, or rejected an
-    /// attempt. The function runs outside of any lock, on the task of the event, for all clones of the layer. A panic
-    /// is ignored.
+    /// attempt. The function runs on the task of the event, without any lock. All clones of the layer share it. A
+    /// panic is ignored.
     #[must_use]
     pub fn on_event(self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         let site = Site::new("BreakerLayer::on_event");

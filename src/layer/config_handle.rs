@@ -16,8 +16,9 @@ use crate::policy::breaker::{self, Breaker};
 use crate::policy::retry::{Budget, Budgets};
 use crate::settings::{Effective, Plan, Settings};
 
-/// The config of a client or a [`StandardLayer`](crate::StandardLayer), to look at and to replace while calls run.
-/// Cheap to clone; clones of the client or layer, and all services of the layer, share it.
+/// A handle to the config of a client or a [`StandardLayer`](crate::StandardLayer). It reads the config, and replaces
+/// it while calls run. It is cheap to clone. Clones of the client or layer, and all services of the layer, share the
+/// config.
 ///
 /// # Example
 ///
@@ -45,19 +46,19 @@ use crate::settings::{Effective, Plan, Settings};
 ///
 /// | | after a reload |
 /// |---|---|
-/// | calls | those that begin later go by the new config; those under way keep the old one |
+/// | calls | calls that begin later use the new config; calls in flight keep the old one |
 /// | circuits | keep their state and counts, and follow the new thresholds at once |
-/// | an open circuit | stays open for as long as it was opened for; a new open time counts from the next opening |
+/// | an open circuit | keeps its current open time; the next opening has a new one |
 /// | a breaker's window | begins empty if its length or kind changed, also by a new attempt limit |
 /// | budgets | keep what was spent; a budget of another kind begins anew |
-/// | connections, DNS | stay as they are; new connections of a client wait for as long as the new limits need |
+/// | connections, DNS | stay as they are; new connections of a client use the new limits |
 ///
 /// # Values that stay
 ///
-/// A config cannot name TLS, the resolver, proxies and the other options of a `Transport`: they stay as they were
-/// built. So do the functions that a layer or a builder was given (`classify`, `key_by`, callbacks). A switch that was
-/// set by hand ([`Breaker::observe_only`](crate::policy::breaker::Breaker::observe_only)) goes before the config.
-/// Shared budgets keep their terms: a config with a budget on other terms is refused.
+/// TLS, the resolver, proxies and the other options of a `Transport` are not part of a config, so a reload does not
+/// change them. The same holds for the functions of a layer or a builder (`classify`, `key_by`, callbacks). A switch
+/// that was set by hand ([`Breaker::observe_only`](crate::policy::breaker::Breaker::observe_only)) takes precedence
+/// over the config. Shared budgets keep their terms: a config with a budget on other terms is refused.
 #[derive(Clone)]
 pub struct ConfigHandle(Arc<Inner>);
 
@@ -65,7 +66,7 @@ struct Inner {
     plan: ArcSwap<Plan>,
     breaker: Breaker,
     budgets: Budgets,
-    /// Held while a config is replaced: the parts of two configs never mix.
+    /// Held during a reload, so that the parts of two configs never mix.
     followers: Mutex<Followers>,
 }
 
@@ -73,16 +74,16 @@ struct Inner {
 #[derive(Default)]
 struct Followers {
     services: Vec<Weak<Live>>,
-    /// The terms of budgets that belong to others, too.
+    /// The terms of budgets that are shared with others.
     shared: Option<Budget>,
     limits: Vec<OnLimits>,
 }
 
-/// Hears of the limits of all destinations. Returns whether it wants to hear again.
+/// Receives the limits of all destinations. Returns whether it wants further updates.
 type OnLimits = Box<dyn Fn(&[Limits]) -> bool + Send>;
 
 impl ConfigHandle {
-    /// Keeps a config that was checked, and begins what its calls share.
+    /// Stores a checked config, and creates the state that its calls share.
     pub(super) fn new(plan: Plan) -> Self {
         Self(Arc::new(Inner {
             breaker: Breaker::by(plan.rules()),
@@ -92,7 +93,7 @@ impl ConfigHandle {
         }))
     }
 
-    /// Returns the config that holds for calls that begin now.
+    /// Returns the config for calls that begin now.
     #[must_use]
     pub fn current(&self) -> Settings {
         self.0.plan.load().settings.clone()
@@ -102,8 +103,8 @@ impl ConfigHandle {
     ///
     /// # Errors
     ///
-    /// Fails as the build would, and if a budget has other terms than the budgets that are shared. Then the old config
-    /// stays, and nothing of the new one is used.
+    /// Fails if the build would fail, or if a budget has other terms than the shared budgets. The old config then
+    /// stays, and no part of the new one is used.
     pub fn reload(&self, settings: &Settings) -> Result<(), SettingError> {
         let plan = Plan::new(settings)?;
         let mut followers = self.followers();
@@ -133,7 +134,7 @@ impl ConfigHandle {
         self.0.budgets.clone()
     }
 
-    /// Makes the policies of a service, which follow the config.
+    /// Creates the policies of a service. They follow the config.
     pub(super) fn service(&self, base: Policies) -> Arc<Live> {
         let mut followers = self.followers();
         let table = policies(&base, &self.0.plan.load());
@@ -143,7 +144,7 @@ impl ConfigHandle {
         service
     }
 
-    /// Takes part in budgets of others: refuses a config with other terms, now and later.
+    /// Uses shared budgets. A config with other terms is refused, now and later.
     pub(super) fn share(&self, budgets: &Budgets) -> Result<(), SettingError> {
         let mut followers = self.followers();
         self.0.plan.load().check_shared(budgets.terms())?;
@@ -151,7 +152,7 @@ impl ConfigHandle {
         Ok(())
     }
 
-    /// Tells of the limits of all destinations, now and after each reload, as long as that is wanted.
+    /// Passes the limits of all destinations to `tell`, now and after each reload, until it returns false.
     #[cfg(feature = "client")]
     pub(crate) fn tell_limits(&self, tell: impl Fn(&[Limits]) -> bool + Send + 'static) {
         let mut followers = self.followers();
@@ -160,7 +161,7 @@ impl ConfigHandle {
         }
     }
 
-    /// Whether redirects from a URL are followed.
+    /// Returns whether redirects from a URL are followed.
     #[cfg(feature = "client")]
     pub(crate) fn follows(&self, url: &Uri, route: Option<&str>) -> bool {
         let plan = self.0.plan.load();
@@ -173,7 +174,7 @@ impl ConfigHandle {
     }
 }
 
-/// The policies of a service under a config.
+/// Returns the policies of a service under a config.
 fn policies(base: &Policies, plan: &Plan) -> Table<Arc<Policies>> {
     plan.table.map(|row| Arc::new(under(base, row)))
 }

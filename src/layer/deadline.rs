@@ -36,7 +36,9 @@ use crate::timeline::{Timeline, also};
 ///
 /// # What it protects from
 ///
-/// A timeout that is forgotten, a timeout that applies to each attempt instead of the call, and a body that never ends.
+/// - A forgotten timeout.
+/// - A timeout for each attempt instead of the whole call.
+/// - A body that never ends.
 ///
 /// # Defaults
 ///
@@ -68,7 +70,7 @@ impl CallLayer {
         }
     }
 
-    /// Creates a layer whose calls end within a limit that was checked already.
+    /// Creates a layer whose calls end within a checked limit.
     pub(crate) const fn within(deadline: Limit) -> Self {
         Self {
             deadline,
@@ -78,7 +80,7 @@ impl CallLayer {
     }
 
     /// Calls this function at the end of every call: after the last byte of its body, after its failure, or when the
-    /// caller drops it. Functions that were set before are called first.
+    /// caller drops it. Functions that were set earlier are called first.
     ///
     /// The function runs on the task that ends the call, so it should be quick. If it panics, the call goes on, and the
     /// first panic is logged.

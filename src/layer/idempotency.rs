@@ -47,10 +47,10 @@ use crate::policy::idempotency::Settings;
 /// Using a new key for each attempt: the customer is charged twice. Using one key for each customer instead of each
 /// order: the second order is not charged.
 ///
-/// Retrying above the layer (`tower::retry`, a loop around the client). Then each try is a call with a new key: the
-/// retry clones the request before the layer sees it, so the layer finds nothing that the tries share. Set the key of
-/// such a request: [`Options::idempotency_key`](crate::Options::idempotency_key). The tries of a retry middleware for
-/// reqwest-middleware share their extensions: there, they get the same key.
+/// Retrying above the layer (`tower::retry`, a loop around the client). Each try is then a call with a new key: the
+/// retry clones the request before the layer sees it, so the tries share nothing that the layer could find. Set the
+/// key of such a request with [`Options::idempotency_key`](crate::Options::idempotency_key). In reqwest-middleware
+/// the tries of a retry middleware share their extensions, so they get the same key.
 ///
 /// # Cancel safety
 ///
@@ -61,7 +61,7 @@ pub struct IdempotencyLayer {
 }
 
 impl IdempotencyLayer {
-    /// Creates a layer that makes keys with these settings.
+    /// Creates a layer that generates keys with these settings.
     ///
     /// # Errors
     ///

@@ -74,9 +74,8 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # Trade-offs
 ///
-/// A copy of the request's head for each call. A body in memory is shared, not copied; one that is a
-/// stream is sent once, and again only if nothing took it. A stream that `Body::retryable` makes is made anew for each
-/// attempt.
+/// Each call keeps a copy of the request's head. A body in memory is shared, not copied. A stream is sent once. It is
+/// sent again only if no connection took it. A stream from `Body::retryable` is created for each attempt.
 ///
 /// # How people get it wrong
 ///
@@ -134,25 +133,26 @@ impl<C> RetryLayer<C> {
         Arc::new(self.policy.clone())
     }
 
-    /// Takes these budgets in place of its own.
+    /// Uses these budgets instead of its own.
     pub(crate) fn on(mut self, budgets: Budgets) -> Self {
         self.policy.budgets = budgets;
         self
     }
 
-    /// Shows the rest of each destination's budget.
+    /// Returns a view for metrics: the balance of each destination's budget.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<i64> {
         self.policy.look()
     }
 
-    /// Asks this function first what a failure is; `None` leaves it to the table. It cannot allow an unsafe retry
-    /// after effect possible or done. A panic counts as `None`. A later classifier replaces an earlier one.
+    /// Calls this function first to classify a failure. `None` leaves the decision to the table. The function cannot
+    /// allow an unsafe retry after effect possible or done. A panic counts as `None`. A later classifier replaces an
+    /// earlier one.
     ///
     /// The function sees method, URL, outcome and headers. In calls that receive the whole body it also sees the
-    /// beginning of the body: see [`Failure::body`]. The caller gets the response as it came, whatever its class.
+    /// beginning of the body: see [`Failure::body`]. The class does not change the response that the caller gets.
     ///
-    /// [`FailureClass::Throttled`] is the responder's own wish for a retry: after effect declined, any method is
+    /// [`FailureClass::Throttled`] means that the responder wants a retry: after effect declined, any method is
     /// retried.
     ///
     /// ```
@@ -178,13 +178,14 @@ impl<C> RetryLayer<C> {
         self.classified(Classifier::of_failures(site, classify))
     }
 
-    /// Does the same as [`classify`](Self::classify), and asks about each 2xx response, too: for a service that
-    /// reports its failures under a 200.
+    /// Does the same as [`classify`](Self::classify), and also classifies each 2xx response. Use it for a service
+    /// that reports failures under a 200.
     ///
-    /// A 2xx that the function calls transient, permanent or throttled has failed. Its effect is possible, since
-    /// nothing shows what was done; a gRPC code that declines the request makes it declined. Calls that receive the
-    /// whole body classify it when it is here, others by its head. `None`, [`FailureClass::Success`] and
-    /// [`FailureClass::Ignore`] leave it a success. Other statuses below 400 are not asked about.
+    /// A 2xx that the function calls transient, permanent or throttled counts as failed. Its effect is possible,
+    /// because nothing shows what was done. If a gRPC code declines the request, the effect is declined. Calls that
+    /// receive the whole body classify it after the body is here. Other calls classify it by its head. With `None`,
+    /// [`FailureClass::Success`] and [`FailureClass::Ignore`] it stays a success. The function does not see other
+    /// statuses below 400.
     ///
     /// ```
     /// use sevenhops::RetryLayer;

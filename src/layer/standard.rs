@@ -49,8 +49,7 @@ use crate::timeline::Timeline;
 /// # Ok(()) }
 /// ```
 ///
-/// Clones, and the services of clones, share the state of each destination: retry budgets and
-/// breakers.
+/// Clones share the state of each destination (retry budgets and circuits). So do the services of clones.
 #[derive(Clone, Debug)]
 pub struct StandardLayer<C = ByTrait> {
     call: CallLayer,
@@ -123,13 +122,13 @@ impl<C> StandardLayer<C> {
         }
     }
 
-    /// Returns the config, to look at and to replace while calls run.
+    /// Returns the config, to read it and to replace it while calls run.
     #[must_use]
     pub fn config_handle(&self) -> ConfigHandle {
         self.config.clone()
     }
 
-    /// Returns the circuits, to look at and to work by hand.
+    /// Returns the circuits, to read and to control them.
     #[must_use]
     pub fn breaker(&self) -> Breaker {
         self.breaker.handle()
@@ -189,7 +188,7 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Does the same, and asks about each 2xx response, too: see
+    /// Does the same, and also classifies each 2xx response: see
     /// [`RetryLayer::classify_all`](crate::RetryLayer::classify_all).
     #[must_use]
     pub fn classify_all<F>(mut self, classify: F) -> Self
@@ -273,7 +272,7 @@ impl<C: Clone> StandardLayer<C> {
     /// Puts the policies over a service that sends requests itself, such as a [`Transport`](crate::Transport).
     ///
     /// This is a cheaper [`layer`](Layer::layer): requests do not carry the call, which saves three allocations for
-    /// each call. Layers of this crate below `wire` cannot find the call: each begins a call of its own, and retries by
+    /// each call. Layers of this crate below `wire` cannot find the call: each begins its own call, and retries by
     /// itself. If there may be such layers, use [`layer`](Layer::layer).
     ///
     /// # Example

@@ -1,4 +1,4 @@
-//! The user's classifier of attempts: one for the retry and for the breaker.
+//! The user's classifier of attempts. The retry and the breaker share it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use crate::callback::{Site, ask};
 use crate::hop::{Diagnosis, FailureClass, Outcome, is_failure};
 use crate::redact::redacted;
 
-/// A failed attempt, as a classifier sees it. A classifier of
-/// [`classify_all`](crate::RetryLayer::classify_all) sees each 2xx response, too.
+/// A failed attempt, as a classifier sees it. A classifier of [`classify_all`](crate::RetryLayer::classify_all) also
+/// sees each 2xx response.
 pub struct Failure<'a> {
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
@@ -22,25 +22,25 @@ pub struct Failure<'a> {
 }
 
 impl Failure<'_> {
-    /// The request's method.
+    /// Returns the request's method.
     #[must_use]
     pub fn method(&self) -> &Method {
         self.method
     }
 
-    /// The request's URL, whole: it may hold secrets.
+    /// Returns the complete URL of the request. It may hold secrets.
     #[must_use]
     pub fn uri(&self) -> &Uri {
         self.uri
     }
 
-    /// How the attempt ended: hop, kind, effect, status.
+    /// Returns how the attempt ended: hop, kind, effect, status.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.outcome
     }
 
-    /// The status of the response, if there was one.
+    /// Returns the status of the response, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         match self.outcome {
@@ -50,23 +50,23 @@ impl Failure<'_> {
         }
     }
 
-    /// The headers of the response, if there was one.
+    /// Returns the headers of the response, if there was one.
     #[must_use]
     pub fn headers(&self) -> Option<&HeaderMap> {
         self.headers
     }
 
-    /// The first 8 KiB of the response's body, without its content-coding.
+    /// Returns the first 8 KiB of the response's body, decoded from its content coding.
     ///
     /// Only calls that receive the whole body have it: `fetch_*`, and
-    /// [`Options::whole_body`](crate::Options::whole_body). `None` in others, and where a coding cannot be decoded.
-    /// A body that stalls is cut where it stalls, after 250 ms.
+    /// [`Options::whole_body`](crate::Options::whole_body). It is `None` in other calls, and if a coding cannot be
+    /// decoded. If a body stalls for 250 ms, only the part before the stall is returned.
     #[must_use]
     pub fn body(&self) -> Option<&[u8]> {
         self.body.as_deref()
     }
 
-    /// The trailers of the response, if its body was read to the end and has any.
+    /// Returns the trailers of the response, if its body was read to the end and has any.
     #[must_use]
     pub fn trailers(&self) -> Option<&HeaderMap> {
         self.trailers
@@ -74,7 +74,7 @@ impl Failure<'_> {
 }
 
 impl fmt::Debug for Failure<'_> {
-    /// Without headers, body, query and userinfo: they may be secret.
+    /// Shows no headers, body, query or userinfo: they may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Failure")
             .field("method", &self.method)
@@ -84,7 +84,7 @@ impl fmt::Debug for Failure<'_> {
     }
 }
 
-/// A classifier of the user's. If it panics, it has nothing to say.
+/// A classifier of the user's. If it panics, its result counts as `None`.
 #[derive(Clone)]
 pub(crate) struct Classifier {
     classify: Arc<Classify>,
@@ -94,7 +94,7 @@ pub(crate) struct Classifier {
 type Classify = dyn Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync;
 
 impl Classifier {
-    /// Sees failed attempts alone.
+    /// Creates a classifier that sees failed attempts only.
     pub(crate) fn of_failures<F>(site: Site, classify: F) -> Self
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
@@ -106,7 +106,7 @@ impl Classifier {
         }
     }
 
-    /// Sees 2xx responses, too.
+    /// Creates a classifier that also sees 2xx responses.
     pub(crate) fn of_all<F>(site: Site, classify: F) -> Self
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
@@ -117,7 +117,7 @@ impl Classifier {
         }
     }
 
-    /// Whether a response of this status is for it.
+    /// Returns whether the classifier sees responses of this status.
     pub(crate) fn sees(&self, status: StatusCode) -> bool {
         self.sees_all && status.is_success() || is_failure(status)
     }
@@ -127,10 +127,10 @@ impl Classifier {
     }
 }
 
-/// The word of a classifier on a response.
+/// The result of a classifier for a response.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Classified {
     pub(crate) class: Option<FailureClass>,
-    /// The failure that it sees in a 2xx.
+    /// The failure that the classifier found in a 2xx.
     pub(crate) failed: Option<Diagnosis>,
 }

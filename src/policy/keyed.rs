@@ -1,4 +1,4 @@
-//! The user's own key of circuits and budgets.
+//! The user's function that groups requests into circuits and budgets.
 
 use std::sync::Arc;
 
@@ -7,6 +7,6 @@ use http::{HeaderMap, Method, Uri};
 use crate::callback::Panicked;
 use crate::destination::Destination;
 
-/// The user's function from a request to the destination whose circuit and budget it uses, behind `catch_unwind`.
+/// The user's function, behind `catch_unwind`. It maps a request to the destination whose circuit and budget it uses.
 pub(crate) type Key = Arc<dyn Fn(&Method, &Uri, &HeaderMap) -> Keying + Send + Sync>;
 type Keying = Result<Option<Destination>, Panicked>;

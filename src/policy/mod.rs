@@ -1,8 +1,8 @@
-//! The policies above the hops: local decisions, each of them a layer of its own.
+//! The policies above the hops. They decide locally, and each of them is a layer of its own.
 //!
-//! Each policy is a folder with the same cast: its settings, its pure decision, and the state that it keeps for a
-//! destination. None of them sends anything: [the driver](crate::driver) sends, and asks them. Their order, and
-//! the reason for each place, stand in `driver/policies.rs`.
+//! Each policy is a folder with the same parts: its settings, its pure decision, and its state for each destination.
+//! Policies send nothing: [the driver](crate::driver) sends, and calls them. `driver/policies.rs` has their order,
+//! and the reason for each place.
 
 mod classify;
 mod keyed;

@@ -1,9 +1,9 @@
 //! AWS: error codes in the header `x-amzn-errortype`, in JSON (`__type`, `code`) and in XML (`<Code>`).
 //!
-//! The lists are those of the standard retry mode ("Retry behavior", AWS SDKs and Tools Reference Guide). Codes that are
-//! in neither list are left to the status.
+//! The lists are those of the standard retry mode ("Retry behavior", AWS SDKs and Tools Reference Guide). For codes
+//! in neither list, the status decides.
 //!
-//! In `classify_all` it also finds the error that S3 sends under a 200 ("CopyObject" and "CompleteMultipartUpload",
+//! In `classify_all` it also finds an error that S3 sends under a 200 ("CopyObject" and "CompleteMultipartUpload",
 //! Amazon S3 API Reference).
 
 use std::time::Duration;
@@ -58,7 +58,7 @@ fn by_body(failure: &Failure<'_>) -> Option<FailureClass> {
     class(xml(std::str::from_utf8(failure.body()?).ok()?))
 }
 
-/// The code of an error in JSON.
+/// The JSON form of an error.
 #[derive(Deserialize)]
 struct Coded {
     #[serde(rename = "__type")]
@@ -78,14 +78,14 @@ fn class(code: Option<&str>) -> Option<FailureClass> {
     }
 }
 
-/// The text of the first `<Code>`.
+/// Returns the text of the first `<Code>`.
 fn xml(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("<Code>")?;
     let (code, _) = rest.split_once("</Code>")?;
     Some(code)
 }
 
-/// Whether the document is an error and nothing else.
+/// Returns whether the document is an error and nothing else.
 fn is_error(text: &str) -> bool {
     let text = text.trim_start();
     let root = match text.strip_prefix("<?xml") {
@@ -113,5 +113,5 @@ const THROTTLED: [&str; 14] = [
     "TooManyRequestsException",
     "TransactionInProgressException",
 ];
-/// The last one is for S3's errors under a 200: elsewhere the status says it.
+/// The last code is for S3's errors under a 200. In other responses the status says the same.
 const TRANSIENT: [&str; 3] = ["RequestTimeout", "RequestTimeoutException", "InternalError"];

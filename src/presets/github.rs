@@ -28,8 +28,8 @@ pub fn classify(failure: &Failure<'_>) -> Option<FailureClass> {
     (may_limit(failure.status()?) && is_limited).then_some(FailureClass::Throttled)
 }
 
-/// Reads `x-ratelimit-reset`, the instant at which a quota that is used up begins anew. With a `retry-after` that
-/// header holds.
+/// Reads `x-ratelimit-reset`, the instant at which a used-up quota begins anew. If there is a `retry-after` header,
+/// that one counts.
 #[must_use]
 pub fn hint(head: &ResponseHead<'_>) -> Option<Duration> {
     let headers = head.headers();
@@ -55,5 +55,5 @@ fn is_used_up(headers: &HeaderMap) -> bool {
 }
 
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
-/// In seconds since 1970, UTC.
+/// The value is in seconds since 1970, UTC.
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");

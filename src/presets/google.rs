@@ -7,7 +7,7 @@ use super::json;
 use crate::hop::FailureClass;
 use crate::policy::retry::Failure;
 
-/// Classifies a failure by the canonical code of its error. Unknown codes are left to the status.
+/// Classifies a failure by the canonical code of its error. For unknown codes, the status decides.
 ///
 /// ```
 /// use sevenhops::policy::retry::Settings;
@@ -51,7 +51,7 @@ struct Told {
 #[derive(Deserialize)]
 struct Described {
     status: Option<String>,
-    /// Of older APIs.
+    /// The form of older APIs.
     #[serde(default)]
     errors: Vec<Detail>,
     #[serde(default)]

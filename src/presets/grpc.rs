@@ -8,15 +8,15 @@
 //! | 3, 5, 7, 9, 11, 12, 16 | permanent | declined |
 //! | 1 cancelled, 6 already exists, 10 aborted, 15 data loss | permanent | possible |
 //!
-//! Every gRPC request is a POST. So a transient failure is retried only for a request that says
+//! Every gRPC request is a POST. So a transient failure is retried only if the request says
 //! [`idempotent(true)`](crate::Options::idempotent) or has a key that the server honors.
 
 use crate::hop::{FailureClass, grpc_code};
 use crate::policy::retry::Failure;
 
-/// Classifies a gRPC response by its code. It belongs in `classify_all`: a gRPC failure is a 200.
+/// Classifies a gRPC response by its code. Use it in `classify_all`: a gRPC failure is a 200.
 ///
-/// Trailers are seen by calls that receive the whole body.
+/// Only calls that receive the whole body see trailers.
 ///
 /// ```
 /// use sevenhops::policy::retry::Settings;

@@ -1,4 +1,4 @@
-//! Classifiers for well-known services: what they say in headers and bodies, and no status tells.
+//! Classifiers for well-known services that report failures in headers or bodies, not only by the status.
 //!
 //! # Example
 //!
@@ -27,14 +27,17 @@
 //!
 //! # What they protect from
 //!
-//! A throttling under a 400 that is not retried (DynamoDB), a rate limit under a 403 (GitHub, Google), a lock that is
-//! held for a moment (Stripe), an error under a 200 (S3, gRPC).
+//! - A throttling under a 400 that is not retried (DynamoDB).
+//! - A rate limit under a 403 (GitHub, Google).
+//! - A lock that is held for a moment (Stripe).
+//! - An error under a 200 (S3, gRPC).
 //!
 //! # How people get it wrong
 //!
-//! With `send()`: error codes in bodies are seen only by calls that receive the whole body (`fetch_*`, or
-//! [`Options::whole_body`](crate::Options::whole_body)). Headers are seen in all calls. And with
-//! [`grpc::classify`] in `classify`: a gRPC failure is a 200, which only `classify_all` asks about.
+//! They call `send()`. Only calls that receive the whole body (`fetch_*`, or
+//! [`Options::whole_body`](crate::Options::whole_body)) see the error codes in bodies. All calls see headers.
+//!
+//! They give [`grpc::classify`] to `classify`. A gRPC failure is a 200, which only `classify_all` sees.
 
 pub mod aws;
 pub mod github;
@@ -46,7 +49,7 @@ use serde::de::DeserializeOwned;
 
 use crate::policy::retry::Failure;
 
-/// The body as JSON. A body of more than 8 KiB is cut, and so is not JSON.
+/// Reads the body as JSON. A body of more than 8 KiB is cut, so it is not valid JSON.
 fn json<T: DeserializeOwned>(failure: &Failure<'_>) -> Option<T> {
     serde_json::from_slice(failure.body()?).ok()
 }

@@ -9,10 +9,11 @@ use crate::hint::should_retry;
 use crate::hop::FailureClass;
 use crate::policy::retry::Failure;
 
-/// Classifies a failure by Stripe's own word; without one, the status says it.
+/// Classifies a failure by Stripe's header or error code. Without these, the status decides.
 ///
-/// Below 500 a failure to be retried counts as throttled: it says nothing bad about the destination. A lock is held by
-/// another request to the same object, so it counts as throttled, too. A 5xx that is not to be retried opens no circuit.
+/// Below 500 a failure that Stripe wants retried counts as throttled, because the destination is healthy. A lock
+/// timeout counts as throttled, too: another request holds the lock. A 5xx that Stripe does not want retried opens no
+/// circuit.
 ///
 /// ```
 /// use sevenhops::policy::retry::Settings;

@@ -8,8 +8,8 @@ use crate::policy::{breaker, idempotency, redirect, retry};
 
 /// A part of a config for some destinations: see [`Settings::destination`](crate::Settings::destination).
 ///
-/// A field that is not set is that of the config around. Each field is one value: a back-off, a budget, a window or a
-/// list is replaced whole.
+/// A field that is not set is taken from the surrounding config. Each field is one value: a back-off, a budget, a
+/// window or a list is replaced as a whole.
 ///
 /// # Example
 ///
@@ -42,13 +42,14 @@ pub struct DestinationConfig {
 }
 
 impl DestinationConfig {
-    /// Sets nothing differently yet.
+    /// Creates a part that changes nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the deadline of calls that begin here: 10 ms to 24 h. A redirect to here changes no deadline.
+    /// Sets the deadline of calls that begin at this destination: 10 ms to 24 h. A redirect to this destination does
+    /// not change the deadline.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
@@ -62,14 +63,15 @@ impl DestinationConfig {
         self
     }
 
-    /// Sets how keys are made, and whether they are honored here. A redirect to here brings no key.
+    /// Sets how keys are generated, and whether this destination honors them. A redirect to this destination adds no
+    /// key.
     #[must_use]
     pub fn idempotency(mut self, idempotency: idempotency::Settings) -> Self {
         self.idempotency = idempotency;
         self
     }
 
-    /// Sets how far redirects are followed that come from here.
+    /// Sets how redirects from this destination are followed.
     #[must_use]
     pub fn redirect(mut self, redirect: redirect::Settings) -> Self {
         self.redirect = redirect;
@@ -90,7 +92,7 @@ impl DestinationConfig {
         self
     }
 
-    /// Tells the next process which attempt it is and how much time is left, or does not.
+    /// Sets whether each attempt passes its number and the time left to the next process.
     #[must_use]
     pub fn propagating(mut self, yes: bool) -> Self {
         self.propagating = Some(yes);
@@ -108,10 +110,10 @@ impl DestinationConfig {
     }
 }
 
-/// The parts of a config for some destinations, each under its pattern, in the order of the file.
+/// The parts of a config for some destinations, each with its pattern, in the order of the file.
 pub(super) type Destinations = Vec<(String, DestinationConfig)>;
 
-/// The parts as they stand in a file: a table by pattern.
+/// The file form of the parts: a table by pattern.
 #[cfg(feature = "serde")]
 pub(super) mod file {
     use std::fmt;

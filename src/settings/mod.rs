@@ -15,10 +15,10 @@ use crate::getters::getters;
 use crate::limit::{self, Limits};
 use crate::policy::{breaker, idempotency, redirect, retry};
 
-/// The config of a stack: the deadline, each policy, and parts for some destinations.
+/// The config of a stack: the deadline, the settings of each policy, and parts for some destinations.
 ///
-/// Plain values: they are checked once, when a layer or a client is built. A value that is out of range or contradicts
-/// another one is refused there, with its path: `retry.attempts: 0 is invalid: expected 1..=255`.
+/// These are plain values. They are checked when a layer or a client is built. A value that is out of range or
+/// contradicts another one is refused with its path: `retry.attempts: 0 is invalid: expected 1..=255`.
 ///
 /// # Example
 ///
@@ -40,7 +40,7 @@ use crate::policy::{breaker, idempotency, redirect, retry};
 ///
 /// # Destinations
 ///
-/// A part of the config can be for some destinations only. Its pattern is one of these:
+/// A part of the config can apply to some destinations only. Its pattern is one of these:
 ///
 /// | pattern | calls |
 /// |---|---|
@@ -50,21 +50,21 @@ use crate::policy::{breaker, idempotency, redirect, retry};
 /// | `/v1/charges/{id}` | of that route ([`Options::route`](crate::Options::route)), to any host |
 /// | `api.test/v1/charges/{id}` | of that route, to that host |
 ///
-/// **All parts that match a call apply. If two of them set the same field, the more specific one wins:** a pattern with
-/// a route before one without, then a host with a port, a host, a longer suffix, a shorter one. The order in
-/// the file does not matter. A field that no part sets is that at the top of the config.
+/// **All parts that match a call apply. If two of them set the same field, the more specific one wins:** a pattern
+/// with a route before one without, then a host with a port, a host, a longer suffix, a shorter suffix. The order in
+/// the file does not matter. If no part sets a field, the value at the top of the config holds.
 ///
-/// Parts are chosen by the URL when a call begins, and again when a redirect leads on. After a redirect, routes no longer
-/// count. Deadline and key of a call are those of its first destination.
+/// Parts are chosen by the URL when a call begins, and again at each redirect. After a redirect, routes no longer
+/// count. The deadline and the key of a call are those of its first destination.
 ///
-/// A route has no breaker and no budget of its own: calls share those of their host. If you keep circuits under names of
-/// your own ([`StandardLayer::key_by`](crate::StandardLayer::key_by)), a name that begins like a URL follows the rules of
-/// that host. Other names follow the top of the config.
+/// A route has no breaker and no budget of its own: its calls share those of their host. If circuits have custom
+/// names ([`StandardLayer::key_by`](crate::StandardLayer::key_by)), a name that begins like a URL follows the rules
+/// of that host. Other names follow the top of the config.
 ///
 /// # In a file
 ///
-/// With the feature `serde` a config can be read from a file. Only the deadline has to be there. An unknown field
-/// is an error that has its path.
+/// With the feature `serde` a config can be read from a file. Only the deadline is required. An unknown field is an
+/// error with its path.
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
@@ -111,7 +111,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults that follow from the deadline of the whole call: 10 ms to 24 h.
+    /// Creates a config with the defaults for the deadline of the whole call: 10 ms to 24 h.
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
         Self {
@@ -126,21 +126,21 @@ impl Settings {
         }
     }
 
-    /// Sets limits that are not to follow from the deadline.
+    /// Sets limits, in place of those derived from the deadline.
     #[must_use]
     pub fn limits(mut self, limits: limit::Settings) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Sets how keys are made, and which destinations honor them.
+    /// Sets how keys are generated, and which destinations honor them.
     #[must_use]
     pub fn idempotency(mut self, idempotency: idempotency::Settings) -> Self {
         self.idempotency = idempotency;
         self
     }
 
-    /// Sets how far redirects are followed.
+    /// Sets how redirects are followed.
     #[must_use]
     pub fn redirect(mut self, redirect: redirect::Settings) -> Self {
         self.redirect = redirect;
@@ -161,7 +161,7 @@ impl Settings {
         self
     }
 
-    /// Tells the next process which attempt it is and how much time is left: see
+    /// Sets whether each attempt passes its number and the time left to the next process: see
     /// [`AttemptLayer::propagating`](crate::AttemptLayer::propagating).
     #[must_use]
     pub fn propagating(mut self, yes: bool) -> Self {
@@ -169,9 +169,9 @@ impl Settings {
         self
     }
 
-    /// Sets some fields differently for the calls of a pattern: see [above](Self#destinations).
+    /// Sets some fields differently for the calls that a pattern matches: see [above](Self#destinations).
     ///
-    /// A pattern that cannot be read, or that stands twice, is refused when a layer or a client is built.
+    /// An invalid or duplicate pattern is refused when a layer or a client is built.
     #[must_use]
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
         self.destinations.push((pattern.into(), config));
@@ -199,9 +199,10 @@ impl Settings {
         destinations.map(|(pattern, config)| (pattern.as_str(), config))
     }
 
-    /// Returns the config of the calls to a URL, by a route if they have one: to look at, or to print.
+    /// Returns the effective config of the calls to a URL, and to a route if one is given. It can be inspected or
+    /// printed.
     ///
-    /// All defaults are written out. Values that follow from the deadline are left open:
+    /// Defaults are written out. Values that follow from the deadline are left open:
     /// [`Limits::with`](crate::limit::Limits::with) derives the limits.
     ///
     /// ```
@@ -218,7 +219,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// Fails if the config is refused, as a layer would refuse it.
+    /// Fails if a layer would refuse the config.
     pub fn effective(&self, url: &Uri, route: Option<&str>) -> Result<Self, SettingError> {
         let plan = Plan::new(self)?;
         let own = &plan.find(url, route).settings;
@@ -244,7 +245,7 @@ impl Settings {
         }
     }
 
-    /// The same config, and what a part of it sets differently.
+    /// Returns this config with the changes of a part of it.
     fn under(self, part: &DestinationConfig) -> Self {
         Self {
             deadline: part.deadline.unwrap_or(self.deadline),
@@ -258,7 +259,7 @@ impl Settings {
         }
     }
 
-    /// Refuses values that are out of range or contradict each other, parts for destinations aside.
+    /// Refuses values that are out of range or contradict each other. Parts for destinations are not checked here.
     fn check(&self) -> Result<Limits, SettingError> {
         let limits = Limits::with(self.deadline, self.limits)?;
         self.idempotency.check()?;

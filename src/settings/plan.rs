@@ -1,4 +1,4 @@
-//! A config that was checked: the values of each destination.
+//! A checked config: the values of each destination.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::policy::retry::Budget;
 /// The values of each destination.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// The config that it was made from.
+    /// The config that the plan was made from.
     pub(crate) settings: Settings,
     pub(crate) table: Table<Arc<Effective>>,
 }
@@ -23,14 +23,14 @@ pub(crate) struct Plan {
 /// The values of one row of the table.
 #[derive(Debug)]
 pub(crate) struct Effective {
-    /// Without parts for destinations.
+    /// The settings, without parts for destinations.
     pub(crate) settings: Settings,
     pub(crate) limits: Limits,
-    /// Where in the config it stands, if not at its top.
+    /// The pattern of the most specific part that applies; `None` at the top of the config.
     part: Option<String>,
 }
 
-/// A part of the config, and for which calls it is.
+/// A part of the config, and the calls that it applies to.
 struct Part<'s> {
     pattern: Pattern,
     path: String,
@@ -42,15 +42,15 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Fails if a value is out of range or contradicts another one for any destination, if a pattern cannot be read or
-    /// stands twice, or if a route has a breaker or a budget.
+    /// Fails if a value is out of range, or if it contradicts another one for any destination. Also fails if a
+    /// pattern is invalid or duplicate, or if a route has a breaker or a budget.
     pub(crate) fn new(settings: &Settings) -> Result<Self, SettingError> {
         let parts = parts(settings)?;
         let plan = |route: Option<&str>| {
             let hosts = parts.iter().map(|part| &part.pattern.host);
             let hosts: HashSet<_> = hosts.filter(|host| **host != Host::Any).collect();
             let mut hosts: Vec<_> = hosts.into_iter().collect();
-            // An error in a part for many hosts is reported there, not at each of them.
+            // The least specific host is first, so an error in a part for many hosts is reported once, at that part.
             hosts.sort_by_key(|host| host.rank());
             let rest = effective(settings, &parts, (&Host::Any, route))?;
             let row = |host: &Host| Ok((host.clone(), effective(settings, &parts, (host, route))?));
@@ -78,7 +78,7 @@ impl Plan {
         })
     }
 
-    /// The limits of all destinations.
+    /// Returns the limits of all destinations.
     pub(crate) fn limits(&self) -> Vec<Limits> {
         self.table.values().map(|row| row.limits).collect()
     }
@@ -87,24 +87,24 @@ impl Plan {
         self.table.find(url, route)
     }
 
-    /// The limits of destinations that no part is for.
+    /// Returns the limits of destinations that match no part.
     pub(crate) fn rest_limits(&self) -> Limits {
         self.table.plain.rest().limits
     }
 
-    /// The rules of circuits. Calls of any route share the circuit of their host.
+    /// Returns the rules of circuits. Calls of any route share the circuit of their host.
     pub(crate) fn rules(&self) -> Hosts<Rules> {
         let rules = |row: &Arc<Effective>| row.settings.breaker.rules(&row.limits);
         self.table.plain.map(rules)
     }
 
-    /// The terms of budgets. Calls of any route share the budget of their host.
+    /// Returns the terms of budgets. Calls of any route share the budget of their host.
     pub(crate) fn budgets(&self) -> Hosts<Budget> {
         let terms = |row: &Arc<Effective>| row.settings.retry.get_budget();
         self.table.plain.map(terms)
     }
 
-    /// Refuses budgets on other terms than those of the budgets that are shared.
+    /// Refuses budgets whose terms differ from those of the shared budgets.
     pub(crate) fn check_shared(&self, shared: Budget) -> Result<(), SettingError> {
         let other = |row: &&Arc<Effective>| {
             row.settings.retry.has_budget() && row.settings.retry.get_budget() != shared
@@ -119,7 +119,7 @@ impl Plan {
     }
 }
 
-/// An error in a part of the config, or at its top.
+/// Adds the path of a part to an error, if it is not at the top of the config.
 fn within(part: Option<&str>, error: SettingError) -> SettingError {
     match part {
         Some(part) => error.within(part),
@@ -127,7 +127,7 @@ fn within(part: Option<&str>, error: SettingError) -> SettingError {
     }
 }
 
-/// The parts of a config, the least specific first.
+/// Returns the parts of a config, the least specific first.
 fn parts(settings: &Settings) -> Result<Vec<Part<'_>>, SettingError> {
     let mut parts: Vec<Part<'_>> = Vec::with_capacity(settings.destinations.len());
     let mut known = HashSet::with_capacity(settings.destinations.len());
@@ -137,7 +137,7 @@ fn parts(settings: &Settings) -> Result<Vec<Part<'_>>, SettingError> {
             return Err(SettingError::invalid("destinations", shown(text), PATTERNS));
         };
         if !known.insert(pattern.clone()) {
-            let why = format_args!("the pattern {pattern} stands twice: leave one out");
+            let why = format_args!("the pattern {pattern} is there twice: remove one");
             return Err(SettingError::refused(path, why));
         }
         if pattern.route.is_some() {
@@ -164,7 +164,7 @@ fn parts(settings: &Settings) -> Result<Vec<Part<'_>>, SettingError> {
     Ok(parts)
 }
 
-/// The values of calls to these hosts by this route: the config, then each part that is for them.
+/// Returns the values of calls to these hosts on this route: the config, then each part that applies to them.
 fn effective(
     settings: &Settings,
     parts: &[Part<'_>],
@@ -191,5 +191,5 @@ fn effective(
 
 const PATTERNS: &str = "a host (api.test, api.test:8443), the hosts below a name (*.example.com), a route \
                         (/v1/charges/{id}), or a host with a route";
-/// Each takes a few kilobytes, and a call looks at all hosts, one after the other.
+/// Each row takes a few kilobytes, and each call searches all hosts in order.
 const MOST_ROWS: usize = 4_096;

@@ -62,7 +62,7 @@ pub(super) const ROWS: &[Row] = &[
     (
         "idempotency.header",
         r#""content-length""#,
-        r#""content-length" is invalid: expected a name that HTTP has no other use for"#,
+        r#""content-length" is invalid: expected a header that HTTP does not use otherwise"#,
     ),
     (
         "redirect.most",

@@ -312,7 +312,7 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
             config()
                 .destination("a.test", once())
                 .destination("A.test.", once()),
-            r#"destinations."A.test.": the pattern a.test stands twice: leave one out"#,
+            r#"destinations."A.test.": the pattern a.test is there twice: remove one"#,
         ),
         (
             config().destination("user:canary@a.test", once()),

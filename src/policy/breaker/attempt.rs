@@ -1,4 +1,4 @@
-//! One attempt, as its circuit sees it: the permit before, and the verdict after.
+//! One attempt, from the circuit's point of view: the permit before it, and the verdict after it.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use super::cause::{Cause, Failure};
 use super::window::Mark;
 
-/// Leave to make one attempt.
-#[must_use = "an unsettled permit teaches the circuit nothing"]
+/// Permission to make one attempt.
+#[must_use = "an unsettled permit does not count"]
 #[derive(Debug)]
 pub(crate) struct Permit {
     pub(super) generation: u64,
@@ -18,16 +18,16 @@ pub(crate) struct Permit {
 /// The purpose of a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// An attempt that the circuit lets through.
+    /// An attempt that a circuit in normal operation permits.
     Usual,
     /// A probe, by its place among the probes of its generation.
     Probe(u64),
-    /// An attempt that the circuit would have rejected, and only observes.
+    /// An attempt that the circuit would have rejected. Its verdict is only recorded.
     Observed,
 }
 
 impl Permit {
-    /// Leave that a closed circuit gives.
+    /// Returns the permit of a closed circuit.
     pub(crate) fn of(generation: u64) -> Self {
         Self {
             generation,
@@ -35,7 +35,7 @@ impl Permit {
         }
     }
 
-    /// The place of a probe.
+    /// Returns the number of the probe, if this is one.
     pub(super) fn probe(&self) -> Option<u64> {
         match self.kind {
             Kind::Probe(id) => Some(id),
@@ -48,23 +48,24 @@ impl Permit {
     }
 }
 
-/// How an attempt ended, as far as the destination's health goes.
+/// How an attempt ended, from the point of view of the destination's health.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The destination did its part, whatever the status.
+    /// The destination worked, whatever the status.
     Success,
-    /// It did, and took too long.
+    /// The destination worked, and took too long.
     Slow,
-    /// It failed us.
+    /// The destination failed.
     Failure(Failed),
-    /// It asks for fewer requests. That breaks no circuit, and closes a half-open one: the destination is there.
+    /// The destination asks for fewer requests. That opens no circuit. It closes a half-open one, because the
+    /// destination is up.
     Throttled,
-    /// This says nothing about the destination.
+    /// The attempt says nothing about the destination.
     Ignored,
 }
 
 impl Verdict {
-    /// When the server wants to be asked again.
+    /// Returns the wait that the server asks for.
     pub(super) fn hint(&self) -> Option<Duration> {
         match self {
             Self::Failure(failed) => failed.hint,
@@ -72,7 +73,7 @@ impl Verdict {
         }
     }
 
-    /// Its mark in the window of a closed circuit.
+    /// Returns the mark for the window of a closed circuit.
     pub(super) fn mark(&self) -> Option<Mark> {
         let (mark, is_slow) = match self {
             Self::Success => (Mark::SUCCESS, false),
@@ -88,38 +89,38 @@ impl Verdict {
     }
 }
 
-/// A failure, and how it counts.
+/// A failure, and its weight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub(crate) failure: Failure,
-    /// When the server wants to be asked again.
+    /// The wait that the server asks for.
     pub(crate) hint: Option<Duration>,
-    /// It took too long, too.
+    /// Whether it also took too long.
     pub(crate) is_slow: bool,
     pub(crate) weight: Weight,
 }
 
-/// When a failure counts. In a half-open circuit every failure does.
+/// When a failure counts. In a half-open circuit every failure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weight {
     Always,
-    /// Only where next to nothing succeeds: a 503 without a hint may say "overloaded" or "down".
+    /// Only while almost nothing succeeds. A 503 without a hint may mean "overloaded" or "down".
     IfDown,
-    /// Not in a closed circuit: a 503 with a hint asks for patience.
+    /// Not in a closed circuit. A 503 with a hint asks the client to wait.
     Never,
 }
 
-/// When a verdict is given, and with what luck: a number in `[0, 1)`.
+/// The time of a verdict, and a random number in `[0, 1)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Moment {
     pub(crate) now: Instant,
     pub(crate) luck: f64,
 }
 
-/// The circuit does not let an attempt through.
+/// The circuit rejects the attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
-    /// The time until the reason is gone; none if only a hand can end it.
+    /// The time until the circuit may let an attempt through. `None` if only a call of `close` can end the rejection.
     pub(crate) retry_after: Option<Duration>,
     pub(crate) cause: Cause,
 }

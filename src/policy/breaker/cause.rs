@@ -1,4 +1,4 @@
-//! Why a circuit refuses, as plain values: the words are made when somebody reads them.
+//! Why a circuit rejects attempts, as plain values. `Display` makes the text only when it is needed.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -8,7 +8,7 @@ use crate::hop::{Hop, Kind};
 /// Where and how an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// None for an operation in which nobody saw a hop.
+    /// `None` for an operation that did not observe a hop.
     pub(crate) hop: Option<Hop>,
     pub(crate) kind: Kind,
 }
@@ -24,7 +24,7 @@ impl fmt::Display for Failure {
 
 impl StdError for Failure {}
 
-/// Why a circuit refuses: what opened it, and the failure that did.
+/// Why a circuit rejects attempts: what opened it, and the last failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cause {
     pub(super) why: Why,
@@ -33,23 +33,23 @@ pub(crate) struct Cause {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
-    /// Too many of the attempts in the window failed; most of them at one hop.
+    /// Too many attempts in the window failed, most of them at one hop.
     Failed {
         failed: u32,
         attempts: u32,
         worst: (u32, Failure),
     },
-    /// So many failed one after the other.
+    /// This many attempts in a row failed.
     InARow { failed: u32 },
-    /// Too many of the attempts in the window were slow.
+    /// Too many attempts in the window were slow.
     Slow { slow: u32, attempts: u32 },
-    /// It was open, and too many of the probes failed.
+    /// The circuit was open, and too many of the probes failed.
     Probes { failed: u32, probes: u32 },
-    /// It was open, and the attempt that should tell whether it is over failed.
+    /// The circuit was open, and the probe failed.
     Probe,
-    /// As before, and the answer came too slowly.
+    /// The circuit was open, and the response to the probe was too slow.
     SlowProbe,
-    /// Somebody wanted it so.
+    /// The user isolated the destination.
     Isolated,
 }
 

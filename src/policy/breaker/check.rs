@@ -1,4 +1,4 @@
-//! Which settings of a breaker are refused.
+//! Refuses invalid settings of a breaker.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::config_error::{SettingError, expected};
 use crate::limit::{Limit, Limits};
 
 impl Settings {
-    /// Refuses values that are out of range, or contradict each other or the limits.
+    /// Refuses values that are out of range, that contradict each other, or that contradict the limits.
     pub(crate) fn check(&self, limits: &Limits) -> Result<(), SettingError> {
         expected::share("breaker.failure_ratio", self.get_failure_ratio())?;
         expected::count(VOLUME_PATH, self.get_minimum_volume(), 1..=u32::MAX)?;
@@ -32,7 +32,7 @@ impl Settings {
             (Some(limit), share) => {
                 expected::wait(slow, limit)?;
                 share.map_or(Ok(()), |share| expected::share(ratio, share))?;
-                // A derived attempt limit is half of the time, but all of it for an attempt that none may follow.
+                // The derived attempt limit is half of the time left. An attempt that none may follow has all of it.
                 let longest = match limits.has_attempt() {
                     true => ("limits.attempt", limits.attempt().get()),
                     false => ("deadline", limits.deadline().get()),
@@ -124,9 +124,9 @@ fn check_recovery(recovery: Recovery) -> Result<(), SettingError> {
 const VOLUME_PATH: &str = "breaker.minimum_volume";
 const MOST_PATH: &str = "breaker.open_at_most";
 const TIMES_PATH: &str = "breaker.open_times";
-/// The second opening would last a hundred times as long.
+/// With a larger factor the second opening would last over a hundred times as long as the first.
 const MOST_FACTOR: f64 = 100.0;
-/// A circuit keeps a lease for each.
+/// The circuit keeps a lease for each probe.
 const MOST_PROBES: u32 = 64;
-/// A circuit keeps a byte for each.
+/// The circuit keeps one byte for each attempt.
 const LONGEST_COUNT: u32 = 10_000;

@@ -11,8 +11,8 @@
 //!   any ── isolate ──▶ Isolated       any ── close ──▶ Closed
 //! ```
 //!
-//! Time and luck are arguments. Each change of state begins a new generation; what was permitted in
-//! an earlier one has no say any more.
+//! Time and luck are arguments. Each change of state begins a new generation. Permits of earlier generations no
+//! longer count.
 
 use std::time::Duration;
 
@@ -26,17 +26,17 @@ use super::ramp::{Ramp, VOLUME};
 use super::rules::{Recovery, Rules};
 use super::state::{Counts, Position, State};
 
-/// One destination's circuit. Not thread-safe on purpose: its owner has the lock and the clock.
+/// The circuit of one destination. It is not thread-safe: its owner has the lock and the clock.
 #[derive(Debug)]
 pub(crate) struct Circuit {
     rules: Rules,
     phase: Phase,
-    /// Bumped by every transition, so that a verdict from before it is recognized as stale.
+    /// Incremented by every transition, so that a verdict from before it is recognized as stale.
     generation: u64,
     health: Health,
-    /// How often it has opened since it was closed.
+    /// The number of openings since the circuit was last closed.
     openings: u32,
-    /// How long it was opened for the last time.
+    /// The length of the last open time.
     open_time: Duration,
     cause: Cause,
 }
@@ -51,7 +51,7 @@ enum Phase {
 }
 
 impl Circuit {
-    /// A closed circuit.
+    /// Creates a closed circuit.
     pub(crate) fn new(rules: Rules, now: Instant) -> Self {
         Self {
             phase: Phase::Closed,
@@ -64,8 +64,8 @@ impl Circuit {
         }
     }
 
-    /// Follows other rules from now on. It stays open for as long as it was opened for; the time it will be open next
-    /// follows the new rules. If the window is another one, it begins empty.
+    /// Applies new rules. An open circuit keeps its current open time. The next open time follows the new rules. If
+    /// the window changes, it begins empty.
     pub(crate) fn follow(&mut self, rules: Rules, now: Instant) {
         if rules.window != self.rules.window {
             self.health.look_back(rules.window, now);
@@ -73,12 +73,12 @@ impl Circuit {
         self.rules = rules;
     }
 
-    /// Asks leave to make one attempt at `now`.
+    /// Requests a permit for one attempt at `now`.
     ///
     /// # Errors
     ///
-    /// Refuses while the circuit is open or isolated, or while its probes are out. Who asks again
-    /// after `retry_after` is not refused for the same reason.
+    /// Rejects while the circuit is open or isolated, or while all its probes are in flight. A caller that asks again
+    /// after `retry_after` is not rejected for the same reason.
     pub(crate) fn admit(&mut self, now: Instant) -> Result<Permit, Refusal> {
         self.pass(now);
         let lease = self.open_time.max(self.rules.shortest_lease);
@@ -107,7 +107,7 @@ impl Circuit {
         })
     }
 
-    /// Leave for an attempt that is made though the circuit rejects it: only its verdict is noted.
+    /// Returns a permit for an attempt that is made although the circuit rejects it. Only its verdict is recorded.
     pub(crate) fn observe(&self) -> Permit {
         Permit {
             generation: self.generation,
@@ -115,7 +115,7 @@ impl Circuit {
         }
     }
 
-    /// Lets the time pass until `now`: an open time ends, leases run out, a ramp goes on.
+    /// Advances the circuit to `now`: it ends open times and leases, and advances the ramp.
     fn pass(&mut self, now: Instant) {
         match &mut self.phase {
             Phase::Open { until } if *until <= now => self.half_open(now),
@@ -132,7 +132,7 @@ impl Circuit {
         }
     }
 
-    /// Asks an open circuit's destination again, however long it was to stay open.
+    /// Makes an open circuit half-open at once, whatever is left of its open time.
     pub(crate) fn half_open_early(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Open { .. }) {
             self.half_open(now);
@@ -146,7 +146,7 @@ impl Circuit {
         });
     }
 
-    /// Goes on from half-open, if enough probes have succeeded.
+    /// Leaves the half-open state if enough probes have succeeded.
     fn recover(&mut self, now: Instant) {
         let Phase::HalfOpen { probes, .. } = &self.phase else {
             return;
@@ -164,11 +164,10 @@ impl Circuit {
         }
     }
 
-    /// Learns how a permitted attempt ended.
+    /// Applies the verdict of a permitted attempt.
     ///
-    /// A verdict from an earlier generation is ignored: an attempt that left before the outage
-    /// knows nothing about whether the outage is over, and its failure is no news. So is that of a
-    /// probe whose lease ran out.
+    /// A verdict from an earlier generation is ignored. An attempt that began before the outage knows nothing about
+    /// whether the outage is over, and its failure is already known. The same holds for a probe whose lease ran out.
     pub(crate) fn settle(&mut self, permit: Permit, verdict: Verdict, at: Moment) {
         if permit.generation != self.generation {
             return;
@@ -179,31 +178,31 @@ impl Circuit {
             }
             (Phase::Closed | Phase::Ramp(_), _) => self.judge(verdict, at),
             (Phase::HalfOpen { probes, .. }, _) => {
-                // Of this generation only probes were permitted.
+                // In this generation only probes got permits.
                 if probes.end(permit.probe().unwrap_or_default()) {
                     self.judge_probe(verdict, at);
                 }
             }
-            // No permit carries a generation that permits nothing.
+            // These states give no permits, so no permit has their generation.
             (Phase::Open { .. } | Phase::Isolated, _) => {}
         }
     }
 
-    /// The attempt was abandoned: it says nothing, and a probe makes room for another at once.
+    /// The attempt was abandoned, so it proves nothing. A probe makes room for another one at once.
     pub(crate) fn release(&mut self, permit: &Permit) {
         if let Some((probes, id)) = self.probe(permit) {
             probes.end(id);
         }
     }
 
-    /// The answer to a probe has begun, and well: its lease may run out while the body is received.
+    /// The response to a probe has begun successfully. Its lease may run out while the body is received.
     pub(crate) fn answered(&mut self, permit: &Permit) {
         if let Some((probes, id)) = self.probe(permit) {
             probes.answer(id);
         }
     }
 
-    /// The probe that a permit is, while its generation lasts.
+    /// Returns the probe of a permit, if its generation still lasts.
     fn probe(&mut self, permit: &Permit) -> Option<(&mut Probes, u64)> {
         match &mut self.phase {
             Phase::HalfOpen { probes, .. } if permit.generation == self.generation => {
@@ -213,7 +212,7 @@ impl Circuit {
         }
     }
 
-    /// Judges an attempt of a closed circuit, or of its ramp.
+    /// Judges an attempt of a closed circuit or of a ramp.
     fn judge(&mut self, verdict: Verdict, at: Moment) {
         let volume = match self.phase {
             Phase::Ramp(_) => self.rules.minimum_volume.min(VOLUME),
@@ -270,13 +269,13 @@ impl Circuit {
         self.enter(Phase::Open { until });
     }
 
-    /// Refuses everything until [`close`](Self::close).
+    /// Rejects every attempt until [`close`](Self::close).
     pub(crate) fn isolate(&mut self) {
         self.cause = ISOLATED;
         self.enter(Phase::Isolated);
     }
 
-    /// Closes, and forgets everything.
+    /// Closes the circuit and clears its history.
     pub(crate) fn close(&mut self) {
         self.openings = 0;
         self.enter(Phase::Closed);
@@ -288,7 +287,7 @@ impl Circuit {
         self.health.clear();
     }
 
-    /// The number of changes of state so far.
+    /// Returns the number of changes of state so far.
     pub(crate) const fn generation(&self) -> u64 {
         self.generation
     }
@@ -307,7 +306,7 @@ impl Circuit {
         }
     }
 
-    /// The counts of its window.
+    /// Returns the counts of the window.
     pub(crate) fn counts(&mut self, now: Instant) -> Counts {
         let tally = self.health.tally(now);
         Counts {
@@ -322,7 +321,7 @@ impl Circuit {
         }
     }
 
-    /// What it holds beside itself.
+    /// Returns the size of the circuit's heap memory.
     #[cfg(test)]
     pub(super) fn heap_bytes(&self) -> usize {
         let leases = match &self.phase {
@@ -332,7 +331,8 @@ impl Circuit {
         leases + self.health.heap_bytes()
     }
 
-    /// Whether it protects anybody: isolated, or open, or half-open and asked within `grace`.
+    /// Returns whether the circuit must be kept. An isolated one always is. An open one, a half-open one and a ramp are
+    /// kept until `grace` after the end of the open time, of the last lease or of the ramp.
     pub(crate) fn is_needed(&self, now: Instant, grace: Duration) -> bool {
         match &self.phase {
             Phase::Closed => false,

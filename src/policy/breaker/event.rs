@@ -11,7 +11,7 @@ use super::state::{Position, State};
 use crate::destination::Destination;
 use crate::telemetry::{Span, circuit};
 
-/// Something that happened to the circuit of a destination.
+/// A change of a destination's circuit, or a rejection by it.
 #[derive(Clone, Debug)]
 pub struct Event {
     destination: Destination,
@@ -22,20 +22,20 @@ pub struct Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
-    /// It opened.
+    /// The circuit opened.
     Opened,
-    /// Its open time is over, or its destination has new addresses: probes go out.
+    /// The open time is over, or the destination has new addresses. The circuit sends probes.
     HalfOpened,
-    /// It closed.
+    /// The circuit closed.
     Closed,
-    /// It was isolated by hand.
+    /// The user isolated the destination.
     Isolated,
-    /// It rejected an attempt, or would have if it did not only observe.
+    /// The circuit rejected an attempt. If it only observes, it would have rejected the attempt.
     Rejected,
 }
 
 impl EventKind {
-    /// Returns the word for it, as in telemetry.
+    /// Returns the name of the kind, as in telemetry.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl EventKind {
     }
 }
 
-/// The kind of an event, with cause and wait.
+/// The kind of an event, with its cause and wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Change {
     kind: EventKind,
@@ -57,7 +57,7 @@ pub(super) struct Change {
 }
 
 impl Change {
-    /// A circuit has a new position.
+    /// Returns the change to a new position.
     pub(super) fn to(position: &Position) -> Self {
         let (cause, wait) = position.opened.unzip();
         let kind = match position.state {
@@ -86,7 +86,7 @@ impl Event {
         }
     }
 
-    /// Returns whose circuit it is.
+    /// Returns the destination of the circuit.
     #[must_use]
     pub const fn destination(&self) -> &Destination {
         &self.destination
@@ -98,20 +98,20 @@ impl Event {
         self.change.kind
     }
 
-    /// Returns why it opened, or rejected the attempt.
+    /// Returns why the circuit opened or rejected the attempt.
     #[must_use]
     pub fn cause(&self) -> Option<&(dyn StdError + Send + Sync + 'static)> {
         self.change.cause.as_ref().map(|cause| cause as _)
     }
 
-    /// Returns how long it stays open from now on, if it is open.
+    /// Returns how long the circuit stays open from now on, if it is open.
     #[must_use]
     pub const fn retry_after(&self) -> Option<Duration> {
         self.change.wait
     }
 }
 
-/// Those who hear of the events of all circuits of a breaker.
+/// The observers of the events of all circuits of a breaker.
 #[derive(Default)]
 pub(super) struct Observers(RwLock<Arc<[Observer]>>);
 
@@ -123,10 +123,10 @@ impl Observers {
         *observers = observers.iter().cloned().chain([observer]).collect();
     }
 
-    /// Tells the span and all observers, under no lock.
+    /// Reports the event to the span and to all observers, without holding a lock.
     pub(super) fn tell(&self, event: &Event, span: &Span) {
         let Change { kind, cause, wait } = event.change;
-        // A rejection stands on the span of its call already.
+        // The span of the call already has the rejection.
         if kind != EventKind::Rejected {
             circuit(
                 span,

@@ -21,8 +21,8 @@ use crate::metrics::Look;
 use crate::registry::{self, Entry, Registry};
 use crate::telemetry::Span;
 
-/// The circuits of a [`BreakerLayer`](crate::BreakerLayer), to look at and to work by hand. Cheap to
-/// clone; every clone of the layer shares them.
+/// A handle to the circuits of a [`BreakerLayer`](crate::BreakerLayer). It shows their state and controls them by
+/// hand. It is cheap to clone. Every clone of the layer shares the circuits.
 ///
 /// # Example
 ///
@@ -44,21 +44,21 @@ use crate::telemetry::Span;
 pub struct Breaker(Arc<Inner>);
 
 struct Inner {
-    /// Of circuits that are made from now on.
+    /// The rules of circuits that are created from now on.
     rules: ArcSwap<Hosts<Rules>>,
     circuits: Registry<Shared>,
-    /// What was said of [`Breaker::observe_only`], if anything was: else the config counts.
+    /// The latest value of [`Breaker::observe_only`]. Without one, the config counts.
     said: AtomicU8,
     observers: Arc<Observers>,
 }
 
 impl Breaker {
-    /// Circuits that all follow the same rules.
+    /// Creates circuits that all follow the same rules.
     pub(crate) fn new(limits: &Limits, settings: &Settings) -> Self {
         Self::by(Hosts::all(settings.rules(limits)))
     }
 
-    /// Circuits that follow the rules of their host.
+    /// Creates circuits that follow the rules of their host.
     pub(crate) fn by(rules: Hosts<Rules>) -> Self {
         Self(Arc::new(Inner {
             rules: ArcSwap::from_pointee(rules),
@@ -68,7 +68,7 @@ impl Breaker {
         }))
     }
 
-    /// Lets all circuits follow other rules, those that are there and those to come.
+    /// Applies new rules to all circuits, existing and future.
     pub(crate) fn follow(&self, rules: Hosts<Rules>) {
         let now = clock::now();
         let rules = Arc::new(rules);
@@ -77,9 +77,9 @@ impl Breaker {
         self.0.circuits.each(follow);
     }
 
-    /// What the breaker does with a destination now. One that it never heard of is closed.
+    /// Returns the state of a destination's circuit. An unknown destination is closed.
     ///
-    /// An open circuit stays [`State::Open`] after its time until somebody asks.
+    /// An open circuit stays [`State::Open`] after its open time, until the next request.
     #[must_use]
     pub fn state(&self, destination: &Destination) -> State {
         let state = |shared: &Shared| shared.position().state;
@@ -87,14 +87,14 @@ impl Breaker {
         known.unwrap_or(State::Closed)
     }
 
-    /// The destinations that the breaker knows of, and what it does with them, in no order.
+    /// Returns the destinations that the breaker knows, with their states, in no order.
     #[must_use]
     pub fn destinations(&self) -> Vec<(Destination, State)> {
         let row = |key: &Destination, shared: &Shared| (key.clone(), shared.position().state);
         self.0.circuits.each(row)
     }
 
-    /// What the breaker knows of a destination now; `None` if it never heard of it.
+    /// Returns the state and the window of a destination; `None` if the breaker does not know it.
     #[must_use]
     pub fn snapshot(&self, destination: &Destination) -> Option<Snapshot> {
         let now = clock::now();
@@ -106,7 +106,7 @@ impl Breaker {
         self.0.observers.add(observer);
     }
 
-    /// Shows what it does with each destination.
+    /// Returns a view for debug output that shows the state of each destination.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<&'static str> {
         let inner = Arc::downgrade(&self.0);
@@ -117,28 +117,28 @@ impl Breaker {
         })
     }
 
-    /// Follows the state of a destination.
+    /// Returns a watcher of a destination's state.
     #[must_use]
     pub fn watch(&self, destination: &Destination) -> Watcher {
         Watcher::new(self.insist(destination))
     }
 
-    /// Refuses every attempt to a destination until it is closed by hand.
+    /// Rejects every attempt to a destination until [`close`](Self::close) is called.
     pub fn isolate(&self, destination: &Destination) {
         let shared = self.insist(destination);
         report(&shared, shared.isolate(), &Span::current());
     }
 
-    /// Closes the circuit of a destination and forgets everything about it: failures, and how often
-    /// it has opened. Attempts that are under way have no say any more.
+    /// Closes the circuit of a destination and clears its history: its failures, and the number of its openings.
+    /// Attempts in flight no longer count.
     pub fn close(&self, destination: &Destination) {
         if let Some(shared) = self.0.circuits.find(destination, clock::now()) {
             report(&shared, shared.close(), &Span::current());
         }
     }
 
-    /// Asks an open circuit's destination again at once, by probes: something has changed there, such as its
-    /// addresses. Nothing happens to a circuit that is not open.
+    /// Makes an open circuit half-open at once, so that it sends probes. Use it when something has changed at the
+    /// destination, such as its addresses. A circuit that is not open does not change.
     pub fn probe_early(&self, destination: &Destination) {
         let now = clock::now();
         if let Some(shared) = self.0.circuits.find(destination, now) {
@@ -146,7 +146,8 @@ impl Breaker {
         }
     }
 
-    /// Rejects nothing from now on, or rejects again, whatever the config says. The circuits go on judging either way.
+    /// Sets whether the breaker only observes, or rejects attempts, whatever the config says. The circuits judge
+    /// attempts either way.
     pub fn observe_only(&self, observe_only: bool) {
         let said = if observe_only { OBSERVE } else { REJECT };
         self.0.said.store(said, Ordering::Relaxed);
@@ -160,13 +161,13 @@ impl Breaker {
         }
     }
 
-    /// The circuit of an URL's destination.
+    /// Returns the circuit of a URL's destination.
     pub(super) fn at(&self, origin: &Origin, now: Instant) -> Arc<Shared> {
         let known = self.0.circuits.get(origin, now);
         known.unwrap_or_else(|| self.keep(origin.to_destination(), now))
     }
 
-    /// The circuit of a destination by any name.
+    /// Returns the circuit of a destination, under any name.
     pub(crate) fn of(&self, destination: Destination, now: Instant) -> Arc<Shared> {
         let known = self.0.circuits.find(&destination, now);
         known.unwrap_or_else(|| self.keep(destination, now))
@@ -179,7 +180,7 @@ impl Breaker {
         })
     }
 
-    /// Makes a circuit, and has it kept.
+    /// Creates a circuit and registers it.
     fn begin(
         &self,
         destination: &Destination,
@@ -191,7 +192,7 @@ impl Breaker {
         let observers = Arc::clone(&self.0.observers);
         fresh.watch.about(destination.clone(), observers);
         let kept = keep(fresh);
-        // Rules that came in between did not reach a circuit that was not kept yet.
+        // New rules that came in between did not reach a circuit that was not registered yet.
         let latest = self.0.rules.load_full();
         if !Arc::ptr_eq(&latest, &rules) {
             kept.follow(latest.of(destination), now);
@@ -210,12 +211,12 @@ impl Breaker {
     }
 }
 
-/// Values of what was said of observing.
+/// Values of `said`.
 const NOTHING: u8 = 0;
 const OBSERVE: u8 = 1;
 const REJECT: u8 = 2;
 
-/// Reports where a circuit went, if it did.
+/// Reports the new position of a circuit, if there is one.
 pub(super) fn report(shared: &Shared, entered: Option<Position>, span: &Span) {
     if let Some(position) = entered {
         shared.watch.report(Change::to(&position), span);
@@ -223,8 +224,7 @@ pub(super) fn report(shared: &Shared, entered: Option<Position>, span: &Span) {
 }
 
 impl Entry for Shared {
-    /// A circuit that is not closed stays; one that nobody asked since its time was over is idle as
-    /// any other.
+    /// A circuit that is not closed is kept. One without a request since its open time ended counts as idle.
     fn is_pinned(&self, now: Instant) -> bool {
         self.is_needed(now, registry::IDLE)
     }

@@ -8,14 +8,14 @@ use super::rules::{Rules, Window};
 use super::window::{PLACES, Recent, Tally, place};
 use crate::hop::{Hop, Kind};
 
-/// The attempts of late.
+/// The recent attempts of a circuit.
 #[derive(Debug)]
 pub(super) struct Health {
     recent: Recent,
     in_a_row: u32,
-    /// How each hop failed last.
+    /// The latest kind of failure at each hop.
     kinds: [Kind; PLACES],
-    /// Where the last overload was seen.
+    /// The hop of the latest overload.
     overloaded_at: Option<Hop>,
 }
 
@@ -29,20 +29,20 @@ impl Health {
         }
     }
 
-    /// Looks back over another window, which begins empty.
+    /// Changes the window. The new one begins empty.
     pub(super) fn look_back(&mut self, window: Window, now: Instant) {
         self.recent = Recent::new(window, now);
     }
 
-    /// Learns how an attempt ended, and judges nothing.
+    /// Records how an attempt ended, without judging the circuit.
     pub(super) fn note(&mut self, verdict: Verdict, now: Instant) {
         if let Some(mark) = verdict.mark() {
             self.recent.record(mark, now);
         }
     }
 
-    /// Learns how an attempt ended. Returns why the circuit has to open, if it has: only a bad attempt opens it,
-    /// never a good one. Shares count from `volume` attempts on.
+    /// Records how an attempt ended. Returns why the circuit has to open, if it has to. Only a failed or slow attempt
+    /// opens it. Ratios count from `volume` attempts on.
     pub(super) fn judge(
         &mut self,
         verdict: Verdict,
@@ -71,7 +71,7 @@ impl Health {
                     self.overloaded_at = failure.hop;
                 }
                 let tally = self.recent.tally(now).judged(self.overloaded_at);
-                // Else the destination is there, and has too much to do.
+                // Otherwise the destination is up but overloaded.
                 let counts = weight == Weight::Always || tally.overloaded == 0;
                 if let Some(cause) = self.too_many(failure, (rules, counts)) {
                     return Some(cause);
@@ -87,7 +87,7 @@ impl Health {
         why.map(|why| Cause { why, last })
     }
 
-    /// A failure that counts follows others.
+    /// Counts consecutive failures. Returns the cause if there are too many.
     fn too_many(&mut self, failure: Failure, (rules, counts): (&Rules, bool)) -> Option<Cause> {
         if let Some(kind) = self.kinds.get_mut(place(failure.hop)) {
             *kind = failure.kind;
@@ -139,7 +139,7 @@ fn slow_share(tally: &Tally, ratio: Option<f64>) -> Option<Why> {
     reached.then_some(Why::Slow { slow, attempts })
 }
 
-/// Divided and not multiplied: 3 of 30 is then exactly the 0.1 of a setting.
+/// Divides instead of multiplying: 3 of 30 is then exactly the 0.1 of a setting.
 pub(super) fn share(count: u32, of: u32) -> f64 {
     f64::from(count) / f64::from(of)
 }

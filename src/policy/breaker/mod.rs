@@ -1,4 +1,4 @@
-//! Refuses attempts at once that would fail all the same: one circuit for each destination.
+//! Rejects attempts that would probably fail, without sending them. Each destination has one circuit.
 
 mod attempt;
 mod cause;
@@ -23,7 +23,7 @@ mod window;
 #[cfg(feature = "serde")]
 mod written;
 
-// Not inside their files: a model checker takes those in by their path.
+// The tests stand outside of the files, because a model checker includes those files by their path.
 #[cfg(test)]
 mod tests;
 

@@ -1,11 +1,11 @@
-//! The addresses of a destination as its circuit opened. If DNS brings another one, the circuit probes early.
+//! The addresses that a destination had when its circuit opened. If DNS brings a new one, the circuit probes early.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::record::{Addresses, Tracker};
 
-/// The addresses that were known as a circuit opened. Empty where no transport of ours keeps them.
+/// The addresses that were known when the circuit opened. Empty if no transport of this crate knows the addresses.
 #[derive(Debug, Default)]
 pub(super) struct Opened(Mutex<Option<Then>>);
 
@@ -16,20 +16,20 @@ struct Then {
 }
 
 impl Opened {
-    /// The circuit opens.
+    /// Records the addresses when the circuit opens.
     pub(super) fn note(&self, addresses: Option<Arc<dyn Addresses>>) {
         *self.then() = addresses.as_ref().map(|addresses| Then {
             addresses: Arc::downgrade(addresses),
             brought: addresses.brought(),
         });
-        // The first call that is rejected then finds a fresh answer.
+        // The first rejected call then finds a fresh DNS answer.
         if let Some(addresses) = addresses {
             addresses.refresh();
         }
     }
 
-    /// Whether DNS has brought an address since. Rejected calls do not reach the transport, so this looks the name up.
-    /// True once for each opening.
+    /// Returns whether DNS has brought a new address since. Rejected calls do not reach the transport, so this method
+    /// looks the name up. It returns true only once for each opening.
     pub(super) fn has_another(&self) -> bool {
         let then = self.then();
         let known = then
@@ -39,7 +39,7 @@ impl Opened {
         let Some((addresses, before)) = known else {
             return false;
         };
-        // Foreign code runs in it: not under the lock.
+        // This runs foreign code, so it must not run under the lock.
         Arc::clone(&addresses).refresh();
         let has_another = addresses.brought() > before;
         if has_another {
@@ -53,10 +53,10 @@ impl Opened {
     }
 }
 
-/// An address that an attempt went to, and those that its destination has.
+/// The address of an attempt, and the addresses of its destination.
 type Peer = (IpAddr, Arc<dyn Addresses>);
 
-/// The address that an attempt went to, where a transport of ours knows it.
+/// Returns the address of an attempt, if a transport of this crate knows it.
 pub(super) fn peer_of(record: &Tracker) -> Option<Peer> {
     record.facts(|facts| Some((facts.peer?.ip(), facts.addresses.as_ref()?.upgrade()?)))
 }
@@ -67,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    /// Of these the resolver learns the second number with the next refresh.
+    /// A test double: the resolver learns the second number with the next refresh.
     #[derive(Debug)]
     struct Brought(AtomicU64, AtomicU64);
 

@@ -1,4 +1,4 @@
-//! A circuit's leave to make one attempt, from admission to the last byte of the response.
+//! A circuit's permit for one attempt, from admission to the last byte of the response.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::policy::{Classified, Key};
 use crate::record::Tracker;
 use crate::telemetry::Span;
 
-/// The circuits that a driver goes by, and how it finds the one of a request.
+/// The circuits of a driver, and the function that finds the circuit of a request.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(crate) breaker: Breaker,
@@ -40,14 +40,14 @@ pub(crate) struct Policy {
 type Asking<'r, B> = (&'r Request<B>, Option<Arc<Shared>>);
 
 impl Policy {
-    /// The circuit of an URL's destination, unless a function of the user's names it.
+    /// Returns the circuit of a URL's destination, unless a user function names the circuit.
     pub(crate) fn at(&self, origin: &Origin, now: Instant) -> Option<Arc<Shared>> {
         let is_by_url = self.key.is_none();
         is_by_url.then(|| self.breaker.at(origin, now))
     }
 
-    /// Asks the circuit of a request for leave to send it; `None` where none judges it. A circuit that is known
-    /// already was found by this request's URL.
+    /// Requests a permit from the request's circuit; `None` if no circuit judges the request. An already known
+    /// circuit was found by this request's URL.
     pub(crate) fn admit<B>(
         &self,
         (request, known): Asking<'_, B>,
@@ -73,7 +73,7 @@ impl Policy {
         }))))
     }
 
-    /// The circuit that a request goes by, if any.
+    /// Returns the circuit of a request, if there is one.
     fn circuit<B>(
         &self,
         request: &Request<B>,
@@ -88,12 +88,12 @@ impl Policy {
     }
 }
 
-/// The error of a request of which nothing says by which circuit it goes.
+/// Returns the error of a request whose circuit could not be named, because `key_by` panicked.
 fn unkeyed(panicked: Panicked) -> Error {
     Error::invalid().caused_by(panicked)
 }
 
-/// The error of an attempt that a circuit does not let through.
+/// Returns the error of an attempt that a circuit rejects.
 pub(crate) fn refused(refusal: &Refusal) -> Error {
     let error = Error::refused(crate::hop::Policy::Breaker, Diagnosis::refusal(Kind::Open))
         .caused_by(refusal.cause);
@@ -104,7 +104,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Error {
 }
 
 impl Breaker {
-    /// Asks a circuit for leave to make an attempt, and reports what becomes of that.
+    /// Requests a permit from a circuit, and reports the changes that follow.
     pub(crate) fn admit(
         &self,
         (circuit, judge): (Arc<Shared>, &Judge),
@@ -140,8 +140,8 @@ impl Breaker {
     }
 }
 
-/// An attempt that was let through, until its head is here. Dropped before, it is judged by whether
-/// it had its time.
+/// A permitted attempt, until its response head is here. If it is dropped before that, the verdict depends on whether
+/// the attempt had its full time.
 pub(crate) struct Admission(Option<Admitted>);
 
 struct Admitted {
@@ -149,14 +149,14 @@ struct Admitted {
     judge: Judge,
     call: Call,
     since: Instant,
-    /// How many attempts the call had made before this one.
+    /// The number of attempts that the call had made before this one.
     attempts_before: u32,
     hints: Hints,
 }
 
 impl Admission {
-    /// The head is here: a status that is a failure is judged at once, the rest when the body ends;
-    /// `is_over` says that it has.
+    /// Handles the response head. A failure status is judged at once. Other responses are judged when the body ends.
+    /// `is_over` says that the body has already ended.
     pub(crate) fn head<R>(
         mut self,
         response: &Response<R>,
@@ -203,7 +203,7 @@ impl Admission {
         })
     }
 
-    /// The attempt failed.
+    /// Settles the permit of a failed attempt.
     pub(crate) fn fail(mut self, failure: &Failure, class: Option<FailureClass>) {
         if let Some(admitted) = self.0.take() {
             let now = clock::now();
@@ -212,7 +212,7 @@ impl Admission {
             let verdict = judge.judge(Some(&failed), hint);
             let verdict = judge.by_class(verdict, (&failed, hint), class);
             let verdict = judge.by_time(verdict, || admitted.took(now));
-            // Where no call is around this driver, the one inside began its own.
+            // If there is no call around this driver, the driver inside began its own call.
             let inner = failure.call();
             let inner = inner.filter(|inner| inner.deadline() < admitted.call.deadline());
             let call = inner.unwrap_or(&admitted.call);
@@ -228,7 +228,7 @@ impl Admitted {
         now.saturating_duration_since(self.since)
     }
 
-    /// How much time it had.
+    /// Returns the time that the attempt had.
     fn allotted(&self, call: &Call, which: Option<Waited>) -> Allotted {
         Allotted::of((call, self.record(call).as_deref()), self.since, which)
     }
@@ -248,10 +248,10 @@ impl Admitted {
         settle(ticket, verdict, (Some(&call), now), record);
     }
 
-    /// Where it hung, if it had all its time before it was dropped.
+    /// Returns where the attempt hung, if it had its full time before it was dropped.
     fn expired(&self, now: Instant) -> Option<Diagnosis> {
         let tracker = self.record(&self.call);
-        // However long it might have gone on: a byte that moved is not silence.
+        // An attempt whose bytes moved was not silent, however long it might have gone on.
         let (start, limit) = match &tracker {
             Some(tracker) => (tracker.moved(), tracker.limits().configured_attempt()),
             None => (self.since, self.judge.attempt),
@@ -266,7 +266,7 @@ impl Admitted {
         let failure = tracker.as_ref().and_then(|tracker| tracker.failure());
         let mut diagnosis =
             failure.unwrap_or_else(|| Diagnosis::expired(tracker.as_deref(), which));
-        // Nothing tells where it was: what is known is that no answer came.
+        // The hop is unknown. The only fact is that no response came.
         diagnosis.hop.get_or_insert(Hop::Server);
         Some(diagnosis)
     }
@@ -289,11 +289,11 @@ impl Drop for Admission {
     }
 }
 
-/// A response that began well, and is judged by how its body ends. Dropped before the end, it was a
-/// success, unless the reader waited for more of it as the deadline passed.
+/// A successful response head whose verdict waits for the end of the body. If it is dropped before that, it counts as
+/// a success, unless the reader was waiting for more when the deadline passed.
 pub(crate) struct PendingVerdict {
     ticket: Option<Ticket>,
-    /// Whether its head was long in coming.
+    /// Whether the head was slow.
     is_slow: bool,
     judge: Judge,
     since: Instant,
@@ -302,12 +302,12 @@ pub(crate) struct PendingVerdict {
 }
 
 impl PendingVerdict {
-    /// The reader waits for more of the body, or does not.
+    /// Records whether the reader waits for more of the body.
     pub(crate) fn wait_for_more(&mut self, waits: bool) {
         self.is_waiting = waits;
     }
 
-    /// The body ended well.
+    /// Settles the permit of a complete body.
     pub(crate) fn end(&mut self, now: Instant) {
         if let Some(ticket) = self.ticket.take() {
             let verdict = match self.is_slow {
@@ -318,7 +318,7 @@ impl PendingVerdict {
         }
     }
 
-    /// The body broke off.
+    /// Settles the permit of a body that broke off.
     pub(crate) fn fail(&mut self, failed: &Diagnosis) {
         if let Some(ticket) = self.ticket.take() {
             let tracker = self.call.last();
@@ -349,15 +349,15 @@ impl Drop for PendingVerdict {
     }
 }
 
-/// Settles with what luck the moment has, and reports where the circuit goes. `record` is that of the attempt, where it
-/// has one.
+/// Settles a permit and reports the changes of the circuit. Luck is drawn only if it is needed. `record` is the
+/// record of the attempt, if there is one.
 pub(crate) fn settle(
     ticket: Ticket,
     verdict: Verdict,
     (call, now): (Option<&Call>, Instant),
     record: impl FnOnce() -> Option<Arc<Tracker>>,
 ) {
-    // Only a bad attempt opens a circuit and needs luck. To draw it costs a system call.
+    // Only a failed or slow attempt opens a circuit, and so needs luck. To draw it costs a system call.
     let (luck, peer) = match verdict {
         Verdict::Ignored => return,
         Verdict::Success | Verdict::Throttled => (0.0, None),
@@ -368,7 +368,7 @@ pub(crate) fn settle(
     if let Some((address, addresses)) = &peer
         && !addresses.knows(*address)
     {
-        // It has left DNS: what it does says nothing about the destination.
+        // The address has left DNS, so the attempt says nothing about the destination.
         return;
     }
     if let Some((circuit, position)) = ticket.settle(verdict, Moment { now, luck }) {
@@ -380,7 +380,7 @@ pub(crate) fn settle(
     }
 }
 
-/// The record of an attempt. That of an earlier attempt knows nothing of this one.
+/// Returns the record of this attempt, never that of an earlier one.
 fn record(call: &Call, attempts_before: u32) -> Option<Arc<Tracker>> {
     let is_current = call.attempt_count() > attempts_before;
     is_current.then(|| call.last()).flatten()

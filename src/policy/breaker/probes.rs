@@ -1,4 +1,4 @@
-//! The attempts that tell whether an outage is over, each on a lease.
+//! The probes that test whether an outage is over. Each has a lease.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ pub(super) struct Probes {
 struct Lease {
     id: u64,
     ends: Instant,
-    /// The head of its answer is here, and was well.
+    /// The response head is here and was a success.
     answered: bool,
 }
 
 impl Probes {
-    /// Lets one more probe out, if no more than `most` are out or have ended.
+    /// Permits one more probe, if fewer than `most` are in flight or have ended.
     ///
     /// # Errors
     ///
-    /// Says when the first lease of those that are out ends.
+    /// Returns when the first lease of those in flight ends.
     pub(super) fn grant(&mut self, most: u32, ends: Instant) -> Result<u64, Option<Instant>> {
         let ended = self.succeeded.saturating_add(self.failed);
         let taken = u64::from(ended) + self.out.len() as u64;
@@ -40,37 +40,37 @@ impl Probes {
         Ok(id)
     }
 
-    /// Ends a lease. False if it ran out before, and another may have taken its place.
+    /// Ends a lease. Returns false if the lease ran out before; then another probe may have taken its place.
     pub(super) fn end(&mut self, id: u64) -> bool {
         let before = self.out.len();
         self.out.retain(|lease| lease.id != id);
         self.out.len() < before
     }
 
-    /// A probe was successful.
+    /// Counts a successful probe.
     pub(super) fn succeed(&mut self) {
         self.succeeded = self.succeeded.saturating_add(1);
     }
 
-    /// A probe failed, where one failure does not decide.
+    /// Counts a failed probe, where a single failure does not decide.
     pub(super) fn fail(&mut self) {
         self.failed = self.failed.saturating_add(1);
     }
 
-    /// How many succeeded, and how many failed.
+    /// Returns how many probes succeeded, and how many failed.
     pub(super) const fn ended(&self) -> (u32, u32) {
         (self.succeeded, self.failed)
     }
 
-    /// The answer to a probe has begun, and well.
+    /// The response to a probe has begun successfully.
     pub(super) fn answer(&mut self, id: u64) {
         for lease in self.out.iter_mut().filter(|lease| lease.id == id) {
             lease.answered = true;
         }
     }
 
-    /// Takes back the leases that have run out. A probe whose answer is still being received has
-    /// told what it was sent for.
+    /// Removes the leases that have run out. A probe whose response body is still being received has already proved
+    /// that the destination is up.
     pub(super) fn expire(&mut self, now: Instant) {
         let mut answered = 0;
         self.out.retain(|lease| {
@@ -86,7 +86,7 @@ impl Probes {
         self.out.capacity() * size_of::<Lease>()
     }
 
-    /// Whether a probe has been out lately.
+    /// Returns whether a lease has not ended yet, or ended less than `grace` ago.
     pub(super) fn any_since(&self, now: Instant, grace: Duration) -> bool {
         self.out.iter().any(|lease| now < lease.ends + grace)
     }

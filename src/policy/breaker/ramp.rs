@@ -1,17 +1,17 @@
-//! A circuit that has recovered lets a growing share of the calls through.
+//! Lets a growing share of the calls through after a circuit has recovered.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The way from one probe to all calls.
+/// The progress from one probe to all calls.
 #[derive(Debug)]
 pub(super) struct Ramp {
     length: Duration,
-    /// When the first share began.
+    /// The start of the first share.
     since: Instant,
     at: usize,
-    /// How many calls asked and were let through at this share.
+    /// How many calls arrived, and how many were let through, at this share.
     asked: u64,
     admitted: u64,
 }
@@ -27,7 +27,7 @@ impl Ramp {
         }
     }
 
-    /// Lets the time pass. Returns whether all calls go through again.
+    /// Advances the ramp to `now`. Returns whether it is over, so that all calls go through again.
     pub(super) fn pass(&mut self, now: Instant) -> bool {
         let at = self.ends().iter().filter(|end| **end <= now).count();
         if at > self.at {
@@ -36,11 +36,11 @@ impl Ramp {
         at >= SHARES.len()
     }
 
-    /// Lets a call through, if it is within the share: the first one, then each tenth, fourth or second.
+    /// Lets a call through if the share permits it: the first call, then every tenth, fourth or second one.
     ///
     /// # Errors
     ///
-    /// Says when the ramp is over.
+    /// Returns when the ramp is over.
     pub(super) fn admit(&mut self) -> Result<(), Instant> {
         let percent = SHARES.get(self.at).copied().unwrap_or(100);
         self.asked += 1;
@@ -51,13 +51,13 @@ impl Ramp {
         Err(self.end())
     }
 
-    /// When all calls go through again.
+    /// Returns when all calls go through again.
     pub(super) fn end(&self) -> Instant {
         let [.., last] = self.ends();
         last
     }
 
-    /// When each share ends.
+    /// Returns when each share ends.
     fn ends(&self) -> [Instant; SHARES.len()] {
         let mut end = self.since;
         SHARES.map(|_| {
@@ -67,7 +67,7 @@ impl Ramp {
     }
 }
 
-/// Percent of the calls; after the last one, all.
+/// The shares in percent of the calls. After the last one, all calls go through.
 const SHARES: [u64; 3] = [10, 25, 50];
-/// Fewer attempts than this do not open a circuit on its ramp: at a tenth of the calls one failure may be chance.
+/// On a ramp, fewer attempts than this do not open a circuit. At 10 % of the calls, one failure may be chance.
 pub(super) const VOLUME: u32 = 5;

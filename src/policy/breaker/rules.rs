@@ -1,41 +1,41 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How far back a breaker looks.
+/// The attempts that a breaker judges by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Window {
-    /// The attempts that ended within the last so long, to a tenth of it.
+    /// The attempts that ended within this duration, with a resolution of a tenth of it.
     Time(Duration),
-    /// The last so many attempts, whenever they were.
+    /// The latest attempts, up to this number, however old they are.
     Count(u32),
 }
 
-/// How a circuit goes from half-open to closed.
+/// How a half-open circuit closes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Recovery {
-    /// So many successful probes (1 to 64) close it, and one that fails opens it again. As many may be out at
-    /// once.
+    /// This many successful probes (1 to 64) close the circuit. One failed probe opens it again. As many probes may
+    /// be in flight at once.
     Successes(u32),
-    /// So many probes (1 to 64) are judged together: a smaller share of failures closes the circuit, a larger or
-    /// equal one opens it again. Slow probes count as failures.
+    /// A number of probes (1 to 64) are judged together. A smaller ratio of failures closes the circuit. An equal or
+    /// larger one opens it again. Slow probes count as failures.
     Ratio {
-        /// How many probes.
+        /// The number of probes.
         probes: u32,
-        /// The share of failures from which on it opens: more than 0, at most 1.
+        /// The ratio of failures that opens the circuit again: more than 0, at most 1.
         failure_ratio: f64,
     },
-    /// One successful probe lets 10 % of the calls through, then 25 % and 50 %, for `step` each, then all. The
-    /// circuit opens again if its failure ratio is reached on the way.
+    /// One successful probe lets 10 % of the calls through, then 25 %, then 50 %, for `step` each. After that all
+    /// calls go through. If the failure ratio is reached before, the circuit opens again.
     Ramp {
-        /// How long each share lasts.
+        /// The duration of each share.
         step: Duration,
     },
 }
 
 impl Recovery {
-    /// Returns how many probes may be out at once.
+    /// Returns how many probes may be in flight at once.
     pub(super) const fn probes(self) -> u32 {
         match self {
             Self::Successes(probes) | Self::Ratio { probes, .. } => probes,
@@ -44,7 +44,7 @@ impl Recovery {
     }
 }
 
-/// The settings of a circuit, checked.
+/// The checked settings of a circuit.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rules {
     pub(super) failure_ratio: f64,
@@ -54,21 +54,21 @@ pub(crate) struct Rules {
     pub(super) slow_ratio: Option<f64>,
     pub(super) open_for: Duration,
     pub(super) open_factor: f64,
-    /// The open times one after the other, in place of a factor. The last one holds for all that follow.
+    /// The consecutive open times, in place of a factor. The last one holds for all that follow.
     pub(super) open_times: Option<Arc<[Duration]>>,
     pub(super) open_at_most: Duration,
     pub(super) recovery: Recovery,
-    /// A probe keeps its lease for as long as an attempt may take, even if that is longer than the
-    /// circuit was open: else one that is slow, and well, would never be heard.
+    /// A probe's lease lasts at least as long as an attempt may take, even if the open time was shorter. Otherwise
+    /// the result of a slow but successful probe would never count.
     pub(super) shortest_lease: Duration,
 }
 
 impl Rules {
-    /// How long to stay open for the `openings`th time in a row.
+    /// Returns the open time of the `openings`th opening in a row.
     ///
-    /// Longer each time, then 0–20 % longer by luck, never longer than the longest. The growth stops short
-    /// of that by the jitter, so that those who wait longest do not come back all at once. A server's hint is
-    /// not undercut.
+    /// The open time grows with each opening. Jitter adds 0 to 20 %. The sum never exceeds the longest open time.
+    /// Growth therefore stops before the longest open time, so that circuits that wait longest do not all probe at
+    /// once. The open time is never shorter than a server's hint.
     pub(super) fn open_time(&self, openings: u32, hint: Option<Duration>, luck: f64) -> Duration {
         let longest = self.open_at_most;
         let room = longest.mul_f64(1.0 / (1.0 + JITTER)).max(self.open_for);
@@ -77,7 +77,7 @@ impl Rules {
         base.mul_f64(1.0 + JITTER * luck).min(longest)
     }
 
-    /// The open time after so many openings in a row; none if it cannot be counted.
+    /// Returns the open time after this many earlier openings in a row; `None` if it overflows.
     fn grown(&self, before: u32) -> Option<Duration> {
         if let Some(times) = &self.open_times {
             let nth = usize::try_from(before).ok().and_then(|nth| times.get(nth));
@@ -88,5 +88,5 @@ impl Rules {
     }
 }
 
-/// The share by which luck makes an open time longer.
+/// The most that jitter adds to an open time, as a share of it.
 pub(super) const JITTER: f64 = 0.2;

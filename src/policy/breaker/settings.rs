@@ -7,9 +7,9 @@ use crate::callback::{Site, ask};
 use crate::getters::getters;
 use crate::limit::Limits;
 
-/// What a breaker goes by; what is left open is derived from the attempt limit.
+/// The settings of a breaker. Values that are not set are derived from the attempt limit.
 ///
-/// Plain values: they are checked once, by [`BreakerLayer::with`](crate::BreakerLayer::with).
+/// They are plain values. [`BreakerLayer::with`](crate::BreakerLayer::with) checks them.
 ///
 /// # Example
 ///
@@ -29,7 +29,7 @@ use crate::limit::Limits;
 /// # Ok::<(), sevenhops::SettingError>(())
 /// ```
 ///
-/// A setting that is not made is the default. In the config of a destination it is that of the config around it.
+/// A value that is not set has its default. In the config of a destination it is taken from the surrounding config.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -87,7 +87,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Leaves everything to the defaults.
+    /// Creates settings with all defaults.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -107,36 +107,36 @@ impl Settings {
         }
     }
 
-    /// Opens when so large a share of the attempts in the window failed: more than 0, at most 1.
+    /// Opens when this ratio of the attempts in the window failed: more than 0, at most 1.
     #[must_use]
     pub const fn failure_ratio(mut self, ratio: f64) -> Self {
         self.failure_ratio = Some(ratio);
         self
     }
 
-    /// Judges by a ratio only when so many attempts are in the window: from 1 on.
+    /// Applies ratios only when the window has at least this many attempts: from 1 on.
     #[must_use]
     pub const fn minimum_volume(mut self, attempts: u32) -> Self {
         self.minimum_volume = Some(attempts);
         self
     }
 
-    /// Looks back so far: a time of at least twice the attempt limit, or a count of 1 to 10,000.
+    /// Sets the window: a time of at least twice the attempt limit, or a count of 1 to 10,000.
     #[must_use]
     pub const fn window(mut self, window: Window) -> Self {
         self.window = Some(window);
         self
     }
 
-    /// Opens also when so many attempts failed one after the other, whatever the ratio: from 1 on.
+    /// Opens also when this many attempts in a row failed, whatever the ratio: from 1 on.
     #[must_use]
     pub const fn consecutive_failures(mut self, attempts: u32) -> Self {
         self.consecutive_failures = Some(attempts);
         self
     }
 
-    /// Opens also when so large a share of the attempts in the window took longer than `limit`, to the response
-    /// head or to their failure: more than 0, at most 1.
+    /// Opens also when this ratio of the attempts in the window was slow: more than 0, at most 1. An attempt is slow
+    /// if it takes longer than `limit`, to the response head or to its failure.
     #[must_use]
     pub const fn slow_calls(mut self, limit: Duration, ratio: f64) -> Self {
         self.slow_limit = Some(limit);
@@ -144,7 +144,7 @@ impl Settings {
         self
     }
 
-    /// Stays open for so long the first time, and longer each time that the probes fail.
+    /// Sets how long the circuit stays open the first time. The time grows each time that the probes fail.
     #[must_use]
     pub const fn open_for(mut self, open_for: Duration) -> Self {
         self.open_for = Some(open_for);
@@ -158,11 +158,11 @@ impl Settings {
         self
     }
 
-    /// Stays open by this function of the number of openings in a row, from 1, in place of
+    /// Computes the open time by a function of the number of openings in a row, from 1. It replaces
     /// [`open_for`](Self::open_for) and [`open_factor`](Self::open_factor).
     ///
-    /// The function is asked here and now, for 1 to 32 openings; the last time holds for all that follow. If it
-    /// panics, the settings are refused when the layer is built.
+    /// The function runs immediately, for 1 to 32 openings. The last time holds for all that follow. If the function
+    /// panics, `build()` refuses the settings.
     #[must_use]
     pub fn open_by(mut self, time: impl Fn(u32) -> Duration) -> Self {
         let site = Site::new("breaker::Settings::open_by");
@@ -171,7 +171,7 @@ impl Settings {
         self
     }
 
-    /// Never stays open for longer, whatever it grew to, luck added or the server asked for.
+    /// Bounds the open time, including growth, jitter and the server's hint.
     #[must_use]
     pub const fn open_at_most(mut self, longest: Duration) -> Self {
         self.open_at_most = Some(longest);
@@ -185,15 +185,15 @@ impl Settings {
         self
     }
 
-    /// Counts 429 as a failure. It asks for patience, not for a broken circuit; say so where a
-    /// destination means "I am down" by it.
+    /// Sets whether a 429 counts as a failure. By default it does not: it asks the client to wait. Set it for a
+    /// destination that sends 429 when it is down.
     #[must_use]
     pub const fn throttled_counts(mut self, counts: bool) -> Self {
         self.throttled_counts = Some(counts);
         self
     }
 
-    /// Judges, changes state and tells of it, and refuses nothing.
+    /// Only observes: the circuits judge, change state and report, but reject nothing.
     #[must_use]
     pub const fn observe_only(mut self, observe_only: bool) -> Self {
         self.observe_only = Some(observe_only);
@@ -215,15 +215,15 @@ impl Settings {
         get_observe_only(observe_only) -> bool = |own| own.observe_only.unwrap_or(false);
     }
 
-    /// Returns [`window`](Self::window), as set or by default, for attempts under these limits.
+    /// Returns [`window`](Self::window) for attempts under these limits, as set or by default.
     #[must_use]
     pub fn get_window(&self, limits: &Limits) -> Window {
         let longest = || SHORTEST_WINDOW.max(limits.attempt().get() * 2);
         self.window.unwrap_or_else(|| Window::Time(longest()))
     }
 
-    /// The same settings, and where one is missing, that of the config around. Open times by a function and by
-    /// a factor exclude each other, so either keeps the other from being taken over.
+    /// Returns these settings, with missing values taken from the surrounding config. Open times by a function and by
+    /// a factor exclude each other, so if one is set, the other is not taken over.
     pub(crate) fn over(self, around: &Self) -> Self {
         let by_factor = self.open_for.is_some() || self.open_factor.is_some();
         let by_times = self.open_times.is_some();
@@ -247,7 +247,7 @@ impl Settings {
         }
     }
 
-    /// The same settings, with the defaults written out that do not follow from the limits.
+    /// Returns these settings with every default that does not depend on the limits.
     pub(crate) fn written_out(&self) -> Self {
         let by_factor = self.open_times.is_none();
         Self {
@@ -263,7 +263,7 @@ impl Settings {
         }
     }
 
-    /// The rules of a circuit whose attempts take as long as these limits allow.
+    /// Returns the rules of a circuit for attempts under these limits.
     pub(crate) fn rules(&self, limits: &Limits) -> Rules {
         Rules {
             failure_ratio: self.get_failure_ratio(),
@@ -280,7 +280,7 @@ impl Settings {
         }
     }
 
-    /// Judges attempts under these limits.
+    /// Returns the judge of attempts under these limits.
     pub(crate) fn judge(&self, limits: &Limits) -> Judge {
         Judge {
             slow: self.slow_limit,
@@ -291,22 +291,22 @@ impl Settings {
     }
 }
 
-/// Half of it fails: more than noise, and it cannot be told from being down.
+/// At this ratio half of the attempts fail. That is more than noise.
 pub(super) const FAILURE_RATIO: f64 = 0.5;
-/// Small clients must be able to trip it, noise must not.
+/// A small client must be able to open the circuit; noise must not.
 pub(super) const MINIMUM_VOLUME: u32 = 20;
-/// At least so long, and twice the attempt limit: else the attempts that hang until then fall out
-/// of the window before there are enough of them.
+/// The window is at least this long, and at least twice the attempt limit. Otherwise attempts that hang until the
+/// limit leave the window before there are enough of them.
 pub(super) const SHORTEST_WINDOW: Duration = Duration::from_secs(10);
-/// A quick restart is over by then.
+/// A quick restart is over after this time.
 pub(super) const OPEN_FOR: Duration = Duration::from_secs(5);
-/// A caller does not wait longer for a service that is back.
+/// No caller waits longer than this for a service that has recovered.
 pub(super) const OPEN_AT_MOST: Duration = Duration::from_secs(2 * 60);
-/// Each failed probe says that it will take longer than was thought.
+/// Each failed probe shows that the outage takes longer than expected.
 pub(super) const OPEN_FACTOR: f64 = 2.0;
-/// So many openings in a row take more than half an hour with an open time of a minute.
+/// With an open time of one minute, this many openings take more than half an hour.
 const OPENINGS: u32 = 32;
-/// One is enough to tell, and no herd.
+/// One probe is enough to decide, and causes no burst.
 pub(super) const PROBES: u32 = 1;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One destination's circuit between threads: the only part of the breaker with a lock.
+//! One destination's circuit, shared between threads. This is the only part of the breaker with a lock.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use super::rules::Rules;
 use super::state::{Counts, Position, State};
 use super::sync::{Arc, AtomicU64, Mutex, Opened, Ordering, PoisonError, Watch};
 
-/// A circuit, and those who watch it.
+/// A circuit and its watchers.
 #[derive(Debug)]
 pub(crate) struct Shared {
     circuit: Mutex<Circuit>,
-    /// The generation while the circuit is closed, else [`NOT_CLOSED`]. Written under the lock.
+    /// The generation while the circuit is closed, otherwise [`NOT_CLOSED`]. Written under the lock.
     closed: AtomicU64,
     pub(super) watch: Watch,
     pub(super) opened: Opened,
@@ -30,18 +30,18 @@ impl Shared {
         }
     }
 
-    /// Asks leave to make one attempt. The ticket settles by itself; with it comes where the circuit went as it
-    /// gave the permit, if it did.
+    /// Requests a permit for one attempt. The ticket settles by itself. If the circuit changed state when it gave the
+    /// permit, the new position is returned too.
     ///
     /// # Errors
     ///
-    /// Gives the circuit back with its refusal.
+    /// Returns the circuit with its rejection.
     pub(crate) fn admit(
         shared: Arc<Self>,
         now: Instant,
     ) -> Result<(Ticket, Option<Position>), Rejection> {
-        // A closed circuit lets everything through and keeps no count of it: that needs no lock. Who
-        // looked a moment too early has a permit of an earlier generation, which has no say.
+        // A closed circuit lets everything through and does not count permits, so it needs no lock. A thread that
+        // read the value a moment too early gets a permit of an earlier generation, which does not count.
         let (permit, entered) = match shared.closed.load(Ordering::Acquire) {
             NOT_CLOSED => {
                 let (admitted, entered) = shared.change(|circuit| circuit.admit(now));
@@ -56,7 +56,7 @@ impl Shared {
         Ok((Ticket { shared, permit }, entered))
     }
 
-    /// A ticket for an attempt that is made though the circuit rejects it.
+    /// Returns a ticket for an attempt that is made although the circuit rejects it.
     pub(crate) fn observe(shared: Arc<Self>) -> Ticket {
         let (permit, _) = shared.change(|circuit| circuit.observe());
         Ticket {
@@ -65,12 +65,12 @@ impl Shared {
         }
     }
 
-    /// Asks an open circuit's destination again, however long it was to stay open.
+    /// Makes an open circuit half-open at once, whatever is left of its open time.
     pub(crate) fn half_open_early(&self, now: Instant) -> Option<Position> {
         self.change(|circuit| circuit.half_open_early(now)).1
     }
 
-    /// Follows other rules from now on.
+    /// Applies new rules.
     pub(crate) fn follow(&self, rules: &Rules, now: Instant) {
         self.change(|circuit| circuit.follow(rules.clone(), now));
     }
@@ -95,9 +95,9 @@ impl Shared {
         self.change(|circuit| circuit.is_needed(now, grace)).0
     }
 
-    /// Changes the circuit under its lock, and tells of it once the lock is let go. Two that do so
-    /// at a time may tell in the wrong order: the watch goes by the generation. Returns
-    /// the new position, too, if there is one.
+    /// Changes the circuit under its lock, and publishes the change after the lock is released. Two concurrent
+    /// changes may be published in the wrong order, so the watch compares generations. Also returns the new position,
+    /// if there is one.
     fn change<T>(&self, with: impl FnOnce(&mut Circuit) -> T) -> (T, Option<Position>) {
         let (result, after) = {
             let mut circuit = self.circuit.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,11 +119,11 @@ impl Shared {
     }
 }
 
-/// Why a circuit lets nothing through, and the circuit.
+/// Why a circuit rejects an attempt, and the circuit.
 type Rejection = (Refusal, Arc<Shared>);
 
-/// A permit on its way. Dropped before it is settled, it goes back and nothing is counted.
-#[must_use = "a ticket that is dropped counts nothing"]
+/// The permit of an attempt in flight. If it is dropped unsettled, the permit returns and nothing is counted.
+#[must_use = "a dropped ticket does not count"]
 #[derive(Debug)]
 pub(crate) struct Ticket {
     shared: Arc<Shared>,
@@ -131,7 +131,7 @@ pub(crate) struct Ticket {
 }
 
 impl Ticket {
-    /// Tells how the attempt ended. Returns the circuit and where it goes, if it does.
+    /// Applies the verdict of the attempt. Returns the circuit and its new position, if it changed.
     pub(crate) fn settle(
         mut self,
         verdict: Verdict,
@@ -143,12 +143,12 @@ impl Ticket {
         Some((Arc::clone(&self.shared), position))
     }
 
-    /// The circuit.
+    /// Returns the circuit.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    /// The answer has begun, and well. Only of a probe anybody wants to know.
+    /// The response has begun successfully. This matters for a probe only.
     pub(crate) fn answered(&self) {
         if let Some(permit) = self.permit.as_ref().filter(|permit| permit.is_probe()) {
             self.shared.change(|circuit| circuit.answered(permit));
@@ -164,5 +164,5 @@ impl Drop for Ticket {
     }
 }
 
-/// No generation: there is no time to make so many transitions.
+/// Not a generation: a circuit cannot make this many transitions.
 const NOT_CLOSED: u64 = u64::MAX;

@@ -43,7 +43,7 @@ impl Snapshot {
         self.counts.failures
     }
 
-    /// Returns how many of them ended in a 503 without a hint. They count as failures while less than a tenth of
+    /// Returns how many of them ended in a 503 without a hint. They count as failures only while less than 10 % of
     /// all attempts succeed.
     #[must_use]
     pub const fn overloads(&self) -> u32 {
@@ -56,7 +56,7 @@ impl Snapshot {
         self.counts.slow
     }
 
-    /// Returns how long the circuit stays open yet, if it is open.
+    /// Returns how much longer the circuit stays open, if it is open.
     #[must_use]
     pub const fn open_left(&self) -> Option<Duration> {
         self.counts.open_left

@@ -1,25 +1,25 @@
-//! Where a circuit stands.
+//! The state of a circuit.
 
 use std::time::Duration;
 
 use super::cause::Cause;
 
-/// What a breaker does with a destination.
+/// The state of a destination's circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
     /// Lets every attempt through.
     Closed,
-    /// Refuses every attempt, until the open time is over and somebody asks.
+    /// Rejects every attempt until the open time is over. It then stays in this state until the next request.
     Open,
-    /// Lets the probes through and refuses the rest.
+    /// Lets the probes through and rejects all other attempts.
     HalfOpen,
-    /// Refuses every attempt until it is closed by hand.
+    /// Rejects every attempt until it is closed by hand.
     Isolated,
 }
 
 impl State {
-    /// The word for it, as in metrics.
+    /// Returns the name of the state, as in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,22 +31,22 @@ impl State {
     }
 }
 
-/// Where a circuit stands: a later generation knows better.
+/// The state of a circuit at one generation. A later generation replaces an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) generation: u64,
     pub(crate) state: State,
-    /// While it is open: why, and for how long.
+    /// Why the circuit is open, and for how long; `None` if it is not open.
     pub(crate) opened: Option<(Cause, Duration)>,
 }
 
-/// What a circuit has seen lately.
+/// The counts of a circuit's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counts {
     pub(crate) attempts: u32,
     pub(crate) failures: u32,
     pub(crate) overloaded: u32,
     pub(crate) slow: u32,
-    /// How long it stays open yet.
+    /// How much longer the circuit stays open.
     pub(crate) open_left: Option<Duration>,
 }

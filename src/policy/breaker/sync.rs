@@ -1,4 +1,5 @@
-//! What a circuit is shared by. One place to name it, so that a model checker can put its own here.
+//! The primitives that share a circuit between threads. They are in one place, so that a model checker can replace
+//! them.
 
 pub(super) use std::sync::atomic::{AtomicU64, Ordering};
 pub(super) use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! What an attempt says about its destination.
+//! The verdict of an attempt about its destination.
 
 use std::time::Duration;
 
@@ -12,40 +12,40 @@ use crate::hop::{Class, Diagnosis, FailureClass, Hop, Kind};
 use crate::limit::Waited;
 use crate::record::Tracker;
 
-/// What is judged by, apart from how it ended.
+/// The settings by which attempts are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judge {
-    /// An answer that took longer was slow.
+    /// An attempt is slow if its response takes longer than this.
     pub(super) slow: Option<Duration>,
     /// Whether 429 is a failure.
     pub(super) throttled_counts: bool,
     /// Whether circuits judge and reject nothing.
     pub(super) observe_only: bool,
-    /// How long an attempt may take where nothing closer to it tells.
+    /// How long an attempt may take, if its own layer does not say.
     pub(super) attempt: Duration,
 }
 
 impl Judge {
-    /// Judges what went wrong, if anything did; `hint` is when the server wants to be asked again.
+    /// Judges a failure, or a success if there is none. `hint` is the wait that the server asks for.
     pub(crate) fn judge(&self, ended: Option<&Diagnosis>, hint: Option<Duration>) -> Verdict {
         let Some(Diagnosis { hop, kind, .. }) = ended else {
             return Verdict::Success;
         };
         let (kind, Some(hop)) = (*kind, *hop) else {
-            // Another policy refused it, or nothing is known of it.
+            // Another policy rejected it, or nothing is known about it.
             return Verdict::Ignored;
         };
         match (hop, kind) {
-            // This process failed.
+            // The failure is in this process.
             (_, kind) if kind.is_local() => Verdict::Ignored,
-            // Ours to mend; and a name that has no address says nothing about who has it.
+            // The caller has to fix these. A name without an address says nothing about the server.
             (Hop::Encode | Hop::Dns | Hop::Decode, _) => Verdict::Ignored,
-            // The caller's own body broke off, or its bound on ours was passed.
+            // The caller's own body failed, or the response body exceeded the caller's bound.
             (_, Kind::Body | Kind::TooLarge) => Verdict::Ignored,
             (Hop::Gateway | Hop::Server, Kind::Throttled) if !self.throttled_counts => {
                 Verdict::Throttled
             }
-            // It understood the request well enough to decline it.
+            // The server understood the request well enough to decline it.
             (
                 Hop::Gateway | Hop::Server,
                 Kind::Unauthorized
@@ -68,8 +68,8 @@ impl Judge {
         }
     }
 
-    /// The same, where a classifier has a say. It cannot blame the destination for a failure of this process, of
-    /// DNS or of the request.
+    /// Judges like `judge`, with the class of the user's classifier. The classifier cannot blame the destination for
+    /// a failure of this process, of DNS or of the request.
     pub(crate) fn by_class(
         &self,
         verdict: Verdict,
@@ -80,7 +80,7 @@ impl Judge {
             FailureClass::Success => Verdict::Success,
             FailureClass::Ignore => Verdict::Ignored,
             FailureClass::Throttled if !self.throttled_counts => Verdict::Throttled,
-            // A connection that fails for good is not the word of a destination that is well.
+            // A permanent failure without a status (such as a failed connect) is not a sign of a healthy destination.
             FailureClass::Permanent if failed.status.is_some() => Verdict::Success,
             FailureClass::Permanent => verdict,
             FailureClass::Transient | FailureClass::Throttled => match verdict {
@@ -94,13 +94,13 @@ impl Judge {
         }
     }
 
-    /// When an attempt that began then has had its configured time.
+    /// Returns when an attempt that began at `began` has had its configured time.
     pub(crate) fn ends(&self, began: Instant) -> Instant {
         clock::after(began, self.attempt)
     }
 
-    /// Judges an attempt of an operation. Where a client of ours saw the hop, that is what counts; else
-    /// a failure that would come again is the destination's word, which it was well enough to give.
+    /// Judges an attempt of an operation. If a client of this crate observed the hop, that hop counts. Otherwise a
+    /// permanent failure counts as a decision of the destination, which is then up.
     pub(crate) fn judge_operation(
         &self,
         failed: &Diagnosis,
@@ -115,16 +115,16 @@ impl Judge {
         }
     }
 
-    /// Ignores a timeout of an attempt that had less time than the configured attempt timeout: it tells
-    /// how patient the caller was, not how well the destination is. A hop's own timeout that was set
-    /// explicitly counts, because it would have run out under any deadline.
+    /// Ignores a timeout of an attempt that had less time than the configured attempt timeout. Such a timeout shows
+    /// how patient the caller was, not how healthy the destination is. An explicit timeout of a hop counts, because
+    /// it would have run out under any deadline.
     pub(crate) fn by_allotted(
         &self,
         verdict: Verdict,
         failed: &Diagnosis,
         allotted: impl FnOnce() -> Allotted,
     ) -> Verdict {
-        // A 504 is the gateway's own timeout, and counts.
+        // A 504 is the gateway's own timeout, so it counts.
         let timed_out = failed.kind == Kind::Timeout && failed.status.is_none();
         match verdict {
             Verdict::Failure(_) if timed_out && !self.is_patient(&allotted()) => Verdict::Ignored,
@@ -139,7 +139,7 @@ impl Judge {
         allotted.is_explicit || allotted.time >= configured.saturating_sub(slack)
     }
 
-    /// A response, or a failure, that was long in coming is slow.
+    /// Marks a late response or a late failure as slow.
     pub(crate) fn by_time(&self, verdict: Verdict, took: impl Fn() -> Duration) -> Verdict {
         let Some(limit) = self.slow else {
             return verdict;
@@ -164,21 +164,21 @@ fn failure((hop, kind): (Option<Hop>, Kind), hint: Option<Duration>, weight: Wei
     })
 }
 
-/// The time that an attempt had, as a timeout is judged by it.
+/// The time that an attempt had. Its timeout is judged by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Allotted {
-    /// From its start to its end.
+    /// The time from its start to its end.
     pub(crate) time: Duration,
-    /// The attempt timeout of its own layer, without what one request shortened; `None` where no layer
-    /// of ours made the attempt.
+    /// The attempt timeout of its own layer, without what the request shortened. `None` if no layer of this crate
+    /// made the attempt.
     pub(crate) configured: Option<Duration>,
-    /// Whether a hop's own timeout ran out that was set explicitly and not shortened.
+    /// Whether an explicit hop timeout ran out that the request had not shortened.
     pub(crate) is_explicit: bool,
 }
 
 impl Allotted {
-    /// Reads it from the call and its attempt, as far as that is known; `since` is when the attempt was
-    /// let through, and `which` is what ran out.
+    /// Reads these values from the call and its attempt, as far as they are known. `since` is when the attempt got
+    /// its permit, and `which` is the timeout that ran out.
     pub(super) fn of(
         (call, attempt): (&Call, Option<&Tracker>),
         since: Instant,
@@ -188,7 +188,7 @@ impl Allotted {
         let to_deadline = call.deadline().saturating_duration_since(start);
         let limits = attempt.map(Tracker::limits);
         let time = match (which, limits) {
-            // The attempt limit may be over at the head; the deadline holds to the last byte.
+            // The attempt limit may end at the head; the deadline holds to the last byte.
             (Some(Waited::Deadline), _) | (_, None) => to_deadline,
             (_, Some(limits)) => to_deadline.min(limits.attempt().get()),
         };
@@ -203,10 +203,10 @@ impl Allotted {
     }
 }
 
-/// An attempt timeout as long as the deadline loses what the call spends before its first attempt: that
-/// part of it is allowed for.
+/// An attempt timeout as long as the deadline loses the time that the call spends before its first attempt. The
+/// allowance for that is the timeout divided by this.
 const SLACK: u32 = 100;
-/// What a timer's resolution may take from it.
+/// The resolution of a timer.
 const TICK: Duration = Duration::from_millis(1);
 
 #[cfg(test)]

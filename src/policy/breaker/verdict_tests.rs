@@ -89,8 +89,8 @@ fn timeout_counts_if_the_attempt_had_the_configured_time() {
     let deadline = Some(Waited::Deadline);
     let attempt = Some(Waited::Attempt);
     let connect = Some(Waited::Connect);
-    // The hop, what ran out, the time that the attempt had, the attempt timeout of its own layer,
-    // whether the hop's timeout was set: does it count?
+    // The hop, the timeout that ran out, the time that the attempt had, the attempt timeout of its own layer, whether
+    // the hop's timeout was set, and whether the timeout counts.
     for (hop, expired, time, own, is_explicit, counts) in [
         (Hop::Server, attempt, 5_000, None, false, true),
         (Hop::Server, deadline, 10_000, None, false, true),
@@ -99,19 +99,19 @@ fn timeout_counts_if_the_attempt_had_the_configured_time() {
         (Hop::Tls, deadline, 10, None, false, false),
         (Hop::Send, deadline, 10, None, false, false),
         (Hop::Receive, deadline, 10, None, false, false),
-        // Nearly all of it, as where the attempt timeout is the deadline.
+        // Almost the full time, as when the attempt timeout is the deadline.
         (Hop::Server, deadline, 4_951, None, false, true),
         (Hop::Server, deadline, 4_949, None, false, false),
-        // A hop's derived timeout follows the attempt's.
+        // A derived timeout of a hop follows that of the attempt.
         (Hop::Connect, connect, 500, None, false, false),
         (Hop::Connect, connect, 5_000, None, false, true),
-        // One that was set explicitly does not.
+        // An explicit one does not.
         (Hop::Connect, connect, 500, None, true, true),
-        // The attempt's own layer may be the less patient one by its own config.
+        // The attempt's own layer may have a shorter timeout by its own config.
         (Hop::Server, attempt, 2_000, Some(2_000), false, true),
         (Hop::Server, attempt, 1_000, Some(2_000), false, false),
         (Hop::Server, attempt, 5_000, Some(9_000), false, true),
-        // A timer of another make runs inside of the same time.
+        // A timer outside of this crate ran out within the same time.
         (Hop::Server, None, 10, None, false, false),
         (Hop::Server, None, 5_000, None, false, true),
     ] {

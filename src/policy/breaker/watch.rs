@@ -1,4 +1,4 @@
-//! Who wants to hear of a destination's state, hears of it.
+//! Publishes the state of a destination to its watchers, and its events to the observers.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,12 +10,12 @@ use super::state::{Position, State};
 use crate::destination::Destination;
 use crate::telemetry::Span;
 
-/// Where a circuit's states are published, and its events.
+/// Publishes the states and the events of a circuit.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// Costs a word until a caller listens.
+    /// Costs one word until a caller listens.
     states: OnceLock<watch::Sender<Position>>,
-    /// Whose circuit it is, and who hears of its events.
+    /// The destination of the circuit, and the observers of its events.
     about: OnceLock<(Destination, Arc<Observers>)>,
 }
 
@@ -38,7 +38,7 @@ impl Watch {
         }
     }
 
-    /// Tells those who listen, unless they know of something later already.
+    /// Publishes a position, unless a later one was already published.
     pub(super) fn publish(&self, position: Position) {
         let Some(sender) = self.states.get() else {
             return;
@@ -65,22 +65,21 @@ impl Watch {
     }
 }
 
-/// Follows the state of one destination; see [`Breaker::watch`](super::Breaker::watch).
+/// A watcher of one destination's state; see [`Breaker::watch`](super::Breaker::watch).
 ///
 /// # Cancel safety
 ///
-/// [`changed`](Self::changed) may be dropped at any time: a change that it did not return is returned
-/// by the next one.
+/// [`changed`](Self::changed) may be dropped at any time. The next call returns the change that it did not return.
 #[derive(Debug)]
 pub struct Watcher {
     receiver: watch::Receiver<Position>,
-    /// What is watched is not forgotten.
+    /// Keeps the registry from removing a watched circuit.
     _shared: Arc<Shared>,
 }
 
 impl Watcher {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        // First listen, then look: what changes in between is heard.
+        // Subscribe first, then read: the receiver then sees a change in between.
         let mut receiver = shared.watch.subscribe();
         shared.watch.publish(shared.position());
         receiver.mark_unchanged();
@@ -90,17 +89,17 @@ impl Watcher {
         }
     }
 
-    /// The state now.
+    /// Returns the current state.
     #[must_use]
     pub fn current(&self) -> State {
         self.receiver.borrow().state
     }
 
-    /// Waits for another state than the one that was seen last. Where several follow each other
-    /// faster than they are asked for, the latest counts.
+    /// Waits for a state that differs from the last seen one. If several changes come before the next call, it
+    /// returns only the latest state.
     pub async fn changed(&mut self) -> State {
         if self.receiver.changed().await.is_err() {
-            // Not while we hold the circuit: then nothing will ever change.
+            // Unreachable while this watcher holds the circuit. If the sender is gone, nothing will ever change.
             std::future::pending::<()>().await;
         }
         self.receiver.borrow_and_update().state

@@ -1,4 +1,4 @@
-//! How the attempts of late ended: counted, not listed, in memory that does not grow with load.
+//! The outcomes of the recent attempts. They are counted, not listed, so memory does not grow with load.
 
 use std::time::Duration;
 
@@ -13,15 +13,15 @@ pub(super) struct Mark(u8);
 
 impl Mark {
     pub(super) const SUCCESS: Self = Self(0);
-    /// The destination is overloaded, or down: the others tell.
+    /// A 503 without a hint: overloaded or down. The other attempts decide which.
     pub(super) const OVERLOADED: Self = Self(1);
 
-    /// A failure at a hop; none for an operation in which no hop was seen.
+    /// Returns the mark of a failure at a hop; `None` for an operation without an observed hop.
     pub(super) fn failure(hop: Option<Hop>) -> Self {
         Self(u8::try_from(place(hop)).map_or(u8::MAX, |place| 2 + place) & !SLOW)
     }
 
-    /// The same, and it took too long.
+    /// Returns this mark, with the slow bit set if `is_slow`.
     pub(super) const fn slow(self, is_slow: bool) -> Self {
         match is_slow {
             true => Self(self.0 | SLOW),
@@ -37,14 +37,14 @@ impl Mark {
 /// The bit of a slow attempt.
 const SLOW: u8 = 0x80;
 
-/// What the attempts of a stretch came to.
+/// The outcomes of the attempts in a stretch of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) attempts: u32,
-    /// Of successes, failures and overloads alike.
+    /// The slow ones among successes, failures and overloads.
     pub(super) slow: u32,
     pub(super) overloaded: u32,
-    /// By the hop at which they failed: see [`place`].
+    /// The failures by hop: see [`place`].
     failed: [u32; PLACES],
 }
 
@@ -83,21 +83,21 @@ impl Tally {
         self
     }
 
-    /// How many failed, overloads aside.
+    /// Returns how many failed, without overloads.
     pub(super) fn failures(&self) -> u32 {
         self.failed
             .iter()
             .fold(0, |sum, count| sum.saturating_add(*count))
     }
 
-    /// Whether the destination is down, not overloaded: less than a tenth of the attempts succeeded.
+    /// Returns whether the destination is down and not only overloaded: less than 10 % of the attempts succeeded.
     pub(super) fn is_down(&self) -> bool {
         let failed = self.failures().saturating_add(self.overloaded);
         let succeeded = u64::from(self.attempts.saturating_sub(failed));
         succeeded * 10 < u64::from(self.attempts)
     }
 
-    /// Takes overloads for failures at a hop, where the destination is down.
+    /// Counts overloads as failures at a hop, if the destination is down.
     pub(super) fn judged(mut self, hop: Option<Hop>) -> Self {
         if self.is_down()
             && let Some(count) = self.failed.get_mut(place(hop))
@@ -107,7 +107,7 @@ impl Tally {
         self
     }
 
-    /// The hop at which most failed, and how many; the earlier one of two that are even.
+    /// Returns the hop with the most failures, and their number. Of two equal hops it returns the earlier one.
     pub(super) fn worst(&self) -> Option<(Option<Hop>, u32)> {
         let hops: [_; PLACES] = std::array::from_fn(|at| Hop::ALL.get(at).copied());
         let failed = hops.into_iter().zip(self.failed);
@@ -118,10 +118,10 @@ impl Tally {
     }
 }
 
-/// The attempts a breaker looks back on.
+/// The attempts that a breaker judges by.
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly every window is one of time; a count may waste what that takes"
+    reason = "most windows are windows of time; a window of counts may waste that memory"
 )]
 #[derive(Debug)]
 pub(super) enum Recent {
@@ -144,7 +144,7 @@ impl Recent {
         }
     }
 
-    /// What is in the window now.
+    /// Returns the counts of the window at `now`.
     pub(super) fn tally(&mut self, now: Instant) -> Tally {
         match self {
             Self::Time(buckets) => buckets.tally(now),
@@ -168,12 +168,12 @@ impl Recent {
     }
 }
 
-/// A stretch of time in tenths: the eldest tenth is dropped as a whole.
+/// A stretch of time in ten buckets. The oldest bucket is dropped as a whole.
 #[derive(Debug)]
 pub(super) struct Buckets {
     tallies: [Tally; BUCKETS],
     at: usize,
-    /// When the bucket that is being filled is full.
+    /// The end of the current bucket.
     ends: Instant,
     width: Duration,
 }
@@ -202,13 +202,12 @@ impl Buckets {
         self.tallies.iter().fold(Tally::default(), sum)
     }
 
-    /// Moves on to the bucket of `now`. A `now` that was read before another's is taken for that
-    /// one: buckets are never gone back to.
+    /// Moves on to the bucket of `now`. If `now` is earlier than the current bucket, the current bucket is kept.
     fn advance(&mut self, now: Instant) {
         let mut left = BUCKETS;
         while self.ends <= now {
             if left == 0 {
-                // Nothing of the old stretch is left: a new one begins here.
+                // Nothing of the old stretch is left, so a new one begins here.
                 self.ends = now + self.width;
                 return;
             }
@@ -222,12 +221,12 @@ impl Buckets {
     }
 }
 
-/// The last so many attempts, one byte each: the eldest makes room for the newest.
+/// The latest attempts, one byte each. The newest replaces the oldest.
 #[derive(Debug)]
 pub(super) struct Ring {
     marks: Vec<Mark>,
     most: usize,
-    /// The eldest, once the ring is full.
+    /// The index of the oldest attempt, once the ring is full.
     at: usize,
     tally: Tally,
 }
@@ -260,12 +259,12 @@ impl Ring {
     }
 }
 
-/// Where failures at a hop are counted; behind the hops stand those in which nobody saw one.
+/// Returns the index of a hop's counter. Failures without an observed hop have the last index.
 pub(super) fn place(hop: Option<Hop>) -> usize {
     hop.map_or(Hop::ALL.len(), |hop| hop as usize)
 }
 
 pub(super) const PLACES: usize = Hop::ALL.len() + 1;
-/// Fine enough to forget in time, few enough to add up.
+/// Enough buckets to forget in time, and few enough to add up.
 const BUCKETS: usize = 10;
 const BUCKETS_U32: u32 = BUCKETS as u32;

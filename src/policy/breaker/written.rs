@@ -1,5 +1,5 @@
-//! A window as it stands in a file, `{"time": "10s"}` or `{"count": 100}`, and a recovery, `{"successes": 1}`. Not
-//! beside them: a model checker takes that file in by its path, and knows no serde.
+//! A window as it is written in a file, `{"time": "10s"}` or `{"count": 100}`, and a recovery, `{"successes": 1}`. It
+//! is not in `rules.rs`, because a model checker includes that file by its path, and does not know serde.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ impl serde::Serialize for Recovery {
     }
 }
 
-/// Open times, one after the other, or nothing.
+/// The serde form of a list of open times.
 pub(super) mod durations {
     use std::sync::Arc;
     use std::time::Duration;

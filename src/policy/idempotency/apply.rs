@@ -16,13 +16,13 @@ use crate::idempotency_key::{header, random, written};
 use crate::options::Unmet;
 
 impl Settings {
-    /// Puts the key into the request and marks it in the call; or says why the request must not go.
+    /// Puts the key into the request, and marks it in the call. Returns an error if the request must not be sent.
     pub(crate) fn apply<B>(&self, request: &mut Request<B>, call: &Call) -> Option<Error> {
         let options = call.options();
         if options.inherited.keys_differ {
             return Some(Unmet::OtherKey.into());
         }
-        // The caller's own key goes before one that a stack around made up.
+        // The caller's own key takes precedence over one that an outer stack generated.
         let earlier = call.key();
         let earlier = earlier.filter(|mark| mark.given || options.key.is_none());
         if earlier.is_none()
@@ -55,7 +55,7 @@ impl Settings {
         expired.then(|| Error::refused(Policy::Idempotency, Diagnosis::key_expired()).of(call))
     }
 
-    /// The header of the key: the configured one, unless the caller brought a key under another usual name.
+    /// Returns the header of the key: the configured one, unless the caller used another usual name.
     fn name_in(&self, headers: &HeaderMap) -> Cow<'_, HeaderName> {
         if headers.contains_key(self.get_header()) {
             return Cow::Borrowed(self.get_header());
@@ -107,8 +107,8 @@ impl Settings {
         });
     }
 
-    /// Sees to it that a request carries the key that its call has: another layer may have looked at
-    /// another copy of the request.
+    /// Ensures that a request carries the key of its call. Another layer may have worked on another copy of the
+    /// request.
     fn keep<B>(
         &self,
         request: &mut Request<B>,
@@ -135,7 +135,7 @@ impl Settings {
         }
     }
 
-    /// What was said of a destination, if anything.
+    /// Returns whether a destination honors keys, if the config says so.
     fn honours(&self, uri: &Uri) -> Option<bool> {
         if self.get_honoured_by_all() {
             return Some(true);
@@ -150,7 +150,7 @@ impl Settings {
     }
 }
 
-/// A key for a call: a fresh one, or that of the caller's earlier tries.
+/// Returns a key for a call: a fresh one, or that of the caller's earlier tries.
 fn made(call: &Call) -> Uuid {
     #[cfg(feature = "middleware")]
     if let Some(caller) = call.callers_try() {
@@ -161,7 +161,7 @@ fn made(call: &Call) -> Uuid {
     random()
 }
 
-/// Whether the header is there, and whether it can be one key.
+/// Returns whether the header is present, and whether it can be one key.
 fn brought(headers: &HeaderMap, name: &HeaderName) -> (bool, bool) {
     let mut values = headers.get_all(name).iter();
     let Some(first) = values.next() else {
@@ -171,7 +171,7 @@ fn brought(headers: &HeaderMap, name: &HeaderName) -> (bool, bool) {
     (true, sound)
 }
 
-/// Whoever knows a key can have its answer replayed: it is kept out of debug output.
+/// Marks the key as sensitive, so that debug output hides it. With the key, a third party could replay the response.
 fn hide(headers: &mut HeaderMap, name: &HeaderName) {
     if let Some(key) = headers.get_mut(name) {
         key.set_sensitive(true);

@@ -9,9 +9,9 @@ pub use crate::idempotency_key::{Key, KeyError};
 
 use http::{HeaderMap, HeaderName};
 
-/// Whether the server says that this response is the one that it sent to the same key before.
+/// Returns whether the server says that it already sent this response to an earlier request with the same key.
 ///
-/// There is no standard for it; this is the header that payment services use.
+/// No standard covers this. It is the header that payment services use.
 #[must_use]
 pub fn is_replayed(headers: &HeaderMap) -> bool {
     headers

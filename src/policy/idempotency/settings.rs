@@ -4,7 +4,7 @@ use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::getters::getters;
 
-/// How keys are made, and which destinations honor them.
+/// The settings for generating keys, and the destinations that honor them.
 ///
 /// # Defaults
 ///
@@ -16,7 +16,7 @@ use crate::getters::getters;
 /// | `honoured_by_all` | no |
 /// | `honoured_by` | none |
 ///
-/// A setting that is not made is the default. In the config of a destination it is that of the config around it.
+/// A value that is not set has its default. In the config of a destination it is taken from the surrounding config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -46,7 +46,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Leaves everything to the defaults: keys for POST and PATCH, and no destination that honors them.
+    /// Creates settings with all defaults: keys for POST and PATCH, and no destination that honors them.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -54,37 +54,37 @@ impl Settings {
 
     /// Sets the name of the header.
     ///
-    /// A key that the caller brought as `idempotency-key` or `x-idempotency-key` is recognized under any
-    /// setting, stays where it is, and is the key of the call.
+    /// If the caller sends a key as `idempotency-key` or `x-idempotency-key`, it is recognized under any setting. It
+    /// stays in its header and is the key of the call.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
         self.header = Some(name);
         self
     }
 
-    /// Sends keys as a quoted string, as the IETF's draft has it, instead of bare.
+    /// Sends keys as a quoted string, as in the IETF's draft, instead of bare.
     #[must_use]
     pub fn quoted(mut self, yes: bool) -> Self {
         self.quoted = Some(yes);
         self
     }
 
-    /// Switches the making of keys on or off.
+    /// Sets whether keys are generated.
     #[must_use]
     pub fn make_keys(mut self, yes: bool) -> Self {
         self.make_keys = Some(yes);
         self
     }
 
-    /// Vouches for every destination: a POST or PATCH whose response was lost is sent again with the
-    /// same key.
+    /// Declares that every destination honors keys. A POST or PATCH whose response was lost is then sent again with
+    /// the same key.
     #[must_use]
     pub fn honoured_by_all(mut self, yes: bool) -> Self {
         self.honoured_by_all = Some(yes);
         self
     }
 
-    /// Vouches for one destination more.
+    /// Declares that one more destination honors keys.
     #[must_use]
     pub fn honoured_by(mut self, destination: Destination) -> Self {
         self.honoured_by.get_or_insert_default().push(destination);
@@ -100,7 +100,7 @@ impl Settings {
             = |own| own.honoured_by.as_deref().unwrap_or_default();
     }
 
-    /// The same settings, and where one is missing, that of the config around.
+    /// Returns these settings, with missing values taken from the surrounding config.
     pub(crate) fn over(self, around: &Self) -> Self {
         Self {
             header: self.header.or_else(|| around.header.clone()),
@@ -111,7 +111,7 @@ impl Settings {
         }
     }
 
-    /// The same settings, with the defaults written out.
+    /// Returns these settings with every default written out.
     pub(crate) fn written_out(&self) -> Self {
         Self {
             header: Some(self.get_header().clone()),
@@ -127,14 +127,14 @@ impl Settings {
         if !TAKEN.contains(header) {
             return Ok(());
         }
-        let expected = "a name that HTTP has no other use for";
+        let expected = "a header that HTTP does not use otherwise";
         let (path, name) = ("idempotency.header", header.as_str());
         Err(SettingError::invalid(path, name, expected))
     }
 }
 
 static HEADER: HeaderName = super::KEY;
-/// What frames a message, names its target or proves who asks.
+/// Headers that frame a message, name its target or carry credentials. The key cannot use them.
 const TAKEN: [HeaderName; 14] = [
     header::AUTHORIZATION,
     header::CONNECTION,

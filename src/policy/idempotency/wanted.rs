@@ -1,44 +1,44 @@
-//! Which key a request gets, and whether it is a licence to repeat: pure.
+//! Decides which key a request gets, and whether the key permits a retry: pure.
 
 use http::Method;
 
 use super::Key;
 
-/// What is known of a request.
+/// The facts about a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
-    /// The request brought the header itself, and whether it can be one key: a single value that is
-    /// not empty.
+    /// Whether the request has the header already, and whether its value can be a key: a single value that is not
+    /// empty.
     pub(super) brought: bool,
     pub(super) sound: bool,
     /// The key that the caller gave for this request.
     pub(super) key: Option<&'a Key>,
-    /// Whether keys are to be made.
+    /// Whether keys are generated.
     pub(super) make: bool,
-    /// What was said of the far side: of this request, else of the destination or the client.
+    /// Whether the server honors keys, as said for this request, otherwise for the destination or the client.
     pub(super) honours: Option<bool>,
 }
 
-/// Where the key comes from.
+/// The source of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted<'a> {
-    /// There is none.
+    /// There is no key.
     None,
-    /// It is in the request already.
+    /// The request has it already.
     Brought,
-    /// From the caller.
+    /// The caller gave it.
     Given(&'a Key),
-    /// A fresh one.
+    /// The policy generates it.
     Made,
 }
 
 /// | the request | gets |
 /// |---|---|
 /// | has a key given for it | that key |
-/// | brought the header | what it brought |
-/// | is a POST or a PATCH | a fresh key, if keys are made |
-/// | is anything else | none: it is idempotent by its method |
+/// | has the header | the value of the header |
+/// | is a POST or a PATCH | a fresh key, if keys are generated |
+/// | is anything else | no key: it is idempotent by its method |
 pub(super) fn wanted<'a>(asked: &Asked<'a>) -> Wanted<'a> {
     match asked.key {
         Some(key) => Wanted::Given(key),
@@ -48,8 +48,8 @@ pub(super) fn wanted<'a>(asked: &Asked<'a>) -> Wanted<'a> {
     }
 }
 
-/// Whether a key permits to repeat what may have happened. A key that was made up for a destination
-/// nobody vouched for permits nothing.
+/// Returns whether the key permits a retry of a request that may have taken effect. A key that the policy generated
+/// permits it only if the server is said to honor keys.
 pub(super) fn vouched(asked: &Asked<'_>, wanted: Wanted<'_>) -> bool {
     match wanted {
         Wanted::None => false,
@@ -59,17 +59,17 @@ pub(super) fn vouched(asked: &Asked<'_>, wanted: Wanted<'_>) -> bool {
     }
 }
 
-/// What becomes of a request whose call has a key already.
+/// The decision for a request whose call has a key already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Kept {
-    /// The key of the call is put on the request.
+    /// Whether the key of the call is put on the request.
     pub(super) is_put: bool,
-    /// The key is a license to retry.
+    /// Whether the key permits a retry.
     pub(super) is_vouched: bool,
 }
 
-/// The mark of a key proves nothing: the request has to carry it. One that a layer between two stacks
-/// changed is left as it is; `replaces` says that this stack put it there itself.
+/// The mark of a key proves nothing: the request has to carry the key. If a layer between two stacks changed the
+/// header, it is left as it is. `replaces` says that this stack set the header itself.
 pub(super) fn kept(asked: &Asked<'_>, replaces: bool, was_vouched: bool) -> Kept {
     let is_put = replaces || !asked.brought;
     Kept {
@@ -78,7 +78,7 @@ pub(super) fn kept(asked: &Asked<'_>, replaces: bool, was_vouched: bool) -> Kept
     }
 }
 
-/// The two methods of RFC 9110 and RFC 5789 that are neither idempotent nor rare.
+/// Returns whether the method is POST or PATCH: the two common methods that are not idempotent (RFC 9110, RFC 5789).
 pub(super) fn needs_key(method: &Method) -> bool {
     matches!(*method, Method::POST | Method::PATCH)
 }

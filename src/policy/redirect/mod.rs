@@ -1,4 +1,4 @@
-//! Follows redirects: each leg is a request of its own, with its own destination.
+//! Follows redirects. Each leg is a request of its own, with its own destination.
 
 mod next;
 mod settings;

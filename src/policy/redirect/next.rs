@@ -1,10 +1,10 @@
-//! Where a redirect leads, and what goes along: pure.
+//! Decides where a redirect leads, and which headers are sent there: pure.
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::{Method, StatusCode, Uri};
 use url::Url;
 
-/// A request as far as a redirect is concerned.
+/// The facts about a request that a redirect needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
@@ -19,18 +19,18 @@ pub(crate) struct Asked<'a> {
 pub(crate) struct Leg {
     pub(crate) method: Method,
     pub(crate) uri: Uri,
-    /// Whether it leads to another scheme, host or port.
+    /// Whether the leg has another origin (scheme, host or port).
     pub(crate) away: bool,
 }
 
 impl Leg {
-    /// Whether the body goes along: where the method stays.
+    /// Returns whether the body is sent again. It is if the method stays.
     pub(crate) fn keeps_body(&self, asked: &Asked<'_>) -> bool {
         self.method == asked.method
     }
 }
 
-/// Where an answer leads. `None`: nowhere, it is the answer.
+/// Returns the next leg of a response; `None` if the response leads to no other request.
 ///
 /// | status | method of the next leg (RFC 9110 §15.4) |
 /// |---|---|
@@ -38,12 +38,12 @@ impl Leg {
 /// | 303 | HEAD after a HEAD, else GET |
 /// | 307, 308 | the same, with the same body |
 ///
-/// A `Location` that is missing, malformed or ambiguous leads nowhere, and so does one that would need a
-/// body that is gone.
+/// A `Location` that is missing, malformed or ambiguous leads to no leg. The same holds if the leg needs a body that
+/// cannot be sent again.
 ///
 /// # Errors
 ///
-/// Refuses to go from https to http, or to what is not HTTP: the URL that it leads to.
+/// Refuses a redirect from https to http, or to a scheme that is not HTTP. The error is the URL that it leads to.
 pub(crate) fn next(asked: &Asked<'_>, headers: &HeaderMap) -> Result<Option<Leg>, Uri> {
     let Some(method) = method(asked) else {
         return Ok(None);
@@ -78,25 +78,25 @@ fn method(asked: &Asked<'_>) -> Option<Method> {
     is_followed(asked.status).then_some(method)
 }
 
-/// Whether a redirect of this status is followed, where it leads somewhere.
+/// Returns whether a redirect of this status is followed, if its `Location` is usable.
 pub(super) fn is_followed(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// Why a response does not say where to go.
+/// Why a `Location` is not usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
     Missing,
-    /// Several values, and they differ (RFC 9110 §5.3 allows one).
+    /// There are several different values (RFC 9110 §5.3 allows one).
     Ambiguous,
     Malformed,
 }
 
-/// The absolute URL that a response names (RFC 9110 §10.2.2), without fragment and userinfo: the server
-/// does not choose our credentials.
+/// Returns the absolute URL that a response names (RFC 9110 §10.2.2), without fragment and userinfo. The server must
+/// not choose our credentials.
 ///
-/// The value is read as bytes. Raw UTF-8 is percent-encoded, as browsers do. Control characters make it
-/// malformed: the URL parser would drop tabs without a word.
+/// The value is read as bytes. Raw UTF-8 is percent-encoded, as browsers do. A value with control characters is
+/// malformed: the URL parser would silently drop tabs.
 pub(super) fn location(base: &Uri, headers: &HeaderMap) -> Result<Uri, Unusable> {
     let mut values = headers.get_all(header::LOCATION).into_iter();
     let first = values.next().ok_or(Unusable::Missing)?;
@@ -116,14 +116,14 @@ fn absolute(base: &Uri, location: &[u8]) -> Option<Uri> {
     let base: Url = base.to_string().parse().ok()?;
     let mut there = base.join(location).ok()?;
     there.set_fragment(None);
-    // They fail only for URLs that cannot have any.
+    // These fail only for URLs that cannot have userinfo.
     let _ = there.set_username("");
     let _ = there.set_password(None);
     at_home(&base, there).as_str().parse().ok()
 }
 
-/// The same URL with the userinfo of the one that was asked, where both have one origin: those are the
-/// caller's credentials, and at home they are needed.
+/// Returns the URL with the userinfo of the request's URL, if both have the same origin. The userinfo is the caller's
+/// credentials, which the same origin needs.
 fn at_home(base: &Url, mut there: Url) -> Url {
     if base.origin() == there.origin() {
         let _ = there.set_username(base.username());
@@ -132,16 +132,16 @@ fn at_home(base: &Url, mut there: Url) -> Url {
     there
 }
 
-/// Scheme, host and port (RFC 6454 §4).
+/// Returns whether scheme, host and port are equal (RFC 6454 §4).
 fn same_origin(one: &Uri, other: &Uri) -> bool {
     use crate::destination::Destination;
     Destination::of(one).is_some_and(|one| Some(one) == Destination::of(other))
 }
 
-/// What stays in the request's headers on the way to `leg`.
+/// Removes the headers that must not be sent to `leg`.
 ///
-/// Across origins only what is known to be harmless goes along: any other header may be a
-/// credential. Once left at home, it stays there, even where the next redirect leads back.
+/// Across origins only headers known to be harmless are kept: any other header may be a credential. A removed header
+/// stays removed, even if a later redirect leads back.
 pub(crate) fn prune(headers: &mut HeaderMap, leg: &Leg, body: bool, rules: &Rules<'_>) {
     if !body {
         let names = [
@@ -166,7 +166,7 @@ pub(crate) fn prune(headers: &mut HeaderMap, leg: &Leg, body: bool, rules: &Rule
     }
 }
 
-/// What the settings and the call say of headers.
+/// The rules for headers, from the settings and the call.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules<'a> {
     pub(crate) kept: &'a [HeaderName],
@@ -186,7 +186,7 @@ fn retain(headers: &mut HeaderMap, keep: impl Fn(&HeaderName, bool) -> bool) {
     gone.iter().for_each(|name| drop(headers.remove(name)));
 }
 
-/// What says nothing of who asks.
+/// Headers that do not identify the client or the user.
 const HARMLESS: &[HeaderName] = &[
     header::ACCEPT,
     header::ACCEPT_CHARSET,
@@ -210,17 +210,17 @@ const HARMLESS: &[HeaderName] = &[
     header::TRANSFER_ENCODING,
     header::USER_AGENT,
 ];
-/// What never leaves, whatever the settings say.
+/// Headers that are never sent to another origin, whatever the settings say.
 const SECRET: &[HeaderName] = &[
     header::AUTHORIZATION,
     header::COOKIE,
     header::PROXY_AUTHORIZATION,
 ];
 
-/// Why a redirect was not followed, for a caller who follows redirects.
+/// Returns why a redirect was not followed, for a caller that follows redirects.
 ///
-/// The redirect layer returns a response that leads nowhere as it is. So each reason but the last can be
-/// read from the response.
+/// If the policy cannot follow a redirect, it returns the response as it is. So each reason but the last can be read
+/// from the response.
 #[cfg(feature = "client")]
 pub(crate) fn unfollowed(here: &Uri, status: StatusCode, headers: &HeaderMap) -> &'static str {
     if !is_followed(status) {

@@ -59,7 +59,7 @@ fn location_is_resolved_against_the_url_that_was_asked() {
         ("#part", "https://api.test:8443/v1/a?x=1", false),
         ("https://api.test:8443", "https://api.test:8443/", false),
         ("//api.test:8443/b", "https://api.test:8443/b", false),
-        // Bytes that a URL does not have are percent-encoded.
+        // Bytes that a URL cannot have are percent-encoded.
         ("/café", "https://api.test:8443/caf%C3%A9", false),
         ("/caf%C3%A9", "https://api.test:8443/caf%C3%A9", false),
         (
@@ -70,7 +70,7 @@ fn location_is_resolved_against_the_url_that_was_asked() {
         ("/支付", "https://api.test:8443/%E6%94%AF%E4%BB%98", false),
         ("/a b", "https://api.test:8443/a%20b", false),
         ("//café.test/b", "https://xn--caf-dma.test/b", true),
-        // Whitespace around a value does not belong to it.
+        // Whitespace around a value is not part of it.
         (" /b\t", "https://api.test:8443/b", false),
     ] {
         let leg = next(&asked(&Method::GET, &uri, 302), &led_to(location));

@@ -4,7 +4,7 @@ use crate::call::Call;
 use crate::config_error::SettingError;
 use crate::getters::getters;
 
-/// How far redirects are followed, and what goes along.
+/// The settings of redirects: how many are followed, and which headers are kept.
 ///
 /// # Defaults
 ///
@@ -14,7 +14,7 @@ use crate::getters::getters;
 /// | `most` | 10 |
 /// | `keep_across_origins` | none |
 ///
-/// A setting that is not made is the default. In the config of a destination it is that of the config around it.
+/// A value that is not set has its default. In the config of a destination it is taken from the surrounding config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -34,13 +34,13 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Leaves everything to the defaults.
+    /// Creates settings with all defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Switches following on or off; off, a redirect is returned as it is.
+    /// Sets whether redirects are followed. If not, the redirect response is returned as it is.
     #[must_use]
     pub fn follow(mut self, yes: bool) -> Self {
         self.follow = Some(yes);
@@ -54,8 +54,8 @@ impl Settings {
         self
     }
 
-    /// Lets one more header of the request go along to another origin. A header that may be a credential
-    /// does not go along, even if it is named here.
+    /// Keeps one more header of the request on a redirect to another origin. A header that may be a credential is
+    /// removed even if it is named here.
     #[must_use]
     pub fn keep_across_origins(mut self, name: HeaderName) -> Self {
         self.keep_across_origins.get_or_insert_default().push(name);
@@ -69,18 +69,18 @@ impl Settings {
             = |own| own.keep_across_origins.as_deref().unwrap_or_default();
     }
 
-    /// Whether the redirects of this call are followed.
+    /// Returns whether the redirects of this call are followed.
     pub(crate) fn follows(&self, call: &Call) -> bool {
         self.get_follow() && !call.options().no_redirects
     }
 
-    /// How many redirects are followed.
+    /// Returns how many redirects are followed.
     pub(crate) fn max_redirects(&self) -> usize {
         self.get_most() as usize
     }
 
-    /// The same settings, and where one is missing, that of the config around. A config that follows none takes over
-    /// neither a number nor headers.
+    /// Returns these settings, with missing values taken from the surrounding config. If redirects are off, neither
+    /// the number nor the headers are taken over.
     pub(crate) fn over(self, around: &Self) -> Self {
         if self.follow == Some(false) {
             return self;
@@ -93,7 +93,7 @@ impl Settings {
         }
     }
 
-    /// The same settings, with the defaults written out.
+    /// Returns these settings with every default written out.
     pub(crate) fn written_out(&self) -> Self {
         if !self.get_follow() {
             return self.clone();
@@ -117,7 +117,7 @@ impl Settings {
         Err(SettingError::invalid("redirect.most", most, expected))
     }
 
-    /// Refuses settings that have no effect where redirects are not followed.
+    /// Refuses settings that have no effect while redirects are off.
     fn check_unfollowed(&self) -> Result<(), SettingError> {
         let expected = "no value where redirect.follow is false";
         if let Some(most) = self.most {
@@ -133,9 +133,9 @@ impl Settings {
     }
 }
 
-/// What reqwest follows, too.
+/// The same as in reqwest.
 const REDIRECTS: u32 = 10;
-/// Browsers give up at 20.
+/// Browsers stop at 20.
 const MOST: u32 = 50;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What one call pays into its destination's budget, and takes out of it.
+//! One call's payments into its destination's budget, and its withdrawals.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use super::shared::{Payment, SharedBudget};
 use crate::call::Call;
 use crate::clock;
 
-/// The account of one call. Dropped, it gives back what was taken for a repeat that was not begun.
+/// The account of one call. If it is dropped, it gives back the payment for a retry that was not begun.
 pub(crate) struct Account {
     budget: Arc<SharedBudget>,
-    /// What was paid for the retry that comes next.
+    /// The payment for the next retry.
     paid: Option<Payment>,
-    /// What was paid for the retry that ended last.
+    /// The payment for the latest retry that ended.
     spent: Option<Payment>,
-    /// Whether that repeat is under way.
+    /// Whether the paid retry is in flight.
     is_begun: bool,
-    /// How many attempts had reached the wire before the one that is under way.
+    /// The number of attempts that had reached the wire before the current one.
     before: u32,
 }
 
 impl Account {
-    /// A call begins, and pays in.
+    /// Opens the account at the start of a call, and pays in.
     pub(crate) fn open(budget: Arc<SharedBudget>, call: &Call, now: Instant) -> Self {
         budget.deposit(now);
         Self {
@@ -34,7 +34,7 @@ impl Account {
         }
     }
 
-    /// Pays for a repeat, if there is enough.
+    /// Pays for a retry. Returns false if the budget does not allow it.
     pub(crate) fn withdraw(&mut self, after_timeout: bool, now: Instant) -> bool {
         let payment = self.budget.withdraw(after_timeout, now);
         if payment.is_some() {
@@ -43,30 +43,30 @@ impl Account {
         payment.is_some()
     }
 
-    /// An attempt failed.
+    /// Records a failed attempt.
     pub(crate) fn fail(&self) {
         self.budget.fail();
     }
 
-    /// The call succeeded with the attempt that ended last.
+    /// Records that the call succeeded with its latest attempt.
     pub(crate) fn succeed(&mut self) {
         self.budget.succeed(self.spent.take());
     }
 
-    /// The repeat begins.
+    /// Records that the paid retry begins.
     pub(crate) fn begin(&mut self, call: &Call) {
         self.before = call.attempt_count();
         self.is_begun = true;
     }
 
-    /// The attempt ended, and came to the wire, as far as anybody can tell.
+    /// Records that the attempt ended, and that it reached the wire as far as is known.
     pub(crate) fn end(&mut self, call: &Call) {
         call.count_attempt(self.before);
         self.is_begun = false;
         self.spent = self.paid.take();
     }
 
-    /// A policy below let nothing through. False if something came to the wire all the same.
+    /// Records that a policy below rejected the attempt. Returns false if something reached the wire nevertheless.
     pub(crate) fn refused(&mut self, call: &Call) -> bool {
         if call.attempt_count() > self.before {
             return false;
@@ -74,7 +74,7 @@ impl Account {
         let now = clock::now();
         match self.paid.take() {
             Some(paid) => self.budget.give_back(paid, now),
-            // Nor did the call come to anything: else an open circuit would save up for a storm.
+            // The call sent nothing either, so its deposit goes back. Else an open circuit would save up for a burst.
             None => self.budget.take_back(now),
         }
         self.is_begun = false;

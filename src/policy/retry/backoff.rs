@@ -7,7 +7,7 @@ use crate::callback::{Site, ask};
 use crate::config_error::{SettingError, expected};
 use crate::getters::getters;
 
-/// How long to wait before a retry.
+/// The wait before a retry.
 ///
 /// # Example
 ///
@@ -25,13 +25,13 @@ use crate::getters::getters;
 ///
 /// # What it protects from
 ///
-/// Callers that failed together come back together, and fail together once more. Jitter spreads them
-/// out; growth gives a service that needs longer the time it needs.
+/// Callers that failed together retry together, and fail together again. Jitter spreads them out. Growth gives a slow
+/// service the time to recover.
 ///
 /// # The formula
 ///
-/// `n` counts the retries before this one, from 0. `d` is `min(cap, base · growth)`. Jitter draws from `d`;
-/// the result is at least the minimum and, but for [`Jitter::Proportional`], at most the cap.
+/// `n` counts the retries before this one, from 0. `d` is `min(cap, base · growth)`. Jitter draws from `d`. The
+/// result is at least the minimum. It is at most the cap, except with [`Jitter::Proportional`].
 ///
 /// # Defaults
 ///
@@ -50,17 +50,17 @@ use crate::getters::getters;
 ///
 /// # A draw that does not fit
 ///
-/// If a draw would take more than half of the time that is left, it is drawn again within that half, as long as
-/// the jitter allows. A server's hint is not shortened: if it does not fit, the call ends at once.
+/// If a draw would take more than half of the time left, it is drawn again within that half, as far as the jitter
+/// allows. A server's hint is not shortened: if it does not fit, the call ends at once.
 ///
 /// # Trade-offs
 ///
-/// Full jitter may draw next to nothing, so a retry can follow at once. [`Jitter::Equal`] or a
-/// [`minimum`](Self::minimum) rules that out, for less spread.
+/// Full jitter may draw almost zero, so a retry can follow at once. [`Jitter::Equal`] or a [`minimum`](Self::minimum)
+/// prevents that, and spreads retries less.
 ///
 /// # How people get it wrong
 ///
-/// They take [`Jitter::None`] because tests like it: on a paused clock tests need no such thing.
+/// They set [`Jitter::None`] to make tests deterministic. Tests on a paused clock do not need it.
 #[derive(Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -81,37 +81,37 @@ pub struct Backoff {
     pub(super) function: Option<Function>,
 }
 
-/// How a wait grows from retry to retry; `n` counts the retries before, from 0.
+/// How the wait grows from retry to retry. `n` counts the earlier retries, from 0.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Growth {
-    /// `base · factor^n`; the factor is 1 to 100.
+    /// The wait is `base · factor^n`. The factor is 1 to 100.
     Exponential(f64),
-    /// `base · (n + 1)`.
+    /// The wait is `base · (n + 1)`.
     Linear,
-    /// `base`.
+    /// The wait is `base`.
     Constant,
 }
 
-/// What luck does to a wait; `d` is the wait that growth and cap allow.
+/// How the wait is randomized. `d` is the wait after growth and cap.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Jitter {
-    /// Anything from zero to `d`.
+    /// A random wait from zero to `d`.
     #[default]
     Full,
-    /// Anything from `d / 2` to `d`.
+    /// A random wait from `d / 2` to `d`.
     Equal,
-    /// Anything from the base to three times the wait before, whatever `n` is.
+    /// A random wait from the base to three times the previous wait, whatever `n` is.
     Decorrelated,
-    /// Anything from `d · (1 − spread)` to `d · (1 + spread)`, so that it may exceed the cap by the spread.
-    /// The spread is more than 0 and at most 1.
+    /// A random wait from `d · (1 − spread)` to `d · (1 + spread)`, so it may exceed the cap by the spread. The
+    /// spread is more than 0 and at most 1.
     Proportional(f64),
-    /// `d` itself: growth without luck. Callers that failed together come back together.
+    /// Exactly `d`, without randomness. Callers that failed together retry together.
     None,
 }
 
@@ -130,11 +130,10 @@ impl Backoff {
         }
     }
 
-    /// Creates a back-off by a function of the number of retries before (from 0), the wait before the last
-    /// retry, and luck in `[0, 1)`. Of the other settings only cap and minimum apply.
+    /// Creates a back-off from a function. Its arguments are the number of earlier retries (from 0), the wait before
+    /// the previous retry, and luck in `[0, 1)`. Of the other settings only cap and minimum apply.
     ///
-    /// A panic in the function counts as if there were no function: the default back-off applies. A back-off by a
-    /// function cannot be written to a file.
+    /// If the function panics, the default back-off applies. A back-off from a function cannot be written to a file.
     ///
     /// ```
     /// use std::time::Duration;
@@ -168,7 +167,7 @@ impl Backoff {
         self
     }
 
-    /// Sets what luck does to a wait.
+    /// Sets how the wait is randomized.
     #[must_use]
     pub const fn jitter(mut self, jitter: Jitter) -> Self {
         self.jitter = jitter;
@@ -182,7 +181,7 @@ impl Backoff {
         self
     }
 
-    /// Sets the longest wait. Only the spread of [`Jitter::Proportional`] comes on top of it.
+    /// Sets the longest wait. Only the spread of [`Jitter::Proportional`] may exceed it.
     #[must_use]
     pub const fn cap(mut self, cap: Duration) -> Self {
         self.cap = cap;
@@ -196,7 +195,7 @@ impl Backoff {
         self
     }
 
-    /// Makes the first retry without a wait; the second one waits as the first one would have.
+    /// Makes the first retry without a wait. The second retry then waits as the first one would have.
     #[must_use]
     pub const fn first_at_once(mut self, yes: bool) -> Self {
         self.first_at_once = yes;
@@ -263,7 +262,7 @@ impl Backoff {
         self.check_ignored()
     }
 
-    /// Refuses a setting that another one would make ineffective.
+    /// Refuses a setting that another setting would make ineffective.
     fn check_ignored(&self) -> Result<(), SettingError> {
         if self.first_at_once && !self.minimum.is_zero() {
             let expected = "0ns beside first_at_once";
@@ -311,7 +310,7 @@ impl fmt::Debug for Backoff {
     }
 }
 
-/// A formula of the user's; absent after a panic.
+/// A user's formula. After a panic it returns nothing.
 #[derive(Clone)]
 pub(super) struct Function(Arc<Wait>);
 
@@ -339,14 +338,14 @@ impl serde::Serialize for Function {
     }
 }
 
-/// Three attempts with two such waits fit into an SDK's deadline of a few seconds.
+/// Three attempts with two such waits fit into a deadline of a few seconds, as SDKs have it.
 pub(super) const BASE: Duration = Duration::from_millis(100);
-/// Half of a usual deadline: a longer wait would be the last thing the call did.
+/// Half of a usual deadline. After a longer wait the call would have no time left.
 pub(super) const CAP: Duration = Duration::from_secs(5);
-/// Most rate limits count by the second.
+/// Most rate limits count requests by the second.
 pub(super) const THROTTLED_BASE: Duration = Duration::from_secs(1);
 const FACTOR: f64 = 2.0;
-/// The third wait would be ten thousand times the first.
+/// With a larger factor the third wait would be more than ten thousand times the first.
 const MOST_FACTOR: f64 = 100.0;
 const BASE_PATH: &str = "retry.backoff.base";
 const CAP_PATH: &str = "retry.backoff.cap";

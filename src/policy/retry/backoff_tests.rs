@@ -37,7 +37,7 @@ fn setting_that_a_function_does_not_go_by_is_refused() {
     }
 }
 
-/// The waits of a back-off in milliseconds, where luck never changes.
+/// Returns the waits of a back-off in milliseconds, with constant luck.
 fn waits<const N: usize>(backoff: &Backoff, luck: f64) -> [f64; N] {
     let mut previous = None;
     std::array::from_fn(|retry| {
@@ -55,7 +55,7 @@ fn waits<const N: usize>(backoff: &Backoff, luck: f64) -> [f64; N] {
 #[test]
 fn formulas_of_other_clients_can_be_expressed() {
     let none = || Backoff::new().jitter(Jitter::None);
-    // AWS SDKs, "standard": r · min(20 s, 2^n), and the decorrelated jitter of its builders' library.
+    // AWS SDKs, "standard": r · min(20 s, 2^n), and the decorrelated jitter of AWS's architecture blog.
     let aws = Backoff::new().base(SECS(1)).cap(SECS(20));
     assert_eq!(waits(&aws, 0.5), [500.0, 1e3, 2e3, 4e3, 8e3, 1e4, 1e4]);
     let apart = aws.jitter(Jitter::Decorrelated);

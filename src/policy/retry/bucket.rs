@@ -4,11 +4,10 @@ use tokio::time::Instant;
 
 use super::budget::{TOKEN, Terms};
 
-/// What calls paid in and repeats took out, each for as long as the budget says.
+/// The deposits of calls and the withdrawals of retries. Each entry expires after the budget's time.
 ///
-/// Finagle's semantics: the reserve is a constant, and a withdrawal is a negative entry that
-/// expires as a deposit does. So a repeat's price comes back after that time, and "at least ten a
-/// second" needs no clockwork that drips.
+/// This follows Finagle. The reserve is a constant, and a withdrawal is a negative entry that expires as a deposit
+/// does. So the price of a retry comes back after that time. "At least ten a second" therefore needs no timer.
 ///
 /// ```text
 ///              now
@@ -23,19 +22,19 @@ pub(crate) struct Bucket {
     reserve: i64,
     deposit: i64,
     slots: [i64; SLOTS],
-    /// The reserve and all slots, so that nobody has to add them up.
+    /// The sum of the reserve and all slots, kept so that it need not be computed.
     balance: i64,
     current: usize,
-    /// When the current slot began.
+    /// The start of the current slot.
     since: Instant,
-    /// When it ends.
+    /// The end of the current slot.
     until: Instant,
     slot: Duration,
 }
 
 impl Bucket {
     pub(super) fn new(terms: &Terms, now: Instant) -> Self {
-        // Settings are validated before; still, no division by zero.
+        // Settings are validated before. This still rules out a division by zero.
         let slot = (terms.over() / SLOTS as u32).max(Duration::from_nanos(1));
         Self {
             reserve: terms.reserve(),
@@ -49,7 +48,7 @@ impl Bucket {
         }
     }
 
-    /// Follows other terms from now on; all entries stay.
+    /// Applies new terms. All entries stay.
     pub(super) fn follow(&mut self, terms: &Terms, now: Instant) {
         self.turn(now);
         let fresh = Self::new(terms, now);
@@ -61,13 +60,13 @@ impl Bucket {
         (self.reserve, self.deposit) = (fresh.reserve, fresh.deposit);
     }
 
-    /// A call pays in.
+    /// Pays in for a call.
     pub(crate) fn deposit(&mut self, now: Instant) {
         self.turn(now);
         self.enter(self.deposit);
     }
 
-    /// Takes the price of one repeat, if it is there.
+    /// Withdraws the price of one retry. Returns false if the balance is too low.
     pub(crate) fn withdraw(&mut self, now: Instant) -> bool {
         self.turn(now);
         let affordable = self.balance >= TOKEN;
@@ -77,14 +76,14 @@ impl Bucket {
         affordable
     }
 
-    /// A call that paid in was not made after all.
+    /// Takes back the deposit of a call that was not sent.
     pub(crate) fn take_back(&mut self, now: Instant) {
         self.turn(now);
         self.enter(-self.deposit);
     }
 
-    /// Gives the price of a repeat back that was paid and not made. What was paid so long ago that it
-    /// has come back by itself is not given a second time.
+    /// Gives back the price of a retry that was paid and not made. A payment that has already expired is not given
+    /// back a second time.
     pub(crate) fn give_back(&mut self, paid: Instant, now: Instant) {
         self.turn(now);
         let lives = self.slot * (SLOTS as u32 - 1);
@@ -93,7 +92,8 @@ impl Bucket {
         }
     }
 
-    /// How many repeats are affordable; below zero where calls were taken back.
+    /// Returns how many retries are affordable. The number is negative if deposits were taken back after they were
+    /// spent.
     pub(crate) fn balance(&mut self, now: Instant) -> i64 {
         self.turn(now);
         self.balance.div_euclid(TOKEN)
@@ -105,9 +105,9 @@ impl Bucket {
         self.balance = self.balance.saturating_add(units);
     }
 
-    /// Moves on to the slot of `now` and empties those that lie between.
+    /// Moves on to the slot of `now`, and empties the slots in between.
     fn turn(&mut self, now: Instant) {
-        // Callers that raced for the lock may come a little late: they do not set the clock back.
+        // A caller that waited for the lock may have an older `now`. It does not turn the clock back.
         if now < self.until {
             return;
         }
@@ -121,7 +121,7 @@ impl Bucket {
         let since = now.checked_sub(Duration::from_nanos(into_slot));
         self.since = since.unwrap_or(now);
         self.until = self.since + self.slot;
-        // Once a slot, so that it costs a call nothing, and no sum that saturated stays wrong.
+        // Recomputed once a slot. That costs almost nothing for each call, and corrects a sum that saturated.
         let entries = self
             .slots
             .iter()
@@ -130,7 +130,7 @@ impl Bucket {
     }
 }
 
-/// Entries live a tenth of their time too short at most.
+/// An entry lives at most a tenth of its time too short.
 const SLOTS: usize = 10;
 
 #[cfg(test)]

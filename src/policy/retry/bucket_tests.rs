@@ -20,12 +20,12 @@ fn bucket(budget: Budget, now: Instant) -> Bucket {
     }
 }
 
-/// A budget of deposits alone.
+/// Returns a budget without a reserve.
 fn saved(ratio: f64) -> Budget {
     Budget::new().ratio(ratio).at_least_per_second(0)
 }
 
-/// How many repeats are granted until one is not.
+/// Returns how many retries are granted until one is not.
 fn drain(bucket: &mut Bucket, now: Instant) -> u32 {
     (0..1_000_000)
         .take_while(|_| bucket.withdraw(now))
@@ -135,7 +135,7 @@ fn success_earns_nothing_beyond_the_ratio() {
     let mut grants = 0;
     for call in 0..10_000 {
         bucket.deposit(now);
-        // Every other call fails; elsewhere the half that succeeds refunded a token each.
+        // Every other call fails. In other designs each success refunds a token.
         grants += u32::from(call % 2 == 0 && bucket.withdraw(now));
     }
     assert!((1_999..=2_000).contains(&grants), "{grants}");
@@ -147,7 +147,7 @@ fn latecomers_do_not_make_time_run_faster() {
     let mut bucket = bucket(saved(1.0), start);
     bucket.deposit(start + SECS(500));
     assert_eq!(bucket.balance(start + MS(499_999)), 1);
-    // However late they come, and however many: the deposit lives as long as it would have.
+    // However late and however many the give-backs are, the deposit expires at its original time.
     for _ in 0..100 {
         assert_eq!(bucket.balance(start), 1);
         assert_eq!(bucket.balance(start + SECS(500) + MS(780)), 1);

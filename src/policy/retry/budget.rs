@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::config_error::{SettingError, expected};
 
-/// How many retries a destination's calls can afford, all of them together.
+/// The number of retries that all calls to a destination together can afford.
 ///
 /// # Example
 ///
@@ -19,8 +19,8 @@ use crate::config_error::{SettingError, expected};
 ///
 /// # What it protects from
 ///
-/// Three attempts a call are three times the load, and they come when the server is on its knees.
-/// Under a budget 1,000 calls a second on a dead service are about 1,210 requests, not 3,000.
+/// Three attempts a call triple the load, just when the server is overloaded. With a budget, 1,000 calls a second to
+/// a dead service cause about 1,210 requests a second, not 3,000.
 ///
 /// # Kinds
 ///
@@ -34,26 +34,25 @@ use crate::config_error::{SettingError, expected};
 ///
 /// | setting | default | why |
 /// |---|---|---|
-/// | ratio | 0.2 | Finagle's: a service that lost a fifth of its responses gets by |
-/// | at least per second | 10 | a quiet client has no calls to save up from |
-/// | over | 10 s | a burst may spend what was saved for so long, and no longer |
+/// | ratio | 0.2 | as in Finagle: retries can replace a fifth of the responses |
+/// | at least per second | 10 | a client with few calls pays in too little |
+/// | over | 10 s | a burst may spend the savings of this time only |
 ///
 /// # Trade-offs
 ///
-/// A budget knows no call: those that come first in an outage have it, the others fail at their
-/// first attempt.
+/// The budget is first come, first served. Once it is spent, later calls get a single attempt.
 ///
 /// # How people get it wrong
 ///
-/// They give each call, or each client of one destination, a budget of its own: each then spends
-/// its reserve, and together they multiply the load all the same. See [`Budgets`](super::Budgets).
+/// They give each call, or each client of one destination, a separate budget. Each then spends its own reserve, and
+/// together they multiply the load. See [`Budgets`](super::Budgets).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "super::written::Written"))]
 #[cfg_attr(feature = "serde", serde(into = "super::written::Written"))]
 pub struct Budget(pub(super) Kind);
 
-/// What a budget counts.
+/// The kind of a budget.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     Unlimited,
@@ -68,7 +67,7 @@ pub(super) enum Kind {
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub(super) struct Reserve {
     pub(super) tokens: u32,
-    /// The price of a retry, and of one after a timeout.
+    /// The price of a retry, and of a retry after a timeout.
     #[cfg_attr(feature = "serde", serde(default = "Reserve::cost"))]
     pub(super) cost: u32,
     #[cfg_attr(feature = "serde", serde(default = "Reserve::timeout_cost"))]
@@ -85,7 +84,7 @@ impl Reserve {
     }
 }
 
-/// Failures count down by one, successes up by the ratio.
+/// A count that each failed attempt lowers by one, and each success raises by the ratio.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -103,25 +102,25 @@ pub(super) struct Terms {
 }
 
 impl Budget {
-    /// One retry for five calls, and ten a second in any case, saved up over ten seconds.
+    /// Creates the default budget: one retry for five calls, plus ten a second, saved up over ten seconds.
     #[must_use]
     pub const fn new() -> Self {
         Self(Kind::Rate(Terms::DEFAULT))
     }
 
-    /// Every retry is affordable: only the number of attempts bounds them.
+    /// Creates a budget that allows every retry. Only the number of attempts bounds retries.
     ///
-    /// A setting made afterwards limits it again, with the defaults for the others.
+    /// A setting that is set afterwards limits it again. The other settings then have their defaults.
     #[must_use]
     pub const fn unlimited() -> Self {
         Self(Kind::Unlimited)
     }
 
-    /// Allows retries as long as there are tokens, 1 to 1,000,000: a retry costs 5, one after a timeout 10. A call
-    /// that succeeds at once pays 1 back; one that succeeds by a retry pays back what that cost. Time refills
+    /// Creates a budget of 1 to 1,000,000 tokens. A retry costs 5 tokens, and a retry after a timeout 10. A call that
+    /// succeeds at once pays back 1. A call that succeeds by a retry pays back the price of that retry. Time refills
     /// nothing.
     ///
-    /// The AWS SDKs have 500 of them.
+    /// The AWS SDKs use 500 tokens.
     #[must_use]
     pub const fn reserve(tokens: u32) -> Self {
         Self(Kind::Reserve(Reserve {
@@ -131,10 +130,11 @@ impl Budget {
         }))
     }
 
-    /// Allows retries while more than half of the tokens are there, 1 to 1,000: an attempt that failed takes one, a
-    /// call that succeeded adds `ratio` (more than 0, at most 1,000). Time refills nothing.
+    /// Creates a budget of 1 to 1,000 tokens that allows retries while more than half of them are left. A failed
+    /// attempt takes one token. A successful call adds `ratio` tokens (more than 0, at most 1,000). Time refills
+    /// nothing.
     ///
-    /// This is the `retryThrottling` of gRPC, which has often 10 tokens and a ratio of 0.1.
+    /// This is gRPC's `retryThrottling`, often with 10 tokens and a ratio of 0.1.
     #[must_use]
     pub const fn throttle(tokens: u32, ratio: f64) -> Self {
         Self(Kind::Throttle(Throttle { tokens, ratio }))
@@ -149,7 +149,7 @@ impl Budget {
         }))
     }
 
-    /// Sets how many retries a second are affordable however few calls there are.
+    /// Sets how many retries a second are always affordable, however few calls there are.
     #[must_use]
     pub const fn at_least_per_second(self, retries: u32) -> Self {
         Self(Kind::Rate(Terms {
@@ -158,7 +158,7 @@ impl Budget {
         }))
     }
 
-    /// Sets how long what a call pays in can be spent, and what is spent is missing.
+    /// Sets how long a deposit can be spent, and how long a withdrawal counts.
     #[must_use]
     pub const fn over(self, over: Duration) -> Self {
         Self(Kind::Rate(Terms {
@@ -174,13 +174,14 @@ impl Budget {
         }
     }
 
-    /// Returns whether every retry is affordable.
+    /// Returns whether the budget allows every retry.
     #[must_use]
     pub const fn is_unlimited(&self) -> bool {
         matches!(self.0, Kind::Unlimited)
     }
 
-    /// Returns ratio, least number of retries a second and time, if it refills with time and calls.
+    /// Returns the ratio, the retries that are always affordable a second, and the time. `None` for budgets that time
+    /// does not refill.
     #[must_use]
     pub const fn get_rate(&self) -> Option<(f64, u32, Duration)> {
         match self.0 {
@@ -189,7 +190,7 @@ impl Budget {
         }
     }
 
-    /// Returns the tokens, if it is a [`reserve`](Self::reserve).
+    /// Returns the number of tokens of a [`reserve`](Self::reserve), `None` for other kinds.
     #[must_use]
     pub const fn get_reserve(&self) -> Option<u32> {
         match self.0 {
@@ -198,7 +199,7 @@ impl Budget {
         }
     }
 
-    /// Returns tokens and ratio, if it is a [`throttle`](Self::throttle).
+    /// Returns the tokens and the ratio of a [`throttle`](Self::throttle), `None` for other kinds.
     #[must_use]
     pub const fn get_throttle(&self) -> Option<(u32, f64)> {
         match self.0 {
@@ -271,13 +272,13 @@ impl Terms {
         self.over
     }
 
-    /// What a call pays in, in units of [`TOKEN`].
+    /// Returns the deposit of one call, in units of [`TOKEN`].
     pub(super) fn deposit(&self) -> i64 {
         // Rounded, not cut: in floats 0.000249 of a million is a little less than 249.
         (self.ratio * TOKEN as f64).round() as i64
     }
 
-    /// What is there before any call has paid, in units of [`TOKEN`].
+    /// Returns the balance before any call has paid in, in units of [`TOKEN`].
     pub(super) fn reserve(&self) -> i64 {
         let micros = i64::try_from(self.over.as_micros()).unwrap_or(i64::MAX);
         // A token is a million units and a second a million microseconds: they cancel out.
@@ -285,13 +286,13 @@ impl Terms {
     }
 }
 
-/// The price of a retry, in units small enough that every usual ratio is a whole number of them.
+/// The price of a retry. Its unit is so small that every usual ratio is a whole number of units.
 pub(super) const TOKEN: i64 = 1_000_000;
 const TOKENS_PATH: &str = "retry.budget.reserve.tokens";
 /// More than any SDK has.
 const MOST_RESERVE: u32 = 1_000_000;
-/// Shorter, and a slot of a tenth is about a round trip; longer, and a burst spends what the far
-/// side's good minutes saved.
+/// A slot is a tenth of this time. In a shorter time, a slot would be about a round trip. In a longer time, a burst
+/// could spend the savings of the server's good minutes.
 const OVER: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 #[cfg(test)]

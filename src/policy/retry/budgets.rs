@@ -10,8 +10,8 @@ use crate::config_error::SettingError;
 use crate::destination::{Destination, Hosts, Origin};
 use crate::registry::Registry;
 
-/// The budgets of all destinations, to look at and to share between clients. Cheap to clone; clones are the same
-/// budgets.
+/// A handle to the budgets of all destinations. It shows them, and shares them between clients. It is cheap to clone,
+/// and all clones share the same budgets.
 ///
 /// # Example
 ///
@@ -31,7 +31,7 @@ use crate::registry::Registry;
 pub struct Budgets(Arc<Inner>);
 
 struct Inner {
-    /// Of budgets that are made from now on.
+    /// The terms of budgets that are created from now on.
     terms: ArcSwap<Hosts<Budget>>,
     known: Registry<SharedBudget>,
 }
@@ -41,13 +41,13 @@ impl Budgets {
     ///
     /// # Errors
     ///
-    /// Fails if the terms are out of range, naming field and value.
+    /// Fails if the terms are out of range. The error names the field and the value.
     pub fn new(terms: Budget) -> Result<Self, SettingError> {
         terms.validate()?;
         Ok(Self::on(Hosts::all(terms), clock::now()))
     }
 
-    /// Budgets on the terms of their host.
+    /// Creates budgets that follow the terms of their host.
     pub(crate) fn on(terms: Hosts<Budget>, now: Instant) -> Self {
         Self(Arc::new(Inner {
             terms: ArcSwap::from_pointee(terms),
@@ -55,7 +55,7 @@ impl Budgets {
         }))
     }
 
-    /// Lets all budgets follow other terms, those that are there and those to come.
+    /// Applies new terms to all budgets, existing and future.
     pub(crate) fn follow(&self, terms: Hosts<Budget>, now: Instant) {
         let terms = Arc::new(terms);
         self.0.terms.store(Arc::clone(&terms));
@@ -63,13 +63,13 @@ impl Budgets {
         self.0.known.each(follow);
     }
 
-    /// Returns the terms, for destinations that have none of their own.
+    /// Returns the terms for destinations that have no terms of their own.
     #[must_use]
     pub fn terms(&self) -> Budget {
         *self.0.terms.load().rest()
     }
 
-    /// Returns how many retries the calls to a destination can afford now; `None` if no call went there, or if
+    /// Returns how many retries the calls to a destination can afford now. `None` if there was no call to it, or if
     /// the budget is unlimited.
     #[must_use]
     pub fn left(&self, destination: &Destination) -> Option<i64> {
@@ -78,7 +78,7 @@ impl Budgets {
         self.0.known.peek(destination, left).flatten()
     }
 
-    /// Returns the destinations that calls went to, and how many retries each can afford, in no order.
+    /// Returns the destinations with calls so far, and how many retries each can afford, in no order.
     #[must_use]
     pub fn destinations(&self) -> Vec<(Destination, i64)> {
         let now = clock::now();
@@ -88,14 +88,14 @@ impl Budgets {
         self.0.known.each(left).into_iter().flatten().collect()
     }
 
-    /// The budget of a destination by any name.
+    /// Returns the budget of a destination, under any name.
     pub(super) fn of(&self, destination: &Destination, now: Instant) -> Arc<SharedBudget> {
         let known = &self.0.known;
         known.find(destination, now).unwrap_or_else(|| {
             let terms = self.0.terms.load_full();
             let fresh = SharedBudget::new(*terms.of(destination), now);
             let kept = known.get_or_keep(destination.clone(), fresh, now);
-            // Terms that came in between did not reach a budget that was not kept yet.
+            // New terms that came in between did not reach a budget that was not registered yet.
             let latest = self.0.terms.load_full();
             if !Arc::ptr_eq(&latest, &terms) {
                 kept.follow(*latest.of(destination), now);
@@ -104,13 +104,13 @@ impl Budgets {
         })
     }
 
-    /// The budget of an origin.
+    /// Returns the budget of an origin.
     pub(super) fn at(&self, origin: &Origin, now: Instant) -> Arc<SharedBudget> {
         let known = self.0.known.get(origin, now);
         known.unwrap_or_else(|| self.of(&origin.to_destination(), now))
     }
 
-    /// Shows what is left of each, as long as there are any.
+    /// Returns a view for metrics: the balance of each destination, while the budgets exist.
     #[cfg(feature = "otel")]
     pub(super) fn look(&self) -> crate::metrics::Look<i64> {
         let known = Arc::downgrade(&self.0);

@@ -1,25 +1,25 @@
-//! Whether a call is retried: pure.
+//! Decides whether a call is retried: pure.
 //!
-//! | what is known | retried |
+//! | fact | retried |
 //! |---|---|
 //! | retries are off, for another destination, or the caller's | no |
-//! | the server says so in its should-retry header | no, or as if the failure were transient |
+//! | the server's should-retry header says so | no, or as if the failure were transient |
 //! | the failure is permanent (a certificate, NXDOMAIN, a status that is not listed) | no |
 //! | effect none | every method |
-//! | effect declined | what is idempotent, has a key that the server honors, or was asked for by the responder |
-//! | effect possible | what is idempotent, or has a key that the server honors |
-//! | effect done | the same, and only to receive a body that broke off |
+//! | effect declined | an idempotent request, a key that the server honors, or a responder that asked for the retry |
+//! | effect possible | an idempotent request, or a key that the server honors |
+//! | effect done | as for possible, and only to receive a body that broke off |
 //! | the server will have forgotten the key by then | no |
 //! | the body cannot be sent again | only if no connection took it |
-//! | all attempts that may be sent were sent, or all that may stay unsent did | no |
+//! | the bound of sent or of unsent attempts is reached | no |
 //! | the server's hint is longer than the call waits for | no |
 //! | the next wait does not fit into the time left | no |
 //! | the budget is empty | no |
 //!
-//! In this order: the first that applies is the reason that is kept. The effect is the greatest of the
-//! attempts'. The responder asks for a retry by 429, by 425 to the first attempt, or by its should-retry
-//! header; the user's classifier may say on its behalf that a failure is a throttling (DynamoDB throttles with
-//! 400), and so may the work of an operation.
+//! The first row that applies gives the reason that is recorded. The effect is the greatest of the attempts'. The
+//! responder asks for a retry by 429, by 425 to the first attempt, or by its should-retry header. The user's
+//! classifier may also say that a failure is throttling (DynamoDB throttles with 400). The closure of an operation
+//! may say the same.
 
 use std::time::Duration;
 
@@ -27,43 +27,43 @@ use http::Method;
 
 use crate::hop::{Class, Diagnosis, Effect, Hop, Kind, NotRepeated, name};
 
-/// An attempt that failed, and what the ones before it may have done.
+/// A failed attempt, and the effect of the attempts before it.
 #[derive(Clone, Debug)]
 pub(crate) struct Failed<'a> {
-    /// None for an operation.
+    /// `None` for an operation.
     pub(crate) method: Option<&'a Method>,
-    /// Whether doing it twice is like doing it once, by its method or by the caller's word.
+    /// Whether the request is idempotent, by its method or because the caller says so.
     pub(crate) idempotent: bool,
     pub(crate) diagnosis: Diagnosis,
     /// The greatest effect of the attempts before this one.
     pub(crate) before: Effect,
-    /// Whether the request carried a key, and one that the far side honours.
+    /// Whether the request carried a key that the server honors.
     pub(crate) keyed: bool,
     pub(crate) vouched: bool,
-    /// How long the far side will remember the key, where that is known.
+    /// How long the server will remember the key, if that is known.
     pub(crate) key_left: Option<Duration>,
-    /// Whether there is a body to be sent again.
+    /// Whether the body can be sent again.
     pub(crate) replayable: bool,
-    /// Whether the body of the answer is received inside the attempt.
+    /// Whether the response body is received inside the attempt.
     pub(crate) whole_body: bool,
-    /// Whether the status is one of those that are repeated.
+    /// Whether the status is in the list of retried statuses.
     pub(crate) listed: bool,
-    /// The server's word, and the user's.
+    /// The decision of the server's should-retry header or of the user's classifier.
     pub(crate) should_retry: Option<bool>,
     pub(crate) class: Option<Class>,
-    /// Whether that word is that the server asks for fewer requests.
+    /// Whether the server asks for fewer requests.
     pub(crate) is_throttled: bool,
 }
 
-/// The attempts, the time and the switches that a retry has.
+/// The attempts, the time and the switches that remain for a retry.
 #[derive(Clone, Debug)]
 pub(crate) struct Left {
-    /// Why there are no retries at all, if so.
+    /// Why retries are off; `None` if they are on.
     pub(crate) off: Option<NotRepeated>,
-    /// How many attempts were sent, as far as is known, and how many may be.
+    /// How many attempts were sent as far as is known, and how many may be.
     pub(crate) sent: u32,
     pub(crate) most: u32,
-    /// How many attempts provably were not sent, and how many may be.
+    /// How many attempts provably were not sent, and how many may end so.
     pub(crate) unsent: u32,
     pub(crate) most_unsent: u32,
     pub(crate) time: Duration,
@@ -80,8 +80,8 @@ impl Left {
     }
 }
 
-/// How long to wait before the next attempt, or why there is none. `wait` is the wait, or why the call does not
-/// wait so long. `withdraw` takes from the budget, and is asked last.
+/// Returns the wait before the next attempt, or why there is no next attempt. `wait` is the wait, or why the call
+/// does not wait that long. `withdraw` takes from the budget, and is called last.
 pub(crate) fn decide(
     failed: &Failed<'_>,
     left: &Left,
@@ -125,7 +125,7 @@ impl Failed<'_> {
             (Some(_), _) if kind == Kind::InProgress => true,
             (Some(_), _) => self.listed,
             (None, Some(hop)) => name(hop, kind).class == Class::Passing,
-            // No table knows a failure without a hop: it is transient unless a policy rejected the request.
+            // The table has no failures without a hop. They are transient, unless a policy rejected the request.
             (None, None) => !kind.is_refusal(),
         };
         let passing = match (self.should_retry, self.class) {
@@ -137,8 +137,8 @@ impl Failed<'_> {
         passing.then_some(()).ok_or(NotRepeated::Lasting)
     }
 
-    /// Whether the server still knows the key when the retry comes: for as long as the call goes on,
-    /// if it may have happened; else until it is sent.
+    /// Checks that the server still knows the key when the retry comes. If the request may have taken effect, the key
+    /// must last as long as the call. Otherwise it must last until the retry is sent.
     fn is_remembered(&self, wait: Duration, time: Duration) -> Result<(), NotRepeated> {
         let needed = match self.effect() {
             Effect::None | Effect::Declined => wait,
@@ -150,13 +150,13 @@ impl Failed<'_> {
         }
     }
 
-    /// The greatest effect of the attempts.
+    /// Returns the greatest effect of the attempts.
     fn effect(&self) -> Effect {
         self.before.max(self.diagnosis.effect)
     }
 
-    /// Whether a retry cannot make it happen twice. No header and no classifier overrides this for an
-    /// effect that is possible or done.
+    /// Checks that a retry cannot make the request take effect twice. For an effect that is possible or done, no
+    /// header and no classifier overrides this.
     fn is_safe(&self, sent: u32) -> Result<(), NotRepeated> {
         let effect = self.effect();
         let broke_off = self.diagnosis.hop == Some(Hop::Receive) && self.whole_body;
@@ -176,15 +176,15 @@ impl Failed<'_> {
         })
     }
 
-    /// Whether the responder asked for this retry.
+    /// Returns whether the responder asked for this retry.
     fn is_asked_for(&self, sent: u32) -> bool {
         if self.diagnosis.effect == Effect::None {
-            // Nothing came of this attempt, and it had been asked for itself.
+            // This attempt had no effect, and the responder had asked for it.
             return true;
         }
         let by_status = match self.diagnosis.status.map(|status| status.as_u16()) {
             Some(429) => true,
-            // RFC 8470 §5.2: once more, and not in early data.
+            // RFC 8470 §5.2: one more attempt, and not in early data.
             Some(425) => sent == 1,
             _ => false,
         };

@@ -1,4 +1,4 @@
-//! Bounds of attempts and hints, and failures that no table knows.
+//! Tests of the bounds of attempts and hints, and of failures that are not in the table.
 
 use super::*;
 
@@ -19,7 +19,7 @@ fn sent_and_unsent_attempts_are_counted_apart() {
         (&unsent, left(2, 9), Ok(WAIT)),
         (&lost, left(2, 9), Ok(WAIT)),
         (&lost, left(3, 2), spent(5)),
-        // One attempt that may be sent, and none was.
+        // One attempt may be sent, and none was.
         (
             &unsent,
             Left {

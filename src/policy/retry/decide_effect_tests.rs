@@ -1,4 +1,4 @@
-//! Who may retry, by the greatest effect of the attempts.
+//! Tests of which requests are retried, by the greatest effect of the attempts.
 
 use super::*;
 
@@ -27,7 +27,7 @@ fn declined_is_retried_where_that_is_harmless_or_the_responder_asked_for_it() {
             assert_eq!(repeated(&post), Ok(WAIT), "{code}");
         }
     }
-    // That a failure may pass does not say that the server wants the request again.
+    // A transient failure does not mean that the server wants the request again.
     let mut transient = by_status(&Method::POST, 400, true);
     transient.class = Some(Class::Passing);
     refused(&transient, Effect::Declined);

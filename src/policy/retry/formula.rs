@@ -1,19 +1,19 @@
-//! The length of a wait: pure, in whole nanoseconds.
+//! Computes the length of a wait: pure, in whole nanoseconds.
 //!
-//! Luck on seconds and nanoseconds apart would be none at all where the base is a whole second.
+//! Jitter on seconds and nanoseconds separately would be none at all if the base is a whole second.
 
 use std::time::Duration;
 
 use super::backoff::{Backoff, Growth, Jitter};
 
-/// Which wait is to be found.
+/// The inputs of a wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Step {
-    /// How many retries there were before, from 0.
+    /// The number of earlier retries.
     pub(crate) retry: u32,
-    /// Our own wait before the last one, without what a server's hint added to it.
+    /// The previous wait, without what a server's hint added to it.
     pub(crate) previous: Option<Duration>,
-    /// The base in this call, after this failure.
+    /// The base for this call and this failure.
     pub(crate) base: Duration,
 }
 
@@ -36,7 +36,7 @@ impl Backoff {
             Jitter::Equal => grown / 2 + share(grown / 2, luck),
             Jitter::Decorrelated => {
                 let previous = step.previous.map_or(base, nanos);
-                // Below zero if the base has grown since: a 429 came.
+                // Zero if the base has grown since, because a 429 came.
                 let span = previous.saturating_mul(3).saturating_sub(base);
                 base.saturating_add(share(span, luck)).min(cap)
             }
@@ -50,8 +50,8 @@ impl Backoff {
         Duration::from_nanos(wait).max(self.minimum)
     }
 
-    /// Returns the wait before a retry in a call with so much time left. A draw that takes more than half of it
-    /// is drawn again within that half, as far as the jitter allows. The result may not fit for all that.
+    /// Returns the wait before a retry in a call with this much time left. A draw that takes more than half of it is
+    /// drawn again within that half, as far as the jitter allows. The result may still not fit.
     pub(crate) fn wait_within(
         &self,
         step: &Step,
@@ -64,7 +64,7 @@ impl Backoff {
             return first;
         }
         if self.function.is_some() {
-            // Where such a draw could begin is known to the function alone.
+            // Only the function itself knows the range of its results.
             return match first < left {
                 true => first,
                 false => self.wait(step, luck()),
@@ -80,12 +80,12 @@ impl Backoff {
 }
 
 impl Growth {
-    /// Returns the wait that `base` has grown to.
+    /// Returns the wait after growth from `base`.
     fn of(self, base: u64, retry: u32) -> u64 {
         match self {
             Self::Exponential(factor) => {
                 let power = factor.powi(i32::try_from(retry).unwrap_or(i32::MAX));
-                // Saturates where it is more than can be counted.
+                // The cast saturates if the number is too large.
                 (base as f64 * power) as u64
             }
             Self::Linear => base.saturating_mul(u64::from(retry).saturating_add(1)),
@@ -94,8 +94,8 @@ impl Growth {
     }
 }
 
-/// Returns the wait where the server may have said when to come back: never earlier than that, never earlier
-/// than our own wait. What is added keeps apart those that were told the same.
+/// Returns the wait, given the server's hint if there is one. The wait is never shorter than the hint or than our own
+/// wait. Added jitter separates clients with the same hint.
 pub(crate) fn after_hint(own: Duration, hint: Option<Duration>, luck: f64) -> Duration {
     let Some(hint) = hint else { return own };
     let wait = hint.max(own);
@@ -107,18 +107,18 @@ fn between(least: Duration, most: Duration, luck: f64) -> Duration {
     least + Duration::from_nanos(share(nanos(most.saturating_sub(least)), luck))
 }
 
-/// Returns a share of `nanos`: as much as luck has it, and never more, whatever luck is.
+/// Returns the share of `nanos` that luck chooses. It never exceeds `nanos`, whatever luck is.
 fn share(nanos: u64, luck: f64) -> u64 {
-    // A float holds a hundred days in nanoseconds without rounding; no validated wait is longer.
+    // A float holds a hundred days in nanoseconds without rounding. No validated wait is longer.
     ((nanos as f64 * luck) as u64).min(nanos)
 }
 
-/// In nanoseconds, or 584 years.
+/// Returns the duration in nanoseconds, at most 584 years.
 fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Clients of a minute's hint come back over five seconds, and none waits longer for the others' sake.
+/// Clients with a hint of a minute return spread over five seconds. No client waits longer to spread the load.
 const MOST_HINT_JITTER: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

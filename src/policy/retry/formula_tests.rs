@@ -5,7 +5,7 @@ use crate::limit::Limit;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
-/// The most luck there is.
+/// The largest value of luck.
 const MOST: f64 = 1.0 - f64::EPSILON / 2.0;
 const JITTERS: [Jitter; 5] = [
     Jitter::Full,
@@ -15,7 +15,7 @@ const JITTERS: [Jitter; 5] = [
     Jitter::None,
 ];
 
-/// The wait before one retry in a call of ten seconds.
+/// Returns the wait before one retry in a call of ten seconds.
 fn wait(backoff: &Backoff, retry: u32, previous: Option<Duration>, luck: f64) -> Duration {
     let base = backoff.base_within(SECS(10), false);
     let step = Step {
@@ -26,7 +26,7 @@ fn wait(backoff: &Backoff, retry: u32, previous: Option<Duration>, luck: f64) ->
     backoff.wait(&step, luck)
 }
 
-/// The first waits of a call whose luck never changes.
+/// Returns the first waits of a call, with constant luck.
 fn waits<const N: usize>(backoff: &Backoff, luck: f64) -> [Duration; N] {
     let mut previous = None;
     std::array::from_fn(|retry| {
@@ -180,7 +180,7 @@ fn base_follows_the_deadline_and_grows_after_a_throttling_without_a_hint() {
     }
 }
 
-/// Draws that were made up beforehand.
+/// Returns the wait within `left`, with the given draws.
 fn within(backoff: &Backoff, left: Duration, draws: [f64; 2]) -> Duration {
     let step = Step {
         retry: 3,
@@ -198,7 +198,7 @@ fn draw_that_does_not_fit_is_drawn_again_within_half_of_the_time_left() {
     assert_eq!(within(&full, MS(800), [0.5, 0.9]), MS(400), "it just fits");
     assert_eq!(within(&full, MS(100), [0.5, 0.5]), MS(25));
     let equal = Backoff::new().jitter(Jitter::Equal);
-    // From 400 ms on, whatever luck is.
+    // The range begins at 400 ms, whatever luck is.
     assert_eq!(within(&equal, SECS(1), [0.9, 0.5]), MS(450));
     assert_eq!(
         within(&equal, MS(700), [0.5, 0.9]),
@@ -268,7 +268,7 @@ fn luck_that_is_none_does_no_harm() {
     }
 }
 
-/// Every kind there is, and by how much it may exceed the cap.
+/// Returns a back-off of each kind, and the factor by which it may exceed the cap.
 fn kinds() -> Vec<(Backoff, f64)> {
     let growths = [Growth::Exponential(1.5), Growth::Linear, Growth::Constant];
     let mut kinds: Vec<_> = JITTERS.map(|jitter| Backoff::new().jitter(jitter)).into();

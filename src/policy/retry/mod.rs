@@ -1,4 +1,4 @@
-//! Retries failed attempts, where that is safe, worth it and affordable.
+//! Retries failed attempts if that is safe, useful and affordable.
 
 mod account;
 mod backoff;

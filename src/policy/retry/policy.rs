@@ -20,7 +20,7 @@ use crate::metrics::Look;
 use crate::policy::Key;
 use crate::replay::Saved;
 
-/// What the services of one layer share: settings, the user's word, and the budgets.
+/// The state that the services of one layer share: settings, the user's functions, and the budgets.
 #[derive(Clone)]
 pub(crate) struct Policy {
     pub(super) settings: Settings,
@@ -30,7 +30,7 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Retries as these settings say.
+    /// Creates a policy with these settings.
     pub(crate) fn new(settings: Settings, now: Instant) -> Self {
         Self {
             budgets: Budgets::on(Hosts::all(settings.get_budget()), now),
@@ -40,7 +40,7 @@ impl Policy {
         }
     }
 
-    /// The same policy by other settings.
+    /// Returns this policy with other settings.
     pub(crate) fn under(&self, settings: Settings) -> Self {
         Self {
             settings,
@@ -50,7 +50,7 @@ impl Policy {
         }
     }
 
-    /// Takes part in the budgets of others.
+    /// Uses the given budgets instead of its own.
     pub(crate) fn share(&mut self, budgets: &Budgets) -> Result<(), SettingError> {
         let own = self.settings.get_budget();
         if self.settings.has_budget() && own != budgets.terms() {
@@ -61,19 +61,19 @@ impl Policy {
         Ok(())
     }
 
-    /// Shows what is left of each destination's budget.
+    /// Returns a view for metrics: the balance of each destination's budget.
     #[cfg(feature = "otel")]
     pub(crate) fn look(&self) -> Look<i64> {
         self.budgets.look()
     }
 
-    /// The budget of a destination by any name.
+    /// Returns the budget of a destination, under any name.
     pub(crate) fn budget_of(&self, destination: &Destination, now: Instant) -> Arc<SharedBudget> {
         self.budgets.of(destination, now)
     }
 
-    /// The budget of a request: by the key that the user makes of it, else by its origin. All relative URIs share
-    /// one.
+    /// Returns the budget of a request. The user's key names it; otherwise the origin does. All relative URIs share
+    /// one budget.
     pub(crate) fn budget(
         &self,
         (method, uri, headers): (&Method, &Uri, &HeaderMap),
@@ -81,7 +81,7 @@ impl Policy {
         now: Instant,
     ) -> Arc<SharedBudget> {
         let key = self.key.as_deref();
-        // A panic fails the call at the breaker, which has the same key; here, it counts as no key.
+        // A panic fails the call at the breaker, which uses the same function. Here it counts as no key.
         let named = key.and_then(|key| key(method, uri, headers).ok().flatten());
         match named {
             Some(destination) => self.budgets.of(&destination, now),
@@ -89,7 +89,7 @@ impl Policy {
         }
     }
 
-    /// How many attempts a call may make, and why there are no retries, if so.
+    /// Returns how many attempts a call may make, and why retries are off, if they are.
     pub(crate) fn most_to(
         &self,
         call: &Call,
@@ -107,7 +107,7 @@ impl Policy {
         (options.most_attempts(self.settings.get_attempts()), None)
     }
 
-    /// How many attempts of a call may stay unsent.
+    /// Returns how many attempts of a call may stay unsent.
     pub(crate) fn most_unsent(&self) -> u32 {
         self.settings.get_unsent_attempts()
     }
@@ -116,12 +116,12 @@ impl Policy {
         call.options().lists(self.settings.get_statuses(), status)
     }
 
-    /// The hint of a response: when to come back.
+    /// Returns the hint of a response.
     pub(crate) fn hint(&self, head: &Parts) -> Option<Duration> {
         self.hints.read(head.status, &head.headers, clock::wall)
     }
 
-    /// Refuses a hint of the server's that a call of this length does not wait for.
+    /// Refuses a server's hint that is too long for a call of this length.
     pub(crate) fn check_hint(&self, hint: Duration, deadline: Duration) -> Result<(), NotRepeated> {
         let most = self.settings.get_max_hint(deadline);
         match hint > most {
@@ -130,7 +130,7 @@ impl Policy {
         }
     }
 
-    /// How long the next attempt waits: our own back-off, and all of it.
+    /// Returns the wait before the next attempt: our own part, and the whole.
     pub(crate) fn wait(
         &self,
         (kind, hint): (Kind, Option<Duration>),
@@ -146,7 +146,7 @@ impl Policy {
         };
         let own = backoff.wait_within(&step, left, luck);
         let wait = after_hint(own, hint, luck());
-        // Luck takes no more than half of what the wait itself leaves.
+        // Jitter on a hint takes at most half of the time that the wait itself leaves.
         let least = own.max(hint.unwrap_or_default());
         let spare = left.saturating_sub(least) / 2;
         let wait = wait.min(least.saturating_add(spare));
@@ -154,7 +154,7 @@ impl Policy {
     }
 }
 
-/// What the decision goes by, for a request that was kept.
+/// Returns the facts for the decision, for a request that was kept.
 pub(crate) fn failed<'a, B>(
     call: &Call,
     (saved, policy): (&'a Saved<B>, &Policy),

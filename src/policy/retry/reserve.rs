@@ -17,14 +17,14 @@ impl Tokens {
         }
     }
 
-    /// Follows other terms from now on; what was spent stays spent.
+    /// Applies new terms. Spent tokens stay spent.
     pub(super) fn follow(&mut self, terms: Reserve) {
         let spent = self.terms.tokens.saturating_sub(self.left);
         self.left = terms.tokens.saturating_sub(spent);
         self.terms = terms;
     }
 
-    /// Takes the price of a retry, if it is there. Returns it.
+    /// Takes the price of a retry and returns it; `None` if there are too few tokens.
     pub(super) fn withdraw(&mut self, after_timeout: bool) -> Option<u32> {
         let price = match after_timeout {
             true => self.terms.timeout_cost,
@@ -34,18 +34,18 @@ impl Tokens {
         Some(price)
     }
 
-    /// Gives tokens back: the price of a retry, or one for a call that needed none.
+    /// Gives tokens back: the price of a retry, or one token for a call without a retry.
     pub(super) fn give_back(&mut self, tokens: u32) {
         self.left = self.left.saturating_add(tokens).min(self.terms.tokens);
     }
 
-    /// How many retries are affordable.
+    /// Returns how many retries are affordable.
     pub(super) fn balance(&self) -> i64 {
         i64::from(self.left / self.terms.cost.max(1))
     }
 }
 
-/// gRPC's retry throttling, in thousandths of a token.
+/// gRPC's retry throttling, counted in thousandths of a token.
 #[derive(Debug)]
 pub(crate) struct Throttling {
     most: u64,
@@ -63,7 +63,7 @@ impl Throttling {
         }
     }
 
-    /// Follows other terms from now on; what was lost stays lost.
+    /// Applies new terms. Lost tokens stay lost.
     pub(super) fn follow(&mut self, terms: Throttle) {
         let lost = self.most.saturating_sub(self.left);
         let fresh = Self::new(terms);
@@ -71,22 +71,22 @@ impl Throttling {
         (self.most, self.ratio) = (fresh.most, fresh.ratio);
     }
 
-    /// An attempt failed.
+    /// Records a failed attempt.
     pub(super) fn fail(&mut self) {
         self.left = self.left.saturating_sub(THOUSANDTHS);
     }
 
-    /// A call succeeded.
+    /// Records a successful call.
     pub(super) fn succeed(&mut self) {
         self.left = self.left.saturating_add(self.ratio).min(self.most);
     }
 
-    /// Whether a retry is allowed now.
+    /// Returns whether a retry is allowed now.
     pub(super) const fn allows(&self) -> bool {
         self.left > self.most / 2
     }
 
-    /// How many more failures leave retries allowed.
+    /// Returns how many more failures leave retries allowed.
     pub(super) fn balance(&self) -> i64 {
         let above = self.left.saturating_sub(self.most / 2);
         i64::try_from(above.div_ceil(THOUSANDTHS)).unwrap_or(i64::MAX)
@@ -137,7 +137,7 @@ mod tests {
         );
         tokens.give_back(10);
         assert_eq!(tokens.withdraw(true), Some(10));
-        // What is too dear for one retry may do for another.
+        // The tokens do not pay for a retry after a timeout, but they may pay for another one.
         tokens.give_back(5);
         assert_eq!(
             (tokens.withdraw(true), tokens.withdraw(false)),
@@ -166,7 +166,7 @@ mod tests {
             (false, 0),
         ];
         assert_eq!(allowed, expected);
-        // At 4: eleven successes lead above 5, ten do not.
+        // The count is 4. Eleven successes raise it above 5, ten do not.
         for _ in 0..10 {
             throttling.succeed();
         }

@@ -8,7 +8,7 @@ use crate::config_error::{SettingError, expected};
 use crate::destination::Destination;
 use crate::getters::getters;
 
-/// When a call is retried, how often, and how long it waits before.
+/// The settings of retries: which failures are retried, how often, and after which wait.
 ///
 /// # Defaults
 ///
@@ -25,7 +25,7 @@ use crate::getters::getters;
 /// | `should_retry_header` | none |
 /// | `only` | every destination |
 ///
-/// A setting that is not made is the default. In the config of a destination it is that of the config around it.
+/// A value that is not set has its default. In the config of a destination it is taken from the surrounding config.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
@@ -73,7 +73,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Leaves everything to the defaults.
+    /// Creates settings with all defaults.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -81,8 +81,8 @@ impl Settings {
 
     /// Sets how many attempts a call may send, the first included: 1 to 255.
     ///
-    /// An attempt that provably was not sent (effect none: a refused connection, a failed lookup) does not
-    /// count here, but against [`unsent_attempts`](Self::unsent_attempts).
+    /// An attempt that provably was not sent (effect none, such as a refused connection or a failed lookup) does not
+    /// count here. It counts against [`unsent_attempts`](Self::unsent_attempts).
     #[must_use]
     pub fn attempts(mut self, most: u32) -> Self {
         self.attempts = Some(most);
@@ -97,14 +97,15 @@ impl Settings {
         self
     }
 
-    /// Sets how long a retry waits.
+    /// Sets the wait before a retry.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = Some(backoff);
         self
     }
 
-    /// Sets the longest hint that a call waits for (`Retry-After` and its kind): more than 0, at most a day.
+    /// Sets the longest server hint that a call waits for (`Retry-After` and similar headers): more than 0, at most a
+    /// day.
     ///
     /// A longer hint ends the call at once. The caller finds it in
     /// [`Error::retry_after`](crate::Error::retry_after), or in the headers of the response.
@@ -121,22 +122,22 @@ impl Settings {
         self
     }
 
-    /// Retries after these statuses and no others: 400 to 599.
+    /// Sets the statuses that are retried, in place of the default ones: 400 to 599.
     #[must_use]
     pub fn statuses(mut self, statuses: impl Into<Vec<StatusCode>>) -> Self {
         self.statuses = Some(statuses.into());
         self
     }
 
-    /// Believes this header of a response, `true` or `false`, more than its status:
-    /// `stripe-should-retry`.
+    /// Sets a response header, such as `stripe-should-retry`, whose value (`true` or `false`) takes precedence over
+    /// the status.
     #[must_use]
     pub fn should_retry_header(mut self, name: HeaderName) -> Self {
         self.should_retry_header = Some(name);
         self
     }
 
-    /// Retries calls to this destination, and to others only if they are named too.
+    /// Retries only calls to this destination, and to others that are named in the same way.
     #[must_use]
     pub fn only(mut self, destination: Destination) -> Self {
         self.only.get_or_insert_default().push(destination);
@@ -160,12 +161,12 @@ impl Settings {
         self.max_hint.unwrap_or_else(|| MAX_HINT.min(deadline / 2))
     }
 
-    /// Returns whether it has a budget of its own.
+    /// Returns whether these settings have a budget of their own.
     pub(crate) const fn has_budget(&self) -> bool {
         self.budget.is_some()
     }
 
-    /// The same settings, and where one is missing, that of the config around.
+    /// Returns these settings, with missing values taken from the surrounding config.
     pub(crate) fn over(self, around: &Self) -> Self {
         Self {
             attempts: self.attempts.or(around.attempts),
@@ -180,7 +181,7 @@ impl Settings {
         }
     }
 
-    /// The same settings, with the defaults written out that do not follow from the deadline.
+    /// Returns these settings with every default that does not depend on the deadline.
     pub(crate) fn written_out(&self) -> Self {
         Self {
             attempts: Some(self.get_attempts()),
@@ -194,7 +195,8 @@ impl Settings {
         }
     }
 
-    /// Refuses values that are out of range, or contradict each other or the deadline, if there is one.
+    /// Refuses values that are out of range, that contradict each other, or that contradict the deadline if there is
+    /// one.
     pub(crate) fn check(&self, deadline: Option<Duration>) -> Result<(), SettingError> {
         for (path, value) in [
             ("retry.attempts", self.get_attempts()),
@@ -215,17 +217,17 @@ impl Settings {
     }
 }
 
-/// AWS's SDKs make as many, and so does Microsoft's standard handler.
+/// The same as in AWS's SDKs and in Microsoft's standard handler.
 const ATTEMPTS: u32 = 3;
-/// With the default back-off they bridge a restart of a few seconds.
+/// With the default back-off, this many attempts bridge a restart of a few seconds.
 const UNSENT_ATTEMPTS: u32 = 10;
 static DEFAULT_BACKOFF: Backoff = Backoff::new();
-/// More than a caller waits for, and what one request can ask for.
+/// More attempts than a caller waits for, and the most that one request can set.
 const MOST_ATTEMPTS: u32 = u8::MAX as u32;
-/// The longest wait that a caller takes for the call itself, not for an outage.
+/// A caller waits this long for the call itself. A longer hint means an outage.
 pub(super) const MAX_HINT: Duration = Duration::from_secs(60);
-/// What passes by itself. Not 501 and 505: they are about the request; 409 only as "still in
-/// progress", which is decided by the key.
+/// Transient statuses. 501 and 505 are not among them: they are about the request. 409 is retried only as "still in
+/// progress", which the key decides.
 const STATUSES: [StatusCode; 7] = [
     StatusCode::REQUEST_TIMEOUT,
     StatusCode::TOO_EARLY,

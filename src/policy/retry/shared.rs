@@ -1,4 +1,4 @@
-//! One destination's budget between threads.
+//! One destination's budget, shared between threads.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,7 @@ use super::budget::{Budget, Kind};
 use super::reserve::{Throttling, Tokens};
 use crate::registry::Entry;
 
-/// One destination's budget, shared by its retries; a budget without limits keeps no count.
+/// The budget of one destination. A budget without limits keeps no count.
 #[derive(Debug)]
 pub(crate) struct SharedBudget(Mutex<Counter>);
 
@@ -21,7 +21,7 @@ enum Counter {
     Throttle(Throttling),
 }
 
-/// What was paid for a retry.
+/// The payment for a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Payment {
     at: Instant,
@@ -33,7 +33,7 @@ impl SharedBudget {
         Self(Mutex::new(Counter::new(budget, now)))
     }
 
-    /// Follows other terms from now on. Spent tokens stay spent, but a budget of another kind begins anew.
+    /// Applies new terms. Spent tokens stay spent, but a budget of another kind begins anew.
     pub(crate) fn follow(&self, budget: Budget, now: Instant) {
         match (&mut *self.counter(), budget.0) {
             (Counter::Unlimited, Kind::Unlimited) => {}
@@ -44,14 +44,14 @@ impl SharedBudget {
         }
     }
 
-    /// A call pays in.
+    /// Pays in for a call.
     pub(crate) fn deposit(&self, now: Instant) {
         if let Counter::Rate(bucket) = &mut *self.counter() {
             bucket.deposit(now);
         }
     }
 
-    /// Takes the price of one retry, if it is there.
+    /// Withdraws the price of one retry; `None` if the balance is too low.
     pub(crate) fn withdraw(&self, after_timeout: bool, now: Instant) -> Option<Payment> {
         let tokens = match &mut *self.counter() {
             Counter::Unlimited => Some(0),
@@ -62,14 +62,14 @@ impl SharedBudget {
         tokens.map(|tokens| Payment { at: now, tokens })
     }
 
-    /// A call that paid in was not made after all.
+    /// Takes back the deposit of a call that was not sent.
     pub(crate) fn take_back(&self, now: Instant) {
         if let Counter::Rate(bucket) = &mut *self.counter() {
             bucket.take_back(now);
         }
     }
 
-    /// Gives the price of a retry back that was paid and not made.
+    /// Gives back the price of a retry that was paid and not made.
     pub(crate) fn give_back(&self, paid: Payment, now: Instant) {
         match &mut *self.counter() {
             Counter::Rate(bucket) => bucket.give_back(paid.at, now),
@@ -78,14 +78,14 @@ impl SharedBudget {
         }
     }
 
-    /// An attempt failed.
+    /// Records a failed attempt.
     pub(crate) fn fail(&self) {
         if let Counter::Throttle(throttling) = &mut *self.counter() {
             throttling.fail();
         }
     }
 
-    /// A call succeeded, by a retry that was paid for or at once.
+    /// Records a successful call. `paid` is the payment of the retry that succeeded, if it was one.
     pub(crate) fn succeed(&self, paid: Option<Payment>) {
         match &mut *self.counter() {
             Counter::Reserve(tokens) => tokens.give_back(paid.map_or(1, |paid| paid.tokens)),
@@ -94,7 +94,7 @@ impl SharedBudget {
         }
     }
 
-    /// How many retries are affordable; `None` if there is no limit.
+    /// Returns how many retries are affordable; `None` if there is no limit.
     pub(crate) fn balance(&self, now: Instant) -> Option<i64> {
         let balance = match &mut *self.counter() {
             Counter::Unlimited => return None,
@@ -105,7 +105,7 @@ impl SharedBudget {
         Some(balance)
     }
 
-    /// A panic under the lock leaves numbers that are right to one entry: good enough to go on.
+    /// A panic under the lock leaves counts that are wrong by at most one entry, which is acceptable.
     fn counter(&self) -> MutexGuard<'_, Counter> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,7 +123,7 @@ impl Counter {
 }
 
 impl Entry for SharedBudget {
-    /// Never: a budget that was not used for minutes is full again, or as good as forgotten.
+    /// Always false. A budget that was unused for minutes is full again, or almost forgotten.
     fn is_pinned(&self, _now: Instant) -> bool {
         false
     }

@@ -60,8 +60,8 @@ fn unlimited_budget_grants_everything_and_counts_nothing() {
     assert_eq!(budget.balance(now), None);
 }
 
-/// How many requests a second arrive at a service that fails every one of them, when 1,000 calls a
-/// second for a minute may make 3 attempts each.
+/// Returns the number of requests a second at a service that fails all of them. There are 1,000 calls a second for a
+/// minute, with up to 3 attempts each.
 fn arrivals_per_second_in_an_outage(budget: Budget) -> f64 {
     let start = start();
     let budget = SharedBudget::new(budget, start);

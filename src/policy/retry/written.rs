@@ -1,4 +1,4 @@
-//! A budget as it stands in a file: one of its kinds, flat where it is the usual one.
+//! A budget as it is written in a file: the usual kind is a flat table, the other kinds are named.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The scripts of the breaker, on a virtual clock: F failure, S success, seconds by addition.
+//! Tests of the breaker on a virtual clock. In a script F is a failure, S a success; times are in seconds.
 
 mod opening;
 mod probing;
@@ -55,7 +55,7 @@ fn refused() -> Verdict {
     failure(Hop::Connect, Kind::Refused)
 }
 
-/// A circuit, and the instant its clock counts from.
+/// A circuit, and the start of its clock.
 struct Script {
     circuit: Circuit,
     start: Instant,
@@ -89,7 +89,7 @@ impl Script {
         self.settle(permit, verdict, at)
     }
 
-    /// Plays `"FFS"`, each letter an attempt, all at the same time.
+    /// Plays a script such as `"FFS"`. Each letter is an attempt, and all happen at the same time.
     fn play(&mut self, letters: &str, at: Duration) -> State {
         for letter in letters.chars() {
             let verdict = if letter == 'F' {
@@ -110,7 +110,7 @@ impl Script {
         self.admit(at).unwrap_err().retry_after.unwrap()
     }
 
-    /// Open since `at`.
+    /// Returns a circuit that has been open since `at`.
     fn opened(rules: Rules, at: Duration) -> Self {
         let mut script = Self::new(rules);
         assert_eq!(script.play("FFFF", at), State::Open);

@@ -1,4 +1,4 @@
-//! What opens a circuit, and what it says then.
+//! Tests of the conditions that open a circuit, and of the reported cause.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -139,7 +139,7 @@ fn slow_calls_open_it_over_the_same_window() {
     script.one(Verdict::Slow, SECS(0));
     script.one(Verdict::Slow, SECS(0));
     assert_eq!(script.play("S", SECS(1)), State::Closed);
-    // The first two have fallen out: 3 of 4.
+    // The first two have left the window: 3 of 4 failed.
     let mut script = Script::new(rules);
     script.play("S", SECS(0));
     for _ in 0..3 {
@@ -216,7 +216,7 @@ fn hundred_thousand_transitions_leak_nothing() {
     for _ in 0..50_000 {
         now += script.retry_after(now);
         script.one(refused(), now);
-        // Nothing is counted while it is not closed, and the leases are gone.
+        // The circuit counts nothing while it is not closed, and the leases are gone.
         assert_eq!(script.circuit.heap_bytes(), 0);
     }
     assert!(script.circuit.position().generation > 100_000);

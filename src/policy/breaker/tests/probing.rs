@@ -1,4 +1,4 @@
-//! How an open circuit is asked again, and who has a say in it.
+//! Tests of the probes of an open circuit, and of the verdicts that count.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ fn probe_whose_body_outlasts_its_lease_was_successful() {
     script.circuit.answered(&probe);
     assert!(script.admit(SECS(60) - NANO).is_err());
     assert!(!script.admit(SECS(60)).unwrap().is_probe());
-    // What it says in the end is late.
+    // Its verdict comes too late.
     assert_eq!(script.settle(probe, refused(), SECS(61)), State::Closed);
 }
 
@@ -138,7 +138,7 @@ fn refusal_tells_the_truth() {
     assert!(script.admit(SECS(7) + wait - NANO).is_err());
     let _probe = script.admit(SECS(7) + wait).unwrap();
 
-    // With the probe out, what is left until its lease ends.
+    // While the probe is in flight, the wait is the rest of its lease.
     let wait = script.retry_after(SECS(40));
     assert_eq!(wait, SECS(20));
     assert!(script.admit(SECS(40) + wait).is_ok());
@@ -159,7 +159,7 @@ fn each_reopening_lasts_twice_as_long_up_to_the_cap_and_closing_resets_it() {
         now += wait;
         assert_eq!(script.one(refused(), now), State::Open);
     }
-    // 120 s less the jitter that could be added.
+    // 120 s minus the largest jitter.
     assert_eq!(waits, [5, 10, 20, 40, 80, 100, 100, 100]);
 
     now += script.retry_after(now);
@@ -183,7 +183,7 @@ fn jitter_makes_it_up_to_a_fifth_longer_and_never_longer_than_the_cap() {
         let last = rules.open_time(u32::MAX, None, luck.f64());
         assert!((SECS(100) - NANO..=SECS(120)).contains(&last), "{last:?}");
     }
-    // It is spread over the whole range.
+    // The jitter covers the whole range.
     assert!(seen.0 < Duration::from_millis(5_010), "{seen:?}");
     assert!(seen.1 > Duration::from_millis(5_990), "{seen:?}");
 }
@@ -227,7 +227,7 @@ fn so_many_probes_are_out_at_once_and_so_many_close() {
     for _ in 0..2 {
         let state = script.settle(probes.remove(0), Verdict::Success, SECS(41));
         assert_eq!(state, State::HalfOpen);
-        // Only what is still missing may be out.
+        // Only as many probes as are still missing may be in flight.
         assert!(script.admit(SECS(41)).is_err());
     }
     let state = script.settle(probes.remove(0), Verdict::Success, SECS(42));

@@ -1,4 +1,4 @@
-//! The ways from half-open to closed, and how long a circuit stays open.
+//! Tests of the ways from half-open to closed, and of the open time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +48,7 @@ fn no_more_probes_are_judged_together_than_there_are() {
     assert!(script.admit(SECS(30)).is_err());
     script.settle(probes.remove(0), refused(), SECS(31));
     assert!(script.admit(SECS(31)).is_err(), "one of four has ended");
-    // One that is lost makes room for another.
+    // A lost probe makes room for another.
     let lost = probes.remove(0);
     script.circuit.release(&lost);
     assert!(script.admit(SECS(31)).is_ok());
@@ -61,7 +61,7 @@ fn slow_probe_counts_as_a_failure_among_others() {
     assert_eq!(script.one(Verdict::Slow, SECS(30)), State::Open);
 }
 
-/// How many of so many calls go through at this time; each of them succeeds.
+/// Returns how many of `calls` calls go through at this time. Each of them succeeds.
 fn admitted(script: &mut Script, calls: u32, at: Duration) -> u32 {
     let through = (0..calls).filter(|_| match script.admit(at) {
         Ok(permit) => {
@@ -109,7 +109,7 @@ fn failures_on_a_ramp_open_it_again_for_longer() {
             failed += 1;
         }
     }
-    // Four, the volume of these rules: one alone may be chance.
+    // Four is the minimum volume of these rules: a single failure may be chance.
     assert_eq!(failed, 4);
     assert_eq!(script.retry_after(SECS(31)), SECS(60));
 }
@@ -130,7 +130,7 @@ fn new_addresses_half_open_it_at_once() {
     script.circuit.half_open_early(now);
     assert!(script.admit(SECS(1)).unwrap().is_probe());
     assert!(script.admit(SECS(1)).is_err());
-    // Nothing happens to any other.
+    // A circuit in another state does not change.
     let mut closed = Script::new(RULES);
     let before = closed.circuit.position();
     let now = closed.at(SECS(0));

@@ -1,4 +1,4 @@
-//! Failures that do not always count: overloads, calls for patience, slow ones, and attempts that are only observed.
+//! Tests of attempts that do not always count: overloads, 503 with a hint, slow attempts, observed attempts.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ fn slow_failure_is_slow_and_a_failure() {
         slow_ratio: Some(0.5),
         ..RULES
     };
-    // Ten attempts, eight of them slow, half of those failing: 40 % failed, 80 % were slow.
+    // Ten attempts: eight are slow, and half of those fail. So 40 % failed and 80 % were slow.
     let mut script = Script::new(rules());
     let verdicts = [
         (2, Verdict::Success),
@@ -102,7 +102,7 @@ fn slow_failure_is_slow_and_a_failure() {
     assert_eq!(play(&mut script, &verdicts), State::Open);
     let cause = script.admit(SECS(0)).unwrap_err().cause;
     assert_eq!(cause.to_string(), "8 of 10 attempts were slow");
-    // The same, where a failure comes last.
+    // The same, with a failure as the last attempt.
     let mut script = Script::new(rules());
     let verdicts = [
         (2, Verdict::Success),
@@ -131,7 +131,7 @@ fn observed_attempts_are_counted_and_change_nothing() {
         (3, 1, 1)
     );
     assert_eq!(counts.open_left, Some(SECS(29)));
-    // One from before has no say.
+    // A permit of an earlier generation does not count.
     let stale = script.circuit.observe();
     script.circuit.close();
     script.settle(stale, refused(), SECS(1));

@@ -1,4 +1,4 @@
-//! What a window remembers, time by addition.
+//! Tests of the window, with time by addition.
 
 use std::time::Duration;
 
