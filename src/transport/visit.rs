@@ -1,7 +1,7 @@
 //! One address: take a connection to it, send the request, and wait for the head of the response.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,17 +11,19 @@ use http::Response;
 use http::request::Parts;
 use http_body::Body;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Shared;
 use super::body::{Loan, RequestBody};
 use super::dial::{Dial, Ends, Watch};
-use super::places::{Identity, Place};
+use super::places::Place;
 use super::pool::{Checkout, Lease, Queue};
 use super::request::{Form, http1, http2};
-use super::target::{self, Target};
+use super::route::Identity;
 use super::wire::exchange::Failed;
 use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
+use crate::clock;
 use crate::dns::Filter;
 use crate::hop::Stage;
 use crate::record::tracker::Tracker;
@@ -29,11 +31,11 @@ use crate::record::tracker::Tracker;
 /// What is the same for every address that a request is sent to.
 pub(super) struct Way<'a> {
     pub(super) shared: &'a Shared,
-    pub(super) target: &'a Target,
-    /// Whom to dial, at which port, and past which filter: the destination, or a proxy.
-    pub(super) dialled: (&'a target::Dial, u16, &'a Filter),
+    /// What the addresses have to pass.
+    pub(super) filter: &'a Filter,
     pub(super) head: &'a Parts,
-    pub(super) place: (&'a Arc<Place>, Identity),
+    pub(super) place: &'a Arc<Place>,
+    pub(super) identity: Identity,
     pub(super) ends: &'a Arc<Ends>,
     pub(super) tracker: &'a Arc<Tracker>,
 }
@@ -43,19 +45,21 @@ impl Way<'_> {
     /// one is left as soon as another accepts (RFC 8305 §5, but the request goes to one address only).
     pub(super) async fn visit<B>(
         &self,
-        address: SocketAddr,
+        (address, now): (SocketAddr, Instant),
         (loan, body): (&Loan<B>, RequestBody<B>),
-        rest: &[SocketAddr],
+        rest: &[IpAddr],
     ) -> Went
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
         let queue = Queue::default();
-        let mut sending = pin!(self.send((address, &queue), loan, body));
+        let mut sending = pin!(self.send((address, now, &queue), loan, body));
         // A tunnel is slow for reasons of its own.
-        let is_alone = rest.is_empty() || self.target.via.is_some();
-        let mut overtaking = (!is_alone).then(|| Box::pin(overtake(rest, self.tracker, &queue)));
+        let is_alone = rest.is_empty() || self.place.route.via.is_some();
+        let rest = rest.iter().map(|ip| SocketAddr::new(*ip, address.port()));
+        let overtake = || Box::pin(overtake(rest, self.tracker, &queue));
+        let mut overtaking = (!is_alone).then(overtake);
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
                 return Poll::Ready(match sent {
@@ -75,7 +79,7 @@ impl Way<'_> {
     /// is certain that nothing went out, the next one is taken.
     async fn send<B>(
         &self,
-        (address, queue): (SocketAddr, &Queue),
+        (address, now, queue): (SocketAddr, Instant, &Queue),
         loan: &Loan<B>,
         body: RequestBody<B>,
     ) -> Result<Response<Incoming>, BoxError>
@@ -83,19 +87,18 @@ impl Way<'_> {
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let (place, identity) = self.place;
-        let pool = place.pool(address.ip(), identity);
+        let pool = self.place.pool(address.ip(), self.identity);
         let checkout = Checkout {
             pool: &pool,
-            leases: &place.leases,
+            leases: &self.place.leases,
             tracker: self.tracker,
             queue,
             dial: &|| self.dial(address),
             make_room: &|| self.shared.places.close_idlest(),
         };
-        let (mut body, mut resends) = (body, 0);
+        let (mut body, mut now, mut resends) = (body, now, 0);
         loop {
-            let lease = checkout.lease().await?;
+            let lease = checkout.lease(now).await?;
             let is_own = self.tracker.is_own_connection();
             let failed = match self.exchange(lease, body).await {
                 Ok(response) => return Ok(response),
@@ -107,6 +110,7 @@ impl Way<'_> {
                 _ => return Err(failed.error),
             };
             resends += 1;
+            now = clock::now();
         }
     }
 
@@ -137,7 +141,7 @@ impl Way<'_> {
         let is_empty = body.is_empty();
         let form = Form {
             head: self.head,
-            target: self.target,
+            route: &self.place.route,
             has_length: !body.hides_its_length(),
         };
         let response = match lease {
@@ -172,7 +176,7 @@ pub(super) enum Went {
 }
 
 /// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
-async fn overtake(rest: &[SocketAddr], tracker: &Tracker, queue: &Queue) {
+async fn overtake(rest: impl Iterator<Item = SocketAddr>, tracker: &Tracker, queue: &Queue) {
     let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
     for address in rest {
         tokio::time::sleep(OVERTAKE_AFTER).await;
