@@ -75,10 +75,10 @@ where
     }
 
     /// The body, unless it went out for good.
-    pub(super) fn lend(&self) -> Option<RequestBody<B>> {
+    pub(super) fn lend(&self) -> Option<Box<RequestBody<B>>> {
         let body = lock(&self.slot.unused).take()?;
         let hint = body.size_hint();
-        Some(RequestBody {
+        Some(Box::new(RequestBody {
             empty: body.is_end_stream() || hint.exact() == Some(0),
             hint,
             inner: Some(SyncWrapper::new(Held::Whole(body))),
@@ -90,7 +90,7 @@ where
             wire: Wire::Foreign,
             home: Arc::clone(&self.slot),
             tracker: Arc::clone(&self.tracker),
-        })
+        }))
     }
 }
 
@@ -237,12 +237,12 @@ where
     }
 
     /// Hands it to a connection of ours, which tells when the request is taken.
-    pub(super) fn over(mut self, lane: Option<&Arc<Lane>>) -> Self {
+    pub(super) fn over(mut self: Box<Self>, lane: Option<&Arc<Lane>>) -> Pin<Box<Self>> {
         self.wire = match lane {
             Some(lane) => Wire::Http1(Arc::clone(lane)),
             None => Wire::Http2,
         };
-        self
+        Box::into_pin(self)
     }
 
     /// Whether there is nothing in it.

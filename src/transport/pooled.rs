@@ -24,7 +24,7 @@ use super::anywhere::ConnectorLayer;
 use super::body::{Loan, RequestBody};
 use super::book::{Book, Given};
 use super::framing::announced;
-use super::leave::{Abandon, alone, settled, within};
+use super::leave::{Abandon, Leaving, alone, settled};
 use super::look_up::{given, look_up};
 use super::names::Names;
 use super::target::{OTHER_SCHEME, canonicalize, dial, is_judged, speakable, unseen};
@@ -163,8 +163,8 @@ where
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             if let Some(tracker) = attempt_of_request() {
-                let sending = send(&shared, inner, request, &tracker);
-                return within(&tracker, sending).await;
+                let leaving = Leaving::of(&tracker);
+                return leaving.ended(send(&shared, inner, request, &tracker).await);
             }
             let tracker = alone(&shared.names.limits);
             heard_alone(request.method(), &tracker);
@@ -214,7 +214,7 @@ where
         // With the caller's own, hyper would send the head of what was given up, and be done.
         head.headers.remove(CONTENT_LENGTH);
     }
-    let mut request = Request::from_parts(head, body);
+    let mut request = Request::from_parts(head, *body);
     let connection = capture_connection(&mut request);
     let answered = {
         let mut sending = pin!(inner.call(request));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body::Body;
 use tokio::time::Instant;
@@ -13,7 +14,7 @@ use super::Shared;
 use super::body::Loan;
 use super::book::{Fared, share};
 use super::framing::announced;
-use super::leave::{Abandon, alone, settled, within};
+use super::leave::{Abandon, Leaving, alone, settled};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::Visit;
 use super::route::Route;
@@ -31,27 +32,33 @@ use crate::record::tracker::Tracker;
 use crate::record::{MOST_DIALS, effect_of};
 
 /// Sends a request on behalf of the attempt that polls this, or of none.
-pub(super) async fn send<B>(
+pub(super) fn send<B>(
     shared: Arc<Shared>,
     request: Request<B>,
-) -> Result<Response<Incoming>, Error>
+) -> impl Future<Output = Result<Response<Incoming>, Error>> + Send
 where
     B: Body + Send + 'static,
     B::Data: Into<Bytes> + Send,
     B::Error: Into<BoxError>,
 {
-    if let Some(tracker) = attempt_of_request() {
-        return within(&tracker, journey(&shared, request, &tracker)).await;
+    let (mut head, body) = request.into_parts();
+    // An `async fn` would have room for its arguments twice.
+    async move {
+        if let Some(tracker) = attempt_of_request() {
+            let leaving = Leaving::of(&tracker);
+            let sent = journey(&shared, (&mut head, body), &tracker).await;
+            return leaving.ended(sent);
+        }
+        let tracker = alone(&shared.limits);
+        heard_alone(&head.method, &tracker);
+        let _abandon = Abandon(Arc::clone(&tracker));
+        Box::pin(journey(&shared, (&mut head, body), &tracker)).await
     }
-    let tracker = alone(&shared.limits);
-    heard_alone(request.method(), &tracker);
-    let _abandon = Abandon(Arc::clone(&tracker));
-    Box::pin(journey(&shared, request, &tracker)).await
 }
 
 async fn journey<B>(
     shared: &Shared,
-    request: Request<B>,
+    (head, body): (&mut Parts, B),
     tracker: &Arc<Tracker>,
 ) -> Result<Response<Incoming>, Error>
 where
@@ -60,7 +67,6 @@ where
     B::Error: Into<BoxError>,
 {
     tracker.begin();
-    let (mut head, body) = request.into_parts();
     speakable(head.version)?;
     let length = announced(head.version, &head.headers, &body);
     let length = length.map_err(|reason| Error::invalid().because(reason))?;
@@ -85,14 +91,14 @@ where
     let way = Way {
         shared,
         filter,
-        head: &head,
+        head,
         place: &place,
         identity,
         ends,
         tracker,
     };
     let first = way.addresses(&[], now).await?;
-    let loan = Loan::new(body, &head, length, Arc::clone(tracker));
+    let loan = Loan::new(body, head, length, Arc::clone(tracker));
     way.walk(first, &loan).await
 }
 

@@ -46,7 +46,7 @@ impl Way<'_> {
     pub(super) async fn visit<B>(
         &self,
         (address, now): (SocketAddr, Instant),
-        (loan, body): (&Loan<B>, RequestBody<B>),
+        (loan, body): (&Loan<B>, Box<RequestBody<B>>),
         rest: &[IpAddr],
     ) -> Went
     where
@@ -81,7 +81,7 @@ impl Way<'_> {
         &self,
         (address, now, queue): (SocketAddr, Instant, &Queue),
         loan: &Loan<B>,
-        body: RequestBody<B>,
+        body: Box<RequestBody<B>>,
     ) -> Result<Response<Incoming>, BoxError>
     where
         B: Body + Send + 'static,
@@ -132,7 +132,7 @@ impl Way<'_> {
     async fn exchange<B>(
         &self,
         lease: Lease,
-        body: RequestBody<B>,
+        body: Box<RequestBody<B>>,
     ) -> Result<Response<Incoming>, Failed>
     where
         B: Body + Send + 'static,
@@ -147,16 +147,16 @@ impl Way<'_> {
         let response = match lease {
             Lease::Http1(connection, permit) => {
                 connection.life.note(self.tracker);
-                let body = Box::pin(body.over(Some(&connection.lane)));
+                let body = body.over(Some(&connection.lane));
                 let request = http1(&form, body).inspect_err(|_| connection.close())?;
-                let sending = connection.exchange(request, is_empty, self.tracker);
+                let sending = connection.exchange(request, is_empty, self.tracker)?;
                 let response = sending.await?;
                 Incoming::http1(response, connection, permit)
             }
             Lease::Http2(mut stream) => {
                 stream.connection.life.note(self.tracker);
-                let request = http2(&form, Box::pin(body.over(None)))?;
-                let sending = stream.exchange(request, is_empty, self.tracker);
+                let request = http2(&form, body.over(None))?;
+                let sending = stream.exchange(request, is_empty, self.tracker)?;
                 let (response, upload) = sending.await?;
                 Incoming::http2(response, upload, stream)
             }
