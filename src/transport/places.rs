@@ -330,3 +330,7 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const MOST_PLACES: usize = 1_024;
 /// Of one destination, before those without a connection are forgotten.
 const MOST_POOLS: usize = 64;
+
+#[cfg(test)]
+#[path = "places_tests.rs"]
+mod tests;

@@ -27,11 +27,16 @@ pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
     if head.version == Version::HTTP_2 {
         return Err(invalid(Reason::new("the server does not speak HTTP/2")));
     }
-    let mut headers = head.headers.clone();
-    if !form.has_length {
-        headers.remove(CONTENT_LENGTH);
+    // With room for one more: a clone of the map would grow at once.
+    let mut headers = HeaderMap::with_capacity(head.headers.len() + 2);
+    if !head.headers.contains_key(HOST) {
+        headers.insert(HOST, route.host.clone());
     }
-    headers.entry(HOST).or_insert_with(|| route.host.clone());
+    for (name, value) in &head.headers {
+        if form.has_length || *name != CONTENT_LENGTH {
+            headers.append(name, value.clone());
+        }
+    }
     let via = route.via.as_deref();
     let forwards = via.filter(|via| via.speaks == Speaks::Http && !route.target.is_secure);
     let path = path(&head.uri);
