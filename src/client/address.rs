@@ -125,9 +125,14 @@ fn plain(text: &str) -> Option<Uri> {
     let is_plain = !authority.is_empty()
         && authority.bytes().all(is_host)
         && !has_numbers(authority)
-        && !(authority.contains('-') && authority.contains("xn--"))
+        && !is_encoded(authority)
         && is_left_alone(path);
     is_plain.then(|| Uri::try_from(text).ok()).flatten()
+}
+
+/// Whether a label holds letters of another alphabet.
+fn is_encoded(authority: &str) -> bool {
+    authority.contains('-') && authority.contains("xn--")
 }
 
 /// Whether path and query have neither a dot segment nor a character that is escaped.

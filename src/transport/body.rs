@@ -75,7 +75,7 @@ where
     }
 
     /// The body, unless it went out for good.
-    pub(super) fn lend(&self) -> Option<Box<RequestBody<B>>> {
+    pub(super) fn lend(&self) -> Option<Lent<B>> {
         let body = lock(&self.slot.unused).take()?;
         let hint = body.size_hint();
         Some(Box::new(RequestBody {
@@ -102,6 +102,9 @@ impl<B: Send + 'static> Drop for Loan<B> {
         }
     }
 }
+
+/// A body on its way to a connection. It is boxed once: a future that holds it is small.
+pub(super) type Lent<B> = Box<RequestBody<B>>;
 
 /// A body that nobody has asked for anything, or one that stays where it is.
 enum Held<B> {

@@ -167,11 +167,13 @@ pub(super) struct Place {
 #[derive(Default)]
 struct Inside {
     book: Book,
-    pools: BTreeMap<IpAddr, Vec<(Owner, Arc<Pool>)>>,
+    pools: BTreeMap<IpAddr, Pools>,
 }
 
 /// A connection belongs to the runtime that its task runs on.
 type Owner = (Identity, runtime::Id);
+/// The connections to one address.
+type Pools = Vec<(Owner, Arc<Pool>)>;
 
 impl Inside {
     fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {

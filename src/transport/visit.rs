@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Shared;
-use super::body::{Loan, RequestBody};
+use super::body::{Lent, Loan};
 use super::dial::{Dial, Ends, Watch};
 use super::places::Place;
 use super::pool::{Checkout, Lease, Queue};
@@ -46,7 +46,7 @@ impl Way<'_> {
     pub(super) async fn visit<B>(
         &self,
         (address, now): (SocketAddr, Instant),
-        (loan, body): (&Loan<B>, Box<RequestBody<B>>),
+        (loan, body): (&Loan<B>, Lent<B>),
         rest: &[IpAddr],
     ) -> Went
     where
@@ -81,7 +81,7 @@ impl Way<'_> {
         &self,
         (address, now, queue): (SocketAddr, Instant, &Queue),
         loan: &Loan<B>,
-        body: Box<RequestBody<B>>,
+        body: Lent<B>,
     ) -> Result<Response<Incoming>, BoxError>
     where
         B: Body + Send + 'static,
@@ -129,11 +129,7 @@ impl Way<'_> {
     }
 
     /// Sends the request over a connection.
-    async fn exchange<B>(
-        &self,
-        lease: Lease,
-        body: Box<RequestBody<B>>,
-    ) -> Result<Response<Incoming>, Failed>
+    async fn exchange<B>(&self, lease: Lease, body: Lent<B>) -> Result<Response<Incoming>, Failed>
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
