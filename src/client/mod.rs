@@ -12,6 +12,7 @@ mod request;
 mod response;
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
@@ -65,7 +66,10 @@ use crate::transport::Transport;
 /// Dropping a future of the client gives its call up: what was not taken by a connection is not
 /// sent any more.
 #[derive(Clone)]
-pub struct Client {
+pub struct Client(Arc<Shared>);
+
+/// The state that a client and its clones share.
+struct Shared {
     stack: StandardService<Transport>,
     breaker: Breaker,
     budgets: Budgets,
@@ -125,19 +129,19 @@ impl Client {
     /// Returns the config of this client and its clones, to look at and to replace while calls run.
     #[must_use]
     pub fn config_handle(&self) -> ConfigHandle {
-        self.config.clone()
+        self.0.config.clone()
     }
 
     /// The circuits of this client and its clones, to look at and to work by hand.
     #[must_use]
     pub fn breaker(&self) -> &Breaker {
-        &self.breaker
+        &self.0.breaker
     }
 
     /// The retry budgets of this client and its clones, to look at and to share.
     #[must_use]
     pub fn budgets(&self) -> &Budgets {
-        &self.budgets
+        &self.0.budgets
     }
 }
 

@@ -4,13 +4,15 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Request, Response};
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -150,45 +152,45 @@ impl Http1 {
         }
     }
 
-    /// Sends a request and waits for the head of its response, which it returns with the number of the request.
-    pub(crate) async fn exchange(
-        &self,
+    /// Sends a request. The future waits for the head of the response, which it returns with the number of the request.
+    pub(crate) fn exchange<'a>(
+        &'a self,
         request: Request<SendBody>,
         is_whole: bool,
-        tracker: &Arc<Tracker>,
-    ) -> Result<(Response<hyper::body::Incoming>, u64), Failed> {
+        tracker: &'a Arc<Tracker>,
+    ) -> Result<impl Future<Output = Answered> + use<'a>, Failed>
+    where
+        Self: 'a,
+    {
         let number = self.lane.arm(tracker, is_whole);
         let sending = {
             let mut sender = self.sender();
             sender.use_ = Use::Sent;
-            sender
-                .requests
-                .as_mut()
-                .map(|requests| requests.try_send_request(request))
+            let requests = sender.requests.as_mut();
+            requests.map(|requests| requests.try_send_request(request))
         };
-        let Some(sending) = sending else {
-            return Err(Failed {
-                error: io::Error::from(io::ErrorKind::NotConnected).into(),
-                is_unsent: true,
-            });
-        };
-        // Dropped here, nothing of the request goes out later.
-        let mut leaving = Leaving(Some((&self.lane, number)));
-        match sending.await {
-            Ok(response) => {
-                leaving.0 = None;
-                Ok((self.heard(response)?, number))
-            }
-            Err(failed) => {
-                let is_unsent = !self.lane.shut();
-                if is_unsent {
-                    tracker.untake();
-                }
-                Err(Failed {
-                    error: self.cause(failed.into_error().into()),
-                    is_unsent,
-                })
-            }
+        let sending = sending.ok_or_else(|| Failed {
+            error: io::Error::from(io::ErrorKind::NotConnected).into(),
+            is_unsent: true,
+        })?;
+        Ok(Exchange {
+            sending,
+            leaving: Leaving(Some((&self.lane, number))),
+            connection: self,
+            number,
+            tracker,
+        })
+    }
+
+    /// The request has no response.
+    fn failed(&self, error: hyper::Error, tracker: &Tracker) -> Failed {
+        let is_unsent = !self.lane.shut();
+        if is_unsent {
+            tracker.untake();
+        }
+        Failed {
+            error: self.cause(error.into()),
+            is_unsent,
         }
     }
 
@@ -244,6 +246,39 @@ impl Http1 {
 
     fn sender(&self) -> std::sync::MutexGuard<'_, Sender> {
         self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pin_project! {
+    /// A request under way.
+    struct Exchange<'a, F> {
+        #[pin]
+        sending: F,
+        // Dropped before the response, nothing of the request goes out later.
+        leaving: Leaving<'a>,
+        connection: &'a Http1,
+        number: u64,
+        tracker: &'a Tracker,
+    }
+}
+
+/// The head of a response, and the number of its request.
+type Answered = Result<(Response<hyper::body::Incoming>, u64), Failed>;
+type Sent = Result<Response<hyper::body::Incoming>, TrySendError<Request<SendBody>>>;
+
+impl<F: Future<Output = Sent>> Future for Exchange<'_, F> {
+    type Output = Answered;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
+        let this = self.project();
+        Poll::Ready(match ready!(this.sending.poll(cx)) {
+            Ok(response) => {
+                this.leaving.0 = None;
+                let response = this.connection.heard(response);
+                response.map(|response| (response, *this.number))
+            }
+            Err(failed) => Err(this.connection.failed(failed.into_error(), this.tracker)),
+        })
     }
 }
 
