@@ -1,21 +1,21 @@
-//! Callbacks cannot harm: code of the user runs behind `catch_unwind`, and a panic in it has one of four ends.
+//! Runs callbacks of the user behind `catch_unwind`. A panic in a callback has one of four consequences.
 //!
 //! | rule | a panic | function |
 //! |---|---|---|
 //! | observer | is ignored: the call goes on | [`observe`] |
-//! | absent | counts as if there were no callback, or as if it had nothing to say | [`ask`] |
-//! | permission | is a no | [`permits`] |
-//! | required | fails what needs the callback | [`require`] |
+//! | absent | counts as if there were no callback, or as if it returned `None` | [`ask`] |
+//! | permission | counts as `false` | [`permits`] |
+//! | required | fails the action that needs the callback | [`require`] |
 //!
 //! Each callback is wrapped where it is stored; docs/callbacks.md lists them all. The first panic of a callback is
-//! logged, without its message: that may hold secrets, and the panic hook of the process has shown it.
+//! logged, without its message: the message may hold secrets, and the panic hook of the process has shown it.
 
 use std::error::Error;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A place where a callback was handed in.
+/// The API function that received a callback.
 #[derive(Debug)]
 pub(crate) struct Site {
     name: &'static str,
@@ -23,7 +23,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// By the name under which users know it: `CallLayer::on_end`.
+    /// Creates a site with the name that users know: `CallLayer::on_end`.
     pub(crate) const fn new(name: &'static str) -> Self {
         Self {
             name,
@@ -34,7 +34,7 @@ impl Site {
     fn panicked(&self) -> Panicked {
         if !self.logged.swap(true, Ordering::Relaxed) {
             let callback = self.name;
-            // A subscriber may panic, too: on a thread that ends, for want of its thread-locals.
+            // A subscriber may panic too, for example on a thread that is ending, without its thread-locals.
             let _ = caught(|| {
                 tracing::event!(
                     target: "sevenhops",
@@ -48,7 +48,7 @@ impl Site {
     }
 }
 
-/// A callback panicked; its message is not kept.
+/// A callback panicked. Its message is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panicked(&'static str);
 
@@ -60,32 +60,32 @@ impl fmt::Display for Panicked {
 
 impl Error for Panicked {}
 
-/// Tells an observer.
+/// Calls an observer.
 pub(crate) fn observe(site: &Site, tell: impl FnOnce()) {
     let _ = require(site, tell);
 }
 
-/// Asks for something that the call can do without.
+/// Calls a callback whose result is optional for the call.
 pub(crate) fn ask<T>(site: &Site, ask: impl FnOnce() -> Option<T>) -> Option<T> {
     require(site, ask).ok().flatten()
 }
 
-/// Asks for a permission.
+/// Calls a callback that permits something.
 pub(crate) fn permits(site: &Site, ask: impl FnOnce() -> bool) -> bool {
     require(site, ask).unwrap_or(false)
 }
 
-/// Asks for something without which the call cannot go on.
+/// Calls a callback whose result the call needs.
 pub(crate) fn require<T>(site: &Site, ask: impl FnOnce() -> T) -> Result<T, Panicked> {
     caught(ask).ok_or_else(|| site.panicked())
 }
 
-/// What may be broken by a panic halfway is the user's own, as behind any other `catch_unwind` of theirs.
+/// Only the user's own state can be left broken by a panic, as with any other `catch_unwind`.
 fn caught<T>(run: impl FnOnce() -> T) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(value) => Some(value),
         Err(payload) => {
-            // Dropping what was thrown may panic again; what comes of that is left alone.
+            // Dropping the payload may panic again. A second payload is leaked.
             if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
                 std::mem::forget(again);
             }

@@ -3,13 +3,13 @@
 use std::error::Error as StdError;
 use std::{io, iter};
 
-/// The error of a connector that leads through a SOCKS proxy. It has no public name.
+/// The error of a connector that uses a SOCKS proxy. It has no public name.
 #[cfg(any(feature = "hyper", feature = "reqwest"))]
 pub(crate) type SocksError = <hyper_util::client::legacy::connect::proxy::SocksV5<
     hyper_util::client::legacy::connect::HttpConnector,
 > as tower_service::Service<http::Uri>>::Error;
 
-/// An error and all its causes, the outermost first; also those that `source` does not tell of.
+/// Returns an error and all its causes, the outermost first, including causes that `source` does not return.
 pub(crate) fn chain<'e>(
     error: &'e (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
@@ -26,12 +26,12 @@ fn cause<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 
     if let Some(h2) = error.downcast_ref::<h2::Error>() {
         return h2.get_io().map(|io| io as _);
     }
-    // It keeps the failed connection to the proxy to itself.
+    // Its `source` does not return the failed connection to the proxy.
     #[cfg(any(feature = "hyper", feature = "reqwest"))]
     if let Some(SocksError::Inner(connect)) = error.downcast_ref() {
         return Some(connect);
     }
-    // It shows what it wraps as itself, and so leaves it out.
+    // Its `source` skips the wrapped error, because its `Display` shows it.
     #[cfg(feature = "middleware")]
     if let Some(wrapper) = error.downcast_ref::<reqwest_middleware::Error>() {
         return Some(match wrapper {
@@ -42,5 +42,5 @@ fn cause<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e (dyn StdError + 
     error.source()
 }
 
-/// Longer than any chain there is; a bound, in case one bites its tail.
+/// Longer than any real chain. The bound protects against a cycle.
 const LONGEST_CHAIN: usize = 32;

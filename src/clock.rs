@@ -1,28 +1,28 @@
-//! The one place that reads clocks.
+//! Reads clocks. No other module does.
 //!
-//! Everything else is told the time. Edges read tokio's clock, so that a paused runtime stands
-//! still; wall time is for people who read a log, never for a decision.
+//! All other code gets the time as an argument. Edges read tokio's clock, so that tests can pause it. Wall time is only
+//! for readers of logs, never for decisions.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// Now, on tokio's clock.
+/// Returns the current time on tokio's clock.
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Wall time, for a timeline that is read next to other logs.
+/// Returns the wall time, for a timeline that is read next to other logs.
 #[expect(
     clippy::disallowed_methods,
-    reason = "the one reader of wall time; nothing is decided by it"
+    reason = "the only reader of wall time; no decision depends on it"
 )]
 pub(crate) fn wall() -> SystemTime {
     SystemTime::now()
 }
 
-/// Wall time as it is written (RFC 3339), to the microsecond; what the calendar of four-digit years from
-/// 1970 on does not hold is written as the nearest that it does.
+/// Formats a wall time (RFC 3339) to the microsecond. Times outside the years 1970 to 9999 become the nearest time
+/// inside.
 #[cfg(any(feature = "har", feature = "serde"))]
 pub(crate) fn rfc3339(time: SystemTime) -> String {
     let last = SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799);
@@ -30,14 +30,14 @@ pub(crate) fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_micros(time).to_string()
 }
 
-/// An instant that far away, or the farthest one the clock can hold.
+/// Returns the instant after this wait, or the latest instant that the clock can represent.
 pub(crate) fn after(start: Instant, wait: Duration) -> Instant {
     start
         .checked_add(wait)
         .unwrap_or_else(|| start + Duration::from_secs(60 * 60 * 24 * 365))
 }
 
-/// In nanoseconds, as far as they fit.
+/// Returns the nanoseconds, saturated to `u64`.
 pub(crate) fn nanos_of(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

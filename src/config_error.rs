@@ -1,4 +1,4 @@
-//! Why a client or a layer could not be built.
+//! The error of a client or a layer that could not be built.
 
 use std::error::Error as StdError;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! How settings are written in a file: durations as `1m 30s`, names and URLs as text.
+//! The form of settings in a file: durations as `1m 30s`, names and URLs as text.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -25,7 +25,7 @@ pub(crate) mod duration {
     }
 }
 
-/// A duration, or nothing.
+/// An optional duration.
 pub(crate) mod optional_duration {
     use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(crate) mod optional_duration {
     }
 }
 
-/// What is read from text and shown as text: a header name, a destination.
+/// Values with a text form, such as a header name or a destination.
 pub(crate) mod text {
     use super::{Deserializer, Display, FromStr, Serializer};
 
@@ -70,7 +70,7 @@ pub(crate) mod text {
     }
 }
 
-/// The same, or nothing.
+/// An optional value with a text form.
 pub(crate) mod optional_text {
     use super::{Deserialize, Deserializer, Display, FromStr, Serialize, Serializer};
 

@@ -1,16 +1,16 @@
-//! The server's word on when to come back, and on whether to come back at all.
+//! Reads from a response when to retry, and whether to retry at all.
 //!
-//! The first of these that can be read holds:
+//! The first readable one of these holds:
 //!
-//! 1. the caller's own function
-//! 2. `retry-after-ms`, then `x-ms-retry-after-ms`: the same as `Retry-After`, and finer
-//! 3. `Retry-After` (RFC 9110 §10.2.3): it is about this very request
-//! 4. `RateLimit` (an IETF draft): it is about a quota
+//! 1. the caller's hint function
+//! 2. `retry-after-ms`, then `x-ms-retry-after-ms`: like `Retry-After`, but in milliseconds
+//! 3. `Retry-After` (RFC 9110 §10.2.3): it applies to this request
+//! 4. `RateLimit` (an IETF draft): it applies to a quota
 //!
-//! Unreadable fields are ignored, so a mistyped field costs no more than our own back-off.
+//! Unreadable fields are ignored: then the config's back-off applies.
 //!
-//! A date is compared with the response's own `Date` (and `Age`), so that a server whose clock is wrong is
-//! understood. The local time zone has no say: HTTP dates are in GMT and `now` is an instant.
+//! A date is compared with the response's own `Date` (and `Age`), so that a wrong server clock does no harm. The local
+//! time zone has no influence: HTTP dates are in GMT, and `now` is an instant.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use http::StatusCode;
 use http::header::{AGE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use sfv::{List, ListEntry, Parameters, Parser};
 
-/// The head of a response, as a function for hints sees it.
+/// The head of a response, as a hint function sees it.
 #[derive(Clone, Copy)]
 pub struct ResponseHead<'a> {
     status: StatusCode,
@@ -42,7 +42,7 @@ impl ResponseHead<'_> {
 }
 
 impl fmt::Debug for ResponseHead<'_> {
-    /// Without the headers: they may be secret.
+    /// Leaves the headers out: they may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseHead")
             .field("status", &self.status)
@@ -50,7 +50,7 @@ impl fmt::Debug for ResponseHead<'_> {
     }
 }
 
-/// How hints are read: by the caller's own function, then by the table.
+/// Reads hints: first by the caller's hint function, then by the table.
 #[derive(Clone, Default)]
 pub(crate) struct Hints(Option<Arc<HintFn>>);
 
@@ -63,7 +63,7 @@ impl Hints {
         Self(Some(Arc::new(read)))
     }
 
-    /// How long the server asks us to stay away; zero is "come back at once".
+    /// Returns the time after which the server asks for a retry. Zero means an immediate retry.
     pub(crate) fn read(
         &self,
         status: StatusCode,
@@ -76,7 +76,7 @@ impl Hints {
     }
 }
 
-/// How long the server asks us to stay away, by its headers.
+/// Returns the time after which the server asks for a retry, by its headers.
 pub(crate) fn hint(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Duration> {
     let millis = || readable(headers, &RETRY_AFTER_MS, millis);
     let azure = || readable(headers, &AZURE_RETRY_AFTER_MS, self::millis);
@@ -86,7 +86,7 @@ pub(crate) fn hint(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Opt
         .or_else(|| rate_limit(headers))
 }
 
-/// The same by `Retry-After` alone; the clock is read only if it is there and the response has no `Date`.
+/// Like [`hint`], by `Retry-After` alone. The clock is read only if the field exists and the response has no `Date`.
 pub(crate) fn retry_after(
     headers: &HeaderMap,
     now: impl FnOnce() -> SystemTime,
@@ -105,7 +105,7 @@ pub(crate) fn server_time(headers: &HeaderMap) -> Option<SystemTime> {
     date.checked_add(age)
 }
 
-/// A server's plain order, such as Stripe's `Stripe-Should-Retry`, that overrides the status.
+/// Returns a server's explicit instruction that overrides the status, such as Stripe's `Stripe-Should-Retry`.
 pub(crate) fn should_retry(headers: &HeaderMap, name: &HeaderName) -> Option<bool> {
     readable(headers, name, |text| {
         if text.eq_ignore_ascii_case("true") {
@@ -118,7 +118,7 @@ pub(crate) fn should_retry(headers: &HeaderMap, name: &HeaderName) -> Option<boo
     })
 }
 
-/// The first of a field's lines that says something, without the white space around it.
+/// Returns the first readable line of a field, trimmed.
 pub(crate) fn readable<T>(
     headers: &HeaderMap,
     name: &HeaderName,
@@ -131,7 +131,7 @@ pub(crate) fn readable<T>(
         .find_map(|text| read(text.trim_matches([' ', '\t'])))
 }
 
-/// `delay-seconds` or one of the three forms of an HTTP date.
+/// Parses `delay-seconds` or one of the three forms of an HTTP date.
 fn delay(text: &str, now: SystemTime) -> Option<Duration> {
     seconds(text).or_else(|| {
         let date = httpdate::parse_http_date(text).ok()?;
@@ -139,15 +139,15 @@ fn delay(text: &str, now: SystemTime) -> Option<Duration> {
     })
 }
 
-/// `delay-seconds` (RFC 9110 §10.2.3, RFC 9111 §1.2.2). Digits alone: `parse` would take a plus sign,
-/// which the grammar does not know.
+/// Parses `delay-seconds` (RFC 9110 §10.2.3, RFC 9111 §1.2.2). Only digits are valid: `parse` alone would accept a plus
+/// sign.
 pub(crate) fn seconds(text: &str) -> Option<Duration> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // Digits fail to parse only by being too many.
+    // Digits fail to parse only if there are too many.
     digits.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
 }
 
-/// Milliseconds: digits, and perhaps a fraction, which is rounded up.
+/// Parses milliseconds: digits, with an optional fraction that is rounded up.
 fn millis(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
     let is_number =
@@ -156,14 +156,14 @@ fn millis(text: &str) -> Option<Duration> {
         return None;
     }
     let rounded = u64::from(fraction.bytes().any(|digit| digit != b'0'));
-    // Digits fail to parse only by being too many.
+    // Digits fail to parse only if there are too many.
     let whole = whole.parse().unwrap_or(u64::MAX);
     Some(Duration::from_millis(whole.saturating_add(rounded)))
 }
 
-/// The longest wait among the quotas that are used up (draft-ietf-httpapi-ratelimit-headers).
+/// Returns the longest wait among the used-up quotas (draft-ietf-httpapi-ratelimit-headers).
 ///
-/// Only one with nothing left keeps us away: the others say what a later call may use.
+/// Only a quota with no requests left delays the retry. The others are for later calls.
 fn rate_limit(headers: &HeaderMap) -> Option<Duration> {
     if !headers.contains_key(&RATE_LIMIT) {
         return None;
@@ -178,13 +178,12 @@ fn rate_limit(headers: &HeaderMap) -> Option<Duration> {
     list.iter().filter_map(exhausted).max()
 }
 
-/// The wait of one quota, if it is used up. Only this one is ignored if it makes no sense: the
-/// others were said as clearly as ever.
+/// Returns the wait of one quota, if it is used up. An invalid quota is ignored, and the others still count.
 fn exhausted(quota: &ListEntry) -> Option<Duration> {
     let ListEntry::Item(item) = quota else {
         return None;
     };
-    // Its name: a string; a token in earlier drafts, which some gateways still speak.
+    // The name is a string. Earlier drafts, which some gateways still use, had a token.
     if item.bare_item.as_string().is_none() && item.bare_item.as_token().is_none() {
         return None;
     }
@@ -199,7 +198,7 @@ fn integer(params: &Parameters, key: &str) -> Option<i64> {
     Some(params.get(key)?.as_integer()?.into())
 }
 
-/// OpenAI's and Azure's.
+/// The field of OpenAI and of Azure.
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 const AZURE_RETRY_AFTER_MS: HeaderName = HeaderName::from_static("x-ms-retry-after-ms");
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");

@@ -7,7 +7,7 @@ use super::{AZURE_RETRY_AFTER_MS, Hints, RATE_LIMIT, RETRY_AFTER_MS, hint, shoul
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-/// 2019-06-03T11:00:00Z.
+/// Returns 2019-06-03T11:00:00Z.
 fn noon() -> SystemTime {
     UNIX_EPOCH + SECS(1_559_559_600)
 }
@@ -82,7 +82,7 @@ fn date_that_never_was_is_ignored() {
         "Fri, 32 Dec 1999 23:59:59 GMT",
         "Sat, 30 Feb 2019 11:30:12 GMT",
         "Mon, 03 Jun 2019 24:00:00 GMT",
-        // The 3rd was a Monday: one of the two is wrong, and nobody knows which.
+        // The 3rd was a Monday: the weekday or the date is wrong, and the parser cannot know which.
         "Tue, 03 Jun 2019 11:30:12 GMT",
         "Tuesday, 03-Jun-19 11:30:12 GMT",
         "Tue Jun  3 11:30:12 2019",
@@ -199,7 +199,7 @@ fn server_says_whether_to_retry_in_any_case_and_with_white_space() {
     assert_eq!(should_retry(&HeaderMap::new(), &name), None);
 }
 
-/// Whatever a header can hold; the most likely to hurt first.
+/// Unusual header values, the most dangerous ones first.
 const NASTY_DELAYS: [&[u8]; 20] = [
     b"",
     b"\t",
@@ -250,7 +250,7 @@ const NASTY_LIMITS: [&[u8]; 24] = [
     b"100, 100;w=60",
 ];
 
-/// Every byte a header value can hold.
+/// Returns all bytes that a header value can hold.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(
         any::<u8>().prop_filter("no control", |byte| {
@@ -318,7 +318,7 @@ proptest! {
     }
 }
 
-/// A response at this time by its own clock, which asks to come back at noon and two seconds.
+/// Returns a response with this `Date` and a `Retry-After` of two seconds past eleven.
 fn dated(date: &str, age: Option<&str>) -> HeaderMap {
     let mut dated = headers(&[
         (&DATE, date.as_bytes()),
@@ -334,14 +334,14 @@ fn dated(date: &str, age: Option<&str>) -> HeaderMap {
 fn date_is_compared_with_the_clock_of_the_server() {
     for (date, age, expected) in [
         ("Mon, 03 Jun 2019 11:00:00 GMT", None, 2),
-        // A minute ahead of us, and behind.
+        // The server's clock is a minute slow, then a minute fast.
         ("Mon, 03 Jun 2019 10:59:00 GMT", None, 62),
         ("Mon, 03 Jun 2019 11:01:00 GMT", None, 0),
         ("Monday, 03-Jun-19 10:59:00 GMT", None, 62),
-        // It lay in a cache for a minute.
+        // The response spent a minute in a cache.
         ("Mon, 03 Jun 2019 10:59:00 GMT", Some("60"), 2),
         ("Mon, 03 Jun 2019 10:59:00 GMT", Some("soon"), 62),
-        // Unreadable: by our own clock.
+        // The `Date` is unreadable, so the local clock counts.
         ("yesterday", None, 2),
         (
             "Mon, 03 Jun 2019 11:00:00 GMT",

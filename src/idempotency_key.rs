@@ -10,11 +10,11 @@ use uuid::{Builder, Uuid};
 
 use crate::clock;
 
-/// An idempotency key that the caller brings or derives.
+/// An idempotency key that the caller supplies or derives.
 ///
 /// # Example
 ///
-/// A job that is delivered twice asks with the same key, whichever process it runs in:
+/// A job that is delivered twice sends the same key, in any process:
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -32,7 +32,7 @@ use crate::clock;
 pub struct Key {
     value: Box<str>,
     expires_at: Option<SystemTime>,
-    /// Whether it was made up, and nobody said that the far side honours it.
+    /// Whether the key was generated, and the server is not known to honor keys.
     pub(crate) is_made_up: bool,
 }
 
@@ -51,12 +51,12 @@ impl Hash for Key {
 }
 
 impl Key {
-    /// A key of the caller's own making.
+    /// Creates a key from the caller's own value.
     ///
     /// # Errors
     ///
-    /// Fails unless the key is 1 to 255 visible ASCII characters; a quote or a backslash has no
-    /// quoted form and is refused too.
+    /// Fails unless the key has 1 to 255 visible ASCII characters. A quote or a backslash is also refused, because it
+    /// has no quoted form.
     pub fn new(value: impl Into<Box<str>>) -> Result<Self, KeyError> {
         let value = value.into();
         let fits = (1..=MOST_CHARACTERS).contains(&value.len());
@@ -76,8 +76,8 @@ impl Key {
         })
     }
 
-    /// One that nobody used before: UUID version 4. Where nobody vouched for it, it is no licence wherever it is
-    /// handed on to.
+    /// Generates a random (UUIDv4) key. Unless `is_vouched`, the key does not permit a retry, even if it is passed on
+    /// to another client.
     pub(crate) fn fresh(is_vouched: bool) -> Self {
         Self {
             value: random().hyphenated().to_string().into(),
@@ -86,19 +86,19 @@ impl Key {
         }
     }
 
-    /// A key that follows from what is to happen and to what: UUID version 5 (RFC 9562 §5.5).
+    /// Derives a key from an operation and its subject: UUID version 5 (RFC 9562 §5.5).
     ///
-    /// The same in every process and on every day; so `identity` has to name one business event
-    /// (an order, not a customer), across all accounts that share the far side's account.
+    /// The key is the same in every process and at any time. So `identity` has to name one business event (an order,
+    /// not a customer), and be unique across all accounts that share one account with the server.
     ///
-    /// `made_at` is when the event happened: no request with this key was sent before. From then
-    /// the far side remembers the key for `remembered_for`; after that a call with it is refused,
-    /// because nobody could tell any more whether it is the second one.
+    /// `made_at` is the time of the event: no request with this key was sent before. From then on the server remembers
+    /// the key for `remembered_for`. After that, a call with the key is rejected, because the server can no longer
+    /// recognize a second request.
     ///
     /// # Errors
     ///
-    /// Fails if `operation` or `identity` is empty, if `remembered_for` is zero, or if the key never
-    /// expires by the system's clock.
+    /// Fails if `operation` or `identity` is empty, if `remembered_for` is zero, or if the expiry is out of the system
+    /// clock's range.
     pub fn derive(
         operation: &str,
         identity: &str,
@@ -116,7 +116,7 @@ impl Key {
                 "derived key: made_at + remembered_for never comes",
             ));
         };
-        // The length keeps ("ab", "c") and ("a", "bc") apart.
+        // The length distinguishes ("ab", "c") from ("a", "bc").
         let name = format!("{}:{operation}{identity}", operation.len());
         let uuid = Uuid::new_v5(&NAMESPACE, name.as_bytes());
         Ok(Self {
@@ -126,20 +126,20 @@ impl Key {
         })
     }
 
-    /// The key itself.
+    /// Returns the key itself.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.value
     }
 
-    /// Until when the far side remembers it; `None` for a key of the caller's own making.
+    /// Returns the time until which the server remembers it; `None` for a key from the caller's own value.
     #[must_use]
     pub fn expires_at(&self) -> Option<SystemTime> {
         self.expires_at
     }
 }
 
-/// A header value of a key: bare, or as a structured field's string (RFC 9651 §3.3.3).
+/// Returns the header value of a key: bare, or as a string of a structured field (RFC 9651 §3.3.3).
 pub(crate) fn header(value: &str, quoted: bool) -> Option<HeaderValue> {
     let line = if quoted {
         HeaderValue::try_from(format!("\"{value}\""))
@@ -149,7 +149,7 @@ pub(crate) fn header(value: &str, quoted: bool) -> Option<HeaderValue> {
     line.ok().map(sensitive)
 }
 
-/// A header value of a key that was made.
+/// Returns the header value of a generated key.
 pub(crate) fn written(key: Uuid, quoted: bool) -> Option<HeaderValue> {
     let mut line = [b'"'; 38];
     key.hyphenated().encode_lower(&mut line[1..37]);
@@ -157,9 +157,9 @@ pub(crate) fn written(key: Uuid, quoted: bool) -> Option<HeaderValue> {
     HeaderValue::from_bytes(text).ok().map(sensitive)
 }
 
-/// UUID version 4, every one from the operating system's randomness. A generator in memory is quicker,
-/// and is copied by a fork or a snapshot of a virtual machine: both copies would then make the same keys.
-/// (`Uuid::new_v4` uses such a generator as soon as any crate in the program asks for `fast-rng`.)
+/// Generates a UUID version 4, always from the operating system's randomness. An in-memory generator would be faster.
+/// But a fork or a snapshot of a virtual machine copies its state, and both copies would make the same keys.
+/// (`Uuid::new_v4` uses such a generator if any crate in the program enables `fast-rng`.)
 pub(super) fn random() -> Uuid {
     let mut bytes = [0; 16];
     match getrandom::fill(&mut bytes) {
@@ -168,8 +168,8 @@ pub(super) fn random() -> Uuid {
     }
 }
 
-/// Where the system has no randomness to give (a sandbox without `getrandom` and `/dev/urandom`): what no other
-/// process is at this moment, counted.
+/// Generates a key without system randomness (in a sandbox without `getrandom` and `/dev/urandom`), from the process
+/// id, the time and a counter.
 fn unrepeated(made: &AtomicU64) -> Uuid {
     let since = clock::wall().duration_since(SystemTime::UNIX_EPOCH);
     let nanos = since.unwrap_or_default().as_nanos();
@@ -178,14 +178,14 @@ fn unrepeated(made: &AtomicU64) -> Uuid {
     Uuid::new_v5(&NAMESPACE, name.as_bytes())
 }
 
-/// Kept out of debug output, and out of HTTP/2's tables: it is never sent in another call.
+/// Marks a key as sensitive, which keeps it out of debug output and of HTTP/2's header tables. No other call sends it.
 fn sensitive(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
     value
 }
 
 impl fmt::Debug for Key {
-    /// Without its value: whoever knows a key can have its answer replayed.
+    /// Leaves the value out: a reader who knows a key can get its response replayed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Key")
             .field("expires_at", &self.expires_at)
@@ -193,7 +193,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// What cannot be an idempotency key.
+/// A text that cannot be an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyError(&'static str);
 
@@ -206,10 +206,10 @@ impl fmt::Display for KeyError {
 impl std::error::Error for KeyError {}
 
 static MADE: AtomicU64 = AtomicU64::new(0);
-/// What services accept (Stripe: up to 255 characters).
+/// The limit that services accept (Stripe: up to 255 characters).
 const MOST_CHARACTERS: usize = 255;
-/// UUID version 5 of `https://docs.rs/sevenhops` in the namespace of URLs. Never to be changed: every
-/// derived key follows from it.
+/// UUID version 5 of `https://docs.rs/sevenhops` in the namespace of URLs. Never change it: every derived key depends
+/// on it.
 const NAMESPACE: Uuid = Uuid::from_u128(0xdcc5_bfaa_7279_5af2_a922_e200_a081_3009);
 
 #[cfg(test)]
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn i18_derived_key_is_the_same_in_another_process_on_another_day() {
-        // A literal from another process, on the day this was written.
+        // A literal value from another process and an earlier day.
         let key = derived("charge", "order-4711");
         assert_eq!(key.as_str(), "587e7a07-9e59-5e48-894b-9bbbfa22666e");
         let later = Key::derive("charge", "order-4711", SystemTime::UNIX_EPOCH + DAY, DAY).unwrap();

@@ -7,8 +7,7 @@
 //!                                                   └ the service: 429, 401, 5xx, silence
 //! ```
 //!
-//! Every wait ends, every failure names its hop, and every failure says whether it may have
-//! happened all the same:
+//! Every wait ends. Every failure names its hop, and says whether the request may still have had an effect:
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -30,28 +29,27 @@
 //! |---|---|
 //! | [`CallLayer`] | bounds the whole call by its deadline; keeps its timeline and its span |
 //! | [`IdempotencyLayer`] | gives a call one key, the same in every attempt |
-//! | [`RedirectLayer`] | makes each leg a request of its own, and keeps credentials at their origin |
-//! | [`RetryLayer`] | retries where that is safe, worth it and affordable |
-//! | [`BreakerLayer`] | rejects at once what would fail all the same |
-//! | [`AttemptLayer`] | keeps the limits of one try, and records every hop |
+//! | [`RedirectLayer`] | sends a request for each leg, and keeps credentials at their origin |
+//! | [`RetryLayer`] | retries if a retry is safe, useful and within the budget |
+//! | [`BreakerLayer`] | rejects calls that would fail anyway |
+//! | [`AttemptLayer`] | applies the limits of one attempt, and records every hop |
 //!
-//! Each layer is [the driver](driver) with one policy on, and works alone in any tower stack over
-//! [`http::Request`]. [`StandardLayer`] is the driver with all of them, in that order. Above it a [`Client`]
-//! builds the request and decodes the response. Below it a [`Transport`] looks the name up, then sends
-//! over connections of its own. An [`Operation`] is the same around work that is not
-//! a request: an SDK's call, a query, a message for a queue.
+//! Each layer is [the driver](driver) with one policy on, and works alone in any tower stack over [`http::Request`].
+//! [`StandardLayer`] is the driver with all of them, in that order. Above it a [`Client`] builds the request and
+//! decodes the response. Below it a [`Transport`] looks the name up, then sends over its own connections. An
+//! [`Operation`] applies the same policies to work that is not a request: an SDK's call, a query, a message for a
+//! queue.
 //!
-//! [`chaos`] makes some requests of a staging environment fail on purpose, right above the
-//! transport.
+//! [`chaos`] injects faults into some requests of a staging environment, directly above the transport.
 //!
 //! # Features
 //!
-//! `client` (on by default) is the client, the transport and the resolver; without it the layers
-//! remain. `reqwest` (on by default) has bare clients for SDKs, [`Transport::over`] a client of yours, and conversions:
-//! without it the client does not build reqwest. `doh` asks name servers over TLS and HTTPS. `har` writes timelines for the network panel of a
-//! browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Settings`] from a file and
-//! turns timelines into data. `middleware` and `hyper` put the stack under SDKs that take those: see [`sdk`].
-//! `testing` is the kit of this crate's own tests: a fault server, a scripted name server, assertions and a guide.
+//! `client` (on by default) is the client, the transport and the resolver; without it the layers remain. `reqwest` (on
+//! by default) has bare clients for SDKs, [`Transport::over`] for your own client, and conversions; without it the
+//! client does not build reqwest. `doh` sends DNS queries over TLS and HTTPS. `har` writes timelines for the network
+//! panel of a browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Settings`] from a
+//! file and serializes timelines. `middleware` and `hyper` put the stack under SDKs that accept those: see [`sdk`].
+//! `testing` is the test kit of this crate: a fault server, a scripted name server, assertions and a guide.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(feature = "client"),
@@ -135,7 +133,7 @@ pub use self::timeline::Timeline;
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};
 
-// The code of these pages compiles.
+// Compiles the code of these pages.
 #[cfg(all(doctest, feature = "client"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,12 +1,12 @@
-//! Luck for jitter. Nothing that has to be unique comes from here: an idempotency key comes from the operating
+//! Random numbers for jitter. Unique values must not come from here: an idempotency key comes from the operating
 //! system.
 
 use std::cell::Cell;
 
-/// A number in `[0, 1)`.
+/// Returns a number in `[0, 1)`.
 ///
-/// A fork copies the generator of its thread: workers would then wait the same times and retry all at once. So a
-/// process that was forked begins anew. A generator that was seeded by hand stays as it is otherwise.
+/// A fork copies the generator of its thread. Forked workers would then wait the same times and retry together. So the
+/// generator is seeded again after a fork. Without a fork, a seed that was set by hand stays.
 pub(crate) fn luck() -> f64 {
     let process = std::process::id();
     let before = PROCESS.replace(process);
@@ -19,6 +19,6 @@ pub(crate) fn luck() -> f64 {
 }
 
 thread_local! {
-    /// Which process drew last on this thread; 0 is none.
+    /// The process that drew last on this thread; 0 means none.
     static PROCESS: Cell<u32> = const { Cell::new(0) };
 }

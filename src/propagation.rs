@@ -1,5 +1,4 @@
-//! What a call passes on to the next process, where that is switched on: the attempt and the time
-//! left.
+//! The facts that a call passes on to the next process, if that is switched on: the attempt and the time left.
 
 use std::num::NonZeroU8;
 use std::sync::Arc;
@@ -10,37 +9,37 @@ use tokio::time::Instant;
 
 use crate::clock;
 
-/// What the callers around a call passed on: those in this process, and one in another.
+/// The facts that the callers around a call passed on, in this process and in another.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inherited {
-    /// When the earliest of their deadlines is over, by this process's clock.
+    /// The earliest of their deadlines, by this process's clock.
     pub(crate) deadline: Option<Instant>,
-    /// How many attempts a caller makes that retries by itself.
+    /// The number of attempts of a caller that retries itself.
     pub(crate) most: Option<u32>,
-    /// How many attempts may be sent, whatever the stack's own config says.
+    /// The maximum number of attempts, whatever the stack's own config says.
     pub(crate) attempts: Option<NonZeroU8>,
     /// The only statuses after which a retry is allowed, whatever the stack's own config says.
     pub(crate) statuses: Option<Arc<[StatusCode]>>,
-    /// Two of them gave an idempotency key, and not the same one.
+    /// Two of them set different idempotency keys.
     pub(crate) keys_differ: bool,
 }
 
-/// Which attempt it is, counted from 1, and how many there may be: `2;max=3`.
+/// The number of the attempt, counted from 1, and the maximum: `2;max=3`.
 const ATTEMPT: HeaderName = HeaderName::from_static("sevenhops-attempt");
-/// What is left of the call's deadline, in whole milliseconds.
+/// The time left of the call's deadline, in whole milliseconds.
 const TIMEOUT_MS: HeaderName = HeaderName::from_static("sevenhops-timeout-ms");
 
-/// Writes both headers, in place of any that were there.
+/// Writes both headers, and replaces existing ones.
 pub(crate) fn write(headers: &mut HeaderMap, attempt: u32, most: u32, left: Duration) {
     let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
     headers.insert(TIMEOUT_MS, HeaderValue::from(millis));
-    // Digits and a name are always a header value.
+    // Digits and a name are always a valid header value.
     if let Ok(value) = HeaderValue::try_from(format!("{attempt};max={most}")) {
         headers.insert(ATTEMPT, value);
     }
 }
 
-/// Reads both headers, of a request that arrived just now. What is malformed is ignored.
+/// Reads both headers of a request that has just arrived. Malformed headers are ignored.
 pub(crate) fn read(headers: &HeaderMap, now: Instant) -> Inherited {
     let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let left = text(TIMEOUT_MS).and_then(|millis| digits(millis.trim()));
@@ -58,7 +57,7 @@ pub(crate) fn read(headers: &HeaderMap, now: Instant) -> Inherited {
     }
 }
 
-/// A whole number of digits alone: `parse` would take a sign.
+/// Parses a whole number of digits only: `parse` alone would accept a sign.
 fn digits(text: &str) -> Option<u64> {
     let all = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     all.then(|| text.parse().unwrap_or(u64::MAX))

@@ -1,14 +1,14 @@
-//! What may be shown of a request.
+//! Removes secrets from the URLs that are shown.
 
 use std::borrow::Cow;
 
 use http::Uri;
 
-/// An URL as it may be shown: scheme, host, port and path. Userinfo, query and fragment may be
-/// secret and are left out.
+/// Returns the public part of a URL: scheme, host, port and path. Userinfo, query and fragment may be secret and are
+/// left out.
 pub(crate) fn redacted(uri: &Uri) -> String {
     let host = uri.host().unwrap_or_default();
-    // The longest of "https://", ":65535" and what stands between and after them.
+    // The maximum length of "https://", ":65535" and the separators.
     let mut shown = String::with_capacity(14 + host.len() + uri.path().len());
     if let Some(scheme) = uri.scheme_str() {
         shown.push_str(scheme);
@@ -23,7 +23,7 @@ pub(crate) fn redacted(uri: &Uri) -> String {
     shown
 }
 
-/// A part of an URL without what a terminal might obey: `http` lets raw bytes beyond ASCII pass.
+/// Returns a part of a URL without terminal escape codes: `http` allows raw bytes beyond ASCII.
 pub(crate) fn ascii(part: &str) -> Cow<'_, str> {
     if part.is_ascii() {
         return part.into();

@@ -1,4 +1,4 @@
-//! What is known of each destination: a bounded map that many look into and few change.
+//! The state of each destination, in a bounded map with many reads and few writes.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,24 +10,24 @@ use tokio::time::Instant;
 
 use crate::destination::{Destination, Origin};
 
-/// What a registry keeps for a destination.
+/// The state of a destination.
 pub(crate) trait Entry {
-    /// Whether forgetting it would do harm, however long it was not used.
+    /// Returns whether forgetting it would do harm, even if it was not used for long.
     fn is_pinned(&self, now: Instant) -> bool;
 }
 
-/// A bounded map from destinations to what is shared between the calls that go there.
+/// A bounded map from destinations to the state that their calls share.
 ///
-/// A look-up of what is there takes no lock and allocates nothing. What is new goes through one
-/// lock, so that the bound holds exactly.
+/// A lookup of an existing entry takes no lock and allocates nothing. New entries go through one lock, so that the
+/// bound is exact.
 ///
-/// An entry that somebody holds is not forgotten either: its calls are still to be judged. One that
-/// is looked up in the very moment it is thrown out serves that one caller, and is then gone.
+/// An entry that a caller holds is not removed, because its calls are still to be judged. If an entry is looked up at
+/// the moment of its removal, only that one caller uses it.
 #[derive(Debug)]
 pub(crate) struct Registry<T> {
     map: HashMap<Key, Kept<T>, BuildHasherDefault<Known>>,
     epoch: Instant,
-    /// When to look again for what can be forgotten, after nothing could.
+    /// The time of the next scan for removable entries, after a scan found none.
     look_again: Mutex<Option<Instant>>,
     most: usize,
 }
@@ -35,11 +35,11 @@ pub(crate) struct Registry<T> {
 #[derive(Debug)]
 struct Kept<T> {
     value: Arc<T>,
-    /// When it was last looked up, in seconds since the registry's epoch.
+    /// The time of the last lookup, in seconds since the registry's epoch.
     used: AtomicU64,
 }
 
-/// A destination, and its hash. It is made once and serves every registry.
+/// A destination and its hash, which is computed once for every registry.
 #[derive(Debug)]
 pub(crate) struct Key {
     hash: u64,
@@ -81,7 +81,7 @@ impl Equivalent<Key> for Origin {
     }
 }
 
-/// Takes a hash that is known as it is.
+/// Uses a known hash unchanged.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known(u64);
 
@@ -115,7 +115,7 @@ impl<T: Entry> Registry<T> {
         }
     }
 
-    /// What is kept for a destination, if anything; this counts as a use of it.
+    /// Returns the state of a destination, if there is any. This counts as a use.
     pub(crate) fn get<Q>(&self, key: &Q, now: Instant) -> Option<Arc<T>>
     where
         Q: Hash + Equivalent<Key> + ?Sized,
@@ -123,25 +123,25 @@ impl<T: Entry> Registry<T> {
         let map = self.map.pin();
         let kept = map.get(key)?;
         let second = self.second(now);
-        // Most look-ups find it written already, and leave the cache line to the others.
+        // For most lookups the value is already there, and they do not write to the shared cache line.
         if kept.used.load(Ordering::Relaxed) != second {
             kept.used.store(second, Ordering::Relaxed);
         }
         Some(Arc::clone(&kept.value))
     }
 
-    /// The same for a destination by any name.
+    /// Like [`get`](Self::get), for a destination with any name.
     pub(crate) fn find(&self, destination: &Destination, now: Instant) -> Option<Arc<T>> {
         self.get(&Key::from(destination.clone()), now)
     }
 
-    /// Keeps `value` for a destination that has none. Where all are pinned it is handed back
-    /// unkept: it serves its caller, and the next one gets another.
+    /// Keeps `value` for a destination without state. If the registry is full of pinned entries, `value` is returned
+    /// but not kept: it serves only this caller.
     pub(crate) fn get_or_keep(&self, key: Destination, value: T, now: Instant) -> Arc<T> {
         self.insert((key, value), self.most, now)
     }
 
-    /// Keeps `value` even where the registry is full: somebody asked for this one by name.
+    /// Keeps `value` even if the registry is full, because a caller asked for this destination by name.
     pub(crate) fn get_or_insist(&self, key: Destination, value: T, now: Instant) -> Arc<T> {
         self.insert((key, value), usize::MAX, now)
     }
@@ -168,7 +168,7 @@ impl<T: Entry> Registry<T> {
         value
     }
 
-    /// Every destination and what is kept for it, in no order.
+    /// Calls a function with every destination and its state, in no order.
     pub(crate) fn each<R>(&self, mut with: impl FnMut(&Destination, &T) -> R) -> Vec<R> {
         let map = self.map.pin();
         map.iter()
@@ -176,13 +176,13 @@ impl<T: Entry> Registry<T> {
             .collect()
     }
 
-    /// Looks without counting it as a use.
+    /// Reads an entry without counting it as a use.
     pub(crate) fn peek<R>(&self, key: &Destination, with: impl FnOnce(&T) -> R) -> Option<R> {
         let key = Key::from(key.clone());
         self.map.pin().get(&key).map(|kept| with(&kept.value))
     }
 
-    /// Forgets the idle ones, or else the least recently used. Returns how many.
+    /// Removes the idle entries, or else the least recently used ones. Returns their number.
     fn forget(&self, now: Instant) -> usize {
         let map = self.map.pin();
         let mut free: Vec<_> = map
@@ -218,18 +218,18 @@ impl<T: Entry> Registry<T> {
     }
 }
 
-/// Whether nobody holds it and nothing speaks against forgetting it.
+/// Returns whether no caller holds it and it is not pinned.
 fn is_free<T: Entry>(kept: &Kept<T>, now: Instant) -> bool {
     Arc::strong_count(&kept.value) == 1 && !kept.value.is_pinned(now)
 }
 
-/// More than a client has business with, and little enough to hold.
+/// More than a client uses, and few enough to keep in memory.
 pub(crate) const MOST_DESTINATIONS: usize = 10_000;
-/// What was not used for so long is forgotten first.
+/// Entries that were not used for this time are removed first.
 pub(crate) const IDLE: Duration = Duration::from_secs(10 * 60);
-/// The share of the entries that goes at once, so that a flood of names pays for one scan in many.
+/// The share of the entries that is removed at once, so that many new names cause only one scan.
 const BATCH_SHARE: usize = 16;
-/// How long a scan that freed nothing is good for.
+/// The pause after a scan that removed nothing.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -296,7 +296,7 @@ mod tests {
         let later = start + IDLE + Duration::from_secs(49);
         registry.get(&key(7), later);
         registry.get_or_keep(name(100), Note::default(), later);
-        // 0 to 49 were idle for ten minutes, but for the one that was used again.
+        // Entries 0 to 49 were idle for ten minutes, except for the one that was used again.
         assert_eq!(registry.len(), 100 - 49 + 1);
         assert!(registry.get(&key(7), later).is_some());
         assert!(registry.get(&key(50), later).is_some());

@@ -1,4 +1,4 @@
-//! Sending a request again: what is kept of it, and how its body is cloned.
+//! Saves a request for a retry, and clones its body.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::destination::OtherOrigin;
 /// Implemented for bodies in memory: a clone shares their bytes. For a foreign body type see
 /// [`StandardLayer::replay_with`](crate::StandardLayer::replay_with).
 #[diagnostic::on_unimplemented(
-    message = "a retry sends the body `{Self}` again, and does not know how to clone it",
+    message = "a retry sends the body `{Self}` again, and cannot clone it",
     label = "this body cannot be cloned",
     note = "implement `CloneBody` for it, or use `replay_with` of the layer"
 )]
@@ -24,8 +24,8 @@ pub trait CloneBody: Sized {
     /// as `None`.
     fn clone_body(&self) -> Option<Self>;
 
-    /// Returns a body without a byte, for a redirect that drops the body (303 after a POST). With
-    /// `None`, which is the default, such a redirect is the response of the call.
+    /// Returns an empty body, for a redirect that drops the body (303 after a POST). With `None`, the default, such a
+    /// redirect is the response of the call.
     #[must_use]
     fn empty_body() -> Option<Self> {
         None
@@ -72,18 +72,18 @@ impl CloneBody for () {
     }
 }
 
-/// How bodies of type `B` are cloned: by [`CloneBody`], or by functions.
+/// Clones bodies of type `B`: by [`CloneBody`], or by functions.
 pub trait BodyCloner<B>: sealed::Sealed {
     /// Returns the same body from its beginning.
     #[doc(hidden)]
     fn clone_body(&self, body: &B) -> Option<B>;
 
-    /// Returns a body without a byte.
+    /// Returns an empty body.
     #[doc(hidden)]
     fn empty_body(&self) -> Option<B>;
 }
 
-/// By the body's own [`CloneBody`].
+/// Clones by the body's own [`CloneBody`].
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct ByTrait;
@@ -98,7 +98,7 @@ impl<B: CloneBody> BodyCloner<B> for ByTrait {
     }
 }
 
-/// By functions, for foreign body types.
+/// Clones by functions, for foreign body types.
 #[derive(Debug)]
 pub struct ByFn<B> {
     pub(crate) clone: fn(&B) -> Option<B>,
@@ -135,14 +135,14 @@ mod sealed {
     impl<B> Sealed for super::ByFn<B> {}
 }
 
-/// Where a transport puts a body that no connection took, for the next attempt. It travels in the
-/// request's extensions, and only with a body that cannot be cloned.
+/// The place where a transport puts a body that no connection took, for the next attempt. It is in the request's
+/// extensions, and only for a body that cannot be cloned.
 pub(crate) struct UnsentBody<B>(Arc<Mutex<Place<B>>>);
 
 enum Place<B> {
     Empty,
     Full(B),
-    /// The request goes on with another body.
+    /// The request has another body now.
     Closed,
 }
 
@@ -188,7 +188,7 @@ impl<B> Clone for UnsentBody<B> {
     }
 }
 
-/// A request, kept so that it can be sent again.
+/// A request that was saved for a retry.
 #[expect(
     unnameable_types,
     reason = "a driver's own part, seen in the type of its future"
@@ -198,20 +198,20 @@ pub struct Saved<B> {
     pub(crate) uri: Uri,
     pub(crate) version: Version,
     pub(crate) headers: HeaderMap,
-    /// Nothing where only the driver's own are there: that is the usual case, and costs no allocation.
+    /// `None` if there are only the driver's own extensions. That is the usual case, and costs no allocation.
     extensions: Option<Extensions>,
     body: Option<B>,
     unsent: Option<UnsentBody<B>>,
 }
 
 impl<B: Send + 'static> Saved<B> {
-    /// Keeps the head of a request and a clone of its body. A body that cannot be cloned may come
-    /// back from below: the request carries the place for it. `own` extensions are put in anew.
+    /// Saves the head of a request and a clone of its body. A body that cannot be cloned may be returned from below:
+    /// the request carries the place for it. The `own` extensions are added again for each attempt.
     #[inline]
     pub(crate) fn of(request: &mut Request<B>, own: usize, cloner: &impl BodyCloner<B>) -> Self {
         let body = cloner.clone_body(request.body());
         let extensions = request.extensions_mut();
-        // A driver around this one has a place for it already: both look there.
+        // A driver around this one may have made a place already. Then both use it.
         let unsent = body
             .is_none()
             .then(|| extensions.get_or_insert_with(UnsentBody::new).clone());
@@ -232,7 +232,7 @@ impl<B: Send + 'static> Saved<B> {
 }
 
 impl<B> fmt::Debug for Saved<B> {
-    /// Without headers and body: they may be secret.
+    /// Leaves headers and body out: they may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Saved")
             .field("method", &self.method)
@@ -241,18 +241,18 @@ impl<B> fmt::Debug for Saved<B> {
 }
 
 impl<B> Saved<B> {
-    /// Whether there is a body to be sent again.
+    /// Returns whether there is a body to send again.
     pub(crate) fn is_replayable(&self) -> bool {
         self.body.is_some() || self.unsent.as_ref().is_some_and(UnsentBody::is_full)
     }
 
-    /// A redirect leads the request to another origin. It is marked for good, even if the next one leads back.
+    /// Marks the request after a redirect to another origin. The mark stays, even if a later redirect leads back.
     pub(crate) fn lead_away(&mut self) {
         let extensions = self.extensions.get_or_insert_default();
         extensions.insert(OtherOrigin);
     }
 
-    /// Drops the body: the next request has this one in its place.
+    /// Replaces the body for the next request.
     pub(crate) fn replace_body(&mut self, body: B) {
         self.body = Some(body);
         if let Some(unsent) = self.unsent.take() {
@@ -260,7 +260,7 @@ impl<B> Saved<B> {
         }
     }
 
-    /// The request once more; `None` if its body is gone.
+    /// Returns the request for another attempt; `None` if its body is gone.
     pub(crate) fn again(&mut self, cloner: &impl BodyCloner<B>) -> Option<Request<B>> {
         let unsent = || self.unsent.as_ref().and_then(UnsentBody::take);
         let body = self.body.take().or_else(unsent)?;

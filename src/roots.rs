@@ -1,4 +1,4 @@
-//! Whom the operating system trusts.
+//! The certificate authorities that the operating system trusts.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rustls::crypto::CryptoProvider;
 
 use crate::config_error::SettingError;
 
-/// The configuration that trusts what the operating system trusts.
+/// Returns a TLS config that trusts the certificate authorities of the operating system.
 pub(crate) fn system() -> Result<ClientConfig, SettingError> {
     let provider = CryptoProvider::get_default()
         .cloned()

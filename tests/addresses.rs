@@ -1,4 +1,4 @@
-//! Which address a request goes to, while DNS and the addresses change under it.
+//! Tests which address a request goes to while DNS and the addresses change.
 
 #[cfg(test)]
 mod frozen;
@@ -27,7 +27,7 @@ mod tests {
         [127, 0, 0, last].into()
     }
 
-    /// A server at 127.0.0.`last`, at the port of the others.
+    /// Starts a server at 127.0.0.`last`, at the port of the others.
     async fn at(last: u8, port: u16) -> FaultServer {
         let server = FaultServer::builder().address(SocketAddr::new(host(last), port));
         let server = server.start().await.unwrap();
@@ -35,7 +35,7 @@ mod tests {
         server
     }
 
-    /// Servers at 127.0.0.1 and 127.0.0.2, and the URL of a name that may lead to either.
+    /// Starts servers at 127.0.0.1 and 127.0.0.2. Returns the URL of a name that may resolve to either.
     async fn two() -> (FaultServer, FaultServer, String) {
         let first = at(1, 0).await;
         let port = first.addr().port();
@@ -127,7 +127,7 @@ mod tests {
     async fn d16_address_that_left_the_answers_is_not_used_again_though_it_answers() {
         let net = Net::new().await;
         let (old, new, url) = two().await;
-        // TTL 0: every call sees what DNS says now.
+        // With TTL 0, every call sees the current records.
         let says = |address: IpAddr| Script::addresses([address]).ttl(0);
         net.dns.set("pay.test", says(host(1)));
         let client = net.client();
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(old.stats().open_connections, 1);
         net.dns.set("pay.test", says(host(2)));
         assert_eq!(peer(&call(&client, &url).await), host(2));
-        // Its idle connection was closed, not just left alone.
+        // Its idle connection was closed, not only unused.
         old.wait_until(|stats| stats.open_connections == 0).await;
         assert_eq!((old.requests_seen(), new.requests_seen()), (1, 1));
     }
@@ -157,7 +157,7 @@ mod tests {
         let timeline = response.timeline().unwrap();
         assert_eq!(peer(timeline), host(2), "{timeline}");
         assert!(timeline.attempt_count() <= 3, "{timeline}");
-        // One family each, twice: no storm.
+        // Two lookups, each with one query for each family.
         assert_eq!(net.dns.queries_for("pay.test"), 4);
     }
 

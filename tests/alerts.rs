@@ -1,4 +1,4 @@
-//! What a TLS alert proves, on real loopback sockets: the server decides when it speaks it.
+//! Tests what a TLS alert proves, on real loopback sockets. The server decides when it sends the alert.
 
 #[cfg(test)]
 mod net;
@@ -25,7 +25,7 @@ mod tests {
 
     use super::net::Net;
 
-    /// A server that does this to every connection, and counts them.
+    /// A server that handles every connection with one function, and counts them.
     struct Server {
         address: SocketAddr,
         connections: Arc<AtomicU32>,
@@ -58,7 +58,7 @@ mod tests {
         }
     }
 
-    /// A TLS session driven by hand, so that the server's alert goes out when it is told to.
+    /// A TLS session driven by hand, so that the test decides when the server's alert is sent.
     struct Tls {
         tcp: TcpStream,
         session: ServerConnection,
@@ -73,7 +73,7 @@ mod tests {
             self.tcp.write_all(&out).await
         }
 
-        /// Reads what comes; false at the end, or once the session has failed and its alert is out.
+        /// Reads some bytes. Returns false at the end, or after the session failed and its alert was sent.
         async fn step(&mut self) -> io::Result<bool> {
             let mut piece = [0; 4 << 10];
             let read = self.tcp.read(&mut piece).await?;
@@ -100,7 +100,7 @@ mod tests {
             self.flush().await
         }
 
-        /// Lets the session find a record that was not sent by the client: it says bad_record_mac.
+        /// Gives the session a record that the client did not send: it responds with bad_record_mac.
         async fn bad_record_mac(&mut self) -> io::Result<()> {
             let mut record = vec![23, 3, 3, 0, 32];
             record.extend([7; 32]);
@@ -110,7 +110,7 @@ mod tests {
             self.drain().await
         }
 
-        /// Reads on, so that closing is no reset that overtakes the alert.
+        /// Reads the rest, so that closing the socket does not cause a reset that arrives before the alert.
         async fn drain(&mut self) -> io::Result<()> {
             let mut piece = [0; 1 << 10];
             while self.tcp.read(&mut piece).await? > 0 {}
@@ -118,13 +118,13 @@ mod tests {
         }
     }
 
-    /// Does the work, and then fails the session instead of answering.
+    /// Does the work, and then fails the session instead of responding.
     async fn charge_and_alert(mut tls: Tls) -> io::Result<()> {
         tls.request().await?;
         tls.bad_record_mac().await
     }
 
-    /// Answers with half of a body, and then fails the session.
+    /// Responds with half of a body, and then fails the session.
     async fn half_a_body_and_alert(mut tls: Tls) -> io::Result<()> {
         tls.request().await?;
         tls.say("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf ")
@@ -132,13 +132,13 @@ mod tests {
         tls.bad_record_mac().await
     }
 
-    /// Shakes hands, and whatever is wrong with the client's certificate is said at once.
+    /// Makes the handshake. Reports a wrong client certificate at once.
     async fn shake_hands(mut tls: Tls) -> io::Result<()> {
         while tls.step().await? {}
         tls.drain().await
     }
 
-    /// Judges every client certificate in the same way.
+    /// Rejects every client certificate with the same error.
     #[derive(Debug)]
     struct Verdict(Arc<dyn ClientCertVerifier>, CertificateError);
 
@@ -183,7 +183,7 @@ mod tests {
         authority.issue(&["api.test"]).unwrap().server_config(&[])
     }
 
-    /// A server whose alert about the client's certificate is this one's.
+    /// Returns the config of a server that rejects the client's certificate with this error.
     fn refusing(authority: &Authority, verdict: CertificateError) -> Arc<ServerConfig> {
         let identity = authority.issue(&["api.test"]).unwrap();
         let mut roots = rustls::RootCertStore::empty();
@@ -214,7 +214,7 @@ mod tests {
         assert!(!error.is_connect() && !error.had_no_effect());
         assert_eq!(server.connections.load(Ordering::Acquire), 1);
 
-        // A GET may be asked for again.
+        // A GET may be retried.
         let error = net.client().get(server.url()).send().await.unwrap_err();
         assert_eq!((error.attempts(), error.kind()), (3, Kind::Alert));
     }
@@ -222,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn alert_that_does_not_refuse_the_certificate_proves_nothing_on_a_fresh_connection() {
         let net = Net::new().await;
-        // access_denied: also said by who has read the request.
+        // A server may also send access_denied after it has read the request.
         let denied = CertificateError::ApplicationVerificationFailure;
         let server = Server::start(refusing(&net.authority, denied), shake_hands).await;
         let own = net.authority.issue(&["client.test"]).unwrap();

@@ -1,4 +1,4 @@
-//! Layers alone tell the truth, too: effects, attempts, the last real answer.
+//! Tests single layers without the rest of the stack: effects, attempts, the last real response.
 
 #[cfg(test)]
 mod mock;
@@ -177,7 +177,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failed_readiness_does_not_pay_twice() {
-        // Two tokens; one repeat is sent after a readiness that failed: one is left.
+        // Two tokens. One retry is sent after a failed readiness, so one token is left.
         let mock = Mock::new([status(503), status(200), status(503), status(200)]);
         let two = Budget::new()
             .ratio(0.0)
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!((mock.count(), error.attempts()), (3, 3));
     }
 
-    // A redirect policy below the retry refuses what attempt 2 led to: that is the last real answer.
+    // A redirect policy below the retry rejects the redirect of attempt 2. That redirect is the last real response.
     #[tokio::test(start_paused = true)]
     async fn refusal_that_came_after_an_attempt_is_the_last_answer() {
         let mock = Mock::new([status(503), with(303, "location", "http://api.test/done")]);
@@ -238,7 +238,7 @@ mod tests {
         assert_eq!(effect, Effect::Possible);
     }
 
-    /// Ready once, then never again.
+    /// A service that is ready once, then never again.
     #[derive(Clone)]
     struct Once {
         inner: Mock,

@@ -1,4 +1,4 @@
-//! What is kept of an answer while a repeat is under way, and what a server may say without harm.
+//! Tests which response is kept while a retry is under way, and that no header of a server does harm.
 
 #[cfg(test)]
 mod mock;
@@ -18,7 +18,7 @@ mod tests {
 
     use super::mock::{Mock, request, saying};
 
-    /// A stack whose breaker shuts as soon as the first attempt has failed.
+    /// Returns a stack whose breaker opens as soon as the first attempt has failed.
     fn shutting(mock: &Mock) -> sevenhops::StandardService<Mock> {
         let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
         let breaker = layer.breaker();
@@ -59,7 +59,7 @@ mod tests {
         );
     }
 
-    /// The headers that anything here reads.
+    /// The headers that this crate reads.
     const READ: [&str; 7] = [
         "retry-after",
         "ratelimit",
@@ -70,7 +70,7 @@ mod tests {
         "idempotent-replayed",
     ];
 
-    /// What servers, middleboxes and attackers have sent.
+    /// Header values that servers, middleboxes and attackers have sent.
     const CORPUS: &[&[u8]] = &[
         b"",
         b" ",
@@ -96,7 +96,7 @@ mod tests {
         b"edge; error=\"",
     ];
 
-    /// One call, whose first answer says this; it ends, and by no panic.
+    /// Makes one call whose first response has this header. The call must end without a panic.
     fn told(status: u16, name: &'static str, value: &[u8]) {
         let Ok(value) = HeaderValue::from_bytes(value) else {
             return;
@@ -120,7 +120,7 @@ mod tests {
                     let body: Result<_, _> = response.into_body().collect().await;
                     let _: Bytes = body.unwrap().to_bytes();
                 }
-                // A redirect that is not followed is the only thing a header can make an error.
+                // A header can cause only one error: a redirect that is not followed.
                 Err(error) => assert_eq!(error.rejected_by(), Some(Policy::Redirect), "{error}"),
             }
         });

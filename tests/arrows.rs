@@ -1,11 +1,11 @@
-//! Imports go down only: each module of `src/` stands on a line of the table below, and imports from lines
-//! below its own. Test code may look anywhere.
+//! Imports go down only: each module of `src/` is in a line of the table below, and imports from lines below its own.
+//! Test code may import from anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// From the top of the house to its ground.
+/// The modules, from the top to the bottom.
 const LINES: &[&[&str]] = &[
     &["fuzzing"],
     &["sdk", "client", "testing"],
@@ -47,7 +47,7 @@ const SIBLINGS: &[Arrow<'_>] = &[
 /// Public paths of names that are defined above: only `pub use` leads there.
 const ADDRESSES: &[Arrow<'_>] = &[("hop", "timeline"), ("telemetry", "metrics")];
 
-/// The files that name a variant of `Effect`: here it is decided whether a request may have happened.
+/// The files that name a variant of `Effect`: only they decide whether a request may have had an effect.
 const EFFECT_PLACES: [&str; 10] = [
     "call/effect.rs",
     "diagnose/foreign.rs",
@@ -61,7 +61,7 @@ const EFFECT_PLACES: [&str; 10] = [
     "sdk/operation/failed.rs",
 ];
 
-/// The importing module, and the one that it imports from.
+/// The importing module, and the module that it imports from.
 type Arrow<'m> = (&'m str, &'m str);
 
 #[test]
@@ -94,13 +94,13 @@ fn effect_is_decided_in_few_places() {
     let sources = sources();
     let found = sources.iter().filter(|source| is_place(source));
     let found: BTreeSet<_> = found.map(|source| source.file.as_str()).collect();
-    // A new place asks one of these, or its code moves there.
+    // New code calls one of these files, or moves there.
     assert_eq!(found, BTreeSet::from(EFFECT_PLACES));
 }
 
 fn is_down((from, to): Arrow<'_>) -> bool {
     let line = |module| LINES.iter().position(|line| line.contains(&module));
-    // A name at the crate's root stands on no line: it may come from anywhere.
+    // A name at the crate's root is in no line: it may come from anywhere.
     matches!((line(from), line(to)), (Some(from), Some(to)) if from < to)
 }
 
@@ -108,7 +108,7 @@ fn is_module(name: &str) -> bool {
     LINES.iter().any(|line| line.contains(&name))
 }
 
-/// Each arrow between two modules, with a file that it starts from.
+/// Returns each arrow between two modules, with a file that it starts from.
 fn arrows() -> BTreeMap<(String, String), String> {
     let sources = sources();
     let addresses: Vec<_> = sources.iter().flat_map(Source::addresses).collect();
@@ -126,7 +126,7 @@ fn arrows() -> BTreeMap<(String, String), String> {
                 arrows.entry(arrow).or_insert_with(|| source.file.clone());
             }
         }
-        // An address stands there for others: its own module does without the name.
+        // A public path is for other modules: its own module does not use the name.
         let public = source.addresses();
         for (at, name, home) in addresses.iter().filter(|(at, ..)| *at == source.module) {
             let exported = public.iter().filter(|(_, own, _)| own == name).count();
@@ -142,9 +142,9 @@ fn arrows() -> BTreeMap<(String, String), String> {
 /// A file of the crate, without comments and test code.
 struct Source {
     file: String,
-    /// The module at the crate's root that it belongs to.
+    /// Its module at the crate's root.
     module: String,
-    /// How many modules deep it stands.
+    /// Its depth in modules.
     depth: usize,
     text: String,
 }
@@ -152,7 +152,7 @@ struct Source {
 /// A path from the crate's root.
 struct Names {
     names: Vec<String>,
-    /// It stands in a `pub use`.
+    /// Whether it is in a `pub use`.
     is_public: bool,
 }
 
@@ -177,7 +177,7 @@ impl Source {
         })
     }
 
-    /// Every path that begins at the crate's root.
+    /// Returns every path that begins at the crate's root.
     fn paths(&self) -> Vec<Names> {
         let to_root = "super::".repeat(self.depth);
         let mut paths = Vec::new();
@@ -189,7 +189,7 @@ impl Source {
                 }
                 let line = before.rsplit('\n').next().unwrap_or_default();
                 let is_public = line.trim() == "pub use";
-                // An exported macro names what is public; a module inside a file, what stands around it.
+                // An exported macro names public items. A module inside a file names the items around it.
                 let is_sure = start == "crate::" && !before.ends_with('$');
                 let mut rest = &self.text[at + start.len()..];
                 let mut all = expand(&mut rest);
@@ -205,7 +205,7 @@ impl Source {
         words.filter(|word| *word == name).count()
     }
 
-    /// Names that are public here and defined above: this module, the name, and its home.
+    /// Returns names that are public here and defined above: this module, the name, and its home.
     fn addresses(&self) -> Vec<(String, String, String)> {
         let all = self.paths().into_iter().filter(|path| path.is_public);
         let own = all.filter(|path| ADDRESSES.contains(&(&self.module, &path.names[0])));
@@ -220,7 +220,7 @@ impl Source {
     }
 }
 
-/// Reads `a::b`, `a::{b, c::d}` or `{a, b}` as the paths that it stands for.
+/// Reads `a::b`, `a::{b, c::d}` or `{a, b}` as separate paths.
 fn expand(rest: &mut &str) -> Vec<Vec<String>> {
     if let Some(group) = rest.strip_prefix('{') {
         *rest = group;
@@ -232,7 +232,7 @@ fn expand(rest: &mut &str) -> Vec<Vec<String>> {
                 return all;
             }
             all.extend(expand(rest));
-            // A name that is imported `as` another one.
+            // The name may be imported `as` another one.
             let end = rest.find([',', '}']).unwrap_or(rest.len());
             *rest = &rest[end..];
         }
@@ -256,7 +256,7 @@ fn without_comments(text: &str) -> String {
     lines.flatten().flat_map(|line| [line, "\n"]).collect()
 }
 
-/// Leaves out each `mod` with a body that is there in tests only. It ends at a brace in the first column.
+/// Removes each `mod` with a body that exists in tests only. It ends at a brace in the first column.
 fn without_tests(text: &str) -> String {
     let is_for_tests =
         |line: &str| line.starts_with("#[cfg(test)]") || line.starts_with("#[cfg(all(test,");

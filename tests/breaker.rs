@@ -1,4 +1,4 @@
-//! The breaker over a service that is not ours, on a clock that stands still.
+//! Tests the breaker over a foreign service, on a paused clock.
 
 // `cfg(test)` tells clippy that the modules below are tests, too.
 #[cfg(test)]

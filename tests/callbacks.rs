@@ -1,4 +1,4 @@
-//! A panic in each callback of the public API, and what becomes of the call.
+//! Tests a panic in each callback of the public API, and the result of the call.
 
 #[cfg(test)]
 mod listen;

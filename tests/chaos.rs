@@ -1,4 +1,4 @@
-//! What befalls requests on purpose: named like the real thing, true in its effect, and nothing else.
+//! Tests fault injection: faults are diagnosed like real failures, with the true effect.
 
 // `cfg(test)` tells clippy that the modules below are tests, too.
 #[cfg(test)]

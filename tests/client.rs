@@ -1,4 +1,4 @@
-//! What the client does for its user, on real loopback sockets.
+//! Tests the client on real loopback sockets.
 
 #[cfg(test)]
 mod net;
@@ -185,7 +185,7 @@ mod tests {
             .send(Duration::from_millis(200))
             .first_byte(Duration::from_millis(600));
         let client = net.builder().limits(limits).build().unwrap();
-        // A body that does not know its length, and never says that it is at its end.
+        // A body without a known length that never reports its end.
         let stream = http_body_util::StreamBody::new(Once(Some("hello")));
         let error = client
             .post(url(&server, "http"))

@@ -1,4 +1,5 @@
-//! The connections of the transport, on real loopback sockets. Servers are raw where the wire itself is the case.
+//! Tests the connections of the transport, on real loopback sockets. Servers write raw bytes where a test is about the
+//! wire.
 
 #[cfg(test)]
 mod frozen;

@@ -1,4 +1,4 @@
-//! Where policies meet: effects, budgets, secrets and reasons.
+//! Tests interactions of policies: effects, budgets, secrets and reasons.
 
 #[cfg(test)]
 mod mock;
@@ -28,7 +28,7 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
     const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-    // effect None after an attempt that may have happened.
+    // The call's effect is not None after an attempt that may have had an effect.
     #[tokio::test]
     async fn decode_error_does_not_forget_an_earlier_attempt() {
         let net = Net::new().await;
@@ -157,7 +157,7 @@ mod tests {
         assert!(waits.iter().all(|wait| *wait >= SECS(3)), "{waits:?}");
     }
 
-    // a status that lasts is repeated because its body broke off.
+    // A permanent failure is retried if its body broke off.
     #[tokio::test(start_paused = true)]
     async fn body_that_broke_off_is_asked_for_again_though_the_next_attempt_fails() {
         let count = Arc::new(AtomicU32::new(0));
@@ -250,7 +250,7 @@ mod tests {
         assert!(!told.contains("canary"), "{told}");
     }
 
-    // The POST was answered by 302; that the GET it became was answered by 200 says nothing of it.
+    // The response to the POST was a 302. The 200 of the following GET does not prove that the POST was done.
     #[tokio::test]
     async fn success_of_the_get_is_not_the_success_of_the_post() {
         let net = Net::new().await;

@@ -1,5 +1,5 @@
-//! F35: the path goes dark on an established connection. Real packets, dropped in network namespaces
-//! of the test's own; and a middlebox that keeps up appearances.
+//! F35: the network path of an established connection drops all packets. The packets are real, in network namespaces of
+//! the test. Another test uses a middlebox that still acknowledges.
 
 #[cfg(test)]
 #[cfg(target_os = "linux")]
@@ -22,7 +22,7 @@ mod tests {
 
     use super::partition::{Partition, SERVER};
 
-    /// A client and a server with a path between them.
+    /// A client and a server with a network path between them.
     struct Path {
         partition: Arc<Partition>,
         server: FaultServer,
@@ -31,7 +31,7 @@ mod tests {
     }
 
     impl Path {
-        /// None where no network can be made; that is said aloud, past the capture of the test's output.
+        /// Returns `None` if no network can be created. The reason is printed past the capture of the test's output.
         fn new(http2: bool) -> Option<Self> {
             let mut partition = match Partition::new() {
                 Ok(partition) => partition,
@@ -74,8 +74,7 @@ mod tests {
         }
     }
 
-    /// What has to be said of it, and by when: before the first byte limit, which would blame the
-    /// service.
+    /// Checks the error and its time: before the first-byte limit, which would blame the service.
     fn check(error: &Error) {
         let timeline = error.timeline().unwrap();
         let named = (error.hop(), error.kind(), error.effect());
@@ -88,7 +87,7 @@ mod tests {
         assert!(took < DEADLINE / 2 / 5 * 4, "{timeline}");
     }
 
-    /// The path goes dark while the answer is being waited for: nothing of ours is under way.
+    /// The path fails during the wait for the response, while the client sends nothing.
     fn fresh(http2: bool) {
         let Some(path) = Path::new(http2) else { return };
         path.server.on_request([Reply::Silent]);
@@ -105,7 +104,7 @@ mod tests {
         });
     }
 
-    /// The path goes dark under an idle connection that takes the next request.
+    /// The path fails under an idle connection that takes the next request.
     fn pooled(http2: bool) {
         let Some(path) = Path::new(http2) else { return };
         let partition = Arc::clone(&path.partition);
@@ -121,8 +120,8 @@ mod tests {
         });
     }
 
-    /// The path goes dark while a large body goes out: the kernel's patience, which is shorter than the send limit
-    /// of an attempt that none may follow, names the same hop.
+    /// The path fails while a large body is sent. The kernel's timeout is shorter than the send limit of an attempt
+    /// that none may follow. It names the same hop.
     #[test]
     fn upload_into_the_dark_is_send_too() {
         let Some(path) = Path::new(false) else { return };
@@ -161,8 +160,7 @@ mod tests {
         pooled(true);
     }
 
-    /// Passes bytes on both ways; the first connection only until the gate opens, and then nobody
-    /// hears of it.
+    /// Forwards bytes in both directions. On the first connection it stops when the gate opens, and reports nothing.
     async fn relay(listener: TcpListener, to: SocketAddr, gate: Gate) {
         let mut relayed = JoinSet::new();
         let mut until = Some(gate);
@@ -184,7 +182,7 @@ mod tests {
         }
     }
 
-    /// A middlebox acknowledges for a peer that it has lost: no kernel notices, HTTP/2 does.
+    /// A middlebox acknowledges for a peer that it has lost. The kernel cannot notice that, but HTTP/2 PINGs can.
     #[tokio::test]
     async fn middlebox_that_lost_its_peer_is_found_out_by_pings() {
         let authority = Authority::new().unwrap();

@@ -1,4 +1,4 @@
-//! Journeys of look-ups to a real server on loopback sockets.
+//! Tests lookups with a real server on loopback sockets.
 
 use std::error::Error as _;
 use std::net::IpAddr;
@@ -89,7 +89,7 @@ async fn d10_name_that_is_gone_is_served_until_that_is_confirmed() {
 
     assert!(ask(&resolver, "api.test").await.unwrap().is_stale());
     later(Duration::from_secs(11)).await;
-    known(&resolver, "api.test").unwrap(); // and asks on the side
+    known(&resolver, "api.test").unwrap(); // and refreshes it in the background
     let is_gone = async {
         while ask(&resolver, "api.test").await.is_ok() {
             tokio::task::yield_now().await;
@@ -298,7 +298,7 @@ async fn query_goes_on_when_its_asker_gives_up() {
     drop(resolver.resolve("api.test"));
 
     dns.wait_until(|queries| queries.len() == 2).await;
-    // Joins the flight, or finds what it brought.
+    // Joins the running lookup, or finds its result.
     ask(&resolver, "api.test").await.unwrap();
     assert_eq!(dns.queries_for("api.test"), 2);
 }
@@ -331,7 +331,7 @@ fn look_up_does_not_wait_for_a_runtime_that_stands_still() {
     dns.set("a.test", Script::addresses([ip(V4)]).ttl(0));
     let resolver = dns.resolver();
 
-    // What is connected on one of the two is driven there.
+    // A runtime drives the sockets that were connected on it.
     for runtime in [&stands_still, &lives, &stands_still] {
         runtime.block_on(ask(&resolver, "a.test")).unwrap();
     }
@@ -342,14 +342,14 @@ async fn start() -> ScriptedDns {
     dns.expect("a port of 127.0.0.1 is free")
 }
 
-/// Moves the clock, and lets it go on by itself: sockets need a real one.
+/// Advances the clock, and then lets it run by itself: sockets need a real clock.
 async fn later(time: Duration) {
     tokio::time::pause();
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
 
-/// Waits until `address` is the only one that is known of `host`, which never takes an asker a wait.
+/// Waits until `address` is the only known address of `host`. None of these lookups may wait.
 async fn until_known(resolver: &Resolver, host: &str, address: &str) {
     let has_landed = || {
         let answer = known(resolver, host).expect("it stays known");
@@ -375,7 +375,7 @@ fn known(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
     }
 }
 
-/// The clock is a real one here: some of the TTL is gone by the time the answer is given.
+/// The clock is real here: a part of the TTL has passed before the lookup returns.
 fn assert_ttl(answer: &Answer, secs: u64) {
     let (most, gone) = (Duration::from_secs(secs), Duration::from_secs(5));
     assert!(

@@ -1,4 +1,4 @@
-//! Name servers over TLS and HTTPS, on real loopback sockets.
+//! Tests name servers over TLS and HTTPS, on real loopback sockets.
 #![cfg(feature = "doh")]
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
         Https,
     }
 
-    /// A server that takes queries out of their wrapping and passes them on to a scripted one.
+    /// A server that unwraps queries and forwards them to a scripted one.
     struct Far {
         authority: Authority,
         dns: ScriptedDns,
@@ -117,7 +117,7 @@ mod tests {
             resolver.resolve("api.test").answer().await
         }
 
-        /// How many queries came through, all of them in a stream.
+        /// Returns how many queries arrived, all of them over a stream.
         fn queries(&self) -> usize {
             let queries = self.dns.queries();
             assert!(queries.iter().all(|q| q.transport == Transport::Tcp));
@@ -144,7 +144,7 @@ mod tests {
                     return;
                 };
                 match speaks {
-                    // What is inside is framed as over TCP.
+                    // Inside TLS, messages are framed as over TCP.
                     Speaks::Tls => {
                         let mut inner = TcpStream::connect(dns).await.unwrap();
                         let _ = copy_bidirectional(&mut stream, &mut inner).await;

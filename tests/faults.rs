@@ -1,5 +1,5 @@
-//! Every fault of the table, on real loopback sockets, on every connection where it makes sense:
-//! the hop, the kind and the effect that are named, and the requests that the server counted.
+//! Tests every fault of the table, on real loopback sockets, on every connection type to which it applies. Checks the
+//! hop, the kind, the effect, and the number of requests that the server counted.
 
 #[cfg(test)]
 #[path = "../examples/seven_hops/cases.rs"]
@@ -25,7 +25,7 @@ mod tests {
     use super::world::{CANARY, World};
     use super::{cases, guards};
 
-    /// Runs all cases of a fault, and expects each to be right.
+    /// Runs all cases of a fault, and expects each to pass.
     async fn check(fault: &str) {
         let world = World::new().await.unwrap();
         let mut checked = 0;
@@ -52,7 +52,7 @@ mod tests {
         assert!(checked > 0, "{fault} is not in the table");
     }
 
-    /// All that is said of a failure, by every way of saying it.
+    /// Returns the text of a failure in all its forms.
     fn tell(report: &Report) -> String {
         let mut told = format!(
             "expected, got {:?}, {:?}\n",

@@ -1,4 +1,4 @@
-//! Addresses that are not dialled, whoever names them.
+//! Tests that the client never dials filtered addresses.
 
 #[cfg(test)]
 mod net;
@@ -137,7 +137,7 @@ mod tests {
                  leave out filter(..), or the proxy"
             );
             assert!(both().proxy_filters(true).build().is_ok());
-            // A proxy that nothing goes through.
+            // A proxy that no request uses.
             assert!(both().no_proxy("*").build().is_ok());
         }
         let unfiltered = net.builder().filter(Filter::new()).proxy("http://a.test:1");
@@ -165,7 +165,7 @@ mod tests {
         net.builder().filter(filter).build().unwrap()
     }
 
-    /// The filter's word, of a call that failed for it: at once, for good, and without effect.
+    /// Checks a call that the filter rejected: at once, permanently, and without effect. Returns the filter's error.
     fn refused(error: &Error) -> &Refused {
         assert_eq!(
             (error.hop(), error.kind(), error.effect(), error.attempts()),

@@ -1,5 +1,5 @@
-//! A process makes a call, then forks workers: what each of them makes has to differ. Without the test harness,
-//! because a fork copies one thread only, and the harness has others.
+//! A process makes a call, then forks workers: their keys and waits must differ. The test runs without the test
+//! harness, because a fork copies one thread only, and the harness has more threads.
 
 #[cfg(not(unix))]
 fn main() {}
@@ -33,7 +33,7 @@ mod forked {
     const WORKERS: usize = 3;
 
     pub(super) fn workers_that_are_forked_make_keys_and_waits_of_their_own() {
-        // Whatever is kept in memory between calls is there before the fork.
+        // The state that is kept between calls exists before the fork.
         let mut all = vec![made()];
         for _ in 0..WORKERS {
             all.push(made_by_a_fork());

@@ -1,4 +1,4 @@
-//! The policies on real sockets: what is repeated, on which connection, with which body.
+//! Tests the policies on real sockets: which requests are retried, on which connection, with which body.
 
 #[cfg(test)]
 mod net;
@@ -31,7 +31,7 @@ mod tests {
 
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
-    /// Repeats without much waiting.
+    /// Returns settings that retry with short waits.
     fn quick() -> Settings {
         Settings::new().backoff(Backoff::new().base(MS(5)))
     }
@@ -49,7 +49,7 @@ mod tests {
             .unwrap()
     }
 
-    /// A body that is made while it is sent.
+    /// Returns a body that is produced while it is sent.
     fn stream(text: &'static str) -> Body {
         Body::wrap(StreamBody::new(Once(Some(Bytes::from_static(
             text.as_bytes(),
@@ -304,7 +304,7 @@ mod tests {
         for connection in 1..=30 {
             let mut calling = Box::pin(client.get(url(&server, "https")).send());
             tokio::select! {
-                _ = &mut calling => panic!("nobody answers"),
+                _ = &mut calling => panic!("the server never responds"),
                 _ = server.wait_until(move |stats| stats.connections >= connection) => {}
             }
         }
@@ -323,7 +323,7 @@ mod tests {
         let builder = net.builder().retry(quick());
         let builder = builder.limits(limit::Settings::new().attempt(MS(300)));
         let builder = builder.transport(|transport| transport.max_connections(1));
-        // The stream is free as soon as the first attempt was given up.
+        // The classifier frees the stream as soon as the first attempt has failed.
         let client = builder.classify(move |_| {
             drop(freeing.lock().unwrap().take());
             None

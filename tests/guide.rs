@@ -1,4 +1,4 @@
-//! The tests of the guide run, and stand in it to the letter.
+//! The tests of the guide. The guide contains their exact text.
 
 // `cfg(test)` tells clippy that the modules below are tests, too.
 #[cfg(test)]

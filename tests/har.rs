@@ -1,4 +1,4 @@
-//! Calls as HTTP archives: what a browser's network panel shows of them.
+//! Tests calls as HTTP archives, which browsers show in their network panel.
 #![cfg(feature = "har")]
 
 #[cfg(test)]
@@ -81,7 +81,7 @@ mod tests {
                 "_hop": "server", "_kind": "unavailable", "_effect": "possible",
                 "_error_type": "503", "_service_ms": 31.5,
                 "comment": "status 503, failed at server: unavailable, effect possible; \
-                    not repeated: retries are switched off",
+                    not retried: retries are switched off",
             })
         );
     }
@@ -145,7 +145,7 @@ mod tests {
             timelines.push(response.timeline().cloned().unwrap());
             response.bytes().await.unwrap();
         }
-        // The order of the entries is that of time, whatever that of the calls.
+        // The entries are in order of time, whatever the order of the calls.
         timelines.reverse();
         let entries = checked(&timelines.iter().collect::<Har>().to_string());
         let [made, reused] = &entries[..] else {

@@ -1,4 +1,4 @@
-//! Keys: made, brought, derived; when they permit to repeat, and when they stay at home.
+//! Tests keys: generated, supplied, derived; when they permit a retry, and when they are not sent.
 
 #[cfg(test)]
 mod mock;
@@ -145,7 +145,7 @@ mod tests {
         let waits = mock.waits();
         assert!(waits[1] <= SECS(5));
 
-        // A key that was given may be at work in another process: a job that was redelivered.
+        // A supplied key may be in use by another process: a job that was redelivered.
         let mock = Mock::new([status(409)]);
         let given = Options::new().idempotency_key(Key::new("mine").unwrap());
         let response = stack(Settings::new(), &mock)
@@ -154,7 +154,7 @@ mod tests {
             .unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (200, 2));
 
-        // A fresh one may be at work, too: a gateway sent the request twice.
+        // A new key may be in use too, if a gateway sent the request twice.
         let mock = Mock::new([status(409)]);
         let service = stack(vouched(), &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
@@ -168,7 +168,7 @@ mod tests {
         for (code, options, kind) in [
             (422, given(), Kind::KeyReused),
             (400, given(), Kind::ClientError),
-            // A key that was made for this call cannot have been used before.
+            // A key that was generated for this call cannot have been used before.
             (422, Options::new(), Kind::ClientError),
         ] {
             let mock = Mock::new([status(code)]);

@@ -1,4 +1,4 @@
-//! The good cases, stage by stage, and what happens when somebody goes away.
+//! Tests successful calls, stage by stage, and calls that are dropped by one side.
 
 #[cfg(test)]
 mod net;
@@ -112,7 +112,7 @@ mod tests {
             }
             server.close_connections();
             server.wait_until(|stats| stats.open_connections == 0).await;
-            // Where the pool has not heard of it yet, the second attempt is the one.
+            // If the pool has not noticed the closed connection yet, the second attempt is the resumed one.
             let response = client.get(&url).send().await.unwrap();
             let timeline = response.timeline().unwrap();
             let resumed = timeline.attempts().pop().unwrap();
@@ -221,8 +221,8 @@ mod tests {
         good(&client, &url).await;
         server.close_connections();
         server.wait_until(|stats| stats.open_connections == 0).await;
-        // Whether hyper notices before or after it hands the request over is up to the scheduler:
-        // never is it sent twice, and never is a failure without effect called anything else.
+        // The scheduler decides whether hyper notices the close before it hands the request over. In both cases the
+        // request is never sent twice, and a failure without effect is never reported as another one.
         match client.post(&url).body("amount=100").send().await {
             Ok(_) => assert_eq!(server.requests_seen(), 2),
             Err(error) => {
@@ -243,8 +243,8 @@ mod tests {
         let limits = Settings::new().first_byte(Duration::from_millis(400));
         let client = net.builder().limits(limits).build().unwrap();
         let url = url(&server, "https");
-        // The second connection never gets through its handshake; meanwhile the first is freed, and
-        // takes a request that is never answered.
+        // The second connection never finishes its handshake. Meanwhile the first is freed, and takes a request that
+        // gets no response.
         server.on_connection([ConnFault::Behave, ConnFault::Silent]);
         let gate = Gate::new();
         server.on_request([Answer::default().hold(&gate).into(), Reply::Silent]);
@@ -301,7 +301,7 @@ mod tests {
         }]);
         let occupant = client.get(&url).send().await.unwrap();
 
-        // Neither may arrive late.
+        // Neither request may arrive late.
         let (one, other) = tokio::join!(
             client.post(&url).no_retry().send(),
             client.post(&url).body("amount=100").no_retry().send(),
@@ -316,7 +316,7 @@ mod tests {
         }
 
         drop(occupant);
-        // The connection is as good as before, and what was given up stays away.
+        // The connection still works, and the dropped requests never arrive.
         good(&client, &url).await;
         assert_eq!(server.requests_seen(), 3, "{:?}", server.requests());
     }

@@ -1,4 +1,4 @@
-//! Each fault, as a client meets it on a socket.
+//! Tests each fault of the kit from the view of a client on a socket.
 
 // `cfg(test)` tells clippy that the modules below are tests, too.
 #[cfg(test)]

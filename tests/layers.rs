@@ -1,4 +1,4 @@
-//! The layers over a service that is not ours, on a clock that stands still.
+//! Tests the layers over a foreign service, on a paused clock.
 
 #[cfg(test)]
 mod tests {
@@ -52,8 +52,8 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "POST https://api.test/v1/charges failed at server (hop 6 of 7): timeout, \
-             deadline; 1 attempt, effect possible; not repeated: POST, effect possible, and \
-             the destination is not known to honour idempotency keys"
+             deadline; 1 attempt, effect possible; not retried: POST, effect possible, and \
+             the destination is not known to honor idempotency keys"
         );
     }
 
@@ -87,7 +87,7 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
             async { Ok::<_, Infallible>(Answer::default()) }
         }));
-        // Something between call and attempt takes all the time there was.
+        // A layer between call and attempt takes all the time.
         let slow = service_fn(move |request| {
             let inner = inner.clone();
             async move {
@@ -129,7 +129,7 @@ mod tests {
         let response = service.oneshot(post()).await.unwrap();
         let body = response.into_body();
         let timeline = body.timeline().clone();
-        // Three pieces, 3 s apart: longer than the attempt limit, within deadline and idle limit.
+        // Three pieces, 3 s apart: longer than the attempt limit, but within deadline and idle limit.
         let whole = body.collect().await.unwrap().to_bytes();
         assert_eq!(whole, "piecepiecepiece");
         assert_eq!(timeline.elapsed(), Duration::from_secs(9));
@@ -241,7 +241,7 @@ mod tests {
             async move {
                 let lost = inner.clone().oneshot(request.clone()).await;
                 assert_eq!(lost.unwrap_err().effect(), Effect::Possible);
-                // Too late for another: that one is refused, and had no effect of its own.
+                // There is no time for another attempt: it is rejected, and has no effect of its own.
                 tokio::time::advance(Duration::from_secs(10)).await;
                 inner.oneshot(request).await
             }
@@ -300,10 +300,10 @@ mod tests {
         let timeline = body.timeline();
         assert_eq!(timeline.outcome(), Some(Outcome::Answered(StatusCode::OK)));
         assert_eq!(timeline.elapsed(), Duration::ZERO);
-        assert!(body.frame().await.is_none(), "and it is no failure later");
+        assert!(body.frame().await.is_none(), "and it stays ended");
     }
 
-    /// As reqwest-middleware wraps it: the inner error shows the whole URL.
+    /// Wraps an error like reqwest-middleware: the inner error shows the whole URL.
     #[derive(Debug)]
     struct Wrapped(reqwest::Error);
 
@@ -319,7 +319,7 @@ mod tests {
         }
     }
 
-    /// The error of a call whose transport wraps that of reqwest.
+    /// Returns the error of a call whose transport wraps reqwest's error.
     async fn wrapped(url: &'static str) -> Error {
         let service = standard().layer(service_fn(move |_: Request<Full<Bytes>>| async move {
             let authority = sevenhops::testing::Authority::new().unwrap();
@@ -365,7 +365,7 @@ mod tests {
         }
     }
 
-    /// A body that sends a piece every so often.
+    /// A body that sends pieces at an interval.
     struct Slow {
         pieces: usize,
         wait: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,

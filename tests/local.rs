@@ -1,4 +1,4 @@
-//! A process that lacks descriptors blames itself: in a process of its own, whose limit it lowers.
+//! Tests that a process without free descriptors blames itself. It runs in a child process, whose limit it lowers.
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
@@ -11,10 +11,10 @@ mod tests {
     use sevenhops::testing::FaultServer;
     use sevenhops::{Blame, Client, Effect, Hop, Kind};
 
-    /// Leaves no descriptor but those that are open; returns the limit that was.
+    /// Lowers the limit to the descriptors that are open. Returns the previous limit.
     fn exhaust() -> io::Result<Rlimit> {
         let before = getrlimit(Resource::Nofile);
-        // The lowest one that is free.
+        // The lowest free descriptor.
         let free = File::open("/dev/null")?.as_raw_fd();
         let none = Rlimit {
             current: u64::try_from(free).ok(),
@@ -49,7 +49,7 @@ mod tests {
             );
         }
         assert_eq!(get.attempts(), 10, "it passes: {get}");
-        // No circuit opened, and no address is set aside.
+        // No circuit opened, and no address was set aside.
         let response = client.get(&url).no_retry().send().await.unwrap();
         assert_eq!(response.status(), 200);
     }

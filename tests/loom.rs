@@ -1,7 +1,7 @@
-//! The breaker's circuit and the record of an attempt between threads, under every order in which they can run.
+//! Tests the breaker's circuit and the record of an attempt with several threads, in every possible order.
 //!
-//! Both are compiled into this test by their paths, with loom's primitives where the library has
-//! the standard ones. A global `--cfg loom` would change tokio as well, which does not bear it.
+//! Both are compiled into this test by their paths, with loom's primitives in place of the standard ones. A global
+//! `--cfg loom` would also change tokio, which does not support it.
 
 #[cfg(test)]
 mod hop {
@@ -52,7 +52,7 @@ mod breaker {
     pub(crate) mod state;
     mod window;
 
-    /// Loom's, in the place of the standard library's.
+    /// Loom's primitives, in place of the standard library's.
     mod sync {
         pub(super) use loom::sync::atomic::{AtomicU64, Ordering};
         pub(super) use loom::sync::{Arc, Mutex};
@@ -96,7 +96,7 @@ mod breaker {
         }
     }
 
-    /// A circuit that opens at the first failure, for a second.
+    /// Returns the rules of a circuit that opens at the first failure, for a second.
     pub(crate) fn rules(probes: u32) -> rules::Rules {
         let second = std::time::Duration::from_secs(1);
         rules::Rules {
@@ -155,7 +155,7 @@ mod tests {
         Arc::new(Shared::new(rules(probes), now))
     }
 
-    /// Open since `now`.
+    /// Returns a circuit that is open since `now`.
     fn opened(probes: u32, now: Instant) -> Arc<Shared> {
         let shared = closed(probes, now);
         settle(admit(&shared, now).unwrap(), FAILURE, now);
@@ -219,7 +219,7 @@ mod tests {
             let straggler = admit(&shared, now).unwrap();
             let failing = admit(&shared, now).unwrap();
             let late = thread::spawn(move || settle(straggler, Verdict::Success, now));
-            // A success that comes first is one of two attempts, and half of them failed.
+            // If the success comes first, one of two attempts has failed, which is half of them.
             settle(failing, FAILURE, now);
             let probe = admit(&shared, now + SECOND).unwrap();
             late.join().unwrap();
@@ -245,7 +245,7 @@ mod tests {
                 for dropping in dropping {
                     dropping.join().unwrap();
                 }
-                // No lease has run out, and every probe can go out again.
+                // No lease has expired, and every probe is available again.
                 let tickets: Vec<_> = (0..probes)
                     .filter_map(|_| admit(&shared, now + SECOND))
                     .collect();

@@ -1,4 +1,4 @@
-//! Stacks inside one another, and processes behind one another: one key, one deadline, one that repeats.
+//! Tests nested stacks and chains of processes: one key, one deadline, one retrying layer.
 
 #[cfg(test)]
 #[path = "nested/cancelled.rs"]
@@ -42,7 +42,7 @@ mod tests {
     const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    // a key that an outer layer of ours made up is "brought" for the inner stack: a licence.
+    // A key that an outer layer generated must not look like a caller's key to the inner stack: it permits no retry.
     #[tokio::test(start_paused = true)]
     async fn made_key_is_no_licence_for_a_stack_inside() {
         let mock = Mock::new([LOST]);
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(mock.count(), 1, "sent when the time was over");
     }
 
-    // A repeats; B inherits; C must hear that somebody repeats.
+    // A retries, B inherits, and C must learn that A retries.
     #[tokio::test(start_paused = true)]
     async fn third_process_hears_that_the_first_repeats() {
         let settings = sevenhops::Settings::new(SECS(10))
@@ -116,10 +116,10 @@ mod tests {
         let c = Mock::new((0..9).map(|_| status(503)));
         let get = optional(Method::GET, Options::new().inherit(&from_b));
         stack(steady(), &c).oneshot(get).await.unwrap();
-        assert_eq!(c.count(), 1, "C repeats although A does");
+        assert_eq!(c.count(), 1, "C must not retry, because A does");
     }
 
-    // the far side has forgotten the key by the time the repeat is sent.
+    // The server has forgotten the key when the retry would be sent.
     #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
     #[tokio::test(start_paused = true)]
     async fn derived_key_is_not_sent_after_it_expired() {
@@ -192,7 +192,7 @@ mod tests {
         assert!(!sent.contains(&"4;max=3".to_owned()), "{sent:?}");
     }
 
-    // Two keys: which one counts, nobody knows.
+    // Two different keys: neither may decide.
     #[tokio::test(start_paused = true)]
     async fn two_keys_are_no_licence() {
         let mock = Mock::new([LOST]);
@@ -202,11 +202,11 @@ mod tests {
         post.headers_mut()
             .append("idempotency-key", "two".parse().unwrap());
         let _ = stack(steady(), &mock).oneshot(post).await;
-        assert_eq!(mock.count(), 1, "repeated under two keys");
+        assert_eq!(mock.count(), 1, "retried under two keys");
     }
 
-    // Two answers in one: the wait of a server's hint must not hide that it is over the deadline of
-    // an idempotency key brought by an outer layer.
+    // Two facts in one: the wait of a server's hint must not hide that the next attempt is after the expiry of a key
+    // from an outer layer.
     #[tokio::test(start_paused = true)]
     async fn stack_inside_forgets_when_the_key_expires() {
         #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
@@ -220,7 +220,7 @@ mod tests {
         assert_eq!(mock.count(), 1);
     }
 
-    // A call that its caller wants as a stream is not cut by a stack inside.
+    // A call that its caller streams is not cut by an inner stack.
     #[tokio::test(start_paused = true)]
     async fn streaming_holds_through_two_stacks() {
         struct Slow(Pin<Box<tokio::time::Sleep>>, u32);
@@ -258,7 +258,7 @@ mod tests {
         assert!(body.is_ok(), "{:?}", body.err());
     }
 
-    // The reason that is printed for a vouched key that expires too soon.
+    // The printed reason for a vouched key that expires too soon.
     #[tokio::test(start_paused = true)]
     async fn reason_for_a_key_that_expires_too_soon_is_the_true_one() {
         #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
@@ -271,6 +271,6 @@ mod tests {
             .await
             .unwrap_err();
         let told = error.to_string();
-        assert!(!told.contains("not known to honour"), "{told}");
+        assert!(!told.contains("not known to honor"), "{told}");
     }
 }

@@ -1,4 +1,4 @@
-//! An operation: the policies of a call around a closure, on a clock that stands still.
+//! Tests operations: the policies of a call around a closure, on a paused clock.
 
 #[cfg(test)]
 mod mock;

@@ -1,4 +1,4 @@
-//! What arrives at an OpenTelemetry SDK: spans, links, contexts, metrics.
+//! Tests the data that an OpenTelemetry SDK receives: spans, links, contexts, metrics.
 #![cfg_attr(
     test,
     expect(clippy::duplicate_mod, reason = "the same tests, by two ways")
@@ -30,7 +30,7 @@ mod receiver;
 #[path = "../demos/traced/tree.rs"]
 mod tree;
 
-/// Spans by way of `tracing` and its OpenTelemetry layer.
+/// Spans through `tracing` and its OpenTelemetry layer.
 #[cfg(test)]
 #[path = "otel"]
 mod by_tracing {
@@ -43,7 +43,7 @@ mod by_tracing {
     mod told;
 }
 
-/// Spans straight in OpenTelemetry: they are the same.
+/// The same spans, created directly with the OpenTelemetry API.
 #[cfg(test)]
 #[path = "otel"]
 mod direct {

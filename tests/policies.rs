@@ -1,5 +1,5 @@
-//! Retry, hints, back-off, breaker and attempt timeout in their place in the stack, over services that are not
-//! ours, on a clock that stands still.
+//! Tests retry, hints, back-off, breaker and attempt limit at their place in the stack, over foreign services, on a
+//! paused clock.
 
 #[cfg(test)]
 mod mock;

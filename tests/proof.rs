@@ -1,4 +1,4 @@
-//! "No effect" is a proof: what was sent below, beside or before the failure takes it away.
+//! Tests that "no effect" is a proof: a request sent below, beside or before the failure removes it.
 
 #[cfg(test)]
 mod net;
@@ -27,7 +27,7 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(10);
     type Charge = Request<Full<Bytes>>;
 
-    /// A charge, and what is behind it.
+    /// A charge, and the services behind it.
     struct Shop {
         net: Net,
         server: FaultServer,
@@ -58,12 +58,12 @@ mod tests {
             url(&self.server, "http")
         }
 
-        /// Where nobody listens.
+        /// Returns a URL whose port has no listener.
         fn audits(&self) -> String {
             format!("http://api.test:{}/audits", self.nobody.addr().port())
         }
 
-        /// It was sent once, and nobody says that it was not.
+        /// Checks that the request was sent once, and that the error does not deny it.
         fn assert_open(&self, error: &Error) {
             assert_eq!(self.server.requests_seen(), 1, "{error}");
             assert_eq!(error.effect(), Effect::Possible, "{error}");
@@ -106,7 +106,7 @@ mod tests {
         let lost = || shop.server.on_request([Reply::CloseAfterRequest]);
         let places = [shop.charges(), shop.audits()].map(|url| url.parse::<Uri>().unwrap());
         let inner = standard().layer(shop.transport());
-        // The same request, by a stack inside.
+        // The same request, sent by an inner stack.
         let fails_over = service_fn(|charge: Charge| {
             let (inner, [one, other]) = (inner.clone(), places.clone());
             async move {
@@ -144,7 +144,7 @@ mod tests {
         shop.assert_open(&charge.await.map(drop).unwrap_err());
     }
 
-    /// A fail-over between two services: a transport of ours is refused, and a client of another make sends.
+    /// Fails over between two services: this crate's transport is refused, and a foreign client sends.
     async fn after_refusal(shop: &Shop, foreign: reqwest::Client, reply: Reply) -> Error {
         shop.server.on_request([reply]);
         let there = format!("http://{}/v1/charges", shop.server.addr());
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(made.into_inner(), 3);
     }
 
-    /// Charges, then asks for a receipt, which nobody hands out.
+    /// Charges, then asks for a receipt at a port without a listener.
     async fn with_receipt<T, E>(shop: &Shop, charge: impl AsyncFn(Charge) -> Result<T, E>) -> Error
     where
         E: std::error::Error + Send + Sync + 'static,
@@ -339,7 +339,7 @@ mod tests {
         let shop = Shop::new().await;
         let operation = Operation::new("payments", DEADLINE).unwrap();
         let run = operation.run(async |_| {
-            // Of this one it hears.
+            // The operation learns of this request.
             shop.client.get(shop.audits()).send().await.unwrap_err();
             let [charge, receipt] =
                 [shop.charges(), shop.audits()].map(|url| shop.client.post(url));

@@ -1,5 +1,4 @@
-//! Through proxies, on real sockets: which way a request takes, who looks names up, and what is said
-//! when the proxy says no.
+//! Tests proxies on real sockets: the path of a request, which side looks names up, and the error if the proxy refuses.
 
 #[cfg(test)]
 mod net;
@@ -177,7 +176,7 @@ mod tests {
         }
     }
 
-    /// The failure of a call through a proxy; nothing that is said of it holds the password.
+    /// Returns the failure of a call through a proxy. None of its forms holds the password.
     async fn refused(net: &Net, proxy: &str, scheme: &str) -> Error {
         let server = server(net, scheme == "https").await;
         let client = net.builder().proxy(proxy).build().unwrap();
@@ -194,7 +193,7 @@ mod tests {
             cause = error.source();
         }
         assert!(!told.contains("hunter2"), "{told}");
-        // A tunnel that is refused proves it; a status is the proxy's word.
+        // A refused tunnel proves that nothing was sent. A status is only the proxy's claim.
         let expected = match error.status() {
             Some(_) => Effect::Declined,
             None => Effect::None,
@@ -233,7 +232,7 @@ mod tests {
             let named = format!("{scheme}://api.test:{}", rude.addr().port());
             assert_eq!(refused(&net, &named, "https").await.kind(), kind);
         }
-        // One look-up for each of the two clients.
+        // One lookup for each of the two clients.
         assert_eq!(net.dns.queries_for("api.test"), 2 * 2);
     }
 
@@ -251,7 +250,7 @@ mod tests {
                 assert_eq!(named, expected, "{proxy}: {error}");
             }
         }
-        // A request that is forwarded has an answer: the proxy's, not the service's.
+        // A forwarded request gets a response: the proxy's, not the service's.
         let error = refused(&net, &strict.url(), "http").await;
         let named = (error.hop(), error.kind());
         assert_eq!(named, (Some(Hop::Gateway), Kind::ProxyUnauthorized));
@@ -275,7 +274,7 @@ mod tests {
                 assert_eq!(attempt.via, Some(format!("{scheme}://{}", strict.addr())));
             }
             assert_eq!(server.requests_seen(), 2);
-            // What is forwarded is for the proxy to take them out of.
+            // The proxy has to remove the credentials from a forwarded request.
             let told = |seen: &Seen| seen.headers.contains_key("proxy-authorization");
             assert!(!tls || !server.requests().iter().any(told));
         }

@@ -1,4 +1,4 @@
-//! Redirects: each leg a request of its own, and what stays at home.
+//! Tests redirects: each leg is a request of its own. Credentials stay at their origin.
 
 #[cfg(test)]
 mod mock;
@@ -65,7 +65,7 @@ mod tests {
         }
     }
 
-    /// A body type that knows nothing of ours.
+    /// A body type that does not implement this crate's traits.
     struct Theirs(&'static str);
 
     #[tokio::test(start_paused = true)]
@@ -114,7 +114,7 @@ mod tests {
             let asked = mock.asked();
             assert_eq!(asked.len(), 3);
             assert!(asked[0].header("idempotency-key").is_some());
-            // Once left at home, it stays there.
+            // A header that was removed once is not sent later either.
             for leg in &asked[1..] {
                 let told = format!("{:?}", leg.head.headers);
                 assert!(
@@ -271,7 +271,7 @@ mod tests {
         optional(Method::POST, Options::new().honours_keys(true))
     }
 
-    // What a server says of one attempt says nothing of the one before.
+    // A server's response to one attempt says nothing about the attempt before.
     #[tokio::test(start_paused = true)]
     async fn request_that_may_have_been_processed_is_not_sent_on_without_its_key() {
         let away = "https://other.test/";
@@ -382,7 +382,7 @@ mod tests {
         let mock = Mock::new(steps());
         let service = call.layer(retry.layer(redirect.layer(mock.clone())));
         service.oneshot(request(Method::POST)).await.unwrap();
-        assert_eq!(mock.count(), 2, "nobody recorded the attempts");
+        assert_eq!(mock.count(), 2, "no layer recorded the attempts");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,4 @@
-//! The retry in its place in the stack, over a service that is not ours, on a clock that stands
-//! still.
+//! Tests the retry at its place in the stack, over a foreign service, on a paused clock.
 
 #[cfg(test)]
 mod mock;
@@ -23,7 +22,7 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
     const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-    /// Pays for one repeat in a second.
+    /// A budget that pays for one retry a second.
     fn one_token() -> Budget {
         let nothing = Budget::new().ratio(0.0);
         nothing.at_least_per_second(1).over(SECS(1))
@@ -83,8 +82,8 @@ mod tests {
         assert_eq!((mock.count(), error.effect()), (1, Effect::Possible));
         assert!(
             error.to_string().ends_with(
-                "1 attempt, effect possible; not repeated: POST, effect possible, and the \
-                 destination is not known to honour idempotency keys"
+                "1 attempt, effect possible; not retried: POST, effect possible, and the \
+                 destination is not known to honor idempotency keys"
             ),
             "{error}"
         );
@@ -177,7 +176,7 @@ mod tests {
         let outer = standard(steady()).layer(inner);
         let response = outer.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (503, 3));
-        // Over again: the right to repeat is given back when a call ends.
+        // The same once more: the right to retry is returned when a call ends.
         let outer = RetryLayer::new(steady()).unwrap();
         let inner = RetryLayer::new(steady()).unwrap();
         let mock = Mock::new((0..9).map(|_| status(503)));
@@ -213,7 +212,7 @@ mod tests {
                 .unwrap();
             seen.insert(mock.waits());
         }
-        // Paused time moves in whole milliseconds: 100 × 200 pairs.
+        // Paused time moves in whole milliseconds, so some of the 100 × 200 pairs are equal.
         assert!(seen.len() > 180, "{} of 200 differ", seen.len());
     }
 
@@ -258,7 +257,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn error_of_an_earlier_attempt_raises_the_effect_of_a_status() {
-        // 400 alone says that nothing happened; after an answer that was lost it may have.
+        // A 400 alone means that nothing happened. After a lost response, an effect is possible.
         let mock = Mock::new([Step::Fail(ErrorKind::ConnectionReset), status(400)]);
         let response = stack(steady(), &mock)
             .oneshot(request(Method::GET))
@@ -273,7 +272,7 @@ mod tests {
         let short = optional(Method::GET, Options::new().deadline(Limit::from_secs(4)));
         let start = Instant::now();
         let error: Error = stack(steady(), &mock).oneshot(short).await.unwrap_err();
-        // Half of 4 s, half of what is left then, and the rest.
+        // Half of 4 s, half of the time left then, and the rest.
         assert_eq!((start.elapsed(), mock.count()), (SECS(4), 3));
         assert_eq!(error.expired(), Some(sevenhops::limit::Waited::Deadline));
         assert_eq!(error.hop(), Some(Hop::Server));

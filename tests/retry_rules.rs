@@ -1,5 +1,4 @@
-//! What servers, users and settings say of repeating, over a service that is not ours, on a clock
-//! that stands still.
+//! Tests the rules of servers, users and settings for retries, over a foreign service, on a paused clock.
 
 #[cfg(test)]
 mod mock;
@@ -225,7 +224,7 @@ mod tests {
         let left: Vec<_> = sent("sevenhops-timeout-ms").collect();
         assert_eq!(left, ["10000", "8900", "8700"]);
 
-        // The next process repeats nothing, and gives up when its caller does.
+        // The next process does not retry, and gives up at its caller's deadline.
         let there = Mock::new((0..9).map(|_| Step::Hang));
         let inherited = Options::new().inherit(&asked[1].head.headers);
         let (start, get) = (Instant::now(), optional(Method::GET, inherited));
@@ -235,7 +234,7 @@ mod tests {
         // Half of the time that its caller has left.
         assert_eq!((there.count(), start.elapsed()), (1, MS(4_450)));
 
-        // Its caller's time is up before its own, and it leaves room for its caller's next attempt.
+        // Its caller's time ends before its own, and it leaves room for its caller's next attempt.
         let mut hurried = asked[2].head.headers.clone();
         hurried.insert("sevenhops-timeout-ms", "2000".parse().unwrap());
         let there = Mock::new([Step::Hang]);

@@ -1,5 +1,5 @@
-//! What the far side says of the way that an answer took: kept in the timeline, shown, and believed
-//! where it helps to tell the gateway from the server.
+//! Tests the facts in a response head about its path: they are in the timeline, they are shown, and they help to tell
+//! the gateway from the server.
 
 #[cfg(test)]
 mod mock;
@@ -25,7 +25,7 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
     const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-    /// One call that waits 43 ms for an answer with these headers.
+    /// Makes one call that waits 43 ms for a response with these headers.
     async fn answered(status: u16, headers: &[(&'static str, &'static str)]) -> Timeline {
         let headers = headers.to_vec();
         let service = service_fn(move |_: Request<Full<Bytes>>| {
@@ -77,11 +77,11 @@ mod tests {
                 "POST https://api.test/v1/charges",
                 "  status 503, failed at gateway: unavailable, effect possible after 43.0 ms",
                 "  attempt 1 · passed on by inner, edge · edge says connection_limit_reached",
-                "    come back after 2.00 s",
+                "    retry after 2.00 s",
                 "    status 503, failed at gateway: unavailable, effect possible",
                 "    wait    ██████████████████████████████████   43.0 ms (service 31.2 ms) ✗ un…",
                 "    receive                                  █      0 µs",
-                "  not repeated: retries are switched off",
+                "  not retried: retries are switched off",
             ]
             .join("\n"),
         );

@@ -1,5 +1,5 @@
-//! A canary in every place where a secret can be, and all that is said of a call searched: timelines and
-//! what they turn into, errors, spans and their events.
+//! Puts a canary in every place that can hold a secret, and searches all output of a call for it: timelines and their
+//! forms, errors, spans and their events.
 #![cfg(all(feature = "har", feature = "serde"))]
 
 #[cfg(test)]
@@ -10,7 +10,7 @@ mod net;
 #[path = "otel/told.rs"]
 mod told;
 
-/// Spans straight in OpenTelemetry can be heard, too.
+/// Spans that are created directly with OpenTelemetry are checked, too.
 #[cfg(test)]
 const DIRECT: bool = true;
 
@@ -27,7 +27,7 @@ mod tests {
 
     const CANARY: &str = "canary-91c2";
 
-    /// Headers that carry secrets, by their names or by what a caller says of them.
+    /// Headers that hold secrets, by their names or by the caller's declaration.
     const SECRET: [&str; 12] = [
         "cookie",
         "proxy-authorization",
@@ -43,7 +43,7 @@ mod tests {
         "x-unheard-of",
     ];
 
-    /// What an answer can hold; a canary in each.
+    /// Returns a response with a canary in each of its parts.
     fn telling(status: u16) -> Answer {
         let status = http::StatusCode::from_u16(status).unwrap();
         Answer::new(status)
@@ -65,7 +65,7 @@ mod tests {
             .body(format!("{{\"error\": \"{CANARY}\"}}"))
     }
 
-    /// All that can be made of timelines.
+    /// Returns all forms of the timelines.
     fn told(timelines: &[Timeline]) -> Vec<(&'static str, String)> {
         let mut told = vec![("all as har", timelines.iter().collect::<Har>().to_string())];
         for timeline in timelines {
@@ -88,8 +88,8 @@ mod tests {
         told
     }
 
-    /// Calls with a canary wherever a caller can put one: one that is redirected and then refused, one
-    /// whose body breaks off, one that cannot be written down.
+    /// Makes calls with a canary wherever a caller can put one. One is redirected and then rejected, one gets a body
+    /// that breaks off, and one cannot be encoded.
     async fn calls((keep, direct): (bool, bool)) -> (Vec<Timeline>, Vec<String>) {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
@@ -123,7 +123,7 @@ mod tests {
                 post = post.header(name, CANARY);
             }
             if keep {
-                // All that a caller could name by mistake, but for what nobody could know.
+                // All secret headers that a caller could name by mistake, except for one with an unknown name.
                 let named = SECRET.iter().filter(|name| **name != "x-unheard-of");
                 let named = named.chain(&["authorization", "set-cookie", "idempotency-key"]);
                 let named: Vec<_> = named.map(|name| HeaderName::from_static(name)).collect();
@@ -148,7 +148,7 @@ mod tests {
         (timelines, errors.iter().map(all_of).collect())
     }
 
-    /// An error in all its forms, and its causes.
+    /// Returns an error in all its forms, and its causes.
     fn all_of(error: &sevenhops::Error) -> String {
         let mut all = format!("{error} {error:?} {error:#?}");
         let mut cause = std::error::Error::source(error);
@@ -184,7 +184,7 @@ mod tests {
         }
     }
 
-    /// Fetches from a service that declines, keeping all headers that may be kept.
+    /// Calls a service that declines, and keeps all headers that may be kept.
     async fn decline(server: &FaultServer, net: &Net, direct: bool) -> sevenhops::Error {
         let client = match direct {
             true => net.builder().heard().build().unwrap(),

@@ -1,4 +1,4 @@
-//! The spans of a call: which are opened and closed, in which order, what they say, and what not.
+//! Tests the spans of a call: which are opened and closed, in which order, and with which fields.
 
 #[cfg(test)]
 mod listen;
@@ -23,7 +23,7 @@ mod tests {
 
     const CANARY: &str = "canary-91c2";
 
-    /// Writes down what a subscriber is told of our spans.
+    /// Records the spans of this crate that a subscriber receives.
     #[derive(Clone, Default)]
     struct Tape(Arc<Mutex<Vec<String>>>);
 
@@ -65,7 +65,7 @@ mod tests {
     }
 
     impl Tape {
-        /// Names only: what opened below what, what closed.
+        /// Returns only the names: which span opened below which, and which closed.
         fn sequence(&self) -> Vec<String> {
             let lines = self.0.lock().unwrap();
             let names = lines
@@ -83,7 +83,7 @@ mod tests {
         }
     }
 
-    /// What we promise to say, and of which spans and events we said it.
+    /// The promised names, and the spans and events that were seen.
     #[derive(Clone, Default)]
     struct Names(Arc<Mutex<BTreeSet<Said>>>);
 
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(said, spans.chain(events).collect());
     }
 
-    /// Makes one call under a subscriber of its own.
+    /// Makes one call under its own subscriber.
     async fn taped(reply: Option<Reply>) -> (Tape, Option<sevenhops::Error>) {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
@@ -393,7 +393,7 @@ mod tests {
             .build()
             .unwrap();
         tokio::select! {
-            _ = client.get(server.url("/")).send() => panic!("nobody answers"),
+            _ = client.get(server.url("/")).send() => panic!("the server never responds"),
             _ = server.wait_until(|stats| stats.requests == 1) => {}
         }
         let sequence = tape.sequence();

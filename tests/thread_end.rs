@@ -1,4 +1,4 @@
-//! A thread ends, and with it a call that is under way.
+//! Tests the end of a thread during a call.
 
 #[cfg(test)]
 mod tests {
@@ -30,7 +30,7 @@ mod tests {
 
     type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
-    /// Lets a call begin that nobody answers, on a runtime that goes with its thread.
+    /// Starts a call that gets no response, on a runtime that is dropped with its thread.
     fn leave_a_call_under_way(direct: bool) {
         let here = Builder::new_current_thread().enable_all().build().unwrap();
         let begun = Arc::new(Notify::new());
@@ -56,7 +56,7 @@ mod tests {
         static WORK: RefCell<Option<Box<dyn Any>>> = const { RefCell::new(None) };
     }
 
-    /// Begins an operation here, and lets it go with the thread-locals of a thread that had none of it.
+    /// Starts an operation here, and drops it with the thread-locals of another thread.
     fn leave_work_with_another_thread(direct: bool) {
         let here = Builder::new_current_thread().enable_all().build().unwrap();
         let mut work = Box::pin(async move {
@@ -75,7 +75,7 @@ mod tests {
             Poll::Ready(())
         }));
         let thread = thread::spawn(move || {
-            // Made before OpenTelemetry's own, its place is the last to go.
+            // It is created before OpenTelemetry's thread-locals, so it is destroyed after them.
             WORK.with_borrow(|work| assert!(work.is_none()));
             drop(Context::current());
             WORK.set(Some(Box::new(work)));
@@ -96,7 +96,7 @@ mod tests {
         for (at_first, direct) in [(true, false), (false, false), (true, true), (false, true)] {
             let thread = thread::spawn(move || {
                 if at_first {
-                    // Made before all that is entered, its place is the last to go.
+                    // It is created before any span is entered, so it is destroyed last.
                     RUNTIME.with_borrow(|runtime| assert!(runtime.is_none()));
                 }
                 leave_a_call_under_way(direct);

@@ -1,4 +1,4 @@
-//! The table of `sdk`, cell by cell: what each way in sees, repeats and hears of DNS.
+//! Tests the table of `sdk`, cell by cell: what each integration sees, retries and learns of DNS.
 
 #[cfg(test)]
 mod ways {

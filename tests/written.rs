@@ -1,4 +1,4 @@
-//! A timeline as data: names and shape that others rely on.
+//! Tests a timeline as data: names and shape must stay compatible.
 #![cfg(feature = "serde")]
 
 #[cfg(test)]
@@ -31,7 +31,7 @@ mod tests {
         }
     }
 
-    /// As JSON; the wall clock's time, once it is seen to be one, is replaced.
+    /// Returns the timeline as JSON. The wall clock's time is checked and then replaced.
     fn written(timeline: &Timeline) -> Value {
         let mut json = serde_json::to_value(timeline).unwrap();
         let started = json["started_at"].take();

@@ -149,7 +149,7 @@ pub(crate) fn print(beliefs: &[Belief], reconciled: &Reconciled, ledger: &Ledger
 /// The error of a call that was not retried because it could have happened twice.
 fn not_repeated(beliefs: &[Belief]) -> Option<&str> {
     beliefs.iter().find_map(|belief| match &belief.of {
-        Outcome::Failed(Some(Effect::Possible), said) if said.contains("not repeated: POST") => {
+        Outcome::Failed(Some(Effect::Possible), said) if said.contains("not retried: POST") => {
             Some(said.as_str())
         }
         _ => None,

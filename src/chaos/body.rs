@@ -9,8 +9,8 @@ use pin_project_lite::pin_project;
 use crate::box_error::BoxError;
 
 pin_project! {
-    /// The response body of [`ChaosService`](super::ChaosService): the real one, one that was made up, or
-    /// one that breaks off.
+    /// The response body of [`ChaosService`](super::ChaosService): the real body, a generated one, or one that breaks
+    /// off.
     pub struct ChaosBody<R> {
         #[pin]
         source: Source<R>,

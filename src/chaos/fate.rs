@@ -1,4 +1,4 @@
-//! What befalls the next request: shared by all clones of a layer.
+//! Picks the fault for the next request. All clones of a layer share this state.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,14 +15,14 @@ use crate::destination::Destination;
 use crate::hop::What;
 use crate::telemetry;
 
-/// What befalls a request, and how late its answer is if it is late.
+/// The fault for a request, and the delay of the response if the fault is a delay.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drawn {
     pub(super) mishap: Mishap,
     pub(super) late: Option<Duration>,
 }
 
-/// Says which requests are meant.
+/// Returns whether a request may get a fault.
 pub(super) type When = dyn Fn(&Parts) -> bool + Send + Sync;
 
 pub(super) struct Fate {
@@ -33,7 +33,7 @@ pub(super) struct Fate {
 }
 
 struct Next {
-    /// What was asked for comes before what is drawn.
+    /// Queued faults come before random ones.
     queue: VecDeque<Mishap>,
     luck: Rng,
 }
@@ -69,18 +69,18 @@ impl Fate {
         self.next().queue.extend(mishaps);
     }
 
-    /// Whether a request is one of those that something can befall.
+    /// Returns whether a request may get a fault.
     pub(super) fn is_meant(&self, head: &Parts, when: Option<&When>) -> bool {
         let only = &self.settings.only;
         let there = || Destination::of(&head.uri).is_some_and(|to| only.contains(&to));
         (only.is_empty() || there()) && when.is_none_or(|when| when(head))
     }
 
-    /// What befalls the request whose turn it is.
+    /// Draws the fault for the next request.
     pub(super) fn draw(&self) -> Option<Drawn> {
         let mut next = self.next();
         let queued = next.queue.pop_front();
-        // Two numbers a request, whatever comes of them: the sequence is the seed's alone.
+        // Every request draws two numbers, whether it uses them or not. So the sequence depends on the seed alone.
         let (luck, lateness) = (next.luck.f64(), next.luck.f64());
         drop(next);
         let mishap = queued.or_else(|| self.settings.draw(luck))?;
@@ -91,7 +91,7 @@ impl Fate {
         Some(Drawn { mishap, late })
     }
 
-    /// Says that it happened, wherever somebody may look.
+    /// Reports the fault in the call's timeline, or in the current span if there is no call.
     pub(super) fn note(&self, call: Option<&Call>, drawn: Drawn) {
         self.played.fetch_add(1, Ordering::Relaxed);
         let Drawn { mishap, late } = drawn;

@@ -36,7 +36,7 @@ pin_project! {
         Untouched { #[pin] inner: F },
         Sent { #[pin] inner: F, befalling: Befalling },
         Unsent { befalling: Befalling },
-        // It has befallen; how it ends is known, and comes later.
+        // The fault has happened. The future waits before it returns the result.
         Held { end: Box<Option<Answered<R>>>, until: Pin<Box<Sleep>> },
         Done,
     }
@@ -44,14 +44,14 @@ pin_project! {
 
 type Answered<R> = Result<Response<ChaosBody<R>>, BoxError>;
 
-/// What befalls a request, and whom to tell.
+/// The fault for a request, and where to report it.
 pub(super) struct Befalling {
     drawn: Drawn,
     fate: Arc<Fate>,
     call: Option<Call>,
 }
 
-/// What it comes to: the end, now or after a while.
+/// The result of a fault, returned now or after a delay.
 struct Fallen<R> {
     end: Answered<R>,
     after: Option<Duration>,
@@ -93,7 +93,7 @@ where
                 StateProjected::Sent { inner, befalling } => {
                     match ready!(inner.poll(cx)).map_err(Into::into) {
                         Ok(answer) => befalling.befall(answer),
-                        // A real failure came first.
+                        // The service failed before the fault could happen.
                         Err(error) => Err(error).into(),
                     }
                 }
@@ -127,13 +127,13 @@ impl Befalling {
         Self { drawn, fate, call }
     }
 
-    /// Whether the request is really sent.
+    /// Returns whether this fault sends the request to the service.
     pub(super) fn needs_the_service(&self) -> bool {
         let mishap = self.drawn.mishap;
         !mishap.comes_before_sending() && !matches!(mishap, Mishap::Answer { .. })
     }
 
-    /// Hands back the body that no connection took, as a transport does.
+    /// Returns the body to the caller, as a transport does with a body that no connection took.
     pub(super) fn give_back<B: Send + 'static>(&self, request: Request<B>) {
         let (head, body) = request.into_parts();
         let unsent = head.extensions.get::<UnsentBody<B>>();
@@ -142,14 +142,14 @@ impl Befalling {
         }
     }
 
-    /// What happens to an answer that came.
+    /// Applies the fault to a response from the service.
     fn befall<R: Body>(&self, answer: Response<R>) -> Fallen<R> {
         let Drawn { mishap, late } = self.drawn;
         if mishap == Mishap::BreakBody && answer.body().is_end_stream() {
             return Ok(answer.map(ChaosBody::real)).into();
         }
         if let Some(tracker) = tracker::current() {
-            // A service that is not ours, and answers at once, has entered nothing.
+            // A service that is not a transport of this crate reports no stages. The attempt waits for the response.
             tracker.waiting(clock::now());
         }
         self.note();
@@ -162,7 +162,7 @@ impl Befalling {
                 let broken = answer.map(|_lost| ChaosBody::broken(mishap.error()));
                 Ok(broken).into()
             }
-            // A wait with an end, far behind every limit there is.
+            // The wait ends, but later than every configured limit.
             Mishap::Silence => Fallen {
                 end: Err(mishap.error()),
                 after: Some(Limit::MAX.get()),
@@ -171,7 +171,7 @@ impl Befalling {
         }
     }
 
-    /// What happens in place of sending.
+    /// Applies the fault without a request to the service.
     fn instead<R>(&self) -> Fallen<R> {
         self.note();
         let mishap = self.drawn.mishap;
@@ -229,6 +229,6 @@ impl<F, R> fmt::Debug for ResponseFuture<F, R> {
     }
 }
 
-const MADE_UP: &str = "chaos: this answer was made up, and the service was not asked\n";
-/// Where no attempt above brings a limit: six SYNs that nobody answers, on Linux.
+const MADE_UP: &str = "chaos: this response was generated, and the request was not sent\n";
+/// Used if no attempt layer above sets a connect limit: Linux gives up after six unanswered SYNs.
 const KERNEL_GIVES_UP: Duration = Duration::from_secs(127);

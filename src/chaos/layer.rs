@@ -17,13 +17,13 @@ use crate::call::Call;
 use crate::callback::{Site, permits};
 use crate::config_error::SettingError;
 
-/// Lets mishaps befall the requests that pass it: see [the module](super).
+/// Injects faults into the requests that pass it: see [the module](super).
 ///
 /// Clones, and the services of clones, share the sequence, the queue and the switch.
 ///
 /// # Example
 ///
-/// A test in which the first answer is lost, without a socket and on a paused clock:
+/// A test in which the first response is lost, without a socket and on a paused clock:
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,7 +50,7 @@ use crate::config_error::SettingError;
 ///
 /// # Cancel safety
 ///
-/// Dropping the future drops what is under way below.
+/// Dropping the future drops the request below.
 #[derive(Clone)]
 pub struct ChaosLayer {
     fate: Arc<Fate>,
@@ -58,11 +58,11 @@ pub struct ChaosLayer {
 }
 
 impl ChaosLayer {
-    /// Lets befall what these settings say; switched on.
+    /// Creates a layer that injects the faults of these settings. It starts switched on.
     ///
     /// # Errors
     ///
-    /// Fails if a setting is out of range, naming it and its value.
+    /// Fails if a setting is out of range. The error names the setting and its value.
     pub fn new(settings: Settings) -> Result<Self, SettingError> {
         settings.check()?;
         Ok(Self {
@@ -71,8 +71,8 @@ impl ChaosLayer {
         })
     }
 
-    /// Lets things befall only the requests of which this function says so. Others use up neither luck
-    /// nor queue. If it panics, nothing befalls the request.
+    /// Injects faults only into requests for which this function returns true. Other requests do not advance the random
+    /// sequence or the queue. If the function panics, the request gets no fault.
     #[must_use]
     pub fn when(mut self, meant: impl Fn(&Parts) -> bool + Send + Sync + 'static) -> Self {
         let site = Site::new("ChaosLayer::when");
@@ -80,11 +80,11 @@ impl ChaosLayer {
         self
     }
 
-    /// Queues what befalls the next requests, one each, before anything is left to luck.
+    /// Queues faults for the next requests, one each. Queued faults come before random ones.
     ///
     /// # Errors
     ///
-    /// Fails if something about a mishap is out of range, naming it and its value; then none is queued.
+    /// Fails if a value of a fault is out of range. The error names the value, and no fault is queued.
     pub fn on_request(
         &self,
         mishaps: impl IntoIterator<Item = Mishap>,
@@ -95,19 +95,19 @@ impl ChaosLayer {
         Ok(())
     }
 
-    /// Switches it on or off for all clones. Off, requests pass untouched, and use up neither luck nor
-    /// queue.
+    /// Switches fault injection on or off for all clones. While it is off, requests pass unchanged and do not advance
+    /// the random sequence or the queue.
     pub fn switch(&self, on: bool) {
         self.fate.switch(on);
     }
 
-    /// Whether it is on.
+    /// Returns whether fault injection is on.
     #[must_use]
     pub fn is_on(&self) -> bool {
         self.fate.is_on()
     }
 
-    /// How many mishaps have befallen so far.
+    /// Returns the number of faults injected so far.
     #[must_use]
     pub fn played(&self) -> u64 {
         self.fate.played()

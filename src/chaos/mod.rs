@@ -1,9 +1,9 @@
-//! Faults on purpose: some of the requests of a staging environment fail, each at a hop of its own.
+//! Fault injection: some of the requests of a staging environment fail, each at a chosen hop.
 //!
-//! [`ChaosLayer`] stands where the network begins, under the attempt and over the transport, so that
-//! what it plays is found, named, judged and repeated like the real thing:
+//! [`ChaosLayer`] belongs where the network begins: below the attempt layer and above the transport. The stack therefore
+//! diagnoses, judges and retries an injected fault like a real failure:
 //!
-//! | mishap | fails at | effect | what became of the request |
+//! | mishap | fails at | effect | the request |
 //! |---|---|---|---|
 //! | [`RefuseConnect`](Mishap::RefuseConnect) | connect: refused | none | not sent |
 //! | [`SwallowConnect`](Mishap::SwallowConnect) | connect: timeout | none | not sent |
@@ -14,8 +14,7 @@
 //! | [`Silence`](Mishap::Silence) | server: timeout | possible | sent and answered |
 //! | [`BreakBody`](Mishap::BreakBody) | receive: incomplete | done after a 2xx | sent and answered |
 //!
-//! The effect is the truth: what is said to be unsent was not sent, and where the effect is possible
-//! the service has done the work.
+//! The effect is true. If it is none, the request was not sent. If it is possible, the service has done the work.
 //!
 //! # Example
 //!
@@ -40,35 +39,35 @@
 //!
 //! # What it protects from
 //!
-//! Finding out in production what a lost answer does: whether the customer pays twice, and whether
-//! anybody can tell.
+//! Learning only in production what a lost response does: whether the customer pays twice, and whether the error shows
+//! it.
 //!
 //! # Defaults
 //!
-//! No mishaps, on all destinations, switched on.
+//! No faults, all destinations, switched on.
 //!
 //! # What it reports
 //!
-//! Every mishap is a note in the call's timeline ([`What::Chaos`](crate::hop::What::Chaos)), an event
-//! `chaos` on its span (a warning), and the cause of the error; an answer that was made up says so in its
-//! body. Nobody takes it for a real failure.
+//! Every fault is a note in the call's timeline ([`What::Chaos`](crate::hop::What::Chaos)), a warning event `chaos` on
+//! its span, and the cause of the error. The body of a generated response says that it was generated. An injected fault
+//! cannot be mistaken for a real failure.
 //!
 //! # Trade-offs
 //!
-//! It needs nothing that the crate does not need anyway and no feature, so that staging runs the
-//! binary that production runs; switched off it costs a look at a flag, and left out nothing at all.
+//! It needs no other dependency and no feature, so staging runs the same binary as production. Switched off, it costs
+//! one check of a flag. Without the layer, it costs nothing.
 //!
-//! Names and certificates do not fail here: for them there is the kit (`testing`, feature `testing`).
+//! It does not inject faults into names and certificates. Use the test kit for them (`testing`, feature `testing`).
 //!
-//! A lost answer takes as long as the answer took: the request is really sent. A mishap of the network
-//! is played above the transport: addresses are not set aside, connections not closed for it.
+//! A lost response takes as long as the real response took, because the request is really sent. A network fault is
+//! injected above the transport, so the transport sets no address aside and closes no connection for it.
 //!
 //! # How people get it wrong
 //!
-//! Putting it above the retry: then nothing is repeated, and what is measured is not what is
-//! running. Rates that are a share of the *calls* in somebody's mind: they are shares of the attempts.
-//! Expecting the same sequence from calls that run at the same time: they draw in the order in which
-//! they come.
+//! - Putting it above the retry layer: then the stack makes no retry, and the test measures another stack than
+//!   production runs.
+//! - Reading rates as shares of the *calls*: they are shares of the attempts.
+//! - Expecting the same sequence from concurrent calls: they draw in the order in which they arrive.
 
 mod body;
 mod fate;

@@ -3,7 +3,7 @@ use crate::config_error::SettingError;
 use crate::destination::Destination;
 use crate::getters::getters;
 
-/// What befalls how many requests, and whose.
+/// The faults, the share of attempts that each one gets, and the destinations.
 ///
 /// Plain values: they are checked once, by [`ChaosLayer::new`](super::ChaosLayer::new).
 ///
@@ -24,7 +24,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// No mishaps yet. The same seed makes the same sequence of them.
+    /// Creates settings without faults. The same seed gives the same sequence of faults.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self {
@@ -34,15 +34,15 @@ impl Settings {
         }
     }
 
-    /// Lets this befall so large a share of the attempts: 0 to 1. At most one befalls an attempt, so the
-    /// rates of all mishaps add up to at most 1.
+    /// Injects this fault into a share of the attempts, from 0 to 1. An attempt gets at most one fault, so the sum of
+    /// all rates is at most 1.
     #[must_use]
     pub fn mishap(mut self, mishap: Mishap, rate: f64) -> Self {
         self.mishaps.push((mishap, rate));
         self
     }
 
-    /// Befalls requests to this destination, and to others only if they are named too.
+    /// Injects faults only into requests to this destination and to others named this way.
     #[must_use]
     pub fn only(mut self, destination: Destination) -> Self {
         self.only.push(destination);
@@ -81,7 +81,7 @@ impl Settings {
         Ok(())
     }
 
-    /// What this luck, within [0, 1), stands for.
+    /// Returns the fault for a random number within [0, 1).
     pub(super) fn draw(&self, luck: f64) -> Option<Mishap> {
         let mut sum = 0.0;
         let drawn = self.mishaps.iter().find(|(_, rate)| {

@@ -1,4 +1,4 @@
-//! What a breaker and a budget are keyed by: scheme, host and port.
+//! The key of breakers and budgets: scheme, host and port.
 
 mod pattern;
 mod table;
@@ -27,33 +27,32 @@ pub(crate) use self::table::{Hosts, Table};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Case makes no difference in scheme and host, the scheme's default port is left out, and userinfo,
-/// path and query are no part of it. Cheap to clone.
+/// Scheme and host are case-insensitive. The scheme's default port, userinfo, path and query are left out. Cheap to
+/// clone.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Destination(Arc<str>);
 
-/// Marks a request, in its extensions, that a redirect led to another origin than its caller named. Credentials of the
-/// connection stay away from there, as those in headers do.
+/// Marks a request, in its extensions, after a redirect to another origin than its caller named. Connections to that
+/// origin use none of the caller's credentials, and neither do headers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OtherOrigin;
 
 impl Destination {
-    /// The destination of an URL; `None` where scheme or host are missing.
+    /// Returns the destination of a URL; `None` if scheme or host is missing.
     #[must_use]
     pub fn of(uri: &Uri) -> Option<Self> {
         Origin::of(uri).map(|origin| origin.to_destination())
     }
 
-    /// A destination by a name of your own, for what URLs do not tell apart: a tenant, a shard, a
-    /// route.
+    /// Returns a destination with a custom name, for targets that share a URL: a tenant, a shard, a route.
     ///
-    /// The name is taken as it is: one that reads like an origin is that origin.
+    /// The name is used unchanged: a name that reads like an origin is equal to that origin.
     #[must_use]
     pub fn named(name: impl Into<Box<str>>) -> Self {
         Self(name.into().into())
     }
 
-    /// The destination that all requests with a relative URI share: one circuit and one budget.
+    /// Returns the destination that all requests with a relative URI share: one circuit and one budget.
     ///
     /// A relative URI does not name a host, so the crate cannot tell the servers behind it apart.
     /// [`BreakerLayer::key_by`](crate::BreakerLayer::key_by) can.
@@ -62,18 +61,18 @@ impl Destination {
         Self::named(RELATIVE)
     }
 
-    /// The destination of a request.
+    /// Returns the destination of a request.
     pub(crate) fn of_request(uri: &Uri) -> Self {
         Origin::of_request(uri).to_destination()
     }
 
-    /// The text of it.
+    /// Returns its text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The hash by which registries know it.
+    /// Returns the hash that registries use.
     pub(crate) fn key_hash(&self) -> u64 {
         key_hash(self.0.as_bytes())
     }
@@ -125,7 +124,7 @@ impl fmt::Display for InvalidDestination {
 
 impl std::error::Error for InvalidDestination {}
 
-/// A destination that is only looked up: its text, without an allocation, and the hash of it, for every registry.
+/// A destination for lookups only: its text without an allocation, and its hash for every registry.
 #[derive(Debug)]
 pub(crate) struct Origin {
     text: Text,
@@ -133,7 +132,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// The origin of a request: that of its URL, or the one of all relative URIs.
+    /// Returns the origin of a request: that of its URL, or the common one of all relative URIs.
     pub(crate) fn of_request(uri: &Uri) -> Self {
         Self::of(uri).unwrap_or_else(|| {
             let mut text = Text::beginning(b"");
@@ -151,13 +150,13 @@ impl Origin {
             let port = port.filter(|port| *port != default_port(scheme));
             (authority.host(), port)
         } else {
-            // Nothing but the host, as nearly always: no need to search it for its parts.
+            // The authority is usually only a host, which needs no parsing.
             (authority.as_str(), None)
         };
         if host.is_empty() {
             return None;
         }
-        // A scheme that is written in lower case is copied together with what follows it.
+        // A lowercase scheme is copied together with its separator.
         let mut text = match scheme {
             "https" => Text::beginning(b"https://"),
             "http" => Text::beginning(b"http://"),
@@ -189,19 +188,19 @@ impl Origin {
         self.hash
     }
 
-    /// Whether it is this destination.
+    /// Returns whether it equals this destination.
     pub(crate) fn is(&self, destination: &Destination) -> bool {
         self.text.as_bytes() == destination.0.as_bytes()
     }
 }
 
-/// For both forms alike. A caller that names hosts cannot choose which of them collide.
+/// Hashes both forms alike. The seed is random, so a caller that chooses hosts cannot choose collisions.
 fn key_hash(text: &[u8]) -> u64 {
     static SEED: LazyLock<RandomState> = LazyLock::new(RandomState::new);
     SEED.hash_one(Bytes(text))
 }
 
-/// Bytes that are hashed without their length: nothing follows them.
+/// Bytes that are hashed without their length, because nothing follows them.
 struct Bytes<'a>(&'a [u8]);
 
 impl Hash for Bytes<'_> {
@@ -210,7 +209,7 @@ impl Hash for Bytes<'_> {
     }
 }
 
-/// A text that is put together on the stack where it fits.
+/// A text that is built on the stack if it fits.
 #[derive(Debug)]
 enum Text {
     Short([u8; ROOM], usize),
@@ -260,7 +259,7 @@ impl Write for Text {
     }
 }
 
-/// The port a scheme stands for; no port is 0.
+/// Returns the default port of a scheme; 0 if it has none.
 fn default_port(scheme: &str) -> u16 {
     let is = |known: &[&str]| known.iter().any(|known| scheme.eq_ignore_ascii_case(known));
     if is(&["https", "wss"]) {
@@ -272,9 +271,9 @@ fn default_port(scheme: &str) -> u16 {
     }
 }
 
-/// The name of the destination of relative URIs. No origin reads like it: it has no scheme.
+/// The name of the destination of relative URIs. It has no scheme, so it cannot equal an origin.
 const RELATIVE: &str = "relative";
-/// Holds nearly every origin there is.
+/// Long enough for nearly every origin.
 const ROOM: usize = 96;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::evidence::Evidence;
 use crate::chain::SocksError;
 use crate::hop::{Hop, Kind};
 
-/// It has no public name.
+/// The type has no public name.
 type ConnectError = <HttpConnector as Service<Uri>>::Error;
 type TunnelError = <Tunnel<HttpConnector> as Service<Uri>>::Error;
 
@@ -20,7 +20,7 @@ impl Evidence {
     pub(super) fn connector(&mut self, error: &(dyn StdError + 'static)) {
         if let Some(pool) = error.downcast_ref::<PoolError>() {
             if pool.is_connect() {
-                // Until a cause says more.
+                // A cause below may be more exact.
                 self.set_up = Some(Hop::Connect);
             }
         } else if let Some(tunnel) = error.downcast_ref::<TunnelError>() {
@@ -33,7 +33,7 @@ impl Evidence {
             };
         } else if let Some(socks) = error.downcast_ref::<SocksError>() {
             self.kind = match socks {
-                // The cause says more.
+                // The cause below is more exact.
                 SocksError::Inner(_) => self.kind,
                 // The type below this one cannot be named.
                 SocksError::V5(refusal) if UNAUTHORIZED.contains(&&*refusal.to_string()) => {
@@ -46,7 +46,7 @@ impl Evidence {
         }
     }
 
-    /// Two errors of a setup show where it was by nothing but their message.
+    /// Two setup errors show their stage only in their message.
     fn stage(&mut self, error: &(dyn StdError + 'static)) {
         let message = error.to_string();
         if error.is::<ConnectError>() && message == "dns error" {
@@ -57,7 +57,7 @@ impl Evidence {
     }
 }
 
-/// The second one: the proxy takes none of the ways to log in that were offered.
+/// The second message: the proxy accepts none of the offered authentication methods.
 const UNAUTHORIZED: [&str; 2] = [
     "credentials not accepted",
     "server does not support user/pass authentication",

@@ -1,4 +1,4 @@
-//! Evidence does not overrule the stage: whatever an error says, at whatever moment of an attempt.
+//! Evidence does not overrule the stage, whatever an error says and whenever it occurs in an attempt.
 
 use std::io;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::telemetry::AttemptSpans;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// How far an attempt has come.
+/// The progress of an attempt.
 #[derive(Clone, Debug)]
 struct Journey {
     /// Whether the transport reports its stages.
@@ -29,7 +29,7 @@ struct Journey {
     sent: bool,
     head: Option<u16>,
     tls: Option<&'static str>,
-    /// Whether tickets are counted, and one came.
+    /// Whether tickets are counted, and whether one came.
     ticket: Option<bool>,
     via: Option<&'static str>,
 }
@@ -54,7 +54,7 @@ fn journey() -> impl Strategy<Value = Journey> {
     let marks = (prop::bool::weighted(0.8), any::<bool>(), any::<bool>());
     (marks, reached, head, tls, ticket, via).prop_map(
         |((tracked, taken, sent), reached, head, tls, ticket, via)| {
-            // Before a connection stands nothing is taken, and before that nothing is sent or answered.
+            // Without a connection nothing is taken. Without a taken request nothing is sent, and no response comes.
             let taken = taken && reached >= Pooled;
             Journey {
                 tracked,
@@ -122,7 +122,7 @@ impl Journey {
         }
     }
 
-    /// Whether the server may be refusing the client's certificate just now.
+    /// Returns whether the server may still refuse the client's certificate.
     fn awaits_verdict(&self) -> bool {
         let direct = self.via != Some("https://proxy");
         let fresh = self.reached == Reached::Own && self.tls == Some("1.3");
@@ -130,7 +130,7 @@ impl Journey {
     }
 }
 
-/// An alert as tokio-rustls says it, and as h2 keeps it.
+/// Returns an alert in the form that tokio-rustls reports, and in the form that h2 keeps.
 fn alert(code: u8) -> [BoxError; 2] {
     let alert = rustls::Error::AlertReceived(AlertDescription::from(code));
     let text = io::Error::new(io::ErrorKind::InvalidData, alert.to_string());
@@ -141,7 +141,7 @@ fn alert(code: u8) -> [BoxError; 2] {
 const REFUSALS: [u8; 7] = [42, 43, 44, 45, 46, 48, 116];
 
 proptest! {
-    // Few journeys in a hundred are those in which a certificate may still be refused.
+    // Only a few cases in a hundred allow the server to refuse a certificate.
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(8_192) })]
 
     #[test]
@@ -185,7 +185,7 @@ proptest! {
             prop_assert!(diagnosis.effect >= Effect::Possible);
             prop_assert_eq!(diagnosis.effect == Effect::Done, status == 200);
         }
-        // Without a transport that reports, it may have been sent whatever the error says.
+        // Without a transport that reports its stages, the request may have been sent, whatever the error says.
         prop_assert!(journey.tracked || diagnosis.effect != Effect::None);
         if diagnosis.kind.is_local() {
             prop_assert_eq!(Error::new(diagnosis).blame(), crate::Blame::Client);
@@ -194,7 +194,7 @@ proptest! {
     }
 }
 
-/// What errors are made of; made anew for each case, since errors cannot be cloned.
+/// The parts of an error. Each case builds a new error, because errors cannot be cloned.
 #[derive(Clone, Debug)]
 enum Cause {
     Alert(u8, bool),

@@ -1,4 +1,4 @@
-//! Where a request leaves a driver without a response: the one place that makes its error.
+//! Makes the error of a request that leaves a driver without a response. No other place makes one.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -12,19 +12,18 @@ use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Policy};
 use crate::record::Tracker;
 
-/// What failed, as far as one attempt knows. At the edge of a driver the log of the call has its say,
-/// and it becomes an [`Error`].
+/// The failure of one attempt, before the call's log is added. At the edge of a driver it becomes an [`Error`].
 #[derive(Debug)]
 pub(crate) struct Failure(Error);
 
-/// From where the failure of a service below is seen.
+/// The context in which the driver sees the failure of a service below.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct View<'a> {
     /// The call that the request belongs to, if the services below could find it.
     pub(crate) call: Option<&'a Call>,
     /// The record of the attempt, if there is one.
     pub(crate) record: Option<&'a Tracker>,
-    /// What the response head said, where the body failed.
+    /// The effect by the response head, if the body failed.
     pub(crate) head: Option<Effect>,
 }
 
@@ -39,7 +38,7 @@ pub(crate) struct Edge<'a> {
 }
 
 impl<'a> Edge<'a> {
-    /// The edge of the whole call.
+    /// Returns the edge of the whole call.
     pub(crate) const fn of_call(call: &'a Call) -> Self {
         let (from, seen) = (Since::START, Effect::unsent());
         Self { call, from, seen }
@@ -47,7 +46,7 @@ impl<'a> Edge<'a> {
 }
 
 impl From<Error> for Failure {
-    /// A failure of the driver's own making.
+    /// Wraps a failure that the driver itself made.
     fn from(error: Error) -> Self {
         Self(error)
     }
@@ -60,7 +59,7 @@ impl From<Diagnosis> for Failure {
 }
 
 impl Failure {
-    /// The service below failed.
+    /// Diagnoses an error of the service below.
     pub(crate) fn below(error: BoxError, view: View<'_>) -> Self {
         let error = match Error::ours(error) {
             Ok(ours) => {
@@ -83,7 +82,7 @@ impl Failure {
         self.0.diagnosis()
     }
 
-    /// As a service other than a driver returns it.
+    /// Returns the error as a service other than a driver returns it.
     #[cfg(feature = "reqwest")]
     pub(crate) fn into_error(self) -> Error {
         self.0
@@ -93,19 +92,19 @@ impl Failure {
         self.0.retry_after()
     }
 
-    /// The policy that let nothing through, if one did.
+    /// Returns the policy that rejected the call, if one did.
     pub(crate) fn rejected_by(&self) -> Option<Policy> {
         self.0.rejected_by()
     }
 
-    /// The call that failed, where that is one below.
+    /// Returns the call that failed, if the error belongs to a call.
     pub(crate) fn call(&self) -> Option<&Call> {
         self.0.timeline().map(|of| &of.0)
     }
 }
 
-/// What an error of ours from below proves. That of another call proves what that call did with the request,
-/// if it was this one's.
+/// Returns the effect that an error of this crate from below proves. If the error belongs to another call, the result
+/// includes the effect of that call on this request.
 fn effect_of_ours(ours: &Error, call: Option<&Call>) -> Effect {
     let inner = ours.timeline().map(|of| &of.0);
     let other = call.zip(inner).filter(|(call, inner)| !inner.is(call));
@@ -113,8 +112,8 @@ fn effect_of_ours(ours: &Error, call: Option<&Call>) -> Effect {
     ours.effect().max(below.unwrap_or_else(Effect::unsent))
 }
 
-/// What a foreign error proves: that the request did not go out only if it says so itself. The service may
-/// have sent it elsewhere, after a transport of ours could not.
+/// Diagnoses a foreign error. Only the error's own text or type can prove that the request was not sent. The service
+/// may have sent the request elsewhere after a transport of this crate failed.
 fn foreign(error: &(dyn StdError + 'static), view: View<'_>) -> Diagnosis {
     let last = view.call.and_then(Call::last);
     match (view.record.or(last.as_deref()), view.head) {
@@ -136,8 +135,8 @@ fn foreign(error: &(dyn StdError + 'static), view: View<'_>) -> Diagnosis {
 }
 
 impl Error {
-    /// Makes the error with which a request leaves a driver: its hop and kind are those of the failure, its
-    /// effect is the greatest of all that the request went through.
+    /// Makes the error with which a request leaves a driver. Hop and kind are those of the failure. The effect is the
+    /// greatest effect of the request's attempts.
     pub(crate) fn at_edge(edge: Edge<'_>, failure: Failure) -> Self {
         let Edge { call, from, seen } = edge;
         let log = call.effect_since(from).max(seen);
@@ -146,14 +145,14 @@ impl Error {
         failure.0.with_effect(effect).of(call)
     }
 
-    /// The first error of ours in a chain.
+    /// Returns the first error of this crate in a chain.
     pub(crate) fn first_in<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e Self> {
         chain(error).find_map(|error| error.downcast_ref())
     }
 }
 
-/// The effect of a request at the edge of a driver: the greatest of what failed last and of its log. That a
-/// redirect's GET was done does not say that the POST was.
+/// Returns the effect of a request at the edge of a driver: the greater of the last failure's effect and the log's
+/// effect. After a redirect, effect done of the GET does not prove that the POST was done.
 fn effect_at_edge(own: Effect, log: Effect, is_redirected: bool) -> Effect {
     match is_redirected {
         true => own.of_part().max(log),

@@ -1,4 +1,4 @@
-//! What the chain of an error's causes says: the kind, and sometimes the place it belongs to.
+//! Reads the chain of an error's causes: the kind of the failure, and sometimes its hop.
 
 use std::error::Error as StdError;
 use std::io;
@@ -13,28 +13,28 @@ use crate::hop::TunnelRefused;
 use crate::hop::{BodyFailed, Diagnosis, Hop, Kind, LimitExpired, local};
 use crate::limit::Waited;
 
-/// What an error's chain says. Whatever stays open is left to the tracker.
+/// The facts in an error's chain. The tracker supplies the facts that the chain leaves open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Evidence {
     pub(super) kind: Option<Kind>,
-    /// Where it belongs, if that is not where it was noticed.
+    /// The hop of the failure, if the failure was noticed at a later one.
     pub(super) hop: Option<Hop>,
-    /// The peer says in HTTP/2 that it did not process the request.
+    /// The peer declared by HTTP/2 that it did not process the request.
     pub(super) unprocessed: bool,
-    /// It is a TLS alert that refuses the client's certificate.
+    /// A TLS alert refuses the client's certificate.
     pub(super) refuses_certificate: bool,
-    /// A TLS record did not arrive as it was sent.
+    /// A TLS record was corrupted on its way.
     pub(super) garbled: bool,
-    /// It was one HTTP/2 stream that broke, not the connection.
+    /// One HTTP/2 stream broke, not the connection.
     pub(super) stream: bool,
     pub(super) expired: Option<Waited>,
-    /// There is no connection: a connector said so. Where the set-up was, as far as it says.
+    /// A connector reported that the setup failed. Holds the hop of the setup, as far as the connector reports it.
     pub(super) set_up: Option<Hop>,
-    /// An error of ours is in the chain, and knows.
+    /// An error of this crate is in the chain and has a diagnosis.
     pub(super) known: Option<Diagnosis>,
 }
 
-/// Reads the whole chain; the innermost cause that says something has the last word.
+/// Reads the whole chain. The innermost cause that has a fact decides.
 pub(super) fn evidence(error: &(dyn StdError + 'static)) -> Evidence {
     let mut found = Evidence::default();
     for error in chain(error) {
@@ -45,7 +45,7 @@ pub(super) fn evidence(error: &(dyn StdError + 'static)) -> Evidence {
     found
 }
 
-/// Whether the peer said that it did not process the request.
+/// Returns whether the peer declared that it did not process the request.
 #[cfg(feature = "reqwest")]
 pub(crate) fn is_unprocessed(error: &(dyn StdError + 'static)) -> bool {
     let found = evidence(error);
@@ -53,12 +53,13 @@ pub(crate) fn is_unprocessed(error: &(dyn StdError + 'static)) -> bool {
 }
 
 impl Evidence {
-    /// Reads one error of the chain. False if what is below it says nothing of this call.
+    /// Reads one error of the chain. Returns false if the causes below it do not concern this call.
     fn read(&mut self, error: &(dyn StdError + 'static)) -> bool {
         if let Some(ours) = error.downcast_ref::<Error>() {
             let mut known = ours.diagnosis();
             if ours.timeline().is_some() {
-                // A call of its own: whoever made it may have made others before.
+                // The error belongs to a call of its own. The service that made that call may have made others before
+                // it.
                 known.effect = known.effect.unproved();
             }
             self.known = Some(known);
@@ -73,7 +74,7 @@ impl Evidence {
             self.expired = Some(*which);
         } else if error.is::<BodyFailed>() {
             (self.kind, self.hop) = (Some(Kind::Body), Some(Hop::Send));
-            return false; // what is below is the caller's
+            return false; // the causes below belong to the caller
         } else if let Some(io) = error.downcast_ref::<io::Error>() {
             self.io(io);
         } else if let Some(h2) = error.downcast_ref::<h2::Error>() {
@@ -90,7 +91,7 @@ impl Evidence {
     fn io(&mut self, error: &io::Error) {
         self.kind = match error.kind() {
             io::ErrorKind::ConnectionRefused => Some(Kind::Refused),
-            // h2 reports the peer's FIN as a broken pipe of its own making.
+            // h2 reports the peer's FIN as a broken pipe without an OS error code.
             io::ErrorKind::BrokenPipe if error.raw_os_error().is_none() => Some(Kind::Incomplete),
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
@@ -101,7 +102,7 @@ impl Evidence {
             | io::ErrorKind::NetworkUnreachable
             | io::ErrorKind::NetworkDown
             | io::ErrorKind::PermissionDenied => Some(Kind::Unreachable),
-            // The kernel gave up on a peer that acknowledges nothing.
+            // The kernel gave up because the peer acknowledges no data.
             io::ErrorKind::TimedOut => Some(Kind::Unacknowledged),
             io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Some(Kind::Protocol),
             _ => self.kind,
@@ -113,7 +114,7 @@ impl Evidence {
         self.kind = if error.is_io() {
             Some(Kind::Closed)
         } else if error.is_remote() && (refused || error.is_go_away()) {
-            // RFC 9113 §8.7 and §6.8: neither processed the stream.
+            // RFC 9113 §8.7 and §6.8: in both cases the server did not process the stream.
             self.unprocessed = true;
             Some(Kind::Unprocessed)
         } else if error.is_remote() {
@@ -145,10 +146,10 @@ impl Evidence {
             self.kind = Some(refused.kind);
         } else if let Some(dns) = error.downcast_ref::<crate::dns::Error>() {
             (self.kind, self.hop) = (Some(dns.reason().into()), Some(Hop::Dns));
-            // A timeout that is remembered is still that of the lookup.
+            // A cached timeout of a lookup is still a timeout of the lookup.
             self.expired = (self.kind == Some(Kind::Timeout)).then_some(Waited::Dns);
         } else if let Some(NetError::Io(io)) = error.downcast_ref() {
-            // It leaves what it wraps out of its causes.
+            // This error does not list the wrapped IO error among its causes.
             self.kind = local(io).or(self.kind);
         } else {
             #[cfg(feature = "reqwest")]
@@ -198,7 +199,7 @@ impl Evidence {
         });
     }
 
-    /// h2 keeps no more than the message of rustls' error.
+    /// h2 keeps only the message of rustls' error.
     #[cfg(feature = "client")]
     fn alert_by_message(&mut self, message: &str) {
         if !message.starts_with("received fatal alert: ") {
@@ -211,9 +212,10 @@ impl Evidence {
     }
 }
 
-/// In TLS 1.3 the server's verdict on the client's certificate comes when the client thinks the
-/// handshake over and has sent its request: such an alert may say that it was not read (RFC 8446 §6.2).
-/// Others may not: `access_denied` and `handshake_failure` are also said by who has read the request.
+/// In TLS 1.3 the client finishes the handshake and sends its request before the server accepts the client's
+/// certificate. An alert of this list may therefore mean that the server did not read the request (RFC 8446 §6.2).
+/// Other alerts do not prove that: a server may send `access_denied` and `handshake_failure` after it has read the
+/// request.
 #[cfg(feature = "client")]
 const REFUSE_CERTIFICATE: [rustls::AlertDescription; 7] = {
     use rustls::AlertDescription as Alert;

@@ -1,4 +1,4 @@
-//! What the error of another client says, and whether it proves that the request did not go out.
+//! Reads the error of another client, and whether it proves that the request was not sent.
 
 use std::error::Error as StdError;
 
@@ -7,8 +7,8 @@ use crate::chain::chain;
 use crate::hop::{Diagnosis, Effect, Hop, Kind, LimitExpired, Played};
 
 impl Diagnosis {
-    /// All there is is an error. The hop is told where the chain tells it, and the effect stays open:
-    /// whose client it was may have followed a redirect, or sent the request twice, before it failed.
+    /// Diagnoses an error without any other fact. The hop comes from the error's chain, and the effect stays possible.
+    /// The foreign client may have followed a redirect, or sent the request twice, before it failed.
     pub(crate) fn foreign(error: &(dyn StdError + 'static)) -> Self {
         let evidence = evidence(error);
         if let Some(known) = evidence.known {
@@ -32,13 +32,13 @@ impl Diagnosis {
         diagnosis
     }
 
-    /// With a hop for what does not tell its own.
+    /// Sets the hop if the error does not show one.
     pub(crate) fn or_at(mut self, hop: Hop) -> Self {
         self.hop.get_or_insert(hop);
         self
     }
 
-    /// reqwest's outermost error says which end of the call it was.
+    /// Reads from reqwest's outermost error whether the request or the response failed.
     #[cfg(feature = "reqwest")]
     fn of_reqwest(&mut self, error: &(dyn StdError + 'static)) {
         use crate::hop::{Keyed, judge};
@@ -54,7 +54,7 @@ impl Diagnosis {
         } else if reqwest.is_redirect() {
             (self.hop, self.kind) = (None, Kind::RedirectRefused);
         } else if reqwest.is_body() || reqwest.is_decode() {
-            // It calls a body that broke off undecodable; one that is has no such cause.
+            // reqwest reports a body that broke off as a decoding error. A real decoding error has no such cause.
             let broken = self.kind != Kind::Other || reqwest.is_body();
             (self.hop, self.kind) = match broken {
                 true => (Some(Hop::Receive), self.kind),
@@ -64,8 +64,8 @@ impl Diagnosis {
     }
 }
 
-/// Whether an error says of itself that no request went out: a connection was not made, or the server handed
-/// the request back. That it came up while a stage of ours was open says nothing of what else the service did.
+/// Returns whether an error itself proves that no request was sent: the connection failed, or the server returned the
+/// request unprocessed. An open stage of this crate proves nothing about other requests of the service.
 pub(super) fn is_proof(error: &(dyn StdError + 'static)) -> bool {
     let found = evidence(error);
     found.unprocessed || found.set_up.is_some() || found.hop.is_some() || {
@@ -74,9 +74,9 @@ pub(super) fn is_proof(error: &(dyn StdError + 'static)) -> bool {
     }
 }
 
-/// Whether it may be where an answer led: reqwest says of a redirect to a scheme that it does not speak
-/// (`myapp://paid`) what it says of such an URL in the request, and names it. What could not be put together at
-/// all has none.
+/// Returns whether the failed URL may be the target of a redirect. reqwest reports the same error for an unsupported
+/// scheme (`myapp://paid`) in the request and in a redirect, and names the URL in both. A URL that could not be built
+/// is not named.
 #[cfg(feature = "reqwest")]
 fn names_url(error: &(dyn StdError + 'static)) -> bool {
     let mut errors = chain(error).filter_map(|error| error.downcast_ref::<reqwest::Error>());

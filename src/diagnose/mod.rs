@@ -1,4 +1,4 @@
-//! From what is known of an attempt to the one answer: hop, kind, effect.
+//! Turns the facts about an attempt into one diagnosis: hop, kind, effect.
 
 #[cfg(any(feature = "hyper", feature = "reqwest"))]
 mod connectors;
@@ -18,8 +18,8 @@ pub(crate) use self::edge::{Edge, Failure, View};
 pub(crate) use self::evidence::is_unprocessed;
 
 impl Diagnosis {
-    /// A limit ran out. What is open says where; the effect is settled by whether the request was
-    /// taken, and by a head that was there already.
+    /// Diagnoses an expired timeout. The open stage gives the hop. The effect depends on whether a connection took the
+    /// request, and on the response head if one came.
     pub(crate) fn expired(tracker: Option<&Tracker>, which: Waited) -> Self {
         let stage = tracker.and_then(Tracker::open);
         let hop = match (which, stage) {
@@ -28,7 +28,7 @@ impl Diagnosis {
             (Waited::Tls, _) => Some(Hop::Tls),
             (Waited::Send, _) => Some(Hop::Send),
             (_, Some(stage)) => Some(hop_of(stage)),
-            // An attempt that has begun and entered nothing waits for a connection to take it.
+            // The attempt has begun and entered no stage, so it waits for a connection to take it.
             (_, None) => tracker.map(|_| Hop::Send),
         };
         let is_queued = tracker.is_some_and(|tracker| tracker.facts(|facts| facts.is_queued));
@@ -38,15 +38,15 @@ impl Diagnosis {
                 true => Kind::ConnectionLimit,
                 false => Kind::Timeout,
             },
-            // A service that is not ours may have sent it.
+            // A foreign service may have sent the request.
             effect: tracker.map_or(Effect::Possible, effect_of),
             expired: Some(which),
             status: None,
         }
     }
 
-    /// An operation's time was over. It has a hop only if a client of ours reported a set-up that was not
-    /// left.
+    /// Diagnoses an operation whose time is over. It has a hop only if a client of this crate reported a setup that did
+    /// not finish.
     pub(crate) fn operation_expired(tracker: &Tracker, which: Waited) -> Self {
         Self {
             hop: set_up(tracker).map(hop_of),
@@ -55,8 +55,8 @@ impl Diagnosis {
     }
 }
 
-/// The work of an operation failed, and this is known of the effect. It has a hop only if a client of ours
-/// reported a set-up that was not left.
+/// Diagnoses an operation whose work failed with this effect. It has a hop only if a client of this crate reported a
+/// setup that did not finish.
 pub(crate) fn diagnose_operation(
     tracker: &Tracker,
     error: &(dyn StdError + 'static),
@@ -64,7 +64,7 @@ pub(crate) fn diagnose_operation(
 ) -> Diagnosis {
     let diagnosis = match set_up(tracker) {
         Some(_) => diagnose(tracker, error),
-        // Nobody of ours has seen the hop; the error may name it.
+        // No client of this crate saw the hop. The error may name it.
         None => {
             let told = Diagnosis::foreign(error);
             Diagnosis {
@@ -88,14 +88,14 @@ const fn is_set_up(stage: Option<Stage>) -> bool {
     matches!(stage, Some(Stage::Dns | Stage::Connect | Stage::Tls))
 }
 
-/// Tracker first, evidence second.
+/// Diagnoses a failed attempt: the tracker's facts first, the error's chain second.
 pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> Diagnosis {
     let evidence = evidence(error);
     if let Some(known) = evidence.known {
         return known;
     }
     let stage = tracker.open();
-    // A connector that reports to no tracker may still say that it was the one.
+    // A connector without a tracker may still report that the setup failed.
     let unseen = matches!(stage, None | Some(Stage::Wait)) && !tracker.is_tracked();
     let set_up = evidence.set_up.filter(|_| unseen);
     let is_handshake = evidence.kind == Some(Kind::Alert) && ends_handshake(tracker, &evidence);
@@ -109,7 +109,7 @@ pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> D
     let mut diagnosis = Diagnosis::new(hop, Kind::Other, effect_of(tracker));
     diagnosis.kind = kind_of(tracker, stage, &evidence);
     if (diagnosis.kind, stage) == (Kind::Unacknowledged, Some(Stage::Wait)) {
-        // The service is not slow to answer: nothing says that the request has arrived.
+        // The service is not slow: nothing proves that the request arrived.
         diagnosis.hop = Some(Hop::Send);
     }
     diagnosis.expired = evidence.expired;
@@ -124,18 +124,18 @@ fn is_before_head(tracker: &Tracker) -> bool {
     tracker.status().is_none() && tracker.open() != Some(Stage::Receive)
 }
 
-/// Whether a TLS alert belongs to the handshake, so that nothing of the request was read: where no connection
-/// took the request, or where the alert refuses the client's certificate (in TLS 1.3 that comes after the
-/// client's first bytes) and nothing shows that the server had accepted it: no session ticket, no response.
-/// Every other alert fails the stage that is open.
+/// Returns whether a TLS alert belongs to the handshake, so that the server did not read the request. There are two
+/// cases. Either no connection took the request, or the alert refuses the client's certificate and no session ticket
+/// and no response show that the server had accepted it. In TLS 1.3 such an alert comes after the client's first bytes.
+/// Every other alert fails the open stage.
 fn ends_handshake(tracker: &Tracker, evidence: &Evidence) -> bool {
     let is_refusal = || evidence.refuses_certificate && awaits_verdict(tracker);
     let is_before = is_before_head(tracker) && tracker.is_tracked();
     is_before && (!tracker.is_taken() || is_refusal())
 }
 
-/// Whether the server may still refuse the client's certificate: on the attempt's own connection of TLS 1.3,
-/// before it sent a ticket. A proxy's TLS around that connection speaks for itself.
+/// Returns whether the server may still refuse the client's certificate: on the attempt's own TLS 1.3 connection,
+/// before the server sent a ticket. The TLS session with a proxy around that connection has alerts of its own.
 fn awaits_verdict(tracker: &Tracker) -> bool {
     tracker.is_own_connection()
         && tracker.facts(|facts| {
@@ -154,7 +154,7 @@ fn stage_hop(tracker: &Tracker, stage: Option<Stage>) -> Hop {
     match stage {
         Some(stage) => hop_of(stage),
         None if tracker.is_tracked() => Hop::Send,
-        // A service that is not ours, and nothing in its error tells where it was.
+        // A foreign service failed, and its error does not show the hop.
         None => Hop::Server,
     }
 }
@@ -170,19 +170,19 @@ const fn hop_of(stage: Stage) -> Hop {
     }
 }
 
-/// FIN and RST race wherever the peer has something unread, so a connection that breaks has one name
-/// for each stage: closed while nothing was taken and while the answer is awaited, reset while the
-/// request goes out.
+/// Returns the kind. FIN and RST race whenever the peer has unread data. Each stage therefore has one name for a broken
+/// connection: reset while the request goes out, closed before a connection took it and during the wait for the
+/// response.
 fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind {
     let kind = match evidence.kind {
-        // After the handshake the connection breaks by it.
+        // After the handshake, a corrupt record breaks the connection.
         Some(Kind::Protocol) if evidence.garbled && !is_set_up(stage) => Kind::Reset,
         kind => kind.unwrap_or(Kind::Other),
     };
     match (kind, stage) {
         (Kind::Unacknowledged, Some(Stage::Connect)) => Kind::Timeout,
-        // The kernel gives the last thing it heard as the reason: from a host that lost its power,
-        // that it cannot be reached.
+        // The kernel reports its last received error as the reason. If the peer lost its power, that error is "host
+        // unreachable".
         (Kind::Unreachable, Some(Stage::Tls | Stage::Send | Stage::Wait | Stage::Receive)) => {
             Kind::Unacknowledged
         }

@@ -1,4 +1,4 @@
-//! One opaque error that answers: where, what, did it happen, how hard we tried.
+//! The opaque error of this crate: where a call failed, why, its effect, and the attempts made.
 
 mod secrets;
 
@@ -22,12 +22,12 @@ use crate::limit::Waited;
 use crate::options::Unmet;
 use crate::timeline::Timeline;
 
-/// Why a call failed, and whether it may have happened all the same.
+/// The failure of a call: why it failed, and whether it may have had an effect.
 ///
-/// `Display` is one sentence that names method, URL, hop, kind and effect; `source()` keeps the
-/// cause. Neither holds a secret: no header value, no query, no userinfo, no body.
+/// `Display` is one sentence that names method, URL, hop, kind and effect. `source()` keeps the cause. Neither holds a
+/// secret: no header value, no query, no userinfo, no body.
 ///
-/// [`errors`](crate::errors) has an entry for each pair of hop and kind: what happened, and what to do.
+/// [`errors`](crate::errors) has an entry for each pair of hop and kind: the reason, and the action to take.
 ///
 /// # Example
 ///
@@ -52,7 +52,7 @@ struct Inner {
     retry_after: Option<Duration>,
     call: Option<Timeline>,
     source: Option<BoxError>,
-    /// Never shown: it may hold anything.
+    /// Never printed: it may hold secrets.
     body: Option<Bytes>,
 }
 
@@ -68,7 +68,7 @@ impl Error {
         }))
     }
 
-    /// The request cannot be written down.
+    /// The request cannot be encoded.
     pub(crate) fn invalid() -> Self {
         Self::new(Diagnosis::invalid())
     }
@@ -78,7 +78,7 @@ impl Error {
         self
     }
 
-    /// A cause of our own making, which holds no secret.
+    /// Adds a cause that this crate made and that holds no secret.
     pub(crate) fn caused_by(mut self, cause: impl StdError + Send + Sync + 'static) -> Self {
         self.0.source = Some(Box::new(cause));
         self
@@ -90,7 +90,7 @@ impl Error {
         error
     }
 
-    /// When to come back.
+    /// Sets the time after which to retry.
     pub(crate) fn after(mut self, wait: Duration) -> Self {
         self.0.retry_after = Some(wait);
         self
@@ -103,20 +103,21 @@ impl Error {
         self
     }
 
-    /// Tells which call it was; the innermost call that says so counts.
+    /// Adds the call. The innermost call that adds itself counts.
     pub(crate) fn of(mut self, call: &Call) -> Self {
         self.0.call.get_or_insert_with(|| call.timeline());
         self
     }
 
-    /// The failure that a status is, for a caller who wants it as an error.
+    /// Returns a failing status as an error.
     pub(crate) fn by_status(diagnosis: Diagnosis, headers: &HeaderMap) -> Self {
         let mut error = Self::new(diagnosis);
         error.0.retry_after = hint(headers, clock::wall);
         error
     }
 
-    /// Takes an inner service's error: ours as it is, another one for the caller to diagnose.
+    /// Downcasts an inner service's error to an error of this crate. Another error is returned for the caller to
+    /// diagnose.
     pub(crate) fn ours(error: BoxError) -> Result<Self, BoxError> {
         error.downcast::<Self>().map(|error| *error)
     }
@@ -125,32 +126,33 @@ impl Error {
         self.0.diagnosis
     }
 
-    /// The same failure, of which more is known.
+    /// Returns the same failure with another effect.
     pub(crate) fn with_effect(mut self, effect: Effect) -> Self {
         self.0.diagnosis.effect = effect;
         self
     }
 
-    /// The hop at which it failed. `None` if a policy refused the call before any hop, or if it was an
-    /// operation in which nobody saw a hop.
+    /// Returns the hop at which the call failed. `None` if a policy rejected the call before any hop, or if no client
+    /// saw a hop in an operation.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {
         self.0.diagnosis.hop
     }
 
-    /// What kind of failure it was.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.diagnosis.kind
     }
 
-    /// Whether it may have happened.
+    /// Returns whether the request may have taken effect.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.0.diagnosis.effect
     }
 
-    /// Whether it is proved that it did not happen: safe to send again without asking.
+    /// Returns whether it is proved that the request had no effect. Then it is safe to send it again without asking the
+    /// server.
     ///
     /// True for [`Effect::None`] alone. [`Effect::Declined`] is the word of the responding party: a proxy
     /// may have forwarded the request before it declined a copy of it.
@@ -159,19 +161,19 @@ impl Error {
         self.effect().is_none()
     }
 
-    /// Which limit of ours ran out, if one did.
+    /// Returns the timeout of this crate that expired, if one did.
     #[must_use]
     pub fn expired(&self) -> Option<Waited> {
         self.0.diagnosis.expired
     }
 
-    /// Which policy refused the call, if one did.
+    /// Returns the policy that rejected the call, if one did.
     #[must_use]
     pub fn rejected_by(&self) -> Option<Policy> {
         self.0.rejected_by
     }
 
-    /// The status, if there was an answer.
+    /// Returns the status, if there was a response.
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         self.0.diagnosis.status
@@ -204,37 +206,37 @@ impl Error {
         self.0.body.as_ref()
     }
 
-    /// When to come back: what the far side asks for by `Retry-After` (RFC 9110 §10.2.3) or
-    /// `RateLimit`, how long the breaker stays open, or how long a failed look-up is remembered (RFC
-    /// 9520).
+    /// Returns the time after which to retry. It comes from the server (`Retry-After`, RFC 9110 §10.2.3, or
+    /// `RateLimit`), from the time that the breaker stays open, or from the time that a failed lookup stays in the
+    /// cache (RFC 9520).
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        // A caller's function may have read what the headers do not say.
+        // A caller's hint function may have read a hint that the headers do not hold.
         self.0.retry_after.or_else(|| match self.not_repeated()? {
             NotRepeated::HintTooLong { hint, .. } => Some(hint),
             _ => None,
         })
     }
 
-    /// How many attempts were made.
+    /// Returns the number of attempts.
     #[must_use]
     pub fn attempts(&self) -> u32 {
         self.0.call.as_ref().map_or(0, Timeline::attempt_count)
     }
 
-    /// What happened, attempt by attempt. `None` for a call that never began.
+    /// Returns the record of the call, attempt by attempt. `None` for a call that never began.
     #[must_use]
     pub fn timeline(&self) -> Option<&Timeline> {
         self.0.call.as_ref()
     }
 
-    /// Why it was not repeated, or not once more. `None` where nothing repeats, or a policy refused it.
+    /// Returns why the last failure was not retried. `None` if no layer retries, or if a policy rejected the call.
     #[must_use]
     pub fn not_repeated(&self) -> Option<NotRepeated> {
         self.0.call.as_ref().and_then(Timeline::not_repeated)
     }
 
-    /// Whose failure it is: who can mend it.
+    /// Returns the party that can fix the failure.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self.hop() {
@@ -246,38 +248,39 @@ impl Error {
         }
     }
 
-    /// What this process lacks, in words that no peer sent.
+    /// Returns the operating system's text for a missing local resource. No peer can influence it.
     fn local_reason(&self) -> Option<String> {
         let source = self.source().filter(|_| self.kind().is_local())?;
         let reason = chain(source).find(|cause| local(*cause).is_some())?;
         Some(reason.to_string())
     }
 
-    /// The value of `error.type` in spans and metrics.
+    /// Returns the value of `error.type` in spans and metrics.
     #[must_use]
     pub fn error_type(&self) -> Cow<'static, str> {
         self.0.diagnosis.error_type()
     }
 
-    /// Whether a limit ran out, ours or the gateway's.
+    /// Returns whether a timeout expired, of this crate or of the gateway.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         self.kind() == Kind::Timeout
     }
 
-    /// Whether it failed before a connection stood, at dns, connect or tls, and provably had no effect.
+    /// Returns whether the call failed at dns, connect or tls, before a connection was established, and provably had no
+    /// effect.
     #[must_use]
     pub fn is_connect(&self) -> bool {
         self.had_no_effect() && matches!(self.hop(), Some(Hop::Dns | Hop::Connect | Hop::Tls))
     }
 
-    /// Whether an answer came, and its status is the failure.
+    /// Returns whether a response came whose status is the failure.
     #[must_use]
     pub fn is_status(&self) -> bool {
         self.status().is_some()
     }
 
-    /// Whether the answer came and could not be understood.
+    /// Returns whether the response came and could not be decoded.
     #[must_use]
     pub fn is_decode(&self) -> bool {
         self.hop() == Some(Hop::Decode)
@@ -285,7 +288,7 @@ impl Error {
 }
 
 impl From<Unmet> for Error {
-    /// A demand that no layer carries out: nothing was sent.
+    /// Turns an option that no layer carries out into an error. The request was not sent.
     fn from(unmet: Unmet) -> Self {
         Self::invalid().caused_by(unmet)
     }
@@ -349,18 +352,18 @@ impl fmt::Display for Error {
             false => write!(f, "effect {}", diagnosis.effect)?,
         }
         if let Some(reason) = self.not_repeated() {
-            write!(f, "; not repeated: {reason}")?;
+            write!(f, "; not retried: {reason}")?;
         }
         match self.retry_after() {
-            Some(wait) => write!(f, "; come back after {}", short(wait)),
+            Some(wait) => write!(f, "; retry after {}", short(wait)),
             None => Ok(()),
         }
     }
 }
 
 impl fmt::Debug for Error {
-    /// The sentence and the chain of causes, each by its `Display`: a cause's own `Debug` may hold
-    /// what a peer sent.
+    /// Prints the sentence and the chain of causes, each by its `Display`. The `Debug` of a cause may hold text that a
+    /// peer sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Error({self}")?;
         let mut cause = self.source();
@@ -378,7 +381,7 @@ impl StdError for Error {
     }
 }
 
-/// The reason of a failure in words of this crate, which hold no secret. The error's sentence shows it.
+/// The reason of a failure in words of this crate, which hold no secret. `Display` of the error shows it.
 #[derive(Debug)]
 pub(crate) struct Reason(Cow<'static, str>);
 

@@ -1,12 +1,12 @@
-//! What must not be read out of a cause.
+//! Removes secrets from causes.
 
 use std::error::Error as StdError;
 use std::fmt;
 
 use crate::box_error::BoxError;
 
-/// Takes out of a cause what may be secret: reqwest shows the whole URL, query and all, and h2 what
-/// the peer said as it left. Where one of them is wrapped, only the words of the kind remain.
+/// Removes possible secrets from a cause. reqwest prints the whole URL with its query, and h2 prints the text of the
+/// peer's GOAWAY. If another error wraps one of them, only a fixed text remains.
 pub(super) fn clean(source: BoxError) -> BoxError {
     #[cfg(feature = "reqwest")]
     let source = match source.downcast::<reqwest::Error>() {
@@ -23,7 +23,7 @@ pub(super) fn clean(source: BoxError) -> BoxError {
     source
 }
 
-/// Whether the text of an error may hold a secret.
+/// Returns whether the text of an error may hold a secret.
 fn tells(error: &(dyn StdError + 'static)) -> bool {
     #[cfg(feature = "reqwest")]
     if error
@@ -34,19 +34,19 @@ fn tells(error: &(dyn StdError + 'static)) -> bool {
         return true;
     }
     error.downcast_ref::<h2::Error>().is_some_and(|error| {
-        // Without a reason of its own the peer can say nothing of its own, and h2's own reasons are constants.
+        // A GOAWAY without debug data holds no text of the peer, and h2's own reasons are constants.
         error.is_remote() && error.is_go_away() && error.to_string().contains('"')
     })
 }
 
-/// Whether an URL holds more than may be shown: see [`redacted`](crate::redact::redacted).
+/// Returns whether a URL holds parts that may not be shown: see [`redacted`](crate::redact::redacted).
 #[cfg(feature = "reqwest")]
 fn is_secret(url: &url::Url) -> bool {
     let userinfo = !url.username().is_empty() || url.password().is_some();
     userinfo || url.query().is_some() || url.fragment().is_some()
 }
 
-/// Stands for a cause whose text may hold a secret.
+/// Replaces a cause whose text may hold a secret.
 #[derive(Debug)]
 struct Withheld;
 

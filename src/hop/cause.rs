@@ -1,4 +1,4 @@
-//! Causes that parts of this crate leave in an error's chain.
+//! Causes that this crate adds to an error's chain.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,13 +7,13 @@ use super::Kind;
 use crate::box_error::BoxError;
 use crate::limit::Waited;
 
-/// A limit ran out below the attempt layer, in the connector.
+/// A timeout expired below the attempt layer, in the connector.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LimitExpired(pub(crate) Waited);
 
 impl fmt::Display for LimitExpired {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ran out", self.0)
+        write!(f, "{} expired", self.0)
     }
 }
 
@@ -31,7 +31,7 @@ impl fmt::Display for RuntimeGone {
 
 impl StdError for RuntimeGone {}
 
-/// A proxy did not let the connection through.
+/// A proxy refused the tunnel.
 #[derive(Clone, Debug)]
 pub(crate) struct TunnelRefused {
     pub(crate) kind: Kind,

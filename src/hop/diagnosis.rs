@@ -30,28 +30,29 @@ impl Diagnosis {
         }
     }
 
-    /// It failed before anything was sent.
+    /// Returns a failure before anything was sent.
     pub(crate) const fn unsent(hop: Hop, kind: Kind) -> Self {
         Self::new(hop, kind, Effect::None)
     }
 
-    /// The request cannot be encoded.
+    /// Returns the failure of a request that cannot be encoded.
     pub(crate) const fn invalid() -> Self {
         Self::unsent(Hop::Encode, Kind::Invalid)
     }
 
-    /// It failed after the response head: the log of its call says what had happened by then.
+    /// Returns a failure after the response head. The effect until then is in the call's log.
     pub(crate) const fn after_head(hop: Hop, kind: Kind) -> Self {
         Self::unsent(hop, kind)
     }
 
-    /// The body of a success arrived, and is not what it should be.
+    /// Returns the failure of a complete body that cannot be decoded, after a success.
     #[cfg(feature = "client")]
     pub(crate) const fn undecoded(kind: Kind) -> Self {
         Self::new(Hop::Decode, kind, Effect::Done)
     }
 
-    /// The key has expired: nothing shows any more whether an earlier request with it succeeded.
+    /// Returns the rejection of an expired key: no server can tell any more whether an earlier request with it
+    /// succeeded.
     pub(crate) const fn key_expired() -> Self {
         Self {
             effect: Effect::Possible,
@@ -59,12 +60,12 @@ impl Diagnosis {
         }
     }
 
-    /// The time of an operation was over: nothing says what its work had done by then.
+    /// Returns the failure of an operation whose time is over: the effect of its work until then is unknown.
     pub(crate) const fn out_of_time(which: Waited) -> Self {
         Self::operation(Effect::Possible, Some(which))
     }
 
-    /// An operation failed, and no client saw a hop.
+    /// Returns the failure of an operation in which no client saw a hop.
     pub(crate) const fn operation(effect: Effect, expired: Option<Waited>) -> Self {
         let kind = match expired {
             Some(_) => Kind::Timeout,
@@ -77,7 +78,7 @@ impl Diagnosis {
         }
     }
 
-    /// A policy refused the call before anything was sent.
+    /// Returns a rejection by a policy before anything was sent.
     pub(crate) const fn refusal(kind: Kind) -> Self {
         Self {
             hop: None,
@@ -131,27 +132,27 @@ impl Diagnosis {
 /// Whether the request took effect: was the customer charged? The effect of a call is the greatest of
 /// its attempts'.
 ///
-/// A proof and the word of the responding party are different things: only [`None`](Self::None) is safe
-/// to send again without asking ([`Error::had_no_effect`](crate::Error::had_no_effect)).
+/// A proof and the word of the responding party are different. Only after [`None`](Self::None) is it safe to send again
+/// without asking ([`Error::had_no_effect`](crate::Error::had_no_effect)).
 #[expect(
     clippy::exhaustive_enums,
     reason = "a `match` on it is a complete list of what a caller has to handle"
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Effect {
-    /// The protocol proves that it did not happen: no connection took the request, or the peer's HTTP/2
-    /// handed it back unprocessed.
+    /// The protocol proves that the request had no effect: no connection took it, or the HTTP/2 peer returned it
+    /// unprocessed.
     None,
-    /// The responding party says that it did not do it: its word, not a proof. Most 4xx, and 307, 308.
+    /// The responding party declares that it did not act. It is a claim, not a proof. Most 4xx, and 307, 308.
     Declined,
-    /// Not known: it was sent, and no response settles it.
+    /// Unknown: the request was sent, and no response settles it.
     Possible,
     /// A 2xx response came back for the call's own method.
     Done,
 }
 
 impl Effect {
-    /// Returns the word for it, as in spans and timelines.
+    /// Returns its name in spans and timelines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -162,12 +163,12 @@ impl Effect {
         }
     }
 
-    /// The effect of a request that was not sent yet.
+    /// Returns the effect of a request that was not sent yet.
     pub(crate) const fn unsent() -> Self {
         Self::None
     }
 
-    /// Whether it is proved that it did not happen.
+    /// Returns whether it is proved that the request had no effect.
     pub(crate) const fn is_none(self) -> bool {
         matches!(self, Self::None)
     }
@@ -181,12 +182,12 @@ impl Effect {
         matches!(self, Self::Possible)
     }
 
-    /// At least possible: the proof of a smaller effect does not hold.
+    /// Returns at least `Possible`: the proof of a smaller effect does not hold.
     pub(crate) fn unproved(self) -> Self {
         self.max(Self::Possible)
     }
 
-    /// The effect on a whole of which this part is done: a part does not complete it.
+    /// Returns the effect on the whole call if this is the effect of a part. A part does not complete the call.
     pub(crate) fn of_part(self) -> Self {
         self.min(Self::Possible)
     }

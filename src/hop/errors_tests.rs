@@ -1,10 +1,10 @@
-//! The page of errors has one entry for each failure, and the effect of each.
+//! The page of errors has one entry for each failure, with its effect.
 
 use super::{Hop, Kind, Name, names};
 
 const PAGE: &str = include_str!("../../docs/errors.md");
 
-/// The text of an entry, below its heading.
+/// Returns the text of an entry, below its heading.
 fn entry(heading: &str) -> &'static str {
     let entry = PAGE.split(&format!("\n### {heading}\n\n")).nth(1);
     let entry = entry.unwrap_or_else(|| panic!("no entry: {heading}"));
@@ -15,7 +15,7 @@ fn heading(name: &Name) -> String {
     format!("{}: {}", name.hop, name.kind)
 }
 
-/// The beginning of the page's line on the effect.
+/// Returns the beginning of the page's line on the effect.
 fn effect(name: &Name) -> &'static str {
     match (name.hop, name.kind) {
         (Hop::Encode | Hop::Dns | Hop::Connect | Hop::Tls, _) | (_, Kind::Unprocessed) => "none. ",

@@ -4,20 +4,20 @@ use super::names::Class;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FailureClass {
-    /// It may pass: it is retried where that is safe, and counts against the destination.
+    /// It may pass. The retry policy retries it if that is safe, and it counts against the destination.
     Transient,
-    /// It would come again: it is not retried. A response that says so does not count against the destination.
+    /// It would fail again, so it is not retried. A response of this class does not count against the destination.
     Permanent,
-    /// The server asks for fewer requests. It is retried like a 429, and breaks no circuit.
+    /// The server asks for fewer requests. It is retried like a 429 and does not open a circuit.
     Throttled,
-    /// It is not a failure at all.
+    /// It is not a failure.
     Success,
-    /// It says nothing about the destination; whether it is retried, the table decides.
+    /// It does not count against the destination. The table decides whether it is retried.
     Ignore,
 }
 
 impl FailureClass {
-    /// The class for a retry; `None` leaves that to the table.
+    /// Returns the class for a retry; `None` leaves the decision to the table.
     pub(crate) const fn for_retry(self) -> Option<Class> {
         match self {
             Self::Transient | Self::Throttled => Some(Class::Passing),

@@ -12,9 +12,9 @@ pub enum Kind {
     NoRecords,
     /// The name servers failed (SERVFAIL, REFUSED).
     ServerFailure,
-    /// The filter refuses every address that the name or the URL stands for.
+    /// The filter rejects every address of the name or the URL.
     Filtered,
-    /// A limit ran out; at the gateway hop, the gateway's own.
+    /// A timeout expired; at the gateway hop, the gateway's own.
     Timeout,
     /// No process listens at the address.
     Refused,
@@ -32,7 +32,7 @@ pub enum Kind {
     CertificateWrongName,
     /// No trusted authority signed the certificate.
     CertificateUnknownIssuer,
-    /// The certificate is not acceptable for another reason.
+    /// The certificate is invalid for another reason.
     CertificateInvalid,
     /// The peer ended the TLS session with an alert.
     Alert,
@@ -42,9 +42,9 @@ pub enum Kind {
     Proxy,
     /// The proxy does not allow the destination (403 to CONNECT).
     ProxyDenied,
-    /// The proxy wants credentials.
+    /// The proxy requires credentials.
     ProxyUnauthorized,
-    /// The peer says that it did not begin to process the request.
+    /// The peer declares that it did not begin to process the request.
     Unprocessed,
     /// The gateway got no usable response (502).
     BadGateway,
@@ -67,11 +67,12 @@ pub enum Kind {
     KeyExpired,
     /// The breaker is open.
     Open,
-    /// A redirect leads back to where the call has been.
+    /// A redirect leads back to a URL that the call has visited.
     RedirectLoop,
     /// The call was redirected more often than the limit allows.
     TooManyRedirects,
-    /// A redirect that is not followed: from https to http, to a scheme other than HTTP, or one that leads nowhere.
+    /// A redirect that the client does not follow: from https to http, to a scheme other than HTTP, or without a usable
+    /// target.
     RedirectRefused,
     /// The body ended before its announced length.
     Incomplete,
@@ -79,21 +80,21 @@ pub enum Kind {
     TooLarge,
     /// The body is not what it claims to be: not the promised JSON, a corrupt content-coding.
     Malformed,
-    /// The request body's own source failed.
+    /// The source of the request body failed.
     Body,
-    /// This process lacks a resource: descriptors, ports, buffers, memory, a permission for its own
-    /// sockets, or the runtime that drives the connection. The error shows the operating system's text.
+    /// This process lacks a resource: descriptors, ports, buffers, memory, a permission for its own sockets, or the
+    /// runtime that drives the connection. The error shows the operating system's text.
     LocalResources,
-    /// No connection was free, and the client may not make another one.
+    /// No connection was free, and the client's limit allows no new one.
     ConnectionLimit,
-    /// A limit of our own HTTP stack was reached: how many streams are reset, how long a head may be.
+    /// A limit of the client's own HTTP stack was reached: the number of reset streams, or the length of a head.
     LocalProtocol,
-    /// None of the other kinds; the cause says more.
+    /// None of the other kinds: see `source()`.
     Other,
 }
 
 impl Kind {
-    /// Returns the words for it, as in errors and timelines.
+    /// Returns its name in errors and timelines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -144,7 +145,7 @@ impl Kind {
 }
 
 impl Kind {
-    /// Whether this process failed, not the destination, its name or the way there.
+    /// Returns whether this process failed, and not the destination, its name or the network.
     pub(crate) const fn is_local(self) -> bool {
         matches!(
             self,
@@ -152,7 +153,7 @@ impl Kind {
         )
     }
 
-    /// Whether a policy refused the call.
+    /// Returns whether a policy rejected the call.
     pub(crate) const fn is_refusal(self) -> bool {
         matches!(
             self,
@@ -171,13 +172,13 @@ impl fmt::Display for Kind {
     }
 }
 
-/// The party that can mend a failure.
+/// The party that can fix a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Blame {
-    /// The client: another request, other credentials, another config or more resources are needed.
+    /// The client: it needs another request, other credentials, another config or more resources.
     Client,
-    /// The network: names, routes, proxies, gateways, a connection that broke.
+    /// The network: names, routes, proxies, gateways, or a broken connection.
     Network,
     /// The server: the service, its certificate, its responses.
     Server,

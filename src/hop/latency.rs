@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::config_error::{SettingError, expected};
 use crate::limit::Limit;
 
-/// How late an answer is: a distribution.
+/// The distribution of the delay of a response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latency(Shape);
 
@@ -14,20 +14,20 @@ enum Shape {
 }
 
 impl Latency {
-    /// Any delay between these two is as likely as any other.
+    /// Returns a uniform distribution between two delays.
     #[must_use]
     pub const fn between(least: Duration, most: Duration) -> Self {
         Self(Shape::Between { least, most })
     }
 
-    /// Half of the delays are shorter than `median`, and one in a hundred is longer than `p99`: what
-    /// dashboards show of a service. Log-logistic, cut off where one in a thousand would be longer.
+    /// Returns a distribution with this median and this 99th percentile, the values that a dashboard shows of a
+    /// service. It is log-logistic and cut off at its 99.9th percentile.
     #[must_use]
     pub const fn tailed(median: Duration, p99: Duration) -> Self {
         Self(Shape::Tailed { median, p99 })
     }
 
-    /// The delay that this luck, within [0, 1), stands for.
+    /// Returns the delay for a random number within [0, 1).
     pub(crate) fn at(self, luck: f64) -> Duration {
         let secs = match self.0 {
             Shape::Between { least, most } => {

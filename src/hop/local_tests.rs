@@ -5,7 +5,7 @@ use super::*;
 use crate::error::Error;
 use crate::hop::{Blame, Diagnosis, Hop};
 
-/// What is said of an error that no attempt followed.
+/// Diagnoses an error outside of any attempt.
 fn told(error: &(dyn StdError + 'static)) -> Diagnosis {
     Diagnosis::foreign(error)
 }
@@ -58,8 +58,8 @@ fn runtime_that_is_gone_is_local() {
     assert_eq!(told(&error).kind, Kind::LocalResources, "{error}");
 }
 
-/// h2 counts the streams that it resets itself, here for a body that is longer than announced, and ends the
-/// connection above a limit of its own.
+/// h2 counts the streams that it resets itself, here for a body that is longer than announced. Above its own limit it
+/// closes the connection.
 #[tokio::test]
 async fn reset_limit_of_our_own_http2_is_local_and_not_the_servers_failure() {
     let (near, far) = tokio::io::duplex(1 << 16);
@@ -92,7 +92,7 @@ async fn reset_limit_of_our_own_http2_is_local_and_not_the_servers_failure() {
     assert!(said.contains("too_many_internal_resets"), "{said}");
 }
 
-/// A head that is longer than hyper reads.
+/// The head is longer than hyper's limit.
 #[tokio::test]
 async fn head_above_our_own_limit_is_local() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -9,37 +9,36 @@ use crate::box_error::BoxError;
 use crate::config_error::SettingError;
 use crate::limit::Waited;
 
-/// What can befall a request: see the table of [the module](crate::chaos).
+/// A fault that can be injected into a request: see the table of [the module](crate::chaos).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Mishap {
-    /// Nobody listens. Nothing is sent.
+    /// The connection is refused. Nothing is sent.
     RefuseConnect,
-    /// The attempt to connect is swallowed, and ends with the connect limit. Nothing is sent.
+    /// The connect gets no reply and ends with the connect limit. Nothing is sent.
     SwallowConnect,
     /// The connection breaks before it takes the request. Nothing is sent.
     BreakConnection,
-    /// This answer, 400 to 599, instead of the service's own. Nothing is sent, which nobody can tell
-    /// from a 5xx.
+    /// This generated response, status 400 to 599, replaces the service's own. Nothing is sent. After a 5xx, the caller
+    /// cannot know that.
     Answer {
         /// Its status.
         status: StatusCode,
         /// Its `Retry-After`, in whole seconds, rounded up.
         retry_after: Option<Duration>,
     },
-    /// The real answer, kept back for so long.
+    /// The real response, delayed.
     Late(Latency),
-    /// The real answer is thrown away, and the connection reads as closed.
+    /// The real response is dropped, and the connection is reported as closed.
     LoseAnswer,
-    /// The real answer is thrown away, and nothing comes instead.
+    /// The real response is dropped, and no other response comes.
     Silence,
-    /// The real head, and a body that breaks off at its beginning. An answer without a body is left as
-    /// it is.
+    /// The real head, and a body that breaks off at its beginning. A response without a body is not changed.
     BreakBody,
 }
 
 impl Mishap {
-    /// A 429 that asks to come back after so long.
+    /// Returns a 429 response with this `Retry-After`.
     #[must_use]
     pub const fn throttled(retry_after: Duration) -> Self {
         Self::Answer {
@@ -48,7 +47,7 @@ impl Mishap {
         }
     }
 
-    /// A 503 that does not say when to come back.
+    /// Returns a 503 response without `Retry-After`.
     #[must_use]
     pub const fn unavailable() -> Self {
         Self::Answer {
@@ -57,7 +56,7 @@ impl Mishap {
         }
     }
 
-    /// The word for it, as in spans.
+    /// Returns its name in spans.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -72,7 +71,7 @@ impl Mishap {
         }
     }
 
-    /// Whether a real one leaves the request with the caller, its body untouched.
+    /// Returns whether the real fault leaves the request with the caller, its body untouched.
     pub(crate) const fn comes_before_sending(self) -> bool {
         matches!(
             self,
@@ -80,7 +79,7 @@ impl Mishap {
         )
     }
 
-    /// What a transport that met it would say.
+    /// Returns the error that a transport returns for the real fault.
     pub(crate) fn error(self) -> BoxError {
         let kind = match self {
             Self::RefuseConnect => io::ErrorKind::ConnectionRefused,
@@ -113,16 +112,16 @@ impl fmt::Display for Mishap {
             Self::RefuseConnect => "connect refused",
             Self::SwallowConnect => "connect swallowed",
             Self::BreakConnection => "connection broken",
-            Self::Answer { status, .. } => return write!(f, "{} made up", status.as_u16()),
-            Self::Late(_) => "answer kept back",
-            Self::LoseAnswer => "answer lost",
-            Self::Silence => "answer withheld",
+            Self::Answer { status, .. } => return write!(f, "{} generated", status.as_u16()),
+            Self::Late(_) => "response delayed",
+            Self::LoseAnswer => "response lost",
+            Self::Silence => "response withheld",
             Self::BreakBody => "body broken off",
         })
     }
 }
 
-/// The cause of a failure that chaos played.
+/// The cause of an injected failure.
 #[derive(Debug)]
 pub(crate) struct Played(Mishap);
 

@@ -1,4 +1,4 @@
-//! Where a call can fail: the nine [`Hop`]s, and what is known of a failure.
+//! The places where a call can fail, the nine [`Hop`]s, and the facts about a failure.
 //!
 //! ```text
 //!  your code │ 1 dns │ 2 connect │ 3 tls │ 4 send │ 5 gateway │ 6 server │ 7 receive │ your code
@@ -56,37 +56,37 @@ pub(crate) use self::tls_session::TlsSession;
 
 /// A stage of an attempt at which it can fail: seven network hops between two local ends.
 ///
-/// Exhaustive on purpose: a `match` on it is a complete list of where a call can fail.
-/// [`Gateway`](Self::Gateway) and [`Server`](Self::Server) share one stretch of time, from the last
-/// request byte to the response head; the answer tells which of the two it was.
+/// Exhaustive on purpose: a `match` on it is a complete list of the places where a call can fail.
+/// [`Gateway`](Self::Gateway) and [`Server`](Self::Server) share the time from the last request byte to the response
+/// head. The response shows which of the two failed.
 #[expect(
     clippy::exhaustive_enums,
     reason = "a complete list is the point of it"
 )]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Hop {
-    /// Here: the request could not be written down.
+    /// The client could not encode the request.
     Encode,
     /// The name had no usable address.
     Dns,
-    /// No TCP connection.
+    /// No TCP connection was established.
     Connect,
-    /// No TLS session.
+    /// No TLS session was established.
     Tls,
-    /// The request did not go out.
+    /// The request was not sent completely.
     Send,
-    /// A middlebox answered for the service, and not well.
+    /// A middlebox responded in place of the service, with a failure.
     Gateway,
-    /// The service refused, failed or kept silent.
+    /// The service refused, failed or sent no response.
     Server,
-    /// The answer broke off.
+    /// The response broke off.
     Receive,
-    /// Here: the answer could not be understood.
+    /// The client could not decode the response.
     Decode,
 }
 
 impl Hop {
-    /// All of them, in the order of the journey.
+    /// All hops, in the order of a call.
     pub const ALL: [Self; 9] = [
         Self::Encode,
         Self::Dns,
@@ -99,7 +99,7 @@ impl Hop {
         Self::Decode,
     ];
 
-    /// The word for it, as in spans, errors and timelines.
+    /// Returns its name in spans, errors and timelines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -115,7 +115,7 @@ impl Hop {
         }
     }
 
-    /// Its number among the seven hops of the network; none for the two local ends.
+    /// Returns its number among the seven network hops; `None` for the two local ends.
     #[must_use]
     pub const fn number(self) -> Option<u8> {
         match self {

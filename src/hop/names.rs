@@ -1,4 +1,4 @@
-//! One name everywhere: the table that maps a failure to the words other tools know it by.
+//! The table that maps a failure to its names in other tools.
 
 use super::{Blame, Hop, Kind};
 use crate::hop::Stage;
@@ -7,45 +7,44 @@ use crate::hop::Stage;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Name {
-    /// Where it failed; also the value of `sevenhops.hop`.
+    /// The hop; also the value of `sevenhops.hop`.
     pub hop: Hop,
-    /// What kind of failure it was.
+    /// The kind of the failure.
     pub kind: Kind,
-    /// The value of `error.type`: an RFC 9209 §2.3 proxy error type where one fits. A failure by
-    /// status is named by its status code instead, as OpenTelemetry asks.
+    /// The value of `error.type`: an RFC 9209 §2.3 proxy error type where one fits. If a status is the failure, the
+    /// value is its status code, as OpenTelemetry requires.
     pub error_type: &'static str,
-    /// Whose failure it is.
+    /// The party that can fix the failure.
     pub blame: Blame,
-    /// Whether a repeat may fare better. Of the failures by status, those that the retry's settings
-    /// list are repeated.
+    /// Whether a retry may succeed. Of the failures by status, only the statuses in the retry settings are retried.
     pub class: Class,
 }
 
-/// Whether a failure passes by itself.
+/// Whether a failure is transient or permanent.
 #[expect(clippy::exhaustive_enums, reason = "it passes or it does not")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Class {
-    /// It may be over at the next attempt: a repeat is worth it, where it is safe.
+    /// It may pass: a retry may succeed, if a retry is safe.
     Passing,
-    /// It would fail again: a repeat is in vain.
+    /// It would fail again: a retry is useless.
     Lasting,
 }
 
 impl Name {
-    /// The name of the span that carries the failure; none where no span is open for it.
+    /// Returns the name of the span that carries the failure; `None` if no span is open at that hop.
     #[must_use]
     pub fn span(&self) -> Option<&'static str> {
         Stage::of(self.hop).map(Stage::as_str)
     }
 }
 
-/// The whole table, in the order of the journey.
+/// Returns the whole table, in the order of a call.
 #[must_use]
 pub fn names() -> &'static [Name] {
     NAMES
 }
 
-/// The row of a failure. A pair that no row names is named by its hop, and blames the network.
+/// Returns the row of a failure. A pair without a row gets the name of its hop, and the network is to blame.
 pub(crate) fn name(hop: Hop, kind: Kind) -> Name {
     NAMES
         .iter()

@@ -1,4 +1,4 @@
-//! What policies leave in a timeline: waits, redirects, and why a call was not repeated.
+//! The notes of policies in a timeline: waits, redirects, and why a call was not retried.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,50 +7,50 @@ use http::{Method, StatusCode};
 
 use super::{Effect, Mishap, Policy};
 
-/// Something that happened between the attempts of a call.
+/// An event between two attempts of a call.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Note {
-    /// How many attempts had been made by then.
+    /// The number of attempts made before it.
     pub attempts: u32,
-    /// When, from the beginning of the call.
+    /// The time since the beginning of the call.
     pub at: Duration,
-    /// What.
+    /// The event.
     pub what: What,
 }
 
-/// What happened between two attempts.
+/// An event between two attempts.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum What {
-    /// The next attempt waits that long.
+    /// The call waited before the next attempt.
     Waited {
-        /// How long.
+        /// The length of the wait.
         wait: Duration,
         /// Whether the server asked for it.
         asked: bool,
     },
-    /// The answer led to another URL.
+    /// The response redirected the call to another URL.
     Redirected {
-        /// The status of the answer.
+        /// The status of the response.
         status: StatusCode,
-        /// The URL, without what may be secret.
+        /// The URL, without parts that may be secret.
         url: String,
     },
-    /// The far side says that the answer is the one it gave to this idempotency key before.
+    /// The server declares that it replayed an earlier response to this idempotency key.
     Replayed,
-    /// The call is a retry of the caller's: an earlier try of the same request came through this stack.
+    /// The call is a retry by the caller: an earlier try of the same request passed through this stack.
     CallerRetry {
-        /// Which try it is, counted from 1.
+        /// The number of the try, counted from 1.
         number: u32,
     },
-    /// A policy let nothing through.
+    /// A policy rejected the call.
     Refused(Policy),
-    /// Something that was done on purpose befell the latest attempt.
+    /// A fault was injected into the latest attempt.
     Chaos {
-        /// What.
+        /// The fault.
         mishap: Mishap,
-        /// How long an answer that is late was kept back.
+        /// The delay of a delayed response.
         late: Option<Duration>,
     },
 }
@@ -65,7 +65,7 @@ impl fmt::Display for What {
             Self::Redirected { status, url } => {
                 write!(f, "status {}, redirected to {url}", status.as_u16())
             }
-            Self::Replayed => f.write_str("answer replayed from the idempotency key"),
+            Self::Replayed => f.write_str("response replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
             Self::Refused(policy) => write!(f, "refused by the {policy}"),
             Self::Chaos { mishap, late } => {
@@ -76,65 +76,65 @@ impl fmt::Display for What {
     }
 }
 
-/// Why a call was not repeated after a failure.
+/// Why a failed call was not retried.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum NotRepeated {
-    /// It would fail again: a certificate, a name that does not exist, a request that is refused.
+    /// It would fail again: for example a certificate, a name that does not exist, a rejected request.
     Lasting,
-    /// It may have happened, and sending it again could make it happen twice.
+    /// It may have had an effect, and a retry could cause the effect twice.
     Unsafe {
-        /// The request's method; none for an operation.
+        /// The request's method; `None` for an operation.
         method: Option<Method>,
-        /// Whether it happened.
+        /// The effect so far.
         effect: Effect,
-        /// Whether it carried an idempotency key (that nobody vouched for).
+        /// Whether the request carried an idempotency key that the server is not known to honor.
         keyed: bool,
     },
-    /// The far side will have forgotten the idempotency key.
+    /// The server will have forgotten the idempotency key by the next attempt.
     KeyExpires {
-        /// How long it remembers it.
+        /// The time for which the server still remembers the key.
         left: Duration,
     },
     /// The service below was not ready for another attempt.
     Unready,
     /// The body cannot be sent again, and the connection had taken it.
     NotReplayable,
-    /// So many attempts are all there are.
+    /// The maximum number of attempts was reached.
     AttemptsSpent {
-        /// How many were made.
+        /// The number of attempts made.
         made: u32,
     },
-    /// Too many calls to the destination are being repeated already.
+    /// The retry budget of the destination is empty.
     BudgetEmpty,
     /// The next wait does not fit into the time left.
     NoTime {
-        /// The wait that would come next.
+        /// The next wait.
         wait: Duration,
-        /// What was left of the deadline.
+        /// The rest of the deadline.
         left: Duration,
     },
-    /// The server asks for a longer wait than the call waits for.
+    /// The server asks for a longer wait than the settings allow.
     HintTooLong {
-        /// When to come back, by the server's word.
+        /// The wait that the server asks for.
         hint: Duration,
-        /// The longest hint that the call waits for.
+        /// The longest hint that the settings allow.
         most: Duration,
     },
-    /// The server asked not to be asked again.
+    /// The server asked the client not to retry.
     ServerSaysNo,
     /// Retries are switched off for this request.
     SwitchedOff,
-    /// The retries are meant for other destinations.
+    /// The retries are configured for other destinations.
     OtherDestination,
-    /// A stack around this one repeats.
+    /// A stack around this one retries.
     CallerRepeats,
-    /// A policy did not let the repeat through.
+    /// A policy rejected the retry.
     Refused(Policy),
 }
 
 impl NotRepeated {
-    /// The reason in a word, as in metrics.
+    /// Returns the reason as one word, as in metrics.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -159,7 +159,7 @@ impl NotRepeated {
 impl fmt::Display for NotRepeated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lasting => f.write_str("it would fail again"),
+            Self::Lasting => f.write_str("permanent failure"),
             Self::Unsafe {
                 method,
                 effect,
@@ -167,17 +167,17 @@ impl fmt::Display for NotRepeated {
             } => {
                 match method {
                     Some(method) => write!(f, "{method}, effect {effect}, and ")?,
-                    None => write!(f, "effect {effect}, not said to be idempotent, and ")?,
+                    None => write!(f, "effect {effect}, not marked as idempotent, and ")?,
                 }
                 f.write_str(if *keyed {
-                    "the destination is not known to honour idempotency keys"
+                    "the destination is not known to honor idempotency keys"
                 } else {
                     "no idempotency key"
                 })
             }
             Self::KeyExpires { left } => write!(
                 f,
-                "the far side remembers the idempotency key for {} more",
+                "the server remembers the idempotency key for {} more",
                 short(*left)
             ),
             Self::Unready => f.write_str("the service below was not ready"),
@@ -192,20 +192,20 @@ impl fmt::Display for NotRepeated {
             ),
             Self::HintTooLong { hint, most } => write!(
                 f,
-                "the server asks to come back after {}, and the call waits for {} at most",
+                "the server asks to retry after {}, and the call waits for {} at most",
                 short(*hint),
                 short(*most)
             ),
-            Self::ServerSaysNo => f.write_str("the server asks for no repeat"),
+            Self::ServerSaysNo => f.write_str("the server asks for no retry"),
             Self::SwitchedOff => f.write_str("retries are switched off"),
             Self::OtherDestination => f.write_str("retries are meant for other destinations"),
-            Self::CallerRepeats => f.write_str("the caller repeats"),
+            Self::CallerRepeats => f.write_str("the caller retries"),
             Self::Refused(policy) => write!(f, "refused by the {policy}"),
         }
     }
 }
 
-/// A duration in the unit that fits, for people.
+/// Formats a duration in a readable unit.
 pub(crate) fn short(duration: Duration) -> String {
     match duration.as_micros() {
         micros @ 0..1_000 => format!("{micros} µs"),
@@ -244,7 +244,7 @@ mod tests {
         };
         assert_eq!(
             reason.to_string(),
-            "POST, effect possible, and the destination is not known to honour idempotency keys"
+            "POST, effect possible, and the destination is not known to honor idempotency keys"
         );
         let reason = NotRepeated::Unsafe {
             method: None,
@@ -253,7 +253,7 @@ mod tests {
         };
         assert_eq!(
             reason.to_string(),
-            "effect possible, not said to be idempotent, and no idempotency key"
+            "effect possible, not marked as idempotent, and no idempotency key"
         );
     }
 }

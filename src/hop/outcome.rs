@@ -7,32 +7,32 @@ use crate::limit::Waited;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It has not.
+    /// It has not ended yet.
     #[default]
     Pending,
-    /// With an answer that is no failure.
+    /// A response came whose status is not a failure.
     Answered(StatusCode),
-    /// The operation was done.
+    /// The operation succeeded.
     Done,
     /// It failed.
     Failed {
-        /// Where; none if a policy refused it, or if no hop was seen.
+        /// The hop; `None` if a policy rejected it, or if no client saw a hop.
         hop: Option<Hop>,
-        /// How.
+        /// The kind of the failure.
         kind: Kind,
-        /// Whether it may have happened.
+        /// Whether it may have had an effect.
         effect: Effect,
-        /// Which limit ran out, if one did.
+        /// The timeout that expired, if one did.
         expired: Option<Waited>,
-        /// The status, if there was an answer.
+        /// The status, if there was a response.
         status: Option<StatusCode>,
     },
-    /// The caller went away.
+    /// The caller dropped the call.
     Cancelled,
 }
 
 impl Outcome {
-    /// How it ended, in a word; also the value of `sevenhops.outcome`.
+    /// Returns the outcome as one word; also the value of `sevenhops.outcome`.
     #[cfg(any(feature = "otel", feature = "serde"))]
     pub(crate) const fn end(&self) -> &'static str {
         match self {
@@ -44,7 +44,7 @@ impl Outcome {
         }
     }
 
-    /// The value of `error.type`, where it failed.
+    /// Returns the value of `error.type`; `None` if it did not fail.
     #[cfg(any(feature = "har", feature = "otel", feature = "serde"))]
     pub(crate) fn error_type(&self) -> Option<std::borrow::Cow<'static, str>> {
         let Self::Failed {

@@ -1,23 +1,23 @@
-//! Local policies that stand before the hops.
+//! The local policies before the hops.
 
 use std::fmt;
 
-/// A policy: a local policy that can refuse a call before anything is sent.
+/// A local policy that can reject a call before anything is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Policy {
     /// The call's deadline had passed before the attempt began.
     Deadline,
-    /// The idempotency key is no longer good for a request.
+    /// The idempotency key is not valid for this request any more.
     Idempotency,
-    /// The answer leads where the call does not go.
+    /// The response redirects the call to a URL that the call may not follow.
     Redirect,
-    /// The destination has failed too often of late.
+    /// The destination failed too often recently.
     Breaker,
 }
 
 impl Policy {
-    /// The word for it, as in spans and metrics.
+    /// Returns its name in spans and metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,17 +1,17 @@
-//! The stretches of an attempt's time.
+//! The stages of an attempt.
 
 use std::fmt;
 
 use super::Hop;
 
-/// A stretch of an attempt's time. The wait is shared by the gateway and the server hop.
+/// A stage of an attempt. The gateway hop and the server hop share the stage `Wait`.
 #[expect(clippy::exhaustive_enums, reason = "the journey is not getting longer")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Stage {
-    /// A name is being looked up; a cached answer enters no such stage.
+    /// A name is being looked up. A cached DNS answer does not enter this stage.
     Dns,
-    /// A TCP connection is being made (and a tunnel through a proxy, where there is one).
+    /// A TCP connection is being made, and a tunnel through a proxy if there is one.
     Connect,
     /// The TLS handshake.
     Tls,
@@ -24,7 +24,7 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// All of them, in the order of the journey.
+    /// All stages, in the order of an attempt.
     pub const ALL: [Self; 6] = [
         Self::Dns,
         Self::Connect,
@@ -34,7 +34,7 @@ impl Stage {
         Self::Receive,
     ];
 
-    /// The word for it, as in spans and timelines.
+    /// Returns its name in spans and timelines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Stage {
         }
     }
 
-    /// The stage in which a hop can fail; none for the two local ends.
+    /// Returns the stage in which a hop can fail; `None` for the two local ends.
     #[must_use]
     pub const fn of(hop: Hop) -> Option<Self> {
         match hop {

@@ -1,4 +1,4 @@
-//! The wait ends with a status: who gave it, and what it says about the effect.
+//! Reads from a status which party gave it, and the effect.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use http::header::{HeaderMap, HeaderName, VIA};
 use super::said::{PROXY_STATUS, Proxy, age, proxies};
 use super::{Effect, Hop, Kind};
 
-/// The idempotency key of a request, as far as the kind of a failure can be about it: only one that the
-/// server is known to honor. The effect does not depend on it.
+/// The idempotency key of a request, if the server is known to honor it. The kind of a failure can depend on it. The
+/// effect does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Keyed {
-    /// None, or not known to be honored.
+    /// There is no key, or the server is not known to honor it.
     No,
-    /// It was made for this call: the server has seen it with this request alone.
+    /// The client made the key for this call: the server has seen it with this request alone.
     Made,
-    /// The caller brought or derived it: another request may have carried it, in another process.
+    /// The caller supplied or derived the key: another request may have used it, even in another process.
     Given,
 }
 
-/// The effect of a request that got this response.
+/// Returns the effect of a request that got this response.
 ///
 /// | status | effect |
 /// |---|---|
@@ -30,10 +30,10 @@ pub(crate) enum Keyed {
 /// | 408, 409, 424, 499 | possible |
 /// | other 4xx | declined |
 /// | 1xx as the final response, 5xx, and 600 and above, which are invalid (RFC 9110 §15) | possible |
-/// | what would be declined, with a `Proxy-Status` error after which the request may have been forwarded | possible |
+/// | a declined status with a `Proxy-Status` error after which the request may have been forwarded | possible |
 ///
-/// 408 is also said where the service took too long, 499 where a proxy saw its client leave, 424 where a
-/// part of the work may be done. A 409 may be about a copy of this very request that a gateway sent first.
+/// A server also sends 408 if the service took too long, and 424 if a part of the work may be done. A proxy sends 499
+/// if its client disconnected. A 409 may concern a copy of the same request that a gateway sent first.
 pub(crate) fn effect_of_response(status: StatusCode, headers: &HeaderMap, is_safe: bool) -> Effect {
     match status.as_u16() {
         200..300 => Effect::Done,
@@ -74,12 +74,12 @@ fn unless_forwarded(status: StatusCode, headers: &HeaderMap) -> Effect {
     }
 }
 
-/// Whether a status stands for a failure.
+/// Returns whether a status is a failure.
 pub(crate) const fn is_failure(status: StatusCode) -> bool {
     status.as_u16() >= 400
 }
 
-/// What a status says of the call. `None` where it is not a failure.
+/// Returns the hop, kind and effect of a failing status. `None` if the status is not a failure.
 pub(crate) fn judge(
     status: StatusCode,
     headers: &HeaderMap,
@@ -90,12 +90,12 @@ pub(crate) fn judge(
     }
     let author = || author(status, headers);
     let (hop, kind) = match (status.as_u16(), keyed) {
-        // These two are about the key, and only the service knows it.
+        // These two statuses concern the key, and only the service knows the key.
         (409, Keyed::Made | Keyed::Given) => (Hop::Server, Kind::InProgress),
         (422, Keyed::Given) => (Hop::Server, Kind::KeyReused),
         (502, _) => (Hop::Gateway, Kind::BadGateway),
         (504, _) => (Hop::Gateway, Kind::Timeout),
-        // Only a proxy says this (RFC 9110 §15.5.8).
+        // Only a proxy sends this status (RFC 9110 §15.5.8).
         (407, _) => (Hop::Gateway, Kind::ProxyUnauthorized),
         (503, _) => (author(), Kind::Unavailable),
         (500.., _) => (author(), Kind::Failed),
@@ -103,27 +103,26 @@ pub(crate) fn judge(
         (401 | 403, _) => (author(), Kind::Unauthorized),
         _ => (author(), Kind::ClientError),
     };
-    // No failing status is a redirect, where alone the method counts.
+    // The method affects the effect of redirects only, and a failing status is not a redirect.
     Some((hop, kind, effect_of_response(status, headers, false)))
 }
 
-/// Who gave a response, as its head says: a gateway, or the server.
+/// Returns the party that gave a response, by its head: a gateway, or the server.
 #[cfg(feature = "client")]
 pub(crate) fn author_of(status: StatusCode, headers: &HeaderMap) -> Hop {
     author(status, headers)
 }
 
-/// Who gave an answer of a failing status that could be the service's own: a middlebox in these cases,
-/// else the service.
+/// Returns the party that gave a failing status. It is a middlebox in these cases, else the service.
 ///
 /// | the head says | with |
 /// |---|---|
-/// | `Proxy-Status`: an error (RFC 9209 §2.3) after which a proxy answers for itself | any failing status |
+/// | `Proxy-Status`: an error (RFC 9209 §2.3) after which a proxy makes the response itself | any failing status |
 /// | `Age` above zero (RFC 9111 §5.1): the service was not asked | 5xx |
 /// | `Via` or `Proxy-Status`, and not that the proxy received this status | 503 |
 ///
-/// `Via` alone says that the answer was passed on, not who made it: an origin's 500 comes with it too.
-/// A 503 is what gateways say most on their own account.
+/// `Via` alone shows that a middlebox forwarded the response, not which party made it: it also comes with an origin's
+/// 500. For a 503 it counts, because gateways often make a 503 themselves.
 fn author(status: StatusCode, headers: &HeaderMap) -> Hop {
     let proxies = proxies(headers);
     let made = proxies.iter().any(|proxy| proxy.made(status));

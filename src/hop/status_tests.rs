@@ -47,7 +47,7 @@ fn who_gave_a_status_is_told_by_what_the_head_says() {
     const VIA: (&str, &str) = ("via", "1.1 edge");
     let says = |value| ("proxy-status", value);
     for (status, lines, expected) in [
-        // A proxy answers for itself.
+        // The proxy made the response itself.
         (
             500,
             &[says("edge; error=proxy_internal_error")][..],
@@ -78,7 +78,7 @@ fn who_gave_a_status_is_told_by_what_the_head_says() {
             &[says("edge; error=http_response_incomplete")],
             Gateway,
         ),
-        // It passed on what it received.
+        // The proxy forwarded the response that it received.
         (
             500,
             &[says(
@@ -92,21 +92,21 @@ fn who_gave_a_status_is_told_by_what_the_head_says() {
         (500, &[says("edge")], Server),
         (500, &[VIA], Server),
         (429, &[VIA, says("edge")], Server),
-        // It received something else, or does not say what.
+        // The proxy received another status, or does not report one.
         (503, &[says("edge; received-status=200")], Gateway),
         (503, &[says("edge"), VIA], Gateway),
         (503, &[VIA], Gateway),
-        // Out of a cache.
+        // The response comes from a cache.
         (500, &[("age", "30")], Gateway),
         (503, &[("age", "1")], Gateway),
         (500, &[("age", "0")], Server),
         (500, &[("age", "soon")], Server),
         (404, &[("age", "30")], Server),
-        // What cannot be read says nothing; that it is there marks a 503 all the same.
+        // Malformed values are ignored, but the presence of the field still marks a 503.
         (500, &[says("edge; error=")], Server),
         (500, &[says("edge; error=\"dns_timeout\"")], Server),
         (503, &[says("edge; error=")], Gateway),
-        // By the status alone.
+        // The status alone decides.
         (502, &[says("edge; received-status=502")], Gateway),
         (504, &[], Gateway),
         (407, &[], Gateway),

@@ -6,7 +6,7 @@ use crate::driver::{Attempts, Driver, Now, Policies};
 use crate::limit::Limits;
 use crate::telemetry::{Contained, Propagator};
 
-/// Puts the limits of an attempt around a service, and names the hop at which it fails.
+/// Applies the limits of an attempt to a service, and names the hop at which the attempt fails.
 ///
 /// # Example
 ///
@@ -29,18 +29,18 @@ use crate::telemetry::{Contained, Propagator};
 ///
 /// # What it protects from
 ///
-/// A hop that stalls: each has a limit of its own, so the error says which one it was. A request
-/// that was given up and would reach the server all the same: its body refuses to be sent.
+/// - A hop that stalls: each hop has its own limit, so the error names the hop.
+/// - A request that was given up and would still reach the server: its body refuses to be sent.
 ///
 /// # Defaults
 ///
-/// Those of [`Limits`]. Over [`Transport`](crate::Transport) every limit holds; over a service of
-/// another kind only the attempt limit and the body idle limit do, and the rest is one wait.
+/// The defaults are those of [`Limits`]. Over [`Transport`](crate::Transport) every limit holds. Over another service
+/// only the attempt limit and the body idle limit hold, and the rest is one wait.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives the attempt up: a request that no connection took is never sent, and
-/// the timeline says "cancelled", not "failed".
+/// Dropping the future gives the attempt up. A request that no connection took is never sent. The timeline records the
+/// attempt as "cancelled", not "failed".
 #[derive(Clone, Debug)]
 pub struct AttemptLayer {
     limits: Limits,
@@ -59,8 +59,8 @@ impl AttemptLayer {
         }
     }
 
-    /// Tells the next process, in the headers `Sevenhops-Attempt` and `Sevenhops-Timeout-Ms`, which
-    /// attempt it is and how much time is left: off by default. That process reads them by
+    /// Sets whether each attempt passes its number and the time left to the next process, in the headers
+    /// `Sevenhops-Attempt` and `Sevenhops-Timeout-Ms`: off by default. That process reads them with
     /// [`Options::inherit`](crate::Options::inherit).
     #[must_use]
     pub const fn propagating(mut self, yes: bool) -> Self {
@@ -68,8 +68,8 @@ impl AttemptLayer {
         self
     }
 
-    /// Writes the trace into the headers of each attempt; by default none is written. W3C `baggage` is
-    /// not sent to another origin than the call's own.
+    /// Writes the trace into the headers of each attempt; by default no trace is written. W3C `baggage` is sent only to
+    /// the call's own origin.
     #[must_use]
     pub fn propagator(mut self, propagator: impl Propagator) -> Self {
         self.propagator = Some(Arc::new(Contained::new(propagator)));

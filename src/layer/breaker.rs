@@ -16,8 +16,8 @@ use crate::policy::breaker::{Breaker, Event, Judge, Policy, Settings};
 use crate::policy::retry::Failure;
 use crate::policy::{Classifier, Key};
 
-/// Puts a circuit breaker around a service: it refuses calls to a destination that keeps failing at
-/// once, and asks the destination again by one probe at a time.
+/// Puts a circuit breaker around a service. It rejects calls to a destination that keeps failing, and tests the
+/// destination with probes.
 ///
 /// # Example
 ///
@@ -50,17 +50,20 @@ use crate::policy::{Classifier, Key};
 ///
 /// # What it protects from
 ///
-/// Callers that wait in line for a destination that is down; a destination that cannot get up
-/// because all callers keep asking; a herd that comes back at the same moment. Each destination has a
-/// circuit of its own: scheme, host and port, or what [`key_by`](Self::key_by) makes of a request.
+/// - Callers that wait for a destination that is down.
+/// - A destination that cannot recover because all callers keep sending.
+/// - Many callers that return at the same moment.
 ///
-/// These count as failures: errors at connect, tls, send, gateway, server (5xx, a connection that
-/// closes, silence) and receive, and an attempt that was dropped after its limit or the deadline of
-/// its call. These do not: encode, decode and dns, 4xx (the destination did its part), 429, a 503 that says when
-/// to come back, a lack of local resources, rejections by other policies, and an attempt that its caller gave up.
+/// Each destination has its own circuit: scheme, host and port, or the destination that [`key_by`](Self::key_by)
+/// returns.
+///
+/// These count as failures: errors at connect, tls, send, gateway, server (5xx, a connection that closes, no response)
+/// and receive, and an attempt that was dropped after its limit or the deadline of its call. These do not: encode,
+/// decode and dns, 4xx (the destination responded properly), 429, a 503 with a hint when to retry, a lack of local
+/// resources, rejections by other policies, and an attempt that its caller gave up.
 ///
 /// A 503 without a hint counts only while less than a tenth of the recent attempts succeeded: above that the
-/// destination is overloaded, not down. [`classify`](Self::classify) has the last word on failures.
+/// destination is overloaded, not down. [`classify`](Self::classify) decides on failures before these rules.
 ///
 /// Over a [`Transport`](crate::Transport) with an attempt layer in between, failures of an address that has left DNS
 /// do not count. If DNS brings an address that was not known as the circuit opened, the next call is its probe. While
@@ -70,10 +73,9 @@ use crate::policy::{Classifier, Key};
 /// A half-open circuit is closed by every response from 2xx to 4xx, and opened by every 5xx, for at least as long
 /// as its hint.
 ///
-/// A timeout counts only if the attempt had its configured time: the attempt limit of these limits, which is
-/// half of their deadline unless it was set. A request with a shorter deadline of its own, or with one that
-/// was inherited, says nothing about the destination. The limit of a hop that was set explicitly always
-/// counts.
+/// A timeout counts only if the attempt had its configured time. That is the attempt limit of these limits: half of
+/// their deadline, unless it was set. If a request has its own or an inherited shorter deadline, its timeout does not
+/// count. A limit of a hop that was set explicitly always counts.
 ///
 /// # Defaults
 ///
@@ -91,43 +93,42 @@ use crate::policy::{Classifier, Key};
 /// | observe only | no |
 /// | destinations | 10000, forgotten first when idle for 600 s |
 ///
-/// A server that says `Retry-After` as it opens the circuit is not asked before then, within the
-/// longest open time.
+/// If a response with `Retry-After` opens the circuit, the circuit stays open at least that long, up to the longest
+/// open time.
 ///
 /// # What it reports
 ///
-/// A refusal is an [`Error`](crate::Error) with [`Policy::Breaker`](crate::Policy::Breaker),
-/// [`Kind::Open`](crate::Kind::Open) and no effect. Its [`retry_after`](crate::Error::retry_after) is the open
-/// time left; its cause names the hop that broke the circuit. [`handle`](Self::handle) gives a [`Breaker`],
-/// with a snapshot of each window. Each time a circuit opens, half-opens or closes, the call's span has an event
-/// and [`on_event`](Self::on_event) is called; rejections are told to the latter, too.
+/// A rejection is an [`Error`](crate::Error) with [`Policy::Breaker`](crate::Policy::Breaker),
+/// [`Kind::Open`](crate::Kind::Open) and no effect. Its [`retry_after`](crate::Error::retry_after) is the open time
+/// left, and its cause names the hop that opened the circuit. [`handle`](Self::handle) returns a [`Breaker`], with a
+/// snapshot of each window. If a circuit opens, half-opens or closes, the call's span gets an event, and the layer
+/// calls [`on_event`](Self::on_event). The layer also calls it for rejections.
 ///
 /// # Trade-offs
 ///
-/// The breaker also refuses calls that would have worked: at the default ratio, a destination that
-/// fails half of the time gets no calls at all. A single probe returns the traffic one round trip later
-/// than possible, and never stampedes the destination. A time window forgets by tenths: attempts older
-/// than nine tenths of it may be forgotten already.
+/// The breaker also rejects calls that would have succeeded: at the default ratio, a destination that fails half of the
+/// time gets no calls. A single probe brings the traffic back one round trip later than possible, and never floods the
+/// destination. A time window forgets by tenths: attempts older than nine tenths of it may be forgotten already.
 ///
-/// A probe holds a lease for one more open time, or for an attempt limit if that is longer. A probe
-/// that is silent for so long is replaced; one whose body is still coming was successful.
+/// A probe holds a lease for one more open time, or for an attempt limit if that is longer. A probe without a response
+/// until then is replaced. A probe whose body is still arriving was successful.
 ///
 /// # How people get it wrong
 ///
-/// - A layer for each request: nothing is learned. Build one, and clone it.
-/// - Outside of the retries: it then sees one failure where there were three, and a retry goes on
-///   against an open circuit. Put it inside.
-/// - A window shorter than two attempts: those that hang until their limit have fallen out of it
-///   before there are enough. Refused when it is built.
-/// - One circuit for hosts that fail apart (shards, tenants behind one gateway): see
+/// - Building a layer for each request: it learns nothing. Build one layer and clone it.
+/// - Putting it outside of the retries: then it counts one failure instead of three, and the retries go on against an
+///   open circuit. Put it inside.
+/// - Setting a window shorter than two attempts: attempts that hang until their limit leave the window before there are
+///   enough of them. `with` refuses such a window.
+/// - Keeping one circuit for hosts that fail independently (shards, tenants behind one gateway): see
 ///   [`key_by`](Self::key_by).
-/// - Around a service that reserves room in `poll_ready`, as a concurrency limit does: a refusal
-///   keeps that room until the next call, or until the service is dropped.
+/// - Putting it around a service that reserves a permit in `poll_ready`, such as a concurrency limit: after a rejection
+///   the permit stays reserved until the next call, or until the service is dropped.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future or the body gives the permit back. An attempt that had not had its configured time
-/// counts nothing; one that had counts as a timeout.
+/// Dropping the future or the body gives the permit back. An attempt that was dropped before its configured time does
+/// not count. An attempt that was dropped later counts as a timeout.
 #[derive(Clone)]
 pub struct BreakerLayer {
     breaker: Breaker,
@@ -138,7 +139,7 @@ pub struct BreakerLayer {
 }
 
 impl BreakerLayer {
-    /// Creates a breaker with the defaults that follow from the attempt limit.
+    /// Creates a breaker with the defaults that are derived from the attempt limit.
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
@@ -206,8 +207,7 @@ impl BreakerLayer {
         self
     }
 
-    /// Asks this function first when the server wants to be asked again: see
-    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
+    /// Calls this function first to read when to retry a response: see [`RetryLayer::hint`](crate::RetryLayer::hint).
     #[must_use]
     pub fn hint<F>(self, hint: F) -> Self
     where
@@ -217,11 +217,11 @@ impl BreakerLayer {
         self.hints(Hints::by(move |head| ask(&site, || hint(head))))
     }
 
-    /// Asks this function first what a failure is, as far as the destination goes: see
+    /// Calls this function first to classify a failure of the destination: see
     /// [`RetryLayer::classify`](crate::RetryLayer::classify).
     ///
-    /// A transient failure counts. A permanent one does not if it is a response: the destination did its part.
-    /// Failures of this process, of encoding and of DNS never count.
+    /// A transient failure counts. A permanent failure does not count if it is a response, because the destination
+    /// responded properly. Failures of this process, of encoding and of DNS never count.
     #[must_use]
     pub fn classify<F>(mut self, classify: F) -> Self
     where
@@ -244,9 +244,9 @@ impl BreakerLayer {
         self
     }
 
-    /// Calls this function at each event of a circuit: it opened, half-opened, closed, was isolated, or rejected
-    /// an attempt. The function runs where the event happens, under no lock, and is called for all clones of the
-    /// layer. A panic is ignored.
+    /// Calls this function at each event of a circuit: it opened, half-opened, closed, was isolated, or rejected an
+    /// attempt. The function runs outside of any lock, on the task of the event, for all clones of the layer. A panic
+    /// is ignored.
     #[must_use]
     pub fn on_event(self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         let site = Site::new("BreakerLayer::on_event");
@@ -260,7 +260,7 @@ impl BreakerLayer {
         self
     }
 
-    /// Returns the circuits, to look at and to work by hand.
+    /// Returns the circuits, to read and to control them.
     #[must_use]
     pub fn handle(&self) -> Breaker {
         self.breaker.clone()

@@ -13,7 +13,7 @@ use crate::telemetry::Maker;
 use crate::telemetry::otel::Spans;
 use crate::timeline::{Timeline, also};
 
-/// Puts the deadline of the whole call around a service: attempts, waits and the body included.
+/// Applies the deadline to the whole call: attempts, waits and the body.
 ///
 /// # Example
 ///
@@ -36,12 +36,12 @@ use crate::timeline::{Timeline, also};
 ///
 /// # What it protects from
 ///
-/// A timeout that is forgotten, one that becomes "per attempt", and a body that trickles for ever.
+/// A timeout that is forgotten, a timeout that applies to each attempt instead of the call, and a body that never ends.
 ///
 /// # Defaults
 ///
-/// None: a deadline has to be named. One request can ask for another by
-/// [`Options::deadline`](crate::Options::deadline), or for none after the head by
+/// There is no default: a deadline has to be given. One request can set another deadline with
+/// [`Options::deadline`](crate::Options::deadline), or none after the head with
 /// [`Options::streaming`](crate::Options::streaming).
 ///
 /// # Cancel safety
@@ -77,11 +77,11 @@ impl CallLayer {
         }
     }
 
-    /// Calls this function at the end of every call: when the last byte of its body has come, it
-    /// failed, or it was dropped. Functions that were set before are called first.
+    /// Calls this function at the end of every call: after the last byte of its body, after its failure, or when the
+    /// caller drops it. Functions that were set before are called first.
     ///
-    /// It runs where the call ends, so it should be quick. If it panics, the call goes on, and the first panic is
-    /// logged.
+    /// The function runs on the task that ends the call, so it should be quick. If it panics, the call goes on, and the
+    /// first panic is logged.
     #[must_use]
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         let site = Site::new("CallLayer::on_end");
@@ -97,8 +97,7 @@ impl CallLayer {
         }
     }
 
-    /// Makes the spans of every call straight in OpenTelemetry, and none in `tracing`: see
-    /// [`Spans`].
+    /// Creates the spans of every call with the OpenTelemetry API, and none with `tracing`: see [`Spans`].
     #[cfg(feature = "otel")]
     #[must_use]
     pub fn spans(mut self, spans: &Spans) -> Self {

@@ -6,7 +6,7 @@ use crate::config_error::SettingError;
 use crate::driver::{Driver, Now, Policies};
 use crate::policy::idempotency::Settings;
 
-/// Gives every call that needs one an idempotency key: one key for each call, the same in every attempt.
+/// Adds an idempotency key to every call that needs one: one key for each call, the same in every attempt.
 ///
 /// # Example
 ///
@@ -28,44 +28,44 @@ use crate::policy::idempotency::Settings;
 ///
 /// # What it protects from
 ///
-/// A charge that is made twice because its response was lost and the client sent it again.
+/// A second charge because the response to the first was lost and the client sent the request again.
 ///
 /// # A key alone permits no retry
 ///
-/// A service that does not know the header ignores it, and a retry is a second charge. If a call may
-/// have happened, its key permits a retry only if the caller brought or derived it, or said that the
-/// server honors keys: for the client or the destination in [`Settings`], for one request by
+/// A service that does not know the header ignores it, and a retry is a second charge. After a call that may have had
+/// an effect, the key permits a retry in two cases. Either the caller supplied or derived the key, or the caller
+/// declared that the server honors keys: for the client or the destination in [`Settings`], for one request with
 /// [`Options::honours_keys`](crate::Options::honours_keys).
 ///
 /// # What it reports
 ///
-/// A note in the timeline if the server says that its response is a replay; a refusal by
+/// A note in the timeline if the server declares that its response is a replay. A rejection by
 /// [`Policy::Idempotency`](crate::Policy::Idempotency) for a derived key that the server has forgotten.
 ///
 /// # How people get it wrong
 ///
-/// A fresh key for each attempt, or a key of the customer instead of the order: the first charges
-/// twice, the second not at all.
+/// Using a new key for each attempt: the customer is charged twice. Using one key for each customer instead of each
+/// order: the second order is not charged.
 ///
-/// A retry above the layer (`tower::retry`, a loop around the client) makes a call of each try, and each call gets a
-/// new key: the layer finds nothing that the tries share, because the retry clones the request before the layer sees
-/// it. Give such a request its key: [`Options::idempotency_key`](crate::Options::idempotency_key). A retry that is a
-/// reqwest-middleware shares its extensions: there, the tries get the same key.
+/// Retrying above the layer (`tower::retry`, a loop around the client). Then each try is a call with a new key: the
+/// retry clones the request before the layer sees it, so the layer finds nothing that the tries share. Set the key of
+/// such a request: [`Options::idempotency_key`](crate::Options::idempotency_key). The tries of a retry middleware for
+/// reqwest-middleware share their extensions: there, they get the same key.
 ///
 /// # Cancel safety
 ///
-/// Nothing is held: a dropped future leaves nothing behind.
+/// The layer holds no state of a call. Dropping the future is always safe.
 #[derive(Clone, Debug, Default)]
 pub struct IdempotencyLayer {
     settings: Arc<Settings>,
 }
 
 impl IdempotencyLayer {
-    /// Creates a layer that makes keys by these settings.
+    /// Creates a layer that makes keys with these settings.
     ///
     /// # Errors
     ///
-    /// Fails if HTTP has another use for the header of the key.
+    /// Fails if HTTP uses the header of the key for another purpose.
     pub fn new(settings: Settings) -> Result<Self, SettingError> {
         settings.check()?;
         Ok(Self {

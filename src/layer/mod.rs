@@ -1,7 +1,7 @@
 //! The layers: each is [the driver](crate::driver) with one policy on, or with all of them.
 //!
-//! Each works alone in any tower stack over [`http::Request`]. Layers that stand in one stack find each other's call
-//! in the request's extensions. A layer that finds none begins a call.
+//! Each works alone in any tower stack over [`http::Request`]. Layers in the same stack find each other's call in the
+//! request's extensions. A layer that finds no call begins one.
 
 mod attempt;
 mod breaker;

@@ -33,47 +33,48 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # What it protects from
 ///
-/// Credentials, cookies and idempotency keys that are sent to any host that a `Location` names; a
-/// step down from https to http; a loop.
+/// - Sending credentials, cookies and idempotency keys to any host that a `Location` names.
+/// - A downgrade from https to http.
+/// - A redirect loop.
 ///
 /// # Which redirects are followed
 ///
-/// 301, 302, 303, 307 and 308 (RFC 9110 §15.4). A POST becomes a GET after 301, 302 and 303, and
-/// loses its body, the headers that describe it, and its key. Across origins the layer sends only headers
-/// that are known to be harmless; userinfo in a `Location` is not used. Raw UTF-8 in a `Location` is percent-encoded.
+/// 301, 302, 303, 307 and 308 (RFC 9110 §15.4). A POST becomes a GET after 301, 302 and 303, and loses its body, the
+/// headers that describe it, and its key. On a cross-origin redirect the layer sends only headers that are known to be
+/// safe. Userinfo in a `Location` is ignored. Raw UTF-8 in a `Location` is percent-encoded.
 ///
-/// The redirect itself is the response if its `Location` is missing or malformed, if there are several that
-/// differ, or if the body cannot be sent again.
+/// In three cases the redirect itself is the response of the call: its `Location` is missing or malformed, several
+/// `Location` headers differ, or the body cannot be sent again.
 ///
 /// # Defaults
 ///
-/// Those of [`Settings`].
+/// The defaults are those of [`Settings`].
 ///
 /// # What it reports
 ///
-/// Each redirect in the timeline. A refusal by [`Policy::Redirect`](crate::Policy::Redirect): a loop,
-/// too many redirects, a step from https to http, or a target that is not HTTP. The layer also refuses to send a
-/// POST to another origin, where its key does not go, after an attempt that may have been processed.
+/// Each redirect in the timeline. A rejection by [`Policy::Redirect`](crate::Policy::Redirect): a loop, too many
+/// redirects, a downgrade from https to http, or a target that is not HTTP. After an attempt that may have been
+/// processed, the layer also refuses to send a POST to another origin, because its key is not sent there.
 ///
 /// # How people get it wrong
 ///
-/// Following redirects below the retry: a leg that fails then retries the whole way, and breaker and
-/// budget see one destination where there are two.
+/// Following redirects below the retry layer: then a leg that fails causes a retry of all legs. Breaker and budget see
+/// one destination instead of two.
 ///
 /// # Cancel safety
 ///
-/// Nothing is held: dropping the future drops the leg that is under way.
+/// The layer holds no state of a call. Dropping the future drops the current leg.
 pub struct RedirectLayer<C = ByTrait> {
     settings: Arc<Settings>,
     cloner: C,
 }
 
 impl RedirectLayer {
-    /// Creates a layer that follows redirects by these settings.
+    /// Creates a layer that follows redirects with these settings.
     ///
     /// # Errors
     ///
-    /// Fails if a setting is out of range, naming it and its value.
+    /// Fails if a setting is out of range. The error names the setting and its value.
     pub fn new(settings: Settings) -> Result<Self, SettingError> {
         settings.check()?;
         Ok(Self {
@@ -84,8 +85,8 @@ impl RedirectLayer {
 }
 
 impl<C> RedirectLayer<C> {
-    /// Clones and empties bodies by functions, for body types that do not implement
-    /// [`CloneBody`](crate::policy::retry::CloneBody). The first has to clone the bodies of the second.
+    /// Sets the functions that clone and empty bodies, for body types that do not implement
+    /// [`CloneBody`](crate::policy::retry::CloneBody). `clone` has to clone the bodies of `empty` too.
     #[must_use]
     pub fn replay_with<B>(
         self,

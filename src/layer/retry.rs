@@ -18,7 +18,7 @@ use crate::policy::retry::{Budgets, Failure, Policy, Settings};
 use crate::policy::{Classifier, Key};
 use crate::replay::{ByFn, ByTrait};
 
-/// Retries a call that failed, where that is safe.
+/// Retries a failed call if a retry is safe.
 ///
 /// # Example
 ///
@@ -50,25 +50,27 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # What it protects from
 ///
-/// A failure that passes; a second charge; a service that its callers' retries keep down;
-/// a server that asked for patience in vain.
+/// - A transient failure.
+/// - A second charge.
+/// - A service that cannot recover because of its callers' retries.
+/// - Ignoring a server's request to retry later.
 ///
 /// # When it retries
 ///
-/// Everything follows from the [`Effect`](crate::Effect). After none, it retries any method. After possible or
-/// done, it retries only an idempotent method (RFC 9110 §9.2.2) or a key that the server is known to honor.
-/// After declined, it also retries if the responder asked for it. The table rules out permanent failures (a
-/// certificate, an unknown name, an unlisted status). A wait that does not fit into the time left is not begun.
+/// The [`Effect`](crate::Effect) decides. After none, the layer retries any method. After possible or done, it retries
+/// only an idempotent method (RFC 9110 §9.2.2) or a key that the server is known to honor. After declined, it also
+/// retries if the responder asked for a retry. The table excludes permanent failures (a certificate, an unknown name,
+/// an unlisted status). The layer does not begin a wait that is longer than the time left.
 ///
 /// # Defaults
 ///
-/// Those of [`Settings`].
+/// The defaults are those of [`Settings`].
 ///
 /// # What it reports
 ///
-/// Each wait, and why the last failure was not retried, in the timeline and in the error's sentence.
-/// The caller gets the last real response or error, never a wrapper. If a retry was begun after a response,
-/// and that response is the last one, the caller gets up to 64 KiB of its body.
+/// Each wait in the timeline, and the reason why the last failure was not retried, in the timeline and in the error's
+/// message. The caller gets the last real response or error, never a wrapper. If a retry began after a response,
+/// and that response is still the last one, the caller gets up to 64 KiB of its body.
 ///
 /// # Trade-offs
 ///
@@ -78,14 +80,12 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # How people get it wrong
 ///
-/// Retrying at every level: three stacks of three attempts make 27. Only the outermost retry layer of
-/// a call retries, here and, with [`AttemptLayer::propagating`](crate::AttemptLayer::propagating), in
-/// the next process.
+/// Retrying at every level: three stacks of three attempts make 27. Here only the outermost retry layer of a call
+/// retries. With [`AttemptLayer::propagating`](crate::AttemptLayer::propagating) that holds in the next process too.
 ///
 /// # Cancel safety
 ///
-/// Dropping the future gives up the attempt or the wait. The budget gets back its payment for a retry
-/// that was not begun.
+/// Dropping the future gives up the attempt or the wait. If the retry had not begun, its payment returns to the budget.
 #[derive(Clone)]
 pub struct RetryLayer<C = ByTrait> {
     policy: Policy,
@@ -94,11 +94,11 @@ pub struct RetryLayer<C = ByTrait> {
 }
 
 impl RetryLayer {
-    /// Creates a layer that retries by these settings.
+    /// Creates a layer that retries with these settings.
     ///
     /// # Errors
     ///
-    /// Fails if a setting is out of range, naming it and its value.
+    /// Fails if a setting is out of range. The error names the setting and its value.
     pub fn new(settings: Settings) -> Result<Self, SettingError> {
         settings.check(None)?;
         Ok(Self {
@@ -110,7 +110,7 @@ impl RetryLayer {
 }
 
 impl<C> RetryLayer<C> {
-    /// Clones bodies by a function, for body types that do not implement
+    /// Sets the function that clones bodies, for body types that do not implement
     /// [`CloneBody`](crate::policy::retry::CloneBody).
     #[must_use]
     pub fn replay_with<B>(self, clone: fn(&B) -> Option<B>) -> RetryLayer<ByFn<B>> {
@@ -167,8 +167,8 @@ impl<C> RetryLayer<C> {
     /// # drop(retry); Ok::<(), sevenhops::SettingError>(())
     /// ```
     ///
-    /// A [`BreakerLayer`](crate::BreakerLayer) beside it has a classifier of its own; in a
-    /// [`StandardLayer`](crate::StandardLayer) one is asked for both.
+    /// A [`BreakerLayer`](crate::BreakerLayer) beside it has its own classifier. A
+    /// [`StandardLayer`](crate::StandardLayer) has one for both.
     #[must_use]
     pub fn classify<F>(self, classify: F) -> Self
     where
@@ -208,9 +208,9 @@ impl<C> RetryLayer<C> {
 }
 
 impl<C> RetryLayer<C> {
-    /// Asks this function first when the server wants to be asked again, for a service that says so in a way of
-    /// its own. `None` leaves it to the headers that are usual: `retry-after-ms`, `x-ms-retry-after-ms`,
-    /// `Retry-After` and `RateLimit`. A panic counts as `None`.
+    /// Calls this function first to read when to retry a response, for a service with its own header or format. `None`
+    /// leaves it to the common headers: `retry-after-ms`, `x-ms-retry-after-ms`, `Retry-After` and `RateLimit`. A panic
+    /// counts as `None`.
     ///
     /// ```
     /// use std::time::Duration;
@@ -237,8 +237,8 @@ impl<C> RetryLayer<C> {
         self
     }
 
-    /// Keeps a budget for each destination that `key` returns: a tenant, a shard, a route. Requests for which it
-    /// returns `None`, or panics, go by the destination of their URL.
+    /// Keeps a budget for each destination that `key` returns: a tenant, a shard, a route. If `key` returns `None` or
+    /// panics, the destination of the URL counts.
     #[must_use]
     pub fn key_by<F>(self, key: F) -> Self
     where
@@ -255,17 +255,17 @@ impl<C> RetryLayer<C> {
         self
     }
 
-    /// Returns the budgets, to look at and to share: see [`Budgets`].
+    /// Returns the budgets, to read and to share them: see [`Budgets`].
     #[must_use]
     pub fn budgets(&self) -> Budgets {
         self.policy.budgets.clone()
     }
 
-    /// Takes part in budgets that other clients share.
+    /// Shares the budgets of other clients.
     ///
     /// # Errors
     ///
-    /// Fails if the settings of this layer have a budget of their own on other terms.
+    /// Fails if the settings of this layer have their own budget on other terms.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, SettingError> {
         self.policy.share(budgets)?;
         Ok(self)

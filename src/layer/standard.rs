@@ -28,7 +28,7 @@ use crate::telemetry::Propagator;
 use crate::telemetry::otel::Spans;
 use crate::timeline::Timeline;
 
-/// Puts all policies of a call, in their order, over any transport.
+/// Applies all policies of a call, in their order, to any transport.
 ///
 /// # Example
 ///
@@ -67,7 +67,7 @@ pub struct StandardLayer<C = ByTrait> {
 pub type StandardService<S, C = ByTrait> = Driver<S, Again<C>>;
 
 impl StandardLayer {
-    /// Creates a stack with the defaults that follow from the deadline.
+    /// Creates a stack with the defaults that are derived from the deadline.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl StandardLayer {
     ///
     /// # Errors
     ///
-    /// Fails if a setting is out of range or contradicts another one, naming fields and values.
+    /// Fails if a setting is out of range or contradicts another one. The error names the fields and their values.
     pub fn with(settings: &Settings) -> Result<Self, SettingError> {
         let plan = Plan::new(settings)?;
         let limits = plan.rest_limits();
@@ -99,9 +99,9 @@ impl StandardLayer {
 }
 
 impl<C> StandardLayer<C> {
-    /// Clones bodies by a function, and makes empty ones by another (for the GET that follows a POST which
-    /// was redirected): for body types that do not implement [`CloneBody`](crate::policy::retry::CloneBody).
-    /// A body is sent once if the first returns `None` for it. The first has to clone the bodies of the second.
+    /// Sets the functions that clone and empty bodies, for body types that do not implement
+    /// [`CloneBody`](crate::policy::retry::CloneBody). An empty body is for the GET after a redirected POST. If `clone`
+    /// returns `None`, the body is sent only once. `clone` has to clone the bodies of `empty` too.
     #[must_use]
     pub fn replay_with<B>(
         self,
@@ -149,8 +149,7 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Makes the spans of every call straight in OpenTelemetry, and none in `tracing`: see
-    /// [`Spans`].
+    /// Creates the spans of every call with the OpenTelemetry API, and none with `tracing`: see [`Spans`].
     #[cfg(feature = "otel")]
     #[must_use]
     pub fn spans(mut self, spans: &Spans) -> Self {
@@ -158,7 +157,7 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Records every call, and shows circuits and budgets.
+    /// Records every call in these metrics, together with the circuits and budgets of this stack.
     #[cfg(feature = "otel")]
     #[must_use]
     pub fn metrics(self, metrics: &Metrics) -> Self {
@@ -179,7 +178,7 @@ impl<C> StandardLayer<C> {
         gauges.budgets.watch(self.retry.look());
     }
 
-    /// Asks this function first what a failure is, for retry and breaker alike: see
+    /// Calls this function first to classify a failure, for retry and breaker alike: see
     /// [`RetryLayer::classify`](crate::RetryLayer::classify).
     #[must_use]
     pub fn classify<F>(mut self, classify: F) -> Self
@@ -203,8 +202,8 @@ impl<C> StandardLayer<C> {
 }
 
 impl<C> StandardLayer<C> {
-    /// Keeps a circuit and a budget for each destination that `key` returns: a tenant, a shard, a route. Requests
-    /// for which it returns `None` have no circuit, and the budget of their URL's destination. If `key` panics, the
+    /// Keeps a circuit and a budget for each destination that `key` returns: a tenant, a shard, a route. Requests for
+    /// which it returns `None` have no circuit, and use the budget of their URL's destination. If `key` panics, the
     /// call fails at encode.
     ///
     /// ```
@@ -231,17 +230,17 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Returns the retry budgets, to look at and to share: see [`Budgets`].
+    /// Returns the retry budgets, to read and to share them: see [`Budgets`].
     #[must_use]
     pub fn budgets(&self) -> Budgets {
         self.retry.budgets()
     }
 
-    /// Takes part in budgets that other clients share.
+    /// Shares the budgets of other clients.
     ///
     /// # Errors
     ///
-    /// Fails if the settings have a budget of their own on other terms.
+    /// Fails if the settings have their own budget on other terms.
     pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, SettingError> {
         self.config.share(budgets)?;
         self.retry = self.retry.on(budgets.clone());
@@ -256,8 +255,7 @@ impl<C> StandardLayer<C> {
         self
     }
 
-    /// Asks this function first when the server wants to be asked again: see
-    /// [`RetryLayer::hint`](crate::RetryLayer::hint).
+    /// Calls this function first to read when to retry a response: see [`RetryLayer::hint`](crate::RetryLayer::hint).
     #[must_use]
     pub fn hint<F>(mut self, hint: F) -> Self
     where
@@ -272,11 +270,11 @@ impl<C> StandardLayer<C> {
 }
 
 impl<C: Clone> StandardLayer<C> {
-    /// Puts the policies over a service that sends by itself, such as a [`Transport`](crate::Transport).
+    /// Puts the policies over a service that sends requests itself, such as a [`Transport`](crate::Transport).
     ///
-    /// This is [`layer`](Layer::layer) for less: requests do not carry the call along, which saves three
-    /// allocations for each call. Layers of this crate below `wire` would not find the call: each would begin one of
-    /// its own, and retry by itself. Use [`layer`](Layer::layer) where there are any, or may be.
+    /// This is a cheaper [`layer`](Layer::layer): requests do not carry the call, which saves three allocations for
+    /// each call. Layers of this crate below `wire` cannot find the call: each begins a call of its own, and retries by
+    /// itself. If there may be such layers, use [`layer`](Layer::layer).
     ///
     /// # Example
     ///

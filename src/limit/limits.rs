@@ -4,7 +4,7 @@ use super::settings::{ATTEMPT, Settings};
 use super::{Limit, Waited};
 use crate::config_error::{SettingError, expected};
 
-/// Every limit of a call, each finite, each derived from the deadline unless it was set.
+/// All limits of a call. Each is finite, and each is derived from the deadline unless it was set.
 ///
 /// # Example
 ///
@@ -28,18 +28,19 @@ use crate::config_error::{SettingError, expected};
 ///
 /// | limit | default | counts |
 /// |---|---|---|
-/// | attempt | D / 2 | one try without a byte that moves, to the response head (to the last byte for whole-body calls) |
-/// | dns | min(2 s, A / 2) | one look-up, when it has to be waited for |
+/// | attempt | D / 2 | one try without progress, to the response head (to the last byte for whole-body calls) |
+/// | dns | min(2 s, A / 2) | one lookup that is not answered from the cache |
 /// | connect | min(3 s, A / 2) | TCP, over all addresses of the name |
 /// | tls | min(3 s, A / 2) | one handshake |
 /// | send | min(5 s, A / 2) | no progress while sending |
 /// | first byte | A | from the last request byte to the response head |
 /// | body idle | min(10 s, A) | between two pieces of the response body |
 ///
-/// A derived attempt limit follows the time that is left: it is half of that at the start of an attempt that
-/// another one may follow, and all of it for any other. "May follow" goes by fixed facts: switches, the number of
-/// attempts, whether a retry is permitted, whether the body can be sent again. The other derived limits follow it.
-/// An attempt limit that was set counts from the start of the attempt, whatever moves, and is kept for all of them.
+/// A derived attempt limit follows the time left. If another attempt may follow, the limit is half of the time left at
+/// the start of the attempt. Otherwise it is all of it. "May follow" depends on fixed facts: switches, the number of
+/// attempts, whether a retry is permitted, whether the body can be sent again. The other derived limits follow it. An
+/// attempt limit that was set counts from the start of the attempt, even while bytes move, and is the same for all
+/// attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     deadline: Limit,
@@ -65,12 +66,12 @@ impl Limits {
         Self::with(deadline, Settings::new())
     }
 
-    /// Derives from the deadline what `settings` leave open.
+    /// Derives the limits that `settings` do not set from the deadline.
     ///
     /// # Errors
     ///
-    /// Fails if a limit is zero or longer than a day, if the attempt limit is longer than the
-    /// deadline, or if a hop's limit is longer than the attempt limit; the error names both.
+    /// Fails if a limit is zero or longer than a day, if the attempt limit is longer than the deadline, or if a hop's
+    /// limit is longer than the attempt limit. The error names both.
     pub fn with(deadline: Duration, settings: Settings) -> Result<Self, SettingError> {
         if !(DEADLINES.0..=DEADLINES.1).contains(&deadline) {
             let expected = "10ms..=86400s";
@@ -86,8 +87,9 @@ impl Limits {
         Ok(limits)
     }
 
-    /// The limits of one attempt with so much time left. A derived attempt limit is half of it if another attempt
-    /// may follow, else all of it. Limits that were set stay as they are: what is left ends before them.
+    /// Returns the limits of one attempt with this time left. A derived attempt limit is half of it if another attempt
+    /// may follow, else all of it. Limits that were set do not change, because the time left ends the attempt before
+    /// them.
     pub(crate) fn for_attempt(&self, left: Duration, may_follow: bool) -> Self {
         let derived = match may_follow {
             true => left / 2,
@@ -146,12 +148,13 @@ impl Limits {
         }
     }
 
-    /// The time between two pieces of a body that no other attempt can follow, in a call with so much time left.
+    /// Returns the longest time between two pieces of a body that no other attempt can follow, in a call with this time
+    /// left.
     pub(crate) fn body_idle_within(&self, left: Duration) -> Duration {
         self.explicit.body_idle.unwrap_or(BODY_IDLE).min(left)
     }
 
-    /// Returns whether the attempt limit was set, and does not follow the time that is left.
+    /// Returns whether the attempt limit was set and does not follow the time left.
     pub(crate) const fn has_attempt(&self) -> bool {
         self.explicit.attempt.is_some()
     }
@@ -180,11 +183,11 @@ impl Limits {
         set == Some(limit.get())
     }
 
-    /// How long the response head may take once the last byte of a body of `body_len` bytes was
-    /// handed over.
+    /// Returns the limit for the response head, counted from the moment at which the last byte of a body of `body_len`
+    /// bytes was handed over.
     ///
-    /// "Handed over" is not "on the wire": the kernel takes about 4 MiB before the peer has read
-    /// anything, so up to one more send limit is granted, in proportion.
+    /// "Handed over" does not mean "on the wire": the kernel buffers about 4 MiB before the peer has read any byte. So
+    /// the limit grows by up to one send limit, in proportion to the buffered bytes.
     pub(crate) fn first_byte_after(&self, body_len: u64) -> Duration {
         let buffered = body_len.min(KERNEL_BUFFER_BYTES);
         let share = f64::from(u32::try_from(buffered).unwrap_or(u32::MAX))
@@ -192,49 +195,49 @@ impl Limits {
         self.first_byte.get() + self.send.get().mul_f64(share)
     }
 
-    /// The time for the whole call, to the last byte of the response body.
+    /// Returns the time for the whole call, to the last byte of the response body.
     #[must_use]
     pub const fn deadline(&self) -> Limit {
         self.deadline
     }
 
-    /// The time for one attempt.
+    /// Returns the time for one attempt.
     #[must_use]
     pub const fn attempt(&self) -> Limit {
         self.attempt
     }
 
-    /// The time for a DNS look-up.
+    /// Returns the time for a DNS lookup.
     #[must_use]
     pub const fn dns(&self) -> Limit {
         self.dns
     }
 
-    /// The time to a TCP connection, over all addresses.
+    /// Returns the time for a TCP connection, over all addresses.
     #[must_use]
     pub const fn connect(&self) -> Limit {
         self.connect
     }
 
-    /// The time for a TLS handshake.
+    /// Returns the time for a TLS handshake.
     #[must_use]
     pub const fn tls(&self) -> Limit {
         self.tls
     }
 
-    /// The time without progress while the request is being sent.
+    /// Returns the time without progress while the request is sent.
     #[must_use]
     pub const fn send(&self) -> Limit {
         self.send
     }
 
-    /// The time from the last request byte to the response head.
+    /// Returns the time from the last request byte to the response head.
     #[must_use]
     pub const fn first_byte(&self) -> Limit {
         self.first_byte
     }
 
-    /// The time without a byte of the response body.
+    /// Returns the time without a byte of the response body.
     #[must_use]
     pub const fn body_idle(&self) -> Limit {
         self.body_idle
@@ -243,17 +246,17 @@ impl Limits {
 
 /// Below 10 ms the derived limits come under a timer's resolution of one millisecond.
 const DEADLINES: (Duration, Duration) = (Duration::from_millis(10), Limit::MAX.0);
-/// Two tries of one second each.
+/// Allows two tries of one second each.
 const DNS: Duration = Duration::from_secs(2);
-/// One SYN may be sent again (after one second).
+/// Allows one more SYN (after one second).
 const CONNECT: Duration = Duration::from_secs(3);
-/// One flight may be sent again.
+/// Allows one retransmission of a flight.
 const TLS: Duration = Duration::from_secs(3);
-/// No byte moved for so long: dead.
+/// After this time without progress the peer counts as dead.
 const SEND: Duration = Duration::from_secs(5);
-/// Survives a garbage collector's pause at the far side.
+/// Longer than the pause of a garbage collector on the server.
 const BODY_IDLE: Duration = Duration::from_secs(10);
-/// What a kernel buffers of a request before its peer reads any (measured on Linux loopback).
+/// The number of bytes of a request that a kernel buffers before its peer reads any (measured on Linux loopback).
 const KERNEL_BUFFER_BYTES: u64 = 4 << 20;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Waits that end: [`Limit`], and the set of [`Limits`] of a call.
+//! Limits of waits: [`Limit`], and the [`Limits`] of a call.
 //!
-//! A *limit* is a duration that is never zero and never endless; a *deadline* is an instant; a
-//! *timeout* is a limit that ran out, and [`Waited`] says which one.
+//! A *limit* is a duration, never zero and never endless. A *deadline* is an instant. A *timeout* is a limit that
+//! expired, and [`Waited`] names it.
 
 mod limits;
 mod settings;
@@ -14,7 +14,7 @@ pub use self::limits::Limits;
 pub use self::settings::Settings;
 pub use self::waited::Waited;
 
-/// A wait with an end: more than zero, at most [`Limit::MAX`].
+/// The longest time of a wait: more than zero, at most [`Limit::MAX`].
 ///
 /// # Example
 ///
@@ -35,7 +35,7 @@ pub use self::waited::Waited;
 pub struct Limit(Duration);
 
 impl Limit {
-    /// The longest wait the crate will hold: a day, as long as the longest deadline.
+    /// The longest limit: a day, as long as the longest deadline.
     pub const MAX: Self = Self(Duration::from_secs(24 * 60 * 60));
 
     /// Creates a limit from a value known only at run time.
@@ -76,7 +76,7 @@ impl Limit {
         self.0
     }
 
-    /// The limit for a duration that was derived from one: only rounding can take it out of range.
+    /// Returns the limit for a duration that was derived from another limit. Only rounding can move it out of range.
     const fn derived(duration: Duration) -> Self {
         if duration.is_zero() {
             return Self(Duration::from_nanos(1));
@@ -90,7 +90,7 @@ impl Limit {
     const fn known(duration: Duration) -> Self {
         match Self::new(duration) {
             Ok(limit) => limit,
-            Err(_) => panic!("a limit is more than zero and at most a day"),
+            Err(_) => panic!("a limit must be more than zero and at most a day"),
         }
     }
 }

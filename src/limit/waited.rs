@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Which limit ran out.
+/// The limit that expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Waited {
@@ -8,7 +8,7 @@ pub enum Waited {
     Deadline,
     /// The limit of one attempt.
     Attempt,
-    /// The limit of a DNS look-up.
+    /// The limit of a DNS lookup.
     Dns,
     /// The limit of a TCP connect.
     Connect,
@@ -23,7 +23,7 @@ pub enum Waited {
 }
 
 impl Waited {
-    /// The word for it, as in errors and timelines.
+    /// Returns its name in errors and timelines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! What stands as it stands when it is collected: circuits, budgets, connections.
+//! Gauges: circuits, budgets and connections, read when the metrics are collected.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,16 +11,16 @@ use super::{name, server};
 use crate::destination::Destination;
 use crate::telemetry::names::{self, Metric};
 
-/// Looks at a part of a stack while there is one; `None` once it is gone.
+/// Reads a part of a stack; `None` once the part is gone.
 pub(crate) type Look<T> = Box<dyn Fn() -> Option<Vec<(Destination, T)>> + Send + Sync>;
 
-/// The parts of stacks that have something to show.
+/// The parts of stacks that are observed.
 pub(crate) struct Looks<T>(Mutex<Vec<Look<T>>>);
 
-/// What is looked at when it is collected.
+/// The values that are read when the metrics are collected.
 #[derive(Debug, Default)]
 pub(crate) struct Gauges {
-    /// By their words for it: see [`STATES`].
+    /// By the names in [`STATES`].
     pub(crate) circuits: Looks<&'static str>,
     pub(crate) budgets: Looks<i64>,
     pub(crate) connections: Looks<u64>,
@@ -28,7 +28,7 @@ pub(crate) struct Gauges {
 
 impl Gauges {
     pub(super) fn observe(self: &Arc<Self>, meter: &Meter) {
-        // One-hot: of each circuit every state is shown, and one of them is 1.
+        // One-hot: every state of each circuit is reported, and exactly one of them is 1.
         let worse = |one, other| {
             if rank(one) < rank(other) { other } else { one }
         };
@@ -63,13 +63,13 @@ impl<T: Copy> Looks<T> {
     pub(crate) fn watch(&self, look: Look<T>) {
         let mut looks = self.looks();
         if looks.len().is_power_of_two() {
-            // Where nobody collects, those that are gone are forgotten here.
+            // If no reader collects metrics, removed parts are forgotten here.
             looks.retain(|look| look().is_some());
         }
         looks.push(look);
     }
 
-    /// What all of them show, put together; those that are gone are forgotten.
+    /// Returns the merged values of all parts, and forgets removed parts.
     fn look(&self, merge: impl Fn(T, T) -> T) -> HashMap<Destination, T> {
         let mut all = HashMap::new();
         self.looks().retain(|look| {
@@ -137,7 +137,7 @@ fn rank(state: &str) -> Option<usize> {
     STATES.iter().position(|known| *known == state)
 }
 
-/// The states of a breaker, the worse the later.
+/// The states of a breaker, from best to worst.
 const STATES: [&str; 4] = ["closed", "half_open", "open", "isolated"];
 const STATE: &str = "sevenhops.breaker.state";
 

@@ -2,7 +2,7 @@ use opentelemetry::metrics::{Counter, Histogram, Meter};
 
 use crate::telemetry::names::{self, Metric};
 
-/// What is recorded at the end of a call.
+/// The instruments that record at the end of a call.
 #[derive(Debug)]
 pub(super) struct Instruments {
     pub(super) request: Histogram<f64>,
@@ -60,11 +60,11 @@ impl Instruments {
     }
 }
 
-/// The buckets that OpenTelemetry's conventions advise for HTTP and DNS.
+/// The buckets that OpenTelemetry's conventions recommend for HTTP and DNS.
 const SECONDS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
-/// A hop can be over in less than the first of them.
+/// A hop can take less time than the first of those buckets.
 const SHORT_SECONDS: &[f64] = &[
     0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];

@@ -1,4 +1,4 @@
-//! Metrics of calls: what is recorded at their end, and what stands as it stands when it is collected.
+//! Metrics of calls: recorded at their end, and gauges read at collection.
 
 mod gauges;
 mod instruments;
@@ -20,30 +20,29 @@ use crate::hop::{Diagnosis, Hop, Outcome, Stage, What};
 use crate::telemetry::shown;
 use crate::timeline::{Attempt, RowEnd, Timeline};
 
-/// Metrics of calls, by OpenTelemetry's conventions where they have a name, under `sevenhops.` where
-/// they have none: the table is in [`telemetry`](crate::telemetry).
+/// Metrics of calls. They use OpenTelemetry's names where the conventions define one, else names under `sevenhops.`.
+/// The table is in [`telemetry`](crate::telemetry).
 ///
-/// Cheap to clone; make one, and give it to every client, stack and operation. It uses the meter provider that is
-/// installed when it is made: one that is installed later hears nothing.
+/// Cheap to clone. Create one, and give it to every client, stack and operation. It uses the meter provider that is
+/// installed at its creation, and ignores one that is installed later.
 ///
-/// What is recorded is bounded in kind: by destination and route, never by path or value. Where redirects
-/// lead to many destinations, the SDK's own bound on a metric's series holds (2,000 by default).
+/// The attributes are bounded: destination and route, never a path or a value. If redirects lead to many destinations,
+/// the SDK's own bound on a metric's series holds (2,000 by default).
 ///
-/// Durations and counts are recorded at the end of a call. What a gauge shows is looked up when it is
-/// collected, so a state that is over leaves nothing behind; where two clients of a process know of one
-/// destination, the worse state and the smaller budget are shown, and all connections. Open connections are
-/// counted on Linux, where the kernel tells.
+/// Durations and counts are recorded at the end of a call. Gauges are read at collection, so an old state leaves no
+/// series behind. If two clients of a process use the same destination, the gauges show the worse state, the smaller
+/// budget and the sum of the connections. Open connections are counted on Linux only.
 #[derive(Clone)]
 pub struct Metrics {
     instruments: Arc<Instruments>,
     gauges: Arc<Gauges>,
 }
 
-/// What all of a process have to show: of two that observe one series, the SDK would keep the later one only.
+/// The gauges of the whole process. If two instruments observe one series, the SDK keeps only the later one.
 static GAUGES: LazyLock<Arc<Gauges>> = LazyLock::new(Arc::default);
 
 impl Metrics {
-    /// Metrics of the global meter provider.
+    /// Returns metrics of the global meter provider.
     #[must_use]
     pub fn global() -> Self {
         let meter = global::meter("sevenhops");
@@ -68,7 +67,7 @@ impl Metrics {
         self.instruments.breaker_events.add(1, &about);
     }
 
-    /// Records a call that is over: see [`CallLayer::on_end`](crate::CallLayer::on_end).
+    /// Records a call that has ended: see [`CallLayer::on_end`](crate::CallLayer::on_end).
     pub fn record(&self, timeline: &Timeline) {
         let call = &timeline.0;
         let to = To {
@@ -78,7 +77,7 @@ impl Metrics {
             route: call.route(),
         };
         let attempts = timeline.attempts();
-        // What an operation asks clients of ours for, they record themselves.
+        // The calls inside an operation record themselves.
         if call.asked().uri().is_some() {
             for attempt in &attempts {
                 self.attempt(&to, attempt);
@@ -131,7 +130,7 @@ impl Metrics {
         let to = &To {
             method: attempt.method.as_ref().or(to.method),
             uri: led.as_ref().or(to.uri),
-            // It is that of the call's own URL.
+            // The route belongs to the call's own URL.
             route: to.route.filter(|_| led.is_none()),
             ..*to
         };
@@ -168,7 +167,7 @@ impl Metrics {
                 RowEnd::Left => None,
                 RowEnd::Failed(kind) => Some(KeyValue::new("sevenhops.kind", kind.as_str())),
                 RowEnd::Open | RowEnd::Abandoned => {
-                    // A connection whose TLS was left never stood.
+                    // A connection whose TLS handshake did not finish was never usable.
                     set_up = set_up.filter(|_| row.stage != Stage::Tls);
                     continue;
                 }
@@ -178,7 +177,7 @@ impl Metrics {
             about.extend(kind.clone());
             let remembered = attempt.dns_remembered && kind.is_some();
             if row.stage == Stage::Dns && !remembered {
-                // Through a proxy it is the proxy's name that is looked up here.
+                // Through a proxy, this lookup is for the proxy's name.
                 let via: Option<Uri> = attempt.via.as_ref().and_then(|via| via.parse().ok());
                 let asked = via.as_ref().or(to.uri).and_then(shown::host);
                 let asked = asked.unwrap_or_default().into_owned();
@@ -205,12 +204,12 @@ impl Metrics {
     }
 }
 
-/// Where a request or an operation went, as far as a metric may tell.
+/// The destination of a request or an operation, with the facts that a metric may show.
 #[derive(Clone, Copy)]
 struct To<'c> {
     asked: &'c Asked,
     route: Option<&'c str>,
-    /// Of the call, or where a redirect led.
+    /// The method of the call, or of the redirect's target.
     method: Option<&'c Method>,
     uri: Option<&'c Uri>,
 }
@@ -243,7 +242,7 @@ impl To<'_> {
     }
 }
 
-/// A destination may have a name of its own, so it is shown whole.
+/// A destination may have a custom name, so the whole name is shown.
 fn name(destination: &Destination) -> KeyValue {
     KeyValue::new("sevenhops.destination", destination.to_string())
 }

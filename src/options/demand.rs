@@ -1,19 +1,19 @@
-//! Whether a request that is about to be sent carries what its options demand: pure.
+//! Decides whether a request that is about to be sent carries what its options demand. Pure.
 
 use std::fmt;
 
 use super::Options;
 
-/// What is known of a request at the wire: at the attempt, or at the transport.
+/// The state of a request just before it is sent, at the attempt or at the transport.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wire {
-    /// Whether an idempotency layer has seen to the key, and whether the request carries it.
+    /// `None` if no idempotency layer handled the request, else whether the request carries the key.
     pub(crate) key: Option<bool>,
-    /// A redirect led to another method or origin, where the key does not go.
+    /// A redirect led to another method or origin, and the key is not sent there.
     pub(crate) is_led_away: bool,
-    /// Whether a layer of ours keeps the deadline.
+    /// Whether a layer of this crate enforces the deadline.
     pub(crate) is_call: bool,
-    /// Whether a layer of ours receives the body, if that was asked for.
+    /// Whether a layer of this crate receives the whole body, if the options demand that.
     pub(crate) is_attempt: bool,
 }
 
@@ -25,12 +25,12 @@ pub(crate) enum Unmet {
     LostKey,
     OtherKey,
     WholeBody,
-    /// Options that were put in where no layer looks for them any more.
+    /// The options were added below the layer that reads them.
     Late,
 }
 
 impl Options {
-    /// What nothing has carried out when the request is about to be sent.
+    /// Returns the demand that no layer has carried out when the request is about to be sent.
     pub(crate) fn unmet(&self, wire: &Wire) -> Option<Unmet> {
         if self.inherited.keys_differ {
             return Some(Unmet::OtherKey);
@@ -65,7 +65,7 @@ impl fmt::Display for Unmet {
             }
             Self::WholeBody => "Options::whole_body needs an AttemptLayer in the stack",
             Self::Late => {
-                "Options were put in below the layer that begins the call: put them in above it"
+                "Options were added below the layer that begins the call: add them above it"
             }
         })
     }

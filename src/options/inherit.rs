@@ -1,4 +1,4 @@
-//! How the options of a call pass on to the calls below it: pure.
+//! Passes the options of a call on to the calls below it. Pure.
 
 use std::sync::Arc;
 
@@ -6,14 +6,14 @@ use http::StatusCode;
 
 use super::{Inherited, Options};
 
-/// How a call is related to the one around it.
+/// The relation of a call to the call around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
     /// The same request in a stack below: the same method, the same URI.
     Same,
     /// The same request in a stack below, after a foreign layer changed its method or URI.
     Rewritten,
-    /// A leg of the same call: a redirect led away to another method or origin.
+    /// A leg of the same call: a redirect led to another method or origin.
     LedAway,
     /// A call that is made inside an operation.
     Operation,
@@ -23,9 +23,9 @@ impl Options {
     /// Merges the options of the call around this one. The table in the documentation of [`Options`]
     /// says how.
     pub(crate) fn inherit_from(&mut self, outer: &Self, relation: Relation) {
-        // No `..`: an option that is added has to be merged, or named as one that is not.
+        // There is no `..`: a new option does not compile until it is merged, or named as one that is not.
         let Self {
-            deadline: _, // by the instant, in `inherited`: a duration would begin anew
+            deadline: _, // passed on as an instant, in `inherited`: a duration would start again
             streaming,
             whole_body,
             route: _,
@@ -46,7 +46,7 @@ impl Options {
         self.no_key |= no_key;
         self.inherited.restrain(inherited);
         self.inherited.attempts = stricter(self.inherited.attempts, *attempts);
-        // A bound holds for the body that is asked for here; asking for one is a demand.
+        // The bound applies only if this call demands its whole body, or inherits that demand.
         let is_below = relation != Relation::Operation;
         let asked = is_below || self.whole_body.is_some();
         self.whole_body = stricter(self.whole_body, whole_body.filter(|_| asked));
@@ -70,15 +70,15 @@ impl Options {
         }
     }
 
-    /// How many attempts may be sent. A request's own word replaces the config of its stack; the word
-    /// of a call around it only makes it fewer.
+    /// Returns the maximum number of attempts. A request's own value replaces the config of its stack. A value of a
+    /// call around it can only reduce the number.
     pub(crate) fn most_attempts(&self, configured: u32) -> u32 {
         let own = self.attempts.map_or(configured, |most| most.get().into());
         let outer = self.inherited.attempts.map(|most| most.get().into());
         outer.map_or(own, |outer| own.min(outer))
     }
 
-    /// Whether a retry is allowed after this status.
+    /// Returns whether a retry is allowed after this status.
     pub(crate) fn lists(&self, configured: &[StatusCode], status: StatusCode) -> bool {
         let own = self.statuses.as_deref().unwrap_or(configured);
         let outer = self.inherited.statuses.as_deref();
@@ -87,7 +87,7 @@ impl Options {
 }
 
 impl Inherited {
-    /// Takes over what holds in every call inside another one.
+    /// Inherits the restraints that hold in every call inside another one.
     fn restrain(&mut self, outer: &Self) {
         let Self {
             deadline,
@@ -101,7 +101,7 @@ impl Inherited {
         self.attempts = stricter(self.attempts, *attempts);
     }
 
-    /// Leaves no statuses but these.
+    /// Restricts the statuses to these.
     fn only(&mut self, statuses: Option<&Arc<[StatusCode]>>) {
         let Some(statuses) = statuses else { return };
         self.statuses = Some(match &self.statuses {
@@ -114,7 +114,7 @@ impl Inherited {
     }
 }
 
-/// The smaller of those that are there.
+/// Returns the smaller of the values that are present.
 fn stricter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),

@@ -1,4 +1,4 @@
-//! What one request wants otherwise than its client.
+//! Per-request overrides of the client's settings.
 
 mod demand;
 mod inherit;
@@ -20,7 +20,7 @@ use crate::idempotency_key::Key;
 use crate::limit::Limit;
 use crate::propagation::{self, Inherited};
 
-/// What one request wants otherwise than its client: put it into the request's extensions.
+/// Per-request overrides of the client's settings: put them into the request's extensions.
 ///
 /// # Example
 ///
@@ -37,19 +37,19 @@ use crate::propagation::{self, Inherited};
 ///
 /// # Honored or refused
 ///
-/// The layer that begins the call takes the options out of the request. So they have to be there
-/// before: put them in above the first layer of this crate.
+/// The layer that begins the call takes the options out of the request. Therefore add them above the first layer of
+/// this crate.
 ///
-/// A request may pass several stacks of layers, one below the other, and a call may be made inside
-/// an [`Operation`](crate::Operation). Then options are of four classes:
+/// A request may pass several stacks of layers, one below the other. A call may also be made inside an
+/// [`Operation`](crate::Operation). For both cases, options have four classes:
 ///
-/// - A **restraint** adds up: of two values the stricter one holds.
-/// - A **permission** is passed on to the same request only: the same method and the same URI. A
-///   redirect that an outer stack follows, or a layer that rewrites the URI, ends it.
+/// - A **restraint** accumulates: of two values the stricter one holds.
+/// - A **permission** passes on to the same request only: the same method and the same URI. It ends if an outer stack
+///   follows a redirect, or a layer rewrites the URI.
 /// - A **demand** is carried out by the first layer that can do so. If no layer does, the
-///   [`AttemptLayer`](crate::AttemptLayer) or the transport refuses the request before its first
-///   byte, at encode. The error names the option and the missing layer.
-/// - A **label** belongs to the record of the one call that it was given to.
+///   [`AttemptLayer`](crate::AttemptLayer) or the transport fails the request at encode, before its first byte. The
+///   error names the option and the missing layer.
+/// - A **label** belongs to the record of its own call only.
 ///
 /// | option | class | in a stack below | in a call inside an operation |
 /// |---|---|---|---|
@@ -59,7 +59,7 @@ use crate::propagation::{self, Inherited};
 /// | `no_retry` | restraint | if one of them says so | if one of them says so |
 /// | `no_redirects` | restraint | if one of them says so | if one of them says so |
 /// | `no_idempotency_key` | restraint | if one of them says so | if one of them says so |
-/// | `retry_statuses` | restraint | what is in both lists | not passed on |
+/// | `retry_statuses` | restraint | the statuses in both lists | not passed on |
 /// | `honours_keys` | restraint if false | false if one of them says so | false if one of them says so |
 /// | `honours_keys` | permission if true | for the same method and URI | not passed on |
 /// | `idempotent` | permission | for the same method and URI | not passed on |
@@ -89,32 +89,31 @@ pub struct Options {
 }
 
 impl Options {
-    /// Wants nothing.
+    /// Creates options with no overrides.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the deadline of this call; limits that were not set follow it, others are shortened
-    /// where they do not fit any more.
+    /// Sets the deadline of this call. Limits that were not set follow it. Limits that were set are shortened if they
+    /// are longer than it.
     #[must_use]
     pub fn deadline(mut self, deadline: Limit) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// Lets the deadline end at the response head: for a stream that goes on for as long as it
-    /// pleases. The body idle limit stays.
+    /// Ends the deadline at the response head, for a stream without a fixed end. The body idle limit stays.
     #[must_use]
     pub fn streaming(mut self) -> Self {
         self.streaming = true;
         self
     }
 
-    /// Receives the whole body inside the attempt, up to so many bytes as they come over the wire.
+    /// Receives the whole body inside the attempt, up to this number of bytes on the wire.
     ///
-    /// An [`AttemptLayer`](crate::AttemptLayer) receives it. Without one the transport refuses the
-    /// request at encode.
+    /// An [`AttemptLayer`](crate::AttemptLayer) receives the body. Without this layer the transport fails the request
+    /// at encode.
     #[must_use]
     pub fn whole_body(mut self, most_bytes: usize) -> Self {
         self.whole_body = Some(most_bytes);
@@ -128,39 +127,39 @@ impl Options {
         self
     }
 
-    /// Says whether this request is idempotent whatever its method says: a POST that only reads, such as a
-    /// search. Such a request is retried like a GET, and no idempotency key is made for it. `false`, the
-    /// default, leaves it to the method.
+    /// Sets whether this request is idempotent, whatever its method: for example a POST that only reads, such as a
+    /// search. Such a request is retried like a GET, and gets no idempotency key. `false`, the default, leaves it to
+    /// the method.
     #[must_use]
     pub fn idempotent(mut self, yes: bool) -> Self {
         self.idempotent = yes;
         self
     }
 
-    /// Makes one attempt only (one for each leg, where redirects are followed).
+    /// Makes only one attempt (one for each leg if redirects are followed).
     #[must_use]
     pub fn no_retry(mut self) -> Self {
         self.no_retry = true;
         self
     }
 
-    /// Sends up to so many attempts, the first included, in place of what the config says. In a stack
-    /// below it only makes them fewer. An attempt that provably was not sent does not count.
+    /// Sets the maximum number of attempts, including the first, in place of the config's number. In a stack below it
+    /// can only reduce the number. An attempt that provably was not sent does not count.
     #[must_use]
     pub fn attempts(mut self, most: NonZeroU8) -> Self {
         self.attempts = Some(most);
         self
     }
 
-    /// Repeats after these statuses and no others. What is not safe to repeat is still not
-    /// repeated. In a stack below, a status has to be in its own list, too.
+    /// Retries after these statuses and no others. A retry still has to be safe. In a stack below, a status has to be
+    /// in its own list, too.
     #[must_use]
     pub fn retry_statuses(mut self, statuses: impl Into<Arc<[StatusCode]>>) -> Self {
         self.statuses = Some(statuses.into());
         self
     }
 
-    /// Returns a redirect as it is.
+    /// Returns a redirect as the response, and does not follow it.
     #[must_use]
     pub fn no_redirects(mut self) -> Self {
         self.no_redirects = true;
@@ -169,8 +168,8 @@ impl Options {
 
     /// Sends this idempotency key, whatever the method.
     ///
-    /// An [`IdempotencyLayer`](crate::IdempotencyLayer) puts it on the request. Without one the
-    /// request is refused at encode.
+    /// An [`IdempotencyLayer`](crate::IdempotencyLayer) adds the key to the request. Without this layer the request
+    /// fails at encode.
     #[must_use]
     pub fn idempotency_key(mut self, key: Key) -> Self {
         self.key = Some(key);
@@ -184,18 +183,18 @@ impl Options {
         self
     }
 
-    /// Says whether the far side honours idempotency keys: if it does, a keyed request whose answer
-    /// was lost is sent again.
+    /// Sets whether the server honors idempotency keys. If it does, a request with a key is retried after its response
+    /// was lost.
     #[must_use]
     pub fn honours_keys(mut self, yes: bool) -> Self {
         self.honours_keys = Some(yes);
         self
     }
 
-    /// Keeps the headers of each attempt for [`Timeline::to_har`](crate::Timeline::to_har), as the policies
-    /// leave them: all names, and the values of those that are known to be harmless and of those named
-    /// here. Never the value of one that is marked sensitive, as that of an idempotency key is, or sounds like
-    /// a secret (`auth`, `cookie`, `key`, `token` and their like), whatever is named.
+    /// Keeps the headers of each attempt for [`Timeline::to_har`](crate::Timeline::to_har), as the policies leave them.
+    /// It keeps all names, and the values of known harmless headers and of `shown`. It never keeps a value that is
+    /// marked sensitive, such as that of an idempotency key, or whose name suggests a secret (`auth`, `cookie`, `key`,
+    /// `token` and similar), even if `shown` names it.
     ///
     /// # Example
     ///
@@ -213,11 +212,11 @@ impl Options {
         self
     }
 
-    /// Takes over what the caller of this process passed on in its request's headers: the time left
-    /// holds here too, and what the caller repeats is not repeated here.
+    /// Inherits the time left and the retries that the caller of this process passed on in its request's headers. The
+    /// time left limits this call too. If the caller retries, this call does not.
     ///
-    /// The time left counts from now on: read it when the request arrives, once, and give every call that is
-    /// made for it a clone. Read anew for each of several calls, one after another, it would begin anew.
+    /// The time left counts from this call of `inherit`. Call it once, when the request arrives, and give a clone to
+    /// every call for that request. If you call it again for a later call, the time left starts again.
     ///
     /// # Example
     ///

@@ -1,4 +1,4 @@
-//! The table of the options, and the merge that it describes.
+//! Checks the table of the options and the merge that it describes.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ const TABLE: [Row; 16] = [
     row(("no_retry", "no_retry"), "restraint", EITHER),
     row(("no_redirects", "no_redirects"), "restraint", EITHER),
     row(("no_key", "no_idempotency_key"), "restraint", EITHER),
-    row(("statuses", "retry_statuses"), "restraint", ("what is in both lists", NOT)),
+    row(("statuses", "retry_statuses"), "restraint", ("the statuses in both lists", NOT)),
     row(("honours_keys", "honours_keys"), "restraint if false", ("false if one of them says so", "false if one of them says so")),
     row(("honours_keys", "honours_keys"), "permission if true", ("for the same method and URI", NOT)),
     row(("idempotent", "idempotent"), "permission", ("for the same method and URI", NOT)),
@@ -57,7 +57,7 @@ const TABLE: [Row; 16] = [
     row(("headers", "keep_headers"), "label", (NOT, NOT)),
 ];
 
-/// The names of all fields. A field that is added does not compile here until it is named.
+/// Lists the names of all fields. A new field does not compile here until it is named.
 macro_rules! fields {
     ($($(#[$cfg:meta])? $field:ident),* $(,)?) => {{
         let Options { $($(#[$cfg])? $field: _),* } = Options::new();
@@ -111,7 +111,7 @@ fn documentation_shows_the_table() {
     assert_eq!(shown, rows.collect::<Vec<_>>());
 }
 
-/// The options of a call below, after it has inherited.
+/// Returns the options of a call below after it has inherited.
 fn merged(inner: Options, outer: &Options, relation: Relation) -> Options {
     let mut inner = inner;
     inner.inherit_from(outer, relation);
@@ -152,7 +152,7 @@ fn switches_that_restrain_hold_in_every_call_below() {
 
 #[test]
 fn fewer_attempts_hold_and_config_is_never_exceeded() {
-    // (own, outer, configured) → how many may be sent
+    // (own, outer, configured) → the maximum number of attempts
     for (own, outer, configured, most) in [
         (None, None, 3, 3),
         (Some(5), None, 3, 5),
@@ -170,7 +170,7 @@ fn fewer_attempts_hold_and_config_is_never_exceeded() {
             let merged = merged(make(own), &make(outer), relation);
             let told = format!("{own:?} {outer:?} {configured} {relation:?}");
             assert_eq!(merged.most_attempts(configured), most, "{told}");
-            // A third stack hears of it, too.
+            // A third stack inherits it, too.
             let third = self::merged(Options::new(), &merged, relation);
             assert!(third.most_attempts(9) <= merged.most_attempts(9), "{told}");
         }

@@ -1,4 +1,4 @@
-//! The spans of an attempt, live: opened and closed as it goes.
+//! The spans of an attempt, opened and closed while it runs.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -20,15 +20,15 @@ use super::spans::{EventSpan, Subject};
 use super::stage::StageSpan;
 use crate::hop::{Diagnosis, Kind, Stage, TlsSession};
 
-/// The spans of one attempt: its own, and one for each stage that is open.
+/// The spans of one attempt: its own span, and one for each open stage.
 #[derive(Debug, Default)]
 pub(crate) struct AttemptSpans(Option<Box<Listening>>);
 
 #[derive(Debug)]
 struct Listening {
-    /// For events on its span.
+    /// The span that gets the events.
     call: Box<dyn EventSpan>,
-    /// Gone at the end: the attempt is remembered for longer than its spans are open.
+    /// `None` after the end: the record of the attempt lives longer than its spans are open.
     open: Mutex<Option<Open>>,
     propagator: Option<Arc<dyn Propagator>>,
 }
@@ -36,22 +36,22 @@ struct Listening {
 #[derive(Debug)]
 struct Open {
     attempt: Span,
-    /// By the numbers of their records: two tasks may tell of changes in another order than they made them.
+    /// By record number: two tasks may report changes in another order than they made them.
     stages: Vec<(u32, StageSpan)>,
-    /// What ties later attempts to the connection that is being set up.
+    /// The link from later attempts to the connection that is being set up.
     set_up: Option<Link>,
-    // What is known of the answer is recorded at the end, in one go.
+    // The attributes of the response are recorded together at the end.
     answered: Option<(StatusCode, Option<http::Version>)>,
     peer: Option<SocketAddr>,
     /// The path of the unix socket that is used instead.
     socket: Option<String>,
     failure: Option<Diagnosis>,
-    /// When a stage was last entered or left.
+    /// The time at which a stage was last entered or left.
     latest: Instant,
 }
 
 impl Open {
-    /// The span of a stage, if that is open.
+    /// Returns the span of a stage, if the stage is open.
     fn stage(&mut self, stage: Stage) -> Option<&mut StageSpan> {
         let of_stage = self
             .stages
@@ -62,13 +62,13 @@ impl Open {
 }
 
 impl AttemptSpans {
-    /// Opens the span of an attempt below the current span; `resend` counts repeats from 1.
+    /// Opens the span of an attempt below the current span; `resend` counts retries from 1.
     pub(crate) fn new(
         call: &impl Subject,
         (method, uri): (&Method, &Uri),
         (resend, now): (u32, Instant),
     ) -> Self {
-        // The route is that of the call's own URL.
+        // The route belongs to the call's own URL.
         let route = call.route().filter(|_| !call.is_redirected());
         let span = open!(
             within: &call.span(),
@@ -98,7 +98,7 @@ impl AttemptSpans {
         Self::listening(call, span, now)
     }
 
-    /// Opens the span of an attempt of an operation below the current span; `resend` counts repeats.
+    /// Opens the span of an attempt of an operation below the current span; `resend` counts retries.
     pub(crate) fn of_operation(call: &impl Subject, (resend, now): (u32, Instant)) -> Self {
         let span = open!(
             within: &call.span(),
@@ -135,7 +135,7 @@ impl AttemptSpans {
         })))
     }
 
-    /// Lets the trace go along with the attempt, also where no span is listened to.
+    /// Writes the trace into the attempt's headers, even if no span is enabled.
     pub(crate) fn propagate(&mut self, by: &Arc<dyn Propagator>, headers: &mut HeaderMap) {
         let attempt = self.attempt();
         let entered = attempt.enter();
@@ -146,25 +146,25 @@ impl AttemptSpans {
         }
     }
 
-    /// Whether anything listens.
+    /// Returns whether a span is enabled.
     pub(crate) const fn are_on(&self) -> bool {
         self.0.is_some()
     }
 
-    /// The attempt's own span, to be entered while the attempt is polled.
+    /// Returns the attempt's own span, to be entered while the attempt is polled.
     pub(crate) fn attempt(&self) -> Span {
         self.with(|open| open.attempt.clone())
             .unwrap_or_else(Span::none)
     }
 
-    /// The stage with this number was entered. Returns whether it has a span.
+    /// Reports that the stage with this number was entered. Returns whether it has a span.
     pub(crate) fn open(&self, number: u32, stage: Stage, at: Instant) -> bool {
         let Some(listening) = &self.0 else {
             return false;
         };
         let attempt = self.attempt();
         if attempt.is_disabled() {
-            // The connection's task was about to say so when the attempt ended.
+            // The attempt ended before the connection's task reported the stage.
             return false;
         }
         let span = StageSpan::open(stage, attempt, at);
@@ -175,13 +175,13 @@ impl AttemptSpans {
             open.latest = open.latest.max(at);
             link.take().and_then(|link| open.set_up.replace(link))
         });
-        // The attempt ended just now.
+        // The attempt ended in the meantime.
         let Some(late) = opened else { return true };
         late.close(at, None);
         false
     }
 
-    /// Says more of a stage that is open.
+    /// Records more fields on the span of an open stage.
     fn tell(&self, stage: Stage, what: impl FnOnce(&Span)) {
         let stage = |open: &mut Open| open.stage(stage)?.span().cloned();
         if let Some(span) = self.with(stage).flatten() {
@@ -189,14 +189,14 @@ impl AttemptSpans {
         }
     }
 
-    /// A name is asked for.
+    /// Records the name of a lookup.
     pub(crate) fn asking(&self, name: &str) {
         self.tell(Stage::Dns, |span| {
             record!(span, "dns.question.name" = name.to_owned());
         });
     }
 
-    /// It was answered.
+    /// Records the addresses of a lookup.
     pub(crate) fn answers(&self, addresses: &[IpAddr]) {
         self.tell(Stage::Dns, |span| {
             let answers: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
@@ -204,7 +204,7 @@ impl AttemptSpans {
         });
     }
 
-    /// An address is dialled.
+    /// Records the address of a connect.
     pub(crate) fn dialling(&self, address: SocketAddr) {
         self.tell(Stage::Connect, |span| {
             record!(
@@ -250,7 +250,7 @@ impl AttemptSpans {
         });
     }
 
-    /// The stage with this number was left; with a kind, it failed.
+    /// Reports that the stage with this number was left. With a kind, it failed.
     pub(crate) fn close(&self, number: u32, at: Instant, failed: Option<Kind>) {
         let closed = self.with(|open| {
             open.latest = open.latest.max(at);
@@ -262,7 +262,7 @@ impl AttemptSpans {
         }
     }
 
-    /// The attempt failed: marks the stage that is open for the hop now, and the attempt when it ends.
+    /// Reports that the attempt failed. Marks the open stage of the hop now, and the attempt when it ends.
     pub(crate) fn fail(&self, diagnosis: &Diagnosis) {
         let failing = |open: &mut Open| {
             open.failure = Some(*diagnosis);
@@ -274,7 +274,7 @@ impl AttemptSpans {
         }
     }
 
-    /// A response head came, in a version that is known where the transport is one of ours.
+    /// Reports a response head. The version is known if the transport is one of this crate's.
     pub(crate) fn answered(
         &self,
         status: StatusCode,
@@ -286,7 +286,7 @@ impl AttemptSpans {
         }
     }
 
-    /// The peer is known.
+    /// Records the peer.
     pub(crate) fn peer(&self, peer: SocketAddr) {
         self.with(|open| open.peer = Some(peer));
     }
@@ -302,28 +302,28 @@ impl AttemptSpans {
         self.with(|open| open.set_up.clone()).flatten()
     }
 
-    /// The connection in use was set up by another attempt.
+    /// Links the attempt to the setup of its connection, which another attempt made.
     pub(crate) fn tie(&self, link: &Link) {
         if self.0.is_some() {
             link.tie(&self.attempt());
         }
     }
 
-    /// The DNS answer in use is over.
+    /// Reports that the DNS answer in use has expired.
     pub(crate) fn stale_dns(&self) {
         if let Some(call) = self.call() {
             events::stale_dns(&call);
         }
     }
 
-    /// The address was the one too many that fared worse than its siblings.
+    /// Reports that an address was set aside because it performed worse than the others.
     pub(crate) fn set_aside(&self, address: IpAddr) {
         if let Some(call) = self.call() {
             events::set_aside(&call, address);
         }
     }
 
-    /// The attempt ended: what is still open closes with it.
+    /// Ends the attempt, and closes all its open spans.
     pub(crate) fn end(&self, at: Instant, (sent_bytes, received_bytes): (u64, u64)) {
         let listening = self.0.as_deref();
         let Some(ended) = listening.and_then(|listening| lock(&listening.open).take()) else {
@@ -339,7 +339,7 @@ impl AttemptSpans {
             failure,
             latest,
         } = ended;
-        // No span outlives the one that it is part of, also where the connection's task was a little later.
+        // No span outlives its parent, even if the connection's task reports a little later.
         let at = at.max(latest);
         for (_, stage) in stages {
             stage.close(at, None);
@@ -366,8 +366,8 @@ impl AttemptSpans {
         self.0.as_deref()?.call.get()
     }
 
-    /// Looks at what is open, unless nobody listens or the attempt has ended. Whoever listens is told
-    /// outside: a subscriber may block, and nobody else's deadline may wait for it.
+    /// Calls the function with the open spans, unless no span is enabled or the attempt has ended. Subscribers are
+    /// called outside of the lock: a subscriber may block, and must not delay the deadline of another call.
     fn with<T>(&self, what: impl FnOnce(&mut Open) -> T) -> Option<T> {
         let mut open = lock(&self.0.as_deref()?.open);
         open.as_mut().map(what)

@@ -1,11 +1,11 @@
-//! The tables in the docs are those in the code.
+//! Checks the tables in the docs against those in the code.
 
 use super::{EVENTS, METRICS, SPANS};
 use crate::hop::names;
 
 const DOC: &str = include_str!("../../docs/telemetry.md");
 
-/// The rows below a heading, without their head.
+/// Returns the rows below a heading, without the header row.
 fn table(heading: &str) -> Vec<&'static str> {
     let section = DOC.split(&format!("\n## {heading}\n")).nth(1).unwrap();
     let section = section.split("\n## ").next().unwrap();

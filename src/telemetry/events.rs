@@ -1,4 +1,4 @@
-//! What policies leave on the span of a call.
+//! The events of policies on the span of a call.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -10,7 +10,7 @@ use super::say::event;
 use super::span::{Span, TARGET};
 use crate::hop::What;
 
-/// What happened between two attempts.
+/// Reports a note, which policies make between two attempts.
 pub(crate) fn note(call: &Span, what: &What) {
     match what {
         What::Waited { wait, asked } => event!(
@@ -50,7 +50,7 @@ pub(crate) fn note(call: &Span, what: &What) {
     }
 }
 
-/// What happened to the circuit of a destination: by which name, what, why, and for how long it is open.
+/// Reports a change of a destination's circuit: the name, the change, the reason, and the open time.
 pub(crate) fn circuit(
     call: &Span,
     (destination, change): (&str, &'static str),

@@ -1,13 +1,12 @@
-//! Every name that telemetry uses, in tables: the docs print them, tests hold them against what is
-//! emitted.
+//! Every name that telemetry uses, in tables. The docs print them, and tests compare them with the emitted names.
 
-/// A span, and the fields that it may carry.
+/// A span and its possible fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SpanName {
     /// Its name.
     pub name: &'static str,
-    /// The span that it is part of, if it is one of ours.
+    /// Its parent span, if that is a span of this crate.
     pub parent: Option<&'static str>,
     /// Its fields.
     pub fields: &'static [&'static str],
@@ -33,13 +32,13 @@ pub struct Metric {
     pub instrument: &'static str,
     /// Its unit, in UCUM.
     pub unit: &'static str,
-    /// What may tell its series apart.
+    /// The attributes of its series.
     pub attributes: &'static [&'static str],
-    /// What it says.
+    /// Its description.
     pub what: &'static str,
 }
 
-/// Fields, and those of a failure.
+/// Adds the fields of a failure to a list.
 macro_rules! and_failure {
     ($($field:literal),* $(,)?) => {
         &[
@@ -53,7 +52,7 @@ macro_rules! and_failure {
     };
 }
 
-/// What tells calls apart, and more.
+/// Adds the attributes of a call to a list.
 macro_rules! of_call {
     ($($more:literal),* $(,)?) => {
         &[
@@ -68,7 +67,7 @@ macro_rules! of_call {
     };
 }
 
-/// The spans, in the order of the journey.
+/// The spans, in the order of a call.
 pub const SPANS: &[SpanName] = &[
     span("encode", None, &["sevenhops.kind", "otel.status_code"]),
     span(
@@ -211,35 +210,35 @@ pub(crate) const REQUEST_DURATION: Metric = metric(
         "network.protocol.version",
         "error.type",
     ],
-    "How long an attempt took, to the last byte of its answer.",
+    "Duration of an attempt, to the last byte of its response.",
 );
 
 pub(crate) const LOOK_UP_DURATION: Metric = metric(
     "dns.lookup.duration",
     ("histogram", "s"),
     &["dns.question.name", "error.type"],
-    "How long a name was waited for; what the cache has is not waited for.",
+    "Duration of a DNS lookup; cached names do not count.",
 );
 
 pub(crate) const SET_UP_DURATION: Metric = metric(
     "sevenhops.connection.setup.duration",
     ("histogram", "s"),
     &["server.address", "server.port"],
-    "How long a connection took to stand, its TLS included.",
+    "Duration of a connection setup, TLS included.",
 );
 
 pub(crate) const TIME_IN_QUEUE: Metric = metric(
     "http.client.request.time_in_queue",
     ("histogram", "s"),
     &["server.address", "server.port"],
-    "How long an attempt waited for the connection of another call, instead of making one.",
+    "Time that an attempt waited for the connection of another call.",
 );
 
 pub(crate) const OPEN_CONNECTIONS: Metric = metric(
     "http.client.open_connections",
     (UP_DOWN_COUNTER, "{connection}"),
     &["server.address", "server.port"],
-    "Connections that are open, idle or not.",
+    "Open connections, idle or in use.",
 );
 
 pub(crate) const HOP_DURATION: Metric = metric(
@@ -251,77 +250,77 @@ pub(crate) const HOP_DURATION: Metric = metric(
         "sevenhops.stage",
         "sevenhops.kind",
     ],
-    "How long a hop took, and how it failed.",
+    "Duration of a hop, and its failure.",
 );
 
 pub(crate) const CALL_DURATION: Metric = metric(
     "sevenhops.call.duration",
     ("histogram", "s"),
     of_call!["sevenhops.outcome", "error.type", "sevenhops.hop"],
-    "How long a call took, with its attempts and waits.",
+    "Duration of a call, with its attempts and waits.",
 );
 
 pub(crate) const ATTEMPTS: Metric = metric(
     "sevenhops.call.attempts",
     ("histogram", "{attempt}"),
     of_call![],
-    "How many attempts a call took.",
+    "Number of attempts of a call.",
 );
 
 pub(crate) const REPEATS: Metric = metric(
-    "sevenhops.call.repeats",
+    "sevenhops.call.repeats", // words:allow term: the name of a metric
     ("counter", "{attempt}"),
     of_call!["error.type"],
-    "Repeats, by the failure that was repeated.",
+    "Retries, by the failure that was retried.",
 );
 
 pub(crate) const NOT_REPEATED: Metric = metric(
     "sevenhops.call.not_repeated",
     ("counter", "{call}"),
     of_call!["sevenhops.reason"],
-    "Failed calls, by the reason why they were not repeated.",
+    "Failed calls, by the reason why they were not retried.",
 );
 
 pub(crate) const REFUSALS: Metric = metric(
     "sevenhops.refusals",
     ("counter", "{refusal}"),
     of_call!["sevenhops.policy"],
-    "What policies let not through.",
+    "Requests rejected by a policy.",
 );
 
 pub(crate) const STALE: Metric = metric(
     "sevenhops.dns.stale",
     ("counter", "{attempt}"),
     &["server.address", "server.port"],
-    "Attempts on a DNS answer that was over.",
+    "Attempts that used an expired DNS answer.",
 );
 
 pub(crate) const EFFECT_POSSIBLE: Metric = metric(
     "sevenhops.call.effect_possible",
     ("counter", "{call}"),
     of_call!["error.type", "sevenhops.hop"],
-    "Failed calls that may have happened.",
+    "Failed calls that may have had an effect.",
 );
 
 pub(crate) const BUDGET_LEFT: Metric = metric(
     "sevenhops.budget.left",
     ("gauge", "{attempt}"),
     &["sevenhops.destination"],
-    "Repeats that the calls to a destination can afford.",
+    "Retries left in the budget of a destination.",
 );
 
 pub(crate) const BREAKER_STATE: Metric = metric(
     "sevenhops.breaker.state",
     ("gauge", "1"),
     &["sevenhops.destination", "sevenhops.breaker.state"],
-    "One for the state that a circuit is in, zero for the others.",
+    "One for the current state of a circuit, zero for the others.",
 );
 
 pub(crate) const BREAKER_EVENTS: Metric = metric(
     "sevenhops.breaker.events",
     ("counter", "{event}"),
     &["sevenhops.destination", "sevenhops.breaker.event"],
-    "Circuits that opened, half-opened, closed or rejected.",
+    "Changes and rejections of circuits.",
 );
 
 pub(crate) const UP_DOWN_COUNTER: &str = "up-down counter";

@@ -10,13 +10,13 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use super::span::Span;
 use crate::callback::{Site, ask, observe};
 
-/// Carries the trace along: writes its context into the headers of an attempt, so that the server's
-/// span hangs under the attempt that reached it.
+/// Propagates the trace: writes its context into the headers of an attempt, so that the server's span becomes a child
+/// of the attempt's span.
 ///
-/// With the feature `otel`, `sevenhops::telemetry::otel::TraceContext` is one. The trait is for traces of another
-/// make.
+/// With the feature `otel`, `sevenhops::telemetry::otel::TraceContext` implements it. Implement the trait for other
+/// trace formats.
 ///
-/// If it panics, the attempt goes on with the headers that it has by then.
+/// If it panics, the attempt continues with the headers written so far.
 ///
 /// # Example
 ///
@@ -41,20 +41,21 @@ use crate::callback::{Site, ask, observe};
 /// # drop(layer); Ok(()) }
 /// ```
 pub trait Propagator: fmt::Debug + Send + Sync + 'static {
-    /// Writes the context of an attempt's span into the headers that it sends, in place of what
-    /// stands there. The span is disabled where nobody listens, and where spans are made straight in
-    /// OpenTelemetry: then the attempt's is the current one there.
+    /// Writes the context of an attempt's span into its headers, and replaces existing values. The span is disabled if
+    /// no subscriber is interested. It is also disabled if spans are created directly with OpenTelemetry: then the
+    /// attempt's span is the current one there.
     fn inject(&self, span: &tracing::Span, headers: &mut HeaderMap);
 
-    /// What ties a span to this one later, when this one may be over: an attempt to the set-up of the
-    /// connection that it found in the pool. Nothing by default. Spans straight in OpenTelemetry are tied without it.
+    /// Returns a link to this span for later spans, when this span may have ended. An attempt uses it to link to the
+    /// setup of its pooled connection. By default there is no link. Spans that are created directly with OpenTelemetry
+    /// are linked without it.
     fn link(&self, span: &tracing::Span) -> Option<Link> {
         let _ = span;
         None
     }
 }
 
-/// A propagator of the user's, whose panics harm no call.
+/// A user's propagator, whose panics do not fail a call.
 pub(crate) struct Contained<P> {
     propagator: P,
     site: Site,
@@ -83,7 +84,7 @@ impl<P: fmt::Debug> fmt::Debug for Contained<P> {
     }
 }
 
-/// Ties spans to one that came before.
+/// Links spans to an earlier one.
 #[derive(Clone)]
 pub struct Link(To);
 
@@ -97,7 +98,7 @@ enum To {
 type Tie = dyn Fn(&tracing::Span) + Send + Sync;
 
 impl Link {
-    /// A link that is made by this function.
+    /// Creates a link from a function.
     #[must_use]
     pub fn new(tie: impl Fn(&tracing::Span) + Send + Sync + 'static) -> Self {
         let site = Site::new("Link::new");
@@ -105,7 +106,7 @@ impl Link {
         Self(To::Tracing(Arc::new(tie)))
     }
 
-    /// What leads to a span.
+    /// Returns a link to a span.
     pub(super) fn to(span: &Span, by: Option<&Arc<dyn Propagator>>) -> Option<Self> {
         match span {
             Span::Tracing(span) => match by {
@@ -120,19 +121,19 @@ impl Link {
         }
     }
 
-    /// A link to a span of `tracing`, as its OpenTelemetry layer has it.
+    /// Returns a link to a `tracing` span, in the form of its OpenTelemetry layer.
     #[cfg(feature = "otel")]
     pub(super) fn of_tracing(span: &tracing::Span) -> Option<Self> {
         Self::to_context(span.context().span().span_context().clone())
     }
 
-    /// What leads to the span of such a context, if there is one.
+    /// Returns a link to the span of this context, if the context is valid.
     #[cfg(feature = "otel")]
     fn to_context(context: SpanContext) -> Option<Self> {
         context.is_valid().then(|| Self(To::Direct(context)))
     }
 
-    /// Ties a span to the one that this link leads to.
+    /// Links a span to the target of this link.
     pub(super) fn tie(&self, span: &Span) {
         match (&self.0, span) {
             (To::Tracing(tie), _) => tie(&span.in_tracing()),

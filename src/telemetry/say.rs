@@ -1,13 +1,13 @@
-//! How a span is opened and what is said of it, in words that `tracing` and OpenTelemetry both understand.
+//! Macros that open spans and record their fields, for `tracing` and OpenTelemetry alike.
 //!
-//! What a value is made of is put together only where somebody listens.
+//! The value of a field is computed only if the span is enabled.
 
-/// Opens a span: by a [`Maker`](super::Maker) or, made as another one is, somewhere `within:` or right `below:` it.
+/// Opens a span: by a [`Maker`](super::Maker), or like another span, `within:` its scope or directly `below:` it.
 macro_rules! open {
     (within: $span:expr, $at:expr, $($said:tt)*) => {
         match $span {
             Span::Tracing(span) => {
-                // In a task of its own, where nothing is current, it is below that one.
+                // In a task of its own, without a current span, the parent is that span.
                 let alone = !span.is_disabled() && tracing::Span::current().is_none();
                 let _below = alone.then(|| span.enter());
                 $crate::telemetry::say::traced!((), $at, $($said)*)
@@ -44,7 +44,7 @@ macro_rules! open {
     };
 }
 
-/// Says more of a span.
+/// Records more fields on a span.
 macro_rules! record {
     ($span:expr, $($key:literal = $value:expr),+ $(,)?) => {
         match $span {
@@ -57,7 +57,7 @@ macro_rules! record {
     };
 }
 
-/// Leaves an event on a span.
+/// Adds an event to a span.
 macro_rules! event {
     ($span:expr, $level:expr, $name:literal $(, $key:literal = $value:expr)* $(,)?) => {
         match $span {
@@ -76,7 +76,7 @@ macro_rules! event {
     };
 }
 
-/// A span of `tracing`, which reads a clock of its own.
+/// Opens a `tracing` span, which reads its own clock.
 macro_rules! traced {
     (
         ($($parent:tt)*), $at:expr,
@@ -93,7 +93,7 @@ macro_rules! traced {
     }};
 }
 
-/// What a span is called in OpenTelemetry.
+/// The name of a span in OpenTelemetry.
 #[cfg(feature = "otel")]
 macro_rules! named {
     ($name:literal, named: $named:expr, $($said:tt)*) => {
@@ -104,7 +104,7 @@ macro_rules! named {
     };
 }
 
-/// What is said of a span in OpenTelemetry, or of an event.
+/// The attributes of a span or an event in OpenTelemetry.
 #[cfg(feature = "otel")]
 macro_rules! told {
     ($name:literal $(, named: $named:expr)? $(, $key:literal = $value:expr)* $(,)?) => {{

@@ -1,4 +1,4 @@
-//! What telemetry may show of a request, in the words of OpenTelemetry's HTTP conventions.
+//! The facts of a request that telemetry may show, by OpenTelemetry's HTTP conventions.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -7,8 +7,7 @@ use http::{Method, Uri};
 
 use crate::redact::ascii;
 
-/// The method as a metric or a span may carry it: one of the known ones, or `_OTHER`, so that nobody
-/// can make up new values.
+/// Returns the method for a metric or a span: a known method or `_OTHER`, so that a caller cannot create new values.
 pub(crate) fn method(method: &Method) -> &'static str {
     match method.as_str() {
         "CONNECT" => "CONNECT",
@@ -25,12 +24,12 @@ pub(crate) fn method(method: &Method) -> &'static str {
     }
 }
 
-/// The method as it was sent, where that is not what [`method`] says.
+/// Returns the original method if [`method`] returns another value.
 pub(super) fn original(request: &Method) -> Option<&str> {
     Some(request.as_str()).filter(|sent| *sent != method(request))
 }
 
-/// The name of a span: the method and, where it is known, the route.
+/// Returns the name of a span: the method, and the route if it is known.
 pub(super) fn span_name(request: &Method, route: Option<&str>) -> Cow<'static, str> {
     let method = match method(request) {
         "_OTHER" => "HTTP",
@@ -42,8 +41,8 @@ pub(super) fn span_name(request: &Method, route: Option<&str>) -> Cow<'static, s
     }
 }
 
-/// The URL with what may be secret replaced: userinfo and every value of the query. (The conventions
-/// name a few parameters whose values are credentials; nobody knows all of them.)
+/// Returns the URL without possible secrets: userinfo and every value of the query are replaced. The conventions list
+/// only a few parameters with credentials, and no list can be complete.
 pub(super) fn full_url(uri: &Uri) -> String {
     let mut shown = crate::redact::redacted(uri);
     let userinfo = uri.authority().filter(|a| a.as_str().contains('@'));
@@ -54,7 +53,7 @@ pub(super) fn full_url(uri: &Uri) -> String {
     }
     if let Some(query) = uri.query() {
         let pairs = query.split('&').map(|pair| match pair.split_once('=') {
-            // Where there is no value, the name may be one, and what follows it the end of its base64.
+            // A name without a value may be the secret itself, and `=` may be the end of its base64.
             Some((name, value)) if !value.trim_end_matches('=').is_empty() => {
                 format!("{}=REDACTED", ascii(name))
             }
@@ -67,7 +66,7 @@ pub(super) fn full_url(uri: &Uri) -> String {
     shown
 }
 
-/// `server.address`: a name in small letters, or an address without the brackets that an URL puts around it.
+/// Returns `server.address`: a lowercase name, or an address without the brackets of a URL.
 pub(crate) fn host(uri: &Uri) -> Option<Cow<'_, str>> {
     let host = uri.host()?;
     let host = host.strip_prefix('[').unwrap_or(host);
@@ -78,7 +77,7 @@ pub(crate) fn host(uri: &Uri) -> Option<Cow<'_, str>> {
     })
 }
 
-/// An address as it is written, without the machinery of `Display`: every attempt has one.
+/// Formats an address without the cost of `Display`: every attempt has one.
 pub(super) fn ip(address: IpAddr) -> String {
     let IpAddr::V4(address) = address else {
         return address.to_string();
@@ -94,7 +93,7 @@ pub(super) fn ip(address: IpAddr) -> String {
     shown
 }
 
-/// The port of an URL, named or its scheme's own; signed, as OpenTelemetry's integers are.
+/// Returns the port of a URL, explicit or its scheme's default. It is signed, like OpenTelemetry's integers.
 pub(crate) fn port(uri: &Uri) -> Option<i64> {
     let port = uri.port_u16().or_else(|| match uri.scheme_str() {
         Some("https") => Some(443),
@@ -104,7 +103,7 @@ pub(crate) fn port(uri: &Uri) -> Option<i64> {
     port.map(i64::from)
 }
 
-/// `network.protocol.version`.
+/// Returns `network.protocol.version`.
 pub(crate) fn version(version: http::Version) -> &'static str {
     match version {
         http::Version::HTTP_09 => "0.9",

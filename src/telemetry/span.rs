@@ -1,4 +1,4 @@
-//! A span of ours: one of `tracing`'s or, where the application asked for that, one of OpenTelemetry's own.
+//! A span of this crate: a `tracing` span, or an OpenTelemetry span if the application chose that.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 use super::otel::{Attached, Direct, Spans};
 use super::thread;
 
-/// By which a subscriber's filter finds what is ours: `sevenhops=info`.
+/// The target for a subscriber's filter: `sevenhops=info`.
 pub(super) const TARGET: &str = "sevenhops";
 
-/// Who makes the spans of a call.
+/// The API that creates the spans of a call.
 #[derive(Clone, Debug)]
 pub(crate) enum Maker {
     Tracing,
@@ -31,17 +31,17 @@ pub(crate) enum Span {
 }
 
 impl Span {
-    /// One that nobody listens to.
+    /// Returns a disabled span.
     pub(crate) const fn none() -> Self {
         Self::Tracing(tracing::Span::none())
     }
 
-    /// What the thread is in, as `tracing` has it.
+    /// Returns the current `tracing` span of the thread.
     pub(crate) fn current() -> Self {
         Self::Tracing(tracing::Span::current())
     }
 
-    /// Whether nobody listens, and nothing hangs below it.
+    /// Returns whether the span is disabled and has no children.
     pub(crate) fn is_disabled(&self) -> bool {
         match self {
             Self::Tracing(span) => span.is_disabled(),
@@ -50,7 +50,7 @@ impl Span {
         }
     }
 
-    /// The one that `tracing` knows.
+    /// Returns the `tracing` span.
     pub(super) fn in_tracing(&self) -> tracing::Span {
         match self {
             Self::Tracing(span) => span.clone(),
@@ -59,7 +59,7 @@ impl Span {
         }
     }
 
-    /// Enters it: what is made meanwhile is part of it.
+    /// Enters the span: spans that are created meanwhile are its children.
     pub(crate) fn enter(&self) -> Entered<'_> {
         let entered = match self {
             Self::Tracing(span) => Entered {
@@ -79,14 +79,14 @@ impl Span {
         entered
     }
 
-    /// Does something within it.
+    /// Runs a function inside the span.
     #[cfg(feature = "client")]
     pub(crate) fn in_scope<T>(&self, what: impl FnOnce() -> T) -> T {
         let _entered = self.enter();
         what()
     }
 
-    /// Polls a future within it, and drops it there.
+    /// Polls a future inside the span, and drops it there.
     pub(crate) fn around<F: Future>(self, future: F) -> Within<F> {
         Within {
             future: Some(future),
@@ -94,8 +94,8 @@ impl Span {
         }
     }
 
-    /// It ends now, and not with its last handle. (OpenTelemetry's layer for `tracing` takes the moment at
-    /// which a span was last left for its end, and that may lie before those of its parts.)
+    /// Ends the span now, not with its last handle. (OpenTelemetry's layer for `tracing` sets the end to the last exit
+    /// of the span, which may be earlier than the end of its children.)
     pub(super) fn end(&self, at: Instant) {
         match self {
             Self::Tracing(_) => {
@@ -107,7 +107,7 @@ impl Span {
         }
     }
 
-    /// It ends now, with this handle.
+    /// Ends the span now, together with this handle.
     pub(super) fn close(self, at: Instant) {
         match self {
             Self::Tracing(span) => {
@@ -119,13 +119,13 @@ impl Span {
         }
     }
 
-    /// Enters it, unless the thread may be ending: then it would panic.
+    /// Enters the span, unless the thread may be ending: then entering would panic.
     fn enter_if_possible(&self) -> Option<Entered<'_>> {
         (!self.is_disabled() && thread::is_alive()).then(|| self.enter())
     }
 }
 
-/// For as long as it is there, its thread is within a span.
+/// A guard: while it lives, its thread is inside a span.
 pub(crate) struct Entered<'s> {
     _in_tracing: Option<tracing::span::Entered<'s>>,
     #[cfg(feature = "otel")]
@@ -133,7 +133,7 @@ pub(crate) struct Entered<'s> {
 }
 
 pin_project! {
-    /// A future that is polled and dropped within a span.
+    /// A future that is polled and dropped inside a span.
     pub(crate) struct Within<F> {
         #[pin]
         future: Option<F>,

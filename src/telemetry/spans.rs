@@ -1,5 +1,5 @@
-//! The spans of a call, opened and closed as it goes, with OpenTelemetry's names for an HTTP client's facts.
-//! Where nobody listens, a span site costs one load and a branch.
+//! The spans of a call, opened and closed while it runs, with OpenTelemetry's names for the attributes of an HTTP
+//! client. A disabled span costs one load and one branch.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,36 +14,36 @@ use super::span::{Maker, Span, TARGET};
 use crate::clock;
 use crate::hop::{Diagnosis, Hop, Kind, NotRepeated};
 
-/// A call, as far as its spans are concerned.
+/// A call, as its spans see it.
 pub(crate) trait Subject {
     fn started(&self) -> Instant;
 
     fn route(&self) -> Option<&str>;
 
-    /// Whether a redirect led away from its own URL.
+    /// Returns whether a redirect led away from the call's own URL.
     fn is_redirected(&self) -> bool;
 
-    /// Its span, disabled where there is none.
+    /// Returns its span, disabled if there is none.
     fn span(&self) -> Span;
 
-    /// Leads to the span for its events, later on.
+    /// Returns a handle to the span for later events.
     fn event_span(&self) -> Box<dyn EventSpan>;
 }
 
-/// The span for the events of a call that is remembered, and not kept.
+/// The span for the events of a call. It does not keep the call alive.
 pub(crate) trait EventSpan: fmt::Debug + Send + Sync {
-    /// `None` once the call is gone.
+    /// Returns `None` once the call is gone.
     fn get(&self) -> Option<Span>;
 }
 
-/// The span of a whole call.
+/// Opens the span of a whole call.
 pub(crate) fn call_span(
     maker: &Maker,
     call: &impl Subject,
     (method, uri): (&Method, &Uri),
 ) -> Span {
     let route = call.route();
-    // What a field says is put together only where somebody listens.
+    // The values of the fields are computed only if the span is enabled.
     open!(
         maker,
         call.started(),
@@ -64,7 +64,7 @@ pub(crate) fn call_span(
     )
 }
 
-/// The span of a whole operation.
+/// Opens the span of a whole operation.
 pub(crate) fn operation_span(
     maker: &Maker,
     call: &impl Subject,
@@ -87,7 +87,7 @@ pub(crate) fn operation_span(
     )
 }
 
-/// The call is over: how many attempts it took, and how it failed, if it did.
+/// Records the end of a call: the number of attempts, and the failure if there was one.
 pub(crate) fn end_call(
     span: &Span,
     attempts: u32,
@@ -103,7 +103,7 @@ pub(crate) fn end_call(
     span.end(clock::now());
 }
 
-/// Writing a body down, which is done before the call begins.
+/// Opens the span for encoding a body, which happens before the call begins.
 #[cfg(feature = "client")]
 pub(crate) fn encode_span(maker: &Maker) -> Span {
     open!(
@@ -115,7 +115,7 @@ pub(crate) fn encode_span(maker: &Maker) -> Span {
     )
 }
 
-/// The body could not be written down.
+/// Records that the body could not be encoded.
 #[cfg(feature = "client")]
 pub(crate) fn invalid(encode: &Span) {
     record!(
@@ -125,12 +125,12 @@ pub(crate) fn invalid(encode: &Span) {
     );
 }
 
-/// Making sense of a body.
+/// Opens the span for decoding a body.
 #[cfg(feature = "client")]
 pub(crate) fn decode_span(call: &impl Subject) -> Span {
     let call = call.span();
     if call.is_disabled() {
-        // It is over: nothing is part of it any more.
+        // The call has ended: no span can be its child any more.
         return Span::none();
     }
     open!(

@@ -14,19 +14,19 @@ use super::span::{Span, TARGET};
 use super::spans::mark;
 use crate::hop::{Diagnosis, Hop, Kind, Stage};
 
-/// A stage that is open.
+/// An open stage.
 #[derive(Debug)]
 pub(super) struct StageSpan {
     stage: Stage,
     part: Part,
-    /// How it failed, once that is known.
+    /// The failure, once it is known.
     failure: Option<Diagnosis>,
 }
 
 #[derive(Debug)]
 enum Part {
     Live(Span),
-    /// Made when it is over: nothing hangs below it, and all that may be said of it is how it failed.
+    /// Created when the stage ends: it has no children, and only its failure may be recorded.
     #[cfg(feature = "otel")]
     Later {
         attempt: Direct,
@@ -54,7 +54,7 @@ impl StageSpan {
         self.stage
     }
 
-    /// What more may be said of, as long as it is open.
+    /// Returns the span for more fields while the stage is open.
     pub(super) fn span(&self) -> Option<&Span> {
         match &self.part {
             Part::Live(span) => Some(span),
@@ -63,13 +63,13 @@ impl StageSpan {
         }
     }
 
-    /// What leads to it, if a connection is being set up.
+    /// Returns the link to the stage if it is a connection setup.
     pub(super) fn link(&self, by: Option<&Arc<dyn Propagator>>) -> Option<Link> {
         let set_up = self.span().filter(|_| self.stage == Stage::Connect)?;
         Link::to(set_up, by)
     }
 
-    /// It failed, unless that is known already. Returns what is to be marked, outside of any lock.
+    /// Reports that the stage failed, unless it already failed. Returns the span to be marked outside of any lock.
     pub(super) fn fail(&mut self, diagnosis: Diagnosis) -> Option<Span> {
         if self.failure.is_some() {
             return None;
@@ -78,7 +78,7 @@ impl StageSpan {
         self.span().cloned()
     }
 
-    /// It is over; with a kind, it failed.
+    /// Ends the stage. With a kind, it failed.
     pub(super) fn close(self, at: Instant, failed: Option<Kind>) {
         let Self {
             stage,
@@ -108,7 +108,8 @@ impl StageSpan {
     }
 }
 
-/// A set-up that was overcome did nothing. What else failed without a hop, nobody knows more of.
+/// Records a failed stage that did not fail the attempt. A failed setup has no effect. For other stages without a
+/// diagnosis, hop and effect are unknown.
 fn overcome(span: &Span, stage: Stage, kind: Kind) {
     let mut diagnosis = Diagnosis::unsent(Hop::Server, kind);
     diagnosis.hop = match stage {

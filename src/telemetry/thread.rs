@@ -1,31 +1,32 @@
-//! Whether a span can still be entered on this thread: while its thread-locals are destroyed, that would panic.
+//! Tracks whether a span can still be entered on this thread: while its thread-locals are destroyed, entering would
+//! panic.
 
 use std::cell::Cell;
 
-/// What is known of this thread.
+/// The state of this thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// No span of ours was entered on it, so that it cannot be told whether it ends.
+    /// No span of this crate was entered on the thread, so its end would not be noticed.
     Unknown,
     Alive,
-    /// Its thread-locals go.
+    /// Its thread-locals are being destroyed.
     Gone,
 }
 
-/// Watches this thread from now on. The thread-locals of the span that was just entered are made before the
-/// one that watches, and so destroyed after it.
+/// Watches this thread from now on. The thread-locals of the span that was just entered are created before the watching
+/// one, and are therefore destroyed after it.
 pub(super) fn watch() {
     if STATE.get() == State::Unknown {
         let _ = THREAD.try_with(|_| STATE.set(State::Alive));
     }
 }
 
-/// Whether the thread-locals that an entered span needs are there for sure.
+/// Returns whether the thread-locals that an entered span needs certainly exist.
 pub(super) fn is_alive() -> bool {
     STATE.get() == State::Alive
 }
 
-/// Says when its thread's thread-locals go.
+/// Reports the destruction of its thread's thread-locals.
 struct Thread;
 
 impl Drop for Thread {

@@ -1,4 +1,4 @@
-//! One try of a call, read from its tracker.
+//! One attempt of a call, read from its tracker.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,38 +13,37 @@ use crate::call::Call;
 use crate::hop::{Kind, Outcome, Said, Stage};
 use crate::record::{End, StageRecord, Store, Tracker};
 
-/// One try of a call on the wire.
+/// One attempt of a call on the wire.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Attempt {
     /// Counted from 1.
     pub number: usize,
-    /// The method, where a redirect led to another than the call's.
+    /// The method, if a redirect changed it.
     pub method: Option<Method>,
-    /// The URL, without what may be secret, where a redirect led to another than the call's.
+    /// The URL without possible secrets, if a redirect changed it.
     pub url: Option<String>,
-    /// When it began, from the beginning of the call.
+    /// The time from the beginning of the call to its start.
     pub start: Duration,
-    /// How long it took, or has taken so far.
+    /// Its duration so far.
     pub duration: Duration,
     /// Its stages, in the order in which they were entered.
     pub rows: Vec<Row>,
-    /// The proxy that it went through, without credentials: dns, connect and the peer are then those of
-    /// the way to the proxy.
+    /// The proxy, without credentials. With a proxy, dns, connect and the peer are those of the path to the proxy.
     pub via: Option<String>,
     /// The unix socket that it went through. Then there is no peer address, and no lookup.
     pub unix_socket: Option<Arc<Path>>,
     /// The peer that answered, or that was tried last.
     pub peer: Option<SocketAddr>,
-    /// This end of the connection that answered, if it is known; its port tells connections apart.
+    /// The local address of the connection that responded, if it is known. Its port identifies the connection.
     pub local: Option<SocketAddr>,
-    /// Whether a connection was used that had been made before.
+    /// Whether it used an existing connection.
     pub reused: bool,
-    /// How old the connection was that answered; zero for one that was made for it.
+    /// The age of the connection that responded; zero for a new one.
     pub connection_age: Option<Duration>,
-    /// The version of HTTP that was spoken.
+    /// The HTTP version.
     pub version: Option<Version>,
-    /// The version of TLS, "1.3" or "1.2", on the connection that was used.
+    /// The TLS version of the connection, "1.3" or "1.2".
     pub tls: Option<&'static str>,
     /// The protocol that the server chose in the TLS handshake (ALPN): "h2", "http/1.1" or "other".
     pub alpn: Option<&'static str>,
@@ -52,26 +51,26 @@ pub struct Attempt {
     pub tls_resumed: Option<bool>,
     /// Whether the DNS answer was stale: over, and used because nobody said anything newer.
     pub dns_stale: bool,
-    /// What was left of the DNS answer's TTL, and whether it came from the cache.
+    /// The rest of the TTL of the DNS records, and whether they came from the cache.
     pub dns: Option<(Duration, bool)>,
     /// Whether a connection took the request.
     pub taken: bool,
-    /// Bytes of the request body that were handed over.
+    /// The number of bytes of the request body that were handed over.
     pub sent_bytes: u64,
-    /// Bytes of the response body that arrived.
+    /// The number of bytes of the response body that arrived.
     pub received_bytes: u64,
-    /// The status, if the head of an answer came; what became of its body, `outcome` tells.
+    /// The status, if a response head came. The result of its body is in `outcome`.
     pub status: Option<StatusCode>,
-    /// What the head of the answer says of the way that it took.
+    /// The facts in the response head about the path of the response.
     pub said: Option<Said>,
-    /// Whether it had to wait for a connection, because the client may not make more of them.
+    /// Whether it had to wait for a connection because of the client's connection limit.
     pub queued: bool,
-    /// What clients of ours were asked for in it, in order, if it was an attempt of an
-    /// [`Operation`](crate::Operation): at most 100 calls.
+    /// The calls inside it, in order, if it was an attempt of an [`Operation`](crate::Operation): at most 100 calls of
+    /// clients of this crate.
     pub calls: Vec<Timeline>,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
-    /// Whether DNS failed in memory already: then nobody was asked.
+    /// Whether a failed lookup came from the cache, so that no name server was asked.
     #[cfg(feature = "otel")]
     pub(crate) dns_remembered: bool,
     #[cfg(feature = "har")]
@@ -96,7 +95,7 @@ impl Attempt {
             (None, None, Some(_)) => Outcome::Cancelled,
             (None, None, None) => Outcome::Pending,
         };
-        // The set-up that came last is the one that was used, unless another one was.
+        // The last setup is the one that was used, unless another connection was used.
         let set_up = |row: &&Row| matches!(row.stage, Stage::Connect | Stage::Tls);
         let connected = rows
             .iter()
@@ -138,7 +137,7 @@ impl Attempt {
         }
     }
 
-    /// Counts its time from an earlier beginning.
+    /// Counts its times from an earlier beginning.
     pub(super) fn delay(&mut self, by: Duration) {
         self.start += by;
         self.rows.iter_mut().for_each(|row| row.start += by);
@@ -165,17 +164,17 @@ impl Attempt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Row {
-    /// Which.
+    /// The stage.
     pub stage: Stage,
-    /// The address that was dialled, for a connect.
+    /// The address of a connect.
     pub address: Option<SocketAddr>,
     /// Whether it is a wait for the connection of another call, for a connect: none was made.
     pub queued: bool,
     /// When it was entered, from the beginning of the call.
     pub start: Duration,
-    /// How long it took, or has taken so far.
+    /// Its duration so far.
     pub duration: Duration,
-    /// How it ended.
+    /// Its end.
     pub end: RowEnd,
 }
 
@@ -207,16 +206,16 @@ impl Row {
     }
 }
 
-/// How a stage ended.
+/// The end of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RowEnd {
-    /// It has not.
+    /// It has not ended.
     Open,
-    /// Well.
+    /// It succeeded.
     Left,
     /// It failed.
     Failed(Kind),
-    /// Neither: the caller went away, or another connection took the request.
+    /// It neither succeeded nor failed: the caller dropped the call, or another connection took the request.
     Abandoned,
 }

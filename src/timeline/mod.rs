@@ -1,4 +1,4 @@
-//! What happened in a call: its attempts, their stages, and how it ended.
+//! The record of a call: its attempts, their stages, and its end.
 
 mod attempt;
 #[cfg(feature = "har")]
@@ -25,12 +25,11 @@ pub use self::waterfall::Waterfall;
 #[cfg(feature = "har")]
 pub(crate) use self::har::{keep_request, keep_response};
 
-/// What happened in a call.
+/// The record of a call.
 ///
-/// A live view: it can be taken before the call ends, and shows what is known when it is asked.
-/// `Display` draws the waterfall, at most 80 columns wide and without colours;
-/// [`waterfall`](Self::waterfall) knows colours. With the feature `har` it turns into an HTTP archive for
-/// a browser (`to_har`), with `serde` into data.
+/// It is a live view: it can be read before the call ends, and shows the facts known so far. `Display` draws the
+/// waterfall, at most 80 columns wide and without colors; [`waterfall`](Self::waterfall) can add colors. With the
+/// feature `har` it becomes an HTTP archive for a browser (`to_har`). With `serde` it can be serialized.
 ///
 /// # Example
 ///
@@ -46,49 +45,49 @@ pub(crate) use self::har::{keep_request, keep_response};
 pub struct Timeline(pub(crate) Call);
 
 impl Timeline {
-    /// The request's method; `None` for an operation.
+    /// Returns the request's method; `None` for an operation.
     #[must_use]
     pub fn method(&self) -> Option<&Method> {
         self.0.method()
     }
 
-    /// The request's URL without what may be secret: userinfo, query and fragment. For an operation,
-    /// its destination.
+    /// Returns the request's URL without possible secrets: userinfo, query and fragment. For an operation, returns its
+    /// destination.
     #[must_use]
     pub fn url(&self) -> String {
         self.0.url()
     }
 
-    /// What was asked for: method and URL, or an operation and its destination.
+    /// Returns the subject of the call: method and URL, or an operation and its destination.
     pub(crate) fn asked(&self) -> &Asked {
         self.0.asked()
     }
 
-    /// The route name that was given to the request for telemetry.
+    /// Returns the route name of the request for telemetry.
     #[must_use]
     pub fn route(&self) -> Option<&str> {
         self.0.route()
     }
 
-    /// How much later it began than another one.
+    /// Returns the time from the beginning of another call to the beginning of this one.
     pub(super) fn since(&self, other: &Self) -> Duration {
         let began = other.0.started();
         self.0.started().saturating_duration_since(began)
     }
 
-    /// When the call began, by the wall clock.
+    /// Returns the start of the call by the wall clock.
     #[must_use]
     pub fn started_at(&self) -> SystemTime {
         self.0.started_at()
     }
 
-    /// How long the call took, or has taken so far.
+    /// Returns the duration of the call so far.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
     }
 
-    /// The attempts, in order.
+    /// Returns the attempts, in order.
     #[must_use]
     pub fn attempts(&self) -> Vec<Attempt> {
         let trackers = self.0.trackers().into_iter();
@@ -98,31 +97,31 @@ impl Timeline {
             .collect()
     }
 
-    /// How many attempts there were.
+    /// Returns the number of attempts.
     #[must_use]
     pub fn attempt_count(&self) -> u32 {
         self.0.attempt_count()
     }
 
-    /// What happened between the attempts, in order: waits, redirects, refusals.
+    /// Returns the events between the attempts, in order: waits, redirects, rejections.
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
         self.0.notes()
     }
 
-    /// Why the last failure was not repeated, if there was one that was not.
+    /// Returns why the last failure was not retried; `None` if there is no such failure.
     #[must_use]
     pub fn not_repeated(&self) -> Option<NotRepeated> {
         self.0.not_repeated()
     }
 
-    /// Whether the call may have happened, by all its attempts so far: the greatest of their effects.
+    /// Returns the effect of the call so far: the greatest effect of its attempts.
     #[must_use]
     pub fn effect(&self) -> Effect {
         self.0.effect()
     }
 
-    /// How the call ended, if it has.
+    /// Returns the outcome of the call, if it has ended.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         match (self.0.failure(), self.0.ended()) {
@@ -136,7 +135,7 @@ impl Timeline {
         }
     }
 
-    /// The waterfall, with a choice of colour.
+    /// Returns the waterfall, with optional colors.
     #[must_use]
     pub fn waterfall(&self) -> Waterfall<'_> {
         Waterfall::new(self)
@@ -166,7 +165,7 @@ impl Call {
     }
 }
 
-/// Tells one more, after the one before.
+/// Adds an observer, which is called after the one before.
 pub(crate) fn also(
     before: Option<Observer>,
     site: Site,

@@ -1,4 +1,4 @@
-//! The timeline drawn: a row a stage, a bar, a time, and a mark at the stage that failed.
+//! Draws a timeline: a row for each stage, with a bar, a time, and a mark at the stage that failed.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -9,7 +9,7 @@ use super::Timeline;
 use super::attempt::{Attempt, Row, RowEnd};
 use crate::hop::{Note, Outcome, Said, Stage, short};
 
-/// A timeline as a picture of at most 80 columns.
+/// A drawing of a timeline, at most 80 columns wide.
 ///
 /// # Example
 ///
@@ -32,15 +32,15 @@ impl<'t> Waterfall<'t> {
         }
     }
 
-    /// Draws in colour, whatever it is drawn on; off by default, so that logs and files stay plain.
+    /// Sets whether to draw in color. It is off by default, so that logs and files stay plain.
     #[must_use]
     pub fn coloured(mut self, yes: bool) -> Self {
         self.coloured = yes;
         self
     }
 
-    /// Draws in colour if `out` is a terminal that shows colours and whose user wants them: not a `dumb`
-    /// one by `TERM`, and `NO_COLOR` is unset or empty (<https://no-color.org>).
+    /// Draws in color if `out` is a terminal, `TERM` is not `dumb`, and `NO_COLOR` is unset or empty
+    /// (<https://no-color.org>).
     #[must_use]
     pub fn for_terminal(self, out: &impl IsTerminal) -> Self {
         let coloured = shows_colour(out.is_terminal(), |name| std::env::var_os(name));
@@ -49,14 +49,15 @@ impl<'t> Waterfall<'t> {
 
     fn paint(&self, f: &mut fmt::Formatter<'_>, colour: &str, text: &str) -> fmt::Result {
         if self.coloured {
+            // words:allow spelling: the name of a variable
             write!(f, "\x1b[{colour}m{text}\x1b[0m")
         } else {
             f.write_str(text)
         }
     }
 
-    /// The attempts of a timeline, and what happened between them. What clients of ours were asked for
-    /// inside an attempt begins at its own time.
+    /// Draws the attempts of a timeline and the events between them. The calls inside an attempt are drawn at their own
+    /// start times.
     fn journey(
         &self,
         f: &mut fmt::Formatter<'_>,
@@ -130,7 +131,7 @@ impl<'t> Waterfall<'t> {
         }
         head.push_str(&format!(" · {}", describe(&attempt.outcome)));
         f.write_str(&wrap(&head))?;
-        // Of a wait in which calls of ours were made, they say more.
+        // If calls were made inside the wait, their rows replace the row of the wait.
         let said = |row: &&Row| attempt.calls.is_empty() || row.stage != Stage::Wait;
         for row in attempt.rows.iter().filter(said) {
             f.write_str("\n")?;
@@ -186,7 +187,7 @@ impl fmt::Display for Waterfall<'_> {
         f.write_str(&clip(&end, WIDTH))?;
         self.journey(f, timeline, total)?;
         match timeline.not_repeated() {
-            Some(reason) => write!(f, "\n{}", clip(&format!("  not repeated: {reason}"), WIDTH)),
+            Some(reason) => write!(f, "\n{}", clip(&format!("  not retried: {reason}"), WIDTH)),
             None => Ok(()),
         }
     }
@@ -216,7 +217,7 @@ pub(super) fn describe(outcome: &Outcome) -> String {
     }
 }
 
-/// What the far side says of the way, each fact behind a separator.
+/// Returns the facts in the response head about its path, each after a separator.
 fn heard(said: &Said) -> String {
     let mut facts = String::new();
     if !said.via.is_empty() {
@@ -231,7 +232,7 @@ fn heard(said: &Said) -> String {
         }
     }
     if let Some(wait) = said.retry_after {
-        facts.push_str(&format!("{BETWEEN}come back after {}", short(wait)));
+        facts.push_str(&format!("{BETWEEN}retry after {}", short(wait)));
     }
     facts
 }
@@ -244,13 +245,13 @@ const fn colour(end: RowEnd) -> &'static str {
     }
 }
 
-/// Whether to draw in colour, by what it is drawn on and by the environment.
+/// Returns whether to draw in color, by the output and the environment.
 fn shows_colour(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     terminal && !unwanted && variable("TERM").is_none_or(|value| value != "dumb")
 }
 
-/// Where the bar of a row begins and how long it is; every row gets at least a mark.
+/// Returns the start and the length of a row's bar; every row gets at least one mark.
 fn place(row: &Row, total: Duration) -> (usize, usize) {
     let share = |part: Duration| {
         if total.is_zero() {
@@ -269,7 +270,7 @@ fn place(row: &Row, total: Duration) -> (usize, usize) {
     (before, share(row.duration).clamp(1, BAR - before))
 }
 
-/// Facts in lines of at most 80 columns; only one that is longer by itself loses its tail.
+/// Returns the facts in lines of at most 80 columns. A longer single fact is cut at its end.
 fn wrap(facts: &str) -> String {
     let mut lines = String::new();
     let mut line = String::new();
@@ -288,7 +289,7 @@ fn wrap(facts: &str) -> String {
     lines + &clip(&line, WIDTH)
 }
 
-/// At most `width` columns; what is longer loses its tail.
+/// Cuts a text to at most `width` columns.
 fn clip(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
@@ -299,7 +300,7 @@ fn clip(text: &str, width: usize) -> String {
 const WIDTH: usize = 80;
 const BETWEEN: &str = " · ";
 const BAR: usize = 34;
-/// What is left of a row behind label, bar, time and a space.
+/// The columns left in a row after label, bar, time and a space.
 const MARK: usize = WIDTH - 12 - BAR - 10 - 1;
 const RED: &str = "31";
 const GREEN: &str = "32";

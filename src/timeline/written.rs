@@ -1,8 +1,7 @@
-//! A timeline as data (feature `serde`): snake_case fields, in a form that does not change under those
-//! who read it.
+//! A timeline as data (feature `serde`): snake_case fields, in a form that stays compatible.
 //!
-//! Times are whole microseconds and say so in their names; words are those of the waterfall and the
-//! spans. What is not known does not stand there.
+//! Times are whole microseconds, and their field names say so. Values are the words of the waterfall and the spans.
+//! Unknown facts are left out.
 
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ use crate::limit::Waited;
 /// }
 /// ```
 ///
-/// Times are whole microseconds; what is not known does not stand there.
+/// Times are whole microseconds. Unknown facts are left out.
 impl Serialize for Timeline {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;
@@ -168,7 +167,7 @@ impl Serialize for Note {
     }
 }
 
-/// The reason by a name, and as the sentence that it is shown as.
+/// Written as a name, and as the sentence that the error prints.
 impl Serialize for NotRepeated {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;
@@ -222,7 +221,7 @@ macro_rules! words {
 
 words!(Hop, Kind, Effect, Stage);
 
-/// The fields of an object, without those that are not known.
+/// The fields of an object. Unknown ones are left out.
 struct Fields<S: Serializer>(S::SerializeMap);
 
 impl<S: Serializer> Fields<S> {

@@ -1,4 +1,4 @@
-//! Callers that go away, and callers that come all at once.
+//! Tests callers that drop their call, and many callers at the same moment.
 
 use std::convert::Infallible;
 use std::task::{Context, Poll};
@@ -32,7 +32,7 @@ async fn cancelled_at_every_await_point_a_probe_returns_its_permit() {
                 assert!(poll_once(Box::pin(body.frame()).as_mut()).is_pending());
             }
             drop(body);
-            // The answer came, and nobody wanted it to its end.
+            // The response came, and the caller did not read its body to the end.
             assert_eq!(breaker.state(&api()), State::Closed, "{point}");
             continue;
         }
@@ -108,13 +108,13 @@ async fn call_that_goes_well_allocates_once() {
     };
     once(get());
     let memory = allocation_counter::measure(|| requests.drain(..).for_each(&mut once));
-    // What the driver knows of the call.
+    // The driver allocates once for each call, for its record.
     assert_eq!(memory.count_total, 100);
 }
 
 #[tokio::test(start_paused = true)]
 async fn service_that_was_polled_ready_is_the_one_that_is_called() {
-    /// Counts what was made ready and not called.
+    /// Counts the services that were made ready and not called.
     struct Reserved(i32);
 
     impl Service<Request<()>> for Reserved {

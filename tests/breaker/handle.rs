@@ -1,4 +1,4 @@
-//! The circuits by hand, and each for itself.
+//! Tests manual control of circuits, and that circuits are independent.
 
 use std::error::Error as _;
 use std::sync::{Arc, Mutex};

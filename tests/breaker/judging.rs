@@ -1,4 +1,4 @@
-//! What counts, and what does not.
+//! Tests which results count as failures.
 
 use std::error::Error as _;
 use std::io;
@@ -35,7 +35,7 @@ async fn hung_calls_that_an_outer_timeout_drops_after_the_attempt_limit_count() 
 #[tokio::test(start_paused = true)]
 async fn drop_after_the_calls_deadline_is_a_failure() {
     let (_, service, breaker) = over(Leaf::Hangs);
-    // The deadline is the attempt limit, and the call drops what is below.
+    // The deadline equals the attempt limit, and the call drops the attempt below.
     let call = CallLayer::new(ATTEMPT).unwrap();
     let call = call.layer(service);
     let calls: Vec<_> = (0..20)

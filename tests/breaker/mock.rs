@@ -1,4 +1,4 @@
-//! A service that does as it is told, and what the tests ask of it.
+//! A scripted service, and helpers of the tests.
 
 use std::io;
 use std::pin::Pin;
@@ -21,14 +21,14 @@ pub(super) const SECS: fn(u64) -> Duration = Duration::from_secs;
 pub(super) const OPEN_TIME: Duration = Duration::from_secs(6);
 pub(super) const ATTEMPT: Duration = Duration::from_secs(5);
 
-/// What the leaf does with the next calls.
+/// The reply of the service to the next calls.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Leaf {
     Answers(u16),
     RetryAfter(&'static str),
     Fails(io::ErrorKind),
     Hangs,
-    /// A head, one piece, and then silence.
+    /// A head, one piece, and then no more data.
     Stalls,
     /// A head, one piece, and then an error.
     BreaksOff,
@@ -36,7 +36,7 @@ pub(super) enum Leaf {
     Streams,
 }
 
-/// A service whose answers are told, and whose calls are counted.
+/// A service with scripted replies that counts its calls.
 #[derive(Clone)]
 pub(super) struct Mock {
     leaf: Arc<Mutex<Leaf>>,
@@ -77,7 +77,7 @@ impl<B> Service<Request<B>> for Mock {
             match leaf {
                 Leaf::Answers(status) => *response.status_mut() = status.try_into().unwrap(),
                 Leaf::RetryAfter(seconds) => {
-                    // A 503 with a hint asks for patience, and opens no circuit.
+                    // A 503 with a hint opens no circuit, so the status is 500.
                     *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
                     let value = seconds.parse().unwrap();
                     response.headers_mut().insert("retry-after", value);
@@ -91,7 +91,7 @@ impl<B> Service<Request<B>> for Mock {
     }
 }
 
-/// A body: what is left of it, and how it ends.
+/// A body: its remaining pieces, and its end.
 #[derive(Debug)]
 pub(super) struct Script {
     piece: bool,
@@ -158,7 +158,7 @@ pub(super) async fn ask(service: &BreakerService<Mock>) -> Answer {
     service.clone().oneshot(get()).await
 }
 
-/// Fails until it is open.
+/// Calls a failing service until its circuit is open.
 pub(super) async fn opened(settings: Settings) -> (Mock, BreakerService<Mock>, Breaker) {
     let (mock, service, breaker) = with(Leaf::Answers(503), settings);
     for _ in 0..20 {

@@ -1,4 +1,4 @@
-//! Callers with less time than the configuration gives say nothing about the destination.
+//! Tests that callers with less time than the configured time say nothing about the destination.
 
 use std::convert::Infallible;
 use std::num::NonZeroU8;
@@ -18,7 +18,7 @@ use super::mock::*;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// A healthy service that takes 20 ms.
+/// Returns a healthy service that takes 20 ms.
 fn healthy() -> impl Service<
     Request<String>,
     Response = Response<String>,
@@ -44,7 +44,7 @@ fn inherited(millis: &str) -> Options {
     Options::new().inherit(&headers)
 }
 
-/// Twenty calls that run into a timeout; then the state of the circuit.
+/// Makes twenty calls that time out, and returns the state of the circuit.
 async fn twenty(standard: &StandardLayer, options: impl Fn() -> Options) -> State {
     let service = standard.layer(healthy());
     for _ in 0..20 {
@@ -55,7 +55,7 @@ async fn twenty(standard: &StandardLayer, options: impl Fn() -> Options) -> Stat
     standard.breaker().state(&api())
 }
 
-/// Twenty calls at once, all of which fail.
+/// Makes twenty calls at once, which must all fail.
 async fn at_once<F>(calls: impl Fn() -> F)
 where
     F: Future<Output = Result<(), Error>> + Send + 'static,
@@ -72,7 +72,7 @@ async fn impatient_calls_do_not_open_the_circuit_of_a_healthy_service() {
     let short = || Options::new().deadline(Limit::new(MS(10)).unwrap());
     assert_eq!(twenty(&standard, short).await, State::Closed);
     assert_eq!(twenty(&standard, || inherited("10")).await, State::Closed);
-    // Others are served.
+    // Other calls succeed.
     let service = standard.layer(healthy());
     assert!(service.oneshot(asking(Options::new())).await.is_ok());
 }
@@ -106,7 +106,7 @@ async fn explicit_attempt_timeout_counts_under_a_short_deadline_that_leaves_room
     assert_eq!(twenty(&standard, options).await, State::Open);
 }
 
-/// A breaker for 10 s over attempts, under calls of `deadline`.
+/// Returns the state of a breaker for attempts of 10 s, under calls with this deadline.
 async fn hung(deadline: Duration) -> State {
     let breaker = BreakerLayer::new(limits());
     let attempt = AttemptLayer::new(limits()).layer(Mock::new(Leaf::Hangs));

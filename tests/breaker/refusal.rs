@@ -1,4 +1,4 @@
-//! What a refusal says.
+//! Tests the error of a rejected call.
 
 use std::error::Error as _;
 use std::time::Duration;
@@ -34,7 +34,7 @@ async fn refusal_within_a_call_names_the_call_and_no_secret() {
     let told = refused.to_string();
     assert!(
         told.starts_with(
-            "GET https://api.test/v1 refused by the breaker: open; 0 attempts, no effect; come back after 5."
+            "GET https://api.test/v1 refused by the breaker: open; 0 attempts, no effect; retry after 5."
         ),
         "{told}"
     );
@@ -47,7 +47,7 @@ async fn refusal_tells_the_truth() {
     let wait = ask(&service).await.unwrap_err().retry_after().unwrap();
     assert!((SECS(5)..OPEN_TIME).contains(&wait), "{wait:?}");
     mock.set(Leaf::Answers(200));
-    // The clock of a paused runtime goes by the millisecond.
+    // The clock of a paused runtime has a resolution of one millisecond.
     advance(wait - Duration::from_millis(2)).await;
     assert!(ask(&service).await.is_err());
     advance(Duration::from_millis(2)).await;

@@ -1,4 +1,4 @@
-//! Callbacks of layers and operations, on a clock that stands still.
+//! Tests callbacks of layers and operations, on a paused clock.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
@@ -20,10 +20,10 @@ use tower::{Layer, ServiceBuilder, ServiceExt};
 use super::told::Told;
 use crate::mock::{Mock, Step, request, standard, status, steady, with};
 
-/// What no log may hold.
+/// A secret that must not be in any log.
 pub(crate) const SECRET: &str = "canary-5f1e";
 
-/// Panics with a message that is a secret.
+/// Panics with a secret as its message.
 pub(crate) fn panics<T>() -> T {
     panic!("{SECRET}")
 }
@@ -77,7 +77,7 @@ fn on_end_that_panics_while_its_thread_unwinds_does_not_abort() {
     assert!(*ended.lock().unwrap());
 }
 
-/// Polls once: whether the future is pending.
+/// Polls the future once, and returns whether it is pending.
 async fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
     std::future::poll_fn(|cx| std::task::Poll::Ready(future.as_mut().poll(cx).is_pending())).await
 }
@@ -91,7 +91,7 @@ async fn operation_whose_on_end_panics_has_its_value() {
     assert_eq!(told.callbacks(), ["Operation::on_end"]);
 }
 
-/// A meter of which every instrument panics.
+/// A meter whose instruments all panic.
 struct Broken;
 
 impl InstrumentProvider for Broken {
@@ -208,7 +208,7 @@ async fn redirect_that_needs_an_empty_body_is_not_followed_if_making_one_panics(
     assert_eq!((response.status().as_u16(), mock.count()), (303, 1));
 }
 
-/// A body of the user's own.
+/// A body type of the user.
 struct Mine;
 
 impl retry::CloneBody for Mine {

@@ -1,4 +1,4 @@
-//! Callbacks of the client and its transport, on real sockets.
+//! Tests callbacks of the client and its transport, on real sockets.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -25,7 +25,7 @@ async fn client_has_the_response_of_a_post_whose_on_end_panics() {
     assert_eq!(told.callbacks(), ["ClientBuilder::on_end"]);
 }
 
-/// Where a resolver panics.
+/// The method of a resolver that panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
     Call,
@@ -64,7 +64,7 @@ impl Resolve for Panicking {
     }
 }
 
-/// The error of a call that asks such a resolver; where a connection is refused.
+/// Returns the error of a call with such a resolver. The connection is refused.
 async fn resolved_by(at: At) -> Error {
     let port = ClosedPort::new().unwrap();
     let client = Client::builder(Duration::from_secs(2)).resolver(Panicking(at));
@@ -104,7 +104,7 @@ async fn hold_or_second_look_that_panics_changes_nothing() {
     }
 }
 
-/// Ties spans in ways that panic.
+/// A propagator whose links panic.
 #[derive(Debug)]
 struct Linking {
     here: bool,
@@ -129,7 +129,7 @@ async fn link_that_panics_is_none() {
         let server = net.http2().await;
         let client = net.builder().propagator(Linking { here });
         let client = client.build().unwrap();
-        // The second one uses the connection that the first one has set up.
+        // The second call uses the connection that the first one has set up.
         for _ in 0..2 {
             let charged = client.post(url(&server, "https")).send().await;
             assert_eq!(charged.unwrap().status(), StatusCode::OK);

@@ -1,21 +1,22 @@
-//! The table in docs/callbacks.md against the sources: what takes a function, or a trait of the user's, stands there.
+//! Checks the table in docs/callbacks.md against the sources: every function argument and every user-implemented trait
+//! must be listed.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 const DOC: &str = include_str!("../../docs/callbacks.md");
 
-/// Functions that are the user's work, or that nothing keeps.
+/// Functions that take the user's work, or that store no callback.
 const NO_CALLBACKS: [&str; 1] = ["run"];
 
-/// Implemented here alone, or by what is a service.
+/// Traits that only this crate or services implement.
 const NO_CALLBACK_TRAITS: [&str; 5] = ["BodyCloner", "HttpResponse", "IntoUrl", "Resend", "Sealed"];
 
 fn sources(folder: &Path, into: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.ends_with("testing") {
-            // Its callbacks are a test's own: there, a panic is what is meant to happen.
+            // The callbacks of this module belong to a test: there, a panic is the purpose.
             continue;
         }
         if path.is_dir() {
@@ -26,7 +27,7 @@ fn sources(folder: &Path, into: &mut Vec<String>) {
     }
 }
 
-/// The names of public functions whose signature takes a function.
+/// Returns the names of public functions whose signature takes a function.
 fn takes_a_function(source: &str) -> impl Iterator<Item = &str> {
     let public = source.split("\n    pub ").skip(1);
     public.filter_map(|item| {

@@ -1,4 +1,4 @@
-//! Callbacks that panic in three standard stacks inside one another, over services of another make.
+//! Tests callbacks that panic in three nested standard stacks, over foreign services.
 
 use std::io;
 use std::pin::Pin;
@@ -25,7 +25,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Foreign = Response<BoxBody<Bytes, BoxError>>;
 type Leaf<B> = BoxCloneSyncService<Request<B>, Foreign, BoxError>;
 
-/// Gives one response after another, of a service of another make.
+/// Returns a foreign service that gives one response after another.
 fn leaf<B: 'static>(
     replies: impl IntoIterator<Item = Result<Foreign, BoxError>>,
 ) -> (Leaf<B>, Arc<Mutex<u32>>) {
@@ -48,7 +48,7 @@ fn saying(status: u16) -> Foreign {
     response
 }
 
-/// A body that breaks off after a piece.
+/// A body that breaks off after one piece.
 struct BreaksOff(Option<Bytes>, Option<BoxError>);
 
 impl Body for BreaksOff {
@@ -78,7 +78,7 @@ impl Propagator for Injecting {
     }
 }
 
-/// A stack of which each callback panics, but for one that counts the calls that are over.
+/// Returns a stack whose callbacks all panic, except for one that counts the finished calls.
 fn panicking(ended: &Arc<Mutex<u32>>) -> StandardLayer {
     let ended = Arc::clone(ended);
     standard(steady())
@@ -88,7 +88,7 @@ fn panicking(ended: &Arc<Mutex<u32>>) -> StandardLayer {
         .on_end(move |_| *ended.lock().unwrap() += 1)
 }
 
-/// Calls through three of them, and reads the body.
+/// Calls through three such stacks, and reads the body.
 async fn call<B>(leaf: Leaf<B>, request: Request<B>) -> (Result<StatusCode, Error>, u32)
 where
     B: CloneBody + Send + 'static,

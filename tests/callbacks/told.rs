@@ -1,4 +1,4 @@
-//! What is logged of a callback that panics.
+//! Collects the log entries of callbacks that panic.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
-/// The callbacks of which it was logged, and all that was said in any event or span.
+/// The callbacks that were logged, and the text of all events and spans.
 #[derive(Clone, Default)]
 pub(crate) struct Told(Arc<Mutex<Vec<String>>>);
 

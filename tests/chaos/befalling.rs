@@ -1,4 +1,4 @@
-//! Each mishap through the standard stack, on a clock that stands still.
+//! Tests each fault through the standard stack, on a paused clock.
 
 use std::io::ErrorKind;
 use std::task::{Context, Waker};
@@ -20,7 +20,7 @@ use crate::mock::{Mock, Step, request, saying, standard, status, steady};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-/// Nothing is left to luck.
+/// Returns a layer without random faults.
 pub(crate) fn quiet() -> ChaosLayer {
     ChaosLayer::new(Settings::new(0)).unwrap()
 }
@@ -33,7 +33,7 @@ pub(crate) fn stack(
     standard(retry).layer(chaos.layer(mock.clone()))
 }
 
-/// One attempt, and what became of it: the error, and how often the service was asked.
+/// Makes one attempt. Returns its error, and how often the service was called.
 pub(crate) async fn once(method: Method, mishap: Mishap) -> (Error, usize) {
     let (chaos, mock) = (quiet(), Mock::new([saying(200, "charged")]));
     chaos.on_request([mishap]).unwrap();
@@ -177,7 +177,7 @@ async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
     ] {
         let (chaos, mock) = (quiet(), Mock::default());
         chaos.on_request([mishap]).unwrap();
-        // No copy is kept: the body has to come back.
+        // The retry keeps no copy, so the layer has to return the body.
         let service = standard(steady()).replay_with(|_: &Full<Bytes>| None, Full::default);
         let service = service.layer(chaos.layer(mock.clone()));
         let response = service.oneshot(request(Method::POST)).await.unwrap();
@@ -187,7 +187,7 @@ async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
         };
         assert_eq!(asked.body, "amount=100");
     }
-    // What a real answer was given to was taken.
+    // A request with a real response was taken.
     let (chaos, mock) = (quiet(), Mock::default());
     chaos.on_request([Mishap::throttled(SECS(1))]).unwrap();
     let service = standard(steady()).replay_with(|_: &Full<Bytes>| None, Full::default);

@@ -1,4 +1,4 @@
-//! What is left to luck: shares, seeds, whose turn it is.
+//! Tests random faults: rates, seeds, and the order of the draws.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn settings(seed: u64) -> Settings {
         .mishap(Mishap::unavailable(), 0.10)
 }
 
-/// What became of so many requests, a letter each.
+/// Makes this number of requests, and returns one letter for the result of each.
 async fn letters(chaos: &ChaosLayer, requests: usize) -> String {
     let service = chaos.layer(Mock::default());
     let mut letters = String::new();

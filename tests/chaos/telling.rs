@@ -1,4 +1,4 @@
-//! Every form in which a timeline is told says what was done on purpose.
+//! Tests that every form of a timeline shows the injected fault.
 
 use std::error::Error as _;
 use std::fmt;
@@ -33,11 +33,11 @@ async fn nobody_takes_it_for_a_real_failure() {
     assert_eq!((note.attempts, &note.what), (1, &lost));
     let drawn = timeline.to_string();
     assert!(
-        drawn.contains("  chaos: answer lost, on purpose\n"),
+        drawn.contains("  chaos: response lost, on purpose\n"),
         "{drawn}"
     );
     let cause = error.source().unwrap().to_string();
-    assert_eq!(cause, "chaos: answer lost, on purpose");
+    assert_eq!(cause, "chaos: response lost, on purpose");
 }
 
 #[cfg(feature = "serde")]
@@ -74,7 +74,7 @@ async fn archive_says_which_attempt_it_befell() {
     assert_eq!(said, [Some("lose_answer"), None, None]);
 }
 
-/// Counts the warnings that say "chaos".
+/// Counts the warnings with the message "chaos".
 #[derive(Clone, Default)]
 struct Warnings(Arc<AtomicUsize>);
 

@@ -1,4 +1,4 @@
-//! Amid the client's own transport: what was played is on the wire, or is not.
+//! Tests faults in the client's own transport, and whether the request reaches the server.
 
 use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
 use sevenhops::hop::Stage;

@@ -29,7 +29,7 @@ fn br(mut text: &[u8]) -> Vec<u8> {
     encoded
 }
 
-/// A 200 with this body under these lines of `Content-Encoding`.
+/// Returns a 200 response with this body and these lines of `Content-Encoding`.
 fn encoded(lines: &[&str], body: impl Into<Vec<u8>>) -> Answer {
     let answer = Answer::new(StatusCode::OK).body(body.into());
     let line = |answer: Answer, line: &&str| answer.header("content-encoding", line);

@@ -1,4 +1,4 @@
-//! The body of a response whose status is the failure, in the error.
+//! Tests the body of a failing status in the error.
 
 use std::io::Write;
 use std::time::Duration;
@@ -42,7 +42,7 @@ async fn error_of_a_fetch_has_the_body_of_its_response() {
     server.default_reply(declined().status(StatusCode::FOUND));
     assert_eq!(post(&net, &server).await.body().unwrap(), DECLINED);
 
-    // A body that the caller did not let the call receive is not in the error.
+    // `send` does not receive the body, so the error does not have it.
     let sent = net.client().post(url(&server, "http")).send().await;
     server.default_reply(declined());
     assert!(sent.unwrap().error_for_status().is_ok());

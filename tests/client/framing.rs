@@ -1,4 +1,4 @@
-//! Framing that is set by hand: what contradicts the body is not sent.
+//! Tests framing headers that the caller sets: a request whose headers contradict its body is not sent.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use sevenhops::{Body, Effect, Error, Hop, Kind};
 
 use super::super::net::{Net, url};
 
-/// A body of so many pieces, which does not know its length.
+/// Returns a body of these pieces without a known length.
 fn stream<const N: usize>(pieces: [&'static str; N]) -> Body {
     struct Pieces(VecDeque<&'static str>);
     impl http_body::Body for Pieces {
@@ -31,7 +31,7 @@ fn stream<const N: usize>(pieces: [&'static str; N]) -> Body {
     Body::wrap(Pieces(pieces.into()))
 }
 
-/// A network with a server of each version of HTTP, and their URLs.
+/// Returns a network with a server for each HTTP version, and their URLs.
 async fn both() -> (Net, [(FaultServer, String); 2]) {
     let net = Net::new().await;
     let plain = FaultServer::builder().start().await.unwrap();
@@ -41,7 +41,7 @@ async fn both() -> (Net, [(FaultServer, String); 2]) {
     (net, [(plain, first), (http2, second)])
 }
 
-/// A request that is not built by the client.
+/// Returns a request that the client did not build.
 fn request(method: &Method, url: &str, lines: &[(&str, &str)], body: Body) -> Request<Body> {
     let request = Request::builder().method(method).uri(url);
     let lines = lines.iter();
@@ -215,7 +215,7 @@ async fn stream_of_another_length_than_announced_is_not_a_success() {
         ] {
             let post = client.post(url).header("content-length", length);
             let error = post.body(body).send().await.unwrap_err();
-            // Over HTTP/1 the head goes out with the first piece, and there was none.
+            // Over HTTP/1 the head is sent with the first piece, and there was none.
             let effect = match url.starts_with("https") {
                 true => Effect::Possible,
                 false => Effect::None,

@@ -1,4 +1,4 @@
-//! The end of a response body is checked, not believed.
+//! Tests that the end of a response body is checked.
 
 use std::io;
 
@@ -15,10 +15,10 @@ use super::raw::{END_STREAM, Peer, data, head, http2_client, read_head, reset, s
 
 /// The frames of a response.
 type Frames = Vec<Vec<u8>>;
-/// The response on a stream.
+/// Returns the response on a stream.
 type Respond = fn(u32) -> Frames;
 
-/// The error and the success of a GET that is answered with these frames.
+/// Returns the result of a GET whose response is these frames.
 async fn over_http2(frames: Respond, closes: bool) -> Result<Bytes, Error> {
     let net = Net::new().await;
     let address = serve(move |stream, _| async move {
@@ -147,7 +147,7 @@ async fn http2_response_that_ended_is_whole_though_its_stream_is_reset_afterward
             let mut peer = Peer::accept(stream, 100).await?;
             loop {
                 let stream = peer.request().await?;
-                // The upload is not over: nothing opens the window of the stream again.
+                // The upload has not ended, because nothing opens the window of the stream again.
                 peer.write(&frames(stream)).await?;
             }
         })
@@ -163,7 +163,7 @@ async fn http2_response_that_ended_is_whole_though_its_stream_is_reset_afterward
     }
 }
 
-/// Sends a GET over TLS. The server answers with these bytes and cuts the connection without a close_notify.
+/// Sends a GET over TLS. The server responds with these bytes and cuts the connection without a close_notify.
 async fn over_tls(bytes: &'static [u8]) -> Result<Bytes, Error> {
     let net = Net::new().await;
     let identity = net.authority.issue(&["api.test"]).unwrap();
@@ -198,7 +198,7 @@ async fn http1_body_that_is_cut_is_incomplete() {
     }
 }
 
-/// Sends a GET. The server answers with these bytes and closes the connection.
+/// Sends a GET. The server responds with these bytes and closes the connection.
 async fn plain(bytes: &'static [u8]) -> Result<Bytes, Error> {
     let net = Net::new().await;
     let address = serve(move |mut stream, _| async move {

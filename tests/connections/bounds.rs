@@ -1,4 +1,4 @@
-//! Connections are bounded: per destination and in all. Calls beyond the bound wait in connect.
+//! Tests the connection limits: per destination and in total. Calls beyond a limit wait in connect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::super::net::{Net, url};
 use super::raw::{Frozen, Most};
 
-/// Counts the connections that were open at once.
+/// Counts the connections that are open at once.
 fn watch(server: &Arc<FaultServer>) -> Most {
     let most = Most::default();
     let (server, seen) = (Arc::clone(server), most.clone());
@@ -27,7 +27,7 @@ fn watch(server: &Arc<FaultServer>) -> Most {
     most
 }
 
-/// Sends so many GETs at once.
+/// Sends this number of GETs at once.
 fn calls(client: &Client, url: &str, count: usize) -> JoinSet<Vec<Attempt>> {
     (0..count)
         .map(|_| {
@@ -42,7 +42,7 @@ fn calls(client: &Client, url: &str, count: usize) -> JoinSet<Vec<Attempt>> {
         .collect()
 }
 
-/// However busy the machine is, no limit of time ends these calls.
+/// Returns a builder whose timeouts do not end these calls, even on a busy machine.
 fn patient(net: &Net) -> ClientBuilder {
     let long = Duration::from_secs(600);
     Client::builder(Duration::from_secs(3_600))
@@ -51,7 +51,7 @@ fn patient(net: &Net) -> ClientBuilder {
         .resolver(net.dns.resolver())
 }
 
-/// Whether an attempt waited in connect for a connection that it did not make.
+/// Returns whether an attempt waited in connect for a connection that it did not make.
 fn was_queued(attempt: &Attempt) -> bool {
     let mut connects = attempt
         .rows
@@ -116,7 +116,7 @@ async fn ten_thousand_calls_at_once_to_one_host_are_answered() {
     assert!(seen.get() <= 256, "{} connections at once", seen.get());
 }
 
-/// A client that may have so many connections in all.
+/// Returns a client with this limit of connections in total.
 fn bounded(net: &Net, most: usize) -> Client {
     let builder = patient(net).transport(move |transport| transport.max_connections(most));
     builder.build().unwrap()
@@ -147,7 +147,7 @@ async fn call_that_needs_room_closes_a_connection_that_is_idle() {
 
 #[tokio::test]
 async fn call_that_waits_for_room_gets_that_of_the_next_connection_to_be_idle() {
-    // The connection that becomes idle speaks HTTP/1, or HTTP/2.
+    // The connection that becomes idle uses HTTP/1, then HTTP/2.
     for http2 in [false, true] {
         let net = Net::new().await;
         let client = bounded(&net, 1);
@@ -161,7 +161,7 @@ async fn call_that_waits_for_room_gets_that_of_the_next_connection_to_be_idle() 
         let held = calls(&client, &url(&first, scheme), 1);
         first.wait_until(|stats| stats.requests == 1).await;
         let mut waiting = Box::pin(client.get(url(&second, "http")).send());
-        // It has asked for room.
+        // By now it waits for a free connection.
         for _ in 0..100 {
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(waiting.as_mut().poll(&mut context).is_pending());
@@ -211,7 +211,7 @@ async fn connection_that_was_leased_and_not_used_is_not_lost() {
     let client = builder.build().unwrap();
     let url = url(&server, "https");
     for _ in 0..4 {
-        // The server does not speak it, which is known once there is a connection.
+        // The server does not support HTTP/2. The client learns that from the connection.
         let get = client.get(&url).version(http::Version::HTTP_2);
         get.send().await.unwrap_err();
     }
@@ -244,7 +244,7 @@ async fn call_in_the_queue_of_an_address_says_nothing_of_the_address() {
     }
     let mut queued = calls(&client, &url(&server, "http"), 1);
     let frozen = Frozen::now();
-    // Longer than a connect that another address overtakes.
+    // Longer than the delay after which the client tries another address.
     for _ in 0..3 {
         for _ in 0..1_000 {
             tokio::task::yield_now().await;

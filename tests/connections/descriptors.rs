@@ -1,4 +1,4 @@
-//! A process that may have 1,024 descriptors reaches more hosts than that, one after another.
+//! Tests that a process with a limit of 1,024 descriptors reaches more hosts than that, one after another.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -11,7 +11,7 @@ use sevenhops::dns::Static;
 use sevenhops::testing::FaultServer;
 use tokio::process::Command;
 
-/// Where the child finds the server, and how many connections it may have, if it is told.
+/// The environment variables of the child: the server's port, and the optional connection limit.
 const PORT: &str = "SEVENHOPS_TEST_PORT";
 const BOUND: &str = "SEVENHOPS_TEST_BOUND";
 const THIS: &str = "connections::descriptors::\
@@ -21,7 +21,7 @@ const HOSTS: u32 = 1_150;
 
 #[tokio::test]
 async fn many_hosts_are_reached_one_after_another_within_the_file_limit() {
-    // In a process of its own, whose limit it lowers.
+    // This part runs in a child process, because it lowers the limit of its process.
     if let Ok(port) = std::env::var(PORT) {
         return reach_all(&port).await;
     }
@@ -48,7 +48,7 @@ async fn many_hosts_are_reached_one_after_another_within_the_file_limit() {
     }
 }
 
-/// How many sockets the process has open.
+/// Returns how many sockets the process has open.
 fn sockets() -> usize {
     let all = fs::read_dir("/proc/self/fd").unwrap();
     let links = all.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());

@@ -1,4 +1,4 @@
-//! A request that was given up before it was taken never reaches the wire; and the record says which it was.
+//! Tests that a request that was given up before it was taken never reaches the wire, and that the record says so.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -19,7 +19,7 @@ use tokio_rustls::TlsAcceptor;
 use super::super::net::{Net, url};
 use super::raw::serve;
 
-/// Polls a future so many times, and gives it up then.
+/// Polls a future this number of times, and then gives it up.
 struct GivenUp<F>(F, usize);
 
 impl<F: Future + Unpin> Future for GivenUp<F> {
@@ -38,7 +38,7 @@ impl<F: Future + Unpin> Future for GivenUp<F> {
     }
 }
 
-/// The bytes that the server read, and how many connections have begun and are over.
+/// The bytes that the server read, and the numbers of begun and closed connections.
 #[derive(Debug, Default)]
 struct Read {
     bytes: watch::Sender<String>,
@@ -46,7 +46,7 @@ struct Read {
 }
 
 impl Read {
-    /// Answers GETs, and reads on until the connection is over.
+    /// Responds to GETs, and reads until the connection is closed.
     async fn answer_gets(self: Arc<Self>, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         let mut piece = [0; 1024];
         while let Ok(length @ 1..) = stream.read(&mut piece).await {
@@ -98,8 +98,8 @@ impl World {
     }
 }
 
-/// Polls a POST so many times, and drops it. Returns what the server read of it, and whether its record says that it
-/// was taken.
+/// Polls a POST this number of times, and drops it. Returns the bytes that the server read of it, and whether its
+/// record says that it was taken.
 async fn given_up(world: &World, polls: usize, is_pooled: bool) -> (String, bool) {
     let recorder = Recorder::new();
     let client = world.net.builder().on_end(recorder.listener());
@@ -116,12 +116,12 @@ async fn given_up(world: &World, polls: usize, is_pooled: bool) -> (String, bool
         let all = read.wait_for(|read| read.contains("amount=10"));
         tokio::select! {
             biased;
-            ended = GivenUp(call, polls) => assert!(ended.is_none(), "the server does not answer"),
+            ended = GivenUp(call, polls) => assert!(ended.is_none(), "the server never responds"),
             _ = all => {}
         }
     }
     let timelines = recorder.timelines();
-    // The connections end with their pool, and what was on its way has come then.
+    // The connections close with their pool. By then all sent bytes have arrived.
     drop(client);
     let mut over = world.read.over.subscribe();
     over.wait_for(|(begun, over)| begun == over).await.unwrap();
@@ -157,7 +157,7 @@ async fn http1_request_reaches_the_wire_only_if_its_record_says_so_between_threa
     bytes_that_went_out_were_taken(true, 10).await;
 }
 
-/// A body that tells when it is asked for a piece, and gives none before it is told to.
+/// A body that reports when it is polled, and gives no piece until the test allows it.
 struct Stalls(SyncSender<()>, Receiver<()>, bool);
 
 impl http_body::Body for Stalls {
@@ -224,7 +224,7 @@ async fn http2_request_behind_the_stream_limit_never_reaches_the_wire() {
     let held = client.get(&url).fetch_bytes();
     let held = tokio::spawn(held);
     server.wait_until(|stats| stats.requests == 2).await;
-    // One is dropped by its caller, at any moment.
+    // The caller drops the first request, at any moment.
     for polls in 1..12 {
         let post = client.post(&url).body("dropped");
         let call = GivenUp(Box::pin(post.send()), polls);
@@ -243,7 +243,7 @@ async fn http2_request_behind_the_stream_limit_never_reaches_the_wire() {
             () = soon => {}
         }
     }
-    // The other one runs out of time.
+    // The second request reaches its deadline.
     let post = client.post(&url).body("late");
     let late = post.deadline(Limit::from_millis(100)).send().await;
     let late = late.unwrap_err();

@@ -1,4 +1,4 @@
-//! Connections of HTTP/2: who shares them, and how they end.
+//! Tests HTTP/2 connections: which requests share them, and how they end.
 
 use std::io;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ async fn all_calls_that_wait_for_one_dial_go_on_with_it() {
             let get = client.get(&url).no_retry();
             calls.spawn(async move { get.fetch_bytes().await });
         }
-        // None of them is answered before all of them are there.
+        // The server responds to none of them until all of them have arrived.
         let all = server.wait_until(|stats| stats.requests == 1 + CALLS);
         let all = tokio::time::timeout(Duration::from_secs(5), all).await;
         let seen = server.requests_seen();
@@ -202,7 +202,7 @@ async fn request_that_the_server_may_have_processed_is_not_called_unsent() {
     }
 }
 
-/// Starts a peer that acknowledges PINGs, or none. It sends the response when it is told to.
+/// Starts a peer that acknowledges PINGs or ignores them. It sends the response when the test asks for it.
 async fn quiet(answers_pings: bool) -> (std::net::SocketAddr, Arc<Notify>, Arc<Notify>) {
     let (asked, answer) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let notes = (Arc::clone(&asked), Arc::clone(&answer));
@@ -256,7 +256,7 @@ async fn peer_that_answers_no_ping_is_dark() {
         (Some(Hop::Send), Kind::Unacknowledged, Effect::Possible),
         "{error}"
     );
-    // The first bytes of the server came during the wait. They count as a sign of life.
+    // The first bytes of the server came during the wait. They count as a sign that the server is alive.
     assert!(waited <= Duration::from_millis(3_200), "{waited:?}");
     drop(frozen);
     resume();
@@ -272,7 +272,7 @@ async fn peer_that_answers_pings_is_waited_for() {
     let call = tokio::spawn(async move { post.send().await });
     asked.notified().await;
     let frozen = Frozen::now();
-    // Longer than a peer that does not answer them, and less than the first byte may take.
+    // Longer than a peer may leave PINGs unanswered, and shorter than the first-byte limit.
     for _ in 0..39 {
         advance(Duration::from_millis(100)).await;
         for _ in 0..50 {
@@ -293,7 +293,7 @@ async fn end_of_a_connection_is_the_end_of_its_streams_alone() {
         let mut peer = Peer::accept(stream, 100).await?;
         if number == 1 {
             peer.request().await?;
-            // Not a frame of any length that may be.
+            // A frame whose length is longer than the maximum.
             let bad = frame(0x7f, 0, 0, &vec![0; 1 << 20]);
             peer.stream.write_all(&bad[..64]).await?;
             return peer.linger().await;

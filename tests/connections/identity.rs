@@ -1,4 +1,4 @@
-//! A client certificate is shown to the origin that the caller named, and to no other one.
+//! Tests that the client sends its certificate only to the origin that the caller named.
 
 use http::StatusCode;
 use sevenhops::testing::{Answer, FaultServer, Identity, ProxyServer, Reply, Script};
@@ -9,9 +9,9 @@ use super::super::net::Net;
 struct World {
     net: Net,
     client: Client,
-    /// Demands a certificate.
+    /// Requires a client certificate.
     strict: FaultServer,
-    /// Does not ask, and redirects.
+    /// Does not ask for a certificate, and redirects.
     start: FaultServer,
 }
 
@@ -62,7 +62,7 @@ async fn certificate_is_shown_to_the_origin_of_the_call() {
     let world = World::new().await;
     let response = world.client.get(world.strict_url()).send().await;
     assert_eq!(response.unwrap().status(), 200);
-    // On the same origin, a redirect changes nothing.
+    // On the same origin, the client sends the certificate after a redirect too.
     let moved = Answer::new(StatusCode::FOUND).header("location", "/there");
     world.strict.on_request([Reply::from(moved)]);
     let response = world.client.get(world.strict_url()).send().await;
@@ -133,7 +133,7 @@ async fn certificate_is_not_shown_to_a_proxy() {
     let world = World::new().await;
     let own = world.net.authority.issue(&["client.test"]).unwrap();
     let config = world.net.authority.client_config_as(&own);
-    // It is the same server: here it is a proxy, and forwards nothing.
+    // The same server is a proxy here, and forwards nothing.
     let client = world.net.builder().tls(config).proxy(world.strict_url());
     let client = client.build().unwrap();
     let error = client.get("http://api.test/").no_retry().send().await;

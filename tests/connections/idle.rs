@@ -1,4 +1,4 @@
-//! Idle connections: how long they rest, and that nothing read meanwhile becomes a response.
+//! Tests idle connections: how long they are kept, and that bytes read meanwhile never become a response.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::raw::{Frozen, read_request, serve};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Sends a POST of two bytes; whether it was on a connection that had been used.
+/// Sends a POST of two bytes. Returns whether its connection was reused, and the body.
 async fn charge(client: &Client, url: &str) -> (bool, String) {
     let post = client.post(url).no_retry().body("10");
     let response = post.send().await.unwrap();
@@ -28,7 +28,7 @@ async fn charge(client: &Client, url: &str) -> (bool, String) {
     (timeline.attempts()[0].reused, body)
 }
 
-/// Answers each request with the number of its connection, and says how long it keeps it.
+/// Responds to each request with the number of its connection, and sends this `Keep-Alive`.
 async fn numbered(mut stream: TcpStream, number: usize, keep_alive: &str) -> io::Result<()> {
     let number = number.to_string();
     loop {
@@ -41,7 +41,7 @@ async fn numbered(mut stream: TcpStream, number: usize, keep_alive: &str) -> io:
     }
 }
 
-/// Lets the tasks of the connections come round.
+/// Lets the tasks of the connections run.
 async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -103,7 +103,7 @@ async fn connection_that_is_idle_for_too_long_is_closed() {
         }
         assert_eq!(server.open_connections(), 1);
         advance(Duration::from_millis(5_100)).await;
-        // It is closed without being asked for.
+        // The client closes it without a new request.
         server.wait_until(|stats| stats.open_connections == 0).await;
         assert!(!charge(&client, &url).await.0);
         drop(frozen);
@@ -161,25 +161,25 @@ async fn connection_is_not_used_for_ever() {
     resume();
 }
 
-/// Bytes of a server that belong to no request.
+/// Bytes of a server that do not belong to a request.
 const STRAY: [&[u8]; 3] = [
     b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
     b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray",
     b"\r\n",
 ];
 
-/// How a stray comes.
+/// How the stray bytes arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Comes {
     /// In one write with the response.
     WithTheResponse,
-    /// After the response, when the client was told to go on.
+    /// After the response, when the client has continued.
     Later,
-    /// The same, and the connection ends.
+    /// The same, and then the connection closes.
     LaterAndCloses,
 }
 
-/// Answers the first request of the first connection, and says something more.
+/// Responds to the first request of the first connection, and sends stray bytes.
 async fn say_more<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: S,
     (number, stray, comes): (usize, &'static [u8], Comes),

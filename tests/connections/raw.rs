@@ -1,4 +1,4 @@
-//! A server that writes bytes, and the frames of HTTP/2 by hand.
+//! A server that writes raw bytes, and HTTP/2 frames by hand.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub(super) use super::super::frozen::Frozen;
 use super::super::net::Net;
 
-/// Serves each connection with `serve`, which is told the number of the connection.
+/// Serves each connection with `serve`, which gets the number of the connection.
 pub(super) async fn serve<F>(serve: impl Fn(TcpStream, usize) -> F + Send + 'static) -> SocketAddr
 where
     F: Future<Output = io::Result<()>> + Send + 'static,
@@ -31,14 +31,14 @@ where
     address
 }
 
-/// A client that speaks HTTP/2 without TLS.
+/// Returns a client that uses HTTP/2 without TLS.
 pub(super) fn http2_client(net: &Net) -> Client {
     let builder = net.builder();
     let builder = builder.transport(|transport| transport.http2_prior_knowledge(true));
     builder.build().unwrap()
 }
 
-/// Reads a request without a body, or what comes of it.
+/// Reads a request without a body, or a part of it if the client closes.
 pub(super) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<String> {
     let mut read = Vec::new();
     while !read.ends_with(b"\r\n\r\n") {
@@ -99,14 +99,14 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     frame
 }
 
-/// Settings of a server that allows so many streams.
+/// Returns the settings of a server that allows this number of streams.
 pub(super) fn settings(streams: u32) -> Vec<u8> {
     let mut payload = vec![0, 3];
     payload.extend(streams.to_be_bytes());
     frame(SETTINGS, 0, 0, &payload)
 }
 
-/// The head of a response, with a content-length if there is one (RFC 7541: no entry is indexed).
+/// Returns the head of a response, with a content-length if there is one (RFC 7541: no entry is indexed).
 pub(super) fn head(stream: u32, status: u16, length: Option<usize>, flags: u8) -> Vec<u8> {
     let mut block = vec![0x08, 3];
     block.extend(status.to_string().bytes());
@@ -132,7 +132,7 @@ pub(super) fn go_away(last: u32, reason: h2::Reason) -> Vec<u8> {
     frame(GOAWAY, 0, 0, &payload)
 }
 
-/// The server's end of an HTTP/2 connection. It acknowledges settings and, unless it is told not to, pings.
+/// The server's end of an HTTP/2 connection. It acknowledges settings and, unless the test forbids it, pings.
 pub(super) struct Peer<S> {
     pub(super) stream: S,
 }
@@ -149,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.stream.write_all(&frames.concat()).await
     }
 
-    /// The next frame of a request, or a reset.
+    /// Returns the next frame of a request, or a reset.
     pub(super) async fn next(&mut self) -> io::Result<Frame> {
         loop {
             let frame = self.read().await?;
@@ -168,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         }
     }
 
-    /// The stream of the next request.
+    /// Returns the stream of the next request.
     pub(super) async fn request(&mut self) -> io::Result<u32> {
         loop {
             let frame = self.next().await?;

@@ -1,4 +1,4 @@
-//! A response over HTTP/2 that is dropped half-read costs a reset. It harms no other call.
+//! Tests that dropping a half-read HTTP/2 response sends a reset and harms no other call.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ async fn thousand_responses_that_are_dropped_half_read_harm_no_other_call() {
     let net = Net::new().await;
     let server = net.http2().await;
     let url = url(&server, "https");
-    // The calls that stand by last as long as all the others.
+    // The calls that stay open must last as long as all the others.
     let builder = Client::builder(Duration::from_secs(120));
     let builder = builder.tls(net.authority.client_config());
     let client = builder.resolver(net.dns.resolver()).build().unwrap();
@@ -38,7 +38,7 @@ async fn thousand_responses_that_are_dropped_half_read_harm_no_other_call() {
         piece.unwrap().unwrap();
         drop(response);
         if round % 100 == 0 {
-            // An honest POST, amid all of them.
+            // A normal POST among all of them.
             let post = client.post(&url).body("10").no_retry();
             let response = post.send().await.unwrap();
             assert_eq!(response.timeline().unwrap().effect(), Effect::Done);

@@ -1,4 +1,5 @@
-//! One client on several runtimes: a connection ends with the runtime that drives it, and only that one.
+//! Tests one client on several runtimes: a connection ends with the runtime that drives it, and no other connection
+//! does.
 
 use std::time::Duration;
 
@@ -124,7 +125,7 @@ fn body_whose_runtime_is_gone_ends_as_a_local_failure() {
     }
 }
 
-/// A request over the transport alone: what keeps the time of a call belongs to one runtime.
+/// Sends a request over the transport alone, because the deadline of a call needs one runtime.
 async fn post(transport: Transport, url: String) -> Result<StatusCode, Error> {
     let request = Request::post(url).body("10".to_owned()).unwrap();
     Ok(transport.oneshot(request).await?.status())

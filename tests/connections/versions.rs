@@ -1,4 +1,4 @@
-//! HTTP/2 without TLS is spoken where it is known beforehand, and refused elsewhere.
+//! Tests HTTP/2 without TLS: the client uses it only with prior knowledge, and refuses it otherwise.
 
 use http::Version;
 use sevenhops::testing::FaultServer;

@@ -1,4 +1,4 @@
-//! The windows of HTTP/2 are wide enough for a path of 100 ms.
+//! Tests that the HTTP/2 windows are large enough for a path of 100 ms.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -16,11 +16,11 @@ use tokio::time::{Instant, sleep_until};
 use super::super::net::Net;
 use super::raw::Most;
 
-/// How long bytes take in each direction.
+/// The delay in each direction.
 const WAY: Duration = Duration::from_millis(50);
 const BODY: usize = 64 << 20;
 
-/// A path to `there` on which bytes take their time. Tells how many were on their way at once.
+/// Starts a relay to `there` that delays bytes. Counts how many bytes were on their way at once.
 async fn relay(there: SocketAddr) -> (SocketAddr, Most) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -82,12 +82,12 @@ async fn large_body_over_a_long_path_takes_few_round_trips() {
     let mut received = 0;
     while let Some(piece) = response.chunk().await.unwrap() {
         received += piece.len();
-        // Before the whole of it has come through windows that are too small.
+        // Stops before the whole body has come through windows that are too small.
         if received >= BODY / 8 {
             assert!(most.get() >= 1 << 20, "{} bytes on their way", most.get());
         }
     }
     assert_eq!(received, BODY);
-    // With windows of 64 KiB there are never more than these on their way, and it takes 1,024 round trips.
+    // With windows of 64 KiB, at most these bytes are on their way at once, and the body takes 1,024 round trips.
     assert!(most.get() >= 4 << 20, "{} bytes on their way", most.get());
 }

@@ -1,4 +1,4 @@
-//! The walk over several name servers, and each server's own ways, on real loopback sockets.
+//! Tests the order of several name servers, and the behavior of each server, on real loopback sockets.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -143,7 +143,7 @@ async fn server_that_does_not_know_edns_is_asked_again_without() {
 #[tokio::test]
 async fn alias_whose_end_is_elsewhere_is_asked_for_at_the_same_server() {
     let dns = start().await;
-    // The server's answer for `a.test` ends with an alias to a name that it only knows by itself.
+    // The server's records for `a.test` end with an alias to a name that only this server knows.
     dns.set("a.test", Script::cname("b.test", 7));
     dns.set("b.test", Script::NoRecords.without_soa());
     dns.set_type("b.test", RecordType::A, Script::NoRecords.without_soa());
@@ -189,7 +189,7 @@ async fn start() -> ScriptedDns {
 
 fn resolver(servers: impl IntoIterator<Item = SocketAddr>) -> Resolver {
     let builder = Resolver::builder().hosts_file(false).name_servers(servers);
-    // Long, so that a slow machine does not look like a silent server.
+    // The limit is long, so that a slow machine does not look like a silent server.
     let builder = builder.limit(Limit::from_secs(20));
     builder.build().expect("the settings do not contradict")
 }

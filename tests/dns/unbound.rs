@@ -1,5 +1,5 @@
-//! A real caching resolver between ours and the scripted authority: `unbound`, started on a loopback port with a
-//! configuration of its own. Skipped aloud where it is not installed.
+//! Tests a real caching resolver between this crate's resolver and the scripted authority: `unbound`, started on a
+//! loopback port with its own configuration. If it is not installed, the tests print that and are skipped.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -45,7 +45,7 @@ async fn record_that_is_deleted_for_a_moment_fails_no_lookup_while_unbound_remem
         let answer = ask(&resolver, "bank.test").await;
         let answer = answer.unwrap_or_else(|error| panic!("lookup {lookup}: {error:?}"));
         if answer.is_stale() {
-            // The denial came: the record is back, but unbound does not know for 3 s.
+            // The denial came. The record exists again, but unbound does not ask for 3 s.
             authority.set("bank.test", Script::addresses([ip(2)]));
             stale += 1;
         }
@@ -86,7 +86,7 @@ async fn name_in_use_outlives_4200_others_and_an_authority_that_fails() {
             asked.answer().await.unwrap();
         }
     }
-    // Its second is over at unbound, too.
+    // The TTL of one second has also expired in unbound.
     let unbound_fails = async {
         while !ask(&resolver, "bank.test").await.unwrap().is_stale() {
             tokio::task::yield_now().await;
@@ -100,7 +100,7 @@ async fn name_in_use_outlives_4200_others_and_an_authority_that_fails() {
     );
 }
 
-/// An unbound; it and its files go when this is dropped.
+/// A running unbound. It stops, and its files are removed, when this is dropped.
 struct Unbound {
     addr: SocketAddr,
     child: Child,
@@ -108,7 +108,7 @@ struct Unbound {
 }
 
 impl Unbound {
-    /// Starts one that asks `authority` for all names below `test`. None if it is not installed.
+    /// Starts one that asks `authority` for all names below `test`. Returns `None` if it is not installed.
     fn before(authority: &ScriptedDns) -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let program = ["/usr/sbin/unbound", "/usr/local/sbin/unbound"];
@@ -187,11 +187,11 @@ fn settings(port: u16, authority: u16) -> String {
     )
 }
 
-/// Waits for the line that says so; false if it ends without.
+/// Waits for the line that reports readiness. Returns false if the process ends without it.
 fn is_ready(child: &mut Child) -> bool {
     let errors = child.stderr.take().unwrap();
     let (sender, lines) = std::sync::mpsc::channel();
-    // Read to the end, so that it never waits with a full pipe.
+    // Reads to the end, so that the process never blocks on a full pipe.
     thread::spawn(move || {
         for line in BufReader::new(errors).lines().map_while(io::Result::ok) {
             let _ = sender.send(line);

@@ -5,7 +5,7 @@ use sevenhops::{Client, Error, assert_effect, assert_hop};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
-/// What is tested: the part of your program that calls the API.
+/// The code under test: the part of your program that calls the API.
 struct Payments {
     client: Client,
     base: String,
@@ -42,14 +42,14 @@ async fn lost_answer_is_no_second_charge() {
     };
     assert_eq!(payments.charge("4710").await.unwrap(), "ch_1");
 
-    // The request arrives, the connection closes, and nobody knows: not sent again.
+    // The request arrives, and the connection closes: the effect is unknown, so the client does not retry.
     network.on_request([Reply::CloseAfterRequest]);
     let error = payments.charge("4711").await.unwrap_err();
     assert_hop!(error, Server, Closed);
     assert_effect!(error, Possible);
     assert_eq!(network.requests_seen(), 2);
 
-    // A service that honours keys gets the same key again.
+    // A service that honors keys gets the same key again.
     payments.honours_keys = true;
     network.on_request([Reply::CloseAfterRequest]);
     assert_eq!(payments.charge("4712").await.unwrap(), "ch_1");

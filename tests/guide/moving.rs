@@ -4,7 +4,7 @@ use std::time::Duration;
 use sevenhops::testing::{Answer, FaultServer, Script, ScriptedDns};
 use sevenhops::{Client, assert_effect, assert_hop};
 
-/// A record that may not be remembered.
+/// A record that may not be cached.
 fn at(address: Ipv4Addr) -> Script {
     Script::addresses([address.into()]).ttl(0)
 }
@@ -26,13 +26,13 @@ async fn service_that_moves_is_followed_and_one_that_is_gone_is_told() {
     dns.set("api.test", at(blue));
     client.get(&url).fetch_bytes().await.unwrap();
 
-    // The connection to the old address is open, and works, and is not used.
+    // The connection to the old address is open and works. The client does not use it.
     dns.set("api.test", at(green));
     let moved = client.get(&url).fetch_bytes().await.unwrap();
     assert_eq!(moved, r#"{"moved":true}"#);
     assert_eq!((old.requests_seen(), new.requests_seen()), (1, 1));
 
-    // The new one dies: nothing is sent, so the call is repeated, and fails without effect.
+    // The new server stops. Nothing is sent, so the client retries, and the call fails without effect.
     new.stop().await;
     let error = client.post(&url).send().await.unwrap_err();
     assert_hop!(error, Connect, Refused);

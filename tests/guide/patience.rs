@@ -26,7 +26,7 @@ async fn patience_is_what_the_server_asks_for_and_the_deadline_allows() {
         .layer(StandardLayer::new(Duration::from_secs(10)).unwrap())
         .service(network.layer(service_fn(service)));
 
-    // Throttled: the charge waits for as long as the server asks, and is made.
+    // Throttled: the client waits for as long as the server asks, and the charge is made.
     let start = Instant::now();
     let asked = Duration::from_secs(4);
     network.on_request([Mishap::throttled(asked)]).unwrap();
@@ -34,7 +34,7 @@ async fn patience_is_what_the_server_asks_for_and_the_deadline_allows() {
     assert_eq!(response.status(), 200);
     assert!(start.elapsed() >= asked);
 
-    // It asks for more than there is: no wait is begun that cannot be ended.
+    // The server asks for a longer wait than the time left: the client does not begin the wait.
     let start = Instant::now();
     let asked = Duration::from_secs(30);
     network.on_request([Mishap::throttled(asked)]).unwrap();
@@ -42,7 +42,7 @@ async fn patience_is_what_the_server_asks_for_and_the_deadline_allows() {
     assert_eq!(response.status(), 429);
     assert_eq!(start.elapsed(), Duration::ZERO);
 
-    // Nobody listens, then nobody answers: the first is repeated, the second is not.
+    // First the connection is refused, then the server does not respond: only the first failure is retried.
     network
         .on_request([Mishap::RefuseConnect, Mishap::Silence])
         .unwrap();

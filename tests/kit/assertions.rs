@@ -1,4 +1,4 @@
-//! Assertions that do not hold say what happened instead.
+//! Tests that failed assertions print the actual result.
 
 use std::error::Error as StdError;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use sevenhops::sdk::operation::Failed;
 use sevenhops::{Error, Operation, StandardLayer, assert_effect, assert_hop};
 use tower::{Layer, ServiceExt, service_fn};
 
-/// A POST whose answer was lost.
+/// Returns the error of a POST whose response was lost.
 async fn lost() -> Error {
     let chaos = ChaosLayer::new(Settings::new(0).mishap(Mishap::LoseAnswer, 1.0)).unwrap();
     let service = StandardLayer::new(Duration::from_secs(10)).unwrap();
@@ -24,7 +24,7 @@ async fn lost() -> Error {
     service.oneshot(post.unwrap()).await.unwrap_err()
 }
 
-/// An SDK's own error.
+/// The error type of an SDK.
 #[derive(Debug)]
 struct SdkError(Box<dyn StdError + Send + Sync>);
 
@@ -81,10 +81,10 @@ async fn what_does_not_hold_shows_sentence_causes_and_waterfall() {
     let error = lost().await;
     let shown = [
         "found: POST https://api.test/v1/charges failed at server (hop 6 of 7): closed;",
-        "\n     because: chaos: answer lost, on purpose\n",
+        "\n     because: chaos: response lost, on purpose\n",
         "\n  attempt 1 · ",
         "\n    wait ",
-        "\n  chaos: answer lost, on purpose",
+        "\n  chaos: response lost, on purpose",
     ];
     for (message, expected) in [
         (said(|| assert_hop!(error, Tls)), "failed at tls"),

@@ -1,4 +1,4 @@
-//! Clients that hide nothing: raw sockets for HTTP/1.1, `h2` for HTTP/2.
+//! Clients without any policy: raw sockets for HTTP/1.1, `h2` for HTTP/2.
 
 use std::io;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub(super) async fn read_to_end(client: &mut (impl AsyncRead + Unpin)) -> io::Re
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Reads until what came ends with `end`.
+/// Reads until the received text ends with `end`.
 pub(super) async fn read_until(client: &mut (impl AsyncRead + Unpin), end: &str) -> String {
     let mut text = String::new();
     while !text.ends_with(end) {
@@ -67,7 +67,7 @@ pub(super) async fn http2_server() -> FaultServer {
     FaultServer::builder().http2().start().await.unwrap()
 }
 
-/// A connection driven in the background.
+/// Opens a connection that runs in the background.
 pub(super) async fn http2(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
 ) -> SendRequest<Bytes> {

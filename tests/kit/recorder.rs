@@ -1,4 +1,4 @@
-//! The timelines that a recorder keeps, and when it prints them.
+//! Tests which timelines a recorder keeps, and when it prints them.
 
 use std::process::Command;
 use std::time::Duration;
@@ -16,7 +16,7 @@ async fn ok(_: Asked) -> std::io::Result<http::Response<Full<Bytes>>> {
     Ok(http::Response::default())
 }
 
-/// The stack that reports to a recorder.
+/// Returns a stack that reports to a recorder.
 fn recorded(recorder: &Recorder) -> StandardLayer {
     let standard = StandardLayer::new(Duration::from_secs(10)).unwrap();
     standard.on_end(recorder.listener())
@@ -33,7 +33,7 @@ async fn calls_are_waited_for_until_they_are_over() {
     let service = recorded(&recorder).layer(service_fn(ok));
     assert_eq!(recorder.wait_for(0).await.len(), 0);
     let held = service.clone().oneshot(get("/one")).await.unwrap();
-    assert_eq!(recorder.timelines().len(), 0); // its body is still there
+    assert_eq!(recorder.timelines().len(), 0); // its body has not ended
     tokio::spawn(async move { drop(service.oneshot(get("/two")).await) });
     assert_eq!(recorder.wait_for(1).await[0].url(), "https://api.test/two");
     drop(held);
@@ -44,7 +44,7 @@ async fn calls_are_waited_for_until_they_are_over() {
     assert!(two.is_some() && two < one, "{shown}");
 }
 
-/// Fails when it is asked to, by the test below.
+/// Fails if the test below requests it.
 #[tokio::test(start_paused = true)]
 async fn test_that_may_be_asked_to_fail() {
     let recorder = Recorder::new();

@@ -1,14 +1,14 @@
-//! Listening to spans and events on one test's thread.
+//! Listens to spans and events on one test's thread.
 
 use std::sync::OnceLock;
 
 use tracing::subscriber::{DefaultGuard, set_default};
 use tracing::{Dispatch, Subscriber};
 
-/// Lets a subscriber listen on this thread until what is returned is dropped.
+/// Registers a subscriber on this thread until the returned guard is dropped.
 pub(crate) fn listen(subscriber: impl Subscriber + Send + Sync + 'static) -> DefaultGuard {
-    // Where there is only one subscriber, tracing asks whichever thread comes first whether anybody is
-    // interested in a span: with a second one it asks them all.
+    // With only one subscriber, tracing caches the interest that the first thread reports for a span. With a second
+    // subscriber it asks all of them.
     static ANOTHER: OnceLock<Dispatch> = OnceLock::new();
     ANOTHER.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
     set_default(subscriber)

@@ -1,4 +1,4 @@
-//! The record of an attempt: taking, giving up, the response and the end race.
+//! Tests the record of an attempt: taking, giving up, the response and the end race.
 
 use loom::sync::Arc;
 use loom::thread::{self, JoinHandle};
@@ -23,12 +23,12 @@ pub(crate) mod record {
     use self::store::Store;
     use crate::hop::{Kind, Stage};
 
-    /// Loom's, in the place of the standard library's.
+    /// Loom's primitives, in place of the standard library's.
     mod sync {
         pub(super) use loom::sync::atomic::{AtomicU32, Ordering};
     }
 
-    /// No fact decides which of two threads comes first.
+    /// A stub of the facts. The real ones never decide which of two threads comes first.
     mod facts {
         #[derive(Clone, Debug, Default)]
         pub(crate) struct Facts {
@@ -36,7 +36,7 @@ pub(crate) mod record {
         }
     }
 
-    /// The word and the store, shared as the tracker of the library shares them.
+    /// The atomic word and the store, shared as in the library's tracker.
     #[derive(Debug)]
     pub(crate) struct Tracker {
         marks: Marks,
@@ -44,7 +44,7 @@ pub(crate) mod record {
     }
 
     impl Tracker {
-        /// A transport that reports its stages has begun.
+        /// Creates the tracker of an attempt whose transport reports its stages.
         pub(crate) fn new() -> Self {
             let tracker = Self {
                 marks: Marks::default(),
@@ -100,7 +100,8 @@ pub(crate) mod record {
             self.store().open()
         }
 
-        /// Each stage in order, if the attempt is over: then each has ended, and none later than the attempt.
+        /// Returns each stage in order, after the attempt has ended. Then each stage has ended, and none later than the
+        /// attempt.
         pub(crate) fn entered(&self) -> Vec<Stage> {
             let store = self.store();
             let over = store.ended.expect("the attempt is over");
@@ -120,7 +121,7 @@ pub(crate) mod record {
     }
 }
 
-/// Another thread that reports to the tracker.
+/// Starts another thread that reports to the tracker.
 fn reports<T: 'static>(
     tracker: &Arc<Tracker>,
     report: impl FnOnce(&Tracker) -> T + 'static,
@@ -172,7 +173,7 @@ fn no_stage_opens_after_the_end() {
         tracker.take();
         tracker.sent_all();
     };
-    // One thread that takes three steps, and two that take one each.
+    // One thread takes three steps, and two threads take one each.
     for reported in [vec![sends], vec![Tracker::queued, Tracker::head]] {
         loom::model(move || {
             let tracker = Arc::new(Tracker::new());

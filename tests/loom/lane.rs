@@ -1,4 +1,4 @@
-//! The lane of an HTTP/1 connection: the first write, giving up, and the end of the writing race.
+//! Tests the lane of an HTTP/1 connection: the first write, giving up, and the end of the writing race.
 
 use std::io;
 use std::pin::Pin;
@@ -20,13 +20,13 @@ use crate::record::Tracker;
 mod wire {
     pub(crate) mod lane;
 
-    /// Loom's, in the place of the standard library's.
+    /// Loom's primitives, in place of the standard library's.
     mod sync {
         pub(super) use loom::sync::{Arc, Mutex, MutexGuard};
         pub(super) use std::sync::PoisonError;
     }
 
-    /// Counts what the kernel has taken.
+    /// Counts the bytes that the kernel has taken.
     pub(crate) mod socket {
         use loom::sync::Arc;
         use loom::sync::atomic::{AtomicU64, Ordering};
@@ -73,7 +73,7 @@ impl AsyncWrite for Wire {
 }
 
 impl AsyncRead for Wire {
-    /// The peer says something for which nothing has asked.
+    /// The peer sends bytes without a request.
     fn poll_read(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
@@ -137,7 +137,7 @@ impl Armed {
     }
 }
 
-/// Writes a request in two pieces, as the connection's task does. False if the lane refused one.
+/// Writes a request in two pieces, as the connection's task does. Returns false if the lane refused one.
 fn write(mut gate: Gate<Wire>) -> bool {
     let mut context = Context::from_waker(Waker::noop());
     let mut gate = Pin::new(&mut gate);

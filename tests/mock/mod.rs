@@ -1,4 +1,4 @@
-//! A service that is told what to do, and remembers what it was asked, on any clock.
+//! A scripted service that records its requests, on any clock.
 #![allow(
     clippy::allow_attributes,
     dead_code,
@@ -23,18 +23,18 @@ use sevenhops::{Options, StandardLayer, StandardService};
 use tokio::time::Instant;
 use tower::{Layer, Service};
 
-/// What becomes of one request.
+/// The reply to one request.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    /// An answer: status, headers, body.
+    /// A response: status, headers, body.
     Answer(u16, Vec<(&'static str, String)>, Bytes),
-    /// An answer with a header of any bytes.
+    /// A response with a header of arbitrary bytes.
     Raw(u16, http::HeaderName, http::HeaderValue),
-    /// An error of the connection.
+    /// A connection error.
     Fail(io::ErrorKind),
-    /// The same, after a while.
+    /// A connection error after a delay.
     FailAfter(Duration),
-    /// Nothing, for ever.
+    /// No reply, ever.
     Hang,
 }
 
@@ -50,7 +50,7 @@ pub(crate) fn saying(code: u16, body: impl Into<Bytes>) -> Step {
     Step::Answer(code, Vec::new(), body.into())
 }
 
-/// One request, as it arrived.
+/// One request as it arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) head: Parts,
@@ -65,7 +65,7 @@ impl Asked {
     }
 }
 
-/// The service; when its steps are used up, it answers 200.
+/// The service. After its last step, it responds with 200.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Mock {
     steps: Arc<Mutex<VecDeque<Step>>>,
@@ -87,7 +87,7 @@ impl Mock {
         self.asked.lock().unwrap().len()
     }
 
-    /// The time between one request and the next.
+    /// Returns the times between the requests.
     pub(crate) fn waits(&self) -> Vec<Duration> {
         let asked = self.asked();
         let pairs = asked.windows(2);
@@ -135,7 +135,7 @@ impl Service<Request<Full<Bytes>>> for Mock {
     }
 }
 
-/// A request to the payments API.
+/// Returns a request to the payments API.
 pub(crate) fn request(method: http::Method) -> Request<Full<Bytes>> {
     let request = Request::builder().method(method);
     let request = request.uri("https://api.test/v1/charges?order=1");
@@ -143,25 +143,25 @@ pub(crate) fn request(method: http::Method) -> Request<Full<Bytes>> {
     request.body(Full::from("amount=100")).unwrap()
 }
 
-/// The same, with a word of the caller's.
+/// Returns the same request with options.
 pub(crate) fn optional(method: http::Method, options: Options) -> Request<Full<Bytes>> {
     let mut request = request(method);
     request.extensions_mut().insert(options);
     request
 }
 
-/// Waits that can be foreseen: 100 ms, 200 ms, 400 ms.
+/// Returns settings with fixed waits: 100 ms, 200 ms, 400 ms.
 pub(crate) fn steady() -> Settings {
     Settings::new().backoff(Backoff::new().jitter(Jitter::None))
 }
 
-/// The standard stack, with ten seconds for a call.
+/// Returns the standard stack, with ten seconds for a call.
 pub(crate) fn standard(retry: Settings) -> StandardLayer {
     let settings = sevenhops::Settings::new(Duration::from_secs(10)).retry(retry);
     StandardLayer::with(&settings).unwrap()
 }
 
-/// The same over a mock.
+/// Returns the same stack over a mock.
 pub(crate) fn stack(retry: Settings, mock: &Mock) -> StandardService<Mock> {
     standard(retry).layer(mock.clone())
 }

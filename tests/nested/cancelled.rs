@@ -1,4 +1,4 @@
-//! A call that is dropped at each of its polls gives everything back.
+//! Tests that a call that is dropped at any of its polls gives everything back.
 
 use std::collections::VecDeque;
 use std::io;
@@ -26,14 +26,14 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 type Reading<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + 'a>>;
 
-/// One response: how many polls it takes to connect and to respond, and the pieces of its body.
+/// One response: the number of polls to connect and to respond, and the pieces of its body.
 #[derive(Clone, Default)]
 struct Reply {
     connecting: u32,
     waiting: u32,
     status: StatusCode,
     location: Option<&'static str>,
-    /// `None` is a poll that finds nothing.
+    /// `None` means a poll without data.
     pieces: VecDeque<Option<Bytes>>,
 }
 
@@ -55,12 +55,12 @@ impl Reply {
     }
 }
 
-/// Gives its replies in turn, then plain 200s.
+/// Gives its replies in order, then plain 200s.
 #[derive(Clone, Default)]
 struct Leaf {
     replies: Arc<Mutex<VecDeque<Reply>>>,
     sent: Arc<AtomicU32>,
-    /// How many polls it takes to be ready for the next request.
+    /// The number of polls until it is ready for the next request.
     unready: Arc<AtomicU32>,
 }
 
@@ -107,7 +107,7 @@ impl Service<Request<Full<Bytes>>> for Leaf {
     }
 }
 
-/// Pending for so many polls. The test polls by hand, so there is nothing to wake.
+/// Is pending for this number of polls. The test polls by hand, so no waker is needed.
 async fn pending(mut polls: u32) {
     std::future::poll_fn(|_| match polls {
         0 => Poll::Ready(()),
@@ -141,7 +141,7 @@ impl Body for Pieces {
     }
 }
 
-/// A stack over a leaf, and the timelines of the calls that are over.
+/// A stack over a leaf, and the timelines of its finished calls.
 struct Stack {
     leaf: Leaf,
     layer: StandardLayer,
@@ -150,7 +150,7 @@ struct Stack {
 }
 
 impl Stack {
-    /// Its budget is one retry a second.
+    /// Creates a stack whose budget is one retry a second.
     fn new() -> Self {
         let one = Budget::new()
             .ratio(0.0)
@@ -171,7 +171,7 @@ impl Stack {
         }
     }
 
-    /// With a circuit that is half open.
+    /// Creates a stack with a half-open circuit.
     async fn half_open() -> Self {
         let stack = Self::new();
         let failing = Reply {
@@ -196,7 +196,7 @@ impl Stack {
         self.layer.breaker().state(&api)
     }
 
-    /// Makes a call, polls it so many times and drops it. Whether it was over before.
+    /// Makes a call, polls it this number of times and drops it. Returns whether it had ended before.
     async fn drop_after(&self, polls: u32, options: Options) -> bool {
         let mut service = self.service.clone();
         let called = service.ready().await.unwrap();
@@ -216,7 +216,7 @@ impl Stack {
         false
     }
 
-    /// Checks what holds of each call that was dropped.
+    /// Checks the properties of every dropped call.
     fn check(&self, is_over: bool, told: &str) {
         let ended = self.ended.lock().unwrap();
         assert_eq!(ended.len(), 1, "{told}: on_end");
@@ -234,7 +234,7 @@ impl Stack {
                 "{told}\n{timeline}"
             );
         }
-        // A redirect declines; what the service does before it responds is not known.
+        // A redirect declines. The effect of a service before its response is unknown.
         let least = match is_over {
             true => Effect::Done,
             false => Effect::Declined,
@@ -242,7 +242,7 @@ impl Stack {
         assert!(timeline.effect() >= least, "{told}\n{timeline}");
     }
 
-    /// Nothing more is sent, however long one waits.
+    /// Checks that nothing more is sent, even after a long wait.
     async fn assert_silent(&self, told: &str) {
         let sent = self.leaf.sent();
         for _ in 0..10 {
@@ -315,7 +315,7 @@ async fn retry_that_was_paid_for_and_not_sent_goes_back_to_the_budget() {
                 .clone()
                 .oneshot(optional(Method::GET, Options::new()));
             next.await.unwrap();
-            // One retry a second is all there is: the dropped call had it only if it sent one.
+            // The budget is one retry a second: the dropped call used it only if it sent a retry.
             let retried = stack.leaf.sent() - sent - 1;
             assert_eq!(retried, u32::from(launched < 2), "{told}");
             stack.assert_silent(&told).await;

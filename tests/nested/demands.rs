@@ -1,4 +1,4 @@
-//! A demand is carried out, or refused before the first byte.
+//! Tests that a demand is carried out, or the call fails before the first byte.
 
 use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
@@ -47,7 +47,7 @@ fn keyed(name: &str) -> Options {
     Options::new().idempotency_key(Key::new(name).unwrap())
 }
 
-/// A charge with a key of the caller's.
+/// A charge with the caller's key.
 fn charge() -> Sent {
     optional(Method::POST, keyed("mine"))
 }
@@ -62,7 +62,7 @@ fn mine(count: usize) -> Vec<Option<String>> {
     vec![Some("mine".to_owned()); count]
 }
 
-/// Refused at encode, with nothing sent, in words that have all of these.
+/// Checks that the call failed at encode with nothing sent, and that its text has all of these words.
 fn refused(error: &Error, mock: &Mock, words: &[&str]) {
     let told = error.to_string();
     assert_eq!(
@@ -131,7 +131,7 @@ async fn given_key_replaces_what_a_layer_above_brings_on_every_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn key_of_an_outer_stack_is_put_by_the_first_layer_that_can() {
-    // Outside there is a deadline, or a deadline and a retry, and no layer for keys.
+    // The outer stack has a deadline, or a deadline and a retry, but no idempotency layer.
     let mock = Mock::new([LOST]);
     let service = call().layer(stack(steady(), &mock));
     service.oneshot(charge()).await.unwrap();
@@ -140,7 +140,7 @@ async fn key_of_an_outer_stack_is_put_by_the_first_layer_that_can() {
     let service = call().layer(retry().layer(stack(steady(), &mock)));
     let _ = service.oneshot(charge()).await;
     assert!(keys(&mock).iter().all(|key| key.as_deref() == Some("mine")));
-    // A layer between the stacks takes it off.
+    // A layer between the stacks removes the key.
     let mock = Mock::new([LOST]);
     let service = standard(steady().attempts(1)).layer(
         ServiceBuilder::new()
@@ -151,7 +151,7 @@ async fn key_of_an_outer_stack_is_put_by_the_first_layer_that_can() {
             .service(stack(steady(), &mock)),
     );
     let error = service.oneshot(charge()).await;
-    // The outer stack's attempt is above that layer, and the inner stack puts it on again.
+    // The outer stack's attempt is above that layer, and the inner stack adds the key again.
     error.unwrap();
     assert_eq!(keys(&mock), mine(2));
 }
@@ -175,7 +175,7 @@ async fn key_without_a_layer_for_keys_is_refused_before_anything_is_sent() {
         &["Options::idempotency_key", "IdempotencyLayer"],
     );
     assert!(!format!("{error} {error:?}").contains("canary"));
-    // The attempt alone is a wire, too.
+    // The attempt layer alone checks demands, too.
     let error = attempt()
         .layer(mock.clone())
         .oneshot(optional(Method::PUT, keyed("k")))
@@ -206,7 +206,7 @@ async fn key_that_a_layer_below_takes_off_is_refused() {
         .service(mock.clone());
     let error = service.clone().oneshot(charge()).await;
     refused(&error.unwrap_err(), &mock, &["Options::idempotency_key"]);
-    // One that was made up was demanded by no caller.
+    // No caller demanded a generated key.
     service.oneshot(request(Method::POST)).await.unwrap();
     assert_eq!(keys(&mock), [None]);
 }
@@ -230,7 +230,7 @@ async fn two_different_keys_for_one_call_are_refused() {
         &["Options::idempotency_key", "two"],
     );
     between("mine").oneshot(charge()).await.unwrap();
-    // The caller's own goes before one that the outer stack made up.
+    // The caller's own key has priority over a key that the outer stack generated.
     between("mine")
         .oneshot(request(Method::POST))
         .await
@@ -260,7 +260,7 @@ async fn options_that_come_too_late_are_refused() {
 async fn key_goes_along_at_home_and_nowhere_else() {
     for (location, home) in [("/v2", true), ("https://elsewhere.test/", false)] {
         let mock = Mock::new([with(307, "location", location)]);
-        // The key is put on below the redirect, for each leg.
+        // The key is added below the redirect layer, for each leg.
         let service = ServiceBuilder::new()
             .layer(call())
             .layer(follow())
@@ -376,7 +376,7 @@ async fn transport_refuses_what_no_layer_above_it_carries_out() {
             .unwrap_err();
         refused(&error, &nothing_sent, &words);
     }
-    // Carried out: the connection is what fails.
+    // The demand is carried out: the connection fails.
     let service = call().layer(attempt().layer(transport()));
     let whole = post(Options::new().whole_body(9).deadline(Limit::from_secs(1)));
     let error = service.oneshot(whole).await.unwrap_err();

@@ -1,7 +1,7 @@
-//! Stacks over a service of any type, called without naming the type of a future.
+//! Tests stacks over a service of any type, called without naming the type of a future.
 //!
-//! Both functions are type-checked before their service is known. That must stay cheap: it once took minutes, and
-//! people had to box each stack.
+//! Both functions are type-checked before their service is known. That must stay cheap: it once took minutes, and users
+//! had to box each stack.
 
 use std::io;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 type Ask = Request<Full<Bytes>>;
 
-/// Four standard stacks inside one another.
+/// Nests four standard stacks.
 async fn four<L>(leaf: L) -> Result<StatusCode, Error>
 where
     L: Service<Ask, Response = Response<Full<Bytes>>, Error = io::Error> + Clone,
@@ -33,7 +33,7 @@ where
     Ok(response.status())
 }
 
-/// The six layers, each by itself.
+/// Applies the six layers one by one.
 async fn six<L>(leaf: L) -> Result<StatusCode, Error>
 where
     L: Service<Ask, Response = Response<Full<Bytes>>, Error = io::Error> + Clone,

@@ -1,4 +1,4 @@
-//! Restraints add up through stacks; permissions stay with their request.
+//! Tests that restraints accumulate through stacks, and that permissions stay with their request.
 
 use std::io::ErrorKind;
 use std::num::NonZeroU8;
@@ -20,20 +20,20 @@ const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
 
 type Boxed = BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Error>;
 
-/// How a request comes to the stack that sends it.
+/// The layers above the stack that sends the request.
 #[derive(Clone, Copy, Debug)]
 enum Outer {
     /// Below another standard stack.
     Standard,
     /// Below two of them.
     Two,
-    /// Below nothing but a deadline.
+    /// Below a deadline only.
     Call,
 }
 
 const OUTER: [Outer; 3] = [Outer::Standard, Outer::Two, Outer::Call];
 
-/// A standard stack over a mock, with what is around it. The request passes `between` on its way in.
+/// Returns a standard stack over a mock, with its outer layers. The request passes `between` on its way in.
 fn nested(outer: Outer, between: fn(&mut Request<Full<Bytes>>), mock: &Mock) -> Boxed {
     let inner = ServiceBuilder::new()
         .map_request(move |mut request| {
@@ -49,7 +49,7 @@ fn nested(outer: Outer, between: fn(&mut Request<Full<Bytes>>), mock: &Mock) -> 
     }
 }
 
-/// The service with its response read to the end.
+/// Returns the service with its response read to the end.
 fn whole<S, R>(service: S) -> Boxed
 where
     S: tower::Service<Request<Full<Bytes>>, Response = Response<R>, Error = Error>
@@ -68,7 +68,7 @@ where
     BoxCloneSyncService::new(service.and_then(read))
 }
 
-/// The same, as a service that another stack goes around.
+/// The same, as a service that another stack wraps.
 type Plain = BoxCloneSyncService<Request<Full<Bytes>>, Response<Full<Bytes>>, Error>;
 
 fn plain<S, R>(service: S) -> Plain
@@ -108,7 +108,7 @@ async fn redirect_is_not_followed_below_a_stack_that_was_told_not_to() {
 #[tokio::test(start_paused = true)]
 async fn attempts_of_an_outer_stack_are_all_there_are() {
     for outer in OUTER {
-        // Of a stack that retries itself, the request's word replaces the config.
+        // For a stack that retries itself, the request's value replaces the config.
         let many = if matches!(outer, Outer::Call) { 3 } else { 4 };
         for (options, sent) in [
             (times(1), 1),
@@ -155,7 +155,7 @@ async fn retry_follows_a_status_that_every_list_has() {
             nested(outer, own, &mock).oneshot(get).await.unwrap();
             assert_eq!(mock.count(), sent, "{outer:?} {code}");
         }
-        // Without a list of its own, the inner stack has its config's.
+        // Without its own list, the inner stack uses the list of its config.
         for (code, sent) in [(502, 1), (503, 2)] {
             let mock = Mock::new([status(code)]);
             let get = optional(Method::GET, Options::new().retry_statuses([c]));
@@ -293,7 +293,7 @@ async fn yes_to_keys_does_not_pass_to_the_url_that_a_redirect_leads_to() {
         ] {
             let mock = Mock::new(steps.clone());
             let only_outer = |request: &mut Request<Full<Bytes>>| {
-                // Redirects are followed by the outermost stack.
+                // The outermost stack follows redirects.
                 let options = Options::new().no_redirects();
                 request.extensions_mut().insert(options);
             };

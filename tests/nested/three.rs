@@ -1,4 +1,4 @@
-//! Three standard stacks inside one another are one call: one key, one set of retries, one effect.
+//! Tests that three nested standard stacks are one call: one key, one set of retries, one effect.
 
 use std::io::ErrorKind;
 use std::num::NonZeroU8;
@@ -21,7 +21,7 @@ const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
 
 type Three = StandardService<StandardService<StandardService<ChaosService<Mock>>>>;
 
-/// Three stacks, outermost first, and the timelines of their calls that are over.
+/// Three stacks, outermost first, and the timelines of their finished calls.
 struct Stacks {
     service: Three,
     mock: Mock,
@@ -37,7 +37,7 @@ impl Stacks {
         )
     }
 
-    /// Each with its deadline in seconds and its retries.
+    /// Creates the stacks, each with its deadline in seconds and its retries.
     fn with(
         each: [(u64, retry::Settings); 3],
         chaos: chaos::Settings,
@@ -63,7 +63,7 @@ impl Stacks {
         body.collect().await.map(|_| head.status)
     }
 
-    /// What each call that is over may have done, without its doubles.
+    /// Returns the effects of the finished calls, without duplicates.
     fn effects(&self) -> Vec<Effect> {
         let ended = self.ended.lock().unwrap();
         let mut effects: Vec<_> = ended.iter().map(Timeline::effect).collect();
@@ -111,7 +111,7 @@ async fn one_of_three_stacks_retries() {
     let stacks = Stacks::new(failing());
     assert_eq!(stacks.call(request(Method::GET)).await.unwrap(), 503);
     assert_eq!(stacks.mock.count(), 3);
-    // Whichever of them retries: the outermost that may.
+    // The outermost stack that may retry does so.
     for (attempts, sent) in [
         ([4, 2, 2], 4),
         ([1, 4, 2], 4),

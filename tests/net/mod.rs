@@ -1,4 +1,4 @@
-//! The network that the journeys share.
+//! The network that the tests share.
 #![allow(
     clippy::allow_attributes,
     dead_code,
@@ -10,7 +10,7 @@ use std::time::Duration;
 use sevenhops::testing::{Authority, FaultServer, Script, ScriptedDns};
 use sevenhops::{Client, ClientBuilder};
 
-/// A name server, an authority, and clients that know both.
+/// A name server, a certificate authority, and clients that use both.
 pub(crate) struct Net {
     pub(crate) authority: Authority,
     pub(crate) dns: ScriptedDns,
@@ -34,7 +34,7 @@ impl Net {
         self.builder().build().unwrap()
     }
 
-    /// A server that speaks HTTP/2, over TLS.
+    /// Starts a server that uses HTTP/2 over TLS.
     pub(crate) async fn http2(&self) -> FaultServer {
         let identity = self.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).http2();
@@ -42,7 +42,7 @@ impl Net {
     }
 }
 
-/// The URL of the payments API on a server.
+/// Returns the URL of the payments API on a server.
 pub(crate) fn url(server: &FaultServer, scheme: &str) -> String {
     format!("{scheme}://api.test:{}/v1/charges", server.addr().port())
 }

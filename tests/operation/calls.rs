@@ -1,4 +1,4 @@
-//! Calls of ours inside an operation: its time, its repeating, its timeline.
+//! Tests calls of this crate's clients inside an operation: its time, its retries, its timeline.
 
 use std::io::ErrorKind;
 use std::sync::Mutex;
@@ -22,7 +22,7 @@ fn stack(mock: &Mock) -> StandardService<Mock> {
     StandardLayer::with(&settings).unwrap().layer(mock.clone())
 }
 
-/// One call, and its status as an error.
+/// Makes one call, and returns a failing status as an error.
 async fn ask(mock: &Mock, request: Request<Full<bytes::Bytes>>) -> Result<u16, Failed> {
     let response = stack(mock).oneshot(request).await.map_err(Failed::heard)?;
     match response.status() {
@@ -108,7 +108,7 @@ async fn hops_of_calls_inside_stand_in_the_timeline() {
          receive █ {:>42}\n    \
          POST https://api.test/v1/charges · failed at server: closed, effect possible\n    \
          wait    {:>34}    1.00 s ✗ closed\n  \
-         not repeated: effect possible, not said to be idempotent, and no idempotency …",
+         not retried: effect possible, not marked as idempotent, and no idempotency key",
         "0 µs",
         "0 µs",
         "█".repeat(17)
@@ -142,7 +142,7 @@ async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
     let heard = heard.await.unwrap_err();
     assert_eq!((heard.kind(), heard.effect()), (Kind::Open, Effect::None));
     assert_eq!(heard.not_repeated(), Some(NotRepeated::Lasting));
-    // Another breaker's refusal says nothing about this destination.
+    // A rejection by another breaker says nothing about this destination.
     let state = operation
         .breaker()
         .state(&sevenhops::Destination::named("postgres"));
@@ -174,7 +174,7 @@ async fn effect_that_is_heard_counts_the_other_calls_of_the_attempt() {
     }
 }
 
-/// An error of ours that has no effect.
+/// Returns an error of this crate that has no effect.
 async fn refusal() -> Error {
     let operation = operation();
     let breaker = operation.breaker();

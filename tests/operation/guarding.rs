@@ -1,4 +1,4 @@
-//! Deadline, breaker, cancelling, and settings that cannot be.
+//! Tests deadline, breaker, cancellation, and invalid settings.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -30,7 +30,7 @@ async fn deadline_spans_all_attempts_and_the_waits_between() {
     let work = Work::new((0..9).map(|_| Step::Hang));
     let begun = Instant::now();
     let error = work.by(&operation().idempotent()).await.unwrap_err();
-    // 5 s, half of what is left, and the rest.
+    // 5 s, half of the time left, and the rest.
     assert_eq!((work.count(), begun.elapsed()), (3, SECS(10)));
     assert_eq!(error.expired(), Some(Waited::Deadline));
     assert_eq!((error.kind(), error.hop()), (Kind::Timeout, None));
@@ -47,7 +47,7 @@ async fn attempt_ends_at_its_own_limit_and_says_so() {
     assert_eq!(begun.elapsed(), SECS(1));
     assert_eq!(error.expired(), Some(Waited::Attempt));
     let told = "operation at postgres failed: timeout, attempt limit; 1 attempt, effect possible; \
-                not repeated: effect possible, not said to be idempotent, and no idempotency key";
+                not retried: effect possible, not marked as idempotent, and no idempotency key";
     assert_eq!(error.to_string(), told);
     assert_eq!(error.error_type(), "timeout");
 }
@@ -256,7 +256,7 @@ async fn run_dropped_after_its_attempt_had_its_time_counts_as_a_timeout() {
     assert_eq!(state(&operation), State::Open);
 }
 
-/// One repeat a second, and no more.
+/// Allows one retry a second, and no more.
 fn poor(breaker: breaker::Settings) -> Operation {
     let budget = retry::Budget::new().ratio(0.0);
     let budget = budget.at_least_per_second(1).over(SECS(1));
@@ -274,7 +274,7 @@ async fn wait_that_is_cancelled_gives_back_what_it_was_paid() {
     drop(run);
     assert_eq!(work.count(), 1);
     let error = work.by(&operation).await.unwrap_err();
-    assert_eq!(error.attempts(), 2, "the one repeat is still to be had");
+    assert_eq!(error.attempts(), 2, "the one retry is still available");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,4 @@
-//! What is repeated, and what is not.
+//! Tests which failures of an operation are retried.
 
 use std::time::Duration;
 
@@ -115,7 +115,7 @@ async fn key_that_the_attempt_did_not_ask_for_is_no_licence() {
         assert_eq!(work.count(), 1);
         assert_eq!(error.not_repeated(), not_repeated(false));
     }
-    // Nor is one that only the attempt before asked for.
+    // A failure whose key was requested only by the attempt before is not retried either.
     let work = Work::new([Step::Maybe, Step::Maybe]);
     let operation = operation().honours_keys(true);
     let run = operation.run(async |attempt| {

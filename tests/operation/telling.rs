@@ -1,4 +1,4 @@
-//! What is told of a run: the error, the timeline, the spans.
+//! Tests the record of an operation: the error, the timeline, the spans.
 
 use std::io::{self, ErrorKind};
 use std::sync::Mutex;
@@ -28,7 +28,7 @@ async fn error_answers_and_keeps_the_work_s_own_to_be_downcast() {
     assert_eq!(
         error.to_string(),
         "count orders at postgres failed: refused; 3 attempts, no effect; \
-         not repeated: all 3 attempts are spent"
+         not retried: all 3 attempts are spent"
     );
 }
 
@@ -67,7 +67,7 @@ async fn timeline_shows_attempts_and_waits() {
              waited 100.0 ms\n  \
              attempt 2 · failed: timeout, effect possible\n    \
              wait    {bar:>34}    9.90 s ✗ timeout\n  \
-             not repeated: effect possible, not said to be idempotent, and no idempotency …"
+             not retried: effect possible, not marked as idempotent, and no idempotency key"
         )
     );
 }
@@ -80,7 +80,7 @@ async fn run_that_is_done_is_told_as_done() {
         Err::<(), _>(Failed::maybe("so that there is a timeline to look at"))
     });
     let error = run.await.unwrap_err();
-    // The operation around it repeats, so this one did not.
+    // The operation around the call retries, so the call did not.
     let refused = &error.timeline().unwrap().attempts()[0].calls[0];
     assert!(matches!(refused.outcome(), Some(Outcome::Failed { .. })));
     let run = outer.run(async |_| {

@@ -1,4 +1,4 @@
-//! Work that is told what becomes of it.
+//! Scripted work for an operation.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 pub(super) const MS: fn(u64) -> Duration = Duration::from_millis;
 pub(super) const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-/// Waits that can be foreseen: 100 ms, 200 ms, 400 ms.
+/// Returns settings with fixed waits: 100 ms, 200 ms, 400 ms.
 pub(super) fn steady() -> retry::Settings {
     let steady = retry::Settings::new().backoff(Backoff::new().jitter(Jitter::None));
     steady.unsent_attempts(3)
@@ -27,7 +27,7 @@ pub(super) fn operation() -> Operation {
     Operation::with("postgres", settings()).unwrap()
 }
 
-/// What becomes of one attempt.
+/// The result of one attempt.
 pub(super) enum Step {
     Unsent,
     Maybe,
@@ -37,7 +37,7 @@ pub(super) enum Step {
     Hang,
 }
 
-/// Work that is told what to do, and remembers when it was asked; when its steps are used up, it is done.
+/// Scripted work that records when it runs. After its last step, it succeeds.
 #[derive(Clone, Default)]
 pub(super) struct Work {
     steps: Arc<Mutex<VecDeque<Step>>>,
@@ -55,7 +55,7 @@ impl Work {
         self.asked.lock().unwrap().len()
     }
 
-    /// The time between one attempt and the next.
+    /// Returns the times between the attempts.
     pub(super) fn waits(&self) -> Vec<Duration> {
         let asked = self.asked.lock().unwrap();
         asked.windows(2).map(|pair| pair[1] - pair[0]).collect()
@@ -78,7 +78,7 @@ impl Work {
         operation.run(async |_| self.once().await).await
     }
 
-    /// With the key in hand.
+    /// Runs the work, which asks for its key.
     pub(super) async fn keyed(&self, operation: &Operation) -> Result<u32, Error> {
         let work = async |attempt: Attempt| {
             let _ = attempt.key();

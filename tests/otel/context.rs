@@ -1,4 +1,4 @@
-//! What is current where, and what is over when, in stacks that are put together by hand.
+//! Tests current spans and the ends of spans, in stacks that are assembled by hand.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ fn limits() -> Limits {
     Limits::new(Duration::from_secs(10)).unwrap()
 }
 
-/// A span of the application's own around everything below.
+/// A layer of the application that opens its own span around everything below.
 #[derive(Clone)]
 struct Mine<S>(S);
 
@@ -62,7 +62,7 @@ async fn repeat_stays_below_a_span_between_the_call_and_its_attempts() {
     assert_eq!(attempts.len(), 2);
 }
 
-/// A body that notes within which span it is polled.
+/// A body that records the span in which it is polled.
 struct Notes(Option<Bytes>, Arc<Mutex<Vec<SpanId>>>);
 
 impl Body for Notes {
@@ -129,7 +129,7 @@ async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
         .unwrap_err();
     let at_once = told.tree();
     assert_eq!(at_once.len(), 3, "{at_once:#?}");
-    // The caller goes away.
+    // The caller drops the call.
     let half = Duration::from_millis(500);
     let call = tokio::time::timeout(half, service.oneshot(request(Method::GET)));
     call.await.unwrap_err();
@@ -139,7 +139,7 @@ async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
     assert_eq!(told.tree(), both);
 }
 
-/// Says on the span that is current that it goes.
+/// Adds an event to the current span when it is dropped.
 struct Goes;
 
 impl Drop for Goes {

@@ -1,4 +1,4 @@
-//! Where spans, threads and contexts of several makes meet.
+//! Tests spans of this crate together with foreign spans, threads and contexts.
 
 use std::time::Duration;
 
@@ -61,7 +61,7 @@ async fn set_up_that_nobody_was_to_hear_of_is_linked_to_by_nobody() {
         let _quiet = Context::enter_telemetry_suppressed_scope();
         ask().await.unwrap();
     }
-    // A connection is back in the pool a moment after its answer: one of these finds it there.
+    // A connection returns to the pool shortly after its response. One of these calls finds it there.
     while server.connections() == server.requests().len() {
         ask().await.unwrap();
     }
@@ -144,7 +144,7 @@ async fn set_up_of_another_call_is_linked_to_also_where_nothing_is_propagated() 
     let server = FaultServer::builder().start().await.unwrap();
     let (client, url) = (client(&net), url(&server, "http"));
     client.get(&url).fetch_bytes().await.unwrap();
-    // A connection is back in the pool a moment after its answer: one of these finds it there.
+    // A connection returns to the pool shortly after its response. One of these calls finds it there.
     while server.connections() == server.requests().len() {
         client.get(&url).fetch_bytes().await.unwrap();
     }

@@ -17,7 +17,7 @@ use tower::{Layer as _, ServiceExt};
 use crate::mock::{Mock, Step, status};
 use crate::net::{Net, url};
 
-/// One SDK for the process; each test finds its own series by the port of its server.
+/// Returns the SDK of the process. Each test finds its own series by the port of its server.
 pub(crate) fn sdk() -> &'static (SdkMeterProvider, InMemoryMetricExporter, Metrics) {
     static SDK: OnceLock<(SdkMeterProvider, InMemoryMetricExporter, Metrics)> = OnceLock::new();
     SDK.get_or_init(|| {
@@ -32,7 +32,7 @@ pub(crate) fn sdk() -> &'static (SdkMeterProvider, InMemoryMetricExporter, Metri
 
 pub(crate) type Series = BTreeMap<String, String>;
 
-/// What stands in each series of a metric now: a counter's or gauge's value, a histogram's count.
+/// Returns the current series of all metrics: the value of a counter or gauge, the count of a histogram.
 pub(crate) fn collected() -> Vec<(String, Series, u64)> {
     let (provider, exporter, _) = sdk();
     provider.force_flush().unwrap();
@@ -82,7 +82,7 @@ fn series<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Series {
         .collect()
 }
 
-/// The sum of a metric over the series that say all of this.
+/// Returns the sum of a metric over the series with all of these attributes.
 pub(crate) fn sum(metric: &str, saying: &[(&str, &str)]) -> u64 {
     let says = |series: &Series| {
         let mut saying = saying.iter();
@@ -129,6 +129,7 @@ async fn good_call_is_counted_at_every_hop() {
         assert_eq!(sum("sevenhops.hop.duration", &hop), 1, "{hop:?}");
     }
     assert!(sum("dns.lookup.duration", &[("dns.question.name", "api.test")]) >= 1);
+    // words:allow term: a metric
     for none in ["sevenhops.call.repeats", "sevenhops.call.effect_possible"] {
         assert_eq!(sum(none, &[here]), 0, "{none}");
     }
@@ -151,7 +152,7 @@ async fn connection_whose_handshake_was_left_is_no_set_up() {
         stream
     };
     tokio::select! {
-        _ = call => panic!("nobody answers it"),
+        _ = call => panic!("the server never responds"),
         _ = hello => {}
     }
     let here = ("server.port", port.as_str());
@@ -209,7 +210,7 @@ async fn failures_are_told_apart_by_what_they_say_elsewhere() {
     let post = ("http.request.method", "POST");
     for (metric, also, count) in [
         ("http.client.request.duration", ("error.type", "503"), 1),
-        ("sevenhops.call.repeats", ("error.type", "503"), 1),
+        ("sevenhops.call.repeats", ("error.type", "503"), 1), // words:allow term: a metric
         ("sevenhops.call.duration", ("error.type", "503"), 0),
         ("sevenhops.call.duration", ("sevenhops.hop", "server"), 1),
         ("sevenhops.call.effect_possible", post, 1),
@@ -222,8 +223,8 @@ async fn failures_are_told_apart_by_what_they_say_elsewhere() {
     ] {
         assert_eq!(sum(metric, &[here, also]), count, "{metric} {also:?}");
     }
-    let repeats = sum("sevenhops.call.repeats", &[here]);
-    assert_eq!(repeats, 1, "the last failure was not repeated");
+    let repeats = sum("sevenhops.call.repeats", &[here]); // words:allow term: a metric
+    assert_eq!(repeats, 1, "the last failure was not retried");
 }
 
 #[tokio::test]
@@ -250,7 +251,8 @@ async fn caller_that_goes_away_is_told_from_success_and_from_failure() {
         sum("sevenhops.call.duration", &[here, so])
     };
     assert_eq!(["cancelled", "answered", "failed"].map(count), [1, 1, 0]);
-    // Whoever has the head, and wants no more, was answered; who waits for the rest, and leaves, was not.
+    // A caller that drops the response after its head was answered. A caller that drops it while it reads the body was
+    // not.
     drop(client.get(&url).send().await.unwrap());
     assert_eq!(["cancelled", "answered", "failed"].map(count), [1, 2, 0]);
     let mut answer = client.get(&url).send().await.unwrap();
@@ -266,7 +268,7 @@ async fn caller_that_goes_away_is_told_from_success_and_from_failure() {
 async fn stale_answer_is_counted() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    // Over as soon as it is given.
+    // The DNS answers expire at once.
     let resolver = net.dns.resolver_builder();
     let resolver = resolver
         .ttl_floor(Duration::ZERO)
@@ -303,7 +305,7 @@ async fn every_metric_that_is_emitted_stands_in_the_table_and_says_no_more_than_
         assert!(!format!("{series:?}").contains("canary"), "{series:?}");
         names.insert(name);
     }
-    assert!(names.contains("sevenhops.call.repeats"));
+    assert!(names.contains("sevenhops.call.repeats")); // words:allow term: a metric
 }
 
 #[tokio::test]

@@ -61,7 +61,7 @@ async fn failure_of_which_nobody_knows_the_hop_is_marked_without_one() {
     assert_eq!(
         text(&wait, "sevenhops.effect"),
         None,
-        "nobody knows it of a part"
+        "the effect of a part is unknown"
     );
 }
 

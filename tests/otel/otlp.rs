@@ -1,4 +1,4 @@
-//! The same over the wire: exported by the SDK's own exporter, decoded by a receiver of ours.
+//! Tests the same over the wire: exported by the SDK's own exporter, decoded by a receiver of the test.
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
@@ -11,7 +11,7 @@ use crate::net::Net;
 use crate::receiver::Receiver;
 use crate::tree::Tree;
 
-/// Makes one call that fails at dns, and exports what it said of it.
+/// Makes one call that fails at dns, and exports its telemetry.
 async fn call() {
     let net = Net::new().await;
     net.dns.set("gone.test", Script::NxDomain);

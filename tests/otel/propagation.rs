@@ -37,7 +37,7 @@ fn header(seen: &Seen, name: &str) -> Option<String> {
     Some(value.to_str().unwrap().to_owned())
 }
 
-/// The traceparent that leads to a span.
+/// Returns the traceparent of a span.
 fn parent(span: &SpanData) -> String {
     let context = &span.span_context;
     format!("00-{}-{}-01", context.trace_id(), context.span_id())
@@ -150,7 +150,7 @@ async fn attempt_on_a_pooled_connection_is_linked_to_its_set_up() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let client = propagating(&net);
-    // A connection is back in the pool a moment after its answer: one of these finds it there.
+    // A connection returns to the pool shortly after its response. One of these calls finds it there.
     for _ in 0..50 {
         client
             .get(url(&server, "http"))
@@ -178,8 +178,8 @@ async fn attempt_on_a_pooled_connection_is_linked_to_its_set_up() {
     assert_ne!(maker, linked.unwrap().span_context.span_id());
 }
 
-/// Two calls at once make two connections. Where the second finds the first's free before its own stands, it
-/// goes there.
+/// Two concurrent calls make two connections. If the first connection becomes free before the second is ready, the
+/// second call uses it.
 #[tokio::test]
 async fn set_up_that_somebody_else_gets_to_use_is_linked_and_not_claimed() {
     let told = Told::listen();
@@ -194,10 +194,10 @@ async fn set_up_that_somebody_else_gets_to_use_is_linked_and_not_claimed() {
     let url = url(&server, "https");
     let first = tokio::spawn(client.get(&url).fetch_bytes());
     server.wait_until(|stats| stats.requests == 1).await;
-    // Its connection is asked for while the first one is in use …
+    // The second call asks for its connection while the first one is in use …
     let second = tokio::spawn(client.get(&url).fetch_bytes());
     server.wait_until(|stats| stats.connections == 2).await;
-    // … which is free again by now, or its own stands: who wins is up to the machine.
+    // … and the first is free by now, or the second is ready. The machine decides which comes first.
     slow.open();
     first.await.unwrap().unwrap();
     second.await.unwrap().unwrap();

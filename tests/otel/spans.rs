@@ -178,7 +178,7 @@ async fn repeats_are_counted_and_their_waits_are_events_of_the_call() {
     assert_eq!(calls[0].status, Status::Unset, "it ended well");
 }
 
-/// The messages on the span of the call.
+/// Returns the messages of the events on the span of the call.
 fn events(told: &Told) -> Vec<String> {
     let mut calls = told.spans();
     calls.retain(|span| span.span_kind == SpanKind::Internal);
@@ -225,7 +225,7 @@ async fn call_that_its_caller_drops_is_over_and_no_error() {
     server.default_reply(Reply::Silent);
     let client = client(&net);
     tokio::select! {
-        _ = client.get(url(&server, "http")).send() => panic!("nobody answers"),
+        _ = client.get(url(&server, "http")).send() => panic!("the server never responds"),
         _ = server.wait_until(|stats| stats.requests == 1) => {}
     }
     assert_eq!(

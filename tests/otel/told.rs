@@ -1,4 +1,4 @@
-//! What the SDK was told of spans, from one test's thread.
+//! Collects the spans that the SDK received from one test's thread.
 #![allow(
     clippy::allow_attributes,
     dead_code,
@@ -20,17 +20,17 @@ use tracing_subscriber::layer::SubscriberExt;
 
 use crate::net::Net;
 
-/// An SDK that keeps what it is told.
+/// An SDK that keeps the spans that it receives.
 pub(crate) struct Told {
     _listening: DefaultGuard,
 }
 
-/// Keeps the spans that end on a thread with that thread, which is one test's.
+/// Keeps the spans that end on a thread with that thread, which belongs to one test.
 #[derive(Debug)]
 struct Keeper;
 
 thread_local! {
-    /// Whether the end of a span is told to the current one.
+    /// Whether the end of a span adds an event to the current one.
     pub(crate) static TOUCHES: Cell<bool> = const { Cell::new(false) };
     static KEPT: RefCell<Vec<SpanData>> = const { RefCell::new(Vec::new()) };
 }
@@ -63,7 +63,7 @@ pub(crate) static PROVIDER: LazyLock<SdkTracerProvider> = LazyLock::new(|| {
     provider
 });
 
-/// What makes spans, and makes them as this module's tests want them.
+/// Builders of spans, configured for the tests of this module.
 pub(crate) trait Heard: Sized {
     fn direct(self, spans: &Spans) -> Self;
 
@@ -88,12 +88,12 @@ macro_rules! heard {
 
 heard!(CallLayer, ClientBuilder, Operation, StandardLayer);
 
-/// A client whose spans are made as this module's tests want them.
+/// Returns a client whose spans are configured for this module's tests.
 pub(crate) fn client(net: &Net) -> Client {
     net.builder().heard().build().unwrap()
 }
 
-/// The same of the standard stack.
+/// Returns a standard stack with the same configuration.
 pub(crate) fn standard() -> StandardLayer {
     StandardLayer::new(Duration::from_secs(10)).unwrap().heard()
 }
@@ -112,7 +112,7 @@ impl Told {
         }
     }
 
-    /// The spans that are over, in the order in which they ended.
+    /// Returns the finished spans, in the order in which they ended.
     pub(crate) fn spans(&self) -> Vec<SpanData> {
         KEPT.with_borrow(Clone::clone)
     }
@@ -124,14 +124,14 @@ impl Told {
         spans
     }
 
-    /// The only span of that name.
+    /// Returns the only span of that name.
     pub(crate) fn only(&self, name: &str) -> SpanData {
         let mut spans = self.named(name);
         assert_eq!(spans.len(), 1, "{name}");
         spans.remove(0)
     }
 
-    /// The tree: each span below the one that it is part of, in the order in which they began.
+    /// Returns the tree: each span below its parent, in the order in which they began.
     pub(crate) fn tree(&self) -> Vec<String> {
         let mut spans = self.spans();
         spans.sort_by_key(|span| span.start_time);
@@ -147,8 +147,8 @@ impl Told {
     }
 }
 
-/// No span begins before the one that it is part of, or ends after it, by the times that are exported; and
-/// none says a thing twice.
+/// Checks that no span begins before its parent or ends after it, by the exported times, and that no span has an
+/// attribute twice.
 fn assert_within_their_parents(spans: &[SpanData]) {
     for span in spans {
         let mut keys: Vec<_> = span

@@ -1,4 +1,4 @@
-//! What is different where no `tracing` is in between.
+//! Tests the differences without `tracing` in between.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use super::told::{Heard, PROVIDER, Told, client, standard};
 use crate::mock::{Mock, Step, request, status};
 use crate::net::{Net, url};
 
-/// Writes down what spans `tracing` hears of.
+/// Records the names of the spans that `tracing` receives.
 #[derive(Clone, Default)]
 struct Names(Arc<Mutex<Vec<&'static str>>>);
 
@@ -94,7 +94,7 @@ async fn span_is_as_long_as_the_timeline_says() {
     let mut calls = told.named("GET");
     calls.retain(|span| span.span_kind == SpanKind::Internal);
     let call = length((calls[0].start_time, calls[0].end_time));
-    assert!(call > waited, "it waited before it repeated");
+    assert!(call > waited, "it waited before it retried");
     assert_eq!(call, timeline.elapsed());
 }
 
@@ -162,7 +162,7 @@ async fn set_up_in_tracing_is_linked_to_from_without() {
     };
     ask(plain()).await;
     let set_up = told.only("connect").span_context;
-    // A connection is back in the pool a moment after its answer: one of these finds it there.
+    // A connection returns to the pool shortly after its response. One of these calls finds it there.
     while server.connections() == server.requests().len() {
         ask(plain().heard()).await;
     }

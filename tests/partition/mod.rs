@@ -1,5 +1,5 @@
-//! A network of the test's own, whose path can go dark: three namespaces in a row, client, router
-//! and server, joined by veth pairs. Nothing of it is ever seen by the machine's own network.
+//! A private network whose path can fail: three namespaces in a row, client, router and server, joined by veth pairs.
+//! The machine's own network does not see it.
 
 use std::fs::File;
 use std::io::Write;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 pub(crate) const SERVER: Ipv4Addr = Ipv4Addr::new(10, 201, 1, 2);
 
-/// The three namespaces; they go when this is dropped.
+/// The three namespaces. They are removed when this is dropped.
 pub(crate) struct Partition {
     names: String,
     server: Option<Serving>,
@@ -26,7 +26,7 @@ pub(crate) struct Partition {
 type Serving = (oneshot::Sender<()>, JoinHandle<()>);
 
 impl Partition {
-    /// The network, or why there can be none here.
+    /// Creates the network, or returns why that is not possible here.
     pub(crate) fn new() -> Result<Self, String> {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +66,7 @@ impl Partition {
         Ok(made)
     }
 
-    /// From now on the router drops what goes either way, and tells nobody.
+    /// From now on the router silently drops packets in both directions.
     pub(crate) fn go_dark(&self) {
         self.configure(
             "router",
@@ -84,7 +84,7 @@ impl Partition {
         .unwrap();
     }
 
-    /// The server's host loses its power: the router cannot find it any more, and says so.
+    /// The server's host loses its power: the router cannot reach it any more, and reports that.
     pub(crate) fn unplug(&self) {
         self.configure("server", "link set s0 down").unwrap();
     }
@@ -102,7 +102,7 @@ impl Partition {
         told.recv().unwrap()
     }
 
-    /// Lets a future run where the client is.
+    /// Runs a future in the client's namespace.
     pub(crate) fn call(&self, calling: impl Future<Output = ()> + Send + 'static) {
         if let Err(panic) = self.enter("client", calling).join() {
             std::panic::resume_unwind(panic);
@@ -162,7 +162,7 @@ fn move_into(namespace: &str) -> Result<(), String> {
         .map_err(|error| failed(&error))
 }
 
-/// Runs `ip`, with `input` to read.
+/// Runs `ip` with this input.
 fn ip(arguments: &[&str], input: &str) -> Result<(), String> {
     let failed = |why: &str| format!("ip {}: {}", arguments.join(" "), why.trim());
     let mut child = Command::new("ip")
@@ -173,7 +173,7 @@ fn ip(arguments: &[&str], input: &str) -> Result<(), String> {
         .spawn()
         .map_err(|error| failed(&error.to_string()))?;
     if let Some(mut stdin) = child.stdin.take() {
-        // Where it cannot be written, ip has ended, and says why.
+        // If the write fails, ip has ended, and its output says why.
         let _ = stdin.write_all(input.as_bytes());
     }
     let output = child

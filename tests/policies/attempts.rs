@@ -1,4 +1,4 @@
-//! How long an attempt lasts: no longer than another one needs room, and no shorter.
+//! Tests how long an attempt may last: it leaves room for another attempt if one may follow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,7 +18,7 @@ use crate::mock::{Mock, Step, optional, request};
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-/// Without a breaker and with every retry affordable.
+/// Returns a stack without a breaker and with an unlimited retry budget.
 fn layer(settings: Settings, retry: retry::Settings) -> StandardLayer {
     let retry = retry.budget(retry::Budget::unlimited());
     let off = breaker::Settings::new().minimum_volume(u32::MAX);
@@ -49,7 +49,7 @@ async fn short_deadlines_are_saved_by_a_second_attempt() {
     }
 }
 
-/// Asks a service that responds after this time.
+/// Calls a service that responds after this time.
 async fn after(
     wait: Duration,
     layer: &StandardLayer,
@@ -72,12 +72,12 @@ async fn attempt_that_none_may_follow_is_not_cut_short() {
     let usual = layer(five(), retry::Settings::new());
     let once = layer(five(), retry::Settings::new().attempts(1));
     let late = MS(4_900);
-    // One attempt by the settings, by the request, and a POST without an honored key.
+    // One attempt only: by the settings, by the request, and for a POST without an honored key.
     let no_retry = optional(Method::GET, Options::new().no_retry());
     assert_eq!(after(late, &once, request(Method::GET)).await, Ok(late));
     assert_eq!(after(late, &usual, no_retry).await, Ok(late));
     assert_eq!(after(late, &usual, request(Method::POST)).await, Ok(late));
-    // A key that is honored makes room for another.
+    // With an honored key, another attempt may follow.
     let keyed = optional(Method::POST, Options::new().honours_keys(true));
     assert!(after(late, &usual, keyed).await.is_err());
     let read = optional(Method::POST, Options::new().idempotent(true));

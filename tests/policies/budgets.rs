@@ -1,4 +1,4 @@
-//! Budgets that are shared, and budgets that time does not refill.
+//! Tests shared budgets, and budgets that time does not refill.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn api() -> Destination {
     "https://api.test".parse().unwrap()
 }
 
-/// Makes one call over these steps. Returns how many requests were sent, and why it was not retried.
+/// Makes one call over these steps. Returns the number of requests, and why the call was not retried.
 async fn call(
     layer: &StandardLayer,
     steps: impl IntoIterator<Item = Step>,
@@ -56,7 +56,7 @@ async fn two_stacks_that_share_a_budget_retry_no_more_than_one() {
     let (sent, reason) = call(&stacks[1], down()).await;
     assert_eq!((sent, reason), (1, Some(NotRepeated::BudgetEmpty)));
     assert_eq!(budgets.destinations(), [(api(), 0)]);
-    // One of its own is not touched.
+    // A stack's own budget is not affected.
     assert_eq!(call(&layer(steady().budget(two())), down()).await.0, 3);
 }
 
@@ -80,7 +80,7 @@ async fn reserve_pays_for_retries_until_successes_refill_it() {
     let left = || layer.budgets().left(&api()).unwrap();
     assert_eq!(call(&layer, [status(503), status(503)]).await.0, 2);
     assert_eq!(left(), 1, "7 tokens");
-    // A retry that succeeds pays back its price.
+    // A successful retry pays its price back.
     assert_eq!(call(&layer, [status(503)]).await.0, 2);
     assert_eq!(left(), 1);
     assert_eq!(call(&layer, [status(503), status(503)]).await.0, 2);

@@ -1,4 +1,4 @@
-//! Circuits: the failures that open them, the ways to close them, and their events.
+//! Tests circuits: the failures that open them, the ways to close them, and their events.
 
 use std::io::ErrorKind;
 use std::sync::{Arc, Mutex};
@@ -23,14 +23,14 @@ fn api() -> Destination {
     "https://api.test".parse().unwrap()
 }
 
-/// A stack that makes one attempt.
+/// Returns a stack that makes one attempt.
 fn once(breaker: Settings) -> StandardLayer {
     let retry = retry::Settings::new().attempts(1).unsent_attempts(1);
     let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
     StandardLayer::with(&settings.breaker(breaker)).unwrap()
 }
 
-/// Asks so many times. Returns how many times the circuit rejected the call.
+/// Makes this number of calls. Returns how many of them the circuit rejected.
 async fn rejections(layer: &StandardLayer, mock: &Mock, calls: u32) -> u32 {
     let mut rejected = 0;
     for _ in 0..calls {
@@ -120,7 +120,7 @@ async fn call_for_patience_breaks_no_circuit() {
     assert_eq!(layer.breaker().state(&api()), State::Closed);
 }
 
-/// A service that lets one request through each tenth of a second, and says 503 to the others, as nginx does.
+/// Returns a service that accepts one request each tenth of a second and responds 503 to the others, as nginx does.
 fn rate_limited() -> impl tower::Service<
     Request<Full<Bytes>>,
     Response = Response<Full<Bytes>>,
@@ -147,7 +147,7 @@ fn rate_limited() -> impl tower::Service<
 #[tokio::test(start_paused = true)]
 async fn rate_limit_that_says_503_breaks_no_circuit() {
     let layer = StandardLayer::new(SECS(10)).unwrap();
-    // Three times the rate, for three seconds: by the stack, and by a plain client.
+    // Sends three times the rate for three seconds: through the stack, and with a plain client.
     let (mut answered, mut rejected) = ([0, 0], 0);
     let (behind, plain) = (rate_limited(), rate_limited());
     let calls: Vec<_> = (0..90)

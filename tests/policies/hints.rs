@@ -1,4 +1,4 @@
-//! When the server says when to come back.
+//! Tests the server's hints on when to retry.
 
 use std::time::{Duration, SystemTime};
 
@@ -19,8 +19,8 @@ fn layer(deadline: Duration, retry: Settings) -> StandardLayer {
     StandardLayer::with(&sevenhops::Settings::new(deadline).retry(retry)).unwrap()
 }
 
-/// Asks a service that responds by these steps. Returns the status, the waits between the requests, and why the
-/// call was not retried.
+/// Calls a service that responds with these steps. Returns the status, the waits between the requests, and why the call
+/// was not retried.
 async fn ask(
     layer: &StandardLayer,
     steps: impl IntoIterator<Item = Step>,

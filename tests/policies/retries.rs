@@ -1,4 +1,4 @@
-//! Which attempts count, which failures are transient, what a retry costs.
+//! Tests which attempts count, which failures are transient, and the cost of a retry.
 
 use std::io::{Error as IoError, ErrorKind};
 use std::time::Duration;
@@ -20,7 +20,7 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 type Foreign = Box<dyn std::error::Error + Send + Sync>;
 
-/// An operation that cannot be sent before its `sent`th attempt. Returns how many attempts it made.
+/// Runs an operation that cannot be sent before its `sent`th attempt. Returns the number of attempts.
 async fn unsent_until(
     settings: OperationSettings,
     sent: u32,
@@ -81,7 +81,7 @@ async fn failure_of_an_unknown_kind_is_transient() {
         assert_eq!(response.unwrap().status(), 200, "{}", failure());
         let whole = standard(steady()).layer(service.clone());
         whole.oneshot(request(Method::GET)).await.unwrap();
-        // A POST that may have happened is not sent again for all that.
+        // A POST that may have had an effect is still not retried.
         sent.store(0, std::sync::atomic::Ordering::Relaxed);
         let whole = standard(steady()).layer(service);
         let error = whole.oneshot(request(Method::POST)).await.unwrap_err();
@@ -186,7 +186,7 @@ async fn key_under_its_older_name_is_the_key_of_the_call() {
             let service = StandardLayer::with(&settings).unwrap().layer(mock.clone());
             let mut post = request(Method::POST);
             post.headers_mut().insert(brought, "k-1".parse().unwrap());
-            // A key that the caller brought permits the retry.
+            // A key that the caller supplied permits the retry.
             service.oneshot(post).await.unwrap();
             let asked = mock.asked();
             assert_eq!(asked.len(), 2, "{configured} {brought}");

@@ -1,10 +1,10 @@
-//! HAR 1.2 (<http://www.softwareishard.com/blog/har-12-spec/>), written down again as a strict check:
-//! each object has all the fields that it must have, and none that nobody knows.
+//! HAR 1.2 (<http://www.softwareishard.com/blog/har-12-spec/>) as a strict check: each object has all required fields,
+//! and no unknown ones.
 
 use http::Uri;
 use serde_json::{Map, Value};
 
-/// A field: its name, whether it has to be there, and what it has to be.
+/// A field: its name, whether it is required, and the check of its value.
 type Field = (&'static str, Must, fn(&Value) -> bool);
 
 #[derive(Clone, Copy, PartialEq)]
@@ -14,7 +14,7 @@ enum Must {
 }
 use Must::{Be, MayBe};
 
-/// The entries of an archive, once it has passed.
+/// Checks an archive, and returns its entries.
 pub(crate) fn checked(har: &str) -> Vec<Value> {
     let har: Value = serde_json::from_str(har).unwrap();
     object("har", &har, &[("log", Be, Value::is_object)]);
@@ -98,8 +98,8 @@ fn response(response: &Value) {
     object("content", &response["content"], fields);
 }
 
-/// The three parts that every entry has are never −1, `ssl` is within `connect`, and the time is the sum
-/// of all the others.
+/// Checks the times: the three required parts are never −1, `ssl` is within `connect`, and the time is the sum of all
+/// the others.
 fn timings(entry: &Value) {
     let timings = &entry["timings"];
     let fields: &[Field] = &[
@@ -156,7 +156,7 @@ fn are_headers(value: &Value) -> bool {
     })
 }
 
-/// Nothing is shown of cookies and queries.
+/// Checks that no cookies and queries are shown.
 fn is_empty(value: &Value) -> bool {
     value.as_array().is_some_and(Vec::is_empty)
 }
@@ -165,7 +165,7 @@ fn is_word(value: &Value) -> bool {
     value.as_str().is_some_and(|word| !word.is_empty())
 }
 
-/// Absolute, and without what may be secret.
+/// Checks that a URL is absolute and has no possible secrets.
 fn is_url(value: &Value) -> bool {
     let Some(url) = value.as_str() else {
         return false;
@@ -192,7 +192,7 @@ fn is_part(value: &Value) -> bool {
     is_time(value) || *value == -1.0
 }
 
-/// ISO 8601, as in `2019-06-03T11:00:00.000001Z`.
+/// Checks an ISO 8601 date, as in `2019-06-03T11:00:00.000001Z`.
 fn is_date(value: &Value) -> bool {
     let digits = |text: &str| text.replace(|c: char| c.is_ascii_digit(), "0");
     value

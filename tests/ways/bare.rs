@@ -1,4 +1,4 @@
-//! A bare `reqwest::Client`: set-up seen by name, the rest is one wait.
+//! Tests a bare `reqwest::Client`: it sees the setup by name, and the rest is one wait.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use sevenhops::{Effect, Hop, Kind, StandardLayer, Transport, dns, sdk};
 
 use super::world::{BoxError, Fault, Move, Street, World, base, found, keys, throttled, told};
 
-/// A call as an SDK makes it.
+/// Makes a call as an SDK does.
 async fn call(client: &reqwest::Client, url: &str) -> Result<(u16, String), BoxError> {
     let response = client.get(format!("{url}/v1/charges")).send().await?;
     let status = response.status().as_u16();
@@ -21,7 +21,7 @@ async fn set_up_is_named_and_what_comes_after_it_is_a_wait_without_an_effect_to_
         let client = world.transport().build_reqwest().unwrap();
         let stage = world.stage(fault).await;
         let expected = match fault {
-            // Nothing in reqwest's error says where it was; all that comes before has named itself.
+            // reqwest's error does not name this hop. Errors of all earlier hops name theirs.
             Fault::Silent => told(None, Kind::Timeout, Effect::Possible),
             Fault::Truncated => told(Hop::Receive, Kind::Incomplete, Effect::Possible),
             _ => fault.named(),
@@ -30,7 +30,7 @@ async fn set_up_is_named_and_what_comes_after_it_is_a_wait_without_an_effect_to_
         let told = found(call(&client, &stage.url).await);
         assert_eq!(told, expected, "{fault:?}");
         assert!(begun.elapsed() < Duration::from_secs(4), "{fault:?}");
-        assert!(stage.requests() <= 1, "{fault:?} is not repeated");
+        assert!(stage.requests() <= 1, "{fault:?} is not retried");
     }
 }
 
@@ -43,7 +43,7 @@ async fn error_of_ours_is_found_below_reqwests_and_names_the_limit() {
     let found = sdk::find(&error);
     let ours = found.error().unwrap();
     assert_eq!(ours.expired(), Some(sevenhops::limit::Waited::Tls));
-    assert!(found.timeline().is_none(), "nobody kept one");
+    assert!(found.timeline().is_none(), "no layer kept one");
     let sentence = "call failed at tls (hop 3 of 7): timeout, tls limit; no effect";
     assert_eq!(found.to_string(), sentence);
 }
@@ -58,7 +58,7 @@ async fn throttled_answer_and_lost_answer_are_the_sdks_to_handle() {
     let lost = client.post(base(&server)).body("amount=100").send().await;
     let lost = lost.unwrap_err();
     let found = sdk::find(&lost);
-    // Without a tracker nobody knows that the answer was being waited for.
+    // Without a tracker, the diagnosis cannot know that the client was waiting for the response.
     assert_eq!((found.hop(), found.effect()), (None, Effect::Possible));
     assert_eq!(keys(&server), [None, None]);
 }
@@ -95,7 +95,7 @@ async fn under_guards_it_is_they_who_repeat_what_was_not_processed() {
     let client = reqwest_middleware::ClientBuilder::new(client).with(policies);
     let error = client.build().post(base(&server)).body("a=1").send().await;
     let found = sdk::find(&error.unwrap_err()).effect();
-    // As many as the deadline has time for: at most ten that stay unprocessed, and none by the client.
+    // As many attempts as fit into the deadline: at most ten unprocessed ones, and none by the client itself.
     let seen = server.requests_seen();
     assert!(found == Effect::None && (4..=10).contains(&seen), "{seen}");
 }
@@ -119,7 +119,7 @@ async fn new_connections_hear_of_dns_and_pooled_ones_do_not() {
         .wait_until(|stats| stats.open_connections == 0)
         .await;
     while moved.seen().1 == 0 {
-        // The pool may not have noticed yet.
+        // The pool may not have noticed the change yet.
         let _ = call(&client, &base(&moved.before)).await;
     }
 }
@@ -154,7 +154,7 @@ async fn proxy_is_dialled_wherever_it_is_and_its_name_is_not_filtered() {
     let refused = client.clone().build_reqwest().unwrap_err().to_string();
     assert!(refused.starts_with("filter and proxy: "), "{refused}");
     let client = client.proxy_filters(true).build_reqwest().unwrap();
-    // The proxy is asked for the name, and does not know it; it was reached.
+    // The proxy was reached. It looks the name up and does not find it.
     let error = call(&client, &base(&server)).await.unwrap_err();
     let told = sdk::find(&*error);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! A retry of the caller's above the stack: reqwest-retry, and what sits between it and the stack.
+//! Tests a caller's retry above the stack: reqwest-retry, and the middleware between it and the stack.
 
 use std::collections::HashSet;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use super::world::{NAME, World, base, keys};
 
 type Going<'a> = Pin<Box<dyn Future<Output = Result<reqwest::Response>> + Send + 'a>>;
 
-/// Two retries, at once.
+/// Retries twice, without a wait.
 struct AtOnce;
 
 impl RetryPolicy for AtOnce {
@@ -32,7 +32,7 @@ impl RetryPolicy for AtOnce {
     }
 }
 
-/// After every error, and nothing else.
+/// Retries after errors, and not after responses.
 struct AfterErrors;
 
 impl RetryableStrategy for AfterErrors {
@@ -45,7 +45,7 @@ fn after_errors() -> impl Middleware {
     RetryTransientMiddleware::new_with_policy_and_strategy(AtOnce, AfterErrors)
 }
 
-/// The retry over our own transport, and over the policies around a client of the caller's.
+/// Returns the retry over this crate's transport, and over the policies around a caller's client.
 fn both(world: &World) -> [ClientWithMiddleware; 2] {
     let bare = || world.transport().build_reqwest().unwrap();
     let policies = StandardLayer::with(&world.settings()).unwrap();
@@ -58,7 +58,7 @@ fn both(world: &World) -> [ClientWithMiddleware; 2] {
     ]
 }
 
-/// How often a server that honors keys has charged.
+/// Returns how often a server that honors keys has charged.
 fn charges(server: &FaultServer) -> usize {
     let keys: HashSet<_> = keys(server).into_iter().map(Option::unwrap).collect();
     keys.len()
@@ -114,7 +114,7 @@ async fn retry_after_a_status_keeps_the_key_too() {
     assert_eq!((server.requests_seen(), charges(&server)), (2, 1));
 }
 
-/// Lets no connection stand once the server has a request.
+/// Breaks each connection once the server has a request.
 struct Breaking(Arc<FaultServer>, Identity);
 
 #[async_trait::async_trait]
@@ -160,7 +160,7 @@ async fn error_of_the_last_try_says_what_the_first_may_have_done() {
     assert_eq!(timeline.effect(), Effect::Possible);
 }
 
-/// Gives up the first try as soon as the server has it.
+/// Gives up the first try as soon as the server has the request.
 struct Impatient(Arc<FaultServer>);
 
 #[async_trait::async_trait]

@@ -1,4 +1,4 @@
-//! What is found in the errors of clients that are nothing of ours.
+//! Tests the diagnosis of errors of foreign clients.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use super::world::{Fault, NAME, Told, World, base, told};
 
-/// A resolver that knows nothing.
+/// A resolver that finds no name.
 struct Nowhere;
 
 impl reqwest::dns::Resolve for Nowhere {
     fn resolve(&self, _name: reqwest::dns::Name) -> reqwest::dns::Resolving {
-        Box::pin(async { Err(Box::from("nobody knows")) })
+        Box::pin(async { Err(Box::from("no such name")) })
     }
 }
 
@@ -138,7 +138,7 @@ async fn error_of_a_call_inside_another_names_its_hop_and_proves_nothing_for_the
     let (client, url) = (world.client(), stage.url.clone());
     let policies = StandardLayer::with(&world.settings()).unwrap();
     let service = policies.layer(service_fn(move |_: http::Request<String>| {
-        // Somebody's service, which may have done more than this.
+        // A foreign service, which may have sent other requests too.
         let call = client.get(&url).no_retry().send();
         async move {
             let response = call.await.map_err(io::Error::other)?;

@@ -1,4 +1,4 @@
-//! A client of hyper-util's own, as an SDK that takes a tower service brings it.
+//! Tests a client of hyper-util, as used by an SDK that accepts a tower service.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -118,7 +118,7 @@ async fn plain_client_with_our_connector_says_in_our_words_what_it_cannot_reach(
             Ok(answered.into_body().collect().await?)
         };
         let expected = match fault {
-            // A client without limits: nobody would ever give up.
+            // A client without limits would never give up.
             Fault::Silent => continue,
             Fault::Truncated => told(None, Kind::Incomplete, Effect::Possible),
             _ => fault.named(),
@@ -193,7 +193,7 @@ async fn request_that_was_given_up_while_it_waited_for_a_stream_was_not_sent() {
     let occupant = tokio::spawn(send_owned(service.clone(), base(&server)));
     server.wait_until(|stats| stats.requests == 2).await;
     let mut queued = Box::pin(send_owned(service.clone(), base(&server)));
-    // Polled once, it is in line before ours; from there it goes on in the background.
+    // After one poll it is in the queue before the test's call. From there it continues in the background.
     poll_fn(|cx| Poll::Ready(queued.as_mut().poll(cx).is_pending())).await;
     let queued = tokio::spawn(queued);
     let mut once = request(Method::POST, &base(&server));
@@ -220,7 +220,7 @@ async fn pooled_connection_is_not_used_again_when_dns_has_left_its_address() {
         let service = service(&world, &hops);
         let url = base(&moved.before);
         call(&service, &url).await.unwrap();
-        // One that is in flight finishes.
+        // A request that is in flight finishes.
         let gate = Gate::new();
         let held = sevenhops::testing::Answer::default().hold(&gate);
         moved.before.on_request([held.into()]);
@@ -252,7 +252,7 @@ async fn connection_that_was_left_before_it_first_answered_is_not_used_again() {
     call(&service, &url).await.unwrap();
     gate.open();
     in_flight.await.unwrap().unwrap();
-    // The pool would take the one that came back last.
+    // The pool prefers the connection that was returned last.
     call(&service, &url).await.unwrap();
     assert_eq!(moved.seen(), (1, 2));
 }
@@ -298,7 +298,7 @@ async fn filter_holds_for_names_and_for_addresses_in_urls() {
         let url = format!("https://{host}:{port}/");
         let expected = told(Hop::Dns, Kind::Filtered, Effect::None);
         assert_eq!(found(call(&service(&world, &hops), &url).await), expected);
-        // The connector alone, too.
+        // The same for the connector alone.
         let plain = client(&hops).request(request(Method::GET, &url)).await;
         assert_eq!(found(plain.map_err(BoxError::from)), expected, "{host}");
     }

@@ -1,5 +1,5 @@
-//! With a filter, every way in refuses what it cannot judge: an address by any spelling, another scheme,
-//! a connector that chooses the address itself. Nothing reaches this machine.
+//! Tests that with a filter, every integration refuses a target that it cannot check: an address in any spelling,
+//! another scheme, a connector that chooses the address itself. No request reaches this machine.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -23,12 +23,11 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::world::{BoxError, World, found, told};
 
-/// A server on this machine, and an attacker who owns a search domain: whatever is looked up there leads
-/// to this machine.
+/// A server on this machine, and an attacker who owns a search domain: every lookup there resolves to this machine.
 struct Trap {
     world: World,
     server: FaultServer,
-    /// At an address that the filter allows, and at the same port.
+    /// A server at an address that the filter allows, and at the same port.
     allowed: FaultServer,
 }
 
@@ -78,7 +77,7 @@ fn filter() -> Filter {
     Filter::public_only().allow(IpAddr::from(ALLOWED).into())
 }
 
-/// 127.0.0.1, in spellings that only some programs know.
+/// 127.0.0.1, in spellings that only some programs accept.
 const HOSTS: [&str; 6] = [
     "127.1",
     "0x7f.1",
@@ -87,7 +86,7 @@ const HOSTS: [&str; 6] = [
     "0x7f000001",
     "127.0.0.1.",
 ];
-/// The same for the address that is allowed. Read as names, they lead to 127.0.0.1.
+/// The same for the allowed address. As names, they resolve to 127.0.0.1.
 const ALLOWED_HOSTS: [&str; 3] = ["2130706440", "0x7f000008", "0177.0.0.010"];
 const ALLOWED: [u8; 4] = [127, 0, 0, 8];
 
@@ -179,7 +178,7 @@ async fn hyper_pieces_judge_addresses_in_any_spelling_and_refuse_other_schemes()
         filtered(pooled.clone().oneshot(get(&url)).await, &url);
     }
     for url in ALLOWED_HOSTS.map(|host| trap.url(host)) {
-        // The connector may read it in another way; the pool writes it as it is meant.
+        // The connector may read it in another way. The pool writes the address in its normal form.
         filtered(plain.request(get(&url)).await, &url);
         let answered = pooled.clone().oneshot(get(&url)).await;
         assert_eq!(answered.unwrap().status(), 200, "{url}");
@@ -225,11 +224,11 @@ async fn without_a_filter_the_pool_dials_what_the_spelling_means() {
     assert!(seen.iter().all(|seen| seen.headers["host"] == *authority));
 }
 
-/// A connector of another make, which goes where it wants to.
+/// A foreign connector that chooses its own address.
 #[derive(Clone)]
 struct Stubborn {
     to: SocketAddr,
-    /// Asks for another name first, as one that leads to a proxy does.
+    /// Asks for another name first, as a connector to a proxy does.
     asks: Option<Names>,
 }
 
@@ -253,7 +252,7 @@ impl Service<Uri> for Stubborn {
     }
 }
 
-/// A connection that does not tell where it leads, like one of a unix socket.
+/// A connection that does not report its peer, like one of a unix socket.
 struct Silent(TokioIo<TcpStream>);
 
 impl Connection for Silent {

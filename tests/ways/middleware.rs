@@ -1,4 +1,4 @@
-//! `ClientWithMiddleware`: the stack over its own transport, and over the client's own connections.
+//! Tests `ClientWithMiddleware`: the stack over this crate's transport, and over the client's own connections.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU8;
@@ -19,18 +19,18 @@ use sevenhops::{Client, Effect, Hop, Kind, Options, StandardLayer, sdk};
 
 use super::world::{BoxError, Fault, Move, NAME, World, base, found, keys, throttled, told};
 
-/// The stack over our own transport: the client below it is not asked.
+/// Returns the stack over this crate's transport: the client below it is not used.
 fn over_transport(world: &World, client: Client) -> ClientWithMiddleware {
     ClientBuilder::new(foreign(world)).with(client).build()
 }
 
-/// The policies over a client's own connections.
+/// Returns the policies over a client's own connections.
 fn over(world: &World, client: reqwest::Client) -> ClientWithMiddleware {
     let policies = StandardLayer::with(&world.settings()).unwrap();
     ClientBuilder::new(client).with(policies).build()
 }
 
-/// A client that is nothing of ours, and is told where the server is.
+/// Returns a foreign client that knows the server's address.
 fn foreign(world: &World) -> reqwest::Client {
     let told = foreign_builder(world).resolve("api.test", ([127, 0, 0, 1], 0).into());
     told.build().unwrap()
@@ -42,7 +42,7 @@ fn foreign_builder(world: &World) -> reqwest::ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
 }
 
-/// A resolver that is nothing of ours either, and asks a name server of ours for as long as it likes.
+/// A foreign resolver that asks a name server of the test, without a timeout.
 struct Theirs(TokioResolver);
 
 impl Theirs {
@@ -109,13 +109,13 @@ async fn wait_is_all_that_is_seen_over_a_foreign_client() {
         let client = over(&world, foreign(&world));
         let stage = world.stage(fault).await;
         let expected = match fault {
-            Fault::DnsSilent => continue, // it asks nobody: see below
-            // Its connector says so, but it could have sent something before.
+            Fault::DnsSilent => continue, // it makes no lookup: see below
+            // Its connector reports the failure, but the client could have sent a request before.
             Fault::Refused => told(Hop::Connect, Kind::Refused, Effect::Possible),
             Fault::UnknownIssuer => {
                 told(Hop::Tls, Kind::CertificateUnknownIssuer, Effect::Possible)
             }
-            // Nobody can tell the two apart from outside.
+            // From outside, the two cannot be distinguished.
             Fault::TlsSilent | Fault::Silent => told(Hop::Server, Kind::Timeout, Effect::Possible),
             Fault::Truncated => fault.named(),
         };
@@ -276,9 +276,9 @@ async fn timeout_of_one_request_is_its_deadline() {
     let request = client.get(&stage.url).timeout(Duration::from_millis(200));
     let error = request.send().await.unwrap_err();
     assert_eq!(sdk::find(&error).kind(), Kind::Timeout);
-    // Before its first byte limit would have ended the first of two attempts.
+    // It ended before its first-byte limit could have ended the first of two attempts.
     assert!(begun.elapsed() < Duration::from_millis(550));
-    // Of a timeout and a deadline, the shorter one holds.
+    // Of a timeout and a deadline, the shorter one applies.
     let stage = world.stage(Fault::Silent).await;
     let (short, long) = (Duration::from_millis(200), Duration::from_secs(60));
     for (timeout, deadline) in [(short, long), (long, short)] {
@@ -354,7 +354,7 @@ fn counting<'a>(
     next.run(request, extensions)
 }
 
-/// Tells by a header how many were counted.
+/// Reports the counted number in a header.
 fn telling<'a>(
     request: reqwest::Request,
     extensions: &'a mut Extensions,
@@ -397,7 +397,7 @@ async fn length_that_is_not_the_bodys_is_not_sent_in_either_place() {
         assert_eq!(found(known.map_err(BoxError::from)), expected);
         assert_eq!(server.requests_seen(), 0);
         for length in ["9", "3", "0"] {
-            // That hides how long it is.
+            // Hides the length of the body.
             let body = Full::new(Bytes::from("sixsix")).map_frame(|frame| frame);
             let body = reqwest::Body::wrap(body);
             let unknown = post(length).body(body).send().await;

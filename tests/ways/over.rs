@@ -1,4 +1,4 @@
-//! A `reqwest::Client` of the user's below a stack.
+//! Tests a user's `reqwest::Client` below a stack.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -15,7 +15,7 @@ use super::world::{BoxError, Fault, Move, World, base, found, keys, throttled, t
 
 type Service = StandardService<ReqwestService>;
 
-/// A client that is nothing of ours, and is told where the server is.
+/// Returns a foreign client that knows the server's address.
 fn foreign(world: &World) -> reqwest::Client {
     reqwest::Client::builder()
         .tls_backend_preconfigured(world.authority.client_config())

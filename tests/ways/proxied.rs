@@ -1,4 +1,4 @@
-//! A reqwest client behind a proxy: what its errors say of the way there.
+//! Tests a reqwest client behind a proxy: what its errors say about the path.
 
 use http::StatusCode;
 use sevenhops::testing::{ClosedPort, ProxyServer, Script};
@@ -8,7 +8,7 @@ use super::world::{Told, World, told};
 
 const URL: &str = "https://api.test/v1";
 
-/// A call of a bare client of ours through this proxy: its hop, kind and effect.
+/// Makes a call of a bare client of this crate through this proxy. Returns its hop, kind and effect.
 async fn bare(world: &World, proxy: &str) -> Told {
     let client = world.transport().proxy(proxy).build_reqwest().unwrap();
     let error = client.get(URL).send().await.unwrap_err();
@@ -16,7 +16,7 @@ async fn bare(world: &World, proxy: &str) -> Told {
     (found.hop(), found.kind(), found.effect())
 }
 
-/// The same of a client that is nothing of ours.
+/// Makes the same call with a foreign client.
 async fn foreign(world: &World, proxy: &str) -> Told {
     let client = reqwest::Client::builder()
         .tls_backend_preconfigured(world.authority.client_config())
@@ -27,7 +27,7 @@ async fn foreign(world: &World, proxy: &str) -> Told {
     (found.hop(), found.kind(), found.effect())
 }
 
-/// Both: a client of ours proves that nothing was sent.
+/// Tests both. Only a client of this crate proves that nothing was sent.
 async fn both(world: &World, proxy: &str, kind: Kind) {
     let expected = told(Hop::Connect, kind, Effect::None);
     assert_eq!(bare(world, proxy).await, expected, "{proxy}");

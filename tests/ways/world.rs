@@ -1,4 +1,4 @@
-//! The faults that every way in is put through.
+//! The faults that every integration is tested with.
 #![allow(
     clippy::allow_attributes,
     dead_code,
@@ -24,18 +24,18 @@ use sevenhops::{Client, Effect, Hop, Kind, Settings, Transport, TransportBuilder
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
-/// What can go wrong on a way in.
+/// The faults of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// F3: DNS never answers.
     DnsSilent,
-    /// F5: nobody listens at the port.
+    /// F5: no process listens at the port.
     Refused,
     /// F7: accepts, never speaks TLS.
     TlsSilent,
-    /// F9: nobody we trust signed the certificate.
+    /// F9: no trusted authority signed the certificate.
     UnknownIssuer,
-    /// F14: takes the request, never answers.
+    /// F14: takes the request, never responds.
     Silent,
     /// F19: 100 bytes announced, 50 sent.
     Truncated,
@@ -51,7 +51,7 @@ impl Fault {
         Self::Truncated,
     ];
 
-    /// What has to be named where every hop is seen.
+    /// Returns the expected diagnosis if every hop is seen.
     pub(crate) fn named(self) -> Told {
         match self {
             Self::DnsSilent => told(Hop::Dns, Kind::Timeout, Effect::None),
@@ -64,21 +64,21 @@ impl Fault {
     }
 }
 
-/// What an error tells.
+/// The hop, kind and effect of an error.
 pub(crate) type Told = (Option<Hop>, Kind, Effect);
 
 pub(crate) fn told(hop: impl Into<Option<Hop>>, kind: Kind, effect: Effect) -> Told {
     (hop.into(), kind, effect)
 }
 
-/// What is found in the error of a call that failed.
+/// Returns the diagnosis in the error of a failed call.
 pub(crate) fn found<T: Debug>(answered: Result<T, BoxError>) -> Told {
     let error = answered.unwrap_err();
     let found = sdk::find(&*error);
     (found.hop(), found.kind(), found.effect())
 }
 
-/// A name server and an authority.
+/// A name server and a certificate authority.
 pub(crate) struct World {
     pub(crate) authority: Authority,
     pub(crate) dns: ScriptedDns,
@@ -92,7 +92,7 @@ impl World {
         Self { authority, dns }
     }
 
-    /// The settings of all stacks: limits short enough to wait for, two attempts.
+    /// Returns the settings of all stacks: limits short enough to wait for, two attempts.
     pub(crate) fn settings(&self) -> Settings {
         let short = Duration::from_millis(400);
         let limits = limit::Settings::new()
@@ -132,13 +132,13 @@ impl World {
             .resolver(self.dns.resolver())
     }
 
-    /// A server that behaves.
+    /// Starts a server without faults.
     pub(crate) async fn server(&self) -> FaultServer {
         let identity = self.authority.issue(&[NAME]).unwrap();
         FaultServer::builder().tls(identity).start().await.unwrap()
     }
 
-    /// Everything is in place for a call to fail.
+    /// Prepares this fault.
     pub(crate) async fn stage(&self, fault: Fault) -> Stage {
         if fault == Fault::Refused {
             let port = ClosedPort::new().unwrap();
@@ -171,9 +171,9 @@ impl World {
     }
 }
 
-/// Where a call goes.
+/// The target of a call.
 pub(crate) struct Stage {
-    /// Without a path.
+    /// The base URL, without a path.
     pub(crate) url: String,
     pub(crate) server: Option<FaultServer>,
     _keep: Box<dyn Any>,
@@ -190,13 +190,13 @@ pub(crate) fn base(server: &FaultServer) -> String {
     format!("https://{NAME}:{}", server.addr().port())
 }
 
-/// 429, to come back at once.
+/// Returns a 429 that asks for an immediate retry.
 pub(crate) fn throttled() -> Reply {
     let status = StatusCode::TOO_MANY_REQUESTS;
     Answer::new(status).header("retry-after", "1").into()
 }
 
-/// The idempotency keys of the requests that came.
+/// Returns the idempotency keys of the received requests.
 pub(crate) fn keys(server: &FaultServer) -> Vec<Option<String>> {
     let requests = server.requests().into_iter();
     let keys =
@@ -204,7 +204,7 @@ pub(crate) fn keys(server: &FaultServer) -> Vec<Option<String>> {
     keys.collect()
 }
 
-/// DNS that can be moved.
+/// A resolver whose address can be changed.
 #[derive(Clone, Debug)]
 pub(crate) struct Moving(Arc<Mutex<IpAddr>>);
 
@@ -226,7 +226,7 @@ impl Resolve for Moving {
     }
 }
 
-/// Two servers that share a port: DNS leads to the first, and then to the second.
+/// Two servers that share a port: DNS resolves to the first, and then to the second.
 pub(crate) struct Move {
     pub(crate) dns: Moving,
     pub(crate) before: FaultServer,
@@ -238,7 +238,7 @@ impl Move {
         Self::of(world, false).await
     }
 
-    /// Over HTTP/2, or not.
+    /// Starts both servers, over HTTP/2 or HTTP/1.
     pub(crate) async fn of(world: &World, http2: bool) -> Self {
         let start = async |last, port| {
             let identity = world.authority.issue(&[NAME]).unwrap();
@@ -255,13 +255,13 @@ impl Move {
         Self { dns, before, after }
     }
 
-    /// How many requests each of them has seen.
+    /// Returns how many requests each of them has seen.
     pub(crate) fn seen(&self) -> (usize, usize) {
         (self.before.requests_seen(), self.after.requests_seen())
     }
 }
 
-/// A name of three addresses: nothing answers at the first one.
+/// A name with three addresses. The first one does not respond.
 pub(crate) struct Street {
     pub(crate) url: String,
     server: FaultServer,
@@ -288,7 +288,7 @@ impl Street {
         }
     }
 
-    /// With the limits that follow from ten seconds: 2.5 s for the connect.
+    /// Returns a transport with the limits that are derived from ten seconds: 2.5 s for the connect.
     pub(crate) fn transport(&self, world: &World) -> TransportBuilder {
         let addresses = [host(21), host(22), host(23)];
         Transport::builder(Limits::new(TEN_SECONDS).unwrap())
@@ -296,7 +296,7 @@ impl Street {
             .resolver(dns::Static::new().host(NAME, addresses))
     }
 
-    /// Makes calls at once, each on a client of its own.
+    /// Makes concurrent calls, each on its own client.
     pub(crate) async fn all_within_the_connect_limit(
         &self,
         calls: impl Iterator<Item = impl Future<Output = ()> + Send + 'static>,

@@ -1,9 +1,8 @@
-//! Fields that are lists (RFC 9110 §5.6.1) and older than structured fields.
+//! Parses header fields that are lists (RFC 9110 §5.6.1) and older than structured fields.
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 
-/// The members of a list, over all its lines, without the empty ones. A line that is longer than
-/// anybody means it to be says nothing.
+/// Returns the non-empty members of a list, over all its lines. Lines longer than [`MOST_BYTES`] are ignored.
 pub(super) fn members<'h>(
     headers: &'h HeaderMap,
     name: &HeaderName,
@@ -17,8 +16,8 @@ pub(super) fn members<'h>(
         .flat_map(move |line| parts(line, b',', comments))
 }
 
-/// What stands between separators, without the white space around it. A separator in a quoted string
-/// is none, nor is one in a comment, in a field that has them (RFC 9110 §5.6.5).
+/// Returns the trimmed parts between separators. A separator does not count inside a quoted string, or inside a comment
+/// if the field has comments (RFC 9110 §5.6.5).
 pub(super) fn parts(text: &str, separator: u8, comments: bool) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
     let parts = std::iter::from_fn(move || {
@@ -33,7 +32,7 @@ pub(super) fn parts(text: &str, separator: u8, comments: bool) -> impl Iterator<
     parts.filter(|part| !part.is_empty())
 }
 
-/// Where the first part ends, if there is another.
+/// Returns the end of the first part, if there is another part.
 fn end(text: &str, separator: u8, comments: bool) -> Option<usize> {
     let (mut quoted, mut depth, mut escaped) = (false, 0_usize, false);
     text.bytes().position(|byte| {
@@ -52,12 +51,12 @@ fn end(text: &str, separator: u8, comments: bool) -> Option<usize> {
     })
 }
 
-/// Whether it is a token (RFC 9110 §5.6.2).
+/// Returns whether the text is a token (RFC 9110 §5.6.2).
 pub(super) fn is_token(text: &str) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(token)
 }
 
-/// Ten times what a chatty server says.
+/// Ten times as much as a verbose server sends.
 pub(super) const MOST_BYTES: usize = 8 * 1024;
 pub(super) const MOST_LINES: usize = 16;

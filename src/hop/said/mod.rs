@@ -1,7 +1,7 @@
-//! The far side's own word: what the head of an answer says of the way that it took.
+//! The facts in a response head about the path of the response, as the servers on the path report them.
 //!
-//! Names and numbers only. Free text (a metric's description, a proxy's details, a comment in `Via`)
-//! may hold anything, and is not kept. What is malformed counts as not said; what is kept is bounded.
+//! Only names and numbers are kept. Free text (a metric's description, a proxy's details, a comment in `Via`) may hold
+//! secrets and is dropped. Malformed values are ignored, and all kept values are bounded.
 
 mod list;
 mod proxy;
@@ -18,33 +18,32 @@ pub use self::proxy::Proxy;
 pub use self::timing::Metric;
 use crate::hint;
 
-/// What the head of an answer says of the way that it took.
+/// The facts in a response head about the path of the response.
 ///
 /// # Trade-offs
 ///
-/// It is what others claim. Nothing is decided by it but who gave a failing status, the gateway or
-/// the server, and when to come back.
+/// The values are claims of other parties. They decide only two things: whether the gateway or the server gave a
+/// failing status, and when to retry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Said {
-    /// `Server-Timing` (W3C): what was measured there, in the order in which it was said.
+    /// `Server-Timing` (W3C): the measurements of the server, in the order of the header.
     pub timings: Vec<Metric>,
-    /// `Proxy-Status` (RFC 9209): the middleboxes that have something to say, the one nearest to the
-    /// service first.
+    /// `Proxy-Status` (RFC 9209): the reports of the middleboxes, the one nearest to the service first.
     pub proxies: Vec<Proxy>,
-    /// `Via` (RFC 9110 §7.6.3): the hosts or pseudonyms of those who passed the answer on, the one
-    /// nearest to the service first.
+    /// `Via` (RFC 9110 §7.6.3): the hosts or pseudonyms of the middleboxes that forwarded the response, the one nearest
+    /// to the service first.
     pub via: Vec<String>,
-    /// `Age` (RFC 9111 §5.1): for how long the answer has been in caches.
+    /// `Age` (RFC 9111 §5.1): the time that the response has spent in caches.
     pub age: Option<Duration>,
-    /// `Retry-After` (RFC 9110 §10.2.3): when to come back.
+    /// `Retry-After` (RFC 9110 §10.2.3): the time after which to retry.
     pub retry_after: Option<Duration>,
 }
 
 impl Said {
-    /// Reads a head; `None` if it says nothing of the kind, which costs one pass over its names.
+    /// Reads a head. Returns `None` if it has none of these fields, after one pass over the header names.
     pub(crate) fn read(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Self> {
-        // A quarter of what five look-ups in vain cost.
+        // This check costs a quarter of five failed lookups in the header map.
         if !headers.keys().any(says_something) {
             return None;
         }
@@ -58,17 +57,17 @@ impl Said {
         (said != Self::default()).then_some(said)
     }
 
-    /// Whether a cache answered for the service: the answer has an age.
+    /// Returns whether a cache responded in place of the service: the response has an age.
     #[must_use]
     pub fn is_cached(&self) -> bool {
         self.age.is_some_and(|age| !age.is_zero())
     }
 
-    /// How long the service says that it took.
+    /// Returns the time that the service claims to have spent.
     ///
-    /// The first metric that is called `total` (a gateway adds its own behind it); without one, the
-    /// longest: metrics may lie within one another, so that their sum could be too much. `None` for an
-    /// answer out of a cache: it says how long another call took.
+    /// The first metric that is called `total` counts, because a gateway adds its own after it. Without one, the
+    /// longest metric counts: metrics may include one another, so their sum could be too long. `None` for a cached
+    /// response, whose metrics belong to another call.
     #[must_use]
     pub fn service_time(&self) -> Option<Duration> {
         if self.is_cached() {
@@ -91,16 +90,15 @@ fn says_something(name: &HeaderName) -> bool {
     )
 }
 
-/// For how long an answer has been in caches. More seconds than 2³¹ count as so many (RFC 9111
-/// §1.2.2).
+/// Returns the time that a response has spent in caches, at most 2³¹ seconds (RFC 9111 §1.2.2).
 pub(super) fn age(headers: &HeaderMap) -> Option<Duration> {
     let age = hint::readable(headers, &AGE, hint::seconds)?;
     Some(age.min(Duration::from_secs(1 << 31)))
 }
 
-/// How many entries of a field are kept.
+/// The maximum number of entries kept from a field.
 const MOST_ENTRIES: usize = 16;
-/// How many bytes of a name are kept: enough for a generated host name.
+/// The maximum number of bytes kept from a name: enough for a generated host name.
 const MOST_NAME: usize = 64;
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `Proxy-Status` (RFC 9209): what middleboxes say of an answer.
+//! `Proxy-Status` (RFC 9209): the reports of middleboxes about a response.
 
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -7,24 +7,24 @@ use sfv::{BareItem, List, ListEntry, Parser};
 use super::list::{MOST_BYTES, MOST_LINES};
 use super::{MOST_ENTRIES, MOST_NAME};
 
-/// What a middlebox says of an answer. Its details are not kept: they are free text.
+/// The report of a middlebox about a response. Its details are free text and are not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Proxy {
-    /// Its own name.
+    /// The name of the middlebox.
     pub name: String,
-    /// What went wrong between it and the next one (RFC 9209 §2.3), if something did.
+    /// The error between the middlebox and the next hop (RFC 9209 §2.3), if there was one.
     pub error: Option<String>,
-    /// The status that it received from the next one.
+    /// The status that the middlebox received from the next hop.
     pub received_status: Option<StatusCode>,
 }
 
 impl Proxy {
-    /// Whether it made an answer of this failing status itself.
+    /// Returns whether the middlebox itself made a response with this failing status.
     ///
-    /// Most errors are said only by those who could not pass an answer on. Those about an answer that
-    /// broke off or was too much may also mark one that was passed on; then it keeps its status, and
-    /// of a server's error the proxy says that it received it.
+    /// Only a middlebox that could not forward a response reports most of the errors. An error about a broken or
+    /// oversized response may also mark a forwarded response. Then the response keeps its status, and for a server's
+    /// error the proxy reports the received status.
     pub(crate) fn made(&self, status: StatusCode) -> bool {
         let Some(error) = self.error.as_deref() else {
             return false;
@@ -35,8 +35,8 @@ impl Proxy {
         !(about_the_answer && passed_on)
     }
 
-    /// Whether its error leaves open that it had sent the request on: all do, but those by which a proxy
-    /// declines.
+    /// Returns whether the middlebox may have forwarded the request before its error. That is possible for all errors
+    /// except those by which a proxy declines a request.
     pub(crate) fn may_have_sent(&self) -> bool {
         let error = self.error.as_deref();
         error.is_some_and(|error| !DECLINED.contains(&error))
@@ -80,20 +80,20 @@ fn proxy(entry: &ListEntry) -> Option<Proxy> {
     })
 }
 
-/// A token, or a string.
+/// Returns the text of a token or a string.
 fn name(item: &BareItem) -> Option<String> {
     let token = item.as_token().map(sfv::TokenRef::as_str);
     let text = token.or_else(|| item.as_string().map(sfv::StringRef::as_str))?;
     Some(plain(text)).filter(|name| !name.is_empty())
 }
 
-/// The first word, up to a bound.
+/// Returns the first word, up to [`MOST_NAME`] bytes.
 fn plain(text: &str) -> String {
     let word = text.chars().take_while(char::is_ascii_graphic);
     word.take(MOST_NAME).collect()
 }
 
-/// The errors (RFC 9209 §2.3) that come before anything is sent, of those that a proxy says with a 4xx.
+/// The errors (RFC 9209 §2.3) that a proxy reports with a 4xx before it forwards anything.
 const DECLINED: [&str; 7] = [
     "connection_limit_reached",
     "destination_ip_prohibited",

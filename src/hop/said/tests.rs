@@ -262,12 +262,12 @@ fn what_is_kept_is_bounded() {
     assert_eq!(proxy_status(&long)[0].name.len(), MOST_NAME);
     let error = proxy_status(format!("p; error={long}"))[0].error.clone();
     assert_eq!(error.unwrap().len(), MOST_NAME);
-    // A line nobody means to be read.
+    // A line that is too long is ignored.
     let huge = format!("a;desc=\"{}\"", "x".repeat(list::MOST_BYTES));
     assert!(timings(huge).is_empty());
 }
 
-/// Whatever a header can hold; the most likely to hurt first.
+/// Unusual header values, the most dangerous ones first.
 const NASTY: [&[u8]; 28] = [
     b"",
     b"\t",
@@ -299,7 +299,7 @@ const NASTY: [&[u8]; 28] = [
     b"edge;error=x;error=y;received-status=999999999999999",
 ];
 
-/// Every byte a header value can hold.
+/// Returns all bytes that a header value can hold.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let byte = any::<u8>().prop_filter("no control", |byte| {
         *byte == b'\t' || (*byte >= 32 && *byte != 127)
@@ -307,7 +307,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(byte, 0..96)
 }
 
-/// Holds whatever was said: bounds, and names that are plain.
+/// Checks the bounds and the characters of all names that were read.
 fn check(value: &[u8]) {
     let fields = ["server-timing", "proxy-status", "via", "age", "retry-after"];
     let said = read(&fields.map(|name| (name, value))).unwrap_or_default();

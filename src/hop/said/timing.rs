@@ -1,4 +1,4 @@
-//! `Server-Timing` (W3C): what the far side measured.
+//! `Server-Timing` (W3C): the measurements of the server.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use http::header::{HeaderMap, HeaderName};
 use super::list::{is_token, members, parts};
 use super::{MOST_ENTRIES, MOST_NAME};
 
-/// One of the times in `Server-Timing`. Its description is not kept: it is free text.
+/// One of the metrics in `Server-Timing`. Its description is free text and is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Metric {
-    /// What was measured: `db`, `cache`, `total`.
+    /// The name of the metric: `db`, `cache`, `total`.
     pub name: String,
-    /// How long it took; none for a metric that only says that something was the case.
+    /// The measured time; `None` for a metric without one.
     pub duration: Option<Duration>,
 }
 
@@ -22,7 +22,7 @@ pub(super) fn timings(headers: &HeaderMap) -> Vec<Metric> {
     members.filter_map(metric).take(MOST_ENTRIES).collect()
 }
 
-/// `name;dur=12.3;desc="…"`; of several `dur` the first counts.
+/// Parses `name;dur=12.3;desc="…"`. Of several `dur` the first counts.
 fn metric(member: &str) -> Option<Metric> {
     let mut parts = parts(member, b';', false);
     let name = parts.next().filter(|name| is_token(name))?;
@@ -41,7 +41,8 @@ fn metric(member: &str) -> Option<Metric> {
     })
 }
 
-/// A number of milliseconds, also in quotes. Digits first: `parse` would take a sign, `inf` and `nan`.
+/// Parses a number of milliseconds, with or without quotes. It must begin with a digit: `parse` alone would accept a
+/// sign, `inf` and `nan`.
 fn millis(text: &str) -> Option<Duration> {
     let text = text
         .strip_prefix('"')
@@ -60,5 +61,5 @@ fn millis(text: &str) -> Option<Duration> {
 }
 
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-/// No call takes longer.
+/// No call takes longer than this.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);

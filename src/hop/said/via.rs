@@ -1,17 +1,17 @@
-//! `Via` (RFC 9110 §7.6.3): who passed an answer on.
+//! `Via` (RFC 9110 §7.6.3): the middleboxes that forwarded a response.
 
 use http::header::{HeaderMap, VIA};
 
 use super::list::{is_token, members};
 use super::{MOST_ENTRIES, MOST_NAME};
 
-/// The hosts or pseudonyms; versions and comments are not kept.
+/// Returns the hosts or pseudonyms. Versions and comments are not kept.
 pub(super) fn via(headers: &HeaderMap) -> Vec<String> {
     let members = members(headers, &VIA, true);
     members.filter_map(received_by).take(MOST_ENTRIES).collect()
 }
 
-/// `1.1 edge.test:443 (a comment)`
+/// Parses one member: `1.1 edge.test:443 (a comment)`.
 fn received_by(member: &str) -> Option<String> {
     let mut words = member.split([' ', '\t']).filter(|word| !word.is_empty());
     let protocol = words.next()?;

@@ -88,7 +88,7 @@ fn key_that_is_honoured_permits_and_one_that_was_made_up_does_not() {
     failed.keyed = true;
     assert_eq!(
         repeated(&failed).unwrap_err().to_string(),
-        "POST, effect possible, and the destination is not known to honour idempotency keys"
+        "POST, effect possible, and the destination is not known to honor idempotency keys"
     );
     failed.vouched = true;
     assert_eq!(repeated(&failed), Ok(WAIT));

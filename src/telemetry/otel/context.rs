@@ -7,14 +7,14 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::telemetry::{Link, Propagator};
 
-/// Lets the trace go along as the application's global propagator writes it: install
-/// `TraceContextPropagator` and `BaggagePropagator` for W3C's `traceparent`, `tracestate` and `baggage`.
+/// Writes the trace into the headers with the application's global propagator. Install `TraceContextPropagator` and
+/// `BaggagePropagator` for W3C's `traceparent`, `tracestate` and `baggage`.
 ///
-/// The context is that of the attempt's span, as `tracing-opentelemetry` has it; where no span is listened
-/// to, it is the current one, so that a caller's trace is passed on all the same.
+/// It uses the context of the attempt's span, as `tracing-opentelemetry` keeps it. If that span is disabled, it uses
+/// the current context, so that the caller's trace is still passed on.
 ///
-/// An attempt over a connection that another one set up is linked to the span of that set-up.
-#[expect(clippy::exhaustive_structs, reason = "it has nothing to be told")]
+/// An attempt on a connection that another attempt set up is linked to the span of that setup.
+#[expect(clippy::exhaustive_structs, reason = "it has no settings")]
 #[derive(Clone, Copy, Debug)]
 pub struct TraceContext;
 

@@ -1,4 +1,4 @@
-//! Spans that are made in OpenTelemetry itself, without `tracing` in between.
+//! Spans that are created with the OpenTelemetry API, without `tracing` in between.
 
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -17,21 +17,22 @@ use super::told::{Saying, Told};
 use crate::clock;
 use crate::telemetry::thread::is_alive;
 
-/// Spans of calls straight in OpenTelemetry, for whoever pays by the microsecond: those of a pooled call take
-/// less than half of what they take by way of `tracing` and its OpenTelemetry layer.
+/// Creates the spans of calls directly with the OpenTelemetry API. Use it if the overhead of `tracing` matters: the
+/// spans of a pooled call cost less than half of their cost through `tracing` and its OpenTelemetry layer.
 ///
-/// They are the same spans: names, attributes, events and links as in [`telemetry`](crate::telemetry). What
-/// they hang below is the current span of OpenTelemetry, or the current one of `tracing` where its layer
-/// exports that; and what is made below them through either finds them in turn, unless that layer was
-/// told not to activate contexts. An attempt on a pooled connection is linked to its set-up without
-/// another word; trace headers take a [`Propagator`](crate::telemetry::Propagator), here too: one that goes by the
-/// current context, as [`TraceContext`](super::TraceContext) does, since it is handed no span of `tracing`. What
-/// an attempt spawns takes the context along by OpenTelemetry's `with_current_context`.
+/// They are the same spans, with the names, attributes, events and links of [`telemetry`](crate::telemetry). Their
+/// parent is the current span of OpenTelemetry, or the current span of `tracing` if its layer exports that. Spans that
+/// either API creates below them find them as their parent, unless that layer is configured not to activate contexts.
+/// An attempt on a pooled connection is always linked to the setup.
 ///
-/// `tracing` is told nothing of a call whose spans are made here: a log line within it does not say so.
+/// Trace headers still need a [`Propagator`](crate::telemetry::Propagator). It gets no `tracing` span, so it has to read
+/// the current context, as [`TraceContext`](super::TraceContext) does. A task that an attempt spawns gets the context
+/// through OpenTelemetry's `with_current_context`.
 ///
-/// Cheap to clone. It uses the tracer provider that is installed when it is made: one that is installed later
-/// hears nothing.
+/// `tracing` does not see the spans of such a call: a log line inside it does not show the call.
+///
+/// Cheap to clone. It uses the tracer provider that is installed at its creation, and ignores one that is installed
+/// later.
 ///
 /// # Example
 ///
@@ -50,16 +51,16 @@ use crate::telemetry::thread::is_alive;
 pub struct Spans(Arc<BoxedTracer>);
 
 impl Spans {
-    /// Spans of the global tracer provider.
+    /// Returns spans of the global tracer provider.
     #[must_use]
     pub fn global() -> Self {
         Self(Arc::new(global::tracer("sevenhops")))
     }
 
-    /// Opens a span below what is current.
+    /// Opens a span below the current one.
     pub(crate) fn open(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Direct {
         let below = current().unwrap_or_else(Context::current);
-        // A call inside an operation, or inside another call, goes by the clocks of what it lies in.
+        // A call inside another call or operation uses the clocks of the outer one.
         let clocks = AROUND.get().unwrap_or_else(Clocks::read);
         Direct::open((&self.0, clocks), &below, at, (name, told))
     }
@@ -71,8 +72,8 @@ impl fmt::Debug for Spans {
     }
 }
 
-/// The context of the span that is current, if one is: OpenTelemetry's or, where the layer for `tracing` keeps it
-/// for itself, that one's.
+/// Returns the context of the current span, if there is one: OpenTelemetry's, or that of `tracing` if its layer does
+/// not activate contexts.
 fn current() -> Option<Context> {
     let here = Context::current();
     if here.has_active_span() {
@@ -83,14 +84,14 @@ fn current() -> Option<Context> {
     is_span.then_some(above)
 }
 
-/// The clock of calls and that of the wall, read together: the spans of a call are as long as its timeline says.
+/// The clock of calls and the wall clock, read together, so that the spans of a call are as long as in its timeline.
 #[derive(Clone, Copy)]
 struct Clocks {
     at: Instant,
     wall: SystemTime,
 }
 
-/// What two readings lie apart if the thread was not put aside between them, with room to spare.
+/// The greatest difference of two readings, with a margin, if the thread was not suspended between them.
 const TOGETHER: Duration = Duration::from_micros(20);
 
 impl Clocks {
@@ -118,7 +119,7 @@ impl Clocks {
     }
 }
 
-/// A handle of such a span, which ends with its last handle if not before.
+/// A handle of such a span. The span ends with its last handle, if not before.
 #[derive(Clone)]
 pub(crate) struct Direct(Arc<Live>);
 
@@ -127,7 +128,7 @@ struct Live {
     clocks: Clocks,
     context: Context,
     above: SpanId,
-    /// Whether anybody wants to know what is said of it.
+    /// Whether the span is recorded.
     is_recording: bool,
     is_over: AtomicBool,
 }
@@ -157,8 +158,9 @@ impl Direct {
         Self::open((&live.tracer, live.clocks), &live.context, at, (name, told))
     }
 
-    /// Opens a span below what is current, if that lies below this one: where nothing is current, or only what
-    /// was when this one was opened, or another trace (a task's own), it is below this one.
+    /// Opens a span below the current one, if that lies below this span. Otherwise opens it below this span. There are
+    /// three such cases: there is no current span, it is the parent of this span, or it belongs to another trace (a
+    /// task's own).
     pub(crate) fn within(&self, at: Instant, name: Cow<'static, str>, told: Told) -> Self {
         let live = &*self.0;
         let trace = self.address().trace_id();
@@ -173,7 +175,7 @@ impl Direct {
         }
     }
 
-    /// A part of this one that is over, and that nothing hangs below.
+    /// Adds a finished child span that has no children.
     pub(crate) fn part(&self, name: &'static str, (begun, over): (Instant, Instant)) {
         let live = &*self.0;
         if live.is_recording {
@@ -183,14 +185,14 @@ impl Direct {
         }
     }
 
-    /// Says more of it.
+    /// Records more attributes.
     pub(crate) fn record(&self, say: impl FnOnce(Saying<'_>) -> Saying<'_>) {
         if self.0.is_recording {
             say(Saying(self.0.context.span()));
         }
     }
 
-    /// Leaves an event on it.
+    /// Adds an event.
     pub(crate) fn event(&self, name: &'static str, told: impl FnOnce() -> Told) {
         if self.0.is_recording {
             let now = self.0.clocks.wall(clock::now());
@@ -199,7 +201,7 @@ impl Direct {
         }
     }
 
-    /// Makes it current on this thread.
+    /// Makes the span current on this thread.
     pub(crate) fn attach(&self) -> Attached {
         Attached {
             before: AROUND.replace(Some(self.0.clocks)),
@@ -211,18 +213,18 @@ impl Direct {
         self.0.end(at);
     }
 
-    /// What leads to it from elsewhere.
+    /// Returns the span context, to link or parent other spans.
     pub(crate) fn address(&self) -> SpanContext {
         self.0.context.span().span_context().clone()
     }
 
-    /// Ties it to one that came before.
+    /// Links the span to an earlier one.
     pub(crate) fn tie(&self, to: &SpanContext) {
         self.0.context.span().add_link(to.clone(), Vec::new());
     }
 }
 
-/// For as long as it is there, a span is current on this thread, and what is opened goes by its clocks.
+/// A guard: while it lives, the span is current on this thread, and new spans use its clocks.
 pub(crate) struct Attached {
     before: Option<Clocks>,
     _context: ContextGuard,
@@ -245,7 +247,8 @@ impl Live {
         }
         let span = self.context.span();
         let id = span.span_context().span_id();
-        // Whoever is told of the end may turn to the span that is current: not to one that is locked for that.
+        // A span processor that is called for the end may access the current span, so the current span may not be the
+        // one that is locked here.
         let is_current = || Context::map_current(|cx| cx.span().span_context().span_id() == id);
         let _outside = (is_alive() && is_current()).then(|| Context::new().attach());
         span.end_with_timestamp(self.clocks.wall(at));
@@ -254,7 +257,7 @@ impl Live {
 
 impl Drop for Live {
     fn drop(&mut self) {
-        // Whoever has its context still does not keep it going.
+        // A context that is still held elsewhere does not keep the span open.
         if !*self.is_over.get_mut() {
             self.end(clock::now());
         }

@@ -1,5 +1,5 @@
-//! OpenTelemetry (feature `otel`): metrics, W3C propagation, links, spans without `tracing`. Any SDK will do: what
-//! is used is the API, and the providers that the application installed.
+//! OpenTelemetry (feature `otel`): metrics, W3C propagation, links, spans without `tracing`. It uses the API and the
+//! providers that the application installed, so it works with any SDK.
 //!
 //! # Example
 //!
@@ -16,8 +16,8 @@
 //! # drop(client); Ok(()) }
 //! ```
 //!
-//! Spans need neither: `tracing_opentelemetry::layer()` in the application's subscriber exports them. Whoever
-//! pays by the microsecond makes them straight in OpenTelemetry: [`Spans`].
+//! Spans need neither: `tracing_opentelemetry::layer()` in the application's subscriber exports them. If the overhead
+//! of `tracing` matters, [`Spans`] creates them directly with the OpenTelemetry API.
 
 mod context;
 mod direct;

@@ -4,18 +4,18 @@ use opentelemetry::trace::{SpanBuilder, SpanKind, SpanRef, Status};
 use opentelemetry::{KeyValue, StringValue, Value};
 use tracing::field::Empty;
 
-/// What is said of a span as it is opened, and of an event.
+/// The kind and the attributes of a new span or an event.
 pub(crate) struct Told {
     kind: SpanKind,
     pub(super) attributes: Vec<KeyValue>,
 }
 
-/// No span of a call that went well says more.
+/// The span of a successful call has at most this many attributes.
 const ENOUGH: usize = 12;
 
-// Inlined, so that nobody looks at a key twice.
+// Inlined, so that the compiler resolves the keys.
 impl Told {
-    /// Nothing yet, with room for as many attributes.
+    /// Creates an empty value with room for this many attributes.
     #[inline]
     pub(crate) fn with_room(room: usize) -> Self {
         Self {
@@ -43,7 +43,7 @@ impl Told {
     }
 }
 
-/// Says more of a span that is open.
+/// Records more attributes on an open span.
 pub(crate) struct Saying<'s>(pub(super) SpanRef<'s>);
 
 impl Saying<'_> {
@@ -59,11 +59,11 @@ impl Saying<'_> {
     }
 }
 
-// As `tracing-opentelemetry` has them.
+// The names that `tracing-opentelemetry` uses.
 const KIND: &str = "otel.kind";
 const STATUS: &str = "otel.status_code";
 
-/// A value of a span's, unless there is none.
+/// Converts a value of a span; `None` is not recorded.
 pub(crate) trait Said {
     fn said(self) -> Option<Value>;
 }

@@ -1,4 +1,4 @@
-//! One attempt as an entry of an HTTP archive.
+//! Writes one attempt as an entry of an HTTP archive.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::record::Kept;
 use crate::timeline::waterfall::describe;
 use crate::timeline::{Attempt, Row, Timeline};
 
-/// The entries of a call, each with the time at which it began.
+/// Returns the entries of a call, each with its start time.
 pub(super) fn entries(timeline: &Timeline) -> Vec<(String, Value)> {
     let mut attempts = timeline.attempts();
     if timeline.method().is_none() {
-        // An operation is no request; what clients of ours were asked for in it is.
+        // An operation is not a request, but the calls inside it are.
         let calls = attempts.iter().flat_map(|attempt| &attempt.calls);
         return calls.flat_map(entries).collect();
     }
@@ -25,7 +25,7 @@ pub(super) fn entries(timeline: &Timeline) -> Vec<(String, Value)> {
     let mut before = Duration::ZERO;
     let mut entries = Vec::with_capacity(attempts.len());
     for attempt in &attempts {
-        // What lies between two attempts belongs to the second.
+        // The time between two attempts belongs to the second.
         let begun = before.min(attempt.start);
         before = attempt.start + attempt.duration;
         let started = clock::rfc3339(timeline.started_at() + begun);
@@ -39,7 +39,7 @@ pub(super) fn entries(timeline: &Timeline) -> Vec<(String, Value)> {
     entries
 }
 
-/// Stands for the attempt of a call that ended before its first.
+/// Returns a placeholder attempt for a call that ended before its first attempt.
 fn none(timeline: &Timeline) -> Attempt {
     Attempt {
         duration: timeline.elapsed(),
@@ -48,11 +48,11 @@ fn none(timeline: &Timeline) -> Attempt {
     }
 }
 
-/// How the call ended, and why it was not repeated.
+/// Returns the end of the call, and why it was not retried.
 fn ending(timeline: &Timeline) -> String {
     let ending = describe(&timeline.outcome().unwrap_or(Outcome::Pending));
     match timeline.not_repeated() {
-        Some(reason) => format!("{ending}; not repeated: {reason}"),
+        Some(reason) => format!("{ending}; not retried: {reason}"),
         None => ending,
     }
 }
@@ -80,7 +80,7 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
             entry[name] = value;
         }
     };
-    // Browsers write the far port as the connection, and tell connections apart by a field of theirs.
+    // Browsers write the remote port as `connection`, and identify connections by a field of their own.
     known("serverIPAddress", peer);
     known("connection", port);
     known("_connectionId", own_port);
@@ -110,7 +110,7 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
     entry
 }
 
-/// What befell the attempt on purpose.
+/// Returns the fault that was injected into the attempt.
 fn befallen(timeline: &Timeline, attempt: &Attempt) -> Option<Value> {
     let mut notes = timeline.notes().into_iter();
     notes.find_map(|note| match note.what {
@@ -121,7 +121,7 @@ fn befallen(timeline: &Timeline, attempt: &Attempt) -> Option<Value> {
     })
 }
 
-/// Which try of the caller's the call is, from the second on.
+/// Returns the number of the caller's try, from the second on.
 fn callers_try(timeline: &Timeline) -> Option<Value> {
     let mut notes = timeline.notes().into_iter();
     notes.find_map(|note| match note.what {
@@ -176,13 +176,13 @@ fn response(timeline: &Timeline, attempt: &Attempt) -> Value {
         attempt.outcome,
         Outcome::Failed { status: None, .. } | Outcome::Cancelled
     ) {
-        // As Chromium calls what it says of an answer that did not come, or not whole.
+        // Chromium's field for a response that did not arrive completely.
         response["_error"] = describe(&attempt.outcome).into();
     }
     response
 }
 
-/// An URL, as the format asks: of a request that does not say where it goes, the path of an unknown place.
+/// Returns a URL, as the format requires. A request without an authority gets a placeholder.
 fn absolute(url: String) -> String {
     if url.starts_with('/') {
         format!("unknown:{url}")
@@ -202,8 +202,8 @@ fn kept(attempt: &Attempt, side: impl Fn(&Kept) -> &[(String, String)]) -> Vec<V
     headers.iter().map(header).collect()
 }
 
-/// The time of an entry, and the parts that make it up. `ssl` is a part of `connect`; parts that an
-/// attempt had not are −1, but for the three that every entry has to have.
+/// Returns the time of an entry, and its parts. `ssl` is a part of `connect`. Parts that an attempt did not have are
+/// −1, except for the three that every entry must have.
 fn times(attempt: &Attempt, waited: Duration) -> (f64, Value) {
     let part = |stage: Stage| {
         let is_of = |row: &&Row| row.stage == stage && !row.queued;

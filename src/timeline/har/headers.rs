@@ -1,18 +1,18 @@
-//! Headers for an HTTP archive: kept only where somebody asked for them, and redacted before they are.
+//! Headers for an HTTP archive: kept only on request, and redacted before they are kept.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 use crate::call::Call;
 use crate::record::Tracker;
 
-/// Keeps the headers of a request as it leaves the policies, if the call wants that.
+/// Keeps the headers of a request as it leaves the policies, if the call asks for it.
 pub(crate) fn keep_request(call: &Call, tracker: &Tracker, headers: &HeaderMap) {
     if let Some(request) = kept(call, headers) {
         tracker.facts(|facts| facts.kept.get_or_insert_default().request = request);
     }
 }
 
-/// Keeps the headers of its answer.
+/// Keeps the headers of the response.
 pub(crate) fn keep_response(call: &Call, tracker: &Tracker, headers: &HeaderMap) {
     if let Some(response) = kept(call, headers) {
         tracker.facts(|facts| facts.kept.get_or_insert_default().response = response);
@@ -35,19 +35,19 @@ fn kept(call: &Call, headers: &HeaderMap) -> Option<Vec<(String, String)>> {
     Some(headers.collect())
 }
 
-/// Whether a header is one that is never shown, whoever asks. (The idempotency policy marks the header of
+/// Returns whether a header is never shown, even if the caller names it. (The idempotency policy marks the header of
 /// its key as sensitive, whatever its name.)
 fn is_secret(name: &HeaderName, value: &HeaderValue) -> bool {
     value.is_sensitive() || SECRET.iter().any(|word| name.as_str().contains(word))
 }
 
 const REDACTED: &str = "(redacted)";
-/// What is kept of one side.
+/// The bounds of the headers that are kept of a request or a response.
 const MOST_HEADERS: usize = 64;
 const MOST_VALUE: usize = 256;
 
-/// In the name of a header that holds a secret: `authorization`, `set-cookie`, `x-api-key`,
-/// `idempotency-key`, `x-amz-security-token` …
+/// Words in the name of a header that holds a secret: `authorization`, `set-cookie`, `x-api-key`, `idempotency-key`,
+/// `x-amz-security-token` …
 const SECRET: [&str; 12] = [
     "auth",
     "cookie",
@@ -63,8 +63,8 @@ const SECRET: [&str; 12] = [
     "xsrf",
 ];
 
-/// Whose values say nothing of who asks or what about. A list of what is secret would be too short:
-/// nobody knows the names of all API keys.
+/// Headers whose values do not identify the caller or the content. A list of secret headers could not be complete,
+/// because the names of API keys are not standardized.
 const HARMLESS: &[HeaderName] = &[
     header::ACCEPT,
     header::ACCEPT_CHARSET,

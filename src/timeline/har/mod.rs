@@ -1,8 +1,7 @@
 //! Timelines as HAR 1.2, which the network panel of a browser opens.
 //!
-//! The format is that of <http://www.softwareishard.com/blog/har-12-spec/>: one entry an attempt, times
-//! in milliseconds. What it has no field for stands in fields of our own, which begin with `_` as it
-//! asks.
+//! The format is that of <http://www.softwareishard.com/blog/har-12-spec/>: one entry for each attempt, times in
+//! milliseconds. Facts without a standard field are in custom fields, which begin with `_` as the format requires.
 
 mod entry;
 mod headers;
@@ -33,23 +32,22 @@ pub(crate) use self::headers::{keep_request, keep_response};
 ///
 /// # What it holds
 ///
-/// An entry for each attempt, in the order in which they began, and one for a call that ended before
-/// its first. A wait before an attempt is part of what its entry was `blocked` for. `_hop`, `_kind`,
-/// `_effect` and `_error_type` say how it failed, `_chaos` what befell it on purpose, `_caller_try` that the
-/// call is a retry of the caller's, `_service_ms` how
-/// long the service says that it took, `_connectionId` (this end's port, under Chromium's name for it)
-/// which connections are the same.
+/// An entry for each attempt, in the order of their start, and one for a call that ended before its first attempt. A
+/// wait before an attempt is part of its entry's `blocked` time. `_hop`, `_kind`, `_effect` and `_error_type` describe
+/// the failure, and `_chaos` names an injected fault. `_caller_try` means that the call is a retry by the caller.
+/// `_service_ms` is the time that the service claims to have spent. `_connectionId` (the local port, under Chromium's
+/// name) identifies the connection.
 ///
-/// URLs come without userinfo and query. There are no bodies, and no headers unless
+/// URLs have no userinfo and no query. There are no bodies, and no headers unless
 /// [`Options::keep_headers`](crate::Options::keep_headers) asks for them.
 #[derive(Clone, Debug)]
 pub struct Har {
-    /// Each with the time at which it began.
+    /// Each entry with its start time.
     entries: Vec<(String, Value)>,
 }
 
 impl Timeline {
-    /// The call as an HTTP archive, as far as it is known now.
+    /// Returns the call as an HTTP archive, with the facts known so far.
     #[must_use]
     pub fn to_har(&self) -> Har {
         std::iter::once(self).collect()
@@ -60,7 +58,7 @@ impl<'t> FromIterator<&'t Timeline> for Har {
     fn from_iter<I: IntoIterator<Item = &'t Timeline>>(timelines: I) -> Self {
         let entries = timelines.into_iter().flat_map(entry::entries);
         let mut entries: Vec<_> = entries.collect();
-        // All are written in the same form, in the same zone.
+        // All start times have the same format and the same time zone.
         entries.sort_by(|(one, _), (other, _)| one.cmp(other));
         Self { entries }
     }
