@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Request, Response};
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
@@ -17,6 +16,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Attachment, Failed, SendBody};
+use super::head::{keep_alive, misframed};
 use super::lane::{Gate, Lane};
 use super::life::{Fate, Life, Made, Task};
 use super::socket::Sight;
@@ -330,92 +330,6 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Attachment<dyn 
     }
 }
 
-/// The server's timeout for idle connections.
-fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("keep-alive")?.to_str().ok()?;
-    let mut parameters = value
-        .split(',')
-        .filter_map(|one| one.trim().split_once('='));
-    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
-    seconds
-        .trim()
-        .trim_matches('"')
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
-}
-
-#[cfg(fuzzing)]
-pub(crate) fn fuzz(headers: &HeaderMap) {
-    let _ = keep_alive(headers);
-    let _ = misframed(headers);
-}
-
-/// Why the end of the body cannot be told from the head (RFC 9112 §6.3).
-fn misframed(headers: &HeaderMap) -> Option<&'static str> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next()?;
-    if headers.contains_key(CONTENT_LENGTH) {
-        return Some("the response has transfer-encoding beside content-length");
-    }
-    let is_chunked = coding
-        .as_bytes()
-        .trim_ascii()
-        .eq_ignore_ascii_case(b"chunked");
-    (!is_chunked || codings.next().is_some())
-        .then_some("the response has a transfer-encoding other than chunked")
-}
-
 /// How often a busy connection is asked whether it is idle.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN_FIRST: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let lines = lines.iter().map(|(name, value)| {
-            let name = http::HeaderName::from_static(name);
-            (name, http::HeaderValue::from_static(value))
-        });
-        lines.collect()
-    }
-
-    #[test]
-    fn keep_alive_of_the_server_is_read() {
-        for (value, seconds) in [
-            ("timeout=5, max=100", Some(5)),
-            ("max=100,Timeout = 12", Some(12)),
-            ("timeout=\"7\"", Some(7)),
-            ("timeout=0", Some(0)),
-            ("timeout=-1", None),
-            ("timeout=soon", None),
-            ("timeout", None),
-            ("", None),
-        ] {
-            let read = keep_alive(&headers(&[("keep-alive", value)]));
-            assert_eq!(read, seconds.map(Duration::from_secs), "{value:?}");
-        }
-        assert_eq!(keep_alive(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn only_chunked_alone_tells_the_end_of_a_body() {
-        let chunked = ("transfer-encoding", "chunked");
-        let length = ("content-length", "3");
-        for (lines, is_wrong) in [
-            (&[][..], false),
-            (&[length], false),
-            (&[chunked], false),
-            (&[("transfer-encoding", " Chunked ")], false),
-            (&[chunked, length], true),
-            (&[chunked, chunked], true),
-            (&[("transfer-encoding", "gzip, chunked")], true),
-            (&[("transfer-encoding", "gzip"), chunked], true),
-            (&[("transfer-encoding", "identity")], true),
-        ] {
-            assert_eq!(misframed(&headers(lines)).is_some(), is_wrong, "{lines:?}");
-        }
-    }
-}
