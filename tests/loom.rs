@@ -62,7 +62,7 @@ mod breaker {
 
         /// No transport tells of addresses.
         #[derive(Debug, Default)]
-        pub(super) struct Opened;
+        pub(super) struct Opened {}
 
         /// What was published last, by the library's rule.
         #[derive(Debug)]
