@@ -62,7 +62,7 @@ mod breaker {
 
         /// No transport reports addresses.
         #[derive(Debug, Default)]
-        pub(super) struct Opened;
+        pub(super) struct Opened {}
 
         /// The value that was published last, by the library's rule.
         #[derive(Debug)]

@@ -110,7 +110,7 @@ impl Kind {
             }
             Self::HyperUtil => {
                 let mut builder = legacy::Client::builder(TokioExecutor::new());
-                Client::HyperUtil(builder.http2_only(is_http2).build_http())
+                Client::HyperUtil(Box::new(builder.http2_only(is_http2).build_http()))
             }
             Self::Middleware => {
                 let policy = ExponentialBackoff::builder().build_with_max_retries(3);
@@ -133,7 +133,7 @@ impl Kind {
 #[derive(Clone, Debug)]
 pub(crate) enum Client {
     Reqwest(reqwest::Client),
-    HyperUtil(legacy::Client<HttpConnector, Full<Bytes>>),
+    HyperUtil(Box<legacy::Client<HttpConnector, Full<Bytes>>>),
     Middleware(ClientWithMiddleware),
     Sevenhops(sevenhops::Client),
 }

@@ -24,6 +24,7 @@ pub(crate) use self::reqwest::to_reqwest;
 use self::wrapped::Wrapped;
 use crate::box_error::BoxError;
 use crate::error::{Error, Reason};
+#[cfg(feature = "reqwest")]
 use crate::hop::BodyFailed;
 use crate::replay::CloneBody;
 
@@ -118,6 +119,7 @@ impl Body {
     }
 
     /// Returns a body that fails unless it has this length. A body of bytes always knows its length.
+    #[cfg(feature = "reqwest")]
     pub(crate) fn measured(self, length: Option<u64>) -> Self {
         match self.0 {
             Content::Bytes(bytes) => Self(Content::Bytes(bytes)),

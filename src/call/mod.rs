@@ -30,8 +30,8 @@ pub(crate) use self::around::Around;
 #[cfg(feature = "client")]
 pub(crate) use self::around::{attempt_of_request, heard_alone};
 pub(crate) use self::asked::Asked;
-pub(crate) use self::caller::{CallerTry, Wish, next_try};
 #[cfg(feature = "middleware")]
+pub(crate) use self::caller::{CallerTry, Wish, next_try};
 pub(crate) use self::effect::Since;
 pub(crate) use self::key::KeyMark;
 pub(crate) use self::lifecycle::{Hold, Observer};

@@ -1,5 +1,7 @@
 //! The URL of a request, as the caller passes it and as it is sent.
 
+use std::net::Ipv4Addr;
+
 use http::Uri;
 use url::Url;
 
@@ -136,32 +138,50 @@ fn plain(text: &str) -> Option<Uri> {
     let path = rest.find('/')?;
     let (authority, path) = rest.split_at(path);
     let is_host = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b':');
-    let is_left = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&()*+,;=:@/?%".contains(&byte);
     let is_plain = !authority.is_empty()
         && authority.bytes().all(is_host)
         && !has_numbers(authority)
-        && !authority.contains("xn--")
-        && path.bytes().all(is_left)
-        && !path.contains("/.")
-        && !path.contains("%2e")
-        && !path.contains("%2E");
+        && !is_encoded(authority)
+        && is_left_alone(path);
     is_plain.then(|| Uri::try_from(text).ok()).flatten()
+}
+
+/// Whether a label holds letters of another alphabet.
+fn is_encoded(authority: &str) -> bool {
+    authority.contains('-') && authority.contains("xn--")
+}
+
+/// Whether path and query have neither a dot segment nor a character that is escaped.
+fn is_left_alone(path: &str) -> bool {
+    let (mut before, mut is_escaped) = (b'/', false);
+    let is_left = |byte: u8| {
+        let is_dot_segment = byte == b'.' && before == b'/';
+        before = byte;
+        is_escaped |= byte == b'%';
+        let is_left = matches!(byte,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'(' | b')'
+            | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@' | b'/' | b'?' | b'%');
+        is_left && !is_dot_segment
+    };
+    path.bytes().all(is_left) && !(is_escaped && (path.contains("%2e") || path.contains("%2E")))
 }
 
 /// Returns whether the host may be an unusually written address, or the port may be one that is left out.
 fn has_numbers(authority: &str) -> bool {
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) => (host, Some(port)),
+    let last = |text: &str, of: u8| text.bytes().rposition(|byte| byte == of);
+    let (host, port) = match last(authority, b':') {
+        Some(at) => (&authority[..at], Some(&authority[at + 1..])),
         None => (authority, None),
     };
     let is_port = |port: &str| {
         let number = port.parse::<u16>();
         !port.starts_with(['0', '+']) && number.is_ok_and(|port| port != 80 && port != 443)
     };
-    let last = host.strip_suffix('.').unwrap_or(host).rsplit('.').next();
-    let is_number = last.is_some_and(|last| last.starts_with(|first: char| first.is_ascii_digit()));
-    let is_usual = host.parse::<std::net::Ipv4Addr>().is_ok();
-    host.is_empty() || host.contains(':') || !port.is_none_or(is_port) || is_number && !is_usual
+    let name = host.strip_suffix('.').unwrap_or(host);
+    let label = last(name, b'.').map_or(name, |at| &name[at + 1..]);
+    let is_number = label.starts_with(|first: char| first.is_ascii_digit());
+    let is_unusual = || host.parse::<Ipv4Addr>().is_err();
+    host.is_empty() || host.contains(':') || !port.is_none_or(is_port) || is_number && is_unusual()
 }
 
 #[cfg(test)]

@@ -1,11 +1,12 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, Uri};
 use tower_layer::Layer;
 
-use super::Client;
+use super::{Client, Shared};
 use crate::call::Observer;
 use crate::callback::Site;
 use crate::chaos::ChaosLayer;
@@ -334,7 +335,7 @@ impl ClientBuilder {
             true => standard.layer(transport),
             false => standard.over(transport),
         };
-        Ok(Client {
+        Ok(Client(Arc::new(Shared {
             stack,
             breaker,
             budgets,
@@ -343,7 +344,7 @@ impl ClientBuilder {
             headers: self.headers,
             most_body_bytes: self.most_body_bytes,
             config,
-        })
+        })))
     }
 }
 

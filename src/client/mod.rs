@@ -12,6 +12,7 @@ mod request;
 mod response;
 
 use std::fmt;
+use std::sync::Arc;
 
 use http::{HeaderMap, Method};
 
@@ -64,7 +65,10 @@ use crate::transport::Transport;
 ///
 /// If a future of the client is dropped, its call is given up. If no connection had taken the request, it is not sent.
 #[derive(Clone)]
-pub struct Client {
+pub struct Client(Arc<Shared>);
+
+/// The state that a client and its clones share.
+struct Shared {
     stack: StandardService<Transport>,
     breaker: Breaker,
     budgets: Budgets,
@@ -124,19 +128,19 @@ impl Client {
     /// Returns the config of this client and its clones. It can be read, and replaced while calls run.
     #[must_use]
     pub fn config_handle(&self) -> ConfigHandle {
-        self.config.clone()
+        self.0.config.clone()
     }
 
     /// Returns the circuits of this client and its clones, to read them and to open or close them by hand.
     #[must_use]
     pub fn breaker(&self) -> &Breaker {
-        &self.breaker
+        &self.0.breaker
     }
 
     /// Returns the retry budgets of this client and its clones, to read and to share them.
     #[must_use]
     pub fn budgets(&self) -> &Budgets {
-        &self.budgets
+        &self.0.budgets
     }
 }
 

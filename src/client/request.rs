@@ -1,4 +1,5 @@
 use std::fmt;
+use std::future::poll_fn;
 use std::num::NonZeroU8;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use http::{Method, Request, StatusCode, Version};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
-use tower::ServiceExt;
+use tower_service::Service;
 
 use super::address::Address;
 use super::fetch::{Asks, is_conditional};
@@ -36,7 +37,8 @@ pub struct RequestBuilder {
     version: Version,
     headers: HeaderMap,
     body: Body,
-    options: Options,
+    /// None if the request wants nothing otherwise than its client.
+    options: Option<Box<Options>>,
     most_body_bytes: usize,
     /// The first part that could not be encoded.
     invalid: Option<BoxError>,
@@ -49,14 +51,14 @@ impl RequestBuilder {
             Err(error) => (None, Some(error)),
         };
         Self {
-            most_body_bytes: client.most_body_bytes,
+            most_body_bytes: client.0.most_body_bytes,
             client,
             method,
             url,
             version: Version::default(),
             headers: HeaderMap::new(),
             body: Body::empty(),
-            options: Options::new(),
+            options: None,
             invalid,
         }
     }
@@ -106,7 +108,7 @@ impl RequestBuilder {
 
     /// Sets the body to JSON, and the content type unless it was set.
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
-        match encoded(&self.client.maker, || serde_json::to_vec(value)) {
+        match encoded(&self.client.0.maker, || serde_json::to_vec(value)) {
             Ok(json) => self.content(json.into(), "application/json"),
             Err(error) => self.reject(error),
         }
@@ -114,7 +116,7 @@ impl RequestBuilder {
 
     /// Sets the body to a form, and the content type unless it was set.
     pub fn form<T: Serialize + ?Sized>(self, form: &T) -> Self {
-        match encoded(&self.client.maker, || serde_urlencoded::to_string(form)) {
+        match encoded(&self.client.0.maker, || serde_urlencoded::to_string(form)) {
             Ok(pairs) => self.content(pairs.into(), "application/x-www-form-urlencoded"),
             Err(error) => self.reject(error),
         }
@@ -150,92 +152,79 @@ impl RequestBuilder {
     }
 
     /// Sets the route name for telemetry, without values: `/v1/charges/{id}`.
-    pub fn route(mut self, route: impl Into<Arc<str>>) -> Self {
-        self.options = self.options.route(route);
-        self
+    pub fn route(self, route: impl Into<Arc<str>>) -> Self {
+        self.with_options(|options| options.route(route))
     }
 
     /// Sets the deadline of this call.
-    pub fn deadline(mut self, deadline: Limit) -> Self {
-        self.options = self.options.deadline(deadline);
-        self
+    pub fn deadline(self, deadline: Limit) -> Self {
+        self.with_options(|options| options.deadline(deadline))
     }
 
     /// Ends the deadline at the response head, for a stream of any length. The body idle limit still applies to each
     /// pause between two pieces.
-    pub fn streaming(mut self) -> Self {
-        self.options = self.options.streaming();
-        self
+    pub fn streaming(self) -> Self {
+        self.with_options(Options::streaming)
     }
 
     /// Sets whether this request is idempotent, whatever its method: see [`Options::idempotent`].
-    pub fn idempotent(mut self, yes: bool) -> Self {
-        self.options = self.options.idempotent(yes);
-        self
+    pub fn idempotent(self, yes: bool) -> Self {
+        self.with_options(|options| options.idempotent(yes))
     }
 
     /// Makes only one attempt (or one for each leg, if redirects are followed).
-    pub fn no_retry(mut self) -> Self {
-        self.options = self.options.no_retry();
-        self
+    pub fn no_retry(self) -> Self {
+        self.with_options(Options::no_retry)
     }
 
     /// Sets the maximum number of attempts, including the first.
-    pub fn attempts(mut self, most: NonZeroU8) -> Self {
-        self.options = self.options.attempts(most);
-        self
+    pub fn attempts(self, most: NonZeroU8) -> Self {
+        self.with_options(|options| options.attempts(most))
     }
 
     /// Retries after these statuses and no others, if a retry is safe.
-    pub fn retry_statuses(mut self, statuses: impl Into<Arc<[StatusCode]>>) -> Self {
-        self.options = self.options.retry_statuses(statuses);
-        self
+    pub fn retry_statuses(self, statuses: impl Into<Arc<[StatusCode]>>) -> Self {
+        self.with_options(|options| options.retry_statuses(statuses))
     }
 
     /// Returns a redirect response instead of following it.
-    pub fn no_redirects(mut self) -> Self {
-        self.options = self.options.no_redirects();
-        self
+    pub fn no_redirects(self) -> Self {
+        self.with_options(Options::no_redirects)
     }
 
     /// Sends this idempotency key: a key that you received, or one from [`Key::derive`].
-    pub fn idempotency_key(mut self, key: Key) -> Self {
-        self.options = self.options.idempotency_key(key);
-        self
+    pub fn idempotency_key(self, key: Key) -> Self {
+        self.with_options(|options| options.idempotency_key(key))
     }
 
     /// Generates no idempotency key for this request.
-    pub fn no_idempotency_key(mut self) -> Self {
-        self.options = self.options.no_idempotency_key();
-        self
+    pub fn no_idempotency_key(self) -> Self {
+        self.with_options(Options::no_idempotency_key)
     }
 
     /// Sets whether the server honors idempotency keys.
-    pub fn honours_keys(mut self, yes: bool) -> Self {
-        self.options = self.options.honours_keys(yes);
-        self
+    pub fn honours_keys(self, yes: bool) -> Self {
+        self.with_options(|options| options.honours_keys(yes))
     }
 
     /// Keeps the headers for an HTTP archive: see
     /// [`Options::keep_headers`](crate::Options::keep_headers).
     #[cfg(feature = "har")]
-    pub fn keep_headers(mut self, shown: impl Into<Arc<[HeaderName]>>) -> Self {
-        self.options = self.options.keep_headers(shown);
-        self
+    pub fn keep_headers(self, shown: impl Into<Arc<[HeaderName]>>) -> Self {
+        self.with_options(|options| options.keep_headers(shown))
     }
 
     /// Replaces this request's options. Use it to share options between several requests.
     pub fn options(mut self, options: Options) -> Self {
-        self.options = options;
+        self.options = Some(Box::new(options));
         self
     }
 
     /// Takes over the deadline and other facts from the headers of an incoming request, for one call: see
     /// [`Options::inherit`](crate::Options::inherit). For several calls, read them once into shared
     /// [`options`](Self::options) when the request arrives.
-    pub fn inherit(mut self, headers: &HeaderMap) -> Self {
-        self.options = self.options.inherit(headers);
-        self
+    pub fn inherit(self, headers: &HeaderMap) -> Self {
+        self.with_options(|options| options.inherit(headers))
     }
 
     /// Limits the body of this call, if it is received whole.
@@ -285,14 +274,17 @@ impl RequestBuilder {
         self.fetch().await?.readable()?.json().await
     }
 
-    async fn fetch(mut self) -> Result<Response, Error> {
-        let most = self.options.whole_body.unwrap_or(usize::MAX);
-        self.options = self.options.whole_body(most.min(self.most_body_bytes));
+    async fn fetch(self) -> Result<Response, Error> {
         let asks = Asks {
-            conditional: is_conditional(&self.method, [&self.headers, &self.client.headers]),
-            config: self.client.config.clone(),
+            conditional: is_conditional(&self.method, [&self.headers, &self.client.0.headers]),
+            config: self.client.0.config.clone(),
         };
-        self.send().await?.fetched(asks).await
+        let most = self.most_body_bytes;
+        let whole = self.with_options(|options| {
+            let most = options.whole_body.unwrap_or(usize::MAX).min(most);
+            options.whole_body(most)
+        });
+        whole.send().await?.fetched(asks).await
     }
 
     /// Returns the request, to be sent by [`Client::execute`] or through another service.
@@ -311,11 +303,19 @@ impl RequestBuilder {
         *request.uri_mut() = uri.unwrap_or_default();
         *request.version_mut() = self.version;
         *request.headers_mut() = self.headers;
-        request.extensions_mut().insert(self.options);
+        if let Some(options) = self.options {
+            request.extensions_mut().insert(*options);
+        }
         match self.invalid {
             None => Ok(request),
             Some(cause) => Err(unwritten(&mut request, cause, self.client)),
         }
+    }
+
+    fn with_options(mut self, change: impl FnOnce(Options) -> Options) -> Self {
+        let options = self.options.take().unwrap_or_default();
+        self.options = Some(Box::new(change(*options)));
+        self
     }
 
     fn note(&mut self, error: impl Into<BoxError>) {
@@ -354,8 +354,8 @@ fn encoded<T, E>(maker: &Maker, encode: impl FnOnce() -> Result<T, E>) -> Result
 fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Error {
     let call = Call::begin(request, Limit::MAX);
     let asked = (request.method(), request.uri());
-    let span = call_span(&client.maker, &call, asked);
-    call.listen(&span, client.on_end.as_ref());
+    let span = call_span(&client.0.maker, &call, asked);
+    call.listen(&span, client.0.on_end.as_ref());
     let open = call.open();
     call.fail(Diagnosis::invalid());
     drop(open);
@@ -370,9 +370,9 @@ impl Client {
     ///
     /// Fails with the hop at which the call failed. A failing status is not an error.
     pub async fn execute(&self, mut request: Request<Body>) -> Result<Response, Error> {
-        for name in self.headers.keys() {
+        for name in self.0.headers.keys() {
             if !request.headers().contains_key(name) {
-                for value in self.headers.get_all(name) {
+                for value in self.0.headers.get_all(name) {
                     request.headers_mut().append(name, value.clone());
                 }
             }
@@ -382,8 +382,10 @@ impl Client {
         if !headers.contains_key(RANGE) {
             headers.entry(ACCEPT_ENCODING).or_insert(ACCEPTED);
         }
-        let response = self.stack.clone().oneshot(request).await?;
-        Ok(Response::new(response, self.most_body_bytes))
+        let mut stack = self.0.stack.clone();
+        poll_fn(|cx| Service::<Request<Body>>::poll_ready(&mut stack, cx)).await?;
+        let response = stack.call(request).await?;
+        Ok(Response::new(response, self.0.most_body_bytes))
     }
 }
 

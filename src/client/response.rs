@@ -203,8 +203,13 @@ impl Response {
             if piece.len() > self.most_body_bytes - whole.len() {
                 return Err(failed(Kind::TooLarge, &self.timeline));
             }
-            if whole.is_empty() && self.body.is_end_stream() {
-                return Ok(piece);
+            if whole.is_empty() {
+                if self.body.is_end_stream() {
+                    return Ok(piece);
+                }
+                let rest = usize::try_from(self.body.size_hint().lower()).unwrap_or(usize::MAX);
+                let room = piece.len().saturating_add(rest).min(self.most_body_bytes);
+                whole.reserve(room.min(MOST_RESERVED));
             }
             whole.extend_from_slice(&piece);
         }
@@ -272,6 +277,9 @@ where
         }
     }
 }
+
+/// A server that announces much need not send it. What is longer grows as it comes.
+const MOST_RESERVED: usize = 8 << 20;
 
 impl fmt::Debug for Response {
     /// Prints status and version: headers and body may be secret.

@@ -38,7 +38,7 @@ pub(super) struct Loan<B: Send + 'static> {
 
 /// What comes back of a body.
 struct Slot<B> {
-    unused: Mutex<Option<Box<B>>>,
+    unused: Mutex<Option<B>>,
     /// Why its source failed: over HTTP/2 hyper does not pass that on.
     failed: Mutex<Option<BodyFailed>>,
 }
@@ -57,7 +57,7 @@ where
         Self {
             announced,
             slot: Arc::new(Slot {
-                unused: Mutex::new(Some(Box::new(body))),
+                unused: Mutex::new(Some(body)),
                 failed: Mutex::default(),
             }),
             unsent: head.extensions.get::<UnsentBody<B>>().cloned(),
@@ -75,10 +75,10 @@ where
     }
 
     /// The body, unless it went out for good.
-    pub(super) fn lend(&self) -> Option<RequestBody<B>> {
+    pub(super) fn lend(&self) -> Option<Lent<B>> {
         let body = lock(&self.slot.unused).take()?;
         let hint = body.size_hint();
-        Some(RequestBody {
+        Some(Box::new(RequestBody {
             empty: body.is_end_stream() || hint.exact() == Some(0),
             hint,
             inner: Some(SyncWrapper::new(Held::Whole(body))),
@@ -90,7 +90,7 @@ where
             wire: Wire::Foreign,
             home: Arc::clone(&self.slot),
             tracker: Arc::clone(&self.tracker),
-        })
+        }))
     }
 }
 
@@ -98,14 +98,17 @@ impl<B: Send + 'static> Drop for Loan<B> {
     fn drop(&mut self) {
         let unused = lock(&self.slot.unused).take();
         if let (Some(body), Some(unsent)) = (unused, &self.unsent) {
-            unsent.put(*body);
+            unsent.put(body);
         }
     }
 }
 
+/// A body on its way to a connection. It is boxed once: a future that holds it is small.
+pub(super) type Lent<B> = Box<RequestBody<B>>;
+
 /// A body that nobody has asked for anything, or one that stays where it is.
 enum Held<B> {
-    Whole(Box<B>),
+    Whole(B),
     Polled(Polled<B>),
 }
 
@@ -133,6 +136,9 @@ pub struct RequestBody<B> {
     home: Arc<Slot<B>>,
     tracker: Arc<Tracker>,
 }
+
+/// The source is pinned in a box of its own, when it is polled first.
+impl<B> Unpin for RequestBody<B> {}
 
 /// Who knows when the request is taken and sent.
 #[derive(Debug)]
@@ -234,12 +240,12 @@ where
     }
 
     /// Hands it to a connection of ours, which tells when the request is taken.
-    pub(super) fn over(mut self, lane: Option<&Arc<Lane>>) -> Self {
+    pub(super) fn over(mut self: Box<Self>, lane: Option<&Arc<Lane>>) -> Pin<Box<Self>> {
         self.wire = match lane {
             Some(lane) => Wire::Http1(Arc::clone(lane)),
             None => Wire::Http2,
         };
-        self
+        Box::into_pin(self)
     }
 
     /// Whether there is nothing in it.
@@ -273,7 +279,7 @@ where
     /// The body, to be polled: from here on it stays with this connection.
     fn polled(&mut self) -> Option<&mut Polled<B>> {
         let body = match self.inner.take()?.into_inner() {
-            Held::Whole(body) => Measured::new(Box::into_pin(body), self.announced),
+            Held::Whole(body) => Measured::new(Box::pin(body), self.announced),
             Held::Polled(body) => body,
         };
         let held = self.inner.insert(SyncWrapper::new(Held::Polled(body)));

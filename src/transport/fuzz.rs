@@ -3,5 +3,5 @@
 use http::HeaderMap;
 
 pub(crate) fn head(headers: &HeaderMap) {
-    super::wire::http1::fuzz(headers);
+    super::wire::head::fuzz(headers);
 }

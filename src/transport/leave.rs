@@ -1,6 +1,5 @@
 //! How a transport leaves an attempt without a response, and what it reports to where no attempt watches over it.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use crate::clock;
@@ -9,20 +8,25 @@ use crate::limit::Limits;
 use crate::record::tracker::Tracker;
 use crate::telemetry::AttemptSpans;
 
-/// Sends a request in an attempt that is watched over above. Its record hears when the transport leaves without a
-/// response, because the service around it may go on.
-pub(super) async fn within<T>(
-    tracker: &Tracker,
-    sending: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    let mut leaving = Leaving(Some(tracker));
-    let sent = sending.await;
-    leaving.0 = None;
-    sent.inspect_err(|error| tracker.hand_back(error.kind()))
-}
+/// Tells the record of an attempt that is watched over above when the transport leaves it without a response, because
+/// the service around it may go on.
+pub(super) struct Leaving<'a>(Option<&'a Tracker>);
 
-/// Tells the record of an attempt when the transport's future is dropped before its end.
-struct Leaving<'a>(Option<&'a Tracker>);
+impl<'a> Leaving<'a> {
+    pub(super) const fn of(tracker: &'a Tracker) -> Self {
+        Self(Some(tracker))
+    }
+
+    /// The transport has ended.
+    pub(super) fn ended<T>(mut self, sent: Result<T, Error>) -> Result<T, Error> {
+        let tracker = self.0.take();
+        sent.inspect_err(|error| {
+            if let Some(tracker) = tracker {
+                tracker.hand_back(error.kind());
+            }
+        })
+    }
+}
 
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {

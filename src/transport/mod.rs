@@ -18,6 +18,7 @@ mod pool;
 mod proxy;
 mod refresh;
 mod request;
+mod routing;
 mod send;
 mod setters;
 mod target;
@@ -32,17 +33,20 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{Extensions, Request, Response};
+use http::{Extensions, HeaderMap, Request, Response, Uri};
 use http_body::Body;
 use rustls::ClientConfig;
+use tokio::time::Instant;
 use tower::service_fn;
 use tower_layer::Layer;
 use tower_service::Service;
 
 pub use self::builder::TransportBuilder;
 use self::dial::Connector;
-use self::places::{Identity, Places};
+use self::places::{Place, Places};
 use self::proxy::Proxies;
+use self::routing::{Identity, Routing};
+use self::target::Target;
 pub(crate) use self::target::basic;
 pub use self::wire::incoming::Incoming;
 use crate::box_error::BoxError;
@@ -125,6 +129,22 @@ struct Shared {
 }
 
 impl Shared {
+    /// The place of a request. A userinfo in its URL moves to its headers.
+    fn place(&self, uri: &Uri, headers: &mut HeaderMap, now: Instant) -> Result<Arc<Place>, Error> {
+        let has_userinfo = uri
+            .authority()
+            .is_some_and(|all| all.as_str().contains('@'));
+        let read = has_userinfo.then(|| Target::of(uri, headers)).transpose()?;
+        self.places.of(uri, now, || {
+            let target = match read {
+                Some(target) => target,
+                None => Target::of(uri, headers)?,
+            };
+            let routing = Routing::new(target, &self.proxies);
+            routing.map_err(|error| Error::invalid().because(error))
+        })
+    }
+
     /// A certificate belongs to the origin that the caller named.
     fn identity(&self, extensions: &Extensions) -> Identity {
         match &self.anonymous {

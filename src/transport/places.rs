@@ -1,11 +1,14 @@
 //! Where requests go: for each destination a book of its addresses, and a pool of connections to each address.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
-use rustls::ClientConfig;
+use http::Uri;
+use http::uri::{Authority, Scheme};
 use tokio::runtime;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -15,7 +18,7 @@ use super::look_up::given;
 use super::pool::Pool;
 use super::pool::bounds::Bounds;
 use super::refresh::Name;
-use super::tls;
+use super::routing::{Identity, Routing};
 use crate::clock;
 #[cfg(feature = "otel")]
 use crate::destination::Destination;
@@ -42,16 +45,52 @@ impl Places {
         }
     }
 
-    /// The place of a request. What has neither scheme nor host was refused before.
-    pub(super) fn of(&self, uri: &http::Uri) -> Arc<Place> {
-        let now = clock::now();
-        let fresh = || Place::new(self.most_leases, self.bounds.clone());
-        let Some(origin) = Origin::of(uri) else {
-            return Arc::new(fresh());
-        };
-        self.known.get(&origin, now).unwrap_or_else(|| {
-            let destination = origin.to_destination();
-            self.known.get_or_keep(destination, fresh(), now)
+    /// The place of a request. If it is not known yet, `routing` works out the way there.
+    ///
+    /// # Errors
+    ///
+    /// Fails as `routing` does: then nothing is kept.
+    pub(super) fn of<E>(
+        &self,
+        uri: &Uri,
+        now: Instant,
+        routing: impl FnOnce() -> Result<Routing, E>,
+    ) -> Result<Arc<Place>, E> {
+        if let Some(recent) = self.recent(uri, now) {
+            return Ok(recent);
+        }
+        let place = self.look_up(uri, now, routing)?;
+        Recent::replace(&place, uri, now);
+        Ok(place)
+    }
+
+    /// The place of the thread's latest request, if this request goes there, too.
+    fn recent(&self, uri: &Uri, now: Instant) -> Option<Arc<Place>> {
+        // A thread that ends remembers nothing.
+        let recent = RECENT.try_with(|recent| {
+            let recent = recent.try_borrow().ok()?;
+            let recent = recent.as_ref().filter(|recent| recent.is_of(uri, now))?;
+            let place = recent.place.upgrade()?;
+            place.bounds.is(&self.bounds).then_some(place)
+        });
+        recent.ok().flatten()
+    }
+
+    fn look_up<E>(
+        &self,
+        uri: &Uri,
+        now: Instant,
+        routing: impl FnOnce() -> Result<Routing, E>,
+    ) -> Result<Arc<Place>, E> {
+        let origin = Origin::of(uri);
+        let known = origin.as_ref().map(|origin| self.known.get(origin, now));
+        if let Some(Some(known)) = known {
+            return Ok(known);
+        }
+        let fresh = Place::new(routing()?, self.most_leases, self.bounds.clone());
+        Ok(match origin {
+            Some(origin) => self.known.get_or_keep(origin.to_destination(), fresh, now),
+            None => Arc::new(fresh),
         })
     }
 
@@ -69,7 +108,7 @@ impl Places {
     pub(super) fn open_connections(&self) -> Vec<(Destination, u64)> {
         self.known.each(|destination, place| {
             let inside = place.inside();
-            let open = inside.pools.values().map(|pool| pool.open() as u64).sum();
+            let open = inside.pools().map(|pool| pool.open() as u64).sum();
             (destination.clone(), open)
         })
     }
@@ -82,62 +121,79 @@ impl fmt::Debug for Places {
     }
 }
 
+/// A destination that is not looked up for each request. It is held weakly: the registry forgets it as it would
+/// without this.
+struct Recent {
+    scheme: Scheme,
+    authority: Authority,
+    place: Weak<Place>,
+    /// Until then the registry need not hear that it is in use.
+    until: Instant,
+}
+
+impl Recent {
+    fn is_of(&self, uri: &Uri, now: Instant) -> bool {
+        now < self.until
+            && uri.authority().map(Authority::as_str) == Some(self.authority.as_str())
+            && uri.scheme() == Some(&self.scheme)
+    }
+
+    fn replace(place: &Arc<Place>, uri: &Uri, now: Instant) {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return;
+        };
+        let recent = Self {
+            scheme: scheme.clone(),
+            authority: authority.clone(),
+            place: Arc::downgrade(place),
+            until: clock::after(now, LOOK_AGAIN),
+        };
+        let _ = RECENT.try_with(|kept| kept.try_borrow_mut().ok()?.replace(recent));
+    }
+}
+
+thread_local! {
+    static RECENT: RefCell<Option<Recent>> = const { RefCell::new(None) };
+}
+
 /// One destination.
 pub(super) struct Place {
+    pub(super) routing: Routing,
     inside: Mutex<Inside>,
     bounds: Bounds,
     pub(super) leases: Arc<Semaphore>,
-    tls: OnceLock<Arc<ClientConfig>>,
-    /// The same without the client's certificate.
-    anonymous: OnceLock<Arc<ClientConfig>>,
     /// Has the resolver keep the name.
     hold: OnceLock<Hold>,
     /// None where an address stands in the URL.
     name: OnceLock<Name>,
 }
 
-/// Whether a connection may show the client's certificate. None is used for the other kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Identity {
-    Shown,
-    Withheld,
-}
-
 #[derive(Default)]
 struct Inside {
     book: Book,
-    pools: HashMap<Key, Arc<Pool>>,
+    /// None is the transport's unix socket.
+    pools: BTreeMap<Option<IpAddr>, Pools>,
 }
 
-/// Where connections lead: an address, or the transport's unix socket. A connection belongs to the runtime that its
-/// task runs on.
-type Key = (Option<IpAddr>, Identity, runtime::Id);
+/// A connection belongs to the runtime that its task runs on.
+type Owner = (Identity, runtime::Id);
+/// The connections to one address, or to the transport's unix socket.
+type Pools = Vec<(Owner, Arc<Pool>)>;
 
 impl Place {
-    fn new(most_leases: usize, bounds: Bounds) -> Self {
+    fn new(routing: Routing, most_leases: usize, bounds: Bounds) -> Self {
         Self {
+            routing,
             inside: Mutex::default(),
             bounds,
             leases: Arc::new(Semaphore::new(most_leases)),
-            tls: OnceLock::new(),
             hold: OnceLock::new(),
-            anonymous: OnceLock::new(),
             name: OnceLock::new(),
         }
     }
 
-    /// The TLS configuration of the destination, which keeps its session tickets.
-    pub(super) fn tls(&self, config: &ClientConfig, identity: Identity) -> &Arc<ClientConfig> {
-        let kept = match identity {
-            Identity::Shown => &self.tls,
-            Identity::Withheld => &self.anonymous,
-        };
-        kept.get_or_init(|| Arc::new(tls::with_tickets(config)))
-    }
-
     /// The addresses to be tried, in order. The connections to those that are gone end.
-    pub(super) fn order(&self, given: &Given<'_>, most: usize) -> Vec<IpAddr> {
-        let now = clock::now();
+    pub(super) fn order(&self, given: &Given<'_>, most: usize, now: Instant) -> Vec<IpAddr> {
         let mut inside = self.inside();
         let gone = inside.update(given, now);
         let order = inside.book.order(given.addresses, most, now);
@@ -154,9 +210,10 @@ impl Place {
 
     /// The pool of an address, or of the transport's unix socket.
     pub(super) fn pool(&self, address: Option<IpAddr>, identity: Identity) -> Arc<Pool> {
-        let key = (address, identity, runtime::Handle::current().id());
+        let owner = (identity, runtime::Handle::current().id());
         let mut inside = self.inside();
-        if let Some(pool) = inside.pools.get(&key) {
+        let mut pools = inside.pools.get(&address).into_iter().flatten();
+        if let Some((_, pool)) = pools.find(|(of, _)| *of == owner) {
             return Arc::clone(pool);
         }
         let fresh = Arc::new(Pool::new(self.bounds.clone()));
@@ -164,10 +221,14 @@ impl Place {
             // It left while its siblings were tried: it serves this one request.
             return fresh;
         }
-        if inside.pools.len() >= MOST_POOLS {
-            inside.pools.retain(|_, pool| pool.open() > 0);
+        if inside.pools().count() >= MOST_POOLS {
+            inside.pools.retain(|_, pools| {
+                pools.retain(|(_, pool)| pool.open() > 0);
+                !pools.is_empty()
+            });
         }
-        inside.pools.insert(key, Arc::clone(&fresh));
+        let pools = inside.pools.entry(address).or_default();
+        pools.push((owner, Arc::clone(&fresh)));
         fresh
     }
 
@@ -187,8 +248,12 @@ impl Place {
     }
 
     /// A request goes to an address; what comes back tells how it fared when it is dropped.
-    pub(super) fn begin(self: &Arc<Self>, address: IpAddr, tracker: &Arc<Tracker>) -> Visit {
-        let entry = self.inside().book.begin(address, clock::now());
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        (address, now): (IpAddr, Instant),
+        tracker: &Arc<Tracker>,
+    ) -> Visit {
+        let entry = self.inside().book.begin(address, now);
         Visit {
             place: Arc::clone(self),
             entry,
@@ -200,18 +265,15 @@ impl Place {
     /// Does not use the connections to an address again that were there by then.
     pub(super) fn forget(&self, address: IpAddr, used: Instant) {
         let inside = self.inside();
-        let pools = inside
-            .pools
-            .iter()
-            .filter(|(key, _)| key.0 == Some(address));
-        let pools: Vec<_> = pools.map(|(_, pool)| Arc::clone(pool)).collect();
+        let pools = inside.pools.get(&Some(address)).cloned();
         drop(inside);
-        pools.iter().for_each(|pool| pool.close_before(Some(used)));
+        let pools = pools.iter().flatten();
+        pools.for_each(|(_, pool)| pool.close_before(Some(used)));
     }
 
     fn idlest(&self) -> Option<(Instant, Arc<Pool>)> {
         let inside = self.inside();
-        let idle = inside.pools.values();
+        let idle = inside.pools();
         let idle = idle.filter_map(|pool| Some((pool.idlest()?, Arc::clone(pool))));
         idle.min_by_key(|(since, _)| *since)
     }
@@ -225,12 +287,14 @@ impl Inside {
     /// Takes in what DNS gives now. Returns the pools of the addresses that are gone, to be closed without the lock.
     fn update(&mut self, given: &Given<'_>, now: Instant) -> Vec<Arc<Pool>> {
         let gone = self.book.update(given, now);
-        if gone.is_empty() {
-            return Vec::new();
-        }
-        let is_gone = |key: &Key| key.0.is_some_and(|address| gone.contains(&address));
-        let pools = self.pools.extract_if(|key, _| is_gone(key));
-        pools.map(|(_, pool)| pool).collect()
+        let pools = gone
+            .into_iter()
+            .filter_map(|gone| self.pools.remove(&Some(gone)));
+        pools.flatten().map(|(_, pool)| pool).collect()
+    }
+
+    fn pools(&self) -> impl Iterator<Item = &Arc<Pool>> {
+        self.pools.values().flatten().map(|(_, pool)| pool)
     }
 }
 
@@ -274,8 +338,8 @@ impl registry::Entry for Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let pools = std::mem::take(&mut self.inside().pools);
-        pools.values().for_each(|pool| pool.close());
+        let inside = std::mem::take(&mut *self.inside());
+        inside.pools().for_each(|pool| pool.close());
     }
 }
 
@@ -284,38 +348,46 @@ pub(super) struct Visit {
     place: Arc<Place>,
     entry: Option<Entry>,
     tracker: Arc<Tracker>,
-    fared: Option<Fared>,
+    /// How it fared, and when that was known.
+    fared: Option<(Fared, Instant)>,
 }
 
 impl Visit {
-    pub(super) fn fared(mut self, fared: Fared) {
-        self.fared = Some(fared);
+    pub(super) fn fared(mut self, fared: Fared, now: Instant) {
+        self.fared = Some((fared, now));
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let fared = self.fared.unwrap_or_else(|| {
+        let (fared, now) = self.fared.unwrap_or_else(|| {
             // Given up and not ended: a limit ran out. A caller that goes away ends it first.
             let expired = self.tracker.is_given_up() && self.tracker.ended().is_none();
-            match self.tracker.open() {
+            let fared = match self.tracker.open() {
                 _ if !expired => Fared::Unknown,
                 _ if self.tracker.facts(|facts| facts.is_queued) => Fared::Unknown,
                 Some(Stage::Connect) => Fared::Unreachable,
                 _ => Fared::Failed,
-            }
+            };
+            (fared, clock::now())
         });
         let Some(entry) = self.entry.take() else {
             return;
         };
         let address = entry.address;
-        let set_aside = self.place.inside().book.end(entry, fared, clock::now());
+        let set_aside = self.place.inside().book.end(entry, fared, now);
         if set_aside {
             self.tracker.spans().set_aside(address);
         }
     }
 }
 
+/// The registry counts uses by the second.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const MOST_PLACES: usize = 1_024;
 /// Of one destination, before those without a connection are forgotten.
 const MOST_POOLS: usize = 64;
+
+#[cfg(test)]
+#[path = "places_tests.rs"]
+mod tests;

@@ -9,35 +9,36 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use http_body::Body;
 
 use super::proxy::Speaks;
-use super::target::Target;
+use super::routing::Routing;
 use super::wire::exchange::{Failed, SendBody};
 use crate::error::Reason;
 
 /// What a request is made of.
 pub(super) struct Form<'a> {
     pub(super) head: &'a Parts,
-    pub(super) target: &'a Target,
+    pub(super) routing: &'a Routing,
     /// Whether a length that the caller announced may go out.
     pub(super) has_length: bool,
 }
 
 /// The request for an HTTP/1 connection (RFC 9112 §3.2).
 pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, Failed> {
-    let Form { head, target, .. } = form;
+    let Form { head, routing, .. } = form;
     if head.version == Version::HTTP_2 {
         return Err(invalid(Reason::new("the server does not speak HTTP/2")));
     }
-    let mut headers = head.headers.clone();
-    if !form.has_length {
-        headers.remove(CONTENT_LENGTH);
+    // With room for one more: a clone of the map would grow at once.
+    let mut headers = HeaderMap::with_capacity(head.headers.len() + 2);
+    if !head.headers.contains_key(HOST) {
+        headers.insert(HOST, routing.host.clone());
     }
-    let authority = target.authority.clone();
-    if !headers.contains_key(HOST) {
-        let host = HeaderValue::from_str(authority.as_str());
-        headers.insert(HOST, host.map_err(invalid)?);
+    for (name, value) in &head.headers {
+        if form.has_length || *name != CONTENT_LENGTH {
+            headers.append(name, value.clone());
+        }
     }
-    let via = target.via.as_deref();
-    let forwards = via.filter(|via| via.speaks == Speaks::Http && !target.is_secure);
+    let via = routing.via.as_deref();
+    let forwards = via.filter(|via| via.speaks == Speaks::Http && !routing.target.is_secure);
     let path = path(&head.uri);
     let uri = match forwards {
         None => Uri::from(path),
@@ -46,7 +47,7 @@ pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
                 let entry = headers.entry(PROXY_AUTHORIZATION);
                 entry.or_insert_with(|| credentials.clone());
             }
-            absolute(Scheme::HTTP, authority, path)?
+            absolute(Scheme::HTTP, routing.target.authority.clone(), path)?
         }
     };
     Ok(request(
@@ -59,13 +60,13 @@ pub(super) fn http1(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
 
 /// The request for an HTTP/2 stream (RFC 9113 §8.2.2, §8.3).
 pub(super) fn http2(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>, Failed> {
-    let Form { head, target, .. } = form;
+    let Form { head, routing, .. } = form;
     let mut headers = head.headers.clone();
     let named = headers.remove(HOST);
     let named = named.and_then(|host| Authority::try_from(host.as_bytes()).ok());
     let authority = match named {
         Some(named) => named,
-        None => target.authority.clone(),
+        None => routing.target.authority.clone(),
     };
     for name in OF_CONNECTIONS {
         headers.remove(name);
@@ -79,7 +80,7 @@ pub(super) fn http2(form: &Form<'_>, body: SendBody) -> Result<Request<SendBody>
         let entry = headers.entry(CONTENT_LENGTH);
         entry.or_insert_with(|| HeaderValue::from(length));
     }
-    let scheme = if target.is_secure {
+    let scheme = if routing.target.is_secure {
         Scheme::HTTPS
     } else {
         Scheme::HTTP

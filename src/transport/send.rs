@@ -1,24 +1,25 @@
 //! The way of one request: look the name up, then try its addresses until one connects.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body::Body;
+use tokio::time::Instant;
 
 use super::Shared;
 use super::body::Loan;
 use super::book::{Fared, share};
-use super::dial::{NoRoots, Route};
 use super::framing::announced;
-use super::leave::{Abandon, alone, settled, within};
+use super::leave::{Abandon, Leaving, alone, settled};
 use super::look_up::{filter_literal, given, look_up};
 use super::places::Visit;
 use super::refresh::Name;
-use super::target::{self, Target, speakable};
+use super::routing::Routing;
+use super::target::{Dial, speakable};
 use super::visit::{Way, Went};
 use super::wire::expect::asks;
 use super::wire::incoming::Incoming;
@@ -27,34 +28,40 @@ use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::diagnose::diagnose;
-use crate::dns::{Filter, SecondLook};
+use crate::dns::{Answer, Filter, SecondLook};
 use crate::error::{Error, Reason};
 use crate::hop::{Diagnosis, Hop, Kind, Stage};
 use crate::record::tracker::Tracker;
 use crate::record::{MOST_DIALS, effect_of};
 
 /// Sends a request on behalf of the attempt that polls this, or of none.
-pub(super) async fn send<B>(
+pub(super) fn send<B>(
     shared: Arc<Shared>,
     request: Request<B>,
-) -> Result<Response<Incoming>, Error>
+) -> impl Future<Output = Result<Response<Incoming>, Error>> + Send
 where
     B: Body + Send + 'static,
     B::Data: Into<Bytes> + Send,
     B::Error: Into<BoxError>,
 {
-    if let Some(tracker) = attempt_of_request() {
-        return within(&tracker, journey(&shared, request, &tracker)).await;
+    let (mut head, body) = request.into_parts();
+    // An `async fn` would have room for its arguments twice.
+    async move {
+        if let Some(tracker) = attempt_of_request() {
+            let leaving = Leaving::of(&tracker);
+            let sent = journey(&shared, (&mut head, body), &tracker).await;
+            return leaving.ended(sent);
+        }
+        let tracker = alone(&shared.limits);
+        heard_alone(&head.method, &tracker);
+        let _abandon = Abandon(Arc::clone(&tracker));
+        Box::pin(journey(&shared, (&mut head, body), &tracker)).await
     }
-    let tracker = alone(&shared.limits);
-    heard_alone(request.method(), &tracker);
-    let _abandon = Abandon(Arc::clone(&tracker));
-    Box::pin(journey(&shared, request, &tracker)).await
 }
 
 async fn journey<B>(
     shared: &Shared,
-    request: Request<B>,
+    (head, mut body): (&mut Parts, B),
     tracker: &Arc<Tracker>,
 ) -> Result<Response<Incoming>, Error>
 where
@@ -63,7 +70,6 @@ where
     B::Error: Into<BoxError>,
 {
     tracker.begin();
-    let (mut head, mut body) = request.into_parts();
     speakable(head.version)?;
     if let Some(body) = unprepared(&mut body) {
         Box::pin(body.prepare()).await?;
@@ -73,81 +79,72 @@ where
     if asks(&head.headers) && (body.is_end_stream() || length == Some(0)) {
         return Err(Error::invalid().because(Reason::new(NOTHING_TO_ASK)));
     }
-    let mut target = Target::of(&head.uri, &mut head.headers)?;
+    let now = clock::now();
+    let place = shared.place(&head.uri, &mut head.headers, now)?;
+    let Routing { target, via, .. } = &place.routing;
     let is_known = shared.connector.options.prior_knowledge;
     if head.version == Version::HTTP_2 && !target.is_secure && !is_known {
         return Err(Error::invalid().because(Reason::new(NOT_KNOWN)));
     }
-    target.via = shared
-        .proxies
-        .way_to(target.is_secure, &target.dial, target.port);
-    if let Some(via) = &target.via {
+    if let Some(via) = via {
         tracker.facts(|facts| facts.via = Some(via.shown.clone()));
     }
-    let (dial, port) = target.dialled();
     // A proxy is dialled wherever it is, and filters names itself: without that word nothing was built.
     // Of its destination, an address in the URL is judged here.
     filter_literal(&shared.filter, &target.dial, tracker)?;
     let none = Filter::new();
-    let filter = if target.via.is_some() {
-        &none
-    } else {
-        &shared.filter
-    };
-    let place = shared.places.of(&head.uri);
+    let filter = if via.is_some() { &none } else { &shared.filter };
     let identity = shared.identity(&head.extensions);
-    let tls = match (target.is_secure, shared.tls(identity)) {
-        (false, _) => None,
-        (true, Ok(config)) => Some(Arc::clone(place.tls(config, identity))),
-        (true, Err(none)) => {
-            let none = NoRoots(Arc::clone(none));
-            return Err(Error::invalid().because(none));
-        }
-    };
-    let ends = Arc::new(Route {
-        host: Arc::clone(&target.host),
-        port: target.port,
-        tls,
-        via: target.via.clone(),
-    });
+    let route = place.routing.route(shared.tls(identity), identity);
+    let route = route.map_err(|none| Error::invalid().because(none))?;
     let way = Way {
         shared,
-        target: &target,
-        dialled: (dial, port, filter),
-        head: &head,
-        place: (&place, identity),
-        ends: &ends,
+        filter,
+        head,
+        place: &place,
+        identity,
+        route,
         tracker,
     };
     if let Some(path) = &shared.connector.options.unix_socket {
-        let loan = Loan::new(body, &head, length, Arc::clone(tracker));
+        let loan = Loan::new(body, head, length, Arc::clone(tracker));
         return Box::pin(way.over_socket(path, &loan)).await;
     }
-    let first = way.addresses(&[]).await?;
-    let loan = Loan::new(body, &head, length, Arc::clone(tracker));
+    let first = way.addresses(&[], now).await?;
+    let loan = Loan::new(body, head, length, Arc::clone(tracker));
     way.walk(first, &loan).await
 }
 
 impl Way<'_> {
-    /// What DNS gives now, in the order in which to try it, but for what was `tried` before.
-    async fn addresses(&self, tried: &[SocketAddr]) -> Result<VecDeque<SocketAddr>, Error> {
-        let (dial, port, filter) = self.dialled;
-        let resolver = &*self.shared.resolver;
-        let answer = look_up(resolver, dial, filter, self.tracker).await?;
-        if let target::Dial::Name(name) = dial {
-            self.place.0.hold(|| resolver.hold(name));
-            self.place.0.named(|| Name::new(name, self.shared, filter));
+    /// What DNS gives now, in the order in which to try it, but for what was `tried` before; and when that was.
+    async fn addresses(&self, tried: &[IpAddr], now: Instant) -> Result<Candidates, Error> {
+        let routing = &self.place.routing;
+        if let Some(answer) = &routing.literal {
+            return Ok((self.order(answer, tried, now), now));
         }
-        let order = self.place.0.order(&given(&answer), MOST_DIALS).into_iter();
-        let order = order.map(|ip| SocketAddr::new(ip, port));
-        let new = order.filter(|address| !tried.contains(address));
-        Ok(new.take(MOST_DIALS - tried.len().min(MOST_DIALS)).collect())
+        let (dial, _) = routing.dialled();
+        let resolver = &*self.shared.resolver;
+        let answer = look_up(resolver, dial, self.filter, self.tracker).await?;
+        if let Dial::Name(name) = dial {
+            self.place.hold(|| resolver.hold(name));
+            self.place
+                .named(|| Name::new(name, self.shared, self.filter));
+        }
+        let now = clock::now();
+        Ok((self.order(&answer, tried, now), now))
+    }
+
+    fn order(&self, answer: &Answer, tried: &[IpAddr], now: Instant) -> Vec<IpAddr> {
+        let mut order = self.place.order(&given(answer), MOST_DIALS, now);
+        order.retain(|address| !tried.contains(address));
+        order.truncate(MOST_DIALS - tried.len().min(MOST_DIALS));
+        order
     }
 
     /// Tries the addresses one after another, until one connects or the connect limit is over.
     async fn walk<B>(
         &self,
-        mut rest: VecDeque<SocketAddr>,
+        (mut order, began): Candidates,
         loan: &Loan<B>,
     ) -> Result<Response<Incoming>, Error>
     where
@@ -155,12 +152,11 @@ impl Way<'_> {
         B::Error: Into<BoxError>,
     {
         let tracker = self.tracker;
-        let began = clock::now();
+        let (_, port) = self.place.routing.dialled();
         let connect = tracker.limits().connect().get();
-        let left = || connect.saturating_sub(clock::now().saturating_duration_since(began));
-        let mut tried = Vec::new();
-        let mut last = None;
-        while let Some(address) = rest.pop_front() {
+        let left = |now: Instant| connect.saturating_sub(now.saturating_duration_since(began));
+        let (mut now, mut tried, mut last) = (began, 0, None);
+        while let Some(ip) = order.get(tried) {
             let Some(body) = loan.lend() else {
                 // A connection that came at the last moment holds it: it is that one's, or nobody's.
                 tracker.give_up();
@@ -170,24 +166,24 @@ impl Way<'_> {
                 });
                 break;
             };
-            tried.push(address);
-            tracker.set_dial_limit(share(left(), rest.len() + 1));
+            tried += 1;
+            let (address, rest) = (SocketAddr::new(*ip, port), &order[tried..]);
+            tracker.set_dial_limit(share(left(now), rest.len() + 1));
             // Where it fails on a pooled connection, nothing else tells to whom.
-            let addresses = Arc::downgrade(self.place.0);
+            let addresses = Arc::downgrade(self.place);
             tracker.facts(|facts| {
                 facts.peer = Some(address);
                 facts.addresses = Some(addresses);
             });
             tracker.spans().peer(address);
-            let visit = self.place.0.begin(address.ip(), tracker);
-            let went = self
-                .visit(address, (loan, body), rest.make_contiguous())
-                .await;
+            let visit = self.place.begin((address.ip(), now), tracker);
+            let went = self.visit((address, now), (loan, body), rest).await;
             // Before anything is made of the failure: a take that comes later makes it worse.
             let taken = tracker.is_taken();
             let error = match went {
                 Went::Answered(response) => {
-                    visit.fared(self.fared(&response));
+                    let now = clock::now();
+                    visit.fared(self.fared(&response, now), now);
                     return Ok(response);
                 }
                 Went::Failed(failed) => {
@@ -200,18 +196,22 @@ impl Way<'_> {
                     Error::new(timeout).because("another address took a connection first")
                 }
             };
-            let second = self.judge(visit, address, &error);
-            let goes_on = !left().is_zero() && may_go_on(tracker);
-            if !goes_on || rest.is_empty() && second.is_none() {
+            now = clock::now();
+            let second = self.judge((visit, now), address, &error);
+            let goes_on = !left(now).is_zero() && may_go_on(tracker);
+            let is_last = tried == order.len();
+            if !goes_on || is_last && second.is_none() {
                 return Err(settled(error, tracker, taken));
             }
             tracker.overcome(error.kind());
-            if let Some(second) = second.filter(|_| rest.is_empty()) {
+            if let Some(second) = second.filter(|_| is_last) {
                 // Nothing else is left to try, but DNS may know better by now.
-                rest = Box::pin(self.look_again(second, &tried, left())).await;
-                if left().is_zero() || rest.is_empty() || tracker.is_taken() {
+                let more = Box::pin(self.look_again(second, &order, left(now))).await;
+                now = clock::now();
+                if left(now).is_zero() || more.is_empty() || tracker.is_taken() {
                     return Err(settled(error, tracker, taken));
                 }
+                order.extend(more);
             }
             last = Some(error);
         }
@@ -220,17 +220,22 @@ impl Way<'_> {
     }
 
     /// Writes down how an address fared. Where nothing can be connected to it, its name is in doubt.
-    fn judge(&self, visit: Visit, address: SocketAddr, error: &Error) -> Option<SecondLook> {
+    fn judge(
+        &self,
+        (visit, now): (Visit, Instant),
+        address: SocketAddr,
+        error: &Error,
+    ) -> Option<SecondLook> {
         if error.kind().is_local() {
             // It says nothing of the address, nor of its name.
-            visit.fared(Fared::Unknown);
+            visit.fared(Fared::Unknown, now);
             return None;
         }
         let dark = error.kind() == Kind::Unacknowledged;
         if dark {
             // Whatever else the pool holds to there went the same dark way.
             let used = self.tracker.entered(Stage::Send);
-            self.place.0.forget(address.ip(), used);
+            self.place.forget(address.ip(), used);
         }
         // Who refuses a tunnel is there.
         let refuses = matches!(
@@ -238,13 +243,13 @@ impl Way<'_> {
             Kind::Proxy | Kind::ProxyDenied | Kind::ProxyUnauthorized
         );
         if refuses || !dark && error.hop() != Some(Hop::Connect) {
-            visit.fared(Fared::Failed);
+            visit.fared(Fared::Failed, now);
             return None;
         }
-        visit.fared(Fared::Unreachable);
-        match self.dialled.0 {
-            target::Dial::Name(name) => self.shared.resolver.suspect(name),
-            target::Dial::Address(_) => None,
+        visit.fared(Fared::Unreachable, now);
+        match self.place.routing.dialled() {
+            (Dial::Name(name), _) => self.shared.resolver.suspect(name),
+            (Dial::Address(_), _) => None,
         }
     }
 
@@ -252,20 +257,20 @@ impl Way<'_> {
     async fn look_again(
         &self,
         second: SecondLook,
-        tried: &[SocketAddr],
+        tried: &[IpAddr],
         left: Duration,
-    ) -> VecDeque<SocketAddr> {
+    ) -> Vec<IpAddr> {
         let limit = self.tracker.limits().dns().get().min(left);
         self.tracker.enter(Stage::Dns);
-        if let target::Dial::Name(name) = self.dialled.0 {
+        if let (Dial::Name(name), _) = self.place.routing.dialled() {
             self.tracker.spans().asking(name);
         }
         let looking = async {
             second.await;
-            self.addresses(tried).await
+            self.addresses(tried, clock::now()).await
         };
         let failed = match tokio::time::timeout(limit, looking).await {
-            Ok(Ok(addresses)) => {
+            Ok(Ok((addresses, _))) => {
                 self.tracker.resolved();
                 return addresses;
             }
@@ -273,17 +278,20 @@ impl Way<'_> {
             Err(_) => Kind::Timeout,
         };
         self.tracker.overcome(failed);
-        VecDeque::new()
+        Vec::new()
     }
 
-    fn fared(&self, response: &Response<Incoming>) -> Fared {
+    fn fared(&self, response: &Response<Incoming>, now: Instant) -> Fared {
         if response.status().as_u16() >= 500 {
             return Fared::Failed;
         }
         let asked = self.tracker.entered(Stage::Wait);
-        Fared::Answered(clock::now().saturating_duration_since(asked))
+        Fared::Answered(now.saturating_duration_since(asked))
     }
 }
+
+/// Addresses in the order in which to try them, and when they were chosen.
+type Candidates = (Vec<IpAddr>, Instant);
 
 /// Whether another address may be tried: the connect failed, and nothing was sent.
 fn may_go_on(tracker: &Tracker) -> bool {

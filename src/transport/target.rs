@@ -7,7 +7,6 @@ use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Uri, Version, header};
 use url::{Host, Url};
 
-use super::proxy::Via;
 use crate::error::{Error, Reason};
 
 /// A host to look up, or an address that needs none.
@@ -37,8 +36,6 @@ pub(super) struct Target {
     pub(super) port: u16,
     /// Host and port as the `Host` field has them, without a default port (RFC 9110 §7.2).
     pub(super) authority: Authority,
-    /// The proxy that leads there.
-    pub(super) via: Option<Arc<Via>>,
 }
 
 impl Target {
@@ -80,7 +77,6 @@ impl Target {
                 Some(port) if port == usual => Authority::try_from(host).ok()?,
                 _ => authority.clone(),
             },
-            via: None,
         })
     }
 
@@ -105,16 +101,7 @@ impl Target {
             dial,
             port,
             authority: authority.map_err(|error| Error::invalid().because(error))?,
-            via: None,
         })
-    }
-
-    /// Whom to dial: the destination, or the proxy, which looks the destination up itself.
-    pub(super) fn dialled(&self) -> (&Dial, u16) {
-        match &self.via {
-            Some(via) => (&via.dial, via.port),
-            None => (&self.dial, self.port),
-        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! One address: take a connection to it, send the request, and wait for the head of the response.
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,19 +11,21 @@ use std::time::Duration;
 use http::Response;
 use http::request::Parts;
 use http_body::Body;
+use tokio::time::Instant;
 
 use super::Shared;
-use super::body::{Loan, RequestBody};
+use super::body::{Lent, Loan};
 use super::dial::{Dial, End, Route, Watch};
 use super::leave::settled;
-use super::places::{Identity, Place};
+use super::places::Place;
 use super::pool::{Checkout, Lease, Queue};
 use super::request::{Form, http1, http2};
-use super::target::{self, Target};
+use super::routing::Identity;
 use super::wire::exchange::Failed;
 use super::wire::expect::{keep_back, patience};
 use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
+use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::Filter;
 use crate::error::{Error, Reason};
@@ -33,12 +35,12 @@ use crate::record::tracker::Tracker;
 /// What is the same for every address that a request is sent to.
 pub(super) struct Way<'a> {
     pub(super) shared: &'a Shared,
-    pub(super) target: &'a Target,
-    /// Whom to dial, at which port, and past which filter: the destination, or a proxy.
-    pub(super) dialled: (&'a target::Dial, u16, &'a Filter),
+    /// What the addresses have to pass.
+    pub(super) filter: &'a Filter,
     pub(super) head: &'a Parts,
-    pub(super) place: (&'a Arc<Place>, Identity),
-    pub(super) ends: &'a Arc<Route>,
+    pub(super) place: &'a Arc<Place>,
+    pub(super) identity: Identity,
+    pub(super) route: &'a Arc<Route>,
     pub(super) tracker: &'a Arc<Tracker>,
 }
 
@@ -47,9 +49,9 @@ impl Way<'_> {
     /// one is left as soon as another accepts (RFC 8305 §5, but the request goes to one address only).
     pub(super) async fn visit<B>(
         &self,
-        address: SocketAddr,
-        (loan, body): (&Loan<B>, RequestBody<B>),
-        rest: &[SocketAddr],
+        (address, now): (SocketAddr, Instant),
+        (loan, body): (&Loan<B>, Lent<B>),
+        rest: &[IpAddr],
     ) -> Went
     where
         B: Body + Send + 'static,
@@ -57,9 +59,9 @@ impl Way<'_> {
     {
         let queue = Queue::default();
         let end = End::Address(address);
-        let mut sending = pin!(self.send((&end, &queue), loan, body));
+        let mut sending = pin!(self.send((&end, now, &queue), loan, body));
         // A tunnel is slow for reasons of its own.
-        let is_alone = rest.is_empty() || self.target.via.is_some();
+        let is_alone = rest.is_empty() || self.place.routing.via.is_some();
         let mut overtaking = (!is_alone).then(|| Box::pin(self.overtake(rest, &queue)));
         poll_fn(|cx| {
             if let Poll::Ready(sent) = sending.as_mut().poll(cx) {
@@ -77,10 +79,11 @@ impl Way<'_> {
     }
 
     /// Ready when one of the next addresses takes a connection while the attempt still waits for its own.
-    async fn overtake(&self, rest: &[SocketAddr], queue: &Queue) {
+    async fn overtake(&self, rest: &[IpAddr], queue: &Queue) {
         let (tracker, connector) = (self.tracker, &self.shared.connector);
         let waits = || tracker.open() == Some(Stage::Connect) && !tracker.is_taken();
-        for address in rest {
+        let (_, port) = self.place.routing.dialled();
+        for ip in rest {
             tokio::time::sleep(OVERTAKE_AFTER).await;
             while queue.has_waited() {
                 tokio::time::sleep(OVERTAKE_AFTER).await;
@@ -88,7 +91,8 @@ impl Way<'_> {
             if !waits() {
                 break;
             }
-            let connecting = tokio::time::timeout(OVERTAKE_AFTER, connector.tcp(*address));
+            let address = SocketAddr::new(*ip, port);
+            let connecting = tokio::time::timeout(OVERTAKE_AFTER, connector.tcp(address));
             if let Ok(Ok(_)) = connecting.await
                 && waits()
             {
@@ -114,7 +118,8 @@ impl Way<'_> {
         let sent = match loan.lend() {
             Some(body) => {
                 let (end, queue) = (End::Socket(Arc::clone(path)), Queue::default());
-                self.send((&end, &queue), loan, body).await
+                let now = clock::now();
+                self.send((&end, now, &queue), loan, body).await
             }
             None => Err(Reason::new("the request body is gone").into()),
         };
@@ -131,28 +136,27 @@ impl Way<'_> {
     /// is certain that nothing went out, the next one is taken.
     async fn send<B>(
         &self,
-        (end, queue): (&End, &Queue),
+        (end, now, queue): (&End, Instant, &Queue),
         loan: &Loan<B>,
-        body: RequestBody<B>,
+        body: Lent<B>,
     ) -> Result<Response<Incoming>, BoxError>
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        let (place, identity) = self.place;
         let address = end.address().map(|address| address.ip());
-        let pool = place.pool(address, identity);
+        let pool = self.place.pool(address, self.identity);
         let checkout = Checkout {
             pool: &pool,
-            leases: &place.leases,
+            leases: &self.place.leases,
             tracker: self.tracker,
             queue,
             dial: &|| self.dial(end),
             make_room: &|| self.shared.places.close_idlest(),
         };
-        let (mut body, mut resends) = (body, 0);
+        let (mut body, mut now, mut resends) = (body, now, 0);
         loop {
-            let lease = checkout.lease().await?;
+            let lease = checkout.lease(now).await?;
             let is_own = self.tracker.is_own_connection();
             let failed = match self.exchange(lease, body).await {
                 Ok(response) => return Ok(response),
@@ -164,6 +168,7 @@ impl Way<'_> {
                 _ => return Err(failed.error),
             };
             resends += 1;
+            now = clock::now();
         }
     }
 
@@ -174,7 +179,7 @@ impl Way<'_> {
         let dial = Dial {
             connector: Arc::clone(&self.shared.connector),
             end: end.clone(),
-            target: Arc::clone(self.ends),
+            target: Arc::clone(self.route),
             watch: watch.clone(),
             limits: (tracker.dial_limit(), tracker.limits().tls().get()),
         };
@@ -182,11 +187,7 @@ impl Way<'_> {
     }
 
     /// Sends the request over a connection.
-    async fn exchange<B>(
-        &self,
-        lease: Lease,
-        body: RequestBody<B>,
-    ) -> Result<Response<Incoming>, Failed>
+    async fn exchange<B>(&self, lease: Lease, body: Lent<B>) -> Result<Response<Incoming>, Failed>
     where
         B: Body + Send + 'static,
         B::Error: Into<BoxError>,
@@ -195,25 +196,25 @@ impl Way<'_> {
         let wait = patience(&self.head.headers, self.tracker.limits().send().get());
         let form = Form {
             head: self.head,
-            target: self.target,
+            routing: &self.place.routing,
             has_length: !body.hides_its_length(),
         };
         let response = match lease {
             Lease::Http1(connection, permit) => {
                 connection.life.note(self.tracker);
-                let body = Box::pin(body.over(Some(&connection.lane)));
+                let body = body.over(Some(&connection.lane));
                 let mut request = http1(&form, body).inspect_err(|_| connection.close())?;
                 if let Some(wait) = wait {
                     request = keep_back(request, wait, self.tracker);
                 }
-                let sending = connection.exchange(request, is_empty, self.tracker);
+                let sending = connection.exchange(request, is_empty, self.tracker)?;
                 let response = sending.await?;
                 Incoming::http1(response, connection, permit)
             }
             Lease::Http2(mut stream) => {
                 stream.connection.life.note(self.tracker);
-                let request = http2(&form, Box::pin(body.over(None)))?;
-                let sending = stream.exchange(request, (is_empty, wait), self.tracker);
+                let request = http2(&form, body.over(None))?;
+                let sending = stream.exchange(request, (is_empty, wait), self.tracker)?;
                 let (response, rest) = sending.await?;
                 Incoming::http2(response, rest, stream)
             }

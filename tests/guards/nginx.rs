@@ -67,10 +67,7 @@ async fn destination_that_throttles_gives_no_fewer_responses_than_to_a_plain_cli
     let plain = plain.await.into_iter().filter(|(_, is_ok)| *is_ok).count();
     assert!((20..70).contains(&plain), "of 90, {plain} were let through");
     let client = Net::new().await.client();
-    let ours = paced(90, MS(11), |_| {
-        let call = client.get(&url).fetch_bytes();
-        async move { call.await }
-    });
+    let ours = paced(90, MS(11), |_| client.get(&url).fetch_bytes());
     let mut answered = 0;
     for (_, ended) in ours.await {
         match ended {

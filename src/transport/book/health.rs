@@ -88,6 +88,12 @@ impl Health {
         self.refuses_until.filter(|until| now < *until)
     }
 
+    /// Whether there may be siblings that it is much worse than: it fails, or takes its time.
+    pub(super) fn may_be_worse(&self) -> bool {
+        let is_slow = self.latency.is_known() && self.latency.value > SLOWER_BY.as_secs_f64();
+        self.failures.is_known() && (self.failures.value > FAILS_MORE || is_slow)
+    }
+
     /// Whether it is much worse than its siblings; `None` while too little is known.
     pub(super) fn compare(&self, siblings: &Siblings) -> Option<Standing> {
         if !self.failures.is_known() {

@@ -9,7 +9,7 @@
 
 mod health;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use self::health::{Health, Siblings, Standing};
 /// What is known of the addresses of one destination.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
-    known: HashMap<IpAddr, Health>,
+    known: BTreeMap<IpAddr, Health>,
     /// How many addresses were written down so far: an address that comes back is another entry.
     entries: u64,
     /// The answer that was seen last, and whether it was whole: most calls bring the same.
@@ -116,6 +116,9 @@ impl Book {
     /// The addresses in the order in which they are tried, `most` at the most. The first is counted
     /// as chosen by [`begin`](Self::begin).
     pub(crate) fn order(&mut self, addresses: &[IpAddr], most: usize, now: Instant) -> Vec<IpAddr> {
+        if let [only] = addresses {
+            return vec![*only];
+        }
         let trial = addresses.iter().copied().find(|address| {
             let health = self.known.get_mut(address);
             health.is_some_and(|health| health.try_again(now))
@@ -163,18 +166,27 @@ impl Book {
     /// It ended. What went to an address that has left since says nothing about the one that came back.
     /// True if it was the one too many: the address is set aside.
     pub(crate) fn end(&mut self, entry: Entry, fared: Fared, now: Instant) -> bool {
-        let siblings = self.siblings(entry.address);
-        let may_go = self.may_set_aside();
         let health = self.known.get_mut(&entry.address);
         let Some(health) = health.filter(|health| health.entry == entry.number) else {
             return false;
         };
         health.in_flight = health.in_flight.saturating_sub(1);
-        if health.aside.is_some() {
+        let is_aside = health.aside.is_some();
+        if !is_aside {
+            health.record(fared, now);
+            if !health.may_be_worse() {
+                return false;
+            }
+        }
+        let siblings = self.siblings(entry.address);
+        let may_go = self.may_set_aside();
+        let Some(health) = self.known.get_mut(&entry.address) else {
+            return false;
+        };
+        if is_aside {
             health.tried(fared, &siblings);
             return false;
         }
-        health.record(fared, now);
         let worse = may_go && health.compare(&siblings) == Some(Standing::Worse);
         if worse {
             health.set_aside(now);

@@ -35,7 +35,7 @@ use crate::registry::{self, Registry};
 use crate::transport::body::{Loan, RequestBody};
 use crate::transport::book::{Book, Given};
 use crate::transport::framing::announced;
-use crate::transport::leave::{Abandon, alone, settled, within};
+use crate::transport::leave::{Abandon, Leaving, alone, settled};
 use crate::transport::look_up::{given, look_up};
 use crate::transport::target::{dial, speakable};
 
@@ -120,8 +120,8 @@ where
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
             if let Some(tracker) = attempt_of_request() {
-                let sending = send(&shared, inner, request, &tracker);
-                return within(&tracker, sending).await;
+                let leaving = Leaving::of(&tracker);
+                return leaving.ended(send(&shared, inner, request, &tracker).await);
             }
             let tracker = alone(&shared.names.limits);
             heard_alone(request.method(), &tracker);
@@ -174,7 +174,7 @@ where
         // With the caller's own, hyper would send the head of what was given up, and be done.
         head.headers.remove(CONTENT_LENGTH);
     }
-    let mut request = Request::from_parts(head, body);
+    let mut request = Request::from_parts(head, *body);
     let connection = capture_connection(&mut request);
     let answered = {
         let mut sending = pin!(inner.call(request));

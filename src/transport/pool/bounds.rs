@@ -38,6 +38,11 @@ impl Bounds {
         }))
     }
 
+    /// Whether these are the bounds of the same transport.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Takes room for a connection, if there is any.
     pub(super) fn try_hold(&self, open: &Arc<AtomicUsize>) -> Option<Hold> {
         let room = Arc::clone(&self.0.free).try_acquire_owned().ok()?;

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::futures::Notified;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::Pool;
 use super::bounds::Hold;
@@ -44,9 +45,9 @@ pub(crate) struct Checkout<'a> {
 
 impl Checkout<'_> {
     /// Gets a connection. An idle one is taken first, then a stream, then a new one is made.
-    pub(crate) async fn lease(&self) -> Result<Lease, BoxError> {
+    pub(crate) async fn lease(&self, now: Instant) -> Result<Lease, BoxError> {
         let mut permit = Arc::clone(self.leases).try_acquire_owned().ok();
-        if let Some(ready) = self.ready(&mut permit).await {
+        if let Some(ready) = self.ready(&mut permit, now).await {
             self.tracker.pooled();
             return Ok(ready);
         }
@@ -65,7 +66,7 @@ impl Checkout<'_> {
         let permit = loop {
             let mut change = pin!(pool.change.notified());
             change.as_mut().enable();
-            if let Some(ready) = self.ready(&mut permit).await {
+            if let Some(ready) = self.ready(&mut permit, clock::now()).await {
                 pool.pass_on(&ready);
                 self.tracker.pooled();
                 return Ok(ready);
@@ -89,8 +90,11 @@ impl Checkout<'_> {
     }
 
     /// Takes a stream or an idle connection, if there is one. An HTTP/1 connection needs the permit.
-    async fn ready(&self, permit: &mut Option<OwnedSemaphorePermit>) -> Option<Lease> {
-        let now = clock::now();
+    async fn ready(
+        &self,
+        permit: &mut Option<OwnedSemaphorePermit>,
+        now: Instant,
+    ) -> Option<Lease> {
         if let Some(stream) = self.pool.stream(now) {
             return Some(Lease::Http2(stream));
         }
@@ -114,7 +118,7 @@ impl Checkout<'_> {
         let mut dialing = Dialing::new(self.pool, Box::pin(dial.run(pool, hold)));
         loop {
             let change = pin!(self.pool.change.notified());
-            if let Some(ready) = self.ready(&mut permit).await {
+            if let Some(ready) = self.ready(&mut permit, clock::now()).await {
                 watch.leave();
                 self.pool.pass_on(&ready);
                 self.tracker.pooled();
@@ -161,7 +165,7 @@ impl Checkout<'_> {
         loop {
             let mut change = pin!(pool.change.notified());
             change.as_mut().enable();
-            if let Some(ready) = self.ready(permit).await {
+            if let Some(ready) = self.ready(permit, clock::now()).await {
                 pool.pass_on(&ready);
                 self.tracker.pooled();
                 return Err(ready);

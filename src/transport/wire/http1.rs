@@ -4,17 +4,19 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
 use http::{Request, Response};
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
+use pin_project_lite::pin_project;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::exchange::{Attachment, Failed, SendBody};
+use super::head::{keep_alive, misframed};
 use super::lane::{Gate, Lane};
 use super::life::{Fate, Life, Made, Task};
 use super::socket::Sight;
@@ -150,45 +152,45 @@ impl Http1 {
         }
     }
 
-    /// Sends a request and waits for the head of its response, which it returns with the number of the request.
-    pub(crate) async fn exchange(
-        &self,
+    /// Sends a request. The future waits for the head of the response, which it returns with the number of the request.
+    pub(crate) fn exchange<'a>(
+        &'a self,
         request: Request<SendBody>,
         is_whole: bool,
-        tracker: &Arc<Tracker>,
-    ) -> Result<(Response<hyper::body::Incoming>, u64), Failed> {
+        tracker: &'a Arc<Tracker>,
+    ) -> Result<impl Future<Output = Answered> + use<'a>, Failed>
+    where
+        Self: 'a,
+    {
         let number = self.lane.arm(tracker, is_whole);
         let sending = {
             let mut sender = self.sender();
             sender.use_ = Use::Sent;
-            sender
-                .requests
-                .as_mut()
-                .map(|requests| requests.try_send_request(request))
+            let requests = sender.requests.as_mut();
+            requests.map(|requests| requests.try_send_request(request))
         };
-        let Some(sending) = sending else {
-            return Err(Failed {
-                error: io::Error::from(io::ErrorKind::NotConnected).into(),
-                is_unsent: true,
-            });
-        };
-        // Dropped here, nothing of the request goes out later.
-        let mut leaving = Leaving(Some((&self.lane, number)));
-        match sending.await {
-            Ok(response) => {
-                leaving.0 = None;
-                Ok((self.heard(response)?, number))
-            }
-            Err(failed) => {
-                let is_unsent = !self.lane.shut();
-                if is_unsent {
-                    tracker.untake();
-                }
-                Err(Failed {
-                    error: self.cause(failed.into_error().into()),
-                    is_unsent,
-                })
-            }
+        let sending = sending.ok_or_else(|| Failed {
+            error: io::Error::from(io::ErrorKind::NotConnected).into(),
+            is_unsent: true,
+        })?;
+        Ok(Exchange {
+            sending,
+            leaving: Leaving(Some((&self.lane, number))),
+            connection: self,
+            number,
+            tracker,
+        })
+    }
+
+    /// The request has no response.
+    fn failed(&self, error: hyper::Error, tracker: &Tracker) -> Failed {
+        let is_unsent = !self.lane.shut();
+        if is_unsent {
+            tracker.untake();
+        }
+        Failed {
+            error: self.cause(error.into()),
+            is_unsent,
         }
     }
 
@@ -247,6 +249,39 @@ impl Http1 {
     }
 }
 
+pin_project! {
+    /// A request under way.
+    struct Exchange<'a, F> {
+        #[pin]
+        sending: F,
+        // Dropped before the response, nothing of the request goes out later.
+        leaving: Leaving<'a>,
+        connection: &'a Http1,
+        number: u64,
+        tracker: &'a Tracker,
+    }
+}
+
+/// The head of a response, and the number of its request.
+type Answered = Result<(Response<hyper::body::Incoming>, u64), Failed>;
+type Sent = Result<Response<hyper::body::Incoming>, TrySendError<Request<SendBody>>>;
+
+impl<F: Future<Output = Sent>> Future for Exchange<'_, F> {
+    type Output = Answered;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answered> {
+        let this = self.project();
+        Poll::Ready(match ready!(this.sending.poll(cx)) {
+            Ok(response) => {
+                this.leaving.0 = None;
+                let response = this.connection.heard(response);
+                response.map(|response| (response, *this.number))
+            }
+            Err(failed) => Err(this.connection.failed(failed.into_error(), this.tracker)),
+        })
+    }
+}
+
 /// Shuts the lane of a request whose call leaves before the response.
 struct Leaving<'a>(Option<(&'a Lane, u64)>);
 
@@ -295,92 +330,6 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Attachment<dyn 
     }
 }
 
-/// The server's timeout for idle connections.
-fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get("keep-alive")?.to_str().ok()?;
-    let mut parameters = value
-        .split(',')
-        .filter_map(|one| one.trim().split_once('='));
-    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
-    seconds
-        .trim()
-        .trim_matches('"')
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
-}
-
-#[cfg(fuzzing)]
-pub(crate) fn fuzz(headers: &HeaderMap) {
-    let _ = keep_alive(headers);
-    let _ = misframed(headers);
-}
-
-/// Why the end of the body cannot be told from the head (RFC 9112 §6.3).
-fn misframed(headers: &HeaderMap) -> Option<&'static str> {
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let coding = codings.next()?;
-    if headers.contains_key(CONTENT_LENGTH) {
-        return Some("the response has transfer-encoding beside content-length");
-    }
-    let is_chunked = coding
-        .as_bytes()
-        .trim_ascii()
-        .eq_ignore_ascii_case(b"chunked");
-    (!is_chunked || codings.next().is_some())
-        .then_some("the response has a transfer-encoding other than chunked")
-}
-
 /// How often a busy connection is asked whether it is idle.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 const ASK_AGAIN_FIRST: Duration = Duration::from_secs(1);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
-        let lines = lines.iter().map(|(name, value)| {
-            let name = http::HeaderName::from_static(name);
-            (name, http::HeaderValue::from_static(value))
-        });
-        lines.collect()
-    }
-
-    #[test]
-    fn keep_alive_of_the_server_is_read() {
-        for (value, seconds) in [
-            ("timeout=5, max=100", Some(5)),
-            ("max=100,Timeout = 12", Some(12)),
-            ("timeout=\"7\"", Some(7)),
-            ("timeout=0", Some(0)),
-            ("timeout=-1", None),
-            ("timeout=soon", None),
-            ("timeout", None),
-            ("", None),
-        ] {
-            let read = keep_alive(&headers(&[("keep-alive", value)]));
-            assert_eq!(read, seconds.map(Duration::from_secs), "{value:?}");
-        }
-        assert_eq!(keep_alive(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn only_chunked_alone_tells_the_end_of_a_body() {
-        let chunked = ("transfer-encoding", "chunked");
-        let length = ("content-length", "3");
-        for (lines, is_wrong) in [
-            (&[][..], false),
-            (&[length], false),
-            (&[chunked], false),
-            (&[("transfer-encoding", " Chunked ")], false),
-            (&[chunked, length], true),
-            (&[chunked, chunked], true),
-            (&[("transfer-encoding", "gzip, chunked")], true),
-            (&[("transfer-encoding", "gzip"), chunked], true),
-            (&[("transfer-encoding", "identity")], true),
-        ] {
-            assert_eq!(misframed(&headers(lines)).is_some(), is_wrong, "{lines:?}");
-        }
-    }
-}

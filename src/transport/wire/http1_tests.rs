@@ -50,7 +50,8 @@ async fn request_whose_first_write_fails_is_unsent_and_may_be_taken_again() {
     let (connection, pair, _) = open(None).await;
     pair.refuse_writes();
     let tracker = tracker();
-    let sent = connection.exchange(post("/"), false, &tracker).await;
+    let sending = connection.exchange(post("/"), false, &tracker).unwrap();
+    let sent = sending.await;
     assert!(sent.unwrap_err().is_unsent);
     assert!(!tracker.is_taken());
     assert_eq!(connection.life.socket.written(), 0);
@@ -61,8 +62,8 @@ async fn request_on_a_connection_that_was_closed_before_it_is_unsent() {
     let (connection, _pair, _) = open(None).await;
     connection.close();
     let tracker = tracker();
-    let sent = connection.exchange(post("/"), false, &tracker).await;
-    assert!(sent.unwrap_err().is_unsent);
+    let sent = connection.exchange(post("/"), false, &tracker);
+    assert!(sent.err().unwrap().is_unsent);
     assert!(!tracker.is_taken());
 }
 
@@ -78,7 +79,7 @@ async fn request_that_the_server_has_read_is_not_called_unsent() {
             pair.server.write_all(response).await.unwrap();
             pair.server.shutdown().await.unwrap();
         };
-        let sending = connection.exchange(post("/"), false, &tracker);
+        let sending = connection.exchange(post("/"), false, &tracker).unwrap();
         let (sent, ()) = tokio::join!(sending, serving);
         assert!(!sent.unwrap_err().is_unsent, "{response:?}");
         assert!(tracker.is_taken());
@@ -94,7 +95,7 @@ async fn bytes_that_go_out_are_a_sign_of_life() {
     let (pieces, body) = mpsc::channel(1);
     let body: SendBody = Box::pin(Pieces(body));
     let request = Request::post("/").body(body).unwrap();
-    let sending = connection.exchange(request, false, &tracker);
+    let sending = connection.exchange(request, false, &tracker).unwrap();
     let serving = async {
         // The head goes out, which takes the request.
         let mut head = Vec::new();
@@ -174,7 +175,7 @@ async fn only_what_was_leased_and_not_used_is_released() {
     assert!(!connection.release(), "it is idle");
     assert_eq!(connection.lease(clock::now(), false), Leased::Yes);
     let tracker = tracker();
-    let sending = connection.exchange(post("/"), false, &tracker);
+    let sending = connection.exchange(post("/"), false, &tracker).unwrap();
     let serving = async {
         pair.server.read_u8().await.unwrap();
         assert!(!connection.release(), "a request is under way");

@@ -1,6 +1,7 @@
 //! A connection that speaks HTTP/2: many requests at a time, each on a stream of its own.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -64,15 +65,14 @@ impl Drop for StreamLease {
 }
 
 impl StreamLease {
-    /// Sends a request and waits for the head of its response. The upload may still be under way then.
-    pub(crate) async fn exchange(
-        &mut self,
+    /// Sends a request. The future waits for the head of the response: the upload may still be under way then.
+    pub(crate) fn exchange<'a>(
+        &'a mut self,
         request: Request<SendBody>,
         (is_empty, wait): (bool, Option<Duration>),
-        tracker: &Arc<Tracker>,
-    ) -> Result<(Response<RecvStream>, Rest), Failed> {
-        let life = &self.connection.life;
-        let before = life.socket.written();
+        tracker: &'a Tracker,
+    ) -> Result<impl Future<Output = Answered> + use<'a>, Failed> {
+        let before = self.connection.life.socket.written();
         if !tracker.take() {
             return Err(unsent(GivenUp));
         }
@@ -96,10 +96,12 @@ impl StreamLease {
             upload,
             wait: wait.map(Wait::new),
         };
-        match std::future::poll_fn(|cx| sending.poll(cx)).await {
-            Ok(response) => Ok((response, sending.rest(tracker))),
-            Err(error) => Err(self.failed(error, before, tracker)),
-        }
+        Ok(async move {
+            match poll_fn(|cx| sending.poll(cx)).await {
+                Ok(response) => Ok((response, sending.rest(tracker))),
+                Err(error) => Err(self.failed(error, before, tracker)),
+            }
+        })
     }
 
     fn failed(&self, error: h2::Error, before: u64, tracker: &Tracker) -> Failed {
@@ -115,6 +117,9 @@ impl StreamLease {
         }
     }
 }
+
+/// The head of a response, and the rest of the request's body.
+type Answered = Result<(Response<RecvStream>, Rest), Failed>;
 
 /// Hears when a connection has more room, or less.
 pub(crate) trait Watcher: Send + Sync + 'static {
@@ -296,7 +301,7 @@ async fn drive<T>(
     // Dropped first, if this is dropped: it then knows before h2 tells.
     let task = Task(&connection.life);
     let mut alarm = pin!(sleep_until(connection.life.idle_until()));
-    let fate = std::future::poll_fn(|cx| {
+    let fate = poll_fn(|cx| {
         connection.is_polled(cx);
         let cancelled = connection.cancelled.swap(0, Ordering::AcqRel);
         if Pin::new(&mut driven).poll(cx).is_ready() {

@@ -2,6 +2,7 @@
 
 pub(super) mod exchange;
 pub(super) mod expect;
+pub(super) mod head;
 pub(super) mod http1;
 pub(super) mod http2;
 pub(super) mod incoming;

@@ -1,0 +1,79 @@
+use http::HeaderMap;
+
+use super::*;
+use crate::transport::proxy::{Choice, Proxies};
+use crate::transport::target::Target;
+
+fn places() -> Places {
+    Places::new(1, Bounds::new(1))
+}
+
+fn of(places: &Places, uri: &str, now: Instant) -> Arc<Place> {
+    let uri: Uri = uri.parse().unwrap();
+    let routing = || {
+        let target = Target::of(&uri, &mut HeaderMap::new()).unwrap();
+        let straight = Proxies::of(&Choice::Straight, "", |_| None).unwrap();
+        Routing::new(target, &straight)
+    };
+    places.of(&uri, now, routing).unwrap()
+}
+
+#[test]
+fn destination_that_is_remembered_is_the_one_that_the_registry_keeps() {
+    let (one, other, now) = (places(), places(), clock::now());
+    let (a, b) = (
+        of(&one, "http://a.test/1", now),
+        of(&one, "http://b.test/", now),
+    );
+    for at in [now, now + LOOK_AGAIN, now] {
+        for (uri, expected) in [
+            ("http://a.test/2", &a),
+            ("http://A.test", &a),
+            ("http://a.test:80", &a),
+            ("http://user@a.test/", &a),
+            ("http://b.test/", &b),
+            ("http://b.test/", &b),
+            ("http://a.test/", &a),
+        ] {
+            assert!(Arc::ptr_eq(&of(&one, uri, at), expected), "{uri}");
+        }
+        for another in ["https://a.test/", "http://a.test:81/", "http://a.tes/"] {
+            assert!(!Arc::ptr_eq(&of(&one, another, at), &a), "{another}");
+        }
+        let others = of(&other, "http://a.test/", at);
+        assert!(!Arc::ptr_eq(&others, &a), "another transport has its own");
+    }
+}
+
+#[test]
+fn destination_that_is_remembered_is_not_held() {
+    let (places, now) = (places(), clock::now());
+    let held = Arc::downgrade(&of(&places, "http://a.test/", now));
+    assert!(held.upgrade().is_some(), "the registry has it");
+    drop(places);
+    assert!(held.upgrade().is_none());
+}
+
+#[test]
+fn destination_without_a_way_there_is_not_kept() {
+    let (places, now) = (places(), clock::now());
+    let uri = Uri::from_static("http://a.test/");
+    assert_eq!(places.of(&uri, now, || Err("no way")).err(), Some("no way"));
+    assert_eq!(places.known.each(|_, _| ()).len(), 0);
+}
+
+#[test]
+fn way_to_a_destination_is_worked_out_once() {
+    let (places, now) = (places(), clock::now());
+    let place = of(&places, "http://127.0.0.1:8080/1", now);
+    assert_eq!(place.routing.host, "127.0.0.1:8080");
+    let literal = place.routing.literal.as_ref().unwrap();
+    assert_eq!(literal.addresses(), [IpAddr::from([127, 0, 0, 1])]);
+    let none = Arc::new(crate::config_error::SettingError::refused("tls", "none"));
+    let route = || place.routing.route(Err(&none), Identity::Shown).unwrap();
+    assert!(Arc::ptr_eq(route(), route()));
+    let uri = Uri::from_static("http://127.0.0.1:8080/2");
+    assert!(places.of(&uri, now, || Err("asked again")).is_ok());
+    let secure = of(&places, "https://127.0.0.1:8080/", now);
+    assert!(secure.routing.route(Err(&none), Identity::Shown).is_err());
+}

@@ -1,0 +1,94 @@
+//! The way to a destination, worked out once for all of its requests.
+
+use std::sync::{Arc, OnceLock};
+
+use http::HeaderValue;
+use http::header::InvalidHeaderValue;
+use rustls::ClientConfig;
+
+use super::dial::{NoRoots, Route};
+use super::proxy::{Proxies, Via};
+use super::target::{Dial, Target};
+use super::tls;
+use crate::config_error::SettingError;
+use crate::dns::Answer;
+
+/// Whether a connection may show the client's certificate. None is used for the other kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Identity {
+    Shown,
+    Withheld,
+}
+
+/// The way to a destination (RFC 9110 §7.3).
+#[derive(Debug)]
+pub(super) struct Routing {
+    pub(super) target: Target,
+    /// The proxy that leads there.
+    pub(super) via: Option<Arc<Via>>,
+    /// The `Host` field of its requests.
+    pub(super) host: HeaderValue,
+    /// The address to be dialed, if it needs no lookup.
+    pub(super) literal: Option<Answer>,
+    route: OnceLock<Arc<Route>>,
+    /// The same without the client's certificate.
+    anonymous: OnceLock<Arc<Route>>,
+}
+
+impl Routing {
+    pub(super) fn new(target: Target, proxies: &Proxies) -> Result<Self, InvalidHeaderValue> {
+        let via = proxies.way_to(target.is_secure, &target.dial, target.port);
+        let mut routing = Self {
+            host: HeaderValue::from_str(target.authority.as_str())?,
+            target,
+            via,
+            literal: None,
+            route: OnceLock::new(),
+            anonymous: OnceLock::new(),
+        };
+        if let (Dial::Address(address), _) = routing.dialled() {
+            routing.literal = Some(Answer::literal(*address));
+        }
+        Ok(routing)
+    }
+
+    /// Whom to dial: the destination, or the proxy, which looks the destination up itself.
+    pub(super) fn dialled(&self) -> (&Dial, u16) {
+        match &self.via {
+            Some(via) => (&via.dial, via.port),
+            None => (&self.target.dial, self.target.port),
+        }
+    }
+
+    /// The route of its connections, which share the session tickets of the destination.
+    ///
+    /// # Errors
+    ///
+    /// Fails if there is no TLS configuration, and one is needed.
+    pub(super) fn route(
+        &self,
+        config: Result<&ClientConfig, &Arc<SettingError>>,
+        identity: Identity,
+    ) -> Result<&Arc<Route>, NoRoots> {
+        let kept = match identity {
+            Identity::Shown => &self.route,
+            Identity::Withheld => &self.anonymous,
+        };
+        if let Some(route) = kept.get() {
+            return Ok(route);
+        }
+        let tls = match (self.target.is_secure, config) {
+            (false, _) => None,
+            (true, Ok(config)) => Some(Arc::new(tls::with_tickets(config))),
+            (true, Err(none)) => return Err(NoRoots(Arc::clone(none))),
+        };
+        Ok(kept.get_or_init(|| {
+            Arc::new(Route {
+                host: Arc::clone(&self.target.host),
+                port: self.target.port,
+                tls,
+                via: self.via.clone(),
+            })
+        }))
+    }
+}

@@ -1,0 +1,91 @@
+//! The fields of a response head that tell about its HTTP/1 connection.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_LENGTH, HeaderMap, TRANSFER_ENCODING};
+
+/// The server's timeout for idle connections.
+pub(super) fn keep_alive(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get("keep-alive")?.to_str().ok()?;
+    let mut parameters = value
+        .split(',')
+        .filter_map(|one| one.trim().split_once('='));
+    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    seconds
+        .trim()
+        .trim_matches('"')
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
+}
+
+#[cfg(fuzzing)]
+pub(crate) fn fuzz(headers: &HeaderMap) {
+    let _ = keep_alive(headers);
+    let _ = misframed(headers);
+}
+
+/// Why the end of the body cannot be told from the head (RFC 9112 §6.3).
+pub(super) fn misframed(headers: &HeaderMap) -> Option<&'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    let coding = codings.next()?;
+    if headers.contains_key(CONTENT_LENGTH) {
+        return Some("the response has transfer-encoding beside content-length");
+    }
+    let is_chunked = coding
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked");
+    (!is_chunked || codings.next().is_some())
+        .then_some("the response has a transfer-encoding other than chunked")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
+        let lines = lines.iter().map(|(name, value)| {
+            let name = http::HeaderName::from_static(name);
+            (name, http::HeaderValue::from_static(value))
+        });
+        lines.collect()
+    }
+
+    #[test]
+    fn keep_alive_of_the_server_is_read() {
+        for (value, seconds) in [
+            ("timeout=5, max=100", Some(5)),
+            ("max=100,Timeout = 12", Some(12)),
+            ("timeout=\"7\"", Some(7)),
+            ("timeout=0", Some(0)),
+            ("timeout=-1", None),
+            ("timeout=soon", None),
+            ("timeout", None),
+            ("", None),
+        ] {
+            let read = keep_alive(&headers(&[("keep-alive", value)]));
+            assert_eq!(read, seconds.map(Duration::from_secs), "{value:?}");
+        }
+        assert_eq!(keep_alive(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn only_chunked_alone_tells_the_end_of_a_body() {
+        let chunked = ("transfer-encoding", "chunked");
+        let length = ("content-length", "3");
+        for (lines, is_wrong) in [
+            (&[][..], false),
+            (&[length], false),
+            (&[chunked], false),
+            (&[("transfer-encoding", " Chunked ")], false),
+            (&[chunked, length], true),
+            (&[chunked, chunked], true),
+            (&[("transfer-encoding", "gzip, chunked")], true),
+            (&[("transfer-encoding", "gzip"), chunked], true),
+            (&[("transfer-encoding", "identity")], true),
+        ] {
+            assert_eq!(misframed(&headers(lines)).is_some(), is_wrong, "{lines:?}");
+        }
+    }
+}
