@@ -34,7 +34,7 @@ impl Marks {
         taken.unwrap_or_else(|given_up| given_up)
     }
 
-    /// Removes the mark of a connection that took the request, if the connection has proved that nothing went out.
+    /// Removes the marks of a connection that took the request, if the connection has proved that nothing went out.
     #[cfg(feature = "client")]
     pub(super) fn untake(&self) {
         self.0.fetch_and(!(TAKEN | SENT), Ordering::AcqRel);
