@@ -278,7 +278,7 @@ where
     }
 }
 
-/// A server that announces much need not send it. What is longer grows as it comes.
+/// A server may announce more than it sends. The buffer of a longer body grows as the body comes.
 const MOST_RESERVED: usize = 8 << 20;
 
 impl fmt::Debug for Response {

@@ -36,7 +36,7 @@ pub(super) struct Loan<B: Send + 'static> {
     announced: Option<u64>,
 }
 
-/// What comes back of a body.
+/// The part of a body that comes back.
 struct Slot<B> {
     unused: Mutex<Option<B>>,
     /// Why its source failed: over HTTP/2 hyper does not pass that on.
@@ -106,7 +106,7 @@ impl<B: Send + 'static> Drop for Loan<B> {
 /// A body on its way to a connection. It is boxed once: a future that holds it is small.
 pub(super) type Lent<B> = Box<RequestBody<B>>;
 
-/// A body that nobody has asked for anything, or one that stays where it is.
+/// A body that was not read yet, or one that stays where it is.
 enum Held<B> {
     Whole(B),
     Polled(Polled<B>),
@@ -125,7 +125,7 @@ type Piece = Result<Frame<Bytes>, BoxError>;
 pub struct RequestBody<B> {
     inner: Option<SyncWrapper<Held<B>>>,
     hint: SizeHint,
-    /// What is left of a frame that was too large to be handed over at once.
+    /// The rest of a frame that was too large to be handed over at once.
     rest: Bytes,
     empty: bool,
     done: bool,
@@ -140,7 +140,7 @@ pub struct RequestBody<B> {
 /// The source is pinned in a box of its own, when it is polled first.
 impl<B> Unpin for RequestBody<B> {}
 
-/// Who knows when the request is taken and sent.
+/// The party that knows when the request is taken and sent.
 #[derive(Debug)]
 enum Wire {
     /// Of another client's connection, the body is all that is seen.
@@ -314,7 +314,7 @@ impl<B> Drop for RequestBody<B> {
 }
 
 impl<B> fmt::Debug for RequestBody<B> {
-    /// Its size only: bodies are nobody's business.
+    /// Shows its size only: the bytes may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestBody")
             .field("bytes", &self.hint.exact())

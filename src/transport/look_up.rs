@@ -64,7 +64,7 @@ pub(super) async fn look_up(
     }
 }
 
-/// What an answer says, as far as the book goes.
+/// Returns the part of a DNS answer that the choice of an address needs.
 pub(super) fn given(answer: &Answer) -> Given<'_> {
     Given {
         addresses: answer.addresses(),
@@ -82,7 +82,7 @@ pub(super) fn filter_literal(filter: &Filter, dial: &Dial, tracker: &Tracker) ->
     }
 }
 
-/// What is remembered of a failure is said again until its back-off is over: nobody need ask before.
+/// Returns the error of a lookup. A remembered failure says how long its back-off still lasts.
 fn failed(error: BoxError, tracker: &Tracker) -> Error {
     let again = error.downcast_ref::<dns::Error>().and_then(|e| e.again());
     let wait = again.map(|again| again.saturating_duration_since(clock::now()));

@@ -82,33 +82,31 @@ use crate::metrics::Look;
 /// # drop(response); Ok(()) }
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
-/// A pooled connection that outlives its DNS record, an address that refuses or swallows what is
-/// sent to it, and a connection that the server has closed since it was used last.
+/// - A pooled connection that outlives its DNS record.
+/// - An address that refuses or drops connections.
+/// - A connection that the server has closed since its last use.
+/// - A path that goes dark under an established connection. If the peer acknowledges nothing for about the send limit,
+///   the attempt fails at send, unacknowledged. No connection to that address is used again. The kernel detects this
+///   (`TCP_USER_TIMEOUT` on Linux, keep-alive everywhere), and so do HTTP/2 PINGs while requests wait. With a deadline
+///   of a few seconds, or a first-byte limit below the send limit, this comes too late: the error blames the service.
 ///
-/// A path that goes dark under a connection that stands: if nothing is acknowledged for about the send
-/// limit, it failed at send, unacknowledged, and neither that connection nor what else the pool holds
-/// to the address is used again. The kernel tells (`TCP_USER_TIMEOUT` on Linux, keep-alive
-/// everywhere), and HTTP/2 pings where requests wait. For deadlines of a few seconds and for a first
-/// byte limit below the send limit that comes too late: then a silent service is blamed.
-///
-/// A body that the server refuses: with `Expect: 100-continue` the body goes out when the server asks for it, or
+/// A body that the server refuses is not sent: with `Expect: 100-continue` the body goes out when the server asks for it, or
 /// after 1 s without a word (at most half of the send limit; RFC 9110 §10.1.1). If the response comes first, the body
 /// is not sent, and an HTTP/1 connection ends with that response. Without a body, such a request fails at encode.
 ///
-/// # What it reports
+/// # Reports
 ///
-/// Its errors are [`Error`]s. Alone it keeps the limits of dns, connect and tls; the others are kept
-/// by the attempt and the call around it.
+/// Its errors are [`Error`]s. Alone it keeps the limits of dns, connect and tls. The attempt and the call around it
+/// keep the others.
 ///
 /// # Trade-offs
 ///
 /// One box for each request: it lets the walk over the addresses be read from top to bottom.
 ///
-/// Whoever acknowledges but takes no byte for longer than the send limit loses the connection, and so
-/// does an HTTP/2 peer that stands still for that long; idle connections cost a packet every few
-/// seconds.
+/// A peer that acknowledges but reads no byte for longer than the send limit loses the connection. So does an HTTP/2
+/// peer that stands still for that long. An idle connection costs a packet every few seconds.
 #[derive(Clone)]
 pub struct Transport {
     shared: Arc<Shared>,

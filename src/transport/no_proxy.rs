@@ -194,7 +194,7 @@ pub(super) struct Unreadable(String);
 
 impl Unreadable {
     fn new(entry: &str) -> Self {
-        // What stands before an `@` in a URL may be a password.
+        // The text before an `@` in a URL may be a password.
         Self(match entry.rsplit_once('@') {
             Some((_, host)) => format!("…@{host}"),
             None => entry.to_owned(),

@@ -11,7 +11,7 @@ use super::no_proxy::NoProxy;
 use super::target::{Dial, basic, percent_decode, read_host};
 use crate::config_error::SettingError;
 
-/// What the caller said of proxies.
+/// The caller's choice of proxies.
 #[derive(Clone, Default)]
 pub(super) enum Choice {
     #[default]
@@ -165,7 +165,7 @@ impl Via {
         };
         let port = url.port().unwrap_or(usual);
         if url.port().is_none() {
-            // What is not http has no port that everybody knows.
+            // Other schemes than http have no well-known port.
             let _ = url.set_port(Some(port));
         }
         let dial = match url.host().ok_or_else(|| bad("the url has no host"))? {

@@ -13,7 +13,7 @@ use super::routing::Routing;
 use super::wire::exchange::{Failed, SendBody};
 use crate::error::Reason;
 
-/// What a request is made of.
+/// The parts of a request.
 pub(super) struct Form<'a> {
     pub(super) head: &'a Parts,
     pub(super) routing: &'a Routing,

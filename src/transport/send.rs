@@ -116,7 +116,7 @@ where
 }
 
 impl Way<'_> {
-    /// What DNS gives now, in the order in which to try it, but for what was `tried` before; and when that was.
+    /// Returns the current addresses in the order in which to try them, without those in `tried`, and the time.
     async fn addresses(&self, tried: &[IpAddr], now: Instant) -> Result<Candidates, Error> {
         let routing = &self.place.routing;
         if let Some(answer) = &routing.literal {
@@ -158,7 +158,7 @@ impl Way<'_> {
         let (mut now, mut tried, mut last) = (began, 0, None);
         while let Some(ip) = order.get(tried) {
             let Some(body) = loan.lend() else {
-                // A connection that came at the last moment holds it: it is that one's, or nobody's.
+                // A connection that came at the last moment may have taken it. From now on no other one can.
                 tracker.give_up();
                 last = last.map(|last: Error| {
                     let effect = last.effect().max(effect_of(tracker));
@@ -237,7 +237,7 @@ impl Way<'_> {
             let used = self.tracker.entered(Stage::Send);
             self.place.forget(address.ip(), used);
         }
-        // Who refuses a tunnel is there.
+        // A proxy that refuses a tunnel is reachable.
         let refuses = matches!(
             error.kind(),
             Kind::Proxy | Kind::ProxyDenied | Kind::ProxyUnauthorized

@@ -136,7 +136,7 @@ pub(super) fn speakable(version: Version) -> Result<(), Error> {
     }
 }
 
-/// Whom an URL says to dial.
+/// Returns the host and port that a URL says to dial.
 pub(super) fn dial(url: &Url) -> Result<(Dial, u16), Error> {
     let dial = host(url)?;
     let port = url

@@ -32,10 +32,10 @@ use crate::error::{Error, Reason};
 use crate::hop::Stage;
 use crate::record::tracker::Tracker;
 
-/// What is the same for every address that a request is sent to.
+/// The facts of a request that are the same for each address.
 pub(super) struct Way<'a> {
     pub(super) shared: &'a Shared,
-    /// What the addresses have to pass.
+    /// The filter of the addresses.
     pub(super) filter: &'a Filter,
     pub(super) head: &'a Parts,
     pub(super) place: &'a Arc<Place>,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What is known of one address of a destination.
+/// The state of one address of a destination.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
     /// Tells it from an earlier entry of the same address.
@@ -20,7 +20,7 @@ pub(crate) struct Health {
     refused_in_a_row: u32,
     /// Much worse than its siblings: only trials go there until it is as good as they are.
     pub(super) aside: Option<Aside>,
-    /// When it left the answers of a name whose addresses come back.
+    /// When it left DNS, if the addresses of the name come back.
     pub(super) absent_since: Option<Instant>,
 }
 
@@ -172,7 +172,7 @@ pub(super) enum Standing {
     Worse,
 }
 
-/// What is usual among the other addresses of the destination: the median of each.
+/// The medians of the other addresses of the destination.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Siblings {
     pub(super) latency: Option<f64>,
@@ -229,6 +229,6 @@ const FAILS_MORE: f64 = 0.15;
 const TRIAL_EVERY: Duration = Duration::from_secs(2);
 const TRIAL_SHARE: u32 = 20;
 const GOOD_TRIALS: u32 = 3;
-/// Who refuses is asked again soon, then less and less often.
+/// An address that refuses is tried again soon, then less and less often.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

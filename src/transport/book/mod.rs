@@ -18,21 +18,21 @@ use tokio::time::Instant;
 pub(crate) use self::health::Fared;
 use self::health::{Health, Siblings, Standing};
 
-/// What is known of the addresses of one destination.
+/// The addresses of one destination, and their state.
 #[derive(Debug, Default)]
 pub(crate) struct Book {
     known: BTreeMap<IpAddr, Health>,
     /// How many addresses were written down so far: an address that comes back is another entry.
     entries: u64,
-    /// The answer that was seen last, and whether it was whole: most calls bring the same.
+    /// The generation of the last DNS answer, and whether it was whole. Most calls bring the same one.
     current: Option<(u64, bool)>,
     /// Addresses of this name have come back before: a CDN, say, that turns through a large set.
     rotates: bool,
-    /// Those that left the answers of late, to notice when they come back.
+    /// The addresses that left DNS a short time ago, to notice when they come back.
     left: HashMap<IpAddr, Instant>,
 }
 
-/// An answer of DNS, as far as the book goes.
+/// The part of a DNS answer that matters here.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Given<'a> {
     pub(crate) addresses: &'a [IpAddr],
@@ -153,8 +153,8 @@ impl Book {
         self.entries
     }
 
-    /// A request goes to `address`. What comes back is for [`end`](Self::end); nothing, where the address
-    /// is not known any more.
+    /// Notes that a request goes to `address`. Returns an entry for [`end`](Self::end), or `None` if the address is not
+    /// known any more.
     pub(crate) fn begin(&mut self, address: IpAddr, now: Instant) -> Option<Entry> {
         let health = self.known.get_mut(&address)?;
         health.in_flight = health.in_flight.saturating_add(1);
@@ -163,8 +163,8 @@ impl Book {
         Some(Entry { address, number })
     }
 
-    /// It ended. What went to an address that has left since says nothing about the one that came back.
-    /// True if it was the one too many: the address is set aside.
+    /// Notes the end of a request. If the address has left DNS since then, the result does not count for an address
+    /// that came back. Returns true if the address is set aside because of it.
     pub(crate) fn end(&mut self, entry: Entry, fared: Fared, now: Instant) -> bool {
         let health = self.known.get_mut(&entry.address);
         let Some(health) = health.filter(|health| health.entry == entry.number) else {
@@ -194,7 +194,7 @@ impl Book {
         worse
     }
 
-    /// What is usual among the others that were not set aside.
+    /// Returns the medians of the other addresses that are not set aside.
     fn siblings(&self, address: IpAddr) -> Siblings {
         let others = || {
             let others = self
@@ -240,7 +240,7 @@ pub(crate) fn share(left: Duration, addresses: usize) -> Duration {
     (left / addresses).max(LEAST_SHARE.min(left))
 }
 
-/// One round trip to the far side of the world.
+/// One round trip around half of the world.
 const LEAST_SHARE: Duration = Duration::from_millis(300);
 /// An address of a name that turns through many is not gone before this.
 const ROTATION: Duration = Duration::from_secs(60);

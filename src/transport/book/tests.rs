@@ -14,7 +14,7 @@ fn given(addresses: &[u8]) -> Arc<[IpAddr]> {
     addresses.iter().map(|last| ip(*last)).collect()
 }
 
-/// An answer that nobody has seen before.
+/// A DNS answer of a new generation.
 fn whole(addresses: &[IpAddr]) -> Given<'_> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     Given {
@@ -58,7 +58,7 @@ fn call(
 async fn fewest_in_flight_is_chosen_and_the_warm_one_on_a_tie() {
     let (now, all) = (start(), given(&[1, 2, 3]));
     let mut book = book(&all, now);
-    assert_eq!(book.order(&all, 8, now), *all, "the order of the answer");
+    assert_eq!(book.order(&all, 8, now), *all, "the order of DNS");
     go(&mut book, ip(2), Fared::Answered(MS(1)), now);
     assert_eq!(book.order(&all, 8, now)[0], ip(2), "warm");
     book.begin(ip(2), now);
@@ -128,7 +128,7 @@ async fn d10_answer_makes_nothing_gone_of_which_it_does_not_speak() {
         let mut answer = whole(&new);
         answer.speaks_for = silent;
         assert!(book.update(&answer, now).is_empty());
-        // The same addresses again, from somebody who knows.
+        // The same addresses again, now with authority.
         answer.speaks_for = (true, true);
         assert_eq!(book.update(&answer, now), [ip(1)]);
     }

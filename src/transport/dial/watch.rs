@@ -34,7 +34,7 @@ impl Watch {
         }))
     }
 
-    /// What ties later attempts to the setup.
+    /// Returns the link from later attempts to the setup.
     pub(super) fn link(&self) -> Option<Link> {
         self.0.link.clone()
     }
@@ -56,7 +56,7 @@ impl Watch {
         }
     }
 
-    /// The call has another connection: what happens from here on is no part of its attempt.
+    /// Notes that the call has another connection: from here on, events are not part of its attempt.
     pub(crate) fn leave(&self) {
         let left = self
             .0

@@ -130,8 +130,8 @@ impl<F> Debug for Arriving<F> {
     }
 }
 
-/// There is no connection, and so nothing was sent on it; nor before, unless the attempt has waited for
-/// an answer already: then this may be the next leg of a redirect that somebody follows.
+/// Returns the error of a failed setup: nothing was sent on a connection that does not exist. If the attempt has waited
+/// for a response already, an earlier request may have been sent: this may be the next leg of a redirect.
 fn failed(error: BoxError, tracker: Option<&Tracker>) -> Error {
     let Some(tracker) = tracker else {
         return Error::new(Diagnosis::foreign(&*error).or_at(Hop::Connect)).because(error);
@@ -149,7 +149,7 @@ fn failed(error: BoxError, tracker: Option<&Tracker>) -> Error {
     }
 }
 
-/// What a connection is judged by that a connector of any kind has made.
+/// The facts by which a connection of any connector is judged.
 struct Arrival {
     filter: Filter,
     /// The URL held an address, so there was nothing to look up.

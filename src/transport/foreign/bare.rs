@@ -60,12 +60,12 @@ impl TransportBuilder {
             limits,
             proxied: proxies.is_some(),
         };
-        // Above the connector nothing of ours repeats. What the peer did not process is sent again, as
+        // No part of this crate retries above the connector. A request that the peer did not process is sent again, as
         // reqwest does by itself, but within a budget.
         let repeat = reqwest::retry::for_host(Everywhere)
             .max_retries_per_request(MOST_REPEATS)
             .classify_fn(|answered| match answered.error() {
-                // An attempt of ours is repeated by whoever made it, and paid for.
+                // The driver of an attempt retries it, and pays for it.
                 Some(error) if is_unprocessed(error) && tracker::current().is_none() => {
                     answered.retryable()
                 }

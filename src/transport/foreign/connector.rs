@@ -66,11 +66,11 @@ impl<F: Future> Connecting<F> {
     }
 }
 
-/// What the hooks of one set-up share.
+/// The state that the hooks of one setup share.
 pub(super) struct Setup {
     /// Whose handshake counts; none: everybody's.
     host: Option<Arc<str>>,
-    /// The port there, if anybody asks.
+    /// The port, for spans.
     pub(super) port: Option<u16>,
     connect: Duration,
     tls: Duration,
@@ -81,9 +81,9 @@ pub(super) struct Setup {
 struct Watched {
     due: Instant,
     which: Waited,
-    /// None once the set-up is nobody's: its request went out on another connection.
+    /// `None` once the setup has no request: its request went out on another connection.
     tracker: Option<Arc<Tracker>>,
-    /// The tracker is the set-up's own: there is no attempt that could be left behind.
+    /// The tracker is the setup's own: there is no attempt that could leave it behind.
     own: bool,
     asked: bool,
     /// Which of its attempt's dials it is.
@@ -183,7 +183,7 @@ impl Setup {
         }
     }
 
-    /// Nobody asked our resolver, and nobody is going to: whatever it is, it is part of the connect.
+    /// Enters the connect, unless our resolver is asked: everything else is part of the connect.
     fn dialling_unless_asked(&self) {
         let waits = {
             let watched = self.watched();
@@ -194,8 +194,8 @@ impl Setup {
         }
     }
 
-    /// hyper spawns a set-up whose request found another connection. Then it is polled outside of
-    /// its attempt, and what it reports is no longer that attempt's.
+    /// Detaches a setup that is polled outside of its attempt: hyper spawns it if its request found another connection.
+    /// From then on its reports are not part of that attempt.
     fn detach_unless_watched(&self) {
         let lost = {
             let mut watched = self.watched();

@@ -1,4 +1,4 @@
-//! What becomes of set-ups that somebody else polls.
+//! Setups that another task polls.
 
 use std::future::pending;
 

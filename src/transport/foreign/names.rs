@@ -1,4 +1,4 @@
-//! Our resolver, as reqwest and hyper-util take one: it reports to the set-up that asks.
+//! Our resolver, as reqwest and hyper-util take one: it reports to the setup that asks.
 
 #![cfg_attr(
     not(feature = "hyper"),

@@ -234,8 +234,8 @@ struct Open {
 }
 
 impl Pool {
-    /// Takes in what DNS gives now: connections to an address that is gone are not used again. What is in
-    /// flight on them finishes.
+    /// Takes in the current addresses. Connections to an address that is gone are not used again. Requests in flight on
+    /// them finish.
     fn leave(&self, given: &Given<'_>) {
         let mut inside = self.inside();
         let gone = inside.book.update(given, clock::now());

@@ -222,7 +222,7 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// What a [`Queue`] holds.
+/// The states of a [`Queue`].
 #[repr(u8)]
 enum Wait {
     None,

@@ -1,4 +1,4 @@
-//! What both protocols take and give back.
+//! The input and the output of both protocols.
 
 use std::pin::Pin;
 use std::sync::Weak;

@@ -1,4 +1,4 @@
-//! What is known of a connection, how long it is used, and how it ended.
+//! The life of a connection: its facts, its time, its end.
 
 use std::io;
 use std::sync::OnceLock;
@@ -15,7 +15,7 @@ use crate::luck::luck;
 use crate::record::{Tickets, Tracker};
 use crate::telemetry::Link;
 
-/// What both protocols keep of a connection.
+/// The state that both protocols keep of a connection.
 #[derive(Debug)]
 pub(crate) struct Life {
     pub(crate) socket: Socket,
@@ -35,13 +35,13 @@ pub(crate) struct Life {
     fate: OnceLock<Fate>,
 }
 
-/// What a new connection is known by.
+/// The facts of a new connection.
 #[derive(Debug)]
 pub(crate) struct Made {
     pub(crate) socket: Socket,
     pub(crate) tls: Option<TlsSession>,
     pub(crate) tickets: Option<Tickets>,
-    /// What ties later attempts to the setup.
+    /// The link from later attempts to the setup.
     pub(crate) link: Option<Link>,
     pub(crate) idle_limit: Duration,
 }

@@ -108,7 +108,7 @@ impl Socket {
         }
     }
 
-    /// Gives the descriptor back, whoever still knows of the connection.
+    /// Closes the descriptor, even if other parts still hold the connection.
     pub(crate) fn close(&self) {
         let stream = self.stream().take();
         drop(stream);

@@ -1,4 +1,4 @@
-//! What HTTP is spoken over: a socket, or TLS over one, or TLS through TLS to a proxy.
+//! The stream below HTTP: a socket, TLS over a socket, or TLS through TLS to a proxy.
 
 use std::io::{self, Read};
 use std::pin::Pin;

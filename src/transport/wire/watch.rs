@@ -23,7 +23,7 @@ pub(crate) struct PingTimes {
     pub(crate) within: Duration,
 }
 
-/// What a connection's task watches between two steps.
+/// The state that a connection's task watches between two steps.
 pub(super) struct Monitor {
     pings: PingTimes,
     ping_pong: Option<PingPong>,
