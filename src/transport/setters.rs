@@ -202,35 +202,41 @@ mod tests {
     #[test]
     fn value_that_cannot_be_honored_is_refused_by_name() {
         let cases: [(Set, &str); 10] = [
-            (|b| b.max_connections(0), "max_connections of 0"),
-            (|b| b.http1_max_headers(0), "http1_max_headers of 0"),
+            (|b| b.max_connections(0), "max_connections: 0 is invalid"),
+            (
+                |b| b.http1_max_headers(0),
+                "http1_max_headers: 0 is invalid",
+            ),
             (
                 |b| b.http1_max_header_bytes(0),
-                "http1_max_header_bytes of 0",
+                "http1_max_header_bytes: 0 is invalid",
             ),
             (
                 |b| b.http2_max_header_bytes(0),
-                "http2_max_header_bytes of 0",
+                "http2_max_header_bytes: 0 is invalid",
             ),
-            (|b| b.scope_id(0), "scope_id of 0"),
-            (|b| b.interface(""), "interface of \"\""),
-            (|b| b.interface("eth0/1"), "interface of \"eth0/1\""),
+            (|b| b.scope_id(0), "scope_id: 0 is invalid"),
+            (|b| b.interface(""), "interface: \"\" is invalid"),
+            (
+                |b| b.interface("eth0/1"),
+                "interface: \"eth0/1\" is invalid",
+            ),
             (
                 |b| b.tcp_keepalive(SEC(0), SEC(1), 1),
-                "tcp_keepalive.time of 0ns",
+                "tcp_keepalive.time: 0ns is invalid",
             ),
             (
                 |b| b.tcp_keepalive(SEC(1), Duration::from_millis(1_500), 1),
-                "tcp_keepalive.interval of 1.5s",
+                "tcp_keepalive.interval: 1.5s is invalid",
             ),
             (
                 |b| b.tcp_keepalive(SEC(1), SEC(1), 0),
-                "tcp_keepalive.retries of 0",
+                "tcp_keepalive.retries: 0 is invalid",
             ),
         ];
         for (set, named) in cases {
             let error = set(builder()).build().unwrap_err().to_string();
-            assert!(error.starts_with(named), "{error}");
+            assert!(error.starts_with(&format!("transport.{named}")), "{error}");
         }
     }
 
@@ -263,7 +269,7 @@ mod tests {
         ];
         for (set, name) in cases {
             let error = set(builder()).build_reqwest().unwrap_err().to_string();
-            assert!(error.starts_with(&format!("{name}: ")), "{error}");
+            assert!(error.starts_with(&format!("transport.{name}: ")), "{error}");
         }
     }
 
@@ -271,19 +277,28 @@ mod tests {
     #[test]
     fn unix_socket_has_a_path_and_no_address() {
         let cases: [(Set, &str); 8] = [
-            (|b| b.local_address([127, 0, 0, 1].into()), "local_address"),
-            (|b| b.interface("lo"), "interface"),
-            (|b| b.scope_id(1), "scope_id"),
-            (|b| b.tcp_keepalive(SEC(1), SEC(1), 1), "tcp_keepalive"),
+            (
+                |b| b.local_address([127, 0, 0, 1].into()),
+                "transport.local_address",
+            ),
+            (|b| b.interface("lo"), "transport.interface"),
+            (|b| b.scope_id(1), "transport.scope_id"),
+            (
+                |b| b.tcp_keepalive(SEC(1), SEC(1), 1),
+                "transport.tcp_keepalive",
+            ),
             (|b| b.resolver(Static::new()), "resolver"),
             (|b| b.filter(Filter::public_only()), "filter"),
             (|b| b.proxy("http://127.0.0.1:9"), "proxy"),
-            (|b| b.unix_socket(""), "unix_socket of \"\""),
+            (
+                |b| b.unix_socket(""),
+                "transport.unix_socket: \"\" is invalid",
+            ),
         ];
-        for (set, name) in cases {
+        for (set, path) in cases {
             let built = set(builder().unix_socket("/run/a")).build();
             let error = built.unwrap_err().to_string();
-            assert!(error.starts_with(name), "{error}");
+            assert!(error.starts_with(path), "{error}");
         }
         builder().unix_socket("/run/a").build().unwrap();
     }
