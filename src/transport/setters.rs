@@ -251,6 +251,15 @@ mod tests {
             (|b| b.idle_timeout(SEC(9)), "idle_timeout"),
             (|b| b.http1_only(true), "http1_only"),
             (|b| b.http2_prior_knowledge(true), "http2_prior_knowledge"),
+    #[test]
+    fn bound_on_connections_may_be_as_large_as_a_number_can_be() {
+        let most = builder().max_connections(usize::MAX);
+        let most = most.max_connections_per_destination(usize::MAX);
+        let transport = most.build().unwrap();
+        let uri = http::Uri::from_static("http://api.test/");
+        transport.shared.places.of(&uri);
+    }
+
             (
                 |b| b.http1_title_case_headers(true),
                 "http1_title_case_headers",
