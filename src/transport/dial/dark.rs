@@ -90,7 +90,7 @@ impl Patience {
     pub(super) fn set(self, socket: &TcpSocket) -> io::Result<()> {
         let socket = SockRef::from(socket);
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-        socket.set_tcp_user_timeout(Some(self.unacknowledged))?;
+        socket.set_tcp_user_timeout(Some(self.unacknowledged.min(LONGEST)))?;
         let keepalive = TcpKeepalive::new()
             .with_time(self.probe)
             .with_interval(self.probe_again);
@@ -149,6 +149,9 @@ mod tests {
 
     #[test]
     fn dark_path_is_told_before_a_silent_service_for_every_deadline_from_four_seconds() {
+/// Linux refuses a longer `TCP_USER_TIMEOUT`: it takes the milliseconds for negative.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
         for deadline in [4, 5, 10, 30, 60, 600, 3_600, 86_400].map(Duration::from_secs) {
             let limits = Limits::new(deadline).unwrap();
             let patience = Patience::of(&limits);
@@ -234,6 +237,12 @@ mod tests {
         );
         assert_eq!(whole_seconds(MS(1_000)), MS(1_000));
         assert_eq!(whole_seconds(MS(1_001)), MS(2_000));
+        let longest = KeepAlive {
+            time: MS(32_767_000),
+            interval: MS(32_767_000),
+            retries: 127,
+        };
+        assert_eq!(set(own.by(longest, &limits)).3, Some(LONGEST));
     }
 
     #[test]
