@@ -178,6 +178,9 @@ impl TransportBuilder {
     ///
     /// # Defaults
     ///
+    /// If the process may not open the socket, the call fails at connect with
+    /// [`Kind::LocalResources`](crate::Kind::LocalResources).
+    ///
     /// None: TCP.
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         let path: PathBuf = path.into();
