@@ -10,7 +10,10 @@ use super::cause::RuntimeGone;
 /// Returns the kind if an error is a failure of this process. Its causes are not read.
 pub(crate) fn local(error: &(dyn StdError + 'static)) -> Option<Kind> {
     if let Some(io) = error.downcast_ref::<io::Error>() {
-        is_lacking(io).then_some(Kind::LocalResources)
+        match is_lacking(io) {
+            true => Some(Kind::LocalResources),
+            false => are_trailers_too_large(io).then_some(Kind::LocalProtocol),
+        }
     } else if let Some(io) = error.downcast_ref::<Arc<io::Error>>() {
         is_lacking(io).then_some(Kind::LocalResources)
     } else if let Some(h2) = error.downcast_ref::<h2::Error>() {
@@ -23,11 +26,51 @@ pub(crate) fn local(error: &(dyn StdError + 'static)) -> Option<Kind> {
         is_too_large.then_some(Kind::LocalProtocol)
     } else if error.is::<RuntimeGone>() {
         Some(Kind::LocalResources)
+    } else if let Some(kind) = ours(error) {
+        Some(kind)
     } else {
         // hyper gives no other sign that the runtime was shut down together with the connection's task.
         let is_gone = error.to_string() == "runtime dropped the dispatch task";
         is_gone.then_some(Kind::LocalResources)
     }
+}
+
+/// Returns whether the text of an error comes from this process or its operating system, and says why a call failed
+/// with this kind.
+pub(crate) fn is_shown(error: &(dyn StdError + 'static), kind: Kind) -> bool {
+    #[cfg(feature = "client")]
+    if error.is::<super::cause::SocketFailed>() {
+        return true;
+    }
+    kind.is_local() && local(error).is_some()
+}
+
+/// Reads the causes that only the transport adds.
+#[cfg(feature = "client")]
+fn ours(error: &(dyn StdError + 'static)) -> Option<Kind> {
+    use super::cause::{HeadRefused, SocketFailed};
+
+    if let Some(SocketFailed(io)) = error.downcast_ref() {
+        // No network is on the way: the process may not open the socket.
+        let is_denied = io.kind() == io::ErrorKind::PermissionDenied;
+        return is_denied.then_some(Kind::LocalResources);
+    }
+    error.is::<HeadRefused>().then_some(Kind::LocalProtocol)
+}
+
+#[cfg(not(feature = "client"))]
+const fn ours(_: &(dyn StdError + 'static)) -> Option<Kind> {
+    None
+}
+
+/// Returns whether hyper refused the trailers of a body, because they are too many or too long. hyper gives no other
+/// sign.
+fn are_trailers_too_large(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+        && error.get_ref().is_some_and(|inner| {
+            let text = inner.to_string();
+            TRAILERS.contains(&text.as_str())
+        })
 }
 
 /// Returns whether the operating system refused a resource or a permission to this process, or tokio's runtime is gone.
@@ -40,6 +83,11 @@ fn is_lacking(error: &io::Error) -> bool {
             None => tokio::runtime::is_rt_shutdown_err(error),
         }
 }
+
+const TRAILERS: [&str; 2] = [
+    "chunk trailers count overflow",
+    "chunk trailers bytes over limit",
+];
 
 /// EPERM, ENOMEM, ENODEV, EINVAL, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them, because a router on
 /// the path can cause it too (ICMPv6 "administratively prohibited").

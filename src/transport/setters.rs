@@ -73,7 +73,8 @@ impl TransportBuilder {
     }
 
     /// Sets how many header fields an HTTP/1 response may have. Above that the call fails with
-    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol). It holds for the trailers of a chunked body, too.
+    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol). It holds for the trailers of a chunked body, too. A value
+    /// above 32,768 is refused at [`build`](Self::build).
     ///
     /// # Defaults
     ///
@@ -84,22 +85,25 @@ impl TransportBuilder {
     }
 
     /// Sets how many bytes the head of an HTTP/1 response may have. Above that the call fails with
-    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol).
+    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol). It holds for the trailers of a chunked body, too. A value
+    /// above 417,792 also lets a connection buffer that much.
     ///
     /// # Defaults
     ///
-    /// 417,792 (408 KiB).
+    /// 417,792 (408 KiB), and 16,384 (16 KiB) for trailers.
     pub fn http1_max_header_bytes(mut self, bytes: usize) -> Self {
         self.options.http1_header_bytes = Some(bytes);
         self
     }
 
     /// Sets the bytes that the header fields of an HTTP/2 response stay below, with 32 more for each field (RFC 9113
-    /// §6.5.2). The server is told. Above that the call fails with [`Kind::Protocol`](crate::Kind::Protocol).
+    /// §6.5.2). The server is told. Above that the call fails with
+    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol), and so does a call with a malformed head: h2 does not tell
+    /// the two apart.
     ///
     /// # Defaults
     ///
-    /// 65,536 (64 KiB).
+    /// 65,536 (64 KiB). Above this default a call fails with [`Kind::Protocol`](crate::Kind::Protocol).
     pub fn http2_max_header_bytes(mut self, bytes: u32) -> Self {
         self.options.http2_header_bytes = Some(bytes);
         self
@@ -146,7 +150,7 @@ impl TransportBuilder {
     ///
     /// It replaces the client's own times for a path that goes dark. A connection is dead when nothing was
     /// acknowledged for `time + retries * interval`, whether it is idle or not (on Linux by `TCP_USER_TIMEOUT`, which
-    /// is never below the connect limit). HTTP/2 sends its PINGs as before.
+    /// is never below the connect limit, and at most 24 days). HTTP/2 sends its PINGs as before.
     ///
     /// # Defaults
     ///
@@ -176,6 +180,9 @@ impl TransportBuilder {
     ///
     /// # Defaults
     ///
+    /// If the process may not open the socket, the call fails at connect with
+    /// [`Kind::LocalResources`](crate::Kind::LocalResources).
+    ///
     /// None: TCP.
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
         let path: PathBuf = path.into();
@@ -201,7 +208,7 @@ mod tests {
 
     #[test]
     fn value_that_cannot_be_honored_is_refused_by_name() {
-        let cases: [(Set, &str); 10] = [
+        let cases: [(Set, &str); 11] = [
             (|b| b.max_connections(0), "max_connections: 0 is invalid"),
             (
                 |b| b.http1_max_headers(0),
@@ -213,6 +220,10 @@ mod tests {
             ),
             (
                 |b| b.http2_max_header_bytes(0),
+            (
+                |b| b.http1_max_headers(32_769),
+                "http1_max_headers: 32769 is invalid: expected 1..=32768",
+            ),
                 "http2_max_header_bytes: 0 is invalid",
             ),
             (|b| b.scope_id(0), "scope_id: 0 is invalid"),
@@ -251,6 +262,15 @@ mod tests {
             (|b| b.idle_timeout(SEC(9)), "idle_timeout"),
             (|b| b.http1_only(true), "http1_only"),
             (|b| b.http2_prior_knowledge(true), "http2_prior_knowledge"),
+    #[test]
+    fn bound_on_connections_may_be_as_large_as_a_number_can_be() {
+        let most = builder().max_connections(usize::MAX);
+        let most = most.max_connections_per_destination(usize::MAX);
+        let transport = most.build().unwrap();
+        let uri = http::Uri::from_static("http://api.test/");
+        transport.shared.places.of(&uri);
+    }
+
             (
                 |b| b.http1_title_case_headers(true),
                 "http1_title_case_headers",

@@ -70,7 +70,19 @@ impl Patience {
     /// The longest that any of these limits needs. A connection serves calls under all of them.
     pub(crate) fn longest(limits: &[Limits], keep_alive: Option<KeepAlive>) -> Option<Self> {
         let all = limits.iter().map(|limits| Self::with(limits, keep_alive));
-        all.max_by_key(|patience| patience.unacknowledged)
+        all.reduce(Self::or_longer)
+    }
+
+    /// The longer one of each time. Under a keep-alive of the user's, some are the same and others differ.
+    fn or_longer(self, other: Self) -> Self {
+        Self {
+            unacknowledged: self.unacknowledged.max(other.unacknowledged),
+            probe: self.probe.max(other.probe),
+            probe_again: self.probe_again.max(other.probe_again),
+            probes: self.probes.max(other.probes),
+            ping: self.ping.max(other.ping),
+            pong: self.pong.max(other.pong),
+        }
     }
 
     /// The same with a keep-alive of the user's, which decides when a connection is dead, idle or not. The connect has
@@ -90,7 +102,7 @@ impl Patience {
     pub(super) fn set(self, socket: &TcpSocket) -> io::Result<()> {
         let socket = SockRef::from(socket);
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-        socket.set_tcp_user_timeout(Some(self.unacknowledged))?;
+        socket.set_tcp_user_timeout(Some(self.unacknowledged.min(LONGEST)))?;
         let keepalive = TcpKeepalive::new()
             .with_time(self.probe)
             .with_interval(self.probe_again);
@@ -149,6 +161,9 @@ mod tests {
 
     #[test]
     fn dark_path_is_told_before_a_silent_service_for_every_deadline_from_four_seconds() {
+/// Linux refuses a longer `TCP_USER_TIMEOUT`: it takes the milliseconds for negative.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
         for deadline in [4, 5, 10, 30, 60, 600, 3_600, 86_400].map(Duration::from_secs) {
             let limits = Limits::new(deadline).unwrap();
             let patience = Patience::of(&limits);
@@ -234,6 +249,12 @@ mod tests {
         );
         assert_eq!(whole_seconds(MS(1_000)), MS(1_000));
         assert_eq!(whole_seconds(MS(1_001)), MS(2_000));
+        let longest = KeepAlive {
+            time: MS(32_767_000),
+            interval: MS(32_767_000),
+            retries: 127,
+        };
+        assert_eq!(set(own.by(longest, &limits)).3, Some(LONGEST));
     }
 
     #[test]
@@ -243,5 +264,14 @@ mod tests {
         let longest = Patience::longest(&limits, None);
         assert_eq!(longest, Some(Patience::of(&limits[1])));
         assert_ne!(longest, Some(Patience::of(&limits[0])));
+        // The user's keep-alive is the same for all: the pings differ.
+        let keep_alive = KeepAlive {
+            time: MS(60_000),
+            interval: MS(10_000),
+            retries: 3,
+        };
+        let longest = Patience::longest(&limits, Some(keep_alive));
+        let expected = Patience::of(&limits[1]).by(keep_alive, &limits[1]);
+        assert_eq!(longest, Some(expected));
     }
 }

@@ -30,7 +30,7 @@ use super::wire::stream::Stream;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::config_error::SettingError;
-use crate::hop::LimitExpired;
+use crate::hop::{LimitExpired, SocketFailed};
 use crate::limit::{Limits, Waited};
 use crate::record::Tickets;
 
@@ -161,7 +161,9 @@ impl Dial {
         };
         let connected = match speaks_http2 {
             true => {
-                let how = (&self.connector.http2, self.connector.patience().pings());
+                let Connector { http2, options, .. } = &*self.connector;
+                let bounds_heads = options.http2_header_bytes.is_some();
+                let how = (http2, bounds_heads, self.connector.patience().pings());
                 let home: Weak<dyn Watcher> = pool;
                 let opened = Http2::open(stream, made, how, Attachment { home, hold });
                 let (limit, which) = match self.target.tls {
@@ -185,7 +187,7 @@ impl Dial {
     async fn reach(&self) -> Result<(Socket, Stream), BoxError> {
         let socket = match &self.end {
             End::Address(address) => Socket::new(self.connector.tcp(*address).await?)?,
-            End::Socket(path) => unix(path).await?,
+            End::Socket(path) => unix(path).await.map_err(SocketFailed)?,
         };
         let mut stream = Stream::Plain(socket.clone());
         let Some(via) = &self.target.via else {
@@ -200,7 +202,8 @@ impl Dial {
         let stream = match via.speaks {
             Speaks::Socks => socks::connect(stream, (host, *port), via.credentials.clone()).await?,
             Speaks::Http if self.target.tls.is_some() => {
-                tunnel::connect(stream, (host, *port), via.authorization.as_ref()).await?
+                let request = tunnel::request((host, *port), via.authorization.as_ref())?;
+                tunnel::connect(stream, &self.connector.http1, request).await?
             }
             Speaks::Http => stream,
         };
