@@ -9,8 +9,8 @@ pub(crate) trait Addresses: fmt::Debug + Send + Sync {
     /// Whether the address is still one of the destination's.
     fn knows(&self, address: IpAddr) -> bool;
 
-    /// How many addresses DNS has brought so far. One that left and came back counts again.
-    fn brought(&self) -> u64;
+    /// The addresses that the destination has now, in no order.
+    fn known(&self) -> Vec<IpAddr>;
 
     /// Takes in the addresses that the resolver remembers. If the resolver has to ask, that happens later. Never waits.
     fn refresh(self: Arc<Self>);

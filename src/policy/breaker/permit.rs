@@ -112,13 +112,13 @@ impl Breaker {
         now: Instant,
     ) -> Result<Ticket, Refusal> {
         let admitted = Shared::admit(circuit, now).or_else(|(refusal, circuit)| {
-            match circuit.opened.has_another() {
-                true => {
-                    let entered = circuit.half_open_early(now);
+            match circuit.opened.another() {
+                Some(opening) => {
+                    let entered = circuit.half_open_since(opening, now);
                     report(&circuit, entered, &call.span_for_events());
                     Shared::admit(circuit, now)
                 }
-                false => Err((refusal, circuit)),
+                None => Err((refusal, circuit)),
             }
         });
         match admitted {
@@ -373,7 +373,8 @@ pub(crate) fn settle(
     }
     if let Some((circuit, position)) = ticket.settle(verdict, Moment { now, luck }) {
         if position.opened.is_some() {
-            circuit.opened.note(peer.map(|(_, addresses)| addresses));
+            let addresses = peer.map(|(_, addresses)| addresses);
+            circuit.opened.note(position.generation, addresses);
         }
         let span = call.map_or_else(Span::current, Call::span_for_events);
         report(&circuit, Some(position), &span);

@@ -145,9 +145,9 @@ impl Book {
         self.known.contains_key(&address)
     }
 
-    /// How many addresses were written down so far.
-    pub(crate) fn brought(&self) -> u64 {
-        self.entries
+    /// The addresses that it knows, in no order.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        self.known.keys().copied().collect()
     }
 
     /// A request goes to `address`. What comes back is for [`end`](Self::end); nothing, where the address
