@@ -198,6 +198,7 @@ impl Admission {
             is_slow: verdict == Verdict::Slow,
             judge,
             since,
+            attempts_before,
             call,
             is_waiting: false,
         })
@@ -297,6 +298,8 @@ pub(crate) struct PendingVerdict {
     is_slow: bool,
     judge: Judge,
     since: Instant,
+    /// How many attempts the call had made before this one.
+    attempts_before: u32,
     call: Call,
     is_waiting: bool,
 }
@@ -314,14 +317,15 @@ impl PendingVerdict {
                 true => Verdict::Slow,
                 false => Verdict::Success,
             };
-            settle(ticket, verdict, (Some(&self.call), now), || None);
+            let record = || record(&self.call, self.attempts_before);
+            settle(ticket, verdict, (Some(&self.call), now), record);
         }
     }
 
     /// The body broke off.
     pub(crate) fn fail(&mut self, failed: &Diagnosis) {
         if let Some(ticket) = self.ticket.take() {
-            let tracker = self.call.last();
+            let tracker = record(&self.call, self.attempts_before);
             let allotted =
                 || Allotted::of((&self.call, tracker.as_deref()), self.since, failed.expired);
             let verdict = self.judge.judge(Some(failed), None);
@@ -386,3 +390,7 @@ fn record(call: &Call, attempts_before: u32) -> Option<Arc<Tracker>> {
     let is_current = call.attempt_count() > attempts_before;
     is_current.then(|| call.last()).flatten()
 }
+
+#[cfg(test)]
+#[path = "permit_tests.rs"]
+mod tests;
