@@ -274,6 +274,25 @@ fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again(
 }
 
 #[tokio::test(start_paused = true)]
+async fn route_chooses_the_part_of_a_stack_below_the_one_that_took_the_options() {
+    let settings = config().destination("/v1", once());
+    for (path, expected) in [("/v1", 1), ("/v2", 2)] {
+        let mock = Mock::new((0..9).map(|_| status(503)));
+        let inner = StandardLayer::with(&settings).unwrap().layer(mock.clone());
+        // A layer in between that changes the path makes another request of it.
+        let moved = tower::util::MapRequestLayer::new(move |mut request: Request<_>| {
+            *request.uri_mut() = format!("https://api.test{path}").parse().unwrap();
+            request
+        });
+        let outer = sevenhops::CallLayer::new(SECS(10)).unwrap();
+        let stack = outer.layer(moved.layer(inner));
+        let request = by_route("https://api.test/v1", "/v1");
+        stack.oneshot(request).await.unwrap();
+        assert_eq!(mock.count(), expected, "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn route_does_not_count_after_a_redirect() {
     let settings = config().destination("/v1", once());
     let mock = Mock::new([found("/v2"), status(503), status(503)]);
