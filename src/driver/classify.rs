@@ -85,7 +85,7 @@ impl Run {
             let effect = effect_of_failed_success(headers, trailers);
             Diagnosis::classified(status, class, effect)
         });
-        if let Some(failed) = failed {
+        if status.is_success() {
             self.record(flight, failed);
         }
         Classified { class, failed }
@@ -122,12 +122,14 @@ impl Run {
         })
     }
 
-    /// Writes a 2xx that failed into the record of its attempt, wherever that is kept.
-    fn record(&self, flight: &Flight, failed: Diagnosis) {
+    /// Writes into the record of its attempt whether a 2xx failed, wherever that is kept: without one, into the call.
+    fn record(&self, flight: &Flight, failed: Option<Diagnosis>) {
         let has_more = self.call.has_attempted_since(self.from);
         let below = || has_more.then(|| self.call.last()).flatten();
-        if let Some(tracker) = flight.tracker().cloned().or_else(below) {
-            tracker.judge(failed);
+        match (flight.tracker().cloned().or_else(below), failed) {
+            (Some(tracker), Some(failed)) => tracker.judge(failed),
+            (Some(_), None) => {}
+            (None, failed) => self.call.classify_success(failed),
         }
     }
 }
