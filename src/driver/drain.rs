@@ -15,6 +15,8 @@ pub(crate) struct Drain {
     bytes: BytesMut,
     trailers: Option<HeaderMap>,
     whole: bool,
+    /// Whether the body is in memory: then nothing is saved by leaving some of it.
+    is_here: bool,
 }
 
 /// What was kept of an answer.
@@ -38,6 +40,13 @@ impl Kept {
 }
 
 impl Drain {
+    pub(crate) fn new(is_here: bool) -> Self {
+        Self {
+            is_here,
+            ..Self::default()
+        }
+    }
+
     /// Reads on; ready at the end of the body, or when it cannot be read or grows beyond the bound.
     pub(crate) fn poll<R: Body>(
         &mut self,
@@ -48,7 +57,10 @@ impl Drain {
             match ready!(body.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
-                        let room = DRAIN_BYTES - self.bytes.len();
+                        let room = match self.is_here {
+                            true => usize::MAX,
+                            false => DRAIN_BYTES - self.bytes.len(),
+                        };
                         if data.remaining() > room {
                             self.bytes.put(data.take(room));
                             return Poll::Ready(());

@@ -357,6 +357,23 @@ async fn success_that_failed_is_not_done_where_no_attempt_has_a_record() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whole_body_of_a_success_that_failed_is_kept_if_its_retry_does_not_happen() {
+    let long = "x".repeat(100 << 10);
+    let touchy = Settings::new().consecutive_failures(1);
+    let settings = sevenhops::Settings::new(SECS(10))
+        .retry(steady())
+        .breaker(touchy);
+    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = layer.classify_all(|_| Some(FailureClass::Transient));
+    let (ended, count) = fetch(&layer, Method::GET, [answer(200, long.clone())]).await;
+    let body = ended.unwrap().into_body();
+    let why = body.timeline().not_repeated();
+    assert_eq!(why, Some(NotRepeated::Refused(sevenhops::Policy::Breaker)));
+    assert_eq!(count, 1);
+    assert_eq!(body.collect().await.unwrap().to_bytes().len(), long.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn success_that_failed_is_a_failure_of_the_server_in_the_record() {
     let layer = standard(steady().attempts(1)).classify_all(|_| Some(FailureClass::Throttled));
     let (ended, _) = fetch(&layer, Method::GET, [answer(200, "failed")]).await;
