@@ -18,6 +18,7 @@ use crate::destination::{Destination, Hosts, Origin};
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
+use crate::policy::follow_latest;
 use crate::registry::{self, Entry, Registry};
 use crate::telemetry::Span;
 
@@ -192,10 +193,10 @@ impl Breaker {
         fresh.watch.about(destination.clone(), observers);
         let kept = keep(fresh);
         // Rules that came in between did not reach a circuit that was not kept yet.
-        let latest = self.0.rules.load_full();
-        if !Arc::ptr_eq(&latest, &rules) {
-            kept.follow(latest.of(destination), now);
-        }
+        let load = || self.0.rules.load_full();
+        follow_latest(rules, load, |latest| {
+            kept.follow(latest.of(destination), now)
+        });
         kept
     }
 

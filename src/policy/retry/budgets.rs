@@ -8,6 +8,7 @@ use super::{Budget, SharedBudget};
 use crate::clock;
 use crate::config_error::SettingError;
 use crate::destination::{Destination, Hosts, Origin};
+use crate::policy::follow_latest;
 use crate::registry::Registry;
 
 /// The budgets of all destinations, to look at and to share between clients. Cheap to clone; clones are the same
@@ -96,10 +97,10 @@ impl Budgets {
             let fresh = SharedBudget::new(*terms.of(destination), now);
             let kept = known.get_or_keep(destination.clone(), fresh, now);
             // Terms that came in between did not reach a budget that was not kept yet.
-            let latest = self.0.terms.load_full();
-            if !Arc::ptr_eq(&latest, &terms) {
-                kept.follow(*latest.of(destination), now);
-            }
+            let load = || self.0.terms.load_full();
+            follow_latest(terms, load, |latest| {
+                kept.follow(*latest.of(destination), now)
+            });
             kept
         })
     }
