@@ -1,5 +1,6 @@
 //! A body that a function creates for each attempt.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -36,9 +37,13 @@ enum State {
     Idle,
     Making(Making),
     Here(Stream),
-    /// The function failed, or the future that it returned failed.
+    /// The function failed, or the future that it returned. There is no body, and an empty one would be another body.
     Failed,
 }
+
+/// The function failed when it was asked before.
+#[derive(Debug)]
+struct AlreadyFailed;
 
 impl Made {
     pub(super) fn by<F, M, B, E>(make: F) -> Self
@@ -79,7 +84,8 @@ impl Made {
         let Maker { site, make } = &*self.maker;
         loop {
             let next = match &mut self.state {
-                State::Here(_) | State::Failed => return Poll::Ready(Ok(())),
+                State::Here(_) => return Poll::Ready(Ok(())),
+                State::Failed => Err(AlreadyFailed.into()),
                 State::Idle => require(site, make).map(State::Making).map_err(Into::into),
                 State::Making(making) => {
                     let made = match require(site, || making.as_mut().poll(cx)) {
@@ -103,15 +109,18 @@ impl Made {
         }
         match &mut self.state {
             State::Here(body) => Pin::new(body).poll_frame(cx),
-            State::Idle | State::Making(_) | State::Failed => Poll::Ready(None),
+            // Never: the body is here. If it were not, its end would pass as that of an empty body.
+            State::Idle | State::Making(_) | State::Failed => Poll::Ready(Some(Err(BodyFailed(
+                Unmade(AlreadyFailed.into()).into(),
+            )
+            .into()))),
         }
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
         match &self.state {
             State::Here(body) => body.is_end_stream(),
-            State::Idle | State::Making(_) => false,
-            State::Failed => true,
+            State::Idle | State::Making(_) | State::Failed => false,
         }
     }
 
@@ -122,3 +131,11 @@ impl Made {
         }
     }
 }
+
+impl fmt::Display for AlreadyFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("it failed before")
+    }
+}
+
+impl std::error::Error for AlreadyFailed {}

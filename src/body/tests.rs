@@ -157,6 +157,11 @@ async fn function_that_fails_or_panics_is_named() {
         let lazy = body.clone_body().unwrap();
         let error = body.prepare().await.unwrap_err();
         assert_eq!(error.to_string(), expected);
+        // It does not become an empty body.
+        assert!(!body.is_end_stream());
+        body.prepare().await.unwrap_err();
+        let frame = body.frame().await;
+        assert!(matches!(frame, Some(Err(_))), "{frame:?}");
         let lazy = read(lazy).await.unwrap_err();
         let begin = "the source of the request body failed: the function of Body::retryable";
         assert!(lazy.starts_with(begin), "{lazy}");

@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use http::Method;
+use http::{Method, Request};
 use tokio::task::futures::TaskLocalFuture;
 use tokio::time::Instant;
 
@@ -76,7 +76,18 @@ pub(crate) fn heard_alone(method: &Method, tracker: &Arc<Tracker>) {
 }
 
 impl Call {
-    /// Returns the relation of this call to a call below or inside it.
+    /// The route that a request inherits from the call that it carries.
+    pub(crate) fn route_around<B>(request: &Request<B>) -> Option<Arc<str>> {
+        let outer = request.extensions().get::<Self>()?;
+        let route = outer.options().route.as_ref()?;
+        let asked = Asked::Request {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+        };
+        (outer.relation_to(&asked) == Relation::Same).then(|| Arc::clone(route))
+    }
+
+    /// How a call below, or inside this one, is related to it.
     pub(super) fn relation_to(&self, asked: &Asked) -> Relation {
         let own = self.asked();
         if own.method().is_none() || asked.method().is_none() {

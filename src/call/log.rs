@@ -34,6 +34,8 @@ pub(super) struct Brief {
     answered: Option<Outcome>,
     /// The effect of attempts that have no record.
     pub(super) seen: Option<Effect>,
+    /// How a 2xx of an attempt without a record failed, by the user's classifier.
+    classified: Option<Diagnosis>,
 }
 
 #[derive(Default)]
@@ -180,7 +182,12 @@ impl Call {
         self.brief().answered.get_or_insert(how);
     }
 
-    /// Records whether the caller waits for more of the call. A caller that drops it while waiting has gone away.
+    /// A classifier was asked about a 2xx of an attempt without a record.
+    pub(crate) fn classify_success(&self, failed: Option<Diagnosis>) {
+        self.brief().classified = failed;
+    }
+
+    /// The caller waits for more of it, or does not: a caller that leaves while it does goes away.
     pub(crate) fn wait_for_more(&self, waits: bool) {
         self.0.log.waits.store(waits, Ordering::Relaxed);
     }
@@ -196,7 +203,8 @@ impl Call {
         self.failure()
             .or_else(|| match (self.answered()?, self.last()) {
                 (_, Some(last)) => last.failure(),
-                // The attempts have no record.
+                // Its attempts have no record.
+                (Outcome::Answered(status), None) if status.is_success() => self.brief().classified,
                 (Outcome::Answered(status), None) => {
                     Diagnosis::status(status, &HeaderMap::new(), Keyed::No)
                 }

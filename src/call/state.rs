@@ -167,6 +167,15 @@ impl Call {
 /// The right to retry a call. One driver at a time has it, so that nested stacks do not multiply their attempts.
 pub(crate) struct Repeating(Call);
 
+impl Repeating {
+    /// The same right in the next leg, where up to `most` attempts will be made.
+    pub(crate) fn of(self, most: u32) -> Self {
+        let state = &self.0.0.state;
+        state.most_attempts.store(most, Ordering::Relaxed);
+        self
+    }
+}
+
 impl Drop for Repeating {
     fn drop(&mut self) {
         let state = &self.0.0.state;

@@ -65,6 +65,11 @@ pub(super) struct Watch {
 }
 
 impl<R> DriverBody<R> {
+    /// Whether all of it is in memory.
+    pub(super) const fn is_here(&self) -> bool {
+        matches!(self.source, Source::Here { .. })
+    }
+
     pub(super) const fn new(source: Source<R>, effect: Effect, timeline: Timeline) -> Self {
         Self {
             source,

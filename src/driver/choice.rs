@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use http::{Request, Uri};
 
 use super::policies::Policies;
+use crate::call::Call;
 use crate::destination::Table;
 use crate::options::Options;
 
@@ -60,17 +61,23 @@ impl Choice {
         if table.is_one() {
             return (Arc::clone(table.plain.rest()), None);
         }
-        let options = match table.has_routes() {
-            true => request.extensions().get::<Options>(),
+        let route = match table.has_routes() {
+            true => route(request),
             false => None,
         };
-        let route = options.and_then(|options| options.route.as_deref());
-        let policies = Arc::clone(table.find(request.uri(), route));
+        let policies = Arc::clone(table.find(request.uri(), route.as_deref()));
         (policies, Some(Arc::clone(&table)))
     }
 }
 
-/// Returns the policies of a URL to which a redirect leads. The route of the call does not apply to it.
+/// The route of a request: its own, or that of the call around it.
+fn route<B>(request: &Request<B>) -> Option<Arc<str>> {
+    let own = request.extensions().get::<Options>();
+    let own = own.and_then(|options| options.route.clone());
+    own.or_else(|| Call::route_around(request))
+}
+
+/// The policies of a URL to which a redirect leads. The route of a call says nothing of it.
 pub(super) fn of_leg(elsewhere: &Elsewhere, url: &Uri) -> Arc<Policies> {
     Arc::clone(elsewhere.find(url, None))
 }

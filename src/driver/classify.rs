@@ -86,7 +86,7 @@ impl Run {
             let effect = effect_of_failed_success(headers, trailers);
             Diagnosis::classified(status, class, effect)
         });
-        if let Some(failed) = failed {
+        if status.is_success() {
             self.record(flight, failed);
         }
         Classified { class, failed }
@@ -123,12 +123,14 @@ impl Run {
         })
     }
 
-    /// Writes a 2xx that counts as a failure into the record of its attempt, of this driver or of one below.
-    fn record(&self, flight: &Flight, failed: Diagnosis) {
+    /// Writes into the record of its attempt whether a 2xx failed, wherever that is kept: without one, into the call.
+    fn record(&self, flight: &Flight, failed: Option<Diagnosis>) {
         let has_more = self.call.has_attempted_since(self.from);
         let below = || has_more.then(|| self.call.last()).flatten();
-        if let Some(tracker) = flight.tracker().cloned().or_else(below) {
-            tracker.judge(failed);
+        match (flight.tracker().cloned().or_else(below), failed) {
+            (Some(tracker), Some(failed)) => tracker.judge(failed),
+            (Some(_), None) => {}
+            (None, failed) => self.call.classify_success(failed),
         }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Drain {
     bytes: BytesMut,
     trailers: Option<HeaderMap>,
     whole: bool,
+    /// Whether the body is in memory: then nothing is saved by leaving some of it.
+    is_here: bool,
 }
 
 /// The kept part of a response.
@@ -38,7 +40,14 @@ impl Kept {
 }
 
 impl Drain {
-    /// Reads on. Ready at the end of the body, at an error, or when the bound is exceeded.
+    pub(crate) fn new(is_here: bool) -> Self {
+        Self {
+            is_here,
+            ..Self::default()
+        }
+    }
+
+    /// Reads on; ready at the end of the body, or when it cannot be read or grows beyond the bound.
     pub(crate) fn poll<R: Body>(
         &mut self,
         mut body: Pin<&mut R>,
@@ -48,7 +57,10 @@ impl Drain {
             match ready!(body.as_mut().poll_frame(cx)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
-                        let room = DRAIN_BYTES - self.bytes.len();
+                        let room = match self.is_here {
+                            true => usize::MAX,
+                            false => DRAIN_BYTES - self.bytes.len(),
+                        };
                         if data.remaining() > room {
                             self.bytes.put(data.take(room));
                             return Poll::Ready(());

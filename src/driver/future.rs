@@ -130,8 +130,8 @@ where
             match turn.step(this.state.as_mut(), cx) {
                 Poll::Ready(Next::Again) => {}
                 Poll::Ready(Next::Drain(body, until)) => this.state.set(State::Drain {
+                    drain: Drain::new(body.is_here()),
                     body,
-                    drain: Drain::default(),
                     until,
                 }),
                 Poll::Ready(Next::Backoff) => this.state.set(State::Backoff),

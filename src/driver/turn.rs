@@ -20,6 +20,8 @@ pub(crate) struct Turn {
     /// When the next attempt may begin. `previous` is our own part of the wait before it.
     due: Instant,
     previous: Option<Duration>,
+    /// Whether this driver has retried, in this leg or one before it.
+    has_retried: bool,
 }
 
 /// The hint for a retry, from the server's head or from an error.
@@ -40,10 +42,12 @@ impl Turn {
     ) -> Self {
         let (most, off) = policy.most_to(call, destination);
         // A driver that makes one attempt leaves the retries to others, until it has retried itself.
-        let claim = before.and_then(|before| before.repeating);
         let wanted = most > 1;
-        let repeating = match claim.filter(|_| off.is_none()) {
-            Some(claim) => Some(claim),
+        let has_retried = before.as_ref().is_some_and(|before| before.has_retried);
+        let claim = before.and_then(|before| before.repeating);
+        let is_kept = off.is_none() && (wanted || has_retried);
+        let repeating = match claim.filter(|_| is_kept) {
+            Some(claim) => Some(claim.of(most)),
             None => wanted.then(|| call.repeat(most)).flatten(),
         };
         let elsewhere = repeating.is_none() && (wanted || call.is_repeated());
@@ -60,6 +64,7 @@ impl Turn {
             },
             due: now,
             previous: None,
+            has_retried,
         }
     }
 
@@ -167,11 +172,52 @@ impl Turn {
             // retries.
             self.repeating = call.repeat(self.left.most);
         }
+        self.has_retried = true;
         call.stop(None);
         self.previous = Some(own);
         self.due = clock::after(now, wait);
         let asked = hint.by_server && hint.wait.is_some_and(|hint| hint >= own);
         call.note(What::Waited { wait, asked });
         Ok(self.due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::limit::Limit;
+    use crate::policy::retry::{Budget, Settings};
+
+    fn leg(call: &Call, most: u32, before: Option<Turn>) -> Turn {
+        let now = clock::now();
+        let budget = Arc::new(SharedBudget::new(Budget::unlimited(), now));
+        let policy = Policy::new(Settings::new().attempts(most), now);
+        Turn::new(&policy, (call, before), (budget, now), || None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn next_leg_says_how_many_attempts_it_makes() {
+        // The attempts of both legs, whether the first retried, and the attempts that are announced, if it claims.
+        for (first, next, has_retried, expected) in [
+            (3, 5, false, Some(5)),
+            (5, 2, false, Some(2)),
+            (5, 2, true, Some(2)),
+            (3, 1, false, None),
+            (3, 1, true, Some(1)),
+            (1, 4, false, Some(4)),
+            (1, 1, false, None),
+        ] {
+            let mut request = Request::get("https://api.test/").body(()).unwrap();
+            let call = Call::begin(&mut request, Limit::MAX);
+            let mut before = leg(&call, first, None);
+            before.has_retried = has_retried;
+            let turn = leg(&call, next, Some(before));
+            let announced = turn.repeating.is_some().then(|| call.most_attempts());
+            assert_eq!(announced, expected, "{first} {next} {has_retried}");
+            assert_eq!(call.is_repeated(), expected.is_some());
+            assert!(turn.may_retry(), "{first} {next} {has_retried}");
+        }
     }
 }

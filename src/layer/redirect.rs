@@ -76,6 +76,7 @@ impl RedirectLayer {
     ///
     /// Fails if a setting is out of range. The error names the setting and its value.
     pub fn new(settings: Settings) -> Result<Self, SettingError> {
+        settings.check_alone()?;
         settings.check()?;
         Ok(Self {
             settings: Arc::new(settings),

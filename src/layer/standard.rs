@@ -1,6 +1,10 @@
 //! The standard stack: all policies of a call, in the order of [`Policies`].
 
+#[cfg(feature = "middleware")]
+use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "middleware")]
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Uri};
@@ -13,6 +17,8 @@ use super::{
 use crate::callback::{Site, ask, require};
 use crate::config_error::SettingError;
 use crate::destination::Destination;
+#[cfg(feature = "middleware")]
+use crate::driver::Live;
 use crate::driver::{Again, Driver, Policies};
 use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
@@ -60,7 +66,15 @@ pub struct StandardLayer<C = ByTrait> {
     attempt: AttemptLayer,
     config: ConfigHandle,
     cloner: C,
+    #[cfg(feature = "middleware")]
+    once: Once,
 }
+
+/// The policies of the calls that a layer makes as a middleware: made by the first call, for all of them. A clone makes
+/// its own, for it may be given other functions.
+#[cfg(feature = "middleware")]
+#[derive(Default)]
+struct Once(OnceLock<Arc<Live>>);
 
 /// The service of [`StandardLayer`] over a transport `S`.
 pub type StandardService<S, C = ByTrait> = Driver<S, Again<C>>;
@@ -93,6 +107,8 @@ impl StandardLayer {
             attempt: AttemptLayer::new(limits).propagating(settings.propagating),
             config,
             cloner: ByTrait,
+            #[cfg(feature = "middleware")]
+            once: Once::default(),
         })
     }
 }
@@ -119,6 +135,8 @@ impl<C> StandardLayer<C> {
                 clone,
                 empty: Some(empty),
             },
+            #[cfg(feature = "middleware")]
+            once: self.once.clone(),
         }
     }
 
@@ -295,8 +313,21 @@ impl<C: Clone> StandardLayer<C> {
         self.drive(wire, true)
     }
 
+    /// Puts the policies over a service that is for one call. They are made once for all calls.
+    #[cfg(feature = "middleware")]
+    pub(crate) fn over_one_call<S>(&self, inner: S) -> StandardService<S, C> {
+        let make = || self.config.service(self.policies(false));
+        let policies = Arc::clone(self.once.0.get_or_init(make));
+        Driver::live(inner, Again(self.cloner.clone()), policies)
+    }
+
     fn drive<S>(&self, inner: S, is_at_wire: bool) -> StandardService<S, C> {
-        let policies = Policies {
+        let policies = self.config.service(self.policies(is_at_wire));
+        Driver::live(inner, Again(self.cloner.clone()), policies)
+    }
+
+    fn policies(&self, is_at_wire: bool) -> Policies {
+        Policies {
             is_at_wire,
             deadline: Some(self.call.policy()),
             idempotency: Some(self.idempotency.policy()),
@@ -305,12 +336,21 @@ impl<C: Clone> StandardLayer<C> {
             breaker: Some(self.breaker.policy()),
             attempt: Some(self.attempt.policy()),
             classifier: self.retry.classifier(),
-        };
-        Driver::live(
-            inner,
-            Again(self.cloner.clone()),
-            self.config.service(policies),
-        )
+        }
+    }
+}
+
+#[cfg(feature = "middleware")]
+impl Clone for Once {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+#[cfg(feature = "middleware")]
+impl fmt::Debug for Once {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Once")
     }
 }
 
@@ -319,5 +359,19 @@ impl<S, C: Clone> Layer<S> for StandardLayer<C> {
 
     fn layer(&self, inner: S) -> Self::Service {
         self.drive(inner, false)
+    }
+}
+
+#[cfg(all(test, feature = "middleware"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_of_a_middleware_share_policies_that_are_made_once() {
+        let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
+        let services = [(); 3].map(|()| layer.over_one_call(()));
+        let policies = layer.once.0.get().unwrap();
+        assert_eq!(Arc::strong_count(policies), 1 + services.len());
+        assert!(layer.clone().once.0.get().is_none());
     }
 }

@@ -28,7 +28,7 @@ impl Options {
             deadline: _, // passed on as an instant, in `inherited`: a duration would start again
             streaming,
             whole_body,
-            route: _,
+            route,
             idempotent,
             no_retry,
             attempts,
@@ -57,6 +57,7 @@ impl Options {
             self.streaming |= streaming;
             self.idempotent |= idempotent;
             self.honours_keys = self.honours_keys.or(*honours_keys);
+            self.route = self.route.take().or_else(|| route.clone());
         }
         if is_below {
             self.inherited.only(inherited.statuses.as_ref());

@@ -41,7 +41,7 @@ use crate::propagation::{self, Inherited};
 /// this crate.
 ///
 /// A request may pass several stacks of layers, one below the other. A call may also be made inside an
-/// [`Operation`](crate::Operation). For both cases, options have four classes:
+/// [`Operation`](crate::Operation). For both cases, options have five classes:
 ///
 /// - A **restraint** accumulates: of two values the stricter one holds.
 /// - A **permission** passes on to the same request only: the same method and the same URI. It ends if an outer stack
@@ -49,6 +49,8 @@ use crate::propagation::{self, Inherited};
 /// - A **demand** is carried out by the first layer that can do so. If no layer does, the
 ///   [`AttemptLayer`](crate::AttemptLayer) or the transport fails the request at encode, before its first byte. The
 ///   error names the option and the missing layer.
+/// - A **choice** picks the part of a stack's config that holds for the request, in each stack that has such a part. A
+///   value of the request below replaces it.
 /// - A **label** belongs to the record of its own call only.
 ///
 /// | option | class | in a stack below | in a call inside an operation |
@@ -67,7 +69,7 @@ use crate::propagation::{self, Inherited};
 /// | `idempotency_key` | demand | on the request wherever it is missing | not passed on |
 /// | `whole_body` | demand | once, in the innermost attempt | not passed on |
 /// | `whole_body` | restraint: its bound | the smaller | the smaller |
-/// | `route` | label | not passed on | not passed on |
+/// | `route` | choice | for the same method and URI | not passed on |
 /// | `keep_headers` | label | not passed on | not passed on |
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -120,7 +122,8 @@ impl Options {
         self
     }
 
-    /// Names the route for telemetry (`url.template`): `/v1/charges/{id}`, never a path with values.
+    /// Names the route: `/v1/charges/{id}`, never a path with values. It chooses the parts of a
+    /// [`Settings`](crate::Settings) that are for this route. In telemetry it is `url.template`.
     #[must_use]
     pub fn route(mut self, route: impl Into<Arc<str>>) -> Self {
         self.route = Some(route.into());

@@ -53,7 +53,7 @@ const TABLE: [Row; 16] = [
     row(("key", "idempotency_key"), "demand", ("on the request wherever it is missing", NOT)),
     row(("whole_body", "whole_body"), "demand", ("once, in the innermost attempt", NOT)),
     row(("whole_body", "whole_body"), "restraint: its bound", ("the smaller", "the smaller")),
-    row(("route", "route"), "label", (NOT, NOT)),
+    row(("route", "route"), "choice", ("for the same method and URI", NOT)),
     row(("headers", "keep_headers"), "label", (NOT, NOT)),
 ];
 
@@ -309,9 +309,13 @@ async fn earlier_deadline_holds_and_a_duration_does_not_begin_anew() {
 }
 
 #[test]
-fn labels_stay_with_their_call() {
+fn route_passes_on_to_the_same_request_that_has_none() {
+    let outer = Options::new().route("/{id}");
     for relation in ALL {
-        let below = merged(Options::new(), &Options::new().route("/{id}"), relation);
-        assert_eq!(below.route, None);
+        let below = merged(Options::new(), &outer, relation);
+        let expected = (relation == Same).then_some("/{id}");
+        assert_eq!(below.route.as_deref(), expected);
+        let below = merged(Options::new().route("/own"), &outer, relation);
+        assert_eq!(below.route.as_deref(), Some("/own"));
     }
 }

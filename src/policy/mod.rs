@@ -6,6 +6,7 @@
 
 mod classify;
 mod keyed;
+mod latest;
 
 pub mod breaker;
 pub mod idempotency;
@@ -14,3 +15,4 @@ pub mod retry;
 
 pub(crate) use self::classify::{Classified, Classifier, Failure};
 pub(crate) use self::keyed::Key;
+pub(crate) use self::latest::follow_latest;

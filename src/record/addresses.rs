@@ -9,8 +9,8 @@ pub(crate) trait Addresses: fmt::Debug + Send + Sync {
     /// Returns whether the address is still one of the destination's.
     fn knows(&self, address: IpAddr) -> bool;
 
-    /// Returns how many addresses DNS has added so far. An address that left and came back counts again.
-    fn brought(&self) -> u64;
+    /// The addresses that the destination has now, in no order.
+    fn known(&self) -> Vec<IpAddr>;
 
     /// Takes over the addresses in the resolver's cache. If the resolver must send a query, that happens later. Never
     /// waits.

@@ -85,7 +85,6 @@ use http::Extensions;
 use http_body::Body as _;
 use reqwest_middleware::{Middleware, Next};
 use tower::ServiceExt;
-use tower_layer::Layer;
 use tower_service::Service;
 
 use super::reqwest::{framed, located};
@@ -131,7 +130,7 @@ impl Middleware for StandardLayer {
             next,
             extensions: Arc::clone(&shared),
         };
-        let answered = self.layer(below).oneshot(request).await;
+        let answered = self.over_one_call(below).oneshot(request).await;
         *extensions = std::mem::take(&mut *lock(&shared));
         // For a middleware further up that sends the request again.
         if let Some(options) = options {

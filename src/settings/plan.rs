@@ -45,6 +45,7 @@ impl Plan {
     /// Fails if a value is out of range, or if it contradicts another one for any destination. Also fails if a
     /// pattern is invalid or duplicate, or if a route has a breaker or a budget.
     pub(crate) fn new(settings: &Settings) -> Result<Self, SettingError> {
+        settings.redirect.check_alone()?;
         let parts = parts(settings)?;
         let plan = |route: Option<&str>| {
             let hosts = parts.iter().map(|part| &part.pattern.host);
@@ -154,6 +155,8 @@ fn parts(settings: &Settings) -> Result<Vec<Part<'_>>, SettingError> {
                 return Err(SettingError::refused(path, format_args!("a budget {why}")));
             }
         }
+        let redirect = config.redirect.check_alone();
+        redirect.map_err(|error| error.within(&path))?;
         parts.push(Part {
             pattern,
             path,

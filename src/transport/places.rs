@@ -303,8 +303,8 @@ impl Addresses for Place {
         self.inside().book.knows(address)
     }
 
-    fn brought(&self) -> u64 {
-        self.inside().book.brought()
+    fn known(&self) -> Vec<IpAddr> {
+        self.inside().book.addresses()
     }
 
     fn refresh(self: Arc<Self>) {

@@ -248,6 +248,50 @@ async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
     }
 }
 
+#[test]
+fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again() {
+    let follow = |yes| redirect::Settings::new().follow(yes);
+    let part = |redirect| DestinationConfig::new().redirect(redirect);
+    let settings = config()
+        .redirect(redirect::Settings::new().most(3))
+        .destination("*.bank.test", part(follow(false)))
+        .destination("api.bank.test", part(follow(true)))
+        .destination("/v1", part(redirect::Settings::new().most(4)));
+    for (url, route, follows, most) in [
+        ("https://a.bank.test", None, false, 10),
+        ("https://a.bank.test", Some("/v1"), false, 10),
+        ("https://api.bank.test", None, true, 3),
+        ("https://api.bank.test", Some("/v1"), true, 4),
+    ] {
+        let effective = settings.effective(&url.parse().unwrap(), route).unwrap();
+        let redirect = effective.get_redirect();
+        assert_eq!(
+            (redirect.get_follow(), redirect.get_most()),
+            (follows, most),
+            "{url} {route:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn route_chooses_the_part_of_a_stack_below_the_one_that_took_the_options() {
+    let settings = config().destination("/v1", once());
+    for (path, expected) in [("/v1", 1), ("/v2", 2)] {
+        let mock = Mock::new((0..9).map(|_| status(503)));
+        let inner = StandardLayer::with(&settings).unwrap().layer(mock.clone());
+        // A layer in between that changes the path makes another request of it.
+        let moved = tower::util::MapRequestLayer::new(move |mut request: Request<_>| {
+            *request.uri_mut() = format!("https://api.test{path}").parse().unwrap();
+            request
+        });
+        let outer = sevenhops::CallLayer::new(SECS(10)).unwrap();
+        let stack = outer.layer(moved.layer(inner));
+        let request = by_route("https://api.test/v1", "/v1");
+        stack.oneshot(request).await.unwrap();
+        assert_eq!(mock.count(), expected, "{path}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn route_does_not_count_after_a_redirect() {
     let settings = config().destination("/v1", once());
@@ -313,6 +357,13 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
                 .destination("a.test", once())
                 .destination("A.test.", once()),
             r#"destinations."A.test.": the pattern a.test is there twice: remove one"#,
+        ),
+        (
+            config().destination("a.test", {
+                let redirect = redirect::Settings::new().follow(false).most(5);
+                DestinationConfig::new().redirect(redirect)
+            }),
+            r#"destinations."a.test".redirect.most: 5 is invalid: expected no value where redirect.follow is false"#,
         ),
         (
             config().destination("user:canary@a.test", once()),

@@ -322,6 +322,58 @@ async fn retry_layer_alone_sees_the_body_that_the_attempt_received() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn success_that_failed_is_not_done_where_no_attempt_has_a_record() {
+    for (classes, expected) in [
+        (&[None][..], Effect::Done),
+        (&[Some(FailureClass::Permanent)], Effect::Possible),
+        (&[Some(FailureClass::Transient), None], Effect::Done),
+        (
+            &[Some(FailureClass::Transient), Some(FailureClass::Permanent)],
+            Effect::Possible,
+        ),
+    ] {
+        let (service, count) = serving(classes.iter().map(|_| answer(200, "")));
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let (tell, attempt) = (Arc::clone(&told), Arc::clone(&count));
+        let retry = RetryLayer::new(steady()).unwrap();
+        let service = ServiceBuilder::new()
+            .layer(
+                CallLayer::new(SECS(10))
+                    .unwrap()
+                    .on_end(move |timeline| tell.lock().unwrap().push(timeline.effect())),
+            )
+            .layer(retry.classify_all({
+                let classes = classes.to_vec();
+                move |_| classes[*attempt.lock().unwrap() as usize - 1]
+            }))
+            .service(service);
+        let response = service.oneshot(request(Method::PUT));
+        let body = response.await.unwrap().into_body();
+        assert_eq!(*count.lock().unwrap() as usize, classes.len());
+        assert_eq!(body.timeline().effect(), expected, "{classes:?}");
+        body.collect().await.unwrap();
+        assert_eq!(*told.lock().unwrap(), [expected], "{classes:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whole_body_of_a_success_that_failed_is_kept_if_its_retry_does_not_happen() {
+    let long = "x".repeat(100 << 10);
+    let touchy = Settings::new().consecutive_failures(1);
+    let settings = sevenhops::Settings::new(SECS(10))
+        .retry(steady())
+        .breaker(touchy);
+    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = layer.classify_all(|_| Some(FailureClass::Transient));
+    let (ended, count) = fetch(&layer, Method::GET, [answer(200, long.clone())]).await;
+    let body = ended.unwrap().into_body();
+    let why = body.timeline().not_repeated();
+    assert_eq!(why, Some(NotRepeated::Refused(sevenhops::Policy::Breaker)));
+    assert_eq!(count, 1);
+    assert_eq!(body.collect().await.unwrap().to_bytes().len(), long.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn success_that_failed_is_a_failure_of_the_server_in_the_record() {
     let layer = standard(steady().attempts(1)).classify_all(|_| Some(FailureClass::Throttled));
     let (ended, _) = fetch(&layer, Method::GET, [answer(200, "failed")]).await;

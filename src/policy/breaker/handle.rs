@@ -18,6 +18,7 @@ use crate::destination::{Destination, Hosts, Origin};
 use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
+use crate::policy::follow_latest;
 use crate::registry::{self, Entry, Registry};
 use crate::telemetry::Span;
 
@@ -192,11 +193,11 @@ impl Breaker {
         let observers = Arc::clone(&self.0.observers);
         fresh.watch.about(destination.clone(), observers);
         let kept = keep(fresh);
-        // New rules that came in between did not reach a circuit that was not registered yet.
-        let latest = self.0.rules.load_full();
-        if !Arc::ptr_eq(&latest, &rules) {
-            kept.follow(latest.of(destination), now);
-        }
+        // Rules that came in between did not reach a circuit that was not kept yet.
+        let load = || self.0.rules.load_full();
+        follow_latest(rules, load, |latest| {
+            kept.follow(latest.of(destination), now)
+        });
         kept
     }
 

@@ -7,48 +7,59 @@ use crate::record::{Addresses, Tracker};
 
 /// The addresses that were known when the circuit opened. Empty if no transport of this crate knows the addresses.
 #[derive(Debug, Default)]
-pub(super) struct Opened(Mutex<Option<Then>>);
+pub(super) struct Opened(Mutex<Then>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Then {
-    addresses: Weak<dyn Addresses>,
-    brought: u64,
+    /// That of the circuit as it opened.
+    generation: u64,
+    /// `None` also once another address was told.
+    addresses: Option<Weak<dyn Addresses>>,
+    known: Arc<[IpAddr]>,
 }
 
 impl Opened {
-    /// Records the addresses when the circuit opens.
-    pub(super) fn note(&self, addresses: Option<Arc<dyn Addresses>>) {
-        *self.then() = addresses.as_ref().map(|addresses| Then {
-            addresses: Arc::downgrade(addresses),
-            brought: addresses.brought(),
-        });
-        // The first rejected call then finds a fresh DNS answer.
+    /// The circuit opened, and has this generation since. An opening before the one that was noted last is ignored.
+    pub(super) fn note(&self, generation: u64, addresses: Option<Arc<dyn Addresses>>) {
+        // Foreign code runs in it: not under the lock.
+        let known = addresses.as_ref().map(|addresses| addresses.known());
+        let mut then = self.then();
+        if generation < then.generation {
+            return;
+        }
+        *then = Then {
+            generation,
+            addresses: addresses.as_ref().map(Arc::downgrade),
+            known: known.unwrap_or_default().into(),
+        };
+        drop(then);
+        // The first call that is rejected then finds a fresh answer.
         if let Some(addresses) = addresses {
             addresses.refresh();
         }
     }
 
-    /// Returns whether DNS has brought a new address since. Rejected calls do not reach the transport, so this method
-    /// looks the name up. It returns true only once for each opening.
-    pub(super) fn has_another(&self) -> bool {
+    /// Returns the generation of the opening if DNS has brought an address since that was not known then. Rejected
+    /// calls do not reach the transport, so this looks the name up. Once for each opening.
+    pub(super) fn another(&self) -> Option<u64> {
         let then = self.then();
-        let known = then
-            .as_ref()
-            .and_then(|then| Some((then.addresses.upgrade()?, then.brought)));
+        let addresses = then.addresses.as_ref().and_then(Weak::upgrade);
+        let (generation, before) = (then.generation, Arc::clone(&then.known));
         drop(then);
-        let Some((addresses, before)) = known else {
-            return false;
-        };
-        // This runs foreign code, so it must not run under the lock.
+        let addresses = addresses?;
+        // Foreign code runs in it: not under the lock.
         Arc::clone(&addresses).refresh();
-        let has_another = addresses.brought() > before;
-        if has_another {
-            *self.then() = None;
+        let is_new = |address: &IpAddr| !before.contains(address);
+        if !addresses.known().iter().any(is_new) {
+            return None;
         }
-        has_another
+        let mut then = self.then();
+        // Another call may have been told meanwhile, and the circuit may have opened again.
+        let is_first = then.generation == generation && then.addresses.take().is_some();
+        is_first.then_some(generation)
     }
 
-    fn then(&self) -> MutexGuard<'_, Option<Then>> {
+    fn then(&self) -> MutexGuard<'_, Then> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -63,69 +74,124 @@ pub(super) fn peer_of(record: &Tracker) -> Option<Peer> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::fmt;
 
     use super::*;
 
-    /// A test double: the resolver learns the second number with the next refresh.
-    #[derive(Debug)]
-    struct Brought(AtomicU64, AtomicU64);
+    /// The addresses that a destination has, and those that it has from the next refresh on. Something else may happen
+    /// during that refresh.
+    #[derive(Default)]
+    struct Known(Mutex<(Vec<u8>, Vec<u8>)>, Mutex<Option<Box<Meanwhile>>>);
 
-    impl Addresses for Brought {
+    type Meanwhile = dyn FnOnce() + Send;
+
+    impl fmt::Debug for Known {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            self.0.fmt(f)
+        }
+    }
+
+    impl Known {
+        fn now(addresses: &[u8]) -> Arc<Self> {
+            let known = Arc::new(Self::default());
+            *known.0.lock().unwrap() = (addresses.into(), addresses.into());
+            known
+        }
+
+        fn later(&self, addresses: &[u8]) {
+            self.0.lock().unwrap().1 = addresses.into();
+        }
+    }
+
+    impl Addresses for Known {
         fn knows(&self, _: IpAddr) -> bool {
             true
         }
 
-        fn brought(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
+        fn known(&self) -> Vec<IpAddr> {
+            let known = self.0.lock().unwrap();
+            known
+                .0
+                .iter()
+                .map(|last| [127, 0, 0, *last].into())
+                .collect()
         }
 
         fn refresh(self: Arc<Self>) {
-            self.0
-                .store(self.1.load(Ordering::Relaxed), Ordering::Relaxed);
+            let meanwhile = self.1.lock().unwrap().take();
+            if let Some(meanwhile) = meanwhile {
+                meanwhile();
+            }
+            let mut known = self.0.lock().unwrap();
+            known.0 = known.1.clone();
         }
+    }
+
+    fn noted(generation: u64, addresses: &Arc<Known>) -> Arc<Opened> {
+        let opened = Arc::new(Opened::default());
+        opened.note(generation, Some(Arc::clone(addresses) as _));
+        opened
     }
 
     #[test]
     fn address_that_was_not_known_at_the_opening_is_told_once() {
-        for (at_opening, learned_then, learned_later, expected) in [
-            (1, 1, 1, false),
-            (1, 2, 2, true),
-            (1, 1, 2, true),
-            (2, 2, 2, false),
-            (2, 2, 5, true),
+        for (at_opening, later, expected) in [
+            (&[1][..], &[1][..], None),
+            (&[1], &[1, 2], Some(7)),
+            (&[1], &[2], Some(7)),
+            (&[1, 2], &[1], None),
+            (&[], &[1], Some(7)),
         ] {
-            let brought = Arc::new(Brought(at_opening.into(), learned_then.into()));
-            let opened = Opened::default();
-            opened.note(Some(Arc::clone(&brought) as Arc<dyn Addresses>));
-            brought.1.store(learned_later, Ordering::Relaxed);
-            let told = [(); 3].map(|()| opened.has_another());
-            assert_eq!(told, [expected, false, false], "{brought:?}");
+            let addresses = Known::now(at_opening);
+            let opened = noted(7, &addresses);
+            addresses.later(later);
+            let told = [(); 3].map(|()| opened.another());
+            assert_eq!(told, [expected, None, None], "{addresses:?}");
         }
     }
 
     #[test]
-    fn next_opening_knows_what_came_before_it() {
-        let brought = Arc::new(Brought(1.into(), 2.into()));
-        let addresses = || Some(Arc::clone(&brought) as Arc<dyn Addresses>);
-        let opened = Opened::default();
-        opened.note(addresses());
-        assert!(opened.has_another());
-        opened.note(addresses());
-        assert!(!opened.has_another());
-        brought.1.store(3, Ordering::Relaxed);
-        opened.note(None);
-        assert!(!opened.has_another(), "no attempt tells of addresses");
-        opened.note(addresses());
-        assert!(opened.has_another());
+    fn known_address_that_left_and_came_back_is_not_new() {
+        let addresses = Known::now(&[1, 2]);
+        let opened = noted(7, &addresses);
+        for later in [&[1][..], &[1, 2], &[2], &[2, 1]] {
+            addresses.later(later);
+            assert_eq!(opened.another(), None);
+        }
+    }
+
+    #[test]
+    fn call_that_comes_late_does_not_use_up_what_the_next_opening_noted() {
+        let addresses = Known::now(&[1]);
+        let opened = noted(1, &addresses);
+        addresses.later(&[1, 2]);
+        let again = (Arc::clone(&opened), Arc::clone(&addresses));
+        *addresses.1.lock().unwrap() = Some(Box::new(move || {
+            let (opened, addresses) = again;
+            opened.note(3, Some(addresses));
+        }));
+        assert_eq!(opened.another(), None);
+        addresses.later(&[1, 2, 3]);
+        assert_eq!(opened.another(), Some(3));
+    }
+
+    #[test]
+    fn earlier_opening_that_is_noted_late_is_ignored() {
+        let addresses = Known::now(&[1]);
+        let opened = noted(3, &addresses);
+        opened.note(1, None);
+        addresses.later(&[2]);
+        assert_eq!(opened.another(), Some(3));
     }
 
     #[test]
     fn addresses_of_a_transport_that_is_gone_bring_no_other() {
-        let brought = Arc::new(Brought(1.into(), 2.into()));
-        let opened = Opened::default();
-        opened.note(Some(Arc::clone(&brought) as Arc<dyn Addresses>));
-        drop(brought);
-        assert!(!opened.has_another());
+        let addresses = Known::now(&[1]);
+        let opened = noted(1, &addresses);
+        addresses.later(&[2]);
+        drop(addresses);
+        assert_eq!(opened.another(), None);
+        opened.note(3, None);
+        assert_eq!(opened.another(), None, "no attempt tells of addresses");
     }
 }

@@ -112,13 +112,13 @@ impl Breaker {
         now: Instant,
     ) -> Result<Ticket, Refusal> {
         let admitted = Shared::admit(circuit, now).or_else(|(refusal, circuit)| {
-            match circuit.opened.has_another() {
-                true => {
-                    let entered = circuit.half_open_early(now);
+            match circuit.opened.another() {
+                Some(opening) => {
+                    let entered = circuit.half_open_since(opening, now);
                     report(&circuit, entered, &call.span_for_events());
                     Shared::admit(circuit, now)
                 }
-                false => Err((refusal, circuit)),
+                None => Err((refusal, circuit)),
             }
         });
         match admitted {
@@ -198,6 +198,7 @@ impl Admission {
             is_slow: verdict == Verdict::Slow,
             judge,
             since,
+            attempts_before,
             call,
             is_waiting: false,
         })
@@ -297,6 +298,8 @@ pub(crate) struct PendingVerdict {
     is_slow: bool,
     judge: Judge,
     since: Instant,
+    /// How many attempts the call had made before this one.
+    attempts_before: u32,
     call: Call,
     is_waiting: bool,
 }
@@ -314,14 +317,15 @@ impl PendingVerdict {
                 true => Verdict::Slow,
                 false => Verdict::Success,
             };
-            settle(ticket, verdict, (Some(&self.call), now), || None);
+            let record = || record(&self.call, self.attempts_before);
+            settle(ticket, verdict, (Some(&self.call), now), record);
         }
     }
 
     /// Settles the permit of a body that broke off.
     pub(crate) fn fail(&mut self, failed: &Diagnosis) {
         if let Some(ticket) = self.ticket.take() {
-            let tracker = self.call.last();
+            let tracker = record(&self.call, self.attempts_before);
             let allotted =
                 || Allotted::of((&self.call, tracker.as_deref()), self.since, failed.expired);
             let verdict = self.judge.judge(Some(failed), None);
@@ -373,7 +377,8 @@ pub(crate) fn settle(
     }
     if let Some((circuit, position)) = ticket.settle(verdict, Moment { now, luck }) {
         if position.opened.is_some() {
-            circuit.opened.note(peer.map(|(_, addresses)| addresses));
+            let addresses = peer.map(|(_, addresses)| addresses);
+            circuit.opened.note(position.generation, addresses);
         }
         let span = call.map_or_else(Span::current, Call::span_for_events);
         report(&circuit, Some(position), &span);
@@ -385,3 +390,7 @@ fn record(call: &Call, attempts_before: u32) -> Option<Arc<Tracker>> {
     let is_current = call.attempt_count() > attempts_before;
     is_current.then(|| call.last()).flatten()
 }
+
+#[cfg(test)]
+#[path = "permit_tests.rs"]
+mod tests;

@@ -70,7 +70,17 @@ impl Shared {
         self.change(|circuit| circuit.half_open_early(now)).1
     }
 
-    /// Applies new rules.
+    /// The same, if it has not changed since this opening.
+    pub(crate) fn half_open_since(&self, opening: u64, now: Instant) -> Option<Position> {
+        let half_open = |circuit: &mut Circuit| {
+            if circuit.generation() == opening {
+                circuit.half_open_early(now);
+            }
+        };
+        self.change(half_open).1
+    }
+
+    /// Follows other rules from now on.
     pub(crate) fn follow(&self, rules: &Rules, now: Instant) {
         self.change(|circuit| circuit.follow(rules.clone(), now));
     }

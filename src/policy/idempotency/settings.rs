@@ -76,8 +76,9 @@ impl Settings {
         self
     }
 
-    /// Declares that every destination honors keys. A POST or PATCH whose response was lost is then sent again with
-    /// the same key.
+    /// Vouches for every destination: a POST or PATCH whose response was lost is sent again with the
+    /// same key. In the config of a destination, `false` also ends the [`honoured_by`](Self::honoured_by) of the config
+    /// around it.
     #[must_use]
     pub fn honoured_by_all(mut self, yes: bool) -> Self {
         self.honoured_by_all = Some(yes);
@@ -107,7 +108,11 @@ impl Settings {
             quoted: self.quoted.or(around.quoted),
             make_keys: self.make_keys.or(around.make_keys),
             honoured_by_all: self.honoured_by_all.or(around.honoured_by_all),
-            honoured_by: self.honoured_by.or_else(|| around.honoured_by.clone()),
+            honoured_by: match self.honoured_by_all {
+                // It takes back the list around as well: only its own list vouches.
+                Some(false) => Some(self.honoured_by.unwrap_or_default()),
+                Some(true) | None => self.honoured_by.or_else(|| around.honoured_by.clone()),
+            },
         }
     }
 
@@ -165,5 +170,20 @@ mod tests {
         );
         assert!(settings.get_honoured_by().is_empty());
         assert!(settings.check().is_ok());
+    }
+
+    #[test]
+    fn part_that_vouches_for_none_takes_the_list_around_back() {
+        let api: Destination = "https://api.test".parse().unwrap();
+        let around = Settings::new().honoured_by(api.clone());
+        let none = Settings::new().honoured_by_all(false);
+        for (part, expected) in [
+            (Settings::new(), vec![api.clone()]),
+            (none.clone(), vec![]),
+            (none.honoured_by(api.clone()), vec![api.clone()]),
+            (Settings::new().honoured_by_all(true), vec![api]),
+        ] {
+            assert_eq!(part.over(&around).get_honoured_by(), expected);
+        }
     }
 }

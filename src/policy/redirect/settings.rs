@@ -79,12 +79,9 @@ impl Settings {
         self.get_most() as usize
     }
 
-    /// Returns these settings, with missing values taken from the surrounding config. If redirects are off, neither
-    /// the number nor the headers are taken over.
+    /// The same settings, and where one is missing, that of the config around. A config that follows none keeps the
+    /// limits for a more specific one that follows again.
     pub(crate) fn over(self, around: &Self) -> Self {
-        if self.follow == Some(false) {
-            return self;
-        }
         Self {
             follow: self.follow.or(around.follow),
             most: self.most.or(around.most),
@@ -96,7 +93,7 @@ impl Settings {
     /// Returns these settings with every default written out.
     pub(crate) fn written_out(&self) -> Self {
         if !self.get_follow() {
-            return self.clone();
+            return Self::new().follow(false);
         }
         Self {
             follow: Some(true),
@@ -105,10 +102,8 @@ impl Settings {
         }
     }
 
+    /// Refuses values that are out of range, wherever they come from.
     pub(crate) fn check(&self) -> Result<(), SettingError> {
-        if !self.get_follow() {
-            return self.check_unfollowed();
-        }
         let most = self.get_most();
         if (1..=MOST).contains(&most) {
             return Ok(());
@@ -117,8 +112,11 @@ impl Settings {
         Err(SettingError::invalid("redirect.most", most, expected))
     }
 
-    /// Refuses settings that have no effect while redirects are off.
-    fn check_unfollowed(&self) -> Result<(), SettingError> {
+    /// Refuses settings of one config that have no effect beside its own `follow: false`.
+    pub(crate) fn check_alone(&self) -> Result<(), SettingError> {
+        if self.get_follow() {
+            return Ok(());
+        }
         let expected = "no value where redirect.follow is false";
         if let Some(most) = self.most {
             return Err(SettingError::invalid("redirect.most", most, expected));
@@ -149,5 +147,20 @@ mod tests {
         assert!(doc.contains(&format!("/// | `most` | {} |", settings.get_most())));
         assert!(settings.get_follow() && settings.get_keep_across_origins().is_empty());
         assert!(settings.check().is_ok());
+    }
+
+    #[test]
+    fn limits_pass_through_a_part_that_follows_none() {
+        let name = HeaderName::from_static("x-trace");
+        let around = Settings::new().most(3).keep_across_origins(name.clone());
+        let none = Settings::new().follow(false).over(&around);
+        assert!(none.check().is_ok() && !none.get_follow());
+        assert_eq!(none.written_out(), Settings::new().follow(false));
+        let again = Settings::new().follow(true).over(&none);
+        assert!(again.get_follow());
+        assert_eq!(
+            (again.get_most(), again.get_keep_across_origins()),
+            (3, &[name][..])
+        );
     }
 }

@@ -8,6 +8,7 @@ use super::{Budget, SharedBudget};
 use crate::clock;
 use crate::config_error::SettingError;
 use crate::destination::{Destination, Hosts, Origin};
+use crate::policy::follow_latest;
 use crate::registry::Registry;
 
 /// A handle to the budgets of all destinations. It shows them, and shares them between clients. It is cheap to clone,
@@ -95,11 +96,11 @@ impl Budgets {
             let terms = self.0.terms.load_full();
             let fresh = SharedBudget::new(*terms.of(destination), now);
             let kept = known.get_or_keep(destination.clone(), fresh, now);
-            // New terms that came in between did not reach a budget that was not registered yet.
-            let latest = self.0.terms.load_full();
-            if !Arc::ptr_eq(&latest, &terms) {
-                kept.follow(*latest.of(destination), now);
-            }
+            // Terms that came in between did not reach a budget that was not kept yet.
+            let load = || self.0.terms.load_full();
+            follow_latest(terms, load, |latest| {
+                kept.follow(*latest.of(destination), now)
+            });
             kept
         })
     }

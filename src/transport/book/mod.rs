@@ -148,9 +148,9 @@ impl Book {
         self.known.contains_key(&address)
     }
 
-    /// How many addresses were written down so far.
-    pub(crate) fn brought(&self) -> u64 {
-        self.entries
+    /// The addresses that it knows, in no order.
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
+        self.known.keys().copied().collect()
     }
 
     /// Notes that a request goes to `address`. Returns an entry for [`end`](Self::end), or `None` if the address is not

@@ -1,0 +1,97 @@
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::*;
+use crate::limit::{Limit, Limits};
+use crate::policy::breaker::{Settings, State};
+use crate::record::Addresses;
+use crate::telemetry::AttemptSpans;
+
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+/// The addresses that DNS gives.
+#[derive(Debug)]
+struct Known(Mutex<Vec<IpAddr>>);
+
+impl Addresses for Known {
+    fn knows(&self, address: IpAddr) -> bool {
+        self.0.lock().unwrap().contains(&address)
+    }
+
+    fn known(&self) -> Vec<IpAddr> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn refresh(self: Arc<Self>) {}
+}
+
+fn host(last: u8) -> IpAddr {
+    [127, 0, 0, last].into()
+}
+
+/// A policy that opens at the first slow response.
+fn policy() -> Policy {
+    let limits = Limits::new(SECS(60)).unwrap();
+    let settings = Settings::new();
+    let settings = settings.slow_calls(SECS(1), 0.5).minimum_volume(1);
+    settings.check(&limits).unwrap();
+    Policy {
+        breaker: Breaker::new(&limits, &settings),
+        judge: settings.judge(&limits),
+        key: None,
+        hints: Hints::default(),
+    }
+}
+
+/// A call whose response began after two seconds, from 127.0.0.1, and with a body that ends well.
+async fn slow_call(policy: &Policy, addresses: &Arc<Known>) {
+    let mut request = Request::get(URL).body(()).unwrap();
+    let call = Call::begin(&mut request, Limit::from_secs(60));
+    let now = clock::now();
+    let admitted = policy.admit((&request, None), &call, now);
+    let admission = admitted.ok().flatten().unwrap();
+    let limits = Limits::new(SECS(60)).unwrap();
+    let tracker = Tracker::new(limits, AttemptSpans::default(), now);
+    let known: Arc<dyn Addresses> = Arc::clone(addresses) as _;
+    tracker.facts(|facts| {
+        facts.peer = Some((host(1), 443).into());
+        facts.addresses = Some(Arc::downgrade(&known));
+    });
+    call.attempt(Arc::new(tracker));
+    tokio::time::advance(SECS(2)).await;
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::OK;
+    let head = (false, Classified::default());
+    let mut verdict = admission.head(&response, head, clock::now()).unwrap();
+    verdict.end(clock::now());
+}
+
+const URL: &str = "https://api.test/";
+
+#[tokio::test(start_paused = true)]
+async fn slow_response_of_an_address_counts_only_as_long_as_dns_gives_it() {
+    for (given, expected) in [(1, State::Open), (2, State::Closed)] {
+        let policy = policy();
+        let addresses = Arc::new(Known(Mutex::new(vec![host(given)])));
+        slow_call(&policy, &addresses).await;
+        let state = policy.breaker.state(&URL.parse().unwrap());
+        assert_eq!(state, expected, "{given}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn circuit_that_slow_responses_opened_probes_a_new_address_at_once() {
+    let policy = policy();
+    let addresses = Arc::new(Known(Mutex::new(vec![host(1)])));
+    slow_call(&policy, &addresses).await;
+    let mut request = Request::get(URL).body(()).unwrap();
+    let call = Call::begin(&mut request, Limit::from_secs(60));
+    for (given, passes) in [(vec![1], false), (vec![1, 2], true)] {
+        *addresses.0.lock().unwrap() = given.iter().map(|last| host(*last)).collect();
+        let admitted = policy.admit((&request, None), &call, clock::now());
+        assert_eq!(admitted.is_ok(), passes, "{given:?}");
+    }
+}
