@@ -178,10 +178,10 @@ impl TransportBuilder {
     /// A resolver, a filter, a proxy, or an option of addresses beside it is refused at [`build`](Self::build), and so is
     /// the socket where the operating system has none.
     ///
-    /// # Defaults
-    ///
     /// If the process may not open the socket, the call fails at connect with
     /// [`Kind::LocalResources`](crate::Kind::LocalResources).
+    ///
+    /// # Defaults
     ///
     /// None: TCP.
     pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> Self {
@@ -215,15 +215,15 @@ mod tests {
                 "http1_max_headers: 0 is invalid",
             ),
             (
+                |b| b.http1_max_headers(32_769),
+                "http1_max_headers: 32769 is invalid: expected 1..=32768",
+            ),
+            (
                 |b| b.http1_max_header_bytes(0),
                 "http1_max_header_bytes: 0 is invalid",
             ),
             (
                 |b| b.http2_max_header_bytes(0),
-            (
-                |b| b.http1_max_headers(32_769),
-                "http1_max_headers: 32769 is invalid: expected 1..=32768",
-            ),
                 "http2_max_header_bytes: 0 is invalid",
             ),
             (|b| b.scope_id(0), "scope_id: 0 is invalid"),
@@ -252,6 +252,15 @@ mod tests {
     }
 
     #[test]
+    fn bound_on_connections_may_be_as_large_as_a_number_can_be() {
+        let most = builder().max_connections(usize::MAX);
+        let most = most.max_connections_per_destination(usize::MAX);
+        let transport = most.build().unwrap();
+        let uri = http::Uri::from_static("http://api.test/");
+        transport.shared.places.of(&uri);
+    }
+
+    #[test]
     fn client_with_connections_of_its_own_refuses_each_option_by_name() {
         let cases: [(Set, &str); 14] = [
             (|b| b.max_connections(9), "max_connections"),
@@ -262,15 +271,6 @@ mod tests {
             (|b| b.idle_timeout(SEC(9)), "idle_timeout"),
             (|b| b.http1_only(true), "http1_only"),
             (|b| b.http2_prior_knowledge(true), "http2_prior_knowledge"),
-    #[test]
-    fn bound_on_connections_may_be_as_large_as_a_number_can_be() {
-        let most = builder().max_connections(usize::MAX);
-        let most = most.max_connections_per_destination(usize::MAX);
-        let transport = most.build().unwrap();
-        let uri = http::Uri::from_static("http://api.test/");
-        transport.shared.places.of(&uri);
-    }
-
             (
                 |b| b.http1_title_case_headers(true),
                 "http1_title_case_headers",

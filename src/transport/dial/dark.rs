@@ -149,6 +149,9 @@ const SHORTEST: Duration = Duration::from_millis(300);
 /// A call waits for a few of them at the most; more often is what servers call a flood.
 const SHORTEST_PING: Duration = Duration::from_secs(1);
 const PROBES: u32 = 2;
+/// Linux refuses a longer `TCP_USER_TIMEOUT`: it takes the milliseconds for negative.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
 #[cfg(test)]
 mod tests {
@@ -161,9 +164,6 @@ mod tests {
 
     #[test]
     fn dark_path_is_told_before_a_silent_service_for_every_deadline_from_four_seconds() {
-/// Linux refuses a longer `TCP_USER_TIMEOUT`: it takes the milliseconds for negative.
-#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
         for deadline in [4, 5, 10, 30, 60, 600, 3_600, 86_400].map(Duration::from_secs) {
             let limits = Limits::new(deadline).unwrap();
             let patience = Patience::of(&limits);
@@ -237,6 +237,12 @@ const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
         };
         let connect = limits.connect().get() + AFTER_CONNECT;
         assert_eq!(set(own.by(short, &limits)).3, Some(connect));
+        let longest = KeepAlive {
+            time: MS(32_767_000),
+            interval: MS(32_767_000),
+            retries: 127,
+        };
+        assert_eq!(set(own.by(longest, &limits)).3, Some(LONGEST));
     }
 
     #[test]
@@ -249,12 +255,6 @@ const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
         );
         assert_eq!(whole_seconds(MS(1_000)), MS(1_000));
         assert_eq!(whole_seconds(MS(1_001)), MS(2_000));
-        let longest = KeepAlive {
-            time: MS(32_767_000),
-            interval: MS(32_767_000),
-            retries: 127,
-        };
-        assert_eq!(set(own.by(longest, &limits)).3, Some(LONGEST));
     }
 
     #[test]
