@@ -17,7 +17,7 @@ use crate::dns::{Contained, Filter, Resolve, Resolver};
 use crate::limit::Limits;
 use crate::roots;
 
-/// What a [`Transport`] is told once, when it is made.
+/// Builds a [`Transport`].
 #[must_use = "a builder does nothing until it is built"]
 #[derive(Clone)]
 pub struct TransportBuilder {
@@ -53,8 +53,8 @@ impl TransportBuilder {
         self
     }
 
-    /// Dials only addresses that pass this filter: those of names and those that stand in an URL, on every leg
-    /// of a redirect. Where none passes, the call fails at dns, and nothing was sent.
+    /// Dials only addresses that pass this filter: addresses from DNS and addresses in URLs, on every leg of a redirect.
+    /// If no address passes, the call fails at dns, and nothing was sent.
     ///
     /// A proxy looks names up by itself, so the filter cannot see where a request goes. A filter together
     /// with a proxy is refused at [`build`](Self::build), unless [`proxy_filters`](Self::proxy_filters) says
@@ -75,7 +75,7 @@ impl TransportBuilder {
     }
 
     /// Sends everything through a proxy: `http://`, `https://` or `socks5h://`, with credentials if it
-    /// wants any (`http://user:password@proxy:3128`). What was said before of proxies is forgotten.
+    /// requires them (`http://user:password@proxy:3128`). Replaces an earlier choice of proxies.
     ///
     /// The proxy's name is looked up here, the destination's by the proxy. The hops dns and connect
     /// are those of the way to the proxy and of its tunnel, and [`Attempt::via`](crate::timeline::Attempt)
@@ -100,9 +100,8 @@ impl TransportBuilder {
     /// Each also in lower case; the upper case goes first, and what is empty is not set. In a CGI
     /// program (`REQUEST_METHOD` is set) `HTTP_PROXY` is a header of the request, and is not believed.
     ///
-    /// Off by default, unlike in curl and reqwest: a variable that somebody set for another program
-    /// would decide who sees the requests, and the failures would carry the names of hops that are
-    /// not in the code. It is one line where it is wanted.
+    /// Off by default, unlike in curl and reqwest. Otherwise a variable that was set for another program could send the
+    /// requests elsewhere, and failures would name hops that are not in the code.
     pub fn proxy_from_env(mut self) -> Self {
         self.proxy = Choice::Environment;
         self
@@ -220,7 +219,7 @@ impl TransportBuilder {
     }
 }
 
-/// What everything is made of.
+/// The parts of a client with connections of its own.
 pub(super) struct Parts {
     /// Or why there is none: only a call that needs it fails.
     pub(super) tls: Result<ClientConfig, SettingError>,

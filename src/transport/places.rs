@@ -202,7 +202,7 @@ impl Place {
         order
     }
 
-    /// Takes in an answer on behalf of no request.
+    /// Takes in a DNS answer that no request asked for.
     fn take_in(&self, given: &Given<'_>) {
         let gone = self.inside().update(given, clock::now());
         gone.iter().for_each(|pool| pool.close());

@@ -1,9 +1,11 @@
 //! How long a connection may stay unanswered by the machine at its other end: pure.
 //!
 //! A path that goes dark (a partition, a firewall that forgot the connection, a host that lost its
-//! power) looks like a service that takes its time, unless somebody below HTTP says otherwise. Three
-//! do: the kernel, of what was sent and not acknowledged; its keep-alive, of a connection on which
-//! nothing is sent; and HTTP/2's PING, where the kernel at the other end is not the peer's.
+//! power) looks like a slow service. Three mechanisms below HTTP detect it:
+//!
+//! - the kernel, for bytes that were sent and not acknowledged,
+//! - its keep-alive, for a connection on which nothing is sent,
+//! - HTTP/2's PING, if the kernel at the other end is not the peer's.
 
 use std::io;
 use std::time::Duration;
@@ -25,7 +27,7 @@ pub(crate) struct Patience {
     probe_again: Duration,
     /// How many times, where the kernel does not go by the time above instead.
     probes: u32,
-    /// The same question by HTTP/2, and how long its answer may take.
+    /// The silence before a PING of HTTP/2, and the time for its acknowledgment.
     ping: Duration,
     pong: Duration,
 }
@@ -33,7 +35,7 @@ pub(crate) struct Patience {
 impl Patience {
     /// No byte acknowledged for the send limit: dead. With the defaults that is half of the attempt,
     /// and the first byte limit is four fifths of it, so that a dark path is told before a silent
-    /// service would be. (The kernel counts from its first repeat, 0.2 to 0.4 s after the request: told
+    /// service would be. (The kernel counts from its first retransmission, 0.2 to 0.4 s after the request: told
     /// after 3 s of the 4 s that a deadline of ten seconds leaves.)
     ///
     /// Two things keep it from being shorter. The kernel applies it to the connect as well, whose

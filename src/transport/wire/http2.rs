@@ -355,5 +355,5 @@ fn told(requests: &SendRequest<Bytes>) -> Option<usize> {
 
 /// A new connection counts as one stream until its SETTINGS were read.
 const BEFORE_SETTINGS: usize = 1;
-/// What h2 takes the limit for until then: more than a server can tell, so that it can be told from every limit.
+/// The limit that h2 assumes until the server announces one: more than a server can announce, to recognize it.
 pub(crate) const UNTOLD: usize = usize::MAX - 1;

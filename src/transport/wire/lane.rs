@@ -13,7 +13,7 @@ use super::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::box_error::BoxError;
 use crate::record::Tracker;
 
-/// What the exchange and the connection's task share about the request that is being written.
+/// The state that the exchange and the connection's task share about the request that is being written.
 #[derive(Debug)]
 pub(crate) struct Lane {
     request: Mutex<Slot>,
