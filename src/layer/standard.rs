@@ -137,7 +137,7 @@ impl<C> StandardLayer<C> {
                 empty: Some(empty),
             },
             #[cfg(feature = "middleware")]
-            once: self.once.clone(),
+            once: self.once,
         }
     }
 
