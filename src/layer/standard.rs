@@ -136,7 +136,7 @@ impl<C> StandardLayer<C> {
                 empty: Some(empty),
             },
             #[cfg(feature = "middleware")]
-            once: self.once.clone(),
+            once: self.once,
         }
     }
 

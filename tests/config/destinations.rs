@@ -273,6 +273,15 @@ fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again(
     }
 }
 
+#[test]
+fn limits_beside_a_follow_of_the_same_part_that_is_off_are_refused() {
+    let redirect = redirect::Settings::new().follow(false).most(5);
+    let part = DestinationConfig::new().redirect(redirect);
+    let refused = StandardLayer::with(&config().destination("a.test", part)).unwrap_err();
+    let expected = r#"destinations."a.test".redirect.most: 5 is invalid: expected no value where redirect.follow is false"#;
+    assert_eq!(refused.to_string(), expected);
+}
+
 #[tokio::test(start_paused = true)]
 async fn route_chooses_the_part_of_a_stack_below_the_one_that_took_the_options() {
     let settings = config().destination("/v1", once());
@@ -357,13 +366,6 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
                 .destination("a.test", once())
                 .destination("A.test.", once()),
             r#"destinations."A.test.": the pattern a.test is there twice: remove one"#,
-        ),
-        (
-            config().destination("a.test", {
-                let redirect = redirect::Settings::new().follow(false).most(5);
-                DestinationConfig::new().redirect(redirect)
-            }),
-            r#"destinations."a.test".redirect.most: 5 is invalid: expected no value where redirect.follow is false"#,
         ),
         (
             config().destination("user:canary@a.test", once()),

@@ -81,25 +81,30 @@ mod tests {
     /// The addresses that a destination has, and those that it has from the next refresh on. Something else may happen
     /// during that refresh.
     #[derive(Default)]
-    struct Known(Mutex<(Vec<u8>, Vec<u8>)>, Mutex<Option<Box<Meanwhile>>>);
+    struct Known {
+        now: Mutex<Vec<u8>>,
+        next: Mutex<Vec<u8>>,
+        meanwhile: Mutex<Option<Box<Meanwhile>>>,
+    }
 
     type Meanwhile = dyn FnOnce() + Send;
 
     impl fmt::Debug for Known {
         fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            self.0.fmt(f)
+            self.now.fmt(f)
         }
     }
 
     impl Known {
         fn now(addresses: &[u8]) -> Arc<Self> {
             let known = Arc::new(Self::default());
-            *known.0.lock().unwrap() = (addresses.into(), addresses.into());
+            *known.now.lock().unwrap() = addresses.into();
+            known.later(addresses);
             known
         }
 
         fn later(&self, addresses: &[u8]) {
-            self.0.lock().unwrap().1 = addresses.into();
+            *self.next.lock().unwrap() = addresses.into();
         }
     }
 
@@ -109,21 +114,17 @@ mod tests {
         }
 
         fn known(&self) -> Vec<IpAddr> {
-            let known = self.0.lock().unwrap();
-            known
-                .0
-                .iter()
-                .map(|last| [127, 0, 0, *last].into())
-                .collect()
+            let known = self.now.lock().unwrap();
+            known.iter().map(|last| [127, 0, 0, *last].into()).collect()
         }
 
         fn refresh(self: Arc<Self>) {
-            let meanwhile = self.1.lock().unwrap().take();
+            let meanwhile = self.meanwhile.lock().unwrap().take();
             if let Some(meanwhile) = meanwhile {
                 meanwhile();
             }
-            let mut known = self.0.lock().unwrap();
-            known.0 = known.1.clone();
+            let next = self.next.lock().unwrap().clone();
+            *self.now.lock().unwrap() = next;
         }
     }
 
@@ -166,7 +167,7 @@ mod tests {
         let opened = noted(1, &addresses);
         addresses.later(&[1, 2]);
         let again = (Arc::clone(&opened), Arc::clone(&addresses));
-        *addresses.1.lock().unwrap() = Some(Box::new(move || {
+        *addresses.meanwhile.lock().unwrap() = Some(Box::new(move || {
             let (opened, addresses) = again;
             opened.note(3, Some(addresses));
         }));

@@ -95,3 +95,21 @@ async fn circuit_that_slow_responses_opened_probes_a_new_address_at_once() {
         assert_eq!(admitted.is_ok(), passes, "{given:?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn call_that_comes_late_does_not_half_open_another_opening() {
+    let policy = policy();
+    let addresses = Arc::new(Known(Mutex::new(vec![host(1)])));
+    slow_call(&policy, &addresses).await;
+    let now = clock::now();
+    let circuit = policy.breaker.of(URL.parse().unwrap(), now);
+    let opening = circuit.position().generation;
+    for (since, expected) in [
+        (opening - 1, State::Open),
+        (opening + 1, State::Open),
+        (opening, State::HalfOpen),
+    ] {
+        circuit.half_open_since(since, now);
+        assert_eq!(circuit.position().state, expected);
+    }
+}
