@@ -36,7 +36,7 @@ pub(super) struct Places {
 impl Places {
     pub(super) fn new(most_leases: usize, bounds: Bounds) -> Self {
         Self {
-            most_leases,
+            most_leases: most_leases.min(Semaphore::MAX_PERMITS),
             bounds,
             known: Registry::bounded(MOST_PLACES, clock::now()),
         }

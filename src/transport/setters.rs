@@ -241,6 +241,15 @@ mod tests {
     }
 
     #[test]
+    fn bound_on_connections_may_be_as_large_as_a_number_can_be() {
+        let most = builder().max_connections(usize::MAX);
+        let most = most.max_connections_per_destination(usize::MAX);
+        let transport = most.build().unwrap();
+        let uri = http::Uri::from_static("http://api.test/");
+        transport.shared.places.of(&uri);
+    }
+
+    #[test]
     fn client_with_connections_of_its_own_refuses_each_option_by_name() {
         let cases: [(Set, &str); 14] = [
             (|b| b.max_connections(9), "max_connections"),

@@ -33,7 +33,7 @@ impl Drop for Hold {
 impl Bounds {
     pub(crate) fn new(most: usize) -> Self {
         Self(Arc::new(Room {
-            free: Arc::new(Semaphore::new(most)),
+            free: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
         }))
     }
