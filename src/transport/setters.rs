@@ -146,7 +146,7 @@ impl TransportBuilder {
     ///
     /// It replaces the client's own times for a path that goes dark. A connection is dead when nothing was
     /// acknowledged for `time + retries * interval`, whether it is idle or not (on Linux by `TCP_USER_TIMEOUT`, which
-    /// is never below the connect limit). HTTP/2 sends its PINGs as before.
+    /// is never below the connect limit, and at most 24 days). HTTP/2 sends its PINGs as before.
     ///
     /// # Defaults
     ///

@@ -90,7 +90,7 @@ impl Patience {
     pub(super) fn set(self, socket: &TcpSocket) -> io::Result<()> {
         let socket = SockRef::from(socket);
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-        socket.set_tcp_user_timeout(Some(self.unacknowledged))?;
+        socket.set_tcp_user_timeout(Some(self.unacknowledged.min(LONGEST)))?;
         let keepalive = TcpKeepalive::new()
             .with_time(self.probe)
             .with_interval(self.probe_again);
@@ -137,6 +137,9 @@ const SHORTEST: Duration = Duration::from_millis(300);
 /// A call waits for a few of them at the most; more often is what servers call a flood.
 const SHORTEST_PING: Duration = Duration::from_secs(1);
 const PROBES: u32 = 2;
+/// Linux refuses a longer `TCP_USER_TIMEOUT`: it takes the milliseconds for negative.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 
 #[cfg(test)]
 mod tests {
@@ -222,6 +225,12 @@ mod tests {
         };
         let connect = limits.connect().get() + AFTER_CONNECT;
         assert_eq!(set(own.by(short, &limits)).3, Some(connect));
+        let longest = KeepAlive {
+            time: MS(32_767_000),
+            interval: MS(32_767_000),
+            retries: 127,
+        };
+        assert_eq!(set(own.by(longest, &limits)).3, Some(LONGEST));
     }
 
     #[test]
