@@ -70,7 +70,19 @@ impl Patience {
     /// The longest that any of these limits needs. A connection serves calls under all of them.
     pub(crate) fn longest(limits: &[Limits], keep_alive: Option<KeepAlive>) -> Option<Self> {
         let all = limits.iter().map(|limits| Self::with(limits, keep_alive));
-        all.max_by_key(|patience| patience.unacknowledged)
+        all.reduce(Self::or_longer)
+    }
+
+    /// The longer one of each time. Under a keep-alive of the user's, some are the same and others differ.
+    fn or_longer(self, other: Self) -> Self {
+        Self {
+            unacknowledged: self.unacknowledged.max(other.unacknowledged),
+            probe: self.probe.max(other.probe),
+            probe_again: self.probe_again.max(other.probe_again),
+            probes: self.probes.max(other.probes),
+            ping: self.ping.max(other.ping),
+            pong: self.pong.max(other.pong),
+        }
     }
 
     /// The same with a keep-alive of the user's, which decides when a connection is dead, idle or not. The connect has
@@ -252,5 +264,14 @@ mod tests {
         let longest = Patience::longest(&limits, None);
         assert_eq!(longest, Some(Patience::of(&limits[1])));
         assert_ne!(longest, Some(Patience::of(&limits[0])));
+        // The user's keep-alive is the same for all: the pings differ.
+        let keep_alive = KeepAlive {
+            time: MS(60_000),
+            interval: MS(10_000),
+            retries: 3,
+        };
+        let longest = Patience::longest(&limits, Some(keep_alive));
+        let expected = Patience::of(&limits[1]).by(keep_alive, &limits[1]);
+        assert_eq!(longest, Some(expected));
     }
 }
