@@ -111,6 +111,14 @@ impl Options {
         if let Some((field, _)) = none {
             return Err(SettingError::invalid(named(field), 0, "at least 1"));
         }
+        if let Some(fields) = self.http1_headers.filter(|fields| *fields > MOST_FIELDS) {
+            let range = format_args!("1..={MOST_FIELDS}");
+            return Err(SettingError::invalid(
+                named("http1_max_headers"),
+                fields,
+                range,
+            ));
+        }
         if self.http1_only && self.prior_knowledge {
             let why = "http1_only(true) and http2_prior_knowledge(true) contradict each other: leave one out";
             return Err(SettingError::refused(named("http1_only"), why));
@@ -204,6 +212,8 @@ fn check_interface(_: &str) -> Result<(), SettingError> {
 
 /// Load balancers drop idle connections at 60 s: ours are gone before.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+/// hyper makes room for so many fields whenever it reads a head. A `HeaderMap` has room for no more.
+const MOST_FIELDS: usize = 32_768;
 /// Of Linux.
 const MOST_SECONDS: u64 = 32_767;
 const MOST_RETRIES: u32 = 127;

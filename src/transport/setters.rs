@@ -73,7 +73,8 @@ impl TransportBuilder {
     }
 
     /// Sets how many header fields an HTTP/1 response may have. Above that the call fails with
-    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol). It holds for the trailers of a chunked body, too.
+    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol). It holds for the trailers of a chunked body, too. A value
+    /// above 32,768 is refused at [`build`](Self::build).
     ///
     /// # Defaults
     ///
@@ -201,11 +202,15 @@ mod tests {
 
     #[test]
     fn value_that_cannot_be_honored_is_refused_by_name() {
-        let cases: [(Set, &str); 10] = [
+        let cases: [(Set, &str); 11] = [
             (|b| b.max_connections(0), "max_connections: 0 is invalid"),
             (
                 |b| b.http1_max_headers(0),
                 "http1_max_headers: 0 is invalid",
+            ),
+            (
+                |b| b.http1_max_headers(32_769),
+                "http1_max_headers: 32769 is invalid: expected 1..=32768",
             ),
             (
                 |b| b.http1_max_header_bytes(0),
