@@ -284,6 +284,8 @@ fn connector(
     }
     if let Some(bytes) = options.http1_header_bytes {
         http1.max_header_size(bytes);
+        // A head that does not fit into hyper's buffer is refused, too.
+        http1.max_buf_size(bytes.max(HYPER_BUFFER));
     }
     Connector {
         patience: Mutex::new(Patience::with(limits, options.keep_alive)),
@@ -300,6 +302,8 @@ const MOST_LEASES: usize = 256;
 const STREAM_WINDOW: u32 = 8 << 20;
 const CONNECTION_WINDOW: u32 = 16 << 20;
 const MOST_HEADERS: u32 = 64 << 10;
+/// The default of hyper.
+const HYPER_BUFFER: usize = 408 << 10;
 
 const UNFILTERED: &str = "the proxy looks names up itself, so the filter cannot refuse them: call \
                           proxy_filters(true) if the proxy refuses private addresses, else leave out \

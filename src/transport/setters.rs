@@ -85,11 +85,12 @@ impl TransportBuilder {
     }
 
     /// Sets how many bytes the head of an HTTP/1 response may have. Above that the call fails with
-    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol).
+    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol). It holds for the trailers of a chunked body, too. A value
+    /// above 417,792 also lets a connection buffer that much.
     ///
     /// # Defaults
     ///
-    /// 417,792 (408 KiB).
+    /// 417,792 (408 KiB), and 16,384 (16 KiB) for trailers.
     pub fn http1_max_header_bytes(mut self, bytes: usize) -> Self {
         self.options.http1_header_bytes = Some(bytes);
         self

@@ -78,6 +78,38 @@ async fn head_of_an_http1_response_is_bounded_in_fields_and_in_bytes() {
     }
 }
 
+/// A GET that is answered with a field of this length in the head, and with these trailers.
+async fn padded(set: Set, bytes: usize, trailers: String) -> Result<(), Error> {
+    let address = serve(move |mut stream, _| {
+        let trailers = trailers.clone();
+        async move {
+            read_head(&mut stream).await?;
+            let padding = "x".repeat(bytes);
+            let head = format!("transfer-encoding: chunked\r\nx-padding: {padding}\r\n");
+            let response = format!("HTTP/1.1 200 OK\r\n{head}\r\n0\r\n{trailers}\r\n");
+            stream.write_all(response.as_bytes()).await?;
+            read_head(&mut stream).await.map(drop)
+        }
+    })
+    .await;
+    let get = client(set).await.get(format!("http://{address}/"));
+    let response = get.no_retry().send().await?;
+    response.bytes().await.map(drop)
+}
+
+#[tokio::test]
+async fn head_of_an_http1_response_may_be_longer_than_the_default() {
+    let longer = 600 << 10;
+    let set: Set = |transport| transport.http1_max_header_bytes(700 << 10);
+    padded(set, longer, String::new()).await.unwrap();
+    for set in [(|transport| transport) as Set, |transport| {
+        transport.http1_max_header_bytes(500 << 10)
+    }] {
+        let error = padded(set, longer, String::new()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::LocalProtocol, "{error}");
+    }
+}
+
 /// A GET that is answered with three header fields of 20 bytes each over HTTP/2.
 async fn over_http2(set: Set) -> Result<(), Error> {
     let address = serve(|stream, _| async move {
