@@ -17,7 +17,7 @@ use crate::callback::Panicked;
 use crate::chain::chain;
 use crate::clock;
 use crate::hint::hint;
-use crate::hop::{Blame, Diagnosis, Effect, Hop, Kind, NotRepeated, Policy, local, name, short};
+use crate::hop::{Blame, Diagnosis, Effect, Hop, Kind, NotRepeated, Policy, is_shown, name, short};
 use crate::limit::Waited;
 use crate::options::Unmet;
 use crate::timeline::Timeline;
@@ -248,10 +248,10 @@ impl Error {
         }
     }
 
-    /// Returns the operating system's text for a missing local resource. No peer can influence it.
+    /// Returns the operating system's text for a missing local resource or a unix socket. No peer can influence it.
     fn local_reason(&self) -> Option<String> {
-        let source = self.source().filter(|_| self.kind().is_local())?;
-        let reason = chain(source).find(|cause| local(*cause).is_some())?;
+        let mut causes = chain(self.source()?);
+        let reason = causes.find(|cause| is_shown(*cause, self.kind()))?;
         Some(reason.to_string())
     }
 

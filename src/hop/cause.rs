@@ -31,6 +31,25 @@ impl fmt::Display for RuntimeGone {
 
 impl StdError for RuntimeGone {}
 
+/// A unix socket took no connection.
+#[cfg(feature = "client")]
+#[derive(Debug)]
+pub(crate) struct SocketFailed(pub(crate) std::io::Error);
+
+#[cfg(feature = "client")]
+impl fmt::Display for SocketFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(feature = "client")]
+impl StdError for SocketFailed {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
 /// A proxy refused the tunnel.
 #[derive(Clone, Debug)]
 pub(crate) struct TunnelRefused {

@@ -23,11 +23,37 @@ pub(crate) fn local(error: &(dyn StdError + 'static)) -> Option<Kind> {
         is_too_large.then_some(Kind::LocalProtocol)
     } else if error.is::<RuntimeGone>() {
         Some(Kind::LocalResources)
+    } else if let Some(kind) = ours(error) {
+        Some(kind)
     } else {
         // hyper gives no other sign that the runtime was shut down together with the connection's task.
         let is_gone = error.to_string() == "runtime dropped the dispatch task";
         is_gone.then_some(Kind::LocalResources)
     }
+}
+
+/// Returns whether the text of an error comes from this process or its operating system, and says why a call failed
+/// with this kind.
+pub(crate) fn is_shown(error: &(dyn StdError + 'static), kind: Kind) -> bool {
+    #[cfg(feature = "client")]
+    if error.is::<super::cause::SocketFailed>() {
+        return true;
+    }
+    kind.is_local() && local(error).is_some()
+}
+
+/// Reads the causes that only the transport adds.
+#[cfg(feature = "client")]
+fn ours(error: &(dyn StdError + 'static)) -> Option<Kind> {
+    let super::cause::SocketFailed(io) = error.downcast_ref()?;
+    // No network is on the way: the process may not open the socket.
+    let is_denied = io.kind() == io::ErrorKind::PermissionDenied;
+    is_denied.then_some(Kind::LocalResources)
+}
+
+#[cfg(not(feature = "client"))]
+const fn ours(_: &(dyn StdError + 'static)) -> Option<Kind> {
+    None
 }
 
 /// Returns whether the operating system refused a resource or a permission to this process, or tokio's runtime is gone.

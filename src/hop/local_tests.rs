@@ -34,6 +34,24 @@ fn what_the_operating_system_has_no_more_of_is_local_and_shown_in_its_words() {
     }
 }
 
+#[cfg(all(unix, feature = "client"))]
+#[test]
+fn unix_socket_that_the_process_may_not_open_is_local_and_no_other_one() {
+    use crate::hop::SocketFailed;
+
+    // EACCES, then ENOENT, EAGAIN and ECONNREFUSED on Linux.
+    let failed = |code| SocketFailed(io::Error::from_raw_os_error(code));
+    let denied = failed(13);
+    assert_eq!(told(&denied).kind, Kind::LocalResources, "{denied}");
+    for code in [2, 11, 111] {
+        let failed = failed(code);
+        assert_eq!(local(&failed), None, "{failed}");
+        let text = failed.to_string();
+        let error = Error::new(told(&failed).or_at(Hop::Connect)).because(failed);
+        assert!(error.to_string().contains(&text), "{error}");
+    }
+}
+
 #[test]
 fn what_the_network_or_the_server_did_is_not_local() {
     // EACCES, EPIPE, ECONNRESET, ETIMEDOUT, ECONNREFUSED, EHOSTUNREACH on Linux.

@@ -37,10 +37,10 @@ pub use crate::timeline::{Attempt, Row, RowEnd, Timeline, Waterfall};
 
 pub(crate) use self::cause::{BodyFailed, LimitExpired};
 #[cfg(feature = "client")]
-pub(crate) use self::cause::{RuntimeGone, TunnelRefused, Unmade};
+pub(crate) use self::cause::{RuntimeGone, SocketFailed, TunnelRefused, Unmade};
 pub(crate) use self::diagnosis::Diagnosis;
 pub(crate) use self::latency::Latency;
-pub(crate) use self::local::local;
+pub(crate) use self::local::{is_shown, local};
 pub(crate) use self::mishap::{Mishap, Played};
 pub(crate) use self::names::name;
 pub(crate) use self::note::short;

@@ -176,6 +176,9 @@ impl TransportBuilder {
     /// A resolver, a filter, a proxy, or an option of addresses beside it is refused at [`build`](Self::build), and so is
     /// the socket where the operating system has none.
     ///
+    /// If the process may not open the socket, the call fails at connect with
+    /// [`Kind::LocalResources`](crate::Kind::LocalResources).
+    ///
     /// # Defaults
     ///
     /// None: TCP.

@@ -1,13 +1,14 @@
 //! Requests through a unix socket: no lookup, no address; pooled as ever.
 
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Version;
 use sevenhops::hop::{Attempt, Stage};
-use sevenhops::{Client, Hop, TransportBuilder};
+use sevenhops::{Blame, Client, Error, Hop, Kind, TransportBuilder};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -150,17 +151,60 @@ async fn http2_is_spoken_through_the_socket() {
     assert_eq!(attempt.version, Some(Version::HTTP_2));
 }
 
-#[tokio::test]
-async fn socket_that_is_not_there_fails_at_connect_and_nothing_was_sent() {
-    let place = Place::new("gone");
+/// The error of a GET, with the text of the operating system in its sentence.
+async fn refused(place: &Place, text: &str) -> Error {
     let client = place.client(|transport| transport);
     let get = client.get("http://docker.test/").no_retry();
     let error = get.send().await.unwrap_err();
     assert_eq!(error.hop(), Some(Hop::Connect), "{error}");
     assert!(error.had_no_effect());
-    let source = std::error::Error::source(&error).unwrap().to_string();
-    assert!(source.contains("No such file"), "{source}");
+    assert!(error.to_string().contains(text), "{error}");
     let timeline = error.timeline().unwrap();
     let path: Arc<Path> = place.path().into();
     assert_eq!(timeline.attempts()[0].unix_socket, Some(path));
+    error
+}
+
+#[tokio::test]
+async fn socket_that_is_not_there_fails_at_connect_and_nothing_was_sent() {
+    let place = Place::new("gone");
+    let error = refused(&place, "No such file or directory").await;
+    assert_eq!((error.kind(), error.blame()), (Kind::Other, Blame::Network));
+}
+
+#[tokio::test]
+async fn socket_that_nothing_listens_on_refuses() {
+    let place = Place::new("left");
+    drop(UnixListener::bind(place.path()).unwrap());
+    let error = refused(&place, "Connection refused").await;
+    let told = (error.kind(), error.blame());
+    assert_eq!(told, (Kind::Refused, Blame::Network), "{error}");
+}
+
+#[tokio::test]
+async fn socket_that_the_process_may_not_open_is_blamed_on_the_client() {
+    let place = Place::new("denied");
+    let _events = answering(&place, 1);
+    let mode = std::fs::Permissions::from_mode(0o000);
+    std::fs::set_permissions(place.path(), mode).unwrap();
+    if UnixStream::connect(place.path()).await.is_ok() {
+        // The superuser may open every socket.
+        return;
+    }
+    let error = refused(&place, "Permission denied").await;
+    let told = (error.kind(), error.blame());
+    assert_eq!(told, (Kind::LocalResources, Blame::Client), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn socket_with_a_full_backlog_fails_at_connect() {
+    let place = Place::new("full");
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    let address = socket2::SockAddr::unix(place.path()).unwrap();
+    socket.bind(&address).unwrap();
+    socket.listen(0).unwrap();
+    let _queued = UnixStream::connect(place.path()).await.unwrap();
+    let error = refused(&place, "Resource temporarily unavailable").await;
+    assert_eq!((error.kind(), error.blame()), (Kind::Other, Blame::Network));
 }

@@ -30,7 +30,7 @@ use super::wire::stream::Stream;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::config_error::SettingError;
-use crate::hop::LimitExpired;
+use crate::hop::{LimitExpired, SocketFailed};
 use crate::limit::{Limits, Waited};
 use crate::record::Tickets;
 
@@ -185,7 +185,7 @@ impl Dial {
     async fn reach(&self) -> Result<(Socket, Stream), BoxError> {
         let socket = match &self.end {
             End::Address(address) => Socket::new(self.connector.tcp(*address).await?)?,
-            End::Socket(path) => unix(path).await?,
+            End::Socket(path) => unix(path).await.map_err(SocketFailed)?,
         };
         let mut stream = Stream::Plain(socket.clone());
         let Some(via) = &self.target.via else {
