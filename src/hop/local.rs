@@ -10,7 +10,10 @@ use super::cause::RuntimeGone;
 /// Returns the kind if an error is a failure of this process. Its causes are not read.
 pub(crate) fn local(error: &(dyn StdError + 'static)) -> Option<Kind> {
     if let Some(io) = error.downcast_ref::<io::Error>() {
-        is_lacking(io).then_some(Kind::LocalResources)
+        match is_lacking(io) {
+            true => Some(Kind::LocalResources),
+            false => are_trailers_too_large(io).then_some(Kind::LocalProtocol),
+        }
     } else if let Some(io) = error.downcast_ref::<Arc<io::Error>>() {
         is_lacking(io).then_some(Kind::LocalResources)
     } else if let Some(h2) = error.downcast_ref::<h2::Error>() {
@@ -56,6 +59,16 @@ const fn ours(_: &(dyn StdError + 'static)) -> Option<Kind> {
     None
 }
 
+/// Returns whether hyper refused the trailers of a body, because they are too many or too long. hyper gives no other
+/// sign.
+fn are_trailers_too_large(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+        && error.get_ref().is_some_and(|inner| {
+            let text = inner.to_string();
+            TRAILERS.contains(&text.as_str())
+        })
+}
+
 /// Returns whether the operating system refused a resource or a permission to this process, or tokio's runtime is gone.
 fn is_lacking(error: &io::Error) -> bool {
     use io::ErrorKind::{AddrInUse, AddrNotAvailable, OutOfMemory};
@@ -66,6 +79,11 @@ fn is_lacking(error: &io::Error) -> bool {
             None => tokio::runtime::is_rt_shutdown_err(error),
         }
 }
+
+const TRAILERS: [&str; 2] = [
+    "chunk trailers count overflow",
+    "chunk trailers bytes over limit",
+];
 
 /// EPERM, ENOMEM, ENODEV, EINVAL, ENFILE, EMFILE, EADDRNOTAVAIL, ENOBUFS. EACCES is not among them: a router on the
 /// way says it, too (ICMPv6 "administratively prohibited").

@@ -110,6 +110,30 @@ async fn head_of_an_http1_response_may_be_longer_than_the_default() {
     }
 }
 
+#[tokio::test]
+async fn trailers_are_bounded_in_fields_and_in_bytes() {
+    let three = || "x-field: 12345678\r\n".repeat(3);
+    let within: Set = |transport| transport.http1_max_headers(3).http1_max_header_bytes(200);
+    padded(within, 1, three()).await.unwrap();
+    let large = format!("x-large: {}\r\n", "x".repeat(17 << 10));
+    let beyond: [(Set, String); 3] = [
+        (|transport| transport.http1_max_headers(2), three()),
+        // Longer than the head, which has 66.
+        (
+            |transport| transport.http1_max_header_bytes(80),
+            "x-field: 12345678\r\n".repeat(5),
+        ),
+        (|transport| transport, large),
+    ];
+    for (set, trailers) in beyond {
+        let error = padded(set, 1, trailers).await.unwrap_err();
+        let told = (error.hop(), error.kind(), error.blame());
+        let expected = (Some(Hop::Receive), Kind::LocalProtocol, Blame::Client);
+        assert_eq!(told, expected, "{error}");
+        assert!(error.to_string().contains("chunk trailers"), "{error}");
+    }
+}
+
 /// A GET that is answered with three header fields of 20 bytes each over HTTP/2.
 async fn over_http2(set: Set) -> Result<(), Error> {
     let address = serve(|stream, _| async move {
