@@ -50,6 +50,25 @@ impl StdError for SocketFailed {
     }
 }
 
+/// h2 refused the head of a response whose length is bounded by an option.
+#[cfg(feature = "client")]
+#[derive(Debug)]
+pub(crate) struct HeadRefused(pub(crate) h2::Error);
+
+#[cfg(feature = "client")]
+impl fmt::Display for HeadRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the head of the response is longer than http2_max_header_bytes, or malformed")
+    }
+}
+
+#[cfg(feature = "client")]
+impl StdError for HeadRefused {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&self.0)
+    }
+}
+
 /// A proxy refused the tunnel.
 #[derive(Clone, Debug)]
 pub(crate) struct TunnelRefused {

@@ -48,10 +48,14 @@ pub(crate) fn is_shown(error: &(dyn StdError + 'static), kind: Kind) -> bool {
 /// Reads the causes that only the transport adds.
 #[cfg(feature = "client")]
 fn ours(error: &(dyn StdError + 'static)) -> Option<Kind> {
-    let super::cause::SocketFailed(io) = error.downcast_ref()?;
-    // No network is on the way: the process may not open the socket.
-    let is_denied = io.kind() == io::ErrorKind::PermissionDenied;
-    is_denied.then_some(Kind::LocalResources)
+    use super::cause::{HeadRefused, SocketFailed};
+
+    if let Some(SocketFailed(io)) = error.downcast_ref() {
+        // No network is on the way: the process may not open the socket.
+        let is_denied = io.kind() == io::ErrorKind::PermissionDenied;
+        return is_denied.then_some(Kind::LocalResources);
+    }
+    error.is::<HeadRefused>().then_some(Kind::LocalProtocol)
 }
 
 #[cfg(not(feature = "client"))]

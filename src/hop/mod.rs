@@ -37,7 +37,7 @@ pub use crate::timeline::{Attempt, Row, RowEnd, Timeline, Waterfall};
 
 pub(crate) use self::cause::{BodyFailed, LimitExpired};
 #[cfg(feature = "client")]
-pub(crate) use self::cause::{RuntimeGone, SocketFailed, TunnelRefused, Unmade};
+pub(crate) use self::cause::{HeadRefused, RuntimeGone, SocketFailed, TunnelRefused, Unmade};
 pub(crate) use self::diagnosis::Diagnosis;
 pub(crate) use self::latency::Latency;
 pub(crate) use self::local::{is_shown, local};

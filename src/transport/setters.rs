@@ -97,11 +97,13 @@ impl TransportBuilder {
     }
 
     /// Sets the bytes that the header fields of an HTTP/2 response stay below, with 32 more for each field (RFC 9113
-    /// §6.5.2). The server is told. Above that the call fails with [`Kind::Protocol`](crate::Kind::Protocol).
+    /// §6.5.2). The server is told. Above that the call fails with
+    /// [`Kind::LocalProtocol`](crate::Kind::LocalProtocol), and so does a call with a malformed head: h2 does not tell
+    /// the two apart.
     ///
     /// # Defaults
     ///
-    /// 65,536 (64 KiB).
+    /// 65,536 (64 KiB). Above this default a call fails with [`Kind::Protocol`](crate::Kind::Protocol).
     pub fn http2_max_header_bytes(mut self, bytes: u32) -> Self {
         self.options.http2_header_bytes = Some(bytes);
         self

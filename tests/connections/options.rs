@@ -171,7 +171,12 @@ async fn head_of_an_http2_response_is_bounded_in_bytes() {
         transport.http2_max_header_bytes(100)
     };
     let error = over_http2(beyond).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Protocol, "{error}");
+    assert_eq!(error.kind(), Kind::LocalProtocol, "{error}");
+    assert_eq!(error.blame(), Blame::Client);
+    assert!(
+        error.to_string().contains("http2_max_header_bytes"),
+        "{error}"
+    );
 }
 
 #[cfg(target_os = "linux")]

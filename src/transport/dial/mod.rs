@@ -161,7 +161,9 @@ impl Dial {
         };
         let connected = match speaks_http2 {
             true => {
-                let how = (&self.connector.http2, self.connector.patience().pings());
+                let Connector { http2, options, .. } = &*self.connector;
+                let bounds_heads = options.http2_header_bytes.is_some();
+                let how = (http2, bounds_heads, self.connector.patience().pings());
                 let home: Weak<dyn Watcher> = pool;
                 let opened = Http2::open(stream, made, how, Attachment { home, hold });
                 let (limit, which) = match self.target.tls {

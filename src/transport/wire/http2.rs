@@ -20,6 +20,7 @@ use super::life::{Fate, Life, Made, Task};
 use super::stream::Stream;
 use super::upload::{Rest, Upload};
 use super::watch::{Monitor, PingTimes};
+use crate::hop::HeadRefused;
 use crate::record::Tracker;
 
 /// A connection.
@@ -32,6 +33,8 @@ pub(crate) struct Http2 {
     /// How many streams wait for the connection's task to reset them.
     cancelled: AtomicUsize,
     task: Mutex<Option<Waker>>,
+    /// An option bounds the heads of responses.
+    bounds_heads: bool,
     pub(super) home: Weak<dyn Watcher>,
 }
 
@@ -109,8 +112,14 @@ impl StreamLease {
         if is_unsent {
             tracker.untake();
         }
+        // h2 has one error for a head that is too long and for one that is malformed.
+        let is_own = error.is_reset() && error.is_library();
+        let is_refused = is_own && error.reason() == Some(h2::Reason::PROTOCOL_ERROR);
         Failed {
-            error: life.cause(error.into()),
+            error: life.cause(match is_refused && self.connection.bounds_heads {
+                true => HeadRefused(error).into(),
+                false => error.into(),
+            }),
             is_unsent,
         }
     }
@@ -126,7 +135,7 @@ impl Http2 {
     pub(crate) async fn open(
         stream: Stream,
         made: Made,
-        (builder, pings): (&Builder, PingTimes),
+        (builder, bounds_heads, pings): (&Builder, bool, PingTimes),
         place: Attachment<dyn Watcher, impl Send + 'static>,
     ) -> Result<Arc<Self>, h2::Error> {
         let (requests, driven) = builder.handshake(stream).await?;
@@ -136,6 +145,7 @@ impl Http2 {
             leased: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             task: Mutex::default(),
+            bounds_heads,
             home: Weak::clone(&place.home),
         });
         tokio::spawn(drive(driven, Arc::clone(&connection), pings, place.hold));
