@@ -146,8 +146,8 @@ fn write(mut gate: Gate<Wire>) -> bool {
         let polled = gate.as_mut().poll_write(&mut context, piece);
         written &= matches!(polled, Poll::Ready(Ok(_)));
     }
-    let _ = gate.as_mut().poll_flush(&mut context);
-    written
+    let flushed = gate.as_mut().poll_flush(&mut context);
+    written && matches!(flushed, Poll::Ready(Ok(())))
 }
 
 #[test]
@@ -211,6 +211,23 @@ fn request_was_written_if_the_kernel_took_a_byte_of_it_however_often_that_is_ask
             assert_eq!(armed.lane.shut(), is_written, "{taken} bytes");
             assert_eq!(armed.lane.shut(), is_written, "{taken} bytes, again");
         }
+    });
+}
+
+#[test]
+fn call_that_leaves_ends_the_writing_of_its_own_request_alone() {
+    loom::model(|| {
+        let armed = Armed::new();
+        let leaving = {
+            let lane = Arc::clone(&armed.lane);
+            thread::spawn(move || lane.abandon(1))
+        };
+        let is_sent = write(armed.gate());
+        armed.lane.arm(&Arc::new(Tracker::new()), true);
+        let was_ended = leaving.join().unwrap();
+        assert_eq!(is_sent, !was_ended);
+        let is_written = write(armed.gate());
+        assert_eq!(is_written, !was_ended, "the request after it");
     });
 }
 

@@ -143,7 +143,7 @@ impl Http1 {
 
     /// Ends the connection if this request is still going out: its response is over, and nothing waits for the rest.
     pub(super) fn stop_upload(&self, number: u64) {
-        if self.lane.is_busy(number) {
+        if self.lane.abandon(number) {
             self.life.end(Fate::Over);
             self.close();
             self.task.get().inspect(|task| task.abort());

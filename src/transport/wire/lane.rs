@@ -93,16 +93,14 @@ impl Lane {
         slot.number
     }
 
-    /// Whether this request is still being written.
-    pub(crate) fn is_busy(&self, number: u64) -> bool {
-        self.slot().is_busy(number)
-    }
-
-    /// Ends the writing for good if this request is still being written: its call has left.
-    pub(crate) fn abandon(&self, number: u64) {
-        if self.is_busy(number) {
-            self.shut();
+    /// Ends the writing for good if this request is still being written: its call has left. Returns whether it was.
+    pub(crate) fn abandon(&self, number: u64) -> bool {
+        let mut slot = self.slot();
+        let is_busy = slot.is_busy(number);
+        if is_busy {
+            slot.shut(&self.socket);
         }
+        is_busy
     }
 
     /// The source of the body has ended: with the next flush, the request is sent.
@@ -120,16 +118,7 @@ impl Lane {
 
     /// Ends the writing for good. Returns whether a byte of the request may have been written.
     pub(crate) fn shut(&self) -> bool {
-        let mut slot = self.slot();
-        let written = match slot.state {
-            LaneState::Taken => self.socket.written() > slot.before,
-            LaneState::Free => true,
-            LaneState::Armed => false,
-            LaneState::Shut { written } => written,
-        };
-        slot.state = LaneState::Shut { written };
-        slot.tracker = None;
-        written
+        self.slot().shut(&self.socket)
     }
 
     /// Lets bytes pass in either direction. Fails once the lane is shut.
@@ -182,6 +171,18 @@ impl Lane {
 impl Slot {
     fn is_busy(&self, number: u64) -> bool {
         self.number == number && matches!(self.state, LaneState::Armed | LaneState::Taken)
+    }
+
+    fn shut(&mut self, socket: &Socket) -> bool {
+        let written = match self.state {
+            LaneState::Taken => socket.written() > self.before,
+            LaneState::Free => true,
+            LaneState::Armed => false,
+            LaneState::Shut { written } => written,
+        };
+        self.state = LaneState::Shut { written };
+        self.tracker = None;
+        written
     }
 
     fn armed(&self) -> Option<Arc<Tracker>> {
