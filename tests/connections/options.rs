@@ -134,6 +134,38 @@ async fn trailers_are_bounded_in_fields_and_in_bytes() {
     }
 }
 
+/// The head of a CONNECT as the proxy reads it. The proxy refuses it.
+async fn tunnelled(set: Set) -> (String, Error) {
+    let (told, mut heads) = unbounded_channel();
+    let address = serve(move |mut stream, _| {
+        let told = told.clone();
+        async move {
+            told.send(read_head(&mut stream).await?).unwrap();
+            let no = b"HTTP/1.1 403 No\r\na: 1\r\nb: 2\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(no).await?;
+            read_head(&mut stream).await.map(drop)
+        }
+    })
+    .await;
+    let builder = Net::new().await.builder();
+    let proxy = format!("http://user:password@{address}");
+    let builder = builder.transport(move |transport| set(transport).proxy(proxy));
+    let get = builder.build().unwrap().get("https://api.test/").no_retry();
+    let error = get.send().await.unwrap_err();
+    (heads.recv().await.unwrap(), error)
+}
+
+#[tokio::test]
+async fn tunnel_through_a_proxy_is_asked_for_by_the_same_options() {
+    let (lower, error) = tunnelled(|transport| transport).await;
+    assert!(lower.contains("\r\nproxy-authorization: "), "{lower}");
+    assert_eq!(error.kind(), Kind::ProxyDenied, "{error}");
+    let (titled, _) = tunnelled(|transport| transport.http1_title_case_headers(true)).await;
+    assert!(titled.contains("\r\nProxy-Authorization: "), "{titled}");
+    let (_, error) = tunnelled(|transport| transport.http1_max_headers(2)).await;
+    assert_eq!(error.kind(), Kind::Proxy, "{error}");
+}
+
 /// A GET that is answered with three header fields of 20 bytes each over HTTP/2.
 async fn over_http2(set: Set) -> Result<(), Error> {
     let address = serve(|stream, _| async move {

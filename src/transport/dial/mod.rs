@@ -202,7 +202,8 @@ impl Dial {
         let stream = match via.speaks {
             Speaks::Socks => socks::connect(stream, (host, *port), via.credentials.clone()).await?,
             Speaks::Http if self.target.tls.is_some() => {
-                tunnel::connect(stream, (host, *port), via.authorization.as_ref()).await?
+                let request = tunnel::request((host, *port), via.authorization.as_ref())?;
+                tunnel::connect(stream, &self.connector.http1, request).await?
             }
             Speaks::Http => stream,
         };

@@ -15,14 +15,13 @@ use crate::box_error::BoxError;
 use crate::hop::{Kind, TunnelRefused};
 use crate::transport::wire::stream::Stream;
 
-/// Asks the proxy for a tunnel to a destination.
+/// Asks the proxy for a tunnel.
 pub(super) async fn connect(
     stream: Stream,
-    destination: (&str, u16),
-    authorization: Option<&HeaderValue>,
+    builder: &http1::Builder,
+    request: Request<Empty<Bytes>>,
 ) -> Result<Stream, BoxError> {
-    let (mut requests, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let request = request(destination, authorization)?;
+    let (mut requests, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let asking = async move {
         let response = requests.send_request(request).await.map_err(broken)?;
         if !response.status().is_success() {
@@ -40,7 +39,8 @@ pub(super) async fn connect(
     alongside(asking, connection.with_upgrades()).await
 }
 
-fn request(
+/// The request for a tunnel to a destination.
+pub(super) fn request(
     (host, port): (&str, u16),
     authorization: Option<&HeaderValue>,
 ) -> Result<Request<Empty<Bytes>>, http::Error> {
