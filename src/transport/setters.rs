@@ -257,7 +257,10 @@ mod tests {
         let most = most.max_connections_per_destination(usize::MAX);
         let transport = most.build().unwrap();
         let uri = http::Uri::from_static("http://api.test/");
-        transport.shared.places.of(&uri);
+        let place = transport
+            .shared
+            .place(&uri, &mut http::HeaderMap::new(), crate::clock::now());
+        assert!(place.is_ok());
     }
 
     #[test]
