@@ -93,7 +93,7 @@ impl Body {
     /// This holds over [`Transport`](crate::Transport), [`Transport::over`](crate::Transport::over), hyper-util's
     /// client with the parts of this crate, and in reqwest-middleware. A service from another crate creates the body
     /// only when it sends. If the function fails there, the failure is a broken body at send. A body that was
-    /// converted to a [`reqwest::Body`] is sent once.
+    /// converted to a `reqwest::Body` is sent once.
     ///
     /// # Cancel safety
     ///
