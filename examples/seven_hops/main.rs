@@ -119,7 +119,7 @@ fn draw(timeline: &Timeline) {
 
 fn print_report(case: &Case, report: &Report, reqwest: &str) {
     let (hop, kind, effect) = case.expected;
-    let repeat = match case.repeat {
+    let retried = match case.repeat {
         Repeat::Yes => "yes",
         Repeat::Idem => "only if idempotent",
         Repeat::No => "no",
@@ -128,8 +128,7 @@ fn print_report(case: &Case, report: &Report, reqwest: &str) {
     print_failure(report);
     println!("reqwest: {reqwest}");
     println!(
-        // words:allow term: a variable
-        "{}:   expected {hop}, {kind}, effect {effect}; retried: {repeat}\n",
+        "{}:   expected {hop}, {kind}, effect {effect}; retried: {retried}\n",
         verdict(report)
     );
 }

@@ -112,7 +112,7 @@ mod tests {
             expires_at: None,
         };
         // (relation, permits by itself, caller's statement about the server) → (permits a retry, may be put on again)
-        for (relation, is_license, honours, below) in [
+        for (relation, is_license, honors, below) in [
             (Relation::Same, false, None, Some((true, true))),
             (Relation::Same, true, Some(false), Some((false, true))),
             (Relation::Rewritten, true, None, Some((true, true))),
@@ -121,9 +121,8 @@ mod tests {
             (Relation::LedAway, true, Some(true), Some((false, false))),
             (Relation::Operation, true, None, None),
         ] {
-            // words:allow spelling: the name of a variable
-            let told = format!("{relation:?} {is_license} {honours:?}");
-            let mark = mark(is_license).below(relation, honours);
+            let told = format!("{relation:?} {is_license} {honors:?}");
+            let mark = mark(is_license).below(relation, honors);
             let seen = mark.map(|mark| (mark.vouched, mark.value.is_some()));
             assert_eq!(seen, below, "{told}");
         }

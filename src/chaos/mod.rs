@@ -37,7 +37,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # What it protects from
+//! # Protects from
 //!
 //! Learning only in production what a lost response does: whether the customer pays twice, and whether the error shows
 //! it.
@@ -46,7 +46,7 @@
 //!
 //! No faults, all destinations, switched on.
 //!
-//! # What it reports
+//! # Reports
 //!
 //! Every fault is a note in the call's timeline ([`What::Chaos`](crate::hop::What::Chaos)), a warning event `chaos` on
 //! its span, and the cause of the error. The body of a generated response says that it was generated. An injected fault

@@ -27,7 +27,7 @@ use crate::telemetry::{Contained, Propagator};
 /// # Ok(()) }
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
 /// - A hop that stalls: each hop has its own limit, so the error names the hop.
 /// - A request that was given up and would still reach the server: its body refuses to be sent.

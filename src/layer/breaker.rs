@@ -48,7 +48,7 @@ use crate::policy::{Classifier, Key};
 /// # Ok(()) }
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
 /// - Callers that wait for a destination that is down.
 /// - A destination that cannot recover because all callers keep sending.
@@ -103,7 +103,7 @@ use crate::policy::{Classifier, Key};
 /// If a response with `Retry-After` opens the circuit, the circuit stays open at least that long, up to the longest
 /// open time.
 ///
-/// # What it reports
+/// # Reports
 ///
 /// A rejection is an [`Error`](crate::Error) with [`Policy::Breaker`](crate::Policy::Breaker),
 /// [`Kind::Open`](crate::Kind::Open) and no effect. Its [`retry_after`](crate::Error::retry_after) is the open time

@@ -34,7 +34,7 @@ use crate::timeline::{Timeline, also};
 /// # Ok(()) }
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
 /// - A forgotten timeout.
 /// - A timeout for each attempt instead of the whole call.

@@ -26,7 +26,7 @@ use crate::policy::idempotency::Settings;
 /// # Ok(()) }
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
 /// A second charge because the response to the first was lost and the client sent the request again.
 ///
@@ -37,7 +37,7 @@ use crate::policy::idempotency::Settings;
 /// declared that the server honors keys: for the client or the destination in [`Settings`], for one request with
 /// [`Options::honours_keys`](crate::Options::honours_keys).
 ///
-/// # What it reports
+/// # Reports
 ///
 /// A note in the timeline if the server declares that its response is a replay. A rejection by
 /// [`Policy::Idempotency`](crate::Policy::Idempotency) for a derived key that the server has forgotten.

@@ -31,7 +31,7 @@ use crate::replay::{ByFn, ByTrait};
 /// # Ok(()) }
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
 /// - Sending credentials, cookies and idempotency keys to any host that a `Location` names.
 /// - A downgrade from https to http.
@@ -50,7 +50,7 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// The defaults are those of [`Settings`].
 ///
-/// # What it reports
+/// # Reports
 ///
 /// Each redirect in the timeline. A rejection by [`Policy::Redirect`](crate::Policy::Redirect): a loop, too many
 /// redirects, a downgrade from https to http, or a target that is not HTTP. After an attempt that may have been

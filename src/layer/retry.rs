@@ -48,7 +48,7 @@ use crate::replay::{ByFn, ByTrait};
 /// # Ok(()) }
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
 /// - A transient failure.
 /// - A second charge.
@@ -66,7 +66,7 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// The defaults are those of [`Settings`].
 ///
-/// # What it reports
+/// # Reports
 ///
 /// Each wait in the timeline, and the reason why the last failure was not retried, in the timeline and in the error's
 /// message. The caller gets the last real response or error, never a wrapper. If a retry began after a response,

@@ -25,7 +25,7 @@
 //! # drop((dynamodb, github, stripe)); Ok(()) }
 //! ```
 //!
-//! # What they protect from
+//! # Protect from
 //!
 //! - A throttling under a 400 that is not retried (DynamoDB).
 //! - A rate limit under a 403 (GitHub, Google).

@@ -17,7 +17,7 @@
 //! # drop(client); Ok(()) }
 //! ```
 //!
-//! # What it protects from
+//! # Protects from
 //!
 //! - Lookups, connects, handshakes and requests that never end: each has its own timeout, and a timeout names its hop.
 //! - New connections to addresses whose TTL expired long ago.
@@ -34,7 +34,7 @@
 //! | retries | two, within a budget, of requests that the peer did not process by its own word (REFUSED_STREAM, GOAWAY); none below our own policies, which retry | reqwest's default has no budget; no other retry is provably safe here |
 //! | proxies | none, unless the builder sets one | the environment is not read silently |
 //!
-//! # What it reports
+//! # Reports
 //!
 //! A failure before the connection is established holds an [`Error`](crate::Error) that names dns, connect or tls.
 //! [`find`](crate::sdk::find) finds that error in whatever error the SDK wraps around it. A later failure is reqwest's

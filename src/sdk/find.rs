@@ -27,7 +27,7 @@ use crate::timeline::Timeline;
 /// assert_eq!(next(&lost), "look it up first");
 /// ```
 ///
-/// # What it reports
+/// # Reports
 ///
 /// If the error chain contains one of our errors, the finding has that error's values: hop, kind, effect, and the
 /// timeline

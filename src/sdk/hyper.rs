@@ -36,7 +36,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What it protects from
+//! # Protects from
 //!
 //! | piece | where it goes | without it |
 //! |---|---|---|
@@ -46,7 +46,7 @@
 //! | [`Hops::connector_layer`] | around the whole connector | everything before the response is one wait |
 //! | [`Hops::layer`] | around the client | send is part of the wait, the effect cannot be proved, and a pooled connection outlives its DNS record |
 //!
-//! # What it reports
+//! # Reports
 //!
 //! All hops, as [`Transport`](crate::Transport) does. Errors are [`Error`](crate::Error)s.
 //!

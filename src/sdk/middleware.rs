@@ -33,7 +33,7 @@
 //! # drop(client); Ok(()) }
 //! ```
 //!
-//! # What it protects from
+//! # Protects from
 //!
 //! The policies are those of the stack. To override settings for one request, put [`Options`] into its extensions:
 //! `.with_extension(Options::new().idempotency_key(key))`. The timeout of a single request becomes its deadline. A
@@ -51,7 +51,7 @@
 //! be compared, so each try gets a new key. To be sure, pass the key yourself:
 //! `.with_extension(Options::new().idempotency_key(key))`.
 //!
-//! # What it reports
+//! # Reports
 //!
 //! Errors are [`reqwest_middleware::Error`]s that hold an [`Error`]. If a body breaks off, the error is a
 //! [`reqwest::Error`] that holds one. [`sdk::find`](crate::sdk::find) finds it in either. The timeline of a

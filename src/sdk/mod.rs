@@ -20,7 +20,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! # What it protects from
+//! # Protects from
 //!
 //! | the SDK accepts | give it | dns, connect, tls seen | send, wait, receive seen | timeouts | retry, breaker, key | DNS reaches the pool |
 //! |---|---|---|---|---|---|---|
@@ -38,7 +38,7 @@
 //! [`bare`] and [`Transport::over`](crate::Transport::over) are behind the feature `reqwest` (on by default),
 //! [`middleware`] is behind `middleware`, [`hyper`] behind `hyper`. Each cell is a test.
 //!
-//! # What it reports
+//! # Reports
 //!
 //! [`find`] reads the SDK's error. An error that comes through the stack carries its timeline, and the call has spans.
 //! If one of our clients cannot connect, the error names the hop.

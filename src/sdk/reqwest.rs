@@ -16,7 +16,7 @@
 //! # drop(response); Ok(()) }
 //! ```
 //!
-//! # What it protects from
+//! # Protects from
 //!
 //! A request is refused before the client sees it if its framing contradicts its body, or if it makes a demand that no
 //! layer has carried out. The stack above protects from the rest.
@@ -26,7 +26,7 @@
 //! None: the client is used as it was built. It has no filter, and none can be set, because its addresses cannot be
 //! judged. For a filter use [`Transport`] or a client of [`sdk::bare`](crate::sdk::bare).
 //!
-//! # What it reports
+//! # Reports
 //!
 //! One wait from the request to the response head, and then receive. An error has the hop that reqwest's error shows;
 //! otherwise its hop is `Server`. Its effect is `Possible`, because the client may have sent the request before it

@@ -23,7 +23,7 @@ use crate::getters::getters;
 /// assert_ne!(patient, Backoff::default());
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
 /// Callers that failed together retry together, and fail together again. Jitter spreads them out. Growth gives a slow
 /// service the time to recover.

@@ -17,7 +17,7 @@ use crate::config_error::{SettingError, expected};
 /// assert_ne!(tight, Budget::default());
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
 /// Three attempts a call triple the load, just when the server is overloaded. With a budget, 1,000 calls a second to
 /// a dead service cause about 1,210 requests a second, not 3,000.

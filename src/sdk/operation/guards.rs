@@ -65,7 +65,7 @@ use crate::timeline::{Timeline, also};
 /// # Ok(()) }
 /// ```
 ///
-/// # What it protects from
+/// # Protects from
 ///
 /// - A query that never returns.
 /// - A message that is sent twice because its receipt was lost.
@@ -105,7 +105,7 @@ use crate::timeline::{Timeline, also};
 ///
 /// Those of [`Settings`]. The deadline has no default.
 ///
-/// # What it reports
+/// # Reports
 ///
 /// An [`Error`] with kind, effect, attempts and the time to wait. Its `source` is the work's own error, which can be
 /// downcast. It has a hop if one of our calls inside failed at a hop, or if the work's error names one. Spans:

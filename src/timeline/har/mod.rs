@@ -30,7 +30,7 @@ pub(crate) use self::headers::{keep_request, keep_response};
 /// # Ok(()) }
 /// ```
 ///
-/// # What it holds
+/// # Content
 ///
 /// An entry for each attempt, in the order of their start, and one for a call that ended before its first attempt. A
 /// wait before an attempt is part of its entry's `blocked` time. `_hop`, `_kind`, `_effect` and `_error_type` describe
