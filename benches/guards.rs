@@ -70,8 +70,8 @@ fn main() {
 fn each_case(ruler: &mut impl Ruler) {
     let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
-    let redirect = RedirectLayer::new(redirect::Settings::new()).expect("defaults are valid");
-    let retry = RetryLayer::new(retry::Settings::new()).expect("defaults are valid");
+    let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).expect("defaults are valid");
+    let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
     let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let get = ask(Method::GET);
     ruler.measure("GET", &get, LEAF);
@@ -138,7 +138,9 @@ fn ask(method: Method) -> Ask {
 /// Returns a breaker that failures have opened, for longer than the benchmark takes.
 fn open_breaker(limits: Limits) -> BreakerLayer {
     let long = Duration::from_secs(60 * 60);
-    let settings = breaker::Settings::new().open_at_most(long).open_for(long);
+    let settings = breaker::CircuitBreakerConfig::new()
+        .open_at_most(long)
+        .open_for(long);
     let breaker = BreakerLayer::with(limits, settings).expect("an hour is an open time");
     let failing = breaker.layer(service_fn(async |_: Ask| {
         let mut answer = Answer::default();
@@ -209,7 +211,7 @@ fn contention(criterion: &mut Criterion) {
 fn share(runtime: &Runtime, (tasks, spread): (u64, bool), times: u64) -> Duration {
     let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
-    let retry = RetryLayer::new(retry::Settings::new()).expect("defaults are valid");
+    let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
     let breaker = BreakerLayer::new(limits);
     let service = call.layer(retry.layer(breaker.layer(LEAF)));
     runtime.block_on(async {

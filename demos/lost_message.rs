@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sevenhops::policy::breaker;
-use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
 use sevenhops::{Effect, Error, Operation, Policy};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,8 +27,8 @@ type Result<T, E = Box<dyn StdError + Send + Sync>> = std::result::Result<T, E>;
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     let broker = Broker::start().await?;
-    let breaker = breaker::Settings::new().consecutive_failures(3);
-    let settings = Settings::new(Duration::from_secs(5)).breaker(breaker);
+    let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
+    let settings = OperationConfig::new(Duration::from_secs(5)).breaker(breaker);
     // One for the broker; clones share its circuit and its budget.
     let operation = Operation::with("broker", settings)?;
 

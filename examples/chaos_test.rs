@@ -8,14 +8,14 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use http::{Request, Response};
-use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, Mishap};
 use sevenhops::{Body, Effect, Hop, StandardLayer};
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let network = ChaosLayer::new(Settings::new(0))?;
+    let network = ChaosLayer::new(ChaosConfig::new(0))?;
     let client = ServiceBuilder::new()
         .layer(StandardLayer::new(Duration::from_secs(10))?)
         .layer(network.clone())

@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limits = Limits::new(deadline)?;
     let service = ServiceBuilder::new()
         .layer(CallLayer::new(deadline)?)
-        .layer(RetryLayer::new(retry::Settings::new())?)
+        .layer(RetryLayer::new(retry::RetryConfig::new())?)
         .layer(BreakerLayer::new(limits))
         .layer(AttemptLayer::new(limits))
         .map_request(|request: Request<Body>| {

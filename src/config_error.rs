@@ -11,7 +11,7 @@ use crate::box_error::BoxError;
 /// The message has the path of the field in a file, its value, and the expected values: `retry.attempts: 0 is
 /// invalid: expected 1..=255`.
 #[derive(Debug)]
-pub struct SettingError {
+pub struct ConfigError {
     /// The path of the field, as in a file.
     path: String,
     reason: Reason,
@@ -24,7 +24,7 @@ enum Reason {
     Failed { source: BoxError },
 }
 
-impl SettingError {
+impl ConfigError {
     /// Returns the error of a field whose value is not one of the expected ones.
     pub(crate) fn invalid(
         path: impl Into<String>,
@@ -82,7 +82,7 @@ impl SettingError {
     }
 }
 
-impl fmt::Display for SettingError {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = &self.path;
         match &self.reason {
@@ -95,7 +95,7 @@ impl fmt::Display for SettingError {
     }
 }
 
-impl StdError for SettingError {
+impl StdError for ConfigError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         match &self.reason {
             Reason::Failed { source } => Some(&**source),
@@ -109,24 +109,24 @@ pub(crate) mod expected {
     use std::ops::RangeInclusive;
     use std::time::Duration;
 
-    use super::SettingError;
+    use super::ConfigError;
 
     /// The range of waits. The longest wait of this crate is a day.
     pub(crate) const WAIT: &str = "more than 0s, at most 86400s";
 
     /// Refuses a wait that is zero or longer than a day.
-    pub(crate) fn wait(path: &str, value: Duration) -> Result<(), SettingError> {
+    pub(crate) fn wait(path: &str, value: Duration) -> Result<(), ConfigError> {
         match !value.is_zero() && value <= DAY {
             true => Ok(()),
-            false => Err(SettingError::invalid(path, value, WAIT)),
+            false => Err(ConfigError::invalid(path, value, WAIT)),
         }
     }
 
     /// Refuses a ratio that is zero, negative or more than 1.
-    pub(crate) fn share(path: &str, value: f64) -> Result<(), SettingError> {
+    pub(crate) fn share(path: &str, value: f64) -> Result<(), ConfigError> {
         match value > 0.0 && value <= 1.0 {
             true => Ok(()),
-            false => Err(SettingError::invalid(path, value, "more than 0, at most 1")),
+            false => Err(ConfigError::invalid(path, value, "more than 0, at most 1")),
         }
     }
 
@@ -135,14 +135,14 @@ pub(crate) mod expected {
         path: &str,
         value: u32,
         range: RangeInclusive<u32>,
-    ) -> Result<(), SettingError> {
+    ) -> Result<(), ConfigError> {
         if range.contains(&value) {
             return Ok(());
         }
         let (least, most) = range.into_inner();
         Err(match most {
-            u32::MAX => SettingError::invalid(path, value, format_args!("at least {least}")),
-            _ => SettingError::invalid(path, value, format_args!("{least}..={most}")),
+            u32::MAX => ConfigError::invalid(path, value, format_args!("at least {least}")),
+            _ => ConfigError::invalid(path, value, format_args!("{least}..={most}")),
         })
     }
 

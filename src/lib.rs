@@ -47,7 +47,7 @@
 //! `client` (on by default) is the client, the transport and the resolver; without it the layers remain. `reqwest` (on
 //! by default) has bare clients for SDKs, [`Transport::over`] for your own client, and conversions; without it the
 //! client does not build reqwest. `doh` sends DNS queries over TLS and HTTPS. `har` writes timelines for the network
-//! panel of a browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Settings`] from a
+//! panel of a browser. `otel` is OpenTelemetry: spans, propagation, links, metrics. `serde` reads [`Config`] from a
 //! file and serializes timelines. `middleware` and `hyper` put the stack under SDKs that accept those: see [`sdk`].
 //! `testing` is the test kit of this crate: a fault server, a scripted name server, assertions and a guide.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -81,6 +81,7 @@ pub mod driver;
 mod error;
 #[doc = include_str!("../docs/errors.md")]
 pub mod errors {}
+mod config;
 #[cfg(feature = "serde")]
 mod file;
 #[cfg(fuzzing)]
@@ -107,7 +108,6 @@ mod replay;
 #[cfg(feature = "client")]
 mod roots;
 pub mod sdk;
-mod settings;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -117,7 +117,8 @@ pub mod transport;
 
 #[cfg(feature = "client")]
 pub use self::client::{Body, Client, ClientBuilder, IntoUrl, RequestBuilder, Response};
-pub use self::config_error::SettingError;
+pub use self::config::{Config, DestinationConfig};
+pub use self::config_error::ConfigError;
 pub use self::destination::{Destination, InvalidDestination};
 pub use self::error::Error;
 pub use self::hop::policy::Policy;
@@ -128,7 +129,6 @@ pub use self::layer::{
 };
 pub use self::options::Options;
 pub use self::sdk::operation::Operation;
-pub use self::settings::{DestinationConfig, Settings};
 pub use self::timeline::Timeline;
 #[cfg(feature = "client")]
 pub use self::transport::{Transport, TransportBuilder};

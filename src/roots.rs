@@ -5,14 +5,14 @@ use std::sync::Arc;
 use rustls::ClientConfig;
 use rustls::crypto::CryptoProvider;
 
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 
 /// Returns a TLS config that trusts the certificate authorities of the operating system.
-pub(crate) fn system() -> Result<ClientConfig, SettingError> {
+pub(crate) fn system() -> Result<ClientConfig, ConfigError> {
     let provider = CryptoProvider::get_default()
         .cloned()
         .unwrap_or_else(|| Arc::new(rustls::crypto::ring::default_provider()));
-    let failed = |error: rustls::Error| SettingError::failed("tls (the system's roots)", error);
+    let failed = |error: rustls::Error| ConfigError::failed("tls (the system's roots)", error);
     let verifier =
         rustls_platform_verifier::Verifier::new(Arc::clone(&provider)).map_err(failed)?;
     let config = ClientConfig::builder_with_provider(provider)

@@ -17,7 +17,7 @@ mod tests {
     use std::time::Duration;
 
     use sevenhops::hop::{RowEnd, Stage};
-    use sevenhops::limit::{Limit, Settings};
+    use sevenhops::limit::{Limit, TimeoutsConfig};
     use sevenhops::testing::{Answer, BlackHole, FaultServer, Script};
     use sevenhops::{Client, Kind, Timeline};
 
@@ -147,7 +147,9 @@ mod tests {
         let says = |address: IpAddr| Script::addresses([address]).ttl(60);
         net.dns.set("pay.test", says(host(1)));
         let deadline = Duration::from_secs(5);
-        let builder = net.builder().limits(Settings::new().attempt(deadline / 2));
+        let builder = net
+            .builder()
+            .limits(TimeoutsConfig::new().attempt(deadline / 2));
         let client = builder.build().unwrap();
         assert_eq!(peer(&call(&client, &url).await), host(1));
         net.dns.set("pay.test", says(host(2)));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LINES: &[&[&str]] = &[
     &["fuzzing"],
     &["sdk", "client", "testing"],
-    &["layer", "presets", "settings"],
+    &["layer", "presets", "config"],
     &["driver"],
     &["policy", "transport"],
     &["body", "chaos", "metrics"],
@@ -40,7 +40,7 @@ const SIBLINGS: &[Arrow<'_>] = &[
     ("call", "options"),
     ("options", "propagation"),
     ("sdk", "client"),
-    ("layer", "settings"),
+    ("layer", "config"),
     ("testing", "sdk"),
 ];
 

@@ -17,7 +17,7 @@ mod tests {
     use std::time::Duration;
 
     use http::StatusCode;
-    use sevenhops::limit::{Limit, Settings, Waited};
+    use sevenhops::limit::{Limit, TimeoutsConfig, Waited};
     use sevenhops::testing::{Answer, FaultServer, Reply, Script};
     use sevenhops::{Effect, Hop, Kind, Options};
 
@@ -165,7 +165,7 @@ mod tests {
         let client = net
             .builder()
             .resolver(resolver.build().unwrap())
-            .limits(Settings::new().dns(Duration::from_millis(300)))
+            .limits(TimeoutsConfig::new().dns(Duration::from_millis(300)))
             .build()
             .unwrap();
         let error = client.get("http://pay/").send().await.unwrap_err();
@@ -181,7 +181,7 @@ mod tests {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(Reply::Silent);
-        let limits = Settings::new()
+        let limits = TimeoutsConfig::new()
             .send(Duration::from_millis(200))
             .first_byte(Duration::from_millis(600));
         let client = net.builder().limits(limits).build().unwrap();

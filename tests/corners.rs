@@ -17,7 +17,7 @@ mod tests {
     use http::{Method, Request, Response, StatusCode};
     use http_body_util::Full;
     use sevenhops::hop::NotRepeated;
-    use sevenhops::policy::retry::{Backoff, Budget, Growth, Jitter, Settings};
+    use sevenhops::policy::retry::{Backoff, Budget, Growth, Jitter, RetryConfig};
     use sevenhops::testing::{Answer, FaultServer, Reply};
     use sevenhops::{CallLayer, Destination, Effect, Options, StandardLayer};
     use tower::{Layer, ServiceExt, service_fn};
@@ -57,7 +57,7 @@ mod tests {
             .over(SECS(1));
         let wait = Backoff::new().growth(Growth::Constant).jitter(Jitter::None);
         let wait = wait.base(MS(1_500));
-        let retry = Settings::new().backoff(wait).budget(one).attempts(2);
+        let retry = RetryConfig::new().backoff(wait).budget(one).attempts(2);
         let service = stack(retry, &mock);
         // Paid at 0, expired at 1 s, cancelled and given back at 1.2 s.
         let calling = service.clone().oneshot(request(Method::GET));
@@ -80,7 +80,7 @@ mod tests {
             .ratio(0.0)
             .at_least_per_second(1)
             .over(SECS(2));
-        let quick = Settings::new()
+        let quick = RetryConfig::new()
             .backoff(Backoff::new().base(MS(1)))
             .attempts(2)
             .budget(two);

@@ -23,7 +23,7 @@ mod forked {
     use sevenhops::hop::What;
     use sevenhops::policy::idempotency;
     use sevenhops::sdk::operation::{Attempt, Failed};
-    use sevenhops::{Operation, Settings, StandardLayer};
+    use sevenhops::{Config, Operation, StandardLayer};
     use tokio::runtime::Builder;
     use tower::{Layer, ServiceExt, service_fn};
 
@@ -102,8 +102,8 @@ mod forked {
                 }
             }
         });
-        let honored = idempotency::Settings::new().honoured_by_all(true);
-        let settings = Settings::new(Duration::from_secs(10)).idempotency(honored);
+        let honored = idempotency::IdempotencyConfig::new().honoured_by_all(true);
+        let settings = Config::new(Duration::from_secs(10)).idempotency(honored);
         let service = StandardLayer::with(&settings).unwrap().layer(service);
         let charge = Request::post("https://api.test/v1/charges");
         let response = service.oneshot(charge.body(String::new()).unwrap()).await;

@@ -23,7 +23,7 @@ mod tests {
     use sevenhops::limit::{self, Waited};
     use sevenhops::policy::breaker::State;
     use sevenhops::policy::idempotency;
-    use sevenhops::policy::retry::{Backoff, Budget, Settings};
+    use sevenhops::policy::retry::{Backoff, Budget, RetryConfig};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply};
     use sevenhops::{Body, Client, Destination, Effect, Hop, Kind, Policy};
 
@@ -32,8 +32,8 @@ mod tests {
     const MS: fn(u64) -> Duration = Duration::from_millis;
 
     /// Returns settings that retry with short waits.
-    fn quick() -> Settings {
-        Settings::new().backoff(Backoff::new().base(MS(5)))
+    fn quick() -> RetryConfig {
+        RetryConfig::new().backoff(Backoff::new().base(MS(5)))
     }
 
     fn client(net: &Net) -> Client {
@@ -41,7 +41,7 @@ mod tests {
     }
 
     fn keyed(net: &Net) -> Client {
-        let all = idempotency::Settings::new().honoured_by_all(true);
+        let all = idempotency::IdempotencyConfig::new().honoured_by_all(true);
         net.builder()
             .retry(quick())
             .idempotency(all)
@@ -102,8 +102,8 @@ mod tests {
         assert!((MS(250)..MS(2_000)).contains(&elapsed), "{elapsed:?}");
     }
 
-    fn watching() -> sevenhops::policy::breaker::Settings {
-        sevenhops::policy::breaker::Settings::new().observe_only(true)
+    fn watching() -> sevenhops::policy::breaker::CircuitBreakerConfig {
+        sevenhops::policy::breaker::CircuitBreakerConfig::new().observe_only(true)
     }
 
     #[tokio::test]
@@ -255,7 +255,7 @@ mod tests {
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
         server.on_connection([ConnFault::CloseAtOnce, ConnFault::Silent]);
-        let long = limit::Settings::new().attempt(MS(600)).tls(MS(600));
+        let long = limit::TimeoutsConfig::new().attempt(MS(600)).tls(MS(600));
         let client = net.builder().retry(quick()).limits(long).build().unwrap();
         let deadline = limit::Limit::from_millis(600);
         let get = client.post(url(&server, "https")).deadline(deadline);
@@ -321,7 +321,7 @@ mod tests {
         let occupant = Arc::new(Mutex::new(None));
         let freeing = Arc::clone(&occupant);
         let builder = net.builder().retry(quick());
-        let builder = builder.limits(limit::Settings::new().attempt(MS(300)));
+        let builder = builder.limits(limit::TimeoutsConfig::new().attempt(MS(300)));
         let builder = builder.transport(|transport| transport.max_connections(1));
         // The classifier frees the stream as soon as the first attempt has failed.
         let client = builder.classify(move |_| {
@@ -368,7 +368,7 @@ mod tests {
         let gate = Gate::new();
         let late = Answer::json(r#"{"late":true}"#).hold(&gate);
         server.on_request([late.into()]);
-        let short = limit::Settings::new().attempt(MS(300));
+        let short = limit::TimeoutsConfig::new().attempt(MS(300));
         let client = net.builder().retry(quick()).limits(short).build().unwrap();
         let response = client.get(url(&server, "http")).send().await.unwrap();
         gate.open();
@@ -383,8 +383,8 @@ mod tests {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::Silent]);
-        let short = limit::Settings::new().attempt(MS(300));
-        let all = idempotency::Settings::new().honoured_by_all(true);
+        let short = limit::TimeoutsConfig::new().attempt(MS(300));
+        let all = idempotency::IdempotencyConfig::new().honoured_by_all(true);
         let builder = net.builder().retry(quick()).limits(short).idempotency(all);
         let post = builder.build().unwrap().post(url(&server, "http"));
         let response = post.body("amount=100").send().await.unwrap();

@@ -317,9 +317,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn header_that_carries_the_key_is_not_shown_whatever_its_name() {
-        let keys = sevenhops::policy::idempotency::Settings::new()
+        let keys = sevenhops::policy::idempotency::IdempotencyConfig::new()
             .header(HeaderName::from_static("x-request-id"));
-        let settings = sevenhops::Settings::new(SECS(10)).idempotency(keys);
+        let settings = sevenhops::Config::new(SECS(10)).idempotency(keys);
         let service = StandardLayer::with(&settings)
             .unwrap()
             .layer(Mock::default());

@@ -12,7 +12,7 @@ mod tests {
     use http::{HeaderName, Method, Request};
     use http_body_util::Full;
     use sevenhops::hop::{NotRepeated, Outcome, What, names};
-    use sevenhops::policy::idempotency::{Key, Settings};
+    use sevenhops::policy::idempotency::{IdempotencyConfig, Key};
     use sevenhops::{
         Blame, Effect, Hop, IdempotencyLayer, Kind, Options, Policy, StandardLayer, StandardService,
     };
@@ -29,13 +29,13 @@ mod tests {
         SystemTime::now()
     }
 
-    fn stack(keys: Settings, mock: &Mock) -> StandardService<Mock> {
-        let settings = sevenhops::Settings::new(SECS(10)).idempotency(keys);
+    fn stack(keys: IdempotencyConfig, mock: &Mock) -> StandardService<Mock> {
+        let settings = sevenhops::Config::new(SECS(10)).idempotency(keys);
         StandardLayer::with(&settings).unwrap().layer(mock.clone())
     }
 
-    fn vouched() -> Settings {
-        Settings::new().honoured_by("https://api.test".parse().unwrap())
+    fn vouched() -> IdempotencyConfig {
+        IdempotencyConfig::new().honoured_by("https://api.test".parse().unwrap())
     }
 
     fn post(options: Options) -> Request<Full<Bytes>> {
@@ -82,7 +82,7 @@ mod tests {
         let mut request = request(Method::POST);
         let mine = "mine".parse().unwrap();
         request.headers_mut().insert("idempotency-key", mine);
-        stack(Settings::new(), &mock)
+        stack(IdempotencyConfig::new(), &mock)
             .oneshot(request)
             .await
             .unwrap();
@@ -98,7 +98,9 @@ mod tests {
             let headers = request.headers_mut();
             headers.append("idempotency-key", key.parse().unwrap());
         }
-        let lost = stack(Settings::new(), &mock).oneshot(request).await;
+        let lost = stack(IdempotencyConfig::new(), &mock)
+            .oneshot(request)
+            .await;
         assert_eq!(lost.unwrap_err().effect(), Effect::Possible);
         assert_eq!(mock.count(), 1);
     }
@@ -107,12 +109,12 @@ mod tests {
     async fn i4_key_is_bare_or_quoted_under_the_name_that_is_wanted() {
         let mock = Mock::default();
         let name = HeaderName::from_static("x-request-key");
-        let settings = Settings::new().quoted(true).header(name);
+        let settings = IdempotencyConfig::new().quoted(true).header(name);
         stack(settings, &mock)
             .oneshot(request(Method::POST))
             .await
             .unwrap();
-        stack(Settings::new(), &mock)
+        stack(IdempotencyConfig::new(), &mock)
             .oneshot(request(Method::POST))
             .await
             .unwrap();
@@ -148,7 +150,7 @@ mod tests {
         // A supplied key may be in use by another process: a job that was redelivered.
         let mock = Mock::new([status(409)]);
         let given = Options::new().idempotency_key(Key::new("mine").unwrap());
-        let response = stack(Settings::new(), &mock)
+        let response = stack(IdempotencyConfig::new(), &mock)
             .oneshot(post(given))
             .await
             .unwrap();
@@ -216,11 +218,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn far_side_can_be_vouched_for_by_client_destination_or_request() {
-        let all = Settings::new().honoured_by_all(true);
-        let other = Settings::new().honoured_by("https://other.test".parse().unwrap());
+        let all = IdempotencyConfig::new().honoured_by_all(true);
+        let other = IdempotencyConfig::new().honoured_by("https://other.test".parse().unwrap());
         for (settings, options, sent) in [
-            (Settings::new(), Options::new(), 1),
-            (Settings::new(), Options::new().honours_keys(true), 2),
+            (IdempotencyConfig::new(), Options::new(), 1),
+            (
+                IdempotencyConfig::new(),
+                Options::new().honours_keys(true),
+                2,
+            ),
             (all.clone(), Options::new(), 2),
             (all, Options::new().honours_keys(false), 1),
             (vouched(), Options::new(), 2),
@@ -241,7 +247,7 @@ mod tests {
         for _ in 0..2 {
             let mock = Mock::new([LOST]);
             let options = Options::new().idempotency_key(derive());
-            stack(Settings::new(), &mock)
+            stack(IdempotencyConfig::new(), &mock)
                 .oneshot(post(options))
                 .await
                 .unwrap();
@@ -260,7 +266,9 @@ mod tests {
         let key = Key::derive("charge", "order-4711", yesterday, DAY).unwrap();
         let mock = Mock::default();
         let options = Options::new().idempotency_key(key);
-        let refused = stack(Settings::new(), &mock).oneshot(post(options)).await;
+        let refused = stack(IdempotencyConfig::new(), &mock)
+            .oneshot(post(options))
+            .await;
         let error = refused.unwrap_err();
         assert_eq!(error.rejected_by(), Some(Policy::Idempotency));
         assert_eq!(
@@ -276,7 +284,9 @@ mod tests {
         let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
         let mock = Mock::new([LOST]);
         let options = Options::new().idempotency_key(key);
-        let error = stack(Settings::new(), &mock).oneshot(post(options)).await;
+        let error = stack(IdempotencyConfig::new(), &mock)
+            .oneshot(post(options))
+            .await;
         assert!(matches!(
             error.unwrap_err().not_repeated(),
             Some(NotRepeated::KeyExpires { .. })
@@ -298,7 +308,9 @@ mod tests {
         let key = Key::new("canary").unwrap();
         let options = Options::new().idempotency_key(key).honours_keys(false);
         let told = format!("{options:?}");
-        let error = stack(Settings::new(), &mock).oneshot(post(options)).await;
+        let error = stack(IdempotencyConfig::new(), &mock)
+            .oneshot(post(options))
+            .await;
         let error = error.unwrap_err();
         let told = format!("{told} {error} {error:?} {:?}", error.timeline());
         assert_eq!(keys(&mock), [Some("canary".to_owned())]);

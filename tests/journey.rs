@@ -15,7 +15,7 @@ mod tests {
     use rustls::{ClientConfig, RootCertStore};
     use sevenhops::hop::Blame;
     use sevenhops::hop::{Outcome, RowEnd, Stage};
-    use sevenhops::limit::{Limit, Settings, Waited};
+    use sevenhops::limit::{Limit, TimeoutsConfig, Waited};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply, Script};
     use sevenhops::{Client, Effect, Hop, Kind, Timeline};
 
@@ -240,7 +240,7 @@ mod tests {
     async fn freed_connection_that_wins_the_race_is_followed_with_its_limits() {
         let net = Net::new().await;
         let server = tls_server(&net).await;
-        let limits = Settings::new().first_byte(Duration::from_millis(400));
+        let limits = TimeoutsConfig::new().first_byte(Duration::from_millis(400));
         let client = net.builder().limits(limits).build().unwrap();
         let url = url(&server, "https");
         // The second connection never finishes its handshake. Meanwhile the first is freed, and takes a request that
@@ -288,7 +288,7 @@ mod tests {
         let server = net.http2().await;
         let client = net
             .builder()
-            .limits(Settings::new().attempt(Duration::from_millis(300)))
+            .limits(TimeoutsConfig::new().attempt(Duration::from_millis(300)))
             .transport(|transport| transport.max_connections(1))
             .build()
             .unwrap();

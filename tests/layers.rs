@@ -12,7 +12,7 @@ mod tests {
     use http::{Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full, StreamBody};
     use sevenhops::hop::{Outcome, RowEnd, Stage};
-    use sevenhops::limit::{Limit, Limits, Settings, Waited};
+    use sevenhops::limit::{Limit, Limits, TimeoutsConfig, Waited};
     use sevenhops::{
         AttemptLayer, CallLayer, Effect, Error, Hop, Kind, Options, Policy, StandardLayer,
     };
@@ -59,8 +59,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn deadline_that_comes_first_is_the_one_that_is_named() {
-        let limits = Settings::new().attempt(Duration::from_secs(10));
-        let settings = sevenhops::Settings::new(Duration::from_secs(10)).limits(limits);
+        let limits = TimeoutsConfig::new().attempt(Duration::from_secs(10));
+        let settings = sevenhops::Config::new(Duration::from_secs(10)).limits(limits);
         let service = StandardLayer::with(&settings).unwrap();
         let service = service.layer(service_fn(never));
         let error = service.oneshot(post()).await.unwrap_err();
@@ -233,7 +233,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn effect_of_an_earlier_attempt_is_not_forgotten() {
-        let two = Settings::new().attempt(Duration::from_secs(2));
+        let two = TimeoutsConfig::new().attempt(Duration::from_secs(2));
         let attempt = AttemptLayer::new(Limits::with(Duration::from_secs(4), two).unwrap());
         let inner = attempt.layer(service_fn(never));
         let repeating = service_fn(move |request: Request<Full<Bytes>>| {

@@ -97,7 +97,7 @@ mod tests {
     // A retries, B inherits, and C must learn that A retries.
     #[tokio::test(start_paused = true)]
     async fn third_process_hears_that_the_first_repeats() {
-        let settings = sevenhops::Settings::new(SECS(10))
+        let settings = sevenhops::Config::new(SECS(10))
             .retry(steady())
             .propagating(true);
         let a = Mock::new([]);
@@ -175,7 +175,7 @@ mod tests {
             status(503),
             status(503),
         ]);
-        let settings = sevenhops::Settings::new(SECS(10))
+        let settings = sevenhops::Config::new(SECS(10))
             .retry(steady())
             .propagating(true);
         let layer = StandardLayer::with(&settings).unwrap();

@@ -15,7 +15,7 @@ mod tests {
     use http_body_util::Full;
     use sevenhops::limit::{self, Limits};
     use sevenhops::policy::retry;
-    use sevenhops::sdk::operation::{Failed, Settings};
+    use sevenhops::sdk::operation::{Failed, OperationConfig};
     use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply, Script};
     use sevenhops::{
         CallLayer, Client, Effect, Error, Hop, Operation, RetryLayer, StandardLayer, Transport, sdk,
@@ -75,8 +75,8 @@ mod tests {
     }
 
     fn standard() -> StandardLayer {
-        let retry = retry::Settings::new().unsent_attempts(3);
-        StandardLayer::with(&sevenhops::Settings::new(DEADLINE).retry(retry)).unwrap()
+        let retry = retry::RetryConfig::new().unsent_attempts(3);
+        StandardLayer::with(&sevenhops::Config::new(DEADLINE).retry(retry)).unwrap()
     }
 
     fn ok() -> Response<Full<Bytes>> {
@@ -159,8 +159,8 @@ mod tests {
                 }
             }
         });
-        let limits = limit::Settings::new().attempt(Duration::from_millis(300));
-        let settings = sevenhops::Settings::new(DEADLINE).limits(limits);
+        let limits = limit::TimeoutsConfig::new().attempt(Duration::from_millis(300));
+        let settings = sevenhops::Config::new(DEADLINE).limits(limits);
         let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
         let charge = charge.oneshot(post(&shop.audits()));
         charge.await.map(drop).unwrap_err()
@@ -206,8 +206,8 @@ mod tests {
                 second.send().await.map(|_| ok())
             }
         });
-        let limits = limit::Settings::new().attempt(Duration::from_millis(300));
-        let settings = sevenhops::Settings::new(DEADLINE).limits(limits);
+        let limits = limit::TimeoutsConfig::new().attempt(Duration::from_millis(300));
+        let settings = sevenhops::Config::new(DEADLINE).limits(limits);
         let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
         let error = charge.oneshot(post("http://slow.test/")).await;
         shop.assert_open(&error.map(drop).unwrap_err());
@@ -230,8 +230,8 @@ mod tests {
                 }
             }
         });
-        let limits = limit::Settings::new().attempt(Duration::from_millis(300));
-        let settings = sevenhops::Settings::new(DEADLINE).limits(limits);
+        let limits = limit::TimeoutsConfig::new().attempt(Duration::from_millis(300));
+        let settings = sevenhops::Config::new(DEADLINE).limits(limits);
         let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
         let error = charge.oneshot(post("http://gone.test/")).await;
         let error = error.map(drop).unwrap_err();
@@ -265,7 +265,7 @@ mod tests {
         let charges = AtomicU32::new(0);
         let service = ServiceBuilder::new()
             .layer(CallLayer::new(DEADLINE).unwrap())
-            .layer(RetryLayer::new(retry::Settings::new()).unwrap())
+            .layer(RetryLayer::new(retry::RetryConfig::new()).unwrap())
             .service(service_fn(|_: Charge| {
                 charges.fetch_add(1, Ordering::Relaxed);
                 let audit = shop.client.post(shop.audits()).send();
@@ -354,8 +354,8 @@ mod tests {
 
     #[tokio::test]
     async fn key_that_was_made_up_is_no_licence_wherever_it_is_handed_on_to() {
-        let once = retry::Settings::new().attempts(1);
-        let settings = || Settings::new(DEADLINE).retry(once.clone());
+        let once = retry::RetryConfig::new().attempts(1);
+        let settings = || OperationConfig::new(DEADLINE).retry(once.clone());
         let unvouched = Operation::with("payments", settings()).unwrap();
         let denied = Operation::with("payments", settings()).unwrap();
         let vouched = Operation::with("payments", settings()).unwrap();

@@ -14,7 +14,7 @@ mod tests {
     use http_body_util::Full;
     use sevenhops::hop::What;
     use sevenhops::limit::Limits;
-    use sevenhops::policy::redirect::Settings;
+    use sevenhops::policy::redirect::RedirectConfig;
     use sevenhops::{
         AttemptLayer, CallLayer, Effect, IdempotencyLayer, Kind, Options, Policy, RedirectLayer,
         RetryLayer, StandardLayer, StandardService,
@@ -30,8 +30,8 @@ mod tests {
         Limits::new(DEADLINE).unwrap()
     }
 
-    fn stack(redirect: Settings, mock: &Mock) -> StandardService<Mock> {
-        let settings = sevenhops::Settings::new(Duration::from_secs(10)).redirect(redirect);
+    fn stack(redirect: RedirectConfig, mock: &Mock) -> StandardService<Mock> {
+        let settings = sevenhops::Config::new(Duration::from_secs(10)).redirect(redirect);
         StandardLayer::with(&settings).unwrap().layer(mock.clone())
     }
 
@@ -49,7 +49,7 @@ mod tests {
             (308, Method::PATCH, Method::PATCH, "amount=100"),
         ] {
             let mock = Mock::new([to(code, "/v2")]);
-            stack(Settings::new(), &mock)
+            stack(RedirectConfig::new(), &mock)
                 .oneshot(request(method))
                 .await
                 .unwrap();
@@ -110,7 +110,10 @@ mod tests {
             for name in ["cookie", "x-api-key", "proxy-authorization"] {
                 post.headers_mut().insert(name, "canary".parse().unwrap());
             }
-            stack(Settings::new(), &mock).oneshot(post).await.unwrap();
+            stack(RedirectConfig::new(), &mock)
+                .oneshot(post)
+                .await
+                .unwrap();
             let asked = mock.asked();
             assert_eq!(asked.len(), 3);
             assert!(asked[0].header("idempotency-key").is_some());
@@ -132,7 +135,7 @@ mod tests {
         let mut post = request(Method::POST);
         post.extensions_mut()
             .insert(Options::new().honours_keys(true));
-        let error = stack(Settings::new(), &mock)
+        let error = stack(RedirectConfig::new(), &mock)
             .oneshot(post)
             .await
             .unwrap_err();
@@ -146,7 +149,7 @@ mod tests {
             to(302, "https://other.test/b?key=s"),
             status(503),
         ]);
-        let service = stack(Settings::new(), &mock);
+        let service = stack(RedirectConfig::new(), &mock);
         let response = service.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (200, 4));
         let timeline = response.body().timeline().clone();
@@ -165,7 +168,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn loop_is_named() {
         let mock = Mock::new([to(302, "/a"), to(302, "/b"), to(302, "/a")]);
-        let service = stack(Settings::new(), &mock);
+        let service = stack(RedirectConfig::new(), &mock);
         let error = service.oneshot(request(Method::GET)).await.unwrap_err();
         assert_eq!(error.rejected_by(), Some(Policy::Redirect));
         assert_eq!((error.kind(), mock.count()), (Kind::RedirectLoop, 3));
@@ -179,7 +182,7 @@ mod tests {
     async fn ten_redirects_are_followed_and_not_one_more() {
         for (redirects, expected) in [(10, None), (11, Some(Kind::TooManyRedirects))] {
             let mock = Mock::new((0..redirects).map(|leg| to(302, &format!("/{leg}"))));
-            let service = stack(Settings::new(), &mock);
+            let service = stack(RedirectConfig::new(), &mock);
             let answer = service.oneshot(request(Method::GET)).await;
             assert_eq!(answer.err().map(|error| error.kind()), expected);
             assert_eq!(mock.count(), 11);
@@ -190,7 +193,7 @@ mod tests {
     async fn downgrade_is_refused_and_sends_nothing() {
         for there in ["http://api.test/", "ftp://api.test/"] {
             let mock = Mock::new([to(301, there)]);
-            let service = stack(Settings::new(), &mock);
+            let service = stack(RedirectConfig::new(), &mock);
             let error = service.oneshot(request(Method::GET)).await.unwrap_err();
             assert_eq!((error.kind(), mock.count()), (Kind::RedirectRefused, 1));
         }
@@ -200,9 +203,9 @@ mod tests {
     async fn redirect_is_returned_as_it_is_where_that_is_wanted_or_it_leads_nowhere() {
         let off = Options::new().no_redirects();
         for (settings, options, location) in [
-            (Settings::new().follow(false), Options::new(), "/v2"),
-            (Settings::new(), off, "/v2"),
-            (Settings::new(), Options::new(), "https://[::1"),
+            (RedirectConfig::new().follow(false), Options::new(), "/v2"),
+            (RedirectConfig::new(), off, "/v2"),
+            (RedirectConfig::new(), Options::new(), "https://[::1"),
         ] {
             let mock = Mock::new([to(302, location)]);
             let mut get = request(Method::GET);
@@ -212,7 +215,7 @@ mod tests {
         }
         let mock = Mock::new([status(304), status(302)]);
         for code in [304, 302] {
-            let service = stack(Settings::new(), &mock);
+            let service = stack(RedirectConfig::new(), &mock);
             let response = service.oneshot(request(Method::GET)).await.unwrap();
             assert_eq!(response.status(), code);
         }
@@ -221,7 +224,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn header_that_is_named_goes_along_and_a_credential_never_does() {
         let tenant = HeaderName::from_static("x-tenant");
-        let settings = Settings::new()
+        let settings = RedirectConfig::new()
             .keep_across_origins(tenant)
             .keep_across_origins(http::header::AUTHORIZATION);
         let mock = Mock::new([to(302, "https://other.test/")]);
@@ -236,7 +239,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn layer_follows_alone_and_over_a_retry_alike() {
         let mock = Mock::new([to(307, "/a"), to(307, "/b")]);
-        let redirect = RedirectLayer::new(Settings::new()).unwrap();
+        let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
         redirect
             .layer(mock.clone())
             .oneshot(request(Method::POST))
@@ -245,7 +248,7 @@ mod tests {
         assert_eq!(mock.asked()[2].body, "amount=100");
 
         let mock = Mock::new([to(307, "/a"), to(307, "/b")]);
-        let retry = RetryLayer::new(sevenhops::policy::retry::Settings::new()).unwrap();
+        let retry = RetryLayer::new(sevenhops::policy::retry::RetryConfig::new()).unwrap();
         let service = redirect.layer(retry.layer(mock.clone()));
         service.oneshot(request(Method::POST)).await.unwrap();
         assert_eq!(mock.asked()[2].body, "amount=100");
@@ -254,13 +257,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn redirected_post_leaves_open_what_it_did() {
         let mock = Mock::new([to(303, "/done"), status(404)]);
-        let response = stack(Settings::new(), &mock)
+        let response = stack(RedirectConfig::new(), &mock)
             .oneshot(request(Method::POST))
             .await
             .unwrap();
         assert_eq!(response.body().timeline().effect(), Effect::Possible);
         let mock = Mock::new([to(307, "/there"), status(404)]);
-        let response = stack(Settings::new(), &mock)
+        let response = stack(RedirectConfig::new(), &mock)
             .oneshot(request(Method::POST))
             .await
             .unwrap();
@@ -282,7 +285,7 @@ mod tests {
             (LOST, "/v2", 3),
         ] {
             let mock = Mock::new([first.clone(), to(307, location)]);
-            let answered = stack(Settings::new(), &mock).oneshot(honored()).await;
+            let answered = stack(RedirectConfig::new(), &mock).oneshot(honored()).await;
             assert_eq!(mock.count(), count, "{first:?} {location}");
             let Err(error) = answered else {
                 assert_eq!(count, 3, "{first:?} {location}");
@@ -303,7 +306,7 @@ mod tests {
         }
         let mock = Mock::new([status(503), to(307, away)]);
         let retry = RetryLayer::new(steady()).unwrap();
-        let redirect = RedirectLayer::new(Settings::new()).unwrap();
+        let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
         let over = redirect.layer(retry.layer(AttemptLayer::new(limits()).layer(mock.clone())));
         let keyed = IdempotencyLayer::default().layer(over);
         let call = CallLayer::new(DEADLINE).unwrap().layer(keyed);
@@ -314,7 +317,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn retry_above_a_redirect_does_not_count_on_a_key_that_stayed_at_home() {
         let mock = Mock::new([to(307, "https://other.test/"), status(503)]);
-        let inner = stack(Settings::new(), &mock);
+        let inner = stack(RedirectConfig::new(), &mock);
         let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
         let response = outer.oneshot(honored()).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (503, 2));
@@ -323,7 +326,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn answered_get_of_a_stack_inside_does_not_say_that_the_post_was_done() {
         let mock = Mock::new([to(303, "/done")]);
-        let inner = stack(Settings::new(), &mock);
+        let inner = stack(RedirectConfig::new(), &mock);
         let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
         let response = outer.oneshot(request(Method::POST)).await.unwrap();
         assert_eq!(response.status().as_u16(), 200);
@@ -365,13 +368,13 @@ mod tests {
     async fn declined_get_after_a_redirect_does_not_send_the_post_again() {
         let steps = || [to(303, "/done"), status(429)];
         let mock = Mock::new(steps());
-        let inner = stack(Settings::new(), &mock);
+        let inner = stack(RedirectConfig::new(), &mock);
         let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
         let response = outer.oneshot(request(Method::POST)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (429, 2));
         assert_eq!(response.body().timeline().effect(), Effect::Possible);
 
-        let redirect = RedirectLayer::new(Settings::new()).unwrap();
+        let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
         let retry = RetryLayer::new(steady()).unwrap();
         let call = CallLayer::new(DEADLINE).unwrap();
         let mock = Mock::new(steps());
@@ -388,12 +391,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn effect_of_a_stack_inside_is_that_of_the_call() {
         let mock = Mock::new([to(303, "/done"), status(404)]);
-        let inner = stack(Settings::new(), &mock);
+        let inner = stack(RedirectConfig::new(), &mock);
         let outer = StandardLayer::new(DEADLINE).unwrap().layer(inner);
         let response = outer.oneshot(request(Method::POST)).await.unwrap();
         assert_eq!(response.body().timeline().effect(), Effect::Possible);
         let mock = Mock::new([status(503), status(404)]);
-        let inner = stack(Settings::new(), &mock);
+        let inner = stack(RedirectConfig::new(), &mock);
         let call = CallLayer::new(DEADLINE).unwrap().layer(inner);
         let response = call.oneshot(honored()).await.unwrap();
         assert_eq!(response.body().timeline().effect(), Effect::Possible);
@@ -402,7 +405,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn request_is_not_sent_on_without_its_key_where_nobody_records_the_attempts() {
         let steps = || [status(503), to(307, "https://other.test/")];
-        let redirect = RedirectLayer::new(Settings::new()).unwrap();
+        let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
         let keyed = IdempotencyLayer::default();
         let mock = Mock::new(steps());
         let retry = RetryLayer::new(steady()).unwrap().layer(mock.clone());
@@ -410,7 +413,7 @@ mod tests {
         assert!(service.oneshot(honored()).await.is_err());
         assert_eq!(mock.count(), 2);
         let mock = Mock::new(steps());
-        let inner = stack(Settings::new().follow(false), &mock);
+        let inner = stack(RedirectConfig::new().follow(false), &mock);
         let service = keyed.layer(redirect.layer(inner));
         assert!(service.oneshot(honored()).await.is_err());
         assert_eq!(mock.count(), 2);

@@ -12,7 +12,7 @@ mod tests {
     use http_body_util::BodyExt;
     use sevenhops::hop::{NotRepeated, What};
     use sevenhops::limit::Limit;
-    use sevenhops::policy::retry::{Budget, Settings};
+    use sevenhops::policy::retry::{Budget, RetryConfig};
     use sevenhops::{Effect, Error, Hop, Options, RetryLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt};
@@ -206,7 +206,7 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for _ in 0..200 {
             let mock = Mock::new([status(503), status(503)]);
-            stack(Settings::new(), &mock)
+            stack(RetryConfig::new(), &mock)
                 .oneshot(request(Method::GET))
                 .await
                 .unwrap();

@@ -12,7 +12,7 @@ mod tests {
     use http_body_util::BodyExt;
     use sevenhops::hop::{FailureClass, NotRepeated, What};
     use sevenhops::limit::Limit;
-    use sevenhops::policy::retry::{Backoff, Jitter, Settings};
+    use sevenhops::policy::retry::{Backoff, Jitter, RetryConfig};
     use sevenhops::{Options, StandardLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt};
@@ -113,12 +113,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn t2_deadline_includes_back_off() {
         // 2.7 s of 3 s are gone when the first attempt fails: 0.3 s are left for everything else.
-        let limits = sevenhops::limit::Settings::new().attempt(SECS(3));
+        let limits = sevenhops::limit::TimeoutsConfig::new().attempt(SECS(3));
         for (base, sent) in [(MS(299), 2), (MS(300), 1)] {
-            let retry = Settings::new().backoff(Backoff::new().jitter(Jitter::None).base(base));
-            let settings = sevenhops::Settings::new(SECS(3))
-                .limits(limits)
-                .retry(retry);
+            let retry = RetryConfig::new().backoff(Backoff::new().jitter(Jitter::None).base(base));
+            let settings = sevenhops::Config::new(SECS(3)).limits(limits).retry(retry);
             let mock = Mock::new([Step::FailAfter(MS(2_700)), Step::Hang]);
             let start = Instant::now();
             let service = StandardLayer::with(&settings).unwrap().layer(mock.clone());
@@ -206,7 +204,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn t11_attempt_and_time_left_travel_to_the_next_process_where_switched_on() {
         let mock = Mock::new([Step::FailAfter(SECS(1)), status(503)]);
-        let settings = sevenhops::Settings::new(SECS(10)).retry(steady());
+        let settings = sevenhops::Config::new(SECS(10)).retry(steady());
         let layer = StandardLayer::with(&settings.clone().propagating(true)).unwrap();
         layer
             .layer(mock.clone())

@@ -132,8 +132,8 @@ mod tests {
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
         let resolver = dns.resolver_builder().ttl_floor(Duration::ZERO);
         let resolver = resolver.ttl_ceiling(Duration::from_nanos(1));
-        let trip = breaker::Settings::new().consecutive_failures(2);
-        let chaos = ChaosLayer::new(chaos::Settings::new(0)).unwrap();
+        let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(2);
+        let chaos = ChaosLayer::new(chaos::ChaosConfig::new(0)).unwrap();
         let client = Client::builder(Duration::from_secs(10))
             .tls(authority.client_config())
             .resolver(resolver.build().unwrap())

@@ -25,8 +25,8 @@ pub(crate) fn each_case(ruler: &mut impl Ruler) {
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let attempt = AttemptLayer::new(limits);
     let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
-    let redirect = RedirectLayer::new(redirect::Settings::new()).expect("defaults are valid");
-    let retry = RetryLayer::new(retry::Settings::new()).expect("defaults are valid");
+    let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).expect("defaults are valid");
+    let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
     let breaker = BreakerLayer::new(limits);
     let idempotency = IdempotencyLayer::default();
     let timeout = TimeoutLayer::new(DEADLINE);

@@ -46,23 +46,23 @@ struct Receipt {
 impl Caller {
     /// The crate's client; `honouring` is the origin that honors keys.
     pub(crate) fn ours(honouring: Option<&str>) -> Result<Self> {
-        let mut keys = idempotency::Settings::new();
+        let mut keys = idempotency::IdempotencyConfig::new();
         if let Some(origin) = honouring {
             keys = keys.honoured_by(origin.parse()?);
         }
         let client = Client::builder(Duration::from_secs(5))
             // Short, so that silence costs little. Longer than any answer that comes at all.
-            .limits(limit::Settings::new().attempt(ATTEMPT))
+            .limits(limit::TimeoutsConfig::new().attempt(ATTEMPT))
             // Two requests in five go wrong here, without end, which no service does. The demo is about keys and
             // effects: nothing else may decide whether a charge is retried.
             .retry(
-                retry::Settings::new()
+                retry::RetryConfig::new()
                     .attempts(ATTEMPTS)
                     .backoff(Backoff::new().base(BACKOFF).cap(BACKOFF * 10))
                     .budget(Budget::unlimited()),
             )
             // It judges every attempt as ever, and refuses none.
-            .breaker(breaker::Settings::new().observe_only(true))
+            .breaker(breaker::CircuitBreakerConfig::new().observe_only(true))
             .idempotency(keys)
             // Neither is asked for an address on plain HTTP, and the system may have none.
             .resolver(dns::Static::new())

@@ -51,7 +51,7 @@ impl Caller {
         Ok(match who {
             Who::Ours => {
                 let client = Client::builder(DEADLINE)
-                    .retry(retry::Settings::new().attempts(3))
+                    .retry(retry::RetryConfig::new().attempts(3))
                     .tls(tls)
                     .resolver(resolver);
                 Self::Ours(Box::new(client.build()?))

@@ -8,7 +8,7 @@ use http_body::Body;
 use http_body_util::{BodyExt, Empty};
 use sevenhops::limit::Limits;
 use sevenhops::policy::breaker::Breaker;
-use sevenhops::policy::retry::{Budget, Settings};
+use sevenhops::policy::retry::{Budget, RetryConfig};
 use sevenhops::{AttemptLayer, BreakerLayer, CallLayer, RetryLayer};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, sleep_until};
@@ -94,7 +94,7 @@ async fn policy(policies: Policies, trouble: Trouble, ledger: &Arc<Ledger>) -> R
     let backend = Backend::new(Arc::clone(ledger), trouble);
     let service = service_fn(move |request| Arc::clone(&backend).answer(request));
     let limits = Limits::new(DEADLINE)?;
-    let retry = |budget| RetryLayer::new(Settings::new().attempts(3).budget(budget));
+    let retry = |budget| RetryLayer::new(RetryConfig::new().attempts(3).budget(budget));
     let stack = ServiceBuilder::new().layer(CallLayer::new(DEADLINE)?);
     let attempt = AttemptLayer::new(limits);
     match policies {

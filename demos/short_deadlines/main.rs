@@ -23,7 +23,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use sevenhops::policy::{breaker, retry};
-use sevenhops::{Settings, StandardLayer};
+use sevenhops::{Config, StandardLayer};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -50,7 +50,7 @@ struct Outcome {
 }
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
-async fn main() -> Result<ExitCode, sevenhops::SettingError> {
+async fn main() -> Result<ExitCode, sevenhops::ConfigError> {
     println!("deadline  first attempt  answered in   saved  ideal  oracle   time used");
     let mut wrong = 0;
     for deadline in DEADLINES.map(Duration::from_millis) {
@@ -91,10 +91,10 @@ fn shares(deadline: Duration) -> Vec<Duration> {
 }
 
 impl Cell {
-    async fn play(&self) -> Result<Outcome, sevenhops::SettingError> {
-        let retry = retry::Settings::new().budget(retry::Budget::unlimited());
-        let off = breaker::Settings::new().minimum_volume(u32::MAX);
-        let settings = Settings::new(self.deadline).retry(retry).breaker(off);
+    async fn play(&self) -> Result<Outcome, sevenhops::ConfigError> {
+        let retry = retry::RetryConfig::new().budget(retry::Budget::unlimited());
+        let off = breaker::CircuitBreakerConfig::new().minimum_volume(u32::MAX);
+        let settings = Config::new(self.deadline).retry(retry).breaker(off);
         let layer = StandardLayer::with(&settings)?;
         let (mut saved, mut used) = (0, Duration::ZERO);
         for _ in 0..CALLS {

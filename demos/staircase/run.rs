@@ -32,7 +32,7 @@ impl World {
         let visitor = Client::builder(PATIENCE)
             // One attempt, for as long as the deadline lasts.
             .limits(
-                limit::Settings::new()
+                limit::TimeoutsConfig::new()
                     .attempt(PATIENCE)
                     .first_byte(PATIENCE),
             )

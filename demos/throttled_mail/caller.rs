@@ -45,7 +45,7 @@ impl Caller {
         let keep = Arc::clone(&longest);
         let client = Client::builder(DEADLINE)
             .retry(
-                retry::Settings::new()
+                retry::RetryConfig::new()
                     .attempts(20)
                     // The hint of the API is longer.
                     .backoff(Backoff::new().cap(Duration::from_secs(1)))
@@ -54,7 +54,7 @@ impl Caller {
             )
             // A quarter of what the quota lets through goes wrong here, for ever. It judges every attempt
             // as ever, and refuses none.
-            .breaker(breaker::Settings::new().observe_only(true))
+            .breaker(breaker::CircuitBreakerConfig::new().observe_only(true))
             .on_end(move |timeline| {
                 let mut longest = keep.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = longest.as_ref().map_or(0, Timeline::attempt_count);

@@ -143,7 +143,7 @@ impl GuardCase {
 /// F25: two calls fail, and the third is rejected before anything is sent.
 async fn breaker_open(world: &World) -> Result<GuardReport> {
     let stage = staged(world, |builder| {
-        builder.breaker(breaker::Settings::new().minimum_volume(2))
+        builder.breaker(breaker::CircuitBreakerConfig::new().minimum_volume(2))
     });
     let stage = stage.await?;
     server(&stage)?.on_request([Reply::CloseAfterRequest, Reply::CloseAfterRequest]);
@@ -219,7 +219,7 @@ async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
 
 /// F29: silence instead of a handshake, twice. The deadline ends the call before the second tls limit.
 async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
-    let limits = limit::Settings::new().tls(Duration::from_millis(500));
+    let limits = limit::TimeoutsConfig::new().tls(Duration::from_millis(500));
     let stage = staged(world, |builder| {
         let retry = three(Budget::new()).unsent_attempts(2);
         builder.limits(limits).retry(retry)
@@ -251,7 +251,7 @@ async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
 async fn dropped(world: &World) -> Result<GuardReport> {
     const OPEN: Duration = Duration::from_millis(1);
     let stage = staged(world, |builder| {
-        let breaker = breaker::Settings::new().consecutive_failures(1);
+        let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
         builder.breaker(breaker.open_for(OPEN).open_at_most(OPEN))
     });
     let stage = stage.await?;
@@ -339,13 +339,13 @@ async fn staged(
 
 /// Declares that every service here honors keys.
 fn vouched(builder: ClientBuilder) -> ClientBuilder {
-    builder.idempotency(idempotency::Settings::new().honoured_by_all(true))
+    builder.idempotency(idempotency::IdempotencyConfig::new().honoured_by_all(true))
 }
 
 /// Returns retry settings of three attempts with this budget.
-fn three(budget: Budget) -> retry::Settings {
+fn three(budget: Budget) -> retry::RetryConfig {
     let soon = Backoff::new().base(Duration::from_millis(20));
-    retry::Settings::new()
+    retry::RetryConfig::new()
         .attempts(3)
         .backoff(soon)
         .budget(budget)

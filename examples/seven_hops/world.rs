@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sevenhops::limit::Settings;
+use sevenhops::limit::TimeoutsConfig;
 use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::testing::{Authority, FaultServer, Identity, Script, ScriptedDns};
 use sevenhops::{Client, ClientBuilder};
@@ -70,7 +70,7 @@ fn builder(authority: &Authority, dns: &ScriptedDns) -> ClientBuilder {
     let short = Duration::from_millis(900);
     Client::builder(Duration::from_secs(10))
         .limits(
-            Settings::new()
+            TimeoutsConfig::new()
                 .attempt(Duration::from_secs(5))
                 .dns(short)
                 .connect(short)
@@ -80,7 +80,7 @@ fn builder(authority: &Authority, dns: &ScriptedDns) -> ClientBuilder {
                 .body_idle(short),
         )
         .retry(
-            retry::Settings::new()
+            retry::RetryConfig::new()
                 .attempts(2)
                 .unsent_attempts(2)
                 .backoff(Backoff::new().base(Duration::from_millis(20))),

@@ -12,7 +12,7 @@ mod tests {
     use sevenhops::hop::{NotRepeated, Outcome};
     use sevenhops::policy::breaker::{self, State};
     use sevenhops::policy::retry::{self, Backoff};
-    use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+    use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
     use sevenhops::{Destination, Effect, Error, Kind, Operation, Policy};
     use tokio_postgres::types::{ToSql, Type};
     use tokio_postgres::{Client, Config, NoTls};
@@ -69,11 +69,11 @@ mod tests {
 
     fn operation() -> Operation {
         let backoff = Backoff::new().cap(Duration::from_millis(200));
-        let patient = retry::Settings::new()
+        let patient = retry::RetryConfig::new()
             .attempts(100)
             .unsent_attempts(100)
             .backoff(backoff);
-        let settings = Settings::new(SECS(60)).retry(patient);
+        let settings = OperationConfig::new(SECS(60)).retry(patient);
         Operation::with("postgres", settings).unwrap()
     }
 
@@ -88,8 +88,8 @@ mod tests {
             return;
         };
         server.kill();
-        let down = breaker::Settings::new().consecutive_failures(3);
-        let settings = Settings::new(SECS(10)).breaker(down);
+        let down = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
+        let settings = OperationConfig::new(SECS(10)).breaker(down);
         let operation = Operation::with("postgres", settings).unwrap();
         let operation = operation.named("insert order");
         let work = async |attempt: Attempt| {
@@ -242,7 +242,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn statement_that_hangs_ends_with_its_attempt() {
         let Some(server) = shop().await else { return };
-        let settings = Settings::new(SECS(1)).attempt(Duration::from_millis(300));
+        let settings = OperationConfig::new(SECS(1)).attempt(Duration::from_millis(300));
         let operation = Operation::with("postgres", settings).unwrap();
         let run = operation.run(async |_| {
             let client = connect(server.port()).await?;

@@ -13,7 +13,7 @@ mod tests {
     use sevenhops::policy::breaker::{self, State};
     use sevenhops::policy::idempotency::Key;
     use sevenhops::policy::retry::{self, Backoff};
-    use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+    use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
     use sevenhops::{Destination, Effect, Error, Operation, Policy};
 
     use super::servers::{Losing, Server};
@@ -58,11 +58,11 @@ mod tests {
 
     fn operation() -> Operation {
         let backoff = Backoff::new().cap(Duration::from_millis(200));
-        let patient = retry::Settings::new()
+        let patient = retry::RetryConfig::new()
             .attempts(100)
             .unsent_attempts(100)
             .backoff(backoff);
-        let settings = Settings::new(SECS(60)).retry(patient);
+        let settings = OperationConfig::new(SECS(60)).retry(patient);
         Operation::with("redis", settings).unwrap()
     }
 
@@ -111,8 +111,8 @@ mod tests {
             return;
         };
         server.kill();
-        let down = breaker::Settings::new().consecutive_failures(3);
-        let settings = Settings::new(SECS(10)).breaker(down);
+        let down = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
+        let settings = OperationConfig::new(SECS(10)).breaker(down);
         let operation = Operation::with("redis", settings).unwrap();
         let port = server.port();
         let work = async |attempt: Attempt| reserve(port, "order", attempt.key()).await;

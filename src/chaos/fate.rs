@@ -9,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use http::request::Parts;
 
-use super::{Mishap, Settings};
+use super::{ChaosConfig, Mishap};
 use crate::call::Call;
 use crate::destination::Destination;
 use crate::hop::What;
@@ -26,7 +26,7 @@ pub(super) struct Drawn {
 pub(super) type When = dyn Fn(&Parts) -> bool + Send + Sync;
 
 pub(super) struct Fate {
-    settings: Settings,
+    config: ChaosConfig,
     on: AtomicBool,
     played: AtomicU64,
     next: Mutex<Next>,
@@ -39,10 +39,10 @@ struct Next {
 }
 
 impl Fate {
-    pub(super) fn new(settings: Settings) -> Self {
-        let luck = Rng::with_seed(settings.seed);
+    pub(super) fn new(config: ChaosConfig) -> Self {
+        let luck = Rng::with_seed(config.seed);
         Self {
-            settings,
+            config,
             on: AtomicBool::new(true),
             played: AtomicU64::new(0),
             next: Mutex::new(Next {
@@ -71,7 +71,7 @@ impl Fate {
 
     /// Returns whether a request may get a fault.
     pub(super) fn is_meant(&self, head: &Parts, when: Option<&When>) -> bool {
-        let only = &self.settings.only;
+        let only = &self.config.only;
         let there = || Destination::of(&head.uri).is_some_and(|to| only.contains(&to));
         (only.is_empty() || there()) && when.is_none_or(|when| when(head))
     }
@@ -83,7 +83,7 @@ impl Fate {
         // Every request draws two numbers, whether it uses them or not. So the sequence depends on the seed alone.
         let (luck, lateness) = (next.luck.f64(), next.luck.f64());
         drop(next);
-        let mishap = queued.or_else(|| self.settings.draw(luck))?;
+        let mishap = queued.or_else(|| self.config.draw(luck))?;
         let late = match mishap {
             Mishap::Late(latency) => Some(latency.at(lateness)),
             _ => None,
@@ -110,7 +110,7 @@ impl Fate {
 impl fmt::Debug for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fate")
-            .field("settings", &self.settings)
+            .field("settings", &self.config)
             .field("on", &self.is_on())
             .field("played", &self.played())
             .finish_non_exhaustive()

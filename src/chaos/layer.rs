@@ -11,11 +11,11 @@ use tower_service::Service;
 
 use super::fate::{Fate, When};
 use super::future::{Befalling, ResponseFuture};
-use super::{ChaosBody, Mishap, Settings};
+use super::{ChaosBody, ChaosConfig, Mishap};
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::callback::{Site, permits};
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 
 /// Injects faults into the requests that pass it: see [the module](super).
 ///
@@ -27,13 +27,13 @@ use crate::config_error::SettingError;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
+/// use sevenhops::chaos::{ChaosLayer, Mishap, ChaosConfig};
 /// use sevenhops::{Effect, Hop, StandardLayer};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-/// let chaos = ChaosLayer::new(Settings::new(0))?;
+/// let chaos = ChaosLayer::new(ChaosConfig::new(0))?;
 /// let service = ServiceBuilder::new()
 ///     .layer(StandardLayer::new(Duration::from_secs(10))?)
 ///     .layer(chaos.clone()) // right above the transport
@@ -63,10 +63,10 @@ impl ChaosLayer {
     /// # Errors
     ///
     /// Fails if a setting is out of range. The error names the setting and its value.
-    pub fn new(settings: Settings) -> Result<Self, SettingError> {
-        settings.check()?;
+    pub fn new(config: ChaosConfig) -> Result<Self, ConfigError> {
+        config.check()?;
         Ok(Self {
-            fate: Arc::new(Fate::new(settings)),
+            fate: Arc::new(Fate::new(config)),
             when: None,
         })
     }
@@ -85,10 +85,7 @@ impl ChaosLayer {
     /// # Errors
     ///
     /// Fails if a value of a fault is out of range. The error names the value, and no fault is queued.
-    pub fn on_request(
-        &self,
-        mishaps: impl IntoIterator<Item = Mishap>,
-    ) -> Result<(), SettingError> {
+    pub fn on_request(&self, mishaps: impl IntoIterator<Item = Mishap>) -> Result<(), ConfigError> {
         let mishaps: Vec<_> = mishaps.into_iter().collect();
         mishaps.iter().try_for_each(|mishap| mishap.check())?;
         self.fate.queue(mishaps);

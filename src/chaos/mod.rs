@@ -21,10 +21,10 @@
 //! ```
 //! use std::time::Duration;
 //! use sevenhops::Client;
-//! use sevenhops::chaos::{ChaosLayer, Latency, Mishap, Settings};
+//! use sevenhops::chaos::{ChaosLayer, Latency, Mishap, ChaosConfig};
 //!
 //! let chaos = ChaosLayer::new(
-//!     Settings::new(4711) // the same seed, the same sequence
+//!     ChaosConfig::new(4711) // the same seed, the same sequence
 //!         .mishap(Mishap::LoseAnswer, 0.01)
 //!         .mishap(Mishap::throttled(Duration::from_secs(2)), 0.02)
 //!         .mishap(Mishap::Late(Latency::tailed(Duration::from_millis(200), Duration::from_secs(3))), 0.10)
@@ -70,14 +70,14 @@
 //! - Expecting the same sequence from concurrent calls: they draw in the order in which they arrive.
 
 mod body;
+mod config;
 mod fate;
 mod future;
 mod layer;
-mod settings;
 
 pub use self::body::ChaosBody;
+pub use self::config::ChaosConfig;
 pub use self::future::ResponseFuture;
 pub use self::layer::{ChaosLayer, ChaosService};
-pub use self::settings::Settings;
 pub use crate::hop::latency::Latency;
 pub use crate::hop::mishap::Mishap;

@@ -10,7 +10,8 @@ use super::{Client, Shared};
 use crate::call::Observer;
 use crate::callback::Site;
 use crate::chaos::ChaosLayer;
-use crate::config_error::SettingError;
+use crate::config::{Config, DestinationConfig};
+use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::dns::{Filter, Resolve};
 use crate::hop::FailureClass;
@@ -21,7 +22,6 @@ use crate::metrics::Metrics;
 use crate::policy::breaker::Event;
 use crate::policy::retry::{Budgets, Failure, ResponseHead};
 use crate::policy::{breaker, idempotency, redirect, retry};
-use crate::settings::{DestinationConfig, Settings};
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
@@ -34,17 +34,17 @@ use crate::transport::{Transport, TransportBuilder};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{Client, dns::Static, limit::Settings};
+/// use sevenhops::{Client, dns::Static, limit::TimeoutsConfig};
 ///
 /// let refused = Client::builder(Duration::from_secs(10))
-///     .limits(Settings::new().attempt(Duration::from_secs(11)))
+///     .limits(TimeoutsConfig::new().attempt(Duration::from_secs(11)))
 ///     .build()
 ///     .unwrap_err();
 /// assert_eq!(refused.to_string(), "limits.attempt: 11s is invalid: expected at most deadline (10s)");
 /// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
-    settings: Settings,
+    settings: Config,
     /// Parts of the stack besides its settings.
     stack: Vec<Extra>,
     budgets: Option<Budgets>,
@@ -55,18 +55,18 @@ pub struct ClientBuilder {
     headers: HeaderMap,
     most_body_bytes: usize,
     /// Settings of the transport, which is created when the limits are known.
-    transport: Vec<Setting>,
+    transport: Vec<TransportOption>,
 }
 
-type Setting = Box<dyn FnOnce(TransportBuilder) -> TransportBuilder + Send>;
+type TransportOption = Box<dyn FnOnce(TransportBuilder) -> TransportBuilder + Send>;
 type Extra = Box<dyn FnOnce(StandardLayer) -> StandardLayer + Send>;
 
 impl ClientBuilder {
     pub(super) fn new(deadline: Duration) -> Self {
-        Self::with(Settings::new(deadline))
+        Self::with(Config::new(deadline))
     }
 
-    pub(super) fn with(settings: Settings) -> Self {
+    pub(super) fn with(settings: Config) -> Self {
         Self {
             settings,
             stack: Vec::new(),
@@ -82,13 +82,13 @@ impl ClientBuilder {
     }
 
     /// Sets limits that do not follow from the deadline.
-    pub fn limits(mut self, limits: limit::Settings) -> Self {
+    pub fn limits(mut self, limits: limit::TimeoutsConfig) -> Self {
         self.settings = self.settings.limits(limits);
         self
     }
 
     /// Sets when a call is retried.
-    pub fn retry(mut self, retry: retry::Settings) -> Self {
+    pub fn retry(mut self, retry: retry::RetryConfig) -> Self {
         self.settings = self.settings.retry(retry);
         self
     }
@@ -184,24 +184,24 @@ impl ClientBuilder {
     }
 
     /// Sets how idempotency keys are made, and which servers honor them.
-    pub fn idempotency(mut self, idempotency: idempotency::Settings) -> Self {
+    pub fn idempotency(mut self, idempotency: idempotency::IdempotencyConfig) -> Self {
         self.settings = self.settings.idempotency(idempotency);
         self
     }
 
     /// Sets which redirects are followed.
-    pub fn redirect(mut self, redirect: redirect::Settings) -> Self {
+    pub fn redirect(mut self, redirect: redirect::RedirectConfig) -> Self {
         self.settings = self.settings.redirect(redirect);
         self
     }
 
     /// Sets when the breaker rejects calls to a destination.
-    pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
+    pub fn breaker(mut self, breaker: breaker::CircuitBreakerConfig) -> Self {
         self.settings = self.settings.breaker(breaker);
         self
     }
 
-    /// Sets some fields differently for the calls that match a pattern: see [`Settings`](Settings#destinations).
+    /// Sets some fields differently for the calls that match a pattern: see [`Config`](Config#destinations).
     pub fn destination(mut self, pattern: impl Into<String>, config: DestinationConfig) -> Self {
         self.settings = self.settings.destination(pattern, config);
         self
@@ -300,11 +300,11 @@ impl ClientBuilder {
     ///
     /// Fails if limits contradict each other (the error names both fields and values), or as
     /// [`TransportBuilder::build`] does.
-    pub fn build(self) -> Result<Client, SettingError> {
+    pub fn build(self) -> Result<Client, ConfigError> {
         let mut standard = StandardLayer::with(&self.settings)?;
         if self.most_body_bytes == 0 {
             let expected = "1 byte or more";
-            return Err(SettingError::invalid("body_limit", 0, expected));
+            return Err(ConfigError::invalid("body_limit", 0, expected));
         }
         let limits = Limits::with(self.settings.deadline, self.settings.limits)?;
         let begun = Transport::builder(limits);

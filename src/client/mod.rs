@@ -26,10 +26,10 @@ pub use self::response::Response;
 
 pub use crate::body::Body;
 use crate::call::Observer;
+use crate::config::Config;
 use crate::layer::{ConfigHandle, StandardService};
 use crate::policy::breaker::Breaker;
 use crate::policy::retry::Budgets;
-use crate::settings::Settings;
 use crate::telemetry::Maker;
 use crate::transport::Transport;
 
@@ -86,7 +86,7 @@ impl Client {
     }
 
     /// Creates a builder from settings, such as settings that were read from a file.
-    pub fn with(settings: Settings) -> ClientBuilder {
+    pub fn with(settings: Config) -> ClientBuilder {
         ClientBuilder::with(settings)
     }
 

@@ -10,7 +10,7 @@ use hickory_resolver::net::NetError;
 
 use super::search::NDOTS;
 #[cfg(feature = "doh")]
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 
 /// A resolver could not be built with this configuration.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ pub(crate) enum Wrong {
     #[cfg(feature = "doh")]
     NoUrl(&'static str, String),
     #[cfg(feature = "doh")]
-    Trust(Arc<SettingError>),
+    Trust(Arc<ConfigError>),
 }
 
 #[cfg(feature = "doh")]

@@ -147,8 +147,8 @@ mod tests {
         limits().for_attempt(SEC(10), false)
     }
 
-    fn with(settings: crate::limit::Settings) -> Limits {
-        Limits::with(SEC(10), settings).unwrap()
+    fn with(config: crate::limit::TimeoutsConfig) -> Limits {
+        Limits::with(SEC(10), config).unwrap()
     }
 
     fn span(start: Instant, seconds: u64, follows: Follows) -> Span {
@@ -183,11 +183,15 @@ mod tests {
         let (until, which) = due(&sending, &limits(), &long);
         assert_eq!((until - start, which), (SEC(7) + SEC(5) / 2, Waited::Send));
         // Moving bytes put off all derived limits, so a body that takes longer than the attempt limit is sent whole.
-        let patient = with(crate::limit::Settings::new().send(SEC(5)));
+        let patient = with(crate::limit::TimeoutsConfig::new().send(SEC(5)));
         let (until, which) = due(&sending, &patient, &long);
         assert_eq!((until - start, which), (SEC(12), Waited::Send));
         // They do not put off an explicit limit: it counts from the start.
-        let set = with(crate::limit::Settings::new().attempt(SEC(8)).send(SEC(5)));
+        let set = with(
+            crate::limit::TimeoutsConfig::new()
+                .attempt(SEC(8))
+                .send(SEC(5)),
+        );
         let (until, which) = due(&sending, &set, &long);
         assert_eq!((until - start, which), (SEC(8), Waited::Attempt));
         // They do not put off the deadline.
@@ -211,7 +215,7 @@ mod tests {
         let (until, which) = due(&waiting, &alone(), &span);
         assert_eq!((until - start, which), (SEC(10), Waited::Deadline));
         // An explicit limit holds for it, too.
-        let set = with(crate::limit::Settings::new().attempt(SEC(3)));
+        let set = with(crate::limit::TimeoutsConfig::new().attempt(SEC(3)));
         let (until, which) = due(&waiting, &set, &span);
         assert_eq!((until - start, which), (SEC(3), Waited::Attempt));
     }
@@ -232,7 +236,7 @@ mod tests {
             (SEC(8) + SEC(5) / 2, Waited::FirstByte)
         );
         // An explicit one does, and so does a deadline.
-        let set = with(crate::limit::Settings::new().first_byte(SEC(1)));
+        let set = with(crate::limit::TimeoutsConfig::new().first_byte(SEC(1)));
         waiting.sent_bytes = 0;
         let (until, which) = due(&waiting, &set, &long);
         assert_eq!((until - start, which), (SEC(4), Waited::FirstByte));
@@ -243,7 +247,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn while_sending_the_wait_that_may_begin_is_not_overslept() {
         let start = crate::clock::now();
-        let limits = with(crate::limit::Settings::new().first_byte(SEC(1)));
+        let limits = with(crate::limit::TimeoutsConfig::new().first_byte(SEC(1)));
         let sending = at(Stage::Send, start);
         let far = start + SEC(5);
         let look = |progress, both| look_again(progress, both, far, start);

@@ -10,7 +10,7 @@ use crate::call::{Call, Since};
 use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Kind, Policy, effect_of_response};
-use crate::policy::redirect::{Asked, Leg, Rules, Settings, next, prune};
+use crate::policy::redirect::{Asked, Leg, RedirectConfig, Rules, next, prune};
 use crate::redact::redacted;
 
 /// The legs of a call so far.
@@ -33,7 +33,7 @@ impl Legs {
     /// Follows a redirect, if the response is one. `effect` is the effect that the legs may have had so far.
     pub(super) fn lead<N: Resend>(
         &mut self,
-        (call, settings, from): (&Call, &Settings, Since),
+        (call, config, from): (&Call, &RedirectConfig, Since),
         head: &Parts,
         (later, effect): (&mut N, &mut Effect),
     ) -> Lead {
@@ -72,13 +72,13 @@ impl Legs {
         if leg.away && keeps_body && !may_repeat {
             return self.refuse(Kind::RedirectRefused, (status, &to.1), true);
         }
-        if self.visited.len() > settings.max_redirects() {
+        if self.visited.len() > config.max_redirects() {
             return self.reject(Kind::TooManyRedirects, (status, &to.1));
         }
         if !keeps_body && !later.empty_body() {
             return Lead::Nowhere;
         }
-        Self::change(call, settings, (leg, keeps_body), later);
+        Self::change(call, config, (leg, keeps_body), later);
         call.redirected(status, (&to.1, is_away));
         Lead::On
     }
@@ -86,13 +86,13 @@ impl Legs {
     /// Changes the kept request into the next leg.
     fn change<N: Resend>(
         call: &Call,
-        settings: &Settings,
+        config: &RedirectConfig,
         (leg, keeps_body): (Leg, bool),
         later: &mut N,
     ) {
         let Some(saved) = later.saved() else { return };
         let rules = Rules {
-            kept: settings.get_keep_across_origins(),
+            kept: config.get_keep_across_origins(),
             key: call.key().map(|mark| &mark.name),
         };
         prune(&mut saved.headers, &leg, keeps_body, &rules);

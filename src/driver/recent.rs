@@ -148,14 +148,14 @@ mod tests {
 
     fn keyed(key: Option<Key>) -> Arc<Policies> {
         let limits = Limits::new(Duration::from_secs(10)).unwrap();
-        let breaker = breaker::Breaker::new(&limits, &breaker::Settings::new());
-        let mut retry = retry::Policy::new(retry::Settings::new(), clock::now());
+        let breaker = breaker::Breaker::new(&limits, &breaker::CircuitBreakerConfig::new());
+        let mut retry = retry::Policy::new(retry::RetryConfig::new(), clock::now());
         retry.key.clone_from(&key);
         Arc::new(Policies {
             retry: Some(Arc::new(retry)),
             breaker: Some(breaker::Policy {
                 breaker,
-                judge: breaker::Settings::new().judge(&limits),
+                judge: breaker::CircuitBreakerConfig::new().judge(&limits),
                 key,
                 hints: Hints::default(),
             }),

@@ -188,12 +188,12 @@ mod tests {
 
     use super::*;
     use crate::limit::Limit;
-    use crate::policy::retry::{Budget, Settings};
+    use crate::policy::retry::{Budget, RetryConfig};
 
     fn leg(call: &Call, most: u32, before: Option<Turn>) -> Turn {
         let now = clock::now();
         let budget = Arc::new(SharedBudget::new(Budget::unlimited(), now));
-        let policy = Policy::new(Settings::new().attempts(most), now);
+        let policy = Policy::new(RetryConfig::new().attempts(most), now);
         Turn::new(&policy, (call, before), (budget, now), || None)
     }
 

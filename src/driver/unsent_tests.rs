@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn};
 
 use crate::hop::{Diagnosis, Effect, Hop, Kind};
-use crate::policy::retry::Settings;
+use crate::policy::retry::RetryConfig;
 use crate::{Error, StandardLayer, clock};
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -62,12 +62,10 @@ async fn stack_of_one_attempt_does_not_multiply_what_the_one_inside_could_not_se
         counter.fetch_add(1, Ordering::Relaxed);
         async { Err::<Response<Full<Bytes>>, _>(refused()) }
     });
-    let settings = crate::Settings::new(SECS(3_600));
-    let inner = StandardLayer::with(&settings)
-        .unwrap()
-        .layer(service.clone());
-    let settings = settings.retry(Settings::new().attempts(1));
-    let once = || StandardLayer::with(&settings).unwrap();
+    let config = crate::Config::new(SECS(3_600));
+    let inner = StandardLayer::with(&config).unwrap().layer(service.clone());
+    let config = config.retry(RetryConfig::new().attempts(1));
+    let once = || StandardLayer::with(&config).unwrap();
     let error = once().layer(inner).oneshot(post()).await.unwrap_err();
     assert_eq!(sent.swap(0, Ordering::Relaxed), 10, "{error}");
     // The outer stack retries nothing that another stack of one attempt could not send.
@@ -96,8 +94,8 @@ async fn stack_of_one_attempt_retries_what_is_not_sent_in_each_leg() {
             Ok(response.body(Full::<Bytes>::default()).unwrap())
         }
     });
-    let settings = crate::Settings::new(SECS(10)).retry(Settings::new().attempts(1));
-    let once = StandardLayer::with(&settings).unwrap();
+    let config = crate::Config::new(SECS(10)).retry(RetryConfig::new().attempts(1));
+    let once = StandardLayer::with(&config).unwrap();
     let response = once.layer(service).oneshot(post()).await.unwrap();
     assert_eq!(response.headers()["path"], "/moved");
     assert_eq!(sent.load(Ordering::Relaxed), 4);

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::config_error::{SettingError, expected};
+use crate::config_error::{ConfigError, expected};
 use crate::limit::Limit;
 
 /// The distribution of the delay of a response.
@@ -43,19 +43,19 @@ impl Latency {
         Duration::try_from_secs_f64(secs).map_or(most, |delay| delay.min(most))
     }
 
-    pub(crate) fn check(self) -> Result<(), SettingError> {
+    pub(crate) fn check(self) -> Result<(), ConfigError> {
         let (shorter, longer) = match self.0 {
             Shape::Between { least, most } => ((LEAST, least), ("chaos.latency.most", most)),
             Shape::Tailed { median, p99 } => {
                 if median.is_zero() {
-                    return Err(SettingError::invalid(MEDIAN, median, expected::WAIT));
+                    return Err(ConfigError::invalid(MEDIAN, median, expected::WAIT));
                 }
                 ((MEDIAN, median), ("chaos.latency.p99", p99))
             }
         };
         expected::wait(longer.0, longer.1)?;
         if shorter.1 > longer.1 {
-            return Err(SettingError::longer(shorter, longer));
+            return Err(ConfigError::longer(shorter, longer));
         }
         Ok(())
     }

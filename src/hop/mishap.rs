@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::{Latency, LimitExpired};
 use crate::box_error::BoxError;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::limit::Waited;
 
 /// A fault that can be injected into a request: see the table of [the module](crate::chaos).
@@ -94,12 +94,12 @@ impl Mishap {
         Box::new(io::Error::new(kind, Played(self)))
     }
 
-    pub(crate) fn check(self) -> Result<(), SettingError> {
+    pub(crate) fn check(self) -> Result<(), ConfigError> {
         match self {
             Self::Late(latency) => latency.check(),
             Self::Answer { status, .. } if !(400..600).contains(&status.as_u16()) => {
                 let value = status.as_u16();
-                Err(SettingError::invalid("chaos.status", value, "400..=599"))
+                Err(ConfigError::invalid("chaos.status", value, "400..=599"))
             }
             _ => Ok(()),
         }

@@ -6,13 +6,13 @@ use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
 use crate::callback::{Site, ask, observe, require};
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
 use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
 use crate::limit::Limits;
-use crate::policy::breaker::{Breaker, Event, Judge, Policy, Settings};
+use crate::policy::breaker::{Breaker, CircuitBreakerConfig, Event, Judge, Policy};
 use crate::policy::retry::Failure;
 use crate::policy::{Classifier, Key};
 
@@ -150,8 +150,8 @@ impl BreakerLayer {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            judge: Settings::new().judge(&limits),
-            breaker: Breaker::new(&limits, &Settings::new()),
+            judge: CircuitBreakerConfig::new().judge(&limits),
+            breaker: Breaker::new(&limits, &CircuitBreakerConfig::new()),
             key: None,
             hints: Hints::default(),
             classifier: None,
@@ -165,11 +165,11 @@ impl BreakerLayer {
     /// Fails if a ratio is not more than 0 and at most 1, or if a count or a time is out of its range. Also fails if
     /// the window is shorter than two attempts or than the minimum volume, or if the open time is longer than the
     /// longest one. The error names the fields and their values.
-    pub fn with(limits: Limits, settings: Settings) -> Result<Self, SettingError> {
-        settings.check(&limits)?;
+    pub fn with(limits: Limits, config: CircuitBreakerConfig) -> Result<Self, ConfigError> {
+        config.check(&limits)?;
         Ok(Self {
-            judge: settings.judge(&limits),
-            breaker: Breaker::new(&limits, &settings),
+            judge: config.judge(&limits),
+            breaker: Breaker::new(&limits, &config),
             key: None,
             hints: Hints::default(),
             classifier: None,
@@ -189,7 +189,7 @@ impl BreakerLayer {
     ///     Some(Destination::named(format!("{}#{tenant}", Destination::of(uri)?)))
     /// });
     /// # let _ = by_tenant;
-    /// # Ok::<(), sevenhops::SettingError>(())
+    /// # Ok::<(), sevenhops::ConfigError>(())
     /// ```
     #[must_use]
     pub fn key_by(

@@ -8,13 +8,13 @@ use arc_swap::ArcSwap;
 use http::Uri;
 
 use crate::clock;
-use crate::config_error::SettingError;
+use crate::config::{Config, Effective, Plan};
+use crate::config_error::ConfigError;
 use crate::destination::Table;
 use crate::driver::{Deadline, Live, Policies};
 use crate::limit::Limits;
 use crate::policy::breaker::{self, Breaker};
 use crate::policy::retry::{Budget, Budgets};
-use crate::settings::{Effective, Plan, Settings};
 
 /// A handle to the config of a client or a [`StandardLayer`](crate::StandardLayer). It reads the config, and replaces
 /// it while calls run. It is cheap to clone. Clones of the client or layer, and all services of the layer, share the
@@ -24,22 +24,22 @@ use crate::settings::{Effective, Plan, Settings};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{DestinationConfig, Settings, StandardLayer, policy::retry};
+/// use sevenhops::{DestinationConfig, Config, StandardLayer, policy::retry};
 ///
-/// let settings = Settings::new(Duration::from_secs(10));
+/// let settings = Config::new(Duration::from_secs(10));
 /// let layer = StandardLayer::with(&settings)?;
 /// let config = layer.config_handle();
 ///
 /// // The file has changed.
-/// let once = DestinationConfig::new().retry(retry::Settings::new().attempts(1));
+/// let once = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(1));
 /// config.reload(&settings.clone().destination("*.bank.test", once))?;
 ///
 /// // A bad config is refused whole, and the old one stays.
-/// let bad = settings.retry(retry::Settings::new().attempts(0));
+/// let bad = settings.retry(retry::RetryConfig::new().attempts(0));
 /// let refused = config.reload(&bad).unwrap_err();
 /// assert_eq!(refused.to_string(), "retry.attempts: 0 is invalid: expected 1..=255");
 /// assert_eq!(config.current().get_destinations().count(), 1);
-/// # Ok::<(), sevenhops::SettingError>(())
+/// # Ok::<(), sevenhops::ConfigError>(())
 /// ```
 ///
 /// # Effects of a reload
@@ -97,7 +97,7 @@ impl ConfigHandle {
 
     /// Returns the config for calls that begin now.
     #[must_use]
-    pub fn current(&self) -> Settings {
+    pub fn current(&self) -> Config {
         self.0.plan.load().settings.clone()
     }
 
@@ -107,7 +107,7 @@ impl ConfigHandle {
     ///
     /// Fails if the build would fail, or if a budget has other terms than the shared budgets. The old config then
     /// stays, and no part of the new one is used.
-    pub fn reload(&self, settings: &Settings) -> Result<(), SettingError> {
+    pub fn reload(&self, settings: &Config) -> Result<(), ConfigError> {
         let plan = Plan::new(settings)?;
         let mut followers = self.followers();
         if let Some(shared) = followers.shared {
@@ -147,7 +147,7 @@ impl ConfigHandle {
     }
 
     /// Uses shared budgets. A config with other terms is refused, now and later.
-    pub(super) fn share(&self, budgets: &Budgets) -> Result<(), SettingError> {
+    pub(super) fn share(&self, budgets: &Budgets) -> Result<(), ConfigError> {
         let mut followers = self.followers();
         self.0.plan.load().check_shared(budgets.terms())?;
         followers.shared = Some(budgets.terms());

@@ -5,7 +5,7 @@ use tower_layer::Layer;
 
 use crate::call::Observer;
 use crate::callback::Site;
-use crate::config_error::{SettingError, expected};
+use crate::config_error::{ConfigError, expected};
 use crate::driver::{Deadline, Driver, Now, Policies};
 use crate::limit::Limit;
 use crate::telemetry::Maker;
@@ -63,10 +63,10 @@ impl CallLayer {
     /// # Errors
     ///
     /// Fails if `deadline` is zero or longer than a day.
-    pub fn new(deadline: Duration) -> Result<Self, SettingError> {
+    pub fn new(deadline: Duration) -> Result<Self, ConfigError> {
         match Limit::new(deadline) {
             Ok(deadline) => Ok(Self::within(deadline)),
-            Err(_) => Err(SettingError::invalid("deadline", deadline, expected::WAIT)),
+            Err(_) => Err(ConfigError::invalid("deadline", deadline, expected::WAIT)),
         }
     }
 

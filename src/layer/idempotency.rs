@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::driver::{Driver, Now, Policies};
-use crate::policy::idempotency::Settings;
+use crate::policy::idempotency::IdempotencyConfig;
 
 /// Adds an idempotency key to every call that needs one: one key for each call, the same in every attempt.
 ///
@@ -34,7 +34,7 @@ use crate::policy::idempotency::Settings;
 ///
 /// A service that does not know the header ignores it, and a retry is a second charge. After a call that may have had
 /// an effect, the key permits a retry in two cases. Either the caller supplied or derived the key, or the caller
-/// declared that the server honors keys: for the client or the destination in [`Settings`], for one request with
+/// declared that the server honors keys: for the client or the destination in [`IdempotencyConfig`], for one request with
 /// [`Options::honours_keys`](crate::Options::honours_keys).
 ///
 /// # Reports
@@ -57,7 +57,7 @@ use crate::policy::idempotency::Settings;
 /// The layer holds no state of a call. Dropping the future is always safe.
 #[derive(Clone, Debug, Default)]
 pub struct IdempotencyLayer {
-    settings: Arc<Settings>,
+    config: Arc<IdempotencyConfig>,
 }
 
 impl IdempotencyLayer {
@@ -66,15 +66,15 @@ impl IdempotencyLayer {
     /// # Errors
     ///
     /// Fails if HTTP uses the header of the key for another purpose.
-    pub fn new(settings: Settings) -> Result<Self, SettingError> {
-        settings.check()?;
+    pub fn new(config: IdempotencyConfig) -> Result<Self, ConfigError> {
+        config.check()?;
         Ok(Self {
-            settings: Arc::new(settings),
+            config: Arc::new(config),
         })
     }
 
-    pub(crate) fn policy(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings)
+    pub(crate) fn policy(&self) -> Arc<IdempotencyConfig> {
+        Arc::clone(&self.config)
     }
 }
 

@@ -3,9 +3,9 @@ use std::sync::Arc;
 
 use tower_layer::Layer;
 
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::driver::{Again, Driver, Policies};
-use crate::policy::redirect::Settings;
+use crate::policy::redirect::RedirectConfig;
 use crate::replay::{ByFn, ByTrait};
 
 /// Follows redirects, and keeps credentials, cookies and keys at their origin.
@@ -14,13 +14,13 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// ```
 /// use sevenhops::RedirectLayer;
-/// use sevenhops::policy::redirect::Settings;
+/// use sevenhops::policy::redirect::RedirectConfig;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let service = ServiceBuilder::new()
-///     .layer(RedirectLayer::new(Settings::new())?)
+///     .layer(RedirectLayer::new(RedirectConfig::new())?)
 ///     .service(service_fn(async |request: http::Request<String>| {
 ///         let moved = request.uri().path() == "/old";
 ///         let answer = http::Response::builder().status(if moved { 308 } else { 200 });
@@ -48,7 +48,7 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # Defaults
 ///
-/// The defaults are those of [`Settings`].
+/// The defaults are those of [`RedirectConfig`].
 ///
 /// # Reports
 ///
@@ -65,7 +65,7 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// The layer holds no state of a call. Dropping the future drops the current leg.
 pub struct RedirectLayer<C = ByTrait> {
-    settings: Arc<Settings>,
+    config: Arc<RedirectConfig>,
     cloner: C,
 }
 
@@ -75,11 +75,11 @@ impl RedirectLayer {
     /// # Errors
     ///
     /// Fails if a setting is out of range. The error names the setting and its value.
-    pub fn new(settings: Settings) -> Result<Self, SettingError> {
-        settings.check_alone()?;
-        settings.check()?;
+    pub fn new(config: RedirectConfig) -> Result<Self, ConfigError> {
+        config.check_alone()?;
+        config.check()?;
         Ok(Self {
-            settings: Arc::new(settings),
+            config: Arc::new(config),
             cloner: ByTrait,
         })
     }
@@ -95,7 +95,7 @@ impl<C> RedirectLayer<C> {
         empty: fn() -> B,
     ) -> RedirectLayer<ByFn<B>> {
         RedirectLayer {
-            settings: self.settings,
+            config: self.config,
             cloner: ByFn {
                 clone,
                 empty: Some(empty),
@@ -103,8 +103,8 @@ impl<C> RedirectLayer<C> {
         }
     }
 
-    pub(crate) fn policy(&self) -> Arc<Settings> {
-        Arc::clone(&self.settings)
+    pub(crate) fn policy(&self) -> Arc<RedirectConfig> {
+        Arc::clone(&self.config)
     }
 }
 
@@ -126,7 +126,7 @@ pub type RedirectService<S, C = ByTrait> = Driver<S, Again<C>>;
 impl<C: Clone> Clone for RedirectLayer<C> {
     fn clone(&self) -> Self {
         Self {
-            settings: Arc::clone(&self.settings),
+            config: Arc::clone(&self.config),
             cloner: self.cloner.clone(),
         }
     }
@@ -135,7 +135,7 @@ impl<C: Clone> Clone for RedirectLayer<C> {
 impl<C> fmt::Debug for RedirectLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedirectLayer")
-            .field("settings", &self.settings)
+            .field("settings", &self.config)
             .finish_non_exhaustive()
     }
 }

@@ -7,14 +7,14 @@ use tower_layer::Layer;
 
 use crate::callback::{Site, ask, require};
 use crate::clock;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::driver::{Again, Driver, Policies};
 use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
-use crate::policy::retry::{Budgets, Failure, Policy, Settings};
+use crate::policy::retry::{Budgets, Failure, Policy, RetryConfig};
 use crate::policy::{Classifier, Key};
 use crate::replay::{ByFn, ByTrait};
 
@@ -25,7 +25,7 @@ use crate::replay::{ByFn, ByTrait};
 /// ```
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use std::time::Duration;
-/// use sevenhops::policy::retry::Settings;
+/// use sevenhops::policy::retry::RetryConfig;
 /// use sevenhops::{CallLayer, RetryLayer};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
@@ -35,7 +35,7 @@ use crate::replay::{ByFn, ByTrait};
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let service = ServiceBuilder::new()
 ///     .layer(CallLayer::new(Duration::from_secs(10))?)
-///     .layer(RetryLayer::new(Settings::new())?)
+///     .layer(RetryLayer::new(RetryConfig::new())?)
 ///     .service(service_fn(async |_request: http::Request<String>| {
 ///         let down = ASKED.fetch_add(1, Ordering::Relaxed) < 2;
 ///         let answer = http::Response::builder().status(if down { 503 } else { 200 });
@@ -64,7 +64,7 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// # Defaults
 ///
-/// The defaults are those of [`Settings`].
+/// The defaults are those of [`RetryConfig`].
 ///
 /// # Reports
 ///
@@ -98,10 +98,10 @@ impl RetryLayer {
     /// # Errors
     ///
     /// Fails if a setting is out of range. The error names the setting and its value.
-    pub fn new(settings: Settings) -> Result<Self, SettingError> {
-        settings.check(None)?;
+    pub fn new(config: RetryConfig) -> Result<Self, ConfigError> {
+        config.check(None)?;
         Ok(Self {
-            policy: Policy::new(settings, clock::now()),
+            policy: Policy::new(config, clock::now()),
             classifier: None,
             cloner: ByTrait,
         })
@@ -158,13 +158,13 @@ impl<C> RetryLayer<C> {
     /// ```
     /// use sevenhops::RetryLayer;
     /// use sevenhops::hop::FailureClass;
-    /// use sevenhops::policy::retry::Settings;
+    /// use sevenhops::policy::retry::RetryConfig;
     ///
-    /// let retry = RetryLayer::new(Settings::new())?.classify(|failure| {
+    /// let retry = RetryLayer::new(RetryConfig::new())?.classify(|failure| {
     ///     let body = std::str::from_utf8(failure.body()?).ok()?;
     ///     body.contains("\"try_again\"").then_some(FailureClass::Throttled)
     /// });
-    /// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+    /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
     /// ```
     ///
     /// A [`BreakerLayer`](crate::BreakerLayer) beside it has its own classifier. A
@@ -190,13 +190,13 @@ impl<C> RetryLayer<C> {
     /// ```
     /// use sevenhops::RetryLayer;
     /// use sevenhops::hop::FailureClass;
-    /// use sevenhops::policy::retry::Settings;
+    /// use sevenhops::policy::retry::RetryConfig;
     ///
-    /// let retry = RetryLayer::new(Settings::new())?.classify_all(|response| {
+    /// let retry = RetryLayer::new(RetryConfig::new())?.classify_all(|response| {
     ///     let errors = response.body()?.starts_with(b"{\"errors\"");
     ///     errors.then_some(FailureClass::Permanent)
     /// });
-    /// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+    /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
     /// ```
     #[must_use]
     pub fn classify_all<F>(self, classify: F) -> Self
@@ -216,13 +216,13 @@ impl<C> RetryLayer<C> {
     /// ```
     /// use std::time::Duration;
     /// use sevenhops::RetryLayer;
-    /// use sevenhops::policy::retry::Settings;
+    /// use sevenhops::policy::retry::RetryConfig;
     ///
-    /// let retry = RetryLayer::new(Settings::new())?.hint(|head| {
+    /// let retry = RetryLayer::new(RetryConfig::new())?.hint(|head| {
     ///     let seconds = head.headers().get("x-backoff-seconds")?.to_str().ok()?;
     ///     Some(Duration::from_secs(seconds.parse().ok()?))
     /// });
-    /// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+    /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
     /// ```
     #[must_use]
     pub fn hint<F>(self, hint: F) -> Self
@@ -267,7 +267,7 @@ impl<C> RetryLayer<C> {
     /// # Errors
     ///
     /// Fails if the settings of this layer have their own budget on other terms.
-    pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, SettingError> {
+    pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.policy.share(budgets)?;
         Ok(self)
     }

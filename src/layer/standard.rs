@@ -15,7 +15,8 @@ use super::{
     RetryLayer,
 };
 use crate::callback::{Site, ask, require};
-use crate::config_error::SettingError;
+use crate::config::{Config, Plan};
+use crate::config_error::ConfigError;
 use crate::destination::Destination;
 #[cfg(feature = "middleware")]
 use crate::driver::Live;
@@ -28,7 +29,6 @@ use crate::policy::Key;
 use crate::policy::breaker::{Breaker, Event};
 use crate::policy::retry::{Budgets, Failure};
 use crate::replay::{ByFn, ByTrait};
-use crate::settings::{Plan, Settings};
 use crate::telemetry::Propagator;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
@@ -85,8 +85,8 @@ impl StandardLayer {
     /// # Errors
     ///
     /// Fails if `deadline` is shorter than 10 ms or longer than 24 h.
-    pub fn new(deadline: Duration) -> Result<Self, SettingError> {
-        Self::with(&Settings::new(deadline))
+    pub fn new(deadline: Duration) -> Result<Self, ConfigError> {
+        Self::with(&Config::new(deadline))
     }
 
     /// Creates a stack with these settings.
@@ -94,7 +94,7 @@ impl StandardLayer {
     /// # Errors
     ///
     /// Fails if a setting is out of range or contradicts another one. The error names the fields and their values.
-    pub fn with(settings: &Settings) -> Result<Self, SettingError> {
+    pub fn with(settings: &Config) -> Result<Self, ConfigError> {
         let plan = Plan::new(settings)?;
         let limits = plan.rest_limits();
         let config = ConfigHandle::new(plan);
@@ -231,7 +231,7 @@ impl<C> StandardLayer<C> {
     ///     let tenant = headers.get("x-tenant")?.to_str().ok()?;
     ///     Some(Destination::named(format!("{}#{tenant}", Destination::of(uri)?)))
     /// });
-    /// # drop(by_tenant); Ok::<(), sevenhops::SettingError>(())
+    /// # drop(by_tenant); Ok::<(), sevenhops::ConfigError>(())
     /// ```
     #[must_use]
     pub fn key_by<F>(mut self, key: F) -> Self
@@ -258,7 +258,7 @@ impl<C> StandardLayer<C> {
     /// # Errors
     ///
     /// Fails if the settings have their own budget on other terms.
-    pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, SettingError> {
+    pub fn share_budgets(mut self, budgets: &Budgets) -> Result<Self, ConfigError> {
         self.config.share(budgets)?;
         self.retry = self.retry.on(budgets.clone());
         Ok(self)

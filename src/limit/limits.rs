@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::settings::{ATTEMPT, Settings};
+use super::config::{ATTEMPT, TimeoutsConfig};
 use super::{Limit, Waited};
-use crate::config_error::{SettingError, expected};
+use crate::config_error::{ConfigError, expected};
 
 /// All limits of a call. Each is finite, and each is derived from the deadline unless it was set.
 ///
@@ -10,16 +10,16 @@ use crate::config_error::{SettingError, expected};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::limit::{Limits, Settings};
+/// use sevenhops::limit::{Limits, TimeoutsConfig};
 ///
 /// let limits = Limits::new(Duration::from_secs(10))?;
 /// assert_eq!(limits.attempt().get(), Duration::from_secs(5));
 /// assert_eq!(limits.connect().get(), Duration::from_millis(2_500));
 ///
-/// let too_long = Settings::new().connect(Duration::from_secs(7));
+/// let too_long = TimeoutsConfig::new().connect(Duration::from_secs(7));
 /// let refused = Limits::with(Duration::from_secs(10), too_long).unwrap_err();
 /// assert_eq!(refused.to_string(), "limits.connect: 7s is invalid: expected at most limits.attempt (5s)");
-/// # Ok::<(), sevenhops::SettingError>(())
+/// # Ok::<(), sevenhops::ConfigError>(())
 /// ```
 ///
 /// # Defaults
@@ -51,7 +51,7 @@ pub struct Limits {
     send: Limit,
     first_byte: Limit,
     body_idle: Limit,
-    explicit: Settings,
+    explicit: TimeoutsConfig,
     /// The attempt limit before a request's own deadline shortened it.
     configured_attempt: Limit,
 }
@@ -62,8 +62,8 @@ impl Limits {
     /// # Errors
     ///
     /// Fails if `deadline` is shorter than 10 ms or longer than 24 h.
-    pub fn new(deadline: Duration) -> Result<Self, SettingError> {
-        Self::with(deadline, Settings::new())
+    pub fn new(deadline: Duration) -> Result<Self, ConfigError> {
+        Self::with(deadline, TimeoutsConfig::new())
     }
 
     /// Derives the limits that `settings` do not set from the deadline.
@@ -72,10 +72,10 @@ impl Limits {
     ///
     /// Fails if a limit is zero or longer than a day, if the attempt limit is longer than the deadline, or if a hop's
     /// limit is longer than the attempt limit. The error names both.
-    pub fn with(deadline: Duration, settings: Settings) -> Result<Self, SettingError> {
+    pub fn with(deadline: Duration, settings: TimeoutsConfig) -> Result<Self, ConfigError> {
         if !(DEADLINES.0..=DEADLINES.1).contains(&deadline) {
             let expected = "10ms..=86400s";
-            return Err(SettingError::invalid("deadline", deadline, expected));
+            return Err(ConfigError::invalid("deadline", deadline, expected));
         }
         for (path, value) in settings.named() {
             if let Some(value) = value {
@@ -102,12 +102,12 @@ impl Limits {
         }
     }
 
-    fn derive(deadline: Limit, explicit: Settings) -> Self {
+    fn derive(deadline: Limit, explicit: TimeoutsConfig) -> Self {
         let attempt = explicit.attempt.unwrap_or_else(|| deadline.get() / 2);
         Self::with_attempt(deadline, Limit::derived(attempt), explicit)
     }
 
-    fn with_attempt(deadline: Limit, attempt: Limit, explicit: Settings) -> Self {
+    fn with_attempt(deadline: Limit, attempt: Limit, explicit: TimeoutsConfig) -> Self {
         let or = |set: Option<Duration>, default: Duration| Limit::derived(set.unwrap_or(default));
         let a = attempt.get();
         Self {
@@ -124,9 +124,9 @@ impl Limits {
         }
     }
 
-    fn check(&self) -> Result<(), SettingError> {
+    fn check(&self) -> Result<(), ConfigError> {
         if self.attempt > self.deadline {
-            return Err(SettingError::longer(
+            return Err(ConfigError::longer(
                 (ATTEMPT, self.attempt.get()),
                 ("deadline", self.deadline.get()),
             ));
@@ -140,7 +140,7 @@ impl Limits {
             ("limits.body_idle", self.body_idle),
         ];
         match hops.into_iter().find(|(_, limit)| *limit > self.attempt) {
-            Some((path, limit)) => Err(SettingError::longer(
+            Some((path, limit)) => Err(ConfigError::longer(
                 (path, limit.get()),
                 (ATTEMPT, self.attempt.get()),
             )),

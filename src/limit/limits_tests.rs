@@ -48,7 +48,7 @@ fn deadline_out_of_range_is_refused_by_name() {
 
 #[test]
 fn t1_attempt_longer_than_the_deadline_is_refused_with_both_values() {
-    let attempt = Settings::new().attempt(MS(10_001));
+    let attempt = TimeoutsConfig::new().attempt(MS(10_001));
     let refused = Limits::with(MS(10_000), attempt).unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -58,8 +58,8 @@ fn t1_attempt_longer_than_the_deadline_is_refused_with_both_values() {
 
 #[test]
 fn t1_hop_longer_than_the_attempt_is_refused_with_both_values() {
-    let (long, base) = (MS(5_001), Settings::new());
-    for (field, settings) in [
+    let (long, base) = (MS(5_001), TimeoutsConfig::new());
+    for (field, config) in [
         ("dns", base.dns(long)),
         ("connect", base.connect(long)),
         ("tls", base.tls(long)),
@@ -67,7 +67,7 @@ fn t1_hop_longer_than_the_attempt_is_refused_with_both_values() {
         ("first_byte", base.first_byte(long)),
         ("body_idle", base.body_idle(long)),
     ] {
-        let refused = Limits::with(MS(10_000), settings).unwrap_err();
+        let refused = Limits::with(MS(10_000), config).unwrap_err();
         assert_eq!(
             refused.to_string(),
             format!("limits.{field}: 5.001s is invalid: expected at most limits.attempt (5s)")
@@ -78,7 +78,7 @@ fn t1_hop_longer_than_the_attempt_is_refused_with_both_values() {
 
 #[test]
 fn zero_is_refused_by_name() {
-    let refused = Limits::with(MS(10_000), Settings::new().tls(MS(0))).unwrap_err();
+    let refused = Limits::with(MS(10_000), TimeoutsConfig::new().tls(MS(0))).unwrap_err();
     assert!(
         refused
             .to_string()
@@ -89,7 +89,7 @@ fn zero_is_refused_by_name() {
 
 #[test]
 fn attempt_has_half_of_the_time_left_only_if_another_may_follow() {
-    let limits = Limits::with(MS(10_000), Settings::new().connect(MS(4_000))).unwrap();
+    let limits = Limits::with(MS(10_000), TimeoutsConfig::new().connect(MS(4_000))).unwrap();
     let hurried = limits.for_attempt(MS(100), true);
     assert_eq!(hurried.attempt().get(), MS(50));
     assert_eq!(hurried.connect().get(), MS(4_000), "as it was set");
@@ -105,7 +105,7 @@ fn attempt_has_half_of_the_time_left_only_if_another_may_follow() {
 
 #[test]
 fn attempt_limit_that_was_set_holds_for_every_attempt() {
-    let set = Settings::new().attempt(MS(3_000));
+    let set = TimeoutsConfig::new().attempt(MS(3_000));
     let limits = Limits::with(MS(10_000), set).unwrap();
     for may_follow in [true, false] {
         let attempt = |left| limits.for_attempt(MS(left), may_follow).attempt().get();

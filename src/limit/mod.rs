@@ -3,15 +3,15 @@
 //! A *limit* is a duration, never zero and never endless. A *deadline* is an instant. A *timeout* is a limit that
 //! expired, and [`Waited`] names it.
 
+mod config;
 mod limits;
-mod settings;
 mod waited;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use self::config::TimeoutsConfig;
 pub use self::limits::Limits;
-pub use self::settings::Settings;
 pub use self::waited::Waited;
 
 /// The longest time of a wait: more than zero, at most [`Limit::MAX`].

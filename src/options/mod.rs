@@ -123,7 +123,7 @@ impl Options {
     }
 
     /// Names the route: `/v1/charges/{id}`, never a path with values. It chooses the parts of a
-    /// [`Settings`](crate::Settings) that are for this route. In telemetry it is `url.template`.
+    /// [`Config`](crate::Config) that are for this route. In telemetry it is `url.template`.
     #[must_use]
     pub fn route(mut self, route: impl Into<Arc<str>>) -> Self {
         self.route = Some(route.into());

@@ -19,11 +19,11 @@ use crate::policy::retry::Failure;
 /// Classifies a failure by its error code.
 ///
 /// ```
-/// use sevenhops::policy::retry::Settings;
+/// use sevenhops::policy::retry::RetryConfig;
 /// use sevenhops::{RetryLayer, presets};
 ///
-/// let retry = RetryLayer::new(Settings::new())?.classify_all(presets::aws::classify);
-/// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+/// let retry = RetryLayer::new(RetryConfig::new())?.classify_all(presets::aws::classify);
+/// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
 /// ```
 #[must_use]
 pub fn classify(failure: &Failure<'_>) -> Option<FailureClass> {

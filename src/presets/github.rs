@@ -13,13 +13,13 @@ use crate::policy::retry::Failure;
 /// Classifies a 403 or 429 as throttled if it has `retry-after`, or `x-ratelimit-remaining: 0`.
 ///
 /// ```
-/// use sevenhops::policy::retry::Settings;
+/// use sevenhops::policy::retry::RetryConfig;
 /// use sevenhops::{RetryLayer, presets};
 ///
-/// let retry = RetryLayer::new(Settings::new())?
+/// let retry = RetryLayer::new(RetryConfig::new())?
 ///     .classify(presets::github::classify)
 ///     .hint(presets::github::hint);
-/// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+/// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
 /// ```
 #[must_use]
 pub fn classify(failure: &Failure<'_>) -> Option<FailureClass> {

@@ -10,11 +10,11 @@ use crate::policy::retry::Failure;
 /// Classifies a failure by the canonical code of its error. For unknown codes, the status decides.
 ///
 /// ```
-/// use sevenhops::policy::retry::Settings;
+/// use sevenhops::policy::retry::RetryConfig;
 /// use sevenhops::{RetryLayer, presets};
 ///
-/// let retry = RetryLayer::new(Settings::new())?.classify(presets::google::classify);
-/// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+/// let retry = RetryLayer::new(RetryConfig::new())?.classify(presets::google::classify);
+/// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
 /// ```
 #[must_use]
 pub fn classify(failure: &Failure<'_>) -> Option<FailureClass> {

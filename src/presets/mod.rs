@@ -6,7 +6,7 @@
 //! use std::time::Duration;
 //! use sevenhops::{Client, presets};
 //!
-//! # fn f() -> Result<(), sevenhops::SettingError> {
+//! # fn f() -> Result<(), sevenhops::ConfigError> {
 //! let dynamodb = Client::builder(Duration::from_secs(10))
 //!     .classify(presets::aws::classify)
 //!     .hint(presets::aws::hint)

@@ -16,11 +16,11 @@ use crate::policy::retry::Failure;
 /// circuit.
 ///
 /// ```
-/// use sevenhops::policy::retry::Settings;
+/// use sevenhops::policy::retry::RetryConfig;
 /// use sevenhops::{RetryLayer, presets};
 ///
-/// let retry = RetryLayer::new(Settings::new())?.classify(presets::stripe::classify);
-/// # drop(retry); Ok::<(), sevenhops::SettingError>(())
+/// let retry = RetryLayer::new(RetryConfig::new())?.classify(presets::stripe::classify);
+/// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
 /// ```
 #[must_use]
 pub fn classify(failure: &Failure<'_>) -> Option<FailureClass> {

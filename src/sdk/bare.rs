@@ -6,7 +6,7 @@
 //! use std::time::Duration;
 //! use sevenhops::{dns::Filter, limit::Limits, Transport, sdk};
 //!
-//! # fn f() -> Result<(), sevenhops::SettingError> {
+//! # fn f() -> Result<(), sevenhops::ConfigError> {
 //! // One call; each request of the SDK ends within a minute, unless the request sets its own timeout.
 //! let client: reqwest::Client = sdk::bare::client(Duration::from_secs(60))?;
 //!
@@ -57,7 +57,7 @@
 
 use std::time::Duration;
 
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::limit::Limits;
 use crate::transport::Transport;
 
@@ -67,6 +67,6 @@ use crate::transport::Transport;
 ///
 /// Fails if `deadline` is shorter than 10 ms or longer than 24 h, or if the system's name servers or root certificates
 /// cannot be read.
-pub fn client(deadline: Duration) -> Result<reqwest::Client, SettingError> {
+pub fn client(deadline: Duration) -> Result<reqwest::Client, ConfigError> {
     Transport::builder(Limits::new(deadline)?).build_reqwest()
 }

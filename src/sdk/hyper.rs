@@ -16,7 +16,7 @@
 //! use tower::ServiceBuilder;
 //! use tower_layer::Layer;
 //!
-//! # fn f() -> Result<(), sevenhops::SettingError> {
+//! # fn f() -> Result<(), sevenhops::ConfigError> {
 //! let deadline = Duration::from_secs(10);
 //! let hops = Transport::builder(Limits::new(deadline)?).build_hyper()?;
 //!

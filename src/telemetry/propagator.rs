@@ -35,7 +35,7 @@ use crate::callback::{Site, ask, observe};
 ///     }
 /// }
 ///
-/// # fn f() -> Result<(), sevenhops::SettingError> {
+/// # fn f() -> Result<(), sevenhops::ConfigError> {
 /// # use std::time::Duration;
 /// let layer = sevenhops::StandardLayer::new(Duration::from_secs(10))?.propagator(RequestId);
 /// # drop(layer); Ok(()) }

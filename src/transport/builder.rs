@@ -12,7 +12,7 @@ use super::proxy::{Choice, Proxies};
 use super::wire::http2::UNTOLD;
 use super::{Shared, Transport, tls};
 use crate::chaos::ChaosLayer;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::dns::{Contained, Filter, Resolve, Resolver};
 use crate::limit::Limits;
 use crate::roots;
@@ -150,7 +150,7 @@ impl TransportBuilder {
     /// proxy's URL is none (the error names the variable, not its value), if an entry of
     /// [`no_proxy`](Self::no_proxy) or `NO_PROXY` is unreadable, or if there are a filter and a proxy without
     /// [`proxy_filters`](Self::proxy_filters).
-    pub fn build(mut self) -> Result<Transport, SettingError> {
+    pub fn build(mut self) -> Result<Transport, ConfigError> {
         let chaos = self.chaos.take();
         self.options.check()?;
         let has_resolver = self.resolver.is_some();
@@ -190,16 +190,16 @@ impl TransportBuilder {
         })
     }
 
-    pub(super) fn parts(self) -> Result<Parts, SettingError> {
+    pub(super) fn parts(self) -> Result<Parts, ConfigError> {
         if self.chaos.is_some() {
             let why =
                 "the client is not of this crate: put the ChaosLayer over the transport instead";
-            return Err(SettingError::refused("transport.chaos", why));
+            return Err(ConfigError::refused("transport.chaos", why));
         }
         let resolver = match self.resolver {
             Some(resolver) => resolver,
             None => Arc::new(
-                Resolver::from_system().map_err(|error| SettingError::failed("resolver", error))?,
+                Resolver::from_system().map_err(|error| ConfigError::failed("resolver", error))?,
             ),
         };
         let tls = match self.tls {
@@ -222,7 +222,7 @@ impl TransportBuilder {
 /// The parts of a client with connections of its own.
 pub(super) struct Parts {
     /// Or why there is none: only a call that needs it fails.
-    pub(super) tls: Result<ClientConfig, SettingError>,
+    pub(super) tls: Result<ClientConfig, ConfigError>,
     pub(super) limits: Limits,
     pub(super) options: Options,
     pub(super) resolver: Arc<dyn Resolve>,
@@ -233,15 +233,15 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Refuses a filter whose word a proxy would pass by.
-    pub(super) fn refuse_unfiltered(&self) -> Result<(), SettingError> {
+    pub(super) fn refuse_unfiltered(&self) -> Result<(), ConfigError> {
         if self.proxy_filters || !self.filter.is_on() || !self.proxies.is_some() {
             return Ok(());
         }
-        Err(SettingError::refused("filter and proxy", UNFILTERED))
+        Err(ConfigError::refused("filter and proxy", UNFILTERED))
     }
 
     /// Refuses parts that have no address to work on.
-    fn refuse_addresses(&self, has_resolver: bool) -> Result<(), SettingError> {
+    fn refuse_addresses(&self, has_resolver: bool) -> Result<(), ConfigError> {
         let parts = [
             ("resolver", has_resolver),
             ("filter", self.filter.is_on()),
@@ -249,7 +249,7 @@ impl Parts {
         ];
         let set = parts.into_iter().find(|(_, is_set)| *is_set);
         match set.filter(|_| self.options.unix_socket.is_some()) {
-            Some((name, _)) => Err(SettingError::refused(name, NO_ADDRESS)),
+            Some((name, _)) => Err(ConfigError::refused(name, NO_ADDRESS)),
             None => Ok(()),
         }
     }
@@ -259,7 +259,7 @@ impl Parts {
 fn connector(
     limits: &Limits,
     options: Options,
-    tls: &Result<ClientConfig, Arc<SettingError>>,
+    tls: &Result<ClientConfig, Arc<ConfigError>>,
 ) -> Connector {
     let mut http2 = h2::client::Builder::new();
     http2

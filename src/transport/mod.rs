@@ -52,7 +52,7 @@ pub use self::wire::incoming::Incoming;
 use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, unmet};
 use crate::chaos::ChaosLayer;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::destination::OtherOrigin;
 use crate::diagnose::diagnose;
 use crate::dns::{Filter, Resolve};
@@ -116,7 +116,7 @@ struct Shared {
     places: Places,
     connector: Arc<Connector>,
     /// Or why there is none: the system has no roots.
-    tls: Result<ClientConfig, Arc<SettingError>>,
+    tls: Result<ClientConfig, Arc<ConfigError>>,
     /// The same without the client's certificate, if it has one.
     anonymous: Option<ClientConfig>,
     resolver: Arc<dyn Resolve>,
@@ -151,7 +151,7 @@ impl Shared {
         }
     }
 
-    fn tls(&self, identity: Identity) -> Result<&ClientConfig, &Arc<SettingError>> {
+    fn tls(&self, identity: Identity) -> Result<&ClientConfig, &Arc<ConfigError>> {
         match (&self.anonymous, identity) {
             (Some(anonymous), Identity::Withheld) => Ok(anonymous),
             _ => self.tls.as_ref(),
@@ -165,7 +165,7 @@ impl Transport {
     /// # Errors
     ///
     /// Fails if the system's name servers or roots cannot be read.
-    pub fn new(limits: Limits) -> Result<Self, SettingError> {
+    pub fn new(limits: Limits) -> Result<Self, ConfigError> {
         Self::builder(limits).build()
     }
 
@@ -291,7 +291,7 @@ mod tests {
         let limits = Limits::new(Duration::from_secs(10)).unwrap();
         let builder = Transport::builder(limits).resolver(dns::Static::new());
         let mut transport = builder.tls(config()).build().unwrap();
-        let none = SettingError::refused("tls", "no certificates");
+        let none = ConfigError::refused("tls", "no certificates");
         Arc::get_mut(&mut transport.shared).unwrap().tls = Err(Arc::new(none));
         transport
     }

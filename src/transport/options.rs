@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 
 /// The options of connections, as the user sets them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,15 +90,15 @@ impl Options {
 
     /// Refuses all of them, for a client with connections of its own.
     #[cfg(any(feature = "hyper", feature = "reqwest"))]
-    pub(super) fn refuse_all(&self) -> Result<(), SettingError> {
+    pub(super) fn refuse_all(&self) -> Result<(), ConfigError> {
         match self.names().next() {
-            Some(name) => Err(SettingError::refused(named(name), FOREIGN)),
+            Some(name) => Err(ConfigError::refused(named(name), FOREIGN)),
             None => Ok(()),
         }
     }
 
     /// Refuses values that cannot be honored.
-    pub(super) fn check(&self) -> Result<(), SettingError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         let http2 = self.http2_header_bytes.map(|bytes| bytes as usize);
         let counts = [
             ("max_connections", self.most),
@@ -110,11 +110,11 @@ impl Options {
         ];
         let none = counts.into_iter().find(|(_, count)| *count == Some(0));
         if let Some((field, _)) = none {
-            return Err(SettingError::invalid(named(field), 0, "at least 1"));
+            return Err(ConfigError::invalid(named(field), 0, "at least 1"));
         }
         if let Some(fields) = self.http1_headers.filter(|fields| *fields > MOST_FIELDS) {
             let range = format_args!("1..={MOST_FIELDS}");
-            return Err(SettingError::invalid(
+            return Err(ConfigError::invalid(
                 named("http1_max_headers"),
                 fields,
                 range,
@@ -122,14 +122,14 @@ impl Options {
         }
         if self.http1_only && self.prior_knowledge {
             let why = "http1_only(true) and http2_prior_knowledge(true) contradict each other: leave one out";
-            return Err(SettingError::refused(named("http1_only"), why));
+            return Err(ConfigError::refused(named("http1_only"), why));
         }
         self.keep_alive.map_or(Ok(()), KeepAlive::check)?;
         if let Some(path) = &self.unix_socket {
             check_unix_socket(path)?;
             let mut names = self.names();
             if let Some(name) = names.find(|name| OF_ADDRESSES.contains(name)) {
-                return Err(SettingError::refused(named(name), NO_ADDRESS));
+                return Err(ConfigError::refused(named(name), NO_ADDRESS));
             }
         }
         match &self.interface {
@@ -155,7 +155,7 @@ impl KeepAlive {
         self.time + self.interval * self.retries
     }
 
-    fn check(self) -> Result<(), SettingError> {
+    fn check(self) -> Result<(), ConfigError> {
         for (field, value) in [
             ("tcp_keepalive.time", self.time),
             ("tcp_keepalive.interval", self.interval),
@@ -163,12 +163,12 @@ impl KeepAlive {
             let is_whole = value.subsec_nanos() == 0;
             if !is_whole || !(1..=MOST_SECONDS).contains(&value.as_secs()) {
                 let range = "whole seconds from 1s to 32767s";
-                return Err(SettingError::invalid(named(field), value, range));
+                return Err(ConfigError::invalid(named(field), value, range));
             }
         }
         if !(1..=MOST_RETRIES).contains(&self.retries) {
             let (field, range) = ("tcp_keepalive.retries", "1..=127");
-            return Err(SettingError::invalid(named(field), self.retries, range));
+            return Err(ConfigError::invalid(named(field), self.retries, range));
         }
         Ok(())
     }
@@ -179,36 +179,36 @@ fn named(option: &str) -> String {
 }
 
 #[cfg(unix)]
-fn check_unix_socket(path: &Path) -> Result<(), SettingError> {
+fn check_unix_socket(path: &Path) -> Result<(), ConfigError> {
     match std::os::unix::net::SocketAddr::from_pathname(path) {
         Ok(address) if !address.is_unnamed() => Ok(()),
         _ => {
             let range = "the path of a socket, 1 to about 100 bytes";
-            Err(SettingError::invalid(named("unix_socket"), path, range))
+            Err(ConfigError::invalid(named("unix_socket"), path, range))
         }
     }
 }
 
 #[cfg(not(unix))]
-fn check_unix_socket(_: &Path) -> Result<(), SettingError> {
+fn check_unix_socket(_: &Path) -> Result<(), ConfigError> {
     let why = "this operating system has no unix sockets that tokio can connect to";
-    Err(SettingError::refused(named("unix_socket"), why))
+    Err(ConfigError::refused(named("unix_socket"), why))
 }
 
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-fn check_interface(name: &str) -> Result<(), SettingError> {
+fn check_interface(name: &str) -> Result<(), ConfigError> {
     let is_wrong = |byte: u8| matches!(byte, 0 | b'/') || byte.is_ascii_whitespace();
     if (1..=15).contains(&name.len()) && !name.bytes().any(is_wrong) {
         return Ok(());
     }
     let range = "the name of a network interface, 1 to 15 bytes";
-    Err(SettingError::invalid(named("interface"), name, range))
+    Err(ConfigError::invalid(named("interface"), name, range))
 }
 
 #[cfg(not(any(target_os = "android", target_os = "fuchsia", target_os = "linux")))]
-fn check_interface(_: &str) -> Result<(), SettingError> {
+fn check_interface(_: &str) -> Result<(), ConfigError> {
     let why = "this operating system cannot bind a socket to an interface: use local_address(..)";
-    Err(SettingError::refused(named("interface"), why))
+    Err(ConfigError::refused(named("interface"), why))
 }
 
 /// Load balancers drop idle connections at 60 s: ours are gone before.

@@ -69,7 +69,7 @@ fn way_to_a_destination_is_worked_out_once() {
     assert_eq!(place.routing.host, "127.0.0.1:8080");
     let literal = place.routing.literal.as_ref().unwrap();
     assert_eq!(literal.addresses(), [IpAddr::from([127, 0, 0, 1])]);
-    let none = Arc::new(crate::config_error::SettingError::refused("tls", "none"));
+    let none = Arc::new(crate::config_error::ConfigError::refused("tls", "none"));
     let route = || place.routing.route(Err(&none), Identity::Shown).unwrap();
     assert!(Arc::ptr_eq(route(), route()));
     let uri = Uri::from_static("http://127.0.0.1:8080/2");

@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use super::no_proxy::NoProxy;
 use super::target::{Dial, basic, percent_decode, read_host};
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 
 /// The caller's choice of proxies.
 #[derive(Clone, Default)]
@@ -33,10 +33,10 @@ impl Proxies {
         choice: &Choice,
         except: &str,
         read: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, SettingError> {
+    ) -> Result<Self, ConfigError> {
         let mut exceptions = NoProxy::default();
         let added = exceptions.add(except);
-        added.map_err(|unreadable| SettingError::refused("no_proxy", unreadable))?;
+        added.map_err(|unreadable| ConfigError::refused("no_proxy", unreadable))?;
         match choice {
             Choice::Straight => Ok(Self::new(None, None, exceptions)),
             Choice::Through(url) => {
@@ -50,7 +50,7 @@ impl Proxies {
     fn from_env(
         mut exceptions: NoProxy,
         read: impl Fn(&str) -> Option<OsString>,
-    ) -> Result<Self, SettingError> {
+    ) -> Result<Self, ConfigError> {
         let set = |name| read(name).filter(|value| !value.is_empty());
         let first = |variables: &[&'static Variable]| {
             let mut set = variables.iter().filter_map(|v| Some((*v, set(v.name)?)));
@@ -69,7 +69,7 @@ impl Proxies {
         if let Some((name, value)) = listed("NO_PROXY").or_else(|| listed("no_proxy")) {
             let text = value.to_str().ok_or_else(|| not_utf8(name))?;
             let added = exceptions.add(text);
-            added.map_err(|unreadable| SettingError::refused(name, unreadable))?;
+            added.map_err(|unreadable| ConfigError::refused(name, unreadable))?;
         }
         Ok(Self::new(http, https, exceptions))
     }
@@ -142,21 +142,21 @@ pub(super) enum Speaks {
 }
 
 impl Via {
-    fn parse(variable: &Variable, text: &str) -> Result<Self, SettingError> {
-        let bad = |reason| SettingError::failed(variable.name, Unfit(reason));
+    fn parse(variable: &Variable, text: &str) -> Result<Self, ConfigError> {
+        let bad = |reason| ConfigError::failed(variable.name, Unfit(reason));
         // As everywhere: a host and a port alone mean a proxy that speaks HTTP.
         let full = if text.contains("://") {
             text.to_owned()
         } else {
             format!("http://{text}")
         };
-        let mut url = Url::parse(&full).map_err(|e| SettingError::failed(variable.name, e))?;
+        let mut url = Url::parse(&full).map_err(|e| ConfigError::failed(variable.name, e))?;
         let usual = match url.scheme() {
             "http" => 80,
             "https" => 443,
             "socks5h" => 1_080,
             scheme => {
-                return Err(SettingError::invalid(
+                return Err(ConfigError::invalid(
                     variable.scheme,
                     scheme,
                     "http, https or socks5h (socks5 would look names up here: let the proxy do it)",
@@ -224,14 +224,14 @@ struct Variable {
 }
 
 impl Variable {
-    fn via(&self, value: OsString) -> Result<Arc<Via>, SettingError> {
+    fn via(&self, value: OsString) -> Result<Arc<Via>, ConfigError> {
         let text = value.into_string().map_err(|_| not_utf8(self.name))?;
         Via::parse(self, text.trim()).map(Arc::new)
     }
 }
 
-fn not_utf8(name: &'static str) -> SettingError {
-    SettingError::failed(name, Unfit("it is not UTF-8"))
+fn not_utf8(name: &'static str) -> ConfigError {
+    ConfigError::failed(name, Unfit("it is not UTF-8"))
 }
 
 macro_rules! variable {

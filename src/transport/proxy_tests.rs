@@ -4,14 +4,14 @@ use std::error::Error as _;
 use super::*;
 use crate::transport::target::dial;
 
-fn from(variables: &[(&str, &str)]) -> Result<Proxies, SettingError> {
+fn from(variables: &[(&str, &str)]) -> Result<Proxies, ConfigError> {
     let variables: HashMap<_, _> = variables.iter().copied().collect();
     Proxies::of(&Choice::Environment, "", |name| {
         variables.get(name).map(OsString::from)
     })
 }
 
-fn through(url: &str) -> Result<Proxies, SettingError> {
+fn through(url: &str) -> Result<Proxies, ConfigError> {
     Proxies::of(&Choice::Through(url.to_owned()), "", |_| None)
 }
 

@@ -10,7 +10,7 @@ use super::dial::{NoRoots, Route};
 use super::proxy::{Proxies, Via};
 use super::target::{Dial, Target};
 use super::tls;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::dns::Answer;
 
 /// Whether a connection may show the client's certificate. None is used for the other kind.
@@ -67,7 +67,7 @@ impl Routing {
     /// Fails if there is no TLS configuration, and one is needed.
     pub(super) fn route(
         &self,
-        config: Result<&ClientConfig, &Arc<SettingError>>,
+        config: Result<&ClientConfig, &Arc<ConfigError>>,
         identity: Identity,
     ) -> Result<&Arc<Route>, NoRoots> {
         let kept = match identity {

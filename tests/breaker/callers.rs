@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use sevenhops::policy::breaker::{Recovery, Settings, State};
+use sevenhops::policy::breaker::{CircuitBreakerConfig, Recovery, State};
 use sevenhops::{BreakerLayer, Policy};
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
@@ -17,7 +17,7 @@ use super::mock::*;
 #[tokio::test(start_paused = true)]
 async fn cancelled_at_every_await_point_a_probe_returns_its_permit() {
     for point in ["pending", "head", "mid-body"] {
-        let (mock, service, breaker) = opened(Settings::new()).await;
+        let (mock, service, breaker) = opened(CircuitBreakerConfig::new()).await;
         advance(OPEN_TIME).await;
         mock.set(match point {
             "pending" => Leaf::Hangs,
@@ -46,7 +46,7 @@ async fn cancelled_at_every_await_point_a_probe_returns_its_permit() {
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_call_that_was_never_polled_returns_its_permit() {
-    let (mock, mut service, breaker) = opened(Settings::new()).await;
+    let (mock, mut service, breaker) = opened(CircuitBreakerConfig::new()).await;
     advance(OPEN_TIME).await;
     mock.set(Leaf::Hangs);
     std::future::poll_fn(|cx| ready(&mut service, cx)).await;
@@ -77,7 +77,7 @@ async fn cancelled_calls_count_nothing() {
 async fn thousand_callers_at_the_edge_are_one_inner_call() {
     for probes in [1, 3] {
         let (mock, service, _) =
-            opened(Settings::new().recovery(Recovery::Successes(probes))).await;
+            opened(CircuitBreakerConfig::new().recovery(Recovery::Successes(probes))).await;
         advance(OPEN_TIME).await;
         mock.set(Leaf::Hangs);
         let before = mock.calls();

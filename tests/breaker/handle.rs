@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 
 use http::Request;
-use sevenhops::policy::breaker::{Settings, State};
+use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
 use sevenhops::{BreakerLayer, Destination};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
@@ -67,7 +67,10 @@ async fn isolated_destination_is_refused_until_it_is_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn observing_breaker_judges_and_refuses_nothing() {
-    let (mock, service, breaker) = with(Leaf::Answers(503), Settings::new().observe_only(true));
+    let (mock, service, breaker) = with(
+        Leaf::Answers(503),
+        CircuitBreakerConfig::new().observe_only(true),
+    );
     fail(&service, 40).await;
     assert_eq!((breaker.state(&api()), mock.calls()), (State::Open, 40));
     breaker.observe_only(false);
@@ -81,7 +84,7 @@ async fn observing_breaker_judges_and_refuses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn destinations_do_not_answer_for_each_other() {
-    let (mock, service, _) = opened(Settings::new()).await;
+    let (mock, service, _) = opened(CircuitBreakerConfig::new()).await;
     mock.set(Leaf::Answers(200));
     for other in [
         "https://api.test:8443/",
@@ -97,7 +100,7 @@ async fn destinations_do_not_answer_for_each_other() {
 
 #[tokio::test(start_paused = true)]
 async fn flood_of_destinations_is_bounded_and_never_evicts_an_open_one() {
-    let (mock, service, breaker) = opened(Settings::new()).await;
+    let (mock, service, breaker) = opened(CircuitBreakerConfig::new()).await;
     mock.set(Leaf::Answers(200));
     for number in 0..25_000 {
         let request = Request::get(format!("https://{number}.test/"));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
-use sevenhops::policy::breaker::{Settings, State};
+use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
 use sevenhops::{
     AttemptLayer, BreakerLayer, CallLayer, Destination, Effect, Hop, Kind, Options, Policy,
 };
@@ -134,7 +134,7 @@ async fn body_that_breaks_off_counts_and_one_that_ends_does_not() {
 
 #[tokio::test(start_paused = true)]
 async fn streaming_call_is_judged_by_its_head() {
-    let (mock, service, breaker) = opened(Settings::new()).await;
+    let (mock, service, breaker) = opened(CircuitBreakerConfig::new()).await;
     advance(OPEN_TIME).await;
     mock.set(Leaf::Stalls);
     let call = CallLayer::new(SECS(10)).unwrap().layer(service);
@@ -163,7 +163,10 @@ async fn statuses_4xx_and_429_do_not_count() {
         fail(&service, 40).await;
         assert_eq!(breaker.state(&api()), State::Closed, "{status}");
     }
-    let (_, service, breaker) = with(Leaf::Answers(429), Settings::new().throttled_counts(true));
+    let (_, service, breaker) = with(
+        Leaf::Answers(429),
+        CircuitBreakerConfig::new().throttled_counts(true),
+    );
     fail(&service, 20).await;
     assert_eq!(breaker.state(&api()), State::Open);
 }
@@ -185,7 +188,7 @@ async fn refusals_by_guards_below_do_not_count() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_answers_open_it_where_that_is_wanted() {
-    let settings = Settings::new().slow_calls(SECS(1), 0.5);
+    let settings = CircuitBreakerConfig::new().slow_calls(SECS(1), 0.5);
     let layer = BreakerLayer::with(limits(), settings).unwrap();
     let mock = Mock::new(Leaf::Answers(200));
     let slowed = tower::service_fn(move |request: Request<()>| {

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use http_body::{Body, Frame};
 use sevenhops::layer::BreakerService;
 use sevenhops::limit::Limits;
-use sevenhops::policy::breaker::{Breaker, Settings, State};
+use sevenhops::policy::breaker::{Breaker, CircuitBreakerConfig, State};
 use sevenhops::{BreakerLayer, Destination, Error};
 use tower::{Layer, Service, ServiceExt};
 
@@ -143,10 +143,13 @@ pub(super) fn api() -> Destination {
 }
 
 pub(super) fn over(leaf: Leaf) -> (Mock, BreakerService<Mock>, Breaker) {
-    with(leaf, Settings::new())
+    with(leaf, CircuitBreakerConfig::new())
 }
 
-pub(super) fn with(leaf: Leaf, settings: Settings) -> (Mock, BreakerService<Mock>, Breaker) {
+pub(super) fn with(
+    leaf: Leaf,
+    settings: CircuitBreakerConfig,
+) -> (Mock, BreakerService<Mock>, Breaker) {
     let mock = Mock::new(leaf);
     let layer = BreakerLayer::with(limits(), settings).unwrap();
     (mock.clone(), layer.layer(mock), layer.handle())
@@ -159,7 +162,9 @@ pub(super) async fn ask(service: &BreakerService<Mock>) -> Answer {
 }
 
 /// Calls a failing service until its circuit is open.
-pub(super) async fn opened(settings: Settings) -> (Mock, BreakerService<Mock>, Breaker) {
+pub(super) async fn opened(
+    settings: CircuitBreakerConfig,
+) -> (Mock, BreakerService<Mock>, Breaker) {
     let (mock, service, breaker) = with(Leaf::Answers(503), settings);
     for _ in 0..20 {
         assert_eq!(ask(&service).await.unwrap().status(), 503);

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use sevenhops::limit::{self, Limit, Limits};
 use sevenhops::policy::breaker::State;
 use sevenhops::{
-    AttemptLayer, BreakerLayer, CallLayer, Error, Kind, Options, Settings, StandardLayer,
+    AttemptLayer, BreakerLayer, CallLayer, Config, Error, Kind, Options, StandardLayer,
 };
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt};
@@ -81,21 +81,21 @@ async fn impatient_calls_do_not_open_the_circuit_of_a_healthy_service() {
 async fn same_calls_with_the_configured_deadline_open_it() {
     let standard = StandardLayer::new(MS(10)).unwrap();
     assert_eq!(twenty(&standard, Options::new).await, State::Open);
-    let settings = Settings::new(SECS(10)).limits(limit::Settings::new().attempt(MS(10)));
+    let settings = Config::new(SECS(10)).limits(limit::TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::with(&settings).unwrap();
     assert_eq!(twenty(&standard, Options::new).await, State::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempt_timeout_as_long_as_the_deadline_counts() {
-    let settings = Settings::new(MS(10)).limits(limit::Settings::new().attempt(MS(10)));
+    let settings = Config::new(MS(10)).limits(limit::TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::with(&settings).unwrap();
     assert_eq!(twenty(&standard, Options::new).await, State::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn explicit_attempt_timeout_counts_under_a_short_deadline_that_leaves_room_for_it() {
-    let settings = Settings::new(SECS(10)).limits(limit::Settings::new().attempt(MS(10)));
+    let settings = Config::new(SECS(10)).limits(limit::TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::with(&settings).unwrap();
     let options = || {
         let once = NonZeroU8::new(1).unwrap();
@@ -159,7 +159,8 @@ async fn body_that_is_cut_by_a_short_deadline_does_not_count() {
 
 #[tokio::test(start_paused = true)]
 async fn impatient_probe_gives_its_permit_back() {
-    let (mock, service, breaker) = opened(sevenhops::policy::breaker::Settings::new()).await;
+    let (mock, service, breaker) =
+        opened(sevenhops::policy::breaker::CircuitBreakerConfig::new()).await;
     advance(OPEN_TIME).await;
     mock.set(Leaf::Hangs);
     let call = CallLayer::new(MS(10)).unwrap().layer(service.clone());

@@ -3,7 +3,7 @@
 use std::error::Error as _;
 use std::time::Duration;
 
-use sevenhops::policy::breaker::Settings;
+use sevenhops::policy::breaker::CircuitBreakerConfig;
 use sevenhops::{CallLayer, Effect, Kind, Policy};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
@@ -12,7 +12,7 @@ use super::mock::*;
 
 #[tokio::test(start_paused = true)]
 async fn refusal_sends_nothing_and_keeps_its_cause() {
-    let (mock, service, _) = opened(Settings::new()).await;
+    let (mock, service, _) = opened(CircuitBreakerConfig::new()).await;
     let refused = ask(&service).await.unwrap_err();
     assert_eq!(mock.calls(), 20);
     assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
@@ -28,7 +28,7 @@ async fn refusal_sends_nothing_and_keeps_its_cause() {
 
 #[tokio::test(start_paused = true)]
 async fn refusal_within_a_call_names_the_call_and_no_secret() {
-    let (_, service, _) = opened(Settings::new()).await;
+    let (_, service, _) = opened(CircuitBreakerConfig::new()).await;
     let call = CallLayer::new(SECS(10)).unwrap().layer(service);
     let refused = call.oneshot(get()).await.unwrap_err();
     let told = refused.to_string();
@@ -43,7 +43,7 @@ async fn refusal_within_a_call_names_the_call_and_no_secret() {
 
 #[tokio::test(start_paused = true)]
 async fn refusal_tells_the_truth() {
-    let (mock, service, _) = opened(Settings::new()).await;
+    let (mock, service, _) = opened(CircuitBreakerConfig::new()).await;
     let wait = ask(&service).await.unwrap_err().retry_after().unwrap();
     assert!((SECS(5)..OPEN_TIME).contains(&wait), "{wait:?}");
     mock.set(Leaf::Answers(200));

@@ -142,7 +142,10 @@ async fn classifier_that_panics_leaves_it_to_the_table() {
 async fn key_by_that_panics_fails_the_call_at_encode() {
     let (told, _guard) = Told::listen();
     let mock = Mock::default();
-    let breaker = BreakerLayer::with(Limits::new(D).unwrap(), breaker::Settings::new());
+    let breaker = BreakerLayer::with(
+        Limits::new(D).unwrap(),
+        breaker::CircuitBreakerConfig::new(),
+    );
     let service = ServiceBuilder::new()
         .layer(CallLayer::new(D).unwrap())
         .layer(RetryLayer::new(steady()).unwrap())
@@ -166,7 +169,7 @@ async fn key_by_that_panics_fails_the_call_at_encode() {
 #[tokio::test(start_paused = true)]
 async fn nothing_befalls_a_request_of_which_when_panics() {
     let (told, _guard) = Told::listen();
-    let chaos = ChaosLayer::new(chaos::Settings::new(0)).unwrap();
+    let chaos = ChaosLayer::new(chaos::ChaosConfig::new(0)).unwrap();
     chaos.on_request([Mishap::RefuseConnect]).unwrap();
     let mock = Mock::default();
     let service = chaos.clone().when(|_| panics()).layer(mock.clone());
@@ -201,7 +204,7 @@ async fn redirect_that_needs_an_empty_body_is_not_followed_if_making_one_panics(
     assert_eq!((response.status().as_u16(), mock.count()), (303, 1));
 
     let mock = see_other();
-    let redirect = RedirectLayer::new(redirect::Settings::new()).unwrap();
+    let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).unwrap();
     let redirect = redirect.replay_with(|body| Some(Full::clone(body)), panics);
     let service = redirect.layer(mock.clone());
     let response = service.oneshot(request(Method::POST)).await.unwrap();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use sevenhops::chaos::{ChaosLayer, ChaosService, Latency, Mishap, Settings};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, ChaosService, Latency, Mishap};
 use sevenhops::hop::{Outcome, What};
 use sevenhops::limit::Waited;
 use sevenhops::policy::retry;
@@ -22,11 +22,11 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 /// Returns a layer without random faults.
 pub(crate) fn quiet() -> ChaosLayer {
-    ChaosLayer::new(Settings::new(0)).unwrap()
+    ChaosLayer::new(ChaosConfig::new(0)).unwrap()
 }
 
 pub(crate) fn stack(
-    retry: retry::Settings,
+    retry: retry::RetryConfig,
     chaos: &ChaosLayer,
     mock: &Mock,
 ) -> StandardService<ChaosService<Mock>> {
@@ -336,7 +336,7 @@ async fn switched_off_or_not_meant_not_a_byte_is_changed() {
     };
     let off = quiet();
     off.switch(false);
-    let elsewhere = Settings::new(0).only("https://other.test".parse().unwrap());
+    let elsewhere = ChaosConfig::new(0).only("https://other.test".parse().unwrap());
     let elsewhere = ChaosLayer::new(elsewhere).unwrap();
     let never = quiet().when(|head| head.method == Method::GET);
     for chaos in [off, elsewhere, never] {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use http_body_util::Full;
-use sevenhops::chaos::{ChaosLayer, Latency, Mishap, Settings};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, Latency, Mishap};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
@@ -13,8 +13,8 @@ use crate::mock::{Mock, request};
 
 const REQUESTS: usize = 10_000;
 
-fn settings(seed: u64) -> Settings {
-    Settings::new(seed)
+fn settings(seed: u64) -> ChaosConfig {
+    ChaosConfig::new(seed)
         .mishap(Mishap::RefuseConnect, 0.02)
         .mishap(Mishap::LoseAnswer, 0.05)
         .mishap(Mishap::unavailable(), 0.10)
@@ -85,7 +85,7 @@ async fn what_is_not_meant_uses_up_no_luck() {
 
 #[tokio::test(start_paused = true)]
 async fn queue_comes_before_luck_for_all_clones() {
-    let chaos = ChaosLayer::new(Settings::new(0).mishap(Mishap::unavailable(), 1.0)).unwrap();
+    let chaos = ChaosLayer::new(ChaosConfig::new(0).mishap(Mishap::unavailable(), 1.0)).unwrap();
     let queued = [Mishap::LoseAnswer, Mishap::RefuseConnect];
     chaos.clone().on_request(queued).unwrap();
     assert_eq!(letters(&chaos, 4).await, "lraa");
@@ -117,7 +117,7 @@ fn queue_takes_all_or_nothing() {
 async fn late_answers_are_late_by_the_distribution() {
     let second = Duration::from_secs(1);
     let late = Mishap::Late(Latency::between(second, second * 3));
-    let chaos = ChaosLayer::new(Settings::new(5).mishap(late, 1.0)).unwrap();
+    let chaos = ChaosLayer::new(ChaosConfig::new(5).mishap(late, 1.0)).unwrap();
     let start = Instant::now();
     letters(&chaos, REQUESTS).await;
     let mean = start.elapsed().as_secs_f64() / REQUESTS as f64;

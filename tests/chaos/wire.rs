@@ -1,6 +1,6 @@
 //! Tests faults in the client's own transport, and whether the request reaches the server.
 
-use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, Mishap};
 use sevenhops::hop::Stage;
 use sevenhops::testing::FaultServer;
 use sevenhops::{Client, Effect, Hop, Kind};
@@ -77,7 +77,7 @@ async fn body_that_broke_off_leaves_the_effect_done_and_is_received_again() {
 async fn without_mishaps_a_client_amid_chaos_is_a_client() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    let chaos = ChaosLayer::new(Settings::new(0).mishap(Mishap::Silence, 1.0)).unwrap();
+    let chaos = ChaosLayer::new(ChaosConfig::new(0).mishap(Mishap::Silence, 1.0)).unwrap();
     let client = client(&net, &chaos);
     chaos.switch(false);
     for _ in 0..2 {

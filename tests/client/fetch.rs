@@ -3,7 +3,7 @@
 use http::{Method, StatusCode};
 use sevenhops::policy::redirect;
 use sevenhops::testing::{Answer, FaultServer};
-use sevenhops::{Body, Effect, Error, Hop, Kind, RequestBuilder, Settings};
+use sevenhops::{Body, Config, Effect, Error, Hop, Kind, RequestBuilder};
 
 use super::super::net::{Net, url};
 
@@ -93,8 +93,8 @@ async fn redirect_that_is_not_wanted_or_needs_a_body_that_is_gone_fails_and_says
     let error = fetch(&server, moved(), net.client().get(&url).no_redirects()).await;
     assert!(error.to_string().contains(off), "{error}");
 
-    let settings = Settings::new(std::time::Duration::from_secs(10));
-    let settings = settings.redirect(redirect::Settings::new().follow(false));
+    let settings = Config::new(std::time::Duration::from_secs(10));
+    let settings = settings.redirect(redirect::RedirectConfig::new().follow(false));
     let client = sevenhops::Client::with(settings).resolver(net.dns.resolver());
     let client = client.tls(net.authority.client_config()).build().unwrap();
     let error = fetch(&server, moved(), client.get(&url)).await;

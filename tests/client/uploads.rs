@@ -16,7 +16,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use http_body::Frame;
 use sevenhops::policy::retry;
-use sevenhops::sdk::operation::{Failed, Settings};
+use sevenhops::sdk::operation::{Failed, OperationConfig};
 use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply};
 use sevenhops::{Body, Effect, Hop, Kind, Operation};
 
@@ -254,7 +254,7 @@ async fn body_is_made_once_for_each_attempt_that_finds_no_connection() {
     let (made, body) = upload(&file.0);
     let client = net
         .builder()
-        .retry(retry::Settings::new().unsent_attempts(3));
+        .retry(retry::RetryConfig::new().unsent_attempts(3));
     let client = client.build().unwrap();
     let error = client.post(url).body(body).send().await.unwrap_err();
     assert_eq!(
@@ -311,7 +311,8 @@ async fn operation_retries_an_upload_that_its_work_makes() {
     let body = std::sync::Mutex::new(body);
     let (client, url) = (net.client(), url(&server, "http"));
     server.on_request([Reply::CloseAfterRequest]);
-    let operation = Operation::with("files", Settings::new(Duration::from_secs(10))).unwrap();
+    let operation =
+        Operation::with("files", OperationConfig::new(Duration::from_secs(10))).unwrap();
     let operation = operation.idempotent();
     let done = operation.run(|_| {
         use retry::CloneBody;

@@ -5,12 +5,12 @@ use std::time::Duration;
 use http::StatusCode;
 use sevenhops::policy::{redirect, retry};
 use sevenhops::testing::{Answer, FaultServer};
-use sevenhops::{Client, DestinationConfig, Settings};
+use sevenhops::{Client, Config, DestinationConfig};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-fn attempts(attempts: u32) -> retry::Settings {
-    retry::Settings::new().attempts(attempts)
+fn attempts(attempts: u32) -> retry::RetryConfig {
+    retry::RetryConfig::new().attempts(attempts)
 }
 
 fn once() -> DestinationConfig {
@@ -22,7 +22,7 @@ async fn client_goes_by_the_part_of_a_host_and_by_a_new_config() {
     let server = FaultServer::start().await.unwrap();
     server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
     let host = server.url("").replace("http://", "");
-    let settings = Settings::new(SECS(10)).retry(attempts(2));
+    let settings = Config::new(SECS(10)).retry(attempts(2));
     let client = Client::with(settings.clone())
         .destination(&*host, once())
         .build()
@@ -41,7 +41,7 @@ async fn client_goes_by_the_part_of_a_host_and_by_a_new_config() {
     clone.get(url.as_str()).route("/v1").send().await.unwrap();
     assert_eq!(server.requests_seen(), 3 + 1);
 
-    let bad = Settings::new(SECS(0));
+    let bad = Config::new(SECS(0));
     let refused = clone.config_handle().reload(&bad).unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -55,7 +55,7 @@ async fn fetch_says_that_the_part_switched_redirects_off() {
     let server = FaultServer::start().await.unwrap();
     server.default_reply(Answer::new(StatusCode::FOUND).header("location", "/a"));
     let host = server.url("").replace("http://", "");
-    let off = DestinationConfig::new().redirect(redirect::Settings::new().follow(false));
+    let off = DestinationConfig::new().redirect(redirect::RedirectConfig::new().follow(false));
     let client = Client::builder(SECS(10))
         .destination(host, off)
         .build()
@@ -73,7 +73,7 @@ async fn longest_limit_of_all_parts_is_what_connections_wait_for() {
     let server = FaultServer::start().await.unwrap();
     // A part has a limit of minutes, and no socket option refuses it.
     let patient = DestinationConfig::new().deadline(SECS(3_600));
-    let settings = Settings::new(SECS(1)).destination("*.patient.test", patient);
+    let settings = Config::new(SECS(1)).destination("*.patient.test", patient);
     let client = Client::with(settings).build().unwrap();
     assert!(client.get(server.url("/")).send().await.is_ok());
 }

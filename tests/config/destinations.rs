@@ -9,7 +9,7 @@ use http_body_util::Full;
 use sevenhops::policy::breaker::{self, State};
 use sevenhops::policy::retry::{self, Backoff, Budget, Jitter};
 use sevenhops::policy::{idempotency, redirect};
-use sevenhops::{DestinationConfig, Error, Options, Settings, StandardLayer, limit};
+use sevenhops::{Config, DestinationConfig, Error, Options, StandardLayer, limit};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
@@ -30,21 +30,21 @@ fn by_route(url: &str, route: &str) -> Request<Full<Bytes>> {
 }
 
 /// Returns settings for two attempts, the second at once.
-fn twice() -> retry::Settings {
+fn twice() -> retry::RetryConfig {
     let at_once = Backoff::new().jitter(Jitter::None).first_at_once(true);
-    retry::Settings::new().attempts(2).backoff(at_once)
+    retry::RetryConfig::new().attempts(2).backoff(at_once)
 }
 
 fn once() -> DestinationConfig {
-    DestinationConfig::new().retry(retry::Settings::new().attempts(1))
+    DestinationConfig::new().retry(retry::RetryConfig::new().attempts(1))
 }
 
-fn config() -> Settings {
-    Settings::new(SECS(10)).retry(twice())
+fn config() -> Config {
+    Config::new(SECS(10)).retry(twice())
 }
 
 /// Returns how many attempts a call makes to a service that always fails.
-async fn attempts(settings: &Settings, request: Request<Full<Bytes>>) -> usize {
+async fn attempts(settings: &Config, request: Request<Full<Bytes>>) -> usize {
     let mock = Mock::new((0..9).map(|_| status(503)));
     let stack = StandardLayer::with(settings).unwrap().layer(mock.clone());
     stack.oneshot(request).await.unwrap();
@@ -83,7 +83,8 @@ async fn part_changes_the_calls_of_its_pattern_and_no_others() {
 
 #[test]
 fn all_parts_apply_and_the_more_specific_one_wins_in_any_order() {
-    let part = |attempts| DestinationConfig::new().retry(retry::Settings::new().attempts(attempts));
+    let part =
+        |attempts| DestinationConfig::new().retry(retry::RetryConfig::new().attempts(attempts));
     let mut parts = [
         ("*.test", part(11).deadline(SECS(1))),
         ("*.bank.test", part(12)),
@@ -95,7 +96,7 @@ fn all_parts_apply_and_the_more_specific_one_wins_in_any_order() {
     ];
     for _ in 0..parts.len() {
         parts.rotate_left(1);
-        let add = |settings: Settings, (pattern, part): &(&str, DestinationConfig)| {
+        let add = |settings: Config, (pattern, part): &(&str, DestinationConfig)| {
             settings.destination(*pattern, part.clone())
         };
         let settings = parts.iter().fold(config(), add);
@@ -127,12 +128,12 @@ fn all_parts_apply_and_the_more_specific_one_wins_in_any_order() {
 
 #[tokio::test(start_paused = true)]
 async fn limits_and_deadline_are_those_of_the_destination() {
-    let settings = Settings::new(SECS(10))
-        .retry(retry::Settings::new().attempts(1).unsent_attempts(1))
+    let settings = Config::new(SECS(10))
+        .retry(retry::RetryConfig::new().attempts(1).unsent_attempts(1))
         .destination("*.slow.test", DestinationConfig::new().deadline(SECS(60)))
         .destination(
             "fast.test",
-            DestinationConfig::new().limits(limit::Settings::new().attempt(SECS(2))),
+            DestinationConfig::new().limits(limit::TimeoutsConfig::new().attempt(SECS(2))),
         );
     let layer = StandardLayer::with(&settings).unwrap();
     for (url, secs) in [
@@ -149,9 +150,9 @@ async fn limits_and_deadline_are_those_of_the_destination() {
 
 #[tokio::test(start_paused = true)]
 async fn circuit_follows_the_rules_of_its_host_for_every_route() {
-    let touchy = breaker::Settings::new().consecutive_failures(2);
-    let settings = Settings::new(SECS(10))
-        .retry(retry::Settings::new().attempts(1))
+    let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(2);
+    let settings = Config::new(SECS(10))
+        .retry(retry::RetryConfig::new().attempts(1))
         .destination("*.bank.test", DestinationConfig::new().breaker(touchy))
         .destination("/v1", DestinationConfig::new().deadline(SECS(5)));
     let layer = StandardLayer::with(&settings).unwrap();
@@ -181,7 +182,7 @@ async fn circuit_follows_the_rules_of_its_host_for_every_route() {
 #[tokio::test(start_paused = true)]
 async fn budget_is_on_the_terms_of_its_host() {
     let none = Budget::new().ratio(0.0).at_least_per_second(0);
-    let part = DestinationConfig::new().retry(retry::Settings::new().budget(none));
+    let part = DestinationConfig::new().retry(retry::RetryConfig::new().budget(none));
     let settings = config().destination("poor.test", part);
     let get = |url| request(Method::GET, url);
     assert_eq!(attempts(&settings, get("https://poor.test")).await, 1);
@@ -190,7 +191,7 @@ async fn budget_is_on_the_terms_of_its_host() {
 
 #[tokio::test(start_paused = true)]
 async fn key_is_honored_where_the_part_says_so() {
-    let honored = idempotency::Settings::new().honoured_by_all(true);
+    let honored = idempotency::IdempotencyConfig::new().honoured_by_all(true);
     let part = DestinationConfig::new().idempotency(honored);
     let settings = config().destination("pay.test", part);
     let layer = StandardLayer::with(&settings).unwrap();
@@ -234,7 +235,7 @@ async fn leg_after_a_redirect_goes_by_the_part_of_its_own_destination() {
 
 #[tokio::test(start_paused = true)]
 async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
-    let stays = DestinationConfig::new().redirect(redirect::Settings::new().follow(false));
+    let stays = DestinationConfig::new().redirect(redirect::RedirectConfig::new().follow(false));
     let settings = config().destination("stays.test", stays);
     let layer = StandardLayer::with(&settings).unwrap();
     for (url, expected) in [("https://stays.test/", 1), ("https://api.test/", 2)] {
@@ -250,13 +251,13 @@ async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
 
 #[test]
 fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again() {
-    let follow = |yes| redirect::Settings::new().follow(yes);
+    let follow = |yes| redirect::RedirectConfig::new().follow(yes);
     let part = |redirect| DestinationConfig::new().redirect(redirect);
     let settings = config()
-        .redirect(redirect::Settings::new().most(3))
+        .redirect(redirect::RedirectConfig::new().most(3))
         .destination("*.bank.test", part(follow(false)))
         .destination("api.bank.test", part(follow(true)))
-        .destination("/v1", part(redirect::Settings::new().most(4)));
+        .destination("/v1", part(redirect::RedirectConfig::new().most(4)));
     for (url, route, follows, most) in [
         ("https://a.bank.test", None, false, 10),
         ("https://a.bank.test", Some("/v1"), false, 10),
@@ -275,7 +276,7 @@ fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again(
 
 #[test]
 fn limits_beside_a_follow_of_the_same_part_that_is_off_are_refused() {
-    let redirect = redirect::Settings::new().follow(false).most(5);
+    let redirect = redirect::RedirectConfig::new().follow(false).most(5);
     let part = DestinationConfig::new().redirect(redirect);
     let refused = StandardLayer::with(&config().destination("a.test", part)).unwrap_err();
     let expected = r#"destinations."a.test".redirect.most: 5 is invalid: expected no value where redirect.follow is false"#;
@@ -315,9 +316,9 @@ async fn route_does_not_count_after_a_redirect() {
 
 #[tokio::test(start_paused = true)]
 async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), Error> {
-    let touchy = breaker::Settings::new().consecutive_failures(1);
-    let settings = Settings::new(SECS(10))
-        .retry(retry::Settings::new().attempts(1))
+    let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
+    let settings = Config::new(SECS(10))
+        .retry(retry::RetryConfig::new().attempts(1))
         .destination("*.bank.test", DestinationConfig::new().breaker(touchy));
     let layer = StandardLayer::with(&settings).unwrap().key_by(|_, uri, _| {
         let name = format!("{}#tenant", sevenhops::Destination::of(uri)?);
@@ -340,9 +341,10 @@ async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), 
 
 #[test]
 fn bad_parts_are_refused_with_the_path_of_the_part() {
-    let limits = |attempt| DestinationConfig::new().limits(limit::Settings::new().attempt(attempt));
-    let budget = retry::Settings::new().budget(Budget::unlimited());
-    let bad = DestinationConfig::new().retry(retry::Settings::new().attempts(0));
+    let limits =
+        |attempt| DestinationConfig::new().limits(limit::TimeoutsConfig::new().attempt(attempt));
+    let budget = retry::RetryConfig::new().budget(Budget::unlimited());
+    let bad = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(0));
     for (settings, said) in [
         (
             config().destination("*.bank.test", bad),
@@ -350,7 +352,7 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
         ),
         (
             config()
-                .limits(limit::Settings::new().connect(SECS(3)))
+                .limits(limit::TimeoutsConfig::new().connect(SECS(3)))
                 .destination("a.test", limits(SECS(2))),
             r#"destinations."a.test".limits.connect: 3s is invalid: expected at most limits.attempt (2s)"#,
         ),
@@ -380,7 +382,8 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
         (
             config().destination(
                 "/v1",
-                DestinationConfig::new().breaker(breaker::Settings::new().open_for(MS(9))),
+                DestinationConfig::new()
+                    .breaker(breaker::CircuitBreakerConfig::new().open_for(MS(9))),
             ),
             r#"destinations."/v1".breaker: a circuit is shared by all routes of a host: set it for the host, or for all destinations"#,
         ),
@@ -399,7 +402,7 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
                 .is_err()
         );
     }
-    let many = |settings: Settings, nth: usize| {
+    let many = |settings: Config, nth: usize| {
         let settings = settings.destination(format!("h{nth}.test"), once());
         settings.destination(format!("/{nth}"), once())
     };

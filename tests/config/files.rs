@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sevenhops::policy::{breaker, retry};
-use sevenhops::{DestinationConfig, Settings};
+use sevenhops::{Config, DestinationConfig};
 
-fn read(json: &str) -> Result<Settings, String> {
+fn read(json: &str) -> Result<Config, String> {
     serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
@@ -20,14 +20,14 @@ fn file_with_parts_is_what_the_functions_make() {
             "/v1/reports/{id}": { "deadline": "60s", "propagating": false }
         }
     }"#;
-    let attempts = |attempts| retry::Settings::new().attempts(attempts);
+    let attempts = |attempts| retry::RetryConfig::new().attempts(attempts);
     let bank = DestinationConfig::new()
         .deadline(Duration::from_secs(5))
         .retry(attempts(1));
     let reports = DestinationConfig::new()
         .deadline(Duration::from_secs(60))
         .propagating(false);
-    let settings = Settings::new(Duration::from_secs(10))
+    let settings = Config::new(Duration::from_secs(10))
         .retry(attempts(5))
         .destination("*.bank.test", bank)
         .destination("/v1/reports/{id}", reports);
@@ -90,8 +90,8 @@ fn two_equal_keys_of_a_file_are_not_merged() {
 
 #[test]
 fn effective_config_has_every_default_written_out() {
-    let part = DestinationConfig::new().retry(retry::Settings::new().attempts(1));
-    let settings = Settings::new(Duration::from_secs(10)).destination("*.bank.test", part);
+    let part = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(1));
+    let settings = Config::new(Duration::from_secs(10)).destination("*.bank.test", part);
     let effective = settings
         .effective(&"https://api.bank.test".parse().unwrap(), None)
         .unwrap();
@@ -103,7 +103,7 @@ fn effective_config_has_every_default_written_out() {
     assert_eq!(written["idempotency"]["header"], "idempotency-key");
     assert!(written.get("destinations").is_none());
     // The file is a config again, and the same one.
-    let again: Settings = serde_json::from_value(written.clone()).unwrap();
+    let again: Config = serde_json::from_value(written.clone()).unwrap();
     assert_eq!(
         again
             .effective(&"https://a.test".parse().unwrap(), None)
@@ -131,9 +131,10 @@ fn is_within(written: &Value, whole: &Value, path: &str) {
 
 #[test]
 fn open_times_of_a_part_take_the_place_of_a_factor_around_it() {
-    let by_times = breaker::Settings::new().open_by(|nth| Duration::from_secs(nth.into()));
-    let settings = Settings::new(Duration::from_secs(10))
-        .breaker(breaker::Settings::new().open_for(Duration::from_secs(7)))
+    let by_times =
+        breaker::CircuitBreakerConfig::new().open_by(|nth| Duration::from_secs(nth.into()));
+    let settings = Config::new(Duration::from_secs(10))
+        .breaker(breaker::CircuitBreakerConfig::new().open_for(Duration::from_secs(7)))
         .destination("a.test", DestinationConfig::new().breaker(by_times));
     let own = |url: &str| settings.effective(&url.parse().unwrap(), None).unwrap();
     let times = own("https://a.test");
@@ -152,7 +153,7 @@ fn file_in_the_guide_is_a_good_one() {
         .split("```toml\n")
         .nth(1)
         .and_then(|rest| rest.split("```").next());
-    let settings: Settings = toml::from_str(file.unwrap()).unwrap();
+    let settings: Config = toml::from_str(file.unwrap()).unwrap();
     let own = |url: &str, route| settings.effective(&url.parse().unwrap(), route).unwrap();
     let pay = own("https://pay.bank.test/", None);
     assert_eq!(pay.get_limits().get_attempt(), Some(Duration::from_secs(2)));
@@ -163,7 +164,7 @@ fn file_in_the_guide_is_a_good_one() {
     assert_eq!(own("https://api.test/", None).get_retry().get_attempts(), 3);
 
     let typo = "deadline = \"1s\"\n[destinations.\"*.bank.test\".retry]\natempts = 1";
-    let refused = toml::from_str::<Settings>(typo).unwrap_err().to_string();
+    let refused = toml::from_str::<Config>(typo).unwrap_err().to_string();
     assert!(
         refused.contains(r#"destinations."*.bank.test".retry.atempts: "#),
         "{refused}"

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sevenhops::chaos::{self, ChaosLayer};
 use sevenhops::policy::{breaker, retry};
 use sevenhops::sdk::operation;
-use sevenhops::{Client, Operation, Settings, StandardLayer};
+use sevenhops::{Client, Config, Operation, StandardLayer};
 
 use super::bad::{ANY, ROWS, TOGETHER};
 
@@ -25,7 +25,7 @@ fn file(path: &str, value: &str) -> Value {
 }
 
 fn refused(file: Value) -> String {
-    let settings: Settings =
+    let settings: Config =
         serde_json::from_value(file.clone()).unwrap_or_else(|error| panic!("{file}: {error}"));
     let Err(refused) = StandardLayer::with(&settings) else {
         panic!("{file} is accepted");
@@ -57,7 +57,7 @@ fn value_out_of_range_is_refused_with_its_path_and_what_is_expected() {
 fn client_refuses_the_same_with_the_same_words() {
     let ten = Duration::from_secs(10);
     let build = |retry| Client::builder(ten).retry(retry).build();
-    let refused = build(retry::Settings::new().attempts(0)).unwrap_err();
+    let refused = build(retry::RetryConfig::new().attempts(0)).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "retry.attempts: 0 is invalid: expected 1..=255"
@@ -77,13 +77,14 @@ fn client_refuses_the_same_with_the_same_words() {
 
 #[test]
 fn operation_and_chaos_refuse_with_the_same_words() {
-    let settings = operation::Settings::new(Duration::from_secs(1)).attempt(Duration::from_secs(2));
+    let settings =
+        operation::OperationConfig::new(Duration::from_secs(1)).attempt(Duration::from_secs(2));
     let refused = Operation::with("db", settings).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "limits.attempt: 2s is invalid: expected at most deadline (1s)"
     );
-    let settings = chaos::Settings::new(1).mishap(chaos::Mishap::Silence, 1.5);
+    let settings = chaos::ChaosConfig::new(1).mishap(chaos::Mishap::Silence, 1.5);
     let refused = ChaosLayer::new(settings).unwrap_err();
     assert_eq!(
         refused.to_string(),
@@ -93,8 +94,8 @@ fn operation_and_chaos_refuse_with_the_same_words() {
 
 #[test]
 fn function_that_panics_is_refused_when_the_stack_is_built() {
-    let settings = Settings::new(Duration::from_secs(10))
-        .breaker(breaker::Settings::new().open_by(|_| panic!("no time")));
+    let settings = Config::new(Duration::from_secs(10))
+        .breaker(breaker::CircuitBreakerConfig::new().open_by(|_| panic!("no time")));
     let refused = StandardLayer::with(&settings).unwrap_err().to_string();
     assert_eq!(
         refused,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use sevenhops::policy::breaker::{self, State, Window};
 use sevenhops::policy::retry::{self, Backoff, Budget, Budgets, Jitter};
-use sevenhops::{Destination, DestinationConfig, Settings, StandardLayer, limit};
+use sevenhops::{Config, Destination, DestinationConfig, StandardLayer, limit};
 use tokio::time::{Instant, advance};
 use tower::{Layer, ServiceExt};
 
@@ -19,9 +19,9 @@ fn api() -> Destination {
     "https://api.test".parse().unwrap()
 }
 
-fn attempts(attempts: u32) -> Settings {
+fn attempts(attempts: u32) -> Config {
     let steady = Backoff::new().jitter(Jitter::None).base(SECS(1));
-    Settings::new(SECS(10)).retry(retry::Settings::new().attempts(attempts).backoff(steady))
+    Config::new(SECS(10)).retry(retry::RetryConfig::new().attempts(attempts).backoff(steady))
 }
 
 fn failing() -> Mock {
@@ -75,9 +75,9 @@ async fn call_under_way_keeps_the_config_that_it_began_with() {
 
 #[tokio::test(start_paused = true)]
 async fn deadline_and_limits_change() {
-    let layer = StandardLayer::with(&Settings::new(SECS(10))).unwrap();
-    let part = DestinationConfig::new().limits(limit::Settings::new().attempt(SECS(1)));
-    let new = Settings::new(SECS(4)).retry(retry::Settings::new().attempts(1).unsent_attempts(1));
+    let layer = StandardLayer::with(&Config::new(SECS(10))).unwrap();
+    let part = DestinationConfig::new().limits(limit::TimeoutsConfig::new().attempt(SECS(1)));
+    let new = Config::new(SECS(4)).retry(retry::RetryConfig::new().attempts(1).unsent_attempts(1));
     layer
         .config_handle()
         .reload(&new.destination("fast.test", part))
@@ -111,17 +111,17 @@ async fn bad_config_is_refused_whole_and_the_old_one_goes_on() {
     assert_eq!(mock.count(), 3);
 }
 
-fn once(breaker: breaker::Settings) -> Settings {
+fn once(breaker: breaker::CircuitBreakerConfig) -> Config {
     attempts(1).breaker(breaker)
 }
 
 #[tokio::test(start_paused = true)]
 async fn counts_of_a_circuit_survive_a_new_threshold() {
-    let layer = StandardLayer::with(&once(breaker::Settings::new())).unwrap();
+    let layer = StandardLayer::with(&once(breaker::CircuitBreakerConfig::new())).unwrap();
     let state = || layer.breaker().state(&api());
     fail(&layer, 5).await;
     assert_eq!(state(), State::Closed);
-    let touchy = breaker::Settings::new().minimum_volume(6);
+    let touchy = breaker::CircuitBreakerConfig::new().minimum_volume(6);
     layer.config_handle().reload(&once(touchy)).unwrap();
     assert_eq!(layer.breaker().snapshot(&api()).unwrap().attempts(), 5);
     fail(&layer, 1).await;
@@ -130,9 +130,9 @@ async fn counts_of_a_circuit_survive_a_new_threshold() {
 
 #[tokio::test(start_paused = true)]
 async fn another_window_begins_empty() {
-    let layer = StandardLayer::with(&once(breaker::Settings::new())).unwrap();
+    let layer = StandardLayer::with(&once(breaker::CircuitBreakerConfig::new())).unwrap();
     fail(&layer, 5).await;
-    let count = breaker::Settings::new().window(Window::Count(50));
+    let count = breaker::CircuitBreakerConfig::new().window(Window::Count(50));
     layer.config_handle().reload(&once(count)).unwrap();
     assert_eq!(layer.breaker().snapshot(&api()).unwrap().attempts(), 0);
 }
@@ -140,7 +140,7 @@ async fn another_window_begins_empty() {
 #[tokio::test(start_paused = true)]
 async fn open_circuit_stays_open_for_its_time_and_then_follows_the_new_one() {
     let open = |secs| {
-        breaker::Settings::new()
+        breaker::CircuitBreakerConfig::new()
             .consecutive_failures(2)
             .open_for(SECS(secs))
     };
@@ -164,7 +164,7 @@ async fn open_circuit_stays_open_for_its_time_and_then_follows_the_new_one() {
 #[tokio::test(start_paused = true)]
 async fn circuit_can_become_one_that_only_observes() {
     let observe = |yes| {
-        breaker::Settings::new()
+        breaker::CircuitBreakerConfig::new()
             .consecutive_failures(1)
             .observe_only(yes)
     };
@@ -183,9 +183,9 @@ async fn circuit_can_become_one_that_only_observes() {
     assert!(is_rejected().await);
 }
 
-fn with_budget(budget: Budget) -> Settings {
-    let retry = retry::Settings::new().attempts(2).budget(budget);
-    Settings::new(SECS(10)).retry(retry.backoff(Backoff::new().first_at_once(true)))
+fn with_budget(budget: Budget) -> Config {
+    let retry = retry::RetryConfig::new().attempts(2).budget(budget);
+    Config::new(SECS(10)).retry(retry.backoff(Backoff::new().first_at_once(true)))
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +231,8 @@ async fn shared_budgets_keep_their_terms() {
         .share_budgets(&shared)
         .unwrap();
     let config = layer.config_handle();
-    let other = DestinationConfig::new().retry(retry::Settings::new().budget(Budget::unlimited()));
+    let other =
+        DestinationConfig::new().retry(retry::RetryConfig::new().budget(Budget::unlimited()));
     let refused = config
         .reload(&attempts(2).destination("a.test", other.clone()))
         .unwrap_err();
@@ -252,8 +253,8 @@ async fn shared_budgets_keep_their_terms() {
 
 #[tokio::test(start_paused = true)]
 async fn circuit_that_is_made_after_a_reload_follows_the_new_rules() {
-    let layer = StandardLayer::with(&once(breaker::Settings::new())).unwrap();
-    let touchy = breaker::Settings::new().consecutive_failures(1);
+    let layer = StandardLayer::with(&once(breaker::CircuitBreakerConfig::new())).unwrap();
+    let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     layer.config_handle().reload(&once(touchy)).unwrap();
     fail(&layer, 1).await;
     assert_eq!(layer.breaker().state(&api()), State::Open);
@@ -268,8 +269,8 @@ fn threads_that_reload_and_call_leave_one_config() {
             let (config, layer) = (config.clone(), layer.clone());
             scope.spawn(move || {
                 for nth in 0..50 {
-                    let touchy =
-                        breaker::Settings::new().minimum_volume(1 + (thread * 50 + nth) % 20);
+                    let touchy = breaker::CircuitBreakerConfig::new()
+                        .minimum_volume(1 + (thread * 50 + nth) % 20);
                     config.reload(&once(touchy)).unwrap();
                     layer
                         .breaker()
@@ -279,7 +280,7 @@ fn threads_that_reload_and_call_leave_one_config() {
             });
         }
     });
-    let last = once(breaker::Settings::new().consecutive_failures(1));
+    let last = once(breaker::CircuitBreakerConfig::new().consecutive_failures(1));
     config.reload(&last).unwrap();
     assert_eq!(config.current(), last);
 }

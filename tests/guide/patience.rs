@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, Mishap};
 use sevenhops::{StandardLayer, assert_effect, assert_hop};
 use tokio::time::Instant;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
@@ -21,7 +21,7 @@ fn charge() -> Request<Full<Bytes>> {
 
 #[tokio::test(start_paused = true)]
 async fn patience_is_what_the_server_asks_for_and_the_deadline_allows() {
-    let network = ChaosLayer::new(Settings::new(0)).unwrap();
+    let network = ChaosLayer::new(ChaosConfig::new(0)).unwrap();
     let client = ServiceBuilder::new()
         .layer(StandardLayer::new(Duration::from_secs(10)).unwrap())
         .service(network.layer(service_fn(service)));

@@ -18,7 +18,7 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use sevenhops::policy::retry::{Backoff, Jitter, Settings};
+use sevenhops::policy::retry::{Backoff, Jitter, RetryConfig};
 use sevenhops::{Options, StandardLayer, StandardService};
 use tokio::time::Instant;
 use tower::{Layer, Service};
@@ -151,18 +151,18 @@ pub(crate) fn optional(method: http::Method, options: Options) -> Request<Full<B
 }
 
 /// Returns settings with fixed waits: 100 ms, 200 ms, 400 ms.
-pub(crate) fn steady() -> Settings {
-    Settings::new().backoff(Backoff::new().jitter(Jitter::None))
+pub(crate) fn steady() -> RetryConfig {
+    RetryConfig::new().backoff(Backoff::new().jitter(Jitter::None))
 }
 
 /// Returns the standard stack, with ten seconds for a call.
-pub(crate) fn standard(retry: Settings) -> StandardLayer {
-    let settings = sevenhops::Settings::new(Duration::from_secs(10)).retry(retry);
+pub(crate) fn standard(retry: RetryConfig) -> StandardLayer {
+    let settings = sevenhops::Config::new(Duration::from_secs(10)).retry(retry);
     StandardLayer::with(&settings).unwrap()
 }
 
 /// Returns the same stack over a mock.
-pub(crate) fn stack(retry: Settings, mock: &Mock) -> StandardService<Mock> {
+pub(crate) fn stack(retry: RetryConfig, mock: &Mock) -> StandardService<Mock> {
     standard(retry).layer(mock.clone())
 }
 

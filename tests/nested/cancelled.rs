@@ -157,7 +157,7 @@ impl Stack {
             .at_least_per_second(1)
             .over(SECS(1));
         let ended = Arc::new(Mutex::new(Vec::new()));
-        let settings = sevenhops::Settings::new(SECS(60)).retry(steady().budget(one));
+        let settings = sevenhops::Config::new(SECS(60)).retry(steady().budget(one));
         let layer = StandardLayer::with(&settings).unwrap().on_end({
             let ended = Arc::clone(&ended);
             move |timeline| ended.lock().unwrap().push(timeline.clone())

@@ -40,7 +40,7 @@ fn attempt() -> AttemptLayer {
 }
 
 fn follow() -> RedirectLayer {
-    RedirectLayer::new(redirect::Settings::new()).unwrap()
+    RedirectLayer::new(redirect::RedirectConfig::new()).unwrap()
 }
 
 fn keyed(name: &str) -> Options {

@@ -42,7 +42,7 @@ where
     let service = AttemptLayer::new(limits).layer(leaf);
     let service = BreakerLayer::new(limits).layer(service);
     let service = RetryLayer::new(steady()).unwrap().layer(service);
-    let redirect = RedirectLayer::new(redirect::Settings::default()).unwrap();
+    let redirect = RedirectLayer::new(redirect::RedirectConfig::default()).unwrap();
     let service = redirect.layer(service);
     let service = IdempotencyLayer::default().layer(service);
     let service = CallLayer::new(DEADLINE).unwrap().layer(service);

@@ -32,20 +32,20 @@ impl Stacks {
     fn new(steps: impl IntoIterator<Item = Step>) -> Self {
         Self::with(
             [(); 3].map(|()| (10, steady())),
-            chaos::Settings::new(0),
+            chaos::ChaosConfig::new(0),
             steps,
         )
     }
 
     /// Creates the stacks, each with its deadline in seconds and its retries.
     fn with(
-        each: [(u64, retry::Settings); 3],
-        chaos: chaos::Settings,
+        each: [(u64, retry::RetryConfig); 3],
+        chaos: chaos::ChaosConfig,
         steps: impl IntoIterator<Item = Step>,
     ) -> Self {
         let (mock, ended) = (Mock::new(steps), Arc::new(Mutex::new(Vec::new())));
         let [outer, middle, inner] = each.map(|(deadline, retry)| {
-            let settings = sevenhops::Settings::new(SECS(deadline)).retry(retry);
+            let settings = sevenhops::Config::new(SECS(deadline)).retry(retry);
             let ended = Arc::clone(&ended);
             let layer = StandardLayer::with(&settings).unwrap();
             layer.on_end(move |timeline| ended.lock().unwrap().push(timeline.clone()))
@@ -119,7 +119,7 @@ async fn one_of_three_stacks_retries() {
         ([1, 1, 1], 1),
     ] {
         let each = attempts.map(|most| (10, steady().attempts(most)));
-        let stacks = Stacks::with(each, chaos::Settings::new(0), failing());
+        let stacks = Stacks::with(each, chaos::ChaosConfig::new(0), failing());
         stacks.call(request(Method::GET)).await.unwrap();
         assert_eq!(stacks.mock.count(), sent, "{attempts:?}");
         assert_eq!(stacks.effects(), [Effect::Possible], "{attempts:?}");
@@ -132,14 +132,14 @@ async fn strictest_restraint_of_three_stacks_and_the_request_holds() {
     let four = || [(); 3].map(|()| (10, steady().attempts(4)));
     let two = Options::new().attempts(NonZeroU8::new(2).unwrap());
     for (options, sent) in [(Options::new().no_retry(), 1), (two, 2)] {
-        let stacks = Stacks::with(four(), chaos::Settings::new(0), failing());
+        let stacks = Stacks::with(four(), chaos::ChaosConfig::new(0), failing());
         let get = optional(Method::GET, options);
         stacks.call(get).await.unwrap();
         assert_eq!(stacks.mock.count(), sent);
     }
     for deadlines in [[3, 20, 20], [20, 3, 20], [20, 20, 3], [3, 3, 3]] {
         let each = deadlines.map(|deadline| (deadline, steady().attempts(1)));
-        let stacks = Stacks::with(each, chaos::Settings::new(0), [Step::Hang]);
+        let stacks = Stacks::with(each, chaos::ChaosConfig::new(0), [Step::Hang]);
         let began = Instant::now();
         let error = stacks.call(request(Method::POST)).await.unwrap_err();
         assert!(
@@ -156,8 +156,8 @@ async fn strictest_restraint_of_three_stacks_and_the_request_holds() {
 
 #[tokio::test(start_paused = true)]
 async fn three_stacks_agree_on_the_effect() {
-    let refuses = chaos::Settings::new(0).mishap(Mishap::RefuseConnect, 1.0);
-    let works = || chaos::Settings::new(0);
+    let refuses = chaos::ChaosConfig::new(0).mishap(Mishap::RefuseConnect, 1.0);
+    let works = || chaos::ChaosConfig::new(0);
     for (chaos, step, effect, sent) in [
         (refuses, status(200), Effect::None, 0),
         (works(), status(404), Effect::Declined, 1),

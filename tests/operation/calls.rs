@@ -18,7 +18,7 @@ use crate::mock::{self, Mock, request, status, with};
 const LOST: mock::Step = mock::Step::Fail(ErrorKind::ConnectionReset);
 
 fn stack(mock: &Mock) -> StandardService<Mock> {
-    let settings = sevenhops::Settings::new(SECS(10)).retry(steady());
+    let settings = sevenhops::Config::new(SECS(10)).retry(steady());
     StandardLayer::with(&settings).unwrap().layer(mock.clone())
 }
 
@@ -123,8 +123,8 @@ async fn hops_of_calls_inside_stand_in_the_timeline() {
 
 #[tokio::test(start_paused = true)]
 async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
-    let down = sevenhops::policy::breaker::Settings::new();
-    let settings = sevenhops::Settings::new(SECS(10)).breaker(down);
+    let down = sevenhops::policy::breaker::CircuitBreakerConfig::new();
+    let settings = sevenhops::Config::new(SECS(10)).breaker(down);
     let layer = StandardLayer::with(&settings).unwrap();
     layer
         .breaker()
@@ -199,7 +199,7 @@ async fn hint_of_a_call_inside_is_kept_to() {
 
 #[tokio::test(start_paused = true)]
 async fn error_of_a_call_inside_says_when_to_come_back() {
-    let once = sevenhops::policy::breaker::Settings::new().consecutive_failures(1);
+    let once = sevenhops::policy::breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     let inner = Operation::with("inner", settings().breaker(once)).unwrap();
     let work = Work::new([Step::Maybe]);
     work.by(&inner).await.unwrap_err();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sevenhops::Operation;
 use sevenhops::policy::retry;
-use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
 use std::task::{Context, Waker};
 use tokio::time::Instant;
 
@@ -17,7 +17,7 @@ use sevenhops::{Destination, Effect, Kind, Policy};
 use super::work::*;
 
 fn tripping(failures: u32) -> Operation {
-    let breaker = breaker::Settings::new().consecutive_failures(failures);
+    let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(failures);
     Operation::with("postgres", settings().breaker(breaker)).unwrap()
 }
 
@@ -171,7 +171,7 @@ async fn circuits_are_kept_apart_by_destination() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_that_only_observes_refuses_nothing() {
-    let breaker = breaker::Settings::new()
+    let breaker = breaker::CircuitBreakerConfig::new()
         .consecutive_failures(1)
         .observe_only(true);
     let operation = Operation::with("postgres", settings().breaker(breaker)).unwrap();
@@ -184,7 +184,7 @@ async fn breaker_that_only_observes_refuses_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_work_opens_a_breaker_that_minds() {
-    let breaker = breaker::Settings::new()
+    let breaker = breaker::CircuitBreakerConfig::new()
         .slow_calls(SECS(1), 0.5)
         .minimum_volume(1);
     let operation = Operation::with("postgres", settings().breaker(breaker)).unwrap();
@@ -257,7 +257,7 @@ async fn run_dropped_after_its_attempt_had_its_time_counts_as_a_timeout() {
 }
 
 /// Allows one retry a second, and no more.
-fn poor(breaker: breaker::Settings) -> Operation {
+fn poor(breaker: breaker::CircuitBreakerConfig) -> Operation {
     let budget = retry::Budget::new().ratio(0.0);
     let budget = budget.at_least_per_second(1).over(SECS(1));
     let settings = settings().retry(steady().budget(budget));
@@ -266,7 +266,7 @@ fn poor(breaker: breaker::Settings) -> Operation {
 
 #[tokio::test(start_paused = true)]
 async fn wait_that_is_cancelled_gives_back_what_it_was_paid() {
-    let operation = poor(breaker::Settings::new());
+    let operation = poor(breaker::CircuitBreakerConfig::new());
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let mut run = Box::pin(work.by(&operation));
     let mut context = Context::from_waker(Waker::noop());
@@ -279,7 +279,7 @@ async fn wait_that_is_cancelled_gives_back_what_it_was_paid() {
 
 #[tokio::test(start_paused = true)]
 async fn repeat_that_is_cancelled_was_paid_for() {
-    let operation = poor(breaker::Settings::new());
+    let operation = poor(breaker::CircuitBreakerConfig::new());
     let work = Work::new([Step::Unsent, Step::Hang, Step::Unsent]);
     let cancelled = tokio::time::timeout(MS(200), work.by(&operation)).await;
     assert!(cancelled.is_err());
@@ -290,7 +290,7 @@ async fn repeat_that_is_cancelled_was_paid_for() {
 
 #[tokio::test(start_paused = true)]
 async fn repeat_that_the_breaker_refuses_costs_nothing() {
-    let operation = poor(breaker::Settings::new().consecutive_failures(1));
+    let operation = poor(breaker::CircuitBreakerConfig::new().consecutive_failures(1));
     let work = Work::new((0..9).map(|_| Step::Unsent));
     for _ in 0..3 {
         let error = work.by(&operation).await.unwrap_err();
@@ -336,10 +336,10 @@ async fn run_can_be_moved_to_another_thread() {
 
 #[test]
 fn wrong_settings_are_refused_by_name_and_value() {
-    let breaker = breaker::Settings::new().failure_ratio(2.0);
+    let breaker = breaker::CircuitBreakerConfig::new().failure_ratio(2.0);
     for (settings, told) in [
         (
-            Settings::new(MS(1)),
+            OperationConfig::new(MS(1)),
             "deadline: 1ms is invalid: expected 10ms..=86400s",
         ),
         (

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sevenhops::Operation;
-use sevenhops::sdk::operation::{Failed, Settings};
+use sevenhops::sdk::operation::{Failed, OperationConfig};
 use std::sync::Mutex;
 use std::time::SystemTime;
 use tokio::time::Instant;
@@ -213,7 +213,7 @@ async fn repeats_end_with_the_budget_which_clones_share() {
         .ratio(0.0)
         .at_least_per_second(1)
         .over(SECS(1));
-    let settings = Settings::new(SECS(10)).retry(steady().budget(budget));
+    let settings = OperationConfig::new(SECS(10)).retry(steady().budget(budget));
     let operation = Operation::with("postgres", settings).unwrap();
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let first = work.by(&operation.clone()).await.unwrap_err();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sevenhops::policy::retry::{self, Backoff, Jitter};
-use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
 use sevenhops::{Error, Operation};
 use tokio::time::Instant;
 
@@ -14,13 +14,13 @@ pub(super) const MS: fn(u64) -> Duration = Duration::from_millis;
 pub(super) const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 /// Returns settings with fixed waits: 100 ms, 200 ms, 400 ms.
-pub(super) fn steady() -> retry::Settings {
-    let steady = retry::Settings::new().backoff(Backoff::new().jitter(Jitter::None));
+pub(super) fn steady() -> retry::RetryConfig {
+    let steady = retry::RetryConfig::new().backoff(Backoff::new().jitter(Jitter::None));
     steady.unsent_attempts(3)
 }
 
-pub(super) fn settings() -> Settings {
-    Settings::new(SECS(10)).retry(steady())
+pub(super) fn settings() -> OperationConfig {
+    OperationConfig::new(SECS(10)).retry(steady())
 }
 
 pub(super) fn operation() -> Operation {

@@ -52,7 +52,7 @@ async fn repeat_stays_below_a_span_between_the_call_and_its_attempts() {
     let service = ServiceBuilder::new()
         .layer(CallLayer::new(Duration::from_secs(10)).unwrap().heard())
         .layer_fn(Mine)
-        .layer(RetryLayer::new(retry::Settings::new()).unwrap())
+        .layer(RetryLayer::new(retry::RetryConfig::new()).unwrap())
         .layer(AttemptLayer::new(limits()))
         .service(Mock::new([status(503), status(200)]));
     drop(service.oneshot(request(Method::GET)).await.unwrap());

@@ -101,7 +101,7 @@ async fn status_that_fails_and_a_body_that_breaks_off_are_one_failure_of_the_att
     let server = FaultServer::builder().start().await.unwrap();
     let short = Answer::new(StatusCode::BAD_REQUEST).header("content-length", "10");
     server.default_reply(short);
-    let impatient = limit::Settings::new().body_idle(Duration::from_millis(100));
+    let impatient = limit::TimeoutsConfig::new().body_idle(Duration::from_millis(100));
     let client = net.builder().heard().limits(impatient).build().unwrap();
     let answer = client.get(url(&server, "http")).send().await.unwrap();
     answer.bytes().await.unwrap_err();

@@ -16,7 +16,7 @@ async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     server.on_request([Reply::CloseAfterRequest]);
-    let trip = breaker::Settings::new().consecutive_failures(1);
+    let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     let builder = net.builder().breaker(trip).metrics(&sdk().2);
     let (client, url) = (builder.build().unwrap(), url(&server, "http"));
     let origin = format!("http://api.test:{}", server.addr().port());
@@ -66,9 +66,9 @@ async fn worse_state_is_shown_also_where_each_client_has_metrics_of_its_own() {
 
 #[tokio::test(start_paused = true)]
 async fn circuit_and_budget_of_an_operation_are_shown() {
-    let trip = breaker::Settings::new().consecutive_failures(1);
-    let once = retry::Settings::new().attempts(1);
-    let settings = operation::Settings::new(Duration::from_secs(10));
+    let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
+    let once = retry::RetryConfig::new().attempts(1);
+    let settings = operation::OperationConfig::new(Duration::from_secs(10));
     let settings = settings.breaker(trip).retry(once);
     let ledger = Operation::with("ledger", settings).unwrap();
     let ledger = ledger.metrics(&sdk().2);
@@ -112,8 +112,8 @@ async fn open_connections_are_counted_idle_ones_too() {
 #[tokio::test(start_paused = true)]
 async fn budget_is_what_the_calls_left_of_it() {
     let tight = retry::Budget::new().ratio(0.0).at_least_per_second(1);
-    let settings = sevenhops::Settings::new(Duration::from_secs(60))
-        .retry(retry::Settings::new().budget(tight));
+    let settings = sevenhops::Config::new(Duration::from_secs(60))
+        .retry(retry::RetryConfig::new().budget(tight));
     let layer = StandardLayer::with(&settings).unwrap().metrics(&sdk().2);
     let mock = Mock::new([status(503), status(503), status(200)]);
     let get = http::Request::get("https://budget.test/").body(http_body_util::Full::default());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::Method;
 use sevenhops::hop::NotRepeated;
 use sevenhops::policy::breaker;
-use sevenhops::policy::retry::{Budget, Budgets, Settings};
+use sevenhops::policy::retry::{Budget, Budgets, RetryConfig};
 use sevenhops::{Destination, StandardLayer};
 use tower::{Layer, ServiceExt};
 
@@ -13,9 +13,9 @@ use crate::mock::{Mock, Step, request, status, steady};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-fn layer(retry: Settings) -> StandardLayer {
-    let unbreakable = breaker::Settings::new().minimum_volume(u32::MAX);
-    let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
+fn layer(retry: RetryConfig) -> StandardLayer {
+    let unbreakable = breaker::CircuitBreakerConfig::new().minimum_volume(u32::MAX);
+    let settings = sevenhops::Config::new(SECS(10)).retry(retry);
     StandardLayer::with(&settings.breaker(unbreakable)).unwrap()
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use sevenhops::hop::FailureClass;
-use sevenhops::policy::breaker::{Event, EventKind, Recovery, Settings, State};
+use sevenhops::policy::breaker::{CircuitBreakerConfig, Event, EventKind, Recovery, State};
 use sevenhops::policy::retry;
 use sevenhops::{BreakerLayer, Destination, Policy, StandardLayer, limit};
 use tokio::time::{Instant, advance, sleep};
@@ -24,9 +24,9 @@ fn api() -> Destination {
 }
 
 /// Returns a stack that makes one attempt.
-fn once(breaker: Settings) -> StandardLayer {
-    let retry = retry::Settings::new().attempts(1).unsent_attempts(1);
-    let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
+fn once(breaker: CircuitBreakerConfig) -> StandardLayer {
+    let retry = retry::RetryConfig::new().attempts(1).unsent_attempts(1);
+    let settings = sevenhops::Config::new(SECS(10)).retry(retry);
     StandardLayer::with(&settings.breaker(breaker)).unwrap()
 }
 
@@ -53,7 +53,7 @@ async fn classifier_has_the_say_about_failures_by_status() {
         (FailureClass::Throttled, State::Closed),
         (FailureClass::Transient, State::Open),
     ] {
-        let layer = once(Settings::new()).classify(move |_| Some(class));
+        let layer = once(CircuitBreakerConfig::new()).classify(move |_| Some(class));
         let mock = Mock::new((0..40).map(|_| status(500)));
         rejections(&layer, &mock, 40).await;
         assert_eq!(layer.breaker().state(&api()), expected, "{class:?}");
@@ -77,7 +77,7 @@ async fn classifier_has_the_say_about_failures_by_status() {
 async fn classifier_is_asked_once_for_retry_and_breaker() {
     let asked = Arc::new(Mutex::new(0));
     let counter = Arc::clone(&asked);
-    let layer = once(Settings::new()).classify(move |_| {
+    let layer = once(CircuitBreakerConfig::new()).classify(move |_| {
         *counter.lock().unwrap() += 1;
         None
     });
@@ -88,7 +88,7 @@ async fn classifier_is_asked_once_for_retry_and_breaker() {
 
 #[tokio::test(start_paused = true)]
 async fn probe_that_is_throttled_closes_the_circuit() {
-    let layer = once(Settings::new());
+    let layer = once(CircuitBreakerConfig::new());
     let mock = Mock::new((0..20).map(|_| status(500)).chain([status(429)]));
     assert_eq!(rejections(&layer, &mock, 20).await, 0);
     assert_eq!(layer.breaker().state(&api()), State::Open);
@@ -99,7 +99,7 @@ async fn probe_that_is_throttled_closes_the_circuit() {
 
 #[tokio::test(start_paused = true)]
 async fn probe_that_is_told_to_come_back_later_opens_it_for_so_long() {
-    let layer = once(Settings::new());
+    let layer = once(CircuitBreakerConfig::new());
     let later = with(503, "retry-after", "60");
     let mock = Mock::new((0..20).map(|_| status(500)).chain([later]));
     rejections(&layer, &mock, 20).await;
@@ -114,7 +114,7 @@ async fn probe_that_is_told_to_come_back_later_opens_it_for_so_long() {
 
 #[tokio::test(start_paused = true)]
 async fn call_for_patience_breaks_no_circuit() {
-    let layer = once(Settings::new());
+    let layer = once(CircuitBreakerConfig::new());
     let mock = Mock::new((0..100).map(|_| with(503, "retry-after", "7")));
     assert_eq!(rejections(&layer, &mock, 100).await, 0);
     assert_eq!(layer.breaker().state(&api()), State::Closed);
@@ -178,7 +178,7 @@ async fn rate_limit_that_says_503_breaks_no_circuit() {
 
 #[tokio::test(start_paused = true)]
 async fn short_calls_to_a_service_that_takes_longer_break_no_circuit() {
-    let layer = once(Settings::new());
+    let layer = once(CircuitBreakerConfig::new());
     let service = service_fn(|_: Request<Full<Bytes>>| async {
         sleep(MS(20)).await;
         Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
@@ -196,7 +196,9 @@ async fn short_calls_to_a_service_that_takes_longer_break_no_circuit() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_failures_are_slow() {
-    let slow = Settings::new().slow_calls(SECS(4), 0.5).minimum_volume(10);
+    let slow = CircuitBreakerConfig::new()
+        .slow_calls(SECS(4), 0.5)
+        .minimum_volume(10);
     let layer = once(slow);
     let number = Arc::new(Mutex::new(0));
     let service = service_fn(move |_: Request<Full<Bytes>>| {
@@ -236,7 +238,7 @@ async fn slow_failures_are_slow() {
 async fn events_are_told_in_order_and_a_panic_harms_none() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&told);
-    let layer = once(Settings::new())
+    let layer = once(CircuitBreakerConfig::new())
         .on_breaker_event(|_| panic!("on purpose"))
         .on_breaker_event(move |event: &Event| {
             assert_eq!(event.destination(), &api());
@@ -266,7 +268,7 @@ async fn events_are_told_in_order_and_a_panic_harms_none() {
 
 #[tokio::test(start_paused = true)]
 async fn observing_breaker_goes_on_learning_while_it_is_open() {
-    let layer = once(Settings::new().observe_only(true));
+    let layer = once(CircuitBreakerConfig::new().observe_only(true));
     let rejected = Arc::new(Mutex::new(0));
     let counter = Arc::clone(&rejected);
     let layer = layer.on_breaker_event(move |event| {
@@ -286,7 +288,7 @@ async fn observing_breaker_goes_on_learning_while_it_is_open() {
 
 #[tokio::test(start_paused = true)]
 async fn snapshot_shows_the_window() {
-    let layer = once(Settings::new().slow_calls(SECS(1), 1.0));
+    let layer = once(CircuitBreakerConfig::new().slow_calls(SECS(1), 1.0));
     assert!(layer.breaker().snapshot(&api()).is_none());
     let steps = [
         status(500),
@@ -312,7 +314,11 @@ async fn recovery_by_ratio_and_by_ramp_through_the_whole_stack() {
         probes: 4,
         failure_ratio: 0.5,
     };
-    let layer = once(Settings::new().recovery(ratio).open_by(|nth| SECS(1) * nth));
+    let layer = once(
+        CircuitBreakerConfig::new()
+            .recovery(ratio)
+            .open_by(|nth| SECS(1) * nth),
+    );
     let mock = Mock::new(
         (0..20)
             .map(|_| status(500))
@@ -323,7 +329,7 @@ async fn recovery_by_ratio_and_by_ramp_through_the_whole_stack() {
     assert_eq!(rejections(&layer, &mock, 4).await, 0);
     assert_eq!(layer.breaker().state(&api()), State::Closed);
 
-    let layer = once(Settings::new().recovery(Recovery::Ramp { step: SECS(10) }));
+    let layer = once(CircuitBreakerConfig::new().recovery(Recovery::Ramp { step: SECS(10) }));
     let mock = Mock::new((0..20).map(|_| status(500)));
     rejections(&layer, &mock, 20).await;
     advance(SECS(6)).await;

@@ -11,7 +11,7 @@ use http::{Method, Response};
 use http_body_util::BodyExt;
 use sevenhops::driver::DriverBody;
 use sevenhops::hop::{FailureClass, Hop, Kind, NotRepeated, Outcome};
-use sevenhops::policy::breaker::{Settings, State};
+use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
 use sevenhops::policy::retry::Failure;
 use sevenhops::{
     AttemptLayer, CallLayer, Effect, Options, RetryLayer, StandardLayer, limit::Limits,
@@ -270,9 +270,9 @@ async fn successes_that_failed_open_the_circuit() {
         (FailureClass::Throttled, State::Closed),
         (FailureClass::Ignore, State::Closed),
     ] {
-        let settings = sevenhops::Settings::new(SECS(10))
+        let settings = sevenhops::Config::new(SECS(10))
             .retry(steady().attempts(1))
-            .breaker(Settings::new());
+            .breaker(CircuitBreakerConfig::new());
         let layer = StandardLayer::with(&settings).unwrap();
         let layer = layer.classify_all(move |_| Some(class));
         for _ in 0..40 {
@@ -359,8 +359,8 @@ async fn success_that_failed_is_not_done_where_no_attempt_has_a_record() {
 #[tokio::test(start_paused = true)]
 async fn whole_body_of_a_success_that_failed_is_kept_if_its_retry_does_not_happen() {
     let long = "x".repeat(100 << 10);
-    let touchy = Settings::new().consecutive_failures(1);
-    let settings = sevenhops::Settings::new(SECS(10))
+    let touchy = CircuitBreakerConfig::new().consecutive_failures(1);
+    let settings = sevenhops::Config::new(SECS(10))
         .retry(steady())
         .breaker(touchy);
     let layer = StandardLayer::with(&settings).unwrap();

@@ -6,7 +6,7 @@ use http::Method;
 use sevenhops::StandardLayer;
 use sevenhops::hop::{NotRepeated, What};
 use sevenhops::policy::breaker;
-use sevenhops::policy::retry::Settings;
+use sevenhops::policy::retry::RetryConfig;
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
@@ -15,8 +15,8 @@ use crate::mock::{Mock, Step, request, status, steady, with};
 const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
-fn layer(deadline: Duration, retry: Settings) -> StandardLayer {
-    StandardLayer::with(&sevenhops::Settings::new(deadline).retry(retry)).unwrap()
+fn layer(deadline: Duration, retry: RetryConfig) -> StandardLayer {
+    StandardLayer::with(&sevenhops::Config::new(deadline).retry(retry)).unwrap()
 }
 
 /// Calls a service that responds with these steps. Returns the status, the waits between the requests, and why the call
@@ -60,7 +60,7 @@ async fn hint_below_the_longest_is_waited_for_with_little_jitter() {
         (SECS(86_400), SECS(60), SECS(65)),
     ] {
         let steps = [with(503, "retry-after", &hint.as_secs().to_string())];
-        let (status, waits, _) = ask(&layer(deadline, Settings::new()), steps).await;
+        let (status, waits, _) = ask(&layer(deadline, RetryConfig::new()), steps).await;
         assert_eq!(status, 200);
         assert!((hint..=most + MS(1)).contains(&waits[0]), "{waits:?}");
     }
@@ -117,8 +117,8 @@ async fn draw_that_does_not_fit_is_drawn_again() {
     use sevenhops::policy::retry::Backoff;
     // Most draws are longer than half of the time, but each call is retried.
     let wide = Backoff::new().base(SECS(2)).cap(SECS(600));
-    let settings = sevenhops::Settings::new(SECS(2)).retry(Settings::new().backoff(wide));
-    let settings = settings.breaker(breaker::Settings::new().minimum_volume(1_000));
+    let settings = sevenhops::Config::new(SECS(2)).retry(RetryConfig::new().backoff(wide));
+    let settings = settings.breaker(breaker::CircuitBreakerConfig::new().minimum_volume(1_000));
     let layer = StandardLayer::with(&settings).unwrap();
     for _ in 0..50 {
         let mock = Mock::new([status(503)]);

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use sevenhops::hop::NotRepeated;
 use sevenhops::policy::retry::Budget;
 use sevenhops::policy::{breaker, idempotency};
-use sevenhops::sdk::operation::{Failed, Settings as OperationSettings};
+use sevenhops::sdk::operation::{Failed, OperationConfig};
 use sevenhops::{CallLayer, Destination, Effect, Operation, Options, RetryLayer, StandardLayer};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -21,10 +21,7 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 type Foreign = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs an operation that cannot be sent before its `sent`th attempt. Returns the number of attempts.
-async fn unsent_until(
-    settings: OperationSettings,
-    sent: u32,
-) -> (u32, Result<(), sevenhops::Error>) {
+async fn unsent_until(settings: OperationConfig, sent: u32) -> (u32, Result<(), sevenhops::Error>) {
     let operation = Operation::with("queue.test", settings).unwrap();
     let made = std::sync::atomic::AtomicU32::new(0);
     let ended = operation.run(async |attempt| {
@@ -40,7 +37,7 @@ async fn unsent_until(
 
 #[tokio::test(start_paused = true)]
 async fn attempts_that_were_not_sent_have_a_bound_of_their_own() {
-    let settings = || OperationSettings::new(SECS(60)).retry(steady().attempts(1));
+    let settings = || OperationConfig::new(SECS(60)).retry(steady().attempts(1));
     assert!(matches!(unsent_until(settings(), 10).await, (10, Ok(()))));
     let (made, ended) = unsent_until(settings(), 11).await;
     let error = ended.unwrap_err();
@@ -97,8 +94,8 @@ async fn one_retry_costs_one_token_also_where_it_needs_a_connection() {
         .over(SECS(1));
     let retry = steady().budget(sixty).unsent_attempts(255);
     let retry = retry.backoff(fast());
-    let settings = OperationSettings::new(SECS(1)).retry(retry);
-    let settings = settings.breaker(breaker::Settings::new().minimum_volume(1_000));
+    let settings = OperationConfig::new(SECS(1)).retry(retry);
+    let settings = settings.breaker(breaker::CircuitBreakerConfig::new().minimum_volume(1_000));
     let operation = Operation::with("queue.test", settings).unwrap();
     let made = std::sync::atomic::AtomicU32::new(0);
     for _ in 0..2 {
@@ -156,8 +153,8 @@ async fn relative_uris_share_one_budget_and_one_circuit() {
         .at_least_per_second(5)
         .over(SECS(1));
     let retry = steady().budget(five).backoff(fast());
-    let settings = sevenhops::Settings::new(SECS(10)).retry(retry);
-    let settings = settings.breaker(breaker::Settings::new().minimum_volume(100));
+    let settings = sevenhops::Config::new(SECS(10)).retry(retry);
+    let settings = settings.breaker(breaker::CircuitBreakerConfig::new().minimum_volume(100));
     let layer = StandardLayer::with(&settings).unwrap();
     let mock = Mock::new((0..1_000).map(|_| status(500)));
     let service = layer.layer(mock.clone());
@@ -178,8 +175,8 @@ async fn key_under_its_older_name_is_the_key_of_the_call() {
     for configured in ["idempotency-key", "x-request-key"] {
         for brought in ["x-idempotency-key", "idempotency-key", configured] {
             let name: http::HeaderName = configured.parse().unwrap();
-            let keys = idempotency::Settings::new().header(name);
-            let settings = sevenhops::Settings::new(SECS(10))
+            let keys = idempotency::IdempotencyConfig::new().header(name);
+            let settings = sevenhops::Config::new(SECS(10))
                 .retry(steady())
                 .idempotency(keys);
             let mock = Mock::new([Step::Fail(ErrorKind::ConnectionReset)]);

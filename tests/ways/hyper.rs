@@ -311,7 +311,7 @@ async fn what_a_connector_of_ones_own_cannot_be_told_is_refused() {
     let proxied = world.transport().proxy("http://127.0.0.1:9").build_hyper();
     let refused = proxied.unwrap_err().to_string();
     assert!(refused.starts_with("transport.proxy: "), "{refused}");
-    let chaos = chaos::Settings::new(1);
+    let chaos = chaos::ChaosConfig::new(1);
     let chaotic = || {
         world
             .transport()

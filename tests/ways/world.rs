@@ -20,7 +20,7 @@ use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::testing::{
     Answer, Authority, BlackHole, ClosedPort, ConnFault, FaultServer, Reply, Script, ScriptedDns,
 };
-use sevenhops::{Client, Effect, Hop, Kind, Settings, Transport, TransportBuilder, sdk};
+use sevenhops::{Client, Config, Effect, Hop, Kind, Transport, TransportBuilder, sdk};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -93,9 +93,9 @@ impl World {
     }
 
     /// Returns the settings of all stacks: limits short enough to wait for, two attempts.
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Config {
         let short = Duration::from_millis(400);
-        let limits = limit::Settings::new()
+        let limits = limit::TimeoutsConfig::new()
             .attempt(Duration::from_millis(1_500))
             .dns(short)
             .connect(short)
@@ -104,8 +104,8 @@ impl World {
             .first_byte(Duration::from_millis(600))
             .body_idle(short);
         let backoff = Backoff::new().base(Duration::from_millis(20));
-        Settings::new(DEADLINE).limits(limits).retry(
-            retry::Settings::new()
+        Config::new(DEADLINE).limits(limits).retry(
+            retry::RetryConfig::new()
                 .attempts(2)
                 .unsent_attempts(2)
                 .backoff(backoff),
@@ -114,7 +114,10 @@ impl World {
 
     pub(crate) fn limits(&self) -> Limits {
         let short = Duration::from_millis(400);
-        let limits = limit::Settings::new().dns(short).connect(short).tls(short);
+        let limits = limit::TimeoutsConfig::new()
+            .dns(short)
+            .connect(short)
+            .tls(short);
         Limits::with(DEADLINE, limits).unwrap()
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{ClientOptions, RetryConfig};
 use sevenhops::limit::{self, Limits};
-use sevenhops::{Settings, StandardLayer, Timeline, Transport};
+use sevenhops::{Config, StandardLayer, Timeline, Transport};
 use tower::Layer;
 
 use crate::Result;
@@ -33,8 +33,8 @@ impl Tape {
 
 /// The bucket through our stack, which makes the only retries.
 pub(crate) fn ours(bucket: &Bucket, tape: &Tape) -> Result<AmazonS3> {
-    let limits = limit::Settings::new().attempt(ATTEMPT).send(STALL);
-    let settings = Settings::new(DEADLINE).limits(limits);
+    let limits = limit::TimeoutsConfig::new().attempt(ATTEMPT).send(STALL);
+    let settings = Config::new(DEADLINE).limits(limits);
     let tape = tape.clone();
     let policies = StandardLayer::with(&settings)?.on_end(move |timeline| tape.add(timeline));
     let transport = Transport::new(Limits::with(DEADLINE, limits)?)?;

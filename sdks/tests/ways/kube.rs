@@ -7,7 +7,7 @@ use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use serde_json::Value;
 use sevenhops::testing::{Answer, Gate};
-use sevenhops::{Effect, Hop, Kind, Settings, limit};
+use sevenhops::{Config as SevenhopsConfig, Effect, Hop, Kind, limit};
 use tower::ServiceBuilder;
 
 use super::services::{self, OverService, Service};
@@ -77,13 +77,15 @@ async fn quiet_watch_lasts_as_long_as_it_was_given() {
     let something = Gate::new();
     let added = format!("{{\"type\": \"ADDED\", \"object\": {}}}\n", Maps::ANSWER);
     server.default_reply(Answer::json(&added).hold_body(&something));
-    let watch = async |settings: &Settings| {
+    let watch = async |settings: &SevenhopsConfig| {
         let [maps, _] = services::both::<Maps>(settings, || world.transport(), &base(&server));
         let watch = maps.watch(&WatchParams::default(), "0").await;
         Box::pin(watch.unwrap().map_err(BoxError::from))
     };
-    let patient = limit::Settings::new().attempt(DEADLINE).body_idle(DEADLINE);
-    let mut patient = watch(&Settings::new(DEADLINE).limits(patient)).await;
+    let patient = limit::TimeoutsConfig::new()
+        .attempt(DEADLINE)
+        .body_idle(DEADLINE);
+    let mut patient = watch(&SevenhopsConfig::new(DEADLINE).limits(patient)).await;
     let mut impatient = watch(&world.settings()).await;
 
     let expected = told(Hop::Receive, Kind::Timeout, Effect::Done);

@@ -7,7 +7,7 @@ use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
 use http::StatusCode;
 use sevenhops::hop::{NotRepeated, RowEnd, Stage};
 use sevenhops::policy::retry::{self, Backoff};
-use sevenhops::sdk::operation::{Attempt, Failed, Settings};
+use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
 use sevenhops::{Effect, Error, Hop, Kind, Operation};
 
@@ -17,9 +17,9 @@ use super::world::{DEADLINE, Fault, NAME, World, base, keys, told};
 /// Two attempts, as many as a stage is faulted for.
 fn operation() -> Operation {
     let backoff = Backoff::new().base(Duration::from_millis(20));
-    let retry = retry::Settings::new().attempts(2).unsent_attempts(2);
+    let retry = retry::RetryConfig::new().attempts(2).unsent_attempts(2);
     let retry = retry.backoff(backoff);
-    let settings = Settings::new(DEADLINE).retry(retry);
+    let settings = OperationConfig::new(DEADLINE).retry(retry);
     Operation::with("openai", settings).unwrap()
 }
 
@@ -166,8 +166,8 @@ async fn sdk_that_repeats_by_itself_does_so_under_an_operation_of_one_attempt() 
     let server = world.server().await;
     server.default_reply(Answer::json(MODELS));
     server.on_request([Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
-    let settings =
-        Settings::new(DEADLINE).retry(retry::Settings::new().attempts(1).unsent_attempts(1));
+    let settings = OperationConfig::new(DEADLINE)
+        .retry(retry::RetryConfig::new().attempts(1).unsent_attempts(1));
     let operation = Operation::with("openai", settings).unwrap();
     let openai = over_bare(world.transport().build_reqwest().unwrap(), &base(&server));
     listed(&operation, &openai).await.unwrap();

@@ -14,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use sevenhops::policy::idempotency;
 use sevenhops::testing::{Answer, FaultServer, Reply};
-use sevenhops::{Effect, Error, Hop, Kind, Settings, StandardLayer, TransportBuilder};
+use sevenhops::{Config, Effect, Error, Hop, Kind, StandardLayer, TransportBuilder};
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
@@ -41,7 +41,7 @@ pub(super) type Service<B> = BoxCloneService<Request<B>, Response<BoxBody<Bytes,
 /// Over the policies on our transport, and over the policies on a client of hyper-util's that has our connector
 /// layer, resolver and TLS.
 pub(super) fn both<T: OverService>(
-    settings: &Settings,
+    settings: &Config,
     transport: impl Fn() -> TransportBuilder,
     url: &str,
 ) -> [T; 2] {
@@ -113,7 +113,8 @@ where
 
         let lossy = server::<T>(&world).await;
         lossy.on_request([Reply::CloseAfterRequest]);
-        let honoured = idempotency::Settings::new().honoured_by(base(&lossy).parse().unwrap());
+        let honoured =
+            idempotency::IdempotencyConfig::new().honoured_by(base(&lossy).parse().unwrap());
         let settings = world.settings().idempotency(honoured);
         let sdk = &both::<T>(&settings, || world.transport(), &base(&lossy))[way];
         assert_eq!(sdk.post().await.unwrap(), answer::<T>());

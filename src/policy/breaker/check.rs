@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use super::config::CircuitBreakerConfig;
 use super::rules::{Recovery, Window};
-use super::settings::Settings;
-use crate::config_error::{SettingError, expected};
+use crate::config_error::{ConfigError, expected};
 use crate::limit::{Limit, Limits};
 
-impl Settings {
+impl CircuitBreakerConfig {
     /// Refuses values that are out of range, that contradict each other, or that contradict the limits.
-    pub(crate) fn check(&self, limits: &Limits) -> Result<(), SettingError> {
+    pub(crate) fn check(&self, limits: &Limits) -> Result<(), ConfigError> {
         expected::share("breaker.failure_ratio", self.get_failure_ratio())?;
         expected::count(VOLUME_PATH, self.get_minimum_volume(), 1..=u32::MAX)?;
         if let Some(attempts) = self.consecutive_failures {
@@ -21,13 +21,13 @@ impl Settings {
         self.check_window(limits.attempt().get())
     }
 
-    fn check_slow(&self, limits: &Limits) -> Result<(), SettingError> {
+    fn check_slow(&self, limits: &Limits) -> Result<(), ConfigError> {
         let (slow, ratio) = ("breaker.slow_limit", "breaker.slow_ratio");
         match (self.slow_limit, self.slow_ratio) {
             (None, None) => return Ok(()),
             (None, Some(share)) => {
                 let expected = "no ratio without breaker.slow_limit";
-                return Err(SettingError::invalid(ratio, share, expected));
+                return Err(ConfigError::invalid(ratio, share, expected));
             }
             (Some(limit), share) => {
                 expected::wait(slow, limit)?;
@@ -38,57 +38,57 @@ impl Settings {
                     false => ("deadline", limits.deadline().get()),
                 };
                 if limit > longest.1 {
-                    return Err(SettingError::longer((slow, limit), longest));
+                    return Err(ConfigError::longer((slow, limit), longest));
                 }
             }
         }
         Ok(())
     }
 
-    fn check_open_times(&self) -> Result<(), SettingError> {
+    fn check_open_times(&self) -> Result<(), ConfigError> {
         let most = (MOST_PATH, self.get_open_at_most());
         expected::wait(most.0, most.1)?;
         let Some(times) = &self.open_times else {
             let (path, first) = ("breaker.open_for", self.get_open_for());
             expected::wait(path, first)?;
             if first > most.1 {
-                return Err(SettingError::longer((path, first), most));
+                return Err(ConfigError::longer((path, first), most));
             }
             let (path, factor) = ("breaker.open_factor", self.get_open_factor());
             return match (1.0..=MOST_FACTOR).contains(&factor) {
                 true => Ok(()),
-                false => Err(SettingError::invalid(path, factor, "1 to 100")),
+                false => Err(ConfigError::invalid(path, factor, "1 to 100")),
             };
         };
         if self.open_for.is_some() || self.open_factor.is_some() {
             let expected = "no times beside breaker.open_for or breaker.open_factor";
-            return Err(SettingError::invalid(TIMES_PATH, times, expected));
+            return Err(ConfigError::invalid(TIMES_PATH, times, expected));
         }
         if times.is_empty() {
             let expected = "a time for each opening: none was given, or the function panicked";
-            return Err(SettingError::invalid(TIMES_PATH, times, expected));
+            return Err(ConfigError::invalid(TIMES_PATH, times, expected));
         }
         for time in times.iter() {
             expected::wait(TIMES_PATH, *time)?;
             if *time > most.1 {
-                return Err(SettingError::longer((TIMES_PATH, *time), most));
+                return Err(ConfigError::longer((TIMES_PATH, *time), most));
             }
         }
         Ok(())
     }
 
-    fn check_window(&self, attempt: Duration) -> Result<(), SettingError> {
+    fn check_window(&self, attempt: Duration) -> Result<(), ConfigError> {
         match self.window {
             None => Ok(()),
             Some(Window::Time(length)) => {
                 let path = "breaker.window.time";
                 if length.is_zero() || length > Limit::MAX.get() * 2 {
                     let expected = "more than 0s, at most 172800s";
-                    return Err(SettingError::invalid(path, length, expected));
+                    return Err(ConfigError::invalid(path, length, expected));
                 }
                 if length < attempt * 2 {
                     let least = ("twice limits.attempt", attempt);
-                    return Err(SettingError::less((path, length), least));
+                    return Err(ConfigError::less((path, length), least));
                 }
                 Ok(())
             }
@@ -97,7 +97,7 @@ impl Settings {
                 expected::count(path, attempts, 1..=LONGEST_COUNT)?;
                 let volume = self.get_minimum_volume();
                 match attempts < volume {
-                    true => Err(SettingError::less((path, attempts), (VOLUME_PATH, volume))),
+                    true => Err(ConfigError::less((path, attempts), (VOLUME_PATH, volume))),
                     false => Ok(()),
                 }
             }
@@ -105,7 +105,7 @@ impl Settings {
     }
 }
 
-fn check_recovery(recovery: Recovery) -> Result<(), SettingError> {
+fn check_recovery(recovery: Recovery) -> Result<(), ConfigError> {
     match recovery {
         Recovery::Successes(probes) => {
             expected::count("breaker.recovery.successes", probes, 1..=MOST_PROBES)

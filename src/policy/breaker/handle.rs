@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use arc_swap::ArcSwap;
 use tokio::time::Instant;
 
+use super::config::CircuitBreakerConfig;
 use super::event::{Change, Observer, Observers};
 use super::rules::Rules;
-use super::settings::Settings;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::state::{Position, State};
@@ -55,7 +55,7 @@ struct Inner {
 
 impl Breaker {
     /// Creates circuits that all follow the same rules.
-    pub(crate) fn new(limits: &Limits, settings: &Settings) -> Self {
+    pub(crate) fn new(limits: &Limits, settings: &CircuitBreakerConfig) -> Self {
         Self::by(Hosts::all(settings.rules(limits)))
     }
 

@@ -4,6 +4,7 @@ mod attempt;
 mod cause;
 mod check;
 mod circuit;
+mod config;
 mod event;
 mod handle;
 mod health;
@@ -12,7 +13,6 @@ mod permit;
 mod probes;
 mod ramp;
 mod rules;
-mod settings;
 mod shared;
 mod snapshot;
 mod state;
@@ -27,11 +27,11 @@ mod written;
 #[cfg(test)]
 mod tests;
 
+pub use self::config::CircuitBreakerConfig;
 pub use self::event::{Event, EventKind};
 pub use self::handle::Breaker;
 pub(crate) use self::rules::Rules;
 pub use self::rules::{Recovery, Window};
-pub use self::settings::Settings;
 pub use self::snapshot::Snapshot;
 pub use self::state::State;
 pub use self::watch::Watcher;

@@ -6,7 +6,7 @@ use http::StatusCode;
 
 use super::*;
 use crate::limit::{Limit, Limits};
-use crate::policy::breaker::{Settings, State};
+use crate::policy::breaker::{CircuitBreakerConfig, State};
 use crate::record::Addresses;
 use crate::telemetry::AttemptSpans;
 
@@ -35,12 +35,12 @@ fn host(last: u8) -> IpAddr {
 /// A policy that opens at the first slow response.
 fn policy() -> Policy {
     let limits = Limits::new(SECS(60)).unwrap();
-    let settings = Settings::new();
-    let settings = settings.slow_calls(SECS(1), 0.5).minimum_volume(1);
-    settings.check(&limits).unwrap();
+    let config = CircuitBreakerConfig::new();
+    let config = config.slow_calls(SECS(1), 0.5).minimum_volume(1);
+    config.check(&limits).unwrap();
     Policy {
-        breaker: Breaker::new(&limits, &settings),
-        judge: settings.judge(&limits),
+        breaker: Breaker::new(&limits, &config),
+        judge: config.judge(&limits),
         key: None,
         hints: Hints::default(),
     }

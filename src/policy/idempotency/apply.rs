@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, Request, Uri};
 use uuid::Uuid;
 
-use super::Settings;
+use super::IdempotencyConfig;
 use super::wanted::{Asked, Wanted, kept, needs_key, vouched, wanted};
 use crate::call::{Call, KeyMark};
 use crate::clock;
@@ -15,7 +15,7 @@ use crate::hop::{Diagnosis, Policy};
 use crate::idempotency_key::{header, random, written};
 use crate::options::Unmet;
 
-impl Settings {
+impl IdempotencyConfig {
     /// Puts the key into the request, and marks it in the call. Returns an error if the request must not be sent.
     pub(crate) fn apply<B>(&self, request: &mut Request<B>, call: &Call) -> Option<Error> {
         let options = call.options();
@@ -199,7 +199,7 @@ mod tests {
             made: false,
             expires_at: Some(SystemTime::UNIX_EPOCH),
         });
-        let refused = Settings::new().apply(&mut request, &call).unwrap();
+        let refused = IdempotencyConfig::new().apply(&mut request, &call).unwrap();
         assert_eq!(refused.kind(), Kind::KeyExpired);
     }
 }

@@ -1,10 +1,10 @@
 //! Gives each call one idempotency key, so that every attempt and every leg carries the same one.
 
 mod apply;
-mod settings;
+mod config;
 mod wanted;
 
-pub use self::settings::Settings;
+pub use self::config::IdempotencyConfig;
 pub use crate::idempotency_key::{Key, KeyError};
 
 use http::{HeaderMap, HeaderName};

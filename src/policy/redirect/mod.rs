@@ -1,9 +1,9 @@
 //! Follows redirects. Each leg is a request of its own, with its own destination.
 
+mod config;
 mod next;
-mod settings;
 
-pub use self::settings::Settings;
+pub use self::config::RedirectConfig;
 
 #[cfg(feature = "client")]
 pub(crate) use self::next::unfollowed;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::formula::Step;
 use crate::callback::{Site, ask};
-use crate::config_error::{SettingError, expected};
+use crate::config_error::{ConfigError, expected};
 use crate::getters::getters;
 
 /// The wait before a retry.
@@ -233,7 +233,7 @@ impl Backoff {
     }
 
     /// Refuses times that are out of range, and settings that contradict each other or the deadline.
-    pub(crate) fn validate(&self, deadline: Option<Duration>) -> Result<(), SettingError> {
+    pub(crate) fn validate(&self, deadline: Option<Duration>) -> Result<(), ConfigError> {
         if let Some(base) = self.base {
             expected::wait(BASE_PATH, base)?;
         }
@@ -247,14 +247,14 @@ impl Backoff {
             ];
             let passed = |(_, bound): &(&str, Duration)| value > *bound;
             if let Some(bound) = bounds.into_iter().flatten().find(passed) {
-                return Err(SettingError::longer((path, value), bound));
+                return Err(ConfigError::longer((path, value), bound));
             }
         }
         if let Growth::Exponential(factor) = self.growth
             && !(1.0..=MOST_FACTOR).contains(&factor)
         {
             let path = "retry.backoff.growth.exponential";
-            return Err(SettingError::invalid(path, factor, "1 to 100"));
+            return Err(ConfigError::invalid(path, factor, "1 to 100"));
         }
         if let Jitter::Proportional(spread) = self.jitter {
             expected::share("retry.backoff.jitter.proportional", spread)?;
@@ -263,10 +263,10 @@ impl Backoff {
     }
 
     /// Refuses a setting that another setting would make ineffective.
-    fn check_ignored(&self) -> Result<(), SettingError> {
+    fn check_ignored(&self) -> Result<(), ConfigError> {
         if self.first_at_once && !self.minimum.is_zero() {
             let expected = "0ns beside first_at_once";
-            return Err(SettingError::invalid(MINIMUM_PATH, self.minimum, expected));
+            return Err(ConfigError::invalid(MINIMUM_PATH, self.minimum, expected));
         }
         let default = Growth::Exponential(FACTOR);
         if self.jitter == Jitter::Decorrelated && self.growth != default {
@@ -274,7 +274,7 @@ impl Backoff {
                 "retry.backoff.growth",
                 "no growth beside decorrelated jitter",
             );
-            return Err(SettingError::invalid(path, self.growth, expected));
+            return Err(ConfigError::invalid(path, self.growth, expected));
         }
         let plain = Self {
             cap: self.cap,
@@ -284,7 +284,7 @@ impl Backoff {
         };
         if self.function.is_some() && *self != plain {
             let expected = "only cap and minimum beside a function";
-            return Err(SettingError::invalid("retry.backoff", self, expected));
+            return Err(ConfigError::invalid("retry.backoff", self, expected));
         }
         Ok(())
     }

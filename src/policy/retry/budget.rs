@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::config_error::{SettingError, expected};
+use crate::config_error::{ConfigError, expected};
 
 /// The number of retries that all calls to a destination together can afford.
 ///
@@ -209,7 +209,7 @@ impl Budget {
     }
 
     /// Refuses values that are out of range.
-    pub(crate) fn validate(&self) -> Result<(), SettingError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let terms = match self.0 {
             Kind::Rate(terms) => terms,
             Kind::Unlimited => return Ok(()),
@@ -218,11 +218,11 @@ impl Budget {
         };
         if !(0.0..=1_000.0).contains(&terms.ratio) {
             let path = "retry.budget.ratio";
-            return Err(SettingError::invalid(path, terms.ratio, "0 to 1000"));
+            return Err(ConfigError::invalid(path, terms.ratio, "0 to 1000"));
         }
         if !(OVER.0..=OVER.1).contains(&terms.over) {
             let path = "retry.budget.over";
-            return Err(SettingError::invalid(path, terms.over, "1s..=60s"));
+            return Err(ConfigError::invalid(path, terms.over, "1s..=60s"));
         }
         Ok(())
     }
@@ -235,7 +235,7 @@ impl Default for Budget {
 }
 
 impl Reserve {
-    fn validate(self) -> Result<(), SettingError> {
+    fn validate(self) -> Result<(), ConfigError> {
         expected::count(TOKENS_PATH, self.tokens, 1..=MOST_RESERVE)?;
         for (path, cost) in [
             ("retry.budget.reserve.cost", self.cost),
@@ -243,7 +243,7 @@ impl Reserve {
         ] {
             expected::count(path, cost, 1..=u32::MAX)?;
             if cost > self.tokens {
-                return Err(SettingError::less((TOKENS_PATH, self.tokens), (path, cost)));
+                return Err(ConfigError::less((TOKENS_PATH, self.tokens), (path, cost)));
             }
         }
         Ok(())
@@ -251,11 +251,11 @@ impl Reserve {
 }
 
 impl Throttle {
-    fn validate(self) -> Result<(), SettingError> {
+    fn validate(self) -> Result<(), ConfigError> {
         expected::count("retry.budget.throttle.tokens", self.tokens, 1..=1_000)?;
         if !(self.ratio > 0.0 && self.ratio <= 1_000.0) {
             let (path, range) = ("retry.budget.throttle.ratio", "more than 0, at most 1000");
-            return Err(SettingError::invalid(path, self.ratio, range));
+            return Err(ConfigError::invalid(path, self.ratio, range));
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Budget, SharedBudget};
 use crate::clock;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::destination::{Destination, Hosts, Origin};
 use crate::policy::follow_latest;
 use crate::registry::Registry;
@@ -43,7 +43,7 @@ impl Budgets {
     /// # Errors
     ///
     /// Fails if the terms are out of range. The error names the field and the value.
-    pub fn new(terms: Budget) -> Result<Self, SettingError> {
+    pub fn new(terms: Budget) -> Result<Self, ConfigError> {
         terms.validate()?;
         Ok(Self::on(Hosts::all(terms), clock::now()))
     }

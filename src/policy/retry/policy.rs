@@ -7,10 +7,10 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 use tokio::time::Instant;
 
 use super::formula::{Step, after_hint};
-use super::{Budgets, Failed, Settings, SharedBudget};
+use super::{Budgets, Failed, RetryConfig, SharedBudget};
 use crate::call::Call;
 use crate::clock;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::destination::{Destination, Hosts, Origin};
 use crate::hint::{Hints, should_retry};
 use crate::hop::{Diagnosis, Effect, FailureClass, Kind, NotRepeated};
@@ -23,7 +23,7 @@ use crate::replay::Saved;
 /// The state that the services of one layer share: settings, the user's functions, and the budgets.
 #[derive(Clone)]
 pub(crate) struct Policy {
-    pub(super) settings: Settings,
+    pub(super) config: RetryConfig,
     pub(crate) hints: Hints,
     pub(crate) key: Option<Key>,
     pub(crate) budgets: Budgets,
@@ -31,19 +31,19 @@ pub(crate) struct Policy {
 
 impl Policy {
     /// Creates a policy with these settings.
-    pub(crate) fn new(settings: Settings, now: Instant) -> Self {
+    pub(crate) fn new(config: RetryConfig, now: Instant) -> Self {
         Self {
-            budgets: Budgets::on(Hosts::all(settings.get_budget()), now),
-            settings,
+            budgets: Budgets::on(Hosts::all(config.get_budget()), now),
+            config,
             hints: Hints::default(),
             key: None,
         }
     }
 
     /// Returns this policy with other settings.
-    pub(crate) fn under(&self, settings: Settings) -> Self {
+    pub(crate) fn under(&self, config: RetryConfig) -> Self {
         Self {
-            settings,
+            config,
             hints: self.hints.clone(),
             key: self.key.clone(),
             budgets: self.budgets.clone(),
@@ -51,11 +51,11 @@ impl Policy {
     }
 
     /// Uses the given budgets instead of its own.
-    pub(crate) fn share(&mut self, budgets: &Budgets) -> Result<(), SettingError> {
-        let own = self.settings.get_budget();
-        if self.settings.has_budget() && own != budgets.terms() {
+    pub(crate) fn share(&mut self, budgets: &Budgets) -> Result<(), ConfigError> {
+        let own = self.config.get_budget();
+        if self.config.has_budget() && own != budgets.terms() {
             let expected = format_args!("the terms of the shared budgets ({:?})", budgets.terms());
-            return Err(SettingError::invalid("retry.budget", own, expected));
+            return Err(ConfigError::invalid("retry.budget", own, expected));
         }
         self.budgets = budgets.clone();
         Ok(())
@@ -99,21 +99,21 @@ impl Policy {
         if options.no_retry {
             return (1, Some(NotRepeated::SwitchedOff));
         }
-        let only = self.settings.get_only();
+        let only = self.config.get_only();
         let meant = || destination().is_some_and(|to| only.contains(&to));
         if !only.is_empty() && !meant() {
             return (1, Some(NotRepeated::OtherDestination));
         }
-        (options.most_attempts(self.settings.get_attempts()), None)
+        (options.most_attempts(self.config.get_attempts()), None)
     }
 
     /// Returns how many attempts of a call may stay unsent.
     pub(crate) fn most_unsent(&self) -> u32 {
-        self.settings.get_unsent_attempts()
+        self.config.get_unsent_attempts()
     }
 
     pub(crate) fn lists(&self, call: &Call, status: StatusCode) -> bool {
-        call.options().lists(self.settings.get_statuses(), status)
+        call.options().lists(self.config.get_statuses(), status)
     }
 
     /// Returns the hint of a response.
@@ -123,7 +123,7 @@ impl Policy {
 
     /// Refuses a server's hint that is too long for a call of this length.
     pub(crate) fn check_hint(&self, hint: Duration, deadline: Duration) -> Result<(), NotRepeated> {
-        let most = self.settings.get_max_hint(deadline);
+        let most = self.config.get_max_hint(deadline);
         match hint > most {
             true => Err(NotRepeated::HintTooLong { hint, most }),
             false => Ok(()),
@@ -137,7 +137,7 @@ impl Policy {
         (retry, previous): (u32, Option<Duration>),
         (left, deadline): (Duration, Duration),
     ) -> (Duration, Duration) {
-        let backoff = self.settings.get_backoff();
+        let backoff = self.config.get_backoff();
         let is_throttled = kind == Kind::Throttled && hint.is_none();
         let step = Step {
             retry,
@@ -162,7 +162,7 @@ pub(crate) fn failed<'a, B>(
     (headers, class): (Option<&HeaderMap>, Option<FailureClass>),
 ) -> Failed<'a> {
     let Saved { method, .. } = saved;
-    let named = headers.zip(policy.settings.get_should_retry_header());
+    let named = headers.zip(policy.config.get_should_retry_header());
     let status = diagnosis.status;
     Failed {
         method: Some(method),
@@ -184,7 +184,7 @@ pub(crate) fn failed<'a, B>(
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy")
-            .field("settings", &self.settings)
+            .field("settings", &self.config)
             .finish_non_exhaustive()
     }
 }

@@ -3,11 +3,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::turn::Run;
-use super::{Attempt, Failed, Settings};
+use super::{Attempt, Failed, OperationConfig};
 use crate::call::Observer;
 use crate::callback::Site;
 use crate::clock;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::error::Error;
 use crate::idempotency_key::Key;
@@ -103,7 +103,7 @@ use crate::timeline::{Timeline, also};
 ///
 /// # Defaults
 ///
-/// Those of [`Settings`]. The deadline has no default.
+/// Those of [`OperationConfig`]. The deadline has no default.
 ///
 /// # Reports
 ///
@@ -156,8 +156,8 @@ impl Operation {
     /// # Errors
     ///
     /// Fails if `deadline` is shorter than 10 ms or longer than 24 h.
-    pub fn new(destination: impl Into<Box<str>>, deadline: Duration) -> Result<Self, SettingError> {
-        Self::with(destination, Settings::new(deadline))
+    pub fn new(destination: impl Into<Box<str>>, deadline: Duration) -> Result<Self, ConfigError> {
+        Self::with(destination, OperationConfig::new(deadline))
     }
 
     /// Creates an operation for `destination` with these settings.
@@ -167,15 +167,15 @@ impl Operation {
     /// Fails if a setting is out of range or contradicts another one. The error names fields and values.
     pub fn with(
         destination: impl Into<Box<str>>,
-        settings: Settings,
-    ) -> Result<Self, SettingError> {
-        let limits = settings.check()?;
-        let breaker = Breaker::new(&limits, &settings.breaker);
-        let judge = settings.breaker.judge(&limits);
+        config: OperationConfig,
+    ) -> Result<Self, ConfigError> {
+        let limits = config.check()?;
+        let breaker = Breaker::new(&limits, &config.breaker);
+        let judge = config.breaker.judge(&limits);
         Ok(Self {
             policies: Arc::new(Policies {
                 limits: Arc::new(limits),
-                policy: Arc::new(Policy::new(settings.retry, clock::now())),
+                policy: Arc::new(Policy::new(config.retry, clock::now())),
                 breaker,
                 judge,
             }),

@@ -318,9 +318,9 @@ mod tests {
     const SECS: fn(u64) -> Duration = Duration::from_secs;
 
     fn once() -> Operation {
-        let settings = super::super::Settings::new(SECS(10));
-        let once = retry::Settings::new().attempts(1);
-        Operation::with("api", settings.retry(once)).unwrap()
+        let config = super::super::OperationConfig::new(SECS(10));
+        let once = retry::RetryConfig::new().attempts(1);
+        Operation::with("api", config.retry(once)).unwrap()
     }
 
     fn connecting() {

@@ -41,7 +41,7 @@ use crate::telemetry::thread::is_alive;
 /// use sevenhops::StandardLayer;
 /// use sevenhops::telemetry::otel::{Spans, TraceContext};
 ///
-/// # fn f() -> Result<(), sevenhops::SettingError> {
+/// # fn f() -> Result<(), sevenhops::ConfigError> {
 /// let layer = StandardLayer::new(Duration::from_secs(10))?
 ///     .spans(&Spans::global()) // after the application has installed its tracer provider
 ///     .propagator(TraceContext);

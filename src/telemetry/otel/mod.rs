@@ -8,7 +8,7 @@
 //! use sevenhops::Client;
 //! use sevenhops::telemetry::otel::{Metrics, TraceContext};
 //!
-//! # fn f() -> Result<(), sevenhops::SettingError> {
+//! # fn f() -> Result<(), sevenhops::ConfigError> {
 //! let client = Client::builder(Duration::from_secs(10))
 //!     .propagator(TraceContext) // traceparent, tracestate, baggage
 //!     .metrics(&Metrics::global()) // after the application has installed its meter provider

@@ -158,7 +158,7 @@ const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Settings;
+    use crate::limit::TimeoutsConfig;
 
     /// When the kernel sends again what was not acknowledged, at the latest on a path of 100 ms.
     const FIRST_REPEAT: Duration = Duration::from_millis(400);
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn connect_limit_is_never_cut_short() {
-        let long = Settings::new().connect(MS(4_000)).send(MS(500));
+        let long = TimeoutsConfig::new().connect(MS(4_000)).send(MS(500));
         let limits = Limits::with(MS(10_000), long).unwrap();
         assert_eq!(Patience::of(&limits).unacknowledged, MS(4_100));
     }

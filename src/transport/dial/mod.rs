@@ -29,7 +29,7 @@ use super::wire::socket::Socket;
 use super::wire::stream::Stream;
 use crate::box_error::BoxError;
 use crate::clock;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::hop::{LimitExpired, SocketFailed};
 use crate::limit::{Limits, Waited};
 use crate::record::Tickets;
@@ -43,7 +43,7 @@ pub(super) struct Connector {
     pub(super) http1: hyper::client::conn::http1::Builder,
     pub(super) http2: h2::client::Builder,
     /// For proxies that are reached over TLS.
-    pub(super) proxy_tls: Result<Arc<ClientConfig>, Arc<SettingError>>,
+    pub(super) proxy_tls: Result<Arc<ClientConfig>, Arc<ConfigError>>,
 }
 
 impl Connector {
@@ -256,7 +256,7 @@ async fn within<T, E: Into<BoxError>>(
 
 /// The system has no certificates to trust.
 #[derive(Debug)]
-pub(super) struct NoRoots(pub(super) Arc<SettingError>);
+pub(super) struct NoRoots(pub(super) Arc<ConfigError>);
 
 impl std::fmt::Display for NoRoots {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

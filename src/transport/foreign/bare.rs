@@ -15,7 +15,7 @@ use super::ear::with_ear;
 use super::judge::Seen;
 use super::names::{Names, Others};
 use crate::box_error::BoxError;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::diagnose::is_unprocessed;
 use crate::limit::{Limit, Limits};
 use crate::record::tracker;
@@ -36,7 +36,7 @@ impl TransportBuilder {
     ///
     /// As [`build`](Self::build). Fails too if there is chaos, or an option of connections: they have no place in a
     /// client that is not ours.
-    pub fn build_reqwest(self) -> Result<reqwest::Client, SettingError> {
+    pub fn build_reqwest(self) -> Result<reqwest::Client, ConfigError> {
         self.options.refuse_all()?;
         let parts = self.parts()?;
         parts.refuse_unfiltered()?;
@@ -81,7 +81,7 @@ impl TransportBuilder {
             .proxy(way(proxies))
             .timeout(limits.deadline().get())
             .build();
-        built.map_err(|error| SettingError::failed("tls", error.without_url()))
+        built.map_err(|error| ConfigError::failed("tls", error.without_url()))
     }
 }
 

@@ -19,7 +19,7 @@ use super::judge::Seen;
 use super::names::{Names, Others};
 use super::pooled::PoolLayer;
 use crate::box_error::BoxError;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::transport::builder::{Parts, TransportBuilder};
 
 /// The pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper).
@@ -82,7 +82,7 @@ impl TransportBuilder {
     /// connector is yours. If yours leads to a proxy and there is a filter,
     /// [`proxy_filters`](Self::proxy_filters) has to say that the proxy filters: else the connector layer
     /// refuses what it connects to.
-    pub fn build_hyper(self) -> Result<Hops, SettingError> {
+    pub fn build_hyper(self) -> Result<Hops, ConfigError> {
         self.options.refuse_all()?;
         let Parts {
             tls,
@@ -95,7 +95,7 @@ impl TransportBuilder {
         } = self.parts()?;
         if proxies.is_some() {
             let why = "the connector is yours: set the proxy there";
-            return Err(SettingError::refused("transport.proxy", why));
+            return Err(ConfigError::refused("transport.proxy", why));
         }
         let connector = ConnectorLayer {
             filter: filter.clone(),

@@ -4,7 +4,7 @@ use http::StatusCode;
 use http::header::HeaderName;
 
 use super::{Backoff, Budget};
-use crate::config_error::{SettingError, expected};
+use crate::config_error::{ConfigError, expected};
 use crate::destination::Destination;
 use crate::getters::getters;
 
@@ -29,7 +29,7 @@ use crate::getters::getters;
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct Settings {
+pub struct RetryConfig {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     attempts: Option<u32>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -72,7 +72,7 @@ pub struct Settings {
     only: Option<Vec<Destination>>,
 }
 
-impl Settings {
+impl RetryConfig {
     /// Creates settings with all defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -197,7 +197,7 @@ impl Settings {
 
     /// Refuses values that are out of range, that contradict each other, or that contradict the deadline if there is
     /// one.
-    pub(crate) fn check(&self, deadline: Option<Duration>) -> Result<(), SettingError> {
+    pub(crate) fn check(&self, deadline: Option<Duration>) -> Result<(), ConfigError> {
         for (path, value) in [
             ("retry.attempts", self.get_attempts()),
             ("retry.unsent_attempts", self.get_unsent_attempts()),
@@ -207,7 +207,7 @@ impl Settings {
         let failure = |status: &&StatusCode| !(400..600).contains(&status.as_u16());
         if let Some(status) = self.get_statuses().iter().find(failure) {
             let value = status.as_u16();
-            return Err(SettingError::invalid("retry.statuses", value, "400..=599"));
+            return Err(ConfigError::invalid("retry.statuses", value, "400..=599"));
         }
         if let Some(longest) = self.max_hint {
             expected::wait("retry.max_hint", longest)?;
@@ -247,21 +247,21 @@ mod tests {
 
     #[test]
     fn table_of_defaults_says_what_they_are() {
-        let doc = include_str!("settings.rs");
-        let settings = Settings::new();
-        assert_eq!(settings.get_backoff(), &Backoff::new().jitter(Jitter::Full));
-        let Kind::Rate(terms) = settings.get_budget().0 else {
-            panic!("{:?}", settings.get_budget());
+        let doc = include_str!("config.rs");
+        let config = RetryConfig::new();
+        assert_eq!(config.get_backoff(), &Backoff::new().jitter(Jitter::Full));
+        let Kind::Rate(terms) = config.get_budget().0 else {
+            panic!("{:?}", config.get_budget());
         };
-        let statuses: Vec<_> = settings.get_statuses().iter().map(|s| s.as_str()).collect();
+        let statuses: Vec<_> = config.get_statuses().iter().map(|s| s.as_str()).collect();
         for row in [
             format!(
                 "/// | `attempts` | {} that were sent, the first included |",
-                settings.get_attempts()
+                config.get_attempts()
             ),
             format!(
                 "/// | `unsent_attempts` | {} that provably were not sent |",
-                settings.get_unsent_attempts()
+                config.get_unsent_attempts()
             ),
             format!("/// | `statuses` | {} |", statuses.join(", ")),
             format!(
@@ -278,6 +278,6 @@ mod tests {
         ] {
             assert!(doc.contains(&row), "{row}");
         }
-        assert!(settings.check(None).is_ok());
+        assert!(config.check(None).is_ok());
     }
 }

@@ -1,5 +1,5 @@
 use super::Mishap;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::getters::getters;
 
@@ -10,20 +10,20 @@ use crate::getters::getters;
 /// # Example
 ///
 /// ```
-/// use sevenhops::chaos::{ChaosLayer, Mishap, Settings};
+/// use sevenhops::chaos::{ChaosLayer, Mishap, ChaosConfig};
 ///
-/// let settings = Settings::new(1).mishap(Mishap::LoseAnswer, 0.7).mishap(Mishap::Silence, 0.4);
-/// let refused = ChaosLayer::new(settings).unwrap_err();
+/// let config = ChaosConfig::new(1).mishap(Mishap::LoseAnswer, 0.7).mishap(Mishap::Silence, 0.4);
+/// let refused = ChaosLayer::new(config).unwrap_err();
 /// assert_eq!(refused.to_string(), "chaos.rate: 1.1 is invalid: expected a sum of all rates of at most 1");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct ChaosConfig {
     pub(super) seed: u64,
     mishaps: Vec<(Mishap, f64)>,
     pub(super) only: Vec<Destination>,
 }
 
-impl Settings {
+impl ChaosConfig {
     /// Creates settings without faults. The same seed gives the same sequence of faults.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
@@ -65,18 +65,18 @@ impl Settings {
         get_only(only) -> &[Destination] = |own| &own.only;
     }
 
-    pub(super) fn check(&self) -> Result<(), SettingError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         let mut sum = 0.0;
         for (mishap, rate) in &self.mishaps {
             mishap.check()?;
             if !(0.0..=1.0).contains(rate) {
-                return Err(SettingError::invalid("chaos.rate", rate, "0 to 1"));
+                return Err(ConfigError::invalid("chaos.rate", rate, "0 to 1"));
             }
             sum += rate;
         }
         if sum > 1.0 + ROUNDING {
             let expected = "a sum of all rates of at most 1";
-            return Err(SettingError::invalid("chaos.rate", sum, expected));
+            return Err(ConfigError::invalid("chaos.rate", sum, expected));
         }
         Ok(())
     }
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn luck_is_cut_into_shares_of_the_rates() {
-        let settings = Settings::new(0)
+        let config = ChaosConfig::new(0)
             .mishap(Mishap::RefuseConnect, 0.25)
             .mishap(Mishap::BreakBody, 0.0)
             .mishap(Mishap::LoseAnswer, 0.5);
@@ -118,9 +118,9 @@ mod tests {
             (0.75, None),
             (0.999, None),
         ] {
-            assert_eq!(settings.draw(luck), drawn, "{luck}");
+            assert_eq!(config.draw(luck), drawn, "{luck}");
         }
-        assert_eq!(Settings::new(0).draw(0.0), None);
+        assert_eq!(ChaosConfig::new(0).draw(0.0), None);
     }
 
     #[test]
@@ -158,10 +158,13 @@ mod tests {
                 "chaos.latency.least: 60s is invalid: expected at most chaos.latency.most (30s)",
             ),
         ] {
-            let refused = Settings::new(0).mishap(mishap, rate).check().unwrap_err();
+            let refused = ChaosConfig::new(0)
+                .mishap(mishap, rate)
+                .check()
+                .unwrap_err();
             assert_eq!(refused.to_string(), said);
         }
-        let whole = Settings::new(0)
+        let whole = ChaosConfig::new(0)
             .mishap(Mishap::Silence, 0.33)
             .mishap(Mishap::LoseAnswer, 0.56)
             .mishap(Mishap::BreakBody, 0.11);

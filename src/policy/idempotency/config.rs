@@ -1,6 +1,6 @@
 use http::header::{self, HeaderName};
 
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::getters::getters;
 
@@ -20,7 +20,7 @@ use crate::getters::getters;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct Settings {
+pub struct IdempotencyConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -45,7 +45,7 @@ pub struct Settings {
     honoured_by: Option<Vec<Destination>>,
 }
 
-impl Settings {
+impl IdempotencyConfig {
     /// Creates settings with all defaults: keys for POST and PATCH, and no destination that honors them.
     #[must_use]
     pub fn new() -> Self {
@@ -127,14 +127,14 @@ impl Settings {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), SettingError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let header = self.get_header();
         if !TAKEN.contains(header) {
             return Ok(());
         }
         let expected = "a header that HTTP does not use otherwise";
         let (path, name) = ("idempotency.header", header.as_str());
-        Err(SettingError::invalid(path, name, expected))
+        Err(ConfigError::invalid(path, name, expected))
     }
 }
 
@@ -163,25 +163,23 @@ mod tests {
 
     #[test]
     fn table_of_defaults_says_what_they_are() {
-        let settings = Settings::new();
-        assert_eq!(settings.get_header().as_str(), "idempotency-key");
-        assert!(
-            !settings.get_quoted() && settings.get_make_keys() && !settings.get_honoured_by_all()
-        );
-        assert!(settings.get_honoured_by().is_empty());
-        assert!(settings.check().is_ok());
+        let config = IdempotencyConfig::new();
+        assert_eq!(config.get_header().as_str(), "idempotency-key");
+        assert!(!config.get_quoted() && config.get_make_keys() && !config.get_honoured_by_all());
+        assert!(config.get_honoured_by().is_empty());
+        assert!(config.check().is_ok());
     }
 
     #[test]
     fn part_that_vouches_for_none_takes_the_list_around_back() {
         let api: Destination = "https://api.test".parse().unwrap();
-        let around = Settings::new().honoured_by(api.clone());
-        let none = Settings::new().honoured_by_all(false);
+        let around = IdempotencyConfig::new().honoured_by(api.clone());
+        let none = IdempotencyConfig::new().honoured_by_all(false);
         for (part, expected) in [
-            (Settings::new(), vec![api.clone()]),
+            (IdempotencyConfig::new(), vec![api.clone()]),
             (none.clone(), vec![]),
             (none.honoured_by(api.clone()), vec![api.clone()]),
-            (Settings::new().honoured_by_all(true), vec![api]),
+            (IdempotencyConfig::new().honoured_by_all(true), vec![api]),
         ] {
             assert_eq!(part.over(&around).get_honoured_by(), expected);
         }

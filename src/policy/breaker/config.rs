@@ -16,24 +16,24 @@ use crate::limit::Limits;
 /// ```
 /// use std::time::Duration;
 /// use sevenhops::BreakerLayer;
-/// use sevenhops::policy::breaker::{Settings, Window};
+/// use sevenhops::policy::breaker::{CircuitBreakerConfig, Window};
 /// use sevenhops::limit::Limits;
 ///
 /// let limits = Limits::new(Duration::from_secs(10))?; // 5 s for an attempt
-/// let settings = Settings::new().window(Window::Time(Duration::from_secs(8)));
-/// let refused = BreakerLayer::with(limits, settings).unwrap_err();
+/// let config = CircuitBreakerConfig::new().window(Window::Time(Duration::from_secs(8)));
+/// let refused = BreakerLayer::with(limits, config).unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
 ///     "breaker.window.time: 8s is invalid: expected at least twice limits.attempt (5s)"
 /// );
-/// # Ok::<(), sevenhops::SettingError>(())
+/// # Ok::<(), sevenhops::ConfigError>(())
 /// ```
 ///
 /// A value that is not set has its default. In the config of a destination it is taken from the surrounding config.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct Settings {
+pub struct CircuitBreakerConfig {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) failure_ratio: Option<f64>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -86,7 +86,7 @@ pub struct Settings {
     pub(super) observe_only: Option<bool>,
 }
 
-impl Settings {
+impl CircuitBreakerConfig {
     /// Creates settings with all defaults.
     #[must_use]
     pub const fn new() -> Self {
@@ -165,7 +165,7 @@ impl Settings {
     /// panics, `build()` refuses the settings.
     #[must_use]
     pub fn open_by(mut self, time: impl Fn(u32) -> Duration) -> Self {
-        let site = Site::new("breaker::Settings::open_by");
+        let site = Site::new("breaker::CircuitBreakerConfig::open_by");
         let times = (1..=OPENINGS).map(|nth| ask(&site, || Some(time(nth))));
         self.open_times = Some(times.map_while(|time| time).collect());
         self
@@ -310,5 +310,5 @@ const OPENINGS: u32 = 32;
 pub(super) const PROBES: u32 = 1;
 
 #[cfg(test)]
-#[path = "settings_tests.rs"]
+#[path = "config_tests.rs"]
 mod tests;

@@ -8,9 +8,9 @@ fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
     let mut deadline = Duration::from_millis(10);
     while deadline <= Limit::MAX.get() {
         let limits = Limits::new(deadline).unwrap();
-        let settings = Settings::new();
-        assert!(settings.check(&limits).is_ok());
-        let Window::Time(length) = settings.get_window(&limits) else {
+        let config = CircuitBreakerConfig::new();
+        assert!(config.check(&limits).is_ok());
+        let Window::Time(length) = config.get_window(&limits) else {
             panic!("the default is a time");
         };
         assert_eq!(length, SECS(10).max(limits.attempt().get() * 2));

@@ -1,7 +1,7 @@
 use http::HeaderName;
 
 use crate::call::Call;
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::getters::getters;
 
 /// The settings of redirects: how many are followed, and which headers are kept.
@@ -18,7 +18,7 @@ use crate::getters::getters;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct Settings {
+pub struct RedirectConfig {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     follow: Option<bool>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -33,7 +33,7 @@ pub struct Settings {
     keep_across_origins: Option<Vec<HeaderName>>,
 }
 
-impl Settings {
+impl RedirectConfig {
     /// Creates settings with all defaults.
     #[must_use]
     pub fn new() -> Self {
@@ -103,29 +103,29 @@ impl Settings {
     }
 
     /// Refuses values that are out of range, wherever they come from.
-    pub(crate) fn check(&self) -> Result<(), SettingError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let most = self.get_most();
         if (1..=MOST).contains(&most) {
             return Ok(());
         }
         let expected = "1..=50; to follow none, switch follow off";
-        Err(SettingError::invalid("redirect.most", most, expected))
+        Err(ConfigError::invalid("redirect.most", most, expected))
     }
 
     /// Refuses settings of one config that have no effect beside its own `follow: false`.
-    pub(crate) fn check_alone(&self) -> Result<(), SettingError> {
+    pub(crate) fn check_alone(&self) -> Result<(), ConfigError> {
         if self.get_follow() {
             return Ok(());
         }
         let expected = "no value where redirect.follow is false";
         if let Some(most) = self.most {
-            return Err(SettingError::invalid("redirect.most", most, expected));
+            return Err(ConfigError::invalid("redirect.most", most, expected));
         }
         match &self.keep_across_origins {
             None => Ok(()),
             Some(names) => {
                 let path = "redirect.keep_across_origins";
-                Err(SettingError::invalid(path, names, expected))
+                Err(ConfigError::invalid(path, names, expected))
             }
         }
     }
@@ -142,21 +142,23 @@ mod tests {
 
     #[test]
     fn table_of_defaults_says_what_they_are() {
-        let doc = include_str!("settings.rs");
-        let settings = Settings::new();
-        assert!(doc.contains(&format!("/// | `most` | {} |", settings.get_most())));
-        assert!(settings.get_follow() && settings.get_keep_across_origins().is_empty());
-        assert!(settings.check().is_ok());
+        let doc = include_str!("config.rs");
+        let config = RedirectConfig::new();
+        assert!(doc.contains(&format!("/// | `most` | {} |", config.get_most())));
+        assert!(config.get_follow() && config.get_keep_across_origins().is_empty());
+        assert!(config.check().is_ok());
     }
 
     #[test]
     fn limits_pass_through_a_part_that_follows_none() {
         let name = HeaderName::from_static("x-trace");
-        let around = Settings::new().most(3).keep_across_origins(name.clone());
-        let none = Settings::new().follow(false).over(&around);
+        let around = RedirectConfig::new()
+            .most(3)
+            .keep_across_origins(name.clone());
+        let none = RedirectConfig::new().follow(false).over(&around);
         assert!(none.check().is_ok() && !none.get_follow());
-        assert_eq!(none.written_out(), Settings::new().follow(false));
-        let again = Settings::new().follow(true).over(&none);
+        assert_eq!(none.written_out(), RedirectConfig::new().follow(false));
+        let again = RedirectConfig::new().follow(true).over(&none);
         assert!(again.get_follow());
         assert_eq!(
             (again.get_most(), again.get_keep_across_origins()),

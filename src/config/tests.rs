@@ -1,30 +1,32 @@
 use super::*;
 
-fn read(json: &str) -> Result<Settings, String> {
+fn read(json: &str) -> Result<Config, String> {
     serde_json::from_str(json).map_err(|error| error.to_string())
 }
 
 #[test]
 fn what_is_written_is_read_again() {
     let slow = Duration::from_secs(2);
-    let settings = Settings::new(Duration::from_secs(10))
-        .retry(retry::Settings::new().budget(retry::Budget::unlimited()))
+    let config = Config::new(Duration::from_secs(10))
+        .retry(retry::RetryConfig::new().budget(retry::Budget::unlimited()))
         .breaker(
-            breaker::Settings::new()
+            breaker::CircuitBreakerConfig::new()
                 .slow_calls(slow, 0.5)
                 .window(breaker::Window::Count(100)),
         )
-        .idempotency(idempotency::Settings::new().honoured_by("https://api.test".parse().unwrap()));
-    for settings in [Settings::new(slow), settings] {
-        let json = serde_json::to_string(&settings).unwrap();
-        assert_eq!(read(&json).as_ref(), Ok(&settings), "{json}");
+        .idempotency(
+            idempotency::IdempotencyConfig::new().honoured_by("https://api.test".parse().unwrap()),
+        );
+    for config in [Config::new(slow), config] {
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(read(&json).as_ref(), Ok(&config), "{json}");
     }
 }
 
 #[test]
 fn what_does_not_stand_in_the_file_is_the_default() {
-    let settings = read(r#"{"deadline": "10s"}"#).unwrap();
-    assert_eq!(settings, Settings::new(Duration::from_secs(10)));
+    let config = read(r#"{"deadline": "10s"}"#).unwrap();
+    assert_eq!(config, Config::new(Duration::from_secs(10)));
     assert!(read("{}").unwrap_err().contains("deadline"));
 }
 

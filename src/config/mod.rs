@@ -10,7 +10,7 @@ use http::Uri;
 pub use self::destinations::DestinationConfig;
 use self::destinations::Destinations;
 pub(crate) use self::plan::{Effective, Plan};
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::getters::getters;
 use crate::limit::{self, Limits};
 use crate::policy::{breaker, idempotency, redirect, retry};
@@ -24,11 +24,11 @@ use crate::policy::{breaker, idempotency, redirect, retry};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{DestinationConfig, Settings, StandardLayer, policy::retry};
+/// use sevenhops::{DestinationConfig, Config, StandardLayer, policy::retry};
 ///
-/// let once = DestinationConfig::new().retry(retry::Settings::new().attempts(1));
-/// let settings = Settings::new(Duration::from_secs(10))
-///     .retry(retry::Settings::new().attempts(5))
+/// let once = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(1));
+/// let settings = Config::new(Duration::from_secs(10))
+///     .retry(retry::RetryConfig::new().attempts(5))
 ///     .destination("*.bank.test", once);
 /// let layer = StandardLayer::with(&settings)?;
 ///
@@ -68,7 +68,7 @@ use crate::policy::{breaker, idempotency, redirect, retry};
 ///
 /// ```
 /// # #[cfg(feature = "serde")] {
-/// let settings: sevenhops::Settings = serde_json::from_str(
+/// let settings: sevenhops::Config = serde_json::from_str(
 ///     r#"{
 ///         "deadline": "10s",
 ///         "retry": { "attempts": 5, "budget": { "ratio": 0.1 } },
@@ -84,19 +84,19 @@ use crate::policy::{breaker, idempotency, redirect, retry};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(remote = "Self", deny_unknown_fields))]
-pub struct Settings {
+pub struct Config {
     #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
     pub(crate) deadline: Duration,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) limits: limit::Settings,
+    pub(crate) limits: limit::TimeoutsConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) idempotency: idempotency::Settings,
+    pub(crate) idempotency: idempotency::IdempotencyConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) redirect: redirect::Settings,
+    pub(crate) redirect: redirect::RedirectConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) retry: retry::Settings,
+    pub(crate) retry: retry::RetryConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) breaker: breaker::Settings,
+    pub(crate) breaker: breaker::CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) propagating: bool,
     #[cfg_attr(
@@ -110,17 +110,17 @@ pub struct Settings {
     destinations: Destinations,
 }
 
-impl Settings {
+impl Config {
     /// Creates a config with the defaults for the deadline of the whole call: 10 ms to 24 h.
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
         Self {
             deadline,
-            limits: limit::Settings::new(),
-            idempotency: idempotency::Settings::new(),
-            redirect: redirect::Settings::new(),
-            retry: retry::Settings::new(),
-            breaker: breaker::Settings::new(),
+            limits: limit::TimeoutsConfig::new(),
+            idempotency: idempotency::IdempotencyConfig::new(),
+            redirect: redirect::RedirectConfig::new(),
+            retry: retry::RetryConfig::new(),
+            breaker: breaker::CircuitBreakerConfig::new(),
             propagating: false,
             destinations: Vec::new(),
         }
@@ -128,35 +128,35 @@ impl Settings {
 
     /// Sets limits, in place of those derived from the deadline.
     #[must_use]
-    pub fn limits(mut self, limits: limit::Settings) -> Self {
+    pub fn limits(mut self, limits: limit::TimeoutsConfig) -> Self {
         self.limits = limits;
         self
     }
 
     /// Sets how keys are generated, and which destinations honor them.
     #[must_use]
-    pub fn idempotency(mut self, idempotency: idempotency::Settings) -> Self {
+    pub fn idempotency(mut self, idempotency: idempotency::IdempotencyConfig) -> Self {
         self.idempotency = idempotency;
         self
     }
 
     /// Sets how redirects are followed.
     #[must_use]
-    pub fn redirect(mut self, redirect: redirect::Settings) -> Self {
+    pub fn redirect(mut self, redirect: redirect::RedirectConfig) -> Self {
         self.redirect = redirect;
         self
     }
 
     /// Sets when a call is retried.
     #[must_use]
-    pub fn retry(mut self, retry: retry::Settings) -> Self {
+    pub fn retry(mut self, retry: retry::RetryConfig) -> Self {
         self.retry = retry;
         self
     }
 
     /// Sets when calls to a destination are rejected.
     #[must_use]
-    pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
+    pub fn breaker(mut self, breaker: breaker::CircuitBreakerConfig) -> Self {
         self.breaker = breaker;
         self
     }
@@ -185,11 +185,11 @@ impl Settings {
     }
 
     getters! {
-        get_limits(limits) -> &limit::Settings = |own| &own.limits;
-        get_idempotency(idempotency) -> &idempotency::Settings = |own| &own.idempotency;
-        get_redirect(redirect) -> &redirect::Settings = |own| &own.redirect;
-        get_retry(retry) -> &retry::Settings = |own| &own.retry;
-        get_breaker(breaker) -> &breaker::Settings = |own| &own.breaker;
+        get_limits(limits) -> &limit::TimeoutsConfig = |own| &own.limits;
+        get_idempotency(idempotency) -> &idempotency::IdempotencyConfig = |own| &own.idempotency;
+        get_redirect(redirect) -> &redirect::RedirectConfig = |own| &own.redirect;
+        get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
+        get_breaker(breaker) -> &breaker::CircuitBreakerConfig = |own| &own.breaker;
         get_propagating(propagating) -> bool = |own| own.propagating;
     }
 
@@ -207,10 +207,10 @@ impl Settings {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use sevenhops::{DestinationConfig, Settings};
+    /// use sevenhops::{DestinationConfig, Config};
     ///
     /// let reports = DestinationConfig::new().deadline(Duration::from_secs(60));
-    /// let settings = Settings::new(Duration::from_secs(10)).destination("/v1/reports/{id}", reports);
+    /// let settings = Config::new(Duration::from_secs(10)).destination("/v1/reports/{id}", reports);
     /// let effective = settings.effective(&"https://api.test/v1/reports/7".parse()?, Some("/v1/reports/{id}"))?;
     /// assert_eq!(effective.get_deadline(), Duration::from_secs(60));
     /// println!("{effective:#?}");
@@ -220,7 +220,7 @@ impl Settings {
     /// # Errors
     ///
     /// Fails if a layer would refuse the config.
-    pub fn effective(&self, url: &Uri, route: Option<&str>) -> Result<Self, SettingError> {
+    pub fn effective(&self, url: &Uri, route: Option<&str>) -> Result<Self, ConfigError> {
         let plan = Plan::new(self)?;
         let own = &plan.find(url, route).settings;
         Ok(Self {
@@ -260,7 +260,7 @@ impl Settings {
     }
 
     /// Refuses values that are out of range or contradict each other. Parts for destinations are not checked here.
-    fn check(&self) -> Result<Limits, SettingError> {
+    fn check(&self) -> Result<Limits, ConfigError> {
         let limits = Limits::with(self.deadline, self.limits)?;
         self.idempotency.check()?;
         self.redirect.check()?;
@@ -271,14 +271,14 @@ impl Settings {
 }
 
 #[cfg(feature = "serde")]
-impl<'de> serde::Deserialize<'de> for Settings {
+impl<'de> serde::Deserialize<'de> for Config {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         crate::file::with_path(deserializer, |deserializer| Self::deserialize(deserializer))
     }
 }
 
 #[cfg(feature = "serde")]
-impl serde::Serialize for Settings {
+impl serde::Serialize for Config {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Self::serialize(self, serializer)
     }

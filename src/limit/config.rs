@@ -7,7 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct Settings {
+pub struct TimeoutsConfig {
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -84,7 +84,7 @@ macro_rules! setters_and_getters {
     )*};
 }
 
-impl Settings {
+impl TimeoutsConfig {
     /// Creates settings with the defaults.
     #[must_use]
     pub const fn new() -> Self {

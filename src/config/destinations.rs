@@ -6,7 +6,7 @@ use crate::getters::getters;
 use crate::limit;
 use crate::policy::{breaker, idempotency, redirect, retry};
 
-/// A part of a config for some destinations: see [`Settings::destination`](crate::Settings::destination).
+/// A part of a config for some destinations: see [`Config::destination`](crate::Config::destination).
 ///
 /// A field that is not set is taken from the surrounding config. Each field is one value: a back-off, a budget, a
 /// window or a list is replaced as a whole.
@@ -17,7 +17,7 @@ use crate::policy::{breaker, idempotency, redirect, retry};
 /// use sevenhops::DestinationConfig;
 /// use sevenhops::policy::retry;
 ///
-/// let once = DestinationConfig::new().retry(retry::Settings::new().attempts(1));
+/// let once = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(1));
 /// assert_eq!(once.get_retry().get_attempts(), 1);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,11 +32,11 @@ pub struct DestinationConfig {
         )
     )]
     pub(super) deadline: Option<Duration>,
-    pub(super) limits: limit::Settings,
-    pub(super) idempotency: idempotency::Settings,
-    pub(super) redirect: redirect::Settings,
-    pub(super) retry: retry::Settings,
-    pub(super) breaker: breaker::Settings,
+    pub(super) limits: limit::TimeoutsConfig,
+    pub(super) idempotency: idempotency::IdempotencyConfig,
+    pub(super) redirect: redirect::RedirectConfig,
+    pub(super) retry: retry::RetryConfig,
+    pub(super) breaker: breaker::CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) propagating: Option<bool>,
 }
@@ -58,7 +58,7 @@ impl DestinationConfig {
 
     /// Sets limits.
     #[must_use]
-    pub fn limits(mut self, limits: limit::Settings) -> Self {
+    pub fn limits(mut self, limits: limit::TimeoutsConfig) -> Self {
         self.limits = limits;
         self
     }
@@ -66,28 +66,28 @@ impl DestinationConfig {
     /// Sets how keys are generated, and whether this destination honors them. A redirect to this destination adds no
     /// key.
     #[must_use]
-    pub fn idempotency(mut self, idempotency: idempotency::Settings) -> Self {
+    pub fn idempotency(mut self, idempotency: idempotency::IdempotencyConfig) -> Self {
         self.idempotency = idempotency;
         self
     }
 
     /// Sets how redirects from this destination are followed.
     #[must_use]
-    pub fn redirect(mut self, redirect: redirect::Settings) -> Self {
+    pub fn redirect(mut self, redirect: redirect::RedirectConfig) -> Self {
         self.redirect = redirect;
         self
     }
 
     /// Sets when a call is retried. A route cannot have a budget of its own.
     #[must_use]
-    pub fn retry(mut self, retry: retry::Settings) -> Self {
+    pub fn retry(mut self, retry: retry::RetryConfig) -> Self {
         self.retry = retry;
         self
     }
 
     /// Sets when calls are rejected. A route cannot have a breaker of its own.
     #[must_use]
-    pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
+    pub fn breaker(mut self, breaker: breaker::CircuitBreakerConfig) -> Self {
         self.breaker = breaker;
         self
     }
@@ -101,11 +101,11 @@ impl DestinationConfig {
 
     getters! {
         get_deadline(deadline) -> Option<Duration> = |own| own.deadline;
-        get_limits(limits) -> &limit::Settings = |own| &own.limits;
-        get_idempotency(idempotency) -> &idempotency::Settings = |own| &own.idempotency;
-        get_redirect(redirect) -> &redirect::Settings = |own| &own.redirect;
-        get_retry(retry) -> &retry::Settings = |own| &own.retry;
-        get_breaker(breaker) -> &breaker::Settings = |own| &own.breaker;
+        get_limits(limits) -> &limit::TimeoutsConfig = |own| &own.limits;
+        get_idempotency(idempotency) -> &idempotency::IdempotencyConfig = |own| &own.idempotency;
+        get_redirect(redirect) -> &redirect::RedirectConfig = |own| &own.redirect;
+        get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
+        get_breaker(breaker) -> &breaker::CircuitBreakerConfig = |own| &own.breaker;
         get_propagating(propagating) -> Option<bool> = |own| own.propagating;
     }
 }

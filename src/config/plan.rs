@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::Uri;
 
-use super::{DestinationConfig, Settings};
-use crate::config_error::SettingError;
+use super::{Config, DestinationConfig};
+use crate::config_error::ConfigError;
 use crate::destination::{Host, Hosts, Pattern, Table, shown};
 use crate::limit::Limits;
 use crate::policy::breaker::{self, Rules};
@@ -16,7 +16,7 @@ use crate::policy::retry::Budget;
 #[derive(Debug)]
 pub(crate) struct Plan {
     /// The config that the plan was made from.
-    pub(crate) settings: Settings,
+    pub(crate) settings: Config,
     pub(crate) table: Table<Arc<Effective>>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Effective {
     /// The settings, without parts for destinations.
-    pub(crate) settings: Settings,
+    pub(crate) settings: Config,
     pub(crate) limits: Limits,
     /// The pattern of the most specific part that applies; `None` at the top of the config.
     part: Option<String>,
@@ -44,7 +44,7 @@ impl Plan {
     ///
     /// Fails if a value is out of range, or if it contradicts another one for any destination. Also fails if a
     /// pattern is invalid or duplicate, or if a route has a breaker or a budget.
-    pub(crate) fn new(settings: &Settings) -> Result<Self, SettingError> {
+    pub(crate) fn new(settings: &Config) -> Result<Self, ConfigError> {
         settings.redirect.check_alone()?;
         let parts = parts(settings)?;
         let plan = |route: Option<&str>| {
@@ -56,7 +56,7 @@ impl Plan {
             let rest = effective(settings, &parts, (&Host::Any, route))?;
             let row = |host: &Host| Ok((host.clone(), effective(settings, &parts, (host, route))?));
             let rows = hosts.into_iter().map(row);
-            Ok(Hosts::new(rows.collect::<Result<_, SettingError>>()?, rest))
+            Ok(Hosts::new(rows.collect::<Result<_, ConfigError>>()?, rest))
         };
         let routes = parts
             .iter()
@@ -65,7 +65,7 @@ impl Plan {
         let rows = (routes.len() + 1).saturating_mul(parts.len() + 1);
         if rows > MOST_ROWS {
             let expected = format_args!("at most {MOST_ROWS} pairs of a route and a host");
-            return Err(SettingError::invalid("destinations", rows, expected));
+            return Err(ConfigError::invalid("destinations", rows, expected));
         }
         let plain = plan(None)?;
         let routes = routes.into_iter();
@@ -73,7 +73,7 @@ impl Plan {
         Ok(Self {
             table: Table {
                 plain,
-                routes: routes.collect::<Result<_, SettingError>>()?,
+                routes: routes.collect::<Result<_, ConfigError>>()?,
             },
             settings: settings.clone(),
         })
@@ -106,7 +106,7 @@ impl Plan {
     }
 
     /// Refuses budgets whose terms differ from those of the shared budgets.
-    pub(crate) fn check_shared(&self, shared: Budget) -> Result<(), SettingError> {
+    pub(crate) fn check_shared(&self, shared: Budget) -> Result<(), ConfigError> {
         let other = |row: &&Arc<Effective>| {
             row.settings.retry.has_budget() && row.settings.retry.get_budget() != shared
         };
@@ -115,13 +115,13 @@ impl Plan {
         };
         let own = row.settings.retry.get_budget();
         let expected = format_args!("the terms of the shared budgets ({shared:?})");
-        let error = SettingError::invalid("retry.budget", own, expected);
+        let error = ConfigError::invalid("retry.budget", own, expected);
         Err(within(row.part.as_deref(), error))
     }
 }
 
 /// Adds the path of a part to an error, if it is not at the top of the config.
-fn within(part: Option<&str>, error: SettingError) -> SettingError {
+fn within(part: Option<&str>, error: ConfigError) -> ConfigError {
     match part {
         Some(part) => error.within(part),
         None => error,
@@ -129,30 +129,30 @@ fn within(part: Option<&str>, error: SettingError) -> SettingError {
 }
 
 /// Returns the parts of a config, the least specific first.
-fn parts(settings: &Settings) -> Result<Vec<Part<'_>>, SettingError> {
+fn parts(settings: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
     let mut parts: Vec<Part<'_>> = Vec::with_capacity(settings.destinations.len());
     let mut known = HashSet::with_capacity(settings.destinations.len());
     for (text, config) in &settings.destinations {
         let path = format!("destinations.{:?}", shown(text));
         let Some(pattern) = Pattern::read(text) else {
-            return Err(SettingError::invalid("destinations", shown(text), PATTERNS));
+            return Err(ConfigError::invalid("destinations", shown(text), PATTERNS));
         };
         if !known.insert(pattern.clone()) {
             let why = format_args!("the pattern {pattern} is there twice: remove one");
-            return Err(SettingError::refused(path, why));
+            return Err(ConfigError::refused(path, why));
         }
         if pattern.route.is_some() {
             let why =
                 "is shared by all routes of a host: set it for the host, or for all destinations";
-            if config.breaker != breaker::Settings::new() {
-                return Err(SettingError::refused(
+            if config.breaker != breaker::CircuitBreakerConfig::new() {
+                return Err(ConfigError::refused(
                     format!("{path}.breaker"),
                     format_args!("a circuit {why}"),
                 ));
             }
             if config.retry.has_budget() {
                 let path = format!("{path}.retry.budget");
-                return Err(SettingError::refused(path, format_args!("a budget {why}")));
+                return Err(ConfigError::refused(path, format_args!("a budget {why}")));
             }
         }
         let redirect = config.redirect.check_alone();
@@ -169,10 +169,10 @@ fn parts(settings: &Settings) -> Result<Vec<Part<'_>>, SettingError> {
 
 /// Returns the values of calls to these hosts on this route: the config, then each part that applies to them.
 fn effective(
-    settings: &Settings,
+    settings: &Config,
     parts: &[Part<'_>],
     (host, route): (&Host, Option<&str>),
-) -> Result<Arc<Effective>, SettingError> {
+) -> Result<Arc<Effective>, ConfigError> {
     let calls = Pattern {
         host: host.clone(),
         route: route.map(Box::from),

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::config_error::SettingError;
+use crate::config_error::ConfigError;
 use crate::getters::getters;
 use crate::limit::{self, Limits};
 use crate::policy::{breaker, retry};
@@ -15,12 +15,12 @@ use crate::policy::{breaker, retry};
 /// | setting | default |
 /// |---|---|
 /// | `attempt` | half of the deadline |
-/// | `retry` | those of [`retry::Settings`]; `statuses` applies to our own calls inside |
-/// | `breaker` | those of [`breaker::Settings`] |
+/// | `retry` | those of [`retry::RetryConfig`]; `statuses` applies to our own calls inside |
+/// | `breaker` | those of [`breaker::CircuitBreakerConfig`] |
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
-pub struct Settings {
+pub struct OperationConfig {
     #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
     deadline: Duration,
     #[cfg_attr(
@@ -29,20 +29,20 @@ pub struct Settings {
     )]
     attempt: Option<Duration>,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(super) retry: retry::Settings,
+    pub(super) retry: retry::RetryConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(super) breaker: breaker::Settings,
+    pub(super) breaker: breaker::CircuitBreakerConfig,
 }
 
-impl Settings {
+impl OperationConfig {
     /// Creates settings with this deadline and the defaults for the rest.
     #[must_use]
     pub fn new(deadline: Duration) -> Self {
         Self {
             deadline,
             attempt: None,
-            retry: retry::Settings::new(),
-            breaker: breaker::Settings::new(),
+            retry: retry::RetryConfig::new(),
+            breaker: breaker::CircuitBreakerConfig::new(),
         }
     }
 
@@ -55,14 +55,14 @@ impl Settings {
 
     /// Sets when an operation is retried, how often, and with which budget.
     #[must_use]
-    pub fn retry(mut self, retry: retry::Settings) -> Self {
+    pub fn retry(mut self, retry: retry::RetryConfig) -> Self {
         self.retry = retry;
         self
     }
 
     /// Sets when the breaker rejects calls to a destination.
     #[must_use]
-    pub fn breaker(mut self, breaker: breaker::Settings) -> Self {
+    pub fn breaker(mut self, breaker: breaker::CircuitBreakerConfig) -> Self {
         self.breaker = breaker;
         self
     }
@@ -75,12 +75,12 @@ impl Settings {
 
     getters! {
         get_attempt(attempt) -> Option<Duration> = |own| own.attempt;
-        get_retry(retry) -> &retry::Settings = |own| &own.retry;
-        get_breaker(breaker) -> &breaker::Settings = |own| &own.breaker;
+        get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
+        get_breaker(breaker) -> &breaker::CircuitBreakerConfig = |own| &own.breaker;
     }
 
-    pub(super) fn check(&self) -> Result<Limits, SettingError> {
-        let mut limits = limit::Settings::new();
+    pub(super) fn check(&self) -> Result<Limits, ConfigError> {
+        let mut limits = limit::TimeoutsConfig::new();
         if let Some(attempt) = self.attempt {
             limits = limits.attempt(attempt);
         }
@@ -95,16 +95,16 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Result<Settings, String> {
+    fn read(json: &str) -> Result<OperationConfig, String> {
         serde_json::from_str(json).map_err(|error| error.to_string())
     }
 
     #[test]
     fn settings_are_read_from_a_file_in_which_only_the_deadline_has_to_stand() {
-        let settings = Settings::new(Duration::from_secs(10));
-        assert_eq!(read(r#"{"deadline": "10s"}"#).as_ref(), Ok(&settings));
-        let all = settings.attempt(Duration::from_secs(2));
-        let all = all.retry(retry::Settings::new().attempts(5));
+        let config = OperationConfig::new(Duration::from_secs(10));
+        assert_eq!(read(r#"{"deadline": "10s"}"#).as_ref(), Ok(&config));
+        let all = config.attempt(Duration::from_secs(2));
+        let all = all.retry(retry::RetryConfig::new().attempts(5));
         let json = serde_json::to_string(&all).unwrap();
         assert_eq!(read(&json), Ok(all));
         assert!(read("{}").unwrap_err().contains("deadline"));
