@@ -31,8 +31,8 @@ use criterion::{Criterion, Throughput};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::Body;
 use http_body_util::Full;
-use sevenhops::limit::Limits;
 use sevenhops::policy::{breaker, redirect, retry};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{
     AttemptLayer, BreakerLayer, CallLayer, Error, IdempotencyLayer, RedirectLayer, RetryLayer,
     StandardLayer,
@@ -68,7 +68,7 @@ fn main() {
 
 /// Runs the cases, in the order of the report.
 fn each_case(ruler: &mut impl Ruler) {
-    let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
+    let timeouts = Timeouts::new(DEADLINE).expect("ten seconds are a deadline");
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).expect("defaults are valid");
     let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
@@ -79,8 +79,8 @@ fn each_case(ruler: &mut impl Ruler) {
     both_ways(ruler, "idempotency", &get, &IdempotencyLayer::default());
     both_ways(ruler, "redirect", &get, &redirect);
     both_ways(ruler, "retry", &get, &retry);
-    both_ways(ruler, "breaker", &get, &BreakerLayer::new(limits));
-    both_ways(ruler, "attempt", &get, &AttemptLayer::new(limits));
+    both_ways(ruler, "breaker", &get, &BreakerLayer::new(timeouts));
+    both_ways(ruler, "attempt", &get, &AttemptLayer::new(timeouts));
     ruler.measure("GET +standard", &get, standard.layer(LEAF));
     ruler.measure(
         "GET +tower-resilience",
@@ -94,7 +94,7 @@ fn each_case(ruler: &mut impl Ruler) {
     both_ways(ruler, "idempotency", &post, &IdempotencyLayer::default());
     ruler.measure("POST +standard", &post, standard.layer(LEAF));
 
-    let open = open_breaker(limits);
+    let open = open_breaker(timeouts);
     let refusing = refused(open.layer(LEAF));
     ruler.measure("GET +open breaker", &get, refusing);
     let refusing = refused(call.layer(open.layer(LEAF)));
@@ -136,12 +136,12 @@ fn ask(method: Method) -> Ask {
 }
 
 /// Returns a breaker that failures have opened, for longer than the benchmark takes.
-fn open_breaker(limits: Limits) -> BreakerLayer {
+fn open_breaker(timeouts: Timeouts) -> BreakerLayer {
     let long = Duration::from_secs(60 * 60);
     let settings = breaker::CircuitBreakerConfig::new()
         .open_at_most(long)
         .open_for(long);
-    let breaker = BreakerLayer::with(limits, settings).expect("an hour is an open time");
+    let breaker = BreakerLayer::with(timeouts, settings).expect("an hour is an open time");
     let failing = breaker.layer(service_fn(async |_: Ask| {
         let mut answer = Answer::default();
         *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -209,10 +209,10 @@ fn contention(criterion: &mut Criterion) {
 
 /// Divides this number of calls between tasks. Returns how long they took together.
 fn share(runtime: &Runtime, (tasks, spread): (u64, bool), times: u64) -> Duration {
-    let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
+    let timeouts = Timeouts::new(DEADLINE).expect("ten seconds are a deadline");
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
-    let breaker = BreakerLayer::new(limits);
+    let breaker = BreakerLayer::new(timeouts);
     let service = call.layer(retry.layer(breaker.layer(LEAF)));
     runtime.block_on(async {
         let start = Instant::now();

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use sevenhops::limit::Limits;
 use sevenhops::testing::{FaultServer, Script, ScriptedDns};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{StandardLayer, Timeline, Transport};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
@@ -30,7 +30,7 @@ async fn main() -> Result<()> {
     dns.set("api.test", leads_to(old.addr().ip()));
 
     let deadline = Duration::from_secs(5);
-    let transport = Transport::builder(Limits::new(deadline)?).resolver(dns.resolver());
+    let transport = Transport::builder(Timeouts::new(deadline)?).resolver(dns.resolver());
     let hops = transport.build_hyper()?;
     let connector = hops.connector_layer().layer(hops.http_connector());
     let plain = Client::builder(TokioExecutor::new()).build(connector.clone());

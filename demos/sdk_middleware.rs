@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use sevenhops::dns::Static;
-use sevenhops::limit::Limits;
 use sevenhops::policy::idempotency::Key;
 use sevenhops::testing::{FaultServer, Reply};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{Client, Effect, Hop, Options, Response, Transport, sdk};
 
 /// Stands for an SDK: it takes a `ClientWithMiddleware`.
@@ -33,7 +33,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 
     let deadline = Duration::from_secs(5);
     let stack = Client::builder(deadline).resolver(dns.clone()).build()?;
-    let below = Transport::builder(Limits::new(deadline)?).resolver(dns);
+    let below = Transport::builder(Timeouts::new(deadline)?).resolver(dns);
     let client = ClientBuilder::new(below.build_reqwest()?)
         .with(stack)
         .build();

@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use http::{Request, StatusCode};
-use sevenhops::limit::Limits;
 use sevenhops::policy::retry;
 use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{AttemptLayer, Body, BreakerLayer, CallLayer, RetryLayer, Transport};
 use tower::{ServiceBuilder, ServiceExt};
 
@@ -19,17 +19,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     server.on_request([Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
 
     let deadline = Duration::from_secs(10);
-    let limits = Limits::new(deadline)?;
+    let timeouts = Timeouts::new(deadline)?;
     let service = ServiceBuilder::new()
         .layer(CallLayer::new(deadline)?)
         .layer(RetryLayer::new(retry::RetryConfig::new())?)
-        .layer(BreakerLayer::new(limits))
-        .layer(AttemptLayer::new(limits))
+        .layer(BreakerLayer::new(timeouts))
+        .layer(AttemptLayer::new(timeouts))
         .map_request(|request: Request<Body>| {
             println!("sends {} {}", request.method(), request.uri());
             request
         })
-        .service(Transport::new(limits)?);
+        .service(Transport::new(timeouts)?);
 
     let request = Request::get(server.url("/")).body(Body::empty())?;
     let response = service.oneshot(request).await?;

@@ -92,7 +92,6 @@ mod hint;
 pub mod hop;
 mod idempotency_key;
 pub mod layer;
-pub mod limit;
 mod luck;
 #[cfg(feature = "otel")]
 mod metrics;
@@ -112,6 +111,7 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod timeline;
+pub mod timeout;
 #[cfg(feature = "client")]
 pub mod transport;
 

@@ -17,8 +17,8 @@ mod tests {
     use std::time::Duration;
 
     use sevenhops::hop::{RowEnd, Stage};
-    use sevenhops::limit::{Limit, TimeoutsConfig};
     use sevenhops::testing::{Answer, BlackHole, FaultServer, Script};
+    use sevenhops::timeout::{Timeout, TimeoutsConfig};
     use sevenhops::{Client, Kind, Timeline};
 
     use super::net::Net;
@@ -149,12 +149,12 @@ mod tests {
         let deadline = Duration::from_secs(5);
         let builder = net
             .builder()
-            .limits(TimeoutsConfig::new().attempt(deadline / 2));
+            .timeouts(TimeoutsConfig::new().attempt(deadline / 2));
         let client = builder.build().unwrap();
         assert_eq!(peer(&call(&client, &url).await), host(1));
         net.dns.set("pay.test", says(host(2)));
         drop(old);
-        let get = client.get(&url).deadline(Limit::new(deadline).unwrap());
+        let get = client.get(&url).deadline(Timeout::new(deadline).unwrap());
         let response = get.send().await.unwrap();
         let timeline = response.timeline().unwrap();
         assert_eq!(peer(timeline), host(2), "{timeline}");

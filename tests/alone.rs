@@ -17,10 +17,10 @@ mod tests {
     use http::{Method, Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full};
     use sevenhops::hop::Outcome;
-    use sevenhops::limit::Limits;
     use sevenhops::policy::redirect;
     use sevenhops::policy::retry::Budget;
     use sevenhops::testing::Reply;
+    use sevenhops::timeout::Timeouts;
     use sevenhops::{
         AttemptLayer, BreakerLayer, CallLayer, Destination, Effect, Hop, Kind, Operation,
         RedirectLayer, RetryLayer, Transport,
@@ -43,15 +43,15 @@ mod tests {
             Reply::ResetStream(h2::Reason::REFUSED_STREAM),
             Reply::ResetStream(h2::Reason::REFUSED_STREAM),
         ]);
-        let limits = Limits::new(SECS(10)).unwrap();
-        let transport = Transport::builder(limits)
+        let timeouts = Timeouts::new(SECS(10)).unwrap();
+        let transport = Transport::builder(timeouts)
             .tls(net.authority.client_config())
             .resolver(net.dns.resolver())
             .build()
             .unwrap();
         let service = RetryLayer::new(steady().unsent_attempts(2))
             .unwrap()
-            .layer(AttemptLayer::new(limits).layer(transport));
+            .layer(AttemptLayer::new(timeouts).layer(transport));
         let put = Request::put(url(&server, "https"))
             .body(Full::new(Bytes::from_static(b"amount=100")))
             .unwrap();
@@ -66,7 +66,7 @@ mod tests {
         let net = Net::new().await;
         let server = net.http2().await;
         server.on_request([Reply::CloseAfterRequest]);
-        let transport = Transport::builder(Limits::new(SECS(10)).unwrap())
+        let transport = Transport::builder(Timeouts::new(SECS(10)).unwrap())
             .tls(net.authority.client_config())
             .resolver(net.dns.resolver())
             .build()
@@ -109,10 +109,10 @@ mod tests {
                 std::future::ready(Ok::<_, std::io::Error>(response.unwrap()))
             }
         });
-        let limits = Limits::new(SECS(10)).unwrap();
+        let timeouts = Timeouts::new(SECS(10)).unwrap();
         let service = RetryLayer::new(steady())
             .unwrap()
-            .layer(AttemptLayer::new(limits).layer(service));
+            .layer(AttemptLayer::new(timeouts).layer(service));
         let response = service.oneshot(request(Method::PUT)).await.unwrap();
         assert_eq!(response.status(), 400);
         let Err(error) = response.into_body().collect().await else {
@@ -125,7 +125,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn kept_body_that_breaks_off_does_not_claim_no_effect() {
         let mock = Mock::new([saying(503, vec![b'x'; 100_000])]);
-        let breaker = BreakerLayer::new(Limits::new(SECS(10)).unwrap());
+        let breaker = BreakerLayer::new(Timeouts::new(SECS(10)).unwrap());
         let handle = breaker.handle();
         let api: Destination = "https://api.test".parse().unwrap();
         let retry = RetryLayer::new(steady()).unwrap().classify(move |_| {

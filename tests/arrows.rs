@@ -21,7 +21,7 @@ const LINES: &[&[&str]] = &[
     &["telemetry"],
     &["coding", "dns", "registry", "replay"],
     &["hop", "roots"],
-    &["limit"],
+    &["timeout"],
     &["config_error", "idempotency_key"],
     &["callback", "chain", "file"],
     &[

@@ -17,8 +17,8 @@ mod tests {
     use std::time::Duration;
 
     use http::StatusCode;
-    use sevenhops::limit::{Limit, TimeoutsConfig, Waited};
     use sevenhops::testing::{Answer, FaultServer, Reply, Script};
+    use sevenhops::timeout::{Timeout, TimeoutKind, TimeoutsConfig};
     use sevenhops::{Effect, Hop, Kind, Options};
 
     use super::net::{Net, url};
@@ -58,7 +58,7 @@ mod tests {
         let server = FaultServer::builder().start().await.unwrap();
         let url = url(&server, "http");
         // Longer than the waits of three attempts together.
-        let (first, most) = (Limit::from_millis(500), Limit::from_secs(20));
+        let (first, most) = (Timeout::from_millis(500), Timeout::from_secs(20));
         let resolver = net.dns.resolver_builder().failure_backoff(first, most);
         let client = net.builder().resolver(resolver.build().unwrap());
         let client = client.build().unwrap();
@@ -165,14 +165,14 @@ mod tests {
         let client = net
             .builder()
             .resolver(resolver.build().unwrap())
-            .limits(TimeoutsConfig::new().dns(Duration::from_millis(300)))
+            .timeouts(TimeoutsConfig::new().dns(Duration::from_millis(300)))
             .build()
             .unwrap();
         let error = client.get("http://pay/").send().await.unwrap_err();
         assert_eq!((error.hop(), error.kind()), (Some(Hop::Dns), Kind::Timeout));
         assert_eq!(
-            (error.expired(), error.effect()),
-            (Some(Waited::Dns), Effect::None)
+            (error.timeout_kind(), error.effect()),
+            (Some(TimeoutKind::Dns), Effect::None)
         );
     }
 
@@ -181,10 +181,10 @@ mod tests {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(Reply::Silent);
-        let limits = TimeoutsConfig::new()
+        let timeouts = TimeoutsConfig::new()
             .send(Duration::from_millis(200))
             .first_byte(Duration::from_millis(600));
-        let client = net.builder().limits(limits).build().unwrap();
+        let client = net.builder().timeouts(timeouts).build().unwrap();
         // A body without a known length that never reports its end.
         let stream = http_body_util::StreamBody::new(Once(Some("hello")));
         let error = client
@@ -195,8 +195,8 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(
-            (error.hop(), error.expired()),
-            (Some(Hop::Server), Some(Waited::FirstByte))
+            (error.hop(), error.timeout_kind()),
+            (Some(Hop::Server), Some(TimeoutKind::FirstByte))
         );
         assert_eq!(&server.requests()[0].body[..], b"hello");
     }

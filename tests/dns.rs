@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use sevenhops::dns::{Answer, Error, Reason, Resolve, Resolver, Resolving};
-use sevenhops::limit::Limit;
 use sevenhops::testing::{RecordType, Script, ScriptedDns, Transport};
+use sevenhops::timeout::Timeout;
 use tokio::runtime::Builder;
 
 // `cfg(test)` tells clippy that the modules below are tests, too.
@@ -64,7 +64,7 @@ async fn d10_old_addresses_are_served_while_the_server_fails_or_is_silent() {
     for fault in [Script::ServFail, Script::Refused, Script::Silent] {
         let dns = start().await;
         dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(60));
-        let builder = dns.resolver_builder().limit(Limit::from_millis(500));
+        let builder = dns.resolver_builder().timeout(Timeout::from_millis(500));
         let resolver = builder.build().unwrap();
         ask(&resolver, "api.test").await.unwrap();
         dns.set("api.test", fault.clone());
@@ -222,7 +222,7 @@ async fn d22_silent_family_does_not_hold_the_other_up() {
     let dns = start().await;
     dns.set("api.test", Script::addresses([ip(V4)]));
     dns.set_type("api.test", RecordType::Aaaa, Script::Silent);
-    let builder = dns.resolver_builder().limit(Limit::from_secs(60));
+    let builder = dns.resolver_builder().timeout(Timeout::from_secs(60));
     let resolver = builder.build().unwrap();
 
     let answer = tokio::time::timeout(Duration::from_secs(20), ask(&resolver, "api.test"));
@@ -236,7 +236,7 @@ async fn d9_failures_are_told_apart_and_remembered() {
     dns.set("refused.test", Script::Refused);
     dns.set("garbage.test", Script::Garbage);
     dns.set("silent.test", Script::Silent);
-    let builder = dns.resolver_builder().limit(Limit::from_millis(500));
+    let builder = dns.resolver_builder().timeout(Timeout::from_millis(500));
     let resolver = builder.build().unwrap();
 
     for (name, reason) in [
@@ -278,7 +278,7 @@ async fn d31_search_list_is_walked_and_silence_on_it_is_a_timeout() {
     dns.set("mute.corp.test", Script::Silent);
     dns.set("mute.other.test", Script::addresses([ip(V4)]));
     let builder = dns.resolver_builder().search(["corp.test", "other.test"]);
-    let builder = builder.ndots(2).limit(Limit::from_millis(500));
+    let builder = builder.ndots(2).timeout(Timeout::from_millis(500));
     let resolver = builder.build().unwrap();
 
     assert!(ask(&resolver, "api").await.is_ok());

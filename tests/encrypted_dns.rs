@@ -8,8 +8,8 @@ mod tests {
     use bytes::{BufMut, Bytes, BytesMut};
     use http::{Method, Request, Response, StatusCode};
     use sevenhops::dns::{Answer, Error, Reason, Resolve, Resolver, ResolverBuilder};
-    use sevenhops::limit::Limit;
     use sevenhops::testing::{Authority, Script, ScriptedDns, Transport};
+    use sevenhops::timeout::Timeout;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::task::AbortHandle;
@@ -42,7 +42,7 @@ mod tests {
     async fn server_with_another_certificate_is_not_believed_and_nobody_else_is_asked() {
         for speaks in [Speaks::Tls, Speaks::Https] {
             let far = Far::start(speaks).await;
-            let builder = Resolver::builder().limit(Limit::from_secs(1));
+            let builder = Resolver::builder().timeout(Timeout::from_secs(1));
             let builder = match speaks {
                 Speaks::Tls => builder.tls_servers([(far.addr, "other.test")]),
                 Speaks::Https => builder.https_servers([(far.addr, "https://other.test/ask")]),

@@ -20,11 +20,11 @@ mod tests {
     use http_body::Frame;
     use http_body_util::StreamBody;
     use sevenhops::hop::NotRepeated;
-    use sevenhops::limit::{self, Waited};
     use sevenhops::policy::breaker::State;
     use sevenhops::policy::idempotency;
     use sevenhops::policy::retry::{Backoff, Budget, RetryConfig};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply};
+    use sevenhops::timeout::{self, TimeoutKind};
     use sevenhops::{Body, Client, Destination, Effect, Hop, Kind, Policy};
 
     use super::net::{Net, url};
@@ -255,13 +255,13 @@ mod tests {
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
         server.on_connection([ConnFault::CloseAtOnce, ConnFault::Silent]);
-        let long = limit::TimeoutsConfig::new().attempt(MS(600)).tls(MS(600));
-        let client = net.builder().retry(quick()).limits(long).build().unwrap();
-        let deadline = limit::Limit::from_millis(600);
+        let long = timeout::TimeoutsConfig::new().attempt(MS(600)).tls(MS(600));
+        let client = net.builder().retry(quick()).timeouts(long).build().unwrap();
+        let deadline = timeout::Timeout::from_millis(600);
         let get = client.post(url(&server, "https")).deadline(deadline);
         let error = get.send().await.unwrap_err();
         assert_eq!((error.hop(), error.kind()), (Some(Hop::Tls), Kind::Timeout));
-        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
         assert_eq!((error.attempts(), error.effect()), (2, Effect::None));
     }
 
@@ -321,7 +321,7 @@ mod tests {
         let occupant = Arc::new(Mutex::new(None));
         let freeing = Arc::clone(&occupant);
         let builder = net.builder().retry(quick());
-        let builder = builder.limits(limit::TimeoutsConfig::new().attempt(MS(300)));
+        let builder = builder.timeouts(timeout::TimeoutsConfig::new().attempt(MS(300)));
         let builder = builder.transport(|transport| transport.max_connections(1));
         // The classifier frees the stream as soon as the first attempt has failed.
         let client = builder.classify(move |_| {
@@ -368,8 +368,13 @@ mod tests {
         let gate = Gate::new();
         let late = Answer::json(r#"{"late":true}"#).hold(&gate);
         server.on_request([late.into()]);
-        let short = limit::TimeoutsConfig::new().attempt(MS(300));
-        let client = net.builder().retry(quick()).limits(short).build().unwrap();
+        let short = timeout::TimeoutsConfig::new().attempt(MS(300));
+        let client = net
+            .builder()
+            .retry(quick())
+            .timeouts(short)
+            .build()
+            .unwrap();
         let response = client.get(url(&server, "http")).send().await.unwrap();
         gate.open();
         assert_eq!(response.timeline().unwrap().attempt_count(), 2);
@@ -383,9 +388,13 @@ mod tests {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::Silent]);
-        let short = limit::TimeoutsConfig::new().attempt(MS(300));
+        let short = timeout::TimeoutsConfig::new().attempt(MS(300));
         let all = idempotency::IdempotencyConfig::new().honoured_by_all(true);
-        let builder = net.builder().retry(quick()).limits(short).idempotency(all);
+        let builder = net
+            .builder()
+            .retry(quick())
+            .timeouts(short)
+            .idempotency(all);
         let post = builder.build().unwrap().post(url(&server, "http"));
         let response = post.body("amount=100").send().await.unwrap();
         assert_eq!(response.timeline().unwrap().attempt_count(), 2);

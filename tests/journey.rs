@@ -15,8 +15,8 @@ mod tests {
     use rustls::{ClientConfig, RootCertStore};
     use sevenhops::hop::Blame;
     use sevenhops::hop::{Outcome, RowEnd, Stage};
-    use sevenhops::limit::{Limit, TimeoutsConfig, Waited};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply, Script};
+    use sevenhops::timeout::{Timeout, TimeoutKind, TimeoutsConfig};
     use sevenhops::{Client, Effect, Hop, Kind, Timeline};
 
     use super::net::{Net, url};
@@ -240,8 +240,8 @@ mod tests {
     async fn freed_connection_that_wins_the_race_is_followed_with_its_limits() {
         let net = Net::new().await;
         let server = tls_server(&net).await;
-        let limits = TimeoutsConfig::new().first_byte(Duration::from_millis(400));
-        let client = net.builder().limits(limits).build().unwrap();
+        let timeouts = TimeoutsConfig::new().first_byte(Duration::from_millis(400));
+        let client = net.builder().timeouts(timeouts).build().unwrap();
         let url = url(&server, "https");
         // The second connection never finishes its handshake. Meanwhile the first is freed, and takes a request that
         // gets no response.
@@ -256,7 +256,11 @@ mod tests {
         first.await.unwrap().unwrap().bytes().await.unwrap();
 
         let error = second.await.unwrap().unwrap_err();
-        assert_eq!(error.expired(), Some(Waited::FirstByte), "{error}");
+        assert_eq!(
+            error.timeout_kind(),
+            Some(TimeoutKind::FirstByte),
+            "{error}"
+        );
         assert_eq!(
             (error.hop(), error.effect()),
             (Some(Hop::Server), Effect::Possible)
@@ -288,7 +292,7 @@ mod tests {
         let server = net.http2().await;
         let client = net
             .builder()
-            .limits(TimeoutsConfig::new().attempt(Duration::from_millis(300)))
+            .timeouts(TimeoutsConfig::new().attempt(Duration::from_millis(300)))
             .transport(|transport| transport.max_connections(1))
             .build()
             .unwrap();
@@ -307,7 +311,11 @@ mod tests {
             client.post(&url).body("amount=100").no_retry().send(),
         );
         for queued in [one.unwrap_err(), other.unwrap_err()] {
-            assert_eq!(queued.expired(), Some(Waited::Attempt), "{queued}");
+            assert_eq!(
+                queued.timeout_kind(),
+                Some(TimeoutKind::Attempt),
+                "{queued}"
+            );
             assert_eq!(
                 (queued.hop(), queued.kind(), queued.effect()),
                 (Some(Hop::Connect), Kind::ConnectionLimit, Effect::None)
@@ -332,7 +340,7 @@ mod tests {
         let hurried = net
             .client()
             .get(url(&server, "http"))
-            .deadline(Limit::from_millis(400));
+            .deadline(Timeout::from_millis(400));
         let error = hurried.send().await.unwrap().bytes().await.unwrap_err();
         assert_eq!(error.hop(), Some(Hop::Receive));
         assert!(error.is_timeout());

@@ -12,7 +12,7 @@ mod tests {
     use http::{Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full, StreamBody};
     use sevenhops::hop::{Outcome, RowEnd, Stage};
-    use sevenhops::limit::{Limit, Limits, TimeoutsConfig, Waited};
+    use sevenhops::timeout::{Timeout, TimeoutKind, Timeouts, TimeoutsConfig};
     use sevenhops::{
         AttemptLayer, CallLayer, Effect, Error, Hop, Kind, Options, Policy, StandardLayer,
     };
@@ -44,7 +44,7 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!(start.elapsed(), Duration::from_secs(10));
-        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
         assert_eq!(
             (error.hop(), error.effect()),
             (Some(Hop::Server), Effect::Possible)
@@ -59,19 +59,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn deadline_that_comes_first_is_the_one_that_is_named() {
-        let limits = TimeoutsConfig::new().attempt(Duration::from_secs(10));
-        let settings = sevenhops::Config::new(Duration::from_secs(10)).limits(limits);
+        let timeouts = TimeoutsConfig::new().attempt(Duration::from_secs(10));
+        let settings = sevenhops::Config::new(Duration::from_secs(10)).timeouts(timeouts);
         let service = StandardLayer::with(&settings).unwrap();
         let service = service.layer(service_fn(never));
         let error = service.oneshot(post()).await.unwrap_err();
-        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_request_can_ask_for_a_shorter_deadline() {
         let start = Instant::now();
         let mut request = post();
-        let options = Options::new().deadline(Limit::from_millis(100));
+        let options = Options::new().deadline(Timeout::from_millis(100));
         request.extensions_mut().insert(options);
         let service = standard().layer(service_fn(never));
         assert!(service.oneshot(request).await.unwrap_err().is_timeout());
@@ -82,7 +82,7 @@ mod tests {
     async fn t12_deadline_that_has_passed_sends_nothing() {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&calls);
-        let attempt = AttemptLayer::new(Limits::new(Duration::from_secs(10)).unwrap());
+        let attempt = AttemptLayer::new(Timeouts::new(Duration::from_secs(10)).unwrap());
         let inner = attempt.layer(service_fn(move |_request: Request<Full<Bytes>>| {
             counted.fetch_add(1, Ordering::Relaxed);
             async { Ok::<_, Infallible>(Answer::default()) }
@@ -157,7 +157,7 @@ mod tests {
         let body = service.oneshot(post()).await.unwrap().into_body();
         let error = body.collect().await.unwrap_err();
         assert_eq!(start.elapsed(), Duration::from_secs(10));
-        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
         assert_eq!(
             (error.hop(), error.effect()),
             (Some(Hop::Receive), Effect::Done)
@@ -174,7 +174,7 @@ mod tests {
         let body = service.oneshot(post()).await.unwrap().into_body();
         let error = body.collect().await.unwrap_err();
         assert_eq!(start.elapsed(), Duration::from_secs(10));
-        assert_eq!(error.expired(), Some(Waited::BodyIdle));
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::BodyIdle));
     }
 
     #[tokio::test]
@@ -234,7 +234,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn effect_of_an_earlier_attempt_is_not_forgotten() {
         let two = TimeoutsConfig::new().attempt(Duration::from_secs(2));
-        let attempt = AttemptLayer::new(Limits::with(Duration::from_secs(4), two).unwrap());
+        let attempt = AttemptLayer::new(Timeouts::with(Duration::from_secs(4), two).unwrap());
         let inner = attempt.layer(service_fn(never));
         let repeating = service_fn(move |request: Request<Full<Bytes>>| {
             let inner = inner.clone();
@@ -271,7 +271,7 @@ mod tests {
             }
         };
         assert!(start.elapsed() < Duration::from_secs(12));
-        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
     }
 
     #[tokio::test(start_paused = true)]
@@ -282,7 +282,7 @@ mod tests {
         let mut body = service.oneshot(post()).await.unwrap().into_body();
         tokio::time::advance(Duration::from_secs(11)).await;
         let error = body.frame().await.unwrap().unwrap_err();
-        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
         assert_eq!(
             (error.hop(), error.effect()),
             (Some(Hop::Receive), Effect::Done)

@@ -29,8 +29,8 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
     use http_body_util::{BodyExt, Full};
-    use sevenhops::limit::Waited;
     use sevenhops::policy::idempotency::Key;
+    use sevenhops::timeout::TimeoutKind;
     use sevenhops::{IdempotencyLayer, Options, StandardLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt, service_fn};
@@ -84,12 +84,12 @@ mod tests {
         let mock = Mock::new([Step::Hang]);
         let get = optional(Method::GET, inherited.clone());
         let error = layer.layer(mock.clone()).oneshot(get).await.unwrap_err();
-        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
         assert_eq!(arrived.elapsed(), SECS(5), "the time left began anew");
         tokio::time::advance(SECS(1)).await;
         let get = optional(Method::GET, inherited);
         let error = layer.layer(mock.clone()).oneshot(get).await.unwrap_err();
-        assert_eq!(error.expired(), Some(Waited::Deadline));
+        assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
         assert_eq!(arrived.elapsed(), SECS(6));
         assert_eq!(mock.count(), 1, "sent when the time was over");
     }

@@ -13,10 +13,10 @@ mod tests {
     use bytes::Bytes;
     use http::{Request, Response, Uri};
     use http_body_util::Full;
-    use sevenhops::limit::{self, Limits};
     use sevenhops::policy::retry;
     use sevenhops::sdk::operation::{Failed, OperationConfig};
     use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply, Script};
+    use sevenhops::timeout::{self, Timeouts};
     use sevenhops::{
         CallLayer, Client, Effect, Error, Hop, Operation, RetryLayer, StandardLayer, Transport, sdk,
     };
@@ -49,7 +49,7 @@ mod tests {
         }
 
         fn transport(&self) -> Transport {
-            let builder = Transport::builder(Limits::new(DEADLINE).unwrap());
+            let builder = Transport::builder(Timeouts::new(DEADLINE).unwrap());
             let resolver = self.net.dns.resolver();
             builder.resolver(resolver).build().unwrap()
         }
@@ -159,8 +159,8 @@ mod tests {
                 }
             }
         });
-        let limits = limit::TimeoutsConfig::new().attempt(Duration::from_millis(300));
-        let settings = sevenhops::Config::new(DEADLINE).limits(limits);
+        let timeouts = timeout::TimeoutsConfig::new().attempt(Duration::from_millis(300));
+        let settings = sevenhops::Config::new(DEADLINE).timeouts(timeouts);
         let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
         let charge = charge.oneshot(post(&shop.audits()));
         charge.await.map(drop).unwrap_err()
@@ -206,8 +206,8 @@ mod tests {
                 second.send().await.map(|_| ok())
             }
         });
-        let limits = limit::TimeoutsConfig::new().attempt(Duration::from_millis(300));
-        let settings = sevenhops::Config::new(DEADLINE).limits(limits);
+        let timeouts = timeout::TimeoutsConfig::new().attempt(Duration::from_millis(300));
+        let settings = sevenhops::Config::new(DEADLINE).timeouts(timeouts);
         let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
         let error = charge.oneshot(post("http://slow.test/")).await;
         shop.assert_open(&error.map(drop).unwrap_err());
@@ -230,8 +230,8 @@ mod tests {
                 }
             }
         });
-        let limits = limit::TimeoutsConfig::new().attempt(Duration::from_millis(300));
-        let settings = sevenhops::Config::new(DEADLINE).limits(limits);
+        let timeouts = timeout::TimeoutsConfig::new().attempt(Duration::from_millis(300));
+        let settings = sevenhops::Config::new(DEADLINE).timeouts(timeouts);
         let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
         let error = charge.oneshot(post("http://gone.test/")).await;
         let error = error.map(drop).unwrap_err();

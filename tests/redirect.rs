@@ -13,8 +13,8 @@ mod tests {
     use http::{HeaderName, Method, Request};
     use http_body_util::Full;
     use sevenhops::hop::What;
-    use sevenhops::limit::Limits;
     use sevenhops::policy::redirect::RedirectConfig;
+    use sevenhops::timeout::Timeouts;
     use sevenhops::{
         AttemptLayer, CallLayer, Effect, IdempotencyLayer, Kind, Options, Policy, RedirectLayer,
         RetryLayer, StandardLayer, StandardService,
@@ -26,8 +26,8 @@ mod tests {
     const DEADLINE: Duration = Duration::from_secs(10);
     const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
 
-    fn limits() -> Limits {
-        Limits::new(DEADLINE).unwrap()
+    fn timeouts() -> Timeouts {
+        Timeouts::new(DEADLINE).unwrap()
     }
 
     fn stack(redirect: RedirectConfig, mock: &Mock) -> StandardService<Mock> {
@@ -307,7 +307,7 @@ mod tests {
         let mock = Mock::new([status(503), to(307, away)]);
         let retry = RetryLayer::new(steady()).unwrap();
         let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
-        let over = redirect.layer(retry.layer(AttemptLayer::new(limits()).layer(mock.clone())));
+        let over = redirect.layer(retry.layer(AttemptLayer::new(timeouts()).layer(mock.clone())));
         let keyed = IdempotencyLayer::default().layer(over);
         let call = CallLayer::new(DEADLINE).unwrap().layer(keyed);
         assert!(call.oneshot(honored()).await.is_err());
@@ -350,7 +350,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn answered_get_of_a_layer_above_the_attempt_does_not_say_that_the_post_was_done() {
         let mock = Mock::new([status(200), LOST]);
-        let attempt = AttemptLayer::new(limits()).layer(mock.clone());
+        let attempt = AttemptLayer::new(timeouts()).layer(mock.clone());
         let asks_first = service_fn(move |post: Request<Full<Bytes>>| {
             let (attempt, mut get) = (attempt.clone(), post.clone());
             *get.method_mut() = Method::GET;
@@ -378,7 +378,7 @@ mod tests {
         let retry = RetryLayer::new(steady()).unwrap();
         let call = CallLayer::new(DEADLINE).unwrap();
         let mock = Mock::new(steps());
-        let recorded = redirect.layer(AttemptLayer::new(limits()).layer(mock.clone()));
+        let recorded = redirect.layer(AttemptLayer::new(timeouts()).layer(mock.clone()));
         let service = call.layer(retry.layer(recorded));
         service.oneshot(request(Method::POST)).await.unwrap();
         assert_eq!(mock.count(), 2);

@@ -11,8 +11,8 @@ mod tests {
     use http::Method;
     use http_body_util::BodyExt;
     use sevenhops::hop::{NotRepeated, What};
-    use sevenhops::limit::Limit;
     use sevenhops::policy::retry::{Budget, RetryConfig};
+    use sevenhops::timeout::Timeout;
     use sevenhops::{Effect, Error, Hop, Options, RetryLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt};
@@ -269,12 +269,15 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_repeat_has_its_own_attempt_limit() {
         let mock = Mock::new([Step::Hang, Step::Hang, Step::Hang]);
-        let short = optional(Method::GET, Options::new().deadline(Limit::from_secs(4)));
+        let short = optional(Method::GET, Options::new().deadline(Timeout::from_secs(4)));
         let start = Instant::now();
         let error: Error = stack(steady(), &mock).oneshot(short).await.unwrap_err();
         // Half of 4 s, half of the time left then, and the rest.
         assert_eq!((start.elapsed(), mock.count()), (SECS(4), 3));
-        assert_eq!(error.expired(), Some(sevenhops::limit::Waited::Deadline));
+        assert_eq!(
+            error.timeout_kind(),
+            Some(sevenhops::timeout::TimeoutKind::Deadline)
+        );
         assert_eq!(error.hop(), Some(Hop::Server));
     }
 }

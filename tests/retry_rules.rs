@@ -11,8 +11,8 @@ mod tests {
     use http::{Method, StatusCode};
     use http_body_util::BodyExt;
     use sevenhops::hop::{FailureClass, NotRepeated, What};
-    use sevenhops::limit::Limit;
     use sevenhops::policy::retry::{Backoff, Jitter, RetryConfig};
+    use sevenhops::timeout::Timeout;
     use sevenhops::{Options, StandardLayer};
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt};
@@ -71,7 +71,7 @@ mod tests {
     async fn hint_that_fits_is_never_refused_by_luck() {
         for _ in 0..50 {
             let mock = Mock::new([with(503, "retry-after", "1")]);
-            let short = Options::new().deadline(Limit::from_millis(1_050));
+            let short = Options::new().deadline(Timeout::from_millis(1_050));
             let get = optional(Method::GET, short);
             let patient = steady().max_hint(SECS(2));
             stack(patient, &mock).oneshot(get).await.unwrap();
@@ -113,10 +113,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn t2_deadline_includes_back_off() {
         // 2.7 s of 3 s are gone when the first attempt fails: 0.3 s are left for everything else.
-        let limits = sevenhops::limit::TimeoutsConfig::new().attempt(SECS(3));
+        let timeouts = sevenhops::timeout::TimeoutsConfig::new().attempt(SECS(3));
         for (base, sent) in [(MS(299), 2), (MS(300), 1)] {
             let retry = RetryConfig::new().backoff(Backoff::new().jitter(Jitter::None).base(base));
-            let settings = sevenhops::Config::new(SECS(3)).limits(limits).retry(retry);
+            let settings = sevenhops::Config::new(SECS(3))
+                .timeouts(timeouts)
+                .retry(retry);
             let mock = Mock::new([Step::FailAfter(MS(2_700)), Step::Hang]);
             let start = Instant::now();
             let service = StandardLayer::with(&settings).unwrap().layer(mock.clone());
@@ -239,7 +241,10 @@ mod tests {
         let (start, inherited) = (Instant::now(), Options::new().inherit(&hurried));
         let get = optional(Method::GET, inherited);
         let error = layer.layer(there.clone()).oneshot(get).await.unwrap_err();
-        assert_eq!(error.expired(), Some(sevenhops::limit::Waited::Attempt));
+        assert_eq!(
+            error.timeout_kind(),
+            Some(sevenhops::timeout::TimeoutKind::Attempt)
+        );
         assert_eq!(start.elapsed(), SECS(1));
 
         assert!(

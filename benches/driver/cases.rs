@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use sevenhops::limit::Limits;
 use sevenhops::policy::{redirect, retry};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{
     AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer,
     StandardLayer,
@@ -21,13 +21,13 @@ use crate::rival;
 
 /// Runs the cases, in the order of the report.
 pub(crate) fn each_case(ruler: &mut impl Ruler) {
-    let limits = Limits::new(DEADLINE).expect("ten seconds are a deadline");
+    let timeouts = Timeouts::new(DEADLINE).expect("ten seconds are a deadline");
     let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
-    let attempt = AttemptLayer::new(limits);
+    let attempt = AttemptLayer::new(timeouts);
     let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).expect("defaults are valid");
     let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
-    let breaker = BreakerLayer::new(limits);
+    let breaker = BreakerLayer::new(timeouts);
     let idempotency = IdempotencyLayer::default();
     let timeout = TimeoutLayer::new(DEADLINE);
     let mut ask = Request::new(Full::new(Bytes::from_static(b"amount=100")));

@@ -8,7 +8,7 @@ use sevenhops::policy::idempotency::Key;
 use sevenhops::policy::retry::{Backoff, Budget};
 use sevenhops::policy::{breaker, idempotency, retry};
 use sevenhops::testing::Authority;
-use sevenhops::{Blame, Client, Effect, Kind, dns, limit};
+use sevenhops::{Blame, Client, Effect, Kind, dns, timeout};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -52,7 +52,7 @@ impl Caller {
         }
         let client = Client::builder(Duration::from_secs(5))
             // Short, so that silence costs little. Longer than any answer that comes at all.
-            .limits(limit::TimeoutsConfig::new().attempt(ATTEMPT))
+            .timeouts(timeout::TimeoutsConfig::new().attempt(ATTEMPT))
             // Two requests in five go wrong here, without end, which no service does. The demo is about keys and
             // effects: nothing else may decide whether a charge is retried.
             .retry(

@@ -6,9 +6,9 @@ use std::time::Duration;
 use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
-use sevenhops::limit::Limits;
 use sevenhops::policy::breaker::Breaker;
 use sevenhops::policy::retry::{Budget, RetryConfig};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{AttemptLayer, BreakerLayer, CallLayer, RetryLayer};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, sleep_until};
@@ -93,10 +93,10 @@ pub(crate) fn run(policies: Policies, trouble: Trouble) -> Result<Report> {
 async fn policy(policies: Policies, trouble: Trouble, ledger: &Arc<Ledger>) -> Result<()> {
     let backend = Backend::new(Arc::clone(ledger), trouble);
     let service = service_fn(move |request| Arc::clone(&backend).answer(request));
-    let limits = Limits::new(DEADLINE)?;
+    let timeouts = Timeouts::new(DEADLINE)?;
     let retry = |budget| RetryLayer::new(RetryConfig::new().attempts(3).budget(budget));
     let stack = ServiceBuilder::new().layer(CallLayer::new(DEADLINE)?);
-    let attempt = AttemptLayer::new(limits);
+    let attempt = AttemptLayer::new(timeouts);
     match policies {
         Policies::None => drive(service, ledger).await,
         Policies::Retry => {
@@ -108,7 +108,7 @@ async fn policy(policies: Policies, trouble: Trouble, ledger: &Arc<Ledger>) -> R
             drive(stack.service(service), ledger).await;
         }
         Policies::RetryBudgetBreaker => {
-            let breaker = BreakerLayer::new(limits);
+            let breaker = BreakerLayer::new(timeouts);
             watch(&breaker.handle(), ledger)?;
             let stack = stack.layer(retry(Budget::new())?).layer(breaker);
             drive(stack.layer(attempt).service(service), ledger).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sevenhops::hop::{Outcome, Stage};
 use sevenhops::testing::{Authority, Script, ScriptedDns};
-use sevenhops::{Client, Timeline, dns, limit};
+use sevenhops::{Client, Timeline, dns, timeout};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::Result;
@@ -31,8 +31,8 @@ impl World {
         }
         let visitor = Client::builder(PATIENCE)
             // One attempt, for as long as the deadline lasts.
-            .limits(
-                limit::TimeoutsConfig::new()
+            .timeouts(
+                timeout::TimeoutsConfig::new()
                     .attempt(PATIENCE)
                     .first_byte(PATIENCE),
             )
@@ -82,7 +82,7 @@ impl World {
         patience: Duration,
     ) -> Result<Run> {
         let request = self.visitor.get(page.page.url(at_once)).no_retry();
-        let request = request.deadline(limit::Limit::new(patience)?);
+        let request = request.deadline(timeout::Timeout::new(patience)?);
         let answered = request.fetch_bytes().await;
         let visit = page.visits.recv().await.ok_or("the page is gone")?;
         let mut timelines = Vec::new();

@@ -8,7 +8,7 @@ use http::StatusCode;
 use sevenhops::testing::{
     Answer, Authority, BlackHole, ClosedPort, ConnFault, ProxyServer, Reply, Script,
 };
-use sevenhops::{Effect, Hop, Kind, limit};
+use sevenhops::{Effect, Hop, Kind, timeout};
 
 use crate::world::{Broken, Connection, PATH, Result, Shape, Stage, World};
 
@@ -106,7 +106,7 @@ impl Case {
                 let mut stage = world.stage(self.connection, true).await?;
                 stage.client = world.client_with(|builder| {
                     let short = Duration::from_millis(600);
-                    let builder = builder.limits(limit::TimeoutsConfig::new().attempt(short));
+                    let builder = builder.timeouts(timeout::TimeoutsConfig::new().attempt(short));
                     builder.transport(|transport| transport.max_connections(1))
                 })?;
                 occupied(stage.with_connection(ConnFault::MaxStreams(1))).await

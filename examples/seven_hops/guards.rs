@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri};
 use sevenhops::hop::{NotRepeated, Outcome, What};
-use sevenhops::limit::{self, Limit, Waited};
 use sevenhops::policy::breaker::{self, State};
 use sevenhops::policy::idempotency::{self, Key};
 use sevenhops::policy::retry::{self, Backoff, Budget};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
+use sevenhops::timeout::{self, Timeout, TimeoutKind};
 use sevenhops::{Blame, ClientBuilder, Destination, Effect, Error, Hop, Kind, Policy, Timeline};
 
 use crate::run::{Report, call, seen};
@@ -219,16 +219,16 @@ async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
 
 /// F29: silence instead of a handshake, twice. The deadline ends the call before the second tls limit.
 async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
-    let limits = limit::TimeoutsConfig::new().tls(Duration::from_millis(500));
+    let timeouts = timeout::TimeoutsConfig::new().tls(Duration::from_millis(500));
     let stage = staged(world, |builder| {
         let retry = three(Budget::new()).unsent_attempts(2);
-        builder.limits(limits).retry(retry)
+        builder.timeouts(timeouts).retry(retry)
     });
     let stage = stage.await?;
     let far_side = server(&stage)?;
     far_side.on_connection([ConnFault::Silent, ConnFault::Silent]);
     let request = stage.client.post(&stage.url).body("amount=100");
-    let called = request.deadline(Limit::from_millis(800)).send().await;
+    let called = request.deadline(Timeout::from_millis(800)).send().await;
     let stats = far_side.stats();
     let called = called.map(|response| response.timeline().cloned());
     let mut report = GuardReport::new(&stage, 0, called);
@@ -239,7 +239,7 @@ async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
     );
     report.check("nothing is sent", report.report.requests == (0, 0));
     report.check_error("the deadline ran out", |error| {
-        error.expired() == Some(Waited::Deadline)
+        error.timeout_kind() == Some(TimeoutKind::Deadline)
     });
     report.check_error("the reason beside it", |error| {
         matches!(error.not_repeated(), Some(NotRepeated::NoTime { left, .. }) if left.is_zero())

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use sevenhops::limit::TimeoutsConfig;
 use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::testing::{Authority, FaultServer, Identity, Script, ScriptedDns};
+use sevenhops::timeout::TimeoutsConfig;
 use sevenhops::{Client, ClientBuilder};
 
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn StdError + Send + Sync>>;
@@ -69,7 +69,7 @@ impl World {
 fn builder(authority: &Authority, dns: &ScriptedDns) -> ClientBuilder {
     let short = Duration::from_millis(900);
     Client::builder(Duration::from_secs(10))
-        .limits(
+        .timeouts(
             TimeoutsConfig::new()
                 .attempt(Duration::from_secs(5))
                 .dns(short)

@@ -14,8 +14,8 @@ use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use serde_json::{Value, json};
 use sevenhops::dns::Static;
-use sevenhops::limit::Limits;
 use sevenhops::testing::{Answer, FaultServer, Reply};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{Effect, Hop, StandardLayer, Transport, sdk};
 use tower::Layer;
 
@@ -30,7 +30,7 @@ fn copy(body: &OctoBody) -> Option<OctoBody> {
 fn octocrab(server: &FaultServer) -> Result<Octocrab> {
     let deadline = Duration::from_secs(5);
     let dns = Static::new().host("api.test", [server.addr().ip()]);
-    let transport = Transport::builder(Limits::new(deadline)?)
+    let transport = Transport::builder(Timeouts::new(deadline)?)
         .resolver(dns)
         .build()?;
     let policies = StandardLayer::new(deadline)?.replay_with(copy, OctoBody::empty);

@@ -13,8 +13,8 @@ use async_openai::config::OpenAIConfig;
 use async_openai::error::OpenAIError;
 use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
 use sevenhops::dns::Static;
-use sevenhops::limit::Limits;
 use sevenhops::testing::{Authority, ConnFault, FaultServer, Reply};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{Effect, Hop, Kind, Transport, sdk};
 
 type Result<T> = std::result::Result<T, Box<dyn StdError>>;
@@ -30,8 +30,8 @@ async fn main() -> Result<()> {
     let authority = Authority::new()?;
     let identity = authority.issue(&["api.test"])?;
     let server = FaultServer::builder().tls(identity).start().await?;
-    let limits = Limits::new(Duration::from_secs(2))?;
-    let client = Transport::builder(limits)
+    let timeouts = Timeouts::new(Duration::from_secs(2))?;
+    let client = Transport::builder(timeouts)
         .tls(authority.client_config())
         .resolver(Static::new().host("api.test", [server.addr().ip()]))
         .build_reqwest()?;
@@ -59,7 +59,7 @@ async fn main() -> Result<()> {
     // A service that never responds: the deadline ends the call, and its effect is unknown.
     let server = FaultServer::builder().start().await?;
     server.default_reply(Reply::Silent);
-    let client = Transport::builder(limits)
+    let client = Transport::builder(timeouts)
         .resolver(Static::new())
         .build_reqwest()?;
     let config = OpenAIConfig::new()

@@ -167,7 +167,7 @@ mod tests {
     use http::{Request, StatusCode};
 
     use super::*;
-    use crate::limit::Limit;
+    use crate::timeout::Timeout;
 
     fn wish(path: &'static str, body: &'static str) -> Wish {
         Wish {
@@ -183,7 +183,7 @@ mod tests {
         let key = this.key(|| Uuid::from_u128(fastrand::u128(..)));
         let mut request = Request::new(());
         request.extensions_mut().insert(this);
-        let call = Call::begin(&mut request, Limit::MAX);
+        let call = Call::begin(&mut request, Timeout::MAX);
         call.begin_callers_try();
         (call, key)
     }

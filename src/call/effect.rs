@@ -184,12 +184,12 @@ mod tests {
 
     use super::*;
     use crate::clock;
-    use crate::limit::{Limit, Limits};
     use crate::telemetry::AttemptSpans;
+    use crate::timeout::{Timeout, Timeouts};
 
     fn taken() -> Arc<Tracker> {
-        let limits = Limits::new(Duration::from_secs(10)).unwrap();
-        let tracker = Tracker::new(limits, AttemptSpans::default(), clock::now());
+        let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+        let tracker = Tracker::new(timeouts, AttemptSpans::default(), clock::now());
         tracker.begin();
         tracker.take();
         Arc::new(tracker)
@@ -198,7 +198,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn attempt_without_a_record_hides_none_that_comes_after() {
         let mut request = http::Request::post("https://api.test/").body(()).unwrap();
-        let call = Call::begin(&mut request, Limit::from_secs(10));
+        let call = Call::begin(&mut request, Timeout::from_secs(10));
         for recorded_before in [false, true] {
             match recorded_before {
                 false => call.count_attempt(call.attempt_count()),

@@ -23,8 +23,8 @@ use self::lifecycle::Lifecycle;
 use self::log::Log;
 use self::state::State;
 use crate::clock;
-use crate::limit::Limit;
 use crate::options::Options;
+use crate::timeout::Timeout;
 
 pub(crate) use self::around::Around;
 #[cfg(feature = "client")]
@@ -53,7 +53,7 @@ struct Inner {
 
 impl Call {
     /// Begins the call of a request that is about to be sent. No layer below looks for it.
-    pub(crate) fn begin_at_wire<B>(request: &mut Request<B>, limit: Limit) -> Self {
+    pub(crate) fn begin_at_wire<B>(request: &mut Request<B>, limit: Timeout) -> Self {
         let outer = match request.extensions().is_empty() {
             true => None,
             false => request.extensions_mut().remove::<Self>(),
@@ -63,14 +63,14 @@ impl Call {
 
     /// Begins the call of a request, due after `limit` at the latest, and puts it into the request's extensions. A call
     /// around it is honored: its deadline holds here too, and if it retries, this call does not.
-    pub(crate) fn begin<B>(request: &mut Request<B>, limit: Limit) -> Self {
+    pub(crate) fn begin<B>(request: &mut Request<B>, limit: Timeout) -> Self {
         let outer = Self::of(request.extensions());
         let call = Self::begin_in(request, limit, outer);
         request.extensions_mut().insert(call.clone());
         call
     }
 
-    fn begin_in<B>(request: &mut Request<B>, limit: Limit, outer: Option<Self>) -> Self {
+    fn begin_in<B>(request: &mut Request<B>, limit: Timeout, outer: Option<Self>) -> Self {
         let is_plain = request.extensions().is_empty();
         let options = match is_plain {
             true => None,
@@ -89,7 +89,7 @@ impl Call {
     }
 
     /// Begins a call that no other layer finds. Options and extensions of the request are left to the other layers.
-    pub(crate) fn alone<B>(request: &Request<B>, limit: Limit) -> Self {
+    pub(crate) fn alone<B>(request: &Request<B>, limit: Timeout) -> Self {
         let asked = Asked::Request {
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -112,11 +112,11 @@ impl Call {
     }
 
     /// Begins the call of an operation, due after `limit` at the latest. An operation around it is honored.
-    pub(crate) fn operate(asked: Asked, limit: Limit) -> Self {
+    pub(crate) fn operate(asked: Asked, limit: Timeout) -> Self {
         Self::start(asked, Options::default(), limit, None)
     }
 
-    fn start(asked: Asked, mut options: Options, limit: Limit, above: Option<Self>) -> Self {
+    fn start(asked: Asked, mut options: Options, limit: Timeout, above: Option<Self>) -> Self {
         let started = clock::now();
         let own = clock::after(started, options.deadline.unwrap_or(limit).get());
         let around = above.is_none().then(Around::current).flatten();
@@ -181,8 +181,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn call_inside_a_call_keeps_the_earlier_deadline() {
         let mut request = Request::new(());
-        let outer = Call::begin(&mut request, Limit::from_secs(1));
-        let inner = Call::begin(&mut request, Limit::from_secs(60));
+        let outer = Call::begin(&mut request, Timeout::from_secs(1));
+        let inner = Call::begin(&mut request, Timeout::from_secs(60));
         assert_eq!(inner.deadline(), outer.deadline());
     }
 }

@@ -17,9 +17,9 @@ use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
 use crate::hop::{Diagnosis, Stage};
-use crate::limit::Limit;
 use crate::record::tracker;
 use crate::replay::UnsentBody;
+use crate::timeout::Timeout;
 
 pin_project! {
     /// The future of [`ChaosService`](super::ChaosService).
@@ -165,7 +165,7 @@ impl Befalling {
             // The wait ends, but later than every configured limit.
             Mishap::Silence => Fallen {
                 end: Err(mishap.error()),
-                after: Some(Limit::MAX.get()),
+                after: Some(Timeout::MAX.get()),
             },
             _ => Err(mishap.error()).into(),
         }
@@ -191,8 +191,8 @@ impl Befalling {
             _ => play(Stage::Send),
         }
         let limit = || {
-            let limit = tracker.as_ref().map(|tracker| tracker.limits().connect());
-            limit.map_or(KERNEL_GIVES_UP, Limit::get)
+            let limit = tracker.as_ref().map(|tracker| tracker.timeouts().connect());
+            limit.map_or(KERNEL_GIVES_UP, Timeout::get)
         };
         Fallen {
             end: Err(mishap.error()),

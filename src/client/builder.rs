@@ -16,7 +16,6 @@ use crate::destination::Destination;
 use crate::dns::{Filter, Resolve};
 use crate::hop::FailureClass;
 use crate::layer::StandardLayer;
-use crate::limit::{self, Limits};
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::Event;
@@ -26,6 +25,7 @@ use crate::policy::{breaker, idempotency, redirect, retry};
 use crate::telemetry::otel::Spans;
 use crate::telemetry::{Maker, Propagator};
 use crate::timeline::{Timeline, also};
+use crate::timeout::{self, Timeouts};
 use crate::transport::{Transport, TransportBuilder};
 
 /// Configures and builds a [`Client`].
@@ -34,13 +34,13 @@ use crate::transport::{Transport, TransportBuilder};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{Client, dns::Static, limit::TimeoutsConfig};
+/// use sevenhops::{Client, dns::Static, timeout::TimeoutsConfig};
 ///
 /// let refused = Client::builder(Duration::from_secs(10))
-///     .limits(TimeoutsConfig::new().attempt(Duration::from_secs(11)))
+///     .timeouts(TimeoutsConfig::new().attempt(Duration::from_secs(11)))
 ///     .build()
 ///     .unwrap_err();
-/// assert_eq!(refused.to_string(), "limits.attempt: 11s is invalid: expected at most deadline (10s)");
+/// assert_eq!(refused.to_string(), "timeouts.attempt: 11s is invalid: expected at most deadline (10s)");
 /// ```
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
@@ -82,8 +82,8 @@ impl ClientBuilder {
     }
 
     /// Sets limits that do not follow from the deadline.
-    pub fn limits(mut self, limits: limit::TimeoutsConfig) -> Self {
-        self.settings = self.settings.limits(limits);
+    pub fn timeouts(mut self, timeouts: timeout::TimeoutsConfig) -> Self {
+        self.settings = self.settings.timeouts(timeouts);
         self
     }
 
@@ -306,8 +306,8 @@ impl ClientBuilder {
             let expected = "1 byte or more";
             return Err(ConfigError::invalid("body_limit", 0, expected));
         }
-        let limits = Limits::with(self.settings.deadline, self.settings.limits)?;
-        let begun = Transport::builder(limits);
+        let timeouts = Timeouts::with(self.settings.deadline, self.settings.timeouts)?;
+        let begun = Transport::builder(timeouts);
         let set = self
             .transport
             .into_iter()

@@ -22,9 +22,9 @@ use crate::diagnose::Edge;
 use crate::error::Error;
 use crate::hop::Diagnosis;
 use crate::idempotency_key::Key;
-use crate::limit::Limit;
 use crate::options::Options;
 use crate::telemetry::{Maker, call_span, encode_span, invalid};
+use crate::timeout::Timeout;
 use crate::transport::basic;
 use crate::transport::framing::announced;
 
@@ -157,7 +157,7 @@ impl RequestBuilder {
     }
 
     /// Sets the deadline of this call.
-    pub fn deadline(self, deadline: Limit) -> Self {
+    pub fn deadline(self, deadline: Timeout) -> Self {
         self.with_options(|options| options.deadline(deadline))
     }
 
@@ -352,7 +352,7 @@ fn encoded<T, E>(maker: &Maker, encode: impl FnOnce() -> Result<T, E>) -> Result
 
 /// Ends the call of a request that could not be encoded, and returns its error.
 fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Error {
-    let call = Call::begin(request, Limit::MAX);
+    let call = Call::begin(request, Timeout::MAX);
     let asked = (request.method(), request.uri());
     let span = call_span(&client.0.maker, &call, asked);
     call.listen(&span, client.0.on_end.as_ref());

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::getters::getters;
-use crate::limit;
 use crate::policy::{breaker, idempotency, redirect, retry};
+use crate::timeout;
 
 /// A part of a config for some destinations: see [`Config::destination`](crate::Config::destination).
 ///
@@ -32,7 +32,7 @@ pub struct DestinationConfig {
         )
     )]
     pub(super) deadline: Option<Duration>,
-    pub(super) limits: limit::TimeoutsConfig,
+    pub(super) timeouts: timeout::TimeoutsConfig,
     pub(super) idempotency: idempotency::IdempotencyConfig,
     pub(super) redirect: redirect::RedirectConfig,
     pub(super) retry: retry::RetryConfig,
@@ -58,8 +58,8 @@ impl DestinationConfig {
 
     /// Sets limits.
     #[must_use]
-    pub fn limits(mut self, limits: limit::TimeoutsConfig) -> Self {
-        self.limits = limits;
+    pub fn timeouts(mut self, timeouts: timeout::TimeoutsConfig) -> Self {
+        self.timeouts = timeouts;
         self
     }
 
@@ -101,7 +101,7 @@ impl DestinationConfig {
 
     getters! {
         get_deadline(deadline) -> Option<Duration> = |own| own.deadline;
-        get_limits(limits) -> &limit::TimeoutsConfig = |own| &own.limits;
+        get_timeouts(timeouts) -> &timeout::TimeoutsConfig = |own| &own.timeouts;
         get_idempotency(idempotency) -> &idempotency::IdempotencyConfig = |own| &own.idempotency;
         get_redirect(redirect) -> &redirect::RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;

@@ -12,8 +12,8 @@ use self::destinations::Destinations;
 pub(crate) use self::plan::{Effective, Plan};
 use crate::config_error::ConfigError;
 use crate::getters::getters;
-use crate::limit::{self, Limits};
 use crate::policy::{breaker, idempotency, redirect, retry};
+use crate::timeout::{self, Timeouts};
 
 /// The config of a stack: the deadline, the settings of each policy, and parts for some destinations.
 ///
@@ -74,7 +74,7 @@ use crate::policy::{breaker, idempotency, redirect, retry};
 ///         "retry": { "attempts": 5, "budget": { "ratio": 0.1 } },
 ///         "destinations": {
 ///             "api.stripe.com": { "idempotency": { "honoured_by_all": true } },
-///             "*.bank.test": { "limits": { "attempt": "2s" }, "retry": { "attempts": 1 } },
+///             "*.bank.test": { "timeouts": { "attempt": "2s" }, "retry": { "attempts": 1 } },
 ///             "/v1/reports/{id}": { "deadline": "60s" }
 ///         }
 ///     }"#,
@@ -88,7 +88,7 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(with = "crate::file::duration"))]
     pub(crate) deadline: Duration,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) limits: limit::TimeoutsConfig,
+    pub(crate) timeouts: timeout::TimeoutsConfig,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) idempotency: idempotency::IdempotencyConfig,
     #[cfg_attr(feature = "serde", serde(default))]
@@ -116,7 +116,7 @@ impl Config {
     pub fn new(deadline: Duration) -> Self {
         Self {
             deadline,
-            limits: limit::TimeoutsConfig::new(),
+            timeouts: timeout::TimeoutsConfig::new(),
             idempotency: idempotency::IdempotencyConfig::new(),
             redirect: redirect::RedirectConfig::new(),
             retry: retry::RetryConfig::new(),
@@ -128,8 +128,8 @@ impl Config {
 
     /// Sets limits, in place of those derived from the deadline.
     #[must_use]
-    pub fn limits(mut self, limits: limit::TimeoutsConfig) -> Self {
-        self.limits = limits;
+    pub fn timeouts(mut self, timeouts: timeout::TimeoutsConfig) -> Self {
+        self.timeouts = timeouts;
         self
     }
 
@@ -185,7 +185,7 @@ impl Config {
     }
 
     getters! {
-        get_limits(limits) -> &limit::TimeoutsConfig = |own| &own.limits;
+        get_timeouts(timeouts) -> &timeout::TimeoutsConfig = |own| &own.timeouts;
         get_idempotency(idempotency) -> &idempotency::IdempotencyConfig = |own| &own.idempotency;
         get_redirect(redirect) -> &redirect::RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
@@ -203,7 +203,7 @@ impl Config {
     /// printed.
     ///
     /// Defaults are written out. Values that follow from the deadline are left open:
-    /// [`Limits::with`](crate::limit::Limits::with) derives the limits.
+    /// [`Timeouts::with`](crate::timeout::Timeouts::with) derives the limits.
     ///
     /// ```
     /// use std::time::Duration;
@@ -235,7 +235,7 @@ impl Config {
     fn without_destinations(&self) -> Self {
         Self {
             deadline: self.deadline,
-            limits: self.limits,
+            timeouts: self.timeouts,
             idempotency: self.idempotency.clone(),
             redirect: self.redirect.clone(),
             retry: self.retry.clone(),
@@ -249,7 +249,7 @@ impl Config {
     fn under(self, part: &DestinationConfig) -> Self {
         Self {
             deadline: part.deadline.unwrap_or(self.deadline),
-            limits: part.limits.over(&self.limits),
+            timeouts: part.timeouts.over(&self.timeouts),
             idempotency: part.idempotency.clone().over(&self.idempotency),
             redirect: part.redirect.clone().over(&self.redirect),
             retry: part.retry.clone().over(&self.retry),
@@ -260,13 +260,13 @@ impl Config {
     }
 
     /// Refuses values that are out of range or contradict each other. Parts for destinations are not checked here.
-    fn check(&self) -> Result<Limits, ConfigError> {
-        let limits = Limits::with(self.deadline, self.limits)?;
+    fn check(&self) -> Result<Timeouts, ConfigError> {
+        let timeouts = Timeouts::with(self.deadline, self.timeouts)?;
         self.idempotency.check()?;
         self.redirect.check()?;
         self.retry.check(Some(self.deadline))?;
-        self.breaker.check(&limits)?;
-        Ok(limits)
+        self.breaker.check(&timeouts)?;
+        Ok(timeouts)
     }
 }
 

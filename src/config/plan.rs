@@ -8,9 +8,9 @@ use http::Uri;
 use super::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::{Host, Hosts, Pattern, Table, shown};
-use crate::limit::Limits;
 use crate::policy::breaker::{self, Rules};
 use crate::policy::retry::Budget;
+use crate::timeout::Timeouts;
 
 /// The values of each destination.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub(crate) struct Plan {
 pub(crate) struct Effective {
     /// The settings, without parts for destinations.
     pub(crate) settings: Config,
-    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
     /// The pattern of the most specific part that applies; `None` at the top of the config.
     part: Option<String>,
 }
@@ -80,8 +80,8 @@ impl Plan {
     }
 
     /// Returns the limits of all destinations.
-    pub(crate) fn limits(&self) -> Vec<Limits> {
-        self.table.values().map(|row| row.limits).collect()
+    pub(crate) fn timeouts(&self) -> Vec<Timeouts> {
+        self.table.values().map(|row| row.timeouts).collect()
     }
 
     pub(crate) fn find(&self, url: &Uri, route: Option<&str>) -> &Effective {
@@ -89,13 +89,13 @@ impl Plan {
     }
 
     /// Returns the limits of destinations that match no part.
-    pub(crate) fn rest_limits(&self) -> Limits {
-        self.table.plain.rest().limits
+    pub(crate) fn rest_limits(&self) -> Timeouts {
+        self.table.plain.rest().timeouts
     }
 
     /// Returns the rules of circuits. Calls of any route share the circuit of their host.
     pub(crate) fn rules(&self) -> Hosts<Rules> {
-        let rules = |row: &Arc<Effective>| row.settings.breaker.rules(&row.limits);
+        let rules = |row: &Arc<Effective>| row.settings.breaker.rules(&row.timeouts);
         self.table.plain.map(rules)
     }
 
@@ -184,10 +184,10 @@ fn effective(
         last = Some(part.path.clone());
     }
     let checked = own.check();
-    let limits = checked.map_err(|error| within(last.as_deref(), error))?;
+    let timeouts = checked.map_err(|error| within(last.as_deref(), error))?;
     Ok(Arc::new(Effective {
         settings: own,
-        limits,
+        timeouts,
         part: last,
     }))
 }

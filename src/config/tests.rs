@@ -34,7 +34,7 @@ fn what_does_not_stand_in_the_file_is_the_default() {
 fn unknown_field_is_refused_wherever_it_stands() {
     for (json, field) in [
         (r#"{"deadline": "1s", "x": 1}"#, "x"),
-        (r#"{"deadline": "1s", "limits": {"x": 1}}"#, "x"),
+        (r#"{"deadline": "1s", "timeouts": {"x": 1}}"#, "x"),
         (r#"{"deadline": "1s", "retry": {"x": 1}}"#, "x"),
         (r#"{"deadline": "1s", "retry": {"backoff": {"x": 1}}}"#, "x"),
         (r#"{"deadline": "1s", "retry": {"budget": {"x": 1}}}"#, "x"),

@@ -12,10 +12,10 @@ use rustls::AlertDescription;
 use super::*;
 use crate::clock;
 use crate::error::Error;
-use crate::hop::{BodyFailed, Keyed, LimitExpired, TlsSession, name};
-use crate::limit::Limits;
+use crate::hop::{BodyFailed, Keyed, TimeoutElapsed, TlsSession, name};
 use crate::record::Tickets;
 use crate::telemetry::AttemptSpans;
+use crate::timeout::Timeouts;
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
@@ -72,8 +72,8 @@ fn journey() -> impl Strategy<Value = Journey> {
 
 impl Journey {
     fn tracker(&self) -> Tracker {
-        let limits = Limits::new(Duration::from_secs(10)).unwrap();
-        let tracker = Tracker::new(limits, AttemptSpans::default(), clock::now());
+        let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+        let tracker = Tracker::new(timeouts, AttemptSpans::default(), clock::now());
         if self.tracked {
             tracker.begin();
         }
@@ -202,7 +202,7 @@ enum Cause {
     Code(i32),
     Dns(crate::dns::Reason),
     Tls(rustls::Error),
-    Limit(Waited),
+    Timeout(TimeoutKind),
     Body,
     Http2(u32),
 }
@@ -218,7 +218,7 @@ impl Cause {
             Self::Code(code) => io::Error::from_raw_os_error(code).into(),
             Self::Dns(reason) => crate::dns::Error::new("api.test", reason).into(),
             Self::Tls(error) => io::Error::new(io::ErrorKind::InvalidData, error).into(),
-            Self::Limit(which) => LimitExpired(which).into(),
+            Self::Timeout(which) => TimeoutElapsed(which).into(),
             Self::Body => BodyFailed("of its own".into()).into(),
             Self::Http2(code) => h2::Error::from(h2::Reason::from(code)).into(),
         }
@@ -247,7 +247,11 @@ fn cause() -> impl Strategy<Value = Cause> {
         rustls::Error::HandshakeNotComplete,
         rustls::CertificateError::Expired.into(),
     ]);
-    let limit = prop::sample::select(vec![Waited::Dns, Waited::Connect, Waited::Tls]);
+    let limit = prop::sample::select(vec![
+        TimeoutKind::Dns,
+        TimeoutKind::Connect,
+        TimeoutKind::Tls,
+    ]);
     prop_oneof![
         (any::<u8>(), any::<bool>()).prop_map(|(code, typed)| Cause::Alert(code, typed)),
         (prop::sample::select(REFUSALS.to_vec()), any::<bool>())
@@ -256,7 +260,7 @@ fn cause() -> impl Strategy<Value = Cause> {
         (1..133).prop_map(Cause::Code),
         dns.prop_map(Cause::Dns),
         tls.prop_map(Cause::Tls),
-        limit.prop_map(Cause::Limit),
+        limit.prop_map(Cause::Timeout),
         Just(Cause::Body),
         (0..14u32).prop_map(Cause::Http2),
     ]

@@ -10,8 +10,8 @@ use crate::chain::chain;
 use crate::error::Error;
 #[cfg(feature = "client")]
 use crate::hop::TunnelRefused;
-use crate::hop::{BodyFailed, Diagnosis, Hop, Kind, LimitExpired, local};
-use crate::limit::Waited;
+use crate::hop::{BodyFailed, Diagnosis, Hop, Kind, TimeoutElapsed, local};
+use crate::timeout::TimeoutKind;
 
 /// The facts in an error's chain. The tracker supplies the facts that the chain leaves open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub(super) struct Evidence {
     pub(super) garbled: bool,
     /// One HTTP/2 stream broke, not the connection.
     pub(super) stream: bool,
-    pub(super) expired: Option<Waited>,
+    pub(super) timeout_kind: Option<TimeoutKind>,
     /// A connector reported that the setup failed. Holds the hop of the setup, as far as the connector reports it.
     pub(super) set_up: Option<Hop>,
     /// An error of this crate is in the chain and has a diagnosis.
@@ -69,9 +69,9 @@ impl Evidence {
             self.kind = Some(kind);
             return false;
         }
-        if let Some(LimitExpired(which)) = error.downcast_ref() {
+        if let Some(TimeoutElapsed(which)) = error.downcast_ref() {
             self.kind = Some(Kind::Timeout);
-            self.expired = Some(*which);
+            self.timeout_kind = Some(*which);
         } else if error.is::<BodyFailed>() {
             (self.kind, self.hop) = (Some(Kind::Body), Some(Hop::Send));
             return false; // the causes below belong to the caller
@@ -147,7 +147,7 @@ impl Evidence {
         } else if let Some(dns) = error.downcast_ref::<crate::dns::Error>() {
             (self.kind, self.hop) = (Some(dns.reason().into()), Some(Hop::Dns));
             // A cached timeout of a lookup is still a timeout of the lookup.
-            self.expired = (self.kind == Some(Kind::Timeout)).then_some(Waited::Dns);
+            self.timeout_kind = (self.kind == Some(Kind::Timeout)).then_some(TimeoutKind::Dns);
         } else if let Some(NetError::Io(io)) = error.downcast_ref() {
             // This error does not list the wrapped IO error among its causes.
             self.kind = local(io).or(self.kind);

@@ -10,8 +10,8 @@ use std::error::Error as StdError;
 
 use self::evidence::{Evidence, evidence};
 use crate::hop::{Diagnosis, Effect, Hop, Kind, Stage};
-use crate::limit::Waited;
 use crate::record::{Tracker, effect_of};
+use crate::timeout::TimeoutKind;
 
 pub(crate) use self::edge::{Edge, Failure, View};
 #[cfg(feature = "reqwest")]
@@ -20,13 +20,13 @@ pub(crate) use self::evidence::is_unprocessed;
 impl Diagnosis {
     /// Diagnoses an expired timeout. The open stage gives the hop. The effect depends on whether a connection took the
     /// request, and on the response head if one came.
-    pub(crate) fn expired(tracker: Option<&Tracker>, which: Waited) -> Self {
+    pub(crate) fn timeout_kind(tracker: Option<&Tracker>, which: TimeoutKind) -> Self {
         let stage = tracker.and_then(Tracker::open);
         let hop = match (which, stage) {
-            (Waited::Dns, _) => Some(Hop::Dns),
-            (Waited::Connect, _) => Some(Hop::Connect),
-            (Waited::Tls, _) => Some(Hop::Tls),
-            (Waited::Send, _) => Some(Hop::Send),
+            (TimeoutKind::Dns, _) => Some(Hop::Dns),
+            (TimeoutKind::Connect, _) => Some(Hop::Connect),
+            (TimeoutKind::Tls, _) => Some(Hop::Tls),
+            (TimeoutKind::Send, _) => Some(Hop::Send),
             (_, Some(stage)) => Some(hop_of(stage)),
             // The attempt has begun and entered no stage, so it waits for a connection to take it.
             (_, None) => tracker.map(|_| Hop::Send),
@@ -40,14 +40,14 @@ impl Diagnosis {
             },
             // A foreign service may have sent the request.
             effect: tracker.map_or(Effect::Possible, effect_of),
-            expired: Some(which),
+            timeout_kind: Some(which),
             status: None,
         }
     }
 
     /// Diagnoses an operation whose time is over. It has a hop only if a client of this crate reported a setup that did
     /// not finish.
-    pub(crate) fn operation_expired(tracker: &Tracker, which: Waited) -> Self {
+    pub(crate) fn operation_expired(tracker: &Tracker, which: TimeoutKind) -> Self {
         Self {
             hop: set_up(tracker).map(hop_of),
             ..Self::out_of_time(which)
@@ -70,7 +70,7 @@ pub(crate) fn diagnose_operation(
             Diagnosis {
                 hop: told.hop,
                 kind: told.kind,
-                ..Diagnosis::operation(effect, told.expired)
+                ..Diagnosis::operation(effect, told.timeout_kind)
             }
         }
     };
@@ -112,7 +112,7 @@ pub(crate) fn diagnose(tracker: &Tracker, error: &(dyn StdError + 'static)) -> D
         // The service is not slow: nothing proves that the request arrived.
         diagnosis.hop = Some(Hop::Send);
     }
-    diagnosis.expired = evidence.expired;
+    diagnosis.timeout_kind = evidence.timeout_kind;
     let is_handed_back = evidence.unprocessed && is_before_head(tracker);
     if is_handed_back || is_handshake {
         diagnosis.effect = Effect::None;

@@ -19,7 +19,7 @@ use super::search::NDOTS;
 use super::servers::{Server, Upstream};
 use super::system::{NSSWITCH, RESOLV_CONF, System};
 use super::watch::{Asking, Plan, Watch};
-use crate::limit::Limit;
+use crate::timeout::Timeout;
 
 /// Builds a [`Resolver`].
 ///
@@ -83,7 +83,7 @@ impl ResolverBuilder {
                 resolv_conf: RESOLV_CONF.into(),
                 hosts_file: HostsFile::System,
                 nsswitch: NSSWITCH.into(),
-                upstream: Upstream::new(Limit::from_secs(2)),
+                upstream: Upstream::new(Timeout::from_secs(2)),
                 #[cfg(test)]
                 port: None,
             },
@@ -163,7 +163,7 @@ impl ResolverBuilder {
     }
 
     /// Sets the time for the whole lookup: both families, all tries, and all names of the search list.
-    pub fn limit(mut self, limit: Limit) -> Self {
+    pub fn timeout(mut self, limit: Timeout) -> Self {
         self.plan.upstream.limit = limit;
         self
     }
@@ -188,7 +188,7 @@ impl ResolverBuilder {
 
     /// Sets the wait after a failed query: `first`, doubled after each further failure, up to `most`. Until the wait is
     /// over, lookups fail with the same failure.
-    pub fn failure_backoff(mut self, first: Limit, most: Limit) -> Self {
+    pub fn failure_backoff(mut self, first: Timeout, most: Timeout) -> Self {
         self.rules.backoff = (first.get(), most.get());
         self
     }

@@ -172,7 +172,7 @@ fn contradictions_are_refused_naming_both_fields_and_values() {
         "ttl_floor (7200s) is longer than ttl_ceiling (3600s)"
     );
 
-    let error = refusal(|b| b.failure_backoff(Limit::from_secs(2), Limit::from_secs(1)));
+    let error = refusal(|b| b.failure_backoff(Timeout::from_secs(2), Timeout::from_secs(1)));
     assert_eq!(
         error,
         "failure_backoff.first (2s) is longer than failure_backoff.most (1s)"

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use super::{AnswerFuture, Error, Hold, Reason, Resolve, Resolving, SecondLook};
 use crate::callback::{Panicked, Site, ask, require};
-use crate::limit::Limit;
+use crate::timeout::Timeout;
 
 pub(crate) struct Contained<R> {
     resolver: R,
@@ -40,7 +40,7 @@ impl<R: Resolve> Resolve for Contained<R> {
         self.contain(host, || self.resolver.resolve(host))
     }
 
-    fn resolve_within(&self, host: &str, limit: Limit) -> Resolving {
+    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolving {
         self.contain(host, || self.resolver.resolve_within(host, limit))
     }
 

@@ -24,15 +24,15 @@ use super::shelf::{Hit, Shelf};
 use super::turns::Turns;
 use super::{Answer, Family, Hold, Origin, Question};
 use crate::clock;
-use crate::limit::Limit;
 use crate::luck::luck;
+use crate::timeout::Timeout;
 
 /// The results, the queries in progress, and the servers.
 #[derive(Debug)]
 pub(crate) struct Board {
     shelf: Shelf,
     memory: Mutex<Memory>,
-    limit: Limit,
+    limit: Timeout,
     turns: Arc<Turns>,
 }
 
@@ -77,7 +77,7 @@ pub(crate) enum Why {
 }
 
 impl Board {
-    pub(crate) fn new(cache: Cache, source: Arc<dyn Source>, limit: Limit) -> Self {
+    pub(crate) fn new(cache: Cache, source: Arc<dyn Source>, limit: Timeout) -> Self {
         let memory = Mutex::new(Memory {
             cache,
             flights: Default::default(),

@@ -64,7 +64,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::limit::Limit;
+use crate::timeout::Timeout;
 
 mod answer;
 mod build;
@@ -127,11 +127,11 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// It is called on every attempt: an implementation must not block.
     fn resolve(&self, host: &str) -> Resolving;
 
-    /// Looks `host` up for a caller that waits for at most `limit`.
+    /// Looks `host` up for a caller that waits for at most `timeout`.
     ///
     /// An implementation that can use older results should return them within half of that time. Others need not
     /// override this: the caller enforces the limit.
-    fn resolve_within(&self, host: &str, limit: Limit) -> Resolving {
+    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolving {
         let _ = limit;
         self.resolve(host)
     }

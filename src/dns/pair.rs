@@ -12,7 +12,7 @@ use super::compose::{Composed, Nothing, Old, Said, compose, old};
 use super::error::{Failure, Reason};
 use super::heard::Heard;
 use crate::clock;
-use crate::limit::Limit;
+use crate::timeout::Timeout;
 
 /// One family of a name that is being resolved.
 #[derive(Debug)]
@@ -94,7 +94,7 @@ pub(crate) type Landing = watch::Receiver<Option<Heard>>;
 pub(crate) struct Errand {
     pub(crate) begun: Instant,
     /// How long the caller waits at most.
-    pub(crate) limit: Limit,
+    pub(crate) limit: Timeout,
     /// Whether there is no further name to try. Then an old result "no addresses" is not used.
     pub(crate) last: bool,
 }

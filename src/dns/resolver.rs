@@ -22,7 +22,7 @@ use super::search::{Search, ends_in_number};
 use super::watch::{News, Watch};
 use super::{Answer, Hold, Origin, Resolve, Resolving, SecondLook, UNCHANGING};
 use crate::clock;
-use crate::limit::Limit;
+use crate::timeout::Timeout;
 
 /// Resolves names by DNS, and caches the results for their TTL. Clones share one cache.
 ///
@@ -30,11 +30,11 @@ use crate::limit::Limit;
 ///
 /// ```
 /// use sevenhops::dns::Resolver;
-/// use sevenhops::limit::Limit;
+/// use sevenhops::timeout::Timeout;
 ///
 /// let resolver = Resolver::builder()
 ///     .name_servers(["127.0.0.1:53".parse()?])
-///     .limit(Limit::from_secs(1))
+///     .timeout(Timeout::from_secs(1))
 ///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -50,7 +50,7 @@ pub(crate) struct Inner {
     pub(crate) config: ArcSwap<Config>,
     pub(crate) board: Arc<Board>,
     pub(crate) watch: Watch,
-    pub(crate) limit: Limit,
+    pub(crate) limit: Timeout,
 }
 
 /// The content of the files, besides the name servers.
@@ -103,7 +103,7 @@ impl Resolve for Resolver {
         self.resolve_within(host, self.0.limit)
     }
 
-    fn resolve_within(&self, host: &str, limit: Limit) -> Resolving {
+    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolving {
         let (now, inner) = (clock::now(), &self.0);
         let mut config = inner.config.load();
         let mut written = config.before_dns(host);
@@ -237,7 +237,7 @@ struct Walk {
     name: Box<str>,
     host: Box<str>,
     begun: Instant,
-    limit: Limit,
+    limit: Timeout,
     /// The failure of the names that were tried: they have no address, now or at the last successful query.
     found: Option<Failure>,
     /// Whether it skipped a name because of an old result.
@@ -251,7 +251,7 @@ enum Step {
 }
 
 impl Walk {
-    fn new((host, names): (&str, VecDeque<Box<str>>), begun: Instant, limit: Limit) -> Self {
+    fn new((host, names): (&str, VecDeque<Box<str>>), begun: Instant, limit: Timeout) -> Self {
         Self {
             names,
             name: Box::default(),

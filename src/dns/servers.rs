@@ -25,7 +25,7 @@ use super::query::{Outcome, Source};
 use super::response::{Chain, Reading};
 use super::{Family, Question};
 use crate::clock;
-use crate::limit::Limit;
+use crate::timeout::Timeout;
 
 /// A name server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,14 +41,14 @@ pub(crate) enum Server {
 /// How servers are asked.
 #[derive(Clone, Debug)]
 pub(crate) struct Upstream {
-    pub(crate) limit: Limit,
+    pub(crate) limit: Timeout,
     /// Root certificates for encrypted servers, instead of the system's.
     #[cfg(feature = "doh")]
     pub(crate) tls: Option<rustls::ClientConfig>,
 }
 
 impl Upstream {
-    pub(crate) fn new(limit: Limit) -> Self {
+    pub(crate) fn new(limit: Timeout) -> Self {
         Self {
             limit,
             #[cfg(feature = "doh")]

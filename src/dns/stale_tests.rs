@@ -41,7 +41,7 @@ async fn d10_silence_is_borne_for_half_of_the_limit() {
 #[tokio::test(start_paused = true)]
 async fn d10_silence_is_borne_for_no_longer_than_1800_ms() {
     let dns = Scripted::default();
-    let resolver = dns.resolver_with(|builder| builder.limit(Limit::from_secs(60)));
+    let resolver = dns.resolver_with(|builder| builder.timeout(Timeout::from_secs(60)));
     dns.four("a.test", "10.0.0.1", 60);
     ask(&resolver).await.unwrap();
     advance(60 * SECOND).await;
@@ -60,7 +60,7 @@ async fn d10_silence_is_borne_for_no_longer_than_1800_ms() {
 async fn d10_silence_is_borne_for_half_of_what_the_asker_waits() {
     let (dns, resolver) = known_for_a_minute().await;
     dns.is_silent("a.test");
-    let (begun, limit) = (clock::now(), Limit::from_millis(200));
+    let (begun, limit) = (clock::now(), Timeout::from_millis(200));
 
     let asking = resolver.resolve_within("a.test", limit).answer();
     let stale = tokio::time::timeout(limit.get(), asking).await.unwrap();

@@ -18,7 +18,6 @@ use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Failure, View};
 use crate::hop::{Diagnosis, FailureClass, Keyed, Said, effect_of_response};
-use crate::limit::{Limits, Waited};
 use crate::policy::Classified;
 use crate::policy::breaker::{Admission, PendingVerdict};
 use crate::propagation;
@@ -27,6 +26,7 @@ use crate::redact::redacted;
 use crate::telemetry::{AttemptSpans, Span};
 #[cfg(feature = "har")]
 use crate::timeline::{keep_request, keep_response};
+use crate::timeout::{TimeoutKind, Timeouts};
 
 /// An attempt in flight. If it is dropped before its end, the breaker judges it by the time it had, and it is given
 /// up.
@@ -82,7 +82,7 @@ impl Flight {
                 start, deadline, ..
             } = attempt.span;
             let left = deadline.saturating_duration_since(start);
-            let idle = attempt.tracker.limits().body_idle_within(left);
+            let idle = attempt.tracker.timeouts().body_idle_within(left);
             (attempt.tracker, idle)
         });
         (verdict, watched)
@@ -118,7 +118,7 @@ pub(super) struct Attempt {
     /// How long the attempt may last.
     span: due::Span,
     /// The limits once a connection has taken the request. They differ if no attempt may follow from then on.
-    taken: Arc<Limits>,
+    taken: Arc<Timeouts>,
     /// Whether the request carries a key, and whether the server honors it.
     keyed: Keyed,
     /// Whether its method is safe (RFC 9110 §9.2.1).
@@ -134,10 +134,10 @@ impl Attempt {
         now: Instant,
     ) -> Self {
         let left = call.deadline().saturating_duration_since(now);
-        let limits = policy.limits(left, follows.unsent);
+        let timeouts = policy.timeouts(left, follows.unsent);
         let taken = match follows.unsent == follows.sent {
-            true => Arc::clone(&limits),
-            false => policy.limits(left, follows.sent),
+            true => Arc::clone(&timeouts),
+            false => policy.timeouts(left, follows.sent),
         };
         let made = call.attempt_count();
         let mut spans = AttemptSpans::new(call, (request.method(), request.uri()), (made, now));
@@ -149,7 +149,7 @@ impl Attempt {
                 request.headers_mut().remove(BAGGAGE);
             }
         }
-        let tracker = Arc::new(Tracker::new(limits, spans, now));
+        let tracker = Arc::new(Tracker::new(timeouts, spans, now));
         let method = Some(request.method()).filter(|method| Some(*method) != call.asked().method());
         let url = call.is_redirected().then(|| redacted(request.uri()));
         if method.is_some() || url.is_some() {
@@ -214,40 +214,44 @@ impl Attempt {
     }
 
     /// Returns the current limits.
-    fn limits(&self, progress: &Progress) -> &Limits {
+    fn timeouts(&self, progress: &Progress) -> &Timeouts {
         match progress.taken || !progress.tracked {
             true => &self.taken,
-            false => self.tracker.limits(),
+            false => self.tracker.timeouts(),
         }
     }
 
     /// Returns the timeout that passes next if no byte moves, and when.
-    pub(super) fn due(&self) -> (Instant, Waited) {
+    pub(super) fn due(&self) -> (Instant, TimeoutKind) {
         let progress = self.progress();
-        due(&progress, self.limits(&progress), &self.span)
+        due(&progress, self.timeouts(&progress), &self.span)
     }
 
     /// Ready when a timeout has passed. Returns which one.
-    pub(super) fn poll_timeout(&self, alarm: &mut Alarm<'_>, cx: &mut Context<'_>) -> Poll<Waited> {
+    pub(super) fn poll_timeout(
+        &self,
+        alarm: &mut Alarm<'_>,
+        cx: &mut Context<'_>,
+    ) -> Poll<TimeoutKind> {
         let mut now = clock::now();
         self.tracker.waiting(now);
         loop {
             let progress = self.progress();
-            let limits = self.limits(&progress);
-            let (at, which) = due(&progress, limits, &self.span);
+            let timeouts = self.timeouts(&progress);
+            let (at, which) = due(&progress, timeouts, &self.span);
             if at <= now {
                 return Poll::Ready(which);
             }
-            let look = look_again(&progress, (limits, &self.taken), at, now);
+            let look = look_again(&progress, (timeouts, &self.taken), at, now);
             ready!(alarm.poll_at(look, cx));
             now = clock::now();
         }
     }
 
     /// Gives the attempt up after a timeout.
-    pub(super) fn expire(&self, which: Waited) -> Failure {
+    pub(super) fn expire(&self, which: TimeoutKind) -> Failure {
         self.tracker.give_up();
-        Diagnosis::expired(Some(&self.tracker), which).into()
+        Diagnosis::timeout_kind(Some(&self.tracker), which).into()
     }
 
     /// Gives the attempt up after an error of the service, and returns where it failed.

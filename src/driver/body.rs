@@ -19,11 +19,11 @@ use crate::clock;
 use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Stage};
-use crate::limit::Waited;
 use crate::policy::breaker::PendingVerdict;
 use crate::record::Tracker;
 use crate::telemetry::Span;
 use crate::timeline::Timeline;
+use crate::timeout::TimeoutKind;
 
 pin_project! {
     /// The response body of [`Driver`](super::Driver). It is still being received, or complete, or the kept beginning
@@ -140,7 +140,7 @@ where
             Poll::Ready(frame) => reading.read(frame, now),
             Poll::Pending => {
                 let which = ready!(reading.poll_timeout((this.alarm, now), cx));
-                Some(Err(reading.expired(which)))
+                Some(Err(reading.timeout_kind(which)))
             }
         };
         let is_last = matches!(read, Some(Ok(_))) && this.source.is_end_stream();
@@ -251,15 +251,15 @@ impl Reading<'_> {
     }
 
     /// Returns when the wait for the next piece ends, and by which timeout.
-    fn due(&self) -> Option<(Instant, Waited)> {
+    fn due(&self) -> Option<(Instant, TimeoutKind)> {
         let idle = self.watch.as_ref().map(|Watch { tracker, idle, .. }| {
             let since = tracker.moved().max(tracker.entered(Stage::Receive));
             let due = clock::after(since, *idle);
-            (due, Waited::BodyIdle)
+            (due, TimeoutKind::BodyIdle)
         });
         let scope = self.scope.as_ref();
         let scope = scope.filter(|scope| !scope.call().options().streaming);
-        let deadline = scope.map(|scope| (scope.call().deadline(), Waited::Deadline));
+        let deadline = scope.map(|scope| (scope.call().deadline(), TimeoutKind::Deadline));
         idle.into_iter().chain(deadline).min_by_key(|(at, _)| *at)
     }
 
@@ -268,7 +268,7 @@ impl Reading<'_> {
         &self,
         (alarm, mut now): (&mut Alarm, Instant),
         cx: &mut Context<'_>,
-    ) -> Poll<Waited> {
+    ) -> Poll<TimeoutKind> {
         loop {
             let Some((due, which)) = self.due() else {
                 return Poll::Pending;
@@ -285,14 +285,14 @@ impl Reading<'_> {
         }
     }
 
-    fn expired(&self, which: Waited) -> Failure {
+    fn timeout_kind(&self, which: TimeoutKind) -> Failure {
         match (&self.watch, &self.scope) {
             (Some(watch), _) => {
                 watch.tracker.give_up();
-                Diagnosis::expired(Some(&watch.tracker), which).into()
+                Diagnosis::timeout_kind(Some(&watch.tracker), which).into()
             }
             (None, Some(scope)) => scope.expire(),
-            (None, None) => Diagnosis::expired(None, which).into(),
+            (None, None) => Diagnosis::timeout_kind(None, which).into(),
         }
     }
 

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use crate::call::Follows;
 use crate::clock::after;
 use crate::hop::Stage;
-use crate::limit::{Limits, Waited};
+use crate::timeout::{TimeoutKind, Timeouts};
 
 /// The progress of an attempt, as far as its limits need it.
 #[derive(Clone, Copy, Debug)]
@@ -44,9 +44,9 @@ impl Span {
 
     /// Returns when the attempt ends if no byte moves, and by which limit. An explicit limit counts from the start. A
     /// derived limit only makes room for another attempt, so time in which bytes move does not count.
-    fn end(&self, progress: &Progress, limits: &Limits) -> (Instant, Waited) {
-        let attempt = limits.attempt().get();
-        let end = if limits.has_attempt() {
+    fn end(&self, progress: &Progress, timeouts: &Timeouts) -> (Instant, TimeoutKind) {
+        let attempt = timeouts.attempt().get();
+        let end = if timeouts.has_attempt() {
             after(self.start, attempt)
         } else if self.may_follow(progress) {
             after(self.start.max(progress.moved), attempt)
@@ -54,8 +54,8 @@ impl Span {
             self.deadline
         };
         match end < self.deadline {
-            true => (end, Waited::Attempt),
-            false => (self.deadline, Waited::Deadline),
+            true => (end, TimeoutKind::Attempt),
+            false => (self.deadline, TimeoutKind::Deadline),
         }
     }
 }
@@ -64,29 +64,35 @@ impl Span {
 ///
 /// The limits of dns, connect and tls are not here. The transport keeps those itself, because it may continue at
 /// another address after a failed connect.
-pub(super) fn due(progress: &Progress, limits: &Limits, span: &Span) -> (Instant, Waited) {
+pub(super) fn due(progress: &Progress, timeouts: &Timeouts, span: &Span) -> (Instant, TimeoutKind) {
     let Progress { entered, moved, .. } = *progress;
-    let end = span.end(progress, limits);
+    let end = span.end(progress, timeouts);
     let hop = match progress.stage {
-        Some(Stage::Send) => (after(entered.max(moved), limits.send().get()), Waited::Send),
+        Some(Stage::Send) => (
+            after(entered.max(moved), timeouts.send().get()),
+            TimeoutKind::Send,
+        ),
         Some(Stage::Wait) if progress.tracked => {
-            let first_byte = after(entered, limits.first_byte_after(progress.sent_bytes));
+            let first_byte = after(entered, timeouts.first_byte_after(progress.sent_bytes));
             // Both limits have the same length, and the first byte counts from the later moment.
-            if end.1 == Waited::Attempt && !limits.has_attempt() && !limits.has_first_byte() {
+            if end.1 == TimeoutKind::Attempt
+                && !timeouts.has_attempt()
+                && !timeouts.has_first_byte()
+            {
                 return match first_byte < span.deadline {
-                    true => (first_byte, Waited::FirstByte),
-                    false => (span.deadline, Waited::Deadline),
+                    true => (first_byte, TimeoutKind::FirstByte),
+                    false => (span.deadline, TimeoutKind::Deadline),
                 };
             }
-            (first_byte, Waited::FirstByte)
+            (first_byte, TimeoutKind::FirstByte)
         }
         Some(Stage::Receive) => (
-            after(entered.max(moved), limits.body_idle().get()),
-            Waited::BodyIdle,
+            after(entered.max(moved), timeouts.body_idle().get()),
+            TimeoutKind::BodyIdle,
         ),
         Some(Stage::Dns | Stage::Connect | Stage::Tls | Stage::Wait) | None => return end,
     };
-    match hop.0 < end.0 || (hop.0 == end.0 && end.1 == Waited::Attempt) {
+    match hop.0 < end.0 || (hop.0 == end.0 && end.1 == TimeoutKind::Attempt) {
         true => hop,
         false => end,
     }
@@ -97,15 +103,15 @@ pub(super) fn due(progress: &Progress, limits: &Limits, span: &Span) -> (Instant
 /// checks before the end of a stage that began right now. `taken` are the limits once the request is taken.
 pub(super) fn look_again(
     progress: &Progress,
-    (limits, taken): (&Limits, &Limits),
+    (timeouts, taken): (&Timeouts, &Timeouts),
     due: Instant,
     now: Instant,
 ) -> Instant {
     match progress.stage {
         Some(Stage::Wait | Stage::Receive) => due,
         _ => {
-            let shortest = |limits: &Limits| limits.first_byte().min(limits.send());
-            let shortest = shortest(limits).min(shortest(taken));
+            let shortest = |timeouts: &Timeouts| timeouts.first_byte().min(timeouts.send());
+            let shortest = shortest(timeouts).min(shortest(taken));
             due.min(after(now, shortest.get()))
         }
     }
@@ -139,16 +145,16 @@ mod tests {
         }
     }
 
-    fn limits() -> Limits {
-        Limits::new(SEC(10)).unwrap()
+    fn timeouts() -> Timeouts {
+        Timeouts::new(SEC(10)).unwrap()
     }
 
-    fn alone() -> Limits {
-        limits().for_attempt(SEC(10), false)
+    fn alone() -> Timeouts {
+        timeouts().for_attempt(SEC(10), false)
     }
 
-    fn with(config: crate::limit::TimeoutsConfig) -> Limits {
-        Limits::with(SEC(10), config).unwrap()
+    fn with(config: crate::timeout::TimeoutsConfig) -> Timeouts {
+        Timeouts::with(SEC(10), config).unwrap()
     }
 
     fn span(start: Instant, seconds: u64, follows: Follows) -> Span {
@@ -164,12 +170,12 @@ mod tests {
         let start = crate::clock::now();
         let span = span(start, 10, RETRIED);
         for (stage, expected) in [
-            (Stage::Send, (SEC(5) / 2, Waited::Send)),
-            (Stage::Wait, (SEC(5), Waited::FirstByte)),
-            (Stage::Connect, (SEC(5), Waited::Attempt)),
-            (Stage::Receive, (SEC(5), Waited::BodyIdle)),
+            (Stage::Send, (SEC(5) / 2, TimeoutKind::Send)),
+            (Stage::Wait, (SEC(5), TimeoutKind::FirstByte)),
+            (Stage::Connect, (SEC(5), TimeoutKind::Attempt)),
+            (Stage::Receive, (SEC(5), TimeoutKind::BodyIdle)),
         ] {
-            let (at, which) = due(&at(stage, start), &limits(), &span);
+            let (at, which) = due(&at(stage, start), &timeouts(), &span);
             assert_eq!((at - start, which), expected, "{stage}");
         }
     }
@@ -180,23 +186,26 @@ mod tests {
         let mut sending = at(Stage::Send, start);
         sending.moved = start + SEC(7);
         let long = span(start, 60, RETRIED);
-        let (until, which) = due(&sending, &limits(), &long);
-        assert_eq!((until - start, which), (SEC(7) + SEC(5) / 2, Waited::Send));
+        let (until, which) = due(&sending, &timeouts(), &long);
+        assert_eq!(
+            (until - start, which),
+            (SEC(7) + SEC(5) / 2, TimeoutKind::Send)
+        );
         // Moving bytes put off all derived limits, so a body that takes longer than the attempt limit is sent whole.
-        let patient = with(crate::limit::TimeoutsConfig::new().send(SEC(5)));
+        let patient = with(crate::timeout::TimeoutsConfig::new().send(SEC(5)));
         let (until, which) = due(&sending, &patient, &long);
-        assert_eq!((until - start, which), (SEC(12), Waited::Send));
+        assert_eq!((until - start, which), (SEC(12), TimeoutKind::Send));
         // They do not put off an explicit limit: it counts from the start.
         let set = with(
-            crate::limit::TimeoutsConfig::new()
+            crate::timeout::TimeoutsConfig::new()
                 .attempt(SEC(8))
                 .send(SEC(5)),
         );
         let (until, which) = due(&sending, &set, &long);
-        assert_eq!((until - start, which), (SEC(8), Waited::Attempt));
+        assert_eq!((until - start, which), (SEC(8), TimeoutKind::Attempt));
         // They do not put off the deadline.
         let (until, which) = due(&sending, &patient, &span(start, 10, RETRIED));
-        assert_eq!((until - start, which), (SEC(10), Waited::Deadline));
+        assert_eq!((until - start, which), (SEC(10), TimeoutKind::Deadline));
     }
 
     #[tokio::test(start_paused = true)]
@@ -204,20 +213,20 @@ mod tests {
         let start = crate::clock::now();
         let span = span(start, 10, UNSENT);
         // Until a connection takes the POST, another attempt may send it.
-        let (until, which) = due(&at(Stage::Connect, start), &limits(), &span);
-        assert_eq!((until - start, which), (SEC(5), Waited::Attempt));
+        let (until, which) = due(&at(Stage::Connect, start), &timeouts(), &span);
+        assert_eq!((until - start, which), (SEC(5), TimeoutKind::Attempt));
         let mut waiting = at(Stage::Wait, start + SEC(1));
         assert!(!span.may_follow(&waiting));
         let (until, which) = due(&waiting, &alone(), &span);
-        assert_eq!((until - start, which), (SEC(10), Waited::Deadline));
+        assert_eq!((until - start, which), (SEC(10), TimeoutKind::Deadline));
         // A service that reports nothing may have sent the request from the start.
         (waiting.stage, waiting.tracked, waiting.taken) = (None, false, false);
         let (until, which) = due(&waiting, &alone(), &span);
-        assert_eq!((until - start, which), (SEC(10), Waited::Deadline));
+        assert_eq!((until - start, which), (SEC(10), TimeoutKind::Deadline));
         // An explicit limit holds for it, too.
-        let set = with(crate::limit::TimeoutsConfig::new().attempt(SEC(3)));
+        let set = with(crate::timeout::TimeoutsConfig::new().attempt(SEC(3)));
         let (until, which) = due(&waiting, &set, &span);
-        assert_eq!((until - start, which), (SEC(3), Waited::Attempt));
+        assert_eq!((until - start, which), (SEC(3), TimeoutKind::Attempt));
     }
 
     #[tokio::test(start_paused = true)]
@@ -226,36 +235,36 @@ mod tests {
         let mut waiting = at(Stage::Wait, start + SEC(3));
         waiting.moved = start + SEC(3);
         let long = span(start, 60, RETRIED);
-        let (until, which) = due(&waiting, &limits(), &long);
-        assert_eq!((until - start, which), (SEC(8), Waited::FirstByte));
+        let (until, which) = due(&waiting, &timeouts(), &long);
+        assert_eq!((until - start, which), (SEC(8), TimeoutKind::FirstByte));
         // The derived attempt limit does not come before the first byte limit.
         waiting.sent_bytes = 4 << 20;
-        let (until, which) = due(&waiting, &limits(), &long);
+        let (until, which) = due(&waiting, &timeouts(), &long);
         assert_eq!(
             (until - start, which),
-            (SEC(8) + SEC(5) / 2, Waited::FirstByte)
+            (SEC(8) + SEC(5) / 2, TimeoutKind::FirstByte)
         );
         // An explicit one does, and so does a deadline.
-        let set = with(crate::limit::TimeoutsConfig::new().first_byte(SEC(1)));
+        let set = with(crate::timeout::TimeoutsConfig::new().first_byte(SEC(1)));
         waiting.sent_bytes = 0;
         let (until, which) = due(&waiting, &set, &long);
-        assert_eq!((until - start, which), (SEC(4), Waited::FirstByte));
-        let (until, which) = due(&waiting, &limits(), &span(start, 4, RETRIED));
-        assert_eq!((until - start, which), (SEC(4), Waited::Deadline));
+        assert_eq!((until - start, which), (SEC(4), TimeoutKind::FirstByte));
+        let (until, which) = due(&waiting, &timeouts(), &span(start, 4, RETRIED));
+        assert_eq!((until - start, which), (SEC(4), TimeoutKind::Deadline));
     }
 
     #[tokio::test(start_paused = true)]
     async fn while_sending_the_wait_that_may_begin_is_not_overslept() {
         let start = crate::clock::now();
-        let limits = with(crate::limit::TimeoutsConfig::new().first_byte(SEC(1)));
+        let timeouts = with(crate::timeout::TimeoutsConfig::new().first_byte(SEC(1)));
         let sending = at(Stage::Send, start);
         let far = start + SEC(5);
         let look = |progress, both| look_again(progress, both, far, start);
-        assert_eq!(look(&sending, (&limits, &limits)), start + SEC(1));
+        assert_eq!(look(&sending, (&timeouts, &timeouts)), start + SEC(1));
         let waiting = at(Stage::Wait, start);
-        assert_eq!(look(&waiting, (&limits, &limits)), far);
+        assert_eq!(look(&waiting, (&timeouts, &timeouts)), far);
         // The same holds for a send that may begin under shorter limits than the connect, and the other way round.
-        let (long, short) = (alone(), self::limits());
+        let (long, short) = (alone(), self::timeouts());
         let connecting = at(Stage::Connect, start);
         for both in [(&long, &short), (&short, &long)] {
             assert_eq!(look(&connecting, both), start + SEC(5) / 2);

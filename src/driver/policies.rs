@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call::Observer;
-use crate::limit::{Limit, Limits};
 use crate::policy::{Classifier, breaker, idempotency, redirect, retry};
 use crate::telemetry::{Maker, Propagator};
+use crate::timeout::{Timeout, Timeouts};
 
 /// The policies of a driver. Each policy is on or off; a public layer is a driver with one of them.
 #[derive(Clone, Default)]
@@ -32,7 +32,7 @@ pub(crate) struct Policies {
 /// The deadline of a whole call, and the observer of its end.
 #[derive(Clone)]
 pub(crate) struct Deadline {
-    pub(crate) limit: Limit,
+    pub(crate) limit: Timeout,
     pub(crate) observer: Option<Observer>,
     pub(crate) maker: Maker,
 }
@@ -41,9 +41,9 @@ pub(crate) struct Deadline {
 #[derive(Clone)]
 pub(crate) struct Attempts {
     /// The limits of a first attempt that another one may follow.
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) timeouts: Arc<Timeouts>,
     /// The limits of a first attempt that none may follow.
-    pub(crate) alone: Arc<Limits>,
+    pub(crate) alone: Arc<Timeouts>,
     pub(crate) propagating: bool,
     pub(crate) propagator: Option<Arc<dyn Propagator>>,
 }
@@ -51,31 +51,31 @@ pub(crate) struct Attempts {
 impl Attempts {
     /// Creates the policy of attempts under these limits.
     pub(crate) fn new(
-        limits: Limits,
+        timeouts: Timeouts,
         propagating: bool,
         propagator: Option<Arc<dyn Propagator>>,
     ) -> Self {
         Self {
-            limits: Arc::new(limits),
-            alone: Arc::new(limits.for_attempt(limits.deadline().get(), false)),
+            timeouts: Arc::new(timeouts),
+            alone: Arc::new(timeouts.for_attempt(timeouts.deadline().get(), false)),
             propagating,
             propagator,
         }
     }
 
     /// Returns the same policy under other limits.
-    pub(crate) fn under(&self, limits: Limits, propagating: bool) -> Self {
-        Self::new(limits, propagating, self.propagator.clone())
+    pub(crate) fn under(&self, timeouts: Timeouts, propagating: bool) -> Self {
+        Self::new(timeouts, propagating, self.propagator.clone())
     }
 
     /// Returns the limits of an attempt with this much time left. The limits of a first attempt are precomputed.
-    pub(super) fn limits(&self, left: Duration, may_follow: bool) -> Arc<Limits> {
-        let deadline = self.limits.deadline().get();
+    pub(super) fn timeouts(&self, left: Duration, may_follow: bool) -> Arc<Timeouts> {
+        let deadline = self.timeouts.deadline().get();
         let is_first = left <= deadline && left >= deadline - deadline / FIRST;
         match (is_first, may_follow) {
-            (true, true) => Arc::clone(&self.limits),
+            (true, true) => Arc::clone(&self.timeouts),
             (true, false) => Arc::clone(&self.alone),
-            (false, _) => Arc::new(self.limits.for_attempt(left, may_follow)),
+            (false, _) => Arc::new(self.timeouts.for_attempt(left, may_follow)),
         }
     }
 }
@@ -85,10 +85,10 @@ const FIRST: u32 = 1_000;
 
 impl Policies {
     /// Returns the time limit of a call that this driver begins without a deadline policy.
-    pub(super) fn longest(&self) -> Limit {
+    pub(super) fn longest(&self) -> Timeout {
         self.attempt
             .as_ref()
-            .map_or(Limit::MAX, |attempt| attempt.limits.attempt())
+            .map_or(Timeout::MAX, |attempt| attempt.timeouts.attempt())
     }
 
     /// Returns the user's classifier, if there is one.

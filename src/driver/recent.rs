@@ -139,23 +139,23 @@ mod tests {
     use super::*;
     use crate::destination::Destination;
     use crate::hint::Hints;
-    use crate::limit::Limits;
     use crate::policy::{Key, breaker, retry};
+    use crate::timeout::Timeouts;
 
     fn policies() -> Arc<Policies> {
         keyed(None)
     }
 
     fn keyed(key: Option<Key>) -> Arc<Policies> {
-        let limits = Limits::new(Duration::from_secs(10)).unwrap();
-        let breaker = breaker::Breaker::new(&limits, &breaker::CircuitBreakerConfig::new());
+        let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+        let breaker = breaker::Breaker::new(&timeouts, &breaker::CircuitBreakerConfig::new());
         let mut retry = retry::Policy::new(retry::RetryConfig::new(), clock::now());
         retry.key.clone_from(&key);
         Arc::new(Policies {
             retry: Some(Arc::new(retry)),
             breaker: Some(breaker::Policy {
                 breaker,
-                judge: breaker::CircuitBreakerConfig::new().judge(&limits),
+                judge: breaker::CircuitBreakerConfig::new().judge(&timeouts),
                 key,
                 hints: Hints::default(),
             }),

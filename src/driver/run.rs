@@ -23,9 +23,9 @@ use crate::destination::Destination;
 use crate::diagnose::{Edge, Failure, View};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Kind, Policy};
-use crate::limit::Waited;
 use crate::policy::breaker::Shared;
 use crate::telemetry::{Span, call_span};
+use crate::timeout::TimeoutKind;
 
 /// The state of one request in a driver.
 pub(super) struct Run {
@@ -200,7 +200,7 @@ impl Run {
         let now = clock::now();
         if attempt.is_some() && self.call.deadline() <= now {
             let diagnosis = Diagnosis {
-                expired: Some(Waited::Deadline),
+                timeout_kind: Some(TimeoutKind::Deadline),
                 ..Diagnosis::refusal(Kind::Timeout)
             };
             return Err(Error::refused(Policy::Deadline, diagnosis).into());
@@ -285,7 +285,7 @@ impl Run {
     pub(super) fn expire(&self) -> Failure {
         match &self.scope {
             Some(scope) => scope.expire(),
-            None => Diagnosis::expired(None, Waited::Deadline).into(),
+            None => Diagnosis::timeout_kind(None, TimeoutKind::Deadline).into(),
         }
     }
 

@@ -8,8 +8,8 @@ use crate::call::{Call, Hold};
 use crate::diagnose::{Edge, Failure};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect};
-use crate::limit::Waited;
 use crate::record::Tracker;
+use crate::timeout::TimeoutKind;
 
 /// A call in flight. Dropping it records the end of the call.
 pub(crate) struct Scope(Hold);
@@ -41,7 +41,7 @@ impl Scope {
         if let Some(tracker) = &tracker {
             tracker.give_up();
         }
-        let diagnosis = Diagnosis::expired(tracker.as_deref(), Waited::Deadline);
+        let diagnosis = Diagnosis::timeout_kind(tracker.as_deref(), TimeoutKind::Deadline);
         if let Some(tracker) = &tracker {
             tracker.fail(diagnosis);
         }

@@ -187,8 +187,8 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::limit::Limit;
     use crate::policy::retry::{Budget, RetryConfig};
+    use crate::timeout::Timeout;
 
     fn leg(call: &Call, most: u32, before: Option<Turn>) -> Turn {
         let now = clock::now();
@@ -210,7 +210,7 @@ mod tests {
             (1, 1, false, None),
         ] {
             let mut request = Request::get("https://api.test/").body(()).unwrap();
-            let call = Call::begin(&mut request, Limit::MAX);
+            let call = Call::begin(&mut request, Timeout::MAX);
             let mut before = leg(&call, first, None);
             before.has_retried = has_retried;
             let turn = leg(&call, next, Some(before));

@@ -18,9 +18,9 @@ use crate::chain::chain;
 use crate::clock;
 use crate::hint::hint;
 use crate::hop::{Blame, Diagnosis, Effect, Hop, Kind, NotRepeated, Policy, is_shown, name, short};
-use crate::limit::Waited;
 use crate::options::Unmet;
 use crate::timeline::Timeline;
+use crate::timeout::TimeoutKind;
 
 /// The failure of a call: why it failed, and whether it may have had an effect.
 ///
@@ -163,8 +163,8 @@ impl Error {
 
     /// Returns the timeout of this crate that expired, if one did.
     #[must_use]
-    pub fn expired(&self) -> Option<Waited> {
-        self.0.diagnosis.expired
+    pub fn timeout_kind(&self) -> Option<TimeoutKind> {
+        self.0.diagnosis.timeout_kind
     }
 
     /// Returns the policy that rejected the call, if one did.
@@ -332,8 +332,8 @@ impl fmt::Display for Error {
         if let Some(reason) = self.local_reason() {
             write!(f, ", {reason}")?;
         }
-        if let Some(expired) = diagnosis.expired {
-            write!(f, ", {expired}")?;
+        if let Some(timeout_kind) = diagnosis.timeout_kind {
+            write!(f, ", {timeout_kind}")?;
         }
         if let Some(status) = diagnosis.status {
             write!(f, ", status {}", status.as_u16())?;

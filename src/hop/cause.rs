@@ -5,19 +5,19 @@ use std::fmt;
 
 use super::Kind;
 use crate::box_error::BoxError;
-use crate::limit::Waited;
+use crate::timeout::TimeoutKind;
 
 /// A timeout expired below the attempt layer, in the connector.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct LimitExpired(pub(crate) Waited);
+pub(crate) struct TimeoutElapsed(pub(crate) TimeoutKind);
 
-impl fmt::Display for LimitExpired {
+impl fmt::Display for TimeoutElapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} expired", self.0)
     }
 }
 
-impl StdError for LimitExpired {}
+impl StdError for TimeoutElapsed {}
 
 /// The runtime that drove a connection was shut down.
 #[derive(Clone, Copy, Debug)]

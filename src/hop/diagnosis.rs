@@ -6,7 +6,7 @@ use std::fmt;
 use http::StatusCode;
 
 use super::{FailureClass, Hop, Keyed, Kind, judge, name};
-use crate::limit::Waited;
+use crate::timeout::TimeoutKind;
 
 /// The diagnosis of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(crate) struct Diagnosis {
     pub(crate) hop: Option<Hop>,
     pub(crate) kind: Kind,
     pub(crate) effect: Effect,
-    pub(crate) expired: Option<Waited>,
+    pub(crate) timeout_kind: Option<TimeoutKind>,
     pub(crate) status: Option<StatusCode>,
 }
 
@@ -25,7 +25,7 @@ impl Diagnosis {
             hop: Some(hop),
             kind,
             effect,
-            expired: None,
+            timeout_kind: None,
             status: None,
         }
     }
@@ -61,19 +61,19 @@ impl Diagnosis {
     }
 
     /// Returns the failure of an operation whose time is over: the effect of its work until then is unknown.
-    pub(crate) const fn out_of_time(which: Waited) -> Self {
+    pub(crate) const fn out_of_time(which: TimeoutKind) -> Self {
         Self::operation(Effect::Possible, Some(which))
     }
 
     /// Returns the failure of an operation in which no client saw a hop.
-    pub(crate) const fn operation(effect: Effect, expired: Option<Waited>) -> Self {
-        let kind = match expired {
+    pub(crate) const fn operation(effect: Effect, timeout_kind: Option<TimeoutKind>) -> Self {
+        let kind = match timeout_kind {
             Some(_) => Kind::Timeout,
             None => Kind::Other,
         };
         Self {
             hop: None,
-            expired,
+            timeout_kind,
             ..Self::new(Hop::Server, kind, effect)
         }
     }

@@ -4,10 +4,10 @@ use std::{fmt, io};
 
 use http::StatusCode;
 
-use super::{Latency, LimitExpired};
+use super::{Latency, TimeoutElapsed};
 use crate::box_error::BoxError;
 use crate::config_error::ConfigError;
-use crate::limit::Waited;
+use crate::timeout::TimeoutKind;
 
 /// A fault that can be injected into a request: see the table of [the module](crate::chaos).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -137,4 +137,4 @@ impl StdError for Played {
     }
 }
 
-const CONNECT_LIMIT: LimitExpired = LimitExpired(Waited::Connect);
+const CONNECT_LIMIT: TimeoutElapsed = TimeoutElapsed(TimeoutKind::Connect);

@@ -35,7 +35,7 @@ pub use self::stage::Stage;
 pub use crate::timeline::Har;
 pub use crate::timeline::{Attempt, Row, RowEnd, Timeline, Waterfall};
 
-pub(crate) use self::cause::{BodyFailed, LimitExpired};
+pub(crate) use self::cause::{BodyFailed, TimeoutElapsed};
 #[cfg(feature = "client")]
 pub(crate) use self::cause::{HeadRefused, RuntimeGone, SocketFailed, TunnelRefused, Unmade};
 pub(crate) use self::diagnosis::Diagnosis;

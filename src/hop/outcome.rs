@@ -1,7 +1,7 @@
 use http::StatusCode;
 
 use super::{Diagnosis, Effect, Hop, Kind};
-use crate::limit::Waited;
+use crate::timeout::TimeoutKind;
 
 /// How an attempt or a call ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Outcome {
         /// Whether it may have had an effect.
         effect: Effect,
         /// The timeout that expired, if one did.
-        expired: Option<Waited>,
+        timeout_kind: Option<TimeoutKind>,
         /// The status, if there was a response.
         status: Option<StatusCode>,
     },
@@ -51,7 +51,7 @@ impl Outcome {
             hop,
             kind,
             effect,
-            expired,
+            timeout_kind,
             status,
         } = *self
         else {
@@ -61,7 +61,7 @@ impl Outcome {
             hop,
             kind,
             effect,
-            expired,
+            timeout_kind,
             status,
         };
         Some(diagnosis.error_type())
@@ -74,7 +74,7 @@ impl From<Diagnosis> for Outcome {
             hop: diagnosis.hop,
             kind: diagnosis.kind,
             effect: diagnosis.effect,
-            expired: diagnosis.expired,
+            timeout_kind: diagnosis.timeout_kind,
             status: diagnosis.status,
         }
     }

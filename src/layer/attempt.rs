@@ -3,8 +3,8 @@ use std::sync::Arc;
 use tower_layer::Layer;
 
 use crate::driver::{Attempts, Driver, Now, Policies};
-use crate::limit::Limits;
 use crate::telemetry::{Contained, Propagator};
+use crate::timeout::Timeouts;
 
 /// Applies the limits of an attempt to a service, and names the hop at which the attempt fails.
 ///
@@ -12,13 +12,13 @@ use crate::telemetry::{Contained, Propagator};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{AttemptLayer, limit::Limits};
+/// use sevenhops::{AttemptLayer, timeout::Timeouts};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let service = ServiceBuilder::new()
-///     .layer(AttemptLayer::new(Limits::new(Duration::from_secs(10))?))
+///     .layer(AttemptLayer::new(Timeouts::new(Duration::from_secs(10))?))
 ///     .service(service_fn(async |_request: http::Request<String>| {
 ///         Ok::<_, std::io::Error>(http::Response::new(String::from("hello")))
 ///     }));
@@ -34,7 +34,7 @@ use crate::telemetry::{Contained, Propagator};
 ///
 /// # Defaults
 ///
-/// The defaults are those of [`Limits`]. Over [`Transport`](crate::Transport) every limit holds. Over another service
+/// The defaults are those of [`Timeouts`]. Over [`Transport`](crate::Transport) every limit holds. Over another service
 /// only the attempt limit and the body idle limit hold, and the rest is one wait.
 ///
 /// # Cancel safety
@@ -43,7 +43,7 @@ use crate::telemetry::{Contained, Propagator};
 /// attempt as "cancelled", not "failed".
 #[derive(Clone, Debug)]
 pub struct AttemptLayer {
-    limits: Limits,
+    timeouts: Timeouts,
     propagating: bool,
     propagator: Option<Arc<dyn Propagator>>,
 }
@@ -51,9 +51,9 @@ pub struct AttemptLayer {
 impl AttemptLayer {
     /// Creates a layer with these limits.
     #[must_use]
-    pub const fn new(limits: Limits) -> Self {
+    pub const fn new(timeouts: Timeouts) -> Self {
         Self {
-            limits,
+            timeouts,
             propagating: false,
             propagator: None,
         }
@@ -77,7 +77,7 @@ impl AttemptLayer {
     }
 
     pub(crate) fn policy(&self) -> Attempts {
-        Attempts::new(self.limits, self.propagating, self.propagator.clone())
+        Attempts::new(self.timeouts, self.propagating, self.propagator.clone())
     }
 }
 

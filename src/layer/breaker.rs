@@ -11,10 +11,10 @@ use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
 use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
-use crate::limit::Limits;
 use crate::policy::breaker::{Breaker, CircuitBreakerConfig, Event, Judge, Policy};
 use crate::policy::retry::Failure;
 use crate::policy::{Classifier, Key};
+use crate::timeout::Timeouts;
 
 /// Puts a circuit breaker around a service. It rejects calls to a destination that keeps failing, and tests the
 /// destination with probes.
@@ -23,13 +23,13 @@ use crate::policy::{Classifier, Key};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{BreakerLayer, Policy, limit::Limits};
+/// use sevenhops::{BreakerLayer, Policy, timeout::Timeouts};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let service = ServiceBuilder::new()
-///     .layer(BreakerLayer::new(Limits::new(Duration::from_secs(10))?))
+///     .layer(BreakerLayer::new(Timeouts::new(Duration::from_secs(10))?))
 ///     .service(service_fn(async |_request: http::Request<String>| {
 ///         http::Response::builder().status(503).body(String::new())
 ///     }));
@@ -148,10 +148,10 @@ pub struct BreakerLayer {
 impl BreakerLayer {
     /// Creates a breaker with the defaults that are derived from the attempt limit.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(timeouts: Timeouts) -> Self {
         Self {
-            judge: CircuitBreakerConfig::new().judge(&limits),
-            breaker: Breaker::new(&limits, &CircuitBreakerConfig::new()),
+            judge: CircuitBreakerConfig::new().judge(&timeouts),
+            breaker: Breaker::new(&timeouts, &CircuitBreakerConfig::new()),
             key: None,
             hints: Hints::default(),
             classifier: None,
@@ -165,11 +165,11 @@ impl BreakerLayer {
     /// Fails if a ratio is not more than 0 and at most 1, or if a count or a time is out of its range. Also fails if
     /// the window is shorter than two attempts or than the minimum volume, or if the open time is longer than the
     /// longest one. The error names the fields and their values.
-    pub fn with(limits: Limits, config: CircuitBreakerConfig) -> Result<Self, ConfigError> {
-        config.check(&limits)?;
+    pub fn with(timeouts: Timeouts, config: CircuitBreakerConfig) -> Result<Self, ConfigError> {
+        config.check(&timeouts)?;
         Ok(Self {
-            judge: config.judge(&limits),
-            breaker: Breaker::new(&limits, &config),
+            judge: config.judge(&timeouts),
+            breaker: Breaker::new(&timeouts, &config),
             key: None,
             hints: Hints::default(),
             classifier: None,
@@ -181,10 +181,10 @@ impl BreakerLayer {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use sevenhops::{BreakerLayer, Destination, limit::Limits};
+    /// use sevenhops::{BreakerLayer, Destination, timeout::Timeouts};
     ///
-    /// let limits = Limits::new(Duration::from_secs(10))?;
-    /// let by_tenant = BreakerLayer::new(limits).key_by(|_method, uri, headers| {
+    /// let timeouts = Timeouts::new(Duration::from_secs(10))?;
+    /// let by_tenant = BreakerLayer::new(timeouts).key_by(|_method, uri, headers| {
     ///     let tenant = headers.get("x-tenant")?.to_str().ok()?;
     ///     Some(Destination::named(format!("{}#{tenant}", Destination::of(uri)?)))
     /// });

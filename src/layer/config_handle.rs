@@ -12,9 +12,9 @@ use crate::config::{Config, Effective, Plan};
 use crate::config_error::ConfigError;
 use crate::destination::Table;
 use crate::driver::{Deadline, Live, Policies};
-use crate::limit::Limits;
 use crate::policy::breaker::{self, Breaker};
 use crate::policy::retry::{Budget, Budgets};
+use crate::timeout::Timeouts;
 
 /// A handle to the config of a client or a [`StandardLayer`](crate::StandardLayer). It reads the config, and replaces
 /// it while calls run. It is cheap to clone. Clones of the client or layer, and all services of the layer, share the
@@ -78,11 +78,11 @@ struct Followers {
     services: Vec<Weak<Live>>,
     /// The terms of budgets that are shared with others.
     shared: Option<Budget>,
-    limits: Vec<OnLimits>,
+    timeouts: Vec<OnLimits>,
 }
 
 /// Receives the limits of all destinations. Returns whether it wants further updates.
-type OnLimits = Box<dyn Fn(&[Limits]) -> bool + Send>;
+type OnLimits = Box<dyn Fn(&[Timeouts]) -> bool + Send>;
 
 impl ConfigHandle {
     /// Stores a checked config, and creates the state that its calls share.
@@ -115,8 +115,8 @@ impl ConfigHandle {
         }
         self.0.breaker.follow(plan.rules());
         self.0.budgets.follow(plan.budgets(), clock::now());
-        let limits = plan.limits();
-        followers.limits.retain(|tell| tell(&limits));
+        let timeouts = plan.timeouts();
+        followers.timeouts.retain(|tell| tell(&timeouts));
         followers.services.retain(|service| {
             let service = service.upgrade();
             service.is_some_and(|service| {
@@ -156,10 +156,10 @@ impl ConfigHandle {
 
     /// Passes the limits of all destinations to `tell`, now and after each reload, until it returns false.
     #[cfg(feature = "client")]
-    pub(crate) fn tell_limits(&self, tell: impl Fn(&[Limits]) -> bool + Send + 'static) {
+    pub(crate) fn tell_limits(&self, tell: impl Fn(&[Timeouts]) -> bool + Send + 'static) {
         let mut followers = self.followers();
-        if tell(&self.0.plan.load().limits()) {
-            followers.limits.push(Box::new(tell));
+        if tell(&self.0.plan.load().timeouts()) {
+            followers.timeouts.push(Box::new(tell));
         }
     }
 
@@ -183,20 +183,20 @@ fn policies(base: &Policies, plan: &Plan) -> Table<Arc<Policies>> {
 
 fn under(base: &Policies, row: &Effective) -> Policies {
     let Effective {
-        settings, limits, ..
+        settings, timeouts, ..
     } = row;
     let deadline = base.deadline.as_ref().map(|deadline| Deadline {
-        limit: limits.deadline(),
+        limit: timeouts.deadline(),
         ..deadline.clone()
     });
     let retry = base.retry.as_ref();
     let retry = retry.map(|retry| Arc::new(retry.under(settings.retry.clone())));
     let breaker = base.breaker.as_ref().map(|breaker| breaker::Policy {
-        judge: settings.breaker.judge(limits),
+        judge: settings.breaker.judge(timeouts),
         ..breaker.clone()
     });
     let attempt = base.attempt.as_ref();
-    let attempt = attempt.map(|attempt| attempt.under(*limits, settings.propagating));
+    let attempt = attempt.map(|attempt| attempt.under(*timeouts, settings.propagating));
     Policies {
         deadline,
         idempotency: Some(Arc::new(settings.idempotency.clone())),

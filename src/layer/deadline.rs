@@ -7,11 +7,11 @@ use crate::call::Observer;
 use crate::callback::Site;
 use crate::config_error::{ConfigError, expected};
 use crate::driver::{Deadline, Driver, Now, Policies};
-use crate::limit::Limit;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::timeline::{Timeline, also};
+use crate::timeout::Timeout;
 
 /// Applies the deadline to the whole call: attempts, waits and the body.
 ///
@@ -30,7 +30,7 @@ use crate::timeline::{Timeline, also};
 ///         std::future::pending::<Result<http::Response<String>, std::io::Error>>().await
 ///     }));
 /// let error = service.oneshot(http::Request::new(String::new())).await.unwrap_err();
-/// assert_eq!(error.expired(), Some(sevenhops::limit::Waited::Deadline));
+/// assert_eq!(error.timeout_kind(), Some(sevenhops::timeout::TimeoutKind::Deadline));
 /// # Ok(()) }
 /// ```
 ///
@@ -52,7 +52,7 @@ use crate::timeline::{Timeline, also};
 /// cancellation as such, not as a failure.
 #[derive(Clone)]
 pub struct CallLayer {
-    deadline: Limit,
+    deadline: Timeout,
     observer: Option<Observer>,
     maker: Maker,
 }
@@ -64,14 +64,14 @@ impl CallLayer {
     ///
     /// Fails if `deadline` is zero or longer than a day.
     pub fn new(deadline: Duration) -> Result<Self, ConfigError> {
-        match Limit::new(deadline) {
+        match Timeout::new(deadline) {
             Ok(deadline) => Ok(Self::within(deadline)),
             Err(_) => Err(ConfigError::invalid("deadline", deadline, expected::WAIT)),
         }
     }
 
     /// Creates a layer whose calls end within a checked limit.
-    pub(crate) const fn within(deadline: Limit) -> Self {
+    pub(crate) const fn within(deadline: Timeout) -> Self {
         Self {
             deadline,
             observer: None,

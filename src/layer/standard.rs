@@ -96,15 +96,15 @@ impl StandardLayer {
     /// Fails if a setting is out of range or contradicts another one. The error names the fields and their values.
     pub fn with(settings: &Config) -> Result<Self, ConfigError> {
         let plan = Plan::new(settings)?;
-        let limits = plan.rest_limits();
+        let timeouts = plan.rest_limits();
         let config = ConfigHandle::new(plan);
         Ok(Self {
-            call: CallLayer::within(limits.deadline()),
+            call: CallLayer::within(timeouts.deadline()),
             idempotency: IdempotencyLayer::new(settings.idempotency.clone())?,
             redirect: RedirectLayer::new(settings.redirect.clone())?,
             retry: RetryLayer::new(settings.retry.clone())?.on(config.budgets()),
-            breaker: BreakerLayer::with(limits, settings.breaker.clone())?.on(config.breaker()),
-            attempt: AttemptLayer::new(limits).propagating(settings.propagating),
+            breaker: BreakerLayer::with(timeouts, settings.breaker.clone())?.on(config.breaker()),
+            attempt: AttemptLayer::new(timeouts).propagating(settings.propagating),
             config,
             cloner: ByTrait,
             #[cfg(feature = "middleware")]

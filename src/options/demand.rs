@@ -76,8 +76,8 @@ impl std::error::Error for Unmet {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::Limit;
     use crate::policy::idempotency::Key;
+    use crate::timeout::Timeout;
 
     #[test]
     fn open_demand_is_named_at_the_wire() {
@@ -89,7 +89,7 @@ mod tests {
         };
         let keyed = Options::new().idempotency_key(Key::new("k").unwrap());
         let whole = Options::new().whole_body(9);
-        let ends = Options::new().deadline(Limit::from_secs(1));
+        let ends = Options::new().deadline(Timeout::from_secs(1));
         let mut two = keyed.clone();
         two.inherited.keys_differ = true;
         for (options, wire, unmet) in [

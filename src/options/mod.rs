@@ -17,21 +17,21 @@ pub(crate) use self::inherit::Relation;
 
 use crate::clock;
 use crate::idempotency_key::Key;
-use crate::limit::Limit;
 use crate::propagation::{self, Inherited};
+use crate::timeout::Timeout;
 
 /// Per-request overrides of the client's settings: put them into the request's extensions.
 ///
 /// # Example
 ///
 /// ```
-/// use sevenhops::{Options, limit::Limit};
+/// use sevenhops::{Options, timeout::Timeout};
 ///
 /// let mut request = http::Request::get("https://api.test/v1/charges/ch_1").body(()).unwrap();
 /// request.extensions_mut().insert(
 ///     Options::new()
 ///         .route("/v1/charges/{id}")
-///         .deadline(Limit::from_secs(2)),
+///         .deadline(Timeout::from_secs(2)),
 /// );
 /// ```
 ///
@@ -73,7 +73,7 @@ use crate::propagation::{self, Inherited};
 /// | `keep_headers` | label | not passed on | not passed on |
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    pub(crate) deadline: Option<Limit>,
+    pub(crate) deadline: Option<Timeout>,
     pub(crate) streaming: bool,
     pub(crate) whole_body: Option<usize>,
     pub(crate) route: Option<Arc<str>>,
@@ -100,7 +100,7 @@ impl Options {
     /// Sets the deadline of this call. Limits that were not set follow it. Limits that were set are shortened if they
     /// are longer than it.
     #[must_use]
-    pub fn deadline(mut self, deadline: Limit) -> Self {
+    pub fn deadline(mut self, deadline: Timeout) -> Self {
         self.deadline = Some(deadline);
         self
     }

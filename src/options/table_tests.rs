@@ -6,8 +6,8 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{Inherited, Options, Relation};
-use crate::limit::Limit;
 use crate::policy::idempotency::Key;
+use crate::timeout::Timeout;
 
 use Relation::{LedAway, Operation, Rewritten, Same};
 
@@ -303,7 +303,7 @@ async fn earlier_deadline_holds_and_a_duration_does_not_begin_anew() {
             assert_eq!(below.inherited.deadline, earlier, "{relation:?}");
             assert_eq!(below.inherited.most, Some(3), "{relation:?}");
         }
-        let outer = Options::new().deadline(Limit::from_secs(1));
+        let outer = Options::new().deadline(Timeout::from_secs(1));
         assert_eq!(merged(Options::new(), &outer, relation).deadline, None);
     }
 }

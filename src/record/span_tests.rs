@@ -13,7 +13,7 @@ use tracing_subscriber::{Layer, Registry};
 
 use super::*;
 use crate::call::Call;
-use crate::limit::Limits;
+use crate::timeout::Timeouts;
 
 fn here() -> Option<SocketAddr> {
     Some(([127, 0, 0, 1], 80).into())
@@ -28,11 +28,11 @@ fn listening(layer: impl Layer<Registry> + Send + Sync, with: impl FnOnce()) {
 
 /// Returns a tracker whose attempt has a span, if a subscriber listens.
 fn listened_to() -> Tracker {
-    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     let mut request = http::Request::new(());
-    let call = Call::begin(&mut request, limits.attempt());
+    let call = Call::begin(&mut request, timeouts.attempt());
     let spans = AttemptSpans::new(&call, (request.method(), request.uri()), (0, clock::now()));
-    Tracker::new(limits, spans, clock::now())
+    Tracker::new(timeouts, spans, clock::now())
 }
 
 #[test]

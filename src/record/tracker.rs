@@ -27,21 +27,21 @@ use super::state::{bit, dial_more, latest_dial, queued};
 use super::store::{Change, Store};
 use crate::clock::{self, nanos_of};
 use crate::hop::{Diagnosis, Kind, Stage};
-use crate::limit::Limits;
 use crate::telemetry::AttemptSpans;
+use crate::timeout::Timeouts;
 
 /// The record of one attempt.
 #[derive(Debug)]
 pub(crate) struct Tracker {
     started: Instant,
     /// Shared by all attempts of a service.
-    limits: Arc<Limits>,
+    timeouts: Arc<Timeouts>,
     marks: Marks,
     store: Mutex<Store>,
     /// When a byte of the request or the response last moved, in nanoseconds since `started`.
     moved: AtomicU64,
     /// The time for the next dial: its share of the connect timeout.
-    dial_limit: AtomicU64,
+    dial_timeout: AtomicU64,
     sent_bytes: AtomicU64,
     received_bytes: AtomicU64,
     spans: AttemptSpans,
@@ -49,18 +49,18 @@ pub(crate) struct Tracker {
 
 impl Tracker {
     pub(crate) fn new(
-        limits: impl Into<Arc<Limits>>,
+        timeouts: impl Into<Arc<Timeouts>>,
         spans: AttemptSpans,
         started: Instant,
     ) -> Self {
-        let limits = limits.into();
+        let timeouts = timeouts.into();
         Self {
             started,
             marks: Marks::default(),
             store: Mutex::default(),
             moved: AtomicU64::new(0),
-            dial_limit: AtomicU64::new(nanos_of(limits.connect().get())),
-            limits,
+            dial_timeout: AtomicU64::new(nanos_of(timeouts.connect().get())),
+            timeouts,
             sent_bytes: AtomicU64::new(0),
             received_bytes: AtomicU64::new(0),
             spans,
@@ -110,7 +110,7 @@ impl Tracker {
 
     /// Sets the time of the next dial: its share of the connect timeout.
     pub(crate) fn set_dial_limit(&self, limit: Duration) {
-        self.dial_limit.store(nanos_of(limit), Ordering::Release);
+        self.dial_timeout.store(nanos_of(limit), Ordering::Release);
     }
 
     /// Records that a connection is being made. Returns the number of the dial.

@@ -8,14 +8,14 @@ use http::StatusCode;
 use super::*;
 use crate::call::Call;
 use crate::hop::{Effect, Hop, Keyed};
-use crate::limit::{Limits, Waited};
 use crate::record::effect_of;
 use crate::record::stages::StageRecord;
 use crate::timeline::{Attempt, RowEnd};
+use crate::timeout::{TimeoutKind, Timeouts};
 
 fn tracker() -> Tracker {
-    let limits = Limits::new(Duration::from_secs(10)).unwrap();
-    Tracker::new(limits, AttemptSpans::default(), clock::now())
+    let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+    Tracker::new(timeouts, AttemptSpans::default(), clock::now())
 }
 
 fn here() -> Option<SocketAddr> {
@@ -261,8 +261,8 @@ fn caller_that_read_the_clock_before_another_task_reported_comes_after_it() {
 #[test]
 fn each_failed_dial_keeps_the_kind_of_its_own_failure() {
     let mut request = http::Request::new(());
-    let attempt_limit = Limits::new(Duration::from_secs(10)).unwrap().attempt();
-    let call = Call::begin(&mut request, attempt_limit);
+    let attempt_timeout = Timeouts::new(Duration::from_secs(10)).unwrap().attempt();
+    let call = Call::begin(&mut request, attempt_timeout);
     let tracker = tracker();
     tracker.begin();
     tracker.enter(Stage::Dns);
@@ -284,8 +284,8 @@ fn each_failed_dial_keeps_the_kind_of_its_own_failure() {
 #[test]
 fn wait_fails_by_the_status_whatever_becomes_of_the_body() {
     let mut request = http::Request::new(());
-    let attempt_limit = Limits::new(Duration::from_secs(10)).unwrap().attempt();
-    let call = Call::begin(&mut request, attempt_limit);
+    let attempt_timeout = Timeouts::new(Duration::from_secs(10)).unwrap().attempt();
+    let call = Call::begin(&mut request, attempt_timeout);
     let unavailable = Diagnosis::new(Hop::Server, Kind::Unavailable, Effect::None);
     let timeout = Diagnosis::new(Hop::Receive, Kind::Timeout, Effect::Possible);
     // It may also come before the request was sent: then there was no wait, and the attempt fails anyway.
@@ -399,7 +399,7 @@ fn send_that_expired_is_named_send_even_if_the_last_byte_went_out_meanwhile() {
     tracker.queued();
     tracker.take();
     tracker.sent_all();
-    let expired = Diagnosis::expired(Some(&tracker), Waited::Send);
+    let expired = Diagnosis::timeout_kind(Some(&tracker), TimeoutKind::Send);
     assert_eq!(expired.hop, Some(Hop::Send));
 }
 

@@ -4,14 +4,14 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use sevenhops::{dns::Filter, limit::Limits, Transport, sdk};
+//! use sevenhops::{dns::Filter, timeout::Timeouts, Transport, sdk};
 //!
 //! # fn f() -> Result<(), sevenhops::ConfigError> {
 //! // One call; each request of the SDK ends within a minute, unless the request sets its own timeout.
 //! let client: reqwest::Client = sdk::bare::client(Duration::from_secs(60))?;
 //!
 //! // The same with your own resolver, filter, proxy or TLS config.
-//! let client = Transport::builder(Limits::new(Duration::from_secs(60))?)
+//! let client = Transport::builder(Timeouts::new(Duration::from_secs(60))?)
 //!     .filter(Filter::public_only())
 //!     .build_reqwest()?;
 //! # drop(client); Ok(()) }
@@ -27,7 +27,7 @@
 //!
 //! | what | how | why |
 //! |---|---|---|
-//! | dns, connect, tls | the defaults of [`Limits`] for this deadline | |
+//! | dns, connect, tls | the defaults of [`Timeouts`] for this deadline | |
 //! | several addresses | each gets its share of the connect timeout, one after another | an unreachable address must not use up the whole timeout |
 //! | total | the deadline, to the last byte of the body; the request's own timeout replaces it | a long stream needs a longer timeout |
 //! | redirects | not followed: the SDK receives the 3xx | nothing here removes the SDK's keys on another origin, and a POST that got a redirect may have happened |
@@ -58,7 +58,7 @@
 use std::time::Duration;
 
 use crate::config_error::ConfigError;
-use crate::limit::Limits;
+use crate::timeout::Timeouts;
 use crate::transport::Transport;
 
 /// Creates a client whose requests end within `deadline`, to the last byte of the body. (Feature `reqwest`.)
@@ -68,5 +68,5 @@ use crate::transport::Transport;
 /// Fails if `deadline` is shorter than 10 ms or longer than 24 h, or if the system's name servers or root certificates
 /// cannot be read.
 pub fn client(deadline: Duration) -> Result<reqwest::Client, ConfigError> {
-    Transport::builder(Limits::new(deadline)?).build_reqwest()
+    Transport::builder(Timeouts::new(deadline)?).build_reqwest()
 }

@@ -12,13 +12,13 @@
 //! use hyper_rustls::HttpsConnectorBuilder;
 //! use hyper_util::client::legacy::Client;
 //! use hyper_util::rt::TokioExecutor;
-//! use sevenhops::{StandardLayer, Transport, limit::Limits};
+//! use sevenhops::{StandardLayer, Transport, timeout::Timeouts};
 //! use tower::ServiceBuilder;
 //! use tower_layer::Layer;
 //!
 //! # fn f() -> Result<(), sevenhops::ConfigError> {
 //! let deadline = Duration::from_secs(10);
-//! let hops = Transport::builder(Limits::new(deadline)?).build_hyper()?;
+//! let hops = Transport::builder(Timeouts::new(deadline)?).build_hyper()?;
 //!
 //! let https = HttpsConnectorBuilder::new()
 //!     .with_tls_config(hops.tls())

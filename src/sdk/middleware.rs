@@ -93,8 +93,8 @@ use crate::call::{Call, Wish, next_try};
 use crate::client::{Body, Client};
 use crate::error::Error;
 use crate::layer::StandardLayer;
-use crate::limit::Limit;
 use crate::options::Options;
+use crate::timeout::Timeout;
 
 /// The whole stack with its own transport, at the end of the chain.
 #[async_trait]
@@ -175,7 +175,7 @@ fn incoming(
     mut request: reqwest::Request,
     extensions: &mut Extensions,
 ) -> Result<http::Request<Body>, Error> {
-    let timeout = request.timeout_mut().take().map(Limit::new).transpose();
+    let timeout = request.timeout_mut().take().map(Timeout::new).transpose();
     let timeout = timeout.map_err(|error| Error::invalid().because(error))?;
     let request = http::Request::<reqwest::Body>::try_from(request);
     let (mut head, body) = request

@@ -12,7 +12,7 @@ use super::Timeline;
 use super::attempt::{Attempt, Row, RowEnd};
 use crate::clock;
 use crate::hop::{Effect, Hop, Kind, Metric, NotRepeated, Note, Outcome, Proxy, Said, Stage, What};
-use crate::limit::Waited;
+use crate::timeout::TimeoutKind;
 
 /// As JSON:
 ///
@@ -117,14 +117,14 @@ impl Serialize for Outcome {
                 hop,
                 kind,
                 effect,
-                expired,
+                timeout_kind,
                 status,
             } => {
                 fields.known("hop", *hop)?;
                 fields.put("kind", *kind)?;
                 fields.put("effect", *effect)?;
                 fields.known("error_type", self.error_type())?;
-                fields.known("expired", expired.map(Waited::as_str))?;
+                fields.known("expired", timeout_kind.map(TimeoutKind::as_str))?;
                 fields.known("status", status.map(|status| status.as_u16()))?;
             }
         }

@@ -14,14 +14,14 @@ use super::{Shared, Transport, tls};
 use crate::chaos::ChaosLayer;
 use crate::config_error::ConfigError;
 use crate::dns::{Contained, Filter, Resolve, Resolver};
-use crate::limit::Limits;
 use crate::roots;
+use crate::timeout::Timeouts;
 
 /// Builds a [`Transport`].
 #[must_use = "a builder does nothing until it is built"]
 #[derive(Clone)]
 pub struct TransportBuilder {
-    limits: Limits,
+    timeouts: Timeouts,
     resolver: Option<Arc<dyn Resolve>>,
     filter: Filter,
     tls: Option<ClientConfig>,
@@ -33,9 +33,9 @@ pub struct TransportBuilder {
 }
 
 impl TransportBuilder {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(timeouts: Timeouts) -> Self {
         Self {
-            limits,
+            timeouts,
             resolver: None,
             filter: Filter::new(),
             tls: None,
@@ -159,7 +159,7 @@ impl TransportBuilder {
         parts.refuse_addresses(has_resolver)?;
         let Parts {
             tls,
-            limits,
+            timeouts,
             options,
             resolver,
             filter,
@@ -177,9 +177,9 @@ impl TransportBuilder {
         let most_leases = options.most_leases.unwrap_or(MOST_LEASES);
         Ok(Transport {
             shared: Arc::new(Shared {
-                connector: Arc::new(connector(&limits, options, &tls)),
+                connector: Arc::new(connector(&timeouts, options, &tls)),
                 places: Places::new(most_leases, Bounds::new(most)),
-                limits,
+                timeouts,
                 anonymous: tls.as_ref().ok().and_then(tls::without_identity),
                 tls,
                 resolver,
@@ -210,7 +210,7 @@ impl TransportBuilder {
         Ok(Parts {
             proxies: Proxies::of(&self.proxy, &self.no_proxy, read)?,
             tls,
-            limits: self.limits,
+            timeouts: self.timeouts,
             options: self.options,
             resolver,
             filter: self.filter,
@@ -223,7 +223,7 @@ impl TransportBuilder {
 pub(super) struct Parts {
     /// Or why there is none: only a call that needs it fails.
     pub(super) tls: Result<ClientConfig, ConfigError>,
-    pub(super) limits: Limits,
+    pub(super) timeouts: Timeouts,
     pub(super) options: Options,
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) filter: Filter,
@@ -257,7 +257,7 @@ impl Parts {
 
 /// How connections are made.
 fn connector(
-    limits: &Limits,
+    timeouts: &Timeouts,
     options: Options,
     tls: &Result<ClientConfig, Arc<ConfigError>>,
 ) -> Connector {
@@ -287,7 +287,7 @@ fn connector(
         http1.max_buf_size(bytes.max(HYPER_BUFFER));
     }
     Connector {
-        patience: Mutex::new(Patience::with(limits, options.keep_alive)),
+        patience: Mutex::new(Patience::with(timeouts, options.keep_alive)),
         options,
         http1,
         http2,
@@ -311,7 +311,7 @@ const UNFILTERED: &str = "the proxy looks names up itself, so the filter cannot 
 impl fmt::Debug for TransportBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TransportBuilder")
-            .field("limits", &self.limits)
+            .field("timeouts", &self.timeouts)
             .field("resolver", &self.resolver)
             .field("filter", &self.filter)
             .field("own_tls", &self.tls.is_some())

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use crate::clock;
 use crate::error::Error;
-use crate::limit::Limits;
 use crate::record::tracker::Tracker;
 use crate::telemetry::AttemptSpans;
+use crate::timeout::Timeouts;
 
 /// Tells the record of an attempt that is watched over above when the transport leaves it without a response, because
 /// the service around it may go on.
@@ -48,9 +48,9 @@ impl Drop for Abandon {
 }
 
 /// The record of a request or a setup that no attempt watches over.
-pub(super) fn alone(limits: &Limits) -> Arc<Tracker> {
+pub(super) fn alone(timeouts: &Timeouts) -> Arc<Tracker> {
     let spans = AttemptSpans::default();
-    Arc::new(Tracker::new(*limits, spans, clock::now()))
+    Arc::new(Tracker::new(*timeouts, spans, clock::now()))
 }
 
 /// The effect of a failure, settled: what was not taken until now never will be, and what was taken

@@ -9,9 +9,9 @@ use crate::clock;
 use crate::diagnose::diagnose;
 use crate::dns::{self, Answer, Filter, Refused, Resolve, Resolving};
 use crate::error::Error;
-use crate::hop::{Diagnosis, Hop, Kind, LimitExpired, Stage};
-use crate::limit::Waited;
+use crate::hop::{Diagnosis, Hop, Kind, Stage, TimeoutElapsed};
 use crate::record::tracker::Tracker;
+use crate::timeout::TimeoutKind;
 
 /// The addresses of whom to dial, as far as they pass the filter.
 pub(super) async fn look_up(
@@ -25,7 +25,7 @@ pub(super) async fn look_up(
         Dial::Address(address) => return Ok(Answer::literal(*address)),
         Dial::Name(name) => name,
     };
-    let limit = tracker.limits().dns();
+    let limit = tracker.timeouts().dns();
     let answer = match resolver.resolve_within(name, limit) {
         Resolving::Known(answer) => answer.map_err(|error| {
             tracker.enter(Stage::Dns);
@@ -39,7 +39,7 @@ pub(super) async fn look_up(
             tracker.facts(|facts| facts.dns_remembered = false);
             match Box::pin(tokio::time::timeout(limit.get(), asking)).await {
                 Ok(answer) => answer.map_err(BoxError::from),
-                Err(_) => Err(BoxError::from(LimitExpired(Waited::Dns))),
+                Err(_) => Err(BoxError::from(TimeoutElapsed(TimeoutKind::Dns))),
             }
         }
     };

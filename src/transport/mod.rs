@@ -58,9 +58,9 @@ use crate::diagnose::diagnose;
 use crate::dns::{Filter, Resolve};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Hop};
-use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
+use crate::timeout::Timeouts;
 
 /// A tower service that sends requests over connections of its own, and reports every hop to the attempt above it.
 ///
@@ -68,15 +68,15 @@ use crate::metrics::Look;
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use sevenhops::{AttemptLayer, CallLayer, Transport, limit::Limits};
+/// use sevenhops::{AttemptLayer, CallLayer, Transport, timeout::Timeouts};
 /// use tower::{ServiceBuilder, ServiceExt};
 ///
 /// # async fn f() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-/// let limits = Limits::new(Duration::from_secs(10))?;
+/// let timeouts = Timeouts::new(Duration::from_secs(10))?;
 /// let service = ServiceBuilder::new()
 ///     .layer(CallLayer::new(Duration::from_secs(10))?)
-///     .layer(AttemptLayer::new(limits))
-///     .service(Transport::builder(limits).build()?);
+///     .layer(AttemptLayer::new(timeouts))
+///     .service(Transport::builder(timeouts).build()?);
 /// let request = http::Request::get("https://api.test/").body(String::new())?;
 /// let response = service.oneshot(request).await?;
 /// # drop(response); Ok(()) }
@@ -122,7 +122,7 @@ struct Shared {
     resolver: Arc<dyn Resolve>,
     filter: Filter,
     proxies: Proxies,
-    limits: Limits,
+    timeouts: Timeouts,
     chaos: Option<ChaosLayer>,
 }
 
@@ -165,13 +165,13 @@ impl Transport {
     /// # Errors
     ///
     /// Fails if the system's name servers or roots cannot be read.
-    pub fn new(limits: Limits) -> Result<Self, ConfigError> {
-        Self::builder(limits).build()
+    pub fn new(timeouts: Timeouts) -> Result<Self, ConfigError> {
+        Self::builder(timeouts).build()
     }
 
-    /// Begins a transport; `limits` hold where no attempt above brings its own.
-    pub fn builder(limits: Limits) -> TransportBuilder {
-        TransportBuilder::new(limits)
+    /// Begins a transport; `timeouts` hold where no attempt above brings its own.
+    pub fn builder(timeouts: Timeouts) -> TransportBuilder {
+        TransportBuilder::new(timeouts)
     }
 
     /// Whether some of the requests fail on purpose.
@@ -180,12 +180,12 @@ impl Transport {
     }
 
     /// Returns what makes new connections follow other limits, until the transport is gone.
-    pub(crate) fn follow_limits(&self) -> impl Fn(&[Limits]) -> bool + Send + 'static {
+    pub(crate) fn follow_limits(&self) -> impl Fn(&[Timeouts]) -> bool + Send + 'static {
         let connector = Arc::downgrade(&self.shared.connector);
-        move |limits| {
+        move |timeouts| {
             let connector = connector.upgrade();
             connector.is_some_and(|connector| {
-                connector.follow(limits);
+                connector.follow(timeouts);
                 true
             })
         }
@@ -288,8 +288,8 @@ mod tests {
 
     /// As where the system has no certificates to trust.
     fn without_roots() -> Transport {
-        let limits = Limits::new(Duration::from_secs(10)).unwrap();
-        let builder = Transport::builder(limits).resolver(dns::Static::new());
+        let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+        let builder = Transport::builder(timeouts).resolver(dns::Static::new());
         let mut transport = builder.tls(config()).build().unwrap();
         let none = ConfigError::refused("tls", "no certificates");
         Arc::get_mut(&mut transport.shared).unwrap().tls = Err(Arc::new(none));

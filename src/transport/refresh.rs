@@ -9,14 +9,14 @@ use tokio::time::{Instant, timeout};
 use super::Shared;
 use crate::clock;
 use crate::dns::{Answer, Filter, Resolve, Resolving};
-use crate::limit::Limit;
+use crate::timeout::Timeout;
 
 /// The name of a destination, and how it is looked up.
 pub(super) struct Name {
     name: Box<str>,
     resolver: Arc<dyn Resolve>,
     filter: Filter,
-    limit: Limit,
+    limit: Timeout,
     /// Until then the resolver is not asked again: it had to ask others.
     look_again: Mutex<Option<Instant>>,
 }
@@ -27,7 +27,7 @@ impl Name {
             name: name.into(),
             resolver: Arc::clone(&shared.resolver),
             filter: filter.clone(),
-            limit: shared.limits.dns(),
+            limit: shared.timeouts.dns(),
             look_again: Mutex::default(),
         }
     }

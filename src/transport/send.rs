@@ -52,7 +52,7 @@ where
             let sent = journey(&shared, (&mut head, body), &tracker).await;
             return leaving.ended(sent);
         }
-        let tracker = alone(&shared.limits);
+        let tracker = alone(&shared.timeouts);
         heard_alone(&head.method, &tracker);
         let _abandon = Abandon(Arc::clone(&tracker));
         Box::pin(journey(&shared, (&mut head, body), &tracker)).await
@@ -153,7 +153,7 @@ impl Way<'_> {
     {
         let tracker = self.tracker;
         let (_, port) = self.place.routing.dialled();
-        let connect = tracker.limits().connect().get();
+        let connect = tracker.timeouts().connect().get();
         let left = |now: Instant| connect.saturating_sub(now.saturating_duration_since(began));
         let (mut now, mut tried, mut last) = (began, 0, None);
         while let Some(ip) = order.get(tried) {
@@ -260,7 +260,7 @@ impl Way<'_> {
         tried: &[IpAddr],
         left: Duration,
     ) -> Vec<IpAddr> {
-        let limit = self.tracker.limits().dns().get().min(left);
+        let limit = self.tracker.timeouts().dns().get().min(left);
         self.tracker.enter(Stage::Dns);
         if let (Dial::Name(name), _) = self.place.routing.dialled() {
             self.tracker.spans().asking(name);

@@ -195,13 +195,13 @@ impl TransportBuilder {
 mod tests {
     use super::*;
     use crate::dns::{Filter, Static};
-    use crate::limit::Limits;
+    use crate::timeout::Timeouts;
     use crate::transport::Transport;
 
     const SEC: fn(u64) -> Duration = Duration::from_secs;
 
     fn builder() -> TransportBuilder {
-        Transport::builder(Limits::new(SEC(10)).unwrap())
+        Transport::builder(Timeouts::new(SEC(10)).unwrap())
     }
 
     type Set = fn(TransportBuilder) -> TransportBuilder;

@@ -181,7 +181,7 @@ impl Way<'_> {
             end: end.clone(),
             target: Arc::clone(self.route),
             watch: watch.clone(),
-            limits: (tracker.dial_limit(), tracker.limits().tls().get()),
+            timeouts: (tracker.dial_timeout(), tracker.timeouts().tls().get()),
         };
         (dial, watch)
     }
@@ -193,7 +193,7 @@ impl Way<'_> {
         B::Error: Into<BoxError>,
     {
         let is_empty = body.is_empty();
-        let wait = patience(&self.head.headers, self.tracker.limits().send().get());
+        let wait = patience(&self.head.headers, self.tracker.timeouts().send().get());
         let form = Form {
             head: self.head,
             routing: &self.place.routing,

@@ -114,7 +114,7 @@ async fn flood_of_destinations_is_bounded_and_never_evicts_an_open_one() {
 
 #[tokio::test(start_paused = true)]
 async fn keyed_breaker_keeps_a_circuit_for_each_key() {
-    let layer = BreakerLayer::new(limits()).key_by(|_method, _uri, headers| {
+    let layer = BreakerLayer::new(timeouts()).key_by(|_method, _uri, headers| {
         let tenant = headers.get("x-tenant")?.to_str().ok()?;
         Some(Destination::named(tenant))
     });

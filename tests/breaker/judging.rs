@@ -70,8 +70,8 @@ async fn body_that_is_waited_for_at_the_deadline_is_a_failure_at_receive() {
 
 #[tokio::test(start_paused = true)]
 async fn attempt_that_ends_at_its_limit_is_a_failure_at_its_hop() {
-    let layer = BreakerLayer::new(limits());
-    let attempt = AttemptLayer::new(limits()).layer(Mock::new(Leaf::Hangs));
+    let layer = BreakerLayer::new(timeouts());
+    let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Hangs));
     let service = layer.layer(attempt);
     let hung: Vec<_> = (0..20)
         .map(|_| tokio::spawn(service.clone().oneshot(get())))
@@ -84,8 +84,8 @@ async fn attempt_that_ends_at_its_limit_is_a_failure_at_its_hop() {
 
 #[tokio::test(start_paused = true)]
 async fn attempt_that_is_dropped_after_its_limit_is_a_failure_at_the_hop_that_was_open() {
-    let layer = BreakerLayer::new(limits());
-    let attempt = AttemptLayer::new(limits()).layer(Mock::new(Leaf::Hangs));
+    let layer = BreakerLayer::new(timeouts());
+    let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Hangs));
     let call = CallLayer::new(SECS(10)).unwrap();
     let service = call.layer(layer.layer(attempt));
     let mut hung: Vec<_> = (0..40)
@@ -173,9 +173,9 @@ async fn statuses_4xx_and_429_do_not_count() {
 
 #[tokio::test(start_paused = true)]
 async fn refusals_by_guards_below_do_not_count() {
-    let layer = BreakerLayer::new(limits());
+    let layer = BreakerLayer::new(timeouts());
     let inner = CallLayer::new(SECS(1)).unwrap();
-    let below = BreakerLayer::new(limits());
+    let below = BreakerLayer::new(timeouts());
     below.handle().isolate(&api());
     let service = layer.layer(inner.layer(below.layer(Mock::new(Leaf::Hangs))));
     for _ in 0..40 {
@@ -189,7 +189,7 @@ async fn refusals_by_guards_below_do_not_count() {
 #[tokio::test(start_paused = true)]
 async fn slow_answers_open_it_where_that_is_wanted() {
     let settings = CircuitBreakerConfig::new().slow_calls(SECS(1), 0.5);
-    let layer = BreakerLayer::with(limits(), settings).unwrap();
+    let layer = BreakerLayer::with(timeouts(), settings).unwrap();
     let mock = Mock::new(Leaf::Answers(200));
     let slowed = tower::service_fn(move |request: Request<()>| {
         let mock = mock.clone();
@@ -234,7 +234,7 @@ async fn requests_with_a_relative_uri_share_one_circuit() {
 
 #[tokio::test(start_paused = true)]
 async fn request_for_which_there_is_no_key_is_not_judged() {
-    let layer = BreakerLayer::new(limits()).key_by(|_, _, _| None);
+    let layer = BreakerLayer::new(timeouts()).key_by(|_, _, _| None);
     let service = layer.layer(Mock::new(Leaf::Answers(503)));
     for _ in 0..40 {
         let response = ask(&service).await.unwrap();

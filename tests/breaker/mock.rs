@@ -11,8 +11,8 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use sevenhops::layer::BreakerService;
-use sevenhops::limit::Limits;
 use sevenhops::policy::breaker::{Breaker, CircuitBreakerConfig, State};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{BreakerLayer, Destination, Error};
 use tower::{Layer, Service, ServiceExt};
 
@@ -128,8 +128,8 @@ impl Body for Script {
     }
 }
 
-pub(super) fn limits() -> Limits {
-    Limits::new(SECS(10)).unwrap()
+pub(super) fn timeouts() -> Timeouts {
+    Timeouts::new(SECS(10)).unwrap()
 }
 
 pub(super) fn get() -> Request<()> {
@@ -151,7 +151,7 @@ pub(super) fn with(
     settings: CircuitBreakerConfig,
 ) -> (Mock, BreakerService<Mock>, Breaker) {
     let mock = Mock::new(leaf);
-    let layer = BreakerLayer::with(limits(), settings).unwrap();
+    let layer = BreakerLayer::with(timeouts(), settings).unwrap();
     (mock.clone(), layer.layer(mock), layer.handle())
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::BodyExt;
-use sevenhops::limit::{self, Limit, Limits};
 use sevenhops::policy::breaker::State;
+use sevenhops::timeout::{self, Timeout, Timeouts};
 use sevenhops::{
     AttemptLayer, BreakerLayer, CallLayer, Config, Error, Kind, Options, StandardLayer,
 };
@@ -69,7 +69,7 @@ where
 #[tokio::test(start_paused = true)]
 async fn impatient_calls_do_not_open_the_circuit_of_a_healthy_service() {
     let standard = StandardLayer::new(SECS(10)).unwrap();
-    let short = || Options::new().deadline(Limit::new(MS(10)).unwrap());
+    let short = || Options::new().deadline(Timeout::new(MS(10)).unwrap());
     assert_eq!(twenty(&standard, short).await, State::Closed);
     assert_eq!(twenty(&standard, || inherited("10")).await, State::Closed);
     // Other calls succeed.
@@ -81,35 +81,35 @@ async fn impatient_calls_do_not_open_the_circuit_of_a_healthy_service() {
 async fn same_calls_with_the_configured_deadline_open_it() {
     let standard = StandardLayer::new(MS(10)).unwrap();
     assert_eq!(twenty(&standard, Options::new).await, State::Open);
-    let settings = Config::new(SECS(10)).limits(limit::TimeoutsConfig::new().attempt(MS(10)));
+    let settings = Config::new(SECS(10)).timeouts(timeout::TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::with(&settings).unwrap();
     assert_eq!(twenty(&standard, Options::new).await, State::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempt_timeout_as_long_as_the_deadline_counts() {
-    let settings = Config::new(MS(10)).limits(limit::TimeoutsConfig::new().attempt(MS(10)));
+    let settings = Config::new(MS(10)).timeouts(timeout::TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::with(&settings).unwrap();
     assert_eq!(twenty(&standard, Options::new).await, State::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn explicit_attempt_timeout_counts_under_a_short_deadline_that_leaves_room_for_it() {
-    let settings = Config::new(SECS(10)).limits(limit::TimeoutsConfig::new().attempt(MS(10)));
+    let settings = Config::new(SECS(10)).timeouts(timeout::TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::with(&settings).unwrap();
     let options = || {
         let once = NonZeroU8::new(1).unwrap();
         Options::new()
             .attempts(once)
-            .deadline(Limit::new(MS(15)).unwrap())
+            .deadline(Timeout::new(MS(15)).unwrap())
     };
     assert_eq!(twenty(&standard, options).await, State::Open);
 }
 
 /// Returns the state of a breaker for attempts of 10 s, under calls with this deadline.
 async fn hung(deadline: Duration) -> State {
-    let breaker = BreakerLayer::new(limits());
-    let attempt = AttemptLayer::new(limits()).layer(Mock::new(Leaf::Hangs));
+    let breaker = BreakerLayer::new(timeouts());
+    let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Hangs));
     let call = CallLayer::new(deadline).unwrap();
     let service = call.layer(breaker.layer(attempt));
     at_once(|| {
@@ -128,11 +128,11 @@ async fn deadline_around_counts_from_the_attempt_timeout_on() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_without_a_call_around_it_knows_the_deadline_of_the_call_inside() {
-    let layer = BreakerLayer::new(limits());
+    let layer = BreakerLayer::new(timeouts());
     let inside = StandardLayer::new(SECS(10)).unwrap();
     let service = layer.layer(inside.layer(healthy()));
     for _ in 0..20 {
-        let short = Options::new().deadline(Limit::new(MS(10)).unwrap());
+        let short = Options::new().deadline(Timeout::new(MS(10)).unwrap());
         let calling = service.clone().oneshot(asking(short));
         assert!(calling.await.unwrap_err().is_timeout());
     }
@@ -141,8 +141,8 @@ async fn breaker_without_a_call_around_it_knows_the_deadline_of_the_call_inside(
 
 #[tokio::test(start_paused = true)]
 async fn body_that_is_cut_by_a_short_deadline_does_not_count() {
-    let layer = BreakerLayer::new(Limits::new(SECS(10)).unwrap());
-    let attempt = AttemptLayer::new(limits()).layer(Mock::new(Leaf::Stalls));
+    let layer = BreakerLayer::new(Timeouts::new(SECS(10)).unwrap());
+    let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Stalls));
     let service = layer.layer(attempt);
     let call = CallLayer::new(SECS(10)).unwrap().layer(service);
     let read = |options: Options| {
@@ -151,7 +151,7 @@ async fn body_that_is_cut_by_a_short_deadline_does_not_count() {
         let calling = call.clone().oneshot(request);
         async { calling.await?.into_body().collect().await.map(drop) }
     };
-    at_once(|| read(Options::new().deadline(Limit::new(MS(100)).unwrap()))).await;
+    at_once(|| read(Options::new().deadline(Timeout::new(MS(100)).unwrap()))).await;
     assert_eq!(layer.handle().state(&api()), State::Closed);
     at_once(|| read(Options::new())).await;
     assert_eq!(layer.handle().state(&api()), State::Open);

@@ -10,10 +10,10 @@ use http_body_util::{BodyExt, Full};
 use opentelemetry::metrics::{Histogram, HistogramBuilder, InstrumentProvider, Meter};
 use opentelemetry::metrics::{MeterProvider, SyncInstrument};
 use sevenhops::chaos::{self, ChaosLayer, Mishap};
-use sevenhops::limit::Limits;
 use sevenhops::policy::{breaker, redirect, retry};
 use sevenhops::telemetry::Propagator;
 use sevenhops::telemetry::otel::Metrics;
+use sevenhops::timeout::Timeouts;
 use sevenhops::{BreakerLayer, CallLayer, Effect, Hop, Kind, Operation, RedirectLayer, RetryLayer};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
@@ -143,7 +143,7 @@ async fn key_by_that_panics_fails_the_call_at_encode() {
     let (told, _guard) = Told::listen();
     let mock = Mock::default();
     let breaker = BreakerLayer::with(
-        Limits::new(D).unwrap(),
+        Timeouts::new(D).unwrap(),
         breaker::CircuitBreakerConfig::new(),
     );
     let service = ServiceBuilder::new()

@@ -10,8 +10,8 @@ use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use sevenhops::chaos::{ChaosConfig, ChaosLayer, ChaosService, Latency, Mishap};
 use sevenhops::hop::{Outcome, What};
-use sevenhops::limit::Waited;
 use sevenhops::policy::retry;
+use sevenhops::timeout::TimeoutKind;
 use sevenhops::{Effect, Error, Hop, Kind, StandardService};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn};
@@ -142,7 +142,7 @@ async fn answer_that_was_made_up_is_judged_by_its_status() {
             hop: Some(hop),
             kind,
             effect,
-            expired,
+            timeout_kind: expired,
             status,
         };
         assert_eq!(outcome, judged);
@@ -216,13 +216,13 @@ async fn lost_answer_is_repeated_only_where_that_is_safe() {
 #[tokio::test(start_paused = true)]
 async fn waits_end_with_the_limit_of_their_hop() {
     for (mishap, limit, expired) in [
-        (Mishap::SwallowConnect, SECS(3), Waited::Connect),
+        (Mishap::SwallowConnect, SECS(3), TimeoutKind::Connect),
         // A POST that no other attempt may follow.
-        (Mishap::Silence, SECS(10), Waited::Deadline),
+        (Mishap::Silence, SECS(10), TimeoutKind::Deadline),
     ] {
         let start = Instant::now();
         let (error, _) = once(Method::POST, mishap).await;
-        assert_eq!(error.expired(), Some(expired), "{error:?}");
+        assert_eq!(error.timeout_kind(), Some(expired), "{error:?}");
         assert_eq!(start.elapsed(), limit);
     }
 }

@@ -281,7 +281,7 @@ async fn function_that_does_not_return_ends_with_the_call_and_nothing_is_sent() 
         })
     };
     let client = net.builder().build().unwrap();
-    let deadline = sevenhops::limit::Limit::from_millis(200);
+    let deadline = sevenhops::timeout::Timeout::from_millis(200);
     let post = client.post(url(&server, "http")).body(hanging());
     let error = post.deadline(deadline).send().await.unwrap_err();
     assert_eq!(

@@ -15,49 +15,49 @@ pub(super) const ROWS: &[Row] = &[
         "90000s is invalid: expected 10ms..=86400s",
     ),
     (
-        "limits.attempt",
+        "timeouts.attempt",
         r#""0s""#,
         "0ns is invalid: expected more than 0s, at most 86400s",
     ),
     (
-        "limits.attempt",
+        "timeouts.attempt",
         r#""11s""#,
         "11s is invalid: expected at most deadline (10s)",
     ),
     (
-        "limits.dns",
+        "timeouts.dns",
         r#""0s""#,
         "0ns is invalid: expected more than 0s, at most 86400s",
     ),
     (
-        "limits.dns",
+        "timeouts.dns",
         r#""6s""#,
-        "6s is invalid: expected at most limits.attempt (5s)",
+        "6s is invalid: expected at most timeouts.attempt (5s)",
     ),
     (
-        "limits.connect",
+        "timeouts.connect",
         r#""6s""#,
-        "6s is invalid: expected at most limits.attempt (5s)",
+        "6s is invalid: expected at most timeouts.attempt (5s)",
     ),
     (
-        "limits.tls",
+        "timeouts.tls",
         r#""6s""#,
-        "6s is invalid: expected at most limits.attempt (5s)",
+        "6s is invalid: expected at most timeouts.attempt (5s)",
     ),
     (
-        "limits.send",
+        "timeouts.send",
         r#""6s""#,
-        "6s is invalid: expected at most limits.attempt (5s)",
+        "6s is invalid: expected at most timeouts.attempt (5s)",
     ),
     (
-        "limits.first_byte",
+        "timeouts.first_byte",
         r#""6s""#,
-        "6s is invalid: expected at most limits.attempt (5s)",
+        "6s is invalid: expected at most timeouts.attempt (5s)",
     ),
     (
-        "limits.body_idle",
+        "timeouts.body_idle",
         r#""6s""#,
-        "6s is invalid: expected at most limits.attempt (5s)",
+        "6s is invalid: expected at most timeouts.attempt (5s)",
     ),
     (
         "idempotency.header",
@@ -154,7 +154,7 @@ pub(super) const ROWS: &[Row] = &[
     (
         "breaker.window.time",
         r#""9s""#,
-        "9s is invalid: expected at least twice limits.attempt (5s)",
+        "9s is invalid: expected at least twice timeouts.attempt (5s)",
     ),
     (
         "breaker.window.time",
@@ -302,8 +302,8 @@ pub(super) const TOGETHER: &[Row] = &[
     ),
     (
         "breaker.slow_limit",
-        r#"{"deadline": "9s", "limits": {"attempt": "1s"}, "breaker": {"slow_limit": "2s"}}"#,
-        "2s is invalid: expected at most limits.attempt (1s)",
+        r#"{"deadline": "9s", "timeouts": {"attempt": "1s"}, "breaker": {"slow_limit": "2s"}}"#,
+        "2s is invalid: expected at most timeouts.attempt (1s)",
     ),
     (
         "breaker.slow_ratio",

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use sevenhops::policy::breaker::{self, State};
 use sevenhops::policy::retry::{self, Backoff, Budget, Jitter};
 use sevenhops::policy::{idempotency, redirect};
-use sevenhops::{Config, DestinationConfig, Error, Options, StandardLayer, limit};
+use sevenhops::{Config, DestinationConfig, Error, Options, StandardLayer, timeout};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
@@ -133,7 +133,7 @@ async fn limits_and_deadline_are_those_of_the_destination() {
         .destination("*.slow.test", DestinationConfig::new().deadline(SECS(60)))
         .destination(
             "fast.test",
-            DestinationConfig::new().limits(limit::TimeoutsConfig::new().attempt(SECS(2))),
+            DestinationConfig::new().timeouts(timeout::TimeoutsConfig::new().attempt(SECS(2))),
         );
     let layer = StandardLayer::with(&settings).unwrap();
     for (url, secs) in [
@@ -341,8 +341,9 @@ async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), 
 
 #[test]
 fn bad_parts_are_refused_with_the_path_of_the_part() {
-    let limits =
-        |attempt| DestinationConfig::new().limits(limit::TimeoutsConfig::new().attempt(attempt));
+    let timeouts = |attempt| {
+        DestinationConfig::new().timeouts(timeout::TimeoutsConfig::new().attempt(attempt))
+    };
     let budget = retry::RetryConfig::new().budget(Budget::unlimited());
     let bad = DestinationConfig::new().retry(retry::RetryConfig::new().attempts(0));
     for (settings, said) in [
@@ -352,16 +353,16 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
         ),
         (
             config()
-                .limits(limit::TimeoutsConfig::new().connect(SECS(3)))
-                .destination("a.test", limits(SECS(2))),
-            r#"destinations."a.test".limits.connect: 3s is invalid: expected at most limits.attempt (2s)"#,
+                .timeouts(timeout::TimeoutsConfig::new().connect(SECS(3)))
+                .destination("a.test", timeouts(SECS(2))),
+            r#"destinations."a.test".timeouts.connect: 3s is invalid: expected at most timeouts.attempt (2s)"#,
         ),
         (
             // Each part is valid; a call to that host by that route would have both.
             config()
-                .destination("a.test", limits(SECS(8)))
+                .destination("a.test", timeouts(SECS(8)))
                 .destination("/v1", DestinationConfig::new().deadline(SECS(5))),
-            r#"destinations."/v1".limits.attempt: 8s is invalid: expected at most deadline (5s)"#,
+            r#"destinations."/v1".timeouts.attempt: 8s is invalid: expected at most deadline (5s)"#,
         ),
         (
             config()

@@ -156,7 +156,10 @@ fn file_in_the_guide_is_a_good_one() {
     let settings: Config = toml::from_str(file.unwrap()).unwrap();
     let own = |url: &str, route| settings.effective(&url.parse().unwrap(), route).unwrap();
     let pay = own("https://pay.bank.test/", None);
-    assert_eq!(pay.get_limits().get_attempt(), Some(Duration::from_secs(2)));
+    assert_eq!(
+        pay.get_timeouts().get_attempt(),
+        Some(Duration::from_secs(2))
+    );
     assert_eq!(pay.get_breaker().get_consecutive_failures(), Some(5));
     assert!(pay.get_idempotency().get_honoured_by_all());
     let reports = own("https://api.test/v1/reports/7", Some("/v1/reports/{id}"));

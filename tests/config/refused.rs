@@ -82,7 +82,7 @@ fn operation_and_chaos_refuse_with_the_same_words() {
     let refused = Operation::with("db", settings).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "limits.attempt: 2s is invalid: expected at most deadline (1s)"
+        "timeouts.attempt: 2s is invalid: expected at most deadline (1s)"
     );
     let settings = chaos::ChaosConfig::new(1).mishap(chaos::Mishap::Silence, 1.5);
     let refused = ChaosLayer::new(settings).unwrap_err();

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 use sevenhops::hop::{Attempt, Stage};
-use sevenhops::limit::TimeoutsConfig;
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Gate};
+use sevenhops::timeout::TimeoutsConfig;
 use sevenhops::{Client, ClientBuilder};
 use tokio::task::JoinSet;
 
@@ -46,7 +46,7 @@ fn calls(client: &Client, url: &str, count: usize) -> JoinSet<Vec<Attempt>> {
 fn patient(net: &Net) -> ClientBuilder {
     let long = Duration::from_secs(600);
     Client::builder(Duration::from_secs(3_600))
-        .limits(TimeoutsConfig::new().connect(long).send(long))
+        .timeouts(TimeoutsConfig::new().connect(long).send(long))
         .tls(net.authority.client_config())
         .resolver(net.dns.resolver())
 }

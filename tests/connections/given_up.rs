@@ -9,8 +9,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use sevenhops::limit::Limit;
 use sevenhops::testing::{Answer, ConnFault, Gate, Recorder};
+use sevenhops::timeout::Timeout;
 use sevenhops::{Blame, Body, Client, Effect, Hop, Kind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
@@ -245,7 +245,7 @@ async fn http2_request_behind_the_stream_limit_never_reaches_the_wire() {
     }
     // The second request reaches its deadline.
     let post = client.post(&url).body("late");
-    let late = post.deadline(Limit::from_millis(100)).send().await;
+    let late = post.deadline(Timeout::from_millis(100)).send().await;
     let late = late.unwrap_err();
     assert_eq!(
         (late.hop(), late.kind(), late.effect()),

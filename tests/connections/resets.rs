@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::limit::TimeoutsConfig;
 use sevenhops::testing::{Answer, Gate};
+use sevenhops::timeout::TimeoutsConfig;
 use sevenhops::{Client, Effect};
 
 use super::super::net::{Net, url};
@@ -19,7 +19,7 @@ async fn thousand_responses_that_are_dropped_half_read_harm_no_other_call() {
     let url = url(&server, "https");
     // The calls that stay open must last as long as all the others, however busy the machine is.
     let builder = Client::builder(3 * HOUR);
-    let builder = builder.limits(TimeoutsConfig::new().body_idle(HOUR).first_byte(HOUR));
+    let builder = builder.timeouts(TimeoutsConfig::new().body_idle(HOUR).first_byte(HOUR));
     let builder = builder.tls(net.authority.client_config());
     let client = builder.resolver(net.dns.resolver()).build().unwrap();
     let gate = Gate::new();

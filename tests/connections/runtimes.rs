@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use http::{Request, StatusCode};
-use sevenhops::limit::Limits;
 use sevenhops::testing::{Answer, FaultServer, Gate, Reply};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{Blame, Client, Effect, Error, Kind, Transport};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
@@ -135,8 +135,8 @@ async fn post(transport: Transport, url: String) -> Result<StatusCode, Error> {
 fn request_whose_runtime_is_gone_ends_as_a_local_failure() {
     for http2 in [false, true] {
         let world = World::new(http2);
-        let limits = Limits::new(Duration::from_secs(10)).unwrap();
-        let transport = Transport::builder(limits)
+        let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+        let transport = Transport::builder(timeouts)
             .tls(world.net.authority.client_config())
             .resolver(world.net.dns.resolver());
         let transport = transport.build().unwrap();

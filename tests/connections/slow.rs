@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::Method;
 use sevenhops::policy::retry;
-use sevenhops::{Client, limit};
+use sevenhops::{Client, timeout};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
@@ -46,8 +46,8 @@ async fn upload_that_takes_longer_than_half_of_the_deadline_is_sent_once() {
     });
     // If another attempt may follow, an attempt has half of that.
     let client = Client::builder(20 * SECOND).resolver(net.dns.resolver());
-    let limits = limit::TimeoutsConfig::new().send(10 * SECOND);
-    let client = client.limits(limits).build().unwrap();
+    let timeouts = timeout::TimeoutsConfig::new().send(10 * SECOND);
+    let client = client.timeouts(timeouts).build().unwrap();
     let put = client.request(Method::PUT, format!("http://{address}/"));
     let put = tokio::spawn(put.body(vec![0; BODY]).send());
     let frozen = Frozen::now();

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sevenhops::dns::{Answer, Error, Reason, Resolve, Resolver};
-use sevenhops::limit::Limit;
 use sevenhops::testing::{ClosedPort, RecordType, Script, ScriptedDns, Transport};
+use sevenhops::timeout::Timeout;
 
 #[tokio::test]
 async fn next_server_is_asked_when_one_has_no_usable_response() {
@@ -190,7 +190,7 @@ async fn start() -> ScriptedDns {
 fn resolver(servers: impl IntoIterator<Item = SocketAddr>) -> Resolver {
     let builder = Resolver::builder().hosts_file(false).name_servers(servers);
     // The limit is long, so that a slow machine does not look like a silent server.
-    let builder = builder.limit(Limit::from_secs(20));
+    let builder = builder.timeout(Timeout::from_secs(20));
     builder.build().expect("the settings do not contradict")
 }
 

@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Duration;
 
 use sevenhops::dns::{Answer, Error, Resolve, Resolver};
-use sevenhops::limit::Limit;
 use sevenhops::testing::{Script, ScriptedDns};
+use sevenhops::timeout::Timeout;
 
 #[tokio::test]
 async fn lame_server_before_unbound_hides_no_name() {
@@ -209,7 +209,7 @@ async fn start() -> ScriptedDns {
 
 fn resolver(servers: impl IntoIterator<Item = SocketAddr>) -> Resolver {
     let builder = Resolver::builder().hosts_file(false).name_servers(servers);
-    let builder = builder.limit(Limit::from_secs(20));
+    let builder = builder.timeout(Timeout::from_secs(20));
     builder.build().expect("the settings do not contradict")
 }
 

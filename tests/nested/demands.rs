@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
-use sevenhops::limit::{Limit, Limits};
 use sevenhops::policy::idempotency::Key;
 use sevenhops::policy::redirect;
+use sevenhops::timeout::{Timeout, Timeouts};
 use sevenhops::{
     AttemptLayer, BreakerLayer, CallLayer, Effect, Error, Hop, IdempotencyLayer, Kind, Options,
     RedirectLayer, RetryLayer, Transport,
@@ -31,12 +31,12 @@ fn retry() -> RetryLayer {
     RetryLayer::new(steady()).unwrap()
 }
 
-fn limits() -> Limits {
-    Limits::new(SECS(10)).unwrap()
+fn timeouts() -> Timeouts {
+    Timeouts::new(SECS(10)).unwrap()
 }
 
 fn attempt() -> AttemptLayer {
-    AttemptLayer::new(limits())
+    AttemptLayer::new(timeouts())
 }
 
 fn follow() -> RedirectLayer {
@@ -162,7 +162,7 @@ async fn key_without_a_layer_for_keys_is_refused_before_anything_is_sent() {
     let service = ServiceBuilder::new()
         .layer(call())
         .layer(retry())
-        .layer(BreakerLayer::new(limits()))
+        .layer(BreakerLayer::new(timeouts()))
         .layer(attempt())
         .service(mock.clone());
     let error = service
@@ -333,7 +333,7 @@ async fn get_that_follows_a_post_has_no_key() {
 
 #[tokio::test]
 async fn transport_refuses_what_no_layer_above_it_carries_out() {
-    let transport = || Transport::new(limits()).unwrap();
+    let transport = || Transport::new(timeouts()).unwrap();
     let nothing_sent = Mock::default();
     let post = |options| {
         let mut post = Request::post("http://127.0.0.1:1/")
@@ -352,7 +352,7 @@ async fn transport_refuses_what_no_layer_above_it_carries_out() {
             ["Options::whole_body", "AttemptLayer"],
         ),
         (
-            Options::new().deadline(Limit::from_secs(1)),
+            Options::new().deadline(Timeout::from_secs(1)),
             ["Options::deadline", "CallLayer"],
         ),
     ] {
@@ -378,7 +378,7 @@ async fn transport_refuses_what_no_layer_above_it_carries_out() {
     }
     // The demand is carried out: the connection fails.
     let service = call().layer(attempt().layer(transport()));
-    let whole = post(Options::new().whole_body(9).deadline(Limit::from_secs(1)));
+    let whole = post(Options::new().whole_body(9).deadline(Timeout::from_secs(1)));
     let error = service.oneshot(whole).await.unwrap_err();
     assert_eq!(error.hop(), Some(Hop::Connect), "{error}");
 }

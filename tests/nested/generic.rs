@@ -9,8 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use sevenhops::limit::Limits;
 use sevenhops::policy::redirect;
+use sevenhops::timeout::Timeouts;
 use sevenhops::{
     AttemptLayer, BreakerLayer, CallLayer, Error, IdempotencyLayer, RedirectLayer, RetryLayer,
 };
@@ -38,9 +38,9 @@ async fn six<L>(leaf: L) -> Result<StatusCode, Error>
 where
     L: Service<Ask, Response = Response<Full<Bytes>>, Error = io::Error> + Clone,
 {
-    let limits = Limits::new(DEADLINE).unwrap();
-    let service = AttemptLayer::new(limits).layer(leaf);
-    let service = BreakerLayer::new(limits).layer(service);
+    let timeouts = Timeouts::new(DEADLINE).unwrap();
+    let service = AttemptLayer::new(timeouts).layer(leaf);
+    let service = BreakerLayer::new(timeouts).layer(service);
     let service = RetryLayer::new(steady()).unwrap().layer(service);
     let redirect = RedirectLayer::new(redirect::RedirectConfig::default()).unwrap();
     let service = redirect.layer(service);

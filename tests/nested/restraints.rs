@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use sevenhops::limit::{Limit, Waited};
+use sevenhops::timeout::{Timeout, TimeoutKind};
 use sevenhops::{CallLayer, Error, Kind, Operation, Options, sdk::operation::Failed};
 use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
@@ -245,11 +245,11 @@ async fn smaller_bound_of_the_body_holds() {
 #[tokio::test(start_paused = true)]
 async fn earlier_deadline_holds_whichever_stack_was_given_it() {
     let late = |request: &mut Request<_>| {
-        let late = Options::new().deadline(Limit::from_secs(50));
+        let late = Options::new().deadline(Timeout::from_secs(50));
         request.extensions_mut().insert(late);
     };
     let early = |request: &mut Request<_>| {
-        let early = Options::new().deadline(Limit::from_secs(1));
+        let early = Options::new().deadline(Timeout::from_secs(1));
         request.extensions_mut().insert(early);
     };
     let silent: fn(&mut Request<Full<Bytes>>) = nothing;
@@ -261,15 +261,15 @@ async fn earlier_deadline_holds_whichever_stack_was_given_it() {
             (50, silent, 10),
         ] {
             let (start, mock) = (Instant::now(), Mock::new((0..9).map(|_| Step::Hang)));
-            let options = Options::new().deadline(Limit::from_secs(own));
+            let options = Options::new().deadline(Timeout::from_secs(own));
             let get = optional(Method::GET, options);
             let error = nested(outer, between, &mock)
                 .oneshot(get)
                 .await
                 .unwrap_err();
             assert!(matches!(
-                error.expired(),
-                Some(Waited::Deadline | Waited::Attempt)
+                error.timeout_kind(),
+                Some(TimeoutKind::Deadline | TimeoutKind::Attempt)
             ));
             assert!(
                 start.elapsed() <= SECS(ends),
@@ -317,7 +317,7 @@ async fn restraints_hold_in_stacks_inside_an_operation() {
     assert_eq!(mock.count(), 1, "the operation's work succeeded");
     let (start, mock) = (Instant::now(), Mock::new((0..9).map(|_| Step::Hang)));
     let run = operation.run(async |_| {
-        let get = optional(Method::GET, Options::new().deadline(Limit::from_secs(60)));
+        let get = optional(Method::GET, Options::new().deadline(Timeout::from_secs(60)));
         let service = nested(Outer::Standard, nothing, &mock);
         service.oneshot(get).await.map_err(Failed::heard)
     });

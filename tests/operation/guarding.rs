@@ -10,8 +10,8 @@ use std::task::{Context, Waker};
 use tokio::time::Instant;
 
 use sevenhops::hop::{NotRepeated, Outcome, What};
-use sevenhops::limit::Waited;
 use sevenhops::policy::breaker::{self, State};
+use sevenhops::timeout::TimeoutKind;
 use sevenhops::{Destination, Effect, Kind, Policy};
 
 use super::work::*;
@@ -32,7 +32,7 @@ async fn deadline_spans_all_attempts_and_the_waits_between() {
     let error = work.by(&operation().idempotent()).await.unwrap_err();
     // 5 s, half of the time left, and the rest.
     assert_eq!((work.count(), begun.elapsed()), (3, SECS(10)));
-    assert_eq!(error.expired(), Some(Waited::Deadline));
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
     assert_eq!((error.kind(), error.hop()), (Kind::Timeout, None));
     assert_eq!(error.effect(), Effect::Possible);
 }
@@ -45,7 +45,7 @@ async fn attempt_ends_at_its_own_limit_and_says_so() {
     let begun = Instant::now();
     let error = work.by(&operation).await.unwrap_err();
     assert_eq!(begun.elapsed(), SECS(1));
-    assert_eq!(error.expired(), Some(Waited::Attempt));
+    assert_eq!(error.timeout_kind(), Some(TimeoutKind::Attempt));
     let told = "operation at postgres failed: timeout, attempt limit; 1 attempt, effect possible; \
                 not retried: effect possible, not marked as idempotent, and no idempotency key";
     assert_eq!(error.to_string(), told);
@@ -344,7 +344,7 @@ fn wrong_settings_are_refused_by_name_and_value() {
         ),
         (
             settings().attempt(SECS(11)),
-            "limits.attempt: 11s is invalid: expected at most deadline (10s)",
+            "timeouts.attempt: 11s is invalid: expected at most deadline (10s)",
         ),
         (
             settings().retry(steady().attempts(0)),

@@ -10,9 +10,9 @@ use http::{Method, Request, Response};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use opentelemetry::trace::{SpanId, SpanKind, get_active_span};
-use sevenhops::limit::Limits;
 use sevenhops::policy::retry;
 use sevenhops::testing::{FaultServer, Script};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{AttemptLayer, CallLayer, Operation, RetryLayer, Transport};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tracing::info_span;
@@ -22,8 +22,8 @@ use super::told::{Heard, Told, standard};
 use crate::mock::{Mock, Step, request, status};
 use crate::net::{Net, url};
 
-fn limits() -> Limits {
-    Limits::new(Duration::from_secs(10)).unwrap()
+fn timeouts() -> Timeouts {
+    Timeouts::new(Duration::from_secs(10)).unwrap()
 }
 
 /// A layer of the application that opens its own span around everything below.
@@ -53,7 +53,7 @@ async fn repeat_stays_below_a_span_between_the_call_and_its_attempts() {
         .layer(CallLayer::new(Duration::from_secs(10)).unwrap().heard())
         .layer_fn(Mine)
         .layer(RetryLayer::new(retry::RetryConfig::new()).unwrap())
-        .layer(AttemptLayer::new(limits()))
+        .layer(AttemptLayer::new(timeouts()))
         .service(Mock::new([status(503), status(200)]));
     drop(service.oneshot(request(Method::GET)).await.unwrap());
     let mine = told.only("mine").span_context.span_id();
@@ -99,7 +99,7 @@ async fn answer_is_received_within_the_call() {
 #[tokio::test(start_paused = true)]
 async fn attempt_in_a_task_of_its_own_hangs_below_its_call() {
     let told = Told::listen();
-    let attempt = AttemptLayer::new(limits());
+    let attempt = AttemptLayer::new(timeouts());
     let attempt = attempt.layer(Mock::new([status(200)]));
     let call = CallLayer::new(Duration::from_secs(10)).unwrap().heard();
     let service = call.layer(service_fn(move |request: Request<Full<Bytes>>| {
@@ -114,7 +114,7 @@ async fn attempt_in_a_task_of_its_own_hangs_below_its_call() {
 async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
     let told = Told::listen();
     let mock = Mock::new([(); 2].map(|()| Step::FailAfter(Duration::from_secs(3))));
-    let attempt = AttemptLayer::new(limits()).layer(mock);
+    let attempt = AttemptLayer::new(timeouts()).layer(mock);
     let service = CallLayer::new(Duration::from_secs(1))
         .unwrap()
         .heard()
@@ -188,8 +188,8 @@ async fn attempt_without_a_call_says_by_itself_that_its_dns_is_stale() {
     let server = FaultServer::builder().start().await.unwrap();
     let short = net.dns.resolver_builder().ttl_floor(Duration::ZERO);
     let resolver = short.ttl_ceiling(Duration::from_nanos(1)).build().unwrap();
-    let transport = Transport::builder(limits()).resolver(resolver);
-    let service = AttemptLayer::new(limits()).layer(transport.build().unwrap());
+    let transport = Transport::builder(timeouts()).resolver(resolver);
+    let service = AttemptLayer::new(timeouts()).layer(transport.build().unwrap());
     for _ in 0..2 {
         let get = Request::get(url(&server, "http")).body(Full::<Bytes>::default());
         let answer = service.clone().oneshot(get.unwrap()).await.unwrap();

@@ -9,8 +9,8 @@ use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry::{Context, KeyValue};
-use sevenhops::limit::{self, Limits};
 use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::timeout::{self, Timeouts};
 use sevenhops::{AttemptLayer, CallLayer};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::info_span;
@@ -26,8 +26,8 @@ use crate::net::{Net, url};
 #[tokio::test]
 async fn attempt_that_is_spawned_in_the_callers_span_is_part_of_its_call() {
     let told = Told::listen();
-    let limits = Limits::new(Duration::from_secs(10)).unwrap();
-    let attempt = AttemptLayer::new(limits).layer(Mock::new([status(200)]));
+    let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+    let attempt = AttemptLayer::new(timeouts).layer(Mock::new([status(200)]));
     let call = CallLayer::new(Duration::from_secs(10)).unwrap().heard();
     let service = call.layer(service_fn(move |request: Request<Full<Bytes>>| {
         let attempt = attempt.clone().oneshot(request);
@@ -101,8 +101,8 @@ async fn status_that_fails_and_a_body_that_breaks_off_are_one_failure_of_the_att
     let server = FaultServer::builder().start().await.unwrap();
     let short = Answer::new(StatusCode::BAD_REQUEST).header("content-length", "10");
     server.default_reply(short);
-    let impatient = limit::TimeoutsConfig::new().body_idle(Duration::from_millis(100));
-    let client = net.builder().heard().limits(impatient).build().unwrap();
+    let impatient = timeout::TimeoutsConfig::new().body_idle(Duration::from_millis(100));
+    let client = net.builder().heard().timeouts(impatient).build().unwrap();
     let answer = client.get(url(&server, "http")).send().await.unwrap();
     answer.bytes().await.unwrap_err();
     let tree = told.tree();

@@ -10,9 +10,9 @@ use http_body_util::{BodyExt, Full};
 use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceContextExt, TracerProvider};
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
-use sevenhops::limit::Limits;
 use sevenhops::telemetry::otel::TraceContext;
 use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::timeout::Timeouts;
 use sevenhops::{Operation, StandardLayer, Transport};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::instrument::Instrument;
@@ -146,8 +146,8 @@ async fn set_up_in_tracing_is_linked_to_from_without() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let resolver = net.dns.resolver_builder().build().unwrap();
-    let limits = Limits::new(Duration::from_secs(10)).unwrap();
-    let transport = Transport::builder(limits)
+    let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+    let transport = Transport::builder(timeouts)
         .resolver(resolver)
         .build()
         .unwrap();

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use sevenhops::limit::{Limit, Waited};
 use sevenhops::policy::{breaker, retry};
-use sevenhops::{Config, Options, StandardLayer, limit};
+use sevenhops::timeout::{Timeout, TimeoutKind};
+use sevenhops::{Config, Options, StandardLayer, timeout};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -54,7 +54,7 @@ async fn after(
     wait: Duration,
     layer: &StandardLayer,
     get: Request<Full<Bytes>>,
-) -> Result<Duration, Option<Waited>> {
+) -> Result<Duration, Option<TimeoutKind>> {
     let begun = Instant::now();
     let service = service_fn(move |_: Request<Full<Bytes>>| async move {
         sleep(wait).await;
@@ -63,7 +63,7 @@ async fn after(
     let ended = layer.layer(service).oneshot(get).await;
     ended
         .map(|_| begun.elapsed())
-        .map_err(|error| error.expired())
+        .map_err(|error| error.timeout_kind())
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,14 +86,14 @@ async fn attempt_that_none_may_follow_is_not_cut_short() {
 
 #[tokio::test(start_paused = true)]
 async fn limit_that_was_set_holds_for_every_attempt() {
-    let limits = limit::TimeoutsConfig::new().attempt(SECS(1));
+    let timeouts = timeout::TimeoutsConfig::new().attempt(SECS(1));
     let set = layer(
-        Config::new(SECS(10)).limits(limits),
+        Config::new(SECS(10)).timeouts(timeouts),
         retry::RetryConfig::new().attempts(1),
     );
     for method in [Method::GET, Method::POST] {
         let ended = after(MS(1_001), &set, request(method)).await;
-        assert_eq!(ended, Err(Some(Waited::Attempt)));
+        assert_eq!(ended, Err(Some(TimeoutKind::Attempt)));
     }
     let ended = after(MS(999), &set, request(Method::GET)).await;
     assert_eq!(ended, Ok(MS(999)));
@@ -106,12 +106,12 @@ async fn each_attempt_has_half_of_the_time_left_and_the_last_one_all_of_it() {
     let retry = retry::RetryConfig::new().backoff(steady.base(MS(100)));
     let layer = layer(Config::new(SECS(60)), retry);
     let mock = Mock::new((0..3).map(|_| Step::Hang));
-    let short = optional(Method::GET, Options::new().deadline(Limit::from_secs(10)));
+    let short = optional(Method::GET, Options::new().deadline(Timeout::from_secs(10)));
     let begun = Instant::now();
     let error = layer.layer(mock.clone()).oneshot(short).await.unwrap_err();
     assert_eq!(
-        (error.expired(), begun.elapsed()),
-        (Some(Waited::Deadline), SECS(10))
+        (error.timeout_kind(), begun.elapsed()),
+        (Some(TimeoutKind::Deadline), SECS(10))
     );
     // 5 s, then half of 4.9 s; the third ends with the call.
     assert_eq!(mock.waits(), [MS(5_100), MS(2_550)]);
@@ -124,7 +124,7 @@ async fn last_attempt_has_all_the_time_where_a_redirect_leads_to_what_is_not_ret
     let late = SECS(9);
     for (there, ended) in [
         ("https://other.test/", Ok(late)),
-        ("https://api.test/v2", Err(Some(Waited::Deadline))),
+        ("https://api.test/v2", Err(Some(TimeoutKind::Deadline))),
     ] {
         let service = service_fn(move |request: Request<Full<Bytes>>| async move {
             let response = Response::builder();
@@ -140,6 +140,10 @@ async fn last_attempt_has_all_the_time_where_a_redirect_leads_to_what_is_not_ret
         let begun = Instant::now();
         let called = layer.layer(service).oneshot(request(Method::GET)).await;
         let called = called.map(|_| begun.elapsed());
-        assert_eq!(called.map_err(|error| error.expired()), ended, "{there}");
+        assert_eq!(
+            called.map_err(|error| error.timeout_kind()),
+            ended,
+            "{there}"
+        );
     }
 }

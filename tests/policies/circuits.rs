@@ -10,7 +10,7 @@ use http_body_util::Full;
 use sevenhops::hop::FailureClass;
 use sevenhops::policy::breaker::{CircuitBreakerConfig, Event, EventKind, Recovery, State};
 use sevenhops::policy::retry;
-use sevenhops::{BreakerLayer, Destination, Policy, StandardLayer, limit};
+use sevenhops::{BreakerLayer, Destination, Policy, StandardLayer, timeout};
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -57,7 +57,7 @@ async fn classifier_has_the_say_about_failures_by_status() {
         let mock = Mock::new((0..40).map(|_| status(500)));
         rejections(&layer, &mock, 40).await;
         assert_eq!(layer.breaker().state(&api()), expected, "{class:?}");
-        let alone = BreakerLayer::new(limit::Limits::new(SECS(10)).unwrap());
+        let alone = BreakerLayer::new(timeout::Timeouts::new(SECS(10)).unwrap());
         let alone = alone.classify(move |failure| {
             assert_eq!(failure.method(), Method::GET);
             Some(class)
@@ -185,7 +185,7 @@ async fn short_calls_to_a_service_that_takes_longer_break_no_circuit() {
     });
     for _ in 0..40 {
         let mut short = request(Method::GET);
-        let deadline = limit::Limit::from_millis(10);
+        let deadline = timeout::Timeout::from_millis(10);
         short
             .extensions_mut()
             .insert(sevenhops::Options::new().deadline(deadline));

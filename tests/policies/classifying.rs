@@ -14,7 +14,7 @@ use sevenhops::hop::{FailureClass, Hop, Kind, NotRepeated, Outcome};
 use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
 use sevenhops::policy::retry::Failure;
 use sevenhops::{
-    AttemptLayer, CallLayer, Effect, Options, RetryLayer, StandardLayer, limit::Limits,
+    AttemptLayer, CallLayer, Effect, Options, RetryLayer, StandardLayer, timeout::Timeouts,
 };
 use tokio::time::Instant;
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -295,7 +295,7 @@ async fn classifier_that_panics_is_absent() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_layer_alone_sees_the_body_that_the_attempt_received() {
-    let limits = Limits::new(SECS(10)).unwrap();
+    let timeouts = Timeouts::new(SECS(10)).unwrap();
     for (status, said) in [(200, "failed"), (400, "failed")] {
         let (service, count) = serving([answer(status, said)]);
         let retry = RetryLayer::new(steady()).unwrap();
@@ -305,7 +305,7 @@ async fn retry_layer_alone_sees_the_body_that_the_attempt_received() {
                 let failed = response.body()? == b"failed";
                 failed.then_some(FailureClass::Transient)
             }))
-            .layer(AttemptLayer::new(limits))
+            .layer(AttemptLayer::new(timeouts))
             .service(service);
         let request = optional(Method::GET, Options::new().whole_body(WHOLE));
         let response = service.oneshot(request).await.unwrap();

@@ -42,7 +42,10 @@ async fn error_of_ours_is_found_below_reqwests_and_names_the_limit() {
     let error = client.get(&stage.url).send().await.unwrap_err();
     let found = sdk::find(&error);
     let ours = found.error().unwrap();
-    assert_eq!(ours.expired(), Some(sevenhops::limit::Waited::Tls));
+    assert_eq!(
+        ours.timeout_kind(),
+        Some(sevenhops::timeout::TimeoutKind::Tls)
+    );
     assert!(found.timeline().is_none(), "no layer kept one");
     let sentence = "call failed at tls (hop 3 of 7): timeout, tls limit; no effect";
     assert_eq!(found.to_string(), sentence);
@@ -104,7 +107,7 @@ async fn under_guards_it_is_they_who_repeat_what_was_not_processed() {
 async fn new_connections_hear_of_dns_and_pooled_ones_do_not() {
     let world = World::new().await;
     let moved = Move::new(&world).await;
-    let client = Transport::builder(world.limits())
+    let client = Transport::builder(world.timeouts())
         .tls(world.authority.client_config())
         .resolver(moved.dns.clone())
         .build_reqwest()

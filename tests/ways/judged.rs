@@ -108,9 +108,9 @@ fn tcp(hops: &Hops) -> HttpConnector<Names> {
 #[tokio::test]
 async fn client_and_transport_judge_addresses_in_any_spelling() {
     let trap = Trap::new().await;
-    let limits = trap.world.settings();
+    let timeouts = trap.world.settings();
     let resolver = trap.world.dns.resolver_builder().search(["evil.test"]);
-    let client = sevenhops::Client::with(limits)
+    let client = sevenhops::Client::with(timeouts)
         .resolver(resolver.build().unwrap())
         .filter(filter())
         .build()

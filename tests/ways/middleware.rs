@@ -12,9 +12,9 @@ use http::Extensions;
 use http_body_util::{BodyExt, Full};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next, Result};
 use sevenhops::hop::Stage;
-use sevenhops::limit::Limit;
 use sevenhops::policy::idempotency::Key;
 use sevenhops::testing::Reply;
+use sevenhops::timeout::Timeout;
 use sevenhops::{Client, Effect, Hop, Kind, Options, StandardLayer, sdk};
 
 use super::world::{BoxError, Fault, Move, NAME, World, base, found, keys, throttled, told};
@@ -282,7 +282,7 @@ async fn timeout_of_one_request_is_its_deadline() {
     let stage = world.stage(Fault::Silent).await;
     let (short, long) = (Duration::from_millis(200), Duration::from_secs(60));
     for (timeout, deadline) in [(short, long), (long, short)] {
-        let deadline = Options::new().deadline(Limit::new(deadline).unwrap());
+        let deadline = Options::new().deadline(Timeout::new(deadline).unwrap());
         let begun = tokio::time::Instant::now();
         let request = client.get(&stage.url).timeout(timeout);
         let sent = request.with_extension(deadline).send().await;

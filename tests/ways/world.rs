@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 use sevenhops::dns::{self, Resolve, Resolving};
-use sevenhops::limit::{self, Limits};
 use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::testing::{
     Answer, Authority, BlackHole, ClosedPort, ConnFault, FaultServer, Reply, Script, ScriptedDns,
 };
+use sevenhops::timeout::{self, Timeouts};
 use sevenhops::{Client, Config, Effect, Hop, Kind, Transport, TransportBuilder, sdk};
 
 pub(crate) type BoxError = Box<dyn StdError + Send + Sync>;
@@ -95,7 +95,7 @@ impl World {
     /// Returns the settings of all stacks: limits short enough to wait for, two attempts.
     pub(crate) fn settings(&self) -> Config {
         let short = Duration::from_millis(400);
-        let limits = limit::TimeoutsConfig::new()
+        let timeouts = timeout::TimeoutsConfig::new()
             .attempt(Duration::from_millis(1_500))
             .dns(short)
             .connect(short)
@@ -104,7 +104,7 @@ impl World {
             .first_byte(Duration::from_millis(600))
             .body_idle(short);
         let backoff = Backoff::new().base(Duration::from_millis(20));
-        Config::new(DEADLINE).limits(limits).retry(
+        Config::new(DEADLINE).timeouts(timeouts).retry(
             retry::RetryConfig::new()
                 .attempts(2)
                 .unsent_attempts(2)
@@ -112,13 +112,13 @@ impl World {
         )
     }
 
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn timeouts(&self) -> Timeouts {
         let short = Duration::from_millis(400);
-        let limits = limit::TimeoutsConfig::new()
+        let timeouts = timeout::TimeoutsConfig::new()
             .dns(short)
             .connect(short)
             .tls(short);
-        Limits::with(DEADLINE, limits).unwrap()
+        Timeouts::with(DEADLINE, timeouts).unwrap()
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -130,7 +130,7 @@ impl World {
     }
 
     pub(crate) fn transport(&self) -> TransportBuilder {
-        Transport::builder(self.limits())
+        Transport::builder(self.timeouts())
             .tls(self.authority.client_config())
             .resolver(self.dns.resolver())
     }
@@ -294,7 +294,7 @@ impl Street {
     /// Returns a transport with the limits that are derived from ten seconds: 2.5 s for the connect.
     pub(crate) fn transport(&self, world: &World) -> TransportBuilder {
         let addresses = [host(21), host(22), host(23)];
-        Transport::builder(Limits::new(TEN_SECONDS).unwrap())
+        Transport::builder(Timeouts::new(TEN_SECONDS).unwrap())
             .tls(world.authority.client_config())
             .resolver(dns::Static::new().host(NAME, addresses))
     }

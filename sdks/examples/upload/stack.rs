@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::{ClientOptions, RetryConfig};
-use sevenhops::limit::{self, Limits};
+use sevenhops::timeout::{self, Timeouts};
 use sevenhops::{Config, StandardLayer, Timeline, Transport};
 use tower::Layer;
 
@@ -33,11 +33,11 @@ impl Tape {
 
 /// The bucket through our stack, which makes the only retries.
 pub(crate) fn ours(bucket: &Bucket, tape: &Tape) -> Result<AmazonS3> {
-    let limits = limit::TimeoutsConfig::new().attempt(ATTEMPT).send(STALL);
-    let settings = Config::new(DEADLINE).limits(limits);
+    let timeouts = timeout::TimeoutsConfig::new().attempt(ATTEMPT).send(STALL);
+    let settings = Config::new(DEADLINE).timeouts(timeouts);
     let tape = tape.clone();
     let policies = StandardLayer::with(&settings)?.on_end(move |timeline| tape.add(timeline));
-    let transport = Transport::new(Limits::with(DEADLINE, limits)?)?;
+    let transport = Transport::new(Timeouts::with(DEADLINE, timeouts)?)?;
     let never = RetryConfig {
         max_retries: 0,
         ..RetryConfig::default()

@@ -7,7 +7,7 @@ use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use serde_json::Value;
 use sevenhops::testing::{Answer, Gate};
-use sevenhops::{Config as SevenhopsConfig, Effect, Hop, Kind, limit};
+use sevenhops::{Config as SevenhopsConfig, Effect, Hop, Kind, timeout};
 use tower::ServiceBuilder;
 
 use super::services::{self, OverService, Service};
@@ -82,10 +82,10 @@ async fn quiet_watch_lasts_as_long_as_it_was_given() {
         let watch = maps.watch(&WatchParams::default(), "0").await;
         Box::pin(watch.unwrap().map_err(BoxError::from))
     };
-    let patient = limit::TimeoutsConfig::new()
+    let patient = timeout::TimeoutsConfig::new()
         .attempt(DEADLINE)
         .body_idle(DEADLINE);
-    let mut patient = watch(&SevenhopsConfig::new(DEADLINE).limits(patient)).await;
+    let mut patient = watch(&SevenhopsConfig::new(DEADLINE).timeouts(patient)).await;
     let mut impatient = watch(&world.settings()).await;
 
     let expected = told(Hop::Receive, Kind::Timeout, Effect::Done);

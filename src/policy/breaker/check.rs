@@ -5,23 +5,23 @@ use std::time::Duration;
 use super::config::CircuitBreakerConfig;
 use super::rules::{Recovery, Window};
 use crate::config_error::{ConfigError, expected};
-use crate::limit::{Limit, Limits};
+use crate::timeout::{Timeout, Timeouts};
 
 impl CircuitBreakerConfig {
     /// Refuses values that are out of range, that contradict each other, or that contradict the limits.
-    pub(crate) fn check(&self, limits: &Limits) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self, timeouts: &Timeouts) -> Result<(), ConfigError> {
         expected::share("breaker.failure_ratio", self.get_failure_ratio())?;
         expected::count(VOLUME_PATH, self.get_minimum_volume(), 1..=u32::MAX)?;
         if let Some(attempts) = self.consecutive_failures {
             expected::count("breaker.consecutive_failures", attempts, 1..=u32::MAX)?;
         }
         check_recovery(self.get_recovery())?;
-        self.check_slow(limits)?;
+        self.check_slow(timeouts)?;
         self.check_open_times()?;
-        self.check_window(limits.attempt().get())
+        self.check_window(timeouts.attempt().get())
     }
 
-    fn check_slow(&self, limits: &Limits) -> Result<(), ConfigError> {
+    fn check_slow(&self, timeouts: &Timeouts) -> Result<(), ConfigError> {
         let (slow, ratio) = ("breaker.slow_limit", "breaker.slow_ratio");
         match (self.slow_limit, self.slow_ratio) {
             (None, None) => return Ok(()),
@@ -33,9 +33,9 @@ impl CircuitBreakerConfig {
                 expected::wait(slow, limit)?;
                 share.map_or(Ok(()), |share| expected::share(ratio, share))?;
                 // The derived attempt limit is half of the time left. An attempt that none may follow has all of it.
-                let longest = match limits.has_attempt() {
-                    true => ("limits.attempt", limits.attempt().get()),
-                    false => ("deadline", limits.deadline().get()),
+                let longest = match timeouts.has_attempt() {
+                    true => ("timeouts.attempt", timeouts.attempt().get()),
+                    false => ("deadline", timeouts.deadline().get()),
                 };
                 if limit > longest.1 {
                     return Err(ConfigError::longer((slow, limit), longest));
@@ -82,12 +82,12 @@ impl CircuitBreakerConfig {
             None => Ok(()),
             Some(Window::Time(length)) => {
                 let path = "breaker.window.time";
-                if length.is_zero() || length > Limit::MAX.get() * 2 {
+                if length.is_zero() || length > Timeout::MAX.get() * 2 {
                     let expected = "more than 0s, at most 172800s";
                     return Err(ConfigError::invalid(path, length, expected));
                 }
                 if length < attempt * 2 {
-                    let least = ("twice limits.attempt", attempt);
+                    let least = ("twice timeouts.attempt", attempt);
                     return Err(ConfigError::less((path, length), least));
                 }
                 Ok(())

@@ -5,7 +5,7 @@ use super::rules::{Recovery, Rules, Window};
 use super::verdict::Judge;
 use crate::callback::{Site, ask};
 use crate::getters::getters;
-use crate::limit::Limits;
+use crate::timeout::Timeouts;
 
 /// The settings of a breaker. Values that are not set are derived from the attempt limit.
 ///
@@ -17,14 +17,14 @@ use crate::limit::Limits;
 /// use std::time::Duration;
 /// use sevenhops::BreakerLayer;
 /// use sevenhops::policy::breaker::{CircuitBreakerConfig, Window};
-/// use sevenhops::limit::Limits;
+/// use sevenhops::timeout::Timeouts;
 ///
-/// let limits = Limits::new(Duration::from_secs(10))?; // 5 s for an attempt
+/// let timeouts = Timeouts::new(Duration::from_secs(10))?; // 5 s for an attempt
 /// let config = CircuitBreakerConfig::new().window(Window::Time(Duration::from_secs(8)));
-/// let refused = BreakerLayer::with(limits, config).unwrap_err();
+/// let refused = BreakerLayer::with(timeouts, config).unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
-///     "breaker.window.time: 8s is invalid: expected at least twice limits.attempt (5s)"
+///     "breaker.window.time: 8s is invalid: expected at least twice timeouts.attempt (5s)"
 /// );
 /// # Ok::<(), sevenhops::ConfigError>(())
 /// ```
@@ -217,8 +217,8 @@ impl CircuitBreakerConfig {
 
     /// Returns [`window`](Self::window) for attempts under these limits, as set or by default.
     #[must_use]
-    pub fn get_window(&self, limits: &Limits) -> Window {
-        let longest = || SHORTEST_WINDOW.max(limits.attempt().get() * 2);
+    pub fn get_window(&self, timeouts: &Timeouts) -> Window {
+        let longest = || SHORTEST_WINDOW.max(timeouts.attempt().get() * 2);
         self.window.unwrap_or_else(|| Window::Time(longest()))
     }
 
@@ -264,11 +264,11 @@ impl CircuitBreakerConfig {
     }
 
     /// Returns the rules of a circuit for attempts under these limits.
-    pub(crate) fn rules(&self, limits: &Limits) -> Rules {
+    pub(crate) fn rules(&self, timeouts: &Timeouts) -> Rules {
         Rules {
             failure_ratio: self.get_failure_ratio(),
             minimum_volume: self.get_minimum_volume(),
-            window: self.get_window(limits),
+            window: self.get_window(timeouts),
             consecutive_failures: self.consecutive_failures,
             slow_ratio: self.get_slow_calls().map(|(_, ratio)| ratio),
             open_for: self.get_open_for(),
@@ -276,17 +276,17 @@ impl CircuitBreakerConfig {
             open_times: self.open_times.clone(),
             open_at_most: self.get_open_at_most(),
             recovery: self.get_recovery(),
-            shortest_lease: limits.attempt().get(),
+            shortest_lease: timeouts.attempt().get(),
         }
     }
 
     /// Returns the judge of attempts under these limits.
-    pub(crate) fn judge(&self, limits: &Limits) -> Judge {
+    pub(crate) fn judge(&self, timeouts: &Timeouts) -> Judge {
         Judge {
             slow: self.slow_limit,
             throttled_counts: self.get_throttled_counts(),
             observe_only: self.get_observe_only(),
-            attempt: limits.attempt().get(),
+            attempt: timeouts.attempt().get(),
         }
     }
 }

@@ -1,19 +1,19 @@
 use super::*;
-use crate::limit::Limit;
+use crate::timeout::Timeout;
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 #[test]
 fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
     let mut deadline = Duration::from_millis(10);
-    while deadline <= Limit::MAX.get() {
-        let limits = Limits::new(deadline).unwrap();
+    while deadline <= Timeout::MAX.get() {
+        let timeouts = Timeouts::new(deadline).unwrap();
         let config = CircuitBreakerConfig::new();
-        assert!(config.check(&limits).is_ok());
-        let Window::Time(length) = config.get_window(&limits) else {
+        assert!(config.check(&timeouts).is_ok());
+        let Window::Time(length) = config.get_window(&timeouts) else {
             panic!("the default is a time");
         };
-        assert_eq!(length, SECS(10).max(limits.attempt().get() * 2));
+        assert_eq!(length, SECS(10).max(timeouts.attempt().get() * 2));
         deadline = deadline * 3 / 2;
     }
 }

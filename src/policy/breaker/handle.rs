@@ -15,12 +15,12 @@ use super::verdict::Judge;
 use super::watch::Watcher;
 use crate::clock;
 use crate::destination::{Destination, Hosts, Origin};
-use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
 use crate::policy::follow_latest;
 use crate::registry::{self, Entry, Registry};
 use crate::telemetry::Span;
+use crate::timeout::Timeouts;
 
 /// A handle to the circuits of a [`BreakerLayer`](crate::BreakerLayer). It shows their state and controls them by
 /// hand. It is cheap to clone. Every clone of the layer shares the circuits.
@@ -31,9 +31,9 @@ use crate::telemetry::Span;
 /// use std::time::Duration;
 /// use sevenhops::BreakerLayer;
 /// use sevenhops::policy::breaker::State;
-/// use sevenhops::limit::Limits;
+/// use sevenhops::timeout::Timeouts;
 ///
-/// let breaker = BreakerLayer::new(Limits::new(Duration::from_secs(10))?).handle();
+/// let breaker = BreakerLayer::new(Timeouts::new(Duration::from_secs(10))?).handle();
 /// let api = "https://api.test".parse()?;
 /// breaker.isolate(&api); // maintenance: refuse everything
 /// assert_eq!(breaker.state(&api), State::Isolated);
@@ -55,8 +55,8 @@ struct Inner {
 
 impl Breaker {
     /// Creates circuits that all follow the same rules.
-    pub(crate) fn new(limits: &Limits, settings: &CircuitBreakerConfig) -> Self {
-        Self::by(Hosts::all(settings.rules(limits)))
+    pub(crate) fn new(timeouts: &Timeouts, settings: &CircuitBreakerConfig) -> Self {
+        Self::by(Hosts::all(settings.rules(timeouts)))
     }
 
     /// Creates circuits that follow the rules of their host.

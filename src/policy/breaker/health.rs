@@ -97,9 +97,9 @@ impl Health {
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
         let failed = self.in_a_row;
-        let limit = rules.consecutive_failures;
+        let timeout = rules.consecutive_failures;
         let (why, last) = (Why::InARow { failed }, Some(failure));
-        limit
+        timeout
             .is_some_and(|most| failed >= most)
             .then_some(Cause { why, last })
     }

@@ -21,11 +21,11 @@ use crate::diagnose::Failure;
 use crate::error::Error;
 use crate::hint::Hints;
 use crate::hop::{Diagnosis, FailureClass, Hop, Keyed, Kind};
-use crate::limit::Waited;
 use crate::luck::luck;
 use crate::policy::{Classified, Key};
 use crate::record::Tracker;
 use crate::telemetry::Span;
+use crate::timeout::TimeoutKind;
 
 /// The circuits of a driver, and the function that finds the circuit of a request.
 #[derive(Clone)]
@@ -217,7 +217,7 @@ impl Admission {
             let inner = failure.call();
             let inner = inner.filter(|inner| inner.deadline() < admitted.call.deadline());
             let call = inner.unwrap_or(&admitted.call);
-            let allotted = || admitted.allotted(call, failed.expired);
+            let allotted = || admitted.allotted(call, failed.timeout_kind);
             let verdict = judge.by_allotted(verdict, &failed, allotted);
             admitted.settle(verdict, now);
         }
@@ -230,7 +230,7 @@ impl Admitted {
     }
 
     /// Returns the time that the attempt had.
-    fn allotted(&self, call: &Call, which: Option<Waited>) -> Allotted {
+    fn allotted(&self, call: &Call, which: Option<TimeoutKind>) -> Allotted {
         Allotted::of((call, self.record(call).as_deref()), self.since, which)
     }
 
@@ -250,23 +250,23 @@ impl Admitted {
     }
 
     /// Returns where the attempt hung, if it had its full time before it was dropped.
-    fn expired(&self, now: Instant) -> Option<Diagnosis> {
+    fn timeout_kind(&self, now: Instant) -> Option<Diagnosis> {
         let tracker = self.record(&self.call);
         // An attempt whose bytes moved was not silent, however long it might have gone on.
         let (start, limit) = match &tracker {
-            Some(tracker) => (tracker.moved(), tracker.limits().configured_attempt()),
+            Some(tracker) => (tracker.moved(), tracker.timeouts().configured_attempt()),
             None => (self.since, self.judge.attempt),
         };
         let which = if self.call.deadline() <= now {
-            Waited::Deadline
+            TimeoutKind::Deadline
         } else if clock::after(start, limit) <= now {
-            Waited::Attempt
+            TimeoutKind::Attempt
         } else {
             return None;
         };
         let failure = tracker.as_ref().and_then(|tracker| tracker.failure());
         let mut diagnosis =
-            failure.unwrap_or_else(|| Diagnosis::expired(tracker.as_deref(), which));
+            failure.unwrap_or_else(|| Diagnosis::timeout_kind(tracker.as_deref(), which));
         // The hop is unknown. The only fact is that no response came.
         diagnosis.hop.get_or_insert(Hop::Server);
         Some(diagnosis)
@@ -279,8 +279,8 @@ impl Drop for Admission {
             return;
         };
         let now = clock::now();
-        if let Some(failed) = admitted.expired(now) {
-            let allotted = || admitted.allotted(&admitted.call, failed.expired);
+        if let Some(failed) = admitted.timeout_kind(now) {
+            let allotted = || admitted.allotted(&admitted.call, failed.timeout_kind);
             let judge = &admitted.judge;
             let verdict = judge.judge(Some(&failed), None);
             let verdict = judge.by_time(verdict, || admitted.took(now));
@@ -326,8 +326,13 @@ impl PendingVerdict {
     pub(crate) fn fail(&mut self, failed: &Diagnosis) {
         if let Some(ticket) = self.ticket.take() {
             let tracker = record(&self.call, self.attempts_before);
-            let allotted =
-                || Allotted::of((&self.call, tracker.as_deref()), self.since, failed.expired);
+            let allotted = || {
+                Allotted::of(
+                    (&self.call, tracker.as_deref()),
+                    self.since,
+                    failed.timeout_kind,
+                )
+            };
             let verdict = self.judge.judge(Some(failed), None);
             let verdict = self.judge.by_allotted(verdict, failed, allotted);
             let at = (Some(&self.call), clock::now());
@@ -344,7 +349,7 @@ impl Drop for PendingVerdict {
         let now = clock::now();
         if self.is_waiting && self.call.deadline() <= now {
             self.fail(&Diagnosis {
-                expired: Some(Waited::Deadline),
+                timeout_kind: Some(TimeoutKind::Deadline),
                 ..Diagnosis::after_head(Hop::Receive, Kind::Timeout)
             });
         } else {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::*;
-use crate::limit::{Limit, Limits};
 use crate::policy::breaker::{CircuitBreakerConfig, State};
 use crate::record::Addresses;
 use crate::telemetry::AttemptSpans;
+use crate::timeout::{Timeout, Timeouts};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
@@ -34,13 +34,13 @@ fn host(last: u8) -> IpAddr {
 
 /// A policy that opens at the first slow response.
 fn policy() -> Policy {
-    let limits = Limits::new(SECS(60)).unwrap();
+    let timeouts = Timeouts::new(SECS(60)).unwrap();
     let config = CircuitBreakerConfig::new();
     let config = config.slow_calls(SECS(1), 0.5).minimum_volume(1);
-    config.check(&limits).unwrap();
+    config.check(&timeouts).unwrap();
     Policy {
-        breaker: Breaker::new(&limits, &config),
-        judge: config.judge(&limits),
+        breaker: Breaker::new(&timeouts, &config),
+        judge: config.judge(&timeouts),
         key: None,
         hints: Hints::default(),
     }
@@ -49,12 +49,12 @@ fn policy() -> Policy {
 /// A call whose response began after two seconds, from 127.0.0.1, and with a body that ends well.
 async fn slow_call(policy: &Policy, addresses: &Arc<Known>) {
     let mut request = Request::get(URL).body(()).unwrap();
-    let call = Call::begin(&mut request, Limit::from_secs(60));
+    let call = Call::begin(&mut request, Timeout::from_secs(60));
     let now = clock::now();
     let admitted = policy.admit((&request, None), &call, now);
     let admission = admitted.ok().flatten().unwrap();
-    let limits = Limits::new(SECS(60)).unwrap();
-    let tracker = Tracker::new(limits, AttemptSpans::default(), now);
+    let timeouts = Timeouts::new(SECS(60)).unwrap();
+    let tracker = Tracker::new(timeouts, AttemptSpans::default(), now);
     let known: Arc<dyn Addresses> = Arc::clone(addresses) as _;
     tracker.facts(|facts| {
         facts.peer = Some((host(1), 443).into());
@@ -88,7 +88,7 @@ async fn circuit_that_slow_responses_opened_probes_a_new_address_at_once() {
     let addresses = Arc::new(Known(Mutex::new(vec![host(1)])));
     slow_call(&policy, &addresses).await;
     let mut request = Request::get(URL).body(()).unwrap();
-    let call = Call::begin(&mut request, Limit::from_secs(60));
+    let call = Call::begin(&mut request, Timeout::from_secs(60));
     for (given, passes) in [(vec![1], false), (vec![1, 2], true)] {
         *addresses.0.lock().unwrap() = given.iter().map(|last| host(*last)).collect();
         let admitted = policy.admit((&request, None), &call, clock::now());

@@ -7,9 +7,9 @@ use super::state::{Counts, State};
 /// ```
 /// use std::time::Duration;
 /// use sevenhops::BreakerLayer;
-/// use sevenhops::limit::Limits;
+/// use sevenhops::timeout::Timeouts;
 ///
-/// let breaker = BreakerLayer::new(Limits::new(Duration::from_secs(10))?).handle();
+/// let breaker = BreakerLayer::new(Timeouts::new(Duration::from_secs(10))?).handle();
 /// // A destination that was never asked is unknown.
 /// assert!(breaker.snapshot(&"https://api.test".parse()?).is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -9,8 +9,8 @@ use super::cause::Failure;
 use crate::call::Call;
 use crate::clock;
 use crate::hop::{Class, Diagnosis, FailureClass, Hop, Kind};
-use crate::limit::Waited;
 use crate::record::Tracker;
+use crate::timeout::TimeoutKind;
 
 /// The settings by which attempts are judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,22 +182,22 @@ impl Allotted {
     pub(super) fn of(
         (call, attempt): (&Call, Option<&Tracker>),
         since: Instant,
-        which: Option<Waited>,
+        which: Option<TimeoutKind>,
     ) -> Self {
         let start = attempt.map_or(since, Tracker::started);
         let to_deadline = call.deadline().saturating_duration_since(start);
-        let limits = attempt.map(Tracker::limits);
-        let time = match (which, limits) {
+        let timeouts = attempt.map(Tracker::timeouts);
+        let time = match (which, timeouts) {
             // The attempt limit may end at the head; the deadline holds to the last byte.
-            (Some(Waited::Deadline), _) | (_, None) => to_deadline,
-            (_, Some(limits)) => to_deadline.min(limits.attempt().get()),
+            (Some(TimeoutKind::Deadline), _) | (_, None) => to_deadline,
+            (_, Some(timeouts)) => to_deadline.min(timeouts.attempt().get()),
         };
-        let is_explicit = limits
+        let is_explicit = timeouts
             .zip(which)
             .is_some_and(|(l, which)| l.is_explicit(which));
         Self {
             time,
-            configured: limits.map(|limits| limits.configured_attempt()),
+            configured: timeouts.map(|timeouts| timeouts.configured_attempt()),
             is_explicit,
         }
     }

@@ -84,14 +84,14 @@ fn every_failure_the_table_names_is_judged() {
 
 #[test]
 fn timeout_counts_if_the_attempt_had_the_configured_time() {
-    use crate::limit::Waited;
+    use crate::timeout::TimeoutKind;
     const MS: fn(u64) -> Duration = Duration::from_millis;
-    let deadline = Some(Waited::Deadline);
-    let attempt = Some(Waited::Attempt);
-    let connect = Some(Waited::Connect);
+    let deadline = Some(TimeoutKind::Deadline);
+    let attempt = Some(TimeoutKind::Attempt);
+    let connect = Some(TimeoutKind::Connect);
     // The hop, the timeout that ran out, the time that the attempt had, the attempt timeout of its own layer, whether
     // the hop's timeout was set, and whether the timeout counts.
-    for (hop, expired, time, own, is_explicit, counts) in [
+    for (hop, timeout_kind, time, own, is_explicit, counts) in [
         (Hop::Server, attempt, 5_000, None, false, true),
         (Hop::Server, deadline, 10_000, None, false, true),
         (Hop::Server, deadline, 10, None, false, false),
@@ -116,7 +116,7 @@ fn timeout_counts_if_the_attempt_had_the_configured_time() {
         (Hop::Server, None, 5_000, None, false, true),
     ] {
         let failed = Diagnosis {
-            expired,
+            timeout_kind,
             ..Diagnosis::new(hop, Kind::Timeout, Effect::Possible)
         };
         let allotted = Allotted {
@@ -126,7 +126,11 @@ fn timeout_counts_if_the_attempt_had_the_configured_time() {
         };
         let judged = JUDGE.judge(Some(&failed), None);
         let judged = JUDGE.by_allotted(judged, &failed, || allotted);
-        assert_eq!(is_failure(judged), counts, "{hop} {expired:?} {allotted:?}");
+        assert_eq!(
+            is_failure(judged),
+            counts,
+            "{hop} {timeout_kind:?} {allotted:?}"
+        );
         assert!(counts || judged == Verdict::Ignored);
     }
 }

@@ -184,12 +184,12 @@ mod tests {
 
     use super::*;
     use crate::hop::Kind;
-    use crate::limit::Limit;
+    use crate::timeout::Timeout;
 
     #[tokio::test(start_paused = true)]
     async fn key_that_expired_since_the_first_attempt_is_not_sent_again() {
         let mut request = Request::post("https://api.test/").body(()).unwrap();
-        let call = Call::begin(&mut request, Limit::MAX);
+        let call = Call::begin(&mut request, Timeout::MAX);
         call.mark_key(KeyMark {
             name: HeaderName::from_static("idempotency-key"),
             value: header("k-1", false),

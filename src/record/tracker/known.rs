@@ -9,26 +9,26 @@ use tokio::time::Instant;
 use super::Tracker;
 use crate::clock;
 use crate::hop::{Diagnosis, Stage};
-use crate::limit::Limits;
 use crate::record::state::{ENDED, GIVEN_UP, OWN, TAKEN, TRACKED};
 use crate::record::store::Store;
 use crate::telemetry::AttemptSpans;
+use crate::timeout::Timeouts;
 
 impl Tracker {
     pub(crate) fn started(&self) -> Instant {
         self.started
     }
 
-    pub(crate) fn limits(&self) -> &Limits {
-        &self.limits
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
     }
 
     pub(crate) fn spans(&self) -> &AttemptSpans {
         &self.spans
     }
 
-    pub(crate) fn dial_limit(&self) -> Duration {
-        Duration::from_nanos(self.dial_limit.load(Ordering::Acquire))
+    pub(crate) fn dial_timeout(&self) -> Duration {
+        Duration::from_nanos(self.dial_timeout.load(Ordering::Acquire))
     }
 
     /// Returns the whole record, read under one lock.

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::config_error::ConfigError;
 use crate::getters::getters;
-use crate::limit::{self, Limits};
 use crate::policy::{breaker, retry};
+use crate::timeout::{self, Timeouts};
 
 /// The settings of an operation.
 ///
@@ -79,15 +79,15 @@ impl OperationConfig {
         get_breaker(breaker) -> &breaker::CircuitBreakerConfig = |own| &own.breaker;
     }
 
-    pub(super) fn check(&self) -> Result<Limits, ConfigError> {
-        let mut limits = limit::TimeoutsConfig::new();
+    pub(super) fn check(&self) -> Result<Timeouts, ConfigError> {
+        let mut timeouts = timeout::TimeoutsConfig::new();
         if let Some(attempt) = self.attempt {
-            limits = limits.attempt(attempt);
+            timeouts = timeouts.attempt(attempt);
         }
-        let limits = Limits::with(self.deadline, limits)?;
+        let timeouts = Timeouts::with(self.deadline, timeouts)?;
         self.retry.check(Some(self.deadline))?;
-        self.breaker.check(&limits)?;
-        Ok(limits)
+        self.breaker.check(&timeouts)?;
+        Ok(timeouts)
     }
 }
 

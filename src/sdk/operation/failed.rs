@@ -8,8 +8,8 @@ use crate::call::Call;
 use crate::diagnose::diagnose_operation;
 use crate::error::Error;
 use crate::hop::{Class, Diagnosis, Effect};
-use crate::limit::Waited;
 use crate::record::tracker::Tracker;
+use crate::timeout::TimeoutKind;
 
 /// A failure of an operation's work: its effect, whether a retry may help, and when.
 ///
@@ -172,7 +172,7 @@ impl Told {
     }
 
     /// Returns the failure of an attempt that ran out of time. The work's effect until then is not known.
-    pub(super) fn expired(which: Waited, attempt: &Tracker) -> Self {
+    pub(super) fn timeout_kind(which: TimeoutKind, attempt: &Tracker) -> Self {
         Self {
             diagnosis: Diagnosis::operation_expired(attempt, which),
             class: Some(Class::Passing),

@@ -11,7 +11,6 @@ use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::error::Error;
 use crate::idempotency_key::Key;
-use crate::limit::Limits;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{Breaker, Judge};
@@ -20,6 +19,7 @@ use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
 use crate::timeline::{Timeline, also};
+use crate::timeout::Timeouts;
 
 /// The policies of a call around any async work: deadline, attempt timeout, retry, budget, breaker and
 /// timeline for an SDK's call, a query, or a message to a queue.
@@ -144,7 +144,7 @@ pub struct Operation {
 
 /// The state that the clones of an operation share.
 pub(super) struct Policies {
-    pub(super) limits: Arc<Limits>,
+    pub(super) timeouts: Arc<Timeouts>,
     pub(super) policy: Arc<Policy>,
     pub(super) breaker: Breaker,
     pub(super) judge: Judge,
@@ -169,12 +169,12 @@ impl Operation {
         destination: impl Into<Box<str>>,
         config: OperationConfig,
     ) -> Result<Self, ConfigError> {
-        let limits = config.check()?;
-        let breaker = Breaker::new(&limits, &config.breaker);
-        let judge = config.breaker.judge(&limits);
+        let timeouts = config.check()?;
+        let breaker = Breaker::new(&timeouts, &config.breaker);
+        let judge = config.breaker.judge(&timeouts);
         Ok(Self {
             policies: Arc::new(Policies {
-                limits: Arc::new(limits),
+                timeouts: Arc::new(timeouts),
                 policy: Arc::new(Policy::new(config.retry, clock::now())),
                 breaker,
                 judge,

@@ -3,8 +3,8 @@ use tokio::time::Instant;
 use super::failed::Told;
 use crate::clock;
 use crate::hop::{Class, Diagnosis};
-use crate::limit::Waited;
 use crate::policy::breaker::{Allotted, Judge, Ticket, Verdict, settle};
+use crate::timeout::TimeoutKind;
 
 /// A circuit's permission to make one attempt. A permit that is dropped before it is settled counts as a timeout if the
 /// attempt had used its time. Otherwise it does not count.
@@ -53,7 +53,7 @@ impl Drop for Permit {
     fn drop(&mut self) {
         // The attempt had its configured time, even if it was given more.
         if self.judge.ends(self.since).min(self.ends) <= clock::now() {
-            let expired = Diagnosis::out_of_time(Waited::Attempt);
+            let expired = Diagnosis::out_of_time(TimeoutKind::Attempt);
             let verdict = (self.judge).judge_operation(&expired, Class::Passing, None);
             self.settle(self.by_time_given(verdict, &expired));
         }

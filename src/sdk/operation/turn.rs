@@ -19,11 +19,11 @@ use crate::driver::{Hint, Scope, Turn};
 use crate::error::Error;
 use crate::hop::Policy;
 use crate::hop::{Class, Diagnosis, Effect, Kind, NotRepeated, Outcome};
-use crate::limit::{Limits, Waited};
 use crate::policy::breaker::refused;
 use crate::policy::retry;
 use crate::record::tracker::{self, Tracker};
 use crate::telemetry::{AttemptSpans, operation_span};
+use crate::timeout::{TimeoutKind, Timeouts};
 
 /// The attempts of one run.
 pub(super) struct Run<'o> {
@@ -47,12 +47,14 @@ struct Running {
 
 impl<'o> Run<'o> {
     pub(super) fn new(operation: &'o Operation) -> Self {
-        let Policies { limits, policy, .. } = &*operation.policies;
+        let Policies {
+            timeouts, policy, ..
+        } = &*operation.policies;
         let asked = Asked::Operation {
             name: Arc::clone(&operation.name),
             destination: operation.destination.clone(),
         };
-        let call = Call::operate(asked, limits.deadline());
+        let call = Call::operate(asked, timeouts.deadline());
         let named = (&*operation.name, operation.destination.as_str());
         let span = operation_span(&operation.maker, &call, named);
         call.listen(&span, operation.observer.as_ref());
@@ -102,13 +104,13 @@ impl<'o> Run<'o> {
         }
         if call.deadline() <= now {
             let late = Diagnosis {
-                expired: Some(Waited::Deadline),
+                timeout_kind: Some(TimeoutKind::Deadline),
                 ..Diagnosis::refusal(Kind::Timeout)
             };
             return Err(Error::refused(Policy::Deadline, late));
         }
         let Policies {
-            limits,
+            timeouts,
             breaker,
             judge,
             ..
@@ -120,13 +122,13 @@ impl<'o> Run<'o> {
             ticket: Some(ticket),
             judge: *judge,
             since: now,
-            ends: self.ends(limits, now),
+            ends: self.ends(timeouts, now),
         })
     }
 
     /// Returns when an attempt that begins now must be over. The attempt counts as sent from its start, because the
     /// sending cannot be observed.
-    fn ends(&self, limits: &Limits, now: Instant) -> Instant {
+    fn ends(&self, timeouts: &Timeouts, now: Instant) -> Instant {
         let call = self.scope.call();
         let is_permitted = self.operation.idempotent || self.operation.vouches();
         let own = self.turn.follows(is_permitted);
@@ -135,7 +137,7 @@ impl<'o> Run<'o> {
         }
         let follows = own.unwrap_or_else(|| call.follows());
         let left = call.deadline().saturating_duration_since(now);
-        let attempt = limits.for_attempt(left, follows.sent).attempt();
+        let attempt = timeouts.for_attempt(left, follows.sent).attempt();
         clock::after(now, attempt.get()).min(call.deadline())
     }
 
@@ -166,8 +168,8 @@ impl<'o> Run<'o> {
         let call = self.scope.call().clone();
         let spans = AttemptSpans::of_operation(&call, (self.turn.made(), permit.since));
         let span = spans.attempt();
-        let limits = Arc::clone(&self.operation.policies.limits);
-        let tracker = Arc::new(Tracker::new(limits, spans, permit.since));
+        let timeouts = Arc::clone(&self.operation.policies.timeouts);
+        let tracker = Arc::new(Tracker::new(timeouts, spans, permit.since));
         call.attempt(Arc::clone(&tracker));
         let mut running = Running {
             tracker: Arc::clone(&tracker),
@@ -205,8 +207,10 @@ impl<'o> Run<'o> {
                 return Ok(done);
             }
             Ok(Err(failed)) => Told::failed(failed, &call, &tracker),
-            Err(_) if permit.ends < call.deadline() => Told::expired(Waited::Attempt, &tracker),
-            Err(_) => Told::expired(Waited::Deadline, &tracker),
+            Err(_) if permit.ends < call.deadline() => {
+                Told::timeout_kind(TimeoutKind::Attempt, &tracker)
+            }
+            Err(_) => Told::timeout_kind(TimeoutKind::Deadline, &tracker),
         };
         self.turn.end(&call, !told.diagnosis.effect.is_none());
         permit.fail(&told);

@@ -13,7 +13,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpSocket;
 
-use crate::limit::Limits;
+use crate::timeout::Timeouts;
 use crate::transport::options::KeepAlive;
 use crate::transport::wire::watch::PingTimes;
 
@@ -44,9 +44,9 @@ impl Patience {
     /// silent service. And it counts a peer that acknowledges but
     /// has no room for more: below the send limit, a server that stops reading would be taken for
     /// a path that is dark.
-    pub(crate) fn of(limits: &Limits) -> Self {
-        let connect = limits.connect().get() + AFTER_CONNECT;
-        let unacknowledged = limits.send().get().max(connect).max(SHORTEST);
+    pub(crate) fn of(timeouts: &Timeouts) -> Self {
+        let connect = timeouts.connect().get() + AFTER_CONNECT;
+        let unacknowledged = timeouts.send().get().max(connect).max(SHORTEST);
         let half = unacknowledged / 2;
         let third = unacknowledged / 3;
         Self {
@@ -61,17 +61,19 @@ impl Patience {
     }
 
     /// The same, or with a keep-alive of the user's.
-    pub(crate) fn with(limits: &Limits, keep_alive: Option<KeepAlive>) -> Self {
-        let patience = Self::of(limits);
+    pub(crate) fn with(timeouts: &Timeouts, keep_alive: Option<KeepAlive>) -> Self {
+        let patience = Self::of(timeouts);
         match keep_alive {
-            Some(keep_alive) => patience.by(keep_alive, limits),
+            Some(keep_alive) => patience.by(keep_alive, timeouts),
             None => patience,
         }
     }
 
     /// The longest that any of these limits needs. A connection serves calls under all of them.
-    pub(crate) fn longest(limits: &[Limits], keep_alive: Option<KeepAlive>) -> Option<Self> {
-        let all = limits.iter().map(|limits| Self::with(limits, keep_alive));
+    pub(crate) fn longest(timeouts: &[Timeouts], keep_alive: Option<KeepAlive>) -> Option<Self> {
+        let all = timeouts
+            .iter()
+            .map(|timeouts| Self::with(timeouts, keep_alive));
         all.reduce(Self::or_longer)
     }
 
@@ -89,8 +91,8 @@ impl Patience {
 
     /// The same with a keep-alive of the user's, which decides when a connection is dead, idle or not. The connect has
     /// its own limit all the same.
-    fn by(self, keep_alive: KeepAlive, limits: &Limits) -> Self {
-        let connect = limits.connect().get() + AFTER_CONNECT;
+    fn by(self, keep_alive: KeepAlive, timeouts: &Timeouts) -> Self {
+        let connect = timeouts.connect().get() + AFTER_CONNECT;
         Self {
             unacknowledged: keep_alive.whole().max(connect),
             probe: keep_alive.time,
@@ -158,7 +160,7 @@ const LONGEST: Duration = Duration::from_millis(i32::MAX as u64);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::TimeoutsConfig;
+    use crate::timeout::TimeoutsConfig;
 
     /// When the kernel sends again what was not acknowledged, at the latest on a path of 100 ms.
     const FIRST_REPEAT: Duration = Duration::from_millis(400);
@@ -167,30 +169,30 @@ mod tests {
     #[test]
     fn dark_path_is_told_before_a_silent_service_for_every_deadline_from_four_seconds() {
         for deadline in [4, 5, 10, 30, 60, 600, 3_600, 86_400].map(Duration::from_secs) {
-            let limits = Limits::new(deadline).unwrap();
-            let patience = Patience::of(&limits);
+            let timeouts = Timeouts::new(deadline).unwrap();
+            let patience = Patience::of(&timeouts);
             let told = patience.unacknowledged + FIRST_REPEAT;
-            assert!(told < limits.first_byte().get(), "{deadline:?}");
-            assert!(patience.unacknowledged >= limits.send().get());
-            assert!(patience.unacknowledged > limits.connect().get());
+            assert!(told < timeouts.first_byte().get(), "{deadline:?}");
+            assert!(patience.unacknowledged >= timeouts.send().get());
+            assert!(patience.unacknowledged > timeouts.connect().get());
         }
     }
 
     #[test]
     fn path_that_goes_dark_during_the_wait_is_told_before_a_silent_service_from_six_seconds() {
         for deadline in [6, 10, 30, 60, 600].map(Duration::from_secs) {
-            let limits = Limits::new(deadline).unwrap();
-            let patience = Patience::of(&limits);
+            let timeouts = Timeouts::new(deadline).unwrap();
+            let patience = Patience::of(&timeouts);
             let by_ping = patience.ping + patience.pong;
-            assert!(by_ping < limits.first_byte().get(), "{deadline:?}");
+            assert!(by_ping < timeouts.first_byte().get(), "{deadline:?}");
             let by_probe = patience.probe + patience.probe_again;
-            assert!(by_probe < limits.first_byte().get(), "{deadline:?}");
+            assert!(by_probe < timeouts.first_byte().get(), "{deadline:?}");
         }
     }
 
     #[test]
     fn ten_seconds_make_two_and_a_half() {
-        let patience = Patience::of(&Limits::new(MS(10_000)).unwrap());
+        let patience = Patience::of(&Timeouts::new(MS(10_000)).unwrap());
         assert_eq!(patience.unacknowledged, MS(2_600));
         assert_eq!(
             (patience.probe, patience.probe_again),
@@ -203,20 +205,20 @@ mod tests {
     #[test]
     fn connect_limit_is_never_cut_short() {
         let long = TimeoutsConfig::new().connect(MS(4_000)).send(MS(500));
-        let limits = Limits::with(MS(10_000), long).unwrap();
-        assert_eq!(Patience::of(&limits).unacknowledged, MS(4_100));
+        let timeouts = Timeouts::with(MS(10_000), long).unwrap();
+        assert_eq!(Patience::of(&timeouts).unacknowledged, MS(4_100));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn keep_alive_of_the_user_decides_when_a_connection_is_dead() {
-        let limits = Limits::new(MS(10_000)).unwrap();
+        let timeouts = Timeouts::new(MS(10_000)).unwrap();
         let keep_alive = KeepAlive {
             time: MS(60_000),
             interval: MS(10_000),
             retries: 3,
         };
-        let own = Patience::of(&limits);
+        let own = Patience::of(&timeouts);
         let set = |patience: Patience| {
             let socket = TcpSocket::new_v4().unwrap();
             patience.set(&socket).unwrap();
@@ -231,25 +233,25 @@ mod tests {
         let by_limits = (MS(2_000), MS(1_000), PROBES, Some(MS(2_600)));
         assert_eq!(set(own), by_limits);
         let by_user = (MS(60_000), MS(10_000), 3, Some(MS(90_000)));
-        assert_eq!(set(own.by(keep_alive, &limits)), by_user);
+        assert_eq!(set(own.by(keep_alive, &timeouts)), by_user);
         let short = KeepAlive {
             time: MS(1_000),
             interval: MS(1_000),
             retries: 1,
         };
-        let connect = limits.connect().get() + AFTER_CONNECT;
-        assert_eq!(set(own.by(short, &limits)).3, Some(connect));
+        let connect = timeouts.connect().get() + AFTER_CONNECT;
+        assert_eq!(set(own.by(short, &timeouts)).3, Some(connect));
         let longest = KeepAlive {
             time: MS(32_767_000),
             interval: MS(32_767_000),
             retries: 127,
         };
-        assert_eq!(set(own.by(longest, &limits)).3, Some(LONGEST));
+        assert_eq!(set(own.by(longest, &timeouts)).3, Some(LONGEST));
     }
 
     #[test]
     fn kernel_is_given_the_time_to_send_again_and_whole_seconds() {
-        let patience = Patience::of(&Limits::new(MS(10)).unwrap());
+        let patience = Patience::of(&Timeouts::new(MS(10)).unwrap());
         assert_eq!(patience.unacknowledged, SHORTEST);
         assert_eq!(
             (patience.probe, patience.probe_again),
@@ -261,19 +263,19 @@ mod tests {
 
     #[test]
     fn connection_waits_for_as_long_as_any_destination_needs() {
-        let limits =
-            [MS(1_000), MS(60_000), MS(5_000)].map(|deadline| Limits::new(deadline).unwrap());
-        let longest = Patience::longest(&limits, None);
-        assert_eq!(longest, Some(Patience::of(&limits[1])));
-        assert_ne!(longest, Some(Patience::of(&limits[0])));
+        let timeouts =
+            [MS(1_000), MS(60_000), MS(5_000)].map(|deadline| Timeouts::new(deadline).unwrap());
+        let longest = Patience::longest(&timeouts, None);
+        assert_eq!(longest, Some(Patience::of(&timeouts[1])));
+        assert_ne!(longest, Some(Patience::of(&timeouts[0])));
         // The user's keep-alive is the same for all: the pings differ.
         let keep_alive = KeepAlive {
             time: MS(60_000),
             interval: MS(10_000),
             retries: 3,
         };
-        let longest = Patience::longest(&limits, Some(keep_alive));
-        let expected = Patience::of(&limits[1]).by(keep_alive, &limits[1]);
+        let longest = Patience::longest(&timeouts, Some(keep_alive));
+        let expected = Patience::of(&timeouts[1]).by(keep_alive, &timeouts[1]);
         assert_eq!(longest, Some(expected));
     }
 }

@@ -30,9 +30,9 @@ use super::wire::stream::Stream;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::config_error::ConfigError;
-use crate::hop::{LimitExpired, SocketFailed};
-use crate::limit::{Limits, Waited};
+use crate::hop::{SocketFailed, TimeoutElapsed};
 use crate::record::Tickets;
+use crate::timeout::{TimeoutKind, Timeouts};
 
 /// How connections are made, the same for all destinations.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ impl Connector {
     }
 
     /// Makes new connections wait for as long as any of these limits needs.
-    pub(super) fn follow(&self, limits: &[Limits]) {
-        if let Some(longest) = Patience::longest(limits, self.options.keep_alive) {
+    pub(super) fn follow(&self, timeouts: &[Timeouts]) {
+        if let Some(longest) = Patience::longest(timeouts, self.options.keep_alive) {
             *self.patience.lock().unwrap_or_else(PoisonError::into_inner) = longest;
         }
     }
@@ -86,7 +86,7 @@ pub(super) struct Dial {
     pub(super) target: Arc<Route>,
     pub(super) watch: Watch,
     /// How long it may take to connect, and to shake hands.
-    pub(super) limits: (Duration, Duration),
+    pub(super) timeouts: (Duration, Duration),
 }
 
 /// The other end of a connection.
@@ -131,8 +131,8 @@ impl Dial {
         pool: Weak<P>,
         hold: impl Send + 'static,
     ) -> Result<Connected, BoxError> {
-        let (connect, tls) = self.limits;
-        let (socket, stream) = within(connect, Waited::Connect, self.reach()).await?;
+        let (connect, tls) = self.timeouts;
+        let (socket, stream) = within(connect, TimeoutKind::Connect, self.reach()).await?;
         let mut tickets = None;
         let stream = match &self.target.tls {
             None => stream,
@@ -141,7 +141,7 @@ impl Dial {
                 tickets = Some(Tickets::since_now(&counter));
                 self.watch.handshaking(tickets.clone());
                 let secured = secure(stream, config, &self.target.host, counter);
-                within(tls, Waited::Tls, secured).await?
+                within(tls, TimeoutKind::Tls, secured).await?
             }
         };
         let made = Made {
@@ -152,7 +152,7 @@ impl Dial {
             },
             tickets,
             link: self.watch.link(),
-            idle_limit: self.connector.options.idle_timeout,
+            idle_timeout: self.connector.options.idle_timeout,
         };
         let session = made.tls;
         let speaks_http2 = match self.target.tls {
@@ -167,8 +167,8 @@ impl Dial {
                 let home: Weak<dyn Watcher> = pool;
                 let opened = Http2::open(stream, made, how, Attachment { home, hold });
                 let (limit, which) = match self.target.tls {
-                    Some(_) => (tls, Waited::Tls),
-                    None => (connect, Waited::Connect),
+                    Some(_) => (tls, TimeoutKind::Tls),
+                    None => (connect, TimeoutKind::Connect),
                 };
                 Connected::Http2(within(limit, which, opened).await?)
             }
@@ -244,13 +244,13 @@ async fn secure(
 
 async fn within<T, E: Into<BoxError>>(
     limit: Duration,
-    which: Waited,
+    which: TimeoutKind,
     step: impl Future<Output = Result<T, E>>,
 ) -> Result<T, BoxError> {
     let due = clock::after(clock::now(), limit);
     match tokio::time::timeout_at(due, step).await {
         Ok(done) => done.map_err(Into::into),
-        Err(_) => Err(Box::new(LimitExpired(which))),
+        Err(_) => Err(Box::new(TimeoutElapsed(which))),
     }
 }
 

@@ -20,9 +20,9 @@ use crate::diagnose::diagnose;
 use crate::dns::Filter;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Stage};
-use crate::limit::Limits;
 use crate::record::effect_of;
 use crate::record::tracker::{self, Tracker};
+use crate::timeout::Timeouts;
 use crate::transport::leave::alone;
 
 /// Listens to the connections of a client, keeps the limits of dns, connect and tls on them, and refuses
@@ -32,7 +32,7 @@ use crate::transport::leave::alone;
 #[derive(Clone, Debug)]
 pub struct ConnectorLayer {
     pub(super) filter: Filter,
-    pub(super) limits: Limits,
+    pub(super) timeouts: Timeouts,
     /// Whether connections may go to a proxy, which is not judged.
     pub(super) proxied: bool,
 }
@@ -46,7 +46,7 @@ impl ConnectorLayer {
     ) -> Arriving<F> {
         let Self {
             filter,
-            limits,
+            timeouts,
             proxied,
         } = self;
         if let Err(error) = judge(filter, seen.as_ref()) {
@@ -60,14 +60,14 @@ impl ConnectorLayer {
         let (tracker, own) = match tracker::current() {
             Some(tracker) => (tracker, false),
             None => {
-                let tracker = alone(limits);
+                let tracker = alone(timeouts);
                 tracker.begin();
                 (tracker, true)
             }
         };
         let mut setup = Setup::new(
             seen.as_ref().map(|seen| seen.dial.shown()),
-            tracker.limits(),
+            tracker.timeouts(),
         );
         setup.port = seen.as_ref().and_then(|seen| seen.port);
         setup.watch_look_up(tracker, own);

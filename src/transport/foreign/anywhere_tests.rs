@@ -12,10 +12,10 @@ use crate::hop::Kind;
 use crate::telemetry::AttemptSpans;
 
 fn layer(filter: Filter) -> ConnectorLayer {
-    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     ConnectorLayer {
         filter,
-        limits,
+        timeouts,
         proxied: false,
     }
 }
@@ -45,10 +45,10 @@ async fn what_cannot_be_connected_to_had_no_effect() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_connected_to_after_a_wait_may_be_the_next_leg_of_a_redirect() {
-    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     for (waited, effect) in [(false, Effect::None), (true, Effect::Possible)] {
         let spans = AttemptSpans::default();
-        let tracker = Arc::new(Tracker::new(limits, spans, clock::now()));
+        let tracker = Arc::new(Tracker::new(timeouts, spans, clock::now()));
         if waited {
             tracker.waiting(clock::now());
         }
@@ -79,7 +79,7 @@ async fn set_up_that_nobody_asks_our_resolver_for_is_a_connect_and_ends() {
         (error.hop(), error.kind()),
         (Some(Hop::Connect), Kind::Timeout)
     );
-    let connect = layer(Filter::new()).limits.connect().get();
+    let connect = layer(Filter::new()).timeouts.connect().get();
     assert_eq!(clock::now() - begun, connect);
 }
 

@@ -17,8 +17,8 @@ use super::names::{Names, Others};
 use crate::box_error::BoxError;
 use crate::config_error::ConfigError;
 use crate::diagnose::is_unprocessed;
-use crate::limit::{Limit, Limits};
 use crate::record::tracker;
+use crate::timeout::{Timeout, Timeouts};
 use crate::transport::builder::{Parts, TransportBuilder};
 use crate::transport::dial::dark::Patience;
 use crate::transport::options::IDLE_TIMEOUT;
@@ -42,7 +42,7 @@ impl TransportBuilder {
         parts.refuse_unfiltered()?;
         let Parts {
             tls,
-            limits,
+            timeouts,
             resolver,
             filter,
             proxies,
@@ -51,13 +51,13 @@ impl TransportBuilder {
         let names = Names {
             resolver,
             filter: filter.clone(),
-            limits,
+            timeouts,
             others: Others::These(proxies.dials()),
-            divided: set_up_within(&limits),
+            divided: set_up_within(&timeouts),
         };
         let connector = ConnectorLayer {
             filter,
-            limits,
+            timeouts,
             proxied: proxies.is_some(),
         };
         // No part of this crate retries above the connector. A request that the peer did not process is sent again, as
@@ -72,21 +72,21 @@ impl TransportBuilder {
                 _ => answered.success(),
             });
         let tls = tls::with_alpn(with_ear(tls?));
-        let built = begin(tls, &limits)
+        let built = begin(tls, &timeouts)
             // Both the time that a connector divides among the addresses, and an end of the whole setup.
-            .connect_timeout(set_up_within(&limits))
+            .connect_timeout(set_up_within(&timeouts))
             .dns_resolver(names)
             .connector_layer(BareLayer(connector))
             .retry(repeat)
             .proxy(way(proxies))
-            .timeout(limits.deadline().get())
+            .timeout(timeouts.deadline().get())
             .build();
         built.map_err(|error| ConfigError::failed("tls", error.without_url()))
     }
 }
 
 /// A client without what reqwest would do out of sight.
-fn begin(tls: ClientConfig, limits: &Limits) -> reqwest::ClientBuilder {
+fn begin(tls: ClientConfig, timeouts: &Timeouts) -> reqwest::ClientBuilder {
     let builder = reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
@@ -94,7 +94,7 @@ fn begin(tls: ClientConfig, limits: &Limits) -> reqwest::ClientBuilder {
         .no_proxy()
         .tcp_nodelay(true)
         .pool_idle_timeout(IDLE_TIMEOUT);
-    Patience::of(limits).apply(builder)
+    Patience::of(timeouts).apply(builder)
 }
 
 /// Finds the way for reqwest, and keeps the URL that reqwest asks for. The connector layer gets it in a type that has no
@@ -165,9 +165,9 @@ where
 
 /// A time after which every setup has ended by one of the three limits. They name their hop, and reqwest's own
 /// timeout would not. A stack above may give them more time than these limits do.
-fn set_up_within(limits: &Limits) -> Duration {
-    let own = [limits.dns(), limits.connect(), limits.tls()];
-    own.map(Limit::get).iter().sum::<Duration>() + SPARE
+fn set_up_within(timeouts: &Timeouts) -> Duration {
+    let own = [timeouts.dns(), timeouts.connect(), timeouts.tls()];
+    own.map(Timeout::get).iter().sum::<Duration>() + SPARE
 }
 
 /// Equal to every host.

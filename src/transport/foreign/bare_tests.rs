@@ -12,10 +12,10 @@ use crate::hop::Kind;
 
 /// The kind of the failure of a connector that is refused. It asks for the way as it is called, or later.
 async fn refused(filter: Filter, url: &str, asks_later: bool) -> Kind {
-    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     let layer = BareLayer(ConnectorLayer {
         filter,
-        limits,
+        timeouts,
         proxied: false,
     });
     let connector = service_fn(move |url: Url| {

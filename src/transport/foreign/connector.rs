@@ -16,10 +16,10 @@ use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::box_error::BoxError;
 use crate::clock;
-use crate::hop::{LimitExpired, TlsSession};
-use crate::limit::{Limits, Waited};
+use crate::hop::{TimeoutElapsed, TlsSession};
 use crate::record::Tickets;
 use crate::record::tracker::{self, Tracker};
+use crate::timeout::{TimeoutKind, Timeouts};
 
 tokio::task_local! {
     static SETUP: Arc<Setup>;
@@ -80,7 +80,7 @@ pub(super) struct Setup {
 
 struct Watched {
     due: Instant,
-    which: Waited,
+    which: TimeoutKind,
     /// `None` once the setup has no request: its request went out on another connection.
     tracker: Option<Arc<Tracker>>,
     /// The tracker is the setup's own: there is no attempt that could leave it behind.
@@ -116,7 +116,7 @@ where
         loop {
             let (due, which) = this.setup.due();
             if due <= clock::now() {
-                return Poll::Ready(Err(Box::new(LimitExpired(which))));
+                return Poll::Ready(Err(Box::new(TimeoutElapsed(which))));
             }
             match this.alarm.as_mut().as_pin_mut() {
                 Some(alarm) if alarm.deadline() == due => {}
@@ -131,16 +131,16 @@ where
 }
 
 impl Setup {
-    pub(super) fn new(host: Option<Arc<str>>, limits: &Limits) -> Self {
+    pub(super) fn new(host: Option<Arc<str>>, timeouts: &Timeouts) -> Self {
         Self {
             host,
             port: None,
-            connect: limits.connect().get(),
-            tls: limits.tls().get(),
+            connect: timeouts.connect().get(),
+            tls: timeouts.tls().get(),
             tls_1_3: AtomicBool::new(false),
             watched: Mutex::new(Watched {
                 due: clock::now(),
-                which: Waited::Connect,
+                which: TimeoutKind::Connect,
                 tracker: None,
                 own: false,
                 asked: false,
@@ -151,10 +151,10 @@ impl Setup {
 
     /// It begins, and looks the name up by itself.
     pub(super) fn watch_look_up(&self, tracker: Arc<Tracker>, own: bool) {
-        let limit = tracker.limits().dns().get();
+        let limit = tracker.timeouts().dns().get();
         let mut watched = self.watched();
         watched.due = clock::after(clock::now(), limit);
-        watched.which = Waited::Dns;
+        watched.which = TimeoutKind::Dns;
         watched.tracker = Some(tracker);
         watched.own = own;
     }
@@ -174,7 +174,7 @@ impl Setup {
         let tracker = {
             let mut watched = self.watched();
             watched.due = clock::after(clock::now(), self.connect);
-            watched.which = Waited::Connect;
+            watched.which = TimeoutKind::Connect;
             watched.tracker.clone()
         };
         if let Some(tracker) = tracker {
@@ -187,7 +187,7 @@ impl Setup {
     fn dialling_unless_asked(&self) {
         let waits = {
             let watched = self.watched();
-            matches!(watched.which, Waited::Dns) && !watched.asked
+            matches!(watched.which, TimeoutKind::Dns) && !watched.asked
         };
         if waits {
             self.dialling(None);
@@ -218,7 +218,7 @@ impl Setup {
         let tracker = {
             let mut watched = self.watched();
             watched.due = clock::after(clock::now(), self.tls);
-            watched.which = Waited::Tls;
+            watched.which = TimeoutKind::Tls;
             watched.tracker.clone()
         };
         if let Some(tracker) = tracker {
@@ -235,7 +235,7 @@ impl Setup {
 
     /// Of a connection that stands. rustls speaks two versions, and tells of the newer one.
     fn tls_session(&self) -> Option<TlsSession> {
-        let is_tls = self.watched().which == Waited::Tls;
+        let is_tls = self.watched().which == TimeoutKind::Tls;
         is_tls.then(|| TlsSession {
             version: match self.tls_1_3.load(Ordering::Acquire) {
                 true => "1.3",
@@ -256,7 +256,7 @@ impl Setup {
         self.watched().tracker.clone()
     }
 
-    fn due(&self) -> (Instant, Waited) {
+    fn due(&self) -> (Instant, TimeoutKind) {
         let watched = self.watched();
         (watched.due, watched.which)
     }

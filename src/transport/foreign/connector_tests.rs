@@ -4,8 +4,8 @@ use std::future::pending;
 
 use super::*;
 use crate::hop::{Kind, Stage};
-use crate::limit::Limits;
 use crate::telemetry::AttemptSpans;
+use crate::timeout::Timeouts;
 
 #[tokio::test(start_paused = true)]
 async fn set_up_that_is_polled_by_somebody_else_is_left_behind() {
@@ -45,16 +45,16 @@ async fn set_up_that_is_left_behind_queues_for_nothing_once_a_later_one_has_fail
 
 /// A connection that never stands, begun by the attempt.
 async fn dial(tracker: &Arc<Tracker>) -> Connecting<impl Future<Output = Made> + use<>> {
-    let setup = Setup::new(Some("api.test".into()), tracker.limits());
+    let setup = Setup::new(Some("api.test".into()), tracker.timeouts());
     setup.watch_look_up(Arc::clone(tracker), false);
     setup.dialling(Some(([127, 0, 0, 1], 9).into()));
     Connecting::new(pending::<Made>(), setup)
 }
 
 fn tracker() -> Arc<Tracker> {
-    let limits = Limits::new(Duration::from_secs(10)).unwrap();
+    let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     let spans = AttemptSpans::default();
-    let tracker = Tracker::new(limits, spans, clock::now());
+    let tracker = Tracker::new(timeouts, spans, clock::now());
     tracker.begin();
     Arc::new(tracker)
 }

@@ -14,7 +14,7 @@ use super::connector::setup;
 use super::judge::unseen;
 use crate::box_error::BoxError;
 use crate::dns::{Filter, Resolve};
-use crate::limit::Limits;
+use crate::timeout::Timeouts;
 use crate::transport::leave::alone;
 use crate::transport::look_up::look_up;
 use crate::transport::target::{Dial, read_host};
@@ -24,7 +24,7 @@ use crate::transport::target::{Dial, read_host};
 pub struct Names {
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) filter: Filter,
-    pub(super) limits: Limits,
+    pub(super) timeouts: Timeouts,
     pub(super) others: Others,
     /// The connect timeout of the connector, which it divides among the addresses that it gets.
     pub(super) divided: Duration,
@@ -44,7 +44,7 @@ impl Names {
                 setup.tracker()
             });
             let tracker = tracker.unwrap_or_else(|| {
-                let tracker = alone(&this.limits);
+                let tracker = alone(&this.timeouts);
                 tracker.begin();
                 tracker
             });
@@ -58,7 +58,7 @@ impl Names {
             let none = Filter::new();
             let filter = if is_other { &none } else { &this.filter };
             let answer = look_up(&*this.resolver, &dial, filter, &tracker).await?;
-            let connect = tracker.limits().connect().get();
+            let connect = tracker.timeouts().connect().get();
             let addresses: Vec<_> = padded(answer.addresses(), this.divided, connect)
                 .map(|ip| SocketAddr::new(ip, 0))
                 .collect();

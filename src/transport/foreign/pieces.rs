@@ -86,7 +86,7 @@ impl TransportBuilder {
         self.options.refuse_all()?;
         let Parts {
             tls,
-            limits,
+            timeouts,
             resolver,
             filter,
             proxies,
@@ -99,19 +99,19 @@ impl TransportBuilder {
         }
         let connector = ConnectorLayer {
             filter: filter.clone(),
-            limits,
+            timeouts,
             proxied: proxy_filters,
         };
         let names = Names {
             resolver,
             filter,
-            limits,
+            timeouts,
             others: if proxy_filters {
                 Others::All
             } else {
                 Others::These(Arc::default())
             },
-            divided: limits.connect().get(),
+            divided: timeouts.connect().get(),
         };
         Ok(Hops {
             pool: PoolLayer::new(names.clone()),

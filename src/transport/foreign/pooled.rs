@@ -123,7 +123,7 @@ where
                 let leaving = Leaving::of(&tracker);
                 return leaving.ended(send(&shared, inner, request, &tracker).await);
             }
-            let tracker = alone(&shared.names.limits);
+            let tracker = alone(&shared.names.timeouts);
             heard_alone(request.method(), &tracker);
             let _abandon = Abandon(Arc::clone(&tracker));
             let sending = send(&shared, inner, request, &tracker);

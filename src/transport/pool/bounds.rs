@@ -97,7 +97,7 @@ impl Drop for Waiting<'_> {
 
 /// A quarter of the descriptors that the process may have, and no more than 1,024: the rest is for others.
 pub(crate) fn most_connections() -> usize {
-    let most = descriptors().map_or(MOST, |limit| usize::try_from(limit / 4).unwrap_or(MOST));
+    let most = descriptors().map_or(MOST, |timeout| usize::try_from(timeout / 4).unwrap_or(MOST));
     most.clamp(LEAST, MOST)
 }
 

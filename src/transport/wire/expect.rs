@@ -35,14 +35,14 @@ pub(crate) fn patience(headers: &HeaderMap, send: Duration) -> Option<Duration> 
 /// Keeps the body of an HTTP/1 request back until the server asks for it, or says nothing for so long.
 pub(crate) fn keep_back(
     request: Request<SendBody>,
-    limit: Duration,
+    timeout: Duration,
     tracker: &Arc<Tracker>,
 ) -> Request<SendBody> {
     let (asked, word) = oneshot::channel();
     let mut request = request.map(|body| -> SendBody {
         Box::pin(KeptBack {
             body,
-            state: State::Waits(word, Alarm::new(limit)),
+            state: State::Waits(word, Alarm::new(timeout)),
             tracker: Arc::clone(tracker),
         })
     });
@@ -59,18 +59,21 @@ pub(crate) fn keep_back(
 
 /// The end of the wait, from when it is first asked for.
 struct Alarm {
-    limit: Duration,
+    timeout: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Alarm {
-    fn new(limit: Duration) -> Self {
-        Self { limit, sleep: None }
+    fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            sleep: None,
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(limit)));
+        let timeout = self.timeout;
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(timeout)));
         sleep.as_mut().poll(cx)
     }
 }
@@ -134,8 +137,8 @@ impl Body for KeptBack {
 pub(super) struct Wait(Alarm);
 
 impl Wait {
-    pub(super) fn new(limit: Duration) -> Self {
-        Self(Alarm::new(limit))
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self(Alarm::new(timeout))
     }
 
     /// Ready when the body may go out. Pending if a response is there.

@@ -314,7 +314,7 @@ async fn drive<T>(driven: Driven, connection: Arc<Http1>, place: Attachment<dyn 
                 connection.close();
             }
             // A busy one is asked again later, one that was used since in time.
-            let again = connection.life.idle_limit();
+            let again = connection.life.idle_timeout();
             let next = match now < until {
                 true => until,
                 false => now + again.clamp(ASK_AGAIN_FIRST, ASK_AGAIN),

@@ -6,9 +6,9 @@ use tokio::net::{TcpListener, TcpStream};
 use super::lane::{Gate, Lane};
 use super::socket::Socket;
 use crate::clock;
-use crate::limit::Limits;
 use crate::record::Tracker;
 use crate::telemetry::AttemptSpans;
+use crate::timeout::Timeouts;
 
 /// A lane, its gate, and the other end.
 async fn lane() -> (Arc<Lane>, Gate<Socket>, TcpStream) {
@@ -21,8 +21,8 @@ async fn lane() -> (Arc<Lane>, Gate<Socket>, TcpStream) {
 }
 
 fn attempt() -> Arc<Tracker> {
-    let limits = Limits::new(std::time::Duration::from_secs(10)).unwrap();
-    let tracker = Tracker::new(limits, AttemptSpans::default(), clock::now());
+    let timeouts = Timeouts::new(std::time::Duration::from_secs(10)).unwrap();
+    let tracker = Tracker::new(timeouts, AttemptSpans::default(), clock::now());
     tracker.begin();
     tracker.pooled();
     Arc::new(tracker)

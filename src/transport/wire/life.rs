@@ -27,7 +27,7 @@ pub(crate) struct Life {
     /// From then on it is not used again.
     old_at: Instant,
     /// How long it may be idle, in nanoseconds.
-    idle_limit: AtomicU64,
+    idle_timeout: AtomicU64,
     /// When it became idle, in nanoseconds since it was made.
     idle_since: AtomicU64,
     /// It is the first call's own until that one has left.
@@ -43,7 +43,7 @@ pub(crate) struct Made {
     pub(crate) tickets: Option<Tickets>,
     /// The link from later attempts to the setup.
     pub(crate) link: Option<Link>,
-    pub(crate) idle_limit: Duration,
+    pub(crate) idle_timeout: Duration,
 }
 
 impl Life {
@@ -57,7 +57,7 @@ impl Life {
             tickets: made.tickets,
             link: made.link,
             old_at: now + YOUNGEST + (OLDEST - YOUNGEST).mul_f64(luck()),
-            idle_limit: AtomicU64::new(nanos_of(made.idle_limit)),
+            idle_timeout: AtomicU64::new(nanos_of(made.idle_timeout)),
             idle_since: AtomicU64::new(0),
             is_used: AtomicBool::new(false),
             fate: OnceLock::new(),
@@ -79,14 +79,14 @@ impl Life {
     }
 
     /// How long it may be idle.
-    pub(crate) fn idle_limit(&self) -> Duration {
-        Duration::from_nanos(self.idle_limit.load(Ordering::Acquire))
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_nanos(self.idle_timeout.load(Ordering::Acquire))
     }
 
     /// When it was idle for too long.
     pub(crate) fn idle_until(&self) -> Instant {
         let since = self.idle_since.load(Ordering::Acquire);
-        let limit = self.idle_limit.load(Ordering::Acquire);
+        let limit = self.idle_timeout.load(Ordering::Acquire);
         let until = clock::after(self.made, Duration::from_nanos(since.saturating_add(limit)));
         until.min(self.old_at)
     }
@@ -100,7 +100,8 @@ impl Life {
     /// keeping.
     pub(crate) fn keep_alive(&self, timeout: Duration) -> bool {
         let limit = timeout.saturating_sub(BEFORE_SERVER);
-        self.idle_limit.fetch_min(nanos_of(limit), Ordering::AcqRel);
+        self.idle_timeout
+            .fetch_min(nanos_of(limit), Ordering::AcqRel);
         !limit.is_zero()
     }
 

@@ -15,9 +15,9 @@ use super::life::Made;
 use super::socket::Socket;
 use crate::clock;
 use crate::hop::TlsSession;
-use crate::limit::Limits;
 use crate::record::Tracker;
 use crate::telemetry::AttemptSpans;
+use crate::timeout::Timeouts;
 
 /// A connection between a client and a server.
 pub(super) struct Pair {
@@ -58,15 +58,15 @@ impl Pair {
             }),
             tickets: None,
             link: None,
-            idle_limit: IDLE_LIMIT,
+            idle_timeout: IDLE_LIMIT,
         }
     }
 }
 
 /// The record of an attempt whose connection is there.
 pub(super) fn tracker() -> Arc<Tracker> {
-    let limits = Limits::new(Duration::from_secs(10)).unwrap();
-    let tracker = Tracker::new(limits, AttemptSpans::default(), clock::now());
+    let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
+    let tracker = Tracker::new(timeouts, AttemptSpans::default(), clock::now());
     tracker.begin();
     tracker.pooled();
     Arc::new(tracker)

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 /// The limits that a user set. The others are derived from the deadline.
 ///
-/// These are plain values. They are checked once, by [`Limits::with`](super::Limits::with) or when a client is built.
+/// These are plain values. They are checked once, by [`Timeouts::with`](super::Timeouts::with) or when a client is built.
 /// In the config of a destination, a limit that is not set is that of the config around it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
@@ -70,13 +70,13 @@ macro_rules! setters_and_getters {
     ($($(#[$doc:meta])* $field:ident, $get:ident;)*) => {$(
         $(#[$doc])*
         #[must_use]
-        pub const fn $field(mut self, limit: Duration) -> Self {
-            self.$field = Some(limit);
+        pub const fn $field(mut self, timeout: Duration) -> Self {
+            self.$field = Some(timeout);
             self
         }
 
         #[doc = concat!("Returns [`", stringify!($field), "`](Self::", stringify!($field), "), if it was set. ")]
-        /// By default it follows from the deadline: see [`Limits`](super::Limits).
+        /// By default it follows from the deadline: see [`Timeouts`](super::Timeouts).
         #[must_use]
         pub const fn $get(&self) -> Option<Duration> {
             self.$field
@@ -132,14 +132,14 @@ impl TimeoutsConfig {
     pub(super) fn named(&self) -> [(&'static str, Option<Duration>); 7] {
         [
             (ATTEMPT, self.attempt),
-            ("limits.dns", self.dns),
-            ("limits.connect", self.connect),
-            ("limits.tls", self.tls),
-            ("limits.send", self.send),
-            ("limits.first_byte", self.first_byte),
-            ("limits.body_idle", self.body_idle),
+            ("timeouts.dns", self.dns),
+            ("timeouts.connect", self.connect),
+            ("timeouts.tls", self.tls),
+            ("timeouts.send", self.send),
+            ("timeouts.first_byte", self.first_byte),
+            ("timeouts.body_idle", self.body_idle),
         ]
     }
 }
 
-pub(super) const ATTEMPT: &str = "limits.attempt";
+pub(super) const ATTEMPT: &str = "timeouts.attempt";

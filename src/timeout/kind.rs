@@ -3,7 +3,7 @@ use std::fmt;
 /// The limit that expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Waited {
+pub enum TimeoutKind {
     /// The deadline of the whole call.
     Deadline,
     /// The limit of one attempt.
@@ -22,7 +22,7 @@ pub enum Waited {
     BodyIdle,
 }
 
-impl Waited {
+impl TimeoutKind {
     /// Returns its name in errors and timelines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -39,7 +39,7 @@ impl Waited {
     }
 }
 
-impl fmt::Display for Waited {
+impl fmt::Display for TimeoutKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }

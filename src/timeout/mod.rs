@@ -1,40 +1,40 @@
-//! Limits of waits: [`Limit`], and the [`Limits`] of a call.
+//! Limits of waits: [`Timeout`], and the [`Timeouts`] of a call.
 //!
 //! A *limit* is a duration, never zero and never endless. A *deadline* is an instant. A *timeout* is a limit that
-//! expired, and [`Waited`] names it.
+//! expired, and [`TimeoutKind`] names it.
 
 mod config;
-mod limits;
-mod waited;
+mod kind;
+mod timeouts;
 
 use std::fmt;
 use std::time::Duration;
 
 pub use self::config::TimeoutsConfig;
-pub use self::limits::Limits;
-pub use self::waited::Waited;
+pub use self::kind::TimeoutKind;
+pub use self::timeouts::Timeouts;
 
-/// The longest time of a wait: more than zero, at most [`Limit::MAX`].
+/// The longest time of a wait: more than zero, at most [`Timeout::MAX`].
 ///
 /// # Example
 ///
 /// ```
-/// use sevenhops::limit::Limit;
+/// use sevenhops::timeout::Timeout;
 ///
-/// const CONNECT: Limit = Limit::from_millis(500); // checked while compiling
-/// assert!(Limit::new(std::time::Duration::ZERO).is_err());
+/// const CONNECT: Timeout = Timeout::from_millis(500); // checked while compiling
+/// assert!(Timeout::new(std::time::Duration::ZERO).is_err());
 /// # let _ = CONNECT;
 /// ```
 ///
 /// A wrong constant does not compile:
 ///
 /// ```compile_fail
-/// const NEVER: sevenhops::limit::Limit = sevenhops::limit::Limit::from_millis(0);
+/// const NEVER: sevenhops::timeout::Timeout = sevenhops::timeout::Timeout::from_millis(0);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Limit(Duration);
+pub struct Timeout(Duration);
 
-impl Limit {
+impl Timeout {
     /// The longest limit: a day, as long as the longest deadline.
     pub const MAX: Self = Self(Duration::from_secs(24 * 60 * 60));
 
@@ -42,10 +42,10 @@ impl Limit {
     ///
     /// # Errors
     ///
-    /// Fails if `duration` is zero or longer than [`Limit::MAX`].
-    pub const fn new(duration: Duration) -> Result<Self, OutOfRange> {
+    /// Fails if `duration` is zero or longer than [`Timeout::MAX`].
+    pub const fn new(duration: Duration) -> Result<Self, InvalidTimeout> {
         if duration.is_zero() || duration.as_nanos() > Self::MAX.0.as_nanos() {
-            return Err(OutOfRange(duration));
+            return Err(InvalidTimeout(duration));
         }
         Ok(Self(duration))
     }
@@ -82,35 +82,35 @@ impl Limit {
             return Self(Duration::from_nanos(1));
         }
         match Self::new(duration) {
-            Ok(limit) => limit,
+            Ok(timeout) => timeout,
             Err(_) => Self::MAX,
         }
     }
 
     const fn known(duration: Duration) -> Self {
         match Self::new(duration) {
-            Ok(limit) => limit,
+            Ok(timeout) => timeout,
             Err(_) => panic!("a limit must be more than zero and at most a day"),
         }
     }
 }
 
-/// A duration that cannot be a [`Limit`].
+/// A duration that cannot be a [`Timeout`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfRange(pub(crate) Duration);
+pub struct InvalidTimeout(pub(crate) Duration);
 
-impl fmt::Display for OutOfRange {
+impl fmt::Display for InvalidTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{:?} is not more than zero and at most {:?}",
             self.0,
-            Limit::MAX.0
+            Timeout::MAX.0
         )
     }
 }
 
-impl std::error::Error for OutOfRange {}
+impl std::error::Error for InvalidTimeout {}
 
 #[cfg(test)]
 mod tests {
@@ -118,9 +118,12 @@ mod tests {
 
     #[test]
     fn limit_is_more_than_zero_and_at_most_a_day() {
-        assert_eq!(Limit::new(Duration::ZERO), Err(OutOfRange(Duration::ZERO)));
-        assert!(Limit::new(Duration::from_nanos(1)).is_ok());
-        assert!(Limit::new(Limit::MAX.get()).is_ok());
-        assert!(Limit::new(Limit::MAX.get() + Duration::from_nanos(1)).is_err());
+        assert_eq!(
+            Timeout::new(Duration::ZERO),
+            Err(InvalidTimeout(Duration::ZERO))
+        );
+        assert!(Timeout::new(Duration::from_nanos(1)).is_ok());
+        assert!(Timeout::new(Timeout::MAX.get()).is_ok());
+        assert!(Timeout::new(Timeout::MAX.get() + Duration::from_nanos(1)).is_err());
     }
 }

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::config::{ATTEMPT, TimeoutsConfig};
-use super::{Limit, Waited};
+use super::{Timeout, TimeoutKind};
 use crate::config_error::{ConfigError, expected};
 
 /// All limits of a call. Each is finite, and each is derived from the deadline unless it was set.
@@ -10,15 +10,15 @@ use crate::config_error::{ConfigError, expected};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::limit::{Limits, TimeoutsConfig};
+/// use sevenhops::timeout::{Timeouts, TimeoutsConfig};
 ///
-/// let limits = Limits::new(Duration::from_secs(10))?;
-/// assert_eq!(limits.attempt().get(), Duration::from_secs(5));
-/// assert_eq!(limits.connect().get(), Duration::from_millis(2_500));
+/// let timeouts = Timeouts::new(Duration::from_secs(10))?;
+/// assert_eq!(timeouts.attempt().get(), Duration::from_secs(5));
+/// assert_eq!(timeouts.connect().get(), Duration::from_millis(2_500));
 ///
 /// let too_long = TimeoutsConfig::new().connect(Duration::from_secs(7));
-/// let refused = Limits::with(Duration::from_secs(10), too_long).unwrap_err();
-/// assert_eq!(refused.to_string(), "limits.connect: 7s is invalid: expected at most limits.attempt (5s)");
+/// let refused = Timeouts::with(Duration::from_secs(10), too_long).unwrap_err();
+/// assert_eq!(refused.to_string(), "timeouts.connect: 7s is invalid: expected at most timeouts.attempt (5s)");
 /// # Ok::<(), sevenhops::ConfigError>(())
 /// ```
 ///
@@ -42,21 +42,21 @@ use crate::config_error::{ConfigError, expected};
 /// attempt limit that was set counts from the start of the attempt, even while bytes move, and is the same for all
 /// attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    deadline: Limit,
-    attempt: Limit,
-    dns: Limit,
-    connect: Limit,
-    tls: Limit,
-    send: Limit,
-    first_byte: Limit,
-    body_idle: Limit,
+pub struct Timeouts {
+    deadline: Timeout,
+    attempt: Timeout,
+    dns: Timeout,
+    connect: Timeout,
+    tls: Timeout,
+    send: Timeout,
+    first_byte: Timeout,
+    body_idle: Timeout,
     explicit: TimeoutsConfig,
     /// The attempt limit before a request's own deadline shortened it.
-    configured_attempt: Limit,
+    configured_attempt: Timeout,
 }
 
-impl Limits {
+impl Timeouts {
     /// Derives every limit from the deadline of the whole call.
     ///
     /// # Errors
@@ -82,9 +82,9 @@ impl Limits {
                 expected::wait(path, value)?;
             }
         }
-        let limits = Self::derive(Limit::derived(deadline), settings);
-        limits.check()?;
-        Ok(limits)
+        let timeouts = Self::derive(Timeout::derived(deadline), settings);
+        timeouts.check()?;
+        Ok(timeouts)
     }
 
     /// Returns the limits of one attempt with this time left. A derived attempt limit is half of it if another attempt
@@ -98,17 +98,18 @@ impl Limits {
         let attempt = self.explicit.attempt.unwrap_or(derived);
         Self {
             configured_attempt: self.configured_attempt,
-            ..Self::with_attempt(self.deadline, Limit::derived(attempt), self.explicit)
+            ..Self::with_attempt(self.deadline, Timeout::derived(attempt), self.explicit)
         }
     }
 
-    fn derive(deadline: Limit, explicit: TimeoutsConfig) -> Self {
+    fn derive(deadline: Timeout, explicit: TimeoutsConfig) -> Self {
         let attempt = explicit.attempt.unwrap_or_else(|| deadline.get() / 2);
-        Self::with_attempt(deadline, Limit::derived(attempt), explicit)
+        Self::with_attempt(deadline, Timeout::derived(attempt), explicit)
     }
 
-    fn with_attempt(deadline: Limit, attempt: Limit, explicit: TimeoutsConfig) -> Self {
-        let or = |set: Option<Duration>, default: Duration| Limit::derived(set.unwrap_or(default));
+    fn with_attempt(deadline: Timeout, attempt: Timeout, explicit: TimeoutsConfig) -> Self {
+        let or =
+            |set: Option<Duration>, default: Duration| Timeout::derived(set.unwrap_or(default));
         let a = attempt.get();
         Self {
             deadline,
@@ -132,16 +133,19 @@ impl Limits {
             ));
         }
         let hops = [
-            ("limits.dns", self.dns),
-            ("limits.connect", self.connect),
-            ("limits.tls", self.tls),
-            ("limits.send", self.send),
-            ("limits.first_byte", self.first_byte),
-            ("limits.body_idle", self.body_idle),
+            ("timeouts.dns", self.dns),
+            ("timeouts.connect", self.connect),
+            ("timeouts.tls", self.tls),
+            ("timeouts.send", self.send),
+            ("timeouts.first_byte", self.first_byte),
+            ("timeouts.body_idle", self.body_idle),
         ];
-        match hops.into_iter().find(|(_, limit)| *limit > self.attempt) {
-            Some((path, limit)) => Err(ConfigError::longer(
-                (path, limit.get()),
+        match hops
+            .into_iter()
+            .find(|(_, timeout)| *timeout > self.attempt)
+        {
+            Some((path, timeout)) => Err(ConfigError::longer(
+                (path, timeout.get()),
                 (ATTEMPT, self.attempt.get()),
             )),
             None => Ok(()),
@@ -170,17 +174,17 @@ impl Limits {
     }
 
     /// Returns whether the limit of a hop was set explicitly and is not shortened.
-    pub(crate) fn is_explicit(&self, which: Waited) -> bool {
-        let (set, limit) = match which {
-            Waited::Deadline | Waited::Attempt => return false,
-            Waited::Dns => (self.explicit.dns, self.dns),
-            Waited::Connect => (self.explicit.connect, self.connect),
-            Waited::Tls => (self.explicit.tls, self.tls),
-            Waited::Send => (self.explicit.send, self.send),
-            Waited::FirstByte => (self.explicit.first_byte, self.first_byte),
-            Waited::BodyIdle => (self.explicit.body_idle, self.body_idle),
+    pub(crate) fn is_explicit(&self, which: TimeoutKind) -> bool {
+        let (set, timeout) = match which {
+            TimeoutKind::Deadline | TimeoutKind::Attempt => return false,
+            TimeoutKind::Dns => (self.explicit.dns, self.dns),
+            TimeoutKind::Connect => (self.explicit.connect, self.connect),
+            TimeoutKind::Tls => (self.explicit.tls, self.tls),
+            TimeoutKind::Send => (self.explicit.send, self.send),
+            TimeoutKind::FirstByte => (self.explicit.first_byte, self.first_byte),
+            TimeoutKind::BodyIdle => (self.explicit.body_idle, self.body_idle),
         };
-        set == Some(limit.get())
+        set == Some(timeout.get())
     }
 
     /// Returns the limit for the response head, counted from the moment at which the last byte of a body of `body_len`
@@ -197,55 +201,55 @@ impl Limits {
 
     /// Returns the time for the whole call, to the last byte of the response body.
     #[must_use]
-    pub const fn deadline(&self) -> Limit {
+    pub const fn deadline(&self) -> Timeout {
         self.deadline
     }
 
     /// Returns the time for one attempt.
     #[must_use]
-    pub const fn attempt(&self) -> Limit {
+    pub const fn attempt(&self) -> Timeout {
         self.attempt
     }
 
     /// Returns the time for a DNS lookup.
     #[must_use]
-    pub const fn dns(&self) -> Limit {
+    pub const fn dns(&self) -> Timeout {
         self.dns
     }
 
     /// Returns the time for a TCP connection, over all addresses.
     #[must_use]
-    pub const fn connect(&self) -> Limit {
+    pub const fn connect(&self) -> Timeout {
         self.connect
     }
 
     /// Returns the time for a TLS handshake.
     #[must_use]
-    pub const fn tls(&self) -> Limit {
+    pub const fn tls(&self) -> Timeout {
         self.tls
     }
 
     /// Returns the time without progress while the request is sent.
     #[must_use]
-    pub const fn send(&self) -> Limit {
+    pub const fn send(&self) -> Timeout {
         self.send
     }
 
     /// Returns the time from the last request byte to the response head.
     #[must_use]
-    pub const fn first_byte(&self) -> Limit {
+    pub const fn first_byte(&self) -> Timeout {
         self.first_byte
     }
 
     /// Returns the time without a byte of the response body.
     #[must_use]
-    pub const fn body_idle(&self) -> Limit {
+    pub const fn body_idle(&self) -> Timeout {
         self.body_idle
     }
 }
 
 /// Below 10 ms the derived limits come under a timer's resolution of one millisecond.
-const DEADLINES: (Duration, Duration) = (Duration::from_millis(10), Limit::MAX.0);
+const DEADLINES: (Duration, Duration) = (Duration::from_millis(10), Timeout::MAX.0);
 /// Allows two tries of one second each.
 const DNS: Duration = Duration::from_secs(2);
 /// Allows one more SYN (after one second).
@@ -260,5 +264,5 @@ const BODY_IDLE: Duration = Duration::from_secs(10);
 const KERNEL_BUFFER_BYTES: u64 = 4 << 20;
 
 #[cfg(test)]
-#[path = "limits_tests.rs"]
+#[path = "timeouts_tests.rs"]
 mod tests;

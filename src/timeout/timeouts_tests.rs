@@ -5,18 +5,18 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 #[test]
 fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
     let mut deadline = MS(10);
-    while deadline <= Limit::MAX.get() {
-        let limits = Limits::new(deadline).unwrap();
-        assert_eq!(limits.first_byte(), limits.attempt(), "{deadline:?}");
+    while deadline <= Timeout::MAX.get() {
+        let timeouts = Timeouts::new(deadline).unwrap();
+        assert_eq!(timeouts.first_byte(), timeouts.attempt(), "{deadline:?}");
         deadline = deadline * 3 / 2;
     }
-    assert!(Limits::new(Limit::MAX.get()).is_ok());
+    assert!(Timeouts::new(Timeout::MAX.get()).is_ok());
 }
 
 #[test]
 fn table_of_defaults_says_what_they_are() {
-    let doc = include_str!("limits.rs");
-    let secs = |limit: Duration| limit.as_secs();
+    let doc = include_str!("timeouts.rs");
+    let secs = |timeout: Duration| timeout.as_secs();
     for row in [
         "| attempt | D / 2 |".to_owned(),
         format!("| dns | min({} s, A / 2) |", secs(DNS)),
@@ -28,7 +28,7 @@ fn table_of_defaults_says_what_they_are() {
     ] {
         assert!(doc.contains(&format!("/// {row}")), "{row}");
     }
-    let day = Limits::new(Limit::MAX.get()).unwrap();
+    let day = Timeouts::new(Timeout::MAX.get()).unwrap();
     let hour = Duration::from_secs(60 * 60);
     assert_eq!((day.attempt().get(), day.dns().get()), (12 * hour, DNS));
     assert_eq!(day.first_byte().get(), 12 * hour);
@@ -37,8 +37,8 @@ fn table_of_defaults_says_what_they_are() {
 
 #[test]
 fn deadline_out_of_range_is_refused_by_name() {
-    for deadline in [MS(0), MS(9), Limit::MAX.get() + MS(1)] {
-        let refused = Limits::new(deadline).unwrap_err().to_string();
+    for deadline in [MS(0), MS(9), Timeout::MAX.get() + MS(1)] {
+        let refused = Timeouts::new(deadline).unwrap_err().to_string();
         assert!(
             refused.starts_with(&format!("deadline: {deadline:?} is invalid")),
             "{refused}"
@@ -49,10 +49,10 @@ fn deadline_out_of_range_is_refused_by_name() {
 #[test]
 fn t1_attempt_longer_than_the_deadline_is_refused_with_both_values() {
     let attempt = TimeoutsConfig::new().attempt(MS(10_001));
-    let refused = Limits::with(MS(10_000), attempt).unwrap_err();
+    let refused = Timeouts::with(MS(10_000), attempt).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "limits.attempt: 10.001s is invalid: expected at most deadline (10s)"
+        "timeouts.attempt: 10.001s is invalid: expected at most deadline (10s)"
     );
 }
 
@@ -67,37 +67,37 @@ fn t1_hop_longer_than_the_attempt_is_refused_with_both_values() {
         ("first_byte", base.first_byte(long)),
         ("body_idle", base.body_idle(long)),
     ] {
-        let refused = Limits::with(MS(10_000), config).unwrap_err();
+        let refused = Timeouts::with(MS(10_000), config).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            format!("limits.{field}: 5.001s is invalid: expected at most limits.attempt (5s)")
+            format!("limits.{field}: 5.001s is invalid: expected at most timeouts.attempt (5s)")
         );
     }
-    assert!(Limits::with(MS(10_000), base.connect(MS(5_000))).is_ok());
+    assert!(Timeouts::with(MS(10_000), base.connect(MS(5_000))).is_ok());
 }
 
 #[test]
 fn zero_is_refused_by_name() {
-    let refused = Limits::with(MS(10_000), TimeoutsConfig::new().tls(MS(0))).unwrap_err();
+    let refused = Timeouts::with(MS(10_000), TimeoutsConfig::new().tls(MS(0))).unwrap_err();
     assert!(
         refused
             .to_string()
-            .starts_with("limits.tls: 0ns is invalid"),
+            .starts_with("timeouts.tls: 0ns is invalid"),
         "{refused}"
     );
 }
 
 #[test]
 fn attempt_has_half_of_the_time_left_only_if_another_may_follow() {
-    let limits = Limits::with(MS(10_000), TimeoutsConfig::new().connect(MS(4_000))).unwrap();
-    let hurried = limits.for_attempt(MS(100), true);
+    let timeouts = Timeouts::with(MS(10_000), TimeoutsConfig::new().connect(MS(4_000))).unwrap();
+    let hurried = timeouts.for_attempt(MS(100), true);
     assert_eq!(hurried.attempt().get(), MS(50));
     assert_eq!(hurried.connect().get(), MS(4_000), "as it was set");
     assert_eq!(
         (hurried.dns().get(), hurried.first_byte().get()),
         (MS(25), MS(50))
     );
-    let last = limits.for_attempt(MS(7_000), false);
+    let last = timeouts.for_attempt(MS(7_000), false);
     assert_eq!(last.attempt().get(), MS(7_000));
     assert_eq!((last.connect().get(), last.dns().get()), (MS(4_000), DNS));
     assert_eq!(last.configured_attempt(), MS(5_000));
@@ -106,18 +106,18 @@ fn attempt_has_half_of_the_time_left_only_if_another_may_follow() {
 #[test]
 fn attempt_limit_that_was_set_holds_for_every_attempt() {
     let set = TimeoutsConfig::new().attempt(MS(3_000));
-    let limits = Limits::with(MS(10_000), set).unwrap();
+    let timeouts = Timeouts::with(MS(10_000), set).unwrap();
     for may_follow in [true, false] {
-        let attempt = |left| limits.for_attempt(MS(left), may_follow).attempt().get();
+        let attempt = |left| timeouts.for_attempt(MS(left), may_follow).attempt().get();
         assert_eq!((attempt(10_000), attempt(1_000)), (MS(3_000), MS(3_000)));
     }
 }
 
 #[test]
 fn first_byte_limit_grows_with_what_the_kernel_may_hold() {
-    let limits = Limits::new(MS(10_000)).unwrap();
-    assert_eq!(limits.first_byte_after(0), MS(5_000));
-    assert_eq!(limits.first_byte_after(2 << 20), MS(5_000 + 1_250));
-    assert_eq!(limits.first_byte_after(4 << 20), MS(5_000 + 2_500));
-    assert_eq!(limits.first_byte_after(1 << 40), MS(5_000 + 2_500));
+    let timeouts = Timeouts::new(MS(10_000)).unwrap();
+    assert_eq!(timeouts.first_byte_after(0), MS(5_000));
+    assert_eq!(timeouts.first_byte_after(2 << 20), MS(5_000 + 1_250));
+    assert_eq!(timeouts.first_byte_after(4 << 20), MS(5_000 + 2_500));
+    assert_eq!(timeouts.first_byte_after(1 << 40), MS(5_000 + 2_500));
 }
