@@ -3,7 +3,7 @@
 //!
 //! It prints a table of allocations per call, then the times, then the cost of each line beyond the line that it
 //! extends. Policies need a `Call` in the request, and create one if there is none. So each is measured inside a
-//! [`CallLayer`], as in the standard stack, and alone.
+//! [`DeadlineLayer`], as in the standard stack, and alone.
 //!
 //! In the group `contention`, tasks on two threads share one layer's breakers and budgets. The tasks share one
 //! destination, or each has its own. With more tasks, the calls a second must not decrease.
@@ -34,8 +34,8 @@ use http_body_util::Full;
 use sevenhops::policy::{breaker, redirect, retry};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{
-    AttemptLayer, BreakerLayer, CallLayer, Error, IdempotencyLayer, RedirectLayer, RetryLayer,
-    StandardLayer,
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Error, IdempotencyLayer, RedirectLayer,
+    RetryLayer, StandardLayer,
 };
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
@@ -69,7 +69,7 @@ fn main() {
 /// Runs the cases, in the order of the report.
 fn each_case(ruler: &mut impl Ruler) {
     let timeouts = Timeouts::new(DEADLINE).expect("ten seconds are a deadline");
-    let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
+    let call = DeadlineLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).expect("defaults are valid");
     let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
     let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
@@ -79,7 +79,7 @@ fn each_case(ruler: &mut impl Ruler) {
     both_ways(ruler, "idempotency", &get, &IdempotencyLayer::default());
     both_ways(ruler, "redirect", &get, &redirect);
     both_ways(ruler, "retry", &get, &retry);
-    both_ways(ruler, "breaker", &get, &BreakerLayer::new(timeouts));
+    both_ways(ruler, "breaker", &get, &CircuitBreakerLayer::new(timeouts));
     both_ways(ruler, "attempt", &get, &AttemptLayer::new(timeouts));
     ruler.measure("GET +standard", &get, standard.layer(LEAF));
     ruler.measure(
@@ -107,7 +107,7 @@ where
     L: Layer<Leaf, Service: Service<Ask, Response = Response<R>, Error = Error>>,
     R: Body<Error: Debug + Into<Box<dyn std::error::Error + Send + Sync>>>,
 {
-    let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
+    let call = DeadlineLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let method = ask.method();
     let in_call = call.layer(policy.layer(LEAF));
     ruler.measure(&format!("{method} +call +{name}"), ask, in_call);
@@ -136,12 +136,12 @@ fn ask(method: Method) -> Ask {
 }
 
 /// Returns a breaker that failures have opened, for longer than the benchmark takes.
-fn open_breaker(timeouts: Timeouts) -> BreakerLayer {
+fn open_breaker(timeouts: Timeouts) -> CircuitBreakerLayer {
     let long = Duration::from_secs(60 * 60);
     let settings = breaker::CircuitBreakerConfig::new()
         .open_at_most(long)
         .open_for(long);
-    let breaker = BreakerLayer::with(timeouts, settings).expect("an hour is an open time");
+    let breaker = CircuitBreakerLayer::with(timeouts, settings).expect("an hour is an open time");
     let failing = breaker.layer(service_fn(async |_: Ask| {
         let mut answer = Answer::default();
         *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -210,9 +210,9 @@ fn contention(criterion: &mut Criterion) {
 /// Divides this number of calls between tasks. Returns how long they took together.
 fn share(runtime: &Runtime, (tasks, spread): (u64, bool), times: u64) -> Duration {
     let timeouts = Timeouts::new(DEADLINE).expect("ten seconds are a deadline");
-    let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
+    let call = DeadlineLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
-    let breaker = BreakerLayer::new(timeouts);
+    let breaker = CircuitBreakerLayer::new(timeouts);
     let service = call.layer(retry.layer(breaker.layer(LEAF)));
     runtime.block_on(async {
         let start = Instant::now();

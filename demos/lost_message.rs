@@ -28,7 +28,7 @@ type Result<T, E = Box<dyn StdError + Send + Sync>> = std::result::Result<T, E>;
 async fn main() -> Result<ExitCode> {
     let broker = Broker::start().await?;
     let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
-    let settings = OperationConfig::new(Duration::from_secs(5)).breaker(breaker);
+    let settings = OperationConfig::new(Duration::from_secs(5)).circuit_breaker(breaker);
     // One for the broker; clones share its circuit and its budget.
     let operation = Operation::with("broker", settings)?;
 

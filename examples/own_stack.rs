@@ -10,7 +10,7 @@ use http::{Request, StatusCode};
 use sevenhops::policy::retry;
 use sevenhops::testing::{Answer, FaultServer};
 use sevenhops::timeout::Timeouts;
-use sevenhops::{AttemptLayer, Body, BreakerLayer, CallLayer, RetryLayer, Transport};
+use sevenhops::{AttemptLayer, Body, CircuitBreakerLayer, DeadlineLayer, RetryLayer, Transport};
 use tower::{ServiceBuilder, ServiceExt};
 
 #[tokio::main]
@@ -21,9 +21,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let deadline = Duration::from_secs(10);
     let timeouts = Timeouts::new(deadline)?;
     let service = ServiceBuilder::new()
-        .layer(CallLayer::new(deadline)?)
+        .layer(DeadlineLayer::new(deadline)?)
         .layer(RetryLayer::new(retry::RetryConfig::new())?)
-        .layer(BreakerLayer::new(timeouts))
+        .layer(CircuitBreakerLayer::new(timeouts))
         .layer(AttemptLayer::new(timeouts))
         .map_request(|request: Request<Body>| {
             println!("sends {} {}", request.method(), request.uri());

@@ -27,11 +27,11 @@
 //!
 //! | layer | what its policy does |
 //! |---|---|
-//! | [`CallLayer`] | bounds the whole call by its deadline; keeps its timeline and its span |
+//! | [`DeadlineLayer`] | bounds the whole call by its deadline; keeps its timeline and its span |
 //! | [`IdempotencyLayer`] | gives a call one key, the same in every attempt |
 //! | [`RedirectLayer`] | sends a request for each leg, and keeps credentials at their origin |
 //! | [`RetryLayer`] | retries if a retry is safe, useful and within the budget |
-//! | [`BreakerLayer`] | rejects calls that would fail anyway |
+//! | [`CircuitBreakerLayer`] | rejects calls that would fail anyway |
 //! | [`AttemptLayer`] | applies the limits of one attempt, and records every hop |
 //!
 //! Each layer is [the driver](driver) with one policy on, and works alone in any tower stack over [`http::Request`].
@@ -124,8 +124,8 @@ pub use self::error::Error;
 pub use self::hop::policy::Policy;
 pub use self::hop::{Blame, Effect, Hop, Kind};
 pub use self::layer::{
-    AttemptLayer, BreakerLayer, CallLayer, ConfigHandle, IdempotencyLayer, RedirectLayer,
-    RetryLayer, StandardLayer, StandardService,
+    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, IdempotencyLayer,
+    RedirectLayer, RetryLayer, StandardLayer, StandardService,
 };
 pub use self::options::Options;
 pub use self::sdk::operation::Operation;

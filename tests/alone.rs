@@ -22,8 +22,8 @@ mod tests {
     use sevenhops::testing::Reply;
     use sevenhops::timeout::Timeouts;
     use sevenhops::{
-        AttemptLayer, BreakerLayer, CallLayer, Destination, Effect, Hop, Kind, Operation,
-        RedirectLayer, RetryLayer, Transport,
+        AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Destination, Effect, Hop, Kind,
+        Operation, RedirectLayer, RetryLayer, Transport,
     };
     use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -125,8 +125,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn kept_body_that_breaks_off_does_not_claim_no_effect() {
         let mock = Mock::new([saying(503, vec![b'x'; 100_000])]);
-        let breaker = BreakerLayer::new(Timeouts::new(SECS(10)).unwrap());
-        let handle = breaker.handle();
+        let breaker = CircuitBreakerLayer::new(Timeouts::new(SECS(10)).unwrap());
+        let handle = breaker.breaker_handle();
         let api: Destination = "https://api.test".parse().unwrap();
         let retry = RetryLayer::new(steady()).unwrap().classify(move |_| {
             handle.isolate(&api);
@@ -219,7 +219,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn call_whose_attempts_nobody_follows_ends_as_it_was_answered() {
         let mock = Mock::new([status(200), status(500)]);
-        let service = CallLayer::new(SECS(10)).unwrap().layer(mock);
+        let service = DeadlineLayer::new(SECS(10)).unwrap().layer(mock);
         let answered = async || {
             let answer = service.clone().oneshot(request(Method::POST)).await;
             let body = answer.unwrap().into_body();

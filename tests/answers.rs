@@ -21,7 +21,7 @@ mod tests {
     /// Returns a stack whose breaker opens as soon as the first attempt has failed.
     fn shutting(mock: &Mock) -> sevenhops::StandardService<Mock> {
         let layer = StandardLayer::new(Duration::from_secs(10)).unwrap();
-        let breaker = layer.breaker();
+        let breaker = layer.breaker_handle();
         let api: Destination = "https://api.test".parse().unwrap();
         let layer = layer.classify(move |_| {
             breaker.isolate(&api);

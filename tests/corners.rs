@@ -19,7 +19,7 @@ mod tests {
     use sevenhops::hop::NotRepeated;
     use sevenhops::policy::retry::{Backoff, Budget, Growth, Jitter, RetryConfig};
     use sevenhops::testing::{Answer, FaultServer, Reply};
-    use sevenhops::{CallLayer, Destination, Effect, Options, StandardLayer};
+    use sevenhops::{DeadlineLayer, Destination, Effect, Options, StandardLayer};
     use tower::{Layer, ServiceExt, service_fn};
 
     use super::mock::{Broken, Mock, optional, request, stack, standard, status, steady, with};
@@ -85,7 +85,10 @@ mod tests {
             .attempts(2)
             .budget(two);
         let shut = Arc::new(Mutex::new(
-            None::<(sevenhops::policy::breaker::Breaker, Destination)>,
+            None::<(
+                sevenhops::policy::breaker::CircuitBreakerHandle,
+                Destination,
+            )>,
         ));
         let shutting = Arc::clone(&shut);
         let client = net
@@ -101,14 +104,14 @@ mod tests {
             .unwrap();
         let url = url(&server, "http");
         let api: Destination = url.trim_end_matches("/v1/charges").parse().unwrap();
-        *shut.lock().unwrap() = Some((client.breaker().clone(), api.clone()));
+        *shut.lock().unwrap() = Some((client.breaker_handle().clone(), api.clone()));
         let response = client.get(&url).send().await.unwrap();
         assert!(matches!(
             response.timeline().unwrap().not_repeated(),
             Some(NotRepeated::Refused(_))
         ));
         response.bytes().await.unwrap();
-        client.breaker().close(&api);
+        client.breaker_handle().close(&api);
         let before = server.requests_seen();
         for _ in 0..4 {
             client
@@ -211,13 +214,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn head_that_comes_after_the_deadline_is_discarded() {
-        let service =
-            CallLayer::new(SECS(1))
-                .unwrap()
-                .layer(service_fn(async |_: Request<Full<Bytes>>| {
-                    tokio::time::sleep(SECS(2)).await;
-                    Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
-                }));
+        let service = DeadlineLayer::new(SECS(1)).unwrap().layer(service_fn(
+            async |_: Request<Full<Bytes>>| {
+                tokio::time::sleep(SECS(2)).await;
+                Ok::<_, std::io::Error>(Response::new(Full::<Bytes>::default()))
+            },
+        ));
         let calling = tokio::spawn(service.oneshot(request(Method::GET)));
         tokio::task::yield_now().await;
         tokio::time::advance(SECS(3)).await;

@@ -79,7 +79,7 @@ mod tests {
         let client = net
             .builder()
             .retry(unlimited)
-            .breaker(watching())
+            .circuit_breaker(watching())
             .build()
             .unwrap();
         for _ in 0..20 {
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(cause, "20 of 20 attempts failed, 20 at server (closed)");
         assert_eq!(server.requests_seen(), 20);
         let destination: Destination = url.trim_end_matches("/v1/charges").parse().unwrap();
-        assert_eq!(client.breaker().state(&destination), State::Open);
+        assert_eq!(client.breaker_handle().state(&destination), State::Open);
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ mod tests {
     use sevenhops::hop::{Outcome, RowEnd, Stage};
     use sevenhops::timeout::{Timeout, TimeoutKind, Timeouts, TimeoutsConfig};
     use sevenhops::{
-        AttemptLayer, CallLayer, Effect, Error, Hop, Kind, Options, Policy, StandardLayer,
+        AttemptLayer, DeadlineLayer, Effect, Error, Hop, Kind, Options, Policy, StandardLayer,
     };
     use tokio::time::Instant;
     use tower::{Layer, ServiceExt, service_fn};
@@ -95,7 +95,7 @@ mod tests {
                 inner.oneshot(request).await
             }
         });
-        let call = CallLayer::new(Duration::from_secs(1)).unwrap();
+        let call = DeadlineLayer::new(Duration::from_secs(1)).unwrap();
         let error = call.layer(slow).oneshot(post()).await.unwrap_err();
         assert_eq!(error.rejected_by(), Some(Policy::Deadline));
         assert_eq!((error.hop(), error.effect()), (None, Effect::None));
@@ -222,7 +222,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn call_alone_does_not_claim_that_nothing_happened() {
-        let call = CallLayer::new(Duration::from_secs(1)).unwrap();
+        let call = DeadlineLayer::new(Duration::from_secs(1)).unwrap();
         let error = call
             .layer(service_fn(never))
             .oneshot(post())
@@ -246,7 +246,7 @@ mod tests {
                 inner.oneshot(request).await
             }
         });
-        let call = CallLayer::new(Duration::from_secs(10)).unwrap();
+        let call = DeadlineLayer::new(Duration::from_secs(10)).unwrap();
         let error = call.layer(repeating).oneshot(post()).await.unwrap_err();
         assert_eq!(error.rejected_by(), Some(Policy::Deadline));
         assert_eq!((error.attempts(), error.effect()), (1, Effect::Possible));

@@ -18,7 +18,8 @@ mod tests {
     use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply, Script};
     use sevenhops::timeout::{self, Timeouts};
     use sevenhops::{
-        CallLayer, Client, Effect, Error, Hop, Operation, RetryLayer, StandardLayer, Transport, sdk,
+        Client, DeadlineLayer, Effect, Error, Hop, Operation, RetryLayer, StandardLayer, Transport,
+        sdk,
     };
     use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
@@ -264,7 +265,7 @@ mod tests {
         let shop = Shop::new().await;
         let charges = AtomicU32::new(0);
         let service = ServiceBuilder::new()
-            .layer(CallLayer::new(DEADLINE).unwrap())
+            .layer(DeadlineLayer::new(DEADLINE).unwrap())
             .layer(RetryLayer::new(retry::RetryConfig::new()).unwrap())
             .service(service_fn(|_: Charge| {
                 charges.fetch_add(1, Ordering::Relaxed);
@@ -315,7 +316,9 @@ mod tests {
         shop.assert_open(&error.await);
 
         let shop = Shop::new().await;
-        let call = CallLayer::new(DEADLINE).unwrap().layer(shop.transport());
+        let call = DeadlineLayer::new(DEADLINE)
+            .unwrap()
+            .layer(shop.transport());
         let error = with_receipt(&shop, async |charge| call.clone().oneshot(charge).await);
         shop.assert_open(&error.await);
 
@@ -324,7 +327,7 @@ mod tests {
             .tls_backend_preconfigured(shop.net.authority.client_config());
         let foreign = foreign.build().unwrap();
         let there = format!("http://{}/v1/charges", shop.server.addr());
-        let followed = CallLayer::new(DEADLINE)
+        let followed = DeadlineLayer::new(DEADLINE)
             .unwrap()
             .layer(service_fn(|_: Charge| {
                 let charge = foreign.post(&there).body("amount=100").send();

@@ -16,8 +16,8 @@ mod tests {
     use sevenhops::policy::redirect::RedirectConfig;
     use sevenhops::timeout::Timeouts;
     use sevenhops::{
-        AttemptLayer, CallLayer, Effect, IdempotencyLayer, Kind, Options, Policy, RedirectLayer,
-        RetryLayer, StandardLayer, StandardService,
+        AttemptLayer, DeadlineLayer, Effect, IdempotencyLayer, Kind, Options, Policy,
+        RedirectLayer, RetryLayer, StandardLayer, StandardService,
     };
     use tower::{Layer, ServiceExt, service_fn};
 
@@ -309,7 +309,7 @@ mod tests {
         let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
         let over = redirect.layer(retry.layer(AttemptLayer::new(timeouts()).layer(mock.clone())));
         let keyed = IdempotencyLayer::default().layer(over);
-        let call = CallLayer::new(DEADLINE).unwrap().layer(keyed);
+        let call = DeadlineLayer::new(DEADLINE).unwrap().layer(keyed);
         assert!(call.oneshot(honored()).await.is_err());
         assert_eq!(mock.count(), 2);
     }
@@ -338,7 +338,7 @@ mod tests {
         let mock = Mock::new([status(429), to(303, "https://other.test/")]);
         let layer = StandardLayer::new(DEADLINE).unwrap();
         layer
-            .breaker()
+            .breaker_handle()
             .isolate(&"https://other.test".parse().unwrap());
         let retry = RetryLayer::new(steady()).unwrap();
         let service = retry.layer(layer.layer(mock.clone()));
@@ -359,7 +359,7 @@ mod tests {
                 attempt.oneshot(post).await
             }
         });
-        let call = CallLayer::new(DEADLINE).unwrap().layer(asks_first);
+        let call = DeadlineLayer::new(DEADLINE).unwrap().layer(asks_first);
         let error = call.oneshot(request(Method::POST)).await.unwrap_err();
         assert_eq!((mock.count(), error.effect()), (2, Effect::Possible));
     }
@@ -376,7 +376,7 @@ mod tests {
 
         let redirect = RedirectLayer::new(RedirectConfig::new()).unwrap();
         let retry = RetryLayer::new(steady()).unwrap();
-        let call = CallLayer::new(DEADLINE).unwrap();
+        let call = DeadlineLayer::new(DEADLINE).unwrap();
         let mock = Mock::new(steps());
         let recorded = redirect.layer(AttemptLayer::new(timeouts()).layer(mock.clone()));
         let service = call.layer(retry.layer(recorded));
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(response.body().timeline().effect(), Effect::Possible);
         let mock = Mock::new([status(503), status(404)]);
         let inner = stack(RedirectConfig::new(), &mock);
-        let call = CallLayer::new(DEADLINE).unwrap().layer(inner);
+        let call = DeadlineLayer::new(DEADLINE).unwrap().layer(inner);
         let response = call.oneshot(honored()).await.unwrap();
         assert_eq!(response.body().timeline().effect(), Effect::Possible);
     }

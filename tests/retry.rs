@@ -157,7 +157,7 @@ mod tests {
     async fn refused_call_pays_nothing_into_the_budget() {
         let one_each = Budget::new().ratio(1.0).at_least_per_second(0);
         let layer = standard(steady().budget(one_each));
-        let (breaker, api) = (layer.breaker(), "https://api.test".parse().unwrap());
+        let (breaker, api) = (layer.breaker_handle(), "https://api.test".parse().unwrap());
         let mock = Mock::new((0..9).map(|_| status(503)));
         let service = layer.layer(mock.clone());
         breaker.isolate(&api);

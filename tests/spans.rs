@@ -137,7 +137,7 @@ mod tests {
         let client = Client::builder(Duration::from_secs(10))
             .tls(authority.client_config())
             .resolver(resolver.build().unwrap())
-            .breaker(trip)
+            .circuit_breaker(trip)
             .chaos(chaos.clone())
             .build()
             .unwrap();
@@ -156,7 +156,7 @@ mod tests {
             client.post(&url).send().await.unwrap_err();
         }
         server.default_reply(Answer::new(http::StatusCode::INTERNAL_SERVER_ERROR));
-        client.breaker().observe_only(true);
+        client.breaker_handle().observe_only(true);
         let two = url.replace("api.test", "two.test");
         for _ in 0..12 {
             client.post(&two).send().await.unwrap();

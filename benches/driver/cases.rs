@@ -8,7 +8,7 @@ use http_body_util::Full;
 use sevenhops::policy::{redirect, retry};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{
-    AttemptLayer, BreakerLayer, CallLayer, IdempotencyLayer, RedirectLayer, RetryLayer,
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, IdempotencyLayer, RedirectLayer, RetryLayer,
     StandardLayer,
 };
 use tower::Layer;
@@ -22,12 +22,12 @@ use crate::rival;
 /// Runs the cases, in the order of the report.
 pub(crate) fn each_case(ruler: &mut impl Ruler) {
     let timeouts = Timeouts::new(DEADLINE).expect("ten seconds are a deadline");
-    let call = CallLayer::new(DEADLINE).expect("ten seconds are a deadline");
+    let call = DeadlineLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let attempt = AttemptLayer::new(timeouts);
     let standard = StandardLayer::new(DEADLINE).expect("ten seconds are a deadline");
     let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).expect("defaults are valid");
     let retry = RetryLayer::new(retry::RetryConfig::new()).expect("defaults are valid");
-    let breaker = BreakerLayer::new(timeouts);
+    let breaker = CircuitBreakerLayer::new(timeouts);
     let idempotency = IdempotencyLayer::default();
     let timeout = TimeoutLayer::new(DEADLINE);
     let mut ask = Request::new(Full::new(Bytes::from_static(b"amount=100")));
@@ -36,10 +36,10 @@ pub(crate) fn each_case(ruler: &mut impl Ruler) {
         let leaf = Leaf { waits };
         let name = |case: &str| format!("{case}{}", if waits { ", waiting" } else { "" });
         ruler.measure(&name("bare leaf"), &ask, leaf);
-        ruler.measure(&name("CallLayer"), &ask, call.layer(leaf));
+        ruler.measure(&name("DeadlineLayer"), &ask, call.layer(leaf));
         ruler.measure(&name("AttemptLayer"), &ask, attempt.layer(leaf));
         ruler.measure(&name("RetryLayer"), &ask, retry.layer(leaf));
-        ruler.measure(&name("BreakerLayer"), &ask, breaker.layer(leaf));
+        ruler.measure(&name("CircuitBreakerLayer"), &ask, breaker.layer(leaf));
         let guarded = retry.layer(breaker.layer(attempt.layer(leaf)));
         let six = call.layer(idempotency.layer(redirect.layer(guarded)));
         ruler.measure(&name("six layers"), &ask, six);

@@ -62,7 +62,7 @@ impl Caller {
                     .budget(Budget::unlimited()),
             )
             // It judges every attempt as ever, and refuses none.
-            .breaker(breaker::CircuitBreakerConfig::new().observe_only(true))
+            .circuit_breaker(breaker::CircuitBreakerConfig::new().observe_only(true))
             .idempotency(keys)
             // Neither is asked for an address on plain HTTP, and the system may have none.
             .resolver(dns::Static::new())

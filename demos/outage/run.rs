@@ -6,10 +6,10 @@ use std::time::Duration;
 use http::{Method, Request, Response, Uri};
 use http_body::Body;
 use http_body_util::{BodyExt, Empty};
-use sevenhops::policy::breaker::Breaker;
+use sevenhops::policy::breaker::CircuitBreakerHandle;
 use sevenhops::policy::retry::{Budget, RetryConfig};
 use sevenhops::timeout::Timeouts;
-use sevenhops::{AttemptLayer, BreakerLayer, CallLayer, RetryLayer};
+use sevenhops::{AttemptLayer, CircuitBreakerLayer, DeadlineLayer, RetryLayer};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, sleep_until};
 use tower::{Service, ServiceBuilder, ServiceExt, service_fn};
@@ -95,7 +95,7 @@ async fn policy(policies: Policies, trouble: Trouble, ledger: &Arc<Ledger>) -> R
     let service = service_fn(move |request| Arc::clone(&backend).answer(request));
     let timeouts = Timeouts::new(DEADLINE)?;
     let retry = |budget| RetryLayer::new(RetryConfig::new().attempts(3).budget(budget));
-    let stack = ServiceBuilder::new().layer(CallLayer::new(DEADLINE)?);
+    let stack = ServiceBuilder::new().layer(DeadlineLayer::new(DEADLINE)?);
     let attempt = AttemptLayer::new(timeouts);
     match policies {
         Policies::None => drive(service, ledger).await,
@@ -108,8 +108,8 @@ async fn policy(policies: Policies, trouble: Trouble, ledger: &Arc<Ledger>) -> R
             drive(stack.service(service), ledger).await;
         }
         Policies::RetryBudgetBreaker => {
-            let breaker = BreakerLayer::new(timeouts);
-            watch(&breaker.handle(), ledger)?;
+            let breaker = CircuitBreakerLayer::new(timeouts);
+            watch(&breaker.breaker_handle(), ledger)?;
             let stack = stack.layer(retry(Budget::new())?).layer(breaker);
             drive(stack.layer(attempt).service(service), ledger).await;
         }
@@ -118,7 +118,7 @@ async fn policy(policies: Policies, trouble: Trouble, ledger: &Arc<Ledger>) -> R
 }
 
 /// Keeps an account of the breaker's states, for as long as the run lasts.
-fn watch(breaker: &Breaker, ledger: &Arc<Ledger>) -> Result<()> {
+fn watch(breaker: &CircuitBreakerHandle, ledger: &Arc<Ledger>) -> Result<()> {
     let mut watcher = breaker.watch(&URL.parse()?);
     let ledger = Arc::clone(ledger);
     tokio::spawn(async move {

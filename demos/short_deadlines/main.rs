@@ -94,7 +94,7 @@ impl Cell {
     async fn play(&self) -> Result<Outcome, sevenhops::ConfigError> {
         let retry = retry::RetryConfig::new().budget(retry::Budget::unlimited());
         let off = breaker::CircuitBreakerConfig::new().minimum_volume(u32::MAX);
-        let settings = Config::new(self.deadline).retry(retry).breaker(off);
+        let settings = Config::new(self.deadline).retry(retry).circuit_breaker(off);
         let layer = StandardLayer::with(&settings)?;
         let (mut saved, mut used) = (0, Duration::ZERO);
         for _ in 0..CALLS {

@@ -54,7 +54,7 @@ impl Caller {
             )
             // A quarter of what the quota lets through goes wrong here, for ever. It judges every attempt
             // as ever, and refuses none.
-            .breaker(breaker::CircuitBreakerConfig::new().observe_only(true))
+            .circuit_breaker(breaker::CircuitBreakerConfig::new().observe_only(true))
             .on_end(move |timeline| {
                 let mut longest = keep.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = longest.as_ref().map_or(0, Timeline::attempt_count);

@@ -143,7 +143,7 @@ impl GuardCase {
 /// F25: two calls fail, and the third is rejected before anything is sent.
 async fn breaker_open(world: &World) -> Result<GuardReport> {
     let stage = staged(world, |builder| {
-        builder.breaker(breaker::CircuitBreakerConfig::new().minimum_volume(2))
+        builder.circuit_breaker(breaker::CircuitBreakerConfig::new().minimum_volume(2))
     });
     let stage = stage.await?;
     server(&stage)?.on_request([Reply::CloseAfterRequest, Reply::CloseAfterRequest]);
@@ -252,14 +252,14 @@ async fn dropped(world: &World) -> Result<GuardReport> {
     const OPEN: Duration = Duration::from_millis(1);
     let stage = staged(world, |builder| {
         let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
-        builder.breaker(breaker.open_for(OPEN).open_at_most(OPEN))
+        builder.circuit_breaker(breaker.open_for(OPEN).open_at_most(OPEN))
     });
     let stage = stage.await?;
     let far_side = server(&stage)?;
     far_side.on_connection([ConnFault::Behave, ConnFault::Silent]);
     far_side.on_request([Reply::CloseAfterRequest]);
     let destination = Destination::of(&stage.url.parse::<Uri>()?).ok_or("no destination")?;
-    let state = || stage.client.breaker().state(&destination);
+    let state = || stage.client.breaker_handle().state(&destination);
     let opened = call(&stage).await.is_err() && state() == State::Open;
     tokio::time::sleep(OPEN * 2).await;
 

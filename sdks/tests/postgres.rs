@@ -89,7 +89,7 @@ mod tests {
         };
         server.kill();
         let down = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
-        let settings = OperationConfig::new(SECS(10)).breaker(down);
+        let settings = OperationConfig::new(SECS(10)).circuit_breaker(down);
         let operation = Operation::with("postgres", settings).unwrap();
         let operation = operation.named("insert order");
         let work = async |attempt: Attempt| {
@@ -108,10 +108,10 @@ mod tests {
         assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         assert_eq!((refused.attempts(), refused.effect()), (0, Effect::None));
         let postgres = Destination::named("postgres");
-        assert_eq!(operation.breaker().state(&postgres), State::Open);
+        assert_eq!(operation.breaker_handle().state(&postgres), State::Open);
 
         server.start();
-        operation.breaker().close(&postgres);
+        operation.breaker_handle().close(&postgres);
         let work = async |attempt: Attempt| {
             let client = connect(server.port()).await?;
             execute(&client, INSERT, attempt.key().as_str()).await

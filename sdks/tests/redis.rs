@@ -112,7 +112,7 @@ mod tests {
         };
         server.kill();
         let down = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
-        let settings = OperationConfig::new(SECS(10)).breaker(down);
+        let settings = OperationConfig::new(SECS(10)).circuit_breaker(down);
         let operation = Operation::with("redis", settings).unwrap();
         let port = server.port();
         let work = async |attempt: Attempt| reserve(port, "order", attempt.key()).await;
@@ -124,7 +124,9 @@ mod tests {
         assert!(source.is_connection_refusal());
         let refused = operation.run(work).await.unwrap_err();
         assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
-        let state = operation.breaker().state(&Destination::named("redis"));
+        let state = operation
+            .breaker_handle()
+            .state(&Destination::named("redis"));
         assert_eq!(state, State::Open);
     }
 

@@ -132,7 +132,7 @@ impl ClientBuilder {
     }
 
     /// Calls this function at each event of a circuit: see
-    /// [`BreakerLayer::on_event`](crate::BreakerLayer::on_event).
+    /// [`CircuitBreakerLayer::on_event`](crate::CircuitBreakerLayer::on_event).
     pub fn on_breaker_event(mut self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         let observe = |standard: StandardLayer| standard.on_breaker_event(observe);
         self.stack.push(Box::new(observe));
@@ -150,7 +150,7 @@ impl ClientBuilder {
     }
 
     /// Calls this function at the end of every call: see
-    /// [`CallLayer::on_end`](crate::CallLayer::on_end).
+    /// [`DeadlineLayer::on_end`](crate::DeadlineLayer::on_end).
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         let site = Site::new("ClientBuilder::on_end");
         self.on_end = Some(also(self.on_end, site, observe));
@@ -196,8 +196,8 @@ impl ClientBuilder {
     }
 
     /// Sets when the breaker rejects calls to a destination.
-    pub fn breaker(mut self, breaker: breaker::CircuitBreakerConfig) -> Self {
-        self.settings = self.settings.breaker(breaker);
+    pub fn circuit_breaker(mut self, breaker: breaker::CircuitBreakerConfig) -> Self {
+        self.settings = self.settings.circuit_breaker(breaker);
         self
     }
 
@@ -321,7 +321,7 @@ impl ClientBuilder {
         if let Some(budgets) = &self.budgets {
             standard = standard.share_budgets(budgets)?;
         }
-        let (breaker, budgets) = (standard.breaker(), standard.budgets());
+        let (breaker, budgets) = (standard.breaker_handle(), standard.budgets());
         let transport = set.build()?;
         let config = standard.config_handle();
         config.tell_limits(transport.follow_limits());

@@ -28,7 +28,7 @@ pub use crate::body::Body;
 use crate::call::Observer;
 use crate::config::Config;
 use crate::layer::{ConfigHandle, StandardService};
-use crate::policy::breaker::Breaker;
+use crate::policy::breaker::CircuitBreakerHandle;
 use crate::policy::retry::Budgets;
 use crate::telemetry::Maker;
 use crate::transport::Transport;
@@ -70,7 +70,7 @@ pub struct Client(Arc<Shared>);
 /// The state that a client and its clones share.
 struct Shared {
     stack: StandardService<Transport>,
-    breaker: Breaker,
+    breaker: CircuitBreakerHandle,
     budgets: Budgets,
     on_end: Option<Observer>,
     maker: Maker,
@@ -133,7 +133,7 @@ impl Client {
 
     /// Returns the circuits of this client and its clones, to read them and to open or close them by hand.
     #[must_use]
-    pub fn breaker(&self) -> &Breaker {
+    pub fn breaker_handle(&self) -> &CircuitBreakerHandle {
         &self.0.breaker
     }
 

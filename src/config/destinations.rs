@@ -36,7 +36,7 @@ pub struct DestinationConfig {
     pub(super) idempotency: idempotency::IdempotencyConfig,
     pub(super) redirect: redirect::RedirectConfig,
     pub(super) retry: retry::RetryConfig,
-    pub(super) breaker: breaker::CircuitBreakerConfig,
+    pub(super) circuit_breaker: breaker::CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) propagating: Option<bool>,
 }
@@ -87,8 +87,8 @@ impl DestinationConfig {
 
     /// Sets when calls are rejected. A route cannot have a breaker of its own.
     #[must_use]
-    pub fn breaker(mut self, breaker: breaker::CircuitBreakerConfig) -> Self {
-        self.breaker = breaker;
+    pub fn circuit_breaker(mut self, circuit_breaker: breaker::CircuitBreakerConfig) -> Self {
+        self.circuit_breaker = circuit_breaker;
         self
     }
 
@@ -105,7 +105,7 @@ impl DestinationConfig {
         get_idempotency(idempotency) -> &idempotency::IdempotencyConfig = |own| &own.idempotency;
         get_redirect(redirect) -> &redirect::RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
-        get_breaker(breaker) -> &breaker::CircuitBreakerConfig = |own| &own.breaker;
+        get_circuit_breaker(circuit_breaker) -> &breaker::CircuitBreakerConfig = |own| &own.circuit_breaker;
         get_propagating(propagating) -> Option<bool> = |own| own.propagating;
     }
 }

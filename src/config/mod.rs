@@ -96,7 +96,7 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) retry: retry::RetryConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) breaker: breaker::CircuitBreakerConfig,
+    pub(crate) circuit_breaker: breaker::CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) propagating: bool,
     #[cfg_attr(
@@ -120,7 +120,7 @@ impl Config {
             idempotency: idempotency::IdempotencyConfig::new(),
             redirect: redirect::RedirectConfig::new(),
             retry: retry::RetryConfig::new(),
-            breaker: breaker::CircuitBreakerConfig::new(),
+            circuit_breaker: breaker::CircuitBreakerConfig::new(),
             propagating: false,
             destinations: Vec::new(),
         }
@@ -156,8 +156,8 @@ impl Config {
 
     /// Sets when calls to a destination are rejected.
     #[must_use]
-    pub fn breaker(mut self, breaker: breaker::CircuitBreakerConfig) -> Self {
-        self.breaker = breaker;
+    pub fn circuit_breaker(mut self, circuit_breaker: breaker::CircuitBreakerConfig) -> Self {
+        self.circuit_breaker = circuit_breaker;
         self
     }
 
@@ -189,7 +189,7 @@ impl Config {
         get_idempotency(idempotency) -> &idempotency::IdempotencyConfig = |own| &own.idempotency;
         get_redirect(redirect) -> &redirect::RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
-        get_breaker(breaker) -> &breaker::CircuitBreakerConfig = |own| &own.breaker;
+        get_circuit_breaker(circuit_breaker) -> &breaker::CircuitBreakerConfig = |own| &own.circuit_breaker;
         get_propagating(propagating) -> bool = |own| own.propagating;
     }
 
@@ -227,7 +227,7 @@ impl Config {
             idempotency: own.idempotency.written_out(),
             redirect: own.redirect.written_out(),
             retry: own.retry.written_out(),
-            breaker: own.breaker.written_out(),
+            circuit_breaker: own.circuit_breaker.written_out(),
             ..own.clone()
         })
     }
@@ -239,7 +239,7 @@ impl Config {
             idempotency: self.idempotency.clone(),
             redirect: self.redirect.clone(),
             retry: self.retry.clone(),
-            breaker: self.breaker.clone(),
+            circuit_breaker: self.circuit_breaker.clone(),
             propagating: self.propagating,
             destinations: Vec::new(),
         }
@@ -253,7 +253,7 @@ impl Config {
             idempotency: part.idempotency.clone().over(&self.idempotency),
             redirect: part.redirect.clone().over(&self.redirect),
             retry: part.retry.clone().over(&self.retry),
-            breaker: part.breaker.clone().over(&self.breaker),
+            circuit_breaker: part.circuit_breaker.clone().over(&self.circuit_breaker),
             propagating: part.propagating.unwrap_or(self.propagating),
             destinations: self.destinations,
         }
@@ -265,7 +265,7 @@ impl Config {
         self.idempotency.check()?;
         self.redirect.check()?;
         self.retry.check(Some(self.deadline))?;
-        self.breaker.check(&timeouts)?;
+        self.circuit_breaker.check(&timeouts)?;
         Ok(timeouts)
     }
 }

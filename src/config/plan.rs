@@ -95,7 +95,7 @@ impl Plan {
 
     /// Returns the rules of circuits. Calls of any route share the circuit of their host.
     pub(crate) fn rules(&self) -> Hosts<Rules> {
-        let rules = |row: &Arc<Effective>| row.settings.breaker.rules(&row.timeouts);
+        let rules = |row: &Arc<Effective>| row.settings.circuit_breaker.rules(&row.timeouts);
         self.table.plain.map(rules)
     }
 
@@ -144,9 +144,9 @@ fn parts(settings: &Config) -> Result<Vec<Part<'_>>, ConfigError> {
         if pattern.route.is_some() {
             let why =
                 "is shared by all routes of a host: set it for the host, or for all destinations";
-            if config.breaker != breaker::CircuitBreakerConfig::new() {
+            if config.circuit_breaker != breaker::CircuitBreakerConfig::new() {
                 return Err(ConfigError::refused(
-                    format!("{path}.breaker"),
+                    format!("{path}.circuit_breaker"),
                     format_args!("a circuit {why}"),
                 ));
             }

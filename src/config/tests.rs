@@ -9,7 +9,7 @@ fn what_is_written_is_read_again() {
     let slow = Duration::from_secs(2);
     let config = Config::new(Duration::from_secs(10))
         .retry(retry::RetryConfig::new().budget(retry::Budget::unlimited()))
-        .breaker(
+        .circuit_breaker(
             breaker::CircuitBreakerConfig::new()
                 .slow_calls(slow, 0.5)
                 .window(breaker::Window::Count(100)),
@@ -38,9 +38,9 @@ fn unknown_field_is_refused_wherever_it_stands() {
         (r#"{"deadline": "1s", "retry": {"x": 1}}"#, "x"),
         (r#"{"deadline": "1s", "retry": {"backoff": {"x": 1}}}"#, "x"),
         (r#"{"deadline": "1s", "retry": {"budget": {"x": 1}}}"#, "x"),
-        (r#"{"deadline": "1s", "breaker": {"x": 1}}"#, "x"),
+        (r#"{"deadline": "1s", "circuit_breaker": {"x": 1}}"#, "x"),
         (
-            r#"{"deadline": "1s", "breaker": {"window": {"x": 1}}}"#,
+            r#"{"deadline": "1s", "circuit_breaker": {"window": {"x": 1}}}"#,
             "x",
         ),
         (r#"{"deadline": "1s", "idempotency": {"x": 1}}"#, "x"),

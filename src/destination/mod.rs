@@ -55,7 +55,7 @@ impl Destination {
     /// Returns the destination that all requests with a relative URI share: one circuit and one budget.
     ///
     /// A relative URI does not name a host, so the crate cannot tell the servers behind it apart.
-    /// [`BreakerLayer::key_by`](crate::BreakerLayer::key_by) can.
+    /// [`CircuitBreakerLayer::key_by`](crate::CircuitBreakerLayer::key_by) can.
     #[must_use]
     pub fn relative() -> Self {
         Self::named(RELATIVE)

@@ -148,7 +148,8 @@ mod tests {
 
     fn keyed(key: Option<Key>) -> Arc<Policies> {
         let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
-        let breaker = breaker::Breaker::new(&timeouts, &breaker::CircuitBreakerConfig::new());
+        let breaker =
+            breaker::CircuitBreakerHandle::new(&timeouts, &breaker::CircuitBreakerConfig::new());
         let mut retry = retry::Policy::new(retry::RetryConfig::new(), clock::now());
         retry.key.clone_from(&key);
         Arc::new(Policies {

@@ -11,7 +11,7 @@ use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
 use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
-use crate::policy::breaker::{Breaker, CircuitBreakerConfig, Event, Judge, Policy};
+use crate::policy::breaker::{CircuitBreakerConfig, CircuitBreakerHandle, Event, Judge, Policy};
 use crate::policy::retry::Failure;
 use crate::policy::{Classifier, Key};
 use crate::timeout::Timeouts;
@@ -23,13 +23,13 @@ use crate::timeout::Timeouts;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{BreakerLayer, Policy, timeout::Timeouts};
+/// use sevenhops::{CircuitBreakerLayer, Policy, timeout::Timeouts};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let service = ServiceBuilder::new()
-///     .layer(BreakerLayer::new(Timeouts::new(Duration::from_secs(10))?))
+///     .layer(CircuitBreakerLayer::new(Timeouts::new(Duration::from_secs(10))?))
 ///     .service(service_fn(async |_request: http::Request<String>| {
 ///         http::Response::builder().status(503).body(String::new())
 ///     }));
@@ -107,7 +107,7 @@ use crate::timeout::Timeouts;
 ///
 /// A rejection is an [`Error`](crate::Error) with [`Policy::Breaker`](crate::Policy::Breaker),
 /// [`Kind::Open`](crate::Kind::Open) and no effect. Its [`retry_after`](crate::Error::retry_after) is the open time
-/// left, and its cause names the hop that opened the circuit. [`handle`](Self::handle) returns a [`Breaker`], with a
+/// left, and its cause names the hop that opened the circuit. [`breaker_handle`](Self::breaker_handle) returns a [`CircuitBreakerHandle`], with a
 /// snapshot of each window. If a circuit opens, half-opens or closes, the call's span gets an event, and the layer
 /// calls [`on_event`](Self::on_event). The layer also calls it for rejections.
 ///
@@ -137,21 +137,21 @@ use crate::timeout::Timeouts;
 /// Dropping the future or the body gives the permit back. An attempt that was dropped before its configured time does
 /// not count. An attempt that was dropped later counts as a timeout.
 #[derive(Clone)]
-pub struct BreakerLayer {
-    breaker: Breaker,
+pub struct CircuitBreakerLayer {
+    breaker: CircuitBreakerHandle,
     judge: Judge,
     key: Option<Key>,
     hints: Hints,
     classifier: Option<Classifier>,
 }
 
-impl BreakerLayer {
+impl CircuitBreakerLayer {
     /// Creates a breaker with the defaults that are derived from the attempt limit.
     #[must_use]
     pub fn new(timeouts: Timeouts) -> Self {
         Self {
             judge: CircuitBreakerConfig::new().judge(&timeouts),
-            breaker: Breaker::new(&timeouts, &CircuitBreakerConfig::new()),
+            breaker: CircuitBreakerHandle::new(&timeouts, &CircuitBreakerConfig::new()),
             key: None,
             hints: Hints::default(),
             classifier: None,
@@ -169,7 +169,7 @@ impl BreakerLayer {
         config.check(&timeouts)?;
         Ok(Self {
             judge: config.judge(&timeouts),
-            breaker: Breaker::new(&timeouts, &config),
+            breaker: CircuitBreakerHandle::new(&timeouts, &config),
             key: None,
             hints: Hints::default(),
             classifier: None,
@@ -181,10 +181,10 @@ impl BreakerLayer {
     ///
     /// ```
     /// use std::time::Duration;
-    /// use sevenhops::{BreakerLayer, Destination, timeout::Timeouts};
+    /// use sevenhops::{CircuitBreakerLayer, Destination, timeout::Timeouts};
     ///
     /// let timeouts = Timeouts::new(Duration::from_secs(10))?;
-    /// let by_tenant = BreakerLayer::new(timeouts).key_by(|_method, uri, headers| {
+    /// let by_tenant = CircuitBreakerLayer::new(timeouts).key_by(|_method, uri, headers| {
     ///     let tenant = headers.get("x-tenant")?.to_str().ok()?;
     ///     Some(Destination::named(format!("{}#{tenant}", Destination::of(uri)?)))
     /// });
@@ -196,7 +196,7 @@ impl BreakerLayer {
         mut self,
         key: impl Fn(&Method, &Uri, &HeaderMap) -> Option<Destination> + Send + Sync + 'static,
     ) -> Self {
-        let site = Site::new("BreakerLayer::key_by");
+        let site = Site::new("CircuitBreakerLayer::key_by");
         self.key = Some(Arc::new(move |method: &_, uri: &_, headers: &_| {
             require(&site, || key(method, uri, headers))
         }));
@@ -204,7 +204,7 @@ impl BreakerLayer {
     }
 
     /// Uses the circuits of another layer instead of its own.
-    pub(crate) fn on(mut self, breaker: Breaker) -> Self {
+    pub(crate) fn on(mut self, breaker: CircuitBreakerHandle) -> Self {
         self.breaker = breaker;
         self
     }
@@ -220,7 +220,7 @@ impl BreakerLayer {
     where
         F: Fn(&ResponseHead<'_>) -> Option<Duration> + Send + Sync + 'static,
     {
-        let site = Site::new("BreakerLayer::hint");
+        let site = Site::new("CircuitBreakerLayer::hint");
         self.hints(Hints::by(move |head| ask(&site, || hint(head))))
     }
 
@@ -234,7 +234,7 @@ impl BreakerLayer {
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
-        let site = Site::new("BreakerLayer::classify");
+        let site = Site::new("CircuitBreakerLayer::classify");
         self.classifier = Some(Classifier::of_failures(site, classify));
         self
     }
@@ -246,7 +246,7 @@ impl BreakerLayer {
     where
         F: Fn(&Failure<'_>) -> Option<FailureClass> + Send + Sync + 'static,
     {
-        let site = Site::new("BreakerLayer::classify_all");
+        let site = Site::new("CircuitBreakerLayer::classify_all");
         self.classifier = Some(Classifier::of_all(site, classify));
         self
     }
@@ -256,7 +256,7 @@ impl BreakerLayer {
     /// panic is ignored.
     #[must_use]
     pub fn on_event(self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        let site = Site::new("BreakerLayer::on_event");
+        let site = Site::new("CircuitBreakerLayer::on_event");
         let tell = move |event: &Event| self::observe(&site, || observe(event));
         self.breaker.observe(Arc::new(tell));
         self
@@ -269,7 +269,7 @@ impl BreakerLayer {
 
     /// Returns the circuits, to read and to control them.
     #[must_use]
-    pub fn handle(&self) -> Breaker {
+    pub fn breaker_handle(&self) -> CircuitBreakerHandle {
         self.breaker.clone()
     }
 
@@ -283,8 +283,8 @@ impl BreakerLayer {
     }
 }
 
-impl<S> Layer<S> for BreakerLayer {
-    type Service = BreakerService<S>;
+impl<S> Layer<S> for CircuitBreakerLayer {
+    type Service = CircuitBreakerService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
@@ -296,12 +296,12 @@ impl<S> Layer<S> for BreakerLayer {
     }
 }
 
-/// The service of [`BreakerLayer`].
-pub type BreakerService<S> = Driver<S, Now>;
+/// The service of [`CircuitBreakerLayer`].
+pub type CircuitBreakerService<S> = Driver<S, Now>;
 
-impl fmt::Debug for BreakerLayer {
+impl fmt::Debug for CircuitBreakerLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BreakerLayer")
+        f.debug_struct("CircuitBreakerLayer")
             .field("breaker", &self.breaker)
             .field("keyed", &self.key.is_some())
             .finish()

@@ -12,7 +12,7 @@ use crate::config::{Config, Effective, Plan};
 use crate::config_error::ConfigError;
 use crate::destination::Table;
 use crate::driver::{Deadline, Live, Policies};
-use crate::policy::breaker::{self, Breaker};
+use crate::policy::breaker::{self, CircuitBreakerHandle};
 use crate::policy::retry::{Budget, Budgets};
 use crate::timeout::Timeouts;
 
@@ -57,7 +57,7 @@ use crate::timeout::Timeouts;
 ///
 /// A config cannot name TLS, the resolver, proxies and the other options of a `Transport`: they stay as they were
 /// built. So do the functions that a layer or a builder was given (`classify`, `key_by`, callbacks). A switch that was
-/// set by hand ([`Breaker::observe_only`](crate::policy::breaker::Breaker::observe_only)) goes before the config.
+/// set by hand ([`CircuitBreakerHandle::observe_only`](crate::policy::breaker::CircuitBreakerHandle::observe_only)) goes before the config.
 /// A layer that takes part in the budgets of others ([`StandardLayer::share_budgets`](crate::StandardLayer::share_budgets))
 /// keeps their terms: a config with a budget on other terms is refused. That holds for the handle, and so for all clones
 /// of the layer. A reload of the stack that the budgets belong to changes their terms for all that share them.
@@ -66,7 +66,7 @@ pub struct ConfigHandle(Arc<Inner>);
 
 struct Inner {
     plan: ArcSwap<Plan>,
-    breaker: Breaker,
+    breaker: CircuitBreakerHandle,
     budgets: Budgets,
     /// Held during a reload, so that the parts of two configs never mix.
     followers: Mutex<Followers>,
@@ -88,7 +88,7 @@ impl ConfigHandle {
     /// Stores a checked config, and creates the state that its calls share.
     pub(super) fn new(plan: Plan) -> Self {
         Self(Arc::new(Inner {
-            breaker: Breaker::by(plan.rules()),
+            breaker: CircuitBreakerHandle::by(plan.rules()),
             budgets: Budgets::on(plan.budgets(), clock::now()),
             plan: ArcSwap::from_pointee(plan),
             followers: Mutex::default(),
@@ -128,7 +128,7 @@ impl ConfigHandle {
         Ok(())
     }
 
-    pub(super) fn breaker(&self) -> Breaker {
+    pub(super) fn breaker(&self) -> CircuitBreakerHandle {
         self.0.breaker.clone()
     }
 
@@ -192,7 +192,7 @@ fn under(base: &Policies, row: &Effective) -> Policies {
     let retry = base.retry.as_ref();
     let retry = retry.map(|retry| Arc::new(retry.under(settings.retry.clone())));
     let breaker = base.breaker.as_ref().map(|breaker| breaker::Policy {
-        judge: settings.breaker.judge(timeouts),
+        judge: settings.circuit_breaker.judge(timeouts),
         ..breaker.clone()
     });
     let attempt = base.attempt.as_ref();

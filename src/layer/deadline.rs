@@ -19,13 +19,13 @@ use crate::timeout::Timeout;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::CallLayer;
+/// use sevenhops::DeadlineLayer;
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let service = ServiceBuilder::new()
-///     .layer(CallLayer::new(Duration::from_secs(1))?)
+///     .layer(DeadlineLayer::new(Duration::from_secs(1))?)
 ///     .service(service_fn(async |_request: http::Request<String>| {
 ///         std::future::pending::<Result<http::Response<String>, std::io::Error>>().await
 ///     }));
@@ -51,13 +51,13 @@ use crate::timeout::Timeout;
 /// Dropping the future or the body cancels the attempt below. The timeline records a caller's
 /// cancellation as such, not as a failure.
 #[derive(Clone)]
-pub struct CallLayer {
+pub struct DeadlineLayer {
     deadline: Timeout,
     observer: Option<Observer>,
     maker: Maker,
 }
 
-impl CallLayer {
+impl DeadlineLayer {
     /// Creates a layer whose calls end within `deadline`.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl CallLayer {
     /// first panic is logged.
     #[must_use]
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        let site = Site::new("CallLayer::on_end");
+        let site = Site::new("DeadlineLayer::on_end");
         self.observer = Some(also(self.observer, site, observe));
         self
     }
@@ -108,8 +108,8 @@ impl CallLayer {
     }
 }
 
-impl<S> Layer<S> for CallLayer {
-    type Service = CallService<S>;
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = DeadlineService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         let policies = Policies {
@@ -120,13 +120,13 @@ impl<S> Layer<S> for CallLayer {
     }
 }
 
-impl fmt::Debug for CallLayer {
+impl fmt::Debug for DeadlineLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CallLayer")
+        f.debug_struct("DeadlineLayer")
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
 }
 
-/// The service of [`CallLayer`].
-pub type CallService<S> = Driver<S, Now>;
+/// The service of [`DeadlineLayer`].
+pub type DeadlineService<S> = Driver<S, Now>;

@@ -13,9 +13,9 @@ mod retry;
 mod standard;
 
 pub use self::attempt::{AttemptLayer, AttemptService};
-pub use self::breaker::{BreakerLayer, BreakerService};
+pub use self::breaker::{CircuitBreakerLayer, CircuitBreakerService};
 pub use self::config_handle::ConfigHandle;
-pub use self::deadline::{CallLayer, CallService};
+pub use self::deadline::{DeadlineLayer, DeadlineService};
 pub use self::idempotency::{IdempotencyLayer, IdempotencyService};
 pub use self::redirect::{RedirectLayer, RedirectService};
 pub use self::retry::{RetryLayer, RetryService};

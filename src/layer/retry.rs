@@ -26,7 +26,7 @@ use crate::replay::{ByFn, ByTrait};
 /// use std::sync::atomic::{AtomicU32, Ordering};
 /// use std::time::Duration;
 /// use sevenhops::policy::retry::RetryConfig;
-/// use sevenhops::{CallLayer, RetryLayer};
+/// use sevenhops::{DeadlineLayer, RetryLayer};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// static ASKED: AtomicU32 = AtomicU32::new(0);
@@ -34,7 +34,7 @@ use crate::replay::{ByFn, ByTrait};
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let service = ServiceBuilder::new()
-///     .layer(CallLayer::new(Duration::from_secs(10))?)
+///     .layer(DeadlineLayer::new(Duration::from_secs(10))?)
 ///     .layer(RetryLayer::new(RetryConfig::new())?)
 ///     .service(service_fn(async |_request: http::Request<String>| {
 ///         let down = ASKED.fetch_add(1, Ordering::Relaxed) < 2;
@@ -167,7 +167,7 @@ impl<C> RetryLayer<C> {
     /// # drop(retry); Ok::<(), sevenhops::ConfigError>(())
     /// ```
     ///
-    /// A [`BreakerLayer`](crate::BreakerLayer) beside it has its own classifier. A
+    /// A [`CircuitBreakerLayer`](crate::CircuitBreakerLayer) beside it has its own classifier. A
     /// [`StandardLayer`](crate::StandardLayer) has one for both.
     #[must_use]
     pub fn classify<F>(self, classify: F) -> Self

@@ -11,8 +11,8 @@ use http::{HeaderMap, Method, Uri};
 use tower_layer::Layer;
 
 use super::{
-    AttemptLayer, BreakerLayer, CallLayer, ConfigHandle, IdempotencyLayer, RedirectLayer,
-    RetryLayer,
+    AttemptLayer, CircuitBreakerLayer, ConfigHandle, DeadlineLayer, IdempotencyLayer,
+    RedirectLayer, RetryLayer,
 };
 use crate::callback::{Site, ask, require};
 use crate::config::{Config, Plan};
@@ -26,7 +26,7 @@ use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::Key;
-use crate::policy::breaker::{Breaker, Event};
+use crate::policy::breaker::{CircuitBreakerHandle, Event};
 use crate::policy::retry::{Budgets, Failure};
 use crate::replay::{ByFn, ByTrait};
 use crate::telemetry::Propagator;
@@ -58,11 +58,11 @@ use crate::timeline::Timeline;
 /// Clones share the state of each destination (retry budgets and circuits). So do the services of clones.
 #[derive(Clone, Debug)]
 pub struct StandardLayer<C = ByTrait> {
-    call: CallLayer,
+    call: DeadlineLayer,
     idempotency: IdempotencyLayer,
     redirect: RedirectLayer,
     retry: RetryLayer,
-    breaker: BreakerLayer,
+    breaker: CircuitBreakerLayer,
     attempt: AttemptLayer,
     config: ConfigHandle,
     cloner: C,
@@ -99,11 +99,12 @@ impl StandardLayer {
         let timeouts = plan.rest_limits();
         let config = ConfigHandle::new(plan);
         Ok(Self {
-            call: CallLayer::within(timeouts.deadline()),
+            call: DeadlineLayer::within(timeouts.deadline()),
             idempotency: IdempotencyLayer::new(settings.idempotency.clone())?,
             redirect: RedirectLayer::new(settings.redirect.clone())?,
             retry: RetryLayer::new(settings.retry.clone())?.on(config.budgets()),
-            breaker: BreakerLayer::with(timeouts, settings.breaker.clone())?.on(config.breaker()),
+            breaker: CircuitBreakerLayer::with(timeouts, settings.circuit_breaker.clone())?
+                .on(config.breaker_handle()),
             attempt: AttemptLayer::new(timeouts).propagating(settings.propagating),
             config,
             cloner: ByTrait,
@@ -148,11 +149,11 @@ impl<C> StandardLayer<C> {
 
     /// Returns the circuits, to read and to control them.
     #[must_use]
-    pub fn breaker(&self) -> Breaker {
-        self.breaker.handle()
+    pub fn breaker_handle(&self) -> CircuitBreakerHandle {
+        self.breaker.breaker_handle()
     }
 
-    /// Calls this function at the end of every call: see [`CallLayer::on_end`].
+    /// Calls this function at the end of every call: see [`DeadlineLayer::on_end`].
     #[must_use]
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         self.call = self.call.on_end(observe);
@@ -186,7 +187,7 @@ impl<C> StandardLayer<C> {
     #[cfg(feature = "otel")]
     pub(crate) fn watch(&self, metrics: &Metrics) {
         let gauges = metrics.gauges();
-        let breaker = self.breaker.handle();
+        let breaker = self.breaker.breaker_handle();
         gauges.circuits.watch(breaker.look());
         let metrics = metrics.clone();
         breaker.observe(Arc::new(move |event| {
@@ -265,7 +266,7 @@ impl<C> StandardLayer<C> {
     }
 
     /// Calls this function at each event of a circuit: see
-    /// [`BreakerLayer::on_event`](crate::BreakerLayer::on_event).
+    /// [`CircuitBreakerLayer::on_event`](crate::CircuitBreakerLayer::on_event).
     #[must_use]
     pub fn on_breaker_event(mut self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.breaker = self.breaker.on_event(observe);

@@ -68,13 +68,13 @@ use crate::timeout::Timeouts;
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use sevenhops::{AttemptLayer, CallLayer, Transport, timeout::Timeouts};
+/// use sevenhops::{AttemptLayer, DeadlineLayer, Transport, timeout::Timeouts};
 /// use tower::{ServiceBuilder, ServiceExt};
 ///
 /// # async fn f() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let timeouts = Timeouts::new(Duration::from_secs(10))?;
 /// let service = ServiceBuilder::new()
-///     .layer(CallLayer::new(Duration::from_secs(10))?)
+///     .layer(DeadlineLayer::new(Duration::from_secs(10))?)
 ///     .layer(AttemptLayer::new(timeouts))
 ///     .service(Transport::builder(timeouts).build()?);
 /// let request = http::Request::get("https://api.test/").body(String::new())?;

@@ -101,7 +101,7 @@ async fn failures_of_an_address_count_only_as_long_as_dns_gives_it() {
         for call in calls.join_all().await {
             call.unwrap_err();
         }
-        let state = client.breaker().state(&world.destination());
+        let state = client.breaker_handle().state(&world.destination());
         let expected = match has_moved {
             true => State::Closed,
             false => State::Open,

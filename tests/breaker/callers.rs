@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
 use sevenhops::policy::breaker::{CircuitBreakerConfig, Recovery, State};
-use sevenhops::{BreakerLayer, Policy};
+use sevenhops::{CircuitBreakerLayer, Policy};
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
 
@@ -100,7 +100,7 @@ async fn call_that_goes_well_allocates_once() {
         let body = http_body_util::Empty::<Bytes>::new();
         std::future::ready(Ok::<_, Infallible>(Response::new(body)))
     };
-    let mut service = BreakerLayer::new(timeouts()).layer(tower::service_fn(answer));
+    let mut service = CircuitBreakerLayer::new(timeouts()).layer(tower::service_fn(answer));
     let mut requests: Vec<_> = std::iter::repeat_with(get).take(100).collect();
     let mut once = |request| {
         let calling = std::pin::pin!(service.call(request));
@@ -135,7 +135,7 @@ async fn service_that_was_polled_ready_is_the_one_that_is_called() {
         }
     }
 
-    let mut service = BreakerLayer::new(timeouts()).layer(Reserved(0));
+    let mut service = CircuitBreakerLayer::new(timeouts()).layer(Reserved(0));
     for _ in 0..3 {
         let start = Instant::now();
         assert!(service.ready().await.unwrap().call(get()).await.is_ok());

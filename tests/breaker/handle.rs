@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use http::Request;
 use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
-use sevenhops::{BreakerLayer, Destination};
+use sevenhops::{CircuitBreakerLayer, Destination};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 
@@ -114,7 +114,7 @@ async fn flood_of_destinations_is_bounded_and_never_evicts_an_open_one() {
 
 #[tokio::test(start_paused = true)]
 async fn keyed_breaker_keeps_a_circuit_for_each_key() {
-    let layer = BreakerLayer::new(timeouts()).key_by(|_method, _uri, headers| {
+    let layer = CircuitBreakerLayer::new(timeouts()).key_by(|_method, _uri, headers| {
         let tenant = headers.get("x-tenant")?.to_str().ok()?;
         Some(Destination::named(tenant))
     });
@@ -129,9 +129,9 @@ async fn keyed_breaker_keeps_a_circuit_for_each_key() {
     assert!(of("a").await.is_err());
     assert!(of("b").await.is_ok());
     assert!(service.clone().oneshot(get()).await.is_ok());
-    let state = |key: &str| layer.handle().state(&Destination::named(key));
+    let state = |key: &str| layer.breaker_handle().state(&Destination::named(key));
     assert_eq!((state("a"), state("b")), (State::Open, State::Closed));
-    assert_eq!(layer.handle().destinations().len(), 2);
+    assert_eq!(layer.breaker_handle().destinations().len(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,8 @@ use http::Request;
 use http_body_util::BodyExt;
 use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
 use sevenhops::{
-    AttemptLayer, BreakerLayer, CallLayer, Destination, Effect, Hop, Kind, Options, Policy,
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Destination, Effect, Hop, Kind, Options,
+    Policy,
 };
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
@@ -36,7 +37,7 @@ async fn hung_calls_that_an_outer_timeout_drops_after_the_attempt_limit_count() 
 async fn drop_after_the_calls_deadline_is_a_failure() {
     let (_, service, breaker) = over(Leaf::Hangs);
     // The deadline equals the attempt limit, and the call drops the attempt below.
-    let call = CallLayer::new(ATTEMPT).unwrap();
+    let call = DeadlineLayer::new(ATTEMPT).unwrap();
     let call = call.layer(service);
     let calls: Vec<_> = (0..20)
         .map(|_| tokio::spawn(call.clone().oneshot(get())))
@@ -50,7 +51,7 @@ async fn drop_after_the_calls_deadline_is_a_failure() {
 #[tokio::test(start_paused = true)]
 async fn body_that_is_waited_for_at_the_deadline_is_a_failure_at_receive() {
     let (_, service, breaker) = over(Leaf::Stalls);
-    let call = CallLayer::new(ATTEMPT).unwrap();
+    let call = DeadlineLayer::new(ATTEMPT).unwrap();
     let call = call.layer(service.clone());
     let reading = || {
         let calling = call.clone().oneshot(get());
@@ -70,7 +71,7 @@ async fn body_that_is_waited_for_at_the_deadline_is_a_failure_at_receive() {
 
 #[tokio::test(start_paused = true)]
 async fn attempt_that_ends_at_its_limit_is_a_failure_at_its_hop() {
-    let layer = BreakerLayer::new(timeouts());
+    let layer = CircuitBreakerLayer::new(timeouts());
     let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Hangs));
     let service = layer.layer(attempt);
     let hung: Vec<_> = (0..20)
@@ -79,14 +80,14 @@ async fn attempt_that_ends_at_its_limit_is_a_failure_at_its_hop() {
     for hung in hung {
         assert!(hung.await.unwrap().unwrap_err().is_timeout());
     }
-    assert_eq!(layer.handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempt_that_is_dropped_after_its_limit_is_a_failure_at_the_hop_that_was_open() {
-    let layer = BreakerLayer::new(timeouts());
+    let layer = CircuitBreakerLayer::new(timeouts());
     let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Hangs));
-    let call = CallLayer::new(SECS(10)).unwrap();
+    let call = DeadlineLayer::new(SECS(10)).unwrap();
     let service = call.layer(layer.layer(attempt));
     let mut hung: Vec<_> = (0..40)
         .map(|_| Box::pin(service.clone().oneshot(get())))
@@ -96,7 +97,7 @@ async fn attempt_that_is_dropped_after_its_limit_is_a_failure_at_the_hop_that_wa
     }
     advance(ATTEMPT - Duration::from_millis(1)).await;
     hung.truncate(20);
-    assert_eq!(layer.handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
     advance(Duration::from_millis(1)).await;
     drop(hung);
     let refused = service.oneshot(get()).await.unwrap_err();
@@ -137,7 +138,7 @@ async fn streaming_call_is_judged_by_its_head() {
     let (mock, service, breaker) = opened(CircuitBreakerConfig::new()).await;
     advance(OPEN_TIME).await;
     mock.set(Leaf::Stalls);
-    let call = CallLayer::new(SECS(10)).unwrap().layer(service);
+    let call = DeadlineLayer::new(SECS(10)).unwrap().layer(service);
     let mut request = get();
     request.extensions_mut().insert(Options::new().streaming());
     let _open = call.oneshot(request).await.unwrap();
@@ -173,23 +174,23 @@ async fn statuses_4xx_and_429_do_not_count() {
 
 #[tokio::test(start_paused = true)]
 async fn refusals_by_guards_below_do_not_count() {
-    let layer = BreakerLayer::new(timeouts());
-    let inner = CallLayer::new(SECS(1)).unwrap();
-    let below = BreakerLayer::new(timeouts());
-    below.handle().isolate(&api());
+    let layer = CircuitBreakerLayer::new(timeouts());
+    let inner = DeadlineLayer::new(SECS(1)).unwrap();
+    let below = CircuitBreakerLayer::new(timeouts());
+    below.breaker_handle().isolate(&api());
     let service = layer.layer(inner.layer(below.layer(Mock::new(Leaf::Hangs))));
     for _ in 0..40 {
         let refused = service.clone().oneshot(get()).await.unwrap_err();
         assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         assert_eq!(refused.retry_after(), None);
     }
-    assert_eq!(layer.handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn slow_answers_open_it_where_that_is_wanted() {
     let settings = CircuitBreakerConfig::new().slow_calls(SECS(1), 0.5);
-    let layer = BreakerLayer::with(timeouts(), settings).unwrap();
+    let layer = CircuitBreakerLayer::with(timeouts(), settings).unwrap();
     let mock = Mock::new(Leaf::Answers(200));
     let slowed = tower::service_fn(move |request: Request<()>| {
         let mock = mock.clone();
@@ -205,7 +206,7 @@ async fn slow_answers_open_it_where_that_is_wanted() {
     for slow in slow {
         assert_eq!(slow.await.unwrap().unwrap().status(), 200);
     }
-    assert_eq!(layer.handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -234,11 +235,11 @@ async fn requests_with_a_relative_uri_share_one_circuit() {
 
 #[tokio::test(start_paused = true)]
 async fn request_for_which_there_is_no_key_is_not_judged() {
-    let layer = BreakerLayer::new(timeouts()).key_by(|_, _, _| None);
+    let layer = CircuitBreakerLayer::new(timeouts()).key_by(|_, _, _| None);
     let service = layer.layer(Mock::new(Leaf::Answers(503)));
     for _ in 0..40 {
         let response = ask(&service).await.unwrap();
         assert!(response.into_body().collect().await.is_ok());
     }
-    assert_eq!(layer.handle().destinations(), []);
+    assert_eq!(layer.breaker_handle().destinations(), []);
 }

@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
-use sevenhops::layer::BreakerService;
-use sevenhops::policy::breaker::{Breaker, CircuitBreakerConfig, State};
+use sevenhops::layer::CircuitBreakerService;
+use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitBreakerHandle, State};
 use sevenhops::timeout::Timeouts;
-use sevenhops::{BreakerLayer, Destination, Error};
+use sevenhops::{CircuitBreakerLayer, Destination, Error};
 use tower::{Layer, Service, ServiceExt};
 
 pub(super) const SECS: fn(u64) -> Duration = Duration::from_secs;
@@ -142,29 +142,29 @@ pub(super) fn api() -> Destination {
     "https://api.test".parse().unwrap()
 }
 
-pub(super) fn over(leaf: Leaf) -> (Mock, BreakerService<Mock>, Breaker) {
+pub(super) fn over(leaf: Leaf) -> (Mock, CircuitBreakerService<Mock>, CircuitBreakerHandle) {
     with(leaf, CircuitBreakerConfig::new())
 }
 
 pub(super) fn with(
     leaf: Leaf,
     settings: CircuitBreakerConfig,
-) -> (Mock, BreakerService<Mock>, Breaker) {
+) -> (Mock, CircuitBreakerService<Mock>, CircuitBreakerHandle) {
     let mock = Mock::new(leaf);
-    let layer = BreakerLayer::with(timeouts(), settings).unwrap();
-    (mock.clone(), layer.layer(mock), layer.handle())
+    let layer = CircuitBreakerLayer::with(timeouts(), settings).unwrap();
+    (mock.clone(), layer.layer(mock), layer.breaker_handle())
 }
 
 pub(super) type Answer = Result<Response<sevenhops::driver::DriverBody<Script>>, Error>;
 
-pub(super) async fn ask(service: &BreakerService<Mock>) -> Answer {
+pub(super) async fn ask(service: &CircuitBreakerService<Mock>) -> Answer {
     service.clone().oneshot(get()).await
 }
 
 /// Calls a failing service until its circuit is open.
 pub(super) async fn opened(
     settings: CircuitBreakerConfig,
-) -> (Mock, BreakerService<Mock>, Breaker) {
+) -> (Mock, CircuitBreakerService<Mock>, CircuitBreakerHandle) {
     let (mock, service, breaker) = with(Leaf::Answers(503), settings);
     for _ in 0..20 {
         assert_eq!(ask(&service).await.unwrap().status(), 503);
@@ -173,13 +173,13 @@ pub(super) async fn opened(
     (mock, service, breaker)
 }
 
-pub(super) async fn fail(service: &BreakerService<Mock>, times: usize) {
+pub(super) async fn fail(service: &CircuitBreakerService<Mock>, times: usize) {
     for _ in 0..times {
         let _ = ask(service).await;
     }
 }
 
-pub(super) fn ready(service: &mut BreakerService<Mock>, cx: &mut Context<'_>) -> Poll<()> {
+pub(super) fn ready(service: &mut CircuitBreakerService<Mock>, cx: &mut Context<'_>) -> Poll<()> {
     Service::<Request<()>>::poll_ready(service, cx).map(Result::unwrap)
 }
 

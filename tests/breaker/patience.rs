@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use sevenhops::policy::breaker::State;
 use sevenhops::timeout::{self, Timeout, Timeouts};
 use sevenhops::{
-    AttemptLayer, BreakerLayer, CallLayer, Config, Error, Kind, Options, StandardLayer,
+    AttemptLayer, CircuitBreakerLayer, Config, DeadlineLayer, Error, Kind, Options, StandardLayer,
 };
 use tokio::time::{advance, sleep};
 use tower::{Layer, Service, ServiceExt};
@@ -52,7 +52,7 @@ async fn twenty(standard: &StandardLayer, options: impl Fn() -> Options) -> Stat
         let error = error.unwrap_err();
         assert!(error.is_timeout() || error.kind() == Kind::Open, "{error}");
     }
-    standard.breaker().state(&api())
+    standard.breaker_handle().state(&api())
 }
 
 /// Makes twenty calls at once, which must all fail.
@@ -108,16 +108,16 @@ async fn explicit_attempt_timeout_counts_under_a_short_deadline_that_leaves_room
 
 /// Returns the state of a breaker for attempts of 10 s, under calls with this deadline.
 async fn hung(deadline: Duration) -> State {
-    let breaker = BreakerLayer::new(timeouts());
+    let breaker = CircuitBreakerLayer::new(timeouts());
     let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Hangs));
-    let call = CallLayer::new(deadline).unwrap();
+    let call = DeadlineLayer::new(deadline).unwrap();
     let service = call.layer(breaker.layer(attempt));
     at_once(|| {
         let calling = service.clone().oneshot(get());
         async { calling.await.map(drop) }
     })
     .await;
-    breaker.handle().state(&api())
+    breaker.breaker_handle().state(&api())
 }
 
 #[tokio::test(start_paused = true)]
@@ -128,7 +128,7 @@ async fn deadline_around_counts_from_the_attempt_timeout_on() {
 
 #[tokio::test(start_paused = true)]
 async fn breaker_without_a_call_around_it_knows_the_deadline_of_the_call_inside() {
-    let layer = BreakerLayer::new(timeouts());
+    let layer = CircuitBreakerLayer::new(timeouts());
     let inside = StandardLayer::new(SECS(10)).unwrap();
     let service = layer.layer(inside.layer(healthy()));
     for _ in 0..20 {
@@ -136,15 +136,15 @@ async fn breaker_without_a_call_around_it_knows_the_deadline_of_the_call_inside(
         let calling = service.clone().oneshot(asking(short));
         assert!(calling.await.unwrap_err().is_timeout());
     }
-    assert_eq!(layer.handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn body_that_is_cut_by_a_short_deadline_does_not_count() {
-    let layer = BreakerLayer::new(Timeouts::new(SECS(10)).unwrap());
+    let layer = CircuitBreakerLayer::new(Timeouts::new(SECS(10)).unwrap());
     let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Stalls));
     let service = layer.layer(attempt);
-    let call = CallLayer::new(SECS(10)).unwrap().layer(service);
+    let call = DeadlineLayer::new(SECS(10)).unwrap().layer(service);
     let read = |options: Options| {
         let mut request = get();
         request.extensions_mut().insert(options);
@@ -152,9 +152,9 @@ async fn body_that_is_cut_by_a_short_deadline_does_not_count() {
         async { calling.await?.into_body().collect().await.map(drop) }
     };
     at_once(|| read(Options::new().deadline(Timeout::new(MS(100)).unwrap()))).await;
-    assert_eq!(layer.handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
     at_once(|| read(Options::new())).await;
-    assert_eq!(layer.handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +163,7 @@ async fn impatient_probe_gives_its_permit_back() {
         opened(sevenhops::policy::breaker::CircuitBreakerConfig::new()).await;
     advance(OPEN_TIME).await;
     mock.set(Leaf::Hangs);
-    let call = CallLayer::new(MS(10)).unwrap().layer(service.clone());
+    let call = DeadlineLayer::new(MS(10)).unwrap().layer(service.clone());
     assert!(call.oneshot(get()).await.unwrap_err().is_timeout());
     assert_eq!(breaker.state(&api()), State::HalfOpen);
     mock.set(Leaf::Answers(200));

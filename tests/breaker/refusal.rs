@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use sevenhops::policy::breaker::CircuitBreakerConfig;
-use sevenhops::{CallLayer, Effect, Kind, Policy};
+use sevenhops::{DeadlineLayer, Effect, Kind, Policy};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
 
@@ -29,7 +29,7 @@ async fn refusal_sends_nothing_and_keeps_its_cause() {
 #[tokio::test(start_paused = true)]
 async fn refusal_within_a_call_names_the_call_and_no_secret() {
     let (_, service, _) = opened(CircuitBreakerConfig::new()).await;
-    let call = CallLayer::new(SECS(10)).unwrap().layer(service);
+    let call = DeadlineLayer::new(SECS(10)).unwrap().layer(service);
     let refused = call.oneshot(get()).await.unwrap_err();
     let told = refused.to_string();
     assert!(

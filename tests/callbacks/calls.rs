@@ -14,7 +14,9 @@ use sevenhops::policy::{breaker, redirect, retry};
 use sevenhops::telemetry::Propagator;
 use sevenhops::telemetry::otel::Metrics;
 use sevenhops::timeout::Timeouts;
-use sevenhops::{BreakerLayer, CallLayer, Effect, Hop, Kind, Operation, RedirectLayer, RetryLayer};
+use sevenhops::{
+    CircuitBreakerLayer, DeadlineLayer, Effect, Hop, Kind, Operation, RedirectLayer, RetryLayer,
+};
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
 use super::told::Told;
@@ -45,7 +47,7 @@ async fn caller_has_the_response_of_a_post_whose_on_end_panics() {
         response.into_body().collect().await.unwrap();
         assert_eq!(*ended.lock().unwrap(), calls, "others are told");
     }
-    assert_eq!(told.callbacks(), ["CallLayer::on_end"], "once");
+    assert_eq!(told.callbacks(), ["DeadlineLayer::on_end"], "once");
 
     let service = standard.layer(Mock::new([Step::Fail(ErrorKind::ConnectionReset)]));
     let error = service.oneshot(request(Method::POST)).await.unwrap_err();
@@ -142,12 +144,12 @@ async fn classifier_that_panics_leaves_it_to_the_table() {
 async fn key_by_that_panics_fails_the_call_at_encode() {
     let (told, _guard) = Told::listen();
     let mock = Mock::default();
-    let breaker = BreakerLayer::with(
+    let breaker = CircuitBreakerLayer::with(
         Timeouts::new(D).unwrap(),
         breaker::CircuitBreakerConfig::new(),
     );
     let service = ServiceBuilder::new()
-        .layer(CallLayer::new(D).unwrap())
+        .layer(DeadlineLayer::new(D).unwrap())
         .layer(RetryLayer::new(steady()).unwrap())
         .layer(breaker.unwrap().key_by(|_, _, _| panics()))
         .service(mock.clone());
@@ -163,7 +165,7 @@ async fn key_by_that_panics_fails_the_call_at_encode() {
     );
     assert!(!format!("{error:?}").contains(SECRET));
     assert_eq!(mock.count(), 0, "nothing was sent, and nothing is retried");
-    assert_eq!(told.callbacks(), ["BreakerLayer::key_by"]);
+    assert_eq!(told.callbacks(), ["CircuitBreakerLayer::key_by"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -116,7 +116,11 @@ async fn call_goes_through_three_stacks_whose_callbacks_panic() {
         (2, 5),
         "one call outside, and two for each attempt"
     );
-    for callback in ["RetryLayer::classify", "CallLayer::on_end", "Propagator"] {
+    for callback in [
+        "RetryLayer::classify",
+        "DeadlineLayer::on_end",
+        "Propagator",
+    ] {
         let all = told.callbacks();
         let times = all.iter().filter(|told| *told == callback).count();
         assert!(times >= 1, "{callback}: {all:?}");

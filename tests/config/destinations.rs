@@ -153,7 +153,10 @@ async fn circuit_follows_the_rules_of_its_host_for_every_route() {
     let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(2);
     let settings = Config::new(SECS(10))
         .retry(retry::RetryConfig::new().attempts(1))
-        .destination("*.bank.test", DestinationConfig::new().breaker(touchy))
+        .destination(
+            "*.bank.test",
+            DestinationConfig::new().circuit_breaker(touchy),
+        )
         .destination("/v1", DestinationConfig::new().deadline(SECS(5)));
     let layer = StandardLayer::with(&settings).unwrap();
     let mock = Mock::new((0..9).map(|_| status(500)));
@@ -165,18 +168,18 @@ async fn circuit_follows_the_rules_of_its_host_for_every_route() {
                 .await;
         }
     }
-    let state = |host: &str| layer.breaker().state(&host.parse().unwrap());
+    let state = |host: &str| layer.breaker_handle().state(&host.parse().unwrap());
     assert_eq!(state("https://api.bank.test"), State::Open);
     assert_eq!(state("https://api.test"), State::Closed);
     // Opened by hand before any call: its host's rules apply too.
     let other = "https://b.bank.test".parse().unwrap();
-    layer.breaker().isolate(&other);
-    layer.breaker().close(&other);
+    layer.breaker_handle().isolate(&other);
+    layer.breaker_handle().close(&other);
     for _ in 0..2 {
         let request = request(Method::GET, "https://b.bank.test");
         let _ = layer.layer(mock.clone()).oneshot(request).await;
     }
-    assert_eq!(layer.breaker().state(&other), State::Open);
+    assert_eq!(layer.breaker_handle().state(&other), State::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -294,7 +297,7 @@ async fn route_chooses_the_part_of_a_stack_below_the_one_that_took_the_options()
             *request.uri_mut() = format!("https://api.test{path}").parse().unwrap();
             request
         });
-        let outer = sevenhops::CallLayer::new(SECS(10)).unwrap();
+        let outer = sevenhops::DeadlineLayer::new(SECS(10)).unwrap();
         let stack = outer.layer(moved.layer(inner));
         let request = by_route("https://api.test/v1", "/v1");
         stack.oneshot(request).await.unwrap();
@@ -319,7 +322,10 @@ async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), 
     let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     let settings = Config::new(SECS(10))
         .retry(retry::RetryConfig::new().attempts(1))
-        .destination("*.bank.test", DestinationConfig::new().breaker(touchy));
+        .destination(
+            "*.bank.test",
+            DestinationConfig::new().circuit_breaker(touchy),
+        );
     let layer = StandardLayer::with(&settings).unwrap().key_by(|_, uri, _| {
         let name = format!("{}#tenant", sevenhops::Destination::of(uri)?);
         Some(sevenhops::Destination::named(name))
@@ -334,7 +340,7 @@ async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), 
             .oneshot(request(Method::GET, host))
             .await?;
         let name = sevenhops::Destination::named(format!("{host}#tenant"));
-        assert_eq!(layer.breaker().state(&name), state, "{host}");
+        assert_eq!(layer.breaker_handle().state(&name), state, "{host}");
     }
     Ok(())
 }
@@ -384,7 +390,7 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
             config().destination(
                 "/v1",
                 DestinationConfig::new()
-                    .breaker(breaker::CircuitBreakerConfig::new().open_for(MS(9))),
+                    .circuit_breaker(breaker::CircuitBreakerConfig::new().open_for(MS(9))),
             ),
             r#"destinations."/v1".breaker: a circuit is shared by all routes of a host: set it for the host, or for all destinations"#,
         ),

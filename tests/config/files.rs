@@ -134,13 +134,16 @@ fn open_times_of_a_part_take_the_place_of_a_factor_around_it() {
     let by_times =
         breaker::CircuitBreakerConfig::new().open_by(|nth| Duration::from_secs(nth.into()));
     let settings = Config::new(Duration::from_secs(10))
-        .breaker(breaker::CircuitBreakerConfig::new().open_for(Duration::from_secs(7)))
-        .destination("a.test", DestinationConfig::new().breaker(by_times));
+        .circuit_breaker(breaker::CircuitBreakerConfig::new().open_for(Duration::from_secs(7)))
+        .destination("a.test", DestinationConfig::new().circuit_breaker(by_times));
     let own = |url: &str| settings.effective(&url.parse().unwrap(), None).unwrap();
     let times = own("https://a.test");
-    assert_eq!(times.get_breaker().get_open_by().map(<[_]>::len), Some(32));
     assert_eq!(
-        own("https://b.test").get_breaker().get_open_for(),
+        times.get_circuit_breaker().get_open_by().map(<[_]>::len),
+        Some(32)
+    );
+    assert_eq!(
+        own("https://b.test").get_circuit_breaker().get_open_for(),
         Duration::from_secs(7)
     );
 }
@@ -160,7 +163,10 @@ fn file_in_the_guide_is_a_good_one() {
         pay.get_timeouts().get_attempt(),
         Some(Duration::from_secs(2))
     );
-    assert_eq!(pay.get_breaker().get_consecutive_failures(), Some(5));
+    assert_eq!(
+        pay.get_circuit_breaker().get_consecutive_failures(),
+        Some(5)
+    );
     assert!(pay.get_idempotency().get_honoured_by_all());
     let reports = own("https://api.test/v1/reports/7", Some("/v1/reports/{id}"));
     assert_eq!(reports.get_deadline(), Duration::from_secs(60));

@@ -37,7 +37,7 @@ fn refused(file: Value) -> String {
 fn value_out_of_range_is_refused_with_its_path_and_what_is_expected() {
     for (path, value, said) in ROWS {
         let path_in_message = match *path {
-            "breaker.recovery.ramp" => "breaker.recovery.ramp.step",
+            "circuit_breaker.recovery.ramp" => "circuit_breaker.recovery.ramp.step",
             path => path,
         };
         assert_eq!(
@@ -95,11 +95,11 @@ fn operation_and_chaos_refuse_with_the_same_words() {
 #[test]
 fn function_that_panics_is_refused_when_the_stack_is_built() {
     let settings = Config::new(Duration::from_secs(10))
-        .breaker(breaker::CircuitBreakerConfig::new().open_by(|_| panic!("no time")));
+        .circuit_breaker(breaker::CircuitBreakerConfig::new().open_by(|_| panic!("no time")));
     let refused = StandardLayer::with(&settings).unwrap_err().to_string();
     assert_eq!(
         refused,
-        "breaker.open_times: [] is invalid: expected a time for each opening: none was given, or the function \
+        "circuit_breaker.open_times: [] is invalid: expected a time for each opening: none was given, or the function \
          panicked"
     );
 }

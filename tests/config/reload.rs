@@ -112,18 +112,21 @@ async fn bad_config_is_refused_whole_and_the_old_one_goes_on() {
 }
 
 fn once(breaker: breaker::CircuitBreakerConfig) -> Config {
-    attempts(1).breaker(breaker)
+    attempts(1).circuit_breaker(breaker)
 }
 
 #[tokio::test(start_paused = true)]
 async fn counts_of_a_circuit_survive_a_new_threshold() {
     let layer = StandardLayer::with(&once(breaker::CircuitBreakerConfig::new())).unwrap();
-    let state = || layer.breaker().state(&api());
+    let state = || layer.breaker_handle().state(&api());
     fail(&layer, 5).await;
     assert_eq!(state(), State::Closed);
     let touchy = breaker::CircuitBreakerConfig::new().minimum_volume(6);
     layer.config_handle().reload(&once(touchy)).unwrap();
-    assert_eq!(layer.breaker().snapshot(&api()).unwrap().attempts(), 5);
+    assert_eq!(
+        layer.breaker_handle().snapshot(&api()).unwrap().attempts(),
+        5
+    );
     fail(&layer, 1).await;
     assert_eq!(state(), State::Open, "the sixth failure, of six");
 }
@@ -134,7 +137,10 @@ async fn another_window_begins_empty() {
     fail(&layer, 5).await;
     let count = breaker::CircuitBreakerConfig::new().window(Window::Count(50));
     layer.config_handle().reload(&once(count)).unwrap();
-    assert_eq!(layer.breaker().snapshot(&api()).unwrap().attempts(), 0);
+    assert_eq!(
+        layer.breaker_handle().snapshot(&api()).unwrap().attempts(),
+        0
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -145,13 +151,13 @@ async fn open_circuit_stays_open_for_its_time_and_then_follows_the_new_one() {
             .open_for(SECS(secs))
     };
     let layer = StandardLayer::with(&once(open(60))).unwrap();
-    let left = || layer.breaker().snapshot(&api()).unwrap().open_left();
+    let left = || layer.breaker_handle().snapshot(&api()).unwrap().open_left();
     fail(&layer, 2).await;
     let first = left().unwrap();
     assert!(first >= SECS(60), "{first:?}");
     layer.config_handle().reload(&once(open(5))).unwrap();
     assert_eq!(left(), Some(first));
-    assert_eq!(layer.breaker().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
     advance(first).await;
     fail(&layer, 1).await;
     let second = left().unwrap();
@@ -179,7 +185,7 @@ async fn circuit_can_become_one_that_only_observes() {
     layer.config_handle().reload(&once(observe(true))).unwrap();
     assert!(!is_rejected().await);
     // A switch that was set by hand overrides the config.
-    layer.breaker().observe_only(false);
+    layer.breaker_handle().observe_only(false);
     assert!(is_rejected().await);
 }
 
@@ -257,7 +263,7 @@ async fn circuit_that_is_made_after_a_reload_follows_the_new_rules() {
     let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     layer.config_handle().reload(&once(touchy)).unwrap();
     fail(&layer, 1).await;
-    assert_eq!(layer.breaker().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
 }
 
 #[test]
@@ -273,7 +279,7 @@ fn threads_that_reload_and_call_leave_one_config() {
                         .minimum_volume(1 + (thread * 50 + nth) % 20);
                     config.reload(&once(touchy)).unwrap();
                     layer
-                        .breaker()
+                        .breaker_handle()
                         .isolate(&Destination::named(format!("https://h{nth}.test")));
                     drop(layer.layer(failing()));
                 }

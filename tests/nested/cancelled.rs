@@ -193,7 +193,7 @@ impl Stack {
 
     fn state(&self) -> State {
         let api = "https://api.test".parse().unwrap();
-        self.layer.breaker().state(&api)
+        self.layer.breaker_handle().state(&api)
     }
 
     /// Makes a call, polls it this number of times and drops it. Returns whether it had ended before.

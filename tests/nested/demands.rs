@@ -10,8 +10,8 @@ use sevenhops::policy::idempotency::Key;
 use sevenhops::policy::redirect;
 use sevenhops::timeout::{Timeout, Timeouts};
 use sevenhops::{
-    AttemptLayer, BreakerLayer, CallLayer, Effect, Error, Hop, IdempotencyLayer, Kind, Options,
-    RedirectLayer, RetryLayer, Transport,
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Effect, Error, Hop, IdempotencyLayer, Kind,
+    Options, RedirectLayer, RetryLayer, Transport,
 };
 use tower::{Layer, ServiceBuilder, ServiceExt};
 
@@ -23,8 +23,8 @@ const LOST: Step = Step::Fail(ErrorKind::ConnectionReset);
 
 type Sent = Request<Full<Bytes>>;
 
-fn call() -> CallLayer {
-    CallLayer::new(SECS(10)).unwrap()
+fn call() -> DeadlineLayer {
+    DeadlineLayer::new(SECS(10)).unwrap()
 }
 
 fn retry() -> RetryLayer {
@@ -162,7 +162,7 @@ async fn key_without_a_layer_for_keys_is_refused_before_anything_is_sent() {
     let service = ServiceBuilder::new()
         .layer(call())
         .layer(retry())
-        .layer(BreakerLayer::new(timeouts()))
+        .layer(CircuitBreakerLayer::new(timeouts()))
         .layer(attempt())
         .service(mock.clone());
     let error = service
@@ -353,7 +353,7 @@ async fn transport_refuses_what_no_layer_above_it_carries_out() {
         ),
         (
             Options::new().deadline(Timeout::from_secs(1)),
-            ["Options::deadline", "CallLayer"],
+            ["Options::deadline", "DeadlineLayer"],
         ),
     ] {
         let error = transport().oneshot(post(options)).await.unwrap_err();

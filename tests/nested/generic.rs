@@ -12,7 +12,8 @@ use http_body_util::Full;
 use sevenhops::policy::redirect;
 use sevenhops::timeout::Timeouts;
 use sevenhops::{
-    AttemptLayer, BreakerLayer, CallLayer, Error, IdempotencyLayer, RedirectLayer, RetryLayer,
+    AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Error, IdempotencyLayer, RedirectLayer,
+    RetryLayer,
 };
 use tower::{Layer, Service, ServiceExt};
 
@@ -40,12 +41,12 @@ where
 {
     let timeouts = Timeouts::new(DEADLINE).unwrap();
     let service = AttemptLayer::new(timeouts).layer(leaf);
-    let service = BreakerLayer::new(timeouts).layer(service);
+    let service = CircuitBreakerLayer::new(timeouts).layer(service);
     let service = RetryLayer::new(steady()).unwrap().layer(service);
     let redirect = RedirectLayer::new(redirect::RedirectConfig::default()).unwrap();
     let service = redirect.layer(service);
     let service = IdempotencyLayer::default().layer(service);
-    let service = CallLayer::new(DEADLINE).unwrap().layer(service);
+    let service = DeadlineLayer::new(DEADLINE).unwrap().layer(service);
     let response = service.oneshot(request(Method::GET)).await?;
     Ok(response.status())
 }

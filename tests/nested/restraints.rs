@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use sevenhops::timeout::{Timeout, TimeoutKind};
-use sevenhops::{CallLayer, Error, Kind, Operation, Options, sdk::operation::Failed};
+use sevenhops::{DeadlineLayer, Error, Kind, Operation, Options, sdk::operation::Failed};
 use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -45,7 +45,7 @@ fn nested(outer: Outer, between: fn(&mut Request<Full<Bytes>>), mock: &Mock) -> 
     match outer {
         Outer::Standard => whole(once().layer(inner)),
         Outer::Two => whole(once().layer(plain(once().layer(inner)))),
-        Outer::Call => whole(CallLayer::new(SECS(60)).unwrap().layer(inner)),
+        Outer::Call => whole(DeadlineLayer::new(SECS(60)).unwrap().layer(inner)),
     }
 }
 

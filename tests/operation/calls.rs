@@ -124,10 +124,10 @@ async fn hops_of_calls_inside_stand_in_the_timeline() {
 #[tokio::test(start_paused = true)]
 async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
     let down = sevenhops::policy::breaker::CircuitBreakerConfig::new();
-    let settings = sevenhops::Config::new(SECS(10)).breaker(down);
+    let settings = sevenhops::Config::new(SECS(10)).circuit_breaker(down);
     let layer = StandardLayer::with(&settings).unwrap();
     layer
-        .breaker()
+        .breaker_handle()
         .isolate(&"https://api.test".parse().unwrap());
     let mock = Mock::new([]);
     let service = layer.layer(mock.clone());
@@ -144,7 +144,7 @@ async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
     assert_eq!(heard.not_repeated(), Some(NotRepeated::Lasting));
     // A rejection by another breaker says nothing about this destination.
     let state = operation
-        .breaker()
+        .breaker_handle()
         .state(&sevenhops::Destination::named("postgres"));
     assert_eq!(state, sevenhops::policy::breaker::State::Closed);
     let source = std::error::Error::source(&heard).unwrap();
@@ -177,7 +177,7 @@ async fn effect_that_is_heard_counts_the_other_calls_of_the_attempt() {
 /// Returns an error of this crate that has no effect.
 async fn refusal() -> Error {
     let operation = operation();
-    let breaker = operation.breaker();
+    let breaker = operation.breaker_handle();
     breaker.isolate(&sevenhops::Destination::named("postgres"));
     Work::new([]).by(&operation).await.unwrap_err()
 }
@@ -200,7 +200,7 @@ async fn hint_of_a_call_inside_is_kept_to() {
 #[tokio::test(start_paused = true)]
 async fn error_of_a_call_inside_says_when_to_come_back() {
     let once = sevenhops::policy::breaker::CircuitBreakerConfig::new().consecutive_failures(1);
-    let inner = Operation::with("inner", settings().breaker(once)).unwrap();
+    let inner = Operation::with("inner", settings().circuit_breaker(once)).unwrap();
     let work = Work::new([Step::Maybe]);
     work.by(&inner).await.unwrap_err();
     let outer = operation();

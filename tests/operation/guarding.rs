@@ -18,11 +18,13 @@ use super::work::*;
 
 fn tripping(failures: u32) -> Operation {
     let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(failures);
-    Operation::with("postgres", settings().breaker(breaker)).unwrap()
+    Operation::with("postgres", settings().circuit_breaker(breaker)).unwrap()
 }
 
 fn state(operation: &Operation) -> State {
-    operation.breaker().state(&Destination::named("postgres"))
+    operation
+        .breaker_handle()
+        .state(&Destination::named("postgres"))
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +176,7 @@ async fn breaker_that_only_observes_refuses_nothing() {
     let breaker = breaker::CircuitBreakerConfig::new()
         .consecutive_failures(1)
         .observe_only(true);
-    let operation = Operation::with("postgres", settings().breaker(breaker)).unwrap();
+    let operation = Operation::with("postgres", settings().circuit_breaker(breaker)).unwrap();
     let work = Work::new([Step::Maybe, Step::Maybe]);
     work.by(&operation).await.unwrap_err();
     assert_eq!(state(&operation), State::Open);
@@ -187,7 +189,7 @@ async fn slow_work_opens_a_breaker_that_minds() {
     let breaker = breaker::CircuitBreakerConfig::new()
         .slow_calls(SECS(1), 0.5)
         .minimum_volume(1);
-    let operation = Operation::with("postgres", settings().breaker(breaker)).unwrap();
+    let operation = Operation::with("postgres", settings().circuit_breaker(breaker)).unwrap();
     let slow = operation.run(async |_| {
         tokio::time::sleep(SECS(2)).await;
         Ok(())
@@ -261,7 +263,7 @@ fn poor(breaker: breaker::CircuitBreakerConfig) -> Operation {
     let budget = retry::Budget::new().ratio(0.0);
     let budget = budget.at_least_per_second(1).over(SECS(1));
     let settings = settings().retry(steady().budget(budget));
-    Operation::with("postgres", settings.breaker(breaker)).unwrap()
+    Operation::with("postgres", settings.circuit_breaker(breaker)).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -297,7 +299,7 @@ async fn repeat_that_the_breaker_refuses_costs_nothing() {
         let reason = NotRepeated::Refused(Policy::Breaker);
         assert_eq!(error.not_repeated(), Some(reason));
         let postgres = Destination::named("postgres");
-        operation.breaker().close(&postgres);
+        operation.breaker_handle().close(&postgres);
     }
 }
 
@@ -351,8 +353,8 @@ fn wrong_settings_are_refused_by_name_and_value() {
             "retry.attempts: 0 is invalid: expected 1..=255",
         ),
         (
-            settings().breaker(breaker),
-            "breaker.failure_ratio: 2.0 is invalid: expected more than 0, at most 1",
+            settings().circuit_breaker(breaker),
+            "circuit_breaker.failure_ratio: 2.0 is invalid: expected more than 0, at most 1",
         ),
     ] {
         let refused = Operation::with("postgres", settings).unwrap_err();

@@ -13,7 +13,7 @@ use opentelemetry::trace::{SpanId, SpanKind, get_active_span};
 use sevenhops::policy::retry;
 use sevenhops::testing::{FaultServer, Script};
 use sevenhops::timeout::Timeouts;
-use sevenhops::{AttemptLayer, CallLayer, Operation, RetryLayer, Transport};
+use sevenhops::{AttemptLayer, DeadlineLayer, Operation, RetryLayer, Transport};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
 use tracing::info_span;
 use tracing::instrument::{Instrument, Instrumented};
@@ -50,7 +50,7 @@ impl<S: Service<R>, R> Service<R> for Mine<S> {
 async fn repeat_stays_below_a_span_between_the_call_and_its_attempts() {
     let told = Told::listen();
     let service = ServiceBuilder::new()
-        .layer(CallLayer::new(Duration::from_secs(10)).unwrap().heard())
+        .layer(DeadlineLayer::new(Duration::from_secs(10)).unwrap().heard())
         .layer_fn(Mine)
         .layer(RetryLayer::new(retry::RetryConfig::new()).unwrap())
         .layer(AttemptLayer::new(timeouts()))
@@ -101,7 +101,7 @@ async fn attempt_in_a_task_of_its_own_hangs_below_its_call() {
     let told = Told::listen();
     let attempt = AttemptLayer::new(timeouts());
     let attempt = attempt.layer(Mock::new([status(200)]));
-    let call = CallLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let call = DeadlineLayer::new(Duration::from_secs(10)).unwrap().heard();
     let service = call.layer(service_fn(move |request: Request<Full<Bytes>>| {
         let attempt = attempt.clone().oneshot(request);
         async { tokio::spawn(attempt).await.unwrap() }
@@ -115,7 +115,7 @@ async fn attempt_in_a_task_of_its_own_is_over_when_its_call_is() {
     let told = Told::listen();
     let mock = Mock::new([(); 2].map(|()| Step::FailAfter(Duration::from_secs(3))));
     let attempt = AttemptLayer::new(timeouts()).layer(mock);
-    let service = CallLayer::new(Duration::from_secs(1))
+    let service = DeadlineLayer::new(Duration::from_secs(1))
         .unwrap()
         .heard()
         .layer(service_fn(move |request: Request<Full<Bytes>>| {

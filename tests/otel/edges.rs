@@ -11,7 +11,7 @@ use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry::{Context, KeyValue};
 use sevenhops::testing::{Answer, FaultServer};
 use sevenhops::timeout::{self, Timeouts};
-use sevenhops::{AttemptLayer, CallLayer};
+use sevenhops::{AttemptLayer, DeadlineLayer};
 use tower::{Layer, ServiceExt, service_fn};
 use tracing::info_span;
 use tracing::instrument::Instrument;
@@ -28,7 +28,7 @@ async fn attempt_that_is_spawned_in_the_callers_span_is_part_of_its_call() {
     let told = Told::listen();
     let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     let attempt = AttemptLayer::new(timeouts).layer(Mock::new([status(200)]));
-    let call = CallLayer::new(Duration::from_secs(10)).unwrap().heard();
+    let call = DeadlineLayer::new(Duration::from_secs(10)).unwrap().heard();
     let service = call.layer(service_fn(move |request: Request<Full<Bytes>>| {
         let attempt = attempt.clone().oneshot(request);
         let task = tokio::spawn(attempt.in_current_span());

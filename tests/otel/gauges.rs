@@ -17,7 +17,7 @@ async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
     let server = FaultServer::builder().start().await.unwrap();
     server.on_request([Reply::CloseAfterRequest]);
     let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
-    let builder = net.builder().breaker(trip).metrics(&sdk().2);
+    let builder = net.builder().circuit_breaker(trip).metrics(&sdk().2);
     let (client, url) = (builder.build().unwrap(), url(&server, "http"));
     let origin = format!("http://api.test:{}", server.addr().port());
     let states = || {
@@ -38,7 +38,7 @@ async fn state_of_a_circuit_is_one_hot_and_leaves_nothing_behind() {
         ("sevenhops.policy", "breaker"),
     ];
     assert_eq!(sum("sevenhops.refusals", &refused), 1);
-    client.breaker().isolate(&origin.parse().unwrap());
+    client.breaker_handle().isolate(&origin.parse().unwrap());
     assert_eq!(states(), [0, 0, 0, 1]);
     drop(client);
     let shown = collected();
@@ -55,8 +55,8 @@ async fn worse_state_is_shown_also_where_each_client_has_metrics_of_its_own() {
     let [one, other] = [(); 2].map(|()| net.builder().metrics(&Metrics::global()));
     let [one, other] = [one, other].map(|builder| builder.build().unwrap());
     let origin = "http://shared.test:81";
-    one.breaker().isolate(&origin.parse().unwrap());
-    let _closed = other.breaker().watch(&origin.parse().unwrap());
+    one.breaker_handle().isolate(&origin.parse().unwrap());
+    let _closed = other.breaker_handle().watch(&origin.parse().unwrap());
     for (state, is) in [("isolated", 1), ("closed", 0)] {
         let so = ("sevenhops.breaker.state", state);
         let here = ("sevenhops.destination", origin);
@@ -69,7 +69,7 @@ async fn circuit_and_budget_of_an_operation_are_shown() {
     let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     let once = retry::RetryConfig::new().attempts(1);
     let settings = operation::OperationConfig::new(Duration::from_secs(10));
-    let settings = settings.breaker(trip).retry(once);
+    let settings = settings.circuit_breaker(trip).retry(once);
     let ledger = Operation::with("ledger", settings).unwrap();
     let ledger = ledger.metrics(&sdk().2);
     let failing = ledger.run(async |_| Err::<(), _>(Failed::maybe("it went away")));

@@ -192,7 +192,7 @@ async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
     let server = FaultServer::builder().start().await.unwrap();
     let url = url(&server, "http");
     let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
-    let client = net.builder().heard().breaker(trip).build().unwrap();
+    let client = net.builder().heard().circuit_breaker(trip).build().unwrap();
     let key = || Key::new("order-1").unwrap();
 
     server.on_request([

@@ -14,7 +14,7 @@ use opentelemetry::{Context, KeyValue, Value, global};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, Span, SpanData, SpanProcessor};
 use sevenhops::telemetry::otel::Spans;
-use sevenhops::{CallLayer, Client, ClientBuilder, Operation, StandardLayer};
+use sevenhops::{Client, ClientBuilder, DeadlineLayer, Operation, StandardLayer};
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -86,7 +86,7 @@ macro_rules! heard {
     };
 }
 
-heard!(CallLayer, ClientBuilder, Operation, StandardLayer);
+heard!(DeadlineLayer, ClientBuilder, Operation, StandardLayer);
 
 /// Returns a client whose spans are configured for this module's tests.
 pub(crate) fn client(net: &Net) -> Client {

@@ -22,7 +22,7 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 fn layer(settings: Config, retry: retry::RetryConfig) -> StandardLayer {
     let retry = retry.budget(retry::Budget::unlimited());
     let off = breaker::CircuitBreakerConfig::new().minimum_volume(u32::MAX);
-    StandardLayer::with(&settings.retry(retry).breaker(off)).unwrap()
+    StandardLayer::with(&settings.retry(retry).circuit_breaker(off)).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

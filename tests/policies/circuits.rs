@@ -10,7 +10,7 @@ use http_body_util::Full;
 use sevenhops::hop::FailureClass;
 use sevenhops::policy::breaker::{CircuitBreakerConfig, Event, EventKind, Recovery, State};
 use sevenhops::policy::retry;
-use sevenhops::{BreakerLayer, Destination, Policy, StandardLayer, timeout};
+use sevenhops::{CircuitBreakerLayer, Destination, Policy, StandardLayer, timeout};
 use tokio::time::{Instant, advance, sleep};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -27,7 +27,7 @@ fn api() -> Destination {
 fn once(breaker: CircuitBreakerConfig) -> StandardLayer {
     let retry = retry::RetryConfig::new().attempts(1).unsent_attempts(1);
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
-    StandardLayer::with(&settings.breaker(breaker)).unwrap()
+    StandardLayer::with(&settings.circuit_breaker(breaker)).unwrap()
 }
 
 /// Makes this number of calls. Returns how many of them the circuit rejected.
@@ -56,8 +56,8 @@ async fn classifier_has_the_say_about_failures_by_status() {
         let layer = once(CircuitBreakerConfig::new()).classify(move |_| Some(class));
         let mock = Mock::new((0..40).map(|_| status(500)));
         rejections(&layer, &mock, 40).await;
-        assert_eq!(layer.breaker().state(&api()), expected, "{class:?}");
-        let alone = BreakerLayer::new(timeout::Timeouts::new(SECS(10)).unwrap());
+        assert_eq!(layer.breaker_handle().state(&api()), expected, "{class:?}");
+        let alone = CircuitBreakerLayer::new(timeout::Timeouts::new(SECS(10)).unwrap());
         let alone = alone.classify(move |failure| {
             assert_eq!(failure.method(), Method::GET);
             Some(class)
@@ -69,7 +69,11 @@ async fn classifier_has_the_say_about_failures_by_status() {
                 .oneshot(request(Method::GET))
                 .await;
         }
-        assert_eq!(alone.handle().state(&api()), expected, "alone: {class:?}");
+        assert_eq!(
+            alone.breaker_handle().state(&api()),
+            expected,
+            "alone: {class:?}"
+        );
     }
 }
 
@@ -91,10 +95,10 @@ async fn probe_that_is_throttled_closes_the_circuit() {
     let layer = once(CircuitBreakerConfig::new());
     let mock = Mock::new((0..20).map(|_| status(500)).chain([status(429)]));
     assert_eq!(rejections(&layer, &mock, 20).await, 0);
-    assert_eq!(layer.breaker().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
     advance(SECS(6)).await;
     assert_eq!(rejections(&layer, &mock, 10).await, 0);
-    assert_eq!(layer.breaker().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,7 +109,7 @@ async fn probe_that_is_told_to_come_back_later_opens_it_for_so_long() {
     rejections(&layer, &mock, 20).await;
     advance(SECS(6)).await;
     rejections(&layer, &mock, 1).await;
-    assert_eq!(layer.breaker().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
     advance(SECS(59)).await;
     assert_eq!(rejections(&layer, &mock, 1).await, 1);
     advance(SECS(13)).await;
@@ -117,7 +121,7 @@ async fn call_for_patience_breaks_no_circuit() {
     let layer = once(CircuitBreakerConfig::new());
     let mock = Mock::new((0..100).map(|_| with(503, "retry-after", "7")));
     assert_eq!(rejections(&layer, &mock, 100).await, 0);
-    assert_eq!(layer.breaker().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
 }
 
 /// Returns a service that accepts one request each tenth of a second and responds 503 to the others, as nginx does.
@@ -170,7 +174,7 @@ async fn rate_limit_that_says_503_breaks_no_circuit() {
         answered[1] += u32::from(theirs == 200);
     }
     assert_eq!(
-        (rejected, layer.breaker().state(&api())),
+        (rejected, layer.breaker_handle().state(&api())),
         (0, State::Closed)
     );
     assert!(answered[0] >= answered[1], "{answered:?}");
@@ -191,7 +195,7 @@ async fn short_calls_to_a_service_that_takes_longer_break_no_circuit() {
             .insert(sevenhops::Options::new().deadline(deadline));
         assert!(layer.layer(service).oneshot(short).await.is_err());
     }
-    assert_eq!(layer.breaker().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -224,7 +228,7 @@ async fn slow_failures_are_slow() {
     for call in calls {
         let _ = call.await.unwrap();
     }
-    assert_eq!(layer.breaker().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
     let error = layer
         .layer(service)
         .oneshot(request(Method::GET))
@@ -252,7 +256,7 @@ async fn events_are_told_in_order_and_a_panic_harms_none() {
     rejections(&layer, &mock, 21).await;
     advance(SECS(6)).await;
     rejections(&layer, &mock, 2).await;
-    layer.breaker().isolate(&api());
+    layer.breaker_handle().isolate(&api());
     let failed = || Some("20 of 20 attempts failed, 20 at server (failed)".to_owned());
     assert_eq!(
         *told.lock().unwrap(),
@@ -276,7 +280,7 @@ async fn observing_breaker_goes_on_learning_while_it_is_open() {
     });
     let mock = Mock::new((0..25).map(|_| status(500)));
     assert_eq!(rejections(&layer, &mock, 60).await, 0);
-    let seen = layer.breaker().snapshot(&api()).unwrap();
+    let seen = layer.breaker_handle().snapshot(&api()).unwrap();
     assert_eq!((seen.state(), mock.count()), (State::Open, 60));
     assert_eq!((seen.attempts(), seen.failures()), (40, 5));
     assert_eq!(
@@ -289,7 +293,7 @@ async fn observing_breaker_goes_on_learning_while_it_is_open() {
 #[tokio::test(start_paused = true)]
 async fn snapshot_shows_the_window() {
     let layer = once(CircuitBreakerConfig::new().slow_calls(SECS(1), 1.0));
-    assert!(layer.breaker().snapshot(&api()).is_none());
+    assert!(layer.breaker_handle().snapshot(&api()).is_none());
     let steps = [
         status(500),
         status(503),
@@ -297,7 +301,7 @@ async fn snapshot_shows_the_window() {
         Step::Fail(ErrorKind::ConnectionReset),
     ];
     rejections(&layer, &Mock::new(steps), 5).await;
-    let seen = layer.breaker().snapshot(&api()).unwrap();
+    let seen = layer.breaker_handle().snapshot(&api()).unwrap();
     assert_eq!(
         (seen.attempts(), seen.failures(), seen.overloads()),
         (5, 2, 1)
@@ -327,7 +331,7 @@ async fn recovery_by_ratio_and_by_ramp_through_the_whole_stack() {
     rejections(&layer, &mock, 20).await;
     advance(MS(1_201)).await;
     assert_eq!(rejections(&layer, &mock, 4).await, 0);
-    assert_eq!(layer.breaker().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
 
     let layer = once(CircuitBreakerConfig::new().recovery(Recovery::Ramp { step: SECS(10) }));
     let mock = Mock::new((0..20).map(|_| status(500)));
@@ -367,7 +371,7 @@ async fn tenants_have_circuits_and_budgets_of_their_own() {
     }
     let [good, bad] =
         ["good", "bad"].map(|tenant| Destination::named(format!("https://api.test#{tenant}")));
-    let breaker = layer.breaker();
+    let breaker = layer.breaker_handle();
     assert_eq!(
         (breaker.state(&bad), breaker.state(&good)),
         (State::Open, State::Closed)

@@ -14,7 +14,7 @@ use sevenhops::hop::{FailureClass, Hop, Kind, NotRepeated, Outcome};
 use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
 use sevenhops::policy::retry::Failure;
 use sevenhops::{
-    AttemptLayer, CallLayer, Effect, Options, RetryLayer, StandardLayer, timeout::Timeouts,
+    AttemptLayer, DeadlineLayer, Effect, Options, RetryLayer, StandardLayer, timeout::Timeouts,
 };
 use tokio::time::Instant;
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -272,14 +272,14 @@ async fn successes_that_failed_open_the_circuit() {
     ] {
         let settings = sevenhops::Config::new(SECS(10))
             .retry(steady().attempts(1))
-            .breaker(CircuitBreakerConfig::new());
+            .circuit_breaker(CircuitBreakerConfig::new());
         let layer = StandardLayer::with(&settings).unwrap();
         let layer = layer.classify_all(move |_| Some(class));
         for _ in 0..40 {
             let _ = fetch(&layer, Method::GET, [answer(200, "failed")]).await;
         }
         let api = "https://api.test".parse().unwrap();
-        assert_eq!(layer.breaker().state(&api), expected, "{class:?}");
+        assert_eq!(layer.breaker_handle().state(&api), expected, "{class:?}");
     }
 }
 
@@ -300,7 +300,7 @@ async fn retry_layer_alone_sees_the_body_that_the_attempt_received() {
         let (service, count) = serving([answer(status, said)]);
         let retry = RetryLayer::new(steady()).unwrap();
         let service = ServiceBuilder::new()
-            .layer(CallLayer::new(SECS(10)).unwrap())
+            .layer(DeadlineLayer::new(SECS(10)).unwrap())
             .layer(retry.classify_all(|response| {
                 let failed = response.body()? == b"failed";
                 failed.then_some(FailureClass::Transient)
@@ -338,7 +338,7 @@ async fn success_that_failed_is_not_done_where_no_attempt_has_a_record() {
         let retry = RetryLayer::new(steady()).unwrap();
         let service = ServiceBuilder::new()
             .layer(
-                CallLayer::new(SECS(10))
+                DeadlineLayer::new(SECS(10))
                     .unwrap()
                     .on_end(move |timeline| tell.lock().unwrap().push(timeline.effect())),
             )
@@ -362,7 +362,7 @@ async fn whole_body_of_a_success_that_failed_is_kept_if_its_retry_does_not_happe
     let touchy = CircuitBreakerConfig::new().consecutive_failures(1);
     let settings = sevenhops::Config::new(SECS(10))
         .retry(steady())
-        .breaker(touchy);
+        .circuit_breaker(touchy);
     let layer = StandardLayer::with(&settings).unwrap();
     let layer = layer.classify_all(|_| Some(FailureClass::Transient));
     let (ended, count) = fetch(&layer, Method::GET, [answer(200, long.clone())]).await;

@@ -118,7 +118,8 @@ async fn draw_that_does_not_fit_is_drawn_again() {
     // Most draws are longer than half of the time, but each call is retried.
     let wide = Backoff::new().base(SECS(2)).cap(SECS(600));
     let settings = sevenhops::Config::new(SECS(2)).retry(RetryConfig::new().backoff(wide));
-    let settings = settings.breaker(breaker::CircuitBreakerConfig::new().minimum_volume(1_000));
+    let settings =
+        settings.circuit_breaker(breaker::CircuitBreakerConfig::new().minimum_volume(1_000));
     let layer = StandardLayer::with(&settings).unwrap();
     for _ in 0..50 {
         let mock = Mock::new([status(503)]);

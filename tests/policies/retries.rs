@@ -10,7 +10,9 @@ use sevenhops::hop::NotRepeated;
 use sevenhops::policy::retry::Budget;
 use sevenhops::policy::{breaker, idempotency};
 use sevenhops::sdk::operation::{Failed, OperationConfig};
-use sevenhops::{CallLayer, Destination, Effect, Operation, Options, RetryLayer, StandardLayer};
+use sevenhops::{
+    DeadlineLayer, Destination, Effect, Operation, Options, RetryLayer, StandardLayer,
+};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 
 use crate::mock::{Mock, Step, optional, request, stack, standard, status, steady};
@@ -69,7 +71,7 @@ async fn failure_of_an_unknown_kind_is_transient() {
         });
         let retry = RetryLayer::new(steady()).unwrap();
         let layers = ServiceBuilder::new()
-            .layer(CallLayer::new(SECS(10)).unwrap())
+            .layer(DeadlineLayer::new(SECS(10)).unwrap())
             .layer(retry);
         let response = layers
             .service(service.clone())
@@ -95,7 +97,8 @@ async fn one_retry_costs_one_token_also_where_it_needs_a_connection() {
     let retry = steady().budget(sixty).unsent_attempts(255);
     let retry = retry.backoff(fast());
     let settings = OperationConfig::new(SECS(1)).retry(retry);
-    let settings = settings.breaker(breaker::CircuitBreakerConfig::new().minimum_volume(1_000));
+    let settings =
+        settings.circuit_breaker(breaker::CircuitBreakerConfig::new().minimum_volume(1_000));
     let operation = Operation::with("queue.test", settings).unwrap();
     let made = std::sync::atomic::AtomicU32::new(0);
     for _ in 0..2 {
@@ -154,7 +157,8 @@ async fn relative_uris_share_one_budget_and_one_circuit() {
         .over(SECS(1));
     let retry = steady().budget(five).backoff(fast());
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
-    let settings = settings.breaker(breaker::CircuitBreakerConfig::new().minimum_volume(100));
+    let settings =
+        settings.circuit_breaker(breaker::CircuitBreakerConfig::new().minimum_volume(100));
     let layer = StandardLayer::with(&settings).unwrap();
     let mock = Mock::new((0..1_000).map(|_| status(500)));
     let service = layer.layer(mock.clone());
@@ -167,7 +171,10 @@ async fn relative_uris_share_one_budget_and_one_circuit() {
     assert_eq!(mock.count(), 100, "the circuit opens after this many");
     assert_eq!(open, 200 - (100 - 5));
     let relative = Destination::relative();
-    assert_eq!(layer.breaker().state(&relative), breaker::State::Open);
+    assert_eq!(
+        layer.breaker_handle().state(&relative),
+        breaker::State::Open
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,10 +10,14 @@ use crate::timeout::{Timeout, Timeouts};
 impl CircuitBreakerConfig {
     /// Refuses values that are out of range, that contradict each other, or that contradict the limits.
     pub(crate) fn check(&self, timeouts: &Timeouts) -> Result<(), ConfigError> {
-        expected::share("breaker.failure_ratio", self.get_failure_ratio())?;
+        expected::share("circuit_breaker.failure_ratio", self.get_failure_ratio())?;
         expected::count(VOLUME_PATH, self.get_minimum_volume(), 1..=u32::MAX)?;
         if let Some(attempts) = self.consecutive_failures {
-            expected::count("breaker.consecutive_failures", attempts, 1..=u32::MAX)?;
+            expected::count(
+                "circuit_breaker.consecutive_failures",
+                attempts,
+                1..=u32::MAX,
+            )?;
         }
         check_recovery(self.get_recovery())?;
         self.check_slow(timeouts)?;
@@ -22,11 +26,11 @@ impl CircuitBreakerConfig {
     }
 
     fn check_slow(&self, timeouts: &Timeouts) -> Result<(), ConfigError> {
-        let (slow, ratio) = ("breaker.slow_limit", "breaker.slow_ratio");
+        let (slow, ratio) = ("circuit_breaker.slow_limit", "circuit_breaker.slow_ratio");
         match (self.slow_limit, self.slow_ratio) {
             (None, None) => return Ok(()),
             (None, Some(share)) => {
-                let expected = "no ratio without breaker.slow_limit";
+                let expected = "no ratio without circuit_breaker.slow_limit";
                 return Err(ConfigError::invalid(ratio, share, expected));
             }
             (Some(limit), share) => {
@@ -49,19 +53,20 @@ impl CircuitBreakerConfig {
         let most = (MOST_PATH, self.get_open_at_most());
         expected::wait(most.0, most.1)?;
         let Some(times) = &self.open_times else {
-            let (path, first) = ("breaker.open_for", self.get_open_for());
+            let (path, first) = ("circuit_breaker.open_for", self.get_open_for());
             expected::wait(path, first)?;
             if first > most.1 {
                 return Err(ConfigError::longer((path, first), most));
             }
-            let (path, factor) = ("breaker.open_factor", self.get_open_factor());
+            let (path, factor) = ("circuit_breaker.open_factor", self.get_open_factor());
             return match (1.0..=MOST_FACTOR).contains(&factor) {
                 true => Ok(()),
                 false => Err(ConfigError::invalid(path, factor, "1 to 100")),
             };
         };
         if self.open_for.is_some() || self.open_factor.is_some() {
-            let expected = "no times beside breaker.open_for or breaker.open_factor";
+            let expected =
+                "no times beside circuit_breaker.open_for or circuit_breaker.open_factor";
             return Err(ConfigError::invalid(TIMES_PATH, times, expected));
         }
         if times.is_empty() {
@@ -81,7 +86,7 @@ impl CircuitBreakerConfig {
         match self.window {
             None => Ok(()),
             Some(Window::Time(length)) => {
-                let path = "breaker.window.time";
+                let path = "circuit_breaker.window.time";
                 if length.is_zero() || length > Timeout::MAX.get() * 2 {
                     let expected = "more than 0s, at most 172800s";
                     return Err(ConfigError::invalid(path, length, expected));
@@ -93,7 +98,7 @@ impl CircuitBreakerConfig {
                 Ok(())
             }
             Some(Window::Count(attempts)) => {
-                let path = "breaker.window.count";
+                let path = "circuit_breaker.window.count";
                 expected::count(path, attempts, 1..=LONGEST_COUNT)?;
                 let volume = self.get_minimum_volume();
                 match attempts < volume {
@@ -107,23 +112,32 @@ impl CircuitBreakerConfig {
 
 fn check_recovery(recovery: Recovery) -> Result<(), ConfigError> {
     match recovery {
-        Recovery::Successes(probes) => {
-            expected::count("breaker.recovery.successes", probes, 1..=MOST_PROBES)
-        }
+        Recovery::Successes(probes) => expected::count(
+            "circuit_breaker.recovery.successes",
+            probes,
+            1..=MOST_PROBES,
+        ),
         Recovery::Ratio {
             probes,
             failure_ratio,
         } => {
-            expected::count("breaker.recovery.ratio.probes", probes, 1..=MOST_PROBES)?;
-            expected::share("breaker.recovery.ratio.failure_ratio", failure_ratio)
+            expected::count(
+                "circuit_breaker.recovery.ratio.probes",
+                probes,
+                1..=MOST_PROBES,
+            )?;
+            expected::share(
+                "circuit_breaker.recovery.ratio.failure_ratio",
+                failure_ratio,
+            )
         }
-        Recovery::Ramp { step } => expected::wait("breaker.recovery.ramp.step", step),
+        Recovery::Ramp { step } => expected::wait("circuit_breaker.recovery.ramp.step", step),
     }
 }
 
-const VOLUME_PATH: &str = "breaker.minimum_volume";
-const MOST_PATH: &str = "breaker.open_at_most";
-const TIMES_PATH: &str = "breaker.open_times";
+const VOLUME_PATH: &str = "circuit_breaker.minimum_volume";
+const MOST_PATH: &str = "circuit_breaker.open_at_most";
+const TIMES_PATH: &str = "circuit_breaker.open_times";
 /// With a larger factor the second opening would last over a hundred times as long as the first.
 const MOST_FACTOR: f64 = 100.0;
 /// The circuit keeps a lease for each probe.

@@ -9,22 +9,22 @@ use crate::timeout::Timeouts;
 
 /// The settings of a breaker. Values that are not set are derived from the attempt limit.
 ///
-/// They are plain values. [`BreakerLayer::with`](crate::BreakerLayer::with) checks them.
+/// They are plain values. [`CircuitBreakerLayer::with`](crate::CircuitBreakerLayer::with) checks them.
 ///
 /// # Example
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::BreakerLayer;
+/// use sevenhops::CircuitBreakerLayer;
 /// use sevenhops::policy::breaker::{CircuitBreakerConfig, Window};
 /// use sevenhops::timeout::Timeouts;
 ///
 /// let timeouts = Timeouts::new(Duration::from_secs(10))?; // 5 s for an attempt
 /// let config = CircuitBreakerConfig::new().window(Window::Time(Duration::from_secs(8)));
-/// let refused = BreakerLayer::with(timeouts, config).unwrap_err();
+/// let refused = CircuitBreakerLayer::with(timeouts, config).unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
-///     "breaker.window.time: 8s is invalid: expected at least twice timeouts.attempt (5s)"
+///     "circuit_breaker.window.time: 8s is invalid: expected at least twice timeouts.attempt (5s)"
 /// );
 /// # Ok::<(), sevenhops::ConfigError>(())
 /// ```

@@ -22,18 +22,18 @@ use crate::registry::{self, Entry, Registry};
 use crate::telemetry::Span;
 use crate::timeout::Timeouts;
 
-/// A handle to the circuits of a [`BreakerLayer`](crate::BreakerLayer). It shows their state and controls them by
+/// A handle to the circuits of a [`CircuitBreakerLayer`](crate::CircuitBreakerLayer). It shows their state and controls them by
 /// hand. It is cheap to clone. Every clone of the layer shares the circuits.
 ///
 /// # Example
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::BreakerLayer;
+/// use sevenhops::CircuitBreakerLayer;
 /// use sevenhops::policy::breaker::State;
 /// use sevenhops::timeout::Timeouts;
 ///
-/// let breaker = BreakerLayer::new(Timeouts::new(Duration::from_secs(10))?).handle();
+/// let breaker = CircuitBreakerLayer::new(Timeouts::new(Duration::from_secs(10))?).breaker_handle();
 /// let api = "https://api.test".parse()?;
 /// breaker.isolate(&api); // maintenance: refuse everything
 /// assert_eq!(breaker.state(&api), State::Isolated);
@@ -42,18 +42,18 @@ use crate::timeout::Timeouts;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
-pub struct Breaker(Arc<Inner>);
+pub struct CircuitBreakerHandle(Arc<Inner>);
 
 struct Inner {
     /// The rules of circuits that are created from now on.
     rules: ArcSwap<Hosts<Rules>>,
     circuits: Registry<Shared>,
-    /// The latest value of [`Breaker::observe_only`]. Without one, the config counts.
+    /// The latest value of [`CircuitBreakerHandle::observe_only`]. Without one, the config counts.
     said: AtomicU8,
     observers: Arc<Observers>,
 }
 
-impl Breaker {
+impl CircuitBreakerHandle {
     /// Creates circuits that all follow the same rules.
     pub(crate) fn new(timeouts: &Timeouts, settings: &CircuitBreakerConfig) -> Self {
         Self::by(Hosts::all(settings.rules(timeouts)))
@@ -231,9 +231,9 @@ impl Entry for Shared {
     }
 }
 
-impl fmt::Debug for Breaker {
+impl fmt::Debug for CircuitBreakerHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Breaker")
+        f.debug_struct("CircuitBreakerHandle")
             .field("rules", self.0.rules.load().rest())
             .finish_non_exhaustive()
     }

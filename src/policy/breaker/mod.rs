@@ -29,7 +29,7 @@ mod tests;
 
 pub use self::config::CircuitBreakerConfig;
 pub use self::event::{Event, EventKind};
-pub use self::handle::Breaker;
+pub use self::handle::CircuitBreakerHandle;
 pub(crate) use self::rules::Rules;
 pub use self::rules::{Recovery, Window};
 pub use self::snapshot::Snapshot;

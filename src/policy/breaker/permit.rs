@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use tokio::time::Instant;
 
-use super::Breaker;
+use super::CircuitBreakerHandle;
 use super::attempt::{Moment, Refusal, Verdict};
 use super::event::Change;
 use super::handle::report;
@@ -30,7 +30,7 @@ use crate::timeout::TimeoutKind;
 /// The circuits of a driver, and the function that finds the circuit of a request.
 #[derive(Clone)]
 pub(crate) struct Policy {
-    pub(crate) breaker: Breaker,
+    pub(crate) breaker: CircuitBreakerHandle,
     pub(crate) judge: Judge,
     pub(crate) key: Option<Key>,
     pub(crate) hints: Hints,
@@ -103,7 +103,7 @@ pub(crate) fn refused(refusal: &Refusal) -> Error {
     }
 }
 
-impl Breaker {
+impl CircuitBreakerHandle {
     /// Requests a permit from a circuit, and reports the changes that follow.
     pub(crate) fn admit(
         &self,

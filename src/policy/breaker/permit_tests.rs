@@ -39,7 +39,7 @@ fn policy() -> Policy {
     let config = config.slow_calls(SECS(1), 0.5).minimum_volume(1);
     config.check(&timeouts).unwrap();
     Policy {
-        breaker: Breaker::new(&timeouts, &config),
+        breaker: CircuitBreakerHandle::new(&timeouts, &config),
         judge: config.judge(&timeouts),
         key: None,
         hints: Hints::default(),

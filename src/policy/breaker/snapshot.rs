@@ -6,10 +6,10 @@ use super::state::{Counts, State};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::BreakerLayer;
+/// use sevenhops::CircuitBreakerLayer;
 /// use sevenhops::timeout::Timeouts;
 ///
-/// let breaker = BreakerLayer::new(Timeouts::new(Duration::from_secs(10))?).handle();
+/// let breaker = CircuitBreakerLayer::new(Timeouts::new(Duration::from_secs(10))?).breaker_handle();
 /// // A destination that was never asked is unknown.
 /// assert!(breaker.snapshot(&"https://api.test".parse()?).is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -65,7 +65,7 @@ impl Watch {
     }
 }
 
-/// A watcher of one destination's state; see [`Breaker::watch`](super::Breaker::watch).
+/// A watcher of one destination's state; see [`CircuitBreakerHandle::watch`](super::CircuitBreakerHandle::watch).
 ///
 /// # Cancel safety
 ///

@@ -16,7 +16,7 @@ use crate::timeout::{self, Timeouts};
 /// |---|---|
 /// | `attempt` | half of the deadline |
 /// | `retry` | those of [`retry::RetryConfig`]; `statuses` applies to our own calls inside |
-/// | `breaker` | those of [`breaker::CircuitBreakerConfig`] |
+/// | `breaker_handle` | those of [`breaker::CircuitBreakerConfig`] |
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
@@ -31,7 +31,7 @@ pub struct OperationConfig {
     #[cfg_attr(feature = "serde", serde(default))]
     pub(super) retry: retry::RetryConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(super) breaker: breaker::CircuitBreakerConfig,
+    pub(super) circuit_breaker: breaker::CircuitBreakerConfig,
 }
 
 impl OperationConfig {
@@ -42,7 +42,7 @@ impl OperationConfig {
             deadline,
             attempt: None,
             retry: retry::RetryConfig::new(),
-            breaker: breaker::CircuitBreakerConfig::new(),
+            circuit_breaker: breaker::CircuitBreakerConfig::new(),
         }
     }
 
@@ -62,8 +62,8 @@ impl OperationConfig {
 
     /// Sets when the breaker rejects calls to a destination.
     #[must_use]
-    pub fn breaker(mut self, breaker: breaker::CircuitBreakerConfig) -> Self {
-        self.breaker = breaker;
+    pub fn circuit_breaker(mut self, circuit_breaker: breaker::CircuitBreakerConfig) -> Self {
+        self.circuit_breaker = circuit_breaker;
         self
     }
 
@@ -76,7 +76,7 @@ impl OperationConfig {
     getters! {
         get_attempt(attempt) -> Option<Duration> = |own| own.attempt;
         get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
-        get_breaker(breaker) -> &breaker::CircuitBreakerConfig = |own| &own.breaker;
+        get_circuit_breaker(circuit_breaker) -> &breaker::CircuitBreakerConfig = |own| &own.circuit_breaker;
     }
 
     pub(super) fn check(&self) -> Result<Timeouts, ConfigError> {
@@ -86,7 +86,7 @@ impl OperationConfig {
         }
         let timeouts = Timeouts::with(self.deadline, timeouts)?;
         self.retry.check(Some(self.deadline))?;
-        self.breaker.check(&timeouts)?;
+        self.circuit_breaker.check(&timeouts)?;
         Ok(timeouts)
     }
 }

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::idempotency_key::Key;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::breaker::{Breaker, Judge};
+use crate::policy::breaker::{CircuitBreakerHandle, Judge};
 use crate::policy::retry::Policy;
 use crate::telemetry::Maker;
 #[cfg(feature = "otel")]
@@ -86,7 +86,7 @@ use crate::timeout::Timeouts;
 /// # Calls of ours inside
 ///
 /// A [`Client`](crate::Client) that the work calls finds the operation, even if the SDK between them passes nothing
-/// through. So does any stack with a [`CallLayer`](crate::CallLayer) or a policy. The call takes over
+/// through. So does any stack with a [`DeadlineLayer`](crate::DeadlineLayer) or a policy. The call takes over
 ///
 /// - the time left, if that is shorter than its own;
 /// - the fact that the operation retries. The call then makes one attempt, so that three attempts of three do not make
@@ -146,7 +146,7 @@ pub struct Operation {
 pub(super) struct Policies {
     pub(super) timeouts: Arc<Timeouts>,
     pub(super) policy: Arc<Policy>,
-    pub(super) breaker: Breaker,
+    pub(super) breaker: CircuitBreakerHandle,
     pub(super) judge: Judge,
 }
 
@@ -170,8 +170,8 @@ impl Operation {
         config: OperationConfig,
     ) -> Result<Self, ConfigError> {
         let timeouts = config.check()?;
-        let breaker = Breaker::new(&timeouts, &config.breaker);
-        let judge = config.breaker.judge(&timeouts);
+        let breaker = CircuitBreakerHandle::new(&timeouts, &config.circuit_breaker);
+        let judge = config.circuit_breaker.judge(&timeouts);
         Ok(Self {
             policies: Arc::new(Policies {
                 timeouts: Arc::new(timeouts),
@@ -227,7 +227,7 @@ impl Operation {
         self
     }
 
-    /// Sets a function that is called at the end of every run: see [`CallLayer::on_end`](crate::CallLayer::on_end).
+    /// Sets a function that is called at the end of every run: see [`DeadlineLayer::on_end`](crate::DeadlineLayer::on_end).
     #[must_use]
     pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
         let site = Site::new("Operation::on_end");
@@ -256,7 +256,7 @@ impl Operation {
 
     /// Returns the circuits, to read them and to open or close them by hand.
     #[must_use]
-    pub fn breaker(&self) -> Breaker {
+    pub fn breaker_handle(&self) -> CircuitBreakerHandle {
         self.policies.breaker.clone()
     }
 
