@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use crate::hint::hint;
-use crate::hop::Said;
+use crate::hop::ServerReport;
 use crate::policy::redirect::{Asked, next};
 
 /// Reads a response head, a header on each line, as the policies and the record do.
@@ -22,7 +22,7 @@ pub fn head(data: &[u8]) {
     }
     let now = || SystemTime::UNIX_EPOCH;
     let _ = hint(&headers, now);
-    let _ = Said::read(&headers, now);
+    let _ = ServerReport::read(&headers, now);
     crate::coding::fuzz::codings(&headers);
     crate::transport::fuzz::head(&headers);
     let uri = Uri::from_static("https://user:secret@api.test/a?b");

@@ -16,7 +16,7 @@ mod tests {
     use std::net::{IpAddr, SocketAddr};
     use std::time::Duration;
 
-    use sevenhops::hop::{RowEnd, Stage};
+    use sevenhops::hop::{Stage, StageOutcome};
     use sevenhops::testing::{Answer, BlackHole, FaultServer, Script};
     use sevenhops::timeout::{Timeout, TimeoutsConfig};
     use sevenhops::{Client, Kind, Timeline};
@@ -114,9 +114,9 @@ mod tests {
         assert_eq!(timeline.attempt_count(), 1, "{timeline}");
         // The connect limit is 2.5 s; an equal share of it would be 1.25 s.
         assert!(began.elapsed() < Duration::from_secs(1), "{timeline}");
-        let rows = &timeline.attempts()[0].rows;
+        let rows = &timeline.attempts()[0].stages;
         let swallowed = rows.iter().find(|row| row.stage == Stage::Connect);
-        assert_eq!(swallowed.unwrap().end, RowEnd::Failed(Kind::Timeout));
+        assert_eq!(swallowed.unwrap().end, StageOutcome::Failed(Kind::Timeout));
         for _ in 0..3 {
             let timeline = call(&client, &url).await;
             assert!(timeline.attempts()[0].reused, "{timeline}");

@@ -228,13 +228,13 @@ mod tests {
             drop(body);
             (timeline.outcome().unwrap(), timeline.effect())
         };
-        let good = Outcome::Answered(StatusCode::OK);
+        let good = Outcome::Responded(StatusCode::OK);
         assert_eq!(answered().await, (good, Effect::Done));
         let (failed, effect) = answered().await;
         let Outcome::Failed { hop, kind, .. } = failed else {
             panic!("{failed:?}");
         };
-        assert_eq!((hop, kind), (Some(Hop::Server), Kind::Failed));
+        assert_eq!((hop, kind), (Some(Hop::Server), Kind::ServerError));
         assert_eq!(effect, Effect::Possible);
     }
 

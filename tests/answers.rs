@@ -12,7 +12,7 @@ mod tests {
     use http_body_util::BodyExt;
     use proptest::prelude::*;
     use sevenhops::driver::Truncated;
-    use sevenhops::hop::NotRepeated;
+    use sevenhops::hop::NoRetryReason;
     use sevenhops::{Destination, Hop, Kind, Policy, StandardLayer};
     use tower::{Layer, ServiceExt};
 
@@ -35,8 +35,8 @@ mod tests {
         let mock = Mock::new([saying(503, "down")]);
         let response = shutting(&mock).oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
-        let reason = response.body().timeline().not_repeated();
-        assert_eq!(reason, Some(NotRepeated::Refused(Policy::Breaker)));
+        let reason = response.body().timeline().no_retry_reason();
+        assert_eq!(reason, Some(NoRetryReason::Rejected(Policy::Breaker)));
         assert!(response.extensions().get::<Truncated>().is_none());
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, "down");

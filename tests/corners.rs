@@ -16,7 +16,7 @@ mod tests {
     use bytes::Bytes;
     use http::{Method, Request, Response, StatusCode};
     use http_body_util::Full;
-    use sevenhops::hop::NotRepeated;
+    use sevenhops::hop::NoRetryReason;
     use sevenhops::policy::retry::{Backoff, Budget, Growth, Jitter, RetryConfig};
     use sevenhops::testing::{Answer, FaultServer, Reply};
     use sevenhops::{DeadlineLayer, Destination, Effect, Options, StandardLayer};
@@ -107,8 +107,8 @@ mod tests {
         *shut.lock().unwrap() = Some((client.breaker_handle().clone(), api.clone()));
         let response = client.get(&url).send().await.unwrap();
         assert!(matches!(
-            response.timeline().unwrap().not_repeated(),
-            Some(NotRepeated::Refused(_))
+            response.timeline().unwrap().no_retry_reason(),
+            Some(NoRetryReason::Rejected(_))
         ));
         response.bytes().await.unwrap();
         client.breaker_handle().close(&api);

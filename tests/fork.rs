@@ -20,7 +20,7 @@ mod forked {
 
     use fork::{Fork, fork, waitpid};
     use http::{Request, Response};
-    use sevenhops::hop::What;
+    use sevenhops::hop::TimelineEventKind;
     use sevenhops::policy::idempotency;
     use sevenhops::sdk::operation::{Attempt, Failed};
     use sevenhops::{Config, Operation, StandardLayer};
@@ -107,8 +107,8 @@ mod forked {
         let service = StandardLayer::with(&settings).unwrap().layer(service);
         let charge = Request::post("https://api.test/v1/charges");
         let response = service.oneshot(charge.body(String::new()).unwrap()).await;
-        let notes = response.unwrap().body().timeline().notes();
-        let What::Waited { wait, .. } = notes[0].what else {
+        let notes = response.unwrap().body().timeline().events();
+        let TimelineEventKind::Waited { wait, .. } = notes[0].kind else {
             panic!("{notes:?}");
         };
         let seen = seen.lock().unwrap().clone();

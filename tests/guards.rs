@@ -19,7 +19,7 @@ mod tests {
     use http::StatusCode;
     use http_body::Frame;
     use http_body_util::StreamBody;
-    use sevenhops::hop::NotRepeated;
+    use sevenhops::hop::NoRetryReason;
     use sevenhops::policy::breaker::State;
     use sevenhops::policy::idempotency;
     use sevenhops::policy::retry::{Backoff, Budget, RetryConfig};
@@ -184,8 +184,8 @@ mod tests {
             .no_idempotency_key();
         let error = refused.send().await.unwrap_err();
         assert_eq!((error.attempts(), error.effect()), (3, Effect::None));
-        let spent = NotRepeated::AttemptsSpent { made: 3 };
-        assert_eq!(error.not_repeated(), Some(spent));
+        let spent = NoRetryReason::AttemptsExhausted { made: 3 };
+        assert_eq!(error.no_retry_reason(), Some(spent));
 
         let server = net.http2().await;
         server.on_request([Reply::ResetStream(h2::Reason::REFUSED_STREAM)]);
@@ -223,7 +223,10 @@ mod tests {
             .put(url(&server, "http"))
             .body(stream("amount=100"));
         let error = put.send().await.unwrap_err();
-        assert_eq!(error.not_repeated(), Some(NotRepeated::NotReplayable));
+        assert_eq!(
+            error.no_retry_reason(),
+            Some(NoRetryReason::BodyNotReplayable)
+        );
         assert_eq!(
             (error.effect(), server.requests_seen()),
             (Effect::Possible, 1)
@@ -246,7 +249,10 @@ mod tests {
             .await
             .unwrap_err();
         assert_eq!((error.attempts(), error.hop()), (3, Some(Hop::Connect)));
-        assert_eq!(error.not_repeated(), Some(NotRepeated::BudgetEmpty));
+        assert_eq!(
+            error.no_retry_reason(),
+            Some(NoRetryReason::BudgetExhausted)
+        );
     }
 
     #[tokio::test]

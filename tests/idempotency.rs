@@ -11,7 +11,7 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderName, Method, Request};
     use http_body_util::Full;
-    use sevenhops::hop::{NotRepeated, Outcome, What, names};
+    use sevenhops::hop::{NoRetryReason, Outcome, TimelineEventKind, failure_catalog};
     use sevenhops::policy::idempotency::{IdempotencyConfig, Key};
     use sevenhops::{
         Blame, Effect, Hop, IdempotencyLayer, Kind, Options, Policy, StandardLayer, StandardService,
@@ -184,7 +184,7 @@ mod tests {
                 matches!(timeline.attempts()[0].outcome, Outcome::Failed { hop: Some(Hop::Server), kind: named, effect: Effect::Declined, .. } if named == kind),
                 "{timeline}"
             );
-            let row = names()
+            let row = failure_catalog()
                 .iter()
                 .find(|row| (row.hop, row.kind) == (Hop::Server, kind));
             assert_eq!(row.unwrap().blame, Blame::Client);
@@ -196,8 +196,8 @@ mod tests {
         let mock = Mock::new([LOST, with(200, "idempotent-replayed", "true")]);
         let service = stack(vouched(), &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
-        let notes = response.body().timeline().notes();
-        assert_eq!(notes.last().unwrap().what, What::Replayed);
+        let notes = response.body().timeline().events();
+        assert_eq!(notes.last().unwrap().kind, TimelineEventKind::Replayed);
         assert!(sevenhops::Response::from(response).is_replayed());
     }
 
@@ -207,12 +207,12 @@ mod tests {
         let service = stack(vouched().make_keys(false), &mock);
         let error = service.oneshot(request(Method::POST)).await.unwrap_err();
         assert_eq!((mock.count(), error.effect()), (1, Effect::Possible));
-        let reason = NotRepeated::Unsafe {
+        let reason = NoRetryReason::NotIdempotent {
             method: Some(Method::POST),
             effect: Effect::Possible,
             keyed: false,
         };
-        assert_eq!(error.not_repeated(), Some(reason));
+        assert_eq!(error.no_retry_reason(), Some(reason));
         assert_eq!(keys(&mock), [None]);
     }
 
@@ -288,8 +288,8 @@ mod tests {
             .oneshot(post(options))
             .await;
         assert!(matches!(
-            error.unwrap_err().not_repeated(),
-            Some(NotRepeated::KeyExpires { .. })
+            error.unwrap_err().no_retry_reason(),
+            Some(NoRetryReason::KeyExpiring { .. })
         ));
         assert_eq!(mock.count(), 1);
     }

@@ -14,7 +14,7 @@ mod tests {
     use rustls::version::{TLS12, TLS13};
     use rustls::{ClientConfig, RootCertStore};
     use sevenhops::hop::Blame;
-    use sevenhops::hop::{Outcome, RowEnd, Stage};
+    use sevenhops::hop::{Outcome, Stage, StageOutcome};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply, Script};
     use sevenhops::timeout::{Timeout, TimeoutKind, TimeoutsConfig};
     use sevenhops::{Client, Effect, Hop, Kind, Timeline};
@@ -27,9 +27,9 @@ mod tests {
         server.start().await.unwrap()
     }
 
-    fn stages(timeline: &Timeline) -> Vec<(Stage, RowEnd)> {
+    fn stages(timeline: &Timeline) -> Vec<(Stage, StageOutcome)> {
         let attempts = timeline.attempts();
-        let rows = attempts.iter().flat_map(|attempt| &attempt.rows);
+        let rows = attempts.iter().flat_map(|attempt| &attempt.stages);
         rows.map(|row| (row.stage, row.end)).collect()
     }
 
@@ -37,12 +37,15 @@ mod tests {
         let response = client.post(url).body("amount=100").send().await.unwrap();
         let timeline = response.timeline().cloned().unwrap();
         assert_eq!(response.text().await.unwrap(), r#"{"ok":true}"#);
-        assert_eq!(timeline.outcome(), Some(Outcome::Answered(StatusCode::OK)));
+        assert_eq!(timeline.outcome(), Some(Outcome::Responded(StatusCode::OK)));
         timeline
     }
 
-    fn left(stages: &[Stage]) -> Vec<(Stage, RowEnd)> {
-        stages.iter().map(|stage| (*stage, RowEnd::Left)).collect()
+    fn left(stages: &[Stage]) -> Vec<(Stage, StageOutcome)> {
+        stages
+            .iter()
+            .map(|stage| (*stage, StageOutcome::Completed))
+            .collect()
     }
 
     use Stage::{Connect, Dns, Receive, Send, Tls, Wait};
@@ -167,9 +170,9 @@ mod tests {
         let timeline = good(&net.client(), &url(&server, "http")).await;
 
         let mut expected = left(&[Dns, Connect, Connect, Send, Wait, Receive]);
-        expected[1].1 = RowEnd::Failed(Kind::Refused);
+        expected[1].1 = StageOutcome::Failed(Kind::Refused);
         assert_eq!(stages(&timeline), expected, "{timeline}");
-        let rows = &timeline.attempts()[0].rows;
+        let rows = &timeline.attempts()[0].stages;
         assert_eq!(rows[1].address.unwrap().ip().to_string(), "127.0.0.2");
         assert_eq!(rows[2].address.unwrap().ip().to_string(), "127.0.0.1");
         let seen = server.requests();
@@ -190,7 +193,10 @@ mod tests {
         let timeline = response.timeline().cloned().unwrap();
         assert_eq!(response.chunk().await.unwrap().unwrap(), "half");
         drop(response);
-        assert_eq!(stages(&timeline).last(), Some(&(Receive, RowEnd::Left)));
+        assert_eq!(
+            stages(&timeline).last(),
+            Some(&(Receive, StageOutcome::Completed))
+        );
         assert_eq!(timeline.attempts()[0].received_bytes, 4);
     }
 
@@ -207,8 +213,8 @@ mod tests {
         let [attempt] = &timeline.attempts()[..] else {
             panic!("{timeline}");
         };
-        assert_eq!(attempt.outcome, Outcome::Answered(StatusCode::OK));
-        assert_eq!(attempt.rows.last().unwrap().end, RowEnd::Left);
+        assert_eq!(attempt.outcome, Outcome::Responded(StatusCode::OK));
+        assert_eq!(attempt.stages.last().unwrap().end, StageOutcome::Completed);
         assert_eq!(attempt.received_bytes, 3);
         assert_eq!(response.chunk().await.unwrap(), None);
     }
@@ -266,7 +272,7 @@ mod tests {
             (Some(Hop::Server), Effect::Possible)
         );
         let timeline = error.timeline().unwrap();
-        let abandoned = (Tls, RowEnd::Abandoned);
+        let abandoned = (Tls, StageOutcome::Abandoned);
         assert!(stages(timeline).contains(&abandoned), "{timeline}");
         assert!(timeline.attempts()[0].reused);
     }

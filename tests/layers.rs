@@ -11,7 +11,7 @@ mod tests {
     use bytes::Bytes;
     use http::{Request, Response, StatusCode};
     use http_body_util::{BodyExt, Full, StreamBody};
-    use sevenhops::hop::{Outcome, RowEnd, Stage};
+    use sevenhops::hop::{Outcome, Stage, StageOutcome};
     use sevenhops::timeout::{Timeout, TimeoutKind, Timeouts, TimeoutsConfig};
     use sevenhops::{
         AttemptLayer, DeadlineLayer, Effect, Error, Hop, Kind, Options, Policy, StandardLayer,
@@ -111,9 +111,12 @@ mod tests {
         let response = service.oneshot(post()).await.unwrap();
         let timeline = response.body().timeline().clone();
         drop(response);
-        assert_eq!(timeline.outcome(), Some(Outcome::Answered(StatusCode::OK)));
-        let rows = &timeline.attempts()[0].rows;
-        assert!(rows.iter().all(|row| row.end == RowEnd::Left), "{timeline}");
+        assert_eq!(timeline.outcome(), Some(Outcome::Responded(StatusCode::OK)));
+        let rows = &timeline.attempts()[0].stages;
+        assert!(
+            rows.iter().all(|row| row.end == StageOutcome::Completed),
+            "{timeline}"
+        );
 
         let service = standard().layer(service_fn(never));
         let mut calling = Box::pin(service.oneshot(post()));
@@ -204,10 +207,10 @@ mod tests {
             .extensions_mut()
             .insert(Options::new().whole_body(5));
         let response = service.clone().oneshot(request).await.unwrap();
-        let rows = response.body().timeline().attempts().remove(0).rows;
+        let rows = response.body().timeline().attempts().remove(0).stages;
         assert_eq!(
             rows.last().map(|row| (row.stage, row.end)),
-            Some((Stage::Receive, RowEnd::Left))
+            Some((Stage::Receive, StageOutcome::Completed))
         );
         let mut request = post();
         request
@@ -298,7 +301,7 @@ mod tests {
         assert!(body.frame().await.unwrap().is_ok());
         tokio::time::advance(Duration::from_secs(30)).await;
         let timeline = body.timeline();
-        assert_eq!(timeline.outcome(), Some(Outcome::Answered(StatusCode::OK)));
+        assert_eq!(timeline.outcome(), Some(Outcome::Responded(StatusCode::OK)));
         assert_eq!(timeline.elapsed(), Duration::ZERO);
         assert!(body.frame().await.is_none(), "and it stays ended");
     }

@@ -50,7 +50,7 @@ mod tests {
     }
 
     fn stages(attempt: &Attempt) -> Vec<Stage> {
-        attempt.rows.iter().map(|row| row.stage).collect()
+        attempt.stages.iter().map(|row| row.stage).collect()
     }
 
     use Stage::{Connect, Receive, Send, Tls, Wait};
@@ -212,8 +212,8 @@ mod tests {
         for (proxy, kind, status) in [
             (rude.url(), Kind::ProxyDenied, "403 Forbidden"),
             (rude.socks_url(), Kind::ProxyDenied, "rules"),
-            (lost.url(), Kind::Proxy, "502 Bad Gateway"),
-            (lost.socks_url(), Kind::Proxy, ""),
+            (lost.url(), Kind::ProxyRefused, "502 Bad Gateway"),
+            (lost.socks_url(), Kind::ProxyRefused, ""),
         ] {
             let error = refused(&net, &proxy, "https").await;
             let named = (error.hop(), error.kind());

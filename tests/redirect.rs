@@ -12,7 +12,7 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderName, Method, Request};
     use http_body_util::Full;
-    use sevenhops::hop::What;
+    use sevenhops::hop::TimelineEventKind;
     use sevenhops::policy::redirect::RedirectConfig;
     use sevenhops::timeout::Timeouts;
     use sevenhops::{
@@ -156,10 +156,10 @@ mod tests {
         let urls: Vec<_> = timeline.attempts().into_iter().map(|a| a.url).collect();
         let there = Some("https://other.test/b".to_owned());
         assert_eq!(urls, [None, None, there.clone(), there]);
-        let notes = timeline.notes();
+        let notes = timeline.events();
         assert!(
-            notes.iter().any(|note| matches!(&note.what,
-                What::Redirected { url, .. } if url == "https://other.test/b")),
+            notes.iter().any(|note| matches!(&note.kind,
+                TimelineEventKind::Redirected { url, .. } if url == "https://other.test/b")),
             "{notes:?}"
         );
         assert!(!timeline.to_string().contains("key=s"));

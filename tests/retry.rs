@@ -10,7 +10,7 @@ mod tests {
 
     use http::Method;
     use http_body_util::BodyExt;
-    use sevenhops::hop::{NotRepeated, What};
+    use sevenhops::hop::{NoRetryReason, TimelineEventKind};
     use sevenhops::policy::retry::{Budget, RetryConfig};
     use sevenhops::timeout::Timeout;
     use sevenhops::{Effect, Error, Hop, Options, RetryLayer};
@@ -38,13 +38,17 @@ mod tests {
         assert_eq!(response.status(), 200);
         assert_eq!(mock.waits(), [MS(100), MS(200)]);
         let timeline = response.into_body().timeline().clone();
-        let waits: Vec<_> = timeline.notes().into_iter().map(|note| note.what).collect();
+        let waits: Vec<_> = timeline
+            .events()
+            .into_iter()
+            .map(|note| note.kind)
+            .collect();
         assert_eq!(
             waits,
-            [MS(100), MS(200)].map(|wait| What::Waited { wait, asked: false })
+            [MS(100), MS(200)].map(|wait| TimelineEventKind::Waited { wait, asked: false })
         );
         assert_eq!(
-            (timeline.attempt_count(), timeline.not_repeated()),
+            (timeline.attempt_count(), timeline.no_retry_reason()),
             (3, None)
         );
     }
@@ -67,8 +71,8 @@ mod tests {
                 .await
                 .unwrap();
             assert_eq!((answer.status().as_u16(), mock.count()), (code, 1));
-            let reason = answer.into_body().timeline().not_repeated();
-            assert_eq!(reason, Some(NotRepeated::Lasting), "{code}");
+            let reason = answer.into_body().timeline().no_retry_reason();
+            assert_eq!(reason, Some(NoRetryReason::Permanent), "{code}");
         }
     }
 
@@ -114,8 +118,8 @@ mod tests {
             .unwrap();
         assert_eq!(response.status(), 500);
         let timeline = response.body().timeline().clone();
-        let spent = NotRepeated::AttemptsSpent { made: 3 };
-        assert_eq!(timeline.not_repeated(), Some(spent));
+        let spent = NoRetryReason::AttemptsExhausted { made: 3 };
+        assert_eq!(timeline.no_retry_reason(), Some(spent));
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, "third");
         let shown = timeline.to_string();
@@ -129,8 +133,8 @@ mod tests {
         let service = stack(steady().budget(nothing), &mock);
         let response = service.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
-        let reason = response.body().timeline().not_repeated();
-        assert_eq!(reason, Some(NotRepeated::BudgetEmpty));
+        let reason = response.body().timeline().no_retry_reason();
+        assert_eq!(reason, Some(NoRetryReason::BudgetExhausted));
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(body, "down");
     }

@@ -10,7 +10,7 @@ mod tests {
 
     use http::{Method, StatusCode};
     use http_body_util::BodyExt;
-    use sevenhops::hop::{FailureClass, NotRepeated, What};
+    use sevenhops::hop::{FailureClass, NoRetryReason, TimelineEventKind};
     use sevenhops::policy::retry::{Backoff, Jitter, RetryConfig};
     use sevenhops::timeout::Timeout;
     use sevenhops::{Options, StandardLayer};
@@ -50,8 +50,11 @@ mod tests {
                 .unwrap();
             let waited = mock.waits()[0];
             assert!((SECS(2)..=MS(2_201)).contains(&waited), "{waited:?}");
-            let notes = response.into_body().timeline().notes();
-            assert!(matches!(notes[0].what, What::Waited { asked: true, .. }));
+            let notes = response.into_body().timeline().events();
+            assert!(matches!(
+                notes[0].kind,
+                TimelineEventKind::Waited { asked: true, .. }
+            ));
         }
         let mock = Mock::new([with(503, "retry-after", "0")]);
         stack(steady(), &mock)
@@ -100,9 +103,9 @@ mod tests {
             assert_eq!((start.elapsed(), mock.count()), (Duration::ZERO, 1));
             assert_eq!(response.headers()["retry-after"], hint);
             let timeline = response.body().timeline().clone();
-            match timeline.not_repeated() {
-                Some(NotRepeated::NoTime { .. }) => assert!(fits, "{hint}"),
-                Some(NotRepeated::HintTooLong { .. }) => assert!(!fits, "{hint}"),
+            match timeline.no_retry_reason() {
+                Some(NoRetryReason::DeadlineTooClose { .. }) => assert!(fits, "{hint}"),
+                Some(NoRetryReason::HintTooLong { .. }) => assert!(!fits, "{hint}"),
                 other => panic!("{other:?}"),
             }
             let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -125,10 +128,10 @@ mod tests {
             let error = service.oneshot(request(Method::GET)).await.unwrap_err();
             assert_eq!(mock.count(), sent);
             assert!(start.elapsed() <= SECS(3));
-            let reason = error.not_repeated();
+            let reason = error.no_retry_reason();
             match sent {
                 1 => assert!(
-                    matches!(reason, Some(NotRepeated::NoTime { .. })),
+                    matches!(reason, Some(NoRetryReason::DeadlineTooClose { .. })),
                     "{error}"
                 ),
                 _ => assert!(error.is_timeout(), "{error}"),
@@ -197,8 +200,8 @@ mod tests {
         *other.uri_mut() = "https://other.test/".parse().unwrap();
         let response = service.clone().oneshot(other).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
-        let reason = response.into_body().timeline().not_repeated();
-        assert_eq!(reason, Some(NotRepeated::OtherDestination));
+        let reason = response.into_body().timeline().no_retry_reason();
+        assert_eq!(reason, Some(NoRetryReason::OtherDestination));
         let response = service.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (200, 3));
     }
@@ -230,7 +233,10 @@ mod tests {
         let (start, get) = (Instant::now(), optional(Method::GET, inherited));
         let layer = StandardLayer::with(&settings).unwrap();
         let error = layer.layer(there.clone()).oneshot(get).await.unwrap_err();
-        assert_eq!(error.not_repeated(), Some(NotRepeated::CallerRepeats));
+        assert_eq!(
+            error.no_retry_reason(),
+            Some(NoRetryReason::RetriedUpstream)
+        );
         // Half of the time that its caller has left.
         assert_eq!((there.count(), start.elapsed()), (1, MS(4_450)));
 

@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(only(&boast).service_time(), Some(MS(43)));
         let silent = answered(200, &[("date", "x")]).await;
         assert_eq!(only(&silent).service_time(), None);
-        assert_eq!(only(&silent).said, None);
+        assert_eq!(only(&silent).server_report, None);
     }
 
     #[tokio::test(start_paused = true)]
@@ -117,7 +117,7 @@ mod tests {
                 only(&timeline).outcome,
                 Outcome::Failed {
                     hop: Some(Hop::Gateway),
-                    kind: Kind::Failed,
+                    kind: Kind::ServerError,
                     effect: Effect::Possible,
                     ..
                 }
@@ -132,7 +132,7 @@ mod tests {
         let service = StandardLayer::new(SECS(10)).unwrap().layer(mock.clone());
         let response = service.oneshot(request(Method::GET)).await.unwrap();
         let attempts = response.body().timeline().attempts();
-        let said = |at: usize| attempts[at].said.clone().unwrap();
+        let said = |at: usize| attempts[at].server_report.clone().unwrap();
         assert_eq!((said(0).retry_after, said(0).age), (Some(SECS(1)), None));
         assert_eq!((said(1).retry_after, said(1).age), (None, Some(SECS(7))));
     }
@@ -150,7 +150,7 @@ mod tests {
         response.bytes().await.unwrap();
         let attempt = only(&timeline);
         assert_eq!(attempt.service_time(), Some(Duration::from_micros(1)));
-        assert_eq!(attempt.said.unwrap().via, ["edge"]);
+        assert_eq!(attempt.server_report.unwrap().via, ["edge"]);
         assert_ne!(attempt.local.unwrap().port(), server.addr().port());
         assert_eq!(attempt.peer, Some(server.addr()));
     }

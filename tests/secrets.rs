@@ -73,15 +73,15 @@ mod tests {
                 ("display", timeline.to_string()),
                 ("debug", format!("{timeline:?}")),
                 ("pretty debug", format!("{timeline:#?}")),
-                ("waterfall", timeline.waterfall().coloured(true).to_string()),
+                ("waterfall", timeline.waterfall().colored(true).to_string()),
                 ("har", timeline.to_har().to_string()),
                 ("debug of har", format!("{:?}", timeline.to_har())),
                 ("json", serde_json::to_string(timeline).unwrap()),
-                ("notes", format!("{:?}", timeline.notes())),
+                ("notes", format!("{:?}", timeline.events())),
                 ("attempts", format!("{:?}", timeline.attempts())),
                 (
                     "outcome",
-                    format!("{:?} {:?}", timeline.outcome(), timeline.not_repeated()),
+                    format!("{:?} {:?}", timeline.outcome(), timeline.no_retry_reason()),
                 ),
             ]);
         }
@@ -222,7 +222,7 @@ mod tests {
     async fn what_was_said_is_there_without_its_secrets() {
         let (timelines, _) = calls((true, false)).await;
         let attempts = timelines[0].attempts();
-        let said = attempts[1].said.as_ref().unwrap();
+        let said = attempts[1].server_report.as_ref().unwrap();
         assert_eq!(said.via, ["edge"]);
         assert_eq!(said.proxies.len(), 2);
         assert_eq!(said.timings[0].name, "total");

@@ -141,13 +141,13 @@ pub(crate) fn print(beliefs: &[Belief], reconciled: &Reconciled, ledger: &Ledger
         ledger.charged_twice()
     );
     reconciled.print();
-    if let Some(sentence) = not_repeated(beliefs) {
+    if let Some(sentence) = no_retry_reason(beliefs) {
         println!("for example:\n  {sentence}\n");
     }
 }
 
 /// The error of a call that was not retried because it could have happened twice.
-fn not_repeated(beliefs: &[Belief]) -> Option<&str> {
+fn no_retry_reason(beliefs: &[Belief]) -> Option<&str> {
     beliefs.iter().find_map(|belief| match &belief.of {
         Outcome::Failed(Some(Effect::Possible), said) if said.contains("not retried: POST") => {
             Some(said.as_str())

@@ -240,13 +240,13 @@ fn before_the_request() -> Vec<Case> {
         ("F5", "no process listens on the port", At(Port::Closed), (Connect, Kind::Refused, None), Repeat::Yes),
         ("F6", "the SYN is swallowed", At(Port::BlackHole), (Connect, Kind::Timeout, None), Repeat::Yes),
         ("F7", "accepts, never speaks TLS", Connection(ConnFault::Silent), (Tls, Kind::Timeout, None), Repeat::Yes),
-        ("F8", "plain HTTP on the TLS port", Connection(ConnFault::PlainHttp), (Tls, Kind::Protocol, None), Repeat::No),
+        ("F8", "plain HTTP on the TLS port", Connection(ConnFault::PlainHttp), (Tls, Kind::ProtocolError, None), Repeat::No),
         ("F9", "no trusted authority signed the certificate", Shake(Handshake::UnknownIssuer), (Tls, Kind::CertificateUnknownIssuer, None), Repeat::No),
         ("F10a", "the certificate is for another name", Shake(Handshake::WrongName), (Tls, Kind::CertificateWrongName, None), Repeat::No),
         ("F10b", "the certificate has run out", Shake(Handshake::Expired), (Tls, Kind::CertificateExpired, None), Repeat::No),
         ("F11", "fatal alert handshake_failure", Connection(ConnFault::TlsAlert), (Tls, Kind::Alert, None), Repeat::No),
         ("F15b", "the fresh connection closes at once", Setting::ClosedBefore, (Send, Kind::Closed, None), Repeat::Yes),
-        ("F31", "the proxy answers 502 to CONNECT", Proxy(502), (Connect, Kind::Proxy, None), Repeat::Yes),
+        ("F31", "the proxy answers 502 to CONNECT", Proxy(502), (Connect, Kind::ProxyRefused, None), Repeat::Yes),
         ("F31", "the proxy answers 403 to CONNECT", Proxy(403), (Connect, Kind::ProxyDenied, None), Repeat::No),
         ("F31", "the proxy answers 407 to CONNECT", Proxy(407), (Connect, Kind::ProxyUnauthorized, None), Repeat::No),
     ]);
@@ -271,7 +271,7 @@ fn on_the_way() -> Vec<Case> {
         ("F13b", "RST after a small body went out", Request(Reply::ResetAfterRequest), (Server, Kind::Closed, Possible), Repeat::Idem),
         ("F14", "takes the request, never answers", Request(Reply::Silent), (Server, Kind::Timeout, Possible), Repeat::Idem),
         ("F15", "takes the request, closes without a byte", Request(Reply::CloseAfterRequest), (Server, Kind::Closed, Possible), Repeat::Idem),
-        ("F17", "answers garbage", Request(Reply::garbage()), (Server, Kind::Protocol, Possible), Repeat::No),
+        ("F17", "answers garbage", Request(Reply::garbage()), (Server, Kind::ProtocolError, Possible), Repeat::No),
         ("F18", "head, then the body stalls", Request(stall), (Receive, Kind::Timeout, Done), Repeat::Idem),
         ("F19", "100 bytes announced, 50 sent", Request(short), (Receive, Kind::Incomplete, Done), Repeat::Idem),
     ])
@@ -311,7 +311,7 @@ fn by_status() -> Vec<Case> {
         ("F24a", "502", status(StatusCode::BAD_GATEWAY, &[]), (Gateway, Kind::BadGateway, Possible), Repeat::Idem),
         ("F24a", "504", status(StatusCode::GATEWAY_TIMEOUT, &[]), (Gateway, Kind::Timeout, Possible), Repeat::Idem),
         ("F24a", "503 with Via", status(StatusCode::SERVICE_UNAVAILABLE, &[("via", "1.1 edge")]), (Gateway, Kind::Unavailable, Possible), Repeat::Idem),
-        ("F24b", "500", status(StatusCode::INTERNAL_SERVER_ERROR, &[]), (Server, Kind::Failed, Possible), Repeat::Idem),
+        ("F24b", "500", status(StatusCode::INTERNAL_SERVER_ERROR, &[]), (Server, Kind::ServerError, Possible), Repeat::Idem),
         ("F24b", "503 without a gateway's marks", status(StatusCode::SERVICE_UNAVAILABLE, &[]), (Server, Kind::Unavailable, Possible), Repeat::Idem),
         ("F24c", "429 with Retry-After", status(StatusCode::TOO_MANY_REQUESTS, &[("retry-after", "1")]), (Server, Kind::Throttled, Declined), Repeat::Yes),
         ("F24d", "401", status(StatusCode::UNAUTHORIZED, &[]), (Server, Kind::Unauthorized, Declined), Repeat::No),
@@ -335,8 +335,8 @@ fn at_the_ends() -> Vec<Case> {
         ("F33", "200, and the gzip stream is corrupt", Request(corrupt), (Decode, Kind::Malformed, Done), Repeat::No),
     ]);
     cases.extend(on(&FRESH, vec![
-        ("F34", "a header that is none", Unwritable(Broken::Header), (Encode, Kind::Invalid, None), Repeat::No),
-        ("F34", "a body that does not serialise", Unwritable(Broken::Body), (Encode, Kind::Invalid, None), Repeat::No),
+        ("F34", "a header that is none", Unwritable(Broken::Header), (Encode, Kind::InvalidRequest, None), Repeat::No),
+        ("F34", "a body that does not serialise", Unwritable(Broken::Body), (Encode, Kind::InvalidRequest, None), Repeat::No),
     ]));
     cases
 }

@@ -6,7 +6,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri};
-use sevenhops::hop::{NotRepeated, Outcome, What};
+use sevenhops::hop::{NoRetryReason, Outcome, TimelineEventKind};
 use sevenhops::policy::breaker::{self, State};
 use sevenhops::policy::idempotency::{self, Key};
 use sevenhops::policy::retry::{self, Backoff, Budget};
@@ -46,7 +46,7 @@ pub(crate) fn all() -> Vec<GuardCase> {
     use Hop::{Server, Tls};
     let case = |fault, story, expected, setting| GuardCase { fault, story, expected, setting };
     vec![
-        case("F25", "the breaker is open", Some((None, Kind::Open, Effect::None)), Setting::BreakerOpen),
+        case("F25", "the breaker is open", Some((None, Kind::CircuitOpen, Effect::None)), Setting::BreakerOpen),
         case("F27", "the retry budget is empty", Some((Some(Server), Kind::Unavailable, Effect::Possible)), Setting::BudgetEmpty),
         case("F28", "503, and to come back after the deadline", Some((Some(Server), Kind::Unavailable, Effect::Possible)), Setting::LongWait(StatusCode::SERVICE_UNAVAILABLE)),
         case("F28", "429, and to come back after the deadline", Some((Some(Server), Kind::Throttled, Effect::Declined)), Setting::LongWait(StatusCode::TOO_MANY_REQUESTS)),
@@ -185,7 +185,7 @@ async fn budget_empty(world: &World) -> Result<GuardReport> {
         error.status() == Some(StatusCode::SERVICE_UNAVAILABLE)
     });
     report.check_error("the reason beside it", |error| {
-        error.not_repeated() == Some(NotRepeated::BudgetEmpty)
+        error.no_retry_reason() == Some(NoRetryReason::BudgetExhausted)
     });
     Ok(report)
 }
@@ -212,7 +212,7 @@ async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
     });
     report.check_error("the hint", |error| error.retry_after() == Some(ASKED));
     report.check_error("the reason beside it", |error| {
-        matches!(error.not_repeated(), Some(NotRepeated::HintTooLong { hint: ASKED, most }) if most < ASKED)
+        matches!(error.no_retry_reason(), Some(NoRetryReason::HintTooLong { hint: ASKED, most }) if most < ASKED)
     });
     Ok(report)
 }
@@ -242,7 +242,7 @@ async fn deadline_in_tls(world: &World) -> Result<GuardReport> {
         error.timeout_kind() == Some(TimeoutKind::Deadline)
     });
     report.check_error("the reason beside it", |error| {
-        matches!(error.not_repeated(), Some(NotRepeated::NoTime { left, .. }) if left.is_zero())
+        matches!(error.no_retry_reason(), Some(NoRetryReason::DeadlineTooClose { left, .. }) if left.is_zero())
     });
     Ok(report)
 }
@@ -294,9 +294,9 @@ async fn key_in_progress(world: &World) -> Result<GuardReport> {
     report.check("the third attempt is answered", {
         report.report.error.is_none() && report.attempts() == 3
     });
-    let notes = report.report.timeline.as_ref().map(Timeline::notes);
-    let waited = |what: &What| matches!(what, What::Waited { .. });
-    let waits = notes.iter().flatten().filter(|note| waited(&note.what));
+    let notes = report.report.timeline.as_ref().map(Timeline::events);
+    let waited = |what: &TimelineEventKind| matches!(what, TimelineEventKind::Waited { .. });
+    let waits = notes.iter().flatten().filter(|note| waited(&note.kind));
     report.check("a delay before each retry", waits.count() == 2);
     report.check("one key, three times", one_key(&stage)? == 3);
     Ok(report)
@@ -322,7 +322,7 @@ async fn key_reused(world: &World) -> Result<GuardReport> {
         error.blame() == Blame::Client
     });
     report.check_error("and why it is not retried", |error| {
-        error.not_repeated() == Some(NotRepeated::Lasting)
+        error.no_retry_reason() == Some(NoRetryReason::Permanent)
     });
     Ok(report)
 }

@@ -9,7 +9,7 @@ mod tests {
     use std::sync::Mutex;
     use std::time::Duration;
 
-    use sevenhops::hop::{NotRepeated, Outcome};
+    use sevenhops::hop::{NoRetryReason, Outcome};
     use sevenhops::policy::breaker::{self, State};
     use sevenhops::policy::retry::{self, Backoff};
     use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
@@ -151,8 +151,8 @@ mod tests {
         let error = run.await.unwrap_err();
         assert_eq!((error.effect(), error.attempts()), (Effect::Possible, 1));
         assert!(matches!(
-            error.not_repeated(),
-            Some(NotRepeated::Unsafe {
+            error.no_retry_reason(),
+            Some(NoRetryReason::NotIdempotent {
                 method: None,
                 keyed: false,
                 ..
@@ -233,7 +233,7 @@ mod tests {
         });
         let error = run.await.unwrap_err();
         assert_eq!((error.effect(), error.attempts()), (Effect::Declined, 1));
-        assert_eq!(error.not_repeated(), Some(NotRepeated::Lasting));
+        assert_eq!(error.no_retry_reason(), Some(NoRetryReason::Permanent));
         let violated = source(&error).code();
         let expected = tokio_postgres::error::SqlState::NOT_NULL_VIOLATION;
         assert_eq!(violated, Some(&expected));

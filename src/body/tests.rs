@@ -99,7 +99,7 @@ async fn other_length_than_the_announced_one_fails() {
         let error = body.with_length(7).prepare().await.unwrap_err();
         assert_eq!(
             (error.hop(), error.kind()),
-            (Some(Hop::Encode), Kind::Invalid)
+            (Some(Hop::Encode), Kind::InvalidRequest)
         );
         assert!(error.to_string().contains(short), "{error}");
     }

@@ -11,7 +11,7 @@ use http::{Extensions, Method, Uri};
 use uuid::Uuid;
 
 use super::Call;
-use crate::hop::{Effect, Outcome, What};
+use crate::hop::{Effect, Outcome, TimelineEventKind};
 
 /// One try of the caller, as its call knows it.
 #[derive(Clone)]
@@ -67,7 +67,7 @@ impl Call {
         }
         if this.number > 1 {
             let number = this.number;
-            self.note(What::CallerRetry { number });
+            self.note(TimelineEventKind::CallerRetry { number });
         }
     }
 }
@@ -151,7 +151,7 @@ pub(crate) fn next_try(extensions: &mut Extensions, wish: Wish) -> CallerTry {
 /// Returns whether the caller got a success, and all of the body that it wanted.
 fn is_done(call: &Call) -> bool {
     let succeeded = match call.answered() {
-        Some(Outcome::Answered(status)) => status.is_success(),
+        Some(Outcome::Responded(status)) => status.is_success(),
         _ => false,
     };
     succeeded && call.failure().is_none()
@@ -188,8 +188,8 @@ mod tests {
         (call, key)
     }
 
-    fn numbers(call: &Call) -> Vec<What> {
-        call.notes().into_iter().map(|note| note.what).collect()
+    fn numbers(call: &Call) -> Vec<TimelineEventKind> {
+        call.notes().into_iter().map(|note| note.kind).collect()
     }
 
     #[tokio::test(start_paused = true)]
@@ -200,7 +200,7 @@ mod tests {
         for number in [2, 3] {
             let (again, same) = begin(&mut extensions, wish("/charges", "1"));
             assert_eq!(same, key);
-            assert_eq!(numbers(&again), [What::CallerRetry { number }]);
+            assert_eq!(numbers(&again), [TimelineEventKind::CallerRetry { number }]);
         }
     }
 
@@ -223,13 +223,13 @@ mod tests {
     async fn same_wish_after_a_success_is_another_call() {
         let mut extensions = Extensions::new();
         let (call, key) = begin(&mut extensions, wish("/charges", "1"));
-        call.answer(Outcome::Answered(StatusCode::CREATED));
+        call.answer(Outcome::Responded(StatusCode::CREATED));
         let (_, fresh) = begin(&mut extensions, wish("/charges", "1"));
         assert_ne!(fresh, key);
 
         let mut extensions = Extensions::new();
         let (call, key) = begin(&mut extensions, wish("/charges", "1"));
-        call.answer(Outcome::Answered(StatusCode::SERVICE_UNAVAILABLE));
+        call.answer(Outcome::Responded(StatusCode::SERVICE_UNAVAILABLE));
         let (_, same) = begin(&mut extensions, wish("/charges", "1"));
         assert_eq!(same, key);
     }

@@ -112,7 +112,7 @@ impl Call {
     /// Returns the effect that the caller's response shows, for attempts without a record.
     fn effect_of_end(&self, how: Outcome) -> Effect {
         match how {
-            Outcome::Answered(status) => {
+            Outcome::Responded(status) => {
                 let is_safe = self.method().is_some_and(Method::is_safe);
                 effect_of_response(status, &HeaderMap::new(), is_safe)
             }

@@ -125,7 +125,7 @@ impl Call {
         };
         if !span.is_disabled() {
             // A caller that goes away between two attempts is not a failure.
-            let failed = self.failed().map(|failed| (failed, self.not_repeated()));
+            let failed = self.failed().map(|failed| (failed, self.no_retry_reason()));
             end_call(&span, self.attempt_count(), failed);
         }
         drop(span);

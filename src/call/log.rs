@@ -7,7 +7,9 @@ use http::{HeaderMap, StatusCode, Uri};
 
 use super::Call;
 use crate::clock;
-use crate::hop::{Diagnosis, Effect, Keyed, NotRepeated, Note, Outcome, Policy, What};
+use crate::hop::{
+    Diagnosis, Effect, Keyed, NoRetryReason, Outcome, Policy, TimelineEvent, TimelineEventKind,
+};
 use crate::record::Tracker;
 use crate::redact::redacted;
 use crate::telemetry;
@@ -41,8 +43,8 @@ pub(super) struct Brief {
 #[derive(Default)]
 pub(super) struct Rest {
     more: Vec<Arc<Tracker>>,
-    notes: Vec<Note>,
-    not_repeated: Option<NotRepeated>,
+    notes: Vec<TimelineEvent>,
+    no_retry_reason: Option<NoRetryReason>,
     /// The calls of stacks below that continue its request.
     pub(super) inner: Vec<Call>,
     /// The requests of an operation's attempts.
@@ -125,7 +127,7 @@ impl Call {
     pub(crate) fn redirected(&self, status: StatusCode, (uri, is_away): (&Uri, bool)) {
         self.begin_leg(is_away);
         let url = redacted(uri);
-        self.note(What::Redirected { status, url });
+        self.note(TimelineEventKind::Redirected { status, url });
         self.rest().redirected_to = Some(uri.clone());
     }
 
@@ -135,36 +137,36 @@ impl Call {
         redirected_to.unwrap_or_else(|| self.asked().uri().cloned().unwrap_or_default())
     }
 
-    pub(crate) fn note(&self, what: What) {
+    pub(crate) fn note(&self, what: TimelineEventKind) {
         telemetry::note(&self.span_for_events(), &what);
-        let note = Note {
+        let note = TimelineEvent {
             attempts: self.attempt_count(),
             at: self.elapsed(),
-            what,
+            kind: what,
         };
         self.rest().notes.push(note);
     }
 
     /// Records that a policy rejected the call. Several layers may report the same rejection.
     pub(crate) fn rejected_by(&self, policy: Policy) {
-        let (attempts, what) = (self.attempt_count(), What::Refused(policy));
-        let said = |note: &Note| note.attempts == attempts && note.what == what;
+        let (attempts, what) = (self.attempt_count(), TimelineEventKind::Rejected(policy));
+        let said = |note: &TimelineEvent| note.attempts == attempts && note.kind == what;
         if !self.rest().notes.last().is_some_and(said) {
             self.note(what);
         }
     }
 
-    pub(crate) fn notes(&self) -> Vec<Note> {
+    pub(crate) fn notes(&self) -> Vec<TimelineEvent> {
         self.rest().notes.clone()
     }
 
     /// Keeps the reason why the last failure is not retried. `None` means that it is retried, or that there was none.
-    pub(crate) fn stop(&self, reason: Option<NotRepeated>) {
-        self.rest().not_repeated = reason;
+    pub(crate) fn stop(&self, reason: Option<NoRetryReason>) {
+        self.rest().no_retry_reason = reason;
     }
 
-    pub(crate) fn not_repeated(&self) -> Option<NotRepeated> {
-        self.rest().not_repeated.clone()
+    pub(crate) fn no_retry_reason(&self) -> Option<NoRetryReason> {
+        self.rest().no_retry_reason.clone()
     }
 
     /// Records that the call failed. If it failed before, nothing changes.
@@ -204,8 +206,10 @@ impl Call {
             .or_else(|| match (self.answered()?, self.last()) {
                 (_, Some(last)) => last.failure(),
                 // Its attempts have no record.
-                (Outcome::Answered(status), None) if status.is_success() => self.brief().classified,
-                (Outcome::Answered(status), None) => {
+                (Outcome::Responded(status), None) if status.is_success() => {
+                    self.brief().classified
+                }
+                (Outcome::Responded(status), None) => {
                     Diagnosis::status(status, &HeaderMap::new(), Keyed::No)
                 }
                 _ => None,

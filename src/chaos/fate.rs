@@ -12,7 +12,7 @@ use http::request::Parts;
 use super::{ChaosConfig, Mishap};
 use crate::call::Call;
 use crate::destination::Destination;
-use crate::hop::What;
+use crate::hop::TimelineEventKind;
 use crate::telemetry;
 
 /// The fault for a request, and the delay of the response if the fault is a delay.
@@ -95,7 +95,7 @@ impl Fate {
     pub(super) fn note(&self, call: Option<&Call>, drawn: Drawn) {
         self.played.fetch_add(1, Ordering::Relaxed);
         let Drawn { mishap, late } = drawn;
-        let what = What::Chaos { mishap, late };
+        let what = TimelineEventKind::Chaos { mishap, late };
         match call {
             Some(call) => call.note(what),
             None => telemetry::note(&telemetry::Span::current(), &what),

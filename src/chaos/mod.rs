@@ -48,7 +48,7 @@
 //!
 //! # Reports
 //!
-//! Every fault is a note in the call's timeline ([`What::Chaos`](crate::hop::What::Chaos)), a warning event `chaos` on
+//! Every fault is a note in the call's timeline ([`What::Chaos`](crate::hop::TimelineEventKind::Chaos)), a warning event `chaos` on
 //! its span, and the cause of the error. The body of a generated response says that it was generated. An injected fault
 //! cannot be mistaken for a real failure.
 //!

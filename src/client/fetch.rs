@@ -57,9 +57,12 @@ impl Response {
         let (kind, reason) = if status.is_redirection() && !unmodified {
             (Kind::RedirectRefused, self.unfollowed(&asks.config))
         } else if unmodified {
-            (Kind::Protocol, "the request did not ask for it".to_owned())
+            (
+                Kind::ProtocolError,
+                "the request did not ask for it".to_owned(),
+            )
         } else {
-            (Kind::Protocol, "it is not a final status".to_owned())
+            (Kind::ProtocolError, "it is not a final status".to_owned())
         };
         let diagnosis = Diagnosis::after_head(hop, kind);
         Some(self.shown(diagnosis).because(Reason::new(reason)))

@@ -27,7 +27,7 @@ impl Evidence {
             self.kind = match tunnel {
                 TunnelError::ProxyAuthRequired => Some(Kind::ProxyUnauthorized),
                 TunnelError::TunnelUnsuccessful | TunnelError::TunnelUnexpectedEof => {
-                    Some(Kind::Proxy)
+                    Some(Kind::ProxyRefused)
                 }
                 _ => self.kind,
             };
@@ -39,7 +39,7 @@ impl Evidence {
                 SocksError::V5(refusal) if UNAUTHORIZED.contains(&&*refusal.to_string()) => {
                     Some(Kind::ProxyUnauthorized)
                 }
-                _ => Some(Kind::Proxy),
+                _ => Some(Kind::ProxyRefused),
             };
         } else if self.set_up.is_some() {
             self.stage(error);

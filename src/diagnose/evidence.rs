@@ -73,7 +73,7 @@ impl Evidence {
             self.kind = Some(Kind::Timeout);
             self.timeout_kind = Some(*which);
         } else if error.is::<BodyFailed>() {
-            (self.kind, self.hop) = (Some(Kind::Body), Some(Hop::Send));
+            (self.kind, self.hop) = (Some(Kind::RequestBody), Some(Hop::Send));
             return false; // the causes below belong to the caller
         } else if let Some(io) = error.downcast_ref::<io::Error>() {
             self.io(io);
@@ -104,7 +104,7 @@ impl Evidence {
             | io::ErrorKind::PermissionDenied => Some(Kind::Unreachable),
             // The kernel gave up because the peer acknowledges no data.
             io::ErrorKind::TimedOut => Some(Kind::Unacknowledged),
-            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Some(Kind::Protocol),
+            io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Some(Kind::ProtocolError),
             _ => self.kind,
         };
     }
@@ -121,13 +121,13 @@ impl Evidence {
             self.stream = true;
             Some(Kind::Reset)
         } else {
-            Some(Kind::Protocol)
+            Some(Kind::ProtocolError)
         };
     }
 
     fn hyper(&mut self, error: &hyper::Error) {
         if error.is_parse() {
-            self.kind = Some(Kind::Protocol);
+            self.kind = Some(Kind::ProtocolError);
         } else if error.is_incomplete_message() {
             self.kind = Some(Kind::Incomplete);
         } else if error.is_canceled() || error.is_closed() || error.is_shutdown() {
@@ -166,7 +166,7 @@ impl Evidence {
             return;
         };
         if error.is_builder() {
-            (self.kind, self.hop) = (Some(Kind::Invalid), Some(Hop::Encode));
+            (self.kind, self.hop) = (Some(Kind::InvalidRequest), Some(Hop::Encode));
         } else if error.is_timeout() {
             self.kind = Some(Kind::Timeout);
         }
@@ -193,9 +193,9 @@ impl Evidence {
             }
             Error::DecryptError => {
                 self.garbled = true;
-                Kind::Protocol
+                Kind::ProtocolError
             }
-            _ => Kind::Protocol,
+            _ => Kind::ProtocolError,
         });
     }
 

@@ -176,7 +176,7 @@ const fn hop_of(stage: Stage) -> Hop {
 fn kind_of(tracker: &Tracker, stage: Option<Stage>, evidence: &Evidence) -> Kind {
     let kind = match evidence.kind {
         // After the handshake, a corrupt record breaks the connection.
-        Some(Kind::Protocol) if evidence.garbled && !is_set_up(stage) => Kind::Reset,
+        Some(Kind::ProtocolError) if evidence.garbled && !is_set_up(stage) => Kind::Reset,
         kind => kind.unwrap_or(Kind::Other),
     };
     match (kind, stage) {

@@ -165,7 +165,7 @@ impl From<Reason> for Kind {
         match reason {
             Reason::NotFound => Self::NotFound,
             Reason::NoRecords => Self::NoRecords,
-            Reason::Protocol => Self::Protocol,
+            Reason::Protocol => Self::ProtocolError,
             Reason::ServerFailure => Self::ServerFailure,
             Reason::Unreachable => Self::Unreachable,
             Reason::Timeout => Self::Timeout,

@@ -17,7 +17,7 @@ use crate::call::{Call, Follows};
 use crate::clock;
 use crate::destination::Destination;
 use crate::diagnose::{Failure, View};
-use crate::hop::{Diagnosis, FailureClass, Keyed, Said, effect_of_response};
+use crate::hop::{Diagnosis, FailureClass, Keyed, ServerReport, effect_of_response};
 use crate::policy::Classified;
 use crate::policy::breaker::{Admission, PendingVerdict};
 use crate::propagation;
@@ -182,7 +182,7 @@ impl Attempt {
     /// Records the response head.
     pub(super) fn head<R>(&self, call: &Call, response: &Response<R>, now: Instant) {
         let status = response.status();
-        if let Some(said) = Said::read(response.headers(), clock::wall) {
+        if let Some(said) = ServerReport::read(response.headers(), clock::wall) {
             self.tracker
                 .facts(|facts| facts.said = Some(Box::new(said)));
         }

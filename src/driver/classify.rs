@@ -74,7 +74,7 @@ impl Run {
         }
         let judged = self.call.judged(status);
         let judged = judged.or_else(|| Diagnosis::status(status, headers, Keyed::No));
-        let outcome = judged.map_or(Outcome::Answered(status), Outcome::from);
+        let outcome = judged.map_or(Outcome::Responded(status), Outcome::from);
         let (beginning, trailers) = response.body().beginning();
         let seen = Seen {
             headers: Some(headers),

@@ -28,7 +28,7 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::Failure;
 use crate::error::Error;
-use crate::hop::NotRepeated;
+use crate::hop::NoRetryReason;
 use crate::record::tracker;
 use crate::telemetry::Span;
 
@@ -306,7 +306,7 @@ impl<N: Resend> Polling<'_, N> {
         R: Body<Error: Into<BoxError>>,
     {
         let Some(mut request) = self.run.again(self.later) else {
-            return self.run.end(NotRepeated::NotReplayable);
+            return self.run.end(NoRetryReason::BodyNotReplayable);
         };
         let is_replayable = self.later.is_replayable();
         let flight = match self.run.admit(&mut request, is_replayable) {
@@ -319,7 +319,7 @@ impl<N: Resend> Polling<'_, N> {
                 state.set(State::Exchange { inner });
                 Next::Again
             }
-            None => self.run.end(NotRepeated::NotReplayable),
+            None => self.run.end(NoRetryReason::BodyNotReplayable),
         }
     }
 }

@@ -7,7 +7,7 @@ use http::{Request, Response};
 use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 
-use crate::hop::{Diagnosis, Effect, Hop, Kind, NotRepeated, Note, What};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, NoRetryReason, TimelineEvent, TimelineEventKind};
 use crate::{Error, StandardLayer, clock};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,7 +19,7 @@ async fn repeat_waits_until_asking_again_is_worth_it() {
 
     answer.unwrap();
     // No server asked for this wait.
-    let [What::Waited { wait, asked: false }] = notes[..] else {
+    let [TimelineEventKind::Waited { wait, asked: false }] = notes[..] else {
         panic!("{notes:?}");
     };
     assert!((SECOND..=SECOND * 11 / 10).contains(&wait), "{wait:?}");
@@ -33,14 +33,16 @@ async fn hint_that_does_not_fit_ends_the_call_at_once_and_stays_in_the_error() {
     let error = answer.unwrap_err();
     assert_eq!((notes.len(), clock::now()), (0, begun));
     assert_eq!(error.retry_after(), Some(30 * SECOND));
-    let Some(NotRepeated::NoTime { wait, left }) = error.not_repeated() else {
+    let Some(NoRetryReason::DeadlineTooClose { wait, left }) = error.no_retry_reason() else {
         panic!("{error}");
     };
     assert!(wait >= 30 * SECOND && left == 10 * SECOND);
 }
 
 /// Calls a service whose name does not resolve. `back_off` is the time for which another lookup is useless.
-async fn call(back_off: impl Fn() -> Duration + Clone) -> (Result<(), Error>, Vec<What>) {
+async fn call(
+    back_off: impl Fn() -> Duration + Clone,
+) -> (Result<(), Error>, Vec<TimelineEventKind>) {
     let service = service_fn(move |_: Request<Full<Bytes>>| {
         let wait = back_off();
         async move {
@@ -58,6 +60,9 @@ async fn call(back_off: impl Fn() -> Duration + Clone) -> (Result<(), Error>, Ve
         Ok(response) => response.body().timeline().clone(),
         Err(error) => error.timeline().unwrap().clone(),
     };
-    let notes = timeline.notes().into_iter().map(|Note { what, .. }| what);
+    let notes = timeline
+        .events()
+        .into_iter()
+        .map(|TimelineEvent { kind, .. }| kind);
     (answer.map(drop), notes.collect())
 }

@@ -19,8 +19,8 @@ use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::Failure;
 use crate::hop::{
-    Diagnosis, Effect, Hop, Keyed, Kind, NotRepeated, Outcome, Policy, What, effect_of_response,
-    is_failure,
+    Diagnosis, Effect, Hop, Keyed, Kind, NoRetryReason, Outcome, Policy, TimelineEventKind,
+    effect_of_response, is_failure,
 };
 use crate::policy::Classified;
 use crate::policy::idempotency::is_replayed;
@@ -214,7 +214,7 @@ impl Run {
             self.call.rejected_by(policy);
             return match self.last {
                 None => Next::Fail(failure),
-                Some(_) => self.end(NotRepeated::Refused(policy)),
+                Some(_) => self.end(NoRetryReason::Rejected(policy)),
             };
         }
         turn.end(&self.call, !own.effect.is_none());
@@ -241,7 +241,7 @@ impl Run {
     }
 
     /// Ends the call without the planned attempt. The caller gets the response or error before it.
-    pub(super) fn end<R>(&mut self, reason: NotRepeated) -> Next<R>
+    pub(super) fn end<R>(&mut self, reason: NoRetryReason) -> Next<R>
     where
         R: Body<Error: Into<BoxError>>,
     {
@@ -270,7 +270,7 @@ impl Run {
     {
         match self.last {
             // A service that failed in `poll_ready` is not called again.
-            Some(_) => self.end(NotRepeated::Unready),
+            Some(_) => self.end(NoRetryReason::ServiceNotReady),
             None => Next::Fail(self.diagnose(error)),
         }
     }
@@ -278,10 +278,10 @@ impl Run {
     /// Delivers the response of the call.
     fn deliver<R>(&mut self, head: Parts, mut body: DriverBody<R>) -> Next<R> {
         if self.policies.idempotency.is_some() && is_replayed(&head.headers) {
-            self.call.note(What::Replayed);
+            self.call.note(TimelineEventKind::Replayed);
         }
         if let Some(scope) = &self.scope {
-            scope.call().answer(Outcome::Answered(head.status));
+            scope.call().answer(Outcome::Responded(head.status));
         }
         body.ends(self.scope.take());
         Next::Deliver(Response::from_parts(head, body))
@@ -293,7 +293,7 @@ impl Run {
         R: Body<Error: Into<BoxError>>,
     {
         match self.last {
-            Some(_) => self.end(NotRepeated::NoTime {
+            Some(_) => self.end(NoRetryReason::DeadlineTooClose {
                 wait: Duration::ZERO,
                 left: Duration::ZERO,
             }),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::call::{Call, Follows, Repeating};
 use crate::clock;
 use crate::destination::Destination;
-use crate::hop::{Diagnosis, Kind, NotRepeated, What};
+use crate::hop::{Diagnosis, Kind, NoRetryReason, TimelineEventKind};
 use crate::policy::retry::{Account, Failed, Left, Policy, SharedBudget, decide};
 
 /// The retries of one leg: its counts, its bounds, and the time of the next attempt.
@@ -55,7 +55,7 @@ impl Turn {
             account: Account::open(budget, call, now),
             repeating,
             left: Left {
-                off: off.or_else(|| elsewhere.then_some(NotRepeated::CallerRepeats)),
+                off: off.or_else(|| elsewhere.then_some(NoRetryReason::RetriedUpstream)),
                 sent: 0,
                 most,
                 unsent: 0,
@@ -138,16 +138,16 @@ impl Turn {
         (call, policy): (&Call, &Policy),
         (diagnosis, hint): (Diagnosis, Hint),
         failed: impl FnOnce(&Policy) -> Option<Failed<'a>>,
-    ) -> Result<Instant, NotRepeated> {
+    ) -> Result<Instant, NoRetryReason> {
         if let Some(off) = &self.left.off {
             return Err(off.clone());
         }
         if self.repeating.is_none() && call.was_retried() {
             // A driver of one attempt leaves the retries to a driver below, which has made all attempts.
             let made = self.left.made();
-            return Err(NotRepeated::AttemptsSpent { made });
+            return Err(NoRetryReason::AttemptsExhausted { made });
         }
-        let failed = failed(policy).ok_or(NotRepeated::NotReplayable)?;
+        let failed = failed(policy).ok_or(NoRetryReason::BodyNotReplayable)?;
         let now = clock::now();
         self.account.fail();
         self.left.time = call.deadline().saturating_duration_since(now);
@@ -177,7 +177,7 @@ impl Turn {
         self.previous = Some(own);
         self.due = clock::after(now, wait);
         let asked = hint.by_server && hint.wait.is_some_and(|hint| hint >= own);
-        call.note(What::Waited { wait, asked });
+        call.note(TimelineEventKind::Waited { wait, asked });
         Ok(self.due)
     }
 }

@@ -17,7 +17,9 @@ use crate::callback::Panicked;
 use crate::chain::chain;
 use crate::clock;
 use crate::hint::hint;
-use crate::hop::{Blame, Diagnosis, Effect, Hop, Kind, NotRepeated, Policy, is_shown, name, short};
+use crate::hop::{
+    Blame, Diagnosis, Effect, Hop, Kind, NoRetryReason, Policy, is_shown, name, short,
+};
 use crate::options::Unmet;
 use crate::timeline::Timeline;
 use crate::timeout::TimeoutKind;
@@ -212,10 +214,12 @@ impl Error {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         // A caller's hint function may have read a hint that the headers do not hold.
-        self.0.retry_after.or_else(|| match self.not_repeated()? {
-            NotRepeated::HintTooLong { hint, .. } => Some(hint),
-            _ => None,
-        })
+        self.0
+            .retry_after
+            .or_else(|| match self.no_retry_reason()? {
+                NoRetryReason::HintTooLong { hint, .. } => Some(hint),
+                _ => None,
+            })
     }
 
     /// Returns the number of attempts.
@@ -232,8 +236,8 @@ impl Error {
 
     /// Returns why the last failure was not retried. `None` if no layer retries, or if a policy rejected the call.
     #[must_use]
-    pub fn not_repeated(&self) -> Option<NotRepeated> {
-        self.0.call.as_ref().and_then(Timeline::not_repeated)
+    pub fn no_retry_reason(&self) -> Option<NoRetryReason> {
+        self.0.call.as_ref().and_then(Timeline::no_retry_reason)
     }
 
     /// Returns the party that can fix the failure.
@@ -242,7 +246,7 @@ impl Error {
         match self.hop() {
             _ if self.kind().is_local() => Blame::Client,
             Some(hop) => name(hop, self.kind()).blame,
-            None if self.kind() == Kind::Open => Blame::Server,
+            None if self.kind() == Kind::CircuitOpen => Blame::Server,
             None if self.rejected_by().is_some() => Blame::Client,
             None => Blame::Server,
         }
@@ -351,7 +355,7 @@ impl fmt::Display for Error {
             true => f.write_str("no effect")?,
             false => write!(f, "effect {}", diagnosis.effect)?,
         }
-        if let Some(reason) = self.not_repeated() {
+        if let Some(reason) = self.no_retry_reason() {
             write!(f, "; not retried: {reason}")?;
         }
         match self.retry_after() {

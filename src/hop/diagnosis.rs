@@ -37,7 +37,7 @@ impl Diagnosis {
 
     /// Returns the failure of a request that cannot be encoded.
     pub(crate) const fn invalid() -> Self {
-        Self::unsent(Hop::Encode, Kind::Invalid)
+        Self::unsent(Hop::Encode, Kind::InvalidRequest)
     }
 
     /// Returns a failure after the response head. The effect until then is in the call's log.
@@ -105,7 +105,7 @@ impl Diagnosis {
         effect: Effect,
     ) -> Option<Self> {
         let kind = match class {
-            FailureClass::Transient | FailureClass::Permanent => Kind::Failed,
+            FailureClass::Transient | FailureClass::Permanent => Kind::ServerError,
             FailureClass::Throttled => Kind::Throttled,
             FailureClass::Success | FailureClass::Ignore => return None,
         };

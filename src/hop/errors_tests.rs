@@ -1,6 +1,6 @@
 //! The page of errors has one entry for each failure, with its effect.
 
-use super::{Hop, Kind, Name, names};
+use super::{FailureSpec, Hop, Kind, failure_catalog};
 
 const PAGE: &str = include_str!("../../docs/errors.md");
 
@@ -11,12 +11,12 @@ fn entry(heading: &str) -> &'static str {
     entry.split("\n#").next().unwrap_or(entry)
 }
 
-fn heading(name: &Name) -> String {
+fn heading(name: &FailureSpec) -> String {
     format!("{}: {}", name.hop, name.kind)
 }
 
 /// Returns the beginning of the page's line on the effect.
-fn effect(name: &Name) -> &'static str {
+fn effect(name: &FailureSpec) -> &'static str {
     match (name.hop, name.kind) {
         (Hop::Encode | Hop::Dns | Hop::Connect | Hop::Tls, _) | (_, Kind::Unprocessed) => "none. ",
         (Hop::Send, _) => "possible if a connection took the request, else none. ",
@@ -34,13 +34,13 @@ fn effect(name: &Name) -> &'static str {
 fn every_failure_has_one_entry_in_the_order_of_the_catalog() {
     let entries = PAGE.lines().filter_map(|line| line.strip_prefix("### "));
     let of_hops = entries.filter(|entry| !entry.starts_with("rejected: "));
-    let expected: Vec<_> = names().iter().map(heading).collect();
+    let expected: Vec<_> = failure_catalog().iter().map(heading).collect();
     assert_eq!(of_hops.collect::<Vec<_>>(), expected);
 }
 
 #[test]
 fn every_entry_has_the_effect_and_an_action() {
-    for name in names() {
+    for name in failure_catalog() {
         let entry = entry(&heading(name));
         let expected = format!("\n- Effect: {}", effect(name));
         assert!(entry.contains(&expected), "{name:?}: {entry}");
@@ -51,7 +51,7 @@ fn every_entry_has_the_effect_and_an_action() {
 #[test]
 fn every_rejection_has_an_entry() {
     for kind in [
-        Kind::Open,
+        Kind::CircuitOpen,
         Kind::KeyExpired,
         Kind::RedirectLoop,
         Kind::TooManyRedirects,

@@ -1,4 +1,4 @@
-use super::names::Class;
+use super::catalog::Retryability;
 
 /// The verdict of a classifier on a failed attempt, for the retry and for the breaker alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,10 +18,10 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// Returns the class for a retry; `None` leaves the decision to the table.
-    pub(crate) const fn for_retry(self) -> Option<Class> {
+    pub(crate) const fn for_retry(self) -> Option<Retryability> {
         match self {
-            Self::Transient | Self::Throttled => Some(Class::Passing),
-            Self::Permanent | Self::Success => Some(Class::Lasting),
+            Self::Transient | Self::Throttled => Some(Retryability::Transient),
+            Self::Permanent | Self::Success => Some(Retryability::Permanent),
             Self::Ignore => None,
         }
     }

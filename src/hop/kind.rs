@@ -5,7 +5,7 @@ use std::fmt;
 #[non_exhaustive]
 pub enum Kind {
     /// The request cannot be encoded: its URL, a header or its body is invalid.
-    Invalid,
+    InvalidRequest,
     /// The name does not exist (NXDOMAIN).
     NotFound,
     /// The name exists and has no address.
@@ -37,9 +37,9 @@ pub enum Kind {
     /// The peer ended the TLS session with an alert.
     Alert,
     /// The peer does not speak the protocol.
-    Protocol,
+    ProtocolError,
     /// The proxy refused the tunnel.
-    Proxy,
+    ProxyRefused,
     /// The proxy does not allow the destination (403 to CONNECT).
     ProxyDenied,
     /// The proxy requires credentials.
@@ -51,7 +51,7 @@ pub enum Kind {
     /// Not available now (503).
     Unavailable,
     /// The service failed (500 and other 5xx).
-    Failed,
+    ServerError,
     /// Too many requests (429).
     Throttled,
     /// Not allowed (401, 403).
@@ -66,7 +66,7 @@ pub enum Kind {
     /// The idempotency key is older than the server remembers keys.
     KeyExpired,
     /// The breaker is open.
-    Open,
+    CircuitOpen,
     /// A redirect leads back to a URL that the call has visited.
     RedirectLoop,
     /// The call was redirected more often than the limit allows.
@@ -81,7 +81,7 @@ pub enum Kind {
     /// The body is not what it claims to be: not the promised JSON, a corrupt content-coding.
     Malformed,
     /// The source of the request body failed.
-    Body,
+    RequestBody,
     /// This process lacks a resource: descriptors, ports, buffers, memory, a permission for its own sockets, or the
     /// runtime that drives the connection. The error shows the operating system's text.
     LocalResources,
@@ -98,7 +98,7 @@ impl Kind {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Invalid => "invalid",
+            Self::InvalidRequest => "invalid",
             Self::NotFound => "not found",
             Self::NoRecords => "no records",
             Self::ServerFailure => "server failure",
@@ -114,28 +114,28 @@ impl Kind {
             Self::CertificateUnknownIssuer => "certificate of unknown issuer",
             Self::CertificateInvalid => "certificate not acceptable",
             Self::Alert => "alert",
-            Self::Protocol => "protocol",
-            Self::Proxy => "refused by the proxy",
+            Self::ProtocolError => "protocol",
+            Self::ProxyRefused => "refused by the proxy",
             Self::ProxyDenied => "denied by the proxy",
             Self::ProxyUnauthorized => "proxy wants credentials",
             Self::Unprocessed => "refused, unprocessed",
             Self::BadGateway => "bad gateway",
             Self::Unavailable => "unavailable",
-            Self::Failed => "failed",
+            Self::ServerError => "failed",
             Self::Throttled => "throttled",
             Self::Unauthorized => "unauthorized",
             Self::ClientError => "client error",
             Self::InProgress => "still in progress",
             Self::KeyReused => "key used with another request",
             Self::KeyExpired => "key expired",
-            Self::Open => "open",
+            Self::CircuitOpen => "open",
             Self::RedirectLoop => "redirect loop",
             Self::TooManyRedirects => "too many redirects",
             Self::RedirectRefused => "redirect refused",
             Self::Incomplete => "incomplete",
             Self::TooLarge => "too large",
             Self::Malformed => "malformed",
-            Self::Body => "request body failed",
+            Self::RequestBody => "request body failed",
             Self::LocalResources => "local resources",
             Self::ConnectionLimit => "connection limit",
             Self::LocalProtocol => "local protocol",
@@ -157,7 +157,7 @@ impl Kind {
     pub(crate) const fn is_refusal(self) -> bool {
         matches!(
             self,
-            Self::Open
+            Self::CircuitOpen
                 | Self::KeyExpired
                 | Self::RedirectLoop
                 | Self::TooManyRedirects

@@ -60,7 +60,7 @@ fn what_the_network_or_the_server_did_is_not_local() {
         assert_eq!(local(&error), None, "{error}");
     }
     let invalid = io::Error::from(io::ErrorKind::InvalidInput);
-    assert_eq!(told(&invalid).kind, Kind::Protocol);
+    assert_eq!(told(&invalid).kind, Kind::ProtocolError);
 }
 
 #[test]

@@ -5,45 +5,45 @@
 //!   encode ──┘                                                                       └── decode
 //! ```
 
+mod catalog;
 mod cause;
 mod diagnosis;
+mod event;
 mod failure_class;
 mod kind;
 pub(crate) mod latency;
 mod local;
 pub(crate) mod mishap;
-mod names;
-mod note;
 mod outcome;
 pub(crate) mod policy;
-mod said;
+mod server_report;
 mod stage;
 mod status;
 mod tls_session;
 
 use std::fmt;
 
+pub use self::catalog::{FailureSpec, Retryability, failure_catalog};
 pub use self::diagnosis::Effect;
+pub use self::event::{NoRetryReason, TimelineEvent, TimelineEventKind};
 pub use self::failure_class::FailureClass;
 pub use self::kind::{Blame, Kind};
-pub use self::names::{Class, Name, names};
-pub use self::note::{NotRepeated, Note, What};
 pub use self::outcome::Outcome;
-pub use self::said::{Metric, Proxy, Said};
+pub use self::server_report::{ProxyStatus, ServerReport, ServerTiming};
 pub use self::stage::Stage;
 #[cfg(feature = "har")]
 pub use crate::timeline::Har;
-pub use crate::timeline::{Attempt, Row, RowEnd, Timeline, Waterfall};
+pub use crate::timeline::{Attempt, StageOutcome, StageTiming, Timeline, Waterfall};
 
+pub(crate) use self::catalog::name;
 pub(crate) use self::cause::{BodyFailed, TimeoutElapsed};
 #[cfg(feature = "client")]
 pub(crate) use self::cause::{HeadRefused, RuntimeGone, SocketFailed, TunnelRefused, Unmade};
 pub(crate) use self::diagnosis::Diagnosis;
+pub(crate) use self::event::short;
 pub(crate) use self::latency::Latency;
 pub(crate) use self::local::{is_shown, local};
 pub(crate) use self::mishap::{Mishap, Played};
-pub(crate) use self::names::name;
-pub(crate) use self::note::short;
 pub(crate) use self::policy::Policy;
 #[cfg(feature = "client")]
 pub(crate) use self::status::author_of;

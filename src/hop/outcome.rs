@@ -11,7 +11,7 @@ pub enum Outcome {
     #[default]
     Pending,
     /// A response came whose status is not a failure.
-    Answered(StatusCode),
+    Responded(StatusCode),
     /// The operation succeeded.
     Done,
     /// It failed.
@@ -37,7 +37,7 @@ impl Outcome {
     pub(crate) const fn end(&self) -> &'static str {
         match self {
             Self::Pending => "pending",
-            Self::Answered(_) => "answered",
+            Self::Responded(_) => "answered",
             Self::Done => "done",
             Self::Failed { .. } => "failed",
             Self::Cancelled => "cancelled",

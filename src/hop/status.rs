@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, VIA};
 
-use super::said::{PROXY_STATUS, Proxy, age, proxies};
+use super::server_report::{PROXY_STATUS, ProxyStatus, age, proxies};
 use super::{Effect, Hop, Kind};
 
 /// The idempotency key of a request, if the server is known to honor it. The kind of a failure can depend on it. The
@@ -30,7 +30,7 @@ pub(crate) enum Keyed {
 /// | 408, 409, 424, 499 | possible |
 /// | other 4xx | declined |
 /// | 1xx as the final response, 5xx, and 600 and above, which are invalid (RFC 9110 §15) | possible |
-/// | a declined status with a `Proxy-Status` error after which the request may have been forwarded | possible |
+/// | a declined status with a `ProxyStatus-Status` error after which the request may have been forwarded | possible |
 ///
 /// A server also sends 408 if the service took too long, and 424 if a part of the work may be done. A proxy sends 499
 /// if its client disconnected. A 409 may concern a copy of the same request that a gateway sent first.
@@ -67,7 +67,7 @@ pub(crate) fn grpc_code(headers: &HeaderMap, trailers: Option<&HeaderMap>) -> Op
 fn unless_forwarded(status: StatusCode, headers: &HeaderMap) -> Effect {
     let proxies = proxies(headers);
     let mut made = proxies.iter().filter(|proxy| proxy.made(status));
-    if made.any(Proxy::may_have_sent) {
+    if made.any(ProxyStatus::may_have_sent) {
         Effect::Possible
     } else {
         Effect::Declined
@@ -98,7 +98,7 @@ pub(crate) fn judge(
         // Only a proxy sends this status (RFC 9110 §15.5.8).
         (407, _) => (Hop::Gateway, Kind::ProxyUnauthorized),
         (503, _) => (author(), Kind::Unavailable),
-        (500.., _) => (author(), Kind::Failed),
+        (500.., _) => (author(), Kind::ServerError),
         (429, _) => (author(), Kind::Throttled),
         (401 | 403, _) => (author(), Kind::Unauthorized),
         _ => (author(), Kind::ClientError),
@@ -117,9 +117,9 @@ pub(crate) fn author_of(status: StatusCode, headers: &HeaderMap) -> Hop {
 ///
 /// | the head says | with |
 /// |---|---|
-/// | `Proxy-Status`: an error (RFC 9209 §2.3) after which a proxy makes the response itself | any failing status |
+/// | `ProxyStatus-Status`: an error (RFC 9209 §2.3) after which a proxy makes the response itself | any failing status |
 /// | `Age` above zero (RFC 9111 §5.1): the service was not asked | 5xx |
-/// | `Via` or `Proxy-Status`, and not that the proxy received this status | 503 |
+/// | `Via` or `ProxyStatus-Status`, and not that the proxy received this status | 503 |
 ///
 /// `Via` alone shows that a middlebox forwarded the response, not which party made it: it also comes with an origin's
 /// 500. For a 503 it counts, because gateways often make a 503 themselves.

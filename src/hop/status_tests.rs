@@ -16,8 +16,8 @@ fn statuses_are_told_apart_by_who_gave_them() {
         (503, &via, (Gateway, Kind::Unavailable, Possible)),
         (503, &marked, (Gateway, Kind::Unavailable, Possible)),
         (503, &plain, (Server, Kind::Unavailable, Possible)),
-        (500, &via, (Server, Kind::Failed, Possible)),
-        (501, &plain, (Server, Kind::Failed, Possible)),
+        (500, &via, (Server, Kind::ServerError, Possible)),
+        (501, &plain, (Server, Kind::ServerError, Possible)),
         (429, &plain, (Server, Kind::Throttled, Declined)),
         (401, &plain, (Server, Kind::Unauthorized, Declined)),
         (403, &plain, (Server, Kind::Unauthorized, Declined)),
@@ -174,7 +174,7 @@ fn every_status_from_600_on_counts_as_a_failure_of_the_server() {
     for status in 600..=999 {
         let status = StatusCode::from_u16(status).unwrap();
         let judged = judge(status, &HeaderMap::new(), Keyed::No);
-        let expected = (Hop::Server, Kind::Failed, Effect::Possible);
+        let expected = (Hop::Server, Kind::ServerError, Effect::Possible);
         assert_eq!(judged, Some(expected), "{status}");
     }
 }

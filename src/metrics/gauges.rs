@@ -9,7 +9,7 @@ use opentelemetry::metrics::{AsyncInstrument, Meter};
 
 use super::{name, server};
 use crate::destination::Destination;
-use crate::telemetry::names::{self, Metric};
+use crate::telemetry::names::{self, MetricName};
 
 /// Reads a part of a stack; `None` once the part is gone.
 pub(crate) type Look<T> = Box<dyn Fn() -> Option<Vec<(Destination, T)>> + Send + Sync>;
@@ -106,7 +106,7 @@ type Observe<'o> = dyn Fn(i64, &[KeyValue]) + 'o;
 
 fn gauge(
     meter: &Meter,
-    metric: &Metric,
+    metric: &MetricName,
     gauges: &Arc<Gauges>,
     look: impl Fn(&Gauges, &Observe<'_>) + Send + Sync + 'static,
 ) {
@@ -120,14 +120,14 @@ fn gauge(
         meter
             .i64_observable_up_down_counter(metric.name)
             .with_unit(metric.unit)
-            .with_description(metric.what)
+            .with_description(metric.description)
             .with_callback(watch)
             .build();
     } else {
         meter
             .i64_observable_gauge(metric.name)
             .with_unit(metric.unit)
-            .with_description(metric.what)
+            .with_description(metric.description)
             .with_callback(watch)
             .build();
     }

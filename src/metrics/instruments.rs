@@ -1,6 +1,6 @@
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 
-use crate::telemetry::names::{self, Metric};
+use crate::telemetry::names::{self, MetricName};
 
 /// The instruments that record at the end of a call.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Instruments {
     pub(super) call: Histogram<f64>,
     pub(super) attempts: Histogram<u64>,
     pub(super) repeats: Counter<u64>,
-    pub(super) not_repeated: Counter<u64>,
+    pub(super) no_retry_reason: Counter<u64>,
     pub(super) refusals: Counter<u64>,
     pub(super) stale: Counter<u64>,
     pub(super) effect_possible: Counter<u64>,
@@ -22,19 +22,19 @@ pub(super) struct Instruments {
 
 impl Instruments {
     pub(super) fn of(meter: &Meter) -> Self {
-        let seconds = |metric: &Metric, bounds: &[f64]| {
+        let seconds = |metric: &MetricName, bounds: &[f64]| {
             meter
                 .f64_histogram(metric.name)
                 .with_unit(metric.unit)
-                .with_description(metric.what)
+                .with_description(metric.description)
                 .with_boundaries(bounds.to_vec())
                 .build()
         };
-        let counter = |metric: &Metric| {
+        let counter = |metric: &MetricName| {
             meter
                 .u64_counter(metric.name)
                 .with_unit(metric.unit)
-                .with_description(metric.what)
+                .with_description(metric.description)
                 .build()
         };
         Self {
@@ -47,11 +47,11 @@ impl Instruments {
             attempts: meter
                 .u64_histogram(names::ATTEMPTS.name)
                 .with_unit(names::ATTEMPTS.unit)
-                .with_description(names::ATTEMPTS.what)
+                .with_description(names::ATTEMPTS.description)
                 .with_boundaries(COUNTS.to_vec())
                 .build(),
             repeats: counter(&names::REPEATS),
-            not_repeated: counter(&names::NOT_REPEATED),
+            no_retry_reason: counter(&names::NOT_REPEATED),
             refusals: counter(&names::REFUSALS),
             stale: counter(&names::STALE),
             effect_possible: counter(&names::EFFECT_POSSIBLE),

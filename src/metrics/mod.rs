@@ -16,9 +16,9 @@ pub(crate) use self::gauges::Look;
 use self::instruments::Instruments;
 use crate::call::Asked;
 use crate::destination::Destination;
-use crate::hop::{Diagnosis, Hop, Outcome, Stage, What};
+use crate::hop::{Diagnosis, Hop, Outcome, Stage, TimelineEventKind};
 use crate::telemetry::shown;
-use crate::timeline::{Attempt, RowEnd, Timeline};
+use crate::timeline::{Attempt, StageOutcome, Timeline};
 
 /// Metrics of calls. They use OpenTelemetry's names where the conventions define one, else names under `sevenhops.`.
 /// The table is in [`telemetry`](crate::telemetry).
@@ -88,8 +88,8 @@ impl Metrics {
                 self.instruments.repeats.add(1, &to.and([failed]));
             }
         }
-        for note in timeline.notes() {
-            if let What::Refused(policy) = note.what {
+        for note in timeline.events() {
+            if let TimelineEventKind::Rejected(policy) = note.kind {
                 let policy = KeyValue::new("sevenhops.policy", policy.as_str());
                 self.instruments.refusals.add(1, &to.and([policy]));
             }
@@ -118,9 +118,9 @@ impl Metrics {
         if timeline.effect().is_possible() {
             instruments.effect_possible.add(1, &all);
         }
-        if let Some(reason) = timeline.not_repeated() {
+        if let Some(reason) = timeline.no_retry_reason() {
             let reason = KeyValue::new("sevenhops.reason", reason.as_str());
-            instruments.not_repeated.add(1, &to.and([reason]));
+            instruments.no_retry_reason.add(1, &to.and([reason]));
         }
     }
 
@@ -160,13 +160,13 @@ impl Metrics {
     fn rows(&self, to: &To<'_>, attempt: &Attempt) {
         let instruments = &self.instruments;
         let mut set_up = None;
-        for row in &attempt.rows {
+        for row in &attempt.stages {
             let kind = match row.end {
                 // It waited for a connection, and made none.
-                RowEnd::Left if row.queued => continue,
-                RowEnd::Left => None,
-                RowEnd::Failed(kind) => Some(KeyValue::new("sevenhops.kind", kind.as_str())),
-                RowEnd::Open | RowEnd::Abandoned => {
+                StageOutcome::Completed if row.queued => continue,
+                StageOutcome::Completed => None,
+                StageOutcome::Failed(kind) => Some(KeyValue::new("sevenhops.kind", kind.as_str())),
+                StageOutcome::InProgress | StageOutcome::Abandoned => {
                     // A connection whose TLS handshake did not finish was never usable.
                     set_up = set_up.filter(|_| row.stage != Stage::Tls);
                     continue;
@@ -182,15 +182,17 @@ impl Metrics {
                 let asked = via.as_ref().or(to.uri).and_then(shown::host);
                 let asked = asked.unwrap_or_default().into_owned();
                 let mut about = vec![KeyValue::new("dns.question.name", asked)];
-                if let RowEnd::Failed(kind) = row.end {
+                if let StageOutcome::Failed(kind) = row.end {
                     let failed = Diagnosis::unsent(Hop::Dns, kind).error_type();
                     about.push(KeyValue::new("error.type", failed.into_owned()));
                 }
                 instruments.look_up.record(seconds, &about);
             }
             set_up = match (row.stage, row.end, set_up) {
-                (Stage::Connect, RowEnd::Left, _) => Some(row.duration),
-                (Stage::Tls, RowEnd::Left, Some(connect)) => Some(connect + row.duration),
+                (Stage::Connect, StageOutcome::Completed, _) => Some(row.duration),
+                (Stage::Tls, StageOutcome::Completed, Some(connect)) => {
+                    Some(connect + row.duration)
+                }
                 (Stage::Connect | Stage::Tls, ..) => None,
                 (_, _, before) => before,
             };

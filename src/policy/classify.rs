@@ -44,7 +44,7 @@ impl Failure<'_> {
     #[must_use]
     pub fn status(&self) -> Option<StatusCode> {
         match self.outcome {
-            Outcome::Answered(status) => Some(status),
+            Outcome::Responded(status) => Some(status),
             Outcome::Failed { status, .. } => status,
             Outcome::Pending | Outcome::Done | Outcome::Cancelled => None,
         }

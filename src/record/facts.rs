@@ -8,7 +8,7 @@ use http::StatusCode;
 
 use super::addresses::Addresses;
 use super::stages::End;
-use crate::hop::{Diagnosis, Said, TlsSession};
+use crate::hop::{Diagnosis, ServerReport, TlsSession};
 
 /// The facts of an attempt besides its stages.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +61,7 @@ pub(crate) struct Facts {
     /// The local end of the connection that was used.
     pub(crate) local: Option<SocketAddr>,
     /// The facts that the response head states about its path.
-    pub(crate) said: Option<Box<Said>>,
+    pub(crate) said: Option<Box<ServerReport>>,
     /// The headers, if the caller asked to keep them.
     #[cfg(feature = "har")]
     pub(crate) kept: Option<Box<super::Kept>>,

@@ -10,7 +10,7 @@ use crate::call::Call;
 use crate::hop::{Effect, Hop, Keyed};
 use crate::record::effect_of;
 use crate::record::stages::StageRecord;
-use crate::timeline::{Attempt, RowEnd};
+use crate::timeline::{Attempt, StageOutcome};
 use crate::timeout::{TimeoutKind, Timeouts};
 
 fn tracker() -> Tracker {
@@ -271,12 +271,12 @@ fn each_failed_dial_keeps_the_kind_of_its_own_failure() {
     tracker.connecting(here());
     let failure = Diagnosis::new(Hop::Connect, Kind::Timeout, Effect::None);
     tracker.fail(failure);
-    let rows = Attempt::read(1, &Arc::new(tracker), &call).rows;
+    let rows = Attempt::read(1, &Arc::new(tracker), &call).stages;
     let ends: Vec<_> = rows.iter().map(|row| (row.stage, row.end)).collect();
     let expected = [
-        (Stage::Dns, RowEnd::Failed(Kind::Refused)),
-        (Stage::Connect, RowEnd::Failed(Kind::Refused)),
-        (Stage::Connect, RowEnd::Failed(Kind::Timeout)),
+        (Stage::Dns, StageOutcome::Failed(Kind::Refused)),
+        (Stage::Connect, StageOutcome::Failed(Kind::Refused)),
+        (Stage::Connect, StageOutcome::Failed(Kind::Timeout)),
     ];
     assert_eq!(ends, expected);
 }
@@ -302,10 +302,10 @@ fn wait_fails_by_the_status_whatever_becomes_of_the_body() {
             clock::now(),
         );
         tracker.fail(timeout);
-        let rows = Attempt::read(1, &Arc::new(tracker), &call).rows;
+        let rows = Attempt::read(1, &Arc::new(tracker), &call).stages;
         let failed: Vec<_> = rows
             .iter()
-            .filter(|row| matches!(row.end, RowEnd::Failed(_)))
+            .filter(|row| matches!(row.end, StageOutcome::Failed(_)))
             .map(|row| (row.stage, row.end))
             .collect();
         let expected = [
@@ -314,7 +314,7 @@ fn wait_fails_by_the_status_whatever_becomes_of_the_body() {
         ];
         assert_eq!(
             failed,
-            expected.map(|(stage, kind)| (stage, RowEnd::Failed(kind)))
+            expected.map(|(stage, kind)| (stage, StageOutcome::Failed(kind)))
         );
     }
 }

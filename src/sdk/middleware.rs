@@ -44,7 +44,7 @@
 //!
 //! With `.with(retry).with(client)`, the stack sees each try of the retry middleware as a separate call. The tries of
 //! one call still share one idempotency key, and the error of the last try includes the effect of the earlier tries.
-//! The timeline shows the number of the try ([`What::CallerRetry`](crate::hop::What::CallerRetry)).
+//! The timeline shows the number of the try ([`What::CallerRetry`](crate::hop::TimelineEventKind::CallerRetry)).
 //!
 //! Two requests are tries of one call if they share their extensions, have the same method, URL and body, and the
 //! earlier one did not succeed. The same request after a success is a new call with a new key. A streaming body cannot

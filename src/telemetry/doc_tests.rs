@@ -1,7 +1,7 @@
 //! Checks the tables in the docs against those in the code.
 
 use super::{EVENTS, METRICS, SPANS};
-use crate::hop::names;
+use crate::hop::failure_catalog;
 
 const DOC: &str = include_str!("../../docs/telemetry.md");
 
@@ -65,7 +65,7 @@ fn metrics_are_printed_as_they_are() {
             metric.name,
             metric.instrument,
             metric.unit,
-            metric.what,
+            metric.description,
             fields(metric.attributes)
         )
     });
@@ -74,7 +74,7 @@ fn metrics_are_printed_as_they_are() {
 
 #[test]
 fn names_of_failures_are_printed_as_they_are() {
-    let rows = names().iter().map(|name| {
+    let rows = failure_catalog().iter().map(|name| {
         let span = name.span().unwrap_or("–");
         format!(
             "| {} | {} | `{}` | {span} |",

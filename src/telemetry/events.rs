@@ -8,39 +8,39 @@ use tracing::Level;
 
 use super::say::event;
 use super::span::{Span, TARGET};
-use crate::hop::What;
+use crate::hop::TimelineEventKind;
 
 /// Reports a note, which policies make between two attempts.
-pub(crate) fn note(call: &Span, what: &What) {
+pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
     match what {
-        What::Waited { wait, asked } => event!(
+        TimelineEventKind::Waited { wait, asked } => event!(
             call,
             Level::INFO,
             "waited",
             "sevenhops.wait.duration" = wait.as_secs_f64(),
             "sevenhops.wait.asked" = *asked,
         ),
-        What::Redirected { status, url } => event!(
+        TimelineEventKind::Redirected { status, url } => event!(
             call,
             Level::INFO,
             "redirected",
             "http.response.status_code" = i64::from(status.as_u16()),
             "url.full" = url.clone(),
         ),
-        What::Replayed => event!(call, Level::INFO, "key replayed"),
-        What::CallerRetry { number } => event!(
+        TimelineEventKind::Replayed => event!(call, Level::INFO, "key replayed"),
+        TimelineEventKind::CallerRetry { number } => event!(
             call,
             Level::INFO,
             "caller retry",
             "sevenhops.caller.try" = i64::from(*number),
         ),
-        What::Refused(policy) => event!(
+        TimelineEventKind::Rejected(policy) => event!(
             call,
             Level::WARN,
             "refused",
             "sevenhops.policy" = policy.as_str(),
         ),
-        What::Chaos { mishap, late } => event!(
+        TimelineEventKind::Chaos { mishap, late } => event!(
             call,
             Level::WARN,
             "chaos",

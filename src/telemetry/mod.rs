@@ -13,7 +13,7 @@ mod spans;
 mod stage;
 mod thread;
 
-pub use self::names::{EVENTS, EventName, METRICS, Metric, SPANS, SpanName};
+pub use self::names::{EVENTS, EventName, METRICS, MetricName, SPANS, SpanName};
 pub(crate) use self::propagator::Contained;
 pub use self::propagator::{Link, Propagator};
 

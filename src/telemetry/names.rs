@@ -25,7 +25,7 @@ pub struct EventName {
 /// A metric (feature `otel`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Metric {
+pub struct MetricName {
     /// Its name.
     pub name: &'static str,
     /// Histogram, counter or gauge.
@@ -35,7 +35,7 @@ pub struct Metric {
     /// The attributes of its series.
     pub attributes: &'static [&'static str],
     /// Its description.
-    pub what: &'static str,
+    pub description: &'static str,
 }
 
 /// Adds the fields of a failure to a list.
@@ -178,7 +178,7 @@ pub const EVENTS: &[EventName] = &[
 ];
 
 /// The metrics.
-pub const METRICS: &[Metric] = &[
+pub const METRICS: &[MetricName] = &[
     REQUEST_DURATION,
     LOOK_UP_DURATION,
     SET_UP_DURATION,
@@ -197,7 +197,7 @@ pub const METRICS: &[Metric] = &[
     BREAKER_EVENTS,
 ];
 
-pub(crate) const REQUEST_DURATION: Metric = metric(
+pub(crate) const REQUEST_DURATION: MetricName = metric(
     "http.client.request.duration",
     ("histogram", "s"),
     &[
@@ -213,35 +213,35 @@ pub(crate) const REQUEST_DURATION: Metric = metric(
     "Duration of an attempt, to the last byte of its response.",
 );
 
-pub(crate) const LOOK_UP_DURATION: Metric = metric(
+pub(crate) const LOOK_UP_DURATION: MetricName = metric(
     "dns.lookup.duration",
     ("histogram", "s"),
     &["dns.question.name", "error.type"],
     "Duration of a DNS lookup; cached names do not count.",
 );
 
-pub(crate) const SET_UP_DURATION: Metric = metric(
+pub(crate) const SET_UP_DURATION: MetricName = metric(
     "sevenhops.connection.setup.duration",
     ("histogram", "s"),
     &["server.address", "server.port"],
     "Duration of a connection setup, TLS included.",
 );
 
-pub(crate) const TIME_IN_QUEUE: Metric = metric(
+pub(crate) const TIME_IN_QUEUE: MetricName = metric(
     "http.client.request.time_in_queue",
     ("histogram", "s"),
     &["server.address", "server.port"],
     "Time that an attempt waited for the connection of another call.",
 );
 
-pub(crate) const OPEN_CONNECTIONS: Metric = metric(
+pub(crate) const OPEN_CONNECTIONS: MetricName = metric(
     "http.client.open_connections",
     (UP_DOWN_COUNTER, "{connection}"),
     &["server.address", "server.port"],
     "Open connections, idle or in use.",
 );
 
-pub(crate) const HOP_DURATION: Metric = metric(
+pub(crate) const HOP_DURATION: MetricName = metric(
     "sevenhops.hop.duration",
     ("histogram", "s"),
     &[
@@ -253,70 +253,70 @@ pub(crate) const HOP_DURATION: Metric = metric(
     "Duration of a hop, and its failure.",
 );
 
-pub(crate) const CALL_DURATION: Metric = metric(
+pub(crate) const CALL_DURATION: MetricName = metric(
     "sevenhops.call.duration",
     ("histogram", "s"),
     of_call!["sevenhops.outcome", "error.type", "sevenhops.hop"],
     "Duration of a call, with its attempts and waits.",
 );
 
-pub(crate) const ATTEMPTS: Metric = metric(
+pub(crate) const ATTEMPTS: MetricName = metric(
     "sevenhops.call.attempts",
     ("histogram", "{attempt}"),
     of_call![],
     "Number of attempts of a call.",
 );
 
-pub(crate) const REPEATS: Metric = metric(
+pub(crate) const REPEATS: MetricName = metric(
     "sevenhops.call.repeats", // words:allow term: the name of a metric
     ("counter", "{attempt}"),
     of_call!["error.type"],
     "Retries, by the failure that was retried.",
 );
 
-pub(crate) const NOT_REPEATED: Metric = metric(
+pub(crate) const NOT_REPEATED: MetricName = metric(
     "sevenhops.call.not_repeated",
     ("counter", "{call}"),
     of_call!["sevenhops.reason"],
     "Failed calls, by the reason why they were not retried.",
 );
 
-pub(crate) const REFUSALS: Metric = metric(
+pub(crate) const REFUSALS: MetricName = metric(
     "sevenhops.refusals",
     ("counter", "{refusal}"),
     of_call!["sevenhops.policy"],
     "Requests rejected by a policy.",
 );
 
-pub(crate) const STALE: Metric = metric(
+pub(crate) const STALE: MetricName = metric(
     "sevenhops.dns.stale",
     ("counter", "{attempt}"),
     &["server.address", "server.port"],
     "Attempts that used an expired DNS answer.",
 );
 
-pub(crate) const EFFECT_POSSIBLE: Metric = metric(
+pub(crate) const EFFECT_POSSIBLE: MetricName = metric(
     "sevenhops.call.effect_possible",
     ("counter", "{call}"),
     of_call!["error.type", "sevenhops.hop"],
     "Failed calls that may have had an effect.",
 );
 
-pub(crate) const BUDGET_LEFT: Metric = metric(
+pub(crate) const BUDGET_LEFT: MetricName = metric(
     "sevenhops.budget.left",
     ("gauge", "{attempt}"),
     &["sevenhops.destination"],
     "Retries left in the budget of a destination.",
 );
 
-pub(crate) const BREAKER_STATE: Metric = metric(
+pub(crate) const BREAKER_STATE: MetricName = metric(
     "sevenhops.breaker.state",
     ("gauge", "1"),
     &["sevenhops.destination", "sevenhops.breaker.state"],
     "One for the current state of a circuit, zero for the others.",
 );
 
-pub(crate) const BREAKER_EVENTS: Metric = metric(
+pub(crate) const BREAKER_EVENTS: MetricName = metric(
     "sevenhops.breaker.events",
     ("counter", "{event}"),
     &["sevenhops.destination", "sevenhops.breaker.event"],
@@ -345,13 +345,13 @@ const fn metric(
     name: &'static str,
     (instrument, unit): (&'static str, &'static str),
     attributes: &'static [&'static str],
-    what: &'static str,
-) -> Metric {
-    Metric {
+    description: &'static str,
+) -> MetricName {
+    MetricName {
         name,
         instrument,
         unit,
         attributes,
-        what,
+        description,
     }
 }

@@ -12,7 +12,7 @@ use super::say::{open, record};
 use super::shown::{self, port, span_name};
 use super::span::{Maker, Span, TARGET};
 use crate::clock;
-use crate::hop::{Diagnosis, Hop, Kind, NotRepeated};
+use crate::hop::{Diagnosis, Hop, Kind, NoRetryReason};
 
 /// A call, as its spans see it.
 pub(crate) trait Subject {
@@ -91,12 +91,12 @@ pub(crate) fn operation_span(
 pub(crate) fn end_call(
     span: &Span,
     attempts: u32,
-    failed: Option<(Diagnosis, Option<NotRepeated>)>,
+    failed: Option<(Diagnosis, Option<NoRetryReason>)>,
 ) {
     record!(span, "sevenhops.attempts" = i64::from(attempts));
-    if let Some((diagnosis, not_repeated)) = failed {
+    if let Some((diagnosis, no_retry_reason)) = failed {
         mark(span, &diagnosis);
-        if let Some(reason) = not_repeated {
+        if let Some(reason) = no_retry_reason {
             record!(span, "sevenhops.not_repeated" = reason.as_str());
         }
     }
@@ -120,7 +120,7 @@ pub(crate) fn encode_span(maker: &Maker) -> Span {
 pub(crate) fn invalid(encode: &Span) {
     record!(
         encode,
-        "sevenhops.kind" = Kind::Invalid.as_str(),
+        "sevenhops.kind" = Kind::InvalidRequest.as_str(),
         "otel.status_code" = "ERROR",
     );
 }

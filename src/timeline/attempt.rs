@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Timeline;
 use crate::call::Call;
-use crate::hop::{Kind, Outcome, Said, Stage};
+use crate::hop::{Kind, Outcome, ServerReport, Stage};
 use crate::record::{End, StageRecord, Store, Tracker};
 
 /// One attempt of a call on the wire.
@@ -28,7 +28,7 @@ pub struct Attempt {
     /// Its duration so far.
     pub duration: Duration,
     /// Its stages, in the order in which they were entered.
-    pub rows: Vec<Row>,
+    pub stages: Vec<StageTiming>,
     /// The proxy, without credentials. With a proxy, dns, connect and the peer are those of the path to the proxy.
     pub via: Option<String>,
     /// The unix socket that it went through. Then there is no peer address, and no lookup.
@@ -62,7 +62,7 @@ pub struct Attempt {
     /// The status, if a response head came. The result of its body is in `outcome`.
     pub status: Option<StatusCode>,
     /// The facts in the response head about the path of the response.
-    pub said: Option<Said>,
+    pub server_report: Option<ServerReport>,
     /// Whether it had to wait for a connection because of the client's connection limit.
     pub queued: bool,
     /// The calls inside it, in order, if it was an attempt of an [`Operation`](crate::Operation): at most 100 calls of
@@ -85,22 +85,25 @@ impl Attempt {
             facts,
             ..
         } = tracker.read();
-        let rows: Vec<_> = stages.iter().map(|stage| Row::read(stage, call)).collect();
+        let timings: Vec<_> = stages
+            .iter()
+            .map(|stage| StageTiming::read(stage, call))
+            .collect();
         let start = tracker.started().saturating_duration_since(call.started());
         let end = ended.unwrap_or_else(crate::clock::now);
         let outcome = match (facts.failed(), facts.status, ended) {
             (Some(diagnosis), ..) => Outcome::from(diagnosis),
-            (None, Some(status), _) => Outcome::Answered(status),
+            (None, Some(status), _) => Outcome::Responded(status),
             (None, None, _) if facts.is_done => Outcome::Done,
             (None, None, Some(_)) => Outcome::Cancelled,
             (None, None, None) => Outcome::Pending,
         };
         // The last setup is the one that was used, unless another connection was used.
-        let set_up = |row: &&Row| matches!(row.stage, Stage::Connect | Stage::Tls);
+        let set_up = |row: &&StageTiming| matches!(row.stage, Stage::Connect | Stage::Tls);
         let connected = rows
             .iter()
             .rfind(set_up)
-            .is_some_and(|row| row.end != RowEnd::Abandoned && !row.queued);
+            .is_some_and(|row| row.end != StageOutcome::Abandoned && !row.queued);
         Self {
             number,
             method: facts.method,
@@ -126,36 +129,36 @@ impl Attempt {
             sent_bytes: tracker.sent_bytes(),
             received_bytes: tracker.received_bytes(),
             status: facts.status,
-            said: facts.said.map(|said| *said),
+            server_report: facts.said.map(|said| *said),
             #[cfg(feature = "otel")]
             dns_remembered: facts.dns_remembered,
             #[cfg(feature = "har")]
             kept: facts.kept,
             calls: call.calls_in(tracker).into_iter().map(Timeline).collect(),
             outcome,
-            rows,
+            stages: timings,
         }
     }
 
     /// Counts its times from an earlier beginning.
     pub(super) fn delay(&mut self, by: Duration) {
         self.start += by;
-        self.rows.iter_mut().for_each(|row| row.start += by);
+        self.stages.iter_mut().for_each(|row| row.start += by);
     }
 
     /// Returns how long it waited for the connection of another call, instead of making one.
     #[must_use]
     pub fn time_in_queue(&self) -> Option<Duration> {
-        let waits = self.rows.iter().filter(|row| row.queued);
+        let waits = self.stages.iter().filter(|row| row.queued);
         waits.map(|row| row.duration).reduce(|sum, wait| sum + wait)
     }
 
-    /// Returns how much of the wait for the response the service claims to have used ([`Said::service_time`]). The rest
+    /// Returns how much of the wait for the response the service claims to have used ([`ServerReport::service_time`]). The rest
     /// is the network's time. It is never more than the wait.
     #[must_use]
     pub fn service_time(&self) -> Option<Duration> {
-        let said = self.said.as_ref()?.service_time()?;
-        let wait = self.rows.iter().rfind(|row| row.stage == Stage::Wait)?;
+        let said = self.server_report.as_ref()?.service_time()?;
+        let wait = self.stages.iter().rfind(|row| row.stage == Stage::Wait)?;
         Some(said.min(wait.duration))
     }
 }
@@ -163,7 +166,7 @@ impl Attempt {
 /// A stage of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Row {
+pub struct StageTiming {
     /// The stage.
     pub stage: Stage,
     /// The address of a connect.
@@ -175,10 +178,10 @@ pub struct Row {
     /// Its duration so far.
     pub duration: Duration,
     /// Its end.
-    pub end: RowEnd,
+    pub end: StageOutcome,
 }
 
-impl Row {
+impl StageTiming {
     fn read(record: &StageRecord, call: &Call) -> Self {
         let StageRecord {
             stage,
@@ -197,10 +200,10 @@ impl Row {
             start,
             duration: over.saturating_sub(start),
             end: match ended {
-                None => RowEnd::Open,
-                Some((_, End::Left)) => RowEnd::Left,
-                Some((_, End::Failed(kind))) => RowEnd::Failed(kind),
-                Some((_, End::Abandoned)) => RowEnd::Abandoned,
+                None => StageOutcome::InProgress,
+                Some((_, End::Left)) => StageOutcome::Completed,
+                Some((_, End::Failed(kind))) => StageOutcome::Failed(kind),
+                Some((_, End::Abandoned)) => StageOutcome::Abandoned,
             },
         }
     }
@@ -209,11 +212,11 @@ impl Row {
 /// The end of a stage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum RowEnd {
+pub enum StageOutcome {
     /// It has not ended.
-    Open,
+    InProgress,
     /// It succeeded.
-    Left,
+    Completed,
     /// It failed.
     Failed(Kind),
     /// It neither succeeded nor failed: the caller dropped the call, or another connection took the request.

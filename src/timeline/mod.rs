@@ -15,9 +15,9 @@ use http::Method;
 
 use crate::call::{Asked, Call, Observer};
 use crate::callback::{self, Site};
-use crate::hop::{Effect, NotRepeated, Note, Outcome};
+use crate::hop::{Effect, NoRetryReason, Outcome, TimelineEvent};
 
-pub use self::attempt::{Attempt, Row, RowEnd};
+pub use self::attempt::{Attempt, StageOutcome, StageTiming};
 #[cfg(feature = "har")]
 pub use self::har::Har;
 pub use self::waterfall::Waterfall;
@@ -105,14 +105,14 @@ impl Timeline {
 
     /// Returns the events between the attempts, in order: waits, redirects, rejections.
     #[must_use]
-    pub fn notes(&self) -> Vec<Note> {
+    pub fn events(&self) -> Vec<TimelineEvent> {
         self.0.notes()
     }
 
     /// Returns why the last failure was not retried; `None` if there is no such failure.
     #[must_use]
-    pub fn not_repeated(&self) -> Option<NotRepeated> {
-        self.0.not_repeated()
+    pub fn no_retry_reason(&self) -> Option<NoRetryReason> {
+        self.0.no_retry_reason()
     }
 
     /// Returns the effect of the call so far: the greatest effect of its attempts.

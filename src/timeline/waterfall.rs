@@ -6,8 +6,8 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use super::Timeline;
-use super::attempt::{Attempt, Row, RowEnd};
-use crate::hop::{Note, Outcome, Said, Stage, short};
+use super::attempt::{Attempt, StageOutcome, StageTiming};
+use crate::hop::{Outcome, ServerReport, Stage, TimelineEvent, short};
 
 /// A drawing of a timeline, at most 80 columns wide.
 ///
@@ -21,21 +21,21 @@ use crate::hop::{Note, Outcome, Said, Stage, short};
 #[derive(Debug)]
 pub struct Waterfall<'t> {
     timeline: &'t Timeline,
-    coloured: bool,
+    colored: bool,
 }
 
 impl<'t> Waterfall<'t> {
     pub(super) fn new(timeline: &'t Timeline) -> Self {
         Self {
             timeline,
-            coloured: false,
+            colored: false,
         }
     }
 
     /// Sets whether to draw in color. It is off by default, so that logs and files stay plain.
     #[must_use]
-    pub fn coloured(mut self, yes: bool) -> Self {
-        self.coloured = yes;
+    pub fn colored(mut self, yes: bool) -> Self {
+        self.colored = yes;
         self
     }
 
@@ -43,14 +43,14 @@ impl<'t> Waterfall<'t> {
     /// (<https://no-color.org>).
     #[must_use]
     pub fn for_terminal(self, out: &impl IsTerminal) -> Self {
-        let coloured = shows_colour(out.is_terminal(), |name| std::env::var_os(name));
-        self.coloured(coloured)
+        let colored = shows_color(out.is_terminal(), |name| std::env::var_os(name));
+        self.colored(colored)
     }
 
-    fn paint(&self, f: &mut fmt::Formatter<'_>, colour: &str, text: &str) -> fmt::Result {
-        if self.coloured {
+    fn paint(&self, f: &mut fmt::Formatter<'_>, color: &str, text: &str) -> fmt::Result {
+        if self.colored {
             // words:allow spelling: the name of a variable
-            write!(f, "\x1b[{colour}m{text}\x1b[0m")
+            write!(f, "\x1b[{color}m{text}\x1b[0m")
         } else {
             f.write_str(text)
         }
@@ -65,7 +65,7 @@ impl<'t> Waterfall<'t> {
         total: Duration,
     ) -> fmt::Result {
         let inside = !std::ptr::eq(timeline, self.timeline);
-        let notes = timeline.notes();
+        let notes = timeline.events();
         let mut notes = notes.iter().peekable();
         for mut attempt in timeline.attempts() {
             while let Some(note) = notes.next_if(|note| (note.attempts as usize) < attempt.number) {
@@ -126,14 +126,14 @@ impl<'t> Waterfall<'t> {
         } else if let Some((_, true)) = attempt.dns {
             head.push_str(" · dns cached");
         }
-        if let Some(said) = &attempt.said {
+        if let Some(said) = &attempt.server_report {
             head.push_str(&heard(said));
         }
         head.push_str(&format!(" · {}", describe(&attempt.outcome)));
         f.write_str(&wrap(&head))?;
         // If calls were made inside the wait, their rows replace the row of the wait.
-        let said = |row: &&Row| attempt.calls.is_empty() || row.stage != Stage::Wait;
-        for row in attempt.rows.iter().filter(said) {
+        let said = |row: &&StageTiming| attempt.calls.is_empty() || row.stage != Stage::Wait;
+        for row in attempt.stages.iter().filter(said) {
             f.write_str("\n")?;
             self.row(f, row, total)?;
             let mut left = MARK;
@@ -148,31 +148,31 @@ impl<'t> Waterfall<'t> {
         calls.try_for_each(|call| self.journey(f, call, total))
     }
 
-    fn note(&self, f: &mut fmt::Formatter<'_>, note: &Note) -> fmt::Result {
+    fn note(&self, f: &mut fmt::Formatter<'_>, note: &TimelineEvent) -> fmt::Result {
         f.write_str("\n")?;
-        self.paint(f, GREY, &clip(&format!("  {}", note.what), WIDTH))
+        self.paint(f, GREY, &clip(&format!("  {}", note.kind), WIDTH))
     }
 
-    fn row(&self, f: &mut fmt::Formatter<'_>, row: &Row, total: Duration) -> fmt::Result {
+    fn row(&self, f: &mut fmt::Formatter<'_>, row: &StageTiming, total: Duration) -> fmt::Result {
         let (before, bar) = place(row, total);
         let label = format!("    {:<8}", row.stage.as_str());
         f.write_str(&label)?;
         f.write_str(&" ".repeat(before))?;
-        self.paint(f, colour(row.end), &"█".repeat(bar))?;
+        self.paint(f, color(row.end), &"█".repeat(bar))?;
         f.write_str(&" ".repeat(BAR - before - bar))?;
         write!(f, " {:>9}", short(row.duration))
     }
 
-    fn mark(&self, f: &mut fmt::Formatter<'_>, row: &Row, left: usize) -> fmt::Result {
+    fn mark(&self, f: &mut fmt::Formatter<'_>, row: &StageTiming, left: usize) -> fmt::Result {
         let mark = match row.end {
-            RowEnd::Failed(kind) => format!("✗ {kind}"),
-            RowEnd::Left | RowEnd::Abandoned if row.queued => "queued".to_owned(),
-            RowEnd::Abandoned => "abandoned".to_owned(),
-            RowEnd::Open => "…".to_owned(),
-            RowEnd::Left => return Ok(()),
+            StageOutcome::Failed(kind) => format!("✗ {kind}"),
+            StageOutcome::Completed | StageOutcome::Abandoned if row.queued => "queued".to_owned(),
+            StageOutcome::Abandoned => "abandoned".to_owned(),
+            StageOutcome::InProgress => "…".to_owned(),
+            StageOutcome::Completed => return Ok(()),
         };
         f.write_str(" ")?;
-        self.paint(f, colour(row.end), &clip(&mark, left))
+        self.paint(f, color(row.end), &clip(&mark, left))
     }
 }
 
@@ -186,7 +186,7 @@ impl fmt::Display for Waterfall<'_> {
         let end = format!("  {} after {}", describe(&outcome), short(total));
         f.write_str(&clip(&end, WIDTH))?;
         self.journey(f, timeline, total)?;
-        match timeline.not_repeated() {
+        match timeline.no_retry_reason() {
             Some(reason) => write!(f, "\n{}", clip(&format!("  not retried: {reason}"), WIDTH)),
             None => Ok(()),
         }
@@ -197,7 +197,7 @@ pub(super) fn describe(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Pending => "under way".to_owned(),
         Outcome::Cancelled => "cancelled by the caller".to_owned(),
-        Outcome::Answered(status) => format!("status {}", status.as_u16()),
+        Outcome::Responded(status) => format!("status {}", status.as_u16()),
         Outcome::Done => "done".to_owned(),
         Outcome::Failed {
             hop,
@@ -218,7 +218,7 @@ pub(super) fn describe(outcome: &Outcome) -> String {
 }
 
 /// Returns the facts in the response head about its path, each after a separator.
-fn heard(said: &Said) -> String {
+fn heard(said: &ServerReport) -> String {
     let mut facts = String::new();
     if !said.via.is_empty() {
         facts.push_str(&format!("{BETWEEN}passed on by {}", said.via.join(", ")));
@@ -237,22 +237,22 @@ fn heard(said: &Said) -> String {
     facts
 }
 
-const fn colour(end: RowEnd) -> &'static str {
+const fn color(end: StageOutcome) -> &'static str {
     match end {
-        RowEnd::Failed(_) => RED,
-        RowEnd::Left => GREEN,
-        RowEnd::Abandoned | RowEnd::Open => GREY,
+        StageOutcome::Failed(_) => RED,
+        StageOutcome::Completed => GREEN,
+        StageOutcome::Abandoned | StageOutcome::InProgress => GREY,
     }
 }
 
 /// Returns whether to draw in color, by the output and the environment.
-fn shows_colour(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+fn shows_color(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
     let unwanted = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
     terminal && !unwanted && variable("TERM").is_none_or(|value| value != "dumb")
 }
 
 /// Returns the start and the length of a row's bar; every row gets at least one mark.
-fn place(row: &Row, total: Duration) -> (usize, usize) {
+fn place(row: &StageTiming, total: Duration) -> (usize, usize) {
     let share = |part: Duration| {
         if total.is_zero() {
             return 0;
@@ -310,19 +310,19 @@ const GREY: &str = "90";
 mod tests {
     use super::*;
 
-    fn row(start: u64, duration: u64) -> Row {
-        Row {
+    fn row(start: u64, duration: u64) -> StageTiming {
+        StageTiming {
             stage: Stage::Wait,
             address: None,
             queued: false,
             start: Duration::from_millis(start),
             duration: Duration::from_millis(duration),
-            end: RowEnd::Left,
+            end: StageOutcome::Completed,
         }
     }
 
     #[test]
-    fn colour_is_for_terminals_that_show_it_and_users_who_want_it() {
+    fn color_is_for_terminals_that_show_it_and_users_who_want_it() {
         for (terminal, no_color, term, expected) in [
             (true, None, Some("xterm-256color"), true),
             (true, None, None, true),
@@ -338,7 +338,7 @@ mod tests {
                 "TERM" => term.map(OsString::from),
                 _ => None,
             };
-            let shown = shows_colour(terminal, variable);
+            let shown = shows_color(terminal, variable);
             assert_eq!(shown, expected, "{terminal} {no_color:?} {term:?}");
         }
     }

@@ -9,9 +9,12 @@ use http::Method;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::Timeline;
-use super::attempt::{Attempt, Row, RowEnd};
+use super::attempt::{Attempt, StageOutcome, StageTiming};
 use crate::clock;
-use crate::hop::{Effect, Hop, Kind, Metric, NotRepeated, Note, Outcome, Proxy, Said, Stage, What};
+use crate::hop::{
+    Effect, Hop, Kind, NoRetryReason, Outcome, ProxyStatus, ServerReport, ServerTiming, Stage,
+    TimelineEvent, TimelineEventKind,
+};
 use crate::timeout::TimeoutKind;
 
 /// As JSON:
@@ -39,8 +42,8 @@ impl Serialize for Timeline {
         fields.put("effect", self.effect())?;
         fields.put("outcome", self.outcome().unwrap_or(Outcome::Pending))?;
         fields.put("attempts", self.attempts())?;
-        fields.put("notes", self.notes())?;
-        fields.known("not_repeated", self.not_repeated())?;
+        fields.put("notes", self.events())?;
+        fields.known("not_repeated", self.no_retry_reason())?;
         fields.end()
     }
 }
@@ -53,7 +56,7 @@ impl Serialize for Attempt {
         fields.known("url", self.url.as_ref())?;
         fields.put("start_us", micros(self.start))?;
         fields.put("duration_us", micros(self.duration))?;
-        fields.put("rows", &self.rows)?;
+        fields.put("rows", &self.stages)?;
         fields.known("via", self.via.as_ref())?;
         let socket = self.unix_socket.as_ref();
         fields.known("unix_socket", socket.map(|path| path.display().to_string()))?;
@@ -76,7 +79,7 @@ impl Serialize for Attempt {
         fields.put("sent_bytes", self.sent_bytes)?;
         fields.put("received_bytes", self.received_bytes)?;
         fields.known("status", self.status.map(|status| status.as_u16()))?;
-        fields.known("said", self.said.as_ref())?;
+        fields.known("said", self.server_report.as_ref())?;
         fields.known("service_us", self.service_time().map(micros))?;
         fields.put("outcome", self.outcome)?;
         if !self.calls.is_empty() {
@@ -86,13 +89,13 @@ impl Serialize for Attempt {
     }
 }
 
-impl Serialize for Row {
+impl Serialize for StageTiming {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (end, kind) = match self.end {
-            RowEnd::Open => ("open", None),
-            RowEnd::Left => ("left", None),
-            RowEnd::Failed(kind) => ("failed", Some(kind)),
-            RowEnd::Abandoned => ("abandoned", None),
+            StageOutcome::InProgress => ("open", None),
+            StageOutcome::Completed => ("left", None),
+            StageOutcome::Failed(kind) => ("failed", Some(kind)),
+            StageOutcome::Abandoned => ("abandoned", None),
         };
         let mut fields = Fields::of(serializer)?;
         fields.put("stage", self.stage)?;
@@ -112,7 +115,7 @@ impl Serialize for Outcome {
         fields.put("end", self.end())?;
         match self {
             Self::Pending | Self::Done | Self::Cancelled => {}
-            Self::Answered(status) => fields.put("status", status.as_u16())?,
+            Self::Responded(status) => fields.put("status", status.as_u16())?,
             Self::Failed {
                 hop,
                 kind,
@@ -132,32 +135,32 @@ impl Serialize for Outcome {
     }
 }
 
-impl Serialize for Note {
+impl Serialize for TimelineEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;
         fields.put("attempts", self.attempts)?;
         fields.put("at_us", micros(self.at))?;
-        match &self.what {
-            What::Waited { wait, asked } => {
+        match &self.kind {
+            TimelineEventKind::Waited { wait, asked } => {
                 fields.put("what", "waited")?;
                 fields.put("wait_us", micros(*wait))?;
                 fields.put("asked", asked)?;
             }
-            What::Redirected { status, url } => {
+            TimelineEventKind::Redirected { status, url } => {
                 fields.put("what", "redirected")?;
                 fields.put("status", status.as_u16())?;
                 fields.put("url", url)?;
             }
-            What::Replayed => fields.put("what", "replayed")?,
-            What::CallerRetry { number } => {
+            TimelineEventKind::Replayed => fields.put("what", "replayed")?,
+            TimelineEventKind::CallerRetry { number } => {
                 fields.put("what", "caller_retry")?;
                 fields.put("number", number)?;
             }
-            What::Refused(policy) => {
+            TimelineEventKind::Rejected(policy) => {
                 fields.put("what", "refused")?;
                 fields.put("policy", policy.as_str())?;
             }
-            What::Chaos { mishap, late } => {
+            TimelineEventKind::Chaos { mishap, late } => {
                 fields.put("what", "chaos")?;
                 fields.put("mishap", mishap.as_str())?;
                 fields.known("late_us", late.map(micros))?;
@@ -168,7 +171,7 @@ impl Serialize for Note {
 }
 
 /// Written as a name, and as the sentence that the error prints.
-impl Serialize for NotRepeated {
+impl Serialize for NoRetryReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;
         fields.put("reason", self.as_str())?;
@@ -177,7 +180,7 @@ impl Serialize for NotRepeated {
     }
 }
 
-impl Serialize for Said {
+impl Serialize for ServerReport {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;
         fields.put("timings", &self.timings)?;
@@ -189,7 +192,7 @@ impl Serialize for Said {
     }
 }
 
-impl Serialize for Metric {
+impl Serialize for ServerTiming {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;
         fields.put("name", &self.name)?;
@@ -198,7 +201,7 @@ impl Serialize for Metric {
     }
 }
 
-impl Serialize for Proxy {
+impl Serialize for ProxyStatus {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Fields::of(serializer)?;
         fields.put("name", &self.name)?;
@@ -256,32 +259,35 @@ mod tests {
     #[test]
     fn every_reason_has_a_name_that_stays() {
         let (wait, left) = (Duration::ZERO, Duration::ZERO);
-        let unsafe_ = NotRepeated::Unsafe {
+        let unsafe_ = NoRetryReason::NotIdempotent {
             method: Some(Method::POST),
             effect: Effect::Possible,
             keyed: false,
         };
         for (reason, name) in [
-            (NotRepeated::Lasting, "lasting"),
+            (NoRetryReason::Permanent, "lasting"),
             (unsafe_, "unsafe"),
-            (NotRepeated::KeyExpires { left }, "key_expires"),
-            (NotRepeated::Unready, "unready"),
-            (NotRepeated::NotReplayable, "not_replayable"),
-            (NotRepeated::AttemptsSpent { made: 3 }, "attempts_spent"),
-            (NotRepeated::BudgetEmpty, "budget_empty"),
-            (NotRepeated::NoTime { wait, left }, "no_time"),
+            (NoRetryReason::KeyExpiring { left }, "key_expires"),
+            (NoRetryReason::ServiceNotReady, "unready"),
+            (NoRetryReason::BodyNotReplayable, "not_replayable"),
             (
-                NotRepeated::HintTooLong {
+                NoRetryReason::AttemptsExhausted { made: 3 },
+                "attempts_spent",
+            ),
+            (NoRetryReason::BudgetExhausted, "budget_empty"),
+            (NoRetryReason::DeadlineTooClose { wait, left }, "no_time"),
+            (
+                NoRetryReason::HintTooLong {
                     hint: Duration::ZERO,
                     most: Duration::ZERO,
                 },
                 "hint_too_long",
             ),
-            (NotRepeated::ServerSaysNo, "server_says_no"),
-            (NotRepeated::SwitchedOff, "switched_off"),
-            (NotRepeated::OtherDestination, "other_destination"),
-            (NotRepeated::CallerRepeats, "caller_repeats"),
-            (NotRepeated::Refused(Policy::Breaker), "refused"),
+            (NoRetryReason::ServerOptOut, "server_says_no"),
+            (NoRetryReason::Disabled, "switched_off"),
+            (NoRetryReason::OtherDestination, "other_destination"),
+            (NoRetryReason::RetriedUpstream, "caller_repeats"),
+            (NoRetryReason::Rejected(Policy::Breaker), "refused"),
         ] {
             let written = serde_json::to_value(&reason).unwrap();
             assert_eq!(written["reason"], name);

@@ -240,7 +240,7 @@ impl Way<'_> {
         // A proxy that refuses a tunnel is reachable.
         let refuses = matches!(
             error.kind(),
-            Kind::Proxy | Kind::ProxyDenied | Kind::ProxyUnauthorized
+            Kind::ProxyRefused | Kind::ProxyDenied | Kind::ProxyUnauthorized
         );
         if refuses || !dark && error.hop() != Some(Hop::Connect) {
             visit.fared(Fared::Failed, now);

@@ -103,7 +103,7 @@ impl TransportBuilder {
     ///
     /// # Defaults
     ///
-    /// 65,536 (64 KiB). Above this default a call fails with [`Kind::Protocol`](crate::Kind::Protocol).
+    /// 65,536 (64 KiB). Above this default a call fails with [`Kind::ProtocolError`](crate::Kind::ProtocolError).
     pub fn http2_max_header_bytes(mut self, bytes: u32) -> Self {
         self.options.http2_header_bytes = Some(bytes);
         self

@@ -107,7 +107,7 @@ fn f34_what_cannot_be_spoken_is_refused_at_encode() {
         let error = target(uri).0.unwrap_err();
         assert_eq!(
             (error.hop(), error.kind()),
-            (Some(Hop::Encode), Kind::Invalid)
+            (Some(Hop::Encode), Kind::InvalidRequest)
         );
     }
 }

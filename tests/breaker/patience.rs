@@ -50,7 +50,10 @@ async fn twenty(standard: &StandardLayer, options: impl Fn() -> Options) -> Stat
     for _ in 0..20 {
         let error = service.clone().oneshot(asking(options())).await;
         let error = error.unwrap_err();
-        assert!(error.is_timeout() || error.kind() == Kind::Open, "{error}");
+        assert!(
+            error.is_timeout() || error.kind() == Kind::CircuitOpen,
+            "{error}"
+        );
     }
     standard.breaker_handle().state(&api())
 }

@@ -16,7 +16,7 @@ async fn refusal_sends_nothing_and_keeps_its_cause() {
     let refused = ask(&service).await.unwrap_err();
     assert_eq!(mock.calls(), 20);
     assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
-    assert_eq!((refused.hop(), refused.kind()), (None, Kind::Open));
+    assert_eq!((refused.hop(), refused.kind()), (None, Kind::CircuitOpen));
     assert_eq!(refused.effect(), Effect::None);
     let cause = refused.source().unwrap();
     assert_eq!(

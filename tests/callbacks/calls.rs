@@ -156,7 +156,7 @@ async fn key_by_that_panics_fails_the_call_at_encode() {
     let error = service.oneshot(request(Method::POST)).await.unwrap_err();
     assert_eq!(
         (error.hop(), error.kind(), error.effect()),
-        (Some(Hop::Encode), Kind::Invalid, Effect::None)
+        (Some(Hop::Encode), Kind::InvalidRequest, Effect::None)
     );
     let text = error.to_string();
     assert!(

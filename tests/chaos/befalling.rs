@@ -9,7 +9,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use sevenhops::chaos::{ChaosConfig, ChaosLayer, ChaosService, Latency, Mishap};
-use sevenhops::hop::{Outcome, What};
+use sevenhops::hop::{Outcome, TimelineEventKind};
 use sevenhops::policy::retry;
 use sevenhops::timeout::TimeoutKind;
 use sevenhops::{Effect, Error, Hop, Kind, StandardService};
@@ -254,10 +254,10 @@ async fn late_answer_is_the_real_one() {
     let took = start.elapsed();
     assert!((SECS(1)..SECS(2)).contains(&took), "{took:?}");
     assert_eq!(response.status(), 201);
-    let note = response.body().timeline().notes().remove(0);
-    let What::Chaos {
+    let note = response.body().timeline().events().remove(0);
+    let TimelineEventKind::Chaos {
         late: Some(late), ..
-    } = note.what
+    } = note.kind
     else {
         panic!("{note:?}")
     };
@@ -276,7 +276,7 @@ async fn real_failure_that_comes_first_is_the_one_that_is_told() {
     let error = service.oneshot(request(Method::POST)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Closed);
     assert_eq!(
-        (chaos.played(), error.timeline().unwrap().notes().len()),
+        (chaos.played(), error.timeline().unwrap().events().len()),
         (0, 0)
     );
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::Method;
 use sevenhops::chaos::{Latency, Mishap};
-use sevenhops::hop::What;
+use sevenhops::hop::TimelineEventKind;
 use tower::{Layer as _, ServiceExt};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -23,14 +23,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 async fn nobody_takes_it_for_a_real_failure() {
     let (error, _) = once(Method::POST, Mishap::LoseAnswer).await;
     let timeline = error.timeline().unwrap();
-    let [note] = &timeline.notes()[..] else {
+    let [note] = &timeline.events()[..] else {
         panic!("{timeline}")
     };
-    let lost = What::Chaos {
+    let lost = TimelineEventKind::Chaos {
         mishap: Mishap::LoseAnswer,
         late: None,
     };
-    assert_eq!((note.attempts, &note.what), (1, &lost));
+    assert_eq!((note.attempts, &note.kind), (1, &lost));
     let drawn = timeline.to_string();
     assert!(
         drawn.contains("  chaos: response lost, on purpose\n"),

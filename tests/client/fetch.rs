@@ -125,7 +125,7 @@ async fn not_modified_is_a_success_only_where_it_was_asked_for() {
         let error = fetch(&server, status(304), request).await;
         assert_eq!(
             (error.hop(), error.kind()),
-            (Some(Hop::Server), Kind::Protocol)
+            (Some(Hop::Server), Kind::ProtocolError)
         );
     }
     for name in ["if-none-match", "if-modified-since"] {
@@ -152,9 +152,12 @@ async fn status_that_is_not_a_final_one_or_in_no_class_fails() {
     let (client, url) = (net.client(), url(&server, "http"));
     let upgrade = || status(101).header("connection", "upgrade");
     for (answer, kind) in [
-        (upgrade().header("upgrade", "websocket"), Kind::Protocol),
-        (status(600), Kind::Failed),
-        (status(999), Kind::Failed),
+        (
+            upgrade().header("upgrade", "websocket"),
+            Kind::ProtocolError,
+        ),
+        (status(600), Kind::ServerError),
+        (status(999), Kind::ServerError),
         (status(499), Kind::ClientError),
     ] {
         for method in [Method::GET, Method::POST] {

@@ -54,7 +54,7 @@ fn request(method: &Method, url: &str, lines: &[(&str, &str)], body: Body) -> Re
 fn assert_unsent(error: &Error, reason: &str) {
     assert_eq!(
         (error.hop(), error.kind(), error.effect()),
-        (Some(Hop::Encode), Kind::Invalid, Effect::None)
+        (Some(Hop::Encode), Kind::InvalidRequest, Effect::None)
     );
     assert!(error.to_string().contains(reason), "{error}");
 }
@@ -222,7 +222,7 @@ async fn stream_of_another_length_than_announced_is_not_a_success() {
             };
             assert_eq!(
                 (error.hop(), error.kind(), error.effect()),
-                (Some(Hop::Send), Kind::Body, effect),
+                (Some(Hop::Send), Kind::RequestBody, effect),
                 "{error:?}"
             );
             assert!(error.to_string().contains(reason), "{error}");

@@ -203,7 +203,10 @@ async fn file_that_is_gone_fails_at_encode_and_keeps_what_may_have_been_done() {
         drop(file);
         let error = net.client().put(url).body(body).send().await.unwrap_err();
         let told = (error.hop(), error.kind(), error.effect());
-        assert_eq!(told, (Some(Hop::Encode), Kind::Invalid, Effect::None));
+        assert_eq!(
+            told,
+            (Some(Hop::Encode), Kind::InvalidRequest, Effect::None)
+        );
         let text = error.to_string();
         assert!(
             text.contains("the function of Body::retryable made no body: No such"),
@@ -222,7 +225,10 @@ async fn file_that_is_gone_fails_at_encode_and_keeps_what_may_have_been_done() {
         server.on_request([Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
         let error = net.client().put(url).body(body).send().await.unwrap_err();
         let told = (error.hop(), error.kind(), error.effect());
-        assert_eq!(told, (Some(Hop::Encode), Kind::Invalid, Effect::Possible));
+        assert_eq!(
+            told,
+            (Some(Hop::Encode), Kind::InvalidRequest, Effect::Possible)
+        );
         assert_eq!(server.requests_seen(), 1);
     }
 }
@@ -235,12 +241,18 @@ async fn other_length_than_the_announced_one_is_not_a_whole_request() {
         for length in [3, 7] {
             let body = upload(&file.0).1.with_length(length);
             let error = net.client().put(url).body(body).send().await.unwrap_err();
-            assert_eq!((error.hop(), error.kind()), (Some(Hop::Send), Kind::Body));
+            assert_eq!(
+                (error.hop(), error.kind()),
+                (Some(Hop::Send), Kind::RequestBody)
+            );
         }
         let known = Body::from("hello").with_length(3);
         let error = net.client().put(url).body(known).send().await.unwrap_err();
         let told = (error.hop(), error.kind(), error.effect());
-        assert_eq!(told, (Some(Hop::Encode), Kind::Invalid, Effect::None));
+        assert_eq!(
+            told,
+            (Some(Hop::Encode), Kind::InvalidRequest, Effect::None)
+        );
         assert!(server.requests().iter().all(|seen| !seen.body_complete));
     }
 }

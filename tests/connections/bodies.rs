@@ -103,7 +103,7 @@ async fn http2_stream_that_ends_without_end_stream_is_incomplete() {
                 ]
             },
             false,
-            &[Kind::Protocol, Kind::Incomplete],
+            &[Kind::ProtocolError, Kind::Incomplete],
         ),
         (
             "the connection ends, with a length",
@@ -244,7 +244,7 @@ async fn http1_framing_that_leaves_the_end_open_is_an_error_from_the_head() {
         let bytes = format!("HTTP/1.1 200 OK\r\n{framing}\r\n\r\n4\r\nhalf\r\n0\r\n\r\n");
         let bytes: &'static [u8] = bytes.into_bytes().leak();
         let error = plain(bytes).await.expect_err(framing);
-        assert_eq!(error.kind(), Kind::Protocol, "{framing}: {error}");
+        assert_eq!(error.kind(), Kind::ProtocolError, "{framing}: {error}");
         assert!(error.effect() >= Effect::Possible, "{framing}: {error}");
     }
 }

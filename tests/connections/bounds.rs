@@ -258,9 +258,9 @@ async fn call_in_the_queue_of_an_address_says_nothing_of_the_address() {
     gate.open();
     held.join_all().await;
     let attempts = queued.join_next().await.unwrap().unwrap();
-    let connects = attempts[0].rows.iter();
+    let connects = attempts[0].stages.iter();
     let connects = connects.filter(|row| row.stage == Stage::Connect);
-    assert_eq!(connects.count(), 1, "{:?}", attempts[0].rows);
+    assert_eq!(connects.count(), 1, "{:?}", attempts[0].stages);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
-use sevenhops::hop::{Attempt, RowEnd, Stage};
+use sevenhops::hop::{Attempt, Stage, StageOutcome};
 use sevenhops::testing::FaultServer;
 use sevenhops::{Body, Client, Effect, Hop, Kind, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -72,8 +72,8 @@ async fn post(client: &Client, url: &str, source: &Source) -> (Response, Attempt
     (response, attempt)
 }
 
-fn send(attempt: &Attempt) -> RowEnd {
-    let mut rows = attempt.rows.iter();
+fn send(attempt: &Attempt) -> StageOutcome {
+    let mut rows = attempt.stages.iter();
     rows.find(|row| row.stage == Stage::Send).unwrap().end
 }
 
@@ -125,7 +125,7 @@ async fn http1_body_goes_out_when_the_server_asks_for_it() {
     assert_eq!(events.recv().await.unwrap(), "1: 10");
     assert_eq!(
         (send(&attempt), attempt.sent_bytes, attempt.taken),
-        (RowEnd::Left, 2, true)
+        (StageOutcome::Completed, 2, true)
     );
 }
 
@@ -153,7 +153,7 @@ async fn http1_body_goes_out_after_a_second_of_silence() {
     }
     let (response, attempt) = posted.await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    let row = attempt.rows.iter().find(|row| row.stage == Stage::Send);
+    let row = attempt.stages.iter().find(|row| row.stage == Stage::Send);
     assert!(row.unwrap().duration >= Duration::from_secs(1));
 }
 
@@ -168,7 +168,7 @@ async fn http1_response_that_comes_first_is_delivered_and_ends_the_connection() 
     assert_eq!(response.status(), StatusCode::EXPECTATION_FAILED);
     assert_eq!(
         (send(&attempt), attempt.sent_bytes, attempt.taken),
-        (RowEnd::Abandoned, 0, true)
+        (StageOutcome::Abandoned, 0, true)
     );
     let timeline = response.timeline().cloned().unwrap();
     assert_eq!(response.bytes().await.unwrap(), "no");
@@ -209,7 +209,7 @@ async fn request_without_a_body_cannot_ask() {
     let error = error.unwrap_err();
     assert_eq!(
         (error.hop(), error.kind(), error.effect()),
-        (Some(Hop::Encode), Kind::Invalid, Effect::None)
+        (Some(Hop::Encode), Kind::InvalidRequest, Effect::None)
     );
     let text = error.to_string();
     assert!(
@@ -269,7 +269,10 @@ async fn http2_body_goes_out_when_the_server_asks_for_it() {
     for event in ["1: head", "1: 10"] {
         assert_eq!(events.recv().await.unwrap(), event);
     }
-    assert_eq!((send(&attempt), attempt.sent_bytes), (RowEnd::Left, 2));
+    assert_eq!(
+        (send(&attempt), attempt.sent_bytes),
+        (StageOutcome::Completed, 2)
+    );
 }
 
 #[tokio::test]
@@ -286,7 +289,10 @@ async fn http2_response_that_comes_first_resets_the_stream_and_keeps_the_connect
         let source = Source::default();
         let (response, attempt) = post(&client, &url, &source).await;
         assert_eq!(response.status(), StatusCode::EXPECTATION_FAILED);
-        assert_eq!((send(&attempt), attempt.sent_bytes), (RowEnd::Abandoned, 0));
+        assert_eq!(
+            (send(&attempt), attempt.sent_bytes),
+            (StageOutcome::Abandoned, 0)
+        );
         assert_eq!(response.bytes().await.unwrap(), "no");
         for event in ["1: head", "1: reset"] {
             assert_eq!(events.recv().await.unwrap(), event);

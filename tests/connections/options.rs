@@ -163,7 +163,7 @@ async fn tunnel_through_a_proxy_is_asked_for_by_the_same_options() {
     let (titled, _) = tunnelled(|transport| transport.http1_title_case_headers(true)).await;
     assert!(titled.contains("\r\nProxy-Authorization: "), "{titled}");
     let (_, error) = tunnelled(|transport| transport.http1_max_headers(2)).await;
-    assert_eq!(error.kind(), Kind::Proxy, "{error}");
+    assert_eq!(error.kind(), Kind::ProxyRefused, "{error}");
 }
 
 /// Sends a GET over HTTP/2. The response has three header fields of 20 bytes each.

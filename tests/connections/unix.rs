@@ -94,7 +94,7 @@ fn answering(place: &Place, requests: usize) -> UnboundedReceiver<String> {
 }
 
 fn stages(attempt: &Attempt) -> Vec<Stage> {
-    attempt.rows.iter().map(|row| row.stage).collect()
+    attempt.stages.iter().map(|row| row.stage).collect()
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ async fn http2_to_a_plain_url_needs_prior_knowledge() {
     let error = post.send().await.unwrap_err();
     assert_eq!(
         (error.hop(), error.kind(), error.effect()),
-        (Some(Hop::Encode), Kind::Invalid, Effect::None)
+        (Some(Hop::Encode), Kind::InvalidRequest, Effect::None)
     );
     assert_eq!((error.attempts(), server.connections()), (1, 0));
     let text = error.to_string();

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
-use sevenhops::hop::{Outcome, RowEnd};
+use sevenhops::hop::{Outcome, StageOutcome};
 use sevenhops::policy::breaker::State;
 use sevenhops::policy::retry::Budget;
 use sevenhops::{Effect, Error, Options, StandardLayer, StandardService, Timeline};
@@ -223,14 +223,14 @@ impl Stack {
         let timeline = &ended[0];
         match timeline.outcome() {
             Some(Outcome::Cancelled) if !is_over => {}
-            Some(Outcome::Answered(StatusCode::OK)) => {}
+            Some(Outcome::Responded(StatusCode::OK)) => {}
             other => panic!("{told}: {other:?}\n{timeline}"),
         }
         for attempt in timeline.attempts() {
             assert_ne!(attempt.outcome, Outcome::Pending, "{told}\n{timeline}");
-            let is_open = |end: RowEnd| end == RowEnd::Open;
+            let is_open = |end: StageOutcome| end == StageOutcome::InProgress;
             assert!(
-                !attempt.rows.iter().any(|row| is_open(row.end)),
+                !attempt.stages.iter().any(|row| is_open(row.end)),
                 "{told}\n{timeline}"
             );
         }

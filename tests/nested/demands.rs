@@ -67,7 +67,7 @@ fn refused(error: &Error, mock: &Mock, words: &[&str]) {
     let told = error.to_string();
     assert_eq!(
         (error.hop(), error.kind(), error.effect()),
-        (Some(Hop::Encode), Kind::Invalid, Effect::None),
+        (Some(Hop::Encode), Kind::InvalidRequest, Effect::None),
         "{told}"
     );
     assert_eq!(mock.count(), 0, "{told}");

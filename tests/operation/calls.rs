@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use http::{Method, Request};
 use http_body_util::Full;
-use sevenhops::hop::{NotRepeated, Outcome};
+use sevenhops::hop::{NoRetryReason, Outcome};
 use sevenhops::sdk::operation::Failed;
 use sevenhops::{Effect, Hop, Kind, Options, StandardLayer, StandardService};
 use sevenhops::{Error, Operation};
@@ -39,7 +39,10 @@ async fn call_inside_leaves_the_repeating_to_the_operation() {
     let error = run.await.unwrap_err();
     assert_eq!((mock.count(), error.attempts()), (3, 3));
     let inner = &error.timeline().unwrap().attempts()[0].calls[0];
-    assert_eq!(inner.not_repeated(), Some(NotRepeated::CallerRepeats));
+    assert_eq!(
+        inner.no_retry_reason(),
+        Some(NoRetryReason::RetriedUpstream)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +99,7 @@ async fn hops_of_calls_inside_stand_in_the_timeline() {
     assert_eq!(calls[0].method(), Some(&Method::GET));
     assert_eq!(
         calls[0].attempts()[0].outcome,
-        Outcome::Answered(http::StatusCode::OK)
+        Outcome::Responded(http::StatusCode::OK)
     );
     let drawn = timeline.to_string();
     let expected = format!(
@@ -136,12 +139,15 @@ async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
     let plain = operation.run(async |_| Ok(ask().await?)).await.unwrap_err();
     assert_eq!(
         (plain.kind(), plain.effect()),
-        (Kind::Open, Effect::Possible)
+        (Kind::CircuitOpen, Effect::Possible)
     );
     let heard = operation.run(async |_| ask().await.map_err(Failed::heard));
     let heard = heard.await.unwrap_err();
-    assert_eq!((heard.kind(), heard.effect()), (Kind::Open, Effect::None));
-    assert_eq!(heard.not_repeated(), Some(NotRepeated::Lasting));
+    assert_eq!(
+        (heard.kind(), heard.effect()),
+        (Kind::CircuitOpen, Effect::None)
+    );
+    assert_eq!(heard.no_retry_reason(), Some(NoRetryReason::Permanent));
     // A rejection by another breaker says nothing about this destination.
     let state = operation
         .breaker_handle()
@@ -206,7 +212,10 @@ async fn error_of_a_call_inside_says_when_to_come_back() {
     let outer = operation();
     let run = outer.run(async |_| work.by(&inner).await.map_err(Failed::heard));
     let error = run.await.unwrap_err();
-    assert_eq!((error.kind(), error.effect()), (Kind::Open, Effect::None));
+    assert_eq!(
+        (error.kind(), error.effect()),
+        (Kind::CircuitOpen, Effect::None)
+    );
     assert!(error.retry_after() >= Some(SECS(4)));
 }
 

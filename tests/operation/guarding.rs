@@ -9,7 +9,7 @@ use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
 use std::task::{Context, Waker};
 use tokio::time::Instant;
 
-use sevenhops::hop::{NotRepeated, Outcome, What};
+use sevenhops::hop::{NoRetryReason, Outcome, TimelineEventKind};
 use sevenhops::policy::breaker::{self, State};
 use sevenhops::timeout::TimeoutKind;
 use sevenhops::{Destination, Effect, Kind, Policy};
@@ -78,7 +78,10 @@ async fn breaker_opens_after_failures_and_refuses_at_once() {
     let error = work.by(&operation).await.unwrap_err();
     assert_eq!(work.count(), 3);
     assert_eq!(error.rejected_by(), Some(Policy::Breaker));
-    assert_eq!((error.kind(), error.effect()), (Kind::Open, Effect::None));
+    assert_eq!(
+        (error.kind(), error.effect()),
+        (Kind::CircuitOpen, Effect::None)
+    );
     assert!(error.retry_after() >= Some(SECS(4)));
     assert_eq!(error.attempts(), 0);
     let cause = std::error::Error::source(&error).unwrap();
@@ -107,10 +110,13 @@ async fn refused_repeat_gives_what_was_to_be_repeated() {
     let error = work.by(&operation).await.unwrap_err();
     assert_eq!((work.count(), error.rejected_by()), (2, None));
     assert_eq!(error.kind(), Kind::Refused);
-    let reason = NotRepeated::Refused(Policy::Breaker);
-    assert_eq!(error.not_repeated(), Some(reason));
-    let notes = error.timeline().unwrap().notes();
-    assert_eq!(notes.last().unwrap().what, What::Refused(Policy::Breaker));
+    let reason = NoRetryReason::Rejected(Policy::Breaker);
+    assert_eq!(error.no_retry_reason(), Some(reason));
+    let notes = error.timeline().unwrap().events();
+    assert_eq!(
+        notes.last().unwrap().kind,
+        TimelineEventKind::Rejected(Policy::Breaker)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,7 +292,10 @@ async fn repeat_that_is_cancelled_was_paid_for() {
     let cancelled = tokio::time::timeout(MS(200), work.by(&operation)).await;
     assert!(cancelled.is_err());
     let error = work.by(&operation).await.unwrap_err();
-    assert_eq!(error.not_repeated(), Some(NotRepeated::BudgetEmpty));
+    assert_eq!(
+        error.no_retry_reason(),
+        Some(NoRetryReason::BudgetExhausted)
+    );
     assert_eq!(work.count(), 3);
 }
 
@@ -296,8 +305,8 @@ async fn repeat_that_the_breaker_refuses_costs_nothing() {
     let work = Work::new((0..9).map(|_| Step::Unsent));
     for _ in 0..3 {
         let error = work.by(&operation).await.unwrap_err();
-        let reason = NotRepeated::Refused(Policy::Breaker);
-        assert_eq!(error.not_repeated(), Some(reason));
+        let reason = NoRetryReason::Rejected(Policy::Breaker);
+        assert_eq!(error.no_retry_reason(), Some(reason));
         let postgres = Destination::named("postgres");
         operation.breaker_handle().close(&postgres);
     }
@@ -314,8 +323,8 @@ async fn repeat_that_would_come_after_the_deadline_is_refused() {
     tokio::time::advance(SECS(20)).await;
     let error = run.await.unwrap_err();
     assert_eq!((work.count(), error.kind()), (1, Kind::Refused));
-    let reason = NotRepeated::Refused(Policy::Deadline);
-    assert_eq!(error.not_repeated(), Some(reason));
+    let reason = NoRetryReason::Rejected(Policy::Deadline);
+    assert_eq!(error.no_retry_reason(), Some(reason));
 }
 
 #[tokio::test]

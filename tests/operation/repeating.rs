@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::SystemTime;
 use tokio::time::Instant;
 
-use sevenhops::hop::{NotRepeated, What};
+use sevenhops::hop::{NoRetryReason, TimelineEventKind};
 use sevenhops::policy::idempotency::Key;
 use sevenhops::policy::retry::Budget;
 use sevenhops::{Effect, Kind, Policy};
@@ -17,8 +17,8 @@ use super::work::*;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-fn not_repeated(keyed: bool) -> Option<NotRepeated> {
-    Some(NotRepeated::Unsafe {
+fn no_retry_reason(keyed: bool) -> Option<NoRetryReason> {
+    Some(NoRetryReason::NotIdempotent {
         method: None,
         effect: Effect::Possible,
         keyed,
@@ -37,7 +37,7 @@ async fn maybe_is_not_repeated() {
     let work = Work::new([Step::Maybe]);
     let error = work.by(&operation()).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (1, Effect::Possible));
-    assert_eq!(error.not_repeated(), not_repeated(false));
+    assert_eq!(error.no_retry_reason(), no_retry_reason(false));
 }
 
 #[tokio::test(start_paused = true)]
@@ -54,7 +54,7 @@ async fn attempt_whose_time_is_over_is_a_maybe() {
     let begun = Instant::now();
     let error = work.by(&operation()).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (1, Effect::Possible));
-    assert_eq!(error.not_repeated(), not_repeated(false));
+    assert_eq!(error.no_retry_reason(), no_retry_reason(false));
     assert_eq!(begun.elapsed(), SECS(10), "none may follow");
 }
 
@@ -70,7 +70,7 @@ async fn what_lasts_is_not_repeated_even_if_it_is_safe() {
     let work = Work::new([Step::Fail(Failed::unsent("syntax error").lasting())]);
     let error = work.by(&operation().idempotent()).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (1, Effect::None));
-    assert_eq!(error.not_repeated(), Some(NotRepeated::Lasting));
+    assert_eq!(error.no_retry_reason(), Some(NoRetryReason::Permanent));
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +85,7 @@ async fn made_key_that_nobody_vouches_for_is_no_licence() {
     let work = Work::new([Step::Maybe]);
     let error = work.keyed(&operation()).await.unwrap_err();
     assert_eq!(work.count(), 1);
-    assert_eq!(error.not_repeated(), not_repeated(true));
+    assert_eq!(error.no_retry_reason(), no_retry_reason(true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn key_that_the_attempt_did_not_ask_for_is_no_licence() {
         let work = Work::new([Step::Maybe]);
         let error = work.by(&operation).await.unwrap_err();
         assert_eq!(work.count(), 1);
-        assert_eq!(error.not_repeated(), not_repeated(false));
+        assert_eq!(error.no_retry_reason(), no_retry_reason(false));
     }
     // A failure whose key was requested only by the attempt before is not retried either.
     let work = Work::new([Step::Maybe, Step::Maybe]);
@@ -180,8 +180,8 @@ async fn attempts_end_at_their_limit() {
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let error = work.by(&operation()).await.unwrap_err();
     assert_eq!((work.count(), error.attempts()), (3, 3));
-    let reason = NotRepeated::AttemptsSpent { made: 3 };
-    assert_eq!(error.not_repeated(), Some(reason));
+    let reason = NoRetryReason::AttemptsExhausted { made: 3 };
+    assert_eq!(error.no_retry_reason(), Some(reason));
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,11 +190,11 @@ async fn wait_that_does_not_fit_into_the_deadline_is_not_begun() {
     let begun = Instant::now();
     let error = work.by(&operation()).await.unwrap_err();
     assert_eq!((work.count(), begun.elapsed()), (1, SECS(0)));
-    let too_long = NotRepeated::HintTooLong {
+    let too_long = NoRetryReason::HintTooLong {
         hint: SECS(30),
         most: SECS(5),
     };
-    assert_eq!(error.not_repeated(), Some(too_long));
+    assert_eq!(error.no_retry_reason(), Some(too_long));
     assert_eq!(error.retry_after(), Some(SECS(30)));
 }
 
@@ -221,7 +221,10 @@ async fn repeats_end_with_the_budget_which_clones_share() {
     let second = work.by(&operation.clone().named("other")).await;
     let second = second.unwrap_err();
     assert_eq!(second.attempts(), 1);
-    assert_eq!(second.not_repeated(), Some(NotRepeated::BudgetEmpty));
+    assert_eq!(
+        second.no_retry_reason(),
+        Some(NoRetryReason::BudgetExhausted)
+    );
     let elsewhere = work.by(&operation.to("postgres-2")).await.unwrap_err();
     assert_eq!(elsewhere.attempts(), 2);
 }
@@ -240,8 +243,8 @@ async fn retry_of_other_destinations_repeats_nothing_here() {
     let operation = Operation::with("postgres", settings().retry(only)).unwrap();
     let work = Work::new([Step::Unsent]);
     let error = work.by(&operation).await.unwrap_err();
-    let reason = NotRepeated::OtherDestination;
-    assert_eq!((work.count(), error.not_repeated()), (1, Some(reason)));
+    let reason = NoRetryReason::OtherDestination;
+    assert_eq!((work.count(), error.no_retry_reason()), (1, Some(reason)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,7 +255,13 @@ async fn operation_inside_an_operation_leaves_the_repeating_to_it() {
     let error = run.await.unwrap_err();
     assert_eq!((work.count(), error.attempts()), (3, 3));
     let calls = &error.timeline().unwrap().attempts()[0].calls;
-    assert_eq!(calls[0].not_repeated(), Some(NotRepeated::CallerRepeats));
-    let notes = error.timeline().unwrap().notes();
-    assert!(matches!(notes[0].what, What::Waited { asked: false, .. }));
+    assert_eq!(
+        calls[0].no_retry_reason(),
+        Some(NoRetryReason::RetriedUpstream)
+    );
+    let notes = error.timeline().unwrap().events();
+    assert!(matches!(
+        notes[0].kind,
+        TimelineEventKind::Waited { asked: false, .. }
+    ));
 }

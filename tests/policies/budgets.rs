@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use sevenhops::hop::NotRepeated;
+use sevenhops::hop::NoRetryReason;
 use sevenhops::policy::breaker;
 use sevenhops::policy::retry::{Budget, Budgets, RetryConfig};
 use sevenhops::{Destination, StandardLayer};
@@ -27,15 +27,15 @@ fn api() -> Destination {
 async fn call(
     layer: &StandardLayer,
     steps: impl IntoIterator<Item = Step>,
-) -> (usize, Option<NotRepeated>) {
+) -> (usize, Option<NoRetryReason>) {
     let mock = Mock::new(steps);
     let ended = layer
         .layer(mock.clone())
         .oneshot(request(Method::GET))
         .await;
     let reason = match &ended {
-        Ok(response) => response.body().timeline().not_repeated(),
-        Err(error) => error.not_repeated(),
+        Ok(response) => response.body().timeline().no_retry_reason(),
+        Err(error) => error.no_retry_reason(),
     };
     (mock.count(), reason)
 }
@@ -54,7 +54,7 @@ async fn two_stacks_that_share_a_budget_retry_no_more_than_one() {
     let down = || (0..9).map(|_| status(503));
     assert_eq!(call(&stacks[0], down()).await.0, 3);
     let (sent, reason) = call(&stacks[1], down()).await;
-    assert_eq!((sent, reason), (1, Some(NotRepeated::BudgetEmpty)));
+    assert_eq!((sent, reason), (1, Some(NoRetryReason::BudgetExhausted)));
     assert_eq!(budgets.destinations(), [(api(), 0)]);
     // A stack's own budget is not affected.
     assert_eq!(call(&layer(steady().budget(two())), down()).await.0, 3);
@@ -85,7 +85,7 @@ async fn reserve_pays_for_retries_until_successes_refill_it() {
     assert_eq!(left(), 1);
     assert_eq!(call(&layer, [status(503), status(503)]).await.0, 2);
     let (sent, reason) = call(&layer, [status(503)]).await;
-    assert_eq!((sent, reason), (1, Some(NotRepeated::BudgetEmpty)));
+    assert_eq!((sent, reason), (1, Some(NoRetryReason::BudgetExhausted)));
     tokio::time::advance(SECS(3_600)).await;
     for _ in 0..3 {
         assert_eq!(call(&layer, []).await.0, 1);
@@ -108,7 +108,7 @@ async fn throttle_stops_retries_while_too_many_attempts_fail() {
     assert_eq!(call(&layer, down()).await.0, 3);
     assert_eq!(layer.budgets().left(&api()), Some(2));
     let (sent, reason) = call(&layer, down()).await;
-    assert_eq!((sent, reason), (2, Some(NotRepeated::BudgetEmpty)));
+    assert_eq!((sent, reason), (2, Some(NoRetryReason::BudgetExhausted)));
     for _ in 0..2 {
         assert_eq!(call(&layer, []).await.0, 1);
     }

@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use http::{Method, Response};
 use http_body_util::BodyExt;
 use sevenhops::driver::DriverBody;
-use sevenhops::hop::{FailureClass, Hop, Kind, NotRepeated, Outcome};
+use sevenhops::hop::{FailureClass, Hop, Kind, NoRetryReason, Outcome};
 use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
 use sevenhops::policy::retry::Failure;
 use sevenhops::{
@@ -214,8 +214,8 @@ async fn success_that_failed_and_was_not_retried_says_why() {
     let (ended, _) = fetch(&layer, Method::POST, [answer(201, "failed")]).await;
     let response = ended.unwrap();
     assert_eq!(response.status(), 201);
-    let reason = response.body().timeline().not_repeated();
-    let Some(NotRepeated::Unsafe { effect, .. }) = reason else {
+    let reason = response.body().timeline().no_retry_reason();
+    let Some(NoRetryReason::NotIdempotent { effect, .. }) = reason else {
         panic!("{reason:?}");
     };
     assert_eq!(effect, Effect::Possible);
@@ -367,8 +367,11 @@ async fn whole_body_of_a_success_that_failed_is_kept_if_its_retry_does_not_happe
     let layer = layer.classify_all(|_| Some(FailureClass::Transient));
     let (ended, count) = fetch(&layer, Method::GET, [answer(200, long.clone())]).await;
     let body = ended.unwrap().into_body();
-    let why = body.timeline().not_repeated();
-    assert_eq!(why, Some(NotRepeated::Refused(sevenhops::Policy::Breaker)));
+    let why = body.timeline().no_retry_reason();
+    assert_eq!(
+        why,
+        Some(NoRetryReason::Rejected(sevenhops::Policy::Breaker))
+    );
     assert_eq!(count, 1);
     assert_eq!(body.collect().await.unwrap().to_bytes().len(), long.len());
 }

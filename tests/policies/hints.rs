@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use http::Method;
 use sevenhops::StandardLayer;
-use sevenhops::hop::{NotRepeated, What};
+use sevenhops::hop::{NoRetryReason, TimelineEventKind};
 use sevenhops::policy::breaker;
 use sevenhops::policy::retry::RetryConfig;
 use tokio::time::Instant;
@@ -24,16 +24,16 @@ fn layer(deadline: Duration, retry: RetryConfig) -> StandardLayer {
 async fn ask(
     layer: &StandardLayer,
     steps: impl IntoIterator<Item = Step>,
-) -> (u16, Vec<Duration>, Option<NotRepeated>) {
+) -> (u16, Vec<Duration>, Option<NoRetryReason>) {
     let mock = Mock::new(steps);
     let response = layer.layer(mock.clone()).oneshot(request(Method::GET));
     let response = response.await.unwrap();
-    let reason = response.body().timeline().not_repeated();
+    let reason = response.body().timeline().no_retry_reason();
     (response.status().as_u16(), mock.waits(), reason)
 }
 
-fn too_long(hint: Duration, most: Duration) -> Option<NotRepeated> {
-    Some(NotRepeated::HintTooLong { hint, most })
+fn too_long(hint: Duration, most: Duration) -> Option<NoRetryReason> {
+    Some(NoRetryReason::HintTooLong { hint, most })
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +127,10 @@ async fn draw_that_does_not_fit_is_drawn_again() {
         let response = response.await.unwrap();
         assert_eq!(response.status(), 200);
         assert!(mock.waits()[0] <= SECS(1), "{:?}", mock.waits());
-        let notes = response.body().timeline().notes();
-        assert!(matches!(notes[0].what, What::Waited { asked: false, .. }));
+        let notes = response.body().timeline().events();
+        assert!(matches!(
+            notes[0].kind,
+            TimelineEventKind::Waited { asked: false, .. }
+        ));
     }
 }

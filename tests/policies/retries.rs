@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
-use sevenhops::hop::NotRepeated;
+use sevenhops::hop::NoRetryReason;
 use sevenhops::policy::retry::Budget;
 use sevenhops::policy::{breaker, idempotency};
 use sevenhops::sdk::operation::{Failed, OperationConfig};
@@ -44,8 +44,8 @@ async fn attempts_that_were_not_sent_have_a_bound_of_their_own() {
     let (made, ended) = unsent_until(settings(), 11).await;
     let error = ended.unwrap_err();
     assert_eq!((made, error.effect()), (10, Effect::None));
-    let spent = NotRepeated::AttemptsSpent { made: 10 };
-    assert_eq!(error.not_repeated(), Some(spent));
+    let spent = NoRetryReason::AttemptsExhausted { made: 10 };
+    assert_eq!(error.no_retry_reason(), Some(spent));
     let once = settings().retry(steady().attempts(1).unsent_attempts(1));
     assert_eq!(unsent_until(once, 2).await.0, 1);
 }

@@ -162,7 +162,7 @@ async fn proxy_is_dialled_wherever_it_is_and_its_name_is_not_filtered() {
     let told = sdk::find(&*error);
     assert_eq!(
         (told.hop(), told.kind()),
-        (Some(Hop::Connect), Kind::Proxy),
+        (Some(Hop::Connect), Kind::ProxyRefused),
         "{error:?}"
     );
     let literal = format!("https://127.0.0.1:{}", server.addr().port());

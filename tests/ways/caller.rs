@@ -10,7 +10,7 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Middleware, Next, 
 use reqwest_retry::{
     RetryDecision, RetryPolicy, RetryTransientMiddleware, Retryable, RetryableStrategy,
 };
-use sevenhops::hop::What;
+use sevenhops::hop::TimelineEventKind;
 use sevenhops::testing::{Answer, Authority, ConnFault, FaultServer, Identity, Reply};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, Timeline, sdk};
 
@@ -64,8 +64,12 @@ fn charges(server: &FaultServer) -> usize {
     keys.len()
 }
 
-fn tries(timeline: &Timeline) -> Vec<What> {
-    timeline.notes().into_iter().map(|note| note.what).collect()
+fn tries(timeline: &Timeline) -> Vec<TimelineEventKind> {
+    timeline
+        .events()
+        .into_iter()
+        .map(|note| note.kind)
+        .collect()
 }
 
 fn lost() -> Reply {
@@ -81,7 +85,10 @@ async fn retries_of_the_caller_charge_once_with_the_key_of_the_first_try() {
         let response = client.post(base(&server)).body("amount=100").send().await;
         let response = sevenhops::Response::from(response.unwrap());
         let timeline = response.timeline().unwrap();
-        assert_eq!(tries(timeline), [What::CallerRetry { number: 3 }]);
+        assert_eq!(
+            tries(timeline),
+            [TimelineEventKind::CallerRetry { number: 3 }]
+        );
         assert_eq!((server.requests_seen(), charges(&server)), (3, 1));
     }
 }
@@ -156,7 +163,10 @@ async fn error_of_the_last_try_says_what_the_first_may_have_done() {
         )
     );
     let timeline = found.timeline().unwrap();
-    assert_eq!(tries(timeline), [What::CallerRetry { number: 3 }]);
+    assert_eq!(
+        tries(timeline),
+        [TimelineEventKind::CallerRetry { number: 3 }]
+    );
     assert_eq!(timeline.effect(), Effect::Possible);
 }
 
@@ -200,7 +210,10 @@ async fn try_that_was_given_up_hands_on_its_key() {
         let charge = client.build().post(base(&server)).body("amount=100");
         let response = sevenhops::Response::from(charge.send().await.unwrap());
         let timeline = response.timeline().unwrap();
-        assert_eq!(tries(timeline), [What::CallerRetry { number: 2 }]);
+        assert_eq!(
+            tries(timeline),
+            [TimelineEventKind::CallerRetry { number: 2 }]
+        );
         assert_eq!(timeline.effect(), Effect::Done);
         assert_eq!((server.requests_seen(), charges(&server)), (2, 1));
     }
@@ -254,7 +267,7 @@ async fn stack_below_a_stack_counts_no_tries() {
         .build();
     let response = client.post(base(&server)).body("amount=100").send().await;
     let response = sevenhops::Response::from(response.unwrap());
-    let counted = |what: &What| matches!(what, What::CallerRetry { .. });
+    let counted = |what: &TimelineEventKind| matches!(what, TimelineEventKind::CallerRetry { .. });
     assert!(!tries(response.timeline().unwrap()).iter().any(counted));
     assert_eq!((server.requests_seen(), charges(&server)), (2, 1));
 }

@@ -102,7 +102,7 @@ async fn request_that_was_never_written_had_no_effect() {
     let world = World::new().await;
     let client = plain(&world).build().unwrap();
     let error = client.get("no url").send().await.unwrap_err();
-    let expected = told(Hop::Encode, Kind::Invalid, Effect::None);
+    let expected = told(Hop::Encode, Kind::InvalidRequest, Effect::None);
     assert_eq!(found(&error), expected, "{error:?}");
 }
 

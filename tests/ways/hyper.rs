@@ -70,7 +70,7 @@ async fn send(
 
 fn stages(timeline: &Timeline) -> Vec<Stage> {
     let last = timeline.attempts().pop().unwrap();
-    last.rows.iter().map(|row| row.stage).collect()
+    last.stages.iter().map(|row| row.stage).collect()
 }
 
 #[tokio::test]
@@ -136,7 +136,7 @@ async fn good_call_shows_all_its_stages_and_a_reused_connection_shows_none_of_th
     let (_, first) = call(&service, &base(&server)).await.unwrap();
     use Stage::{Connect, Dns, Receive, Send, Tls, Wait};
     assert_eq!(stages(&first), [Dns, Connect, Tls, Send, Wait, Receive]);
-    let connect = first.attempts()[0].rows[1].address;
+    let connect = first.attempts()[0].stages[1].address;
     assert_eq!(connect, Some(server.addr()), "the port is the URL's");
     let (_, second) = call(&service, &base(&server)).await.unwrap();
     assert_eq!(stages(&second), [Send, Wait, Receive]);
@@ -281,7 +281,7 @@ async fn length_that_is_not_the_bodys_is_not_sent() {
         let length = http::HeaderValue::from_static(length);
         post.headers_mut().insert("content-length", length);
         let sent = send(&service(&world, &hops), post).await;
-        let expected = told(Hop::Encode, Kind::Invalid, Effect::None);
+        let expected = told(Hop::Encode, Kind::InvalidRequest, Effect::None);
         assert_eq!(found(sent), expected);
     }
     assert_eq!(server.connections(), 0);

@@ -182,7 +182,7 @@ async fn timeline_is_found_in_both_errors_and_in_the_answer() {
     assert_eq!(response.url().as_str(), format!("{}/", stage.url));
     let error: reqwest::Error = response.bytes().await.unwrap_err();
     let rows = sdk::find(&error).timeline().unwrap().attempts();
-    assert!(rows[0].rows.iter().any(|row| row.stage == Stage::Receive));
+    assert!(rows[0].stages.iter().any(|row| row.stage == Stage::Receive));
 
     let server = world.server().await;
     for client in [
@@ -192,7 +192,7 @@ async fn timeline_is_found_in_both_errors_and_in_the_answer() {
         let response = client.get(base(&server)).send().await.unwrap();
         assert_eq!(response.url().as_str(), format!("{}/", base(&server)));
         let ours = sevenhops::Response::from(response);
-        let stages = ours.timeline().unwrap().attempts()[0].rows.clone();
+        let stages = ours.timeline().unwrap().attempts()[0].stages.clone();
         let stages: Vec<_> = stages.iter().map(|row| row.stage).collect();
         let set_up = [Stage::Connect, Stage::Tls];
         assert!(stages.windows(2).any(|two| two == set_up), "{stages:?}");
@@ -393,7 +393,7 @@ async fn length_that_is_not_the_bodys_is_not_sent_in_either_place() {
     ] {
         let post = |length| client.post(&url).header("content-length", length);
         let known = post("3").body("sixsix").send().await;
-        let expected = told(Hop::Encode, Kind::Invalid, Effect::None);
+        let expected = told(Hop::Encode, Kind::InvalidRequest, Effect::None);
         assert_eq!(found(known.map_err(BoxError::from)), expected);
         assert_eq!(server.requests_seen(), 0);
         for length in ["9", "3", "0"] {
@@ -402,7 +402,11 @@ async fn length_that_is_not_the_bodys_is_not_sent_in_either_place() {
             let body = reqwest::Body::wrap(body);
             let unknown = post(length).body(body).send().await;
             let (hop, kind, _) = found(unknown.map_err(BoxError::from));
-            assert_eq!((hop, kind), (Some(Hop::Send), Kind::Body), "{length}");
+            assert_eq!(
+                (hop, kind),
+                (Some(Hop::Send), Kind::RequestBody),
+                "{length}"
+            );
         }
     }
     assert!(server.requests().iter().all(|seen| !seen.body_complete));

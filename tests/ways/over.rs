@@ -139,7 +139,7 @@ async fn open_demand_and_false_framing_are_refused_before_the_client_sees_them()
         let error = service.clone().oneshot(request).await.unwrap_err();
         assert_eq!(
             (error.hop(), error.kind(), error.effect()),
-            told(Hop::Encode, Kind::Invalid, Effect::None)
+            told(Hop::Encode, Kind::InvalidRequest, Effect::None)
         );
         let all = format!("{error:?}").to_lowercase();
         assert!(all.contains(&why.to_lowercase()), "{all}");

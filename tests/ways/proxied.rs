@@ -63,8 +63,8 @@ async fn proxy_that_refuses_the_tunnel_is_the_one_to_blame() {
     let world = World::new().await;
     let proxy = ProxyServer::builder().refuse(StatusCode::BAD_GATEWAY);
     let proxy = proxy.start().await.unwrap();
-    both(&world, &proxy.url(), Kind::Proxy).await;
-    both(&world, &proxy.socks_url(), Kind::Proxy).await;
+    both(&world, &proxy.url(), Kind::ProxyRefused).await;
+    both(&world, &proxy.socks_url(), Kind::ProxyRefused).await;
 }
 
 #[tokio::test]

@@ -67,7 +67,7 @@ where
     let none = Body::retryable(|| ready(Err::<Body, _>("no body today")));
     let error: Error = service.oneshot(put(none)).await.err().unwrap();
     let found = (error.hop(), error.kind(), error.effect());
-    assert_eq!(found, told(Hop::Encode, Kind::Invalid, Effect::None));
+    assert_eq!(found, told(Hop::Encode, Kind::InvalidRequest, Effect::None));
     assert_eq!(server.requests_seen(), 2);
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use sevenhops::hop::{Outcome, RowEnd};
+use sevenhops::hop::{Outcome, StageOutcome};
 use sevenhops::{Effect, Hop, Kind, sdk};
 
 use crate::stack::{ATTEMPT, DEADLINE, STALL};
@@ -96,13 +96,13 @@ fn failures(upload: &Upload) -> Vec<Told> {
 fn in_time(upload: &Upload) -> bool {
     upload.timelines.iter().all(|call| {
         let attempts = call.attempts();
-        let mut rows = attempts.iter().flat_map(|attempt| &attempt.rows);
+        let mut rows = attempts.iter().flat_map(|attempt| &attempt.stages);
         call.elapsed() <= DEADLINE + LATE
             && attempts
                 .iter()
                 .all(|attempt| attempt.duration <= ATTEMPT + LATE)
             && rows.all(|row| match row.end {
-                RowEnd::Failed(Kind::Timeout) => row.duration <= STALL + LATE,
+                StageOutcome::Failed(Kind::Timeout) => row.duration <= STALL + LATE,
                 _ => true,
             })
     })

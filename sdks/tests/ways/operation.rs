@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_openai::traits::RequestOptionsBuilder;
 use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
 use http::StatusCode;
-use sevenhops::hop::{NotRepeated, RowEnd, Stage};
+use sevenhops::hop::{NoRetryReason, Stage, StageOutcome};
 use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
@@ -63,13 +63,20 @@ async fn hops_of_the_sdk_land_in_the_timeline_and_in_the_error() {
         assert_eq!((hop, kind, error.effect()), expected, "{fault:?}");
         let attempts = error.timeline().unwrap().attempts();
         let last = attempts.last().unwrap();
-        let failed = last.rows.iter().rfind(|row| row.end != RowEnd::Left);
+        let failed = last
+            .stages
+            .iter()
+            .rfind(|row| row.end != StageOutcome::Completed);
         let failed = failed.map(|row| (row.stage, row.end));
         let seen = hop
             .and_then(Stage::of)
             .filter(|stage| *stage != Stage::Receive);
         let stage = seen.unwrap_or(Stage::Wait);
-        assert_eq!(failed, Some((stage, RowEnd::Failed(kind))), "{fault:?}");
+        assert_eq!(
+            failed,
+            Some((stage, StageOutcome::Failed(kind))),
+            "{fault:?}"
+        );
     }
 }
 
@@ -116,8 +123,8 @@ async fn post_whose_answer_was_lost_is_a_maybe_and_not_repeated() {
     let error = run.await.unwrap_err();
     assert_eq!((error.effect(), error.attempts()), (Effect::Possible, 1));
     assert!(matches!(
-        error.not_repeated(),
-        Some(NotRepeated::Unsafe { .. })
+        error.no_retry_reason(),
+        Some(NoRetryReason::NotIdempotent { .. })
     ));
     assert_eq!(server.requests_seen(), 1);
 }

@@ -12,12 +12,12 @@ use super::window::Mark;
 #[derive(Debug)]
 pub(crate) struct Permit {
     pub(super) generation: u64,
-    pub(super) kind: Kind,
+    pub(super) kind: PermitKind,
 }
 
 /// The purpose of a permit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum PermitKind {
     /// An attempt that a circuit in normal operation permits.
     Usual,
     /// A probe, by its place among the probes of its generation.
@@ -31,15 +31,15 @@ impl Permit {
     pub(crate) fn of(generation: u64) -> Self {
         Self {
             generation,
-            kind: Kind::Usual,
+            kind: PermitKind::Usual,
         }
     }
 
     /// Returns the number of the probe, if this is one.
     pub(super) fn probe(&self) -> Option<u64> {
         match self.kind {
-            Kind::Probe(id) => Some(id),
-            Kind::Usual | Kind::Observed => None,
+            PermitKind::Probe(id) => Some(id),
+            PermitKind::Usual | PermitKind::Observed => None,
         }
     }
 

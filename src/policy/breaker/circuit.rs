@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::attempt::{Kind as For, Moment, Permit, Refusal, Verdict};
+use super::attempt::{Moment, Permit, PermitKind, Refusal, Verdict};
 use super::cause::{Cause, Why};
 use super::health::{Health, share};
 use super::probes::Probes;
@@ -90,7 +90,7 @@ impl Circuit {
                 Ok(id) => {
                     return Ok(Permit {
                         generation: self.generation,
-                        kind: For::Probe(id),
+                        kind: PermitKind::Probe(id),
                     });
                 }
                 Err(first_end) => first_end,
@@ -111,7 +111,7 @@ impl Circuit {
     pub(crate) fn observe(&self) -> Permit {
         Permit {
             generation: self.generation,
-            kind: For::Observed,
+            kind: PermitKind::Observed,
         }
     }
 
@@ -173,7 +173,7 @@ impl Circuit {
             return;
         }
         match (&mut self.phase, permit.kind) {
-            (_, For::Observed) => {
+            (_, PermitKind::Observed) => {
                 self.health.note(verdict, at.now);
             }
             (Phase::Closed | Phase::Ramp(_), _) => self.judge(verdict, at),

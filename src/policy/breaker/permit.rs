@@ -95,8 +95,11 @@ fn unkeyed(panicked: Panicked) -> Error {
 
 /// Returns the error of an attempt that a circuit rejects.
 pub(crate) fn refused(refusal: &Refusal) -> Error {
-    let error = Error::refused(crate::hop::Policy::Breaker, Diagnosis::refusal(Kind::Open))
-        .caused_by(refusal.cause);
+    let error = Error::refused(
+        crate::hop::Policy::Breaker,
+        Diagnosis::refusal(Kind::CircuitOpen),
+    )
+    .caused_by(refusal.cause);
     match refusal.retry_after {
         Some(wait) => error.after(wait),
         None => error,

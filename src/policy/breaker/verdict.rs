@@ -8,7 +8,7 @@ use super::attempt::{Failed, Verdict, Weight};
 use super::cause::Failure;
 use crate::call::Call;
 use crate::clock;
-use crate::hop::{Class, Diagnosis, FailureClass, Hop, Kind};
+use crate::hop::{Diagnosis, FailureClass, Hop, Kind, Retryability};
 use crate::record::Tracker;
 use crate::timeout::TimeoutKind;
 
@@ -41,7 +41,7 @@ impl Judge {
             // The caller has to fix these. A name without an address says nothing about the server.
             (Hop::Encode | Hop::Dns | Hop::Decode, _) => Verdict::Ignored,
             // The caller's own body failed, or the response body exceeded the caller's bound.
-            (_, Kind::Body | Kind::TooLarge) => Verdict::Ignored,
+            (_, Kind::RequestBody | Kind::TooLarge) => Verdict::Ignored,
             (Hop::Gateway | Hop::Server, Kind::Throttled) if !self.throttled_counts => {
                 Verdict::Throttled
             }
@@ -104,13 +104,13 @@ impl Judge {
     pub(crate) fn judge_operation(
         &self,
         failed: &Diagnosis,
-        class: Class,
+        class: Retryability,
         hint: Option<Duration>,
     ) -> Verdict {
         match failed.hop {
             Some(_) => self.judge(Some(failed), hint),
             None if failed.kind.is_refusal() || failed.kind.is_local() => Verdict::Ignored,
-            None if class == Class::Lasting => Verdict::Success,
+            None if class == Retryability::Permanent => Verdict::Success,
             None => failure((None, failed.kind), hint, Weight::Always),
         }
     }

@@ -1,7 +1,7 @@
 use http::{HeaderMap, StatusCode};
 
 use super::*;
-use crate::hop::{Effect, Keyed, names};
+use crate::hop::{Effect, Keyed, failure_catalog};
 
 const JUDGE: Judge = Judge {
     slow: None,
@@ -41,7 +41,7 @@ fn failures_and_timeouts_from_connect_to_receive_count() {
 
 #[test]
 fn encode_decode_and_dns_do_not_count() {
-    for row in names() {
+    for row in failure_catalog() {
         if matches!(row.hop, Hop::Encode | Hop::Dns | Hop::Decode) {
             assert_eq!(judge(row.hop, row.kind), Verdict::Ignored, "{row:?}");
         }
@@ -50,7 +50,7 @@ fn encode_decode_and_dns_do_not_count() {
 
 #[test]
 fn every_failure_the_table_names_is_judged() {
-    let ignored: Vec<_> = names()
+    let ignored: Vec<_> = failure_catalog()
         .iter()
         .filter(|row| !matches!(row.hop, Hop::Encode | Hop::Dns | Hop::Decode))
         .filter(|row| !is_failure(judge(row.hop, row.kind)))
@@ -62,7 +62,7 @@ fn every_failure_the_table_names_is_judged() {
             (Hop::Connect, Kind::ConnectionLimit, Verdict::Ignored),
             (Hop::Connect, Kind::LocalResources, Verdict::Ignored),
             (Hop::Tls, Kind::LocalResources, Verdict::Ignored),
-            (Hop::Send, Kind::Body, Verdict::Ignored),
+            (Hop::Send, Kind::RequestBody, Verdict::Ignored),
             (Hop::Send, Kind::LocalResources, Verdict::Ignored),
             (Hop::Send, Kind::LocalProtocol, Verdict::Ignored),
             (Hop::Gateway, Kind::Throttled, Verdict::Throttled),
@@ -165,12 +165,12 @@ fn refusal_by_another_guard_does_not_count() {
 fn operation_counts_by_its_class_where_nobody_saw_a_hop() {
     let judge = |diagnosis: Diagnosis, class| JUDGE.judge_operation(&diagnosis, class, None);
     let failed = Diagnosis::operation(Effect::Possible, None);
-    assert!(is_failure(judge(failed, Class::Passing)));
-    assert_eq!(judge(failed, Class::Lasting), Verdict::Success);
-    let refused = Diagnosis::refusal(Kind::Open);
-    assert_eq!(judge(refused, Class::Passing), Verdict::Ignored);
+    assert!(is_failure(judge(failed, Retryability::Transient)));
+    assert_eq!(judge(failed, Retryability::Permanent), Verdict::Success);
+    let refused = Diagnosis::refusal(Kind::CircuitOpen);
+    assert_eq!(judge(refused, Retryability::Transient), Verdict::Ignored);
     let unnamed = Diagnosis::new(Hop::Dns, Kind::NotFound, Effect::None);
-    assert_eq!(judge(unnamed, Class::Passing), Verdict::Ignored);
+    assert_eq!(judge(unnamed, Retryability::Transient), Verdict::Ignored);
 }
 
 #[test]

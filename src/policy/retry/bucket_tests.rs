@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::Budget;
-use super::super::budget::Kind;
+use super::super::budget::BudgetKind;
 use super::Bucket;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -15,7 +15,7 @@ fn start() -> Instant {
 
 fn bucket(budget: Budget, now: Instant) -> Bucket {
     match budget.0 {
-        Kind::Rate(terms) => Bucket::new(&terms, now),
+        BudgetKind::Rate(terms) => Bucket::new(&terms, now),
         other => panic!("{other:?}"),
     }
 }

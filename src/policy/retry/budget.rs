@@ -50,11 +50,11 @@ use crate::config_error::{ConfigError, expected};
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "super::written::Written"))]
 #[cfg_attr(feature = "serde", serde(into = "super::written::Written"))]
-pub struct Budget(pub(super) Kind);
+pub struct Budget(pub(super) BudgetKind);
 
 /// The kind of a budget.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Kind {
+pub(super) enum BudgetKind {
     Unlimited,
     Rate(Terms),
     Reserve(Reserve),
@@ -105,7 +105,7 @@ impl Budget {
     /// Creates the default budget: one retry for five calls, plus ten a second, saved up over ten seconds.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Kind::Rate(Terms::DEFAULT))
+        Self(BudgetKind::Rate(Terms::DEFAULT))
     }
 
     /// Creates a budget that allows every retry. Only the number of attempts bounds retries.
@@ -113,7 +113,7 @@ impl Budget {
     /// A setting that is set afterwards limits it again. The other settings then have their defaults.
     #[must_use]
     pub const fn unlimited() -> Self {
-        Self(Kind::Unlimited)
+        Self(BudgetKind::Unlimited)
     }
 
     /// Creates a budget of 1 to 1,000,000 tokens. A retry costs 5 tokens, and a retry after a timeout 10. A call that
@@ -123,7 +123,7 @@ impl Budget {
     /// The AWS SDKs use 500 tokens.
     #[must_use]
     pub const fn reserve(tokens: u32) -> Self {
-        Self(Kind::Reserve(Reserve {
+        Self(BudgetKind::Reserve(Reserve {
             tokens,
             cost: Reserve::cost(),
             timeout_cost: Reserve::timeout_cost(),
@@ -137,13 +137,13 @@ impl Budget {
     /// This is gRPC's `retryThrottling`, often with 10 tokens and a ratio of 0.1.
     #[must_use]
     pub const fn throttle(tokens: u32, ratio: f64) -> Self {
-        Self(Kind::Throttle(Throttle { tokens, ratio }))
+        Self(BudgetKind::Throttle(Throttle { tokens, ratio }))
     }
 
     /// Sets how many retries a call pays for, to six decimal places.
     #[must_use]
     pub const fn ratio(self, ratio: f64) -> Self {
-        Self(Kind::Rate(Terms {
+        Self(BudgetKind::Rate(Terms {
             ratio,
             ..self.or_default()
         }))
@@ -152,7 +152,7 @@ impl Budget {
     /// Sets how many retries a second are always affordable, however few calls there are.
     #[must_use]
     pub const fn at_least_per_second(self, retries: u32) -> Self {
-        Self(Kind::Rate(Terms {
+        Self(BudgetKind::Rate(Terms {
             at_least_per_second: retries,
             ..self.or_default()
         }))
@@ -161,7 +161,7 @@ impl Budget {
     /// Sets how long a deposit can be spent, and how long a withdrawal counts.
     #[must_use]
     pub const fn over(self, over: Duration) -> Self {
-        Self(Kind::Rate(Terms {
+        Self(BudgetKind::Rate(Terms {
             over,
             ..self.or_default()
         }))
@@ -169,15 +169,17 @@ impl Budget {
 
     const fn or_default(self) -> Terms {
         match self.0 {
-            Kind::Rate(terms) => terms,
-            Kind::Unlimited | Kind::Reserve(_) | Kind::Throttle(_) => Terms::DEFAULT,
+            BudgetKind::Rate(terms) => terms,
+            BudgetKind::Unlimited | BudgetKind::Reserve(_) | BudgetKind::Throttle(_) => {
+                Terms::DEFAULT
+            }
         }
     }
 
     /// Returns whether the budget allows every retry.
     #[must_use]
     pub const fn is_unlimited(&self) -> bool {
-        matches!(self.0, Kind::Unlimited)
+        matches!(self.0, BudgetKind::Unlimited)
     }
 
     /// Returns the ratio, the retries that are always affordable a second, and the time. `None` for budgets that time
@@ -185,8 +187,8 @@ impl Budget {
     #[must_use]
     pub const fn get_rate(&self) -> Option<(f64, u32, Duration)> {
         match self.0 {
-            Kind::Rate(terms) => Some((terms.ratio, terms.at_least_per_second, terms.over)),
-            Kind::Unlimited | Kind::Reserve(_) | Kind::Throttle(_) => None,
+            BudgetKind::Rate(terms) => Some((terms.ratio, terms.at_least_per_second, terms.over)),
+            BudgetKind::Unlimited | BudgetKind::Reserve(_) | BudgetKind::Throttle(_) => None,
         }
     }
 
@@ -194,8 +196,8 @@ impl Budget {
     #[must_use]
     pub const fn get_reserve(&self) -> Option<u32> {
         match self.0 {
-            Kind::Reserve(reserve) => Some(reserve.tokens),
-            Kind::Unlimited | Kind::Rate(_) | Kind::Throttle(_) => None,
+            BudgetKind::Reserve(reserve) => Some(reserve.tokens),
+            BudgetKind::Unlimited | BudgetKind::Rate(_) | BudgetKind::Throttle(_) => None,
         }
     }
 
@@ -203,18 +205,18 @@ impl Budget {
     #[must_use]
     pub const fn get_throttle(&self) -> Option<(u32, f64)> {
         match self.0 {
-            Kind::Throttle(throttle) => Some((throttle.tokens, throttle.ratio)),
-            Kind::Unlimited | Kind::Rate(_) | Kind::Reserve(_) => None,
+            BudgetKind::Throttle(throttle) => Some((throttle.tokens, throttle.ratio)),
+            BudgetKind::Unlimited | BudgetKind::Rate(_) | BudgetKind::Reserve(_) => None,
         }
     }
 
     /// Refuses values that are out of range.
     pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let terms = match self.0 {
-            Kind::Rate(terms) => terms,
-            Kind::Unlimited => return Ok(()),
-            Kind::Reserve(reserve) => return reserve.validate(),
-            Kind::Throttle(throttle) => return throttle.validate(),
+            BudgetKind::Rate(terms) => terms,
+            BudgetKind::Unlimited => return Ok(()),
+            BudgetKind::Reserve(reserve) => return reserve.validate(),
+            BudgetKind::Throttle(throttle) => return throttle.validate(),
         };
         if !(0.0..=1_000.0).contains(&terms.ratio) {
             let path = "retry.budget.ratio";

@@ -4,7 +4,7 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 fn terms(budget: Budget) -> Terms {
     match budget.0 {
-        Kind::Rate(terms) => terms,
+        BudgetKind::Rate(terms) => terms,
         other => panic!("{other:?}"),
     }
 }
@@ -28,7 +28,7 @@ fn reserve_is_the_rate_for_as_long_as_is_saved() {
 
 #[test]
 fn setting_made_on_an_unlimited_budget_limits_it() {
-    assert_eq!(Budget::unlimited().0, Kind::Unlimited);
+    assert_eq!(Budget::unlimited().0, BudgetKind::Unlimited);
     assert_eq!(Budget::reserve(500).ratio(0.2), Budget::new());
     assert_eq!(Budget::unlimited().ratio(0.2), Budget::new());
 }

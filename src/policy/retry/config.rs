@@ -242,7 +242,7 @@ const STATUSES: [StatusCode; 7] = [
 mod tests {
     use super::super::Jitter;
     use super::super::backoff::{BASE, CAP, THROTTLED_BASE};
-    use super::super::budget::Kind;
+    use super::super::budget::BudgetKind;
     use super::*;
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         let doc = include_str!("config.rs");
         let config = RetryConfig::new();
         assert_eq!(config.get_backoff(), &Backoff::new().jitter(Jitter::Full));
-        let Kind::Rate(terms) = config.get_budget().0 else {
+        let BudgetKind::Rate(terms) = config.get_budget().0 else {
             panic!("{:?}", config.get_budget());
         };
         let statuses: Vec<_> = config.get_statuses().iter().map(|s| s.as_str()).collect();

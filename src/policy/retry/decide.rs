@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::hop::{Class, Diagnosis, Effect, Hop, Kind, NotRepeated, name};
+use crate::hop::{Diagnosis, Effect, Hop, Kind, NoRetryReason, Retryability, name};
 
 /// A failed attempt, and the effect of the attempts before it.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub(crate) struct Failed<'a> {
     pub(crate) listed: bool,
     /// The decision of the server's should-retry header or of the user's classifier.
     pub(crate) should_retry: Option<bool>,
-    pub(crate) class: Option<Class>,
+    pub(crate) class: Option<Retryability>,
     /// Whether the server asks for fewer requests.
     pub(crate) is_throttled: bool,
 }
@@ -59,7 +59,7 @@ pub(crate) struct Failed<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Left {
     /// Why retries are off; `None` if they are on.
-    pub(crate) off: Option<NotRepeated>,
+    pub(crate) off: Option<NoRetryReason>,
     /// How many attempts were sent as far as is known, and how many may be.
     pub(crate) sent: u32,
     pub(crate) most: u32,
@@ -85,9 +85,9 @@ impl Left {
 pub(crate) fn decide(
     failed: &Failed<'_>,
     left: &Left,
-    wait: Result<Duration, NotRepeated>,
+    wait: Result<Duration, NoRetryReason>,
     withdraw: impl FnOnce() -> bool,
-) -> Result<Duration, NotRepeated> {
+) -> Result<Duration, NoRetryReason> {
     if let Some(off) = &left.off {
         return Err(off.clone());
     }
@@ -96,56 +96,56 @@ pub(crate) fn decide(
     let needed = wait.as_ref().copied().unwrap_or(left.time);
     failed.is_remembered(needed, left.time)?;
     if !failed.replayable {
-        return Err(NotRepeated::NotReplayable);
+        return Err(NoRetryReason::BodyNotReplayable);
     }
     if left.time.is_zero() {
         let (wait, left) = (needed, left.time);
-        return Err(NotRepeated::NoTime { wait, left });
+        return Err(NoRetryReason::DeadlineTooClose { wait, left });
     }
     if left.is_spent() {
-        return Err(NotRepeated::AttemptsSpent { made: left.made() });
+        return Err(NoRetryReason::AttemptsExhausted { made: left.made() });
     }
     let wait = wait?;
     if wait >= left.time {
         let left = left.time;
-        return Err(NotRepeated::NoTime { wait, left });
+        return Err(NoRetryReason::DeadlineTooClose { wait, left });
     }
     if !withdraw() {
-        return Err(NotRepeated::BudgetEmpty);
+        return Err(NoRetryReason::BudgetExhausted);
     }
     Ok(wait)
 }
 
 impl Failed<'_> {
-    fn is_passing(&self) -> Result<(), NotRepeated> {
+    fn is_passing(&self) -> Result<(), NoRetryReason> {
         let Diagnosis {
             hop, kind, status, ..
         } = self.diagnosis;
         let by_table = match (status, hop) {
             (Some(_), _) if kind == Kind::InProgress => true,
             (Some(_), _) => self.listed,
-            (None, Some(hop)) => name(hop, kind).class == Class::Passing,
+            (None, Some(hop)) => name(hop, kind).class == Retryability::Transient,
             // The table has no failures without a hop. They are transient, unless a policy rejected the request.
             (None, None) => !kind.is_refusal(),
         };
         let passing = match (self.should_retry, self.class) {
-            (Some(false), _) => return Err(NotRepeated::ServerSaysNo),
+            (Some(false), _) => return Err(NoRetryReason::ServerOptOut),
             (Some(true), _) => true,
-            (None, Some(class)) => class == Class::Passing,
+            (None, Some(class)) => class == Retryability::Transient,
             (None, None) => by_table,
         };
-        passing.then_some(()).ok_or(NotRepeated::Lasting)
+        passing.then_some(()).ok_or(NoRetryReason::Permanent)
     }
 
     /// Checks that the server still knows the key when the retry comes. If the request may have taken effect, the key
     /// must last as long as the call. Otherwise it must last until the retry is sent.
-    fn is_remembered(&self, wait: Duration, time: Duration) -> Result<(), NotRepeated> {
+    fn is_remembered(&self, wait: Duration, time: Duration) -> Result<(), NoRetryReason> {
         let needed = match self.effect() {
             Effect::None | Effect::Declined => wait,
             Effect::Possible | Effect::Done => time,
         };
         match self.key_left {
-            Some(left) if left <= needed => Err(NotRepeated::KeyExpires { left }),
+            Some(left) if left <= needed => Err(NoRetryReason::KeyExpiring { left }),
             _ => Ok(()),
         }
     }
@@ -157,11 +157,11 @@ impl Failed<'_> {
 
     /// Checks that a retry cannot make the request take effect twice. For an effect that is possible or done, no
     /// header and no classifier overrides this.
-    fn is_safe(&self, sent: u32) -> Result<(), NotRepeated> {
+    fn is_safe(&self, sent: u32) -> Result<(), NoRetryReason> {
         let effect = self.effect();
         let broke_off = self.diagnosis.hop == Some(Hop::Receive) && self.whole_body;
         if self.diagnosis.effect == Effect::Done && !broke_off {
-            return Err(NotRepeated::Lasting);
+            return Err(NoRetryReason::Permanent);
         }
         let harmless = self.idempotent || self.vouched;
         let safe = match effect {
@@ -169,11 +169,12 @@ impl Failed<'_> {
             Effect::Declined => harmless || self.is_asked_for(sent),
             Effect::Possible | Effect::Done => harmless,
         };
-        safe.then_some(()).ok_or_else(|| NotRepeated::Unsafe {
-            method: self.method.cloned(),
-            effect,
-            keyed: self.keyed,
-        })
+        safe.then_some(())
+            .ok_or_else(|| NoRetryReason::NotIdempotent {
+                method: self.method.cloned(),
+                effect,
+                keyed: self.keyed,
+            })
     }
 
     /// Returns whether the responder asked for this retry.

@@ -12,7 +12,7 @@ fn sent_and_unsent_attempts_are_counted_apart() {
         unsent,
         ..plenty()
     };
-    let spent = |made| Err(NotRepeated::AttemptsSpent { made });
+    let spent = |made| Err(NoRetryReason::AttemptsExhausted { made });
     for (failed, left, expected) in [
         (&unsent, left(0, 9), Ok(WAIT)),
         (&unsent, left(0, 10), spent(10)),
@@ -61,9 +61,9 @@ fn failure_that_no_table_knows_is_transient_unless_a_policy_rejected_the_request
         (None, Kind::LocalResources, Ok(WAIT)),
         (Some(Hop::Server), Kind::Other, Ok(WAIT)),
         (Some(Hop::Tls), Kind::Other, Ok(WAIT)),
-        (None, Kind::Open, Err(NotRepeated::Lasting)),
-        (None, Kind::KeyExpired, Err(NotRepeated::Lasting)),
-        (None, Kind::RedirectLoop, Err(NotRepeated::Lasting)),
+        (None, Kind::CircuitOpen, Err(NoRetryReason::Permanent)),
+        (None, Kind::KeyExpired, Err(NoRetryReason::Permanent)),
+        (None, Kind::RedirectLoop, Err(NoRetryReason::Permanent)),
     ] {
         let unknown = Diagnosis {
             hop,
@@ -76,7 +76,7 @@ fn failure_that_no_table_knows_is_transient_unless_a_policy_rejected_the_request
 
 #[test]
 fn hint_that_the_call_does_not_wait_for_ends_it_whatever_is_left() {
-    let too_long = NotRepeated::HintTooLong {
+    let too_long = NoRetryReason::HintTooLong {
         hint: Duration::from_secs(9),
         most: Duration::from_secs(5),
     };
@@ -88,5 +88,5 @@ fn hint_that_the_call_does_not_wait_for_ends_it_whatever_is_left() {
         ..plenty()
     };
     let decided = decide(&get, &spent, Err(too_long), || unreachable!());
-    assert_eq!(decided, Err(NotRepeated::AttemptsSpent { made: 3 }));
+    assert_eq!(decided, Err(NoRetryReason::AttemptsExhausted { made: 3 }));
 }

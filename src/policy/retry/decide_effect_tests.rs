@@ -8,10 +8,10 @@ fn declined_is_retried_where_that_is_harmless_or_the_responder_asked_for_it() {
     const HARMLESS: [Ask; 2] = [|f| f.idempotent = true, |f| f.vouched = true];
     const ASKED: [Ask; 2] = [
         |f| f.should_retry = Some(true),
-        |f| (f.class, f.is_throttled) = (Some(Class::Passing), true),
+        |f| (f.class, f.is_throttled) = (Some(Retryability::Transient), true),
     ];
     let refused = |failed: &Failed<'_>, effect| {
-        let unsafe_to = NotRepeated::Unsafe {
+        let unsafe_to = NoRetryReason::NotIdempotent {
             method: Some(Method::POST),
             effect,
             keyed: false,
@@ -29,7 +29,7 @@ fn declined_is_retried_where_that_is_harmless_or_the_responder_asked_for_it() {
     }
     // A transient failure does not mean that the server wants the request again.
     let mut transient = by_status(&Method::POST, 400, true);
-    transient.class = Some(Class::Passing);
+    transient.class = Some(Retryability::Transient);
     refused(&transient, Effect::Declined);
     for code in [408, 409, 424, 499, 500, 503] {
         let mut post = by_status(&Method::POST, code, true);
@@ -57,7 +57,7 @@ fn early_data_status_is_retried_once() {
         decide(&post, &left, Ok(WAIT), || true)
     };
     assert_eq!(sent(1), Ok(WAIT));
-    assert!(matches!(sent(2), Err(NotRepeated::Unsafe { .. })));
+    assert!(matches!(sent(2), Err(NoRetryReason::NotIdempotent { .. })));
 }
 
 #[test]
@@ -94,5 +94,5 @@ fn key_has_to_outlive_the_call_once_an_attempt_may_have_happened() {
     (post.keyed, post.vouched, post.key_left) = (true, true, Some(left));
     assert_eq!(repeated(&post), Ok(WAIT));
     post.before = Effect::Possible;
-    assert_eq!(repeated(&post), Err(NotRepeated::KeyExpires { left }));
+    assert_eq!(repeated(&post), Err(NoRetryReason::KeyExpiring { left }));
 }

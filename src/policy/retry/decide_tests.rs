@@ -48,7 +48,7 @@ fn plenty() -> Left {
     }
 }
 
-fn repeated(failed: &Failed<'_>) -> Result<Duration, NotRepeated> {
+fn repeated(failed: &Failed<'_>) -> Result<Duration, NoRetryReason> {
     decide(failed, &plenty(), Ok(WAIT), || true)
 }
 
@@ -73,7 +73,7 @@ fn effect_possible_may_be_repeated_for_idempotent_methods_only() {
     }
     for method in [M::POST, M::PATCH] {
         let failed = failed(&method, lost(Effect::Possible));
-        let reason = NotRepeated::Unsafe {
+        let reason = NoRetryReason::NotIdempotent {
             method: Some(method.clone()),
             effect: Effect::Possible,
             keyed: false,
@@ -98,17 +98,20 @@ fn key_that_is_honoured_permits_and_one_that_was_made_up_does_not() {
 fn effect_done_is_repeated_only_to_receive_a_body_that_broke_off() {
     let broke_off = Diagnosis::new(Hop::Receive, Kind::Incomplete, Effect::Done);
     let mut get = failed(&Method::GET, broke_off);
-    assert_eq!(repeated(&get), Err(NotRepeated::Lasting));
+    assert_eq!(repeated(&get), Err(NoRetryReason::Permanent));
     get.whole_body = true;
     assert_eq!(repeated(&get), Ok(WAIT));
     let mut post = failed(&Method::POST, broke_off);
     post.whole_body = true;
-    assert!(matches!(repeated(&post), Err(NotRepeated::Unsafe { .. })));
+    assert!(matches!(
+        repeated(&post),
+        Err(NoRetryReason::NotIdempotent { .. })
+    ));
     post.vouched = true;
     assert_eq!(repeated(&post), Ok(WAIT));
     let malformed = Diagnosis::new(Hop::Decode, Kind::Malformed, Effect::Done);
     get.diagnosis = malformed;
-    assert_eq!(repeated(&get), Err(NotRepeated::Lasting));
+    assert_eq!(repeated(&get), Err(NoRetryReason::Permanent));
 }
 
 #[test]
@@ -124,7 +127,7 @@ fn unkeyed_post_is_repeated_on_425_and_429_only() {
     }
     for code in [400, 401, 403, 404, 409, 413, 422, 501, 505] {
         let get = repeated(&by_status(&Method::GET, code, false));
-        assert_eq!(get, Err(NotRepeated::Lasting), "{code}");
+        assert_eq!(get, Err(NoRetryReason::Permanent), "{code}");
     }
 }
 
@@ -132,7 +135,7 @@ fn unkeyed_post_is_repeated_on_425_and_429_only() {
 fn i6_conflict_is_repeated_only_as_still_in_progress() {
     let headers = http::HeaderMap::new();
     for (keyed, expected) in [
-        (Keyed::No, Err(NotRepeated::Lasting)),
+        (Keyed::No, Err(NoRetryReason::Permanent)),
         (Keyed::Made, Ok(WAIT)),
         (Keyed::Given, Ok(WAIT)),
     ] {
@@ -152,29 +155,32 @@ fn time_that_is_over_is_the_reason_also_where_the_attempts_are_spent() {
         ..plenty()
     };
     let reason = decide(&get, &left, Ok(WAIT), || true);
-    assert!(matches!(reason, Err(NotRepeated::NoTime { .. })));
+    assert!(matches!(
+        reason,
+        Err(NoRetryReason::DeadlineTooClose { .. })
+    ));
 }
 
 #[test]
 fn what_lasts_is_never_repeated() {
     use Hop::{Connect, Decode, Dns, Encode, Server, Tls};
     for (hop, kind) in [
-        (Encode, Kind::Invalid),
+        (Encode, Kind::InvalidRequest),
         (Dns, Kind::NotFound),
         (Dns, Kind::NoRecords),
         (Dns, Kind::Filtered),
         (Connect, Kind::ProxyUnauthorized),
-        (Tls, Kind::Protocol),
+        (Tls, Kind::ProtocolError),
         (Tls, Kind::CertificateExpired),
         (Tls, Kind::CertificateWrongName),
         (Tls, Kind::CertificateUnknownIssuer),
         (Tls, Kind::Alert),
-        (Server, Kind::Protocol),
+        (Server, Kind::ProtocolError),
         (Decode, Kind::Malformed),
     ] {
         let diagnosis = Diagnosis::new(hop, kind, Effect::None);
         let reason = repeated(&failed(&Method::GET, diagnosis));
-        assert_eq!(reason, Err(NotRepeated::Lasting), "{hop} {kind}");
+        assert_eq!(reason, Err(NoRetryReason::Permanent), "{hop} {kind}");
     }
 }
 
@@ -186,7 +192,7 @@ fn what_passes_is_repeated() {
         (Dns, Kind::Timeout),
         (Connect, Kind::Refused),
         (Connect, Kind::Timeout),
-        (Connect, Kind::Proxy),
+        (Connect, Kind::ProxyRefused),
         (Tls, Kind::Timeout),
         (Send, Kind::Closed),
         (Send, Kind::Timeout),
@@ -205,23 +211,29 @@ fn server_may_say_yes_or_no_but_not_make_it_safe() {
     assert_eq!(repeated(&rejected), Ok(WAIT));
     let mut down = by_status(&Method::GET, 503, true);
     down.should_retry = Some(false);
-    assert_eq!(repeated(&down), Err(NotRepeated::ServerSaysNo));
+    assert_eq!(repeated(&down), Err(NoRetryReason::ServerOptOut));
     let mut down = by_status(&Method::POST, 503, true);
     down.should_retry = Some(true);
-    assert!(matches!(repeated(&down), Err(NotRepeated::Unsafe { .. })));
+    assert!(matches!(
+        repeated(&down),
+        Err(NoRetryReason::NotIdempotent { .. })
+    ));
 }
 
 #[test]
 fn users_classifier_extends_the_table_but_not_what_is_safe() {
     let mut missing = by_status(&Method::GET, 404, false);
-    missing.class = Some(Class::Passing);
+    missing.class = Some(Retryability::Transient);
     assert_eq!(repeated(&missing), Ok(WAIT));
     let mut down = by_status(&Method::GET, 503, true);
-    down.class = Some(Class::Lasting);
-    assert_eq!(repeated(&down), Err(NotRepeated::Lasting));
+    down.class = Some(Retryability::Permanent);
+    assert_eq!(repeated(&down), Err(NoRetryReason::Permanent));
     let mut lost = failed(&Method::POST, lost(Effect::Possible));
-    (lost.class, lost.is_throttled) = (Some(Class::Passing), true);
-    assert!(matches!(repeated(&lost), Err(NotRepeated::Unsafe { .. })));
+    (lost.class, lost.is_throttled) = (Some(Retryability::Transient), true);
+    assert!(matches!(
+        repeated(&lost),
+        Err(NoRetryReason::NotIdempotent { .. })
+    ));
 }
 
 #[test]
@@ -232,7 +244,7 @@ fn budget_is_asked_last_and_once() {
         asked += 1;
         false
     });
-    assert_eq!((reason, asked), (Err(NotRepeated::BudgetEmpty), 1));
+    assert_eq!((reason, asked), (Err(NoRetryReason::BudgetExhausted), 1));
     for left in [
         Left {
             sent: 3,
@@ -243,7 +255,7 @@ fn budget_is_asked_last_and_once() {
             ..plenty()
         },
         Left {
-            off: Some(NotRepeated::CallerRepeats),
+            off: Some(NoRetryReason::RetriedUpstream),
             ..plenty()
         },
     ] {
@@ -258,7 +270,7 @@ fn wait_that_does_not_fit_into_the_time_left_is_not_begun() {
     left.time = Duration::from_secs(2);
     let never = Duration::from_secs(u64::MAX);
     for wait in [left.time, never] {
-        let reason = NotRepeated::NoTime {
+        let reason = NoRetryReason::DeadlineTooClose {
             wait,
             left: left.time,
         };
@@ -272,7 +284,7 @@ fn wait_that_does_not_fit_into_the_time_left_is_not_begun() {
 fn i13_body_that_cannot_be_sent_again_is_not() {
     let mut get = failed(&Method::PUT, lost(Effect::Possible));
     get.replayable = false;
-    assert_eq!(repeated(&get), Err(NotRepeated::NotReplayable));
+    assert_eq!(repeated(&get), Err(NoRetryReason::BodyNotReplayable));
 }
 
 #[test]
@@ -295,7 +307,7 @@ fn i19_key_is_not_sent_after_it_was_forgotten() {
         let expected = if repeat {
             Ok(WAIT)
         } else {
-            Err(NotRepeated::KeyExpires { left })
+            Err(NoRetryReason::KeyExpiring { left })
         };
         assert_eq!(repeated(&post), expected, "{effect} {left:?}");
     }
@@ -304,7 +316,7 @@ fn i19_key_is_not_sent_after_it_was_forgotten() {
 #[test]
 fn that_it_lasts_is_told_before_that_it_is_unsafe() {
     let post = by_status(&Method::POST, 501, false);
-    assert_eq!(repeated(&post), Err(NotRepeated::Lasting));
+    assert_eq!(repeated(&post), Err(NoRetryReason::Permanent));
 }
 
 #[test]
@@ -314,5 +326,5 @@ fn what_is_done_is_not_repeated_for_anything_but_its_body() {
         Diagnosis::new(Hop::Server, Kind::Closed, Effect::Done),
     );
     get.whole_body = true;
-    assert_eq!(repeated(&get), Err(NotRepeated::Lasting));
+    assert_eq!(repeated(&get), Err(NoRetryReason::Permanent));
 }

@@ -13,7 +13,7 @@ use crate::clock;
 use crate::config_error::ConfigError;
 use crate::destination::{Destination, Hosts, Origin};
 use crate::hint::{Hints, should_retry};
-use crate::hop::{Diagnosis, Effect, FailureClass, Kind, NotRepeated};
+use crate::hop::{Diagnosis, Effect, FailureClass, Kind, NoRetryReason};
 use crate::luck::luck;
 #[cfg(feature = "otel")]
 use crate::metrics::Look;
@@ -94,15 +94,15 @@ impl Policy {
         &self,
         call: &Call,
         destination: impl FnOnce() -> Option<Destination>,
-    ) -> (u32, Option<NotRepeated>) {
+    ) -> (u32, Option<NoRetryReason>) {
         let options = call.options();
         if options.no_retry {
-            return (1, Some(NotRepeated::SwitchedOff));
+            return (1, Some(NoRetryReason::Disabled));
         }
         let only = self.config.get_only();
         let meant = || destination().is_some_and(|to| only.contains(&to));
         if !only.is_empty() && !meant() {
-            return (1, Some(NotRepeated::OtherDestination));
+            return (1, Some(NoRetryReason::OtherDestination));
         }
         (options.most_attempts(self.config.get_attempts()), None)
     }
@@ -122,10 +122,14 @@ impl Policy {
     }
 
     /// Refuses a server's hint that is too long for a call of this length.
-    pub(crate) fn check_hint(&self, hint: Duration, deadline: Duration) -> Result<(), NotRepeated> {
+    pub(crate) fn check_hint(
+        &self,
+        hint: Duration,
+        deadline: Duration,
+    ) -> Result<(), NoRetryReason> {
         let most = self.config.get_max_hint(deadline);
         match hint > most {
-            true => Err(NotRepeated::HintTooLong { hint, most }),
+            true => Err(NoRetryReason::HintTooLong { hint, most }),
             false => Ok(()),
         }
     }

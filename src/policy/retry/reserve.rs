@@ -99,12 +99,12 @@ const THOUSANDTHS: u64 = 1_000;
 #[cfg(test)]
 mod tests {
     use super::super::Budget;
-    use super::super::budget::Kind;
+    use super::super::budget::BudgetKind;
     use super::*;
 
     fn tokens(of: u32) -> Tokens {
         match Budget::reserve(of).0 {
-            Kind::Reserve(reserve) => Tokens::new(reserve),
+            BudgetKind::Reserve(reserve) => Tokens::new(reserve),
             other => panic!("{other:?}"),
         }
     }

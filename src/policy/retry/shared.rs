@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::time::Instant;
 
 use super::bucket::Bucket;
-use super::budget::{Budget, Kind};
+use super::budget::{Budget, BudgetKind};
 use super::reserve::{Throttling, Tokens};
 use crate::registry::Entry;
 
@@ -36,10 +36,12 @@ impl SharedBudget {
     /// Applies new terms. Spent tokens stay spent, but a budget of another kind begins anew.
     pub(crate) fn follow(&self, budget: Budget, now: Instant) {
         match (&mut *self.counter(), budget.0) {
-            (Counter::Unlimited, Kind::Unlimited) => {}
-            (Counter::Rate(bucket), Kind::Rate(terms)) => bucket.follow(&terms, now),
-            (Counter::Reserve(tokens), Kind::Reserve(terms)) => tokens.follow(terms),
-            (Counter::Throttle(throttling), Kind::Throttle(terms)) => throttling.follow(terms),
+            (Counter::Unlimited, BudgetKind::Unlimited) => {}
+            (Counter::Rate(bucket), BudgetKind::Rate(terms)) => bucket.follow(&terms, now),
+            (Counter::Reserve(tokens), BudgetKind::Reserve(terms)) => tokens.follow(terms),
+            (Counter::Throttle(throttling), BudgetKind::Throttle(terms)) => {
+                throttling.follow(terms)
+            }
             (counter, _) => *counter = Counter::new(budget, now),
         }
     }
@@ -114,10 +116,10 @@ impl SharedBudget {
 impl Counter {
     fn new(budget: Budget, now: Instant) -> Self {
         match budget.0 {
-            Kind::Unlimited => Self::Unlimited,
-            Kind::Rate(terms) => Self::Rate(Bucket::new(&terms, now)),
-            Kind::Reserve(terms) => Self::Reserve(Tokens::new(terms)),
-            Kind::Throttle(terms) => Self::Throttle(Throttling::new(terms)),
+            BudgetKind::Unlimited => Self::Unlimited,
+            BudgetKind::Rate(terms) => Self::Rate(Bucket::new(&terms, now)),
+            BudgetKind::Reserve(terms) => Self::Reserve(Tokens::new(terms)),
+            BudgetKind::Throttle(terms) => Self::Throttle(Throttling::new(terms)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::budget::{Budget, Kind, Reserve, Terms, Throttle};
+use super::budget::{Budget, BudgetKind, Reserve, Terms, Throttle};
 
 #[derive(serde::Deserialize, serde::Serialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,12 +33,12 @@ impl TryFrom<Written> for Budget {
             at_least_per_second: written.at_least_per_second,
             over: written.over,
         };
-        let unlimited = written.unlimited.then_some(Kind::Unlimited);
-        let reserve = written.reserve.map(Kind::Reserve);
-        let throttle = written.throttle.map(Kind::Throttle);
+        let unlimited = written.unlimited.then_some(BudgetKind::Unlimited);
+        let reserve = written.reserve.map(BudgetKind::Reserve);
+        let throttle = written.throttle.map(BudgetKind::Throttle);
         let mut kinds = [unlimited, reserve, throttle].into_iter().flatten();
         match (kinds.next(), kinds.next()) {
-            (None, _) => Ok(Self(Kind::Rate(terms))),
+            (None, _) => Ok(Self(BudgetKind::Rate(terms))),
             (Some(kind), None) if terms == Terms::DEFAULT => Ok(Self(kind)),
             (Some(_), None) => Err(
                 "budget: ratio, at_least_per_second and over do not go with unlimited, reserve or throttle",
@@ -52,13 +52,13 @@ impl From<Budget> for Written {
     fn from(budget: Budget) -> Self {
         let (mut reserve, mut throttle, mut terms) = (None, None, Terms::DEFAULT);
         match budget.0 {
-            Kind::Unlimited => {}
-            Kind::Rate(own) => terms = own,
-            Kind::Reserve(own) => reserve = Some(own),
-            Kind::Throttle(own) => throttle = Some(own),
+            BudgetKind::Unlimited => {}
+            BudgetKind::Rate(own) => terms = own,
+            BudgetKind::Reserve(own) => reserve = Some(own),
+            BudgetKind::Throttle(own) => throttle = Some(own),
         }
         Self {
-            unlimited: budget.0 == Kind::Unlimited,
+            unlimited: budget.0 == BudgetKind::Unlimited,
             ratio: terms.ratio,
             at_least_per_second: terms.at_least_per_second,
             over: terms.over,

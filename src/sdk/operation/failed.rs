@@ -7,7 +7,7 @@ use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::diagnose::diagnose_operation;
 use crate::error::Error;
-use crate::hop::{Class, Diagnosis, Effect};
+use crate::hop::{Diagnosis, Effect, Retryability};
 use crate::record::tracker::Tracker;
 use crate::timeout::TimeoutKind;
 
@@ -43,7 +43,7 @@ use crate::timeout::TimeoutKind;
 /// destination like an outage. Use [`lasting`](Self::lasting) for statements that the server declined.
 pub struct Failed {
     said: Said,
-    class: Option<Class>,
+    class: Option<Retryability>,
     retry_after: Option<Duration>,
     source: BoxError,
 }
@@ -89,7 +89,7 @@ impl Failed {
     /// Marks the failure as permanent: it is not retried, and does not count against the destination.
     #[must_use]
     pub fn lasting(mut self) -> Self {
-        self.class = Some(Class::Lasting);
+        self.class = Some(Retryability::Permanent);
         self
     }
 
@@ -132,7 +132,7 @@ impl fmt::Debug for Failed {
 pub(super) struct Told {
     pub(super) diagnosis: Diagnosis,
     /// The class that the caller set, or transient if no table covers the failure. If `None`, the table's class counts.
-    pub(super) class: Option<Class>,
+    pub(super) class: Option<Retryability>,
     pub(super) retry_after: Option<Duration>,
     pub(super) source: Option<BoxError>,
 }
@@ -154,7 +154,7 @@ impl Told {
             }
         };
         let mut diagnosis = diagnose_operation(attempt, &*failed.source, effect);
-        let mut class = Some(Class::Passing);
+        let mut class = Some(Retryability::Transient);
         let mut hint = None;
         if let Some(ours) = ours {
             let inner = ours.diagnosis();
@@ -175,7 +175,7 @@ impl Told {
     pub(super) fn timeout_kind(which: TimeoutKind, attempt: &Tracker) -> Self {
         Self {
             diagnosis: Diagnosis::operation_expired(attempt, which),
-            class: Some(Class::Passing),
+            class: Some(Retryability::Transient),
             retry_after: None,
             source: None,
         }

@@ -2,7 +2,7 @@ use tokio::time::Instant;
 
 use super::failed::Told;
 use crate::clock;
-use crate::hop::{Class, Diagnosis};
+use crate::hop::{Diagnosis, Retryability};
 use crate::policy::breaker::{Allotted, Judge, Ticket, Verdict, settle};
 use crate::timeout::TimeoutKind;
 
@@ -25,7 +25,7 @@ impl Permit {
     }
 
     pub(super) fn fail(mut self, told: &Told) {
-        let class = told.class.unwrap_or(Class::Passing);
+        let class = told.class.unwrap_or(Retryability::Transient);
         let verdict = (self.judge).judge_operation(&told.diagnosis, class, told.retry_after);
         let took = || clock::now().saturating_duration_since(self.since);
         let verdict = self.judge.by_time(verdict, took);
@@ -54,7 +54,7 @@ impl Drop for Permit {
         // The attempt had its configured time, even if it was given more.
         if self.judge.ends(self.since).min(self.ends) <= clock::now() {
             let expired = Diagnosis::out_of_time(TimeoutKind::Attempt);
-            let verdict = (self.judge).judge_operation(&expired, Class::Passing, None);
+            let verdict = (self.judge).judge_operation(&expired, Retryability::Transient, None);
             self.settle(self.by_time_given(verdict, &expired));
         }
     }

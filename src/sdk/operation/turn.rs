@@ -18,7 +18,7 @@ use crate::clock;
 use crate::driver::{Hint, Scope, Turn};
 use crate::error::Error;
 use crate::hop::Policy;
-use crate::hop::{Class, Diagnosis, Effect, Kind, NotRepeated, Outcome};
+use crate::hop::{Diagnosis, Effect, Kind, NoRetryReason, Outcome, Retryability};
 use crate::policy::breaker::refused;
 use crate::policy::retry;
 use crate::record::tracker::{self, Tracker};
@@ -150,7 +150,9 @@ impl<'o> Run<'o> {
         self.scope.call().rejected_by(policy);
         match self.last.take() {
             Some(last) => {
-                self.scope.call().stop(Some(NotRepeated::Refused(policy)));
+                self.scope
+                    .call()
+                    .stop(Some(NoRetryReason::Rejected(policy)));
                 last
             }
             None => refused,
@@ -242,7 +244,7 @@ impl<'o> Run<'o> {
     }
 
     /// Decides whether to retry. If so, notes the wait and pays for it.
-    fn decide(&mut self, told: &Told) -> Result<(), NotRepeated> {
+    fn decide(&mut self, told: &Told) -> Result<(), NoRetryReason> {
         let (call, made) = (self.scope.call(), self.turn.made());
         let hint = Hint {
             wait: told.retry_after,
@@ -290,7 +292,7 @@ fn failed<'a>(
         listed: status.is_some_and(|status| operation.policies.policy.lists(call, status)),
         should_retry: None,
         class: told.class,
-        is_throttled: told.class == Some(Class::Passing),
+        is_throttled: told.class == Some(Retryability::Transient),
     }
 }
 

@@ -6,10 +6,10 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::clock;
-use crate::hop::{Outcome, Stage, What};
+use crate::hop::{Outcome, Stage, TimelineEventKind};
 use crate::record::Kept;
 use crate::timeline::waterfall::describe;
-use crate::timeline::{Attempt, Row, Timeline};
+use crate::timeline::{Attempt, StageTiming, Timeline};
 
 /// Returns the entries of a call, each with its start time.
 pub(super) fn entries(timeline: &Timeline) -> Vec<(String, Value)> {
@@ -51,7 +51,7 @@ fn none(timeline: &Timeline) -> Attempt {
 /// Returns the end of the call, and why it was not retried.
 fn ending(timeline: &Timeline) -> String {
     let ending = describe(&timeline.outcome().unwrap_or(Outcome::Pending));
-    match timeline.not_repeated() {
+    match timeline.no_retry_reason() {
         Some(reason) => format!("{ending}; not retried: {reason}"),
         None => ending,
     }
@@ -112,9 +112,9 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
 
 /// Returns the fault that was injected into the attempt.
 fn befallen(timeline: &Timeline, attempt: &Attempt) -> Option<Value> {
-    let mut notes = timeline.notes().into_iter();
-    notes.find_map(|note| match note.what {
-        What::Chaos { mishap, .. } if note.attempts as usize == attempt.number => {
+    let mut notes = timeline.events().into_iter();
+    notes.find_map(|note| match note.kind {
+        TimelineEventKind::Chaos { mishap, .. } if note.attempts as usize == attempt.number => {
             Some(mishap.as_str().into())
         }
         _ => None,
@@ -123,9 +123,9 @@ fn befallen(timeline: &Timeline, attempt: &Attempt) -> Option<Value> {
 
 /// Returns the number of the caller's try, from the second on.
 fn callers_try(timeline: &Timeline) -> Option<Value> {
-    let mut notes = timeline.notes().into_iter();
-    notes.find_map(|note| match note.what {
-        What::CallerRetry { number } => Some(number.into()),
+    let mut notes = timeline.events().into_iter();
+    notes.find_map(|note| match note.kind {
+        TimelineEventKind::CallerRetry { number } => Some(number.into()),
         _ => None,
     })
 }
@@ -148,9 +148,11 @@ fn request(timeline: &Timeline, attempt: &Attempt) -> Value {
 
 fn response(timeline: &Timeline, attempt: &Attempt) -> Value {
     let status = attempt.status;
-    let mut notes = timeline.notes().into_iter();
-    let redirect = notes.find_map(|note| match note.what {
-        What::Redirected { url, .. } if note.attempts as usize == attempt.number => Some(url),
+    let mut notes = timeline.events().into_iter();
+    let redirect = notes.find_map(|note| match note.kind {
+        TimelineEventKind::Redirected { url, .. } if note.attempts as usize == attempt.number => {
+            Some(url)
+        }
         _ => None,
     });
     let headers = kept(attempt, |kept| &kept.response);
@@ -206,11 +208,11 @@ fn kept(attempt: &Attempt, side: impl Fn(&Kept) -> &[(String, String)]) -> Vec<V
 /// −1, except for the three that every entry must have.
 fn times(attempt: &Attempt, waited: Duration) -> (f64, Value) {
     let part = |stage: Stage| {
-        let is_of = |row: &&Row| row.stage == stage && !row.queued;
-        let rows = attempt.rows.iter().filter(is_of);
+        let is_of = |row: &&StageTiming| row.stage == stage && !row.queued;
+        let rows = attempt.stages.iter().filter(is_of);
         rows.map(|row| row.duration).reduce(|sum, row| sum + row)
     };
-    let staged = attempt.rows.iter().filter(|row| !row.queued);
+    let staged = attempt.stages.iter().filter(|row| !row.queued);
     let staged = staged.map(|row| row.duration).sum();
     // A wait for a connection is blocked time. Time outside of every stage was waiting, too.
     let blocked = waited + attempt.duration.saturating_sub(staged);

@@ -124,12 +124,12 @@ impl From<io::Error> for Failed {
 fn told(failed: Failed) -> BoxError {
     let (kind, why) = match failed {
         Failed::Login(why) => (Kind::ProxyUnauthorized, why.to_owned()),
-        Failed::Refused(why) => (Kind::Proxy, why.to_owned()),
+        Failed::Refused(why) => (Kind::ProxyRefused, why.to_owned()),
         Failed::Denied => {
             let why = "its rules do not allow the destination";
             (Kind::ProxyDenied, why.to_owned())
         }
-        Failed::Broken(error) => (Kind::Proxy, error.to_string()),
+        Failed::Broken(error) => (Kind::ProxyRefused, error.to_string()),
     };
     Box::new(TunnelRefused {
         kind,

@@ -69,7 +69,7 @@ fn refused<B>(response: &Response<B>) -> TunnelRefused {
         kind: match response.status() {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => Kind::ProxyUnauthorized,
             StatusCode::FORBIDDEN => Kind::ProxyDenied,
-            _ => Kind::Proxy,
+            _ => Kind::ProxyRefused,
         },
         status: Some(response.status()),
         why: said.chars().take(MOST_SAID).collect(),
@@ -79,7 +79,7 @@ fn refused<B>(response: &Response<B>) -> TunnelRefused {
 fn broken(error: impl Into<BoxError>) -> BoxError {
     let error: BoxError = error.into();
     Box::new(TunnelRefused {
-        kind: Kind::Proxy,
+        kind: Kind::ProxyRefused,
         status: None,
         why: format!("no HTTP response to CONNECT ({error})"),
     })

@@ -161,7 +161,7 @@ fn refusal_names_the_hops_that_broke_it() {
     };
     let mut script = Script::new(rules);
     script.play("SSSSSSSS", SECS(0));
-    script.one(failure(Hop::Server, Kind::Failed), SECS(0));
+    script.one(failure(Hop::Server, Kind::ServerError), SECS(0));
     for _ in 0..10 {
         script.one(failure(Hop::Connect, Kind::Timeout), SECS(0));
     }

@@ -204,7 +204,7 @@ fn servers_hint_on_the_opening_answer_is_honoured_up_to_the_cap() {
         let mut script = Script::new(RULES);
         script.play("FFF", SECS(0));
         let hint = Some(SECS(hint));
-        let opening = failed(Hop::Server, Kind::Failed, Weight::Always, hint);
+        let opening = failed(Hop::Server, Kind::ServerError, Weight::Always, hint);
         script.one(opening, SECS(0));
         assert_eq!(script.retry_after(SECS(0)), SECS(expected));
     }

@@ -1,4 +1,4 @@
-//! `Proxy-Status` (RFC 9209): the reports of middleboxes about a response.
+//! `ProxyStatus-Status` (RFC 9209): the reports of middleboxes about a response.
 
 use http::StatusCode;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -10,7 +10,7 @@ use super::{MOST_ENTRIES, MOST_NAME};
 /// The report of a middlebox about a response. Its details are free text and are not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Proxy {
+pub struct ProxyStatus {
     /// The name of the middlebox.
     pub name: String,
     /// The error between the middlebox and the next hop (RFC 9209 §2.3), if there was one.
@@ -19,7 +19,7 @@ pub struct Proxy {
     pub received_status: Option<StatusCode>,
 }
 
-impl Proxy {
+impl ProxyStatus {
     /// Returns whether the middlebox itself made a response with this failing status.
     ///
     /// Only a middlebox that could not forward a response reports most of the errors. An error about a broken or
@@ -43,7 +43,7 @@ impl Proxy {
     }
 }
 
-pub(crate) fn proxies(headers: &HeaderMap) -> Vec<Proxy> {
+pub(crate) fn proxies(headers: &HeaderMap) -> Vec<ProxyStatus> {
     if !headers.contains_key(&PROXY_STATUS) {
         return Vec::new();
     }
@@ -63,14 +63,14 @@ pub(crate) fn proxies(headers: &HeaderMap) -> Vec<Proxy> {
         .collect()
 }
 
-fn proxy(entry: &ListEntry) -> Option<Proxy> {
+fn proxy(entry: &ListEntry) -> Option<ProxyStatus> {
     let ListEntry::Item(item) = entry else {
         return None;
     };
     let error = item.params.get("error").and_then(BareItem::as_token);
     let received = item.params.get("received-status");
     let received = received.and_then(BareItem::as_integer);
-    Some(Proxy {
+    Some(ProxyStatus {
         name: name(&item.bare_item)?,
         error: error.map(|error| plain(error.as_str())),
         received_status: received.and_then(|status| {

@@ -10,19 +10,19 @@ use super::{Effect, Mishap, Policy};
 /// An event between two attempts of a call.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub struct Note {
+pub struct TimelineEvent {
     /// The number of attempts made before it.
     pub attempts: u32,
     /// The time since the beginning of the call.
     pub at: Duration,
     /// The event.
-    pub what: What,
+    pub kind: TimelineEventKind,
 }
 
 /// An event between two attempts.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum What {
+pub enum TimelineEventKind {
     /// The call waited before the next attempt.
     Waited {
         /// The length of the wait.
@@ -45,7 +45,7 @@ pub enum What {
         number: u32,
     },
     /// A policy rejected the call.
-    Refused(Policy),
+    Rejected(Policy),
     /// A fault was injected into the latest attempt.
     Chaos {
         /// The fault.
@@ -55,7 +55,7 @@ pub enum What {
     },
 }
 
-impl fmt::Display for What {
+impl fmt::Display for TimelineEventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Waited { wait, asked: false } => write!(f, "waited {}", short(*wait)),
@@ -67,7 +67,7 @@ impl fmt::Display for What {
             }
             Self::Replayed => f.write_str("response replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
-            Self::Refused(policy) => write!(f, "refused by the {policy}"),
+            Self::Rejected(policy) => write!(f, "refused by the {policy}"),
             Self::Chaos { mishap, late } => {
                 write!(f, "chaos: {mishap}, on purpose")?;
                 late.map_or(Ok(()), |late| write!(f, ", for {}", short(late)))
@@ -79,11 +79,11 @@ impl fmt::Display for What {
 /// Why a failed call was not retried.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum NotRepeated {
+pub enum NoRetryReason {
     /// It would fail again: for example a certificate, a name that does not exist, a rejected request.
-    Lasting,
+    Permanent,
     /// It may have had an effect, and a retry could cause the effect twice.
-    Unsafe {
+    NotIdempotent {
         /// The request's method; `None` for an operation.
         method: Option<Method>,
         /// The effect so far.
@@ -92,23 +92,23 @@ pub enum NotRepeated {
         keyed: bool,
     },
     /// The server will have forgotten the idempotency key by the next attempt.
-    KeyExpires {
+    KeyExpiring {
         /// The time for which the server still remembers the key.
         left: Duration,
     },
     /// The service below was not ready for another attempt.
-    Unready,
+    ServiceNotReady,
     /// The body cannot be sent again, and the connection had taken it.
-    NotReplayable,
+    BodyNotReplayable,
     /// The maximum number of attempts was reached.
-    AttemptsSpent {
+    AttemptsExhausted {
         /// The number of attempts made.
         made: u32,
     },
     /// The retry budget of the destination is empty.
-    BudgetEmpty,
+    BudgetExhausted,
     /// The next wait does not fit into the time left.
-    NoTime {
+    DeadlineTooClose {
         /// The next wait.
         wait: Duration,
         /// The rest of the deadline.
@@ -122,45 +122,45 @@ pub enum NotRepeated {
         most: Duration,
     },
     /// The server asked the client not to retry.
-    ServerSaysNo,
+    ServerOptOut,
     /// Retries are switched off for this request.
-    SwitchedOff,
+    Disabled,
     /// The retries are configured for other destinations.
     OtherDestination,
     /// A stack around this one retries.
-    CallerRepeats,
+    RetriedUpstream,
     /// A policy rejected the retry.
-    Refused(Policy),
+    Rejected(Policy),
 }
 
-impl NotRepeated {
+impl NoRetryReason {
     /// Returns the reason as one word, as in metrics.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Lasting => "lasting",
-            Self::Unsafe { .. } => "unsafe",
-            Self::KeyExpires { .. } => "key_expires",
-            Self::Unready => "unready",
-            Self::NotReplayable => "not_replayable",
-            Self::AttemptsSpent { .. } => "attempts_spent",
-            Self::BudgetEmpty => "budget_empty",
-            Self::NoTime { .. } => "no_time",
+            Self::Permanent => "lasting",
+            Self::NotIdempotent { .. } => "unsafe",
+            Self::KeyExpiring { .. } => "key_expires",
+            Self::ServiceNotReady => "unready",
+            Self::BodyNotReplayable => "not_replayable",
+            Self::AttemptsExhausted { .. } => "attempts_spent",
+            Self::BudgetExhausted => "budget_empty",
+            Self::DeadlineTooClose { .. } => "no_time",
             Self::HintTooLong { .. } => "hint_too_long",
-            Self::ServerSaysNo => "server_says_no",
-            Self::SwitchedOff => "switched_off",
+            Self::ServerOptOut => "server_says_no",
+            Self::Disabled => "switched_off",
             Self::OtherDestination => "other_destination",
-            Self::CallerRepeats => "caller_repeats",
-            Self::Refused(_) => "refused",
+            Self::RetriedUpstream => "caller_repeats",
+            Self::Rejected(_) => "refused",
         }
     }
 }
 
-impl fmt::Display for NotRepeated {
+impl fmt::Display for NoRetryReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Lasting => f.write_str("permanent failure"),
-            Self::Unsafe {
+            Self::Permanent => f.write_str("permanent failure"),
+            Self::NotIdempotent {
                 method,
                 effect,
                 keyed,
@@ -175,16 +175,16 @@ impl fmt::Display for NotRepeated {
                     "no idempotency key"
                 })
             }
-            Self::KeyExpires { left } => write!(
+            Self::KeyExpiring { left } => write!(
                 f,
                 "the server remembers the idempotency key for {} more",
                 short(*left)
             ),
-            Self::Unready => f.write_str("the service below was not ready"),
-            Self::NotReplayable => f.write_str("the body was taken and cannot be sent again"),
-            Self::AttemptsSpent { made } => write!(f, "all {made} attempts are spent"),
-            Self::BudgetEmpty => f.write_str("the retry budget of the destination is empty"),
-            Self::NoTime { wait, left } => write!(
+            Self::ServiceNotReady => f.write_str("the service below was not ready"),
+            Self::BodyNotReplayable => f.write_str("the body was taken and cannot be sent again"),
+            Self::AttemptsExhausted { made } => write!(f, "all {made} attempts are spent"),
+            Self::BudgetExhausted => f.write_str("the retry budget of the destination is empty"),
+            Self::DeadlineTooClose { wait, left } => write!(
                 f,
                 "the next wait of {} does not fit into the {} left",
                 short(*wait),
@@ -196,11 +196,11 @@ impl fmt::Display for NotRepeated {
                 short(*hint),
                 short(*most)
             ),
-            Self::ServerSaysNo => f.write_str("the server asks for no retry"),
-            Self::SwitchedOff => f.write_str("retries are switched off"),
+            Self::ServerOptOut => f.write_str("the server asks for no retry"),
+            Self::Disabled => f.write_str("retries are switched off"),
             Self::OtherDestination => f.write_str("retries are meant for other destinations"),
-            Self::CallerRepeats => f.write_str("the caller retries"),
-            Self::Refused(policy) => write!(f, "refused by the {policy}"),
+            Self::RetriedUpstream => f.write_str("the caller retries"),
+            Self::Rejected(policy) => write!(f, "refused by the {policy}"),
         }
     }
 }
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn reason_is_a_sentence_that_names_method_and_effect() {
-        let reason = NotRepeated::Unsafe {
+        let reason = NoRetryReason::NotIdempotent {
             method: Some(Method::POST),
             effect: Effect::Possible,
             keyed: true,
@@ -246,7 +246,7 @@ mod tests {
             reason.to_string(),
             "POST, effect possible, and the destination is not known to honor idempotency keys"
         );
-        let reason = NotRepeated::Unsafe {
+        let reason = NoRetryReason::NotIdempotent {
             method: None,
             effect: Effect::Possible,
             keyed: false,

@@ -10,20 +10,20 @@ use super::{MOST_ENTRIES, MOST_NAME};
 /// One of the metrics in `Server-Timing`. Its description is free text and is not kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Metric {
+pub struct ServerTiming {
     /// The name of the metric: `db`, `cache`, `total`.
     pub name: String,
     /// The measured time; `None` for a metric without one.
     pub duration: Option<Duration>,
 }
 
-pub(super) fn timings(headers: &HeaderMap) -> Vec<Metric> {
+pub(super) fn timings(headers: &HeaderMap) -> Vec<ServerTiming> {
     let members = members(headers, &SERVER_TIMING, false);
     members.filter_map(metric).take(MOST_ENTRIES).collect()
 }
 
 /// Parses `name;dur=12.3;desc="…"`. Of several `dur` the first counts.
-fn metric(member: &str) -> Option<Metric> {
+fn metric(member: &str) -> Option<ServerTiming> {
     let mut parts = parts(member, b';', false);
     let name = parts.next().filter(|name| is_token(name))?;
     if name.len() > MOST_NAME {
@@ -35,7 +35,7 @@ fn metric(member: &str) -> Option<Metric> {
             .eq_ignore_ascii_case("dur")
             .then(|| value.trim_start_matches([' ', '\t']))
     });
-    Some(Metric {
+    Some(ServerTiming {
         name: name.to_owned(),
         duration: durations.next().and_then(millis),
     })

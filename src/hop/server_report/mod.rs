@@ -14,8 +14,8 @@ use http::header::{AGE, HeaderMap, HeaderName};
 
 pub(super) use self::proxy::{PROXY_STATUS, proxies};
 
-pub use self::proxy::Proxy;
-pub use self::timing::Metric;
+pub use self::proxy::ProxyStatus;
+pub use self::timing::ServerTiming;
 use crate::hint;
 
 /// The facts in a response head about the path of the response.
@@ -26,11 +26,11 @@ use crate::hint;
 /// failing status, and when to retry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Said {
+pub struct ServerReport {
     /// `Server-Timing` (W3C): the measurements of the server, in the order of the header.
-    pub timings: Vec<Metric>,
-    /// `Proxy-Status` (RFC 9209): the reports of the middleboxes, the one nearest to the service first.
-    pub proxies: Vec<Proxy>,
+    pub timings: Vec<ServerTiming>,
+    /// `ProxyStatus-Status` (RFC 9209): the reports of the middleboxes, the one nearest to the service first.
+    pub proxies: Vec<ProxyStatus>,
     /// `Via` (RFC 9110 §7.6.3): the hosts or pseudonyms of the middleboxes that forwarded the response, the one nearest
     /// to the service first.
     pub via: Vec<String>,
@@ -40,7 +40,7 @@ pub struct Said {
     pub retry_after: Option<Duration>,
 }
 
-impl Said {
+impl ServerReport {
     /// Reads a head. Returns `None` if it has none of these fields, after one pass over the header names.
     pub(crate) fn read(headers: &HeaderMap, now: impl FnOnce() -> SystemTime) -> Option<Self> {
         // This check costs a quarter of five failed lookups in the header map.

@@ -13,14 +13,14 @@ fn never() -> SystemTime {
     panic!("the clock is read only for a Retry-After")
 }
 
-fn read(lines: &[(&'static str, &[u8])]) -> Option<Said> {
+fn read(lines: &[(&'static str, &[u8])]) -> Option<ServerReport> {
     let mut headers = HeaderMap::new();
     for (name, value) in lines {
         let value = HeaderValue::from_bytes(value).unwrap();
         headers.append(HeaderName::from_static(name), value);
     }
     let dated = headers.contains_key("retry-after");
-    Said::read(&headers, if dated { || UNIX_EPOCH } else { never })
+    ServerReport::read(&headers, if dated { || UNIX_EPOCH } else { never })
 }
 
 fn timings(value: impl AsRef<[u8]>) -> Vec<(String, Option<Duration>)> {
@@ -35,7 +35,7 @@ fn service(value: &str) -> Option<Duration> {
     read(&[("server-timing", value.as_bytes())])?.service_time()
 }
 
-fn proxy_status(value: impl AsRef<[u8]>) -> Vec<Proxy> {
+fn proxy_status(value: impl AsRef<[u8]>) -> Vec<ProxyStatus> {
     let said = read(&[("proxy-status", value.as_ref())]);
     said.unwrap_or_default().proxies
 }
@@ -50,7 +50,7 @@ fn age(value: &str) -> Option<Duration> {
 
 #[test]
 fn head_without_any_of_the_fields_says_nothing() {
-    assert_eq!(Said::read(&HeaderMap::new(), never), None);
+    assert_eq!(ServerReport::read(&HeaderMap::new(), never), None);
     assert_eq!(read(&[("date", b"x"), ("server", b"nginx")]), None);
 }
 
@@ -62,7 +62,7 @@ fn head_without_any_of_the_fields_costs_no_memory() {
         HeaderValue::from_static("Mon, 03 Jun 2019 11:30:12 GMT"),
     );
     let memory = allocation_counter::measure(|| {
-        assert!(Said::read(&headers, never).is_none());
+        assert!(ServerReport::read(&headers, never).is_none());
     });
     assert_eq!(memory.count_total, 0);
 }
@@ -83,7 +83,7 @@ fn metrics_keep_name_and_duration_and_lose_their_description() {
     )]);
     let told = format!("{said:?}");
     assert!(!told.contains("canary"), "{told}");
-    let metric = |name: &str, duration| Metric {
+    let metric = |name: &str, duration| ServerTiming {
         name: name.to_owned(),
         duration,
     };
@@ -160,7 +160,7 @@ fn proxies_keep_name_error_and_status_and_lose_the_rest() {
     let value = r#"origin-side; received-status=503, "edge.test"; error=dns_timeout; details="canary"; next-hop="canary.internal", ExampleCDN"#;
     let proxies = proxy_status(value);
     assert!(!format!("{proxies:?}").contains("canary"));
-    let proxy = |name: &str, error: Option<&str>, received| Proxy {
+    let proxy = |name: &str, error: Option<&str>, received| ProxyStatus {
         name: name.to_owned(),
         error: error.map(str::to_owned),
         received_status: received,
