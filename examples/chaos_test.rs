@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use http::{Request, Response};
-use sevenhops::chaos::{ChaosConfig, ChaosLayer, Mishap};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, Fault};
 use sevenhops::{Body, Effect, Hop, StandardLayer};
 use tokio::time::Instant;
 use tower::{ServiceBuilder, ServiceExt, service_fn};
@@ -25,19 +25,19 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let charge = || Request::post("https://api.test/v1/charges").body(Body::empty());
 
     // Two attempts find no listener, then the service is back: the charge succeeds.
-    network.on_request([Mishap::RefuseConnect; 2])?;
+    network.enqueue([Fault::RefuseConnect; 2])?;
     let response = client.clone().oneshot(charge()?).await?;
     assert_eq!(response.status(), 200);
 
     // The service asks for a wait of four seconds, and the client waits.
     let begun = Instant::now();
-    network.on_request([Mishap::throttled(Duration::from_secs(4))])?;
+    network.enqueue([Fault::throttled(Duration::from_secs(4))])?;
     let response = client.clone().oneshot(charge()?).await?;
     assert_eq!(response.status(), 200);
     assert!(begun.elapsed() >= Duration::from_secs(4));
 
     // The response is lost: the client does not charge again, and the error says that the effect is possible.
-    network.on_request([Mishap::LoseAnswer])?;
+    network.enqueue([Fault::DropResponse])?;
     let lost = client.oneshot(charge()?).await;
     let error = lost.err().ok_or("a lost response is an error")?;
     assert_eq!(error.hop(), Some(Hop::Server));

@@ -9,7 +9,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
-    use sevenhops::chaos::{self, ChaosLayer, Mishap};
+    use sevenhops::chaos::{self, ChaosLayer, Fault};
     use sevenhops::policy::breaker;
     use sevenhops::telemetry::{EVENTS, SPANS};
     use sevenhops::testing::{Answer, Authority, FaultServer, Gate, Reply, Script, ScriptedDns};
@@ -148,7 +148,7 @@ mod tests {
         server.on_request([unavailable.into(), found.into(), replayed.into()]);
         let post = client.put(&url).json(&1).fetch_json::<u8>();
         post.await.unwrap();
-        chaos.on_request([Mishap::RefuseConnect]).unwrap();
+        chaos.enqueue([Fault::RefuseConnect]).unwrap();
         client.get(&url).send().await.unwrap();
         dns.set("api.test", Script::ServFail);
         server.on_request([Reply::CloseAfterRequest, Reply::CloseAfterRequest]);

@@ -1,4 +1,4 @@
-use super::Mishap;
+use super::Fault;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::getters::getters;
@@ -10,17 +10,17 @@ use crate::getters::getters;
 /// # Example
 ///
 /// ```
-/// use sevenhops::chaos::{ChaosLayer, Mishap, ChaosConfig};
+/// use sevenhops::chaos::{ChaosLayer, Fault, ChaosConfig};
 ///
-/// let config = ChaosConfig::new(1).mishap(Mishap::LoseAnswer, 0.7).mishap(Mishap::Silence, 0.4);
+/// let config = ChaosConfig::new(1).inject(Fault::DropResponse, 0.7).inject(Fault::Silence, 0.4);
 /// let refused = ChaosLayer::new(config).unwrap_err();
 /// assert_eq!(refused.to_string(), "chaos.rate: 1.1 is invalid: expected a sum of all rates of at most 1");
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChaosConfig {
     pub(super) seed: u64,
-    mishaps: Vec<(Mishap, f64)>,
-    pub(super) only: Vec<Destination>,
+    faults: Vec<(Fault, f64)>,
+    pub(super) destinations: Vec<Destination>,
 }
 
 impl ChaosConfig {
@@ -29,23 +29,23 @@ impl ChaosConfig {
     pub const fn new(seed: u64) -> Self {
         Self {
             seed,
-            mishaps: Vec::new(),
-            only: Vec::new(),
+            faults: Vec::new(),
+            destinations: Vec::new(),
         }
     }
 
     /// Injects this fault into a share of the attempts, from 0 to 1. An attempt gets at most one fault, so the sum of
     /// all rates is at most 1.
     #[must_use]
-    pub fn mishap(mut self, mishap: Mishap, rate: f64) -> Self {
-        self.mishaps.push((mishap, rate));
+    pub fn inject(mut self, fault: Fault, probability: f64) -> Self {
+        self.faults.push((fault, probability));
         self
     }
 
     /// Injects faults only into requests to this destination and to others named this way.
     #[must_use]
-    pub fn only(mut self, destination: Destination) -> Self {
-        self.only.push(destination);
+    pub fn destination(mut self, destination: Destination) -> Self {
+        self.destinations.push(destination);
         self
     }
 
@@ -57,18 +57,18 @@ impl ChaosConfig {
 
     /// Returns the mishaps and their rates.
     #[must_use]
-    pub fn get_mishaps(&self) -> &[(Mishap, f64)] {
-        &self.mishaps
+    pub fn get_faults(&self) -> &[(Fault, f64)] {
+        &self.faults
     }
 
     getters! {
-        get_only(only) -> &[Destination] = |own| &own.only;
+        get_destinations(destinations) -> &[Destination] = |own| &own.destinations;
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let mut sum = 0.0;
-        for (mishap, rate) in &self.mishaps {
-            mishap.check()?;
+        for (fault, rate) in &self.faults {
+            fault.check()?;
             if !(0.0..=1.0).contains(rate) {
                 return Err(ConfigError::invalid("chaos.rate", rate, "0 to 1"));
             }
@@ -82,13 +82,13 @@ impl ChaosConfig {
     }
 
     /// Returns the fault for a random number within [0, 1).
-    pub(super) fn draw(&self, luck: f64) -> Option<Mishap> {
+    pub(super) fn draw(&self, luck: f64) -> Option<Fault> {
         let mut sum = 0.0;
-        let drawn = self.mishaps.iter().find(|(_, rate)| {
+        let drawn = self.faults.iter().find(|(_, rate)| {
             sum += rate;
             luck < sum
         });
-        drawn.map(|(mishap, _)| *mishap)
+        drawn.map(|(fault, _)| *fault)
     }
 }
 
@@ -107,14 +107,14 @@ mod tests {
     #[test]
     fn luck_is_cut_into_shares_of_the_rates() {
         let config = ChaosConfig::new(0)
-            .mishap(Mishap::RefuseConnect, 0.25)
-            .mishap(Mishap::BreakBody, 0.0)
-            .mishap(Mishap::LoseAnswer, 0.5);
+            .inject(Fault::RefuseConnect, 0.25)
+            .inject(Fault::BreakBody, 0.0)
+            .inject(Fault::DropResponse, 0.5);
         for (luck, drawn) in [
-            (0.0, Some(Mishap::RefuseConnect)),
-            (0.249, Some(Mishap::RefuseConnect)),
-            (0.25, Some(Mishap::LoseAnswer)),
-            (0.749, Some(Mishap::LoseAnswer)),
+            (0.0, Some(Fault::RefuseConnect)),
+            (0.249, Some(Fault::RefuseConnect)),
+            (0.25, Some(Fault::DropResponse)),
+            (0.749, Some(Fault::DropResponse)),
             (0.75, None),
             (0.999, None),
         ] {
@@ -126,24 +126,24 @@ mod tests {
     #[test]
     fn settings_out_of_range_are_refused_by_name_and_value() {
         let minute = Duration::from_secs(60);
-        let redirect = Mishap::Answer {
+        let redirect = Fault::Respond {
             status: StatusCode::FOUND,
             retry_after: None,
         };
-        let late = Mishap::Late(Latency::between(minute, minute / 2));
-        for (mishap, rate, said) in [
+        let delay = Fault::Delay(Latency::between(minute, minute / 2));
+        for (fault, rate, said) in [
             (
-                Mishap::Silence,
+                Fault::Silence,
                 -0.1,
                 "chaos.rate: -0.1 is invalid: expected 0 to 1",
             ),
             (
-                Mishap::Silence,
+                Fault::Silence,
                 1.5,
                 "chaos.rate: 1.5 is invalid: expected 0 to 1",
             ),
             (
-                Mishap::Silence,
+                Fault::Silence,
                 f64::NAN,
                 "chaos.rate: NaN is invalid: expected 0 to 1",
             ),
@@ -153,21 +153,18 @@ mod tests {
                 "chaos.status: 302 is invalid: expected 400..=599",
             ),
             (
-                late,
+                delay,
                 0.1,
                 "chaos.latency.least: 60s is invalid: expected at most chaos.latency.most (30s)",
             ),
         ] {
-            let refused = ChaosConfig::new(0)
-                .mishap(mishap, rate)
-                .check()
-                .unwrap_err();
+            let refused = ChaosConfig::new(0).inject(fault, rate).check().unwrap_err();
             assert_eq!(refused.to_string(), said);
         }
         let whole = ChaosConfig::new(0)
-            .mishap(Mishap::Silence, 0.33)
-            .mishap(Mishap::LoseAnswer, 0.56)
-            .mishap(Mishap::BreakBody, 0.11);
+            .inject(Fault::Silence, 0.33)
+            .inject(Fault::DropResponse, 0.56)
+            .inject(Fault::BreakBody, 0.11);
         assert!(whole.check().is_ok());
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use http::request::Parts;
 
-use super::{ChaosConfig, Mishap};
+use super::{ChaosConfig, Fault};
 use crate::call::Call;
 use crate::destination::Destination;
 use crate::hop::TimelineEventKind;
@@ -18,8 +18,8 @@ use crate::telemetry;
 /// The fault for a request, and the delay of the response if the fault is a delay.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Drawn {
-    pub(super) mishap: Mishap,
-    pub(super) late: Option<Duration>,
+    pub(super) fault: Fault,
+    pub(super) delay: Option<Duration>,
 }
 
 /// Returns whether a request may get a fault.
@@ -28,13 +28,13 @@ pub(super) type When = dyn Fn(&Parts) -> bool + Send + Sync;
 pub(super) struct Fate {
     config: ChaosConfig,
     on: AtomicBool,
-    played: AtomicU64,
+    injected: AtomicU64,
     next: Mutex<Next>,
 }
 
 struct Next {
     /// Queued faults come before random ones.
-    queue: VecDeque<Mishap>,
+    queue: VecDeque<Fault>,
     luck: Rng,
 }
 
@@ -44,7 +44,7 @@ impl Fate {
         Self {
             config,
             on: AtomicBool::new(true),
-            played: AtomicU64::new(0),
+            injected: AtomicU64::new(0),
             next: Mutex::new(Next {
                 queue: VecDeque::new(),
                 luck,
@@ -52,28 +52,28 @@ impl Fate {
         }
     }
 
-    pub(super) fn switch(&self, on: bool) {
+    pub(super) fn set_enabled(&self, on: bool) {
         self.on.store(on, Ordering::Relaxed);
     }
 
-    pub(super) fn is_on(&self) -> bool {
+    pub(super) fn is_enabled(&self) -> bool {
         self.on.load(Ordering::Relaxed)
     }
 
-    pub(super) fn played(&self) -> u64 {
-        self.played.load(Ordering::Relaxed)
+    pub(super) fn injected(&self) -> u64 {
+        self.injected.load(Ordering::Relaxed)
     }
 
-    pub(super) fn queue(&self, mishaps: impl IntoIterator<Item = Mishap>) {
-        let mishaps: Vec<_> = mishaps.into_iter().collect();
-        self.next().queue.extend(mishaps);
+    pub(super) fn queue(&self, faults: impl IntoIterator<Item = Fault>) {
+        let faults: Vec<_> = faults.into_iter().collect();
+        self.next().queue.extend(faults);
     }
 
     /// Returns whether a request may get a fault.
     pub(super) fn is_meant(&self, head: &Parts, when: Option<&When>) -> bool {
-        let only = &self.config.only;
-        let there = || Destination::of(&head.uri).is_some_and(|to| only.contains(&to));
-        (only.is_empty() || there()) && when.is_none_or(|when| when(head))
+        let destinations = &self.config.destinations;
+        let there = || Destination::of(&head.uri).is_some_and(|to| destinations.contains(&to));
+        (destinations.is_empty() || there()) && when.is_none_or(|when| when(head))
     }
 
     /// Draws the fault for the next request.
@@ -83,19 +83,19 @@ impl Fate {
         // Every request draws two numbers, whether it uses them or not. So the sequence depends on the seed alone.
         let (luck, lateness) = (next.luck.f64(), next.luck.f64());
         drop(next);
-        let mishap = queued.or_else(|| self.config.draw(luck))?;
-        let late = match mishap {
-            Mishap::Late(latency) => Some(latency.at(lateness)),
+        let fault = queued.or_else(|| self.config.draw(luck))?;
+        let delay = match fault {
+            Fault::Delay(latency) => Some(latency.at(lateness)),
             _ => None,
         };
-        Some(Drawn { mishap, late })
+        Some(Drawn { fault, delay })
     }
 
     /// Reports the fault in the call's timeline, or in the current span if there is no call.
     pub(super) fn note(&self, call: Option<&Call>, drawn: Drawn) {
-        self.played.fetch_add(1, Ordering::Relaxed);
-        let Drawn { mishap, late } = drawn;
-        let what = TimelineEventKind::Chaos { mishap, late };
+        self.injected.fetch_add(1, Ordering::Relaxed);
+        let Drawn { fault, delay } = drawn;
+        let what = TimelineEventKind::Chaos { fault, delay };
         match call {
             Some(call) => call.note(what),
             None => telemetry::note(&telemetry::Span::current(), &what),
@@ -111,8 +111,8 @@ impl fmt::Debug for Fate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fate")
             .field("settings", &self.config)
-            .field("on", &self.is_on())
-            .field("played", &self.played())
+            .field("on", &self.is_enabled())
+            .field("played", &self.injected())
             .finish_non_exhaustive()
     }
 }

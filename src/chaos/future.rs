@@ -12,7 +12,7 @@ use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
 use super::fate::{Drawn, Fate};
-use super::{ChaosBody, Mishap};
+use super::{ChaosBody, Fault};
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::clock;
@@ -24,7 +24,7 @@ use crate::timeout::Timeout;
 pin_project! {
     /// The future of [`ChaosService`](super::ChaosService).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, R> {
+    pub struct ChaosFuture<F, R> {
         #[pin]
         state: State<F, R>,
     }
@@ -57,7 +57,7 @@ struct Fallen<R> {
     after: Option<Duration>,
 }
 
-impl<F, R> ResponseFuture<F, R> {
+impl<F, R> ChaosFuture<F, R> {
     pub(super) fn untouched(inner: F) -> Self {
         let state = State::Untouched { inner };
         Self { state }
@@ -74,7 +74,7 @@ impl<F, R> ResponseFuture<F, R> {
     }
 }
 
-impl<F, R, E> Future for ResponseFuture<F, R>
+impl<F, R, E> Future for ChaosFuture<F, R>
 where
     F: Future<Output = Result<Response<R>, E>>,
     E: Into<BoxError>,
@@ -129,23 +129,23 @@ impl Befalling {
 
     /// Returns whether this fault sends the request to the service.
     pub(super) fn needs_the_service(&self) -> bool {
-        let mishap = self.drawn.mishap;
-        !mishap.comes_before_sending() && !matches!(mishap, Mishap::Answer { .. })
+        let fault = self.drawn.fault;
+        !fault.comes_before_sending() && !matches!(fault, Fault::Respond { .. })
     }
 
     /// Returns the body to the caller, as a transport does with a body that no connection took.
     pub(super) fn give_back<B: Send + 'static>(&self, request: Request<B>) {
         let (head, body) = request.into_parts();
         let unsent = head.extensions.get::<UnsentBody<B>>();
-        if let Some(unsent) = unsent.filter(|_| self.drawn.mishap.comes_before_sending()) {
+        if let Some(unsent) = unsent.filter(|_| self.drawn.fault.comes_before_sending()) {
             unsent.put(body);
         }
     }
 
     /// Applies the fault to a response from the service.
     fn befall<R: Body>(&self, answer: Response<R>) -> Fallen<R> {
-        let Drawn { mishap, late } = self.drawn;
-        if mishap == Mishap::BreakBody && answer.body().is_end_stream() {
+        let Drawn { fault, delay } = self.drawn;
+        if fault == Fault::BreakBody && answer.body().is_end_stream() {
             return Ok(answer.map(ChaosBody::real)).into();
         }
         if let Some(tracker) = tracker::current() {
@@ -153,28 +153,28 @@ impl Befalling {
             tracker.waiting(clock::now());
         }
         self.note();
-        match mishap {
-            Mishap::Late(_) => Fallen {
+        match fault {
+            Fault::Delay(_) => Fallen {
                 end: Ok(answer.map(ChaosBody::real)),
-                after: late,
+                after: delay,
             },
-            Mishap::BreakBody => {
-                let broken = answer.map(|_lost| ChaosBody::broken(mishap.error()));
+            Fault::BreakBody => {
+                let broken = answer.map(|_lost| ChaosBody::broken(fault.error()));
                 Ok(broken).into()
             }
             // The wait ends, but later than every configured limit.
-            Mishap::Silence => Fallen {
-                end: Err(mishap.error()),
+            Fault::Silence => Fallen {
+                end: Err(fault.error()),
                 after: Some(Timeout::MAX.get()),
             },
-            _ => Err(mishap.error()).into(),
+            _ => Err(fault.error()).into(),
         }
     }
 
     /// Applies the fault without a request to the service.
     fn instead<R>(&self) -> Fallen<R> {
         self.note();
-        let mishap = self.drawn.mishap;
+        let fault = self.drawn.fault;
         let tracker = tracker::current();
         let play = |stage| {
             if let Some(tracker) = &tracker {
@@ -182,12 +182,12 @@ impl Befalling {
                 tracker.enter(stage);
             }
         };
-        match mishap {
-            Mishap::Answer {
+        match fault {
+            Fault::Respond {
                 status,
                 retry_after,
             } => return Ok(made_up(status, retry_after)).into(),
-            Mishap::RefuseConnect | Mishap::SwallowConnect => play(Stage::Connect),
+            Fault::RefuseConnect | Fault::BlackholeConnect => play(Stage::Connect),
             _ => play(Stage::Send),
         }
         let limit = || {
@@ -195,8 +195,8 @@ impl Befalling {
             limit.map_or(KERNEL_GIVES_UP, Timeout::get)
         };
         Fallen {
-            end: Err(mishap.error()),
-            after: (mishap == Mishap::SwallowConnect).then(limit),
+            end: Err(fault.error()),
+            after: (fault == Fault::BlackholeConnect).then(limit),
         }
     }
 
@@ -223,9 +223,9 @@ fn made_up<R>(status: StatusCode, retry_after: Option<Duration>) -> Response<Cha
     answer
 }
 
-impl<F, R> fmt::Debug for ResponseFuture<F, R> {
+impl<F, R> fmt::Debug for ChaosFuture<F, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("ChaosFuture").finish_non_exhaustive()
     }
 }
 

@@ -10,8 +10,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::fate::{Fate, When};
-use super::future::{Befalling, ResponseFuture};
-use super::{ChaosBody, ChaosConfig, Mishap};
+use super::future::{Befalling, ChaosFuture};
+use super::{ChaosBody, ChaosConfig, Fault};
 use crate::box_error::BoxError;
 use crate::call::Call;
 use crate::callback::{Site, permits};
@@ -27,7 +27,7 @@ use crate::config_error::ConfigError;
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::chaos::{ChaosLayer, Mishap, ChaosConfig};
+/// use sevenhops::chaos::{ChaosLayer, Fault, ChaosConfig};
 /// use sevenhops::{Effect, Hop, StandardLayer};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
@@ -41,7 +41,7 @@ use crate::config_error::ConfigError;
 ///         Ok::<_, std::io::Error>(http::Response::new(String::from("charged")))
 ///     }));
 ///
-/// chaos.on_request([Mishap::LoseAnswer])?;
+/// chaos.enqueue([Fault::DropResponse])?;
 /// let charge = http::Request::post("https://api.test/v1/charges").body(String::new())?;
 /// let error = service.oneshot(charge).await.unwrap_err();
 /// assert_eq!((error.hop(), error.effect()), (Some(Hop::Server), Effect::Possible));
@@ -85,29 +85,29 @@ impl ChaosLayer {
     /// # Errors
     ///
     /// Fails if a value of a fault is out of range. The error names the value, and no fault is queued.
-    pub fn on_request(&self, mishaps: impl IntoIterator<Item = Mishap>) -> Result<(), ConfigError> {
-        let mishaps: Vec<_> = mishaps.into_iter().collect();
-        mishaps.iter().try_for_each(|mishap| mishap.check())?;
-        self.fate.queue(mishaps);
+    pub fn enqueue(&self, faults: impl IntoIterator<Item = Fault>) -> Result<(), ConfigError> {
+        let faults: Vec<_> = faults.into_iter().collect();
+        faults.iter().try_for_each(|fault| fault.check())?;
+        self.fate.queue(faults);
         Ok(())
     }
 
     /// Switches fault injection on or off for all clones. While it is off, requests pass unchanged and do not advance
     /// the random sequence or the queue.
-    pub fn switch(&self, on: bool) {
-        self.fate.switch(on);
+    pub fn set_enabled(&self, on: bool) {
+        self.fate.set_enabled(on);
     }
 
     /// Returns whether fault injection is on.
     #[must_use]
-    pub fn is_on(&self) -> bool {
-        self.fate.is_on()
+    pub fn is_enabled(&self) -> bool {
+        self.fate.is_enabled()
     }
 
     /// Returns the number of faults injected so far.
     #[must_use]
-    pub fn played(&self) -> u64 {
-        self.fate.played()
+    pub fn injected(&self) -> u64 {
+        self.fate.injected()
     }
 }
 
@@ -146,7 +146,7 @@ where
 {
     type Response = Response<ChaosBody<R>>;
     type Error = BoxError;
-    type Future = ResponseFuture<S::Future, R>;
+    type Future = ChaosFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)
@@ -154,8 +154,8 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let ChaosLayer { fate, when } = &self.chaos;
-        if !fate.is_on() {
-            return ResponseFuture::untouched(self.inner.call(request));
+        if !fate.is_enabled() {
+            return ChaosFuture::untouched(self.inner.call(request));
         }
         let (head, body) = request.into_parts();
         let meant = fate.is_meant(&head, when.as_deref());
@@ -163,13 +163,13 @@ where
         let call = drawn.and_then(|_| Call::of(&head.extensions));
         let request = Request::from_parts(head, body);
         let Some(drawn) = drawn else {
-            return ResponseFuture::untouched(self.inner.call(request));
+            return ChaosFuture::untouched(self.inner.call(request));
         };
         let befalling = Befalling::new(drawn, Arc::clone(fate), call);
         if befalling.needs_the_service() {
-            return ResponseFuture::sent(self.inner.call(request), befalling);
+            return ChaosFuture::sent(self.inner.call(request), befalling);
         }
         befalling.give_back(request);
-        ResponseFuture::unsent(befalling)
+        ChaosFuture::unsent(befalling)
     }
 }

@@ -5,14 +5,14 @@
 //!
 //! | mishap | fails at | effect | the request |
 //! |---|---|---|---|
-//! | [`RefuseConnect`](Mishap::RefuseConnect) | connect: refused | none | not sent |
-//! | [`SwallowConnect`](Mishap::SwallowConnect) | connect: timeout | none | not sent |
-//! | [`BreakConnection`](Mishap::BreakConnection) | send: closed | none | not sent |
-//! | [`Answer`](Mishap::Answer) | gateway or server, by the status | by the status | not sent |
-//! | [`Late`](Mishap::Late) | nowhere, or server: timeout | as it was | sent and answered |
-//! | [`LoseAnswer`](Mishap::LoseAnswer) | server: closed | possible | sent and answered |
-//! | [`Silence`](Mishap::Silence) | server: timeout | possible | sent and answered |
-//! | [`BreakBody`](Mishap::BreakBody) | receive: incomplete | done after a 2xx | sent and answered |
+//! | [`RefuseConnect`](Fault::RefuseConnect) | connect: refused | none | not sent |
+//! | [`SwallowConnect`](Fault::BlackholeConnect) | connect: timeout | none | not sent |
+//! | [`BreakConnection`](Fault::BreakConnection) | send: closed | none | not sent |
+//! | [`Answer`](Fault::Respond) | gateway or server, by the status | by the status | not sent |
+//! | [`Late`](Fault::Delay) | nowhere, or server: timeout | as it was | sent and answered |
+//! | [`LoseAnswer`](Fault::DropResponse) | server: closed | possible | sent and answered |
+//! | [`Silence`](Fault::Silence) | server: timeout | possible | sent and answered |
+//! | [`BreakBody`](Fault::BreakBody) | receive: incomplete | done after a 2xx | sent and answered |
 //!
 //! The effect is true. If it is none, the request was not sent. If it is possible, the service has done the work.
 //!
@@ -21,19 +21,19 @@
 //! ```
 //! use std::time::Duration;
 //! use sevenhops::Client;
-//! use sevenhops::chaos::{ChaosLayer, Latency, Mishap, ChaosConfig};
+//! use sevenhops::chaos::{ChaosLayer, Latency, Fault, ChaosConfig};
 //!
 //! let chaos = ChaosLayer::new(
 //!     ChaosConfig::new(4711) // the same seed, the same sequence
-//!         .mishap(Mishap::LoseAnswer, 0.01)
-//!         .mishap(Mishap::throttled(Duration::from_secs(2)), 0.02)
-//!         .mishap(Mishap::Late(Latency::tailed(Duration::from_millis(200), Duration::from_secs(3))), 0.10)
-//!         .only("https://api.stripe.com".parse()?),
+//!         .inject(Fault::DropResponse, 0.01)
+//!         .inject(Fault::throttled(Duration::from_secs(2)), 0.02)
+//!         .inject(Fault::Delay(Latency::tailed(Duration::from_millis(200), Duration::from_secs(3))), 0.10)
+//!         .destination("https://api.stripe.com".parse()?),
 //! )?;
 //! # #[cfg(feature = "client")] {
 //! let client = Client::builder(Duration::from_secs(10)).chaos(chaos.clone()).build()?;
 //! # drop(client); }
-//! chaos.switch(false); // while it runs, for all clones
+//! chaos.set_enabled(false); // while it runs, for all clones
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -77,7 +77,7 @@ mod layer;
 
 pub use self::body::ChaosBody;
 pub use self::config::ChaosConfig;
-pub use self::future::ResponseFuture;
+pub use self::future::ChaosFuture;
 pub use self::layer::{ChaosLayer, ChaosService};
+pub use crate::hop::fault::Fault;
 pub use crate::hop::latency::Latency;
-pub use crate::hop::mishap::Mishap;

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use super::evidence::evidence;
 use crate::chain::chain;
-use crate::hop::{Diagnosis, Effect, Hop, Kind, Played, TimeoutElapsed};
+use crate::hop::{Diagnosis, Effect, Hop, InjectedFault, Kind, TimeoutElapsed};
 
 impl Diagnosis {
     /// Diagnoses an error without any other fact. The hop comes from the error's chain, and the effect stays possible.
@@ -70,7 +70,7 @@ pub(super) fn is_proof(error: &(dyn StdError + 'static)) -> bool {
     let found = evidence(error);
     found.unprocessed || found.set_up.is_some() || found.hop.is_some() || {
         let mut causes = chain(error);
-        causes.any(|cause| cause.is::<TimeoutElapsed>() || cause.is::<Played>())
+        causes.any(|cause| cause.is::<TimeoutElapsed>() || cause.is::<InjectedFault>())
     }
 }
 

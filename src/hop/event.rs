@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 
-use super::{Effect, Mishap, Policy};
+use super::{Effect, Fault, Policy};
 
 /// An event between two attempts of a call.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,9 +49,9 @@ pub enum TimelineEventKind {
     /// A fault was injected into the latest attempt.
     Chaos {
         /// The fault.
-        mishap: Mishap,
+        fault: Fault,
         /// The delay of a delayed response.
-        late: Option<Duration>,
+        delay: Option<Duration>,
     },
 }
 
@@ -68,9 +68,9 @@ impl fmt::Display for TimelineEventKind {
             Self::Replayed => f.write_str("response replayed from the idempotency key"),
             Self::CallerRetry { number } => write!(f, "try {number} of the caller"),
             Self::Rejected(policy) => write!(f, "refused by the {policy}"),
-            Self::Chaos { mishap, late } => {
-                write!(f, "chaos: {mishap}, on purpose")?;
-                late.map_or(Ok(()), |late| write!(f, ", for {}", short(late)))
+            Self::Chaos { fault, delay } => {
+                write!(f, "chaos: {fault}, on purpose")?;
+                delay.map_or(Ok(()), |delay| write!(f, ", for {}", short(delay)))
             }
         }
     }

@@ -40,12 +40,12 @@ pub(crate) fn note(call: &Span, what: &TimelineEventKind) {
             "refused",
             "sevenhops.policy" = policy.as_str(),
         ),
-        TimelineEventKind::Chaos { mishap, late } => event!(
+        TimelineEventKind::Chaos { fault, delay } => event!(
             call,
             Level::WARN,
             "chaos",
-            "sevenhops.chaos.mishap" = mishap.as_str(),
-            "sevenhops.chaos.late" = late.map(|late| late.as_secs_f64()),
+            "sevenhops.chaos.mishap" = fault.as_str(),
+            "sevenhops.chaos.late" = delay.map(|delay| delay.as_secs_f64()),
         ),
     }
 }

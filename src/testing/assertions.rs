@@ -17,13 +17,13 @@ use crate::sdk::{self, Finding};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::chaos::{ChaosLayer, Mishap, ChaosConfig};
+/// use sevenhops::chaos::{ChaosLayer, Fault, ChaosConfig};
 /// use sevenhops::{StandardLayer, assert_effect, assert_hop};
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-/// let chaos = ChaosLayer::new(ChaosConfig::new(0).mishap(Mishap::RefuseConnect, 1.0))?;
+/// let chaos = ChaosLayer::new(ChaosConfig::new(0).mishap(Fault::RefuseConnect, 1.0))?;
 /// let service = ServiceBuilder::new()
 ///     .layer(StandardLayer::new(Duration::from_secs(10))?)
 ///     .layer(chaos)

@@ -160,10 +160,10 @@ impl Serialize for TimelineEvent {
                 fields.put("what", "refused")?;
                 fields.put("policy", policy.as_str())?;
             }
-            TimelineEventKind::Chaos { mishap, late } => {
+            TimelineEventKind::Chaos { fault, delay } => {
                 fields.put("what", "chaos")?;
-                fields.put("mishap", mishap.as_str())?;
-                fields.known("late_us", late.map(micros))?;
+                fields.put("mishap", fault.as_str())?;
+                fields.known("late_us", delay.map(micros))?;
             }
         }
         fields.end()

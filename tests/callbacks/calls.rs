@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
 use opentelemetry::metrics::{Histogram, HistogramBuilder, InstrumentProvider, Meter};
 use opentelemetry::metrics::{MeterProvider, SyncInstrument};
-use sevenhops::chaos::{self, ChaosLayer, Mishap};
+use sevenhops::chaos::{self, ChaosLayer, Fault};
 use sevenhops::policy::{breaker, redirect, retry};
 use sevenhops::telemetry::Propagator;
 use sevenhops::telemetry::otel::Metrics;
@@ -172,11 +172,11 @@ async fn key_by_that_panics_fails_the_call_at_encode() {
 async fn nothing_befalls_a_request_of_which_when_panics() {
     let (told, _guard) = Told::listen();
     let chaos = ChaosLayer::new(chaos::ChaosConfig::new(0)).unwrap();
-    chaos.on_request([Mishap::RefuseConnect]).unwrap();
+    chaos.enqueue([Fault::RefuseConnect]).unwrap();
     let mock = Mock::default();
     let service = chaos.clone().when(|_| panics()).layer(mock.clone());
     service.oneshot(request(Method::POST)).await.unwrap();
-    assert_eq!((mock.count(), chaos.played()), (1, 0));
+    assert_eq!((mock.count(), chaos.injected()), (1, 0));
     assert_eq!(told.callbacks(), ["ChaosLayer::when"]);
 }
 

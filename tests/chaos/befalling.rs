@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use sevenhops::chaos::{ChaosConfig, ChaosLayer, ChaosService, Latency, Mishap};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, ChaosService, Fault, Latency};
 use sevenhops::hop::{Outcome, TimelineEventKind};
 use sevenhops::policy::retry;
 use sevenhops::timeout::TimeoutKind;
@@ -34,9 +34,9 @@ pub(crate) fn stack(
 }
 
 /// Makes one attempt. Returns its error, and how often the service was called.
-pub(crate) async fn once(method: Method, mishap: Mishap) -> (Error, usize) {
+pub(crate) async fn once(method: Method, fault: Fault) -> (Error, usize) {
     let (chaos, mock) = (quiet(), Mock::new([saying(200, "charged")]));
-    chaos.on_request([mishap]).unwrap();
+    chaos.enqueue([fault]).unwrap();
     let service = stack(steady().attempts(1).unsent_attempts(1), &chaos, &mock);
     let failed = match service.oneshot(request(method)).await {
         Err(error) => error,
@@ -46,83 +46,83 @@ pub(crate) async fn once(method: Method, mishap: Mishap) -> (Error, usize) {
             read.map(|body| panic!("{body:?}\n{timeline}")).unwrap_err()
         }
     };
-    assert_eq!(chaos.played(), 1);
+    assert_eq!(chaos.injected(), 1);
     (failed, mock.count())
 }
 
 #[tokio::test(start_paused = true)]
 async fn mishap_is_named_by_its_hop_and_its_effect_is_the_truth() {
-    let late = Mishap::Late(Latency::between(SECS(60), SECS(60)));
-    for (mishap, hop, kind, effect, asked) in [
+    let delay = Fault::Delay(Latency::between(SECS(60), SECS(60)));
+    for (fault, hop, kind, effect, asked) in [
         (
-            Mishap::RefuseConnect,
+            Fault::RefuseConnect,
             Hop::Connect,
             Kind::Refused,
             Effect::None,
             0,
         ),
         (
-            Mishap::SwallowConnect,
+            Fault::BlackholeConnect,
             Hop::Connect,
             Kind::Timeout,
             Effect::None,
             0,
         ),
         (
-            Mishap::BreakConnection,
+            Fault::BreakConnection,
             Hop::Send,
             Kind::Closed,
             Effect::None,
             0,
         ),
-        (late, Hop::Server, Kind::Timeout, Effect::Possible, 1),
+        (delay, Hop::Server, Kind::Timeout, Effect::Possible, 1),
         (
-            Mishap::LoseAnswer,
+            Fault::DropResponse,
             Hop::Server,
             Kind::Closed,
             Effect::Possible,
             1,
         ),
         (
-            Mishap::Silence,
+            Fault::Silence,
             Hop::Server,
             Kind::Timeout,
             Effect::Possible,
             1,
         ),
         (
-            Mishap::BreakBody,
+            Fault::BreakBody,
             Hop::Receive,
             Kind::Incomplete,
             Effect::Done,
             1,
         ),
     ] {
-        let (error, count) = once(Method::POST, mishap).await;
+        let (error, count) = once(Method::POST, fault).await;
         let found = (error.hop(), error.kind(), error.effect(), count);
         assert_eq!(
             found,
             (Some(hop), kind, effect, asked),
-            "{mishap:?}: {error:?}"
+            "{fault:?}: {error:?}"
         );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn answer_that_was_made_up_is_judged_by_its_status() {
-    let gone = Mishap::Answer {
+    let gone = Fault::Respond {
         status: StatusCode::BAD_GATEWAY,
         retry_after: None,
     };
-    for (mishap, hop, kind, effect) in [
+    for (fault, hop, kind, effect) in [
         (
-            Mishap::throttled(SECS(7)),
+            Fault::throttled(SECS(7)),
             Hop::Server,
             Kind::Throttled,
             Effect::Declined,
         ),
         (
-            Mishap::unavailable(),
+            Fault::unavailable(),
             Hop::Server,
             Kind::Unavailable,
             Effect::Possible,
@@ -130,7 +130,7 @@ async fn answer_that_was_made_up_is_judged_by_its_status() {
         (gone, Hop::Gateway, Kind::BadGateway, Effect::Possible),
     ] {
         let (chaos, mock) = (quiet(), Mock::default());
-        chaos.on_request([mishap]).unwrap();
+        chaos.enqueue([fault]).unwrap();
         let service = stack(steady().attempts(1).unsent_attempts(1), &chaos, &mock);
         let response = service.oneshot(request(Method::POST)).await.unwrap();
         let wait = response.headers().get("retry-after").cloned();
@@ -156,7 +156,7 @@ async fn answer_that_was_made_up_is_judged_by_its_status() {
 async fn retry_after_is_whole_seconds_and_is_waited_for() {
     let (chaos, mock) = (quiet(), Mock::default());
     let wait = Duration::from_millis(6_001);
-    chaos.on_request([Mishap::throttled(wait)]).unwrap();
+    chaos.enqueue([Fault::throttled(wait)]).unwrap();
     let start = Instant::now();
     let patient = steady().max_hint(SECS(9));
     let response = stack(patient, &chaos, &mock)
@@ -170,26 +170,26 @@ async fn retry_after_is_whole_seconds_and_is_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
-    for mishap in [
-        Mishap::RefuseConnect,
-        Mishap::SwallowConnect,
-        Mishap::BreakConnection,
+    for fault in [
+        Fault::RefuseConnect,
+        Fault::BlackholeConnect,
+        Fault::BreakConnection,
     ] {
         let (chaos, mock) = (quiet(), Mock::default());
-        chaos.on_request([mishap]).unwrap();
+        chaos.enqueue([fault]).unwrap();
         // The retry keeps no copy, so the layer has to return the body.
         let service = standard(steady()).replay_with(|_: &Full<Bytes>| None, Full::default);
         let service = service.layer(chaos.layer(mock.clone()));
         let response = service.oneshot(request(Method::POST)).await.unwrap();
-        assert_eq!(response.body().timeline().attempt_count(), 2, "{mishap:?}");
+        assert_eq!(response.body().timeline().attempt_count(), 2, "{fault:?}");
         let [asked] = &mock.asked()[..] else {
-            panic!("asked once, after {mishap:?}")
+            panic!("asked once, after {fault:?}")
         };
         assert_eq!(asked.body, "amount=100");
     }
     // A request with a real response was taken.
     let (chaos, mock) = (quiet(), Mock::default());
-    chaos.on_request([Mishap::throttled(SECS(1))]).unwrap();
+    chaos.enqueue([Fault::throttled(SECS(1))]).unwrap();
     let service = standard(steady()).replay_with(|_: &Full<Bytes>| None, Full::default);
     let service = service.layer(chaos.layer(mock.clone()));
     let response = service.oneshot(request(Method::POST)).await.unwrap();
@@ -200,7 +200,7 @@ async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
 async fn lost_answer_is_repeated_only_where_that_is_safe() {
     for (method, attempts, asked) in [(Method::POST, 1, 1), (Method::PUT, 2, 2)] {
         let (chaos, mock) = (quiet(), Mock::default());
-        chaos.on_request([Mishap::LoseAnswer]).unwrap();
+        chaos.enqueue([Fault::DropResponse]).unwrap();
         let result = stack(steady(), &chaos, &mock)
             .oneshot(request(method.clone()))
             .await;
@@ -215,13 +215,13 @@ async fn lost_answer_is_repeated_only_where_that_is_safe() {
 
 #[tokio::test(start_paused = true)]
 async fn waits_end_with_the_limit_of_their_hop() {
-    for (mishap, limit, expired) in [
-        (Mishap::SwallowConnect, SECS(3), TimeoutKind::Connect),
+    for (fault, limit, expired) in [
+        (Fault::BlackholeConnect, SECS(3), TimeoutKind::Connect),
         // A POST that no other attempt may follow.
-        (Mishap::Silence, SECS(10), TimeoutKind::Deadline),
+        (Fault::Silence, SECS(10), TimeoutKind::Deadline),
     ] {
         let start = Instant::now();
-        let (error, _) = once(Method::POST, mishap).await;
+        let (error, _) = once(Method::POST, fault).await;
         assert_eq!(error.timeout_kind(), Some(expired), "{error:?}");
         assert_eq!(start.elapsed(), limit);
     }
@@ -230,7 +230,7 @@ async fn waits_end_with_the_limit_of_their_hop() {
 #[tokio::test(start_paused = true)]
 async fn swallowed_connect_ends_without_an_attempt_above_it_too() {
     let chaos = quiet();
-    chaos.on_request([Mishap::SwallowConnect]).unwrap();
+    chaos.enqueue([Fault::BlackholeConnect]).unwrap();
     let start = Instant::now();
     let error = chaos
         .layer(Mock::default())
@@ -244,8 +244,8 @@ async fn swallowed_connect_ends_without_an_attempt_above_it_too() {
 #[tokio::test(start_paused = true)]
 async fn late_answer_is_the_real_one() {
     let (chaos, mock) = (quiet(), Mock::new([saying(201, "charged")]));
-    let late = Latency::between(SECS(1), SECS(2));
-    chaos.on_request([Mishap::Late(late)]).unwrap();
+    let delay = Latency::between(SECS(1), SECS(2));
+    chaos.enqueue([Fault::Delay(delay)]).unwrap();
     let start = Instant::now();
     let response = stack(steady(), &chaos, &mock)
         .oneshot(request(Method::POST))
@@ -256,12 +256,12 @@ async fn late_answer_is_the_real_one() {
     assert_eq!(response.status(), 201);
     let note = response.body().timeline().events().remove(0);
     let TimelineEventKind::Chaos {
-        late: Some(late), ..
+        delay: Some(delay), ..
     } = note.kind
     else {
         panic!("{note:?}")
     };
-    assert!(took.abs_diff(late) <= Duration::from_millis(1));
+    assert!(took.abs_diff(delay) <= Duration::from_millis(1));
     assert_eq!(
         response.into_body().collect().await.unwrap().to_bytes(),
         "charged"
@@ -271,12 +271,12 @@ async fn late_answer_is_the_real_one() {
 #[tokio::test(start_paused = true)]
 async fn real_failure_that_comes_first_is_the_one_that_is_told() {
     let (chaos, mock) = (quiet(), Mock::new([Step::Fail(ErrorKind::UnexpectedEof)]));
-    chaos.on_request([Mishap::Silence]).unwrap();
+    chaos.enqueue([Fault::Silence]).unwrap();
     let service = stack(steady().attempts(1).unsent_attempts(1), &chaos, &mock);
     let error = service.oneshot(request(Method::POST)).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Closed);
     assert_eq!(
-        (chaos.played(), error.timeline().unwrap().events().len()),
+        (chaos.injected(), error.timeline().unwrap().events().len()),
         (0, 0)
     );
 }
@@ -284,7 +284,7 @@ async fn real_failure_that_comes_first_is_the_one_that_is_told() {
 #[tokio::test(start_paused = true)]
 async fn body_that_breaks_off_is_not_at_its_end_before() {
     let (chaos, mock) = (quiet(), Mock::new([saying(200, "charged")]));
-    chaos.on_request([Mishap::BreakBody]).unwrap();
+    chaos.enqueue([Fault::BreakBody]).unwrap();
     let service = chaos.layer(mock);
     let answer = service.oneshot(request(Method::GET)).await.unwrap();
     let mut body = answer.into_body();
@@ -296,18 +296,18 @@ async fn body_that_breaks_off_is_not_at_its_end_before() {
 #[tokio::test(start_paused = true)]
 async fn answer_without_a_body_has_none_to_break_off() {
     let (chaos, mock) = (quiet(), Mock::new([status(204)]));
-    chaos.on_request([Mishap::BreakBody]).unwrap();
+    chaos.enqueue([Fault::BreakBody]).unwrap();
     let service = stack(steady(), &chaos, &mock);
     let response = service.oneshot(request(Method::POST)).await.unwrap();
     assert!(response.into_body().collect().await.is_ok());
-    assert_eq!(chaos.played(), 0);
+    assert_eq!(chaos.injected(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn cancel_while_it_waits_is_a_cancellation() {
-    for mishap in [Mishap::SwallowConnect, Mishap::Silence] {
+    for fault in [Fault::BlackholeConnect, Fault::Silence] {
         let (chaos, mock) = (quiet(), Mock::default());
-        chaos.on_request([mishap]).unwrap();
+        chaos.enqueue([fault]).unwrap();
         let (ended, outcomes) = std::sync::mpsc::channel();
         let standard = standard(steady()).on_end(move |timeline| {
             ended.send(timeline.outcome()).unwrap();
@@ -316,7 +316,7 @@ async fn cancel_while_it_waits_is_a_cancellation() {
         let mut call = Box::pin(service.oneshot(request(Method::POST)));
         let mut context = Context::from_waker(Waker::noop());
         assert!(call.as_mut().poll(&mut context).is_pending());
-        assert_eq!(chaos.played(), 1);
+        assert_eq!(chaos.injected(), 1);
         drop(call);
         assert_eq!(outcomes.recv().unwrap(), Some(Outcome::Cancelled));
     }
@@ -335,12 +335,12 @@ async fn switched_off_or_not_meant_not_a_byte_is_changed() {
         })
     };
     let off = quiet();
-    off.switch(false);
-    let elsewhere = ChaosConfig::new(0).only("https://other.test".parse().unwrap());
+    off.set_enabled(false);
+    let elsewhere = ChaosConfig::new(0).destination("https://other.test".parse().unwrap());
     let elsewhere = ChaosLayer::new(elsewhere).unwrap();
     let never = quiet().when(|head| head.method == Method::GET);
     for chaos in [off, elsewhere, never] {
-        chaos.on_request([Mishap::RefuseConnect]).unwrap();
+        chaos.enqueue([Fault::RefuseConnect]).unwrap();
         let mut request = request(Method::POST);
         request.extensions_mut().insert("mine");
         let response = chaos.layer(real()).oneshot(request).await.unwrap();
@@ -352,6 +352,6 @@ async fn switched_off_or_not_meant_not_a_byte_is_changed() {
         let body = response.into_body();
         assert_eq!(body.size_hint().exact(), Some(10));
         assert_eq!(body.collect().await.unwrap().to_bytes(), "amount=100");
-        assert_eq!(chaos.played(), 0);
+        assert_eq!(chaos.injected(), 0);
     }
 }

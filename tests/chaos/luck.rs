@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{Method, Request};
 use http_body_util::Full;
-use sevenhops::chaos::{ChaosConfig, ChaosLayer, Latency, Mishap};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, Fault, Latency};
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 
@@ -15,9 +15,9 @@ const REQUESTS: usize = 10_000;
 
 fn settings(seed: u64) -> ChaosConfig {
     ChaosConfig::new(seed)
-        .mishap(Mishap::RefuseConnect, 0.02)
-        .mishap(Mishap::LoseAnswer, 0.05)
-        .mishap(Mishap::unavailable(), 0.10)
+        .inject(Fault::RefuseConnect, 0.02)
+        .inject(Fault::DropResponse, 0.05)
+        .inject(Fault::unavailable(), 0.10)
 }
 
 /// Makes this number of requests, and returns one letter for the result of each.
@@ -51,7 +51,7 @@ async fn rates_are_shares_of_the_requests() {
         );
     }
     assert_eq!(
-        chaos.played() as usize,
+        chaos.injected() as usize,
         REQUESTS - letters.matches('.').count()
     );
 }
@@ -66,13 +66,14 @@ async fn same_seed_is_the_same_sequence_and_another_is_another() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_meant_uses_up_no_luck() {
     let all = letters(&ChaosLayer::new(settings(3)).unwrap(), 200).await;
-    let chaos = ChaosLayer::new(settings(3).only("https://api.test".parse().unwrap())).unwrap();
+    let chaos =
+        ChaosLayer::new(settings(3).destination("https://api.test".parse().unwrap())).unwrap();
     let chaos = chaos.when(|head| head.method == Method::GET);
     let mut meant = String::new();
     for at in 0..200 {
-        chaos.switch(false);
+        chaos.set_enabled(false);
         letters(&chaos, at % 3).await;
-        chaos.switch(true);
+        chaos.set_enabled(true);
         let elsewhere = Request::get("https://other.test/").body(Full::default());
         for stranger in [request(Method::POST), elsewhere.unwrap()] {
             let service = chaos.layer(Mock::default());
@@ -85,13 +86,13 @@ async fn what_is_not_meant_uses_up_no_luck() {
 
 #[tokio::test(start_paused = true)]
 async fn queue_comes_before_luck_for_all_clones() {
-    let chaos = ChaosLayer::new(ChaosConfig::new(0).mishap(Mishap::unavailable(), 1.0)).unwrap();
-    let queued = [Mishap::LoseAnswer, Mishap::RefuseConnect];
-    chaos.clone().on_request(queued).unwrap();
+    let chaos = ChaosLayer::new(ChaosConfig::new(0).inject(Fault::unavailable(), 1.0)).unwrap();
+    let queued = [Fault::DropResponse, Fault::RefuseConnect];
+    chaos.clone().enqueue(queued).unwrap();
     assert_eq!(letters(&chaos, 4).await, "lraa");
-    assert!(chaos.is_on());
-    chaos.clone().switch(false);
-    assert!(!chaos.is_on());
+    assert!(chaos.is_enabled());
+    chaos.clone().set_enabled(false);
+    assert!(!chaos.is_enabled());
     assert_eq!(letters(&chaos, 2).await, "..");
 }
 
@@ -99,8 +100,8 @@ async fn queue_comes_before_luck_for_all_clones() {
 fn queue_takes_all_or_nothing() {
     let chaos = quiet();
     let minute = Duration::from_secs(60);
-    let wrong = Mishap::Late(Latency::tailed(minute, minute / 2));
-    let refused = chaos.on_request([Mishap::Silence, wrong]).unwrap_err();
+    let wrong = Fault::Delay(Latency::tailed(minute, minute / 2));
+    let refused = chaos.enqueue([Fault::Silence, wrong]).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "chaos.latency.median: 60s is invalid: expected at most chaos.latency.p99 (30s)"
@@ -116,8 +117,8 @@ fn queue_takes_all_or_nothing() {
 #[tokio::test(start_paused = true)]
 async fn late_answers_are_late_by_the_distribution() {
     let second = Duration::from_secs(1);
-    let late = Mishap::Late(Latency::between(second, second * 3));
-    let chaos = ChaosLayer::new(ChaosConfig::new(5).mishap(late, 1.0)).unwrap();
+    let delay = Fault::Delay(Latency::between(second, second * 3));
+    let chaos = ChaosLayer::new(ChaosConfig::new(5).inject(delay, 1.0)).unwrap();
     let start = Instant::now();
     letters(&chaos, REQUESTS).await;
     let mean = start.elapsed().as_secs_f64() / REQUESTS as f64;

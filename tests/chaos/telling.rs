@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::Method;
-use sevenhops::chaos::{Latency, Mishap};
+use sevenhops::chaos::{Fault, Latency};
 use sevenhops::hop::TimelineEventKind;
 use tower::{Layer as _, ServiceExt};
 use tracing::field::{Field, Visit};
@@ -21,14 +21,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
 async fn nobody_takes_it_for_a_real_failure() {
-    let (error, _) = once(Method::POST, Mishap::LoseAnswer).await;
+    let (error, _) = once(Method::POST, Fault::DropResponse).await;
     let timeline = error.timeline().unwrap();
     let [note] = &timeline.events()[..] else {
         panic!("{timeline}")
     };
     let lost = TimelineEventKind::Chaos {
-        mishap: Mishap::LoseAnswer,
-        late: None,
+        fault: Fault::DropResponse,
+        delay: None,
     };
     assert_eq!((note.attempts, &note.kind), (1, &lost));
     let drawn = timeline.to_string();
@@ -43,20 +43,20 @@ async fn nobody_takes_it_for_a_real_failure() {
 #[cfg(feature = "serde")]
 #[tokio::test(start_paused = true)]
 async fn note_is_written_with_the_timeline() {
-    let late = Mishap::Late(Latency::between(MINUTE, MINUTE));
-    for (mishap, written) in [
+    let delay = Fault::Delay(Latency::between(MINUTE, MINUTE));
+    for (fault, written) in [
         (
-            Mishap::LoseAnswer,
+            Fault::DropResponse,
             serde_json::json!({"attempts": 1, "at_us": 0, "what": "chaos", "mishap": "lose_answer"}),
         ),
         (
-            late,
+            delay,
             serde_json::json!({
                 "attempts": 1, "at_us": 0, "what": "chaos", "mishap": "late", "late_us": 60_000_000,
             }),
         ),
     ] {
-        let (error, _) = once(Method::POST, mishap).await;
+        let (error, _) = once(Method::POST, fault).await;
         let notes = serde_json::to_value(error.timeline().unwrap()).unwrap();
         assert_eq!(notes["notes"], serde_json::json!([written]));
     }
@@ -66,7 +66,7 @@ async fn note_is_written_with_the_timeline() {
 #[tokio::test(start_paused = true)]
 async fn archive_says_which_attempt_it_befell() {
     let (chaos, mock) = (quiet(), Mock::new([status(200), status(503)]));
-    chaos.on_request([Mishap::LoseAnswer]).unwrap();
+    chaos.enqueue([Fault::DropResponse]).unwrap();
     let service = stack(steady(), &chaos, &mock);
     let response = service.oneshot(request(Method::PUT)).await.unwrap();
     let har = serde_json::to_value(response.body().timeline().to_har()).unwrap();
@@ -100,10 +100,10 @@ async fn subscriber_is_told_without_a_call_around_it_too() {
     let subscriber = tracing_subscriber::registry().with(warnings.clone());
     let _guard = crate::listen::listen(subscriber);
     let chaos = quiet();
-    chaos.on_request([Mishap::RefuseConnect]).unwrap();
+    chaos.enqueue([Fault::RefuseConnect]).unwrap();
     let alone = chaos.layer(Mock::default());
     alone.oneshot(request(Method::GET)).await.unwrap_err();
     assert_eq!(warnings.0.load(Ordering::Relaxed), 1);
-    once(Method::POST, Mishap::Silence).await;
+    once(Method::POST, Fault::Silence).await;
     assert_eq!(warnings.0.load(Ordering::Relaxed), 2);
 }

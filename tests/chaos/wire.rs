@@ -1,6 +1,6 @@
 //! Tests faults in the client's own transport, and whether the request reaches the server.
 
-use sevenhops::chaos::{ChaosConfig, ChaosLayer, Mishap};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, Fault};
 use sevenhops::hop::Stage;
 use sevenhops::testing::FaultServer;
 use sevenhops::{Client, Effect, Hop, Kind};
@@ -18,7 +18,7 @@ async fn what_is_said_to_be_unsent_is_not_on_the_wire() {
     let server = FaultServer::builder().start().await.unwrap();
     let client = client(&net, &chaos);
     chaos
-        .on_request([Mishap::RefuseConnect, Mishap::BreakConnection])
+        .enqueue([Fault::RefuseConnect, Fault::BreakConnection])
         .unwrap();
     let post = || client.post(url(&server, "http")).body("amount=100");
     for (hop, kind) in [(Hop::Connect, Kind::Refused), (Hop::Send, Kind::Closed)] {
@@ -27,7 +27,7 @@ async fn what_is_said_to_be_unsent_is_not_on_the_wire() {
         assert_eq!(found, (Some(hop), kind, Effect::None));
         assert_eq!(server.connections(), 0);
     }
-    chaos.on_request([Mishap::RefuseConnect]).unwrap();
+    chaos.enqueue([Fault::RefuseConnect]).unwrap();
     let response = post().send().await.unwrap();
     assert_eq!(response.timeline().unwrap().attempt_count(), 2);
     assert_eq!(server.requests()[0].body, "amount=100");
@@ -39,7 +39,7 @@ async fn lost_answer_was_one_to_a_request_that_arrived_whole() {
     let (net, chaos) = (Net::new().await, quiet());
     let server = FaultServer::builder().start().await.unwrap();
     let client = client(&net, &chaos);
-    chaos.on_request([Mishap::LoseAnswer]).unwrap();
+    chaos.enqueue([Fault::DropResponse]).unwrap();
     let post = client.post(url(&server, "http")).body("amount=100");
     let error = post.send().await.unwrap_err();
     assert_eq!(
@@ -61,13 +61,13 @@ async fn body_that_broke_off_leaves_the_effect_done_and_is_received_again() {
     let (net, chaos) = (Net::new().await, quiet());
     let server = FaultServer::builder().start().await.unwrap();
     let client = client(&net, &chaos);
-    chaos.on_request([Mishap::BreakBody]).unwrap();
+    chaos.enqueue([Fault::BreakBody]).unwrap();
     let response = client.post(url(&server, "http")).send().await.unwrap();
     let error = response.bytes().await.unwrap_err();
     let found = (error.hop(), error.kind(), error.effect());
     assert_eq!(found, (Some(Hop::Receive), Kind::Incomplete, Effect::Done));
 
-    chaos.on_request([Mishap::BreakBody]).unwrap();
+    chaos.enqueue([Fault::BreakBody]).unwrap();
     let whole = client.get(url(&server, "http")).fetch_bytes().await;
     assert_eq!(whole.unwrap(), r#"{"ok":true}"#);
     assert_eq!(server.requests_seen(), 3);
@@ -77,12 +77,12 @@ async fn body_that_broke_off_leaves_the_effect_done_and_is_received_again() {
 async fn without_mishaps_a_client_amid_chaos_is_a_client() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    let chaos = ChaosLayer::new(ChaosConfig::new(0).mishap(Mishap::Silence, 1.0)).unwrap();
+    let chaos = ChaosLayer::new(ChaosConfig::new(0).inject(Fault::Silence, 1.0)).unwrap();
     let client = client(&net, &chaos);
-    chaos.switch(false);
+    chaos.set_enabled(false);
     for _ in 0..2 {
         let response = client.get(url(&server, "http")).send().await.unwrap();
         assert_eq!(response.text().await.unwrap(), r#"{"ok":true}"#);
     }
-    assert_eq!((server.connections(), chaos.played()), (1, 0));
+    assert_eq!((server.connections(), chaos.injected()), (1, 0));
 }

@@ -84,7 +84,7 @@ fn operation_and_chaos_refuse_with_the_same_words() {
         refused.to_string(),
         "timeouts.attempt: 2s is invalid: expected at most deadline (1s)"
     );
-    let settings = chaos::ChaosConfig::new(1).mishap(chaos::Mishap::Silence, 1.5);
+    let settings = chaos::ChaosConfig::new(1).inject(chaos::Fault::Silence, 1.5);
     let refused = ChaosLayer::new(settings).unwrap_err();
     assert_eq!(
         refused.to_string(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use sevenhops::chaos::{ChaosConfig, ChaosLayer, Mishap};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, Fault};
 use sevenhops::{StandardLayer, assert_effect, assert_hop};
 use tokio::time::Instant;
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
@@ -29,7 +29,7 @@ async fn patience_is_what_the_server_asks_for_and_the_deadline_allows() {
     // Throttled: the client waits for as long as the server asks, and the charge is made.
     let start = Instant::now();
     let asked = Duration::from_secs(4);
-    network.on_request([Mishap::throttled(asked)]).unwrap();
+    network.enqueue([Fault::throttled(asked)]).unwrap();
     let response = client.clone().oneshot(charge()).await.unwrap();
     assert_eq!(response.status(), 200);
     assert!(start.elapsed() >= asked);
@@ -37,14 +37,14 @@ async fn patience_is_what_the_server_asks_for_and_the_deadline_allows() {
     // The server asks for a longer wait than the time left: the client does not begin the wait.
     let start = Instant::now();
     let asked = Duration::from_secs(30);
-    network.on_request([Mishap::throttled(asked)]).unwrap();
+    network.enqueue([Fault::throttled(asked)]).unwrap();
     let response = client.clone().oneshot(charge()).await.unwrap();
     assert_eq!(response.status(), 429);
     assert_eq!(start.elapsed(), Duration::ZERO);
 
     // First the connection is refused, then the server does not respond: only the first failure is retried.
     network
-        .on_request([Mishap::RefuseConnect, Mishap::Silence])
+        .enqueue([Fault::RefuseConnect, Fault::Silence])
         .unwrap();
     let start = Instant::now();
     let error = client.clone().oneshot(charge()).await.unwrap_err();

@@ -8,14 +8,14 @@ use std::{fmt, io};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
-use sevenhops::chaos::{ChaosConfig, ChaosLayer, Mishap};
+use sevenhops::chaos::{ChaosConfig, ChaosLayer, Fault};
 use sevenhops::sdk::operation::Failed;
 use sevenhops::{Error, Operation, StandardLayer, assert_effect, assert_hop};
 use tower::{Layer, ServiceExt, service_fn};
 
 /// Returns the error of a POST whose response was lost.
 async fn lost() -> Error {
-    let chaos = ChaosLayer::new(ChaosConfig::new(0).mishap(Mishap::LoseAnswer, 1.0)).unwrap();
+    let chaos = ChaosLayer::new(ChaosConfig::new(0).inject(Fault::DropResponse, 1.0)).unwrap();
     let service = StandardLayer::new(Duration::from_secs(10)).unwrap();
     let service = service.layer(chaos.layer(service_fn(async |_: Request<Full<Bytes>>| {
         Ok::<_, io::Error>(http::Response::new(Full::<Bytes>::default()))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use sevenhops::chaos::{self, ChaosLayer, ChaosService, Mishap};
+use sevenhops::chaos::{self, ChaosLayer, ChaosService, Fault};
 use sevenhops::policy::retry;
 use sevenhops::{Effect, Error, Options, StandardLayer, StandardService, Timeline};
 use tokio::time::Instant;
@@ -156,7 +156,7 @@ async fn strictest_restraint_of_three_stacks_and_the_request_holds() {
 
 #[tokio::test(start_paused = true)]
 async fn three_stacks_agree_on_the_effect() {
-    let refuses = chaos::ChaosConfig::new(0).mishap(Mishap::RefuseConnect, 1.0);
+    let refuses = chaos::ChaosConfig::new(0).inject(Fault::RefuseConnect, 1.0);
     let works = || chaos::ChaosConfig::new(0);
     for (chaos, step, effect, sent) in [
         (refuses, status(200), Effect::None, 0),

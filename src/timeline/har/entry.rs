@@ -114,8 +114,8 @@ fn entry(timeline: &Timeline, attempt: &Attempt, waited: Duration) -> Value {
 fn befallen(timeline: &Timeline, attempt: &Attempt) -> Option<Value> {
     let mut notes = timeline.events().into_iter();
     notes.find_map(|note| match note.kind {
-        TimelineEventKind::Chaos { mishap, .. } if note.attempts as usize == attempt.number => {
-            Some(mishap.as_str().into())
+        TimelineEventKind::Chaos { fault, .. } if note.attempts as usize == attempt.number => {
+            Some(fault.as_str().into())
         }
         _ => None,
     })

@@ -12,36 +12,36 @@ use crate::timeout::TimeoutKind;
 /// A fault that can be injected into a request: see the table of [the module](crate::chaos).
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Mishap {
+pub enum Fault {
     /// The connection is refused. Nothing is sent.
     RefuseConnect,
     /// The connect gets no reply and ends with the connect limit. Nothing is sent.
-    SwallowConnect,
+    BlackholeConnect,
     /// The connection breaks before it takes the request. Nothing is sent.
     BreakConnection,
     /// This generated response, status 400 to 599, replaces the service's own. Nothing is sent. After a 5xx, the caller
     /// cannot know that.
-    Answer {
+    Respond {
         /// Its status.
         status: StatusCode,
         /// Its `Retry-After`, in whole seconds, rounded up.
         retry_after: Option<Duration>,
     },
     /// The real response, delayed.
-    Late(Latency),
+    Delay(Latency),
     /// The real response is dropped, and the connection is reported as closed.
-    LoseAnswer,
+    DropResponse,
     /// The real response is dropped, and no other response comes.
     Silence,
     /// The real head, and a body that breaks off at its beginning. A response without a body is not changed.
     BreakBody,
 }
 
-impl Mishap {
+impl Fault {
     /// Returns a 429 response with this `Retry-After`.
     #[must_use]
     pub const fn throttled(retry_after: Duration) -> Self {
-        Self::Answer {
+        Self::Respond {
             status: StatusCode::TOO_MANY_REQUESTS,
             retry_after: Some(retry_after),
         }
@@ -50,7 +50,7 @@ impl Mishap {
     /// Returns a 503 response without `Retry-After`.
     #[must_use]
     pub const fn unavailable() -> Self {
-        Self::Answer {
+        Self::Respond {
             status: StatusCode::SERVICE_UNAVAILABLE,
             retry_after: None,
         }
@@ -61,11 +61,11 @@ impl Mishap {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::RefuseConnect => "refuse_connect",
-            Self::SwallowConnect => "swallow_connect",
+            Self::BlackholeConnect => "swallow_connect",
             Self::BreakConnection => "break_connection",
-            Self::Answer { .. } => "answer",
-            Self::Late(_) => "late",
-            Self::LoseAnswer => "lose_answer",
+            Self::Respond { .. } => "answer",
+            Self::Delay(_) => "late",
+            Self::DropResponse => "lose_answer",
             Self::Silence => "silence",
             Self::BreakBody => "break_body",
         }
@@ -75,7 +75,7 @@ impl Mishap {
     pub(crate) const fn comes_before_sending(self) -> bool {
         matches!(
             self,
-            Self::RefuseConnect | Self::SwallowConnect | Self::BreakConnection
+            Self::RefuseConnect | Self::BlackholeConnect | Self::BreakConnection
         )
     }
 
@@ -84,20 +84,20 @@ impl Mishap {
         let kind = match self {
             Self::RefuseConnect => io::ErrorKind::ConnectionRefused,
             Self::BreakBody => io::ErrorKind::UnexpectedEof,
-            Self::SwallowConnect => return Box::new(Played(self)),
+            Self::BlackholeConnect => return Box::new(InjectedFault(self)),
             Self::BreakConnection
-            | Self::Answer { .. }
-            | Self::Late(_)
-            | Self::LoseAnswer
+            | Self::Respond { .. }
+            | Self::Delay(_)
+            | Self::DropResponse
             | Self::Silence => io::ErrorKind::ConnectionReset,
         };
-        Box::new(io::Error::new(kind, Played(self)))
+        Box::new(io::Error::new(kind, InjectedFault(self)))
     }
 
     pub(crate) fn check(self) -> Result<(), ConfigError> {
         match self {
-            Self::Late(latency) => latency.check(),
-            Self::Answer { status, .. } if !(400..600).contains(&status.as_u16()) => {
+            Self::Delay(latency) => latency.check(),
+            Self::Respond { status, .. } if !(400..600).contains(&status.as_u16()) => {
                 let value = status.as_u16();
                 Err(ConfigError::invalid("chaos.status", value, "400..=599"))
             }
@@ -106,15 +106,15 @@ impl Mishap {
     }
 }
 
-impl fmt::Display for Mishap {
+impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::RefuseConnect => "connect refused",
-            Self::SwallowConnect => "connect swallowed",
+            Self::BlackholeConnect => "connect swallowed",
             Self::BreakConnection => "connection broken",
-            Self::Answer { status, .. } => return write!(f, "{} generated", status.as_u16()),
-            Self::Late(_) => "response delayed",
-            Self::LoseAnswer => "response lost",
+            Self::Respond { status, .. } => return write!(f, "{} generated", status.as_u16()),
+            Self::Delay(_) => "response delayed",
+            Self::DropResponse => "response lost",
             Self::Silence => "response withheld",
             Self::BreakBody => "body broken off",
         })
@@ -123,17 +123,17 @@ impl fmt::Display for Mishap {
 
 /// The cause of an injected failure.
 #[derive(Debug)]
-pub(crate) struct Played(Mishap);
+pub(crate) struct InjectedFault(Fault);
 
-impl fmt::Display for Played {
+impl fmt::Display for InjectedFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "chaos: {}, on purpose", self.0)
     }
 }
 
-impl StdError for Played {
+impl StdError for InjectedFault {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        matches!(self.0, Mishap::SwallowConnect).then_some(&CONNECT_LIMIT as _)
+        matches!(self.0, Fault::BlackholeConnect).then_some(&CONNECT_LIMIT as _)
     }
 }
 
