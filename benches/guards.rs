@@ -139,8 +139,8 @@ fn ask(method: Method) -> Ask {
 fn open_breaker(timeouts: Timeouts) -> CircuitBreakerLayer {
     let long = Duration::from_secs(60 * 60);
     let settings = breaker::CircuitBreakerConfig::new()
-        .open_at_most(long)
-        .open_for(long);
+        .max_break_duration(long)
+        .break_duration(long);
     let breaker = CircuitBreakerLayer::with(timeouts, settings).expect("an hour is an open time");
     let failing = breaker.layer(service_fn(async |_: Ask| {
         let mut answer = Answer::default();

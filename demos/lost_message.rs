@@ -33,7 +33,10 @@ async fn main() -> Result<ExitCode> {
     let operation = Operation::with("broker", settings)?;
 
     // The broker knows a key that it has seen: what was lost is published again.
-    let publish = operation.clone().named("publish").honours_keys(true);
+    let publish = operation
+        .clone()
+        .named("publish")
+        .honors_idempotency_keys(true);
     broker.lose_an_answer();
     let paid = publish.run(|attempt| send(broker.address, Some(attempt), "paid"));
     let paid = paid.await;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
 use sevenhops::dns::Static;
-use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::testing::{FaultServer, Reply};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{Client, Effect, Hop, Options, Response, Transport, sdk};
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
 
     // With the caller's own key it is sent again, and the server recognizes it.
     server.on_request([Reply::CloseAfterRequest]);
-    let key = Key::new("order-4711")?;
+    let key = IdempotencyKey::new("order-4711")?;
     let answered = charge(&client, &url, Options::new().idempotency_key(key)).await?;
     let timeline = Response::from(answered).timeline().cloned();
     println!("{}", timeline.ok_or("the answer carries its timeline")?);

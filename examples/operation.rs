@@ -26,7 +26,9 @@ async fn insert(order: &str, key: &str) -> Result<(), std::io::Error> {
 async fn main() -> Result<(), sevenhops::Error> {
     // The key is a unique column: the database honors it.
     let orders = Operation::new("orders-db", Duration::from_secs(5));
-    let orders = orders.expect("5 s is a valid deadline").honours_keys(true);
+    let orders = orders
+        .expect("5 s is a valid deadline")
+        .honors_idempotency_keys(true);
     orders
         .run(async |attempt| {
             let inserted = insert("order-4711", attempt.key().as_str()).await;

@@ -18,54 +18,56 @@ use crate::clock;
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
-/// use sevenhops::policy::idempotency::Key;
+/// use sevenhops::policy::idempotency::IdempotencyKey;
 ///
 /// const DAY: Duration = Duration::from_secs(24 * 60 * 60); // as long as Stripe remembers a key
 ///
 /// let ordered_at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-/// let key = Key::derive("charge", "order-4711", ordered_at, DAY)?;
-/// assert_eq!(key, Key::derive("charge", "order-4711", ordered_at, DAY)?);
-/// assert_ne!(key, Key::derive("charge", "order-4712", ordered_at, DAY)?);
-/// # Ok::<(), sevenhops::policy::idempotency::KeyError>(())
+/// let key = IdempotencyKey::derive("charge", "order-4711", ordered_at, DAY)?;
+/// assert_eq!(key, IdempotencyKey::derive("charge", "order-4711", ordered_at, DAY)?);
+/// assert_ne!(key, IdempotencyKey::derive("charge", "order-4712", ordered_at, DAY)?);
+/// # Ok::<(), sevenhops::policy::idempotency::InvalidIdempotencyKey>(())
 /// ```
 #[derive(Clone)]
-pub struct Key {
+pub struct IdempotencyKey {
     value: Box<str>,
     expires_at: Option<SystemTime>,
     /// Whether the key was generated, and the server is not known to honor keys.
     pub(crate) is_made_up: bool,
 }
 
-impl PartialEq for Key {
+impl PartialEq for IdempotencyKey {
     fn eq(&self, other: &Self) -> bool {
         (&self.value, self.expires_at) == (&other.value, other.expires_at)
     }
 }
 
-impl Eq for Key {}
+impl Eq for IdempotencyKey {}
 
-impl Hash for Key {
+impl Hash for IdempotencyKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (&self.value, self.expires_at).hash(state);
     }
 }
 
-impl Key {
+impl IdempotencyKey {
     /// Creates a key from the caller's own value.
     ///
     /// # Errors
     ///
     /// Fails unless the key has 1 to 255 visible ASCII characters. A quote or a backslash is also refused, because it
     /// has no quoted form.
-    pub fn new(value: impl Into<Box<str>>) -> Result<Self, KeyError> {
+    pub fn new(value: impl Into<Box<str>>) -> Result<Self, InvalidIdempotencyKey> {
         let value = value.into();
         let fits = (1..=MOST_CHARACTERS).contains(&value.len());
         if !fits {
-            return Err(KeyError("key: its length is not 1 to 255 characters"));
+            return Err(InvalidIdempotencyKey(
+                "key: its length is not 1 to 255 characters",
+            ));
         }
         let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
         if !value.bytes().all(plain) {
-            return Err(KeyError(
+            return Err(InvalidIdempotencyKey(
                 "key: a character is not visible ASCII, or is \" or \\",
             ));
         }
@@ -104,15 +106,17 @@ impl Key {
         identity: &str,
         made_at: SystemTime,
         remembered_for: Duration,
-    ) -> Result<Self, KeyError> {
+    ) -> Result<Self, InvalidIdempotencyKey> {
         if operation.is_empty() || identity.is_empty() {
-            return Err(KeyError("derived key: operation or identity is empty"));
+            return Err(InvalidIdempotencyKey(
+                "derived key: operation or identity is empty",
+            ));
         }
         if remembered_for.is_zero() {
-            return Err(KeyError("derived key: remembered_for is zero"));
+            return Err(InvalidIdempotencyKey("derived key: remembered_for is zero"));
         }
         let Some(expires_at) = made_at.checked_add(remembered_for) else {
-            return Err(KeyError(
+            return Err(InvalidIdempotencyKey(
                 "derived key: made_at + remembered_for never comes",
             ));
         };
@@ -184,10 +188,10 @@ fn sensitive(mut value: HeaderValue) -> HeaderValue {
     value
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for IdempotencyKey {
     /// Leaves the value out: a reader who knows a key can get its response replayed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key")
+        f.debug_struct("IdempotencyKey")
             .field("expires_at", &self.expires_at)
             .finish_non_exhaustive()
     }
@@ -195,15 +199,15 @@ impl fmt::Debug for Key {
 
 /// A text that cannot be an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KeyError(&'static str);
+pub struct InvalidIdempotencyKey(&'static str);
 
-impl fmt::Display for KeyError {
+impl fmt::Display for InvalidIdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
 }
 
-impl std::error::Error for KeyError {}
+impl std::error::Error for InvalidIdempotencyKey {}
 
 static MADE: AtomicU64 = AtomicU64::new(0);
 /// The limit that services accept (Stripe: up to 255 characters).
@@ -218,8 +222,8 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    fn derived(operation: &str, identity: &str) -> Key {
-        Key::derive(operation, identity, SystemTime::UNIX_EPOCH, DAY).unwrap()
+    fn derived(operation: &str, identity: &str) -> IdempotencyKey {
+        IdempotencyKey::derive(operation, identity, SystemTime::UNIX_EPOCH, DAY).unwrap()
     }
 
     #[test]
@@ -227,7 +231,9 @@ mod tests {
         // A literal value from another process and an earlier day.
         let key = derived("charge", "order-4711");
         assert_eq!(key.as_str(), "587e7a07-9e59-5e48-894b-9bbbfa22666e");
-        let later = Key::derive("charge", "order-4711", SystemTime::UNIX_EPOCH + DAY, DAY).unwrap();
+        let later =
+            IdempotencyKey::derive("charge", "order-4711", SystemTime::UNIX_EPOCH + DAY, DAY)
+                .unwrap();
         assert_eq!(later.as_str(), key.as_str());
     }
 
@@ -273,19 +279,19 @@ mod tests {
     #[test]
     fn what_cannot_be_a_key_is_refused() {
         for value in ["", "a b", "naïve", "a\nb", "a\"b", "a\\b"] {
-            assert!(Key::new(value).is_err(), "{value:?}");
+            assert!(IdempotencyKey::new(value).is_err(), "{value:?}");
         }
-        assert!(Key::new("x".repeat(255)).is_ok());
-        assert!(Key::new("x".repeat(256)).is_err());
+        assert!(IdempotencyKey::new("x".repeat(255)).is_ok());
+        assert!(IdempotencyKey::new("x".repeat(256)).is_err());
         let epoch = SystemTime::UNIX_EPOCH;
-        assert!(Key::derive("", "x", epoch, DAY).is_err());
-        assert!(Key::derive("x", "", epoch, DAY).is_err());
-        assert!(Key::derive("x", "x", epoch, Duration::ZERO).is_err());
-        assert!(Key::derive("x", "x", epoch, Duration::MAX).is_err());
+        assert!(IdempotencyKey::derive("", "x", epoch, DAY).is_err());
+        assert!(IdempotencyKey::derive("x", "", epoch, DAY).is_err());
+        assert!(IdempotencyKey::derive("x", "x", epoch, Duration::ZERO).is_err());
+        assert!(IdempotencyKey::derive("x", "x", epoch, Duration::MAX).is_err());
     }
 
     #[test]
     fn debug_output_keeps_the_key_to_itself() {
-        assert!(!format!("{:?}", Key::new("canary").unwrap()).contains("canary"));
+        assert!(!format!("{:?}", IdempotencyKey::new("canary").unwrap()).contains("canary"));
     }
 }

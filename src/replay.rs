@@ -13,11 +13,11 @@ use crate::destination::OtherOrigin;
 /// A body that can be sent more than once.
 ///
 /// Implemented for bodies in memory: a clone shares their bytes. For a foreign body type see
-/// [`StandardLayer::replay_with`](crate::StandardLayer::replay_with).
+/// [`StandardLayer::clone_body_with`](crate::StandardLayer::clone_body_with).
 #[diagnostic::on_unimplemented(
     message = "a retry sends the body `{Self}` again, and cannot clone it",
     label = "this body cannot be cloned",
-    note = "implement `CloneBody` for it, or use `replay_with` of the layer"
+    note = "implement `CloneBody` for it, or use `clone_body_with` of the layer"
 )]
 pub trait CloneBody: Sized {
     /// Returns the same body from its beginning; `None` if it can be sent only once. A panic counts
@@ -86,9 +86,9 @@ pub trait BodyCloner<B>: sealed::Sealed {
 /// Clones by the body's own [`CloneBody`].
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct ByTrait;
+pub struct TraitCloner;
 
-impl<B: CloneBody> BodyCloner<B> for ByTrait {
+impl<B: CloneBody> BodyCloner<B> for TraitCloner {
     fn clone_body(&self, body: &B) -> Option<B> {
         ask(&CLONE_BODY, || body.clone_body())
     }
@@ -100,20 +100,20 @@ impl<B: CloneBody> BodyCloner<B> for ByTrait {
 
 /// Clones by functions, for foreign body types.
 #[derive(Debug)]
-pub struct ByFn<B> {
+pub struct FnCloner<B> {
     pub(crate) clone: fn(&B) -> Option<B>,
     pub(crate) empty: Option<fn() -> B>,
 }
 
-impl<B> Clone for ByFn<B> {
+impl<B> Clone for FnCloner<B> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<B> Copy for ByFn<B> {}
+impl<B> Copy for FnCloner<B> {}
 
-impl<B> BodyCloner<B> for ByFn<B> {
+impl<B> BodyCloner<B> for FnCloner<B> {
     fn clone_body(&self, body: &B) -> Option<B> {
         ask(&CLONE, || (self.clone)(body))
     }
@@ -125,14 +125,14 @@ impl<B> BodyCloner<B> for ByFn<B> {
 
 static CLONE_BODY: Site = Site::new("CloneBody::clone_body");
 static EMPTY_BODY: Site = Site::new("CloneBody::empty_body");
-static CLONE: Site = Site::new("replay_with: clone");
-static EMPTY: Site = Site::new("replay_with: empty");
+static CLONE: Site = Site::new("clone_body_with: clone");
+static EMPTY: Site = Site::new("clone_body_with: empty");
 
 mod sealed {
     #[expect(unnameable_types, reason = "that is what seals it")]
     pub trait Sealed {}
-    impl Sealed for super::ByTrait {}
-    impl<B> Sealed for super::ByFn<B> {}
+    impl Sealed for super::TraitCloner {}
+    impl<B> Sealed for super::FnCloner<B> {}
 }
 
 /// The place where a transport puts a body that no connection took, for the next attempt. It is in the request's
@@ -291,9 +291,9 @@ mod tests {
             .body(Full::new(Bytes::from_static(b"amount=100")))
             .unwrap();
         request.extensions_mut().insert(4_711_u32);
-        let mut saved = Saved::of(&mut request, 0, &ByTrait);
+        let mut saved = Saved::of(&mut request, 0, &TraitCloner);
         for _ in 0..2 {
-            let again = saved.again(&ByTrait).unwrap();
+            let again = saved.again(&TraitCloner).unwrap();
             assert_eq!(again.method(), request.method());
             assert_eq!(again.uri(), request.uri());
             assert_eq!(again.version(), request.version());
@@ -309,7 +309,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn body_that_came_back_is_sent_again_once() {
         let mut request = Request::new("once");
-        let never = ByFn::<&str> {
+        let never = FnCloner::<&str> {
             clone: |_| None,
             empty: None,
         };
@@ -325,7 +325,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn stacks_inside_one_another_share_the_place_for_a_body_that_comes_back() {
-        let never = ByFn::<&str> {
+        let never = FnCloner::<&str> {
             clone: |_| None,
             empty: None,
         };

@@ -181,8 +181,8 @@ mod tests {
         let mock = Mock::new([status(503), status(200), status(503), status(200)]);
         let two = Budget::new()
             .ratio(0.0)
-            .at_least_per_second(2)
-            .over(SECS(1));
+            .min_retries_per_second(2)
+            .window(SECS(1));
         let layer = RetryLayer::new(steady().budget(two)).unwrap();
         let once = |fail| Once {
             inner: mock.clone(),

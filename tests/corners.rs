@@ -40,7 +40,7 @@ mod tests {
         let post = net
             .client()
             .post(url(&server, "http"))
-            .honours_keys(true)
+            .honors_idempotency_keys(true)
             .body("amount=100");
         let response = post.send().await.unwrap();
         assert_eq!(response.timeline().unwrap().effect(), Effect::Possible);
@@ -53,8 +53,8 @@ mod tests {
         let mock = Mock::new((0..20).map(|_| status(503)));
         let one = Budget::new()
             .ratio(0.0)
-            .at_least_per_second(1)
-            .over(SECS(1));
+            .min_retries_per_second(1)
+            .window(SECS(1));
         let wait = Backoff::new().growth(Growth::Constant).jitter(Jitter::None);
         let wait = wait.base(MS(1_500));
         let retry = RetryConfig::new().backoff(wait).budget(one).attempts(2);
@@ -78,8 +78,8 @@ mod tests {
         server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
         let two = Budget::new()
             .ratio(0.0)
-            .at_least_per_second(1)
-            .over(SECS(2));
+            .min_retries_per_second(1)
+            .window(SECS(2));
         let quick = RetryConfig::new()
             .backoff(Backoff::new().base(MS(1)))
             .attempts(2)

@@ -136,7 +136,7 @@ mod tests {
         f29_deadline_in_the_second_handshake_is_tls: "F29",
         f30_dropped_call_is_nobodys_failure: "F30",
         f31_proxy_that_refuses_is_connect: "F31",
-        f32_honoured_key_says_what_a_conflict_is: "F32",
+        f32_honored_key_says_what_a_conflict_is: "F32",
         f33_unexpected_body_is_decode: "F33",
         f34_unwritable_request_is_encode: "F34",
     }

@@ -102,7 +102,7 @@ mod forked {
                 }
             }
         });
-        let honored = idempotency::IdempotencyConfig::new().honoured_by_all(true);
+        let honored = idempotency::IdempotencyConfig::new().honored_by_all(true);
         let settings = Config::new(Duration::from_secs(10)).idempotency(honored);
         let service = StandardLayer::with(&settings).unwrap().layer(service);
         let charge = Request::post("https://api.test/v1/charges");

@@ -20,7 +20,7 @@ mod tests {
     use http_body::Frame;
     use http_body_util::StreamBody;
     use sevenhops::hop::NoRetryReason;
-    use sevenhops::policy::breaker::State;
+    use sevenhops::policy::breaker::CircuitState;
     use sevenhops::policy::idempotency;
     use sevenhops::policy::retry::{Backoff, Budget, RetryConfig};
     use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply};
@@ -41,7 +41,7 @@ mod tests {
     }
 
     fn keyed(net: &Net) -> Client {
-        let all = idempotency::IdempotencyConfig::new().honoured_by_all(true);
+        let all = idempotency::IdempotencyConfig::new().honored_by_all(true);
         net.builder()
             .retry(quick())
             .idempotency(all)
@@ -239,8 +239,8 @@ mod tests {
         let port = ClosedPort::new().unwrap();
         let two = Budget::new()
             .ratio(0.0)
-            .at_least_per_second(2)
-            .over(Duration::from_secs(1));
+            .min_retries_per_second(2)
+            .window(Duration::from_secs(1));
         let client = net.builder().retry(quick().budget(two)).build().unwrap();
         let get = client.get(format!("http://api.test:{}/", port.addr().port()));
         let error = get
@@ -297,7 +297,10 @@ mod tests {
         assert_eq!(cause, "20 of 20 attempts failed, 20 at server (closed)");
         assert_eq!(server.requests_seen(), 20);
         let destination: Destination = url.trim_end_matches("/v1/charges").parse().unwrap();
-        assert_eq!(client.breaker_handle().state(&destination), State::Open);
+        assert_eq!(
+            client.breaker_handle().state(&destination),
+            CircuitState::Open
+        );
     }
 
     #[tokio::test]
@@ -395,7 +398,7 @@ mod tests {
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([Reply::Silent]);
         let short = timeout::TimeoutsConfig::new().attempt(MS(300));
-        let all = idempotency::IdempotencyConfig::new().honoured_by_all(true);
+        let all = idempotency::IdempotencyConfig::new().honored_by_all(true);
         let builder = net
             .builder()
             .retry(quick())

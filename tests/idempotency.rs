@@ -12,7 +12,7 @@ mod tests {
     use http::{HeaderName, Method, Request};
     use http_body_util::Full;
     use sevenhops::hop::{NoRetryReason, Outcome, TimelineEventKind, failure_catalog};
-    use sevenhops::policy::idempotency::{IdempotencyConfig, Key};
+    use sevenhops::policy::idempotency::{IdempotencyConfig, IdempotencyKey};
     use sevenhops::{
         Blame, Effect, Hop, IdempotencyLayer, Kind, Options, Policy, StandardLayer, StandardService,
     };
@@ -35,7 +35,7 @@ mod tests {
     }
 
     fn vouched() -> IdempotencyConfig {
-        IdempotencyConfig::new().honoured_by("https://api.test".parse().unwrap())
+        IdempotencyConfig::new().honored_by("https://api.test".parse().unwrap())
     }
 
     fn post(options: Options) -> Request<Full<Bytes>> {
@@ -149,7 +149,7 @@ mod tests {
 
         // A supplied key may be in use by another process: a job that was redelivered.
         let mock = Mock::new([status(409)]);
-        let given = Options::new().idempotency_key(Key::new("mine").unwrap());
+        let given = Options::new().idempotency_key(IdempotencyKey::new("mine").unwrap());
         let response = stack(IdempotencyConfig::new(), &mock)
             .oneshot(post(given))
             .await
@@ -166,7 +166,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn i7_f32_key_that_was_used_otherwise_or_is_missing_is_the_callers_mistake() {
-        let given = || Options::new().idempotency_key(Key::new("mine").unwrap());
+        let given = || Options::new().idempotency_key(IdempotencyKey::new("mine").unwrap());
         for (code, options, kind) in [
             (422, given(), Kind::KeyReused),
             (400, given(), Kind::ClientError),
@@ -204,7 +204,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn i10_post_without_a_key_whose_answer_was_lost_is_not_repeated() {
         let mock = Mock::new([LOST]);
-        let service = stack(vouched().make_keys(false), &mock);
+        let service = stack(vouched().generate_keys(false), &mock);
         let error = service.oneshot(request(Method::POST)).await.unwrap_err();
         assert_eq!((mock.count(), error.effect()), (1, Effect::Possible));
         let reason = NoRetryReason::NotIdempotent {
@@ -218,17 +218,17 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn far_side_can_be_vouched_for_by_client_destination_or_request() {
-        let all = IdempotencyConfig::new().honoured_by_all(true);
-        let other = IdempotencyConfig::new().honoured_by("https://other.test".parse().unwrap());
+        let all = IdempotencyConfig::new().honored_by_all(true);
+        let other = IdempotencyConfig::new().honored_by("https://other.test".parse().unwrap());
         for (settings, options, sent) in [
             (IdempotencyConfig::new(), Options::new(), 1),
             (
                 IdempotencyConfig::new(),
-                Options::new().honours_keys(true),
+                Options::new().honors_idempotency_keys(true),
                 2,
             ),
             (all.clone(), Options::new(), 2),
-            (all, Options::new().honours_keys(false), 1),
+            (all, Options::new().honors_idempotency_keys(false), 1),
             (vouched(), Options::new(), 2),
             (vouched(), Options::new().no_idempotency_key(), 1),
             (other, Options::new(), 1),
@@ -242,7 +242,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn i18_derived_key_is_a_licence_and_the_same_everywhere() {
-        let derive = || Key::derive("charge", "order-4711", now(), DAY).unwrap();
+        let derive = || IdempotencyKey::derive("charge", "order-4711", now(), DAY).unwrap();
         let mut seen = Vec::new();
         for _ in 0..2 {
             let mock = Mock::new([LOST]);
@@ -263,7 +263,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn i19_call_later_than_the_far_side_remembers_is_refused() {
         let yesterday = now() - DAY;
-        let key = Key::derive("charge", "order-4711", yesterday, DAY).unwrap();
+        let key = IdempotencyKey::derive("charge", "order-4711", yesterday, DAY).unwrap();
         let mock = Mock::default();
         let options = Options::new().idempotency_key(key);
         let refused = stack(IdempotencyConfig::new(), &mock)
@@ -281,7 +281,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn i19_key_that_expires_before_the_deadline_permits_no_repeat() {
         let made_at = now() - DAY + SECS(5);
-        let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
+        let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
         let mock = Mock::new([LOST]);
         let options = Options::new().idempotency_key(key);
         let error = stack(IdempotencyConfig::new(), &mock)
@@ -305,8 +305,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn key_is_in_no_debug_output() {
         let mock = Mock::new([LOST]);
-        let key = Key::new("canary").unwrap();
-        let options = Options::new().idempotency_key(key).honours_keys(false);
+        let key = IdempotencyKey::new("canary").unwrap();
+        let options = Options::new()
+            .idempotency_key(key)
+            .honors_idempotency_keys(false);
         let told = format!("{options:?}");
         let error = stack(IdempotencyConfig::new(), &mock)
             .oneshot(post(options))
@@ -349,10 +351,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn conflict_leaves_the_effect_open_for_every_key() {
-        let given = Options::new().idempotency_key(Key::new("mine").unwrap());
+        let given = Options::new().idempotency_key(IdempotencyKey::new("mine").unwrap());
         for options in [
             Options::new(),
-            Options::new().honours_keys(false),
+            Options::new().honors_idempotency_keys(false),
             Options::new().no_idempotency_key(),
             given,
         ] {

@@ -101,14 +101,14 @@ mod breaker {
         let second = std::time::Duration::from_secs(1);
         rules::Rules {
             failure_ratio: 0.5,
-            minimum_volume: 1,
+            min_attempts: 1,
             window: rules::Window::Time(second * 10),
             consecutive_failures: None,
             slow_ratio: None,
-            open_for: second,
-            open_factor: 2.0,
-            open_times: None,
-            open_at_most: second * 120,
+            break_duration: second,
+            break_duration_factor: 2.0,
+            break_durations: None,
+            max_break_duration: second * 120,
             recovery: rules::Recovery::Successes(probes),
             shortest_lease: second,
         }
@@ -127,7 +127,7 @@ mod tests {
     use crate::breaker::cause::Failure;
     use crate::breaker::rules;
     use crate::breaker::shared::{Shared, Ticket};
-    use crate::breaker::state::State;
+    use crate::breaker::state::CircuitState;
     use crate::hop::{Hop, Kind};
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -29,7 +29,7 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
     use http_body_util::{BodyExt, Full};
-    use sevenhops::policy::idempotency::Key;
+    use sevenhops::policy::idempotency::IdempotencyKey;
     use sevenhops::timeout::TimeoutKind;
     use sevenhops::{IdempotencyLayer, Options, StandardLayer};
     use tokio::time::Instant;
@@ -62,11 +62,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn honours_keys_false_holds_in_a_nested_stack() {
+    async fn honors_keys_false_holds_in_a_nested_stack() {
         let mock = Mock::new([LOST]);
         let outer = standard(steady().attempts(1));
         let service = outer.layer(stack(steady(), &mock));
-        let post = optional(Method::POST, Options::new().honours_keys(false));
+        let post = optional(Method::POST, Options::new().honors_idempotency_keys(false));
         let _ = service.oneshot(post).await;
         assert_eq!(mock.count(), 1, "double send");
     }
@@ -124,7 +124,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn derived_key_is_not_sent_after_it_expired() {
         let made_at = SystemTime::now() - DAY + SECS(5);
-        let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
+        let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
         let mock = Mock::new([with(429, "retry-after", "6")]);
         let options = Options::new().idempotency_key(key);
         let _start = Instant::now();
@@ -211,7 +211,7 @@ mod tests {
     async fn stack_inside_forgets_when_the_key_expires() {
         #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
         let made_at = SystemTime::now() - DAY + SECS(5);
-        let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
+        let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
         let mock = Mock::new([LOST]);
         let outer = standard(steady().attempts(1));
         let service = outer.layer(stack(steady(), &mock));
@@ -263,9 +263,11 @@ mod tests {
     async fn reason_for_a_key_that_expires_too_soon_is_the_true_one() {
         #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
         let made_at = SystemTime::now() - DAY + SECS(5);
-        let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
+        let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
         let mock = Mock::new([LOST]);
-        let options = Options::new().idempotency_key(key).honours_keys(true);
+        let options = Options::new()
+            .idempotency_key(key)
+            .honors_idempotency_keys(true);
         let error = stack(steady(), &mock)
             .oneshot(optional(Method::POST, options))
             .await

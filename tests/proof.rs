@@ -364,8 +364,8 @@ mod tests {
         let vouched = Operation::with("payments", settings()).unwrap();
         for (operation, charges) in [
             (unvouched, 1),
-            (denied.honours_keys(false), 1),
-            (vouched.honours_keys(true), 3),
+            (denied.honors_idempotency_keys(false), 1),
+            (vouched.honors_idempotency_keys(true), 3),
         ] {
             let shop = Shop::new().await;
             shop.server

@@ -81,7 +81,7 @@ mod tests {
             let below = mock.clone();
             let service = StandardLayer::new(Duration::from_secs(10))
                 .unwrap()
-                .replay_with(|body: &Theirs| Some(Theirs(body.0)), || Theirs(""))
+                .clone_body_with(|body: &Theirs| Some(Theirs(body.0)), || Theirs(""))
                 .layer(service_fn(move |request: Request<Theirs>| {
                     below
                         .clone()
@@ -134,7 +134,7 @@ mod tests {
         let mock = Mock::new([to(307, "https://other.test/"), LOST]);
         let mut post = request(Method::POST);
         post.extensions_mut()
-            .insert(Options::new().honours_keys(true));
+            .insert(Options::new().honors_idempotency_keys(true));
         let error = stack(RedirectConfig::new(), &mock)
             .oneshot(post)
             .await
@@ -203,7 +203,7 @@ mod tests {
     async fn redirect_is_returned_as_it_is_where_that_is_wanted_or_it_leads_nowhere() {
         let off = Options::new().no_redirects();
         for (settings, options, location) in [
-            (RedirectConfig::new().follow(false), Options::new(), "/v2"),
+            (RedirectConfig::new().enabled(false), Options::new(), "/v2"),
             (RedirectConfig::new(), off, "/v2"),
             (RedirectConfig::new(), Options::new(), "https://[::1"),
         ] {
@@ -225,8 +225,8 @@ mod tests {
     async fn header_that_is_named_goes_along_and_a_credential_never_does() {
         let tenant = HeaderName::from_static("x-tenant");
         let settings = RedirectConfig::new()
-            .keep_across_origins(tenant)
-            .keep_across_origins(http::header::AUTHORIZATION);
+            .keep_header_cross_origin(tenant)
+            .keep_header_cross_origin(http::header::AUTHORIZATION);
         let mock = Mock::new([to(302, "https://other.test/")]);
         let mut get = request(Method::GET);
         get.headers_mut().insert("x-tenant", "eu".parse().unwrap());
@@ -271,7 +271,7 @@ mod tests {
     }
 
     fn honored() -> Request<Full<Bytes>> {
-        optional(Method::POST, Options::new().honours_keys(true))
+        optional(Method::POST, Options::new().honors_idempotency_keys(true))
     }
 
     // A server's response to one attempt says nothing about the attempt before.
@@ -413,7 +413,7 @@ mod tests {
         assert!(service.oneshot(honored()).await.is_err());
         assert_eq!(mock.count(), 2);
         let mock = Mock::new(steps());
-        let inner = stack(RedirectConfig::new().follow(false), &mock);
+        let inner = stack(RedirectConfig::new().enabled(false), &mock);
         let service = keyed.layer(redirect.layer(inner));
         assert!(service.oneshot(honored()).await.is_err());
         assert_eq!(mock.count(), 2);

@@ -25,7 +25,7 @@ mod tests {
     /// A budget that pays for one retry a second.
     fn one_token() -> Budget {
         let nothing = Budget::new().ratio(0.0);
-        nothing.at_least_per_second(1).over(SECS(1))
+        nothing.min_retries_per_second(1).window(SECS(1))
     }
 
     #[tokio::test(start_paused = true)]
@@ -129,7 +129,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn f27_empty_budget_returns_the_last_real_answer() {
         let mock = Mock::new([saying(503, "down")]);
-        let nothing = Budget::new().ratio(0.0).at_least_per_second(0);
+        let nothing = Budget::new().ratio(0.0).min_retries_per_second(0);
         let service = stack(steady().budget(nothing), &mock);
         let response = service.oneshot(request(Method::GET)).await.unwrap();
         assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
@@ -144,8 +144,8 @@ mod tests {
         let mock = Mock::new((0..100).map(|_| status(503)));
         let two = Budget::new()
             .ratio(0.0)
-            .at_least_per_second(2)
-            .over(SECS(1));
+            .min_retries_per_second(2)
+            .window(SECS(1));
         let service = stack(steady().attempts(2).budget(two), &mock);
         for _ in 0..3 {
             service.clone().oneshot(request(Method::GET)).await.unwrap();
@@ -159,7 +159,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refused_call_pays_nothing_into_the_budget() {
-        let one_each = Budget::new().ratio(1.0).at_least_per_second(0);
+        let one_each = Budget::new().ratio(1.0).min_retries_per_second(0);
         let layer = standard(steady().budget(one_each));
         let (breaker, api) = (layer.breaker_handle(), "https://api.test".parse().unwrap());
         let mock = Mock::new((0..9).map(|_| status(503)));
@@ -192,7 +192,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn i17_repeat_is_identical_in_what_matters() {
         let mock = Mock::new([status(503), status(503)]);
-        let options = Options::new().honours_keys(true);
+        let options = Options::new().honors_idempotency_keys(true);
         let post = optional(Method::POST, options);
         stack(steady(), &mock).oneshot(post).await.unwrap();
         let asked = mock.asked();

@@ -194,7 +194,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn another_host_than_the_policy_was_made_for_is_not_repeated_even_once() {
         let mock = Mock::new([status(503), status(503)]);
-        let only = steady().only("https://api.test".parse().unwrap());
+        let only = steady().only_for("https://api.test".parse().unwrap());
         let service = stack(only, &mock);
         let mut other = request(Method::GET);
         *other.uri_mut() = "https://other.test/".parse().unwrap();

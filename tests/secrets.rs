@@ -19,7 +19,7 @@ mod tests {
     use http::HeaderName;
     use sevenhops::Timeline;
     use sevenhops::hop::Har;
-    use sevenhops::policy::idempotency::Key;
+    use sevenhops::policy::idempotency::IdempotencyKey;
     use sevenhops::testing::{Answer, FaultServer, Reply};
 
     use super::net::{Net, url};
@@ -116,7 +116,7 @@ mod tests {
                 .post(format!("{place}?key={CANARY}"))
                 .query(&[("token", CANARY)])
                 .header("authorization", format!("Bearer {CANARY}"))
-                .idempotency_key(Key::new(CANARY).unwrap())
+                .idempotency_key(IdempotencyKey::new(CANARY).unwrap())
                 .no_retry()
                 .body(CANARY);
             for name in SECRET {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::policy::retry::{Backoff, Budget};
 use sevenhops::policy::{breaker, idempotency, retry};
 use sevenhops::testing::Authority;
@@ -44,11 +44,11 @@ struct Receipt {
 }
 
 impl Caller {
-    /// The crate's client; `honouring` is the origin that honors keys.
-    pub(crate) fn ours(honouring: Option<&str>) -> Result<Self> {
+    /// The crate's client; `honoring` is the origin that honors keys.
+    pub(crate) fn ours(honoring: Option<&str>) -> Result<Self> {
         let mut keys = idempotency::IdempotencyConfig::new();
-        if let Some(origin) = honouring {
-            keys = keys.honoured_by(origin.parse()?);
+        if let Some(origin) = honoring {
+            keys = keys.honored_by(origin.parse()?);
         }
         let client = Client::builder(Duration::from_secs(5))
             // Short, so that silence costs little. Longer than any answer that comes at all.
@@ -108,7 +108,7 @@ pub(crate) async fn reuse_key(client: &Client, origin: &str) -> Result<bool> {
     for cents in [100, 200] {
         let order = CHARGES + 1;
         let request = client.post(format!("{origin}/v1/charges"));
-        let request = request.idempotency_key(Key::new("order-of-mine")?);
+        let request = request.idempotency_key(IdempotencyKey::new("order-of-mine")?);
         let answered = request.json(&Charge { order, cents }).fetch_bytes().await;
         second = answered.err();
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sevenhops::policy::breaker::State;
+use sevenhops::policy::breaker::CircuitState;
 use tokio::time::Instant;
 
 /// Counts of one run, by the tenth of a second in which they began.
@@ -19,7 +19,7 @@ pub(crate) struct Ledger {
 struct Counts {
     slots: Vec<Slot>,
     /// When the breaker changed its state, and to which.
-    turns: Vec<(Duration, State)>,
+    turns: Vec<(Duration, CircuitState)>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -98,7 +98,7 @@ impl Ledger {
     }
 
     /// The breaker changed its state.
-    pub(crate) fn turned(&self, state: State) {
+    pub(crate) fn turned(&self, state: CircuitState) {
         let at = self.start.elapsed();
         self.counts().turns.push((at, state));
     }
@@ -144,7 +144,7 @@ impl Ledger {
             .rposition(|(at, _)| *at <= self.failing.end + SLOT)?;
         let (from, state) = counts.turns[opened];
         let (until, _) = counts.turns.get(opened + 1)?;
-        (state == State::Open).then(|| *until - from)
+        (state == CircuitState::Open).then(|| *until - from)
     }
 
     fn failing_slots(&self) -> Range<usize> {

@@ -21,7 +21,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, Stdio};
 use std::time::{Duration, SystemTime};
 
-use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::sdk::operation::Failed;
 use sevenhops::{Client, Operation};
 use tokio::process::{Child, Command};
@@ -54,8 +54,8 @@ async fn work(keys: &str, url: &str, (order, ordered_at): (&str, SystemTime)) ->
     let client = Client::builder(DEADLINE).build()?;
     let charge = Operation::new("payments", DEADLINE)?.named("charge");
     let charge = match keys {
-        "derived" => charge.key(Key::derive("charge", order, ordered_at, DAY)?),
-        _ => charge.honours_keys(true),
+        "derived" => charge.key(IdempotencyKey::derive("charge", order, ordered_at, DAY)?),
+        _ => charge.honors_idempotency_keys(true),
     };
     let charged = charge.run(|attempt| {
         let request = client.post(url).body(order.to_owned());

@@ -93,7 +93,7 @@ fn shares(deadline: Duration) -> Vec<Duration> {
 impl Cell {
     async fn play(&self) -> Result<Outcome, sevenhops::ConfigError> {
         let retry = retry::RetryConfig::new().budget(retry::Budget::unlimited());
-        let off = breaker::CircuitBreakerConfig::new().minimum_volume(u32::MAX);
+        let off = breaker::CircuitBreakerConfig::new().min_attempts(u32::MAX);
         let settings = Config::new(self.deadline).retry(retry).circuit_breaker(off);
         let layer = StandardLayer::with(&settings)?;
         let (mut saved, mut used) = (0, Duration::ZERO);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode, Uri};
 use sevenhops::hop::{NoRetryReason, Outcome, TimelineEventKind};
-use sevenhops::policy::breaker::{self, State};
-use sevenhops::policy::idempotency::{self, Key};
+use sevenhops::policy::breaker::{self, CircuitState};
+use sevenhops::policy::idempotency::{self, IdempotencyKey};
 use sevenhops::policy::retry::{self, Backoff, Budget};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
 use sevenhops::timeout::{self, Timeout, TimeoutKind};
@@ -143,7 +143,7 @@ impl GuardCase {
 /// F25: two calls fail, and the third is rejected before anything is sent.
 async fn breaker_open(world: &World) -> Result<GuardReport> {
     let stage = staged(world, |builder| {
-        builder.circuit_breaker(breaker::CircuitBreakerConfig::new().minimum_volume(2))
+        builder.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(2))
     });
     let stage = stage.await?;
     server(&stage)?.on_request([Reply::CloseAfterRequest, Reply::CloseAfterRequest]);
@@ -176,7 +176,7 @@ async fn breaker_open(world: &World) -> Result<GuardReport> {
 /// F27: the budget pays for one retry, and the retry fails too.
 async fn budget_empty(world: &World) -> Result<GuardReport> {
     // A call pays for one retry, and there are no savings.
-    let budget = Budget::new().ratio(1.0).at_least_per_second(0);
+    let budget = Budget::new().ratio(1.0).min_retries_per_second(0);
     let stage = staged(world, |builder| vouched(builder).retry(three(budget))).await?;
     server(&stage)?.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
     let mut report = GuardReport::new(&stage, 0, call(&stage).await);
@@ -252,7 +252,7 @@ async fn dropped(world: &World) -> Result<GuardReport> {
     const OPEN: Duration = Duration::from_millis(1);
     let stage = staged(world, |builder| {
         let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
-        builder.circuit_breaker(breaker.open_for(OPEN).open_at_most(OPEN))
+        builder.circuit_breaker(breaker.break_duration(OPEN).max_break_duration(OPEN))
     });
     let stage = stage.await?;
     let far_side = server(&stage)?;
@@ -260,7 +260,7 @@ async fn dropped(world: &World) -> Result<GuardReport> {
     far_side.on_request([Reply::CloseAfterRequest]);
     let destination = Destination::of(&stage.url.parse::<Uri>()?).ok_or("no destination")?;
     let state = || stage.client.breaker_handle().state(&destination);
-    let opened = call(&stage).await.is_err() && state() == State::Open;
+    let opened = call(&stage).await.is_err() && state() == CircuitState::Open;
     tokio::time::sleep(OPEN * 2).await;
 
     let tape = Tape::default();
@@ -274,11 +274,11 @@ async fn dropped(world: &World) -> Result<GuardReport> {
     report.check("the breaker was open", opened);
     report.check("the call had begun to connect", tape.began("connect"));
     report.check("no span is marked as failed", tape.failures() == 0);
-    report.check("the probe is not charged", after == State::HalfOpen);
+    report.check("the probe is not charged", after == CircuitState::HalfOpen);
     // Otherwise the next call would be rejected until the lease of the dropped probe ends.
     let served = report.report.error.is_none() && report.report.requests == (1, 1);
     report.check("its permit is given back: the next call is let in", served);
-    report.check("and closes the circuit", state() == State::Closed);
+    report.check("and closes the circuit", state() == CircuitState::Closed);
     Ok(report)
 }
 
@@ -311,7 +311,7 @@ async fn key_reused(world: &World) -> Result<GuardReport> {
     let request = stage
         .client
         .post(&stage.url)
-        .idempotency_key(Key::new("order-4711")?);
+        .idempotency_key(IdempotencyKey::new("order-4711")?);
     let called = request.body("amount=100").send().await;
     let called = called.and_then(|response| response.error_for_status());
     let called = called.map(|response| response.timeline().cloned());
@@ -339,7 +339,7 @@ async fn staged(
 
 /// Declares that every service here honors keys.
 fn vouched(builder: ClientBuilder) -> ClientBuilder {
-    builder.idempotency(idempotency::IdempotencyConfig::new().honoured_by_all(true))
+    builder.idempotency(idempotency::IdempotencyConfig::new().honored_by_all(true))
 }
 
 /// Returns retry settings of three attempts with this budget.

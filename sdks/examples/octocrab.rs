@@ -33,7 +33,7 @@ fn octocrab(server: &FaultServer) -> Result<Octocrab> {
     let transport = Transport::builder(Timeouts::new(deadline)?)
         .resolver(dns)
         .build()?;
-    let policies = StandardLayer::new(deadline)?.replay_with(copy, OctoBody::empty);
+    let policies = StandardLayer::new(deadline)?.clone_body_with(copy, OctoBody::empty);
     let base = format!("http://api.test:{}", server.addr().port());
     Ok(OctocrabBuilder::new_empty()
         .with_service(policies.layer(transport))

@@ -10,7 +10,7 @@ mod tests {
     use std::time::Duration;
 
     use sevenhops::hop::{NoRetryReason, Outcome};
-    use sevenhops::policy::breaker::{self, State};
+    use sevenhops::policy::breaker::{self, CircuitState};
     use sevenhops::policy::retry::{self, Backoff};
     use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
     use sevenhops::{Destination, Effect, Error, Kind, Operation, Policy};
@@ -108,7 +108,10 @@ mod tests {
         assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         assert_eq!((refused.attempts(), refused.effect()), (0, Effect::None));
         let postgres = Destination::named("postgres");
-        assert_eq!(operation.breaker_handle().state(&postgres), State::Open);
+        assert_eq!(
+            operation.breaker_handle().state(&postgres),
+            CircuitState::Open
+        );
 
         server.start();
         operation.breaker_handle().close(&postgres);
@@ -207,7 +210,9 @@ mod tests {
     async fn insert_whose_answer_was_lost_is_repeated_by_its_key_and_inserts_once() {
         let Some(server) = shop().await else { return };
         let path = Losing::to(server.port()).await;
-        let operation = operation().named("insert order").honours_keys(true);
+        let operation = operation()
+            .named("insert order")
+            .honors_idempotency_keys(true);
         let inserted = insert(&operation, &server, &path).await.unwrap();
         assert_eq!(inserted, 0, "the retry finds its own row");
         assert_eq!(count(server.port()).await, 1);

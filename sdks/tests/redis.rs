@@ -10,8 +10,8 @@ mod tests {
 
     use redis::aio::MultiplexedConnection;
     use redis::{Client, RedisError, cmd};
-    use sevenhops::policy::breaker::{self, State};
-    use sevenhops::policy::idempotency::Key;
+    use sevenhops::policy::breaker::{self, CircuitState};
+    use sevenhops::policy::idempotency::IdempotencyKey;
     use sevenhops::policy::retry::{self, Backoff};
     use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
     use sevenhops::{Destination, Effect, Error, Operation, Policy};
@@ -40,7 +40,7 @@ mod tests {
     }
 
     /// Reserves an order for a key: the first key stays first. True if that is this key.
-    async fn reserve(port: u16, order: &str, key: &Key) -> Result<bool, Failed> {
+    async fn reserve(port: u16, order: &str, key: &IdempotencyKey) -> Result<bool, Failed> {
         let mut connection = connect(port).await?;
         reserve_by(&mut connection, order, key).await
     }
@@ -48,7 +48,7 @@ mod tests {
     async fn reserve_by(
         connection: &mut MultiplexedConnection,
         order: &str,
-        key: &Key,
+        key: &IdempotencyKey,
     ) -> Result<bool, Failed> {
         let mut set = cmd("SET");
         set.arg(order).arg(key.as_str()).arg("NX").arg("GET");
@@ -84,9 +84,11 @@ mod tests {
             return;
         };
         let path = Losing::to(server.port()).await;
-        let operation = operation().named("reserve order").honours_keys(true);
+        let operation = operation()
+            .named("reserve order")
+            .honors_idempotency_keys(true);
         assert!(reserve_and_lose(&operation, &path).await.unwrap());
-        let other = Key::new("another-key").unwrap();
+        let other = IdempotencyKey::new("another-key").unwrap();
         let theirs = reserve(server.port(), "order-4711", &other).await.unwrap();
         assert!(!theirs, "another key comes too late");
     }
@@ -100,7 +102,7 @@ mod tests {
         let operation = operation().named("reserve order");
         let error = reserve_and_lose(&operation, &path).await.unwrap_err();
         assert_eq!((error.effect(), error.attempts()), (Effect::Possible, 1));
-        let other = Key::new("another-key").unwrap();
+        let other = IdempotencyKey::new("another-key").unwrap();
         let theirs = reserve(server.port(), "order-4711", &other).await.unwrap();
         assert!(!theirs, "it was possible indeed");
     }
@@ -127,7 +129,7 @@ mod tests {
         let state = operation
             .breaker_handle()
             .state(&Destination::named("redis"));
-        assert_eq!(state, State::Open);
+        assert_eq!(state, CircuitState::Open);
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +137,7 @@ mod tests {
         let Some(server) = Server::redis() else {
             return;
         };
-        let key = Key::new("a-key").unwrap();
+        let key = IdempotencyKey::new("a-key").unwrap();
         reserve(server.port(), "order-4711", &key).await.unwrap();
         let server = Mutex::new(server);
         let operation = operation().named("who has it").idempotent();

@@ -29,7 +29,7 @@ pub(crate) struct KeyMark {
 
 impl KeyMark {
     /// Returns the mark for a call below, given the caller's statement about the server.
-    pub(super) fn below(&self, relation: Relation, honours: Option<bool>) -> Option<Self> {
+    pub(super) fn below(&self, relation: Relation, honors: Option<bool>) -> Option<Self> {
         let mut mark = self.clone();
         match relation {
             Relation::Same => {}
@@ -38,7 +38,7 @@ impl KeyMark {
             Relation::LedAway => (mark.vouched, mark.value) = (false, None),
             Relation::Operation => return None,
         }
-        mark.vouched &= honours != Some(false);
+        mark.vouched &= honors != Some(false);
         Some(mark)
     }
 }

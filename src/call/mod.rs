@@ -136,7 +136,8 @@ impl Call {
         let retries = outer.filter(retries).map(|by| by.most_attempts().max(2));
         let most = options.inherited.most.max(retries);
         let outer_key = outer.and_then(Self::key).zip(relation);
-        let outer_key = outer_key.and_then(|(key, to)| key.below(to, options.honours_keys));
+        let outer_key =
+            outer_key.and_then(|(key, to)| key.below(to, options.honors_idempotency_keys));
         let by_caller = options.inherited.most.map(|_| Follows::BY_CALLER);
         let follows = outer.map(Self::follows).or(by_caller).unwrap_or_default();
         let is_in_attempt = above.as_ref().is_some_and(Self::is_in_attempt);

@@ -18,7 +18,7 @@ use crate::hop::FailureClass;
 use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
-use crate::policy::breaker::Event;
+use crate::policy::breaker::CircuitEvent;
 use crate::policy::retry::{Budgets, Failure, ResponseHead};
 use crate::policy::{breaker, idempotency, redirect, retry};
 #[cfg(feature = "otel")]
@@ -133,7 +133,10 @@ impl ClientBuilder {
 
     /// Calls this function at each event of a circuit: see
     /// [`CircuitBreakerLayer::on_event`](crate::CircuitBreakerLayer::on_event).
-    pub fn on_breaker_event(mut self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+    pub fn on_breaker_event(
+        mut self,
+        observe: impl Fn(&CircuitEvent) + Send + Sync + 'static,
+    ) -> Self {
         let observe = |standard: StandardLayer| standard.on_breaker_event(observe);
         self.stack.push(Box::new(observe));
         self

@@ -21,7 +21,7 @@ use crate::coding::ACCEPTED;
 use crate::diagnose::Edge;
 use crate::error::Error;
 use crate::hop::Diagnosis;
-use crate::idempotency_key::Key;
+use crate::idempotency_key::IdempotencyKey;
 use crate::options::Options;
 use crate::telemetry::{Maker, call_span, encode_span, invalid};
 use crate::timeout::Timeout;
@@ -192,8 +192,8 @@ impl RequestBuilder {
         self.with_options(Options::no_redirects)
     }
 
-    /// Sends this idempotency key: a key that you received, or one from [`Key::derive`].
-    pub fn idempotency_key(self, key: Key) -> Self {
+    /// Sends this idempotency key: a key that you received, or one from [`IdempotencyKey::derive`].
+    pub fn idempotency_key(self, key: IdempotencyKey) -> Self {
         self.with_options(|options| options.idempotency_key(key))
     }
 
@@ -203,8 +203,8 @@ impl RequestBuilder {
     }
 
     /// Sets whether the server honors idempotency keys.
-    pub fn honours_keys(self, yes: bool) -> Self {
-        self.with_options(|options| options.honours_keys(yes))
+    pub fn honors_idempotency_keys(self, yes: bool) -> Self {
+        self.with_options(|options| options.honors_idempotency_keys(yes))
     }
 
     /// Keeps the headers for an HTTP archive: see

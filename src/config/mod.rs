@@ -73,7 +73,7 @@ use crate::timeout::{self, Timeouts};
 ///         "deadline": "10s",
 ///         "retry": { "attempts": 5, "budget": { "ratio": 0.1 } },
 ///         "destinations": {
-///             "api.stripe.com": { "idempotency": { "honoured_by_all": true } },
+///             "api.stripe.com": { "idempotency": { "honored_by_all": true } },
 ///             "*.bank.test": { "timeouts": { "attempt": "2s" }, "retry": { "attempts": 1 } },
 ///             "/v1/reports/{id}": { "deadline": "60s" }
 ///         }

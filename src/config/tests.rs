@@ -12,10 +12,10 @@ fn what_is_written_is_read_again() {
         .circuit_breaker(
             breaker::CircuitBreakerConfig::new()
                 .slow_calls(slow, 0.5)
-                .window(breaker::Window::Count(100)),
+                .window(breaker::FailureWindow::Count(100)),
         )
         .idempotency(
-            idempotency::IdempotencyConfig::new().honoured_by("https://api.test".parse().unwrap()),
+            idempotency::IdempotencyConfig::new().honored_by("https://api.test".parse().unwrap()),
         );
     for config in [Config::new(slow), config] {
         let json = serde_json::to_string(&config).unwrap();
@@ -64,11 +64,11 @@ fn value_that_cannot_be_read_is_named() {
         ),
         (r#"{"deadline": "1s", "retry": {"statuses": [42]}}"#, "42"),
         (
-            r#"{"deadline": "1s", "redirect": {"keep_across_origins": ["a b"]}}"#,
+            r#"{"deadline": "1s", "redirect": {"keep_header_cross_origin": ["a b"]}}"#,
             "a b",
         ),
         (
-            r#"{"deadline": "1s", "idempotency": {"honoured_by": ["api"]}}"#,
+            r#"{"deadline": "1s", "idempotency": {"honored_by": ["api"]}}"#,
             "api",
         ),
     ] {

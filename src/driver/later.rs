@@ -8,7 +8,7 @@ use http::Request;
 use tower_service::Service;
 
 use crate::box_error::BoxError;
-use crate::replay::{BodyCloner, ByTrait, Saved};
+use crate::replay::{BodyCloner, Saved, TraitCloner};
 
 /// A driver that sends immediately, and only once. It needs nothing of its service but a call.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,7 +18,7 @@ pub struct Now;
 /// A driver that may send a request again. Its service is [`Clone`], and `C` clones bodies.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
-pub struct Again<C = ByTrait>(pub(crate) C);
+pub struct Again<C = TraitCloner>(pub(crate) C);
 
 /// How a driver sends another request after the first one.
 #[expect(

@@ -72,7 +72,7 @@ impl Legs {
         if leg.away && keeps_body && !may_repeat {
             return self.refuse(Kind::RedirectRefused, (status, &to.1), true);
         }
-        if self.visited.len() > config.max_redirects() {
+        if self.visited.len() > config.redirect_limit() {
             return self.reject(Kind::TooManyRedirects, (status, &to.1));
         }
         if !keeps_body && !later.empty_body() {
@@ -92,7 +92,7 @@ impl Legs {
     ) {
         let Some(saved) = later.saved() else { return };
         let rules = Rules {
-            kept: config.get_keep_across_origins(),
+            kept: config.get_keep_header_cross_origin(),
             key: call.key().map(|mark| &mark.name),
         };
         prune(&mut saved.headers, &leg, keeps_body, &rules);

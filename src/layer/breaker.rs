@@ -11,7 +11,9 @@ use crate::destination::Destination;
 use crate::driver::{Driver, Now, Policies};
 use crate::hint::{Hints, ResponseHead};
 use crate::hop::FailureClass;
-use crate::policy::breaker::{CircuitBreakerConfig, CircuitBreakerHandle, Event, Judge, Policy};
+use crate::policy::breaker::{
+    CircuitBreakerConfig, CircuitBreakerHandle, CircuitEvent, Judge, Policy,
+};
 use crate::policy::retry::Failure;
 use crate::policy::{Classifier, Key};
 use crate::timeout::Timeouts;
@@ -255,9 +257,9 @@ impl CircuitBreakerLayer {
     /// attempt. The function runs on the task of the event, without any lock. All clones of the layer share it. A
     /// panic is ignored.
     #[must_use]
-    pub fn on_event(self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+    pub fn on_event(self, observe: impl Fn(&CircuitEvent) + Send + Sync + 'static) -> Self {
         let site = Site::new("CircuitBreakerLayer::on_event");
-        let tell = move |event: &Event| self::observe(&site, || observe(event));
+        let tell = move |event: &CircuitEvent| self::observe(&site, || observe(event));
         self.breaker.observe(Arc::new(tell));
         self
     }

@@ -167,7 +167,7 @@ impl ConfigHandle {
     #[cfg(feature = "client")]
     pub(crate) fn follows(&self, url: &Uri, route: Option<&str>) -> bool {
         let plan = self.0.plan.load();
-        plan.find(url, route).settings.redirect.get_follow()
+        plan.find(url, route).settings.redirect.get_enabled()
     }
 
     fn followers(&self) -> MutexGuard<'_, Followers> {

@@ -6,7 +6,7 @@ use tower_layer::Layer;
 use crate::config_error::ConfigError;
 use crate::driver::{Again, Driver, Policies};
 use crate::policy::redirect::RedirectConfig;
-use crate::replay::{ByFn, ByTrait};
+use crate::replay::{FnCloner, TraitCloner};
 
 /// Follows redirects, and keeps credentials, cookies and keys at their origin.
 ///
@@ -64,7 +64,7 @@ use crate::replay::{ByFn, ByTrait};
 /// # Cancel safety
 ///
 /// The layer holds no state of a call. Dropping the future drops the current leg.
-pub struct RedirectLayer<C = ByTrait> {
+pub struct RedirectLayer<C = TraitCloner> {
     config: Arc<RedirectConfig>,
     cloner: C,
 }
@@ -80,7 +80,7 @@ impl RedirectLayer {
         config.check()?;
         Ok(Self {
             config: Arc::new(config),
-            cloner: ByTrait,
+            cloner: TraitCloner,
         })
     }
 }
@@ -89,14 +89,14 @@ impl<C> RedirectLayer<C> {
     /// Sets the functions that clone and empty bodies, for body types that do not implement
     /// [`CloneBody`](crate::policy::retry::CloneBody). `clone` has to clone the bodies of `empty` too.
     #[must_use]
-    pub fn replay_with<B>(
+    pub fn clone_body_with<B>(
         self,
         clone: fn(&B) -> Option<B>,
         empty: fn() -> B,
-    ) -> RedirectLayer<ByFn<B>> {
+    ) -> RedirectLayer<FnCloner<B>> {
         RedirectLayer {
             config: self.config,
-            cloner: ByFn {
+            cloner: FnCloner {
                 clone,
                 empty: Some(empty),
             },
@@ -121,7 +121,7 @@ impl<S, C: Clone> Layer<S> for RedirectLayer<C> {
 }
 
 /// The service of [`RedirectLayer`].
-pub type RedirectService<S, C = ByTrait> = Driver<S, Again<C>>;
+pub type RedirectService<S, C = TraitCloner> = Driver<S, Again<C>>;
 
 impl<C: Clone> Clone for RedirectLayer<C> {
     fn clone(&self) -> Self {

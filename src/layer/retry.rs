@@ -16,7 +16,7 @@ use crate::hop::FailureClass;
 use crate::metrics::Look;
 use crate::policy::retry::{Budgets, Failure, Policy, RetryConfig};
 use crate::policy::{Classifier, Key};
-use crate::replay::{ByFn, ByTrait};
+use crate::replay::{FnCloner, TraitCloner};
 
 /// Retries a failed call if a retry is safe.
 ///
@@ -86,7 +86,7 @@ use crate::replay::{ByFn, ByTrait};
 ///
 /// Dropping the future gives up the attempt or the wait. If the retry had not begun, its payment returns to the budget.
 #[derive(Clone)]
-pub struct RetryLayer<C = ByTrait> {
+pub struct RetryLayer<C = TraitCloner> {
     policy: Policy,
     classifier: Option<Classifier>,
     cloner: C,
@@ -103,7 +103,7 @@ impl RetryLayer {
         Ok(Self {
             policy: Policy::new(config, clock::now()),
             classifier: None,
-            cloner: ByTrait,
+            cloner: TraitCloner,
         })
     }
 }
@@ -112,11 +112,11 @@ impl<C> RetryLayer<C> {
     /// Sets the function that clones bodies, for body types that do not implement
     /// [`CloneBody`](crate::policy::retry::CloneBody).
     #[must_use]
-    pub fn replay_with<B>(self, clone: fn(&B) -> Option<B>) -> RetryLayer<ByFn<B>> {
+    pub fn clone_body_with<B>(self, clone: fn(&B) -> Option<B>) -> RetryLayer<FnCloner<B>> {
         RetryLayer {
             policy: self.policy,
             classifier: self.classifier,
-            cloner: ByFn { clone, empty: None },
+            cloner: FnCloner { clone, empty: None },
         }
     }
 
@@ -287,7 +287,7 @@ impl<S, C: Clone> Layer<S> for RetryLayer<C> {
 }
 
 /// The service of [`RetryLayer`].
-pub type RetryService<S, C = ByTrait> = Driver<S, Again<C>>;
+pub type RetryService<S, C = TraitCloner> = Driver<S, Again<C>>;
 
 impl<C> fmt::Debug for RetryLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

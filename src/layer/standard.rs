@@ -26,9 +26,9 @@ use crate::hop::FailureClass;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::Key;
-use crate::policy::breaker::{CircuitBreakerHandle, Event};
+use crate::policy::breaker::{CircuitBreakerHandle, CircuitEvent};
 use crate::policy::retry::{Budgets, Failure};
-use crate::replay::{ByFn, ByTrait};
+use crate::replay::{FnCloner, TraitCloner};
 use crate::telemetry::Propagator;
 #[cfg(feature = "otel")]
 use crate::telemetry::otel::Spans;
@@ -57,7 +57,7 @@ use crate::timeline::Timeline;
 ///
 /// Clones share the state of each destination (retry budgets and circuits). So do the services of clones.
 #[derive(Clone, Debug)]
-pub struct StandardLayer<C = ByTrait> {
+pub struct StandardLayer<C = TraitCloner> {
     call: DeadlineLayer,
     idempotency: IdempotencyLayer,
     redirect: RedirectLayer,
@@ -77,7 +77,7 @@ pub struct StandardLayer<C = ByTrait> {
 struct Once(OnceLock<Arc<Live>>);
 
 /// The service of [`StandardLayer`] over a transport `S`.
-pub type StandardService<S, C = ByTrait> = Driver<S, Again<C>>;
+pub type StandardService<S, C = TraitCloner> = Driver<S, Again<C>>;
 
 impl StandardLayer {
     /// Creates a stack with the defaults that are derived from the deadline.
@@ -107,7 +107,7 @@ impl StandardLayer {
                 .on(config.breaker_handle()),
             attempt: AttemptLayer::new(timeouts).propagating(settings.propagating),
             config,
-            cloner: ByTrait,
+            cloner: TraitCloner,
             #[cfg(feature = "middleware")]
             once: Once::default(),
         })
@@ -119,11 +119,11 @@ impl<C> StandardLayer<C> {
     /// [`CloneBody`](crate::policy::retry::CloneBody). An empty body is for the GET after a redirected POST. If `clone`
     /// returns `None`, the body is sent only once. `clone` has to clone the bodies of `empty` too.
     #[must_use]
-    pub fn replay_with<B>(
+    pub fn clone_body_with<B>(
         self,
         clone: fn(&B) -> Option<B>,
         empty: fn() -> B,
-    ) -> StandardLayer<ByFn<B>> {
+    ) -> StandardLayer<FnCloner<B>> {
         StandardLayer {
             call: self.call,
             idempotency: self.idempotency,
@@ -132,7 +132,7 @@ impl<C> StandardLayer<C> {
             breaker: self.breaker,
             attempt: self.attempt,
             config: self.config,
-            cloner: ByFn {
+            cloner: FnCloner {
                 clone,
                 empty: Some(empty),
             },
@@ -268,7 +268,10 @@ impl<C> StandardLayer<C> {
     /// Calls this function at each event of a circuit: see
     /// [`CircuitBreakerLayer::on_event`](crate::CircuitBreakerLayer::on_event).
     #[must_use]
-    pub fn on_breaker_event(mut self, observe: impl Fn(&Event) + Send + Sync + 'static) -> Self {
+    pub fn on_breaker_event(
+        mut self,
+        observe: impl Fn(&CircuitEvent) + Send + Sync + 'static,
+    ) -> Self {
         self.breaker = self.breaker.on_event(observe);
         self
     }

@@ -144,11 +144,16 @@ const STATE: &str = "sevenhops.breaker.state";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::breaker::State;
+    use crate::policy::breaker::CircuitState;
 
     #[test]
     fn states_of_a_breaker_are_ranked_from_the_best_to_the_worst() {
-        let ranked = [State::Closed, State::HalfOpen, State::Open, State::Isolated];
-        assert_eq!(ranked.map(State::as_str), STATES);
+        let ranked = [
+            CircuitState::Closed,
+            CircuitState::HalfOpen,
+            CircuitState::Open,
+            CircuitState::Isolated,
+        ];
+        assert_eq!(ranked.map(CircuitState::as_str), STATES);
     }
 }

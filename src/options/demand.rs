@@ -76,7 +76,7 @@ impl std::error::Error for Unmet {}
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::idempotency::Key;
+    use crate::policy::idempotency::IdempotencyKey;
     use crate::timeout::Timeout;
 
     #[test]
@@ -87,7 +87,7 @@ mod tests {
             is_call: true,
             is_attempt: true,
         };
-        let keyed = Options::new().idempotency_key(Key::new("k").unwrap());
+        let keyed = Options::new().idempotency_key(IdempotencyKey::new("k").unwrap());
         let whole = Options::new().whole_body(9);
         let ends = Options::new().deadline(Timeout::from_secs(1));
         let mut two = keyed.clone();

@@ -36,7 +36,7 @@ impl Options {
             no_redirects,
             key,
             no_key,
-            honours_keys,
+            honors_idempotency_keys,
             inherited,
             #[cfg(feature = "har")]
                 headers: _,
@@ -50,13 +50,14 @@ impl Options {
         let is_below = relation != Relation::Operation;
         let asked = is_below || self.whole_body.is_some();
         self.whole_body = stricter(self.whole_body, whole_body.filter(|_| asked));
-        if *honours_keys == Some(false) {
-            self.honours_keys = Some(false);
+        if *honors_idempotency_keys == Some(false) {
+            self.honors_idempotency_keys = Some(false);
         }
         if relation == Relation::Same {
             self.streaming |= streaming;
             self.idempotent |= idempotent;
-            self.honours_keys = self.honours_keys.or(*honours_keys);
+            self.honors_idempotency_keys =
+                self.honors_idempotency_keys.or(*honors_idempotency_keys);
             self.route = self.route.take().or_else(|| route.clone());
         }
         if is_below {

@@ -16,7 +16,7 @@ pub(crate) use self::demand::{Unmet, Wire};
 pub(crate) use self::inherit::Relation;
 
 use crate::clock;
-use crate::idempotency_key::Key;
+use crate::idempotency_key::IdempotencyKey;
 use crate::propagation::{self, Inherited};
 use crate::timeout::Timeout;
 
@@ -62,8 +62,8 @@ use crate::timeout::Timeout;
 /// | `no_redirects` | restraint | if one of them says so | if one of them says so |
 /// | `no_idempotency_key` | restraint | if one of them says so | if one of them says so |
 /// | `retry_statuses` | restraint | the statuses in both lists | not passed on |
-/// | `honours_keys` | restraint if false | false if one of them says so | false if one of them says so |
-/// | `honours_keys` | permission if true | for the same method and URI | not passed on |
+/// | `honors_idempotency_keys` | restraint if false | false if one of them says so | false if one of them says so |
+/// | `honors_idempotency_keys` | permission if true | for the same method and URI | not passed on |
 /// | `idempotent` | permission | for the same method and URI | not passed on |
 /// | `streaming` | permission | for the same method and URI | not passed on |
 /// | `idempotency_key` | demand | on the request wherever it is missing | not passed on |
@@ -82,9 +82,9 @@ pub struct Options {
     pub(crate) attempts: Option<NonZeroU8>,
     pub(crate) statuses: Option<Arc<[StatusCode]>>,
     pub(crate) no_redirects: bool,
-    pub(crate) key: Option<Key>,
+    pub(crate) key: Option<IdempotencyKey>,
     pub(crate) no_key: bool,
-    pub(crate) honours_keys: Option<bool>,
+    pub(crate) honors_idempotency_keys: Option<bool>,
     pub(crate) inherited: Inherited,
     #[cfg(feature = "har")]
     pub(crate) headers: Option<Arc<[HeaderName]>>,
@@ -174,7 +174,7 @@ impl Options {
     /// An [`IdempotencyLayer`](crate::IdempotencyLayer) adds the key to the request. Without this layer the request
     /// fails at encode.
     #[must_use]
-    pub fn idempotency_key(mut self, key: Key) -> Self {
+    pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
         self
     }
@@ -189,8 +189,8 @@ impl Options {
     /// Sets whether the server honors idempotency keys. If it does, a request with a key is retried after its response
     /// was lost.
     #[must_use]
-    pub fn honours_keys(mut self, yes: bool) -> Self {
-        self.honours_keys = Some(yes);
+    pub fn honors_idempotency_keys(mut self, yes: bool) -> Self {
+        self.honors_idempotency_keys = Some(yes);
         self
     }
 

@@ -6,7 +6,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::{Inherited, Options, Relation};
-use crate::policy::idempotency::Key;
+use crate::policy::idempotency::IdempotencyKey;
 use crate::timeout::Timeout;
 
 use Relation::{LedAway, Operation, Rewritten, Same};
@@ -46,8 +46,8 @@ const TABLE: [Row; 16] = [
     row(("no_redirects", "no_redirects"), "restraint", EITHER),
     row(("no_key", "no_idempotency_key"), "restraint", EITHER),
     row(("statuses", "retry_statuses"), "restraint", ("the statuses in both lists", NOT)),
-    row(("honours_keys", "honours_keys"), "restraint if false", ("false if one of them says so", "false if one of them says so")),
-    row(("honours_keys", "honours_keys"), "permission if true", ("for the same method and URI", NOT)),
+    row(("honors_idempotency_keys", "honors_idempotency_keys"), "restraint if false", ("false if one of them says so", "false if one of them says so")),
+    row(("honors_idempotency_keys", "honors_idempotency_keys"), "permission if true", ("for the same method and URI", NOT)),
     row(("idempotent", "idempotent"), "permission", ("for the same method and URI", NOT)),
     row(("streaming", "streaming"), "permission", ("for the same method and URI", NOT)),
     row(("key", "idempotency_key"), "demand", ("on the request wherever it is missing", NOT)),
@@ -79,7 +79,7 @@ fn every_option_has_a_row_that_says_how_it_is_inherited() {
         no_redirects,
         key,
         no_key,
-        honours_keys,
+        honors_idempotency_keys,
         inherited,
         #[cfg(feature = "har")]
         headers,
@@ -218,12 +218,12 @@ fn word_on_keys_is_a_no_everywhere_and_a_yes_for_the_same_request() {
         (Some(true), None, Some(true), Some(true)),
     ] {
         let make = |word| Options {
-            honours_keys: word,
+            honors_idempotency_keys: word,
             ..Options::new()
         };
         for relation in ALL {
             let expected = if relation == Same { same } else { other };
-            let word = merged(make(inner), &make(outer), relation).honours_keys;
+            let word = merged(make(inner), &make(outer), relation).honors_idempotency_keys;
             assert_eq!(word, expected, "{inner:?} {outer:?} {relation:?}");
         }
     }
@@ -263,7 +263,7 @@ fn bound_of_a_body_is_the_smaller_one_and_asking_for_it_passes_to_stacks_below()
 
 #[test]
 fn key_passes_with_its_request_and_two_keys_are_told() {
-    let key = |name: &str| Key::new(name).unwrap();
+    let key = |name: &str| IdempotencyKey::new(name).unwrap();
     let given = |name: &str| Options::new().idempotency_key(key(name));
     for relation in ALL {
         let passes = matches!(relation, Same | Rewritten);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use sevenhops::dns::{self, Resolve, Resolving};
-use sevenhops::policy::breaker::State;
+use sevenhops::policy::breaker::CircuitState;
 use sevenhops::testing::{Answer, FaultServer, Reply, Script};
 use sevenhops::{Client, Destination, Policy};
 use tokio::task::JoinSet;
@@ -103,8 +103,8 @@ async fn failures_of_an_address_count_only_as_long_as_dns_gives_it() {
         }
         let state = client.breaker_handle().state(&world.destination());
         let expected = match has_moved {
-            true => State::Closed,
-            false => State::Open,
+            true => CircuitState::Closed,
+            false => CircuitState::Open,
         };
         assert_eq!(state, expected, "moved: {has_moved}");
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use sevenhops::policy::breaker::{CircuitBreakerConfig, Recovery, State};
+use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitState, Recovery};
 use sevenhops::{CircuitBreakerLayer, Policy};
 use tokio::time::{Instant, advance};
 use tower::{Layer, Service, ServiceExt};
@@ -33,14 +33,14 @@ async fn cancelled_at_every_await_point_a_probe_returns_its_permit() {
             }
             drop(body);
             // The response came, and the caller did not read its body to the end.
-            assert_eq!(breaker.state(&api()), State::Closed, "{point}");
+            assert_eq!(breaker.state(&api()), CircuitState::Closed, "{point}");
             continue;
         }
         assert!(ask(&service).await.is_err(), "{point}: the probe is out");
         drop(future);
         mock.set(Leaf::Answers(200));
         assert!(ask(&service).await.is_ok(), "{point}");
-        assert_eq!(breaker.state(&api()), State::Closed, "{point}");
+        assert_eq!(breaker.state(&api()), CircuitState::Closed, "{point}");
     }
 }
 
@@ -53,7 +53,7 @@ async fn cancelled_call_that_was_never_polled_returns_its_permit() {
     let probe = service.call(get());
     assert!(ask(&service).await.is_err());
     drop(probe);
-    assert_eq!(breaker.state(&api()), State::HalfOpen);
+    assert_eq!(breaker.state(&api()), CircuitState::HalfOpen);
     mock.set(Leaf::Answers(200));
     assert!(ask(&service).await.is_ok());
 }
@@ -65,12 +65,12 @@ async fn cancelled_calls_count_nothing() {
         let mut future = Box::pin(ask(&service));
         assert!(poll_once(future.as_mut()).is_pending());
     }
-    assert_eq!(breaker.state(&api()), State::Closed);
+    assert_eq!(breaker.state(&api()), CircuitState::Closed);
     mock.set(Leaf::Answers(503));
     fail(&service, 19).await;
-    assert_eq!(breaker.state(&api()), State::Closed);
+    assert_eq!(breaker.state(&api()), CircuitState::Closed);
     fail(&service, 1).await;
-    assert_eq!(breaker.state(&api()), State::Open);
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::sync::{Arc, Mutex};
 
 use http::Request;
-use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
+use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitState};
 use sevenhops::{CircuitBreakerLayer, Destination};
 use tokio::time::advance;
 use tower::{Layer, ServiceExt};
@@ -15,9 +15,9 @@ use super::mock::*;
 async fn watch_sees_every_state_in_order() {
     let (mock, service, breaker) = over(Leaf::Answers(503));
     let mut watch = breaker.watch(&api());
-    assert_eq!(watch.current(), State::Closed);
+    assert_eq!(watch.current(), CircuitState::Closed);
     assert!(poll_once(Box::pin(watch.changed()).as_mut()).is_pending());
-    let told: Arc<Mutex<Vec<State>>> = Arc::default();
+    let told: Arc<Mutex<Vec<CircuitState>>> = Arc::default();
     let telling = Arc::clone(&told);
     tokio::spawn(async move {
         loop {
@@ -42,11 +42,11 @@ async fn watch_sees_every_state_in_order() {
     breaker.close(&api());
     tokio::task::yield_now().await;
     let expected = [
-        State::Open,
-        State::HalfOpen,
-        State::Closed,
-        State::Isolated,
-        State::Closed,
+        CircuitState::Open,
+        CircuitState::HalfOpen,
+        CircuitState::Closed,
+        CircuitState::Isolated,
+        CircuitState::Closed,
     ];
     assert_eq!(*told.lock().unwrap(), expected);
 }
@@ -60,7 +60,7 @@ async fn isolated_destination_is_refused_until_it_is_closed() {
     assert_eq!(refused.retry_after(), None);
     assert_eq!(refused.source().unwrap().to_string(), "isolated by hand");
     assert_eq!(mock.calls(), 0);
-    assert_eq!(breaker.destinations(), [(api(), State::Isolated)]);
+    assert_eq!(breaker.destinations(), [(api(), CircuitState::Isolated)]);
     breaker.close(&api());
     assert!(ask(&service).await.is_ok());
 }
@@ -72,14 +72,17 @@ async fn observing_breaker_judges_and_refuses_nothing() {
         CircuitBreakerConfig::new().observe_only(true),
     );
     fail(&service, 40).await;
-    assert_eq!((breaker.state(&api()), mock.calls()), (State::Open, 40));
+    assert_eq!(
+        (breaker.state(&api()), mock.calls()),
+        (CircuitState::Open, 40)
+    );
     breaker.observe_only(false);
     assert!(ask(&service).await.is_err());
     breaker.observe_only(true);
     advance(OPEN_TIME).await;
     mock.set(Leaf::Answers(200));
     assert!(ask(&service).await.is_ok());
-    assert_eq!(breaker.state(&api()), State::Closed);
+    assert_eq!(breaker.state(&api()), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +111,7 @@ async fn flood_of_destinations_is_bounded_and_never_evicts_an_open_one() {
         assert!(service.clone().oneshot(request).await.is_ok());
     }
     assert!(breaker.destinations().len() <= 10_000);
-    assert_eq!(breaker.state(&api()), State::Open);
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
     assert!(ask(&service).await.is_err());
 }
 
@@ -130,7 +133,10 @@ async fn keyed_breaker_keeps_a_circuit_for_each_key() {
     assert!(of("b").await.is_ok());
     assert!(service.clone().oneshot(get()).await.is_ok());
     let state = |key: &str| layer.breaker_handle().state(&Destination::named(key));
-    assert_eq!((state("a"), state("b")), (State::Open, State::Closed));
+    assert_eq!(
+        (state("a"), state("b")),
+        (CircuitState::Open, CircuitState::Closed)
+    );
     assert_eq!(layer.breaker_handle().destinations().len(), 2);
 }
 
@@ -145,5 +151,8 @@ async fn hundred_thousand_transitions_leak_nothing() {
             breaker.close(&api());
         }
     });
-    assert_eq!((memory.bytes_current, watch.current()), (0, State::Closed));
+    assert_eq!(
+        (memory.bytes_current, watch.current()),
+        (0, CircuitState::Closed)
+    );
 }

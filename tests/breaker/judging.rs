@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::Request;
 use http_body_util::BodyExt;
-use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
+use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitState};
 use sevenhops::{
     AttemptLayer, CircuitBreakerLayer, DeadlineLayer, Destination, Effect, Hop, Kind, Options,
     Policy,
@@ -25,7 +25,7 @@ async fn hung_calls_that_an_outer_timeout_drops_after_the_attempt_limit_count() 
     }
     advance(ATTEMPT).await;
     drop(hung);
-    assert_eq!(breaker.state(&api()), State::Open);
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
     let refused = ask(&service).await.unwrap_err();
     assert_eq!(
         refused.source().unwrap().to_string(),
@@ -45,7 +45,7 @@ async fn drop_after_the_calls_deadline_is_a_failure() {
     for call in calls {
         assert!(call.await.unwrap().unwrap_err().is_timeout());
     }
-    assert_eq!(breaker.state(&api()), State::Open);
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +61,7 @@ async fn body_that_is_waited_for_at_the_deadline_is_a_failure_at_receive() {
     for body in bodies {
         assert!(body.await.unwrap().is_err());
     }
-    assert_eq!(breaker.state(&api()), State::Open);
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
     let cause = ask(&service).await.unwrap_err();
     assert_eq!(
         cause.source().unwrap().to_string(),
@@ -80,7 +80,7 @@ async fn attempt_that_ends_at_its_limit_is_a_failure_at_its_hop() {
     for hung in hung {
         assert!(hung.await.unwrap().unwrap_err().is_timeout());
     }
-    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,7 +97,7 @@ async fn attempt_that_is_dropped_after_its_limit_is_a_failure_at_the_hop_that_wa
     }
     advance(ATTEMPT - Duration::from_millis(1)).await;
     hung.truncate(20);
-    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Closed);
     advance(Duration::from_millis(1)).await;
     drop(hung);
     let refused = service.oneshot(get()).await.unwrap_err();
@@ -118,7 +118,7 @@ async fn body_that_breaks_off_counts_and_one_that_ends_does_not() {
             (Some(Hop::Receive), Effect::Done)
         );
     }
-    assert_eq!(breaker.state(&api()), State::Open);
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
     breaker.close(&api());
     mock.set(Leaf::Streams);
     for _ in 0..40 {
@@ -130,7 +130,7 @@ async fn body_that_breaks_off_counts_and_one_that_ends_does_not() {
         let body = ask(&service).await.unwrap().into_body();
         assert!(body.collect().await.is_err());
     }
-    assert_eq!(breaker.state(&api()), State::Closed);
+    assert_eq!(breaker.state(&api()), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,7 +142,7 @@ async fn streaming_call_is_judged_by_its_head() {
     let mut request = get();
     request.extensions_mut().insert(Options::new().streaming());
     let _open = call.oneshot(request).await.unwrap();
-    assert_eq!(breaker.state(&api()), State::Closed);
+    assert_eq!(breaker.state(&api()), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -154,7 +154,7 @@ async fn inner_errors_are_kept_and_count() {
         let cause = error.source().unwrap().downcast_ref::<io::Error>();
         assert_eq!(cause.unwrap().kind(), io::ErrorKind::ConnectionRefused);
     }
-    assert_eq!(breaker.state(&api()), State::Open);
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -162,14 +162,14 @@ async fn statuses_4xx_and_429_do_not_count() {
     for status in [400, 401, 404, 408, 429] {
         let (_, service, breaker) = over(Leaf::Answers(status));
         fail(&service, 40).await;
-        assert_eq!(breaker.state(&api()), State::Closed, "{status}");
+        assert_eq!(breaker.state(&api()), CircuitState::Closed, "{status}");
     }
     let (_, service, breaker) = with(
         Leaf::Answers(429),
-        CircuitBreakerConfig::new().throttled_counts(true),
+        CircuitBreakerConfig::new().count_throttled_as_failure(true),
     );
     fail(&service, 20).await;
-    assert_eq!(breaker.state(&api()), State::Open);
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +184,7 @@ async fn refusals_by_guards_below_do_not_count() {
         assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
         assert_eq!(refused.retry_after(), None);
     }
-    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -206,7 +206,7 @@ async fn slow_answers_open_it_where_that_is_wanted() {
     for slow in slow {
         assert_eq!(slow.await.unwrap().unwrap().status(), 200);
     }
-    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,7 +218,7 @@ async fn ten_thousand_successes_then_failures_open_within_the_windows_worth() {
     advance(SECS(10)).await;
     mock.set(Leaf::Answers(503));
     fail(&service, 20).await;
-    assert_eq!(breaker.state(&api()), State::Open);
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +229,7 @@ async fn requests_with_a_relative_uri_share_one_circuit() {
         let response = service.clone().oneshot(request).await.unwrap();
         assert!(response.into_body().collect().await.is_ok());
     }
-    let open = (Destination::relative(), State::Open);
+    let open = (Destination::relative(), CircuitState::Open);
     assert_eq!(breaker.destinations(), [open]);
 }
 

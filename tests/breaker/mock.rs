@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame};
 use sevenhops::layer::CircuitBreakerService;
-use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitBreakerHandle, State};
+use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitBreakerHandle, CircuitState};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{CircuitBreakerLayer, Destination, Error};
 use tower::{Layer, Service, ServiceExt};
@@ -169,7 +169,7 @@ pub(super) async fn opened(
     for _ in 0..20 {
         assert_eq!(ask(&service).await.unwrap().status(), 503);
     }
-    assert_eq!(breaker.state(&api()), State::Open);
+    assert_eq!(breaker.state(&api()), CircuitState::Open);
     (mock, service, breaker)
 }
 

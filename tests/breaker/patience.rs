@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body_util::BodyExt;
-use sevenhops::policy::breaker::State;
+use sevenhops::policy::breaker::CircuitState;
 use sevenhops::timeout::{self, Timeout, Timeouts};
 use sevenhops::{
     AttemptLayer, CircuitBreakerLayer, Config, DeadlineLayer, Error, Kind, Options, StandardLayer,
@@ -45,7 +45,7 @@ fn inherited(millis: &str) -> Options {
 }
 
 /// Makes twenty calls that time out, and returns the state of the circuit.
-async fn twenty(standard: &StandardLayer, options: impl Fn() -> Options) -> State {
+async fn twenty(standard: &StandardLayer, options: impl Fn() -> Options) -> CircuitState {
     let service = standard.layer(healthy());
     for _ in 0..20 {
         let error = service.clone().oneshot(asking(options())).await;
@@ -73,8 +73,11 @@ where
 async fn impatient_calls_do_not_open_the_circuit_of_a_healthy_service() {
     let standard = StandardLayer::new(SECS(10)).unwrap();
     let short = || Options::new().deadline(Timeout::new(MS(10)).unwrap());
-    assert_eq!(twenty(&standard, short).await, State::Closed);
-    assert_eq!(twenty(&standard, || inherited("10")).await, State::Closed);
+    assert_eq!(twenty(&standard, short).await, CircuitState::Closed);
+    assert_eq!(
+        twenty(&standard, || inherited("10")).await,
+        CircuitState::Closed
+    );
     // Other calls succeed.
     let service = standard.layer(healthy());
     assert!(service.oneshot(asking(Options::new())).await.is_ok());
@@ -83,17 +86,17 @@ async fn impatient_calls_do_not_open_the_circuit_of_a_healthy_service() {
 #[tokio::test(start_paused = true)]
 async fn same_calls_with_the_configured_deadline_open_it() {
     let standard = StandardLayer::new(MS(10)).unwrap();
-    assert_eq!(twenty(&standard, Options::new).await, State::Open);
+    assert_eq!(twenty(&standard, Options::new).await, CircuitState::Open);
     let settings = Config::new(SECS(10)).timeouts(timeout::TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::with(&settings).unwrap();
-    assert_eq!(twenty(&standard, Options::new).await, State::Open);
+    assert_eq!(twenty(&standard, Options::new).await, CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempt_timeout_as_long_as_the_deadline_counts() {
     let settings = Config::new(MS(10)).timeouts(timeout::TimeoutsConfig::new().attempt(MS(10)));
     let standard = StandardLayer::with(&settings).unwrap();
-    assert_eq!(twenty(&standard, Options::new).await, State::Open);
+    assert_eq!(twenty(&standard, Options::new).await, CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,11 +109,11 @@ async fn explicit_attempt_timeout_counts_under_a_short_deadline_that_leaves_room
             .attempts(once)
             .deadline(Timeout::new(MS(15)).unwrap())
     };
-    assert_eq!(twenty(&standard, options).await, State::Open);
+    assert_eq!(twenty(&standard, options).await, CircuitState::Open);
 }
 
 /// Returns the state of a breaker for attempts of 10 s, under calls with this deadline.
-async fn hung(deadline: Duration) -> State {
+async fn hung(deadline: Duration) -> CircuitState {
     let breaker = CircuitBreakerLayer::new(timeouts());
     let attempt = AttemptLayer::new(timeouts()).layer(Mock::new(Leaf::Hangs));
     let call = DeadlineLayer::new(deadline).unwrap();
@@ -125,8 +128,8 @@ async fn hung(deadline: Duration) -> State {
 
 #[tokio::test(start_paused = true)]
 async fn deadline_around_counts_from_the_attempt_timeout_on() {
-    assert_eq!(hung(SECS(5)).await, State::Open);
-    assert_eq!(hung(SECS(4)).await, State::Closed);
+    assert_eq!(hung(SECS(5)).await, CircuitState::Open);
+    assert_eq!(hung(SECS(4)).await, CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -139,7 +142,7 @@ async fn breaker_without_a_call_around_it_knows_the_deadline_of_the_call_inside(
         let calling = service.clone().oneshot(asking(short));
         assert!(calling.await.unwrap_err().is_timeout());
     }
-    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,9 +158,9 @@ async fn body_that_is_cut_by_a_short_deadline_does_not_count() {
         async { calling.await?.into_body().collect().await.map(drop) }
     };
     at_once(|| read(Options::new().deadline(Timeout::new(MS(100)).unwrap()))).await;
-    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Closed);
     at_once(|| read(Options::new())).await;
-    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,8 +171,8 @@ async fn impatient_probe_gives_its_permit_back() {
     mock.set(Leaf::Hangs);
     let call = DeadlineLayer::new(MS(10)).unwrap().layer(service.clone());
     assert!(call.oneshot(get()).await.unwrap_err().is_timeout());
-    assert_eq!(breaker.state(&api()), State::HalfOpen);
+    assert_eq!(breaker.state(&api()), CircuitState::HalfOpen);
     mock.set(Leaf::Answers(200));
     assert!(ask(&service).await.is_ok());
-    assert_eq!(breaker.state(&api()), State::Closed);
+    assert_eq!(breaker.state(&api()), CircuitState::Closed);
 }

@@ -56,7 +56,7 @@ async fn refusal_tells_the_truth() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_on_the_opening_answer_is_honoured() {
+async fn retry_after_on_the_opening_answer_is_honored() {
     let (mock, service, _) = over(Leaf::Answers(500));
     fail(&service, 19).await;
     mock.set(Leaf::RetryAfter("60"));

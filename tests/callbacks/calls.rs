@@ -183,14 +183,14 @@ async fn nothing_befalls_a_request_of_which_when_panics() {
 #[tokio::test(start_paused = true)]
 async fn body_whose_copy_panics_is_sent_once() {
     let mock = Mock::new([status(503)]);
-    let standard = standard(steady()).replay_with(|_| panics(), Full::<Bytes>::default);
+    let standard = standard(steady()).clone_body_with(|_| panics(), Full::<Bytes>::default);
     let service = standard.layer(mock.clone());
     let response = service.oneshot(request(Method::GET)).await.unwrap();
     assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
 
     let mock = Mock::new([status(503)]);
     let retry = RetryLayer::new(steady()).unwrap();
-    let retry = retry.replay_with(|_: &Full<Bytes>| panics());
+    let retry = retry.clone_body_with(|_: &Full<Bytes>| panics());
     let service = retry.layer(mock.clone());
     let response = service.oneshot(request(Method::GET)).await.unwrap();
     assert_eq!((response.status().as_u16(), mock.count()), (503, 1));
@@ -200,14 +200,14 @@ async fn body_whose_copy_panics_is_sent_once() {
 async fn redirect_that_needs_an_empty_body_is_not_followed_if_making_one_panics() {
     let see_other = || Mock::new([with(303, "location", "/v1/charges/ch_1")]);
     let mock = see_other();
-    let standard = standard(steady()).replay_with(|body| Some(Full::clone(body)), panics);
+    let standard = standard(steady()).clone_body_with(|body| Some(Full::clone(body)), panics);
     let service = standard.layer(mock.clone());
     let response = service.oneshot(request(Method::POST)).await.unwrap();
     assert_eq!((response.status().as_u16(), mock.count()), (303, 1));
 
     let mock = see_other();
     let redirect = RedirectLayer::new(redirect::RedirectConfig::new()).unwrap();
-    let redirect = redirect.replay_with(|body| Some(Full::clone(body)), panics);
+    let redirect = redirect.clone_body_with(|body| Some(Full::clone(body)), panics);
     let service = redirect.layer(mock.clone());
     let response = service.oneshot(request(Method::POST)).await.unwrap();
     assert_eq!((response.status().as_u16(), mock.count()), (303, 1));

@@ -178,7 +178,7 @@ async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
         let (chaos, mock) = (quiet(), Mock::default());
         chaos.enqueue([fault]).unwrap();
         // The retry keeps no copy, so the layer has to return the body.
-        let service = standard(steady()).replay_with(|_: &Full<Bytes>| None, Full::default);
+        let service = standard(steady()).clone_body_with(|_: &Full<Bytes>| None, Full::default);
         let service = service.layer(chaos.layer(mock.clone()));
         let response = service.oneshot(request(Method::POST)).await.unwrap();
         assert_eq!(response.body().timeline().attempt_count(), 2, "{fault:?}");
@@ -190,7 +190,7 @@ async fn what_was_not_sent_is_repeated_for_any_method_and_any_body() {
     // A request with a real response was taken.
     let (chaos, mock) = (quiet(), Mock::default());
     chaos.enqueue([Fault::throttled(SECS(1))]).unwrap();
-    let service = standard(steady()).replay_with(|_: &Full<Bytes>| None, Full::default);
+    let service = standard(steady()).clone_body_with(|_: &Full<Bytes>| None, Full::default);
     let service = service.layer(chaos.layer(mock.clone()));
     let response = service.oneshot(request(Method::POST)).await.unwrap();
     assert_eq!(response.status(), 429);

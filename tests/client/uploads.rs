@@ -99,7 +99,7 @@ async fn upload_whose_response_was_lost_is_made_anew_under_its_key() {
         let post = client
             .post(url)
             .body(body.with_length(content.len() as u64));
-        let response = post.honours_keys(true).send().await.unwrap();
+        let response = post.honors_idempotency_keys(true).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let seen = server.requests();
         let [lost, again] = &seen[..] else {

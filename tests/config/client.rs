@@ -55,7 +55,7 @@ async fn fetch_says_that_the_part_switched_redirects_off() {
     let server = FaultServer::start().await.unwrap();
     server.default_reply(Answer::new(StatusCode::FOUND).header("location", "/a"));
     let host = server.url("").replace("http://", "");
-    let off = DestinationConfig::new().redirect(redirect::RedirectConfig::new().follow(false));
+    let off = DestinationConfig::new().redirect(redirect::RedirectConfig::new().enabled(false));
     let client = Client::builder(SECS(10))
         .destination(host, off)
         .build()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
-use sevenhops::policy::breaker::{self, State};
+use sevenhops::policy::breaker::{self, CircuitState};
 use sevenhops::policy::retry::{self, Backoff, Budget, Jitter};
 use sevenhops::policy::{idempotency, redirect};
 use sevenhops::{Config, DestinationConfig, Error, Options, StandardLayer, timeout};
@@ -169,8 +169,8 @@ async fn circuit_follows_the_rules_of_its_host_for_every_route() {
         }
     }
     let state = |host: &str| layer.breaker_handle().state(&host.parse().unwrap());
-    assert_eq!(state("https://api.bank.test"), State::Open);
-    assert_eq!(state("https://api.test"), State::Closed);
+    assert_eq!(state("https://api.bank.test"), CircuitState::Open);
+    assert_eq!(state("https://api.test"), CircuitState::Closed);
     // Opened by hand before any call: its host's rules apply too.
     let other = "https://b.bank.test".parse().unwrap();
     layer.breaker_handle().isolate(&other);
@@ -179,12 +179,12 @@ async fn circuit_follows_the_rules_of_its_host_for_every_route() {
         let request = request(Method::GET, "https://b.bank.test");
         let _ = layer.layer(mock.clone()).oneshot(request).await;
     }
-    assert_eq!(layer.breaker_handle().state(&other), State::Open);
+    assert_eq!(layer.breaker_handle().state(&other), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
 async fn budget_is_on_the_terms_of_its_host() {
-    let none = Budget::new().ratio(0.0).at_least_per_second(0);
+    let none = Budget::new().ratio(0.0).min_retries_per_second(0);
     let part = DestinationConfig::new().retry(retry::RetryConfig::new().budget(none));
     let settings = config().destination("poor.test", part);
     let get = |url| request(Method::GET, url);
@@ -194,7 +194,7 @@ async fn budget_is_on_the_terms_of_its_host() {
 
 #[tokio::test(start_paused = true)]
 async fn key_is_honored_where_the_part_says_so() {
-    let honored = idempotency::IdempotencyConfig::new().honoured_by_all(true);
+    let honored = idempotency::IdempotencyConfig::new().honored_by_all(true);
     let part = DestinationConfig::new().idempotency(honored);
     let settings = config().destination("pay.test", part);
     let layer = StandardLayer::with(&settings).unwrap();
@@ -238,7 +238,7 @@ async fn leg_after_a_redirect_goes_by_the_part_of_its_own_destination() {
 
 #[tokio::test(start_paused = true)]
 async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
-    let stays = DestinationConfig::new().redirect(redirect::RedirectConfig::new().follow(false));
+    let stays = DestinationConfig::new().redirect(redirect::RedirectConfig::new().enabled(false));
     let settings = config().destination("stays.test", stays);
     let layer = StandardLayer::with(&settings).unwrap();
     for (url, expected) in [("https://stays.test/", 1), ("https://api.test/", 2)] {
@@ -254,13 +254,16 @@ async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
 
 #[test]
 fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again() {
-    let follow = |yes| redirect::RedirectConfig::new().follow(yes);
+    let follow = |yes| redirect::RedirectConfig::new().enabled(yes);
     let part = |redirect| DestinationConfig::new().redirect(redirect);
     let settings = config()
-        .redirect(redirect::RedirectConfig::new().most(3))
+        .redirect(redirect::RedirectConfig::new().max_redirects(3))
         .destination("*.bank.test", part(follow(false)))
         .destination("api.bank.test", part(follow(true)))
-        .destination("/v1", part(redirect::RedirectConfig::new().most(4)));
+        .destination(
+            "/v1",
+            part(redirect::RedirectConfig::new().max_redirects(4)),
+        );
     for (url, route, follows, most) in [
         ("https://a.bank.test", None, false, 10),
         ("https://a.bank.test", Some("/v1"), false, 10),
@@ -270,7 +273,7 @@ fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again(
         let effective = settings.effective(&url.parse().unwrap(), route).unwrap();
         let redirect = effective.get_redirect();
         assert_eq!(
-            (redirect.get_follow(), redirect.get_most()),
+            (redirect.get_enabled(), redirect.get_max_redirects()),
             (follows, most),
             "{url} {route:?}"
         );
@@ -279,10 +282,12 @@ fn part_that_follows_none_keeps_the_limits_around_for_a_part_that_follows_again(
 
 #[test]
 fn limits_beside_a_follow_of_the_same_part_that_is_off_are_refused() {
-    let redirect = redirect::RedirectConfig::new().follow(false).most(5);
+    let redirect = redirect::RedirectConfig::new()
+        .enabled(false)
+        .max_redirects(5);
     let part = DestinationConfig::new().redirect(redirect);
     let refused = StandardLayer::with(&config().destination("a.test", part)).unwrap_err();
-    let expected = r#"destinations."a.test".redirect.most: 5 is invalid: expected no value where redirect.follow is false"#;
+    let expected = r#"destinations."a.test".redirect.max_redirects: 5 is invalid: expected no value where redirect.enabled is false"#;
     assert_eq!(refused.to_string(), expected);
 }
 
@@ -332,8 +337,8 @@ async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), 
     });
     let mock = Mock::new([status(500), status(500)]);
     for (host, state) in [
-        ("https://api.bank.test", State::Open),
-        ("https://api.test", State::Closed),
+        ("https://api.bank.test", CircuitState::Open),
+        ("https://api.test", CircuitState::Closed),
     ] {
         layer
             .layer(mock.clone())
@@ -390,7 +395,7 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
             config().destination(
                 "/v1",
                 DestinationConfig::new()
-                    .circuit_breaker(breaker::CircuitBreakerConfig::new().open_for(MS(9))),
+                    .circuit_breaker(breaker::CircuitBreakerConfig::new().break_duration(MS(9))),
             ),
             r#"destinations."/v1".breaker: a circuit is shared by all routes of a host: set it for the host, or for all destinations"#,
         ),

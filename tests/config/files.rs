@@ -98,7 +98,7 @@ fn effective_config_has_every_default_written_out() {
     let written = serde_json::to_value(&effective).unwrap();
     assert_eq!(written["retry"]["attempts"], 1);
     assert_eq!(written["retry"]["unsent_attempts"], 10);
-    assert_eq!(written["breaker"]["open_for"], "5s");
+    assert_eq!(written["breaker"]["break_duration"], "5s");
     assert_eq!(written["redirect"]["most"], 10);
     assert_eq!(written["idempotency"]["header"], "idempotency-key");
     assert!(written.get("destinations").is_none());
@@ -131,19 +131,26 @@ fn is_within(written: &Value, whole: &Value, path: &str) {
 
 #[test]
 fn open_times_of_a_part_take_the_place_of_a_factor_around_it() {
-    let by_times =
-        breaker::CircuitBreakerConfig::new().open_by(|nth| Duration::from_secs(nth.into()));
+    let by_times = breaker::CircuitBreakerConfig::new()
+        .break_duration_by(|nth| Duration::from_secs(nth.into()));
     let settings = Config::new(Duration::from_secs(10))
-        .circuit_breaker(breaker::CircuitBreakerConfig::new().open_for(Duration::from_secs(7)))
+        .circuit_breaker(
+            breaker::CircuitBreakerConfig::new().break_duration(Duration::from_secs(7)),
+        )
         .destination("a.test", DestinationConfig::new().circuit_breaker(by_times));
     let own = |url: &str| settings.effective(&url.parse().unwrap(), None).unwrap();
     let times = own("https://a.test");
     assert_eq!(
-        times.get_circuit_breaker().get_open_by().map(<[_]>::len),
+        times
+            .get_circuit_breaker()
+            .get_break_duration_by()
+            .map(<[_]>::len),
         Some(32)
     );
     assert_eq!(
-        own("https://b.test").get_circuit_breaker().get_open_for(),
+        own("https://b.test")
+            .get_circuit_breaker()
+            .get_break_duration(),
         Duration::from_secs(7)
     );
 }
@@ -167,7 +174,7 @@ fn file_in_the_guide_is_a_good_one() {
         pay.get_circuit_breaker().get_consecutive_failures(),
         Some(5)
     );
-    assert!(pay.get_idempotency().get_honoured_by_all());
+    assert!(pay.get_idempotency().get_honored_by_all());
     let reports = own("https://api.test/v1/reports/7", Some("/v1/reports/{id}"));
     assert_eq!(reports.get_deadline(), Duration::from_secs(60));
     assert_eq!(own("https://api.test/", None).get_retry().get_attempts(), 3);

@@ -94,12 +94,13 @@ fn operation_and_chaos_refuse_with_the_same_words() {
 
 #[test]
 fn function_that_panics_is_refused_when_the_stack_is_built() {
-    let settings = Config::new(Duration::from_secs(10))
-        .circuit_breaker(breaker::CircuitBreakerConfig::new().open_by(|_| panic!("no time")));
+    let settings = Config::new(Duration::from_secs(10)).circuit_breaker(
+        breaker::CircuitBreakerConfig::new().break_duration_by(|_| panic!("no time")),
+    );
     let refused = StandardLayer::with(&settings).unwrap_err().to_string();
     assert_eq!(
         refused,
-        "circuit_breaker.open_times: [] is invalid: expected a time for each opening: none was given, or the function \
+        "circuit_breaker.break_durations: [] is invalid: expected a time for each opening: none was given, or the function \
          panicked"
     );
 }

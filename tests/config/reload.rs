@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use sevenhops::policy::breaker::{self, State, Window};
+use sevenhops::policy::breaker::{self, CircuitState, FailureWindow};
 use sevenhops::policy::retry::{self, Backoff, Budget, Budgets, Jitter};
 use sevenhops::{Config, Destination, DestinationConfig, StandardLayer, timeout};
 use tokio::time::{Instant, advance};
@@ -120,22 +120,22 @@ async fn counts_of_a_circuit_survive_a_new_threshold() {
     let layer = StandardLayer::with(&once(breaker::CircuitBreakerConfig::new())).unwrap();
     let state = || layer.breaker_handle().state(&api());
     fail(&layer, 5).await;
-    assert_eq!(state(), State::Closed);
-    let touchy = breaker::CircuitBreakerConfig::new().minimum_volume(6);
+    assert_eq!(state(), CircuitState::Closed);
+    let touchy = breaker::CircuitBreakerConfig::new().min_attempts(6);
     layer.config_handle().reload(&once(touchy)).unwrap();
     assert_eq!(
         layer.breaker_handle().snapshot(&api()).unwrap().attempts(),
         5
     );
     fail(&layer, 1).await;
-    assert_eq!(state(), State::Open, "the sixth failure, of six");
+    assert_eq!(state(), CircuitState::Open, "the sixth failure, of six");
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_window_begins_empty() {
     let layer = StandardLayer::with(&once(breaker::CircuitBreakerConfig::new())).unwrap();
     fail(&layer, 5).await;
-    let count = breaker::CircuitBreakerConfig::new().window(Window::Count(50));
+    let count = breaker::CircuitBreakerConfig::new().window(FailureWindow::Count(50));
     layer.config_handle().reload(&once(count)).unwrap();
     assert_eq!(
         layer.breaker_handle().snapshot(&api()).unwrap().attempts(),
@@ -148,7 +148,7 @@ async fn open_circuit_stays_open_for_its_time_and_then_follows_the_new_one() {
     let open = |secs| {
         breaker::CircuitBreakerConfig::new()
             .consecutive_failures(2)
-            .open_for(SECS(secs))
+            .break_duration(SECS(secs))
     };
     let layer = StandardLayer::with(&once(open(60))).unwrap();
     let left = || layer.breaker_handle().snapshot(&api()).unwrap().open_left();
@@ -157,7 +157,7 @@ async fn open_circuit_stays_open_for_its_time_and_then_follows_the_new_one() {
     assert!(first >= SECS(60), "{first:?}");
     layer.config_handle().reload(&once(open(5))).unwrap();
     assert_eq!(left(), Some(first));
-    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Open);
     advance(first).await;
     fail(&layer, 1).await;
     let second = left().unwrap();
@@ -196,11 +196,11 @@ fn with_budget(budget: Budget) -> Config {
 
 #[tokio::test(start_paused = true)]
 async fn budget_keeps_what_was_spent() {
-    let rate = |per_second| Budget::new().ratio(0.0).at_least_per_second(per_second);
+    let rate = |per_second| Budget::new().ratio(0.0).min_retries_per_second(per_second);
     for (old, new, left) in [
         (rate(1), rate(2), [9, 19]),
         (rate(2), rate(1), [19, 9]),
-        (rate(1), rate(1).over(SECS(20)), [9, 19]),
+        (rate(1), rate(1).window(SECS(20)), [9, 19]),
         (Budget::reserve(100), Budget::reserve(50), [19, 9]),
         (Budget::throttle(10, 0.1), Budget::throttle(20, 0.1), [3, 8]),
         // A budget of another kind is a new one.
@@ -263,7 +263,7 @@ async fn circuit_that_is_made_after_a_reload_follows_the_new_rules() {
     let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     layer.config_handle().reload(&once(touchy)).unwrap();
     fail(&layer, 1).await;
-    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Open);
 }
 
 #[test]
@@ -276,7 +276,7 @@ fn threads_that_reload_and_call_leave_one_config() {
             scope.spawn(move || {
                 for nth in 0..50 {
                     let touchy = breaker::CircuitBreakerConfig::new()
-                        .minimum_volume(1 + (thread * 50 + nth) % 20);
+                        .min_attempts(1 + (thread * 50 + nth) % 20);
                     config.reload(&once(touchy)).unwrap();
                     layer
                         .breaker_handle()

@@ -9,14 +9,17 @@ use wiremock::{Mock, MockServer, ResponseTemplate};
 struct Payments {
     client: Client,
     base: String,
-    honours_keys: bool,
+    honors_idempotency_keys: bool,
 }
 
 impl Payments {
     async fn charge(&self, order: &str) -> Result<String, Error> {
         let charge = self.client.post(format!("{}/v1/charges", self.base));
         let charge = charge.form(&[("amount", "100"), ("order", order)]);
-        let answer = charge.honours_keys(self.honours_keys).send().await?;
+        let answer = charge
+            .honors_idempotency_keys(self.honors_idempotency_keys)
+            .send()
+            .await?;
         answer.error_for_status()?.text().await
     }
 }
@@ -38,7 +41,7 @@ async fn lost_answer_is_no_second_charge() {
     let mut payments = Payments {
         client: client.build().unwrap(),
         base: network.url(""),
-        honours_keys: false,
+        honors_idempotency_keys: false,
     };
     assert_eq!(payments.charge("4710").await.unwrap(), "ch_1");
 
@@ -50,7 +53,7 @@ async fn lost_answer_is_no_second_charge() {
     assert_eq!(network.requests_seen(), 2);
 
     // A service that honors keys gets the same key again.
-    payments.honours_keys = true;
+    payments.honors_idempotency_keys = true;
     network.on_request([Reply::CloseAfterRequest]);
     assert_eq!(payments.charge("4712").await.unwrap(), "ch_1");
     let [_, _, lost, repeated] = &network.requests()[..] else {

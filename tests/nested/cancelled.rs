@@ -13,7 +13,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use sevenhops::hop::{Outcome, StageOutcome};
-use sevenhops::policy::breaker::State;
+use sevenhops::policy::breaker::CircuitState;
 use sevenhops::policy::retry::Budget;
 use sevenhops::{Effect, Error, Options, StandardLayer, StandardService, Timeline};
 use tokio::time::advance;
@@ -154,8 +154,8 @@ impl Stack {
     fn new() -> Self {
         let one = Budget::new()
             .ratio(0.0)
-            .at_least_per_second(1)
-            .over(SECS(1));
+            .min_retries_per_second(1)
+            .window(SECS(1));
         let ended = Arc::new(Mutex::new(Vec::new()));
         let settings = sevenhops::Config::new(SECS(60)).retry(steady().budget(one));
         let layer = StandardLayer::with(&settings).unwrap().on_end({
@@ -185,13 +185,13 @@ impl Stack {
         }
         advance(SECS(6)).await;
         // The next call is the probe.
-        assert_eq!(stack.state(), State::Open);
+        assert_eq!(stack.state(), CircuitState::Open);
         stack.leaf.sent.store(0, Ordering::Relaxed);
         stack.ended.lock().unwrap().clear();
         stack
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> CircuitState {
         let api = "https://api.test".parse().unwrap();
         self.layer.breaker_handle().state(&api)
     }
@@ -274,7 +274,7 @@ async fn probe_that_is_dropped_at_any_poll_lets_the_next_call_through() {
                 let is_over = stack.drop_after(polls, options.clone()).await;
                 let told = format!("{name}, {} replies, {polls} polls", replies.len());
                 stack.check(is_over, &told);
-                assert_ne!(stack.state(), State::Open, "{told}");
+                assert_ne!(stack.state(), CircuitState::Open, "{told}");
                 stack.leaf.set(&[]);
                 let next = optional(Method::GET, Options::new().no_retry());
                 let next = stack.service.clone().oneshot(next).await;
@@ -301,7 +301,7 @@ async fn retry_that_was_paid_for_and_not_sent_goes_back_to_the_budget() {
             let is_over = stack.drop_after(polls, options.clone()).await;
             let told = format!("{name}, {polls} polls");
             stack.check(is_over, &told);
-            assert_eq!(stack.state(), State::Closed, "{told}");
+            assert_eq!(stack.state(), CircuitState::Closed, "{told}");
             let (sent, launched) = (
                 stack.leaf.sent(),
                 2 - stack.leaf.replies.lock().unwrap().len(),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
-use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::policy::redirect;
 use sevenhops::timeout::{Timeout, Timeouts};
 use sevenhops::{
@@ -44,7 +44,7 @@ fn follow() -> RedirectLayer {
 }
 
 fn keyed(name: &str) -> Options {
-    Options::new().idempotency_key(Key::new(name).unwrap())
+    Options::new().idempotency_key(IdempotencyKey::new(name).unwrap())
 }
 
 /// A charge with the caller's key.
@@ -77,7 +77,7 @@ fn refused(error: &Error, mock: &Mock, words: &[&str]) {
 #[tokio::test(start_paused = true)]
 async fn derived_key_is_on_every_attempt_also_where_the_retry_stands_above_the_key() {
     #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
-    let key = Key::derive("charge", "order-4711", SystemTime::now(), DAY).unwrap();
+    let key = IdempotencyKey::derive("charge", "order-4711", SystemTime::now(), DAY).unwrap();
     let mock = Mock::new([status(429), LOST]);
     let service = ServiceBuilder::new()
         .layer(call())
@@ -187,7 +187,7 @@ async fn key_without_a_layer_for_keys_is_refused_before_anything_is_sent() {
 async fn open_key_is_no_permission_where_there_is_no_wire() {
     let mock = Mock::new([LOST]);
     let service = call().layer(retry().layer(mock.clone()));
-    let post = optional(Method::POST, keyed("mine").honours_keys(true));
+    let post = optional(Method::POST, keyed("mine").honors_idempotency_keys(true));
     let error = service.oneshot(post).await.unwrap_err();
     assert_eq!((error.effect(), mock.count()), (Effect::Possible, 1));
 }

@@ -170,12 +170,12 @@ async fn no_to_keys_holds_against_a_yes_in_either_stack() {
     let yes = |request: &mut Request<_>| {
         request
             .extensions_mut()
-            .insert(Options::new().honours_keys(true));
+            .insert(Options::new().honors_idempotency_keys(true));
     };
     let no = |request: &mut Request<_>| {
         request
             .extensions_mut()
-            .insert(Options::new().honours_keys(false));
+            .insert(Options::new().honors_idempotency_keys(false));
     };
     let silent: fn(&mut Request<Full<Bytes>>) = nothing;
     for outer in OUTER {
@@ -188,7 +188,9 @@ async fn no_to_keys_holds_against_a_yes_in_either_stack() {
             (None, silent, 1),
         ] {
             let mock = Mock::new([LOST]);
-            let options = own.map_or_else(Options::new, |own| Options::new().honours_keys(own));
+            let options = own.map_or_else(Options::new, |own| {
+                Options::new().honors_idempotency_keys(own)
+            });
             let post = optional(Method::POST, options);
             let _ = nested(outer, between, &mock).oneshot(post).await;
             assert_eq!(mock.count(), sent, "{outer:?} {own:?}");
@@ -297,7 +299,7 @@ async fn yes_to_keys_does_not_pass_to_the_url_that_a_redirect_leads_to() {
                 let options = Options::new().no_redirects();
                 request.extensions_mut().insert(options);
             };
-            let post = optional(Method::POST, Options::new().honours_keys(true));
+            let post = optional(Method::POST, Options::new().honors_idempotency_keys(true));
             let _ = nested(outer, only_outer, &mock).oneshot(post).await;
             assert_eq!(mock.count(), sent, "{outer:?} {steps:?}");
         }

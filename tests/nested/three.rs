@@ -90,12 +90,12 @@ fn key_of(mock: &Mock) -> Vec<String> {
 async fn charge_carries_one_key_through_all_attempts_and_legs() {
     let away = with(307, "location", "/v1/charges/2");
     let stacks = Stacks::new([LOST, away, status(503), status(201)]);
-    let charge = optional(Method::POST, Options::new().honours_keys(true));
+    let charge = optional(Method::POST, Options::new().honors_idempotency_keys(true));
     assert_eq!(stacks.call(charge).await.unwrap(), 201);
     assert_eq!(stacks.mock.count(), 4);
     assert_eq!(key_of(&stacks.mock).len(), 1);
     let own = Stacks::new([LOST]);
-    let mut charge = optional(Method::POST, Options::new().honours_keys(true));
+    let mut charge = optional(Method::POST, Options::new().honors_idempotency_keys(true));
     let key = "order-of-mine".parse().unwrap();
     charge.headers_mut().insert("idempotency-key", key);
     own.call(charge).await.unwrap();

@@ -152,7 +152,7 @@ async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
     let state = operation
         .breaker_handle()
         .state(&sevenhops::Destination::named("postgres"));
-    assert_eq!(state, sevenhops::policy::breaker::State::Closed);
+    assert_eq!(state, sevenhops::policy::breaker::CircuitState::Closed);
     let source = std::error::Error::source(&heard).unwrap();
     assert!(source.downcast_ref::<Error>().is_some());
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Waker};
 use tokio::time::Instant;
 
 use sevenhops::hop::{NoRetryReason, Outcome, TimelineEventKind};
-use sevenhops::policy::breaker::{self, State};
+use sevenhops::policy::breaker::{self, CircuitState};
 use sevenhops::timeout::TimeoutKind;
 use sevenhops::{Destination, Effect, Kind, Policy};
 
@@ -21,7 +21,7 @@ fn tripping(failures: u32) -> Operation {
     Operation::with("postgres", settings().circuit_breaker(breaker)).unwrap()
 }
 
-fn state(operation: &Operation) -> State {
+fn state(operation: &Operation) -> CircuitState {
     operation
         .breaker_handle()
         .state(&Destination::named("postgres"))
@@ -74,7 +74,7 @@ async fn breaker_opens_after_failures_and_refuses_at_once() {
     let operation = tripping(3);
     let work = Work::new((0..9).map(|_| Step::Unsent));
     work.by(&operation).await.unwrap_err();
-    assert_eq!(state(&operation), State::Open);
+    assert_eq!(state(&operation), CircuitState::Open);
     let error = work.by(&operation).await.unwrap_err();
     assert_eq!(work.count(), 3);
     assert_eq!(error.rejected_by(), Some(Policy::Breaker));
@@ -127,14 +127,14 @@ async fn what_the_destination_declines_does_not_count_against_it() {
     for _ in 0..5 {
         work.by(&operation).await.unwrap_err();
     }
-    assert_eq!((work.count(), state(&operation)), (5, State::Closed));
+    assert_eq!((work.count(), state(&operation)), (5, CircuitState::Closed));
 }
 
 #[tokio::test(start_paused = true)]
 async fn attempt_whose_time_is_over_counts_against_its_destination() {
     let operation = tripping(1);
     Work::new([Step::Hang]).by(&operation).await.unwrap_err();
-    assert_eq!(state(&operation), State::Open);
+    assert_eq!(state(&operation), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -149,9 +149,9 @@ async fn attempts_that_an_operation_around_cuts_short_do_not_count() {
     for _ in 0..20 {
         hang(MS(10)).await;
     }
-    assert_eq!(state(&inner), State::Closed);
+    assert_eq!(state(&inner), CircuitState::Closed);
     hang(SECS(10)).await;
-    assert_eq!(state(&inner), State::Open);
+    assert_eq!(state(&inner), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,7 +165,7 @@ async fn open_circuit_waits_as_long_as_the_far_side_asks_and_closes_after_a_prob
     assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
     tokio::time::advance(SECS(14)).await;
     assert_eq!(work.by(&operation).await.unwrap(), 7);
-    assert_eq!(state(&operation), State::Closed);
+    assert_eq!(state(&operation), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -174,7 +174,7 @@ async fn circuits_are_kept_apart_by_destination() {
     let work = Work::new([Step::Maybe]);
     work.by(&operation).await.unwrap_err();
     assert_eq!(work.by(&operation.clone().to("other")).await.unwrap(), 7);
-    assert_eq!(state(&operation), State::Open);
+    assert_eq!(state(&operation), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,7 +185,7 @@ async fn breaker_that_only_observes_refuses_nothing() {
     let operation = Operation::with("postgres", settings().circuit_breaker(breaker)).unwrap();
     let work = Work::new([Step::Maybe, Step::Maybe]);
     work.by(&operation).await.unwrap_err();
-    assert_eq!(state(&operation), State::Open);
+    assert_eq!(state(&operation), CircuitState::Open);
     work.by(&operation).await.unwrap_err();
     assert_eq!(work.by(&operation).await.unwrap(), 7);
 }
@@ -194,14 +194,14 @@ async fn breaker_that_only_observes_refuses_nothing() {
 async fn slow_work_opens_a_breaker_that_minds() {
     let breaker = breaker::CircuitBreakerConfig::new()
         .slow_calls(SECS(1), 0.5)
-        .minimum_volume(1);
+        .min_attempts(1);
     let operation = Operation::with("postgres", settings().circuit_breaker(breaker)).unwrap();
     let slow = operation.run(async |_| {
         tokio::time::sleep(SECS(2)).await;
         Ok(())
     });
     slow.await.unwrap();
-    assert_eq!(state(&operation), State::Open);
+    assert_eq!(state(&operation), CircuitState::Open);
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,7 +227,7 @@ async fn cancelled_run_drops_the_work_and_counts_nothing() {
     let error = run.await.unwrap_err();
     assert_eq!(
         (*dropped.lock().unwrap(), state(&operation)),
-        (1, State::Closed)
+        (1, CircuitState::Closed)
     );
     let inner = error.timeline().unwrap().attempts()[0].calls[0].clone();
     assert_eq!(inner.outcome(), Some(Outcome::Cancelled));
@@ -244,12 +244,12 @@ async fn cancelled_probe_makes_room_for_another() {
     let mut probe = Box::pin(work.by(&operation));
     let mut context = Context::from_waker(Waker::noop());
     assert!(probe.as_mut().poll(&mut context).is_pending());
-    assert_eq!(state(&operation), State::HalfOpen);
+    assert_eq!(state(&operation), CircuitState::HalfOpen);
     let refused = work.by(&operation).await.unwrap_err();
     assert_eq!(refused.rejected_by(), Some(Policy::Breaker));
     drop(probe);
     assert_eq!(work.by(&operation).await.unwrap(), 7);
-    assert_eq!(state(&operation), State::Closed);
+    assert_eq!(state(&operation), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,13 +261,13 @@ async fn run_dropped_after_its_attempt_had_its_time_counts_as_a_timeout() {
     assert!(run.as_mut().poll(&mut context).is_pending());
     tokio::time::advance(SECS(6)).await;
     drop(run);
-    assert_eq!(state(&operation), State::Open);
+    assert_eq!(state(&operation), CircuitState::Open);
 }
 
 /// Allows one retry a second, and no more.
 fn poor(breaker: breaker::CircuitBreakerConfig) -> Operation {
     let budget = retry::Budget::new().ratio(0.0);
-    let budget = budget.at_least_per_second(1).over(SECS(1));
+    let budget = budget.min_retries_per_second(1).window(SECS(1));
     let settings = settings().retry(steady().budget(budget));
     Operation::with("postgres", settings.circuit_breaker(breaker)).unwrap()
 }

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 use sevenhops::hop::{NoRetryReason, TimelineEventKind};
-use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::policy::retry::Budget;
 use sevenhops::{Effect, Kind, Policy};
 
@@ -89,27 +89,27 @@ async fn made_key_that_nobody_vouches_for_is_no_licence() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn made_key_that_the_far_side_honours_is_a_licence() {
+async fn made_key_that_the_far_side_honors_is_a_licence() {
     let work = Work::new([Step::Maybe, Step::Hang]);
-    let operation = operation().honours_keys(true);
+    let operation = operation().honors_idempotency_keys(true);
     assert_eq!(work.keyed(&operation).await.unwrap(), 7);
     assert_eq!(work.count(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn brought_key_is_a_licence_unless_the_far_side_does_not_honour_it() {
-    let operation = operation().key(Key::new("order-4711").unwrap());
+async fn brought_key_is_a_licence_unless_the_far_side_does_not_honor_it() {
+    let operation = operation().key(IdempotencyKey::new("order-4711").unwrap());
     let work = Work::new([Step::Maybe]);
     assert_eq!(work.keyed(&operation).await.unwrap(), 7);
     let work = Work::new([Step::Maybe]);
-    let error = work.keyed(&operation.honours_keys(false)).await;
+    let error = work.keyed(&operation.honors_idempotency_keys(false)).await;
     assert_eq!((work.count(), error.is_err()), (1, true));
 }
 
 #[tokio::test(start_paused = true)]
 async fn key_that_the_attempt_did_not_ask_for_is_no_licence() {
-    let brought = operation().key(Key::new("order-4711").unwrap());
-    for operation in [brought, operation().honours_keys(true)] {
+    let brought = operation().key(IdempotencyKey::new("order-4711").unwrap());
+    for operation in [brought, operation().honors_idempotency_keys(true)] {
         let work = Work::new([Step::Maybe]);
         let error = work.by(&operation).await.unwrap_err();
         assert_eq!(work.count(), 1);
@@ -117,7 +117,7 @@ async fn key_that_the_attempt_did_not_ask_for_is_no_licence() {
     }
     // A failure whose key was requested only by the attempt before is not retried either.
     let work = Work::new([Step::Maybe, Step::Maybe]);
-    let operation = operation().honours_keys(true);
+    let operation = operation().honors_idempotency_keys(true);
     let run = operation.run(async |attempt| {
         if attempt.number() == 1 {
             let _ = attempt.key();
@@ -130,7 +130,7 @@ async fn key_that_the_attempt_did_not_ask_for_is_no_licence() {
 
 #[tokio::test(start_paused = true)]
 async fn key_is_the_same_in_every_attempt_and_another_in_every_run() {
-    let operation = operation().honours_keys(true);
+    let operation = operation().honors_idempotency_keys(true);
     let keys = Mutex::new(Vec::new());
     for _ in 0..2 {
         let work = Work::new([Step::Maybe, Step::Unsent]);
@@ -145,7 +145,7 @@ async fn key_is_the_same_in_every_attempt_and_another_in_every_run() {
     assert!(keys[..3].iter().all(|key| *key == keys[0]));
     assert_ne!(keys[0], keys[3]);
     assert_eq!(keys[0].as_str().as_bytes()[14], b'4', "UUID version 4");
-    let given = Key::new("order-4711").unwrap();
+    let given = IdempotencyKey::new("order-4711").unwrap();
     let operation = operation.key(given.clone());
     let handed = operation.run(async |attempt| Ok(attempt.key().clone()));
     assert_eq!(handed.await.unwrap(), given);
@@ -156,7 +156,7 @@ async fn key_is_the_same_in_every_attempt_and_another_in_every_run() {
 async fn derived_key_has_to_outlive_the_deadline() {
     for (left, attempts) in [(SECS(9), 1), (SECS(60), 2)] {
         let made_at = SystemTime::now() - DAY + left;
-        let key = Key::derive("charge", "order-4711", made_at, DAY).unwrap();
+        let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
         let work = Work::new([Step::Maybe]);
         let _ = work.keyed(&operation().key(key)).await;
         assert_eq!(work.count(), attempts, "{left:?}");
@@ -166,7 +166,7 @@ async fn derived_key_has_to_outlive_the_deadline() {
 #[expect(clippy::disallowed_methods, reason = "a key's time is wall time")]
 #[tokio::test(start_paused = true)]
 async fn derived_key_that_is_forgotten_is_refused_before_the_work() {
-    let key = Key::derive("charge", "order-4711", SystemTime::now() - DAY, DAY).unwrap();
+    let key = IdempotencyKey::derive("charge", "order-4711", SystemTime::now() - DAY, DAY).unwrap();
     let work = Work::new([]);
     let error = work.keyed(&operation().key(key)).await.unwrap_err();
     assert_eq!(work.count(), 0);
@@ -211,8 +211,8 @@ async fn repeat_comes_no_earlier_than_the_far_side_asks() {
 async fn repeats_end_with_the_budget_which_clones_share() {
     let budget = Budget::new()
         .ratio(0.0)
-        .at_least_per_second(1)
-        .over(SECS(1));
+        .min_retries_per_second(1)
+        .window(SECS(1));
     let settings = OperationConfig::new(SECS(10)).retry(steady().budget(budget));
     let operation = Operation::with("postgres", settings).unwrap();
     let work = Work::new((0..9).map(|_| Step::Unsent));
@@ -239,7 +239,7 @@ async fn effect_is_the_greatest_of_all_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_of_other_destinations_repeats_nothing_here() {
-    let only = steady().only("https://api.test".parse().unwrap());
+    let only = steady().only_for("https://api.test".parse().unwrap());
     let operation = Operation::with("postgres", settings().retry(only)).unwrap();
     let work = Work::new([Step::Unsent]);
     let error = work.by(&operation).await.unwrap_err();

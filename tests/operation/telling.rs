@@ -96,8 +96,8 @@ async fn run_that_is_done_is_told_as_done() {
 
 #[tokio::test(start_paused = true)]
 async fn nothing_that_is_shown_holds_the_key() {
-    let key = sevenhops::policy::idempotency::Key::new("canary-91c2").unwrap();
-    let operation = operation().key(key).honours_keys(false);
+    let key = sevenhops::policy::idempotency::IdempotencyKey::new("canary-91c2").unwrap();
+    let operation = operation().key(key).honors_idempotency_keys(false);
     let work = Work::new([Step::Maybe]);
     let shown = Mutex::new(format!("{operation:?}"));
     let run = operation.run(async |attempt| {

@@ -111,7 +111,7 @@ async fn open_connections_are_counted_idle_ones_too() {
 
 #[tokio::test(start_paused = true)]
 async fn budget_is_what_the_calls_left_of_it() {
-    let tight = retry::Budget::new().ratio(0.0).at_least_per_second(1);
+    let tight = retry::Budget::new().ratio(0.0).min_retries_per_second(1);
     let settings = sevenhops::Config::new(Duration::from_secs(60))
         .retry(retry::RetryConfig::new().budget(tight));
     let layer = StandardLayer::with(&settings).unwrap().metrics(&sdk().2);

@@ -2,7 +2,7 @@ use http::{Method, StatusCode};
 use opentelemetry::Value;
 use opentelemetry::trace::{SpanKind, Status, get_active_span};
 use sevenhops::RetryLayer;
-use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::policy::{breaker, retry};
 use sevenhops::testing::{Answer, ClosedPort, FaultServer, Gate, Reply, Script};
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
@@ -193,7 +193,7 @@ async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
     let url = url(&server, "http");
     let trip = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     let client = net.builder().heard().circuit_breaker(trip).build().unwrap();
-    let key = || Key::new("order-1").unwrap();
+    let key = || IdempotencyKey::new("order-1").unwrap();
 
     server.on_request([
         Answer::new(StatusCode::TEMPORARY_REDIRECT)
@@ -204,7 +204,10 @@ async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
             .into(),
     ]);
     let told = Told::listen();
-    let post = client.post(&url).idempotency_key(key()).honours_keys(true);
+    let post = client
+        .post(&url)
+        .idempotency_key(key())
+        .honors_idempotency_keys(true);
     post.send().await.unwrap();
     assert_eq!(events(&told), ["redirected", "key replayed"]);
     assert!(!format!("{:?}", told.spans()).contains("canary"));

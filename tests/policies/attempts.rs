@@ -21,7 +21,7 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 /// Returns a stack without a breaker and with an unlimited retry budget.
 fn layer(settings: Config, retry: retry::RetryConfig) -> StandardLayer {
     let retry = retry.budget(retry::Budget::unlimited());
-    let off = breaker::CircuitBreakerConfig::new().minimum_volume(u32::MAX);
+    let off = breaker::CircuitBreakerConfig::new().min_attempts(u32::MAX);
     StandardLayer::with(&settings.retry(retry).circuit_breaker(off)).unwrap()
 }
 
@@ -78,7 +78,7 @@ async fn attempt_that_none_may_follow_is_not_cut_short() {
     assert_eq!(after(late, &usual, no_retry).await, Ok(late));
     assert_eq!(after(late, &usual, request(Method::POST)).await, Ok(late));
     // With an honored key, another attempt may follow.
-    let keyed = optional(Method::POST, Options::new().honours_keys(true));
+    let keyed = optional(Method::POST, Options::new().honors_idempotency_keys(true));
     assert!(after(late, &usual, keyed).await.is_err());
     let read = optional(Method::POST, Options::new().idempotent(true));
     assert!(after(late, &usual, read).await.is_err());
@@ -119,7 +119,7 @@ async fn each_attempt_has_half_of_the_time_left_and_the_last_one_all_of_it() {
 
 #[tokio::test(start_paused = true)]
 async fn last_attempt_has_all_the_time_where_a_redirect_leads_to_what_is_not_retried() {
-    let only = retry::RetryConfig::new().only("https://api.test".parse().unwrap());
+    let only = retry::RetryConfig::new().only_for("https://api.test".parse().unwrap());
     let layer = layer(Config::new(SECS(10)), only);
     let late = SECS(9);
     for (there, ended) in [

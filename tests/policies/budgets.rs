@@ -14,7 +14,7 @@ use crate::mock::{Mock, Step, request, status, steady};
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 fn layer(retry: RetryConfig) -> StandardLayer {
-    let unbreakable = breaker::CircuitBreakerConfig::new().minimum_volume(u32::MAX);
+    let unbreakable = breaker::CircuitBreakerConfig::new().min_attempts(u32::MAX);
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
     StandardLayer::with(&settings.circuit_breaker(unbreakable)).unwrap()
 }
@@ -43,8 +43,8 @@ async fn call(
 fn two() -> Budget {
     Budget::new()
         .ratio(0.0)
-        .at_least_per_second(2)
-        .over(SECS(1))
+        .min_retries_per_second(2)
+        .window(SECS(1))
 }
 
 #[tokio::test(start_paused = true)]

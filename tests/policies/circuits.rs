@@ -8,7 +8,9 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::Full;
 use sevenhops::hop::FailureClass;
-use sevenhops::policy::breaker::{CircuitBreakerConfig, Event, EventKind, Recovery, State};
+use sevenhops::policy::breaker::{
+    CircuitBreakerConfig, CircuitEvent, CircuitEventKind, CircuitState, Recovery,
+};
 use sevenhops::policy::retry;
 use sevenhops::{CircuitBreakerLayer, Destination, Policy, StandardLayer, timeout};
 use tokio::time::{Instant, advance, sleep};
@@ -47,11 +49,11 @@ async fn rejections(layer: &StandardLayer, mock: &Mock, calls: u32) -> u32 {
 #[tokio::test(start_paused = true)]
 async fn classifier_has_the_say_about_failures_by_status() {
     for (class, expected) in [
-        (FailureClass::Permanent, State::Closed),
-        (FailureClass::Success, State::Closed),
-        (FailureClass::Ignore, State::Closed),
-        (FailureClass::Throttled, State::Closed),
-        (FailureClass::Transient, State::Open),
+        (FailureClass::Permanent, CircuitState::Closed),
+        (FailureClass::Success, CircuitState::Closed),
+        (FailureClass::Ignore, CircuitState::Closed),
+        (FailureClass::Throttled, CircuitState::Closed),
+        (FailureClass::Transient, CircuitState::Open),
     ] {
         let layer = once(CircuitBreakerConfig::new()).classify(move |_| Some(class));
         let mock = Mock::new((0..40).map(|_| status(500)));
@@ -95,10 +97,10 @@ async fn probe_that_is_throttled_closes_the_circuit() {
     let layer = once(CircuitBreakerConfig::new());
     let mock = Mock::new((0..20).map(|_| status(500)).chain([status(429)]));
     assert_eq!(rejections(&layer, &mock, 20).await, 0);
-    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Open);
     advance(SECS(6)).await;
     assert_eq!(rejections(&layer, &mock, 10).await, 0);
-    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -109,7 +111,7 @@ async fn probe_that_is_told_to_come_back_later_opens_it_for_so_long() {
     rejections(&layer, &mock, 20).await;
     advance(SECS(6)).await;
     rejections(&layer, &mock, 1).await;
-    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Open);
     advance(SECS(59)).await;
     assert_eq!(rejections(&layer, &mock, 1).await, 1);
     advance(SECS(13)).await;
@@ -121,7 +123,7 @@ async fn call_for_patience_breaks_no_circuit() {
     let layer = once(CircuitBreakerConfig::new());
     let mock = Mock::new((0..100).map(|_| with(503, "retry-after", "7")));
     assert_eq!(rejections(&layer, &mock, 100).await, 0);
-    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Closed);
 }
 
 /// Returns a service that accepts one request each tenth of a second and responds 503 to the others, as nginx does.
@@ -175,7 +177,7 @@ async fn rate_limit_that_says_503_breaks_no_circuit() {
     }
     assert_eq!(
         (rejected, layer.breaker_handle().state(&api())),
-        (0, State::Closed)
+        (0, CircuitState::Closed)
     );
     assert!(answered[0] >= answered[1], "{answered:?}");
 }
@@ -195,14 +197,14 @@ async fn short_calls_to_a_service_that_takes_longer_break_no_circuit() {
             .insert(sevenhops::Options::new().deadline(deadline));
         assert!(layer.layer(service).oneshot(short).await.is_err());
     }
-    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Closed);
 }
 
 #[tokio::test(start_paused = true)]
 async fn slow_failures_are_slow() {
     let slow = CircuitBreakerConfig::new()
         .slow_calls(SECS(4), 0.5)
-        .minimum_volume(10);
+        .min_attempts(10);
     let layer = once(slow);
     let number = Arc::new(Mutex::new(0));
     let service = service_fn(move |_: Request<Full<Bytes>>| {
@@ -228,7 +230,7 @@ async fn slow_failures_are_slow() {
     for call in calls {
         let _ = call.await.unwrap();
     }
-    assert_eq!(layer.breaker_handle().state(&api()), State::Open);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Open);
     let error = layer
         .layer(service)
         .oneshot(request(Method::GET))
@@ -244,7 +246,7 @@ async fn events_are_told_in_order_and_a_panic_harms_none() {
     let notes = Arc::clone(&told);
     let layer = once(CircuitBreakerConfig::new())
         .on_breaker_event(|_| panic!("on purpose"))
-        .on_breaker_event(move |event: &Event| {
+        .on_breaker_event(move |event: &CircuitEvent| {
             assert_eq!(event.destination(), &api());
             let cause = event.cause().map(ToString::to_string);
             notes
@@ -261,11 +263,11 @@ async fn events_are_told_in_order_and_a_panic_harms_none() {
     assert_eq!(
         *told.lock().unwrap(),
         [
-            (EventKind::Opened, failed(), true),
-            (EventKind::Rejected, failed(), true),
-            (EventKind::HalfOpened, None, false),
-            (EventKind::Closed, None, false),
-            (EventKind::Isolated, None, false),
+            (CircuitEventKind::Opened, failed(), true),
+            (CircuitEventKind::Rejected, failed(), true),
+            (CircuitEventKind::HalfOpened, None, false),
+            (CircuitEventKind::Closed, None, false),
+            (CircuitEventKind::Isolated, None, false),
         ]
     );
 }
@@ -276,12 +278,12 @@ async fn observing_breaker_goes_on_learning_while_it_is_open() {
     let rejected = Arc::new(Mutex::new(0));
     let counter = Arc::clone(&rejected);
     let layer = layer.on_breaker_event(move |event| {
-        *counter.lock().unwrap() += u32::from(event.kind() == EventKind::Rejected);
+        *counter.lock().unwrap() += u32::from(event.kind() == CircuitEventKind::Rejected);
     });
     let mock = Mock::new((0..25).map(|_| status(500)));
     assert_eq!(rejections(&layer, &mock, 60).await, 0);
     let seen = layer.breaker_handle().snapshot(&api()).unwrap();
-    assert_eq!((seen.state(), mock.count()), (State::Open, 60));
+    assert_eq!((seen.state(), mock.count()), (CircuitState::Open, 60));
     assert_eq!((seen.attempts(), seen.failures()), (40, 5));
     assert_eq!(
         *rejected.lock().unwrap(),
@@ -308,7 +310,7 @@ async fn snapshot_shows_the_window() {
     );
     assert_eq!(
         (seen.state(), seen.slow(), seen.open_left()),
-        (State::Closed, 0, None)
+        (CircuitState::Closed, 0, None)
     );
 }
 
@@ -321,7 +323,7 @@ async fn recovery_by_ratio_and_by_ramp_through_the_whole_stack() {
     let layer = once(
         CircuitBreakerConfig::new()
             .recovery(ratio)
-            .open_by(|nth| SECS(1) * nth),
+            .break_duration_by(|nth| SECS(1) * nth),
     );
     let mock = Mock::new(
         (0..20)
@@ -331,7 +333,7 @@ async fn recovery_by_ratio_and_by_ramp_through_the_whole_stack() {
     rejections(&layer, &mock, 20).await;
     advance(MS(1_201)).await;
     assert_eq!(rejections(&layer, &mock, 4).await, 0);
-    assert_eq!(layer.breaker_handle().state(&api()), State::Closed);
+    assert_eq!(layer.breaker_handle().state(&api()), CircuitState::Closed);
 
     let layer = once(CircuitBreakerConfig::new().recovery(Recovery::Ramp { step: SECS(10) }));
     let mock = Mock::new((0..20).map(|_| status(500)));
@@ -374,7 +376,7 @@ async fn tenants_have_circuits_and_budgets_of_their_own() {
     let breaker = layer.breaker_handle();
     assert_eq!(
         (breaker.state(&bad), breaker.state(&good)),
-        (State::Open, State::Closed)
+        (CircuitState::Open, CircuitState::Closed)
     );
     assert_eq!(ask("good", status(200)).await.unwrap().status(), 200);
     let left = [&good, &bad].map(|tenant| layer.budgets().left(tenant).unwrap());

@@ -11,7 +11,7 @@ use http::{Method, Response};
 use http_body_util::BodyExt;
 use sevenhops::driver::DriverBody;
 use sevenhops::hop::{FailureClass, Hop, Kind, NoRetryReason, Outcome};
-use sevenhops::policy::breaker::{CircuitBreakerConfig, State};
+use sevenhops::policy::breaker::{CircuitBreakerConfig, CircuitState};
 use sevenhops::policy::retry::Failure;
 use sevenhops::{
     AttemptLayer, DeadlineLayer, Effect, Options, RetryLayer, StandardLayer, timeout::Timeouts,
@@ -251,7 +251,9 @@ async fn success_that_failed_is_not_done() {
         let failed = response.status()?.is_success();
         failed.then_some(FailureClass::Transient)
     });
-    let key = Options::new().whole_body(WHOLE).honours_keys(true);
+    let key = Options::new()
+        .whole_body(WHOLE)
+        .honors_idempotency_keys(true);
     let (service, count) = serving([answer(200, "failed"), answer(400, "")]);
     let response = layer.layer(service).oneshot(optional(Method::POST, key));
     let response = response.await.unwrap();
@@ -265,10 +267,10 @@ async fn success_that_failed_is_not_done() {
 #[tokio::test(start_paused = true)]
 async fn successes_that_failed_open_the_circuit() {
     for (class, expected) in [
-        (FailureClass::Transient, State::Open),
-        (FailureClass::Permanent, State::Closed),
-        (FailureClass::Throttled, State::Closed),
-        (FailureClass::Ignore, State::Closed),
+        (FailureClass::Transient, CircuitState::Open),
+        (FailureClass::Permanent, CircuitState::Closed),
+        (FailureClass::Throttled, CircuitState::Closed),
+        (FailureClass::Ignore, CircuitState::Closed),
     ] {
         let settings = sevenhops::Config::new(SECS(10))
             .retry(steady().attempts(1))

@@ -119,7 +119,7 @@ async fn draw_that_does_not_fit_is_drawn_again() {
     let wide = Backoff::new().base(SECS(2)).cap(SECS(600));
     let settings = sevenhops::Config::new(SECS(2)).retry(RetryConfig::new().backoff(wide));
     let settings =
-        settings.circuit_breaker(breaker::CircuitBreakerConfig::new().minimum_volume(1_000));
+        settings.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(1_000));
     let layer = StandardLayer::with(&settings).unwrap();
     for _ in 0..50 {
         let mock = Mock::new([status(503)]);

@@ -92,13 +92,13 @@ async fn failure_of_an_unknown_kind_is_transient() {
 async fn one_retry_costs_one_token_also_where_it_needs_a_connection() {
     let sixty = Budget::new()
         .ratio(0.0)
-        .at_least_per_second(60)
-        .over(SECS(1));
+        .min_retries_per_second(60)
+        .window(SECS(1));
     let retry = steady().budget(sixty).unsent_attempts(255);
     let retry = retry.backoff(fast());
     let settings = OperationConfig::new(SECS(1)).retry(retry);
     let settings =
-        settings.circuit_breaker(breaker::CircuitBreakerConfig::new().minimum_volume(1_000));
+        settings.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(1_000));
     let operation = Operation::with("queue.test", settings).unwrap();
     let made = std::sync::atomic::AtomicU32::new(0);
     for _ in 0..2 {
@@ -153,12 +153,11 @@ async fn word_that_a_post_only_reads_ends_where_a_layer_rewrites_the_request() {
 async fn relative_uris_share_one_budget_and_one_circuit() {
     let five = Budget::new()
         .ratio(0.0)
-        .at_least_per_second(5)
-        .over(SECS(1));
+        .min_retries_per_second(5)
+        .window(SECS(1));
     let retry = steady().budget(five).backoff(fast());
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
-    let settings =
-        settings.circuit_breaker(breaker::CircuitBreakerConfig::new().minimum_volume(100));
+    let settings = settings.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(100));
     let layer = StandardLayer::with(&settings).unwrap();
     let mock = Mock::new((0..1_000).map(|_| status(500)));
     let service = layer.layer(mock.clone());
@@ -173,7 +172,7 @@ async fn relative_uris_share_one_budget_and_one_circuit() {
     let relative = Destination::relative();
     assert_eq!(
         layer.breaker_handle().state(&relative),
-        breaker::State::Open
+        breaker::CircuitState::Open
     );
 }
 

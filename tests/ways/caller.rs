@@ -258,9 +258,9 @@ async fn stack_below_a_stack_counts_no_tries() {
     let world = World::new().await;
     let server = world.server().await;
     server.on_request([lost()]);
-    let settings = world.settings().idempotency(
-        sevenhops::policy::idempotency::IdempotencyConfig::new().honoured_by_all(true),
-    );
+    let settings = world
+        .settings()
+        .idempotency(sevenhops::policy::idempotency::IdempotencyConfig::new().honored_by_all(true));
     let client = ClientBuilder::new(world.transport().build_reqwest().unwrap())
         .with(StandardLayer::with(&settings).unwrap())
         .with(world.client())

@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use sevenhops::chaos::{self, ChaosLayer};
 use sevenhops::hop::Stage;
-use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::sdk::hyper::{Connector, Hops, Names, Pooled, RequestBody};
 use sevenhops::testing::{FaultServer, Gate, Reply};
 use sevenhops::{Effect, Hop, Kind, Options, StandardLayer, StandardService, Timeline, dns};
@@ -173,7 +173,7 @@ async fn post_whose_answer_was_lost_is_repeated_only_with_a_key_that_somebody_vo
     let server = world.server().await;
     server.on_request([Reply::CloseAfterRequest]);
     let mut keyed = request(Method::POST, &base(&server));
-    let options = Options::new().idempotency_key(Key::new("order-4711").unwrap());
+    let options = Options::new().idempotency_key(IdempotencyKey::new("order-4711").unwrap());
     keyed.extensions_mut().insert(options);
     assert_eq!(send(&service, keyed).await.unwrap().0, 200);
     assert_eq!(keys(&server), vec![Some("order-4711".to_owned()); 2]);

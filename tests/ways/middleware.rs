@@ -12,7 +12,7 @@ use http::Extensions;
 use http_body_util::{BodyExt, Full};
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Next, Result};
 use sevenhops::hop::Stage;
-use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::testing::Reply;
 use sevenhops::timeout::Timeout;
 use sevenhops::{Client, Effect, Hop, Kind, Options, StandardLayer, sdk};
@@ -234,7 +234,7 @@ async fn post_whose_answer_was_lost_is_repeated_only_with_a_key_that_somebody_vo
 
         let server = world.server().await;
         server.on_request([Reply::CloseAfterRequest]);
-        let options = Options::new().idempotency_key(Key::new("order-4711").unwrap());
+        let options = Options::new().idempotency_key(IdempotencyKey::new("order-4711").unwrap());
         let request = client.post(base(&server)).body("amount=100");
         let response = request.with_extension(options).send().await.unwrap();
         assert_eq!(response.status(), 200);
@@ -251,7 +251,7 @@ async fn body_that_cannot_be_cloned_passes_once() {
     ] {
         let server = world.server().await;
         server.on_request([Reply::CloseAfterRequest]);
-        let options = Options::new().honours_keys(true);
+        let options = Options::new().honors_idempotency_keys(true);
         let body = reqwest::Body::wrap(String::from("amount=100"));
         let request = client
             .post(base(&server))
@@ -326,7 +326,7 @@ async fn options_hold_in_every_stack_of_a_chain() {
         .with(policies())
         .with(policies())
         .build();
-    let key = Options::new().idempotency_key(Key::new("order-4711").unwrap());
+    let key = Options::new().idempotency_key(IdempotencyKey::new("order-4711").unwrap());
     let once = key.clone().attempts(NonZeroU8::MIN);
     for (options, sent) in [(Options::new(), 1), (key, 2), (once, 1)] {
         let server = world.server().await;

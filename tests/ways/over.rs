@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full};
-use sevenhops::policy::idempotency::Key;
+use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::sdk::reqwest::ReqwestService;
 use sevenhops::testing::{ClosedPort, Reply};
 use sevenhops::{
@@ -117,7 +117,7 @@ async fn throttled_call_is_retried_and_a_lost_response_only_under_a_key_that_is_
     let mut vouched = post();
     vouched
         .extensions_mut()
-        .insert(Options::new().honours_keys(true));
+        .insert(Options::new().honors_idempotency_keys(true));
     assert_eq!(send(&service, vouched).await.unwrap(), 200);
     let keys = keys(&server);
     assert!(keys[3].is_some() && keys[3] == keys[4], "{keys:?}");
@@ -131,7 +131,7 @@ async fn open_demand_and_false_framing_are_refused_before_the_client_sees_them()
     let service = Transport::over(foreign(&world));
     let post = || request(Method::POST, &base(&server), "amount=100");
     let mut keyed = post();
-    let key = Options::new().idempotency_key(Key::new("k-1").unwrap());
+    let key = Options::new().idempotency_key(IdempotencyKey::new("k-1").unwrap());
     keyed.extensions_mut().insert(key);
     let mut short = post();
     short.headers_mut().insert("content-length", 3.into());

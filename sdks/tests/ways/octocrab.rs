@@ -50,8 +50,8 @@ async fn throttled_call_is_repeated_when_the_server_said() {
 }
 
 #[tokio::test]
-async fn lost_answer_to_a_post_is_asked_for_again_only_where_keys_are_honoured() {
-    services::lost_answer_to_a_post_is_asked_for_again_only_where_keys_are_honoured::<Octocrab>()
+async fn lost_answer_to_a_post_is_asked_for_again_only_where_keys_are_honored() {
+    services::lost_answer_to_a_post_is_asked_for_again_only_where_keys_are_honored::<Octocrab>()
         .await;
 }
 

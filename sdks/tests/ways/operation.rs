@@ -130,18 +130,18 @@ async fn post_whose_answer_was_lost_is_a_maybe_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn post_whose_answer_was_lost_is_repeated_under_a_key_that_is_honoured() {
+async fn post_whose_answer_was_lost_is_repeated_under_a_key_that_is_honored() {
     let world = World::new().await;
-    for honours in [true, false] {
+    for honors in [true, false] {
         let server = world.server().await;
         server.default_reply(Answer::json(EMBEDDED));
         server.on_request([Reply::CloseAfterRequest]);
         let openai = sdk(&world, &server);
-        let operation = operation().honours_keys(honours);
+        let operation = operation().honors_idempotency_keys(honors);
         let run = operation.run(async |attempt| embed(&openai, Some(&attempt)).await);
-        assert_eq!(run.await.is_ok(), honours);
+        assert_eq!(run.await.is_ok(), honors);
         let keys = keys(&server);
-        assert_eq!(keys.len(), if honours { 2 } else { 1 });
+        assert_eq!(keys.len(), if honors { 2 } else { 1 });
         assert!(keys[0].is_some() && keys.iter().all(|key| *key == keys[0]));
     }
 }

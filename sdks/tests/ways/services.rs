@@ -47,7 +47,7 @@ pub(super) fn both<T: OverService>(
 ) -> [T; 2] {
     let policies = StandardLayer::with(settings)
         .unwrap()
-        .replay_with(T::copy, T::empty);
+        .clone_body_with(T::copy, T::empty);
     let over_ours = policies.layer(transport().build().unwrap());
     let hops = transport().build_hyper().unwrap();
     let tcp = hops.http_connector();
@@ -98,7 +98,7 @@ pub(super) async fn throttled_call_is_repeated_when_the_server_said<T: OverServi
     }
 }
 
-pub(super) async fn lost_answer_to_a_post_is_asked_for_again_only_where_keys_are_honoured<T>()
+pub(super) async fn lost_answer_to_a_post_is_asked_for_again_only_where_keys_are_honored<T>()
 where
     T: OverService,
 {
@@ -113,9 +113,9 @@ where
 
         let lossy = server::<T>(&world).await;
         lossy.on_request([Reply::CloseAfterRequest]);
-        let honoured =
-            idempotency::IdempotencyConfig::new().honoured_by(base(&lossy).parse().unwrap());
-        let settings = world.settings().idempotency(honoured);
+        let honored =
+            idempotency::IdempotencyConfig::new().honored_by(base(&lossy).parse().unwrap());
+        let settings = world.settings().idempotency(honored);
         let sdk = &both::<T>(&settings, || world.transport(), &base(&lossy))[way];
         assert_eq!(sdk.post().await.unwrap(), answer::<T>());
         let keys = keys(&lossy);

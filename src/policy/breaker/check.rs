@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::config::CircuitBreakerConfig;
-use super::rules::{Recovery, Window};
+use super::rules::{FailureWindow, Recovery};
 use crate::config_error::{ConfigError, expected};
 use crate::timeout::{Timeout, Timeouts};
 
@@ -11,7 +11,7 @@ impl CircuitBreakerConfig {
     /// Refuses values that are out of range, that contradict each other, or that contradict the limits.
     pub(crate) fn check(&self, timeouts: &Timeouts) -> Result<(), ConfigError> {
         expected::share("circuit_breaker.failure_ratio", self.get_failure_ratio())?;
-        expected::count(VOLUME_PATH, self.get_minimum_volume(), 1..=u32::MAX)?;
+        expected::count(VOLUME_PATH, self.get_min_attempts(), 1..=u32::MAX)?;
         if let Some(attempts) = self.consecutive_failures {
             expected::count(
                 "circuit_breaker.consecutive_failures",
@@ -26,11 +26,14 @@ impl CircuitBreakerConfig {
     }
 
     fn check_slow(&self, timeouts: &Timeouts) -> Result<(), ConfigError> {
-        let (slow, ratio) = ("circuit_breaker.slow_limit", "circuit_breaker.slow_ratio");
-        match (self.slow_limit, self.slow_ratio) {
+        let (slow, ratio) = (
+            "circuit_breaker.slow_threshold",
+            "circuit_breaker.slow_ratio",
+        );
+        match (self.slow_threshold, self.slow_ratio) {
             (None, None) => return Ok(()),
             (None, Some(share)) => {
-                let expected = "no ratio without circuit_breaker.slow_limit";
+                let expected = "no ratio without circuit_breaker.slow_threshold";
                 return Err(ConfigError::invalid(ratio, share, expected));
             }
             (Some(limit), share) => {
@@ -50,23 +53,25 @@ impl CircuitBreakerConfig {
     }
 
     fn check_open_times(&self) -> Result<(), ConfigError> {
-        let most = (MOST_PATH, self.get_open_at_most());
+        let most = (MOST_PATH, self.get_max_break_duration());
         expected::wait(most.0, most.1)?;
-        let Some(times) = &self.open_times else {
-            let (path, first) = ("circuit_breaker.open_for", self.get_open_for());
+        let Some(times) = &self.break_durations else {
+            let (path, first) = ("circuit_breaker.break_duration", self.get_break_duration());
             expected::wait(path, first)?;
             if first > most.1 {
                 return Err(ConfigError::longer((path, first), most));
             }
-            let (path, factor) = ("circuit_breaker.open_factor", self.get_open_factor());
+            let (path, factor) = (
+                "circuit_breaker.break_duration_factor",
+                self.get_break_duration_factor(),
+            );
             return match (1.0..=MOST_FACTOR).contains(&factor) {
                 true => Ok(()),
                 false => Err(ConfigError::invalid(path, factor, "1 to 100")),
             };
         };
-        if self.open_for.is_some() || self.open_factor.is_some() {
-            let expected =
-                "no times beside circuit_breaker.open_for or circuit_breaker.open_factor";
+        if self.break_duration.is_some() || self.break_duration_factor.is_some() {
+            let expected = "no times beside circuit_breaker.break_duration or circuit_breaker.break_duration_factor";
             return Err(ConfigError::invalid(TIMES_PATH, times, expected));
         }
         if times.is_empty() {
@@ -85,7 +90,7 @@ impl CircuitBreakerConfig {
     fn check_window(&self, attempt: Duration) -> Result<(), ConfigError> {
         match self.window {
             None => Ok(()),
-            Some(Window::Time(length)) => {
+            Some(FailureWindow::Time(length)) => {
                 let path = "circuit_breaker.window.time";
                 if length.is_zero() || length > Timeout::MAX.get() * 2 {
                     let expected = "more than 0s, at most 172800s";
@@ -97,10 +102,10 @@ impl CircuitBreakerConfig {
                 }
                 Ok(())
             }
-            Some(Window::Count(attempts)) => {
+            Some(FailureWindow::Count(attempts)) => {
                 let path = "circuit_breaker.window.count";
                 expected::count(path, attempts, 1..=LONGEST_COUNT)?;
-                let volume = self.get_minimum_volume();
+                let volume = self.get_min_attempts();
                 match attempts < volume {
                     true => Err(ConfigError::less((path, attempts), (VOLUME_PATH, volume))),
                     false => Ok(()),
@@ -135,9 +140,9 @@ fn check_recovery(recovery: Recovery) -> Result<(), ConfigError> {
     }
 }
 
-const VOLUME_PATH: &str = "circuit_breaker.minimum_volume";
-const MOST_PATH: &str = "circuit_breaker.open_at_most";
-const TIMES_PATH: &str = "circuit_breaker.open_times";
+const VOLUME_PATH: &str = "circuit_breaker.min_attempts";
+const MOST_PATH: &str = "circuit_breaker.max_break_duration";
+const TIMES_PATH: &str = "circuit_breaker.break_durations";
 /// With a larger factor the second opening would last over a hundred times as long as the first.
 const MOST_FACTOR: f64 = 100.0;
 /// The circuit keeps a lease for each probe.

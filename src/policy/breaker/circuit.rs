@@ -24,7 +24,7 @@ use super::health::{Health, share};
 use super::probes::Probes;
 use super::ramp::{Ramp, VOLUME};
 use super::rules::{Recovery, Rules};
-use super::state::{Counts, Position, State};
+use super::state::{CircuitState, Counts, Position};
 
 /// The circuit of one destination. It is not thread-safe: its owner has the lock and the clock.
 #[derive(Debug)]
@@ -58,7 +58,7 @@ impl Circuit {
             generation: 0,
             health: Health::new(rules.window, now),
             openings: 0,
-            open_time: rules.open_for,
+            open_time: rules.break_duration,
             cause: ISOLATED,
             rules,
         }
@@ -215,8 +215,8 @@ impl Circuit {
     /// Judges an attempt of a closed circuit or of a ramp.
     fn judge(&mut self, verdict: Verdict, at: Moment) {
         let volume = match self.phase {
-            Phase::Ramp(_) => self.rules.minimum_volume.min(VOLUME),
-            _ => self.rules.minimum_volume,
+            Phase::Ramp(_) => self.rules.min_attempts.min(VOLUME),
+            _ => self.rules.min_attempts,
         };
         if let Some(cause) = self.health.judge(verdict, (&self.rules, volume), at.now) {
             self.open(cause, verdict.hint(), at);
@@ -297,10 +297,10 @@ impl Circuit {
         Position {
             generation: self.generation,
             state: match self.phase {
-                Phase::Closed => State::Closed,
-                Phase::Open { .. } => State::Open,
-                Phase::HalfOpen { .. } | Phase::Ramp(_) => State::HalfOpen,
-                Phase::Isolated => State::Isolated,
+                Phase::Closed => CircuitState::Closed,
+                Phase::Open { .. } => CircuitState::Open,
+                Phase::HalfOpen { .. } | Phase::Ramp(_) => CircuitState::HalfOpen,
+                Phase::Isolated => CircuitState::Isolated,
             },
             opened: is_open.then_some((self.cause, self.open_time)),
         }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rules::{Recovery, Rules, Window};
+use super::rules::{FailureWindow, Recovery, Rules};
 use super::verdict::Judge;
 use crate::callback::{Site, ask};
 use crate::getters::getters;
@@ -16,11 +16,11 @@ use crate::timeout::Timeouts;
 /// ```
 /// use std::time::Duration;
 /// use sevenhops::CircuitBreakerLayer;
-/// use sevenhops::policy::breaker::{CircuitBreakerConfig, Window};
+/// use sevenhops::policy::breaker::{CircuitBreakerConfig, FailureWindow};
 /// use sevenhops::timeout::Timeouts;
 ///
 /// let timeouts = Timeouts::new(Duration::from_secs(10))?; // 5 s for an attempt
-/// let config = CircuitBreakerConfig::new().window(Window::Time(Duration::from_secs(8)));
+/// let config = CircuitBreakerConfig::new().window(FailureWindow::Time(Duration::from_secs(8)));
 /// let refused = CircuitBreakerLayer::with(timeouts, config).unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
@@ -37,9 +37,9 @@ pub struct CircuitBreakerConfig {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) failure_ratio: Option<f64>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub(super) minimum_volume: Option<u32>,
+    pub(super) min_attempts: Option<u32>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub(super) window: Option<Window>,
+    pub(super) window: Option<FailureWindow>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) consecutive_failures: Option<u32>,
     #[cfg_attr(
@@ -49,7 +49,7 @@ pub struct CircuitBreakerConfig {
             skip_serializing_if = "Option::is_none"
         )
     )]
-    pub(super) slow_limit: Option<Duration>,
+    pub(super) slow_threshold: Option<Duration>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) slow_ratio: Option<f64>,
     #[cfg_attr(
@@ -59,9 +59,9 @@ pub struct CircuitBreakerConfig {
             skip_serializing_if = "Option::is_none"
         )
     )]
-    pub(super) open_for: Option<Duration>,
+    pub(super) break_duration: Option<Duration>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub(super) open_factor: Option<f64>,
+    pub(super) break_duration_factor: Option<f64>,
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -69,7 +69,7 @@ pub struct CircuitBreakerConfig {
             skip_serializing_if = "Option::is_none"
         )
     )]
-    pub(super) open_times: Option<Arc<[Duration]>>,
+    pub(super) break_durations: Option<Arc<[Duration]>>,
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -77,11 +77,11 @@ pub struct CircuitBreakerConfig {
             skip_serializing_if = "Option::is_none"
         )
     )]
-    pub(super) open_at_most: Option<Duration>,
+    pub(super) max_break_duration: Option<Duration>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) recovery: Option<Recovery>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub(super) throttled_counts: Option<bool>,
+    pub(super) count_throttled_as_failure: Option<bool>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub(super) observe_only: Option<bool>,
 }
@@ -92,17 +92,17 @@ impl CircuitBreakerConfig {
     pub const fn new() -> Self {
         Self {
             failure_ratio: None,
-            minimum_volume: None,
+            min_attempts: None,
             window: None,
             consecutive_failures: None,
-            slow_limit: None,
+            slow_threshold: None,
             slow_ratio: None,
-            open_for: None,
-            open_factor: None,
-            open_times: None,
-            open_at_most: None,
+            break_duration: None,
+            break_duration_factor: None,
+            break_durations: None,
+            max_break_duration: None,
             recovery: None,
-            throttled_counts: None,
+            count_throttled_as_failure: None,
             observe_only: None,
         }
     }
@@ -116,14 +116,14 @@ impl CircuitBreakerConfig {
 
     /// Applies ratios only when the window has at least this many attempts: from 1 on.
     #[must_use]
-    pub const fn minimum_volume(mut self, attempts: u32) -> Self {
-        self.minimum_volume = Some(attempts);
+    pub const fn min_attempts(mut self, attempts: u32) -> Self {
+        self.min_attempts = Some(attempts);
         self
     }
 
     /// Sets the window: a time of at least twice the attempt limit, or a count of 1 to 10,000.
     #[must_use]
-    pub const fn window(mut self, window: Window) -> Self {
+    pub const fn window(mut self, window: FailureWindow) -> Self {
         self.window = Some(window);
         self
     }
@@ -139,42 +139,42 @@ impl CircuitBreakerConfig {
     /// if it takes longer than `limit`, to the response head or to its failure.
     #[must_use]
     pub const fn slow_calls(mut self, limit: Duration, ratio: f64) -> Self {
-        self.slow_limit = Some(limit);
+        self.slow_threshold = Some(limit);
         self.slow_ratio = Some(ratio);
         self
     }
 
     /// Sets how long the circuit stays open the first time. The time grows each time that the probes fail.
     #[must_use]
-    pub const fn open_for(mut self, open_for: Duration) -> Self {
-        self.open_for = Some(open_for);
+    pub const fn break_duration(mut self, break_duration: Duration) -> Self {
+        self.break_duration = Some(break_duration);
         self
     }
 
     /// Multiplies the open time by this factor each time that the probes fail: 1 to 100.
     #[must_use]
-    pub const fn open_factor(mut self, factor: f64) -> Self {
-        self.open_factor = Some(factor);
+    pub const fn break_duration_factor(mut self, factor: f64) -> Self {
+        self.break_duration_factor = Some(factor);
         self
     }
 
     /// Computes the open time by a function of the number of openings in a row, from 1. It replaces
-    /// [`open_for`](Self::open_for) and [`open_factor`](Self::open_factor).
+    /// [`break_duration`](Self::break_duration) and [`break_duration_factor`](Self::break_duration_factor).
     ///
     /// The function runs immediately, for 1 to 32 openings. The last time holds for all that follow. If the function
     /// panics, `build()` refuses the settings.
     #[must_use]
-    pub fn open_by(mut self, time: impl Fn(u32) -> Duration) -> Self {
-        let site = Site::new("breaker::CircuitBreakerConfig::open_by");
+    pub fn break_duration_by(mut self, time: impl Fn(u32) -> Duration) -> Self {
+        let site = Site::new("breaker::CircuitBreakerConfig::break_duration_by");
         let times = (1..=OPENINGS).map(|nth| ask(&site, || Some(time(nth))));
-        self.open_times = Some(times.map_while(|time| time).collect());
+        self.break_durations = Some(times.map_while(|time| time).collect());
         self
     }
 
     /// Bounds the open time, including growth, jitter and the server's hint.
     #[must_use]
-    pub const fn open_at_most(mut self, longest: Duration) -> Self {
-        self.open_at_most = Some(longest);
+    pub const fn max_break_duration(mut self, longest: Duration) -> Self {
+        self.max_break_duration = Some(longest);
         self
     }
 
@@ -188,8 +188,8 @@ impl CircuitBreakerConfig {
     /// Sets whether a 429 counts as a failure. By default it does not: it asks the client to wait. Set it for a
     /// destination that sends 429 when it is down.
     #[must_use]
-    pub const fn throttled_counts(mut self, counts: bool) -> Self {
-        self.throttled_counts = Some(counts);
+    pub const fn count_throttled_as_failure(mut self, counts: bool) -> Self {
+        self.count_throttled_as_failure = Some(counts);
         self
     }
 
@@ -202,62 +202,66 @@ impl CircuitBreakerConfig {
 
     getters! {
         get_failure_ratio(failure_ratio) -> f64 = |own| own.failure_ratio.unwrap_or(FAILURE_RATIO);
-        get_minimum_volume(minimum_volume) -> u32 = |own| own.minimum_volume.unwrap_or(MINIMUM_VOLUME);
+        get_min_attempts(min_attempts) -> u32 = |own| own.min_attempts.unwrap_or(MIN_ATTEMPTS);
         get_consecutive_failures(consecutive_failures) -> Option<u32> = |own| own.consecutive_failures;
         get_slow_calls(slow_calls) -> Option<(Duration, f64)>
-            = |own| Some((own.slow_limit?, own.slow_ratio.unwrap_or(FAILURE_RATIO)));
-        get_open_for(open_for) -> Duration = |own| own.open_for.unwrap_or(OPEN_FOR);
-        get_open_factor(open_factor) -> f64 = |own| own.open_factor.unwrap_or(OPEN_FACTOR);
-        get_open_by(open_by) -> Option<&[Duration]> = |own| own.open_times.as_deref();
-        get_open_at_most(open_at_most) -> Duration = |own| own.open_at_most.unwrap_or(OPEN_AT_MOST);
+            = |own| Some((own.slow_threshold?, own.slow_ratio.unwrap_or(FAILURE_RATIO)));
+        get_break_duration(break_duration) -> Duration = |own| own.break_duration.unwrap_or(BREAK_DURATION);
+        get_break_duration_factor(break_duration_factor) -> f64 = |own| own.break_duration_factor.unwrap_or(BREAK_DURATION_FACTOR);
+        get_break_duration_by(break_duration_by) -> Option<&[Duration]> = |own| own.break_durations.as_deref();
+        get_max_break_duration(max_break_duration) -> Duration = |own| own.max_break_duration.unwrap_or(MAX_BREAK_DURATION);
         get_recovery(recovery) -> Recovery = |own| own.recovery.unwrap_or(Recovery::Successes(PROBES));
-        get_throttled_counts(throttled_counts) -> bool = |own| own.throttled_counts.unwrap_or(false);
+        get_count_throttled_as_failure(count_throttled_as_failure) -> bool = |own| own.count_throttled_as_failure.unwrap_or(false);
         get_observe_only(observe_only) -> bool = |own| own.observe_only.unwrap_or(false);
     }
 
     /// Returns [`window`](Self::window) for attempts under these limits, as set or by default.
     #[must_use]
-    pub fn get_window(&self, timeouts: &Timeouts) -> Window {
+    pub fn get_window(&self, timeouts: &Timeouts) -> FailureWindow {
         let longest = || SHORTEST_WINDOW.max(timeouts.attempt().get() * 2);
-        self.window.unwrap_or_else(|| Window::Time(longest()))
+        self.window
+            .unwrap_or_else(|| FailureWindow::Time(longest()))
     }
 
     /// Returns these settings, with missing values taken from the surrounding config. Open times by a function and by
     /// a factor exclude each other, so if one is set, the other is not taken over.
     pub(crate) fn over(self, around: &Self) -> Self {
-        let by_factor = self.open_for.is_some() || self.open_factor.is_some();
-        let by_times = self.open_times.is_some();
+        let by_factor = self.break_duration.is_some() || self.break_duration_factor.is_some();
+        let by_times = self.break_durations.is_some();
         Self {
             failure_ratio: self.failure_ratio.or(around.failure_ratio),
-            minimum_volume: self.minimum_volume.or(around.minimum_volume),
+            min_attempts: self.min_attempts.or(around.min_attempts),
             window: self.window.or(around.window),
             consecutive_failures: self.consecutive_failures.or(around.consecutive_failures),
-            slow_limit: self.slow_limit.or(around.slow_limit),
+            slow_threshold: self.slow_threshold.or(around.slow_threshold),
             slow_ratio: self.slow_ratio.or(around.slow_ratio),
-            open_for: self
-                .open_for
-                .or_else(|| around.open_for.filter(|_| !by_times)),
-            open_factor: (self.open_factor).or_else(|| around.open_factor.filter(|_| !by_times)),
-            open_times: (self.open_times)
-                .or_else(|| around.open_times.clone().filter(|_| !by_factor)),
-            open_at_most: self.open_at_most.or(around.open_at_most),
+            break_duration: self
+                .break_duration
+                .or_else(|| around.break_duration.filter(|_| !by_times)),
+            break_duration_factor: (self.break_duration_factor)
+                .or_else(|| around.break_duration_factor.filter(|_| !by_times)),
+            break_durations: (self.break_durations)
+                .or_else(|| around.break_durations.clone().filter(|_| !by_factor)),
+            max_break_duration: self.max_break_duration.or(around.max_break_duration),
             recovery: self.recovery.or(around.recovery),
-            throttled_counts: self.throttled_counts.or(around.throttled_counts),
+            count_throttled_as_failure: self
+                .count_throttled_as_failure
+                .or(around.count_throttled_as_failure),
             observe_only: self.observe_only.or(around.observe_only),
         }
     }
 
     /// Returns these settings with every default that does not depend on the limits.
     pub(crate) fn written_out(&self) -> Self {
-        let by_factor = self.open_times.is_none();
+        let by_factor = self.break_durations.is_none();
         Self {
             failure_ratio: Some(self.get_failure_ratio()),
-            minimum_volume: Some(self.get_minimum_volume()),
-            open_for: by_factor.then(|| self.get_open_for()),
-            open_factor: by_factor.then(|| self.get_open_factor()),
-            open_at_most: Some(self.get_open_at_most()),
+            min_attempts: Some(self.get_min_attempts()),
+            break_duration: by_factor.then(|| self.get_break_duration()),
+            break_duration_factor: by_factor.then(|| self.get_break_duration_factor()),
+            max_break_duration: Some(self.get_max_break_duration()),
             recovery: Some(self.get_recovery()),
-            throttled_counts: Some(self.get_throttled_counts()),
+            count_throttled_as_failure: Some(self.get_count_throttled_as_failure()),
             observe_only: Some(self.get_observe_only()),
             ..self.clone()
         }
@@ -267,14 +271,14 @@ impl CircuitBreakerConfig {
     pub(crate) fn rules(&self, timeouts: &Timeouts) -> Rules {
         Rules {
             failure_ratio: self.get_failure_ratio(),
-            minimum_volume: self.get_minimum_volume(),
+            min_attempts: self.get_min_attempts(),
             window: self.get_window(timeouts),
             consecutive_failures: self.consecutive_failures,
             slow_ratio: self.get_slow_calls().map(|(_, ratio)| ratio),
-            open_for: self.get_open_for(),
-            open_factor: self.get_open_factor(),
-            open_times: self.open_times.clone(),
-            open_at_most: self.get_open_at_most(),
+            break_duration: self.get_break_duration(),
+            break_duration_factor: self.get_break_duration_factor(),
+            break_durations: self.break_durations.clone(),
+            max_break_duration: self.get_max_break_duration(),
             recovery: self.get_recovery(),
             shortest_lease: timeouts.attempt().get(),
         }
@@ -283,8 +287,8 @@ impl CircuitBreakerConfig {
     /// Returns the judge of attempts under these limits.
     pub(crate) fn judge(&self, timeouts: &Timeouts) -> Judge {
         Judge {
-            slow: self.slow_limit,
-            throttled_counts: self.get_throttled_counts(),
+            slow: self.slow_threshold,
+            count_throttled_as_failure: self.get_count_throttled_as_failure(),
             observe_only: self.get_observe_only(),
             attempt: timeouts.attempt().get(),
         }
@@ -294,16 +298,16 @@ impl CircuitBreakerConfig {
 /// At this ratio half of the attempts fail. That is more than noise.
 pub(super) const FAILURE_RATIO: f64 = 0.5;
 /// A small client must be able to open the circuit; noise must not.
-pub(super) const MINIMUM_VOLUME: u32 = 20;
+pub(super) const MIN_ATTEMPTS: u32 = 20;
 /// The window is at least this long, and at least twice the attempt limit. Otherwise attempts that hang until the
 /// limit leave the window before there are enough of them.
 pub(super) const SHORTEST_WINDOW: Duration = Duration::from_secs(10);
 /// A quick restart is over after this time.
-pub(super) const OPEN_FOR: Duration = Duration::from_secs(5);
+pub(super) const BREAK_DURATION: Duration = Duration::from_secs(5);
 /// No caller waits longer than this for a service that has recovered.
-pub(super) const OPEN_AT_MOST: Duration = Duration::from_secs(2 * 60);
+pub(super) const MAX_BREAK_DURATION: Duration = Duration::from_secs(2 * 60);
 /// Each failed probe shows that the outage takes longer than expected.
-pub(super) const OPEN_FACTOR: f64 = 2.0;
+pub(super) const BREAK_DURATION_FACTOR: f64 = 2.0;
 /// With an open time of one minute, this many openings take more than half an hour.
 const OPENINGS: u32 = 32;
 /// One probe is enough to decide, and causes no burst.

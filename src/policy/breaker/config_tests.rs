@@ -10,7 +10,7 @@ fn t1_defaults_build_for_every_deadline_from_10_ms_to_24_h() {
         let timeouts = Timeouts::new(deadline).unwrap();
         let config = CircuitBreakerConfig::new();
         assert!(config.check(&timeouts).is_ok());
-        let Window::Time(length) = config.get_window(&timeouts) else {
+        let FailureWindow::Time(length) = config.get_window(&timeouts) else {
             panic!("the default is a time");
         };
         assert_eq!(length, SECS(10).max(timeouts.attempt().get() * 2));
@@ -24,13 +24,13 @@ fn table_of_defaults_is_the_constants() {
     let doc = include_str!("../../layer/breaker.rs");
     let (shortest, open, longest) = (
         SHORTEST_WINDOW.as_secs(),
-        OPEN_FOR.as_secs(),
-        OPEN_AT_MOST.as_secs(),
+        BREAK_DURATION.as_secs(),
+        MAX_BREAK_DURATION.as_secs(),
     );
     let jitter = super::super::rules::JITTER * 100.0;
     for row in [
         format!("| failure ratio | {FAILURE_RATIO} |"),
-        format!("| minimum volume | {MINIMUM_VOLUME} attempts |"),
+        format!("| minimum volume | {MIN_ATTEMPTS} attempts |"),
         format!("| window | {shortest} s, or twice the attempt limit if that is longer |"),
         format!(
             "| open for | {open} s, twice as long each time, 0–{jitter} % longer by luck, \

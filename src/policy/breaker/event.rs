@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use super::attempt::Refusal;
 use super::cause::Cause;
-use super::state::{Position, State};
+use super::state::{CircuitState, Position};
 use crate::destination::Destination;
 use crate::telemetry::{Span, circuit};
 
 /// A change of a destination's circuit, or a rejection by it.
 #[derive(Clone, Debug)]
-pub struct Event {
+pub struct CircuitEvent {
     destination: Destination,
     change: Change,
 }
@@ -21,7 +21,7 @@ pub struct Event {
 /// A kind of event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum EventKind {
+pub enum CircuitEventKind {
     /// The circuit opened.
     Opened,
     /// The open time is over, or the destination has new addresses. The circuit sends probes.
@@ -34,7 +34,7 @@ pub enum EventKind {
     Rejected,
 }
 
-impl EventKind {
+impl CircuitEventKind {
     /// Returns the name of the kind, as in telemetry.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -51,7 +51,7 @@ impl EventKind {
 /// The kind of an event, with its cause and wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Change {
-    kind: EventKind,
+    kind: CircuitEventKind,
     cause: Option<Cause>,
     wait: Option<Duration>,
 }
@@ -61,24 +61,24 @@ impl Change {
     pub(super) fn to(position: &Position) -> Self {
         let (cause, wait) = position.opened.unzip();
         let kind = match position.state {
-            State::Closed => EventKind::Closed,
-            State::Open => EventKind::Opened,
-            State::HalfOpen => EventKind::HalfOpened,
-            State::Isolated => EventKind::Isolated,
+            CircuitState::Closed => CircuitEventKind::Closed,
+            CircuitState::Open => CircuitEventKind::Opened,
+            CircuitState::HalfOpen => CircuitEventKind::HalfOpened,
+            CircuitState::Isolated => CircuitEventKind::Isolated,
         };
         Self { kind, cause, wait }
     }
 
     pub(super) fn rejected(refusal: &Refusal) -> Self {
         Self {
-            kind: EventKind::Rejected,
+            kind: CircuitEventKind::Rejected,
             cause: Some(refusal.cause),
             wait: refusal.retry_after,
         }
     }
 }
 
-impl Event {
+impl CircuitEvent {
     pub(super) const fn new(destination: Destination, change: Change) -> Self {
         Self {
             destination,
@@ -94,7 +94,7 @@ impl Event {
 
     /// Returns the kind of the event.
     #[must_use]
-    pub const fn kind(&self) -> EventKind {
+    pub const fn kind(&self) -> CircuitEventKind {
         self.change.kind
     }
 
@@ -115,7 +115,7 @@ impl Event {
 #[derive(Default)]
 pub(super) struct Observers(RwLock<Arc<[Observer]>>);
 
-pub(crate) type Observer = Arc<dyn Fn(&Event) + Send + Sync>;
+pub(crate) type Observer = Arc<dyn Fn(&CircuitEvent) + Send + Sync>;
 
 impl Observers {
     pub(super) fn add(&self, observer: Observer) {
@@ -124,10 +124,10 @@ impl Observers {
     }
 
     /// Reports the event to the span and to all observers, without holding a lock.
-    pub(super) fn tell(&self, event: &Event, span: &Span) {
+    pub(super) fn tell(&self, event: &CircuitEvent, span: &Span) {
         let Change { kind, cause, wait } = event.change;
         // The span of the call already has the rejection.
-        if kind != EventKind::Rejected {
+        if kind != CircuitEventKind::Rejected {
             circuit(
                 span,
                 (event.destination.as_str(), kind.as_str()),

@@ -9,10 +9,10 @@ use super::config::CircuitBreakerConfig;
 use super::event::{Change, Observer, Observers};
 use super::rules::Rules;
 use super::shared::Shared;
-use super::snapshot::Snapshot;
-use super::state::{Position, State};
+use super::snapshot::CircuitSnapshot;
+use super::state::{CircuitState, Position};
 use super::verdict::Judge;
-use super::watch::Watcher;
+use super::watch::CircuitWatcher;
 use crate::clock;
 use crate::destination::{Destination, Hosts, Origin};
 #[cfg(feature = "otel")]
@@ -30,15 +30,15 @@ use crate::timeout::Timeouts;
 /// ```
 /// use std::time::Duration;
 /// use sevenhops::CircuitBreakerLayer;
-/// use sevenhops::policy::breaker::State;
+/// use sevenhops::policy::breaker::CircuitState;
 /// use sevenhops::timeout::Timeouts;
 ///
 /// let breaker = CircuitBreakerLayer::new(Timeouts::new(Duration::from_secs(10))?).breaker_handle();
 /// let api = "https://api.test".parse()?;
 /// breaker.isolate(&api); // maintenance: refuse everything
-/// assert_eq!(breaker.state(&api), State::Isolated);
+/// assert_eq!(breaker.state(&api), CircuitState::Isolated);
 /// breaker.close(&api);
-/// assert_eq!(breaker.state(&api), State::Closed);
+/// assert_eq!(breaker.state(&api), CircuitState::Closed);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]
@@ -80,26 +80,27 @@ impl CircuitBreakerHandle {
 
     /// Returns the state of a destination's circuit. An unknown destination is closed.
     ///
-    /// An open circuit stays [`State::Open`] after its open time, until the next request.
+    /// An open circuit stays [`CircuitState::Open`] after its open time, until the next request.
     #[must_use]
-    pub fn state(&self, destination: &Destination) -> State {
+    pub fn state(&self, destination: &Destination) -> CircuitState {
         let state = |shared: &Shared| shared.position().state;
         let known = self.0.circuits.peek(destination, state);
-        known.unwrap_or(State::Closed)
+        known.unwrap_or(CircuitState::Closed)
     }
 
     /// Returns the destinations that the breaker knows, with their states, in no order.
     #[must_use]
-    pub fn destinations(&self) -> Vec<(Destination, State)> {
+    pub fn destinations(&self) -> Vec<(Destination, CircuitState)> {
         let row = |key: &Destination, shared: &Shared| (key.clone(), shared.position().state);
         self.0.circuits.each(row)
     }
 
     /// Returns the state and the window of a destination; `None` if the breaker does not know it.
     #[must_use]
-    pub fn snapshot(&self, destination: &Destination) -> Option<Snapshot> {
+    pub fn snapshot(&self, destination: &Destination) -> Option<CircuitSnapshot> {
         let now = clock::now();
-        let look = |shared: &Shared| Snapshot::new(shared.position().state, shared.counts(now));
+        let look =
+            |shared: &Shared| CircuitSnapshot::new(shared.position().state, shared.counts(now));
         self.0.circuits.peek(destination, look)
     }
 
@@ -120,8 +121,8 @@ impl CircuitBreakerHandle {
 
     /// Returns a watcher of a destination's state.
     #[must_use]
-    pub fn watch(&self, destination: &Destination) -> Watcher {
-        Watcher::new(self.insist(destination))
+    pub fn watch(&self, destination: &Destination) -> CircuitWatcher {
+        CircuitWatcher::new(self.insist(destination))
     }
 
     /// Rejects every attempt to a destination until [`close`](Self::close) is called.

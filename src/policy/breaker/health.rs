@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::attempt::{Failed, Verdict, Weight};
 use super::cause::{Cause, Failure, Why};
-use super::rules::{Rules, Window};
+use super::rules::{FailureWindow, Rules};
 use super::window::{PLACES, Recent, Tally, place};
 use crate::hop::{Hop, Kind};
 
@@ -20,7 +20,7 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub(super) fn new(window: Window, now: Instant) -> Self {
+    pub(super) fn new(window: FailureWindow, now: Instant) -> Self {
         Self {
             recent: Recent::new(window, now),
             in_a_row: 0,
@@ -30,7 +30,7 @@ impl Health {
     }
 
     /// Changes the window. The new one begins empty.
-    pub(super) fn look_back(&mut self, window: Window, now: Instant) {
+    pub(super) fn look_back(&mut self, window: FailureWindow, now: Instant) {
         self.recent = Recent::new(window, now);
     }
 

@@ -28,13 +28,13 @@ mod written;
 mod tests;
 
 pub use self::config::CircuitBreakerConfig;
-pub use self::event::{Event, EventKind};
+pub use self::event::{CircuitEvent, CircuitEventKind};
 pub use self::handle::CircuitBreakerHandle;
 pub(crate) use self::rules::Rules;
-pub use self::rules::{Recovery, Window};
-pub use self::snapshot::Snapshot;
-pub use self::state::State;
-pub use self::watch::Watcher;
+pub use self::rules::{FailureWindow, Recovery};
+pub use self::snapshot::CircuitSnapshot;
+pub use self::state::CircuitState;
+pub use self::watch::CircuitWatcher;
 
 pub(crate) use self::attempt::Verdict;
 pub(crate) use self::permit::{Admission, PendingVerdict, Policy, refused, settle};

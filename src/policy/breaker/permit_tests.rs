@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::*;
-use crate::policy::breaker::{CircuitBreakerConfig, State};
+use crate::policy::breaker::{CircuitBreakerConfig, CircuitState};
 use crate::record::Addresses;
 use crate::telemetry::AttemptSpans;
 use crate::timeout::{Timeout, Timeouts};
@@ -36,7 +36,7 @@ fn host(last: u8) -> IpAddr {
 fn policy() -> Policy {
     let timeouts = Timeouts::new(SECS(60)).unwrap();
     let config = CircuitBreakerConfig::new();
-    let config = config.slow_calls(SECS(1), 0.5).minimum_volume(1);
+    let config = config.slow_calls(SECS(1), 0.5).min_attempts(1);
     config.check(&timeouts).unwrap();
     Policy {
         breaker: CircuitBreakerHandle::new(&timeouts, &config),
@@ -73,7 +73,7 @@ const URL: &str = "https://api.test/";
 
 #[tokio::test(start_paused = true)]
 async fn slow_response_of_an_address_counts_only_as_long_as_dns_gives_it() {
-    for (given, expected) in [(1, State::Open), (2, State::Closed)] {
+    for (given, expected) in [(1, CircuitState::Open), (2, CircuitState::Closed)] {
         let policy = policy();
         let addresses = Arc::new(Known(Mutex::new(vec![host(given)])));
         slow_call(&policy, &addresses).await;
@@ -105,9 +105,9 @@ async fn call_that_comes_late_does_not_half_open_another_opening() {
     let circuit = policy.breaker.of(URL.parse().unwrap(), now);
     let opening = circuit.position().generation;
     for (since, expected) in [
-        (opening - 1, State::Open),
-        (opening + 1, State::Open),
-        (opening, State::HalfOpen),
+        (opening - 1, CircuitState::Open),
+        (opening + 1, CircuitState::Open),
+        (opening, CircuitState::HalfOpen),
     ] {
         circuit.half_open_since(since, now);
         assert_eq!(circuit.position().state, expected);

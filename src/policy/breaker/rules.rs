@@ -4,7 +4,7 @@ use std::time::Duration;
 /// The attempts that a breaker judges by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Window {
+pub enum FailureWindow {
     /// The attempts that ended within this duration, with a resolution of a tenth of it.
     Time(Duration),
     /// The latest attempts, up to this number, however old they are.
@@ -48,15 +48,15 @@ impl Recovery {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Rules {
     pub(super) failure_ratio: f64,
-    pub(super) minimum_volume: u32,
-    pub(super) window: Window,
+    pub(super) min_attempts: u32,
+    pub(super) window: FailureWindow,
     pub(super) consecutive_failures: Option<u32>,
     pub(super) slow_ratio: Option<f64>,
-    pub(super) open_for: Duration,
-    pub(super) open_factor: f64,
+    pub(super) break_duration: Duration,
+    pub(super) break_duration_factor: f64,
     /// The consecutive open times, in place of a factor. The last one holds for all that follow.
-    pub(super) open_times: Option<Arc<[Duration]>>,
-    pub(super) open_at_most: Duration,
+    pub(super) break_durations: Option<Arc<[Duration]>>,
+    pub(super) max_break_duration: Duration,
     pub(super) recovery: Recovery,
     /// A probe's lease lasts at least as long as an attempt may take, even if the open time was shorter. Otherwise
     /// the result of a slow but successful probe would never count.
@@ -70,8 +70,10 @@ impl Rules {
     /// Growth therefore stops before the longest open time, so that circuits that wait longest do not all probe at
     /// once. The open time is never shorter than a server's hint.
     pub(super) fn open_time(&self, openings: u32, hint: Option<Duration>, luck: f64) -> Duration {
-        let longest = self.open_at_most;
-        let room = longest.mul_f64(1.0 / (1.0 + JITTER)).max(self.open_for);
+        let longest = self.max_break_duration;
+        let room = longest
+            .mul_f64(1.0 / (1.0 + JITTER))
+            .max(self.break_duration);
         let base = self.grown(openings.saturating_sub(1)).unwrap_or(room);
         let base = base.min(room).max(hint.unwrap_or_default()).min(longest);
         base.mul_f64(1.0 + JITTER * luck).min(longest)
@@ -79,12 +81,12 @@ impl Rules {
 
     /// Returns the open time after this many earlier openings in a row; `None` if it overflows.
     fn grown(&self, before: u32) -> Option<Duration> {
-        if let Some(times) = &self.open_times {
+        if let Some(times) = &self.break_durations {
             let nth = usize::try_from(before).ok().and_then(|nth| times.get(nth));
             return nth.or_else(|| times.last()).copied();
         }
-        let factor = self.open_factor.powi(i32::try_from(before).ok()?);
-        Duration::try_from_secs_f64(self.open_for.as_secs_f64() * factor).ok()
+        let factor = self.break_duration_factor.powi(i32::try_from(before).ok()?);
+        Duration::try_from_secs_f64(self.break_duration.as_secs_f64() * factor).ok()
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::attempt::{Moment, Permit, Refusal, Verdict};
 use super::circuit::Circuit;
 use super::rules::Rules;
-use super::state::{Counts, Position, State};
+use super::state::{CircuitState, Counts, Position};
 use super::sync::{Arc, AtomicU64, Mutex, Opened, Ordering, PoisonError, Watch};
 
 /// A circuit and its watchers.
@@ -118,8 +118,8 @@ impl Shared {
             }
             let after = circuit.position();
             let closed = match after.state {
-                State::Closed => after.generation,
-                State::Open | State::HalfOpen | State::Isolated => NOT_CLOSED,
+                CircuitState::Closed => after.generation,
+                CircuitState::Open | CircuitState::HalfOpen | CircuitState::Isolated => NOT_CLOSED,
             };
             self.closed.store(closed, Ordering::Release);
             (result, after)

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::state::{Counts, State};
+use super::state::{CircuitState, Counts};
 
 /// The state and the window of a destination at one moment.
 ///
@@ -15,19 +15,19 @@ use super::state::{Counts, State};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    state: State,
+pub struct CircuitSnapshot {
+    state: CircuitState,
     counts: Counts,
 }
 
-impl Snapshot {
-    pub(super) const fn new(state: State, counts: Counts) -> Self {
+impl CircuitSnapshot {
+    pub(super) const fn new(state: CircuitState, counts: Counts) -> Self {
         Self { state, counts }
     }
 
     /// Returns the state of the circuit.
     #[must_use]
-    pub const fn state(&self) -> State {
+    pub const fn state(&self) -> CircuitState {
         self.state
     }
 

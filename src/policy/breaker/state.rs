@@ -7,7 +7,7 @@ use super::cause::Cause;
 /// The state of a destination's circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum State {
+pub enum CircuitState {
     /// Lets every attempt through.
     Closed,
     /// Rejects every attempt until the open time is over. It then stays in this state until the next request.
@@ -18,7 +18,7 @@ pub enum State {
     Isolated,
 }
 
-impl State {
+impl CircuitState {
     /// Returns the name of the state, as in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -35,7 +35,7 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
     pub(crate) generation: u64,
-    pub(crate) state: State,
+    pub(crate) state: CircuitState,
     /// Why the circuit is open, and for how long; `None` if it is not open.
     pub(crate) opened: Option<(Cause, Duration)>,
 }

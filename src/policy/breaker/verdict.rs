@@ -18,7 +18,7 @@ pub(crate) struct Judge {
     /// An attempt is slow if its response takes longer than this.
     pub(super) slow: Option<Duration>,
     /// Whether 429 is a failure.
-    pub(super) throttled_counts: bool,
+    pub(super) count_throttled_as_failure: bool,
     /// Whether circuits judge and reject nothing.
     pub(super) observe_only: bool,
     /// How long an attempt may take, if its own layer does not say.
@@ -42,7 +42,7 @@ impl Judge {
             (Hop::Encode | Hop::Dns | Hop::Decode, _) => Verdict::Ignored,
             // The caller's own body failed, or the response body exceeded the caller's bound.
             (_, Kind::RequestBody | Kind::TooLarge) => Verdict::Ignored,
-            (Hop::Gateway | Hop::Server, Kind::Throttled) if !self.throttled_counts => {
+            (Hop::Gateway | Hop::Server, Kind::Throttled) if !self.count_throttled_as_failure => {
                 Verdict::Throttled
             }
             // The server understood the request well enough to decline it.
@@ -79,7 +79,7 @@ impl Judge {
         let by_table = |class| match class {
             FailureClass::Success => Verdict::Success,
             FailureClass::Ignore => Verdict::Ignored,
-            FailureClass::Throttled if !self.throttled_counts => Verdict::Throttled,
+            FailureClass::Throttled if !self.count_throttled_as_failure => Verdict::Throttled,
             // A permanent failure without a status (such as a failed connect) is not a sign of a healthy destination.
             FailureClass::Permanent if failed.status.is_some() => Verdict::Success,
             FailureClass::Permanent => verdict,

@@ -5,7 +5,7 @@ use crate::hop::{Effect, Keyed, failure_catalog};
 
 const JUDGE: Judge = Judge {
     slow: None,
-    throttled_counts: false,
+    count_throttled_as_failure: false,
     observe_only: false,
     attempt: Duration::from_secs(5),
 };
@@ -190,7 +190,7 @@ fn statuses_4xx_are_the_destination_doing_its_part() {
 fn status_429_counts_only_where_that_is_wanted() {
     assert_eq!(by_status(JUDGE, 429), Verdict::Throttled);
     let counts = Judge {
-        throttled_counts: true,
+        count_throttled_as_failure: true,
         ..JUDGE
     };
     assert!(is_failure(by_status(counts, 429)));

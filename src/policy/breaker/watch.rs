@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 
-use super::event::{Change, Event, Observers};
+use super::event::{Change, CircuitEvent, Observers};
 use super::shared::Shared;
-use super::state::{Position, State};
+use super::state::{CircuitState, Position};
 use crate::destination::Destination;
 use crate::telemetry::Span;
 
@@ -34,7 +34,7 @@ impl Watch {
     /// Reports an event to the span and to the observers.
     pub(super) fn report(&self, change: Change, span: &Span) {
         if let Some((destination, observers)) = self.about.get() {
-            observers.tell(&Event::new(destination.clone(), change), span);
+            observers.tell(&CircuitEvent::new(destination.clone(), change), span);
         }
     }
 
@@ -56,7 +56,7 @@ impl Watch {
     fn subscribe(&self) -> watch::Receiver<Position> {
         let before_all = Position {
             generation: 0,
-            state: State::Closed,
+            state: CircuitState::Closed,
             opened: None,
         };
         self.states
@@ -71,13 +71,13 @@ impl Watch {
 ///
 /// [`changed`](Self::changed) may be dropped at any time. The next call returns the change that it did not return.
 #[derive(Debug)]
-pub struct Watcher {
+pub struct CircuitWatcher {
     receiver: watch::Receiver<Position>,
     /// Keeps the registry from removing a watched circuit.
     _shared: Arc<Shared>,
 }
 
-impl Watcher {
+impl CircuitWatcher {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
         // Subscribe first, then read: the receiver then sees a change in between.
         let mut receiver = shared.watch.subscribe();
@@ -91,13 +91,13 @@ impl Watcher {
 
     /// Returns the current state.
     #[must_use]
-    pub fn current(&self) -> State {
+    pub fn current(&self) -> CircuitState {
         self.receiver.borrow().state
     }
 
     /// Waits for a state that differs from the last seen one. If several changes come before the next call, it
     /// returns only the latest state.
-    pub async fn changed(&mut self) -> State {
+    pub async fn changed(&mut self) -> CircuitState {
         if self.receiver.changed().await.is_err() {
             // Unreachable while this watcher holds the circuit. If the sender is gone, nothing will ever change.
             std::future::pending::<()>().await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::rules::Window;
+use super::rules::FailureWindow;
 use crate::hop::Hop;
 
 /// How one attempt ended, in one byte.
@@ -130,10 +130,10 @@ pub(super) enum Recent {
 }
 
 impl Recent {
-    pub(super) fn new(window: Window, now: Instant) -> Self {
+    pub(super) fn new(window: FailureWindow, now: Instant) -> Self {
         match window {
-            Window::Time(length) => Self::Time(Buckets::new(length, now)),
-            Window::Count(most) => Self::Count(Ring::new(most)),
+            FailureWindow::Time(length) => Self::Time(Buckets::new(length, now)),
+            FailureWindow::Count(most) => Self::Count(Ring::new(most)),
         }
     }
 

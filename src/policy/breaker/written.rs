@@ -3,22 +3,22 @@
 
 use std::time::Duration;
 
-use super::{Recovery, Window};
+use super::{FailureWindow, Recovery};
 
 #[derive(serde::Deserialize, serde::Serialize)]
-#[serde(remote = "Window", rename_all = "snake_case")]
+#[serde(remote = "FailureWindow", rename_all = "snake_case")]
 enum Written {
     Time(#[serde(with = "crate::file::duration")] Duration),
     Count(u32),
 }
 
-impl<'de> serde::Deserialize<'de> for Window {
+impl<'de> serde::Deserialize<'de> for FailureWindow {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Written::deserialize(deserializer)
     }
 }
 
-impl serde::Serialize for Window {
+impl serde::Serialize for FailureWindow {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Written::serialize(self, serializer)
     }

@@ -43,8 +43,10 @@ impl IdempotencyConfig {
             brought,
             sound,
             key: options.key.as_ref(),
-            make: self.get_make_keys() && !options.no_key && !options.idempotent,
-            honours: options.honours_keys.or_else(|| self.honours(request.uri())),
+            make: self.get_generate_keys() && !options.no_key && !options.idempotent,
+            honors: options
+                .honors_idempotency_keys
+                .or_else(|| self.honors(request.uri())),
         };
         match earlier {
             Some(mark) => self.keep(request, call, (mark, &asked)),
@@ -93,7 +95,7 @@ impl IdempotencyConfig {
             given: matches!(wanted, Wanted::Given(_)),
             is_license: vouched(
                 &Asked {
-                    honours: None,
+                    honors: None,
                     ..*asked
                 },
                 wanted,
@@ -136,17 +138,15 @@ impl IdempotencyConfig {
     }
 
     /// Returns whether a destination honors keys, if the config says so.
-    fn honours(&self, uri: &Uri) -> Option<bool> {
-        if self.get_honoured_by_all() {
+    fn honors(&self, uri: &Uri) -> Option<bool> {
+        if self.get_honored_by_all() {
             return Some(true);
         }
-        if self.get_honoured_by().is_empty() {
+        if self.get_honored_by().is_empty() {
             return None;
         }
         let destination = Destination::of(uri)?;
-        self.get_honoured_by()
-            .contains(&destination)
-            .then_some(true)
+        self.get_honored_by().contains(&destination).then_some(true)
     }
 }
 

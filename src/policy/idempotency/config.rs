@@ -12,9 +12,9 @@ use crate::getters::getters;
 /// |---|---|
 /// | `header` | `idempotency-key` |
 /// | `quoted` | no: a bare UUID |
-/// | `make_keys` | yes, for POST and PATCH |
-/// | `honoured_by_all` | no |
-/// | `honoured_by` | none |
+/// | `generate_keys` | yes, for POST and PATCH |
+/// | `honored_by_all` | no |
+/// | `honored_by` | none |
 ///
 /// A value that is not set has its default. In the config of a destination it is taken from the surrounding config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,9 +32,9 @@ pub struct IdempotencyConfig {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     quoted: Option<bool>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    make_keys: Option<bool>,
+    generate_keys: Option<bool>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    honoured_by_all: Option<bool>,
+    honored_by_all: Option<bool>,
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -42,7 +42,7 @@ pub struct IdempotencyConfig {
             skip_serializing_if = "Option::is_none"
         )
     )]
-    honoured_by: Option<Vec<Destination>>,
+    honored_by: Option<Vec<Destination>>,
 }
 
 impl IdempotencyConfig {
@@ -71,34 +71,34 @@ impl IdempotencyConfig {
 
     /// Sets whether keys are generated.
     #[must_use]
-    pub fn make_keys(mut self, yes: bool) -> Self {
-        self.make_keys = Some(yes);
+    pub fn generate_keys(mut self, yes: bool) -> Self {
+        self.generate_keys = Some(yes);
         self
     }
 
     /// Vouches for every destination: a POST or PATCH whose response was lost is sent again with the
-    /// same key. In the config of a destination, `false` also ends the [`honoured_by`](Self::honoured_by) of the config
+    /// same key. In the config of a destination, `false` also ends the [`honored_by`](Self::honored_by) of the config
     /// around it.
     #[must_use]
-    pub fn honoured_by_all(mut self, yes: bool) -> Self {
-        self.honoured_by_all = Some(yes);
+    pub fn honored_by_all(mut self, yes: bool) -> Self {
+        self.honored_by_all = Some(yes);
         self
     }
 
     /// Declares that one more destination honors keys.
     #[must_use]
-    pub fn honoured_by(mut self, destination: Destination) -> Self {
-        self.honoured_by.get_or_insert_default().push(destination);
+    pub fn honored_by(mut self, destination: Destination) -> Self {
+        self.honored_by.get_or_insert_default().push(destination);
         self
     }
 
     getters! {
         get_header(header) -> &HeaderName = |own| own.header.as_ref().unwrap_or(&HEADER);
         get_quoted(quoted) -> bool = |own| own.quoted.unwrap_or(false);
-        get_make_keys(make_keys) -> bool = |own| own.make_keys.unwrap_or(true);
-        get_honoured_by_all(honoured_by_all) -> bool = |own| own.honoured_by_all.unwrap_or(false);
-        get_honoured_by(honoured_by) -> &[Destination]
-            = |own| own.honoured_by.as_deref().unwrap_or_default();
+        get_generate_keys(generate_keys) -> bool = |own| own.generate_keys.unwrap_or(true);
+        get_honored_by_all(honored_by_all) -> bool = |own| own.honored_by_all.unwrap_or(false);
+        get_honored_by(honored_by) -> &[Destination]
+            = |own| own.honored_by.as_deref().unwrap_or_default();
     }
 
     /// Returns these settings, with missing values taken from the surrounding config.
@@ -106,12 +106,12 @@ impl IdempotencyConfig {
         Self {
             header: self.header.or_else(|| around.header.clone()),
             quoted: self.quoted.or(around.quoted),
-            make_keys: self.make_keys.or(around.make_keys),
-            honoured_by_all: self.honoured_by_all.or(around.honoured_by_all),
-            honoured_by: match self.honoured_by_all {
+            generate_keys: self.generate_keys.or(around.generate_keys),
+            honored_by_all: self.honored_by_all.or(around.honored_by_all),
+            honored_by: match self.honored_by_all {
                 // It takes back the list around as well: only its own list vouches.
-                Some(false) => Some(self.honoured_by.unwrap_or_default()),
-                Some(true) | None => self.honoured_by.or_else(|| around.honoured_by.clone()),
+                Some(false) => Some(self.honored_by.unwrap_or_default()),
+                Some(true) | None => self.honored_by.or_else(|| around.honored_by.clone()),
             },
         }
     }
@@ -121,9 +121,9 @@ impl IdempotencyConfig {
         Self {
             header: Some(self.get_header().clone()),
             quoted: Some(self.get_quoted()),
-            make_keys: Some(self.get_make_keys()),
-            honoured_by_all: Some(self.get_honoured_by_all()),
-            honoured_by: Some(self.get_honoured_by().to_vec()),
+            generate_keys: Some(self.get_generate_keys()),
+            honored_by_all: Some(self.get_honored_by_all()),
+            honored_by: Some(self.get_honored_by().to_vec()),
         }
     }
 
@@ -165,23 +165,23 @@ mod tests {
     fn table_of_defaults_says_what_they_are() {
         let config = IdempotencyConfig::new();
         assert_eq!(config.get_header().as_str(), "idempotency-key");
-        assert!(!config.get_quoted() && config.get_make_keys() && !config.get_honoured_by_all());
-        assert!(config.get_honoured_by().is_empty());
+        assert!(!config.get_quoted() && config.get_generate_keys() && !config.get_honored_by_all());
+        assert!(config.get_honored_by().is_empty());
         assert!(config.check().is_ok());
     }
 
     #[test]
     fn part_that_vouches_for_none_takes_the_list_around_back() {
         let api: Destination = "https://api.test".parse().unwrap();
-        let around = IdempotencyConfig::new().honoured_by(api.clone());
-        let none = IdempotencyConfig::new().honoured_by_all(false);
+        let around = IdempotencyConfig::new().honored_by(api.clone());
+        let none = IdempotencyConfig::new().honored_by_all(false);
         for (part, expected) in [
             (IdempotencyConfig::new(), vec![api.clone()]),
             (none.clone(), vec![]),
-            (none.honoured_by(api.clone()), vec![api.clone()]),
-            (IdempotencyConfig::new().honoured_by_all(true), vec![api]),
+            (none.honored_by(api.clone()), vec![api.clone()]),
+            (IdempotencyConfig::new().honored_by_all(true), vec![api]),
         ] {
-            assert_eq!(part.over(&around).get_honoured_by(), expected);
+            assert_eq!(part.over(&around).get_honored_by(), expected);
         }
     }
 }

@@ -5,7 +5,7 @@ mod config;
 mod wanted;
 
 pub use self::config::IdempotencyConfig;
-pub use crate::idempotency_key::{Key, KeyError};
+pub use crate::idempotency_key::{IdempotencyKey, InvalidIdempotencyKey};
 
 use http::{HeaderMap, HeaderName};
 

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::Key;
+use super::IdempotencyKey;
 
 /// The facts about a request.
 #[derive(Clone, Copy, Debug)]
@@ -13,11 +13,11 @@ pub(super) struct Asked<'a> {
     pub(super) brought: bool,
     pub(super) sound: bool,
     /// The key that the caller gave for this request.
-    pub(super) key: Option<&'a Key>,
+    pub(super) key: Option<&'a IdempotencyKey>,
     /// Whether keys are generated.
     pub(super) make: bool,
     /// Whether the server honors keys, as said for this request, otherwise for the destination or the client.
-    pub(super) honours: Option<bool>,
+    pub(super) honors: Option<bool>,
 }
 
 /// The source of the key.
@@ -28,7 +28,7 @@ pub(super) enum Wanted<'a> {
     /// The request has it already.
     Brought,
     /// The caller gave it.
-    Given(&'a Key),
+    Given(&'a IdempotencyKey),
     /// The policy generates it.
     Made,
 }
@@ -53,9 +53,9 @@ pub(super) fn wanted<'a>(asked: &Asked<'a>) -> Wanted<'a> {
 pub(super) fn vouched(asked: &Asked<'_>, wanted: Wanted<'_>) -> bool {
     match wanted {
         Wanted::None => false,
-        Wanted::Brought => asked.sound && asked.honours.unwrap_or(true),
-        Wanted::Given(key) => asked.honours.unwrap_or(!key.is_made_up),
-        Wanted::Made => asked.honours.unwrap_or(false),
+        Wanted::Brought => asked.sound && asked.honors.unwrap_or(true),
+        Wanted::Given(key) => asked.honors.unwrap_or(!key.is_made_up),
+        Wanted::Made => asked.honors.unwrap_or(false),
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn kept(asked: &Asked<'_>, replaces: bool, was_vouched: bool) -> Kept
     let is_put = replaces || !asked.brought;
     Kept {
         is_put,
-        is_vouched: (is_put || asked.sound) && asked.honours.unwrap_or(was_vouched),
+        is_vouched: (is_put || asked.sound) && asked.honors.unwrap_or(was_vouched),
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
             sound: true,
             key: None,
             make: true,
-            honours: None,
+            honors: None,
         }
     }
 
@@ -113,31 +113,31 @@ mod tests {
         let mut asked = asked(&Method::POST);
         asked.brought = true;
         assert_eq!(wanted(&asked), Wanted::Brought);
-        let key = Key::new("mine").unwrap();
+        let key = IdempotencyKey::new("mine").unwrap();
         asked.key = Some(&key);
         assert_eq!(wanted(&asked), Wanted::Given(&key));
     }
 
     #[test]
     fn key_is_a_licence_only_if_somebody_vouches_for_it() {
-        let key = Key::new("mine").unwrap();
+        let key = IdempotencyKey::new("mine").unwrap();
         let all = [
             Wanted::Brought,
             Wanted::Given(&key),
             Wanted::Made,
             Wanted::None,
         ];
-        for (honours, licences) in [
+        for (honors, licences) in [
             (None, [true, true, false, false]),
             (Some(true), [true, true, true, false]),
             (Some(false), [false; 4]),
         ] {
             let mut asked = asked(&Method::POST);
-            asked.honours = honours;
+            asked.honors = honors;
             assert_eq!(
                 all.map(|wanted| vouched(&asked, wanted)),
                 licences,
-                "{honours:?}"
+                "{honors:?}"
             );
         }
     }
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn key_of_the_call_keeps_its_word_until_there_is_another() {
-        for (honours, sound, was, is) in [
+        for (honors, sound, was, is) in [
             (None, true, true, true),
             (None, true, false, false),
             (Some(false), true, true, false),
@@ -170,7 +170,7 @@ mod tests {
             (Some(true), false, true, false),
         ] {
             let mut asked = asked(&Method::POST);
-            (asked.brought, asked.sound, asked.honours) = (true, sound, honours);
+            (asked.brought, asked.sound, asked.honors) = (true, sound, honors);
             assert_eq!(kept(&asked, false, was).is_vouched, is, "{asked:?}");
         }
     }

@@ -10,9 +10,9 @@ use crate::getters::getters;
 ///
 /// | setting | default |
 /// |---|---|
-/// | `follow` | yes |
-/// | `most` | 10 |
-/// | `keep_across_origins` | none |
+/// | `enabled` | yes |
+/// | `max_redirects` | 10 |
+/// | `keep_header_cross_origin` | none |
 ///
 /// A value that is not set has its default. In the config of a destination it is taken from the surrounding config.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,9 +20,9 @@ use crate::getters::getters;
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct RedirectConfig {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    follow: Option<bool>,
+    enabled: Option<bool>,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    most: Option<u32>,
+    max_redirects: Option<u32>,
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -30,7 +30,7 @@ pub struct RedirectConfig {
             skip_serializing_if = "Option::is_none"
         )
     )]
-    keep_across_origins: Option<Vec<HeaderName>>,
+    keep_header_cross_origin: Option<Vec<HeaderName>>,
 }
 
 impl RedirectConfig {
@@ -42,89 +42,99 @@ impl RedirectConfig {
 
     /// Sets whether redirects are followed. If not, the redirect response is returned as it is.
     #[must_use]
-    pub fn follow(mut self, yes: bool) -> Self {
-        self.follow = Some(yes);
+    pub fn enabled(mut self, yes: bool) -> Self {
+        self.enabled = Some(yes);
         self
     }
 
     /// Sets how many redirects a call follows: 1 to 50.
     #[must_use]
-    pub fn most(mut self, most: u32) -> Self {
-        self.most = Some(most);
+    pub fn max_redirects(mut self, max_redirects: u32) -> Self {
+        self.max_redirects = Some(max_redirects);
         self
     }
 
     /// Keeps one more header of the request on a redirect to another origin. A header that may be a credential is
     /// removed even if it is named here.
     #[must_use]
-    pub fn keep_across_origins(mut self, name: HeaderName) -> Self {
-        self.keep_across_origins.get_or_insert_default().push(name);
+    pub fn keep_header_cross_origin(mut self, name: HeaderName) -> Self {
+        self.keep_header_cross_origin
+            .get_or_insert_default()
+            .push(name);
         self
     }
 
     getters! {
-        get_follow(follow) -> bool = |own| own.follow.unwrap_or(true);
-        get_most(most) -> u32 = |own| own.most.unwrap_or(REDIRECTS);
-        get_keep_across_origins(keep_across_origins) -> &[HeaderName]
-            = |own| own.keep_across_origins.as_deref().unwrap_or_default();
+        get_enabled(enabled) -> bool = |own| own.enabled.unwrap_or(true);
+        get_max_redirects(max_redirects) -> u32 = |own| own.max_redirects.unwrap_or(REDIRECTS);
+        get_keep_header_cross_origin(keep_header_cross_origin) -> &[HeaderName]
+            = |own| own.keep_header_cross_origin.as_deref().unwrap_or_default();
     }
 
     /// Returns whether the redirects of this call are followed.
     pub(crate) fn follows(&self, call: &Call) -> bool {
-        self.get_follow() && !call.options().no_redirects
+        self.get_enabled() && !call.options().no_redirects
     }
 
     /// Returns how many redirects are followed.
-    pub(crate) fn max_redirects(&self) -> usize {
-        self.get_most() as usize
+    pub(crate) fn redirect_limit(&self) -> usize {
+        self.get_max_redirects() as usize
     }
 
     /// The same settings, and where one is missing, that of the config around. A config that follows none keeps the
     /// limits for a more specific one that follows again.
     pub(crate) fn over(self, around: &Self) -> Self {
         Self {
-            follow: self.follow.or(around.follow),
-            most: self.most.or(around.most),
-            keep_across_origins: (self.keep_across_origins)
-                .or_else(|| around.keep_across_origins.clone()),
+            enabled: self.enabled.or(around.enabled),
+            max_redirects: self.max_redirects.or(around.max_redirects),
+            keep_header_cross_origin: (self.keep_header_cross_origin)
+                .or_else(|| around.keep_header_cross_origin.clone()),
         }
     }
 
     /// Returns these settings with every default written out.
     pub(crate) fn written_out(&self) -> Self {
-        if !self.get_follow() {
-            return Self::new().follow(false);
+        if !self.get_enabled() {
+            return Self::new().enabled(false);
         }
         Self {
-            follow: Some(true),
-            most: Some(self.get_most()),
-            keep_across_origins: Some(self.get_keep_across_origins().to_vec()),
+            enabled: Some(true),
+            max_redirects: Some(self.get_max_redirects()),
+            keep_header_cross_origin: Some(self.get_keep_header_cross_origin().to_vec()),
         }
     }
 
     /// Refuses values that are out of range, wherever they come from.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let most = self.get_most();
-        if (1..=MOST).contains(&most) {
+        let max_redirects = self.get_max_redirects();
+        if (1..=MOST).contains(&max_redirects) {
             return Ok(());
         }
-        let expected = "1..=50; to follow none, switch follow off";
-        Err(ConfigError::invalid("redirect.most", most, expected))
+        let expected = "1..=50; to follow none, set `enabled` to false";
+        Err(ConfigError::invalid(
+            "redirect.max_redirects",
+            max_redirects,
+            expected,
+        ))
     }
 
-    /// Refuses settings of one config that have no effect beside its own `follow: false`.
+    /// Refuses settings of one config that have no effect beside its own `enabled: false`.
     pub(crate) fn check_alone(&self) -> Result<(), ConfigError> {
-        if self.get_follow() {
+        if self.get_enabled() {
             return Ok(());
         }
-        let expected = "no value where redirect.follow is false";
-        if let Some(most) = self.most {
-            return Err(ConfigError::invalid("redirect.most", most, expected));
+        let expected = "no value where redirect.enabled is false";
+        if let Some(max_redirects) = self.max_redirects {
+            return Err(ConfigError::invalid(
+                "redirect.max_redirects",
+                max_redirects,
+                expected,
+            ));
         }
-        match &self.keep_across_origins {
+        match &self.keep_header_cross_origin {
             None => Ok(()),
             Some(names) => {
-                let path = "redirect.keep_across_origins";
+                let path = "redirect.keep_header_cross_origin";
                 Err(ConfigError::invalid(path, names, expected))
             }
         }
@@ -144,8 +154,11 @@ mod tests {
     fn table_of_defaults_says_what_they_are() {
         let doc = include_str!("config.rs");
         let config = RedirectConfig::new();
-        assert!(doc.contains(&format!("/// | `most` | {} |", config.get_most())));
-        assert!(config.get_follow() && config.get_keep_across_origins().is_empty());
+        assert!(doc.contains(&format!(
+            "/// | `max_redirects` | {} |",
+            config.get_max_redirects()
+        )));
+        assert!(config.get_enabled() && config.get_keep_header_cross_origin().is_empty());
         assert!(config.check().is_ok());
     }
 
@@ -153,15 +166,18 @@ mod tests {
     fn limits_pass_through_a_part_that_follows_none() {
         let name = HeaderName::from_static("x-trace");
         let around = RedirectConfig::new()
-            .most(3)
-            .keep_across_origins(name.clone());
-        let none = RedirectConfig::new().follow(false).over(&around);
-        assert!(none.check().is_ok() && !none.get_follow());
-        assert_eq!(none.written_out(), RedirectConfig::new().follow(false));
-        let again = RedirectConfig::new().follow(true).over(&none);
-        assert!(again.get_follow());
+            .max_redirects(3)
+            .keep_header_cross_origin(name.clone());
+        let none = RedirectConfig::new().enabled(false).over(&around);
+        assert!(none.check().is_ok() && !none.get_enabled());
+        assert_eq!(none.written_out(), RedirectConfig::new().enabled(false));
+        let again = RedirectConfig::new().enabled(true).over(&none);
+        assert!(again.get_enabled());
         assert_eq!(
-            (again.get_most(), again.get_keep_across_origins()),
+            (
+                again.get_max_redirects(),
+                again.get_keep_header_cross_origin()
+            ),
             (3, &[name][..])
         );
     }

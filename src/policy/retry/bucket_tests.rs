@@ -22,7 +22,7 @@ fn bucket(budget: Budget, now: Instant) -> Bucket {
 
 /// Returns a budget without a reserve.
 fn saved(ratio: f64) -> Budget {
-    Budget::new().ratio(ratio).at_least_per_second(0)
+    Budget::new().ratio(ratio).min_retries_per_second(0)
 }
 
 /// Returns how many retries are granted until one is not.
@@ -41,8 +41,8 @@ fn grants_are_the_deposits_and_the_reserve_at_every_ratio() {
         for ratio in [0.0001, 0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.99, 0.999] {
             let budget = Budget::new()
                 .ratio(ratio)
-                .at_least_per_second(least)
-                .over(SECS(over));
+                .min_retries_per_second(least)
+                .window(SECS(over));
             let mut bucket = bucket(budget, now);
             let mut grants = 0_u32;
             for _ in 0..10_000 {
@@ -161,8 +161,8 @@ fn what_has_come_back_by_itself_is_not_given_back_again() {
     let start = start();
     let one = Budget::new()
         .ratio(0.0)
-        .at_least_per_second(1)
-        .over(SECS(1));
+        .min_retries_per_second(1)
+        .window(SECS(1));
     for (after, left) in [(MS(0), 1), (MS(500), 1), (MS(1_200), 1)] {
         let mut bucket = bucket(one, start);
         assert!(bucket.withdraw(start));
@@ -187,7 +187,7 @@ fn time_that_jumps_far_is_harmless() {
 fn running_balance_is_the_sum_of_the_slots() {
     let mut luck = fastrand::Rng::with_seed(7);
     let mut now = start();
-    let mut bucket = bucket(Budget::new().ratio(0.37).over(SECS(3)), now);
+    let mut bucket = bucket(Budget::new().ratio(0.37).window(SECS(3)), now);
     for _ in 0..100_000 {
         match luck.u8(..4) {
             0 => bucket.deposit(now),
@@ -205,8 +205,8 @@ fn numbers_that_cannot_be_counted_saturate_and_heal() {
     let start = start();
     let most = Budget::new()
         .ratio(1_000.0)
-        .at_least_per_second(u32::MAX)
-        .over(SECS(60));
+        .min_retries_per_second(u32::MAX)
+        .window(SECS(60));
     let mut bucket = bucket(most, start);
     bucket.slots[0] = i64::MAX;
     bucket.balance = i64::MAX;

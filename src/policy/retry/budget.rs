@@ -12,8 +12,8 @@ use crate::config_error::{ConfigError, expected};
 ///
 /// let tight = Budget::new()
 ///     .ratio(0.1) // one retry for ten calls
-///     .at_least_per_second(1) // so that a quiet client may retry at all
-///     .over(Duration::from_secs(30));
+///     .min_retries_per_second(1) // so that a quiet client may retry at all
+///     .window(Duration::from_secs(30));
 /// assert_ne!(tight, Budget::default());
 /// ```
 ///
@@ -97,8 +97,8 @@ pub(super) struct Throttle {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Terms {
     pub(super) ratio: f64,
-    pub(super) at_least_per_second: u32,
-    pub(super) over: Duration,
+    pub(super) min_retries_per_second: u32,
+    pub(super) window: Duration,
 }
 
 impl Budget {
@@ -151,18 +151,18 @@ impl Budget {
 
     /// Sets how many retries a second are always affordable, however few calls there are.
     #[must_use]
-    pub const fn at_least_per_second(self, retries: u32) -> Self {
+    pub const fn min_retries_per_second(self, retries: u32) -> Self {
         Self(BudgetKind::Rate(Terms {
-            at_least_per_second: retries,
+            min_retries_per_second: retries,
             ..self.or_default()
         }))
     }
 
     /// Sets how long a deposit can be spent, and how long a withdrawal counts.
     #[must_use]
-    pub const fn over(self, over: Duration) -> Self {
+    pub const fn window(self, window: Duration) -> Self {
         Self(BudgetKind::Rate(Terms {
-            over,
+            window,
             ..self.or_default()
         }))
     }
@@ -187,7 +187,9 @@ impl Budget {
     #[must_use]
     pub const fn get_rate(&self) -> Option<(f64, u32, Duration)> {
         match self.0 {
-            BudgetKind::Rate(terms) => Some((terms.ratio, terms.at_least_per_second, terms.over)),
+            BudgetKind::Rate(terms) => {
+                Some((terms.ratio, terms.min_retries_per_second, terms.window))
+            }
             BudgetKind::Unlimited | BudgetKind::Reserve(_) | BudgetKind::Throttle(_) => None,
         }
     }
@@ -222,9 +224,9 @@ impl Budget {
             let path = "retry.budget.ratio";
             return Err(ConfigError::invalid(path, terms.ratio, "0 to 1000"));
         }
-        if !(OVER.0..=OVER.1).contains(&terms.over) {
-            let path = "retry.budget.over";
-            return Err(ConfigError::invalid(path, terms.over, "1s..=60s"));
+        if !(OVER.0..=OVER.1).contains(&terms.window) {
+            let path = "retry.budget.window";
+            return Err(ConfigError::invalid(path, terms.window, "1s..=60s"));
         }
         Ok(())
     }
@@ -266,12 +268,12 @@ impl Throttle {
 impl Terms {
     pub(super) const DEFAULT: Self = Self {
         ratio: 0.2,
-        at_least_per_second: 10,
-        over: Duration::from_secs(10),
+        min_retries_per_second: 10,
+        window: Duration::from_secs(10),
     };
 
-    pub(super) const fn over(&self) -> Duration {
-        self.over
+    pub(super) const fn window(&self) -> Duration {
+        self.window
     }
 
     /// Returns the deposit of one call, in units of [`TOKEN`].
@@ -282,9 +284,9 @@ impl Terms {
 
     /// Returns the balance before any call has paid in, in units of [`TOKEN`].
     pub(super) fn reserve(&self) -> i64 {
-        let micros = i64::try_from(self.over.as_micros()).unwrap_or(i64::MAX);
+        let micros = i64::try_from(self.window.as_micros()).unwrap_or(i64::MAX);
         // A token is a million units and a second a million microseconds: they cancel out.
-        micros.saturating_mul(i64::from(self.at_least_per_second))
+        micros.saturating_mul(i64::from(self.min_retries_per_second))
     }
 }
 

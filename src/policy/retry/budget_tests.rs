@@ -22,7 +22,9 @@ fn every_ratio_of_six_decimal_places_is_a_whole_number_of_units() {
 #[test]
 fn reserve_is_the_rate_for_as_long_as_is_saved() {
     assert_eq!(terms(Budget::new()).reserve(), 100 * TOKEN);
-    let most = Budget::new().at_least_per_second(u32::MAX).over(SECS(60));
+    let most = Budget::new()
+        .min_retries_per_second(u32::MAX)
+        .window(SECS(60));
     assert_eq!(terms(most).reserve(), i64::from(u32::MAX) * 60 * TOKEN);
 }
 
@@ -38,10 +40,12 @@ fn limits_of_the_settings_are_within_them() {
     for budget in [
         Budget::new(),
         Budget::unlimited(),
-        Budget::new().ratio(0.0).at_least_per_second(0),
-        Budget::new().ratio(1_000.0).at_least_per_second(u32::MAX),
-        Budget::new().over(SECS(1)),
-        Budget::new().over(SECS(60)),
+        Budget::new().ratio(0.0).min_retries_per_second(0),
+        Budget::new()
+            .ratio(1_000.0)
+            .min_retries_per_second(u32::MAX),
+        Budget::new().window(SECS(1)),
+        Budget::new().window(SECS(60)),
     ] {
         assert!(budget.validate().is_ok(), "{budget:?}");
     }

@@ -23,7 +23,7 @@ use crate::getters::getters;
 /// | `budget` | 20 % of the calls and 10 a second, over 10s |
 /// | `statuses` | 408, 425, 429, 500, 502, 503, 504 |
 /// | `should_retry_header` | none |
-/// | `only` | every destination |
+/// | `only_for` | every destination |
 ///
 /// A value that is not set has its default. In the config of a destination it is taken from the surrounding config.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,7 +69,7 @@ pub struct RetryConfig {
             skip_serializing_if = "Option::is_none"
         )
     )]
-    only: Option<Vec<Destination>>,
+    only_for: Option<Vec<Destination>>,
 }
 
 impl RetryConfig {
@@ -139,8 +139,8 @@ impl RetryConfig {
 
     /// Retries only calls to this destination, and to others that are named in the same way.
     #[must_use]
-    pub fn only(mut self, destination: Destination) -> Self {
-        self.only.get_or_insert_default().push(destination);
+    pub fn only_for(mut self, destination: Destination) -> Self {
+        self.only_for.get_or_insert_default().push(destination);
         self
     }
 
@@ -152,7 +152,7 @@ impl RetryConfig {
         get_statuses(statuses) -> &[StatusCode] = |own| own.statuses.as_deref().unwrap_or(&STATUSES);
         get_should_retry_header(should_retry_header) -> Option<&HeaderName>
             = |own| own.should_retry_header.as_ref();
-        get_only(only) -> &[Destination] = |own| own.only.as_deref().unwrap_or_default();
+        get_only_for(only_for) -> &[Destination] = |own| own.only_for.as_deref().unwrap_or_default();
     }
 
     /// Returns [`max_hint`](Self::max_hint), as set or by default, in a call of this length.
@@ -167,7 +167,7 @@ impl RetryConfig {
     }
 
     /// Returns these settings, with missing values taken from the surrounding config.
-    pub(crate) fn over(self, around: &Self) -> Self {
+    pub(crate) fn window(self, around: &Self) -> Self {
         Self {
             attempts: self.attempts.or(around.attempts),
             unsent_attempts: self.unsent_attempts.or(around.unsent_attempts),
@@ -177,7 +177,7 @@ impl RetryConfig {
             statuses: self.statuses.or_else(|| around.statuses.clone()),
             should_retry_header: (self.should_retry_header)
                 .or_else(|| around.should_retry_header.clone()),
-            only: self.only.or_else(|| around.only.clone()),
+            only_for: self.only_for.or_else(|| around.only_for.clone()),
         }
     }
 
@@ -191,7 +191,7 @@ impl RetryConfig {
             budget: Some(self.get_budget()),
             statuses: Some(self.get_statuses().to_vec()),
             should_retry_header: self.should_retry_header.clone(),
-            only: Some(self.get_only().to_vec()),
+            only_for: Some(self.get_only_for().to_vec()),
         }
     }
 
@@ -272,8 +272,8 @@ mod tests {
             format!(
                 "/// | `budget` | {:.0} % of the calls and {} a second, over {:?} |",
                 terms.ratio * 100.0,
-                terms.at_least_per_second,
-                terms.over
+                terms.min_retries_per_second,
+                terms.window
             ),
         ] {
             assert!(doc.contains(&row), "{row}");

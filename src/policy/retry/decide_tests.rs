@@ -83,7 +83,7 @@ fn effect_possible_may_be_repeated_for_idempotent_methods_only() {
 }
 
 #[test]
-fn key_that_is_honoured_permits_and_one_that_was_made_up_does_not() {
+fn key_that_is_honored_permits_and_one_that_was_made_up_does_not() {
     let mut failed = failed(&Method::POST, lost(Effect::Possible));
     failed.keyed = true;
     assert_eq!(

@@ -24,4 +24,4 @@ pub(crate) use self::policy::{Policy, failed};
 pub(crate) use self::shared::SharedBudget;
 pub use super::classify::Failure;
 pub use crate::hint::ResponseHead;
-pub use crate::replay::{BodyCloner, ByFn, ByTrait, CloneBody};
+pub use crate::replay::{BodyCloner, CloneBody, FnCloner, TraitCloner};

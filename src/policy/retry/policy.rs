@@ -99,7 +99,7 @@ impl Policy {
         if options.no_retry {
             return (1, Some(NoRetryReason::Disabled));
         }
-        let only = self.config.get_only();
+        let only = self.config.get_only_for();
         let meant = || destination().is_some_and(|to| only.contains(&to));
         if !only.is_empty() && !meant() {
             return (1, Some(NoRetryReason::OtherDestination));

@@ -17,8 +17,8 @@ fn eight_threads_on_a_reserve_of_ten_get_ten() {
     for _ in 0..50 {
         let budget = Budget::new()
             .ratio(0.0)
-            .at_least_per_second(10)
-            .over(SECS(1));
+            .min_retries_per_second(10)
+            .window(SECS(1));
         let budget = SharedBudget::new(budget, now);
         let grants = AtomicU32::new(0);
         std::thread::scope(|scope| {

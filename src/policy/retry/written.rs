@@ -9,9 +9,9 @@ use super::budget::{Budget, BudgetKind, Reserve, Terms, Throttle};
 pub(super) struct Written {
     unlimited: bool,
     ratio: f64,
-    at_least_per_second: u32,
+    min_retries_per_second: u32,
     #[serde(with = "crate::file::duration")]
-    over: Duration,
+    window: Duration,
     #[serde(skip_serializing_if = "Option::is_none")]
     reserve: Option<Reserve>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,8 +30,8 @@ impl TryFrom<Written> for Budget {
     fn try_from(written: Written) -> Result<Self, Self::Error> {
         let terms = Terms {
             ratio: written.ratio,
-            at_least_per_second: written.at_least_per_second,
-            over: written.over,
+            min_retries_per_second: written.min_retries_per_second,
+            window: written.window,
         };
         let unlimited = written.unlimited.then_some(BudgetKind::Unlimited);
         let reserve = written.reserve.map(BudgetKind::Reserve);
@@ -41,7 +41,7 @@ impl TryFrom<Written> for Budget {
             (None, _) => Ok(Self(BudgetKind::Rate(terms))),
             (Some(kind), None) if terms == Terms::DEFAULT => Ok(Self(kind)),
             (Some(_), None) => Err(
-                "budget: ratio, at_least_per_second and over do not go with unlimited, reserve or throttle",
+                "budget: ratio, min_retries_per_second and over do not go with unlimited, reserve or throttle",
             ),
             (Some(_), Some(_)) => Err("budget: only one of unlimited, reserve and throttle"),
         }
@@ -60,8 +60,8 @@ impl From<Budget> for Written {
         Self {
             unlimited: budget.0 == BudgetKind::Unlimited,
             ratio: terms.ratio,
-            at_least_per_second: terms.at_least_per_second,
-            over: terms.over,
+            min_retries_per_second: terms.min_retries_per_second,
+            window: terms.window,
             reserve,
             throttle,
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::call::Around;
 use crate::clock;
-use crate::policy::idempotency::Key;
+use crate::policy::idempotency::IdempotencyKey;
 
 /// One attempt of an operation, as its work sees it.
 ///
@@ -20,7 +20,7 @@ pub struct Attempt {
 
 /// The key of an operation, and the attempt that used it.
 pub(super) struct Keys {
-    key: OnceLock<Key>,
+    key: OnceLock<IdempotencyKey>,
     /// The number of the latest attempt that called `key`; 0 means none.
     asked: AtomicU32,
     /// Whether the server honors the key, even if it was generated here.
@@ -53,11 +53,11 @@ impl Attempt {
     ///
     /// A key permits a retry only if the attempt called this method. Otherwise the server cannot have seen the key.
     #[must_use]
-    pub fn key(&self) -> &Key {
+    pub fn key(&self) -> &IdempotencyKey {
         self.keys.asked.store(self.number, Ordering::Release);
         self.keys
             .key
-            .get_or_init(|| Key::fresh(self.keys.is_vouched))
+            .get_or_init(|| IdempotencyKey::fresh(self.keys.is_vouched))
     }
 
     /// Reports the calls of our clients in `future` to this attempt. Calls in the work itself are reported without
@@ -77,7 +77,7 @@ impl Attempt {
 }
 
 impl Keys {
-    pub(super) fn new(given: Option<Key>, is_vouched: bool) -> Self {
+    pub(super) fn new(given: Option<IdempotencyKey>, is_vouched: bool) -> Self {
         Self {
             key: given.map_or_else(OnceLock::new, OnceLock::from),
             asked: AtomicU32::new(0),
@@ -86,7 +86,7 @@ impl Keys {
     }
 
     /// Returns the key, if this attempt called `key`.
-    pub(super) fn asked_by(&self, attempt: u32) -> Option<&Key> {
+    pub(super) fn asked_by(&self, attempt: u32) -> Option<&IdempotencyKey> {
         let asked = self.asked.load(Ordering::Acquire) == attempt;
         self.key.get().filter(|_| asked)
     }

@@ -10,7 +10,7 @@ use crate::clock;
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
 use crate::error::Error;
-use crate::idempotency_key::Key;
+use crate::idempotency_key::IdempotencyKey;
 #[cfg(feature = "otel")]
 use crate::metrics::Metrics;
 use crate::policy::breaker::{CircuitBreakerHandle, Judge};
@@ -50,7 +50,7 @@ use crate::timeout::Timeouts;
 /// let orders = Operation::new("orders-db", Duration::from_secs(5))?;
 ///
 /// // The key is a unique column: a second insert with the same key changes nothing.
-/// let insert = orders.clone().named("insert order").honours_keys(true);
+/// let insert = orders.clone().named("insert order").honors_idempotency_keys(true);
 /// insert
 ///     .run(async |attempt| {
 ///         let connection = database.connect().await.map_err(Failed::unsent)?;
@@ -79,7 +79,7 @@ use crate::timeout::Timeouts;
 ///
 /// - the operation is [`idempotent`](Self::idempotent);
 /// - the attempt called [`Attempt::key`], and the server honors the key. The server is taken to honor a key that the
-///   caller passed or derived ([`key`](Self::key)), and every key if [`honours_keys`](Self::honours_keys) says so.
+///   caller passed or derived ([`key`](Self::key)), and every key if [`honors_idempotency_keys`](Self::honors_idempotency_keys) says so.
 ///
 /// A permanent failure ([`Failed::lasting`]) is not retried.
 ///
@@ -136,8 +136,8 @@ pub struct Operation {
     pub(super) destination: Destination,
     pub(super) name: Arc<str>,
     pub(super) idempotent: bool,
-    pub(super) key: Option<Key>,
-    honours_keys: Option<bool>,
+    pub(super) key: Option<IdempotencyKey>,
+    honors_idempotency_keys: Option<bool>,
     pub(super) observer: Option<Observer>,
     pub(super) maker: Maker,
 }
@@ -183,7 +183,7 @@ impl Operation {
             name: Arc::from("operation"),
             idempotent: false,
             key: None,
-            honours_keys: None,
+            honors_idempotency_keys: None,
             observer: None,
             maker: Maker::Tracing,
         })
@@ -211,10 +211,10 @@ impl Operation {
         self
     }
 
-    /// Sets the key for every attempt: a key that you received, or one from [`Key::derive`]. The server is taken to
+    /// Sets the key for every attempt: a key that you received, or one from [`IdempotencyKey::derive`]. The server is taken to
     /// honor it.
     #[must_use]
-    pub fn key(mut self, key: Key) -> Self {
+    pub fn key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
         self
     }
@@ -222,8 +222,8 @@ impl Operation {
     /// Sets whether the server honors the key that it receives. If it does, an attempt that called [`Attempt::key`] is
     /// retried after a "maybe".
     #[must_use]
-    pub fn honours_keys(mut self, yes: bool) -> Self {
-        self.honours_keys = Some(yes);
+    pub fn honors_idempotency_keys(mut self, yes: bool) -> Self {
+        self.honors_idempotency_keys = Some(yes);
         self
     }
 
@@ -280,19 +280,20 @@ impl Operation {
 
     /// Returns whether the server honors the key, whether the caller passed it or it was generated.
     pub(super) fn vouches(&self) -> bool {
-        self.honours_keys.unwrap_or_else(|| self.key.is_some())
+        self.honors_idempotency_keys
+            .unwrap_or_else(|| self.key.is_some())
     }
 }
 
 impl fmt::Debug for Operation {
-    /// Leaves out the key's value: see [`Key`].
+    /// Leaves out the key's value: see [`IdempotencyKey`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Operation")
             .field("name", &self.name)
             .field("destination", &self.destination)
             .field("idempotent", &self.idempotent)
             .field("key", &self.key)
-            .field("honours_keys", &self.honours_keys)
+            .field("honors_idempotency_keys", &self.honors_idempotency_keys)
             .finish_non_exhaustive()
     }
 }

@@ -13,26 +13,26 @@ use tokio::time::Instant;
 use super::attempt::{Failed, Moment, Permit, Refusal, Verdict, Weight};
 use super::cause::Failure;
 use super::circuit::Circuit;
-use super::rules::{Recovery, Rules, Window};
-use super::state::State;
+use super::rules::{FailureWindow, Recovery, Rules};
+use super::state::CircuitState;
 use crate::clock;
 use crate::hop::{Hop, Kind};
 
-const OPEN_FOR: Duration = Duration::from_secs(30);
+const BREAK_DURATION: Duration = Duration::from_secs(30);
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 const NANO: Duration = Duration::from_nanos(1);
 
 /// Ratio 0.5, window 10 s, at least 4 calls, open for 30 s.
 const RULES: Rules = Rules {
     failure_ratio: 0.5,
-    minimum_volume: 4,
-    window: Window::Time(Duration::from_secs(10)),
+    min_attempts: 4,
+    window: FailureWindow::Time(Duration::from_secs(10)),
     consecutive_failures: None,
     slow_ratio: None,
-    open_for: Duration::from_secs(30),
-    open_factor: 2.0,
-    open_times: None,
-    open_at_most: Duration::from_secs(120),
+    break_duration: Duration::from_secs(30),
+    break_duration_factor: 2.0,
+    break_durations: None,
+    max_break_duration: Duration::from_secs(120),
     recovery: Recovery::Successes(1),
     shortest_lease: Duration::from_secs(5),
 };
@@ -77,20 +77,20 @@ impl Script {
         self.circuit.admit(now)
     }
 
-    fn settle(&mut self, permit: Permit, verdict: Verdict, at: Duration) -> State {
+    fn settle(&mut self, permit: Permit, verdict: Verdict, at: Duration) -> CircuitState {
         let now = self.at(at);
         self.circuit
             .settle(permit, verdict, Moment { now, luck: 0.0 });
         self.state()
     }
 
-    fn one(&mut self, verdict: Verdict, at: Duration) -> State {
+    fn one(&mut self, verdict: Verdict, at: Duration) -> CircuitState {
         let permit = self.admit(at).unwrap();
         self.settle(permit, verdict, at)
     }
 
     /// Plays a script such as `"FFS"`. Each letter is an attempt, and all happen at the same time.
-    fn play(&mut self, letters: &str, at: Duration) -> State {
+    fn play(&mut self, letters: &str, at: Duration) -> CircuitState {
         for letter in letters.chars() {
             let verdict = if letter == 'F' {
                 refused()
@@ -102,7 +102,7 @@ impl Script {
         self.state()
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> CircuitState {
         self.circuit.position().state
     }
 
@@ -113,7 +113,7 @@ impl Script {
     /// Returns a circuit that has been open since `at`.
     fn opened(rules: Rules, at: Duration) -> Self {
         let mut script = Self::new(rules);
-        assert_eq!(script.play("FFFF", at), State::Open);
+        assert_eq!(script.play("FFFF", at), CircuitState::Open);
         script
     }
 }

@@ -4,12 +4,12 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use super::super::attempt::Verdict;
-use super::super::rules::{Rules, Window};
-use super::super::state::State;
-use super::{NANO, OPEN_FOR, RULES, SECS, Script, failure, refused};
+use super::super::rules::{FailureWindow, Rules};
+use super::super::state::CircuitState;
+use super::{BREAK_DURATION, NANO, RULES, SECS, Script, failure, refused};
 use crate::hop::{Hop, Kind};
 
-fn play(script: &[(&str, Duration)]) -> State {
+fn play(script: &[(&str, Duration)]) -> CircuitState {
     let mut circuit = Script::new(RULES);
     for (letters, at) in script {
         circuit.play(letters, *at);
@@ -19,110 +19,122 @@ fn play(script: &[(&str, Duration)]) -> State {
 
 #[test]
 fn a1_never_opens_on_a_success() {
-    assert_eq!(play(&[("FFFS", SECS(0))]), State::Closed);
+    assert_eq!(play(&[("FFFS", SECS(0))]), CircuitState::Closed);
 }
 
 #[test]
 fn a3_opens_at_the_fourth_failure_and_refuses_the_next() {
     let mut script = Script::new(RULES);
-    assert_eq!(script.play("FFF", SECS(0)), State::Closed);
+    assert_eq!(script.play("FFF", SECS(0)), CircuitState::Closed);
     let last = failure(Hop::Server, Kind::Unavailable);
-    assert_eq!(script.one(last, SECS(0)), State::Open);
+    assert_eq!(script.one(last, SECS(0)), CircuitState::Open);
     let cause = script.admit(SECS(0)).unwrap_err().cause;
     assert_eq!(cause.source().unwrap().to_string(), "server: unavailable");
 }
 
 #[test]
 fn a4_opens_at_the_fourth_within_the_window() {
-    assert_eq!(play(&[("FFF", SECS(0))]), State::Closed);
-    assert_eq!(play(&[("FFF", SECS(0)), ("F", SECS(6))]), State::Open);
+    assert_eq!(play(&[("FFF", SECS(0))]), CircuitState::Closed);
+    assert_eq!(
+        play(&[("FFF", SECS(0)), ("F", SECS(6))]),
+        CircuitState::Open
+    );
 }
 
 #[test]
 fn a5_opens_at_the_fourth_after_a_success() {
-    assert_eq!(play(&[("SFF", SECS(0))]), State::Closed);
-    assert_eq!(play(&[("SFFF", SECS(0))]), State::Open);
+    assert_eq!(play(&[("SFF", SECS(0))]), CircuitState::Closed);
+    assert_eq!(play(&[("SFFF", SECS(0))]), CircuitState::Open);
 }
 
 #[test]
 fn a6_half_of_them_reaches_the_threshold() {
-    assert_eq!(play(&[("SSFF", SECS(0))]), State::Open);
+    assert_eq!(play(&[("SSFF", SECS(0))]), CircuitState::Open);
 }
 
 #[test]
 fn a7_what_was_long_ago_does_not_count() {
-    assert_eq!(play(&[("SSF", SECS(0)), ("F", SECS(20))]), State::Closed);
+    assert_eq!(
+        play(&[("SSF", SECS(0)), ("F", SECS(20))]),
+        CircuitState::Closed
+    );
 }
 
 #[test]
 fn a8_age_of_the_window_is_out() {
-    assert_eq!(play(&[("SSF", SECS(0)), ("F", SECS(10))]), State::Closed);
+    assert_eq!(
+        play(&[("SSF", SECS(0)), ("F", SECS(10))]),
+        CircuitState::Closed
+    );
 }
 
 #[test]
 fn a10_age_just_below_the_window_is_in() {
     let just_before = SECS(10) - NANO;
-    assert_eq!(play(&[("FFF", SECS(0)), ("F", just_before)]), State::Open);
+    assert_eq!(
+        play(&[("FFF", SECS(0)), ("F", just_before)]),
+        CircuitState::Open
+    );
 }
 
 #[test]
 fn a12_quarter_of_them_is_not_enough() {
-    assert_eq!(play(&[("SSSF", SECS(0))]), State::Closed);
+    assert_eq!(play(&[("SSSF", SECS(0))]), CircuitState::Closed);
 }
 
 #[test]
 fn a13_success_that_fell_out_does_not_hold_it_shut() {
     let just_before = SECS(10) - NANO;
     let script = [("S", SECS(0)), ("SSF", just_before), ("F", SECS(10))];
-    assert_eq!(play(&script), State::Open);
+    assert_eq!(play(&script), CircuitState::Open);
 }
 
 #[test]
 fn a14_too_few_left_in_the_window() {
     let just_before = SECS(10) - NANO;
     let script = [("S", SECS(0)), ("FF", just_before), ("F", SECS(10))];
-    assert_eq!(play(&script), State::Closed);
+    assert_eq!(play(&script), CircuitState::Closed);
 }
 
 #[test]
 fn ratio_is_reached_exactly_as_it_was_written() {
     let rules = Rules {
         failure_ratio: 0.1,
-        minimum_volume: 30,
+        min_attempts: 30,
         ..RULES
     };
     let mut script = Script::new(rules);
     script.play(&"S".repeat(27), SECS(0));
-    assert_eq!(script.play("FF", SECS(0)), State::Closed);
-    assert_eq!(script.play("F", SECS(0)), State::Open);
+    assert_eq!(script.play("FF", SECS(0)), CircuitState::Closed);
+    assert_eq!(script.play("F", SECS(0)), CircuitState::Open);
 }
 
 #[test]
 fn ten_thousand_successes_then_failures_open_within_the_windows_worth() {
-    for (window, most) in [(Window::Count(100), 50), (RULES.window, 10_000)] {
+    for (window, most) in [(FailureWindow::Count(100), 50), (RULES.window, 10_000)] {
         let mut script = Script::new(Rules { window, ..RULES });
         script.play(&"S".repeat(10_000), SECS(0));
         let mut failures = 0;
-        while script.one(refused(), SECS(0)) == State::Closed {
+        while script.one(refused(), SECS(0)) == CircuitState::Closed {
             failures += 1;
         }
         assert_eq!(failures + 1, most);
     }
     let mut script = Script::new(RULES);
     script.play(&"S".repeat(10_000), SECS(0));
-    assert_eq!(script.play("FFFF", SECS(10)), State::Open);
+    assert_eq!(script.play("FFFF", SECS(10)), CircuitState::Open);
 }
 
 #[test]
 fn failures_in_a_row_open_it_where_that_is_wanted() {
     let rules = Rules {
         consecutive_failures: Some(3),
-        minimum_volume: 1_000,
+        min_attempts: 1_000,
         ..RULES
     };
     let mut script = Script::new(rules);
-    assert_eq!(script.play("FFSFF", SECS(0)), State::Closed);
-    assert_eq!(script.play("F", SECS(60)), State::Open);
+    assert_eq!(script.play("FFSFF", SECS(0)), CircuitState::Closed);
+    assert_eq!(script.play("F", SECS(60)), CircuitState::Open);
     let cause = script.admit(SECS(60)).unwrap_err().cause;
     assert_eq!(cause.to_string(), "3 attempts in a row failed");
     assert_eq!(cause.source().unwrap().to_string(), "connect: refused");
@@ -138,17 +150,17 @@ fn slow_calls_open_it_over_the_same_window() {
     script.play("S", SECS(0));
     script.one(Verdict::Slow, SECS(0));
     script.one(Verdict::Slow, SECS(0));
-    assert_eq!(script.play("S", SECS(1)), State::Closed);
+    assert_eq!(script.play("S", SECS(1)), CircuitState::Closed);
     // The first two have left the window: 3 of 4 failed.
     let mut script = Script::new(rules);
     script.play("S", SECS(0));
     for _ in 0..3 {
         script.one(Verdict::Slow, SECS(5));
     }
-    assert_eq!(script.state(), State::Open);
+    assert_eq!(script.state(), CircuitState::Open);
     let cause = script.admit(SECS(5)).unwrap_err().cause;
     assert_eq!(cause.to_string(), "3 of 4 attempts were slow");
-    assert_eq!(script.one(Verdict::Slow, SECS(35)), State::Open);
+    assert_eq!(script.one(Verdict::Slow, SECS(35)), CircuitState::Open);
     let cause = script.admit(SECS(35)).unwrap_err().cause;
     assert_eq!(cause.to_string(), "the probe was slow");
 }
@@ -156,7 +168,7 @@ fn slow_calls_open_it_over_the_same_window() {
 #[test]
 fn refusal_names_the_hops_that_broke_it() {
     let rules = Rules {
-        minimum_volume: 20,
+        min_attempts: 20,
         ..RULES
     };
     let mut script = Script::new(rules);
@@ -165,7 +177,7 @@ fn refusal_names_the_hops_that_broke_it() {
     for _ in 0..10 {
         script.one(failure(Hop::Connect, Kind::Timeout), SECS(0));
     }
-    assert_eq!(script.play("F", SECS(0)), State::Open);
+    assert_eq!(script.play("F", SECS(0)), CircuitState::Open);
     let cause = script.admit(SECS(0)).unwrap_err().cause;
     assert_eq!(
         cause.to_string(),
@@ -188,7 +200,7 @@ fn isolated_circuit_refuses_until_it_is_closed_by_hand() {
     assert!(refusal.cause.source().is_none());
     assert_eq!(
         script.settle(straggler, refused(), SECS(1)),
-        State::Isolated
+        CircuitState::Isolated
     );
 
     script.circuit.close();
@@ -200,13 +212,13 @@ fn closing_by_hand_forgets_everything() {
     let mut script = Script::new(RULES);
     script.play("FFF", SECS(0));
     script.circuit.close();
-    assert_eq!(script.play("FFF", SECS(0)), State::Closed);
+    assert_eq!(script.play("FFF", SECS(0)), CircuitState::Closed);
     script.play("F", SECS(0));
     script.one(refused(), SECS(30));
     assert_eq!(script.retry_after(SECS(30)), SECS(60));
     script.circuit.close();
     script.play("FFFF", SECS(30));
-    assert_eq!(script.retry_after(SECS(30)), OPEN_FOR);
+    assert_eq!(script.retry_after(SECS(30)), BREAK_DURATION);
 }
 
 #[test]

@@ -4,21 +4,21 @@ use std::time::Duration;
 
 use super::super::attempt::{Verdict, Weight};
 use super::super::rules::{Recovery, Rules};
-use super::super::state::State;
-use super::{NANO, OPEN_FOR, RULES, SECS, Script, failed, refused};
+use super::super::state::CircuitState;
+use super::{BREAK_DURATION, NANO, RULES, SECS, Script, failed, refused};
 use crate::hop::{Hop, Kind};
 
 #[test]
 fn open_until_the_open_time_after_the_opening_failure_then_exactly_one_probe() {
     let mut script = Script::opened(RULES, SECS(1));
-    assert!(script.admit(SECS(1) + OPEN_FOR - NANO).is_err());
-    let probe = script.admit(SECS(1) + OPEN_FOR).unwrap();
+    assert!(script.admit(SECS(1) + BREAK_DURATION - NANO).is_err());
+    let probe = script.admit(SECS(1) + BREAK_DURATION).unwrap();
     assert!(probe.is_probe());
-    assert_eq!(script.state(), State::HalfOpen);
-    assert!(script.admit(SECS(1) + OPEN_FOR).is_err());
+    assert_eq!(script.state(), CircuitState::HalfOpen);
+    assert!(script.admit(SECS(1) + BREAK_DURATION).is_err());
     assert_eq!(
         script.settle(probe, Verdict::Success, SECS(32)),
-        State::Closed
+        CircuitState::Closed
     );
     assert!(!script.admit(SECS(32)).unwrap().is_probe());
 }
@@ -33,11 +33,11 @@ fn probe_that_never_settles_loses_its_lease_after_one_more_open_time() {
 
     assert_eq!(
         script.settle(lost, Verdict::Success, SECS(61)),
-        State::HalfOpen
+        CircuitState::HalfOpen
     );
     assert_eq!(
         script.settle(next, Verdict::Success, SECS(62)),
-        State::Closed
+        CircuitState::Closed
     );
 }
 
@@ -46,7 +46,10 @@ fn lost_probes_late_failure_is_ignored_too() {
     let mut script = Script::opened(RULES, SECS(0));
     let lost = script.admit(SECS(30)).unwrap();
     let _next = script.admit(SECS(60)).unwrap();
-    assert_eq!(script.settle(lost, refused(), SECS(61)), State::HalfOpen);
+    assert_eq!(
+        script.settle(lost, refused(), SECS(61)),
+        CircuitState::HalfOpen
+    );
 }
 
 #[test]
@@ -60,7 +63,7 @@ fn lease_lasts_for_an_attempt_where_that_takes_longer_than_the_open_time() {
     assert_eq!(script.retry_after(SECS(60)), SECS(15));
     assert_eq!(
         script.settle(slow, Verdict::Success, SECS(74)),
-        State::Closed
+        CircuitState::Closed
     );
 }
 
@@ -72,7 +75,10 @@ fn probe_whose_body_outlasts_its_lease_was_successful() {
     assert!(script.admit(SECS(60) - NANO).is_err());
     assert!(!script.admit(SECS(60)).unwrap().is_probe());
     // Its verdict comes too late.
-    assert_eq!(script.settle(probe, refused(), SECS(61)), State::Closed);
+    assert_eq!(
+        script.settle(probe, refused(), SECS(61)),
+        CircuitState::Closed
+    );
 }
 
 #[test]
@@ -83,14 +89,17 @@ fn dropped_probe_gives_its_permit_back_at_once() {
     let next = script.admit(SECS(30)).unwrap();
     assert_eq!(
         script.settle(next, Verdict::Success, SECS(30)),
-        State::Closed
+        CircuitState::Closed
     );
 }
 
 #[test]
 fn probe_that_says_nothing_of_the_destination_makes_room_at_once() {
     let mut script = Script::opened(RULES, SECS(0));
-    assert_eq!(script.one(Verdict::Ignored, SECS(30)), State::HalfOpen);
+    assert_eq!(
+        script.one(Verdict::Ignored, SECS(30)),
+        CircuitState::HalfOpen
+    );
     assert!(script.admit(SECS(30)).is_ok());
 }
 
@@ -102,7 +111,7 @@ fn success_from_before_the_outage_does_not_close_the_circuit() {
     let _probe = script.admit(SECS(30)).unwrap();
     assert_eq!(
         script.settle(straggler, Verdict::Success, SECS(31)),
-        State::HalfOpen
+        CircuitState::HalfOpen
     );
 }
 
@@ -127,7 +136,10 @@ fn failure_from_before_the_outage_neither_extends_nor_reports_it_again() {
 
     script.settle(probe, Verdict::Success, SECS(32));
     script.play("FFF", SECS(32));
-    assert_eq!(script.settle(over, refused(), SECS(32)), State::Closed);
+    assert_eq!(
+        script.settle(over, refused(), SECS(32)),
+        CircuitState::Closed
+    );
 }
 
 #[test]
@@ -147,7 +159,7 @@ fn refusal_tells_the_truth() {
 #[test]
 fn each_reopening_lasts_twice_as_long_up_to_the_cap_and_closing_resets_it() {
     let rules = Rules {
-        open_for: SECS(5),
+        break_duration: SECS(5),
         ..RULES
     };
     let mut script = Script::opened(rules, SECS(0));
@@ -157,13 +169,13 @@ fn each_reopening_lasts_twice_as_long_up_to_the_cap_and_closing_resets_it() {
         let wait = script.retry_after(now);
         waits.push(wait.as_secs());
         now += wait;
-        assert_eq!(script.one(refused(), now), State::Open);
+        assert_eq!(script.one(refused(), now), CircuitState::Open);
     }
     // 120 s minus the largest jitter.
     assert_eq!(waits, [5, 10, 20, 40, 80, 100, 100, 100]);
 
     now += script.retry_after(now);
-    assert_eq!(script.one(Verdict::Success, now), State::Closed);
+    assert_eq!(script.one(Verdict::Success, now), CircuitState::Closed);
     script.play("FFFF", now);
     assert_eq!(script.retry_after(now), SECS(5));
 }
@@ -171,7 +183,7 @@ fn each_reopening_lasts_twice_as_long_up_to_the_cap_and_closing_resets_it() {
 #[test]
 fn jitter_makes_it_up_to_a_fifth_longer_and_never_longer_than_the_cap() {
     let rules = Rules {
-        open_for: SECS(5),
+        break_duration: SECS(5),
         ..RULES
     };
     let mut luck = fastrand::Rng::with_seed(7);
@@ -191,7 +203,7 @@ fn jitter_makes_it_up_to_a_fifth_longer_and_never_longer_than_the_cap() {
 #[test]
 fn open_time_that_is_the_cap_is_kept_whatever_the_luck() {
     let rules = Rules {
-        open_for: SECS(120),
+        break_duration: SECS(120),
         ..RULES
     };
     assert_eq!(rules.open_time(1, None, 0.0), SECS(120));
@@ -199,7 +211,7 @@ fn open_time_that_is_the_cap_is_kept_whatever_the_luck() {
 }
 
 #[test]
-fn servers_hint_on_the_opening_answer_is_honoured_up_to_the_cap() {
+fn servers_hint_on_the_opening_answer_is_honored_up_to_the_cap() {
     for (hint, expected) in [(10, 30), (45, 45), (120, 120), (86_400, 120)] {
         let mut script = Script::new(RULES);
         script.play("FFF", SECS(0));
@@ -226,12 +238,12 @@ fn so_many_probes_are_out_at_once_and_so_many_close() {
     assert_eq!(script.retry_after(SECS(40)), SECS(20));
     for _ in 0..2 {
         let state = script.settle(probes.remove(0), Verdict::Success, SECS(41));
-        assert_eq!(state, State::HalfOpen);
+        assert_eq!(state, CircuitState::HalfOpen);
         // Only as many probes as are still missing may be in flight.
         assert!(script.admit(SECS(41)).is_err());
     }
     let state = script.settle(probes.remove(0), Verdict::Success, SECS(42));
-    assert_eq!(state, State::Closed);
+    assert_eq!(state, CircuitState::Closed);
 }
 
 #[test]
@@ -246,6 +258,9 @@ fn any_probe_that_fails_opens_again() {
         script.admit(SECS(30)).unwrap(),
     );
     script.settle(first, Verdict::Success, SECS(31));
-    assert_eq!(script.settle(second, refused(), SECS(31)), State::Open);
+    assert_eq!(
+        script.settle(second, refused(), SECS(31)),
+        CircuitState::Open
+    );
     assert_eq!(script.retry_after(SECS(31)), SECS(60));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::super::attempt::{Verdict, Weight};
 use super::super::rules::{Recovery, Rules};
-use super::super::state::State;
+use super::super::state::CircuitState;
 use super::{RULES, SECS, Script, failed, refused};
 use crate::hop::{Hop, Kind};
 
@@ -25,12 +25,12 @@ fn half_open(recovery: Recovery) -> Script {
 #[test]
 fn probes_that_are_judged_together_may_fail_below_the_ratio() {
     for (letters, expected) in [
-        ("SSSF", State::Closed),
-        ("FSSS", State::Closed),
-        ("SFF", State::Open),
-        ("FF", State::Open),
-        ("SSS", State::HalfOpen),
-        ("SF", State::HalfOpen),
+        ("SSSF", CircuitState::Closed),
+        ("FSSS", CircuitState::Closed),
+        ("SFF", CircuitState::Open),
+        ("FF", CircuitState::Open),
+        ("SSS", CircuitState::HalfOpen),
+        ("SF", CircuitState::HalfOpen),
     ] {
         let mut script = half_open(RATIO);
         assert_eq!(script.play(letters, SECS(30)), expected, "{letters}");
@@ -57,8 +57,8 @@ fn no_more_probes_are_judged_together_than_there_are() {
 #[test]
 fn slow_probe_counts_as_a_failure_among_others() {
     let mut script = half_open(RATIO);
-    assert_eq!(script.one(Verdict::Slow, SECS(30)), State::HalfOpen);
-    assert_eq!(script.one(Verdict::Slow, SECS(30)), State::Open);
+    assert_eq!(script.one(Verdict::Slow, SECS(30)), CircuitState::HalfOpen);
+    assert_eq!(script.one(Verdict::Slow, SECS(30)), CircuitState::Open);
 }
 
 /// Returns how many of `calls` calls go through at this time. Each of them succeeds.
@@ -81,7 +81,7 @@ fn ramp_lets_a_growing_share_of_the_calls_through() {
         let admitted = admitted(&mut script, 100, SECS(at));
         assert_eq!(admitted, through, "at {at} s");
     }
-    assert_eq!(script.state(), State::Closed);
+    assert_eq!(script.state(), CircuitState::Closed);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn refusal_on_a_ramp_says_when_all_calls_go_through() {
         "the first one of a share"
     );
     assert_eq!(script.retry_after(SECS(35)), SECS(25));
-    assert_eq!(script.state(), State::HalfOpen);
+    assert_eq!(script.state(), CircuitState::HalfOpen);
     assert!(script.admit(SECS(60)).is_ok());
 }
 
@@ -103,7 +103,7 @@ fn failures_on_a_ramp_open_it_again_for_longer() {
     let mut script = half_open(RAMP);
     script.one(Verdict::Success, SECS(30));
     let mut failed = 0;
-    while script.state() == State::HalfOpen {
+    while script.state() == CircuitState::HalfOpen {
         if let Ok(permit) = script.admit(SECS(31)) {
             script.settle(permit, refused(), SECS(31));
             failed += 1;
@@ -143,23 +143,23 @@ fn open_time_grows_by_a_factor_or_by_a_list() {
     let times =
         |rules: Rules| [1, 2, 3, 4, 99].map(|nth| rules.open_time(nth, None, 0.0).as_secs());
     let base = || Rules {
-        open_for: SECS(5),
+        break_duration: SECS(5),
         ..RULES
     };
     assert_eq!(times(base()), [5, 10, 20, 40, 100]);
     let slower = Rules {
-        open_factor: 1.0,
+        break_duration_factor: 1.0,
         ..base()
     };
     assert_eq!(times(slower), [5; 5]);
     let faster = Rules {
-        open_factor: 3.0,
+        break_duration_factor: 3.0,
         ..base()
     };
     assert_eq!(times(faster), [5, 15, 45, 100, 100]);
     let listed: Arc<[Duration]> = [1, 2, 30].map(SECS).into();
     let listed = Rules {
-        open_times: Some(listed),
+        break_durations: Some(listed),
         ..base()
     };
     assert_eq!(times(listed), [1, 2, 30, 30, 30]);
@@ -171,11 +171,11 @@ fn half_open_closes_by_a_throttling_and_opens_by_every_failure() {
     let patience = failed(Hop::Server, Kind::Unavailable, Weight::Never, hint);
     let overload = failed(Hop::Server, Kind::Unavailable, Weight::IfDown, None);
     for (verdict, expected, open) in [
-        (Verdict::Throttled, State::Closed, None),
-        (Verdict::Success, State::Closed, None),
-        (overload, State::Open, Some(SECS(60))),
-        (patience, State::Open, Some(SECS(60))),
-        (Verdict::Ignored, State::HalfOpen, None),
+        (Verdict::Throttled, CircuitState::Closed, None),
+        (Verdict::Success, CircuitState::Closed, None),
+        (overload, CircuitState::Open, Some(SECS(60))),
+        (patience, CircuitState::Open, Some(SECS(60))),
+        (Verdict::Ignored, CircuitState::HalfOpen, None),
     ] {
         let mut script = Script::opened(RULES, SECS(0));
         assert_eq!(script.one(verdict, SECS(30)), expected, "{verdict:?}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::attempt::{Failed, Verdict, Weight};
 use super::super::rules::Rules;
-use super::super::state::State;
+use super::super::state::CircuitState;
 use super::{RULES, SECS, Script, failed, refused};
 use crate::hop::{Hop, Kind};
 
@@ -13,10 +13,10 @@ fn overload() -> Verdict {
     failed(Hop::Server, Kind::Unavailable, Weight::IfDown, None)
 }
 
-fn play(script: &mut Script, verdicts: &[(u32, Verdict)]) -> State {
+fn play(script: &mut Script, verdicts: &[(u32, Verdict)]) -> CircuitState {
     for (count, verdict) in verdicts {
         for _ in 0..*count {
-            if script.state() != State::Closed {
+            if script.state() != CircuitState::Closed {
                 return script.state();
             }
             script.one(*verdict, SECS(0));
@@ -28,12 +28,12 @@ fn play(script: &mut Script, verdicts: &[(u32, Verdict)]) -> State {
 #[test]
 fn overload_counts_only_while_less_than_a_tenth_succeeds() {
     for (succeeded, overloads, expected) in [
-        (0, 4, State::Open),
-        (1, 9, State::Closed),
-        (1, 10, State::Open),
-        (10, 90, State::Closed),
-        (10, 91, State::Open),
-        (30, 60, State::Closed),
+        (0, 4, CircuitState::Open),
+        (1, 9, CircuitState::Closed),
+        (1, 10, CircuitState::Open),
+        (10, 90, CircuitState::Closed),
+        (10, 91, CircuitState::Open),
+        (30, 60, CircuitState::Closed),
     ] {
         let mut script = Script::new(RULES);
         let verdicts = [(succeeded, Verdict::Success), (overloads, overload())];
@@ -51,21 +51,21 @@ fn overload_counts_only_while_less_than_a_tenth_succeeds() {
 fn overloads_do_not_hide_other_failures() {
     let mut script = Script::new(RULES);
     let verdicts = [(2, Verdict::Success), (2, overload()), (4, refused())];
-    assert_eq!(play(&mut script, &verdicts), State::Open);
+    assert_eq!(play(&mut script, &verdicts), CircuitState::Open);
 }
 
 #[test]
 fn overloads_in_a_row_count_only_where_the_destination_is_down() {
     let rules = Rules {
-        minimum_volume: 1_000,
+        min_attempts: 1_000,
         consecutive_failures: Some(3),
         ..RULES
     };
     let mut down = Script::new(rules.clone());
-    assert_eq!(play(&mut down, &[(3, overload())]), State::Open);
+    assert_eq!(play(&mut down, &[(3, overload())]), CircuitState::Open);
     let mut busy = Script::new(rules);
     let verdicts = [(1, Verdict::Success), (8, overload())];
-    assert_eq!(play(&mut busy, &verdicts), State::Closed);
+    assert_eq!(play(&mut busy, &verdicts), CircuitState::Closed);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn call_for_patience_and_throttling_count_nothing_in_a_closed_circuit() {
     let patience = failed(Hop::Server, Kind::Unavailable, Weight::Never, Some(SECS(1)));
     let mut script = Script::new(RULES);
     let verdicts = [(100, patience), (100, Verdict::Throttled), (3, refused())];
-    assert_eq!(play(&mut script, &verdicts), State::Closed);
+    assert_eq!(play(&mut script, &verdicts), CircuitState::Closed);
     let now = script.at(SECS(0));
     assert_eq!(script.circuit.counts(now).attempts, 3);
 }
@@ -88,7 +88,7 @@ fn slow_failure_is_slow_and_a_failure() {
         other => other,
     };
     let rules = || Rules {
-        minimum_volume: 10,
+        min_attempts: 10,
         slow_ratio: Some(0.5),
         ..RULES
     };
@@ -99,7 +99,7 @@ fn slow_failure_is_slow_and_a_failure() {
         (4, slow(refused())),
         (4, Verdict::Slow),
     ];
-    assert_eq!(play(&mut script, &verdicts), State::Open);
+    assert_eq!(play(&mut script, &verdicts), CircuitState::Open);
     let cause = script.admit(SECS(0)).unwrap_err().cause;
     assert_eq!(cause.to_string(), "8 of 10 attempts were slow");
     // The same, with a failure as the last attempt.
@@ -109,10 +109,14 @@ fn slow_failure_is_slow_and_a_failure() {
         (4, Verdict::Slow),
         (4, slow(refused())),
     ];
-    assert_eq!(play(&mut script, &verdicts), State::Open);
+    assert_eq!(play(&mut script, &verdicts), CircuitState::Open);
     let mut script = Script::new(rules());
     let verdicts = [(6, Verdict::Success), (4, refused())];
-    assert_eq!(play(&mut script, &verdicts), State::Closed, "none was slow");
+    assert_eq!(
+        play(&mut script, &verdicts),
+        CircuitState::Closed,
+        "none was slow"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::rules::Window;
+use super::super::rules::FailureWindow;
 use super::super::window::{Mark, Recent, Tally};
 use crate::clock;
 use crate::hop::Hop;
@@ -20,7 +20,7 @@ fn mark_is_one_byte() {
 #[test]
 fn age_of_the_window_is_out_and_just_below_is_in() {
     let start = clock::now();
-    let mut recent = Recent::new(Window::Time(LENGTH), start);
+    let mut recent = Recent::new(FailureWindow::Time(LENGTH), start);
     recent.record(failure(), start);
     let just_before = start + LENGTH - Duration::from_nanos(1);
     assert_eq!(recent.tally(just_before).failures(), 1);
@@ -30,7 +30,7 @@ fn age_of_the_window_is_out_and_just_below_is_in() {
 #[test]
 fn tenth_that_is_too_old_falls_out_alone() {
     let start = clock::now();
-    let mut recent = Recent::new(Window::Time(LENGTH), start);
+    let mut recent = Recent::new(FailureWindow::Time(LENGTH), start);
     for second in 0..10 {
         recent.record(failure(), start + Duration::from_secs(second));
     }
@@ -46,7 +46,7 @@ fn tenth_that_is_too_old_falls_out_alone() {
 #[test]
 fn long_silence_costs_no_more_than_a_short_one_and_forgets_all() {
     let start = clock::now();
-    let mut recent = Recent::new(Window::Time(LENGTH), start);
+    let mut recent = Recent::new(FailureWindow::Time(LENGTH), start);
     recent.record(failure(), start);
     let later = start + Duration::from_secs(365 * 24 * 60 * 60);
     recent.record(Mark::SUCCESS, later);
@@ -57,7 +57,7 @@ fn long_silence_costs_no_more_than_a_short_one_and_forgets_all() {
 #[test]
 fn clock_read_before_anothers_does_not_go_back() {
     let start = clock::now();
-    let mut recent = Recent::new(Window::Time(LENGTH), start);
+    let mut recent = Recent::new(FailureWindow::Time(LENGTH), start);
     recent.record(Mark::SUCCESS, start + Duration::from_secs(5));
     recent.record(failure(), start);
     assert_eq!(recent.tally(start).attempts, 2);
@@ -67,7 +67,7 @@ fn clock_read_before_anothers_does_not_go_back() {
 #[test]
 fn count_window_truly_slides() {
     let now = clock::now();
-    let mut recent = Recent::new(Window::Count(4), now);
+    let mut recent = Recent::new(FailureWindow::Count(4), now);
     for _ in 0..100_000 {
         recent.record(Mark::SUCCESS, now);
     }
@@ -84,7 +84,7 @@ fn count_window_truly_slides() {
 #[test]
 fn recording_holds_no_more_memory_than_the_window_needs() {
     let now = clock::now();
-    let mut recent = Recent::new(Window::Count(100), now);
+    let mut recent = Recent::new(FailureWindow::Count(100), now);
     for _ in 0..100_000 {
         recent.record(Mark::SUCCESS, now);
     }
@@ -96,7 +96,7 @@ fn recording_holds_no_more_memory_than_the_window_needs() {
 #[test]
 fn worst_hop_is_the_one_with_the_most_failures() {
     let now = clock::now();
-    let mut recent = Recent::new(Window::Time(LENGTH), now);
+    let mut recent = Recent::new(FailureWindow::Time(LENGTH), now);
     assert_eq!(recent.tally(now).worst(), None);
     for hop in [Hop::Tls, Hop::Server, Hop::Connect, Hop::Server] {
         recent.record(Mark::failure(Some(hop)), now);
