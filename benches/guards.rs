@@ -141,7 +141,8 @@ fn open_breaker(timeouts: Timeouts) -> CircuitBreakerLayer {
     let settings = breaker::CircuitBreakerConfig::new()
         .max_break_duration(long)
         .break_duration(long);
-    let breaker = CircuitBreakerLayer::with(timeouts, settings).expect("an hour is an open time");
+    let breaker =
+        CircuitBreakerLayer::from_config(timeouts, settings).expect("an hour is an open time");
     let failing = breaker.layer(service_fn(async |_: Ask| {
         let mut answer = Answer::default();
         *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -30,7 +30,7 @@ async fn main() -> Result<ExitCode> {
     let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
     let settings = OperationConfig::new(Duration::from_secs(5)).circuit_breaker(breaker);
     // One for the broker; clones share its circuit and its budget.
-    let operation = Operation::with("broker", settings)?;
+    let operation = Operation::from_config("broker", settings)?;
 
     // The broker knows a key that it has seen: what was lost is published again.
     let publish = operation

@@ -23,7 +23,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Creates a site with the name that users know: `DeadlineLayer::on_end`.
+    /// Creates a site with the name that users know: `DeadlineLayer::on_complete`.
     pub(crate) const fn new(name: &'static str) -> Self {
         Self {
             name,

@@ -104,7 +104,9 @@ mod forked {
         });
         let honored = idempotency::IdempotencyConfig::new().honored_by_all(true);
         let settings = Config::new(Duration::from_secs(10)).idempotency(honored);
-        let service = StandardLayer::with(&settings).unwrap().layer(service);
+        let service = StandardLayer::from_config(&settings)
+            .unwrap()
+            .layer(service);
         let charge = Request::post("https://api.test/v1/charges");
         let response = service.oneshot(charge.body(String::new()).unwrap()).await;
         let notes = response.unwrap().body().timeline().events();

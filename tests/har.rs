@@ -320,7 +320,7 @@ mod tests {
         let keys = sevenhops::policy::idempotency::IdempotencyConfig::new()
             .header(HeaderName::from_static("x-request-id"));
         let settings = sevenhops::Config::new(SECS(10)).idempotency(keys);
-        let service = StandardLayer::with(&settings)
+        let service = StandardLayer::from_config(&settings)
             .unwrap()
             .layer(Mock::default());
         for brought in [None, Some("canary")] {

@@ -31,7 +31,9 @@ mod tests {
 
     fn stack(keys: IdempotencyConfig, mock: &Mock) -> StandardService<Mock> {
         let settings = sevenhops::Config::new(SECS(10)).idempotency(keys);
-        StandardLayer::with(&settings).unwrap().layer(mock.clone())
+        StandardLayer::from_config(&settings)
+            .unwrap()
+            .layer(mock.clone())
     }
 
     fn vouched() -> IdempotencyConfig {

@@ -61,7 +61,7 @@ mod tests {
     async fn deadline_that_comes_first_is_the_one_that_is_named() {
         let timeouts = TimeoutsConfig::new().attempt(Duration::from_secs(10));
         let settings = sevenhops::Config::new(Duration::from_secs(10)).timeouts(timeouts);
-        let service = StandardLayer::with(&settings).unwrap();
+        let service = StandardLayer::from_config(&settings).unwrap();
         let service = service.layer(service_fn(never));
         let error = service.oneshot(post()).await.unwrap_err();
         assert_eq!(error.timeout_kind(), Some(TimeoutKind::Deadline));
@@ -237,7 +237,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn effect_of_an_earlier_attempt_is_not_forgotten() {
         let two = TimeoutsConfig::new().attempt(Duration::from_secs(2));
-        let attempt = AttemptLayer::new(Timeouts::with(Duration::from_secs(4), two).unwrap());
+        let attempt =
+            AttemptLayer::new(Timeouts::from_config(Duration::from_secs(4), two).unwrap());
         let inner = attempt.layer(service_fn(never));
         let repeating = service_fn(move |request: Request<Full<Bytes>>| {
             let inner = inner.clone();

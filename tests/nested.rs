@@ -99,9 +99,9 @@ mod tests {
     async fn third_process_hears_that_the_first_repeats() {
         let settings = sevenhops::Config::new(SECS(10))
             .retry(steady())
-            .propagating(true);
+            .propagate_deadline(true);
         let a = Mock::new([]);
-        let layer = StandardLayer::with(&settings).unwrap();
+        let layer = StandardLayer::from_config(&settings).unwrap();
         layer
             .layer(a.clone())
             .oneshot(request(Method::GET))
@@ -109,7 +109,7 @@ mod tests {
             .unwrap();
         let from_a = a.asked()[0].head.headers.clone();
         let b = Mock::new([]);
-        let layer = StandardLayer::with(&settings).unwrap();
+        let layer = StandardLayer::from_config(&settings).unwrap();
         let get = optional(Method::GET, Options::new().inherit(&from_a));
         layer.layer(b.clone()).oneshot(get).await.unwrap();
         let from_b = b.asked()[0].head.headers.clone();
@@ -177,8 +177,8 @@ mod tests {
         ]);
         let settings = sevenhops::Config::new(SECS(10))
             .retry(steady())
-            .propagating(true);
-        let layer = StandardLayer::with(&settings).unwrap();
+            .propagate_deadline(true);
+        let layer = StandardLayer::from_config(&settings).unwrap();
         layer
             .layer(mock.clone())
             .oneshot(request(Method::GET))

@@ -77,7 +77,7 @@ mod tests {
 
     fn standard() -> StandardLayer {
         let retry = retry::RetryConfig::new().unsent_attempts(3);
-        StandardLayer::with(&sevenhops::Config::new(DEADLINE).retry(retry)).unwrap()
+        StandardLayer::from_config(&sevenhops::Config::new(DEADLINE).retry(retry)).unwrap()
     }
 
     fn ok() -> Response<Full<Bytes>> {
@@ -162,7 +162,9 @@ mod tests {
         });
         let timeouts = timeout::TimeoutsConfig::new().attempt(Duration::from_millis(300));
         let settings = sevenhops::Config::new(DEADLINE).timeouts(timeouts);
-        let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
+        let charge = StandardLayer::from_config(&settings)
+            .unwrap()
+            .layer(fails_over);
         let charge = charge.oneshot(post(&shop.audits()));
         charge.await.map(drop).unwrap_err()
     }
@@ -209,7 +211,9 @@ mod tests {
         });
         let timeouts = timeout::TimeoutsConfig::new().attempt(Duration::from_millis(300));
         let settings = sevenhops::Config::new(DEADLINE).timeouts(timeouts);
-        let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
+        let charge = StandardLayer::from_config(&settings)
+            .unwrap()
+            .layer(fails_over);
         let error = charge.oneshot(post("http://slow.test/")).await;
         shop.assert_open(&error.map(drop).unwrap_err());
     }
@@ -233,7 +237,9 @@ mod tests {
         });
         let timeouts = timeout::TimeoutsConfig::new().attempt(Duration::from_millis(300));
         let settings = sevenhops::Config::new(DEADLINE).timeouts(timeouts);
-        let charge = StandardLayer::with(&settings).unwrap().layer(fails_over);
+        let charge = StandardLayer::from_config(&settings)
+            .unwrap()
+            .layer(fails_over);
         let error = charge.oneshot(post("http://gone.test/")).await;
         let error = error.map(drop).unwrap_err();
         assert_eq!(
@@ -359,9 +365,9 @@ mod tests {
     async fn key_that_was_made_up_is_no_licence_wherever_it_is_handed_on_to() {
         let once = retry::RetryConfig::new().attempts(1);
         let settings = || OperationConfig::new(DEADLINE).retry(once.clone());
-        let unvouched = Operation::with("payments", settings()).unwrap();
-        let denied = Operation::with("payments", settings()).unwrap();
-        let vouched = Operation::with("payments", settings()).unwrap();
+        let unvouched = Operation::from_config("payments", settings()).unwrap();
+        let denied = Operation::from_config("payments", settings()).unwrap();
+        let vouched = Operation::from_config("payments", settings()).unwrap();
         for (operation, charges) in [
             (unvouched, 1),
             (denied.honors_idempotency_keys(false), 1),

@@ -32,7 +32,9 @@ mod tests {
 
     fn stack(redirect: RedirectConfig, mock: &Mock) -> StandardService<Mock> {
         let settings = sevenhops::Config::new(Duration::from_secs(10)).redirect(redirect);
-        StandardLayer::with(&settings).unwrap().layer(mock.clone())
+        StandardLayer::from_config(&settings)
+            .unwrap()
+            .layer(mock.clone())
     }
 
     fn to(code: u16, location: &str) -> Step {

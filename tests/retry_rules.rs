@@ -124,7 +124,9 @@ mod tests {
                 .retry(retry);
             let mock = Mock::new([Step::FailAfter(MS(2_700)), Step::Hang]);
             let start = Instant::now();
-            let service = StandardLayer::with(&settings).unwrap().layer(mock.clone());
+            let service = StandardLayer::from_config(&settings)
+                .unwrap()
+                .layer(mock.clone());
             let error = service.oneshot(request(Method::GET)).await.unwrap_err();
             assert_eq!(mock.count(), sent);
             assert!(start.elapsed() <= SECS(3));
@@ -210,7 +212,7 @@ mod tests {
     async fn t11_attempt_and_time_left_travel_to_the_next_process_where_switched_on() {
         let mock = Mock::new([Step::FailAfter(SECS(1)), status(503)]);
         let settings = sevenhops::Config::new(SECS(10)).retry(steady());
-        let layer = StandardLayer::with(&settings.clone().propagating(true)).unwrap();
+        let layer = StandardLayer::from_config(&settings.clone().propagate_deadline(true)).unwrap();
         layer
             .layer(mock.clone())
             .oneshot(request(Method::GET))
@@ -231,7 +233,7 @@ mod tests {
         let there = Mock::new((0..9).map(|_| Step::Hang));
         let inherited = Options::new().inherit(&asked[1].head.headers);
         let (start, get) = (Instant::now(), optional(Method::GET, inherited));
-        let layer = StandardLayer::with(&settings).unwrap();
+        let layer = StandardLayer::from_config(&settings).unwrap();
         let error = layer.layer(there.clone()).oneshot(get).await.unwrap_err();
         assert_eq!(
             error.no_retry_reason(),

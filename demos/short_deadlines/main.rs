@@ -95,7 +95,7 @@ impl Cell {
         let retry = retry::RetryConfig::new().budget(retry::Budget::unlimited());
         let off = breaker::CircuitBreakerConfig::new().min_attempts(u32::MAX);
         let settings = Config::new(self.deadline).retry(retry).circuit_breaker(off);
-        let layer = StandardLayer::with(&settings)?;
+        let layer = StandardLayer::from_config(&settings)?;
         let (mut saved, mut used) = (0, Duration::ZERO);
         for _ in 0..CALLS {
             let (begun, attempts) = (Instant::now(), Arc::new(AtomicU32::new(0)));

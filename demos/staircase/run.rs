@@ -36,7 +36,7 @@ impl World {
                     .attempt(PATIENCE)
                     .first_byte(PATIENCE),
             )
-            .propagating(true)
+            .propagate_deadline(true)
             .resolver(dns::Static::new())
             .tls(authority.client_config())
             .build()?;
@@ -52,10 +52,10 @@ impl World {
     pub(crate) async fn deploy(&self) -> Result<Deployed> {
         let (ended, timelines) = unbounded_channel();
         let client = Client::builder(OWN)
-            .propagating(true)
+            .propagate_deadline(true)
             .resolver(self.dns.resolver())
             .tls(self.authority.client_config())
-            .on_end(move |timeline| {
+            .on_complete(move |timeline| {
                 // The receiver is gone when the demo is over.
                 let _ = ended.send(timeline.clone());
             })

@@ -55,7 +55,7 @@ impl Caller {
             // A quarter of what the quota lets through goes wrong here, for ever. It judges every attempt
             // as ever, and refuses none.
             .circuit_breaker(breaker::CircuitBreakerConfig::new().observe_only(true))
-            .on_end(move |timeline| {
+            .on_complete(move |timeline| {
                 let mut longest = keep.lock().unwrap_or_else(PoisonError::into_inner);
                 let before = longest.as_ref().map_or(0, Timeline::attempt_count);
                 if timeline.attempt_count() > before {

@@ -88,8 +88,8 @@ pub(crate) fn run(
         let client = Client::builder(patience)
             .resolver(dns.resolver())
             .tls(authority.client_config())
-            .propagator(TraceContext)
-            .on_end(move |timeline| {
+            .trace_propagator(TraceContext)
+            .on_complete(move |timeline| {
                 keep.lock()
                     .unwrap_or_else(PoisonError::into_inner)
                     .push(timeline.clone())

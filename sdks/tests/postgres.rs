@@ -74,7 +74,7 @@ mod tests {
             .unsent_attempts(100)
             .backoff(backoff);
         let settings = OperationConfig::new(SECS(60)).retry(patient);
-        Operation::with("postgres", settings).unwrap()
+        Operation::from_config("postgres", settings).unwrap()
     }
 
     fn source(error: &Error) -> &tokio_postgres::Error {
@@ -90,7 +90,7 @@ mod tests {
         server.kill();
         let down = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
         let settings = OperationConfig::new(SECS(10)).circuit_breaker(down);
-        let operation = Operation::with("postgres", settings).unwrap();
+        let operation = Operation::from_config("postgres", settings).unwrap();
         let operation = operation.named("insert order");
         let work = async |attempt: Attempt| {
             let client = connect(server.port()).await?;
@@ -248,7 +248,7 @@ mod tests {
     async fn statement_that_hangs_ends_with_its_attempt() {
         let Some(server) = shop().await else { return };
         let settings = OperationConfig::new(SECS(1)).attempt(Duration::from_millis(300));
-        let operation = Operation::with("postgres", settings).unwrap();
+        let operation = Operation::from_config("postgres", settings).unwrap();
         let run = operation.run(async |_| {
             let client = connect(server.port()).await?;
             client

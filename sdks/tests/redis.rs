@@ -63,7 +63,7 @@ mod tests {
             .unsent_attempts(100)
             .backoff(backoff);
         let settings = OperationConfig::new(SECS(60)).retry(patient);
-        Operation::with("redis", settings).unwrap()
+        Operation::from_config("redis", settings).unwrap()
     }
 
     /// The reservation is made, and its response is lost.
@@ -115,7 +115,7 @@ mod tests {
         server.kill();
         let down = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
         let settings = OperationConfig::new(SECS(10)).circuit_breaker(down);
-        let operation = Operation::with("redis", settings).unwrap();
+        let operation = Operation::from_config("redis", settings).unwrap();
         let port = server.port();
         let work = async |attempt: Attempt| reserve(port, "order", attempt.key()).await;
         let error = operation.run(work).await.unwrap_err();

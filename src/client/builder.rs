@@ -48,7 +48,7 @@ pub struct ClientBuilder {
     /// Parts of the stack besides its settings.
     stack: Vec<Extra>,
     budgets: Option<Budgets>,
-    on_end: Option<Observer>,
+    on_complete: Option<Observer>,
     maker: Maker,
     #[cfg(feature = "otel")]
     metrics: Option<Metrics>,
@@ -63,15 +63,15 @@ type Extra = Box<dyn FnOnce(StandardLayer) -> StandardLayer + Send>;
 
 impl ClientBuilder {
     pub(super) fn new(deadline: Duration) -> Self {
-        Self::with(Config::new(deadline))
+        Self::from_config(Config::new(deadline))
     }
 
-    pub(super) fn with(settings: Config) -> Self {
+    pub(super) fn from_config(settings: Config) -> Self {
         Self {
             settings,
             stack: Vec::new(),
             budgets: None,
-            on_end: None,
+            on_complete: None,
             maker: Maker::Tracing,
             #[cfg(feature = "otel")]
             metrics: None,
@@ -153,18 +153,18 @@ impl ClientBuilder {
     }
 
     /// Calls this function at the end of every call: see
-    /// [`DeadlineLayer::on_end`](crate::DeadlineLayer::on_end).
-    pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        let site = Site::new("ClientBuilder::on_end");
-        self.on_end = Some(also(self.on_end, site, observe));
+    /// [`DeadlineLayer::on_complete`](crate::DeadlineLayer::on_complete).
+    pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
+        let site = Site::new("ClientBuilder::on_complete");
+        self.on_complete = Some(also(self.on_complete, site, observe));
         self
     }
 
     /// Sends the trace context in the headers of each attempt: see
-    /// [`AttemptLayer::propagator`](crate::AttemptLayer::propagator).
-    pub fn propagator(mut self, propagator: impl Propagator) -> Self {
+    /// [`AttemptLayer::trace_propagator`](crate::AttemptLayer::trace_propagator).
+    pub fn trace_propagator(mut self, propagator: impl Propagator) -> Self {
         self.stack
-            .push(Box::new(|standard| standard.propagator(propagator)));
+            .push(Box::new(|standard| standard.trace_propagator(propagator)));
         self
     }
 
@@ -183,7 +183,7 @@ impl ClientBuilder {
     pub fn metrics(mut self, metrics: &Metrics) -> Self {
         self.metrics = Some(metrics.clone());
         let metrics = metrics.clone();
-        self.on_end(move |timeline| metrics.record(timeline))
+        self.on_complete(move |timeline| metrics.record(timeline))
     }
 
     /// Sets how idempotency keys are made, and which servers honor them.
@@ -211,9 +211,9 @@ impl ClientBuilder {
     }
 
     /// Sends the attempt number and the time left to the server: see
-    /// [`AttemptLayer::propagating`](crate::AttemptLayer::propagating).
-    pub fn propagating(mut self, yes: bool) -> Self {
-        self.settings = self.settings.propagating(yes);
+    /// [`AttemptLayer::propagate_deadline`](crate::AttemptLayer::propagate_deadline).
+    pub fn propagate_deadline(mut self, yes: bool) -> Self {
+        self.settings = self.settings.propagate_deadline(yes);
         self
     }
 
@@ -304,12 +304,12 @@ impl ClientBuilder {
     /// Fails if limits contradict each other (the error names both fields and values), or as
     /// [`TransportBuilder::build`] does.
     pub fn build(self) -> Result<Client, ConfigError> {
-        let mut standard = StandardLayer::with(&self.settings)?;
+        let mut standard = StandardLayer::from_config(&self.settings)?;
         if self.most_body_bytes == 0 {
             let expected = "1 byte or more";
             return Err(ConfigError::invalid("body_limit", 0, expected));
         }
-        let timeouts = Timeouts::with(self.settings.deadline, self.settings.timeouts)?;
+        let timeouts = Timeouts::from_config(self.settings.deadline, self.settings.timeouts)?;
         let begun = Transport::builder(timeouts);
         let set = self
             .transport
@@ -318,8 +318,8 @@ impl ClientBuilder {
         for tell in self.stack {
             standard = tell(standard);
         }
-        if let Some(on_end) = self.on_end.clone() {
-            standard = standard.on_end(move |timeline| on_end(&timeline.0));
+        if let Some(on_complete) = self.on_complete.clone() {
+            standard = standard.on_complete(move |timeline| on_complete(&timeline.0));
         }
         if let Some(budgets) = &self.budgets {
             standard = standard.share_budgets(budgets)?;
@@ -342,7 +342,7 @@ impl ClientBuilder {
             stack,
             breaker,
             budgets,
-            on_end: self.on_end,
+            on_complete: self.on_complete,
             maker: self.maker,
             headers: self.headers,
             most_body_bytes: self.most_body_bytes,

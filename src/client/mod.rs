@@ -72,7 +72,7 @@ struct Shared {
     stack: StandardService<Transport>,
     breaker: CircuitBreakerHandle,
     budgets: Budgets,
-    on_end: Option<Observer>,
+    on_complete: Option<Observer>,
     maker: Maker,
     headers: HeaderMap,
     most_body_bytes: usize,
@@ -86,8 +86,8 @@ impl Client {
     }
 
     /// Creates a builder from settings, such as settings that were read from a file.
-    pub fn with(settings: Config) -> ClientBuilder {
-        ClientBuilder::with(settings)
+    pub fn builder_from_config(settings: Config) -> ClientBuilder {
+        ClientBuilder::from_config(settings)
     }
 
     /// Begins a GET request.

@@ -355,7 +355,7 @@ fn unwritten(request: &mut Request<Body>, cause: BoxError, client: Client) -> Er
     let call = Call::begin(request, Timeout::MAX);
     let asked = (request.method(), request.uri());
     let span = call_span(&client.0.maker, &call, asked);
-    call.listen(&span, client.0.on_end.as_ref());
+    call.listen(&span, client.0.on_complete.as_ref());
     let open = call.open();
     call.fail(Diagnosis::invalid());
     drop(open);

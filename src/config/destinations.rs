@@ -38,7 +38,7 @@ pub struct DestinationConfig {
     pub(super) retry: retry::RetryConfig,
     pub(super) circuit_breaker: breaker::CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub(super) propagating: Option<bool>,
+    pub(super) propagate_deadline: Option<bool>,
 }
 
 impl DestinationConfig {
@@ -94,8 +94,8 @@ impl DestinationConfig {
 
     /// Sets whether each attempt passes its number and the time left to the next process.
     #[must_use]
-    pub fn propagating(mut self, yes: bool) -> Self {
-        self.propagating = Some(yes);
+    pub fn propagate_deadline(mut self, yes: bool) -> Self {
+        self.propagate_deadline = Some(yes);
         self
     }
 
@@ -106,7 +106,7 @@ impl DestinationConfig {
         get_redirect(redirect) -> &redirect::RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
         get_circuit_breaker(circuit_breaker) -> &breaker::CircuitBreakerConfig = |own| &own.circuit_breaker;
-        get_propagating(propagating) -> Option<bool> = |own| own.propagating;
+        get_propagate_deadline(propagate_deadline) -> Option<bool> = |own| own.propagate_deadline;
     }
 }
 

@@ -30,7 +30,7 @@ use crate::timeout::{self, Timeouts};
 /// let settings = Config::new(Duration::from_secs(10))
 ///     .retry(retry::RetryConfig::new().attempts(5))
 ///     .destination("*.bank.test", once);
-/// let layer = StandardLayer::with(&settings)?;
+/// let layer = StandardLayer::from_config(&settings)?;
 ///
 /// let bank = settings.effective(&"https://api.bank.test".parse()?, None)?;
 /// assert_eq!(bank.get_retry().get_attempts(), 1);
@@ -98,7 +98,7 @@ pub struct Config {
     #[cfg_attr(feature = "serde", serde(default))]
     pub(crate) circuit_breaker: breaker::CircuitBreakerConfig,
     #[cfg_attr(feature = "serde", serde(default))]
-    pub(crate) propagating: bool,
+    pub(crate) propagate_deadline: bool,
     #[cfg_attr(
         feature = "serde",
         serde(
@@ -121,7 +121,7 @@ impl Config {
             redirect: redirect::RedirectConfig::new(),
             retry: retry::RetryConfig::new(),
             circuit_breaker: breaker::CircuitBreakerConfig::new(),
-            propagating: false,
+            propagate_deadline: false,
             destinations: Vec::new(),
         }
     }
@@ -162,10 +162,10 @@ impl Config {
     }
 
     /// Sets whether each attempt passes its number and the time left to the next process: see
-    /// [`AttemptLayer::propagating`](crate::AttemptLayer::propagating).
+    /// [`AttemptLayer::propagate_deadline`](crate::AttemptLayer::propagate_deadline).
     #[must_use]
-    pub fn propagating(mut self, yes: bool) -> Self {
-        self.propagating = yes;
+    pub fn propagate_deadline(mut self, yes: bool) -> Self {
+        self.propagate_deadline = yes;
         self
     }
 
@@ -190,7 +190,7 @@ impl Config {
         get_redirect(redirect) -> &redirect::RedirectConfig = |own| &own.redirect;
         get_retry(retry) -> &retry::RetryConfig = |own| &own.retry;
         get_circuit_breaker(circuit_breaker) -> &breaker::CircuitBreakerConfig = |own| &own.circuit_breaker;
-        get_propagating(propagating) -> bool = |own| own.propagating;
+        get_propagate_deadline(propagate_deadline) -> bool = |own| own.propagate_deadline;
     }
 
     /// Returns the patterns of destinations, and the config of each.
@@ -203,7 +203,7 @@ impl Config {
     /// printed.
     ///
     /// Defaults are written out. Values that follow from the deadline are left open:
-    /// [`Timeouts::with`](crate::timeout::Timeouts::with) derives the limits.
+    /// [`Timeouts::from_config`](crate::timeout::Timeouts::from_config) derives the limits.
     ///
     /// ```
     /// use std::time::Duration;
@@ -240,7 +240,7 @@ impl Config {
             redirect: self.redirect.clone(),
             retry: self.retry.clone(),
             circuit_breaker: self.circuit_breaker.clone(),
-            propagating: self.propagating,
+            propagate_deadline: self.propagate_deadline,
             destinations: Vec::new(),
         }
     }
@@ -254,14 +254,14 @@ impl Config {
             redirect: part.redirect.clone().over(&self.redirect),
             retry: part.retry.clone().over(&self.retry),
             circuit_breaker: part.circuit_breaker.clone().over(&self.circuit_breaker),
-            propagating: part.propagating.unwrap_or(self.propagating),
+            propagate_deadline: part.propagate_deadline.unwrap_or(self.propagate_deadline),
             destinations: self.destinations,
         }
     }
 
     /// Refuses values that are out of range or contradict each other. Parts for destinations are not checked here.
     fn check(&self) -> Result<Timeouts, ConfigError> {
-        let timeouts = Timeouts::with(self.deadline, self.timeouts)?;
+        let timeouts = Timeouts::from_config(self.deadline, self.timeouts)?;
         self.idempotency.check()?;
         self.redirect.check()?;
         self.retry.check(Some(self.deadline))?;

@@ -160,7 +160,7 @@ impl Attempt {
         }
         let keyed = call.keyed(request.headers());
         call.attempt(Arc::clone(&tracker));
-        if policy.propagating {
+        if policy.propagate_deadline {
             let number = made.saturating_sub(call.attempts_before_leg()) + 1;
             propagation::write(request.headers_mut(), number, call.most_attempts(), left);
         }

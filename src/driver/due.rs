@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn with(config: crate::timeout::TimeoutsConfig) -> Timeouts {
-        Timeouts::with(SEC(10), config).unwrap()
+        Timeouts::from_config(SEC(10), config).unwrap()
     }
 
     fn span(start: Instant, seconds: u64, follows: Follows) -> Span {

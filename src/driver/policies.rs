@@ -44,7 +44,7 @@ pub(crate) struct Attempts {
     pub(crate) timeouts: Arc<Timeouts>,
     /// The limits of a first attempt that none may follow.
     pub(crate) alone: Arc<Timeouts>,
-    pub(crate) propagating: bool,
+    pub(crate) propagate_deadline: bool,
     pub(crate) propagator: Option<Arc<dyn Propagator>>,
 }
 
@@ -52,20 +52,20 @@ impl Attempts {
     /// Creates the policy of attempts under these limits.
     pub(crate) fn new(
         timeouts: Timeouts,
-        propagating: bool,
+        propagate_deadline: bool,
         propagator: Option<Arc<dyn Propagator>>,
     ) -> Self {
         Self {
             timeouts: Arc::new(timeouts),
             alone: Arc::new(timeouts.for_attempt(timeouts.deadline().get(), false)),
-            propagating,
+            propagate_deadline,
             propagator,
         }
     }
 
     /// Returns the same policy under other limits.
-    pub(crate) fn under(&self, timeouts: Timeouts, propagating: bool) -> Self {
-        Self::new(timeouts, propagating, self.propagator.clone())
+    pub(crate) fn under(&self, timeouts: Timeouts, propagate_deadline: bool) -> Self {
+        Self::new(timeouts, propagate_deadline, self.propagator.clone())
     }
 
     /// Returns the limits of an attempt with this much time left. The limits of a first attempt are precomputed.

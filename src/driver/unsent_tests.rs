@@ -63,9 +63,11 @@ async fn stack_of_one_attempt_does_not_multiply_what_the_one_inside_could_not_se
         async { Err::<Response<Full<Bytes>>, _>(refused()) }
     });
     let config = crate::Config::new(SECS(3_600));
-    let inner = StandardLayer::with(&config).unwrap().layer(service.clone());
+    let inner = StandardLayer::from_config(&config)
+        .unwrap()
+        .layer(service.clone());
     let config = config.retry(RetryConfig::new().attempts(1));
-    let once = || StandardLayer::with(&config).unwrap();
+    let once = || StandardLayer::from_config(&config).unwrap();
     let error = once().layer(inner).oneshot(post()).await.unwrap_err();
     assert_eq!(sent.swap(0, Ordering::Relaxed), 10, "{error}");
     // The outer stack retries nothing that another stack of one attempt could not send.
@@ -95,7 +97,7 @@ async fn stack_of_one_attempt_retries_what_is_not_sent_in_each_leg() {
         }
     });
     let config = crate::Config::new(SECS(10)).retry(RetryConfig::new().attempts(1));
-    let once = StandardLayer::with(&config).unwrap();
+    let once = StandardLayer::from_config(&config).unwrap();
     let response = once.layer(service).oneshot(post()).await.unwrap();
     assert_eq!(response.headers()["path"], "/moved");
     assert_eq!(sent.load(Ordering::Relaxed), 4);

@@ -44,7 +44,7 @@ use crate::timeout::Timeouts;
 #[derive(Clone, Debug)]
 pub struct AttemptLayer {
     timeouts: Timeouts,
-    propagating: bool,
+    propagate_deadline: bool,
     propagator: Option<Arc<dyn Propagator>>,
 }
 
@@ -54,7 +54,7 @@ impl AttemptLayer {
     pub const fn new(timeouts: Timeouts) -> Self {
         Self {
             timeouts,
-            propagating: false,
+            propagate_deadline: false,
             propagator: None,
         }
     }
@@ -63,21 +63,25 @@ impl AttemptLayer {
     /// `Sevenhops-Attempt` and `Sevenhops-Timeout-Ms`: off by default. That process reads them with
     /// [`Options::inherit`](crate::Options::inherit).
     #[must_use]
-    pub const fn propagating(mut self, yes: bool) -> Self {
-        self.propagating = yes;
+    pub const fn propagate_deadline(mut self, yes: bool) -> Self {
+        self.propagate_deadline = yes;
         self
     }
 
     /// Writes the trace into the headers of each attempt; by default no trace is written. W3C `baggage` is sent only to
     /// the call's own origin.
     #[must_use]
-    pub fn propagator(mut self, propagator: impl Propagator) -> Self {
+    pub fn trace_propagator(mut self, propagator: impl Propagator) -> Self {
         self.propagator = Some(Arc::new(Contained::new(propagator)));
         self
     }
 
     pub(crate) fn policy(&self) -> Attempts {
-        Attempts::new(self.timeouts, self.propagating, self.propagator.clone())
+        Attempts::new(
+            self.timeouts,
+            self.propagate_deadline,
+            self.propagator.clone(),
+        )
     }
 }
 

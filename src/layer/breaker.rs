@@ -167,7 +167,10 @@ impl CircuitBreakerLayer {
     /// Fails if a ratio is not more than 0 and at most 1, or if a count or a time is out of its range. Also fails if
     /// the window is shorter than two attempts or than the minimum volume, or if the open time is longer than the
     /// longest one. The error names the fields and their values.
-    pub fn with(timeouts: Timeouts, config: CircuitBreakerConfig) -> Result<Self, ConfigError> {
+    pub fn from_config(
+        timeouts: Timeouts,
+        config: CircuitBreakerConfig,
+    ) -> Result<Self, ConfigError> {
         config.check(&timeouts)?;
         Ok(Self {
             judge: config.judge(&timeouts),

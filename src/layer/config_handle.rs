@@ -27,7 +27,7 @@ use crate::timeout::Timeouts;
 /// use sevenhops::{DestinationConfig, Config, StandardLayer, policy::retry};
 ///
 /// let settings = Config::new(Duration::from_secs(10));
-/// let layer = StandardLayer::with(&settings)?;
+/// let layer = StandardLayer::from_config(&settings)?;
 /// let config = layer.config_handle();
 ///
 /// // The file has changed.
@@ -196,7 +196,7 @@ fn under(base: &Policies, row: &Effective) -> Policies {
         ..breaker.clone()
     });
     let attempt = base.attempt.as_ref();
-    let attempt = attempt.map(|attempt| attempt.under(*timeouts, settings.propagating));
+    let attempt = attempt.map(|attempt| attempt.under(*timeouts, settings.propagate_deadline));
     Policies {
         deadline,
         idempotency: Some(Arc::new(settings.idempotency.clone())),

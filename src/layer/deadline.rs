@@ -85,8 +85,8 @@ impl DeadlineLayer {
     /// The function runs on the task that ends the call, so it should be quick. If it panics, the call goes on, and the
     /// first panic is logged.
     #[must_use]
-    pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        let site = Site::new("DeadlineLayer::on_end");
+    pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
+        let site = Site::new("DeadlineLayer::on_complete");
         self.observer = Some(also(self.observer, site, observe));
         self
     }

@@ -86,7 +86,7 @@ impl StandardLayer {
     ///
     /// Fails if `deadline` is shorter than 10 ms or longer than 24 h.
     pub fn new(deadline: Duration) -> Result<Self, ConfigError> {
-        Self::with(&Config::new(deadline))
+        Self::from_config(&Config::new(deadline))
     }
 
     /// Creates a stack with these settings.
@@ -94,7 +94,7 @@ impl StandardLayer {
     /// # Errors
     ///
     /// Fails if a setting is out of range or contradicts another one. The error names the fields and their values.
-    pub fn with(settings: &Config) -> Result<Self, ConfigError> {
+    pub fn from_config(settings: &Config) -> Result<Self, ConfigError> {
         let plan = Plan::new(settings)?;
         let timeouts = plan.rest_limits();
         let config = ConfigHandle::new(plan);
@@ -103,9 +103,9 @@ impl StandardLayer {
             idempotency: IdempotencyLayer::new(settings.idempotency.clone())?,
             redirect: RedirectLayer::new(settings.redirect.clone())?,
             retry: RetryLayer::new(settings.retry.clone())?.on(config.budgets()),
-            breaker: CircuitBreakerLayer::with(timeouts, settings.circuit_breaker.clone())?
+            breaker: CircuitBreakerLayer::from_config(timeouts, settings.circuit_breaker.clone())?
                 .on(config.breaker_handle()),
-            attempt: AttemptLayer::new(timeouts).propagating(settings.propagating),
+            attempt: AttemptLayer::new(timeouts).propagate_deadline(settings.propagate_deadline),
             config,
             cloner: TraitCloner,
             #[cfg(feature = "middleware")]
@@ -153,17 +153,17 @@ impl<C> StandardLayer<C> {
         self.breaker.breaker_handle()
     }
 
-    /// Calls this function at the end of every call: see [`DeadlineLayer::on_end`].
+    /// Calls this function at the end of every call: see [`DeadlineLayer::on_complete`].
     #[must_use]
-    pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        self.call = self.call.on_end(observe);
+    pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
+        self.call = self.call.on_complete(observe);
         self
     }
 
-    /// Writes the trace into the headers of each attempt: see [`AttemptLayer::propagator`].
+    /// Writes the trace into the headers of each attempt: see [`AttemptLayer::trace_propagator`].
     #[must_use]
-    pub fn propagator(mut self, propagator: impl Propagator) -> Self {
-        self.attempt = self.attempt.propagator(propagator);
+    pub fn trace_propagator(mut self, propagator: impl Propagator) -> Self {
+        self.attempt = self.attempt.trace_propagator(propagator);
         self
     }
 
@@ -181,7 +181,7 @@ impl<C> StandardLayer<C> {
     pub fn metrics(self, metrics: &Metrics) -> Self {
         self.watch(metrics);
         let metrics = metrics.clone();
-        self.on_end(move |timeline| metrics.record(timeline))
+        self.on_complete(move |timeline| metrics.record(timeline))
     }
 
     #[cfg(feature = "otel")]

@@ -67,7 +67,7 @@ impl Metrics {
         self.instruments.breaker_events.add(1, &about);
     }
 
-    /// Records a call that has ended: see [`DeadlineLayer::on_end`](crate::DeadlineLayer::on_end).
+    /// Records a call that has ended: see [`DeadlineLayer::on_complete`](crate::DeadlineLayer::on_complete).
     pub fn record(&self, timeline: &Timeline) {
         let call = &timeline.0;
         let to = To {

@@ -37,7 +37,7 @@ use crate::callback::{Site, ask, observe};
 ///
 /// # fn f() -> Result<(), sevenhops::ConfigError> {
 /// # use std::time::Duration;
-/// let layer = sevenhops::StandardLayer::new(Duration::from_secs(10))?.propagator(RequestId);
+/// let layer = sevenhops::StandardLayer::new(Duration::from_secs(10))?.trace_propagator(RequestId);
 /// # drop(layer); Ok(()) }
 /// ```
 pub trait Propagator: fmt::Debug + Send + Sync + 'static {

@@ -24,7 +24,7 @@ use crate::timeline::Timeline;
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let recorder = Recorder::new();
 /// let service = StandardLayer::new(Duration::from_secs(10))?
-///     .on_end(recorder.listener()) // or Client::builder(..).on_end(..)
+///     .on_complete(recorder.listener()) // or Client::builder(..).on_complete(..)
 ///     .layer(service_fn(async |_request: http::Request<String>| {
 ///         Ok::<_, std::io::Error>(http::Response::new(String::from("hello")))
 ///     }));
@@ -52,7 +52,7 @@ impl Recorder {
         Self::default()
     }
 
-    /// The callback for `on_end` of a client or a layer. Several may share it, if their calls belong together.
+    /// The callback for `on_complete` of a client or a layer. Several may share it, if their calls belong together.
     pub fn listener(&self) -> impl Fn(&Timeline) + Send + Sync + use<> + 'static {
         let ended = Arc::clone(&self.ended);
         move |timeline| ended.send_modify(|timelines| timelines.push(timeline.clone()))

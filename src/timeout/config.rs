@@ -2,7 +2,7 @@ use std::time::Duration;
 
 /// The limits that a user set. The others are derived from the deadline.
 ///
-/// These are plain values. They are checked once, by [`Timeouts::with`](super::Timeouts::with) or when a client is built.
+/// These are plain values. They are checked once, by [`Timeouts::from_config`](super::Timeouts::from_config) or when a client is built.
 /// In the config of a destination, a limit that is not set is that of the config around it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]

@@ -17,7 +17,7 @@ use crate::config_error::{ConfigError, expected};
 /// assert_eq!(timeouts.connect().get(), Duration::from_millis(2_500));
 ///
 /// let too_long = TimeoutsConfig::new().connect(Duration::from_secs(7));
-/// let refused = Timeouts::with(Duration::from_secs(10), too_long).unwrap_err();
+/// let refused = Timeouts::from_config(Duration::from_secs(10), too_long).unwrap_err();
 /// assert_eq!(refused.to_string(), "timeouts.connect: 7s is invalid: expected at most timeouts.attempt (5s)");
 /// # Ok::<(), sevenhops::ConfigError>(())
 /// ```
@@ -63,7 +63,7 @@ impl Timeouts {
     ///
     /// Fails if `deadline` is shorter than 10 ms or longer than 24 h.
     pub fn new(deadline: Duration) -> Result<Self, ConfigError> {
-        Self::with(deadline, TimeoutsConfig::new())
+        Self::from_config(deadline, TimeoutsConfig::new())
     }
 
     /// Derives the limits that `settings` do not set from the deadline.
@@ -72,7 +72,7 @@ impl Timeouts {
     ///
     /// Fails if a limit is zero or longer than a day, if the attempt limit is longer than the deadline, or if a hop's
     /// limit is longer than the attempt limit. The error names both.
-    pub fn with(deadline: Duration, settings: TimeoutsConfig) -> Result<Self, ConfigError> {
+    pub fn from_config(deadline: Duration, settings: TimeoutsConfig) -> Result<Self, ConfigError> {
         if !(DEADLINES.0..=DEADLINES.1).contains(&deadline) {
             let expected = "10ms..=86400s";
             return Err(ConfigError::invalid("deadline", deadline, expected));

@@ -49,7 +49,7 @@ fn deadline_out_of_range_is_refused_by_name() {
 #[test]
 fn t1_attempt_longer_than_the_deadline_is_refused_with_both_values() {
     let attempt = TimeoutsConfig::new().attempt(MS(10_001));
-    let refused = Timeouts::with(MS(10_000), attempt).unwrap_err();
+    let refused = Timeouts::from_config(MS(10_000), attempt).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "timeouts.attempt: 10.001s is invalid: expected at most deadline (10s)"
@@ -67,18 +67,18 @@ fn t1_hop_longer_than_the_attempt_is_refused_with_both_values() {
         ("first_byte", base.first_byte(long)),
         ("body_idle", base.body_idle(long)),
     ] {
-        let refused = Timeouts::with(MS(10_000), config).unwrap_err();
+        let refused = Timeouts::from_config(MS(10_000), config).unwrap_err();
         assert_eq!(
             refused.to_string(),
             format!("limits.{field}: 5.001s is invalid: expected at most timeouts.attempt (5s)")
         );
     }
-    assert!(Timeouts::with(MS(10_000), base.connect(MS(5_000))).is_ok());
+    assert!(Timeouts::from_config(MS(10_000), base.connect(MS(5_000))).is_ok());
 }
 
 #[test]
 fn zero_is_refused_by_name() {
-    let refused = Timeouts::with(MS(10_000), TimeoutsConfig::new().tls(MS(0))).unwrap_err();
+    let refused = Timeouts::from_config(MS(10_000), TimeoutsConfig::new().tls(MS(0))).unwrap_err();
     assert!(
         refused
             .to_string()
@@ -89,7 +89,8 @@ fn zero_is_refused_by_name() {
 
 #[test]
 fn attempt_has_half_of_the_time_left_only_if_another_may_follow() {
-    let timeouts = Timeouts::with(MS(10_000), TimeoutsConfig::new().connect(MS(4_000))).unwrap();
+    let timeouts =
+        Timeouts::from_config(MS(10_000), TimeoutsConfig::new().connect(MS(4_000))).unwrap();
     let hurried = timeouts.for_attempt(MS(100), true);
     assert_eq!(hurried.attempt().get(), MS(50));
     assert_eq!(hurried.connect().get(), MS(4_000), "as it was set");
@@ -106,7 +107,7 @@ fn attempt_has_half_of_the_time_left_only_if_another_may_follow() {
 #[test]
 fn attempt_limit_that_was_set_holds_for_every_attempt() {
     let set = TimeoutsConfig::new().attempt(MS(3_000));
-    let timeouts = Timeouts::with(MS(10_000), set).unwrap();
+    let timeouts = Timeouts::from_config(MS(10_000), set).unwrap();
     for may_follow in [true, false] {
         let attempt = |left| timeouts.for_attempt(MS(left), may_follow).attempt().get();
         assert_eq!((attempt(10_000), attempt(1_000)), (MS(3_000), MS(3_000)));

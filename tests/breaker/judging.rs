@@ -190,7 +190,7 @@ async fn refusals_by_guards_below_do_not_count() {
 #[tokio::test(start_paused = true)]
 async fn slow_answers_open_it_where_that_is_wanted() {
     let settings = CircuitBreakerConfig::new().slow_calls(SECS(1), 0.5);
-    let layer = CircuitBreakerLayer::with(timeouts(), settings).unwrap();
+    let layer = CircuitBreakerLayer::from_config(timeouts(), settings).unwrap();
     let mock = Mock::new(Leaf::Answers(200));
     let slowed = tower::service_fn(move |request: Request<()>| {
         let mock = mock.clone();

@@ -151,7 +151,7 @@ pub(super) fn with(
     settings: CircuitBreakerConfig,
 ) -> (Mock, CircuitBreakerService<Mock>, CircuitBreakerHandle) {
     let mock = Mock::new(leaf);
-    let layer = CircuitBreakerLayer::with(timeouts(), settings).unwrap();
+    let layer = CircuitBreakerLayer::from_config(timeouts(), settings).unwrap();
     (mock.clone(), layer.layer(mock), layer.breaker_handle())
 }
 

@@ -36,7 +36,7 @@ const D: Duration = Duration::from_secs(10);
 async fn caller_has_the_response_of_a_post_whose_on_end_panics() {
     let (told, _guard) = Told::listen();
     let ended = Arc::new(Mutex::new(0));
-    let standard = standard(steady()).on_end(|_| panics()).on_end({
+    let standard = standard(steady()).on_complete(|_| panics()).on_complete({
         let ended = Arc::clone(&ended);
         move |_| *ended.lock().unwrap() += 1
     });
@@ -47,7 +47,7 @@ async fn caller_has_the_response_of_a_post_whose_on_end_panics() {
         response.into_body().collect().await.unwrap();
         assert_eq!(*ended.lock().unwrap(), calls, "others are told");
     }
-    assert_eq!(told.callbacks(), ["DeadlineLayer::on_end"], "once");
+    assert_eq!(told.callbacks(), ["DeadlineLayer::on_complete"], "once");
 
     let service = standard.layer(Mock::new([Step::Fail(ErrorKind::ConnectionReset)]));
     let error = service.oneshot(request(Method::POST)).await.unwrap_err();
@@ -63,7 +63,7 @@ fn on_end_that_panics_while_its_thread_unwinds_does_not_abort() {
             let runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = { runtime }.enable_time().build().unwrap();
             runtime.block_on(async {
-                let standard = standard(steady()).on_end(move |_| {
+                let standard = standard(steady()).on_complete(move |_| {
                     *ended.lock().unwrap() = true;
                     panics()
                 });
@@ -88,9 +88,9 @@ async fn is_pending<F: Future>(mut future: std::pin::Pin<&mut F>) -> bool {
 async fn operation_whose_on_end_panics_has_its_value() {
     let (told, _guard) = Told::listen();
     let operation = Operation::new("queue.test", D).unwrap();
-    let operation = operation.on_end(|_| panics());
+    let operation = operation.on_complete(|_| panics());
     assert_eq!(operation.run(async |_| Ok(7)).await.unwrap(), 7);
-    assert_eq!(told.callbacks(), ["Operation::on_end"]);
+    assert_eq!(told.callbacks(), ["Operation::on_complete"]);
 }
 
 /// A meter whose instruments all panic.
@@ -144,7 +144,7 @@ async fn classifier_that_panics_leaves_it_to_the_table() {
 async fn key_by_that_panics_fails_the_call_at_encode() {
     let (told, _guard) = Told::listen();
     let mock = Mock::default();
-    let breaker = CircuitBreakerLayer::with(
+    let breaker = CircuitBreakerLayer::from_config(
         Timeouts::new(D).unwrap(),
         breaker::CircuitBreakerConfig::new(),
     );
@@ -261,7 +261,7 @@ impl Propagator for Injecting {
 async fn attempt_goes_out_if_its_propagator_panics() {
     let (told, _guard) = Told::listen();
     let mock = Mock::default();
-    let standard = standard(steady()).propagator(Injecting);
+    let standard = standard(steady()).trace_propagator(Injecting);
     let service = standard.layer(mock.clone());
     service.oneshot(request(Method::POST)).await.unwrap();
     assert_eq!(mock.count(), 1);

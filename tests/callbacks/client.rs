@@ -18,11 +18,11 @@ async fn client_has_the_response_of_a_post_whose_on_end_panics() {
     let (told, _guard) = Told::listen();
     let net = Net::new().await;
     let server = net.http2().await;
-    let client = net.builder().on_end(|_| panics()).build().unwrap();
+    let client = net.builder().on_complete(|_| panics()).build().unwrap();
     server.on_request([Answer::json("1").status(StatusCode::CREATED).into()]);
     let charge = client.post(url(&server, "https")).body("amount=100");
     assert_eq!(charge.fetch_json::<u8>().await.unwrap(), 1);
-    assert_eq!(told.callbacks(), ["ClientBuilder::on_end"]);
+    assert_eq!(told.callbacks(), ["ClientBuilder::on_complete"]);
 }
 
 /// The method of a resolver that panics.
@@ -127,7 +127,7 @@ async fn link_that_panics_is_none() {
         let (told, _guard) = Told::listen();
         let net = Net::new().await;
         let server = net.http2().await;
-        let client = net.builder().propagator(Linking { here });
+        let client = net.builder().trace_propagator(Linking { here });
         let client = client.build().unwrap();
         // The second call uses the connection that the first one has set up.
         for _ in 0..2 {

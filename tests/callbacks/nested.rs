@@ -83,9 +83,9 @@ fn panicking(ended: &Arc<Mutex<u32>>) -> StandardLayer {
     let ended = Arc::clone(ended);
     standard(steady())
         .classify(|_| panics())
-        .propagator(Injecting)
-        .on_end(|_| panics())
-        .on_end(move |_| *ended.lock().unwrap() += 1)
+        .trace_propagator(Injecting)
+        .on_complete(|_| panics())
+        .on_complete(move |_| *ended.lock().unwrap() += 1)
 }
 
 /// Calls through three such stacks, and reads the body.
@@ -118,7 +118,7 @@ async fn call_goes_through_three_stacks_whose_callbacks_panic() {
     );
     for callback in [
         "RetryLayer::classify",
-        "DeadlineLayer::on_end",
+        "DeadlineLayer::on_complete",
         "Propagator",
     ] {
         let all = told.callbacks();

@@ -309,7 +309,7 @@ async fn cancel_while_it_waits_is_a_cancellation() {
         let (chaos, mock) = (quiet(), Mock::default());
         chaos.enqueue([fault]).unwrap();
         let (ended, outcomes) = std::sync::mpsc::channel();
-        let standard = standard(steady()).on_end(move |timeline| {
+        let standard = standard(steady()).on_complete(move |timeline| {
             ended.send(timeline.outcome()).unwrap();
         });
         let service = standard.layer(chaos.layer(mock.clone()));

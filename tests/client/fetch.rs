@@ -95,7 +95,7 @@ async fn redirect_that_is_not_wanted_or_needs_a_body_that_is_gone_fails_and_says
 
     let settings = Config::new(std::time::Duration::from_secs(10));
     let settings = settings.redirect(redirect::RedirectConfig::new().enabled(false));
-    let client = sevenhops::Client::with(settings).resolver(net.dns.resolver());
+    let client = sevenhops::Client::builder_from_config(settings).resolver(net.dns.resolver());
     let client = client.tls(net.authority.client_config()).build().unwrap();
     let error = fetch(&server, moved(), client.get(&url)).await;
     assert!(error.to_string().contains(off), "{error}");

@@ -324,7 +324,7 @@ async fn operation_retries_an_upload_that_its_work_makes() {
     let (client, url) = (net.client(), url(&server, "http"));
     server.on_request([Reply::CloseAfterRequest]);
     let operation =
-        Operation::with("files", OperationConfig::new(Duration::from_secs(10))).unwrap();
+        Operation::from_config("files", OperationConfig::new(Duration::from_secs(10))).unwrap();
     let operation = operation.idempotent();
     let done = operation.run(|_| {
         use retry::CloneBody;

@@ -347,5 +347,5 @@ pub(super) const ANY: &[&str] = &[
     "retry.should_retry_header",
     "circuit_breaker.observe_only",
     "circuit_breaker.count_throttled_as_failure",
-    "propagating",
+    "propagate_deadline",
 ];

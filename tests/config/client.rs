@@ -23,7 +23,7 @@ async fn client_goes_by_the_part_of_a_host_and_by_a_new_config() {
     server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
     let host = server.url("").replace("http://", "");
     let settings = Config::new(SECS(10)).retry(attempts(2));
-    let client = Client::with(settings.clone())
+    let client = Client::builder_from_config(settings.clone())
         .destination(&*host, once())
         .build()
         .unwrap();
@@ -74,6 +74,6 @@ async fn longest_limit_of_all_parts_is_what_connections_wait_for() {
     // A part has a limit of minutes, and no socket option refuses it.
     let patient = DestinationConfig::new().deadline(SECS(3_600));
     let settings = Config::new(SECS(1)).destination("*.patient.test", patient);
-    let client = Client::with(settings).build().unwrap();
+    let client = Client::builder_from_config(settings).build().unwrap();
     assert!(client.get(server.url("/")).send().await.is_ok());
 }

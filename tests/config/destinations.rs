@@ -46,7 +46,9 @@ fn config() -> Config {
 /// Returns how many attempts a call makes to a service that always fails.
 async fn attempts(settings: &Config, request: Request<Full<Bytes>>) -> usize {
     let mock = Mock::new((0..9).map(|_| status(503)));
-    let stack = StandardLayer::with(settings).unwrap().layer(mock.clone());
+    let stack = StandardLayer::from_config(settings)
+        .unwrap()
+        .layer(mock.clone());
     stack.oneshot(request).await.unwrap();
     mock.count()
 }
@@ -88,7 +90,7 @@ fn all_parts_apply_and_the_more_specific_one_wins_in_any_order() {
     let mut parts = [
         ("*.test", part(11).deadline(SECS(1))),
         ("*.bank.test", part(12)),
-        ("api.bank.test", part(13).propagating(true)),
+        ("api.bank.test", part(13).propagate_deadline(true)),
         ("api.bank.test:8443", part(14)),
         ("/v1", part(15)),
         ("*.bank.test/v1", part(16)),
@@ -120,7 +122,11 @@ fn all_parts_apply_and_the_more_specific_one_wins_in_any_order() {
                 SECS(if is_below { 1 } else { 10 }),
                 "{url}"
             );
-            assert_eq!(own.get_propagating(), url.contains("api.bank"), "{url}");
+            assert_eq!(
+                own.get_propagate_deadline(),
+                url.contains("api.bank"),
+                "{url}"
+            );
             assert_eq!(own.get_retry().get_backoff(), twice().get_backoff());
         }
     }
@@ -135,7 +141,7 @@ async fn limits_and_deadline_are_those_of_the_destination() {
             "fast.test",
             DestinationConfig::new().timeouts(timeout::TimeoutsConfig::new().attempt(SECS(2))),
         );
-    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = StandardLayer::from_config(&settings).unwrap();
     for (url, secs) in [
         ("https://api.test/", 10),
         ("https://a.slow.test/", 60),
@@ -158,7 +164,7 @@ async fn circuit_follows_the_rules_of_its_host_for_every_route() {
             DestinationConfig::new().circuit_breaker(touchy),
         )
         .destination("/v1", DestinationConfig::new().deadline(SECS(5)));
-    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = StandardLayer::from_config(&settings).unwrap();
     let mock = Mock::new((0..9).map(|_| status(500)));
     for url in ["https://api.bank.test/", "https://api.test/"] {
         for _ in 0..2 {
@@ -197,7 +203,7 @@ async fn key_is_honored_where_the_part_says_so() {
     let honored = idempotency::IdempotencyConfig::new().honored_by_all(true);
     let part = DestinationConfig::new().idempotency(honored);
     let settings = config().destination("pay.test", part);
-    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = StandardLayer::from_config(&settings).unwrap();
     for (url, expected) in [("https://pay.test/", 2), ("https://api.test/", 1)] {
         let mock = Mock::new([Step::Fail(ErrorKind::ConnectionReset), status(200)]);
         let ended = layer
@@ -219,7 +225,7 @@ fn found(to: &str) -> Step {
 #[tokio::test(start_paused = true)]
 async fn leg_after_a_redirect_goes_by_the_part_of_its_own_destination() {
     let settings = config().destination("once.test", once());
-    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = StandardLayer::from_config(&settings).unwrap();
     for (from, to, expected) in [
         ("https://api.test/", "https://once.test/", 2),
         ("https://once.test/", "https://api.test/", 3),
@@ -240,7 +246,7 @@ async fn leg_after_a_redirect_goes_by_the_part_of_its_own_destination() {
 async fn redirect_is_followed_by_the_part_of_the_destination_that_answers() {
     let stays = DestinationConfig::new().redirect(redirect::RedirectConfig::new().enabled(false));
     let settings = config().destination("stays.test", stays);
-    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = StandardLayer::from_config(&settings).unwrap();
     for (url, expected) in [("https://stays.test/", 1), ("https://api.test/", 2)] {
         let mock = Mock::new([found("https://stays.test/a"), found("https://b.test/")]);
         let ended = layer
@@ -286,7 +292,7 @@ fn limits_beside_a_follow_of_the_same_part_that_is_off_are_refused() {
         .enabled(false)
         .max_redirects(5);
     let part = DestinationConfig::new().redirect(redirect);
-    let refused = StandardLayer::with(&config().destination("a.test", part)).unwrap_err();
+    let refused = StandardLayer::from_config(&config().destination("a.test", part)).unwrap_err();
     let expected = r#"destinations."a.test".redirect.max_redirects: 5 is invalid: expected no value where redirect.enabled is false"#;
     assert_eq!(refused.to_string(), expected);
 }
@@ -296,7 +302,9 @@ async fn route_chooses_the_part_of_a_stack_below_the_one_that_took_the_options()
     let settings = config().destination("/v1", once());
     for (path, expected) in [("/v1", 1), ("/v2", 2)] {
         let mock = Mock::new((0..9).map(|_| status(503)));
-        let inner = StandardLayer::with(&settings).unwrap().layer(mock.clone());
+        let inner = StandardLayer::from_config(&settings)
+            .unwrap()
+            .layer(mock.clone());
         // A layer in between that changes the path makes another request of it.
         let moved = tower::util::MapRequestLayer::new(move |mut request: Request<_>| {
             *request.uri_mut() = format!("https://api.test{path}").parse().unwrap();
@@ -314,7 +322,9 @@ async fn route_chooses_the_part_of_a_stack_below_the_one_that_took_the_options()
 async fn route_does_not_count_after_a_redirect() {
     let settings = config().destination("/v1", once());
     let mock = Mock::new([found("/v2"), status(503), status(503)]);
-    let stack = StandardLayer::with(&settings).unwrap().layer(mock.clone());
+    let stack = StandardLayer::from_config(&settings)
+        .unwrap()
+        .layer(mock.clone());
     stack
         .oneshot(by_route("https://api.test/v1", "/v1"))
         .await
@@ -331,10 +341,12 @@ async fn name_that_begins_like_a_url_has_the_rules_of_that_host() -> Result<(), 
             "*.bank.test",
             DestinationConfig::new().circuit_breaker(touchy),
         );
-    let layer = StandardLayer::with(&settings).unwrap().key_by(|_, uri, _| {
-        let name = format!("{}#tenant", sevenhops::Destination::of(uri)?);
-        Some(sevenhops::Destination::named(name))
-    });
+    let layer = StandardLayer::from_config(&settings)
+        .unwrap()
+        .key_by(|_, uri, _| {
+            let name = format!("{}#tenant", sevenhops::Destination::of(uri)?);
+            Some(sevenhops::Destination::named(name))
+        });
     let mock = Mock::new([status(500), status(500)]);
     for (host, state) in [
         ("https://api.bank.test", CircuitState::Open),
@@ -405,7 +417,9 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
         ),
     ] {
         assert_eq!(
-            StandardLayer::with(&settings).unwrap_err().to_string(),
+            StandardLayer::from_config(&settings)
+                .unwrap_err()
+                .to_string(),
             said
         );
         assert!(
@@ -418,7 +432,7 @@ fn bad_parts_are_refused_with_the_path_of_the_part() {
         let settings = settings.destination(format!("h{nth}.test"), once());
         settings.destination(format!("/{nth}"), once())
     };
-    let refused = StandardLayer::with(&(0..100).fold(config(), many)).unwrap_err();
+    let refused = StandardLayer::from_config(&(0..100).fold(config(), many)).unwrap_err();
     assert!(
         refused
             .to_string()

@@ -17,7 +17,7 @@ fn file_with_parts_is_what_the_functions_make() {
         "retry": { "attempts": 5 },
         "destinations": {
             "*.bank.test": { "deadline": "5s", "retry": { "attempts": 1 } },
-            "/v1/reports/{id}": { "deadline": "60s", "propagating": false }
+            "/v1/reports/{id}": { "deadline": "60s", "propagate_deadline": false }
         }
     }"#;
     let attempts = |attempts| retry::RetryConfig::new().attempts(attempts);
@@ -26,7 +26,7 @@ fn file_with_parts_is_what_the_functions_make() {
         .retry(attempts(1));
     let reports = DestinationConfig::new()
         .deadline(Duration::from_secs(60))
-        .propagating(false);
+        .propagate_deadline(false);
     let settings = Config::new(Duration::from_secs(10))
         .retry(attempts(5))
         .destination("*.bank.test", bank)

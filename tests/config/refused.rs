@@ -27,7 +27,7 @@ fn file(path: &str, value: &str) -> Value {
 fn refused(file: Value) -> String {
     let settings: Config =
         serde_json::from_value(file.clone()).unwrap_or_else(|error| panic!("{file}: {error}"));
-    let Err(refused) = StandardLayer::with(&settings) else {
+    let Err(refused) = StandardLayer::from_config(&settings) else {
         panic!("{file} is accepted");
     };
     refused.to_string()
@@ -79,7 +79,7 @@ fn client_refuses_the_same_with_the_same_words() {
 fn operation_and_chaos_refuse_with_the_same_words() {
     let settings =
         operation::OperationConfig::new(Duration::from_secs(1)).attempt(Duration::from_secs(2));
-    let refused = Operation::with("db", settings).unwrap_err();
+    let refused = Operation::from_config("db", settings).unwrap_err();
     assert_eq!(
         refused.to_string(),
         "timeouts.attempt: 2s is invalid: expected at most deadline (1s)"
@@ -97,7 +97,9 @@ fn function_that_panics_is_refused_when_the_stack_is_built() {
     let settings = Config::new(Duration::from_secs(10)).circuit_breaker(
         breaker::CircuitBreakerConfig::new().break_duration_by(|_| panic!("no time")),
     );
-    let refused = StandardLayer::with(&settings).unwrap_err().to_string();
+    let refused = StandardLayer::from_config(&settings)
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         refused,
         "circuit_breaker.break_durations: [] is invalid: expected a time for each opening: none was given, or the function \

@@ -41,7 +41,7 @@ async fn fail(layer: &StandardLayer, calls: u32) {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_begin_later_go_by_it_in_every_service_of_the_layer() {
-    let layer = StandardLayer::with(&attempts(1)).unwrap();
+    let layer = StandardLayer::from_config(&attempts(1)).unwrap();
     let config = layer.config_handle();
     let mock = failing();
     let (one, other) = (layer.layer(mock.clone()), layer.clone().layer(mock.clone()));
@@ -61,7 +61,7 @@ async fn calls_that_begin_later_go_by_it_in_every_service_of_the_layer() {
 
 #[tokio::test(start_paused = true)]
 async fn call_under_way_keeps_the_config_that_it_began_with() {
-    let layer = StandardLayer::with(&attempts(3)).unwrap();
+    let layer = StandardLayer::from_config(&attempts(3)).unwrap();
     let mock = failing();
     let call = layer.layer(mock.clone()).oneshot(request(Method::GET, URL));
     let call = tokio::spawn(call);
@@ -75,7 +75,7 @@ async fn call_under_way_keeps_the_config_that_it_began_with() {
 
 #[tokio::test(start_paused = true)]
 async fn deadline_and_limits_change() {
-    let layer = StandardLayer::with(&Config::new(SECS(10))).unwrap();
+    let layer = StandardLayer::from_config(&Config::new(SECS(10))).unwrap();
     let part = DestinationConfig::new().timeouts(timeout::TimeoutsConfig::new().attempt(SECS(1)));
     let new = Config::new(SECS(4)).retry(retry::RetryConfig::new().attempts(1).unsent_attempts(1));
     layer
@@ -93,7 +93,7 @@ async fn deadline_and_limits_change() {
 #[tokio::test(start_paused = true)]
 async fn bad_config_is_refused_whole_and_the_old_one_goes_on() {
     let old = attempts(3);
-    let layer = StandardLayer::with(&old).unwrap();
+    let layer = StandardLayer::from_config(&old).unwrap();
     let config = layer.config_handle();
     let bad = DestinationConfig::new().deadline(SECS(0));
     let refused = config
@@ -117,7 +117,7 @@ fn once(breaker: breaker::CircuitBreakerConfig) -> Config {
 
 #[tokio::test(start_paused = true)]
 async fn counts_of_a_circuit_survive_a_new_threshold() {
-    let layer = StandardLayer::with(&once(breaker::CircuitBreakerConfig::new())).unwrap();
+    let layer = StandardLayer::from_config(&once(breaker::CircuitBreakerConfig::new())).unwrap();
     let state = || layer.breaker_handle().state(&api());
     fail(&layer, 5).await;
     assert_eq!(state(), CircuitState::Closed);
@@ -133,7 +133,7 @@ async fn counts_of_a_circuit_survive_a_new_threshold() {
 
 #[tokio::test(start_paused = true)]
 async fn another_window_begins_empty() {
-    let layer = StandardLayer::with(&once(breaker::CircuitBreakerConfig::new())).unwrap();
+    let layer = StandardLayer::from_config(&once(breaker::CircuitBreakerConfig::new())).unwrap();
     fail(&layer, 5).await;
     let count = breaker::CircuitBreakerConfig::new().window(FailureWindow::Count(50));
     layer.config_handle().reload(&once(count)).unwrap();
@@ -150,7 +150,7 @@ async fn open_circuit_stays_open_for_its_time_and_then_follows_the_new_one() {
             .consecutive_failures(2)
             .break_duration(SECS(secs))
     };
-    let layer = StandardLayer::with(&once(open(60))).unwrap();
+    let layer = StandardLayer::from_config(&once(open(60))).unwrap();
     let left = || layer.breaker_handle().snapshot(&api()).unwrap().open_left();
     fail(&layer, 2).await;
     let first = left().unwrap();
@@ -174,7 +174,7 @@ async fn circuit_can_become_one_that_only_observes() {
             .consecutive_failures(1)
             .observe_only(yes)
     };
-    let layer = StandardLayer::with(&once(observe(false))).unwrap();
+    let layer = StandardLayer::from_config(&once(observe(false))).unwrap();
     fail(&layer, 1).await;
     let is_rejected = async || {
         let stack = layer.layer(failing());
@@ -206,7 +206,7 @@ async fn budget_keeps_what_was_spent() {
         // A budget of another kind is a new one.
         (rate(1), Budget::reserve(50), [9, 10]),
     ] {
-        let layer = StandardLayer::with(&with_budget(old)).unwrap();
+        let layer = StandardLayer::from_config(&with_budget(old)).unwrap();
         let mock = Mock::new([status(503), status(503)]);
         layer
             .layer(mock)
@@ -218,7 +218,7 @@ async fn budget_keeps_what_was_spent() {
         layer.config_handle().reload(&with_budget(new)).unwrap();
         assert_eq!([before, now()], left, "{old:?} {new:?}");
     }
-    let layer = StandardLayer::with(&with_budget(Budget::unlimited())).unwrap();
+    let layer = StandardLayer::from_config(&with_budget(Budget::unlimited())).unwrap();
     layer
         .layer(failing())
         .oneshot(request(Method::GET, URL))
@@ -232,7 +232,7 @@ async fn budget_keeps_what_was_spent() {
 #[tokio::test(start_paused = true)]
 async fn shared_budgets_keep_their_terms() {
     let shared = Budgets::new(Budget::new().ratio(0.1)).unwrap();
-    let layer = StandardLayer::with(&attempts(2))
+    let layer = StandardLayer::from_config(&attempts(2))
         .unwrap()
         .share_budgets(&shared)
         .unwrap();
@@ -253,13 +253,13 @@ async fn shared_budgets_keep_their_terms() {
     );
     config.reload(&attempts(3)).unwrap();
     assert_eq!(shared.terms(), Budget::new().ratio(0.1));
-    let own = StandardLayer::with(&attempts(2).destination("a.test", other)).unwrap();
+    let own = StandardLayer::from_config(&attempts(2).destination("a.test", other)).unwrap();
     assert!(own.share_budgets(&shared).is_err());
 }
 
 #[tokio::test(start_paused = true)]
 async fn circuit_that_is_made_after_a_reload_follows_the_new_rules() {
-    let layer = StandardLayer::with(&once(breaker::CircuitBreakerConfig::new())).unwrap();
+    let layer = StandardLayer::from_config(&once(breaker::CircuitBreakerConfig::new())).unwrap();
     let touchy = breaker::CircuitBreakerConfig::new().consecutive_failures(1);
     layer.config_handle().reload(&once(touchy)).unwrap();
     fail(&layer, 1).await;
@@ -268,7 +268,7 @@ async fn circuit_that_is_made_after_a_reload_follows_the_new_rules() {
 
 #[test]
 fn threads_that_reload_and_call_leave_one_config() {
-    let layer = StandardLayer::with(&attempts(1)).unwrap();
+    let layer = StandardLayer::from_config(&attempts(1)).unwrap();
     let config = layer.config_handle();
     std::thread::scope(|scope| {
         for thread in 0..4_u32 {

@@ -102,7 +102,7 @@ impl World {
 /// record says that it was taken.
 async fn given_up(world: &World, polls: usize, is_pooled: bool) -> (String, bool) {
     let recorder = Recorder::new();
-    let client = world.net.builder().on_end(recorder.listener());
+    let client = world.net.builder().on_complete(recorder.listener());
     let client: Client = client.build().unwrap();
     if is_pooled {
         client.get(&world.url).fetch_bytes().await.unwrap();
@@ -182,7 +182,7 @@ async fn http1_request_whose_head_is_encoded_does_not_go_out_after_it_was_given_
     for (secure, is_pooled) in [(false, false), (false, true), (true, false), (true, true)] {
         let world = World::new(secure).await;
         let recorder = Recorder::new();
-        let client = world.net.builder().on_end(recorder.listener());
+        let client = world.net.builder().on_complete(recorder.listener());
         let client: Client = client.build().unwrap();
         if is_pooled {
             client.get(&world.url).fetch_bytes().await.unwrap();
@@ -214,7 +214,7 @@ async fn http2_request_behind_the_stream_limit_never_reaches_the_wire() {
     let server = net.http2().await;
     server.on_connection([ConnFault::MaxStreams(1)]);
     let recorder = Recorder::new();
-    let builder = net.builder().on_end(recorder.listener());
+    let builder = net.builder().on_complete(recorder.listener());
     let builder = builder.transport(|transport| transport.max_connections(1));
     let client = builder.build().unwrap();
     let url = url(&server, "https");

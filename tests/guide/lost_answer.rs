@@ -37,7 +37,7 @@ async fn lost_answer_is_no_second_charge() {
     let network = network.start().await.unwrap();
 
     let recorder = Recorder::new(); // prints every call if this test fails
-    let client = Client::builder(Duration::from_secs(10)).on_end(recorder.listener());
+    let client = Client::builder(Duration::from_secs(10)).on_complete(recorder.listener());
     let mut payments = Payments {
         client: client.build().unwrap(),
         base: network.url(""),

@@ -19,7 +19,7 @@ async fn ok(_: Asked) -> std::io::Result<http::Response<Full<Bytes>>> {
 /// Returns a stack that reports to a recorder.
 fn recorded(recorder: &Recorder) -> StandardLayer {
     let standard = StandardLayer::new(Duration::from_secs(10)).unwrap();
-    standard.on_end(recorder.listener())
+    standard.on_complete(recorder.listener())
 }
 
 fn get(path: &str) -> Asked {

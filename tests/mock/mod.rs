@@ -158,7 +158,7 @@ pub(crate) fn steady() -> RetryConfig {
 /// Returns the standard stack, with ten seconds for a call.
 pub(crate) fn standard(retry: RetryConfig) -> StandardLayer {
     let settings = sevenhops::Config::new(Duration::from_secs(10)).retry(retry);
-    StandardLayer::with(&settings).unwrap()
+    StandardLayer::from_config(&settings).unwrap()
 }
 
 /// Returns the same stack over a mock.

@@ -158,7 +158,7 @@ impl Stack {
             .window(SECS(1));
         let ended = Arc::new(Mutex::new(Vec::new()));
         let settings = sevenhops::Config::new(SECS(60)).retry(steady().budget(one));
-        let layer = StandardLayer::with(&settings).unwrap().on_end({
+        let layer = StandardLayer::from_config(&settings).unwrap().on_complete({
             let ended = Arc::clone(&ended);
             move |timeline| ended.lock().unwrap().push(timeline.clone())
         });
@@ -219,7 +219,7 @@ impl Stack {
     /// Checks the properties of every dropped call.
     fn check(&self, is_over: bool, told: &str) {
         let ended = self.ended.lock().unwrap();
-        assert_eq!(ended.len(), 1, "{told}: on_end");
+        assert_eq!(ended.len(), 1, "{told}: on_complete");
         let timeline = &ended[0];
         match timeline.outcome() {
             Some(Outcome::Cancelled) if !is_over => {}

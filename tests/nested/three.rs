@@ -47,8 +47,8 @@ impl Stacks {
         let [outer, middle, inner] = each.map(|(deadline, retry)| {
             let settings = sevenhops::Config::new(SECS(deadline)).retry(retry);
             let ended = Arc::clone(&ended);
-            let layer = StandardLayer::with(&settings).unwrap();
-            layer.on_end(move |timeline| ended.lock().unwrap().push(timeline.clone()))
+            let layer = StandardLayer::from_config(&settings).unwrap();
+            layer.on_complete(move |timeline| ended.lock().unwrap().push(timeline.clone()))
         });
         let leaf = ChaosLayer::new(chaos).unwrap().layer(mock.clone());
         Self {

@@ -19,7 +19,9 @@ const LOST: mock::Step = mock::Step::Fail(ErrorKind::ConnectionReset);
 
 fn stack(mock: &Mock) -> StandardService<Mock> {
     let settings = sevenhops::Config::new(SECS(10)).retry(steady());
-    StandardLayer::with(&settings).unwrap().layer(mock.clone())
+    StandardLayer::from_config(&settings)
+        .unwrap()
+        .layer(mock.clone())
 }
 
 /// Makes one call, and returns a failing status as an error.
@@ -49,7 +51,7 @@ async fn call_inside_leaves_the_repeating_to_the_operation() {
 async fn operation_of_one_attempt_leaves_the_repeating_to_the_call_inside() {
     let mock = Mock::new((0..99).map(|_| status(503)));
     let settings = settings().retry(steady().attempts(1));
-    let operation = Operation::with("api", settings).unwrap();
+    let operation = Operation::from_config("api", settings).unwrap();
     let run = operation.run(async |_| ask(&mock, request(Method::GET)).await);
     assert_eq!(run.await.unwrap_err().attempts(), 1);
     assert_eq!(mock.count(), 3);
@@ -70,7 +72,7 @@ async fn call_inside_may_repeat_again_when_the_operation_is_over() {
 async fn call_inside_ends_with_the_attempt_and_names_its_hop() {
     let mock = Mock::new([mock::Step::Hang]);
     let settings = settings().attempt(SECS(2));
-    let operation = Operation::with("api", settings).unwrap();
+    let operation = Operation::from_config("api", settings).unwrap();
     let begun = Instant::now();
     let run = operation.run(async |_| ask(&mock, request(Method::POST)).await);
     let error = run.await.unwrap_err();
@@ -128,7 +130,7 @@ async fn hops_of_calls_inside_stand_in_the_timeline() {
 async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
     let down = sevenhops::policy::breaker::CircuitBreakerConfig::new();
     let settings = sevenhops::Config::new(SECS(10)).circuit_breaker(down);
-    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = StandardLayer::from_config(&settings).unwrap();
     layer
         .breaker_handle()
         .isolate(&"https://api.test".parse().unwrap());
@@ -206,7 +208,7 @@ async fn hint_of_a_call_inside_is_kept_to() {
 #[tokio::test(start_paused = true)]
 async fn error_of_a_call_inside_says_when_to_come_back() {
     let once = sevenhops::policy::breaker::CircuitBreakerConfig::new().consecutive_failures(1);
-    let inner = Operation::with("inner", settings().circuit_breaker(once)).unwrap();
+    let inner = Operation::from_config("inner", settings().circuit_breaker(once)).unwrap();
     let work = Work::new([Step::Maybe]);
     work.by(&inner).await.unwrap_err();
     let outer = operation();

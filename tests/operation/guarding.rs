@@ -18,7 +18,7 @@ use super::work::*;
 
 fn tripping(failures: u32) -> Operation {
     let breaker = breaker::CircuitBreakerConfig::new().consecutive_failures(failures);
-    Operation::with("postgres", settings().circuit_breaker(breaker)).unwrap()
+    Operation::from_config("postgres", settings().circuit_breaker(breaker)).unwrap()
 }
 
 fn state(operation: &Operation) -> CircuitState {
@@ -42,7 +42,7 @@ async fn deadline_spans_all_attempts_and_the_waits_between() {
 #[tokio::test(start_paused = true)]
 async fn attempt_ends_at_its_own_limit_and_says_so() {
     let settings = settings().attempt(SECS(1));
-    let operation = Operation::with("postgres", settings).unwrap();
+    let operation = Operation::from_config("postgres", settings).unwrap();
     let work = Work::new([Step::Hang]);
     let begun = Instant::now();
     let error = work.by(&operation).await.unwrap_err();
@@ -182,7 +182,8 @@ async fn breaker_that_only_observes_refuses_nothing() {
     let breaker = breaker::CircuitBreakerConfig::new()
         .consecutive_failures(1)
         .observe_only(true);
-    let operation = Operation::with("postgres", settings().circuit_breaker(breaker)).unwrap();
+    let operation =
+        Operation::from_config("postgres", settings().circuit_breaker(breaker)).unwrap();
     let work = Work::new([Step::Maybe, Step::Maybe]);
     work.by(&operation).await.unwrap_err();
     assert_eq!(state(&operation), CircuitState::Open);
@@ -195,7 +196,8 @@ async fn slow_work_opens_a_breaker_that_minds() {
     let breaker = breaker::CircuitBreakerConfig::new()
         .slow_calls(SECS(1), 0.5)
         .min_attempts(1);
-    let operation = Operation::with("postgres", settings().circuit_breaker(breaker)).unwrap();
+    let operation =
+        Operation::from_config("postgres", settings().circuit_breaker(breaker)).unwrap();
     let slow = operation.run(async |_| {
         tokio::time::sleep(SECS(2)).await;
         Ok(())
@@ -269,7 +271,7 @@ fn poor(breaker: breaker::CircuitBreakerConfig) -> Operation {
     let budget = retry::Budget::new().ratio(0.0);
     let budget = budget.min_retries_per_second(1).window(SECS(1));
     let settings = settings().retry(steady().budget(budget));
-    Operation::with("postgres", settings.circuit_breaker(breaker)).unwrap()
+    Operation::from_config("postgres", settings.circuit_breaker(breaker)).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
@@ -366,7 +368,7 @@ fn wrong_settings_are_refused_by_name_and_value() {
             "circuit_breaker.failure_ratio: 2.0 is invalid: expected more than 0, at most 1",
         ),
     ] {
-        let refused = Operation::with("postgres", settings).unwrap_err();
+        let refused = Operation::from_config("postgres", settings).unwrap_err();
         assert_eq!(refused.to_string(), told);
     }
     assert!(Operation::new("postgres", SECS(0)).is_err());

@@ -214,7 +214,7 @@ async fn repeats_end_with_the_budget_which_clones_share() {
         .min_retries_per_second(1)
         .window(SECS(1));
     let settings = OperationConfig::new(SECS(10)).retry(steady().budget(budget));
-    let operation = Operation::with("postgres", settings).unwrap();
+    let operation = Operation::from_config("postgres", settings).unwrap();
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let first = work.by(&operation.clone()).await.unwrap_err();
     assert_eq!(first.attempts(), 2);
@@ -240,7 +240,7 @@ async fn effect_is_the_greatest_of_all_attempts() {
 #[tokio::test(start_paused = true)]
 async fn retry_of_other_destinations_repeats_nothing_here() {
     let only = steady().only_for("https://api.test".parse().unwrap());
-    let operation = Operation::with("postgres", settings().retry(only)).unwrap();
+    let operation = Operation::from_config("postgres", settings().retry(only)).unwrap();
     let work = Work::new([Step::Unsent]);
     let error = work.by(&operation).await.unwrap_err();
     let reason = NoRetryReason::OtherDestination;

@@ -24,7 +24,7 @@ pub(super) fn settings() -> OperationConfig {
 }
 
 pub(super) fn operation() -> Operation {
-    Operation::with("postgres", settings()).unwrap()
+    Operation::from_config("postgres", settings()).unwrap()
 }
 
 /// The result of one attempt.

@@ -170,7 +170,7 @@ async fn attempt_of_a_transport_that_panics_when_it_is_called_is_over() {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeper = Arc::clone(&kept);
     let layer = standard();
-    let layer = layer.on_end(move |timeline| keeper.lock().unwrap().push(timeline.clone()));
+    let layer = layer.on_complete(move |timeline| keeper.lock().unwrap().push(timeline.clone()));
     let service = layer.layer(service_fn(|_: Request<Full<Bytes>>| {
         let nobody: Result<Mock, _> = "?".parse::<u8>().map(|_| Mock::default());
         nobody.unwrap().oneshot(request(Method::GET))

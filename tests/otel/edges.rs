@@ -18,7 +18,7 @@ use tracing::instrument::Instrument;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::layer::SubscriberExt;
 
-use super::propagation::propagating;
+use super::propagation::propagate_deadline;
 use super::told::{Heard, PROVIDER, TOUCHES, Told, client, standard, text};
 use crate::mock::{Mock, request, status};
 use crate::net::{Net, url};
@@ -55,7 +55,7 @@ async fn set_up_that_nobody_was_to_hear_of_is_linked_to_by_nobody() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    let client = propagating(&net);
+    let client = propagate_deadline(&net);
     let ask = || client.get(url(&server, "http")).fetch_bytes();
     {
         let _quiet = Context::enter_telemetry_suppressed_scope();
@@ -88,7 +88,7 @@ async fn baggage_of_a_span_whose_layer_keeps_it_for_itself_goes_along() {
         .with_baggage([KeyValue::new("tenant", "7")]);
     let mine = info_span!("mine");
     mine.set_parent(incoming).unwrap();
-    let sent = propagating(&net).get(url(&server, "http")).send();
+    let sent = propagate_deadline(&net).get(url(&server, "http")).send();
     sent.instrument(mine).await.unwrap();
     let seen = &server.requests()[0];
     assert_eq!(seen.headers["baggage"], "tenant=7");

@@ -70,7 +70,7 @@ async fn circuit_and_budget_of_an_operation_are_shown() {
     let once = retry::RetryConfig::new().attempts(1);
     let settings = operation::OperationConfig::new(Duration::from_secs(10));
     let settings = settings.circuit_breaker(trip).retry(once);
-    let ledger = Operation::with("ledger", settings).unwrap();
+    let ledger = Operation::from_config("ledger", settings).unwrap();
     let ledger = ledger.metrics(&sdk().2);
     let failing = ledger.run(async |_| Err::<(), _>(Failed::maybe("it went away")));
     failing.await.unwrap_err();
@@ -114,7 +114,9 @@ async fn budget_is_what_the_calls_left_of_it() {
     let tight = retry::Budget::new().ratio(0.0).min_retries_per_second(1);
     let settings = sevenhops::Config::new(Duration::from_secs(60))
         .retry(retry::RetryConfig::new().budget(tight));
-    let layer = StandardLayer::with(&settings).unwrap().metrics(&sdk().2);
+    let layer = StandardLayer::from_config(&settings)
+        .unwrap()
+        .metrics(&sdk().2);
     let mock = Mock::new([status(503), status(503), status(200)]);
     let get = http::Request::get("https://budget.test/").body(http_body_util::Full::default());
     let service = layer.layer(mock);

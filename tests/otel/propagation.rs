@@ -17,7 +17,7 @@ use sevenhops::testing::{Answer, FaultServer, Gate, Script, Seen};
 use super::told::{Heard, Told};
 use crate::net::{Net, url};
 
-pub(crate) fn propagating(net: &Net) -> Client {
+pub(crate) fn propagate_deadline(net: &Net) -> Client {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         global::set_text_map_propagator(TextMapCompositePropagator::new(vec![
@@ -27,7 +27,7 @@ pub(crate) fn propagating(net: &Net) -> Client {
     });
     net.builder()
         .heard()
-        .propagator(TraceContext)
+        .trace_propagator(TraceContext)
         .build()
         .unwrap()
 }
@@ -58,7 +58,7 @@ async fn server_hears_of_the_attempt_that_reached_it() {
     let unavailable = Answer::new(StatusCode::SERVICE_UNAVAILABLE);
     server.on_request([unavailable.into()]);
     let stale = "00-11111111111111111111111111111111-2222222222222222-01";
-    let get = propagating(&net).get(url(&server, "http"));
+    let get = propagate_deadline(&net).get(url(&server, "http"));
     get.header("traceparent", stale).send().await.unwrap();
     let heard = server.requests();
     let heard = heard
@@ -83,7 +83,7 @@ async fn where_nobody_listens_the_callers_own_context_goes_along() {
         .with_baggage([KeyValue::new("tenant", "7")]);
     let trace = context.span().span_context().trace_id().to_string();
     let _attached = context.attach();
-    propagating(&net)
+    propagate_deadline(&net)
         .get(url(&server, "http"))
         .send()
         .await
@@ -107,7 +107,7 @@ async fn trace_that_is_not_sampled_goes_along_and_is_not_exported() {
     );
     let context = Context::new().with_remote_span_context(above);
     let _attached = context.attach();
-    propagating(&net)
+    propagate_deadline(&net)
         .get(url(&server, "http"))
         .send()
         .await
@@ -131,7 +131,7 @@ async fn baggage_stays_at_home() {
     let _told = Told::listen();
     let baggage = Context::new().with_baggage([KeyValue::new("user", "canary")]);
     let _attached = baggage.attach();
-    propagating(&net)
+    propagate_deadline(&net)
         .get(url(&home, "http"))
         .send()
         .await
@@ -149,7 +149,7 @@ async fn attempt_on_a_pooled_connection_is_linked_to_its_set_up() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    let client = propagating(&net);
+    let client = propagate_deadline(&net);
     // A connection returns to the pool shortly after its response. One of these calls finds it there.
     for _ in 0..50 {
         client
@@ -190,7 +190,7 @@ async fn set_up_that_somebody_else_gets_to_use_is_linked_and_not_claimed() {
     let identity = net.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
     server.on_request([Answer::json("1").hold(&slow).into()]);
-    let client = propagating(&net);
+    let client = propagate_deadline(&net);
     let url = url(&server, "https");
     let first = tokio::spawn(client.get(&url).fetch_bytes());
     server.wait_until(|stats| stats.requests == 1).await;

@@ -77,7 +77,7 @@ async fn span_is_as_long_as_the_timeline_says() {
     let mock = Mock::new([Step::FailAfter(Duration::from_secs(3)), status(418)]);
     let kept = Arc::new(Mutex::new(None));
     let keeper = Arc::clone(&kept);
-    let layer = standard().on_end(move |timeline| {
+    let layer = standard().on_complete(move |timeline| {
         *keeper.lock().unwrap() = Some(timeline.clone());
     });
     drop(
@@ -153,7 +153,7 @@ async fn set_up_in_tracing_is_linked_to_from_without() {
         .unwrap();
     let plain = || {
         let standard = StandardLayer::new(Duration::from_secs(10)).unwrap();
-        standard.propagator(TraceContext)
+        standard.trace_propagator(TraceContext)
     };
     let ask = async |layer: StandardLayer| {
         let get = Request::get(url(&server, "http")).body(Full::<Bytes>::default());

@@ -22,7 +22,7 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 fn layer(settings: Config, retry: retry::RetryConfig) -> StandardLayer {
     let retry = retry.budget(retry::Budget::unlimited());
     let off = breaker::CircuitBreakerConfig::new().min_attempts(u32::MAX);
-    StandardLayer::with(&settings.retry(retry).circuit_breaker(off)).unwrap()
+    StandardLayer::from_config(&settings.retry(retry).circuit_breaker(off)).unwrap()
 }
 
 #[tokio::test(start_paused = true)]

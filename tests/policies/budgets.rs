@@ -16,7 +16,7 @@ const SECS: fn(u64) -> Duration = Duration::from_secs;
 fn layer(retry: RetryConfig) -> StandardLayer {
     let unbreakable = breaker::CircuitBreakerConfig::new().min_attempts(u32::MAX);
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
-    StandardLayer::with(&settings.circuit_breaker(unbreakable)).unwrap()
+    StandardLayer::from_config(&settings.circuit_breaker(unbreakable)).unwrap()
 }
 
 fn api() -> Destination {

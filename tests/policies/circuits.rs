@@ -29,7 +29,7 @@ fn api() -> Destination {
 fn once(breaker: CircuitBreakerConfig) -> StandardLayer {
     let retry = retry::RetryConfig::new().attempts(1).unsent_attempts(1);
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
-    StandardLayer::with(&settings.circuit_breaker(breaker)).unwrap()
+    StandardLayer::from_config(&settings.circuit_breaker(breaker)).unwrap()
 }
 
 /// Makes this number of calls. Returns how many of them the circuit rejected.

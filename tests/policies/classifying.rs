@@ -275,7 +275,7 @@ async fn successes_that_failed_open_the_circuit() {
         let settings = sevenhops::Config::new(SECS(10))
             .retry(steady().attempts(1))
             .circuit_breaker(CircuitBreakerConfig::new());
-        let layer = StandardLayer::with(&settings).unwrap();
+        let layer = StandardLayer::from_config(&settings).unwrap();
         let layer = layer.classify_all(move |_| Some(class));
         for _ in 0..40 {
             let _ = fetch(&layer, Method::GET, [answer(200, "failed")]).await;
@@ -342,7 +342,7 @@ async fn success_that_failed_is_not_done_where_no_attempt_has_a_record() {
             .layer(
                 DeadlineLayer::new(SECS(10))
                     .unwrap()
-                    .on_end(move |timeline| tell.lock().unwrap().push(timeline.effect())),
+                    .on_complete(move |timeline| tell.lock().unwrap().push(timeline.effect())),
             )
             .layer(retry.classify_all({
                 let classes = classes.to_vec();
@@ -365,7 +365,7 @@ async fn whole_body_of_a_success_that_failed_is_kept_if_its_retry_does_not_happe
     let settings = sevenhops::Config::new(SECS(10))
         .retry(steady())
         .circuit_breaker(touchy);
-    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = StandardLayer::from_config(&settings).unwrap();
     let layer = layer.classify_all(|_| Some(FailureClass::Transient));
     let (ended, count) = fetch(&layer, Method::GET, [answer(200, long.clone())]).await;
     let body = ended.unwrap().into_body();

@@ -16,7 +16,7 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 const SECS: fn(u64) -> Duration = Duration::from_secs;
 
 fn layer(deadline: Duration, retry: RetryConfig) -> StandardLayer {
-    StandardLayer::with(&sevenhops::Config::new(deadline).retry(retry)).unwrap()
+    StandardLayer::from_config(&sevenhops::Config::new(deadline).retry(retry)).unwrap()
 }
 
 /// Calls a service that responds with these steps. Returns the status, the waits between the requests, and why the call
@@ -120,7 +120,7 @@ async fn draw_that_does_not_fit_is_drawn_again() {
     let settings = sevenhops::Config::new(SECS(2)).retry(RetryConfig::new().backoff(wide));
     let settings =
         settings.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(1_000));
-    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = StandardLayer::from_config(&settings).unwrap();
     for _ in 0..50 {
         let mock = Mock::new([status(503)]);
         let response = layer.layer(mock.clone()).oneshot(request(Method::GET));

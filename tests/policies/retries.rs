@@ -24,7 +24,7 @@ type Foreign = Box<dyn std::error::Error + Send + Sync>;
 
 /// Runs an operation that cannot be sent before its `sent`th attempt. Returns the number of attempts.
 async fn unsent_until(settings: OperationConfig, sent: u32) -> (u32, Result<(), sevenhops::Error>) {
-    let operation = Operation::with("queue.test", settings).unwrap();
+    let operation = Operation::from_config("queue.test", settings).unwrap();
     let made = std::sync::atomic::AtomicU32::new(0);
     let ended = operation.run(async |attempt| {
         made.store(attempt.number(), std::sync::atomic::Ordering::Relaxed);
@@ -99,7 +99,7 @@ async fn one_retry_costs_one_token_also_where_it_needs_a_connection() {
     let settings = OperationConfig::new(SECS(1)).retry(retry);
     let settings =
         settings.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(1_000));
-    let operation = Operation::with("queue.test", settings).unwrap();
+    let operation = Operation::from_config("queue.test", settings).unwrap();
     let made = std::sync::atomic::AtomicU32::new(0);
     for _ in 0..2 {
         let run = operation.run(async |_| {
@@ -158,7 +158,7 @@ async fn relative_uris_share_one_budget_and_one_circuit() {
     let retry = steady().budget(five).backoff(fast());
     let settings = sevenhops::Config::new(SECS(10)).retry(retry);
     let settings = settings.circuit_breaker(breaker::CircuitBreakerConfig::new().min_attempts(100));
-    let layer = StandardLayer::with(&settings).unwrap();
+    let layer = StandardLayer::from_config(&settings).unwrap();
     let mock = Mock::new((0..1_000).map(|_| status(500)));
     let service = layer.layer(mock.clone());
     let mut open = 0;
@@ -186,7 +186,9 @@ async fn key_under_its_older_name_is_the_key_of_the_call() {
                 .retry(steady())
                 .idempotency(keys);
             let mock = Mock::new([Step::Fail(ErrorKind::ConnectionReset)]);
-            let service = StandardLayer::with(&settings).unwrap().layer(mock.clone());
+            let service = StandardLayer::from_config(&settings)
+                .unwrap()
+                .layer(mock.clone());
             let mut post = request(Method::POST);
             post.headers_mut().insert(brought, "k-1".parse().unwrap());
             // A key that the caller supplied permits the retry.

@@ -48,7 +48,7 @@ fn after_errors() -> impl Middleware {
 /// Returns the retry over this crate's transport, and over the policies around a caller's client.
 fn both(world: &World) -> [ClientWithMiddleware; 2] {
     let bare = || world.transport().build_reqwest().unwrap();
-    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
     let over = |client: ClientBuilder| client.with(after_errors());
     [
         over(ClientBuilder::new(bare()))
@@ -196,7 +196,7 @@ impl Middleware for Impatient {
 #[tokio::test]
 async fn try_that_was_given_up_hands_on_its_key() {
     let world = World::new().await;
-    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
     for over_guards in [false, true] {
         let server = Arc::new(world.server().await);
         server.on_request([Reply::Silent]);
@@ -262,7 +262,7 @@ async fn stack_below_a_stack_counts_no_tries() {
         .settings()
         .idempotency(sevenhops::policy::idempotency::IdempotencyConfig::new().honored_by_all(true));
     let client = ClientBuilder::new(world.transport().build_reqwest().unwrap())
-        .with(StandardLayer::with(&settings).unwrap())
+        .with(StandardLayer::from_config(&settings).unwrap())
         .with(world.client())
         .build();
     let response = client.post(base(&server)).body("amount=100").send().await;

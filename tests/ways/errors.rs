@@ -136,7 +136,7 @@ async fn error_of_a_call_inside_another_names_its_hop_and_proves_nothing_for_the
     let world = World::new().await;
     let stage = world.stage(Fault::Refused).await;
     let (client, url) = (world.client(), stage.url.clone());
-    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
     let service = policies.layer(service_fn(move |_: http::Request<String>| {
         // A foreign service, which may have sent other requests too.
         let call = client.get(&url).no_retry().send();

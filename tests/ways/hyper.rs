@@ -39,7 +39,7 @@ where
 }
 
 fn service(world: &World, hops: &Hops) -> Service {
-    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
     policies.layer(hops.layer().layer(client(hops)))
 }
 
@@ -89,7 +89,7 @@ async fn guards_over_a_client_with_our_connector_alone_see_the_set_up_and_one_wa
     for fault in Fault::ALL {
         let world = World::new().await;
         let hops = world.transport().build_hyper().unwrap();
-        let policies = StandardLayer::with(&world.settings()).unwrap();
+        let policies = StandardLayer::from_config(&world.settings()).unwrap();
         let service = policies.layer(client::<Full<Bytes>>(&hops));
         let stage = world.stage(fault).await;
         let calling = async {

@@ -110,7 +110,7 @@ async fn client_and_transport_judge_addresses_in_any_spelling() {
     let trap = Trap::new().await;
     let timeouts = trap.world.settings();
     let resolver = trap.world.dns.resolver_builder().search(["evil.test"]);
-    let client = sevenhops::Client::with(timeouts)
+    let client = sevenhops::Client::builder_from_config(timeouts)
         .resolver(resolver.build().unwrap())
         .filter(filter())
         .build()
@@ -144,7 +144,7 @@ async fn client_and_transport_judge_addresses_in_any_spelling() {
 async fn bare_client_and_middleware_judge_addresses_in_any_spelling() {
     let trap = Trap::new().await;
     let bare = trap.transport().build_reqwest().unwrap();
-    let policies = StandardLayer::with(&trap.world.settings()).unwrap();
+    let policies = StandardLayer::from_config(&trap.world.settings()).unwrap();
     let over_bare = ClientBuilder::new(bare.clone()).with(policies).build();
     for host in HOSTS.into_iter().chain(["%31%32%37.0.0.1"]) {
         let url = trap.url(host);

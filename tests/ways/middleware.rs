@@ -26,7 +26,7 @@ fn over_transport(world: &World, client: Client) -> ClientWithMiddleware {
 
 /// Returns the policies over a client's own connections.
 fn over(world: &World, client: reqwest::Client) -> ClientWithMiddleware {
-    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
     ClientBuilder::new(client).with(policies).build()
 }
 
@@ -299,7 +299,7 @@ async fn dns_reaches_the_pool_of_our_transport_and_not_the_clients_own() {
     let world = World::new().await;
     let moved = Move::new(&world).await;
     let url = base(&moved.before);
-    let client = Client::with(world.settings())
+    let client = Client::builder_from_config(world.settings())
         .tls(world.authority.client_config())
         .resolver(moved.dns.clone())
         .build();
@@ -321,7 +321,7 @@ async fn dns_reaches_the_pool_of_our_transport_and_not_the_clients_own() {
 #[tokio::test]
 async fn options_hold_in_every_stack_of_a_chain() {
     let world = World::new().await;
-    let policies = || StandardLayer::with(&world.settings()).unwrap();
+    let policies = || StandardLayer::from_config(&world.settings()).unwrap();
     let client = ClientBuilder::new(foreign(&world))
         .with(policies())
         .with(policies())
@@ -373,7 +373,7 @@ async fn middleware_on_both_sides_of_the_guards_still_tell_one_another() {
     let world = World::new().await;
     let server = world.server().await;
     server.on_request([Reply::CloseAfterRequest]);
-    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
     let client = ClientBuilder::new(foreign(&world))
         .with(telling)
         .with(policies)

@@ -26,7 +26,7 @@ fn foreign(world: &World) -> reqwest::Client {
 }
 
 fn over(world: &World, client: reqwest::Client) -> Service {
-    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
     policies.layer(Transport::over(client))
 }
 

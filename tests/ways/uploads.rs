@@ -44,7 +44,7 @@ where
     R: http_body::Body<Error: Into<BoxError>>,
 {
     let server = world.server().await;
-    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
     let service = policies.layer(wire);
     let put = |body| {
         let request = Request::builder().method(Method::PUT);

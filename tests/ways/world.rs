@@ -118,11 +118,11 @@ impl World {
             .dns(short)
             .connect(short)
             .tls(short);
-        Timeouts::with(DEADLINE, timeouts).unwrap()
+        Timeouts::from_config(DEADLINE, timeouts).unwrap()
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::with(self.settings())
+        Client::builder_from_config(self.settings())
             .tls(self.authority.client_config())
             .resolver(self.dns.resolver())
             .build()

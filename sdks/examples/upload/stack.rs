@@ -36,8 +36,9 @@ pub(crate) fn ours(bucket: &Bucket, tape: &Tape) -> Result<AmazonS3> {
     let timeouts = timeout::TimeoutsConfig::new().attempt(ATTEMPT).send(STALL);
     let settings = Config::new(DEADLINE).timeouts(timeouts);
     let tape = tape.clone();
-    let policies = StandardLayer::with(&settings)?.on_end(move |timeline| tape.add(timeline));
-    let transport = Transport::new(Timeouts::with(DEADLINE, timeouts)?)?;
+    let policies =
+        StandardLayer::from_config(&settings)?.on_complete(move |timeline| tape.add(timeline));
+    let transport = Transport::new(Timeouts::from_config(DEADLINE, timeouts)?)?;
     let never = RetryConfig {
         max_retries: 0,
         ..RetryConfig::default()

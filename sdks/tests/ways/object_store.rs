@@ -44,7 +44,7 @@ fn over_bare(world: &World, url: &str) -> AmazonS3 {
 }
 
 fn over_stack(world: &World, url: &str) -> AmazonS3 {
-    let policies = StandardLayer::with(&world.settings()).unwrap();
+    let policies = StandardLayer::from_config(&world.settings()).unwrap();
     s3(
         Stack(policies.layer(world.transport().build().unwrap())),
         url,
@@ -154,7 +154,7 @@ async fn dns_reaches_the_pool_of_the_stack_and_new_connections_of_a_bare_client(
         let (url, transport) = (base(&moved.before), world.transport());
         let transport = transport.resolver(moved.dns.clone());
         let s3 = if stack {
-            let policies = StandardLayer::with(&world.settings()).unwrap();
+            let policies = StandardLayer::from_config(&world.settings()).unwrap();
             s3(Stack(policies.layer(transport.build().unwrap())), &url)
         } else {
             s3(Bare(transport.build_reqwest().unwrap()), &url)

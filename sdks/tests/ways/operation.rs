@@ -20,7 +20,7 @@ fn operation() -> Operation {
     let retry = retry::RetryConfig::new().attempts(2).unsent_attempts(2);
     let retry = retry.backoff(backoff);
     let settings = OperationConfig::new(DEADLINE).retry(retry);
-    Operation::with("openai", settings).unwrap()
+    Operation::from_config("openai", settings).unwrap()
 }
 
 async fn listed(operation: &Operation, openai: &OpenAI) -> Result<usize, Error> {
@@ -175,7 +175,7 @@ async fn sdk_that_repeats_by_itself_does_so_under_an_operation_of_one_attempt() 
     server.on_request([Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
     let settings = OperationConfig::new(DEADLINE)
         .retry(retry::RetryConfig::new().attempts(1).unsent_attempts(1));
-    let operation = Operation::with("openai", settings).unwrap();
+    let operation = Operation::from_config("openai", settings).unwrap();
     let openai = over_bare(world.transport().build_reqwest().unwrap(), &base(&server));
     listed(&operation, &openai).await.unwrap();
     assert_eq!(server.requests_seen(), 2);

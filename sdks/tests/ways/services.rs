@@ -45,7 +45,7 @@ pub(super) fn both<T: OverService>(
     transport: impl Fn() -> TransportBuilder,
     url: &str,
 ) -> [T; 2] {
-    let policies = StandardLayer::with(settings)
+    let policies = StandardLayer::from_config(settings)
         .unwrap()
         .clone_body_with(T::copy, T::empty);
     let over_ours = policies.layer(transport().build().unwrap());

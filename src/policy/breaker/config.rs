@@ -9,7 +9,7 @@ use crate::timeout::Timeouts;
 
 /// The settings of a breaker. Values that are not set are derived from the attempt limit.
 ///
-/// They are plain values. [`CircuitBreakerLayer::with`](crate::CircuitBreakerLayer::with) checks them.
+/// They are plain values. [`CircuitBreakerLayer::from_config`](crate::CircuitBreakerLayer::from_config) checks them.
 ///
 /// # Example
 ///
@@ -21,7 +21,7 @@ use crate::timeout::Timeouts;
 ///
 /// let timeouts = Timeouts::new(Duration::from_secs(10))?; // 5 s for an attempt
 /// let config = CircuitBreakerConfig::new().window(FailureWindow::Time(Duration::from_secs(8)));
-/// let refused = CircuitBreakerLayer::with(timeouts, config).unwrap_err();
+/// let refused = CircuitBreakerLayer::from_config(timeouts, config).unwrap_err();
 /// assert_eq!(
 ///     refused.to_string(),
 ///     "circuit_breaker.window.time: 8s is invalid: expected at least twice timeouts.attempt (5s)"

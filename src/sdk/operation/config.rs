@@ -7,7 +7,7 @@ use crate::timeout::{self, Timeouts};
 
 /// The settings of an operation.
 ///
-/// These are plain values. [`Operation::with`](super::Operation::with) checks them once, and refuses values that are
+/// These are plain values. [`Operation::from_config`](super::Operation::from_config) checks them once, and refuses values that are
 /// out of range or contradict each other. Its error names field and value.
 ///
 /// # Defaults
@@ -84,7 +84,7 @@ impl OperationConfig {
         if let Some(attempt) = self.attempt {
             timeouts = timeouts.attempt(attempt);
         }
-        let timeouts = Timeouts::with(self.deadline, timeouts)?;
+        let timeouts = Timeouts::from_config(self.deadline, timeouts)?;
         self.retry.check(Some(self.deadline))?;
         self.circuit_breaker.check(&timeouts)?;
         Ok(timeouts)

@@ -157,7 +157,7 @@ impl Operation {
     ///
     /// Fails if `deadline` is shorter than 10 ms or longer than 24 h.
     pub fn new(destination: impl Into<Box<str>>, deadline: Duration) -> Result<Self, ConfigError> {
-        Self::with(destination, OperationConfig::new(deadline))
+        Self::from_config(destination, OperationConfig::new(deadline))
     }
 
     /// Creates an operation for `destination` with these settings.
@@ -165,7 +165,7 @@ impl Operation {
     /// # Errors
     ///
     /// Fails if a setting is out of range or contradicts another one. The error names fields and values.
-    pub fn with(
+    pub fn from_config(
         destination: impl Into<Box<str>>,
         config: OperationConfig,
     ) -> Result<Self, ConfigError> {
@@ -227,10 +227,10 @@ impl Operation {
         self
     }
 
-    /// Sets a function that is called at the end of every run: see [`DeadlineLayer::on_end`](crate::DeadlineLayer::on_end).
+    /// Sets a function that is called at the end of every run: see [`DeadlineLayer::on_complete`](crate::DeadlineLayer::on_complete).
     #[must_use]
-    pub fn on_end(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
-        let site = Site::new("Operation::on_end");
+    pub fn on_complete(mut self, observe: impl Fn(&Timeline) + Send + Sync + 'static) -> Self {
+        let site = Site::new("Operation::on_complete");
         self.observer = Some(also(self.observer, site, observe));
         self
     }
@@ -243,7 +243,7 @@ impl Operation {
         gauges.circuits.watch(self.policies.breaker.look());
         gauges.budgets.watch(self.policies.policy.look());
         let metrics = metrics.clone();
-        self.on_end(move |timeline| metrics.record(timeline))
+        self.on_complete(move |timeline| metrics.record(timeline))
     }
 
     /// Creates the spans of every run directly in OpenTelemetry, and none in `tracing`: see [`Spans`].

@@ -326,7 +326,7 @@ mod tests {
     fn once() -> Operation {
         let config = super::super::OperationConfig::new(SECS(10));
         let once = retry::RetryConfig::new().attempts(1);
-        Operation::with("api", config.retry(once)).unwrap()
+        Operation::from_config("api", config.retry(once)).unwrap()
     }
 
     fn connecting() {

@@ -44,7 +44,7 @@ use crate::telemetry::thread::is_alive;
 /// # fn f() -> Result<(), sevenhops::ConfigError> {
 /// let layer = StandardLayer::new(Duration::from_secs(10))?
 ///     .spans(&Spans::global()) // after the application has installed its tracer provider
-///     .propagator(TraceContext);
+///     .trace_propagator(TraceContext);
 /// # drop(layer); Ok(()) }
 /// ```
 #[derive(Clone)]

@@ -10,7 +10,7 @@
 //!
 //! # fn f() -> Result<(), sevenhops::ConfigError> {
 //! let client = Client::builder(Duration::from_secs(10))
-//!     .propagator(TraceContext) // traceparent, tracestate, baggage
+//!     .trace_propagator(TraceContext) // traceparent, tracestate, baggage
 //!     .metrics(&Metrics::global()) // after the application has installed its meter provider
 //!     .build()?;
 //! # drop(client); Ok(()) }

@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn connect_limit_is_never_cut_short() {
         let long = TimeoutsConfig::new().connect(MS(4_000)).send(MS(500));
-        let timeouts = Timeouts::with(MS(10_000), long).unwrap();
+        let timeouts = Timeouts::from_config(MS(10_000), long).unwrap();
         assert_eq!(Patience::of(&timeouts).unacknowledged, MS(4_100));
     }
 
