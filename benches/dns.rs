@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use criterion::Criterion;
-use sevenhops::dns::{Resolve, Resolver, Resolving};
+use sevenhops::dns::{Resolution, Resolve, Resolver};
 use sevenhops::testing::{Script, ScriptedDns};
 use tokio::runtime::Runtime;
 
@@ -109,7 +109,7 @@ fn known(runtime: &Runtime, dns: &ScriptedDns, names: usize) -> (Resolver, Vec<S
 
 fn hit(resolver: &Resolver, name: &str) -> usize {
     match resolver.resolve(name) {
-        Resolving::Known(Ok(answer)) => answer.addresses().len(),
+        Resolution::Cached(Ok(answer)) => answer.addresses().len(),
         other => panic!("{name}: {other:?}"),
     }
 }

@@ -193,7 +193,7 @@ impl Stage {
         let tls = Authority::new().expect("an authority").client_config();
         let ours = || {
             let ours = Client::builder(DEADLINE).tls(tls.clone());
-            ours.resolver(sevenhops::dns::Static::new())
+            ours.resolver(sevenhops::dns::StaticResolver::new())
         };
         let plain = reqwest::Client::builder()
             .no_proxy()

@@ -9,7 +9,7 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
-use sevenhops::dns::Static;
+use sevenhops::dns::StaticResolver;
 use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::testing::{FaultServer, Reply};
 use sevenhops::timeout::Timeouts;
@@ -29,7 +29,7 @@ async fn charge(
 async fn main() -> Result<(), Box<dyn StdError>> {
     let server = FaultServer::builder().start().await?;
     let url = format!("http://pay.test:{}/v1/charges", server.addr().port());
-    let dns = Static::new().host("pay.test", [server.addr().ip()]);
+    let dns = StaticResolver::new().host("pay.test", [server.addr().ip()]);
 
     let deadline = Duration::from_secs(5);
     let stack = Client::builder(deadline).resolver(dns.clone()).build()?;

@@ -13,7 +13,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use sevenhops::dns::Static;
+    use sevenhops::dns::StaticResolver;
     use sevenhops::testing::{Authority, FaultServer, Gate, Reply};
     use sevenhops::{Client, Effect, Error, Hop, Kind};
     use tokio::io::copy_bidirectional;
@@ -50,7 +50,7 @@ mod tests {
             let server = partition.serve(server);
             let client = Client::builder(DEADLINE)
                 .tls(authority.client_config())
-                .resolver(Static::new().host("api.test", [SERVER.into()]))
+                .resolver(StaticResolver::new().host("api.test", [SERVER.into()]))
                 .build()
                 .unwrap();
             Some(Self {
@@ -195,7 +195,7 @@ mod tests {
         let _relay = tokio::spawn(relay(listener, server.addr(), gate.clone()));
         let client = Client::builder(DEADLINE)
             .tls(authority.client_config())
-            .resolver(Static::new().host("api.test", [near.ip()]))
+            .resolver(StaticResolver::new().host("api.test", [near.ip()]))
             .build()
             .unwrap();
         let url = format!("https://api.test:{}/v1/charges", near.port());

@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use sevenhops::dns::{Answer, Error, Reason, Resolve, Resolver, Resolving};
+use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolution, Resolve, Resolver};
 use sevenhops::testing::{RecordType, Script, ScriptedDns, Transport};
 use sevenhops::timeout::Timeout;
 use tokio::runtime::Builder;
@@ -98,7 +98,7 @@ async fn d10_name_that_is_gone_is_served_until_that_is_confirmed() {
     let is_gone = tokio::time::timeout(Duration::from_secs(20), is_gone);
     is_gone.await.expect("the denial is confirmed");
     let error = ask(&resolver, "api.test").await.unwrap_err();
-    assert_eq!(error.reason(), Reason::NotFound);
+    assert_eq!(error.reason(), DnsErrorReason::NotFound);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn d16b_suspected_name_is_asked_for_early() {
     dns.set("api.test", Script::addresses([ip("127.0.0.2")]).ttl(600));
 
     for _ in 0..100 {
-        resolver.suspect("api.test");
+        resolver.report_unreachable("api.test");
     }
     until_known(&resolver, "api.test", "127.0.0.2").await;
     assert_eq!(dns.queries_for("api.test"), 4);
@@ -196,9 +196,9 @@ async fn d21_missing_name_and_missing_records_are_told_apart_and_remembered() {
     let resolver = dns.resolver();
 
     for (name, reason) in [
-        ("empty.test", Reason::NoRecords),
-        ("bare.test", Reason::NotFound),
-        ("unknown.test", Reason::NotFound),
+        ("empty.test", DnsErrorReason::NoRecords),
+        ("bare.test", DnsErrorReason::NotFound),
+        ("unknown.test", DnsErrorReason::NotFound),
     ] {
         let error = ask(&resolver, name).await.unwrap_err();
         assert_eq!(error.reason(), reason, "{name}");
@@ -214,7 +214,7 @@ async fn d21_alias_to_nowhere_is_not_found() {
     dns.set("a.test", Script::cname("nowhere.test", 60));
 
     let error = ask(&dns.resolver(), "a.test").await.unwrap_err();
-    assert_eq!(error.reason(), Reason::NotFound);
+    assert_eq!(error.reason(), DnsErrorReason::NotFound);
 }
 
 #[tokio::test]
@@ -240,9 +240,9 @@ async fn d9_failures_are_told_apart_and_remembered() {
     let resolver = builder.build().unwrap();
 
     for (name, reason) in [
-        ("failed.test", Reason::ServerFailure),
-        ("refused.test", Reason::ServerFailure),
-        ("garbage.test", Reason::Protocol),
+        ("failed.test", DnsErrorReason::ServerFailure),
+        ("refused.test", DnsErrorReason::ServerFailure),
+        ("garbage.test", DnsErrorReason::Protocol),
     ] {
         let error = ask(&resolver, name).await.unwrap_err();
         assert_eq!(error.reason(), reason, "{name}");
@@ -251,7 +251,7 @@ async fn d9_failures_are_told_apart_and_remembered() {
         assert_eq!(dns.queries_for(name), queries, "{name}");
     }
     let error = ask(&resolver, "silent.test").await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Timeout);
+    assert_eq!(error.reason(), DnsErrorReason::Timeout);
 }
 
 #[tokio::test]
@@ -283,10 +283,10 @@ async fn d31_search_list_is_walked_and_silence_on_it_is_a_timeout() {
 
     assert!(ask(&resolver, "api").await.is_ok());
     let error = ask(&resolver, "mute").await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Timeout);
+    assert_eq!(error.reason(), DnsErrorReason::Timeout);
     assert_eq!(dns.queries_for("mute.other.test"), 0);
     let error = ask(&resolver, "api.").await.unwrap_err();
-    assert_eq!(error.reason(), Reason::NotFound);
+    assert_eq!(error.reason(), DnsErrorReason::NotFound);
 }
 
 #[tokio::test]
@@ -364,14 +364,14 @@ async fn until_known(resolver: &Resolver, host: &str, address: &str) {
     landed.expect("the new address is heard of");
 }
 
-async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, DnsError> {
     resolver.resolve(host).answer().await
 }
 
-fn known(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+fn known(resolver: &Resolver, host: &str) -> Result<Answer, DnsError> {
     match resolver.resolve(host) {
-        Resolving::Known(answer) => answer,
-        Resolving::Asking(_) => panic!("{host} is not known"),
+        Resolution::Cached(answer) => answer,
+        Resolution::Pending(_) => panic!("{host} is not known"),
     }
 }
 

@@ -7,7 +7,7 @@ mod tests {
 
     use bytes::{BufMut, Bytes, BytesMut};
     use http::{Method, Request, Response, StatusCode};
-    use sevenhops::dns::{Answer, Error, Reason, Resolve, Resolver, ResolverBuilder};
+    use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolve, Resolver, ResolverBuilder};
     use sevenhops::testing::{Authority, Script, ScriptedDns, Transport};
     use sevenhops::timeout::Timeout;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
@@ -51,7 +51,7 @@ mod tests {
             let error = far.ask(builder).await.unwrap_err();
 
             assert!(!error.reason().is_negative(), "{error:?}");
-            assert_ne!(error.reason(), Reason::ServerFailure);
+            assert_ne!(error.reason(), DnsErrorReason::ServerFailure);
             assert_eq!(far.queries(), 0);
         }
     }
@@ -111,7 +111,7 @@ mod tests {
             }
         }
 
-        async fn ask(&self, builder: ResolverBuilder) -> Result<Answer, Error> {
+        async fn ask(&self, builder: ResolverBuilder) -> Result<Answer, DnsError> {
             let builder = builder.tls(self.authority.client_config());
             let resolver = builder.hosts_file(false).build().unwrap();
             resolver.resolve("api.test").answer().await

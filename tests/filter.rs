@@ -8,7 +8,7 @@ mod tests {
     use std::error::Error as _;
 
     use http::StatusCode;
-    use sevenhops::dns::{Filter, Range, Refused};
+    use sevenhops::dns::{AddressDenied, AddressFilter, AddressRange};
     use sevenhops::testing::{Answer, FaultServer, ProxyServer, Reply, Script};
     use sevenhops::{Client, Effect, Error, Hop, Kind};
 
@@ -17,11 +17,11 @@ mod tests {
     #[tokio::test]
     async fn d28_name_that_resolves_to_what_is_not_public_is_refused() {
         let net = Net::new().await;
-        let client = filtering(&net, Filter::public_only());
+        let client = filtering(&net, AddressFilter::public_only());
         for (name, address, range) in [
-            ("loop.test", "127.0.0.1", Range::Loopback),
-            ("meta.test", "169.254.169.254", Range::Metadata),
-            ("mapped.test", "::ffff:10.0.0.1", Range::Private),
+            ("loop.test", "127.0.0.1", AddressRange::Loopback),
+            ("meta.test", "169.254.169.254", AddressRange::Metadata),
+            ("mapped.test", "::ffff:10.0.0.1", AddressRange::Private),
         ] {
             net.dns
                 .set(name, Script::addresses([address.parse().unwrap()]));
@@ -30,14 +30,14 @@ mod tests {
             assert_eq!(refused(&error).range(), Some(range), "{name}");
         }
         let error = client.get("http://localhost/").send().await.unwrap_err();
-        assert_eq!(refused(&error).range(), Some(Range::Loopback));
+        assert_eq!(refused(&error).range(), Some(AddressRange::Loopback));
     }
 
     #[tokio::test]
     async fn d28_literal_in_any_spelling_is_refused_and_asks_nobody() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        let client = filtering(&net, Filter::public_only());
+        let client = filtering(&net, AddressFilter::public_only());
         let port = server.addr().port();
         for host in [
             "127.0.0.1",
@@ -62,7 +62,7 @@ mod tests {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let inner = FaultServer::builder().start().await.unwrap();
-        let allowed = Filter::public_only().allow(server.addr().ip().into());
+        let allowed = AddressFilter::public_only().allow(server.addr().ip().into());
         let client = filtering(&net, allowed.deny("127.0.0.2".parse().unwrap()));
         net.dns
             .set("inner.test", Script::addresses([[127, 0, 0, 2].into()]));
@@ -88,7 +88,10 @@ mod tests {
     async fn name_is_dialled_at_the_address_that_passes() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        let client = filtering(&net, Filter::new().deny("127.0.0.2/31".parse().unwrap()));
+        let client = filtering(
+            &net,
+            AddressFilter::new().deny("127.0.0.2/31".parse().unwrap()),
+        );
         let addresses = [[127, 0, 0, 2], [127, 0, 0, 1], [127, 0, 0, 3]];
         net.dns
             .set("api.test", Script::addresses(addresses.map(Into::into)));
@@ -106,12 +109,15 @@ mod tests {
             .start()
             .await
             .unwrap();
-        let builder = net.builder().filter(Filter::public_only());
+        let builder = net.builder().filter(AddressFilter::public_only());
         let client = builder.proxy(proxy.url()).proxy_filters(true);
         let client = client.build().unwrap();
 
         let error = client.get("http://169.254.169.254/").send().await;
-        assert_eq!(refused(&error.unwrap_err()).range(), Some(Range::Metadata));
+        assert_eq!(
+            refused(&error.unwrap_err()).range(),
+            Some(AddressRange::Metadata)
+        );
         assert_eq!(proxy.forwarded() + proxy.refused(), 0);
         let response = client.get(url(&server, "http")).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
@@ -121,8 +127,8 @@ mod tests {
     async fn filter_together_with_a_proxy_is_refused_unless_the_proxy_filters() {
         let net = Net::new().await;
         for filter in [
-            Filter::public_only(),
-            Filter::new().deny("10.0.0.0/8".parse().unwrap()),
+            AddressFilter::public_only(),
+            AddressFilter::new().deny("10.0.0.0/8".parse().unwrap()),
         ] {
             let both = || {
                 net.builder()
@@ -140,7 +146,10 @@ mod tests {
             // A proxy that no request uses.
             assert!(both().no_proxy("*").build().is_ok());
         }
-        let unfiltered = net.builder().filter(Filter::new()).proxy("http://a.test:1");
+        let unfiltered = net
+            .builder()
+            .filter(AddressFilter::new())
+            .proxy("http://a.test:1");
         assert!(unfiltered.build().is_ok());
     }
 
@@ -151,22 +160,22 @@ mod tests {
         let proxy = ProxyServer::builder().start().await.unwrap();
         let client = net
             .builder()
-            .filter(Filter::public_only())
+            .filter(AddressFilter::public_only())
             .proxy(proxy.url())
             .proxy_filters(true)
             .no_proxy("api.test");
         let client = client.build().unwrap();
         let error = client.get(url(&server, "http")).send().await.unwrap_err();
-        assert_eq!(refused(&error).range(), Some(Range::Loopback));
+        assert_eq!(refused(&error).range(), Some(AddressRange::Loopback));
         assert_eq!((server.connections(), proxy.forwarded()), (0, 0));
     }
 
-    fn filtering(net: &Net, filter: Filter) -> Client {
+    fn filtering(net: &Net, filter: AddressFilter) -> Client {
         net.builder().filter(filter).build().unwrap()
     }
 
     /// Checks a call that the filter rejected: at once, permanently, and without effect. Returns the filter's error.
-    fn refused(error: &Error) -> &Refused {
+    fn refused(error: &Error) -> &AddressDenied {
         assert_eq!(
             (error.hop(), error.kind(), error.effect(), error.attempts()),
             (Some(Hop::Dns), Kind::Filtered, Effect::None, 1),

@@ -389,7 +389,7 @@ mod tests {
         server.default_reply(Reply::Silent);
         let client = Client::builder(Duration::from_secs(10))
             .tls(authority.client_config())
-            .resolver(sevenhops::dns::Static::new())
+            .resolver(sevenhops::dns::StaticResolver::new())
             .build()
             .unwrap();
         tokio::select! {

@@ -65,7 +65,7 @@ impl Caller {
             .circuit_breaker(breaker::CircuitBreakerConfig::new().observe_only(true))
             .idempotency(keys)
             // Neither is asked for an address on plain HTTP, and the system may have none.
-            .resolver(dns::Static::new())
+            .resolver(dns::StaticResolver::new())
             .tls(Authority::new()?.client_config())
             .build()?;
         Ok(Self::Ours(Box::new(client)))

@@ -37,7 +37,7 @@ impl World {
                     .first_byte(PATIENCE),
             )
             .propagate_deadline(true)
-            .resolver(dns::Static::new())
+            .resolver(dns::StaticResolver::new())
             .tls(authority.client_config())
             .build()?;
         Ok(Self {

@@ -63,7 +63,7 @@ impl Caller {
                 }
             })
             // Neither is asked for an address on plain HTTP, and the system may have none.
-            .resolver(dns::Static::new())
+            .resolver(dns::StaticResolver::new())
             .tls(Authority::new()?.client_config())
             .build()?;
         Ok(Self::Ours(Box::new(client), longest))

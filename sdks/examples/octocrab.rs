@@ -13,7 +13,7 @@ use http_body::Body;
 use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use serde_json::{Value, json};
-use sevenhops::dns::Static;
+use sevenhops::dns::StaticResolver;
 use sevenhops::testing::{Answer, FaultServer, Reply};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{Effect, Hop, StandardLayer, Transport, sdk};
@@ -29,7 +29,7 @@ fn copy(body: &OctoBody) -> Option<OctoBody> {
 
 fn octocrab(server: &FaultServer) -> Result<Octocrab> {
     let deadline = Duration::from_secs(5);
-    let dns = Static::new().host("api.test", [server.addr().ip()]);
+    let dns = StaticResolver::new().host("api.test", [server.addr().ip()]);
     let transport = Transport::builder(Timeouts::new(deadline)?)
         .resolver(dns)
         .build()?;

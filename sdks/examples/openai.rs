@@ -12,7 +12,7 @@ use async_openai::Client;
 use async_openai::config::OpenAIConfig;
 use async_openai::error::OpenAIError;
 use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
-use sevenhops::dns::Static;
+use sevenhops::dns::StaticResolver;
 use sevenhops::testing::{Authority, ConnFault, FaultServer, Reply};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{Effect, Hop, Kind, Transport, sdk};
@@ -33,7 +33,7 @@ async fn main() -> Result<()> {
     let timeouts = Timeouts::new(Duration::from_secs(2))?;
     let client = Transport::builder(timeouts)
         .tls(authority.client_config())
-        .resolver(Static::new().host("api.test", [server.addr().ip()]))
+        .resolver(StaticResolver::new().host("api.test", [server.addr().ip()]))
         .build_reqwest()?;
     let base = format!("https://api.test:{}", server.addr().port());
     let config = OpenAIConfig::new().with_api_base(base).with_api_key("key");
@@ -60,7 +60,7 @@ async fn main() -> Result<()> {
     let server = FaultServer::builder().start().await?;
     server.default_reply(Reply::Silent);
     let client = Transport::builder(timeouts)
-        .resolver(Static::new())
+        .resolver(StaticResolver::new())
         .build_reqwest()?;
     let config = OpenAIConfig::new()
         .with_api_base(server.url(""))

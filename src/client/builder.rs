@@ -13,7 +13,7 @@ use crate::chaos::ChaosLayer;
 use crate::config::{Config, DestinationConfig};
 use crate::config_error::ConfigError;
 use crate::destination::Destination;
-use crate::dns::{Filter, Resolve};
+use crate::dns::{AddressFilter, Resolve};
 use crate::hop::FailureClass;
 use crate::layer::StandardLayer;
 #[cfg(feature = "otel")]
@@ -34,7 +34,7 @@ use crate::transport::{Transport, TransportBuilder};
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::{Client, dns::Static, timeout::TimeoutsConfig};
+/// use sevenhops::{Client, dns::StaticResolver, timeout::TimeoutsConfig};
 ///
 /// let refused = Client::builder(Duration::from_secs(10))
 ///     .timeouts(TimeoutsConfig::new().attempt(Duration::from_secs(11)))
@@ -241,7 +241,7 @@ impl ClientBuilder {
     }
 
     /// Dials only addresses that pass this filter: see [`TransportBuilder::filter`].
-    pub fn filter(self, filter: Filter) -> Self {
+    pub fn filter(self, filter: AddressFilter) -> Self {
         self.transport(|transport| transport.filter(filter))
     }
 

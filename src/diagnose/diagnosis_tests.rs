@@ -200,7 +200,7 @@ enum Cause {
     Alert(u8, bool),
     Io(io::ErrorKind),
     Code(i32),
-    Dns(crate::dns::Reason),
+    Dns(crate::dns::DnsErrorReason),
     Tls(rustls::Error),
     Timeout(TimeoutKind),
     Body,
@@ -216,7 +216,7 @@ impl Cause {
             }
             Self::Io(kind) => io::Error::from(kind).into(),
             Self::Code(code) => io::Error::from_raw_os_error(code).into(),
-            Self::Dns(reason) => crate::dns::Error::new("api.test", reason).into(),
+            Self::Dns(reason) => crate::dns::DnsError::new("api.test", reason).into(),
             Self::Tls(error) => io::Error::new(io::ErrorKind::InvalidData, error).into(),
             Self::Timeout(which) => TimeoutElapsed(which).into(),
             Self::Body => BodyFailed("of its own".into()).into(),
@@ -226,7 +226,7 @@ impl Cause {
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
-    use crate::dns::Reason;
+    use crate::dns::DnsErrorReason;
     use io::ErrorKind as Io;
     let io = prop::sample::select(vec![
         Io::ConnectionRefused,
@@ -240,7 +240,11 @@ fn cause() -> impl Strategy<Value = Cause> {
         Io::InvalidData,
         Io::Other,
     ]);
-    let dns = prop::sample::select(vec![Reason::NotFound, Reason::Timeout, Reason::Protocol]);
+    let dns = prop::sample::select(vec![
+        DnsErrorReason::NotFound,
+        DnsErrorReason::Timeout,
+        DnsErrorReason::Protocol,
+    ]);
     let tls = prop::sample::select(vec![
         rustls::Error::NoCertificatesPresented,
         rustls::Error::DecryptError,

@@ -144,7 +144,7 @@ impl Evidence {
             self.tls(tls);
         } else if let Some(refused) = error.downcast_ref::<TunnelRefused>() {
             self.kind = Some(refused.kind);
-        } else if let Some(dns) = error.downcast_ref::<crate::dns::Error>() {
+        } else if let Some(dns) = error.downcast_ref::<crate::dns::DnsError>() {
             (self.kind, self.hop) = (Some(dns.reason().into()), Some(Hop::Dns));
             // A cached timeout of a lookup is still a timeout of the lookup.
             self.timeout_kind = (self.kind == Some(Kind::Timeout)).then_some(TimeoutKind::Dns);

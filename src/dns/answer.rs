@@ -100,7 +100,7 @@ impl Answer {
     /// A [partial](Self::is_partial) one says nothing about the family that it lacks. A [stale](Self::is_stale) one
     /// says nothing about either family.
     #[must_use]
-    pub fn speaks_for(&self, address: IpAddr) -> bool {
+    pub fn is_authoritative_for(&self, address: IpAddr) -> bool {
         !self.is_stale() && self.missing != Some(Family::of(address))
     }
 

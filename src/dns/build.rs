@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::build_error::{BuildError, Wrong};
+use super::build_error::{ResolverBuildError, Wrong};
 use super::cache::Cache;
 #[cfg(feature = "doh")]
 use super::encrypted::Encrypted;
@@ -63,7 +63,7 @@ impl Resolver {
     ///
     /// Does not fail today. Without a name server, each lookup that needs one fails instead, and its error names the
     /// file.
-    pub fn from_system() -> Result<Self, BuildError> {
+    pub fn from_system() -> Result<Self, ResolverBuildError> {
         Self::builder().build()
     }
 
@@ -240,7 +240,7 @@ impl ResolverBuilder {
     /// # Errors
     ///
     /// Fails if settings contradict each other, or if a hosts file at a path cannot be read.
-    pub fn build(self) -> Result<Resolver, BuildError> {
+    pub fn build(self) -> Result<Resolver, ResolverBuildError> {
         self.check()?;
         let watch = Watch::new(self.plan.clone());
         match self.plan.asking() {
@@ -256,7 +256,7 @@ impl ResolverBuilder {
     }
 
     #[cfg(test)]
-    pub(crate) fn finish(self, source: Arc<dyn Source>) -> Result<Resolver, BuildError> {
+    pub(crate) fn finish(self, source: Arc<dyn Source>) -> Result<Resolver, ResolverBuildError> {
         let builder = match self.plan.servers {
             Some(_) => self,
             // A placeholder, so that the system's files are not read.
@@ -272,7 +272,7 @@ impl ResolverBuilder {
         self,
         (mut watch, asking): (Watch, Asking),
         source: Arc<dyn Source>,
-    ) -> Result<Resolver, BuildError> {
+    ) -> Result<Resolver, ResolverBuildError> {
         let config = Config {
             hosts: Arc::new(self.plan.hosts_file.read()?),
             order: self.plan.hosts_order(),

@@ -14,7 +14,7 @@ use crate::config_error::ConfigError;
 
 /// A resolver could not be built with this configuration.
 #[derive(Clone, Debug)]
-pub struct BuildError(Wrong);
+pub struct ResolverBuildError(Wrong);
 
 /// The mistake.
 #[derive(Clone, Debug)]
@@ -43,13 +43,13 @@ impl Wrong {
     }
 }
 
-impl From<Wrong> for BuildError {
+impl From<Wrong> for ResolverBuildError {
     fn from(wrong: Wrong) -> Self {
         Self(wrong)
     }
 }
 
-impl fmt::Display for BuildError {
+impl fmt::Display for ResolverBuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Wrong::Contradiction { less, more } => {
@@ -78,7 +78,7 @@ impl fmt::Display for BuildError {
     }
 }
 
-impl std::error::Error for BuildError {
+impl std::error::Error for ResolverBuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
             #[cfg(feature = "doh")]

@@ -4,7 +4,7 @@ use super::*;
 use crate::dns::nsswitch::HostsOrder;
 use crate::dns::scripted::{File, counting};
 use crate::dns::system::System;
-use crate::dns::{Resolve, Resolving};
+use crate::dns::{Resolution, Resolve};
 
 #[tokio::test]
 async fn d27_resolver_without_a_name_server_resolves_what_needs_none() {
@@ -26,7 +26,7 @@ async fn d27_resolver_without_a_name_server_resolves_what_needs_none() {
             assert!(resolver.resolve(host).answer().await.is_ok(), "{host}");
         }
         let error = resolver.resolve("other.test").answer().await.unwrap_err();
-        assert_eq!(error.reason(), crate::dns::Reason::Unreachable);
+        assert_eq!(error.reason(), crate::dns::DnsErrorReason::Unreachable);
         let text = error.to_string();
         assert!(
             text.starts_with("no name server to look up other.test: "),
@@ -155,7 +155,7 @@ fn d27_hosts_file_at_a_path_is_honored_and_has_to_be_there() {
     let resolver = builder().hosts_file(&*file.0).build().unwrap();
     assert!(matches!(
         resolver.resolve("api.test"),
-        Resolving::Known(Ok(_))
+        Resolution::Cached(Ok(_))
     ));
 
     let missing = builder().hosts_file(Path::new("/nonexistent/hosts"));

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::compose::{Composed, Said, compose};
 use super::heard::{Heard, Rules};
 use super::query::Outcome;
-use super::{Family, Hold, Question};
+use super::{Family, NameHold, Question};
 
 /// A bounded cache of names.
 #[derive(Debug)]
@@ -49,9 +49,9 @@ impl Cache {
         }
     }
 
-    pub(crate) fn hold(&self, name: &str) -> Option<Hold> {
+    pub(crate) fn hold(&self, name: &str) -> Option<NameHold> {
         let entry = self.entries.get(name)?;
-        Some(Hold::new(Arc::clone(&entry.token)))
+        Some(NameHold::new(Arc::clone(&entry.token)))
     }
 
     /// Returns whether a result for one family of `name` is worth waiting for.
@@ -201,7 +201,7 @@ struct Entry {
     doubted: Option<Instant>,
     /// Whether it was used since it last came to the front of the queue.
     used: Arc<AtomicBool>,
-    /// Shared with each [`Hold`].
+    /// Shared with each [`NameHold`].
     token: Arc<()>,
 }
 

@@ -7,14 +7,14 @@ fn d3_generation_changes_with_the_addresses_and_only_with_them() {
     let (mut cache, now) = (cache(), start());
     let mut generation = |outcome, at| {
         record(&mut cache, "a", outcome, at);
-        let missing = nothing(Reason::NoRecords, Some(60));
+        let missing = nothing(DnsErrorReason::NoRecords, Some(60));
         cache.record(&question("a", Family::V6), missing, (at, LUCK));
         answer(&cache, "a", at).unwrap().generation()
     };
     let first = generation(addresses(&[1, 2], 6), now);
 
     assert_eq!(generation(addresses(&[2, 1], 6), now + secs(6)), first);
-    let failed = nothing(Reason::Timeout, None);
+    let failed = nothing(DnsErrorReason::Timeout, None);
     assert_eq!(generation(failed, now + secs(12)), first, "stale");
     assert_eq!(generation(addresses(&[1, 2], 6), now + secs(18)), first);
     let other = generation(addresses(&[3], 6), now + secs(24));
@@ -29,7 +29,7 @@ fn d3_change_that_a_failure_stood_before_is_told_all_the_same() {
     record(
         &mut cache,
         "a",
-        nothing(Reason::Timeout, None),
+        nothing(DnsErrorReason::Timeout, None),
         now + secs(6),
     );
 
@@ -42,8 +42,8 @@ fn d10_failure_leaves_the_addresses_until_the_stale_limit() {
     both(&mut cache, "a", 6, now);
     let ended = now + secs(6);
     for (family, reason) in [
-        (Family::V4, Reason::Timeout),
-        (Family::V6, Reason::ServerFailure),
+        (Family::V4, DnsErrorReason::Timeout),
+        (Family::V6, DnsErrorReason::ServerFailure),
     ] {
         let failed = nothing(reason, None);
         cache.record(&question("a", family), failed, (ended, LUCK));
@@ -52,10 +52,10 @@ fn d10_failure_leaves_the_addresses_until_the_stale_limit() {
     let stale = answer(&cache, "a", ended).unwrap();
     assert!(stale.is_stale() && stale.is_cached() && stale.is_partial());
     assert_eq!((stale.ttl(), stale.age()), (Duration::ZERO, secs(6)));
-    assert!(!stale.speaks_for(stale.addresses()[0]));
+    assert!(!stale.is_authoritative_for(stale.addresses()[0]));
 
     let last = ended + STALE - secs(1);
-    let failed = || nothing(Reason::Timeout, None);
+    let failed = || nothing(DnsErrorReason::Timeout, None);
     let heard = record(&mut cache, "a", failed(), last).heard;
     assert!(heard.old(last).is_some() && heard.old(ended + STALE).is_none());
     assert_eq!(heard.turns(last), last + secs(1));
@@ -65,7 +65,7 @@ fn d10_failure_leaves_the_addresses_until_the_stale_limit() {
 
 #[test]
 fn denial_that_is_confirmed_after_its_ttl_ends_the_addresses() {
-    for reason in [Reason::NotFound, Reason::NoRecords] {
+    for reason in [DnsErrorReason::NotFound, DnsErrorReason::NoRecords] {
         let (mut cache, now) = (cache(), start());
         both(&mut cache, "a", 6, now);
         let denied_at = now + secs(6);
@@ -84,9 +84,9 @@ fn denial_that_is_confirmed_after_its_ttl_ends_the_addresses() {
         }
         let heard = deny(11);
         assert!(heard.old(denied_at + secs(11)).is_none());
-        assert_eq!(heard.is_gone(), reason == Reason::NotFound);
+        assert_eq!(heard.is_gone(), reason == DnsErrorReason::NotFound);
 
-        let failed = nothing(Reason::Timeout, None);
+        let failed = nothing(DnsErrorReason::Timeout, None);
         let heard = record(&mut cache, "a", failed, denied_at + secs(22)).heard;
         assert!(heard.old(denied_at + secs(22)).is_none());
     }
@@ -100,15 +100,15 @@ fn failure_confirms_no_denial_and_takes_nothing_but_lengthens_nothing_either() {
     record(
         &mut cache,
         "a",
-        nothing(Reason::NotFound, Some(10)),
+        nothing(DnsErrorReason::NotFound, Some(10)),
         denied_at,
     );
 
-    let failed = nothing(Reason::Timeout, None);
+    let failed = nothing(DnsErrorReason::Timeout, None);
     let heard = record(&mut cache, "a", failed, denied_at + secs(11)).heard;
     let (last, end) = (denied_at + secs(61) - NANO, denied_at + secs(61));
     assert!(heard.old(last).is_some() && heard.old(end).is_none());
-    let gone = nothing(Reason::NotFound, Some(10));
+    let gone = nothing(DnsErrorReason::NotFound, Some(10));
     let heard = record(&mut cache, "a", gone, denied_at + secs(12)).heard;
     assert!(heard.is_gone() && heard.old(denied_at + secs(12)).is_none());
 }
@@ -119,7 +119,13 @@ fn addresses_that_did_not_work_until_now_are_not_kept() {
         let (mut cache, now) = (cache(), start());
         both(&mut cache, "a", 6, now);
         let at = now + secs(6 + after);
-        let heard = record(&mut cache, "a", nothing(Reason::NotFound, Some(10)), at).heard;
+        let heard = record(
+            &mut cache,
+            "a",
+            nothing(DnsErrorReason::NotFound, Some(10)),
+            at,
+        )
+        .heard;
         assert_eq!(heard.old(at).is_some(), kept, "{after}");
     }
 }
@@ -130,7 +136,7 @@ fn d10_answer_good_for_one_connection_is_never_stale() {
     let heard = rules.weigh(addresses(&[1], 0), None, (now, LUCK));
     assert!(heard.old(now).is_none());
 
-    let failed = nothing(Reason::Timeout, None);
+    let failed = nothing(DnsErrorReason::Timeout, None);
     let heard = rules.weigh(failed, Some(&heard), (now, LUCK));
     assert!(heard.old(now).is_none());
 }
@@ -142,14 +148,14 @@ fn d10_last_second_of_a_cache_takes_no_stale_answer_away() {
     let ended = now + secs(6);
     record(&mut cache, "a", addresses(&[2], 0), ended);
 
-    let failed = nothing(Reason::Timeout, None);
+    let failed = nothing(DnsErrorReason::Timeout, None);
     let heard = record(&mut cache, "a", failed, ended).heard;
     assert_eq!(
         heard.old(ended).unwrap().addresses[0].to_string(),
         "10.0.0.2"
     );
     assert!(heard.old(ended + STALE - NANO).is_some() && heard.old(ended + STALE).is_none());
-    let denied = nothing(Reason::NotFound, Some(60));
+    let denied = nothing(DnsErrorReason::NotFound, Some(60));
     let heard = record(&mut cache, "a", denied, ended).heard;
     assert!(heard.old(ended).is_some());
 }
@@ -159,7 +165,12 @@ fn failed_refresh_leaves_the_answer_fresh_and_comes_again_after_the_back_off() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 60, now);
     let early = now + secs(51);
-    record(&mut cache, "a", nothing(Reason::Timeout, None), early);
+    record(
+        &mut cache,
+        "a",
+        nothing(DnsErrorReason::Timeout, None),
+        early,
+    );
 
     let shown = cache.show("a", early).unwrap();
     assert!(!shown.composed.stale && shown.composed.missing.is_none());
@@ -176,7 +187,11 @@ fn d25_refresh_is_due_at_80_to_90_percent_of_the_ttl() {
         let heard = rules.weigh(addresses(&[1], 100), None, (now, luck));
         assert!(!heard.is_due(now + secs(percent) - NANO) && heard.is_due(now + secs(percent)));
     }
-    let missing = rules.weigh(nothing(Reason::NoRecords, Some(60)), None, (now, 0.0));
+    let missing = rules.weigh(
+        nothing(DnsErrorReason::NoRecords, Some(60)),
+        None,
+        (now, 0.0),
+    );
     assert!(
         !missing.is_due(now + secs(60)),
         "a name without addresses is not refreshed"
@@ -193,7 +208,7 @@ fn doubt_waits_for_a_second_and_for_the_back_off() {
     record(&mut cache, "a", addresses(&[1], 60), now);
     assert!(!cache.may_doubt("a", now + secs(1) - NANO) && cache.may_doubt("a", now + secs(1)));
 
-    let failed = || nothing(Reason::Timeout, None);
+    let failed = || nothing(DnsErrorReason::Timeout, None);
     record(&mut cache, "a", failed(), now);
     let heard = record(&mut cache, "a", failed(), now).heard;
     assert!(!heard.may_be_doubted(now + secs(2) - NANO) && heard.may_be_doubted(now + secs(2)));
@@ -203,7 +218,12 @@ fn doubt_waits_for_a_second_and_for_the_back_off() {
 fn d27_answers_of_servers_that_are_not_asked_any_more_are_old_at_once() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 60, now);
-    record(&mut cache, "failed", nothing(Reason::Timeout, None), now);
+    record(
+        &mut cache,
+        "failed",
+        nothing(DnsErrorReason::Timeout, None),
+        now,
+    );
 
     cache.expire(now + secs(1));
 

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::dns::error::Failure;
 use crate::dns::heard::ADDRESSES;
-use crate::dns::{Answer, Origin, Reason};
+use crate::dns::{Answer, DnsErrorReason, Origin};
 
 #[path = "cache_old_tests.rs"]
 mod old;
@@ -46,10 +46,10 @@ fn failure_and_recovery_are_no_change() {
     let (mut cache, now) = (cache(), start());
     record(&mut cache, "a", addresses(&[1], 6), now);
 
-    for outcome in [nothing(Reason::Timeout, None), addresses(&[1], 6)] {
+    for outcome in [nothing(DnsErrorReason::Timeout, None), addresses(&[1], 6)] {
         assert!(!record(&mut cache, "a", outcome, now).changed);
     }
-    let gone = || nothing(Reason::NoRecords, Some(6));
+    let gone = || nothing(DnsErrorReason::NoRecords, Some(6));
     let denied = now + secs(6);
     assert!(!record(&mut cache, "a", gone(), denied).changed);
     assert!(record(&mut cache, "a", gone(), denied + secs(7)).changed);
@@ -71,7 +71,7 @@ fn d9_failures_in_a_row_double_the_back_off_up_to_its_cap() {
     let waits = [1, 2, 4, 8, 16, 30, 30].map(secs);
 
     for wait in waits {
-        let failed = nothing(Reason::ServerFailure, None);
+        let failed = nothing(DnsErrorReason::ServerFailure, None);
         assert_eq!(good_for(&mut cache, failed, now), wait);
         now += wait;
     }
@@ -80,7 +80,7 @@ fn d9_failures_in_a_row_double_the_back_off_up_to_its_cap() {
 #[test]
 fn d9_back_off_begins_anew_after_an_answer_and_after_a_quiet_time() {
     let (mut cache, now) = (cache(), start());
-    let failed = || nothing(Reason::Timeout, None);
+    let failed = || nothing(DnsErrorReason::Timeout, None);
     good_for(&mut cache, failed(), now);
     assert_eq!(good_for(&mut cache, failed(), now + secs(1)), secs(2));
     let quiet = now + secs(1 + 2 + 30);
@@ -117,7 +117,7 @@ fn d19_endless_ttl_is_clamped_to_the_ceiling() {
 fn d21_negative_answer_is_kept_for_the_ttl_of_its_soa_clamped() {
     let (mut cache, now) = (cache(), start());
     for (soa, kept) in [(Some(20), 20), (Some(61), 60), (Some(0), 1), (None, 1)] {
-        for reason in [Reason::NotFound, Reason::NoRecords] {
+        for reason in [DnsErrorReason::NotFound, DnsErrorReason::NoRecords] {
             let heard = good_for(&mut cache, nothing(reason, soa), now);
             assert_eq!(heard, secs(kept), "{soa:?}");
         }
@@ -149,7 +149,7 @@ fn answer_lives_as_long_as_the_shorter_of_its_families() {
 fn missing_family_does_not_shorten_the_answer() {
     let (mut cache, now) = (cache(), start());
     both(&mut cache, "a", 6, now);
-    let missing = nothing(Reason::NoRecords, Some(3));
+    let missing = nothing(DnsErrorReason::NoRecords, Some(3));
     cache.record(&question("a", Family::V6), missing, (now, LUCK));
 
     assert_eq!(answer(&cache, "a", now).unwrap().ttl(), secs(6));
@@ -213,7 +213,7 @@ fn name_of_a_live_destination_goes_last() {
 fn hostile_names_do_not_grow_the_memory() {
     let (mut cache, now) = (full(100), start());
     for n in 0..10_000 {
-        let missing = nothing(Reason::NotFound, Some(60));
+        let missing = nothing(DnsErrorReason::NotFound, Some(60));
         record(&mut cache, &format!("{n}.hostile.test"), missing, now);
     }
     assert_eq!((cache.entries.len(), cache.queue.len()), (100, 100));
@@ -262,7 +262,7 @@ fn cache() -> Cache {
 }
 
 fn both(cache: &mut Cache, name: &str, ttl: u32, now: Instant) {
-    let missing = nothing(Reason::NoRecords, Some(ttl));
+    let missing = nothing(DnsErrorReason::NoRecords, Some(ttl));
     record(cache, name, addresses(&[1], ttl), now);
     if ttl > 0 {
         cache.record(&question(name, Family::V6), missing, (now, LUCK));
@@ -299,7 +299,7 @@ fn addresses(last: &[u8], ttl: u32) -> Outcome {
     }
 }
 
-fn nothing(reason: Reason, ttl: Option<u32>) -> Outcome {
+fn nothing(reason: DnsErrorReason, ttl: Option<u32>) -> Outcome {
     Outcome::Nothing {
         failure: Failure::new(reason),
         ttl: ttl.map(secs),

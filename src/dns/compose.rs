@@ -6,7 +6,7 @@
 use tokio::time::Instant;
 
 use super::Family;
-use super::error::{Failure, Reason};
+use super::error::{DnsErrorReason, Failure};
 use super::heard::{Heard, Known};
 use super::listed::Listed;
 use super::order::interleave;
@@ -76,7 +76,7 @@ pub(crate) fn compose(said: [Said<'_>; 2]) -> Result<Composed, Nothing> {
     let failures = said.into_iter().filter_map(|said| said.failure.cloned());
     let worst = failures.reduce(Failure::worst);
     Err(Nothing {
-        failure: worst.unwrap_or_else(|| Failure::new(Reason::Timeout)),
+        failure: worst.unwrap_or_else(|| Failure::new(DnsErrorReason::Timeout)),
         was_absent: said.iter().all(|said| said.was_absent),
     })
 }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::{AnswerFuture, Error, Hold, Reason, Resolve, Resolving, SecondLook};
+use super::{DnsError, DnsErrorReason, LookupFuture, NameHold, Refresh, Resolution, Resolve};
 use crate::callback::{Panicked, Site, ask, require};
 use crate::timeout::Timeout;
 
@@ -22,37 +22,37 @@ impl<R: Resolve> Contained<R> {
         }
     }
 
-    fn contain(&self, host: &str, look_up: impl FnOnce() -> Resolving) -> Resolving {
+    fn contain(&self, host: &str, look_up: impl FnOnce() -> Resolution) -> Resolution {
         match require(&self.site, look_up) {
-            Ok(Resolving::Known(answer)) => Resolving::Known(answer),
-            Ok(Resolving::Asking(asking)) => Resolving::Asking(Box::pin(Asking {
+            Ok(Resolution::Cached(answer)) => Resolution::Cached(answer),
+            Ok(Resolution::Pending(asking)) => Resolution::Pending(Box::pin(Asking {
                 asking,
                 host: host.into(),
                 site: Arc::clone(&self.site),
             })),
-            Err(panicked) => Resolving::Known(Err(failed(host, panicked))),
+            Err(panicked) => Resolution::Cached(Err(failed(host, panicked))),
         }
     }
 }
 
 impl<R: Resolve> Resolve for Contained<R> {
-    fn resolve(&self, host: &str) -> Resolving {
+    fn resolve(&self, host: &str) -> Resolution {
         self.contain(host, || self.resolver.resolve(host))
     }
 
-    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolving {
+    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolution {
         self.contain(host, || self.resolver.resolve_within(host, limit))
     }
 
-    fn suspect(&self, host: &str) -> Option<SecondLook> {
-        let looking = ask(&self.site, || self.resolver.suspect(host))?;
+    fn report_unreachable(&self, host: &str) -> Option<Refresh> {
+        let looking = ask(&self.site, || self.resolver.report_unreachable(host))?;
         Some(Box::pin(Looking {
             looking,
             site: Arc::clone(&self.site),
         }))
     }
 
-    fn hold(&self, host: &str) -> Option<Hold> {
+    fn hold(&self, host: &str) -> Option<NameHold> {
         ask(&self.site, || self.resolver.hold(host))
     }
 }
@@ -64,13 +64,13 @@ impl<R: fmt::Debug> fmt::Debug for Contained<R> {
 }
 
 struct Asking {
-    asking: AnswerFuture,
+    asking: LookupFuture,
     host: Box<str>,
     site: Arc<Site>,
 }
 
 impl Future for Asking {
-    type Output = Result<super::Answer, Error>;
+    type Output = Result<super::Answer, DnsError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { asking, host, site } = self.get_mut();
@@ -80,7 +80,7 @@ impl Future for Asking {
 }
 
 struct Looking {
-    looking: SecondLook,
+    looking: Refresh,
     site: Arc<Site>,
 }
 
@@ -94,6 +94,6 @@ impl Future for Looking {
     }
 }
 
-fn failed(host: &str, panicked: Panicked) -> Error {
-    Error::new(host, Reason::ServerFailure).caused_by(panicked)
+fn failed(host: &str, panicked: Panicked) -> DnsError {
+    DnsError::new(host, DnsErrorReason::ServerFailure).caused_by(panicked)
 }

@@ -33,7 +33,7 @@ async fn name_in_use_is_stale_and_not_forgotten_after_4200_others() {
         }
         advance(60 * SECOND).await;
         for family in [V4, V6] {
-            let failed = Say::Nothing(Reason::ServerFailure, None);
+            let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
             dns.say(("bank.test", family), 0, failed);
         }
 
@@ -64,6 +64,6 @@ async fn lookups_of_silent_names_do_not_fail_those_of_others() {
     }
 }
 
-async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, DnsError> {
     resolver.resolve(host).answer().await
 }

@@ -15,20 +15,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::error::Reason;
+use super::error::DnsErrorReason;
 
 /// Negative responses of one family of a name, without an address in between.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Denial {
     /// Only the same reason confirms the denial: a name without IPv6 addresses may still exist.
-    pub(crate) reason: Reason,
+    pub(crate) reason: DnsErrorReason,
     since: Instant,
     believed_from: Instant,
 }
 
 impl Denial {
     /// Creates a denial from a first negative response. Caches may return it again for `ttl`.
-    pub(crate) fn new(reason: Reason, now: Instant, ttl: Duration) -> Self {
+    pub(crate) fn new(reason: DnsErrorReason, now: Instant, ttl: Duration) -> Self {
         Self {
             reason,
             since: now,
@@ -77,7 +77,7 @@ mod tests {
             (10_000, [2_000, 11_000], 11_000),
             (500, [1_500, 1_500], 1_500),
         ] {
-            let denial = Denial::new(Reason::NotFound, now, millis(ttl));
+            let denial = Denial::new(DnsErrorReason::NotFound, now, millis(ttl));
             let believed_from = now + millis(believed_from);
             assert!(!denial.is_believed(believed_from - millis(1)), "{ttl}");
             assert!(denial.is_believed(believed_from), "{ttl}");

@@ -14,7 +14,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 #[tokio::test(start_paused = true)]
 async fn record_that_is_deleted_for_a_moment_fails_no_lookup() {
-    for reason in [Reason::NotFound, Reason::NoRecords] {
+    for reason in [DnsErrorReason::NotFound, DnsErrorReason::NoRecords] {
         let (dns, resolver) = known(5).await;
         let mut stale = 0;
         for tick in 0..1_000 {
@@ -40,7 +40,7 @@ async fn denial_that_a_cache_gives_again_for_a_minute_fails_no_lookup() {
     for tick in 0..1_000_u64 {
         match tick {
             // A cache returns it for up to a second longer than its TTL.
-            40..=649 if tick % 10 == 0 => dns.denies(Reason::NotFound, 64 - tick / 10),
+            40..=649 if tick % 10 == 0 => dns.denies(DnsErrorReason::NotFound, 64 - tick / 10),
             650 => dns.four("a.test", "10.0.0.1", 5),
             _ => {}
         }
@@ -57,7 +57,7 @@ async fn name_that_is_gone_for_good_ends_when_that_is_confirmed() {
     for (ttl, end) in [(1, 20), (10, 110), (60, 610), (3_600, 610)] {
         let (dns, resolver) = known(60).await;
         advance(60 * SECOND).await;
-        dns.denies(Reason::NotFound, ttl);
+        dns.denies(DnsErrorReason::NotFound, ttl);
         let begun = clock::now();
         let error = loop {
             match ask(&resolver).await {
@@ -66,7 +66,7 @@ async fn name_that_is_gone_for_good_ends_when_that_is_confirmed() {
             }
             sleep(TICK).await;
         };
-        assert_eq!(error.reason(), Reason::NotFound);
+        assert_eq!(error.reason(), DnsErrorReason::NotFound);
         let ended = clock::now() - begun;
         // The confirming query runs in the background, so one more lookup is served.
         assert!(
@@ -83,13 +83,16 @@ async fn nothing_is_kept_past_its_end_if_nothing_stale_is_wanted() {
     dns.four("a.test", "10.0.0.1", 100);
     ask(&resolver).await.unwrap();
     advance(95 * SECOND).await;
-    dns.denies(Reason::NotFound, 60);
+    dns.denies(DnsErrorReason::NotFound, 60);
     ask(&resolver).await.unwrap();
     sleep(SECOND).await;
 
     assert!(ask(&resolver).await.is_ok(), "its own TTL is not over");
     advance(5 * SECOND).await;
-    assert_eq!(ask(&resolver).await.unwrap_err().reason(), Reason::NotFound);
+    assert_eq!(
+        ask(&resolver).await.unwrap_err().reason(),
+        DnsErrorReason::NotFound
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,7 +103,7 @@ async fn family_that_is_denied_ends_where_the_other_is_there() {
     let resolver = dns.resolver();
     ask(&resolver).await.unwrap();
     advance(60 * SECOND).await;
-    let none = Say::Nothing(Reason::NoRecords, Some(10));
+    let none = Say::Nothing(DnsErrorReason::NoRecords, Some(10));
     dns.say(("a.test", V6), 0, none);
 
     // A name that moves to IPv4 only has moved.
@@ -114,17 +117,24 @@ async fn word_that_a_name_is_gone_is_true_of_the_silent_family_when_it_is_confir
     let (dns, resolver) = known(60).await;
     advance(60 * SECOND).await;
     dns.say(("a.test", V4), 0, Say::Silence);
-    dns.say(("a.test", V6), 0, Say::Nothing(Reason::NotFound, Some(10)));
+    dns.say(
+        ("a.test", V6),
+        0,
+        Say::Nothing(DnsErrorReason::NotFound, Some(10)),
+    );
 
     assert!(ask(&resolver).await.unwrap().is_stale());
     sleep(11 * SECOND).await;
     let _ = ask(&resolver).await; // asks on the side
     sleep(TICK).await;
-    assert_eq!(ask(&resolver).await.unwrap_err().reason(), Reason::Timeout);
+    assert_eq!(
+        ask(&resolver).await.unwrap_err().reason(),
+        DnsErrorReason::Timeout
+    );
 }
 
 impl Scripted {
-    fn denies(&self, reason: Reason, ttl: u64) {
+    fn denies(&self, reason: DnsErrorReason, ttl: u64) {
         for family in [V4, V6] {
             self.say(("a.test", family), 0, Say::Nothing(reason, Some(ttl)));
         }
@@ -140,6 +150,6 @@ async fn known(ttl: u64) -> (Scripted, Resolver) {
     (dns, resolver)
 }
 
-async fn ask(resolver: &Resolver) -> Result<Answer, Error> {
+async fn ask(resolver: &Resolver) -> Result<Answer, DnsError> {
     resolver.resolve("a.test").answer().await
 }

@@ -42,7 +42,7 @@ async fn d25_name_that_is_not_in_use_is_not_refreshed() {
     sleep(100 * SECOND).await;
 
     assert_eq!(dns.asked(V4).len(), 1);
-    assert!(matches!(resolver.resolve("a.test"), Resolving::Asking(_)));
+    assert!(matches!(resolver.resolve("a.test"), Resolution::Pending(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +134,11 @@ async fn d27_what_an_old_server_is_asked_holds_nobody_up_and_ends_nothing_that_i
         ("b.test", V4),
         ("b.test", V6),
     ] {
-        old.say(asked, 1_000, Say::Nothing(Reason::ServerFailure, None));
+        old.say(
+            asked,
+            1_000,
+            Say::Nothing(DnsErrorReason::ServerFailure, None),
+        );
     }
     new.four("a.test", "10.0.0.2", 60);
     let (resolver, begun) = (old.resolver(), clock::now());
@@ -160,7 +164,7 @@ async fn failed_refresh_is_tried_again_while_the_answer_is_good() {
     dns.four("a.test", "10.0.0.1", 100);
     let resolver = dns.resolver();
     ask(&resolver, "a.test").await.unwrap();
-    let failed = Say::Nothing(Reason::ServerFailure, None);
+    let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
     dns.say(("a.test", V4), 0, failed);
 
     for _ in 0..99 {
@@ -184,14 +188,14 @@ async fn d16b_suspected_name_is_asked_for_at_once_and_at_most_once_a_second() {
     dns.four("a.test", "10.0.0.2", 3_600);
 
     // A result has just come, and the addresses moved at the same instant: this is the best reason for doubt.
-    resolver.suspect("a.test");
+    resolver.report_unreachable("a.test");
     sleep(Duration::from_millis(1)).await;
     let answer = known(&resolver, "a.test").unwrap();
     assert_eq!(answer.addresses()[0].to_string(), "10.0.0.2");
 
     for _ in 0..100 {
         sleep(Duration::from_millis(30)).await;
-        resolver.suspect("a.test");
+        resolver.report_unreachable("a.test");
         assert!(known(&resolver, "a.test").is_ok(), "no lookup waits for it");
     }
     let asked = dns.asked_at(V4);
@@ -206,12 +210,12 @@ async fn d16b_suspicion_of_a_failing_server_keeps_its_back_off() {
     dns.four("a.test", "10.0.0.1", 3_600);
     let resolver = dns.resolver();
     ask(&resolver, "a.test").await.unwrap();
-    let failed = Say::Nothing(Reason::ServerFailure, None);
+    let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
     dns.say(("a.test", V4), 0, failed);
 
     for _ in 0..600 {
         sleep(Duration::from_millis(100)).await;
-        resolver.suspect("a.test");
+        resolver.report_unreachable("a.test");
     }
     // One minute: tries at 1, 2, 4, 8, 16, 32 s.
     assert_eq!(dns.asked(V4).len(), 1 + 6);
@@ -226,8 +230,8 @@ async fn d16b_suspected_host_is_found_through_the_search_list() {
     ask(&resolver, "api").await.unwrap();
     advance(SECOND).await;
 
-    resolver.suspect("api");
-    resolver.suspect("unknown");
+    resolver.report_unreachable("api");
+    resolver.report_unreachable("unknown");
     sleep(SECOND).await;
 
     let asked = dns.asked(V4);
@@ -236,7 +240,7 @@ async fn d16b_suspected_host_is_found_through_the_search_list() {
 
 #[test]
 fn suspicion_outside_a_runtime_changes_nothing() {
-    Scripted::default().resolver().suspect("a.test");
+    Scripted::default().resolver().report_unreachable("a.test");
 }
 
 #[tokio::test(start_paused = true)]
@@ -247,10 +251,10 @@ async fn d22_answer_without_the_slower_family_is_partial_and_the_next_one_is_not
     let resolver = dns.resolver();
 
     let partial = ask(&resolver, "a.test").await.unwrap();
-    assert!(partial.is_partial() && !partial.speaks_for("fd00::9".parse().unwrap()));
+    assert!(partial.is_partial() && !partial.is_authoritative_for("fd00::9".parse().unwrap()));
     sleep(SECOND).await;
     let whole = known(&resolver, "a.test").unwrap();
-    assert!(!whole.is_partial() && whole.speaks_for("fd00::9".parse().unwrap()));
+    assert!(!whole.is_partial() && whole.is_authoritative_for("fd00::9".parse().unwrap()));
     assert_ne!(whole.generation(), partial.generation());
     assert!(partial.age() < SECOND && whole.age() >= SECOND);
 }
@@ -275,13 +279,13 @@ async fn d2_generation_of_whoever_waited_is_that_of_whoever_comes_after() {
     assert_ne!(asked.generation(), moved.generation());
 }
 
-async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, DnsError> {
     resolver.resolve(host).answer().await
 }
 
-fn known(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+fn known(resolver: &Resolver, host: &str) -> Result<Answer, DnsError> {
     match resolver.resolve(host) {
-        Resolving::Known(answer) => answer,
-        Resolving::Asking(_) => panic!("{host} is not known"),
+        Resolution::Cached(answer) => answer,
+        Resolution::Pending(_) => panic!("{host} is not known"),
     }
 }

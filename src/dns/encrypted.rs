@@ -16,8 +16,8 @@ use rustls::pki_types::ServerName;
 use tokio::runtime::{self, Handle};
 use url::{Host, Url};
 
-use super::build_error::{BuildError, Wrong};
-use super::error::{Failure, Reason};
+use super::build_error::{ResolverBuildError, Wrong};
+use super::error::{DnsErrorReason, Failure};
 use super::servers::Upstream;
 use crate::roots;
 
@@ -37,7 +37,7 @@ impl Encrypted {
         }
     }
 
-    fn connection(&self) -> Result<ConnectionConfig, BuildError> {
+    fn connection(&self) -> Result<ConnectionConfig, ResolverBuildError> {
         match self {
             Self::Tls(_, name) => {
                 let refused = || Wrong::NoName("tls_servers", name.clone());
@@ -71,7 +71,7 @@ fn certified(name: &str) -> Option<Arc<str>> {
 }
 
 /// Returns the TLS config with the system's root certificates, unless another one is configured.
-pub(crate) fn trust(configured: Option<&ClientConfig>) -> Result<ClientConfig, BuildError> {
+pub(crate) fn trust(configured: Option<&ClientConfig>) -> Result<ClientConfig, ResolverBuildError> {
     if let Some(config) = configured {
         return Ok(config.clone());
     }
@@ -94,7 +94,7 @@ type Connection = DnsExchange<TokioRuntimeProvider>;
 type PerRuntime = VecDeque<(Option<runtime::Id>, Connection)>;
 
 impl Channel {
-    pub(crate) fn new(server: &Encrypted, upstream: &Upstream) -> Result<Self, BuildError> {
+    pub(crate) fn new(server: &Encrypted, upstream: &Upstream) -> Result<Self, ResolverBuildError> {
         let mut config = server.connection()?;
         config.port = server.addr().port();
         let mut options = ResolverOpts::default();
@@ -167,9 +167,9 @@ impl fmt::Debug for Channel {
 
 fn failure(error: NetError) -> Failure {
     let reason = match &error {
-        NetError::Timeout => Reason::Timeout,
-        NetError::Io(_) | NetError::NoConnections | NetError::Busy => Reason::Unreachable,
-        _ => Reason::Protocol,
+        NetError::Timeout => DnsErrorReason::Timeout,
+        NetError::Io(_) | NetError::NoConnections | NetError::Busy => DnsErrorReason::Unreachable,
+        _ => DnsErrorReason::Protocol,
     };
     Failure::because(reason, error)
 }

@@ -14,7 +14,7 @@ use crate::hop::Kind;
 /// [`reason`](Self::reason) says why, and [`source`](std::error::Error::source) keeps the error of the DNS client.
 /// Cloning is cheap: all lookups of the name get the same error.
 #[derive(Clone, Debug)]
-pub struct Error(Arc<Inner>);
+pub struct DnsError(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -22,10 +22,10 @@ struct Inner {
     failure: Failure,
 }
 
-impl Error {
+impl DnsError {
     /// Creates an error for your own [`Resolve`](super::Resolve).
     #[must_use]
-    pub fn new(host: &str, reason: Reason) -> Self {
+    pub fn new(host: &str, reason: DnsErrorReason) -> Self {
         Self::from_failure(host, Failure::new(reason))
     }
 
@@ -41,7 +41,7 @@ impl Error {
 
     /// Returns why the name did not resolve.
     #[must_use]
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> DnsErrorReason {
         self.0.failure.reason
     }
 
@@ -67,24 +67,24 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for DnsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = &self.0.host;
         match self.0.failure.reason {
-            Reason::NotFound => write!(f, "the name {host} does not exist"),
-            Reason::NoRecords => write!(f, "the name {host} has no addresses"),
-            Reason::Protocol => write!(f, "invalid DNS response for {host}"),
-            Reason::ServerFailure => write!(f, "the name server failed to look up {host}"),
-            Reason::Unreachable => match self.no_server() {
+            DnsErrorReason::NotFound => write!(f, "the name {host} does not exist"),
+            DnsErrorReason::NoRecords => write!(f, "the name {host} has no addresses"),
+            DnsErrorReason::Protocol => write!(f, "invalid DNS response for {host}"),
+            DnsErrorReason::ServerFailure => write!(f, "the name server failed to look up {host}"),
+            DnsErrorReason::Unreachable => match self.no_server() {
                 Some(why) => write!(f, "no name server to look up {host}: {why}"),
                 None => write!(f, "no name server could be reached to look up {host}"),
             },
-            Reason::Timeout => write!(f, "no name server responded in time for {host}"),
+            DnsErrorReason::Timeout => write!(f, "no name server responded in time for {host}"),
         }
     }
 }
 
-impl StdError for Error {
+impl StdError for DnsError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         let cause = self.0.failure.cause.as_deref()?;
         Some(cause)
@@ -97,7 +97,7 @@ impl StdError for Error {
 /// that could know it is silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Reason {
+pub enum DnsErrorReason {
     /// The name does not exist (NXDOMAIN).
     NotFound,
     /// The name exists, but has no address (NODATA).
@@ -112,7 +112,7 @@ pub enum Reason {
     Timeout,
 }
 
-impl Reason {
+impl DnsErrorReason {
     /// Returns whether a server declared with authority that there are no addresses.
     #[must_use]
     pub fn is_negative(self) -> bool {
@@ -123,7 +123,7 @@ impl Reason {
 /// A reason and its cause, before the host is added.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
-    pub(crate) reason: Reason,
+    pub(crate) reason: DnsErrorReason,
     pub(crate) cause: Option<Cause>,
     /// No server is asked again before this instant (RFC 9520).
     pub(crate) again: Option<Instant>,
@@ -132,7 +132,7 @@ pub(crate) struct Failure {
 type Cause = Arc<dyn StdError + Send + Sync>;
 
 impl Failure {
-    pub(crate) fn new(reason: Reason) -> Self {
+    pub(crate) fn new(reason: DnsErrorReason) -> Self {
         Self {
             reason,
             cause: None,
@@ -140,7 +140,10 @@ impl Failure {
         }
     }
 
-    pub(crate) fn because(reason: Reason, cause: impl StdError + Send + Sync + 'static) -> Self {
+    pub(crate) fn because(
+        reason: DnsErrorReason,
+        cause: impl StdError + Send + Sync + 'static,
+    ) -> Self {
         Self {
             cause: Some(Arc::new(cause)),
             ..Self::new(reason)
@@ -160,15 +163,15 @@ impl Failure {
     }
 }
 
-impl From<Reason> for Kind {
-    fn from(reason: Reason) -> Self {
+impl From<DnsErrorReason> for Kind {
+    fn from(reason: DnsErrorReason) -> Self {
         match reason {
-            Reason::NotFound => Self::NotFound,
-            Reason::NoRecords => Self::NoRecords,
-            Reason::Protocol => Self::ProtocolError,
-            Reason::ServerFailure => Self::ServerFailure,
-            Reason::Unreachable => Self::Unreachable,
-            Reason::Timeout => Self::Timeout,
+            DnsErrorReason::NotFound => Self::NotFound,
+            DnsErrorReason::NoRecords => Self::NoRecords,
+            DnsErrorReason::Protocol => Self::ProtocolError,
+            DnsErrorReason::ServerFailure => Self::ServerFailure,
+            DnsErrorReason::Unreachable => Self::Unreachable,
+            DnsErrorReason::Timeout => Self::Timeout,
         }
     }
 }
@@ -179,7 +182,7 @@ mod tests {
 
     #[test]
     fn display_is_one_sentence_and_source_keeps_the_cause() {
-        let error = Error::new("api.test", Reason::Timeout).caused_by(fmt::Error);
+        let error = DnsError::new("api.test", DnsErrorReason::Timeout).caused_by(fmt::Error);
 
         assert_eq!(
             error.to_string(),
@@ -191,12 +194,12 @@ mod tests {
     #[test]
     fn worst_reason_wins_and_the_first_of_equals() {
         let worst_first = [
-            Reason::Timeout,
-            Reason::Unreachable,
-            Reason::ServerFailure,
-            Reason::Protocol,
-            Reason::NoRecords,
-            Reason::NotFound,
+            DnsErrorReason::Timeout,
+            DnsErrorReason::Unreachable,
+            DnsErrorReason::ServerFailure,
+            DnsErrorReason::Protocol,
+            DnsErrorReason::NoRecords,
+            DnsErrorReason::NotFound,
         ];
         for pair in worst_first.windows(2) {
             let [worse, better] = [pair[0], pair[1]].map(Failure::new);

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout_at};
 
-use super::error::{Failure, Reason};
+use super::error::{DnsErrorReason, Failure};
 use crate::clock;
 
 /// Sends a query in a datagram, and sends it again until a response comes. A truncated response is fetched over TCP.
@@ -99,11 +99,11 @@ fn decode(bytes: &[u8], query: &Message) -> Result<Message, Failure> {
 }
 
 fn garbled(cause: impl std::error::Error + Send + Sync + 'static) -> Failure {
-    Failure::because(Reason::Protocol, cause)
+    Failure::because(DnsErrorReason::Protocol, cause)
 }
 
 pub(crate) fn unreachable(cause: io::Error) -> Failure {
-    Failure::because(Reason::Unreachable, cause)
+    Failure::because(DnsErrorReason::Unreachable, cause)
 }
 
 /// A message that is not a response to the query.

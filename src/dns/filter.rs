@@ -5,16 +5,16 @@ use std::net::IpAddr;
 
 use super::Answer;
 use super::cidr::Cidr;
-use super::special::{Embedded, Range, embedded, range};
+use super::special_ranges::{AddressRange, Embedded, embedded, range};
 
 /// Decides which addresses may be dialed. It applies to DNS, hosts files, URLs and redirects.
 ///
 /// # Example
 ///
 /// ```
-/// use sevenhops::dns::Filter;
+/// use sevenhops::dns::AddressFilter;
 ///
-/// let filter = Filter::public_only().allow("10.1.0.0/16".parse()?);
+/// let filter = AddressFilter::public_only().allow("10.1.0.0/16".parse()?);
 /// assert!(filter.check("93.184.215.14".parse()?).is_ok());
 /// assert!(filter.check("10.1.2.3".parse()?).is_ok());
 ///
@@ -51,20 +51,20 @@ use super::special::{Embedded, Range, embedded, range};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
-pub struct Filter {
+pub struct AddressFilter {
     public_only: bool,
     allow: Vec<Cidr>,
     deny: Vec<Cidr>,
 }
 
-impl Filter {
+impl AddressFilter {
     /// Creates a filter that refuses nothing until a range is denied.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Creates a filter that refuses all addresses outside of the public internet: see [`Range`].
+    /// Creates a filter that refuses all addresses outside of the public internet: see [`AddressRange`].
     #[must_use]
     pub fn public_only() -> Self {
         Self {
@@ -92,11 +92,11 @@ impl Filter {
     /// # Errors
     ///
     /// Fails with the reason if it may not be dialed.
-    pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
+    pub fn check(&self, address: IpAddr) -> Result<(), AddressDenied> {
         if !self.is_on() {
             return Ok(());
         }
-        let refused = |why| Refused { address, why };
+        let refused = |why| AddressDenied { address, why };
         let within = match address {
             IpAddr::V4(_) => Embedded::default(),
             IpAddr::V6(v6) => embedded(v6),
@@ -123,7 +123,7 @@ impl Filter {
     /// # Errors
     ///
     /// Fails if no address is left, with the reason for the first one.
-    pub fn retain(&self, answer: &Answer) -> Result<Answer, Refused> {
+    pub fn retain(&self, answer: &Answer) -> Result<Answer, AddressDenied> {
         answer.retain(|address| self.check(address))
     }
 
@@ -139,7 +139,7 @@ impl Filter {
 
 /// An address that may not be dialed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct AddressDenied {
     address: IpAddr,
     why: Why,
 }
@@ -147,10 +147,10 @@ pub struct Refused {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Why {
     Denied(Cidr),
-    Special(Range),
+    Special(AddressRange),
 }
 
-impl Refused {
+impl AddressDenied {
     /// Returns the address.
     #[must_use]
     pub fn address(&self) -> IpAddr {
@@ -159,7 +159,7 @@ impl Refused {
 
     /// Returns why the address is not public; `None` if one of your own ranges denies it.
     #[must_use]
-    pub fn range(&self) -> Option<Range> {
+    pub fn range(&self) -> Option<AddressRange> {
         match self.why {
             Why::Special(range) => Some(range),
             Why::Denied(_) => None,
@@ -167,7 +167,7 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for AddressDenied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the filter refuses {}: ", self.address)?;
         match self.why {
@@ -177,7 +177,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for AddressDenied {}
 
 #[cfg(test)]
 #[path = "filter_tests.rs"]

@@ -5,35 +5,44 @@ use super::*;
 #[test]
 fn d28_what_is_not_public_is_refused() {
     for (addresses, range) in [
-        ("127.0.0.1 127.255.255.254 ::1", Range::Loopback),
-        ("0.0.0.0 0.1.2.3 ::", Range::Unspecified),
+        ("127.0.0.1 127.255.255.254 ::1", AddressRange::Loopback),
+        ("0.0.0.0 0.1.2.3 ::", AddressRange::Unspecified),
         (
             "10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.1",
-            Range::Private,
+            AddressRange::Private,
         ),
-        ("fc00::1 fd12:3456::1 fec0::1", Range::Private),
-        ("100.64.0.1 100.127.255.255", Range::Shared),
-        ("169.254.0.1 fe80::1", Range::LinkLocal),
+        ("fc00::1 fd12:3456::1 fec0::1", AddressRange::Private),
+        ("100.64.0.1 100.127.255.255", AddressRange::Shared),
+        ("169.254.0.1 fe80::1", AddressRange::LinkLocal),
         (
             "169.254.169.254 169.254.170.2 168.63.129.16",
-            Range::Metadata,
+            AddressRange::Metadata,
         ),
         (
             "100.100.100.200 192.0.0.192 fd00:ec2::254 fd20:ce::254",
-            Range::Metadata,
+            AddressRange::Metadata,
         ),
-        ("192.0.2.1 198.51.100.1 203.0.113.1", Range::Documentation),
-        ("2001:db8::1 3fff::1", Range::Documentation),
-        ("198.18.0.1 198.19.255.255 2001:2::1", Range::Benchmarking),
+        (
+            "192.0.2.1 198.51.100.1 203.0.113.1",
+            AddressRange::Documentation,
+        ),
+        ("2001:db8::1 3fff::1", AddressRange::Documentation),
+        (
+            "198.18.0.1 198.19.255.255 2001:2::1",
+            AddressRange::Benchmarking,
+        ),
         (
             "224.0.0.1 239.1.1.1 255.255.255.255 ff02::1",
-            Range::Multicast,
+            AddressRange::Multicast,
         ),
-        ("240.0.0.1 192.0.0.1 192.88.99.1 100::1", Range::Reserved),
-        ("4000::1 2001:10::1 2001:20::1", Range::Reserved),
+        (
+            "240.0.0.1 192.0.0.1 192.88.99.1 100::1",
+            AddressRange::Reserved,
+        ),
+        ("4000::1 2001:10::1 2001:20::1", AddressRange::Reserved),
     ] {
         for address in addresses.split(' ') {
-            let refused = Filter::public_only().check(ip(address)).unwrap_err();
+            let refused = AddressFilter::public_only().check(ip(address)).unwrap_err();
             assert_eq!(
                 (refused.range(), refused.address()),
                 (Some(range), ip(address))
@@ -49,7 +58,7 @@ fn what_is_public_is_not_refused() {
         2600::1111 2620::8888 2a00::1";
     for address in addresses.split_whitespace() {
         assert_eq!(
-            Filter::public_only().check(ip(address)),
+            AddressFilter::public_only().check(ip(address)),
             Ok(()),
             "{address}"
         );
@@ -81,12 +90,12 @@ fn d28_ipv6_address_is_judged_by_the_ipv4_address_in_it() {
         }),
         ("isatap", &|v4| format!("2600::5efe:{v4}")),
     ] {
-        let check = |v4| Filter::public_only().check(ip(&prefix_of(v4)));
+        let check = |v4| AddressFilter::public_only().check(ip(&prefix_of(v4)));
         for v4 in ["127.0.0.1", "10.0.0.1", "169.254.169.254", "192.168.0.1"] {
             assert!(check(v4).is_err(), "{form} {v4}");
         }
         assert_eq!(check("23.0.8.8"), Ok(()), "{form}");
-        let denied = Filter::new().deny("23.0.8.0/24".parse().unwrap());
+        let denied = AddressFilter::new().deny("23.0.8.0/24".parse().unwrap());
         assert!(denied.check(ip(&prefix_of("23.0.8.8"))).is_err(), "{form}");
     }
 }
@@ -101,7 +110,7 @@ fn d28_local_nat64_is_judged_wherever_its_prefix_ends() {
         "64:ff9b:1::",
     ] {
         assert!(
-            Filter::public_only().check(ip(address)).is_err(),
+            AddressFilter::public_only().check(ip(address)).is_err(),
             "{address}"
         );
     }
@@ -109,7 +118,7 @@ fn d28_local_nat64_is_judged_wherever_its_prefix_ends() {
 
 #[test]
 fn allowed_beats_the_range_and_denied_beats_everything() {
-    let filter = Filter::public_only()
+    let filter = AddressFilter::public_only()
         .allow("10.1.0.0/16".parse().unwrap())
         .deny("10.1.2.0/24".parse().unwrap())
         .deny("23.0.8.8".parse().unwrap());
@@ -136,7 +145,7 @@ fn allowed_beats_the_range_and_denied_beats_everything() {
 #[test]
 fn nothing_is_refused_unless_it_is_asked_for() {
     for address in ["127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1"] {
-        assert_eq!(Filter::new().check(ip(address)), Ok(()));
+        assert_eq!(AddressFilter::new().check(ip(address)), Ok(()));
     }
 }
 
@@ -144,7 +153,7 @@ fn nothing_is_refused_unless_it_is_asked_for() {
 fn answer_keeps_what_passes_and_without_any_it_is_an_error() {
     let hour = Duration::from_secs(3_600);
     let answer = |addresses: &[&str]| Answer::new(addresses.iter().map(|a| ip(a)), hour).unwrap();
-    let filter = Filter::public_only();
+    let filter = AddressFilter::public_only();
 
     let mixed = answer(&["10.0.0.1", "23.1.1.1", "127.0.0.1"]);
     let kept = filter.retain(&mixed).unwrap();
@@ -173,7 +182,7 @@ fn d23_literals_of_every_spelling_are_one_address_in_an_url() {
                 panic!("{host} is not an address: {url}");
             };
             assert!(
-                Filter::public_only().check(address.into()).is_err(),
+                AddressFilter::public_only().check(address.into()).is_err(),
                 "{host}"
             );
         }
@@ -184,7 +193,7 @@ fn d23_literals_of_every_spelling_are_one_address_in_an_url() {
             panic!("{host} is not an address");
         };
         assert!(
-            Filter::public_only().check(address.into()).is_err(),
+            AddressFilter::public_only().check(address.into()).is_err(),
             "{host}"
         );
     }
@@ -194,15 +203,15 @@ fn d23_literals_of_every_spelling_are_one_address_in_an_url() {
 #[cfg(feature = "serde")]
 #[test]
 fn filter_is_read_from_a_file_and_names_what_it_cannot_read() {
-    let read = |json: &str| serde_json::from_str::<Filter>(json).map_err(|e| e.to_string());
-    let filter = Filter::public_only().allow("10.1.0.0/16".parse().unwrap());
+    let read = |json: &str| serde_json::from_str::<AddressFilter>(json).map_err(|e| e.to_string());
+    let filter = AddressFilter::public_only().allow("10.1.0.0/16".parse().unwrap());
 
     let json = serde_json::to_string(&filter).unwrap();
     assert_eq!(read(&json).unwrap(), filter);
-    assert_eq!(read("{}").unwrap(), Filter::new());
+    assert_eq!(read("{}").unwrap(), AddressFilter::new());
     assert_eq!(
         read(r#"{"public_only": true}"#).unwrap(),
-        Filter::public_only()
+        AddressFilter::public_only()
     );
     for (json, names) in [
         (r#"{"deny": ["10.0.0.1/8"]}"#, "10.0.0.1/8"),

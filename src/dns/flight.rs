@@ -16,13 +16,13 @@ use tokio::time::{Instant, timeout};
 
 use super::cache::{Cache, Recorded};
 use super::compose::Nothing;
-use super::error::{Failure, Reason};
+use super::error::{DnsErrorReason, Failure};
 use super::heard::Heard;
 use super::pair::{Errand, Landing, Leg, Pair, Verdict};
 use super::query::{Outcome, Source};
 use super::shelf::{Hit, Shelf};
 use super::turns::Turns;
-use super::{Answer, Family, Hold, Origin, Question};
+use super::{Answer, Family, NameHold, Origin, Question};
 use crate::clock;
 use crate::luck::luck;
 use crate::timeout::Timeout;
@@ -147,7 +147,7 @@ impl Board {
     }
 
     /// Keeps the cached results of `name` from being evicted, as long as the returned value lives.
-    pub(crate) fn hold(&self, name: &str) -> Option<Hold> {
+    pub(crate) fn hold(&self, name: &str) -> Option<NameHold> {
         self.memory().cache.hold(name)
     }
 
@@ -196,7 +196,7 @@ impl Board {
             let board = &approach.board;
             let outcome = timeout(board.limit.get(), approach.ask());
             let outcome = outcome.await.unwrap_or_else(|elapsed| {
-                Outcome::failed(Failure::because(Reason::Timeout, elapsed))
+                Outcome::failed(Failure::because(DnsErrorReason::Timeout, elapsed))
             });
             approach.land(outcome);
         }
@@ -314,7 +314,7 @@ struct Approach {
 
 impl Approach {
     async fn ask(&self) -> Outcome {
-        let dropped = |dropped| Outcome::failed(Failure::because(Reason::Timeout, dropped));
+        let dropped = |dropped| Outcome::failed(Failure::because(DnsErrorReason::Timeout, dropped));
         let mut turn = match self.board.turns.turn(&self.question.name).await {
             Ok(turn) => turn,
             Err(lost) => return dropped(lost),

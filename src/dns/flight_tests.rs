@@ -75,7 +75,7 @@ fn runtime() -> Runtime {
     builder.enable_time().start_paused(true).build().unwrap()
 }
 
-async fn address(resolver: &Resolver) -> Result<String, crate::dns::Error> {
+async fn address(resolver: &Resolver) -> Result<String, crate::dns::DnsError> {
     let answer = resolver.resolve("a.test").answer().await?;
     Ok(answer.addresses()[0].to_string())
 }

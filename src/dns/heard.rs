@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::denial::{Denial, KEPT};
-use super::error::{Failure, Reason};
+use super::error::{DnsErrorReason, Failure};
 use super::query::Outcome;
 
 /// The last result for one family of a name.
@@ -110,7 +110,7 @@ impl Heard {
 
     /// Returns whether a confirmed denial says that the name does not exist. That holds for both families (RFC 8020).
     pub(crate) fn is_gone(&self) -> bool {
-        let is_missing = |failure: &Failure| failure.reason == Reason::NotFound;
+        let is_missing = |failure: &Failure| failure.reason == DnsErrorReason::NotFound;
         let is_believed = |denial: &Denial| denial.is_believed(self.at);
         self.failure.as_ref().is_some_and(is_missing)
             && self.denial.as_ref().is_some_and(is_believed)
@@ -170,7 +170,7 @@ impl Heard {
     }
 
     /// Returns why there is no newer result. A denial is not a failure.
-    fn failed(&self) -> Option<Reason> {
+    fn failed(&self) -> Option<DnsErrorReason> {
         let reason = self.failure.as_ref()?.reason;
         (!reason.is_negative()).then_some(reason)
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::build_error::{BuildError, Wrong};
+use super::build_error::{ResolverBuildError, Wrong};
 use super::listed::Listed;
 use super::malformed::Malformed;
 use super::order::interleave;
@@ -104,7 +104,7 @@ impl HostsFile {
         }
     }
 
-    pub(crate) fn read(&self) -> Result<Hosts, BuildError> {
+    pub(crate) fn read(&self) -> Result<Hosts, ResolverBuildError> {
         match self.read_again() {
             // The system resolves names without this file, and so does this crate.
             Err(_) if *self == Self::System => Ok(Hosts::default()),
@@ -113,7 +113,7 @@ impl HostsFile {
     }
 
     /// Reads the file again.
-    pub(crate) fn read_again(&self) -> Result<Hosts, BuildError> {
+    pub(crate) fn read_again(&self) -> Result<Hosts, ResolverBuildError> {
         let Some(path) = self.path() else {
             return Ok(Hosts::default());
         };

@@ -16,13 +16,13 @@
 //! # Example
 //!
 //! ```no_run
-//! use sevenhops::dns::{Resolve, Resolver, Resolving};
+//! use sevenhops::dns::{Resolve, Resolver, Resolution};
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let resolver = Resolver::from_system()?;
 //! let answer = match resolver.resolve("api.stripe.com") {
-//!     Resolving::Known(answer) => answer?, // from memory: no dns hop
-//!     Resolving::Asking(answer) => answer.await?,
+//!     Resolution::Cached(answer) => answer?, // from memory: no dns hop
+//!     Resolution::Pending(answer) => answer.await?,
 //! };
 //! println!("{:?}, for {:?}", answer.addresses(), answer.ttl());
 //! # Ok(())
@@ -37,7 +37,7 @@
 //! - A silent address family or a silent domain that delays the others.
 //! - A lookup without an end, and a cache without a bound.
 //! - A public resolver that is used without the user's knowledge.
-//! - With a [`Filter`], a URL that leads into the private network.
+//! - With a [`AddressFilter`], a URL that leads into the private network.
 //!
 //! # Defaults
 //!
@@ -54,7 +54,7 @@
 //!
 //! # How people get it wrong
 //!
-//! They treat an address as gone because one answer lacks it: see [`Answer::speaks_for`].
+//! They treat an address as gone because one answer lacks it: see [`Answer::is_authoritative_for`].
 
 use std::any::Any;
 use std::fmt;
@@ -79,7 +79,6 @@ mod encrypted;
 mod error;
 mod exchange;
 mod filter;
-mod fixed;
 mod flight;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
@@ -98,7 +97,8 @@ mod scripted;
 mod search;
 mod servers;
 mod shelf;
-mod special;
+mod special_ranges;
+mod static_resolver;
 mod system;
 mod turns;
 mod watch;
@@ -106,15 +106,15 @@ mod watch;
 pub use answer::Answer;
 pub(crate) use answer::Origin;
 pub use build::ResolverBuilder;
-pub use build_error::BuildError;
+pub use build_error::ResolverBuildError;
 pub use cidr::{Cidr, InvalidCidr};
 pub(crate) use contained::Contained;
-pub use error::{Error, Reason};
-pub use filter::{Filter, Refused};
-pub use fixed::Static;
+pub use error::{DnsError, DnsErrorReason};
+pub use filter::{AddressDenied, AddressFilter};
 pub use hosts::HostsFile;
 pub use resolver::Resolver;
-pub use special::Range;
+pub use special_ranges::AddressRange;
+pub use static_resolver::StaticResolver;
 
 /// Resolves host names. Implement it to use your own DNS.
 ///
@@ -122,16 +122,16 @@ pub use special::Range;
 ///
 /// If an implementation panics, the lookup fails: the call fails at dns, and nothing was sent.
 pub trait Resolve: fmt::Debug + Send + Sync + 'static {
-    /// Looks `host` up. [`Resolving`] shows whether the caller must wait.
+    /// Looks `host` up. [`Resolution`] shows whether the caller must wait.
     ///
     /// It is called on every attempt: an implementation must not block.
-    fn resolve(&self, host: &str) -> Resolving;
+    fn resolve(&self, host: &str) -> Resolution;
 
     /// Looks `host` up for a caller that waits for at most `timeout`.
     ///
     /// An implementation that can use older results should return them within half of that time. Others need not
     /// override this: the caller enforces the limit.
-    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolving {
+    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolution {
         let _ = limit;
         self.resolve(host)
     }
@@ -142,7 +142,7 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// An implementation with a cache queries early, in the background, and at most once a second. It must not block.
     /// The returned future is ready when the new result has come: a call that has no other address to try may wait for
     /// it. Others need not override this.
-    fn suspect(&self, host: &str) -> Option<SecondLook> {
+    fn report_unreachable(&self, host: &str) -> Option<Refresh> {
         let _ = host;
         None
     }
@@ -151,7 +151,7 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
     /// addresses.
     ///
     /// A resolver with a bounded cache evicts other names first. It must not block. Others need not override this.
-    fn hold(&self, host: &str) -> Option<Hold> {
+    fn hold(&self, host: &str) -> Option<NameHold> {
         let _ = host;
         None
     }
@@ -159,11 +159,11 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
 
 /// Keeps a resolver's cached results of a name as long as it lives: see [`Resolve::hold`].
 #[derive(Debug)]
-pub struct Hold {
+pub struct NameHold {
     _token: Box<dyn Any + Send + Sync>,
 }
 
-impl Hold {
+impl NameHold {
     /// Creates a hold that drops `token` at its end.
     #[must_use]
     pub fn new(token: impl Any + Send + Sync) -> Self {
@@ -174,7 +174,7 @@ impl Hold {
 }
 
 /// A second lookup of a name: ready when it is over, whatever its result.
-pub type SecondLook = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type Refresh = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A lookup: known from the cache, or waiting for a server.
 ///
@@ -183,35 +183,35 @@ pub type SecondLook = Pin<Box<dyn Future<Output = ()> + Send>>;
     clippy::exhaustive_enums,
     reason = "either there is a wait or there is none"
 )]
-pub enum Resolving {
+pub enum Resolution {
     /// Resolved from the cache, without waiting.
-    Known(Result<Answer, Error>),
+    Cached(Result<Answer, DnsError>),
     /// A server must be asked. Dropping the future does not affect other lookups of the same name.
-    Asking(AnswerFuture),
+    Pending(LookupFuture),
 }
 
 /// The future of a DNS answer.
-pub type AnswerFuture = Pin<Box<dyn Future<Output = Result<Answer, Error>> + Send>>;
+pub type LookupFuture = Pin<Box<dyn Future<Output = Result<Answer, DnsError>> + Send>>;
 
-impl Resolving {
+impl Resolution {
     /// Waits for the result, if a query is needed.
     ///
     /// # Errors
     ///
     /// Fails if the name did not resolve.
-    pub async fn answer(self) -> Result<Answer, Error> {
+    pub async fn answer(self) -> Result<Answer, DnsError> {
         match self {
-            Self::Known(answer) => answer,
-            Self::Asking(answer) => answer.await,
+            Self::Cached(answer) => answer,
+            Self::Pending(answer) => answer.await,
         }
     }
 }
 
-impl fmt::Debug for Resolving {
+impl fmt::Debug for Resolution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Known(answer) => f.debug_tuple("Known").field(answer).finish(),
-            Self::Asking(_) => f.debug_tuple("Asking").finish_non_exhaustive(),
+            Self::Cached(answer) => f.debug_tuple("Cached").field(answer).finish(),
+            Self::Pending(_) => f.debug_tuple("Pending").finish_non_exhaustive(),
         }
     }
 }

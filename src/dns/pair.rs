@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Family;
 use super::compose::{Composed, Nothing, Old, Said, compose, old};
-use super::error::{Failure, Reason};
+use super::error::{DnsErrorReason, Failure};
 use super::heard::Heard;
 use crate::clock;
 use crate::timeout::Timeout;
@@ -41,7 +41,7 @@ impl Leg {
         match landing.wait_for(Option::is_some).await.as_deref() {
             Ok(Some(heard)) => heard.clone(),
             Ok(None) | Err(_) => {
-                let failure = Failure::because(Reason::Timeout, Abandoned);
+                let failure = Failure::because(DnsErrorReason::Timeout, Abandoned);
                 let now = clock::now();
                 Heard::abandoned(failure, before.as_ref(), now)
             }

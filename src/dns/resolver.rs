@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use url::Host;
 
 use super::compose::Nothing;
-use super::error::{Error, Failure, Reason};
+use super::error::{DnsError, DnsErrorReason, Failure};
 use super::flight::{Board, Boarding, Why};
 use super::hosts::Hosts;
 use super::listed::Listed;
@@ -20,7 +20,7 @@ use super::nsswitch::HostsOrder;
 use super::pair::{Errand, Pair};
 use super::search::{Search, ends_in_number};
 use super::watch::{News, Watch};
-use super::{Answer, Hold, Origin, Resolve, Resolving, SecondLook, UNCHANGING};
+use super::{Answer, NameHold, Origin, Refresh, Resolution, Resolve, UNCHANGING};
 use crate::clock;
 use crate::timeout::Timeout;
 
@@ -99,11 +99,11 @@ impl Resolver {
 }
 
 impl Resolve for Resolver {
-    fn resolve(&self, host: &str) -> Resolving {
+    fn resolve(&self, host: &str) -> Resolution {
         self.resolve_within(host, self.0.limit)
     }
 
-    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolving {
+    fn resolve_within(&self, host: &str, limit: Timeout) -> Resolution {
         let (now, inner) = (clock::now(), &self.0);
         let mut config = inner.config.load();
         let mut written = config.before_dns(host);
@@ -114,7 +114,7 @@ impl Resolve for Resolver {
             if hit.due {
                 inner.ask_again(name, (Why::Due, now));
             }
-            return Resolving::Known(Ok(hit.answer));
+            return Resolution::Cached(Ok(hit.answer));
         }
         // Cached names stay cached. The files may hold other names by now.
         if inner.reread(now) {
@@ -122,18 +122,18 @@ impl Resolve for Resolver {
             written = config.before_dns(host);
         }
         if let Some(listed) = written {
-            return Resolving::Known(Ok(Answer::remembered(listed.clone(), UNCHANGING)));
+            return Resolution::Cached(Ok(Answer::remembered(listed.clone(), UNCHANGING)));
         }
         if let Some(address) = literal(host) {
             let listed = Listed::new([address]);
-            return Resolving::Known(Ok(Answer::remembered(listed, UNCHANGING)));
+            return Resolution::Cached(Ok(Answer::remembered(listed, UNCHANGING)));
         }
         let names = config.search.names(host);
         let limit = limit.min(inner.limit);
         inner.look_up(Walk::new((host, names), now, limit), now)
     }
 
-    fn suspect(&self, host: &str) -> Option<SecondLook> {
+    fn report_unreachable(&self, host: &str) -> Option<Refresh> {
         let (now, config) = (clock::now(), self.0.config.load());
         if config.before_dns(host).is_some() {
             return None;
@@ -152,7 +152,7 @@ impl Resolve for Resolver {
         }))
     }
 
-    fn hold(&self, host: &str) -> Option<Hold> {
+    fn hold(&self, host: &str) -> Option<NameHold> {
         let (now, config) = (clock::now(), self.0.config.load());
         let name = self.0.known_name(&config, (host, now))?;
         self.0.board.hold(&name)
@@ -160,31 +160,31 @@ impl Resolve for Resolver {
 }
 
 impl Inner {
-    fn look_up(self: &Arc<Self>, mut walk: Walk, now: Instant) -> Resolving {
+    fn look_up(self: &Arc<Self>, mut walk: Walk, now: Instant) -> Resolution {
         let Ok(runtime) = Handle::try_current() else {
-            let failure = Failure::because(Reason::Unreachable, NoRuntime);
-            return Resolving::Known(Err(walk.error(failure)));
+            let failure = Failure::because(DnsErrorReason::Unreachable, NoRuntime);
+            return Resolution::Cached(Err(walk.error(failure)));
         };
         let pair = match walk.on(&self.board, &runtime, now) {
-            Step::Done(answer) => return Resolving::Known(self.or_hosts(&walk.host, answer)),
+            Step::Done(answer) => return Resolution::Cached(self.or_hosts(&walk.host, answer)),
             Step::Wait(pair) => pair,
         };
         let inner = Arc::clone(self);
-        Resolving::Asking(Box::pin(async move {
+        Resolution::Pending(Box::pin(async move {
             let host = walk.host.clone();
             let until = now + inner.limit.get();
             let answer = timeout_at(until, walk.wait(pair, &inner.board, &runtime))
                 .await
                 .unwrap_or_else(|elapsed| {
-                    let failure = Failure::because(Reason::Timeout, elapsed);
-                    Err(Error::from_failure(&host, failure))
+                    let failure = Failure::because(DnsErrorReason::Timeout, elapsed);
+                    Err(DnsError::from_failure(&host, failure))
                 });
             inner.or_hosts(&host, answer)
         }))
     }
 
     /// Reads a hosts file that comes after DNS, if DNS did not resolve the name.
-    fn or_hosts(&self, host: &str, answer: Result<Answer, Error>) -> Result<Answer, Error> {
+    fn or_hosts(&self, host: &str, answer: Result<Answer, DnsError>) -> Result<Answer, DnsError> {
         let config = self.config.load();
         match (answer, config.after_dns(host)) {
             (Err(_), Some(listed)) => Ok(Answer::remembered(listed.clone(), UNCHANGING)),
@@ -246,7 +246,7 @@ struct Walk {
 
 #[derive(Debug)]
 enum Step {
-    Done(Result<Answer, Error>),
+    Done(Result<Answer, DnsError>),
     Wait(Box<Pair>),
 }
 
@@ -281,7 +281,7 @@ impl Walk {
             }
         }
         let found = self.found.take();
-        let failure = found.unwrap_or_else(|| Failure::new(Reason::NotFound));
+        let failure = found.unwrap_or_else(|| Failure::new(DnsErrorReason::NotFound));
         Step::Done(Err(self.error(failure)))
     }
 
@@ -290,7 +290,7 @@ impl Walk {
         mut pair: Box<Pair>,
         board: &Arc<Board>,
         runtime: &Handle,
-    ) -> Result<Answer, Error> {
+    ) -> Result<Answer, DnsError> {
         loop {
             let composed = pair.wait().await;
             let asked = (clock::now(), Origin::Asked);
@@ -308,7 +308,7 @@ impl Walk {
     /// Returns the result of the lookup, if it ends with this name. Only a denial leads to the next name: continuing
     /// after a silent server could resolve to another host. An old denial counts where old addresses would, and makes
     /// the `Answer` stale.
-    fn end(&mut self, answer: Result<Answer, Nothing>) -> Option<Result<Answer, Error>> {
+    fn end(&mut self, answer: Result<Answer, Nothing>) -> Option<Result<Answer, DnsError>> {
         match answer {
             Ok(answer) if self.stale => Some(Ok(answer.into_stale())),
             Ok(answer) => Some(Ok(answer)),
@@ -324,8 +324,8 @@ impl Walk {
         }
     }
 
-    fn error(&self, failure: Failure) -> Error {
-        Error::from_failure(&self.host, failure)
+    fn error(&self, failure: Failure) -> DnsError {
+        DnsError::from_failure(&self.host, failure)
     }
 }
 

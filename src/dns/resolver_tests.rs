@@ -40,13 +40,13 @@ async fn d7_silence_is_a_timeout_and_the_next_try_comes_after_the_back_off() {
     let (resolver, begun) = (dns.resolver(), clock::now());
 
     let error = resolver.resolve("a.test").answer().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::Timeout);
+    assert_eq!(error.reason(), DnsErrorReason::Timeout);
     assert!(clock::now() - begun <= Duration::from_secs(2) + MILLI);
 
     advance(MILLI).await;
     assert_eq!(
         known(&resolver, "a.test").unwrap_err().reason(),
-        Reason::Timeout
+        DnsErrorReason::Timeout
     );
     assert_eq!(dns.asked(V4).len(), 1);
     advance(Duration::from_secs(1)).await;
@@ -58,14 +58,14 @@ async fn d7_silence_is_a_timeout_and_the_next_try_comes_after_the_back_off() {
 async fn d9_failure_is_no_query_storm() {
     let dns = Scripted::default();
     for family in [V4, V6] {
-        let failed = Say::Nothing(Reason::ServerFailure, None);
+        let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
         dns.say(("a.test", family), 0, failed);
     }
     let resolver = dns.resolver();
 
     for _ in 0..1_000 {
         let error = resolver.resolve("a.test").answer().await.unwrap_err();
-        assert_eq!(error.reason(), Reason::ServerFailure);
+        assert_eq!(error.reason(), DnsErrorReason::ServerFailure);
         advance(Duration::from_millis(60)).await;
     }
     // One minute: tries at 0, 1, 3, 7, 15, 31 s.
@@ -75,7 +75,7 @@ async fn d9_failure_is_no_query_storm() {
 #[tokio::test(start_paused = true)]
 async fn d9_failure_says_when_asking_again_is_worth_it_and_absence_does_not() {
     let dns = Scripted::default();
-    let failed = || Say::Nothing(Reason::ServerFailure, None);
+    let failed = || Say::Nothing(DnsErrorReason::ServerFailure, None);
     dns.say(("a.test", V4), 0, failed());
     dns.say(("a.test", V6), 500, failed());
     let (resolver, begun) = (dns.resolver(), clock::now());
@@ -142,7 +142,7 @@ async fn many_names_do_not_put_more_queries_out_than_there_are_turns() {
 
     for asked in asking {
         let error = asked.answer().await.unwrap_err();
-        assert_eq!(error.reason(), Reason::Timeout);
+        assert_eq!(error.reason(), DnsErrorReason::Timeout);
     }
     advance(MILLI).await;
     assert!(resolver.resolve("unknown.test").answer().await.is_err());
@@ -218,16 +218,20 @@ async fn family_whose_addresses_ran_out_is_waited_for() {
 #[tokio::test(start_paused = true)]
 async fn failed_family_does_not_spoil_the_other_and_without_addresses_the_worst_is_told() {
     let dns = Scripted::default();
-    let failed = || Say::Nothing(Reason::ServerFailure, None);
+    let failed = || Say::Nothing(DnsErrorReason::ServerFailure, None);
     dns.say(("one.test", V4), 0, failed());
     dns.say(("one.test", V6), 0, Say::Address("fd00::1", 60));
     dns.say(("none.test", V4), 0, failed());
-    dns.say(("none.test", V6), 0, Say::Nothing(Reason::NoRecords, None));
+    dns.say(
+        ("none.test", V6),
+        0,
+        Say::Nothing(DnsErrorReason::NoRecords, None),
+    );
     let resolver = dns.resolver();
 
     assert!(resolver.resolve("one.test").answer().await.is_ok());
     let error = resolver.resolve("none.test").answer().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::ServerFailure);
+    assert_eq!(error.reason(), DnsErrorReason::ServerFailure);
 }
 
 #[tokio::test(start_paused = true)]
@@ -252,21 +256,24 @@ async fn d31_silent_server_is_a_timeout_and_ends_the_walk() {
 
     let error = resolver.resolve("api").answer().await.unwrap_err();
 
-    assert_eq!((error.reason(), error.host()), (Reason::Timeout, "api"));
+    assert_eq!(
+        (error.reason(), error.host()),
+        (DnsErrorReason::Timeout, "api")
+    );
     assert_eq!(dns.asked(V4), ["api.corp.test"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn d31_failing_server_ends_the_walk() {
     let dns = Scripted::default();
-    let failed = Say::Nothing(Reason::ServerFailure, None);
+    let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
     dns.say(("api.corp.test", V4), 0, failed);
     dns.four("api.other.test", "10.0.0.1", 60);
     let resolver = dns.searching(&["corp.test", "other.test"], 2);
 
     let error = resolver.resolve("api").answer().await.unwrap_err();
 
-    assert_eq!(error.reason(), Reason::ServerFailure);
+    assert_eq!(error.reason(), DnsErrorReason::ServerFailure);
     assert_eq!(dns.asked(V4), ["api.corp.test"]);
 }
 
@@ -276,13 +283,13 @@ async fn d31_name_without_records_is_walked_past_but_told_at_the_end() {
     dns.say(
         ("api.corp.test", V4),
         0,
-        Say::Nothing(Reason::NoRecords, None),
+        Say::Nothing(DnsErrorReason::NoRecords, None),
     );
     let resolver = dns.searching(&["corp.test", "other.test"], 1);
 
     let error = resolver.resolve("api").answer().await.unwrap_err();
 
-    assert_eq!(error.reason(), Reason::NoRecords);
+    assert_eq!(error.reason(), DnsErrorReason::NoRecords);
     assert_eq!(dns.asked(V4), ["api.corp.test", "api.other.test", "api"]);
 }
 
@@ -291,7 +298,7 @@ async fn limit_bounds_the_whole_walk() {
     let dns = Scripted::default();
     for name in ["api.a.test", "api.b.test", "api.c.test"] {
         for family in [V4, V6] {
-            let missing = Say::Nothing(Reason::NotFound, Some(60));
+            let missing = Say::Nothing(DnsErrorReason::NotFound, Some(60));
             dns.say((name, family), 900, missing);
         }
     }
@@ -302,7 +309,7 @@ async fn limit_bounds_the_whole_walk() {
 
     let error = resolver.resolve("api").answer().await.unwrap_err();
 
-    assert_eq!(error.reason(), Reason::Timeout);
+    assert_eq!(error.reason(), DnsErrorReason::Timeout);
     assert!(clock::now() - begun <= Duration::from_secs(2) + MILLI);
 }
 
@@ -315,7 +322,7 @@ async fn d23_ip_literal_and_localhost_and_impossible_names_ask_nobody() {
         assert!(known(&resolver, host).unwrap().addresses()[0].is_loopback());
     }
     let error = known(&resolver, "a..test").unwrap_err();
-    assert_eq!(error.reason(), Reason::NotFound);
+    assert_eq!(error.reason(), DnsErrorReason::NotFound);
     assert!(dns.asked(V4).is_empty());
 }
 
@@ -330,7 +337,7 @@ async fn address_in_an_unusual_spelling_is_never_searched_for() {
     }
     for host in ["256.256.256.256", "1.2.3.4.5", "api.0x", "api.08"] {
         let error = known(&resolver, host).unwrap_err();
-        assert_eq!(error.reason(), Reason::NotFound, "{host}");
+        assert_eq!(error.reason(), DnsErrorReason::NotFound, "{host}");
     }
     assert!(dns.asked(V4).is_empty() && dns.asked(V6).is_empty());
 }
@@ -375,13 +382,13 @@ fn runtime_that_shuts_down_leaves_no_asker_hanging() {
 #[test]
 fn look_up_outside_a_runtime_is_an_error() {
     let error = known(&Scripted::default().resolver(), "a.test").unwrap_err();
-    assert_eq!(error.reason(), Reason::Unreachable);
+    assert_eq!(error.reason(), DnsErrorReason::Unreachable);
     assert!(error.source().unwrap().is::<NoRuntime>());
 }
 
-fn known(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+fn known(resolver: &Resolver, host: &str) -> Result<Answer, DnsError> {
     match resolver.resolve(host) {
-        Resolving::Known(answer) => answer,
-        Resolving::Asking(_) => panic!("{host} is not known"),
+        Resolution::Cached(answer) => answer,
+        Resolution::Pending(_) => panic!("{host} is not known"),
     }
 }

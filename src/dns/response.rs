@@ -19,7 +19,7 @@ use hickory_resolver::proto::op::{Message, Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
 use super::Family;
-use super::error::{Failure, Reason};
+use super::error::{DnsErrorReason, Failure};
 use super::query::Outcome;
 
 /// The aliases of a name, followed through the responses of one server.
@@ -80,12 +80,12 @@ impl Chain {
         }
         let soa = soa(response);
         if code == ResponseCode::NXDomain {
-            return negative(Reason::NotFound, (code, soa));
+            return negative(DnsErrorReason::NotFound, (code, soa));
         }
         let followed = self.aliases > before;
         // AA concerns only the first name of the chain (RFC 1035 §4.1.1).
         if soa.is_some() || (response.metadata.authoritative && !followed) {
-            return negative(Reason::NoRecords, (code, soa));
+            return negative(DnsErrorReason::NoRecords, (code, soa));
         }
         if followed {
             return Reading::Alias;
@@ -144,15 +144,15 @@ fn soa(response: &Message) -> Option<Duration> {
     ttl.map(|ttl| Duration::from_secs(ttl.into()))
 }
 
-fn negative(reason: Reason, (code, ttl): (ResponseCode, Option<Duration>)) -> Reading {
+fn negative(reason: DnsErrorReason, (code, ttl): (ResponseCode, Option<Duration>)) -> Reading {
     let failure = Failure::because(reason, Negative(code));
     Reading::Outcome(Outcome::Nothing { failure, ttl })
 }
 
 fn failed(why: Unusable) -> Reading {
     let reason = match why {
-        Unusable::LongChain => Reason::Protocol,
-        _ => Reason::ServerFailure,
+        Unusable::LongChain => DnsErrorReason::Protocol,
+        _ => DnsErrorReason::ServerFailure,
     };
     Reading::Failed(Failure::because(reason, why))
 }

@@ -131,8 +131,8 @@ fn show(reading: Reading, chain: &Chain) -> String {
         Reading::Outcome(Outcome::Nothing { failure, ttl }) => {
             let ttl = ttl.map_or_else(|| "-".to_owned(), |ttl| ttl.as_secs().to_string());
             match failure.reason {
-                Reason::NotFound => format!("not found {ttl}"),
-                Reason::NoRecords => format!("no records {ttl}"),
+                DnsErrorReason::NotFound => format!("not found {ttl}"),
+                DnsErrorReason::NoRecords => format!("no records {ttl}"),
                 other => panic!("{other:?}"),
             }
         }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::error::{Failure, Reason};
+use super::error::{DnsErrorReason, Failure};
 use super::query::{Outcome, Source};
 use super::{Family, Question, Resolver, ResolverBuilder};
 use crate::clock;
@@ -32,7 +32,7 @@ type Asked = (String, Family);
 #[derive(Clone, Debug)]
 pub(super) enum Say {
     Address(&'static str, u64),
-    Nothing(Reason, Option<u64>),
+    Nothing(DnsErrorReason, Option<u64>),
     Silence,
     Panic,
 }
@@ -48,7 +48,7 @@ impl Scripted {
     /// Sets an address of one family and none of the other, at once.
     pub(super) fn four(&self, name: &str, address: &'static str, ttl: u64) {
         self.say((name, Family::V4), 0, Say::Address(address, ttl));
-        let none = Say::Nothing(Reason::NoRecords, Some(ttl));
+        let none = Say::Nothing(DnsErrorReason::NoRecords, Some(ttl));
         self.say((name, Family::V6), 0, none);
     }
 
@@ -91,7 +91,7 @@ impl Source for Scripted {
         let key = (question.name.to_string(), question.family);
         let missing = (
             Duration::ZERO,
-            Say::Nothing(Reason::NotFound, Some(60 * 60)),
+            Say::Nothing(DnsErrorReason::NotFound, Some(60 * 60)),
         );
         let (after, say) = script.says.get(&key).cloned().unwrap_or(missing);
         script.asked.push((key, clock::now()));

@@ -16,10 +16,10 @@ use hickory_resolver::proto::op::{DnsRequest, DnsRequestOptions, Message, Query,
 use hickory_resolver::proto::rr::Name;
 use tokio::time::{Instant, sleep_until};
 
-use super::build_error::BuildError;
+use super::build_error::ResolverBuildError;
 #[cfg(feature = "doh")]
 use super::encrypted::{Channel, Encrypted, trust};
-use super::error::{Failure, Reason};
+use super::error::{DnsErrorReason, Failure};
 use super::exchange::{over_tcp, over_udp};
 use super::query::{Outcome, Source};
 use super::response::{Chain, Reading};
@@ -56,7 +56,7 @@ impl Upstream {
         }
     }
 
-    pub(crate) fn source(&self, servers: &[Server]) -> Result<Arc<dyn Source>, BuildError> {
+    pub(crate) fn source(&self, servers: &[Server]) -> Result<Arc<dyn Source>, ResolverBuildError> {
         #[cfg(feature = "doh")]
         let this = &self.trusting(servers)?;
         #[cfg(not(feature = "doh"))]
@@ -72,7 +72,7 @@ impl Upstream {
 
     /// Returns the same with the root certificates that these servers need. The system's are read once.
     #[cfg(feature = "doh")]
-    fn trusting(&self, servers: &[Server]) -> Result<Self, BuildError> {
+    fn trusting(&self, servers: &[Server]) -> Result<Self, ResolverBuildError> {
         let mut trusting = self.clone();
         if servers.iter().any(|s| matches!(s, Server::Encrypted(_))) {
             trusting.tls = Some(trust(self.tls.as_ref())?);
@@ -81,7 +81,7 @@ impl Upstream {
     }
 
     #[cfg_attr(not(feature = "doh"), expect(clippy::unnecessary_wraps))]
-    fn open(&self, server: &Server) -> Result<Way, BuildError> {
+    fn open(&self, server: &Server) -> Result<Way, ResolverBuildError> {
         Ok(match server {
             Server::Plain(addr) => Way::Udp(*addr),
             Server::Tcp(addr) => Way::Tcp(*addr),
@@ -119,7 +119,7 @@ impl Source for Servers {
         let mut name = match Name::from_labels(question.name.split('.').map(str::as_bytes)) {
             Ok(name) => name,
             Err(error) => {
-                let failure = Failure::because(Reason::NotFound, error);
+                let failure = Failure::because(DnsErrorReason::NotFound, error);
                 return Box::pin(std::future::ready(Outcome::failed(failure)));
             }
         };
@@ -141,7 +141,7 @@ impl Inner {
                 let chain = Chain::new(name.clone(), family);
                 asked.push((index, Box::pin(self.list[index].ask(chain))));
             } else if asked.is_empty() {
-                let failure = failure.unwrap_or_else(|| Failure::new(Reason::Unreachable));
+                let failure = failure.unwrap_or_else(|| Failure::new(DnsErrorReason::Unreachable));
                 return Outcome::failed(failure);
             }
             let next = clock::now() + self.patience;
@@ -150,7 +150,7 @@ impl Inner {
                 (index, said) = first(&mut asked) => match said {
                     Ok(outcome) => return outcome,
                     Err(failed) => {
-                        if matches!(failed.reason, Reason::Unreachable | Reason::Timeout) {
+                        if matches!(failed.reason, DnsErrorReason::Unreachable | DnsErrorReason::Timeout) {
                             self.put_last([index]);
                         }
                         failure = Some(mildest(failure.take(), failed));
@@ -285,12 +285,16 @@ mod tests {
 
     #[test]
     fn failure_closest_to_a_response_is_reported() {
-        let reasons = [Reason::Timeout, Reason::ServerFailure, Reason::Unreachable];
+        let reasons = [
+            DnsErrorReason::Timeout,
+            DnsErrorReason::ServerFailure,
+            DnsErrorReason::Unreachable,
+        ];
         let failures = reasons.map(Failure::new);
         let mildest = failures.into_iter().fold(None, |before, failure| {
             let mildest = mildest(before, failure);
             Some(mildest)
         });
-        assert_eq!(mildest.unwrap().reason, Reason::ServerFailure);
+        assert_eq!(mildest.unwrap().reason, DnsErrorReason::ServerFailure);
     }
 }

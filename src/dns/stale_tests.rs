@@ -15,7 +15,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[tokio::test(start_paused = true)]
 async fn d10_old_addresses_are_served_when_the_servers_fail() {
     let (dns, resolver) = known_for_a_minute().await;
-    dns.fails("a.test", Reason::ServerFailure);
+    dns.fails("a.test", DnsErrorReason::ServerFailure);
     let begun = clock::now();
 
     let stale = ask(&resolver).await.unwrap();
@@ -99,7 +99,7 @@ async fn d10_known_failure_is_not_waited_for_and_retried_on_the_side_with_back_o
 #[tokio::test(start_paused = true)]
 async fn d10_failure_of_long_ago_says_nothing_about_now() {
     let (dns, resolver) = known_for_a_minute().await;
-    dns.fails("a.test", Reason::ServerFailure);
+    dns.fails("a.test", DnsErrorReason::ServerFailure);
     ask(&resolver).await.unwrap();
     advance(600 * SECOND).await;
 
@@ -114,13 +114,13 @@ async fn d10_stale_addresses_end_with_the_stale_limit() {
     let resolver = dns.resolver_with(|builder| builder.stale_limit(10 * SECOND));
     dns.four("a.test", "10.0.0.1", 60);
     ask(&resolver).await.unwrap();
-    dns.fails("a.test", Reason::ServerFailure);
+    dns.fails("a.test", DnsErrorReason::ServerFailure);
 
     advance(60 * SECOND).await;
     assert!(ask(&resolver).await.unwrap().is_stale());
     advance(10 * SECOND).await;
     let error = ask(&resolver).await.unwrap_err();
-    assert_eq!(error.reason(), Reason::ServerFailure);
+    assert_eq!(error.reason(), DnsErrorReason::ServerFailure);
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,10 +130,10 @@ async fn d10_nothing_is_stale_if_that_is_not_wanted() {
     dns.four("a.test", "10.0.0.1", 60);
     ask(&resolver).await.unwrap();
     advance(60 * SECOND).await;
-    dns.fails("a.test", Reason::ServerFailure);
+    dns.fails("a.test", DnsErrorReason::ServerFailure);
 
     let error = ask(&resolver).await.unwrap_err();
-    assert_eq!(error.reason(), Reason::ServerFailure);
+    assert_eq!(error.reason(), DnsErrorReason::ServerFailure);
 }
 
 #[tokio::test(start_paused = true)]
@@ -144,15 +144,15 @@ async fn d10_family_that_still_answers_is_used_alone_and_marked() {
     let resolver = dns.resolver();
     ask(&resolver).await.unwrap();
     advance(60 * SECOND).await;
-    let failed = Say::Nothing(Reason::ServerFailure, None);
+    let failed = Say::Nothing(DnsErrorReason::ServerFailure, None);
     dns.say(("a.test", V6), 0, failed);
 
     let answer = ask(&resolver).await.unwrap();
 
     assert_eq!(answer.addresses(), ["10.0.0.1".parse::<IpAddr>().unwrap()]);
     assert!(!answer.is_stale() && answer.is_partial());
-    assert!(answer.speaks_for("10.0.0.9".parse().unwrap()));
-    assert!(!answer.speaks_for("fd00::1".parse().unwrap()));
+    assert!(answer.is_authoritative_for("10.0.0.9".parse().unwrap()));
+    assert!(!answer.is_authoritative_for("fd00::1".parse().unwrap()));
     let cached = known(&resolver).unwrap();
     assert!(cached.is_partial() && cached.is_cached());
 }
@@ -169,7 +169,7 @@ async fn d10_search_list_is_walked_as_before_while_the_servers_fail_or_are_silen
         for name in names.iter().map(String::as_str).chain(["api.test"]) {
             match silent {
                 true => dns.is_silent(name),
-                false => dns.fails(name, Reason::ServerFailure),
+                false => dns.fails(name, DnsErrorReason::ServerFailure),
             }
         }
         let begun = clock::now();
@@ -186,7 +186,7 @@ async fn d10_search_list_is_walked_as_before_while_the_servers_fail_or_are_silen
 async fn old_word_that_there_is_nothing_does_not_answer_for_a_server_that_is_only_slow() {
     let dns = Scripted::default();
     for family in [V4, V6] {
-        let missing = Say::Nothing(Reason::NotFound, Some(60));
+        let missing = Say::Nothing(DnsErrorReason::NotFound, Some(60));
         dns.say(("api.test.corp.test", family), 500, missing);
     }
     dns.four("api.test", "10.0.0.1", 60);
@@ -200,7 +200,7 @@ async fn old_word_that_there_is_nothing_does_not_answer_for_a_server_that_is_onl
     assert!(!answer.is_stale());
     advance(100 * SECOND).await;
     let missing = resolver.resolve("api.test.corp.test.").answer().await;
-    assert_eq!(missing.unwrap_err().reason(), Reason::NotFound);
+    assert_eq!(missing.unwrap_err().reason(), DnsErrorReason::NotFound);
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,10 +209,10 @@ async fn d10_name_that_was_never_heard_of_is_not_walked_past() {
     dns.four("api.test", "10.0.0.1", 3_600);
     let resolver = dns.searching(&["corp.test"], 5);
     resolver.resolve("api.test.").answer().await.unwrap();
-    dns.fails("api.test.corp.test", Reason::ServerFailure);
+    dns.fails("api.test.corp.test", DnsErrorReason::ServerFailure);
 
     let error = resolver.resolve("api.test").answer().await.unwrap_err();
-    assert_eq!(error.reason(), Reason::ServerFailure);
+    assert_eq!(error.reason(), DnsErrorReason::ServerFailure);
 }
 
 /// Returns a resolver whose only answer has just expired.
@@ -226,7 +226,7 @@ async fn known_for_a_minute() -> (Scripted, Resolver) {
 }
 
 impl Scripted {
-    fn fails(&self, name: &str, reason: Reason) {
+    fn fails(&self, name: &str, reason: DnsErrorReason) {
         for family in [V4, V6] {
             self.say((name, family), 0, Say::Nothing(reason, None));
         }
@@ -239,13 +239,13 @@ impl Scripted {
     }
 }
 
-async fn ask(resolver: &Resolver) -> Result<Answer, Error> {
+async fn ask(resolver: &Resolver) -> Result<Answer, DnsError> {
     resolver.resolve("a.test").answer().await
 }
 
-fn known(resolver: &Resolver) -> Result<Answer, Error> {
+fn known(resolver: &Resolver) -> Result<Answer, DnsError> {
     match resolver.resolve("a.test") {
-        Resolving::Known(answer) => answer,
-        Resolving::Asking(_) => panic!("the name is not known"),
+        Resolution::Cached(answer) => answer,
+        Resolution::Pending(_) => panic!("the name is not known"),
     }
 }

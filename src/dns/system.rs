@@ -110,7 +110,7 @@ pub(crate) struct NoServer {
 
 impl Source for NoServer {
     fn ask(&self, _: &Question) -> std::pin::Pin<Box<dyn Future<Output = Outcome> + Send>> {
-        let failure = error::Failure::because(error::Reason::Unreachable, self.clone());
+        let failure = error::Failure::because(error::DnsErrorReason::Unreachable, self.clone());
         Box::pin(std::future::ready(Outcome::failed(failure)))
     }
 }

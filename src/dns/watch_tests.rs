@@ -2,7 +2,7 @@ use tokio::time::advance;
 
 use super::*;
 use crate::dns::scripted::{File as Temporary, counting};
-use crate::dns::{Resolve, Resolver, Resolving};
+use crate::dns::{Resolution, Resolve, Resolver};
 
 #[tokio::test(start_paused = true)]
 async fn d27_hosts_file_is_read_again_when_it_changes() {
@@ -141,7 +141,7 @@ async fn d27_new_server_is_asked_and_what_the_old_one_said_has_ended() {
 
 fn written(resolver: &Resolver) -> String {
     match resolver.resolve("api.test") {
-        Resolving::Known(Ok(answer)) => answer.addresses()[0].to_string(),
+        Resolution::Cached(Ok(answer)) => answer.addresses()[0].to_string(),
         other => panic!("{other:?}"),
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use sevenhops::{dns::Filter, timeout::Timeouts, Transport, sdk};
+//! use sevenhops::{dns::AddressFilter, timeout::Timeouts, Transport, sdk};
 //!
 //! # fn f() -> Result<(), sevenhops::ConfigError> {
 //! // One call; each request of the SDK ends within a minute, unless the request sets its own timeout.
@@ -12,7 +12,7 @@
 //!
 //! // The same with your own resolver, filter, proxy or TLS config.
 //! let client = Transport::builder(Timeouts::new(Duration::from_secs(60))?)
-//!     .filter(Filter::public_only())
+//!     .filter(AddressFilter::public_only())
 //!     .build_reqwest()?;
 //! # drop(client); Ok(()) }
 //! ```

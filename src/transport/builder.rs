@@ -13,7 +13,7 @@ use super::wire::http2::UNTOLD;
 use super::{Shared, Transport, tls};
 use crate::chaos::ChaosLayer;
 use crate::config_error::ConfigError;
-use crate::dns::{Contained, Filter, Resolve, Resolver};
+use crate::dns::{AddressFilter, Contained, Resolve, Resolver};
 use crate::roots;
 use crate::timeout::Timeouts;
 
@@ -23,7 +23,7 @@ use crate::timeout::Timeouts;
 pub struct TransportBuilder {
     timeouts: Timeouts,
     resolver: Option<Arc<dyn Resolve>>,
-    filter: Filter,
+    filter: AddressFilter,
     tls: Option<ClientConfig>,
     proxy: Choice,
     no_proxy: String,
@@ -37,7 +37,7 @@ impl TransportBuilder {
         Self {
             timeouts,
             resolver: None,
-            filter: Filter::new(),
+            filter: AddressFilter::new(),
             tls: None,
             proxy: Choice::Straight,
             no_proxy: String::new(),
@@ -59,7 +59,7 @@ impl TransportBuilder {
     /// A proxy looks names up by itself, so the filter cannot see where a request goes. A filter together
     /// with a proxy is refused at [`build`](Self::build), unless [`proxy_filters`](Self::proxy_filters) says
     /// that the proxy refuses such addresses itself.
-    pub fn filter(mut self, filter: Filter) -> Self {
+    pub fn filter(mut self, filter: AddressFilter) -> Self {
         self.filter = filter;
         self
     }
@@ -226,7 +226,7 @@ pub(super) struct Parts {
     pub(super) timeouts: Timeouts,
     pub(super) options: Options,
     pub(super) resolver: Arc<dyn Resolve>,
-    pub(super) filter: Filter,
+    pub(super) filter: AddressFilter,
     pub(super) proxies: Proxies,
     pub(super) proxy_filters: bool,
 }

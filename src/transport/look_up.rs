@@ -7,7 +7,7 @@ use super::target::Dial;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::diagnose;
-use crate::dns::{self, Answer, Filter, Refused, Resolve, Resolving};
+use crate::dns::{self, AddressDenied, AddressFilter, Answer, Resolution, Resolve};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Hop, Kind, Stage, TimeoutElapsed};
 use crate::record::tracker::Tracker;
@@ -17,7 +17,7 @@ use crate::timeout::TimeoutKind;
 pub(super) async fn look_up(
     resolver: &dyn Resolve,
     dial: &Dial,
-    filter: &Filter,
+    filter: &AddressFilter,
     tracker: &Tracker,
 ) -> Result<Answer, Error> {
     filter_literal(filter, dial, tracker)?;
@@ -27,13 +27,13 @@ pub(super) async fn look_up(
     };
     let limit = tracker.timeouts().dns();
     let answer = match resolver.resolve_within(name, limit) {
-        Resolving::Known(answer) => answer.map_err(|error| {
+        Resolution::Cached(answer) => answer.map_err(|error| {
             tracker.enter(Stage::Dns);
             tracker.spans().asking(name);
             tracker.facts(|facts| facts.dns_remembered = true);
             BoxError::from(error)
         }),
-        Resolving::Asking(asking) => {
+        Resolution::Pending(asking) => {
             tracker.enter(Stage::Dns);
             tracker.spans().asking(name);
             tracker.facts(|facts| facts.dns_remembered = false);
@@ -70,12 +70,19 @@ pub(super) fn given(answer: &Answer) -> Given<'_> {
         addresses: answer.addresses(),
         generation: answer.generation(),
         ttl: answer.ttl().saturating_add(answer.age()),
-        speaks_for: (answer.speaks_for(ANY_V4), answer.speaks_for(ANY_V6)),
+        speaks_for: (
+            answer.is_authoritative_for(ANY_V4),
+            answer.is_authoritative_for(ANY_V6),
+        ),
     }
 }
 
 /// Refuses an address that stands in the URL itself.
-pub(super) fn filter_literal(filter: &Filter, dial: &Dial, tracker: &Tracker) -> Result<(), Error> {
+pub(super) fn filter_literal(
+    filter: &AddressFilter,
+    dial: &Dial,
+    tracker: &Tracker,
+) -> Result<(), Error> {
     match dial {
         Dial::Address(address) => filter.check(*address).map_err(|no| filtered(no, tracker)),
         Dial::Name(_) => Ok(()),
@@ -84,7 +91,9 @@ pub(super) fn filter_literal(filter: &Filter, dial: &Dial, tracker: &Tracker) ->
 
 /// Returns the error of a lookup. A remembered failure says how long its back-off still lasts.
 fn failed(error: BoxError, tracker: &Tracker) -> Error {
-    let again = error.downcast_ref::<dns::Error>().and_then(|e| e.again());
+    let again = error
+        .downcast_ref::<dns::DnsError>()
+        .and_then(|e| e.again());
     let wait = again.map(|again| again.saturating_duration_since(clock::now()));
     let failed = Error::new(diagnose(tracker, &*error)).because(error);
     match wait {
@@ -93,7 +102,7 @@ fn failed(error: BoxError, tracker: &Tracker) -> Error {
     }
 }
 
-fn filtered(refused: Refused, tracker: &Tracker) -> Error {
+fn filtered(refused: AddressDenied, tracker: &Tracker) -> Error {
     tracker.enter(Stage::Dns);
     Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).because(refused)
 }

@@ -55,7 +55,7 @@ use crate::chaos::ChaosLayer;
 use crate::config_error::ConfigError;
 use crate::destination::OtherOrigin;
 use crate::diagnose::diagnose;
-use crate::dns::{Filter, Resolve};
+use crate::dns::{AddressFilter, Resolve};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Hop};
 #[cfg(feature = "otel")]
@@ -120,7 +120,7 @@ struct Shared {
     /// The same without the client's certificate, if it has one.
     anonymous: Option<ClientConfig>,
     resolver: Arc<dyn Resolve>,
-    filter: Filter,
+    filter: AddressFilter,
     proxies: Proxies,
     timeouts: Timeouts,
     chaos: Option<ChaosLayer>,
@@ -289,7 +289,7 @@ mod tests {
     /// As where the system has no certificates to trust.
     fn without_roots() -> Transport {
         let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
-        let builder = Transport::builder(timeouts).resolver(dns::Static::new());
+        let builder = Transport::builder(timeouts).resolver(dns::StaticResolver::new());
         let mut transport = builder.tls(config()).build().unwrap();
         let none = ConfigError::refused("tls", "no certificates");
         Arc::get_mut(&mut transport.shared).unwrap().tls = Err(Arc::new(none));

@@ -23,7 +23,7 @@ use crate::clock;
 #[cfg(feature = "otel")]
 use crate::destination::Destination;
 use crate::destination::Origin;
-use crate::dns::Hold;
+use crate::dns::NameHold;
 use crate::hop::Stage;
 use crate::record::{Addresses, Tracker};
 use crate::registry::{self, Registry};
@@ -163,7 +163,7 @@ pub(super) struct Place {
     bounds: Bounds,
     pub(super) leases: Arc<Semaphore>,
     /// Has the resolver keep the name.
-    hold: OnceLock<Hold>,
+    hold: OnceLock<NameHold>,
     /// None where an address stands in the URL.
     name: OnceLock<Name>,
 }
@@ -233,7 +233,7 @@ impl Place {
     }
 
     /// Has the resolver keep the name of this destination, as long as the destination lives.
-    pub(super) fn hold(&self, hold: impl FnOnce() -> Option<Hold>) {
+    pub(super) fn hold(&self, hold: impl FnOnce() -> Option<NameHold>) {
         if self.hold.get().is_none()
             && let Some(hold) = hold()
         {

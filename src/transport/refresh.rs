@@ -8,21 +8,21 @@ use tokio::time::{Instant, timeout};
 
 use super::Shared;
 use crate::clock;
-use crate::dns::{Answer, Filter, Resolve, Resolving};
+use crate::dns::{AddressFilter, Answer, Resolution, Resolve};
 use crate::timeout::Timeout;
 
 /// The name of a destination, and how it is looked up.
 pub(super) struct Name {
     name: Box<str>,
     resolver: Arc<dyn Resolve>,
-    filter: Filter,
+    filter: AddressFilter,
     limit: Timeout,
     /// Until then the resolver is not asked again: it had to ask others.
     look_again: Mutex<Option<Instant>>,
 }
 
 impl Name {
-    pub(super) fn new(name: &str, shared: &Shared, filter: &Filter) -> Self {
+    pub(super) fn new(name: &str, shared: &Shared, filter: &AddressFilter) -> Self {
         Self {
             name: name.into(),
             resolver: Arc::clone(&shared.resolver),
@@ -46,9 +46,9 @@ impl Name {
             }
         };
         match self.resolver.resolve_within(&self.name, self.limit) {
-            Resolving::Known(Ok(answer)) => take_in(answer),
-            Resolving::Known(Err(_)) => {}
-            Resolving::Asking(asking) => {
+            Resolution::Cached(Ok(answer)) => take_in(answer),
+            Resolution::Cached(Err(_)) => {}
+            Resolution::Pending(asking) => {
                 *self.look_again() = Some(clock::after(now, LOOK_AGAIN));
                 let Ok(runtime) = Handle::try_current() else {
                     return;

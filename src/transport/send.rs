@@ -28,7 +28,7 @@ use crate::box_error::BoxError;
 use crate::call::{attempt_of_request, heard_alone};
 use crate::clock;
 use crate::diagnose::diagnose;
-use crate::dns::{Answer, Filter, SecondLook};
+use crate::dns::{AddressFilter, Answer, Refresh};
 use crate::error::{Error, Reason};
 use crate::hop::{Diagnosis, Hop, Kind, Stage};
 use crate::record::tracker::Tracker;
@@ -92,7 +92,7 @@ where
     // A proxy is dialled wherever it is, and filters names itself: without that word nothing was built.
     // Of its destination, an address in the URL is judged here.
     filter_literal(&shared.filter, &target.dial, tracker)?;
-    let none = Filter::new();
+    let none = AddressFilter::new();
     let filter = if via.is_some() { &none } else { &shared.filter };
     let identity = shared.identity(&head.extensions);
     let route = place.routing.route(shared.tls(identity), identity);
@@ -225,7 +225,7 @@ impl Way<'_> {
         (visit, now): (Visit, Instant),
         address: SocketAddr,
         error: &Error,
-    ) -> Option<SecondLook> {
+    ) -> Option<Refresh> {
         if error.kind().is_local() {
             // It says nothing of the address, nor of its name.
             visit.fared(Fared::Unknown, now);
@@ -248,18 +248,13 @@ impl Way<'_> {
         }
         visit.fared(Fared::Unreachable, now);
         match self.place.routing.dialled() {
-            (Dial::Name(name), _) => self.shared.resolver.suspect(name),
+            (Dial::Name(name), _) => self.shared.resolver.report_unreachable(name),
             (Dial::Address(_), _) => None,
         }
     }
 
     /// The addresses that a second look brings within the time left.
-    async fn look_again(
-        &self,
-        second: SecondLook,
-        tried: &[IpAddr],
-        left: Duration,
-    ) -> Vec<IpAddr> {
+    async fn look_again(&self, second: Refresh, tried: &[IpAddr], left: Duration) -> Vec<IpAddr> {
         let limit = self.tracker.timeouts().dns().get().min(left);
         self.tracker.enter(Stage::Dns);
         if let (Dial::Name(name), _) = self.place.routing.dialled() {

@@ -194,7 +194,7 @@ impl TransportBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::{Filter, Static};
+    use crate::dns::{AddressFilter, StaticResolver};
     use crate::timeout::Timeouts;
     use crate::transport::Transport;
 
@@ -310,8 +310,8 @@ mod tests {
                 |b| b.tcp_keepalive(SEC(1), SEC(1), 1),
                 "transport.tcp_keepalive",
             ),
-            (|b| b.resolver(Static::new()), "resolver"),
-            (|b| b.filter(Filter::public_only()), "filter"),
+            (|b| b.resolver(StaticResolver::new()), "resolver"),
+            (|b| b.filter(AddressFilter::public_only()), "filter"),
             (|b| b.proxy("http://127.0.0.1:9"), "proxy"),
             (
                 |b| b.unix_socket(""),

@@ -27,7 +27,7 @@ use super::wire::incoming::Incoming;
 use crate::box_error::BoxError;
 use crate::clock;
 use crate::diagnose::diagnose;
-use crate::dns::Filter;
+use crate::dns::AddressFilter;
 use crate::error::{Error, Reason};
 use crate::hop::Stage;
 use crate::record::tracker::Tracker;
@@ -36,7 +36,7 @@ use crate::record::tracker::Tracker;
 pub(super) struct Way<'a> {
     pub(super) shared: &'a Shared,
     /// The filter of the addresses.
-    pub(super) filter: &'a Filter,
+    pub(super) filter: &'a AddressFilter,
     pub(super) head: &'a Parts,
     pub(super) place: &'a Arc<Place>,
     pub(super) identity: Identity,

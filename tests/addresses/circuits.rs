@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::dns::{self, Resolve, Resolving};
+use sevenhops::dns::{self, Resolution, Resolve};
 use sevenhops::policy::breaker::CircuitState;
 use sevenhops::testing::{Answer, FaultServer, Reply, Script};
 use sevenhops::{Client, Destination, Policy};
@@ -191,8 +191,8 @@ impl Moves {
 }
 
 impl Resolve for Moves {
-    fn resolve(&self, _: &str) -> Resolving {
-        Resolving::Known(Ok(self.0.lock().unwrap().clone().unwrap()))
+    fn resolve(&self, _: &str) -> Resolution {
+        Resolution::Cached(Ok(self.0.lock().unwrap().clone().unwrap()))
     }
 }
 

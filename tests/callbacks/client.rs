@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
-use sevenhops::dns::{self, Hold, Resolve, Resolving, SecondLook};
+use sevenhops::dns::{self, NameHold, Refresh, Resolution, Resolve};
 use sevenhops::telemetry::{Link, Propagator};
 use sevenhops::testing::{Answer, ClosedPort};
 use sevenhops::{Client, Effect, Error, Hop, Kind};
@@ -39,23 +39,23 @@ enum At {
 struct Panicking(At);
 
 impl Resolve for Panicking {
-    fn resolve(&self, _host: &str) -> Resolving {
+    fn resolve(&self, _host: &str) -> Resolution {
         let here: IpAddr = [127, 0, 0, 1].into();
         match self.0 {
             At::Call => panics(),
-            At::Wait => Resolving::Asking(Box::pin(async { panics() })),
-            _ => Resolving::Known(Ok(dns::Answer::new([here], Duration::from_secs(1)).unwrap())),
+            At::Wait => Resolution::Pending(Box::pin(async { panics() })),
+            _ => Resolution::Cached(Ok(dns::Answer::new([here], Duration::from_secs(1)).unwrap())),
         }
     }
 
-    fn hold(&self, _host: &str) -> Option<Hold> {
+    fn hold(&self, _host: &str) -> Option<NameHold> {
         match self.0 {
             At::Hold => panics(),
             _ => None,
         }
     }
 
-    fn suspect(&self, _host: &str) -> Option<SecondLook> {
+    fn report_unreachable(&self, _host: &str) -> Option<Refresh> {
         match self.0 {
             At::Suspect => panics(),
             At::Hold => None,

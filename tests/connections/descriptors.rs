@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sevenhops::Client;
-use sevenhops::dns::Static;
+use sevenhops::dns::StaticResolver;
 use sevenhops::testing::FaultServer;
 use tokio::process::Command;
 
@@ -67,7 +67,7 @@ async fn reach_all(port: &str) {
     };
     setrlimit(Resource::Nofile, lower).unwrap();
     let builder = Client::builder(Duration::from_secs(10));
-    let builder = builder.resolver(Static::new());
+    let builder = builder.resolver(StaticResolver::new());
     let builder = builder.transport(move |transport| match bound {
         Some(bound) => transport.max_connections(bound),
         None => transport,

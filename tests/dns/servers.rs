@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use sevenhops::dns::{Answer, Error, Reason, Resolve, Resolver};
+use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolve, Resolver};
 use sevenhops::testing::{ClosedPort, RecordType, Script, ScriptedDns, Transport};
 use sevenhops::timeout::Timeout;
 
@@ -93,7 +93,7 @@ async fn word_of_one_server_that_a_name_is_not_there_ends_the_walk() {
 
     let error = ask(&resolver([first.addr(), second.addr()]), "api.test").await;
 
-    assert_eq!(error.unwrap_err().reason(), Reason::NotFound);
+    assert_eq!(error.unwrap_err().reason(), DnsErrorReason::NotFound);
     assert_eq!(second.queries_for("api.test"), 0);
 }
 
@@ -106,7 +106,7 @@ async fn walk_that_finds_no_usable_response_is_a_failure_and_no_absence() {
     let error = ask(&resolver([first.addr(), second.addr()]), "api.test").await;
 
     let error = error.unwrap_err();
-    assert_eq!(error.reason(), Reason::ServerFailure);
+    assert_eq!(error.reason(), DnsErrorReason::ServerFailure);
     assert!(!error.reason().is_negative());
 }
 
@@ -151,7 +151,7 @@ async fn alias_whose_end_is_elsewhere_is_asked_for_at_the_same_server() {
 
     let error = ask(&resolver, "a.test").await.unwrap_err();
 
-    assert_eq!(error.reason(), Reason::ServerFailure);
+    assert_eq!(error.reason(), DnsErrorReason::ServerFailure);
     assert_eq!(dns.queries_for("b.test"), 2, "once for each family");
 }
 
@@ -194,7 +194,7 @@ fn resolver(servers: impl IntoIterator<Item = SocketAddr>) -> Resolver {
     builder.build().expect("the settings do not contradict")
 }
 
-async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, DnsError> {
     resolver.resolve(host).answer().await
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use sevenhops::dns::{Answer, Error, Resolve, Resolver};
+use sevenhops::dns::{Answer, DnsError, Resolve, Resolver};
 use sevenhops::testing::{Script, ScriptedDns};
 use sevenhops::timeout::Timeout;
 
@@ -213,7 +213,7 @@ fn resolver(servers: impl IntoIterator<Item = SocketAddr>) -> Resolver {
     builder.build().expect("the settings do not contradict")
 }
 
-async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, Error> {
+async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, DnsError> {
     resolver.resolve(host).answer().await
 }
 

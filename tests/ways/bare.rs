@@ -131,7 +131,7 @@ async fn new_connections_hear_of_dns_and_pooled_ones_do_not() {
 async fn filter_holds_for_names_and_for_addresses_in_urls() {
     let world = World::new().await;
     let server = world.server().await;
-    let filter = dns::Filter::public_only();
+    let filter = dns::AddressFilter::public_only();
     let client = world.transport().filter(filter).build_reqwest().unwrap();
     let port = server.addr().port();
     for host in ["api.test", "127.0.0.1", "2130706433", "[::ffff:127.0.0.1]"] {
@@ -152,7 +152,7 @@ async fn proxy_is_dialled_wherever_it_is_and_its_name_is_not_filtered() {
         .set("proxy.test", Script::addresses([[127, 0, 0, 1].into()]));
     let client = world
         .transport()
-        .filter(dns::Filter::public_only())
+        .filter(dns::AddressFilter::public_only())
         .proxy(format!("http://proxy.test:{}", port.trim_end_matches('/')));
     let refused = client.clone().build_reqwest().unwrap_err().to_string();
     assert!(refused.starts_with("filter and proxy: "), "{refused}");
@@ -192,7 +192,7 @@ async fn name_whose_addresses_all_refuse_fails_by_the_first_of_them() {
     let port = ClosedPort::new().unwrap();
     let addresses = [[127, 0, 0, 1], [127, 0, 0, 2]].map(Into::into);
     let client = world.transport();
-    let client = client.resolver(dns::Static::new().host("api.test", addresses));
+    let client = client.resolver(dns::StaticResolver::new().host("api.test", addresses));
     let url = format!("https://api.test:{}", port.addr().port());
     let told_by = call(&client.build_reqwest().unwrap(), &url).await;
     assert_eq!(

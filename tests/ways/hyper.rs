@@ -291,7 +291,7 @@ async fn length_that_is_not_the_bodys_is_not_sent() {
 async fn filter_holds_for_names_and_for_addresses_in_urls() {
     let world = World::new().await;
     let server = world.server().await;
-    let filter = dns::Filter::public_only();
+    let filter = dns::AddressFilter::public_only();
     let hops = world.transport().filter(filter).build_hyper().unwrap();
     let port = server.addr().port();
     for host in ["api.test", "127.0.0.1", "[::ffff:127.0.0.1]"] {

@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest_middleware::ClientBuilder;
-use sevenhops::dns::Filter;
+use sevenhops::dns::AddressFilter;
 use sevenhops::sdk::hyper::{ConnectorLayer, Hops, Names, RequestBody};
 use sevenhops::testing::{FaultServer, Script, ScriptedDns};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, TransportBuilder};
@@ -73,8 +73,8 @@ fn lead_home(dns: &ScriptedDns, name: &str) {
     dns.set(name, Script::addresses([IpAddr::from([127, 0, 0, 1])]));
 }
 
-fn filter() -> Filter {
-    Filter::public_only().allow(IpAddr::from(ALLOWED).into())
+fn filter() -> AddressFilter {
+    AddressFilter::public_only().allow(IpAddr::from(ALLOWED).into())
 }
 
 /// 127.0.0.1, in spellings that only some programs accept.
@@ -191,7 +191,7 @@ async fn hyper_pieces_judge_addresses_in_any_spelling_and_refuse_other_schemes()
 async fn resolver_alone_reads_an_address_in_any_spelling_and_never_searches_for_it() {
     let trap = Trap::new().await;
     let filtering = trap.hops().resolver();
-    let unfiltered = trap.transport().filter(Filter::new());
+    let unfiltered = trap.transport().filter(AddressFilter::new());
     let unfiltered = unfiltered.build_hyper().unwrap().resolver();
     for host in HOSTS {
         let name: Name = host.parse().unwrap();
@@ -209,7 +209,7 @@ async fn resolver_alone_reads_an_address_in_any_spelling_and_never_searches_for_
 #[tokio::test]
 async fn without_a_filter_the_pool_dials_what_the_spelling_means() {
     let trap = Trap::new().await;
-    let hops = trap.transport().filter(Filter::new());
+    let hops = trap.transport().filter(AddressFilter::new());
     let hops = hops.build_hyper().unwrap();
     let connector = hops.connector_layer().layer(tcp(&hops));
     let client = Client::builder(TokioExecutor::new()).build(connector);
@@ -306,7 +306,7 @@ async fn connector_that_chooses_the_address_itself_gets_no_request_under_a_filte
         filtered(through(layer, stubborn.clone(), url).await, url);
     }
     assert_eq!(trap.server.requests_seen(), 0);
-    let unfiltered = trap.transport().filter(Filter::new());
+    let unfiltered = trap.transport().filter(AddressFilter::new());
     let layer = unfiltered.build_hyper().unwrap().connector_layer();
     let status = through(layer, stubborn, "http://api.test/").await;
     assert_eq!(status.unwrap(), 200);

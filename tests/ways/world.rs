@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::dns::{self, Resolve, Resolving};
+use sevenhops::dns::{self, Resolution, Resolve};
 use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::testing::{
     Answer, Authority, BlackHole, ClosedPort, ConnFault, FaultServer, Reply, Script, ScriptedDns,
@@ -222,10 +222,12 @@ impl Moving {
 }
 
 impl Resolve for Moving {
-    fn resolve(&self, host: &str) -> Resolving {
+    fn resolve(&self, host: &str) -> Resolution {
         let address = *self.0.lock().unwrap();
         let answer = dns::Answer::new([address], Duration::from_secs(1));
-        Resolving::Known(answer.ok_or_else(|| dns::Error::new(host, dns::Reason::NoRecords)))
+        Resolution::Cached(
+            answer.ok_or_else(|| dns::DnsError::new(host, dns::DnsErrorReason::NoRecords)),
+        )
     }
 }
 
@@ -296,7 +298,7 @@ impl Street {
         let addresses = [host(21), host(22), host(23)];
         Transport::builder(Timeouts::new(TEN_SECONDS).unwrap())
             .tls(world.authority.client_config())
-            .resolver(dns::Static::new().host(NAME, addresses))
+            .resolver(dns::StaticResolver::new().host(NAME, addresses))
     }
 
     /// Makes concurrent calls, each on its own client.

@@ -6,7 +6,7 @@
 //! # Example
 //!
 //! ```
-//! use sevenhops::dns::{Reason, Resolve};
+//! use sevenhops::dns::{DnsErrorReason, Resolve};
 //! use sevenhops::testing::{Script, ScriptedDns};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -20,7 +20,7 @@
 //! assert_eq!(dns.queries_for("api.test"), 2); // one for each family
 //!
 //! let error = resolver.resolve("unknown.test").answer().await.unwrap_err();
-//! assert_eq!(error.reason(), Reason::NotFound);
+//! assert_eq!(error.reason(), DnsErrorReason::NotFound);
 //! # Ok(())
 //! # }
 //! ```

@@ -47,7 +47,7 @@ type V4 = bool;
 type V6 = bool;
 
 impl Given<'_> {
-    fn speaks_for(&self, address: IpAddr) -> bool {
+    fn is_authoritative_for(&self, address: IpAddr) -> bool {
         if address.is_ipv4() {
             self.speaks_for.0
         } else {
@@ -88,7 +88,7 @@ impl Book {
         };
         let mut gone = Vec::new();
         for (address, health) in &mut self.known {
-            if given.addresses.contains(address) || !given.speaks_for(*address) {
+            if given.addresses.contains(address) || !given.is_authoritative_for(*address) {
                 continue;
             }
             let since = *health.absent_since.get_or_insert(now);

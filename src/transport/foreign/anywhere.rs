@@ -17,7 +17,7 @@ use super::connector::{Connecting, Setup};
 use super::judge::{Seen, filtered, judge, unseen};
 use crate::box_error::BoxError;
 use crate::diagnose::diagnose;
-use crate::dns::Filter;
+use crate::dns::AddressFilter;
 use crate::error::Error;
 use crate::hop::{Diagnosis, Effect, Hop, Stage};
 use crate::record::effect_of;
@@ -31,7 +31,7 @@ use crate::transport::leave::alone;
 /// address came neither from the URL nor from our resolver.
 #[derive(Clone, Debug)]
 pub struct ConnectorLayer {
-    pub(super) filter: Filter,
+    pub(super) filter: AddressFilter,
     pub(super) timeouts: Timeouts,
     /// Whether connections may go to a proxy, which is not judged.
     pub(super) proxied: bool,
@@ -151,7 +151,7 @@ fn failed(error: BoxError, tracker: Option<&Tracker>) -> Error {
 
 /// The facts by which a connection of any connector is judged.
 struct Arrival {
-    filter: Filter,
+    filter: AddressFilter,
     /// The URL held an address, so there was nothing to look up.
     is_literal: bool,
 }

@@ -11,7 +11,7 @@ use crate::clock;
 use crate::hop::Kind;
 use crate::telemetry::AttemptSpans;
 
-fn layer(filter: Filter) -> ConnectorLayer {
+fn layer(filter: AddressFilter) -> ConnectorLayer {
     let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     ConnectorLayer {
         filter,
@@ -21,7 +21,7 @@ fn layer(filter: Filter) -> ConnectorLayer {
 }
 
 /// The error of a connector that is refused.
-async fn refused(filter: Filter, seen: Option<Seen>) -> Error {
+async fn refused(filter: AddressFilter, seen: Option<Seen>) -> Error {
     let refuses = async || Err::<Nothing, _>(io::Error::from(io::ErrorKind::ConnectionRefused));
     let error = layer(filter).begin(seen, refuses).await.unwrap_err();
     Error::ours(error).unwrap()
@@ -34,7 +34,7 @@ fn seen() -> Option<Seen> {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_connected_to_had_no_effect() {
-    let error = refused(Filter::new(), seen()).await;
+    let error = refused(AddressFilter::new(), seen()).await;
     assert_eq!(
         (error.hop(), error.kind()),
         (Some(Hop::Connect), Kind::Refused)
@@ -52,7 +52,7 @@ async fn what_cannot_be_connected_to_after_a_wait_may_be_the_next_leg_of_a_redir
         if waited {
             tracker.waiting(clock::now());
         }
-        let refused = refused(Filter::new(), seen());
+        let refused = refused(AddressFilter::new(), seen());
         let error = tracker::scope(Arc::clone(&tracker), refused).await;
         assert_eq!((error.hop(), error.effect()), (Some(Hop::Connect), effect));
     }
@@ -60,26 +60,29 @@ async fn what_cannot_be_connected_to_after_a_wait_may_be_the_next_leg_of_a_redir
 
 #[tokio::test(start_paused = true)]
 async fn filter_refuses_what_it_cannot_see() {
-    let error = refused(Filter::public_only(), None).await;
+    let error = refused(AddressFilter::public_only(), None).await;
     assert_eq!(
         (error.hop(), error.kind()),
         (Some(Hop::Dns), Kind::Filtered)
     );
-    assert_eq!(refused(Filter::new(), None).await.kind(), Kind::Refused);
+    assert_eq!(
+        refused(AddressFilter::new(), None).await.kind(),
+        Kind::Refused
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn set_up_that_nobody_asks_our_resolver_for_is_a_connect_and_ends() {
     let hangs = || std::future::pending::<Result<Nothing, io::Error>>();
     let begun = clock::now();
-    let arriving = layer(Filter::new()).begin(seen(), hangs);
+    let arriving = layer(AddressFilter::new()).begin(seen(), hangs);
     let error = arriving.await.unwrap_err();
     let error = Error::ours(error).unwrap();
     assert_eq!(
         (error.hop(), error.kind()),
         (Some(Hop::Connect), Kind::Timeout)
     );
-    let connect = layer(Filter::new()).timeouts.connect().get();
+    let connect = layer(AddressFilter::new()).timeouts.connect().get();
     assert_eq!(clock::now() - begun, connect);
 }
 

@@ -6,12 +6,12 @@ use hyper_util::client::legacy::connect::Connected;
 use tower::{ServiceExt, service_fn};
 
 use super::*;
-use crate::dns::Filter;
+use crate::dns::AddressFilter;
 use crate::error::Error;
 use crate::hop::Kind;
 
 /// The kind of the failure of a connector that is refused. It asks for the way as it is called, or later.
-async fn refused(filter: Filter, url: &str, asks_later: bool) -> Kind {
+async fn refused(filter: AddressFilter, url: &str, asks_later: bool) -> Kind {
     let timeouts = Timeouts::new(Duration::from_secs(10)).unwrap();
     let layer = BareLayer(ConnectorLayer {
         filter,
@@ -34,7 +34,7 @@ async fn refused(filter: Filter, url: &str, asks_later: bool) -> Kind {
 
 #[tokio::test(start_paused = true)]
 async fn filter_judges_the_url_that_the_connector_asks_a_way_for() {
-    let public = Filter::public_only;
+    let public = AddressFilter::public_only;
     let private = "http://127.0.0.1/";
     assert_eq!(refused(public(), private, false).await, Kind::Filtered);
     let open = "http://5.6.7.8/";
@@ -44,9 +44,12 @@ async fn filter_judges_the_url_that_the_connector_asks_a_way_for() {
 #[tokio::test(start_paused = true)]
 async fn connector_that_asks_too_late_is_refused_where_there_is_a_filter() {
     let open = "http://5.6.7.8/";
-    let filter = Filter::public_only();
+    let filter = AddressFilter::public_only();
     assert_eq!(refused(filter, open, true).await, Kind::Filtered);
-    assert_eq!(refused(Filter::new(), open, true).await, Kind::Refused);
+    assert_eq!(
+        refused(AddressFilter::new(), open, true).await,
+        Kind::Refused
+    );
 }
 
 /// A connection that there never is.

@@ -8,7 +8,7 @@ use url::Url;
 
 #[cfg(feature = "hyper")]
 use super::spelling::is_canonical;
-use crate::dns::{Filter, Refused};
+use crate::dns::{AddressDenied, AddressFilter};
 use crate::error::Error;
 use crate::hop::{Diagnosis, Hop, Kind};
 use crate::transport::target::{Dial, host};
@@ -50,7 +50,7 @@ impl Seen {
 }
 
 /// Refuses what the filter refuses, and what it cannot judge. Names are judged when they are looked up.
-pub(super) fn judge(filter: &Filter, seen: Option<&Seen>) -> Result<(), Error> {
+pub(super) fn judge(filter: &AddressFilter, seen: Option<&Seen>) -> Result<(), Error> {
     if !filter.is_on() {
         return Ok(());
     }
@@ -68,7 +68,7 @@ pub(super) fn judge(filter: &Filter, seen: Option<&Seen>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn filtered(refused: Refused) -> Error {
+pub(super) fn filtered(refused: AddressDenied) -> Error {
     Error::new(Diagnosis::unsent(Hop::Dns, Kind::Filtered)).because(refused)
 }
 

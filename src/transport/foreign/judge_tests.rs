@@ -17,7 +17,7 @@ fn destination_is_read_from_what_hyper_util_and_reqwest_ask_with() {
 
 #[test]
 fn filter_judges_the_address_that_a_host_of_any_spelling_means() {
-    let filter = Filter::public_only();
+    let filter = AddressFilter::public_only();
     for (uri, refused) in [
         ("http://api.test/", false),
         ("http://API.test:8080/", false),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::connector::setup;
 use super::judge::unseen;
 use crate::box_error::BoxError;
-use crate::dns::{Filter, Resolve};
+use crate::dns::{AddressFilter, Resolve};
 use crate::timeout::Timeouts;
 use crate::transport::leave::alone;
 use crate::transport::look_up::look_up;
@@ -23,7 +23,7 @@ use crate::transport::target::{Dial, read_host};
 #[derive(Clone, Debug)]
 pub struct Names {
     pub(super) resolver: Arc<dyn Resolve>,
-    pub(super) filter: Filter,
+    pub(super) filter: AddressFilter,
     pub(super) timeouts: Timeouts,
     pub(super) others: Others,
     /// The connect timeout of the connector, which it divides among the addresses that it gets.
@@ -55,7 +55,7 @@ impl Names {
                 return Err(unseen(OTHER_NAME).into());
             }
             // A proxy is dialled wherever it is.
-            let none = Filter::new();
+            let none = AddressFilter::new();
             let filter = if is_other { &none } else { &this.filter };
             let answer = look_up(&*this.resolver, &dial, filter, &tracker).await?;
             let connect = tracker.timeouts().connect().get();

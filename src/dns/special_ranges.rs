@@ -9,7 +9,7 @@ use super::cidr::Cidr;
 /// The reason why an address is not public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Range {
+pub enum AddressRange {
     /// Not an address of a host: `0.0.0.0/8`, `::`.
     Unspecified,
     /// This machine.
@@ -32,7 +32,7 @@ pub enum Range {
     Reserved,
 }
 
-impl fmt::Display for Range {
+impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unspecified => "unspecified",
@@ -50,7 +50,7 @@ impl fmt::Display for Range {
 }
 
 /// Returns the special range of `address`; `None` if it is public.
-pub(super) fn range(address: IpAddr) -> Option<Range> {
+pub(super) fn range(address: IpAddr) -> Option<AddressRange> {
     let ranges = match address {
         IpAddr::V4(_) => V4,
         IpAddr::V6(_) => V6,
@@ -59,7 +59,7 @@ pub(super) fn range(address: IpAddr) -> Option<Range> {
     match (found, address) {
         (Some((_, range)), _) => Some(*range),
         // Outside of these ranges, only 2000::/3 is in use.
-        (None, IpAddr::V6(v6)) if v6.segments()[0] >> 13 != 1 => Some(Range::Reserved),
+        (None, IpAddr::V6(v6)) if v6.segments()[0] >> 13 != 1 => Some(AddressRange::Reserved),
         (None, _) => None,
     }
 }
@@ -128,57 +128,99 @@ const fn v6(a: u16, b: u16, c: u16, h: u16) -> IpAddr {
 }
 
 /// IANA's registry of special IPv4 addresses; the first that matches counts.
-const V4: &[(Cidr, Range)] = &[
-    (Cidr::known(v4(0, 0, 0, 0), 8), Range::Unspecified),
-    (Cidr::known(v4(10, 0, 0, 0), 8), Range::Private),
-    (Cidr::known(v4(100, 100, 100, 200), 32), Range::Metadata), // Alibaba
-    (Cidr::known(v4(100, 64, 0, 0), 10), Range::Shared),
-    (Cidr::known(v4(127, 0, 0, 0), 8), Range::Loopback),
-    (Cidr::known(v4(168, 63, 129, 16), 32), Range::Metadata), // Azure
-    (Cidr::known(v4(169, 254, 169, 254), 32), Range::Metadata),
-    (Cidr::known(v4(169, 254, 170, 2), 32), Range::Metadata), // ECS tasks
-    (Cidr::known(v4(169, 254, 0, 0), 16), Range::LinkLocal),
-    (Cidr::known(v4(172, 16, 0, 0), 12), Range::Private),
-    (Cidr::known(v4(192, 0, 0, 192), 32), Range::Metadata), // Oracle
-    (Cidr::known(v4(192, 0, 0, 0), 24), Range::Reserved),
-    (Cidr::known(v4(192, 0, 2, 0), 24), Range::Documentation),
-    (Cidr::known(v4(192, 31, 196, 0), 24), Range::Reserved), // AS112
-    (Cidr::known(v4(192, 52, 193, 0), 24), Range::Reserved), // AMT
-    (Cidr::known(v4(192, 88, 99, 0), 24), Range::Reserved),  // 6to4 relays
-    (Cidr::known(v4(192, 168, 0, 0), 16), Range::Private),
-    (Cidr::known(v4(192, 175, 48, 0), 24), Range::Reserved), // AS112
-    (Cidr::known(v4(198, 18, 0, 0), 15), Range::Benchmarking),
-    (Cidr::known(v4(198, 51, 100, 0), 24), Range::Documentation),
-    (Cidr::known(v4(203, 0, 113, 0), 24), Range::Documentation),
-    (Cidr::known(v4(224, 0, 0, 0), 4), Range::Multicast),
-    (Cidr::known(v4(255, 255, 255, 255), 32), Range::Multicast), // broadcast
-    (Cidr::known(v4(240, 0, 0, 0), 4), Range::Reserved),
+const V4: &[(Cidr, AddressRange)] = &[
+    (Cidr::known(v4(0, 0, 0, 0), 8), AddressRange::Unspecified),
+    (Cidr::known(v4(10, 0, 0, 0), 8), AddressRange::Private),
+    (
+        Cidr::known(v4(100, 100, 100, 200), 32),
+        AddressRange::Metadata,
+    ), // Alibaba
+    (Cidr::known(v4(100, 64, 0, 0), 10), AddressRange::Shared),
+    (Cidr::known(v4(127, 0, 0, 0), 8), AddressRange::Loopback),
+    (
+        Cidr::known(v4(168, 63, 129, 16), 32),
+        AddressRange::Metadata,
+    ), // Azure
+    (
+        Cidr::known(v4(169, 254, 169, 254), 32),
+        AddressRange::Metadata,
+    ),
+    (
+        Cidr::known(v4(169, 254, 170, 2), 32),
+        AddressRange::Metadata,
+    ), // ECS tasks
+    (Cidr::known(v4(169, 254, 0, 0), 16), AddressRange::LinkLocal),
+    (Cidr::known(v4(172, 16, 0, 0), 12), AddressRange::Private),
+    (Cidr::known(v4(192, 0, 0, 192), 32), AddressRange::Metadata), // Oracle
+    (Cidr::known(v4(192, 0, 0, 0), 24), AddressRange::Reserved),
+    (
+        Cidr::known(v4(192, 0, 2, 0), 24),
+        AddressRange::Documentation,
+    ),
+    (Cidr::known(v4(192, 31, 196, 0), 24), AddressRange::Reserved), // AS112
+    (Cidr::known(v4(192, 52, 193, 0), 24), AddressRange::Reserved), // AMT
+    (Cidr::known(v4(192, 88, 99, 0), 24), AddressRange::Reserved),  // 6to4 relays
+    (Cidr::known(v4(192, 168, 0, 0), 16), AddressRange::Private),
+    (Cidr::known(v4(192, 175, 48, 0), 24), AddressRange::Reserved), // AS112
+    (
+        Cidr::known(v4(198, 18, 0, 0), 15),
+        AddressRange::Benchmarking,
+    ),
+    (
+        Cidr::known(v4(198, 51, 100, 0), 24),
+        AddressRange::Documentation,
+    ),
+    (
+        Cidr::known(v4(203, 0, 113, 0), 24),
+        AddressRange::Documentation,
+    ),
+    (Cidr::known(v4(224, 0, 0, 0), 4), AddressRange::Multicast),
+    (
+        Cidr::known(v4(255, 255, 255, 255), 32),
+        AddressRange::Multicast,
+    ), // broadcast
+    (Cidr::known(v4(240, 0, 0, 0), 4), AddressRange::Reserved),
 ];
 
 /// IANA's registry of special IPv6 addresses; the first that matches counts. An address that stands for an IPv4 address
 /// is public if that one is.
-const V6: &[(Cidr, Range)] = &[
-    (Cidr::known(v6(0, 0, 0, 0), 128), Range::Unspecified),
-    (Cidr::known(v6(0, 0, 0, 1), 128), Range::Loopback),
-    (Cidr::known(v6(0x100, 0, 0, 0), 64), Range::Reserved), // discard
-    (Cidr::known(v6(0x2001, 2, 0, 0), 48), Range::Benchmarking),
+const V6: &[(Cidr, AddressRange)] = &[
+    (Cidr::known(v6(0, 0, 0, 0), 128), AddressRange::Unspecified),
+    (Cidr::known(v6(0, 0, 0, 1), 128), AddressRange::Loopback),
+    (Cidr::known(v6(0x100, 0, 0, 0), 64), AddressRange::Reserved), // discard
+    (
+        Cidr::known(v6(0x2001, 2, 0, 0), 48),
+        AddressRange::Benchmarking,
+    ),
     (
         Cidr::known(v6(0x2001, 0xdb8, 0, 0), 32),
-        Range::Documentation,
+        AddressRange::Documentation,
     ),
-    (Cidr::known(v6(0x2001, 0x10, 0, 0), 28), Range::Reserved), // ORCHID
-    (Cidr::known(v6(0x2001, 0x20, 0, 0), 28), Range::Reserved), // ORCHIDv2
-    (Cidr::known(v6(0x3fff, 0, 0, 0), 20), Range::Documentation),
+    (
+        Cidr::known(v6(0x2001, 0x10, 0, 0), 28),
+        AddressRange::Reserved,
+    ), // ORCHID
+    (
+        Cidr::known(v6(0x2001, 0x20, 0, 0), 28),
+        AddressRange::Reserved,
+    ), // ORCHIDv2
+    (
+        Cidr::known(v6(0x3fff, 0, 0, 0), 20),
+        AddressRange::Documentation,
+    ),
     (
         Cidr::known(v6(0xfd00, 0xec2, 0, 0x254), 128),
-        Range::Metadata,
+        AddressRange::Metadata,
     ), // AWS
     (
         Cidr::known(v6(0xfd20, 0xce, 0, 0x254), 128),
-        Range::Metadata,
+        AddressRange::Metadata,
     ), // Google
-    (Cidr::known(v6(0xfc00, 0, 0, 0), 7), Range::Private),
-    (Cidr::known(v6(0xfe80, 0, 0, 0), 10), Range::LinkLocal),
-    (Cidr::known(v6(0xfec0, 0, 0, 0), 10), Range::Private),
-    (Cidr::known(v6(0xff00, 0, 0, 0), 8), Range::Multicast),
+    (Cidr::known(v6(0xfc00, 0, 0, 0), 7), AddressRange::Private),
+    (
+        Cidr::known(v6(0xfe80, 0, 0, 0), 10),
+        AddressRange::LinkLocal,
+    ),
+    (Cidr::known(v6(0xfec0, 0, 0, 0), 10), AddressRange::Private),
+    (Cidr::known(v6(0xff00, 0, 0, 0), 8), AddressRange::Multicast),
 ];

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::listed::Listed;
-use super::{Answer, Error, Reason, Resolve, Resolving, UNCHANGING};
+use super::{Answer, DnsError, DnsErrorReason, Resolution, Resolve, UNCHANGING};
 
 /// Resolves names from a table, without queries and without waiting.
 ///
@@ -13,23 +13,23 @@ use super::{Answer, Error, Reason, Resolve, Resolving, UNCHANGING};
 /// # Example
 ///
 /// ```
-/// use sevenhops::dns::{Resolve, Resolving, Static};
+/// use sevenhops::dns::{Resolve, Resolution, StaticResolver};
 ///
-/// let dns = Static::new().host("api.test", ["127.0.0.1".parse()?]);
+/// let dns = StaticResolver::new().host("api.test", ["127.0.0.1".parse()?]);
 ///
-/// let Resolving::Known(Ok(answer)) = dns.resolve("api.test") else {
+/// let Resolution::Cached(Ok(answer)) = dns.resolve("api.test") else {
 ///     panic!("a fixed address is known");
 /// };
 /// assert_eq!(answer.addresses().len(), 1);
-/// assert!(matches!(dns.resolve("other.test"), Resolving::Known(Err(_))));
+/// assert!(matches!(dns.resolve("other.test"), Resolution::Cached(Err(_))));
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Static {
+pub struct StaticResolver {
     hosts: HashMap<Box<str>, Listed>,
 }
 
-impl Static {
+impl StaticResolver {
     /// Creates an empty table.
     #[must_use]
     pub fn new() -> Self {
@@ -46,12 +46,12 @@ impl Static {
     }
 }
 
-impl Resolve for Static {
-    fn resolve(&self, host: &str) -> Resolving {
-        Resolving::Known(match self.hosts.get(absolute(host)) {
-            None => Err(Error::new(host, Reason::NotFound)),
+impl Resolve for StaticResolver {
+    fn resolve(&self, host: &str) -> Resolution {
+        Resolution::Cached(match self.hosts.get(absolute(host)) {
+            None => Err(DnsError::new(host, DnsErrorReason::NotFound)),
             Some(listed) if listed.addresses().is_empty() => {
-                Err(Error::new(host, Reason::NoRecords))
+                Err(DnsError::new(host, DnsErrorReason::NoRecords))
             }
             Some(listed) => Ok(Answer::remembered(listed.clone(), UNCHANGING)),
         })
@@ -69,20 +69,20 @@ mod tests {
 
     #[test]
     fn name_is_found_in_any_case_and_with_a_trailing_dot() {
-        let dns = Static::new().host("Api.Test.", [[127, 0, 0, 1].into()]);
+        let dns = StaticResolver::new().host("Api.Test.", [[127, 0, 0, 1].into()]);
 
         for host in ["api.test", "api.test."] {
-            assert!(matches!(dns.resolve(host), Resolving::Known(Ok(_))));
+            assert!(matches!(dns.resolve(host), Resolution::Cached(Ok(_))));
         }
     }
 
     #[test]
     fn name_without_addresses_exists() {
-        let dns = Static::new().host("api.test", []);
+        let dns = StaticResolver::new().host("api.test", []);
 
-        let Resolving::Known(Err(error)) = dns.resolve("api.test") else {
+        let Resolution::Cached(Err(error)) = dns.resolve("api.test") else {
             panic!("an empty entry is an error");
         };
-        assert_eq!(error.reason(), Reason::NoRecords);
+        assert_eq!(error.reason(), DnsErrorReason::NoRecords);
     }
 }
