@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sevenhops::policy::breaker;
-use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
+use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
 use sevenhops::{Effect, Error, Operation, Policy};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,14 +35,14 @@ async fn main() -> Result<ExitCode> {
     // The broker knows a key that it has seen: what was lost is published again.
     let publish = operation
         .clone()
-        .named("publish")
+        .name("publish")
         .honors_idempotency_keys(true);
     broker.lose_an_answer();
     let paid = publish.run(|attempt| send(broker.address, Some(attempt), "paid"));
     let paid = paid.await;
 
     // Without a key it is not: it might be the second copy.
-    let blind = operation.named("publish without a key");
+    let blind = operation.name("publish without a key");
     broker.lose_an_answer();
     let lost = blind.run(|_| send(broker.address, None, "shipped")).await;
     let [paid_count, shipped_count] = ["paid", "shipped"].map(|message| broker.count(message));
@@ -81,13 +81,19 @@ async fn main() -> Result<ExitCode> {
 }
 
 /// Stands for an SDK: a connection, a line there, a line back.
-async fn send(broker: SocketAddr, attempt: Option<Attempt>, message: &str) -> Result<(), Failed> {
+async fn send(
+    broker: SocketAddr,
+    attempt: Option<OperationAttempt>,
+    message: &str,
+) -> Result<(), OperationError> {
     // Without a connection nothing is sent.
-    let stream = TcpStream::connect(broker).await.map_err(Failed::unsent)?;
+    let stream = TcpStream::connect(broker)
+        .await
+        .map_err(OperationError::not_sent)?;
     let mut stream = BufReader::new(stream);
     let key = attempt
         .as_ref()
-        .map_or("-", |attempt| attempt.key().as_str());
+        .map_or("-", |attempt| attempt.idempotency_key().as_str());
     // From here on a plain error is a maybe.
     let line = format!("{key} {message}\n");
     stream.write_all(line.as_bytes()).await?;
@@ -96,7 +102,7 @@ async fn send(broker: SocketAddr, attempt: Option<Attempt>, message: &str) -> Re
     match answer.trim_end() {
         "taken" => Ok(()),
         "" => Err(io::Error::from(ErrorKind::UnexpectedEof))?,
-        declined => Err(Failed::declined(declined.to_owned()).lasting()),
+        declined => Err(OperationError::declined(declined.to_owned()).permanent()),
     }
 }
 

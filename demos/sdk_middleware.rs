@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn StdError>> {
     server.on_request([Reply::CloseAfterRequest]);
     let lost = charge(&client, &url, Options::new()).await;
     let error = lost.err().ok_or("the response was lost")?;
-    let found = sdk::find(&error);
+    let found = sdk::classify_error(&error);
     println!("{found}\n");
     assert_eq!(
         (found.hop(), found.effect()),

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sevenhops::Operation;
-use sevenhops::sdk::operation::Failed;
+use sevenhops::sdk::operation::OperationError;
 
 /// Stands for a database that is down at first.
 async fn insert(order: &str, key: &str) -> Result<(), std::io::Error> {
@@ -31,11 +31,11 @@ async fn main() -> Result<(), sevenhops::Error> {
         .honors_idempotency_keys(true);
     orders
         .run(async |attempt| {
-            let inserted = insert("order-4711", attempt.key().as_str()).await;
+            let inserted = insert("order-4711", attempt.idempotency_key().as_str()).await;
             inserted.map_err(|error| match error.kind() {
                 // The closure knows that nothing was sent.
-                std::io::ErrorKind::ConnectionRefused => Failed::unsent(error),
-                _ => Failed::maybe(error),
+                std::io::ErrorKind::ConnectionRefused => OperationError::not_sent(error),
+                _ => OperationError::unknown(error),
             })
         })
         .await

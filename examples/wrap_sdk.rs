@@ -39,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     drop(server);
     if let Err(error) = status(&client, &url).await {
         // The SDK's error contains this crate's error: hop, effect and timeline are still there.
-        println!("{}", sdk::find(&error));
+        println!("{}", sdk::classify_error(&error));
     }
     Ok(())
 }

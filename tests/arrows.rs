@@ -58,7 +58,7 @@ const EFFECT_PLACES: [&str; 10] = [
     "hop/status.rs",
     "policy/retry/decide.rs",
     "record/effect.rs",
-    "sdk/operation/failed.rs",
+    "sdk/operation/error.rs",
 ];
 
 /// The importing module, and the module that it imports from.

@@ -22,7 +22,7 @@ mod forked {
     use http::{Request, Response};
     use sevenhops::hop::TimelineEventKind;
     use sevenhops::policy::idempotency;
-    use sevenhops::sdk::operation::{Attempt, Failed};
+    use sevenhops::sdk::operation::{OperationAttempt, OperationError};
     use sevenhops::{Config, Operation, StandardLayer};
     use tokio::runtime::Builder;
     use tower::{Layer, ServiceExt, service_fn};
@@ -80,7 +80,9 @@ mod forked {
 
     async fn operation() -> String {
         let charge = Operation::new("queue.test", Duration::from_secs(10)).unwrap();
-        let work = async |attempt: Attempt| Ok::<_, Failed>(attempt.key().as_str().to_owned());
+        let work = async |attempt: OperationAttempt| {
+            Ok::<_, OperationError>(attempt.idempotency_key().as_str().to_owned())
+        };
         charge.run(work).await.unwrap()
     }
 

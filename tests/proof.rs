@@ -14,7 +14,7 @@ mod tests {
     use http::{Request, Response, Uri};
     use http_body_util::Full;
     use sevenhops::policy::retry;
-    use sevenhops::sdk::operation::{Failed, OperationConfig};
+    use sevenhops::sdk::operation::{OperationConfig, OperationError};
     use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply, Script};
     use sevenhops::timeout::{self, Timeouts};
     use sevenhops::{
@@ -305,9 +305,11 @@ mod tests {
     {
         let operation = Operation::new("payments", DEADLINE).unwrap();
         let run = operation.run(async |_| {
-            charge(post(&shop.charges())).await.map_err(Failed::heard)?;
+            charge(post(&shop.charges()))
+                .await
+                .map_err(OperationError::from_error)?;
             let receipt = shop.client.post(shop.audits()).send();
-            receipt.await.map_err(Failed::heard)
+            receipt.await.map_err(OperationError::from_error)
         });
         run.await.map(drop).unwrap_err()
     }
@@ -356,7 +358,7 @@ mod tests {
                 charge.body("amount=100").send().await?;
                 receipt.send().await
             });
-            both.await?.map_err(Failed::heard)
+            both.await?.map_err(OperationError::from_error)
         });
         shop.assert_open(&run.await.map(drop).unwrap_err());
     }
@@ -378,8 +380,8 @@ mod tests {
                 .on_request((0..9).map(|_| Reply::CloseAfterRequest));
             let run = operation.run(async |attempt| {
                 let charge = shop.client.post(shop.charges()).body("amount=100");
-                let charge = charge.idempotency_key(attempt.key().clone());
-                charge.send().await.map_err(Failed::heard)
+                let charge = charge.idempotency_key(attempt.idempotency_key().clone());
+                charge.send().await.map_err(OperationError::from_error)
             });
             let error = run.await.map(drop).unwrap_err();
             assert_eq!(shop.server.requests_seen(), charges, "{error}");
@@ -400,8 +402,12 @@ mod tests {
         let charge = plain.post(server.url("/v1/charges")).body("amount=100");
         let error = charge.send().await.unwrap_err();
         assert_eq!(server.requests_seen(), 1);
-        assert_eq!(sdk::find(&error).effect(), Effect::Possible);
+        assert_eq!(sdk::classify_error(&error).effect(), Effect::Possible);
         let error = plain.post("not an URL").send().await.unwrap_err();
-        assert_eq!(sdk::find(&error).effect(), Effect::None, "it never was one");
+        assert_eq!(
+            sdk::classify_error(&error).effect(),
+            Effect::None,
+            "it never was one"
+        );
     }
 }

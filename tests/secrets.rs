@@ -205,7 +205,11 @@ mod tests {
             let error = decline(&server, &net, direct).await;
             let body = format!("{{\"error\": \"{CANARY}\"}}");
             assert_eq!(error.body().unwrap(), body.as_bytes());
-            let shown = format!("{} {:?}", all_of(&error), sevenhops::sdk::find(&error));
+            let shown = format!(
+                "{} {:?}",
+                all_of(&error),
+                sevenhops::sdk::classify_error(&error)
+            );
             assert!(!shown.contains(CANARY), "{shown}");
             let timeline = error.timeline().cloned().unwrap();
             for (form, text) in told(&[timeline]) {

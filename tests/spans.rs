@@ -418,7 +418,7 @@ mod tests {
             Err::<http::Response<String>, _>(std::io::Error::other("lost"))
         }));
         let operation = Operation::new("orders", Duration::from_secs(10)).unwrap();
-        let operation = operation.named("insert order");
+        let operation = operation.name("insert order");
         let run = operation.run(async |_| Ok(service.clone().oneshot(Default::default()).await?));
         run.await.unwrap_err();
         let expected = [

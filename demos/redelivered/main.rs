@@ -22,7 +22,7 @@ use std::process::{ExitCode, Stdio};
 use std::time::{Duration, SystemTime};
 
 use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::sdk::operation::Failed;
+use sevenhops::sdk::operation::OperationError;
 use sevenhops::{Client, Operation};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
@@ -52,15 +52,22 @@ async fn main() -> Result<ExitCode> {
 /// The worker: all that it knows is in the job.
 async fn work(keys: &str, url: &str, (order, ordered_at): (&str, SystemTime)) -> Result<ExitCode> {
     let client = Client::builder(DEADLINE).build()?;
-    let charge = Operation::new("payments", DEADLINE)?.named("charge");
+    let charge = Operation::new("payments", DEADLINE)?.name("charge");
     let charge = match keys {
-        "derived" => charge.key(IdempotencyKey::derive("charge", order, ordered_at, DAY)?),
+        "derived" => {
+            charge.idempotency_key(IdempotencyKey::derive("charge", order, ordered_at, DAY)?)
+        }
         _ => charge.honors_idempotency_keys(true),
     };
     let charged = charge.run(|attempt| {
         let request = client.post(url).body(order.to_owned());
-        let request = request.idempotency_key(attempt.key().clone());
-        async move { request.fetch_bytes().await.map_err(Failed::heard) }
+        let request = request.idempotency_key(attempt.idempotency_key().clone());
+        async move {
+            request
+                .fetch_bytes()
+                .await
+                .map_err(OperationError::from_error)
+        }
     });
     match charged.await {
         Ok(charge) => {

@@ -51,7 +51,7 @@ async fn main() -> Result<()> {
     let issue = json!({"title": "it hangs"});
     let made: octocrab::Result<Value> = octocrab.post("/issues", Some(&issue)).await;
     let error = made.err().ok_or("the response was lost")?;
-    let found = sdk::find(&error);
+    let found = sdk::classify_error(&error);
     println!("{found}");
     println!(
         "{}",

@@ -46,7 +46,7 @@ async fn main() -> Result<()> {
         .await
         .err()
         .ok_or("the certificate has run out")?;
-    let found = sdk::find(&refused);
+    let found = sdk::classify_error(&refused);
     println!("{found}");
     let told = (found.hop(), found.kind(), found.effect());
     assert_eq!(
@@ -68,7 +68,7 @@ async fn main() -> Result<()> {
     let begun = tokio::time::Instant::now();
     let silent = embed(&Client::build(client, config)).await;
     let error = silent.err().ok_or("it never answers")?;
-    let found = sdk::find(&error);
+    let found = sdk::classify_error(&error);
     println!("{found}, after {:.1?}", begun.elapsed());
     assert_eq!(
         (found.kind(), found.effect()),

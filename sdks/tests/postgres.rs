@@ -12,7 +12,7 @@ mod tests {
     use sevenhops::hop::{NoRetryReason, Outcome};
     use sevenhops::policy::breaker::{self, CircuitState};
     use sevenhops::policy::retry::{self, Backoff};
-    use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
+    use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
     use sevenhops::{Destination, Effect, Error, Kind, Operation, Policy};
     use tokio_postgres::types::{ToSql, Type};
     use tokio_postgres::{Client, Config, NoTls};
@@ -23,30 +23,30 @@ mod tests {
     const INSERT: &str = "INSERT INTO orders (key, amount) VALUES ($1, 100) ON CONFLICT DO NOTHING";
 
     /// The outcome that a query's error tells.
-    fn said(error: tokio_postgres::Error) -> Failed {
+    fn said(error: tokio_postgres::Error) -> OperationError {
         let code = error.code().map(|code| code.code().to_owned());
         match code.as_deref().map(|code| code.split_at(2)) {
             // Shut down, or the connection broke: its progress is unknown.
-            None | Some(("57" | "08", _)) => Failed::maybe(error),
+            None | Some(("57" | "08", _)) => OperationError::unknown(error),
             // Rolled back: a conflict with another transaction, or no room.
-            Some(("40" | "53", _)) => Failed::declined(error),
+            Some(("40" | "53", _)) => OperationError::declined(error),
             // Read and declined.
-            Some(_) => Failed::declined(error).lasting(),
+            Some(_) => OperationError::declined(error).permanent(),
         }
     }
 
-    async fn connect(port: u16) -> Result<Client, Failed> {
+    async fn connect(port: u16) -> Result<Client, OperationError> {
         let mut config = Config::new();
         config.host(Ipv4Addr::LOCALHOST.to_string()).port(port);
         config.user("postgres").dbname("postgres");
         // No statement was sent, whatever went wrong.
         let connecting = config.connect(NoTls).await;
-        let (client, connection) = connecting.map_err(Failed::unsent)?;
+        let (client, connection) = connecting.map_err(OperationError::not_sent)?;
         tokio::spawn(connection);
         Ok(client)
     }
 
-    async fn execute(client: &Client, sql: &str, key: &str) -> Result<u64, Failed> {
+    async fn execute(client: &Client, sql: &str, key: &str) -> Result<u64, OperationError> {
         let values: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
         let done = client.execute_typed(sql, &values).await;
         done.map_err(said)
@@ -91,10 +91,10 @@ mod tests {
         let down = breaker::CircuitBreakerConfig::new().consecutive_failures(3);
         let settings = OperationConfig::new(SECS(10)).circuit_breaker(down);
         let operation = Operation::from_config("postgres", settings).unwrap();
-        let operation = operation.named("insert order");
-        let work = async |attempt: Attempt| {
+        let operation = operation.name("insert order");
+        let work = async |attempt: OperationAttempt| {
             let client = connect(server.port()).await?;
-            execute(&client, INSERT, attempt.key().as_str()).await
+            execute(&client, INSERT, attempt.idempotency_key().as_str()).await
         };
         let error = operation.run(work).await.unwrap_err();
         assert_eq!(
@@ -115,9 +115,9 @@ mod tests {
 
         server.start();
         operation.breaker_handle().close(&postgres);
-        let work = async |attempt: Attempt| {
+        let work = async |attempt: OperationAttempt| {
             let client = connect(server.port()).await?;
-            execute(&client, INSERT, attempt.key().as_str()).await
+            execute(&client, INSERT, attempt.idempotency_key().as_str()).await
         };
         assert_eq!(operation.run(work).await.unwrap(), 1);
     }
@@ -126,7 +126,7 @@ mod tests {
     async fn server_that_is_killed_under_a_statement_leaves_a_maybe() {
         let Some(server) = shop().await else { return };
         let server = Mutex::new(server);
-        let operation = operation().named("insert order");
+        let operation = operation().name("insert order");
         let run = operation.run(async |_| {
             let port = server.lock().unwrap().port();
             let client = connect(port).await?;
@@ -141,11 +141,11 @@ mod tests {
                 let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
                 let is_waiting = async || {
                     let row = client.query_one(waiting, &[]).await.map_err(said)?;
-                    Ok::<i64, Failed>(row.get(0))
+                    Ok::<i64, OperationError>(row.get(0))
                 };
                 while is_waiting().await? == 0 {}
                 server.lock().unwrap().kill();
-                Ok::<(), Failed>(())
+                Ok::<(), OperationError>(())
             };
             let (inserted, killed) = tokio::join!(insert, kill);
             killed?;
@@ -168,7 +168,7 @@ mod tests {
     async fn idempotent_read_succeeds_when_the_server_is_back() {
         let Some(server) = shop().await else { return };
         let server = Mutex::new(server);
-        let operation = operation().named("count orders").idempotent();
+        let operation = operation().name("count orders").idempotent();
         let timelines = Mutex::new(Vec::new());
         let read = operation.run(async |attempt| {
             let port = server.lock().unwrap().port();
@@ -194,12 +194,12 @@ mod tests {
 
     /// The insert is done, and its response is lost.
     async fn insert(operation: &Operation, server: &Server, path: &Losing) -> Result<u64, Error> {
-        let work = async |attempt: Attempt| {
+        let work = async |attempt: OperationAttempt| {
             let client = connect(path.port()).await?;
             if attempt.number() == 1 {
                 path.lose_next_answer();
             }
-            let inserted = execute(&client, INSERT, attempt.key().as_str()).await;
+            let inserted = execute(&client, INSERT, attempt.idempotency_key().as_str()).await;
             assert_eq!(count(server.port()).await, 1, "{}", attempt.number());
             inserted
         };
@@ -211,7 +211,7 @@ mod tests {
         let Some(server) = shop().await else { return };
         let path = Losing::to(server.port()).await;
         let operation = operation()
-            .named("insert order")
+            .name("insert order")
             .honors_idempotency_keys(true);
         let inserted = insert(&operation, &server, &path).await.unwrap();
         assert_eq!(inserted, 0, "the retry finds its own row");
@@ -222,7 +222,7 @@ mod tests {
     async fn insert_whose_answer_was_lost_is_not_repeated_where_nobody_vouches_for_the_key() {
         let Some(server) = shop().await else { return };
         let path = Losing::to(server.port()).await;
-        let operation = operation().named("insert order");
+        let operation = operation().name("insert order");
         let error = insert(&operation, &server, &path).await.unwrap_err();
         assert_eq!((error.effect(), error.attempts()), (Effect::Possible, 1));
         assert_eq!(count(server.port()).await, 1, "it was possible indeed");
@@ -231,7 +231,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn statement_that_is_declined_is_told_as_such_and_not_repeated() {
         let Some(server) = shop().await else { return };
-        let operation = operation().named("insert order").idempotent();
+        let operation = operation().name("insert order").idempotent();
         let run = operation.run(async |_| {
             let client = connect(server.port()).await?;
             execute(&client, "INSERT INTO orders (key) VALUES ($1)", "a").await

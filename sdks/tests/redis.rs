@@ -13,7 +13,7 @@ mod tests {
     use sevenhops::policy::breaker::{self, CircuitState};
     use sevenhops::policy::idempotency::IdempotencyKey;
     use sevenhops::policy::retry::{self, Backoff};
-    use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
+    use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
     use sevenhops::{Destination, Effect, Error, Operation, Policy};
 
     use super::servers::{Losing, Server};
@@ -21,26 +21,26 @@ mod tests {
     const SECS: fn(u64) -> Duration = Duration::from_secs;
 
     /// The outcome that a command's error tells.
-    fn said(error: RedisError) -> Failed {
+    fn said(error: RedisError) -> OperationError {
         if error.is_connection_refusal() {
-            Failed::unsent(error)
+            OperationError::not_sent(error)
         } else if error.is_io_error() || error.is_timeout() || error.is_connection_dropped() {
-            Failed::maybe(error)
+            OperationError::unknown(error)
         } else {
-            Failed::declined(error).lasting()
+            OperationError::declined(error).permanent()
         }
     }
 
-    async fn connect(port: u16) -> Result<MultiplexedConnection, Failed> {
+    async fn connect(port: u16) -> Result<MultiplexedConnection, OperationError> {
         let client = Client::open(format!("redis://127.0.0.1:{port}/"));
-        let connecting = client.map_err(Failed::unsent)?;
+        let connecting = client.map_err(OperationError::not_sent)?;
         // No command of ours was sent, whatever went wrong.
         let connection = connecting.get_multiplexed_async_connection().await;
-        connection.map_err(Failed::unsent)
+        connection.map_err(OperationError::not_sent)
     }
 
     /// Reserves an order for a key: the first key stays first. True if that is this key.
-    async fn reserve(port: u16, order: &str, key: &IdempotencyKey) -> Result<bool, Failed> {
+    async fn reserve(port: u16, order: &str, key: &IdempotencyKey) -> Result<bool, OperationError> {
         let mut connection = connect(port).await?;
         reserve_by(&mut connection, order, key).await
     }
@@ -49,7 +49,7 @@ mod tests {
         connection: &mut MultiplexedConnection,
         order: &str,
         key: &IdempotencyKey,
-    ) -> Result<bool, Failed> {
+    ) -> Result<bool, OperationError> {
         let mut set = cmd("SET");
         set.arg(order).arg(key.as_str()).arg("NX").arg("GET");
         let before: Option<String> = set.query_async(connection).await.map_err(said)?;
@@ -68,12 +68,12 @@ mod tests {
 
     /// The reservation is made, and its response is lost.
     async fn reserve_and_lose(operation: &Operation, path: &Losing) -> Result<bool, Error> {
-        let work = async |attempt: Attempt| {
+        let work = async |attempt: OperationAttempt| {
             let mut connection = connect(path.port()).await?;
             if attempt.number() == 1 {
                 path.lose_next_answer();
             }
-            reserve_by(&mut connection, "order-4711", attempt.key()).await
+            reserve_by(&mut connection, "order-4711", attempt.idempotency_key()).await
         };
         operation.run(work).await
     }
@@ -85,7 +85,7 @@ mod tests {
         };
         let path = Losing::to(server.port()).await;
         let operation = operation()
-            .named("reserve order")
+            .name("reserve order")
             .honors_idempotency_keys(true);
         assert!(reserve_and_lose(&operation, &path).await.unwrap());
         let other = IdempotencyKey::new("another-key").unwrap();
@@ -99,7 +99,7 @@ mod tests {
             return;
         };
         let path = Losing::to(server.port()).await;
-        let operation = operation().named("reserve order");
+        let operation = operation().name("reserve order");
         let error = reserve_and_lose(&operation, &path).await.unwrap_err();
         assert_eq!((error.effect(), error.attempts()), (Effect::Possible, 1));
         let other = IdempotencyKey::new("another-key").unwrap();
@@ -117,7 +117,9 @@ mod tests {
         let settings = OperationConfig::new(SECS(10)).circuit_breaker(down);
         let operation = Operation::from_config("redis", settings).unwrap();
         let port = server.port();
-        let work = async |attempt: Attempt| reserve(port, "order", attempt.key()).await;
+        let work = async |attempt: OperationAttempt| {
+            reserve(port, "order", attempt.idempotency_key()).await
+        };
         let error = operation.run(work).await.unwrap_err();
         assert_eq!((error.effect(), error.attempts()), (Effect::None, 3));
         assert_eq!(error.hop(), None);
@@ -140,7 +142,7 @@ mod tests {
         let key = IdempotencyKey::new("a-key").unwrap();
         reserve(server.port(), "order-4711", &key).await.unwrap();
         let server = Mutex::new(server);
-        let operation = operation().named("who has it").idempotent();
+        let operation = operation().name("who has it").idempotent();
         let succeeded = Mutex::new(0);
         let read = operation.run(async |attempt| {
             let port = server.lock().unwrap().port();

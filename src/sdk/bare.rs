@@ -37,7 +37,7 @@
 //! # Reports
 //!
 //! A failure before the connection is established holds an [`Error`](crate::Error) that names dns, connect or tls.
-//! [`find`](crate::sdk::find) finds that error in whatever error the SDK wraps around it. A later failure is reqwest's
+//! [`find`](crate::sdk::classify_error) finds that error in whatever error the SDK wraps around it. A later failure is reqwest's
 //! error and belongs to the wait or to the body. A timeout in which `find` finds no hop happened in the wait, because
 //! the earlier stages name themselves.
 //!

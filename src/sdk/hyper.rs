@@ -40,11 +40,11 @@
 //!
 //! | piece | where it goes | without it |
 //! |---|---|---|
-//! | [`Hops::http_connector`] | into the TLS connector | the first unreachable address uses up the whole connect timeout |
-//! | [`Hops::resolver`] | already part of `http_connector`; or into your own `HttpConnector` | dns is part of the connect, and its TTL is not honored |
-//! | [`Hops::tls`] | into the TLS connector | tls is part of the connect |
-//! | [`Hops::connector_layer`] | around the whole connector | everything before the response is one wait |
-//! | [`Hops::layer`] | around the client | send is part of the wait, the effect cannot be proved, and a pooled connection outlives its DNS record |
+//! | [`HyperParts::http_connector`] | into the TLS connector | the first unreachable address uses up the whole connect timeout |
+//! | [`HyperParts::resolver`] | already part of `http_connector`; or into your own `HttpConnector` | dns is part of the connect, and its TTL is not honored |
+//! | [`HyperParts::tls`] | into the TLS connector | tls is part of the connect |
+//! | [`HyperParts::connector_layer`] | around the whole connector | everything before the response is one wait |
+//! | [`HyperParts::layer`] | around the client | send is part of the wait, the effect cannot be proved, and a pooled connection outlives its DNS record |
 //!
 //! # Reports
 //!
@@ -59,9 +59,9 @@
 //! service. `Transport` chooses by load and health, and tells the two apart.
 //!
 //! If a filter is set, connections that it cannot judge are refused. These are schemes other than http and https, and
-//! connections whose address came neither from the URL nor from [`Hops::resolver`] (a unix socket, a tunnel, another
+//! connections whose address came neither from the URL nor from [`HyperParts::resolver`] (a unix socket, a tunnel, another
 //! resolver). If the connector leads to a proxy that filters, set
-//! [`proxy_filters`](crate::TransportBuilder::proxy_filters). [`Hops::layer`] rewrites `http://0x7f.1/` to the address
+//! [`proxy_filters`](crate::TransportBuilder::proxy_filters). [`HyperParts::layer`] rewrites `http://0x7f.1/` to the address
 //! that it means; the connector layer alone refuses it.
 //!
 //! # How people get it wrong
@@ -71,5 +71,5 @@
 
 pub use crate::transport::body::RequestBody;
 pub use crate::transport::foreign::{
-    Arriving, Connector, ConnectorLayer, Hops, Names, PoolLayer, Pooled,
+    Connector, ConnectorFuture, ConnectorLayer, HyperParts, Names, PoolLayer, PoolService,
 };

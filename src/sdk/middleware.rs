@@ -20,7 +20,7 @@
 //! let client = ClientBuilder::new(bare.clone()).with(ours).build();
 //!
 //! if let Err(error) = client.post("https://api.test/v1/charges").send().await {
-//!     let found = sdk::find(&error);
+//!     let found = sdk::classify_error(&error);
 //!     println!("{found}");
 //!     if found.had_no_effect() {
 //!         println!("not charged: it is safe to try again");
@@ -54,7 +54,7 @@
 //! # Reports
 //!
 //! Errors are [`reqwest_middleware::Error`]s that hold an [`Error`]. If a body breaks off, the error is a
-//! [`reqwest::Error`] that holds one. [`sdk::find`](crate::sdk::find) finds it in either. The timeline of a
+//! [`reqwest::Error`] that holds one. [`sdk::classify_error`](crate::sdk::classify_error) finds it in either. The timeline of a
 //! response is [`Response::from(response).timeline()`](crate::Response::timeline).
 //!
 //! # Trade-offs

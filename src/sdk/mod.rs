@@ -11,7 +11,7 @@
 //! # async fn f() -> Result<(), Box<dyn std::error::Error>> {
 //! let client = sdk::bare::client(std::time::Duration::from_secs(10))?;
 //! if let Err(error) = charge(client).await {
-//!     let found = sdk::find(&*error);
+//!     let found = sdk::classify_error(&*error);
 //!     println!("{found}"); // call failed at tls (hop 3 of 7): certificate expired; …
 //!     if found.had_no_effect() {
 //!         println!("it did not happen: try again");
@@ -55,7 +55,7 @@
 
 #[cfg(feature = "reqwest")]
 pub mod bare;
-mod find;
+mod classify;
 #[cfg(feature = "hyper")]
 pub mod hyper;
 #[cfg(feature = "middleware")]
@@ -64,4 +64,4 @@ pub mod operation;
 #[cfg(feature = "reqwest")]
 pub mod reqwest;
 
-pub use self::find::{Finding, find};
+pub use self::classify::{Classification, classify_error};

@@ -6,11 +6,11 @@ use std::fmt::Write;
 use crate::chain::chain;
 use crate::error::Error;
 use crate::hop::{Effect, Hop, Kind};
-use crate::sdk::{self, Finding};
+use crate::sdk::{self, Classification};
 
 /// Asserts at which hop a call failed, and how.
 ///
-/// Takes an error of this crate, or an SDK's own: see [`sdk::find`](crate::sdk::find) for what is
+/// Takes an error of this crate, or an SDK's own: see [`sdk::classify_error`](crate::sdk::classify_error) for what is
 /// understood.
 ///
 /// # Example
@@ -59,13 +59,13 @@ macro_rules! assert_hop {
 ///
 /// ```
 /// use std::time::Duration;
-/// use sevenhops::sdk::operation::Failed;
+/// use sevenhops::sdk::operation::OperationError;
 /// use sevenhops::{Operation, assert_effect};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 /// let charge = Operation::new("payments", Duration::from_secs(10))?;
-/// let declined = charge.run(async |_| Err::<(), _>(Failed::declined("no coverage").lasting()));
+/// let declined = charge.run(async |_| Err::<(), _>(OperationError::declined("no coverage").lasting()));
 /// assert_effect!(declined.await.unwrap_err(), Declined);
 /// # Ok(()) }
 /// ```
@@ -81,27 +81,27 @@ macro_rules! assert_effect {
     }};
 }
 
-/// An error that can be asked what it says of a call: see [`sdk::find`].
+/// An error that can be asked what it says of a call: see [`sdk::classify_error`].
 pub trait Suspect {
     /// The finding, and the text of all causes.
-    fn suspect(&self) -> (Finding<'_>, String);
+    fn suspect(&self) -> (Classification<'_>, String);
 }
 
 impl<E: StdError + 'static> Suspect for E {
-    fn suspect(&self) -> (Finding<'_>, String) {
-        (sdk::find(self), causes(self))
+    fn suspect(&self) -> (Classification<'_>, String) {
+        (sdk::classify_error(self), causes(self))
     }
 }
 
 impl Suspect for dyn StdError {
-    fn suspect(&self) -> (Finding<'_>, String) {
-        (sdk::find(self), causes(self))
+    fn suspect(&self) -> (Classification<'_>, String) {
+        (sdk::classify_error(self), causes(self))
     }
 }
 
 impl Suspect for dyn StdError + Send + Sync {
-    fn suspect(&self) -> (Finding<'_>, String) {
-        (sdk::find(self), causes(self))
+    fn suspect(&self) -> (Classification<'_>, String) {
+        (sdk::classify_error(self), causes(self))
     }
 }
 
@@ -111,7 +111,7 @@ impl Suspect for dyn StdError + Send + Sync {
 ///
 /// Panics where it was another hop or another kind.
 #[track_caller]
-pub fn check_hop(found: (Finding<'_>, String), hop: Hop, kinds: &[Kind]) {
+pub fn check_hop(found: (Classification<'_>, String), hop: Hop, kinds: &[Kind]) {
     let finding = found.0;
     let holds = finding.hop() == Some(hop) && kinds.iter().all(|kind| finding.kind() == *kind);
     let mut expected = format!("failed at {hop}");
@@ -127,13 +127,13 @@ pub fn check_hop(found: (Finding<'_>, String), hop: Hop, kinds: &[Kind]) {
 ///
 /// Panics where it was another effect.
 #[track_caller]
-pub fn check_effect(found: (Finding<'_>, String), effect: Effect) {
+pub fn check_effect(found: (Classification<'_>, String), effect: Effect) {
     let holds = found.0.effect() == effect;
     check(holds, &format!("effect {effect}"), found);
 }
 
 #[track_caller]
-fn check(holds: bool, expected: &str, (finding, causes): (Finding<'_>, String)) {
+fn check(holds: bool, expected: &str, (finding, causes): (Classification<'_>, String)) {
     if holds {
         return;
     }

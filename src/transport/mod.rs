@@ -207,20 +207,20 @@ where
 {
     type Response = Response<Incoming>;
     type Error = Error;
-    type Future = Sending;
+    type Future = TransportFuture;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> Sending {
+    fn call(&mut self, request: Request<B>) -> TransportFuture {
         if let Some(unmet) = unmet(&request) {
-            return Sending(Box::pin(std::future::ready(Err(unmet.into()))));
+            return TransportFuture(Box::pin(std::future::ready(Err(unmet.into()))));
         }
         let shared = Arc::clone(&self.shared);
         match &self.shared.chaos {
-            None => Sending(Box::pin(send::send(shared, request))),
-            Some(chaos) => Sending(Box::pin(send_amid(chaos.clone(), shared, request))),
+            None => TransportFuture(Box::pin(send::send(shared, request))),
+            Some(chaos) => TransportFuture(Box::pin(send_amid(chaos.clone(), shared, request))),
         }
     }
 }
@@ -250,11 +250,11 @@ where
 
 /// The future of [`Transport`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Sending(Pin<Box<dyn Future<Output = Answered> + Send>>);
+pub struct TransportFuture(Pin<Box<dyn Future<Output = Answered> + Send>>);
 
 type Answered = Result<Response<Incoming>, Error>;
 
-impl Future for Sending {
+impl Future for TransportFuture {
     type Output = Result<Response<Incoming>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -262,9 +262,9 @@ impl Future for Sending {
     }
 }
 
-impl fmt::Debug for Sending {
+impl fmt::Debug for TransportFuture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sending").finish_non_exhaustive()
+        f.debug_struct("TransportFuture").finish_non_exhaustive()
     }
 }
 

@@ -16,7 +16,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{Method, StatusCode, Version};
 use http_body::Frame;
 use sevenhops::policy::retry;
-use sevenhops::sdk::operation::{Failed, OperationConfig};
+use sevenhops::sdk::operation::{OperationConfig, OperationError};
 use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply};
 use sevenhops::{Body, Effect, Hop, Kind, Operation};
 
@@ -330,7 +330,7 @@ async fn operation_retries_an_upload_that_its_work_makes() {
         use retry::CloneBody;
         let body = body.lock().unwrap().clone_body().unwrap();
         let sending = client.put(&url).body(body).send();
-        async { sending.await.map_err(Failed::from) }
+        async { sending.await.map_err(OperationError::from) }
     });
     assert_eq!(done.await.unwrap().status(), StatusCode::OK);
     assert_eq!(made.load(Ordering::Relaxed), 2);

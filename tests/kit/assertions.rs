@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use sevenhops::chaos::{ChaosConfig, ChaosLayer, Fault};
-use sevenhops::sdk::operation::Failed;
+use sevenhops::sdk::operation::OperationError;
 use sevenhops::{Error, Operation, StandardLayer, assert_effect, assert_hop};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -62,7 +62,8 @@ async fn what_holds_passes_wherever_the_error_is() {
 #[tokio::test(start_paused = true)]
 async fn declined_passes_for_no_other_effect() {
     let charge = Operation::new("payments", Duration::from_secs(10)).unwrap();
-    let declined = charge.run(async |_| Err::<(), _>(Failed::declined("no coverage").lasting()));
+    let declined =
+        charge.run(async |_| Err::<(), _>(OperationError::declined("no coverage").permanent()));
     let error = declined.await.unwrap_err();
     assert_effect!(error, Declined);
     for (message, expected) in [

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use sevenhops::timeout::{Timeout, TimeoutKind};
-use sevenhops::{DeadlineLayer, Error, Kind, Operation, Options, sdk::operation::Failed};
+use sevenhops::{DeadlineLayer, Error, Kind, Operation, Options, sdk::operation::OperationError};
 use tokio::time::Instant;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -313,7 +313,10 @@ async fn restraints_hold_in_stacks_inside_an_operation() {
     let run = operation.run(async |_| {
         let get = optional(Method::GET, times(1));
         let service = nested(Outer::Standard, nothing, &mock);
-        service.oneshot(get).await.map_err(Failed::heard)
+        service
+            .oneshot(get)
+            .await
+            .map_err(OperationError::from_error)
     });
     run.await.unwrap();
     assert_eq!(mock.count(), 1, "the operation's work succeeded");
@@ -321,7 +324,10 @@ async fn restraints_hold_in_stacks_inside_an_operation() {
     let run = operation.run(async |_| {
         let get = optional(Method::GET, Options::new().deadline(Timeout::from_secs(60)));
         let service = nested(Outer::Standard, nothing, &mock);
-        service.oneshot(get).await.map_err(Failed::heard)
+        service
+            .oneshot(get)
+            .await
+            .map_err(OperationError::from_error)
     });
     assert!(run.await.is_err());
     assert!(start.elapsed() <= SECS(2), "{:?}", start.elapsed());

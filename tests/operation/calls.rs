@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use http::{Method, Request};
 use http_body_util::Full;
 use sevenhops::hop::{NoRetryReason, Outcome};
-use sevenhops::sdk::operation::Failed;
+use sevenhops::sdk::operation::OperationError;
 use sevenhops::{Effect, Hop, Kind, Options, StandardLayer, StandardService};
 use sevenhops::{Error, Operation};
 use tokio::time::Instant;
@@ -25,11 +25,14 @@ fn stack(mock: &Mock) -> StandardService<Mock> {
 }
 
 /// Makes one call, and returns a failing status as an error.
-async fn ask(mock: &Mock, request: Request<Full<bytes::Bytes>>) -> Result<u16, Failed> {
-    let response = stack(mock).oneshot(request).await.map_err(Failed::heard)?;
+async fn ask(mock: &Mock, request: Request<Full<bytes::Bytes>>) -> Result<u16, OperationError> {
+    let response = stack(mock)
+        .oneshot(request)
+        .await
+        .map_err(OperationError::from_error)?;
     match response.status() {
         status if status.is_success() => Ok(status.as_u16()),
-        status => Err(Failed::maybe(format!("status {status}"))),
+        status => Err(OperationError::unknown(format!("status {status}"))),
     }
 }
 
@@ -87,7 +90,7 @@ async fn call_inside_ends_with_the_attempt_and_names_its_hop() {
 #[tokio::test(start_paused = true)]
 async fn hops_of_calls_inside_stand_in_the_timeline() {
     let mock = Mock::new([status(200), mock::Step::FailAfter(SECS(1))]);
-    let operation = operation().named("charge");
+    let operation = operation().name("charge");
     let run = operation.run(async |_| {
         ask(&mock, request(Method::GET)).await?;
         tokio::time::sleep(SECS(1)).await;
@@ -143,7 +146,7 @@ async fn plain_error_of_a_call_inside_gives_hop_and_kind_and_stays_a_maybe() {
         (plain.kind(), plain.effect()),
         (Kind::CircuitOpen, Effect::Possible)
     );
-    let heard = operation.run(async |_| ask().await.map_err(Failed::heard));
+    let heard = operation.run(async |_| ask().await.map_err(OperationError::from_error));
     let heard = heard.await.unwrap_err();
     assert_eq!(
         (heard.kind(), heard.effect()),
@@ -166,7 +169,7 @@ async fn effect_that_is_heard_counts_the_other_calls_of_the_attempt() {
         (Method::GET, Effect::Declined),
     ] {
         let mock = Mock::new([status(200), status(429)]);
-        let operation = operation().named("charge and tell");
+        let operation = operation().name("charge and tell");
         let run = operation.run(async |_| {
             ask(&mock, request(first.clone())).await?;
             let once = Options::new().no_retry();
@@ -175,7 +178,7 @@ async fn effect_that_is_heard_counts_the_other_calls_of_the_attempt() {
             let throttled = stack(&mock).oneshot(second).await?;
             let timeline = throttled.body().timeline().clone();
             assert_eq!(timeline.effect(), Effect::Declined);
-            Err::<(), _>(Failed::heard(refusal().await))
+            Err::<(), _>(OperationError::from_error(refusal().await))
         });
         let error = run.await.unwrap_err();
         assert_eq!(error.effect(), effect, "{first}");
@@ -197,7 +200,7 @@ async fn hint_of_a_call_inside_is_kept_to() {
     let run = operation.run(async |_| {
         let response = stack(&mock).oneshot(request(Method::GET)).await?;
         match response.headers().get("retry-after") {
-            Some(_) => Err(Failed::maybe("later").after(SECS(2))),
+            Some(_) => Err(OperationError::unknown("later").retry_after(SECS(2))),
             None => Ok(()),
         }
     });
@@ -212,7 +215,7 @@ async fn error_of_a_call_inside_says_when_to_come_back() {
     let work = Work::new([Step::Maybe]);
     work.by(&inner).await.unwrap_err();
     let outer = operation();
-    let run = outer.run(async |_| work.by(&inner).await.map_err(Failed::heard));
+    let run = outer.run(async |_| work.by(&inner).await.map_err(OperationError::from_error));
     let error = run.await.unwrap_err();
     assert_eq!(
         (error.kind(), error.effect()),
@@ -227,9 +230,9 @@ async fn key_goes_over_only_by_hand() {
     let operation = operation();
     let key = Mutex::new(None);
     let run = operation.run(async |attempt| {
-        *key.lock().unwrap() = Some(attempt.key().clone());
+        *key.lock().unwrap() = Some(attempt.idempotency_key().clone());
         ask(&mock, request(Method::POST)).await?;
-        let options = Options::new().idempotency_key(attempt.key().clone());
+        let options = Options::new().idempotency_key(attempt.idempotency_key().clone());
         let mut post = request(Method::POST);
         post.extensions_mut().insert(options);
         ask(&mock, post).await

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sevenhops::Operation;
 use sevenhops::policy::retry;
-use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
+use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
 use std::task::{Context, Waker};
 use tokio::time::Instant;
 
@@ -122,7 +122,7 @@ async fn refused_repeat_gives_what_was_to_be_repeated() {
 #[tokio::test(start_paused = true)]
 async fn what_the_destination_declines_does_not_count_against_it() {
     let operation = tripping(2);
-    let declined = || Step::Fail(Failed::unsent("duplicate key").lasting());
+    let declined = || Step::Fail(OperationError::not_sent("duplicate key").permanent());
     let work = Work::new([Step::Maybe, declined(), Step::Maybe, declined(), declined()]);
     for _ in 0..5 {
         work.by(&operation).await.unwrap_err();
@@ -143,7 +143,7 @@ async fn attempts_that_an_operation_around_cuts_short_do_not_count() {
     let hang = async |cut: Duration| {
         let around = Operation::new("caller", cut).unwrap();
         let work = Work::new((0..9).map(|_| Step::Hang));
-        let run = around.run(async |_| work.by(&inner).await.map_err(Failed::heard));
+        let run = around.run(async |_| work.by(&inner).await.map_err(OperationError::from_error));
         run.await.unwrap_err();
     };
     for _ in 0..20 {
@@ -157,7 +157,7 @@ async fn attempts_that_an_operation_around_cuts_short_do_not_count() {
 #[tokio::test(start_paused = true)]
 async fn open_circuit_waits_as_long_as_the_far_side_asks_and_closes_after_a_probe() {
     let operation = tripping(1);
-    let asked = Failed::unsent("starting up").after(SECS(60));
+    let asked = OperationError::not_sent("starting up").retry_after(SECS(60));
     let work = Work::new([Step::Fail(asked)]);
     work.by(&operation).await.unwrap_err();
     tokio::time::advance(SECS(59)).await;
@@ -173,7 +173,12 @@ async fn circuits_are_kept_apart_by_destination() {
     let operation = tripping(1);
     let work = Work::new([Step::Maybe]);
     work.by(&operation).await.unwrap_err();
-    assert_eq!(work.by(&operation.clone().to("other")).await.unwrap(), 7);
+    assert_eq!(
+        work.by(&operation.clone().destination("other"))
+            .await
+            .unwrap(),
+        7
+    );
     assert_eq!(state(&operation), CircuitState::Open);
 }
 
@@ -216,15 +221,15 @@ async fn cancelled_run_drops_the_work_and_counts_nothing() {
     }
     let operation = tripping(1);
     let dropped = Mutex::new(0);
-    let outer = super::work::operation().named("outer");
+    let outer = super::work::operation().name("outer");
     let work = async |_| {
         let _dropped = Dropped(&dropped);
-        std::future::pending::<Result<(), Failed>>().await
+        std::future::pending::<Result<(), OperationError>>().await
     };
     let run = outer.run(async |_| {
         let cancelled = tokio::time::timeout(SECS(1), operation.run(work)).await;
         assert!(cancelled.is_err());
-        Err::<(), _>(Failed::maybe("given up"))
+        Err::<(), _>(OperationError::unknown("given up"))
     });
     let error = run.await.unwrap_err();
     assert_eq!(
@@ -338,9 +343,9 @@ async fn run_can_be_moved_to_another_thread() {
     let texts = vec![String::from("a")];
     let spawned = tokio::spawn(async move {
         let texts = &texts;
-        let work = async |attempt: Attempt| {
+        let work = async |attempt: OperationAttempt| {
             tokio::task::yield_now().await;
-            Ok(texts.len() + attempt.key().as_str().len())
+            Ok(texts.len() + attempt.idempotency_key().as_str().len())
         };
         operation.run(work).await
     });

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sevenhops::Operation;
-use sevenhops::sdk::operation::{Failed, OperationConfig};
+use sevenhops::sdk::operation::{OperationConfig, OperationError};
 use std::sync::Mutex;
 use std::time::SystemTime;
 use tokio::time::Instant;
@@ -67,7 +67,9 @@ async fn idempotent_operation_is_repeated_after_a_maybe_and_after_its_time() {
 
 #[tokio::test(start_paused = true)]
 async fn what_lasts_is_not_repeated_even_if_it_is_safe() {
-    let work = Work::new([Step::Fail(Failed::unsent("syntax error").lasting())]);
+    let work = Work::new([Step::Fail(
+        OperationError::not_sent("syntax error").permanent(),
+    )]);
     let error = work.by(&operation().idempotent()).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (1, Effect::None));
     assert_eq!(error.no_retry_reason(), Some(NoRetryReason::Permanent));
@@ -75,7 +77,7 @@ async fn what_lasts_is_not_repeated_even_if_it_is_safe() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_done_is_not_done_again() {
-    let work = Work::new([Step::Fail(Failed::done("no such column"))]);
+    let work = Work::new([Step::Fail(OperationError::completed("no such column"))]);
     let error = work.by(&operation().idempotent()).await.unwrap_err();
     assert_eq!((work.count(), error.effect()), (1, Effect::Done));
 }
@@ -98,7 +100,7 @@ async fn made_key_that_the_far_side_honors_is_a_licence() {
 
 #[tokio::test(start_paused = true)]
 async fn brought_key_is_a_licence_unless_the_far_side_does_not_honor_it() {
-    let operation = operation().key(IdempotencyKey::new("order-4711").unwrap());
+    let operation = operation().idempotency_key(IdempotencyKey::new("order-4711").unwrap());
     let work = Work::new([Step::Maybe]);
     assert_eq!(work.keyed(&operation).await.unwrap(), 7);
     let work = Work::new([Step::Maybe]);
@@ -108,7 +110,7 @@ async fn brought_key_is_a_licence_unless_the_far_side_does_not_honor_it() {
 
 #[tokio::test(start_paused = true)]
 async fn key_that_the_attempt_did_not_ask_for_is_no_licence() {
-    let brought = operation().key(IdempotencyKey::new("order-4711").unwrap());
+    let brought = operation().idempotency_key(IdempotencyKey::new("order-4711").unwrap());
     for operation in [brought, operation().honors_idempotency_keys(true)] {
         let work = Work::new([Step::Maybe]);
         let error = work.by(&operation).await.unwrap_err();
@@ -120,7 +122,7 @@ async fn key_that_the_attempt_did_not_ask_for_is_no_licence() {
     let operation = operation().honors_idempotency_keys(true);
     let run = operation.run(async |attempt| {
         if attempt.number() == 1 {
-            let _ = attempt.key();
+            let _ = attempt.idempotency_key();
         }
         work.once().await
     });
@@ -135,7 +137,7 @@ async fn key_is_the_same_in_every_attempt_and_another_in_every_run() {
     for _ in 0..2 {
         let work = Work::new([Step::Maybe, Step::Unsent]);
         let run = operation.run(async |attempt| {
-            keys.lock().unwrap().push(attempt.key().clone());
+            keys.lock().unwrap().push(attempt.idempotency_key().clone());
             work.once().await
         });
         run.await.unwrap();
@@ -146,8 +148,8 @@ async fn key_is_the_same_in_every_attempt_and_another_in_every_run() {
     assert_ne!(keys[0], keys[3]);
     assert_eq!(keys[0].as_str().as_bytes()[14], b'4', "UUID version 4");
     let given = IdempotencyKey::new("order-4711").unwrap();
-    let operation = operation.key(given.clone());
-    let handed = operation.run(async |attempt| Ok(attempt.key().clone()));
+    let operation = operation.idempotency_key(given.clone());
+    let handed = operation.run(async |attempt| Ok(attempt.idempotency_key().clone()));
     assert_eq!(handed.await.unwrap(), given);
 }
 
@@ -158,7 +160,7 @@ async fn derived_key_has_to_outlive_the_deadline() {
         let made_at = SystemTime::now() - DAY + left;
         let key = IdempotencyKey::derive("charge", "order-4711", made_at, DAY).unwrap();
         let work = Work::new([Step::Maybe]);
-        let _ = work.keyed(&operation().key(key)).await;
+        let _ = work.keyed(&operation().idempotency_key(key)).await;
         assert_eq!(work.count(), attempts, "{left:?}");
     }
 }
@@ -168,7 +170,10 @@ async fn derived_key_has_to_outlive_the_deadline() {
 async fn derived_key_that_is_forgotten_is_refused_before_the_work() {
     let key = IdempotencyKey::derive("charge", "order-4711", SystemTime::now() - DAY, DAY).unwrap();
     let work = Work::new([]);
-    let error = work.keyed(&operation().key(key)).await.unwrap_err();
+    let error = work
+        .keyed(&operation().idempotency_key(key))
+        .await
+        .unwrap_err();
     assert_eq!(work.count(), 0);
     assert_eq!(error.rejected_by(), Some(Policy::Idempotency));
     assert_eq!(error.kind(), Kind::KeyExpired);
@@ -186,7 +191,9 @@ async fn attempts_end_at_their_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn wait_that_does_not_fit_into_the_deadline_is_not_begun() {
-    let work = Work::new([Step::Fail(Failed::unsent("busy").after(SECS(30)))]);
+    let work = Work::new([Step::Fail(
+        OperationError::not_sent("busy").retry_after(SECS(30)),
+    )]);
     let begun = Instant::now();
     let error = work.by(&operation()).await.unwrap_err();
     assert_eq!((work.count(), begun.elapsed()), (1, SECS(0)));
@@ -200,7 +207,9 @@ async fn wait_that_does_not_fit_into_the_deadline_is_not_begun() {
 
 #[tokio::test(start_paused = true)]
 async fn repeat_comes_no_earlier_than_the_far_side_asks() {
-    let work = Work::new([Step::Fail(Failed::unsent("busy").after(SECS(2)))]);
+    let work = Work::new([Step::Fail(
+        OperationError::not_sent("busy").retry_after(SECS(2)),
+    )]);
     let operation = operation();
     assert_eq!(work.by(&operation).await.unwrap(), 7);
     let wait = work.waits()[0];
@@ -218,14 +227,17 @@ async fn repeats_end_with_the_budget_which_clones_share() {
     let work = Work::new((0..9).map(|_| Step::Unsent));
     let first = work.by(&operation.clone()).await.unwrap_err();
     assert_eq!(first.attempts(), 2);
-    let second = work.by(&operation.clone().named("other")).await;
+    let second = work.by(&operation.clone().name("other")).await;
     let second = second.unwrap_err();
     assert_eq!(second.attempts(), 1);
     assert_eq!(
         second.no_retry_reason(),
         Some(NoRetryReason::BudgetExhausted)
     );
-    let elsewhere = work.by(&operation.to("postgres-2")).await.unwrap_err();
+    let elsewhere = work
+        .by(&operation.destination("postgres-2"))
+        .await
+        .unwrap_err();
     assert_eq!(elsewhere.attempts(), 2);
 }
 
@@ -251,7 +263,7 @@ async fn retry_of_other_destinations_repeats_nothing_here() {
 async fn operation_inside_an_operation_leaves_the_repeating_to_it() {
     let work = Work::new((0..99).map(|_| Step::Unsent));
     let (outer, inner) = (operation(), operation());
-    let run = outer.run(async |_| work.by(&inner).await.map_err(Failed::heard));
+    let run = outer.run(async |_| work.by(&inner).await.map_err(OperationError::from_error));
     let error = run.await.unwrap_err();
     assert_eq!((work.count(), error.attempts()), (3, 3));
     let calls = &error.timeline().unwrap().attempts()[0].calls;

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Mutex;
 
 use sevenhops::hop::Outcome;
-use sevenhops::sdk::operation::Failed;
+use sevenhops::sdk::operation::OperationError;
 use sevenhops::{Blame, Effect, Kind};
 
 use super::work::*;
@@ -12,7 +12,7 @@ use super::work::*;
 #[tokio::test(start_paused = true)]
 async fn error_answers_and_keeps_the_work_s_own_to_be_downcast() {
     let work = Work::new((0..9).map(|_| Step::Unsent));
-    let operation = operation().named("count orders");
+    let operation = operation().name("count orders");
     let error = work.by(&operation).await.unwrap_err();
     assert_eq!(error.hop(), None);
     assert_eq!(
@@ -36,7 +36,7 @@ async fn error_answers_and_keeps_the_work_s_own_to_be_downcast() {
 async fn timeline_shows_attempts_and_waits() {
     let work = Work::new([Step::Unsent, Step::Hang]);
     let error = work
-        .by(&operation().named("insert order"))
+        .by(&operation().name("insert order"))
         .await
         .unwrap_err();
     let timeline = error.timeline().unwrap();
@@ -74,10 +74,12 @@ async fn timeline_shows_attempts_and_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn run_that_is_done_is_told_as_done() {
-    let (outer, inner) = (operation(), operation().named("inner"));
+    let (outer, inner) = (operation(), operation().name("inner"));
     let run = outer.run(async |_| {
         Work::new([Step::Unsent]).by(&inner).await?;
-        Err::<(), _>(Failed::maybe("so that there is a timeline to look at"))
+        Err::<(), _>(OperationError::unknown(
+            "so that there is a timeline to look at",
+        ))
     });
     let error = run.await.unwrap_err();
     // The operation around the call retries, so the call did not.
@@ -85,7 +87,9 @@ async fn run_that_is_done_is_told_as_done() {
     assert!(matches!(refused.outcome(), Some(Outcome::Failed { .. })));
     let run = outer.run(async |_| {
         Work::new([]).by(&inner).await?;
-        Err::<(), _>(Failed::maybe("so that there is a timeline to look at"))
+        Err::<(), _>(OperationError::unknown(
+            "so that there is a timeline to look at",
+        ))
     });
     let error = run.await.unwrap_err();
     let done = &error.timeline().unwrap().attempts()[0].calls[0];
@@ -97,11 +101,13 @@ async fn run_that_is_done_is_told_as_done() {
 #[tokio::test(start_paused = true)]
 async fn nothing_that_is_shown_holds_the_key() {
     let key = sevenhops::policy::idempotency::IdempotencyKey::new("canary-91c2").unwrap();
-    let operation = operation().key(key).honors_idempotency_keys(false);
+    let operation = operation()
+        .idempotency_key(key)
+        .honors_idempotency_keys(false);
     let work = Work::new([Step::Maybe]);
     let shown = Mutex::new(format!("{operation:?}"));
     let run = operation.run(async |attempt| {
-        let _ = attempt.key();
+        let _ = attempt.idempotency_key();
         shown.lock().unwrap().push_str(&format!("{attempt:?}"));
         work.once().await
     });

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sevenhops::policy::retry::{self, Backoff, Jitter};
-use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
+use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
 use sevenhops::{Error, Operation};
 use tokio::time::Instant;
 
@@ -33,7 +33,7 @@ pub(super) enum Step {
     Maybe,
     Plain,
     Done,
-    Fail(Failed),
+    Fail(OperationError),
     Hang,
 }
 
@@ -61,12 +61,12 @@ impl Work {
         asked.windows(2).map(|pair| pair[1] - pair[0]).collect()
     }
 
-    pub(super) async fn once(&self) -> Result<u32, Failed> {
+    pub(super) async fn once(&self) -> Result<u32, OperationError> {
         self.asked.lock().unwrap().push(Instant::now());
         let step = self.steps.lock().unwrap().pop_front();
         match step.unwrap_or(Step::Done) {
-            Step::Unsent => Err(Failed::unsent(refused())),
-            Step::Maybe => Err(Failed::maybe("lost")),
+            Step::Unsent => Err(OperationError::not_sent(refused())),
+            Step::Maybe => Err(OperationError::unknown("lost")),
             Step::Plain => Err(io::Error::from(ErrorKind::ConnectionReset))?,
             Step::Done => Ok(7),
             Step::Fail(failed) => Err(failed),
@@ -80,8 +80,8 @@ impl Work {
 
     /// Runs the work, which asks for its key.
     pub(super) async fn keyed(&self, operation: &Operation) -> Result<u32, Error> {
-        let work = async |attempt: Attempt| {
-            let _ = attempt.key();
+        let work = async |attempt: OperationAttempt| {
+            let _ = attempt.idempotency_key();
             self.once().await
         };
         operation.run(work).await

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use sevenhops::policy::{breaker, retry};
-use sevenhops::sdk::operation::{self, Failed};
+use sevenhops::sdk::operation::{self, OperationError};
 use sevenhops::telemetry::otel::Metrics;
 use sevenhops::testing::{Answer, FaultServer, Gate, Reply};
 use sevenhops::{Operation, StandardLayer};
@@ -72,7 +72,7 @@ async fn circuit_and_budget_of_an_operation_are_shown() {
     let settings = settings.circuit_breaker(trip).retry(once);
     let ledger = Operation::from_config("ledger", settings).unwrap();
     let ledger = ledger.metrics(&sdk().2);
-    let failing = ledger.run(async |_| Err::<(), _>(Failed::maybe("it went away")));
+    let failing = ledger.run(async |_| Err::<(), _>(OperationError::unknown("it went away")));
     failing.await.unwrap_err();
     let here = ("sevenhops.destination", "ledger");
     for (state, is) in [("open", 1), ("closed", 0)] {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use http::Method;
 use opentelemetry::trace::Status;
 use sevenhops::Operation;
-use sevenhops::sdk::operation::{Attempt, Failed};
+use sevenhops::sdk::operation::{OperationAttempt, OperationError};
 use sevenhops::testing::{Answer, FaultServer};
 use tower::{Layer, ServiceExt};
 
@@ -21,7 +21,7 @@ async fn operation_holds_its_attempts_and_the_calls_inside_them() {
     let operation = Operation::new("payments", Duration::from_secs(10))
         .unwrap()
         .heard();
-    let operation = operation.named("charge");
+    let operation = operation.name("charge");
     let charge = operation.run(async |_| {
         let answer = client.get(url(&server, "http")).send().await?;
         Ok(answer.bytes().await?)
@@ -51,7 +51,7 @@ async fn failure_of_which_nobody_knows_the_hop_is_marked_without_one() {
     let operation = operation.heard();
     let work = operation.run(async |_| {
         tokio::task::yield_now().await;
-        Err::<(), _>(Failed::maybe("what is that?"))
+        Err::<(), _>(OperationError::unknown("what is that?"))
     });
     work.await.unwrap_err();
     let wait = told.only("wait");
@@ -72,9 +72,9 @@ async fn call_in_a_later_attempt_lies_within_that_attempt() {
     let operation = operation.heard();
     let layer = standard();
     let service = layer.layer(Mock::new([status(200)]));
-    let work = operation.run(async |attempt: Attempt| {
+    let work = operation.run(async |attempt: OperationAttempt| {
         if attempt.number() == 1 {
-            return Err(Failed::unsent("refused"));
+            return Err(OperationError::not_sent("refused"));
         }
         drop(service.clone().oneshot(request(Method::GET)).await.unwrap());
         Ok(())

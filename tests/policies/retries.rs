@@ -9,7 +9,7 @@ use http_body_util::Full;
 use sevenhops::hop::NoRetryReason;
 use sevenhops::policy::retry::Budget;
 use sevenhops::policy::{breaker, idempotency};
-use sevenhops::sdk::operation::{Failed, OperationConfig};
+use sevenhops::sdk::operation::{OperationConfig, OperationError};
 use sevenhops::{
     DeadlineLayer, Destination, Effect, Operation, Options, RetryLayer, StandardLayer,
 };
@@ -29,7 +29,9 @@ async fn unsent_until(settings: OperationConfig, sent: u32) -> (u32, Result<(), 
     let ended = operation.run(async |attempt| {
         made.store(attempt.number(), std::sync::atomic::Ordering::Relaxed);
         match attempt.number() < sent {
-            true => Err(Failed::unsent(IoError::from(ErrorKind::ConnectionRefused))),
+            true => Err(OperationError::not_sent(IoError::from(
+                ErrorKind::ConnectionRefused,
+            ))),
             false => Ok(()),
         }
     });
@@ -104,7 +106,9 @@ async fn one_retry_costs_one_token_also_where_it_needs_a_connection() {
     for _ in 0..2 {
         let run = operation.run(async |_| {
             made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            Err::<(), _>(Failed::unsent(IoError::from(ErrorKind::ConnectionRefused)))
+            Err::<(), _>(OperationError::not_sent(IoError::from(
+                ErrorKind::ConnectionRefused,
+            )))
         });
         let _ = run.await;
     }

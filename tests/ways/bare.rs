@@ -40,7 +40,7 @@ async fn error_of_ours_is_found_below_reqwests_and_names_the_limit() {
     let client = world.transport().build_reqwest().unwrap();
     let stage = world.stage(Fault::TlsSilent).await;
     let error = client.get(&stage.url).send().await.unwrap_err();
-    let found = sdk::find(&error);
+    let found = sdk::classify_error(&error);
     let ours = found.error().unwrap();
     assert_eq!(
         ours.timeout_kind(),
@@ -60,7 +60,7 @@ async fn throttled_answer_and_lost_answer_are_the_sdks_to_handle() {
     assert_eq!(call(&client, &base(&server)).await.unwrap().0, 429);
     let lost = client.post(base(&server)).body("amount=100").send().await;
     let lost = lost.unwrap_err();
-    let found = sdk::find(&lost);
+    let found = sdk::classify_error(&lost);
     // Without a tracker, the diagnosis cannot know that the client was waiting for the response.
     assert_eq!((found.hop(), found.effect()), (None, Effect::Possible));
     assert_eq!(keys(&server), [None, None]);
@@ -97,7 +97,7 @@ async fn under_guards_it_is_they_who_repeat_what_was_not_processed() {
     let policies = StandardLayer::new(Duration::from_secs(10)).unwrap();
     let client = reqwest_middleware::ClientBuilder::new(client).with(policies);
     let error = client.build().post(base(&server)).body("a=1").send().await;
-    let found = sdk::find(&error.unwrap_err()).effect();
+    let found = sdk::classify_error(&error.unwrap_err()).effect();
     // As many attempts as fit into the deadline: at most ten unprocessed ones, and none by the client itself.
     let seen = server.requests_seen();
     assert!(found == Effect::None && (4..=10).contains(&seen), "{seen}");
@@ -159,7 +159,7 @@ async fn proxy_is_dialled_wherever_it_is_and_its_name_is_not_filtered() {
     let client = client.proxy_filters(true).build_reqwest().unwrap();
     // The proxy was reached. It looks the name up and does not find it.
     let error = call(&client, &base(&server)).await.unwrap_err();
-    let told = sdk::find(&*error);
+    let told = sdk::classify_error(&*error);
     assert_eq!(
         (told.hop(), told.kind()),
         (Some(Hop::Connect), Kind::ProxyRefused),

@@ -153,7 +153,7 @@ async fn error_of_the_last_try_says_what_the_first_may_have_done() {
         .build();
     let charge = client.post(base(&server)).body("amount=100");
     let error = charge.send().await.unwrap_err();
-    let found = sdk::find(&error);
+    let found = sdk::classify_error(&error);
     assert_eq!(
         (found.hop(), found.kind(), found.effect()),
         (

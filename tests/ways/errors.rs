@@ -23,7 +23,7 @@ fn plain(world: &World) -> reqwest::ClientBuilder {
 }
 
 fn found(error: &reqwest::Error) -> Told {
-    let found = sdk::find(error);
+    let found = sdk::classify_error(error);
     assert!(found.error().is_none(), "nothing of ours is in {error:?}");
     (found.hop(), found.kind(), found.effect())
 }
@@ -93,7 +93,7 @@ async fn status_that_was_made_an_error_is_judged_but_proves_nothing() {
         let response = client.get(base(&server)).send().await.unwrap();
         let error = response.error_for_status().unwrap_err();
         assert_eq!(found(&error), told(hop, kind, Effect::Possible));
-        assert_eq!(sdk::find(&error).status(), Some(status));
+        assert_eq!(sdk::classify_error(&error).status(), Some(status));
     }
 }
 
@@ -124,11 +124,11 @@ async fn redirect_that_was_not_followed_has_no_hop() {
 #[test]
 fn error_that_is_no_clients_at_all_tells_its_kind() {
     let reset = io::Error::other(io::Error::from(io::ErrorKind::ConnectionReset));
-    let found = sdk::find(&reset);
+    let found = sdk::classify_error(&reset);
     assert_eq!((found.hop(), found.kind()), (None, Kind::Reset));
     assert_eq!(found.to_string(), "failed: reset, effect possible");
     let nothing = io::Error::other("out of luck");
-    assert_eq!(sdk::find(&nothing).kind(), Kind::Other);
+    assert_eq!(sdk::classify_error(&nothing).kind(), Kind::Other);
 }
 
 #[tokio::test]

@@ -14,7 +14,9 @@ use hyper_util::rt::TokioExecutor;
 use sevenhops::chaos::{self, ChaosLayer};
 use sevenhops::hop::Stage;
 use sevenhops::policy::idempotency::IdempotencyKey;
-use sevenhops::sdk::hyper::{Connector, Hops, Names, Pooled, RequestBody};
+use sevenhops::sdk::hyper::{
+    HyperParts, PoolService, RequestBody, ResolverService, TrackedConnector,
+};
 use sevenhops::testing::{FaultServer, Gate, Reply};
 use sevenhops::{Effect, Hop, Kind, Options, StandardLayer, StandardService, Timeline, dns};
 use tower::{Layer, ServiceExt};
@@ -23,10 +25,10 @@ use super::world::{
     BoxError, Fault, Move, Street, TEN_SECONDS, World, base, found, keys, throttled, told,
 };
 
-type Http<B> = Client<Connector<HttpsConnector<HttpConnector<Names>>>, B>;
-type Service = StandardService<Pooled<Http<RequestBody<Full<Bytes>>>>>;
+type Http<B> = Client<TrackedConnector<HttpsConnector<HttpConnector<ResolverService>>>, B>;
+type Service = StandardService<PoolService<Http<RequestBody<Full<Bytes>>>>>;
 
-fn client<B>(hops: &Hops) -> Http<B>
+fn client<B>(hops: &HyperParts) -> Http<B>
 where
     B: http_body::Body<Data: Send> + Send + 'static,
 {
@@ -38,7 +40,7 @@ where
     Client::builder(TokioExecutor::new()).build(hops.connector_layer().layer(https))
 }
 
-fn service(world: &World, hops: &Hops) -> Service {
+fn service(world: &World, hops: &HyperParts) -> Service {
     let policies = StandardLayer::from_config(&world.settings()).unwrap();
     policies.layer(hops.layer().layer(client(hops)))
 }

@@ -15,7 +15,7 @@ use hyper_util::client::legacy::connect::{Connected, Connection, HttpConnector};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest_middleware::ClientBuilder;
 use sevenhops::dns::AddressFilter;
-use sevenhops::sdk::hyper::{ConnectorLayer, Hops, Names, RequestBody};
+use sevenhops::sdk::hyper::{ConnectorLayer, HyperParts, RequestBody, ResolverService};
 use sevenhops::testing::{FaultServer, Script, ScriptedDns};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, TransportBuilder};
 use tokio::net::TcpStream;
@@ -55,7 +55,7 @@ impl Trap {
         transport.resolver(resolver.build().unwrap())
     }
 
-    fn hops(&self) -> Hops {
+    fn hops(&self) -> HyperParts {
         self.transport().build_hyper().unwrap()
     }
 
@@ -99,7 +99,7 @@ fn filtered<T: std::fmt::Debug>(answered: Result<T, impl Into<BoxError>>, host: 
     assert_eq!(found(answered.map_err(Into::into)), expected, "{host}");
 }
 
-fn tcp(hops: &Hops) -> HttpConnector<Names> {
+fn tcp(hops: &HyperParts) -> HttpConnector<ResolverService> {
     let mut tcp = HttpConnector::new_with_resolver(hops.resolver());
     tcp.enforce_http(false);
     tcp
@@ -229,7 +229,7 @@ async fn without_a_filter_the_pool_dials_what_the_spelling_means() {
 struct Stubborn {
     to: SocketAddr,
     /// Asks for another name first, as a connector to a proxy does.
-    asks: Option<Names>,
+    asks: Option<ResolverService>,
 }
 
 impl Service<Uri> for Stubborn {
@@ -315,7 +315,7 @@ async fn connector_that_chooses_the_address_itself_gets_no_request_under_a_filte
 #[tokio::test]
 async fn connector_that_asks_for_a_proxy_needs_the_word_that_the_proxy_filters() {
     let trap = Trap::new().await;
-    let through_proxy = |hops: &Hops| {
+    let through_proxy = |hops: &HyperParts| {
         let connector = Stubborn {
             to: trap.server.addr(),
             asks: Some(hops.resolver()),

@@ -172,7 +172,7 @@ async fn timeline_is_found_in_both_errors_and_in_the_answer() {
     let client = over_transport(&world, world.client());
     let stage = world.stage(Fault::TlsSilent).await;
     let error = client.get(&stage.url).send().await.unwrap_err();
-    let found = sdk::find(&error);
+    let found = sdk::classify_error(&error);
     assert_eq!(found.timeline().unwrap().attempt_count(), 2, "{found}");
 
     let world = World::new().await;
@@ -181,7 +181,7 @@ async fn timeline_is_found_in_both_errors_and_in_the_answer() {
     let response = client.get(&stage.url).send().await.unwrap();
     assert_eq!(response.url().as_str(), format!("{}/", stage.url));
     let error: reqwest::Error = response.bytes().await.unwrap_err();
-    let rows = sdk::find(&error).timeline().unwrap().attempts();
+    let rows = sdk::classify_error(&error).timeline().unwrap().attempts();
     assert!(rows[0].stages.iter().any(|row| row.stage == Stage::Receive));
 
     let server = world.server().await;
@@ -258,7 +258,7 @@ async fn body_that_cannot_be_cloned_passes_once() {
             .with_extension(options)
             .body(body);
         let error = request.send().await.unwrap_err();
-        let ours = sdk::find(&error).error().unwrap();
+        let ours = sdk::classify_error(&error).error().unwrap();
         assert_eq!(server.requests()[0].body, "amount=100");
         assert_eq!(
             (server.requests_seen(), ours.effect()),
@@ -275,7 +275,7 @@ async fn timeout_of_one_request_is_its_deadline() {
     let begun = tokio::time::Instant::now();
     let request = client.get(&stage.url).timeout(Duration::from_millis(200));
     let error = request.send().await.unwrap_err();
-    assert_eq!(sdk::find(&error).kind(), Kind::Timeout);
+    assert_eq!(sdk::classify_error(&error).kind(), Kind::Timeout);
     // It ended before its first-byte limit could have ended the first of two attempts.
     assert!(begun.elapsed() < Duration::from_millis(550));
     // Of a timeout and a deadline, the shorter one applies.
@@ -286,12 +286,15 @@ async fn timeout_of_one_request_is_its_deadline() {
         let begun = tokio::time::Instant::now();
         let request = client.get(&stage.url).timeout(timeout);
         let sent = request.with_extension(deadline).send().await;
-        assert_eq!(sdk::find(&sent.unwrap_err()).kind(), Kind::Timeout);
+        assert_eq!(
+            sdk::classify_error(&sent.unwrap_err()).kind(),
+            Kind::Timeout
+        );
         assert!(begun.elapsed() < Duration::from_millis(550), "{timeout:?}");
     }
     let error = client.get(&stage.url).timeout(Duration::ZERO).send().await;
     let error = error.unwrap_err();
-    assert_eq!(sdk::find(&error).hop(), Some(Hop::Encode));
+    assert_eq!(sdk::classify_error(&error).hop(), Some(Hop::Encode));
 }
 
 #[tokio::test]

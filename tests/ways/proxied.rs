@@ -12,7 +12,7 @@ const URL: &str = "https://api.test/v1";
 async fn bare(world: &World, proxy: &str) -> Told {
     let client = world.transport().proxy(proxy).build_reqwest().unwrap();
     let error = client.get(URL).send().await.unwrap_err();
-    let found = sdk::find(&error);
+    let found = sdk::classify_error(&error);
     (found.hop(), found.kind(), found.effect())
 }
 
@@ -23,7 +23,7 @@ async fn foreign(world: &World, proxy: &str) -> Told {
         .proxy(reqwest::Proxy::all(proxy).unwrap());
     let client = client.build().unwrap();
     let error = client.get(URL).send().await.unwrap_err();
-    let found = sdk::find(&error);
+    let found = sdk::classify_error(&error);
     (found.hop(), found.kind(), found.effect())
 }
 

@@ -74,7 +74,7 @@ pub(crate) fn told(hop: impl Into<Option<Hop>>, kind: Kind, effect: Effect) -> T
 /// Returns the diagnosis in the error of a failed call.
 pub(crate) fn found<T: Debug>(answered: Result<T, BoxError>) -> Told {
     let error = answered.unwrap_err();
-    let found = sdk::find(&*error);
+    let found = sdk::classify_error(&*error);
     (found.hop(), found.kind(), found.effect())
 }
 

@@ -29,7 +29,11 @@ pub(crate) fn claims(object: &Bytes, ours: &Ours, plain: &Plain) -> Vec<(String,
         && failures(lost) == [answer_lost]
         && failures(stalled) == [stalled_while_sent]
         && failures(broken) == [reset_while_sent, reset_while_sent, declined];
-    let hasty = plain.hasty.error.as_ref().map(|error| sdk::find(error));
+    let hasty = plain
+        .hasty
+        .error
+        .as_ref()
+        .map(|error| sdk::classify_error(error));
     [
         (
             "a reset connection: the object is whole and stored once",

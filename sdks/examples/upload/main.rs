@@ -90,7 +90,7 @@ async fn main() -> Result<ExitCode> {
     }
     if let Some(error) = &plain.hasty.error {
         println!("told to give up after {SOON:?}: {error}");
-        println!("what can be found in that: {}", sdk::find(error));
+        println!("what can be found in that: {}", sdk::classify_error(error));
     }
     println!();
     let claims = claims::claims(&object, &ours, &plain);

@@ -7,7 +7,7 @@ use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
 use http::StatusCode;
 use sevenhops::hop::{NoRetryReason, Stage, StageOutcome};
 use sevenhops::policy::retry::{self, Backoff};
-use sevenhops::sdk::operation::{Attempt, Failed, OperationConfig};
+use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
 use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
 use sevenhops::{Effect, Error, Hop, Kind, Operation};
 
@@ -24,22 +24,22 @@ fn operation() -> Operation {
 }
 
 async fn listed(operation: &Operation, openai: &OpenAI) -> Result<usize, Error> {
-    let list = async |_| list(openai).await.map_err(Failed::heard);
+    let list = async |_| list(openai).await.map_err(OperationError::from_error);
     operation.run(list).await
 }
 
 /// A POST that hands the key on, if it is to have one.
-async fn embed(openai: &OpenAI, key: Option<&Attempt>) -> Result<(), Failed> {
+async fn embed(openai: &OpenAI, key: Option<&OperationAttempt>) -> Result<(), OperationError> {
     let mut request = CreateEmbeddingRequestArgs::default();
     let request = request.model("a-model").input("text").build()?;
     let mut embeddings = openai.embeddings();
     if let Some(attempt) = key {
-        embeddings = embeddings.header("idempotency-key", attempt.key().as_str())?;
+        embeddings = embeddings.header("idempotency-key", attempt.idempotency_key().as_str())?;
     }
     let created = embeddings.create(request).await;
     created
         .map(drop)
-        .map_err(|error| Failed::heard(unboxed(error)))
+        .map_err(|error| OperationError::from_error(unboxed(error)))
 }
 
 fn sdk(world: &World, server: &FaultServer) -> OpenAI {

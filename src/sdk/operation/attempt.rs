@@ -12,7 +12,7 @@ use crate::policy::idempotency::IdempotencyKey;
 /// Our own clients that the work calls find the attempt by themselves. They end in time for it, leave retries to the
 /// operation, and appear in its timeline. See [`Operation`](super::Operation#calls-of-ours-inside).
 #[derive(Clone)]
-pub struct Attempt {
+pub struct OperationAttempt {
     number: u32,
     around: Around,
     keys: Arc<Keys>,
@@ -27,7 +27,7 @@ pub(super) struct Keys {
     is_vouched: bool,
 }
 
-impl Attempt {
+impl OperationAttempt {
     pub(super) fn new(number: u32, around: Around, keys: Arc<Keys>) -> Self {
         Self {
             number,
@@ -53,7 +53,7 @@ impl Attempt {
     ///
     /// A key permits a retry only if the attempt called this method. Otherwise the server cannot have seen the key.
     #[must_use]
-    pub fn key(&self) -> &IdempotencyKey {
+    pub fn idempotency_key(&self) -> &IdempotencyKey {
         self.keys.asked.store(self.number, Ordering::Release);
         self.keys
             .key
@@ -64,10 +64,10 @@ impl Attempt {
     /// this; calls in another task are not.
     ///
     /// ```
-    /// # use sevenhops::{Client, sdk::operation::{Attempt, Failed}};
-    /// async fn work(attempt: Attempt, client: Client) -> Result<(), Failed> {
+    /// # use sevenhops::{Client, sdk::operation::{OperationAttempt, OperationError}};
+    /// async fn work(attempt: OperationAttempt, client: Client) -> Result<(), OperationError> {
     ///     let call = async move { client.get("https://api.test/").send().await };
-    ///     tokio::spawn(attempt.scope(call)).await?.map_err(Failed::heard)?;
+    ///     tokio::spawn(attempt.scope(call)).await?.map_err(OperationError::from_error)?;
     ///     Ok(())
     /// }
     /// ```
@@ -92,10 +92,10 @@ impl Keys {
     }
 }
 
-impl fmt::Debug for Attempt {
+impl fmt::Debug for OperationAttempt {
     /// Leaves the key out: with the key a reader of the log could have the response replayed.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attempt")
+        f.debug_struct("OperationAttempt")
             .field("number", &self.number)
             .field("time_left", &self.time_left())
             .finish_non_exhaustive()

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::turn::Run;
-use super::{Attempt, Failed, OperationConfig};
+use super::{OperationAttempt, OperationConfig, OperationError};
 use crate::call::Observer;
 use crate::callback::Site;
 use crate::clock;
@@ -29,7 +29,7 @@ use crate::timeout::Timeouts;
 /// ```
 /// use std::time::Duration;
 /// use sevenhops::Operation;
-/// use sevenhops::sdk::operation::Failed;
+/// use sevenhops::sdk::operation::OperationError;
 /// # use std::io::{Error as Down, ErrorKind::ConnectionRefused};
 /// # struct Database(std::sync::atomic::AtomicU32);
 /// # impl Database {
@@ -50,16 +50,16 @@ use crate::timeout::Timeouts;
 /// let orders = Operation::new("orders-db", Duration::from_secs(5))?;
 ///
 /// // The key is a unique column: a second insert with the same key changes nothing.
-/// let insert = orders.clone().named("insert order").honors_idempotency_keys(true);
+/// let insert = orders.clone().name("insert order").honors_idempotency_keys(true);
 /// insert
 ///     .run(async |attempt| {
-///         let connection = database.connect().await.map_err(Failed::unsent)?;
+///         let connection = database.connect().await.map_err(OperationError::not_sent)?;
 ///         let sql = "INSERT INTO orders (key, amount) VALUES ($1, 100) ON CONFLICT DO NOTHING";
-///         Ok(connection.execute(sql, &[attempt.key().as_str()]).await?) // a plain error: maybe
+///         Ok(connection.execute(sql, &[attempt.idempotency_key().as_str()]).await?) // a plain error: maybe
 ///     })
 ///     .await?;
 ///
-/// let count = orders.named("count orders").idempotent();
+/// let count = orders.name("count orders").idempotent();
 /// let number = count.run(async |_| Ok(database.count("SELECT count(*) FROM orders").await?)).await?;
 /// assert_eq!(number, 3);
 /// # Ok(()) }
@@ -73,15 +73,15 @@ use crate::timeout::Timeouts;
 ///
 /// # When it retries
 ///
-/// The work returns what happened. `Ok` is done. [`Failed::unsent`] provably did not happen, [`Failed::declined`] did
-/// not happen by the server's word, and [`Failed::maybe`] is unknown. Every other error is a "maybe", and so is an
+/// The work returns what happened. `Ok` is done. [`OperationError::not_sent`] provably did not happen, [`OperationError::declined`] did
+/// not happen by the server's word, and [`OperationError::unknown`] is unknown. Every other error is a "maybe", and so is an
 /// attempt that ran out of time. Unsent and declined work is retried. A "maybe" is retried in two cases:
 ///
 /// - the operation is [`idempotent`](Self::idempotent);
-/// - the attempt called [`Attempt::key`], and the server honors the key. The server is taken to honor a key that the
+/// - the attempt called [`OperationAttempt::idempotency_key`], and the server honors the key. The server is taken to honor a key that the
 ///   caller passed or derived ([`key`](Self::key)), and every key if [`honors_idempotency_keys`](Self::honors_idempotency_keys) says so.
 ///
-/// A permanent failure ([`Failed::lasting`]) is not retried.
+/// A permanent failure ([`OperationError::permanent`]) is not retried.
 ///
 /// # Calls of ours inside
 ///
@@ -96,10 +96,10 @@ use crate::timeout::Timeouts;
 ///
 /// These only make a call shorter or reduce its attempts. They never change which call it is. The key is not passed on
 /// automatically, because only the work knows which of several calls it belongs to. Pass it yourself:
-/// `client.post(url).idempotency_key(attempt.key().clone())`.
+/// `client.post(url).idempotency_key(attempt.idempotency_key().clone())`.
 ///
 /// A request that is sent from another task does not find the operation. An SDK over a `tower::buffer` is an example.
-/// Limit its client to one attempt, or use [`Attempt::scope`].
+/// Limit its client to one attempt, or use [`OperationAttempt::scope`].
 ///
 /// # Defaults
 ///
@@ -191,7 +191,7 @@ impl Operation {
 
     /// Sets the name in errors, timelines and spans, such as `insert order`. Do not put values into it.
     #[must_use]
-    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = name.into();
         self
     }
@@ -199,7 +199,7 @@ impl Operation {
     /// Sets another destination with the same settings, such as a shard or a tenant. Each destination has its own
     /// circuit and budget.
     #[must_use]
-    pub fn to(mut self, destination: impl Into<Box<str>>) -> Self {
+    pub fn destination(mut self, destination: impl Into<Box<str>>) -> Self {
         self.destination = Destination::named(destination);
         self
     }
@@ -214,12 +214,12 @@ impl Operation {
     /// Sets the key for every attempt: a key that you received, or one from [`IdempotencyKey::derive`]. The server is taken to
     /// honor it.
     #[must_use]
-    pub fn key(mut self, key: IdempotencyKey) -> Self {
+    pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Sets whether the server honors the key that it receives. If it does, an attempt that called [`Attempt::key`] is
+    /// Sets whether the server honors the key that it receives. If it does, an attempt that called [`OperationAttempt::idempotency_key`] is
     /// retried after a "maybe".
     #[must_use]
     pub fn honors_idempotency_keys(mut self, yes: bool) -> Self {
@@ -271,9 +271,9 @@ impl Operation {
     /// # Cancel safety
     ///
     /// See [above](Self#cancel-safety).
-    pub async fn run<T, F>(&self, work: impl FnMut(Attempt) -> F) -> Result<T, Error>
+    pub async fn run<T, F>(&self, work: impl FnMut(OperationAttempt) -> F) -> Result<T, Error>
     where
-        F: Future<Output = Result<T, Failed>>,
+        F: Future<Output = Result<T, OperationError>>,
     {
         Run::new(self).run(work).await
     }

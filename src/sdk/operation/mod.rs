@@ -2,12 +2,12 @@
 
 mod attempt;
 mod config;
-mod failed;
+mod error;
 mod guards;
 mod permit;
 mod turn;
 
-pub use self::attempt::Attempt;
+pub use self::attempt::OperationAttempt;
 pub use self::config::OperationConfig;
-pub use self::failed::Failed;
+pub use self::error::OperationError;
 pub use self::guards::Operation;

@@ -1,6 +1,6 @@
 use tokio::time::Instant;
 
-use super::failed::Told;
+use super::error::Told;
 use crate::clock;
 use crate::hop::{Diagnosis, Retryability};
 use crate::policy::breaker::{Allotted, Judge, Ticket, Verdict, settle};

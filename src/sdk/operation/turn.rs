@@ -8,10 +8,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::attempt::Keys;
-use super::failed::Told;
+use super::error::Told;
 use super::guards::Policies;
 use super::permit::Permit;
-use super::{Attempt, Failed, Operation};
+use super::{Operation, OperationAttempt, OperationError};
 use crate::call::{Around, Asked, Call};
 
 use crate::clock;
@@ -71,9 +71,12 @@ impl<'o> Run<'o> {
         }
     }
 
-    pub(super) async fn run<T, F>(mut self, mut work: impl FnMut(Attempt) -> F) -> Result<T, Error>
+    pub(super) async fn run<T, F>(
+        mut self,
+        mut work: impl FnMut(OperationAttempt) -> F,
+    ) -> Result<T, Error>
     where
-        F: Future<Output = Result<T, Failed>>,
+        F: Future<Output = Result<T, OperationError>>,
     {
         let span = self.scope.call().span();
         let journey = async {
@@ -162,10 +165,10 @@ impl<'o> Run<'o> {
     async fn attempt<T, F>(
         &mut self,
         permit: Permit,
-        work: &mut impl FnMut(Attempt) -> F,
+        work: &mut impl FnMut(OperationAttempt) -> F,
     ) -> Result<T, Told>
     where
-        F: Future<Output = Result<T, Failed>>,
+        F: Future<Output = Result<T, OperationError>>,
     {
         let call = self.scope.call().clone();
         let spans = AttemptSpans::of_operation(&call, (self.turn.made(), permit.since));
@@ -182,7 +185,8 @@ impl<'o> Run<'o> {
             attempt: Arc::clone(&tracker),
             ends: permit.ends,
         };
-        let attempt = Attempt::new(self.turn.made() + 1, around.clone(), Arc::clone(&self.keys));
+        let attempt =
+            OperationAttempt::new(self.turn.made() + 1, around.clone(), Arc::clone(&self.keys));
         let ended = {
             let working = around.scope(tracker::scope(Arc::clone(&tracker), work(attempt)));
             let mut working = pin!(span.around(working));
@@ -340,7 +344,7 @@ mod tests {
         let operation = once();
         let run = operation.run(async |_| {
             connecting();
-            Err::<(), _>(Failed::unsent(io::Error::from(
+            Err::<(), _>(OperationError::not_sent(io::Error::from(
                 io::ErrorKind::ConnectionRefused,
             )))
         });
@@ -349,7 +353,7 @@ mod tests {
         assert_eq!(told, (Some(Hop::Connect), Kind::Refused, Effect::None));
         let run = operation.run(async |_| {
             connecting();
-            std::future::pending::<Result<(), Failed>>().await
+            std::future::pending::<Result<(), OperationError>>().await
         });
         let error = run.await.unwrap_err();
         let told = (error.hop(), error.kind(), error.effect());
@@ -368,7 +372,7 @@ mod tests {
         let (expired, cancelled) = (OnceLock::new(), OnceLock::new());
         let hang = async |given_up| {
             let _going = Going(given_up, tracker::current().unwrap());
-            std::future::pending::<Result<(), Failed>>().await
+            std::future::pending::<Result<(), OperationError>>().await
         };
         let _ = operation.run(|_| hang(&expired)).await;
         let run = operation.run(|_| hang(&cancelled));

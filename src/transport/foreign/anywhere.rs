@@ -43,14 +43,14 @@ impl ConnectorLayer {
         &self,
         seen: Option<Seen>,
         connect: impl FnOnce() -> F,
-    ) -> Arriving<F> {
+    ) -> ConnectorFuture<F> {
         let Self {
             filter,
             timeouts,
             proxied,
         } = self;
         if let Err(error) = judge(filter, seen.as_ref()) {
-            return Arriving {
+            return ConnectorFuture {
                 connecting: None,
                 refused: Some(error),
                 arrival: None,
@@ -74,7 +74,7 @@ impl ConnectorLayer {
         if literal.is_some() {
             setup.dialling(literal);
         }
-        Arriving {
+        ConnectorFuture {
             connecting: Some(Box::pin(Connecting::new(connect(), setup))),
             refused: None,
             arrival: (filter.is_on() && !proxied).then(|| Arrival {
@@ -87,13 +87,13 @@ impl ConnectorLayer {
 
 /// A connection on its way. In a box, because hyper-util wants to move it.
 #[must_use = "futures do nothing unless polled"]
-pub struct Arriving<F> {
+pub struct ConnectorFuture<F> {
     connecting: Option<Pin<Box<Connecting<F>>>>,
     refused: Option<Error>,
     arrival: Option<Arrival>,
 }
 
-impl<F, T, E> Future for Arriving<F>
+impl<F, T, E> Future for ConnectorFuture<F>
 where
     F: Future<Output = Result<T, E>>,
     T: Connection,
@@ -124,9 +124,9 @@ where
     }
 }
 
-impl<F> Debug for Arriving<F> {
+impl<F> Debug for ConnectorFuture<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Arriving").finish_non_exhaustive()
+        f.debug_struct("ConnectorFuture").finish_non_exhaustive()
     }
 }
 

@@ -10,7 +10,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 use url::Url;
 
-use super::anywhere::{Arriving, ConnectorLayer};
+use super::anywhere::{ConnectorFuture, ConnectorLayer};
 use super::ear::with_ear;
 use super::judge::Seen;
 use super::names::{Names, Others};
@@ -146,7 +146,7 @@ where
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = Arriving<S::Future>;
+    type Future = ConnectorFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)

@@ -16,10 +16,10 @@ mod pooled;
 mod spelling;
 
 #[cfg(feature = "hyper")]
-pub use self::anywhere::{Arriving, ConnectorLayer};
+pub use self::anywhere::{ConnectorFuture, ConnectorLayer};
 #[cfg(feature = "hyper")]
 pub use self::names::Names;
 #[cfg(feature = "hyper")]
-pub use self::pieces::{Connector, Hops};
+pub use self::pieces::{Connector, HyperParts};
 #[cfg(feature = "hyper")]
 pub use self::pooled::{PoolLayer, Pooled};

@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::anywhere::{Arriving, ConnectorLayer};
+use super::anywhere::{ConnectorFuture, ConnectorLayer};
 use super::ear::with_ear;
 use super::judge::Seen;
 use super::names::{Names, Others};
@@ -24,14 +24,14 @@ use crate::transport::builder::{Parts, TransportBuilder};
 
 /// The pieces of a client of hyper-util's own: see [`sdk::hyper`](crate::sdk::hyper).
 #[derive(Clone, Debug)]
-pub struct Hops {
+pub struct HyperParts {
     names: Names,
     connector: ConnectorLayer,
     tls: ClientConfig,
     pool: PoolLayer,
 }
 
-impl Hops {
+impl HyperParts {
     /// The resolver, for `HttpConnector::new_with_resolver`.
     #[must_use]
     pub fn resolver(&self) -> Names {
@@ -82,7 +82,7 @@ impl TransportBuilder {
     /// connector is yours. If yours leads to a proxy and there is a filter,
     /// [`proxy_filters`](Self::proxy_filters) has to say that the proxy filters: else the connector layer
     /// refuses what it connects to.
-    pub fn build_hyper(self) -> Result<Hops, ConfigError> {
+    pub fn build_hyper(self) -> Result<HyperParts, ConfigError> {
         self.options.refuse_all()?;
         let Parts {
             tls,
@@ -113,7 +113,7 @@ impl TransportBuilder {
             },
             divided: timeouts.connect().get(),
         };
-        Ok(Hops {
+        Ok(HyperParts {
             pool: PoolLayer::new(names.clone()),
             names,
             connector,
@@ -147,7 +147,7 @@ where
 {
     type Response = S::Response;
     type Error = BoxError;
-    type Future = Arriving<S::Future>;
+    type Future = ConnectorFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx).map_err(Into::into)

@@ -16,7 +16,7 @@ use crate::timeline::Timeline;
 ///
 /// /// Returns the next step for a job whose SDK call failed.
 /// fn next(error: &(dyn std::error::Error + 'static)) -> &'static str {
-///     match sdk::find(error).effect() {
+///     match sdk::classify_error(error).effect() {
 ///         Effect::None => "put it back into the queue",
 ///         Effect::Declined => "correct the request",
 ///         Effect::Possible => "look it up first",
@@ -44,7 +44,7 @@ use crate::timeline::Timeline;
 /// # How people get it wrong
 ///
 /// "Declined" is not a proof. A gateway may have sent the request twice: the first copy was processed, and the
-/// response declines the second. Only [`had_no_effect`](Finding::had_no_effect) permits a blind resend.
+/// response declines the second. Only [`had_no_effect`](Classification::had_no_effect) permits a blind resend.
 ///
 /// An SDK that retries by itself returns only its last failure. If that failure had no effect, the attempts before it
 /// may still have had one. Switch the SDK's own retries off if a request must not be made twice.
@@ -52,9 +52,9 @@ use crate::timeline::Timeline;
 /// If the SDK's error keeps no cause, nothing can be found. A transparent error (`#[error(transparent)]` of
 /// `thiserror`) leaves out the error that it wraps. Pass the inner error instead.
 #[must_use]
-pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Finding<'e> {
+pub fn classify_error<'e>(error: &'e (dyn StdError + 'static)) -> Classification<'e> {
     let ours = Error::first_in(error);
-    Finding {
+    Classification {
         diagnosis: ours.map_or_else(|| Diagnosis::foreign(error), Error::diagnosis),
         error: ours,
     }
@@ -62,12 +62,12 @@ pub fn find<'e>(error: &'e (dyn StdError + 'static)) -> Finding<'e> {
 
 /// The finding of [`find`].
 #[derive(Clone, Copy, Debug)]
-pub struct Finding<'e> {
+pub struct Classification<'e> {
     diagnosis: Diagnosis,
     error: Option<&'e Error>,
 }
 
-impl<'e> Finding<'e> {
+impl<'e> Classification<'e> {
     /// Returns the hop at which the call failed. `None` if a policy refused the call, or if the hop is not known.
     #[must_use]
     pub fn hop(&self) -> Option<Hop> {
@@ -111,7 +111,7 @@ impl<'e> Finding<'e> {
     }
 }
 
-impl fmt::Display for Finding<'_> {
+impl fmt::Display for Classification<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Diagnosis { kind, effect, .. } = self.diagnosis;
         match (self.error, self.diagnosis.hop) {

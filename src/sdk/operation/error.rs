@@ -13,7 +13,7 @@ use crate::timeout::TimeoutKind;
 
 /// A failure of an operation's work: its effect, whether a retry may help, and when.
 ///
-/// The `?` operator turns any error into the cautious case: [`maybe`](Self::maybe), and transient.
+/// The `?` operator turns any error into the cautious case: [`unknown`](Self::unknown), and transient.
 ///
 /// # Example
 ///
@@ -25,14 +25,14 @@ use crate::timeout::TimeoutKind;
 /// # }
 /// # trait Code { fn as_db_error(&self) -> Option<()>; }
 /// # impl Code for std::io::Error { fn as_db_error(&self) -> Option<()> { None } }
-/// use sevenhops::sdk::operation::Failed;
+/// use sevenhops::sdk::operation::OperationError;
 ///
-/// fn said(error: tokio_postgres::Error) -> Failed {
+/// fn said(error: tokio_postgres::Error) -> OperationError {
 ///     match error.as_db_error() {
 ///         // The server read the statement and declined it.
-///         Some(_) => Failed::declined(error).lasting(),
+///         Some(_) => OperationError::declined(error).permanent(),
 ///         // The connection broke: the effect is not known.
-///         None => Failed::maybe(error),
+///         None => OperationError::unknown(error),
 ///     }
 /// }
 /// ```
@@ -40,8 +40,8 @@ use crate::timeout::TimeoutKind;
 /// # How people get it wrong
 ///
 /// Every error goes through `?`. Then a statement that can never succeed is retried, and counts against its
-/// destination like an outage. Use [`lasting`](Self::lasting) for statements that the server declined.
-pub struct Failed {
+/// destination like an outage. Use [`permanent`](Self::permanent) for statements that the server declined.
+pub struct OperationError {
     said: Said,
     class: Option<Retryability>,
     retry_after: Option<Duration>,
@@ -55,25 +55,25 @@ enum Said {
     Heard,
 }
 
-impl Failed {
+impl OperationError {
     /// Creates a failure that provably had no effect: nothing was sent.
-    pub fn unsent(error: impl Into<BoxError>) -> Self {
+    pub fn not_sent(error: impl Into<BoxError>) -> Self {
         Self::new(Said::By(Effect::None), error)
     }
 
     /// Creates a failure that the responding party declined: this is its word, not a proof. The failure is transient
-    /// unless [`lasting`](Self::lasting) is called. A transient one is retried like a throttled request.
+    /// unless [`permanent`](Self::permanent) is called. A transient one is retried like a throttled request.
     pub fn declined(error: impl Into<BoxError>) -> Self {
         Self::new(Said::By(Effect::Declined), error)
     }
 
     /// Creates a failure whose effect is not known.
-    pub fn maybe(error: impl Into<BoxError>) -> Self {
+    pub fn unknown(error: impl Into<BoxError>) -> Self {
         Self::new(Said::By(Effect::Possible), error)
     }
 
     /// Creates a failure of work that happened; only its result is lost.
-    pub fn done(error: impl Into<BoxError>) -> Self {
+    pub fn completed(error: impl Into<BoxError>) -> Self {
         Self::new(Said::By(Effect::Done), error)
     }
 
@@ -82,20 +82,20 @@ impl Failed {
     /// The effect is "maybe" if the chain holds no such error, or if the attempt does not know that call because it was
     /// made in another task. The effects of our other calls in the same attempt are included. Use this only if the work
     /// does nothing besides these requests, one after another: the error does not cover other work.
-    pub fn heard(error: impl Into<BoxError>) -> Self {
+    pub fn from_error(error: impl Into<BoxError>) -> Self {
         Self::new(Said::Heard, error)
     }
 
     /// Marks the failure as permanent: it is not retried, and does not count against the destination.
     #[must_use]
-    pub fn lasting(mut self) -> Self {
+    pub fn permanent(mut self) -> Self {
         self.class = Some(Retryability::Permanent);
         self
     }
 
     /// Sets the wait that the server requested before the next attempt.
     #[must_use]
-    pub fn after(mut self, wait: Duration) -> Self {
+    pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
@@ -110,16 +110,16 @@ impl Failed {
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for Failed {
+impl<E: StdError + Send + Sync + 'static> From<E> for OperationError {
     fn from(error: E) -> Self {
-        Self::maybe(error)
+        Self::unknown(error)
     }
 }
 
-impl fmt::Debug for Failed {
+impl fmt::Debug for OperationError {
     /// Prints the cause by its `Display`: its `Debug` may hold text that a peer sent.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Failed")
+        f.debug_struct("OperationError")
             .field("said", &self.said)
             .field("class", &self.class)
             .field("retry_after", &self.retry_after)
@@ -138,7 +138,7 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub(super) fn failed(failed: Failed, operation: &Call, attempt: &Arc<Tracker>) -> Self {
+    pub(super) fn failed(failed: OperationError, operation: &Call, attempt: &Arc<Tracker>) -> Self {
         let ours = Error::first_in(&*failed.source);
         let effect = match (failed.said, ours) {
             (Said::By(effect), _) => effect,
