@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use sevenhops::dns::{Resolution, Resolve, Resolver};
-use sevenhops::testing::{Script, ScriptedDns};
+use sevenhops::testing::{DnsScript, ScriptedDns};
 use tokio::runtime::Runtime;
 
 fn main() {
@@ -93,7 +93,7 @@ fn known(runtime: &Runtime, dns: &ScriptedDns, names: usize) -> (Resolver, Vec<S
         let addresses = [[127, 0, 0, 1], [127, 0, 0, 2]].map(IpAddr::from);
         dns.set(
             name,
-            Script::addresses(addresses).ttl(3_600).soa(3_600, 3_600),
+            DnsScript::addresses(addresses).ttl(3_600).soa(3_600, 3_600),
         );
     }
     runtime.block_on(async {

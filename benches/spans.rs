@@ -25,7 +25,7 @@ use opentelemetry_sdk::trace::{
 };
 use reqwest_middleware::ClientWithMiddleware;
 use sevenhops::telemetry::otel::Spans;
-use sevenhops::testing::{Answer, Authority, FaultServer};
+use sevenhops::testing::{CannedResponse, FaultServer, TestCa};
 use sevenhops::{Client, StandardLayer};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
@@ -189,8 +189,8 @@ impl Stage {
         let server = there
             .block_on(FaultServer::builder().start())
             .expect("a port of 127.0.0.1 is free");
-        server.default_reply(Answer::json("{}"));
-        let tls = Authority::new().expect("an authority").client_config();
+        server.default_reply(CannedResponse::json("{}"));
+        let tls = TestCa::new().expect("an authority").client_config();
         let ours = || {
             let ours = Client::builder(DEADLINE).tls(tls.clone());
             ours.resolver(sevenhops::dns::StaticResolver::new())

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
-use sevenhops::testing::{FaultServer, Script, ScriptedDns};
+use sevenhops::testing::{DnsScript, FaultServer, ScriptedDns};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{StandardLayer, Timeline, Transport};
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -85,6 +85,6 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-fn leads_to(address: IpAddr) -> Script {
-    Script::addresses([address]).ttl(1)
+fn leads_to(address: IpAddr) -> DnsScript {
+    DnsScript::addresses([address]).ttl(1)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{Request, StatusCode};
 use sevenhops::policy::retry;
-use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::testing::{CannedResponse, FaultServer};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{AttemptLayer, Body, CircuitBreakerLayer, DeadlineLayer, RetryLayer, Transport};
 use tower::{ServiceBuilder, ServiceExt};
@@ -16,7 +16,7 @@ use tower::{ServiceBuilder, ServiceExt};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = FaultServer::builder().start().await?;
-    server.on_request([Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
+    server.on_request([CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
 
     let deadline = Duration::from_secs(10);
     let timeouts = Timeouts::new(deadline)?;

@@ -17,7 +17,7 @@ mod tests {
     use std::time::Duration;
 
     use sevenhops::hop::{Stage, StageOutcome};
-    use sevenhops::testing::{Answer, BlackHole, FaultServer, Script};
+    use sevenhops::testing::{BlackHole, CannedResponse, DnsScript, FaultServer};
     use sevenhops::timeout::{Timeout, TimeoutsConfig};
     use sevenhops::{Client, Kind, Timeline};
 
@@ -31,7 +31,7 @@ mod tests {
     async fn at(last: u8, port: u16) -> FaultServer {
         let server = FaultServer::builder().address(SocketAddr::new(host(last), port));
         let server = server.start().await.unwrap();
-        server.default_reply(Answer::json(&format!("{{\"host\":{last}}}")));
+        server.default_reply(CannedResponse::json(&format!("{{\"host\":{last}}}")));
         server
     }
 
@@ -62,7 +62,7 @@ mod tests {
         let net = Net::new().await;
         let (first, second, url) = two().await;
         net.dns
-            .set("pay.test", Script::addresses([host(1), host(2)]));
+            .set("pay.test", DnsScript::addresses([host(1), host(2)]));
         let client = net.client();
         let fresh = call(&client, &url).await;
         assert_eq!(fresh.attempts()[0].connection_age, Some(Duration::ZERO));
@@ -79,17 +79,17 @@ mod tests {
         let net = Net::new().await;
         let (first, second, url) = two().await;
         net.dns
-            .set("pay.test", Script::addresses([host(1), host(2)]));
+            .set("pay.test", DnsScript::addresses([host(1), host(2)]));
         let client = net.client();
         call(&client, &url).await;
         let gate = sevenhops::testing::Gate::new();
         for server in [&first, &second] {
-            server.default_reply(Answer::default().hold(&gate));
+            server.default_reply(CannedResponse::default().hold(&gate));
         }
         let calls: Vec<_> = (0..10)
             .map(|_| tokio::spawn(client.get(&url).send()))
             .collect();
-        let half = |stats: &sevenhops::testing::Stats| stats.requests >= 5;
+        let half = |stats: &sevenhops::testing::ServerStats| stats.requests >= 5;
         tokio::join!(first.wait_until(half), second.wait_until(half));
         gate.open();
         for call in calls {
@@ -106,7 +106,7 @@ mod tests {
         let port = hole.addr().port();
         let _good = at(4, port).await;
         net.dns
-            .set("pay.test", Script::addresses([host(3), host(4)]));
+            .set("pay.test", DnsScript::addresses([host(3), host(4)]));
         let (client, url) = (net.client(), url(port));
         let began = tokio::time::Instant::now();
         let timeline = call(&client, &url).await;
@@ -128,7 +128,7 @@ mod tests {
         let net = Net::new().await;
         let (old, new, url) = two().await;
         // With TTL 0, every call sees the current records.
-        let says = |address: IpAddr| Script::addresses([address]).ttl(0);
+        let says = |address: IpAddr| DnsScript::addresses([address]).ttl(0);
         net.dns.set("pay.test", says(host(1)));
         let client = net.client();
         call(&client, &url).await;
@@ -144,7 +144,7 @@ mod tests {
     async fn d16b_address_that_refuses_is_replaced_before_its_ttl_is_over() {
         let net = Net::new().await;
         let (old, _new, url) = two().await;
-        let says = |address: IpAddr| Script::addresses([address]).ttl(60);
+        let says = |address: IpAddr| DnsScript::addresses([address]).ttl(60);
         net.dns.set("pay.test", says(host(1)));
         let deadline = Duration::from_secs(5);
         let builder = net
@@ -167,10 +167,10 @@ mod tests {
     async fn request_in_flight_to_an_address_that_is_gone_finishes() {
         let net = Net::new().await;
         let (old, _new, url) = two().await;
-        let says = |address: IpAddr| Script::addresses([address]).ttl(0);
+        let says = |address: IpAddr| DnsScript::addresses([address]).ttl(0);
         net.dns.set("pay.test", says(host(1)));
         let gate = sevenhops::testing::Gate::new();
-        old.default_reply(Answer::json("\"late\"").hold(&gate));
+        old.default_reply(CannedResponse::json("\"late\"").hold(&gate));
         let client = net.client();
         let slow = tokio::spawn(client.get(&url).send());
         old.wait_until(|stats| stats.requests == 1).await;

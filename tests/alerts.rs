@@ -18,7 +18,7 @@ mod tests {
         CertificateError, DigitallySignedStruct, DistinguishedName, ServerConfig, ServerConnection,
         SignatureScheme,
     };
-    use sevenhops::testing::Authority;
+    use sevenhops::testing::TestCa;
     use sevenhops::{Blame, Client, Effect, Error, Hop, Kind};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
@@ -179,12 +179,12 @@ mod tests {
         }
     }
 
-    fn plain(authority: &Authority) -> Arc<ServerConfig> {
+    fn plain(authority: &TestCa) -> Arc<ServerConfig> {
         authority.issue(&["api.test"]).unwrap().server_config(&[])
     }
 
     /// Returns the config of a server that rejects the client's certificate with this error.
-    fn refusing(authority: &Authority, verdict: CertificateError) -> Arc<ServerConfig> {
+    fn refusing(authority: &TestCa, verdict: CertificateError) -> Arc<ServerConfig> {
         let identity = authority.issue(&["api.test"]).unwrap();
         let mut roots = rustls::RootCertStore::empty();
         roots.add(authority.root()).unwrap();

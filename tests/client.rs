@@ -17,7 +17,7 @@ mod tests {
     use std::time::Duration;
 
     use http::StatusCode;
-    use sevenhops::testing::{Answer, FaultServer, Reply, Script};
+    use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Reply};
     use sevenhops::timeout::{Timeout, TimeoutKind, TimeoutsConfig};
     use sevenhops::{Effect, Hop, Kind, Options};
 
@@ -62,12 +62,12 @@ mod tests {
         let resolver = net.dns.resolver_builder().failure_backoff(first, most);
         let client = net.builder().resolver(resolver.build().unwrap());
         let client = client.build().unwrap();
-        net.dns.set("api.test", Script::ServFail);
+        net.dns.set("api.test", DnsScript::ServFail);
         let error = client.get(&url).no_retry().send().await.unwrap_err();
         assert!(error.retry_after().is_some_and(|wait| wait <= first.get()));
 
         net.dns
-            .set("api.test", Script::addresses([[127, 0, 0, 1].into()]));
+            .set("api.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
         let response = client.get(&url).send().await.unwrap();
         assert_eq!(response.timeline().unwrap().attempts().len(), 2);
     }
@@ -145,7 +145,7 @@ mod tests {
     async fn several_requests_share_their_options() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+        server.default_reply(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
         let (client, url) = (net.client(), url(&server, "http"));
         let shared = Options::new().no_retry().route("/v1/{id}");
         for _ in 0..2 {
@@ -160,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn f3_silent_dns_with_a_search_list_is_still_a_timeout() {
         let net = Net::new().await;
-        net.dns.set("pay.corp.test", Script::Silent);
+        net.dns.set("pay.corp.test", DnsScript::Silent);
         let resolver = net.dns.resolver_builder().search(["corp.test"]).ndots(2);
         let client = net
             .builder()
@@ -251,7 +251,7 @@ mod tests {
     async fn redirect_that_is_no_json_does_not_claim_that_it_is_done() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        server.default_reply(Answer::new(StatusCode::FOUND).body("elsewhere"));
+        server.default_reply(CannedResponse::new(StatusCode::FOUND).body("elsewhere"));
         let request = net.client().post(url(&server, "http"));
         let error = request.fetch_json::<bool>().await.unwrap_err();
         assert_eq!(
@@ -264,7 +264,7 @@ mod tests {
     async fn redirects_are_followed_on_the_connection_they_came_on() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        let moved = Answer::new(StatusCode::FOUND).header("location", "/v2");
+        let moved = CannedResponse::new(StatusCode::FOUND).header("location", "/v2");
         server.on_request([moved.body(vec![b'x'; 20_000]).into()]);
         let response = net.client().get(url(&server, "http")).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
@@ -275,11 +275,11 @@ mod tests {
     async fn redirect_to_another_host_is_another_connection_without_the_secrets() {
         let net = Net::new().await;
         net.dns
-            .set("other.test", Script::addresses([[127, 0, 0, 1].into()]));
+            .set("other.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
         let home = FaultServer::builder().start().await.unwrap();
         let away = FaultServer::builder().start().await.unwrap();
         let there = format!("http://other.test:{}/v2?x=1", away.addr().port());
-        let moved = Answer::new(StatusCode::PERMANENT_REDIRECT).header("location", &there);
+        let moved = CannedResponse::new(StatusCode::PERMANENT_REDIRECT).header("location", &there);
         home.default_reply(moved.body("moved"));
         let post = net.client().post(url(&home, "http")).bearer_auth("canary");
         let response = post.body("amount=100").send().await.unwrap();

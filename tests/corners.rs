@@ -18,7 +18,7 @@ mod tests {
     use http_body_util::Full;
     use sevenhops::hop::NoRetryReason;
     use sevenhops::policy::retry::{Backoff, Budget, Growth, Jitter, RetryConfig};
-    use sevenhops::testing::{Answer, FaultServer, Reply};
+    use sevenhops::testing::{CannedResponse, FaultServer, Reply};
     use sevenhops::{DeadlineLayer, Destination, Effect, Options, StandardLayer};
     use tower::{Layer, ServiceExt, service_fn};
 
@@ -35,7 +35,9 @@ mod tests {
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([
             Reply::CloseAfterRequest,
-            Answer::new(StatusCode::NOT_FOUND).body("nope").into(),
+            CannedResponse::new(StatusCode::NOT_FOUND)
+                .body("nope")
+                .into(),
         ]);
         let post = net
             .client()
@@ -75,7 +77,7 @@ mod tests {
     async fn repeat_refused_by_the_breaker_costs_no_budget() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+        server.default_reply(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
         let two = Budget::new()
             .ratio(0.0)
             .min_retries_per_second(1)
@@ -199,7 +201,7 @@ mod tests {
     async fn credentials_of_the_url_go_along_at_home() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        let moved = Answer::new(StatusCode::FOUND).header("location", "/new");
+        let moved = CannedResponse::new(StatusCode::FOUND).header("location", "/new");
         server.on_request([moved.into()]);
         let url = url(&server, "http").replace("http://", "http://user:pw@");
         net.client().get(url).send().await.unwrap();
@@ -258,7 +260,7 @@ mod tests {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         server.on_request([
-            Answer::new(StatusCode::FOUND)
+            CannedResponse::new(StatusCode::FOUND)
                 .header("location", "/login")
                 .into(),
             Reply::TruncateBody {

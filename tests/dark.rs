@@ -14,7 +14,7 @@ mod tests {
     use std::time::Duration;
 
     use sevenhops::dns::StaticResolver;
-    use sevenhops::testing::{Authority, FaultServer, Gate, Reply};
+    use sevenhops::testing::{FaultServer, Gate, Reply, TestCa};
     use sevenhops::{Client, Effect, Error, Hop, Kind};
     use tokio::io::copy_bidirectional;
     use tokio::net::{TcpListener, TcpStream};
@@ -41,7 +41,7 @@ mod tests {
                     return None;
                 }
             };
-            let authority = Authority::new().unwrap();
+            let authority = TestCa::new().unwrap();
             let identity = authority.issue(&["api.test"]).unwrap();
             let mut server = FaultServer::builder().tls(identity);
             if http2 {
@@ -185,7 +185,7 @@ mod tests {
     /// A middlebox acknowledges for a peer that it has lost. The kernel cannot notice that, but HTTP/2 PINGs can.
     #[tokio::test]
     async fn middlebox_that_lost_its_peer_is_found_out_by_pings() {
-        let authority = Authority::new().unwrap();
+        let authority = TestCa::new().unwrap();
         let identity = authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).http2();
         let server = server.start().await.unwrap();

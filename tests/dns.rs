@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolution, Resolve, Resolver};
-use sevenhops::testing::{RecordType, Script, ScriptedDns, Transport};
+use sevenhops::testing::{DnsScript, QueryTransport, RecordType, ScriptedDns};
 use sevenhops::timeout::Timeout;
 use tokio::runtime::Builder;
 
@@ -23,7 +23,7 @@ const V6: &str = "::1";
 #[tokio::test]
 async fn d1_second_look_up_is_known_without_a_query() {
     let dns = start().await;
-    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(60));
+    dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
     let resolver = dns.resolver();
 
     let first = ask(&resolver, "api.test").await.unwrap();
@@ -38,7 +38,7 @@ async fn d1_second_look_up_is_known_without_a_query() {
 #[tokio::test]
 async fn d1_d2_d3_name_is_asked_for_after_its_ttl_and_only_a_change_is_one() {
     let dns = start().await;
-    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(60));
+    dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
     let resolver = dns.resolver();
     let first = ask(&resolver, "api.test").await.unwrap();
 
@@ -49,7 +49,7 @@ async fn d1_d2_d3_name_is_asked_for_after_its_ttl_and_only_a_change_is_one() {
 
     dns.set(
         "api.test",
-        Script::addresses([ip("127.0.0.2"), ip(V6)]).ttl(60),
+        DnsScript::addresses([ip("127.0.0.2"), ip(V6)]).ttl(60),
     );
     later(Duration::from_secs(60)).await;
     let moved = ask(&resolver, "api.test").await.unwrap();
@@ -61,9 +61,9 @@ async fn d1_d2_d3_name_is_asked_for_after_its_ttl_and_only_a_change_is_one() {
 
 #[tokio::test]
 async fn d10_old_addresses_are_served_while_the_server_fails_or_is_silent() {
-    for fault in [Script::ServFail, Script::Refused, Script::Silent] {
+    for fault in [DnsScript::ServFail, DnsScript::Refused, DnsScript::Silent] {
         let dns = start().await;
-        dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(60));
+        dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
         let builder = dns.resolver_builder().timeout(Timeout::from_millis(500));
         let resolver = builder.build().unwrap();
         ask(&resolver, "api.test").await.unwrap();
@@ -81,10 +81,10 @@ async fn d10_old_addresses_are_served_while_the_server_fails_or_is_silent() {
 #[tokio::test]
 async fn d10_name_that_is_gone_is_served_until_that_is_confirmed() {
     let dns = start().await;
-    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(60));
+    dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(60));
     let resolver = dns.resolver();
     ask(&resolver, "api.test").await.unwrap();
-    dns.set("api.test", Script::NxDomain.soa(10, 10));
+    dns.set("api.test", DnsScript::NxDomain.soa(10, 10));
     later(Duration::from_secs(60)).await;
 
     assert!(ask(&resolver, "api.test").await.unwrap().is_stale());
@@ -104,10 +104,10 @@ async fn d10_name_that_is_gone_is_served_until_that_is_confirmed() {
 #[tokio::test]
 async fn d25_answer_in_use_is_refreshed_before_it_ends_and_nobody_waits() {
     let dns = start().await;
-    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(600));
+    dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(600));
     let resolver = dns.resolver();
     ask(&resolver, "api.test").await.unwrap();
-    dns.set("api.test", Script::addresses([ip("127.0.0.2")]).ttl(600));
+    dns.set("api.test", DnsScript::addresses([ip("127.0.0.2")]).ttl(600));
 
     later(Duration::from_secs(545)).await;
     for _ in 0..100 {
@@ -122,11 +122,11 @@ async fn d16b_suspected_name_is_asked_for_early() {
     let dns = start().await;
     dns.set(
         "api.test",
-        Script::addresses([ip(V4)]).ttl(600).soa(600, 600),
+        DnsScript::addresses([ip(V4)]).ttl(600).soa(600, 600),
     );
     let resolver = dns.resolver();
     ask(&resolver, "api.test").await.unwrap();
-    dns.set("api.test", Script::addresses([ip("127.0.0.2")]).ttl(600));
+    dns.set("api.test", DnsScript::addresses([ip("127.0.0.2")]).ttl(600));
 
     for _ in 0..100 {
         resolver.report_unreachable("api.test");
@@ -138,7 +138,7 @@ async fn d16b_suspected_name_is_asked_for_early() {
 #[tokio::test]
 async fn d17_a_hundred_misses_are_one_query_a_family() {
     let dns = start().await;
-    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]));
+    dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]));
     let resolver = dns.resolver();
 
     let asking: Vec<_> = (0..100)
@@ -153,7 +153,7 @@ async fn d17_a_hundred_misses_are_one_query_a_family() {
 #[tokio::test]
 async fn d18_ttl_0_is_asked_for_each_time() {
     let dns = start().await;
-    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]).ttl(0));
+    dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]).ttl(0));
     let resolver = dns.resolver();
 
     for times in 1..=3 {
@@ -167,7 +167,7 @@ async fn d18_ttl_0_is_asked_for_each_time() {
 async fn d19_endless_ttl_is_clamped() {
     let dns = start().await;
     for (name, ttl) in [("a.test", u32::MAX >> 1), ("b.test", u32::MAX)] {
-        dns.set(name, Script::addresses([ip(V4), ip(V6)]).ttl(ttl));
+        dns.set(name, DnsScript::addresses([ip(V4), ip(V6)]).ttl(ttl));
         let answer = ask(&dns.resolver(), name).await.unwrap();
         assert_ttl(&answer, 60 * 60);
     }
@@ -177,9 +177,12 @@ async fn d19_endless_ttl_is_clamped() {
 async fn d20_chain_is_good_for_its_least_ttl_wherever_that_stands() {
     let dns = start().await;
     for ttls in [[7, 300, 60], [300, 7, 60], [300, 60, 7]] {
-        dns.set("a.test", Script::cname("b.test", ttls[0]));
-        dns.set("b.test", Script::cname("c.test", ttls[1]));
-        dns.set("c.test", Script::addresses([ip(V4), ip(V6)]).ttl(ttls[2]));
+        dns.set("a.test", DnsScript::cname("b.test", ttls[0]));
+        dns.set("b.test", DnsScript::cname("c.test", ttls[1]));
+        dns.set(
+            "c.test",
+            DnsScript::addresses([ip(V4), ip(V6)]).ttl(ttls[2]),
+        );
 
         let answer = ask(&dns.resolver(), "a.test").await.unwrap();
 
@@ -191,8 +194,8 @@ async fn d20_chain_is_good_for_its_least_ttl_wherever_that_stands() {
 #[tokio::test]
 async fn d21_missing_name_and_missing_records_are_told_apart_and_remembered() {
     let dns = start().await;
-    dns.set("empty.test", Script::NoRecords.soa(30, 60));
-    dns.set("bare.test", Script::NxDomain.without_soa());
+    dns.set("empty.test", DnsScript::NoRecords.soa(30, 60));
+    dns.set("bare.test", DnsScript::NxDomain.without_soa());
     let resolver = dns.resolver();
 
     for (name, reason) in [
@@ -211,7 +214,7 @@ async fn d21_missing_name_and_missing_records_are_told_apart_and_remembered() {
 #[tokio::test]
 async fn d21_alias_to_nowhere_is_not_found() {
     let dns = start().await;
-    dns.set("a.test", Script::cname("nowhere.test", 60));
+    dns.set("a.test", DnsScript::cname("nowhere.test", 60));
 
     let error = ask(&dns.resolver(), "a.test").await.unwrap_err();
     assert_eq!(error.reason(), DnsErrorReason::NotFound);
@@ -220,8 +223,8 @@ async fn d21_alias_to_nowhere_is_not_found() {
 #[tokio::test]
 async fn d22_silent_family_does_not_hold_the_other_up() {
     let dns = start().await;
-    dns.set("api.test", Script::addresses([ip(V4)]));
-    dns.set_type("api.test", RecordType::Aaaa, Script::Silent);
+    dns.set("api.test", DnsScript::addresses([ip(V4)]));
+    dns.set_type("api.test", RecordType::Aaaa, DnsScript::Silent);
     let builder = dns.resolver_builder().timeout(Timeout::from_secs(60));
     let resolver = builder.build().unwrap();
 
@@ -232,10 +235,10 @@ async fn d22_silent_family_does_not_hold_the_other_up() {
 #[tokio::test]
 async fn d9_failures_are_told_apart_and_remembered() {
     let dns = start().await;
-    dns.set("failed.test", Script::ServFail);
-    dns.set("refused.test", Script::Refused);
-    dns.set("garbage.test", Script::Garbage);
-    dns.set("silent.test", Script::Silent);
+    dns.set("failed.test", DnsScript::ServFail);
+    dns.set("refused.test", DnsScript::Refused);
+    dns.set("garbage.test", DnsScript::Garbage);
+    dns.set("silent.test", DnsScript::Silent);
     let builder = dns.resolver_builder().timeout(Timeout::from_millis(500));
     let resolver = builder.build().unwrap();
 
@@ -258,7 +261,7 @@ async fn d9_failures_are_told_apart_and_remembered() {
 async fn truncated_answer_is_fetched_over_tcp() {
     let dns = start().await;
     let many = (1..=200).map(|n| IpAddr::from([127, 0, 1, n]));
-    dns.set("big.test", Script::addresses(many).truncated());
+    dns.set("big.test", DnsScript::addresses(many).truncated());
 
     let answer = ask(&dns.resolver(), "big.test").await.unwrap();
 
@@ -266,7 +269,7 @@ async fn truncated_answer_is_fetched_over_tcp() {
     let queries = dns.queries();
     let by_tcp = |record_type| {
         let mut queries = queries.iter().filter(|q| q.record_type == record_type);
-        queries.any(|query| query.transport == Transport::Tcp)
+        queries.any(|query| query.transport == QueryTransport::Tcp)
     };
     assert!(by_tcp(RecordType::A));
 }
@@ -274,9 +277,9 @@ async fn truncated_answer_is_fetched_over_tcp() {
 #[tokio::test]
 async fn d31_search_list_is_walked_and_silence_on_it_is_a_timeout() {
     let dns = start().await;
-    dns.set("api.other.test", Script::addresses([ip(V4)]));
-    dns.set("mute.corp.test", Script::Silent);
-    dns.set("mute.other.test", Script::addresses([ip(V4)]));
+    dns.set("api.other.test", DnsScript::addresses([ip(V4)]));
+    dns.set("mute.corp.test", DnsScript::Silent);
+    dns.set("mute.other.test", DnsScript::addresses([ip(V4)]));
     let builder = dns.resolver_builder().search(["corp.test", "other.test"]);
     let builder = builder.ndots(2).timeout(Timeout::from_millis(500));
     let resolver = builder.build().unwrap();
@@ -292,7 +295,7 @@ async fn d31_search_list_is_walked_and_silence_on_it_is_a_timeout() {
 #[tokio::test]
 async fn query_goes_on_when_its_asker_gives_up() {
     let dns = start().await;
-    dns.set("api.test", Script::addresses([ip(V4), ip(V6)]));
+    dns.set("api.test", DnsScript::addresses([ip(V4), ip(V6)]));
     let resolver = dns.resolver();
 
     drop(resolver.resolve("api.test"));
@@ -312,7 +315,7 @@ fn resolver_outlives_the_runtime_it_was_first_used_in() {
     let home = runtime();
     let dns = home.block_on(start());
     for name in ["a.test", "b.test"] {
-        dns.set(name, Script::addresses([ip(V4), ip(V6)]));
+        dns.set(name, DnsScript::addresses([ip(V4), ip(V6)]));
     }
     let resolver = dns.resolver();
 
@@ -328,7 +331,7 @@ fn look_up_does_not_wait_for_a_runtime_that_stands_still() {
     let lives = Builder::new_multi_thread().enable_all().build().unwrap();
     let stands_still = Builder::new_current_thread().enable_all().build().unwrap();
     let dns = lives.block_on(start());
-    dns.set("a.test", Script::addresses([ip(V4)]).ttl(0));
+    dns.set("a.test", DnsScript::addresses([ip(V4)]).ttl(0));
     let resolver = dns.resolver();
 
     // A runtime drives the sockets that were connected on it.

@@ -8,7 +8,7 @@ mod tests {
     use bytes::{BufMut, Bytes, BytesMut};
     use http::{Method, Request, Response, StatusCode};
     use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolve, Resolver, ResolverBuilder};
-    use sevenhops::testing::{Authority, Script, ScriptedDns, Transport};
+    use sevenhops::testing::{DnsScript, QueryTransport, ScriptedDns, TestCa};
     use sevenhops::timeout::Timeout;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
     use tokio::net::{TcpListener, TcpStream};
@@ -83,7 +83,7 @@ mod tests {
 
     /// A server that unwraps queries and forwards them to a scripted one.
     struct Far {
-        authority: Authority,
+        authority: TestCa,
         dns: ScriptedDns,
         addr: SocketAddr,
         task: AbortHandle,
@@ -92,8 +92,8 @@ mod tests {
     impl Far {
         async fn start(speaks: Speaks) -> Self {
             let dns = ScriptedDns::start().await.unwrap();
-            dns.set("api.test", Script::addresses([[10, 0, 0, 1].into()]));
-            let authority = Authority::new().unwrap();
+            dns.set("api.test", DnsScript::addresses([[10, 0, 0, 1].into()]));
+            let authority = TestCa::new().unwrap();
             let identity = authority.issue(&["dns.test"]).unwrap();
             let alpn: &[&[u8]] = match speaks {
                 Speaks::Tls => &[],
@@ -120,7 +120,7 @@ mod tests {
         /// Returns how many queries arrived, all of them over a stream.
         fn queries(&self) -> usize {
             let queries = self.dns.queries();
-            assert!(queries.iter().all(|q| q.transport == Transport::Tcp));
+            assert!(queries.iter().all(|q| q.transport == QueryTransport::Tcp));
             queries.len()
         }
     }

@@ -9,7 +9,7 @@ mod tests {
 
     use http::StatusCode;
     use sevenhops::dns::{AddressDenied, AddressFilter, AddressRange};
-    use sevenhops::testing::{Answer, FaultServer, ProxyServer, Reply, Script};
+    use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, ProxyServer, Reply};
     use sevenhops::{Client, Effect, Error, Hop, Kind};
 
     use super::net::{Net, url};
@@ -24,7 +24,7 @@ mod tests {
             ("mapped.test", "::ffff:10.0.0.1", AddressRange::Private),
         ] {
             net.dns
-                .set(name, Script::addresses([address.parse().unwrap()]));
+                .set(name, DnsScript::addresses([address.parse().unwrap()]));
             let request = client.post(format!("http://{name}/")).body("amount=100");
             let error = request.send().await.unwrap_err();
             assert_eq!(refused(&error).range(), Some(range), "{name}");
@@ -65,14 +65,14 @@ mod tests {
         let allowed = AddressFilter::public_only().allow(server.addr().ip().into());
         let client = filtering(&net, allowed.deny("127.0.0.2".parse().unwrap()));
         net.dns
-            .set("inner.test", Script::addresses([[127, 0, 0, 2].into()]));
+            .set("inner.test", DnsScript::addresses([[127, 0, 0, 2].into()]));
         let port = inner.addr().port();
         for to in [
             format!("http://127.0.0.2:{port}/"),
             format!("http://0x7f.2:{port}/"),
             format!("http://inner.test:{port}/"),
         ] {
-            let found = Answer::new(StatusCode::FOUND).header("location", &to);
+            let found = CannedResponse::new(StatusCode::FOUND).header("location", &to);
             server.on_request([Reply::from(found)]);
             let error = client.get(url(&server, "http")).send().await.unwrap_err();
             assert_eq!(
@@ -94,7 +94,7 @@ mod tests {
         );
         let addresses = [[127, 0, 0, 2], [127, 0, 0, 1], [127, 0, 0, 3]];
         net.dns
-            .set("api.test", Script::addresses(addresses.map(Into::into)));
+            .set("api.test", DnsScript::addresses(addresses.map(Into::into)));
 
         let response = client.get(url(&server, "http")).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);

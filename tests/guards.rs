@@ -23,7 +23,7 @@ mod tests {
     use sevenhops::policy::breaker::CircuitState;
     use sevenhops::policy::idempotency;
     use sevenhops::policy::retry::{Backoff, Budget, RetryConfig};
-    use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply};
+    use sevenhops::testing::{CannedResponse, ClosedPort, ConnFault, FaultServer, Gate, Reply};
     use sevenhops::timeout::{self, TimeoutKind};
     use sevenhops::{Body, Client, Destination, Effect, Hop, Kind, Policy};
 
@@ -73,7 +73,7 @@ mod tests {
     async fn sixty_failing_requests_use_one_connection_because_their_bodies_are_drained() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        let down = Answer::new(StatusCode::SERVICE_UNAVAILABLE).body(vec![b'x'; 20_000]);
+        let down = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE).body(vec![b'x'; 20_000]);
         server.default_reply(down.clone());
         let unlimited = quick().budget(Budget::unlimited());
         let client = net
@@ -94,7 +94,7 @@ mod tests {
     async fn error_body_that_stalls_holds_up_the_repeat_for_a_moment_only() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        let down = Answer::new(StatusCode::SERVICE_UNAVAILABLE).body("down");
+        let down = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE).body("down");
         server.on_request([down.hold_body(&Gate::new()).into()]);
         let response = client(&net).get(url(&server, "http")).send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
@@ -149,7 +149,10 @@ mod tests {
             declared: 100,
             sent: Bytes::from_static(b"{\"ok\""),
         };
-        server.on_request([broken, Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
+        server.on_request([
+            broken,
+            CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE).into(),
+        ]);
         let get = client(&net).get(url(&server, "http"));
         assert_eq!(get.fetch_bytes().await.unwrap(), r#"{"ok":true}"#);
         assert_eq!(server.requests_seen(), 3);
@@ -363,10 +366,12 @@ mod tests {
         assert_eq!(queued.unwrap_err().kind(), Kind::ConnectionLimit);
         let response = response.unwrap();
         assert_eq!(response.timeline().unwrap().attempt_count(), 2);
-        let ours = |seen: &&sevenhops::testing::Seen| seen.body == "amount=100";
+        let ours = |seen: &&sevenhops::testing::RecordedRequest| seen.body == "amount=100";
         let seen = server.requests();
         assert_eq!(seen.iter().filter(ours).count(), 1, "{seen:?}");
-        let late = |seen: &&sevenhops::testing::Seen| seen.body == "queued" && seen.body_complete;
+        let late = |seen: &&sevenhops::testing::RecordedRequest| {
+            seen.body == "queued" && seen.body_complete
+        };
         assert_eq!(seen.iter().filter(late).count(), 0, "{seen:?}");
     }
 
@@ -375,7 +380,7 @@ mod tests {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
         let gate = Gate::new();
-        let late = Answer::json(r#"{"late":true}"#).hold(&gate);
+        let late = CannedResponse::json(r#"{"late":true}"#).hold(&gate);
         server.on_request([late.into()]);
         let short = timeout::TimeoutsConfig::new().attempt(MS(300));
         let client = net

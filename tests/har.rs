@@ -18,7 +18,7 @@ mod tests {
     use http_body_util::Full;
     use serde_json::{Value, json};
     use sevenhops::hop::Har;
-    use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
+    use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Gate, Reply};
     use sevenhops::{Options, StandardLayer, Timeline};
     use tower::{Layer, ServiceExt, service_fn};
 
@@ -136,7 +136,10 @@ mod tests {
         let net = Net::new().await;
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
-        server.on_request([Answer::default().into(), Answer::default().into()]);
+        server.on_request([
+            CannedResponse::default().into(),
+            CannedResponse::default().into(),
+        ]);
         let client = net.client();
         let mut timelines = Vec::new();
         for _ in 0..2 {
@@ -175,7 +178,7 @@ mod tests {
         let net = Net::new().await;
         let server = FaultServer::start().await.unwrap();
         let gate = Gate::new();
-        server.default_reply(Answer::default().hold(&gate));
+        server.default_reply(CannedResponse::default().hold(&gate));
         let builder = net.builder();
         let builder = builder.transport(|transport| transport.max_connections_per_destination(1));
         let client = builder.build().unwrap();
@@ -227,7 +230,7 @@ mod tests {
     #[tokio::test]
     async fn failure_before_any_connection_has_no_server() {
         let net = Net::new().await;
-        net.dns.set("api.test", Script::NxDomain);
+        net.dns.set("api.test", DnsScript::NxDomain);
         let error = net
             .client()
             .get("http://api.test/")

@@ -15,7 +15,9 @@ mod tests {
     use rustls::{ClientConfig, RootCertStore};
     use sevenhops::hop::Blame;
     use sevenhops::hop::{Outcome, Stage, StageOutcome};
-    use sevenhops::testing::{Answer, ClosedPort, ConnFault, FaultServer, Gate, Reply, Script};
+    use sevenhops::testing::{
+        CannedResponse, ClosedPort, ConnFault, DnsScript, FaultServer, Gate, Reply,
+    };
     use sevenhops::timeout::{Timeout, TimeoutKind, TimeoutsConfig};
     use sevenhops::{Client, Effect, Hop, Kind, Timeline};
 
@@ -165,7 +167,7 @@ mod tests {
         let port = server.addr().port();
         let _closed = ClosedPort::at(([127, 0, 0, 2], port).into()).unwrap();
         let both = [[127, 0, 0, 2].into(), [127, 0, 0, 1].into()];
-        net.dns.set("api.test", Script::addresses(both));
+        net.dns.set("api.test", DnsScript::addresses(both));
 
         let timeline = good(&net.client(), &url(&server, "http")).await;
 
@@ -204,7 +206,7 @@ mod tests {
     async fn last_piece_of_a_body_ends_its_attempt_however_long_the_body_is_kept() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        server.on_request([Answer::json("[1]").into()]);
+        server.on_request([CannedResponse::json("[1]").into()]);
         let sent = net.client().get(url(&server, "http")).send().await;
         let mut response = sent.unwrap();
         let timeline = response.timeline().cloned().unwrap();
@@ -253,7 +255,7 @@ mod tests {
         // gets no response.
         server.on_connection([ConnFault::Behave, ConnFault::Silent]);
         let gate = Gate::new();
-        server.on_request([Answer::default().hold(&gate).into(), Reply::Silent]);
+        server.on_request([CannedResponse::default().hold(&gate).into(), Reply::Silent]);
         let first = tokio::spawn(client.get(&url).send());
         server.wait_until(|stats| stats.requests == 1).await;
         let second = tokio::spawn(client.post(&url).body("amount=100").send());

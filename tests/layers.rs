@@ -326,7 +326,7 @@ mod tests {
     /// Returns the error of a call whose transport wraps reqwest's error.
     async fn wrapped(url: &'static str) -> Error {
         let service = standard().layer(service_fn(move |_: Request<Full<Bytes>>| async move {
-            let authority = sevenhops::testing::Authority::new().unwrap();
+            let authority = sevenhops::testing::TestCa::new().unwrap();
             let client = reqwest::Client::builder()
                 .no_proxy()
                 .tls_backend_preconfigured(authority.client_config());

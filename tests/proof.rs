@@ -15,7 +15,7 @@ mod tests {
     use http_body_util::Full;
     use sevenhops::policy::retry;
     use sevenhops::sdk::operation::{OperationConfig, OperationError};
-    use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply, Script};
+    use sevenhops::testing::{CannedResponse, ClosedPort, DnsScript, FaultServer, Reply};
     use sevenhops::timeout::{self, Timeouts};
     use sevenhops::{
         Client, DeadlineLayer, Effect, Error, Hop, Operation, RetryLayer, StandardLayer, Transport,
@@ -195,7 +195,7 @@ mod tests {
     async fn transport_that_was_dropped_proves_nothing_for_the_client_after_it() {
         let shop = Shop::new().await;
         shop.server.on_request([Reply::Silent]);
-        shop.net.dns.set("slow.test", Script::Silent);
+        shop.net.dns.set("slow.test", DnsScript::Silent);
         let (transport, foreign) = (shop.transport(), foreign(&shop));
         let there = format!("http://{}/v1/charges", shop.server.addr());
         let fails_over = service_fn(|charge: Charge| {
@@ -222,8 +222,8 @@ mod tests {
     async fn attempt_that_expires_while_a_transport_tries_again_had_no_effect() {
         let shop = Shop::new().await;
         let transport = shop.transport();
-        shop.net.dns.set("gone.test", Script::NxDomain);
-        shop.net.dns.set("slow.test", Script::Silent);
+        shop.net.dns.set("gone.test", DnsScript::NxDomain);
+        shop.net.dns.set("slow.test", DnsScript::Silent);
         let fails_over = service_fn(|charge: Charge| {
             let transport = transport.clone();
             let mut second = charge.clone();
@@ -392,11 +392,9 @@ mod tests {
     #[tokio::test]
     async fn answer_that_led_to_an_app_proves_nothing_for_the_request() {
         let server = FaultServer::start().await.unwrap();
-        let paid = Answer::new(http::StatusCode::FOUND).header("location", "myapp://paid");
+        let paid = CannedResponse::new(http::StatusCode::FOUND).header("location", "myapp://paid");
         server.on_request([paid.into()]);
-        let tls = sevenhops::testing::Authority::new()
-            .unwrap()
-            .client_config();
+        let tls = sevenhops::testing::TestCa::new().unwrap().client_config();
         let plain = reqwest::Client::builder().tls_backend_preconfigured(tls);
         let plain = plain.build().unwrap();
         let charge = plain.post(server.url("/v1/charges")).body("amount=100");

@@ -7,7 +7,7 @@ mod net;
 mod tests {
     use http::StatusCode;
     use sevenhops::hop::{Attempt, Stage};
-    use sevenhops::testing::{ClosedPort, FaultServer, ProxyServer, Seen};
+    use sevenhops::testing::{ClosedPort, FaultServer, ProxyServer, RecordedRequest};
     use sevenhops::{Client, Effect, Error, Hop, Kind};
 
     use super::net::{Net, url};
@@ -275,7 +275,7 @@ mod tests {
             }
             assert_eq!(server.requests_seen(), 2);
             // The proxy has to remove the credentials from a forwarded request.
-            let told = |seen: &Seen| seen.headers.contains_key("proxy-authorization");
+            let told = |seen: &RecordedRequest| seen.headers.contains_key("proxy-authorization");
             assert!(!tls || !server.requests().iter().any(told));
         }
     }

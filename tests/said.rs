@@ -15,7 +15,7 @@ mod tests {
     use http::{Method, Request, Response, StatusCode};
     use http_body_util::Full;
     use sevenhops::hop::{Attempt, Outcome};
-    use sevenhops::testing::{Answer, FaultServer};
+    use sevenhops::testing::{CannedResponse, FaultServer};
     use sevenhops::{Effect, Hop, Kind, StandardLayer, Timeline};
     use tower::{Layer, ServiceExt, service_fn};
 
@@ -141,7 +141,7 @@ mod tests {
     async fn it_is_heard_over_a_real_connection_whose_port_is_known() {
         let net = Net::new().await;
         let server = FaultServer::builder().start().await.unwrap();
-        server.on_request([Answer::new(StatusCode::OK)
+        server.on_request([CannedResponse::new(StatusCode::OK)
             .header("server-timing", "total;dur=0.001")
             .header("via", "1.1 edge")
             .into()]);

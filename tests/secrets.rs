@@ -20,7 +20,7 @@ mod tests {
     use sevenhops::Timeline;
     use sevenhops::hop::Har;
     use sevenhops::policy::idempotency::IdempotencyKey;
-    use sevenhops::testing::{Answer, FaultServer, Reply};
+    use sevenhops::testing::{CannedResponse, FaultServer, Reply};
 
     use super::net::{Net, url};
     use super::told::{Heard, Told};
@@ -44,9 +44,9 @@ mod tests {
     ];
 
     /// Returns a response with a canary in each of its parts.
-    fn telling(status: u16) -> Answer {
+    fn telling(status: u16) -> CannedResponse {
         let status = http::StatusCode::from_u16(status).unwrap();
-        Answer::new(status)
+        CannedResponse::new(status)
             .header("set-cookie", &format!("session={CANARY}; HttpOnly"))
             .header("www-authenticate", &format!("Bearer realm=\"{CANARY}\""))
             .header(

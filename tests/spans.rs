@@ -12,7 +12,9 @@ mod tests {
     use sevenhops::chaos::{self, ChaosLayer, Fault};
     use sevenhops::policy::breaker;
     use sevenhops::telemetry::{EVENTS, SPANS};
-    use sevenhops::testing::{Answer, Authority, FaultServer, Gate, Reply, Script, ScriptedDns};
+    use sevenhops::testing::{
+        CannedResponse, DnsScript, FaultServer, Gate, Reply, ScriptedDns, TestCa,
+    };
     use sevenhops::{Client, Effect, Operation, StandardLayer};
     use tower::{Layer as _, ServiceExt, service_fn};
     use tracing::field::{Field, Visit};
@@ -125,9 +127,12 @@ mod tests {
         let _guard = crate::listen::listen(subscriber);
         let dns = ScriptedDns::start().await.unwrap();
         let home = [127, 0, 0, 1].into();
-        dns.set("api.test", Script::addresses([home]));
-        dns.set("two.test", Script::addresses([home, [127, 0, 0, 2].into()]));
-        let authority = Authority::new().unwrap();
+        dns.set("api.test", DnsScript::addresses([home]));
+        dns.set(
+            "two.test",
+            DnsScript::addresses([home, [127, 0, 0, 2].into()]),
+        );
+        let authority = TestCa::new().unwrap();
         let identity = authority.issue(&["api.test", "two.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
         let resolver = dns.resolver_builder().ttl_floor(Duration::ZERO);
@@ -142,20 +147,21 @@ mod tests {
             .build()
             .unwrap();
         let url = format!("https://api.test:{}/", server.addr().port());
-        let unavailable = Answer::new(http::StatusCode::SERVICE_UNAVAILABLE);
-        let found = Answer::new(http::StatusCode::TEMPORARY_REDIRECT).header("location", "/near");
-        let replayed = Answer::json("1").header("idempotent-replayed", "true");
+        let unavailable = CannedResponse::new(http::StatusCode::SERVICE_UNAVAILABLE);
+        let found =
+            CannedResponse::new(http::StatusCode::TEMPORARY_REDIRECT).header("location", "/near");
+        let replayed = CannedResponse::json("1").header("idempotent-replayed", "true");
         server.on_request([unavailable.into(), found.into(), replayed.into()]);
         let post = client.put(&url).json(&1).fetch_json::<u8>();
         post.await.unwrap();
         chaos.enqueue([Fault::RefuseConnect]).unwrap();
         client.get(&url).send().await.unwrap();
-        dns.set("api.test", Script::ServFail);
+        dns.set("api.test", DnsScript::ServFail);
         server.on_request([Reply::CloseAfterRequest, Reply::CloseAfterRequest]);
         for _ in 0..3 {
             client.post(&url).send().await.unwrap_err();
         }
-        server.default_reply(Answer::new(http::StatusCode::INTERNAL_SERVER_ERROR));
+        server.default_reply(CannedResponse::new(http::StatusCode::INTERNAL_SERVER_ERROR));
         client.breaker_handle().observe_only(true);
         let two = url.replace("api.test", "two.test");
         for _ in 0..12 {
@@ -191,9 +197,9 @@ mod tests {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
         let _guard = crate::listen::listen(subscriber);
-        let authority = Authority::new().unwrap();
+        let authority = TestCa::new().unwrap();
         let dns = ScriptedDns::start().await.unwrap();
-        dns.set("api.test", Script::addresses([[127, 0, 0, 1].into()]));
+        dns.set("api.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
         let identity = authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity).start().await.unwrap();
         server.on_request(reply);
@@ -229,7 +235,7 @@ mod tests {
         let _guard = crate::listen::listen(subscriber);
         let server = FaultServer::start().await.unwrap();
         let gate = Gate::new();
-        server.default_reply(Answer::default().hold(&gate));
+        server.default_reply(CannedResponse::default().hold(&gate));
         let client = Client::builder(Duration::from_secs(10))
             .transport(|transport| transport.max_connections_per_destination(1))
             .build()
@@ -338,7 +344,7 @@ mod tests {
 
     #[tokio::test]
     async fn status_failure_is_named_by_its_code() {
-        let answer = Answer::new(http::StatusCode::BAD_GATEWAY);
+        let answer = CannedResponse::new(http::StatusCode::BAD_GATEWAY);
         let (tape, _) = taped(Some(answer.into())).await;
         for span in ["wait", "attempt", "call"] {
             let closed = tape.closed(span);
@@ -384,7 +390,7 @@ mod tests {
         let tape = Tape::default();
         let subscriber = tracing_subscriber::registry().with(tape.clone());
         let _guard = crate::listen::listen(subscriber);
-        let authority = Authority::new().unwrap();
+        let authority = TestCa::new().unwrap();
         let server = FaultServer::builder().start().await.unwrap();
         server.default_reply(Reply::Silent);
         let client = Client::builder(Duration::from_secs(10))

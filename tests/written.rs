@@ -14,7 +14,7 @@ mod tests {
     use bytes::Bytes;
     use http::Method;
     use serde_json::{Value, json};
-    use sevenhops::testing::{Answer, FaultServer};
+    use sevenhops::testing::{CannedResponse, FaultServer};
     use sevenhops::{Options, StandardLayer, Timeline};
     use tower::{Layer, ServiceExt};
 
@@ -149,7 +149,7 @@ mod tests {
         let identity = net.authority.issue(&["api.test"]).unwrap();
         let server = FaultServer::builder().tls(identity);
         let server = server.start().await.unwrap();
-        server.on_request([Answer::default().into()]);
+        server.on_request([CannedResponse::default().into()]);
         let response = net
             .client()
             .get(url(&server, "https"))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::policy::retry::{Backoff, Budget};
 use sevenhops::policy::{breaker, idempotency, retry};
-use sevenhops::testing::Authority;
+use sevenhops::testing::TestCa;
 use sevenhops::{Blame, Client, Effect, Kind, dns, timeout};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -66,7 +66,7 @@ impl Caller {
             .idempotency(keys)
             // Neither is asked for an address on plain HTTP, and the system may have none.
             .resolver(dns::StaticResolver::new())
-            .tls(Authority::new()?.client_config())
+            .tls(TestCa::new()?.client_config())
             .build()?;
         Ok(Self::Ours(Box::new(client)))
     }
@@ -75,7 +75,7 @@ impl Caller {
         let client = reqwest::Client::builder()
             .timeout(ATTEMPT)
             .no_proxy()
-            .tls_backend_preconfigured(Authority::new()?.client_config())
+            .tls_backend_preconfigured(TestCa::new()?.client_config())
             .build()?;
         Ok(Self::Naive(client))
     }

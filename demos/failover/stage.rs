@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sevenhops::testing::{Authority, BlackHole, FaultServer, Identity, Reply, Script, ScriptedDns};
+use sevenhops::testing::{BlackHole, DnsScript, FaultServer, Identity, Reply, ScriptedDns, TestCa};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::interval;
 
@@ -17,14 +17,14 @@ use crate::ledger::{Books, Ledger};
 /// The state that all runs share.
 pub(crate) struct Net {
     pub(crate) dns: ScriptedDns,
-    pub(crate) authority: Authority,
+    pub(crate) authority: TestCa,
 }
 
 impl Net {
     pub(crate) async fn new() -> Result<Self> {
         Ok(Self {
             dns: ScriptedDns::start().await?,
-            authority: Authority::new()?,
+            authority: TestCa::new()?,
         })
     }
 }
@@ -205,8 +205,8 @@ async fn server(mode: Mode, identity: &Identity, at: SocketAddr) -> io::Result<F
     server.start().await
 }
 
-fn says(address: IpAddr) -> Script {
-    Script::addresses([address]).ttl(TTL_SECS)
+fn says(address: IpAddr) -> DnsScript {
+    DnsScript::addresses([address]).ttl(TTL_SECS)
 }
 
 /// The events while the traffic goes on.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sevenhops::testing::{Authority, ClosedPort, FaultServer, Reply, Script, ScriptedDns};
+use sevenhops::testing::{ClosedPort, DnsScript, FaultServer, Reply, ScriptedDns, TestCa};
 
 use crate::process::{Next, Outcome};
 
@@ -46,7 +46,7 @@ pub(crate) const FAULTS: [Fault; 5] = [
 ];
 
 /// The target of the last service's requests: for each path, a server with that fault.
-pub(crate) async fn far_side(dns: &ScriptedDns, authority: &Authority) -> Outcome<Next> {
+pub(crate) async fn far_side(dns: &ScriptedDns, authority: &TestCa) -> Outcome<Next> {
     let nobody = ClosedPort::new()?;
     let expired = authority.issue_expired(&["tls.test"])?;
     let expired = FaultServer::builder().tls(expired).start().await?;
@@ -59,9 +59,9 @@ pub(crate) async fn far_side(dns: &ScriptedDns, authority: &Authority) -> Outcom
         declared: 100,
         sent: "{\"ok\":".into(),
     });
-    dns.set("dns.test", Script::ServFail);
+    dns.set("dns.test", DnsScript::ServFail);
     for name in ["connect.test", "tls.test", "silence.test", "truncated.test"] {
-        dns.set(name, Script::addresses([[127, 0, 0, 1].into()]));
+        dns.set(name, DnsScript::addresses([[127, 0, 0, 1].into()]));
     }
     Ok(Arc::new(move |path| {
         let (scheme, port) = match path {

@@ -28,7 +28,7 @@ mod tree;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use sevenhops::testing::{Authority, Script, ScriptedDns};
+use sevenhops::testing::{DnsScript, ScriptedDns, TestCa};
 
 use self::fault::{FAULTS, Fault};
 use self::process::{Orders, Outcome};
@@ -59,9 +59,9 @@ fn play(orders: &Orders) -> Outcome<()> {
         0 => FAULTS.iter().map(|fault| fault.path).collect(),
         _ => Vec::new(),
     };
-    let prepare = async |dns: &ScriptedDns, authority: &Authority| {
+    let prepare = async |dns: &ScriptedDns, authority: &TestCa| {
         for name in SERVICES {
-            let here = Script::addresses([[127, 0, 0, 1].into()]);
+            let here = DnsScript::addresses([[127, 0, 0, 1].into()]);
             dns.set(&format!("{name}.test"), here);
         }
         match depth == SERVICES.len() - 1 {

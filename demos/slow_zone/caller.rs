@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sevenhops::Client;
-use sevenhops::testing::{Authority, ScriptedDns};
+use sevenhops::testing::{ScriptedDns, TestCa};
 
 use crate::Result;
 
@@ -20,13 +20,13 @@ pub(crate) enum Caller {
 impl Caller {
     pub(crate) fn ours(dns: &ScriptedDns) -> Result<Self> {
         // Not needed, and the system's roots are not either.
-        let tls = Authority::new()?.client_config();
+        let tls = TestCa::new()?.client_config();
         let client = Client::builder(DEADLINE).tls(tls).resolver(dns.resolver());
         Ok(Self::Ours(Box::new(client.build()?)))
     }
 
     pub(crate) fn turns(name: &str, addresses: &[SocketAddr]) -> Result<Self> {
-        let tls = Authority::new()?.client_config();
+        let tls = TestCa::new()?.client_config();
         let client = |address: &SocketAddr| {
             let client = reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())

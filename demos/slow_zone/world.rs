@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sevenhops::testing::{Script, ScriptedDns};
+use sevenhops::testing::{DnsScript, ScriptedDns};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -40,7 +40,7 @@ impl World {
     pub(crate) async fn ours(dns: &ScriptedDns) -> Result<Self> {
         let zones = zones().await?;
         let addresses = [1, 2, 3].map(address);
-        dns.set(NAME, Script::addresses(addresses).ttl(60));
+        dns.set(NAME, DnsScript::addresses(addresses).ttl(60));
         Ok(Self::begin(zones, Caller::ours(dns)?))
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sevenhops::hop::{Outcome, Stage};
-use sevenhops::testing::{Authority, Script, ScriptedDns};
+use sevenhops::testing::{DnsScript, ScriptedDns, TestCa};
 use sevenhops::{Client, Timeline, dns, timeout};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -15,18 +15,18 @@ use crate::service::Service;
 pub(crate) struct World {
     services: Vec<Service>,
     dns: ScriptedDns,
-    authority: Authority,
+    authority: TestCa,
     visitor: Client,
 }
 
 impl World {
     pub(crate) async fn new() -> Result<Self> {
-        let (dns, authority) = (ScriptedDns::start().await?, Authority::new()?);
+        let (dns, authority) = (ScriptedDns::start().await?, TestCa::new()?);
         let mut services = Vec::new();
         for (name, millis) in SERVICES {
             let takes = Duration::from_millis(millis);
             services.push(Service::start((name, takes), &authority).await?);
-            let here = Script::addresses([[127, 0, 0, 1].into()]);
+            let here = DnsScript::addresses([[127, 0, 0, 1].into()]);
             dns.set(&format!("{name}.test"), here);
         }
         let visitor = Client::builder(PATIENCE)

@@ -12,7 +12,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use sevenhops::testing::Authority;
+use sevenhops::testing::TestCa;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
@@ -35,7 +35,7 @@ struct Desk {
 impl Service {
     pub(crate) async fn start(
         (name, takes): (&'static str, Duration),
-        authority: &Authority,
+        authority: &TestCa,
     ) -> io::Result<Self> {
         let identity = authority.issue(&[&format!("{name}.test")])?;
         let acceptor = TlsAcceptor::from(identity.server_config(&[b"http/1.1"]));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::StatusCode;
 use sevenhops::policy::retry::{Backoff, Budget};
 use sevenhops::policy::{breaker, retry};
-use sevenhops::testing::Authority;
+use sevenhops::testing::TestCa;
 use sevenhops::{Client, Effect, Timeline, dns};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -64,7 +64,7 @@ impl Caller {
             })
             // Neither is asked for an address on plain HTTP, and the system may have none.
             .resolver(dns::StaticResolver::new())
-            .tls(Authority::new()?.client_config())
+            .tls(TestCa::new()?.client_config())
             .build()?;
         Ok(Self::Ours(Box::new(client), longest))
     }
@@ -73,7 +73,7 @@ impl Caller {
         let client = reqwest::Client::builder()
             .timeout(DEADLINE)
             .no_proxy()
-            .tls_backend_preconfigured(Authority::new()?.client_config())
+            .tls_backend_preconfigured(TestCa::new()?.client_config())
             .build()?;
         Ok(Self::Naive(client))
     }

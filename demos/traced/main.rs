@@ -18,7 +18,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde_json::Value;
-use sevenhops::testing::{Script, ScriptedDns};
+use sevenhops::testing::{DnsScript, ScriptedDns};
 
 use self::process::{Orders, Outcome};
 use self::receiver::Receiver;
@@ -82,10 +82,10 @@ fn play(orders: &Orders) -> Outcome<()> {
     let (patience, next) = (Duration::from_secs(5), orders.next.clone());
     process::run(orders, (asks, patience), async |dns: &ScriptedDns, _| {
         for name in ["b.test", "c.test"] {
-            dns.set(name, Script::addresses([[127, 0, 0, 1].into()]));
+            dns.set(name, DnsScript::addresses([[127, 0, 0, 1].into()]));
         }
         // C's name servers are down.
-        dns.set("ledger.test", Script::ServFail);
+        dns.set("ledger.test", DnsScript::ServFail);
         Ok(process::along(next))
     })
 }

@@ -22,7 +22,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use sevenhops::hop::Har;
 use sevenhops::telemetry::otel::TraceContext;
-use sevenhops::testing::{Authority, ScriptedDns};
+use sevenhops::testing::{ScriptedDns, TestCa};
 use sevenhops::{Client, Timeline};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -74,7 +74,7 @@ pub(crate) fn along(origin: String) -> Next {
 pub(crate) fn run(
     orders: &Orders,
     (asks, patience): (&[&str], Duration),
-    prepare: impl AsyncFnOnce(&ScriptedDns, &Authority) -> Outcome<Next>,
+    prepare: impl AsyncFnOnce(&ScriptedDns, &TestCa) -> Outcome<Next>,
 ) -> Outcome<()> {
     let provider = trace(orders)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -83,7 +83,7 @@ pub(crate) fn run(
     let calls = Arc::<Mutex<Vec<Timeline>>>::default();
     let keep = Arc::clone(&calls);
     let done = runtime.block_on(async {
-        let (dns, authority) = (ScriptedDns::start().await?, Authority::new()?);
+        let (dns, authority) = (ScriptedDns::start().await?, TestCa::new()?);
         let next = prepare(&dns, &authority).await?;
         let client = Client::builder(patience)
             .resolver(dns.resolver())
@@ -200,7 +200,7 @@ fn trace(orders: &Orders) -> Outcome<SdkTracerProvider> {
 
 /// The exporter's own client: it speaks plain HTTP here, and its TLS is never used.
 fn plain() -> Outcome<reqwest::blocking::Client> {
-    let tls = Authority::new()?.client_config();
+    let tls = TestCa::new()?.client_config();
     let builder = reqwest::blocking::Client::builder().no_proxy();
     Ok(builder.tls_backend_preconfigured(tls).build()?)
 }

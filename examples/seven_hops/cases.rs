@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 use sevenhops::testing::{
-    Answer, Authority, BlackHole, ClosedPort, ConnFault, ProxyServer, Reply, Script,
+    BlackHole, CannedResponse, ClosedPort, ConnFault, DnsScript, ProxyServer, Reply, TestCa,
 };
 use sevenhops::{Effect, Hop, Kind, timeout};
 
@@ -35,7 +35,7 @@ pub(crate) enum Repeat {
 /// How the fault is caused.
 #[derive(Clone)]
 pub(crate) enum Setting {
-    Dns(Script),
+    Dns(DnsScript),
     Port(Port),
     Handshake(Handshake),
     Connection(ConnFault),
@@ -79,7 +79,7 @@ impl Case {
                 let name = stage.url.trim_start_matches("https://");
                 let name = name.split(':').next().unwrap_or_default();
                 let wrong = match handshake {
-                    Handshake::UnknownIssuer => Authority::new()?.issue(&[name])?,
+                    Handshake::UnknownIssuer => TestCa::new()?.issue(&[name])?,
                     Handshake::WrongName => world.authority.issue(&["other.test"])?,
                     Handshake::Expired => world.authority.issue_expired(&[name])?,
                 };
@@ -181,7 +181,7 @@ impl Stage {
 
     fn with_reply(self, reply: &Reply) -> Self {
         if let Some(server) = &self.server {
-            let good = Reply::from(Answer::default());
+            let good = Reply::from(CannedResponse::default());
             let before = self.primed.then_some(good);
             server.on_request(before.into_iter().chain([reply.clone()]));
         }
@@ -233,10 +233,10 @@ fn before_the_request() -> Vec<Case> {
     use Hop::{Connect, Dns, Send, Tls};
     use Setting::{Connection, Handshake as Shake, Port as At, Proxy};
     let mut cases = on(&FRESH, vec![
-        ("F1", "DNS answers NXDOMAIN", Setting::Dns(Script::NxDomain), (Dns, Kind::NotFound, None), Repeat::No),
-        ("F2", "DNS answers SERVFAIL", Setting::Dns(Script::ServFail), (Dns, Kind::ServerFailure, None), Repeat::Yes),
-        ("F3", "DNS never answers", Setting::Dns(Script::Silent), (Dns, Kind::Timeout, None), Repeat::Yes),
-        ("F4", "the name has no address", Setting::Dns(Script::NoRecords), (Dns, Kind::NoRecords, None), Repeat::No),
+        ("F1", "DNS answers NXDOMAIN", Setting::Dns(DnsScript::NxDomain), (Dns, Kind::NotFound, None), Repeat::No),
+        ("F2", "DNS answers SERVFAIL", Setting::Dns(DnsScript::ServFail), (Dns, Kind::ServerFailure, None), Repeat::Yes),
+        ("F3", "DNS never answers", Setting::Dns(DnsScript::Silent), (Dns, Kind::Timeout, None), Repeat::Yes),
+        ("F4", "the name has no address", Setting::Dns(DnsScript::NoRecords), (Dns, Kind::NoRecords, None), Repeat::No),
         ("F5", "no process listens on the port", At(Port::Closed), (Connect, Kind::Refused, None), Repeat::Yes),
         ("F6", "the SYN is swallowed", At(Port::BlackHole), (Connect, Kind::Timeout, None), Repeat::Yes),
         ("F7", "accepts, never speaks TLS", Connection(ConnFault::Silent), (Tls, Kind::Timeout, None), Repeat::Yes),
@@ -294,7 +294,7 @@ fn http2_only() -> Vec<Case> {
 }
 
 fn status(code: StatusCode, headers: &[(&str, &str)]) -> Setting {
-    let answer = Answer::new(code);
+    let answer = CannedResponse::new(code);
     Setting::Request(Reply::from(
         headers
             .iter()
@@ -306,7 +306,7 @@ fn status(code: StatusCode, headers: &[(&str, &str)]) -> Setting {
 fn by_status() -> Vec<Case> {
     use Effect::{Declined, Possible};
     use Hop::{Gateway, Server};
-    let early = Reply::EarlyAnswer(Answer::new(StatusCode::PAYLOAD_TOO_LARGE));
+    let early = Reply::EarlyAnswer(CannedResponse::new(StatusCode::PAYLOAD_TOO_LARGE));
     let mut cases = on(&EVERY, vec![
         ("F24a", "502", status(StatusCode::BAD_GATEWAY, &[]), (Gateway, Kind::BadGateway, Possible), Repeat::Idem),
         ("F24a", "504", status(StatusCode::GATEWAY_TIMEOUT, &[]), (Gateway, Kind::Timeout, Possible), Repeat::Idem),
@@ -328,8 +328,8 @@ fn at_the_ends() -> Vec<Case> {
     use Effect::{Done, None};
     use Hop::{Decode, Encode};
     use Setting::{Request, Unwritable};
-    let text = Reply::from(Answer::default().body("<html>"));
-    let corrupt = Reply::from(Answer::default().header("content-encoding", "gzip").body("no gzip"));
+    let text = Reply::from(CannedResponse::default().body("<html>"));
+    let corrupt = Reply::from(CannedResponse::default().header("content-encoding", "gzip").body("no gzip"));
     let mut cases = on(&EVERY, vec![
         ("F33", "200, and the body is not JSON", Request(text), (Decode, Kind::Malformed, Done), Repeat::No),
         ("F33", "200, and the gzip stream is corrupt", Request(corrupt), (Decode, Kind::Malformed, Done), Repeat::No),

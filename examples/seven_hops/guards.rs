@@ -10,7 +10,7 @@ use sevenhops::hop::{NoRetryReason, Outcome, TimelineEventKind};
 use sevenhops::policy::breaker::{self, CircuitState};
 use sevenhops::policy::idempotency::{self, IdempotencyKey};
 use sevenhops::policy::retry::{self, Backoff, Budget};
-use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
+use sevenhops::testing::{CannedResponse, ConnFault, FaultServer, Reply};
 use sevenhops::timeout::{self, Timeout, TimeoutKind};
 use sevenhops::{Blame, ClientBuilder, Destination, Effect, Error, Hop, Kind, Policy, Timeline};
 
@@ -178,7 +178,7 @@ async fn budget_empty(world: &World) -> Result<GuardReport> {
     // A call pays for one retry, and there are no savings.
     let budget = Budget::new().ratio(1.0).min_retries_per_second(0);
     let stage = staged(world, |builder| vouched(builder).retry(three(budget))).await?;
-    server(&stage)?.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+    server(&stage)?.default_reply(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
     let mut report = GuardReport::new(&stage, 0, call(&stage).await);
     report.check("one retry of the two", report.attempts() == 2);
     report.check_error("the last real failure", |error| {
@@ -194,7 +194,9 @@ async fn budget_empty(world: &World) -> Result<GuardReport> {
 async fn long_wait(world: &World, status: StatusCode) -> Result<GuardReport> {
     const ASKED: Duration = Duration::from_secs(60);
     let stage = staged(world, vouched).await?;
-    let answer = Answer::new(status).header("retry-after", "60").body("busy");
+    let answer = CannedResponse::new(status)
+        .header("retry-after", "60")
+        .body("busy");
     server(&stage)?.on_request([Reply::from(answer)]);
     let mut response = stage.client.post(&stage.url).send().await?;
     let real = response.status() == status && response.headers().contains_key("retry-after");
@@ -288,7 +290,7 @@ async fn key_in_progress(world: &World) -> Result<GuardReport> {
         vouched(builder).retry(three(Budget::new()))
     })
     .await?;
-    let conflict = Answer::new(StatusCode::CONFLICT);
+    let conflict = CannedResponse::new(StatusCode::CONFLICT);
     server(&stage)?.on_request([Reply::CloseAfterRequest, conflict.into()]);
     let mut report = GuardReport::new(&stage, 0, call(&stage).await);
     report.check("the third attempt is answered", {
@@ -305,7 +307,7 @@ async fn key_in_progress(world: &World) -> Result<GuardReport> {
 /// F32: the key was already used for another request.
 async fn key_reused(world: &World) -> Result<GuardReport> {
     let stage = staged(world, vouched).await?;
-    let reused = Answer::new(StatusCode::UNPROCESSABLE_ENTITY);
+    let reused = CannedResponse::new(StatusCode::UNPROCESSABLE_ENTITY);
     server(&stage)?.on_request([Reply::from(reused)]);
     // The caller's own key. A generated key cannot have been used before.
     let request = stage

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sevenhops::policy::retry::{self, Backoff};
-use sevenhops::testing::{Authority, FaultServer, Identity, Script, ScriptedDns};
+use sevenhops::testing::{DnsScript, FaultServer, Identity, ScriptedDns, TestCa};
 use sevenhops::timeout::TimeoutsConfig;
 use sevenhops::{Client, ClientBuilder};
 
@@ -22,7 +22,7 @@ pub(crate) const PATH: &str = "/v1/charges";
 
 /// The state that all cases share.
 pub(crate) struct World {
-    pub(crate) authority: Authority,
+    pub(crate) authority: TestCa,
     pub(crate) dns: ScriptedDns,
     pub(crate) client: Client,
     names: AtomicUsize,
@@ -30,7 +30,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Result<Self> {
-        let authority = Authority::new()?;
+        let authority = TestCa::new()?;
         let dns = ScriptedDns::start().await?;
         let client = builder(&authority, &dns).build()?;
         let names = AtomicUsize::new(0);
@@ -59,14 +59,14 @@ impl World {
     pub(crate) fn host(&self) -> io::Result<(String, Identity)> {
         let name = self.name();
         self.dns
-            .set(&name, Script::addresses([[127, 0, 0, 1].into()]));
+            .set(&name, DnsScript::addresses([[127, 0, 0, 1].into()]));
         let identity = self.authority.issue(&[&name])?;
         Ok((name, identity))
     }
 }
 
 /// The one configuration of all experiments. Its limits are short enough to wait for.
-fn builder(authority: &Authority, dns: &ScriptedDns) -> ClientBuilder {
+fn builder(authority: &TestCa, dns: &ScriptedDns) -> ClientBuilder {
     let short = Duration::from_millis(900);
     Client::builder(Duration::from_secs(10))
         .timeouts(

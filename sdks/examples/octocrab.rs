@@ -14,7 +14,7 @@ use octocrab::service::middleware::base_uri::BaseUriLayer;
 use octocrab::{AuthState, OctoBody, Octocrab, OctocrabBuilder};
 use serde_json::{Value, json};
 use sevenhops::dns::StaticResolver;
-use sevenhops::testing::{Answer, FaultServer, Reply};
+use sevenhops::testing::{CannedResponse, FaultServer, Reply};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{Effect, Hop, StandardLayer, Transport, sdk};
 use tower::Layer;
@@ -63,7 +63,7 @@ async fn main() -> Result<()> {
     );
     assert_eq!(server.requests_seen(), 1, "not made twice");
 
-    let throttled = Answer::new(StatusCode::TOO_MANY_REQUESTS).header("retry-after", "1");
+    let throttled = CannedResponse::new(StatusCode::TOO_MANY_REQUESTS).header("retry-after", "1");
     server.on_request([throttled.into()]);
     let begun = tokio::time::Instant::now();
     let listed: Value = octocrab.get("/issues", None::<&()>).await?;

@@ -13,7 +13,7 @@ use async_openai::config::OpenAIConfig;
 use async_openai::error::OpenAIError;
 use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
 use sevenhops::dns::StaticResolver;
-use sevenhops::testing::{Authority, ConnFault, FaultServer, Reply};
+use sevenhops::testing::{ConnFault, FaultServer, Reply, TestCa};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{Effect, Hop, Kind, Transport, sdk};
 
@@ -27,7 +27,7 @@ async fn embed(openai: &Client<OpenAIConfig>) -> std::result::Result<(), OpenAIE
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let authority = Authority::new()?;
+    let authority = TestCa::new()?;
     let identity = authority.issue(&["api.test"])?;
     let server = FaultServer::builder().tls(identity).start().await?;
     let timeouts = Timeouts::new(Duration::from_secs(2))?;

@@ -121,10 +121,13 @@ fn nsswitch_is_about_the_systems_hosts_file_only() {
 #[cfg(feature = "testing")]
 #[tokio::test]
 async fn use_vc_asks_over_tcp_only() {
-    use crate::testing::{Script, ScriptedDns, Transport};
+    use crate::testing::{DnsScript, QueryTransport, ScriptedDns};
     let dns = ScriptedDns::start().await.unwrap();
     let address = [10, 0, 0, 1];
-    dns.set("api.test", Script::addresses([address.into()]).tcp_only());
+    dns.set(
+        "api.test",
+        DnsScript::addresses([address.into()]).tcp_only(),
+    );
     let file = File::new("use-vc", "nameserver 127.0.0.1\noptions use-vc\n");
     let builder = Resolver::builder().resolv_conf(&file.0);
     let builder = builder.port(dns.addr().port()).hosts_file(false);
@@ -133,7 +136,7 @@ async fn use_vc_asks_over_tcp_only() {
 
     assert_eq!(answer.unwrap().addresses().len(), 1);
     let queries = dns.queries();
-    assert!(queries.iter().all(|q| q.transport == Transport::Tcp));
+    assert!(queries.iter().all(|q| q.transport == QueryTransport::Tcp));
 }
 
 proptest::proptest! {

@@ -112,13 +112,13 @@ fn what_was_told_is_not_taken_from_a_file() {
 #[cfg(feature = "testing")]
 #[tokio::test]
 async fn d27_new_server_is_asked_and_what_the_old_one_said_has_ended() {
-    use crate::testing::{Script, ScriptedDns};
+    use crate::testing::{DnsScript, ScriptedDns};
     let first = ScriptedDns::start().await.unwrap();
     let port = first.addr().port();
     let second = ScriptedDns::start_at(([127, 0, 0, 2], port).into());
     let second = second.await.unwrap();
-    first.set("api.test", Script::addresses([[10, 0, 0, 1].into()]));
-    second.set("api.test", Script::addresses([[10, 0, 0, 2].into()]));
+    first.set("api.test", DnsScript::addresses([[10, 0, 0, 1].into()]));
+    second.set("api.test", DnsScript::addresses([[10, 0, 0, 2].into()]));
     let file = Temporary::new("conf-real", "nameserver 127.0.0.1\n");
     let builder = Resolver::builder().resolv_conf(&file.0).port(port);
     let resolver = builder.hosts_file(false).build().unwrap();

@@ -11,10 +11,10 @@ use tokio::sync::watch;
 /// # Example
 ///
 /// ```
-/// use sevenhops::testing::{Answer, Gate, Reply};
+/// use sevenhops::testing::{CannedResponse, Gate, Reply};
 ///
 /// let gate = Gate::new();
-/// let reply = Reply::Answer(Answer::default().hold_body(&gate));
+/// let reply = Reply::Response(CannedResponse::default().hold_body(&gate));
 /// // queue it, call, look at what is in flight; then
 /// gate.open();
 /// # drop(reply);

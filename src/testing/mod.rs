@@ -35,8 +35,8 @@
 //! |---|---|
 //! | a port that refuses | [`ClosedPort`] |
 //! | a port that swallows SYNs | [`BlackHole`] |
-//! | certificates, client certificates | [`Authority`], [`Identity`] |
-//! | a name: none, moved, silent, truncated | [`ScriptedDns`] with [`Script`] |
+//! | certificates, client certificates | [`TestCa`], [`Identity`] |
+//! | a name: none, moved, silent, truncated | [`ScriptedDns`] with [`DnsScript`] |
 //! | a connection: silence, RST, TLS faults | [`FaultServer::on_connection`] with [`ConnFault`] |
 //! | a request: silence, RST, garbage, HTTP/2 faults | [`FaultServer::on_request`] with [`Reply`] |
 //! | a service that a mock plays (`wiremock`), behind such a network | [`FaultServerBuilder::upstream`] |
@@ -51,7 +51,7 @@
 //! # Reports
 //!
 //! Requests as they were seen ([`FaultServer::requests`]), and counts to wait on
-//! ([`FaultServer::wait_until`]), so that no test has to sleep. A [`Recorder`] keeps the timelines of calls. They are
+//! ([`FaultServer::wait_until`]), so that no test has to sleep. A [`TimelineRecorder`] keeps the timelines of calls. They are
 //! asserted by [`assert_hop!`](crate::assert_hop) and
 //! [`assert_effect!`](crate::assert_effect).
 //!
@@ -59,7 +59,7 @@
 //!
 //! Everything on sockets happens on loopback in real time, which costs the length of every limit that is
 //! to run out: some tens of milliseconds are plenty. [`BlackHole`] works on Linux only. An invalid header panics where
-//! it is given ([`Answer::header`]); nothing else does.
+//! it is given ([`CannedResponse::header`]); nothing else does.
 //!
 //! # How people get it wrong
 //!
@@ -68,11 +68,11 @@
 //! count.
 
 mod assertions;
-mod authority;
 mod black_hole;
 mod closed_port;
 mod dns;
 mod gate;
+mod test_ca;
 #[doc = include_str!("../../docs/testing.md")]
 pub mod guide {}
 mod proxy;
@@ -87,14 +87,16 @@ use tokio::net::TcpSocket;
 
 #[doc(hidden)]
 pub use self::assertions::{Suspect, check_effect, check_hop};
-pub use self::authority::{Authority, Identity};
 pub use self::black_hole::BlackHole;
 pub use self::closed_port::ClosedPort;
-pub use self::dns::{Query, RecordType, Script, ScriptedDns, Soa, Transport};
+pub use self::dns::{DnsQuery, DnsScript, QueryTransport, RecordType, ScriptedDns, Soa};
 pub use self::gate::Gate;
 pub use self::proxy::{ProxyServer, ProxyServerBuilder};
-pub use self::recorder::Recorder;
-pub use self::server::{Answer, ConnFault, FaultServer, FaultServerBuilder, Reply, Seen, Stats};
+pub use self::recorder::TimelineRecorder;
+pub use self::server::{
+    CannedResponse, ConnFault, FaultServer, FaultServerBuilder, RecordedRequest, Reply, ServerStats,
+};
+pub use self::test_ca::{Identity, TestCa};
 
 fn socket_for(addr: SocketAddr) -> io::Result<TcpSocket> {
     match addr {

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::server::{Answer, Head, Reader, Seen, forward, write_answer};
+use super::server::{CannedResponse, Head, Reader, RecordedRequest, forward, write_answer};
 use super::socks::{self, Credentials, Said};
 use crate::transport::basic;
 
@@ -290,7 +290,7 @@ async fn pass_on(
         Err(status) => refuse(reader.source(), status, counts).await,
         Ok(addr) => {
             counts.forwarded.fetch_add(1, Ordering::SeqCst);
-            let request = Seen::whole(Head { target, ..head }, Bytes::from(body));
+            let request = RecordedRequest::whole(Head { target, ..head }, Bytes::from(body));
             let answer = forward(Some(addr), &request).await;
             write_answer(reader.source(), &answer).await
         }
@@ -299,7 +299,7 @@ async fn pass_on(
 
 async fn refuse(client: &mut TcpStream, status: StatusCode, counts: &Counts) -> io::Result<()> {
     counts.refused.fetch_add(1, Ordering::SeqCst);
-    let mut answer = Answer::new(status);
+    let mut answer = CannedResponse::new(status);
     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
         answer = answer.header(PROXY_AUTHENTICATE.as_str(), "Basic realm=\"test\"");
     }

@@ -17,12 +17,12 @@ use crate::timeline::Timeline;
 /// ```
 /// use std::time::Duration;
 /// use sevenhops::StandardLayer;
-/// use sevenhops::testing::Recorder;
+/// use sevenhops::testing::TimelineRecorder;
 /// use tower::{Layer, ServiceExt, service_fn};
 ///
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-/// let recorder = Recorder::new();
+/// let recorder = TimelineRecorder::new();
 /// let service = StandardLayer::new(Duration::from_secs(10))?
 ///     .on_complete(recorder.listener()) // or Client::builder(..).on_complete(..)
 ///     .layer(service_fn(async |_request: http::Request<String>| {
@@ -41,11 +41,11 @@ use crate::timeline::Timeline;
 /// A call ends with the last byte of its body, or when its body is dropped: one whose response is still
 /// held has not ended.
 #[derive(Debug, Default)]
-pub struct Recorder {
+pub struct TimelineRecorder {
     ended: Arc<watch::Sender<Vec<Timeline>>>,
 }
 
-impl Recorder {
+impl TimelineRecorder {
     /// A recorder without reports.
     #[must_use]
     pub fn new() -> Self {
@@ -78,7 +78,7 @@ impl Recorder {
     }
 }
 
-impl fmt::Display for Recorder {
+impl fmt::Display for TimelineRecorder {
     /// The waterfalls, in the order in which the calls ended.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut timelines = self.timelines().into_iter();
@@ -86,7 +86,7 @@ impl fmt::Display for Recorder {
     }
 }
 
-impl Drop for Recorder {
+impl Drop for TimelineRecorder {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("calls over by then: {}\n{self}", self.timelines().len());

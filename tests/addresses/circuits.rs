@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::StatusCode;
 use sevenhops::dns::{self, Resolution, Resolve};
 use sevenhops::policy::breaker::CircuitState;
-use sevenhops::testing::{Answer, FaultServer, Reply, Script};
+use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Reply};
 use sevenhops::{Client, Destination, Policy};
 use tokio::task::JoinSet;
 
@@ -32,7 +32,7 @@ impl World {
 
     /// DNS gives this address from now on.
     fn lead_to(&self, address: IpAddr, ttl: u32) {
-        let script = Script::addresses([address]).ttl(ttl);
+        let script = DnsScript::addresses([address]).ttl(ttl);
         self.net.dns.set("pay.test", script);
     }
 
@@ -60,7 +60,7 @@ impl World {
     /// Opens the circuit by failures of the old server.
     async fn open(&self, client: &Client) {
         self.old
-            .default_reply(Answer::new(StatusCode::INTERNAL_SERVER_ERROR));
+            .default_reply(CannedResponse::new(StatusCode::INTERNAL_SERVER_ERROR));
         for _ in 0..ENOUGH {
             let failed = client.get(self.url()).no_retry().fetch_bytes().await;
             failed.unwrap_err();
@@ -142,7 +142,7 @@ async fn circuit_that_probed_a_new_address_in_vain_waits_its_time() {
     moves.lead_to(host(2));
     world
         .new
-        .default_reply(Answer::new(StatusCode::INTERNAL_SERVER_ERROR));
+        .default_reply(CannedResponse::new(StatusCode::INTERNAL_SERVER_ERROR));
     let probe = client.get(world.url()).no_retry().fetch_bytes().await;
     assert_eq!(probe.unwrap_err().rejected_by(), None);
     for _ in 0..ENOUGH {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use sevenhops::dns::{self, NameHold, Refresh, Resolution, Resolve};
 use sevenhops::telemetry::{Link, Propagator};
-use sevenhops::testing::{Answer, ClosedPort};
+use sevenhops::testing::{CannedResponse, ClosedPort};
 use sevenhops::{Client, Effect, Error, Hop, Kind};
 
 use super::calls::{SECRET, panics};
@@ -19,7 +19,7 @@ async fn client_has_the_response_of_a_post_whose_on_end_panics() {
     let net = Net::new().await;
     let server = net.http2().await;
     let client = net.builder().on_complete(|_| panics()).build().unwrap();
-    server.on_request([Answer::json("1").status(StatusCode::CREATED).into()]);
+    server.on_request([CannedResponse::json("1").status(StatusCode::CREATED).into()]);
     let charge = client.post(url(&server, "https")).body("amount=100");
     assert_eq!(charge.fetch_json::<u8>().await.unwrap(), 1);
     assert_eq!(told.callbacks(), ["ClientBuilder::on_complete"]);

@@ -5,7 +5,7 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::{GzEncoder, ZlibEncoder};
 use http::{Method, StatusCode};
-use sevenhops::testing::{Answer, FaultServer, Reply};
+use sevenhops::testing::{CannedResponse, FaultServer, Reply};
 use sevenhops::{Effect, Hop, Kind};
 
 use super::super::net::{Net, url};
@@ -30,9 +30,9 @@ fn br(mut text: &[u8]) -> Vec<u8> {
 }
 
 /// Returns a 200 response with this body and these lines of `Content-Encoding`.
-fn encoded(lines: &[&str], body: impl Into<Vec<u8>>) -> Answer {
-    let answer = Answer::new(StatusCode::OK).body(body.into());
-    let line = |answer: Answer, line: &&str| answer.header("content-encoding", line);
+fn encoded(lines: &[&str], body: impl Into<Vec<u8>>) -> CannedResponse {
+    let answer = CannedResponse::new(StatusCode::OK).body(body.into());
+    let line = |answer: CannedResponse, line: &&str| answer.header("content-encoding", line);
     lines.iter().fold(answer, line)
 }
 
@@ -253,7 +253,7 @@ async fn text_is_read_in_the_charset_of_the_response() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let text = async |kind: &str, body: &'static [u8]| {
-        let answer = Answer::new(StatusCode::OK).header("content-type", kind);
+        let answer = CannedResponse::new(StatusCode::OK).header("content-type", kind);
         server.default_reply(answer.body(body));
         let response = net.client().get(url(&server, "http")).send().await;
         response.unwrap().text().await.unwrap()

@@ -4,15 +4,15 @@ use std::io::Write;
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::testing::{Answer, FaultServer, Gate, Reply};
+use sevenhops::testing::{CannedResponse, FaultServer, Gate, Reply};
 use sevenhops::{Effect, Error, Kind};
 
 use super::super::net::{Net, url};
 
 const DECLINED: &str = r#"{"error":{"code":"card_declined"}}"#;
 
-fn declined() -> Answer {
-    Answer::json(DECLINED).status(StatusCode::PAYMENT_REQUIRED)
+fn declined() -> CannedResponse {
+    CannedResponse::json(DECLINED).status(StatusCode::PAYMENT_REQUIRED)
 }
 
 async fn post(net: &Net, server: &FaultServer) -> Error {

@@ -2,17 +2,17 @@
 
 use http::{Method, StatusCode};
 use sevenhops::policy::redirect;
-use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::testing::{CannedResponse, FaultServer};
 use sevenhops::{Body, Config, Effect, Error, Hop, Kind, RequestBuilder};
 
 use super::super::net::{Net, url};
 
-fn status(code: u16) -> Answer {
-    Answer::new(StatusCode::from_u16(code).unwrap())
+fn status(code: u16) -> CannedResponse {
+    CannedResponse::new(StatusCode::from_u16(code).unwrap())
 }
 
 /// Fetches from a server that always gives this response.
-async fn fetch(server: &FaultServer, answer: Answer, request: RequestBuilder) -> Error {
+async fn fetch(server: &FaultServer, answer: CannedResponse, request: RequestBuilder) -> Error {
     server.default_reply(answer);
     let error = request.fetch_bytes().await.unwrap_err();
     let failed = error.timeline().unwrap().to_string();
@@ -41,7 +41,7 @@ async fn redirect_that_leads_nowhere_fails_and_says_why() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let (client, url) = (net.client(), url(&server, "http"));
-    let differ = |answer: Answer| answer.header("location", "/a").header("location", "/b");
+    let differ = |answer: CannedResponse| answer.header("location", "/a").header("location", "/b");
     for (answer, why) in [
         (status(302), "it has no Location"),
         (status(308), "it has no Location"),
@@ -106,7 +106,7 @@ async fn redirect_that_is_not_wanted_or_needs_a_body_that_is_gone_fails_and_says
     assert!(error.to_string().contains(gone), "{error}");
     assert_eq!(server.requests_seen(), 3);
 
-    server.default_reply(Answer::default());
+    server.default_reply(CannedResponse::default());
     server.on_request([status(303).header("location", "/v2").into()]);
     let post = net.client().post(&url).body(stream());
     post.fetch_bytes().await.unwrap();

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, Version};
 use http_body::Frame;
-use sevenhops::testing::{Answer, FaultServer, Reply};
+use sevenhops::testing::{CannedResponse, FaultServer, Reply};
 use sevenhops::{Body, Effect, Error, Hop, Kind};
 
 use super::super::net::{Net, url};
@@ -237,9 +237,9 @@ async fn length_set_by_hand_is_true_for_every_attempt() {
     let (net, servers) = both().await;
     let client = net.client();
     for (server, url) in &servers {
-        let busy = Answer::new(StatusCode::SERVICE_UNAVAILABLE).body("busy");
-        let moved = Answer::new(StatusCode::PERMANENT_REDIRECT).header("location", "/v2");
-        let seen_elsewhere = Answer::new(StatusCode::SEE_OTHER).header("location", "/v3");
+        let busy = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE).body("busy");
+        let moved = CannedResponse::new(StatusCode::PERMANENT_REDIRECT).header("location", "/v2");
+        let seen_elsewhere = CannedResponse::new(StatusCode::SEE_OTHER).header("location", "/v3");
         server.on_request([busy, moved, seen_elsewhere].map(Reply::from));
         let put = client.put(url).body("sixsix").header("content-length", "6");
         put.send().await.unwrap();

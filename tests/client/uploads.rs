@@ -17,7 +17,7 @@ use http::{Method, StatusCode, Version};
 use http_body::Frame;
 use sevenhops::policy::retry;
 use sevenhops::sdk::operation::{OperationConfig, OperationError};
-use sevenhops::testing::{Answer, ClosedPort, FaultServer, Reply};
+use sevenhops::testing::{CannedResponse, ClosedPort, FaultServer, Reply};
 use sevenhops::{Body, Effect, Hop, Kind, Operation};
 
 use super::super::net::{Net, url};
@@ -171,7 +171,7 @@ async fn redirect_that_keeps_the_body_makes_it_anew() {
     ] {
         for (server, url) in &servers {
             let (made, body) = upload(&file.0);
-            let leads = Answer::new(status).header("location", "/v2");
+            let leads = CannedResponse::new(status).header("location", "/v2");
             server.on_request([leads.into()]);
             let before = server.requests_seen();
             net.client()
@@ -222,7 +222,7 @@ async fn file_that_is_gone_fails_at_encode_and_keeps_what_may_have_been_done() {
                 _ => Err(io::Error::from_raw_os_error(2)),
             })
         });
-        server.on_request([Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
+        server.on_request([CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
         let error = net.client().put(url).body(body).send().await.unwrap_err();
         let told = (error.hop(), error.kind(), error.effect());
         assert_eq!(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use sevenhops::policy::{redirect, retry};
-use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::testing::{CannedResponse, FaultServer};
 use sevenhops::{Client, Config, DestinationConfig};
 
 const SECS: fn(u64) -> Duration = Duration::from_secs;
@@ -20,7 +20,7 @@ fn once() -> DestinationConfig {
 #[tokio::test]
 async fn client_goes_by_the_part_of_a_host_and_by_a_new_config() {
     let server = FaultServer::start().await.unwrap();
-    server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+    server.default_reply(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
     let host = server.url("").replace("http://", "");
     let settings = Config::new(SECS(10)).retry(attempts(2));
     let client = Client::builder_from_config(settings.clone())
@@ -53,7 +53,7 @@ async fn client_goes_by_the_part_of_a_host_and_by_a_new_config() {
 #[tokio::test]
 async fn fetch_says_that_the_part_switched_redirects_off() {
     let server = FaultServer::start().await.unwrap();
-    server.default_reply(Answer::new(StatusCode::FOUND).header("location", "/a"));
+    server.default_reply(CannedResponse::new(StatusCode::FOUND).header("location", "/a"));
     let host = server.url("").replace("http://", "");
     let off = DestinationConfig::new().redirect(redirect::RedirectConfig::new().enabled(false));
     let client = Client::builder(SECS(10))

@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 use h2::Reason;
 use http::StatusCode;
-use sevenhops::testing::{Answer, Gate};
+use sevenhops::testing::{CannedResponse, Gate};
 use sevenhops::{Body, Effect, Error, Hop, Kind};
 use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsAcceptor;
@@ -253,9 +253,9 @@ async fn http1_framing_that_leaves_the_end_open_is_an_error_from_the_head() {
 async fn http2_response_before_the_end_of_the_upload_is_not_a_failure() {
     let net = Net::new().await;
     let server = net.http2().await;
-    let early = Answer::new(StatusCode::PAYLOAD_TOO_LARGE).body("full");
+    let early = CannedResponse::new(StatusCode::PAYLOAD_TOO_LARGE).body("full");
     let gate = Gate::new();
-    let held = Answer::json("1").hold_body(&gate);
+    let held = CannedResponse::json("1").hold_body(&gate);
     server.on_request([held.into(), sevenhops::testing::Reply::EarlyAnswer(early)]);
     let (client, url) = (net.client(), url(&server, "https"));
     let bystander = client.get(&url).send().await.unwrap();

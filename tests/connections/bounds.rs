@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use sevenhops::hop::{Attempt, Stage};
-use sevenhops::testing::{Answer, ConnFault, FaultServer, Gate};
+use sevenhops::testing::{CannedResponse, ConnFault, FaultServer, Gate};
 use sevenhops::timeout::TimeoutsConfig;
 use sevenhops::{Client, ClientBuilder};
 use tokio::task::JoinSet;
@@ -18,7 +18,7 @@ fn watch(server: &Arc<FaultServer>) -> Most {
     let most = Most::default();
     let (server, seen) = (Arc::clone(server), most.clone());
     tokio::spawn(async move {
-        let see = |stats: &sevenhops::testing::Stats| {
+        let see = |stats: &sevenhops::testing::ServerStats| {
             seen.see(stats.open_connections);
             false
         };
@@ -67,7 +67,7 @@ async fn calls_beyond_the_bound_of_a_destination_wait_in_connect() {
         let net = Net::new().await;
         let server = Arc::new(FaultServer::start().await.unwrap());
         let gate = Gate::new();
-        server.default_reply(Answer::default().hold(&gate));
+        server.default_reply(CannedResponse::default().hold(&gate));
         let seen = watch(&server);
         let builder = patient(&net).transport(move |transport| match set {
             Some(most) => transport.max_connections_per_destination(most),
@@ -96,7 +96,7 @@ async fn bound_of_a_destination_holds_between_threads() {
     let builder = patient(&net);
     let builder = builder.transport(|transport| transport.max_connections_per_destination(4));
     let client = builder.build().unwrap();
-    server.default_reply(Answer::default().chunked());
+    server.default_reply(CannedResponse::default().chunked());
     calls(&client, &url(&server, "http"), 2_000)
         .join_all()
         .await;
@@ -157,7 +157,7 @@ async fn call_that_waits_for_room_gets_that_of_the_next_connection_to_be_idle() 
         };
         let second = FaultServer::start().await.unwrap();
         let gate = Gate::new();
-        first.default_reply(Answer::default().hold(&gate));
+        first.default_reply(CannedResponse::default().hold(&gate));
         let held = calls(&client, &url(&first, scheme), 1);
         first.wait_until(|stats| stats.requests == 1).await;
         let mut waiting = Box::pin(client.get(url(&second, "http")).send());
@@ -228,11 +228,11 @@ async fn call_in_the_queue_of_an_address_says_nothing_of_the_address() {
     let there = ([127, 0, 0, 2], server.addr().port()).into();
     let other = other.address(there).start().await.unwrap();
     let both = [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()];
-    let both = sevenhops::testing::Script::addresses(both);
+    let both = sevenhops::testing::DnsScript::addresses(both);
     net.dns.set("api.test", both);
     let gate = Gate::new();
     for server in [&server, &other] {
-        server.default_reply(Answer::default().hold(&gate));
+        server.default_reply(CannedResponse::default().hold(&gate));
     }
     let builder = patient(&net);
     let builder = builder.transport(|transport| transport.max_connections_per_destination(1));
@@ -272,7 +272,7 @@ async fn streams_beyond_the_limit_are_on_a_second_connection() {
     let client = net.client();
     let url = url(&server, "https");
     client.get(&url).fetch_bytes().await.unwrap();
-    server.default_reply(Answer::default().hold(&gate));
+    server.default_reply(CannedResponse::default().hold(&gate));
     let first = calls(&client, &url, 2);
     server.wait_until(|stats| stats.requests == 3).await;
     assert_eq!(server.connections(), 1);

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use sevenhops::testing::{Answer, ConnFault, Gate, Recorder};
+use sevenhops::testing::{CannedResponse, ConnFault, Gate, TimelineRecorder};
 use sevenhops::timeout::Timeout;
 use sevenhops::{Blame, Body, Client, Effect, Hop, Kind};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -101,7 +101,7 @@ impl World {
 /// Polls a POST this number of times, and drops it. Returns the bytes that the server read of it, and whether its
 /// record says that it was taken.
 async fn given_up(world: &World, polls: usize, is_pooled: bool) -> (String, bool) {
-    let recorder = Recorder::new();
+    let recorder = TimelineRecorder::new();
     let client = world.net.builder().on_complete(recorder.listener());
     let client: Client = client.build().unwrap();
     if is_pooled {
@@ -181,7 +181,7 @@ impl http_body::Body for Stalls {
 async fn http1_request_whose_head_is_encoded_does_not_go_out_after_it_was_given_up() {
     for (secure, is_pooled) in [(false, false), (false, true), (true, false), (true, true)] {
         let world = World::new(secure).await;
-        let recorder = Recorder::new();
+        let recorder = TimelineRecorder::new();
         let client = world.net.builder().on_complete(recorder.listener());
         let client: Client = client.build().unwrap();
         if is_pooled {
@@ -213,14 +213,14 @@ async fn http2_request_behind_the_stream_limit_never_reaches_the_wire() {
     let net = Net::new().await;
     let server = net.http2().await;
     server.on_connection([ConnFault::MaxStreams(1)]);
-    let recorder = Recorder::new();
+    let recorder = TimelineRecorder::new();
     let builder = net.builder().on_complete(recorder.listener());
     let builder = builder.transport(|transport| transport.max_connections(1));
     let client = builder.build().unwrap();
     let url = url(&server, "https");
     client.get(&url).fetch_bytes().await.unwrap();
     let gate = Gate::new();
-    server.on_request([Answer::json("1").hold(&gate).into()]);
+    server.on_request([CannedResponse::json("1").hold(&gate).into()]);
     let held = client.get(&url).fetch_bytes();
     let held = tokio::spawn(held);
     server.wait_until(|stats| stats.requests == 2).await;

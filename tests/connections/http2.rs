@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use h2::Reason;
-use sevenhops::testing::{Answer, Gate, Reply};
+use sevenhops::testing::{CannedResponse, Gate, Reply};
 use sevenhops::{Effect, Hop, Kind};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Notify;
@@ -51,7 +51,7 @@ async fn all_calls_that_wait_for_one_dial_go_on_with_it() {
         server.close_connections();
         server.wait_until(|stats| stats.open_connections == 0).await;
         let gate = Gate::new();
-        server.default_reply(Answer::default().hold(&gate));
+        server.default_reply(CannedResponse::default().hold(&gate));
         let mut calls = JoinSet::new();
         for _ in 0..CALLS {
             let get = client.get(&url).no_retry();
@@ -86,7 +86,7 @@ async fn streams_that_end_together_let_as_many_calls_go_on() {
     (0..8).for_each(|_| drop(given_up.spawn(get(&client))));
     server.wait_until(|stats| stats.requests == 9).await;
     let gate = Gate::new();
-    server.default_reply(Answer::default().hold(&gate));
+    server.default_reply(CannedResponse::default().hold(&gate));
     let mut waiting = JoinSet::new();
     (0..8).for_each(|_| drop(waiting.spawn(get(&client))));
     for _ in 0..100 {

@@ -1,7 +1,7 @@
 //! Tests that the client sends its certificate only to the origin that the caller named.
 
 use http::StatusCode;
-use sevenhops::testing::{Answer, FaultServer, Identity, ProxyServer, Reply, Script};
+use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Identity, ProxyServer, Reply};
 use sevenhops::{Client, Error, Hop, Kind};
 
 use super::super::net::Net;
@@ -19,7 +19,7 @@ impl World {
     async fn new() -> Self {
         let net = Net::new().await;
         for name in ["other.test", "start.test"] {
-            let here = Script::addresses([[127, 0, 0, 1].into()]);
+            let here = DnsScript::addresses([[127, 0, 0, 1].into()]);
             net.dns.set(name, here);
         }
         let own: Identity = net.authority.issue(&["client.test"]).unwrap();
@@ -43,7 +43,7 @@ impl World {
     }
 
     async fn redirected(&self, status: StatusCode) -> Result<StatusCode, Error> {
-        let moved = Answer::new(status).header("location", &self.strict_url());
+        let moved = CannedResponse::new(status).header("location", &self.strict_url());
         self.start.on_request([Reply::from(moved)]);
         let url = format!("https://start.test:{}/", self.start.addr().port());
         let response = self.client.get(url).no_retry().send().await?;
@@ -63,7 +63,7 @@ async fn certificate_is_shown_to_the_origin_of_the_call() {
     let response = world.client.get(world.strict_url()).send().await;
     assert_eq!(response.unwrap().status(), 200);
     // On the same origin, the client sends the certificate after a redirect too.
-    let moved = Answer::new(StatusCode::FOUND).header("location", "/there");
+    let moved = CannedResponse::new(StatusCode::FOUND).header("location", "/there");
     world.strict.on_request([Reply::from(moved)]);
     let response = world.client.get(world.strict_url()).send().await;
     assert_eq!(response.unwrap().status(), 200);
@@ -103,7 +103,7 @@ async fn redirect_to_an_origin_that_asks_for_nothing_is_followed() {
     let port = world.start.addr().port();
     let there = format!("https://other.test:{port}/");
     for _ in 0..2 {
-        let moved = Answer::new(StatusCode::FOUND).header("location", &there);
+        let moved = CannedResponse::new(StatusCode::FOUND).header("location", &there);
         world.start.on_request([Reply::from(moved)]);
         let url = format!("https://start.test:{port}/");
         let response = world.client.get(url).send().await.unwrap();

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sevenhops::testing::{Answer, FaultServer, Gate};
+use sevenhops::testing::{CannedResponse, FaultServer, Gate};
 use sevenhops::{Client, Effect};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -116,7 +116,7 @@ async fn idle_time_begins_when_the_response_is_over() {
     let net = Net::new().await;
     let server = FaultServer::start().await.unwrap();
     let gate = Gate::new();
-    server.on_request([Answer::default().hold(&gate).into()]);
+    server.on_request([CannedResponse::default().hold(&gate).into()]);
     let builder = net.builder();
     let builder = builder.transport(|transport| transport.idle_timeout(3 * SECOND / 2));
     let client = builder.build().unwrap();

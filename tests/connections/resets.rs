@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::testing::{Answer, Gate};
+use sevenhops::testing::{CannedResponse, Gate};
 use sevenhops::timeout::TimeoutsConfig;
 use sevenhops::{Client, Effect};
 
@@ -24,8 +24,8 @@ async fn thousand_responses_that_are_dropped_half_read_harm_no_other_call() {
     let client = builder.resolver(net.dns.resolver()).build().unwrap();
     let gate = Gate::new();
     let held = [
-        Answer::json("1").hold_body(&gate),
-        Answer::json("2").hold(&gate),
+        CannedResponse::json("1").hold_body(&gate),
+        CannedResponse::json("2").hold(&gate),
     ];
     server.on_request(held.map(Into::into));
     let head = client.get(&url).send().await.unwrap();
@@ -34,7 +34,7 @@ async fn thousand_responses_that_are_dropped_half_read_harm_no_other_call() {
         tokio::spawn(async move { client.post(url).body("10").no_retry().fetch_bytes().await })
     };
     server.wait_until(|stats| stats.requests == 2).await;
-    server.default_reply(Answer::new(StatusCode::OK).body(vec![7; 96 << 10]));
+    server.default_reply(CannedResponse::new(StatusCode::OK).body(vec![7; 96 << 10]));
     for round in 0..DROPPED {
         let mut response = client.get(&url).no_retry().send().await.unwrap();
         let piece = response.chunk().await;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use http::{Request, StatusCode};
-use sevenhops::testing::{Answer, FaultServer, Gate, Reply};
+use sevenhops::testing::{CannedResponse, FaultServer, Gate, Reply};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{Blame, Client, Effect, Error, Kind, Transport};
 use tokio::runtime::{Builder, Runtime};
@@ -82,9 +82,10 @@ fn runtime_that_goes_while_a_response_is_awaited_harms_no_other_one() {
         let world = World::new(http2);
         let (first, second) = (runtime(), runtime());
         let gate = Gate::new();
-        world
-            .server
-            .on_request([Reply::Silent, Reply::Answer(Answer::json("2").hold(&gate))]);
+        world.server.on_request([
+            Reply::Silent,
+            Reply::Response(CannedResponse::json("2").hold(&gate)),
+        ]);
         let send = |runtime: &Runtime, count| {
             let post = world.client.post(&world.url).body("10").no_retry();
             let call = runtime.spawn(async move { post.send().await?.bytes().await });
@@ -110,7 +111,7 @@ fn body_whose_runtime_is_gone_ends_as_a_local_failure() {
         let world = World::new(http2);
         let (first, second) = (runtime(), runtime());
         let gate = Gate::new();
-        let held = Answer::json("1").hold_body(&gate);
+        let held = CannedResponse::json("1").hold_body(&gate);
         world.server.on_request([held.into()]);
         let get = world.client.get(&world.url).streaming();
         let response = first.block_on(get.send()).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use sevenhops::testing::Answer;
+use sevenhops::testing::CannedResponse;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -73,7 +73,7 @@ async fn large_body_over_a_long_path_takes_few_round_trips() {
     let net = Net::new().await;
     let server = net.http2().await;
     let body = vec![7; BODY];
-    server.default_reply(Answer::new(StatusCode::OK).body(body));
+    server.default_reply(CannedResponse::new(StatusCode::OK).body(body));
     let (address, most) = relay(server.addr()).await;
     let url = format!("https://api.test:{}/", address.port());
     let builder = net.builder().body_limit(BODY);

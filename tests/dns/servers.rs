@@ -4,20 +4,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sevenhops::dns::{Answer, DnsError, DnsErrorReason, Resolve, Resolver};
-use sevenhops::testing::{ClosedPort, RecordType, Script, ScriptedDns, Transport};
+use sevenhops::testing::{ClosedPort, DnsScript, QueryTransport, RecordType, ScriptedDns};
 use sevenhops::timeout::Timeout;
 
 #[tokio::test]
 async fn next_server_is_asked_when_one_has_no_usable_response() {
     let faults = [
-        Script::ServFail,
-        Script::Refused,
-        Script::Silent,
-        Script::Garbage,
-        Script::Referral,
-        Script::OtherQuestion,
-        Script::NoRecords.without_soa(),
-        Script::cname("api.test", 60),
+        DnsScript::ServFail,
+        DnsScript::Refused,
+        DnsScript::Silent,
+        DnsScript::Garbage,
+        DnsScript::Referral,
+        DnsScript::OtherQuestion,
+        DnsScript::NoRecords.without_soa(),
+        DnsScript::cname("api.test", 60),
     ];
     for fault in faults {
         let (first, second) = (start().await, start().await);
@@ -45,8 +45,8 @@ async fn three_servers_in_any_order_resolve_if_one_is_good() {
     ] {
         for dead_is_silent in [false, true] {
             let (refuses, silent, good) = (start().await, start().await, start().await);
-            refuses.set("api.test", Script::Refused);
-            silent.set("api.test", Script::Silent);
+            refuses.set("api.test", DnsScript::Refused);
+            silent.set("api.test", DnsScript::Silent);
             good.set("api.test", both());
             let closed = ClosedPort::new().unwrap();
             let dead = match dead_is_silent {
@@ -66,7 +66,7 @@ async fn three_servers_in_any_order_resolve_if_one_is_good() {
 async fn silent_server_is_waited_for_once_and_not_by_every_lookup() {
     let (silent, good) = (start().await, start().await);
     for name in ["a.test", "b.test"] {
-        silent.set(name, Script::Silent);
+        silent.set(name, DnsScript::Silent);
         good.set(name, both());
     }
     let resolver = resolver([silent.addr(), good.addr()]);
@@ -100,8 +100,8 @@ async fn word_of_one_server_that_a_name_is_not_there_ends_the_walk() {
 #[tokio::test]
 async fn walk_that_finds_no_usable_response_is_a_failure_and_no_absence() {
     let (first, second) = (start().await, start().await);
-    first.set("api.test", Script::Referral);
-    second.set("api.test", Script::NoRecords.without_soa());
+    first.set("api.test", DnsScript::Referral);
+    second.set("api.test", DnsScript::NoRecords.without_soa());
 
     let error = ask(&resolver([first.addr(), second.addr()]), "api.test").await;
 
@@ -113,11 +113,11 @@ async fn walk_that_finds_no_usable_response_is_a_failure_and_no_absence() {
 #[tokio::test]
 async fn family_without_an_soa_does_not_hold_up_the_other() {
     let dns = start().await;
-    dns.set("api.test", Script::addresses([v4()]));
+    dns.set("api.test", DnsScript::addresses([v4()]));
     dns.set_type(
         "api.test",
         RecordType::Aaaa,
-        Script::NoRecords.without_soa(),
+        DnsScript::NoRecords.without_soa(),
     );
     let resolver = resolver([dns.addr()]);
 
@@ -144,9 +144,9 @@ async fn server_that_does_not_know_edns_is_asked_again_without() {
 async fn alias_whose_end_is_elsewhere_is_asked_for_at_the_same_server() {
     let dns = start().await;
     // The server's records for `a.test` end with an alias to a name that only this server knows.
-    dns.set("a.test", Script::cname("b.test", 7));
-    dns.set("b.test", Script::NoRecords.without_soa());
-    dns.set_type("b.test", RecordType::A, Script::NoRecords.without_soa());
+    dns.set("a.test", DnsScript::cname("b.test", 7));
+    dns.set("b.test", DnsScript::NoRecords.without_soa());
+    dns.set_type("b.test", RecordType::A, DnsScript::NoRecords.without_soa());
     let resolver = resolver([dns.addr()]);
 
     let error = ask(&resolver, "a.test").await.unwrap_err();
@@ -158,7 +158,7 @@ async fn alias_whose_end_is_elsewhere_is_asked_for_at_the_same_server() {
 #[tokio::test]
 async fn udp_that_is_lost_is_sent_again() {
     let dns = start().await;
-    dns.set("api.test", Script::Silent);
+    dns.set("api.test", DnsScript::Silent);
     let resolver = resolver([dns.addr()]);
     let asking = tokio::spawn(resolver.resolve("api.test").answer());
 
@@ -167,7 +167,7 @@ async fn udp_that_is_lost_is_sent_again() {
 
     assert_eq!(asking.await.unwrap().unwrap().addresses().len(), 2);
     let queries = dns.queries();
-    assert!(queries.iter().all(|q| q.transport == Transport::Udp));
+    assert!(queries.iter().all(|q| q.transport == QueryTransport::Udp));
 }
 
 #[tokio::test]
@@ -198,8 +198,8 @@ async fn ask(resolver: &Resolver, host: &str) -> Result<Answer, DnsError> {
     resolver.resolve(host).answer().await
 }
 
-fn both() -> Script {
-    Script::addresses([v4(), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])])
+fn both() -> DnsScript {
+    DnsScript::addresses([v4(), IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])])
 }
 
 fn v4() -> IpAddr {

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use sevenhops::dns::{Answer, DnsError, Resolve, Resolver};
-use sevenhops::testing::{Script, ScriptedDns};
+use sevenhops::testing::{DnsScript, ScriptedDns};
 use sevenhops::timeout::Timeout;
 
 #[tokio::test]
@@ -21,8 +21,11 @@ async fn lame_server_before_unbound_hides_no_name() {
         return;
     };
     for name in ["a.test", "b.test", "c.test"] {
-        lame.set(name, Script::Referral);
-        authority.set(name, Script::addresses([ip(1), "fd00::1".parse().unwrap()]));
+        lame.set(name, DnsScript::Referral);
+        authority.set(
+            name,
+            DnsScript::addresses([ip(1), "fd00::1".parse().unwrap()]),
+        );
         let answer = ask(&resolver([lame.addr(), unbound.addr]), name).await;
         assert_eq!(answer.unwrap().addresses().len(), 2);
     }
@@ -35,10 +38,10 @@ async fn record_that_is_deleted_for_a_moment_fails_no_lookup_while_unbound_remem
         return;
     };
     let resolver = resolver([unbound.addr]);
-    authority.set("bank.test", Script::addresses([ip(1)]).ttl(1).soa(1, 1));
+    authority.set("bank.test", DnsScript::addresses([ip(1)]).ttl(1).soa(1, 1));
     ask(&resolver, "bank.test").await.unwrap();
 
-    authority.set("bank.test", Script::NxDomain.soa(3, 3));
+    authority.set("bank.test", DnsScript::NxDomain.soa(3, 3));
     let mut stale = 0;
     // 30 s at most, at 50 lookups a second.
     for lookup in 0..1_500 {
@@ -46,7 +49,7 @@ async fn record_that_is_deleted_for_a_moment_fails_no_lookup_while_unbound_remem
         let answer = answer.unwrap_or_else(|error| panic!("lookup {lookup}: {error:?}"));
         if answer.is_stale() {
             // The denial came. The record exists again, but unbound does not ask for 3 s.
-            authority.set("bank.test", Script::addresses([ip(2)]));
+            authority.set("bank.test", DnsScript::addresses([ip(2)]));
             stale += 1;
         }
         if answer.addresses() == [ip(2)] {
@@ -68,17 +71,17 @@ async fn name_in_use_outlives_4200_others_and_an_authority_that_fails() {
         return;
     };
     let resolver = resolver([unbound.addr]);
-    authority.set("bank.test", Script::addresses([ip(1)]).ttl(1).soa(1, 1));
+    authority.set("bank.test", DnsScript::addresses([ip(1)]).ttl(1).soa(1, 1));
     for _ in 0..2 {
         ask(&resolver, "bank.test").await.unwrap();
     }
-    authority.set("bank.test", Script::ServFail);
+    authority.set("bank.test", DnsScript::ServFail);
     let names: Vec<_> = (0..4_200).map(|n| format!("{n}.other.test")).collect();
     for some in names.chunks(50) {
         for name in some {
             authority.set(
                 name,
-                Script::addresses([ip(2)]).ttl(3_600).soa(3_600, 3_600),
+                DnsScript::addresses([ip(2)]).ttl(3_600).soa(3_600, 3_600),
             );
         }
         let asking: Vec<_> = some.iter().map(|name| resolver.resolve(name)).collect();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use http::Method;
-use sevenhops::testing::Script;
+use sevenhops::testing::DnsScript;
 use sevenhops::{Client, Effect, Error, Policy};
 use tokio::time::{Instant, sleep_until};
 
@@ -95,7 +95,7 @@ async fn no_call_is_rejected_after_a_server_that_hangs_was_replaced() {
     let _new = new.expect("the port is free at another address, too");
     let net = Net::new().await;
     let lead_to = |address: IpAddr| {
-        let script = Script::addresses([address]).ttl(2);
+        let script = DnsScript::addresses([address]).ttl(2);
         net.dns.set("pay.test", script);
     };
     lead_to(host(1));

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use sevenhops::testing::{FaultServer, Recorder, Reply};
+use sevenhops::testing::{FaultServer, Reply, TimelineRecorder};
 use sevenhops::{Client, Error, assert_effect, assert_hop};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
@@ -36,7 +36,7 @@ async fn lost_answer_is_no_second_charge() {
     let network = FaultServer::builder().upstream(*service.address());
     let network = network.start().await.unwrap();
 
-    let recorder = Recorder::new(); // prints every call if this test fails
+    let recorder = TimelineRecorder::new(); // prints every call if this test fails
     let client = Client::builder(Duration::from_secs(10)).on_complete(recorder.listener());
     let mut payments = Payments {
         client: client.build().unwrap(),

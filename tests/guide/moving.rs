@@ -1,12 +1,12 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use sevenhops::testing::{Answer, FaultServer, Script, ScriptedDns};
+use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, ScriptedDns};
 use sevenhops::{Client, assert_effect, assert_hop};
 
 /// A record that may not be cached.
-fn at(address: Ipv4Addr) -> Script {
-    Script::addresses([address.into()]).ttl(0)
+fn at(address: Ipv4Addr) -> DnsScript {
+    DnsScript::addresses([address.into()]).ttl(0)
 }
 
 #[tokio::test]
@@ -16,7 +16,7 @@ async fn service_that_moves_is_followed_and_one_that_is_gone_is_told() {
     let port = old.addr().port();
     let new = FaultServer::builder().address(SocketAddr::from((green, port)));
     let new = new.start().await.unwrap();
-    new.default_reply(Answer::json(r#"{"moved":true}"#));
+    new.default_reply(CannedResponse::json(r#"{"moved":true}"#));
 
     let dns = ScriptedDns::start().await.unwrap();
     let client = Client::builder(Duration::from_secs(10)).resolver(dns.resolver());

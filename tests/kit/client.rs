@@ -7,7 +7,7 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use http::Request;
 use rustls::ClientConfig;
-use sevenhops::testing::{Authority, FaultServer};
+use sevenhops::testing::{FaultServer, TestCa};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -56,8 +56,8 @@ pub(super) fn tls_error(error: &io::Error) -> &rustls::Error {
     error.get_ref().unwrap().downcast_ref().unwrap()
 }
 
-pub(super) async fn tls_server() -> (Authority, FaultServer) {
-    let authority = Authority::new().unwrap();
+pub(super) async fn tls_server() -> (TestCa, FaultServer) {
+    let authority = TestCa::new().unwrap();
     let identity = authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
     (authority, server)

@@ -2,7 +2,7 @@ use std::io::ErrorKind;
 
 use bytes::Bytes;
 use http::{Method, StatusCode, Version};
-use sevenhops::testing::{Answer, FaultServer, Gate, Reply};
+use sevenhops::testing::{CannedResponse, FaultServer, Gate, Reply};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client::{GET, POST, connect, exchange, read_to_end, read_until};
@@ -35,9 +35,9 @@ async fn a_request_is_seen_and_answered_on_a_kept_connection() {
 
 #[tokio::test]
 async fn replies_are_used_up_in_order_then_the_default_stands() {
-    let teapot = Answer::new(StatusCode::IM_A_TEAPOT).header("retry-after", "2");
+    let teapot = CannedResponse::new(StatusCode::IM_A_TEAPOT).header("retry-after", "2");
     let server = server([teapot.into()]).await;
-    server.default_reply(Answer::new(StatusCode::NO_CONTENT));
+    server.default_reply(CannedResponse::new(StatusCode::NO_CONTENT));
     let mut client = connect(&server).await;
 
     client.write_all(GET.as_bytes()).await.unwrap();
@@ -53,7 +53,7 @@ async fn replies_are_used_up_in_order_then_the_default_stands() {
 
 #[tokio::test]
 async fn an_answer_can_come_in_chunks() {
-    let server = server([Answer::json("[1]").chunked().into()]).await;
+    let server = server([CannedResponse::json("[1]").chunked().into()]).await;
     let mut client = connect(&server).await;
 
     client.write_all(GET.as_bytes()).await.unwrap();
@@ -66,7 +66,7 @@ async fn an_answer_can_come_in_chunks() {
 #[tokio::test]
 async fn a_held_body_waits_for_its_gate() {
     let gate = Gate::new();
-    let server = server([Answer::default().hold_body(&gate).into()]).await;
+    let server = server([CannedResponse::default().hold_body(&gate).into()]).await;
     let mut client = connect(&server).await;
     client.write_all(GET.as_bytes()).await.unwrap();
 
@@ -155,7 +155,7 @@ async fn after_the_request_a_reset_is_no_close() {
 
 #[tokio::test]
 async fn a_kept_connection_closes_on_the_next_request() {
-    let server = server([Reply::CloseOnNextRequest(Answer::default())]).await;
+    let server = server([Reply::CloseOnNextRequest(CannedResponse::default())]).await;
     let mut client = connect(&server).await;
     client.write_all(GET.as_bytes()).await.unwrap();
     read_until(&mut client, r#"{"ok":true}"#).await;
@@ -168,7 +168,7 @@ async fn a_kept_connection_closes_on_the_next_request() {
 
 #[tokio::test]
 async fn a_connection_dies_behind_an_answer_that_promised_to_keep_it() {
-    let server = server([Reply::AnswerThenClose(Answer::default())]).await;
+    let server = server([Reply::AnswerThenClose(CannedResponse::default())]).await;
 
     let answer = exchange(&server, GET).await.unwrap();
 
@@ -215,7 +215,7 @@ async fn a_body_stalls_is_truncated_or_reset() {
 
 #[tokio::test]
 async fn an_early_answer_overtakes_the_body() {
-    let too_large = Answer::new(StatusCode::PAYLOAD_TOO_LARGE);
+    let too_large = CannedResponse::new(StatusCode::PAYLOAD_TOO_LARGE);
     let server = server([Reply::EarlyAnswer(too_large)]).await;
     let mut client = connect(&server).await;
     let head = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 20971520\r\n\r\n";
@@ -230,7 +230,10 @@ async fn an_early_answer_overtakes_the_body() {
 
 #[tokio::test]
 async fn what_is_not_faulted_goes_upstream() {
-    let upstream = server([Answer::json(r#"{"up":1}"#).header("x-up", "1").into()]).await;
+    let upstream = server([CannedResponse::json(r#"{"up":1}"#)
+        .header("x-up", "1")
+        .into()])
+    .await;
     let builder = FaultServer::builder().upstream(upstream.addr());
     let server = builder.start().await.unwrap();
     let mut client = connect(&server).await;

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use h2::Reason;
 use http::{Method, Request, StatusCode, Version};
-use sevenhops::testing::{Answer, ConnFault, FaultServer, Gate, Reply};
+use sevenhops::testing::{CannedResponse, ConnFault, FaultServer, Gate, Reply};
 
 use super::client::{body, connect, http2, http2_server, post};
 
@@ -29,7 +29,10 @@ async fn a_request_is_seen_and_answered() {
 
 #[tokio::test]
 async fn an_answer_wider_than_the_window_arrives_whole() {
-    let server = server([Answer::new(StatusCode::OK).body(vec![7; 1 << 20]).into()]).await;
+    let server = server([CannedResponse::new(StatusCode::OK)
+        .body(vec![7; 1 << 20])
+        .into()])
+    .await;
     let client = http2(connect(&server).await).await;
 
     let mut stream = post(&client, b"").await.await.unwrap().into_body();
@@ -90,7 +93,7 @@ async fn a_go_away_below_disowns_the_stream() {
 #[tokio::test]
 async fn a_go_away_below_spares_the_stream_before() {
     let gate = Gate::new();
-    let held = Answer::default().hold_body(&gate).into();
+    let held = CannedResponse::default().hold_body(&gate).into();
     let server = server([held, Reply::GoAwayBelow(Reason::NO_ERROR)]).await;
     let client = http2(connect(&server).await).await;
     let first = post(&client, b"one").await.await.unwrap();
@@ -192,7 +195,7 @@ async fn a_stream_that_is_not_read_keeps_its_window_shut() {
 
 #[tokio::test]
 async fn an_early_answer_ends_the_stream_alone() {
-    let too_large = Answer::new(StatusCode::PAYLOAD_TOO_LARGE).body("no");
+    let too_large = CannedResponse::new(StatusCode::PAYLOAD_TOO_LARGE).body("no");
     let server = server([Reply::EarlyAnswer(too_large)]).await;
     let mut client = http2(connect(&server).await).await.ready().await.unwrap();
     let request = Request::post("http://api.test/").body(()).unwrap();
@@ -211,8 +214,8 @@ async fn an_early_answer_ends_the_stream_alone() {
 
 #[tokio::test]
 async fn a_connection_closes_on_the_next_request_or_at_once() {
-    let next = Reply::CloseOnNextRequest(Answer::default());
-    let server = server([next, Reply::AnswerThenClose(Answer::default())]).await;
+    let next = Reply::CloseOnNextRequest(CannedResponse::default());
+    let server = server([next, Reply::AnswerThenClose(CannedResponse::default())]).await;
 
     let client = http2(connect(&server).await).await;
     assert!(body(post(&client, b"1").await.await.unwrap()).await.is_ok());

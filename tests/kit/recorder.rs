@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use sevenhops::StandardLayer;
-use sevenhops::testing::Recorder;
+use sevenhops::testing::TimelineRecorder;
 use tower::{Layer, ServiceExt, service_fn};
 
 type Asked = Request<Full<Bytes>>;
@@ -17,7 +17,7 @@ async fn ok(_: Asked) -> std::io::Result<http::Response<Full<Bytes>>> {
 }
 
 /// Returns a stack that reports to a recorder.
-fn recorded(recorder: &Recorder) -> StandardLayer {
+fn recorded(recorder: &TimelineRecorder) -> StandardLayer {
     let standard = StandardLayer::new(Duration::from_secs(10)).unwrap();
     standard.on_complete(recorder.listener())
 }
@@ -29,7 +29,7 @@ fn get(path: &str) -> Asked {
 
 #[tokio::test(start_paused = true)]
 async fn calls_are_waited_for_until_they_are_over() {
-    let recorder = Recorder::new();
+    let recorder = TimelineRecorder::new();
     let service = recorded(&recorder).layer(service_fn(ok));
     assert_eq!(recorder.wait_for(0).await.len(), 0);
     let held = service.clone().oneshot(get("/one")).await.unwrap();
@@ -47,7 +47,7 @@ async fn calls_are_waited_for_until_they_are_over() {
 /// Fails if the test below requests it.
 #[tokio::test(start_paused = true)]
 async fn test_that_may_be_asked_to_fail() {
-    let recorder = Recorder::new();
+    let recorder = TimelineRecorder::new();
     let service = recorded(&recorder).layer(service_fn(ok));
     drop(service.oneshot(get("/asked")).await.unwrap());
     assert!(std::env::var_os(ASKED).is_none(), "as asked");

@@ -1,7 +1,7 @@
 use std::io::ErrorKind;
 
 use rustls::{AlertDescription, CertificateError, Error};
-use sevenhops::testing::{Authority, ConnFault, FaultServer};
+use sevenhops::testing::{ConnFault, FaultServer, TestCa};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::client::{
@@ -24,7 +24,7 @@ async fn a_good_certificate_is_trusted() {
 
 #[tokio::test]
 async fn an_address_can_be_certified() {
-    let authority = Authority::new().unwrap();
+    let authority = TestCa::new().unwrap();
     let identity = authority.issue(&["127.0.0.1"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
     let connector =
@@ -43,7 +43,7 @@ async fn an_address_can_be_certified() {
 #[tokio::test]
 async fn wrong_certificates_are_told_apart() {
     let (authority, server) = tls_server().await;
-    let stranger = Authority::new().unwrap();
+    let stranger = TestCa::new().unwrap();
     server.on_connection([
         ConnFault::WrongCertificate(stranger.issue(&["api.test"]).unwrap()),
         ConnFault::WrongCertificate(authority.issue(&["other.test"]).unwrap()),
@@ -130,7 +130,7 @@ async fn a_reset_shows_through_tls() {
 
 #[tokio::test]
 async fn a_missing_client_certificate_is_told_after_the_handshake() {
-    let authority = Authority::new().unwrap();
+    let authority = TestCa::new().unwrap();
     let identity = authority.issue(&["api.test"]).unwrap();
     let config = identity.server_config_with_client_auth(&authority, &[]);
     let server = FaultServer::builder()
@@ -154,7 +154,7 @@ async fn a_missing_client_certificate_is_told_after_the_handshake() {
 
 #[tokio::test]
 async fn http2_is_agreed_upon_by_alpn() {
-    let authority = Authority::new().unwrap();
+    let authority = TestCa::new().unwrap();
     let identity = authority.issue(&["api.test"]).unwrap();
     let builder = FaultServer::builder().tls(identity).http2();
     let server = builder.start().await.unwrap();

@@ -7,20 +7,20 @@
 
 use std::time::Duration;
 
-use sevenhops::testing::{Authority, FaultServer, Script, ScriptedDns};
+use sevenhops::testing::{DnsScript, FaultServer, ScriptedDns, TestCa};
 use sevenhops::{Client, ClientBuilder};
 
 /// A name server, a certificate authority, and clients that use both.
 pub(crate) struct Net {
-    pub(crate) authority: Authority,
+    pub(crate) authority: TestCa,
     pub(crate) dns: ScriptedDns,
 }
 
 impl Net {
     pub(crate) async fn new() -> Self {
         let dns = ScriptedDns::start().await.unwrap();
-        dns.set("api.test", Script::addresses([[127, 0, 0, 1].into()]));
-        let authority = Authority::new().unwrap();
+        dns.set("api.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
+        let authority = TestCa::new().unwrap();
         Self { authority, dns }
     }
 

@@ -11,7 +11,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use opentelemetry::trace::{SpanId, SpanKind, get_active_span};
 use sevenhops::policy::retry;
-use sevenhops::testing::{FaultServer, Script};
+use sevenhops::testing::{DnsScript, FaultServer};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{AttemptLayer, DeadlineLayer, Operation, RetryLayer, Transport};
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, service_fn};
@@ -194,7 +194,7 @@ async fn attempt_without_a_call_says_by_itself_that_its_dns_is_stale() {
         let get = Request::get(url(&server, "http")).body(Full::<Bytes>::default());
         let answer = service.clone().oneshot(get.unwrap()).await.unwrap();
         answer.into_body().collect().await.unwrap();
-        net.dns.set("api.test", Script::ServFail);
+        net.dns.set("api.test", DnsScript::ServFail);
     }
     let stale = told.named("GET").into_iter().map(|attempt| {
         let mut events = attempt.events.iter();

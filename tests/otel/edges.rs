@@ -9,7 +9,7 @@ use opentelemetry::baggage::BaggageExt;
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt, TraceFlags, TraceId, TraceState};
 use opentelemetry::trace::{SpanKind, TracerProvider};
 use opentelemetry::{Context, KeyValue};
-use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::testing::{CannedResponse, FaultServer};
 use sevenhops::timeout::{self, Timeouts};
 use sevenhops::{AttemptLayer, DeadlineLayer};
 use tower::{Layer, ServiceExt, service_fn};
@@ -99,7 +99,7 @@ async fn status_that_fails_and_a_body_that_breaks_off_are_one_failure_of_the_att
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    let short = Answer::new(StatusCode::BAD_REQUEST).header("content-length", "10");
+    let short = CannedResponse::new(StatusCode::BAD_REQUEST).header("content-length", "10");
     server.default_reply(short);
     let impatient = timeout::TimeoutsConfig::new().body_idle(Duration::from_millis(100));
     let client = net.builder().heard().timeouts(impatient).build().unwrap();
@@ -129,7 +129,7 @@ async fn what_is_decoded_after_the_end_of_its_call_is_no_part_of_a_trace() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    server.default_reply(Answer::json("[1]"));
+    server.default_reply(CannedResponse::json("[1]"));
     let client = client(&net);
     let mut answer = client.get(url(&server, "http")).send().await.unwrap();
     while answer.chunk().await.unwrap().is_some() {}

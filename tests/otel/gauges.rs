@@ -3,7 +3,7 @@ use std::time::Duration;
 use sevenhops::policy::{breaker, retry};
 use sevenhops::sdk::operation::{self, OperationError};
 use sevenhops::telemetry::otel::Metrics;
-use sevenhops::testing::{Answer, FaultServer, Gate, Reply};
+use sevenhops::testing::{CannedResponse, FaultServer, Gate, Reply};
 use sevenhops::{Operation, StandardLayer};
 use tower::{Layer as _, ServiceExt};
 
@@ -95,7 +95,7 @@ async fn open_connections_are_counted_idle_ones_too() {
     client.get(&url).fetch_bytes().await.unwrap();
     assert_eq!(open(), 1);
     let gate = Gate::new();
-    server.default_reply(Answer::json("1").hold(&gate));
+    server.default_reply(CannedResponse::json("1").hold(&gate));
     let [one, other] = [(); 2].map(|()| tokio::spawn(client.get(&url).fetch_bytes()));
     server.wait_until(|stats| stats.requests == 3).await;
     gate.open();

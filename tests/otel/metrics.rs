@@ -8,7 +8,7 @@ use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData, ResourceMe
 use opentelemetry_sdk::metrics::{InMemoryMetricExporter, SdkMeterProvider};
 use sevenhops::telemetry::METRICS;
 use sevenhops::telemetry::otel::Metrics;
-use sevenhops::testing::{Answer, FaultServer, Gate, Reply, Script};
+use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Gate, Reply};
 use sevenhops::{Client, StandardLayer};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
@@ -168,7 +168,7 @@ async fn wait_for_a_connection_is_counted_and_is_no_set_up() {
     let net = Net::new().await;
     let server = FaultServer::start().await.unwrap();
     let gate = Gate::new();
-    server.default_reply(Answer::default().hold(&gate));
+    server.default_reply(CannedResponse::default().hold(&gate));
     let builder = net.builder().metrics(&sdk().2);
     let builder = builder.transport(|transport| transport.max_connections_per_destination(1));
     let client = builder.build().unwrap();
@@ -193,8 +193,12 @@ async fn wait_for_a_connection_is_counted_and_is_no_set_up() {
 async fn failures_are_told_apart_by_what_they_say_elsewhere() {
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    let busy = || Reply::from(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
-    server.on_request([busy(), Answer::json("1").into(), Reply::CloseAfterRequest]);
+    let busy = || Reply::from(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
+    server.on_request([
+        busy(),
+        CannedResponse::json("1").into(),
+        Reply::CloseAfterRequest,
+    ]);
     let (client, url) = (client(&net), url(&server, "http"));
     client
         .get(&url)
@@ -233,10 +237,10 @@ async fn caller_that_goes_away_is_told_from_success_and_from_failure() {
     let server = FaultServer::builder().start().await.unwrap();
     let gate = Gate::new();
     server.on_request([
-        Answer::json("1").hold(&gate).into(),
-        Answer::json("1").into(),
-        Answer::json("1").hold_body(&gate).into(),
-        Answer::json("1").hold_body(&gate).into(),
+        CannedResponse::json("1").hold(&gate).into(),
+        CannedResponse::json("1").into(),
+        CannedResponse::json("1").hold_body(&gate).into(),
+        CannedResponse::json("1").hold_body(&gate).into(),
     ]);
     let (client, url) = (client(&net), url(&server, "http"));
     let call = tokio::spawn(client.get(&url).fetch_bytes());
@@ -277,7 +281,7 @@ async fn stale_answer_is_counted() {
     let client = builder.metrics(&sdk().2).build().unwrap();
     let url = url(&server, "http");
     client.get(&url).fetch_bytes().await.unwrap();
-    net.dns.set("api.test", Script::ServFail);
+    net.dns.set("api.test", DnsScript::ServFail);
     client.get(&url).fetch_bytes().await.unwrap();
     let port = port(&server);
     assert_eq!(sum("sevenhops.dns.stale", &[("server.port", &port)]), 1);
@@ -311,7 +315,7 @@ async fn every_metric_that_is_emitted_stands_in_the_table_and_says_no_more_than_
 #[tokio::test]
 async fn look_up_that_nobody_waits_for_is_not_counted() {
     let net = Net::new().await;
-    net.dns.set("gone.test", Script::NxDomain);
+    net.dns.set("gone.test", DnsScript::NxDomain);
     let client = client(&net);
     for _ in 0..3 {
         client

@@ -4,7 +4,7 @@ use http::Method;
 use opentelemetry::trace::Status;
 use sevenhops::Operation;
 use sevenhops::sdk::operation::{OperationAttempt, OperationError};
-use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::testing::{CannedResponse, FaultServer};
 use tower::{Layer, ServiceExt};
 
 use super::told::{Heard, Told, client, standard, text};
@@ -16,7 +16,7 @@ async fn operation_holds_its_attempts_and_the_calls_inside_them() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    server.default_reply(Answer::json("[1]"));
+    server.default_reply(CannedResponse::json("[1]"));
     let client = client(&net);
     let operation = Operation::new("payments", Duration::from_secs(10))
         .unwrap()

@@ -3,7 +3,7 @@
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::{WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use sevenhops::testing::Script;
+use sevenhops::testing::DnsScript;
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -14,7 +14,7 @@ use crate::tree::Tree;
 /// Makes one call that fails at dns, and exports its telemetry.
 async fn call() {
     let net = Net::new().await;
-    net.dns.set("gone.test", Script::NxDomain);
+    net.dns.set("gone.test", DnsScript::NxDomain);
     let get = net.client().get("http://gone.test/").send();
     get.await.unwrap_err();
 }
@@ -23,9 +23,7 @@ async fn call() {
 fn failing_hop_is_found_in_the_bytes_that_an_exporter_sends() {
     let there = Runtime::new().unwrap();
     let receiver = there.block_on(Receiver::start()).unwrap();
-    let tls = sevenhops::testing::Authority::new()
-        .unwrap()
-        .client_config();
+    let tls = sevenhops::testing::TestCa::new().unwrap().client_config();
     let plain = reqwest::blocking::Client::builder().no_proxy();
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_http()

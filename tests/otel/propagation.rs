@@ -12,7 +12,7 @@ use opentelemetry_sdk::propagation::{BaggagePropagator, TraceContextPropagator};
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData};
 use sevenhops::Client;
 use sevenhops::telemetry::otel::TraceContext;
-use sevenhops::testing::{Answer, FaultServer, Gate, Script, Seen};
+use sevenhops::testing::{CannedResponse, DnsScript, FaultServer, Gate, RecordedRequest};
 
 use super::told::{Heard, Told};
 use crate::net::{Net, url};
@@ -32,7 +32,7 @@ pub(crate) fn propagate_deadline(net: &Net) -> Client {
         .unwrap()
 }
 
-fn header(seen: &Seen, name: &str) -> Option<String> {
+fn header(seen: &RecordedRequest, name: &str) -> Option<String> {
     let value = seen.headers.get(name)?;
     Some(value.to_str().unwrap().to_owned())
 }
@@ -55,7 +55,7 @@ async fn server_hears_of_the_attempt_that_reached_it() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    let unavailable = Answer::new(StatusCode::SERVICE_UNAVAILABLE);
+    let unavailable = CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE);
     server.on_request([unavailable.into()]);
     let stale = "00-11111111111111111111111111111111-2222222222222222-01";
     let get = propagate_deadline(&net).get(url(&server, "http"));
@@ -125,8 +125,8 @@ async fn baggage_stays_at_home() {
     let net = Net::new().await;
     let home = FaultServer::builder().start().await.unwrap();
     let other = FaultServer::builder().start().await.unwrap();
-    let away = Answer::new(StatusCode::FOUND).header("location", &other.url("/"));
-    let near = Answer::new(StatusCode::FOUND).header("location", "/near");
+    let away = CannedResponse::new(StatusCode::FOUND).header("location", &other.url("/"));
+    let near = CannedResponse::new(StatusCode::FOUND).header("location", "/near");
     home.on_request([near.into(), away.into()]);
     let _told = Told::listen();
     let baggage = Context::new().with_baggage([KeyValue::new("user", "canary")]);
@@ -186,10 +186,10 @@ async fn set_up_that_somebody_else_gets_to_use_is_linked_and_not_claimed() {
     let net = Net::new().await;
     let slow = Gate::new();
     net.dns
-        .set("api.test", Script::addresses([[127, 0, 0, 1].into()]));
+        .set("api.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
     let identity = net.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
-    server.on_request([Answer::json("1").hold(&slow).into()]);
+    server.on_request([CannedResponse::json("1").hold(&slow).into()]);
     let client = propagate_deadline(&net);
     let url = url(&server, "https");
     let first = tokio::spawn(client.get(&url).fetch_bytes());

@@ -4,7 +4,7 @@ use opentelemetry::trace::{SpanKind, Status, get_active_span};
 use sevenhops::RetryLayer;
 use sevenhops::policy::idempotency::IdempotencyKey;
 use sevenhops::policy::{breaker, retry};
-use sevenhops::testing::{Answer, ClosedPort, FaultServer, Gate, Reply, Script};
+use sevenhops::testing::{CannedResponse, ClosedPort, DnsScript, FaultServer, Gate, Reply};
 use tower::{Layer as _, ServiceBuilder, ServiceExt};
 use tracing::Instrument;
 
@@ -20,7 +20,7 @@ fn error() -> Status {
 async fn good_call(net: &Net) -> FaultServer {
     let identity = net.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).start().await.unwrap();
-    server.default_reply(Answer::json("[1]"));
+    server.default_reply(CannedResponse::json("[1]"));
     let numbers: Vec<u8> = client(net)
         .post(url(&server, "https"))
         .route("/v1/charges")
@@ -100,7 +100,7 @@ async fn good_call_arrives_as_call_attempt_and_hops() {
 async fn name_that_does_not_exist_fails_at_dns_all_the_way_up() {
     let told = Told::listen();
     let net = Net::new().await;
-    net.dns.set("gone.test", Script::NxDomain);
+    net.dns.set("gone.test", DnsScript::NxDomain);
     let sent = client(&net).get("http://gone.test/").send().await;
     assert!(sent.is_err());
     assert_eq!(
@@ -123,7 +123,7 @@ async fn body_that_is_not_the_promised_json_fails_at_decode_within_its_call() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    server.default_reply(Answer::json("{"));
+    server.default_reply(CannedResponse::json("{"));
     let get = client(&net).get(url(&server, "http")).fetch_json::<u8>();
     assert!(get.await.is_err());
     let tree = told.tree();
@@ -196,10 +196,10 @@ async fn refusal_redirect_replay_and_stale_dns_are_events_of_the_call() {
     let key = || IdempotencyKey::new("order-1").unwrap();
 
     server.on_request([
-        Answer::new(StatusCode::TEMPORARY_REDIRECT)
+        CannedResponse::new(StatusCode::TEMPORARY_REDIRECT)
             .header("location", "/elsewhere?token=canary")
             .into(),
-        Answer::json("1")
+        CannedResponse::json("1")
             .header("idempotent-replayed", "true")
             .into(),
     ]);
@@ -253,7 +253,7 @@ async fn body_that_its_caller_drops_ends_receive_attempt_and_call_in_this_order(
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
     let held = Gate::new();
-    server.default_reply(Answer::json("[1]").hold_body(&held));
+    server.default_reply(CannedResponse::json("[1]").hold_body(&held));
     let answer = client(&net).get(url(&server, "http")).send().await.unwrap();
     drop(answer);
     assert_eq!(told.tree().last().unwrap(), "    receive");
@@ -346,7 +346,7 @@ async fn attempt_is_over_when_nothing_is_to_come() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    server.default_reply(Answer::new(StatusCode::NO_CONTENT));
+    server.default_reply(CannedResponse::new(StatusCode::NO_CONTENT));
     let answer = client(&net).get(url(&server, "http")).send().await.unwrap();
     assert_eq!(told.only("receive").status, Status::Unset);
     drop(answer);

@@ -11,7 +11,7 @@ use opentelemetry::Context;
 use opentelemetry::trace::{SpanKind, TraceContextExt, TracerProvider};
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 use sevenhops::telemetry::otel::TraceContext;
-use sevenhops::testing::{Answer, FaultServer};
+use sevenhops::testing::{CannedResponse, FaultServer};
 use sevenhops::timeout::Timeouts;
 use sevenhops::{Operation, StandardLayer, Transport};
 use tower::{Layer, ServiceExt, service_fn};
@@ -131,7 +131,7 @@ async fn whoever_keeps_the_context_of_decode_does_not_keep_it_open() {
     let told = Told::listen();
     let net = Net::new().await;
     let server = FaultServer::builder().start().await.unwrap();
-    server.default_reply(Answer::json("[1]"));
+    server.default_reply(CannedResponse::json("[1]"));
     let client = client(&net);
     let read = client.get(url(&server, "http")).fetch_json::<Reads>().await;
     let Reads = read.unwrap();

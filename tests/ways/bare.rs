@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sevenhops::testing::{Answer, ClosedPort, FaultServer, ProxyServer, Reply, Script};
+use sevenhops::testing::{CannedResponse, ClosedPort, DnsScript, FaultServer, ProxyServer, Reply};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, Transport, dns, sdk};
 
 use super::world::{BoxError, Fault, Move, Street, World, base, found, keys, throttled, told};
@@ -73,7 +73,7 @@ async fn what_the_peer_did_not_process_is_sent_again_and_a_redirect_is_the_answe
     let identity = world.authority.issue(&["api.test"]).unwrap();
     let server = FaultServer::builder().tls(identity).http2();
     let server = server.start().await.unwrap();
-    let redirect = Answer::new(http::StatusCode::FOUND).header("location", "/elsewhere");
+    let redirect = CannedResponse::new(http::StatusCode::FOUND).header("location", "/elsewhere");
     server.on_request([
         Reply::ResetStream(h2::Reason::REFUSED_STREAM),
         Reply::GoAwayBelow(h2::Reason::INTERNAL_ERROR),
@@ -149,7 +149,7 @@ async fn proxy_is_dialled_wherever_it_is_and_its_name_is_not_filtered() {
     let port = proxy.url().rsplit(':').next().unwrap().to_owned();
     world
         .dns
-        .set("proxy.test", Script::addresses([[127, 0, 0, 1].into()]));
+        .set("proxy.test", DnsScript::addresses([[127, 0, 0, 1].into()]));
     let client = world
         .transport()
         .filter(dns::AddressFilter::public_only())

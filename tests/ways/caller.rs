@@ -11,7 +11,7 @@ use reqwest_retry::{
     RetryDecision, RetryPolicy, RetryTransientMiddleware, Retryable, RetryableStrategy,
 };
 use sevenhops::hop::TimelineEventKind;
-use sevenhops::testing::{Answer, Authority, ConnFault, FaultServer, Identity, Reply};
+use sevenhops::testing::{CannedResponse, ConnFault, FaultServer, Identity, Reply, TestCa};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, Timeline, sdk};
 
 use super::world::{NAME, World, base, keys};
@@ -111,7 +111,7 @@ async fn another_call_has_another_key() {
 async fn retry_after_a_status_keeps_the_key_too() {
     let world = World::new().await;
     let server = world.server().await;
-    server.on_request([Answer::new(StatusCode::INTERNAL_SERVER_ERROR).into()]);
+    server.on_request([CannedResponse::new(StatusCode::INTERNAL_SERVER_ERROR).into()]);
     let client = ClientBuilder::new(world.transport().build_reqwest().unwrap())
         .with(RetryTransientMiddleware::new_with_policy(AtOnce))
         .with(world.client())
@@ -145,7 +145,7 @@ async fn error_of_the_last_try_says_what_the_first_may_have_done() {
     let world = World::new().await;
     let server = Arc::new(world.server().await);
     server.on_request([lost()]);
-    let wrong = Authority::new().unwrap().issue(&[NAME]).unwrap();
+    let wrong = TestCa::new().unwrap().issue(&[NAME]).unwrap();
     let client = ClientBuilder::new(world.transport().build_reqwest().unwrap())
         .with(after_errors())
         .with(Breaking(Arc::clone(&server), wrong))
@@ -237,7 +237,7 @@ fn asks_for_a_token<'a>(
 async fn requests_that_middleware_add_have_keys_of_their_own() {
     let world = World::new().await;
     let server = world.server().await;
-    let token = || Reply::from(Answer::json("1"));
+    let token = || Reply::from(CannedResponse::json("1"));
     server.on_request([token(), lost(), token(), lost(), token()]);
     let client = ClientBuilder::new(world.transport().build_reqwest().unwrap())
         .with(after_errors())

@@ -3,7 +3,7 @@
 use std::io;
 
 use http::StatusCode;
-use sevenhops::testing::{Answer, ConnFault};
+use sevenhops::testing::{CannedResponse, ConnFault};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, sdk};
 use tower::{Layer, ServiceExt, service_fn};
 
@@ -89,7 +89,7 @@ async fn status_that_was_made_an_error_is_judged_but_proves_nothing() {
         (404, Hop::Server, Kind::ClientError),
     ] {
         let status = StatusCode::from_u16(status).unwrap();
-        server.on_request([Answer::new(status).into()]);
+        server.on_request([CannedResponse::new(status).into()]);
         let response = client.get(base(&server)).send().await.unwrap();
         let error = response.error_for_status().unwrap_err();
         assert_eq!(found(&error), told(hop, kind, Effect::Possible));
@@ -113,7 +113,7 @@ async fn redirect_that_was_not_followed_has_no_hop() {
     let client = client.redirect(reqwest::redirect::Policy::limited(1));
     let client = client.build().unwrap();
     let server = world.server().await;
-    server.default_reply(Answer::new(StatusCode::FOUND).header("location", "/on"));
+    server.default_reply(CannedResponse::new(StatusCode::FOUND).header("location", "/on"));
     let error = client.post(base(&server)).send().await.unwrap_err();
     assert_eq!(
         found(&error),

@@ -224,7 +224,7 @@ async fn pooled_connection_is_not_used_again_when_dns_has_left_its_address() {
         call(&service, &url).await.unwrap();
         // A request that is in flight finishes.
         let gate = Gate::new();
-        let held = sevenhops::testing::Answer::default().hold(&gate);
+        let held = sevenhops::testing::CannedResponse::default().hold(&gate);
         moved.before.on_request([held.into()]);
         let in_flight = tokio::spawn(send_owned(service.clone(), url.clone()));
         moved.before.wait_until(|stats| stats.requests == 2).await;
@@ -246,7 +246,7 @@ async fn connection_that_was_left_before_it_first_answered_is_not_used_again() {
     let service = service(&world, &transport.build_hyper().unwrap());
     let url = base(&moved.before);
     let gate = Gate::new();
-    let held = sevenhops::testing::Answer::default().hold(&gate);
+    let held = sevenhops::testing::CannedResponse::default().hold(&gate);
     moved.before.on_request([held.into()]);
     let in_flight = tokio::spawn(send_owned(service.clone(), url.clone()));
     moved.before.wait_until(|stats| stats.requests == 1).await;

@@ -16,7 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use reqwest_middleware::ClientBuilder;
 use sevenhops::dns::AddressFilter;
 use sevenhops::sdk::hyper::{ConnectorLayer, HyperParts, RequestBody, ResolverService};
-use sevenhops::testing::{FaultServer, Script, ScriptedDns};
+use sevenhops::testing::{DnsScript, FaultServer, ScriptedDns};
 use sevenhops::{Effect, Hop, Kind, StandardLayer, TransportBuilder};
 use tokio::net::TcpStream;
 use tower::{Layer, Service, ServiceExt};
@@ -70,7 +70,7 @@ impl Trap {
 }
 
 fn lead_home(dns: &ScriptedDns, name: &str) {
-    dns.set(name, Script::addresses([IpAddr::from([127, 0, 0, 1])]));
+    dns.set(name, DnsScript::addresses([IpAddr::from([127, 0, 0, 1])]));
 }
 
 fn filter() -> AddressFilter {

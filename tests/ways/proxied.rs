@@ -1,7 +1,7 @@
 //! Tests a reqwest client behind a proxy: what its errors say about the path.
 
 use http::StatusCode;
-use sevenhops::testing::{ClosedPort, ProxyServer, Script};
+use sevenhops::testing::{ClosedPort, DnsScript, ProxyServer};
 use sevenhops::{Effect, Hop, Kind, sdk};
 
 use super::world::{Told, World, told};
@@ -70,7 +70,7 @@ async fn proxy_that_refuses_the_tunnel_is_the_one_to_blame() {
 #[tokio::test]
 async fn name_of_a_proxy_that_does_not_exist_fails_at_dns() {
     let world = World::new().await;
-    world.dns.set("proxy.test", Script::NxDomain);
+    world.dns.set("proxy.test", DnsScript::NxDomain);
     for scheme in ["http", "socks5h"] {
         let expected = told(Hop::Dns, Kind::NotFound, Effect::None);
         let proxy = format!("{scheme}://proxy.test:3128");

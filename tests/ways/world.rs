@@ -17,7 +17,8 @@ use http::StatusCode;
 use sevenhops::dns::{self, Resolution, Resolve};
 use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::testing::{
-    Answer, Authority, BlackHole, ClosedPort, ConnFault, FaultServer, Reply, Script, ScriptedDns,
+    BlackHole, CannedResponse, ClosedPort, ConnFault, DnsScript, FaultServer, Reply, ScriptedDns,
+    TestCa,
 };
 use sevenhops::timeout::{self, Timeouts};
 use sevenhops::{Client, Config, Effect, Hop, Kind, Transport, TransportBuilder, sdk};
@@ -80,15 +81,15 @@ pub(crate) fn found<T: Debug>(answered: Result<T, BoxError>) -> Told {
 
 /// A name server and a certificate authority.
 pub(crate) struct World {
-    pub(crate) authority: Authority,
+    pub(crate) authority: TestCa,
     pub(crate) dns: ScriptedDns,
 }
 
 impl World {
     pub(crate) async fn new() -> Self {
         let dns = ScriptedDns::start().await.unwrap();
-        dns.set(NAME, Script::addresses([host(1)]));
-        let authority = Authority::new().unwrap();
+        dns.set(NAME, DnsScript::addresses([host(1)]));
+        let authority = TestCa::new().unwrap();
         Self { authority, dns }
     }
 
@@ -153,11 +154,11 @@ impl World {
         }
         let server = self.server().await;
         match fault {
-            Fault::DnsSilent => self.dns.set(NAME, Script::Silent),
+            Fault::DnsSilent => self.dns.set(NAME, DnsScript::Silent),
             Fault::Refused => {}
             Fault::TlsSilent => server.on_connection(vec![ConnFault::Silent; 2]),
             Fault::UnknownIssuer => {
-                let wrong = Authority::new().unwrap().issue(&[NAME]).unwrap();
+                let wrong = TestCa::new().unwrap().issue(&[NAME]).unwrap();
                 server.on_connection(vec![ConnFault::WrongCertificate(wrong); 2]);
             }
             Fault::Silent => server.default_reply(Reply::Silent),
@@ -196,7 +197,9 @@ pub(crate) fn base(server: &FaultServer) -> String {
 /// Returns a 429 that asks for an immediate retry.
 pub(crate) fn throttled() -> Reply {
     let status = StatusCode::TOO_MANY_REQUESTS;
-    Answer::new(status).header("retry-after", "1").into()
+    CannedResponse::new(status)
+        .header("retry-after", "1")
+        .into()
 }
 
 /// Returns the idempotency keys of the received requests.

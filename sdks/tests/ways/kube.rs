@@ -6,7 +6,7 @@ use kube::api::{Api, PostParams, WatchEvent, WatchParams};
 use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use serde_json::Value;
-use sevenhops::testing::{Answer, Gate};
+use sevenhops::testing::{CannedResponse, Gate};
 use sevenhops::{Config as SevenhopsConfig, Effect, Hop, Kind, timeout};
 use tower::ServiceBuilder;
 
@@ -76,7 +76,7 @@ async fn quiet_watch_lasts_as_long_as_it_was_given() {
     let server = world.server().await;
     let something = Gate::new();
     let added = format!("{{\"type\": \"ADDED\", \"object\": {}}}\n", Maps::ANSWER);
-    server.default_reply(Answer::json(&added).hold_body(&something));
+    server.default_reply(CannedResponse::json(&added).hold_body(&something));
     let watch = async |settings: &SevenhopsConfig| {
         let [maps, _] = services::both::<Maps>(settings, || world.transport(), &base(&server));
         let watch = maps.watch(&WatchParams::default(), "0").await;

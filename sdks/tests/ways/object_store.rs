@@ -5,7 +5,7 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::client::{HttpClient, HttpConnector};
 use object_store::{ClientOptions, ObjectStoreExt, RetryConfig, path::Path};
-use sevenhops::testing::{Answer, Reply};
+use sevenhops::testing::{CannedResponse, Reply};
 use sevenhops::{Effect, Hop, Kind, StandardLayer};
 use tower::Layer;
 
@@ -61,9 +61,9 @@ async fn begin(s3: &AmazonS3) -> Result<(), BoxError> {
     Ok(())
 }
 
-fn object() -> Answer {
+fn object() -> CannedResponse {
     let date = "Wed, 21 Oct 2015 07:28:00 GMT";
-    let answer = Answer::json("[1,2,3]").header("etag", "\"1\"");
+    let answer = CannedResponse::json("[1,2,3]").header("etag", "\"1\"");
     answer.header("last-modified", date)
 }
 

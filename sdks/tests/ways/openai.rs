@@ -7,7 +7,7 @@ use async_openai::middleware::HttpRequestFactory;
 use async_openai::middleware::ReqwestService;
 use async_openai::types::embeddings::CreateEmbeddingRequestArgs;
 use reqwest_middleware::ClientBuilder;
-use sevenhops::testing::{Answer, Reply};
+use sevenhops::testing::{CannedResponse, Reply};
 use sevenhops::{Effect, Hop, Kind};
 use tower::service_fn;
 
@@ -99,7 +99,7 @@ async fn every_hop_is_named_with_the_whole_stack() {
 async fn throttled_call_is_repeated_by_the_stack_when_the_server_said() {
     let world = World::new().await;
     let server = world.server().await;
-    server.default_reply(Answer::json(MODELS));
+    server.default_reply(CannedResponse::json(MODELS));
     server.on_request([throttled()]);
     let begun = tokio::time::Instant::now();
     list(&over_stack(&world, &base(&server))).await.unwrap();
@@ -134,7 +134,7 @@ async fn dns_reaches_new_connections_of_a_bare_client_only() {
     let world = World::new().await;
     let moved = Move::new(&world).await;
     for server in [&moved.before, &moved.after] {
-        server.default_reply(Answer::json(MODELS));
+        server.default_reply(CannedResponse::json(MODELS));
     }
     let transport = world.transport().resolver(moved.dns.clone());
     let bare = transport.build_reqwest().unwrap();

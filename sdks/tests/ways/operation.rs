@@ -8,7 +8,7 @@ use http::StatusCode;
 use sevenhops::hop::{NoRetryReason, Stage, StageOutcome};
 use sevenhops::policy::retry::{self, Backoff};
 use sevenhops::sdk::operation::{OperationAttempt, OperationConfig, OperationError};
-use sevenhops::testing::{Answer, ConnFault, FaultServer, Reply};
+use sevenhops::testing::{CannedResponse, ConnFault, FaultServer, Reply};
 use sevenhops::{Effect, Error, Hop, Kind, Operation};
 
 use super::openai::{MODELS, OpenAI, list, once, over_bare, over_stack, unboxed};
@@ -103,7 +103,7 @@ async fn error_of_a_client_that_is_not_ours_names_the_hop_if_it_can() {
 async fn what_was_not_sent_is_repeated() {
     let world = World::new().await;
     let server = world.server().await;
-    server.default_reply(Answer::json(EMBEDDED));
+    server.default_reply(CannedResponse::json(EMBEDDED));
     server.on_connection([ConnFault::ResetAtOnce]);
     let openai = sdk(&world, &server);
     let operation = operation();
@@ -134,7 +134,7 @@ async fn post_whose_answer_was_lost_is_repeated_under_a_key_that_is_honored() {
     let world = World::new().await;
     for honors in [true, false] {
         let server = world.server().await;
-        server.default_reply(Answer::json(EMBEDDED));
+        server.default_reply(CannedResponse::json(EMBEDDED));
         server.on_request([Reply::CloseAfterRequest]);
         let openai = sdk(&world, &server);
         let operation = operation().honors_idempotency_keys(honors);
@@ -151,7 +151,7 @@ async fn repeats_of_the_operation_are_the_only_ones() {
     let world = World::new().await;
     for stack in [false, true] {
         let server = world.server().await;
-        server.default_reply(Answer::new(StatusCode::SERVICE_UNAVAILABLE));
+        server.default_reply(CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE));
         let openai = match stack {
             true => over_stack(&world, &base(&server)),
             false => sdk(&world, &server),
@@ -171,8 +171,8 @@ async fn repeats_of_the_operation_are_the_only_ones() {
 async fn sdk_that_repeats_by_itself_does_so_under_an_operation_of_one_attempt() {
     let world = World::new().await;
     let server = world.server().await;
-    server.default_reply(Answer::json(MODELS));
-    server.on_request([Answer::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
+    server.default_reply(CannedResponse::json(MODELS));
+    server.on_request([CannedResponse::new(StatusCode::SERVICE_UNAVAILABLE).into()]);
     let settings = OperationConfig::new(DEADLINE)
         .retry(retry::RetryConfig::new().attempts(1).unsent_attempts(1));
     let operation = Operation::from_config("openai", settings).unwrap();

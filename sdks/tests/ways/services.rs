@@ -13,7 +13,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use sevenhops::policy::idempotency;
-use sevenhops::testing::{Answer, FaultServer, Reply};
+use sevenhops::testing::{CannedResponse, FaultServer, Reply};
 use sevenhops::{Config, Effect, Error, Hop, Kind, StandardLayer, TransportBuilder};
 use tower::util::BoxCloneService;
 use tower::{Layer, ServiceBuilder, ServiceExt};
@@ -71,7 +71,7 @@ fn answer<T: OverService>() -> Value {
 
 async fn server<T: OverService>(world: &World) -> FaultServer {
     let server = world.server().await;
-    server.default_reply(Answer::json(T::ANSWER));
+    server.default_reply(CannedResponse::json(T::ANSWER));
     server
 }
 
@@ -131,7 +131,7 @@ pub(super) async fn dns_reaches_the_pool<T: OverService>() {
     for way in 0..2 {
         let moved = Move::new(&world).await;
         for server in [&moved.before, &moved.after] {
-            server.default_reply(Answer::json(T::ANSWER));
+            server.default_reply(CannedResponse::json(T::ANSWER));
         }
         let transport = || world.transport().resolver(moved.dns.clone());
         let sdk = &both::<T>(&world.settings(), transport, &base(&moved.before))[way];

@@ -9,19 +9,19 @@ use hickory_proto::rr::{self, Name, RData, Record};
 
 use super::script::Soa;
 use super::zone::{Failed, Records, Reply, canonical};
-use super::{Query, RecordType, Transport};
+use super::{DnsQuery, QueryTransport, RecordType};
 
 /// A query as it came, kept to answer it.
 pub(super) struct Asked {
     message: Message,
-    pub(super) query: Query,
+    pub(super) query: DnsQuery,
 }
 
 /// Reads a query; what is not one is not answered.
-pub(super) fn read(bytes: &[u8], transport: Transport) -> Option<Asked> {
+pub(super) fn read(bytes: &[u8], transport: QueryTransport) -> Option<Asked> {
     let message = Message::from_vec(bytes).ok()?;
     let question = message.queries.first()?;
-    let query = Query {
+    let query = DnsQuery {
         name: canonical(&question.name().to_ascii()),
         record_type: match question.query_type() {
             rr::RecordType::A => RecordType::A,

@@ -7,12 +7,12 @@
 //!
 //! ```
 //! use sevenhops::dns::{DnsErrorReason, Resolve};
-//! use sevenhops::testing::{Script, ScriptedDns};
+//! use sevenhops::testing::{DnsScript, ScriptedDns};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let dns = ScriptedDns::start().await?;
-//! dns.set("api.test", Script::addresses(["127.0.0.1".parse()?]).ttl(60));
+//! dns.set("api.test", DnsScript::addresses(["127.0.0.1".parse()?]).ttl(60));
 //!
 //! let resolver = dns.resolver();
 //! let answer = resolver.resolve("api.test").answer().await?;
@@ -45,7 +45,7 @@ mod script;
 mod serve;
 mod zone;
 
-pub use script::{Script, Soa};
+pub use script::{DnsScript, Soa};
 use zone::Zone;
 
 /// A scripted DNS server. Dropping it stops it.
@@ -60,7 +60,7 @@ pub struct ScriptedDns {
 #[derive(Debug)]
 struct Shared {
     zone: Mutex<Zone>,
-    queries: watch::Sender<Vec<Query>>,
+    queries: watch::Sender<Vec<DnsQuery>>,
 }
 
 impl Shared {
@@ -115,19 +115,19 @@ impl ScriptedDns {
     /// Sets the script of `name`, in place of the one before.
     ///
     /// A name without a script does not exist: NXDOMAIN, with an SOA.
-    pub fn set(&self, name: &str, script: Script) {
+    pub fn set(&self, name: &str, script: DnsScript) {
         self.shared.zone().set(name, script);
     }
 
     /// Says from now on what `script` says about `name` if asked for `record_type`; other types are answered
     /// as before.
-    pub fn set_type(&self, name: &str, record_type: RecordType, script: Script) {
+    pub fn set_type(&self, name: &str, record_type: RecordType, script: DnsScript) {
         self.shared.zone().set_type(name, record_type, script);
     }
 
     /// Every query so far, in the order in which they came.
     #[must_use]
-    pub fn queries(&self) -> Vec<Query> {
+    pub fn queries(&self) -> Vec<DnsQuery> {
         self.shared.queries.borrow().clone()
     }
 
@@ -141,7 +141,7 @@ impl ScriptedDns {
     }
 
     /// Waits until the queries so far are as `expected`. Has no limit of its own.
-    pub async fn wait_until(&self, expected: impl Fn(&[Query]) -> bool) {
+    pub async fn wait_until(&self, expected: impl Fn(&[DnsQuery]) -> bool) {
         let mut queries = self.shared.queries.subscribe();
         // The sender lives as long as `self`, so there is no other end than the expected one.
         let _ = queries.wait_for(|queries| expected(queries)).await;
@@ -174,13 +174,13 @@ impl Drop for ScriptedDns {
 /// A query that came in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Query {
+pub struct DnsQuery {
     /// The name, in lower case and without the trailing dot.
     pub name: String,
     /// The type of the query.
     pub record_type: RecordType,
     /// How it came.
-    pub transport: Transport,
+    pub transport: QueryTransport,
     /// Whether it has an OPT record (RFC 6891).
     pub edns: bool,
 }
@@ -200,7 +200,7 @@ pub enum RecordType {
 /// How a query comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
-pub enum Transport {
+pub enum QueryTransport {
     /// A datagram.
     Udp,
     /// A stream.

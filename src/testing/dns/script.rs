@@ -8,7 +8,7 @@ use std::net::IpAddr;
 /// changed by methods; faults are plain variants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Script {
+pub enum DnsScript {
     /// These addresses: IPv4 ones if asked for A, IPv6 ones if asked for AAAA, NODATA if there is none of
     /// that family.
     Addresses {
@@ -66,7 +66,7 @@ pub struct Soa {
     pub ttl: u32,
 }
 
-impl Script {
+impl DnsScript {
     /// Addresses, with a TTL of one minute.
     #[must_use]
     pub fn addresses(addresses: impl IntoIterator<Item = IpAddr>) -> Self {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
-use super::{Shared, Transport, message};
+use super::{QueryTransport, Shared, message};
 
 /// Answers datagrams until it is dropped.
 pub(super) async fn udp(socket: UdpSocket, shared: Arc<Shared>) {
@@ -17,7 +17,7 @@ pub(super) async fn udp(socket: UdpSocket, shared: Arc<Shared>) {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
             continue;
         };
-        if let Some(answer) = shared.answer(&buffer[..length], Transport::Udp) {
+        if let Some(answer) = shared.answer(&buffer[..length], QueryTransport::Udp) {
             let _ = socket.send_to(&answer, from).await;
         }
     }
@@ -41,7 +41,7 @@ async fn connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()
     loop {
         let mut message = vec![0; stream.read_u16().await?.into()];
         stream.read_exact(&mut message).await?;
-        let Some(answer) = shared.answer(&message, Transport::Tcp) else {
+        let Some(answer) = shared.answer(&message, QueryTransport::Tcp) else {
             continue;
         };
         let length = u16::try_from(answer.len()).map_err(io::Error::other)?;
@@ -52,7 +52,7 @@ async fn connection(mut stream: TcpStream, shared: Arc<Shared>) -> io::Result<()
 
 impl Shared {
     /// Records the query before it is answered: a query in the list has come.
-    fn answer(&self, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
+    fn answer(&self, bytes: &[u8], transport: QueryTransport) -> Option<Vec<u8>> {
         let asked = message::read(bytes, transport)?;
         let query = asked.query.clone();
         let reply = self.zone().reply(&query);

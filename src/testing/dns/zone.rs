@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::script::{Script, Soa};
-use super::{Query, RecordType, Transport};
+use super::script::{DnsScript, Soa};
+use super::{DnsQuery, QueryTransport, RecordType};
 
 /// The scripts by name.
 #[derive(Debug, Default)]
@@ -14,8 +14,8 @@ pub(super) struct Zone {
 
 #[derive(Debug, Default)]
 struct Scripts {
-    any: Option<Script>,
-    by_type: HashMap<RecordType, Script>,
+    any: Option<DnsScript>,
+    by_type: HashMap<RecordType, DnsScript>,
 }
 
 /// The response to a query.
@@ -51,7 +51,7 @@ pub(super) enum Failed {
 }
 
 impl Zone {
-    pub(super) fn set(&mut self, name: &str, script: Script) {
+    pub(super) fn set(&mut self, name: &str, script: DnsScript) {
         let scripts = Scripts {
             any: Some(script),
             by_type: HashMap::new(),
@@ -59,14 +59,14 @@ impl Zone {
         self.names.insert(canonical(name), scripts);
     }
 
-    pub(super) fn set_type(&mut self, name: &str, record_type: RecordType, script: Script) {
+    pub(super) fn set_type(&mut self, name: &str, record_type: RecordType, script: DnsScript) {
         let scripts = self.names.entry(canonical(name)).or_default();
         scripts.by_type.insert(record_type, script);
     }
 
     /// Answers a query, following aliases as far as they go.
-    pub(super) fn reply(&self, query: &Query) -> Reply {
-        let (record_type, over_udp) = (query.record_type, query.transport == Transport::Udp);
+    pub(super) fn reply(&self, query: &DnsQuery) -> Reply {
+        let (record_type, over_udp) = (query.record_type, query.transport == QueryTransport::Udp);
         let mut records = Records::default();
         let mut owner = canonical(&query.name);
         // An alias that leads back to itself ends the response where the loop closes.
@@ -75,40 +75,40 @@ impl Zone {
             let mut soa = Some(Soa::DEFAULT);
             loop {
                 match script {
-                    Script::Soa {
+                    DnsScript::Soa {
                         script: inner,
                         soa: own,
                     } => (script, soa) = (inner, *own),
-                    Script::Truncated(_) if over_udp => return Reply::Truncated,
-                    Script::TcpOnly(_) if over_udp => return Reply::Silent,
-                    Script::NoEdns(_) if query.edns => return Reply::Failed(Failed::FormErr),
-                    Script::Truncated(inner) | Script::TcpOnly(inner) | Script::NoEdns(inner) => {
-                        script = inner
-                    }
+                    DnsScript::Truncated(_) if over_udp => return Reply::Truncated,
+                    DnsScript::TcpOnly(_) if over_udp => return Reply::Silent,
+                    DnsScript::NoEdns(_) if query.edns => return Reply::Failed(Failed::FormErr),
+                    DnsScript::Truncated(inner)
+                    | DnsScript::TcpOnly(inner)
+                    | DnsScript::NoEdns(inner) => script = inner,
                     _ => break,
                 }
             }
             let (addresses, ttl, exists) = match script {
-                Script::Cname { target, ttl } => {
+                DnsScript::Cname { target, ttl } => {
                     records.aliases.push((owner, target.clone(), *ttl));
                     owner = target.clone();
                     continue;
                 }
-                Script::Addresses { addresses, ttl } => {
+                DnsScript::Addresses { addresses, ttl } => {
                     (of_type(addresses, record_type), *ttl, true)
                 }
-                Script::NoRecords => (Vec::new(), 0, true),
-                Script::NxDomain => (Vec::new(), 0, false),
-                Script::ServFail => return Reply::Failed(Failed::ServFail),
-                Script::Refused => return Reply::Failed(Failed::Refused),
-                Script::Silent => return Reply::Silent,
-                Script::Garbage => return Reply::Garbage,
-                Script::Referral => return Reply::Referral,
-                Script::OtherQuestion => return Reply::OtherQuestion,
-                Script::Soa { .. }
-                | Script::Truncated(_)
-                | Script::TcpOnly(_)
-                | Script::NoEdns(_) => unreachable!("unwrapped above"),
+                DnsScript::NoRecords => (Vec::new(), 0, true),
+                DnsScript::NxDomain => (Vec::new(), 0, false),
+                DnsScript::ServFail => return Reply::Failed(Failed::ServFail),
+                DnsScript::Refused => return Reply::Failed(Failed::Refused),
+                DnsScript::Silent => return Reply::Silent,
+                DnsScript::Garbage => return Reply::Garbage,
+                DnsScript::Referral => return Reply::Referral,
+                DnsScript::OtherQuestion => return Reply::OtherQuestion,
+                DnsScript::Soa { .. }
+                | DnsScript::Truncated(_)
+                | DnsScript::TcpOnly(_)
+                | DnsScript::NoEdns(_) => unreachable!("unwrapped above"),
             };
             records.soa = soa.filter(|_| addresses.is_empty());
             (records.addresses, records.ttl, records.exists) = (addresses, ttl, exists);
@@ -118,15 +118,15 @@ impl Zone {
         Reply::Records(records)
     }
 
-    fn script(&self, name: &str, record_type: RecordType) -> &Script {
+    fn script(&self, name: &str, record_type: RecordType) -> &DnsScript {
         match self.names.get(name) {
-            None => &Script::NxDomain,
+            None => &DnsScript::NxDomain,
             Some(scripts) => scripts
                 .by_type
                 .get(&record_type)
                 .or(scripts.any.as_ref())
                 // Said about one type only: the name exists.
-                .unwrap_or(&Script::NoRecords),
+                .unwrap_or(&DnsScript::NoRecords),
         }
     }
 }
@@ -152,9 +152,9 @@ mod tests {
     #[test]
     fn whole_chain_stands_in_one_answer() {
         let mut zone = Zone::default();
-        zone.set("a.test", Script::cname("B.test.", 30));
-        zone.set("b.test", Script::cname("c.test", 5));
-        zone.set("c.test", Script::addresses([[10, 0, 0, 1].into()]));
+        zone.set("a.test", DnsScript::cname("B.test.", 30));
+        zone.set("b.test", DnsScript::cname("c.test", 5));
+        zone.set("c.test", DnsScript::addresses([[10, 0, 0, 1].into()]));
 
         let records = records(&zone, "A.test.", RecordType::A);
 
@@ -165,8 +165,8 @@ mod tests {
     #[test]
     fn chain_that_bites_its_tail_ends() {
         let mut zone = Zone::default();
-        zone.set("a.test", Script::cname("b.test", 30));
-        zone.set("b.test", Script::cname("a.test", 30));
+        zone.set("a.test", DnsScript::cname("b.test", 30));
+        zone.set("b.test", DnsScript::cname("a.test", 30));
 
         assert!(records(&zone, "a.test", RecordType::A).addresses.is_empty());
     }
@@ -176,7 +176,7 @@ mod tests {
         let mut zone = Zone::default();
         zone.set(
             "a.test",
-            Script::addresses([[10, 0, 0, 1].into()]).soa(7, 9),
+            DnsScript::addresses([[10, 0, 0, 1].into()]).soa(7, 9),
         );
 
         let records = records(&zone, "a.test", RecordType::Aaaa);
@@ -188,13 +188,13 @@ mod tests {
     #[test]
     fn type_has_its_own_script_until_the_name_is_set_anew() {
         let mut zone = Zone::default();
-        zone.set("a.test", Script::NoRecords);
-        zone.set_type("a.test", RecordType::Aaaa, Script::Silent);
+        zone.set("a.test", DnsScript::NoRecords);
+        zone.set_type("a.test", RecordType::Aaaa, DnsScript::Silent);
         let reply = |zone: &Zone, t| zone.reply(&query("a.test", t));
 
         assert!(matches!(reply(&zone, RecordType::A), Reply::Records(_)));
         assert_eq!(reply(&zone, RecordType::Aaaa), Reply::Silent);
-        zone.set("a.test", Script::NoRecords);
+        zone.set("a.test", DnsScript::NoRecords);
         assert!(matches!(reply(&zone, RecordType::Aaaa), Reply::Records(_)));
     }
 
@@ -211,11 +211,11 @@ mod tests {
         }
     }
 
-    fn query(name: &str, record_type: RecordType) -> Query {
-        Query {
+    fn query(name: &str, record_type: RecordType) -> DnsQuery {
+        DnsQuery {
             name: canonical(name),
             record_type,
-            transport: Transport::Udp,
+            transport: QueryTransport::Udp,
             edns: true,
         }
     }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::FaultServer;
 use super::connection::{Desk, attend};
 use super::ledger::Ledger;
-use super::reply::{Answer, Reply};
+use super::reply::{CannedResponse, Reply};
 use crate::testing::{self, Identity};
 
 /// Settings of a [`FaultServer`] that cannot change while it runs.
@@ -78,7 +78,7 @@ impl FaultServerBuilder {
         let addr = listener.local_addr()?;
         let default_reply = match self.upstream {
             Some(_) => Reply::Upstream,
-            None => Reply::Answer(Answer::default()),
+            None => Reply::Response(CannedResponse::default()),
         };
         let ledger = Arc::new(Ledger::new(default_reply));
         let scheme = if self.tls.is_some() { "https" } else { "http" };

@@ -12,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::http2::{self, Order};
 use super::ledger::Ticket;
-use super::reply::{Answer, Reply};
+use super::reply::{CannedResponse, Reply};
 use super::upstream;
 use super::wire::End;
 
@@ -69,7 +69,7 @@ impl Exchange {
     async fn reply_to_whole(&mut self, reply: Reply) -> Result<Option<Order>, Left> {
         let stream = self.respond.stream_id();
         let end = match reply {
-            Reply::Answer(answer) => {
+            Reply::Response(answer) => {
                 self.answer(answer).await?;
                 return Ok(None);
             }
@@ -89,20 +89,25 @@ impl Exchange {
                 End::Close
             }
             Reply::StallInBody { declared, sent } => {
-                let mut body = self.begin_body(Answer::broken(declared, sent)).await?;
+                let mut body = self
+                    .begin_body(CannedResponse::broken(declared, sent))
+                    .await?;
                 let _ = poll_fn(|cx| body.poll_reset(cx)).await;
                 return Err(Left);
             }
             Reply::TruncateBody { declared, sent } => {
-                self.open_body = Some(self.begin_body(Answer::broken(declared, sent)).await?);
+                self.open_body = Some(
+                    self.begin_body(CannedResponse::broken(declared, sent))
+                        .await?,
+                );
                 End::Close
             }
             Reply::ResetInBody => {
-                self.open_body = Some(self.begin_body(Answer::half()).await?);
+                self.open_body = Some(self.begin_body(CannedResponse::half()).await?);
                 End::Reset
             }
             Reply::ResetStreamInBody(reason) => {
-                let body = self.begin_body(Answer::half()).await?;
+                let body = self.begin_body(CannedResponse::half()).await?;
                 return Ok(Some(Order::Reset(body, reason)));
             }
             Reply::ResetStream(reason) => {
@@ -133,7 +138,7 @@ impl Exchange {
     }
 
     /// Sends a whole answer.
-    async fn answer(&mut self, answer: Answer) -> Result<(), Left> {
+    async fn answer(&mut self, answer: CannedResponse) -> Result<(), Left> {
         let (bodiless, body) = (
             self.ticket.seen().method == Method::HEAD,
             answer.body.clone(),
@@ -160,7 +165,7 @@ impl Exchange {
     }
 
     /// Sends a response and leaves its body open.
-    async fn begin_body(&mut self, answer: Answer) -> Result<SendStream<Bytes>, Left> {
+    async fn begin_body(&mut self, answer: CannedResponse) -> Result<SendStream<Bytes>, Left> {
         let sent = self.respond.send_response(head_of(&answer), false);
         let mut stream = sent.map_err(|_| Left)?;
         let last = send_data(&mut stream, answer.body).await?;
@@ -168,7 +173,7 @@ impl Exchange {
         Ok(stream)
     }
 
-    async fn before_head(&mut self, answer: &Answer) -> Result<(), Left> {
+    async fn before_head(&mut self, answer: &CannedResponse) -> Result<(), Left> {
         let Some(gate) = &answer.before_head else {
             return Ok(());
         };
@@ -220,7 +225,7 @@ async fn send_data(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<By
     }
 }
 
-fn head_of(answer: &Answer) -> Response<()> {
+fn head_of(answer: &CannedResponse) -> Response<()> {
     let mut response = Response::new(());
     *response.status_mut() = answer.status;
     let mut headers = answer.headers.clone();

@@ -9,9 +9,9 @@ use http::{HeaderValue, Method, StatusCode};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::connection::Desk;
-use super::ledger::{Seen, Ticket};
+use super::ledger::{RecordedRequest, Ticket};
 use super::reader::Reader;
-use super::reply::{Answer, Reply};
+use super::reply::{CannedResponse, Reply};
 use super::upstream;
 use super::wire::{End, Wire};
 
@@ -30,7 +30,7 @@ pub(super) async fn serve(wire: Wire, desk: &Desk, connection: usize) -> End {
             Ok(None) | Err(_) => return End::Gone,
         };
         let keeps_alive = head.keeps_alive();
-        let (reply, ticket) = desk.ledger.begin(Seen::begun(head, connection));
+        let (reply, ticket) = desk.ledger.begin(RecordedRequest::begun(head, connection));
         match conversation.reply(reply, ticket).await {
             Break(end) => return end,
             Continue(()) if !keeps_alive => return End::Close,
@@ -73,7 +73,7 @@ impl Conversation<'_> {
 
     async fn reply_to_whole(&mut self, reply: Reply, ticket: &mut Ticket) -> ControlFlow<End> {
         let end = match reply {
-            Reply::Answer(answer) => return self.answer(answer, ticket).await,
+            Reply::Response(answer) => return self.answer(answer, ticket).await,
             Reply::Upstream => {
                 let answer = upstream::forward(self.desk.upstream, &ticket.seen()).await;
                 return self.answer(answer, ticket).await;
@@ -90,15 +90,17 @@ impl Conversation<'_> {
                 End::Close
             }
             Reply::TruncateBody { declared, sent } => {
-                self.answer(Answer::broken(declared, sent), ticket).await?;
+                self.answer(CannedResponse::broken(declared, sent), ticket)
+                    .await?;
                 End::Close
             }
             Reply::ResetInBody | Reply::ResetStreamInBody(_) => {
-                self.answer(Answer::half(), ticket).await?;
+                self.answer(CannedResponse::half(), ticket).await?;
                 End::Reset
             }
             Reply::StallInBody { declared, sent } => {
-                self.write(Answer::broken(declared, sent), false).await?;
+                self.write(CannedResponse::broken(declared, sent), false)
+                    .await?;
                 self.reader.left().await;
                 return Break(End::Gone);
             }
@@ -125,7 +127,7 @@ impl Conversation<'_> {
         Ok(())
     }
 
-    async fn answer(&mut self, answer: Answer, ticket: &mut Ticket) -> ControlFlow<End> {
+    async fn answer(&mut self, answer: CannedResponse, ticket: &mut Ticket) -> ControlFlow<End> {
         let closes = answer
             .headers
             .get(CONNECTION)
@@ -139,7 +141,7 @@ impl Conversation<'_> {
         Continue(())
     }
 
-    async fn write(&mut self, answer: Answer, bodiless: bool) -> ControlFlow<End> {
+    async fn write(&mut self, answer: CannedResponse, bodiless: bool) -> ControlFlow<End> {
         if let Some(gate) = &answer.before_head {
             tokio::select! {
                 () = gate.opened() => {}
@@ -175,7 +177,7 @@ impl Conversation<'_> {
 /// Writes a whole answer at once, its gates left aside.
 pub(crate) async fn write_answer(
     sink: &mut (impl AsyncWrite + Unpin),
-    answer: &Answer,
+    answer: &CannedResponse,
 ) -> io::Result<()> {
     write_all(sink, &head_of(answer)).await?;
     write_all(sink, &answer.body).await
@@ -186,7 +188,7 @@ async fn write_all(sink: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Re
     sink.flush().await
 }
 
-fn head_of(answer: &Answer) -> BytesMut {
+fn head_of(answer: &CannedResponse) -> BytesMut {
     let mut headers = answer.headers.clone();
     if answer.chunked {
         headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

@@ -17,7 +17,7 @@ use tokio::task::{JoinSet, unconstrained};
 
 use super::connection::Desk;
 use super::exchange::Exchange;
-use super::ledger::Seen;
+use super::ledger::RecordedRequest;
 use super::reader::Head;
 use super::wire::{End, Wire};
 
@@ -102,7 +102,7 @@ fn begin(
         version: head.version,
         headers,
     };
-    let (reply, ticket) = desk.ledger.begin(Seen::begun(head, connection));
+    let (reply, ticket) = desk.ledger.begin(RecordedRequest::begun(head, connection));
     Exchange {
         reply,
         ticket,

@@ -14,7 +14,7 @@ use super::reply::Reply;
 /// One request whose head arrived complete.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Seen {
+pub struct RecordedRequest {
     /// The method.
     pub method: Method,
     /// The target as it was sent: path and query, or more if the client said more.
@@ -31,7 +31,7 @@ pub struct Seen {
     pub version: Version,
 }
 
-impl Seen {
+impl RecordedRequest {
     /// Returns the target without its query.
     #[must_use]
     pub fn path(&self) -> &str {
@@ -64,7 +64,7 @@ impl Seen {
 /// Counts of what has happened so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Stats {
+pub struct ServerStats {
     /// Connections accepted.
     pub connections: usize,
     /// Connections accepted and closed by neither side yet.
@@ -84,7 +84,7 @@ pub struct Stats {
 #[derive(Debug)]
 pub(super) struct Ledger {
     script: Mutex<Script>,
-    stats: watch::Sender<Stats>,
+    stats: watch::Sender<ServerStats>,
     closing: watch::Sender<()>,
 }
 
@@ -98,7 +98,7 @@ struct Script {
 
 #[derive(Debug)]
 struct Entry {
-    seen: Seen,
+    seen: RecordedRequest,
     body: BytesMut,
 }
 
@@ -111,7 +111,7 @@ impl Ledger {
                 default_reply,
                 seen: Vec::new(),
             }),
-            stats: watch::Sender::new(Stats::default()),
+            stats: watch::Sender::new(ServerStats::default()),
             closing: watch::Sender::new(()),
         }
     }
@@ -132,19 +132,19 @@ impl Ledger {
         self.closing.send_replace(());
     }
 
-    pub(super) fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> ServerStats {
         *self.stats.borrow()
     }
 
-    pub(super) fn watch(&self) -> watch::Receiver<Stats> {
+    pub(super) fn watch(&self) -> watch::Receiver<ServerStats> {
         self.stats.subscribe()
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<RecordedRequest> {
         let script = self.script();
         let entries = script.seen.iter();
         entries
-            .map(|entry| Seen {
+            .map(|entry| RecordedRequest {
                 body: Bytes::copy_from_slice(&entry.body),
                 ..entry.seen.clone()
             })
@@ -174,7 +174,7 @@ impl Ledger {
     }
 
     /// Notes a request's head; returns what shall become of it and where to report.
-    pub(super) fn begin(self: &Arc<Self>, seen: Seen) -> (Reply, Ticket) {
+    pub(super) fn begin(self: &Arc<Self>, seen: RecordedRequest) -> (Reply, Ticket) {
         let (reply, index) = {
             let mut script = self.script();
             script.seen.push(Entry {
@@ -241,10 +241,10 @@ impl Ticket {
         self.ledger.stats.send_modify(|stats| stats.bodies += 1);
     }
 
-    pub(super) fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> RecordedRequest {
         let script = self.ledger.script();
         let entry = &script.seen[self.index];
-        Seen {
+        RecordedRequest {
             body: Bytes::copy_from_slice(&entry.body),
             ..entry.seen.clone()
         }

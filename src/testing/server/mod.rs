@@ -23,8 +23,8 @@ use self::ledger::Ledger;
 
 pub use self::builder::FaultServerBuilder;
 pub use self::fault::ConnFault;
-pub use self::ledger::{Seen, Stats};
-pub use self::reply::{Answer, Reply};
+pub use self::ledger::{RecordedRequest, ServerStats};
+pub use self::reply::{CannedResponse, Reply};
 
 pub(super) use self::http1::write_answer;
 pub(super) use self::reader::{Head, Reader};
@@ -140,7 +140,7 @@ impl FaultServer {
 
     /// Returns every request whose head arrived, in order.
     #[must_use]
-    pub fn requests(&self) -> Vec<Seen> {
+    pub fn requests(&self) -> Vec<RecordedRequest> {
         self.ledger.seen()
     }
 
@@ -152,7 +152,7 @@ impl FaultServer {
 
     /// Returns all counts of this moment.
     #[must_use]
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> ServerStats {
         self.ledger.stats()
     }
 
@@ -162,7 +162,7 @@ impl FaultServer {
     /// # Cancel safety
     ///
     /// Nothing is lost when the future is dropped.
-    pub async fn wait_until(&self, enough: impl FnMut(&Stats) -> bool) -> Stats {
+    pub async fn wait_until(&self, enough: impl FnMut(&ServerStats) -> bool) -> ServerStats {
         let mut stats = self.ledger.watch();
         // The sender lives in `self`: the channel cannot close meanwhile.
         let found = stats.wait_for(enough).await.map(|stats| *stats);

@@ -16,15 +16,15 @@ use crate::testing::Gate;
 #[non_exhaustive]
 pub enum Reply {
     /// Answers, and keeps the connection.
-    Answer(Answer),
+    Response(CannedResponse),
     /// Answers as soon as the head is there, while the body still goes out, then closes. On HTTP/2
     /// only the stream ends: RST_STREAM(NO_ERROR) after the response.
-    EarlyAnswer(Answer),
+    EarlyAnswer(CannedResponse),
     /// Answers, keeps the connection, and closes it without a byte as soon as bytes of the next
     /// request arrive. That next request is neither counted nor does it use up a reply.
-    CloseOnNextRequest(Answer),
+    CloseOnNextRequest(CannedResponse),
     /// Answers as if the connection were to be kept, then closes it at once.
-    AnswerThenClose(Answer),
+    AnswerThenClose(CannedResponse),
     /// Forwards to the upstream; 502 when there is none or it cannot be reached.
     Upstream,
     /// Never answers.
@@ -78,9 +78,9 @@ impl Reply {
     }
 }
 
-impl From<Answer> for Reply {
-    fn from(answer: Answer) -> Self {
-        Self::Answer(answer)
+impl From<CannedResponse> for Reply {
+    fn from(answer: CannedResponse) -> Self {
+        Self::Response(answer)
     }
 }
 
@@ -90,14 +90,14 @@ impl From<Answer> for Reply {
 ///
 /// ```
 /// use http::StatusCode;
-/// use sevenhops::testing::Answer;
+/// use sevenhops::testing::CannedResponse;
 ///
-/// let throttled = Answer::new(StatusCode::TOO_MANY_REQUESTS).header("retry-after", "2");
-/// let created = Answer::json(r#"{"id":"ch_1"}"#).status(StatusCode::CREATED);
+/// let throttled = CannedResponse::new(StatusCode::TOO_MANY_REQUESTS).header("retry-after", "2");
+/// let created = CannedResponse::json(r#"{"id":"ch_1"}"#).status(StatusCode::CREATED);
 /// # drop((throttled, created));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct CannedResponse {
     pub(super) status: StatusCode,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -106,7 +106,7 @@ pub struct Answer {
     pub(super) before_body: Option<Gate>,
 }
 
-impl Answer {
+impl CannedResponse {
     /// Makes a response without headers or body; the content-length is added when it is sent.
     #[must_use]
     pub fn new(status: StatusCode) -> Self {
@@ -193,7 +193,7 @@ impl Answer {
     }
 }
 
-impl Default for Answer {
+impl Default for CannedResponse {
     /// A 200 with `{"ok":true}`.
     fn default() -> Self {
         Self::json(r#"{"ok":true}"#)

@@ -9,14 +9,17 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
-use super::ledger::Seen;
-use super::reply::Answer;
+use super::ledger::RecordedRequest;
+use super::reply::CannedResponse;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Asks the upstream over a connection of its own; 502 when that fails.
-pub(crate) async fn forward(upstream: Option<SocketAddr>, seen: &Seen) -> Answer {
-    let failed = |why: &str| Answer::new(StatusCode::BAD_GATEWAY).body(why.to_owned());
+pub(crate) async fn forward(
+    upstream: Option<SocketAddr>,
+    seen: &RecordedRequest,
+) -> CannedResponse {
+    let failed = |why: &str| CannedResponse::new(StatusCode::BAD_GATEWAY).body(why.to_owned());
     let Some(upstream) = upstream else {
         return failed("no upstream");
     };
@@ -25,14 +28,14 @@ pub(crate) async fn forward(upstream: Option<SocketAddr>, seen: &Seen) -> Answer
         .unwrap_or_else(|error| failed(&error.to_string()))
 }
 
-async fn ask(upstream: SocketAddr, seen: &Seen) -> Result<Answer, AnyError> {
+async fn ask(upstream: SocketAddr, seen: &RecordedRequest) -> Result<CannedResponse, AnyError> {
     let tcp = TcpStream::connect(upstream).await?;
     tcp.set_nodelay(true)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp)).await?;
     let exchange = async {
         let response = sender.send_request(request(seen)?).await?;
         let (head, body) = response.into_parts();
-        let mut answer = Answer::new(head.status).body(body.collect().await?.to_bytes());
+        let mut answer = CannedResponse::new(head.status).body(body.collect().await?.to_bytes());
         answer.headers = head.headers;
         for name in PER_CONNECTION {
             answer.headers.remove(name);
@@ -46,7 +49,7 @@ async fn ask(upstream: SocketAddr, seen: &Seen) -> Result<Answer, AnyError> {
     }
 }
 
-fn request(seen: &Seen) -> Result<Request<Full<Bytes>>, http::Error> {
+fn request(seen: &RecordedRequest) -> Result<Request<Full<Bytes>>, http::Error> {
     let mut request = Request::builder()
         .method(&seen.method)
         .uri(&seen.target)

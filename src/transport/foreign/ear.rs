@@ -87,7 +87,7 @@ mod tests {
 
     use super::*;
     use crate::box_error::BoxError;
-    use crate::testing::Authority;
+    use crate::testing::TestCa;
 
     /// Carries everything between the two.
     fn carry(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), BoxError> {
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn ticket_that_comes_is_counted_for_its_server() {
-        let authority = Authority::new().unwrap();
+        let authority = TestCa::new().unwrap();
         let identity = authority.issue(&["api.test"]).unwrap();
         let ear = Arc::new(Ear {
             sessions: ClientSessionMemoryCache::new(SESSIONS),

@@ -20,10 +20,10 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 /// # Example
 ///
 /// ```
-/// use sevenhops::testing::Authority;
+/// use sevenhops::testing::TestCa;
 ///
 /// # fn main() -> std::io::Result<()> {
-/// let authority = Authority::new()?;
+/// let authority = TestCa::new()?;
 /// let identity = authority.issue(&["api.test", "127.0.0.1"])?;
 ///
 /// let server = identity.server_config(&[b"http/1.1"]);
@@ -37,13 +37,13 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 /// # How people get it wrong
 ///
 /// One authority shared by "the right server" and "the wrong server": a certificate from an
-/// unknown issuer needs a second `Authority`.
-pub struct Authority {
+/// unknown issuer needs a second `TestCa`.
+pub struct TestCa {
     issuer: Issuer<'static, KeyPair>,
     root: CertificateDer<'static>,
 }
 
-impl Authority {
+impl TestCa {
     /// Makes an authority with a fresh key and a name of its own.
     ///
     /// # Errors
@@ -145,9 +145,9 @@ impl Authority {
     }
 }
 
-impl fmt::Debug for Authority {
+impl fmt::Debug for TestCa {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority").finish_non_exhaustive()
+        f.debug_struct("TestCa").finish_non_exhaustive()
     }
 }
 
@@ -180,7 +180,7 @@ impl Identity {
     #[must_use]
     pub fn server_config_with_client_auth(
         &self,
-        authority: &Authority,
+        authority: &TestCa,
         alpn: &[&[u8]],
     ) -> Arc<ServerConfig> {
         let roots = Arc::new(authority.roots());
